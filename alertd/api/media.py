@@ -21,7 +21,7 @@ from alertd.cases import MEDIA_ID, PhotoFacts
 from alertd.clock import time_of
 from alertd.errors import Fault, Problem
 from alertd.service.access import Credential
-from alertd.service.media import Kept
+from alertd.service.media import TakenPhoto
 
 FORM = "multipart/form-data"
 #: Caches in front of us and on phones: long enough to spare us most of a rush, short enough that a photo is gone soon after
@@ -98,7 +98,7 @@ async def show_media(request: web.Request, *, id: MediaId, query: ShowQuery) -> 
     return web.Response(body=data, content_type="image/jpeg", headers=headers)
 
 
-async def _from_url(request: web.Request, s: Services, who: Credential) -> Kept:
+async def _from_url(request: web.Request, s: Services, who: Credential) -> TakenPhoto:
     body, faults = validated(TypeAdapter(MediaByUrl), await raw_json(request))
     _refuse(faults)
     s.photos.check(body)
@@ -106,7 +106,7 @@ async def _from_url(request: web.Request, s: Services, who: Credential) -> Kept:
     return await s.photos.take(raw, body, who, name=prepared_id(request), place="/url")
 
 
-async def _from_form(request: web.Request, s: Services, who: Credential) -> Kept:
+async def _from_form(request: web.Request, s: Services, who: Credential) -> TakenPhoto:
     parts = await _parts(request)
     _refuse([Fault(f"/{name}", "This part is required.") for name in ("photo", "facts") if name not in parts])
     check_json(parts["facts"])
@@ -147,7 +147,7 @@ def _refuse(faults: list[Fault]) -> None:
         raise Problem("invalid-request", "The request has faults; `errors` has all of them.", faults=tuple(faults))
 
 
-def _told(s: Services, kept: Kept) -> Reply[MediaReply]:
+def _told(s: Services, kept: TakenPhoto) -> Reply[MediaReply]:
     width, height, _ = kept.sizes["page"]
     sizes: dict[str, Any] = {name: SizeReply(width=w, height=h, bytes=n) for name, (w, h, n) in kept.sizes.items()}
     body = MediaReply(

@@ -47,7 +47,7 @@ from alertd.service.webhook_delivery import asked_s
 from alertd.service.webhooks import signed
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.distribution import Tracks
-from alertd.store.events import Kept
+from alertd.store.events import KeptEvent
 from alertd.store.webhooks import DistributorHook, DistributorHooks, Due, Standing, Tried
 from channels.base import MayWrite
 from channels.fetching import Answered, Fetcher, FetchError, NotAskedError
@@ -133,7 +133,7 @@ class ToDistributors:
             Counter()
         )  # by distributor: messages on their way, besides those that take something down
 
-    def waiting(self, _hook: DistributorHook, one: Kept) -> str | None:
+    def waiting(self, _hook: DistributorHook, one: KeptEvent) -> str | None:
         event = _read(one.event)
         return (event.data.chain or None) if event.type in WHEN else None
 

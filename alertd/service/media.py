@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hmac
-from collections import OrderedDict
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -21,6 +20,8 @@ from alertd.ids import chain_of, new_id
 from alertd.photos import Copy, UnreadablePhotoError
 from alertd.sections import MediaSection
 from alertd.service.access import Credential
+from alertd.service.kept import Kept
+from alertd.service.together import Together
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.media import Media, MediaRecord
 from channels.fetching import Fetcher, FetchError
@@ -37,7 +38,7 @@ _TO_COME = UNDECIDED | WAITING
 SEES = ("alerts:read", "alerts:write")
 
 
-class Kept(msgspec.Struct, frozen=True):
+class TakenPhoto(msgspec.Struct, frozen=True):
     """A photo that was taken in."""
 
     id: str
@@ -47,14 +48,6 @@ class Kept(msgspec.Struct, frozen=True):
     taken: str
     rights: str
     alt: dict[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class _Copy:
-    """A copy that was shown, and until when it is held."""
-
-    data: bytes
-    until: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +74,8 @@ class Photos:
         self._clock = clock
         self._settings = settings
         self._naming = naming
-        self._held: OrderedDict[tuple[str, str], _Copy] = OrderedDict()
-        self._looks: dict[str, asyncio.Task[_Standing]] = {}
+        self._held: Kept[bytes | None] = Kept(HELD, fresh_s=HELD_S / 2, now=clock.monotonic)
+        self._looks = Together(self._looked)
 
     async def fetch(self, url: str, most_bytes: int) -> bytes:
         """What a URL names, once. Raises Problem."""
@@ -93,7 +86,7 @@ class Photos:
 
     async def take(
         self, raw: bytes, facts: PhotoFacts, who: Credential, *, name: str | None = None, place: str
-    ) -> Kept:
+    ) -> TakenPhoto:
         """Make a photo our own and keep it until an alert has it. The same `name` gives the same id. `place` is the
         picture's own, for faults. Raises Problem.
         """
@@ -106,14 +99,14 @@ class Photos:
         except UnreadablePhotoError as error:
             raise _unreadable(place, str(error)) from None
         keep_ms = self._settings.unused_hours * HOUR_MS
-        kept = _kept(self.id_of(name or new_id(now)), copies, facts, now + keep_ms)
+        photo = _kept(self.id_of(name or new_id(now)), copies, facts, now + keep_ms)
         await self._media.put(
-            kept.id, who.org, msgspec.json.encode(kept), {size: copy.data for size, copy in copies.items()},
+            photo.id, who.org, msgspec.json.encode(photo), {size: copy.data for size, copy in copies.items()},
             keep_ms=keep_ms, now_ms=now,
         )  # fmt: skip
-        return kept
+        return photo
 
-    async def taken(self, name: str, who: Credential) -> Kept:
+    async def taken(self, name: str, who: Credential) -> TakenPhoto:
         """What was taken in before under this name. Raises Problem when it is gone."""
         record = await self._media.get(self.id_of(name))
         if record is None or record.org != who.org:
@@ -165,10 +158,10 @@ class Photos:
         """A photo as a JPEG: for everyone while an alert that has it is told, before that for those who work on it. Raises
         Problem: not found, or gone (410) when no alert shows it any more.
         """
-        standing = await self._look(media_id)
+        standing = await self._looks.one(media_id)
         data = None
         if standing.shown:
-            data = await self._public(media_id, size)
+            data = await self._held.once(None, (media_id, size), lambda: self._media.copy(media_id, size))
         elif standing.is_for_staff:
             data = await self._unpublished(media_id, size, who)
         if data is None and standing.is_over:
@@ -177,35 +170,18 @@ class Photos:
             raise Problem("not-found", "There is no such photo.")
         return data
 
-    async def _public(self, media_id: str, size: str) -> bytes | None:
-        held = self._held.get((media_id, size))
-        if held is not None and self._clock.monotonic() < held.until:
-            return held.data
-        data = await self._media.copy(media_id, size)
-        if data is not None:
-            self._held[media_id, size] = _Copy(data, self._clock.monotonic() + HELD_S)
-            self._held.move_to_end((media_id, size))
-            while len(self._held) > HELD:
-                self._held.popitem(last=False)
-        return data
-
     async def _unpublished(self, media_id: str, size: str, who: Credential | None) -> bytes | None:
         record = None if who is None else await self._media.get(media_id)
         is_theirs = record is not None and who is not None and who.org == record.org and any(map(who.may, SEES))
         return await self._media.copy(media_id, size) if is_theirs else None
 
-    async def _look(self, media_id: str) -> _Standing:
-        """How a photo stands at this moment: by one look for all who ask while another is under way, and never by one that began
-        before they asked, which may not have seen a stand-down.
+    async def _looked(self, media_ids: Sequence[str]) -> list[_Standing]:
+        """How photos stand at this moment: by one look at each for all who ask meanwhile, and never by one that began before they asked,
+        which may not have seen a stand-down.
         """
-        earlier = self._looks.get(media_id)
-        if earlier is not None:
-            await asyncio.wait([earlier])
-        look = self._looks.get(media_id)
-        if look is None:
-            look = self._looks[media_id] = asyncio.create_task(self._standing(media_id))
-            look.add_done_callback(lambda _: self._looks.pop(media_id))
-        return await asyncio.shield(look)
+        asked = sorted(set(media_ids))
+        found = dict(zip(asked, await asyncio.gather(*map(self._standing, asked)), strict=True))
+        return [found[one] for one in media_ids]
 
     async def _standing(self, media_id: str) -> _Standing:
         """How the alerts that use a photo have it stand. A Test or an Exercise is none of them: one person alone sends it, who would bring back
@@ -246,8 +222,8 @@ def _unreadable(pointer: str, sentence: str) -> Problem:
     return Problem("photo-unreadable", "The photo cannot be taken.", faults=(Fault(pointer, sentence),))
 
 
-def _kept(media_id: str, copies: dict[str, Copy], facts: PhotoFacts, until_ms: int) -> Kept:
-    return Kept(
+def _kept(media_id: str, copies: dict[str, Copy], facts: PhotoFacts, until_ms: int) -> TakenPhoto:
+    return TakenPhoto(
         id=media_id,
         sizes={name: (copy.width, copy.height, len(copy.data)) for name, copy in copies.items()},
         unused_until_ms=until_ms,
@@ -258,8 +234,8 @@ def _kept(media_id: str, copies: dict[str, Copy], facts: PhotoFacts, until_ms: i
     )
 
 
-def _read(record: MediaRecord) -> Kept:
-    return msgspec.json.decode(record.about, type=Kept)
+def _read(record: MediaRecord) -> TakenPhoto:
+    return msgspec.json.decode(record.about, type=TakenPhoto)
 
 
 def _photos(alert: Alert) -> Iterator[tuple[str, Photo]]:

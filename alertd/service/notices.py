@@ -143,8 +143,7 @@ async def versions_of(alerts: Alerts, alert_id: str) -> list[AlertRecord]:
     """All versions of an alert's chain, without their documents. Raises Problem for an id that is not that of a first version."""
     if alert_id != chain_of(alert_id):
         raise Problem("precondition-failed", "This version only tells of another; decide about the alert itself.")
-    found = await alerts.heads(await alerts.versions([alert_id]))
-    return [one for one in found if one is not None]
+    return await alerts.chain(alert_id)
 
 
 def check_room(sequence: int) -> None:
@@ -208,8 +207,8 @@ async def frozen(alerts: Alerts, work: Work, record: AlertRecord, channels: Coll
     """Whom a version tells of what it follows: found once, and then kept, so that a plan can be gone on with."""
     kept = await alerts.pairs(record.id)
     if kept is None:
-        earlier = await alerts.heads(await alerts.versions([chain_of(record.id)]))
-        told = [one.id for one in earlier if one and occasion_of(one) in record.follows.split()]
+        earlier = await alerts.chain(chain_of(record.id))
+        told = [one.id for one in earlier if occasion_of(one) in record.follows.split()]
         pairs = await may_have_been_told(work, told, told_on(record, channels))
         found = Frozen(numbers=pairs, rings=np.zeros(len(pairs), np.uint8))
         kept = await alerts.keep_pairs(record.id, found, len(np.unique(pairs >> np.uint64(3))))

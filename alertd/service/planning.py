@@ -155,8 +155,8 @@ class Planner:
         """
         if not record.goes_on:
             return record.start
-        before = await self._alerts.heads(await self._alerts.versions([chain_of(record.id)]))
-        return max([record.alerted, *(one.start for one in before if one and one.notify and not one.goes_on)])
+        before = await self._alerts.chain(chain_of(record.id))
+        return max([record.alerted, *(one.start for one in before if one.notify and not one.goes_on)])
 
     def _has_waited(self, record: AlertRecord, ms: int, since: int = 0) -> bool:
         """Whether a version was approved so long ago, by its chain's clock, and `since` is as long ago."""

@@ -84,7 +84,7 @@ class Results:
         head = await self._alerts.get(chain_of(record.id))
         if head is None or not head.document:
             raise gone()
-        records = [one for one in await self._alerts.heads(await self._alerts.versions([head.id])) if one and one.start]
+        records = [one for one in await self._alerts.chain(head.id) if one.start]
         audiences = [(await self._alerts.audience(one.id)).numbers for one in records if occasion_of(one) in TELLS]
         people = np.unique(np.concatenate(audiences)) if audiences else np.empty(0, np.uint64)
         return Report(

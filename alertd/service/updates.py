@@ -57,8 +57,8 @@ async def told_before(
     of those whom a version is still to tell of a change. `inside` are the people in the area.
     """
     told = owed = NOBODY
-    for one in await alerts.heads(await alerts.versions([chain])):
-        if one and one.id != but and occasion_of(one) in TELLS:
+    for one in await alerts.chain(chain):
+        if one.id != but and occasion_of(one) in TELLS:
             found = await heard(work, one.id, channels)
             waits = np.intersect1d(_waits(one, found, on(told, again_on(one.notify or Notify.SILENT, channels))), told)
             owed = np.union1d(np.setdiff1d(owed, np.setdiff1d(found.everyone, found.waits)), waits)
@@ -89,8 +89,8 @@ async def audience(alerts: Alerts, record: AlertRecord, inside: Frozen) -> Froze
     """
     if record.notify != Notify.NONE:
         return inside
-    versions = await alerts.heads(await alerts.versions([chain_of(record.id)]))
-    open_ = [(await alerts.audience(one.id)).numbers for one in versions if one and one.state in OPEN_STATES]
+    versions = await alerts.chain(chain_of(record.id))
+    open_ = [(await alerts.audience(one.id)).numbers for one in versions if one.state in OPEN_STATES]
     meant = np.isin(inside.numbers, np.concatenate([np.empty(0, np.uint64), *open_]))
     return Frozen(numbers=inside.numbers[meant], rings=inside.rings[meant])
 

@@ -24,7 +24,7 @@ from alertd.metrics import Metrics
 from alertd.service.events import envelope
 from alertd.service.webhooks import posted
 from alertd.store.connection import StoreUnavailableError
-from alertd.store.events import Events, Kept
+from alertd.store.events import Events, KeptEvent
 from alertd.store.webhooks import Due, Hook, Hooks, Standing, Tried
 from channels.base import MayWrite
 from channels.fetching import Fetcher, WithheldError
@@ -62,7 +62,7 @@ class Destination(Protocol):
     @property
     def hooks(self) -> Hooks[Any]: ...
 
-    def waiting(self, hook: Any, one: Kept) -> str | None:
+    def waiting(self, hook: Any, one: KeptEvent) -> str | None:
         """What waits for it because of an event; None where that is nothing to it. Raises msgspec.DecodeError for what is no event."""
 
     async def missed(self, hook: Any) -> Sequence[str]:
@@ -151,7 +151,7 @@ class WebhookDelivery:
         if upto > seen:
             await to.hooks.queue(hook, seen, upto, list(dict.fromkeys(waiting)), self._clock.steady_ms())
 
-    def _waiting(self, to: Destination, hook: Hook, one: Kept) -> str | None:
+    def _waiting(self, to: Destination, hook: Hook, one: KeptEvent) -> str | None:
         """What waits because of an event; nothing where that cannot be read: those behind it are told."""
         try:
             return to.waiting(hook, one)
@@ -195,7 +195,7 @@ class ToWebhooks:
         self._clock = clock
         self._metrics = metrics
 
-    def waiting(self, hook: Hook, one: Kept) -> str | None:
+    def waiting(self, hook: Hook, one: KeptEvent) -> str | None:
         return str(one.number) if not hook.types or _read(one.event).type in hook.types else None
 
     async def missed(self, hook: Hook) -> Sequence[str]:  # noqa: ARG002  an event that is gone can be told to nobody

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import shapely
@@ -31,12 +32,13 @@ from alertd.store.alert_records import (
 )
 from alertd.store.cases import PHOTO, Cases
 from alertd.store.codec import Box, SealError
-from alertd.store.connection import Connection
+from alertd.store.connection import Arg, Connection
 from alertd.store.damaged import unless_damaged
 from alertd.store.events import announcement
 from alertd.store.external_ids import ExternalIds
 from alertd.store.frozen import Frozen, Numbers, Rings, pack_audience, unpack_area, unpack_audience
 from alertd.store.times import Times
+from alertd.store.versions import version_ids
 
 __all__ = ("AlertRecord", "Alerts", "Footing", "ListPlace", "PlanHead", "sources_of")
 
@@ -194,13 +196,10 @@ class Alerts:
 
         Answers whether it was done, and the state it had ('expired' or 'changed' where that is why not).
         """
-        chain = chain_of(alert_id)
-        await self.enliven(alert_id)  # before the state, so that no crash hides it
         seals = self._seals(alert_id, await self._box_of(alert_id) if alone else None)
         fields = {"approver": approver, "approved_rev": str(approved_rev), **alone}
-        done, old = await self._db.run_durably(
+        done, old = await self.run_live(
             "approve",
-            [keys.chain(chain)],
             alert_id,
             sources_of(AlertState.APPROVED),
             pack_audience(audience, rings),
@@ -212,9 +211,17 @@ class Alerts:
             " ".join(asked),
             *seals.flat(fields),
         )
-        if done:
-            await self.enliven(alert_id)  # again: a worker may have found it not approved yet, and retired it
         return bool(done), old.decode()
+
+    async def run_live(self, script: str, alert_id: str, *args: Arg) -> Any:
+        """Run what may open a gate, durably. Its chain is announced before, so that no crash hides it, and again where it was done: a worker may
+        have found it not approved yet, and retired it.
+        """
+        await self.enliven(alert_id)
+        answer = await self._db.run_durably(script, [keys.chain(chain_of(alert_id))], alert_id, *args)
+        if answer[0]:
+            await self.enliven(alert_id)
+        return answer
 
     async def step(
         self, alert_id: str, new: AlertState, *, rev: int | None = None, texts: int | None = None, **fields: str
@@ -249,7 +256,7 @@ class Alerts:
         done, and the state it had ('changed' or 'expired' where that is why not, 'again' where it has another last version, or says something
         else, than `record` knows).
         """
-        chain, box = keys.chain(chain_of(record.id)), await self._box(record.case)
+        box = await self._box(record.case)
         seals = self._seals(record.id, box)
         flat = seals.flat(fields)
         flat += [part for one in anew if one.id == record.id for part in changed(one)]
@@ -260,27 +267,23 @@ class Alerts:
         if notice is not None:
             await self.times.note_end(notice)
             told = ["alerted", notice.alerted, *said(notice, self._seals(notice.id, box))]
-        await self.enliven(record.id)  # before the step, so that no crash hides it
-        done, old = await self._db.run_durably(
-            "follow", [chain], record.id, listed(footing.sources), str(new or ""), self._db.skew_ms,
+        done, old = await self.run_live(
+            "follow", record.id, listed(footing.sources), str(new or ""), self._db.skew_ms,
             "" if footing.rev is None else footing.rev, footing.last, " ".join(sent_by), notice.id if notice else "",
             int(footing.alive), len(flat), len(docs), footing.word, record.changes, *flat, *docs, *told,
         )  # fmt: skip
-        if done:
-            await self.enliven(record.id)  # again, as where it is approved
-            for one in anew:
-                if one.id == record.id:
-                    await self.times.note_end(one)
+        for one in anew:
+            if done and one.id == record.id:
+                await self.times.note_end(one)
         return bool(done), old.decode()
 
     async def versions(self, chains: Sequence[str]) -> list[str]:
         """The ids of all versions of chains, in one round trip."""
-        found = await self._db.execute_many([("HGET", keys.chain(chain), "last") for chain in chains])
-        return [
-            chain if n == 1 else f"{chain}-{n}"
-            for chain, last in zip(chains, found, strict=True)
-            for n in range(1, int(last or 1) + 1)
-        ]
+        return await version_ids(self._db, chains)
+
+    async def chain(self, chain: str) -> list[AlertRecord]:
+        """All versions of a chain, in order, without their documents."""
+        return [one for one in await self.heads(await self.versions([chain])) if one is not None]
 
     async def pairs(self, alert_id: str) -> Frozen | None:
         """Whom a version tells of what came before, by number and channel, with 1 as the ring of those whom a version before was

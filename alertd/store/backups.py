@@ -47,7 +47,7 @@ class BackupError(RuntimeError):
     """It cannot be copied, or put back; the message says why, and that nothing was changed."""
 
 
-class Kept(msgspec.Struct, frozen=True, kw_only=True):
+class CopiedFile(msgspec.Struct, frozen=True, kw_only=True):
     """One file of a copy."""
 
     bytes: int
@@ -60,7 +60,7 @@ class Backup(msgspec.Struct, frozen=True, kw_only=True):
     made: str  # RFC 3339: what was acknowledged before is in it
     alertd: str  # the version that made it
     schema: int
-    files: dict[str, Kept]  # by their names below the copy
+    files: dict[str, CopiedFile]  # by their names below the copy
 
 
 class _Sealed(msgspec.Struct, frozen=True, kw_only=True):
@@ -205,7 +205,7 @@ def _open(stack: ExitStack, file: Path) -> tuple[IO[bytes], int]:
     return handle, os.fstat(handle.fileno()).st_size
 
 
-def _copied(source: IO[bytes], to: Path, size: int) -> Kept:
+def _copied(source: IO[bytes], to: Path, size: int) -> CopiedFile:
     """On disk when this returns, for its owner alone."""
     to.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     digest, left = hashlib.sha256(), size
@@ -216,10 +216,10 @@ def _copied(source: IO[bytes], to: Path, size: int) -> Kept:
         handle.flush()
         os.fsync(handle.fileno())
     to_disk(to.parent)
-    return Kept(bytes=size - left, sha256=digest.hexdigest())
+    return CopiedFile(bytes=size - left, sha256=digest.hexdigest())
 
 
-def _check(file: Path, kept: Kept, to: Path) -> None:
+def _check(file: Path, kept: CopiedFile, to: Path) -> None:
     with file.open("rb") as source:
         found = _copied(source, to, os.fstat(source.fileno()).st_size)
     if found != kept:

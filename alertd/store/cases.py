@@ -12,6 +12,7 @@ from alertd.store import keys
 from alertd.store.codec import Box
 from alertd.store.connection import Arg, Connection
 from alertd.store.tombstones import Tombstone
+from alertd.store.versions import version_ids
 
 #: Ids of photos begin so; the others are of alerts.
 PHOTO = "med_"
@@ -149,17 +150,12 @@ class Cases:
     async def _ledgers(self, case: str) -> dict[str, int]:
         """The compressed ledgers of a case that go by their age, and when, in UNIX ms."""
         chains = sorted({chain_of(one) for one in await self.held(case) if not one.startswith(PHOTO)})
-        lasts = await self._db.execute_many([("HGET", keys.chain(chain), "last") for chain in chains]) if chains else []
-        versions = [
-            (chain, chain if n == 1 else f"{chain}-{n}")
-            for chain, last in zip(chains, lasts, strict=True)
-            for n in range(1, int(last or 1) + 1)
-        ]
-        dates = [("HGET", keys.of_chain(chain, "version", one), "archived") for chain, one in versions]
+        versions = await version_ids(self._db, chains)
+        dates = [("HGET", keys.of_chain(chain_of(one), "version", one), "archived") for one in versions]
         found = await self._db.execute_many(dates) if dates else []
         return {
-            keys.of_chain(chain, "closed", one): int(date)
-            for (chain, one), date in zip(versions, found, strict=True)
+            keys.of_chain(chain_of(one), "closed", one): int(date)
+            for one, date in zip(versions, found, strict=True)
             if int(date or 0)
         }
 

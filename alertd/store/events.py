@@ -56,7 +56,7 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptEvent:
     """One event of an organisation's stream."""
 
     number: int
@@ -67,7 +67,7 @@ class Kept:
 class Page:
     """Events after a number, and what the stream holds at all."""
 
-    events: list[Kept]
+    events: list[KeptEvent]
     first: int  # number of the oldest that is kept; one more than `last` where none is
     last: int  # number of the last there ever was
 
@@ -193,7 +193,7 @@ def announcement(chain: str) -> tuple[Arg, ...]:
     return "ZADD", keys.told(keys.shard_of(chain)), ANNOUNCED, chain
 
 
-def _kept(entry: Any) -> Kept:
+def _kept(entry: Any) -> KeptEvent:
     name, flat = entry
     fields = flat if isinstance(flat, dict) else dict(zip(flat[::2], flat[1::2], strict=True))
-    return Kept(int(name.decode().partition("-")[0]), fields[b"event"])
+    return KeptEvent(int(name.decode().partition("-")[0]), fields[b"event"])

@@ -73,16 +73,13 @@ class Permits:
         box = await self._alerts.case_box(alert.case, alert.id)
         seals = Seals(alert.id, self._db.codec.master, box)
         await self._alerts.times.note_end(version)
-        await self._alerts.enliven(alert.id)  # before the state, so that no crash hides it
         names = ("permissions", "permitted_by", "permission_why", "regions", "changes")
         fields = seals.flat({name: getattr(alert, name) for name in names})
         fields += [GRANTED, alert.grounds[GRANTED]]
         last = sequence_of(version.id) - 1
-        done, old = await self._db.run_durably(
-            "widen", [keys.chain(alert.id)], alert.id, listed(SHOWN), alert.rev, last, version.id, area,
+        done, old = await self._alerts.run_live(
+            "widen", alert.id, listed(SHOWN), alert.rev, last, version.id, area,
             pack_audience(audience.numbers, audience.rings), len(audience.numbers), self._db.skew_ms, org, f"{org}:{key}",
             len(fields), *fields, "alerted", version.alerted, *said(version, Seals(version.id, self._db.codec.master, box)),
         )  # fmt: skip
-        if done:
-            await self._alerts.enliven(alert.id)  # again, as where it is approved
         return bool(done), old.decode()

@@ -51,17 +51,14 @@ class Updates:
         that stood against it ('expired' or 'changed'), and whose: 'alert' or 'update'.
         """
         await self._alerts.times.bring_forward(alert)
-        await self._alerts.enliven(alert.id)  # before the state, so that no crash hides it
         of_alert = await self._fields(alert)
-        done, old, whose = await self._db.run_durably(
-            "approve_update", [keys.chain(alert.id)], alert.id, listed(SHOWN), alert.rev, update.id,
+        done, old, whose = await self._alerts.run_live(
+            "approve_update", alert.id, listed(SHOWN), alert.rev, update.id,
             sources_of(AlertState.APPROVED), update.rev, pack_audience(audience.numbers, audience.rings),
             len(audience.numbers), self._db.skew_ms, " ".join(sent_by), " ".join(asked),
             len(of_alert), *of_alert,
             "approver", (await self._seals(update)).seal("approver", approver), "approved_rev", update.rev,
         )  # fmt: skip
-        if done:
-            await self._alerts.enliven(alert.id)  # again, as where an alert is approved
         return bool(done), old.decode(), whose.decode()
 
     async def _fields(self, alert: AlertRecord) -> Sequence[str | bytes | int]:
