@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import suppress
 from typing import Any
 
 import shapely
@@ -14,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from alertd.alerts import CHANNELS
 from alertd.api.call import credential, note
 from alertd.api.operations import Act, Operation
-from alertd.api.services import Services, services
+from alertd.api.services import services
 from alertd.api.shapes import (
     ETA,
     AreaReply,
@@ -30,12 +29,9 @@ from alertd.documents import Policy, Target
 from alertd.errors import Problem
 from alertd.fields import Language
 from alertd.kinds import Kind
-from alertd.permissions import Permission
 from alertd.rules import not_honoured
 from alertd.service.counts import Shown
-from alertd.service.grounds import Beyond, facts
-from alertd.service.looks import Look
-from geofences.targets import Area
+from alertd.service.grounds import facts
 
 
 class PreviewRequest(BaseModel):
@@ -85,7 +81,7 @@ async def preview_target(request: web.Request, *, body: PreviewRequest) -> Previ
     if faults := not_honoured(body.target, "target"):
         raise Problem("invalid-request", "The target asks for what is not done yet.", faults=tuple(faults))
     s.targeting.check_own(body.target, credential(request).org)
-    look, beyond, neighbours = await _divided(request, body)
+    look, beyond, neighbours = await s.borders.previewed(body.target, body.kind, body.policy, credential(request))
     loudness = [None, *(ring.loudness for ring in body.target.rings)]
     audience = await asyncio.to_thread(audience_reply, s, look, body.target, loudness.__getitem__)
     note(request, km2=str(round(look.area.km2, 3)), people=audience.people)
@@ -99,32 +95,6 @@ async def preview_target(request: web.Request, *, body: PreviewRequest) -> Previ
         neighbours=[permission_reply(one) for one in neighbours],
         notice=NOBODY_ACKNOWLEDGES if body.policy.escalates and not await s.acks.lately(s.clock.now_ms()) else None,
     )
-
-
-async def _divided(request: web.Request, body: PreviewRequest) -> tuple[Look, Beyond | None, list[Permission]]:
-    """The people of what would be told at once; what of the target would be refused, and what neighbours may permit."""
-    s, who = services(request), credential(request)
-    area, split = await s.targeting.area(body.target), None
-    beyond = await s.organisations.beyond(area.geometry, who)
-    if beyond:
-        with suppress(Problem):
-            split = await s.borders.split(area, who)
-    if split is None:
-        return await _look(s, body, area), beyond, []
-    permissions = []
-    for part in split.parts:
-        regions = await s.targeting.told_across(split.at_once.geometry, part.geometry)
-        found = await s.targeting.find(part.geometry, body.kind, body.policy, regions)
-        permissions.append(s.borders.permission(part, len(found), ""))
-    asks = body.target.beyond == "ask"
-    return await _look(s, body, split.at_once if asks else area), None if asks else beyond, permissions
-
-
-async def _look(s: Services, body: PreviewRequest, area: Area) -> Look:
-    shares = await s.targeting.shares(area.geometry)
-    found = await s.targeting.find(area.geometry, body.kind, body.policy, s.targeting.told_regions(shares))
-    ringed = await s.targeting.find_rings(area.geometry, body.target, found, body.kind, body.policy)
-    return Look(area=area, shares=shares, found=found, ringed=ringed)
 
 
 OPERATIONS = (

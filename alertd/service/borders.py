@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 import msgspec
 import shapely
 
-from alertd.documents import Alert
+from alertd.documents import Alert, Policy, Target
 from alertd.errors import Problem
-from alertd.kinds import PermissionState
+from alertd.kinds import Kind, PermissionState
 from alertd.permissions import Permission, read, written
 from alertd.service.access import Credential, Terms
+from alertd.service.grounds import Beyond
 from alertd.service.kept import digest
-from alertd.service.looks import Looks, Sight, check_contacts
+from alertd.service.looks import Look, Looks, Sight, check_contacts
 from alertd.service.organisations import Known, Organisations
 from alertd.service.revisions import changed_since
 from alertd.service.targeting import Targeting
@@ -109,12 +110,32 @@ class Borders:
             outline=whole.outline,
         )
 
+    async def previewed(
+        self, target: Target, kind: Kind, policy: Policy, who: Credential
+    ) -> tuple[Look, Beyond | None, list[Permission]]:
+        """The people of what would be told at once; what of the target would be refused, and what neighbours may permit. Raises Problem."""
+        area, split = await self._targeting.area(target), None
+        beyond = await self._organisations.beyond(area.geometry, who)
+        if beyond:
+            with suppress(Problem):
+                split = await self.split(area, who)
+        if split is None:
+            return await self._looks.of(area, target, kind, policy), beyond, []
+        permissions = []
+        for part in split.parts:
+            regions = await self._targeting.told_across(split.at_once.geometry, part.geometry)
+            found = await self._targeting.find(part.geometry, kind, policy, regions)
+            permissions.append(self._asked(part, len(found), ""))
+        asks = target.beyond == "ask"
+        look = await self._looks.of(split.at_once if asks else area, target, kind, policy)
+        return look, None if asks else beyond, permissions
+
     async def _permission(self, alert: Alert, part: Part, at_once: Area, key: str) -> Permission:
         regions = await self._targeting.told_across(at_once.geometry, part.geometry)
         found = await self._targeting.people(part.geometry, alert, regions)
-        return msgspec.structs.replace(self.permission(part, len(found), runs_of(regions)), key=key)
+        return msgspec.structs.replace(self._asked(part, len(found), runs_of(regions)), key=key)
 
-    def permission(self, part: Part, people: int, regions: str) -> Permission:
+    def _asked(self, part: Part, people: int, regions: str) -> Permission:
         """What is asked for a part with so many people in it; `regions` are the numbers of those whose people are told there."""
         return Permission(
             org=part.org,

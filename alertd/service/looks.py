@@ -13,7 +13,7 @@ from typing import Any
 import shapely
 
 from alertd import rules
-from alertd.documents import Alert, Status
+from alertd.documents import Alert, Policy, Status, Target
 from alertd.errors import Problem
 from alertd.permissions import Permission
 from alertd.service.counts import too_few_people
@@ -134,6 +134,13 @@ class Looks:
             return self._of(area, shares, self._targeting.countries(target, area, shares))
 
         return await self._resolved.once(self._targeting.library, digest(target.model_dump_json().encode()), worked_out)
+
+    async def of(self, area: Area, target: Target, kind: str, policy: Policy) -> Look:
+        """The people that a policy tells on some ground of a target, looked for afresh."""
+        shares = await self._targeting.shares(area.geometry)
+        found = await self._targeting.find(area.geometry, kind, policy, self._targeting.told_regions(shares))
+        ringed = await self._targeting.find_rings(area.geometry, target, found, kind, policy)
+        return Look(area=area, shares=shares, found=found, ringed=ringed)
 
     async def sight(self, alert: Alert, area: Area, countries: tuple[str, ...]) -> Sight:
         """The people of an alert on some ground, looked for afresh."""
