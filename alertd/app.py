@@ -109,7 +109,7 @@ from alertd.store.operators import OperatorStore
 from alertd.store.organisations import OrganisationStore
 from alertd.store.paging import Rotas, Waiting
 from alertd.store.people import People
-from alertd.store.permissions import Permits
+from alertd.store.permissions import PermissionStore
 from alertd.store.requests import Requests
 from alertd.store.schema import open_store
 from alertd.store.sessions import SessionStore
@@ -180,11 +180,11 @@ class Parts:
         self.intake = Intake(
             self.alerts, looks, borders, self.renderer, clock, self.carriers, self.photos, self.texts, self.organisations
         )  # fmt: skip
-        updates, permits = Updates(self.db, self.alerts), Permits(self.db, self.alerts)
+        updates, permissions = Updates(self.db, self.alerts), PermissionStore(self.db, self.alerts)
         self.budget = Budget(Budgets(self.db), self.carriers, self.renderer, self.texts, settings.budget, clock)
         self.approval = Approval(
             self.alerts, updates, self.photos, self.targeting, self.texts, self.stopping, clock, self.organisations, self.budget,
-            borders, permits,
+            borders, permissions,
         )  # fmt: skip
         self.break_glass = BreakGlass(self.alerts, self.approval, self.organisations, Claims(self.db), clock)
         self.waiting = Waiting(self.db)
@@ -196,7 +196,7 @@ class Parts:
             Rooms(settings.store.directory / "imports", settings.store.reserve_bytes), clock,
         )  # fmt: skip
         self.permissions = Permissions(
-            permits, self.alerts, updates, self.approval, self.organisations, self.targeting, self.stopping, self.budget,
+            permissions, self.alerts, updates, self.approval, self.organisations, self.targeting, self.stopping, self.budget,
             self.audit, clock,
         )  # fmt: skip
         self.following = Following(self.alerts, self.approval, self.stopping, self.audit, clock)

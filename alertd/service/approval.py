@@ -34,7 +34,7 @@ from alertd.store.alert_records import numbers_of
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.codec import SealError
 from alertd.store.frozen import Frozen
-from alertd.store.permissions import Permits
+from alertd.store.permissions import PermissionStore
 from alertd.store.updates import TAKEN_OVER, Updates
 
 
@@ -53,7 +53,7 @@ class Approval:
         organisations: Organisations,
         budget: Budget,
         borders: Borders,
-        permits: Permits,
+        permissions: PermissionStore,
     ) -> None:
         self._alerts = alerts
         self._updates = updates
@@ -65,7 +65,7 @@ class Approval:
         self._organisations = organisations
         self._budget = budget
         self._borders = borders
-        self._permits = permits
+        self._permissions = permissions
 
     async def get(self, alert_id: str, who: Credential) -> AlertRecord:
         """An alert of the caller's organisation. Raises Problem: what is another's is not found."""
@@ -97,17 +97,17 @@ class Approval:
         """Opens the gate without a second person where the organisation allows that. Whoever allowed it counts as the second: what they
         may not approve themselves waits, and so does whatever else stands against it, for a person who is told why.
         """
-        permit = await self._organisations.permit(record, known)
-        if permit is None or record.starts:  # how many it is told to nobody knows yet
+        unattended = await self._organisations.unattended(record, known)
+        if unattended is None or record.starts:  # how many it is told to nobody knows yet
             return record
         try:
-            check_second_person(record, permit.setter)
-            await self._check_protection(record, permit.setter)
+            check_second_person(record, unattended.setter)
+            await self._check_protection(record, unattended.setter)
             _check_plates(record, ())
-            if not await self._organisations.count(record, permit):
+            if not await self._organisations.count(record, unattended):
                 return record
-            policy = replace(permit.setter, subject=BY_POLICY + permit.setter.subject)
-            return await self._open(record, policy, record.seen, most=permit.people)
+            policy = replace(unattended.setter, subject=BY_POLICY + unattended.setter.subject)
+            return await self._open(record, policy, record.seen, most=unattended.people)
         except Problem:
             return await self.get(record.id, who)
 
@@ -253,7 +253,7 @@ class Approval:
     async def _freeze(self, record: AlertRecord, _alert: Alert, frozen: Frozen, who: Credential) -> tuple[bool, str]:
         alone = {"why": record.why, "hands": record.hands} if record.why else {}
         asked = newly_asked(record)
-        await self._permits.note(asked, record.id, self._clock.now_ms())
+        await self._permissions.note(asked, record.id, self._clock.now_ms())
         return await self._alerts.approve(
             record.id, frozen.numbers, who.subject, rings=frozen.rings, rev=record.rev,
             approved_rev=record.approved_rev if record.state is AlertState.SCHEDULED else record.rev,
@@ -292,7 +292,7 @@ class Approval:
             rings_from=update.rings_from or now_ms + old.ahead,
         )  # fmt: skip
         asked = newly_asked(new, old)
-        await self._permits.note(asked, old.id, now_ms)
+        await self._permissions.note(asked, old.id, now_ms)
         await self._updates.published.keep(old)
         sent_by = (update.key, who.key_id, *permitting(new.permissions))
         return await self._updates.approve(new, update, frozen, who.subject, sent_by=sent_by, asked=asked)

@@ -64,7 +64,7 @@ class Stance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Permit:
+class GoesUnattended:
     """That an alert goes out without a second person."""
 
     setter: Credential  # whoever allowed it: the second person, as far as there is one
@@ -193,7 +193,7 @@ class Organisations:
 
         return shapely.from_wkb(await self._grounds.once(library, name, make))
 
-    async def permit(self, record: AlertRecord, known: Known | None = None) -> Permit | None:
+    async def unattended(self, record: AlertRecord, known: Known | None = None) -> GoesUnattended | None:
         """Who allowed that an alert like this goes out without a second person; None where nobody did who still might. `known` is its organisation where
         that was read for this very request.
         """
@@ -205,7 +205,7 @@ class Organisations:
         if not await self._administers(*known.allowed_with):
             return None  # whoever allowed it has no say any more
         setter = _setter(record, known.allowed_by, known.allowed_hands, known.allowed_with)
-        return Permit(setter=setter, people=allowed.people, per_hour=allowed.alerts_per_hour)
+        return GoesUnattended(setter=setter, people=allowed.people, per_hour=allowed.alerts_per_hour)
 
     async def alone(self, record: AlertRecord) -> Alone | None:
         """Who allowed that its author approves an alert like this; None where nobody did who still might."""
@@ -218,9 +218,9 @@ class Organisations:
         setter = _setter(record, known.glass_by, known.glass_hands, known.glass_with)
         return Alone(setter=setter, after_ms=allowed.after_min * 60_000)
 
-    async def count(self, record: AlertRecord, permit: Permit) -> bool:
+    async def count(self, record: AlertRecord, unattended: GoesUnattended) -> bool:
         """Count the alert among those of the last hour. False when there were as many as may be."""
-        return await self._store.allow(record.org, record.id, permit.per_hour)
+        return await self._store.allow(record.org, record.id, unattended.per_hour)
 
     async def check(
         self, who: Credential, *, area: shapely.MultiPolygon | None = None, told: Sequence[str] | None = None,

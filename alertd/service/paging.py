@@ -195,7 +195,7 @@ class Paging:
         if rota is None or not rota.steps:  # since a moment ago
             return AGAIN_MS
         waited_ms = self.clock.now_ms() + record.ahead - paged.since
-        if abs(waited_ms) < UNATTENDED_MS and await self.organisations.permit(record):
+        if abs(waited_ms) < UNATTENDED_MS and await self.organisations.unattended(record):
             return UNATTENDED_MS - waited_ms
         try:
             await self.stopping.check(record.org, record.key)

@@ -35,7 +35,7 @@ from alertd.service.updates import TELLS
 from alertd.store.alert_records import GRANTED, GROUND, AlertRecord, numbers_of, runs_of
 from alertd.store.alerts import Alerts
 from alertd.store.frozen import Frozen, pack_area, unpack_area
-from alertd.store.permissions import Permits
+from alertd.store.permissions import PermissionStore
 from alertd.store.updates import Updates
 from geofences.slivers import ground as ground_of
 
@@ -73,7 +73,7 @@ class Permissions:
 
     def __init__(  # noqa: PLR0913, PLR0917  a grant is an approval of its own
         self,
-        permits: Permits,
+        store: PermissionStore,
         alerts: Alerts,
         updates: Updates,
         approval: Approval,
@@ -84,7 +84,7 @@ class Permissions:
         audit: Audit,
         clock: Clock,
     ) -> None:
-        self._permits = permits
+        self._store = store
         self._alerts = alerts
         self._updates = updates
         self._approval = approval
@@ -97,14 +97,14 @@ class Permissions:
 
     async def asked_of(self, org: str) -> list[Request]:
         """What an organisation is and was asked for, the latest first; without documents."""
-        chains = await self._permits.of(org, MOST)
+        chains = await self._store.of(org, MOST)
         states = await self._alerts.fields(chains, "state")
         gone = [
             chain
             for chain, (state,) in zip(chains, states, strict=True)
             if state in {None, AlertState.PURGED.value.encode()}
         ]
-        await self._permits.drop(org, gone)
+        await self._store.drop(org, gone)
         heads = await self._alerts.listed([chain for chain in chains if chain not in gone])
         found = [(one, _asked(one, org)) for one in heads if one is not None]
         asked = [(one, permission) for one, permission in found if permission]
@@ -146,8 +146,8 @@ class Permissions:
                 raise Problem("not-found", "Nothing of this alert's target is asked of that organisation.")
             _check_asks(permission.state(record.state))
             again = replace_one(record, permission, answer="", at=0)
-            await self._permits.note([org], record.id, self._clock.now_ms())
-            done, old = await self._permits.answer(record, WORDS[_S.ASKED], org, {"permissions": again})
+            await self._store.note([org], record.id, self._clock.now_ms())
+            done, old = await self._store.answer(record, WORDS[_S.ASKED], org, {"permissions": again})
             if done:
                 return await self._approval.get(alert_id, who)
             _check(old)
@@ -202,7 +202,7 @@ class Permissions:
             "permitted_by": with_words(record.permitted_by, who.org, who.subject),
             "permission_why": with_words(record.permission_why, who.org, why),
         }
-        return await self._permits.answer(record, WORDS[_S.REFUSED], who.org, fields)
+        return await self._store.answer(record, WORDS[_S.REFUSED], who.org, fields)
 
     async def _grant(self, asked: Request, who: Credential, people: int | None) -> tuple[bool, str]:
         record, ground = asked.record, asked.ground
@@ -216,7 +216,7 @@ class Permissions:
         alert, version = await self._widened(record, permission, who, ground)
         area = ground_of(shapely.union(await self._alerts.area(record.id), ground))
         version = replace(version, seen=len(frozen.numbers), newly=newly)
-        done, old = await self._permits.widen(alert, version, pack_area(area), frozen, org=who.org, key=who.key_id)
+        done, old = await self._store.widen(alert, version, pack_area(area), frozen, org=who.org, key=who.key_id)
         await self._stopping.put_on(record.id)
         if done:
             await self._updates.list(replace(version, created=self._clock.now_ms()))
@@ -242,7 +242,7 @@ class Permissions:
         check_drift(seen, len(found), self._targeting.settings.drift_share)
         await self._budget.check(record, alert, found)
         ringed = await self._targeting.ringed(ground, alert, found)
-        before = await self._alerts.audience(await self._permits.teller(record.id))
+        before = await self._alerts.audience(await self._store.teller(record.id))
         new = ~np.isin(found.numbers, before.numbers, assume_unique=True)
         numbers = np.concatenate([before.numbers, found.numbers[new]])
         order = np.argsort(numbers, kind="stable")

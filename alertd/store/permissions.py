@@ -16,7 +16,7 @@ from alertd.store.frozen import Frozen, pack_audience
 REMEMBERED = 1_000
 
 
-class Permits:
+class PermissionStore:
     """The repository of these. The alert's record is the authority; an entry of an organisation's list only leads to it."""
 
     def __init__(self, connection: Connection, alerts: Alerts) -> None:

@@ -29,7 +29,7 @@ from alertd.store.message_ids import Said, Sent
 from alertd.store.operators import OperatorStore
 from alertd.store.organisations import OrganisationStore
 from alertd.store.paging import Paged, Rotas, StoredRota, Waiting
-from alertd.store.permissions import Permits
+from alertd.store.permissions import PermissionStore
 from alertd.store.published import PublishedWords
 from alertd.store.requests import Requests
 from alertd.store.sessions import Away, SessionStore
@@ -112,7 +112,7 @@ async def test_the_table_has_every_key_and_no_other(parts: Parts, sample: dict[s
     assert await Rotas(parts.db).put("default", rota, seen=b"")
     waits = await submitted(parts, sample)
     assert await Waiting(parts.db).put(waits.record.id, Paged(since=1, due=1), seen=b"") == "done"
-    await Permits(parts.db, parts.alerts).note(["police"], record.id, 1)
+    await PermissionStore(parts.db, parts.alerts).note(["police"], record.id, 1)
     await PublishedWords(parts.db).keep(await parts.alerts.get(record.id))
     await parts.alerts.times.note_start(replace(record, starts=1))
     seen |= await held(parts)

@@ -26,7 +26,7 @@ from alertd.service.updating import Updating
 from alertd.store import keys
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.frozen import Frozen, pack_area
-from alertd.store.permissions import Permits
+from alertd.store.permissions import PermissionStore
 from alertd.store.updates import Updates
 from alertd.working import worker_of
 from channels.sandbox import Sandbox
@@ -221,7 +221,7 @@ async def test_an_update_that_was_approved_meanwhile_is_cancelled_no_more(
     waits = (await proposed(parts, record, sample)).record
     late = Approval(
         _Overtaken(parts), Updates(parts.db, parts.alerts), parts.photos, parts.targeting, parts.texts,
-        parts.stopping, parts.clock, parts.organisations, parts.budget, parts.borders, Permits(parts.db, parts.alerts),
+        parts.stopping, parts.clock, parts.organisations, parts.budget, parts.borders, PermissionStore(parts.db, parts.alerts),
     )  # fmt: skip
     following = Following(parts.alerts, late, parts.stopping, parts.audit, parts.clock)
     for cancel in (following.cancel, parts.following.cancel, parts.approval.cancel):

@@ -9,7 +9,7 @@ import pytest
 
 from alertd.app import Parts
 from alertd.organisations import Organisation
-from alertd.store.permissions import Permits
+from alertd.store.permissions import PermissionStore
 from tests.integration.acts import ANA
 from tests.integration.authority.desks import BOTH, Desk
 from tests.integration.neighbours.asks import (
@@ -92,15 +92,15 @@ async def test_an_answer_stands_where_an_update_asks_the_same(desk: Desk, alert:
 
 async def test_what_is_asked_again_is_the_latest_again(desk: Desk, alert: dict[str, Any], parts: Parts):
     """An organisation is shown the latest that it is asked; what it refused long ago and is asked again was not among them."""
-    permits = Permits(parts.db, parts.alerts)
+    store = PermissionStore(parts.db, parts.alerts)
     alert_id = await approved(desk, alert)
-    await permits.note(["guard"], "later", parts.clock.now_ms() + 1)
-    assert await permits.of("guard", 1) == ["later"]
+    await store.note(["guard"], "later", parts.clock.now_ms() + 1)
+    assert await store.of("guard", 1) == ["later"]
     assert await desk.slug("eva", "POST", f"/v1/permissions/{alert_id}/refuse", NO) == "ok"
-    await permits.note(["guard"], alert_id, parts.clock.now_ms() + 2)
-    assert await permits.of("guard", 9) == [alert_id, "later"]
-    await permits.drop("guard", [alert_id, "later"])
-    assert await permits.of("guard", 9) == []
+    await store.note(["guard"], alert_id, parts.clock.now_ms() + 2)
+    assert await store.of("guard", 9) == [alert_id, "later"]
+    await store.drop("guard", [alert_id, "later"])
+    assert await store.of("guard", 9) == []
 
 
 async def _changed_within(desk: Desk, alert: dict[str, Any], alert_id: str) -> None:
