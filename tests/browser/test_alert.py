@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import urllib.request
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -179,3 +180,20 @@ async def test_a_ring_that_waits_is_no_second_left(
         await expect(window.page.locator("[data-channel=push]")).to_contain_text("the wider ring goes out at")
         await expect(window.page.locator(".told")).not_to_contain_text(" left")
     assert served.call("POST", f"/v1/alerts/{taken['id']}/cancel", {"reason": "a drill"}, ana)[0] == 200
+
+
+@pytest.mark.parametrize(("pace", "said"), [(1, 1), (60_000, 0)])
+async def test_an_alert_that_ends_before_everyone_is_told_says_so(
+    served: Served, browser: Browser, ana: str, bea: str, alert: dict[str, Any], pace: int, said: int
+):
+    """Whoever approves it sees that, and not from two times that they would have to compare."""
+    until = (datetime.now(UTC) + timedelta(hours=1)).isoformat(timespec="seconds")
+    wanted = {**alert, "target": {"regions": [SEVILLA]}, "expires": until, "policy": {"pace_per_min": pace}}
+    status, taken = served.call("POST", "/v1/alerts", wanted, ana)
+    assert status == 202, taken
+    async with desk(browser, served.url) as window:
+        await window.sign_in(bea)
+        await window.page.goto(f"{window.url}/console#/alerts/{taken['id']}")
+        await expect(window.page.locator(".reach-channels li").first).to_be_visible()
+        await expect(window.page.locator("[data-ends-first]")).to_have_count(said)
+    assert served.call("POST", f"/v1/alerts/{taken['id']}/reject", {"reason": "a drill"}, bea)[0] == 200

@@ -103,6 +103,12 @@ const Reach = ({ reach, target }) => html`<ul class="reach-channels">
       <${Eta} eta=${reach.eta[name]} delay=${delayOf(target)} /></li>`)}
 </ul>`;
 
+/** Whether it ends before the last of them is told. What an update's rings have waited for already is not known here. */
+function endsFirst({ alert, expires, starts, update }, eta) {
+  const last = Math.max(0, ...Object.values(eta)) + (update ? 0 : delayOf(alert.target));
+  return last > (Date.parse(expires) - Math.max(now(), Date.parse(starts) || 0)) / 1000;
+}
+
 /** Of a new version what was read stays until that is counted, and with it what a press came to: nobody is left without an answer. */
 function Approval({ alert: newest, me, unseen, onDecided }) {
   const [turn, countAgain] = useState(0);
@@ -120,6 +126,7 @@ function Approval({ alert: newest, me, unseen, onDecided }) {
       ${alert.alert.policy.pace_per_min ? html`<p>${t("pace-of-all", { n: number(alert.alert.policy.pace_per_min) })}</p>` : null}
       ${alert.update ? html`<p>${t("update-area", { people: counted(reach.audience.people, "people"), area: reach.area.name || "" })}</p>` : html`<${Changed} alert=${alert} reach=${reach} />`}
       <${Reach} reach=${reach} target=${alert.alert.target} />
+      ${endsFirst(alert, reach.eta) ? html`<p class="note" data-ends-first>${t("ends-first")}</p>` : null}
       <${ReachRings} rings=${reach.audience.rings} target=${alert.alert.target} />
     </div>
     <figure><${Ground} geometry=${reach.geometry} label=${reach.area.name} />
