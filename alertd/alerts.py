@@ -57,7 +57,7 @@ AMENDABLE = (_S.DRAFT, _S.RETURNED)
 OPEN_STATES = frozenset({_S.APPROVED, _S.SENDING})
 
 #: Nobody more is told of these, so whoever watches may stop.
-OVER = frozenset({_S.SENT, _S.REJECTED, _S.PURGED, *_ENDS})
+UNWATCHED = frozenset({_S.SENT, _S.REJECTED, _S.PURGED, *_ENDS})
 
 #: The public sees an alert's photos in these, and in these no more; in all others, not yet.
 SHOWN = frozenset({_S.APPROVED, _S.SENDING, _S.SENT})

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from aiohttp import web
 from pydantic import BaseModel, Field
 
-from alertd.alerts import OVER, SETTLED, AlertState, State
+from alertd.alerts import SETTLED, UNWATCHED, AlertState, State
 from alertd.api.call import credential, still_may
 from alertd.api.operations import EVENTS, JSON, NDJSON, Act, Operation
 from alertd.api.services import services
@@ -162,7 +162,7 @@ async def _events(request: web.Request, alert_id: str) -> AsyncIterator[bytes]:
 def is_over(state: AlertState, channels: Mapping[str, Mapping[str, int]]) -> bool:
     """Nothing more is sent, and every reference has its end: those of a closed gate are settled after it closed."""
     left = sum(counts[state.word] for counts in channels.values() for state in UNSETTLED)
-    return state in OVER and not left
+    return state in UNWATCHED and not left
 
 
 _GROUP = "Alerts"

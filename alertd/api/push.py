@@ -19,7 +19,7 @@ from alertd.api.shapes import Query
 from alertd.clock import time_of
 from alertd.errors import Problem
 from alertd.ids import Door, Reference
-from alertd.service.reports import Standing as How
+from alertd.service.reports import VersionStanding
 from alertd.store.alerts import AlertRecord
 from channels.base import ReportState
 
@@ -57,7 +57,7 @@ async def show_standing(request: web.Request, *, tag: Tag) -> Standing:
     return _standing(found, show=found is not None and found.is_told(s.clock.now_ms()))
 
 
-def _standing(found: How | AlertRecord | None, *, show: bool) -> Standing:
+def _standing(found: VersionStanding | AlertRecord | None, *, show: bool) -> Standing:
     if found is None:
         raise no_message()
     return Standing(show=show, state=found.state, expires=time_of(found.expires))

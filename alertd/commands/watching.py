@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from alertd.alerts import OVER, AlertState
+from alertd.alerts import UNWATCHED, AlertState
 from alertd.commands.client import Client, RefusedError, UnreachableError, segment
 from alertd.commands.output import console, tell, tell_json
 from alertd.commands.review import waits
@@ -39,7 +39,7 @@ def _changes(client: Client, alert_id: str) -> Iterator[dict[str, Any]]:
         except UnreachableError:
             if last is None:
                 raise
-        if last is not None and AlertState(last["state"]) in OVER:
+        if last is not None and AlertState(last["state"]) in UNWATCHED:
             return
         time.sleep(AGAIN_S)  # the service goes down; it ends its streams first
 

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from alertd.alerts import AMENDABLE, KNOWN, OPEN_STATES, OVER, SETTLED, SHOWN, AlertState, State
+from alertd.alerts import AMENDABLE, KNOWN, OPEN_STATES, SETTLED, SHOWN, UNWATCHED, AlertState, State
 from alertd.documents import MAX_RINGS, Status
 from alertd.kinds import KINDS, CancelReason, Channel, Kind, Level, Notify, Protection, Verdict
 from alertd.oncall import CONTACTS, Day, OnCall
@@ -51,7 +51,7 @@ def tables(needs: Needs, carried: Collection[str]) -> dict[str, Any]:
         "loudness": list(Loudness),
         "open": _ordered(OPEN_STATES),
         "underWay": _ordered(OPEN_STATES | {AlertState.SCHEDULED}),
-        "over": _ordered(OVER),
+        "over": _ordered(UNWATCHED),
         "amendable": _ordered(frozenset(AMENDABLE)),
         "acts": {name: _ordered(_from(step)) for name, step in _ACTS.items()}
         | {"update": _ordered(SHOWN), "extend": _ordered(KNOWN), "restrict": _ordered(KNOWN)},

@@ -48,7 +48,7 @@ from alertd.service.webhooks import signed
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.distribution import Tracks
 from alertd.store.events import KeptEvent
-from alertd.store.webhooks import DistributorHook, DistributorHooks, Due, Standing, Tried
+from alertd.store.webhooks import DistributorHook, DistributorHooks, Due, HookStanding, Tried
 from channels.base import MayWrite
 from channels.fetching import Answered, Fetcher, FetchError, NotAskedError
 
@@ -147,7 +147,7 @@ class ToDistributors:
         """Each alert by itself: one that it is slow to take keeps no other, and no other's end, waiting."""
         return name
 
-    async def attempt(self, hook: DistributorHook, _standing: Standing, due: Due) -> Tried:
+    async def attempt(self, hook: DistributorHook, _standing: HookStanding, due: Due) -> Tried:
         """Send what an alert says now, if the distributor has not got that."""
         record = await self._alerts.get(due.name)
         if record is None or record.org != hook.org:  # of a neighbour's alert events tell, too

@@ -27,7 +27,7 @@ from alertd.service.webhooks import MOST, new_secret, rotated, signed
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.distribution import Tracks
 from alertd.store.events import Events
-from alertd.store.webhooks import DistributorHook, DistributorHooks, HeldError, Standing
+from alertd.store.webhooks import DistributorHook, DistributorHooks, HeldError, HookStanding
 from channels.fetching import Fetcher, FetchError
 
 _OVER = ENDED | {AlertState.STOOD_DOWN}
@@ -41,7 +41,7 @@ class Registered:
 
     hook: DistributorHook
     distributor: Distributor
-    standing: Standing
+    standing: HookStanding
     owed: tuple[str, ...]  # alerts that it has to take down and has not confirmed, the longest first
     has: int  # alerts that it has and that are told
 

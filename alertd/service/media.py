@@ -51,7 +51,7 @@ class TakenPhoto(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Standing:
+class _Visibility:
     """How a photo stands: for the public, and for those who work on an alert that has it."""
 
     shown: bool
@@ -175,7 +175,7 @@ class Photos:
         is_theirs = record is not None and who is not None and who.org == record.org and any(map(who.may, SEES))
         return await self._media.copy(media_id, size) if is_theirs else None
 
-    async def _looked(self, media_ids: Sequence[str]) -> list[_Standing]:
+    async def _looked(self, media_ids: Sequence[str]) -> list[_Visibility]:
         """How photos stand at this moment: by one look at each for all who ask meanwhile, and never by one that began before they asked,
         which may not have seen a stand-down.
         """
@@ -183,7 +183,7 @@ class Photos:
         found = dict(zip(asked, await asyncio.gather(*map(self._standing, asked)), strict=True))
         return [found[one] for one in media_ids]
 
-    async def _standing(self, media_id: str) -> _Standing:
+    async def _standing(self, media_id: str) -> _Visibility:
         """How the alerts that use a photo have it stand. A Test or an Exercise is none of them: one person alone sends it, who would bring back
         what was taken away.
         """
@@ -191,7 +191,7 @@ class Photos:
         found = [head for head in await self._alerts.heads(names) if head and head.status == Status.ACTUAL]
         tellers = await self._media.tellers(sorted({chain_of(head.id) for head in found}))
         if await self._is_in(media_id, tellers.values(), SHOWN):
-            return _Standing(shown=True, is_over=False, is_for_staff=False)
+            return _Visibility(shown=True, is_over=False, is_for_staff=False)
         is_over = any(head.state in NO_LONGER_SHOWN or head.state in SHOWN for head in found)
         is_away = any(head.state in TAKEN_AWAY or head.restricted for head in found)
         again = (
@@ -199,7 +199,7 @@ class Photos:
             and not is_away
             and await self._is_in(media_id, [head.id for head in found if head.state in _TO_COME], _TO_COME)
         )
-        return _Standing(shown=False, is_over=is_over, is_for_staff=again or not is_over)
+        return _Visibility(shown=False, is_over=is_over, is_for_staff=again or not is_over)
 
     async def _is_in(self, media_id: str, alert_ids: Iterable[str], states: Container[AlertState]) -> bool:
         """Whether one of these alerts, in one of these states and not yet at its end, has the photo."""

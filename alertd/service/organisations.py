@@ -27,7 +27,7 @@ from alertd.service.regions import Regions
 from alertd.service.revisions import changed_since
 from alertd.store.alerts import AlertRecord
 from alertd.store.organisations import OrganisationStore, StoredOrganisation
-from alertd.store.stops import Standing
+from alertd.store.stops import StandingStops
 from geofences.jurisdictions import Division, divide, outside
 
 #: Jurisdictions that are kept resolved, and areas that were compared with one: a country's outline has a megabyte.
@@ -58,7 +58,7 @@ class Known:
 class Stance:
     """What a submission is measured against, as it all was at one moment."""
 
-    standing: Standing  # what is stopped, anywhere
+    standing: StandingStops  # what is stopped, anywhere
     texts: int  # revision of its organisation's own texts, 0 for none
     known: Known
 

@@ -69,7 +69,7 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class VersionStanding:
     """How a version stands, for whoever was told of it."""
 
     state: AlertState
@@ -90,7 +90,7 @@ class Reports:
         self._numbers = numbers
         self._codec = codec
 
-    async def standing(self, alert_id: str, row: int) -> Standing | None:
+    async def standing(self, alert_id: str, row: int) -> VersionStanding | None:
         """How a version stands, and what tells the alert as the alert does, for whoever has the message of a `row`; None where there is none any
         more.
         """
@@ -98,9 +98,9 @@ class Reports:
         if one is None or alert is None:
             return None
         if one.occasion not in {"", Occasion.UPDATE}:
-            return Standing(state=one.state, expires=one.expires)
+            return VersionStanding(state=one.state, expires=one.expires)
         is_old = alert.restricted > 0 and await self._left_before(one, row, alert)
-        return Standing(state=alert.state, expires=alert.expires, is_old=is_old)
+        return VersionStanding(state=alert.state, expires=alert.expires, is_old=is_old)
 
     async def _left_before(self, version: AlertRecord, row: int, alert: AlertRecord) -> bool:
         """Whether a message left with the words from before its alert was restricted; also where nobody knows any more. What was written after

@@ -20,7 +20,7 @@ from alertd.service.access import Access, Credential
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.connection import checked
 from alertd.store.operators import OperatorStore
-from alertd.store.stops import SERVICE, Standing, Stop, Stops, of_key, of_org
+from alertd.store.stops import SERVICE, StandingStops, Stop, Stops, of_key, of_org
 
 TRIES = 10  # against others who stop and resume at the same moment
 FRESH_S = 0.5  # what was read of stops may be so old while something is sent
@@ -116,7 +116,7 @@ class Stopping:
         """Raises Problem when nothing of an organisation that these keys have a hand in may be opened now."""
         _check(await self._stops.read(), org, *key_ids)
 
-    async def standing(self) -> Standing:
+    async def standing(self) -> StandingStops:
         """What is stopped now."""
         return await self._stops.read()
 
@@ -173,7 +173,7 @@ def _check_live(who: Credential) -> None:
         raise Problem("not-allowed", "A test key neither stops nor resumes.")
 
 
-def check_submission(standing: Standing, who: Credential, *, goes_out: bool) -> None:
+def check_submission(standing: StandingStops, who: Credential, *, goes_out: bool) -> None:
     """Raises Problem when what is submitted meets a stop: that of its key, or any where it `goes_out` at once."""
     if goes_out:
         _check(standing, who.org, who.key_id)
@@ -181,12 +181,12 @@ def check_submission(standing: Standing, who: Credential, *, goes_out: bool) -> 
         _check_key(standing, who)
 
 
-def _check(standing: Standing, org: str, *key_ids: str) -> None:
+def _check(standing: StandingStops, org: str, *key_ids: str) -> None:
     if found := standing.of(org, key_ids):
         raise Problem("stop-active", "Nothing is sent here: a stop is active.", scope=found[0])
 
 
-def _check_key(standing: Standing, who: Credential) -> None:
+def _check_key(standing: StandingStops, who: Credential) -> None:
     if of_key(who.org, who.key_id) in standing.stops:
         raise Problem("stop-active", "This key is stopped.", scope=of_key(who.org, who.key_id))
 

@@ -25,7 +25,7 @@ from alertd.service.events import envelope
 from alertd.service.webhooks import posted
 from alertd.store.connection import StoreUnavailableError
 from alertd.store.events import Events, KeptEvent
-from alertd.store.webhooks import Due, Hook, Hooks, Standing, Tried
+from alertd.store.webhooks import Due, Hook, Hooks, HookStanding, Tried
 from channels.base import MayWrite
 from channels.fetching import Fetcher, WithheldError
 
@@ -71,7 +71,7 @@ class Destination(Protocol):
     def lane(self, name: str) -> str:
         """What is in one lane is told in order; lanes are side by side, so that none waits for another."""
 
-    async def attempt(self, hook: Any, standing: Standing, due: Due) -> Tried:
+    async def attempt(self, hook: Any, standing: HookStanding, due: Due) -> Tried:
         """One try."""
 
 
@@ -120,7 +120,7 @@ class WebhookDelivery:
             error_name = type(error).__name__
             log.warning("step failed", step="webhook", webhook=hook.id, error=error_name)
 
-    async def _look(self, to: Destination, hook: Hook, standing: Standing) -> None:
+    async def _look(self, to: Destination, hook: Hook, standing: HookStanding) -> None:
         """Begins each lane in which something is due, beside those that are under way."""
         await self._queue(to, hook, standing.queued)
         busy = {lane for (name, lane), task in self._tasks.items() if name == hook.id and not task.done()}
@@ -159,7 +159,7 @@ class WebhookDelivery:
             structlog.get_logger().error("an event cannot be read", webhook=hook.id, number=one.number)
             return None
 
-    async def _try(self, to: Destination, hook: Hook, standing: Standing, due: Due) -> bool:
+    async def _try(self, to: Destination, hook: Hook, standing: HookStanding, due: Due) -> bool:
         """Whether the webhook is off now."""
         due = replace(due, first=due.first or self._clock.steady_ms())
         outcome = await self._attempt(to, hook, standing, due)
@@ -168,7 +168,7 @@ class WebhookDelivery:
             structlog.get_logger().error("webhook turned off", webhook=hook.id, why=outcome.off)
         return is_off
 
-    async def _attempt(self, to: Destination, hook: Hook, standing: Standing, due: Due) -> Tried:
+    async def _attempt(self, to: Destination, hook: Hook, standing: HookStanding, due: Due) -> Tried:
         """What raises is put off, for else it would be the first to be tried again, and keep all that is behind it waiting."""
         try:
             return await to.attempt(hook, standing, due)
@@ -204,7 +204,7 @@ class ToWebhooks:
     def lane(self, name: str) -> str:  # noqa: ARG002  a program gets its events in order
         return ""
 
-    async def attempt(self, hook: Hook, standing: Standing, due: Due) -> Tried:
+    async def attempt(self, hook: Hook, standing: HookStanding, due: Due) -> Tried:
         event = await self._events.one(hook.org, int(due.name))
         if event is None:
             outcome = Tried(word="never", status=None)
@@ -216,7 +216,7 @@ class ToWebhooks:
             self._metrics.webhooks.labels(word).inc()
         return outcome
 
-    def _outcome(self, hook: Hook, standing: Standing, due: Due, status: int, wait: str) -> Tried:
+    def _outcome(self, hook: Hook, standing: HookStanding, due: Due, status: int, wait: str) -> Tried:
         if 200 <= status < 300:
             return Tried(word="told", status=status)
         now = self._clock.now_ms()

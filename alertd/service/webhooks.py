@@ -21,7 +21,7 @@ from alertd.errors import Fault, Problem
 from alertd.service.access import Credential
 from alertd.service.events import TYPES, cursor_of, envelope, number_of
 from alertd.store.events import Events
-from alertd.store.webhooks import MOST_GIVEN_UP, Hook, Hooks, Of, Standing
+from alertd.store.webhooks import MOST_GIVEN_UP, Hook, Hooks, HookStanding, Of
 from channels.base import MayWrite
 from channels.fetching import Fetcher, FetchError
 
@@ -40,7 +40,7 @@ class Watched:
     """A webhook and how it stands."""
 
     hook: Hook
-    standing: Standing
+    standing: HookStanding
     waiting: int
     given_up: int
 

@@ -6,7 +6,7 @@ import msgspec
 
 from alertd.store import keys
 from alertd.store.connection import Connection, hash_in
-from alertd.store.stops import Standing, Stops
+from alertd.store.stops import StandingStops, Stops
 
 
 class StoredOrganisation(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +37,7 @@ class OrganisationStore:
         sealed = await self._db.execute("GET", keys.org(org, "record")) or b""
         return self._opened(org, sealed), sealed
 
-    async def stance(self, org: str) -> tuple[Standing, int, StoredOrganisation | None, bytes]:
+    async def stance(self, org: str) -> tuple[StandingStops, int, StoredOrganisation | None, bytes]:
         """What is stopped, the revision of an organisation's own texts, and what `get` answers, in one round trip."""
         stops, texts, sealed = await self._db.execute_many(
             [("HGETALL", keys.STOPS), ("HLEN", keys.org(org, "texts")), ("GET", keys.org(org, "record"))]

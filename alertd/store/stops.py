@@ -36,7 +36,7 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class StandingStops:
     """What is stopped at one generation, by scope."""
 
     generation: int
@@ -63,27 +63,27 @@ class Stops:
     def __init__(self, connection: Connection) -> None:
         self._db = connection
 
-    async def read(self) -> Standing:
+    async def read(self) -> StandingStops:
         """Raises StoreUnavailableError, also where this is the store of another installation, put in the place of ours while we run."""
         found, check = await self._db.execute_many([("HGETALL", keys.STOPS), ("GET", keys.KEY_CHECK)])
         if check not in {None, self._db.codec.check_value.encode()}:  # where there is none there is nothing to send
             raise StoreUnavailableError("This is not the store that was opened.")
         return self.standing(hash_in(found))
 
-    def standing(self, found: Mapping[bytes, bytes]) -> Standing:
+    def standing(self, found: Mapping[bytes, bytes]) -> StandingStops:
         """From the record as the store has it."""
         fields = {name.decode(): value for name, value in found.items()}
         generation = int(fields.pop("generation", b"0"))
-        return Standing(
+        return StandingStops(
             generation=generation, stops={scope: self._opened(scope, sealed) for scope, sealed in fields.items()}
         )
 
-    async def change(self, seen: Standing, scope: str, stop: Stop | None) -> bool:
+    async def change(self, seen: StandingStops, scope: str, stop: Stop | None) -> bool:
         """Keep a stop, or lift it (None), durably. False when something else was changed since."""
         sealed = b"" if stop is None else self._db.codec.master.seal(_encode(stop), _bound(scope))
         return bool(await self._db.run_durably("stop", [keys.STOPS], seen.generation, scope, sealed))
 
-    async def put_on(self, standing: Standing, chains: Iterable[str]) -> list[int | StoreUnavailableError]:
+    async def put_on(self, standing: StandingStops, chains: Iterable[str]) -> list[int | StoreUnavailableError]:
         """Halt the chains that are under a stop, and let the others go. Answers of each whether it is halted, or that its server takes no writes,
         which is no reason to leave the others as they are. Raises what else is wrong with one, when all were tried.
         """

@@ -55,7 +55,7 @@ Of = TypeVar("Of", bound=Hook)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class HookStanding:
     """How a webhook stands. Times are UNIX ms, 0 for never."""
 
     queued: int  # number of the event that it was queued up to
@@ -157,7 +157,7 @@ class Hooks(Generic[Of]):
         sealed = await self._db.execute("HGET", name, hook_id)
         return self._read(name, hook_id, sealed) if sealed else None
 
-    async def standing(self, hooks: Sequence[Hook]) -> list[Standing]:
+    async def standing(self, hooks: Sequence[Hook]) -> list[HookStanding]:
         """How each stands, in one round trip."""
         if not hooks:
             return []
@@ -264,9 +264,9 @@ def parts_of(org: str, hook_id: str) -> list[str]:
     return [keys.org_events(org, f":{part}:{hook_id}") for part in PARTS]
 
 
-def _standing(fields: dict[bytes, bytes]) -> Standing:
+def _standing(fields: dict[bytes, bytes]) -> HookStanding:
     numbers = {name: int(fields.get(name.encode(), 0)) for name in ("queued", "failing", "off", "tried", "answered")}
-    return Standing(**numbers, why=fields.get(b"why", b"").decode())
+    return HookStanding(**numbers, why=fields.get(b"why", b"").decode())
 
 
 def _tries(said: bytes | None) -> tuple[int, int, int]:

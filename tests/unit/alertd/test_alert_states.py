@@ -10,10 +10,10 @@ from alertd.alerts import (
     FLAG_DELAYED,
     FLAG_DOUBT,
     OPEN_STATES,
-    OVER,
     QUEUED_BECOMES,
     SETTLED,
     STEPS,
+    UNWATCHED,
     AlertState,
     LedgerReason,
     State,
@@ -86,7 +86,7 @@ def test_nobody_is_told_of_what_is_over():
     """Whoever watches an alert may stop where nothing can be sent any more unless an operator sends it again, and goes on wherever
     it can.
     """
-    assert not OVER & OPEN_STATES
-    assert not any(AlertState.SENDING in ALERT_STEPS[state] for state in OVER - {AlertState.SENT})
+    assert not UNWATCHED & OPEN_STATES
+    assert not any(AlertState.SENDING in ALERT_STEPS[state] for state in UNWATCHED - {AlertState.SENT})
     waits = {AlertState.DRAFT, AlertState.PENDING, AlertState.RETURNED, AlertState.SCHEDULED, AlertState.STOOD_DOWN}
-    assert OVER | OPEN_STATES | waits == set(AlertState)
+    assert UNWATCHED | OPEN_STATES | waits == set(AlertState)
