@@ -9,6 +9,7 @@ import numpy as np
 import shapely
 
 from alertd.alerts import KINDS, PLACE_KINDS
+from alertd.clock import HOUR_MS
 from alertd.documents import Alert, Status
 from alertd.subscribers import Place, Subscriber
 from geofences.inside import inside
@@ -28,7 +29,7 @@ class Belongs:
         self._kind = 1 << KINDS.index(alert.kind)
         self._places = {PLACE_KINDS.index(place) for place in alert.policy.places}
         # In hours, as in the tiles; one more, since the audience was read a moment before the approval.
-        self._oldest_h = start_ms // 3_600_000 - alert.policy.max_age_h - 1
+        self._oldest_h = start_ms // HOUR_MS - alert.policy.max_age_h - 1
         self._testers_only = alert.status is not Status.ACTUAL
 
     def still(self, people: Sequence[Subscriber]) -> list[Subscriber]:

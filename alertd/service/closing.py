@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from alertd.alerts import QUEUED_BECOMES
-from alertd.clock import Clock
+from alertd.clock import DAY_MS, Clock
 from alertd.ids import chain_of
 from alertd.sections import RetentionSection
 from alertd.service.forgetting import Forgetting
@@ -22,7 +22,6 @@ from alertd.store.organisations import OrganisationStore
 
 #: Alerts that are looked at in a round, of one organisation. Nobody waits for it, and each is seen again.
 LOOK = 100
-_DAY_MS = 86_400_000
 
 
 @dataclass(slots=True)
@@ -50,7 +49,7 @@ class Closing:
             self._left[org] = index[-1]
         for _, alert_id in index:
             await unless_damaged(alert_id, self.forgetting.look(alert_id))
-        last = self.clock.now_ms() - self.settings.compress_days * _DAY_MS
+        last = self.clock.now_ms() - self.settings.compress_days * DAY_MS
         # An update is one of its alert's versions.
         old = [alert_id for made, alert_id in index if made < last and alert_id == chain_of(alert_id)]
         return sum([await self._look(alert_id, last) for alert_id in old])
@@ -65,7 +64,7 @@ class Closing:
             return 0
         if any(max(one.expires, one.start, one.last_send) > last_ms for one in versions):
             return 0
-        keep_ms = self.settings.ledger_days * _DAY_MS
+        keep_ms = self.settings.ledger_days * DAY_MS
         if keep_ms and await Cases(self.db).is_kept(versions[0].case):
             return 0  # what a legal hold keeps gets no date
         done = 0

@@ -20,7 +20,7 @@ import structlog
 from alertd.alerts import NO_LONGER_SHOWN, SHOWN, AlertState
 from alertd.cap.messages import MsgType, Reference
 from alertd.cap.writer import MEDIA_TYPE
-from alertd.clock import Clock, ms_of, second_of
+from alertd.clock import DAY_MS, Clock, ms_of, second_of
 from alertd.distribution import (
     FAILED,
     Entry,
@@ -63,7 +63,7 @@ WAITS_S = (5, 10, 20, 30, 60, 120, 300, 600)
 #: What a distributor says of when to come again counts up to so long: an alert is for now.
 LONGEST_WAIT_S = 900
 #: A Cancel is tried for so long. An alert until its end.
-CANCEL_MS = 3 * 86_400_000
+CANCEL_MS = 3 * DAY_MS
 #: While everything is stopped, or the alert waits, it is looked at again so often.
 HALTED_S = 5
 #: What was changed by somebody else at the same moment is looked at again so soon.

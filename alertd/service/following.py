@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from alertd.alerts import KNOWN, OPEN_STATES, SHOWN, UNTOLD, WAITING, AlertState
-from alertd.clock import Clock
+from alertd.clock import DAY_MS, Clock
 from alertd.errors import Problem
 from alertd.ids import chain_of
 from alertd.kinds import CancelReason, Occasion
@@ -28,7 +28,7 @@ from alertd.store.connection import StoreUnavailableError
 from channels.base import Loudness
 
 #: How long people are told of what followed: a phone that was off for a day still hears that it is over.
-TELLS_MS = 24 * 3_600_000
+TELLS_MS = DAY_MS
 #: Nothing that follows an alert wakes anybody.
 QUIETER = {Loudness.LOUD.value: Loudness.NORMAL.value}
 _S = AlertState

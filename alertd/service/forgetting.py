@@ -8,7 +8,7 @@ from functools import partial
 import structlog
 
 from alertd.alerts import ENDED, AlertState
-from alertd.clock import Clock
+from alertd.clock import DAY_MS, Clock
 from alertd.ids import chain_of
 from alertd.kinds import Kind
 from alertd.neutral import has_sought, sought_in, without_sought
@@ -25,7 +25,6 @@ ACT = "alert.forget"
 BY = "alertd retention"
 #: Nobody is told of these any more, or ever was; what is purged says nothing.
 FORGETS = ENDED - {AlertState.PURGED}
-_DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ class Forgetting:
         record = await self.alerts.get(alert_id)
         if record is not None and await self.past.settle(record):
             structlog.get_logger().info("words of before a restriction forgotten", alert=alert_id)
-        last_ms = self.clock.now_ms() - self.settings.sought_days * _DAY_MS
+        last_ms = self.clock.now_ms() - self.settings.sought_days * DAY_MS
         if record is None or record.kind != Kind.MISSING_CHILD or record.state not in FORGETS or record.since > last_ms:
             return False
         heads = await versions_of(self.alerts, alert_id)

@@ -12,7 +12,7 @@ import msgspec
 
 from alertd.alerts import NO_LONGER_SHOWN, SHOWN, TAKEN_AWAY, UNDECIDED, WAITING, AlertState
 from alertd.cases import Photo, PhotoFacts
-from alertd.clock import Clock, time_of
+from alertd.clock import DAY_MS, HOUR_MS, Clock, time_of
 from alertd.decoding import Decoder
 from alertd.documents import Alert, Status
 from alertd.errors import Fault, Problem
@@ -26,7 +26,6 @@ from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.media import Media, MediaRecord
 from channels.fetching import Fetcher, FetchError
 
-HOUR_MS = 3_600_000
 ID_BYTES = 18  # 144 bits: nobody guesses a photo
 #: A copy is held so long, and given out whenever a look says that it may be shown: every phone that is told asks within the same
 #: minute, while the store has an alert to send.
@@ -125,7 +124,7 @@ class Photos:
         )
         if missing:
             raise Problem("photo-rights-missing", "Nobody may publish a photo without these.", faults=missing)
-        today = time_of(self._clock.now_ms() + 86_400_000).date().isoformat()  # somewhere it is
+        today = time_of(self._clock.now_ms() + DAY_MS).date().isoformat()  # somewhere it is
         if facts.taken > today[: len(facts.taken)]:
             fault = Fault(f"{part}/taken", "This day is still to come.")
             raise Problem("invalid-request", "The photo cannot have been taken then.", faults=(fault,))

@@ -18,7 +18,7 @@ import structlog
 
 from alertd.alerts import AlertState
 from alertd.background import ended
-from alertd.clock import Clock
+from alertd.clock import HOUR_MS, Clock
 from alertd.errors import Problem
 from alertd.ids import Door, Tags
 from alertd.metrics import Metrics
@@ -43,7 +43,7 @@ LOOK_S = 1.0
 #: What has no rota, nobody on duty or is stopped is looked at again so soon.
 AGAIN_MS = 60_000
 #: What nobody more is told of, to see whether it still waits.
-OVER_MS = 3_600_000
+OVER_MS = HOUR_MS
 #: What an organisation lets go out by itself is approved in the request that it came with; until then nobody is woken for it.
 UNATTENDED_MS = 10_000
 #: After a whole round that no carrier took it is tried anew so soon; such a round does not count.

@@ -6,7 +6,7 @@ import secrets
 
 import msgspec
 
-from alertd.clock import Clock
+from alertd.clock import HOUR_MS, Clock
 from alertd.operators import scopes_of
 from alertd.sections import SignInSection
 from alertd.service.access import Credential
@@ -40,7 +40,7 @@ class Sessions:
         self._clock = clock
         self._idle_ms = settings.idle_minutes * 60_000
         self._seen_ms = min(SEEN_MS, self._idle_ms // 10)
-        self._longest_ms = settings.longest_hours * 3_600_000
+        self._longest_ms = settings.longest_hours * HOUR_MS
 
     async def begin(self, operator: StoredOperator, way: WayIn, *, proven: bool) -> str:
         """A new session; its secret is the browser's alone. `proven`: by its person, just now."""

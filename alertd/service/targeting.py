@@ -12,7 +12,7 @@ import shapely
 
 from alertd import documents
 from alertd.alerts import KINDS, PLACE_KINDS
-from alertd.clock import Clock
+from alertd.clock import HOUR_MS, Clock
 from alertd.documents import Alert, Policy, Status, Target
 from alertd.errors import Fault, Problem
 from alertd.metrics import Metrics
@@ -125,7 +125,7 @@ class Targeting:
             places=frozenset(PLACE_KINDS.index(place) for place in policy.places),
             max_age_h=policy.max_age_h,
             testers_only=testers_only,
-            now_h=self._clock.now_ms() // 3_600_000,
+            now_h=self._clock.now_ms() // HOUR_MS,
         )
 
     async def _timed(self, wanted: Wanted) -> Found:

@@ -19,7 +19,7 @@ import msgspec
 import structlog
 
 from alertd.background import ended
-from alertd.clock import Clock
+from alertd.clock import DAY_MS, Clock
 from alertd.metrics import Metrics
 from alertd.service.events import envelope
 from alertd.service.webhooks import posted
@@ -34,7 +34,7 @@ from channels.fetching import Fetcher, WithheldError
 SPANS_S = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 _ENDS_S = (0, *accumulate(SPANS_S))
 #: A webhook that took nothing for so long is turned off.
-OFF_AFTER_MS = 3 * 86_400_000
+OFF_AFTER_MS = 3 * DAY_MS
 #: What a receiver says of when to come again counts up to a day.
 LONGEST_WAIT_S = 86_400
 LEAST_WAIT_MS = 1_000  # a span that is over, as after a night without any process, is no reason to hurry

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from alertd.clock import Clock
+from alertd.clock import DAY_MS, Clock
 from alertd.errors import Fault, Problem
 from alertd.service.access import Credential
 from alertd.service.events import TYPES, cursor_of, envelope, number_of
@@ -29,7 +29,7 @@ from channels.fetching import Fetcher, FetchError
 MOST = 20
 SECRET_BYTES = 32  # Standard Webhooks: 24 to 64
 PREFIX = "whsec_"
-OVERLAP_MS = 24 * 3_600_000
+OVERLAP_MS = DAY_MS
 MOST_SECRETS = 10  # that sign at once: each is 48 bytes more in a header
 GIVEN_UP_SHOWN = 100  # the latest
 EVENT = "application/json"

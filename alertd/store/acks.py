@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from alertd.clock import DAY_MS, HOUR_MS
 from alertd.ids import chain_of
 from alertd.store import keys
 from alertd.store.connection import Connection
 
 #: It is written so seldom that there is an app that acknowledges, and believed for so long.
-NOTED_EVERY_MS = 3_600_000
-BELIEVED_MS = 30 * 24 * 3_600_000
+NOTED_EVERY_MS = HOUR_MS
+BELIEVED_MS = 30 * DAY_MS
 _MARK = "acknowledged"
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from alertd.clock import DAY_MS
 from alertd.store import keys
 from alertd.store.connection import Connection
 
-_DAY_MS = 24 * 3_600_000
 #: A day is asked of until it is over everywhere, an alert as long as it may be extended.
-KEPT_DAY_MS = 3 * _DAY_MS
-KEPT_ALERT_MS = 400 * _DAY_MS
+KEPT_DAY_MS = 3 * DAY_MS
+KEPT_ALERT_MS = 400 * DAY_MS
 
 
 class Budgets:
@@ -21,13 +21,13 @@ class Budgets:
         """How many of so many messages may go, at `each` units, where an alert and a day may have `most` (0: no limit). Below 0: these
         did not go after all.
         """
-        names = [keys.org_spent(org, chain), keys.org_spent(org, str(now_ms // _DAY_MS))]
+        names = [keys.org_spent(org, chain), keys.org_spent(org, str(now_ms // DAY_MS))]
         granted: int = await self._db.run("spend", names, messages, each, *most, KEPT_ALERT_MS, KEPT_DAY_MS)
         return granted
 
     async def spent(self, org: str, chain: str, now_ms: int) -> tuple[int, int]:
         """Units of the alert and of the day."""
-        names = [keys.org_spent(org, chain), keys.org_spent(org, str(now_ms // _DAY_MS))]
+        names = [keys.org_spent(org, chain), keys.org_spent(org, str(now_ms // DAY_MS))]
         alert, day = await self._db.execute_many([("HGET", name, "units") for name in names])
         return int(alert or 0), int(day or 0)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
+from alertd.clock import DAY_MS
 from alertd.store import keys
 from alertd.store.connection import Connection
 
 #: As long as an Idempotency-Key is kept: asked again under it, the same answer is told.
-KEPT_MS = 24 * 3_600_000
+KEPT_MS = DAY_MS
 #: What no worker takes is gone so long after the last one was asked for: nobody waits for it, and each has somebody's address.
 WAITS_MS = 60_000
 

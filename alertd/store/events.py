@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from alertd.clock import DAY_MS
 from alertd.store import keys
 from alertd.store.connection import Arg, Connection
 
@@ -77,7 +78,7 @@ class Events:
 
     def __init__(self, connection: Connection, *, keep: int, keep_days: int) -> None:
         self._db = connection
-        self._kept = (keep, keep_days * 86_400_000)
+        self._kept = (keep, keep_days * DAY_MS)
 
     async def leads(self, name: str, lease_ms: int) -> bool:
         """Whether this process is the one that brings events on their way, for so long."""

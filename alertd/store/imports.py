@@ -6,11 +6,12 @@ from typing import Any, Literal
 
 import msgspec
 
+from alertd.clock import DAY_MS
 from alertd.store import keys
 from alertd.store.connection import Connection
 
 #: Whoever ordered it has read the report by then, and the audit keeps that it was done.
-KEPT_MS = 7 * 86_400_000
+KEPT_MS = 7 * DAY_MS
 
 
 class Import(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,13 +7,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from alertd.clock import DAY_MS
 from alertd.store import keys
 from alertd.store.alerts import Alerts
 from alertd.store.codec import Box
 from alertd.store.connection import Arg, Connection
 
 #: A photo is readable for as long after the end of its last alert: for one that follows, and for whoever looks into the case.
-KEPT_AFTER_MS = 90 * 86_400_000
+KEPT_AFTER_MS = 90 * DAY_MS
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from alertd.alerts import State
+from alertd.clock import DAY_MS
 from alertd.store import keys
 from alertd.store.connection import Arg, Connection
 
 #: A carrier may tell the end of a message later than its validity ends, or know no validity at all.
-LATE_MS = 86_400_000
+LATE_MS = DAY_MS
 #: Longer than any answer, and the settling of its chunk, may take. After that it speaks of nobody's message.
 HELD_MS = 300_000
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 
+from alertd.clock import DAY_MS
 from alertd.store import keys
 from alertd.store.connection import Connection
 
 CLAIM_MS = 60_000  # longer than any request may take
-KEPT_MS = 24 * 3_600_000
+KEPT_MS = DAY_MS
 
 
 class Requests:

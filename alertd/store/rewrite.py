@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from alertd.alerts import OPEN_STATES
-from alertd.clock import Clock
+from alertd.clock import DAY_MS, Clock
 from alertd.store import keys
 from alertd.store.alerts import Alerts
 from alertd.store.disk import DiskGuard
@@ -32,7 +32,7 @@ GROWTH = 2.0
 #: When the disk demands it, a fifth is worth a stall.
 GROWTH_WHEN_FULL = 1.2
 #: Who left, whom an alert sought, what a restriction took out: all that is removed stands in the file until then, so it is no older.
-LONGEST_MS = 86_400_000
+LONGEST_MS = DAY_MS
 #: A rewrite that failed (no memory to fork, no room) is not tried at every look: the fork alone stalls everyone.
 PAUSE_S = 300.0
 

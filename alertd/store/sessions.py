@@ -9,6 +9,7 @@ import hashlib
 
 import msgspec
 
+from alertd.clock import HOUR_MS
 from alertd.store import keys
 from alertd.store.connection import Connection
 from alertd.store.operators import digest_of
@@ -48,7 +49,7 @@ _encode = msgspec.json.Encoder().encode
 _session = msgspec.json.Decoder(Session).decode
 _challenge = msgspec.json.Decoder(Challenge).decode
 _sent = msgspec.json.Decoder(Away).decode
-FORGOTTEN_MS = 3_600_000  # tries count together until there was none for so long
+FORGOTTEN_MS = HOUR_MS  # tries count together until there was none for so long
 
 
 class SessionStore:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from alertd.clock import Clock
+from alertd.clock import HOUR_MS, Clock
 from alertd.documents import MAX_AGE_H
 from alertd.store import keys
 from alertd.store.connection import Connection
@@ -93,7 +93,7 @@ class Sweeper:
 
     @property
     def _now_h(self) -> int:
-        return self.clock.now_ms() // 3_600_000
+        return self.clock.now_ms() // HOUR_MS
 
     async def _dirty(self, groups: Sequence[str]) -> dict[keys.Cell, int]:
         """The cells that have been dirty longest, and since when."""
