@@ -8,6 +8,7 @@ a message is posted it is written down that it may arrive, so that whoever may h
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -43,7 +44,6 @@ from alertd.service.organisations import Organisations
 from alertd.service.regions import Regions
 from alertd.service.revisions import TRIES
 from alertd.service.stopping import Stopping
-from alertd.service.webhook_delivery import asked_s
 from alertd.service.webhooks import signed
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.distribution import Tracks
@@ -51,6 +51,7 @@ from alertd.store.events import KeptEvent
 from alertd.store.webhooks import DistributorHook, DistributorHooks, Due, HookStanding, Tried
 from channels.base import MayWrite
 from channels.fetching import Answered, Fetcher, FetchError, NotAskedError
+from channels.posting import retry_after_s
 
 #: Events at which a distributor's alert is looked at: every state it comes into once it is told, and every change.
 WHEN = (
@@ -364,5 +365,5 @@ def _references(track: Track, entry: Entry) -> tuple[Reference, ...]:
 def _wait_s(tries: int, answer: Answered | None) -> int:
     """Until the next try: at any moment of the second half of its wait, or later where that was asked for."""
     wait = WAITS_S[min(tries, len(WAITS_S) - 1)]
-    asked = asked_s(answer.headers.get("Retry-After", ""), LONGEST_WAIT_S) if answer else 0
-    return max(1, round(_CHANCE.uniform(wait / 2, wait)), asked)
+    asked_s = min(retry_after_s(answer.headers) or 0, LONGEST_WAIT_S) if answer else 0
+    return max(1, round(_CHANCE.uniform(wait / 2, wait)), math.ceil(asked_s))

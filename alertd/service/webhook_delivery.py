@@ -210,13 +210,13 @@ class ToWebhooks:
             outcome = Tried(word="never", status=None)
         else:
             name, now = _read(event).id, self._clock.now_ms()
-            status, wait = await posted(self._poster, hook, event, name, now, self._may_write)
-            outcome = self._outcome(hook, standing, due, status, wait)
+            status, wait_s = await posted(self._poster, hook, event, name, now, self._may_write)
+            outcome = self._outcome(hook, standing, due, status, wait_s)
         for word in (outcome.word, *(["off"] if outcome.off else [])):
             self._metrics.webhooks.labels(word).inc()
         return outcome
 
-    def _outcome(self, hook: Hook, standing: HookStanding, due: Due, status: int, wait: str) -> Tried:
+    def _outcome(self, hook: Hook, standing: HookStanding, due: Due, status: int, wait_s: float) -> Tried:
         if 200 <= status < 300:
             return Tried(word="told", status=status)
         now = self._clock.now_ms()
@@ -226,19 +226,14 @@ class ToWebhooks:
         event = envelope(f"evt_{secrets.token_hex(12)}", "webhook.off", now, said) if why else b""
         if due.tries == len(SPANS_S) and not why:
             return Tried(word="never", status=status)
-        due_ms = due_again(due, self._clock.steady_ms(), wait)
+        due_ms = due_again(due, self._clock.steady_ms(), wait_s)
         return Tried(word="again", status=status, due=due_ms, off=why, event=event)
 
 
-def due_again(due: Due, now_ms: int, wait: str) -> int:
+def due_again(due: Due, now_ms: int, wait_s: float) -> int:
     """When a try that failed is made again, by the clock of `now_ms`: at a moment of its span, counted from the first try, or later where the
-    receiver asks for that in seconds.
+    receiver asks for that.
     """
     span = min(due.tries, len(SPANS_S) - 1)
     moment = due.first + int(1000 * _CHANCE.uniform(_ENDS_S[span], _ENDS_S[span + 1]))
-    return max(moment, now_ms + LEAST_WAIT_MS, now_ms + asked_s(wait, LONGEST_WAIT_S) * 1000)
-
-
-def asked_s(wait: str, most_s: int) -> int:
-    """The seconds that a Retry-After asks for, up to so many; 0 where it asks for none."""
-    return min(int(wait), most_s) if wait.isascii() and wait.isdecimal() and len(wait) < 10 else 0
+    return max(moment, now_ms + LEAST_WAIT_MS, now_ms + int(min(wait_s, LONGEST_WAIT_S) * 1000))
