@@ -12,7 +12,7 @@ from alertd.app import Parts
 from alertd.service.confirming import Confirming
 from alertd.service.webhook_delivery import WebhookDelivery
 from alertd.store.distribution import Tracks
-from alertd.store.events import Events, Kept
+from alertd.store.events import Events, KeptEvent
 from alertd.store.webhooks import DistributorHooks, Due, Tried
 from tests.integration.acts import CARL, planned
 from tests.integration.distribution.acts import (
@@ -80,7 +80,7 @@ async def test_what_cannot_be_looked_at_is_put_off(parts: Parts, gateway: Gatewa
         hooks = DistributorHooks(parts.db)
         at_once = 20
 
-        def waiting(self, _hook: object, one: Kept) -> str:
+        def waiting(self, _hook: object, one: KeptEvent) -> str:
             return str(json.loads(one.event)["data"]["chain"])
 
         async def missed(self, _: object) -> Sequence[str]:
