@@ -202,10 +202,6 @@ class Library:
         """What is directly below a region. Raises UnknownRegion."""
         return tuple(self.regions[i] for i in np.flatnonzero(self._parents == self._at(code)).tolist())
 
-    def search(self, text: str, kind: str | None = None, parent: str | None = None, limit: int = 20) -> list[Region]:
-        """The first of `find`."""
-        return self.find(text=text, kind=kind, parent=parent)[:limit]
-
     def find(
         self,
         *,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from functools import cache
 
 from geofences.tiles import ANCESTOR_SHIFT
 
@@ -154,19 +152,6 @@ TABLE = (
     KeyKind("{m:<number>}:ready", "string", "that somebody asked whether writes are taken; one on each server", "ready.lua connection", "a minute after the last did"),
     KeyKind("{m}:sweeper", "string", "the sweeper of the moment", "hold.lua", "after its lease, unless renewed"),
 )  # fmt: skip
-
-
-def kind_of(key: str) -> KeyKind | None:
-    """What a key is, None for one that is not in the table."""
-    return next((kind for kind, pattern in _patterns() if pattern.fullmatch(key)), None)
-
-
-@cache
-def _patterns() -> list[tuple[KeyKind, re.Pattern[str]]]:
-    """Fixed names before those with something in brackets at their end: `:cells` is no tile."""
-    ordered = sorted(TABLE, key=lambda kind: kind.name.endswith(">"))
-    return [(kind, re.compile("[^{}:]+".join(map(re.escape, re.split("<[^>]+>", kind.name))))) for kind in ordered]
-
 
 SHARDS = 16  # of the sets of live chains and expiries: enough to spread a cluster, few enough to poll in one pipeline
 SUBSCRIBERS_PER_TAG = 512  # contiguous numbers share a slot, so a sorted batch touches few

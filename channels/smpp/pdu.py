@@ -90,12 +90,12 @@ LAYOUTS: Final[Mapping[int, Layout]] = {
 
 
 class PduError(ValueError):
-    """What came is not of the protocol. `status` is what section 5.1.3 calls it; the header's values are 0 when unread."""
+    """What came is not of the protocol. `status` is what section 5.1.3 calls it; the header's values, where it was read, are those of whoever sent it."""
 
     def __init__(self, sentence: str, status: Status, header: tuple[int, int, int] = (0, 0, 0)) -> None:
         super().__init__(sentence)
         self.status = status
-        self.command, self.peer_status, self.sequence = header
+        self.command, _, self.sequence = header
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,7 @@ async def test_imported_region_is_found_while_the_service_runs(tmp_path: Path, r
             await parts.targeting.area(ALL_THERE)
         imported(tmp_path)
         await parts.regions.refresh()
-        assert [region.code for region in parts.regions.library.search("tablada")] == ["PORT-1"]
+        assert [region.code for region in parts.regions.library.find(text="tablada")] == ["PORT-1"]
         area = await parts.targeting.area(ALL_THERE)
         assert shapely.symmetric_difference(area.geometry, HARBOUR).area < 1e-6
         assert "PORT-1" in {share.code for share in await parts.targeting.shares(area.geometry)}

@@ -104,14 +104,13 @@ def test_an_area_tells_its_regions_and_their_shares(library):
 )
 def test_search(library, text, filters, first):
     """Names are found in any language, without case or accents, the bigger of equals first."""
-    assert library.search(text, **filters)[0].code == first
+    assert library.find(text=text, **filters)[0].code == first
 
 
 def test_search_finds_nothing_for_nothing(library):
-    """An empty text and one that is in no name find nothing, and a limit limits."""
-    assert library.search("") == []
-    assert library.search("qqqqq") == []
-    assert len(library.search("san", limit=3)) == 3
+    """An empty text and one that is in no name find nothing."""
+    assert library.find(text="") == []
+    assert library.find(text="qqqqq") == []
 
 
 @pytest.mark.parametrize(("written", "meant"), [("Sevilla", "ES-SE"), ("es-se", "ES-SE"), ("ES-SSE", "ES-SE")])
