@@ -163,7 +163,7 @@ class AudienceSection(Section):
 
 
 class RetentionSection(Section):
-    compress_days: int = Field(30, ge=2)  # what tells of an end is told for a day
+    compress_days: int = Field(30, ge=2)  # from the end of the last that was told
     ledger_days: int = Field(0, ge=0)
     sought_days: int = Field(7, ge=1, le=365)
 

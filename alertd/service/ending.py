@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from alertd.alerts import AlertState
+from alertd.alerts import OPEN_STATES, AlertState
 from alertd.clock import Clock
 from alertd.ids import chain_of
 from alertd.metrics import Metrics
@@ -54,6 +54,8 @@ class Ending:
         if head is not None and head.expires > self._clock.now_ms():
             await self._alerts.times.note_end(head)
             return
+        if head is not None and head.follows and head.state in OPEN_STATES:
+            structlog.get_logger().error("an end was not told to everybody", alert=alert_id, occasion=head.occasion)
         _, old = await self._alerts.step(alert_id, AlertState.EXPIRED, rev=head.rev if head else None)
         if old != "changed":
             await self._alerts.times.end_done(alert_id)

@@ -27,8 +27,9 @@ from alertd.store.alerts import AlertRecord, Alerts, Footing
 from alertd.store.connection import StoreUnavailableError
 from channels.base import Loudness
 
-#: How long people are told of what followed: a phone that was off for a day still hears that it is over.
-TELLS_MS = DAY_MS
+#: How long people are told of what followed: a phone that was off for days still hears that it is over, and a stop or a carrier's bad week
+#: takes it from nobody.
+TELLS_MS = 7 * DAY_MS
 #: Nothing that follows an alert wakes anybody.
 QUIETER = {Loudness.LOUD.value: Loudness.NORMAL.value}
 _S = AlertState

@@ -7,9 +7,12 @@ import dataclasses
 from typing import Any
 
 import pytest
+import structlog
 
 from alertd.app import Parts
+from alertd.clock import DAY_MS
 from alertd.service.access import Credential
+from alertd.service.ending import Ending
 from alertd.service.stopping import FRESH_S
 from alertd.service.submission import submit
 from alertd.store import keys
@@ -19,6 +22,7 @@ from alertd.store.stops import SERVICE, of_key, of_org
 from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
+from tests.clocks import Later
 from tests.integration.acts import ANA, BEA, CARL, alert_of, counts, lease_of, planned, register, send, slug, submitted
 from tests.integration.test_worker import ended, until, working
 
@@ -71,6 +75,37 @@ async def test_work_that_was_leased_before_meets_a_held_gate(parts: Parts, sampl
     await parts.stopping.resume(ORG, BEA)
     await send(parts, record)
     assert await counts(parts, record) == {"accepted": 20}
+
+
+async def test_an_end_outlives_a_stop_of_days(parts: Parts, sample: dict[str, Any]):
+    """Whoever was told hears that it is over once the stop is lifted."""
+    await register(parts, 20)
+    record = await planned(parts, sample)
+    await send(parts, record)
+    await parts.stopping.stop(ORG, CARL, "A key in the wrong hands")
+    closed = await parts.following.close(record.id, BEA, "She was found, well.")
+    parts.db.skew_ms += 5_000  # what is on its way has arrived
+    end, worker = await parts.alerts.get(closed.told_by), worker_of(parts)
+    assert await worker.plans.planner.plan(end)
+    parts.db.skew_ms += 6 * DAY_MS
+    await worker.ending.expire(end.id)
+    for who in (ANA, BEA):
+        await parts.stopping.resume(ORG, who)
+    await send(parts, record)
+    assert await counts(parts, end) == {"accepted": 20}
+
+
+async def test_an_end_that_not_everybody_was_told_is_an_error_in_the_log(parts: Parts, sample: dict[str, Any]):
+    """A week is too late, and nobody may think that all of them know."""
+    await register(parts, 20)
+    record = await planned(parts, sample)
+    await send(parts, record)
+    closed = await parts.following.close(record.id, BEA, "She was found, well.")
+    later = Ending(parts.alerts, parts.work, Later(7 * DAY_MS), parts.metrics)
+    with structlog.testing.capture_logs() as logs:
+        await later.expire(closed.told_by)
+        await later.expire(record.id)
+    assert [(one["event"], one["alert"]) for one in logs] == [("an end was not told to everybody", closed.told_by)]
 
 
 async def test_one_person_does_not_resume(parts: Parts):
