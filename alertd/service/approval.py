@@ -158,9 +158,10 @@ class Approval:
             await self._check_protection(record, who)
             _check_plates(record, plates)
         check_revision(record, rev)
-        if overspend:
+        approved = await self._open(record, who, record.seen if people is None else people, overspends=bool(overspend))
+        if overspend:  # only now: what is refused may cost nobody else more
             await self._budget.free(record)
-        return await self._open(record, who, record.seen if people is None else people)
+        return approved
 
     async def approve_alone(
         self, record: AlertRecord, who: Credential, why: str, *, people: int | None, plates: Sequence[str]
@@ -212,10 +213,11 @@ class Approval:
 
     async def _open(
         self, record: AlertRecord, who: Credential, seen: int | None = None, *, most: int | None = None,
-        starts: bool = False,
+        starts: bool = False, overspends: bool = False,
     ) -> AlertRecord:  # fmt: skip
         """Freezes the audience of what was read and opens the gate, or has that done later; `seen` is the count somebody looked at, `most`
-        how many may be told. What is scheduled is opened when it `starts`, and by no other approval.
+        how many may be told, and what `overspends` may cost what it costs. What is scheduled is opened when it `starts`, and by no other
+        approval.
         """
         if record.state is AlertState.SCHEDULED and not starts:
             raise refused(record.state, AlertState.APPROVED)
@@ -238,7 +240,8 @@ class Approval:
             raise Problem("too-many-people", "More people than may be told without a second person.")
         if seen is not None:
             check_drift(seen, len(found), self._targeting.settings.drift_share)
-        await self._budget.check(record, alert, found)
+        if not overspends:
+            await self._budget.check(record, alert, found)
         if record.starts > self._clock.now_ms() and not record.notify:
             return await self._schedule(record, who, len(found))
         ringed = await self._targeting.ringed(area, alert, found)

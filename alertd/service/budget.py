@@ -47,9 +47,14 @@ class Budget:
         """Whether what goes this way is counted."""
         return channel == Channel.SMS and any(self._most)
 
-    async def take(self, org: str, alert_id: str, messages: int, each: int, now_ms: int) -> int:
-        """How many of so many SMS, of `each` segments, may go on the day of `now_ms`; below 0: these did not go after all."""
-        return await self._budgets.take(org, chain_of(alert_id), now_ms, messages, each, self._most)
+    async def take(
+        self, org: str, alert_id: str, messages: int, each: int, now_ms: int, *, limited: bool = True
+    ) -> int:
+        """How many of so many SMS, of `each` segments, may go on the day of `now_ms`: all that are not `limited`, which count all the same. Below
+        0: these did not go after all.
+        """
+        most = self._most if limited else (0, 0)
+        return await self._budgets.take(org, chain_of(alert_id), now_ms, messages, each, most)
 
     async def check(self, record: AlertRecord, alert: Alert, found: Found) -> None:
         """Raises Problem where even the shortest message to everyone would surely cost more than is left. Of an alert that escalates

@@ -60,10 +60,14 @@ class Holding:
     async def _unpaid(
         self, lease: Lease, indices: Sequence[int], ready: Ready, carrier: int, now_ms: int
     ) -> dict[int, Settlement]:
-        """Queued until there may be more to spend; what a worker that died had taken counts as spent."""
+        """Queued until there may be more to spend; what a worker that died had taken counts as spent. Of what follows an alert nobody who was told that
+        is told less.
+        """
         if not indices:
             return {}
-        paid = await self._budget.take(ready.org, lease.alert_id, len(indices), ready.prepared.cost, now_ms)
+        paid = await self._budget.take(
+            ready.org, lease.alert_id, len(indices), ready.prepared.cost, now_ms, limited=not ready.follows
+        )
         return {i: _later(lease, i, LedgerReason.OVER_BUDGET, carrier, ASK_AGAIN_MS) for i in indices[paid:]}
 
     def _asleep(

@@ -10,12 +10,13 @@ import pytest
 from redis.asyncio import Redis
 
 from alertd.app import Parts
-from alertd.clock import SystemClock
+from alertd.clock import DAY_MS, SystemClock
 from alertd.errors import Problem
 from alertd.sections import BudgetSection
 from alertd.service.access import Credential
 from alertd.service.budget import Budget
 from alertd.service.holding import ASK_AGAIN_MS
+from alertd.service.notices import SETTLE_MS
 from alertd.store import keys
 from alertd.store.budgets import Budgets
 from alertd.store.connection import Arg, Connection, StoreUnavailableError
@@ -23,7 +24,7 @@ from alertd.store.scripts import STALLED_MS
 from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
-from tests.integration.acts import BEA, counts, finish, lease_of, planned, register, send, submitted
+from tests.integration.acts import BEA, counts, finish, lease_of, planned, register, send, slug, submitted
 
 SMS = {"channels": ["sms"]}
 PEOPLE = 30
@@ -38,7 +39,6 @@ class Noon(SystemClock):
 
 
 NOON = Noon()
-DAY_MS = 24 * 3_600_000
 
 
 @dataclass
@@ -130,6 +130,32 @@ async def test_what_is_spent_stops_at_the_limit_and_goes_on_when_there_is_more(
     parts.db.skew_ms += ASK_AGAIN_MS + 1_000
     await send(parts, approved, "sms")
     assert (await counts(parts, approved, "sms"))["accepted"] == 29
+
+
+@pytest.mark.parametrize("how", ["close", "cancel"])
+async def test_whoever_was_told_hears_the_end_whatever_is_left(parts: Parts, sample: dict[str, Any], how: str):
+    """It counts, and is held for nobody: the alert was worth its SMS, and a name stays on no phone for want of money."""
+    each = await segments(parts, sample)
+    limited(parts, alert_segments=PEOPLE * each + 3)
+    record = await planned(parts, sample, **SMS)
+    await send(parts, record, "sms")
+    done = await getattr(parts.following, how)(record.id, BEA, "found")
+    parts.db.skew_ms += SETTLE_MS
+    end = await parts.alerts.get(done.told_by)
+    assert await worker_of(parts).plans.planner.plan(end)
+    await send(parts, record, "sms")
+    assert await counts(parts, end, "sms") == {"accepted": PEOPLE}
+    spent, _ = await Budgets(parts.db).spent("default", record.id, NOON.now_ms())
+    assert spent > PEOPLE * each + 3
+
+
+async def test_what_is_refused_lifts_no_limit(parts: Parts, sample: dict[str, Any]):
+    """The next who approves needs a word of their own, and the scope for it."""
+    each = await segments(parts, sample)
+    limited(parts, alert_segments=3 * each)
+    record = (await submitted(parts, sample, **SMS)).record
+    assert await slug(parts.approval.approve(record.id, BEA, people=5_000, overspend="a child")) == "audience-changed"
+    assert await slug(parts.approval.approve(record.id, APPROVER)) == "over-budget"
 
 
 async def test_nothing_is_paid_for_who_cannot_be_sent_to(parts: Parts, sample: dict[str, Any]):
