@@ -8,7 +8,18 @@ from dataclasses import dataclass, field
 import pytest
 
 from alertd.cap.messages import MsgType
-from alertd.distribution import DOUBT_MS, Entry, MessageState, Now, Track, Verdict, begun, decided, settled
+from alertd.distribution import (
+    DOUBT_MS,
+    MOST_ENTRIES,
+    Entry,
+    MessageState,
+    Now,
+    Track,
+    Verdict,
+    begun,
+    decided,
+    settled,
+)
 
 pytestmark = pytest.mark.once
 
@@ -27,6 +38,7 @@ class Course:
     name: str = "X"
     restricted: int = 0
     is_told: bool = True
+    is_deaf: bool = False  # nothing is taken any more
     shows: dict[str, str] = field(default_factory=dict)  # by identifier, what the alert was called
     known: set[str] = field(default_factory=set)
     late: list[tuple[int, Entry, list[str]]] = field(default_factory=list)
@@ -60,7 +72,13 @@ class Course:
     def _post(self, entry: Entry, *, calm: bool) -> None:
         names = [one.identifier for one in self.track.arrived] if entry.type is not MsgType.ALERT else []
         self.track = begun(self.track, entry.identifier, self.now)
-        answer = "taken" if calm else self.chance.choice(["taken", "taken", "silence", "silence", "error", "absent"])
+        answer = (
+            "absent"
+            if self.is_deaf
+            else "taken"
+            if calm
+            else self.chance.choice(["taken", "taken", "silence", "silence", "error", "absent"])
+        )
         due = self.now + self.chance.randrange(5_000, 30_000)
         verdict = Verdict(state=MessageState.QUEUED, maybe=entry.maybe or answer == "silence", due=due)
         if answer == "silence" and self.chance.random() < 0.6:
@@ -139,3 +157,16 @@ def test_a_doubt_of_before_the_clock_was_set_back_puts_off_no_repetition():
         Track(entries=(alert, cancel)), "a.1", taken, now, acknowledges=False, restricted=0, back_ms=back_ms
     )
     assert [one.due - now - back_ms for one in track.entries[2:]] == [DOUBT_MS]
+
+
+def test_what_arrived_is_remembered_through_any_number_of_changes():
+    """A gateway that took the first and nothing after it is to be told the end: of that one."""
+    course = Course(random.Random(0), acknowledges=False)
+    course.step(1_000, calm=True)
+    [first] = course.track.arrived
+    course.is_deaf = True
+    for _ in range(MOST_ENTRIES + 10):
+        course.act("change")
+        course.step(60_000, calm=True)
+    assert course.track.arrived == (first,)
+    assert len(course.track.entries) == MOST_ENTRIES
