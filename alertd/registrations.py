@@ -63,7 +63,7 @@ Endpoint = Annotated[
         "https://updates.push.services.mozilla.com/wpush/v2/gAAAAABk",
     ),
 ]
-_POINT = "BOG47fA7Ap-m-9XuRZuU_ejQ_0gSmWV9QmajgLpfx9WOTXKPjWnLBXnx5LUKqOZzxC_GTpVMHr_9GHIF27GB0lo"
+_POINT = "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4"  # of RFC 8291, appendix A, as is the secret
 P256dh = Annotated[
     str, Form(r"[A-Za-z0-9_-]{87}", "This is the 65 bytes of a browser's public key in base64url.", 87, _POINT)
 ]
