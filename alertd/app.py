@@ -150,7 +150,7 @@ class Parts:
         self.acks = Acks(self.db)
         self.limits = Limits(self.db)
         self.suppressing = Suppressing(self.people, clock)
-        self.removal = Removal(self.people, self.suppressing)
+        self.removal = Removal(self.people)
         deadline_s = settings.audience.deadline_s
         self.audience = Audience(
             Bulk(self.db.nodes, timeout_s=deadline_s), self.people.authority, deadline_s=deadline_s
@@ -204,8 +204,8 @@ class Parts:
         self._compose_forgetting(updates)
         self.registry = Registry(self.people, self.regions, clock)
         self.labels = Labels(self.registry, self.regions, LabelMark(self.db), clock)
-        self.receipts = Receipts(self.work, self.acks, MessageIds(self.db), self.removal, self.tags, clock, metrics)
-        self.mail_reports = MailReports(self.receipts, self.removal, self.work, self.people, self.tags)
+        self.receipts = Receipts(self.work, self.acks, MessageIds(self.db), self.suppressing, self.tags, clock, metrics)
+        self.mail_reports = MailReports(self.receipts, self.removal, self.work, self.people)
         self.current = Current(self.db)
         entering = Entering(operators, sessions, self.audit, clock, self.stopping.administers)
         self.passkeys = Passkeys(operators, sessions, entering, clock, RelyingParty.of(settings))

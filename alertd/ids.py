@@ -19,7 +19,10 @@ CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _MAC_BYTES = 10  # 80 bits: a tag lives days and each guess costs a request
 _HEAD = struct.Struct(">16sB")  # chain, version
 _ROW = struct.Struct(">I")
-_TO_BYTES = 3  # tells an address from the one that has its number since; nobody chooses either
+_NAME_BYTES = 12  # an address's name, as the suppression list has it
+_NAMED_MAC_BYTES = 9  # beside a name: "bounce+" and the tag must fit into the 64 characters before an @
+_OLD_TO_BYTES = 3  # so much of an address's hash is in the tags of mails that are out
+_NAMED = _HEAD.size + _ROW.size + _NAME_BYTES
 
 
 def new_id(now_ms: int) -> str:
@@ -43,7 +46,8 @@ class Reference:
 
     alert_id: str
     row: int
-    to: bytes = b""  # of what it was sent to, a few bytes of a keyed hash, where the tag says so
+    address: str | None = None  # the name of the one that it was sent to (`Names.address_hash`), where the tag says it
+    to: bytes = b""  # in older tags: a few bytes of another keyed hash of it
 
 
 class Door(enum.IntEnum):
@@ -70,40 +74,40 @@ class Tags:
         self._key = hashlib.sha256(b"tag" + key).digest()
 
     def make(self, alert_id: str, row: int, door: Door = Door.RECEIPT, address: str | None = None) -> str:
-        """The tag of one row for one door: 42 characters, or 46 if it is for this address alone."""
-        body = _head(alert_id) + _ROW.pack(row) + (self._to(address) if address else b"")
-        return base64.urlsafe_b64encode(body + self._mac(body, door)).decode().rstrip("=")
+        """The tag of one row for one door: 42 characters, or 56 with the name of the address that the message goes to."""
+        body = _head(alert_id) + _ROW.pack(row) + base64.urlsafe_b64decode(address or "")
+        mac = self._mac(body, door)[: _NAMED_MAC_BYTES if address else _MAC_BYTES]
+        return base64.urlsafe_b64encode(body + mac).decode().rstrip("=")
 
     def read(self, tag: str, door: Door = Door.RECEIPT) -> Reference | None:
         """The reference a tag names, or None if it was not made here for this door."""
         try:
             raw = base64.urlsafe_b64decode(tag + "=" * (-len(tag) % 4))
-            body, mac = raw[:-_MAC_BYTES], raw[-_MAC_BYTES:]
+            end = _NAMED if len(raw) == _NAMED + _NAMED_MAC_BYTES else -_MAC_BYTES
+            body, mac = raw[:end], raw[end:]
             (chain, sequence), (row,) = _HEAD.unpack_from(body), _ROW.unpack_from(body, _HEAD.size)
         except (ValueError, struct.error):
             return None
-        if not hmac.compare_digest(mac, self._mac(body, door)) and not hmac.compare_digest(
-            mac, self._old_mac(body, door)
-        ):
+        if not any(hmac.compare_digest(mac, own(body, door)[: len(mac)]) for own in (self._mac, self._old_mac)):
             return None
         name = _ulid_text(chain)
+        alert_id = name if sequence == 1 else f"{name}-{sequence}"
         to = body[_HEAD.size + _ROW.size :]
-        return Reference(name if sequence == 1 else f"{name}-{sequence}", row, to)
+        if len(to) == _NAME_BYTES:
+            return Reference(alert_id, row, base64.urlsafe_b64encode(to).decode())
+        return Reference(alert_id, row, to=to)
 
     def is_for(self, reference: Reference, address: str) -> bool:
-        """Whether what a tag names was sent to this address, as far as the tag says: in whatever letters it was written then."""
-        return reference.to in {b"", self._to(address), self._as_written(address)}
+        """Whether what an older tag names was sent to this address, as far as it says: in whatever letters it was written then."""
+        return reference.to in {b"", self._old_to(address.lower()), self._old_to(address)}
 
     def page_chain(self, alert_id: str) -> str:
         """What pages of a version go by on a phone: an id like a chain's, which is none's, so that nothing takes them for the alert."""
         random = hmac.digest(self._key, b"page" + alert_id.encode(), "sha256")[:10]
         return _ulid_text(_ulid_bytes(chain_of(alert_id))[:6] + random)
 
-    def _to(self, address: str) -> bytes:
-        return self._as_written(address.lower())  # a mailbox: no other has such a tag
-
-    def _as_written(self, address: str) -> bytes:
-        return hmac.digest(self._key, b"\0" + address.encode(), "sha256")[:_TO_BYTES]
+    def _old_to(self, address: str) -> bytes:
+        return hmac.digest(self._key, b"\0" + address.encode(), "sha256")[:_OLD_TO_BYTES]
 
     def _mac(self, body: bytes, door: Door) -> bytes:
         # Keyed BLAKE2 is a MAC by itself (RFC 7693 section 1), for a third of what HMAC costs: each message has one.

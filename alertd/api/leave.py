@@ -25,28 +25,33 @@ _CSP = {
 
 async def ask(request: web.Request) -> web.Response:
     """A page that asks. Looking at it changes nothing: mail scanners open every link."""
-    if isinstance(reference := await _meant(request), web.Response):
+    reference = _reference(request)
+    if isinstance(reference, web.Response):
         return reference
+    if await services(request).receipts.sent_to(reference) is None:
+        return _too_old(request)
     return _page(request, "ask", "asked", form=_FORM)
 
 
 async def leave(request: web.Request) -> web.Response:
     """Stops the address at once, whether a person or a mail program asks (RFC 8058 section 3.2: no cookie, no redirect)."""
-    if isinstance(reference := await _meant(request), web.Response):
+    reference = _reference(request)
+    if isinstance(reference, web.Response):
         return reference
-    await services(request).receipts.leave(reference)
+    if not await services(request).receipts.leave(reference):
+        return _too_old(request)
     return _page(request, "done", "left")
 
 
-async def _meant(request: web.Request) -> Reference | web.Response:
-    """Whom the message with this link was sent to, or what is answered where nobody can tell. Raises Problem."""
-    receipts = services(request).receipts
-    reference = receipts.reference(request.match_info["tag"], Door.LEAVE)
-    if reference is None:  # mail programs break long links
-        return _refused(request, "whole", "This link is not whole. Open it from the mail again.", 404)
-    if not await receipts.knows(reference):
-        return _refused(request, "old", "This link is too old. Use the one in the latest mail.", 410)
-    return reference
+def _reference(request: web.Request) -> Reference | web.Response:
+    """Which mail the link is of, or what is answered where it is not whole: mail programs break long links. Raises Problem."""
+    reference = services(request).receipts.reference(request.match_info["tag"], Door.LEAVE)
+    return reference or _refused(request, "whole", "This link is not whole. Open it from the mail again.", 404)
+
+
+def _too_old(request: web.Request) -> web.Response:
+    """Nobody is told that they get no more where nothing can be done: they would. Raises Problem."""
+    return _refused(request, "old", "This link is too old. Use the one in the latest mail.", 410)
 
 
 def _refused(request: web.Request, text: str, sentence: str, status: int) -> web.Response:

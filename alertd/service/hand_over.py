@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import structlog
 
-from alertd.alerts import LedgerReason, State
+from alertd.alerts import CHANNELS, LedgerReason, State
 from alertd.clock import Clock
 from alertd.ids import DOOR_OF, LINKED, Door, Tags
 from alertd.metrics import Metrics
@@ -187,7 +187,7 @@ class HandOver:
                 settled.append(held[i])
                 continue
             channel, row = lease.alike.channel, lease.rows[i]
-            to = value if channel in LINKED else None
+            to = self.people.names.address_hash(CHANNELS.index(channel), value) if channel in LINKED else None
             leave = self.tags.make(lease.alert_id, row, Door.LEAVE, to) if to else None
             recipient = Recipient(value, self.tags.make(lease.alert_id, row, DOOR_OF[channel], to), leave)
             tries.append(_Try(lease.rows[i], lease.tries[i] + 1, *lease.refs[i], recipient, lease.doubted[i]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from alertd.alerts import CHANNELS
-from alertd.ids import Door, Reference, Tags
+from alertd.ids import Door, Reference
 from alertd.service.receipts import Receipts
 from alertd.service.removal import Dead, Removal
 from alertd.store.people import People
@@ -19,12 +19,11 @@ MAIL = CHANNELS.index("mail")
 class MailReports:
     """Takes reports in any order, any number of times."""
 
-    def __init__(self, receipts: Receipts, removal: Removal, work: Work, people: People, tags: Tags) -> None:
+    def __init__(self, receipts: Receipts, removal: Removal, work: Work, people: People) -> None:
         self._receipts = receipts
         self._removal = removal
         self._work = work
         self._people = people
-        self._tags = tags
 
     async def take(self, reports: Sequence[MailReport], carrier: str) -> int:
         """Answers how many were about a mail of ours. A report about none is no fault: tags end, and strangers write."""
@@ -34,8 +33,6 @@ class MailReports:
         found = (self._receipts.reference(tag, Door.RECEIPT) for tag in report.tags)
         reference = next((one for one in found if one is not None), None)
         if reference is None:
-            return False
-        if await self._work.channel_of(reference.alert_id, reference.row) != "mail":
             return False
         # A ledger that is compressed takes no report, and knows yet whom it is about.
         is_taken = await self._receipts.reported(reference, report.state, report.reason, carrier, of="mail")
@@ -47,6 +44,7 @@ class MailReports:
 
     async def _gone(self, reference: Reference, mailboxes: frozenset[str]) -> None:
         """Removes the address, if it still is what was sent to, and what died: it may forward to one that did."""
+        sent_to = await self._receipts.sent_to(reference)
         ref = await self._work.ref(reference.alert_id, reference.row)
         person = await self._people.get(ref[0]) if ref else None
         if ref is None or person is None:
@@ -56,6 +54,6 @@ class MailReports:
             for address in person.addresses
             if (address.number, address.channel) == (ref[1], MAIL)
             and address.value.lower() in mailboxes
-            and self._tags.is_for(reference, address.value)
+            and self._people.names.address_hash(MAIL, address.value) == sent_to
         ]
         await self._removal.gone(dead)

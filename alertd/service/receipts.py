@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import structlog
 
-from alertd.alerts import STEPS, LedgerReason, State
+from alertd.alerts import CHANNELS, STEPS, LedgerReason, State
 from alertd.clock import Clock
-from alertd.ids import Door, Reference, Tags
+from alertd.ids import LINKED, Door, Reference, Tags
 from alertd.metrics import Metrics
-from alertd.service.removal import Removal
+from alertd.service.suppressing import Suppressing
 from alertd.store.acks import Acks
 from alertd.store.connection import StoreUnavailableError
 from alertd.store.message_ids import MessageIds, Owner, Said, Sent
@@ -43,13 +43,20 @@ class Receipts:
     """Takes reports in any order, any number of times."""
 
     def __init__(
-        self, work: Work, acks: Acks, ids: MessageIds, removal: Removal, tags: Tags, clock: Clock, metrics: Metrics
+        self,
+        work: Work,
+        acks: Acks,
+        ids: MessageIds,
+        suppressing: Suppressing,
+        tags: Tags,
+        clock: Clock,
+        metrics: Metrics,
     ) -> None:
         self._work = work
         self._acks = acks
         self._clock = clock
         self._ids = ids
-        self._removal = removal
+        self._suppressing = suppressing
         self._tags = tags
         self._metrics = metrics
 
@@ -137,19 +144,34 @@ class Receipts:
             _told(reference.alert_id, error)
             return False
 
-    async def knows(self, reference: Reference) -> bool:
-        """Whether it is known yet whom a message was sent to: a ledger may be deleted (`retention.ledger_days`)."""
-        return await self._work.ref(reference.alert_id, reference.row) is not None
-
-    async def leave(self, reference: Reference) -> bool:
-        """Whoever got this message wants no more at that address. False when another or none is there by now."""
+    async def sent_to(self, reference: Reference) -> str | None:
+        """The name of the address that a mail went to, whoever has it by now. None where nobody can tell: an older tag says it no more than by
+        its row, which may be deleted (`retention.ledger_days`), or its address gone.
+        """
+        if reference.address is not None:
+            return reference.address
         ref = await self._work.ref(reference.alert_id, reference.row)
         channel = await self._work.channel_of(reference.alert_id, reference.row)
-        if ref is None or channel is None:
+        if ref is None or channel not in LINKED:
+            return None
+        person = await self._suppressing.people.get(ref[0])
+        addresses = person.addresses if person else ()
+        found = next((a for a in addresses if (a.number, CHANNELS[a.channel]) == (ref[1], channel)), None)
+        if found is None or not self._tags.is_for(reference, found.value):
+            return None
+        return self._suppressing.people.names.address_hash(found.channel, found.value)
+
+    async def leave(self, reference: Reference) -> bool:
+        """Whoever got this mail wants no more at that address. False when nobody can tell which it was, and nothing was done."""
+        name = await self.sent_to(reference)
+        if name is None:
             return False
-        if not await self._removal.stop(*ref, lambda address: self._tags.is_for(reference, address)):
-            return False
-        self._metrics.optouts.labels(channel).inc()
+        done = await self._suppressing.stop_named([name])
+        channel = await self._work.channel_of(reference.alert_id, reference.row)
+        if channel is None:  # its ledger is deleted
+            return True
+        if done.changed:
+            self._metrics.optouts.labels(channel).inc()
         old = (*SOURCES[State.DELIVERED], State.DELIVERED)
         await self._work.receipt(
             reference.alert_id, reference.row, channel, State.DELIVERED, LedgerReason.LEFT.value, old

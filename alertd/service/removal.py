@@ -1,15 +1,14 @@
-"""Addresses that are dead or were given up: removed only if they still are what was sent to."""
+"""Addresses that are dead: removed only if they still are what was sent to."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import structlog
 
 from alertd.service.claims import give_up
 from alertd.service.revisions import TRIES
-from alertd.service.suppressing import Suppressing
 from alertd.store.people import Change, People
 from alertd.subscribers import Address, Subscriber, without_dead
 
@@ -24,11 +23,10 @@ class Dead:
 
 
 class Removal:
-    """Takes addresses out of their subscribers' records, or out of use."""
+    """Takes addresses out of their subscribers' records."""
 
-    def __init__(self, people: People, suppressing: Suppressing) -> None:
+    def __init__(self, people: People) -> None:
         self._people = people
-        self._suppressing = suppressing
 
     async def gone(self, dead: Iterable[Dead]) -> int:
         """The carrier says these addresses are dead. A token that rotated since survives. Answers how many were removed."""
@@ -53,18 +51,6 @@ class Removal:
         for number in left:
             structlog.get_logger().warning("address not removed", subscriber=number)
         return removed
-
-    async def stop(self, number: int, address: int, is_meant: Callable[[str], bool] = lambda _: True) -> bool:
-        """Whoever has this address wants nothing more by it. It stays, stopped, and is on the list: only they can undo that.
-
-        False when it is not there any more, or is not the one that is meant. Raises StoreUnavailableError.
-        """
-        person = await self._people.get(number)
-        found = next((a for a in person.addresses if a.number == address), None) if person else None
-        if found is None or not is_meant(found.value):
-            return False
-        await self._suppressing.stop([(found.channel, found.value)])
-        return True
 
 
 def _still(person: Subscriber, dead: Sequence[Dead]) -> list[Address]:

@@ -51,18 +51,21 @@ class Suppressing:
 
     async def stop(self, addresses: Sequence[Given]) -> Done:
         """Nothing more goes to these addresses, whoever has them or will. Raises StoreUnavailableError."""
+        return await self.stop_named([*_names(self.people, addresses)])
+
+    async def stop_named(self, names: Sequence[str]) -> Done:
+        """The same for addresses of which only the names are known (`Names.address_hash`)."""
         done = Done(0, 0)
-        for some in _slices(addresses):
-            hashes = [self.people.names.address_hash(*address) for address in some]
-            put = await self.people.suppressions.put(hashes, self.clock.now_ms() // 1000)
+        for some in _slices(names):
+            put = await self.people.suppressions.put(some, self.clock.now_ms() // 1000)
             done = Done(done.listed + put, done.changed + await self._settled(some))
         return done
 
     async def lift(self, addresses: Sequence[Given]) -> Done:
         """These addresses may be used again. Raises StoreUnavailableError."""
         done = Done(0, 0)
-        for some in _slices(addresses):
-            dropped = await self.people.suppressions.drop([*_names(self.people, some)])
+        for some in _slices([*_names(self.people, addresses)]):
+            dropped = await self.people.suppressions.drop(some)
             done = Done(done.listed + dropped, done.changed + await self._settled(some))
         return done
 
@@ -74,39 +77,45 @@ class Suppressing:
         """A claim that was given up before the record was written, and is claimed again now, was not there for step 2 to find."""
         stopped = await listed(self.people, addresses)
         if late := [address for address in addresses if key_of(*address) in stopped]:
-            await self._settled(late)
+            await self._settled([*_names(self.people, late)])
 
-    async def _settled(self, addresses: Sequence[Given]) -> int:
+    async def _settled(self, names: Sequence[str]) -> int:
         """Steps 2 to 5. Answers how many addresses of subscribers have become another."""
-        left, changed = _names(self.people, addresses), 0
+        left, changed = names, 0
         for _ in range(TRIES):
-            claims = [claim for claim in await self.people.names.holders([*left]) if claim]
+            claims = [claim for claim in await self.people.names.holders(left) if claim]
             numbers = list({claim.number for claim in claims})
             found = await self.people.read_many(numbers)
-            stopped = await listed(self.people, addresses)
-            wanted: dict[int, dict[Key, AddressState]] = {number: {} for number in numbers}
-            for claim in claims:
-                key = left[claim.hashed]
-                wanted[claim.number][key] = AddressState.STOPPED if key in stopped else AddressState.ACTIVE
+            since = await self.people.suppressions.since([claim.hashed for claim in claims])
+            wanted: dict[int, dict[str, AddressState]] = {number: {} for number in numbers}
+            for claim, stopped in zip(claims, since, strict=True):
+                state = AddressState.ACTIVE if stopped is None else AddressState.STOPPED
+                wanted[claim.number][claim.hashed] = state
             done, turned = await self._written(dict(zip(numbers, found, strict=True)), wanted)
             changed += turned
-            left = {claim.hashed: left[claim.hashed] for claim in claims if claim.number not in done}
+            left = [claim.hashed for claim in claims if claim.number not in done]
             if not left:
                 return changed
         raise StoreUnavailableError("Somebody else keeps changing these subscribers. Try again.")
 
     async def _written(
-        self, found: dict[int, Subscriber | Absence], wanted: dict[int, dict[Key, AddressState]]
+        self, found: dict[int, Subscriber | Absence], wanted: dict[int, dict[str, AddressState]]
     ) -> tuple[set[int], int]:
         """Step 5. Answers the numbers where it is done, or nothing can be, and how many addresses have become another."""
         people = [person for person in found.values() if isinstance(person, Subscriber)]
-        changes = [Change(person, _as_wanted(person, wanted[person.number])) for person in people]
+        changes = [Change(person, self._as_wanted(person, wanted[person.number])) for person in people]
         done = await self.people.put(changes) if changes else []
         nobody = [number for number, person in found.items() if person is Absence.NEVER]
         gone = await self.people.give_up_many(nobody) if nobody else []
         undone = {change.number for change, is_done in zip(changes, done, strict=True) if not is_done}
         undone |= {number for number, is_gone in zip(nobody, gone, strict=True) if not is_gone}
         return found.keys() - undone, sum(_turned(change) for change in changes if change.number not in undone)
+
+    def _as_wanted(self, person: Subscriber, wanted: dict[str, AddressState]) -> Subscriber:
+        """The next version of a record, with addresses in these states."""
+        name = self.people.names.address_hash
+        addresses = tuple(replace(a, state=wanted.get(name(a.channel, a.value), a.state)) for a in person.addresses)
+        return replace(person, version=person.version + 1, addresses=addresses)
 
 
 async def listed(people: People, addresses: Sequence[Given]) -> dict[Key, int]:
@@ -135,12 +144,6 @@ async def as_listed(people: People, changes: Sequence[Change]) -> list[Change]:
     return [heeded(change) for change in changes]
 
 
-def _as_wanted(person: Subscriber, wanted: dict[Key, AddressState]) -> Subscriber:
-    """The next version of a record, with addresses in these states."""
-    addresses = tuple(replace(a, state=wanted.get(a.key, a.state)) for a in person.addresses)
-    return replace(person, version=person.version + 1, addresses=addresses)
-
-
 def _turned(change: Change) -> int:
     """How many addresses have another state than before, of a change of states alone."""
     assert change.old
@@ -153,5 +156,5 @@ def _names(people: People, addresses: Iterable[Given]) -> dict[str, Key]:
     return {people.names.address_hash(*address): key_of(*address) for address in addresses}
 
 
-def _slices(addresses: Sequence[Given]) -> list[Sequence[Given]]:
-    return [addresses[first : first + AT_ONCE] for first in range(0, len(addresses), AT_ONCE)]
+def _slices(names: Sequence[str]) -> list[Sequence[str]]:
+    return [names[first : first + AT_ONCE] for first in range(0, len(names), AT_ONCE)]

@@ -1,22 +1,32 @@
-"""Leaving by the link of a message: it stops the address the message went to, and no other."""
+"""Leaving by the link of a mail: it stops the address that the mail went to, whoever has it by now, and no other."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+import hashlib
+import hmac
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+from aiohttp import hdrs
+from aiohttp.test_utils import TestClient
+
 from alertd.alerts import CHANNELS
 from alertd.app import Parts
-from alertd.ids import Door
+from alertd.ids import Door, Tags
 from alertd.registrations import MailAddress
 from alertd.service.carriers import Carrier, Carriers
+from alertd.service.registry import Entry
 from alertd.subscribers import AddressState
 from alertd.working import worker_of
-from channels.base import Answer, MayWrite, Outcome, Prepared, Reason, Recipient
-from tests.integration.acts import lease_of, planned, register
+from channels.base import Answer, MayWrite, Outcome, Prepared, Reason, Recipient, ReportState
+from channels.bounces import MailReport
+from tests.integration.acts import lease_of, planned, register, registration
 
 MAIL = CHANNELS.index("mail")
+BOX = "p3@people.example"
 
 
 @dataclass
@@ -24,7 +34,7 @@ class Kept:
     """A carrier that keeps what it is given."""
 
     name: str = "mail"
-    got: dict[str, str] = field(default_factory=dict)  # link by address
+    got: dict[str, Recipient] = field(default_factory=dict)  # by address
 
     def prepare(self, message: Any) -> Prepared:
         return Prepared(message)
@@ -32,7 +42,7 @@ class Kept:
     async def send(self, prepared: Prepared, recipients: Sequence[Recipient], may_write: MayWrite) -> list[Outcome]:
         assert prepared.payload
         assert may_write()
-        self.got |= {one.address: one.leave or "" for one in recipients}
+        self.got |= {one.address: one for one in recipients}
         return [Outcome(Answer.ACCEPTED, Reason.NONE) for _ in recipients]
 
     async def open(self) -> None:
@@ -42,8 +52,8 @@ class Kept:
         """Nothing to close."""
 
 
-async def links(parts: Parts, sample: dict[str, Any]) -> dict[str, str]:
-    """Send an alert by mail. Answers the link of each mailbox."""
+async def mailed(parts: Parts, sample: dict[str, Any]) -> dict[str, Recipient]:
+    """Send an alert by mail. Answers what each mailbox got."""
     kept = Kept()
     record = await planned(parts, sample, channels=["mail"])
     parts.carriers = Carriers([Carrier(name="kept", number=9, channel=kept)])
@@ -53,10 +63,10 @@ async def links(parts: Parts, sample: dict[str, Any]) -> dict[str, str]:
     return kept.got
 
 
-async def left(parts: Parts, link: str) -> bool:
-    reference = parts.receipts.reference(link, Door.LEAVE)
-    assert reference
-    return await parts.receipts.leave(reference)
+async def clicked(client: TestClient, link: str | None, method: str = "POST") -> tuple[int, str]:
+    """What whoever follows a link, or clicks on it, is answered."""
+    async with client.request(method, f"/u/{link}", headers={hdrs.ACCEPT: "text/html"}) as answer:
+        return answer.status, await answer.text()
 
 
 async def state(parts: Parts, name: str) -> AddressState:
@@ -64,20 +74,116 @@ async def state(parts: Parts, name: str) -> AddressState:
     return next(AddressState(address.state) for address in person.addresses if address.channel == MAIL)
 
 
-async def test_the_link_of_an_old_message_stops_no_other_address(parts: Parts, sample: dict[str, Any]):
-    """The number has another mailbox by now, perhaps another person's: it stays; the mailbox of the message can leave,
+async def number_of(parts: Parts, name: str) -> int:
+    return next(a.number for a in (await parts.registry.get(name)).addresses if a.channel == MAIL)
+
+
+async def written_anew(parts: Parts) -> None:
+    """As a case system does that deletes everybody and imports the whole list."""
+    await parts.registry.forget("p3")
+    await register(parts, 1, first=3)
+
+
+async def added_again(parts: Parts) -> None:
+    await parts.registry.drop_address("p3", await number_of(parts, "p3"))
+    await register(parts, 1, first=3)
+
+
+async def moved(parts: Parts) -> None:
+    """A household is split: the mailbox is another subscriber's now."""
+    await parts.registry.drop_address("p3", await number_of(parts, "p3"))
+    box = {"channel": "mail", "mailbox": BOX}
+    await parts.registry.put_many([Entry("partner", registration(500, addresses=[box]))])
+
+
+async def deleted(parts: Parts) -> None:
+    """And comes again after they left."""
+    await parts.registry.forget("p3")
+
+
+Course = Callable[[Parts], Awaitable[None]]
+COURSES = pytest.mark.parametrize("course", [written_anew, added_again, moved, deleted])
+
+
+@COURSES
+async def test_whoever_left_is_mailed_no_more(parts: Parts, client: TestClient, sample: dict[str, Any], course: Course):
+    """Whatever became of the record since the mail: the page says so, and it is so."""
+    await register(parts, 25)
+    got = await mailed(parts, sample)
+    await course(parts)
+    assert (await clicked(client, got[BOX].leave, "GET"))[0] == 200
+    assert await parts.suppressing.since((MAIL, BOX)) is None
+    status, page = await clicked(client, got[BOX].leave)
+    assert (status, "No more alerts are sent to this address." in page) == (200, True)
+    if course is deleted:
+        await register(parts, 1, first=3)
+    again = await mailed(parts, {**sample, "external_id": "later"})
+    assert BOX not in again
+    assert len(again) == 24
+
+
+@COURSES
+async def test_whoever_complained_is_mailed_no_more(parts: Parts, sample: dict[str, Any], course: Course):
+    """The provider of a mailbox tells it by the tag of the return path."""
+    await register(parts, 25)
+    got = await mailed(parts, sample)
+    await course(parts)
+    complaint = MailReport(tags=(got[BOX].tag,), state=ReportState.DELIVERED, left=True)
+    assert await parts.mail_reports.take([complaint], "kept") == 1
+    assert await parts.suppressing.since((MAIL, BOX))
+
+
+async def test_the_link_of_an_old_mail_stops_no_other_address(parts: Parts, client: TestClient, sample: dict[str, Any]):
+    """The number has another mailbox by now, perhaps another person's: it stays; the mailbox of the mail can leave,
     however its capitals are written now."""
     await register(parts, 25)
-    old = await links(parts, sample)
-    number = next(a.number for a in (await parts.registry.get("p0")).addresses if a.channel == MAIL)
+    old = await mailed(parts, sample)
+    number = await number_of(parts, "p0")
     new = MailAddress(channel="mail", mailbox="new@people.example")
     await parts.registry.put_address("p0", number, new)
-    assert not await left(parts, old["p0@people.example"])
+    assert (await clicked(client, old["p0@people.example"].leave))[0] == 200
+    assert await parts.suppressing.since((MAIL, "p0@people.example"))
     assert await state(parts, "p0") is AddressState.ACTIVE
-    assert await left(parts, old["p1@people.example"])
-    assert await state(parts, "p1") is AddressState.STOPPED
     await parts.registry.put_address("p0", number, MailAddress(channel="mail", mailbox="New@people.example"))
-    later = await links(parts, {**sample, "external_id": "later"})
+    later = await mailed(parts, {**sample, "external_id": "later"})
     await parts.registry.put_address("p0", number, new)  # the same, in other letters
-    assert await left(parts, later["New@people.example"])
+    assert (await clicked(client, later["New@people.example"].leave))[0] == 200
     assert await state(parts, "p0") is AddressState.STOPPED
+
+
+async def test_who_leaves_is_counted_once(parts: Parts, client: TestClient, sample: dict[str, Any]):
+    """However often they click; what came of the alert names them."""
+    await register(parts, 25)
+    got = await mailed(parts, sample)
+    for _ in range(2):
+        assert (await clicked(client, got[BOX].leave))[0] == 200
+    assert 'alertd_optouts_total{channel="mail"} 1.0' in parts.metrics.text().decode()
+
+
+def older(parts: Parts, link: str | None, mailbox: str) -> str:
+    """A link as it was before links named the address: it told it by its row, and three bytes of a hash."""
+    reference = parts.receipts.reference(link or "", Door.LEAVE)
+    assert reference is not None
+    plain = base64.urlsafe_b64decode(Tags(b"").make(reference.alert_id, reference.row) + "==")[:-10]
+    key = hashlib.sha256(b"tag" + parts.db.codec.derived("tags")).digest()
+    body = plain + hmac.digest(key, b"\0" + mailbox.encode(), "sha256")[:3]
+    mac = hashlib.blake2b(body, key=key, digest_size=10, person=bytes((Door.LEAVE,))).digest()
+    return base64.urlsafe_b64encode(body + mac).decode().rstrip("=")
+
+
+async def test_a_link_of_before_stops_its_address_where_that_is_known(
+    parts: Parts, client: TestClient, sample: dict[str, Any]
+):
+    """While the record has it under its number; whose has another there, or was written anew, is told that the link is too old."""
+    await register(parts, 25)
+    got = await mailed(parts, sample)
+    links = {
+        name: older(parts, got[box].leave, box) for name in ("p0", "p1", "p3") if (box := f"{name}@people.example")
+    }
+    new = MailAddress(channel="mail", mailbox="new@people.example")
+    await parts.registry.put_address("p1", await number_of(parts, "p1"), new)
+    await written_anew(parts)
+    for method in ("GET", "POST", "POST"):
+        assert [(await clicked(client, link, method))[0] for link in links.values()] == [200, 410, 410]
+    for name, kept in zip(links, (AddressState.STOPPED, AddressState.ACTIVE, AddressState.ACTIVE), strict=True):
+        assert await state(parts, name) is kept

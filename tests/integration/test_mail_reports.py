@@ -134,7 +134,7 @@ async def test_tags_of_others_are_nobodys(parts: Parts, sandbox: Sandbox, sample
     """A forged tag, that of the link to leave, one in small letters; the first that is ours counts."""
     record, tags = await sent(parts, sandbox, sample)
     tag = tags["p0@people.example"]
-    leave = parts.tags.make(record.id, 0, Door.LEAVE, "p0@people.example")
+    leave = parts.tags.make(record.id, 0, Door.LEAVE)
     forged = tag[:30] + ("A" if tag[30] != "A" else "B") + tag[31:]
     assert await parts.mail_reports.take([bounce(one) for one in (forged, "", leave, tag.lower())], "relay") == 0
     assert await parts.mail_reports.take([replace(bounce(tag), tags=(tag.upper(), tag))], "relay") == 1

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from alertd.alerts import AlertState
+from alertd.alerts import CHANNELS, AlertState
 from alertd.app import Parts
 from alertd.kinds import Notify
 from alertd.registrations import PushAddress
@@ -234,7 +234,7 @@ async def test_who_leaves_in_the_night_is_not_told_in_the_morning(
     await parts.registry.forget("p20")
     await parts.registry.drop_address("p21", 0)
     await parts.registry.patch("p22", {"kinds": ["general"]})
-    await parts.removal.stop((await parts.registry.get("p23")).number, 0)
+    await parts.suppressing.stop([(CHANNELS.index("push"), "token-23")])
     await parts.registry.patch("p24", {"time_zone": "Pacific/Kiritimati", "quiet": None})
     pass_time(parts, 2 * HOUR_MS + 60_000)
     await send(parts, record)

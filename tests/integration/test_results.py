@@ -37,9 +37,7 @@ async def closed(parts: Parts, sample: dict[str, Any]) -> str:
             record.id, row, "push", State.DELIVERED, LedgerReason.SEEN.value, SOURCES[State.DELIVERED]
         )
     row = next(first for first, channel in await parts.work.spans(record.id) if channel == "mail")
-    number, address = await parts.work.ref(record.id, row)
-    value = next(one.value for one in (await parts.people.get(number)).addresses if one.number == address)
-    reference = parts.receipts.reference(parts.tags.make(record.id, row, Door.LEAVE, value), Door.LEAVE)
+    reference = parts.receipts.reference(parts.tags.make(record.id, row, Door.LEAVE), Door.LEAVE)
     for _ in range(2):
         assert await parts.receipts.leave(reference)
     entry = await parts.audit.begin(ANA, "alert.close", record.id)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from alertd.alerts import AlertState, State
+from alertd.alerts import CHANNELS, AlertState, State
 from alertd.app import Parts, opened
 from alertd.carrier_sections import SmppCarrier
 from alertd.carrier_settings import carrier_of
@@ -212,7 +212,7 @@ async def test_what_was_said_before_outlives_a_store_that_is_away(
         record = await planned(parts, sample, channels=["sms"])
         deaf = Deaf(redis, parts.db.codec)
         parts.receipts = Receipts(
-            Work(deaf), parts.acks, MessageIds(parts.db), parts.removal, parts.tags, parts.clock, parts.metrics
+            Work(deaf), parts.acks, MessageIds(parts.db), parts.suppressing, parts.tags, parts.clock, parts.metrics
         )
         lease = await lease_of(parts.work, record.id, "sms")
         await worker_of(parts).feeder.dispatch.drain(lease, lambda: False)
@@ -227,7 +227,7 @@ async def test_ids_outlive_a_store_that_is_away(process: Any, redis: Redis, cent
         record = await planned(parts, sample, channels=["sms"])
         away = Away(redis, parts.db.codec)
         parts.receipts = Receipts(
-            parts.work, parts.acks, MessageIds(away), parts.removal, parts.tags, parts.clock, parts.metrics
+            parts.work, parts.acks, MessageIds(away), parts.suppressing, parts.tags, parts.clock, parts.metrics
         )
         lease = await lease_of(parts.work, record.id, "sms")
         await worker_of(parts).feeder.dispatch.drain(lease, lambda: False)
@@ -333,8 +333,7 @@ async def test_start_undoes_the_stop_of_that_number_alone(process: Any, centre: 
     addresses = [*({"channel": "sms", "number": n} for n in numbers), {"channel": "mail", "mailbox": "a@b.example"}]
     async with process() as parts:
         await parts.registry.put_many([Entry("p", registration(1, addresses=addresses))])
-        person = await parts.registry.get("p")
-        await parts.removal.stop(person.number, 2)
+        await parts.suppressing.stop([(CHANNELS.index("mail"), "a@b.example")])
         for number in numbers:
             centre.say(number, "BAJA")
         await until(lambda: states(parts, [AddressState.STOPPED] * 3))

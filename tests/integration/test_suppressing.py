@@ -89,13 +89,12 @@ async def test_start_takes_it_back_for_whoever_has_the_number_and_whoever_comes(
     assert (await states(parts))["sms"] is ACTIVE
 
 
-async def test_leaving_by_one_click_is_on_the_list(parts: Parts):
-    """`Removal.stop` stands behind it: the address is stopped for whoever has it next."""
+async def test_an_address_is_stopped_by_its_name(parts: Parts):
+    """As whoever leaves by one click is known: for whoever has it, and whoever has it next."""
     await register(parts, 1)
-    person = await parts.registry.get("p0")
-    assert not await parts.removal.stop(person.number, 1, lambda value: value != NUMBER)
-    assert await parts.suppressing.since((SMS, NUMBER)) is None
-    assert await parts.removal.stop(person.number, 1)
+    name = parts.people.names.address_hash(SMS, NUMBER)
+    assert await parts.suppressing.stop_named([name]) == Done(1, 1)
+    assert (await states(parts))["sms"] is STOPPED
     assert await parts.suppressing.since((SMS, NUMBER))
     await parts.registry.forget("p0")
     await parts.registry.put("other", registration(0))
