@@ -28,8 +28,10 @@ from alertd.opening import Store, shared_store
 from alertd.organisations import Organisation
 from alertd.processes import StartError
 from alertd.sections import StoreSection
+from alertd.service.labels import MOST_TOLD
 from alertd.service.passkeys import RelyingParty
 from alertd.service.provider import Provider, guarded
+from alertd.service.registry import regions_gone
 from alertd.store.clock import StoreClock
 from alertd.store.codec import Codec, Keys, SealError
 from alertd.store.connection import Connection, StoreRefusedError, StoreUnavailableError
@@ -39,6 +41,7 @@ from alertd.store.distribution import Tracks
 from alertd.store.engine import check_engine
 from alertd.store.organisations import OrganisationStore
 from alertd.store.paging import Rotas
+from alertd.store.people import People
 from alertd.store.schema import look
 from alertd.store.server_binary import ServerNotFoundError, find_server
 from alertd.store.webhooks import DistributorHook, Hooks
@@ -66,12 +69,13 @@ def inspected(
     loads the library, or gives one that is loaded.
     """
     where = str(config_file) if config_file else "the defaults and the environment"
+    library = _loaded(settings, regions)
     return [
         Finding(part="configuration", ok=True, says=where),
         *(_outside(settings.store) if settings.store.url else _embedded(settings.store)),
         _tombstones(settings.store),
-        _regions(settings, regions),
-        *_organisations(settings),
+        _regions(library),
+        *_kept(settings, library),
         *_passkeys(settings),
         *_provider(settings),
         *(_carriers(settings) if settings.carriers else [_no_carriers(settings)]),
@@ -127,26 +131,26 @@ def _room(directory: Path, reserve_mb: int) -> Finding:
     return Finding(part="data directory", ok=free_mb > reserve_mb, says=says)
 
 
-def _organisations(settings: Settings) -> Iterator[Finding]:
-    """What organisations let go out without a second person, whether one is called, and which of their distributors have not confirmed a
-    take-down. An embedded store tells it while it runs.
+def _kept(settings: Settings, library: Library | ConfigError) -> Iterator[Finding]:
+    """What organisations let go out without a second person, whether one is called, which of their distributors have not confirmed a
+    take-down, and whether people name regions that are gone. An embedded store tells it while it runs.
     """
     section = settings.store
     socket_file = DataDirectory(section.directory.resolve()).listening()
     try:
         if section.url:
             store = shared_store(section)
-            told = asyncio.run(_told(store.url, Codec(store.keys), settings))
+            told = asyncio.run(_told(store.url, Codec(store.keys), settings, library))
         elif socket_file:
             codec = Codec(Keys.load(section.directory))
-            told = asyncio.run(_told(f"unix://{socket_file}", codec, settings))
+            told = asyncio.run(_told(f"unix://{socket_file}", codec, settings, library))
         else:
             return
     except (StartError, StoreUnavailableError, RedisError, SealError, ValueError, OSError):
         return  # what is wrong with the store is told where it is looked at
-    for org, sentences in told.items():
+    for part, sentences in told.items():
         for says in sentences:
-            yield Finding(part=f"organisation {org}", ok=True, warns=True, says=says)
+            yield Finding(part=part, ok=True, warns=True, says=says)
 
 
 def _uncalled(rota: OnCall | None) -> Iterator[str]:
@@ -198,8 +202,8 @@ def _words(own: Organisation) -> Iterator[str]:
         yield f"{', '.join(alone.levels)} may be approved by whoever wrote them, after {alone.after_min:,} min without a second person"
 
 
-async def _told(url: str, codec: Codec, settings: Settings) -> dict[str, list[str]]:
-    """What is to be told of each, by their ids. Raises StoreUnavailableError; SealError where the keys are others."""
+async def _told(url: str, codec: Codec, settings: Settings, library: Library | ConfigError) -> dict[str, list[str]]:
+    """What is to be told, by what it is about. Raises StoreUnavailableError; SealError where the keys are others."""
     async with Redis.from_url(url, socket_connect_timeout=ANSWER_S, socket_timeout=ANSWER_S) as client:
         connection = Connection(client, codec)
         await connection.meet()
@@ -208,10 +212,22 @@ async def _told(url: str, codec: Codec, settings: Settings) -> dict[str, list[st
             (stored, _), (rota, _) = await store.get(org), await rotas.get(org)
             own = Organisation.model_validate_json(stored.document) if stored else None
             called = OnCall.model_validate_json(rota.document) if rota else None
-            found[org] = [*(_words(own) if own else ()), *_uncalled(called), *_unreached(called, settings)]
+            found[f"organisation {org}"] = [
+                *(_words(own) if own else ()),
+                *_uncalled(called),
+                *_unreached(called, settings),
+            ]
         for org, sentences in (await _takedowns(connection)).items():
-            found.setdefault(org, []).extend(sentences)
-        return found
+            found.setdefault(f"organisation {org}", []).extend(sentences)
+        gone = await regions_gone(People(connection), library) if isinstance(library, Library) else {}
+        return {"regions": list(_nowhere(gone)), **found}
+
+
+def _nowhere(gone: dict[str, set[int]]) -> Iterator[str]:
+    """That people belong nowhere by what they said, as far as anybody knows: they have to be asked anew."""
+    if gone:
+        people, codes = len(set[int]().union(*gone.values())), ", ".join(sorted(gone)[:MOST_TOLD])
+        yield f"{people:,} people named regions that are gone, and are told of nothing by them: {codes}"
 
 
 async def _takedowns(connection: Connection) -> dict[str, list[str]]:
@@ -245,11 +261,17 @@ def _tombstones(section: StoreSection) -> Finding:
     return Finding(part="tombstones", ok=True, warns=not writable, says=says)
 
 
-def _regions(settings: Settings, load: Callable[[Settings], Library]) -> Finding:
+def _loaded(settings: Settings, load: Callable[[Settings], Library]) -> Library | ConfigError:
     try:
-        return Finding(part="regions", ok=True, says=f"{len(load(settings)):,}")
+        return load(settings)
     except ConfigError as error:
-        return Finding(part="regions", ok=False, says=str(error))
+        return error
+
+
+def _regions(library: Library | ConfigError) -> Finding:
+    if isinstance(library, ConfigError):
+        return Finding(part="regions", ok=False, says=str(library))
+    return Finding(part="regions", ok=True, says=f"{len(library):,}")
 
 
 def _carriers(settings: Settings) -> Iterator[Finding]:

@@ -1,4 +1,5 @@
-"""Keeps the label of every place, its smallest region, that of the library as it is: a finer one was imported, or one is gone.
+"""Keeps the label of every place, its smallest region, that of the library as it is: a finer one was imported, or one is gone. Whoever named one
+that is gone is told of nothing by it any more, which the log says then.
 
 Until everybody was gone through, counts fall back to the parent of what is not known yet.
 """
@@ -21,6 +22,8 @@ LOOK_S = 5.0
 PAGE = 500
 #: A pause after each, so many times as long as it took: alerts have three quarters of the process, and until all is done counts are coarser.
 PAUSE = 3
+#: So many codes of regions that are gone are told in the log.
+MOST_TOLD = 20
 
 
 class Labels:
@@ -51,4 +54,11 @@ class Labels:
         if complete and self._regions.library.fingerprint == wanted:
             await self._mark.set(wanted)
         structlog.get_logger().info("places labelled", people=changed, complete=complete)
+        if gone := await self._registry.gone():
+            structlog.get_logger().warning(
+                "people named regions that are gone",
+                people=len(set[int]().union(*gone.values())),
+                regions=len(gone),
+                codes=sorted(gone)[:MOST_TOLD],
+            )
         return changed

@@ -21,7 +21,7 @@ import asyncio
 import dataclasses
 import enum
 import math
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -288,6 +288,28 @@ class People:
         lon, lat = position(tiles, found.x, found.y)
         within |= pointed & inside(wanted.area, lon, lat)
         return found.where(within & eligible(found.flags, wanted))
+
+    async def naming(self, is_known: Callable[[int], bool]) -> dict[str, set[int]]:
+        """By their codes the regions whose numbers are not known, with the subscribers who name them."""
+        used = [int(member) for member in await self._db.execute("SMEMBERS", keys.REGION_GROUPS)]
+        found: dict[str, set[int]] = {}
+        for number in (one for one in used if not is_known(one)):
+            async for person in self._in_group(f"r:{number}"):
+                for place in person.places:
+                    if place.region is not None and place.leaf == number:
+                        found.setdefault(place.region, set()).add(person.number)
+        return found
+
+    async def _in_group(self, group: str) -> AsyncIterator[Subscriber]:
+        """Everybody with a record in one of its cells, whatever their own record says."""
+        counts = np.frombuffer(await self._db.execute("GET", keys.cells(group)) or b"", "<u4")
+        for place in np.flatnonzero(counts).tolist():
+            blob = await self._db.execute("GET", keys.Cell(group, keys.first_member(group) + place).key)
+            numbers = np.unique(records.unpack(blob or b"").numbers)
+            for first in range(0, len(numbers), IN_DOUBT_AT_ONCE):
+                for person in await self.get_many(numbers[first : first + IN_DOUBT_AT_ONCE]):
+                    if person:
+                        yield person
 
     async def count(self) -> int:
         """How many subscribers there are."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,7 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from alertd.app import Parts, opened
+from alertd.commands.inspection import inspected
 from alertd.config import ConfigError, Settings
 from alertd.documents import Policy, Target
 from alertd.errors import Problem
@@ -139,6 +141,38 @@ async def test_a_phone_is_changed_though_a_region_that_was_named_is_gone(tmp_pat
         assert [(place.name, place.region) for place in changed.places] == [("home", None), ("school", "PORT-1")]
         with pytest.raises(Problem, match="cannot be taken"):
             await parts.registry.patch("p0", {"places": {"work": {"region": "PORT-1"}}})
+
+
+async def test_who_named_a_region_that_is_gone_is_counted(
+    tmp_path: Path, redis: Redis, codec: Codec, valkey_socket: str
+):
+    """No alert is told to them by it, so whoever runs the service learns of it: at once from the log, and from a check until they named another.
+    What was drawn is known, whatever the check has loaded.
+    """
+    own = Settings(store=StoreSection(url=f"unix://{valkey_socket}", master_key="6d" * 32, hash_key="68" * 32))
+
+    async def checked() -> list[str]:
+        found = await asyncio.to_thread(inspected, own, None, lambda _: shipped())
+        return [one.says for one in found if one.part == "regions" and one.warns]
+
+    imported(tmp_path)
+    async with opened(settings_of(tmp_path), redis, codec) as parts:
+        await drawn(parts)
+        await register(parts, 10, places={"home": {"region": "PORT-1"}})
+        await register(parts, 5, first=10, places={"home": {"point": [-5.98, 37.39]}, "work": {"region": "PORT-1"}})
+        await register(parts, 5, first=15, places={"home": {"region": "PATROL-1"}, "work": {"region": "41091"}})
+        await parts.registry.forget("p9")
+        with capture_logs() as logs:
+            await parts.labels.bring_up()
+            (tmp_path / "regions" / "port.regions").unlink()
+            await parts.regions.refresh()
+            await parts.labels.bring_up()
+        (told,) = (line for line in logs if line["log_level"] == "warning")
+        assert told["event"] == "people named regions that are gone"
+        assert (told["people"], told["regions"], told["codes"]) == (14, 1, ["PORT-1"])
+        assert await checked() == ["14 people named regions that are gone, and are told of nothing by them: PORT-1"]
+        await register(parts, 15, places={"home": {"region": "41091"}})
+        assert await checked() == []
 
 
 async def test_damaged_region_file_is_named(tmp_path: Path, redis: Redis, codec: Codec):
