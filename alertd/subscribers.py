@@ -186,6 +186,11 @@ def to_document(subscriber: Subscriber) -> dict[str, Any]:
     }
 
 
+def wants_kind(person: Subscriber, kind: str) -> bool:
+    """Whether they are told of alerts of this kind."""
+    return bool(person.kinds >> KINDS.index(kind) & 1)
+
+
 def kind_bits(kinds: Iterable[str]) -> int:
     """The kinds of alert as bits, as records and tiles have them."""
     return sum(1 << KINDS.index(kind) for kind in kinds)

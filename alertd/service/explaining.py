@@ -8,14 +8,14 @@ from typing import Literal
 
 import numpy as np
 
-from alertd.alerts import CHANNELS, KINDS, PLACE_KINDS, SHOWN, State
+from alertd.alerts import CHANNELS, PLACE_KINDS, SHOWN, State
 from alertd.documents import Alert, Status
 from alertd.kinds import PlaceKind
 from alertd.service.belonging import Belongs, Standing
 from alertd.service.reports import Delivery, Reports
 from alertd.store.alert_records import numbers_of
 from alertd.store.alerts import AlertRecord, Alerts
-from alertd.subscribers import AddressState, Subscriber
+from alertd.subscribers import AddressState, Subscriber, wants_kind
 
 Told = Literal["yes", "no", "maybe"]
 
@@ -79,7 +79,7 @@ class Explaining:
         audience = frozen.numbers if told is None else np.union1d(frozen.numbers, told.numbers >> np.uint64(3))
         in_audience = bool(np.any(audience == person.number))
         messages = [one async for one in self._reports.deliveries_to(record, person.number)]
-        consents = bool(person.kinds >> KINDS.index(record.kind) & 1)
+        consents = wants_kind(person, record.kind)
         addresses = _addresses(person, alert)
         checks: tuple[tuple[bool, Why], ...] = (
             (bool(messages), "has-messages"),

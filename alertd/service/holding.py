@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from zoneinfo import ZoneInfoNotFoundError
 
 from alertd import quiet
-from alertd.alerts import CHANNELS, KINDS, LedgerReason, State
+from alertd.alerts import CHANNELS, LedgerReason, State
 from alertd.service.budget import Budget
 from alertd.service.messages import Ready
 from alertd.store.acks import Acks
 from alertd.store.people import Absence
 from alertd.store.work_records import Lease, Settlement
-from alertd.subscribers import AddressState, Subscriber
+from alertd.subscribers import AddressState, Subscriber, wants_kind
 
 #: So often it is asked whether more may be spent.
 ASK_AGAIN_MS = 30_000
@@ -113,13 +113,16 @@ def _later(lease: Lease, i: int, reason: LedgerReason, carrier: int, delay_ms: i
     )
 
 
-def usable_value(person: Subscriber | Absence, number: int, channel: str, kind: str) -> tuple[str | None, int]:
-    """The value of an address that may be used now, or why there is none."""
+def usable_value(person: Subscriber | Absence, number: int, channel: str, kind: str | None) -> tuple[str | None, int]:
+    """The value of an address that may be used now for a message of this kind, or why there is none. `kind` is None for what only takes away what
+    they have: it goes to whoever wants that kind no more, but to nobody who withdrew their consent.
+    """
     if isinstance(person, Absence):
         return None, LedgerReason.UNREADABLE if person is Absence.UNREADABLE else LedgerReason.ADDRESS_REMOVED
     for address in person.addresses:
         if address.number == number and CHANNELS[address.channel] == channel:
-            if address.state == AddressState.ACTIVE and person.kinds >> KINDS.index(kind) & 1:
+            wants = wants_kind(person, kind) if kind else person.consent.withdrawn_at_s is None
+            if address.state == AddressState.ACTIVE and wants:
                 return address.value, 0
             return None, LedgerReason.OPTED_OUT
     return None, LedgerReason.ADDRESS_REMOVED

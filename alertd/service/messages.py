@@ -28,6 +28,8 @@ KEPT = 256  # prepared messages in memory: 20 alerts in 12 languages on one chan
 
 def _loud(record: AlertRecord, alike: Alike) -> Loudness | None:
     """What follows an alert is as loud as it says; an update as the alert is, but whoever is told in silence. None: as the alert is."""
+    if alike.muted:
+        return Loudness.SILENT
     if not record.notify:
         return Loudness(record.loudness) if record.occasion else None
     return Loudness.SILENT if alike.again and record.notify == Notify.SILENT else None
@@ -44,7 +46,7 @@ class Ready:
 
     prepared: Prepared
     rev: int  # of the alert, whose words these are
-    kind: str
+    kind: str | None  # that its readers must want; None: it only takes away what they have, without a sound
     expires_ms: int
     loud: bool  # it goes before all that is not
     hushed: bool = False  # it waits for the end of quiet hours
@@ -113,8 +115,9 @@ class Messages:
             return None
         loud = loudness is Loudness.LOUD
         takes_back = hides(record) and alike.channel in ON_SCREEN  # a child's name leaves the phones of those who sleep
+        kind = None if takes_back and loudness is Loudness.SILENT else record.kind
         return Ready(
-            prepared, rev, record.kind, record.expires, loud,
+            prepared, rev, kind, record.expires, loud,
             hushed=not loud and not takes_back, late_ms=1_000 * alert.policy.after_s * alike.unheard, org=record.org,
             follows=bool(record.follows),
         )  # fmt: skip

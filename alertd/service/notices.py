@@ -25,7 +25,7 @@ from alertd.store.frozen import Frozen
 from alertd.store.people import Absence
 from alertd.store.work import Work
 from alertd.store.work_records import Alike, pack_ref
-from alertd.subscribers import AddressState, Subscriber
+from alertd.subscribers import AddressState, Subscriber, wants_kind
 
 #: Rows in these may have reached somebody; so may any that an earlier attempt left in doubt.
 MAY_HAVE_TOLD = (State.IN_FLIGHT, State.ACCEPTED, State.DELIVERED, State.UNKNOWN)
@@ -119,23 +119,24 @@ def _is_cut_off(records: Any, codes: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 
 def references(
-    people: Sequence[Subscriber | Absence], pairs: Pairs, languages: Sequence[str]
+    kind: str, people: Sequence[Subscriber | Absence], pairs: Pairs, languages: Sequence[str]
 ) -> list[tuple[Alike, bytes]]:
-    """The references of pairs, given who has their numbers now: each person's active addresses on that channel."""
+    """The references of pairs, given who has their numbers now: each person's active addresses on that channel. `kind` is that of the alert."""
     by_number = {person.number: person for person in people if isinstance(person, Subscriber)}
-    groups: dict[tuple[int, str], list[bytes]] = {}
+    groups: dict[tuple[int, str, bool], list[bytes]] = {}
     for pair in pairs.tolist():
         person, channel = by_number.get(pair >> 3), pair & 7
         if person is None:
             continue
+        muted = not wants_kind(person, kind)
         for address in person.addresses:
             if address.channel == channel and address.state == AddressState.ACTIVE:
                 reads = (address.language, *person.languages) if address.language else person.languages
-                group = groups.setdefault((channel, choose_language(reads, languages)), [])
+                group = groups.setdefault((channel, choose_language(reads, languages), muted), [])
                 group.append(pack_ref(person.number, address.number))
     return [
-        (Alike(channel=CHANNELS[channel], language=language), b"".join(refs))
-        for (channel, language), refs in sorted(groups.items())
+        (Alike(channel=CHANNELS[channel], language=language, muted=muted), b"".join(refs))
+        for (channel, language, muted), refs in sorted(groups.items())
     ]
 
 

@@ -123,7 +123,7 @@ class Planner:
 
         async def groups(chunk: slice) -> list[Group]:
             found = await self._people.read_many(np.unique(pairs[chunk] >> np.uint64(3)))
-            return notices.references(found, pairs[chunk], languages)
+            return notices.references(record.kind, found, pairs[chunk], languages)
 
         return await self._append(record, len(pairs), groups, gives_way)
 

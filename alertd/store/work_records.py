@@ -26,6 +26,10 @@ def unpack_refs(blob: bytes) -> list[tuple[int, int]]:
     return [(int.from_bytes(blob[i : i + 5], "little"), blob[i + 5]) for i in range(0, len(blob), REF_BYTES)]
 
 
+#: What a batch's header says of its references where it is so.
+_MARKS = ("again", "unheard", "muted")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Alike:
     """What the references of a batch have in common."""
@@ -36,11 +40,12 @@ class Alike:
     ring: int = 0
     again: bool = False  # they were told the alert before, and are told that it was changed
     unheard: bool = False  # only those who do not acknowledge it on a screen
+    muted: bool = False  # they want nothing of its kind any more: what they have of it is taken away without a sound
     shown: bool = False  # where it is since a version before: it only matters when they are planned, and is not kept
 
     @property
     def words(self) -> str:
-        marks = f"{' again' if self.again else ''}{' unheard' if self.unheard else ''}"
+        marks = "".join(f" {mark}" for mark in _MARKS if getattr(self, mark))
         return f"{self.language} {self.format} {self.ring}{marks}"
 
 
@@ -170,8 +175,7 @@ def leased(name: str, channel: str, given: Sequence[Any]) -> Lease:
             language=language,
             format=form,
             ring=int(ring),
-            again="again" in marks,
-            unheard="unheard" in marks,
+            **{mark: mark in marks for mark in _MARKS},
         ),
         rows=list(struct.unpack(f"<{len(rows) // 4}I", rows)),
         refs=unpack_refs(refs),

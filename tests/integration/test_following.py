@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import re
 from typing import Any
 
 import numpy as np
 import pytest
 
-from alertd.alerts import AlertState, State
+from alertd.alerts import CHANNELS, AlertState, State
 from alertd.app import Parts
 from alertd.errors import Problem
 from alertd.kinds import CancelReason, Notify, Occasion
@@ -272,6 +273,47 @@ async def test_stand_down_hides_and_comes_back(parts: Parts, sample: dict[str, A
     assert await told(parts, done) == {
         "push": {"targeted": 20, "accepted": 20}, "sms": {"targeted": 20, "accepted": 20},
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("act", ["restrict", "stand_down", "close"])
+async def test_it_is_taken_off_the_screen_of_whoever_wants_no_more_of_the_kind(
+    parts: Parts, sample: dict[str, Any], act: str
+):
+    """They have it on their phone, so it goes to them without a sound, and by nothing but push. Whoever withdrew, or left, gets nothing more."""
+    record = await sent(parts, sample, channels=["push", "mail"])
+    for name, kinds in (("p3", []), ("p4", ["general"])):
+        await parts.registry.patch(name, {"kinds": kinds})
+    await parts.registry.patch("p5", {"consent": {"withdrawn_at": "2026-11-01T00:00:00Z"}})
+    await parts.suppressing.stop([(CHANNELS.index("push"), "token-6")])
+    if act == "restrict":
+        done = await parts.revising.restrict(record.id, ANA, "x")
+    else:
+        done = await {"stand_down": parts.following.stand_down, "close": parts.following.close}[act](
+            record.id, ANA, "x"
+        )
+    notice = await parts.alerts.get(done.told_by)
+    assert await worker_of(parts).plans.planner.plan(dataclasses.replace(notice, start=notice.start - SETTLE_MS))
+    dispatch, heard = worker_of(parts).feeder.dispatch, dict[bool, str]()
+    while lease := await lease_of(parts.work, record.id, "push"):
+        ready = await dispatch.offers.messages.ready(notice.id, lease.alike, parts.carriers.of("push")[0])
+        heard[lease.alike.muted] = re.findall(r'"loudness": ?"(\w+)"', repr(ready.prepared.payload))[0]
+        await dispatch.drain(lease, lambda: False)
+    await send(parts, record, "mail")
+    found = await parts.work.counts(notice.id)
+    assert found["push"] == {"targeted": 19, "queued": 0, "in_flight": 0, "accepted": 18, "suppressed": 1}
+    assert heard == {True: "silent", False: "silent" if act == "restrict" else "normal"}
+    mail = {"targeted": 20, "queued": 0, "in_flight": 0, "accepted": 17, "suppressed": 3}
+    assert found.get("mail") == (mail if act == "close" else None)
+
+
+async def test_whoever_wants_no_more_of_the_kind_hears_of_no_return(parts: Parts, sample: dict[str, Any]):
+    """It was taken off their screen, and stays off."""
+    record = await sent(parts, sample, channels=["push"])
+    await parts.registry.patch("p3", {"kinds": []})
+    down = await parts.following.stand_down(record.id, ANA, "She may be at home")
+    assert await told(parts, down, ("push",)) == {"push": {"targeted": 20, "accepted": 20}}
+    again = await parts.following.reopen(record.id, BEA, "She is not")
+    assert await told(parts, again, ("push",)) == {"push": {"targeted": 20, "accepted": 19, "suppressed": 1}}
 
 
 async def test_a_notice_that_is_overtaken_is_told_no_more(parts: Parts, sample: dict[str, Any]):

@@ -137,6 +137,15 @@ async def test_silence_speaks_through_push_alone(parts: Parts, sample: dict[str,
     assert found == {"push": 25, "sms": 5, "mail": 5}
 
 
+async def test_whoever_wants_no_more_of_the_kind_hears_of_no_change(parts: Parts, sample: dict[str, Any]):
+    """Though it would make no sound: it shows them the alert, and takes nothing away."""
+    record = await sent(parts, sample, people=21, channels=["push"])
+    await parts.registry.patch("p3", {"kinds": []})
+    update = await updated(parts, record, sample, Notify.SILENT)
+    await send(parts, record)
+    assert await counts(parts, update) == {"accepted": 20, "suppressed": 1}
+
+
 async def test_without_notice_only_what_is_shown_changes(parts: Parts, sample: dict[str, Any]):
     """Nobody is told; the API and CAP say the new end and words, CAP as an Update of what it was."""
     record = await sent(parts, sample, channels=["push"])
