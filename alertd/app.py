@@ -253,7 +253,7 @@ class Parts:
         self.publishing = Publishing(self.current, self.alerts, self.cap_out, self.renderer, self.texts, clock)
         to_distributors = self._compose_distribution(kept, poster)
         self.webhook_delivery = WebhookDelivery(
-            (ToWebhooks(hooks, kept, poster, self.events.may_write, clock, metrics), to_distributors), kept, clock
+            (ToWebhooks(hooks, kept, poster, self.events.may_post, clock, metrics), to_distributors), kept, clock
         )
         self.requests = Requests(self.db)
         self.attendance = Attendance(self.carriers, at_work(self.db), clock)
@@ -271,7 +271,7 @@ class Parts:
         )  # fmt: skip
         return ToDistributors(
             hooks, self.tracks, self.alerts, self.cap_out, self.organisations, self.regions, self.stopping, poster,
-            self.events.may_write, self.confirming.receipts, self.clock, self.metrics,
+            self.events.may_post, self.confirming.receipts, self.clock, self.metrics,
         )  # fmt: skip
 
     @property

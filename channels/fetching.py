@@ -14,7 +14,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
@@ -22,13 +22,13 @@ from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from channels.base import MayWrite
-
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 #: The addresses of a name. Raises OSError when it has none.
 Resolve = Callable[[str], Awaitable[Sequence[str]]]
+#: Whether what is about to be posted may be: asked once there is a connection, and before anything is written to it.
+MayPost = Callable[[], Awaitable[bool]]
 
 #: IPv4 that is not the public internet (IANA's registry of special-purpose addresses, RFC 6890, and RFC 5771), and what
 #: clouds put among the public ones.
@@ -91,7 +91,7 @@ class NotAskedError(FetchError):
 
 
 class WithheldError(Exception):
-    """`may_write` said no once there was a connection: nothing was written to it."""
+    """`may_post` said no once there was a connection: nothing was written to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,21 +192,21 @@ class Fetcher:
         raise FetchError(_NOT_THERE)
 
     async def post(
-        self, url: str, body: bytes, headers: Mapping[str, str], may_write: MayWrite | None = None
+        self, url: str, body: bytes, headers: Mapping[str, str], may_post: MayPost | None = None
     ) -> tuple[int, Mapping[str, str]]:
         """Posts once, to this URL and to no other: a redirect is an answer like any. The answer's status and headers. Raises
-        FetchError where there is none in time, and WithheldError where `may_write`, asked once there is a connection, says no.
+        FetchError where there is none in time, and WithheldError where `may_post`, asked once there is a connection, says no.
         """
-        answer = await self.hand_over(url, body, headers, _ANSWER, may_write)
+        answer = await self.hand_over(url, body, headers, _ANSWER, may_post)
         return answer.status, answer.headers
 
     async def hand_over(
-        self, url: str, body: bytes, headers: Mapping[str, str], most_bytes: int, may_write: MayWrite | None = None
+        self, url: str, body: bytes, headers: Mapping[str, str], most_bytes: int, may_post: MayPost | None = None
     ) -> Answered:
         """Posts as `post` does, and reads so much of what is answered. Raises NotAskedError where surely nothing was sent, and
         FetchError where it may have arrived all the same.
         """
-        asked = self._asked("POST", url, body, headers, may_write)
+        asked = self._asked("POST", url, body, headers, may_post)
         try:
             async with asyncio.timeout(self._timeout_s) as limit, asked as response:
                 limit.reschedule(None)
@@ -252,7 +252,7 @@ class Fetcher:
 
     @asynccontextmanager
     async def _asked(
-        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], may_write: MayWrite | None = None
+        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], may_post: MayPost | None = None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """The answer to one request. Raises FetchError for a URL or host that is not to be asked."""
         parts = self._checked(url)
@@ -262,7 +262,7 @@ class Fetcher:
             raise NotAskedError(_NOT_THERE) from None
         if not addresses or not self._may_ask(parts, addresses):
             raise NotAskedError(_NOT_THERE)
-        connector = _Asking(may_write, resolver=_Judged(addresses), ssl=self._trust or True)
+        connector = _Asking(may_post, resolver=_Judged(addresses), ssl=self._trust or True)
         asked = urlunsplit((parts.scheme, f"{_ANY}:{parts.port or 443}", parts.path, parts.query, ""))
         sent = {**headers, "Host": parts.netloc, "Accept-Encoding": "identity"}
         name = parts.hostname if parts.scheme == "https" else None
@@ -330,17 +330,19 @@ async def _read(response: aiohttp.ClientResponse, most_bytes: int) -> bytes:
 
 
 class _Asking(aiohttp.TCPConnector):
-    """Asks whether it may write once there is a connection, which may have taken a long time, and nothing was written."""
+    """Asks whether it may post once there is a connection, which may have taken a long time, and nothing was written."""
 
-    def __init__(self, may_write: MayWrite | None, *, resolver: AbstractResolver, ssl: ssl.SSLContext | bool) -> None:
+    def __init__(self, may_post: MayPost | None, *, resolver: AbstractResolver, ssl: ssl.SSLContext | bool) -> None:
         super().__init__(resolver=resolver, ssl=ssl)
-        self._may_write = may_write
+        self._may_post = may_post
 
     async def connect(self, *asked: Any, **named: Any) -> aiohttp.connector.Connection:
         connection = await super().connect(*asked, **named)
-        if self._may_write is not None and not self._may_write():
-            connection.close()
-            raise WithheldError
+        with ExitStack() as unless_it_may:
+            unless_it_may.callback(connection.close)
+            if self._may_post is not None and not await self._may_post():
+                raise WithheldError
+            unless_it_may.pop_all()
         return connection
 
 

@@ -13,6 +13,7 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import msgspec
 import shapely
@@ -49,8 +50,7 @@ from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.distribution import Tracks
 from alertd.store.events import KeptEvent
 from alertd.store.webhooks import DistributorHook, DistributorHooks, Due, HookStanding, Tried
-from channels.base import MayWrite
-from channels.fetching import Answered, Fetcher, FetchError, NotAskedError
+from channels.fetching import Answered, Fetcher, FetchError, MayPost, NotAskedError, WithheldError
 from channels.posting import retry_after_s
 
 #: Events at which a distributor's alert is looked at: every state it comes into once it is told, and every change.
@@ -67,6 +67,9 @@ LONGEST_WAIT_S = 900
 CANCEL_MS = 3 * DAY_MS
 #: While everything is stopped, or the alert waits, it is looked at again so often.
 HALTED_S = 5
+#: What was found true may be posted for so long: a process that stood still asks again, or its message would leave later than a second after
+#: a cancel, a stop or a restriction was answered.
+YES_S = 1.0
 #: What was changed by somebody else at the same moment is looked at again so soon.
 SOON_MS = 1_000
 #: Of an answer: an Ack has a few hundred bytes, an Error some more.
@@ -115,7 +118,7 @@ class ToDistributors:
 
     def __init__(  # noqa: PLR0913, PLR0917  each is asked before anything is sent
         self, hooks: DistributorHooks, tracks: Tracks, alerts: Alerts, cap_out: CapOut, organisations: Organisations,
-        regions: Regions, stopping: Stopping, poster: Fetcher, may_write: MayWrite,
+        regions: Regions, stopping: Stopping, poster: Fetcher, leads: MayPost,
         receipts: Callable[[DistributorHook], str], clock: Clock, metrics: Metrics,
     ) -> None:  # fmt: skip
         self.hooks = hooks
@@ -126,7 +129,7 @@ class ToDistributors:
         self._regions = regions
         self._stopping = stopping
         self._poster = poster
-        self._may_write = may_write
+        self._leads = leads  # whether it is on this process to send
         self._receipts = receipts  # where a distributor's Acks are posted to
         self._clock = clock
         self._metrics = metrics
@@ -177,7 +180,7 @@ class ToDistributors:
             return self._soon()
         self._busy[hook.id] += not takes_down
         try:
-            return await self._send(replace(case, track=track, seen=seen), entry)
+            return await self._send(replace(case, track=track, seen=seen), entry, takes_down=takes_down)
         finally:
             self._busy[hook.id] -= not takes_down
 
@@ -217,19 +220,24 @@ class ToDistributors:
             or (await self._stopping.standing()).of(record.org, record.sent_by or (record.key,)) is not None
         )
 
-    async def _send(self, case: _Case, entry: Entry) -> Tried:
+    async def _send(self, case: _Case, entry: Entry, *, takes_down: bool) -> Tried:
         try:
             document = await self._document(case, entry)
         except Problem as problem:
             words = " ".join(fault.detail for fault in problem.faults) or problem.detail
             verdict = Verdict(state=MessageState.REFUSED, maybe=entry.maybe, note=sealed_note(case.record, words))
             return await self._settle(case, entry, verdict, None, tries=entry.tries)
-        # A document takes seconds where the regions are loaded for it; it may name who is not known any more.
-        if await self._alerts.rev(case.record.id) != case.record.rev:
+        may_arrive = begun(case.track, entry.identifier, self._clock.now_ms())
+        if not await self._keep(case, may_arrive, way=case.hook.way):
             return self._soon()
-        if not await self._keep(case, begun(case.track, entry.identifier, self._clock.now_ms()), way=case.hook.way):
+        may_post = partial(self._may_post, case.record, entry, takes_down=takes_down)
+        try:
+            answer, was_asked = await self._post(case.hook, entry, document, may_post)
+        except WithheldError:
+            if not await self._leads():
+                raise  # whoever has taken over goes on from there
+            await self._take_back(case, may_arrive)
             return self._soon()
-        answer, was_asked = await self._post(case.hook, entry, document)
         verdict = self._verdict(case, entry, answer, was_asked=was_asked)
         return await self._settle(case, entry, verdict, answer, tries=entry.tries + 1)
 
@@ -247,14 +255,32 @@ class ToDistributors:
         alert = record.alert
         return await self._cap_out.under(head, record, wants.profile, alert.publish.area, wants.languages)
 
-    async def _post(self, hook: DistributorHook, entry: Entry, document: bytes) -> tuple[Answered | None, bool]:
-        """The answer, None for none; and whether it may have arrived. Raises WithheldError: then whoever has taken over goes on from there."""
+    async def _may_post(self, record: AlertRecord, entry: Entry, *, takes_down: bool) -> bool:
+        """Whether a message is to go out as it was made: its alert is as it was read, is not over and need not wait. Asked once there is a
+        connection: the regions are loaded for a message, and a name is looked up, in seconds, and it may name who is not known any more.
+        """
+        asked = self._clock.monotonic()
+        if await self._alerts.rev(record.id) != record.rev or (not takes_down and await self._has_to_wait(record)):
+            return False
+        is_over = entry.type is not MsgType.CANCEL and record.expires <= self._clock.now_ms()
+        return not is_over and self._clock.monotonic() - asked < YES_S and await self._leads()
+
+    async def _take_back(self, case: _Case, may_arrive: Track) -> None:
+        """Nothing was written, so nothing may arrive; unless more was written down meanwhile, which knew of no such thing."""
+        track, seen = await self._tracks.get(case.hook.org, case.record.id, case.hook.id)
+        if track == may_arrive:
+            await self._keep(replace(case, track=track, seen=seen), case.track)
+
+    async def _post(
+        self, hook: DistributorHook, entry: Entry, document: bytes, may_post: MayPost
+    ) -> tuple[Answered | None, bool]:
+        """The answer, None for none; and whether it may have arrived. Raises WithheldError where it may not be posted."""
         headers = signed(hook, document, entry.identifier, self._clock.now_ms())
         headers |= {"Content-Type": MEDIA_TYPE, RECEIPTS_HEADER: self._receipts(hook)}
         if hook.authorization:
             headers["Authorization"] = hook.authorization
         try:
-            return await self._poster.hand_over(hook.url, document, headers, ANSWER_BYTES, self._may_write), True
+            return await self._poster.hand_over(hook.url, document, headers, ANSWER_BYTES, may_post), True
         except NotAskedError:
             return None, False
         except FetchError:

@@ -132,7 +132,7 @@ class Events:
         """Let another process do so, if there is one: it may be better off."""
         self._aside_until = self._clock.monotonic() + ASIDE_S
 
-    def may_write(self) -> bool:
+    async def may_post(self) -> bool:
         """Whether it surely still is: asked right before anything is written to a socket."""
         return self._clock.monotonic() < self._until
 

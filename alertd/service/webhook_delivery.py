@@ -26,8 +26,7 @@ from alertd.service.webhooks import posted
 from alertd.store.connection import StoreUnavailableError
 from alertd.store.events import Events, KeptEvent
 from alertd.store.webhooks import Due, Hook, Hooks, HookStanding, Tried
-from channels.base import MayWrite
-from channels.fetching import Fetcher, WithheldError
+from channels.fetching import Fetcher, MayPost, WithheldError
 
 #: When an event is tried again: Standard Webhooks' schedule (5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h, 24 h), three days and three
 #: and a half hours in all. A retry comes at any moment of its span, so that a receiver that comes back is not hit by all at once.
@@ -186,12 +185,12 @@ class ToWebhooks:
     at_once = TOLD_AT_ONCE
 
     def __init__(
-        self, hooks: Hooks[Hook], events: Events, poster: Fetcher, may_write: MayWrite, clock: Clock, metrics: Metrics
+        self, hooks: Hooks[Hook], events: Events, poster: Fetcher, may_post: MayPost, clock: Clock, metrics: Metrics
     ) -> None:  # fmt: skip
         self.hooks = hooks
         self._events = events
         self._poster = poster
-        self._may_write = may_write
+        self._may_post = may_post
         self._clock = clock
         self._metrics = metrics
 
@@ -210,7 +209,7 @@ class ToWebhooks:
             outcome = Tried(word="never", status=None)
         else:
             name, now = _read(event).id, self._clock.now_ms()
-            status, wait_s = await posted(self._poster, hook, event, name, now, self._may_write)
+            status, wait_s = await posted(self._poster, hook, event, name, now, self._may_post)
             outcome = self._outcome(hook, standing, due, status, wait_s)
         for word in (outcome.word, *(["off"] if outcome.off else [])):
             self._metrics.webhooks.labels(word).inc()

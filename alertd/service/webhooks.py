@@ -22,8 +22,7 @@ from alertd.service.access import Credential
 from alertd.service.events import TYPES, cursor_of, envelope, number_of
 from alertd.store.events import Events
 from alertd.store.webhooks import MOST_GIVEN_UP, Hook, Hooks, HookStanding, Of
-from channels.base import MayWrite
-from channels.fetching import Fetcher, FetchError
+from channels.fetching import Fetcher, FetchError, MayPost
 from channels.posting import retry_after_s
 
 #: More would be somebody's mistake, and each is a copy of every event.
@@ -163,13 +162,13 @@ class Webhooks:
 
 
 async def posted(
-    poster: Fetcher, hook: Hook, event: bytes, event_id: str, now_ms: int, may_write: MayWrite | None = None
+    poster: Fetcher, hook: Hook, event: bytes, event_id: str, now_ms: int, may_post: MayPost | None = None
 ) -> tuple[int, float]:  # fmt: skip
     """One try: the status it was answered with, 0 for no answer, and how many seconds it asks to be left in peace, 0 for none. Raises WithheldError where
-    `may_write` says no.
+    `may_post` says no.
     """
     try:
-        status, headers = await poster.post(hook.url, event, signed(hook, event, event_id, now_ms), may_write)
+        status, headers = await poster.post(hook.url, event, signed(hook, event, event_id, now_ms), may_post)
     except FetchError:
         return 0, 0.0
     return status, retry_after_s(headers) or 0.0

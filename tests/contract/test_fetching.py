@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ssl
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -117,19 +118,32 @@ async def test_what_is_public_is_fetched_by_its_name(make: Make):
     assert not {"Cookie", "Authorization", "Referer"} & set(request.headers)
 
 
-async def test_whether_it_may_write_is_asked_once_there_is_a_connection(make: Make):
+async def test_whether_it_may_post_is_asked_once_there_is_a_connection(make: Make):
     """However long that took: where the answer is no, nothing is written, and that is said apart from what failed."""
     world, asked = make(), []
 
-    def may_write() -> bool:
+    async def may_post() -> bool:
         asked.append(len(world.asked))
         return len(asked) > 1
 
     with pytest.raises(WithheldError):
-        await world.fetcher.hand_over(world.url("/photo"), b"once", {}, MOST, may_write)
+        await world.fetcher.hand_over(world.url("/photo"), b"once", {}, MOST, may_post)
     assert (asked, world.seen) == ([1], [])
-    answer = await world.fetcher.hand_over(world.url("/photo"), b"again", {}, MOST, may_write)
+    answer = await world.fetcher.hand_over(world.url("/photo"), b"again", {}, MOST, may_post)
     assert (answer.status, len(world.seen)) == (200, 1)
+
+
+async def test_where_that_cannot_be_known_nothing_is_written(make: Make):
+    """And the connection is closed at once."""
+    world = make()
+
+    async def may_post() -> bool:
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        await world.fetcher.hand_over(world.url("/photo"), b"once", {}, MOST, may_post)
+    gc.collect()
+    assert world.seen == []
 
 
 async def test_a_name_whose_servers_are_silent_keeps_no_other_waiting(make: Make):
