@@ -330,7 +330,7 @@ class ToDistributors:
         return Tried(word="never", status=status)
 
     def _verdict(self, case: _Case, entry: Entry, answer: Answered | None, *, was_asked: bool) -> Verdict:
-        """What an answer says. A fault of the distributor's own, or none in time, may come after it took the message."""
+        """What an answer says. Some of them may come after it took the message, and so may none in time."""
         if answer is None:
             return Verdict(state=MessageState.QUEUED, maybe=entry.maybe or was_asked)
         status, said = answer.status, word_on(answer.body, entry.identifier)
@@ -345,7 +345,7 @@ class ToDistributors:
             return Verdict(state=state, maybe=True, answered=status, ack=said.identifier if said else "")
         if status in NEVER and entry.type is not MsgType.CANCEL:
             return Verdict(state=MessageState.REFUSED, maybe=entry.maybe, answered=status)
-        return Verdict(state=MessageState.QUEUED, maybe=entry.maybe or status >= 500, answered=status)
+        return Verdict(state=MessageState.QUEUED, maybe=entry.maybe or not _not_taken(status), answered=status)
 
     async def _keep(self, case: _Case, track: Track, words: Sequence[str] = (), way: int | None = None) -> bool:
         """False where it was changed since it was read, or the way by which it is to be sent was."""
@@ -370,6 +370,13 @@ def why_not(wants: Distributor, record: AlertRecord, alert: Alert) -> str:
         "scope": alert.scope != "Public",
     }
     return next((reason for reason, holds in reasons.items() if holds), "")
+
+
+def _not_taken(status: int) -> bool:
+    """Whether a status says that a message surely was not taken. A redirect may follow what was (303 See Other); and who waited too long for the
+    message (408) may be a gateway's proxy, behind which it arrived.
+    """
+    return 400 <= status < 500 and status != 408
 
 
 def _goes_down(record: AlertRecord, track: Track) -> bool:
