@@ -2,7 +2,8 @@
 
 Not those who are in the area now, and not at the address of then: by subscriber and channel, at the address they have when
 it is sent. Intents are written before anything is sent, and none after the gate has closed, so the ledgers as they are after
-that name everyone; a row that is still in flight counts as told.
+that name everyone; a row that is still in flight counts as told, and so does one that a carrier took and reported as failed, for
+its reports come in any order.
 """
 
 from __future__ import annotations
@@ -64,8 +65,8 @@ class Heard:
 
     everyone: Pairs
     told: Pairs  # may have been
-    waits: Pairs
-    unsure: Pairs  # of those told by an attempt that was cut off, where a message takes the place of its twin: they wait, too
+    waits: Pairs  # and those whose attempt was cut off
+    unsure: Pairs  # of those told, by nothing but what was cut off where a message takes the place of its twin, or was reported as failed
 
 
 def occasion_of(record: AlertRecord) -> Occasion:
@@ -94,7 +95,7 @@ async def heard(work: Work, version: str, channels: Collection[str]) -> Heard:
     """Who is in a version's ledger by one of the channels."""
     nobody = np.empty(0, np.uint64)
     wanted = [CHANNELS.index(channel) for channel in channels]
-    pairs, told, waits, cut = [nobody], [nobody], [nobody], [nobody]
+    pairs, told, waits, cut, failed = [nobody], [nobody], [nobody], [nobody], [nobody]
     async for row, records, refs in work.ledger(version):
         doubt = records["tries"] & FLAG_DOUBT > 0
         codes = await work.channels_of(version, row, len(records))
@@ -105,9 +106,13 @@ async def heard(work: Work, version: str, channels: Collection[str]) -> Heard:
         told.append(numbers[meant & may_have & ~is_cut])
         waits.append(numbers[meant & np.isin(records["state"], WAITS) & ~doubt])
         cut.append(numbers[meant & is_cut])
-    everyone, told_, waits_, cut_ = (np.unique(np.concatenate(parts)) for parts in (pairs, told, waits, cut))
-    unsure = np.setdiff1d(cut_, told_)
-    return Heard(everyone=everyone, told=np.union1d(told_, cut_), waits=np.union1d(waits_, unsure), unsure=unsure)
+        failed.append(numbers[meant & _is_reported_failed(records)])
+    everyone, told_, waits_, cut_, failed_ = (
+        np.unique(np.concatenate(parts)) for parts in (pairs, told, waits, cut, failed)
+    )
+    cut_off, failed_ = np.setdiff1d(cut_, told_), np.setdiff1d(failed_, told_)
+    unsure = np.union1d(cut_off, failed_)
+    return Heard(everyone=everyone, told=np.union1d(told_, unsure), waits=np.union1d(waits_, cut_off), unsure=unsure)
 
 
 def _is_cut_off(records: Any, codes: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -116,6 +121,12 @@ def _is_cut_off(records: Any, codes: NDArray[np.int64]) -> NDArray[np.bool_]:
     in_doubt |= (records["state"] == State.QUEUED) & (records["tries"] & FLAG_DOUBT > 0)
     cut_off: NDArray[np.bool_] = in_doubt & np.isin(codes, SCREENS)
     return cut_off
+
+
+def _is_reported_failed(records: Any) -> NDArray[np.bool_]:
+    """Which rows a carrier took, and reported as failed after that: it may report yet that they arrived. What it refused has no receipt."""
+    reported: NDArray[np.bool_] = (records["state"] == State.FAILED) & (records["receipt"] > 0)
+    return reported
 
 
 def references(

@@ -2,8 +2,8 @@
 version before was still to tell of a change is told by it, too, whatever it says of others.
 
 By subscriber and channel: whoever heard by push alone and is in the area is told again there, and for the first time by SMS. What was
-still queued counts as not told, since its gate is closed by then; so does what was cut off in the middle on a screen, of whoever is in the
-area: there it would have been repeated. Whoever is outside is told that it changed.
+still queued counts as not told, since its gate is closed by then; so does, of whoever is in the area, what was cut off in the middle on a
+screen, where it would have been repeated, and what a carrier reported as failed. Whoever is outside is told that it changed.
 """
 
 from __future__ import annotations

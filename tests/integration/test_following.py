@@ -14,6 +14,7 @@ import pytest
 from alertd.alerts import CHANNELS, AlertState, State
 from alertd.app import Parts
 from alertd.errors import Problem
+from alertd.ids import Reference
 from alertd.kinds import CancelReason, Notify, Occasion
 from alertd.service.following import CLOSE, Followed
 from alertd.service.notices import SETTLE_MS, later_version, may_have_been_told
@@ -217,23 +218,50 @@ async def test_it_reaches_them_at_the_address_of_now(parts: Parts, sample: dict[
 
 
 async def test_who_may_have_been_told_is_told(parts: Parts, sample: dict[str, Any], store: Connection):
-    """In flight, in doubt and unknown count; failed, suppressed and never sent do not."""
+    """In flight, in doubt and unknown count, and what its carrier took and reported as failed; refused, suppressed and never sent do not."""
     await register(parts, 20)
     record = await planned(parts, sample)
     lease = await lease_of(parts.work, record.id, "push")
-    states = {0: "in flight", 1: "accepted", 2: "delivered", 3: "unknown", 4: "failed", 5: "suppressed", 6: "doubted"}
-    await parts.work.gate(lease, [], lease.rows[:7], 1)
+    states = {
+        0: "in flight",
+        1: "accepted",
+        2: "delivered",
+        3: "unknown",
+        4: "failed",
+        5: "suppressed",
+        6: "doubted",
+        7: "reported",
+    }
+    await parts.work.gate(lease, [], lease.rows[:8], 1)
     settled = [
         Settlement(lease.rows[1], State.ACCEPTED, 0, 1), Settlement(lease.rows[2], State.ACCEPTED, 0, 1),
         Settlement(lease.rows[3], State.UNKNOWN, 0, 1), Settlement(lease.rows[4], State.FAILED, 0, 1),
         Settlement(lease.rows[5], State.SUPPRESSED, 0, 1), Settlement(lease.rows[6], State.QUEUED, 0, 1, doubt=True),
+        Settlement(lease.rows[7], State.ACCEPTED, 0, 1),
     ]  # fmt: skip
     assert (await parts.work.gate(lease, settled, [], 1))[0] is Gate.GO
     await parts.work.receipt(record.id, lease.rows[2], "push", State.DELIVERED, 0, [State.ACCEPTED])
+    await parts.work.receipt(record.id, lease.rows[7], "push", State.FAILED, 0, [State.ACCEPTED])
     found = await may_have_been_told(parts.work, [record.id], ["push"])
-    assert len(states) == 7
-    assert (found >> np.uint64(3)).tolist() == sorted(lease.refs[i][0] for i in (0, 1, 2, 3, 6))
+    assert len(states) == 8
+    assert (found >> np.uint64(3)).tolist() == sorted(lease.refs[i][0] for i in (0, 1, 2, 3, 6, 7))
     assert not len(await may_have_been_told(parts.work, [record.id], ["sms"]))
+
+
+async def test_whose_sms_is_reported_as_failed_and_then_as_delivered_is_told_the_end(
+    parts: Parts, sample: dict[str, Any]
+):
+    """Also where the second report comes when those who are told the end were found. Who wants no more is sent nothing all the same."""
+    record = await sent(parts, sample, channels=["sms"])
+    late, left = (Reference(record.id, row) for row in (0, 1))
+    for one in (late, left):
+        assert await parts.receipts.report(one, State.FAILED, 0, "text")
+    assert await parts.removal.stop(*(await parts.work.ref(record.id, left.row)))
+    done = await parts.following.close(record.id, BEA, "found")
+    assert await told(parts, done, ("sms",)) == {"sms": {"targeted": 19, "accepted": 19}}
+    assert await parts.receipts.report(late, State.DELIVERED, 0, "text")
+    ends = [ref async for _, _, refs in parts.work.ledger(done.told_by) for ref in refs]
+    assert await parts.work.ref(record.id, late.row) in ends
 
 
 async def test_ends_name_nobody(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):

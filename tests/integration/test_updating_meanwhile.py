@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient
 
-from alertd.alerts import AlertState
+from alertd.alerts import AlertState, State
 from alertd.app import Parts
 from alertd.clock import time_of
-from alertd.ids import chain_of, sequence_of
+from alertd.ids import Reference, chain_of, sequence_of
 from alertd.kinds import Notify
 from alertd.restriction import restricted
 from alertd.service.approval import Approval
@@ -345,6 +345,24 @@ async def test_whom_a_killed_worker_may_have_told_and_who_is_outside_now_is_told
     await plan(parts, update)
     await send(parts, record)
     assert await counts(parts, update) == {"accepted": 40}
+
+
+async def test_whose_sms_was_reported_as_failed_is_told_the_alert_inside_and_its_change_outside(
+    parts: Parts, sample: dict[str, Any]
+):
+    """Whoever is inside surely hears of it by that; whoever is outside may have the old words, and nobody else would put them right."""
+    await register(parts, 20)
+    await in_cadiz(parts, 20)
+    record = await planned(parts, sample, target=WIDER, channels=["sms"])
+    await send(parts, record, "sms")
+    for row in range(40):
+        assert await parts.receipts.report(Reference(record.id, row), State.FAILED, 0, "text")
+    taken = await proposed(parts, record, sample, Notify.FULL, target=CITY, channels=["sms"])
+    assert (taken.record.again, taken.record.newly) == (20, 20)
+    update = await parts.approval.approve(taken.record.id, BEA)
+    await plan(parts, update)
+    await send(parts, record, "sms")
+    assert await counts(parts, update, "sms") == {"accepted": 40}
 
 
 async def test_an_alert_that_was_told_too_often_is_told_no_more_but_of_its_end(parts: Parts, sample: dict[str, Any]):
