@@ -45,7 +45,6 @@ class SmscSandbox:
         self.texts: dict[str, str] = {}  # by the version under which they are recorded
         self.messages: list[Pdu] | None = [] if keep else None
         self.acknowledged: Counter[int] = Counter()
-        self.cancelled: list[str] = []
         self.links: list[Link] = []
         self.links_made = 0
         self.port = 0
@@ -117,7 +116,6 @@ class Link(asyncio.Protocol):
         self._handlers: dict[int, Callable[[Pdu], None]] = {
             **dict.fromkeys(BINDS, self._bind),
             Command.SUBMIT_SM: self._submit,
-            Command.CANCEL_SM: self._cancel,
             Command.ENQUIRE_LINK: self._answer,
             Command.UNBIND: self._unbind,
             Command.UNBIND_RESP: lambda _: self._transport.close(),
@@ -219,14 +217,6 @@ class Link(asyncio.Protocol):
 
         timer = asyncio.get_running_loop().call_later(delay_s, due)
         self._later.add(timer)
-
-    def _cancel(self, pdu: Pdu) -> None:
-        """Whatever is named is taken back, but "gone", which has been delivered."""
-        if pdu.text("message_id") == "gone":
-            self._answer(pdu, Status.CANCEL_FAILED)
-            return
-        self._sandbox.cancelled.append(pdu.text("message_id"))
-        self._answer(pdu)
 
     def _unbind(self, pdu: Pdu) -> None:
         self._answer(pdu)

@@ -11,7 +11,6 @@ from typing import Final, cast
 
 from channels.base import NOT_CONNECTED, Answer, Outcome, Reason
 from channels.smpp.events import Answered, Bound, Delivered, Ended, Event, Role
-from channels.smpp.names import Command
 from channels.smpp.session import Phase, Session
 from channels.smpp.settings import SmppSettings
 
@@ -117,11 +116,11 @@ class Bind:
     def session(self) -> Session | None:
         return None if self._connection is None else self._connection.session
 
-    def request(self, command: Command, body: bytes, key: Hashable, now_s: float) -> None:
+    def request(self, body: bytes, key: Hashable, now_s: float) -> None:
         """Written with the next `flush`. There must be room."""
         if self._connection is None:
             raise RuntimeError("a bind without a session has no room")
-        self._connection.session.request(command, body, key, now_s)
+        self._connection.session.request(body, key, now_s)
 
     def flush(self) -> None:
         """Write all that waits, in one piece."""

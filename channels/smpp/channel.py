@@ -15,7 +15,6 @@ from channels.smpp.bind import Bind
 from channels.smpp.events import Answered, Delivered
 from channels.smpp.inbox import Inbox, Listener
 from channels.smpp.message import SmppPayload, Writer
-from channels.smpp.names import Command
 from channels.smpp.receipts import BETWEEN_IDS, Receipts, Report, names_of
 from channels.smpp.settings import SmppSettings
 from channels.sms_answers import SmsState
@@ -52,7 +51,7 @@ class _Message:
 
     flight: _Flight
     index: int
-    tag: str | None  # None: no message but the cancelling of one
+    tag: str
     parts: int
     left: int
     worst: Outcome = ACCEPTED
@@ -139,7 +138,7 @@ class SmppChannel:
                 flight.settle(index, NOT_A_NUMBER)
                 continue
             one = _Message(flight, index, recipient.tag, len(tails), len(tails))
-            stop = await self._write(Command.SUBMIT_SM, [to + tail for tail in tails], one, may_write)
+            stop = await self._write([to + tail for tail in tails], one, may_write)
             if stop is not None:
                 for rest in range(index, len(recipients)):
                     flight.settle(rest, stop)
@@ -148,23 +147,7 @@ class SmppChannel:
         await flight.done
         return flight.outcomes
 
-    async def cancel(self, message_id: str, recipient: Recipient) -> bool:
-        """Take back a message by the id of its outcome. True when the centre says that it will not be delivered."""
-        to = self._writer.to(recipient)
-        if to is None:
-            return False
-        flight = _Flight(1)
-        bodies = [self._writer.cancelling(one, to) for one in message_id.split(BETWEEN_IDS)]
-        one = _Message(flight, 0, None, len(bodies), len(bodies))
-        if await self._write(Command.CANCEL_SM, bodies, one, lambda: True) is not None:
-            return False
-        self._flush()
-        await flight.done
-        return flight.outcomes[0].answer is Answer.ACCEPTED
-
-    async def _write(
-        self, command: Command, bodies: Sequence[bytes], message_: _Message, may_write: MayWrite
-    ) -> Outcome | None:
+    async def _write(self, bodies: Sequence[bytes], message_: _Message, may_write: MayWrite) -> Outcome | None:
         """All PDUs of one message on one bind, once it has room for them; None when that is done."""
         loop = asyncio.get_running_loop()
         while True:
@@ -181,7 +164,7 @@ class SmppChannel:
         if not may_write():
             return WITHHELD
         for body in bodies:
-            bind.request(command, body, message_, now_s)
+            bind.request(body, message_, now_s)
         return None
 
     async def _look_again(self) -> None:
@@ -216,7 +199,7 @@ class SmppChannel:
         if outcome.reason is Reason.THROTTLED:
             outcome = outcome._replace(retry_after_s=self._all_paused_s())
         message_.answered(outcome, late=event.late)
-        if message_.tag is not None and len(message_.ids) == message_.parts and self._inbox is not None:
+        if len(message_.ids) == message_.parts and self._inbox is not None:
             taken = Report(message_.tag, BETWEEN_IDS.join(message_.ids), SmsState.ACCEPTED, Reason.NONE)
             late = [taken] if event.late else []  # whoever was told that nobody knows
             self._inbox.joined([*late, *self._receipts.sent(message_.tag, message_.ids)])

@@ -49,9 +49,8 @@ class Writer:
 
     def __init__(self, settings: SmppSettings) -> None:
         ton, npi = settings.sender_numbering or numbering(settings.sender)
-        self._source = _cells(source_addr_ton=ton, source_addr_npi=npi, source_addr=settings.sender.removeprefix("+"))
-        self._head = _cells(service_type=settings.service_type) + self._source
-        self._service = _cells(service_type=settings.service_type)
+        source = _cells(source_addr_ton=ton, source_addr_npi=npi, source_addr=settings.sender.removeprefix("+"))
+        self._head = _cells(service_type=settings.service_type) + source
         self._international = _cells(
             dest_addr_ton=settings.number_numbering[0], dest_addr_npi=settings.number_numbering[1]
         )
@@ -73,10 +72,6 @@ class Writer:
             return None
         kind = self._international if recipient.address[0] == "+" else self._short
         return b"%b%b%b\0" % (self._head, kind, recipient.address.lstrip("+").encode())
-
-    def cancelling(self, message_id: str, to: bytes) -> bytes:
-        """The body of `cancel_sm`; `to` is what `to` gave. Raises `ValueError` for an id that no centre gives."""
-        return self._service + cell("message_id", 65, message_id) + to[len(self._service) :]
 
     def _pieces(self, parts: tuple[bytes, ...], reference: int) -> Iterator[tuple[int, bytes, bytes]]:
         """(esm_class, short_message, parameters) of each PDU."""

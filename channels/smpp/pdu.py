@@ -79,8 +79,6 @@ LAYOUTS: Final[Mapping[int, Layout]] = {
     Command.DELIVER_SM_RESP: _MESSAGE_ID,
     Command.DATA_SM: _DATA,
     Command.DATA_SM_RESP: _MESSAGE_ID,
-    Command.CANCEL_SM: (("service_type", 6), ("message_id", 65), *_SOURCE, *_DESTINATION),
-    Command.CANCEL_SM_RESP: (),
     Command.UNBIND: (),
     Command.UNBIND_RESP: (),
     Command.ENQUIRE_LINK: (),

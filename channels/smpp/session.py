@@ -45,7 +45,6 @@ class Phase(enum.Enum):
 @dataclass(slots=True)
 class _Open:
     key: Hashable
-    command: int
     written_s: float
     due_s: float
 
@@ -69,7 +68,6 @@ class Session:
         self._due_s: float | None = now_s + settings.timeout_s  # the answer to bind, enquire_link or unbind
         self._handlers: dict[int, Callable[[Pdu, float], list[Event]]] = {
             Command.SUBMIT_SM_RESP: self._answer,
-            Command.CANCEL_SM_RESP: self._answer,
             Command.GENERIC_NACK: self._answer,
             Command.DELIVER_SM: self._deliver,
             Command.DATA_SM: self._deliver,  # some centres bring receipts so
@@ -91,11 +89,11 @@ class Session:
         """How many messages wait for their answer."""
         return len(self._open)
 
-    def request(self, command: Command, body: bytes, key: Hashable, now_s: float) -> None:
-        """Send a message or cancel one; its `Answered` comes under `key`. `body` is all that follows the header."""
+    def request(self, body: bytes, key: Hashable, now_s: float) -> None:
+        """Send a message; its `Answered` comes under `key`. `body` is all that follows the header."""
         sequence = self._next()
-        self._out.append(HEADER.pack(16 + len(body), command, 0, sequence) + body)
-        self._open[sequence] = _Open(key, command, now_s, now_s + self._settings.timeout_s)
+        self._out.append(HEADER.pack(16 + len(body), Command.SUBMIT_SM, 0, sequence) + body)
+        self._open[sequence] = _Open(key, now_s, now_s + self._settings.timeout_s)
 
     def acknowledge(self, pdu: Pdu, status: Status = Status.OK) -> None:
         """Answer a `Delivered`. With any status but OK the centre keeps it and comes again."""
@@ -212,10 +210,9 @@ class Session:
         return [Answered(waiting.key, GARBLED)]
 
     def _answer(self, pdu: Pdu, now_s: float) -> list[Event]:
-        """An answer to a message or its cancelling; `generic_nack` is one too."""
-        waiting = self._open.get(pdu.sequence)
-        if waiting is not None and pdu.command in {waiting.command | RESPONSE, Command.GENERIC_NACK}:
-            del self._open[pdu.sequence]
+        """An answer to a message; `generic_nack` is one too."""
+        waiting = self._open.pop(pdu.sequence, None)
+        if waiting is not None:
             return [Answered(waiting.key, self._outcome(pdu, now_s))]
         if pdu.sequence in self._late and pdu.command == Command.SUBMIT_SM_RESP:
             return [Answered(self._late.pop(pdu.sequence), self._outcome(pdu, now_s), late=True)]

@@ -52,7 +52,6 @@ const server = smpp.createServer(options, (session) => {
   session.on("bind_receiver", (pdu) => bound(session, pdu, true));
   session.on("bind_transmitter", (pdu) => bound(session, pdu, false));
   session.on("submit_sm", (pdu) => submitted(session, pdu));
-  session.on("cancel_sm", (pdu) => { tell({ cancelled: pdu.message_id, to: pdu.destination_addr }); session.send(pdu.response()); });
   session.on("data_sm_resp", (pdu) => tell({ acknowledged: pdu.command_status === 0 }));
   session.on("enquire_link", (pdu) => { tell({ enquired: true }); session.send(pdu.response()); });
   session.on("unbind", (pdu) => { tell({ unbound: true }); session.send(pdu.response()); session.close(); });

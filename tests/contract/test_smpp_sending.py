@@ -92,15 +92,6 @@ async def test_a_message_ends_with_its_alert(open_centre):
     assert (message.number("source_addr_ton"), message.number("dest_addr_ton")) == (3, 1)
 
 
-async def test_a_message_can_be_taken_back(centre_party):
-    """`cancel_sm` names every part, and says whether it came in time."""
-    recipient = centre_party.recipients(1)[0]
-    (outcome,) = await centre_party.send([recipient], text="a" * 200)
-    assert await centre_party.channel.cancel(outcome.message_id, recipient)
-    assert ",".join(centre_party.carrier.cancelled) == outcome.message_id
-    assert not await centre_party.channel.cancel("gone", recipient)
-
-
 @pytest.mark.parametrize("seed", range(3))
 async def test_in_trouble_of_every_kind_no_outcome_lies(open_centre, seed):
     """Accepted is what the centre has, refused and withheld what it has not, and only unknown may be either; never twice."""
