@@ -60,6 +60,12 @@ class Outcome(NamedTuple):
     reason: Reason = Reason.NONE
     retry_after_s: float | None = None  # the carrier's own delay, if it named one
     message_id: str | None = None  # the carrier's name for what it accepted
+    partly: bool = False  # it was not taken whole, and some of it may be on a screen by now
+
+    @property
+    def may_have_left(self) -> bool:
+        """Somebody may see some of it, and the carrier bills it."""
+        return self.partly or self.answer in {Answer.ACCEPTED, Answer.UNKNOWN}
 
     @property
     def address_gone(self) -> bool:

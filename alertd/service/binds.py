@@ -128,7 +128,11 @@ class Binds:
         """The answers to a chunk. That this process lost its bind meanwhile is no answer of the carrier's."""
         if self._is_bound(carrier):
             return list(answers)
-        return [WITHHELD if one.answer is Answer.RETRY and one.reason in _NOT_BOUND else one for one in answers]
+        return [WITHHELD if _was_not_bound(one) else one for one in answers]
+
+
+def _was_not_bound(answer: Outcome) -> bool:
+    return answer.answer is Answer.RETRY and answer.reason in _NOT_BOUND and not answer.partly
 
 
 def _beside(every: Sequence[Carrier], usable: list[Carrier]) -> list[Carrier]:

@@ -13,8 +13,6 @@ from channels.base import Answer, Outcome, Reason
 
 #: So many are believed in a row. Of a hundred live tokens a few are dead, and one at least is accepted.
 IN_A_ROW = 20
-#: What is not believed is tried again, until the alert ends if need be.
-_DOUBTED = Outcome(Answer.RETRY, Reason.BLOCKED)
 
 
 class Credibility:
@@ -33,7 +31,7 @@ class Credibility:
         for one in works:
             self._gone[one] = 0
         doubted = {one for one in said if one not in works and self._doubts(one, said[one], resting=resting)}
-        return [_DOUBTED if answer.address_gone and one in doubted else answer for one, answer in pairs]
+        return [_again(answer) if answer.address_gone and one in doubted else answer for one, answer in pairs]
 
     def _doubts(self, one: str, said: int, *, resting: bool) -> bool:
         self._gone[one] += said
@@ -41,3 +39,8 @@ class Credibility:
             return False
         structlog.get_logger().error("carrier calls everybody's address dead", carrier=one, in_a_row=self._gone[one])
         return True
+
+
+def _again(answer: Outcome) -> Outcome:
+    """What is not believed is tried again, until the alert ends if need be."""
+    return answer._replace(answer=Answer.RETRY, reason=Reason.BLOCKED)

@@ -117,7 +117,7 @@ class HandOver:
         self._count(tries, answers, carrier)
         if isinstance(carrier.channel, ReportingById):
             await self._name(tries, answers, carrier, carrier.channel, ready)
-        gone = sum(answer.answer in {Answer.ACCEPTED, Answer.UNKNOWN} for answer in answers)
+        gone = sum(answer.may_have_left for answer in answers)
         with suppress(StoreUnavailableError):  # it counts as spent
             await self.holding.unsent(lease, ready, len(indices) - len(settled) - gone, now_ms)
         sent = sum(answer.answer is not Answer.WITHHELD for answer in answers)

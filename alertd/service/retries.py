@@ -53,13 +53,13 @@ def after(
         case Answer.ACCEPTED:
             return Verdict(State.ACCEPTED, reason)
         case Answer.NEVER:
-            return Verdict(State.FAILED, reason)
+            return Verdict(State.UNKNOWN if answer.partly else State.FAILED, reason)
         case Answer.WITHHELD:
             return Verdict(State.QUEUED, reason, unsent=True)
         case Answer.UNKNOWN if hold:
             return Verdict(State.UNKNOWN, reason)
         case Answer.RETRY | Answer.UNKNOWN:
-            doubt = answer.answer is Answer.UNKNOWN
+            doubt = answer.may_have_left
             may_have_arrived = attempt if doubted else int(doubt)  # at most: nobody counts which of them
             elsewhere = carriers > 1 and attempt < carriers * (1 if answer.retry_after_s else ELSEWHERE_TIMES)
             soon = elsewhere and not doubt and not doubted

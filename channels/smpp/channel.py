@@ -24,7 +24,8 @@ NOT_A_NUMBER: Final = Outcome(Answer.NEVER, Reason.BAD_ADDRESS)
 #: How often one who waits for room looks whether it still may write.
 LOOK_S: Final = 0.05
 
-#: Of the answers to the parts of one message, the one that counts: a part that was refused for sure keeps the whole from arriving.
+#: Of the answers to the parts of one message, the one that counts: a part that was refused for sure keeps the whole from arriving, though
+#: phones show the others.
 _RANK: Final = {Answer.ACCEPTED: 0, Answer.UNKNOWN: 1, Answer.RETRY: 2, Answer.NEVER: 3}
 
 
@@ -55,6 +56,7 @@ class _Message:
     parts: int
     left: int
     worst: Outcome = ACCEPTED
+    may_have_left: bool = False  # some part of it
     ids: list[str] = field(default_factory=list)
 
     def answered(self, outcome: Outcome, *, late: bool) -> None:
@@ -64,12 +66,16 @@ class _Message:
         if late:
             return
         self.left -= 1
+        self.may_have_left |= outcome.may_have_left
         if _RANK[outcome.answer] > _RANK[self.worst.answer]:
             self.worst = outcome
         if not self.left:
-            if self.worst.answer is Answer.ACCEPTED and self.ids:
-                self.worst = Outcome(Answer.ACCEPTED, message_id=BETWEEN_IDS.join(self.ids))
-            self.flight.settle(self.index, self.worst)
+            self.flight.settle(self.index, self._of_all())
+
+    def _of_all(self) -> Outcome:
+        if self.worst.answer is Answer.ACCEPTED and self.ids:
+            return Outcome(Answer.ACCEPTED, message_id=BETWEEN_IDS.join(self.ids))
+        return self.worst if self.worst.may_have_left else self.worst._replace(partly=self.may_have_left)
 
 
 class SmppChannel:

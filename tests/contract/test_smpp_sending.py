@@ -10,6 +10,7 @@ import pytest
 
 from channels.base import Answer, Reason, Recipient, SmsMessage
 from channels.sandbox import smsc_habits as smsc
+from channels.sandbox.script import Rule
 from channels.smpp.coding import read
 from tests.contract.smpp_parties import N
 
@@ -79,6 +80,25 @@ async def test_a_long_text_arrives_whole(open_centre, text, long, pdus, cost):
         assert [one[:3] + one[4:6] for one in octets] == [bytes((5, 0, 3, pdus, n + 1)) for n in range(pdus)]
         assert len({one[3] for one in octets}) == 1
     assert "".join(read(one.message, one.number("data_coding"), one.number("esm_class")) for one in messages) == text
+
+
+@pytest.mark.parametrize(
+    ("first", "rest", "answer", "partly"),
+    [
+        ("unavailable", None, Answer.RETRY, True),
+        ("blocked", None, Answer.NEVER, True),
+        ("stall", "unavailable", Answer.RETRY, True),
+        ("stall", None, Answer.UNKNOWN, False),
+        ("unavailable", "unavailable", Answer.RETRY, False),
+    ],
+)
+async def test_a_part_that_is_refused_keeps_the_others_from_nobody(open_centre, first, rest, answer, partly):
+    """The whole surely does not arrive, but a phone may show what was taken of it: that is told apart from what is nowhere."""
+    party = await open_centre(timeout_s=0.3)
+    party.carrier.script.set(Rule("", first, times=1), *[Rule("", one) for one in (rest,) if one])
+    (outcome,) = await party.send(party.recipients(1), text="a" * 400)
+    assert (outcome.answer, outcome.partly) == (answer, partly)
+    assert outcome.may_have_left == bool(party.carrier.messages)
 
 
 async def test_a_message_ends_with_its_alert(open_centre):

@@ -51,7 +51,7 @@ class Midnight(Noon):
         return super().now_ms() + DAY_MS * bool(self.sandbox.sms.recorded.total)
 
 
-def limited(parts: Parts, store: Connection | None = None, clock: Noon = NOON, **limits: Any) -> None:
+def limited(parts: Parts, store: Connection | None = None, clock: SystemClock = NOON, **limits: Any) -> None:
     """With these limits, wherever the budget is asked."""
     parts.clock = clock
     budget = Budget(

@@ -14,6 +14,7 @@ from alertd.alerts import CHANNELS, AlertState, State
 from alertd.app import Parts, opened
 from alertd.carrier_sections import SmppCarrier
 from alertd.carrier_settings import carrier_of
+from alertd.clock import SystemClock
 from alertd.commands.inspection import inspected
 from alertd.config import ConfigError, Settings
 from alertd.ids import Tags, new_id
@@ -21,6 +22,7 @@ from alertd.service.receipts import Receipts
 from alertd.service.registry import Entry
 from alertd.store import keys
 from alertd.store.alerts import AlertRecord
+from alertd.store.budgets import Budgets
 from alertd.store.codec import Codec
 from alertd.store.connection import Connection, StoreUnavailableError
 from alertd.store.message_ids import MessageIds, Owner, Said, Sent
@@ -46,6 +48,7 @@ from tests.integration.acts import (
     submitted,
     working,
 )
+from tests.integration.test_budget import limited
 from tests.waiting import until
 
 PEOPLE = 30
@@ -114,6 +117,27 @@ async def test_alert_ends_delivered_by_receipts(process: Any, centre: SmscSandbo
         text = parts.metrics.text().decode()
         assert f'alertd_receipts_total{{carrier="centre",channel="sms",state="delivered"}} {PEOPLE - 1}.0' in text
         assert f'alertd_delivery_seconds_count{{channel="sms"}} {PEOPLE - 1}.0' in text
+
+
+@pytest.mark.parametrize(("refusal", "state", "doubled"), [("unavailable", "queued", 1), ("blocked", "unknown", 0)])
+async def test_whoever_has_parts_of_a_message_may_have_been_told(
+    process: Any, centre: SmscSandbox, sample: dict, refusal: str, state: str, doubled: int
+):
+    """The centre takes all parts but one: they are paid for, the whole goes again in doubt where that may help, and the end is told."""
+    centre.script.set(Rule("+34600000003", refusal, times=1))
+    async with process() as parts:
+        limited(parts, clock=SystemClock(), alert_segments=10**9)
+        await register(parts, PEOPLE)
+        record = await planned(parts, sample, channels=["sms"])
+        await send(parts, record, "sms")
+        found = (await parts.work.counts(record.id))["sms"]
+        assert (found["accepted"], found[state], found.get("doubled", 0)) == (PEOPLE - 1, 1, doubled)
+        spent, _ = await Budgets(parts.db).spent("default", record.id, parts.clock.now_ms())
+        assert spent == len(centre.messages) + 1 > PEOPLE + 1
+        end = await parts.alerts.get((await parts.following.cancel(record.id, BEA, "x")).told_by)
+        parts.db.skew_ms += 5_000
+        assert await worker_of(parts).plans.planner.plan(end)
+        assert (await parts.work.counts(end.id))["sms"]["targeted"] == PEOPLE
 
 
 async def test_receipts_settle_after_a_restart(process: Any, centre: SmscSandbox, sample: dict):

@@ -129,6 +129,7 @@ async def test_a_lost_bind_is_no_answer():
     """What was written is unknown all the same, and counts; where nobody is bound so does all."""
     lost = [Outcome(Answer.RETRY, Reason.CONNECTION), Outcome(Answer.RETRY, Reason.CREDENTIALS)]
     others = [ACCEPTED, Outcome(Answer.UNKNOWN, Reason.CONNECTION), Outcome(Answer.RETRY, Reason.UNAVAILABLE)]
+    others.append(Outcome(Answer.RETRY, Reason.CREDENTIALS, partly=True))
     binds, _, _, _ = binds_of(CENTRE, TEXT)
     centre, text = sorted(binds._carriers.of("sms"), key=lambda one: one.number)
     assert binds.heard(centre, [*lost, *others]) == [WITHHELD, WITHHELD, *others]

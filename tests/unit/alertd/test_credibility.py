@@ -33,6 +33,12 @@ def test_nobody_is_removed_by_a_carrier_that_accepts_nothing():
     assert credibility.believed(["d"], [GONE], resting=True) != [GONE]
 
 
+def test_what_is_not_believed_may_have_left_all_the_same():
+    """Of a message in parts some were taken."""
+    (answer,) = Credibility().believed(["c"], [GONE._replace(partly=True)], resting=True)
+    assert (answer.answer, answer.partly) == (Answer.RETRY, True)
+
+
 def test_one_of_many_servers_is_not_believed_for_what_another_accepts():
     """A push service that is broken calls all browsers of its maker dead, in chunks whose others are told."""
     credibility = Credibility()

@@ -58,6 +58,18 @@ def test_every_other_answer(
     assert (verdict.state, verdict.doubt) == (state, doubt)
 
 
+@pytest.mark.parametrize("hold", [True, False])
+def test_what_was_taken_in_part_may_have_arrived(*, hold: bool):
+    """It is sent again, whatever the policy, for the whole surely did not arrive; but in doubt, and no more often than that allows."""
+    more = {"attempts": 8, "hold": hold, "left_ms": LONG_MS}
+    again, never = (Outcome(answer, Reason.UNAVAILABLE, partly=True) for answer in (Answer.RETRY, Answer.NEVER))
+    verdict = after(again, attempt=1, doubted=False, carriers=2, **more)
+    assert (verdict.state, verdict.doubt) == (QUEUED, True)
+    assert verdict.delay_ms >= 1000 * FIRST_WAIT_S
+    assert after(again, attempt=8, doubted=True, **more).state is UNKNOWN
+    assert after(never, attempt=1, doubted=False, **more).state is UNKNOWN
+
+
 def test_what_was_never_written_goes_at_once_and_costs_no_attempt():
     """Withheld means nothing left this machine."""
     verdict = after(Outcome(Answer.WITHHELD), attempt=1, attempts=8, doubted=False, hold=True, left_ms=LONG_MS)
