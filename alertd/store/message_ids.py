@@ -18,6 +18,8 @@ from alertd.store.connection import Arg, Connection
 LATE_MS = DAY_MS
 #: Longer than any answer, and the settling of its chunk, may take. After that it speaks of nobody's message.
 HELD_MS = 300_000
+#: Letters of a hash that tell the tries of one row apart.
+_TRY = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +42,11 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose message an id is."""
+    """Whose message an id is. Those of several tries have one tag, and a part of one completes no other."""
 
     tag: str
     parts: int
+    its_try: str = ""
 
 
 class MessageIds:
@@ -54,10 +57,8 @@ class MessageIds:
 
     async def keep(self, carrier: str, messages: Sequence[Sent]) -> list[tuple[Owner, Said]]:
         """Remember whose these are. Answers what was said of them before."""
-        told = [(Owner(one.tag, len(one.ids)), name, one.keep_ms) for one in messages for name in one.ids]
-        held = await self._tell(
-            carrier, [(name, f"{owner.tag} {owner.parts}", max(0, ms) + LATE_MS) for owner, name, ms in told]
-        )
+        told = [(self._owner_of(one), name, one.keep_ms) for one in messages for name in one.ids]
+        held = await self._tell(carrier, [(name, _text(owner), max(0, ms) + LATE_MS) for owner, name, ms in told])
         return [(owner, _said(name, raw)) for (owner, name, _), raw in zip(told, held, strict=True) if raw]
 
     async def owners(self, carrier: str, said: Sequence[Said]) -> list[Owner | None]:
@@ -69,10 +70,13 @@ class MessageIds:
         """Whether all parts of each message are delivered, now that the one of this id is."""
         commands: list[Sequence[Arg]] = []
         for owner, message_id in parts:
-            name = keys.message_parts(self._db.codec.hashed("message-parts", owner.tag))
+            name = keys.message_parts(self._db.codec.hashed("message-parts", f"{owner.tag} {owner.its_try}"))
             commands += (("SADD", name, message_id), ("PEXPIRE", name, LATE_MS), ("SCARD", name))
         answers = await self._db.execute_many(commands) if commands else []
         return [int(count) >= owner.parts for (owner, _), count in zip(parts, answers[2::3], strict=True)]
+
+    def _owner_of(self, sent: Sent) -> Owner:
+        return Owner(sent.tag, len(sent.ids), self._db.codec.hashed("message-try", " ".join(sent.ids))[:_TRY])
 
     async def _tell(self, carrier: str, what: Sequence[tuple[str, str, int]]) -> list[bytes | None]:
         return await self._db.run_many(
@@ -88,6 +92,11 @@ def _said(message_id: str, raw: bytes) -> Said:
     return Said(message_id, State(int(state)), int(reason))
 
 
+def _text(owner: Owner) -> str:
+    return f"{owner.tag} {owner.parts} {owner.its_try}"
+
+
 def _owner(raw: bytes) -> Owner:
-    tag, _, parts = raw.decode().partition(" ")
-    return Owner(tag, int(parts))
+    tag, _, rest = raw.decode().partition(" ")
+    parts, _, its_try = rest.partition(" ")
+    return Owner(tag, int(parts), its_try)

@@ -25,7 +25,7 @@ from alertd.store.alerts import AlertRecord
 from alertd.store.budgets import Budgets
 from alertd.store.codec import Codec
 from alertd.store.connection import Connection, StoreUnavailableError
-from alertd.store.message_ids import MessageIds, Owner, Said, Sent
+from alertd.store.message_ids import MessageIds, Said, Sent
 from alertd.store.stops import of_org
 from alertd.store.work import Work
 from alertd.subscribers import AddressState
@@ -151,6 +151,28 @@ async def test_receipts_settle_after_a_restart(process: Any, centre: SmscSandbox
         await until(ended(parts, record, delivered=PEOPLE - 1, accepted=1))
         centre.report(names[-1], "UNDELIV")
         await until(ended(parts, record, delivered=PEOPLE - 1, failed=1))
+
+
+async def test_parts_of_two_tries_are_no_whole(process: Any, centre: SmscSandbox, sample: dict):
+    """Of what failed by its last part and was sent again one part arrives: it has failed, whatever arrived before."""
+    async with process() as parts:
+        record = await told(parts, sample)
+        names = ids(centre)
+        who = centre.messages[-1].text("destination_addr")
+        each = [one.text("destination_addr") for one in centre.messages].count(who)
+        for name in names[-each:-1]:
+            centre.report(name)
+        centre.report(names[-1], "UNDELIV")
+        await until(ended(parts, record, accepted=PEOPLE - 1, failed=1))
+        assert await parts.resending.resend(await parts.alerts.get(record.id), BEA, {State.FAILED}, "sms") == 1
+        await send(parts, record, "sms")
+        assert await counts(parts, record, "sms") == {"accepted": PEOPLE}
+    async with process() as parts:
+        arrives, *fail = ids(centre)[-each:]
+        centre.report(arrives)
+        for name in fail:
+            centre.report(name, "UNDELIV")
+        await until(ended(parts, record, accepted=PEOPLE - 1, failed=1))
 
 
 async def test_parts_are_counted_over_processes(process: Any, centre: SmscSandbox, sample: dict):
@@ -457,7 +479,6 @@ def test_faulty_section_is_named(wrong: dict[str, Any]):
     assert not finding.ok
 
 
-OWNER = Owner("tag", 1)
 DELIVERED, FAILED = Said("7", State.DELIVERED, 0), Said("7", State.FAILED, 6)
 
 
@@ -471,8 +492,10 @@ async def test_what_is_said_before_the_id_is_known_is_held(store: Connection, sa
     assert [owner for one in said for owner in await known.owners("centre", [one])] == [None] * len(said)
     sent = Sent("tag", ("7",), 60_000)
     for _ in range(2):  # who was told may have had no store to heed it
-        assert await known.keep("centre", [sent]) == [(OWNER, one) for one in early]
-    assert await known.owners("centre", [FAILED, DELIVERED]) == [OWNER, OWNER]
+        assert [(owner.tag, one) for owner, one in await known.keep("centre", [sent])] == [
+            ("tag", one) for one in early
+        ]
+    assert [owner and owner.tag for owner in await known.owners("centre", [FAILED, DELIVERED])] == ["tag", "tag"]
     assert await known.owners("another", [DELIVERED]) == [None]
 
 
@@ -484,7 +507,29 @@ async def test_an_id_of_two_messages_is_nobody_s(store: Connection):
     assert await known.owners("centre", [FAILED, DELIVERED]) == [None, None]
     assert await known.keep("centre", [Sent("dan", ("7",), 60_000)]) == []
     await known.keep("another", [Sent("tag", ("7", "7"), 60_000)])
-    assert await known.owners("another", [FAILED]) == [Owner("tag", 2)]
+    (owner,) = await known.owners("another", [FAILED])
+    assert owner
+    assert (owner.tag, owner.parts) == ("tag", 2)
+
+
+async def test_tries_of_one_row_have_parts_of_their_own(store: Connection):
+    """They share its tag. What an older alertd kept says of no try, and is read all the same."""
+    known = MessageIds(store)
+    await known.keep("centre", [Sent("tag", ids, 60_000) for ids in (("1", "2"), ("3", "4"))])
+    first, _, third, fourth = await known.owners("centre", [Said(name, State.DELIVERED, 0) for name in "1234"])
+    assert first
+    assert third
+    assert third == fourth
+    assert [await known.whole([pair]) for pair in ((first, "1"), (third, "3"), (third, "4"))] == [
+        [False],
+        [False],
+        [True],
+    ]
+    old = store.codec.hashed("message-id", "centre\0" + "5")
+    await store.execute("SET", keys.message_id(old), "tag 2")
+    (owner,) = await known.owners("centre", [Said("5", State.DELIVERED, 0)])
+    assert owner
+    assert (owner.tag, owner.parts) == ("tag", 2)
 
 
 async def test_ids_end_with_their_messages(store: Connection):

@@ -2,7 +2,7 @@
 -- it is hears that each time, for the store may have gone away before it was heeded.
 -- An id that two messages have is nobody's ('-'): a centre may answer all with the same, or begin its numbers anew.
 -- KEYS: 1 the id
--- ARGV: 1 whose it is (`<tag> <parts>`) or what is said (`!<state> <reason>`), 2 ms to keep it
+-- ARGV: 1 whose it is (`<tag> <parts> <try>`) or what is said (`!<state> <reason>`), 2 ms to keep it
 -- Returns: what is said to whoever tells whose it is, whose it is to whoever says something; nil where there is nothing yet
 local fresh = ARGV[1]
 local whose, said = string.match(redis.call('GET', KEYS[1]) or '', '^([^!]*)(.*)$')
