@@ -139,11 +139,11 @@ SETTLED = frozenset(State) - {State.QUEUED, State.IN_FLIGHT}
 
 @enum.unique
 class LedgerReason(enum.IntEnum):
-    """Why a reference is where it is, where no carrier said so. Carriers' reasons are below 32 (`channels.base.Reason`)."""
+    """Why a reference is where it is, where no carrier said so. Carriers' reasons are lower numbers (`channels.base.Reason`)."""
 
     ADDRESS_REMOVED = 32  # there was an address when the audience was planned, and none when it was fetched
     OPTED_OUT = 33
-    ATTEMPTS = 34  # no try left before expiry
+    ATTEMPTS = 34  # may have arrived, and is not tried again
     GATE_CLOSED = 35  # cancelled, closed or expired while it waited
     WORKER_LOST = 36  # its worker went silent with the attempt open
     LEFT_BLANK = 37  # the message cannot be made for this reference
@@ -157,6 +157,9 @@ class LedgerReason(enum.IntEnum):
     OVER_BUDGET = 45  # waits until its organisation may send more SMS
     QUIET_HOURS = 46  # waits for the end of them, or ended while it did
 
+
+#: Carriers' reasons are below.
+OWN_REASONS = min(LedgerReason)
 
 #: What waits for these is held on purpose: nothing stalls.
 HELD_FOR = frozenset({LedgerReason.QUIET_HOURS})

@@ -15,6 +15,8 @@ from alertd.store.work import Work
 SWEEP_BATCHES = 8
 #: An alert announced as live and not approved after this long was never approved: its approver died or was refused.
 EARLY_S = 60.0
+#: Nothing more goes: all was sent, or what no carrier took has expired with the alert.
+_OVER = (AlertState.SENT, AlertState.EXPIRED)
 
 
 class Ending:
@@ -63,7 +65,7 @@ class Ending:
     async def _done(self, alert_id: str, seen: bytes) -> None:
         await self._alerts.retire(chain_of(alert_id), seen)
         record = await self._alerts.get(alert_id)
-        if record is None or record.state is not AlertState.SENT or not record.first_send:
+        if record is None or record.state not in _OVER or not record.first_send:
             return
         if not await self._alerts.sum_up(alert_id):
             return  # its chain had more to tell since, or another worker was first

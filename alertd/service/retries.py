@@ -46,7 +46,8 @@ def after(
 ) -> Verdict:
     """The verdict on attempt number `attempt`, with `left_ms` until the alert expires; `doubted` where an earlier one may have
     arrived. What was surely not taken is tried till then, at most `attempts` times what may have arrived; at first
-    soon, where the channel has several `carriers`. What is `urgent` never waits long of our own accord.
+    soon, where the channel has several `carriers`. What is `urgent` never waits long of our own accord. A wait that outlasts
+    the alert is a wait all the same: its end may be put off.
     """
     reason = answer.reason.value
     match answer.answer:
@@ -60,15 +61,15 @@ def after(
             return Verdict(State.UNKNOWN, reason)
         case Answer.RETRY | Answer.UNKNOWN:
             doubt = answer.may_have_left
-            may_have_arrived = attempt if doubted else int(doubt)  # at most: nobody counts which of them
+            # At most: nobody counts which of them.
+            if doubt and (attempt if doubted else 1) >= attempts:
+                return Verdict(State.UNKNOWN, reason or LedgerReason.ATTEMPTS)
             elsewhere = carriers > 1 and attempt < carriers * (1 if answer.retry_after_s else ELSEWHERE_TIMES)
             soon = elsewhere and not doubt and not doubted
             wait_ms = int(1000 * (ELSEWHERE_S if soon else wait_s(attempt, urgent=urgent)))
             delay_ms = wait_ms if soon else max(int(1000 * pause_s(answer)), wait_ms)
-            if delay_ms >= left_ms and not may_have_arrived:
+            if delay_ms >= left_ms:
                 delay_ms = wait_ms  # its carrier is left alone by all, and may take messages again sooner than it said
-            if (doubt and may_have_arrived >= attempts) or delay_ms >= left_ms:
-                return Verdict(State.UNKNOWN if may_have_arrived else State.FAILED, reason or LedgerReason.ATTEMPTS)
             return Verdict(State.QUEUED, reason, delay_ms, doubt)
 
 

@@ -113,6 +113,7 @@ def _tables() -> list[str]:
         "local ANSWERABLE = {" + ", ".join(f"[{int(s)}] = true" for s in _ANSWERABLE) + "}",
         _table("ON_SCREEN", dict.fromkeys(map(str, kinds.ON_SCREEN), True)),
         "local HELD_FOR = {" + ", ".join(f"[{int(r)}] = true" for r in sorted(alerts.HELD_FOR)) + "}",
+        f"local OWN_REASONS = {int(alerts.OWN_REASONS)}",
         "local WORD = {" + ", ".join(f"[{int(s)}] = '{s.word}'" for s in alerts.State) + "}",
     ]
 

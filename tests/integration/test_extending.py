@@ -22,6 +22,9 @@ from alertd.store.connection import Connection
 from alertd.store.media import KEPT_AFTER_MS
 from alertd.store.work_records import Alike
 from alertd.working import worker_of
+from channels.sandbox import Sandbox
+from channels.sandbox.script import Rule
+from tests.clocks import Later
 from tests.integration.acts import (
     ANA,
     BEA,
@@ -29,6 +32,7 @@ from tests.integration.acts import (
     alert_of,
     counts,
     lease_of,
+    over,
     photo,
     planned,
     register,
@@ -96,6 +100,42 @@ async def test_the_end_comes_when_it_is_put_off_to(parts: Parts, sample: dict[st
     await worker_of(parts).ending.expire(record.id)
     assert await parts.alerts.state(record.id) is AlertState.SENDING
     assert await expiry(parts, record.id, record.expires + 1) == []
+
+
+async def refused(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]) -> Any:
+    """An alert that nine of twenty got: the carrier took none of the others, when less was left than they have to wait."""
+    await register(parts, 20)
+    sandbox.push.script.set(Rule("token-1", "unavailable"))
+    record = await planned(parts, sample)
+    now, parts.clock = parts.clock, Later(record.expires - 9_000 - parts.clock.now_ms())
+    await send(parts, record)
+    parts.clock = now
+    assert await counts(parts, record) == {"accepted": 9, "queued": 11}
+    return record
+
+
+async def test_who_was_to_be_tried_after_the_end_is_told_once_it_is_put_off(
+    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+):
+    """Their wait outlasts the alert that it was, and nobody gave them up for it."""
+    record = await refused(parts, sandbox, sample)
+    await parts.revising.extend(record.id, BEA, later(record), "Still missing")
+    sandbox.push.script.set()
+    parts.db.skew_ms += record.expires + HOUR_MS - parts.clock.now_ms()
+    await send(parts, record)
+    assert await counts(parts, record) == {"accepted": 20}
+
+
+async def test_who_was_to_be_tried_after_the_end_expires_with_the_alert(
+    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+):
+    """Where the end stands; and the ledger says what kept them from being told."""
+    record = await refused(parts, sandbox, sample)
+    parts.db.skew_ms += record.expires - parts.clock.now_ms() + 1
+    assert await over(parts, await parts.alerts.get(record.id))
+    assert await counts(parts, record) == {"accepted": 9, "expired": 11}
+    lost = [one async for one in parts.reports.deliveries(record) if one.state == "expired"]
+    assert {one.reason for one in lost} == {"unavailable"}
 
 
 async def test_photos_last_as_long(parts: Parts, sample: dict[str, Any], store: Connection):

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from alertd.alerts import CHANNELS, AlertState, State
 from alertd.app import Parts
@@ -23,6 +24,7 @@ from alertd.store.connection import Connection
 from alertd.store.work_records import Alike, Gate, Settlement
 from alertd.working import worker_of
 from channels.sandbox import Sandbox
+from channels.sandbox.script import Rule
 from tests.integration.acts import (
     ANA,
     BEA,
@@ -464,6 +466,22 @@ async def _is(parts: Parts, alert_id: str, state: AlertState) -> bool:
 
 async def _retired(parts: Parts) -> bool:
     return not await parts.alerts.live()
+
+
+async def test_that_an_alert_reached_nobody_is_told_when_it_ends(
+    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+):
+    """Its carrier took no message for as long as it lived, so it was never sent."""
+    await register(parts, 20)
+    sandbox.push.script.set(Rule("", "unavailable"))
+    record = await planned(parts, sample)
+    await send(parts, record)
+    parts.db.skew_ms += record.expires - parts.clock.now_ms() + 1
+    await parts.alerts.step(record.id, AlertState.EXPIRED)
+    assert await over(parts, await parts.alerts.get(record.id))
+    with capture_logs() as lines:
+        await worker_of(parts).ending.follow(record.id, "done", (await parts.alerts.live())[record.id])
+    assert [(line["event"], line["people"]) for line in lines] == [("alert reached nobody", 20)]
 
 
 async def test_that_an_alert_was_sent_is_told_once(parts: Parts, sample: dict[str, Any]):

@@ -25,6 +25,12 @@ for i = 1, #all, 2 do
   end
 end
 
+-- What expires while it waits for its carrier, or is held on purpose, does so for that.
+local function why(row)
+  local is_why = HELD_FOR[row.reason] or (row.reason > 0 and row.reason < OWN_REASONS)
+  return becomes == S.expired and is_why and row.reason or reason
+end
+
 local settled, waiting = 0, 0
 for batch = tonumber(ARGV[2]), ARGV[2] + ARGV[3] - 1 do
   local channel, first, count = batch_of(chain, alert, batch)
@@ -40,8 +46,7 @@ for batch = tonumber(ARGV[2]), ARGV[2] + ARGV[3] - 1 do
         end
         row.tries = row.tries - DELAYED
       end
-      local held = becomes == S.expired and HELD_FOR[row.reason] -- that is why
-      move(rows, row, closed_row(row, becomes), held and row.reason or reason, at)
+      move(rows, row, closed_row(row, becomes), why(row), at)
       settled = settled + row.alike
     elseif row.state == S.in_flight and living[tostring(batch)] then
       waiting = waiting + row.alike

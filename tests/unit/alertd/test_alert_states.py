@@ -10,6 +10,7 @@ from alertd.alerts import (
     FLAG_DELAYED,
     FLAG_DOUBT,
     OPEN_STATES,
+    OWN_REASONS,
     QUEUED_BECOMES,
     SETTLED,
     STEPS,
@@ -71,7 +72,7 @@ def test_a_draft_is_not_sent_before_it_is_submitted():
 def test_bytes_of_the_ledger_do_not_collide():
     """Carriers' reasons and ours share a byte; attempts and flags another."""
     carriers, ours = [reason.value for reason in Reason], [int(reason) for reason in LedgerReason]
-    assert max(carriers) < 32 <= min(ours)
+    assert max(carriers) < OWN_REASONS == 32 <= min(ours)
     assert len(set(carriers + ours)) == len(carriers) + len(ours)
     assert ATTEMPTS_MASK + FLAG_DELAYED + FLAG_DOUBT == ATTEMPTS_MASK | FLAG_DELAYED | FLAG_DOUBT <= 255
 
