@@ -10,6 +10,7 @@ from typing import Any, NoReturn, TypeVar
 from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
 
+from alertd.api.call import check_caller
 from alertd.api.operations import JSON
 from alertd.errors import Fault, Problem
 from alertd.faults import faults_of, is_overfull
@@ -33,13 +34,17 @@ async def raw_json(request: web.Request) -> bytes:
 
 
 async def pieces_of(request: web.Request) -> AsyncIterator[bytes]:
-    """A body as it comes. Raises Problem where whoever sends it breaks off, or sends nothing more: that is no failure of ours."""
+    """A body as it comes, for as long as its sender may send it. Raises Problem where they may not any more, and where they break off or send
+    nothing more: that is no failure of ours.
+    """
     pieces = aiter(request.content.iter_any())
     try:
         while (piece := await in_time(anext(pieces, None), PIECE_S)) is not None:
+            await check_caller(request)
             yield piece
     except ConnectionResetError:
         raise Problem("invalid-request", "The connection ended before the body did.") from None
+    await check_caller(request)  # its end may have been long in coming, and what is done with the whole comes now
 
 
 async def in_time(reading: Awaitable[Read], within_s: float) -> Read:

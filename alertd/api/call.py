@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from alertd.errors import Problem
 from alertd.service.access import Credential
 from alertd.service.audit import Fact, Noted
 from alertd.store.alerts import AlertRecord
@@ -16,9 +17,9 @@ from alertd.store.codec import Box
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Something to be asked again while an answer is given. It does not hold the call, which holds it: what was sent goes with its answer."""
+    """Something to be asked again while a call lasts. It does not hold the call, which holds it: what was sent goes with its answer."""
 
-    ask: Callable[[web.Request], Awaitable[bool]]
+    ask: Callable[[web.Request], Awaitable[Credential]]
 
 
 #: The call's name in logs and answers.
@@ -40,28 +41,41 @@ STARTED = web.RequestKey("started", float)
 NOTED = web.RequestKey("noted", Noted)
 
 
-#: Whether whoever calls might still do so now; each asking looks anew. Missing where an operation needs no key.
+#: Who calls, as they are now; raises Problem where they might not do so any more. Each asking looks anew. Missing where an operation needs no key.
 MAY = web.RequestKey("may", Question)
 
 #: Nobody does anything by this call any more but watch: a session does not live on for it.
 WATCHES = web.RequestKey("watches", bool)
 
-#: When that was asked last, by the event loop's clock.
+#: When it was found out last who calls, by the event loop's clock. Missing where an operation needs no key.
 ASKED = web.RequestKey("asked", float)
 
-#: A stream is cut off so soon after its key or session is gone.
+#: What was found out about a caller holds for so long while something is done for them: longer than a call waits whose body comes at once,
+#: so that it costs that call nothing, and no longer than what was read of stops holds for what is sent.
+HOLDS_S = 0.5
+
+#: And so long for whoever only watches.
 RECHECK_S = 2.0
 
 
-async def still_may(request: web.Request) -> bool:
-    """Whether whoever watches a stream still may: their key was not revoked and has not expired, their session is not over. Asked as
-    often as anybody likes, it is looked up every so often. Raises StoreUnavailableError.
+async def check_caller(request: web.Request, holds_s: float = HOLDS_S) -> None:
+    """Raises Problem where whoever calls may not do so any more: their key was revoked, stopped or has expired, their session is over, they are
+    no approver now. Asked as often as anybody likes, it is looked up every so often. Raises StoreUnavailableError.
     """
     now = asyncio.get_running_loop().time()
-    if MAY not in request or now - request.get(ASKED, request.get(STARTED, now)) < RECHECK_S:
-        return True
-    request[ASKED] = now
-    return await request[MAY].ask(request)
+    if MAY in request and now - request[ASKED] >= holds_s:
+        request[CREDENTIAL] = await request[MAY].ask(request)
+        request[ASKED] = now
+
+
+async def still_may(request: web.Request) -> bool:
+    """Whether whoever watches a stream still may. That somebody watches keeps no session from ending."""
+    request[WATCHES] = True
+    try:
+        await check_caller(request, RECHECK_S)
+    except Problem:
+        return False
+    return True
 
 
 def note(

@@ -1,7 +1,7 @@
 """What happens around every call: it gets a name, its caller is recognised, its failure becomes a problem, it is timed.
 
 From the outside in: `guarded` (name, problem, time), `authorised` (key and scope), `with_room` (the disk), `idempotent`,
-`audited`, `unstopped` (the caller's key), the handler. What the disk refuses was never begun, so its Idempotency-Key is not claimed.
+`audited`, `still_let_in` (the caller once more), the handler. What the disk refuses was never begun, so its Idempotency-Key is not claimed.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 
 import structlog
@@ -18,7 +18,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from alertd.api.audit import Recorder, audited
 from alertd.api.bodies import BODY_S, KEYLESS_BYTES, in_time
-from alertd.api.call import CREDENTIAL, MAY, REQUEST_ID, STARTED, WATCHES, Question
+from alertd.api.call import ASKED, CREDENTIAL, MAY, REQUEST_ID, STARTED, Question, check_caller
 from alertd.api.idempotency import Idempotency, idempotent
 from alertd.api.operations import EVENTS, Operation
 from alertd.api.problems import Explain, answer, log_failure, no_room, problem_of, route_of
@@ -63,6 +63,10 @@ async def nobody(_request: web.Request) -> Credential | None:
     return None
 
 
+async def nothing_stopped(_who: Credential) -> None:
+    """No stops."""
+
+
 def install(  # noqa: PLR0913  each is a seam of its own
     app: web.Application,
     operations: Iterable[Operation],
@@ -76,7 +80,7 @@ def install(  # noqa: PLR0913  each is a seam of its own
     signed_in: SignedIn = nobody,
     meter: Meter | None = None,
     check_scope: CheckScope = lambda _who, _scope: None,
-    check_stop: CheckStop | None = None,
+    check_stop: CheckStop = nothing_stopped,
     body_s: float = BODY_S,
 ) -> None:
     """Gives an application the operations and everything around them. Its other routes ask for no key.
@@ -87,13 +91,12 @@ def install(  # noqa: PLR0913  each is a seam of its own
     table = {each.id: each for each in rows}
     if len(table) < len(rows):
         raise ValueError("two operations have handlers of one name")
-    permitted = authorised(table, recognise, signed_in, meter, check_scope)
+    permitted = authorised(table, recognise, signed_in, meter, check_scope, check_stop)
     app.middlewares.extend(
         [guarded(explain, observe), permitted, with_room(table, takes_writes), with_body(table, body_s)]
     )
     app.middlewares.extend([idempotent(table, idempotency, explain), audited(table, recorder, explain)])
-    if check_stop:
-        app.middlewares.append(unstopped(table, check_stop))
+    app.middlewares.append(still_let_in(table, check_stop))
     app.on_response_prepare.append(prepared(table))
     app.add_routes(routes_of(rows))
 
@@ -156,48 +159,62 @@ def authorised(
     signed_in: SignedIn = nobody,
     meter: Meter | None = None,
     check_scope: CheckScope = lambda _who, _scope: None,
+    check_stop: CheckStop = nothing_stopped,
 ) -> Middleware:
     """Lets a call through if its operation needs no scope or its key or session has it, of the right organisation, and asked no more often than it may: but for
     what stops harm, which is never too often. `operations` are by their routes' names.
     """
-    needed = {name: tuple(scope for scope in (one.scope, one.or_scope) if scope) for name, one in operations.items()}
-    questions = {name: Question(partial(_still_may, recognise, signed_in, scopes)) for name, scopes in needed.items()}
+    doors = {
+        name: partial(_let_in, one, one.scope, recognise, signed_in, check_scope)
+        for name, one in operations.items()
+        if one.scope
+    }
+    questions = {name: Question(partial(_anew, door, operations[name], check_stop)) for name, door in doors.items()}
 
     @web.middleware
     async def authorise(request: web.Request, handler: Handler) -> web.StreamResponse:
         name = request.match_info.route.name or ""
-        operation = operations.get(name)
-        if operation is not None and operation.scope is not None:
-            credential = await _credential(request, recognise, signed_in)
-            if not any(map(credential.may, needed[name])):
-                challenge = f'Bearer realm="alertd", error="insufficient_scope", scope="{operation.scope}"'
-                raise Problem(
-                    "not-allowed",
-                    f"This key lacks the scope {operation.scope}.",
-                    scope=operation.scope,
-                    headers={"WWW-Authenticate": challenge},
-                )
-            check_scope(credential, operation.scope)
+        if name in doors:
+            request[ASKED] = asyncio.get_running_loop().time()
+            request[CREDENTIAL] = credential = await doors[name](request)
+            request[MAY] = questions[name]
+            operation = operations[name]
+            # Asked once: a file may take longer to come than it is known for that it is they.
             if operation.step_up and not credential.fresh:
                 sentence = "Show once more that it is you: what decides asks for it, once in five minutes."
                 raise Problem("not-allowed", sentence, step_up=True)
             if meter and not (operation.act and operation.act.stops_harm):
                 await meter(credential)
-            request[CREDENTIAL] = credential
-            request[MAY] = questions[name]
         return await handler(request)
 
     return authorise
 
 
-async def _still_may(recognise: Recognise, signed_in: SignedIn, scopes: Sequence[str], request: web.Request) -> bool:
-    """Whether the same caller would be let through now. That somebody watches keeps no session from ending."""
-    request[WATCHES] = True
-    try:
-        now = await _credential(request, recognise, signed_in)
-    except Problem:
-        return False
-    return now.key_id == request[CREDENTIAL].key_id and any(now.may(scope) for scope in scopes)
+async def _let_in(
+    operation: Operation, scope: str, recognise: Recognise, signed_in: SignedIn, check_scope: CheckScope, request: web.Request
+) -> Credential:  # fmt: skip
+    """Who calls. Raises Problem where they may not."""
+    credential = await _credential(request, recognise, signed_in)
+    if not any(credential.may(one) for one in (scope, operation.or_scope) if one):
+        challenge = f'Bearer realm="alertd", error="insufficient_scope", scope="{scope}"'
+        raise Problem(
+            "not-allowed", f"This key lacks the scope {scope}.", scope=scope, headers={"WWW-Authenticate": challenge}
+        )
+    check_scope(credential, scope)
+    return credential
+
+
+async def _anew(
+    let_in: Callable[[web.Request], Awaitable[Credential]],
+    operation: Operation,
+    check_stop: CheckStop,
+    request: web.Request,
+) -> Credential:
+    """Who calls, as they are now. Raises Problem where they would not be let in any more."""
+    now = await let_in(request)
+    if not operation.while_stopped:
+        await check_stop(now)
+    return now
 
 
 async def _credential(request: web.Request, recognise: Recognise, signed_in: SignedIn) -> Credential:
@@ -246,14 +263,17 @@ def with_body(operations: Mapping[str, Operation], within_s: float) -> Middlewar
     return read
 
 
-def unstopped(operations: Mapping[str, Operation], check_stop: CheckStop) -> Middleware:
-    """Refuses what a stopped key does not do any more. Within the audit: what is tried with a key in the wrong hands is written down."""
+def still_let_in(operations: Mapping[str, Operation], check_stop: CheckStop) -> Middleware:
+    """Refuses what a stopped key does not do any more, and whoever was let in when their call began and would not be now: a body may take two
+    minutes. Within the audit: what is tried with a key in the wrong hands is written down.
+    """
 
     @web.middleware
     async def halt(request: web.Request, handler: Handler) -> web.StreamResponse:
-        operation = operations.get(request.match_info.route.name or "")
-        if operation is not None and not operation.while_stopped and CREDENTIAL in request:
-            await check_stop(request[CREDENTIAL])
+        if CREDENTIAL in request:
+            await check_caller(request)
+            if not operations[request.match_info.route.name or ""].while_stopped:
+                await check_stop(request[CREDENTIAL])
         return await handler(request)
 
     return halt

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 
+from alertd.api.call import HOLDS_S
 from alertd.app import Parts
 from alertd.config import Settings
 from alertd.operators import Role
@@ -17,10 +19,13 @@ from alertd.service.access import Credential, Terms
 from alertd.service.carriers import Carriers
 from alertd.store import keys
 from alertd.store.connection import Connection
+from alertd.store.operators import digest_of
+from alertd.store.sessions import SessionStore
 from tests.clocks import Later
 from tests.integration.acts import api_of
 from tests.integration.consoles import ANA, OWN, Page
 from tests.passkeys import PRESENT, Authenticator
+from tests.waiting import until
 
 ORIGIN = "http://localhost:8080"
 ROOT = "root@centre.example"
@@ -473,3 +478,43 @@ async def test_a_code_of_an_operator_ends_with_what_they_came_in_with(console: C
     for disabled in (True, False) if ended != "let in anew" else ():
         await operators.change(bea.operator.id, root, name=None, roles=None, disabled=disabled)
     assert (await console.ask("POST", "/v1/passkeys/options", {"code": made.code}))[0] == 403
+
+
+@pytest.mark.parametrize("how", ["disabled", "removed", "viewer", "signed out"])
+async def test_whoever_is_let_out_while_their_call_comes_does_nothing(console: Console, how: str):
+    """Half of its body is there: what their session and roles were then decides nothing when the rest has come."""
+    made = await console.add(subject="carl@centre.example", roles=["administrator"])
+    passkey = Authenticator(ORIGIN)
+    assert (await console.enrolled(passkey, made["code"]))[0] == 201
+    assert (await console.signed_in(passkey))[0] == 200
+    console.parts.clock.pass_by(61)  # so that it is written down when the call is let in
+    (cookie,) = console.client.session.cookie_jar
+    one, store = f"/v1/operators/{made['id']}", SessionStore(console.parts.db)
+    way_out: dict[str, Callable[[], Awaitable[tuple[int, Any]]]] = {
+        "disabled": lambda: console.administrate("PATCH", one, {"disabled": True}),
+        "removed": lambda: console.administrate("DELETE", one),
+        "viewer": lambda: console.administrate("PATCH", one, {"roles": ["viewer"]}),
+        "signed out": lambda: console.ask("POST", "/v1/sign-out"),
+    }
+
+    async def seen() -> int:
+        found = await store.get(digest_of(cookie.value))
+        return found[0].seen if found else 0
+
+    before = await seen()
+
+    async def halves() -> AsyncIterator[bytes]:
+        yield b'{"subject": "carl@centre.example", '
+        await until(seen_since)
+        assert (await way_out[how]())[0] < 300
+        await asyncio.sleep(HOLDS_S)
+        yield b'"scopes": ["admin"]}'
+
+    async def seen_since() -> bool:
+        return await seen() > before
+
+    headers = {**OWN, "Content-Type": "application/json"}
+    async with console.client.post("/v1/keys", data=halves(), headers=headers) as answer:
+        assert "step_up" not in await answer.text()
+        assert answer.status == (403 if how == "viewer" else 401)
+    assert [one.subject for one in await console.parts.access.list("default")] == [ROOT]

@@ -25,6 +25,7 @@ from msgspec.structs import replace
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
+from alertd.api.call import HOLDS_S
 from alertd.app import Parts, opened
 from alertd.config import Settings
 from alertd.sections import StoreSection
@@ -373,3 +374,25 @@ async def test_an_import_whose_process_ended_is_told_as_ended(client: Any, parts
     await imports.put(replace(left, seen=left.seen - region_imports.SILENT_MS - 1))
     told = await (await client.get(where, headers=named)).json()
     assert (told["state"], "hand the file in again" in told["why"]) == ("refused", True)
+
+
+async def test_a_file_whose_sender_may_no_more_is_not_imported(client: Any, parts: Parts):
+    """Its key was revoked when the half of it was there: everybody's alerts could name its regions."""
+    who, token = await parts.access.create(org="default", subject="mallory", scopes=frozenset({"admin"}))
+    named, raw = await headers(parts), geojson(P1=HARBOUR)
+
+    async def is_used() -> bool:
+        return any(one.used for one in await parts.access.held("default") if one.credential == who)
+
+    async def halves() -> AsyncIterator[bytes]:
+        yield raw[:50]
+        await until(is_used)
+        async with client.delete(f"/v1/keys/{who.key_id}", headers=named) as revoked:
+            assert revoked.status == 204
+        await asyncio.sleep(HOLDS_S)
+        yield raw[50:]
+
+    sent = named | {"Authorization": f"Bearer {token}"}
+    async with client.post("/v1/regions/import", data=halves(), headers=sent, params=WORDS) as refused:
+        assert refused.status == 401
+    assert (await handed_in(client, parts, raw))["state"] == "done"  # nobody else waits for it

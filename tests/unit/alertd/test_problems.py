@@ -77,6 +77,7 @@ class Notes:
         self.room = True
         self.imported = []
         self.last = None
+        self.recognised = 0
         self.started = asyncio.Event()
         self.go_on = asyncio.Event()
         self.go_on.set()
@@ -124,6 +125,7 @@ def observed():
 @pytest.fixture
 async def client(aiohttp_client, notes, observed):
     async def recognise(token):
+        notes.recognised += 1
         return CREDENTIALS.get(token)
 
     def explain(error):
@@ -322,6 +324,12 @@ async def test_a_long_body_takes_a_key(client, notes):
     looked = await client.get("/moved", data=io.BytesIO(b"a" * (KEYLESS_BYTES + 1)))
     assert looked.status == 413
     assert (await sent("/notes", KEYLESS_BYTES, **WRITER)).status == 201
+
+
+async def test_whoever_says_all_at_once_is_looked_up_once(client, notes):
+    """Whether they still may is asked again where it takes long: it costs a round trip to the store."""
+    assert (await keep(client)).status == 201
+    assert notes.recognised == 1
 
 
 async def test_a_body_that_does_not_come_keeps_nothing(client, notes):
