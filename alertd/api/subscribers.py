@@ -181,6 +181,7 @@ async def import_subscribers(request: web.Request) -> web.StreamResponse:
         if not s.takes_writes():  # it may have begun long ago
             raise no_room()
         report = await _written(s, batch, done)
+        note(request, line=done["line"], written=done["written"], refused=done["refused"])
         if not response.prepared:  # what is wrong before the first report is told as a problem
             await response.prepare(request)
         await response.write(json.dumps(report).encode() + b"\n")
@@ -323,6 +324,6 @@ OPERATIONS = (
     Operation(
         method="POST", path="/v1/subscribers/import", handler=import_subscribers, summary="Import subscribers",
         scope="subscribers:write", group=_GROUP, takes=(NDJSON,), gives=(NDJSON,), reads={NDJSON: ImportLine},
-        writes_out={NDJSON: ImportReport}, streams=True,
+        writes_out={NDJSON: ImportReport}, streams=True, act=Act("subscriber.import"),
     ),
 )  # fmt: skip

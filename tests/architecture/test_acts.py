@@ -7,7 +7,6 @@ from alertd.api.application import OPERATIONS
 #: What writes and is no act, and why not.
 NO_ACT = {
     "put_subscriber", "patch_subscriber", "put_place", "drop_place", "put_address", "drop_address",  # people's own, by millions
-    "import_subscribers",  # the same
     "take_receipt", "take_mail_reports", "take_ack", "take_distributor_receipt",  # nobody's decision: the ledger has them
     "passkey_options", "sign_in_options", "go_to_provider",  # ask for a passkey, or send to the provider, and change nothing
     "register_passkey", "sign_in", "come_from_provider",  # whose act it is is known only then: written by the service itself

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
+from aiohttp import ClientPayloadError
+
 from alertd.api.call import HOLDS_S
+from alertd.store.work_records import Alike, pack_ref
+from tests.integration.acts import ANA, BEA, alert_of, registration
 from tests.integration.authority.desks import ALL, Desk
 from tests.waiting import until
+
+#: More than lies between a ledger and somebody who does not read on: each chunk of a plan, and how many.
+CHUNK, CHUNKS = 5_000, 15
 
 
 async def is_used(desk: Desk, org: str, key: str) -> bool:
@@ -49,3 +58,60 @@ async def test_a_key_that_is_revoked_while_its_call_comes_decides_nothing(desk: 
         (one["by"], one["act"], one["outcome"]) for one in (await desk.ask("ana", "GET", "/v1/audit"))[1]["entries"]
     }
     assert {("mallory", "alert.approve", "refused"), ("eve", "key.make", "refused")} <= found
+
+
+@pytest.mark.parametrize("how", ["revoked", "stopped"])
+async def test_an_import_ends_with_its_key(desk: Desk, how: str):
+    """However long its lines go on: what came before is written, what comes after is not, and the audit has both."""
+    await desk.key("mallory", org="default", scopes=("subscribers:write",))
+    told, key = asyncio.Event(), key_of(desk, "mallory")
+
+    async def lines() -> AsyncIterator[bytes]:
+        for i in range(1_000):
+            yield _line(i)
+        await told.wait()
+        yield _line(5, kinds=[])
+
+    headers = {"Authorization": f"Bearer {desk.tokens['mallory']}", "Content-Type": "application/x-ndjson"}
+    answer = await desk.client.post("/v1/subscribers/import", data=lines(), headers=headers)
+    assert json.loads(await answer.content.readline())["written"] == 1_000
+    if how == "revoked":
+        assert await desk.slug("host", "DELETE", f"/v1/keys/{key}") == "ok"
+    else:
+        stop = {"what": "key", "key": key, "reason": "in the wrong hands"}
+        assert await desk.slug("host", "POST", "/v1/stop", stop) == "ok"
+    await asyncio.sleep(HOLDS_S)
+    told.set()
+    with pytest.raises(ClientPayloadError):
+        await answer.read()
+    assert (await desk.parts.registry.get("p5")).kinds
+    _, audit = await desk.ask("host", "GET", "/v1/audit")
+    (entry,) = [one for one in audit["entries"] if one["act"] == "subscriber.import" and one["outcome"] == "refused"]
+    problem = {"revoked": "not-allowed", "stopped": "stop-active"}[how]
+    assert (entry["by"], entry["facts"]) == (
+        "mallory", {"line": 1_000, "written": 1_000, "refused": 0, "problem": problem},
+    )  # fmt: skip
+
+
+def _line(i: int, **changes: Any) -> bytes:
+    document = registration(i, **changes).model_dump_json(by_alias=True, exclude_none=True, exclude_defaults=True)
+    return json.dumps({"id": f"p{i}", **json.loads(document)}).encode() + b"\n"
+
+
+async def test_a_ledger_is_read_no_further_than_its_key_may(desk: Desk, sample: dict[str, Any]):
+    """And what was read of it does not look like the whole of it."""
+    parts = desk.parts
+    record = await parts.approval.approve((await parts.intake.submit(alert_of(sample), ANA)).record.id, BEA)
+    refs = b"".join(pack_ref(number, 0) for number in range(1, CHUNK + 1))
+    rows = [(Alike(channel="push", language="es"), refs)]
+    for i in range(CHUNKS):
+        planned = await parts.work.plan(record.id, i * CHUNK, (i + 1) * CHUNK, rows, last=i + 1 == CHUNKS)
+        assert planned == "ok"
+    await desk.key("mallory", org="default", scopes=("ledger:read",))
+    headers = {"Authorization": f"Bearer {desk.tokens['mallory']}"}
+    answer = await desk.client.get(f"/v1/alerts/{record.id}/deliveries", headers=headers)
+    assert json.loads(await answer.content.readline())["row"] == 0
+    assert await desk.slug("host", "DELETE", f"/v1/keys/{key_of(desk, 'mallory')}") == "ok"
+    await asyncio.sleep(HOLDS_S)
+    with pytest.raises(ClientPayloadError):
+        await answer.read()
