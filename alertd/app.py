@@ -241,7 +241,7 @@ class Parts:
         )  # fmt: skip
         self.reports = Reports(self.alerts, self.work, CarrierNumbers(self.db), self.db.codec)
         self.course = Course(self.audit, self.work)
-        self.explaining = Explaining(self.alerts, self.reports)
+        self.explaining = Explaining(self.alerts, self.reports, self.people.names)
         self.cap_intake = CapIntake(
             intake=self.intake, approval=self.approval, ends=self.following, updating=self.updating,
             reports=self.reports, regions=self.regions, issuers=issuers_of(settings.cap),

@@ -102,8 +102,8 @@ class ExplainReply(BaseModel):
         "on its channels; not planned yet, or no longer inside when it was."
     )
     in_audience: bool = Field(description="When it was frozen. The rest, messages aside, is as it is now.")
-    consents: bool
-    tester: bool
+    consents: bool | None = Field(description="Null where the alert is a guest's.")
+    tester: bool | None = Field(description="Null where the alert is a guest's.")
     places: list[PlaceReply] = Field(
         description="Empty before the alert is approved, and of a Test or an Exercise for whoever is no tester; without the place `now` once it is over."
     )
@@ -112,11 +112,16 @@ class ExplainReply(BaseModel):
 
 
 async def explain_subscriber(request: web.Request, *, id: SubscriberId, query: ExplainQuery) -> ExplainReply:
-    """Why somebody was told of an alert, or was not. No address and no position is in the answer."""
-    s = services(request)
-    record = await s.approval.get(query.alert, credential(request))
+    """Why somebody was told of an alert, or was not. No address and no position is in the answer. Subscribers are of whoever runs the service: another
+    organisation sees its own messages to them alone, and nobody whom none has left for.
+    """
+    s, who = services(request), credential(request)
+    record = await s.approval.get(query.alert, who)
     note(request, alert=record.id)
-    found = await s.explaining.explain(await s.registry.get(id), record)
+    if s.organisations.is_host(who):
+        found = await s.explaining.explain(await s.registry.get(id), record)
+    else:
+        found = await s.explaining.to_guest(id, record)
     return ExplainReply(
         subscriber=id, alert=record.id, told=found.told, why=found.why, in_audience=found.in_audience,
         consents=found.consents, tester=found.tester,

@@ -10,11 +10,13 @@ import numpy as np
 
 from alertd.alerts import CHANNELS, PLACE_KINDS, SHOWN, State
 from alertd.documents import Alert, Status
+from alertd.errors import Problem
 from alertd.kinds import PlaceKind
 from alertd.service.belonging import Belongs, Standing
 from alertd.service.reports import Delivery, Reports
 from alertd.store.alert_records import numbers_of
 from alertd.store.alerts import AlertRecord, Alerts
+from alertd.store.names import Names
 from alertd.subscribers import AddressState, Subscriber, wants_kind
 
 Told = Literal["yes", "no", "maybe"]
@@ -23,6 +25,7 @@ Told = Literal["yes", "no", "maybe"]
 Why = Literal[
     "has-messages", "not-approved", "no-consent", "no-tester", "outside", "not-then", "no-address", "not-planned"
 ]
+NOBODY = 0  # people are numbered from 1
 _ARRIVED = {State.ACCEPTED.word, State.DELIVERED.word}
 _MAY_HAVE = {State.UNKNOWN.word, State.IN_FLIGHT.word}
 
@@ -48,13 +51,13 @@ class AddressStanding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """Whether somebody was told, and what led to it. Places, consent and addresses are as they are now."""
+    """Whether somebody was told, and what led to it. Places, consent and addresses are as they are now; none of them, and None, for a guest."""
 
     told: Told
     why: Why
     in_audience: bool
-    consents: bool
-    tester: bool
+    consents: bool | None
+    tester: bool | None
     places: Sequence[PlaceStanding]
     addresses: Sequence[AddressStanding]
     messages: Sequence[Delivery]
@@ -63,9 +66,10 @@ class Explanation:
 class Explaining:
     """Explains one person's part in one alert."""
 
-    def __init__(self, alerts: Alerts, reports: Reports) -> None:
+    def __init__(self, alerts: Alerts, reports: Reports, names: Names) -> None:
         self._alerts = alerts
         self._reports = reports
+        self._names = names
 
     async def explain(self, person: Subscriber, record: AlertRecord) -> Explanation:
         """Whether and why. Of an alert that was purged, only what the ledger has. Of one that is not for them, or that nobody approved, nothing of
@@ -93,6 +97,20 @@ class Explaining:
         return Explanation(
             told=_told(messages), why=next((why for holds, why in checks if holds), "not-planned"),
             in_audience=in_audience, consents=consents, tester=person.tester, places=places, addresses=addresses,
+            messages=messages,
+        )  # fmt: skip
+
+    async def to_guest(self, name: str, record: AlertRecord) -> Explanation:
+        """What an organisation may know of somebody who is the host's: what became of the messages that its alert sent them, and nothing of themselves.
+        Raises Problem where none has left, in the same words and after the same search whether they exist or not: an alert that waits, and is
+        cancelled in the morning, would find where somebody lives and nobody would hear of it.
+        """
+        number = await self._names.number_of(name) or NOBODY
+        messages = [one async for one in self._reports.deliveries_to(record, number)]
+        if not any(message.first_ms for message in messages):
+            raise Problem("not-found", "No message of this alert went to such a subscriber.")
+        return Explanation(
+            told=_told(messages), why="has-messages", in_audience=True, consents=None, tester=None, places=(), addresses=(),
             messages=messages,
         )  # fmt: skip
 

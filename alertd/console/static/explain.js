@@ -14,14 +14,15 @@ const Message = ({ one }) => html`<li><${Icon} name=${one.channel} />${t(one.cha
   ${one.doubled ? html`<span class="muted">${t("perhaps-twice")}</span>` : null}</li>`;
 
 function Answer({ told }) {
+  const guest = told.consents === null; // who is told nothing of people themselves
   return html`<div class="answer is-${told.told}" role="status">
     <p class="answer-head"><${Icon} name=${ICONS[told.told]} /><span><bdi>${told.about}</bdi>: <strong>${t(`told-${told.told}`)}</strong> ${told.why === "has-messages" ? "" : t(`why-${told.why}`)}</span></p>
     <dl>${told.messages.length ? html`<div><dt>${t("messages")}</dt><dd><ul>${told.messages.map((one) => html`<${Message} one=${one} />`)}</ul></dd></div>` : null}
-      <div><dt>${t("places")}</dt><dd><ul>${told.places.map((one) => html`<li>${t(`place-${one.kind}`)}: ${t(`stands-${one.standing}`)}</li>`)}${told.places.length ? null : html`<li>–</li>`}</ul></dd></div>
+      ${guest ? null : html`<div><dt>${t("places")}</dt><dd><ul>${told.places.map((one) => html`<li>${t(`place-${one.kind}`)}: ${t(`stands-${one.standing}`)}</li>`)}${told.places.length ? null : html`<li>–</li>`}</ul></dd></div>
       <div><dt>${t("reachable")}</dt><dd><ul>${told.addresses.map((one) => html`<li><${Icon} name=${one.channel} />${t(one.channel)}
         <span class="muted">${t(!one.active ? "address-stopped" : one.asked_for ? "address-asked" : "address-other")}</span></li>`)}${told.addresses.length ? null : html`<li>–</li>`}</ul></dd></div>
-      <div><dt>${t("consent")}</dt><dd>${t(told.consents ? "agreed" : "not-agreed")}</dd></div></dl>
-    <p class="muted small">${t("explain-now")}</p></div>`;
+      <div><dt>${t("consent")}</dt><dd>${t(told.consents ? "agreed" : "not-agreed")}</dd></div>`}</dl>
+    ${guest ? null : html`<p class="muted small">${t("explain-now")}</p>`}</div>`;
 }
 
 export function Asked({ alert }) {
