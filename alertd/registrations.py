@@ -201,8 +201,8 @@ class Quiet(Document):
 
 
 class ConsentDocument(Document):
-    """When, where and to what the subscriber said yes. Once `withdrawn_at` is set, nothing is sent: until there
-    is a consent that is later, for an older list brings nobody back.
+    """When, where and to what the subscriber said yes. From `withdrawn_at` on nothing is sent, until there is a yes that is later. The
+    latest yes and the latest withdrawal are kept, in whatever order they come: an older list changes neither.
     """
 
     at: Instant

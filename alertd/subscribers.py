@@ -299,19 +299,20 @@ def _place(name: str, document: PlaceDocument) -> Place:
 
 
 def _consent(document: ConsentDocument, previous: Consent | None) -> Consent:
-    """What was agreed to. Whoever withdrew said so after the yes that an older list still has: only a later one brings them back."""
-    at_s = _unix_s(document.at)
-    withdrawn_at_s = None if document.withdrawn_at is None else _unix_s(document.withdrawn_at)
-    before = previous.withdrawn_at_s if previous else None
-    if withdrawn_at_s is None and before is not None and at_s <= before:
-        withdrawn_at_s = before
-    return Consent(
-        at_s=at_s,
+    """The latest yes and the latest no, in whatever order they are told: an older list neither brings back nor takes away. Of two at one
+    moment the no holds.
+    """
+    said = Consent(
+        at_s=_unix_s(document.at),
         source=document.source,
         version=document.version,
         purposes=document.purposes,
-        withdrawn_at_s=withdrawn_at_s,
+        withdrawn_at_s=None if document.withdrawn_at is None else _unix_s(document.withdrawn_at),
     )
+    known = [said, *([previous] if previous else [])]
+    yes = max(known, key=lambda one: one.at_s)
+    no_s = max((one.withdrawn_at_s for one in known if one.withdrawn_at_s is not None), default=None)
+    return replace(yes, withdrawn_at_s=None if no_s is None or no_s < yes.at_s else no_s)
 
 
 def _place_document(place: Place) -> dict[str, Any]:

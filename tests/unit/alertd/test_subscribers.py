@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from alertd.faults import faults_of
@@ -276,6 +278,23 @@ def test_an_older_list_brings_nobody_back_who_withdrew() -> None:
         assert (again.kinds, again.consent.withdrawn_at_s) == (0, left.consent.withdrawn_at_s)
     back = kept({**SUBSCRIBER, "consent": {**yes, "at": "2026-11-01T00:00:01Z"}}, again)
     assert (back.kinds, back.consent.withdrawn_at_s) == (1, None)
+
+
+@given(told=st.lists(st.tuples(st.integers(1, 5), st.none() | st.integers(1, 5)), min_size=1, max_size=4))
+def test_the_latest_yes_and_the_latest_no_count_in_any_order(told: list[tuple[int, int | None]]) -> None:
+    """Whichever list comes first: whoever withdrew last is away, also if an older withdrawal is told after it, and whoever said yes last is
+    there, with what they said yes to then.
+    """
+    person = None
+    for yes, no in told:
+        times = {"at": f"2026-11-0{yes}T00:00:00Z", "withdrawn_at": no and f"2026-11-0{no}T00:00:00Z"}
+        person = kept({**SUBSCRIBER, "consent": {**SUBSCRIBER["consent"], **times, "source": f"list {yes}"}}, person)
+    assert person
+    latest, left = max(yes for yes, _ in told), max((no for _, no in told if no), default=0)
+    shown = to_document(person)["consent"]
+    assert person.kinds == (0 if left >= latest else 1)
+    assert (shown["at"], shown["source"]) == (f"2026-11-0{latest}T00:00:00Z", f"list {latest}")
+    assert shown["withdrawn_at"] == (f"2026-11-0{left}T00:00:00Z" if left >= latest else None)
 
 
 def test_a_place_that_has_not_moved_keeps_its_slot() -> None:
