@@ -160,7 +160,7 @@ class Target(Exclusion):
 
 
 class Policy(Document):
-    """Which places of a subscriber count, how old a timed one may be, and how fast to send."""
+    """Which places of a subscriber count, how long ago they may have been seen where they are `now`, and how fast to send."""
 
     places: Annotated[tuple[PlaceKind, ...], Field(min_length=1)] = tuple(PlaceKind)
     max_age_h: Annotated[int, Field(ge=1, le=MAX_AGE_H)] = 24

@@ -82,7 +82,9 @@ def _each_once(values: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class PlaceDocument(Document):
-    """Where a subscriber belongs: a point, or a region by its code. `at` is when they were seen to be there."""
+    """Where a subscriber belongs: a point, or a region by its code. `at` is when they were seen to be there: by it `now` grows old, and no
+    other place.
+    """
 
     point: Point | None = None
     region: RegionCode | None = None

@@ -57,7 +57,7 @@ class Place(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False
     lon: float  # degrees, WGS 84
     lat: float
     region: str | None  # a code, where the place is no point
-    at_s: int  # UNIX seconds of the observation; 0 is not timed
+    at_s: int  # UNIX seconds of the observation; 0 is not timed. It counts as `seen_s` says
     accuracy_m: float | None
     tile: int  # z12 Morton code
     x: int  # inside the tile
@@ -202,14 +202,20 @@ def address_counts(subscriber: Subscriber) -> tuple[int, ...]:
     return tuple(usable.count(channel) for channel in range(len(CHANNELS)))
 
 
+def seen_s(place: Place) -> int:
+    """When somebody was seen where they are now (UNIX seconds); 0 of where they belong, which does not grow old, whenever it was noted."""
+    return place.at_s if PLACE_KINDS[place.kind] == PlaceKind.NOW else 0
+
+
 def place_flags(subscriber: Subscriber, place: Place) -> int:
     """The 32 flags of the place's record in its tile or region."""
+    at_s = seen_s(place)
     return records.make_flags(
         address_counts(subscriber),
         place_kind=place.kind,
         kinds=subscriber.kinds,
         accuracy_class=records.accuracy_class(place.accuracy_m),
-        observed_h=place.at_s // 3_600 if place.at_s else None,
+        observed_h=at_s // 3_600 if at_s else None,
         tester=subscriber.tester,
     )
 

@@ -11,7 +11,7 @@ import shapely
 from alertd.alerts import KINDS, PLACE_KINDS
 from alertd.clock import HOUR_MS
 from alertd.documents import Alert, Status
-from alertd.subscribers import Place, Subscriber
+from alertd.subscribers import Place, Subscriber, seen_s
 from geofences.inside import inside
 from geofences.tiles import position
 
@@ -56,7 +56,8 @@ class Belongs:
         """Why a place does not count, wherever it lies."""
         if place.kind not in self._places:
             return "not-asked-for"
-        return "too-old" if place.at_s and place.at_s // 3600 < self._oldest_h else None
+        at_s = seen_s(place)
+        return "too-old" if at_s and at_s // 3600 < self._oldest_h else None
 
     def _within(self, places: Sequence[Place]) -> list[bool]:
         tile = np.array([place.tile for place in places], np.uint32)

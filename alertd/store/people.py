@@ -20,7 +20,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import enum
-import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
@@ -37,7 +36,7 @@ from alertd.store.connection import Arg, Connection
 from alertd.store.names import Names
 from alertd.store.suppressions import Suppressions
 from alertd.store.wanted import Wanted, eligible
-from alertd.subscribers import Place, Subscriber, decode, encode, place_flags
+from alertd.subscribers import Place, Subscriber, decode, encode, place_flags, seen_s
 from geofences import records
 from geofences.inside import inside
 from geofences.tiles import position
@@ -83,7 +82,7 @@ class Spot:
     slot: int
     cell: keys.Cell
     record: bytes  # without the mark
-    at_s: int  # when the place was observed, 0 is not timed
+    at_s: int  # when somebody was seen there, 0 of where they belong
 
 
 def cell_of(place: Place, number: int) -> keys.Cell:
@@ -322,15 +321,15 @@ class People:
 
 def spots_of(subscriber: Subscriber, change: int = 0) -> list[Spot]:
     """The records of a subscriber's places. Places of one kind at one spot, as two that the subscriber named, have one together,
-    since nothing could tell theirs apart in the cell: that of the place that counts longest, not timed or observed last.
+    since nothing could tell theirs apart in the cell.
     """
     alike: dict[tuple[keys.Cell, int, int, int], list[int]] = {}
     for i, place in enumerate(subscriber.places):
         alike.setdefault((cell_of(place, subscriber.number), place.kind, place.x, place.y), []).append(i)
     found = []
     for (cell, *_), places in alike.items():
-        lasting = max((subscriber.places[i] for i in places), key=lambda place: place.at_s or math.inf)
-        found.append(Spot(change, tuple(places), lasting.slot, cell, record_of(subscriber, lasting), lasting.at_s))
+        first = subscriber.places[places[0]]
+        found.append(Spot(change, tuple(places), first.slot, cell, record_of(subscriber, first), seen_s(first)))
     return found
 
 

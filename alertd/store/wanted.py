@@ -28,7 +28,7 @@ class Wanted:
     regions: Sequence[int] = ()  # numbers of the regions whose people count as inside
     kind: int  # bit of the kind that must have been consented to
     places: frozenset[int]  # place kinds that count
-    max_age_h: int | None = None  # of a timed place
+    max_age_h: int | None = None  # of where somebody is now
     testers_only: bool = False
     now_h: int = 0  # hours since 1970
 

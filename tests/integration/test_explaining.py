@@ -38,7 +38,7 @@ async def test_who_was_not_told(parts: Parts, sandbox: Sandbox, sample: dict):
     old = (datetime.now(UTC) - timedelta(days=3)).isoformat()
     now = {"point": list(SEVILLA), "at": old, "accuracy_m": 10}
     for i, changes in {
-        100: {"places": {"home": {"point": list(CADIZ)}, "now": now}},
+        100: {"places": {"home": {"point": list(CADIZ), "at": old}, "now": now}},
         101: {"kinds": ["general"]},
         102: {"addresses": [{"channel": "mail", "mailbox": "p102@people.example"}]},
     }.items():

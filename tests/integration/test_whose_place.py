@@ -86,13 +86,14 @@ async def test_a_municipality_drawn_along_its_border_alerts_no_neighbouring_prov
 async def test_a_place_of_now_counts_for_as_long_as_the_alert_says_and_home_always(
     parts: Parts, sample: dict[str, Any]
 ):
-    """Seen in Sevilla two or thirty hours ago, at home in Cádiz: whom an alert reaches goes by its age limit and its places, and
-    an accuracy of kilometres moves nobody.
+    """Seen in Sevilla two or thirty hours ago, at home in Cádiz, as was noted in January: whom an alert reaches goes by its age limit and
+    its places, and an accuracy of kilometres moves nobody.
     """
+    home = {"point": list(CADIZ), "at": "2026-01-10T12:00:00Z"}
     for first, hours, accuracy_m in ((0, 2, 20_000), (EACH, 30, 50)):
         at = datetime.fromtimestamp(parts.clock.now_ms() / 1000 - hours * 3600, UTC).isoformat()
         now = {"point": list(SEVILLA), "at": at, "accuracy_m": accuracy_m}
-        await register(parts, EACH, first=first, places={"now": now, "home": {"point": list(CADIZ)}})
+        await register(parts, EACH, first=first, places={"now": now, "home": home})
     found = {}
     for name, region, policy in (
         ("today", "41091", {}), ("two days", "41091", {"max_age_h": 48}), ("by home", "11012", {}),
