@@ -145,7 +145,7 @@ class Parts:
         self.memory = MemoryGuard(self.db.nodes)
         self.tags = Tags(self.db.codec.derived("tags"))
         self.alerts = Alerts(self.db)
-        self.people = People(self.db)
+        self.people = People(self.db, clock)
         self.work = Work(self.db)
         self.acks = Acks(self.db)
         self.limits = Limits(self.db)

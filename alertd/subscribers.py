@@ -202,9 +202,16 @@ def address_counts(subscriber: Subscriber) -> tuple[int, ...]:
     return tuple(usable.count(channel) for channel in range(len(CHANNELS)))
 
 
-def seen_s(place: Place) -> int:
-    """When somebody was seen where they are now (UNIX seconds); 0 of where they belong, which does not grow old, whenever it was noted."""
-    return place.at_s if PLACE_KINDS[place.kind] == PlaceKind.NOW else 0
+def seen_s(place: Place) -> int | None:
+    """When somebody was seen where they are now (UNIX seconds); None of where they belong, which does not grow old, whenever it was noted."""
+    return place.at_s if PLACE_KINDS[place.kind] == PlaceKind.NOW else None
+
+
+def without_past(subscriber: Subscriber, since_s: int) -> Subscriber:
+    """A record without where somebody was seen before that time (UNIX seconds)."""
+    times = map(seen_s, subscriber.places)
+    lasting = [place for place, at_s in zip(subscriber.places, times, strict=True) if at_s is None or at_s >= since_s]
+    return replace(subscriber, places=tuple(lasting))
 
 
 def place_flags(subscriber: Subscriber, place: Place) -> int:
@@ -215,7 +222,7 @@ def place_flags(subscriber: Subscriber, place: Place) -> int:
         place_kind=place.kind,
         kinds=subscriber.kinds,
         accuracy_class=records.accuracy_class(place.accuracy_m),
-        observed_h=at_s // 3_600 if at_s else None,
+        observed_h=None if at_s is None else at_s // 3_600,
         tester=subscriber.tester,
     )
 

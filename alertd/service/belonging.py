@@ -57,7 +57,7 @@ class Belongs:
         if place.kind not in self._places:
             return "not-asked-for"
         at_s = seen_s(place)
-        return "too-old" if at_s and at_s // 3600 < self._oldest_h else None
+        return "too-old" if at_s is not None and at_s // 3600 < self._oldest_h else None
 
     def _within(self, places: Sequence[Place]) -> list[bool]:
         tile = np.array([place.tile for place in places], np.uint32)

@@ -210,7 +210,8 @@ class Registry:
         """Find the leaf regions, claim the addresses, heed the suppression list, write, confirm the claims, and give up those that were
         for nothing.
         """
-        located = await self._located([change.new for change in changes if change.new])
+        wanted = [self._people.lasting(change.new) for change in changes]
+        located = await self._located([new for new in wanted if new])
         ready = [Change(change.old, new) for change, new in zip(changes, located, strict=True)]
         since = self._clock.monotonic()
         conflicts = await self._claims.make(ready)

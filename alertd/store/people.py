@@ -11,6 +11,8 @@ A reader trusts unmarked records and asks the authority about marked ones, so it
 crash anywhere leaves only marks. A sweeper removes marked records that their subscriber disowns, after a grace longer than
 any query lives; a mover that is slower than the grace allows is refused at step 3.
 
+Where somebody was seen longer ago than any alert asks for is not written: the hour of its record would wrap and look new.
+
 Whoever only gets another leaf region or accuracy did not move: neither decides who is found, so the record is replaced where
 it stands, before step 3 and without a mark. A crash after it leaves a label that its subscriber's record does not have yet.
 """
@@ -29,6 +31,8 @@ import structlog
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from alertd.clock import HOUR_MS, Clock
+from alertd.documents import MAX_AGE_H
 from alertd.sections import LONGEST_QUERY_S
 from alertd.store import keys
 from alertd.store.codec import SealError
@@ -36,7 +40,7 @@ from alertd.store.connection import Arg, Connection
 from alertd.store.names import Names
 from alertd.store.suppressions import Suppressions
 from alertd.store.wanted import Wanted, eligible
-from alertd.subscribers import Place, Subscriber, decode, encode, place_flags, seen_s
+from alertd.subscribers import Place, Subscriber, decode, encode, place_flags, seen_s, without_past
 from geofences import records
 from geofences.inside import inside
 from geofences.tiles import position
@@ -46,6 +50,8 @@ MOVE_MS = 5_000  # from step 1 to step 3, on the server's clock
 GRACE_MS = int(LONGEST_QUERY_S * 1000) + MOVE_MS + 2_000
 #: A number that was given up stays taken for longer than anybody who read it before may take to write.
 GIVEN_UP_MS = 600_000
+#: No alert asks for where somebody was seen so long ago: a day more than it may, for clocks that are wrong.
+TOO_OLD_H = MAX_AGE_H + 24
 _VERSION_BYTES = 4
 #: Subscribers in doubt whom one thread looks at in one go: what one reply brings, and what a deadline may have to wait for.
 IN_DOUBT_AT_ONCE = 500
@@ -106,8 +112,9 @@ def marked(record: bytes) -> bytes:
 class People:
     """The repository of subscribers; `names` knows who has an id or an address, `suppressions` which addresses nobody may use."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, clock: Clock) -> None:
         self._db = connection
+        self._clock = clock
         self._told = set[str]()  # the unreadable that the log knows of
         self.changes = 0  # moves with whatever is written here: whoever looked before may find others now
         self.names = Names(connection)
@@ -175,6 +182,7 @@ class People:
 
     async def put(self, changes: Sequence[Change]) -> list[bool]:
         """Carry out changes, each whole or not at all. False where the subscriber was changed since it was read."""
+        changes = [Change(change.old, self.lasting(change.new)) for change in changes]
         arriving, leaving, relabelled = _difference(changes)
         await self._mark_groups(arriving)
         arrived, deadline = await self._append(arriving)
@@ -185,6 +193,10 @@ class People:
         self.changes += 1
         await self._replace("whole", [(spot, spot.record) for spot in arrived if done[spot.change]])
         return done
+
+    def lasting(self, person: Subscriber | None) -> Subscriber | None:
+        """What of somebody is written."""
+        return person and without_past(person, (self._clock.now_ms() // HOUR_MS - TOO_OLD_H) * 3_600)
 
     async def _append(self, arriving: Sequence[Spot]) -> tuple[list[Spot], int]:
         """Step 1. Answers the spots with their slots, and the time (ms, server) after which step 3 is refused."""
@@ -277,7 +289,8 @@ class People:
 
     def _belonging(self, some: Sequence[tuple[bytes | None, str]], wanted: Wanted) -> records.Records:
         opened = [self._opened(blob, name) for blob, name in some]
-        people = [person for person in opened if isinstance(person, Subscriber)]
+        since_s = (wanted.now_h - TOO_OLD_H) * 3_600  # of whom nothing was written since
+        people = [without_past(person, since_s) for person in opened if isinstance(person, Subscriber)]
         parts = [(person, place, record_of(person, place)) for person in people for place in person.places]
         found = records.unpack(b"".join(record for _, _, record in parts))
         regions = set(wanted.regions)
@@ -329,7 +342,7 @@ def spots_of(subscriber: Subscriber, change: int = 0) -> list[Spot]:
     found = []
     for (cell, *_), places in alike.items():
         first = subscriber.places[places[0]]
-        found.append(Spot(change, tuple(places), first.slot, cell, record_of(subscriber, first), seen_s(first)))
+        found.append(Spot(change, tuple(places), first.slot, cell, record_of(subscriber, first), seen_s(first) or 0))
     return found
 
 

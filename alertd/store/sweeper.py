@@ -22,16 +22,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alertd.clock import HOUR_MS, Clock
-from alertd.documents import MAX_AGE_H
 from alertd.store import keys
 from alertd.store.connection import Connection
-from alertd.store.people import GRACE_MS, IN_DOUBT_AT_ONCE, People, spots_of
+from alertd.store.people import GRACE_MS, IN_DOUBT_AT_ONCE, TOO_OLD_H, People, spots_of
+from alertd.subscribers import without_past
 from geofences import records
 
 LOOKED_AT = 25  # cells a round in which places may be too old
 CELLS_A_ROUND = 200  # what one round looks at, so that it never holds the loop for long
-#: No alert asks for a place that was observed so long ago: a day more than it may, for clocks that are wrong.
-TOO_OLD_H = MAX_AGE_H + 24
 LEADS_MS = 15_000  # five rounds: another worker goes on when the sweeping one is gone
 
 
@@ -141,8 +139,9 @@ class Sweeper:
         truth, since_s = dict[bytes, bytes](), (self._now_h - TOO_OLD_H) * 3_600
         for first in range(0, len(numbers), IN_DOUBT_AT_ONCE):
             people = await self.people.get_many(numbers[first : first + IN_DOUBT_AT_ONCE])
-            spots = [spot for person in people if person for spot in spots_of(person) if spot.cell == cell]
-            truth |= {_place(spot.record): spot.record for spot in spots if not spot.at_s or spot.at_s >= since_s}
+            there = [without_past(person, since_s) for person in people if person]
+            spots = [spot for person in there for spot in spots_of(person) if spot.cell == cell]
+            truth |= {_place(spot.record): spot.record for spot in spots}
         return truth
 
 

@@ -18,6 +18,7 @@ from audience_people import FLAGS, HOME, MISSING_CHILD, Points
 from numpy.typing import NDArray
 from redis.asyncio import Redis
 
+from alertd.clock import SystemClock
 from alertd.store import keys
 from alertd.store.audience import Audience
 from alertd.store.bulk import Bulk
@@ -61,7 +62,9 @@ async def opened(points: Points, folder: Path) -> AsyncIterator[Alertd]:
         await _load(connection, points)
         index_bytes = (await _used(redis) - before) / len(points)
         audience = Audience(
-            Bulk(connection.nodes, timeout_s=DEADLINE_S), People(connection).authority, deadline_s=DEADLINE_S
+            Bulk(connection.nodes, timeout_s=DEADLINE_S),
+            People(connection, SystemClock()).authority,
+            deadline_s=DEADLINE_S,
         )
         yield Alertd(audience=audience, socket=server.socket, index_bytes=index_bytes)
 

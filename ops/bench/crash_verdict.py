@@ -13,6 +13,7 @@ import numpy as np
 import shapely
 
 from alertd.alerts import FLAG_DOUBT, State
+from alertd.clock import SystemClock
 from alertd.ids import chain_of
 from alertd.samples import Person
 from alertd.store import keys
@@ -74,7 +75,7 @@ async def _read(
     store: Connection, alert_id: str, sample: Sequence[Person]
 ) -> tuple[dict[Address, Row], dict[str, Counter[str]]]:
     """Its rows, and how many there are by channel and state."""
-    work, people = Work(store), People(store)
+    work, people = Work(store), People(store, SystemClock())
     rows: dict[Address, Row] = {}
     found: dict[str, Counter[str]] = {}
     async for first, records, refs in work.ledger(alert_id):

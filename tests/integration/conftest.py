@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 
 from alertd.app import Parts, opened
 from alertd.carrier_sections import FcmCarrier, SmtpCarrier, TwilioCarrier
+from alertd.clock import SystemClock
 from alertd.config import Settings
 from alertd.ids import new_id
 from alertd.rendering import Renderer
@@ -107,7 +108,7 @@ def work(store: Connection) -> Work:
 @pytest.fixture
 def people(store: Connection) -> People:
     """Its people."""
-    return People(store)
+    return People(store, SystemClock())
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from alertd.store.connection import Connection, StoreUnavailableError
 from alertd.store.people import Change, People
 from alertd.store.wanted import Wanted
 from alertd.subscribers import Place
-from tests.integration.movers import SEVILLA, person, place, wanted
+from tests.integration.movers import SEVILLA, Clock, person, place, wanted
 
 
 async def test_region_places_are_found_by_region(people: People, audience: Audience):
@@ -26,11 +26,11 @@ async def test_region_places_are_found_by_region(people: People, audience: Audie
     assert (await audience.find(by_region)).numbers.tolist() == [1]
 
 
-async def test_consent_place_and_age_decide(people: People, audience: Audience):
+async def test_consent_place_and_age_decide(store: Connection, audience: Audience):
     """Only who consented to the kind, at a place that counts, seen recently enough, is found."""
     fresh = replace(place(SEVILLA, "now", 0), at_s=100 * 3600)
     stale = replace(place(SEVILLA, "now", 0), at_s=50 * 3600)
-    await people.put(
+    await People(store, Clock()).put(
         [
             Change(None, person(1, fresh)),
             Change(None, person(2, stale)),

@@ -12,6 +12,7 @@ import shapely
 from msgspec.structs import replace
 from redis.asyncio import Redis
 
+from alertd.clock import SystemClock
 from alertd.store import keys
 from alertd.store.audience import Audience
 from alertd.store.codec import Box, Codec
@@ -67,7 +68,7 @@ async def test_many_in_doubt_are_looked_at_bit_by_bit_beside_the_loop(redis: Red
     connection = Measured(redis, codec)
     query = wanted(SEVILLA)
     asked = np.array([one.number for one in everybody], np.uint64)
-    found = await People(connection).authority(asked, query)
+    found = await People(connection, SystemClock()).authority(asked, query)
     assert found.numbers.tolist() == [one.number for one in everybody if one.number % 3]
     assert connection.most == IN_DOUBT_AT_ONCE
     assert box.threads
@@ -110,7 +111,7 @@ async def test_crash_while_a_label_changes(
     mover = Mortal(redis, codec)
     mover.trips_left = trips
     with contextlib.suppress(CrashError):
-        await People(mover).put([labelled(before, 41)])
+        await People(mover, SystemClock()).put([labelled(before, 41)])
     assert await numbers(audience, SEVILLA) == [1]
     assert not records.moved((await cell(store)).flags).any()
     for leaf in (41, 42):

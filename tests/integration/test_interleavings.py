@@ -15,6 +15,7 @@ import shapely
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from alertd.clock import SystemClock
 from alertd.store.audience import Audience
 from alertd.store.bulk import Bulk, Command
 from alertd.store.connection import Connection
@@ -56,7 +57,7 @@ class Driven(Connection):
 
     async def start(self, change: Change) -> None:
         """Until before its first round trip."""
-        self.task = asyncio.ensure_future(Patient(self).put([change]))
+        self.task = asyncio.ensure_future(Patient(self, SystemClock()).put([change]))
         await self._rests()
 
     async def step(self) -> None:
@@ -140,7 +141,7 @@ class Interleaving:
 
     def __init__(self, store: Connection, seed: int) -> None:
         self._store, self._chance = store, random.Random(seed)
-        self._people = People(store)
+        self._people = People(store, SystemClock())
         self._movers: list[Driven] = []
         self.inside, self.outside = spots()
 
@@ -225,7 +226,7 @@ async def test_moves_between_the_reads_of_a_query_on_a_cluster(cluster: Connecti
 
 
 async def drive(store: Connection, count: int) -> None:
-    people = People(store)
+    people = People(store, SystemClock())
     numbers = list(await people.numbers(PEOPLE))
     inside, outside = spots()
     homes = (inside + outside)[:PEOPLE]
@@ -245,7 +246,7 @@ def test_the_area_has_tiles_of_both_kinds():
 
 async def test_a_lost_hint_marks_the_record_that_counts(store: Connection):
     """Who was here before, came back and leaves again is not found here, though what they left first still stands before the rest."""
-    people, audience = People(store), ordinary(store)
+    people, audience = People(store, SystemClock()), ordinary(store)
     first = person(1, place(MIDDLE))
     await people.put([Change(None, first)])
     for goal in (CADIZ, MIDDLE, CADIZ):
@@ -261,7 +262,7 @@ async def test_a_lost_hint_marks_the_record_that_counts(store: Connection):
 
 async def test_no_twin_is_restored_beside_one_that_is_about_to_count(store: Connection):
     """What a dead mover appended stays in doubt while another mover's record of the same place does: one of them is unmarked at most."""
-    people, clock, dead, alive = People(store), Clock(), Driven(store), Driven(store)
+    people, clock, dead, alive = People(store, SystemClock()), Clock(), Driven(store), Driven(store)
     sweeper = Sweeper(store, people, clock)
     await people.put([Change(None, person(1, place(CADIZ)))])
     before = await people.get(1)
@@ -288,4 +289,4 @@ async def test_no_twin_is_restored_beside_one_that_is_about_to_count(store: Conn
 
 def ordinary(store: Connection) -> Audience:
     """An audience that nobody holds up."""
-    return Audience(Bulk(store.nodes, timeout_s=5), People(store).authority, deadline_s=5)
+    return Audience(Bulk(store.nodes, timeout_s=5), People(store, SystemClock()).authority, deadline_s=5)

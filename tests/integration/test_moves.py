@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from alertd.clock import SystemClock
 from alertd.store.audience import Audience
 from alertd.store.connection import Connection
 from alertd.store.people import GRACE_MS, Change, People
@@ -46,7 +47,7 @@ async def test_crash_at_every_step(mover: Mortal, people: People, audience: Audi
     before = await people.get(1)
     mover.trips_left = trips
     with contextlib.suppress(CrashError):
-        await People(mover).put([moved(before, CADIZ)])
+        await People(mover, SystemClock()).put([moved(before, CADIZ)])
     authority = (await people.get(1)).places[0].lon == CADIZ[0]
     assert authority == (trips >= TRIPS - 1)
     for _ in range(2):
@@ -69,7 +70,7 @@ async def test_two_movers_of_one_person(
     mover.trips_left, other.trips_left = first, second
     for client, goal in ((mover, CADIZ), (other, (-5.90, 37.30))):
         with contextlib.suppress(CrashError):
-            await People(client).put([moved(before, goal)])
+            await People(client, SystemClock()).put([moved(before, goal)])
     spots = (SEVILLA, CADIZ, (-5.90, 37.30))
     for _ in range(2):
         found = [await numbers(audience, spot) for spot in spots]
@@ -86,7 +87,7 @@ async def test_mark_of_a_second_mover_is_not_taken_for_one_that_failed(
     before = await people.get(1)
     mover.trips_left = TRIPS - 2  # dies between marking and writing
     with contextlib.suppress(CrashError):
-        await People(mover).put([moved(before, CADIZ)])
+        await People(mover, SystemClock()).put([moved(before, CADIZ)])
     clock = Clock()
     sweeper = Sweeper(store, people, clock)
     await sweeper.round()
@@ -98,7 +99,7 @@ async def test_mark_of_a_second_mover_is_not_taken_for_one_that_failed(
             if how == "place":
                 await sweeper.round()
 
-    assert await Overtaken(store).put([moved(before, (-5.90, 37.30))]) == [True]
+    assert await Overtaken(store, SystemClock()).put([moved(before, (-5.90, 37.30))]) == [True]
     assert (await numbers(audience, SEVILLA), await numbers(audience, (-5.90, 37.30))) == ([], [1])
 
 
@@ -132,6 +133,6 @@ async def test_slow_mover_is_refused(mover: Mortal, people: People, audience: Au
             await super()._replace(how, wanted)
             mover.skew_ms += GRACE_MS
 
-    assert await Sleepy(mover).put([moved(await people.get(1), CADIZ)]) == [False]
+    assert await Sleepy(mover, SystemClock()).put([moved(await people.get(1), CADIZ)]) == [False]
     mover.skew_ms = 0
     assert (await numbers(audience, SEVILLA), await numbers(audience, CADIZ)) == ([1], [])

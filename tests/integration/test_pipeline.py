@@ -124,7 +124,7 @@ async def test_planner_that_dies_is_followed(parts: Parts, people, sample: dict,
     inside, _ = people
     taken = await parts.intake.submit(alert(sample), ANA)
     record = await parts.approval.approve(taken.record.id, BEA)
-    dying = Dying(parts.db)
+    dying = Dying(parts.db, parts.clock)
     dying.reads_left = reads
     with pytest.raises(PlannerDiedError):
         await planner(parts, dying).plan(record)

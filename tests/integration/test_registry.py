@@ -210,7 +210,7 @@ async def test_an_import_of_what_is_taken_costs_no_more_trips_than_one_line_of_i
     for lines in (1, 40):
         client = Counted(redis, codec)
         entries = [Entry(f"other-{i}", registration(i)) for i in range(lines)]
-        outcomes = await Registry(People(client), parts.regions, later).put_many(entries)
+        outcomes = await Registry(People(client, parts.clock), parts.regions, later).put_many(entries)
         assert all(isinstance(outcome, Problem) for outcome in outcomes)
         trips.append(client.trips)
     assert trips[0] == trips[1]

@@ -141,12 +141,12 @@ async def meet(
         later.seconds += 2 * CLAIM_GRACE_S * slow  # so that what the first has claimed is old
         await redis.flushall()
         store = Connection(redis, codec)
-        people, held = People(store), Held(redis, codec, trips, dies=dies)
+        people, held = People(store, clock), Held(redis, codec, trips, dies=dies)
         regions = Regions(library, Drawings(store), Path("nowhere"), clock)
         registry = Registry(people, regions, later)
         for act in [put("p9", "x"), *([put("p1", "b")] if is_there else [])]:
             await act(Registry(people, regions, clock))
-        running = asyncio.ensure_future(done(ACTS[first], Registry(People(held), regions, clock)))
+        running = asyncio.ensure_future(done(ACTS[first], Registry(People(held, clock), regions, clock)))
         reached = asyncio.ensure_future(held.is_there.wait())
         await asyncio.wait([running, reached], return_when=asyncio.FIRST_COMPLETED)
         for name in between.split():

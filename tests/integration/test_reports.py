@@ -121,7 +121,7 @@ async def test_the_fleet_is_told_of_live_alerts_alone(store: Connection, alerts:
     fleet = Fleet(
         alerts,
         work,
-        People(store),
+        People(store, SystemClock()),
         Limits(store),
         Carriers([]),
         Hooks(store, Hook),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from redis.asyncio import Redis
 
+from alertd.clock import SystemClock
 from alertd.service.registry import read
 from alertd.store import keys
 from alertd.store.audience import Audience
@@ -102,7 +103,7 @@ async def test_after_any_history_the_audience_is_what_the_records_say(
     for places, trips, language, is_swept in history:
         mover.trips_left = trips
         with contextlib.suppress(CrashError):
-            await write(People(mover), 1, places, language)
+            await write(People(mover, SystemClock()), 1, places, language)
         if is_swept:
             await settle(store, people)
         assert await answers(audience, 1) == truth(await people.get(1))

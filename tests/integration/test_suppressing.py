@@ -164,7 +164,7 @@ async def test_an_import_asks_the_list_once_for_a_thousand(parts: Parts, redis: 
             return await super().mget(names)
 
     store = Counting(redis, codec)
-    registry = Registry(People(store), parts.regions, parts.clock)
+    registry = Registry(People(store, parts.clock), parts.regions, parts.clock)
     entries = [Entry(f"p{i}", registration(i)) for i in range(1_000)]
     for _ in range(2):
         await registry.put_many(entries)
@@ -196,12 +196,12 @@ async def meet(redis: Redis, codec: Codec, library: Library, write: str, *, word
         clock, store = Clock(), Connection(redis, codec)
         slow = Held(redis, codec, trips, dies=dies)
         regions = Regions(library, Drawings(store), Path("nowhere"), clock)
-        registry = Registry(People(slow if held == "writer" else store), regions, clock)
-        word_taker = Suppressing(People(slow if held == "word" else store), clock)
+        registry = Registry(People(slow if held == "writer" else store, clock), regions, clock)
+        word_taker = Suppressing(People(slow if held == "word" else store, clock), clock)
         before = BEFORE[write]
         if before:
-            await Registry(People(store), regions, clock).put("p0", before)
-        sure = Suppressing(People(store), clock)
+            await Registry(People(store, clock), regions, clock).put("p0", before)
+        sure = Suppressing(People(store, clock), clock)
         if word is Word.START:
             await sure.stop([(SMS, NUMBER)])
         heed = word_taker.stop if word is Word.STOP else word_taker.lift
@@ -214,9 +214,9 @@ async def meet(redis: Redis, codec: Codec, library: Library, write: str, *, word
         await first
         if dies:  # whoever died comes again: the carrier was told nothing, and the import was not answered
             clock.seconds += 120
-            again = Registry(People(store), regions, clock)
+            again = Registry(People(store, clock), regions, clock)
             await (WRITES[write](again) if held == "writer" else getattr(sure, heed.__name__)([(SMS, NUMBER)]))
-        person = await Registry(People(store), regions, clock).get("p0")
+        person = await Registry(People(store, clock), regions, clock).get("p0")
         state = next(a.state for a in person.addresses if a.channel == SMS)
         assert state == (STOPPED if word is Word.STOP else ACTIVE), trips
         if not slow.is_there.is_set():
@@ -250,7 +250,7 @@ async def test_a_stop_is_heeded_even_while_the_claim_of_what_is_added_is_withdra
     await parts.registry.put("p0", BEFORE["add"])
     for trips in count():
         slow = Held(redis, codec, trips)
-        adding = asyncio.ensure_future(WRITES["add"](Registry(People(slow), parts.regions, parts.clock)))
+        adding = asyncio.ensure_future(WRITES["add"](Registry(People(slow, parts.clock), parts.regions, parts.clock)))
         reached = asyncio.ensure_future(slow.is_there.wait())
         await asyncio.wait([adding, reached], return_when=asyncio.FIRST_COMPLETED)
         await give_up(parts.people, [(person.number, person.addresses[0])])
@@ -271,7 +271,7 @@ async def test_whoever_dies_while_a_stop_is_written_leaves_it_on_the_list(
 ):
     """The list is first: once anything is written, whoever comes with the number is not told, whether the STOP comes again or not."""
     await register(parts, 1)
-    dying = Suppressing(People(Held(redis, codec, trips, dies=True)), parts.clock)
+    dying = Suppressing(People(Held(redis, codec, trips, dies=True), parts.clock), parts.clock)
     with contextlib.suppress(CrashError):
         await dying.stop([(SMS, NUMBER)])
     is_listed = await parts.suppressing.since((SMS, NUMBER)) is not None
@@ -289,7 +289,7 @@ async def test_of_two_words_at_once_list_and_record_say_the_same(
     """An operator lifts what its owner stops at that moment: whichever came last, the record is as the list."""
     await register(parts, 1)
     slow = Held(redis, codec, trips)
-    held = Suppressing(People(slow), parts.clock)
+    held = Suppressing(People(slow, parts.clock), parts.clock)
     first = asyncio.ensure_future((held.lift if last is Word.STOP else held.stop)([(SMS, NUMBER)]))
     reached = asyncio.ensure_future(slow.is_there.wait())
     await asyncio.wait([first, reached], return_when=asyncio.FIRST_COMPLETED)

@@ -7,12 +7,14 @@ import dataclasses
 import numpy as np
 import pytest
 from msgspec.structs import replace
+from redis.asyncio import Redis
 
 from alertd.documents import MAX_AGE_H
 from alertd.store import keys
 from alertd.store.audience import Audience
+from alertd.store.codec import Codec
 from alertd.store.connection import Connection
-from alertd.store.people import GRACE_MS, Change, People
+from alertd.store.people import GRACE_MS, TOO_OLD_H, Change, People
 from alertd.store.sweeper import Sweeper
 from alertd.store.wanted import Wanted
 from geofences import records
@@ -21,6 +23,8 @@ from tests.integration.movers import (
     CADIZ,
     SEVILLA,
     Clock,
+    CrashError,
+    Mortal,
     lease_ends,
     moved,
     numbers,
@@ -164,19 +168,23 @@ class Later(Clock):
 
 @pytest.mark.parametrize("back_h", [500_000, 500_000 - MAX_AGE_H - 30 + records.HOURS])
 async def test_places_too_old_for_any_alert_go_before_their_hour_wraps(
-    people: People, audience: Audience, store: Connection, back_h: int
+    audience: Audience, store: Connection, back_h: int
 ):
-    """What was observed longer ago than any alert may ask for is swept, though nothing is marked; what may be asked for stays. Whoever is back
+    """Where somebody was seen longer ago than any alert may ask for is swept, though nothing is marked; what may be asked for stays. Whoever is back
     at the same spot is found, also in the hour in which that of their record begins anew.
     """
     back_s = back_h * 3_600
     hour, limit = 3_600, MAX_AGE_H * 3_600
     clock = Later()
-    clock.time_s = 500_000 * hour
-    spots = [place((SEVILLA[0] + i / 1000, SEVILLA[1])) for i in range(4)]
-    times = (clock.time_s - limit - 30 * hour, clock.time_s - limit, 0, clock.time_s + 3 * hour)  # one clock is ahead
+    people, now_s = People(store, clock), 500_000 * hour
+    kinds = (("now", 0), ("now", 0), ("home", 1), ("now", 0))
+    spots = [place((SEVILLA[0] + i / 1000, SEVILLA[1]), *kind) for i, kind in enumerate(kinds)]
+    oldest_s = now_s - limit - 30 * hour
+    clock.time_s = oldest_s + hour
+    times = (oldest_s, now_s - limit, oldest_s, now_s + 3 * hour)  # one clock is ahead
     for n, (spot, at_s) in enumerate(zip(spots, times, strict=True), 1):
         await people.put([Change(None, person(n, replace(spot, at_s=at_s)))])
+    clock.time_s = now_s
     await settle(store, people)
     assert await records_in(store, SEVILLA) == len(spots)
     sweeper = Sweeper(store, people, clock)
@@ -190,7 +198,49 @@ async def test_places_too_old_for_any_alert_go_before_their_hour_wraps(
     assert {2, 3} <= set((await audience.find(asked)).numbers.tolist())
     before = await people.get(1)
     assert before  # who it was is still there, and comes back with a new place
+    clock.time_s = back_s
     fresh = replace(spots[0], at_s=back_s)
     assert await people.put([Change(before, replace(before, version=2, places=(fresh,)))]) == [True]
     later = dataclasses.replace(asked, now_h=back_s // hour)
     assert 1 in (await audience.find(later)).numbers.tolist()
+
+
+async def test_where_somebody_was_seen_too_long_ago_is_not_written(audience: Audience, store: Connection):
+    """The hour of such a record would wrap and look new, whoever writes it: what is known of them is all but that, and the record that
+    they had there goes.
+    """
+    clock = Later()
+    people, seen = People(store, clock), replace(place(SEVILLA, "now", 0), at_s=500_000 * 3_600)
+    wrapped = dataclasses.replace(wanted(SEVILLA), max_age_h=24, now_h=500_000 + records.HOURS + 1)
+    clock.time_s = seen.at_s + TOO_OLD_H * 3_600
+    await people.put([Change(None, person(1, seen, place(CADIZ)))])
+    clock.time_s = wrapped.now_h * 3_600
+    await people.put([Change(None, person(2, seen, place(CADIZ)))])
+    assert [len(one.places) for one in await people.get_many([1, 2]) if one] == [2, 1]
+    before = await people.get(1)
+    assert before
+    await people.put([Change(before, replace(before, version=2, languages=("en",)))])
+    assert [len(one.places) for one in await people.get_many([1, 2]) if one] == [1, 1]
+    assert (await audience.find(wrapped)).numbers.tolist() == []
+    assert await numbers(audience, CADIZ) == [1, 2]
+    await settle(store, people)
+    assert await records_in(store, SEVILLA) == 0
+
+
+async def test_who_is_in_doubt_is_nowhere_by_where_they_were_long_ago(
+    redis: Redis, codec: Codec, audience: Audience, store: Connection
+):
+    """Whoever moves is looked up in their own record: it says when they were seen, which the hour of a cell's does not."""
+    clock = Later()
+    clock.time_s = 500_000 * 3_600
+    people, mover = People(store, clock), Mortal(redis, codec)
+    await people.put([Change(None, person(1, replace(place(SEVILLA, "now", 0), at_s=clock.time_s)))])
+    before = await people.get(1)
+    assert before
+    mover.trips_left = 3  # it dies before it writes the record
+    with pytest.raises(CrashError):
+        await People(mover, clock).put([Change(before, replace(before, version=2, places=(place(SEVILLA),)))])
+    asked = dataclasses.replace(wanted(SEVILLA), max_age_h=24, now_h=500_000)
+    assert (await audience.find(asked)).numbers.tolist() == [1]
+    wrapped = dataclasses.replace(asked, now_h=500_000 + records.HOURS + 1)
+    assert (await audience.find(wrapped)).numbers.tolist() == []

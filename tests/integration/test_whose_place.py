@@ -17,7 +17,7 @@ from alertd.errors import Problem
 from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from geofences.regions import Library
-from tests.integration.acts import BEA, CADIZ, SEVILLA, register, send, submitted, told
+from tests.integration.acts import BEA, CADIZ, SEVILLA, register, registration, send, submitted, told
 
 #: Cádiz, A Coruña, Palma, Las Palmas and Lanzarote's Arrecife.
 TOWNS = ("11012", "15030", "07040", "35016", "35004")
@@ -106,6 +106,19 @@ async def test_a_place_of_now_counts_for_as_long_as_the_alert_says_and_home_alwa
             await parts.targeting.find(area.geometry, "missing-child", wanted, parts.targeting.told_regions(shares))
         )
     assert found == {"today": EACH, "two days": 2 * EACH, "by home": 2 * EACH, "not by home": 0}
+
+
+@pytest.mark.parametrize("hours", [24 * 31 + 1, 4_100, 2 * 4_100])
+async def test_who_was_seen_months_ago_is_neither_counted_nor_kept_there(
+    parts: Parts, sample: dict[str, Any], hours: int
+):
+    """Also where the hour of a record begins anew: the approver sees nobody who is left out later."""
+    at = datetime.fromtimestamp(parts.clock.now_ms() / 1000 - hours * 3600, UTC).isoformat()
+    await register(parts, EACH)
+    seen = registration(EACH, places={"now": {"point": list(SEVILLA), "at": at}, "home": {"point": list(CADIZ)}})
+    person, _ = await parts.registry.put("p", seen)
+    assert [place.name for place in person.places] == ["home"]
+    assert len((await submitted(parts, sample, policy={"max_age_h": 720})).found) == EACH
 
 
 async def test_whoever_was_counted_has_not_grown_too_old_when_they_are_told(

@@ -148,7 +148,7 @@ class Reading(People):
     """Does something once, when a plan reads its second chunk."""
 
     def __init__(self, parts: Parts, at_second: Callable[[], Awaitable[None]]) -> None:
-        super().__init__(parts.db)
+        super().__init__(parts.db, parts.clock)
         self._reads, self._at_second = 0, at_second
 
     async def read_many(self, numbers: Any) -> Any:
@@ -201,7 +201,7 @@ async def test_of_two_processes_one_plans_an_alert(parts: Parts, sample: dict):
     """The other would read every chunk in vain, for the first has appended it by then."""
     await register(parts, 500)
     alert_id = await approved(parts, sample)
-    reading, workers = Counting(parts.db), [worker_of(parts), worker_of(parts)]
+    reading, workers = Counting(parts.db, parts.clock), [worker_of(parts), worker_of(parts)]
     for worker in workers:
         worker.plans.planner = Planner(parts.alerts, reading, parts.work, parts.renderer, parts.clock, chunks=(10, 10))
         await worker._look()
