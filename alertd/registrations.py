@@ -5,6 +5,7 @@ Read it with `Registration.model_validate_json(body)` (see `fields.Document`). H
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
@@ -47,6 +48,16 @@ SubscriberId = Annotated[
     ),
 ]
 PlaceName = Annotated[str, Form(r"[a-z0-9_-]+", "A place is named by at most 32 of a-z, 0-9, _ and -.", 32, "home")]
+#: What a line of an import may name as all that it says.
+Part = Annotated[
+    str,
+    Form(
+        r"(languages|kinds|time_zone|quiet|format|groups|tester|consent|places/[a-z0-9_-]{1,32}|addresses/(push|webpush|sms|mail))",
+        "A part is languages, kinds, time_zone, quiet, format, groups, tester or consent, places/ and a name, or addresses/ and a channel.",
+        40,
+        "places/home",
+    ),
+]
 #: FCM tokens have 140 to 200 characters today, and Google says to count on more.
 Token = Annotated[
     str, Form(r"[\x21-\x7e]+", "A token is at most 4096 visible ASCII characters.", 4_096, "fcm:APA91bHun4MxP5egoK")
@@ -262,11 +273,34 @@ class Registration(Document):
     def _addresses_differ(cls, addresses: tuple[AddressDocument, ...]) -> tuple[AddressDocument, ...]:
         seen: set[tuple[str, str]] = set()
         for index, address in enumerate(addresses):
-            key = address.channel, folded_address(address.channel, address.value)
-            if key in seen:
+            if _key(address) in seen:
                 refuse("Registration", [((index,), "This address is listed twice.")])
-            seen.add(key)
+            seen.add(_key(address))
         return addresses
+
+
+def within(said: Registration, only: Collection[str], before: Registration) -> Registration:
+    """What was there `before`, with these parts as they are said. Of the consent that was known, and of an address, what is not said stays.
+    Raises ValidationError.
+    """
+    members = {name: getattr(said if name in only else before, name) for name in Registration.model_fields}
+    if "consent" in only and said.consent.at == before.consent.at:
+        told = {name: getattr(said.consent, name) for name in said.consent.model_fields_set}
+        members["consent"] = before.consent.model_copy(update=told)
+    places = {name: place for name, place in before.places.items() if f"places/{name}" not in only}
+    places |= {name: place for name, place in said.places.items() if f"places/{name}" in only}
+    languages = {_key(address): address.language for address in before.addresses}
+    addresses = [address for address in before.addresses if f"addresses/{address.channel}" not in only]
+    addresses += [
+        address.model_copy(update={"language": address.language or languages.get(_key(address))})
+        for address in said.addresses
+        if f"addresses/{address.channel}" in only
+    ]
+    return Registration.model_validate(members | {"places": places, "addresses": tuple(addresses)})
+
+
+def _key(address: AnyAddress) -> tuple[str, str]:
+    return address.channel, folded_address(address.channel, address.value)
 
 
 #: Fields that are understood and do nothing yet, with the one value that is true of today.

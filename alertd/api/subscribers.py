@@ -23,7 +23,7 @@ from alertd.api.services import Services, services
 from alertd.api.shapes import Query
 from alertd.errors import Problem
 from alertd.faults import faults_of
-from alertd.registrations import AddressDocument, PlaceDocument, PlaceName, Registration, SubscriberId
+from alertd.registrations import AddressDocument, Part, PlaceDocument, PlaceName, Registration, SubscriberId
 from alertd.service.registry import Entry
 from alertd.subscribers import Subscriber, to_document
 
@@ -69,10 +69,19 @@ class Lookup(BaseModel):
     ]  # fmt: skip
 
 
+Only = Annotated[
+    tuple[Part, ...],
+    Field(
+        description="Of a subscriber who is there, these parts alone are written, and all else stays. Default: the line takes the place of all."
+    ),
+]
+
+
 class ImportLine(Registration):
     """One line of an import: an id and its registration."""
 
     id: SubscriberId
+    only: Only = ()
 
 
 class RefusedLine(BaseModel):
@@ -96,6 +105,7 @@ class _Line(BaseModel):
 
     model_config = ConfigDict(extra="allow")
     id: SubscriberId
+    only: Only = ()
 
 
 async def put_subscriber(
@@ -245,7 +255,7 @@ async def _put(s: Services, entries: dict[str, tuple[int, Entry]]) -> list[dict[
     for (number, entry), outcome in zip(entries.values(), outcomes, strict=True):
         if outcome is None:
             try:
-                await s.registry.put(entry.id, entry.document)
+                await s.registry.put_entry(entry)
             except Problem as problem:
                 faults.append(_refusal(number, problem))
         elif isinstance(outcome, Problem):
@@ -259,9 +269,9 @@ def _entry(line: bytes) -> Entry:
         raise Problem("too-large", "A line of the import is too long.")
     check_json(line)
     try:
-        name = _Line.model_validate_json(line).id
-        document = {key: value for key, value in json.loads(line).items() if key != "id"}
-        return Entry(name, Registration.model_validate_json(json.dumps(document)))
+        of = _Line.model_validate_json(line)
+        document = {key: value for key, value in json.loads(line).items() if key not in _Line.model_fields}
+        return Entry(of.id, Registration.model_validate_json(json.dumps(document)), of.only)
     except ValidationError as error:
         raise Problem("invalid-request", "The line cannot be taken.", faults=tuple(faults_of(error))) from None
 

@@ -1,6 +1,7 @@
 """Files of people as registrations: NDJSON as it is, and CSV, whose columns are named after a registration's members.
 
-A cell that cannot be read is passed on as it stands, so that the service refuses it with its place. Columns:
+A cell that cannot be read is passed on as it stands, so that the service refuses it with its place. A CSV says only what it has columns
+for: of whoever is there all else stays, such as browsers and quiet hours, for which there is none. Columns:
 
     id  languages  kinds  time_zone  tester  groups  format
     push  sms  mail                                     addresses
@@ -21,6 +22,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 DELIMITERS = (",", ";", "\t")
+PLACE_NAME = re.compile("[a-z0-9_-]{1,32}")  # as the service takes it
 SEVERAL = re.compile(r"[;|]")
 ADDRESSES = {"push": "token", "sms": "number", "mail": "mailbox"}
 
@@ -46,13 +48,14 @@ def csv_lines(lines: Iterable[bytes]) -> Iterator[Line]:
     try:  # strictly: a quote that nobody closes would take the rows after it into its cell, and nobody were told
         columns = [column.strip() for column in next(csv.reader([header], delimiter=delimiter, strict=True), [])]
         _check(columns)
+        only = sorted({_part(column) for column in columns} - {"id"})
         number, rows = 1, csv.reader(texts, delimiter=delimiter, strict=True)
         for row in rows:
             number = rows.line_num + 1  # the header is not one of them
             if any(cell.strip() for cell in row):
                 if len(row) > len(columns):
                     raise CsvError(f"line {number} has {len(row)} cells under {len(columns)} columns")
-                registration = registration_of(dict(zip(columns, row, strict=False)))
+                registration = registration_of(dict(zip(columns, row, strict=False))) | {"only": only}
                 yield number, json.dumps(registration, ensure_ascii=False).encode()
     except csv.Error as error:
         raise CsvError(f"line {number + 1} is no CSV: {error}") from None  # where its row begins
@@ -81,6 +84,14 @@ def _put(result: dict[str, Any], column: str, text: str) -> None:
         result.setdefault("consent", {})[member] = CONSENT[member](text)
     else:
         result.setdefault("places", {}).setdefault(head, {})[member] = PLACE[member](text)
+
+
+def _part(column: str) -> str:
+    """The part of a registration that a column says something of, as the service names it."""
+    head, _, member = column.partition(".")
+    if not member:
+        return f"addresses/{column}" if column in ADDRESSES else column
+    return head if head == "consent" else f"places/{head}"
 
 
 def _several(text: str) -> list[str]:
@@ -125,7 +136,7 @@ def _check(columns: list[str]) -> None:
     for column in columns:
         head, _, member = column.partition(".")
         table = CONSENT if head == "consent" else PLACE
-        if not (column in MEMBERS or column in ADDRESSES or (head and member in table)):
+        if not (column in MEMBERS or column in ADDRESSES or (PLACE_NAME.fullmatch(head) and member in table)):
             near = difflib.get_close_matches(column, examples, n=1)
             hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(examples)}"
             raise CsvError(f"there is no column {column!r}{hint}")

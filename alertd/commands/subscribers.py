@@ -39,7 +39,9 @@ def import_people(
     is_csv: Annotated[bool, typer.Option("--csv", help="It is CSV, whatever its name.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write many subscribers. The same file again changes nothing."""
+    """Write many subscribers. The same file again changes nothing. Of whoever is there a CSV writes what it has columns for, and an empty
+    cell takes away what was there; a line of NDJSON takes the place of all, or with `only` of the parts it names.
+    """
     client, read = common(ctx).client(), csv_lines if is_csv or file.name.lower().endswith(".csv") else ndjson_lines
     telling, counts = _Telling(file, as_json=as_json), {"written": 0, "refused": 0}
     try:

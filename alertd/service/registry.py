@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,10 +49,11 @@ Entered = Subscriber | Problem | None
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One subscriber to be written."""
+    """One subscriber to be written; of one who is there `only` these parts, if any are named (see `registrations.within`)."""
 
     id: str
     document: Registration
+    only: tuple[str, ...] = ()
 
 
 class Registry:
@@ -98,12 +100,17 @@ class Registry:
         """Write one subscriber; over `version`, if the caller saw one. Answers it, and whether it is new. Raises Problem."""
         if version is not None:
             return await self._replace(name, document, version), False
+        person = await self.put_entry(Entry(name, document))
+        return person, person.version == 1
+
+    async def put_entry(self, entry: Entry) -> Subscriber:
+        """Write one subscriber, whoever changes it meanwhile. Raises Problem."""
         for _ in range(TRIES):
-            outcome = (await self.put_many([Entry(name, document)]))[0]
+            outcome = (await self.put_many([entry]))[0]
             if isinstance(outcome, Problem):
                 raise outcome
             if outcome is not None:
-                return outcome, outcome.version == 1
+                return outcome
         raise _busy()
 
     async def put_many(self, entries: Sequence[Entry]) -> list[Entered]:
@@ -329,7 +336,7 @@ class Registry:
                 continue
             old = found if isinstance(found, Subscriber) else None
             try:
-                changes[i] = Change(old, _record(entries[i].document, number, entries[i].id, old))
+                changes[i] = Change(old, _record(_whole(entries[i], old), number, entries[i].id, old))
             except Problem as problem:
                 outcomes[i] = problem
         await self._names.release_ids(given_up)
@@ -362,8 +369,24 @@ def _without_leaf(place: Place) -> Place:
 
 def read(document: dict[str, Any]) -> Registration:
     """A registration from JSON values. Raises Problem with every fault."""
-    try:
+    with _told():
         return Registration.model_validate_json(json.dumps(document))
+
+
+def _whole(entry: Entry, previous: Subscriber | None) -> Registration:
+    """What is registered once an entry is written. Raises Problem with every fault."""
+    if previous is None or not entry.only:
+        return entry.document
+    before = read(to_document(previous))
+    with _told():
+        return registrations.within(entry.document, entry.only, before)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Raises Problem with every fault of a registration."""
+    try:
+        yield
     except ValidationError as error:
         raise Problem("invalid-request", "The subscriber cannot be taken.", faults=tuple(faults_of(error))) from None
 

@@ -15,6 +15,8 @@ from redis.asyncio import Redis
 from alertd.api.application import create_app
 from alertd.api_site import services_of
 from alertd.app import Parts
+from alertd.clock import time_of
+from alertd.commands.people_files import csv_lines
 from alertd.errors import Problem
 from alertd.registrations import PushAddress
 from alertd.service.claims import CLAIM_GRACE_S, give_up
@@ -24,9 +26,9 @@ from alertd.store.connection import Connection
 from alertd.store.names import AddressClaim
 from alertd.store.people import People
 from alertd.store.wanted import Wanted
-from alertd.subscribers import AddressState, Subscriber
+from alertd.subscribers import AddressState, Subscriber, to_document
 from geofences.targets import Selection, Target, resolve
-from tests.integration.acts import register, registration
+from tests.integration.acts import SEVILLA, register, registration
 from tests.integration.test_registry_races import Clock
 from tests.unit.alertd.samples import SUBSCRIBER
 
@@ -350,6 +352,35 @@ async def test_an_import_ends_where_there_is_no_more_room(parts: Parts, aiohttp_
         await answer.read()
     with pytest.raises(Problem):
         await parts.registry.get("p1500")
+
+
+async def test_a_spreadsheet_takes_nothing_that_it_has_no_column_for(parts: Parts, client: Any):
+    """Where somebody is now and when they sleep comes from their phone: the centre's list of each night leaves it, and what the list has an
+    empty cell for goes.
+    """
+    _, key = await parts.access.create(org="default", subject="eva@centre.example", scopes=frozenset({"admin"}))
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/x-ndjson"}
+    at = time_of(parts.clock.now_ms()).isoformat()
+    places = {name: {"point": list(SEVILLA), "at": at} for name in ("now", "home", "school")}
+    quiet = {"from": "22:00", "to": "07:00"}
+    await parts.registry.put("p0", registration(0, time_zone="Europe/Madrid", quiet=quiet, places=places))
+    rows = (
+        "id,languages,kinds,push,sms,home.lon,home.lat,school.region,consent.at,consent.source",
+        "p0,fr,missing-child,,+34600000009,-6.29,36.53,,2026-01-01T00:00:00Z,app",
+        "p1,fr,missing-child,token-1,,-6.29,36.53,,2026-01-01T00:00:00Z,app",
+    )
+    lines = b"\n".join(line for _, line in csv_lines(row.encode() + b"\n" for row in rows))
+    answer = await client.post("/v1/subscribers/import", data=lines, headers=headers)
+    assert (await answer.json(content_type=None))["written"] == 2
+    found = to_document(await parts.registry.get("p0"))
+    assert (found["languages"], found["quiet"]) == (["fr"], quiet)
+    assert {name: place["point"] for name, place in found["places"].items()} == {
+        "now": list(SEVILLA),
+        "home": [-6.29, 36.53],
+    }
+    assert [address["channel"] for address in found["addresses"]] == ["mail", "sms"]
+    assert await found_in(parts, "41091") == [1]
+    assert [address.value for address in (await parts.registry.get("p1")).addresses] == ["token-1"]
 
 
 async def _is_ready() -> bool:

@@ -41,6 +41,14 @@ def test_row_becomes_a_registration():
     }
 
 
+def test_a_row_says_what_there_are_columns_for():
+    """An empty cell takes away what was there; what has no column is not spoken of."""
+    header = "id,languages,home.lon,home.lat,consent.at,consent.source,sms,mail"
+    ((_, found),) = read(f"{header}\na,es,,,2026-01-10T12:00:00Z,web,,a@b.example\n")
+    assert found["only"] == ["addresses/mail", "addresses/sms", "consent", "languages", "places/home"]
+    assert "places" not in found
+
+
 @pytest.mark.parametrize(
     ("row", "expected"),
     [
@@ -58,7 +66,7 @@ def test_what_cannot_be_read_is_passed_on(row: dict[str, str], expected: dict):
 def test_header_tells_the_delimiter(delimiter: str):
     """Comma, semicolon and tab are understood, with and without a byte order mark."""
     text = f"id{delimiter}languages\nx{delimiter}es\n"
-    assert read(text) == read("\ufeff" + text) == [(2, {"id": "x", "languages": ["es"]})]
+    assert read(text) == read("\ufeff" + text) == [(2, {"id": "x", "languages": ["es"], "only": ["languages"]})]
 
 
 def test_lines_keep_the_numbers_of_the_file():
@@ -74,6 +82,7 @@ def test_lines_keep_the_numbers_of_the_file():
         ("languages\nes\n", "a column `id` is needed"),
         ("id,langauges\n", "did you mean languages?"),
         ("id,home.lng\n", "did you mean home.lon?"),
+        ("id,Home.lon\n", "did you mean home.lon?"),
         ("id,consent.when\n", "there is no column 'consent.when'"),
         ("id,sms,sms\n", "the column 'sms' is there twice"),
         ("id,languages\nx,es,en\n", "line 2 has 3 cells under 2 columns"),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from alertd.faults import faults_of
-from alertd.registrations import AddressDocument, Registration, future_faults, not_honoured
+from alertd.registrations import AddressDocument, Registration, future_faults, not_honoured, within
 from alertd.subscribers import (
     NO_SLOT,
     AddressesUsedUpError,
@@ -200,6 +200,48 @@ def test_one_address_alone_is_read_the_same_way() -> None:
     with pytest.raises(ValidationError) as caught:
         ONE_ADDRESS.validate_json('{"channel": "mail", "mailbox": "x"}')
     assert [fault.pointer for fault in faults_of(caught.value)] == ["/mailbox"]
+
+
+def test_a_list_writes_what_it_says_and_nothing_else() -> None:
+    """A spreadsheet has columns for some of what an app registers: what it has none for stays as it was."""
+    quiet = {"from": "22:00", "to": "07:00"}
+    before = read({**SUBSCRIBER, "quiet": quiet, "addresses": [PUSH, SMS, MAIL, browser()]})
+    consent = {"at": "2026-01-10T11:00:00Z", "source": "desk"}
+    sms = {"channel": "sms", "number": "+34600000009"}
+    moved = {"home": {"point": [2.17, 41.38]}, "work": {"region": "41004"}}
+    document = {
+        "languages": ["fr"],
+        "kinds": ["general"],
+        "places": moved,
+        "addresses": [sms, PUSH],
+        "consent": consent,
+    }
+    said = read(document)
+    found = within(said, ("languages", "places/home", "places/school", "addresses/sms", "addresses/mail"), before)
+    assert (found.languages, found.kinds) == (("fr",), before.kinds)
+    assert (found.quiet, found.time_zone, found.consent) == (before.quiet, before.time_zone, before.consent)
+    assert found.places == {"now": before.places["now"], "home": said.places["home"]}
+    assert [address.value for address in found.addresses] == [
+        *(before.addresses[n].value for n in (0, 3)), "+34600000009"
+    ]  # fmt: skip
+
+
+def test_a_list_leaves_what_it_cannot_say_of_what_it_says() -> None:
+    """The consent that is known keeps its version and purposes, another has its own; a number keeps its language."""
+    before = read({**SUBSCRIBER, "addresses": [{**SMS, "language": "ar"}]})
+    for at, version in (("2026-01-10T11:00:00Z", "2026-1"), ("2026-02-10T11:00:00Z", None)):
+        said = read({**SUBSCRIBER, "addresses": [SMS], "consent": {"at": at, "source": "desk"}})
+        found = within(said, ("consent", "addresses/sms"), before)
+        assert (found.consent.source, found.consent.version) == ("desk", version)
+        assert [address.language for address in found.addresses] == ["ar"]
+
+
+def test_what_a_list_says_has_to_fit_what_stays() -> None:
+    """Nobody's quiet hours lose the time zone that they are in, nor has anybody a place too many."""
+    before = read({**SUBSCRIBER, "quiet": {"from": "22:00", "to": "07:00"}})
+    with pytest.raises(ValidationError) as caught:
+        within(read({**SUBSCRIBER, "time_zone": None}), ("time_zone",), before)
+    assert [fault.pointer for fault in faults_of(caught.value)] == ["/time_zone"]
 
 
 def test_address_numbers_stay_and_are_never_reused() -> None:
