@@ -116,8 +116,16 @@ class Registry:
     async def put_many(self, entries: Sequence[Entry]) -> list[Entered]:
         """Write many, each by itself: the subscriber, what is wrong with it, or None when it changed meanwhile.
 
-        An id may stand once in `entries`.
+        An id may stand once in `entries`. What one of them gives up another may have.
         """
+        outcomes = await self._put_each(entries)
+        late = [i for i, outcome in enumerate(outcomes) if _is_taken(outcome)]
+        if 0 < len(late) < len(entries):
+            for i, outcome in zip(late, await self._put_each([entries[i] for i in late]), strict=True):
+                outcomes[i] = outcome
+        return outcomes
+
+    async def _put_each(self, entries: Sequence[Entry]) -> list[Entered]:
         outcomes: list[Entered] = [self._problem(entry.document) for entry in entries]
         changes = await self._changes(entries, outcomes)
         for i, outcome in zip(changes, await self._write(list(changes.values())), strict=True):
@@ -361,6 +369,10 @@ class Registry:
 async def regions_gone(people: People, library: Library) -> dict[str, set[int]]:
     """By their codes the regions that are gone, with the subscribers who name them: no alert is told to them by it. What was drawn never goes."""
     return await people.naming(lambda number: number >= FIRST_NUMBER or library.by_number(number) is not None)
+
+
+def _is_taken(outcome: Entered) -> bool:
+    return isinstance(outcome, Problem) and outcome.slug == "duplicate-address"
 
 
 def _without_leaf(place: Place) -> Place:

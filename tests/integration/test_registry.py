@@ -383,6 +383,25 @@ async def test_a_spreadsheet_takes_nothing_that_it_has_no_column_for(parts: Part
     assert [address.value for address in (await parts.registry.get("p1")).addresses] == ["token-1"]
 
 
+async def test_what_one_of_a_batch_gives_up_another_of_it_has(parts: Parts):
+    """A household parts in one file: the number goes from one line's person to the other's, whichever comes first; that of somebody who is
+    not in the file stays theirs.
+    """
+    await register(parts, 3)
+    numbers = [{"channel": "sms", "number": f"+346{i:08d}"} for i in range(3)]
+    for giving, taking in ((0, 1), (1, 0)):
+        entries = [
+            Entry(f"p{taking}", registration(taking, addresses=[numbers[0]], languages=["fr"])),
+            Entry(f"p{giving}", registration(giving, addresses=[])),
+            Entry("p3", registration(3, addresses=[numbers[2]])),
+        ]
+        taken, given, refused = await parts.registry.put_many(entries)
+        assert isinstance(taken, Subscriber)
+        assert isinstance(given, Subscriber)
+        assert isinstance(refused, Problem)
+        assert (taken.languages, [address.value for address in taken.addresses]) == (("fr",), [numbers[0]["number"]])
+
+
 async def _is_ready() -> bool:
     return True
 
