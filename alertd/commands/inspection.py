@@ -219,7 +219,7 @@ async def _told(url: str, codec: Codec, settings: Settings, library: Library | C
             ]
         for org, sentences in (await _takedowns(connection)).items():
             found.setdefault(f"organisation {org}", []).extend(sentences)
-        gone = await regions_gone(People(connection), library) if isinstance(library, Library) else {}
+        gone = await regions_gone(People(connection, SystemClock()), library) if isinstance(library, Library) else {}
         return {"regions": list(_nowhere(gone)), **found}
 
 
