@@ -258,7 +258,9 @@ async def test_whose_sms_is_reported_as_failed_and_then_as_delivered_is_told_the
     late, left = (Reference(record.id, row) for row in (0, 1))
     for one in (late, left):
         assert await parts.receipts.report(one, State.FAILED, 0, "text")
-    assert await parts.removal.stop(*(await parts.work.ref(record.id, left.row)))
+    number, _ = await parts.work.ref(record.id, left.row)
+    [who] = await parts.people.read_many([number])
+    await parts.suppressing.stop([(one.channel, one.value) for one in who.addresses])
     done = await parts.following.close(record.id, BEA, "found")
     assert await told(parts, done, ("sms",)) == {"sms": {"targeted": 19, "accepted": 19}}
     assert await parts.receipts.report(late, State.DELIVERED, 0, "text")
