@@ -226,11 +226,11 @@ def _unused(track: Track, of: str, now_ms: int) -> str:
 
 def _appended(track: Track, entry: Entry) -> Track:
     """Where there are too many, the oldest that never arrived goes: what it may have is to be taken back one day."""
-    entries = (*track.entries, entry)
-    if len(entries) > MOST_ENTRIES:
+    entries = track.entries
+    if len(entries) >= MOST_ENTRIES:
         spare = next((place for place, one in enumerate(entries) if not one.maybe), 0)
         entries = entries[:spare] + entries[spare + 1 :]
-    return msgspec.structs.replace(track, entries=entries)
+    return msgspec.structs.replace(track, entries=(*entries, entry))
 
 
 def _without_queued(track: Track, but: str = "") -> Track:

@@ -284,7 +284,9 @@ def within(said: Registration, only: Collection[str], before: Registration) -> R
     Raises ValidationError.
     """
     members = {name: getattr(said if name in only else before, name) for name in Registration.model_fields}
-    if "consent" in only and said.consent.at == before.consent.at:
+    if members["quiet"]:  # a browser set them, and they are of a zone
+        members["time_zone"] = members["time_zone"] or before.time_zone
+    if "consent" in only and said.consent.at.replace(microsecond=0) == before.consent.at:
         told = {name: getattr(said.consent, name) for name in said.consent.model_fields_set}
         members["consent"] = before.consent.model_copy(update=told)
     places = {name: place for name, place in before.places.items() if f"places/{name}" not in only}

@@ -70,9 +70,10 @@ class Lookup(BaseModel):
 
 
 Only = Annotated[
-    tuple[Part, ...],
+    tuple[Part, ...] | None,
     Field(
-        description="Of a subscriber who is there, these parts alone are written, and all else stays. Default: the line takes the place of all."
+        min_length=1,
+        description="Of a subscriber who is there, these parts alone are written, and all else stays. Default: the line takes the place of all.",
     ),
 ]
 
@@ -81,7 +82,7 @@ class ImportLine(Registration):
     """One line of an import: an id and its registration."""
 
     id: SubscriberId
-    only: Only = ()
+    only: Only = None
 
 
 class RefusedLine(BaseModel):
@@ -105,7 +106,7 @@ class _Line(BaseModel):
 
     model_config = ConfigDict(extra="allow")
     id: SubscriberId
-    only: Only = ()
+    only: Only = None
 
 
 async def put_subscriber(
@@ -271,7 +272,7 @@ def _entry(line: bytes) -> Entry:
     try:
         of = _Line.model_validate_json(line)
         document = {key: value for key, value in json.loads(line).items() if key not in _Line.model_fields}
-        return Entry(of.id, Registration.model_validate_json(json.dumps(document)), of.only)
+        return Entry(of.id, Registration.model_validate_json(json.dumps(document)), of.only or ())
     except ValidationError as error:
         raise Problem("invalid-request", "The line cannot be taken.", faults=tuple(faults_of(error))) from None
 

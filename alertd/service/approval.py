@@ -158,10 +158,7 @@ class Approval:
             await self._check_protection(record, who)
             _check_plates(record, plates)
         check_revision(record, rev)
-        approved = await self._open(record, who, record.seen if people is None else people, overspends=bool(overspend))
-        if overspend:  # only now: what is refused may cost nobody else more
-            await self._budget.free(record)
-        return approved
+        return await self._open(record, who, record.seen if people is None else people, overspends=bool(overspend))
 
     async def approve_alone(
         self, record: AlertRecord, who: Credential, why: str, *, people: int | None, plates: Sequence[str]
@@ -240,8 +237,8 @@ class Approval:
             raise Problem("too-many-people", "More people than may be told without a second person.")
         if seen is not None:
             check_drift(seen, len(found), self._targeting.settings.drift_share)
-        if not overspends:
-            await self._budget.check(record, alert, found)
+        # Last of what is asked: a refusal lifts no limit.
+        await (self._budget.free(record) if overspends else self._budget.check(record, alert, found))
         if record.starts > self._clock.now_ms() and not record.notify:
             return await self._schedule(record, who, len(found))
         ringed = await self._targeting.ringed(area, alert, found)

@@ -8,6 +8,7 @@ from alertd.alerts import OPEN_STATES, AlertState
 from alertd.clock import Clock
 from alertd.ids import chain_of
 from alertd.metrics import Metrics
+from alertd.service.notices import telling_of
 from alertd.store.alerts import Alerts
 from alertd.store.work import Work
 
@@ -56,16 +57,16 @@ class Ending:
         if head is not None and head.expires > self._clock.now_ms():
             await self._alerts.times.note_end(head)
             return
-        if head is not None and head.follows and head.state in OPEN_STATES:
+        done, old = await self._alerts.step(alert_id, AlertState.EXPIRED, rev=head.rev if head else None)
+        if done and head is not None and head.state in OPEN_STATES and telling_of(head).is_end:
             structlog.get_logger().error("an end was not told to everybody", alert=alert_id, occasion=head.occasion)
-        _, old = await self._alerts.step(alert_id, AlertState.EXPIRED, rev=head.rev if head else None)
         if old != "changed":
             await self._alerts.times.end_done(alert_id)
 
     async def _done(self, alert_id: str, seen: bytes) -> None:
         await self._alerts.retire(chain_of(alert_id), seen)
         record = await self._alerts.get(alert_id)
-        if record is None or record.state not in _OVER or not record.first_send:
+        if record is None or record.state not in _OVER or not record.people:
             return
         if not await self._alerts.sum_up(alert_id):
             return  # its chain had more to tell since, or another worker was first
@@ -75,7 +76,9 @@ class Ending:
         first_s, last_s = ((at - record.start) / 1000 for at in (record.first_send, record.last_send))
         self._metrics.first_send_seconds.observe(first_s)
         self._metrics.last_send_seconds.observe(last_s)
-        structlog.get_logger().info("alert sent", alert=alert_id, people=record.people, first_s=first_s, last_s=last_s)
+        structlog.get_logger().info(
+            f"alert {record.state}", alert=alert_id, people=record.people, first_s=first_s, last_s=last_s
+        )
 
     async def _sweep(self, alert_id: str) -> None:
         record = await self._alerts.get(alert_id)

@@ -106,8 +106,8 @@ class Explaining:
         cancelled in the morning, would find where somebody lives and nobody would hear of it.
         """
         number = await self._names.number_of(name) or NOBODY
-        messages = [one async for one in self._reports.deliveries_to(record, number)]
-        if not any(message.first_ms for message in messages):
+        messages = [one async for one in self._reports.deliveries_to(record, number) if _has_left(one)]
+        if not messages:
             raise Problem("not-found", "No message of this alert went to such a subscriber.")
         return Explanation(
             told=_told(messages), why="has-messages", in_audience=True, consents=None, tester=None, places=(), addresses=(),
@@ -138,7 +138,13 @@ def _addresses(person: Subscriber, alert: Alert | None) -> list[AddressStanding]
     ]
 
 
+def _has_left(message: Delivery) -> bool:
+    """Whether a carrier was given it: not where its person sleeps, or wants nothing, or where that is not decided yet."""
+    return message.attempts > 0 and message.state not in {State.IN_FLIGHT.word, State.SUPPRESSED.word}
+
+
 def _told(messages: Sequence[Delivery]) -> Told:
+    """What a carrier reported as failed, or an attempt before it took, may have arrived."""
     states = {message.state for message in messages}
-    doubted = any(message.doubled for message in messages)
+    doubted = any(message.doubled or message.receipt_ms for message in messages)
     return "yes" if states & _ARRIVED else "maybe" if states & _MAY_HAVE or doubted else "no"

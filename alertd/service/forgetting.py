@@ -23,7 +23,7 @@ from alertd.store.cases import Cases
 ACT = "alert.forget"
 #: Who does it, in the audit: no person, and no key.
 BY = "alertd retention"
-#: Nobody is told of these any more, or ever was; what is purged says nothing.
+#: Nobody is told of these any more, but that they are over, or ever was; what is purged says nothing.
 FORGETS = ENDED - {AlertState.PURGED}
 
 

@@ -52,7 +52,9 @@ class Ready:
     hushed: bool = False  # it waits for the end of quiet hours
     late_ms: int = 0  # and for so long after that, where they may acknowledge the alert
     org: str = ""  # who pays
-    follows: bool = False  # it goes to exactly those who were told before, whatever that costs
+    follows: bool = (
+        False  # it goes to exactly those who were told before, whatever that costs: an update goes to others, too
+    )
 
 
 class Messages:
@@ -119,5 +121,5 @@ class Messages:
         return Ready(
             prepared, rev, kind, record.expires, loud,
             hushed=not loud and not takes_back, late_ms=1_000 * alert.policy.after_s * alike.unheard, org=record.org,
-            follows=bool(record.follows),
+            follows=bool(record.follows) and not record.notify,
         )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from alertd import config, logs, serving
+from alertd import config, logs, worker_process
 from alertd.clock import SystemClock
 
 
@@ -19,7 +19,7 @@ def main(skew_s: float) -> None:
     SystemClock.now_ms = wrong  # type: ignore[method-assign]
     settings = config.load()
     logs.set_up(settings.log_level)
-    asyncio.run(serving.run_worker(settings))
+    asyncio.run(worker_process.run_worker(settings))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.integration.acts import BEA, counts, finish, lease_of, planned, register, send, slug, submitted
+from tests.integration.test_updating import updated
 
 SMS = {"channels": ["sms"]}
 PEOPLE = 30
@@ -147,6 +148,18 @@ async def test_whoever_was_told_hears_the_end_whatever_is_left(parts: Parts, sam
     assert await counts(parts, end, "sms") == {"accepted": PEOPLE}
     spent, _ = await Budgets(parts.db).spent("default", record.id, NOON.now_ms())
     assert spent > PEOPLE * each + 3
+
+
+async def test_an_update_is_held_as_its_alert_is(parts: Parts, sample: dict[str, Any]):
+    """It may be for thousands more than were told before."""
+    each = await segments(parts, sample)
+    record = await planned(parts, sample, **SMS)
+    await send(parts, record, "sms")
+    update = await updated(parts, record, sample, **SMS)
+    limited(parts, alert_segments=PEOPLE * each + 3)
+    await send(parts, record, "sms")
+    found = await counts(parts, update, "sms")
+    assert (found["queued"], found.get("accepted", 0)) in {(PEOPLE, 0), (PEOPLE - 1, 1)}
 
 
 async def test_what_is_refused_lifts_no_limit(parts: Parts, sample: dict[str, Any]):

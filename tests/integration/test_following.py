@@ -268,6 +268,15 @@ async def test_whose_sms_is_reported_as_failed_and_then_as_delivered_is_told_the
     assert await parts.work.ref(record.id, late.row) in ends
 
 
+async def test_whose_sms_was_to_be_sent_again_is_told_the_end(parts: Parts, sample: dict[str, Any]):
+    """A carrier took it and reported it as failed: it may report yet that it arrived, also while it waits for another try."""
+    record = await sent(parts, sample, channels=["sms"])
+    assert await parts.receipts.report(Reference(record.id, 0), State.FAILED, 0, "text")
+    assert await parts.resending.resend(record, BEA, (State.FAILED,), None) == 1
+    done = await parts.following.close(record.id, BEA, "found")
+    assert await told(parts, done, ("sms",)) == {"sms": {"targeted": 20, "accepted": 20}}
+
+
 async def test_ends_name_nobody(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
     """Neither the child, nor the place, nor the outcome is in what goes out, on any channel."""
     record = await sent(parts, sample)

@@ -35,7 +35,8 @@ for batch = tonumber(ARGV[3]), ARGV[3] + ARGV[4] - 1 do
     local rows = open_rows(chain, alert, first, first + count - 1)
     each_run(rows, rows.low, count, function(row)
       if not string.find(ARGV[5], string.char(row.state), 1, true) then return end
-      if row.state == S.unknown then doubt(rows, row) else row.receipt = 0 end -- who asked last for an unknown one may answer yet
+      if row.state == S.unknown or row.receipt > 0 then doubt(rows, row) end -- what a carrier took it may have failed to tell of
+      if row.state ~= S.unknown then row.receipt = 0 end -- who asked last for an unknown one may answer yet
       row.tries = row.tries - tries_of(row) -- it begins anew
       move(rows, row, S.queued, R.resent, at)
       delay(chain, alert, batch, channel, row, now)

@@ -25,9 +25,9 @@ for i = 1, #all, 2 do
   end
 end
 
--- What expires while it waits for its carrier, or is held on purpose, does so for that.
+-- What expires while it waits for its carrier or for more to spend, or is held on purpose, does so for that.
 local function why(row)
-  local is_why = HELD_FOR[row.reason] or (row.reason > 0 and row.reason < OWN_REASONS)
+  local is_why = HELD_FOR[row.reason] or row.reason == R.over_budget or (row.reason > 0 and row.reason < OWN_REASONS)
   return becomes == S.expired and is_why and row.reason or reason
 end
 

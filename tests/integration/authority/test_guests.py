@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from alertd.alerts import CHANNELS
 from alertd.working import worker_of
 from tests.integration.acts import CADIZ, SEVILLA, register, send
 from tests.integration.authority.desks import Desk
@@ -13,7 +14,7 @@ async def test_a_guest_explains_its_own_messages_and_nothing_of_people(desk: Des
     """Neither their places, their consent nor that they exist: before a message left there is nobody, wherever they live."""
     parts = desk.parts
     places = {"home": {"point": SEVILLA}, "clinic": {"point": CADIZ}}
-    await register(parts, 1, first=100, places=places)
+    await register(parts, 2, first=100, places=places)
     _, mine = await desk.ask("ana", "POST", "/v1/alerts", alert)
 
     async def asked(name: str) -> tuple[int, Any]:
@@ -28,7 +29,9 @@ async def test_a_guest_explains_its_own_messages_and_nothing_of_people(desk: Des
     record = await parts.alerts.get(mine["id"])
     assert await worker_of(parts).plans.planner.plan(record)
     assert [await asked(name) for name in ("p100", "p50", "nobody")] == [nobody] * 3
+    await parts.suppressing.stop([(CHANNELS.index("push"), "token-101")])
     await send(parts, record)
+    assert await asked("p101") == nobody  # her row was looked at, and nothing left
     status, told = await asked("p100")
     assert (status, told["told"], told["why"], [one["state"] for one in told["messages"]]) == (
         200, "yes", "has-messages", ["accepted"],

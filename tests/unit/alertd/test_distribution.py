@@ -170,3 +170,16 @@ def test_what_arrived_is_remembered_through_any_number_of_changes():
         course.step(60_000, calm=True)
     assert course.track.arrived == (first,)
     assert len(course.track.entries) == MOST_ENTRIES
+
+
+def test_the_end_is_told_whatever_arrived_before():
+    """Though nothing of that may be forgotten: the oldest is, for what came later takes its place."""
+    course = Course(random.Random(0), acknowledges=False)
+    for _ in range(MOST_ENTRIES + 10):
+        course.act("change")
+        course.step(60_000, calm=True)
+    assert len(course.track.arrived) == MOST_ENTRIES
+    course.act("end")
+    course.step(60_000, calm=True)
+    assert course.track.entries[-1].type is MsgType.CANCEL
+    assert not course.shows or len(course.shows) <= 11  # what the track had room for is taken back

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from alertd.faults import faults_of
-from alertd.registrations import AddressDocument, Registration, future_faults, not_honoured, within
+from alertd.registrations import MAX_PLACES, AddressDocument, Registration, future_faults, not_honoured, within
 from alertd.subscribers import (
     NO_SLOT,
     AddressesUsedUpError,
@@ -236,12 +236,20 @@ def test_a_list_leaves_what_it_cannot_say_of_what_it_says() -> None:
         assert [address.language for address in found.addresses] == ["ar"]
 
 
-def test_what_a_list_says_has_to_fit_what_stays() -> None:
-    """Nobody's quiet hours lose the time zone that they are in, nor has anybody a place too many."""
+def test_quiet_hours_that_a_list_cannot_say_keep_the_zone_that_they_are_in() -> None:
+    """An empty cell would have the whole line refused otherwise, with whatever else it says."""
     before = read({**SUBSCRIBER, "quiet": {"from": "22:00", "to": "07:00"}})
+    found = within(read({**SUBSCRIBER, "time_zone": None}), ("time_zone",), before)
+    assert (found.quiet, found.time_zone) == (before.quiet, before.time_zone)
+    assert within(read({**SUBSCRIBER, "time_zone": None}), ("time_zone", "quiet"), before).time_zone is None
+
+
+def test_what_a_list_says_has_to_fit_what_stays() -> None:
+    """Nobody has a place too many."""
+    many = {f"place-{n}": {"region": "41004"} for n in range(MAX_PLACES)}
     with pytest.raises(ValidationError) as caught:
-        within(read({**SUBSCRIBER, "time_zone": None}), ("time_zone",), before)
-    assert [fault.pointer for fault in faults_of(caught.value)] == ["/time_zone"]
+        within(read(SUBSCRIBER), ("places/home",), read({**SUBSCRIBER, "places": many}))
+    assert [fault.pointer for fault in faults_of(caught.value)] == ["/places"]
 
 
 def test_address_numbers_stay_and_are_never_reused() -> None:
