@@ -16,6 +16,7 @@ from alertd import config
 from alertd.carrier_settings import carrier_of, usable
 from alertd.clock import Clock, SystemClock
 from alertd.decoding import Decoder
+from alertd.errors import ConfigError
 from alertd.ids import Tags
 from alertd.metrics import Metrics
 from alertd.rendering import Renderer
@@ -329,12 +330,12 @@ async def opened(
         try:
             await parts.regions.agree()
         except LibraryError as error:
-            raise config.ConfigError(str(error)) from None
+            raise ConfigError(str(error)) from None
         try:
             await parts.purging.restore()
             await parts.revising.restore()
         except OSError as error:
-            raise config.ConfigError(f"store.tombstones cannot be read: {error.strerror}") from None
+            raise ConfigError(f"store.tombstones cannot be read: {error.strerror}") from None
         for carrier in carriers:
             if isinstance(carrier.channel, SmppChannel):
                 carrier.channel.listener = parts.inbound(carrier.name)
@@ -358,4 +359,4 @@ def library_of(settings: config.Settings) -> Library:
     try:
         return Library.load(added=added)
     except LibraryError as error:
-        raise config.ConfigError(f"the regions in {added} cannot be used: {error}") from None
+        raise ConfigError(f"the regions in {added} cannot be used: {error}") from None

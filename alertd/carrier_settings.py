@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from alertd import config
 from alertd.carrier_sections import AnyCarrier, FcmCarrier, SmppCarrier, SmtpCarrier, TwilioCarrier, WebPushCarrier
 from alertd.clock import Clock, SystemClock
+from alertd.errors import ConfigError
 from alertd.service.carriers import UNLIMITED, Carrier, Domain
 from channels.base import Answer, Channel, Outcome, Reason
 from channels.bounces_hooks import Hook
@@ -33,7 +34,7 @@ def usable(name: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
-        raise config.ConfigError(f"carriers.{name} cannot be used: {error}") from None
+        raise ConfigError(f"carriers.{name} cannot be used: {error}") from None
 
 
 #: Answers UNIX seconds.

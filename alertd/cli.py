@@ -15,7 +15,7 @@ from alertd.commands.client import RefusedError
 from alertd.commands.on_demand import OnDemand
 from alertd.commands.options import Common, ConfigOption
 from alertd.commands.output import remark, tell
-from alertd.config import ConfigError
+from alertd.errors import ConfigError
 from alertd.logs import places_of
 
 #: What is loaded to start is no garbage: collecting it every 700 objects is a fifth of the time that starting takes.

@@ -25,6 +25,7 @@ from pydantic_settings import (
 )
 
 from alertd.carrier_sections import KINDS_OF_CARRIER, AnyCarrier, WebPushCarrier
+from alertd.errors import ConfigError
 from alertd.sections import (
     AlertSection,
     ApiSection,
@@ -41,10 +42,6 @@ from alertd.sections import (
     WebhookSection,
     WorkerSection,
 )
-
-
-class ConfigError(ValueError):
-    """The configuration cannot be used; the message names each option and what to do."""
 
 
 def _named(carriers: dict[str, AnyCarrier]) -> dict[str, AnyCarrier]:

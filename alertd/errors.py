@@ -1,6 +1,7 @@
 """What can be wrong with a request: faults as values, and the catalogue of problems that every layer may raise.
 
     Exception
+      ConfigError what the configuration says cannot be used: nothing starts
       Problem     one of `CATALOGUE`, answered as application/problem+json (RFC 9457)
 
 A problem's `type` is `/problems/<slug>`, a relative reference (RFC 9457 section 3.1.1 allows it) that the service itself
@@ -123,6 +124,10 @@ CATALOGUE: dict[str, ProblemType] = {
         500, "The service failed", "Tell whoever runs it the `request_id`: the logs know what happened under it."
     ),
 }
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be used; the message names each option and what to do."""
 
 
 class Problem(Exception):  # noqa: N818  the word of RFC 9457

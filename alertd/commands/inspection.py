@@ -21,8 +21,8 @@ from alertd.app import library_of
 from alertd.carrier_sections import AnyCarrier, SmtpCarrier, TwilioCarrier
 from alertd.carrier_settings import carrier_of
 from alertd.clock import SystemClock
-from alertd.config import ConfigError, Settings
-from alertd.errors import Problem
+from alertd.config import Settings
+from alertd.errors import ConfigError, Problem
 from alertd.oncall import OnCall, anybody
 from alertd.opening import Store, shared_store
 from alertd.organisations import Organisation

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from alertd import config
 from alertd.commands.client import Client
+
+if TYPE_CHECKING:
+    from alertd.config import Settings
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", envvar="ALERTD_CONFIG", help="TOML file; see ops/alertd.toml.")
@@ -27,9 +29,11 @@ class Common:
     url: str | None
     key: str | None
 
-    def settings(self) -> config.Settings:
+    def settings(self) -> Settings:
         """The installation's settings. Raises ConfigError."""
-        return config.load(self.config_file)
+        from alertd.config import load  # noqa: PLC0415  half of what a command takes that is told where to ask
+
+        return load(self.config_file)
 
     def client(self) -> Client:
         """For `ALERTD_URL`, else for the address that the settings name. Raises ConfigError, RefusedError."""
@@ -61,7 +65,7 @@ def _said_later(
 ) -> None: ...
 
 
-def address_of(settings: config.Settings) -> str:
+def address_of(settings: Settings) -> str:
     """Where a service with these settings is found on its own machine."""
     host = "127.0.0.1" if settings.api.host in EVERYWHERE else settings.api.host
     return f"http://[{host}]:{settings.api.port}" if ":" in host else f"http://{host}:{settings.api.port}"

@@ -24,7 +24,7 @@ REFUSALS = (StartError, StoreRefusedError, DirectoryInUseError, EmbeddedServerEr
 
 def run(ctx: typer.Context, what: Callable[[config.Settings], Coroutine[Any, Any, None]]) -> None:
     """Load the settings and run. Raises ConfigError, RefusedError."""
-    settings = config.load(common(ctx).config_file)
+    settings = common(ctx).settings()
     logs.set_up(settings.log_level)
     try:
         uvloop.run(what(settings))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cryptography import x509
 
 from alertd.cap.signatures import Issuer, Signer
-from alertd.config import ConfigError
+from alertd.errors import ConfigError
 from alertd.sections import CapSection
 
 

@@ -21,8 +21,7 @@ from joserfc.errors import InvalidClaimError, JoseError, MissingClaimError, Secu
 from joserfc.jwk import ECKey, OKPKey, RSAKey, import_key
 
 from alertd.clock import Clock
-from alertd.config import ConfigError
-from alertd.errors import Problem
+from alertd.errors import ConfigError, Problem
 from alertd.sections import OidcSection
 from alertd.service.entering import Refusal
 from channels.fetching import Fetcher, FetchError, is_public

@@ -15,9 +15,9 @@ from structlog.testing import capture_logs
 
 from alertd.app import Parts, opened
 from alertd.commands.inspection import inspected
-from alertd.config import ConfigError, Settings
+from alertd.config import Settings
 from alertd.documents import Policy, Target
-from alertd.errors import Problem
+from alertd.errors import ConfigError, Problem
 from alertd.sections import StoreSection
 from alertd.store.codec import Codec
 from alertd.working import worker_of

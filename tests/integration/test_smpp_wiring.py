@@ -16,7 +16,8 @@ from alertd.carrier_sections import SmppCarrier
 from alertd.carrier_settings import carrier_of
 from alertd.clock import SystemClock
 from alertd.commands.inspection import inspected
-from alertd.config import ConfigError, Settings
+from alertd.config import Settings
+from alertd.errors import ConfigError
 from alertd.ids import Tags, new_id
 from alertd.service.receipts import Receipts
 from alertd.service.registry import Entry

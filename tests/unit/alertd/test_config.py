@@ -9,7 +9,8 @@ import pytest
 
 from alertd.carrier_sections import CARRIERS, FcmCarrier, SmppCarrier, SmtpCarrier, TwilioCarrier, WebPushCarrier
 from alertd.carrier_settings import carrier_of
-from alertd.config import ConfigError, load
+from alertd.config import load
+from alertd.errors import ConfigError
 from alertd.sections import LONGEST_QUERY_S
 from alertd.service.carriers import UNLIMITED
 from alertd.store.people import GRACE_MS

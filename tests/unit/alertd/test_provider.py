@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from alertd.config import ConfigError
+from alertd.errors import ConfigError
 from alertd.sections import OidcSection
 from alertd.service.provider import guarded
 from channels.fetching import FetchError
