@@ -130,11 +130,11 @@ class Feeder:
 
     async def _drain(self, lease: Lease, lanes: Lanes, stop: asyncio.Event, *, loud: bool) -> None:
         channel = lease.alike.channel
-        turns = self.agenda.turns[channel, loud]
+        turns, chain = self.agenda.turns[channel, loud], chain_of(lease.alert_id)
 
         def gives_way() -> bool:
             lost = not self.binds.reaches(channel)
-            return lost or self.stopping.is_deaf() or (lanes.pressed and not loud) or turns.over(lease)
+            return lost or self.stopping.is_deaf(chain) or (lanes.pressed and not loud) or turns.over(lease)
 
         try:
             await self.steps.guarded("drain", lease.alert_id, self.dispatch.drain(lease, stop.is_set, gives_way))

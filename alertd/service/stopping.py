@@ -2,7 +2,7 @@
 
 Order is what makes it safe. A stop writes its record, halts every live chain, then answers. An approval makes its chain live,
 reads the record, opens the gate, and puts what it reads then on its chain. A worker reads the record ten times a second, puts
-it on every live chain, and sends nothing when it has not read it for half a second.
+it on every live chain, and sends nothing when it has not read it for half a second, nor from a chain that it could not put it on.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ class Stopping:
         self._host = host  # the organisation of whoever runs the service
         self._obeyed = -1  # the generation that every live chain was brought in line with
         self._heard = -inf  # when it was last asked what is stopped
+        self._behind = frozenset[str]()  # the live chains that could not be brought in line then
 
     async def stop(self, scope: str, who: Credential, reason: str) -> Effect:
         """From the answer on nothing more is begun. Whoever asked to resume before is asked again. Raises Problem."""
@@ -132,19 +133,21 @@ class Stopping:
 
     async def obey(self) -> None:
         """Brings all live chains in line with what is stopped now. Raises StoreUnavailableError: then nothing may be sent. A chain whose server
-        takes no writes passes no gate either, and is brought in line when it does.
+        takes no writes sends nothing until it does and was brought in line.
         """
         asked = self._clock.monotonic()
         standing = await self._stops.read()
         if standing.stops or standing.generation != self._obeyed:
-            answers = await self._stops.put_on(standing, await self._alerts.live())
-            if not any(isinstance(answer, Exception) for answer in answers):
+            chains = list(await self._alerts.live())
+            answers = zip(chains, await self._stops.put_on(standing, chains), strict=True)
+            self._behind = frozenset(chain for chain, answer in answers if isinstance(answer, Exception))
+            if not self._behind:
                 self._obeyed = standing.generation
         self._heard = asked
 
-    def is_deaf(self) -> bool:
-        """Whether something may have been stopped that this process does not know of: then nothing is sent."""
-        return self._clock.monotonic() - self._heard > FRESH_S
+    def is_deaf(self, chain: str | None = None) -> bool:
+        """Whether something may have been stopped that this process does not know of, or that this chain does not: then nothing is sent."""
+        return chain in self._behind or self._clock.monotonic() - self._heard > FRESH_S
 
     async def pause(self, record: AlertRecord, who: Credential, *, waits: bool, rev: int | None) -> AlertRecord:
         """Let an alert that is being sent wait, or go on, with whatever tells it now; any of its versions names it. Saying it twice

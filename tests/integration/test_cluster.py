@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 
 from alertd.app import Parts, opened
 from alertd.opening import client_of
+from alertd.service.feeder import Lanes
 from alertd.store import keys, nodes
 from alertd.store.bulk import Bulk
 from alertd.store.codec import Codec
@@ -25,7 +26,7 @@ from alertd.store.work_records import Lease
 from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from geofences.regions import Library
-from tests.integration.acts import ANA, CADIZ, counts, over, planned, register, send, submitted
+from tests.integration.acts import ANA, CADIZ, counts, lease_of, over, planned, register, send, submitted
 from tests.integration.clusters import SLOTS, a_cluster
 from tests.integration.conftest import settings_for
 
@@ -169,6 +170,45 @@ async def test_what_is_on_a_server_without_its_replica_keeps_no_other_alert_from
         await parts.stopping.obey()
         (answer,) = await parts.work.leases(quiet[:1], "push", b"")
         assert isinstance(answer, Lease)
+
+
+@pytest.mark.usefixtures("cluster")
+async def test_a_stop_holds_on_a_server_that_has_its_replica_again(
+    masters: list[int], codec: Codec, sandbox: Sandbox, library: Library, sample: dict[str, Any]
+):
+    """It was answered while nothing could be put on one alert, and counts for that one, too, before it is put on it. Resumed, everybody is told once."""
+    people = 20
+    async with Redis(port=masters[0]) as client, opened(settings_for(sandbox), client, codec, library=library) as parts:
+        await register(parts, people)
+        other = await planned(parts, sample)
+        while _port_of(parts, keys.chain((record := await planned(parts, sample)).id)) in {
+            _port_of(parts, keys.chain(other.id)), _port_of(parts, keys.STOPS)
+        }:  # fmt: skip
+            pass
+        worker, at_end = worker_of(parts), asyncio.Event()
+        await worker._look()
+        await worker.plans.round()
+        await parts.stopping.obey()
+        with Blocking(port=_port_of(parts, keys.chain(record.id))) as lonely:
+            lonely.config_set("min-replicas-to-write", 9)
+            try:
+                assert (await parts.stopping.stop(of_org("default"), ANA, "wrong child")).stop
+                await parts.stopping.obey()
+            finally:
+                lonely.config_set("min-replicas-to-write", 0)
+        lease = await lease_of(parts.work, record.id, "push")
+        assert lease
+        await worker.feeder._drain(lease, Lanes(2, people), at_end, loud=True)
+        assert sandbox.push.recorded.total == 0
+        await parts.stopping.obey()
+        assert not await lease_of(parts.work, record.id, "push")
+        standing = await parts.stopping._stops.read()
+        assert await parts.stopping._stops.change(standing, of_org("default"), None)
+        await parts.stopping.obey()
+        lease = await lease_of(parts.work, record.id, "push")
+        assert lease
+        await worker.feeder._drain(lease, Lanes(2, people), at_end, loud=True)
+        assert await counts(parts, record) == {"accepted": people}
 
 
 def _port_of(parts: Parts, name: str) -> int:
