@@ -114,7 +114,7 @@ class Borders:
         self, target: Target, kind: Kind, policy: Policy, who: Credential
     ) -> tuple[Look, Beyond | None, list[Permission]]:
         """The people of what would be told at once; what of the target would be refused, and what neighbours may permit. Raises Problem."""
-        area, split = await self._targeting.area(target), None
+        area, split = (await self._looks.resolved(target)).area, None
         beyond = await self._organisations.beyond(area.geometry, who)
         if beyond:
             with suppress(Problem):
@@ -178,7 +178,7 @@ class Borders:
 
     async def _is_as_submitted(self, record: AlertRecord, who: Credential) -> bool:
         with suppress(Problem):  # a region that is gone, or ground that is nobody's by now
-            where = await self._looks.resolved(record.alert)
+            where = await self._looks.resolved(record.alert.target)
             if where.outline != record.outline:
                 return False
             if record.alert.target.beyond != "ask":

@@ -42,10 +42,15 @@ def resolved(jurisdiction: Jurisdiction, library: Library, pointer: str) -> byte
     try:
         return shapely.to_wkb(resolve(target, library).geometry)
     except TargetErrors as error:
-        faults = tuple(Fault(f"{pointer}{fault.pointer}", fault.why) for fault in error.errors)
-        unknown = any(isinstance(fault, UnknownRegion) for fault in error.errors)
-        slug = "unknown-region" if unknown else "invalid-geometry"
-        raise Problem(slug, "The jurisdiction cannot be resolved; see the faults.", faults=faults) from None
+        raise unresolved(error, pointer, "jurisdiction") from None
+
+
+def unresolved(error: TargetErrors, pointer: str, what: str) -> Problem:
+    """The faults of what names ground, each with its pointer under `pointer`."""
+    faults = tuple(Fault(f"{pointer}{fault.pointer}", fault.why) for fault in error.errors)
+    unknown = any(isinstance(fault, UnknownRegion) for fault in error.errors)
+    slug = "unknown-region" if unknown else "invalid-geometry"
+    return Problem(slug, f"The {what} cannot be resolved; see the faults.", faults=faults)
 
 
 def beyond_of(wkb: bytes, within: BaseGeometry, library: Library, *, whose: str, most_share: float) -> Beyond | None:

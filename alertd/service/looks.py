@@ -86,7 +86,7 @@ class Looks:
         """The countries that an alert's target lies in. Raises Problem for a target that is none, and where no contact works in all of
         them.
         """
-        countries = (await self.resolved(alert)).countries
+        countries = (await self.resolved(alert.target)).countries
         check_contacts(alert, countries)
         return countries
 
@@ -122,11 +122,10 @@ class Looks:
         return self._seen
 
     async def _look(self, alert: Alert) -> Sight:
-        return await self._sight(alert, await self.resolved(alert))
+        return await self._sight(alert, await self.resolved(alert.target))
 
-    async def resolved(self, alert: Alert) -> Resolved:
-        """The ground of an alert's target as it is now. Raises Problem for a target that is none."""
-        target = alert.target
+    async def resolved(self, target: Target) -> Resolved:
+        """The ground of a target as it is now. Raises Problem for a target that is none."""
 
         async def worked_out() -> Resolved:
             area = await self._targeting.area(target)

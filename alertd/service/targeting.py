@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from alertd.metrics import Metrics
 from alertd.sections import AudienceSection
 from alertd.service import rings
 from alertd.service.counts import SMALL_COUNT, Counts, Shown, shown
+from alertd.service.grounds import copy_of, unresolved
 from alertd.service.kept import Kept, digest
 from alertd.service.regions import Regions
 from alertd.service.together import Together
@@ -28,7 +29,7 @@ from alertd.store.wanted import Wanted
 from geofences import targets
 from geofences.area_names import Part, parts_of
 from geofences.circles import Circle
-from geofences.errors import InvalidGeometry, TargetErrors, UnknownRegion
+from geofences.errors import InvalidGeometry, TargetErrors
 from geofences.regions import Kind as RegionKind
 from geofences.regions import Library
 from geofences.slivers import ground as ground_of
@@ -36,7 +37,7 @@ from geofences.slivers import ground as ground_of
 #: How much of an area that is drawn lies in a country, so that it is more than beside it: outlines of two sources differ by some
 #: hundred metres. A small country may lie in it whole.
 LEAST_OF_AREA, WHOLE_COUNTRY = 0.02, 0.95
-#: Targets that are kept resolved: a country's outline has a megabyte.
+#: Areas whose regions and whose names are kept, and searches that others may share.
 KEPT = 64
 
 
@@ -63,7 +64,6 @@ class Targeting:
         self.counts = Counts(settings)
         self._clock = clock
         self._metrics = metrics
-        self._areas: Kept[tuple[bytes, targets.Area]] = Kept(KEPT)
         self._names: Kept[tuple[Part, ...]] = Kept(KEPT)
         self._searches: Kept[Together[Wanted, Found]] = Kept(KEPT)
         self._shares: Kept[tuple[Share, ...]] = Kept(KEPT)
@@ -75,9 +75,10 @@ class Targeting:
 
     async def area(self, target: Target) -> targets.Area:
         """The area of a target. Raises Problem with every fault at once, each with its pointer under /target."""
-        library, name = self._regions.library, digest(target.model_dump_json().encode())
-        wkb, area = await self._areas.once(library, name, lambda: self._worked_out(target, library))
-        return replace(area, geometry=_own(wkb))
+        try:
+            return await asyncio.to_thread(_resolved, asked_for(target), self._regions.library)
+        except TargetErrors as error:
+            raise unresolved(error, "/target", "target") from None
 
     def check_own(self, target: Target, org: str) -> None:
         """Raises Problem where a target names what another organisation drew, as if there were no such region."""
@@ -89,16 +90,6 @@ class Targeting:
         )
         if faults:
             raise Problem("unknown-region", "The target cannot be resolved; see the faults.", faults=faults)
-
-    async def _worked_out(self, target: Target, library: Library) -> tuple[bytes, targets.Area]:
-        try:
-            area = await asyncio.to_thread(_resolved, asked_for(target), library)
-        except TargetErrors as error:
-            faults = tuple(Fault(f"/target{fault.pointer}", fault.why) for fault in error.errors)
-            unknown = any(isinstance(fault, UnknownRegion) for fault in error.errors)
-            slug = "unknown-region" if unknown else "invalid-geometry"
-            raise Problem(slug, "The target cannot be resolved; see the faults.", faults=faults) from None
-        return shapely.to_wkb(area.geometry), area
 
     async def people(self, geometry: shapely.MultiPolygon, alert: Alert, regions: Sequence[int]) -> Found:
         """Everyone in the area whom this alert is for, and whoever named one of these `regions` instead of a point."""
@@ -259,7 +250,7 @@ def _about(count: int) -> int:
 def _resolved(target: targets.Target, library: Library) -> targets.Area:
     """The area of a target, which can be told by regions in some seconds at most. Raises TargetErrors."""
     area = targets.resolve(target, library)
-    if (target.polygons or target.exclude.polygons) and library.is_tangled(area.geometry):
+    if (target.polygons or target.exclude.polygons) and library.is_tangled(copy_of(area.geometry)):
         why = "The outline crosses the borders of regions too often to be worked out. Draw it simpler."
         raise TargetErrors((InvalidGeometry("", why),))
     return area

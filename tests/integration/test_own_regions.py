@@ -19,6 +19,7 @@ from alertd.config import Settings
 from alertd.documents import Policy, Target
 from alertd.errors import ConfigError, Problem
 from alertd.sections import StoreSection
+from alertd.service.looks import Looks
 from alertd.store.codec import Codec
 from alertd.working import worker_of
 from geofences import files, importer
@@ -272,16 +273,17 @@ async def test_a_drawn_region_keeps_its_number_when_it_is_drawn_anew(tmp_path: P
 
 
 async def test_a_target_is_the_ground_that_its_region_has_now(tmp_path: Path, redis: Redis, codec: Codec):
-    """The same target, asked for again and again, has its own copy of one ground, and another's as soon as the region is drawn anew."""
+    """The same target, asked for again and again, has one ground, and another as soon as the region is drawn anew. Nobody prepares what is shared."""
     async with opened(settings_of(tmp_path), redis, codec, library=shipped()) as parts:
         await parts.regions.draw("X-PATROL", "Patrulla", {}, PATROL, org="default", seen=None)
-        target = Target(regions=("X-PATROL",))
-        first, again = [await parts.targeting.area(target) for _ in range(2)]
-        assert first.geometry.equals(again.geometry)
-        assert first.geometry is not again.geometry
+        target = Target(regions=("X-PATROL",), polygons=(shapely.geometry.mapping(HARBOUR),))
+        looks = Looks(parts.targeting, parts.people)
+        first, again = [(await looks.resolved(target)).area for _ in range(2)]
+        assert first is again
+        assert not shapely.is_prepared(first.geometry)
         smaller = {"type": "Polygon", "coordinates": [[[-6.1, 37.3], [-6.0, 37.3], [-6.0, 37.4], [-6.1, 37.3]]]}
         await parts.regions.draw("X-PATROL", "Patrulla", {}, smaller, org="default", seen=None)
-        anew = await parts.targeting.area(target)
+        anew = (await looks.resolved(target)).area
         assert anew.km2 < first.km2 / 2
         whole = {share.code: share.share for share in await parts.targeting.shares(anew.geometry)}
         assert whole["X-PATROL"] == pytest.approx(1)
