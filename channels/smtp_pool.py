@@ -31,7 +31,6 @@ class RelaySettings:
     username: str | None = None
     password: str | None = None
     ca_file: str | None = None  # None: the system's authorities
-    hello: str = "localhost"  # our name in EHLO
     connections: int = 10  # a relay refuses more than it likes; 4-20 fill one
     timeout_s: float = 60.0  # of each reply before the content: then nothing was sent
     # Of the reply to the content, which a relay may scan first: whoever waits for less sends it twice (RFC 5321 4.5.3.2.6).
@@ -83,7 +82,7 @@ class SmtpPool:
         smtp = aiosmtplib.SMTP(
             hostname=relay.host,
             port=relay.port,
-            local_hostname=relay.hello,
+            local_hostname="localhost",  # our name in EHLO
             timeout=relay.connect_timeout_s,
             use_tls=relay.security == "tls",
             start_tls=relay.security == "starttls",

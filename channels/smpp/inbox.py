@@ -136,7 +136,7 @@ class Inbox:
         """What these receipts say that was not known."""
         reports: list[Report] = []
         for waiting in some:
-            receipt = receipts.read(waiting.pdu, self._settings.receipt_ids, self._settings.receipt_errors)
+            receipt = receipts.read(waiting.pdu, self._settings.receipt_ids)
             if receipt is not None:
                 reports += self._known.take(receipt)
         return reports

@@ -47,7 +47,7 @@ _STATES: Final[Mapping[int, str]] = {
     8: "REJEC",
 }
 
-_FIELD: Final = re.compile(r"\b(id|stat|err)\s*:\s*([^\s:]+)", re.IGNORECASE)
+_FIELD: Final = re.compile(r"\b(id|stat)\s*:\s*([^\s:]+)", re.IGNORECASE)
 
 #: A receipt's text is 120 characters or so; what stands further back is the beginning of our own message.
 _TEXT: Final = 300
@@ -94,8 +94,8 @@ def names_of(message_id: str) -> tuple[str, ...]:
     return tuple(plain(one) for one in message_id.split(BETWEEN_IDS))
 
 
-def read(pdu: Pdu, form: IdForm = "same", errors: Mapping[str, Reason] | None = None) -> Receipt | None:
-    """Read a receipt; None when it says nothing that can be understood. `errors` are the carrier's own `err` codes."""
+def read(pdu: Pdu, form: IdForm = "same") -> Receipt | None:
+    """Read a receipt; None when it says nothing that can be understood."""
     said = {name.lower(): value for name, value in reversed(_FIELD.findall(pdu.message[:_TEXT].decode("latin-1")))}
     state = pdu.tlvs.get(Tag.MESSAGE_STATE)
     word = _STATES.get(state[0], "") if state else said.get("stat", "")[:5].upper()
@@ -103,8 +103,6 @@ def read(pdu: Pdu, form: IdForm = "same", errors: Mapping[str, Reason] | None = 
     ids = _ids(pdu, said.get("id"), form)
     if found is None or not ids:
         return None
-    if found[0] is SmsState.FAILED and errors:
-        found = found[0], errors.get(said.get("err", ""), found[1])
     return Receipt(ids, *found)
 
 

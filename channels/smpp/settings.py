@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from channels.base import Outcome, Reason
+from channels.base import Outcome
 from channels.hosts import is_this_machine
 from channels.smpp.events import Role, SessionSettings
 from channels.smpp.names import Command
@@ -55,7 +55,6 @@ class SmppSettings:
     remember: int = 300_000  # messages whose receipt can still be told apart; 250 octets each
     patience_s: float = 10.0  # until a receipt for no message of ours is told without a tag
     statuses: Mapping[int, Outcome] = field(default_factory=dict)  # the carrier's own codes
-    receipt_errors: Mapping[str, Reason] = field(default_factory=dict)  # the carrier's own `err` codes
     languages: tuple[str, ...] = ()  # whose words for stop, help and start count; English always does
     words: Mapping[str, Word] = field(default_factory=dict)  # the carrier's own
 

@@ -35,7 +35,6 @@ def receipt(text="", message_id=None, state=None):
         (receipt("id:0a1F sub:001 stat:DELIVRD err:000 text:x"), "same", Receipt(("a1f",), DELIVERED)),
         (receipt("ID: 12 STAT: delivered"), "same", Receipt(("12",), DELIVERED)),
         (receipt("id:12 stat:UNDELIV err:1"), "same", Receipt(("12",), FAILED, Reason.UNAVAILABLE)),
-        (receipt("id:12 stat:UNDELIV err:027"), "same", Receipt(("12",), FAILED, Reason.GONE)),
         (receipt("id:12 stat:EXPIRED"), "same", Receipt(("12",), FAILED, Reason.TIMEOUT)),
         (receipt("id:12 stat:REJECTD"), "same", Receipt(("12",), FAILED, Reason.BLOCKED)),
         (receipt("id:12 stat:ACCEPTD"), "same", Receipt(("12",), ACCEPTED)),
@@ -59,7 +58,7 @@ def receipt(text="", message_id=None, state=None):
 )
 def test_receipts_are_read(pdu, form, expected):
     """In text or parameters, in the carrier's form of an id; what says nothing is None."""
-    assert read(pdu, form, {"027": Reason.GONE}) == expected
+    assert read(pdu, form) == expected
 
 
 @given(st.binary(max_size=254), st.binary(min_size=1, max_size=65), st.integers(0, 255))
