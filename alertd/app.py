@@ -272,7 +272,7 @@ class Parts:
         )  # fmt: skip
         return ToDistributors(
             hooks, self.tracks, self.alerts, self.cap_out, self.organisations, self.regions, self.stopping, poster,
-            self.events.may_post, self.confirming.receipts, self.clock, self.metrics,
+            self.events.may_post, self.confirming, self.clock, self.metrics,
         )  # fmt: skip
 
     @property

@@ -75,7 +75,7 @@ class Confirming:
             if not track.owed:
                 raise Problem("precondition-failed", "Nothing is to be taken down there.")
             fresh = confirmed(track, self._clock.now_ms(), who.subject)
-            if await self._put(record, distributor, track, fresh, seen):
+            if await self.put(record, distributor, track, fresh, seen):
                 return
         raise _contested()
 
@@ -90,7 +90,7 @@ class Confirming:
             fresh = again(track)
             if fresh is None:
                 raise Problem("precondition-failed", "Its last message was neither refused nor given up.")
-            if await self._put(record, hook.id, track, fresh, seen, look=True):
+            if await self.put(record, hook.id, track, fresh, seen, look=True):
                 return
         raise _contested()
 
@@ -109,14 +109,16 @@ class Confirming:
                 track, name, _verdict(entry, message, record), self._clock.now_ms(),
                 acknowledges=acknowledges, restricted=record.restricted, back_ms=self._clock.back_ms,
             )  # fmt: skip
-            if await self._put(record, hook.id, track, fresh, seen, look=True):
+            if await self.put(record, hook.id, track, fresh, seen, look=True):
                 return True
         raise _contested()
 
-    async def _put(
+    async def put(
         self, record: AlertRecord, distributor: str, old: Track, new: Track, seen: bytes, *, look: bool = False
     ) -> bool:  # fmt: skip
-        """With `look`, what follows from it is sent at once, such as the Cancel of what names a child still."""
+        """Write down what a distributor has in place of what was seen, and tell what follows. With `look`, what is to be sent for it is sent at
+        once, such as the Cancel of what names a child still. False where it is another since.
+        """
         fresh, words = told(old, new)
         now = self._clock.now_ms()
         events = [event_of(word, distributor, record.id, now) for word in words]

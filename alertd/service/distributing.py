@@ -11,7 +11,7 @@ import asyncio
 import math
 import secrets
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -39,8 +39,9 @@ from alertd.distributors import Distributor
 from alertd.documents import Alert
 from alertd.errors import Problem
 from alertd.metrics import Metrics
+from alertd.organisations import Jurisdiction
 from alertd.service.cap_out import CapOut
-from alertd.service.confirming import event_of, say_loudly, sealed_note, told, word_on
+from alertd.service.confirming import Confirming, sealed_note, word_on
 from alertd.service.organisations import Organisations
 from alertd.service.regions import Regions
 from alertd.service.revisions import TRIES
@@ -119,7 +120,7 @@ class ToDistributors:
     def __init__(  # noqa: PLR0913, PLR0917  each is asked before anything is sent
         self, hooks: DistributorHooks, tracks: Tracks, alerts: Alerts, cap_out: CapOut, organisations: Organisations,
         regions: Regions, stopping: Stopping, poster: Fetcher, leads: MayPost,
-        receipts: Callable[[DistributorHook], str], clock: Clock, metrics: Metrics,
+        confirming: Confirming, clock: Clock, metrics: Metrics,
     ) -> None:  # fmt: skip
         self.hooks = hooks
         self._tracks = tracks
@@ -130,7 +131,7 @@ class ToDistributors:
         self._stopping = stopping
         self._poster = poster
         self._leads = leads  # whether it is on this process to send
-        self._receipts = receipts  # where a distributor's Acks are posted to
+        self._confirming = confirming
         self._clock = clock
         self._metrics = metrics
         self._busy: Counter[str] = (
@@ -206,12 +207,10 @@ class ToDistributors:
             return True
         await self._regions.ready()
         try:
-            ground = await self._organisations.ground(wants.jurisdiction)
+            return await lies_in(self._organisations, self._alerts, wants.jurisdiction, record)
         except Problem:
             structlog.get_logger().error("jurisdiction cannot be resolved", distributor=case.hook.id, alert=record.id)
             raise  # it is looked at again, until it has another or the alert is over
-        area = await self._alerts.area(record.id)
-        return bool(await asyncio.to_thread(lambda: shapely.intersection(ground, area).area > 0))
 
     async def _has_to_wait(self, record: AlertRecord) -> bool:
         """It is paused, or stopped: everybody whose key it is sent by counts, as for phones."""
@@ -275,12 +274,9 @@ class ToDistributors:
         self, hook: DistributorHook, entry: Entry, document: bytes, may_post: MayPost
     ) -> tuple[Answered | None, bool]:
         """The answer, None for none; and whether it may have arrived. Raises WithheldError where it may not be posted."""
-        headers = signed(hook, document, entry.identifier, self._clock.now_ms())
-        headers |= {"Content-Type": MEDIA_TYPE, RECEIPTS_HEADER: self._receipts(hook)}
-        if hook.authorization:
-            headers["Authorization"] = hook.authorization
+        receipts, now = self._confirming.receipts(hook), self._clock.now_ms()
         try:
-            return await self._poster.hand_over(hook.url, document, headers, ANSWER_BYTES, may_post), True
+            return await handed_over(self._poster, hook, receipts, document, entry.identifier, now, may_post), True
         except NotAskedError:
             return None, False
         except FetchError:
@@ -305,9 +301,7 @@ class ToDistributors:
                 track, entry.identifier, verdict, now,
                 acknowledges=case.distributor.acknowledges, restricted=case.record.restricted, back_ms=self._clock.back_ms,
             )  # fmt: skip
-            fresh, words = told(track, fresh)
-            if await self._keep(replace(case, track=track, seen=seen), fresh, words):
-                say_loudly(words, case.hook.id, case.record.id)
+            if await self._confirming.put(case.record, case.hook.id, track, fresh, seen):
                 status = answer.status if answer else 0 if tries > entry.tries else None
                 return self._outcome(case, entry, verdict, fresh, status)
         return self._soon()
@@ -347,18 +341,36 @@ class ToDistributors:
             return Verdict(state=MessageState.REFUSED, maybe=entry.maybe, answered=status)
         return Verdict(state=MessageState.QUEUED, maybe=entry.maybe or not _not_taken(status), answered=status)
 
-    async def _keep(self, case: _Case, track: Track, words: Sequence[str] = (), way: int | None = None) -> bool:
+    async def _keep(self, case: _Case, track: Track, way: int | None = None) -> bool:
         """False where it was changed since it was read, or the way by which it is to be sent was."""
-        if track == case.track and not words and case.seen:
+        if track == case.track and case.seen:
             return True
         now, hook = self._clock.now_ms(), case.hook
-        events = [event_of(word, hook.id, case.record.id, now) for word in words]
-        return await self._tracks.put(
-            hook.org, case.record.id, hook.id, track, seen=case.seen, now_ms=now, events=events, way=way
-        )
+        return await self._tracks.put(hook.org, case.record.id, hook.id, track, seen=case.seen, now_ms=now, way=way)
 
     def _soon(self) -> Tried:
         return Tried(word="again", status=None, due=self._clock.steady_ms() + SOON_MS)
+
+
+async def handed_over(
+    poster: Fetcher, hook: DistributorHook, receipts: str, document: bytes, identifier: str, now_ms: int,
+    may_post: MayPost | None = None,
+) -> Answered:  # fmt: skip
+    """Post a signed document to a distributor, which is to post its Acks and Errors to `receipts`. Raises as `Fetcher.hand_over` does."""
+    headers = signed(hook, document, identifier, now_ms)
+    headers |= {"Content-Type": MEDIA_TYPE, RECEIPTS_HEADER: receipts}
+    if hook.authorization:
+        headers["Authorization"] = hook.authorization
+    return await poster.hand_over(hook.url, document, headers, ANSWER_BYTES, may_post)
+
+
+async def lies_in(
+    organisations: Organisations, alerts: Alerts, jurisdiction: Jurisdiction, record: AlertRecord
+) -> bool:
+    """Whether an alert has ground in a jurisdiction. Raises Problem where that is of ground that is gone."""
+    ground = await organisations.ground(jurisdiction)
+    area = await alerts.area(record.id)
+    return bool(await asyncio.to_thread(lambda: shapely.intersection(ground, area).area > 0))
 
 
 def why_not(wants: Distributor, record: AlertRecord, alert: Alert) -> str:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections import Counter
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import msgspec
-import shapely
 
 from alertd.alerts import ENDED, AlertState
 from alertd.cap.messages import Message, MsgType, Scope, Status
-from alertd.cap.writer import MEDIA_TYPE
 from alertd.clock import Clock, second_of
 from alertd.distribution import Track
 from alertd.distributors import Distributor
@@ -21,9 +18,9 @@ from alertd.errors import Fault, Problem
 from alertd.service.access import Credential
 from alertd.service.cap_out import CapOut
 from alertd.service.confirming import Confirming, word_on
-from alertd.service.distributing import ANSWER_BYTES, RECEIPTS_HEADER, why_not
+from alertd.service.distributing import handed_over, lies_in, why_not
 from alertd.service.organisations import Organisations
-from alertd.service.webhooks import MOST, new_secret, rotated, signed
+from alertd.service.webhooks import MOST, new_secret, rotated
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.distribution import Tracks
 from alertd.store.events import Events
@@ -175,12 +172,9 @@ class Distributors:
             scope=Scope.PRIVATE, addresses=found.hook.id, note="Is this heard? Answer with 2xx; nobody is to be told.",
         )  # fmt: skip
         document = await self._cap_out.signed(message)
-        headers = signed(found.hook, document, message.identifier, now)
-        headers |= {"Content-Type": MEDIA_TYPE, RECEIPTS_HEADER: self.receipts(found)}
-        if found.hook.authorization:
-            headers["Authorization"] = found.hook.authorization
+        receipts = self.receipts(found)
         try:
-            answer = await self._poster.hand_over(found.hook.url, document, headers, ANSWER_BYTES)
+            answer = await handed_over(self._poster, found.hook, receipts, document, message.identifier, now)
         except FetchError:
             return 0, False
         said = word_on(answer.body, message.identifier)
@@ -207,11 +201,9 @@ class Distributors:
         if why or wants.jurisdiction is None:
             return why or late
         try:
-            ground = await self._organisations.ground(wants.jurisdiction)
+            inside = await lies_in(self._organisations, self._alerts, wants.jurisdiction, record)
         except Problem:  # a code may be gone with an edition of the library: what the others have is told all the same
             return "unresolved"
-        area = await self._alerts.area(record.id)
-        inside = await asyncio.to_thread(lambda: shapely.intersection(ground, area).area > 0)
         return late if inside else "elsewhere"
 
     async def _check(self, new: Distributor, authorization: str) -> None:

@@ -166,7 +166,7 @@ async def test_a_process_that_stood_still_after_it_asked_asks_again(
     )
     asleep = ToDistributors(
         hooks, parts.tracks, parts.alerts, parts.cap_out, parts.organisations, parts.regions, stopping, gateway.fetcher(),
-        parts.events.may_post, parts.confirming.receipts, clock, parts.metrics,
+        parts.events.may_post, parts.confirming, clock, parts.metrics,
     )  # fmt: skip
     [hook] = await hooks.of_org("default")
     [standing] = await hooks.standing([hook])

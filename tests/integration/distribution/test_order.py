@@ -107,7 +107,7 @@ async def test_what_changed_while_the_regions_were_loaded_is_looked_at_again(
     hooks, loading = DistributorHooks(parts.db), Loading(parts, library)
     slow = ToDistributors(
         hooks, parts.tracks, parts.alerts, parts.cap_out, parts.organisations, loading, parts.stopping, gateway.fetcher(),
-        parts.events.may_post, parts.confirming.receipts, parts.clock, parts.metrics,
+        parts.events.may_post, parts.confirming, parts.clock, parts.metrics,
     )  # fmt: skip
     [hook] = await hooks.of_org("default")
     [standing] = await hooks.standing([hook])
