@@ -15,6 +15,7 @@ from alertd.api.services import services
 from alertd.api.shapes import AlertId, AlertReply, alert_reply
 from alertd.clock import time_of
 from alertd.faults import refusal
+from alertd.service.second_person import check_key
 from alertd.service.stopping import Effect
 from alertd.store.stops import Stop
 
@@ -101,7 +102,7 @@ async def _pause(request: web.Request, alert_id: str, headers: Conditions, *, wa
     s, who = services(request), credential(request)
     record = await s.approval.get(alert_id, who)
     if not is_replay(request):
-        s.approval.check_key(record, who)
+        check_key(record, who)
         record = await s.stopping.pause(record, who, waits=waits, rev=headers.version)
         note(request, record=record, paused=record.paused)
     return Reply(alert_reply(record), headers=etag(record.rev))

@@ -371,12 +371,10 @@ class Approval:
                 raise
         return await self._step(alert_id, AlertState.CANCELLED, who, rev, reason=reason)  # it was approved meanwhile
 
-    def check_key(self, record: AlertRecord, who: Credential) -> None:
-        """Raises Problem when this key decides nothing about this alert."""
-        check_key(record, who)
-
     async def check_case(self, record: AlertRecord, who: Credential) -> None:
-        """The same about all that its organisation has of its case: a Test may be of the case of an Actual alert."""
+        """Raises Problem where this key decides nothing about some alert that its organisation has of its case: a Test may be of the case of an
+        Actual alert.
+        """
         for one in (record, *await self._alerts.in_case(record.case)):
             if one.org == record.org:
                 check_key(one, who)

@@ -21,7 +21,7 @@ from alertd.distribution import FAILED, Entry, MessageState, Track, Verdict, aga
 from alertd.errors import Problem
 from alertd.service.access import Credential
 from alertd.service.events import CONFIRMED, OWED, REFUSED, TAKEDOWN_REFUSED, envelope
-from alertd.service.revisions import TRIES
+from alertd.service.revisions import TRIES, contested
 from alertd.service.second_person import check_key
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.distribution import Tracks
@@ -77,7 +77,7 @@ class Confirming:
             fresh = confirmed(track, self._clock.now_ms(), who.subject)
             if await self.put(record, distributor, track, fresh, seen):
                 return
-        raise _contested()
+        raise contested("what this distributor has")
 
     async def send_again(self, record: AlertRecord, distributor: str, who: Credential) -> None:
         """The last message, which was refused or given up. Raises Problem."""
@@ -92,7 +92,7 @@ class Confirming:
                 raise Problem("precondition-failed", "Its last message was neither refused nor given up.")
             if await self.put(record, hook.id, track, fresh, seen, look=True):
                 return
-        raise _contested()
+        raise contested("what this distributor has")
 
     async def _take(self, hook: DistributorHook, name: str, message: Message) -> bool:
         named = _NAMED.fullmatch(name)
@@ -111,7 +111,7 @@ class Confirming:
             )  # fmt: skip
             if await self.put(record, hook.id, track, fresh, seen, look=True):
                 return True
-        raise _contested()
+        raise contested("what this distributor has")
 
     async def put(
         self, record: AlertRecord, distributor: str, old: Track, new: Track, seen: bytes, *, look: bool = False
@@ -205,7 +205,3 @@ def _verdict(entry: Entry, message: Message, record: AlertRecord) -> Verdict:
     state = _ABOUT[message.msg_type]
     maybe = state is MessageState.ACKNOWLEDGED or (entry.maybe and entry.tries > 1)
     return Verdict(state=state, maybe=maybe, ack=message.identifier, note=sealed_note(record, message.note or ""))
-
-
-def _contested() -> Problem:
-    return Problem("precondition-failed", "It changes at this very moment. Try again.")

@@ -19,7 +19,7 @@ from alertd.service.access import Credential
 from alertd.service.approval import Approval
 from alertd.service.audit import DONE, Audit, Noted
 from alertd.service.notices import check_room, notice, occasion_of, versions_of
-from alertd.service.revisions import TRIES, changed_since
+from alertd.service.revisions import TRIES, changed_since, has_ended
 from alertd.service.second_person import check_key, refused
 from alertd.service.stopping import Stopping
 from alertd.service.updates import TELLS
@@ -169,7 +169,7 @@ class Following:
         record = await self._approval.get(alert_id, who)
         await self._stopping.check(record.org, record.key, who.key_id)
         if record.state is _S.STOOD_DOWN and record.expires <= self._clock.now_ms():
-            raise Problem("expired", "The alert's end has passed.")
+            raise has_ended()
         return await self._step(alert_id, REOPEN, who, rev, reason=reason)
 
     async def close(

@@ -27,7 +27,7 @@ from alertd.service.borders import granted_of
 from alertd.service.budget import Budget
 from alertd.service.notices import check_room, later_version, versions_of
 from alertd.service.organisations import Organisations
-from alertd.service.revisions import TRIES, changed_since
+from alertd.service.revisions import TRIES, changed_since, has_ended
 from alertd.service.second_person import check_key, check_second_person
 from alertd.service.stopping import Stopping
 from alertd.service.targeting import Targeting
@@ -325,6 +325,6 @@ def _check_asks(state: PermissionState) -> None:
 def _check(old: str) -> None:
     """Raises Problem unless it is worth another try."""
     if old == "expired":
-        raise Problem("expired", "The alert's end has passed.")
+        raise has_ended()
     if old not in {"again", "changed"}:
         raise Problem("precondition-failed", f"An alert that is {old or 'gone'} is told no more.")

@@ -21,7 +21,7 @@ from alertd.patches import merged
 from alertd.registrations import AnyAddress, Registration
 from alertd.service.claims import AddressClaims, give_up, has, taken
 from alertd.service.regions import Regions
-from alertd.service.revisions import TRIES, changed_since
+from alertd.service.revisions import TRIES, changed_since, contested
 from alertd.service.suppressing import Suppressing, as_listed
 from alertd.service.together import Together
 from alertd.store.people import Absence, Change, People
@@ -111,7 +111,7 @@ class Registry:
                 raise outcome
             if outcome is not None:
                 return outcome
-        raise _busy()
+        raise contested("this subscriber")
 
     async def put_many(self, entries: Sequence[Entry]) -> list[Entered]:
         """Write many, each by itself: the subscriber, what is wrong with it, or None when it changed meanwhile.
@@ -146,7 +146,7 @@ class Registry:
                 raise outcome
             if outcome is not None:
                 return outcome
-        raise _busy()
+        raise contested("this subscriber")
 
     async def relabel(self, after: int, limit: int) -> tuple[int, bool, int | None]:
         """Give the subscribers of a page (see `page`) the leaf regions of the library as it is now.
@@ -283,7 +283,7 @@ class Registry:
                 raise Problem("not-found", "There is no such subscriber.")
             if is_done:
                 return
-        raise _busy()
+        raise contested("this subscriber")
 
     async def _remove(self, person: Subscriber) -> bool:
         """Remove a record with its places, its id and its addresses, if it is still this one.
@@ -409,10 +409,6 @@ def _record(document: Registration, number: int, name: str, previous: Subscriber
         return from_document(document, number=number, subscriber_id=name, previous=previous)
     except AddressesUsedUpError as error:
         raise Problem("invalid-request", str(error)) from None
-
-
-def _busy() -> Problem:
-    return Problem("precondition-failed", "Somebody else keeps changing this subscriber. Try again.")
 
 
 def _unreadable() -> Problem:

@@ -23,7 +23,7 @@ from alertd.service.following import Followed
 from alertd.service.media import Photos
 from alertd.service.notices import notice, replaces, versions_of
 from alertd.service.past import Past
-from alertd.service.revisions import TRIES, changed_since, check_revision
+from alertd.service.revisions import TRIES, changed_since, check_revision, has_ended
 from alertd.service.second_person import check_key
 from alertd.service.updates import TELLS
 from alertd.store.alerts import AlertRecord, Alerts, Footing
@@ -197,7 +197,7 @@ class Revising:
         if done or old in {"again", "changed"}:
             return done
         if old == "expired":
-            raise Problem("expired", "The alert's end has passed.")
+            raise has_ended()
         _check_state(old)
         return False
 

@@ -1,4 +1,4 @@
-"""What somebody saw who decides about something or changes it, and what others changed meanwhile."""
+"""What somebody saw who decides about something or changes it, what others changed meanwhile, and an end that came first."""
 
 from __future__ import annotations
 
@@ -18,3 +18,13 @@ def check_revision(record: AlertRecord, seen: int | None) -> None:
 def changed_since(what: str = "alert") -> Problem:
     """It is of another revision than the one the caller named."""
     return Problem("precondition-failed", f"The {what} was changed since you read it.", status=412)
+
+
+def contested(what: str) -> Problem:
+    """Others were first each time that it was tried."""
+    return Problem("precondition-failed", f"Somebody else keeps changing {what}. Try again.")
+
+
+def has_ended() -> Problem:
+    """Whoever decides about the alert comes too late."""
+    return Problem("expired", "The alert's end has passed.")

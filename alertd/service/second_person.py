@@ -7,6 +7,7 @@ from alertd.documents import Status
 from alertd.errors import Problem
 from alertd.fields import folded_subject
 from alertd.service.access import Credential, hands_of
+from alertd.service.revisions import has_ended
 from alertd.store.alerts import AlertRecord
 
 
@@ -37,7 +38,7 @@ def check_key(record: AlertRecord, who: Credential) -> None:
 def refused(old: str, new: AlertState) -> Problem:
     """Why an alert in an old state (or "expired", "changed", "revised") did not become what was asked."""
     if old == "expired":
-        return Problem("expired", "The alert's end has passed.")
+        return has_ended()
     if old == "changed":
         return Problem("approval-stale", "The alert was changed while it was being approved.")
     if old == "revised":

@@ -17,6 +17,7 @@ from alertd.errors import Problem
 from alertd.fields import folded_subject
 from alertd.operators import scopes_of
 from alertd.service.access import Access, Credential
+from alertd.service.revisions import changed_since, contested
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.connection import checked
 from alertd.store.operators import OperatorStore
@@ -60,7 +61,7 @@ class Stopping:
             stop = old if old and not old.first else Stop(by=who.subject, at=self._clock.now_ms(), reason=reason)
             if stop is old or await self._stops.change(seen, scope, stop):
                 return await self._put_on(scope)
-        raise _contested()
+        raise contested("what is stopped")
 
     async def resume(self, scope: str, who: Credential) -> Effect:
         """The first person asks, the second lifts the stop. Raises Problem for the same human on both sides."""
@@ -71,7 +72,7 @@ class Stopping:
             new = _resumed(seen.stops.get(scope), who)
             if new == seen.stops.get(scope) or await self._stops.change(seen, scope, new):
                 return await self._put_on(scope)
-        raise _contested()
+        raise contested("what is stopped")
 
     async def active(self, org: str) -> dict[str, Stop]:
         """What is stopped, as far as it touches an organisation, by scope."""
@@ -155,7 +156,7 @@ class Stopping:
         """
         done, old = await self._alerts.pause(record.id, waits=waits, by=who.subject, rev=rev)
         if not done and old == "changed":
-            raise Problem("precondition-failed", "The alert was changed since you read it.", status=412)
+            raise changed_since()
         if not done and old == "unseen":
             sentence = (
                 "The alert is hidden or over: what tells of that waits only for whoever names its revision (If-Match)."
@@ -203,7 +204,3 @@ def _resumed(stop: Stop | None, who: Credential) -> Stop | None:
     if folded_subject(who.subject) in stop.first_hands or folded_subject(stop.first) in who.hands:
         raise Problem("same-person", "Two people resume: of these two, one made the other's key.")
     return None
-
-
-def _contested() -> Problem:
-    return Problem("precondition-failed", "Others stop and resume at this very moment. Try again.")

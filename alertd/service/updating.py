@@ -19,7 +19,7 @@ from alertd.service.approval import Approval
 from alertd.service.intake import Intake, Taken
 from alertd.service.media import Photos
 from alertd.service.notices import check_room, versions_of
-from alertd.service.revisions import TRIES, changed_since, check_revision
+from alertd.service.revisions import TRIES, changed_since, check_revision, has_ended
 from alertd.service.second_person import check_key
 from alertd.service.twins import claim_external_id
 from alertd.service.updates import TELLS, audience, told_again, told_before
@@ -141,7 +141,7 @@ class Updating:
         if done or said in {"again", "changed"}:
             return done
         if said == "expired":
-            raise Problem("expired", "The alert's end has passed.")
+            raise has_ended()
         if chain_of(said) == old.id:
             raise Problem(
                 "precondition-failed",
