@@ -28,10 +28,9 @@ from alertd.opening import Store, shared_store
 from alertd.organisations import Organisation
 from alertd.processes import StartError
 from alertd.sections import StoreSection
-from alertd.service.labels import MOST_TOLD
+from alertd.service.labels import MOST_TOLD, regions_gone
 from alertd.service.passkeys import RelyingParty
 from alertd.service.provider import Provider, guarded
-from alertd.service.registry import regions_gone
 from alertd.store.clock import StoreClock
 from alertd.store.codec import Codec, Keys, SealError
 from alertd.store.connection import Connection, StoreRefusedError, StoreUnavailableError

@@ -15,6 +15,9 @@ from alertd.clock import Clock
 from alertd.service.regions import Regions
 from alertd.service.registry import Registry
 from alertd.store.labels import LabelMark
+from alertd.store.people import People
+from geofences.drawn import FIRST_NUMBER
+from geofences.regions import Library
 
 #: How often it is looked whether there is something to do.
 LOOK_S = 5.0
@@ -29,8 +32,9 @@ MOST_TOLD = 20
 class Labels:
     """Labels places in the background."""
 
-    def __init__(self, registry: Registry, regions: Regions, mark: LabelMark, clock: Clock) -> None:
+    def __init__(self, registry: Registry, people: People, regions: Regions, mark: LabelMark, clock: Clock) -> None:
         self._registry = registry
+        self._people = people
         self._regions = regions
         self._mark = mark
         self._clock = clock
@@ -54,7 +58,7 @@ class Labels:
         if complete and self._regions.library.fingerprint == wanted:
             await self._mark.set(wanted)
         structlog.get_logger().info("places labelled", people=changed, complete=complete)
-        if gone := await self._registry.gone():
+        if gone := await regions_gone(self._people, self._regions.library):
             structlog.get_logger().warning(
                 "people named regions that are gone",
                 people=len(set[int]().union(*gone.values())),
@@ -62,3 +66,8 @@ class Labels:
                 codes=sorted(gone)[:MOST_TOLD],
             )
         return changed
+
+
+async def regions_gone(people: People, library: Library) -> dict[str, set[int]]:
+    """By their codes the regions that are gone, with the subscribers who name them: no alert is told to them by it. What was drawn never goes."""
+    return await people.naming(lambda number: number >= FIRST_NUMBER or library.by_number(number) is not None)

@@ -35,8 +35,6 @@ from alertd.subscribers import (
     key_of,
     to_document,
 )
-from geofences.drawn import FIRST_NUMBER
-from geofences.regions import Library
 
 #: Numbers looked at together, and how often one page may look.
 LOOK = 200
@@ -159,10 +157,6 @@ class Registry:
         changes = [Change(old, replace(new, version=old.version + 1)) for old, new in pairs if old.places != new.places]
         outcomes = await self._write(changes) if changes else []
         return len(changes), not any(outcome is None for outcome in outcomes), following
-
-    async def gone(self) -> dict[str, set[int]]:
-        """The regions that people name and the library as it is now does not know (`regions_gone`)."""
-        return await regions_gone(self._people, self._regions.library)
 
     async def patch(self, name: str, patch: dict[str, Any], version: int | None = None) -> Subscriber:
         """Change members of a registration: a JSON merge patch (RFC 7396). Raises Problem with every fault."""
@@ -364,11 +358,6 @@ class Registry:
             return place if place.leaf else replace(place, leaf=next(leaves))
 
         return [replace(person, places=tuple(placed(place) for place in person.places)) for person in people]
-
-
-async def regions_gone(people: People, library: Library) -> dict[str, set[int]]:
-    """By their codes the regions that are gone, with the subscribers who name them: no alert is told to them by it. What was drawn never goes."""
-    return await people.naming(lambda number: number >= FIRST_NUMBER or library.by_number(number) is not None)
 
 
 def _is_taken(outcome: Entered) -> bool:
