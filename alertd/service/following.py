@@ -18,7 +18,7 @@ from alertd.permissions import permitting
 from alertd.service.access import Credential
 from alertd.service.approval import Approval
 from alertd.service.audit import DONE, Audit, Noted
-from alertd.service.notices import check_room, notice, occasion_of, versions_of
+from alertd.service.notices import check_room, if_told, later_version, occasion_of, versions_of
 from alertd.service.revisions import TRIES, changed_since, has_ended
 from alertd.service.second_person import check_key, refused
 from alertd.service.stopping import Stopping
@@ -270,8 +270,8 @@ class Following:
     def _notice(
         self, record: AlertRecord, last: int, step: Step, code: CancelReason | None, who: Credential
     ) -> AlertRecord | None:
-        """The version that tells of a step."""
-        return notice(
+        """The version that tells of a step; None where nobody is told."""
+        version = later_version(
             record,
             last + 1,
             step.occasion,
@@ -281,6 +281,7 @@ class Following:
             loudness=QUIETER.get(record.loudness, record.loudness),
             code=code,
         )
+        return if_told(version)
 
     def _again(
         self, record: AlertRecord, step: Step, who: Credential, told: AlertRecord | None,

@@ -178,25 +178,11 @@ def later_version(
     )  # fmt: skip
 
 
-def notice(
-    record: AlertRecord,
-    sequence: int,
-    occasion: Occasion,
-    follows: Iterable[Occasion],
-    *,
-    by: str,
-    expires: int,
-    loudness: str,
-    code: CancelReason | None = None,
-) -> AlertRecord | None:
-    """The version of an alert that tells whoever was told of `follows`; None where nobody can have been told, or no channel tells it."""
-    alert = record.alert if record.document else None
-    fresh = later_version(
-        record, sequence, occasion, follows, by=by, expires=expires, loudness=loudness, code=code
-    )  # fmt: skip
-    if alert is None or not record.start or not told_on(fresh, alert.channels):
+def if_told(version: AlertRecord) -> AlertRecord | None:
+    """A version that tells whoever was told of what it follows; None where nobody can have been told, or no channel tells it."""
+    if not version.document or not version.start or not told_on(version, version.alert.channels):
         return None
-    return fresh
+    return version
 
 
 def replaces(record: AlertRecord) -> bool:

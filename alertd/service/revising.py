@@ -21,7 +21,7 @@ from alertd.service.access import Credential
 from alertd.service.approval import Approval
 from alertd.service.following import Followed
 from alertd.service.media import Photos
-from alertd.service.notices import notice, replaces, versions_of
+from alertd.service.notices import if_told, later_version, replaces, versions_of
 from alertd.service.past import Past
 from alertd.service.revisions import TRIES, changed_since, check_revision, has_ended
 from alertd.service.second_person import check_key
@@ -215,9 +215,10 @@ def _replacement(record: AlertRecord, sequence: int, who: Credential) -> AlertRe
     """
     if record.state not in SHOWN:
         return None
-    return notice(
+    version = later_version(
         record, sequence, Occasion.UPDATE, TELLS, by=who.subject, expires=record.expires, loudness=Loudness.SILENT
     )
+    return if_told(version)
 
 
 def _check_state(state: str) -> None:
