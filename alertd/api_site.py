@@ -126,6 +126,7 @@ def services_of(
         confirming=parts.confirming,
         stopping=parts.stopping,
         following=parts.following,
+        whole_case=parts.whole_case,
         revising=parts.revising,
         updating=parts.updating,
         resending=parts.resending,

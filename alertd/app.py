@@ -82,6 +82,7 @@ from alertd.service.texts import Texts
 from alertd.service.updating import Updating
 from alertd.service.webhook_delivery import ToWebhooks, WebhookDelivery
 from alertd.service.webhooks import Webhooks
+from alertd.service.whole_case import WholeCase
 from alertd.store import events as event_store
 from alertd.store.acks import Acks
 from alertd.store.alerts import Alerts
@@ -200,8 +201,7 @@ class Parts:
             permissions, self.alerts, updates, self.approval, self.organisations, self.targeting, self.stopping, self.budget,
             self.audit, clock,
         )  # fmt: skip
-        self.following = Following(self.alerts, self.approval, self.stopping, self.audit, clock)
-        self.resending = Resending(self.alerts, self.work, self.stopping)
+        self._compose_following()
         self._compose_forgetting(updates)
         self.registry = Registry(self.people, self.regions, clock)
         self.labels = Labels(self.registry, self.people, self.regions, LabelMark(self.db), clock)
@@ -213,6 +213,12 @@ class Parts:
         provider = Provider(settings.oidc, guarded(settings.oidc), clock) if settings.oidc.issuer else None
         self.oidc = Oidc(operators, sessions, entering, clock, provider, host=settings.alerts.organisation)
         self._compose_rest()
+
+    def _compose_following(self) -> None:
+        """What is decided about alerts that are told."""
+        self.following = Following(self.alerts, self.approval, self.stopping, self.clock)
+        self.whole_case = WholeCase(self.alerts, self.approval, self.following, self.audit)
+        self.resending = Resending(self.alerts, self.work, self.stopping)
 
     def _compose_forgetting(self, updates: Updates) -> None:
         """What takes out of alerts what is not to be known any more, here and in copies that are put back."""

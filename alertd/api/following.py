@@ -15,7 +15,7 @@ from alertd.api.services import services
 from alertd.api.shapes import AlertId, AlertReply, alert_reply
 from alertd.fields import Instant
 from alertd.kinds import PurgeReason
-from alertd.service.following import Hidden
+from alertd.service.whole_case import Hidden
 
 
 class Close(BaseModel):
@@ -63,8 +63,8 @@ async def stand_down_case(
     """
     s, who = services(request), credential(request)
     if is_replay(request):
-        return _hidden(await s.following.of_case(number, who))
-    done = await s.following.stand_down_case(number, who, body.reason)
+        return _hidden(await s.whole_case.of(number, who))
+    done = await s.whole_case.stand_down(number, who, body.reason)
     note(request, alerts=str(len(done.own) + done.others))
     return _hidden(done)
 

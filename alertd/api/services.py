@@ -55,6 +55,7 @@ from alertd.service.targeting import Targeting
 from alertd.service.texts import Texts
 from alertd.service.updating import Updating
 from alertd.service.webhooks import Webhooks
+from alertd.service.whole_case import WholeCase
 from alertd.store.acks import Acks
 from alertd.store.requests import Requests
 
@@ -104,6 +105,7 @@ class Services:
     confirming: Confirming
     stopping: Stopping
     following: Following
+    whole_case: WholeCase
     revising: Revising
     updating: Updating
     resending: Resending

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
@@ -22,6 +23,7 @@ from alertd.errors import Problem
 from alertd.registrations import Registration
 from alertd.service.access import Credential
 from alertd.service.explaining import Explanation
+from alertd.service.following import Followed
 from alertd.service.intake import Taken
 from alertd.service.registry import Entry
 from alertd.store.alerts import AlertRecord
@@ -36,6 +38,7 @@ from tests.pictures import drawn, written
 
 SEVILLA = (-5.98, 37.39)
 CADIZ = (-6.29, 36.53)
+ALL = ("push", "sms", "mail")
 EVERYTHING = frozenset({"admin"})
 ANA = Credential(key_id="a", org="default", subject="ana@centre.example", scopes=EVERYTHING)
 BEA = Credential(key_id="b", org="default", subject="bea@centre.example", scopes=EVERYTHING)
@@ -163,6 +166,32 @@ async def over(parts: Parts, record: AlertRecord) -> bool:
     for batch in range(record.batches if answer == "sweep" else 0):
         await parts.work.sweep(record.id, batch, 1)
     return await finish(parts.work, record.id) == "done"
+
+
+async def sent(parts: Parts, sample: dict[str, Any], people: int = 20, **changes: Any) -> AlertRecord:
+    """An alert that everyone was told on all channels, and is over."""
+    await register(parts, people)
+    record = await planned(parts, sample, **{"channels": list(ALL), **changes})
+    for channel in record_channels(changes):
+        await send(parts, record, channel)
+    assert await over(parts, record)
+    return await parts.alerts.get(record.id)
+
+
+def record_channels(changes: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(changes.get("channels", ALL))
+
+
+async def tell(parts: Parts, followed: Followed, channels: tuple[str, ...] = ALL) -> dict[str, dict[str, int]]:
+    """Plans and sends the version that tells of a step; answers its counts."""
+    assert followed.told_by is not None
+    notice = await parts.alerts.get(followed.told_by)
+    assert await worker_of(parts).plans.planner.plan(notice)
+    chain = dataclasses.replace(notice, id=followed.record.id)
+    for channel in channels:
+        await send(parts, chain, channel)
+    found = await parts.work.counts(notice.id)
+    return {channel: {word: n for word, n in by_state.items() if n} for channel, by_state in found.items()}
 
 
 async def yes() -> bool:

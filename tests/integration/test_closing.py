@@ -22,8 +22,7 @@ from alertd.store.organisations import OrganisationStore
 from channels.sandbox import Sandbox
 from geofences.regions import Library
 from tests.clocks import Later
-from tests.integration.acts import ANA, BEA, counts, over, planned, register, send
-from tests.integration.test_following import sent
+from tests.integration.acts import ANA, BEA, counts, over, planned, register, send, sent
 from tests.integration.test_updating import CITY, got, in_cadiz, plan, updated
 
 DAY_MS = 86_400_000

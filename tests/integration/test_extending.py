@@ -37,11 +37,11 @@ from tests.integration.acts import (
     planned,
     register,
     send,
+    sent,
     slug,
     submitted,
 )
 from tests.integration.media.conftest import showing
-from tests.integration.test_following import sent
 
 HOUR_MS = 3_600_000
 

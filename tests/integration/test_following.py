@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
 import re
 from typing import Any
 
@@ -14,18 +13,18 @@ from structlog.testing import capture_logs
 
 from alertd.alerts import CHANNELS, AlertState, State
 from alertd.app import Parts
-from alertd.errors import Problem
 from alertd.ids import Reference
 from alertd.kinds import CancelReason, Notify, Occasion
 from alertd.service.following import CLOSE, Followed
 from alertd.service.notices import SETTLE_MS, later_version, may_have_been_told
-from alertd.store.alerts import AlertRecord, Footing
+from alertd.store.alerts import Footing
 from alertd.store.connection import Connection
 from alertd.store.work_records import Alike, Gate, Settlement
 from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.integration.acts import (
+    ALL,
     ANA,
     BEA,
     CARL,
@@ -38,40 +37,15 @@ from tests.integration.acts import (
     register,
     registration,
     send,
+    sent,
     slug,
     submitted,
+    tell,
 )
 from tests.integration.test_worker import until, working
 
-ALL = ("push", "sms", "mail")
 #: Names and places of the sample, which no end may tell.
 SECRET = ("Luc", "Santa Justa")
-
-
-async def sent(parts: Parts, sample: dict[str, Any], people: int = 20, **changes: Any) -> AlertRecord:
-    """An alert that everyone was told on all channels, and is over."""
-    await register(parts, people)
-    record = await planned(parts, sample, **{"channels": list(ALL), **changes})
-    for channel in record_channels(changes):
-        await send(parts, record, channel)
-    assert await over(parts, record)
-    return await parts.alerts.get(record.id)
-
-
-def record_channels(changes: dict[str, Any]) -> tuple[str, ...]:
-    return tuple(changes.get("channels", ALL))
-
-
-async def told(parts: Parts, followed: Followed, channels: tuple[str, ...] = ALL) -> dict[str, dict[str, int]]:
-    """Plans and sends the version that tells of a step; answers its counts."""
-    assert followed.told_by is not None
-    notice = await parts.alerts.get(followed.told_by)
-    assert await worker_of(parts).plans.planner.plan(notice)
-    chain = dataclasses.replace(notice, id=followed.record.id)
-    for channel in channels:
-        await send(parts, chain, channel)
-    found = await parts.work.counts(notice.id)
-    return {channel: {word: n for word, n in by_state.items() if n} for channel, by_state in found.items()}
 
 
 async def test_a_close_reaches_those_who_were_told_and_nobody_else(parts: Parts, sample: dict[str, Any]):
@@ -80,7 +54,7 @@ async def test_a_close_reaches_those_who_were_told_and_nobody_else(parts: Parts,
     await register(parts, 10, first=100)
     done = await parts.following.close(record.id, ANA, "Found, well")
     assert (done.record.state, done.record.reason, done.told_by) == (AlertState.CLOSED, "Found, well", f"{record.id}-2")
-    assert await told(parts, done) == {channel: {"targeted": 20, "accepted": 20} for channel in ALL}
+    assert await tell(parts, done) == {channel: {"targeted": 20, "accepted": 20} for channel in ALL}
 
 
 async def test_what_was_stood_down_is_hidden_although_its_end_is_told_later(parts: Parts, sample: dict[str, Any]):
@@ -88,16 +62,16 @@ async def test_what_was_stood_down_is_hidden_although_its_end_is_told_later(part
     record = await sent(parts, sample)
     down = await parts.following.stand_down(record.id, ANA, "x")
     assert (await parts.following.close(record.id, ANA, "Found", notify=False)).told_by is None
-    assert await told(parts, down, ("push",)) == {"push": {"targeted": 20, "accepted": 20}}
+    assert await tell(parts, down, ("push",)) == {"push": {"targeted": 20, "accepted": 20}}
     done = await parts.following.close(record.id, ANA, "Found")
-    assert await told(parts, done) == {channel: {"targeted": 20, "accepted": 20} for channel in ALL}
+    assert await tell(parts, done) == {channel: {"targeted": 20, "accepted": 20} for channel in ALL}
 
 
 async def test_a_return_is_said_twice_and_done_once(parts: Parts, sample: dict[str, Any]):
     """Also when nothing was left to send: whose answer was lost would else be told that the alert is no more stood down than it was."""
     record = await sent(parts, sample, channels=["push"])
-    await told(parts, await parts.following.stand_down(record.id, ANA, "x"), ("push",))
-    await told(parts, await parts.following.reopen(record.id, BEA, "x"), ("push",))
+    await tell(parts, await parts.following.stand_down(record.id, ANA, "x"), ("push",))
+    await tell(parts, await parts.following.reopen(record.id, BEA, "x"), ("push",))
     assert await over(parts, record)
     again = await parts.following.reopen(record.id, BEA, "x")
     assert again.record.state is AlertState.SENT
@@ -114,84 +88,6 @@ async def test_who_ends_an_alert_that_was_updated_since_it_was_read_looks_again(
     end = later_version(before, 3, Occasion.CLOSE, CLOSE.follows, by="a", expires=before.expires, loudness="normal")
     footing = Footing(sources=CLOSE.sources, last=2, rev=None)
     assert await parts.alerts.follow(before, footing, CLOSE.new, end, fields={}) == (False, "again")
-
-
-async def test_a_case_is_stood_down_as_a_whole(parts: Parts, sample: dict[str, Any]):
-    """Every alert of it that is told is hidden, one that waits goes back to its author, another case goes on; sent again it does
-    the same to what came since, and of a case nobody knows it says so.
-    """
-    case = {**sample["case"], "number": "SE-2026-1"}
-    await register(parts, 20)
-    other = await planned(parts, sample, case={**case, "number": "SE-2026-2"})
-    shown = [await planned(parts, sample, case=case) for _ in range(2)]
-    waits = (await submitted(parts, sample, case=case)).record
-    done = await parts.following.stand_down_case("SE-2026-1", CARL, "She was found")
-    states = {one.record.id: one.record.state for one in done.own}
-    assert states == {
-        shown[0].id: AlertState.STOOD_DOWN,
-        shown[1].id: AlertState.STOOD_DOWN,
-        waits.id: AlertState.RETURNED,
-    }
-    assert await parts.alerts.state(other.id) is AlertState.SENDING
-    assert (await parts.alerts.get(waits.id)).reason == "She was found"
-    later = await planned(parts, sample, case=case)
-    again = await parts.following.stand_down_case("SE-2026-1", CARL, "She was found")
-    assert {one.record.id: one.record.state for one in again.own} == {**states, later.id: AlertState.STOOD_DOWN}
-    assert await slug(parts.following.stand_down_case("SE-2026-3", CARL, "She was found")) == "not-found"
-
-
-async def test_a_case_is_one_however_its_number_is_spelled(parts: Parts, sample: dict[str, Any]):
-    """Capitals, spaces and forms of letters hide nobody from a stand-down; what is shown is as it was written."""
-    await register(parts, 20)
-    spelled = ("SE-2026-Ñ 1", "se-2026-n\u0303  1 ")
-    shown = [await planned(parts, sample, case={**sample["case"], "number": number}) for number in spelled]
-    done = await parts.following.stand_down_case("\uff33E-2026-ñ\u00a01\u200b", CARL, "She was found")
-    assert {one.record.id for one in done.own} == {one.id for one in shown}
-    assert json.loads(shown[0].document)["case"]["number"] == spelled[0]
-
-
-async def test_a_case_is_stood_down_whichever_organisation_alerts(parts: Parts, client: Any, sample: dict[str, Any]):
-    """Also by one that has no alert of it. It learns how many others have, and no id of theirs."""
-    case = {**sample["case"], "number": "SE-2026-1"}
-    await register(parts, 20)
-    shown = await planned(parts, sample, case=case)
-    waits = (await submitted(parts, sample, case=case)).record
-    _, token = await parts.access.create(org="other", subject="dora", scopes=frozenset({"alerts:write"}))
-    assert (await parts.course.history(shown)).acts == []
-    answer = await client.post(
-        "/v1/cases/SE-2026-1/stand-down", json={"reason": "x"}, headers={"Authorization": f"Bearer {token}"}
-    )
-    assert (answer.status, await answer.json()) == (200, {"alerts": [], "others": 2})
-    assert await parts.alerts.state(shown.id) is AlertState.STOOD_DOWN
-    assert await parts.alerts.state(waits.id) is AlertState.RETURNED
-    for one, act, state in ((shown, "alert.stand-down", "stood_down"), (waits, "alert.return", "returned")):
-        (entry,) = (await parts.course.history(one)).acts
-        assert (entry.act, entry.by, entry.facts["state"], entry.facts["organisation"]) == (act, "dora", state, "other")
-    assert (await parts.following.stand_down_case("SE-2026-1", CARL, "x")).others == 0
-    assert len((await parts.course.history(shown)).acts) == 1
-
-
-async def test_a_test_key_learns_of_no_others_case(parts: Parts, sample: dict[str, Any]):
-    """Whoever guesses its number: it is as one that nobody knows, and goes on."""
-    await register(parts, 20)
-    shown = await planned(parts, sample, case={**sample["case"], "number": "SE-2026-1"})
-    guesses = dataclasses.replace(CARL, org="other", test=True)
-    for number in ("SE-2026-1", "SE-2026-3"):
-        assert await slug(parts.following.stand_down_case(number, guesses, "x")) == "not-found"
-    assert await parts.alerts.state(shown.id) is AlertState.SENDING
-
-
-async def test_who_may_not_stand_all_of_a_case_down_hides_nothing(parts: Parts, sample: dict[str, Any]):
-    """A key for tests may stand no real alert down: it hears so, and the drill that waits is as it was, as the audit has it."""
-    await register(parts, 20, tester=True)
-    case = {**sample["case"], "number": "SE-2026-1"}
-    actual = await planned(parts, sample, case=case)
-    drill = await submitted(parts, sample, case=case, status="Test")
-    tester = dataclasses.replace(CARL, test=True)
-    with pytest.raises(Problem):
-        await parts.following.stand_down_case("SE-2026-1", tester, "She was found")
-    assert await parts.alerts.state(actual.id) is AlertState.SENDING
-    assert await parts.alerts.state(drill.record.id) is AlertState.PENDING
 
 
 async def test_an_end_in_other_words_is_refused(parts: Parts, sample: dict[str, Any]):
@@ -214,7 +110,7 @@ async def test_it_reaches_them_at_the_address_of_now(parts: Parts, sample: dict[
     await parts.registry.forget("p1")
     await parts.registry.put("p2", registration(2, places={"home": {"point": [-3.7, 40.4]}}))
     done = await parts.following.close(record.id, ANA, "Found, well")
-    assert (await told(parts, done, ("push",)))["push"] == {"targeted": 19, "accepted": 19}
+    assert (await tell(parts, done, ("push",)))["push"] == {"targeted": 19, "accepted": 19}
     people = [await parts.registry.get("p0")]
     assert [a.value for a in people[0].addresses] == ["rotated"]
 
@@ -262,7 +158,7 @@ async def test_whose_sms_is_reported_as_failed_and_then_as_delivered_is_told_the
     [who] = await parts.people.read_many([number])
     await parts.suppressing.stop([(one.channel, one.value) for one in who.addresses])
     done = await parts.following.close(record.id, BEA, "found")
-    assert await told(parts, done, ("sms",)) == {"sms": {"targeted": 19, "accepted": 19}}
+    assert await tell(parts, done, ("sms",)) == {"sms": {"targeted": 19, "accepted": 19}}
     assert await parts.receipts.report(late, State.DELIVERED, 0, "text")
     ends = [ref async for _, _, refs in parts.work.ledger(done.told_by) for ref in refs]
     assert await parts.work.ref(record.id, late.row) in ends
@@ -274,14 +170,14 @@ async def test_whose_sms_was_to_be_sent_again_is_told_the_end(parts: Parts, samp
     assert await parts.receipts.report(Reference(record.id, 0), State.FAILED, 0, "text")
     assert await parts.resending.resend(record, BEA, (State.FAILED,), None) == 1
     done = await parts.following.close(record.id, BEA, "found")
-    assert await told(parts, done, ("sms",)) == {"sms": {"targeted": 20, "accepted": 20}}
+    assert await tell(parts, done, ("sms",)) == {"sms": {"targeted": 20, "accepted": 20}}
 
 
 async def test_ends_name_nobody(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
     """Neither the child, nor the place, nor the outcome is in what goes out, on any channel."""
     record = await sent(parts, sample)
     done = await parts.following.close(record.id, ANA, "Found, well")
-    await told(parts, done)
+    await tell(parts, done)
     notice = await parts.alerts.get(done.told_by)
     messages = worker_of(parts).feeder.dispatch.offers.messages
     for channel in ALL:
@@ -301,17 +197,17 @@ async def test_stand_down_hides_and_comes_back(parts: Parts, sample: dict[str, A
     down = await parts.following.stand_down(record.id, ANA, "She may be at home")
     assert down.record.state is AlertState.STOOD_DOWN
     assert not (await parts.reports.standing(record.id, 0)).is_told(0)
-    assert await told(parts, down) == {"push": {"targeted": 20, "accepted": 20}}
+    assert await tell(parts, down) == {"push": {"targeted": 20, "accepted": 20}}
     assert await counts(parts, record, "sms") == {"queued": 20}
     assert (await parts.following.stand_down(record.id, ANA, "She may be at home")).record.rev == down.record.rev
     assert await lease_of(parts.work, record.id, "sms") is None
     again = await parts.following.reopen(record.id, BEA, "She is not")
     assert again.record.state is AlertState.SENDING
-    assert await told(parts, again, ("push",)) == {"push": {"targeted": 20, "accepted": 20}}
+    assert await tell(parts, again, ("push",)) == {"push": {"targeted": 20, "accepted": 20}}
     await send(parts, record, "sms")
     assert await counts(parts, record, "sms") == {"accepted": 20}
     done = await parts.following.close(record.id, ANA, "Found")
-    assert await told(parts, done) == {
+    assert await tell(parts, done) == {
         "push": {"targeted": 20, "accepted": 20}, "sms": {"targeted": 20, "accepted": 20},
     }  # fmt: skip
 
@@ -352,9 +248,9 @@ async def test_whoever_wants_no_more_of_the_kind_hears_of_no_return(parts: Parts
     record = await sent(parts, sample, channels=["push"])
     await parts.registry.patch("p3", {"kinds": []})
     down = await parts.following.stand_down(record.id, ANA, "She may be at home")
-    assert await told(parts, down, ("push",)) == {"push": {"targeted": 20, "accepted": 20}}
+    assert await tell(parts, down, ("push",)) == {"push": {"targeted": 20, "accepted": 20}}
     again = await parts.following.reopen(record.id, BEA, "She is not")
-    assert await told(parts, again, ("push",)) == {"push": {"targeted": 20, "accepted": 19, "suppressed": 1}}
+    assert await tell(parts, again, ("push",)) == {"push": {"targeted": 20, "accepted": 19, "suppressed": 1}}
 
 
 async def test_a_notice_that_is_overtaken_is_told_no_more(parts: Parts, sample: dict[str, Any]):
@@ -364,7 +260,7 @@ async def test_a_notice_that_is_overtaken_is_told_no_more(parts: Parts, sample: 
     again = await parts.following.reopen(record.id, BEA, "x")
     assert await parts.alerts.state(down.told_by) is AlertState.SUPERSEDED
     assert not await worker_of(parts).plans.planner.plan(await parts.alerts.get(down.told_by))
-    assert await told(parts, again, ("push",)) == {}
+    assert await tell(parts, again, ("push",)) == {}
 
 
 async def test_a_cancel_is_told_by_its_reason(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
@@ -372,7 +268,7 @@ async def test_a_cancel_is_told_by_its_reason(parts: Parts, sandbox: Sandbox, sa
     record = await sent(parts, sample, channels=["push"])
     done = await parts.following.cancel(record.id, ANA, "It was a test", code=CancelReason.SENT_IN_ERROR)
     assert (await parts.alerts.get(done.told_by)).code == "sent-in-error"
-    assert (await told(parts, done, ("push",)))["push"]["accepted"] == 20
+    assert (await tell(parts, done, ("push",)))["push"]["accepted"] == 20
     pending = (await submitted(parts, sample)).record
     rejected = await parts.following.cancel(pending.id, ANA, "x")
     assert (rejected.record.state, rejected.told_by) == (AlertState.REJECTED, None)
@@ -385,7 +281,7 @@ async def test_a_close_can_be_held_until_the_family_knows(parts: Parts, sample: 
     assert (silent.record.state, silent.told_by) == (AlertState.CLOSED, None)
     assert (await parts.following.close(record.id, ANA, "x", notify=False)).told_by is None
     done = await parts.following.close(record.id, ANA, "x")
-    assert (await told(parts, done, ("push",)))["push"]["accepted"] == 20
+    assert (await tell(parts, done, ("push",)))["push"]["accepted"] == 20
     assert (await parts.following.close(record.id, ANA, "x")).told_by == done.told_by
     assert await slug(parts.following.close(record.id, BEA, "x")) == "precondition-failed"
 
@@ -396,7 +292,7 @@ async def test_an_alert_that_has_ended_can_be_closed(parts: Parts, sample: dict[
     await parts.alerts.step(record.id, AlertState.EXPIRED)
     done = await parts.following.close(record.id, ANA, "Found")
     assert (done.record.state, done.record.reason) == (AlertState.EXPIRED, "Found")
-    assert (await told(parts, done, ("push",)))["push"]["accepted"] == 20
+    assert (await tell(parts, done, ("push",)))["push"]["accepted"] == 20
 
 
 async def test_two_who_end_it_at_once_tell_it_once(parts: Parts, sample: dict[str, Any]):

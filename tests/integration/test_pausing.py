@@ -9,8 +9,7 @@ import pytest
 
 from alertd.alerts import AlertState
 from alertd.app import Parts
-from tests.integration.acts import ANA, BEA, counts, lease_of, planned, register, send, slug
-from tests.integration.test_following import sent
+from tests.integration.acts import ANA, BEA, counts, lease_of, planned, register, send, sent, slug
 from tests.integration.test_updating import updated
 
 

@@ -28,10 +28,23 @@ from alertd.store.tombstones import Tombstone, Tombstones
 from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from geofences.regions import Library
-from tests.integration.acts import ANA, BEA, CARL, alert_of, counts, finish, photo, planned, register, slug, submitted
+from tests.integration.acts import (
+    ANA,
+    BEA,
+    CARL,
+    alert_of,
+    counts,
+    finish,
+    photo,
+    planned,
+    register,
+    sent,
+    slug,
+    submitted,
+    tell,
+)
 from tests.integration.conftest import settings_for
 from tests.integration.media.conftest import showing
-from tests.integration.test_following import sent, told
 
 WHY = PurgeReason.RETENTION
 ROOM = 1 << 20  # bytes: more than anything else that this process writes to a file meanwhile
@@ -41,7 +54,7 @@ async def closed(parts: Parts, sample: dict[str, Any], **changes: Any) -> AlertR
     """Told by push, closed, and told so."""
     record = await sent(parts, sample, channels=["push"], **changes)
     done = await parts.following.close(record.id, ANA, "Found, well")
-    await told(parts, done, ("push",))
+    await tell(parts, done, ("push",))
     assert await finish(parts.work, done.told_by) == "done"
     return await parts.alerts.get(record.id)
 
@@ -120,7 +133,7 @@ async def test_one_that_is_stood_down_is_purged_and_settled(parts: Parts, sample
     record = await planned(parts, sample, channels=["push", "sms"])
     down = await parts.following.stand_down(record.id, ANA, "x")
     assert await slug(parts.purging.purge(record.id, BEA, WHY)) == "precondition-failed"
-    assert await told(parts, down, ("push",)) == {}
+    assert await tell(parts, down, ("push",)) == {}
     assert await finish(parts.work, down.told_by) == "done"
     await parts.purging.purge(record.id, BEA, WHY)
     for _ in range(2):
@@ -150,7 +163,7 @@ async def test_a_copy_that_is_put_back_shows_nothing(
     other = (await submitted(parts, sample, case={**sample["case"], "number": "another"})).record
     copy = await everything(parts.db)
     done = await parts.following.close(record.id, ANA, "x")
-    await told(parts, done, ("push",))
+    await tell(parts, done, ("push",))
     assert await finish(parts.work, done.told_by) == "done"
     await parts.purging.purge(record.id, BEA, WHY)
     await put_back(parts.db, copy)

@@ -16,8 +16,7 @@ from alertd.store.work_records import Settlement
 from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
-from tests.integration.acts import ANA, BEA, counts, lease_of, over, planned, register, send
-from tests.integration.test_following import sent
+from tests.integration.acts import ANA, BEA, counts, lease_of, over, planned, register, send, sent
 from tests.integration.test_updating import updated
 
 BOTH = (State.UNKNOWN, State.FAILED)

@@ -16,9 +16,8 @@ from alertd.store.codec import Codec
 from alertd.store.connection import Connection
 from channels.sandbox import Sandbox
 from geofences.regions import Library
-from tests.integration.acts import BEA, CARL, counts, lease_of, over, planned, register, send, submitted
+from tests.integration.acts import BEA, CARL, counts, lease_of, over, planned, register, send, sent, submitted, tell
 from tests.integration.conftest import settings_for
-from tests.integration.test_following import sent, told
 from tests.integration.test_updating import reasons
 
 MADE = "2026-11-24T12:00:00+00:00"
@@ -46,7 +45,7 @@ async def test_nothing_open_goes_on_by_itself(parts: Parts, sample: dict[str, An
     assert await send(parts, record) == 0
     assert await over(parts, record)
     closed = await parts.following.close(record.id, CARL, "found")
-    assert await told(parts, closed, ("push",)) == {"push": {"targeted": 20, "accepted": 20}}
+    assert await tell(parts, closed, ("push",)) == {"push": {"targeted": 20, "accepted": 20}}
 
 
 async def test_what_happens_from_then_on_is_called_by_no_name_that_was_told(

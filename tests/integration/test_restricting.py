@@ -31,10 +31,9 @@ from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from geofences.regions import Library
-from tests.integration.acts import ANA, BEA, counts, lease_of, photo, planned, register, send, slug, submitted
+from tests.integration.acts import ANA, BEA, counts, lease_of, photo, planned, register, send, sent, slug, submitted
 from tests.integration.conftest import settings_for
 from tests.integration.media.conftest import showing
-from tests.integration.test_following import sent
 from tests.integration.test_purging import everything, put_back
 
 #: What the sample tells of the child, and what of the rest stays.

@@ -22,8 +22,7 @@ from alertd.service.audit import Noted
 from alertd.service.evidence import EvidenceError, Seal, verified
 from alertd.service.receipts import SOURCES
 from alertd.store.codec import Codec, Keys
-from tests.integration.acts import ANA, BEA, finish
-from tests.integration.test_following import sent, told
+from tests.integration.acts import ANA, BEA, finish, sent, tell
 
 RUNBOOK = (Path(__file__).parents[2] / "ops" / "runbook.md").read_text(encoding="utf-8")
 
@@ -43,7 +42,7 @@ async def closed(parts: Parts, sample: dict[str, Any]) -> str:
     entry = await parts.audit.begin(ANA, "alert.close", record.id)
     done = await parts.following.close(record.id, ANA, "Found, well")
     await parts.audit.end(ANA, "alert.close", "done", Noted(record=done.record), of=entry)
-    await told(parts, done, ("push", "mail"))
+    await tell(parts, done, ("push", "mail"))
     assert await finish(parts.work, done.told_by) == "done"
     return str(record.id)
 

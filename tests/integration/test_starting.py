@@ -207,7 +207,7 @@ async def test_no_other_approval_starts_it_early(parts: Parts, clock: Clock, sam
 async def test_a_child_that_was_found_is_not_told_of_later(parts: Parts, clock: Clock, sample: dict[str, Any]):
     """Hiding the case takes the approval away from what of it was to start."""
     record = await scheduled(parts, sample)
-    await parts.following.stand_down_case(sample["case"]["number"], CARL, "found")
+    await parts.whole_case.stand_down(sample["case"]["number"], CARL, "found")
     clock.passes(2.1)
     await tick(parts, clock)
     assert (await parts.alerts.get(record.id)).state is AlertState.RETURNED

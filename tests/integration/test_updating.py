@@ -23,6 +23,7 @@ from alertd.store.work_records import Alike, Lease
 from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from tests.integration.acts import (
+    ALL,
     ANA,
     BEA,
     CADIZ,
@@ -36,6 +37,7 @@ from tests.integration.acts import (
     register,
     registration,
     send,
+    sent,
     silence,
     slug,
     submitted,
@@ -43,11 +45,10 @@ from tests.integration.acts import (
 )
 from tests.integration.batches import unsent
 from tests.integration.media.conftest import showing
-from tests.integration.test_following import _is, _retired, sent
+from tests.integration.test_following import _is, _retired
 from tests.integration.test_worker import until, working
 from tests.unit.alertd.samples import changed
 
-ALL = ("push", "sms", "mail")
 CITY, WIDER = {"regions": ["41091"]}, {"regions": ["41091", "ES-CA"]}
 
 

@@ -30,8 +30,21 @@ from alertd.store.permissions import PermissionStore
 from alertd.store.updates import Updates
 from alertd.working import worker_of
 from channels.sandbox import Sandbox
-from tests.integration.acts import ANA, BEA, alert_of, counts, lease_of, over, planned, register, send, silence, slug
-from tests.integration.test_following import sent, told
+from tests.integration.acts import (
+    ANA,
+    BEA,
+    alert_of,
+    counts,
+    lease_of,
+    over,
+    planned,
+    register,
+    send,
+    sent,
+    silence,
+    slug,
+    tell,
+)
 from tests.integration.test_updating import CITY, WIDER, again, got, in_cadiz, plan, proposed, updated
 from tests.unit.alertd.samples import changed
 
@@ -223,7 +236,7 @@ async def test_an_update_that_was_approved_meanwhile_is_cancelled_no_more(
         _Overtaken(parts), Updates(parts.db, parts.alerts), parts.photos, parts.targeting, parts.texts,
         parts.stopping, parts.clock, parts.organisations, parts.budget, parts.borders, PermissionStore(parts.db, parts.alerts),
     )  # fmt: skip
-    following = Following(parts.alerts, late, parts.stopping, parts.audit, parts.clock)
+    following = Following(parts.alerts, late, parts.stopping, parts.clock)
     for cancel in (following.cancel, parts.following.cancel, parts.approval.cancel):
         assert await slug(cancel(waits.id, ANA, "x")) == "precondition-failed"
     update = await parts.alerts.get(waits.id)
@@ -380,4 +393,4 @@ async def test_an_alert_that_was_told_too_often_is_told_no_more_but_of_its_end(p
     assert await slug(parts.following.reopen(record.id, BEA, "x")) == "precondition-failed"
     close = await parts.following.close(record.id, ANA, "found")
     assert sequence_of(close.told_by) == MOST_VERSIONS + 2
-    assert (await told(parts, close, channels=("push",)))["push"] == {"targeted": 20, "accepted": 20}
+    assert (await tell(parts, close, channels=("push",)))["push"] == {"targeted": 20, "accepted": 20}
