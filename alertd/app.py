@@ -45,6 +45,7 @@ from alertd.service.explaining import Explaining
 from alertd.service.fleet import Fleet
 from alertd.service.following import Following
 from alertd.service.forgetting import Forgetting
+from alertd.service.freezing import Freezing
 from alertd.service.inbound import Inbound
 from alertd.service.intake import Intake
 from alertd.service.labels import Labels
@@ -184,9 +185,10 @@ class Parts:
         )  # fmt: skip
         updates, permissions = Updates(self.db, self.alerts), PermissionStore(self.db, self.alerts)
         self.budget = Budget(Budgets(self.db), self.carriers, self.renderer, self.texts, settings.budget, clock)
+        self.freezing = Freezing(self.alerts, updates, self.photos, permissions, clock)
         self.approval = Approval(
-            self.alerts, updates, self.photos, self.targeting, self.texts, self.stopping, clock, self.organisations, self.budget,
-            borders, permissions,
+            self.alerts, self.freezing, self.targeting, self.texts, self.stopping, clock, self.organisations, self.budget,
+            borders,
         )  # fmt: skip
         self.break_glass = BreakGlass(self.alerts, self.approval, self.organisations, Claims(self.db), clock)
         self.waiting = Waiting(self.db)

@@ -15,27 +15,23 @@ from alertd.clock import Clock, time_of
 from alertd.documents import Alert, Status
 from alertd.errors import Fault, Problem
 from alertd.ids import chain_of
-from alertd.permissions import permitting
 from alertd.service.access import APPROVE, BY_GLASS, BY_POLICY, OVERSPEND, Credential, hands_of, hands_text
-from alertd.service.borders import Borders, newly_asked, taken_over
+from alertd.service.borders import Borders
 from alertd.service.budget import Budget
 from alertd.service.counts import shown, too_few_people
+from alertd.service.freezing import Freezing
 from alertd.service.intake import TOLD_TOO_LATE
-from alertd.service.media import Photos
 from alertd.service.organisations import Known, Organisations
-from alertd.service.revisions import TRIES, changed_since, check_revision
+from alertd.service.revisions import changed_since, check_revision
 from alertd.service.second_person import check_key, check_second_person, refused
 from alertd.service.stopping import Stopping, check_submission
 from alertd.service.targeting import Targeting
 from alertd.service.texts import Texts
 from alertd.service.twins import claim_external_id
-from alertd.service.updates import audience
 from alertd.store.alert_records import numbers_of
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.codec import SealError
 from alertd.store.frozen import Frozen
-from alertd.store.permissions import PermissionStore
-from alertd.store.updates import TAKEN_OVER, Updates
 
 
 class Approval:
@@ -44,8 +40,7 @@ class Approval:
     def __init__(  # noqa: PLR0913, PLR0917  each is a rule of its own
         self,
         alerts: Alerts,
-        updates: Updates,
-        photos: Photos,
+        freezing: Freezing,
         targeting: Targeting,
         texts: Texts,
         stopping: Stopping,
@@ -53,11 +48,9 @@ class Approval:
         organisations: Organisations,
         budget: Budget,
         borders: Borders,
-        permissions: PermissionStore,
     ) -> None:
         self._alerts = alerts
-        self._updates = updates
-        self._photos = photos
+        self._freezing = freezing
         self._clock = clock
         self._targeting = targeting
         self._texts = texts
@@ -65,7 +58,6 @@ class Approval:
         self._organisations = organisations
         self._budget = budget
         self._borders = borders
-        self._permissions = permissions
 
     async def get(self, alert_id: str, who: Credential) -> AlertRecord:
         """An alert of the caller's organisation. Raises Problem: what is another's is not found."""
@@ -243,59 +235,15 @@ class Approval:
             return await self._schedule(record, who, len(found))
         ringed = await self._targeting.ringed(area, alert, found)
         frozen = Frozen(numbers=found.numbers, rings=ringed.of_each)
-        done, old = await (self._replace if record.notify else self._freeze)(record, alert, frozen, who)
+        if record.notify:
+            done, old = await self._freezing.replace(record, alert, frozen, who)
+        else:
+            done, old = await self._freezing.freeze(record, frozen, who)
         await self._stopping.put_on(chain_of(record.id))
         now = await self.get(record.id, who)
         if not done and not _is_as_approved(now, record, who):
             raise refused(old, AlertState.APPROVED)
         return now
-
-    async def _freeze(self, record: AlertRecord, _alert: Alert, frozen: Frozen, who: Credential) -> tuple[bool, str]:
-        alone = {"why": record.why, "hands": record.hands} if record.why else {}
-        asked = newly_asked(record)
-        await self._permissions.note(asked, record.id, self._clock.now_ms())
-        return await self._alerts.approve(
-            record.id, frozen.numbers, who.subject, rings=frozen.rings, rev=record.rev,
-            approved_rev=record.approved_rev if record.state is AlertState.SCHEDULED else record.rev,
-            sent_by=(record.key, who.key_id), asked=asked, **alone,
-        )  # fmt: skip
-
-    async def _replace(self, update: AlertRecord, alert: Alert, inside: Frozen, who: Credential) -> tuple[bool, str]:
-        """The same of an update, which takes the place of what the alert said. Raises Problem where that is told no more. That an alert comes
-        to be sent, or is sent to its end, at this very moment stands in no update's way.
-        """
-        await self._photos.attach(alert, update)
-        for _ in range(TRIES):
-            done, state, whose = await self._take_place(update, alert, inside, who)
-            if (state, whose) != ("changed", "alert"):
-                break
-        if not done and whose == "alert" and state not in {"changed", "expired"}:
-            raise Problem("precondition-failed", f"The alert is {state or 'gone'}, so it is not updated.")
-        return done, state
-
-    async def _take_place(
-        self, update: AlertRecord, alert: Alert, inside: Frozen, who: Credential
-    ) -> tuple[bool, str, str]:
-        """Of the alert as it is read now. Not where it was changed since the update was submitted ('revised'): its author has not seen what
-        would be undone.
-        """
-        old = await self.get(chain_of(update.id), who)
-        if update.state is AlertState.PENDING and old.changes != update.upon:  # the script wants both as they were read
-            return False, "revised", "update"
-        frozen = await audience(self._alerts, update, inside)
-        now_ms = self._clock.now_ms()
-        changes = f"{old.changes} {now_ms}".strip()
-        document = alert.model_copy(update={"external_id": old.external_id or None}).model_dump_json(by_alias=True)
-        new = replace(
-            taken_over(old, update), document=document.encode(), expires=update.expires, texts=update.texts, changes=changes, by=who.subject,
-            **{name: getattr(update, name) for name in TAKEN_OVER if name not in {"changes", "rings_from"}},
-            rings_from=update.rings_from or now_ms + old.ahead,
-        )  # fmt: skip
-        asked = newly_asked(new, old)
-        await self._permissions.note(asked, old.id, now_ms)
-        await self._updates.published.keep(old)
-        sent_by = (update.key, who.key_id, *permitting(new.permissions))
-        return await self._updates.approve(new, update, frozen, who.subject, sent_by=sent_by, asked=asked)
 
     async def check_approver(self, record: AlertRecord, who: Credential) -> None:
         """Raises Problem unless the caller could have approved now what an alert says: same-person, protection-review-required,

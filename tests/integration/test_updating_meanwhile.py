@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from dataclasses import replace
 from datetime import timedelta
@@ -26,7 +25,6 @@ from alertd.service.updating import Updating
 from alertd.store import keys
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.frozen import Frozen, pack_area
-from alertd.store.permissions import PermissionStore
 from alertd.store.updates import Updates
 from alertd.working import worker_of
 from channels.sandbox import Sandbox
@@ -233,8 +231,8 @@ async def test_an_update_that_was_approved_meanwhile_is_cancelled_no_more(
     await in_cadiz(parts, 5)
     waits = (await proposed(parts, record, sample)).record
     late = Approval(
-        _Overtaken(parts), Updates(parts.db, parts.alerts), parts.photos, parts.targeting, parts.texts,
-        parts.stopping, parts.clock, parts.organisations, parts.budget, parts.borders, PermissionStore(parts.db, parts.alerts),
+        _Overtaken(parts), parts.freezing, parts.targeting, parts.texts, parts.stopping, parts.clock,
+        parts.organisations, parts.budget, parts.borders,
     )  # fmt: skip
     following = Following(parts.alerts, late, parts.stopping, parts.clock)
     for cancel in (following.cancel, parts.following.cancel, parts.approval.cancel):
@@ -333,10 +331,9 @@ async def test_that_an_alert_goes_on_stands_in_no_update_s_way(parts: Parts, sam
     """Nobody changed what it says, so the same approval holds."""
     record = await sent(parts, sample, channels=["push"])
     waits = (await proposed(parts, record, sample, channels=["push"])).record
-    moving = copy.copy(parts.approval)
-    moving._alerts = _Moving(parts.db)
-    assert (await moving.approve(waits.id, BEA)).state is AlertState.APPROVED
-    assert moving._alerts.steps == 0
+    parts.freezing._alerts = moving = _Moving(parts.db)
+    assert (await parts.approval.approve(waits.id, BEA)).state is AlertState.APPROVED
+    assert moving.steps == 0
 
 
 @pytest.mark.parametrize("notify", [Notify.FULL, Notify.SILENT])
