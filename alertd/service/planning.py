@@ -15,14 +15,14 @@ from alertd.documents import Alert
 from alertd.ids import chain_of
 from alertd.kinds import Notify
 from alertd.rendering import Renderer
-from alertd.service import notices, rings, updates
+from alertd.service import heard, notices, referring, rings, updates
 from alertd.service.belonging import Belongs
 from alertd.store.alert_records import numbers_of
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.frozen import Frozen
 from alertd.store.people import Absence, People
 from alertd.store.work import BATCH, Work
-from alertd.store.work_records import AT_ONCE, Alike, When, pack_ref
+from alertd.store.work_records import AT_ONCE, When
 from alertd.subscribers import Subscriber
 
 #: People a chunk. The first is small, so that the first phone rings while the rest is planned; the others hold up what else the
@@ -41,11 +41,8 @@ async def _never() -> bool:
     return False
 
 
-#: References that have something in common.
-Group = tuple[Alike, bytes]
-
 #: From numbers of people and the ring of each to their references.
-Refer = Callable[[NDArray[np.uint64], NDArray[np.uint8]], Awaitable[list[Group]]]
+Refer = Callable[[NDArray[np.uint64], NDArray[np.uint8]], Awaitable[list[referring.Group]]]
 
 
 class Planner:
@@ -107,7 +104,7 @@ class Planner:
     ) -> bool:
         turn = rings.in_turn(alert, frozen.rings)
 
-        async def groups(chunk: slice) -> list[Group]:
+        async def groups(chunk: slice) -> list[referring.Group]:
             return await refer(frozen.numbers[turn[chunk]], frozen.rings[turn[chunk]])
 
         return await self._append(record, len(turn), groups, gives_way, when)
@@ -116,14 +113,14 @@ class Planner:
         """The same of what follows an alert; not before what came before has arrived, or had the time to."""
         earlier = await self._alerts.versions([chain_of(record.id)])
         waited = self._has_waited(record, notices.SETTLE_MS)
-        if not waited and (notices.replaces(record) or await notices.in_flight(self._work, earlier)):
+        if not waited and (notices.replaces(record) or await heard.in_flight(self._work, earlier)):
             return False
         pairs = await notices.frozen(self._alerts, self._work, record, alert.channels)
         languages = self._renderer.languages(alert)
 
-        async def groups(chunk: slice) -> list[Group]:
+        async def groups(chunk: slice) -> list[referring.Group]:
             found = await self._people.read_many(np.unique(pairs[chunk] >> np.uint64(3)))
-            return notices.references(record.kind, found, pairs[chunk], languages)
+            return referring.of_pairs(record.kind, found, pairs[chunk], languages)
 
         return await self._append(record, len(pairs), groups, gives_way)
 
@@ -131,7 +128,7 @@ class Planner:
         self,
         record: AlertRecord,
         total: int,
-        groups: Callable[[slice], Awaitable[list[Group]]],
+        groups: Callable[[slice], Awaitable[list[referring.Group]]],
         gives_way: GivesWay,
         when: When = AT_ONCE,
     ) -> bool:
@@ -171,40 +168,34 @@ class Planner:
             return False
         chain = chain_of(record.id)
         versions = await self._alerts.versions([chain])
-        if not await notices.in_flight(self._work, [one for one in versions if one != record.id]):
+        if not await heard.in_flight(self._work, [one for one in versions if one != record.id]):
             return False
         steady, gaps = await self._work.settling(chain)
         waits_ms = notices.SETTLE_MS if record.notify == Notify.FULL else notices.ANSWERED_MS
         return not self._has_waited(record, waits_ms, since=steady if 0 < gaps <= notices.MOST_GAPS else 0)
 
     async def _groups(
-        self, alert: Alert, belongs: Belongs, told: notices.Pairs, again: notices.Pairs,
+        self, alert: Alert, belongs: Belongs, told: heard.Pairs, again: heard.Pairs,
         inside: NDArray[np.uint64], numbers: NDArray[np.uint64], in_rings: NDArray[np.uint8],
-    ) -> list[Group]:  # fmt: skip
+    ) -> list[referring.Group]:  # fmt: skip
         """The references of some people, given the ring of each: of those inside, and of an update those who are told again of what they
         were told before, wherever they are.
         """
         people, languages, untold = await self._read(alert, numbers)
         ring_of = dict(zip(numbers.tolist(), in_rings.tolist(), strict=True))
-        meant = set(numbers[updates.among(inside, numbers)].tolist())
+        meant = set(numbers[referring.among(inside, numbers)].tolist())
         still = {person.number for person in belongs.still(people)} & meant
-        groups = updates.references(
-            people, alert.channels, languages, ring_of, updates.pairs_of(told, numbers),
-            updates.pairs_of(again, numbers), still, escalates=alert.policy.escalates,
+        groups = referring.of_people(
+            people, alert.channels, languages, ring_of, referring.pairs_of(told, numbers),
+            referring.pairs_of(again, numbers), still, escalates=alert.policy.escalates,
         )  # fmt: skip
         return groups + untold
 
     async def _read(
         self, alert: Alert, numbers: NDArray[np.uint64]
-    ) -> tuple[list[Subscriber], Sequence[str], list[Group]]:
+    ) -> tuple[list[Subscriber], Sequence[str], list[referring.Group]]:
         """Some people, the languages that the alert can be told in, and the references of those whose records cannot be read."""
         found, languages = await self._people.read_many(numbers), self._renderer.languages(alert)
         unreadable = np.array([one is Absence.UNREADABLE for one in found], bool)
-        untold = _untold(numbers[unreadable].tolist(), alert.channels[0], languages[0])
+        untold = referring.untold(numbers[unreadable].tolist(), alert.channels[0], languages[0])
         return [person for person in found if isinstance(person, Subscriber)], languages, untold
-
-
-def _untold(numbers: Sequence[int], channel: str, language: str) -> list[Group]:
-    """References for people whose records cannot be read, so that the ledger shows that somebody was not told."""
-    refs = b"".join(pack_ref(number, 0) for number in numbers)
-    return [(Alike(channel=channel, language=language), refs)] if refs else []

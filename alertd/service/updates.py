@@ -8,30 +8,27 @@ screen, where it would have been repeated, and what a carrier reported as failed
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from alertd.alerts import CHANNELS, OPEN_STATES, AlertState
 from alertd.ids import chain_of
-from alertd.kinds import ON_SCREEN, Channel, Notify, Occasion
-from alertd.rendering import choose_language
+from alertd.kinds import Notify, Occasion
 from alertd.service.counts import SMALL_COUNT
-from alertd.service.notices import CHANNELS_OF, SCREENS, Heard, Pairs, heard, occasion_of
+from alertd.service.heard import Heard, Pairs, heard
+from alertd.service.notices import CHANNELS_OF, occasion_of
 from alertd.service.rings import REST
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.frozen import Frozen
 from alertd.store.work import Work
-from alertd.store.work_records import Alike, pack_ref
-from alertd.subscribers import AddressState, Subscriber
 
 #: What tells the alert, so that whoever got it may be told of its change.
 TELLS = (Occasion.ALERT, Occasion.UPDATE)
 #: A version of these is being told, or was when another took its place.
 _CUT_SHORT = OPEN_STATES | {AlertState.SUPERSEDED}
 _BITS = np.uint64(3)
-SMS = CHANNELS.index(Channel.SMS)
 #: As pairs.
 NOBODY: Pairs = np.empty(0, np.uint64)
 
@@ -112,78 +109,3 @@ def everyone(again: Pairs, inside: Frozen) -> Frozen:
     rings = np.concatenate([inside.rings, np.full(len(outside), REST, np.uint8)])
     order = np.argsort(numbers, kind="stable")
     return Frozen(numbers=numbers[order], rings=rings[order])
-
-
-def pairs_of(pairs: Pairs, numbers: NDArray[np.uint64]) -> set[int]:
-    """Those of a few people, of pairs that are sorted."""
-    if not len(pairs):
-        return set()
-    wanted = (numbers[:, np.newaxis] << _BITS | np.arange(8, dtype=np.uint64)).ravel()
-    return set(wanted[among(pairs, wanted)].tolist())
-
-
-def among(known: NDArray[np.uint64], wanted: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Which of a few are among many that are sorted."""
-    at = np.searchsorted(known, wanted)
-    found = at < len(known)
-    found[found] = known[at[found]] == wanted[found]
-    return found
-
-
-def references(
-    people: Iterable[Subscriber],
-    channels: Sequence[str],
-    languages: Sequence[str],
-    ring_of: Mapping[int, int],
-    told_pairs: Collection[int],
-    again: Collection[int],
-    inside: Collection[int],
-    *,
-    escalates: bool = False,
-) -> list[tuple[Alike, bytes]]:
-    """The references of people, grouped by what a batch has in common; `ring_of` and `inside` are by number of the person,
-    `told_pairs` and those told `again` by number and channel.
-    """
-    wanted = {CHANNELS.index(channel) for channel in channels}
-    groups: dict[tuple[int, str, int, bool, bool, bool], list[bytes]] = {}
-    for person in people:
-        number, may_ack = person.number, escalates and may_acknowledge(person, channels)
-        shown = may_ack and any(
-            pair in told_pairs and pair not in again for pair in (number << 3 | one for one in SCREENS)
-        )
-        for address in person.addresses:
-            channel = address.channel
-            if channel not in wanted or address.state != AddressState.ACTIVE:
-                continue
-            pair = number << 3 | channel
-            was_told = pair in told_pairs
-            if pair not in again if was_told else number not in inside:
-                continue
-            reads = (address.language, *person.languages) if address.language else person.languages
-            unheard = may_ack and channel == SMS and not was_told  # whoever had an SMS has its change by SMS
-            alike = (channel, choose_language(reads, languages), ring_of[number], was_told, unheard, unheard and shown)
-            groups.setdefault(alike, []).append(pack_ref(number, address.number))
-    return [
-        (
-            Alike(
-                channel=CHANNELS[channel],
-                language=language,
-                ring=ring,
-                again=was_told,
-                unheard=unheard,
-                shown=was_shown,
-            ),
-            b"".join(refs),
-        )
-        for (channel, language, ring, was_told, unheard, was_shown), refs in sorted(groups.items())
-    ]
-
-
-def may_acknowledge(person: Subscriber, channels: Collection[str]) -> bool:
-    """Whether an alert on some channels reaches a screen of theirs, from which an app may acknowledge it."""
-    return any(
-        address.state == AddressState.ACTIVE
-        and CHANNELS[address.channel] in ON_SCREEN
-        and CHANNELS[address.channel] in channels
-        for address in person.addresses
-    )

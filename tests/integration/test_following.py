@@ -16,7 +16,8 @@ from alertd.app import Parts
 from alertd.ids import Reference
 from alertd.kinds import CancelReason, Notify, Occasion
 from alertd.service.following import CLOSE, Followed
-from alertd.service.notices import SETTLE_MS, later_version, may_have_been_told
+from alertd.service.heard import may_have_been_told
+from alertd.service.notices import SETTLE_MS, later_version
 from alertd.store.alerts import Footing
 from alertd.store.connection import Connection
 from alertd.store.work_records import Alike, Gate, Settlement
