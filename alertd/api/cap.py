@@ -29,8 +29,8 @@ async def create_cap(request: web.Request, *, query: SubmitQuery) -> Reply[Submi
     among the regions where an area has no shape. A document without `expires` ends 24 hours after it was sent; one whose `effective` is
     later than that and still to come is told then, as with `starts`.
 
-    One of msgType Cancel, from the same sender, cancels what its references name, all of it or nothing, and whoever was told is
-    told so. One of msgType Update, from the same sender, is an update of the one alert that its references name, as of
+    One of msgType Cancel, from the same sender, cancels what its references name and is not over yet, unless one of them is not known
+    here: then nothing; and whoever was told is told so. Each message of an alert stands for the alert, and it may name them all. One of msgType Update, from the same sender, is an update of the one alert that its references name, as of
     `POST /v1/alerts/{id}/updates` with `notify` full and on the channels of that alert; it waits for another person under an id of
     its own. Ack and Error are refused, and so is what an alert cannot hold: two infos in one language, or with different
     areas. Where `cap.issuers` is configured, a document must be signed by the certificate that is known for its sender. Each fault

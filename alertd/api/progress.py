@@ -76,7 +76,7 @@ async def list_alerts(request: web.Request, *, query: ListQuery) -> AlertList:
     s = services(request)
     wanted = Wanted(
         state=query.state,
-        external_id=query.external_id,
+        external_ids=None if query.external_id is None else frozenset({query.external_id}),
         case=s.intake.case_id(query.case) if query.case else None,
         since_ms=ms_of(query.since) if query.since else 0,
     )

@@ -29,13 +29,11 @@ from alertd.service.approval import Approval
 from alertd.service.cap_drafts import MOST_REASON, Draft, draft_of, external_id, refused, retold
 from alertd.service.intake import Intake, Taken
 from alertd.service.regions import Regions
-from alertd.service.reports import Reports, Wanted
+from alertd.service.reports import LOOK, LOOKS, Reports, Wanted
 from alertd.service.submission import submit, submitted
 from alertd.service.updating import Updating
 from alertd.store.alerts import AlertRecord
 
-#: Alerts of one organisation under one reference: some rejected ones, and the one that counts.
-MOST_OF_ONE = 20
 _CANCELLED = {AlertState.CANCELLED, AlertState.REJECTED}
 
 
@@ -101,7 +99,7 @@ class CapIntake:
         chains = {chain_of(record.id) for record in await self._named(message, who)}
         if len(chains) != 1:
             fault = Fault("/references", "These are several alerts: an Update is of one.")
-            raise refused("not-found", "It is not plain what this Update is of; nothing was done.", [fault], message)
+            raise _not_plain(message, [fault])
         old = await self.approval.get(chains.pop(), who)
         before = old.alert if old.document else alert
         starts = alert.starts or before.starts  # when it began is no news
@@ -125,7 +123,7 @@ class CapIntake:
             raise retold(problem, draft, message) from None
 
     async def _cancel(self, message: Message, who: Credential, *, again: bool, dry_run: bool) -> tuple[Taken, Alert]:
-        """Ends every alert that is named; unless all of them are known and one is not over yet, none. `again`: it did, and ends nothing that
+        """Ends every alert that is named and not over yet; none unless all of them are known. `again`: it did, and ends nothing that
         came under the same names since.
         """
         records = await self._named(message, who, ended=again)
@@ -141,37 +139,50 @@ class CapIntake:
         return await submitted(self.intake, self.approval, record.id, alert, who), alert
 
     async def _named(self, message: Message, who: Credential, *, ended: bool = False) -> Sequence[AlertRecord]:
-        """The alerts that a Cancel or an Update names, or that it `ended`; of an update that was approved, its alert. Raises Problem where it is not plain
-        which these are.
+        """The alerts that a Cancel or an Update names and that can be ended, else those that were; if it `ended` some, the other way round. Raises
+        Problem where one is not known, or all are over.
         """
-        faults: list[Fault] = []
-        found: list[AlertRecord] = []
-        for count, reference in enumerate(message.references, 1):
-            wanted = Wanted(external_id=external_id(reference))
-            records, _ = await self.reports.list(who.org, wanted, before=None, limit=MOST_OF_ONE)
-            chosen = _chosen(records, ended=ended)
-            if not chosen:
-                faults.append(Fault("/references", f"Reference {count} names no alert here that could be cancelled."))
-            elif any(record.status != message.status for record in chosen):
-                faults.append(Fault("/status", f"Reference {count} names an alert of another status."))
-            elif reference.sender != message.sender:
-                faults.append(Fault("/sender", f"Reference {count} names an alert of another sender."))
-            else:
-                found += [await self._whole(record, who) for record in chosen]
-        if faults:
-            raise refused(
-                "not-found", f"It is not plain what this {message.msg_type} means; nothing was done.", faults, message
-            )
-        # What waits first: it ends with its alert, and could not be ended then.
-        return sorted({one.id: one for one in found}.values(), key=lambda one: one.id == chain_of(one.id))
+        names = frozenset(map(external_id, message.references))
+        records, _ = await self.reports.list(who.org, Wanted(external_ids=names), before=None, limit=LOOK * LOOKS)
+        found = [await self.approval.get(alert_id, who) for alert_id in _meant(message, records)]
+        if chosen := _chosen(found, ended=ended):
+            return chosen
+        raise _not_plain(message, [Fault("/references", "What is named is over: nothing of it could be cancelled.")])
 
-    async def _whole(self, record: AlertRecord, who: Credential) -> AlertRecord:
-        """The alert whose version this is, but for an update that nobody approved: it ends alone."""
-        return record if record.state in UNTOLD else await self.approval.get(chain_of(record.id), who)
+
+def _meant(message: Message, records: Sequence[AlertRecord]) -> list[str]:
+    """The ids of what a message's references name among all that came under these names. Senders name every earlier message of an alert
+    (CAP 1.2, section 3.2.1, `references`), so each stands for the alert as it is now. Only an update that nobody approved stands for itself,
+    unless its alert is named, with which it ends. Raises Problem where something is not known.
+    """
+    known: dict[str, list[AlertRecord]] = {}
+    for record in records:
+        known.setdefault(record.external_id, []).append(record)
+    faults: list[Fault] = []
+    meant: dict[str, None] = {}
+    for count, reference in enumerate(message.references, 1):
+        named = known.get(external_id(reference), [])
+        same = [record for record in named if record.status == message.status]
+        if not named:
+            faults.append(Fault("/references", f"Reference {count} names no alert here."))
+        elif not same:
+            faults.append(Fault("/status", f"Reference {count} names an alert of another status."))
+        elif reference.sender != message.sender:
+            faults.append(Fault("/sender", f"Reference {count} names an alert of another sender."))
+        meant |= {record.id if record.state in UNTOLD else chain_of(record.id): None for record in same}
+    if faults:
+        raise _not_plain(message, faults)
+    return [one for one in meant if one == chain_of(one) or chain_of(one) not in meant]
 
 
 def _chosen(records: Sequence[AlertRecord], *, ended: bool) -> list[AlertRecord]:
-    """Of all alerts that came as one message, newest first: those that can be ended, else the last that was; if they `ended`, that first."""
+    """Those of them that can be ended, else those that were; if they `ended`, the other way round."""
     going = [record for record in records if ALERT_STEPS[record.state] & _CANCELLED]
-    over = [record for record in records if record.state in _CANCELLED][:1]
+    over = [record for record in records if record.state in _CANCELLED]
     return (over or going) if ended else (going or over)
+
+
+def _not_plain(message: Message, faults: Sequence[Fault]) -> Problem:
+    return refused(
+        "not-found", f"It is not plain what this {message.msg_type} means; nothing was done.", faults, message
+    )

@@ -37,7 +37,7 @@ class Wanted:
     """Which alerts of a list are wanted; None for any."""
 
     state: AlertState | None = None
-    external_id: str | None = None
+    external_ids: frozenset[str] | None = None  # one of these
     case: str | None = None  # as the store calls it
     since_ms: int = 0  # made then or later
 
@@ -45,7 +45,7 @@ class Wanted:
         """Whether this alert is, its time aside."""
         return (
             self.state in {None, record.state}
-            and self.external_id in {None, record.external_id}
+            and (self.external_ids is None or record.external_id in self.external_ids)
             and self.case in {None, record.case}
         )
 

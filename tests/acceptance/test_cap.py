@@ -9,7 +9,7 @@ import subprocess
 import sys
 import urllib.request
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -22,27 +22,9 @@ from alertd.cap.messages import Message, MsgType, Status
 from alertd.cap.reader import read
 from tests.acceptance.asking import asked, pointers
 from tests.acceptance.conftest import Served
-from tests.unit.alertd.cap_documents import CANCEL, WHOLE
+from tests.unit.alertd.cap_documents import CANCEL, SENT, WHOLE, named
 
 CAP = "application/cap+xml"
-SENT = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=5)
-
-
-def named(identifier: str, document: str = WHOLE, *, status: str = "Actual") -> str:
-    """The document under a name of its own, sent a moment ago, to all of Spain."""
-    for old, new in (
-        ("sv-2026-7", identifier),
-        ("sv-2026-8", f"{identifier}-over"),
-        ("2026-11-25T08:00:00+01:00", SENT.isoformat()),
-        ("2026-11-25T20:00:00+01:00", (SENT + timedelta(hours=12)).isoformat()),
-        ("2026-11-24T08:00:00+01:00", (SENT - timedelta(days=1)).isoformat()),
-        (">Actual<", f">{status}<"),
-        ("<circle>37.39,-5.98 2.5</circle>", ""),
-        ("<polygon>37.40,-6.02 37.40,-5.95 37.36,-5.95 37.36,-6.02 37.40,-6.02</polygon>", ""),
-        ("<valueName>INE</valueName><value>41091</value>", "<valueName>ISO 3166-1</valueName><value>ES</value>"),
-    ):
-        document = document.replace(old, new)
-    return document
 
 
 def post(served: Served, document: str | bytes, key: str, path: str = "/v1/cap", **headers: str) -> tuple[int, Any]:

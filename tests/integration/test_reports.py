@@ -77,9 +77,9 @@ async def test_a_filter_fills_its_page(alerts: Alerts, reports: Reports):
     rare = [await made(alerts, MADE_MS + i, external_id="cms-7") for i in range(3)]
     for i in range(LOOK + 5):
         await made(alerts, MADE_MS + 100 + i)
-    assert await all_pages(reports, Wanted(external_id="cms-7"), 3) == [rare[::-1]]
-    assert await all_pages(reports, Wanted(external_id="cms-7"), 2) == [rare[:0:-1], rare[:1]]
-    assert await all_pages(reports, Wanted(external_id="cms-7", since_ms=MADE_MS + 1), 5) == [rare[:0:-1]]
+    assert await all_pages(reports, Wanted(external_ids=frozenset({"cms-7"})), 3) == [rare[::-1]]
+    assert await all_pages(reports, Wanted(external_ids=frozenset({"cms-7"})), 2) == [rare[:0:-1], rare[:1]]
+    assert await all_pages(reports, Wanted(external_ids=frozenset({"cms-7"}), since_ms=MADE_MS + 1), 5) == [rare[:0:-1]]
     assert await all_pages(reports, Wanted(state=AlertState.SENT), 5) == [[]]
 
 

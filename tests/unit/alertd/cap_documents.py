@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
+#: When what is `named` was sent.
+SENT = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=5)
+
 NAMESPACE = "urn:oasis:names:tc:emergency:cap:1.2"
 
 WHOLE = f"""<?xml version="1.0" encoding="UTF-8"?>
@@ -93,3 +98,20 @@ CANCEL = f"""<alert xmlns="{NAMESPACE}">
   <references>agua@ciudad.example,sv-2026-7,2026-11-25T08:00:00+01:00</references>
 </alert>
 """
+
+
+def named(identifier: str, document: str = WHOLE, *, status: str = "Actual") -> str:
+    """The document under a name of its own, sent a moment ago, to all of Spain."""
+    for old, new in (
+        ("sv-2026-7", identifier),
+        ("sv-2026-8", f"{identifier}-over"),
+        ("2026-11-25T08:00:00+01:00", SENT.isoformat()),
+        ("2026-11-25T20:00:00+01:00", (SENT + timedelta(hours=12)).isoformat()),
+        ("2026-11-24T08:00:00+01:00", (SENT - timedelta(days=1)).isoformat()),
+        (">Actual<", f">{status}<"),
+        ("<circle>37.39,-5.98 2.5</circle>", ""),
+        ("<polygon>37.40,-6.02 37.40,-5.95 37.36,-5.95 37.36,-6.02 37.40,-6.02</polygon>", ""),
+        ("<valueName>INE</valueName><value>41091</value>", "<valueName>ISO 3166-1</valueName><value>ES</value>"),
+    ):
+        document = document.replace(old, new)
+    return document
