@@ -27,8 +27,8 @@ from geofences.aliases import Alias
 MOST_EVENT, MOST_REASON, MOST_NAME, MOST_EXTERNAL_ID = 35, 500, 200, 128
 LIFE = timedelta(hours=24)
 
-#: An alert is about a child if a code of its event says so, or among its words, without case, accents and signs, are some of these:
-#: what CAP writers call it, and what programmes that look for children are called.
+#: An alert is about a child if its case comes along, a code of its event says so, or among its words, without case, accents and signs, are
+#: some of these: what CAP writers call it, and what programmes that look for children are called.
 CHILD_CODES = {IPAWS_EVENTS[Level.CHILD_ALERT].casefold(), CAP_CP_EVENTS[Level.CHILD_ALERT]}
 CHILD_WORDS = (
     "amber alert", "alerta amber", "alerte amber", "child alert", "child abduction", "abducted child", "child abducted",
@@ -39,7 +39,7 @@ CHILD_WORDS = (
     "bambino scomparso", "bambina scomparsa", "minore scomparso", "crianca desaparecida", "zaginione dziecko",
 )  # fmt: skip
 OWN_WORDS = {facts.event.casefold(): level for level, facts in KINDS[Kind.MISSING_CHILD].items()}
-#: The case of a child, as an alert in JSON has it: a parameter of the first info.
+#: The case of a child, as an alert in JSON has it: a parameter (CAP 1.2, section 3.2.2) of one info, or the same of several.
 CASE = "alertd:case"
 
 _GRAVEST = (Level.CHILD_ALERT, Level.WARNING)
@@ -107,7 +107,7 @@ def draft_of(message: Message, places: Places, now: datetime) -> Draft:
         {"on_behalf_of": clip(first.sender_name, MOST_NAME)} if first.sender_name else {},
         "/info/0/senderName",
     )
-    draft.put("case", _case(first, message) if child else {}, "/info/0/event")
+    draft.put("case", _case(message), "/info/0/event")
     draft.put("category", first.categories[0], "/info/0/category/0")
     draft.put("event", clip(first.event, MOST_EVENT), "/info/0/event")
     for name in ("urgency", "severity", "certainty"):
@@ -207,7 +207,8 @@ def _shapes(area: Area) -> list[Any]:
 def _is_of_child(info: Info) -> bool:
     words = f" {_plain(info.event)} "
     return (
-        any(code.value.casefold() in CHILD_CODES for code in info.event_codes)
+        any(parameter.name == CASE for parameter in info.parameters)
+        or any(code.value.casefold() in CHILD_CODES for code in info.event_codes)
         or any(f" {phrase} " in words for phrase in CHILD_WORDS)
         or info.event.casefold() in OWN_WORDS
     )
@@ -238,16 +239,22 @@ def _start(message: Message, now: datetime) -> tuple[datetime, int] | None:
     return (at, i) if at > max(now, message.sent) else None
 
 
-def _case(info: Info, message: Message) -> Any:
-    """The case that came along. Raises Problem where it is no JSON."""
-    for i, parameter in enumerate(info.parameters):
-        if parameter.name == CASE:
+def _case(message: Message) -> Any:
+    """The case that came along. Raises Problem where it is no JSON, or there are two."""
+    cases: list[Any] = []
+    for i, info in enumerate(message.infos):
+        for j, parameter in enumerate(info.parameters):
+            if parameter.name != CASE:
+                continue
+            fault = Fault(f"/info/{i}/parameter/{j}", "This must be the case as JSON, as an alert has it.")
             try:
-                return json.loads(parameter.value)
+                cases.append(json.loads(parameter.value))
             except (ValueError, RecursionError):
-                fault = Fault(f"/info/0/parameter/{i}", "This must be the case as JSON, as an alert has it.")
                 raise refused("invalid-request", "The case cannot be read.", [fault], message) from None
-    return {}
+            if cases[0] != cases[-1]:
+                fault = Fault(fault.pointer, "Another case came before. Send each child as an alert of its own.")
+                raise refused("invalid-request", "An alert is about one case.", [fault], message)
+    return cases[0] if cases else {}
 
 
 def _put_texts(draft: Draft, message: Message) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
+from xml.sax.saxutils import escape
 
 import pytest
 
@@ -44,6 +45,14 @@ def without_shapes(codes: str) -> bytes:
     assert SHAPES in WHOLE
     old = "<geocode><valueName>INE</valueName><value>41091</value></geocode>"
     return changed(old, codes, WHOLE.replace(SHAPES, ""))
+
+
+def case_of(text: str) -> str:
+    """The parameter that has the case of a child."""
+    return f"<parameter><valueName>alertd:case</valueName><value>{escape(text)}</value></parameter>"
+
+
+CASE = case_of(json.dumps(MISSING_CHILD["case"]))
 
 
 def geocode(system: str, value: str) -> str:
@@ -136,13 +145,34 @@ def test_an_alert_about_a_child_needs_its_case(old: str, new: str, library: Libr
     """By code or by word, in any of its infos: it is no general alert, which nobody would have to verify."""
     draft = drafted(changed(old, new), library)
     assert (draft.document["kind"], draft.document["case"]) == (Kind.MISSING_CHILD, {})
-    case = json.dumps(MISSING_CHILD["case"]).replace("&", "&amp;")
-    parameter = f"<parameter><valueName>alertd:case</valueName><value>{case}</value></parameter><parameter>"
-    alert = alert_of(drafted(changed("<parameter>", parameter, changed(old, new).decode()), library))
+    alert = alert_of(drafted(changed("<parameter>", f"{CASE}<parameter>", changed(old, new).decode()), library))
     assert alert.case.number == MISSING_CHILD["case"]["number"]
-    broken = parameter.replace(case, "{")
-    problem = refused(changed("<parameter>", broken, changed(old, new).decode()), library)
+    broken = case_of("{")
+    problem = refused(changed("<parameter>", f"{broken}<parameter>", changed(old, new).decode()), library)
     assert [fault.pointer for fault in problem.faults] == ["/info/0/parameter/0"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("<event>Corte de agua", "<event>Missing Endangered Child"),
+        ("<event>Corte de agua", "<event>Niño perdido"),
+        ("<event>Water cut", "<event>Girl missing"),
+        (">CEM<", ">MEP<"),
+    ],
+)
+def test_an_alert_with_the_case_of_a_child_is_about_a_child(old: str, new: str, library: Library):
+    """Whatever its event is called, and whichever info has it: no case is left out, and none is told that nobody verified."""
+    event = changed(old, new).decode()
+    first, last = "<parameter>", "<area>\n      <areaDesc>Seville"
+    for place in (first, last):
+        alert = alert_of(drafted(changed(place, CASE + place, event), library))
+        assert (alert.kind, alert.case.number) == (Kind.MISSING_CHILD, MISSING_CHILD["case"]["number"])
+    both = changed(last, CASE + last, changed(first, CASE + first, event).decode())
+    assert alert_of(drafted(both, library)).case == alert.case
+    other = case_of(json.dumps({**MISSING_CHILD["case"], "number": "another"}))
+    problem = refused(changed(last, other + last, changed(first, CASE + first, event).decode()), library)
+    assert [fault.pointer for fault in problem.faults] == ["/info/1/parameter/0"]
 
 
 @pytest.mark.parametrize(
