@@ -30,11 +30,13 @@ async def create_cap(request: web.Request, *, query: SubmitQuery) -> Reply[Submi
     later than that and still to come is told then, as with `starts`.
 
     One of msgType Cancel, from the same sender, cancels what its references name and is not over yet, unless one of them is not known
-    here: then nothing; and whoever was told is told so. Each message of an alert stands for the alert, and it may name them all. One of msgType Update, from the same sender, is an update of the one alert that its references name, as of
+    here: then nothing; and whoever was told is told so. Each message of an alert stands for the alert, and it may name them all.
+    One of msgType Update, from the same sender, is an update of the one alert that its references name, as of
     `POST /v1/alerts/{id}/updates` with `notify` full and on the channels of that alert; it waits for another person under an id of
-    its own. Ack and Error are refused, and so is what an alert cannot hold: two infos in one language, or with different
-    areas. Where `cap.issuers` is configured, a document must be signed by the certificate that is known for its sender. Each fault
-    names its line.
+    its own, and is refused where it was sent before what is told. What was approved once is not taken again by the same document: what
+    is meant anew has an identifier of its own. Ack and Error are refused, and so is what an alert cannot hold: two infos in one
+    language, or with different areas. Where `cap.issuers` is configured, a document must be signed by the certificate that is known for
+    its sender. Each fault names its line.
     """
     s, again = services(request), is_replay(request)
     taken, alert = await s.cap_intake.take(
@@ -63,7 +65,7 @@ OPERATIONS = (
     Operation(
         method="POST", path="/v1/cap", handler=create_cap, summary="Submit a CAP document", scope="alerts:write",
         group=_GROUP, status=202, takes=(MEDIA_TYPE, "application/xml", "text/xml"), tells=("ETag", "Location"),
-        problems=(*REFUSED, "not-found", "precondition-failed", "stop-active", "too-large", "wrong-content-type"),
+        problems=(*REFUSED, "not-found", "precondition-failed", "superseded", "stop-active", "too-large", "wrong-content-type"),
         act=Act("alert.cap", once=True),
     ),
     Operation(

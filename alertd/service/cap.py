@@ -1,5 +1,5 @@
 """CAP comes in: an Alert is submitted as any other, an Update takes the place of the one alert that it names once another person approves
-it, a Cancel ends exactly what it names, and nothing else is done.
+it, a Cancel ends exactly what it names, and nothing else is done. What was told is not told again by the same document, nor by an older one.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ from alertd.kinds import Notify
 from alertd.rendering.plaintext import clip
 from alertd.service.access import Credential
 from alertd.service.approval import Approval
-from alertd.service.cap_drafts import MOST_REASON, Draft, draft_of, external_id, refused, retold
+from alertd.service.cap_drafts import MOST_REASON, Draft, draft_of, external_id, refused, retold, sent_of
 from alertd.service.intake import Intake, Taken
+from alertd.service.notices import versions_of
 from alertd.service.regions import Regions
 from alertd.service.reports import LOOK, LOOKS, Reports, Wanted
 from alertd.service.submission import submit, submitted
 from alertd.service.updating import Updating
-from alertd.store.alerts import AlertRecord
+from alertd.store.alerts import AlertRecord, Alerts
 
 _CANCELLED = {AlertState.CANCELLED, AlertState.REJECTED}
 
@@ -52,6 +53,7 @@ class CapIntake:
     ends: Ends
     updating: Updating
     reports: Reports
+    alerts: Alerts
     regions: Regions
     issuers: Sequence[Issuer]  # whose signatures count; if there are any, each document must have one of theirs
     clock: Clock
@@ -89,6 +91,8 @@ class CapIntake:
         try:
             if again and not dry_run:
                 return await submitted(self.intake, self.approval, alert_id or "", alert, who), alert
+            came = await self._listed(who, external_id(message.reference))
+            _check_untold(message, came, but=alert_id)  # its own first try may have been cut off
             return await submit(self.intake, self.approval, alert, who, alert_id=alert_id, dry_run=dry_run), alert
         except Problem as problem:
             raise retold(problem, draft, message) from None
@@ -101,6 +105,10 @@ class CapIntake:
             fault = Fault("/references", "These are several alerts: an Update is of one.")
             raise _not_plain(message, [fault])
         old = await self.approval.get(chains.pop(), who)
+        if dry_run or not again:
+            versions = await versions_of(self.alerts, old.id)
+            _check_untold(message, versions)
+            _check_later(message, versions)
         before = old.alert if old.document else alert
         starts = alert.starts or before.starts  # when it began is no news
         alert = alert.model_copy(update={"external_id": None, "channels": before.channels, "starts": starts})
@@ -142,12 +150,43 @@ class CapIntake:
         """The alerts that a Cancel or an Update names and that can be ended, else those that were; if it `ended` some, the other way round. Raises
         Problem where one is not known, or all are over.
         """
-        names = frozenset(map(external_id, message.references))
-        records, _ = await self.reports.list(who.org, Wanted(external_ids=names), before=None, limit=LOOK * LOOKS)
+        records = await self._listed(who, *map(external_id, message.references))
         found = [await self.approval.get(alert_id, who) for alert_id in _meant(message, records)]
         if chosen := _chosen(found, ended=ended):
             return chosen
         raise _not_plain(message, [Fault("/references", "What is named is over: nothing of it could be cancelled.")])
+
+    async def _listed(self, who: Credential, *names: str) -> Sequence[AlertRecord]:
+        """All alerts and updates that came under these names, newest first, without their documents."""
+        wanted = Wanted(external_ids=frozenset(names))
+        records, _ = await self.reports.list(who.org, wanted, before=None, limit=LOOK * LOOKS)
+        return records
+
+
+def _check_untold(message: Message, records: Sequence[AlertRecord], *, but: str | None = None) -> None:
+    """Raises Problem where one of them, `but` for one, came as this very message (CAP 1.2, section 3.2.1: `identifier`, `sender` and `sent` are those of no
+    other) and was approved, whatever became of it. One that was rejected may come again.
+    """
+    name = external_id(message.reference)
+    for record in records:
+        same = (record.external_id, record.status) == (name, message.status)
+        if same and record.state not in UNTOLD and record.id != but:
+            raise Problem(
+                "duplicate-case",
+                f"This very message came before, and is {record.state}; `alert` is its id. What is meant anew has an identifier of its own.",
+                alert=record.id,
+            )
+
+
+def _check_later(message: Message, versions: Sequence[AlertRecord]) -> None:
+    """Raises Problem for an Update that was sent before what is told: what is older says less. Two of one second have no order (CAP 1.2, section
+    3.3.2); nor is one known where a name was too long to keep its time.
+    """
+    for record in versions:
+        sent = sent_of(record.external_id)
+        if sent and message.sent < sent and record.state not in UNTOLD:
+            fault = Fault("/sent", "What is told already was sent after this.")
+            raise refused("superseded", "This Update is older than what is told.", [fault], message)
 
 
 def _meant(message: Message, records: Sequence[AlertRecord]) -> list[str]:

@@ -16,7 +16,7 @@ from unicodedata import category, normalize
 
 from alertd.cap.messages import Area, Info, Message, MsgType, Reference, Scope, Status
 from alertd.cap.profiles import CAP_CP_EVENTS, IPAWS_EVENTS
-from alertd.cap.values import reference_text
+from alertd.cap.values import instant, reference_text
 from alertd.errors import Fault, Problem
 from alertd.faults import MAX_FAULTS
 from alertd.kinds import KINDS, Kind, Level, Severity
@@ -83,6 +83,15 @@ def external_id(reference: Reference) -> str:
     """
     text = reference_text(replace(reference, sent=reference.sent.astimezone(UTC)))
     return text if len(text) <= MOST_EXTERNAL_ID else "cap:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def sent_of(name: str) -> datetime | None:
+    """When the message was sent that gave an alert this external id; None where it does not say, as a digest or an id of somebody's own."""
+    try:
+        _, _, sent = name.split(",")
+        return instant(sent)
+    except ValueError:
+        return None
 
 
 def draft_of(message: Message, places: Places, now: datetime) -> Draft:

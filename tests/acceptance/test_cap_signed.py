@@ -11,8 +11,8 @@ from pathlib import Path
 from alertd.cap.reader import read
 from alertd.cap.signatures import Issuer, check_signature
 from tests.acceptance.conftest import Served
-from tests.acceptance.test_cap import named, post
-from tests.unit.alertd.cap_documents import CANCEL
+from tests.acceptance.test_cap import post
+from tests.unit.alertd.cap_documents import CANCEL, named
 from tests.unit.alertd.test_cap_signatures import SENDER, Party
 
 

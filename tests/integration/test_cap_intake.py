@@ -1,8 +1,11 @@
-"""What follows an alert that came as CAP: which alert is meant by the messages that it names, as a Cancel and an Update name them."""
+"""What follows an alert that came as CAP: which alert is meant by the messages that a Cancel or an Update names, and that nothing is told
+again by a document that was told, or is older than what is.
+"""
 
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import pytest
 
@@ -13,7 +16,7 @@ from alertd.cap.values import reference_text
 from alertd.errors import Problem
 from alertd.store.alerts import AlertRecord
 from tests.integration.acts import ANA, BEA, register
-from tests.unit.alertd.cap_documents import CANCEL, named
+from tests.unit.alertd.cap_documents import CANCEL, SENT, named
 
 
 def after(document: str, *earlier: str) -> str:
@@ -22,10 +25,11 @@ def after(document: str, *earlier: str) -> str:
     return re.sub("<references>.*</references>", f"<references>{references}</references>", document)
 
 
-def update(identifier: str, *earlier: str) -> str:
-    """An Update in words of its own."""
+def update(identifier: str, *earlier: str, minutes: int = 0) -> str:
+    """An Update in words of its own, sent so many minutes after the first of all."""
     document = named(identifier).replace(">Alert<", ">Update<").replace("No beba agua del grifo", identifier)
-    return after(document, *earlier)
+    sent = (SENT + timedelta(minutes=minutes)).isoformat()
+    return after(document, *earlier).replace(f"<sent>{SENT.isoformat()}<", f"<sent>{sent}<")
 
 
 async def taken(parts: Parts, document: str) -> AlertRecord:
@@ -113,3 +117,55 @@ async def test_an_update_of_what_is_left_of_several_is_of_that(parts: Parts):
     assert (await refused(parts, both)).slug == "not-found"
     await parts.following.close(closed.id, BEA, "Mended.", notify=False)
     assert (await taken(parts, both)).id == f"{going.id}-2"
+
+
+async def test_an_update_that_is_older_than_what_is_told_is_refused(parts: Parts):
+    """It names the alert that both follow, and was late. Nobody has to see that it says less; what is later is taken."""
+    first = named("f-1")
+    earlier, told_now = update("f-2", first, minutes=1), update("f-3", first, minutes=2)
+    alert, current = await told(parts, first, told_now)
+    problem = await refused(parts, earlier)
+    assert (problem.slug, problem.status) == ("superseded", 409)
+    assert [(fault.pointer, fault.line > 1) for fault in problem.faults] == [("/sent", True)]
+    assert (await refused(parts, update("f-4", first, told_now, minutes=-1))).slug == "superseded"
+    later = await taken(parts, update("f-5", first, minutes=3))
+    assert (later.id, later.state) == (f"{alert.id}-3", "pending")
+    await parts.approval.reject(later.id, BEA, "Not so.")
+    beside = await taken(parts, update("f-6", first, minutes=2))  # the seconds of CAP tell no order within one
+    assert beside.state == "pending"
+    assert await states(parts, current) == ["approved"]
+
+
+async def test_an_update_that_was_replaced_is_not_told_again(parts: Parts):
+    """The very same document, by whomever; while it waits it is the same update, and once it was rejected it may come again."""
+    first = named("g-1")
+    second, third = update("g-2", first), update("g-3", first)
+    _, replaced, _ = await told(parts, first, second, third)
+    problem = await refused(parts, second)
+    assert (problem.slug, problem.status, problem.extra["alert"]) == ("duplicate-case", 409, replaced.id)
+    assert (await refused(parts, third)).slug == "duplicate-case"
+    fourth = update("g-4", first)
+    waiting = await taken(parts, fourth)
+    assert (await taken(parts, fourth)).id == waiting.id
+    await parts.approval.reject(waiting.id, BEA, "Not so.")
+    assert (await taken(parts, fourth)).state == "pending"
+
+
+async def test_an_alert_that_is_over_is_not_told_again_by_its_document(parts: Parts):
+    """Whoever means it anew says so by an identifier of its own; what was only rejected comes again under the same. A request that was cut
+    off is answered as before.
+    """
+    first = named("h-1")
+    (alert,) = await told(parts, first)
+    retried, _ = await parts.cap_intake.take(first.encode(), ANA, alert_id=alert.id)
+    assert (retried.record.id, retried.record.state) == (alert.id, "approved")
+    await parts.following.close(alert.id, BEA, "Mended.", notify=False)
+    for who in (ANA, BEA):
+        with pytest.raises(Problem) as caught:
+            await parts.cap_intake.take(first.encode(), who)
+        problem = caught.value
+        assert (problem.slug, problem.status, problem.extra["alert"]) == ("duplicate-case", 409, alert.id)
+    rejected = await taken(parts, named("h-2"))
+    await parts.approval.reject(rejected.id, BEA, "Not so.")
+    anew = await taken(parts, named("h-2"))
+    assert (anew.state, anew.id != rejected.id) == ("pending", True)
