@@ -224,7 +224,7 @@ class Parts:
 
     def _compose_forgetting(self, updates: Updates) -> None:
         """What takes out of alerts what is not to be known any more, here and in copies that are put back."""
-        cases, tombstones = Cases(self.db), Tombstones(self.settings.store.tombstones_file)
+        cases, tombstones = Cases(self.db), self._tombstones
         self.past = Past(updates.published, cases)
         self.revising = Revising(self.alerts, self.approval, self.photos, self.past, tombstones, self.clock)
         self.purging = Purging(self.alerts, cases, self.media, tombstones, self.approval, self.clock)
@@ -287,7 +287,11 @@ class Parts:
     def restoring(self) -> Restoring:
         """Settles a store that was put back from a copy."""
         org, names = self.settings.alerts.organisation, self.organisations.names
-        return Restoring(self.current, self.alerts, self.audit, names, self.clock, org)
+        return Restoring(self.current, self.alerts, self._tombstones, self.audit, names, self.clock, org)
+
+    @property
+    def _tombstones(self) -> Tombstones:
+        return Tombstones(self.settings.store.tombstones_file)
 
     def inbound(self, carrier: str) -> Inbound:
         """Takes what a text message centre tells."""

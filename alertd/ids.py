@@ -1,7 +1,9 @@
 """Names: sortable ids for alerts, and signed tags that name one reference to the outside.
 
 An id is a ULID (48 bits of milliseconds, 80 random bits) in Crockford's base 32. The first alert of a chain gives the chain
-its id; version n of it is `<chain>-<n>`, so a version's id says where it is kept.
+its id; version n of it is `<chain>-<n>`, so a version's id says where it is kept. Each time that its store is put back from a copy while
+its end is to come, a chain begins another life: version n of life l is `<chain>-<256 l + n>`, which is higher than whatever was told
+since the copy was made, under numbers that nobody here knows.
 """
 
 from __future__ import annotations
@@ -18,7 +20,10 @@ from functools import lru_cache
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _MAC_BYTES = 10  # 80 bits: a tag lives days and each guess costs a request
 _HEAD = struct.Struct(">16sB")  # chain, version
-_ROW = struct.Struct(">I")
+_ROW = struct.Struct(">I")  # row, and above its bits the life: a tag with an address has no room for more
+_ROW_BITS = 29  # five channels of the most people that a service has
+_A_LIFE = 256  # no chain has as many versions
+_LAST_LIFE = 2 ** (32 - _ROW_BITS) - 1
 _NAME_BYTES = 12  # an address's name, as the suppression list has it
 _NAMED_MAC_BYTES = 9  # beside a name: "bounce+" and the tag must fit into the 64 characters before an @
 _OLD_TO_BYTES = 3  # so much of an address's hash is in the tags of mails that are out
@@ -36,8 +41,33 @@ def chain_of(alert_id: str) -> str:
 
 
 def sequence_of(alert_id: str) -> int:
-    """Which version of its chain an alert is, from 1."""
+    """The number of an alert among the versions of its chain, from 1: later ones have higher."""
     return int(alert_id.partition("-")[2] or 1)
+
+
+def nth_of(alert_id: str) -> int:
+    """Which version of its chain an alert is, from 1, whatever its number."""
+    return sequence_of(alert_id) % _A_LIFE
+
+
+def made_ms(alert_id: str) -> int:
+    """When the first version of its chain was made, in UNIX milliseconds."""
+    return int.from_bytes(_ulid_bytes(chain_of(alert_id))[:6], "big")
+
+
+def version_id(chain: str, n: int, lives: str) -> str:
+    """The id of a chain's nth version; its `lives` as they are written: after which version each began, and which it is ("3:1 5:2")."""
+    if n == 1:
+        return chain
+    begun = [int(life) for after, life in (one.split(":") for one in lives.split()) if int(after) < n]
+    return f"{chain}-{_A_LIFE * max(begun, default=0) + n}"
+
+
+def with_life(lives: str, last: int, life: int) -> str:
+    """The `lives` of a chain whose next one begins after its `last` version: that one, or a later where it had that already."""
+    before = [(int(after), int(one)) for after, one in (each.split(":") for each in lives.split())]
+    now = min(max(life, max((one for _, one in before), default=0) + 1), _LAST_LIFE)
+    return " ".join(f"{after}:{one}" for after, one in [*(each for each in before if each[0] < last), (last, now)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +105,8 @@ class Tags:
 
     def make(self, alert_id: str, row: int, door: Door = Door.RECEIPT, address: str | None = None) -> str:
         """The tag of one row for one door: 42 characters, or 56 with the name of the address that the message goes to."""
-        body = _head(alert_id) + _ROW.pack(row) + base64.urlsafe_b64decode(address or "")
+        head, life = _head(alert_id)
+        body = head + _ROW.pack(life << _ROW_BITS | row) + base64.urlsafe_b64decode(address or "")
         mac = self._mac(body, door)[: _NAMED_MAC_BYTES if address else _MAC_BYTES]
         return base64.urlsafe_b64encode(body + mac).decode().rstrip("=")
 
@@ -90,8 +121,9 @@ class Tags:
             return None
         if not any(hmac.compare_digest(mac, own(body, door)[: len(mac)]) for own in (self._mac, self._old_mac)):
             return None
-        name = _ulid_text(chain)
-        alert_id = name if sequence == 1 else f"{name}-{sequence}"
+        life, row = row >> _ROW_BITS, row & (1 << _ROW_BITS) - 1
+        name, number = _ulid_text(chain), _A_LIFE * life + sequence
+        alert_id = name if number == 1 else f"{name}-{number}"
         to = body[_HEAD.size + _ROW.size :]
         if len(to) == _NAME_BYTES:
             return Reference(alert_id, row, base64.urlsafe_b64encode(to).decode())
@@ -119,8 +151,9 @@ class Tags:
 
 
 @lru_cache(maxsize=64)  # a chunk's rows are of one alert
-def _head(alert_id: str) -> bytes:
-    return _HEAD.pack(_ulid_bytes(chain_of(alert_id)), sequence_of(alert_id))
+def _head(alert_id: str) -> tuple[bytes, int]:
+    life, n = divmod(sequence_of(alert_id), _A_LIFE)
+    return _HEAD.pack(_ulid_bytes(chain_of(alert_id)), n), life
 
 
 def _ulid_bytes(text: str) -> bytes:

@@ -15,7 +15,7 @@ from alertd.app import Parts
 from alertd.bounce_sites import bounce_sites
 from alertd.config import Settings
 from alertd.opening import Store, parts_of, shared_store, store_of
-from alertd.processes import Life, appeared, check_packages, kept_running, take_files
+from alertd.processes import Life, StartError, appeared, check_packages, kept_running, take_files
 from alertd.sandboxed import load_sample_people, sandbox_of
 from alertd.sockets import socket_folder
 from alertd.store import backups
@@ -67,7 +67,10 @@ async def _settle_restored(parts: Parts, settings: Settings) -> None:
     """Before anything of a store is sent that was put back from a copy."""
     directory = settings.store.directory.resolve()
     if not settings.store.url and (made := backups.marked(directory)):
-        await parts.restoring.settle(made)
+        try:
+            await parts.restoring.settle(made)
+        except OSError as error:
+            raise StartError(f"store.tombstones cannot be written: {error.strerror}") from None
         backups.settled(directory)
 
 

@@ -21,7 +21,7 @@ from alertd.service.counts import Shown, shown
 from alertd.service.reports import Delivery, Wanted
 from alertd.store.alerts import ListPlace
 
-_CURSOR = r"^\d{1,15}_[0-9A-Z]{26}(-\d{1,3})?$"
+_CURSOR = r"^\d{1,15}_[0-9A-Z]{26}(-\d{1,4})?$"
 #: An event stream says something at least this often, so that proxies and people know it lives.
 STREAM_EVERY_S = 0.25
 STREAM_SILENCE_S = 15.0

@@ -66,19 +66,19 @@ async def versions_of(alerts: Alerts, alert_id: str) -> list[AlertRecord]:
     return await alerts.chain(alert_id)
 
 
-def check_room(sequence: int) -> None:
+def check_room(nth: int) -> None:
     """Raises Problem where an alert has had as many versions as it may, and another would tell it again. What hides or ends it is always told."""
-    if sequence > MOST_VERSIONS:
+    if nth > MOST_VERSIONS:
         raise Problem("precondition-failed", "This alert was changed too often. Close it, and submit another.")
 
 
 def later_version(
-    record: AlertRecord, sequence: int, occasion: Occasion, follows: Iterable[Occasion], *, by: str, expires: int,
+    record: AlertRecord, nth: int, occasion: Occasion, follows: Iterable[Occasion], *, by: str, expires: int,
     loudness: str, code: CancelReason | None = None,
 ) -> AlertRecord:  # fmt: skip
     """A version of an alert that is told with no second person but whoever decides it."""
     return replace(
-        record, id=f"{record.id}-{sequence}", state=AlertState.APPROVED, occasion=occasion, follows=" ".join(follows),
+        record, id=record.version(nth), state=AlertState.APPROVED, occasion=occasion, follows=" ".join(follows),
         code=code or "", alerted=record.start, paused=False, reason="", external_id="", seen=0, people=0, changes="",
         expires=expires, loudness=loudness, approver=by, by=by, approved_rev=0,
         broken=0, why="", reviewed=0, reviewer="", verdict="", note="",

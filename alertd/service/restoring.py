@@ -7,6 +7,7 @@ person, or for its time, goes back to its author, for it may have been approved,
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -19,6 +20,7 @@ from alertd.service.audit import DONE, Audit, Noted
 from alertd.store.alerts import Alerts, Footing
 from alertd.store.current import Current
 from alertd.store.damaged import unless_damaged
+from alertd.store.tombstones import PutBack, Tombstones
 
 #: Of all organisations.
 Names = Callable[[], Awaitable[Sequence[str]]]
@@ -30,22 +32,29 @@ BY = "alertd restore"
 class Restoring:
     """Does this once, before anything is served or sent. Doing it again changes nothing."""
 
-    def __init__(self, current: Current, alerts: Alerts, audit: Audit, names: Names, clock: Clock, org: str) -> None:
+    def __init__(
+        self, current: Current, alerts: Alerts, tombstones: Tombstones, audit: Audit, names: Names, clock: Clock, org: str,
+    ) -> None:  # fmt: skip
         self._current = current
         self._alerts = alerts
+        self._tombstones = tombstones
         self._audit = audit
         self._names = names
         self._clock = clock
         self._org = org
 
     async def settle(self, made: str) -> Counter[str]:
-        """`made` is when the copy was made, in RFC 3339. Answers how many alerts are hidden, how many went back, and how many rows are unknown."""
+        """`made` is when the copy was made, in RFC 3339. Answers how many alerts are hidden, how many went back, and how many rows are unknown.
+        Raises OSError where it cannot be written down that it was put back.
+        """
         reason = f"Put back from the copy of {made}: what was sent or decided since then is not known here."
         totals: Counter[str] = Counter()
         alerts, orgs = await self._current.alerts(), await self._names()
         by_org: dict[str, Counter[str]] = {self._org: Counter()}
-        gap = self._clock.now_ms() // 1000  # where one copy is put back twice, too, each time another
-        await self._current.renumber(alerts, orgs, gap)
+        now = self._clock.now_ms()  # where one copy is put back twice, too, each time another
+        await asyncio.to_thread(self._tombstones.add, PutBack(put_back=now))
+        put_back = await asyncio.to_thread(self._tombstones.put_back)
+        await self._current.renumber(alerts, orgs, now // 1000, put_back)
         for alert_id in alerts:
             versions = await self._alerts.versions([alert_id])
             facts = await self._alerts.fields(versions, "state", "batches", "org")

@@ -209,14 +209,14 @@ def _anew(record: AlertRecord, now_ms: int, change: Callable[[Alert], Alert]) ->
     return replace(record, document=document, changes=f"{record.changes} {now_ms}".strip())
 
 
-def _replacement(record: AlertRecord, sequence: int, who: Credential) -> AlertRecord | None:
+def _replacement(record: AlertRecord, nth: int, who: Credential) -> AlertRecord | None:
     """The version that replaces on phones what they show of a restricted alert. None while no phone shows it: it comes back without
     what was taken out.
     """
     if record.state not in SHOWN:
         return None
     version = later_version(
-        record, sequence, Occasion.UPDATE, TELLS, by=who.subject, expires=record.expires, loudness=Loudness.SILENT
+        record, nth, Occasion.UPDATE, TELLS, by=who.subject, expires=record.expires, loudness=Loudness.SILENT
     )
     return if_told(version)
 

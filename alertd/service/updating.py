@@ -83,7 +83,7 @@ class Updating:
         if faults := tuple(_other(before, alert, restricted_only=old.restricted > 0)):
             raise Problem("invalid-request", "This is another alert, not an update of it.", faults=faults)
         alert = alert.model_copy(update={"external_id": external_id or None})
-        taken = await self._intake.look_over(alert, who, f"{old.id}-{len(versions) + 1}", _UPDATE, upon=old)
+        taken = await self._intake.look_over(alert, who, old.version(len(versions) + 1), _UPDATE, upon=old)
         record = replace(
             taken.record, case=old.case, occasion=Occasion.UPDATE, follows=" ".join(TELLS), notify=notify,
             alerted=old.start, upon=old.changes,

@@ -11,6 +11,7 @@ import numpy as np
 
 from alertd.alerts import ALERT_STEPS, AlertState
 from alertd.documents import Alert
+from alertd.ids import chain_of, version_id
 from alertd.store.codec import Box
 
 
@@ -68,6 +69,7 @@ class AlertRecord:
     verdict: str = ""  # what they think of it
     note: str = ""  # in their words
     paused: bool = False  # its chain waits
+    lives: str = field(default="", compare=False)  # of its chain, as `ids.version_id` has them
     #: By so much its chain's clock, which its times are by, is ahead of the server's, where that was set back.
     ahead: int = field(default=0, compare=False)
     #: Ids of the keys that its chain is sent by; one of another organisation has its name and a colon before it.
@@ -94,6 +96,10 @@ class AlertRecord:
     def alert(self) -> Alert:
         """What its document says, read once: that takes as long as a call to the store. Raises pydantic.ValidationError, as where there is none."""
         return Alert.model_validate_json(self.document)
+
+    def version(self, n: int) -> str:
+        """The id of the nth version of its chain."""
+        return version_id(chain_of(self.id), n, self.lives)
 
     def counts_on(self, alert: Alert) -> int:
         """When the delays of the rings count from where an update says `alert`; 0 for its approval, where it changes the target."""
@@ -278,12 +284,12 @@ def changed(record: AlertRecord) -> list[str | bytes | int]:
 
 
 #: The fields of a chain that a version's record has.
-OF_CHAIN = ("paused", "ahead", "keys")
+OF_CHAIN = ("paused", "ahead", "keys", "lives")
 
 
 def record_of(fields: Mapping[str, bytes], seals: Seals, of_chain: Sequence[bytes | None]) -> AlertRecord:
     """From the store's fields, and those of its chain, `OF_CHAIN`; those that are not there are empty."""
-    paused, ahead, sent_by = of_chain
+    paused, ahead, sent_by, lives = of_chain
     values: dict[str, Any] = {number: int(fields.get(number, 0)) for number in NUMBERS}
     values |= {text: fields.get(text, b"").decode() for text in TEXTS}
     values |= {name: seals.open(name, fields.get(name, b"")) for name in (*OF_CASE, *OF_STAFF)}
@@ -294,6 +300,7 @@ def record_of(fields: Mapping[str, bytes], seals: Seals, of_chain: Sequence[byte
         since=int(fields.get(f"{fields['state'].decode()}_at", 0)),
         paused=paused == b"1",
         ahead=int(ahead or 0),
+        lives=(lives or b"").decode(),
         sent_by=tuple((sent_by or b"").decode().split()),
         grounds={name: ground for name, ground in fields.items() if name == GRANTED or name.startswith(GROUND)},
         document=seals.document(fields["doc"]) if "doc" in fields else b"",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from alertd.ids import chain_of
+from alertd.ids import chain_of, made_ms, with_life
 from alertd.store import keys
 from alertd.store.connection import Connection
+from alertd.store.versions import version_ids
 
 #: Batches a call: 4,000 rows at most, so that the server is held for a few milliseconds.
 _AT_ONCE = 8
+#: A life of an alert has fewer.
+_REVISIONS = 1_000_000
 
 
 class Current:
@@ -25,9 +28,20 @@ class Current:
         names = {name for shard in (*found, *live) for name in shard}
         return sorted({chain_of(name.decode()) for name in names})
 
-    async def renumber(self, alert_ids: Sequence[str], orgs: Sequence[str], gap: int) -> None:
-        """What happens from now on is called by names, and comes after cursors, that nothing had which was told since the copy was made."""
-        await self._db.execute_many([("HINCRBY", keys.chain(one), "told", gap) for one in alert_ids])
+    async def renumber(self, alert_ids: Sequence[str], orgs: Sequence[str], gap: int, put_back: Sequence[int]) -> None:
+        """What happens from now on is called by names, and comes after cursors, that nothing had which was told since the copy was made:
+        events, revisions, and later versions of these alerts. `put_back`: when stores were, UNIX ms, now among them.
+        """
+        found = await self._db.execute_many([("HMGET", keys.chain(one), "org", "last", "lives") for one in alert_ids])
+        for chain, (org, last, lives) in zip(alert_ids, found, strict=True):
+            if org is None:  # whoever began to write it died
+                continue
+            life = sum(at >= made_ms(chain) for at in put_back)
+            lived = with_life((lives or b"").decode(), int(last or 1), life)
+            names = [keys.of_chain(chain, "version", one) for one in await version_ids(self._db, [chain])]
+            gaps = [("HINCRBY", name, "rev", int(lived.rpartition(":")[2]) * _REVISIONS) for name in names]
+            own = keys.chain(chain)
+            await self._db.execute_many([("HSET", own, "lives", lived), ("HINCRBY", own, "told", gap), *gaps])
         lengths = await self._db.execute_many([("XLEN", keys.org_events(org)) for org in orgs])
         marks = [keys.org_events(org, ":marks") for org, length in zip(orgs, lengths, strict=True) if length]
         await self._db.execute_many([("HINCRBY", name, "last", gap) for name in marks])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from alertd.alerts import SHOWN
-from alertd.ids import sequence_of
+from alertd.ids import nth_of
 from alertd.store import keys
 from alertd.store.alert_records import GRANTED, AlertRecord, Seals, listed, said
 from alertd.store.alerts import Alerts
@@ -76,7 +76,7 @@ class PermissionStore:
         names = ("permissions", "permitted_by", "permission_why", "regions", "changes")
         fields = seals.flat({name: getattr(alert, name) for name in names})
         fields += [GRANTED, alert.grounds[GRANTED]]
-        last = sequence_of(version.id) - 1
+        last = nth_of(version.id) - 1
         done, old = await self._alerts.run_live(
             "widen", alert.id, listed(SHOWN), alert.rev, last, version.id, area,
             pack_audience(audience.numbers, audience.rings), len(audience.numbers), self._db.skew_ms, org, f"{org}:{key}",

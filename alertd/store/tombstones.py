@@ -1,5 +1,5 @@
 """Which keys of cases were destroyed, and which alerts restricted, or purged though their key stays, one a line, in a file that no copy of the
-store contains: put back, it would show names again.
+store contains: put back, it would show names again. And how often a store was put back, which none knows of itself.
 """
 
 from __future__ import annotations
@@ -35,8 +35,15 @@ class Purged(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     purged: str  # the id of the alert
 
 
+class PutBack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """That a copy was put back."""
+
+    put_back: int  # when, in UNIX milliseconds
+
+
 #: What a line says.
-Stone = Tombstone | Restriction | Purged
+Stone = Tombstone | Restriction | Purged | PutBack
+_KINDS: tuple[type[Stone], ...] = (Tombstone, Restriction, Purged, PutBack)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +77,10 @@ class Tombstones:
         """The ids of all alerts that were purged though their key stayed. Raises OSError as `read` does."""
         return list(dict.fromkeys(one.purged for one in self._lines() if isinstance(one, Purged)))
 
+    def put_back(self) -> list[int]:
+        """When copies were put back. Raises OSError as `read` does."""
+        return [one.put_back for one in self._lines() if isinstance(one, PutBack)]
+
     def _lines(self) -> list[Stone]:
         try:
             lines = self.path.read_bytes().split(b"\n")
@@ -89,12 +100,9 @@ class Tombstones:
 
 def _read(line: bytes) -> Stone | None:
     """What a line says; None for one that was cut off."""
-    with suppress(msgspec.DecodeError, UnicodeDecodeError):
-        return msgspec.json.decode(line, type=Tombstone)
-    with suppress(msgspec.DecodeError, UnicodeDecodeError):
-        return msgspec.json.decode(line, type=Restriction)
-    with suppress(msgspec.DecodeError, UnicodeDecodeError):
-        return msgspec.json.decode(line, type=Purged)
+    for kind in _KINDS:
+        with suppress(msgspec.DecodeError, UnicodeDecodeError):
+            return msgspec.json.decode(line, type=kind)
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -11,16 +12,45 @@ from structlog.testing import capture_logs
 
 from alertd.alerts import AlertState, LedgerReason
 from alertd.app import Parts, opened
+from alertd.ids import Door, sequence_of
 from alertd.store import keys
+from alertd.store.alerts import AlertRecord
 from alertd.store.codec import Codec
 from alertd.store.connection import Connection
+from channels.base import ReportState
 from channels.sandbox import Sandbox
 from geofences.regions import Library
-from tests.integration.acts import BEA, CARL, counts, lease_of, over, planned, register, send, sent, submitted, tell
+from tests.integration.acts import (
+    ANA,
+    BEA,
+    CARL,
+    counts,
+    lease_of,
+    over,
+    planned,
+    register,
+    send,
+    sent,
+    submitted,
+    tell,
+)
 from tests.integration.conftest import settings_for
-from tests.integration.test_updating import reasons
+from tests.integration.test_updating import plan, proposed, reasons, updated
+from tests.unit.alertd.samples import changed
 
+HAIR = "case/children/0/hair"
 MADE = "2026-11-24T12:00:00+00:00"
+
+
+async def copied(redis: Redis) -> dict[bytes, bytes]:
+    return {name: await redis.dump(name) for name in await redis.keys("*")}
+
+
+async def put_back(redis: Redis, copy: dict[bytes, bytes]) -> None:
+    await redis.flushdb()
+    for name, dumped in copy.items():
+        await redis.restore(name, 0, dumped, replace=True)
+    await redis.delete(keys.HERALD)
 
 
 async def test_nothing_open_goes_on_by_itself(parts: Parts, sample: dict[str, Any], store: Connection):
@@ -58,14 +88,11 @@ async def test_what_happens_from_then_on_is_called_by_no_name_that_was_told(
     pending = (await submitted(parts, sample)).record
     assert await parts.events.leads()
     await parts.events.bring()
-    copy = {name: await redis.dump(name) for name in await redis.keys("*")}
+    copy = await copied(redis)
     await parts.approval.approve(pending.id, BEA)
     await parts.events.bring()
     before = await parts.events.read("default", None, 100)
-    await redis.flushdb()
-    for name, dumped in copy.items():
-        await redis.restore(name, 0, dumped, replace=True)
-    await redis.delete(keys.HERALD)
+    await put_back(redis, copy)
     async with opened(settings_for(sandbox), redis, codec, library=library) as again:
         await again.restoring.settle(MADE)
         assert (await again.events.read("default", before.cursor, 100)).more is False
@@ -75,6 +102,102 @@ async def test_what_happens_from_then_on_is_called_by_no_name_that_was_told(
         told_since = json.loads(event)
         assert (told_since["type"], told_since["data"]["alert"]) == ("alert.returned", pending.id)
         assert told_since["id"] not in {json.loads(one)["id"] for _, one in before.events}
+
+
+async def test_phones_take_what_is_told_from_then_on(
+    parts: Parts, sample: dict[str, Any], sandbox: Sandbox, redis: Redis, codec: Codec, library: Library
+):
+    """They drop what has a lower number than they had. Nobody here knows how many updates were told since the copy was made, nor since the same
+    copy was put back before.
+    """
+    record = await sent(parts, sample, channels=["push"])
+    copy = await copied(redis)
+    await parts.events.bring()
+    for hair in ("black", "blond"):
+        await told_of(parts, record, sample, hair)
+    revs = [(await parts.alerts.get(record.id)).rev]
+    numbers = [1, 2, 3]
+    for _ in range(2):
+        await put_back(redis, copy)
+        async with opened(settings_for(sandbox), redis, codec, library=library) as again:
+            await again.restoring.settle(MADE)
+            assert (await again.alerts.get(record.id)).rev > revs[-1]
+            await again.following.reopen(record.id, BEA, "still missing")
+            numbers.append(sequence_of((await told_of(again, record, sample, "red")).id))
+            closed = await again.following.close(record.id, CARL, "found")
+            assert await tell(again, closed, ("push",)) == {"push": {"targeted": 20, "accepted": 20}}
+            numbers.append(sequence_of(closed.told_by))
+            revs.append(closed.record.rev)
+    assert numbers == sorted(set(numbers))
+    assert {sequence_of(told_by) for _, told_by, *_ in sandbox.push.recorded} == {*numbers}
+
+
+async def test_nothing_is_settled_while_it_cannot_be_written_down(parts: Parts, sample: dict[str, Any]):
+    """Put back once more it would use numbers again that were told: the service does not start, and says why."""
+    await register(parts, 20)
+    record = await planned(parts, sample)
+    parts.settings.store.tombstones_file.mkdir()
+    with pytest.raises(IsADirectoryError):
+        await parts.restoring.settle(MADE)
+    assert (await parts.alerts.get(record.id)).state is AlertState.SENDING
+
+
+async def test_what_was_told_since_the_copy_is_taken_for_nothing_that_is_told_now(
+    parts: Parts, sample: dict[str, Any], sandbox: Sandbox, redis: Redis, codec: Codec, library: Library
+):
+    """What an update told is not seen as the end, an app that asks of the update hears that it is nobody's, and no mail of the end goes by its
+    name. What was told before the copy is known.
+    """
+    record = await sent(parts, sample, channels=["push", "mail"])
+    before, copy = parts.tags.make(record.id, 3, Door.ACK), await copied(redis)
+    update = await told_of(parts, record, sample, "black")
+    since = parts.tags.make(update.id, 3, Door.ACK)
+    await put_back(redis, copy)
+    async with opened(settings_for(sandbox), redis, codec, library=library) as again:
+        await again.restoring.settle(MADE)
+        closed = await again.following.close(record.id, CARL, "found")
+        assert (await tell(again, closed, ("push", "mail")))["push"] == {"targeted": 20, "accepted": 20}
+        (known, unknown) = (again.receipts.reference(tag, Door.ACK) for tag in (before, since))
+        assert await again.receipts.acknowledged(known, ReportState.SEEN)
+        assert await again.reports.standing(unknown.alert_id, unknown.row) is None
+        assert not await again.receipts.acknowledged(unknown, ReportState.SEEN)
+    mails = [told_by for _, told_by, *_ in sandbox.mail.recorded]
+    assert sorted(Counter(mails).values()) == [20, 20, 20]
+
+
+async def test_an_alert_that_was_put_back_goes_on_as_any_other(
+    parts: Parts, sample: dict[str, Any], sandbox: Sandbox, redis: Redis, codec: Codec, library: Library
+):
+    """What tells it anew takes the place of what told it before, is restricted with it, and is purged with it."""
+    record = await sent(parts, sample, channels=["push"])
+    await put_back(redis, await copied(redis))
+    async with opened(settings_for(sandbox), redis, codec, library=library) as again:
+        await again.restoring.settle(MADE)
+        await again.following.reopen(record.id, BEA, "still missing")
+        update = await told_of(again, record, sample, "black")
+        waits = (await proposed(again, record, sample, case=changed(sample, HAIR, "red")["case"])).record
+        assert await again.alerts.versions([record.id]) == [record.id, f"{record.id}-258", update.id, waits.id]
+        restricted = await again.revising.restrict(record.id, ANA, "her wish")
+        assert (await again.alerts.get(update.id)).restricted
+        await plan(again, await again.alerts.get(restricted.told_by))
+        await send(again, record)
+        closed = await again.following.close(record.id, CARL, "found")
+        assert (await again.alerts.get(waits.id)).state is AlertState.REJECTED
+        await tell(again, closed, ("push",))
+        assert await over(again, await again.alerts.get(closed.told_by))
+        await again.alerts.purge(record.id, (), "", "")
+        versions = await again.alerts.chain(record.id)
+    assert len(versions) == 6
+    assert {one.state for one in versions} == {AlertState.PURGED}
+
+
+async def told_of(parts: Parts, record: AlertRecord, sample: dict[str, Any], hair: str) -> AlertRecord:
+    """An update that everybody was told."""
+    alert = (await parts.alerts.get(record.id)).alert
+    update = await updated(parts, record, sample, case=changed(sample, HAIR, hair)["case"], channels=alert.channels)
+    for channel in alert.channels:
+        await send(parts, record, channel)
+    return update
 
 
 async def test_whoever_was_told_is_not_told_again(parts: Parts, sample: dict[str, Any], sandbox: Sandbox):

@@ -14,7 +14,8 @@ if misfit then return {0, misfit[2], 'alert'} end
 local state, unfit = standing(update_key, ARGV[5], ARGV[6])
 if unfit then return {0, unfit[2], 'update'} end
 -- Phones show what has the highest number: what was told since would stand above it.
-if redis.call('HGET', chain, 'last') ~= string.match(update, '%-(%d+)$') then return {0, 'revised', 'update'} end
+local versions = versions_of(chain, alert)
+if versions[#versions] ~= update then return {0, 'revised', 'update'} end
 local now, fields = chain_now(chain, ARGV[9]), tonumber(ARGV[12])
 if has_ended(chain, redis.call('HGET', alert_key, 'expires'), now) then return {0, 'expired', 'alert'} end
 if has_ended(chain, redis.call('HGET', update_key, 'expires'), now) then return {0, 'expired', 'update'} end

@@ -67,8 +67,8 @@ local function becomes(version, was)
 end
 
 local tells = ARGV[3] ~= '' or ARGV[8] ~= '' -- else what is told goes on
-for sequence = 2, tells and tonumber(last) or 1 do
-  local version = ARGV[1] .. '-' .. sequence
+local later = {unpack(versions_of(chain, ARGV[1]), 2)}
+for _, version in ipairs(tells and later or {}) do
   local new = becomes(version, redis.call('HGET', key(chain, 'version', version), 'state'))
   if new then enter(chain, version, new, now) end
 end
@@ -88,8 +88,8 @@ if teller ~= ARGV[1] then -- what is queued of it says as little
 end
 -- Whatever is told and ends with the alert goes on with it; what is known of it elsewhere is read again, for its messages say until when.
 if expires ~= ended then
-  for sequence = 2, tonumber(last) do
-    local version = key(chain, 'version', ARGV[1] .. '-' .. sequence)
+  for _, one in ipairs(later) do
+    local version = key(chain, 'version', one)
     local its, ends = unpack(redis.call('HMGET', version, 'state', 'expires'))
     if KNOWN[its] and ends == ended then
       redis.call('HSET', version, 'expires', expires)

@@ -53,11 +53,21 @@ local function batch_of(chain, version, batch)
   return channel, tonumber(first), tonumber(count), ring
 end
 
--- The ids of a chain's versions, that of its first given.
+-- The ids of a chain's versions, that of its first given: of its lives each goes on with numbers that none before it had (`ids.py`).
 local function versions_of(chain, first)
-  local ids = {first}
-  for sequence = 2, tonumber(redis.call('HGET', chain, 'last') or '1') do ids[sequence] = first .. '-' .. sequence end
+  local last, lives = unpack(redis.call('HMGET', chain, 'last', 'lives'))
+  local ids, begins, life = {first}, {}, 0
+  for after, one in string.gmatch(lives or '', '(%d+):(%d+)') do begins[tonumber(after)] = tonumber(one) end
+  for nth = 2, tonumber(last or '1') do
+    life = begins[nth - 1] or life
+    ids[nth] = first .. '-' .. life * 256 + nth
+  end
   return ids
+end
+
+-- The number of a version in its chain: later ones have higher.
+local function number_of(version)
+  return tonumber(string.match(version, '-(%d+)$') or '1')
 end
 
 -- The version that last showed an alert to everybody, before a given one or since: what was acknowledged of those before says nothing of it.
@@ -65,9 +75,9 @@ local function shown_anew(chain, version)
   local ids = versions_of(chain, string.match(version, '^[^-]+'))
   for sequence = #ids, 2, -1 do
     local start, notify = unpack(redis.call('HMGET', key(chain, 'version', ids[sequence]), 'start', 'notify'))
-    if start and (notify == 'full' or notify == 'silent') then return ids[sequence], sequence end
+    if start and (notify == 'full' or notify == 'silent') then return ids[sequence] end
   end
-  return ids[1], 1
+  return ids[1]
 end
 
 -- So many subscribers an alert's bitmap has room for.

@@ -11,8 +11,7 @@ local last, now = redis.call('HGET', chain, 'last') or '1', chain_now(chain, ARG
 if has_ended(chain, redis.call('HGET', version_key, 'expires'), now) then return {0, 'expired'} end
 if last ~= ARGV[4] then return {0, 'again'} end
 local returned = {}
-for sequence = 2, tonumber(last) do
-  local one = ARGV[1] .. '-' .. sequence
+for _, one in ipairs({unpack(versions_of(chain, ARGV[1]), 2)}) do
   local at = redis.call('HGET', key(chain, 'version', one), 'state')
   if at == 'pending' then return {0, one} end
   if at == 'returned' then returned[#returned + 1] = one end

@@ -12,9 +12,9 @@ local now = chain_shows(chain, ARGV[7]) -- noted by workers: a report, which com
 local rows = open_rows(chain, alert, number, number)
 
 local function acknowledged()
-  local shown, since_then = shown_anew(chain, alert)
+  local shown = shown_anew(chain, alert)
   if redis.call('HEXISTS', key(chain, 'version', shown), 'escalates') == 0 then return end
-  if tonumber(string.match(alert, '-(%d+)$') or '1') < since_then then return end
+  if number_of(alert) < number_of(shown) then return end
   local low, high = struct.unpack('<I4B', redis.call('GETRANGE', key(chain, 'refs', alert), number * 6, number * 6 + 4))
   if high == 0 then redis.call('SETBIT', key(chain, 'acked', shown), low, 1) end -- else more than a bitmap holds: they get the SMS, too
 end

@@ -13,7 +13,7 @@ if misfit then return {0, misfit[2], 0, '1'} end
 if gate_of(chain, alert, now) == 'closed' then
   return {0, redis.call('HEXISTS', version_key, 'replaced') == 1 and 'superseded' or 'expired', 0, '1'}
 end
-local head, sequence = string.match(alert, '^([^-]+)-?(%d*)$')
+local head = string.match(alert, '^[^-]+')
 local _, untrue = standing(key(chain, 'version', head), ARGV[8], '')
 if untrue then return {0, untrue[2], 0, '1'} end
 
@@ -22,8 +22,8 @@ local function telling(version)
     unpack(redis.call('HMGET', key(chain, 'version', version), 'occasion', 'follows', 'notify', 'start'))
   return start and table.concat({occasion or '', follows or '', notify or ''}, '/')
 end
-for later = (tonumber(sequence) or 1) + 1, tonumber(redis.call('HGET', chain, 'last') or '1') do
-  if telling(head .. '-' .. later) == telling(alert) then return {0, 'superseded', 0, '1'} end
+for _, one in ipairs(versions_of(chain, head)) do
+  if number_of(one) > number_of(alert) and telling(one) == telling(alert) then return {0, 'superseded', 0, '1'} end
 end
 local at, queued, last = since(version_key, now), 0, false
 

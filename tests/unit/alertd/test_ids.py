@@ -10,12 +10,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alertd.alerts import CHANNELS
-from alertd.ids import DOOR_OF, Door, Reference, Tags, chain_of, new_id, sequence_of
+from alertd.ids import (
+    DOOR_OF,
+    Door,
+    Reference,
+    Tags,
+    chain_of,
+    made_ms,
+    new_id,
+    nth_of,
+    sequence_of,
+    version_id,
+    with_life,
+)
 
 TAGS = Tags(b"k" * 32)
 FIRST = "01M882R9G938BE2P8KXNZ55750"
-ids = st.builds(lambda ms, n: new_id(ms) + (f"-{n}" if n > 1 else ""), st.integers(0, 2**48 - 1), st.integers(1, 255))
-rows = st.integers(0, 2**32 - 1)
+ids = st.builds(
+    lambda ms, n: new_id(ms) + (f"-{n}" if n > 1 else ""), st.integers(0, 2**48 - 1), st.integers(1, 2**11 - 1)
+)
+rows = st.integers(0, 2**29 - 1)
 names = st.binary(min_size=12, max_size=12).map(lambda raw: base64.urlsafe_b64encode(raw).decode())
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
@@ -110,3 +124,20 @@ def test_id_of_a_version_tells_its_chain():
     """The first version gives the chain its name."""
     assert (chain_of(FIRST), sequence_of(FIRST)) == (FIRST, 1)
     assert (chain_of(f"{FIRST}-12"), sequence_of(f"{FIRST}-12")) == (FIRST, 12)
+
+
+def test_versions_of_a_life_have_numbers_that_none_of_an_earlier_life_had():
+    """However often its store was put back, of copies of whichever life; where that can be told no more, the last one goes on."""
+    lives = with_life("", 3, 1)
+    assert [version_id(FIRST, n, lives) for n in (1, 3, 4, 5)] == [FIRST, f"{FIRST}-3", f"{FIRST}-260", f"{FIRST}-261"]
+    assert with_life(lives, 3, 2) == "3:2"
+    assert version_id(FIRST, 6, with_life(lives, 5, 7)) == f"{FIRST}-{7 * 256 + 6}"
+    assert with_life(lives, 5, 0) == "3:1 5:2"  # where nobody knows how often
+    assert with_life("3:7", 4, 99) == "3:7 4:7"
+    assert [nth_of(one) for one in (FIRST, f"{FIRST}-3", f"{FIRST}-260")] == [1, 3, 4]
+
+
+@given(st.integers(0, 2**48 - 1))
+def test_an_id_tells_when_its_chain_was_made(ms: int):
+    """Of a later version, too."""
+    assert made_ms(f"{new_id(ms)}-2") == ms
