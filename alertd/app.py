@@ -287,7 +287,7 @@ class Parts:
     def restoring(self) -> Restoring:
         """Settles a store that was put back from a copy."""
         org, names = self.settings.alerts.organisation, self.organisations.names
-        return Restoring(self.current, self.alerts, self._tombstones, self.audit, names, self.clock, org)
+        return Restoring(self.current, self.alerts, self.tracks, self._tombstones, self.audit, names, self.clock, org)
 
     @property
     def _tombstones(self) -> Tombstones:

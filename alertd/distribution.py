@@ -254,6 +254,14 @@ def begun(track: Track, identifier: str, now_ms: int) -> Track:
     return _replaced(track, tried)
 
 
+def put_back(track: Track) -> Track:
+    """Of a store that was put back from a copy: whatever was to be posted then may have been since."""
+    entries = tuple(
+        msgspec.structs.replace(one, maybe=True) if one.state is MessageState.QUEUED else one for one in track.entries
+    )
+    return msgspec.structs.replace(track, entries=entries)
+
+
 def settled(
     track: Track, identifier: str, verdict: Verdict, now_ms: int,
     *, acknowledges: bool, restricted: int, back_ms: int = 0,

@@ -15,11 +15,13 @@ import structlog
 
 from alertd.alerts import SHOWN, WAITING, AlertState
 from alertd.clock import Clock
+from alertd.distribution import put_back
 from alertd.service.access import Credential
 from alertd.service.audit import DONE, Audit, Noted
 from alertd.store.alerts import Alerts, Footing
 from alertd.store.current import Current
 from alertd.store.damaged import unless_damaged
+from alertd.store.distribution import Tracks
 from alertd.store.tombstones import PutBack, Tombstones
 
 #: Of all organisations.
@@ -33,10 +35,12 @@ class Restoring:
     """Does this once, before anything is served or sent. Doing it again changes nothing."""
 
     def __init__(
-        self, current: Current, alerts: Alerts, tombstones: Tombstones, audit: Audit, names: Names, clock: Clock, org: str,
+        self, current: Current, alerts: Alerts, tracks: Tracks, tombstones: Tombstones, audit: Audit, names: Names,
+        clock: Clock, org: str,
     ) -> None:  # fmt: skip
         self._current = current
         self._alerts = alerts
+        self._tracks = tracks
         self._tombstones = tombstones
         self._audit = audit
         self._names = names
@@ -53,18 +57,20 @@ class Restoring:
         by_org: dict[str, Counter[str]] = {self._org: Counter()}
         now = self._clock.now_ms()  # where one copy is put back twice, too, each time another
         await asyncio.to_thread(self._tombstones.add, PutBack(put_back=now))
-        put_back = await asyncio.to_thread(self._tombstones.put_back)
-        await self._current.renumber(alerts, orgs, now // 1000, put_back)
+        times = await asyncio.to_thread(self._tombstones.put_back)
+        await self._current.renumber(alerts, orgs, now // 1000, times)
         for alert_id in alerts:
             versions = await self._alerts.versions([alert_id])
             facts = await self._alerts.fields(versions, "state", "batches", "org")
             done = await self._held_back(versions, [int(batches or 0) for _, batches, _ in facts])
+            org = (facts[0][2] or b"").decode() or self._org
+            await self._in_doubt(org, alert_id)
             waiting = [
                 one for one, (state, *_) in zip(versions, facts, strict=True) if (state or b"").decode() in WAITING
             ]
             done += await unless_damaged(alert_id, self._settled(versions, waiting, reason)) or Counter()
             totals += done
-            by_org.setdefault((facts[0][2] or b"").decode() or self._org, Counter()).update(done)
+            by_org.setdefault(org, Counter()).update(done)
         for org, counts in by_org.items():
             who = Credential(key_id="", org=org, subject=BY, scopes=frozenset())
             entry = await self._audit.begin(who, ACT, "")
@@ -78,6 +84,12 @@ class Restoring:
         for version, many in zip(versions, batches, strict=True):
             done["unknown"] += await self._current.put_back(version, many)
         return done
+
+    async def _in_doubt(self, org: str, alert_id: str) -> None:
+        """What a distributor was to be sent it may have, and is told the end of."""
+        for distributor in await self._tracks.of_alert(org, alert_id):
+            track, seen = await self._tracks.get(org, alert_id, distributor)
+            await self._tracks.put(org, alert_id, distributor, put_back(track), seen=seen, now_ms=self._clock.now_ms())
 
     async def _settled(self, versions: list[str], waiting: list[str], reason: str) -> Counter[str]:
         """Raises SealError and ValueError where the alert, or the key of its case, cannot be read; of its later versions nothing sealed is."""

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from alertd.app import Parts
@@ -32,6 +33,7 @@ from tests.integration.distribution.acts import (
 )
 from tests.integration.gateways import Gateway, answering
 from tests.integration.test_publishing import over_and_told
+from tests.integration.test_restoring import copied, put_back
 
 
 async def test_a_cancel_goes_to_whoever_may_have_the_alert_and_to_nobody_else(
@@ -63,6 +65,26 @@ async def test_a_cancel_goes_to_whoever_may_have_the_alert_and_to_nobody_else(
     }
     for path, state in has_none.items():
         assert await states(parts, record, names[path]) == [("Alert", state)], path
+    assert await takedowns(parts) == 0
+
+
+async def test_whoever_may_have_taken_an_alert_since_a_copy_that_is_put_back_is_told_its_end(
+    parts: Parts, gateway: Gateway, sample: dict[str, Any], redis: Redis
+):
+    """It was to get the alert when the copy was made, and nobody here knows what it took since; who refused it then has not."""
+    gateway.answers = {"/busy": [429, ACK], "/bad": [400]}
+    names = {path: await made(parts, gateway, path) for path in gateway.answers}
+    record = await planned(parts, sample)
+    await told(parts)
+    copy = await copied(redis)
+    await told(parts, after_s=100)
+    assert await states(parts, record, names["/busy"]) == [("Alert", "acknowledged")]
+    await put_back(redis, copy)
+    await parts.restoring.settle("2026-11-24T12:00:00+00:00")
+    gateway.answers = {path: [ACK] for path in gateway.answers}
+    await told(parts)
+    assert gateway.types("/busy")[2:] == ["Cancel"]
+    assert gateway.types("/bad") == ["Alert"]
     assert await takedowns(parts) == 0
 
 
