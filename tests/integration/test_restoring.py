@@ -10,9 +10,9 @@ import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
-from alertd.alerts import AlertState, LedgerReason
+from alertd.alerts import CHANNELS, AlertState, LedgerReason
 from alertd.app import Parts, opened
-from alertd.ids import Door, sequence_of
+from alertd.ids import Door, new_id, sequence_of
 from alertd.store import keys
 from alertd.store.alerts import AlertRecord
 from alertd.store.codec import Codec
@@ -163,6 +163,19 @@ async def test_what_was_told_since_the_copy_is_taken_for_nothing_that_is_told_no
         assert not await again.receipts.acknowledged(unknown, ReportState.SEEN)
     mails = [told_by for _, told_by, *_ in sandbox.mail.recorded]
     assert sorted(Counter(mails).values()) == [20, 20, 20]
+
+
+async def test_whoever_left_since_the_copy_by_a_mails_link_leaves_by_it_again(parts: Parts, redis: Redis):
+    """A proxy's log may have the link: nothing else knows of them. Of the alert that the mail was of nothing need be there."""
+    await register(parts, 3)
+    address = (CHANNELS.index("mail"), "p2@people.example")
+    tag = parts.tags.make(f"{new_id(parts.clock.now_ms())}-2", 1, Door.LEAVE, parts.people.names.address_hash(*address))
+    copy = await copied(redis)
+    for _ in range(2):
+        assert await parts.receipts.leave(parts.receipts.reference(tag, Door.LEAVE))
+        assert await parts.suppressing.since(address)
+        await put_back(redis, copy)
+        assert not await parts.suppressing.since(address)
 
 
 async def test_an_alert_that_was_put_back_goes_on_as_any_other(
