@@ -213,7 +213,9 @@ class Parts:
         entering = Entering(operators, sessions, self.audit, clock, self.stopping.administers)
         self.passkeys = Passkeys(operators, sessions, entering, clock, RelyingParty.of(settings))
         provider = Provider(settings.oidc, guarded(settings.oidc), clock) if settings.oidc.issuer else None
-        self.oidc = Oidc(operators, sessions, entering, clock, provider, host=settings.alerts.organisation)
+        self.oidc = Oidc(
+            operators, sessions, self.sessions, entering, clock, provider, host=settings.alerts.organisation
+        )
         self._compose_rest()
 
     def _compose_following(self) -> None:

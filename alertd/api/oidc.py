@@ -67,19 +67,24 @@ async def go_to_provider(request: web.Request, *, body: Departure = SIGN_IN) -> 
     if body.prove and (proves is None or body.code):
         raise Problem("not-allowed", "Only somebody who is signed in shows again that it is they.")
     url, browser = await s.oidc.send(
-        caller_of(request), back=_back(request), browser=cookies.sent_browser(request), code=body.code, proves=proves
-    )
+        caller_of(request), back=_back(request), browser=cookies.sent_browser(request), code=body.code, proves=proves,
+        session=cookies.session_token(request),
+    )  # fmt: skip
     return Reply(Destination(url=url), headers=cookies.sent(request, browser, SENT_MS // 1000))
 
 
 async def come_from_provider(request: web.Request, *, body: ProviderAnswer) -> Reply[SignedIn]:
     """Begins a session for the operator whom the provider vouches for, if an administrator let them in by a one-time code before. With a
-    session of the same operator that one goes on. It may decide for five minutes where the provider asked anew who they are.
+    session of the same operator that one goes on. It may decide for five minutes where the provider asked anew who they are. A session that
+    asked for that must be the browser's still: if it is over, none begins.
     """
     cookies.require_own(request)
-    answer = Answer(state=body.state, code=body.code, issuer=body.iss, browser=cookies.sent_browser(request))
+    answer = Answer(
+        state=body.state, code=body.code, issuer=body.iss, browser=cookies.sent_browser(request),
+        session=cookies.session_token(request),
+    )  # fmt: skip
     came = await services(request).oidc.welcome(answer, caller_of(request))
-    return await let_in(request, came.operator, came.identity, proven=came.fresh)
+    return await let_in(request, came.operator, came.identity, proven=came.fresh, proves=came.proves)
 
 
 def _back(request: web.Request) -> str:

@@ -19,9 +19,9 @@ from alertd.clock import Clock
 from alertd.errors import Problem
 from alertd.operators import normal_code
 from alertd.service.access import Credential
-from alertd.service.entering import OF_CALLER, Entering, Refusal, no_code
+from alertd.service.entering import OF_CALLER, Entering, Refusal, no_code, no_session
 from alertd.service.provider import LEEWAY_S, Provider
-from alertd.service.sessions import credential_of
+from alertd.service.sessions import Sessions, credential_of
 from alertd.store.operators import Identity, OperatorStore, StoredOperator, digest_of
 from alertd.store.sessions import Away, SessionStore
 
@@ -38,6 +38,7 @@ class Answer:
     code: str | None = None
     issuer: str | None = None  # RFC 9207
     browser: str | None = None  # the secret that the browser was sent away with
+    session: str | None = None  # the secret of the session that it has now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,17 +48,19 @@ class CameBack:
     operator: StoredOperator
     identity: Identity
     fresh: bool  # the provider asked them just now who they are
+    proves: bool  # a session asked for it: none begins without that one
 
 
 class Oidc:
     """The ways out to the provider and back. `caller` is the address that asks, of which a keyed hash is kept."""
 
     def __init__(
-        self, operators: OperatorStore, sessions: SessionStore, entering: Entering, clock: Clock, provider: Provider | None,
-        *, host: str,
+        self, operators: OperatorStore, store: SessionStore, sessions: Sessions, entering: Entering, clock: Clock,
+        provider: Provider | None, *, host: str,
     ) -> None:  # fmt: skip
         """`host`: the organisation that has in its audit what no operator's did."""
         self._operators = operators
+        self._store = store
         self._sessions = sessions
         self._entering = entering
         self._clock = clock
@@ -77,10 +80,11 @@ class Oidc:
         browser: str | None = None,
         code: str | None = None,
         proves: StoredOperator | None = None,
+        session: str | None = None,
     ) -> tuple[str, str]:
         """Where a browser is to go, and a secret that it keeps until it is `back`: the one it has, from another of its windows, or
         a new one. With a one-time `code`, whoever comes back is that
-        code's operator from then on; who `proves` is to be asked anew by the provider. Raises Problem.
+        code's operator from then on; who `proves`, in a session of this secret, is to be asked anew by the provider. Raises Problem.
         """
         provider, digest = self._there(), ""
         await self._entering.attempt(f"{'code' if code else 'sign-in'} {caller}", OF_CALLER)
@@ -93,15 +97,16 @@ class Oidc:
         sent = Away(
             made=self._clock.now_ms(), browser=digest_of(browser), nonce=nonce, verifier=verifier, back=back, code=digest,
             org=proves.org if proves else "", operator=proves.id if proves else "",
+            session=digest_of(session) if proves and session else "",
         )  # fmt: skip
-        await self._sessions.send_away(state, sent, SENT_MS)
+        await self._store.send_away(state, sent, SENT_MS)
         return url, browser
 
     async def welcome(self, answer: Answer, caller: str) -> CameBack:
         """Who came back. Raises Problem; the audit has why."""
         self._there()
         await self._entering.attempt(f"sign-in {caller}", OF_CALLER)
-        sent = await self._sessions.come_back(answer.state)
+        sent = await self._store.come_back(answer.state)
         act = "identity.bind" if sent and sent.code else "session.prove"
         try:
             sent, claims = await self._proven(sent, answer)
@@ -113,11 +118,19 @@ class Oidc:
         async with self._entering.recorded(credential_of(operator, identity), act):
             if operator.disabled:
                 raise Refusal("disabled", "This operator is disabled. An administrator can enable them.")
+            if sent.operator and not await self._is_there(sent, answer.session):
+                raise no_session()
             fresh = self._fresh(sent, operator, claims)
             if sent.code:
                 operator = await self._bind(operator, identity, sent.code)
         await self._entering.forgive(f"sign-in {caller}", *([f"code {caller}"] if sent.code else []))
-        return CameBack(operator=operator, identity=identity, fresh=fresh and not sent.code)
+        return CameBack(operator=operator, identity=identity, fresh=fresh and not sent.code, proves=bool(sent.operator))
+
+    async def _is_there(self, sent: Away, session: str | None) -> bool:
+        """Whether the browser still has the session that asked for a proof: a late one neither undoes a sign-out nor replaces another's."""
+        if session is None or digest_of(session) != sent.session:
+            return False
+        return await self._sessions.recognise(session) is not None
 
     async def _proven(self, sent: Away | None, answer: Answer) -> tuple[Away, Mapping[str, Any]]:
         """What the provider says of whoever came back to where they were sent from. Raises Refusal, Problem."""

@@ -43,6 +43,7 @@ class Away(msgspec.Struct, frozen=True, kw_only=True):
     code: str = ""  # hash of the one-time code with which the identity becomes an operator's
     org: str = ""  # with `operator`: whose session asked for a fresh proof
     operator: str = ""
+    session: str = ""  # with `operator`: hash of that session's secret
 
 
 _encode = msgspec.json.Encoder().encode
@@ -74,8 +75,9 @@ class SessionStore:
         """The operator was there at this time."""
         await self._db.execute("SET", keys.session_proof(digest), at, "PX", life_ms)
 
-    async def drop(self, digest: str) -> None:
-        await self._db.execute("DEL", keys.session(digest), keys.session_proof(digest))
+    async def drop(self, digest: str) -> bool:
+        """Whether there was one."""
+        return bool(await self._db.execute("DEL", keys.session(digest), keys.session_proof(digest)))
 
     async def ask(self, challenge: bytes, asked: Challenge, life_ms: int) -> None:
         await self._db.execute("SET", _challenge_key(challenge), _encode(asked), "PX", life_ms)

@@ -115,3 +115,28 @@ async def test_whoever_only_the_provider_knows_is_told_so(served: Served, browse
         await page.goto(f"{at_home(served)}/console?state={'x' * 43}&code=stolen")
         await expect(page.locator(".refused")).to_contain_text("Begin again")
         assert "stolen" not in page.url
+
+
+async def test_a_proof_window_that_comes_back_late_is_told_so(served: Served, browser: Browser):
+    """Who signed out meanwhile stays signed out; the window says why, and does not say that it is shown."""
+    mia = invited(served, "mia@centre.example", "Mia Soler", "approver")
+    async with desk(browser, at_home(served), 401, 403, 404) as window:
+        goes_elsewhere(window)
+        page = window.page
+        await page.goto(mia["url"])
+        await window.press("Sign in with the Centre")
+        await identify(page, "mia")
+        await expect(page.locator("div.who")).to_contain_text("Mia Soler")
+        async with page.expect_popup() as opening:
+            await page.evaluate("() => { window.open('/console#/prove', '_blank', 'popup') }")
+        other = await opening.value
+        await other.get_by_placeholder("Enter any login").wait_for()
+        await window.press("Sign out")
+        await page.get_by_label("Your key").wait_for()
+        await identify(other, "mia", consent=False)
+        await expect(other.locator(".refused")).to_contain_text("is over")
+        await expect(other.get_by_role("heading", name="Show that it is you")).to_be_visible()
+        await other.get_by_role("button", name="Try again").click()
+        await expect(other.locator(".refused")).to_contain_text("Only somebody who is signed in")
+        await page.reload()
+        await expect(page.get_by_label("Your key")).to_be_visible()

@@ -319,6 +319,78 @@ async def test_what_decides_asks_the_provider_anew(console: Console):
     assert (await console.ask(*approve))[0] == 403
 
 
+async def test_a_late_proof_does_not_undo_a_sign_out(
+    console: Console, ana: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
+    """Nor does one during which they sign out, nor one for a session that an administrator ended: it is refused, and none begins."""
+    assert (await console.sign_in())[0] == 200
+    late = console.issuer.let_in(await console.leave_for(prove=True), SUB)
+    assert (await console.ask("POST", "/v1/sign-out"))[0] == 204
+    status, refusal = await console.come_back(late)
+    assert (status, refusal["type"], "is over" in refusal["detail"]) == (403, "/problems/not-allowed", True)
+    assert (await console.reasons())[0] == ("session.prove", ANA["subject"], "session")
+    assert await console.me() == 401
+    assert (await console.sign_in())[0] == 200
+    late = console.issuer.let_in(await console.leave_for(prove=True), SUB)
+    welcome, token = console.parts.oidc.welcome, console.session
+
+    async def signs_out_meanwhile(*told: Any) -> Any:
+        came = await welcome(*told)
+        await console.parts.sessions.end(token)
+        return came
+
+    with monkeypatch.context() as patched:
+        patched.setattr(console.parts.oidc, "welcome", signs_out_meanwhile)
+        assert (await console.come_back(late))[0] == 403
+    assert await console.me() == 401
+    console.leave()
+    assert (await console.sign_in())[0] == 200
+    late = console.issuer.let_in(await console.leave_for(prove=True), SUB)
+    for disabled in (True, False):
+        told = await console.administrate("PATCH", f"/v1/operators/{ana['id']}", {"disabled": disabled})
+        assert told[0] == 200
+    console.parts.clock.pass_by(1)
+    assert (await console.come_back(late))[0] == 403
+    assert await console.me() == 401
+
+
+async def test_a_late_proof_takes_nobody_s_session_over(console: Console, ana: dict[str, Any]):
+    """Who signed in meanwhile stays who is signed in, even if that is the same person: what was asked for was their other session's."""
+    bea = await console.add(subject="bea@centre.example", name="Bea")
+    assert (await console.sign_in("bea", code=bea["code"]))[0] == 200
+    console.leave()
+    for sub, subject in (("bea", "bea@centre.example"), (SUB, ANA["subject"])):
+        assert (await console.sign_in())[0] == 200
+        late = console.issuer.let_in(await console.leave_for(prove=True), SUB)
+        assert (await console.ask("POST", "/v1/sign-out"))[0] == 204
+        console.issuer.login_s = 7200
+        assert (await console.sign_in(sub))[0] == 200
+        token, console.issuer.login_s = console.session, 0
+        assert (await console.come_back(late))[0] == 403
+        assert (await console.ask("GET", "/v1/me"))[1]["subject"] == subject
+        assert console.session == token
+        assert (await console.ask("POST", f"{NOWHERE}/approve", {"people": 1}))[0] == 403
+        assert (await console.ask("POST", "/v1/sign-out"))[0] == 204
+
+
+async def test_a_proof_by_another_way_in_replaces_the_session_that_asked_once(console: Console, ana: dict[str, Any]):
+    """Who came by a passkey may show it by the provider: the session is another then, so what was asked for by the first is over."""
+    code = (await console.administrate("POST", f"/v1/operators/{ana['id']}/code"))[1]["code"]
+    passkey = Authenticator("http://localhost:8080")
+    options = (await console.ask("POST", "/v1/passkeys/options", {"code": code}))[1]["public_key"]
+    assert (await console.ask("POST", "/v1/passkeys", {"code": code, "passkey": passkey.register(options)}))[0] == 201
+    before = console.session
+    first, second = [console.issuer.let_in(await console.leave_for(prove=True), SUB) for _ in range(2)]
+    assert (await console.come_back(first))[0] == 200
+    after = console.session
+    assert after != before
+    assert await console.parts.sessions.recognise(before) is None
+    assert (await console.ask("POST", f"{NOWHERE}/approve", {"people": 1}))[0] == 404
+    assert (await console.come_back(second))[0] == 403
+    assert console.session == after
+    assert await console.me() == 200
+
+
 async def test_a_stronger_proof_is_asked_for_where_the_settings_name_one(
     store: Connection, renderer: Renderer, aiohttp_client: Any, console: Console, ana: dict[str, Any]
 ):

@@ -105,7 +105,7 @@ export function CameBack({ onSignedIn, onBack }) {
   }, []);
   if (done) return html`<${Door} title=${t("provider-done")}><p>${t("provider-close")}</p><//>`;
   if (!error) return html`<${Door} title=${t("provider-back")}><${Loading} /><//>`;
-  return html`<${Door} title=${t("provider-none")}><${Refused} error=${error} />
+  return html`<${Door} title=${t(isForProof() ? "prove" : "provider-none")}><${Refused} error=${error} />
     <${Button} kind="primary" onClick=${isForProof() ? () => leaveToProve().catch(fail) : onBack} autofocus>${t("try-again")}<//><//>`;
 }
 
