@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import pytest
 from PIL import Image, ImageChops, ImageStat
-from playwright.async_api import Browser, Page, Route, expect
+from playwright.async_api import Browser, Locator, Page, Route, expect
 
 from tests.acceptance.conftest import Served
 from tests.browser.desks import Desk, desk
+from tests.browser.test_misread import submitted
 
 pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
 
@@ -24,19 +26,29 @@ MIDDLE = (100, 100, 800, 420)
 async def map_of(page: Page) -> Image.Image:
     """The map as it is seen, once it has come to rest: two looks in a row are the same."""
     await page.locator(".map[data-ready=true]").wait_for()
+    return (await at_rest(page.locator(".map canvas").first)).crop(MIDDLE)
+
+
+async def at_rest(canvas: Locator) -> Image.Image:
     last = b""
     for _ in range(LOOKS):
-        seen = await page.locator(".map canvas").first.screenshot()
+        seen = await canvas.screenshot()
         if seen == last:
-            return Image.open(io.BytesIO(seen)).convert("RGB").crop(MIDDLE)
+            return Image.open(io.BytesIO(seen)).convert("RGB")
         last = seen
-        await page.wait_for_timeout(500)
+        await canvas.page.wait_for_timeout(500)
     raise AssertionError("the map never comes to rest")
 
 
 def difference(one: Image.Image, other: Image.Image) -> float:
     """The mean difference of their pixels, of 255."""
     return max(ImageStat.Stat(ImageChops.difference(one, other)).mean)
+
+
+async def ground_of(page: Page) -> Image.Image:
+    """The same of a map that is only looked at."""
+    await page.locator(".ground canvas").wait_for()
+    return await at_rest(page.locator(".ground canvas").first)
 
 
 async def drawn(window: Desk, key: str) -> None:
@@ -127,3 +139,29 @@ async def test_what_lies_beyond_180_degrees_is_chosen_as_what_it_is(served: Serv
         await expect(page.locator(".pieces li")).to_have_count(2)
         await page.locator(".reach-area").get_by_text("Chukotka").wait_for()
         await expect(page.locator(".reach + .refused, .area-side > .refused")).to_have_count(0)
+
+
+async def test_the_map_of_an_approval_is_of_what_would_be_approved(
+    served: Served, browser: Browser, ana: str, bea: str, alert: dict[str, Any]
+):
+    """Where an area was left out and is in again while whoever approves looks on, the map shows it, though its frame is the same."""
+    away = {"circles": [{"center": [-5.93, 37.40], "radius_km": 4}]}
+    alert_id = submitted(served, alert, ana, target={"regions": ["41091"], "exclude": away})
+    path = f"/v1/alerts/{alert_id}"
+    async with desk(browser, served.url) as window:
+        page = window.page
+        await window.sign_in(bea)
+        await page.goto(f"{served.url}/console#/alerts/{alert_id}")
+        left_out = await ground_of(page)
+        fewer = await page.locator("figcaption").inner_text()
+        assert served.call("POST", f"{path}/return", {"reason": "Nobody is told there?"}, bea)[0] == 200
+        assert served.call("PATCH", path, {"target": {"regions": ["41091"], "exclude": None}}, ana)[0] == 200
+        assert served.call("POST", f"{path}/submit", None, ana)[0] == 200
+        await window.press("I have seen it")
+        await expect(page.locator("figcaption")).not_to_have_text(fewer)
+        stays = await ground_of(page)
+        await page.reload()
+        opened = await ground_of(page)
+    assert served.call("POST", f"{path}/reject", {"reason": "It was a test"}, bea)[0] == 200
+    assert difference(left_out, opened) > 3 * ALIKE
+    assert difference(stays, opened) < ALIKE
