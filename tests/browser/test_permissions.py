@@ -14,6 +14,8 @@ from tests.unit.alertd.samples import changed
 
 pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
 
+BOTH = {"regions": ["ES-SE", "ES-CA"], "beyond": "ask"}
+
 
 @pytest.fixture(scope="module")
 def keys(served: Served) -> dict[str, str]:
@@ -27,10 +29,9 @@ def keys(served: Served) -> dict[str, str]:
     }
 
 
-def approved(served: Served, alert: dict[str, Any], keys: dict[str, str]) -> str:
+def approved(served: Served, alert: dict[str, Any], keys: dict[str, str], **more: Any) -> str:
     """By push, to both provinces; submitted by Ana and approved by Bea."""
-    target = {"regions": ["ES-SE", "ES-CA"], "beyond": "ask"}
-    document = {**changed(alert, "author/subject", None), "channels": ["push"], "target": target}
+    document = {**changed(alert, "author/subject", None), "channels": ["push"], "target": {**BOTH, **more}}
     status, taken = served.call("POST", "/v1/alerts", document, keys["ana"])
     assert status == 202, taken
     assert served.call("POST", f"/v1/alerts/{taken['id']}/approve", {}, keys["bea"])[0] == 200
@@ -98,6 +99,34 @@ async def test_a_neighbour_reads_refuses_is_asked_again_and_permits(
         await expect(given).to_have_count(0)
         await neighbour.page.goto(f"{served.url}/console#/permissions/{alert_id}")
         await expect(neighbour.page.locator(".alert-head")).to_contain_text("the alert is told no more")
+
+
+async def test_a_neighbour_permits_nothing_that_changed_under_its_eyes(
+    served: Served, plain: Browser, alert: dict[str, Any], keys: dict[str, str]
+):
+    """Where an update asks for more ground than stood there when it was opened, that is said, and looked at before it is permitted."""
+    away = {"circles": [{"center": [-5.8, 36.5], "radius_km": 20}]}  # in the middle of Cádiz
+    alert_id = approved(served, alert, keys, exclude=away)
+    async with desk(plain, served.url, 412) as neighbour:
+        page = neighbour.page
+        await neighbour.sign_in(keys["eva"])
+        await page.goto(f"{served.url}/console#/permissions/{alert_id}")
+        permit = page.get_by_role("button", name="Permit it", exact=True)
+        await expect(permit).to_be_enabled()
+        said = served.call("GET", f"/v1/alerts/{alert_id}", None, keys["ana"])[1]["alert"]
+        wider = {**changed(said, "author/subject", None), "notify": "silent", "target": BOTH}
+        status, update = served.call("POST", f"/v1/alerts/{alert_id}/updates", wider, keys["ana"])
+        assert status == 202, update
+        assert served.call("POST", f"/v1/alerts/{update['id']}/approve", {"rev": update["rev"]}, keys["bea"])[0] == 200
+        await expect(page.locator(".since")).to_contain_text("It was changed while you had it open")
+        await expect(permit).to_be_disabled()
+        await neighbour.check_readable()
+        await neighbour.press("I have seen it")
+        await expect(page.locator(".since")).to_have_count(0)
+        await permit.click()
+        await expect(page.locator(".state")).to_have_text("permitted")
+        await expect(page.locator(".since")).to_have_count(0)
+    assert served.call("POST", f"/v1/alerts/{alert_id}/close", {"outcome": "Found, well"}, keys["ana"])[0] == 200
 
 
 async def test_the_form_offers_to_ask_the_neighbours(served: Served, plain: Browser, keys: dict[str, str]):

@@ -15,7 +15,7 @@ import { Follow, Withdraw } from "./follow.js";
 import { Glass, useAlone } from "./glass.js";
 import { Ground } from "./ground.js";
 import { HoldNote, Keep, useHold } from "./keep.js";
-import { Awaited, Button, Field, NotYet, Refused, Ribbon, Stale, counted, html, isTyped, lackOf, may, mayDo, retried, sentenceOf, some, useEffect, usePolled, useState, useTyped } from "./parts.js";
+import { Awaited, Button, Field, NotYet, Refused, Ribbon, Since, Stale, counted, html, isTyped, lackOf, may, mayDo, retried, sentenceOf, some, useEffect, usePolled, useState, useTyped } from "./parts.js";
 import { TABLES } from "./tables.js";
 import { RingWords, delayOf } from "./pieces.js";
 import { Eta, ReachRings } from "./reach.js";
@@ -239,10 +239,6 @@ function languagesOf(document) {
   return [...new Set(texts.flatMap((one) => Object.keys(one || {})))];
 }
 
-/** What changed while somebody has it before their eyes: what they read first may be what they still believe. */
-const Since = ({ from, to, onSeen }) => html`<section class="note since" role="status"><p><strong>${t("changed-since")}</strong></p><${Differs} from=${from} to=${to} />
-  <${Button} onClick=${onSeen}>${t("changed-seen")}<//></section>`;
-
 /** What its author may still do with what nobody has approved. */
 function Own({ alert, me, onDone }) {
   const amendable = TABLES.amendable.includes(alert.state);
@@ -283,7 +279,7 @@ function Shown({ alert, progress, error, me, stops, again }) {
     ${chain !== alert.id ? html`<p class="note">${t(alert.approved ? "tells-of" : "update-waits")} <a href="#/alerts/${chain}">${t("update-of")}</a></p>` : null}
     <${Permissions} alert=${alert} me=${me} onDone=${again} />
     ${alert.break_glass ? html`<${Glass} alert=${alert} me=${me} onDone=${again} />` : null}
-    ${unseen ? html`<${Since} from=${seen.alert} to=${alert.alert} onSeen=${() => see(alert)} />` : null}
+    ${unseen ? html`<${Since} onSeen=${() => see(alert)}><${Differs} from=${seen.alert} to=${alert.alert} /><//>` : null}
     ${alert.state === "pending" ? html`<${Calls} alert=${alert} me=${me} anothers=${isAnothers(alert, me)} />` : null}
     ${alert.state === "pending" ? html`<${Approval} alert=${alert} me=${me} unseen=${unseen} onDecided=${again} />` : null}
     ${alert.reason ? html`<p class="note"><strong>${t(alert.state)}.</strong> ${alert.reason}</p>` : null}

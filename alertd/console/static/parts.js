@@ -107,6 +107,10 @@ const lineDown = ({ again }) => t(again ? "offline" : "unanswered");
 /** What is shown may be old: the line is down, or what the API refused. */
 export const Stale = ({ error }) => (error instanceof Offline ? html`<p class="banner" role="status">${lineDown(error)}</p>` : html`<${Refused} error=${error} />`);
 
+/** That something changed while somebody has it before their eyes, and what of it: what they read first may be what they still believe. */
+export const Since = ({ onSeen, children }) => html`<section class="note since" role="status"><p><strong>${t("changed-since")}</strong></p>${children}
+  <${Button} onClick=${onSeen}>${t("changed-seen")}<//></section>`;
+
 /** Where a fault lies, in the words of the form; with `go`, a press away. */
 function Place({ pointer, go }) {
   const step = go && stepOf(pointer);

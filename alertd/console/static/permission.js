@@ -3,13 +3,17 @@
 import { ask, get, onceOf, onceOnly } from "./api.js";
 import { Ground } from "./ground.js";
 import { Shown } from "./messages.js";
-import { Awaited, Button, Field, NotYet, Refused, Ribbon, Stale, StatusMark, counted, html, isTyped, lackOf, mayDo, usePolled, useState, useTyped } from "./parts.js";
+import { Awaited, Button, Field, NotYet, Refused, Ribbon, Since, Stale, StatusMark, counted, html, isTyped, lackOf, mayDo, usePolled, useState, useTyped } from "./parts.js";
 import { language, moment, number, t } from "./words.js";
 
 const AGAIN_MS = 10_000;
 /** In these an answer is still taken: who has refused may think better of it. */
 const OPEN = { asked: ["refuse", "grant"], refused: ["grant"] };
 
+/** What is asked: where people would be told, and what they would read. */
+const askedIn = ({ ground, messages }) => JSON.stringify([ground, messages]);
+
+/** Of what is asked by now, if that is another thing than was read, nothing is permitted before that has been read as well. */
 function Answer({ request, me, onDone }) {
   const [reason, explain] = useTyped(`refusal ${request.id}`);
   const [typed, type] = useState("");
@@ -20,7 +24,9 @@ function Answer({ request, me, onDone }) {
   const open = OPEN[request.permission.state] || [];
   const people = request.people_now;
   const typing = isTyped(people);
-  const lack = lackOf(people, typed);
+  const [seen, see] = useState(() => askedIn(request));
+  const unseen = seen !== askedIn(request);
+  const lack = unseen ? "lacks-seen" : lackOf(people, typed);
   if (!open.length) return null;
   if (!mayDo(me, "permission.grant")) return html`<p class="note">${t("approver-decides")}</p>`;
   const act = async (what, body) => {
@@ -34,8 +40,8 @@ function Answer({ request, me, onDone }) {
     onDone();
     work("");
   };
-  const seen = { ground: request.ground, ...(typeof people === "number" ? { people } : {}) };
-  return html`<div class="decide of-${request.status}">
+  const shown = { ground: request.ground, ...(typeof people === "number" ? { people } : {}) };
+  return html`${unseen ? html`<${Since} onSeen=${() => see(askedIn(request))} />` : null}<div class="decide of-${request.status}">
     ${typing ? html`<${Field} label=${t("approve-sure", { n: people })} value=${typed} onChange=${type} inputmode="numeric" />` : null}
     <${Refused} error=${error} />
     ${refusing ? html`<${Field} label=${t("permission-why")} value=${reason} onChange=${explain} wide autofocus hint=${reason.trim() ? "" : t("lacks")} />` : null}
@@ -44,7 +50,7 @@ function Answer({ request, me, onDone }) {
       ? html`<${Button} onClick=${() => turn(false)}>${t("back")}<//>
           <${Button} kind="primary" disabled=${!reason.trim()} busy=${busy === "refuse"} onClick=${() => act("refuse", { reason })}>${t("permission-refuse")}<//>`
       : html`${open.includes("refuse") ? html`<${Button} onClick=${() => turn(true)}>${t("permission-refuse")}<//>` : null}
-          <${Button} kind=${`send send-${request.status}`} disabled=${Boolean(lack)} busy=${busy === "grant"} onClick=${() => act("grant", seen)}>${t("permission-grant")}<//>`}
+          <${Button} kind=${`send send-${request.status}`} disabled=${Boolean(lack)} busy=${busy === "grant"} onClick=${() => act("grant", shown)}>${t("permission-grant")}<//>`}
     </div>
   </div>`;
 }
