@@ -215,6 +215,43 @@ async def test_a_press_that_is_refused_says_so_until_another(
         await expect(window.page.locator(".told")).to_be_visible()
 
 
+async def test_a_press_that_shows_a_child_again_is_of_the_stand_down_that_was_read(
+    served: Served, plain: Browser, ana: str, bea: str, alert: dict[str, Any]
+):
+    """Somebody stood it down anew, for a graver reason, while the form was open: it stays hidden until that was seen, too. An end is
+    never refused for such a race.
+    """
+    alert_id, carl = submitted(served, alert, ana), served.person("carl@centre.example")
+    path = f"/v1/alerts/{alert_id}"
+    assert served.call("POST", f"{path}/approve", {}, bea)[0] == 200
+    assert served.call("POST", f"{path}/stand-down", {"reason": "We think that she was found"}, ana)[0] == 200
+    async with desk(plain, served.url, 412) as window:
+        page = window.page
+        await window.sign_in(bea)
+        await page.goto(f"{window.url}/console#/alerts/{alert_id}")
+        await window.press("Reopen")
+        await window.fill("Why (stays inside)", "It was not her")
+        assert served.call("POST", f"{path}/reopen", {"reason": "It was not her"}, carl)[0] == 200
+        assert served.call("POST", f"{path}/stand-down", {"reason": "Who seeks her is the danger"}, carl)[0] == 200
+        await page.get_by_text("Who seeks her is the danger").first.wait_for()
+        await window.press("Reopen")
+        await expect(page.locator(".order .refused")).to_contain_text("Look at it again, then decide.")
+        assert state(served, alert_id) == "stood_down"
+        await expect(page.locator(".order .since")).to_contain_text("It was changed while you had it open")
+        await window.check_readable()
+        await window.press("I have seen it")
+        await window.press("Reopen")
+        await window.press("Stand down")
+        await window.fill("Why (stays inside)", "She is at home")
+        assert served.call("POST", f"{path}/stand-down", {"reason": "Seen with her mother"}, carl)[0] == 200
+        assert served.call("POST", f"{path}/reopen", {"reason": "It was not her"}, carl)[0] == 200
+        await page.locator(".order button.danger").click()
+        await expect(page.locator(".order")).to_have_count(0)
+        await expect(page.locator(".page")).to_contain_text("She is at home")
+    assert state(served, alert_id) == "stood_down"
+    assert served.call("POST", f"{path}/close", {"outcome": "Found, well"}, ana)[0] == 200
+
+
 async def test_a_press_that_nobody_answers_says_that_it_is_waited_for(
     served: Served, browser: Browser, ana: str, bea: str, alert: dict[str, Any]
 ):

@@ -5,7 +5,7 @@ import { hasForm, iso, local } from "./draft.js";
 import { Messages } from "./messages.js";
 import { isAnothers } from "./now.js";
 import { Order } from "./order.js";
-import { Awaited, Button, Field, Refused, html, mayDo, useAct, useState, useTyped } from "./parts.js";
+import { Awaited, Button, Field, Refused, Since, html, mayDo, useAct, useState, useTyped } from "./parts.js";
 import { TABLES } from "./tables.js";
 import { t } from "./words.js";
 
@@ -19,24 +19,27 @@ const ACTS = {
   cancel: { says: "reason", occasion: "cancel" },
 };
 
-/** Decisions that put nothing at an end. */
+/** Decisions that put nothing at an end: they are of what was read, and an end is one of whatever there is. */
 const MILD = ["reopen", "extend"];
 
-function Decision({ alert, act, languages, onDone, onBack }) {
+/** `seen`: the version that was read, by its ETag; of another one that was read since `onSeen` hears. */
+function Decision({ alert, act, languages, seen, onSeen, onDone, onBack }) {
   const { says, occasion, ends } = ACTS[act];
+  const mild = MILD.includes(act);
   const [end, setEnd] = useState(ends ? local(new Date(new Date(alert.expires).getTime() + LATER_MS)) : "");
   const [words, say] = useTyped(`${act} ${alert.id}`);
   const [code, setCode] = useState(TABLES.codes[0]);
   const [once] = useState(onceOnly);
   const give = async () => {
     const body = { [says]: words, ...(act === "cancel" ? { code } : {}), ...(ends ? { expires: iso(end) } : {}) };
-    await post(`/v1/alerts/${alert.id}/${act}`, body, { once });
+    await post(`/v1/alerts/${alert.id}/${act}`, body, { once: `${once}-${seen}`, headers: mild ? { "If-Match": seen } : {} });
     say("");
   };
   const told = alert.approved ? `&alerted=${encodeURIComponent(alert.approved)}` : "";  // an end says of which moment the alert was
   const query = `&occasion=${occasion}${act === "cancel" ? `&reason=${code}` : ""}${told}`;
-  return html`<div class="order"><${Order} className="order-words" act=${give} ready=${words.trim()} word=${t(act)} kind=${MILD.includes(act) ? "primary" : "danger"} onBack=${onBack} onDone=${onDone}>
+  return html`<div class="order"><${Order} className="order-words" act=${give} ready=${words.trim()} word=${t(act)} kind=${mild ? "primary" : "danger"} onBack=${onBack} onDone=${onDone}>
       <h2>${t(act)}</h2><p>${t(`${act}-says`)}</p>
+      ${mild && seen !== alert.etag ? html`<${Since} onSeen=${onSeen} />` : null}
       ${act === "cancel" ? html`<fieldset><legend>${t("told-why")}</legend>${TABLES.codes.map((one) => html`<label class="check">
         <input type="radio" name="code" checked=${one === code} onChange=${() => setCode(one)} /><span>${t(one)}</span></label>`)}</fieldset>` : null}
       ${ends ? html`<${Field} label=${t("expires")} type="datetime-local" value=${end} onChange=${setEnd} required />` : null}
@@ -78,13 +81,15 @@ const mayOrder = (act, alert, me) => mayDo(me, `alert.${act}`) && !isOthers(act,
 
 export function Follow({ alert, state, languages, me, onDone }) {
   const [act, begin] = useTyped(`order ${alert.id}`);
+  const [seen, see] = useState(alert.etag);
+  const look = () => see(alert.etag);
   const possible = Object.keys(ACTS).filter((one) => TABLES.acts[one].includes(state) && mayOrder(one, alert, me));
   if (act && possible.includes(act)) {
-    return html`<${Decision} key=${act} alert=${alert} act=${act} languages=${languages} onBack=${() => begin("")} onDone=${() => { begin(""); onDone(); }} />`;
+    return html`<${Decision} key=${act} alert=${alert} act=${act} languages=${languages} seen=${seen} onSeen=${look} onBack=${() => begin("")} onDone=${() => { begin(""); onDone(); }} />`;
   }
   if (!possible.length) return null;
   return html`<div class="actions follow">${possible.map((one) => html`
-    <${Button} key=${one} kind=${one === "stand-down" ? "danger" : one === "reopen" ? "primary" : "plain"} onClick=${() => begin(one)}>${t(one)}<//>`)}
+    <${Button} key=${one} kind=${one === "stand-down" ? "danger" : one === "reopen" ? "primary" : "plain"} onClick=${() => { look(); begin(one); }}>${t(one)}<//>`)}
     ${TABLES.acts.update.includes(state) && hasForm(alert) && alert.alert && mayDo(me, "alert.update") ? html`<a class="button plain" href="#/update/${alert.id}"><span>${t("update")}</span></a>` : null}
     ${(TABLES.open.includes(state) || alert.paused) && mayDo(me, alert.paused ? "alert.resume" : "alert.pause") ? html`<${Wait} alert=${alert} onDone=${onDone} />` : null}</div>`;
 }
