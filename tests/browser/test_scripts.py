@@ -111,6 +111,19 @@ def test_an_outline_is_kept_as_long_as_a_draft_names_it(scripts: Path):
     assert run(scripts, code) == {"new": False, "edited": True, "dropped": False, "polygons": [square]}
 
 
+def test_what_is_small_is_seen_beside_a_long_coast(scripts: Path):
+    """Where an outline is drawn with fewer corners than it has, a square that is left out keeps all of its own, and an island is one."""
+    code = """
+      const round = (n, size) => Array.from({ length: n + 1 }, (_, i) => [size * Math.cos(i / n * 2 * Math.PI), size * Math.sin(i / n * 2 * Math.PI)])
+      const drawn = shapes.thinned([round(20000, 1), [[3, 3], [4, 3], [4, 4], [3, 4], [3, 3]], round(120, 0.1)])
+      return drawn.map((ring) => ring.length)
+    """
+    coast, square, island = run(scripts, code)
+    assert 1000 < coast < 3000
+    assert square == 5
+    assert 50 <= island <= 121
+
+
 def test_children_are_known_by_their_ids(scripts: Path):
     """Where somebody put another child before the one that I changed, my change is of that one, and theirs stays."""
     code = """

@@ -4,7 +4,7 @@ import { html } from "./vendor/html.mjs";
 import { useEffect, useRef, useState } from "./vendor/hooks.mjs";
 import { Offline, Problem } from "./api.js";
 import { nameOf, stepOf } from "./names.js";
-import { boxOf, ringsOf, together } from "./shapes.js";
+import { boxOf, ringsOf, thinned, together } from "./shapes.js";
 import { TABLES } from "./tables.js";
 import { digits, known, list, moment, number, t } from "./words.js";
 
@@ -295,13 +295,6 @@ export function sentenceOf({ channels, level, expires, status }, { audience, are
 
 /** A count of addresses as it is told: "<20" and "hidden" are more than none. */
 export const some = (n) => n !== 0 && n !== undefined;
-
-/** Of an outline, as many corners as a sketch can show. */
-const SKETCHED = 2000;
-function thinned(rings) {
-  const each = Math.ceil(rings.reduce((n, ring) => n + ring.length, 0) / SKETCHED);
-  return rings.map((ring) => ring.filter((_, i) => i % each === 0 || i === ring.length - 1));
-}
 
 /** A piece of ground, drawn without a map: where a glance is enough, and where there is no WebGL. */
 export function Sketch({ geometry, label }) {

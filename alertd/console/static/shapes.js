@@ -56,6 +56,16 @@ export function together(rings) {
   return widthOf(turned) < widthOf(rings) / 2 ? turned : rings;
 }
 
+/** Of an outline, about as many corners as a sketch can show. */
+const SKETCHED = 2000;
+/** Of each ring so many of them: a hole or an island has few beside a coast, and is seen none the less. */
+const SEEN = 50;
+export function thinned(rings) {
+  const each = Math.ceil(rings.reduce((n, ring) => n + ring.length, 0) / SKETCHED);
+  const stepOf = ({ length }) => Math.max(1, Math.min(each, Math.floor(length / SEEN)));
+  return rings.map((ring) => { const step = stepOf(ring); return ring.filter((_, i) => i % step === 0 || i === ring.length - 1); });
+}
+
 /**
  * The shapes of a GeoJSON, CAP or KML text: `{polygons, circles, corners, box, json}`, or `{fault, n}`, the key of a sentence.
  */
