@@ -43,8 +43,8 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(scripts: Path, code: str, given: Any = None) -> Any:
-    """What `code` answers: it has some scripts by their names, and `given`."""
+def run(scripts: Path, code: str, given: Any = None, zone: str = "America/Caracas") -> Any:
+    """What `code` answers on a computer in that zone: it has some scripts by their names, and `given`."""
     head = "".join(
         f"import * as {name} from './{name}.js'\n"
         for name in ("api", "area", "channels", "draft", "edit", "merge", "now", "shapes", "spoken", "words")
@@ -52,7 +52,7 @@ def run(scripts: Path, code: str, given: Any = None) -> Any:
     whole = f"{head}const given = {json.dumps(given)}\nconsole.log(JSON.stringify(await (async () => {{ {code} }})()))"
     done = subprocess.run(
         [program("node", "nodejs"), "--import", "./tab.mjs", "--input-type=module", "-e", whole],
-        cwd=scripts, env={**os.environ, "TZ": "America/Caracas"}, capture_output=True, text=True, timeout=60, check=False,
+        cwd=scripts, env={**os.environ, "TZ": zone}, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -122,6 +122,21 @@ def test_what_is_small_is_seen_beside_a_long_coast(scripts: Path):
     assert 1000 < coast < 3000
     assert square == 5
     assert 50 <= island <= 121
+
+
+def test_an_hour_that_clocks_say_twice_is_the_one_that_was_proposed(scripts: Path):
+    """In the night in which they go back an end that nobody touched is the moment that was counted out, and not an hour earlier."""
+    code = """
+      const proposed = new Date(given)
+      const shown = draft.local(proposed)
+      Date.now = () => proposed.getTime() - 12 * 3600e3
+      return [shown, draft.proposedOr(shown, proposed), draft.proposedOr("2026-10-25T04:30", proposed), draft.documentOf(draft.blank()).expires]
+    """
+    shown, untouched, typed, drafted = run(scripts, code, "2026-10-25T01:30:00Z", "Europe/Madrid")
+    assert shown == "2026-10-25T02:30"
+    assert untouched == "2026-10-25T01:30:00.000Z"
+    assert typed == "2026-10-25T03:30:00.000Z"
+    assert drafted == "2026-10-25T01:00:00.000Z"
 
 
 def test_children_are_known_by_their_ids(scripts: Path):

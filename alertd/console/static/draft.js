@@ -37,14 +37,14 @@ export function isElsewhere({ seen: { zone } }) {
   try { return clockIn(zone, now()) !== clockIn(ZONE, now()); } catch { return false; }
 }
 
+/** Half a day from now, at a whole hour. It is told by how long it is gone: clocks that go back say an hour twice. */
 function soon() {
   const end = new Date(now() + HOURS * 3600e3);
-  end.setMinutes(0, 0, 0);
-  return local(end);
+  return new Date(end.getTime() - ((end.getMinutes() * 60 + end.getSeconds()) * 1000 + end.getMilliseconds()));
 }
 
 /** When it ends: until somebody has said so, half a day from now, however long ago the form was opened. */
-export const endOf = ({ expires }) => expires ?? soon();
+export const endOf = ({ expires }) => expires ?? local(soon());
 
 export const blank = () => ({
   external_id: uuid(),  // one alert, however often it is handed in
@@ -82,6 +82,8 @@ export function forget(name) {
 
 /** A time as the API takes it; what is none, half typed or far beyond the calendar, is left to the API, which asks for it. */
 export const iso = (text) => (Number.isNaN(new Date(text || NaN).getTime()) ? undefined : new Date(text).toISOString());
+/** What a field says that proposed a moment: that very one until somebody types another, for its text alone may be of two moments. */
+export const proposedOr = (text, proposed) => iso(text === local(proposed) ? proposed : text);
 const filled = (texts, languages) => Object.fromEntries(languages.filter((tag) => texts[tag] && texts[tag].trim()).map((tag) => [tag, texts[tag].trim()]));
 /** A number where it is one; what is none is the API's to refuse, in words, and not dropped here without one. */
 const whole = (text) => (/^\d+$/.test(digits(text.trim())) ? Number(digits(text)) : text.trim() || undefined);
@@ -166,7 +168,7 @@ export const hasForm = ({ kind }) => kind === KIND;
 
 export function documentOf(draft) {
   return {
-    external_id: draft.external_id, kind: KIND, level: draft.level, status: draft.status, expires: iso(endOf(draft)), starts: draft.starts ? iso(draft.starts) : undefined, case: caseOf(draft),
+    external_id: draft.external_id, kind: KIND, level: draft.level, status: draft.status, expires: iso(draft.expires ?? soon()), starts: draft.starts ? iso(draft.starts) : undefined, case: caseOf(draft),
     target: targetOf(draft) || undefined, channels: draft.channels, policy: unset({ pace_per_min: whole(draft.pace || "") }),
   };
 }

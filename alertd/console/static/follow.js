@@ -1,7 +1,7 @@
 // What follows an alert: stood down, back again, closed, cancelled. One press away, said in words first, with what people will read.
 
 import { onceOnly, post } from "./api.js";
-import { hasForm, iso, local } from "./draft.js";
+import { hasForm, local, proposedOr } from "./draft.js";
 import { Messages } from "./messages.js";
 import { isAnothers } from "./now.js";
 import { Order } from "./order.js";
@@ -26,12 +26,13 @@ const MILD = ["reopen", "extend"];
 function Decision({ alert, act, languages, seen, onSeen, onDone, onBack }) {
   const { says, occasion, ends } = ACTS[act];
   const mild = MILD.includes(act);
-  const [end, setEnd] = useState(ends ? local(new Date(new Date(alert.expires).getTime() + LATER_MS)) : "");
+  const [later] = useState(() => new Date(new Date(alert.expires).getTime() + LATER_MS));
+  const [end, setEnd] = useState(local(later));
   const [words, say] = useTyped(`${act} ${alert.id}`);
   const [code, setCode] = useState(TABLES.codes[0]);
   const [once] = useState(onceOnly);
   const give = async () => {
-    const body = { [says]: words, ...(act === "cancel" ? { code } : {}), ...(ends ? { expires: iso(end) } : {}) };
+    const body = { [says]: words, ...(act === "cancel" ? { code } : {}), ...(ends ? { expires: proposedOr(end, later) } : {}) };
     await post(`/v1/alerts/${alert.id}/${act}`, body, { once: `${once}-${seen}`, headers: mild ? { "If-Match": seen } : {} });
     say("");
   };
