@@ -115,6 +115,25 @@ async def test_an_end_says_by_which_clock_it_is_typed(served: Served, plain: Bro
         await expect(window.page.locator(".send-step")).not_to_contain_text("It goes out by itself")
 
 
+@pytest.mark.parametrize(("zone", "hints"), [("Europe/Paris", 0), ("Atlantic/Canary", 1)])
+async def test_whoever_approves_is_told_by_which_clock_it_ends(
+    served: Served, plain: Browser, ana: str, bea: str, alert: dict[str, Any], zone: str, hints: int
+):
+    """As its author was: the second person in Madrid reads an hour of Madrid, whatever the clocks say where the child was seen."""
+    case = {**alert["case"], "last_seen": {**alert["case"]["last_seen"], "time_zone": zone}}
+    alert_id = submitted(served, alert, ana, external_id=f"clock-{hints}", case=case)
+    async with desk(plain, served.url) as window:
+        await window.sign_in(bea)
+        await window.page.goto(f"{served.url}/console#/alerts/{alert_id}")
+        await expect(window.page.locator(".sentence")).to_contain_text("until")
+        hint = window.page.locator(".alert-head .hint")
+        await expect(hint).to_have_count(hints)
+        if hints:
+            await expect(hint).to_contain_text("By the clock of Europe/Madrid")
+            await check_in_both_lights(window)
+    assert served.call("POST", f"/v1/alerts/{alert_id}/reject", {"reason": "It was a test"}, bea)[0] == 200
+
+
 async def test_why_some_were_not_reached_is_not_said_of_fewer_than_there_are(
     served: Served, plain: Browser, ana: str, bea: str, alert: dict[str, Any]
 ):

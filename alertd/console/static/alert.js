@@ -6,7 +6,7 @@ import { Channels, Reasons, expected, isDone, isOver, shareOf, totals, waitsUnti
 import { Curve, Timeline, Where } from "./course.js";
 import { Asked } from "./explain.js";
 import { Messages } from "./messages.js";
-import { hasForm } from "./draft.js";
+import { clockHint, hasForm } from "./draft.js";
 import { Marks, Standing, isAnothers, standsAs, titleOf } from "./now.js";
 import { Differs } from "./edit.js";
 import { Distribution, Takedowns, useDistribution } from "./distribution.js";
@@ -261,6 +261,7 @@ function Shown({ alert, progress, error, me, stops, again }) {
   const unseen = !alert.approved && seen.alert && alert.alert && JSON.stringify(seen.alert) !== JSON.stringify(alert.alert);
   const state = TABLES.underWay.includes(alert.state) && progress ? progress.state : alert.state;
   const [chain] = alert.id.split("-");  // what follows an alert has its id and a number, and is decided about with it
+  const clock = clockHint(alert.alert?.case?.last_seen?.time_zone);
   const number_ = alert.alert && alert.alert.case && alert.alert.case.number;
   return html`${alert.status === "Actual" ? null : html`<${Ribbon} status=${alert.status} />`}<div class="page alert-page of-${alert.status}">
     <header class="alert-head">
@@ -269,7 +270,8 @@ function Shown({ alert, progress, error, me, stops, again }) {
         <h1>${titleOf(alert)}</h1>
         <p class="about">${t(alert.level)} · ${t("by", { who: alert.author })}
           ${alert.approver ? ` · ${t("approved-by", { who: alert.approver })}` : ""} · ${t("until", { time: moment(alert.expires) })}
-          ${number_ ? ` · ${t("case", { n: number_ })}` : ""}</p></div>
+          ${number_ ? ` · ${t("case", { n: number_ })}` : ""}</p>
+        ${clock ? html`<p class="hint">${clock}</p>` : null}</div>
       <${Standing} alert=${alert} state=${state} />
     </header>
     ${error ? html`<${Stale} error=${error} />` : null}

@@ -5,7 +5,7 @@ import { letGo, polygonsOf } from "./shapes.js";
 import { TABLES } from "./tables.js";
 import { uuid } from "./ways.js";
 import { regionPiece } from "./pieces.js";
-import { digits, language } from "./words.js";
+import { digits, language, t } from "./words.js";
 
 const KEPT = "alertd.draft";
 export const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
@@ -32,9 +32,9 @@ function momentIn(zone, clock) {
   } catch { return `${clock}:00Z`; }
 }
 
-/** Whether the clocks where the child was seen say another time than this computer's, by which an end is typed. */
-export function isElsewhere({ seen: { zone } }) {
-  try { return clockIn(zone, now()) !== clockIn(ZONE, now()); } catch { return false; }
+/** Where the clocks where a child was seen say another time than this computer's, by which an end is typed and told: by which it is. */
+export function clockHint(zone) {
+  try { return clockIn(zone, now()) === clockIn(ZONE, now()) ? "" : t("clock-of", { zone: ZONE }); } catch { return ""; }
 }
 
 /** Half a day from now, at a whole hour. It is told by how long it is gone: clocks that go back say an hour twice. */

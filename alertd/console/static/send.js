@@ -1,6 +1,6 @@
 // The last look before a second person gets it: one sentence, the words side by side, when it ends, by which channels.
 
-import { ZONE, documentOf, endOf, isElsewhere, isNoNumber, previewOf, targetOf } from "./draft.js";
+import { clockHint, documentOf, endOf, isNoNumber, previewOf, targetOf } from "./draft.js";
 import { Untranslated } from "./spoken.js";
 import { Messages } from "./messages.js";
 import { Ground } from "./ground.js";
@@ -16,7 +16,7 @@ const sentence = (draft, told, notify) => (notify
 
 export function SendStep({ draft, change, reach, notify }) {
   const toggle = (one, on) => change({ channels: TABLES.channels.filter((each) => (each === one ? on : draft.channels.includes(each))) });
-  const clock = isElsewhere(draft) ? t("clock-of", { zone: ZONE }) : "";
+  const clock = clockHint(draft.seen.zone);
   const document = previewOf(draft);
   const told = reach.counting ? null : reach.told;  // a sentence is of this area, or there is none
   return html`<div class="send-step">
