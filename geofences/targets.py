@@ -53,7 +53,7 @@ class Target(Selection):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Area:
-    """What a target comes to. The geometry belongs to this area alone, so it may be prepared."""
+    """What a target comes to. Others may have the geometry, too: shapely prepares in place, so prepare a copy."""
 
     geometry: MultiPolygon  # valid, WGS84 lon/lat, within -180..180, with the shores of regions
     km2: float  # true area, without shores
