@@ -192,7 +192,7 @@ def _check_later(message: Message, versions: Sequence[AlertRecord]) -> None:
 def _meant(message: Message, records: Sequence[AlertRecord]) -> list[str]:
     """The ids of what a message's references name among all that came under these names. Senders name every earlier message of an alert
     (CAP 1.2, section 3.2.1, `references`), so each stands for the alert as it is now. Only an update that nobody approved stands for itself,
-    unless its alert is named, with which it ends. Raises Problem where something is not known.
+    also where its end has passed, unless its alert is named, with which it ends. Raises Problem where something is not known.
     """
     known: dict[str, list[AlertRecord]] = {}
     for record in records:
@@ -208,7 +208,7 @@ def _meant(message: Message, records: Sequence[AlertRecord]) -> list[str]:
             faults.append(Fault("/status", f"Reference {count} names an alert of another status."))
         elif reference.sender != message.sender:
             faults.append(Fault("/sender", f"Reference {count} names an alert of another sender."))
-        meant |= {record.id if record.state in UNTOLD else chain_of(record.id): None for record in same}
+        meant |= {chain_of(record.id) if record.start else record.id: None for record in same}
     if faults:
         raise _not_plain(message, faults)
     return [one for one in meant if one == chain_of(one) or chain_of(one) not in meant]

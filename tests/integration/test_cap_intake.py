@@ -13,8 +13,11 @@ from alertd.alerts import AlertState
 from alertd.app import Parts
 from alertd.cap.reader import read
 from alertd.cap.values import reference_text
+from alertd.clock import DAY_MS
 from alertd.errors import Problem
+from alertd.service.ending import Ending
 from alertd.store.alerts import AlertRecord
+from tests.clocks import Later
 from tests.integration.acts import ANA, BEA, register
 from tests.unit.alertd.cap_documents import CANCEL, SENT, named
 
@@ -40,6 +43,13 @@ async def taken(parts: Parts, document: str) -> AlertRecord:
 async def told(parts: Parts, *documents: str) -> list[AlertRecord]:
     """Each of them, approved by Bea as it came."""
     return [await parts.approval.approve((await taken(parts, one)).id, BEA) for one in documents]
+
+
+async def ended_unapproved(parts: Parts, document: str) -> AlertRecord:
+    """One that waited for its second person until its end had passed."""
+    waiting = await taken(parts, document)
+    await Ending(parts.alerts, parts.work, Later(DAY_MS), parts.metrics).expire(waiting.id)
+    return await parts.approval.get(waiting.id, BEA)
 
 
 async def states(parts: Parts, *records: AlertRecord) -> list[AlertState]:
@@ -92,6 +102,19 @@ async def test_a_cancel_of_an_update_alone_ends_what_is_told_or_else_the_update(
     assert await states(parts, waiting, alert) == ["rejected", "approved"]
     assert (await taken(parts, after(named("c-1", CANCEL), second))).id == alert.id
     assert await states(parts, alert) == ["cancelled"]
+
+
+async def test_a_cancel_of_an_update_that_nobody_approved_in_time_ends_nothing(parts: Parts):
+    """It was never told; named with its alert it keeps nobody from ending that."""
+    first = named("i-1")
+    (alert,) = await told(parts, first)
+    second = update("i-2", first)
+    late = await ended_unapproved(parts, second)
+    problem = await refused(parts, after(named("i-1", CANCEL), second))
+    assert (problem.slug, [fault.pointer for fault in problem.faults]) == ("not-found", ["/references"])
+    assert await states(parts, late, alert) == ["expired", "approved"]
+    assert (await taken(parts, after(named("i-1", CANCEL), first, second))).id == alert.id
+    assert await states(parts, late, alert) == ["expired", "cancelled"]
 
 
 async def test_a_cancel_passes_over_what_is_over(parts: Parts):
