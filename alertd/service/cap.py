@@ -13,7 +13,7 @@ from typing import Protocol
 
 from pydantic import ValidationError
 
-from alertd.alerts import ALERT_STEPS, UNTOLD, AlertState
+from alertd.alerts import ALERT_STEPS, AlertState
 from alertd.cap.messages import CapError, Message, MsgType
 from alertd.cap.reader import read
 from alertd.cap.signatures import Issuer, check_signature
@@ -164,13 +164,13 @@ class CapIntake:
 
 
 def _check_untold(message: Message, records: Sequence[AlertRecord], *, but: str | None = None) -> None:
-    """Raises Problem where one of them, `but` for one, came as this very message (CAP 1.2, section 3.2.1: `identifier`, `sender` and `sent` are those of no
-    other) and was approved, whatever became of it. One that was rejected may come again.
+    """Raises Problem where one of them, `but` for one, came as this very message (CAP 1.2, section 3.2.1: `identifier`, `sender` and `sent`
+    are those of no other) and was approved, whatever became of it. One that was rejected, or that nobody approved in time, may come again.
     """
     name = external_id(message.reference)
     for record in records:
         same = (record.external_id, record.status) == (name, message.status)
-        if same and record.state not in UNTOLD and record.id != but:
+        if same and record.approver and record.id != but:
             raise Problem(
                 "duplicate-case",
                 f"This very message came before, and is {record.state}; `alert` is its id. What is meant anew has an identifier of its own.",
@@ -179,12 +179,12 @@ def _check_untold(message: Message, records: Sequence[AlertRecord], *, but: str 
 
 
 def _check_later(message: Message, versions: Sequence[AlertRecord]) -> None:
-    """Raises Problem for an Update that was sent before what is told: what is older says less. Two of one second have no order (CAP 1.2, section
+    """Raises Problem for an Update that was sent before what was told: what is older says less. Two of one second have no order (CAP 1.2, section
     3.3.2); nor is one known where a name was too long to keep its time.
     """
     for record in versions:
         sent = sent_of(record.external_id)
-        if sent and message.sent < sent and record.state not in UNTOLD:
+        if sent and record.start and message.sent < sent:
             fault = Fault("/sent", "What is told already was sent after this.")
             raise refused("superseded", "This Update is older than what is told.", [fault], message)
 

@@ -159,6 +159,31 @@ async def test_an_update_that_is_older_than_what_is_told_is_refused(parts: Parts
     assert await states(parts, current) == ["approved"]
 
 
+async def test_an_update_that_nobody_approved_in_time_keeps_none_away(parts: Parts):
+    """Nobody was told what it said: one that was sent before it is taken, and so is itself, sent again."""
+    first, late = named("j-1"), update("j-2", named("j-1"), minutes=2)
+    alert, *_ = await told(parts, first)
+    await ended_unapproved(parts, late)
+    earlier = await taken(parts, update("j-3", first, minutes=1))
+    assert (earlier.id, earlier.state) == (f"{alert.id}-3", "pending")
+    await parts.approval.reject(earlier.id, BEA, "Not so.")
+    assert (await taken(parts, late)).id == f"{alert.id}-4"
+
+
+async def test_an_alert_that_was_called_off_before_it_began_is_not_told_by_its_document(parts: Parts):
+    """It was approved: whoever approved it and called it off decided. One that nobody approved in time may come again."""
+    begins = (SENT + timedelta(hours=2)).isoformat()
+    later = named("k-1").replace("2026-11-25T08:05:00+01:00", begins)
+    (alert,) = await told(parts, later)
+    assert alert.state == "scheduled"
+    await parts.approval.cancel(alert.id, BEA, "Mended before.")
+    problem = await refused(parts, later)
+    assert (problem.slug, problem.extra["alert"]) == ("duplicate-case", alert.id)
+    missed = await ended_unapproved(parts, named("k-2"))
+    anew = await taken(parts, named("k-2"))
+    assert (anew.state, anew.id != missed.id) == ("pending", True)
+
+
 async def test_an_update_that_was_replaced_is_not_told_again(parts: Parts):
     """The very same document, by whomever; while it waits it is the same update, and once it was rejected it may come again."""
     first = named("g-1")
