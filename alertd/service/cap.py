@@ -8,22 +8,23 @@ import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from pydantic import ValidationError
 
 from alertd.alerts import ALERT_STEPS, AlertState
-from alertd.cap.messages import CapError, Message, MsgType
+from alertd.cap.messages import CapError, Message, MsgType, Reference
 from alertd.cap.reader import read
 from alertd.cap.signatures import Issuer, check_signature
-from alertd.clock import Clock, time_of
+from alertd.clock import DAY_MS, Clock, ms_of, time_of
 from alertd.documents import Alert
 from alertd.errors import Fault, Problem
 from alertd.faults import faults_of
 from alertd.ids import chain_of
 from alertd.kinds import Notify
 from alertd.rendering.plaintext import clip
+from alertd.rules import MAX_LIFE
 from alertd.service.access import Credential
 from alertd.service.approval import Approval
 from alertd.service.cap_drafts import MOST_REASON, Draft, draft_of, external_id, refused, retold, sent_of
@@ -36,6 +37,8 @@ from alertd.service.updating import Updating
 from alertd.store.alerts import AlertRecord, Alerts
 
 _CANCELLED = {AlertState.CANCELLED, AlertState.REJECTED}
+#: No sender's clock is further ahead of this one: an alert ends after it was sent, and at most so long after it was made. And a day to spare.
+_MOST_AHEAD_MS = MAX_LIFE // timedelta(milliseconds=1) + DAY_MS
 
 
 class Ends(Protocol):
@@ -91,7 +94,7 @@ class CapIntake:
         try:
             if again and not dry_run:
                 return await submitted(self.intake, self.approval, alert_id or "", alert, who), alert
-            came = await self._listed(who, external_id(message.reference))
+            came = await self._listed(who, [message.reference], DAY_MS)
             _check_untold(message, came, but=alert_id)  # its own first try may have been cut off
             return await submit(self.intake, self.approval, alert, who, alert_id=alert_id, dry_run=dry_run), alert
         except Problem as problem:
@@ -147,18 +150,21 @@ class CapIntake:
         return await submitted(self.intake, self.approval, record.id, alert, who), alert
 
     async def _named(self, message: Message, who: Credential, *, ended: bool = False) -> Sequence[AlertRecord]:
-        """The alerts that a Cancel or an Update names and that can be ended, else those that were; if it `ended` some, the other way round. Raises
-        Problem where one is not known, or all are over.
+        """The alerts that a Cancel or an Update names and that can be ended, else those that were; if it `ended` some, the other way round.
+        Raises Problem where one is not known, or all are over.
         """
-        records = await self._listed(who, *map(external_id, message.references))
+        records = await self._listed(who, message.references, _MOST_AHEAD_MS)
         found = [await self.approval.get(alert_id, who) for alert_id in _meant(message, records)]
         if chosen := _chosen(found, ended=ended):
             return chosen
         raise _not_plain(message, [Fault("/references", "What is named is over: nothing of it could be cancelled.")])
 
-    async def _listed(self, who: Credential, *names: str) -> Sequence[AlertRecord]:
-        """All alerts and updates that came under these names, newest first, without their documents."""
-        wanted = Wanted(external_ids=frozenset(names))
+    async def _listed(self, who: Credential, references: Sequence[Reference], ahead_ms: int) -> Sequence[AlertRecord]:
+        """The alerts and updates that came as these messages, newest first, without their documents: of the organisation's newest 5,000
+        those made since the first was sent, by a clock that may be so much ahead.
+        """
+        since_ms = min(ms_of(one.sent) for one in references) - ahead_ms
+        wanted = Wanted(external_ids=frozenset(map(external_id, references)), since_ms=since_ms)
         records, _ = await self.reports.list(who.org, wanted, before=None, limit=LOOK * LOOKS)
         return records
 
@@ -179,8 +185,8 @@ def _check_untold(message: Message, records: Sequence[AlertRecord], *, but: str 
 
 
 def _check_later(message: Message, versions: Sequence[AlertRecord]) -> None:
-    """Raises Problem for an Update that was sent before what was told: what is older says less. Two of one second have no order (CAP 1.2, section
-    3.3.2); nor is one known where a name was too long to keep its time.
+    """Raises Problem for an Update that was sent before what was told: what is older says less. Two of one second have no order (CAP 1.2,
+    section 3.3.2); nor is one known where a name was too long to keep its time.
     """
     for record in versions:
         sent = sent_of(record.external_id)

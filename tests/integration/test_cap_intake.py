@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -13,9 +14,10 @@ from alertd.alerts import AlertState
 from alertd.app import Parts
 from alertd.cap.reader import read
 from alertd.cap.values import reference_text
-from alertd.clock import DAY_MS
+from alertd.clock import DAY_MS, ms_of
 from alertd.errors import Problem
 from alertd.service.ending import Ending
+from alertd.service.reports import Reports, Wanted
 from alertd.store.alerts import AlertRecord
 from tests.clocks import Later
 from tests.integration.acts import ANA, BEA, register
@@ -217,3 +219,23 @@ async def test_an_alert_that_is_over_is_not_told_again_by_its_document(parts: Pa
     await parts.approval.reject(rejected.id, BEA, "Not so.")
     anew = await taken(parts, named("h-2"))
     assert (anew.state, anew.id != rejected.id) == ("pending", True)
+
+
+async def test_a_document_is_looked_for_only_among_what_was_made_since_it_was_sent(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+):
+    """An organisation has thousands of alerts; a clock may be a day ahead. What a Cancel names is found however wrong its sender's clock is."""
+    since: list[int] = []
+    kept = Reports.list
+
+    async def listing(reports: Reports, org: str, wanted: Wanted, **where: Any) -> Any:
+        since.append(wanted.since_ms)
+        return await kept(reports, org, wanted, **where)
+
+    monkeypatch.setattr(Reports, "list", listing)
+    await taken(parts, named("l-1"))
+    assert since == [ms_of(SENT) - DAY_MS]
+    ahead = named("l-2").replace(SENT.isoformat(), (SENT + timedelta(days=3)).isoformat())
+    ahead = ahead.replace((SENT + timedelta(hours=12)).isoformat(), (SENT + timedelta(days=4)).isoformat())
+    (alert,) = await told(parts, ahead)
+    assert (await taken(parts, after(named("l-2", CANCEL), ahead))).id == alert.id
