@@ -255,8 +255,7 @@ class Parts:
         self.explaining = Explaining(self.alerts, self.reports, self.people.names)
         self.cap_intake = CapIntake(
             intake=self.intake, approval=self.approval, ends=self.following, updating=self.updating,
-            reports=self.reports, alerts=self.alerts, regions=self.regions, issuers=issuers_of(settings.cap),
-            clock=clock,
+            reports=self.reports, regions=self.regions, issuers=issuers_of(settings.cap), clock=clock,
         )  # fmt: skip
         self.cap_out = CapOut(
             self.alerts, self.targeting, self.regions, self.renderer, self.texts, self.organisations, settings

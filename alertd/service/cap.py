@@ -29,15 +29,14 @@ from alertd.service.access import Credential
 from alertd.service.approval import Approval
 from alertd.service.cap_drafts import MOST_REASON, Draft, draft_of, external_id, refused, retold, sent_of
 from alertd.service.intake import Intake, Taken
-from alertd.service.notices import versions_of
 from alertd.service.regions import Regions
 from alertd.service.reports import LOOK, LOOKS, Reports, Wanted
 from alertd.service.submission import submit, submitted
 from alertd.service.updating import Updating
-from alertd.store.alerts import AlertRecord, Alerts
+from alertd.store.alerts import AlertRecord
 
 _CANCELLED = {AlertState.CANCELLED, AlertState.REJECTED}
-#: No sender's clock is further ahead of this one: an alert ends after it was sent, and at most so long after it was made. And a day to spare.
+#: No sender's clock is further ahead: an alert ends after it was sent, and at most so long after it was made; and a day to spare.
 _MOST_AHEAD_MS = MAX_LIFE // timedelta(milliseconds=1) + DAY_MS
 
 
@@ -56,7 +55,6 @@ class CapIntake:
     ends: Ends
     updating: Updating
     reports: Reports
-    alerts: Alerts
     regions: Regions
     issuers: Sequence[Issuer]  # whose signatures count; if there are any, each document must have one of theirs
     clock: Clock
@@ -108,17 +106,18 @@ class CapIntake:
             fault = Fault("/references", "These are several alerts: an Update is of one.")
             raise _not_plain(message, [fault])
         old = await self.approval.get(chains.pop(), who)
-        if dry_run or not again:
-            versions = await versions_of(self.alerts, old.id)
+
+        def check(versions: Sequence[AlertRecord]) -> None:
             _check_untold(message, versions)
             _check_later(message, versions)
+
         before = old.alert if old.document else alert
         starts = alert.starts or before.starts  # when it began is no news
         alert = alert.model_copy(update={"external_id": None, "channels": before.channels, "starts": starts})
         name = external_id(message.reference)
         try:
             taken = await self.updating.submit(
-                old.id, alert, Notify.FULL, who, external_id=name, again=again, dry_run=dry_run
+                old.id, alert, Notify.FULL, who, external_id=name, again=again, dry_run=dry_run, check=check
             )
         except Problem as problem:
             raise retold(problem, draft, message) from None

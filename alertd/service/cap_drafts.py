@@ -102,6 +102,7 @@ def draft_of(message: Message, places: Places, now: datetime) -> Draft:
     if faults:
         raise refused("invalid-request", "The CAP document asks for what is not done.", faults, message)
     draft, first = Draft(), message.infos[0]
+    draft.origins["/sent"] = "/sent"  # no part of an alert, but why an Update of one may be refused
     child = any(map(_is_of_child, message.infos))
     draft.put("kind", Kind.MISSING_CHILD if child else Kind.GENERAL, "/info/0/event")
     draft.put("level", _level(first, child=child), "/info/0/severity")

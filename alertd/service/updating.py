@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -45,14 +45,15 @@ class Updating:
         self._approval = approval
         self._photos = photos
 
-    async def submit(
+    async def submit(  # noqa: PLR0913  some are of one way in alone
         self, alert_id: str, alert: Alert, notify: Notify, who: Credential, *, rev: int | None = None,
         dry_run: bool = False, external_id: str = "", again: bool = False,
+        check: Callable[[Sequence[AlertRecord]], None] | None = None,
     ) -> Taken:  # fmt: skip
         """What the alert is to say, kept as a version of it that waits for its second person; of a Test or an Exercise it goes out at
-        once. `external_id` is a name of its own; `again`: it was taken in before. Raises Problem as where an alert is taken in, and:
-        precondition-failed for an alert that is not told, or has an update that waits already; expired; superseded for a version that
-        is none.
+        once. `external_id` is a name of its own; `again`: it was taken in before. Raises Problem as where an alert is taken in, as `check`
+        does of the versions that it would follow, and: precondition-failed for an alert that is not told, or has an update that waits
+        already; expired; superseded for a version that is none.
         """
         for _ in range(TRIES):
             old = await self._approval.get(alert_id, who)
@@ -60,6 +61,8 @@ class Updating:
             versions = await versions_of(self._alerts, alert_id)
             if again and not dry_run and (done := await self._done(versions, alert, notify, external_id, who)):
                 return done
+            if check:
+                check(versions)
             _check_shown(old.state)
             check_revision(old, rev)
             await self._approval.check_stops(alert, who)

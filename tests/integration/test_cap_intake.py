@@ -19,6 +19,7 @@ from alertd.errors import Problem
 from alertd.service.ending import Ending
 from alertd.service.reports import Reports, Wanted
 from alertd.store.alerts import AlertRecord
+from alertd.store.updates import Updates
 from tests.clocks import Later
 from tests.integration.acts import ANA, BEA, register
 from tests.unit.alertd.cap_documents import CANCEL, SENT, named
@@ -159,6 +160,23 @@ async def test_an_update_that_is_older_than_what_is_told_is_refused(parts: Parts
     beside = await taken(parts, update("f-6", first, minutes=2))  # the seconds of CAP tell no order within one
     assert beside.state == "pending"
     assert await states(parts, current) == ["approved"]
+
+
+async def test_an_update_is_refused_where_a_later_one_is_told_meanwhile(parts: Parts, monkeypatch: pytest.MonkeyPatch):
+    """That came and was approved after the first look at what is told: the second person is not asked for what says less."""
+    first = named("m-1")
+    earlier, later = update("m-2", first, minutes=1), update("m-3", first, minutes=2)
+    await told(parts, first)
+    kept = Updates.propose
+
+    async def overtaken(updates: Updates, *args: Any, **more: Any) -> Any:
+        monkeypatch.undo()
+        await told(parts, later)
+        return await kept(updates, *args, **more)
+
+    monkeypatch.setattr(Updates, "propose", overtaken)
+    problem = await refused(parts, earlier)
+    assert (problem.slug, [fault.pointer for fault in problem.faults]) == ("superseded", ["/sent"])
 
 
 async def test_an_update_that_nobody_approved_in_time_keeps_none_away(parts: Parts):
