@@ -98,7 +98,9 @@ CATALOGUE: dict[str, ProblemType] = {
         422, "A channel is not available", "Leave it out, or configure a carrier for it."
     ),
     "duplicate-case": ProblemType(
-        409, "The case has an alert already", "Look at that one; cancel it first, or give another external_id."
+        409,
+        "The case has an alert already",
+        "Look at that one; what is meant anew needs another external_id, in CAP an identifier.",
     ),
     "duplicate-address": ProblemType(409, "The address belongs to someone else", "Remove it there first."),
     "unknown-region": ProblemType(422, "A region is unknown", "Use one of the nearest codes, or search /v1/regions."),

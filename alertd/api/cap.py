@@ -24,10 +24,10 @@ async def create_cap(request: web.Request, *, query: SubmitQuery) -> Reply[Submi
     """Takes a CAP document in, 1.2 or one of its forerunners.
 
     One of msgType Alert becomes an alert, as if it had been submitted in JSON, and Actual ones wait for another person. It is
-    `general` unless its event says that a child is sought (SAME code CAE, CAP-CP event amber): then a parameter `alertd:case` must
-    hold the case in JSON, as an alert has it, with its verification. With that parameter it is a missing child's, whatever its event.
-    Its `external_id` is its CAP reference. Geocodes are looked up among the regions where an area has no shape. A document without
-    `expires` ends 24 hours after it was sent; one whose `effective` is later than that and still to come is told then, as with `starts`.
+    `general` unless it brings a case or its event says that a child is sought (SAME code CAE, CAP-CP event amber): then a parameter
+    `alertd:case` must hold the case in JSON, as an alert has it, with its verification. Its `external_id` is its CAP
+    reference. Geocodes are looked up among the regions where an area has no shape. A document without `expires` ends 24 hours after it
+    was sent; one whose `effective` is later than that and still to come is told then, as with `starts`.
 
     One of msgType Cancel, from the same sender, cancels what its references name and is not over yet, unless one of them is not known
     here: then nothing; and whoever was told is told so. Each message of an alert stands for the alert, and it may name them all.

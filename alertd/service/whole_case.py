@@ -35,9 +35,9 @@ class WholeCase:
 
     async def stand_down(self, number: str, who: Credential, reason: str) -> Hidden:
         """Hide every alert of a case that is told, whichever organisation's, for a child that was found is hidden everywhere;
-        those that wait for their second person, or for their time, go back to their authors. Raises Problem before any is hidden, where this key may not do so to
-        one of them. One that cannot be stood down all the same keeps none of the others from it, nor one that cannot be written into its
-        organisation's audit. Raises that Problem, or StoreUnavailableError, then, when all were tried.
+        those that wait for their second person, or for their time, go back to their authors. Raises Problem before any is hidden, where
+        this key may not do so to one of them. One that cannot be stood down all the same keeps none of the others from it, nor one that
+        cannot be written into its organisation's audit. Raises that Problem, or StoreUnavailableError, then, when all were tried.
         """
         for head in await self._of_case(number, who):
             check_key(head, who)

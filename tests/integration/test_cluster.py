@@ -176,7 +176,9 @@ async def test_what_is_on_a_server_without_its_replica_keeps_no_other_alert_from
 async def test_a_stop_holds_on_a_server_that_has_its_replica_again(
     masters: list[int], codec: Codec, sandbox: Sandbox, library: Library, sample: dict[str, Any]
 ):
-    """It was answered while nothing could be put on one alert, and counts for that one, too, before it is put on it. Resumed, everybody is told once."""
+    """It was answered while nothing could be put on one alert, and counts for that one, too, before it is put on it. Resumed, everybody is
+    told once.
+    """
     people = 20
     async with Redis(port=masters[0]) as client, opened(settings_for(sandbox), client, codec, library=library) as parts:
         await register(parts, people)
