@@ -255,9 +255,12 @@ def begun(track: Track, identifier: str, now_ms: int) -> Track:
 
 
 def put_back(track: Track) -> Track:
-    """Of a store that was put back from a copy: whatever was to be posted then may have been since."""
+    """Of a store that was put back from a copy: whatever was to be posted then may have been since, and more than once, so that a late Error
+    about it is no word of all of them.
+    """
     entries = tuple(
-        msgspec.structs.replace(one, maybe=True) if one.state is MessageState.QUEUED else one for one in track.entries
+        msgspec.structs.replace(one, maybe=True, tries=max(one.tries, 2)) if one.state is MessageState.QUEUED else one
+        for one in track.entries
     )
     return msgspec.structs.replace(track, entries=entries)
 

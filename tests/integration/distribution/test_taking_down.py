@@ -88,6 +88,25 @@ async def test_whoever_may_have_taken_an_alert_since_a_copy_that_is_put_back_is_
     assert await takedowns(parts) == 0
 
 
+async def test_a_late_error_says_nothing_of_what_was_posted_since_a_copy_that_is_put_back(
+    parts: Parts, gateway: Gateway, sample: dict[str, Any], redis: Redis, client: Any
+):
+    """It was tried once when the copy was made, and refused; what it took after that is to be taken down."""
+    gateway.answers = {"/busy": [429, 202]}
+    busy = await made(parts, gateway, "/busy")
+    record = await planned(parts, sample)
+    await told(parts)
+    error, copy = ERROR(gateway.last("/busy")), await copied(redis)
+    await told(parts, after_s=100)
+    await put_back(redis, copy)
+    await parts.restoring.settle("2026-11-24T12:00:00+00:00")
+    own = "/v1" + (await receipts(parts, busy)).partition("/v1")[2]
+    assert (await client.post(own, data=error, headers={"Content-Type": "application/cap+xml"})).status == 200
+    assert await states(parts, record, busy) == [("Alert", "refused")]
+    await told(parts)
+    assert gateway.types("/busy")[2:] == ["Cancel"]
+
+
 @pytest.mark.parametrize("step", ["stand_down", "close", "cancel"])
 async def test_a_take_down_is_open_until_it_is_confirmed(
     parts: Parts, gateway: Gateway, sample: dict[str, Any], client: Any, step: str

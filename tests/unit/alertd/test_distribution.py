@@ -18,6 +18,7 @@ from alertd.distribution import (
     Verdict,
     begun,
     decided,
+    put_back,
     settled,
 )
 
@@ -157,6 +158,14 @@ def test_a_doubt_of_before_the_clock_was_set_back_puts_off_no_repetition():
         Track(entries=(alert, cancel)), "a.1", taken, now, acknowledges=False, restricted=0, back_ms=back_ms
     )
     assert [one.due - now - back_ms for one in track.entries[2:]] == [DOUBT_MS]
+
+
+@pytest.mark.parametrize(("tries", "then"), [(0, 2), (1, 2), (3, 3)])
+def test_what_was_to_be_posted_when_a_copy_was_made_may_have_been_more_than_once_since(tries: int, then: int):
+    """So a late word of it is of a message that was sent, and of one of its tries alone."""
+    waits = Entry(identifier="a", sender="s", sent=1, type=MsgType.ALERT, of="a", expires=1, tries=tries)
+    [one] = put_back(Track(entries=(waits,))).entries
+    assert (one.tries, one.maybe) == (then, True)
 
 
 def test_what_arrived_is_remembered_through_any_number_of_changes():
