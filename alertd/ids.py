@@ -104,7 +104,11 @@ class Tags:
         self._key = hashlib.sha256(b"tag" + key).digest()
 
     def make(self, alert_id: str, row: int, door: Door = Door.RECEIPT, address: str | None = None) -> str:
-        """The tag of one row for one door: 42 characters, or 56 with the name of the address that the message goes to."""
+        """The tag of one row for one door: 42 characters, or 56 with the name of the address that the message goes to. Raises ValueError where it
+        has no room for the row.
+        """
+        if row >= 1 << _ROW_BITS:  # it would be of another life
+            raise ValueError(f"row {row} is too high for a tag")
         head, life = _head(alert_id)
         body = head + _ROW.pack(life << _ROW_BITS | row) + base64.urlsafe_b64decode(address or "")
         mac = self._mac(body, door)[: _NAMED_MAC_BYTES if address else _MAC_BYTES]
@@ -116,13 +120,13 @@ class Tags:
             raw = base64.urlsafe_b64decode(tag + "=" * (-len(tag) % 4))
             end = _NAMED if len(raw) == _NAMED + _NAMED_MAC_BYTES else -_MAC_BYTES
             body, mac = raw[:end], raw[end:]
-            (chain, sequence), (row,) = _HEAD.unpack_from(body), _ROW.unpack_from(body, _HEAD.size)
+            (chain, nth), (row,) = _HEAD.unpack_from(body), _ROW.unpack_from(body, _HEAD.size)
         except (ValueError, struct.error):
             return None
         if not any(hmac.compare_digest(mac, own(body, door)[: len(mac)]) for own in (self._mac, self._old_mac)):
             return None
         life, row = row >> _ROW_BITS, row & (1 << _ROW_BITS) - 1
-        name, number = _ulid_text(chain), _A_LIFE * life + sequence
+        name, number = _ulid_text(chain), _A_LIFE * life + nth
         alert_id = name if number == 1 else f"{name}-{number}"
         to = body[_HEAD.size + _ROW.size :]
         if len(to) == _NAME_BYTES:

@@ -73,9 +73,9 @@ end
 -- The version that last showed an alert to everybody, before a given one or since: what was acknowledged of those before says nothing of it.
 local function shown_anew(chain, version)
   local ids = versions_of(chain, string.match(version, '^[^-]+'))
-  for sequence = #ids, 2, -1 do
-    local start, notify = unpack(redis.call('HMGET', key(chain, 'version', ids[sequence]), 'start', 'notify'))
-    if start and (notify == 'full' or notify == 'silent') then return ids[sequence] end
+  for nth = #ids, 2, -1 do
+    local start, notify = unpack(redis.call('HMGET', key(chain, 'version', ids[nth]), 'start', 'notify'))
+    if start and (notify == 'full' or notify == 'silent') then return ids[nth] end
   end
   return ids[1]
 end

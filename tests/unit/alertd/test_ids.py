@@ -43,6 +43,13 @@ def test_tag_names_its_reference(alert_id: str, row: int):
     assert TAGS.read(tag) == Reference(alert_id, row)
 
 
+def test_no_tag_is_made_for_a_row_that_it_has_no_room_for():
+    """It would name another life's."""
+    assert TAGS.make(FIRST, 2**29 - 1)
+    with pytest.raises(ValueError, match="too high"):
+        TAGS.make(FIRST, 2**29)
+
+
 @given(ids, rows, st.integers(0, 240), st.integers(1, 255))
 def test_tag_that_was_touched_is_refused(alert_id: str, row: int, place: int, change: int):
     """Any other letter in any place makes it nobody's."""
