@@ -66,9 +66,9 @@ async def _all(life: Life, settings: Settings, sample_people: int | None) -> Non
 async def _settle_restored(parts: Parts, settings: Settings) -> None:
     """Before anything of a store is sent that was put back from a copy."""
     directory = settings.store.directory.resolve()
-    if not settings.store.url and (made := backups.marked(directory)):
+    if not settings.store.url and (mark := backups.marked(directory)):
         try:
-            await parts.restoring.settle(made)
+            await parts.restoring.settle(mark.made, mark.put_back)
         except OSError as error:
             raise StartError(f"store.tombstones cannot be written: {error.strerror}") from None
         backups.settled(directory)

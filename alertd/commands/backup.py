@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -120,7 +121,7 @@ def _put_back(own: DataDirectory, copy: Path, keys: Path | None) -> backups.Back
         done = backups.read(copy, _codec(there))
         if there != own.path:
             _copy_keys(there, own.path)
-        backups.put_back(copy, own.path, done)
+        backups.put_back(copy, own.path, done, now_ms=round(time.time() * 1000))
     finally:
         os.close(server)
     return done

@@ -32,7 +32,7 @@ BY = "alertd restore"
 
 
 class Restoring:
-    """Does this once, before anything is served or sent. Doing it again changes nothing."""
+    """Does this before anything is served or sent. Doing it again, where a start failed meanwhile, changes nothing more."""
 
     def __init__(
         self, current: Current, alerts: Alerts, tracks: Tracks, tombstones: Tombstones, audit: Audit, names: Names,
@@ -47,18 +47,19 @@ class Restoring:
         self._clock = clock
         self._org = org
 
-    async def settle(self, made: str) -> Counter[str]:
-        """`made` is when the copy was made, in RFC 3339. Answers how many alerts are hidden, how many went back, and how many rows are unknown.
-        Raises OSError where it cannot be written down that it was put back.
+    async def settle(self, made: str, put_back_ms: int) -> Counter[str]:
+        """`made` is when the copy was made, in RFC 3339, and `put_back_ms` when it was put back. Answers how many alerts are hidden, how many
+        went back, and how many rows are unknown. Raises OSError where it cannot be written down that it was put back.
         """
         reason = f"Put back from the copy of {made}: what was sent or decided since then is not known here."
         totals: Counter[str] = Counter()
         alerts, orgs = await self._current.alerts(), await self._names()
         by_org: dict[str, Counter[str]] = {self._org: Counter()}
-        now = self._clock.now_ms()  # where one copy is put back twice, too, each time another
-        await asyncio.to_thread(self._tombstones.add, PutBack(put_back=now))
         times = await asyncio.to_thread(self._tombstones.put_back)
-        await self._current.renumber(alerts, orgs, now // 1000, times)
+        if put_back_ms not in times:  # else a start wrote it that failed then
+            await asyncio.to_thread(self._tombstones.add, PutBack(put_back=put_back_ms))
+            times.append(put_back_ms)
+        await self._current.renumber(alerts, orgs, put_back_ms, times)
         for alert_id in alerts:
             versions = await self._alerts.versions([alert_id])
             facts = await self._alerts.fields(versions, "state", "batches", "org")

@@ -63,6 +63,13 @@ class Backup(msgspec.Struct, frozen=True, kw_only=True):
     files: dict[str, CopiedFile]  # by their names below the copy
 
 
+class Mark(msgspec.Struct, frozen=True, kw_only=True):
+    """That a data directory was put back from a copy, and what follows from it is still to be done."""
+
+    made: str  # when the copy was, as `Backup.made`
+    put_back: int  # when, in UNIX milliseconds: what follows is done once for each
+
+
 class _Sealed(msgspec.Struct, frozen=True, kw_only=True):
     backup: Backup
     seal: str
@@ -124,7 +131,7 @@ def read(copy: Path, codec: Codec) -> Backup:
     return sealed.backup
 
 
-def put_back(copy: Path, directory: Path, backup: Backup) -> None:
+def put_back(copy: Path, directory: Path, backup: Backup, *, now_ms: int) -> None:
     """Whole or not at all, into a data directory that nobody uses meanwhile and that holds no store. Raises BackupError."""
     there = [name for name in (_AOF, _REGIONS) if (directory / name).exists()]
     if there:
@@ -136,7 +143,7 @@ def put_back(copy: Path, directory: Path, backup: Backup) -> None:
         shutil.rmtree(part, ignore_errors=True)
         for name, kept in backup.files.items():
             _check(copy / name, kept, part / name)
-        mark = _encode({"made": backup.made})
+        mark = _encode(Mark(made=backup.made, put_back=now_ms))
         _copied(io.BytesIO(mark), directory / MARK, len(mark))  # before the store: it is never served without
         for name in (_REGIONS, _AOF):
             if (part / name).exists():
@@ -148,10 +155,12 @@ def put_back(copy: Path, directory: Path, backup: Backup) -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def marked(directory: Path) -> str | None:
-    """When the copy was made that a data directory was put back from, until that is `settled`."""
+def marked(directory: Path) -> Mark | None:
+    """Of a data directory that was put back, until that is `settled`."""
+    file = directory / MARK
     try:
-        return str(msgspec.json.decode((directory / MARK).read_bytes())["made"])
+        since = {"put_back": int(file.stat().st_mtime * 1000)}  # an alertd of before did not write it
+        return msgspec.convert(since | msgspec.json.decode(file.read_bytes()), Mark)
     except FileNotFoundError:
         return None
 

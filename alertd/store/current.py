@@ -28,23 +28,36 @@ class Current:
         names = {name for shard in (*found, *live) for name in shard}
         return sorted({chain_of(name.decode()) for name in names})
 
-    async def renumber(self, alert_ids: Sequence[str], orgs: Sequence[str], gap: int, put_back: Sequence[int]) -> None:
+    async def renumber(self, alert_ids: Sequence[str], orgs: Sequence[str], at: int, put_back: Sequence[int]) -> None:
         """What happens from now on is called by names, and comes after cursors, that nothing had which was told since the copy was made:
-        events, revisions, and later versions of these alerts. `put_back`: when stores were, UNIX ms, now among them.
+        events, revisions, and later versions of these alerts. `at`: when it was put back, UNIX ms; `put_back`: when any was, this time among
+        them. Done once for each time: a life is used up by a restore, and not by each start that fails after it.
         """
-        found = await self._db.execute_many([("HMGET", keys.chain(one), "org", "last", "lives") for one in alert_ids])
-        for chain, (org, last, lives) in zip(alert_ids, found, strict=True):
-            if org is None:  # whoever began to write it died
+        mark, gap = str(at).encode(), at // 1000
+        fields = ("org", "last", "lives", "put_back")
+        found = await self._db.execute_many([("HMGET", keys.chain(one), *fields) for one in alert_ids])
+        for chain, (org, last, lives, done) in zip(alert_ids, found, strict=True):
+            if org is None or done == mark:  # whoever began to write it died; or it is renumbered
                 continue
-            life = sum(at >= made_ms(chain) for at in put_back)
+            life = sum(one >= made_ms(chain) for one in put_back)
             lived = with_life((lives or b"").decode(), int(last or 1), life)
             names = [keys.of_chain(chain, "version", one) for one in await version_ids(self._db, [chain])]
             gaps = [("HINCRBY", name, "rev", int(lived.rpartition(":")[2]) * _REVISIONS) for name in names]
             own = keys.chain(chain)
-            await self._db.execute_many([("HSET", own, "lives", lived), ("HINCRBY", own, "told", gap), *gaps])
-        lengths = await self._db.execute_many([("XLEN", keys.org_events(org)) for org in orgs])
-        marks = [keys.org_events(org, ":marks") for org, length in zip(orgs, lengths, strict=True) if length]
-        await self._db.execute_many([("HINCRBY", name, "last", gap) for name in marks])
+            begins = (
+                "HSET",
+                own,
+                "lives",
+                lived,
+                "put_back",
+                mark,
+            )  # last: where a crash comes between, the others leap twice
+            await self._db.execute_many([("HINCRBY", own, "told", gap), *gaps, begins])
+        names = [keys.org_events(org, ":marks") for org in orgs]
+        marks = await self._db.execute_many([("HMGET", name, "last", "put_back") for name in names])
+        for name, (count, done) in zip(names, marks, strict=True):
+            if count is not None and done != mark:
+                await self._db.execute_many([("HINCRBY", name, "last", gap), ("HSET", name, "put_back", mark)])
 
     async def put_back(self, alert_id: str, batches: int) -> int:
         """Nobody knows what became of what is queued or in flight of a version. Answers how many rows that are."""

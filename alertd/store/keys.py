@@ -44,7 +44,7 @@ class KeyKind:
 #: It stays. Of what is an alert's, a purge of its case and the end of a ledger's retention remove some; the rest goes when somebody takes it away.
 KEPT = "kept"
 TABLE = (
-    KeyKind("{a:<chain>}", "hash", "org, its last version, the update that tells it now, the keys it is sent by, the organisations that were lent its events, halt, pause, its lives since its store was put back, the last time its clock gave, since when it gave it without a gap, and how many gaps there were since an update took its alert's place", "create.lua approve.lua follow.lua propose.lua approve_update.lua widen.lua halt.lua alert_pause.lua told.lua prelude.lua current", KEPT),
+    KeyKind("{a:<chain>}", "hash", "org, its last version, the update that tells it now, the keys it is sent by, the organisations that were lent its events, halt, pause, its lives since its store was put back and when that was last, the last time its clock gave, since when it gave it without a gap, and how many gaps there were since an update took its alert's place", "create.lua approve.lua follow.lua propose.lua approve_update.lua widen.lua halt.lua alert_pause.lua told.lua prelude.lua current", KEPT),
     KeyKind("{a:<chain>}:v:<id>", "hash", "a version: state, times, counts, sealed document; what neighbours permit, and of which ground", "create.lua amend.lua approve.lua step.lua follow.lua propose.lua approve_update.lua permit.lua widen.lua alert_pause.lua plan.lua lease.lua gate.lua finish.lua resend.lua archive.lua purge.lua alerts closed", KEPT),
     KeyKind("{a:<chain>}:area:<id>", "string", "the area: WKB, zlib", "create.lua amend.lua propose.lua approve_update.lua widen.lua purge.lua", KEPT),
     KeyKind("{a:<chain>}:aud:<id>", "string", "the frozen audience: sorted numbers, delta, zlib; after it, of a target with rings, each one's ring (1), zlib", "approve.lua approve_update.lua widen.lua", KEPT),
@@ -110,7 +110,7 @@ TABLE = (
     KeyKind("{o:<org>}:texts", "hash", "revision -> all own texts of the organisation, sealed", "texts_add.lua", KEPT),
     KeyKind("{u:<org>}", "stream", "the organisation's audit: number -> time, link, what is told, sealed", "audit.lua", KEPT),
     KeyKind("{v:<org>}", "stream", "the organisation's events: number -> when it got here, ids and codes as JSON", "prelude.lua events.lua", "an entry when it is too old, or there are too many"),
-    KeyKind("{v:<org>}:marks", "hash", "number of the last event; chain that is announced -> number of its last that got here", "prelude.lua events.lua events", "an entry with the announcement"),
+    KeyKind("{v:<org>}:marks", "hash", "number of the last event; when its store was put back last; chain that is announced -> number of its last that got here", "prelude.lua events.lua events", "an entry with the announcement"),
     KeyKind("{v:<org>}:hooks", "hash", "webhook -> URL, what signs, which events: sealed", "webhooks exchange.lua", "an entry with its webhook"),
     KeyKind("{v:<org>}:distributors", "hash", "distributor -> the same of it, and which alerts it gets, as what: sealed", "webhooks exchange.lua free_distributor.lua", "an entry with its distributor"),
     KeyKind("{v:<org>}:distribution:<chain>", "hash", "distributor -> the messages it was sent of an alert, by their CAP names, and what became of each; a refusal's words sealed under the case's key", "distribution track.lua", KEPT),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 import shutil
 import threading
@@ -14,13 +15,14 @@ import msgspec
 import pytest
 
 from alertd.store import backups
-from alertd.store.backups import Backup, BackupError
+from alertd.store.backups import Backup, BackupError, Mark
 from alertd.store.codec import Codec, Keys
 from alertd.store.embedded import EmbeddedServer
 from alertd.store.schema import SCHEMA_VERSION
 from tests.integration.test_embedded import client_of, settings, write
 
 MADE = datetime(2026, 11, 24, tzinfo=UTC)
+PUT_BACK = 1_800_000_000_000
 
 
 def make(directory: Path, to: Path, codec: Codec) -> Backup:
@@ -56,7 +58,7 @@ async def test_a_copy_holds_what_was_acknowledged_before_it(tmp_path: Path, code
     for n, names in enumerate(wanted):
         there = tmp_path / f"data-{n}"
         there.mkdir()
-        backups.put_back(tmp_path / f"copy-{n}", there, backups.read(tmp_path / f"copy-{n}", codec))
+        backups.put_back(tmp_path / f"copy-{n}", there, backups.read(tmp_path / f"copy-{n}", codec), now_ms=PUT_BACK)
         async with EmbeddedServer(settings(there)) as server, client_of(server) as client:
             assert names <= {*await client.keys("*")}
 
@@ -112,19 +114,22 @@ async def test_two_that_copy_to_one_place_at_once_leave_one_copy(tmp_path: Path,
         )
     assert isinstance(one, BackupError)
     assert isinstance(other, Backup)
-    backups.put_back(tmp_path / "copy", back, backups.read(tmp_path / "copy", codec))
+    backups.put_back(tmp_path / "copy", back, backups.read(tmp_path / "copy", codec), now_ms=PUT_BACK)
 
 
 async def test_it_is_put_back_whole_and_marked(copy: Path, tmp_path: Path, codec: Codec):
-    """With the regions of one's own, for its owner alone; the next start is told when the copy was made, once."""
+    """With the regions of one's own, for its owner alone; the next start is told when the copy was made and put back, once."""
     there = tmp_path / "there"
     there.mkdir()
     backup = backups.read(copy, codec)
     assert (backup.made, backup.schema) == (MADE.isoformat(), SCHEMA_VERSION)
-    backups.put_back(copy, there, backup)
+    backups.put_back(copy, there, backup, now_ms=PUT_BACK)
     assert (there / "regions" / "town.regions").read_bytes() == b"town"
     assert {file.stat().st_mode & 0o077 for file in there.rglob("*")} == {0}
-    assert backups.marked(there) == MADE.isoformat()
+    assert backups.marked(there) == Mark(made=MADE.isoformat(), put_back=PUT_BACK)
+    (there / backups.MARK).write_bytes(b'{"made":"then"}')  # as an alertd of before wrote it
+    os.utime(there / backups.MARK, (1_700_000_000, 1_700_000_000))
+    assert backups.marked(there) == Mark(made="then", put_back=1_700_000_000_000)
     backups.settled(there)
     assert backups.marked(there) is None
     async with EmbeddedServer(settings(there)) as server, client_of(server) as client:
@@ -140,10 +145,10 @@ async def test_a_damaged_copy_is_not_put_back(copy: Path, tmp_path: Path, codec:
         for damaged in (bytes([whole[0] ^ 1]) + whole[1:], whole + b"\n", whole[:-1]):
             (copy / name).write_bytes(damaged)
             with pytest.raises(BackupError, match="is not what was copied"):
-                backups.put_back(copy, there, backup)
+                backups.put_back(copy, there, backup, now_ms=PUT_BACK)
         (copy / name).unlink()
         with pytest.raises(BackupError, match="cannot be put back"):
-            backups.put_back(copy, there, backup)
+            backups.put_back(copy, there, backup, now_ms=PUT_BACK)
         (copy / name).write_bytes(whole)
         assert list(there.iterdir()) == []
 
@@ -172,7 +177,7 @@ async def test_what_a_copy_says_of_itself_is_checked(copy: Path, tmp_path: Path,
 async def test_nothing_is_written_over(copy: Path, tmp_path: Path, codec: Codec):
     """Neither a store, nor regions, nor another copy; and where there is no store nothing is copied."""
     with pytest.raises(BackupError, match="holds appendonlydir"):
-        backups.put_back(copy, tmp_path / "data", backups.read(copy, codec))
+        backups.put_back(copy, tmp_path / "data", backups.read(copy, codec), now_ms=PUT_BACK)
     with pytest.raises(BackupError, match="is not empty"):
         make(tmp_path / "data", copy, codec)
     with pytest.raises(BackupError, match="holds no store"):

@@ -229,7 +229,7 @@ async def test_a_stop_keeps_it_from_starting(parts: Parts, clock: Clock, sample:
 async def test_a_store_that_was_put_back_starts_nothing(parts: Parts, clock: Clock, sample: dict[str, Any]):
     """It may have been called off since the copy was made."""
     record = await scheduled(parts, sample)
-    await parts.restoring.settle("2026-01-01T00:00:00Z")
+    await parts.restoring.settle("2026-01-01T00:00:00Z", parts.clock.now_ms())
     clock.passes(2.1)
     await tick(parts, clock)
     restored = await parts.alerts.get(record.id)

@@ -80,7 +80,7 @@ async def test_whoever_may_have_taken_an_alert_since_a_copy_that_is_put_back_is_
     await told(parts, after_s=100)
     assert await states(parts, record, names["/busy"]) == [("Alert", "acknowledged")]
     await put_back(redis, copy)
-    await parts.restoring.settle("2026-11-24T12:00:00+00:00")
+    await parts.restoring.settle("2026-11-24T12:00:00+00:00", parts.clock.now_ms())
     gateway.answers = {path: [ACK] for path in gateway.answers}
     await told(parts)
     assert gateway.types("/busy")[2:] == ["Cancel"]
@@ -99,7 +99,7 @@ async def test_a_late_error_says_nothing_of_what_was_posted_since_a_copy_that_is
     error, copy = ERROR(gateway.last("/busy")), await copied(redis)
     await told(parts, after_s=100)
     await put_back(redis, copy)
-    await parts.restoring.settle("2026-11-24T12:00:00+00:00")
+    await parts.restoring.settle("2026-11-24T12:00:00+00:00", parts.clock.now_ms())
     own = "/v1" + (await receipts(parts, busy)).partition("/v1")[2]
     assert (await client.post(own, data=error, headers={"Content-Type": "application/cap+xml"})).status == 200
     assert await states(parts, record, busy) == [("Alert", "refused")]
