@@ -44,6 +44,7 @@ def refused(old: str, new: AlertState) -> Problem:
     if old == "revised":
         return Problem(
             "approval-stale",
-            "The alert was changed since this update of it was submitted. Return it, and have the alert updated as it is now.",
+            "The alert was changed, or put back from a backup, since this update of it was written. Return it, and have the alert updated as it"
+            " is now.",
         )
     return Problem("precondition-failed", f"An alert that is {old or 'gone'} cannot become {new}.")

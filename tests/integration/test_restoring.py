@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from alertd.alerts import CHANNELS, AlertState, LedgerReason
 from alertd.app import Parts, opened
+from alertd.errors import Problem
 from alertd.ids import Door, sequence_of
 from alertd.store import keys
 from alertd.store.alerts import AlertRecord
@@ -131,6 +132,33 @@ async def test_phones_take_what_is_told_from_then_on(
             revs.append(closed.record.rev)
     assert numbers == sorted(set(numbers))
     assert {sequence_of(told_by) for _, told_by, *_ in sandbox.push.recorded} == {*numbers}
+
+
+@pytest.mark.parametrize("channel", ["mail", "sms"])
+async def test_an_update_of_before_a_restore_is_written_anew(
+    parts: Parts, sample: dict[str, Any], sandbox: Sandbox, redis: Redis, codec: Codec, library: Library, channel: str
+):
+    """It may have been told since the copy was made, by its number. Where no phone shows the alert, reopening it tells nothing above that."""
+    record = await sent(parts, sample, channels=[channel])
+    black = {"case": changed(sample, HAIR, "black")["case"], "channels": [channel]}
+    waits = (await proposed(parts, record, sample, **black)).record
+    copy = await copied(redis)
+    await plan(parts, await parts.approval.approve(waits.id, BEA))
+    await send(parts, record, channel)
+    await put_back(redis, copy)
+    async with opened(settings_for(sandbox), redis, codec, library=library) as again:
+        await again.restoring.settle(MADE, again.clock.now_ms())
+        await again.following.reopen(record.id, BEA, "still missing")
+        assert await again.alerts.versions([record.id]) == [record.id, waits.id]
+        await again.approval.submit(waits.id, ANA)
+        with pytest.raises(Problem, match=r"approval-stale: .* put back from a backup"):
+            await again.approval.approve(waits.id, BEA)
+        await again.approval.give_back(waits.id, BEA, "to be written anew")
+        update = await updated(again, record, sample, **black)
+        assert sequence_of(update.id) == 256 + 3
+        await send(again, record, channel)
+    of_versions = Counter(told_by for _, told_by, *_ in getattr(sandbox, channel).recorded)
+    assert set(of_versions.values()) == {20}
 
 
 async def test_a_start_that_fails_after_a_restore_uses_up_nothing(

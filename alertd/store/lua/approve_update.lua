@@ -5,17 +5,19 @@
 --       5 states it may come from, 6 revision of it that was seen, 7 audience (deltas, zlib), 8 people, 9 skew, 10 keys it is sent by (of
 --       its author and its approver), 11 neighbours that are asked with it, 12 number of the arguments that are fields to set on the
 --       alert, 13... these, and fields to set on the update
--- Returns: {1 or 0, the state it had; 'expired', 'changed' or 'revised' (people were told something else since it was written) where that is
---          why not, which of the two stood against it: 'alert' or 'update'}
+-- Returns: {1 or 0, the state it had; 'expired', 'changed' or 'revised' (people were told something else since it was written, or may have been:
+--          its store was put back) where that is why not, which of the two stood against it: 'alert' or 'update'}
 local chain, alert, update = KEYS[1], ARGV[1], ARGV[4]
 local alert_key, update_key = key(chain, 'version', alert), key(chain, 'version', update)
 local _, misfit = standing(alert_key, ARGV[2], ARGV[3])
 if misfit then return {0, misfit[2], 'alert'} end
 local state, unfit = standing(update_key, ARGV[5], ARGV[6])
 if unfit then return {0, unfit[2], 'update'} end
--- Phones show what has the highest number: what was told since would stand above it.
+-- Phones show what has the highest number: what was told since would stand above it. One of before the store was put back may have been told
+-- by its number.
 local versions = versions_of(chain, alert)
-if versions[#versions] ~= update then return {0, 'revised', 'update'} end
+local before = tonumber(string.match(redis.call('HGET', chain, 'lives') or '', '(%d+):%d+$') or '0')
+if versions[#versions] ~= update or #versions <= before then return {0, 'revised', 'update'} end
 local now, fields = chain_now(chain, ARGV[9]), tonumber(ARGV[12])
 if has_ended(chain, redis.call('HGET', alert_key, 'expires'), now) then return {0, 'expired', 'alert'} end
 if has_ended(chain, redis.call('HGET', update_key, 'expires'), now) then return {0, 'expired', 'update'} end
