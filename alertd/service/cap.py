@@ -92,7 +92,7 @@ class CapIntake:
         try:
             if again and not dry_run:
                 return await submitted(self.intake, self.approval, alert_id or "", alert, who), alert
-            came = await self._listed(who, [message.reference], DAY_MS)
+            came = await self._listed(who, [message.reference])
             _check_untold(message, came, but=alert_id)  # its own first try may have been cut off
             return await submit(self.intake, self.approval, alert, who, alert_id=alert_id, dry_run=dry_run), alert
         except Problem as problem:
@@ -152,17 +152,19 @@ class CapIntake:
         """The alerts that a Cancel or an Update names and that can be ended, else those that were; if it `ended` some, the other way round.
         Raises Problem where one is not known, or all are over.
         """
-        records = await self._listed(who, message.references, _MOST_AHEAD_MS)
-        found = [await self.approval.get(alert_id, who) for alert_id in _meant(message, records)]
+        meant = _meant(message, await self._listed(who, message.references))
+        if message.msg_type is MsgType.UPDATE:  # of the alert, whatever it names of it
+            meant = list(dict.fromkeys(map(chain_of, meant)))
+        found = [await self.approval.get(alert_id, who) for alert_id in meant]
         if chosen := _chosen(found, ended=ended):
             return chosen
         raise _not_plain(message, [Fault("/references", "What is named is over: nothing of it could be cancelled.")])
 
-    async def _listed(self, who: Credential, references: Sequence[Reference], ahead_ms: int) -> Sequence[AlertRecord]:
+    async def _listed(self, who: Credential, references: Sequence[Reference]) -> Sequence[AlertRecord]:
         """The alerts and updates that came as these messages, newest first, without their documents: of the organisation's newest 5,000
-        those made since the first was sent, by a clock that may be so much ahead.
+        those made since the first was sent, by whatever clock.
         """
-        since_ms = min(ms_of(one.sent) for one in references) - ahead_ms
+        since_ms = min(ms_of(one.sent) for one in references) - _MOST_AHEAD_MS
         wanted = Wanted(external_ids=frozenset(map(external_id, references)), since_ms=since_ms)
         records, _ = await self.reports.list(who.org, wanted, before=None, limit=LOOK * LOOKS)
         return records

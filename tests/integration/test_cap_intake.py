@@ -14,10 +14,9 @@ from alertd.alerts import AlertState
 from alertd.app import Parts
 from alertd.cap.reader import read
 from alertd.cap.values import reference_text
-from alertd.clock import DAY_MS, ms_of
+from alertd.clock import DAY_MS
 from alertd.errors import Problem
 from alertd.service.ending import Ending
-from alertd.service.reports import Reports, Wanted
 from alertd.store.alerts import AlertRecord
 from alertd.store.updates import Updates
 from tests.clocks import Later
@@ -239,21 +238,20 @@ async def test_an_alert_that_is_over_is_not_told_again_by_its_document(parts: Pa
     assert (anew.state, anew.id != rejected.id) == ("pending", True)
 
 
-async def test_a_document_is_looked_for_only_among_what_was_made_since_it_was_sent(
-    parts: Parts, monkeypatch: pytest.MonkeyPatch
-):
-    """An organisation has thousands of alerts; a clock may be a day ahead. What a Cancel names is found however wrong its sender's clock is."""
-    since: list[int] = []
-    kept = Reports.list
-
-    async def listing(reports: Reports, org: str, wanted: Wanted, **where: Any) -> Any:
-        since.append(wanted.since_ms)
-        return await kept(reports, org, wanted, **where)
-
-    monkeypatch.setattr(Reports, "list", listing)
-    await taken(parts, named("l-1"))
-    assert since == [ms_of(SENT) - DAY_MS]
-    ahead = named("l-2").replace(SENT.isoformat(), (SENT + timedelta(days=3)).isoformat())
+async def test_a_document_is_found_however_far_ahead_its_senders_clock_is(parts: Parts):
+    """By its Cancel, and by itself where it comes again."""
+    ahead = named("l-1").replace(SENT.isoformat(), (SENT + timedelta(days=3)).isoformat())
     ahead = ahead.replace((SENT + timedelta(hours=12)).isoformat(), (SENT + timedelta(days=4)).isoformat())
     (alert,) = await told(parts, ahead)
-    assert (await taken(parts, after(named("l-2", CANCEL), ahead))).id == alert.id
+    assert (await taken(parts, after(named("l-1", CANCEL), ahead))).id == alert.id
+    assert (await refused(parts, ahead)).slug == "duplicate-case"
+
+
+async def test_an_update_that_names_one_that_nobody_approved_in_time_is_of_their_alert(parts: Parts):
+    """It was never told, and the alert is: what its sender says last is of that."""
+    first = named("m-1")
+    (alert,) = await told(parts, first)
+    second = update("m-2", first)
+    await ended_unapproved(parts, second)
+    third = await taken(parts, update("m-3", second))
+    assert (third.id, third.state) == (f"{alert.id}-3", "pending")
