@@ -116,12 +116,14 @@ def test_what_is_small_is_seen_beside_a_long_coast(scripts: Path):
     code = """
       const round = (n, size) => Array.from({ length: n + 1 }, (_, i) => [size * Math.cos(i / n * 2 * Math.PI), size * Math.sin(i / n * 2 * Math.PI)])
       const drawn = shapes.thinned([round(20000, 1), [[3, 3], [4, 3], [4, 4], [3, 4], [3, 3]], round(120, 0.1)])
-      return drawn.map((ring) => ring.length)
+      const islets = shapes.thinned(Array.from({ length: 1000 }, () => round(90, 0.1)))
+      return [...drawn.map((ring) => ring.length), islets.reduce((n, ring) => n + ring.length, 0)]
     """
-    coast, square, island = run(scripts, code)
+    coast, square, island, islets = run(scripts, code)
     assert 1000 < coast < 3000
     assert square == 5
     assert 50 <= island <= 121
+    assert 4000 <= islets < 10000
 
 
 def test_an_hour_that_clocks_say_twice_is_the_one_that_was_proposed(scripts: Path):

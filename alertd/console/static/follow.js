@@ -26,8 +26,9 @@ const MILD = ["reopen", "extend"];
 function Decision({ alert, act, languages, seen, onSeen, onDone, onBack }) {
   const { says, occasion, ends } = ACTS[act];
   const mild = MILD.includes(act);
-  const [later] = useState(() => new Date(new Date(alert.expires).getTime() + LATER_MS));
-  const [end, setEnd] = useState(local(later));
+  const later = new Date(new Date(alert.expires).getTime() + LATER_MS);
+  const [typed, setEnd] = useState(null);  // until then it is later than the end as it is now, whoever put that off
+  const end = typed ?? local(later);
   const [words, say] = useTyped(`${act} ${alert.id}`);
   const [code, setCode] = useState(TABLES.codes[0]);
   const [once] = useState(onceOnly);

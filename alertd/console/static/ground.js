@@ -11,7 +11,7 @@ export function Ground({ geometry, label }) {
   const key = geometry ? JSON.stringify(boundsOf(geometry)) : "";
   const view = geometry && { bounds: boundsOf(geometry), fitBoundsOptions: { padding: 24 } };
   const { box, map } = useAreaMap({ view, key: drawable ? key : "", onNoMap: () => draw(false) });  // the line was cut: the outline does without it
-  useEffect(() => { if (map) map.setArea(geometry); }, [map, geometry]);  // another ground may lie in the same box
+  useEffect(() => { if (map) map.setArea(geometry); }, [map, JSON.stringify(geometry)]);  // another ground may lie in the same box
   if (!drawable) return html`<${Sketch} geometry=${geometry} label=${label} />`;
   return html`<div class="ground" ref=${box} role="region" aria-label=${label || ""}></div>`;
 }

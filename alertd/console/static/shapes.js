@@ -58,11 +58,14 @@ export function together(rings) {
 
 /** Of an outline, about as many corners as a sketch can show. */
 const SKETCHED = 2000;
-/** Of each ring so many of them: a hole or an island has few beside a coast, and is seen none the less. */
+/** Of each ring so many of them, or fewer where there are hundreds: a hole or an island has few beside a coast, and is seen none the less. */
 const SEEN = 50;
+/** Of any ring: a triangle, closed. */
+const FEWEST = 4;
 export function thinned(rings) {
   const each = Math.ceil(rings.reduce((n, ring) => n + ring.length, 0) / SKETCHED);
-  const stepOf = ({ length }) => Math.max(1, Math.min(each, Math.floor(length / SEEN)));
+  const seen = Math.max(FEWEST, Math.min(SEEN, SKETCHED / rings.length));
+  const stepOf = ({ length }) => Math.max(1, Math.min(each, Math.floor(length / seen)));
   return rings.map((ring) => { const step = stepOf(ring); return ring.filter((_, i) => i % step === 0 || i === ring.length - 1); });
 }
 
