@@ -44,14 +44,8 @@ class Current:
             names = [keys.of_chain(chain, "version", one) for one in await version_ids(self._db, [chain])]
             gaps = [("HINCRBY", name, "rev", int(lived.rpartition(":")[2]) * _REVISIONS) for name in names]
             own = keys.chain(chain)
-            begins = (
-                "HSET",
-                own,
-                "lives",
-                lived,
-                "put_back",
-                mark,
-            )  # last: where a crash comes between, the others leap twice
+            begins = ("HSET", own, "lives", lived, "put_back", mark)
+            # That it begins comes last: where a crash comes between, the others leap twice.
             await self._db.execute_many([("HINCRBY", own, "told", gap), *gaps, begins])
         names = [keys.org_events(org, ":marks") for org in orgs]
         marks = await self._db.execute_many([("HMGET", name, "last", "put_back") for name in names])

@@ -76,8 +76,10 @@ class SessionStore:
         await self._db.execute("SET", keys.session_proof(digest), at, "PX", life_ms)
 
     async def drop(self, digest: str) -> bool:
-        """Whether there was one."""
-        return bool(await self._db.execute("DEL", keys.session(digest), keys.session_proof(digest)))
+        """Whether there was one; its proof may outlive it."""
+        names = [keys.session(digest), keys.session_proof(digest)]
+        ended, _ = await self._db.execute_many([("DEL", name) for name in names])
+        return bool(ended)
 
     async def ask(self, challenge: bytes, asked: Challenge, life_ms: int) -> None:
         await self._db.execute("SET", _challenge_key(challenge), _encode(asked), "PX", life_ms)
