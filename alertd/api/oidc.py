@@ -84,7 +84,7 @@ async def come_from_provider(request: web.Request, *, body: ProviderAnswer) -> R
         session=cookies.session_token(request),
     )  # fmt: skip
     came = await services(request).oidc.welcome(answer, caller_of(request))
-    return await let_in(request, came.operator, came.identity, proven=came.fresh, proves=came.proves)
+    return await let_in(request, came.operator, came.identity, proven=came.fresh)
 
 
 def _back(request: web.Request) -> str:

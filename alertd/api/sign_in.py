@@ -13,7 +13,6 @@ from alertd.api.services import services
 from alertd.fields import Document
 from alertd.operators import network_of
 from alertd.service.access import Credential
-from alertd.service.entering import no_session
 from alertd.service.sessions import credential_of
 from alertd.store.operators import StoredOperator, WayIn
 
@@ -141,12 +140,8 @@ def caller_of(request: web.Request) -> str:
     return network_of(told or "")
 
 
-async def let_in(
-    request: web.Request, operator: StoredOperator, way: WayIn, *, proven: bool, proves: bool = False
-) -> Reply[SignedIn]:
-    """The browser's session: the one it has, where that began with the same passkey or identity, else a new one in its place. What
-    `proves` a session begins none where that one has ended. Raises Problem.
-    """
+async def let_in(request: web.Request, operator: StoredOperator, way: WayIn, *, proven: bool) -> Reply[SignedIn]:
+    """The browser's session: the one it has, where that began with the same passkey or identity, else a new one in its place."""
     sessions = services(request).sessions
     known, token = await cookies.known(request), cookies.session_token(request)
     is_own = known is not None and (known.org, known.key_id) == (operator.org, operator.id)
@@ -154,9 +149,8 @@ async def let_in(
         if proven:
             await sessions.prove(token)
     else:
-        ended = token is not None and await sessions.end(token)
-        if proves and not ended:
-            raise no_session()
+        if token:
+            await sessions.end(token)
         token = await sessions.begin(operator, way, proven=proven)
     return Reply(signed_in_as(credential_of(operator, way), operator.name), headers=cookies.given(request, token))
 

@@ -109,13 +109,6 @@ class Entering:
         await self._audit.end(who, act, DONE, noted, of=number)
 
 
-def no_session() -> Refusal:
-    return Refusal(
-        "session",
-        "The session that was to show that it is its person is over. Begin again from where you are signed in.",
-    )
-
-
 def no_code() -> Problem:
     return Problem(
         "not-allowed",

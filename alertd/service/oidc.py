@@ -19,7 +19,7 @@ from alertd.clock import Clock
 from alertd.errors import Problem
 from alertd.operators import normal_code
 from alertd.service.access import Credential
-from alertd.service.entering import OF_CALLER, Entering, Refusal, no_code, no_session
+from alertd.service.entering import OF_CALLER, Entering, Refusal, no_code
 from alertd.service.provider import LEEWAY_S, Provider
 from alertd.service.sessions import Sessions, credential_of
 from alertd.store.operators import Identity, OperatorStore, StoredOperator, digest_of
@@ -48,7 +48,6 @@ class CameBack:
     operator: StoredOperator
     identity: Identity
     fresh: bool  # the provider asked them just now who they are
-    proves: bool  # a session asked for it: none begins without that one
 
 
 class Oidc:
@@ -119,12 +118,15 @@ class Oidc:
             if operator.disabled:
                 raise Refusal("disabled", "This operator is disabled. An administrator can enable them.")
             if sent.operator and not await self._is_there(sent, answer.session):
-                raise no_session()
+                raise Refusal(
+                    "session",
+                    "The session that was to show that it is its person is over. Begin again from where you are signed in.",
+                )
             fresh = self._fresh(sent, operator, claims)
             if sent.code:
                 operator = await self._bind(operator, identity, sent.code)
         await self._entering.forgive(f"sign-in {caller}", *([f"code {caller}"] if sent.code else []))
-        return CameBack(operator=operator, identity=identity, fresh=fresh and not sent.code, proves=bool(sent.operator))
+        return CameBack(operator=operator, identity=identity, fresh=fresh and not sent.code)
 
     async def _is_there(self, sent: Away, session: str | None) -> bool:
         """Whether the browser still has the session that asked for a proof: a late one neither undoes a sign-out nor replaces another's."""

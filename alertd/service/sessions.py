@@ -83,9 +83,8 @@ class Sessions:
         """Its operator has just shown that it is they."""
         await self._store.prove(digest_of(token), self._clock.now_ms(), FRESH_MS)
 
-    async def end(self, token: str) -> bool:
-        """Whether it had not ended before."""
-        return await self._store.drop(digest_of(token))
+    async def end(self, token: str) -> None:
+        await self._store.drop(digest_of(token))
 
     def _life_ms(self, session: Session) -> int:
         """From now on, unless it is renewed."""

@@ -75,11 +75,8 @@ class SessionStore:
         """The operator was there at this time."""
         await self._db.execute("SET", keys.session_proof(digest), at, "PX", life_ms)
 
-    async def drop(self, digest: str) -> bool:
-        """Whether there was one; its proof may outlive it."""
-        names = [keys.session(digest), keys.session_proof(digest)]
-        ended, _ = await self._db.execute_many([("DEL", name) for name in names])
-        return bool(ended)
+    async def drop(self, digest: str) -> None:
+        await self._db.execute("DEL", keys.session(digest), keys.session_proof(digest))
 
     async def ask(self, challenge: bytes, asked: Challenge, life_ms: int) -> None:
         await self._db.execute("SET", _challenge_key(challenge), _encode(asked), "PX", life_ms)

@@ -5,6 +5,7 @@ again by a document that was told, or is older than what is.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -17,6 +18,7 @@ from alertd.cap.values import reference_text
 from alertd.clock import DAY_MS
 from alertd.errors import Problem
 from alertd.service.ending import Ending
+from alertd.service.updating import Updating
 from alertd.store.alerts import AlertRecord
 from alertd.store.updates import Updates
 from tests.clocks import Later
@@ -161,20 +163,30 @@ async def test_an_update_that_is_older_than_what_is_told_is_refused(parts: Parts
     assert await states(parts, current) == ["approved"]
 
 
-async def test_an_update_is_refused_where_a_later_one_is_told_meanwhile(parts: Parts, monkeypatch: pytest.MonkeyPatch):
+class _Overtaken(Updates):
+    """A store that writes an update just after another one was told."""
+
+    def __init__(self, parts: Parts, other: str) -> None:
+        super().__init__(parts.db, parts.alerts)
+        self._parts = parts
+        self._other = [other]
+
+    async def propose(self, *args: Any, **more: Any) -> tuple[bool, str]:
+        if self._other:
+            await told(self._parts, self._other.pop())
+        return await super().propose(*args, **more)
+
+
+async def test_an_update_is_refused_where_a_later_one_is_told_meanwhile(parts: Parts):
     """That came and was approved after the first look at what is told: the second person is not asked for what says less."""
     first = named("m-1")
     earlier, later = update("m-2", first, minutes=1), update("m-3", first, minutes=2)
     await told(parts, first)
-    kept = Updates.propose
-
-    async def overtaken(updates: Updates, *args: Any, **more: Any) -> Any:
-        monkeypatch.undo()
-        await told(parts, later)
-        return await kept(updates, *args, **more)
-
-    monkeypatch.setattr(Updates, "propose", overtaken)
-    problem = await refused(parts, earlier)
+    store = _Overtaken(parts, later)
+    updating = Updating(parts.alerts, store, parts.work, parts.intake, parts.approval, parts.photos)
+    with pytest.raises(Problem) as caught:
+        await replace(parts.cap_intake, updating=updating).take(earlier.encode(), ANA)
+    problem = caught.value
     assert (problem.slug, [fault.pointer for fault in problem.faults]) == ("superseded", ["/sent"])
 
 
