@@ -42,7 +42,7 @@ def sent(
         alert, channel="push", language="es", stamp=stamp, url=url, telling=telling_of(occasion)
     )  # fmt: skip
     assert isinstance(message, PushMessage)
-    tag = Tags(b"k" * 32).make(version, 4_000_000_000, Door.ACK)
+    tag = Tags(b"k" * 32).make(version, 2**29 - 1, Door.ACK)
     return dict(json.loads(body_for(encode(message).at(0), TOKEN, tag))["message"])
 
 
