@@ -97,10 +97,13 @@ class Feeder:
         turn is a chunk: who has less in a batch is asked again.
         """
         found, rows = list[Lease](), Counter[str]()
+        todo, chunk = (
+            self.agenda.in_turn(channel, loud=loud),
+            self.settings.chunk,
+        )  # who finds no room counts as waiting
+        todo = [one for one in todo if not self.stopping.is_deaf(one)]
         if not room or not self.binds.takes(channel):
             return found
-        todo = [one for one in self.agenda.in_turn(channel, loud=loud) if not self.stopping.is_deaf(one)]
-        chunk = self.settings.chunk
         again = set[str]()
         while todo and (again or not found) and (left := room + sum(rows.values()) // -chunk) > 0:
             asked, todo = todo[:left], todo[left:]
