@@ -40,6 +40,14 @@ def _telling(record: AlertRecord, alike: Alike) -> Telling:
     return THE_ALERT if record.notify and not alike.again else telling_of(record)
 
 
+def alert_of(record: AlertRecord) -> Alert:
+    """The alert as a version tells it: what follows an alert has an end of its own, on the clocks that the sender wrote the first one by."""
+    alert = record.alert
+    if not record.occasion:
+        return alert
+    return alert.model_copy(update={"expires": time_of(record.expires).astimezone(alert.expires.tzinfo)})
+
+
 @dataclass(frozen=True, slots=True)
 class Ready:
     """A message as its carrier takes it."""
@@ -94,10 +102,7 @@ class Messages:
         record = await self._alerts.get(alert_id)
         if record is None or not record.document:
             return None
-        alert = record.alert
-        if record.occasion:
-            alert = alert.model_copy(update={"expires": time_of(record.expires)})
-        return record, alert, await self._texts.of(record.org, record.texts)
+        return record, alert_of(record), await self._texts.of(record.org, record.texts)
 
     async def _make(self, alert_id: str, rev: int, alike: Alike, carrier: Carrier) -> Ready | None:
         """Raises what keeps this process from reading the alert: what it says is not known, and another process may read it."""

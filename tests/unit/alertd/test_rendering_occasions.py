@@ -9,15 +9,18 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from alertd.clock import HOUR_MS, ms_of
 from alertd.kinds import CancelReason, Kind, Occasion
 from alertd.rendering import Renderer, Telling
 from alertd.rendering.occasions import ENDINGS
 from alertd.rendering.plaintext import is_gsm, rows, spelled_for_sms
 from alertd.rendering.renderer import CLOSED_ROWS, MAX_PUSH_BYTES, MAX_SEGMENTS_GSM, MAX_SEGMENTS_UCS2, ROW
+from alertd.service.messages import alert_of as alert_of_version
 from channels.base import Loudness, MailMessage, Message, PushMessage, SmsMessage, Stamp
 from channels.fcm_message import PAYLOAD_BYTES, encode
 from channels.text import segments
@@ -99,6 +102,20 @@ def _fits(message: Message) -> None:
         assert len(b"".join(encode(message).pieces)) <= PAYLOAD_BYTES
     if isinstance(message, SmsMessage):
         assert segments(message.text)[1] <= (MAX_SEGMENTS_GSM if is_gsm(message.text) else MAX_SEGMENTS_UCS2)
+
+
+def test_an_end_is_told_on_the_clocks_of_the_sender(renderer: Renderer):
+    """Where nobody says in which zone it is: in UTC it can be another day, and whoever got the alert knows of none on that day."""
+    alerted, document = datetime(2026, 11, 24, 23, 30, tzinfo=UTC), SAMPLES["general"]["smallest"]
+    alert = alert_of(document, status="Actual", expires="2026-11-26T08:00:00+01:00")
+    version: Any = SimpleNamespace(alert=alert, occasion=Occasion.CLOSE, expires=ms_of(alert.expires) + HOUR_MS)
+    told = alert_of_version(version)
+    assert told.expires.isoformat() == "2026-11-26T09:00:00+01:00"
+    stamp = Stamp(chain="c", version="v", sent_s=1, expires_s=2, loudness=Loudness.LOUD, language="es")
+    end = Telling(occasion=Occasion.CLOSE, alerted_at=alerted)
+    assert "25 nov, 00:30 UTC+01:00" in shown(
+        renderer.render(told, channel="sms", language="es", stamp=stamp, telling=end)
+    ).replace("\u00a0", " ")
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
