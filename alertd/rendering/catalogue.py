@@ -70,7 +70,8 @@ class Catalogue:
         return str(self.words["punctuation"][mark]).join(filter(None, parts))
 
     def moment(self, at: datetime, time_zone: str | None, *, form: str) -> str:
-        """A point in time (`form`: `long` or `short`) on the clocks of `time_zone`, always with the zone's name or offset.
+        """A point in time (`form`: `long`, `short`, or `short-with-year`) on the clocks of `time_zone`, always with the zone's name or
+        offset.
 
         Never "two hours ago": nobody knows when a message is read.
         """
@@ -78,7 +79,7 @@ class Catalogue:
         day = (
             format_date(local, "long", self._locale)
             if form == "long"
-            else format_skeleton("MMMd", local, None, locale=self._locale)
+            else format_skeleton("MMMd" if form == "short" else "yMMMd", local, None, locale=self._locale)
         )
         time = self.isolate(f"{local:%H:%M}\u00a0{_zone_name(local)}")  # never apart at the end of a line
         return str(self.words["moment"]["text"]).format(date=day, time=time)

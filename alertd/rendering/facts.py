@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from alertd.cases import Age, Child, Contact, LastSeen, PersonSought, Photo, Vehicle
@@ -18,6 +19,9 @@ from alertd.rendering.languages import base_language, matching, spoken_at, told_
 from alertd.rendering.occasions import SAFETY, Telling
 from alertd.rendering.plaintext import clip, line, lines
 from channels.base import OWN_LEAVE, Loudness
+
+#: A day and a month are taken for those nearest to the alert.
+SAME_YEAR = timedelta(days=180)
 
 #: More than any document is long.
 _ENDLESS = 1_000_000
@@ -33,7 +37,7 @@ class Room:
     place: int
     headline: int
     text: int  # one free text; 0 = whole, in paragraphs
-    form: str  # of dates: long or short
+    form: str  # of dates: long or short; a short one that is long ago has its year
     contacts: int  # ways to answer; the first is that of the safety line
     photo: str = ""  # the size in which photos are shown; empty = not at all
 
@@ -153,7 +157,6 @@ def facts_of(
         return _facts_of_end(alert, words, room, telling, where)
     case, info = alert.case, _info(alert, words.language)
     children = case.children[: room.people]
-    zone = None if case.last_seen is None else case.last_seen.time_zone
     return Facts(
         language=words.language,
         direction=words.direction,
@@ -171,11 +174,11 @@ def facts_of(
         companions=tuple(_companion(person, words, room) for person in case.persons_sought[: room.people]),
         vehicles=tuple(_vehicle(vehicle, words, room) for vehicle in case.vehicles[: room.people]),
         place=_place(case.last_seen, alert, words, room),
-        seen_at="" if case.last_seen is None else words.moment(case.last_seen.at, zone, form=room.form),
+        seen_at="" if case.last_seen is None else _moment(case.last_seen.at, alert, words, room),
         headline=_headline(info, words, room),
         description=_paragraphs(info.description, room),
         instruction=_paragraphs(info.instruction, room),
-        valid_until=words.moment(alert.expires, zone, form=room.form),
+        valid_until=_moment(alert.expires, alert, words, room),
         contacts=tuple(_contact(contact, words, where) for contact in _by_use(case.contact, where.countries)),
         url=url or "",
         leave=_leave(where),
@@ -187,7 +190,8 @@ def _facts_of_end(alert: Alert, words: Catalogue, room: Room, telling: Telling, 
     """That an alert has ended, and of which moment it was: nothing of a child is among these facts, so no template can tell
     any of it. A general alert is known by its headline.
     """
-    public = alert.kind is Kind.GENERAL
+    public, alerted = alert.kind is Kind.GENERAL, telling.alerted_at
+    assert alerted is not None
     return Facts(
         language=words.language,
         direction=words.direction,
@@ -195,7 +199,7 @@ def _facts_of_end(alert: Alert, words: Catalogue, room: Room, telling: Telling, 
         heading=words.joined([_mark(alert, words), words.words["ended"][alert.kind][telling.occasion]], "dash"),
         safety=safety_line(alert, words, telling.occasion, where.countries),
         headline=_headline(_info(alert, words.language), words, room) if public else "",
-        happened=words.words["happened"][telling.code].format(moment=_alerted(alert, words, room, telling)),
+        happened=words.words["happened"][telling.code].format(moment=_moment(alerted, alert, words, room)),
         wish=words.words["wish"][alert.kind],
         leave=_leave(where),
     )
@@ -245,12 +249,11 @@ def _headline(info: Info, words: Catalogue, room: Room) -> str:
     return words.isolate(clip(line(info.headline or ""), room.headline))
 
 
-def _alerted(alert: Alert, words: Catalogue, room: Room, telling: Telling) -> str:
-    """When people were told, on the clocks of the case, else on those of the sender."""
+def _moment(at: datetime, alert: Alert, words: Catalogue, room: Room) -> str:
+    """On the clocks of the case, else on those of the sender; with its year where it may be taken for one of another year."""
     zone = None if alert.case.last_seen is None else alert.case.last_seen.time_zone
-    at = telling.alerted_at
-    assert at is not None
-    return words.moment(at.astimezone(alert.expires.tzinfo), zone, form=room.form)
+    far = room.form == "short" and abs(alert.expires - at) > SAME_YEAR
+    return words.moment(at.astimezone(alert.expires.tzinfo), zone, form="short-with-year" if far else room.form)
 
 
 def _who(children: Sequence[Child], words: Catalogue, room: Room) -> str:

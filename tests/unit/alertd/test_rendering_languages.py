@@ -241,6 +241,22 @@ def test_dates_are_written_as_there(renderer: Renderer, language: str, shown: st
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
+def test_a_sighting_of_another_year_has_it(renderer: Renderer, language: str):
+    """Who is looked for again after years was not seen last month; a date of these weeks needs no year."""
+    for channel, (at, told) in itertools.product(
+        CHANNELS,
+        [
+            ("2023-12-24T17:40:00+01:00", True),
+            ("2026-05-20T17:40:00+02:00", True),
+            ("2026-11-24T17:40:00+01:00", False),
+        ],
+    ):
+        alert = alert_of(document_with(USUAL, "case/last_seen/at", at))
+        text = "\n".join(parts(render(renderer, alert, channel, language)))
+        assert (at[:4] in text) is (told or channel == "mail"), (channel, at, text)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_what_runs_the_other_way_is_kept_apart(renderer: Renderer, language: str):
     """No letter of the other direction stands outside an isolate but in a link, and every isolate ends on its line."""
     document = document_with(USUAL, "case/children/0/name", {"public": "لوسيا" if language != "ar" else "Inés P."})
