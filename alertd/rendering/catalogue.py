@@ -12,7 +12,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from babel import Locale
-from babel.dates import format_date, format_skeleton
+from babel.dates import format_date, format_skeleton, get_timezone_name
 from babel.lists import format_list
 
 from alertd.rendering.plaintext import isolate
@@ -24,6 +24,9 @@ REFERENCE = "en"
 COUNTED = ("more", "years", "months", "cities", "regions", "countries")
 #: Of these there can be none.
 NONE_OF = ("years", "months")
+#: Short names that zones with different clocks share: CST is Chicago's, Havana's and Shanghai's. They are told in the languages for which CLDR
+#: has them.
+SHARED = ("CDT", "CST", "IST", "PST")
 MAX_COUNT = 100
 
 
@@ -81,19 +84,19 @@ class Catalogue:
             if form == "long"
             else format_skeleton("MMMd" if form == "short" else "yMMMd", local, None, locale=self._locale)
         )
-        time = self.isolate(f"{local:%H:%M}\u00a0{_zone_name(local)}")  # never apart at the end of a line
+        time = self.isolate(f"{local:%H:%M}\u00a0{self._zone_name(local)}")  # never apart at the end of a line
         return str(self.words["moment"]["text"]).format(date=day, time=time)
+
+    def _zone_name(self, local: datetime) -> str:
+        """`CET`; where the zone has only a number for a name, or readers of this language may take it for another's, `UTC-03:00`."""
+        name, language = local.tzname() or "", self._locale.language
+        clear = name not in SHARED or name == get_timezone_name(local, "short", locale=language)
+        return name if name.isalpha() and clear else f"UTC{local.isoformat()[-6:]}"
 
     @property
     def _locale(self) -> Locale:
         """Whose plurals and dates these are; Babel keeps it once it is read."""
         return Locale.parse(self.words["moment"]["locale"])
-
-
-def _zone_name(local: datetime) -> str:
-    """`CET`; where the zone has only a number for a name, `UTC-03:00`."""
-    name = local.tzname() or ""
-    return name if name.isalpha() else f"UTC{local.isoformat()[-6:]}"
 
 
 def read_catalogues(directory: Path) -> dict[str, Catalogue]:

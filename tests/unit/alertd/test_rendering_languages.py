@@ -8,8 +8,10 @@ import re
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 from markupsafe import Markup
@@ -17,6 +19,7 @@ from markupsafe import Markup
 from alertd.documents import Alert
 from alertd.kinds import KINDS, Kind, Level
 from alertd.rendering import Renderer, choose_language
+from alertd.rendering.catalogue import SHARED
 from alertd.rendering.plaintext import FSI, PDI, rows, spelled_for_sms
 from alertd.rendering.renderer import CLOSED_ROWS, MAX_PUSH_BYTES, ROW
 from alertd.resources import templates_dir
@@ -254,6 +257,26 @@ def test_a_sighting_of_another_year_has_it(renderer: Renderer, language: str):
         alert = alert_of(document_with(USUAL, "case/last_seen/at", at))
         text = "\n".join(parts(render(renderer, alert, channel, language)))
         assert (at[:4] in text) is (told or channel == "mail"), (channel, at, text)
+
+
+@pytest.mark.parametrize(("language", "zone", "shown"), [
+    ("en", "America/Chicago", "CST"), ("zh", "America/Chicago", "UTC-06:00"), ("zh", "Asia/Shanghai", "UTC+08:00"),
+    ("en", "Asia/Shanghai", "UTC+08:00"), ("hi", "Asia/Kolkata", "IST"), ("en", "Asia/Jerusalem", "UTC+02:00"),
+    ("ar", "Europe/Madrid", "CET"), ("es", "America/Sao_Paulo", "UTC-03:00"),
+])  # fmt: skip
+def test_no_clock_is_taken_for_another(renderer: Renderer, language: str, zone: str, shown: str):
+    """A short name that several zones have is told only to those whose language means one of them by it."""
+    told = renderer.words(language).moment(datetime(2026, 11, 24, 12, tzinfo=UTC), zone, form="short")
+    assert bare(told).endswith(f"\u00a0{shown}")
+
+
+def test_the_names_that_zones_share_are_known():
+    """A zone that takes another's short name is found here, and not by its readers."""
+    found: dict[str, set[Any]] = {}
+    for zone, month in itertools.product(available_timezones(), (1, 7)):
+        at = datetime(2026, month, 15, tzinfo=ZoneInfo(zone))
+        found.setdefault(at.tzname() or "", set()).add(at.utcoffset())
+    assert {name for name, offsets in found.items() if name.isalpha() and len(offsets) > 1} <= set(SHARED)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
