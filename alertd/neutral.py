@@ -7,6 +7,7 @@ before the case is.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
@@ -52,12 +53,19 @@ _KEPT = frozenset({"name", "number", "id", "media", "verification"})
 def calls_guilty(text: str, language: str) -> bool:
     """Whether a text in a language (`es`, `es-MX`) has a word of `GUILT` in it."""
     pattern = _guilt(language.partition("-")[0].lower())
-    return pattern is not None and pattern.search(text.casefold()) is not None
+    return pattern is not None and pattern.search(_folded(text)) is not None
+
+
+def _folded(text: str) -> str:
+    """The text in small letters, each in one piece with its accent; of Turkish the i with a dot and that without are one, as their capitals are
+    mixed up.
+    """
+    return unicodedata.normalize("NFC", text).casefold().replace("i\u0307", "i").replace("ı", "i")
 
 
 @cache
 def _guilt(language: str) -> re.Pattern[str] | None:
-    words = "|".join(map(re.escape, GUILT.get(language, ())))
+    words = "|".join(re.escape(_folded(word)) for word in GUILT.get(language, ()))
     return re.compile(words if language in _ANYWHERE else rf"\b(?:{words})") if words else None
 
 
