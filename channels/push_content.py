@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import bisect
-import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import msgspec
 
 from channels.base import PushMessage
+from channels.text import whole_until
 
 # What is told is worth more than its picture and its link: these go before this much of the body is touched. The renderer makes no more.
 BODY_BYTES = 1_000
@@ -71,16 +71,4 @@ def _shortened(body: str, room: int) -> str:
     if len(inside_string(body)) <= room:
         return body
     keep = bisect.bisect_right(range(len(body)), room, key=lambda end: len(inside_string(body[:end] + ELLIPSIS))) - 1
-    while keep > 0 and _continues(body[keep - 1], body[keep]):
-        keep -= 1
-    return body[:keep].rstrip(" \n.,;:…") + ELLIPSIS
-
-
-def _continues(before: str, character: str) -> bool:
-    """Whether a cut between the two would split what people see as one character (marks, joiners, skin tones)."""
-    joiner = "\N{ZERO WIDTH JOINER}"
-    return (
-        unicodedata.category(character).startswith("M")
-        or joiner in {before, character}
-        or "\U0001f3fb" <= character <= "\U0001f3ff"
-    )
+    return body[: whole_until(body, keep)].rstrip(" \n.,;:…") + ELLIPSIS

@@ -1,4 +1,4 @@
-"""How a text travels by SMS: which alphabet, and in how many segments.
+"""How a text travels by SMS: which alphabet, and in how many segments; and where any text can be cut.
 
 GSM 03.38 (3GPP TS 23.038) basic table and extension, or UCS-2 counted in UTF-16 code units. A segment holds 160 septets or 70
 units; of a longer text each segment gives up 6 octets to its header, which leaves 153 or 67. Letters outside the table are never replaced,
@@ -7,7 +7,9 @@ because names are: only punctuation that looks the same is.
 
 from __future__ import annotations
 
+import itertools
 import re
+import unicodedata
 from collections.abc import Callable
 from typing import Literal
 
@@ -18,6 +20,9 @@ GSM_BASIC = frozenset(
     "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
 )
 GSM_EXTENSION = frozenset("\f^{}\\[~]|€")  # an escape and a septet: they count twice and are never split
+
+_FLAG_HALVES = ("\U0001f1e6", "\U0001f1ff")
+_VIRAMA = 9  # the combining class of what joins two consonants
 
 SEPTETS, SEPTETS_OF_PART = 160, 153
 UNITS, UNITS_OF_PART = 70, 67
@@ -43,6 +48,28 @@ LOOK_ALIKES = str.maketrans(
 def fold(text: str) -> str:
     """The text with look-alike punctuation in its plain form."""
     return text.translate(LOOK_ALIKES)
+
+
+def whole_until(text: str, end: int) -> int:
+    """Where to cut a text at `end` or before it, so that what people see as one character stays one."""
+    while 0 < end < len(text) and _continues(text, end):
+        end -= 1
+    return end
+
+
+def _continues(text: str, at: int) -> bool:
+    """Whether a cut there would split a character: marks, joiners, skin tones, letters that an Indic sign joins, the two halves of a flag."""
+    before, character = text[at - 1], text[at]
+    if _FLAG_HALVES[0] <= character <= _FLAG_HALVES[1]:
+        halves = itertools.takewhile(lambda one: _FLAG_HALVES[0] <= one <= _FLAG_HALVES[1], reversed(text[:at]))
+        return sum(1 for _ in halves) % 2 == 1
+    joiner = "\N{ZERO WIDTH JOINER}"
+    return (
+        unicodedata.category(character).startswith("M")
+        or joiner in {before, character}
+        or "\U0001f3fb" <= character <= "\U0001f3ff"
+        or (unicodedata.combining(before) == _VIRAMA and character.isalpha())
+    )
 
 
 def divided(text: str) -> tuple[Encoding, list[str]]:

@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from channels.text import GSM_BASIC, GSM_EXTENSION, fold
+from channels.text import GSM_BASIC, GSM_EXTENSION, fold, whole_until
 
 FSI, PDI = "\u2068", "\u2069"  # first strong isolate, pop directional isolate (Unicode UAX 9)
 
@@ -22,7 +22,7 @@ _STUMP = re.compile(r"(?: [^\W\d_]{1,3})+$")
 
 _LINK = re.compile(r"(?:https?://|www\.)\S+")
 #: A link, and digits as numbers are written: half of one leads nowhere, or to somebody else.
-_WHOLE = re.compile(rf"{_LINK.pattern}|\+?\d(?:[ .()/-]{{0,2}}\d)+")
+_WHOLE = re.compile(rf"{_LINK.pattern}|\+?\d(?:[ .()/\u2010-\u2015-]{{0,2}}\d)+")
 
 _GSM = GSM_BASIC | GSM_EXTENSION
 
@@ -54,13 +54,13 @@ def _isolates_match(text: str) -> bool:
 
 
 def clip(text: str, limit: int) -> str:
-    """At most `limit` characters, cut between words where one ends in the second half, with an ellipsis, and never inside of a link or a
-    number.
+    """At most `limit` characters, cut between words where one ends in the second half, with an ellipsis, and never inside of a link, a
+    number or what is seen as one character.
     """
     if len(text) <= limit:
         return text
     bare = _ISOLATES.sub("", text)  # a cut may part what belongs together
-    cut = bare[: _before_whole(bare, limit - 1)]
+    cut = bare[: _before_whole(bare, whole_until(bare, limit - 1))]
     space = cut.rfind(" ")
     words = (cut[:space] if space > limit // 2 else cut).rstrip(_BEFORE_ELLIPSIS)
     whole = _STUMP.sub("", words).rstrip(_BEFORE_ELLIPSIS)

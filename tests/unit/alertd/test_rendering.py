@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import html
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -405,6 +406,9 @@ def test_text_is_cut_between_words_and_kept_in_its_direction() -> None:
     assert clip("She has been gone since then… and no one knows", 33) == "She has been gone since then…"
     assert clip("Call whoever is at the station, +34 915 000 000, at any hour", 42) == "Call whoever is at the station…"
     assert clip(f"Seen her? Write to https://centre.example/tell/{'x' * 80}", 70) == "Seen her? Write to…"
+    assert clip("Llame sin falta al telefono 915 000\u2011123 hoy mismo", 36) == "Llame sin falta al telefono…"
+    for one, limit in itertools.product(("ल्ली", "👨\u200d👩\u200d👧", "🇪🇸"), range(20, 32)):
+        assert clip(one * 20, limit) == one * ((limit - 1) // len(one)) + "…"
     assert line("a\u2069b \n c\u202e") == "ab c"
     assert line("\u2066+34\u2069") == "\u2066+34\u2069"
     assert isolate("+34", rtl=True) == "\u2068+34\u2069"
