@@ -27,8 +27,6 @@ _VIRAMA = 9  # the combining class of what joins two consonants
 SEPTETS, SEPTETS_OF_PART = 160, 153
 UNITS, UNITS_OF_PART = 70, 67
 
-_LINK = re.compile(r"(https?://\S+)")
-
 # Look-alikes that would turn a whole text to UCS-2, and characters that show nothing. Joiners stay: Persian, Hindi and emoji need them.
 LOOK_ALIKES = str.maketrans(
     {
@@ -45,9 +43,13 @@ LOOK_ALIKES = str.maketrans(
 )
 
 
+# What stands after a link, as a closing quote, is none of it.
+LINK = re.compile(rf"((?:https?://|www\.)\S*[^\s{''.join(map(chr, LOOK_ALIKES))}])")
+
+
 def fold(text: str) -> str:
-    """The text with look-alike punctuation in its plain form."""
-    return text.translate(LOOK_ALIKES)
+    """The text with look-alike punctuation in its plain form, but in its links: another spelling leads nowhere."""
+    return "".join(run if LINK.fullmatch(run) else run.translate(LOOK_ALIKES) for run in LINK.split(text))
 
 
 def whole_until(text: str, end: int) -> int:
@@ -101,9 +103,9 @@ def _divided(text: str, width: Callable[[str], int], single: int, part: int) -> 
         return [text]
     found: list[list[str]] = [[]]
     used = 0
-    for run in _LINK.split(text):
+    for run in LINK.split(text):
         size = sum(map(width, run))
-        whole = _LINK.fullmatch(run) is not None and size <= part
+        whole = LINK.fullmatch(run) is not None and size <= part
         for piece, wide in ((run, size),) if whole else zip(run, map(width, run), strict=True):
             if used + wide > part:
                 found.append([])

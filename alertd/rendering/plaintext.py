@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from channels.text import GSM_BASIC, GSM_EXTENSION, fold, whole_until
+from channels.text import GSM_BASIC, GSM_EXTENSION, LINK, fold, whole_until
 
 FSI, PDI = "\u2068", "\u2069"  # first strong isolate, pop directional isolate (Unicode UAX 9)
 
@@ -20,9 +20,8 @@ _BEFORE_ELLIPSIS = " ,.;:،。，…"
 #: Articles and prepositions, in any language: a short word at the end of a cut text belongs to what was cut off.
 _STUMP = re.compile(r"(?: [^\W\d_]{1,3})+$")
 
-_LINK = re.compile(r"(?:https?://|www\.)\S+")
 #: A link, and digits as numbers are written: half of one leads nowhere, or to somebody else.
-_WHOLE = re.compile(rf"{_LINK.pattern}|\+?\d(?:[ .()/\u2010-\u2015-]{{0,2}}\d)+")
+_WHOLE = re.compile(rf"{LINK.pattern}|\+?\d(?:[ .()/\u2010-\u2015-]{{0,2}}\d)+")
 
 _GSM = GSM_BASIC | GSM_EXTENSION
 
@@ -121,7 +120,7 @@ def spelled_for_sms(text: str, names: Iterable[str] = ()) -> str:
     Half a spelling would cost as much as none. A name is never respelled, whatever it costs: it is what people look for; nor is a link,
     which would lead nowhere.
     """
-    if not all(is_gsm(fold(one)) for one in (*names, *_LINK.findall(text))):
+    if not all(map(is_gsm, (*map(fold, names), *LINK.findall(text)))):
         return text
     plain = "".join(_in_gsm(char) for char in fold(text))
     return re.sub(" {2,}", " ", plain) if is_gsm(plain) else text
