@@ -113,6 +113,8 @@ REFUSED = [
     ("case/contact/0", {"url": "https://centre.example@evil.example"}, "/case/contact/0/url"),
     ("case/contact/0", {"url": "https://169.254.169.254/"}, "/case/contact/0/url"),
     ("case/contact/0", {"url": "https://a..bb/"}, "/case/contact/0/url"),
+    ("case/contact/0", {"url": f"https://centre.example/{'x' * 500}"}, "/case/contact/0/url"),
+    ("case/contact/0", {"url": f"https://centre.example/{'漢' * 60}"}, "/case/contact/0/url"),
     ("case/contact/0", {"url": 'https://centre.example/"><script>'}, "/case/contact/0/url"),
     ("case/contact/0", {"dial": "+34915000000", "url": "https://centre.example"}, "/case/contact/0"),
     ("channels", ["push", "push"], "/channels"),

@@ -10,14 +10,17 @@ from typing import Any
 import pytest
 
 from alertd import rules
+from alertd.cases import MAX_URL
 from alertd.documents import Alert, Status
 from alertd.rendering import Renderer
 from alertd.rendering.own_texts import TextPlace, read_text
 from alertd.rendering.plaintext import FSI, PDI, spelled_for_sms
 from alertd.resources import templates_dir
+from channels import fcm_message, webpush_message
 from channels.base import Loudness, Stamp
 from channels.text import fold
 from tests.unit.alertd.samples import MISSING_CHILD, changed
+from tests.unit.alertd.test_rendering import LONGEST_CHILD
 from tests.unit.alertd.test_rendering_languages import bare
 
 LANGUAGES = Renderer(templates_dir()).all_languages()
@@ -71,6 +74,21 @@ def test_an_sms_has_its_links_letter_by_letter(renderer: Renderer, language: str
     text = told(renderer, Alert.model_validate_json(json.dumps(document)), "sms", language)
     assert page in text
     assert news in fold(text)  # as the carriers take it
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_longest_address_stays_whole(renderer: Renderer, language: str):
+    """In ASCII, and as the push services take it, below the longest alert: half of one leads nowhere."""
+    case = {**LONGEST_CHILD["case"], "contact": [{"url": f"https://centre.example/niños–{'x' * 458}"}]}
+    alert = Alert.model_validate_json(json.dumps({**LONGEST_CHILD, "case": case}))
+    address = f"https://centre.example/ni%C3%B1os%E2%80%93{'x' * 458}"
+    assert len(address) == MAX_URL
+    assert address in told(renderer, alert, "sms", language)
+    push: Any = renderer.render(
+        alert, channel="push", language=language, stamp=STAMP, url=f"https://alerts.example.org/a/{'k' * 60}"
+    )
+    for sent in (fcm_message.encode(push), webpush_message.encode(push)):
+        assert address.encode() in b"".join(sent.pieces)
 
 
 @pytest.mark.parametrize(("contacts", "countries", "shown"), [
