@@ -120,6 +120,7 @@ class Facts:
     fewer: tuple[tuple[str, str], ...] = ()  # who and place in ever fewer words, where there are several children
     children: tuple[ChildFacts, ...] = ()
     companions: tuple[str, ...] = ()  # persons sought: "Jan K., man, tall"
+    sought: tuple[str, ...] = ()  # the names in `companions`
     vehicles: tuple[str, ...] = ()  # "white van, 1234 BCD (Spain)"
     place: str = ""
     seen_at: str = ""
@@ -133,6 +134,11 @@ class Facts:
     replaces: str = ""  # of an update: that it stands for what was told before
     happened: str = ""  # of an end: the sentence that says so, and this the wish that goes with it
     wish: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all whom these facts name."""
+        return (*(child.name for child in self.children), *(self.sought if self.companions else ()))
 
     def without(self, name: str) -> Facts:
         """The same with one fact left out, of the alert or of each child."""
@@ -156,7 +162,7 @@ def facts_of(
     if telling.is_end:
         return _facts_of_end(alert, words, room, telling, where)
     case, info = alert.case, _info(alert, words.language)
-    children = case.children[: room.people]
+    children, sought = case.children[: room.people], case.persons_sought[: room.people]
     return Facts(
         language=words.language,
         direction=words.direction,
@@ -171,7 +177,8 @@ def facts_of(
         children=tuple(
             replace(_child(child, words, room), photos=_photos(child, words, room, where.site)) for child in children
         ),
-        companions=tuple(_companion(person, words, room) for person in case.persons_sought[: room.people]),
+        companions=tuple(_companion(person, words, room) for person in sought),
+        sought=tuple(_name(person, words, room) for person in sought),
         vehicles=tuple(_vehicle(vehicle, words, room) for vehicle in case.vehicles[: room.people]),
         place=_place(case.last_seen, alert, words, room),
         seen_at="" if case.last_seen is None else _moment(case.last_seen.at, alert, words, room),

@@ -314,9 +314,8 @@ def _push(rendering: _Rendering, stamp: Stamp) -> tuple[PushMessage, Facts]:
 
 
 def _sms(rendering: _Rendering, stamp: Stamp) -> tuple[SmsMessage, Facts]:
-    names = [child.name for child in rendering.facts.children]
     texts = ((packed(rendering.text("sms", "text.txt", facts)), facts) for facts in rendering.shorter())
-    text, told = _first_that(_within_budget, ((spelled_for_sms(text, names), facts) for text, facts in texts))
+    text, told = _first_that(_within_budget, ((spelled_for_sms(text, facts.names), facts) for text, facts in texts))
     spelled = spelled_for_sms if is_gsm(text) else str
     _demand(spelled(rendering.facts.safety), text)
     if not text.startswith(spelled(rendering.facts.mark)):

@@ -188,6 +188,15 @@ def test_short_messages_stay_short(longest: Any) -> None:
         assert "autobuses de Santa Justa" in shown
 
 
+def test_nobody_who_is_sought_is_respelled(renderer: Renderer) -> None:
+    """Neither the child nor who may be with it: people look for a name. Who is not named for lack of room costs nothing."""
+    child = {"id": "c1", "name": {"public": "Ana P."}, "age": {"years": 7}}
+    for said, named in (("", True), ("tall " * 30, False)):
+        sought = [{"name": {"public": "Agustín R."}, "description": {"en": said} if said else {}}] * 2
+        text = render(renderer, case_changed(children=[child], persons_sought=sought), "sms", "en").text
+        assert ("Agustín R." in text, is_gsm(text)) == (named, not named)
+
+
 def test_an_sms_in_latin_letters_is_spelled_in_gsm(renderer: Renderer) -> None:
     """Accents and ornaments would more than double the price of each segment, so they are left out."""
     alert = case_changed(children=[{**CHILD, "name": {"public": "Łucja"}}], number="SE-2026-117")
