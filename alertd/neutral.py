@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import cache
-from typing import Any
 
-from pydantic import BaseModel
-
-from alertd.cases import bare_plate
 from alertd.documents import Alert
+from alertd.naming import dashed, pattern_of, without
 
 #: Words that call somebody guilty, by language, as they begin: what is not here is for the second person to see.
 GUILT: dict[str, tuple[str, ...]] = {
@@ -46,9 +43,6 @@ GUILT: dict[str, tuple[str, ...]] = {
 #: Written without spaces, or with what is put before a word: there a word may begin anywhere.
 _ANYWHERE = ("ar", "zh")
 
-#: What is no text about anybody else: the child's name, and what things are called by.
-_KEPT = frozenset({"name", "number", "id", "media", "verification"})
-
 
 def calls_guilty(text: str, language: str) -> bool:
     """Whether a text in a language (`es`, `es-MX`) has a word of `GUILT` in it."""
@@ -76,13 +70,11 @@ def has_sought(alert: Alert) -> bool:
 
 def sought_in(alerts: Iterable[Alert]) -> re.Pattern[str] | None:
     """The names and plates of all whom, and what, any of these sought; None where there is none. A number plate is found however it is spaced."""
-    said = set[str]()
-    for alert in alerts:
-        names = [one.name for one in alert.case.persons_sought if one.name]
-        said |= {re.escape(text) for name in names for text in (name.public, *name.scripts.values())}
-        plates = filter(None, (bare_plate(one.plate) for one in alert.case.vehicles if one.plate))
-        said |= {r"[\W_]*".join(map(re.escape, plate)) for plate in plates}
-    return re.compile("|".join(sorted(said, key=len, reverse=True)), re.IGNORECASE) if said else None
+    cases = [alert.case for alert in alerts]
+    return pattern_of(
+        (one.name for case in cases for one in case.persons_sought if one.name),
+        (one.plate for case in cases for one in case.vehicles if one.plate),
+    )
 
 
 def without_sought(alert: Alert, theirs: re.Pattern[str] | None) -> Alert:
@@ -90,19 +82,10 @@ def without_sought(alert: Alert, theirs: re.Pattern[str] | None) -> Alert:
     same.
     """
     case = alert.case.model_copy(update={"persons_sought": (), "vehicles": ()})
-    told = {"case": case, "info": alert.info, "event": alert.event}
-    return alert.model_copy(
-        update={name: _dashed(said, theirs) for name, said in told.items()} if theirs else {"case": case}
-    )
-
-
-def _dashed(said: Any, theirs: re.Pattern[str]) -> Any:
-    """Some part of an alert, with a dash for each of them in its texts."""
-    if isinstance(said, BaseModel):
-        parts = {name: getattr(said, name) for name in type(said).model_fields if name not in _KEPT}
-        return said.model_copy(update={name: _dashed(part, theirs) for name, part in parts.items()})
-    if isinstance(said, Mapping):
-        return {name: _dashed(part, theirs) for name, part in said.items()}
-    if isinstance(said, tuple):
-        return tuple(_dashed(part, theirs) for part in said)
-    return theirs.sub("–", said) if type(said) is str else said
+    told = {
+        "case": without(case, theirs),
+        "info": without(alert.info, theirs),
+        "event": alert.event and dashed(alert.event, theirs),
+        "sender_name": alert.sender_name and dashed(alert.sender_name, theirs),
+    }
+    return alert.model_copy(update=told)
