@@ -1,13 +1,16 @@
 """What is left of a missing-child alert when the child may no longer be known by it: "girl, 13", where and when, and whom to call.
 
-Everything is taken out but what is named here, so that a field that is added later goes, too. The words of the place stay:
-without them nobody can look for her. What is internal stays with the case, for those who work on it.
+Everything is taken out but what is named here, so that a field that is added later goes, too. The words of the place stay, but for her
+name: without them nobody can look for her. What is internal stays with the case, for those who work on it.
 """
 
 from __future__ import annotations
 
+import re
+
 from alertd.cases import Case, Child
 from alertd.documents import Alert, Info
+from alertd.naming import pattern_of_words, without
 
 #: Of a child, and of a case, what is still told or never was.
 OF_CHILD = ("id", "age", "sex")
@@ -29,11 +32,17 @@ def restricted(alert: Alert) -> Alert:
     """
     case = alert.case
     children = tuple(Child(**{name: getattr(child, name) for name in OF_CHILD}) for child in case.children)
+    left = Case(**{name: getattr(case, name) for name in OF_CASE}, children=children)
     return alert.model_copy(
         update={
-            "case": Case(**{name: getattr(case, name) for name in OF_CASE}, children=children),
+            "case": without(left, called(case)),
             "info": {tag: Info(source=text.source) for tag, text in alert.info.items()},
             "event": None,
             "sender_name": None,
         }
     )
+
+
+def called(case: Case) -> re.Pattern[str] | None:
+    """What finds its children by any word of their names; None where it has none."""
+    return pattern_of_words(child.name for child in case.children if child.name)

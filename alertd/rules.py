@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
+from urllib.parse import unquote
 
 from alertd.cases import ContactRole, Verification, bare_plate
 from alertd.clock import time_of
@@ -18,8 +19,9 @@ from alertd.errors import Fault
 from alertd.faults import Location, pointer_of
 from alertd.fields import CLOCK_SKEW, Document, folded_subject
 from alertd.kinds import ON_SCREEN, Channel, Criterion, Kind, Level
+from alertd.naming import names_any
 from alertd.neutral import calls_guilty
-from alertd.restriction import RESTRICTED
+from alertd.restriction import RESTRICTED, called
 from alertd.verifying import VerificationRule
 
 #: The ledger counts milliseconds since the start in 32 bits: 49 days. A longer search is extended, which a person does.
@@ -123,11 +125,23 @@ def overtold(alert: Alert) -> list[Fault]:
     """What an alert tells of a child under protection beyond what a restricted one does."""
     if not alert.case.protection:
         return []
-    told = (fault for path in RESTRICTED for fault in _values(alert, path))
+    told = [pointer_of(place) for path in RESTRICTED for place, value in _values(alert, path) if value]
+    names, seen = called(alert.case), alert.case.last_seen
+    told += [
+        f"/case/last_seen/place/{tag}" for tag, text in (seen.place if seen else {}).items() if names_any(text, names)
+    ]
+    return [Fault(pointer, "Of a child under protection only age and sex are told.") for pointer in told]
+
+
+def naming_contacts(alert: Alert) -> list[Fault]:
+    """Contacts whose address has a word of a child's name: it would still be told where the name is taken out, and when all is over."""
+    names = called(alert.case)
     return [
-        Fault(pointer_of(place), "Of a child under protection only age and sex are told.")
-        for place, value in told
-        if value
+        Fault(
+            pointer_of(place), "This address has the child's name in it, and people keep it when the name is taken out."
+        )
+        for place, url in _values(alert, "case/contact/*/url")
+        if url and names_any(unquote(url), names)
     ]
 
 

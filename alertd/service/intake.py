@@ -259,6 +259,7 @@ class Intake:
                 "A child under protection is told of as little as can be.",
                 lambda: rules.overtold(alert),
             ),
+            ("invalid-request", "A contact names a child.", lambda: rules.naming_contacts(alert)),
             ("invalid-request", "Somebody who is sought is called guilty.", lambda: rules.not_neutral(alert)),
             ("case-not-verified", NOT_VERIFIED, lambda: [] if draft else unverified(alert, own)),
             ("contact-voice-only", VOICE_ONLY, lambda: [] if draft else rules.voice_only(alert)),

@@ -22,6 +22,7 @@ from alertd.rules import (
     expiry_faults,
     future_faults,
     missing_verification,
+    naming_contacts,
     not_honoured,
     overtold,
     plates,
@@ -195,15 +196,35 @@ def test_of_a_child_under_protection_only_age_and_sex_are_told() -> None:
     """Every fact beyond them is named, and a restricted alert has none."""
     document = changed(MISSING_CHILD, "case/protection", ["protected-identity"])
     document = changed(document, "case/vehicles", [{"plate": "1234 BCD"}])
+    document = changed(document, "case/last_seen/place/es", "casa de Lucía")
     document["senderName"] = "Police, for Lucía P."
     assert {fault.pointer for fault in overtold(read(document))} == {
         "/senderName",
+        "/case/last_seen/place/es",
         *(f"/case/children/0/{name}" for name in ("name", "height_cm", "hair", "eyes", "clothing")),
         "/case/vehicles",
         *(f"/info/{tag}/{name}" for tag, text in document["info"].items() for name in text if name != "source"),
     }
     assert overtold(restricted(read(document))) == []
     assert overtold(read(MISSING_CHILD)) == []
+
+
+@pytest.mark.parametrize("url", [
+    "https://centre.example/lucia-perez", "https://lucia.example", "https://centre.example/a?b=LUC%C3%8DA_p",
+    "https://centre.example/%D9%84%D9%88%D8%B3%D9%8A%D8%A7", "https://centre.example/Lucía",
+])  # fmt: skip
+def test_no_address_that_people_are_given_names_a_child(url: str) -> None:
+    """It would be told still when her name is not, in whatever script or accents."""
+    document = changed(MISSING_CHILD, "case/contact/3/url", url)
+    assert [fault.pointer for fault in naming_contacts(read(document))] == ["/case/contact/3/url"]
+
+
+@pytest.mark.parametrize("url", ["https://centre.example/luciana", "https://centre.example/p/1", "https://p.example"])
+def test_an_address_of_other_words_is_taken(url: str) -> None:
+    """A longer word, and her initial, are of somebody else; where no child has a name there is none to tell."""
+    assert naming_contacts(read(changed(MISSING_CHILD, "case/contact/3/url", url))) == []
+    nameless = changed(MISSING_CHILD, "case/children/0/name", None)
+    assert naming_contacts(read(changed(nameless, "case/contact/3/url", "https://lucia.example"))) == []
 
 
 def test_a_plate_is_its_letters_and_digits() -> None:

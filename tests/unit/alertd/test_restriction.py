@@ -28,6 +28,15 @@ def test_of_a_child_age_and_sex_are_left():
     assert left["target"] == json.loads(whole.model_dump_json(exclude_defaults=True))["target"]
 
 
+def test_where_she_was_seen_is_told_without_her_name():
+    """A place may be called by who lives there; the rest of it is what people need to look for her."""
+    places = {"es": "Sevilla, delante de casa de LUCIA Pérez", "ar": "قرب بيت لوسيا"}
+    alert = restricted(Alert.model_validate_json(json.dumps(changed(FULL, "case/last_seen/place", places))))
+    assert alert.case.last_seen is not None
+    assert alert.case.last_seen.place == {"es": "Sevilla, delante de casa de – Pérez", "ar": "قرب بيت –"}
+    assert alert.case.last_seen.point is not None
+
+
 def test_doing_it_again_changes_nothing():
     """And what comes out is an alert that could be sent."""
     once = restricted(Alert.model_validate_json(json.dumps(FULL)))
