@@ -130,7 +130,8 @@ class Facts:
     valid_until: str = ""
     contacts: tuple[ContactFacts, ...] = ()
     url: str = ""
-    leave: str = ""  # where the reader says that they want no more
+    why: str = ""  # the reader gets it
+    leave: str = ""  # where they say that they want no more
     replaces: str = ""  # of an update: that it stands for what was told before
     happened: str = ""  # of an end: the sentence that says so, and this the wish that goes with it
     wish: str = ""
@@ -188,6 +189,7 @@ def facts_of(
         valid_until=_moment(alert.expires, alert, words, room),
         contacts=tuple(_contact(contact, words, where) for contact in _by_use(case.contact, where.countries)),
         url=url or "",
+        why=words.words["label"]["why"],
         leave=_leave(where),
         replaces=words.words["update"]["replaces"] if telling.occasion is Occasion.UPDATE else "",
     )
@@ -208,6 +210,7 @@ def _facts_of_end(alert: Alert, words: Catalogue, room: Room, telling: Telling, 
         headline=_headline(_info(alert, words.language), words, room) if public else "",
         happened=words.words["happened"][telling.code].format(moment=_moment(alerted, alert, words, room)),
         wish=words.words["wish"][alert.kind],
+        why=words.words["label"]["why"],
         leave=_leave(where),
     )
 

@@ -125,6 +125,7 @@ class Renderer:
             "webpush": _push,
             "sms": _sms,
             "mail": _mail,
+            "cap": _cap,
         }
 
     def all_languages(self) -> tuple[str, ...]:
@@ -155,7 +156,7 @@ class Renderer:
         telling: Telling = THE_ALERT, own: OwnTexts = NONE, countries: Sequence[str] = (),
     ) -> Message:  # fmt: skip
         """The message for one channel in one of `languages(document)`, on the occasion of `telling`, with the organisation's `own`
-        texts where it has some.
+        texts where it has some. That of `cap` is what a mail says, and is addressed to nobody.
 
         The stamp of the message names the language it is really in, and the alert's kind, occasion and status. `url` is the
         page that people may open; who is told of an end gets no link. `countries` are those of the area, as ISO 3166-1 codes: whom
@@ -214,7 +215,7 @@ class Renderer:
 
 def _like(channel: str) -> str:
     """Whose templates and room a channel has."""
-    return "push" if channel == "webpush" else channel
+    return {"webpush": "push", "cap": "mail"}.get(channel, channel)
 
 
 def _name(message: str, channel: str, part: str, language: str = "") -> str:
@@ -329,6 +330,12 @@ def _mail(rendering: _Rendering, stamp: Stamp) -> tuple[MailMessage, Facts]:
     _demand(str(escape(rendering.facts.safety)), html)
     subject = rendering.title("mail", "subject.txt")
     return MailMessage(stamp=stamp, subject=subject, text=text, html=html), rendering.facts
+
+
+def _cap(rendering: _Rendering, stamp: Stamp) -> tuple[MailMessage, Facts]:
+    """What a mail says, for everybody: why somebody got it, and how they leave, is said to nobody."""
+    rendering.facts = rendering.facts.without("why").without("leave")
+    return _mail(rendering, stamp)
 
 
 def _within_budget(text: str) -> bool:

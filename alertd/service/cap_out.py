@@ -209,7 +209,7 @@ class CapOut:
         text = alert.info.get(language)
         headline, description = (text.headline, text.description) if text else (None, None)
         if alert.kind is Kind.MISSING_CHILD:
-            mail = self._rendered(record, alert, "mail", language, own)
+            mail = self._rendered(record, alert, "cap", language, own)
             headline, description = mail.subject, mail.text
         return Info(
             categories=(alert.category or facts.category,),

@@ -174,6 +174,27 @@ def test_every_mail_has_a_visible_way_to_leave(language: str):
         assert page.texts[-1][0].strip() == words["leave"]["link"]
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_everybody_reads_in_cap_is_addressed_to_nobody(language: str):
+    """A broadcaster reads out what a mail says, and neither why somebody got it nor how they leave, in an organisation's own words too."""
+    site = Renderer(templates_dir(), "https://alerts.example.org/")
+    place = TextPlace("missing-child", "mail", language, "body")
+    stamp = Stamp(chain="c", version="v", sent_s=1, expires_s=2, loudness=Loudness.LOUD, language=language)
+    words = site.words(language).words
+    for own in ({}, {place: read_text("{{ who }}", place)}):
+        alert = alert_of(SAMPLES["missing-child"]["usual"])
+        mail, document = (
+            site.render(alert, channel=channel, language=language, stamp=stamp, own=own) for channel in ("mail", "cap")
+        )
+        assert isinstance(mail, MailMessage)
+        assert isinstance(document, MailMessage)
+        said, foot = mail.text.split(words["label"]["why"])
+        assert document.text == said.strip()
+        assert document.subject == mail.subject
+        assert OWN_LEAVE in foot
+        assert OWN_LEAVE not in document.html
+
+
 def test_without_an_address_to_leave_at_no_mail_offers_one(renderer: Renderer):
     """A link to nowhere is worse than none."""
     mail = render(renderer, alert_of(SAMPLES["general"]["smallest"]), "mail", "en")
