@@ -167,7 +167,7 @@ def facts_of(
     return Facts(
         language=words.language,
         direction=words.direction,
-        mark=_mark(alert, words),
+        mark=mark_of(alert, words),
         heading=_heading(alert, words, loudness, telling.occasion),
         safety=safety_line(alert, words, telling.occasion, where.countries),
         who=_who(case.children, words, room),
@@ -204,8 +204,8 @@ def _facts_of_end(alert: Alert, words: Catalogue, room: Room, telling: Telling, 
     return Facts(
         language=words.language,
         direction=words.direction,
-        mark=_mark(alert, words),
-        heading=words.joined([_mark(alert, words), words.words["ended"][alert.kind][telling.occasion]], "dash"),
+        mark=mark_of(alert, words),
+        heading=words.joined([mark_of(alert, words), words.words["ended"][alert.kind][telling.occasion]], "dash"),
         safety=safety_line(alert, words, telling.occasion, where.countries),
         headline=_headline(_info(alert, words.language), words, room) if public else "",
         happened=words.words["happened"][telling.code].format(moment=_moment(alerted, alert, words, room)),
@@ -240,7 +240,8 @@ def _filled(form: str, contact: str) -> str:
     return form.format(contact=contact)
 
 
-def _mark(alert: Alert, words: Catalogue) -> str:
+def mark_of(alert: Alert, words: Catalogue) -> str:
+    """What says that it is a test or an exercise; empty where it is real."""
     if alert.status is Status.ACTUAL:
         return ""
     return str(words.words["mark"][alert.kind.value][alert.status.value])
@@ -249,7 +250,7 @@ def _mark(alert: Alert, words: Catalogue) -> str:
 def _heading(alert: Alert, words: Catalogue, loudness: Loudness, occasion: Occasion) -> str:
     subject = "missing-children" if len(alert.case.children) > 1 else alert.kind.value
     title = words.words["title"][subject][alert.level.value]
-    mark = _mark(alert, words)
+    mark = mark_of(alert, words)
     urgent = words.words["loud"]["word"] if loudness is Loudness.LOUD and not mark else ""
     update = words.words["update"]["word"] if occasion is Occasion.UPDATE else ""
     return words.joined([mark, update, urgent, title], "dash")

@@ -18,7 +18,7 @@ from alertd.cases import MAX_CONTACTS
 from alertd.documents import Alert
 from alertd.kinds import Kind
 from alertd.rendering.catalogue import REFERENCE, Catalogue, read_catalogues
-from alertd.rendering.facts import Facts, Room, Where, facts_of
+from alertd.rendering.facts import Facts, Room, Where, facts_of, mark_of
 from alertd.rendering.languages import matching
 from alertd.rendering.occasions import ENDED, MESSAGES, THE_ALERT, Telling, message_of
 from alertd.rendering.own_texts import NONE, OwnTexts, TextPlace
@@ -208,9 +208,18 @@ class Renderer:
         rendering = _Rendering(self, message_of(document.kind, telling), self.words(facts.language), facts, own)
         return self._channels[channel](rendering, stamp)
 
+    def marked(self, text: str | None, document: Alert, language: str) -> str | None:
+        """What its sender says in a language, with the mark of a test in front, as every message has it."""
+        words = self.words(language)
+        return text and _marked(text, mark_of(document, words), words)
+
     def template(self, *names: str) -> Template:
         """The first of these compiled templates that there is, by its path below the templates directory."""
         return next(self._templates[name] for name in names if name in self._templates)
+
+
+def _marked(text: str, mark: str, words: Catalogue) -> str:
+    return words.joined([mark, text], "dash") if text and not text.startswith(mark) else text
 
 
 def _like(channel: str) -> str:
@@ -245,7 +254,7 @@ class _Rendering:
         """What the organisation says in this place, with the mark of a test in front; empty where it says nothing."""
         text = self._own.get(TextPlace(self._message, channel, self._words.language, part.removesuffix(".txt")))
         told = text.filled(self._named(facts)) if text else ""
-        return self._words.joined([facts.mark, told], "dash") if told and not told.startswith(facts.mark) else told
+        return _marked(told, facts.mark, self._words)
 
     def _named(self, facts: Facts) -> dict[str, str]:
         """Every fact by the name that own texts call it."""

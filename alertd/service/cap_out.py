@@ -207,7 +207,8 @@ class CapOut:
         """The words of one language: the sender's own, or of a child what a mail says of it."""
         facts = KINDS[alert.kind][alert.level]
         text = alert.info.get(language)
-        headline, description = (text.headline, text.description) if text else (None, None)
+        said = (text.headline, text.description) if text else (None, None)
+        headline, description = (self._renderer.marked(one, alert, language) for one in said)
         if alert.kind is Kind.MISSING_CHILD:
             mail = self._rendered(record, alert, "cap", language, own)
             headline, description = mail.subject, mail.text

@@ -1,0 +1,40 @@
+"""What a CAP document says, whoever reads it out: nothing that is for one reader, and of a drill that it is one."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from alertd.app import Parts
+from alertd.cap.messages import Info
+from alertd.cap.reader import read
+from tests.integration.acts import submitted
+from tests.unit.alertd.samples import GENERAL
+
+
+async def told(parts: Parts, document: dict[str, Any], **changes: Any) -> Info:
+    """What it says in Spanish."""
+    record = (await submitted(parts, document, **changes)).record
+    infos = read(await parts.cap_out.document(await parts.alerts.get(record.id))).infos
+    return next(one for one in infos if one.language == "es")
+
+
+@pytest.mark.parametrize("status", ["Actual", "Exercise", "Test"])
+async def test_an_exercise_says_so_in_its_words(parts: Parts, status: str):
+    """A reader that shows headline and text, and no status, sends nobody out of a school; a real one has its sender's words alone."""
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    info = {"es": {"headline": "Evacúen el centro", "description": "Salgan ya."}}
+    said = await told(parts, {**GENERAL, "expires": tomorrow}, status=status, info=info)
+    mark = "" if status == "Actual" else parts.renderer.words("es").words["mark"]["general"][status] + " – "
+    assert (said.headline, said.description) == (f"{mark}Evacúen el centro", f"{mark}Salgan ya.")
+
+
+async def test_of_a_child_it_says_what_a_mail_does_and_to_nobody(parts: Parts, sample: dict[str, Any]):
+    """Not why somebody got it, nor a link that is somebody's own."""
+    said = await told(parts, sample)
+    assert said.description is not None
+    assert "Lucía P." in said.description
+    for word in ("Recibe este mensaje", "Dejar de recibir", "/u/"):
+        assert word not in said.description
