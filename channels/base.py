@@ -8,6 +8,7 @@ not have it (`UNKNOWN`), or nothing was written at all (`WITHHELD`).
 from __future__ import annotations
 
 import enum
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -134,8 +135,11 @@ class MailMessage:
 
 Message = PushMessage | SmsMessage | MailMessage
 
-#: Stands in the text and the page of a mail where each reader's own `Recipient.leave` goes.
-OWN_LEAVE = "your-own-link"
+#: Stands in the text and the page of a mail where each reader's own `Recipient.leave` goes. Whoever could write it in an alert would have
+#: everybody's, in a link of their own: it is another in each process, and nobody is shown it.
+OWN_LEAVE = secrets.token_hex(16)
+#: What is shown in its place, in a preview and to a reader who has none.
+NO_LEAVE = "your-own-link"
 
 
 class Recipient(NamedTuple):

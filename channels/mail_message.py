@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from email.message import EmailMessage
 
-from channels.base import OWN_LEAVE, Loudness, MailMessage, Recipient
+from channels.base import NO_LEAVE, OWN_LEAVE, Loudness, MailMessage, Recipient
 from channels.dkim import Common, Signer
 from channels.domains import in_ascii
 from channels.mail_headers import header, sender
@@ -54,7 +54,7 @@ class MailPayload:
 
     def to(self, to: str, recipient: Recipient, now_s: float) -> bytes:
         """The mail for one recipient; `to` is what `mailbox` gave for them."""
-        leave = (recipient.leave or OWN_LEAVE).encode()
+        leave = (recipient.leave or NO_LEAVE).encode()
         own = b"Date: %b\r\n%b" % (email.utils.formatdate(now_s).encode(), headers_for(to, recipient, self.identity))
         if self.common is not None:
             own = self.common.signatures(own, self.identity.signers, int(now_s), leave) + own

@@ -20,7 +20,7 @@ from alertd.kinds import CancelReason, Channel, Occasion
 from alertd.rendering import Renderer, Telling
 from alertd.rendering.own_texts import OwnTexts
 from alertd.service import previews
-from channels.base import MailMessage, Message, PushMessage, SmsMessage
+from channels.base import NO_LEAVE, OWN_LEAVE, MailMessage, Message, PushMessage, SmsMessage
 from channels.text import segments
 
 
@@ -140,7 +140,8 @@ def _texts(message: Message) -> dict[str, str | int | None]:
             encoding, count = segments(message.text)
             return {"text": message.text, "encoding": encoding, "segments": count}
         case MailMessage():
-            return {"subject": message.subject, "text": message.text, "html": message.html}
+            text, html = (said.replace(OWN_LEAVE, NO_LEAVE) for said in (message.text, message.html))
+            return {"subject": message.subject, "text": text, "html": html}
 
 
 OPERATIONS = (

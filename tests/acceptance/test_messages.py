@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
 from alertd.rendering import Renderer
 from alertd.resources import templates_dir
+from channels.base import NO_LEAVE
 from tests.acceptance.conftest import Served
 from tests.unit.alertd.samples import GENERAL, changed
 
@@ -65,6 +67,13 @@ def test_people_are_told_the_number_of_where_they_are(served: Served, alert: dic
         assert "112" in (message["body"] or message["text"])
     english = answer["messages"][0]
     assert "Do not approach. If you see them, call 112." in english["body"]
+
+
+def test_a_preview_has_nobodys_link_to_leave(served: Served, alert: dict[str, Any]):
+    """It shows where each reader's own will stand, in words that no mail takes for it."""
+    [mail] = previewed(served, alert, "?channels=mail&languages=es")["messages"]
+    for said in (mail["text"], mail["html"]):
+        assert set(re.findall(r"/u/([\w-]+)", said)) == {NO_LEAVE}
 
 
 def test_what_has_no_room_is_named(served: Served, alert: dict[str, Any]):

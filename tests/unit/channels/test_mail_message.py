@@ -4,13 +4,15 @@ import base64
 import email
 import email.policy
 import re
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from channels.base import OWN_LEAVE, Loudness, MailMessage, Recipient, Stamp
+from channels.base import NO_LEAVE, OWN_LEAVE, Loudness, MailMessage, Recipient, Stamp
 from channels.mail_headers import header
 from channels.mail_message import MailIdentity, encode, mailbox, return_path
 from channels.smtp_pool import RelaySettings
@@ -141,6 +143,23 @@ def test_each_reader_finds_their_own_link_in_text_and_page(before):
         assert max(map(len, raw.split(b"\r\n\r\n", 1)[1].split(b"\r\n"))) <= 76
         assert OWN_LEAVE.encode() not in raw
         assert raw.count(b"\r\n.\r\n") == 1
+
+
+def test_no_words_of_an_alert_take_a_readers_own_link():
+    """A link to elsewhere that says what a preview shows is sent as it is; what stands for the own link is another in each process."""
+    text = f"https://evil.example/{NO_LEAVE} https://a.example/u/{OWN_LEAVE}"
+    told = parsed(built(text=text, html=text)).get_body(("plain",)).get_content().split()
+    assert told == [f"https://evil.example/{NO_LEAVE}", "https://a.example/u/leave_1"]
+    other = [sys.executable, "-c", "from channels.base import OWN_LEAVE; print(OWN_LEAVE)"]
+    assert OWN_LEAVE not in subprocess.run(other, capture_output=True, text=True, check=True).stdout
+
+
+def test_who_has_no_link_is_not_shown_what_stands_for_it():
+    """As in a mail that only tests a relay."""
+    payload = encode(MailMessage(stamp=STAMP, subject="s", text=OWN_LEAVE, html=OWN_LEAVE), IDENTITY)
+    raw = payload.to("p@people.example", RECIPIENT._replace(leave=None), 0)
+    assert parsed(raw).get_body(("plain",)).get_content().strip() == NO_LEAVE
+    assert OWN_LEAVE.encode() not in raw
 
 
 def test_a_subject_cannot_add_a_header():
