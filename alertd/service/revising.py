@@ -157,7 +157,9 @@ class Revising:
         _check_state(record.state)
         await self._approval.check_approver(record, who)
         now = self._clock.now_ms()
-        new = replace(_anew(record, now, lambda alert: alert.model_copy(update={"expires": expires})), expires=ends)
+        # People go on reading it by the clocks that they were told the first by.
+        at = expires.astimezone(record.alert.expires.tzinfo)
+        new = replace(_anew(record, now, lambda alert: alert.model_copy(update={"expires": at})), expires=ends)
         self._check_end(record, new, now)
         await self._photos.attach(new.alert, new)
         await self._alerts.external_ids.keep(new)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -72,6 +72,16 @@ async def test_it_lives_on_and_nobody_hears_of_it(parts: Parts, sample: dict[str
     parts.db.skew_ms += record.expires + HOUR_MS - parts.clock.now_ms()
     lease = await lease_of(parts.work, record.id, "push")
     assert (await parts.work.gate(lease, [], lease.rows, 1))[0] == "go"
+
+
+async def test_the_end_stays_on_the_clocks_of_the_sender(parts: Parts, sample: dict[str, Any]):
+    """Whoever puts it off by another clock: an end that people read is of the same day as before."""
+    await register(parts, 20)
+    record = await planned(parts, sample)
+    elsewhere = later(record).astimezone(timezone(timedelta(hours=9)))
+    done = await parts.revising.extend(record.id, BEA, elsewhere, "x")
+    assert done.record.alert.expires == elsewhere
+    assert done.record.alert.expires.utcoffset() == record.alert.expires.utcoffset() != elsewhere.utcoffset()
 
 
 async def test_what_an_update_says_of_the_end_is_read_again(parts: Parts, sample: dict[str, Any]):

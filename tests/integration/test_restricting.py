@@ -16,6 +16,7 @@ from alertd.app import Parts, opened
 from alertd.cap.messages import MsgType
 from alertd.cap.reader import read
 from alertd.documents import Alert
+from alertd.errors import Problem
 from alertd.ids import Door
 from alertd.kinds import Occasion
 from alertd.service.following import REOPEN
@@ -35,6 +36,7 @@ from tests.integration.acts import ANA, BEA, counts, lease_of, photo, planned, r
 from tests.integration.conftest import settings_for
 from tests.integration.media.conftest import showing
 from tests.integration.test_purging import everything, put_back
+from tests.unit.alertd.samples import changed
 
 #: What the sample tells of the child, and what of the rest stays.
 FACTS = ("Luc", "لوسيا", "abrigo", "red coat", "[118,", "118–", "brown", "green", "med_")
@@ -81,7 +83,8 @@ async def test_nothing_of_the_child_is_left(parts: Parts, sample: dict[str, Any]
     """In no version of the alert, no message and no CAP; the place, the age and whom to call are still there; the photo is gone."""
     await register(parts, 20)
     media = await photo(parts)
-    record = await planned(parts, sample, case=showing(sample, media))
+    place = changed(sample, "case/last_seen/place/es", "Santa Justa, ante la casa de Lucía")
+    record = await planned(parts, sample, case=showing(place, media))
     await parts.photos.show(media, "push")
     down = await parts.following.stand_down(record.id, ANA, "x")
     await parts.following.reopen(record.id, BEA, "x")
@@ -100,6 +103,15 @@ async def test_nothing_of_the_child_is_left(parts: Parts, sample: dict[str, Any]
     assert down.told_by == f"{record.id}-2"
     assert await slug(parts.photos.show(media, "push")) == "not-found"
     assert await slug(parts.photos.show(media, "push", ANA)) == "not-found"
+
+
+async def test_no_address_that_people_are_given_has_her_name(parts: Parts, sample: dict[str, Any]):
+    """It could not be taken out of it, and goes on in what is told at the end: the alert is refused where it says so."""
+    await register(parts, 20)
+    with pytest.raises(Problem) as refusal:
+        await submitted(parts, changed(sample, "case/contact/3/url", "https://centre.example/lucia-perez"))
+    assert refusal.value.slug == "invalid-request"
+    assert [fault.pointer for fault in refusal.value.faults] == ["/case/contact/3/url"]
 
 
 async def test_who_was_told_gets_it_in_its_place_without_a_sound(parts: Parts, sample: dict[str, Any]):
