@@ -10,24 +10,25 @@ import pytest
 from alertd.app import Parts
 from alertd.cap.messages import Info
 from alertd.cap.reader import read
-from tests.integration.acts import submitted
+from tests.integration.acts import register, submitted
 from tests.unit.alertd.samples import GENERAL
 
 
 async def told(parts: Parts, document: dict[str, Any], **changes: Any) -> Info:
     """What it says in Spanish."""
+    await register(parts, 20)
     record = (await submitted(parts, document, **changes)).record
     infos = read(await parts.cap_out.document(await parts.alerts.get(record.id))).infos
     return next(one for one in infos if one.language == "es")
 
 
-@pytest.mark.parametrize("status", ["Actual", "Exercise", "Test"])
+@pytest.mark.parametrize("status", ["Exercise", "Test"])
 async def test_an_exercise_says_so_in_its_words(parts: Parts, status: str):
-    """A reader that shows headline and text, and no status, sends nobody out of a school; a real one has its sender's words alone."""
+    """A reader that shows headline and text, and no status, sends nobody out of a school."""
     tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
     info = {"es": {"headline": "Evacúen el centro", "description": "Salgan ya."}}
     said = await told(parts, {**GENERAL, "expires": tomorrow}, status=status, info=info)
-    mark = "" if status == "Actual" else parts.renderer.words("es").words["mark"]["general"][status] + " – "
+    mark = parts.renderer.words("es").words["mark"]["general"][status] + " – "
     assert (said.headline, said.description) == (f"{mark}Evacúen el centro", f"{mark}Salgan ya.")
 
 
