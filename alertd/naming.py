@@ -33,6 +33,10 @@ _BEGINS_ANYWHERE, _ENDS_ANYWHERE = re.compile(f"[{_RUNNING}{_PREFIXED}]"), re.co
 _UNSEEN = "\u00ad\u200b\u200c\u200d\u2060"
 
 
+#: What a whole word has not before it, a pattern, and what it has not after it; the pattern is empty where there is no word.
+_Found = tuple[str, str, str]
+
+
 def pattern_of(names: Iterable[Name], plates: Iterable[str] = ()) -> re.Pattern[str] | None:
     """What finds people by their whole names, in any script they are written in, and vehicles by their plates, however spaced; None
     where there is nothing to be found.
@@ -45,12 +49,18 @@ def pattern_of_words(names: Iterable[Name]) -> re.Pattern[str] | None:
     """The same by any word of their names: a first name and a street may be all that a neighbour needs. Not by what joins them, as in
     María del Mar.
     """
-    found = set[str]()
-    for text in (text for name in names for text in _written(name)):
-        words = _WORDS.findall(unicodedata.normalize("NFC", text))
-        told = [word for word in words if not word.islower()] or words
-        found |= {_spoken(word) for word in told if len(_plain(word)[0]) >= LEAST_LETTERS} | {_spoken(text)}
-    return _any_of(found)
+    texts = [text for name in names for text in _written(name)]
+    return _any_of(map(_spoken, (*texts, *(word for text in texts for word in _telling_words(text)))))
+
+
+def words_of(names: Iterable[Name]) -> frozenset[str]:
+    """Those words, as `words_in` has them."""
+    return frozenset(_plain(word)[0] for name in names for text in _written(name) for word in _telling_words(text))
+
+
+def words_in(text: str) -> frozenset[str]:
+    """The words of a text as they are compared."""
+    return frozenset(_WORDS.findall(_plain(text)[0]))
 
 
 def names_any(text: str, names: re.Pattern[str] | None) -> bool:
@@ -109,23 +119,37 @@ def _written(name: Name) -> tuple[str, ...]:
     return (name.public, *name.scripts.values())
 
 
-def _spoken(name: str) -> str:
-    """What finds a name, whatever stands between its words and with or without the full stop at its end; empty where it has no word."""
+def _telling_words(name: str) -> list[str]:
+    words = _WORDS.findall(unicodedata.normalize("NFC", name))
+    told = [word for word in words if not word.islower()] or words
+    return [word for word in told if len(word) >= LEAST_LETTERS]
+
+
+def _spoken(name: str) -> _Found:
+    """What finds a name, whatever stands between its words, with or without the full stop at its end or an s that makes it a genitive."""
     plain = _plain(name)[0]
-    return _bounded(_WORDS.findall(plain), r"[\W_]+", r"\.?" if plain.endswith(".") else "")
+    return _bounded(_WORDS.findall(plain), r"[\W_]+", r"\.?" if plain.endswith(".") else "s?")
 
 
-def _bounded(words: Sequence[str], between: str, end: str = "") -> str:
+def _bounded(words: Sequence[str], between: str, end: str = "") -> _Found:
     if not words:
-        return ""
+        return "", "", ""
     before = "" if _BEGINS_ANYWHERE.match(words[0]) else f"(?<!{_LETTER})"
     after = "" if _ENDS_ANYWHERE.match(words[-1][-1]) else f"(?!{_LETTER})"
-    return before + between.join(map(re.escape, words)) + end + after
+    return before, between.join(map(re.escape, words)) + end, after
 
 
-def _any_of(found: Iterable[str]) -> re.Pattern[str] | None:
-    longest_first = sorted(filter(None, set(found)), key=lambda one: (-len(one), one))
-    return re.compile("|".join(longest_first)) if longest_first else None
+def _any_of(found: Iterable[_Found]) -> re.Pattern[str] | None:
+    """Any of them, longest first. Each bound stands there once: it takes milliseconds to compile."""
+    bodies: dict[tuple[str, str], set[str]] = {}
+    for before, body, after in found:
+        if body:
+            bodies.setdefault((before, after), set()).add(body)
+    alike = [
+        f"{before}(?:{'|'.join(sorted(some, key=lambda one: (-len(one), one)))}){after}"
+        for (before, after), some in bodies.items()
+    ]
+    return re.compile("|".join(alike)) if alike else None
 
 
 def _plain(text: str) -> tuple[str, Sequence[int]]:

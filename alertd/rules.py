@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from alertd.cases import ContactRole, Verification, bare_plate
 from alertd.clock import time_of
@@ -19,7 +19,7 @@ from alertd.errors import Fault
 from alertd.faults import Location, pointer_of
 from alertd.fields import CLOCK_SKEW, Document, folded_subject
 from alertd.kinds import ON_SCREEN, Channel, Criterion, Kind, Level
-from alertd.naming import names_any
+from alertd.naming import names_any, words_in, words_of
 from alertd.neutral import calls_guilty
 from alertd.restriction import RESTRICTED, called
 from alertd.verifying import VerificationRule
@@ -134,14 +134,16 @@ def overtold(alert: Alert) -> list[Fault]:
 
 
 def naming_contacts(alert: Alert) -> list[Fault]:
-    """Contacts whose address has a word of a child's name: it would still be told where the name is taken out, and when all is over."""
-    names = called(alert.case)
+    """Contacts whose address has a word of a child's name after its host, which is somebody's own: it would still be told where the name is
+    taken out, and when all is over.
+    """
+    names = words_of(child.name for child in alert.case.children if child.name)
     return [
         Fault(
             pointer_of(place), "This address has the child's name in it, and people keep it when the name is taken out."
         )
         for place, url in _values(alert, "case/contact/*/url")
-        if url and names_any(unquote(url), names)
+        if url and names & words_in(unquote(" ".join(urlsplit(url)[2:])))
     ]
 
 

@@ -73,7 +73,7 @@ def test_all_an_alert_says_is_looked_through():
     ("Agustín R.", unicodedata.normalize("NFD", "el niño y Agustín R."), unicodedata.normalize("NFD", "el niño y –")),
     ("Jan K.", "jan  k. y Jan-K. y\u2068Jan\u00ad K.\u2069: Jan Kovač", "– y – y\u2068–\u2069: Jan Kovač"),
     ("Łukasz Groß", "LUKASZ GROSS, Łukasz Großmann", "–, Łukasz Großmann"),
-    ("Işıl", "IŞIL ve Işıl'in evi", "– ve –'in evi"),
+    ("Işıl", "IŞIL ve Işıl'in evi", "– ve –'in evi"), ("Peter Müller", "Peter Müllers Auto, Peter Müllerson", "– Auto, Peter Müllerson"),
     ("李明", "穿红衣的李明走失", "穿红衣的–走失"), ("지민", "지민은 왔다", "–은 왔다"), ("지", "진 온다", "– 온다"),
     ("علي", "وعلي هنا", "و– هنا"), ("राम", "राम। रामू और राम", "–। रामू और –"),
     ("☆", "☆ a ☆", "☆ a ☆"),
@@ -95,7 +95,7 @@ def test_a_plate_is_found_however_it_is_spaced(plate: str, text: str, left: str)
 @pytest.mark.parametrize(("name", "text", "left"), [
     ("Lucía P.", "delante de casa de LUCIA, y de Lucía P.", "delante de casa de –, y de –"),
     ("María del Mar Ó.", "Plaza del Duque, frente al Mar de María", "Plaza del Duque, frente al – de –"),
-    ("lucía pérez", "casa de Pérez", "casa de –"), ("李明", "李明家", "–家"), ("P.", "P. Sol", "– Sol"),
+    ("lucía pérez", "casa de Pérez", "casa de –"), ("李明", "李明家", "–家"), ("P.", "P. Sol", "– Sol"), ("강 하늘", "강남역, 강 하늘 집", "강남역, – 집"),
 ])  # fmt: skip
 def test_any_word_of_a_name_names_a_child(name: str, text: str, left: str):
     """But not what joins them, nor a letter alone, unless that is all it is called by."""
