@@ -38,7 +38,12 @@ CASES = [
     ({"target": {"circles": [{"center": [-30, 50], "radius_km": 5}]}}, 422, "audience-too-small", None),
     ({"target": {"circles": [{"center": [-5.98, 37.39], "radius_km": 0.1}]}}, 422, "audience-too-small", None),
     ({"author/subject": "someone@else.example"}, 403, "not-allowed", ["/author/subject"]),
-    ({"case/contact": [{"url": "https://centre.example/" + "x" * 1600}]}, 422, "message-impossible", ["/channels/1"]),
+    (
+        {"case/contact": [{"url": "https://centre.example/" + "x" * 1600}]},
+        400,
+        "invalid-request",
+        ["/case/contact/0/url"],
+    ),
     (
         {"case/contact": [{"dial": "116000", "countries": ["FR"]}, {"text": "sms:+34600000000", "role": "deaf"}]},
         422,
@@ -65,12 +70,14 @@ def test_what_cannot_be_sent_is_refused(
         assert pointers(answer) == places
 
 
-def test_a_dry_run_finds_the_message_that_cannot_be_made(served: Served, alert: dict[str, Any], ana: str):
-    """An alert that would tell nobody by SMS is refused before it is kept, and taken without that channel."""
-    long = changed(alert, "case/contact", [{"url": "https://centre.example/" + "x" * 1600}])
+def test_a_dry_run_finds_what_no_message_could_hold(served: Served, alert: dict[str, Any], ana: str):
+    """A link that an SMS or a push would cut in the safety line is refused before the alert is kept; one that they hold is taken."""
+    long, held = (
+        changed(alert, "case/contact", [{"url": "https://centre.example/" + "x" * more}]) for more in (1600, 470)
+    )
     status, answer = served.call("POST", "/v1/alerts?dry_run=true", long, ana)
-    assert (status, answer["type"], pointers(answer)) == (422, "/problems/message-impossible", ["/channels/1"])
-    assert served.call("POST", "/v1/alerts?dry_run=true", changed(long, "channels", ["mail"]), ana)[0] == 202
+    assert (status, answer["type"], pointers(answer)) == (400, "/problems/invalid-request", ["/case/contact/0/url"])
+    assert served.call("POST", "/v1/alerts?dry_run=true", held, ana)[0] == 202
 
 
 SHAPES = [
