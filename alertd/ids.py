@@ -59,15 +59,19 @@ def version_id(chain: str, n: int, lives: str) -> str:
     """The id of a chain's nth version; its `lives` as they are written: after which version each began, and which it is ("3:1 5:2")."""
     if n == 1:
         return chain
-    begun = [int(life) for after, life in (one.split(":") for one in lives.split()) if int(after) < n]
+    begun = [life for after, life in _lives(lives) if after < n]
     return f"{chain}-{_A_LIFE * max(begun, default=0) + n}"
 
 
 def with_life(lives: str, last: int, life: int) -> str:
     """The `lives` of a chain whose next one begins after its `last` version: that one, or a later where it had that already."""
-    before = [(int(after), int(one)) for after, one in (each.split(":") for each in lives.split())]
+    before = _lives(lives)
     now = min(max(life, max((one for _, one in before), default=0) + 1), _LAST_LIFE)
     return " ".join(f"{after}:{one}" for after, one in [*(each for each in before if each[0] < last), (last, now)])
+
+
+def _lives(written: str) -> list[tuple[int, int]]:
+    return [(int(after), int(life)) for after, life in (one.split(":") for one in written.split())]
 
 
 @dataclass(frozen=True, slots=True)

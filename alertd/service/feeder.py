@@ -97,11 +97,9 @@ class Feeder:
         turn is a chunk: who has less in a batch is asked again.
         """
         found, rows = list[Lease](), Counter[str]()
-        todo, chunk = (
-            self.agenda.in_turn(channel, loud=loud),
-            self.settings.chunk,
-        )  # who finds no room counts as waiting
-        todo = [one for one in todo if not self.stopping.is_deaf(one)]
+        # Their turn is asked for without room, too: whoever finds none counts as waiting.
+        turn, chunk = self.agenda.in_turn(channel, loud=loud), self.settings.chunk
+        todo = [chain for chain in turn if not self.stopping.is_deaf(chain)]
         if not room or not self.binds.takes(channel):
             return found
         again = set[str]()
