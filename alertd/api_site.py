@@ -99,6 +99,7 @@ def services_of(
         carrier_tests=parts.carrier_tests,
         targeting=parts.targeting,
         organisations=parts.organisations,
+        grounds=parts.grounds,
         intake=parts.intake,
         photos=parts.photos,
         texts=parts.texts,

@@ -46,6 +46,7 @@ from alertd.service.fleet import Fleet
 from alertd.service.following import Following
 from alertd.service.forgetting import Forgetting
 from alertd.service.freezing import Freezing
+from alertd.service.grounds import Grounds
 from alertd.service.inbound import Inbound
 from alertd.service.intake import Intake
 from alertd.service.labels import Labels
@@ -173,12 +174,12 @@ class Parts:
         self.stopping = Stopping(
             Stops(self.db), self.alerts, self.access, operators, clock, host=settings.alerts.organisation
         )
+        self.grounds = Grounds(self.regions, border_share=settings.alerts.border_share)
         self.organisations = Organisations(
-            OrganisationStore(self.db), self.regions, self.stopping.administers,
-            default=settings.alerts.organisation, border_share=settings.alerts.border_share,
-        )  # fmt: skip
+            OrganisationStore(self.db), self.grounds, self.stopping.administers, default=settings.alerts.organisation
+        )
         looks = Looks(self.targeting, self.people)
-        borders = Borders(self.alerts, looks, self.targeting, self.organisations)
+        borders = Borders(self.alerts, looks, self.targeting, self.organisations, self.grounds)
         self.borders = borders
         self.intake = Intake(
             self.alerts, looks, borders, self.renderer, clock, self.carriers, self.photos, self.texts, self.organisations
@@ -210,13 +211,18 @@ class Parts:
         self.receipts = Receipts(self.work, self.acks, MessageIds(self.db), self.suppressing, self.tags, clock, metrics)
         self.mail_reports = MailReports(self.receipts, self.removal, self.work, self.people)
         self.current = Current(self.db)
+        self._compose_signing_in(operators, sessions)
+        self._compose_rest()
+
+    def _compose_signing_in(self, operators: OperatorStore, sessions: SessionStore) -> None:
+        """What lets people in."""
+        settings, clock = self.settings, self.clock
         entering = Entering(operators, sessions, self.audit, clock, self.stopping.administers)
         self.passkeys = Passkeys(operators, sessions, entering, clock, RelyingParty.of(settings))
         provider = Provider(settings.oidc, guarded(settings.oidc), clock) if settings.oidc.issuer else None
         self.oidc = Oidc(
             operators, sessions, self.sessions, entering, clock, provider, host=settings.alerts.organisation
         )
-        self._compose_rest()
 
     def _compose_following(self) -> None:
         """What is decided about alerts that are told."""
@@ -277,10 +283,10 @@ class Parts:
         key, site = self.db.codec.derived("distributors"), self.settings.api.reached_at
         self.confirming = Confirming(hooks, self.tracks, self.alerts, self.clock, key, site)
         self.distributors = Distributors(
-            hooks, self.tracks, self.alerts, kept, self.organisations, self.cap_out, self.confirming, poster, self.clock
+            hooks, self.tracks, self.alerts, kept, self.grounds, self.cap_out, self.confirming, poster, self.clock
         )  # fmt: skip
         return ToDistributors(
-            hooks, self.tracks, self.alerts, self.cap_out, self.organisations, self.regions, self.stopping, poster,
+            hooks, self.tracks, self.alerts, self.cap_out, self.grounds, self.regions, self.stopping, poster,
             self.events.may_post, self.confirming, self.clock, self.metrics,
         )  # fmt: skip
 

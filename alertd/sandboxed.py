@@ -15,7 +15,7 @@ from alertd.config import Settings
 from alertd.processes import appeared, kept_running
 from alertd.registrations import Registration
 from alertd.samples import Person, people
-from alertd.service.registry import Entry
+from alertd.service.entries import Entry
 from channels.lanes import heed_cancelling
 
 SAMPLE_BATCH = 1_000

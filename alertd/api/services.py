@@ -29,6 +29,7 @@ from alertd.service.evidence import Seal
 from alertd.service.explaining import Explaining
 from alertd.service.fleet import Fleet
 from alertd.service.following import Following
+from alertd.service.grounds import Grounds
 from alertd.service.intake import Intake
 from alertd.service.legal_holds import LegalHolds
 from alertd.service.mail_reports import MailReports
@@ -74,6 +75,7 @@ class Services:
     carrier_tests: CarrierTests
     targeting: Targeting
     organisations: Organisations
+    grounds: Grounds
     intake: Intake
     photos: Photos
     texts: Texts

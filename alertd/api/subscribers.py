@@ -24,7 +24,7 @@ from alertd.api.shapes import Query
 from alertd.errors import Problem
 from alertd.faults import faults_of
 from alertd.registrations import AddressDocument, Part, PlaceDocument, PlaceName, Registration, SubscriberId
-from alertd.service.registry import Entry
+from alertd.service.entries import Entry
 from alertd.subscribers import Subscriber, to_document
 
 #: Lines written together: one round trip a step for all of them, and answered together.

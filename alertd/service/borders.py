@@ -14,7 +14,7 @@ from alertd.errors import Problem
 from alertd.kinds import Kind, PermissionState
 from alertd.permissions import Permission, read, written
 from alertd.service.access import Credential, Terms
-from alertd.service.grounds import Beyond
+from alertd.service.grounds import KEYS, OWN, Beyond, Grounds, refused
 from alertd.service.kept import digest
 from alertd.service.looks import Look, Looks, Sight, check_contacts
 from alertd.service.organisations import Known, Organisations
@@ -24,6 +24,7 @@ from alertd.store.alert_records import GRANTED, GROUND, AlertRecord, runs_of
 from alertd.store.alerts import Alerts
 from alertd.store.frozen import pack_area, unpack_area
 from geofences.geodesy import area_km2
+from geofences.jurisdictions import Division
 from geofences.slivers import ground
 from geofences.targets import Area
 
@@ -52,11 +53,14 @@ class Split:
 class Borders:
     """Divides targets, and keeps what is divided."""
 
-    def __init__(self, alerts: Alerts, looks: Looks, targeting: Targeting, organisations: Organisations) -> None:
+    def __init__(
+        self, alerts: Alerts, looks: Looks, targeting: Targeting, organisations: Organisations, grounds: Grounds
+    ) -> None:
         self._alerts = alerts
         self._looks = looks
         self._targeting = targeting
         self._organisations = organisations
+        self._grounds = grounds
 
     async def split(
         self, area: Area, who: Credential, known: Known | None = None, granted: shapely.MultiPolygon = _NOTHING
@@ -64,7 +68,7 @@ class Borders:
         """An area among the caller's organisation and its neighbours; None where it is the organisation's own. What was `granted` is told at
         once, too. Raises Problem for an area that nobody may permit all of.
         """
-        found = await self._organisations.divided(area.geometry, who, known)
+        found = await self._neighbours(area.geometry, who, known)
         if found is None:
             return None
         division, names = found
@@ -77,11 +81,33 @@ class Borders:
         parts = [
             Part(
                 org=org, name=names[org], geometry=part.geometry, km2=part.km2,
-                is_granted=not granted.is_empty and await self._organisations.is_within(part.geometry, granted),
+                is_granted=not granted.is_empty and await self._grounds.is_within(part.geometry, granted),
             )
             for org, part in sorted(division.others.items())
         ]  # fmt: skip
         return Split(at_once=at_once, parts=tuple(parts))
+
+    async def _neighbours(
+        self, area: shapely.MultiPolygon, who: Credential, known: Known | None = None
+    ) -> tuple[Division, dict[str, str]] | None:
+        """An area among the caller's organisation and those who may permit the rest, and the names of these; None where it lies in the
+        jurisdiction. Who may alert everywhere is nobody's neighbour. Raises Problem for what the key itself may not reach, for ground that
+        nobody's is, and where nothing is the organisation's own.
+        """
+        narrow, own = (
+            who.terms.jurisdiction,
+            (known or await self._organisations.get(who.org)).organisation.jurisdiction,
+        )
+        if narrow and (beyond := await self._grounds.beyond(area, narrow, KEYS)):
+            raise refused(beyond)
+        if own is None or (beyond := await self._grounds.beyond(area, own, OWN)) is None:
+            return None
+        near = {one.id: one.organisation for one in await self._organisations.list() if one.id != who.org}
+        theirs = {org: one.jurisdiction for org, one in near.items() if one.jurisdiction}
+        division = await self._grounds.divided(area, own, theirs)
+        if division.own.is_empty:
+            raise refused(beyond)
+        return division, {org: near[org].name for org in division.others}
 
     async def divided(
         self, alert: Alert, whole: Sight, who: Credential, known: Known | None = None, upon: AlertRecord | None = None
@@ -183,7 +209,7 @@ class Borders:
                 return False
             if record.alert.target.beyond != "ask":
                 return True
-            found = await self._organisations.divided(where.area.geometry, replace(who, terms=Terms()))
+            found = await self._neighbours(where.area.geometry, replace(who, terms=Terms()))
             others = found[0].others if found else {}
             parts = {(org, _digest(part.geometry)): part.geometry for org, part in others.items()}
             asked = {(one.org, one.ground) for one in read(record.permissions)}
@@ -193,7 +219,7 @@ class Borders:
 
     async def _is_permitted(self, parts: Sequence[shapely.MultiPolygon], granted: shapely.MultiPolygon) -> bool:
         """Whether all of these lie in what was permitted: nobody is asked for them."""
-        return all([not granted.is_empty and await self._organisations.is_within(part, granted) for part in parts])
+        return all([not granted.is_empty and await self._grounds.is_within(part, granted) for part in parts])
 
     async def check(self, record: AlertRecord, who: Credential, area: shapely.MultiPolygon) -> None:
         """Raises Problem where the area of an alert lies outside the caller's jurisdictions and no neighbour has permitted it."""

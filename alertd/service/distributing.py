@@ -42,7 +42,7 @@ from alertd.metrics import Metrics
 from alertd.organisations import Jurisdiction
 from alertd.service.cap_out import CapOut
 from alertd.service.confirming import Confirming, sealed_note, word_on
-from alertd.service.organisations import Organisations
+from alertd.service.grounds import Grounds
 from alertd.service.regions import Regions
 from alertd.service.revisions import TRIES
 from alertd.service.stopping import Stopping
@@ -118,7 +118,7 @@ class ToDistributors:
     at_once = LOOKED_AT_ONCE
 
     def __init__(  # noqa: PLR0913, PLR0917  each is asked before anything is sent
-        self, hooks: DistributorHooks, tracks: Tracks, alerts: Alerts, cap_out: CapOut, organisations: Organisations,
+        self, hooks: DistributorHooks, tracks: Tracks, alerts: Alerts, cap_out: CapOut, grounds: Grounds,
         regions: Regions, stopping: Stopping, poster: Fetcher, leads: MayPost,
         confirming: Confirming, clock: Clock, metrics: Metrics,
     ) -> None:  # fmt: skip
@@ -126,7 +126,7 @@ class ToDistributors:
         self._tracks = tracks
         self._alerts = alerts
         self._cap_out = cap_out
-        self._organisations = organisations
+        self._grounds = grounds
         self._regions = regions
         self._stopping = stopping
         self._poster = poster
@@ -207,7 +207,7 @@ class ToDistributors:
             return True
         await self._regions.ready()
         try:
-            return await lies_in(self._organisations, self._alerts, wants.jurisdiction, record)
+            return await lies_in(self._grounds, self._alerts, wants.jurisdiction, record)
         except Problem:
             structlog.get_logger().error("jurisdiction cannot be resolved", distributor=case.hook.id, alert=record.id)
             raise  # it is looked at again, until it has another or the alert is over
@@ -364,11 +364,9 @@ async def handed_over(
     return await poster.hand_over(hook.url, document, headers, ANSWER_BYTES, may_post)
 
 
-async def lies_in(
-    organisations: Organisations, alerts: Alerts, jurisdiction: Jurisdiction, record: AlertRecord
-) -> bool:
+async def lies_in(grounds: Grounds, alerts: Alerts, jurisdiction: Jurisdiction, record: AlertRecord) -> bool:
     """Whether an alert has ground in a jurisdiction. Raises Problem where that is of ground that is gone."""
-    ground = await organisations.ground(jurisdiction)
+    ground = await grounds.of(jurisdiction)
     area = await alerts.area(record.id)
     return bool(await asyncio.to_thread(lambda: shapely.intersection(ground, area).area > 0))
 

@@ -19,7 +19,7 @@ from alertd.service.access import Credential
 from alertd.service.cap_out import CapOut
 from alertd.service.confirming import Confirming, word_on
 from alertd.service.distributing import handed_over, lies_in, why_not
-from alertd.service.organisations import Organisations
+from alertd.service.grounds import Grounds
 from alertd.service.webhooks import MOST, new_secret, rotated
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.distribution import Tracks
@@ -62,14 +62,14 @@ class Distributors:
     """Registers distributors and shows them."""
 
     def __init__(  # noqa: PLR0913, PLR0917  each is asked for a part of what is shown
-        self, hooks: DistributorHooks, tracks: Tracks, alerts: Alerts, events: Events, organisations: Organisations,
+        self, hooks: DistributorHooks, tracks: Tracks, alerts: Alerts, events: Events, grounds: Grounds,
         cap_out: CapOut, confirming: Confirming, poster: Fetcher, clock: Clock,
     ) -> None:  # fmt: skip
         self._hooks = hooks
         self._tracks = tracks
         self._alerts = alerts
         self._events = events
-        self._organisations = organisations
+        self._grounds = grounds
         self._cap_out = cap_out
         self._confirming = confirming
         self._poster = poster
@@ -201,7 +201,7 @@ class Distributors:
         if why or wants.jurisdiction is None:
             return why or late
         try:
-            inside = await lies_in(self._organisations, self._alerts, wants.jurisdiction, record)
+            inside = await lies_in(self._grounds, self._alerts, wants.jurisdiction, record)
         except Problem:  # a code may be gone with an edition of the library: what the others have is told all the same
             return "unresolved"
         return late if inside else "elsewhere"
@@ -218,7 +218,7 @@ class Distributors:
         if faults:
             raise Problem("invalid-request", "There can be no such distributor.", faults=tuple(faults))
         if new.jurisdiction is not None:
-            await self._organisations.ground(new.jurisdiction)
+            await self._grounds.of(new.jurisdiction)
 
 
 def _changed(hook: DistributorHook, new: Distributor, authorization: str | None) -> DistributorHook:

@@ -1,23 +1,33 @@
-"""The ground of a jurisdiction, and what of an area lies beyond it."""
+"""The ground of a jurisdiction, what of an area lies beyond it, and whose that is."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
 import shapely
+import structlog
 from shapely.geometry.base import BaseGeometry
 
 from alertd.errors import Fault, Problem
 from alertd.organisations import Jurisdiction
+from alertd.service.kept import Kept, digest
+from alertd.service.regions import Regions
 from geofences.errors import TargetErrors, UnknownRegion
-from geofences.jurisdictions import Outside, outside
+from geofences.jurisdictions import Division, Outside, divide, outside
 from geofences.regions import Kind as RegionKind
 from geofences.regions import Library
 from geofences.targets import Target, resolve
 
 #: Regions that are named to whoever asked for an area outside.
 MOST_NAMED = 5
+#: Jurisdictions that are kept resolved, and areas that were compared with one: a country's outline has a megabyte.
+KEPT = 64
+#: Whose jurisdiction an area leaves.
+OWN, KEYS, ANYBODYS = "your organisation", "this key", "your organisation and of all others"
+POINTER = "/jurisdiction"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,20 +39,64 @@ class Beyond:
     regions: tuple[tuple[str, str, float], ...]  # code, name, share of the region that lies in the area: the most first
 
 
-def resolved(jurisdiction: Jurisdiction, library: Library, pointer: str) -> bytes:
-    """The ground as WKB, with the shores of its regions. Raises Problem."""
-    drawn = tuple(
-        Fault(f"{pointer}/regions/{i}", "Whoever drew this region can draw it anew: give its outline as a polygon.")
-        for i, code in enumerate(jurisdiction.regions)
-        if code in library and library.get(code).kind is RegionKind.DRAWN
-    )
-    if drawn:
-        raise Problem("invalid-request", "A jurisdiction is of ground that stays.", faults=drawn)
-    target = Target(regions=jurisdiction.regions, polygons=tuple(shape.model_dump() for shape in jurisdiction.polygons))
-    try:
-        return shapely.to_wkb(resolve(target, library).geometry)
-    except TargetErrors as error:
-        raise unresolved(error, pointer, "jurisdiction") from None
+class Grounds:
+    """Jurisdictions as ground, and areas measured against it; what was asked for last is kept."""
+
+    def __init__(self, regions: Regions, *, border_share: float) -> None:
+        self._regions = regions
+        self._border_share = border_share
+        self._resolved: Kept[bytes] = Kept(KEPT)
+        self._beyond: Kept[Beyond | None] = Kept(KEPT)
+
+    async def of(self, jurisdiction: Jurisdiction) -> BaseGeometry:
+        """The ground of a jurisdiction. Raises Problem for one that is none, its faults below `/jurisdiction`."""
+        library = self._regions.library
+
+        async def make() -> bytes:
+            return await asyncio.to_thread(_resolved, jurisdiction, library)
+
+        return shapely.from_wkb(await self._resolved.once(library, _digest(jurisdiction), make))
+
+    async def is_within(self, area: shapely.MultiPolygon, ground: BaseGeometry) -> bool:
+        """Whether an area lies in some ground, but for the border."""
+        library, share = self._regions.library, self._border_share
+        found = await asyncio.to_thread(outside, copy_of(area), ground, library, most_share=share)
+        return found is None
+
+    async def beyond(self, area: shapely.MultiPolygon, jurisdiction: Jurisdiction, whose: str) -> Beyond | None:
+        """What of an area lies outside a jurisdiction, but for the border; None where nothing does. Raises Problem as `of` does."""
+        library, wkb = self._regions.library, shapely.to_wkb(area)
+
+        async def make() -> Beyond | None:
+            within = await self.of(jurisdiction)
+            return await asyncio.to_thread(_beyond, wkb, within, library, whose=whose, most_share=self._border_share)
+
+        return await self._beyond.once(library, (digest(wkb), _digest(jurisdiction), whose), make)
+
+    async def divided(
+        self, area: shapely.MultiPolygon, own: Jurisdiction, others: Mapping[str, Jurisdiction]
+    ) -> Division:
+        """An area among an organisation's own jurisdiction and those of others, by organisation. Raises Problem for ground that is nobody's."""
+        grounds = await self._of_each(others)
+        within, library = await self.of(own), self._regions.library
+
+        def division() -> Division:
+            return divide(copy_of(area), within, grounds, library, most_share=self._border_share)
+
+        divided = await asyncio.to_thread(division)
+        if divided.nobodys:
+            raise refused(await asyncio.to_thread(_named, divided.nobodys, library, ANYBODYS))
+        return divided
+
+    async def _of_each(self, jurisdictions: Mapping[str, Jurisdiction]) -> dict[str, BaseGeometry]:
+        """One that names a region which is gone by now is nobody's neighbour, and keeps nobody else from asking."""
+        found = dict[str, BaseGeometry]()
+        for org, jurisdiction in jurisdictions.items():
+            try:
+                found[org] = await self.of(jurisdiction)
+            except Problem:
+                structlog.get_logger().warning("jurisdiction cannot be resolved", organisation=org)
+        return found
 
 
 def unresolved(error: TargetErrors, pointer: str, what: str) -> Problem:
@@ -51,22 +105,6 @@ def unresolved(error: TargetErrors, pointer: str, what: str) -> Problem:
     unknown = any(isinstance(fault, UnknownRegion) for fault in error.errors)
     slug = "unknown-region" if unknown else "invalid-geometry"
     return Problem(slug, f"The {what} cannot be resolved; see the faults.", faults=faults)
-
-
-def beyond_of(wkb: bytes, within: BaseGeometry, library: Library, *, whose: str, most_share: float) -> Beyond | None:
-    """What of an area (WKB) lies outside, but for the border; None where nothing does."""
-    area = cast("shapely.MultiPolygon", shapely.from_wkb(wkb))
-    found = outside(area, within, library, most_share=most_share)
-    return named(found, library, whose) if found else None
-
-
-def named(found: Outside, library: Library, whose: str) -> Beyond:
-    """With the regions that it lies in."""
-    overlapped = library.overlapping(shapely.from_wkb(shapely.to_wkb(found.geometry)))
-    touched = [one for one in overlapped if one[0].kind is not RegionKind.DRAWN]
-    # The most ground first, and of what is part of each other the wider: Spain, then Sevilla.
-    named = sorted(touched, key=lambda one: (-round(one[0].km2 * one[1], 1), one[0].kind.depth))[:MOST_NAMED]
-    return Beyond(whose=whose, outside=found, regions=tuple((r.code, r.name, share) for r, share in named))
 
 
 def copy_of(area: shapely.MultiPolygon) -> shapely.MultiPolygon:
@@ -93,3 +131,39 @@ def facts(beyond: Beyond) -> dict[str, object]:
         "km2": round(beyond.outside.km2, 3),
         "regions": [{"code": code, "name": name, "share": round(share, 4)} for code, name, share in beyond.regions],
     }
+
+
+def _digest(jurisdiction: Jurisdiction) -> bytes:
+    return digest(jurisdiction.model_dump_json().encode())
+
+
+def _resolved(jurisdiction: Jurisdiction, library: Library) -> bytes:
+    """The ground as WKB, with the shores of its regions. Raises Problem."""
+    drawn = tuple(
+        Fault(f"{POINTER}/regions/{i}", "Whoever drew this region can draw it anew: give its outline as a polygon.")
+        for i, code in enumerate(jurisdiction.regions)
+        if code in library and library.get(code).kind is RegionKind.DRAWN
+    )
+    if drawn:
+        raise Problem("invalid-request", "A jurisdiction is of ground that stays.", faults=drawn)
+    target = Target(regions=jurisdiction.regions, polygons=tuple(shape.model_dump() for shape in jurisdiction.polygons))
+    try:
+        return shapely.to_wkb(resolve(target, library).geometry)
+    except TargetErrors as error:
+        raise unresolved(error, POINTER, "jurisdiction") from None
+
+
+def _beyond(wkb: bytes, within: BaseGeometry, library: Library, *, whose: str, most_share: float) -> Beyond | None:
+    """What of an area (WKB) lies outside, but for the border; None where nothing does."""
+    area = cast("shapely.MultiPolygon", shapely.from_wkb(wkb))
+    found = outside(area, within, library, most_share=most_share)
+    return _named(found, library, whose) if found else None
+
+
+def _named(found: Outside, library: Library, whose: str) -> Beyond:
+    """With the regions that it lies in."""
+    overlapped = library.overlapping(shapely.from_wkb(shapely.to_wkb(found.geometry)))
+    touched = [one for one in overlapped if one[0].kind is not RegionKind.DRAWN]
+    # The most ground first, and of what is part of each other the wider: Spain, then Sevilla.
+    named = sorted(touched, key=lambda one: (-round(one[0].km2 * one[1], 1), one[0].kind.depth))[:MOST_NAMED]
+    return Beyond(whose=whose, outside=found, regions=tuple((r.code, r.name, share) for r, share in named))

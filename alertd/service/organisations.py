@@ -5,37 +5,27 @@ The service's own organisation exists by itself, with everything permitted until
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 import shapely
-import structlog
-from shapely.geometry.base import BaseGeometry
 
 from alertd import rules
 from alertd.cases import MAX_CONTACTS
 from alertd.documents import Alert
 from alertd.errors import Fault, Problem
 from alertd.kinds import Kind
-from alertd.organisations import GRANTED, Jurisdiction, Organisation
+from alertd.organisations import GRANTED, Organisation
 from alertd.rendering.languages import matching
 from alertd.service.access import APPROVE, OF_HOST, Credential
-from alertd.service.grounds import Beyond, beyond_of, copy_of, named, refused, resolved
-from alertd.service.kept import Kept, digest
-from alertd.service.regions import Regions
+from alertd.service.grounds import KEYS, OWN, Beyond, Grounds, refused
 from alertd.service.revisions import changed_since
 from alertd.store.alerts import AlertRecord
 from alertd.store.organisations import OrganisationStore, StoredOrganisation
 from alertd.store.stops import StandingStops
-from geofences.jurisdictions import Division, divide, outside
 
-#: Jurisdictions that are kept resolved, and areas that were compared with one: a country's outline has a megabyte.
-KEPT = 64
 #: Whether an organisation has this key or operator now, it is an administrator's, and it is not stopped.
 Administers = Callable[[str, str], Awaitable[bool]]
-#: Whose jurisdiction an area leaves.
-_OWN, _KEYS, _ANYBODYS = "your organisation", "this key", "your organisation and of all others"
 NOT_VERIFIED, VOICE_ONLY = "The case is not verified.", "The alert names only numbers to call."
 
 
@@ -83,17 +73,12 @@ class Alone:
 class Organisations:
     """Keeps organisations, and refuses what lies outside their jurisdictions."""
 
-    def __init__(
-        self, store: OrganisationStore, regions: Regions, administers: Administers, *, default: str, border_share: float
-    ) -> None:
+    def __init__(self, store: OrganisationStore, grounds: Grounds, administers: Administers, *, default: str) -> None:
         self._store = store
         self._administers = administers
-        self._regions = regions
+        self._grounds = grounds
         self._default = default
-        self._border_share = border_share
         self._read: dict[str, tuple[bytes, Known]] = {}  # a jurisdiction may have a megabyte
-        self._grounds: Kept[bytes] = Kept(KEPT)
-        self._beyond: Kept[Beyond | None] = Kept(KEPT)
 
     async def get(self, org: str) -> Known:
         """As it stands; of one that nobody has written, its id as its name and everything permitted."""
@@ -142,7 +127,8 @@ class Organisations:
         if rev not in {None, old.rev}:
             raise changed_since("organisation")
         self._check_rights(old, new, who)
-        await self._check_ground(new)
+        if new.jurisdiction is not None:
+            await self._grounds.of(new.jurisdiction)
         made = replace(old, rev=old.rev + 1, organisation=new)
         with_, hands = (who.org, who.key_id), who.hands
         if await self._answers(old, new, "unattended", old.allowed_with, who):
@@ -179,19 +165,6 @@ class Organisations:
         )
         if granted:
             raise Problem("not-allowed", "An organisation does not grant itself where it may alert.", faults=granted)
-
-    async def _check_ground(self, new: Organisation) -> None:
-        if new.jurisdiction is not None:
-            await self.ground(new.jurisdiction)
-
-    async def ground(self, jurisdiction: Jurisdiction) -> BaseGeometry:
-        """The ground of a jurisdiction. Raises Problem for one that is none, its faults below `/jurisdiction`."""
-        library, name = self._regions.library, digest(jurisdiction.model_dump_json().encode())
-
-        async def make() -> bytes:
-            return await asyncio.to_thread(resolved, jurisdiction, library, "/jurisdiction")
-
-        return shapely.from_wkb(await self._grounds.once(library, name, make))
 
     async def unattended(self, record: AlertRecord, known: Known | None = None) -> GoesUnattended | None:
         """Who allowed that an alert like this goes out without a second person; None where nobody did who still might. `known` is its organisation where
@@ -250,63 +223,10 @@ class Organisations:
     async def beyond(self, area: shapely.MultiPolygon, who: Credential, known: Known | None = None) -> Beyond | None:
         """What of an area lies outside the caller's jurisdictions, the first that it leaves; None where it lies inside."""
         own = (known or await self.get(who.org)).organisation.jurisdiction
-        for whose, jurisdiction in ((_OWN, own), (_KEYS, who.terms.jurisdiction)):
-            if jurisdiction is not None and (found := await self._compared(area, jurisdiction, whose)):
+        for whose, jurisdiction in ((OWN, own), (KEYS, who.terms.jurisdiction)):
+            if jurisdiction is not None and (found := await self._grounds.beyond(area, jurisdiction, whose)):
                 return found
         return None
-
-    async def divided(
-        self, area: shapely.MultiPolygon, who: Credential, known: Known | None = None
-    ) -> tuple[Division, dict[str, str]] | None:
-        """An area among the caller's organisation and those who may permit the rest, and the names of these; None where it lies in the
-        jurisdiction. Who may alert everywhere is nobody's neighbour. Raises Problem for what the key itself may not reach, for ground that
-        nobody's is, and where nothing is the organisation's own.
-        """
-        narrow, own = who.terms.jurisdiction, (known or await self.get(who.org)).organisation.jurisdiction
-        if narrow and (beyond := await self._compared(area, narrow, _KEYS)):
-            raise refused(beyond)
-        if own is None or (beyond := await self._compared(area, own, _OWN)) is None:
-            return None
-        near = {one.id: one.organisation for one in await self.list() if one.id != who.org}
-        grounds = await self._grounds_of(near)
-        within, library = await self.ground(own), self._regions.library
-
-        def division() -> Division:
-            return divide(copy_of(area), within, grounds, library, most_share=self._border_share)
-
-        divided = await asyncio.to_thread(division)
-        if divided.nobodys:
-            raise refused(await asyncio.to_thread(named, divided.nobodys, library, _ANYBODYS))
-        if divided.own.is_empty:
-            raise refused(beyond)
-        return divided, {name: near[name].name for name in divided.others}
-
-    async def _grounds_of(self, near: Mapping[str, Organisation]) -> dict[str, BaseGeometry]:
-        """Of those that have a jurisdiction. One that names a region which is gone by now is nobody's neighbour, and keeps nobody else from asking."""
-        found = dict[str, BaseGeometry]()
-        for name, one in near.items():
-            try:
-                if one.jurisdiction:
-                    found[name] = await self.ground(one.jurisdiction)
-            except Problem:
-                structlog.get_logger().warning("jurisdiction cannot be resolved", organisation=name)
-        return found
-
-    async def is_within(self, area: shapely.MultiPolygon, ground: BaseGeometry) -> bool:
-        """Whether an area lies in some ground, but for the border."""
-        library, share = self._regions.library, self._border_share
-        found = await asyncio.to_thread(outside, copy_of(area), ground, library, most_share=share)
-        return found is None
-
-    async def _compared(self, area: shapely.MultiPolygon, jurisdiction: Jurisdiction, whose: str) -> Beyond | None:
-        library, wkb = self._regions.library, shapely.to_wkb(area)
-        name = (digest(wkb), digest(jurisdiction.model_dump_json().encode()), whose)
-
-        async def make() -> Beyond | None:
-            within = await self.ground(jurisdiction)
-            return await asyncio.to_thread(beyond_of, wkb, within, library, whose=whose, most_share=self._border_share)
-
-        return await self._beyond.once(library, name, make)
 
 
 def unverified(alert: Alert, own: Organisation) -> list[Fault]:

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from msgspec.structs import replace
-from pydantic import ValidationError
 
 from alertd import registrations
 from alertd.alerts import CHANNELS
 from alertd.clock import Clock, time_of
 from alertd.errors import Fault, Problem
-from alertd.faults import faults_of
 from alertd.patches import merged
 from alertd.registrations import AnyAddress, Registration
 from alertd.service.claims import AddressClaims, give_up, has, taken
+from alertd.service.entries import Entry, read, record, whole
 from alertd.service.regions import Regions
 from alertd.service.revisions import TRIES, changed_since, contested
 from alertd.service.suppressing import Suppressing, as_listed
@@ -27,11 +23,9 @@ from alertd.service.together import Together
 from alertd.store.people import Absence, Change, People
 from alertd.subscribers import (
     Address,
-    AddressesUsedUpError,
     AddressState,
     Place,
     Subscriber,
-    from_document,
     key_of,
     to_document,
 )
@@ -43,15 +37,6 @@ LOOKS = 50
 
 #: The subscriber as written, what is wrong with it, or None when somebody changed it meanwhile.
 Entered = Subscriber | Problem | None
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One subscriber to be written; of one who is there `only` these parts, if any are named (see `registrations.within`)."""
-
-    id: str
-    document: Registration
-    only: tuple[str, ...] = ()
 
 
 class Registry:
@@ -166,14 +151,14 @@ class Registry:
             problem = self._problem(document, person.places)
             if problem:
                 raise problem
-            return _record(document, person.number, name, person)
+            return record(document, person.number, name, person)
 
         return await self.change(name, edit, version)
 
     async def _replace(self, name: str, document: Registration, version: int) -> Subscriber:
         if problem := self._problem(document):
             raise problem
-        return await self.change(name, lambda person: _record(document, person.number, name, person), version)
+        return await self.change(name, lambda person: record(document, person.number, name, person), version)
 
     async def put_address(self, name: str, number: int, address: AnyAddress, version: int | None = None) -> Subscriber:
         """Give address `number` another value, or add it if it is the next number, or that of a dead one. Its channel never changes."""
@@ -338,7 +323,7 @@ class Registry:
                 continue
             old = found if isinstance(found, Subscriber) else None
             try:
-                changes[i] = Change(old, _record(_whole(entries[i], old), number, entries[i].id, old))
+                changes[i] = Change(old, record(whole(entries[i], old), number, entries[i].id, old))
             except Problem as problem:
                 outcomes[i] = problem
         await self._names.release_ids(given_up)
@@ -366,38 +351,6 @@ def _is_taken(outcome: Entered) -> bool:
 
 def _without_leaf(place: Place) -> Place:
     return replace(place, leaf=0) if place.region is None else place
-
-
-def read(document: dict[str, Any]) -> Registration:
-    """A registration from JSON values. Raises Problem with every fault."""
-    with _told():
-        return Registration.model_validate_json(json.dumps(document))
-
-
-def _whole(entry: Entry, previous: Subscriber | None) -> Registration:
-    """What is registered once an entry is written. Raises Problem with every fault."""
-    if previous is None or not entry.only:
-        return entry.document
-    before = read(to_document(previous))
-    with _told():
-        return registrations.within(entry.document, entry.only, before)
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Raises Problem with every fault of a registration."""
-    try:
-        yield
-    except ValidationError as error:
-        raise Problem("invalid-request", "The subscriber cannot be taken.", faults=tuple(faults_of(error))) from None
-
-
-def _record(document: Registration, number: int, name: str, previous: Subscriber | None) -> Subscriber:
-    """The record of a registration. Raises Problem."""
-    try:
-        return from_document(document, number=number, subscriber_id=name, previous=previous)
-    except AddressesUsedUpError as error:
-        raise Problem("invalid-request", str(error)) from None
 
 
 def _unreadable() -> Problem:

@@ -26,7 +26,7 @@ from rich.table import Table
 from alertd.app import Parts, opened
 from alertd.config import Settings
 from alertd.processes import keep_loaded
-from alertd.service.registry import Entry, read
+from alertd.service.entries import Entry, read
 from alertd.store.codec import Codec, Keys
 from alertd.store.embedded import EmbeddedServer, EmbeddedSettings
 

@@ -22,10 +22,10 @@ from alertd.documents import Alert
 from alertd.errors import Problem
 from alertd.registrations import Registration
 from alertd.service.access import Credential
+from alertd.service.entries import Entry
 from alertd.service.explaining import Explanation
 from alertd.service.following import Followed
 from alertd.service.intake import Taken
-from alertd.service.registry import Entry
 from alertd.store.alerts import AlertRecord
 from alertd.store.connection import Connection
 from alertd.store.operators import OperatorStore, StoredOperator

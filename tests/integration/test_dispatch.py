@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from alertd.alerts import AlertState, State
 from alertd.app import Parts
 from alertd.service.carriers import Carrier, Carriers
-from alertd.service.registry import Entry
+from alertd.service.entries import Entry
 from alertd.service.removal import Dead
 from alertd.service.retries import FIRST_WAIT_S
 from alertd.store.alerts import AlertRecord

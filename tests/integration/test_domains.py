@@ -22,7 +22,7 @@ from alertd.errors import Problem
 from alertd.metrics import Metrics
 from alertd.service.carriers import Carrier, Domain
 from alertd.service.domains import LEAST_BURST, REST_S, Domains, heard
-from alertd.service.registry import Entry
+from alertd.service.entries import Entry
 from alertd.store.alerts import AlertRecord
 from alertd.store.codec import Codec
 from alertd.store.connection import Connection

@@ -18,7 +18,7 @@ from alertd.app import Parts
 from alertd.ids import Door, Tags
 from alertd.registrations import MailAddress
 from alertd.service.carriers import Carrier, Carriers
-from alertd.service.registry import Entry
+from alertd.service.entries import Entry
 from alertd.subscribers import AddressState
 from alertd.working import worker_of
 from channels.base import Answer, MayWrite, Outcome, Prepared, Reason, Recipient, ReportState

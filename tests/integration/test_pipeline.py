@@ -15,8 +15,8 @@ from alertd.documents import Alert
 from alertd.errors import Problem
 from alertd.registrations import Registration
 from alertd.service.access import Credential
+from alertd.service.entries import Entry
 from alertd.service.planning import Planner
-from alertd.service.registry import Entry
 from alertd.store.people import People
 from alertd.working import worker_of
 from channels.sandbox import Sandbox

@@ -12,7 +12,7 @@ from alertd.alerts import CHANNELS, AlertState
 from alertd.app import Parts
 from alertd.kinds import Notify
 from alertd.registrations import PushAddress
-from alertd.service.registry import read
+from alertd.service.entries import read
 from alertd.service.removal import Dead
 from alertd.store.alerts import AlertRecord
 from alertd.store.people import Change

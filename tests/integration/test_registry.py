@@ -20,7 +20,8 @@ from alertd.commands.people_files import csv_lines
 from alertd.errors import Problem
 from alertd.registrations import PushAddress
 from alertd.service.claims import CLAIM_GRACE_S, give_up
-from alertd.service.registry import Entry, Registry
+from alertd.service.entries import Entry
+from alertd.service.registry import Registry
 from alertd.store.codec import Codec
 from alertd.store.connection import Connection
 from alertd.store.names import AddressClaim

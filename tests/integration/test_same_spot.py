@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from redis.asyncio import Redis
 
 from alertd.clock import SystemClock
-from alertd.service.registry import read
+from alertd.service.entries import read
 from alertd.store import keys
 from alertd.store.audience import Audience
 from alertd.store.codec import Codec

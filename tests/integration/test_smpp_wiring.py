@@ -19,8 +19,8 @@ from alertd.commands.inspection import inspected
 from alertd.config import Settings
 from alertd.errors import ConfigError
 from alertd.ids import Tags, new_id
+from alertd.service.entries import Entry
 from alertd.service.receipts import Receipts
-from alertd.service.registry import Entry
 from alertd.store import keys
 from alertd.store.alerts import AlertRecord
 from alertd.store.budgets import Budgets

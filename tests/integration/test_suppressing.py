@@ -18,8 +18,9 @@ from alertd.alerts import CHANNELS
 from alertd.app import Parts
 from alertd.registrations import PushAddress
 from alertd.service.claims import give_up
+from alertd.service.entries import Entry
 from alertd.service.regions import Regions
-from alertd.service.registry import Entry, Registry
+from alertd.service.registry import Registry
 from alertd.service.suppressing import Done, Suppressing
 from alertd.store.codec import Codec
 from alertd.store.connection import Connection
