@@ -25,7 +25,7 @@ from alertd.service.paging import Paging
 from alertd.service.plans import Plans
 from alertd.service.starting import Starting
 from alertd.service.steps import Steps
-from alertd.service.stopping import Stopping
+from alertd.service.stopping import FRESH_S, Stopping
 from alertd.service.webhook_delivery import WebhookDelivery
 from alertd.store.alerts import Alerts
 from alertd.store.scripts import LEASE_MS
@@ -38,6 +38,8 @@ EXPIRY_S = 1.0
 #: How often it is asked what is stopped. With how old that may be, and the time that a chunk has from its gate to its last write, a
 #: stop that reaches this worker in no other way holds within a second.
 LISTEN_S = 0.1
+#: Questions that wait for their answer at once: a later one than these would be asked when the first is too old.
+QUESTIONS = int(FRESH_S / LISTEN_S)
 SWEEP_S = 3.0
 CLOSE_S = 60.0
 TEST_S = 0.5  # somebody waits for what a carrier answers to a test
@@ -83,7 +85,6 @@ class Worker:
                 poll_s = self.settings.poll_ms / 1000
                 for name, step, every_s in (
                     ("look", self._look, poll_s),
-                    ("obey", self.stopping.obey, LISTEN_S),
                     ("plan", self.plans.round, poll_s),
                     ("finish", self._finish, poll_s * 4),
                     ("expire", self._expire, EXPIRY_S),
@@ -95,11 +96,22 @@ class Worker:
                     ("sign", self._sign, SIGN_S),
                 ):
                     work.create_task(self._repeat(name, step, every_s))
+                work.create_task(self._listen())
                 for channel in self.channels:
                     work.create_task(self.feeder.feed(channel, self._stop))
             await self._fall_silent()
             await self.carrier_tests.close()
             await ended(heart)
+
+    async def _listen(self) -> None:
+        """Asks what is stopped, and again before that is answered: a store that takes long says each time how it was when it was asked."""
+        asking = set[asyncio.Task[None]]()
+        async with asyncio.TaskGroup() as questions:
+            while not self._stop.is_set():
+                if len(asking) < QUESTIONS:
+                    asking.add(one := questions.create_task(self.steps.tried("obey", self.stopping.obey)))
+                    one.add_done_callback(asking.discard)
+                await self._pause(LISTEN_S, until_stop=True)
 
     async def _repeat(
         self, name: str, step: Callable[[], Awaitable[object]], every_s: float, *, until_stop: bool = True

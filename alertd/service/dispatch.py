@@ -64,7 +64,7 @@ class Dispatch:
                 await self.clock.sleep(offer.wait_s)
                 continue
             way.asked = offer.rows
-            until = SendUntil(self.clock)
+            until = SendUntil(self.clock, partial(self._goes_on, lease, offer, way, stopping))
             asked = [lease.rows[i] for i in offer.rows]
             gate, granted = await self.work.gate(lease, way.settled, asked, offer.carrier.number)
             way.settled = []
@@ -76,7 +76,7 @@ class Dispatch:
             way.left = [i for i in way.left if i not in gone]
             if offer.rows:
                 indices = [i for i, may in zip(offer.rows, granted, strict=True) if may]
-                async with until.kept(partial(self._goes_on, lease, offer, way, stopping)):
+                async with until.kept():
                     said = await self.hand_over.send(lease, indices, offer, until, way)
                 await self.heeding.heed(said, offer)
             else:  # what was answered is settled, and whoever cancels meanwhile is heard

@@ -94,6 +94,7 @@ class HandOver:
         tries, later, probed = await self._admitted(lease, found, carrier, ready)
         # Now: a slow carrier would let them go stale.
         offer = await self.offers.give_back(offer, len(offer.rows) - len(tries))
+        await until.renewed()
         way.sending, way.tries, started = True, tries, self.clock.monotonic()
         said = await carrier.channel.send(ready.prepared, [one.recipient for one in tries], until.holds)
         said = self.binds.heard(carrier, said)
