@@ -136,6 +136,7 @@ async def show_alert(request: web.Request, *, id: AlertId) -> Reply[AlertReply]:
     record = await s.approval.get(id, credential(request))
     reply = told(record, whole=True)
     reply.body.still_named = await s.revising.still_named(record)
+    reply.body.told_by = await s.reports.told_by(id)
     return reply
 
 

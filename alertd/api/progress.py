@@ -30,6 +30,10 @@ UNSETTLED = frozenset(State) - SETTLED
 
 class ListQuery(Query):
     state: AlertState | None = None
+    telling: bool = Field(
+        False,
+        description="Instead of alerts what is being told of them now: updates, what was taken out, ends. All of it, whatever else is asked.",
+    )
     case: str | None = Field(None, description="Number of the case.", min_length=1, max_length=200)
     since: Instant | None = Field(None, description="Made then or later.")
     external_id: str | None = Field(None, min_length=1, max_length=128)
@@ -74,6 +78,10 @@ class ProgressReply(BaseModel):
 async def list_alerts(request: web.Request, *, query: ListQuery) -> AlertList:
     """The organisation's alerts, newest first. A page may be short where few alerts match: `next` tells whether to go on."""
     s = services(request)
+    if query.telling:
+        return AlertList(
+            alerts=[alert_reply(one) for one in await s.reports.telling(credential(request).org)], next=None
+        )
     wanted = Wanted(
         state=query.state,
         external_ids=None if query.external_id is None else frozenset({query.external_id}),

@@ -14,7 +14,7 @@ from alertd.api.services import Services
 from alertd.clock import time_of, time_or_none
 from alertd.documents import Policy, Target
 from alertd.ids import chain_of
-from alertd.kinds import Notify, PermissionState, Verdict
+from alertd.kinds import Notify, Occasion, PermissionState, Verdict
 from alertd.permissions import Permission, read, words_of
 from alertd.rendering.areas import area_name
 from alertd.rendering.catalogue import REFERENCE
@@ -23,6 +23,7 @@ from alertd.service import rings
 from alertd.service.break_glass import broken_by
 from alertd.service.counts import SMALL_COUNT, Shown, shown
 from alertd.service.looks import Look
+from alertd.service.notices import occasion_of
 from alertd.service.targeting import Share
 from alertd.store.alerts import AlertRecord
 from channels.base import Loudness
@@ -167,13 +168,19 @@ class AlertReply(BaseModel):
     paused: bool = Field(
         description="Nothing more of it, or of another version of the same alert, is sent until one of them is resumed."
     )
+    occasion: Occasion = Field(
+        description="Why this version is told: it is the alert, or tells what followed. What was taken out is an `update`, too."
+    )
     update: UpdateFacts | None = Field(None, description="Of an update: whose place it takes, and whom it tells.")
     people: Shown = Field(description="In the frozen audience; before approval, as seen at submission.")
     permissions: list[PermissionReply] = Field(
         [], description="Of neighbours, where the target leaves the jurisdiction: none of their part is told before."
     )
     notice: str | None = Field(None, description="What this did not do.")
-    told_by: str | None = Field(None, description="The version by which those who were told are told of this.")
+    told_by: str | None = Field(
+        None,
+        description="The last version that tells those who were told: of an update, of what was taken out, of an end.",
+    )
     alert: dict[str, Any] | None = Field(None, description="As it was sent.")
 
 
@@ -274,6 +281,7 @@ def alert_reply(record: AlertRecord, *, whole: bool = False) -> AlertReply:
         restricted=record.restricted > 0,
         paused=record.paused,
         people=shown(record.people if record.start else record.seen),
+        occasion=occasion_of(record),
         update=update_facts(record) if record.notify else None,
         permissions=permission_replies(record),
         alert=json.loads(record.document) if whole and record.document else None,

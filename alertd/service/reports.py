@@ -114,6 +114,19 @@ class Reports:
         left = found["first" if int(found["tries"]) & ATTEMPTS_MASK == 1 else "last"]
         return version.start + int(left) < alert.restricted + alert.ahead + OLD_WORDS_MS
 
+    async def told_by(self, alert_id: str) -> str | None:
+        """The last version that tells those whom an alert has told; None where nothing followed, and for what tells of another itself."""
+        versions = await self._alerts.versions([alert_id])
+        return versions[-1] if len(versions) > 1 else None
+
+    async def telling(self, org: str) -> Sequence[AlertRecord]:
+        """What is being told of an organisation's alerts besides these: updates, what was taken out, ends. Newest first, without documents."""
+        later = [one for one in await self._alerts.versions(list(await self._alerts.live())) if one != chain_of(one)]
+        states = await self._alerts.states(later)
+        busy = [one for one, state in zip(later, states, strict=True) if state in OPEN_STATES]
+        heads = await self._alerts.heads(busy)
+        return sorted((one for one in heads if one and one.org == org), key=lambda one: one.start, reverse=True)
+
     async def counts(self, alert_id: str) -> dict[str, dict[str, int]]:
         """References by channel: targeted, and every state; doubled besides."""
         found = await self._work.counts(alert_id)

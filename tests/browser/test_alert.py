@@ -14,6 +14,7 @@ from playwright.async_api import Browser, expect
 from tests.acceptance.conftest import Served
 from tests.browser.desks import Desk, desk
 from tests.browser.test_desk import MARIA
+from tests.browser.test_story import SLOWLY
 from tests.pictures import drawn, read, written
 
 pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
@@ -58,6 +59,27 @@ async def test_what_happened_is_told_in_order_with_who_did_it(
         await window.press("SMS")
         await expect(shown).to_have_text(f"{curve['handed_over']['sms'][-1]:,}")
         await expect(window.page.locator(".where")).to_contain_text("Carriers do not tell where a message was read.")
+
+
+async def test_an_end_that_is_going_out_is_seen_as_it_goes(
+    served: Served, browser: Browser, ana: str, alert: dict[str, Any]
+):
+    """On the alert, whose own numbers are of before, and among what is going out: nobody takes an end for told that is not."""
+    alert_id = served.approved(alert)
+    served.wait_for(lambda: served.progress(alert_id)["state"] == "sent")
+    served.control("push", SLOWLY)
+    end = served.call("POST", f"/v1/alerts/{alert_id}/close", {"outcome": "Found, well"}, ana)[1]["told_by"]
+    async with desk(browser, served.url) as window:
+        await window.sign_in(ana)
+        card = window.page.locator(".live-card", has=window.page.locator(f'a[href="#/alerts/{end}"]'))
+        await expect(card.locator(".mark-update")).to_have_text("Closed")
+        await opened(window, alert_id)
+        await expect(window.page.locator(".told-by .mark-update")).to_have_text("Closed")
+        await expect(window.page.locator(".told-by .state")).to_have_text("Sending")
+        served.control("push", {"rules": []})
+        await expect(window.page.locator(".told-by .state")).to_have_text("Sent", timeout=60_000)
+        await window.page.locator(".told-by a").click()
+        await expect(window.page.locator(".alert-head .mark-update")).to_have_text("Closed")
 
 
 async def test_it_is_asked_why_one_was_told(served: Served, browser: Browser, ana: str, alert: dict[str, Any]):

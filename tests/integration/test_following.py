@@ -49,6 +49,20 @@ from tests.integration.test_worker import until, working
 SECRET = ("Luc", "Santa Justa")
 
 
+async def test_what_is_told_of_an_alert_that_is_over_is_found(parts: Parts, sample: dict[str, Any]):
+    """By the alert, from then on, and in a list of what is being told, for as long as it is; the alert itself is none of that."""
+    record = await sent(parts, sample)
+    assert await parts.reports.told_by(record.id) is None
+    done = await parts.following.close(record.id, ANA, "Found, well")
+    assert await parts.reports.told_by(record.id) == done.told_by
+    assert [one.id for one in await parts.reports.telling(ANA.org)] == [done.told_by]
+    assert not await parts.reports.telling("another")
+    await tell(parts, done)
+    assert await over(parts, await parts.alerts.get(done.told_by))
+    assert not await parts.reports.telling(ANA.org)
+    assert await parts.reports.told_by(record.id) == done.told_by
+
+
 async def test_a_close_reaches_those_who_were_told_and_nobody_else(parts: Parts, sample: dict[str, Any]):
     """On each channel they were told on; not whoever came into the area since, nor whose message came to nothing."""
     record = await sent(parts, sample)

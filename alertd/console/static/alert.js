@@ -7,7 +7,7 @@ import { Curve, Timeline, Where } from "./course.js";
 import { Asked } from "./explain.js";
 import { Messages } from "./messages.js";
 import { clockHint, hasForm } from "./draft.js";
-import { Marks, Standing, isAnothers, standsAs, titleOf } from "./now.js";
+import { FollowMark, Marks, Standing, isAnothers, standsAs, titleOf } from "./now.js";
 import { Differs } from "./edit.js";
 import { Distribution, Takedowns, useDistribution } from "./distribution.js";
 import { Face } from "./photo.js";
@@ -177,6 +177,16 @@ function verdict(alert, progress, stopped, next) {
   return delivered < told ? t("finished-handed", { n: delivered }) : t("finished");
 }
 
+/** What tells of it since: an update, what was taken out, its end. It has numbers of its own. */
+function ToldBy({ id }) {
+  const { data } = usePolled(async (signal) => ({ alert: await read(id, signal), progress: await get(`/v1/alerts/${id}/progress`, { signal }) }), AGAIN_MS, id);
+  if (!data) return null;
+  const { alert, progress } = data;
+  const n = expected(progress);
+  return html`<section class="note told-by" role="status">
+    <p><${FollowMark} alert=${alert} /> <${Standing} alert=${alert} state=${progress.state} /> ${number(totals(progress).told)} ${t("of", { n })} ${t("addresses", { n })} ${t("accepted")} · <a class="link" href="#/alerts/${id}">${t("next-version")}</a></p></section>`;
+}
+
 function Told({ alert, progress, me, stopped }) {
   const { told } = totals(progress);
   const unsent = unsentOf(progress);
@@ -283,11 +293,12 @@ function Shown({ alert, progress, error, me, stops, again }) {
     ${alert.break_glass ? html`<${Glass} alert=${alert} me=${me} onDone=${again} />` : null}
     ${unseen ? html`<${Since} onSeen=${() => see(alert)}><${Differs} from=${seen.alert} to=${alert.alert} /><//>` : null}
     ${alert.state === "pending" ? html`<${Calls} alert=${alert} me=${me} anothers=${isAnothers(alert, me)} />` : null}
-    ${alert.state === "pending" ? html`<${Approval} alert=${alert} me=${me} unseen=${unseen} onDecided=${again} />` : null}
-    ${alert.reason ? html`<p class="note"><strong>${t(alert.state)}.</strong> ${alert.reason}</p>` : null}
+    ${alert.state === "pending" ? html`<${Approval} alert=${alert} me=${me} unseen=${unseen} onDecided=${() => { again(); scrollTo(0, 0); }} />` : null}
+    ${alert.reason ? html`<p class="note"><strong>${t(alert.restricted && TABLES.acts.update.includes(alert.state) ? "act-alert.restrict" : alert.state)}.</strong> ${alert.reason}</p>` : null}
     ${(alert.author === me.subject && !alert.approved) || alert.state === "scheduled" ? html`<${Own} alert=${alert} me=${me} onDone=${again} />` : null}
     ${alert.still_named?.length ? html`<p class="note is-due" role="status"><strong>${t("still-named")}</strong> ${alert.still_named.map((one) => html`<a class="link" key=${one} href="#/alerts/${one}"><code dir="ltr">…${one.slice(21)}</code></a> `)}</p>` : null}
     ${alert.paused ? html`<p class="note" role="status">${t("waits")}</p>` : null}
+    ${alert.told_by ? html`<${ToldBy} id=${alert.told_by} />` : null}
     ${alert.approved && progress ? html`<${Told} alert=${alert} progress=${progress} me=${me} stopped=${allStopped(stops)} />` : null}
     ${alert.approved && chain === alert.id ? html`<${Follow} alert=${alert} state=${state} languages=${languagesOf(alert.alert)} me=${me} onDone=${again} />` : null}
     ${alert.approved ? html`<${Account} alert=${alert} progress=${progress} me=${me} held=${holding.hold} />` : html`<${Timeline} alert=${alert} progress=${null} held=${holding.hold} />`}

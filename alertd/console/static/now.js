@@ -40,14 +40,14 @@ async function load(signal) {
   const watched = async (one) => ({ ...(await whole(one)), progress: await progress(one) });
   const ended = async (one) => ({ ...(await whole(one)), progress: await once("progress", one, () => progress(one)) });
   const shown = async (found, read) => ({ ...found, shown: await Promise.all(found.alerts.slice(0, WATCHED).map(read)) });
-  const [waiting, going, due, newest, ready, { carriers }, owed, calls, { distributors }, { requests }] = await Promise.all([
-    standing(["pending"], signal), standing(TABLES.open, signal), standing(["scheduled"], signal), get("/v1/alerts?limit=50", { signal }),
+  const [waiting, going, told, due, newest, ready, { carriers }, owed, calls, { distributors }, { requests }] = await Promise.all([
+    standing(["pending"], signal), standing(TABLES.open, signal), get("/v1/alerts?telling=true", { signal }), standing(["scheduled"], signal), get("/v1/alerts?limit=50", { signal }),
     isReady(signal), get("/v1/carriers", { signal }),
     get("/v1/reviews", { signal }), readCalls(signal), get("/v1/distributors", { signal }),
     get("/v1/permissions", { signal }),
   ]);
   const rest = newest.alerts.filter((one) => one.state !== "pending" && !TABLES.underWay.includes(one.state)).slice(0, RECENT);
-  const [pending, reviews, live, later, past] = await Promise.all([shown(waiting, whole), shown(owed, whole), shown(going, watched), shown(due, whole), Promise.all(rest.map(ended))]);
+  const [pending, reviews, live, later, past] = await Promise.all([shown(waiting, whole), shown(owed, whole), shown({ ...going, alerts: [...told.alerts, ...going.alerts] }, watched), shown(due, whole), Promise.all(rest.map(ended))]);
   const takedowns = distributors.flatMap(({ name, takedowns: open }) => open.map((id) => ({ name, id })));
   const [asked, permitted] = ["asked", "granted"].map((state) => requests.filter((one) => one.permission.state === state));
   return { pending, reviews, live, later, rest: past, ready, carriers, calls, takedowns, asked, permitted: permitted.filter((one) => one.live) };
@@ -69,8 +69,12 @@ export function titleOf(alert) {
 /** An Actual alert is for another than its author to approve. */
 export const isAnothers = (alert, me) => alert.status === "Actual" && alert.author === me.subject;
 const mayApprove = (alert, me) => mayDo(me, "alert.approve") && !isAnothers(alert, me);
-/** Whether it is meant, and whether it tells of an alert that people have already. */
-export const Marks = ({ alert }) => html`<p class="marks"><${StatusMark} status=${alert.status} long />${alert.update ? html` <span class="mark mark-update">${t("is-update")}</span>` : null}</p>`;
+/** What a version tells of the alert that people have already; nothing for the alert itself. */
+const followsOf = ({ occasion }) => (occasion === "alert" ? "" : t(occasion === "update" ? "is-update" : `act-alert.${occasion}`));
+export const FollowMark = ({ alert }) => (followsOf(alert) ? html` <span class="mark mark-update">${followsOf(alert)}</span>` : null);
+
+/** Whether it is meant, and what it tells of an alert that people have already. */
+export const Marks = ({ alert }) => html`<p class="marks"><${StatusMark} status=${alert.status} long /><${FollowMark} alert=${alert} /></p>`;
 
 /** How an alert stands: one that was told to wait is not being sent, however much is left of it. */
 export const standsAs = ({ paused }, state) => (paused && TABLES.open.includes(state) ? { look: "pending", word: "act-alert.pause" } : { look: state, word: state });
@@ -153,7 +157,7 @@ const Line = ({ alert, twin }) => html`
   <li class="line">
     <a href="#/alerts/${alert.id}">
       <${StatusMark} status=${alert.status} />
-      <span class="line-title">${titleOf(alert)}${twin ? html` <small class="muted"><${Apart} alert=${alert} /></small>` : null}<${Neighbours} permissions=${alert.permissions} /></span>
+      <span class="line-title">${titleOf(alert)}<${FollowMark} alert=${alert} />${twin ? html` <small class="muted"><${Apart} alert=${alert} /></small>` : null}<${Neighbours} permissions=${alert.permissions} /></span>
       <${Standing} alert=${alert} state=${alert.state} />
       <span class="muted line-people">${counted(alert.people, "people")}</span>
       <time class="muted">${moment(alert.created)}</time>
@@ -223,7 +227,11 @@ export function NowScreen({ me, stops }) {
 /** The list, newest first: how each stands is asked for again, of the older ones too, as far as somebody has gone back. */
 export function AllScreen() {
   const [older, add] = useState([]);
-  const page = (cursor, signal) => get(`/v1/alerts?limit=50${cursor && `&cursor=${cursor}`}`, { signal });
+  const named = (one, signal) => once("whole", one, () => get(`/v1/alerts/${one.id}`, { signal }));  // a list has no names
+  const page = async (cursor, signal) => {
+    const found = await get(`/v1/alerts?limit=50${cursor && `&cursor=${cursor}`}`, { signal });
+    return { ...found, alerts: await Promise.all(found.alerts.map((one) => named(one, signal))) };
+  };
   const { data, error } = usePolled((signal) => Promise.all(["", ...older].map((cursor) => page(cursor, signal))), 10000, older.join());
   const shown = data || [];
   const seen = useRef(new Map()).current;  // what newer ones push out of the first page is on none of the others
