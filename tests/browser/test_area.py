@@ -85,9 +85,13 @@ async def test_each_ring_has_its_loudness_and_delay_and_is_counted(served: Serve
         await author.page.get_by_label("Messages a minute: Ring 2").fill("600")
         await author.page.get_by_label("Messages a minute: Ring 2").press("Tab")
         await expect(author.page.locator("[data-ring='2']")).to_contain_text("at most 600 messages a minute")
+        radius = author.page.get_by_label("Radius, km: Ring 1")
+        await radius.fill("2,5")  # as most people write it
+        await radius.press("Tab")
+        await expect(radius).to_have_value("2.5")
         await author.people()
         rings = [
-            {"center": CENTER, "radius_km": 2, "loudness": "loud", "delay_min": 0},
+            {"center": CENTER, "radius_km": 2.5, "loudness": "loud", "delay_min": 0},
             {"center": CENTER, "radius_km": 6, "loudness": "normal", "delay_min": 20, "pace_per_min": 600},
         ]
         for one in told(served, {"regions": ["41091"], "rings": rings})["rings"]:
@@ -95,7 +99,7 @@ async def test_each_ring_has_its_loudness_and_delay_and_is_counted(served: Serve
             told_as = {"hidden": "a hidden number of people"}.get(one["people"], str(one["people"]))
             assert shown.replace(",", "") == told_as
         await author.press("Continue")
-        await expect(author.page.locator(".rings-say")).to_contain_text("Loud within 2 km")
+        await expect(author.page.locator(".rings-say")).to_contain_text("Loud within 2.5 km")
         await author.press("Submit for approval")
         await author.page.get_by_text("another person must approve it").wait_for()
         alert_id = author.page.url.rpartition("/")[2]
@@ -106,7 +110,7 @@ async def test_each_ring_has_its_loudness_and_delay_and_is_counted(served: Serve
         await approver.page.goto(f"{served.url}/console#/alerts/{alert_id}")
         says = approver.page.locator(".rings-say li")
         await expect(says).to_have_text(
-            ["Loud within 2 km", "Normal within 6 km, 20 minutes later, at most 600 messages a minute"]
+            ["Loud within 2.5 km", "Normal within 6 km, 20 minutes later, at most 600 messages a minute"]
         )
 
 

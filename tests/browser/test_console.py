@@ -251,6 +251,7 @@ async def test_one_person_stops_everything_and_two_resume(served: Served, browse
         await second.sign_in(bea)
         await first.page.get_by_role("link", name="New alert").click()
         await first.press("Stop all sending")
+        await expect(first.page.get_by_label("Why")).to_be_focused()  # whatever is typed blind is the reason
         await first.fill("Why", "A key is in the wrong hands")
         await first.press("Stop all sending")
         await second.page.get_by_role("link", name="Regions").click()

@@ -15,6 +15,13 @@ pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
 
 MAP, FORM, ALERT = "maplibre-gl.mjs", "compose.js", "alert.js"
 GONE = "ERR_INTERNET_DISCONNECTED"
+#: As WebKit does: a call that was given up does not say for which reason.
+FORGETS = """const asked = window.fetch;
+window.fetch = (path, options = {}) => {
+  const line = new AbortController();
+  if (options.signal) options.signal.addEventListener("abort", () => line.abort());
+  return asked(path, { ...options, signal: line.signal });
+};"""
 
 
 def files(page: Page) -> list[str]:
@@ -73,6 +80,21 @@ async def test_a_screen_whose_line_is_down_comes_when_it_is_back(served: Served,
         await expect(window.page.get_by_text("No connection")).to_be_visible()
         await window.page.context.unroute("**/*", down)
         await window.page.locator(".carrier").first.wait_for()
+
+
+async def test_a_line_over_which_nothing_comes_is_waited_for(served: Served, plain: Browser, ana: str):
+    """Whoever has signed in is told so, and not asked for their key; it goes on by itself. Also in a browser that forgets why a call was given up."""
+    async with desk(plain, served.url) as window:
+        await window.sign_in(ana)
+        await window.page.add_init_script(FORGETS)
+        await window.page.route("**/v1/me", lambda _: None)
+        await window.page.clock.install()
+        async with window.page.expect_request("**/v1/me"):
+            await window.page.reload()
+        await window.page.clock.fast_forward(21_000)
+        await expect(window.page.get_by_text("No connection")).to_be_visible()
+        await window.page.unroute("**/v1/me")
+        await window.page.get_by_role("link", name="Carriers").wait_for()
 
 
 async def test_a_screen_whose_code_never_comes_is_not_asked_for_for_ever(served: Served, plain: Browser, ana: str):

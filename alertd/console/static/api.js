@@ -109,6 +109,9 @@ function patience(ms, signal) {
   return { signal: stop.signal, heardOf, done };
 }
 
+/** Why nothing came over a line: WebKit forgets the reason for which it was given up, and so does Firefox of an answer that it reads. */
+const whyNot = (line, error) => (line && line.signal.reason instanceof Offline ? line.signal.reason : error);
+
 /** A name for a POST of this body, the same whenever it is sent again, after a lost answer or a reload: `of` tells alike ones apart. */
 export function onceOf(of, body) {
   const text = JSON.stringify(body);
@@ -164,6 +167,7 @@ export async function ask(method, path, options = {}) {
     const response = await answered(() => request(method, path, line ? { ...options, signal: line.signal } : options), "key" in options);
     const told = response.status === 204 ? null : await heard(response.json());
     return { body: told, etag: response.headers.get("ETag") };
+  } catch (error) { throw whyNot(line, error);
   } finally { if (line) line.done(); }
 }
 
@@ -234,6 +238,7 @@ export async function* progressOf(id, signal) {
     const response = await request("GET", `/v1/alerts/${id}/progress`, { headers: { Accept: "text/event-stream" }, signal: line.signal });
     if (!response.ok) throw await refusal(response);
     for await (const one of lines(response, line.heardOf)) if (one.startsWith("data: ")) yield JSON.parse(one.slice(6));
+  } catch (error) { throw whyNot(line, error);
   } finally { line.done(); }
 }
 

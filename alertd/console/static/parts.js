@@ -74,9 +74,12 @@ let fields = 0;
 const useId = () => useState(() => `f${(fields += 1)}`)[0];
 
 /** A field and its name; `error` is the API's sentence about it. A browser keeps nothing of it unless it is told to: it would offer a child's name to whoever comes next. */
-export function Field({ label, value, onChange, type = "text", error, wide, hint, ...rest }) {
+/** `autofocus`: it is written in as soon as it is there; a browser does that by itself only while it loads the page. */
+export function Field({ label, value, onChange, type = "text", error, wide, hint, autofocus, ...rest }) {
   const id = useId();
-  const control = { id, value, onInput: (e) => onChange(e.target.value), "aria-invalid": error ? "true" : null, autocomplete: "off", ...rest };
+  const ref = useRef();
+  useEffect(() => { if (autofocus) ref.current.focus(); }, []);
+  const control = { id, ref, value, onInput: (e) => onChange(e.target.value), "aria-invalid": error ? "true" : null, autocomplete: "off", ...rest };
   return html`<div class="field ${wide ? "wide" : ""}">
     <label for=${id}>${label}</label>
     ${type === "area" ? html`<textarea rows="2" ...${control}></textarea>` : html`<input type=${type} max=${LATEST[type]} ...${control} />`}

@@ -3,7 +3,7 @@
 import { Button, Icon, html, useState } from "./parts.js";
 import { ringsOf as outlines } from "./shapes.js";
 import { TABLES } from "./tables.js";
-import { language, number, span, t } from "./words.js";
+import { amountOf, language, number, span, t } from "./words.js";
 import { uuid } from "./ways.js";
 
 /** What a wider ring is by itself: so much wider, so much later. */
@@ -40,21 +40,22 @@ export const RingWords = ({ rings }) => (rings && rings.length ? html`<ul class=
 
 /** A number as it is typed: the screen is drawn again meanwhile, and takes no digit back. What cannot be is forgotten on leaving; none at
     all is meant where it may be (`set(undefined)`). */
-function Amount({ value, set, label, optional, ...limits }) {
+function Amount({ value, set, label, optional, whole, min, max = Infinity, placeholder }) {
   const [text, type] = useState(null);
   const typed = (e) => {
+    const [wanted, n] = [e.target.value.trim(), amountOf(e.target.value)];
     type(e.target.value);
-    if (e.target.validity.valid && (e.target.value !== "" || optional)) set(e.target.value === "" ? undefined : Number(e.target.value));
+    if (wanted ? n >= min && n <= max && (!whole || Number.isInteger(n)) : optional) set(wanted ? n : undefined);
   };
-  return html`<input type="number" ...${limits} value=${text === null ? (value === undefined ? "" : value) : text} aria-label=${label} onInput=${typed} onBlur=${() => type(null)} />`;
+  return html`<input inputmode=${whole ? "numeric" : "decimal"} placeholder=${placeholder} value=${text === null ? (value === undefined ? "" : value) : text} aria-label=${label} onInput=${typed} onBlur=${() => type(null)} />`;
 }
 
 const RingFields = ({ one, title, set }) => html`<div class="ring-fields">
   <select aria-label=${`${t("loudness")}: ${title}`} onChange=${(e) => set({ loudness: e.target.value })}>
     <option value="" selected=${!one.loudness}>${t("as-alert")}</option>
     ${TABLES.loudness.map((each) => html`<option value=${each} selected=${one.loudness === each}>${t(`is-${each}`)}</option>`)}</select>
-  <label class="radius">${t("ring-after")} <${Amount} min="0" max="1440" step="1" value=${one.delay_min} label=${`${t("delay")}: ${title}`} set=${(delay_min) => set({ delay_min })} /> min</label>
-  <label class="radius">${t("ring-most")} <${Amount} optional min="1" step="1" placeholder="–" value=${one.pace_per_min} label=${`${t("pace")}: ${title}`} set=${(pace_per_min) => set({ pace_per_min })} /> ${t("ring-pace")}</label></div>`;
+  <label class="radius">${t("ring-after")} <${Amount} whole min=${0} max=${1440} value=${one.delay_min} label=${`${t("delay")}: ${title}`} set=${(delay_min) => set({ delay_min })} /> min</label>
+  <label class="radius">${t("ring-most")} <${Amount} optional whole min=${1} placeholder="–" value=${one.pace_per_min} label=${`${t("pace")}: ${title}`} set=${(pace_per_min) => set({ pace_per_min })} /> ${t("ring-pace")}</label></div>`;
 
 function Piece({ one, pieces, set, drop, wider }) {
   const title = NAMES[one.type](one, pieces);
@@ -62,7 +63,7 @@ function Piece({ one, pieces, set, drop, wider }) {
   const canRing = one.type === "ring" || ringsOf(pieces).length < TABLES.mostRings;
   return html`<li class="${one.minus ? "is-minus" : ""} of-${one.type}">
     <span class="piece-title">${TITLES[one.type](one, pieces)}${one.minus ? html` <em>${t("minus")}</em>` : null}</span>
-    ${isRound(one) ? html`<label class="radius"><${Amount} min="0.1" step="any" value=${one.radius_km} label=${`${t("radius")}: ${title}`} set=${(radius_km) => set({ radius_km })} /> km</label>` : null}
+    ${isRound(one) ? html`<label class="radius"><${Amount} min=${0.1} value=${one.radius_km} label=${`${t("radius")}: ${title}`} set=${(radius_km) => set({ radius_km })} /> km</label>` : null}
     ${isRound(one) && canRing ? html`<button type="button" class="tiny is-ring" aria-pressed=${one.type === "ring" ? "true" : "false"} aria-label=${`${t("tool-ring")}: ${title}`} title=${t("tool-ring-says")} onClick=${toRing}><${Icon} name="ring" /></button>` : null}
     ${one.type === "ring" ? null : html`<button type="button" class="tiny" aria-pressed=${one.minus ? "true" : "false"} aria-label=${`${t("tool-minus")}: ${title}`} onClick=${() => set({ minus: !one.minus })}><${Icon} name="minus" /></button>`}
     <button type="button" class="tiny" aria-label=${`${t("remove")}: ${title}`} onClick=${drop}><${Icon} name="close" /></button>

@@ -37,5 +37,6 @@ export function holdPresses() {
   options.debounceRendering = (draw) => { if (held) waiting = draw; else queueMicrotask(draw); };
   addEventListener("pointerdown", hold, true);
   addEventListener("click", letGo);  // whoever hears it has: what they draw comes at once, and a second press finds it
-  for (const name of ["pointerup", "pointercancel"]) addEventListener(name, () => soon(CLICK_MS), true);
+  // A link that is dragged away is no press, and WebKit does not say that the pointer is gone.
+  for (const name of ["pointerup", "pointercancel", "dragstart"]) addEventListener(name, () => soon(CLICK_MS), true);
 }

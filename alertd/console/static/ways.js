@@ -2,7 +2,7 @@
 
 import { Button, Field, Icon, html, useState } from "./parts.js";
 import { HELD_CORNERS, boxOf, hold, readShapes, ringsOf } from "./shapes.js";
-import { digits, t } from "./words.js";
+import { amountOf, digits, t } from "./words.js";
 
 /** What is pasted and longer is not shown first: a field of a megabyte is slow. */
 const LONGEST_SHOWN = 50_000;
@@ -58,7 +58,7 @@ export function OtherWays({ onAdd, reading, open, shapesOnly }) {
   const [wrong, setWrong] = useState({});
   const circle = () => {
     const center = digits(place).split(/[\s,;،]+/).filter(Boolean).map(Number);
-    const radius_km = Number(digits(radius).replace(/[,٫]/, "."));  // half a kilometre is 0,5 to most who write of one
+    const radius_km = amountOf(radius);
     const isPlace = center.length === 2 && Math.abs(center[0]) <= 180 && Math.abs(center[1]) <= 90;
     setWrong({ place: isPlace ? "" : t("lonlat-bad"), radius: radius_km > 0 ? "" : t("radius-bad") });
     if (isPlace && radius_km > 0) { onAdd([circlePiece({ center, radius_km })]); setPlace(""); }
