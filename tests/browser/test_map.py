@@ -141,6 +141,31 @@ async def test_what_lies_beyond_180_degrees_is_chosen_as_what_it_is(served: Serv
         await expect(page.locator(".reach + .refused, .area-side > .refused")).to_have_count(0)
 
 
+async def test_a_finger_draws_a_circle_and_a_shape(served: Served, browser: Browser, ana: str):
+    """It moves nowhere before it taps: the circle ends where the second tap is, as it does under a mouse, and people are counted in it."""
+    async with desk(browser, served.url, viewport={"width": 390, "height": 844}, has_touch=True) as window:
+        page = window.page
+        await window.sign_in(ana)
+        await page.goto(f"{window.url}/console#/new")
+        await window.press("Continue")
+        await page.locator(".map[data-ready=true]").wait_for()
+        await page.locator(".map").scroll_into_view_if_needed()
+        await window.press("Draw a circle")
+        box = await page.locator(".map").bounding_box()
+        assert box is not None
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        await page.touchscreen.tap(x, y)
+        await page.touchscreen.tap(x + 80, y)
+        circle = page.get_by_label("Radius, km: Circle")
+        assert 100 < float(await circle.input_value()) < 2000
+        assert await window.people() > 0
+        await window.press("Draw a shape")
+        for dx, dy in ((-60, -60), (60, -60), (0, 70), (-60, -60)):
+            await page.touchscreen.tap(x + dx, y + dy)
+        await expect(page.locator(".pieces li")).to_have_count(2)
+        await expect(page.locator(".pieces")).to_contain_text("Shape of 3 corners")
+
+
 async def test_the_map_of_an_approval_is_of_what_would_be_approved(
     served: Served, browser: Browser, ana: str, bea: str, alert: dict[str, Any]
 ):

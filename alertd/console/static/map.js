@@ -145,13 +145,21 @@ function drawnStyles() {
   return { polygon: styles, circle: styles, select };
 }
 
+/** A finger moves nowhere before it taps: a circle ends where it is ended, not where a pointer was seen last. */
+class Circle extends TerraDrawCircleMode {
+  onClick(event) {
+    if (this.state === "drawing") this.onMouseMove(event);
+    super.onClick(event);
+  }
+}
+
 function modes() {
   const styles = drawnStyles();
   const hand = (shape) => ({ feature: { draggable: true, ...shape } });
   const flags = { polygon: hand({ coordinates: { midpoints: true, draggable: true, deletable: true } }), circle: hand({}) };
   return [
     new TerraDrawPolygonMode({ styles: styles.polygon }),
-    new TerraDrawCircleMode({ styles: styles.circle }),
+    new Circle({ styles: styles.circle }),
     new TerraDrawSelectMode({ flags, styles: styles.select }),
   ];
 }
