@@ -9,6 +9,7 @@ from playwright.async_api import Browser, expect
 
 from tests.acceptance.conftest import Served
 from tests.browser.desks import desk
+from tests.browser.test_story import SLOWLY
 
 #: Whether the words that people will read, and what was verified, stand above the buttons.
 APPROVED_LAST = """() => ['.verified', '.languages-row'].every((one) =>
@@ -144,3 +145,31 @@ async def test_an_alert_is_updated_and_restricted(
         await expect(approver.page.locator(".alert-head .state")).to_have_text("Stood down")
     assert served.call("GET", f"/v1/alerts/{update_id}")[1]["update"]["notify"] == "silent"
     assert served.call("GET", f"/v1/alerts/{alert_id}")[1]["restricted"]
+
+
+async def test_an_alert_that_goes_out_meanwhile_was_changed_by_nobody(
+    served: Served, plain: Browser, ana: str, alert: dict[str, Any]
+):
+    """An update that was begun while it was sent, and is handed in once all are told, is taken; what somebody took out of it meanwhile
+    is shown, as ever.
+    """
+    served.control("push", SLOWLY)
+    alert_id = served.approved({**alert, "target": {"regions": ["41091"]}})
+    path = f"/v1/alerts/{alert_id}"
+    served.wait_for(lambda: served.call("GET", path)[1]["state"] == "sending")
+    async with desk(plain, served.url, 412) as author, desk(plain, served.url, 412) as other:
+        for window, eyes in (author, "brown"), (other, "blue"):
+            await window.sign_in(ana)
+            await window.page.goto(f"{served.url}/console#/update/{alert_id}")
+            await window.page.get_by_label("Eyes", exact=True).select_option(eyes)
+        served.control("push", {"rules": []})
+        served.wait_for(lambda: served.call("GET", path)[1]["state"] == "sent")
+        await author.press("3 Check and submit")
+        await author.press("Submit for approval")
+        await author.page.get_by_text("another person must approve it").wait_for()
+        update_id = author.page.url.rpartition("/")[2]
+        assert served.call("POST", f"/v1/alerts/{update_id}/reject", {"reason": "It was a test"})[0] == 200
+        assert served.call("POST", f"{path}/restrict", {"reason": "Found, well"}, ana)[0] == 200
+        await other.press("3 Check and submit")
+        await other.press("Submit for approval")
+        await expect(other.page.locator(".conflict")).to_contain_text("Somebody changed it while you did")

@@ -66,16 +66,22 @@ export async function save(id, edit, saved) {
   return null;
 }
 
-/** Submits it as what the alert is to say from now on; answers the update's id, or what differs. */
+/** As often at most an alert that goes out may move on while an update of it is handed in: approved, sending, sent, and once more. */
+const MOVES = 4;
+
+/** Submits it as what the alert is to say from now on; answers the update's id, or what differs. An alert that goes out is another version by itself: that is nobody's change. */
 export async function update(id, edit, notify) {
-  try {
-    const whole = wanted(edit);
-    const said = { ...whole, author: { ...whole.author, subject: null }, notify }; // whoever sends it wrote it
-    const { body } = await ask("POST", `/v1/alerts/${id}/updates`, { body: said, headers: { "If-Match": edit.etag }, once: onceOf(`${id}-${edit.etag.replaceAll('"', "")}`, said) });
-    return { id: body.id };
-  } catch (problem) {
-    if (problem.status !== 412) throw problem;
-    return { theirs: await read(id) };
+  const whole = wanted(edit);
+  const body = { ...whole, author: { ...whole.author, subject: null }, notify }; // whoever sends it wrote it
+  for (let { etag } = edit, left = MOVES; ; left -= 1) {
+    try {
+      return { id: (await ask("POST", `/v1/alerts/${id}/updates`, { body, headers: { "If-Match": etag }, once: onceOf(`${id}-${etag.replaceAll('"', "")}`, body) })).body.id };
+    } catch (problem) {
+      if (problem.status !== 412) throw problem;
+    }
+    const theirs = await read(id);
+    if (!left || changes(edit.original, theirs.document).length || !TABLES.acts.update.includes(theirs.state)) return { theirs };
+    ({ etag } = theirs);
   }
 }
 
