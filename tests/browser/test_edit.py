@@ -113,6 +113,7 @@ async def test_an_alert_is_updated_and_restricted(
         await author.check_readable()
         await author.press("3 Check and submit")
         await expect(author.page.locator(".sentence")).to_contain_text("without a sound")
+        await expect(author.page.locator("[lang=es] .phone-title")).to_contain_text("Actualización")
         await author.press("Submit for approval")
         await author.page.get_by_text("another person must approve it").wait_for()
         update_id = author.page.url.rpartition("/")[2]

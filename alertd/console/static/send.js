@@ -36,6 +36,6 @@ export function SendStep({ draft, change, reach, notify }) {
         <figcaption>${told ? told.area.name : ""}</figcaption></figure>
     </section>
     <${Untranslated} document=${document} />
-    <section><h2>${t("preview")}</h2>${document ? html`<${Messages} document=${document} only=${draft.languages} />` : html`<p class="muted">${t("preview-wait")}</p>`}</section>
+    <section><h2>${t("preview")}</h2>${document ? html`<${Messages} document=${document} only=${draft.languages} query=${notify ? "&occasion=update" : ""} />` : html`<p class="muted">${t("preview-wait")}</p>`}</section>
   </div>`;
 }
