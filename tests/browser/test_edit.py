@@ -174,3 +174,34 @@ async def test_an_alert_that_goes_out_meanwhile_was_changed_by_nobody(
         await other.press("3 Check and submit")
         await other.press("Submit for approval")
         await expect(other.page.locator(".conflict")).to_contain_text("Somebody changed it while you did")
+
+
+async def test_an_update_that_changes_nothing_says_so(
+    served: Served, plain: Browser, ana: str, bea: str, alert: dict[str, Any]
+):
+    """Its author reads it beside who would be told again, and may still mean it; whoever approves finds no empty list of changes."""
+    alert_id = served.approved({**alert, "target": {"regions": ["41091"]}})
+    served.wait_for(lambda: served.progress(alert_id)["state"] == "sent")
+    nothing = "It changes nothing: it says what the alert says already."
+    async with desk(plain, served.url) as author, desk(plain, served.url) as approver:
+        await author.sign_in(ana)
+        await author.page.goto(f"{served.url}/console#/update/{alert_id}")
+        await author.fill("Age", "8")
+        await author.press("3 Check and submit")
+        approval = author.page.locator(".approval")
+        await expect(approval).to_contain_text("Whoever was told is told again")
+        await expect(approval).not_to_contain_text(nothing)
+        await author.press("1 The case")
+        await author.fill("Age", "7")
+        await author.press("3 Check and submit")
+        await expect(approval).to_contain_text("Whoever was told is told again")
+        await expect(approval).to_contain_text(nothing)
+        await author.check_readable()
+        await author.press("Submit for approval")
+        await author.page.get_by_text("another person must approve it").wait_for()
+        update_id = author.page.url.rpartition("/")[2]
+        await approver.sign_in(bea)
+        await approver.page.goto(f"{served.url}/console#/alerts/{update_id}")
+        await expect(approver.page.locator(".differences")).to_contain_text(nothing)
+        await approver.check_readable()
+    assert served.call("POST", f"/v1/alerts/{update_id}/reject", {"reason": "It was a test"}, bea)[0] == 200

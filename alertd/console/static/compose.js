@@ -4,7 +4,7 @@ import { Problem, get, onceOf, post } from "./api.js";
 import { AreaStep } from "./area.js";
 import { CaseStep } from "./case.js";
 import { documentOf, forget, goneFiles, keep, kept } from "./draft.js";
-import { Conflict, save, update, useEdit } from "./edit.js";
+import { Conflict, isSame, save, update, useEdit } from "./edit.js";
 import { Awaited, Button, NotYet, Refused, Ribbon, Sure, html, useEffect, usePolled, useSettled, useState } from "./parts.js";
 import { stepOf } from "./names.js";
 import { TABLES } from "./tables.js";
@@ -69,8 +69,8 @@ function useRefusal(draft, rehearse, on) {
   return faults.length && faults.every((one) => stepOf(one.pointer || "") === "send") ? null : refusal;
 }
 
-/** The three steps of a draft, whoever holds it; `submit` does what is done at their end, and `notify` says who hears of an update. */
-function Compose({ title, draft, full, change, me, notify, submit, rehearse, onDiscard, discard, children }) {
+/** The three steps of a draft, whoever holds it; `submit` does what is done at their end; `notify` says who hears of an update, and `same` that nothing is changed by it. */
+function Compose({ title, draft, full, change, me, notify, same, submit, rehearse, onDiscard, discard, children }) {
   const [open, onOpen] = useState(false);
   const [step, setStep] = useState(() => (history.state || {}).step || STEPS[0]);  // loaded again, in another language perhaps, it is the same one
   const [error, fail] = useState(null);
@@ -88,7 +88,7 @@ function Compose({ title, draft, full, change, me, notify, submit, rehearse, onD
     try { await submit(); } catch (problem) { fail(problem); }
     work(false);
   };
-  const shown = { draft, change, kind, rules, reach, me, refusal, go, onOpen, picture, take, notify };
+  const shown = { draft, change, kind, rules, reach, me, refusal, go, onOpen, picture, take, notify, same };
   return html`<div class="compose of-${draft.status}">
     ${draft.status === "Actual" ? null : html`<${Ribbon} status=${draft.status} />`}
     <div class="compose-head"><h1>${title}</h1><${Steps} step=${step} go=${go} held=${held} />
@@ -151,7 +151,7 @@ export function UpdateScreen({ id, me }) {
     meet(found.theirs || null);
     scrollTo(0, 0);
   };
-  return html`<${Compose} title=${t("update")} notify=${notify} draft=${edit.draft} full=${full} change=${changeOf(set)} me=${me} submit=${submit} onDiscard=${() => { drop(); location.hash = `#/alerts/${id}`; }} discard=${t("edit-discard")}>
+  return html`<${Compose} title=${t("update")} notify=${notify} same=${isSame(edit)} draft=${edit.draft} full=${full} change=${changeOf(set)} me=${me} submit=${submit} onDiscard=${() => { drop(); location.hash = `#/alerts/${id}`; }} discard=${t("edit-discard")}>
     <${Notify} notify=${notify} choose=${choose} />
     ${theirs ? html`<${Conflict} edit=${edit} theirs=${theirs} states=${TABLES.acts.update} onMerged=${(whole) => { set({ ...whole, notify }); meet(null); }} />` : null}<//>`;
 }

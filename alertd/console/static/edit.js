@@ -40,6 +40,9 @@ export function useEdit(id) {
 /** The whole document as the author wants it: what the form has no field for is as it was. */
 const wanted = ({ original, base, draft }) => withValues(original, changes(base, documentOf(draft)));
 
+/** Whether nothing was written that was not there. */
+export const isSame = ({ base, draft }) => !changes(base, documentOf(draft)).length;
+
 const submit = (id, etag) => ask("POST", `/v1/alerts/${id}/submit`, { headers: { "If-Match": etag } });
 
 async function handIn(id, edit, saved) {

@@ -14,7 +14,8 @@ import { t } from "./words.js";
 const sentence = (draft, told, notify) => (notify
   ? t(`notify-${notify}`) : sentenceOf({ ...draft, expires: documentOf(draft).expires }, told));
 
-export function SendStep({ draft, change, reach, notify }) {
+/** `same`: an update that says nothing otherwise. It may be meant, so it is told and not refused. */
+export function SendStep({ draft, change, reach, notify, same }) {
   const toggle = (one, on) => change({ channels: TABLES.channels.filter((each) => (each === one ? on : draft.channels.includes(each))) });
   const clock = clockHint(draft.seen.zone);
   const document = previewOf(draft);
@@ -24,6 +25,7 @@ export function SendStep({ draft, change, reach, notify }) {
       <div class="approval-words"><${StatusMark} status=${draft.status} long />
         <h2>${t("what-happens")}</h2>
         ${told ? html`<p class="sentence">${sentence(draft, told, notify)}</p>` : html`<${Untold} reach=${reach} />`}
+        ${same ? html`<p class="note" role="status">${t("update-same")}</p>` : null}
         <${RingWords} rings=${(targetOf(draft) || {}).rings} />
         ${draft.status === "Actual" ? html`<p class="muted">${t("submit-says")}</p>` : null}
         <div class="grid"><${Field} label=${t("expires")} type="datetime-local" value=${endOf(draft)} onChange=${(expires) => change({ expires })} hint=${clock} />

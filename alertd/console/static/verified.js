@@ -2,6 +2,7 @@
 
 import { get } from "./api.js";
 import { Differs } from "./edit.js";
+import { changes } from "./merge.js";
 import { criterion } from "./names.js";
 import { Refused, html, usePolled } from "./parts.js";
 import { list, moment, t } from "./words.js";
@@ -33,8 +34,9 @@ export function Verified({ alert }) {
 /** Of an update, what it says otherwise than the alert does now. */
 export function Differences({ alert }) {
   const { data, error } = usePolled((signal) => get(`/v1/alerts/${alert.update.of}`, { signal }), 0, `${alert.id} ${alert.rev}`);
+  const [from, to] = [data && data.alert && said(data.alert), said(alert.alert)];
   return html`<section class="panel differences"><header><h2>${t("update-changes")}</h2></header><${Refused} error=${error} />
-    ${data && data.alert ? html`<${Differs} from=${said(data.alert)} to=${said(alert.alert)} />` : null}</section>`;
+    ${from ? changes(from, to).length ? html`<${Differs} from=${from} to=${to} />` : html`<p class="note">${t("update-same")}</p>` : null}</section>`;
 }
 
 /** Whose it is and what it is called elsewhere nobody reads. */
