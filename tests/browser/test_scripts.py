@@ -47,7 +47,19 @@ def run(scripts: Path, code: str, given: Any = None, zone: str = "America/Caraca
     """What `code` answers on a computer in that zone: it has some scripts by their names, and `given`."""
     head = "".join(
         f"import * as {name} from './{name}.js'\n"
-        for name in ("api", "area", "channels", "draft", "edit", "merge", "now", "shapes", "spoken", "words")
+        for name in (
+            "api",
+            "area",
+            "channels",
+            "draft",
+            "edit",
+            "merge",
+            "messages",
+            "now",
+            "shapes",
+            "spoken",
+            "words",
+        )
     )
     whole = f"{head}const given = {json.dumps(given)}\nconsole.log(JSON.stringify(await (async () => {{ {code} }})()))"
     done = subprocess.run(
@@ -403,3 +415,15 @@ def test_what_another_person_left_in_a_tab_is_gone(scripts: Path):
       return [back, typed(), api.session.key]
     """
     assert run(scripts, code) == ["SE-1", "", "key"]
+
+
+def test_what_has_no_room_is_told_of_the_channels_that_have_none(scripts: Path):
+    """Whoever writes a link sees that it stands in the mail, and where it does not."""
+    given = [
+        {"channel": "push", "left_out": ["contact https://centre.example/tell"]},
+        {"channel": "webpush", "left_out": ["contact https://centre.example/tell"]},
+        {"channel": "sms", "left_out": ["contact https://centre.example/tell", "hair"]},
+        {"channel": "mail", "left_out": []},
+    ]
+    told = run(scripts, "return messages.withoutRoom(given)", given)
+    assert told == [["Push, Web push, and SMS", ["https://centre.example/tell"]], ["SMS", ["Hair"]]]

@@ -41,13 +41,22 @@ const fieldOf = ([first, ...rest]) => withinOf([first === "info" ? rest.at(-1) :
 const shortOf = (one) => (one.startsWith("contact ") ? one.slice(8) : withinOf([one]));
 const fields = (pointers) => list([...new Set(pointers.map((one) => fieldOf(one.split("/").slice(1))))]);
 
+/** What had no room, by the channels that have none for it: a mail has what a text message leaves out. */
+export function withoutRoom(messages) {
+  const found = {};
+  for (const what of new Set(messages.flatMap((one) => one.left_out))) {
+    const channels = list(messages.filter((one) => one.left_out.includes(what)).map((one) => t(one.channel)));
+    found[channels] = [...(found[channels] || []), shortOf(what)];
+  }
+  return Object.entries(found);
+}
+
 function InLanguage({ about, messages }) {
-  const short = [...new Set(messages.flatMap((one) => one.left_out))];
   return html`<article class="in-language" lang=${about.language} dir=${about.direction}>
     <h3>${about.name}</h3>
     ${messages.map((one) => (SHAPES[one.channel] ? html`<div class="message" key=${one.channel}><${SHAPES[one.channel]} message=${one} /></div>` : null))}
     <div dir=${document.dir || "ltr"} class="small muted notes">
-      ${short.length ? html`<p>${t("left-out", { list: list(short.map(shortOf)) })}</p>` : null}
+      ${withoutRoom(messages).map(([channels, what]) => html`<p>${t("left-out", { channels, list: list(what) })}</p>`)}
       ${about.untranslated.length ? html`<p>${t("untranslated", { list: fields(about.untranslated) })}</p>` : null}
     </div>
   </article>`;
