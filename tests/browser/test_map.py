@@ -166,6 +166,38 @@ async def test_a_finger_draws_a_circle_and_a_shape(served: Served, browser: Brow
         await expect(page.locator(".pieces")).to_contain_text("Shape of 3 corners")
 
 
+#: Where the map of the alert that is changed in this tab was looking when it last came to rest.
+VIEW = "() => Object.values(sessionStorage).map((one) => { try { return JSON.parse(one).draft.view } catch { return null } }).find(Boolean)"
+
+
+@pytest.mark.parametrize("target", [{"circles": [{"center": [-5.93, 37.40], "radius_km": 4}]}, {"regions": ["41091"]}])
+async def test_an_area_that_there_is_already_is_looked_at(
+    served: Served, browser: Browser, ana: str, bea: str, alert: dict[str, Any], target: dict[str, Any]
+):
+    """Whoever changes an alert sees where it is told, and no dot in Europe; where they moved the map to, it stays."""
+    alert_id = submitted(served, alert, ana, target=target)
+    path = f"/v1/alerts/{alert_id}"
+    assert served.call("POST", f"{path}/return", {"reason": "Another area"}, bea)[0] == 200
+    async with desk(browser, served.url) as window:
+        page = window.page
+        await window.sign_in(ana)
+        await page.goto(f"{window.url}/console#/edit/{alert_id}")
+        await window.press("2 Where")
+        await page.locator(".map[data-ready=true]").wait_for()
+        await page.wait_for_function(f"() => (({VIEW})() || {{}}).zoom > 8")
+        await map_of(page)
+        begun = await page.evaluate(VIEW)
+        assert abs(begun["center"][0] + 5.93) < 0.1 > abs(begun["center"][1] - 37.4)
+        await page.get_by_role("button", name="Zoom out").click()
+        await page.wait_for_function(f"zoom => ({VIEW})().zoom < zoom - 0.5", arg=begun["zoom"])
+        moved = (await page.evaluate(VIEW))["zoom"]
+        await window.press("3 Check and submit")
+        await window.press("2 Where")
+        await map_of(page)
+        assert (await page.evaluate(VIEW))["zoom"] == pytest.approx(moved, abs=0.01)
+    assert served.call("POST", f"{path}/reject", {"reason": "It was a test"}, ana)[0] == 200
+
+
 async def test_the_map_of_an_approval_is_of_what_would_be_approved(
     served: Served, browser: Browser, ana: str, bea: str, alert: dict[str, Any]
 ):

@@ -102,7 +102,7 @@ const NoMap = ({ reach }) => html`<div class="map-box no-map"><p class="note">${
 export function AreaStep({ draft, change, reach, refusal, go, onOpen }) {
   const [drawable, draw] = useState(hasWebGl);
   const [fault, tell] = useState(null);
-  const [fit, setFit] = useState(null);
+  const [fit, setFit] = useState(() => (draft.view ? null : boxOfPieces(draft.pieces)));  // what there is already is looked at, until hands move the map
   const onPieces = (next) => change((before) => ({ pieces: typeof next === "function" ? next(before.pieces) : next }));
   const found = (region) => {
     onPieces((before) => [...before.filter((one) => one.code !== region.code), regionPiece(region, false)]);

@@ -33,7 +33,9 @@ const around = ({ center: [lon, lat], radius_km }) => {
 };
 const corners = (piece) => {
   if (piece.center) return around(piece);
-  return piece.box ? [piece.box.slice(0, 2), piece.box.slice(2)] : ringsOf(piece.geometry).flat();
+  const box = piece.box || piece.bbox;
+  if (box) return [box.slice(0, 2), box.slice(2)];
+  return piece.geometry ? ringsOf(piece.geometry).flat() : [];  // a region that is in no library any more is nowhere
 };
 export const boxOfPieces = (pieces) => boxOf(pieces.flatMap(corners));
 
