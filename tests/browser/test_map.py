@@ -142,7 +142,9 @@ async def test_what_lies_beyond_180_degrees_is_chosen_as_what_it_is(served: Serv
 
 
 async def test_a_finger_draws_a_circle_and_a_shape(served: Served, browser: Browser, ana: str):
-    """It moves nowhere before it taps: the circle ends where the second tap is, as it does under a mouse, and people are counted in it."""
+    """It moves nowhere before it taps: the circle ends where the second tap is, as it does under a mouse, and people are counted in it.
+    A phone has no Escape: another tool drops what is begun, and the foot says so.
+    """
     async with desk(browser, served.url, viewport={"width": 390, "height": 844}, has_touch=True) as window:
         page = window.page
         await window.sign_in(ana)
@@ -159,6 +161,11 @@ async def test_a_finger_draws_a_circle_and_a_shape(served: Served, browser: Brow
         circle = page.get_by_label("Radius, km: Circle")
         assert 100 < float(await circle.input_value()) < 2000
         assert await window.people() > 0
+        await window.press("Draw a shape")
+        await page.touchscreen.tap(x, y + 60)
+        await expect(page.locator(".foot")).to_contain_text("drop it with another tool")
+        await window.press("Move and edit")
+        await expect(page.locator(".foot")).not_to_contain_text("not closed yet")
         await window.press("Draw a shape")
         for dx, dy in ((-60, -60), (60, -60), (0, 70), (-60, -60)):
             await page.touchscreen.tap(x + dx, y + dy)
