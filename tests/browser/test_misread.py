@@ -16,6 +16,7 @@ from tests.acceptance.test_messages import GENERAL
 from tests.browser.desks import STATIC, desk
 from tests.browser.test_keep import TOO_WIDE, check_in_both_lights
 from tests.browser.test_organisation import come
+from tests.browser.test_story import SLOWLY
 from tests.pictures import drawn, written
 
 pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
@@ -345,3 +346,28 @@ async def test_the_head_takes_one_row(served: Served, plain: Browser, ana: str, 
         assert len(middles) == 5
         assert max(middles) - min(middles) < 10, middles
         assert await page.evaluate(TOO_WIDE) == 0
+
+
+async def test_a_count_that_may_grow_is_not_told_as_all(
+    served: Served, plain: Browser, ana: str, alert: dict[str, Any]
+):
+    """While an alert goes out more addresses may come: what was handed over to all that are known is 99 % of at least so many, in words and
+    in its bar; once nobody more comes it is all of them.
+    """
+    served.control("push", SLOWLY)
+    alert_id = served.approved({**alert, "target": {"regions": ["41091"]}})
+    async with desk(plain, served.url) as window:
+        await window.sign_in(ana)
+        await expect(window.page.locator(".live-card .figure")).to_contain_text("of at least")
+        await window.page.goto(f"{served.url}/console#/alerts/{alert_id}")
+        row = window.page.locator(".told [data-channel=sms]")
+        await expect(row.locator(".channel-share")).to_have_text("99 %")
+        await expect(row).to_contain_text("of at least")
+        await expect(window.page.locator(".told-words")).to_contain_text("of at least")
+        filled = "row => row.querySelector('.bar').clientWidth - [...row.querySelectorAll('.bar i')].reduce((n, one) => n + one.getBoundingClientRect().width, 0)"
+        assert await row.evaluate(filled) > 0.5
+        await window.check_readable("rtl")
+        served.control("push", {"rules": []})
+        await expect(row.locator(".channel-share")).to_have_text("100 %")
+        await expect(window.page.locator(".told")).not_to_contain_text("at least")
+        assert await row.evaluate(filled) < 0.5

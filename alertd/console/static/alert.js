@@ -2,7 +2,7 @@
 
 import { ask, get, now, onceOf, onceOnly, pause, post, progressOf } from "./api.js";
 import { Calls } from "./calls.js";
-import { Channels, Reasons, expected, isDone, isOver, shareOf, totals, waitsUntil } from "./channels.js";
+import { Channels, Reasons, expected, isDone, isOver, ofAll, shareOf, totals, waitsUntil } from "./channels.js";
 import { Curve, Timeline, Where } from "./course.js";
 import { Asked } from "./explain.js";
 import { Messages } from "./messages.js";
@@ -197,7 +197,7 @@ function Told({ alert, progress, me, stopped }) {
     <div class="told-head">
       <div class="dial"><b id="share">${share}</b><span>${t("accepted")}</span></div>
       <div class="told-words"><p class="verdict">${verdict(alert, progress, stopped, next)}</p>
-        <p class="muted">${number(told)} ${t("of", { n: targeted })} ${t("addresses", { n: targeted })} · ${counted(progress.people, "people")}
+        <p class="muted">${number(told)} ${ofAll(targeted, isDone(progress))} ${t("addresses", { n: targeted })} · ${counted(progress.people, "people")}
           ${progress.first_send_s === null ? "" : ` · ${t("first-send", { time: span(progress.first_send_s) })}`}</p></div>
     </div>
     ${next ? html`<p class="left-to">${t("left-to-next", { n: unsent })} <a class="link" href="#/alerts/${next}">${t("next-version")}</a></p>` : null}

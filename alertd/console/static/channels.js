@@ -30,6 +30,9 @@ export function totals(progress) {
 /** Nobody more hears of it: it is over, or was stood down with nothing left; to be reopened is no telling. */
 export const isDone = (progress) => isOver(progress) || (progress.state === "stood_down" && !totals(progress).left);
 
+/** Of how many: while more may be planned, of at least so many. */
+export const ofAll = (n, done) => t(done ? "of" : "of-least", { n });
+
 /** Of how many addresses: while more may be planned, at least one of each person that was approved. */
 export const expected = (progress) => Math.max(totals(progress).targeted, isOver(progress) || typeof progress.people !== "number" ? 0 : progress.people);
 
@@ -49,10 +52,11 @@ function useRates(progress) {
   return rate;
 }
 
-const Bar = ({ name, counts }) => html`<div class="bar" role="progressbar" aria-label=${t(name)} aria-valuemin="0" aria-valuemax=${counts.targeted}
+/** It is full once its share is all. */
+const Bar = ({ name, counts, done }) => html`<div class="bar" role="progressbar" aria-label=${t(name)} aria-valuemin="0" aria-valuemax=${counts.targeted}
   aria-valuenow=${told(counts)}>
   ${STATES.filter((state) => counts[state]).map((state) => html`<i class="is-${state}" title=${`${wordOf(state)}: ${number(counts[state])}`}
-    style=${{ width: `${(counts[state] / counts.targeted) * 100}%` }}></i>`)}</div>`;
+    style=${{ width: `${(counts[state] / counts.targeted) * (done ? 100 : 99)}%` }}></i>`)}</div>`;
 
 /** When the latest ring of an alert begins, in ms, 0 without rings that wait: what is queued for it says nothing of how long the rest takes. */
 export const waitsUntil = ({ alert, approved }) => (approved && delayOf(alert && alert.target) ? new Date(approved).getTime() + delayOf(alert.target) * 1000 : 0);
@@ -71,8 +75,8 @@ function Row({ name, counts, rate, done, until, held }) {
   const notes = STATES.filter((state) => counts[state] && !["accepted", "queued"].includes(state));
   return html`<li class="channel" data-channel=${name}>
     <span class="channel-name"><${Icon} name=${name} />${t(name)}</span>
-    <span class="channel-count"><b>${number(told_)}</b> ${t("of", { n: counts.targeted })}</span>
-    <${Bar} name=${name} counts=${counts} />
+    <span class="channel-count"><b>${number(told_)}</b> ${ofAll(counts.targeted, done)}</span>
+    <${Bar} name=${name} counts=${counts} done=${done} />
     <span class="channel-share">${number(share)} %</span>
     <span class="channel-notes">
       ${notes.map((state) => html`<span class="dot is-${state}">${wordOf(state)} ${number(counts[state])}</span>`)}

@@ -3,7 +3,7 @@
 import { forSession, get, isReady } from "./api.js";
 import { silence, silentOf } from "./at-work.js";
 import { Called, callOf, readCalls } from "./calls.js";
-import { Channels, expected, totals, waitsUntil } from "./channels.js";
+import { Channels, expected, isDone, ofAll, totals, waitsUntil } from "./channels.js";
 import { Empty, Icon, NotYet, Older, People, Refused, Stale, StatusMark, counted, html, mayDo, useAct, usePolled, useRef, useState } from "./parts.js";
 import { Face } from "./photo.js";
 import { allStopped } from "./stops.js";
@@ -146,7 +146,7 @@ const Live = ({ alert, stopped, twin }) => html`
       <div class="grow"><${Marks} alert=${alert} />
         <h3><a href="#/alerts/${alert.id}">${titleOf(alert)}</a></h3><${About} alert=${alert} twin=${twin} /><${Neighbours} permissions=${alert.progress.permissions} /></div>
       <div class="figure"><b>${number(totals(alert.progress).told)}</b>
-        <span>${t("accepted")} ${t("of", { n: expected(alert.progress) })}</span></div>
+        <span>${t("accepted")} ${ofAll(expected(alert.progress), isDone(alert.progress))}</span></div>
     </div>
     ${alert.paused ? html`<p class="note small" role="status">${t("waits")}</p>` : null}
     ${alert.progress.stalled ? html`<p class="note small" role="status">${t("stalled")}</p>` : null}
