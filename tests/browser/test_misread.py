@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Route, expect
 
 from alertd.console.words import modules
 from tests.acceptance.conftest import CHANNELS, Served
@@ -371,3 +371,26 @@ async def test_a_count_that_may_grow_is_not_told_as_all(
         await expect(row.locator(".channel-share")).to_have_text("100 %")
         await expect(window.page.locator(".told")).not_to_contain_text("at least")
         assert await row.evaluate(filled) < 0.5
+
+
+async def test_a_channel_that_takes_no_time_says_so(
+    served: Served, plain: Browser, ana: str, bea: str, alert: dict[str, Any]
+):
+    """Nought seconds are known: beside a channel that says nothing nobody could say how long it takes, and of nobody nothing is said."""
+    alert_id = submitted(served, alert, ana)
+
+    async def known(route: Route) -> None:
+        answer = await route.fetch()
+        told = await answer.json()
+        told["audience"]["addresses"] |= {"push": 800, "webpush": 300, "sms": 0, "mail": 100}
+        told["eta"] = {"push": 3.0, "webpush": 0.0, "sms": 0.0}
+        await route.fulfill(response=answer, json=told)
+
+    async with desk(plain, served.url) as window:
+        page = window.page
+        await window.sign_in(bea)
+        await page.route("**/v1/targets/preview", known)
+        await page.goto(f"{served.url}/console#/alerts/{alert_id}")
+        says = page.locator(".reach-channels li .muted")
+        await expect(says).to_have_text(["in about 3 seconds", "at once", "", ""])
+    assert served.call("POST", f"/v1/alerts/{alert_id}/reject", {"reason": "It was a test"}, bea)[0] == 200

@@ -100,7 +100,7 @@ function Decide({ alert, reach, me, unseen, onDecided, onMoved }) {
 const Reach = ({ reach, target }) => html`<ul class="reach-channels">
   ${Object.entries(reach.audience.addresses).filter(([name, n]) => some(n) || name in reach.eta).map(([name, n]) => html`
     <li><span>${t(name)}</span><b>${number(n)}</b>
-      <${Eta} eta=${reach.eta[name]} delay=${delayOf(target)} /></li>`)}
+      <${Eta} n=${n} eta=${reach.eta[name]} delay=${delayOf(target)} /></li>`)}
 </ul>`;
 
 /** Whether it ends before the last of them is told. What an update's rings have waited for already is not known here. */

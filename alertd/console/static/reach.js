@@ -36,10 +36,10 @@ export function useReach(draft) {
   return { ...reach, counting: reach.key !== key };
 }
 
-/** How long a channel takes to the last of them: the latest ring only begins when it is due. Where no rate is known, nobody can say. */
-export const Eta = ({ eta, delay }) => html`<span class="muted">${!eta && !delay ? "" : (eta || 0) + delay < 1 ? t("at-once") : t(delay ? "eta-last" : "eta", { time: span((eta || 0) + delay) })}</span>`;
+/** How long a channel takes to the last of them: the latest ring only begins when it is due. Where no rate is known, nobody can say; of nobody nothing is said. */
+export const Eta = ({ n, eta, delay }) => html`<span class="muted">${!n || (eta === undefined && !delay) ? "" : (eta || 0) + delay < 1 ? t("at-once") : t(delay ? "eta-last" : "eta", { time: span((eta || 0) + delay) })}</span>`;
 
-const Channel = ({ name, n, eta, delay }) => html`<li data-channel=${name}><span>${t(name)}</span><b>${number(n)}</b><${Eta} eta=${eta} delay=${delay} /></li>`;
+const Channel = ({ name, n, eta, delay }) => html`<li data-channel=${name}><span>${t(name)}</span><b>${number(n)}</b><${Eta} n=${n} eta=${eta} delay=${delay} /></li>`;
 
 /** Of each ring how loud, how late and how many; the ground outside all of them last. */
 export const ReachRings = ({ rings, target }) => (rings.length ? html`<table class="reach-rings"><caption class="sr-only">${t("rings")}</caption><tbody>
