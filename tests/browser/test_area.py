@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 import pytest
@@ -112,6 +113,24 @@ async def test_each_ring_has_its_loudness_and_delay_and_is_counted(served: Serve
         await expect(says).to_have_text(
             ["Loud within 2.5 km", "Normal within 6 km, 20 minutes later, at most 600 messages a minute"]
         )
+
+
+async def test_beside_a_wide_area_regions_are_called_by_their_names(served: Served, plain: Browser, ana: str):
+    """It has no few regions of its own that the API would name: where most people are is told in names all the same."""
+    wide = {"circles": [{"center": CENTER, "radius_km": 700}]}
+    found = served.call("POST", "/v1/targets/preview", {"target": wide})[1]
+    assert set(found["audience"]["regions"]) - {one["code"] for one in found["area"]["regions"]}
+    async with desk(plain, served.url) as author:
+        await at_the_area(author, ana)
+        await author.fill("Longitude, latitude", "-5.9756, 37.3919")
+        await author.fill("Radius, km", "700")
+        await author.page.locator(".circle-form").get_by_role("button", name="Add").click()
+        await author.people()
+        shown = author.page.locator(".reach-regions li span")
+        await expect(shown.filter(has_text=re.compile(r"\d|^[A-Z]{2}(-|$)"))).to_have_count(0)
+        assert await shown.count() > 3
+        names = await shown.all_inner_texts()
+        assert not set(names) & set(found["audience"]["regions"])
 
 
 async def test_what_lies_outside_the_jurisdiction_is_said_while_it_is_drawn(served: Served, browser: Browser, ana: str):

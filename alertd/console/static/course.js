@@ -3,9 +3,8 @@
 import { get, now } from "./api.js";
 import { isOver, totals } from "./channels.js";
 import { Ground } from "./ground.js";
-import { lookUp, regionName } from "./names.js";
 import { Refused, html, usePolled, useState } from "./parts.js";
-import { mostFirst, sized } from "./reach.js";
+import { mostFirst, sized, useNames } from "./reach.js";
 import { TABLES } from "./tables.js";
 import { clock, date, number, span, t } from "./words.js";
 
@@ -91,17 +90,6 @@ export function Curve({ alert, progress }) {
     <p class="plot-times"><span>0</span><span>${seconds ? span(seconds, 1) : ""}</span></p>
     <ul class="legend"><li><i></i>${t("accepted")} <b>${number(last(handed))}</b></li>
       <li class="arrived"><i></i>${t("delivered")} <b>${number(last(arrived))}</b></li></ul></section>`;
-}
-
-/** Names of regions by their codes: those that the area names, and of the others what the library calls them. */
-function useNames(codes, known) {
-  const names = Object.fromEntries(known.map((one) => [one.code, one.name]));
-  const { data } = usePolled(async (signal) => {
-    const missing = codes.filter((code) => !(code in names));
-    const found = await Promise.all(missing.map((code) => lookUp(code, "none", signal)));
-    return Object.fromEntries(found.map((one) => [one.code, regionName(one)]));
-  }, 0, codes.join());
-  return { ...names, ...data };
 }
 
 /** People by the region they are in, most first, the smallest counts and the longest tail told as numbers of regions. */

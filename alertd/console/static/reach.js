@@ -2,8 +2,9 @@
 
 import { Problem, post } from "./api.js";
 import { goneFiles, targetOf } from "./draft.js";
-import { People, Refused, counted, html, some, useEffect, useState } from "./parts.js";
+import { People, Refused, counted, html, some, useEffect, usePolled, useState } from "./parts.js";
 import { Mended } from "./mended.js";
+import { lookUp, regionName } from "./names.js";
 import { AskNeighbours } from "./permits.js";
 import { delayOf, ringWords } from "./pieces.js";
 import { language, list, number, span, t } from "./words.js";
@@ -56,11 +57,26 @@ export const sized = (n) => (typeof n === "number" ? n : 0);
 /** Where most people are comes first. */
 export const mostFirst = (regions) => Object.entries(regions).sort(([, a], [, b]) => sized(b) - sized(a));
 
+/** Names of regions by their codes: those that the area names, and of the others what the library calls them. */
+export function useNames(codes, known) {
+  const names = Object.fromEntries(known.map((one) => [one.code, one.name]));
+  const missing = codes.filter((code) => !(code in names));
+  const { data } = usePolled(async (signal) => {
+    const found = await Promise.all(missing.map((code) => lookUp(code, "none", signal)));
+    return Object.fromEntries(found.map((one) => [one.code, regionName(one)]));
+  }, 0, missing.join());
+  return { ...names, ...data };
+}
+
+/** So many regions stand beside an area. */
+const SHOWN_REGIONS = 6;
+
 export function ReachPanel({ reach, status, asks, onAsk }) {
   const { told, target, counting } = reach;
+  const shown = told ? mostFirst(told.audience.regions).slice(0, SHOWN_REGIONS) : [];
+  const names = useNames([...shown.map(([code]) => code), ...Object.keys((told && told.untold) || {})], told ? told.area.regions : []);
   if (!told) return html`<section class="reach"><${Untold} reach=${reach} /></section>`;
   const { audience, area, eta } = told;
-  const names = Object.fromEntries(area.regions.map((one) => [one.code, one.name]));
   const hides = [audience.people, ...Object.values(audience.addresses)].some((n) => typeof n === "string");
   return html`<section class="reach ${counting ? "is-counting" : ""}" aria-live="polite">
     <p class="reach-people"><${People} n=${audience.people} id="people" /></p>
@@ -70,7 +86,7 @@ export function ReachPanel({ reach, status, asks, onAsk }) {
     <ul class="reach-channels">${Object.entries(audience.addresses).filter(([name, n]) => some(n) || name in eta).map(([name, n]) => html`
       <${Channel} name=${name} n=${n} eta=${eta[name]} delay=${delayOf(target)} />`)}</ul>
     <${ReachRings} rings=${audience.rings} target=${target} />
-    <ul class="reach-regions">${mostFirst(audience.regions).slice(0, 6).map(([code, n]) => html`
+    <ul class="reach-regions">${shown.map(([code, n]) => html`
       <li><span>${names[code] || code}</span><b>${number(n)}</b></li>`)}</ul>
     ${Object.entries(told.untold || {}).map(([code, n]) => html`<p class="note small">${t("untold", { n: number(n), where: names[code] || code })}</p>`)}
     <${Mended} told=${area.mended} />
