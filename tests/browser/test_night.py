@@ -73,6 +73,19 @@ async def test_a_name_of_one_long_word_pushes_nothing_behind_the_edge_of_a_phone
     assert served.call("POST", f"/v1/alerts/{alert_id}/reject", {"reason": "It was a test"}, bea)[0] == 200
 
 
+@pytest.mark.parametrize("language", ["en", "es", "fr", "ar"])
+async def test_an_address_of_usual_length_pushes_nothing_behind_the_edge_of_a_phone(
+    served: Served, plain: Browser, language: str
+):
+    """In the head of every screen it stands beside the way out, whose words are long in some languages: it is the address that is cut short."""
+    async with desk(plain, served.url, viewport=PHONE) as window:
+        await window.sign_in(served.person("ana.garcia@centre.example"))
+        await window.page.evaluate("language => localStorage.setItem('alertd.language', language)", language)
+        await window.page.reload()
+        await expect(window.page.locator(".who > span")).to_have_text("ana.garcia@centre.example")
+        assert await window.page.evaluate(TOO_WIDE) == 0
+
+
 async def test_two_languages_stand_below_each_other_on_a_phone(served: Served, plain: Browser, ana: str):
     """A place that is written in one language only would be told so: the other is not behind the edge."""
     async with desk(plain, served.url, viewport=PHONE) as window:
