@@ -13,7 +13,7 @@ from alertd.rendering.languages import accepted, choose_language
 _PAGE = """<!doctype html>
 <html lang="{language}" dir="{direction}"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <meta name="robots" content="noindex"><title>{title}</title>
-<style>body{{font:1.1rem/1.5 system-ui,sans-serif;max-width:32rem;margin:4rem auto;padding:0 1rem;color-scheme:light dark}}
+<style>:root{{color-scheme:light dark}}body{{font:1.1rem/1.5 system-ui,sans-serif;max-width:32rem;margin:4rem auto;padding:0 1rem}}
 button{{font:inherit;padding:.6rem 1.2rem}}</style>
 <h1>{title}</h1><p>{text}</p>{form}
 """
@@ -24,12 +24,18 @@ _CSP = {
 
 
 async def ask(request: web.Request) -> web.Response:
-    """A page that asks. Looking at it changes nothing: mail scanners open every link."""
+    """A page that asks, or says that it is so: whoever left looks whether it worked. Looking at it changes nothing: mail scanners open every
+    link.
+    """
     reference = _reference(request)
     if isinstance(reference, web.Response):
         return reference
-    if await services(request).receipts.sent_to(reference) is None:
+    receipts = services(request).receipts
+    name = await receipts.sent_to(reference)
+    if name is None:
         return _too_old(request)
+    if await receipts.has_left(name):
+        return _page(request, "done", "left")
     return _page(request, "ask", "asked", form=_FORM)
 
 

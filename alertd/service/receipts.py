@@ -161,6 +161,10 @@ class Receipts:
             return None
         return self._suppressing.people.names.address_hash(found.channel, found.value)
 
+    async def has_left(self, name: str) -> bool:
+        """Whether an address of this name, as `sent_to` answers it, gets no more."""
+        return (await self._suppressing.people.suppressions.since([name]))[0] is not None
+
     async def leave(self, reference: Reference) -> bool:
         """Whoever got this mail wants no more at that address. False when nobody can tell which it was, and nothing was done."""
         name = await self.sent_to(reference)
