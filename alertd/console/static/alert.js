@@ -184,7 +184,7 @@ function ToldBy({ id }) {
   const { alert, progress } = data;
   const n = expected(progress);
   return html`<section class="note told-by" role="status">
-    <p><${FollowMark} alert=${alert} /> <${Standing} alert=${alert} state=${progress.state} /> ${number(totals(progress).told)} ${t("of", { n })} ${t("addresses", { n })} ${t("accepted")} · <a class="link" href="#/alerts/${id}">${t("next-version")}</a></p></section>`;
+    <p><${FollowMark} alert=${alert} /> <${Standing} alert=${alert} state=${progress.state} /> ${number(totals(progress).told)} ${ofAll(n, isDone(progress))} ${t("addresses", { n })} ${t("accepted")} · <a class="link" href="#/alerts/${id}">${t("next-version")}</a></p></section>`;
 }
 
 function Told({ alert, progress, me, stopped }) {
