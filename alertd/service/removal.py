@@ -1,4 +1,10 @@
-"""Addresses that are dead: removed only if they still are what was sent to."""
+"""Addresses that are dead: removed only if they still are what was sent to.
+
+A mailbox is so only when it is called dead again days after it was first. On two days in a row, 14 and 15 December 2020, Gmail answered "550 5.1.1
+The email account that you tried to reach does not exist" for accounts that lived, for hours (Google Workspace status): whoever had believed it would
+have told none of them of a child ever again. Of a token that is unregistered, FCM says that a new one must be used
+(firebase.google.com/docs/cloud-messaging/error-codes), and an app that is there brings it.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +13,19 @@ from dataclasses import dataclass
 
 import structlog
 
+from alertd.alerts import CHANNELS
+from alertd.clock import DAY_MS, Clock
 from alertd.service.claims import give_up
 from alertd.service.revisions import TRIES
 from alertd.store.people import Change, People
 from alertd.subscribers import Address, Subscriber, without_dead
+
+MAIL = CHANNELS.index("mail")
+#: An outage of a provider of mailboxes may come back the next day.
+AGAIN_AFTER_S = 3 * DAY_MS // 1000
+
+#: A subscriber, and those of their addresses that are to go.
+Lost = tuple[Subscriber, list[Address]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +40,9 @@ class Dead:
 class Removal:
     """Takes addresses out of their subscribers' records."""
 
-    def __init__(self, people: People) -> None:
+    def __init__(self, people: People, clock: Clock) -> None:
         self._people = people
+        self._clock = clock
 
     async def gone(self, dead: Iterable[Dead]) -> int:
         """The carrier says these addresses are dead. A token that rotated since survives. Answers how many were removed."""
@@ -38,10 +54,12 @@ class Removal:
             if not left:
                 return removed
             people = await self._people.get_many(list(left))
-            found = [(person, lost) for person in people if person and (lost := _still(person, left[person.number]))]
+            still = [(person, _still(person, left[person.number])) for person in people if person]
+            found = await self._believed(still)
             done = await self._people.put([Change(person, without_dead(person, lost)) for person, lost in found])
             gone = [pair for pair, is_done in zip(found, done, strict=True) if is_done]
             await give_up(self._people, [(person.number, a) for person, lost in gone for a in lost])
+            await self._people.called_dead.forget(self._mailboxes(gone))
             removed += sum(len(lost) for _, lost in gone)
             left = {
                 person.number: left[person.number]
@@ -51,6 +69,21 @@ class Removal:
         for number in left:
             structlog.get_logger().warning("address not removed", subscriber=number)
         return removed
+
+    async def _believed(self, found: Sequence[Lost]) -> list[Lost]:
+        """Without mailboxes that are called dead for the first time, or were in these days."""
+        names, now_s = self._mailboxes(found), self._clock.now_ms() // 1000
+        since = await self._people.called_dead.note(names, now_s)
+        alive = {name for name, first_s in zip(names, since, strict=True) if now_s < first_s + AGAIN_AFTER_S}
+        sure = [(person, [a for a in lost if self._name(a) not in alive]) for person, lost in found]
+        return [(person, lost) for person, lost in sure if lost]
+
+    def _mailboxes(self, found: Sequence[Lost]) -> list[str]:
+        """The names of the mailboxes among them."""
+        return [self._name(a) for _, lost in found for a in lost if a.channel == MAIL]
+
+    def _name(self, address: Address) -> str:
+        return self._people.names.address_hash(address.channel, address.value)
 
 
 def _still(person: Subscriber, dead: Sequence[Dead]) -> list[Address]:

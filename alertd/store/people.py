@@ -35,6 +35,7 @@ from alertd.clock import HOUR_MS, Clock
 from alertd.documents import MAX_AGE_H
 from alertd.sections import LONGEST_QUERY_S
 from alertd.store import keys
+from alertd.store.called_dead import CalledDead
 from alertd.store.codec import SealError
 from alertd.store.connection import Arg, Connection
 from alertd.store.names import Names
@@ -110,7 +111,9 @@ def marked(record: bytes) -> bytes:
 
 
 class People:
-    """The repository of subscribers; `names` knows who has an id or an address, `suppressions` which addresses nobody may use."""
+    """The repository of subscribers; `names` knows who has an id or an address, `suppressions` which addresses nobody may use, `called_dead`
+    which mailboxes may have none.
+    """
 
     def __init__(self, connection: Connection, clock: Clock) -> None:
         self._db = connection
@@ -119,6 +122,7 @@ class People:
         self.changes = 0  # moves with whatever is written here: whoever looked before may find others now
         self.names = Names(connection)
         self.suppressions = Suppressions(connection)
+        self.called_dead = CalledDead(connection)
 
     async def numbers(self, count: int) -> range:
         """Fresh numbers, never given before."""

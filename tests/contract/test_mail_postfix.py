@@ -20,6 +20,7 @@ from alertd.app import opened
 from alertd.bounce_sites import bounce_sites
 from alertd.carrier_sections import SmtpCarrier
 from alertd.config import Settings
+from alertd.service.removal import AGAIN_AFTER_S
 from channels.base import Answer, Loudness, MailMessage, Outcome, Reason, Recipient, Stamp
 from channels.mail import MailChannel
 from channels.mail_message import MailIdentity
@@ -210,10 +211,14 @@ def current() -> dict[str, object]:
 
 
 async def test_postfix_bounces_become_receipts_and_end_the_mailbox(parts, sandbox):
-    """A mail that Postfix took and a server far away refused comes back: it failed, and nobody is written to there again."""
+    """A mail that Postfix took and a server far away refused comes back: it failed, and where it was refused days before, too, nobody is written
+    to again.
+    """
     sandbox.mail.script.set(Rule("p0@", "no-mailbox"), Rule("p1@", "full"))
     for i in range(21):
         await register(parts, 1, first=i, addresses=[{"channel": "mail", "mailbox": f"p{i}@far.example"}])
+    days_ago = parts.clock.now_ms() // 1000 - AGAIN_AFTER_S
+    await parts.people.called_dead.note([parts.people.names.address_hash(MAIL, "p0@far.example")], days_ago)
     record = await planned(parts, current(), channels=["mail"])
     await send(parts, record, "mail")
     await until(lambda: len(sandbox.mail.mails) == 19)

@@ -18,6 +18,7 @@ from alertd.operators import Role
 from alertd.organisations import Organisation
 from alertd.rendering.own_texts import TextPlace
 from alertd.service.receipts import End
+from alertd.service.removal import Dead
 from alertd.store import closed, keys
 from alertd.store.break_glass import Claim, Claims
 from alertd.store.budgets import Budgets
@@ -144,6 +145,9 @@ async def test_the_table_has_every_key_and_no_other(parts: Parts, sample: dict[s
     [waiting, *_] = await hooks.due(hook, parts.clock.now_ms() + 10_000, 1)
     await hooks.settle(hook, waiting, Tried(word="never", status=500), 1)
     await parts.suppressing.stop([(0, "given-up")])
+    person = await parts.registry.get("p0")
+    mailbox = person.addresses[-1]
+    assert not await parts.removal.gone([Dead(person.number, mailbox.number, mailbox.value)])
     seen |= await held(parts)
     await parts.following.stand_down(record.id, ANA, "reason")
     seen |= await held(parts)

@@ -17,15 +17,19 @@ from pydantic import SecretStr
 from alertd.alerts import CHANNELS
 from alertd.app import Parts, opened
 from alertd.bounce_sites import bounce_sites
+from alertd.clock import HOUR_MS
 from alertd.ids import Door
 from alertd.processes import StartError
 from alertd.registrations import MailAddress
-from alertd.store import closed
+from alertd.service.removal import AGAIN_AFTER_S
+from alertd.store import closed, keys
+from alertd.store.called_dead import KEPT_S
 from alertd.subscribers import AddressState
 from channels.base import Reason, ReportState
 from channels.bounces import MailReport
 from channels.sandbox import Sandbox
-from tests.integration.acts import ANA, api_of, counts, planned, register, send
+from channels.sandbox.script import Rule
+from tests.integration.acts import ANA, api_of, counts, planned, register, registration, send
 from tests.integration.conftest import settings_for
 
 MAIL = CHANNELS.index("mail")
@@ -50,16 +54,59 @@ def bounce(tag: str, mailbox: str = "p0@people.example", **changes: Any) -> Mail
     return replace(made, **changes)
 
 
-async def test_a_bounce_settles_the_mail_and_removes_the_mailbox(
+async def again_later(parts: Parts, *reports: MailReport) -> None:
+    """A provider says so of the same mailboxes today and days later."""
+    await parts.mail_reports.take(reports, "relay")
+    parts.db.skew_ms += 1000 * AGAIN_AFTER_S
+    await parts.mail_reports.take(reports, "relay")
+
+
+async def test_a_bounce_settles_the_mail_and_a_later_one_removes_the_mailbox(
     parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
 ):
-    """Once, however often it comes; nobody else is touched."""
+    """However often it comes before; nobody else is touched, and nobody claims the mailbox any more."""
     record, tags = await sent(parts, sandbox, sample)
+    report = bounce(tags["p0@people.example"])
     for _ in range(3):
-        assert await parts.mail_reports.take([bounce(tags["p0@people.example"])], "relay") == 1
+        assert await parts.mail_reports.take([report], "relay") == 1
+    assert await counts(parts, record, "mail") == {"failed": 1, "accepted": 20}
+    assert await state(parts, "p0") is AddressState.ACTIVE
+    await again_later(parts, report)
     assert await counts(parts, record, "mail") == {"failed": 1, "accepted": 20}
     assert await state(parts, "p0") is None
     assert await state(parts, "p1") is AddressState.ACTIVE
+    assert await parts.registry.put(
+        "new", registration(0, addresses=[{"channel": "mail", "mailbox": "p0@people.example"}])
+    )
+
+
+async def test_the_outage_of_a_provider_takes_nobody_s_mailbox(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+    """It calls everybody's dead on two days in a row, as Gmail did on 14 and 15 December 2020, by a relay's bounces and in the conversation
+    itself: the ledgers say so, and the next alert goes to them all.
+    """
+    first, tags = await sent(parts, sandbox, sample, 40)
+    sandbox.mail.script.set(Rule("p1", "no-mailbox"))  # p1 and p10 to p19
+    second = await planned(parts, sample, channels=["mail"])
+    await send(parts, second, "mail")
+    assert await counts(parts, second, "mail") == {"failed": 11, "accepted": 29}
+    parts.db.skew_ms += 30 * HOUR_MS
+    await parts.mail_reports.take([bounce(tag, to) for to, tag in tags.items()], "relay")
+    assert await counts(parts, first, "mail") == {"failed": 40}
+    assert {await state(parts, f"p{n}") for n in range(40)} == {AddressState.ACTIVE}
+
+
+async def test_a_mailbox_that_was_removed_and_is_brought_anew_is_believed(
+    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+):
+    """One answer takes it no more than at first; what a server says a year later has nothing to do with it."""
+    _, tags = await sent(parts, sandbox, sample)
+    report = bounce(tags["p0@people.example"])
+    await again_later(parts, report)
+    await register(parts, 1)
+    await parts.mail_reports.take([report], "relay")
+    assert await state(parts, "p0") is AddressState.ACTIVE
+    name = parts.people.names.address_hash(MAIL, "p0@people.example")
+    assert 0 < await parts.db.execute("TTL", keys.called_dead(name)) <= KEPT_S
 
 
 @pytest.mark.parametrize(
@@ -76,7 +123,7 @@ async def test_only_the_very_mailbox_that_died_is_removed(
 ):
     """A full mailbox, a policy, or the death of what it forwards to leave it."""
     record, tags = await sent(parts, sandbox, sample)
-    await parts.mail_reports.take([bounce(tags["p0@people.example"], **changes)], "relay")
+    await again_later(parts, bounce(tags["p0@people.example"], **changes))
     assert (await counts(parts, record, "mail"))["failed"] == 1
     assert await state(parts, "p0") is AddressState.ACTIVE
 
@@ -91,7 +138,7 @@ async def test_a_late_bounce_hurts_no_new_mailbox(parts: Parts, sandbox: Sandbox
         bounce(tags["p0@people.example"], "new@people.example"),
         bounce(tags["p0@people.example"], state=ReportState.DELIVERED, reason=Reason.NONE, left=True),
     ):
-        await parts.mail_reports.take([report], "relay")
+        await again_later(parts, report)
     assert await state(parts, "p0") is AddressState.ACTIVE
 
 
@@ -110,9 +157,9 @@ async def test_who_complains_of_an_old_alert_gets_no_more(parts: Parts, sandbox:
     await parts.following.close(record.id, ANA, "found")
     assert await closed.archive(parts.db, record.id, 0)
     complaint = bounce(tags["p0@people.example"], state=ReportState.DELIVERED, reason=Reason.NONE, left=True)
-    assert (
-        await parts.mail_reports.take([complaint, bounce(tags["p1@people.example"], "p1@people.example")], "relay") == 1
-    )
+    dead = bounce(tags["p1@people.example"], "p1@people.example")
+    assert await parts.mail_reports.take([complaint, dead], "relay") == 1
+    await again_later(parts, dead)
     assert await counts(parts, record, "mail") == {"accepted": 21}
     assert (await state(parts, "p0"), await state(parts, "p1")) == (AddressState.STOPPED, None)
 
@@ -177,6 +224,11 @@ async def test_a_relay_posts_what_became_of_a_mail(relay, sandbox: Sandbox, samp
         async with client.post("/v1/receipts/relay", json=posted) as answer:
             assert (answer.status, await answer.json()) == (200, {"taken": taken})
     assert await counts(parts, record, "mail") == {"failed": 1, "accepted": 20}
+    parts.db.skew_ms += 1000 * AGAIN_AFTER_S
+    async with client.post(
+        "/v1/receipts/relay", json=mailgun(tags["p0@people.example"], later_s=AGAIN_AFTER_S)
+    ) as answer:
+        assert answer.status == 200
     assert await state(parts, "p0") is None
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from alertd.alerts import CHANNELS
 from alertd.app import Parts
 from alertd.ids import Door, new_id
 from alertd.store.alerts import AlertRecord
@@ -109,12 +110,13 @@ async def test_the_same_acknowledgement_a_thousand_times_counts_once(
 
 
 async def test_the_same_bounce_a_thousand_times_counts_once(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
-    """In one call and in many, beside as many about nobody: one mail failed, one mailbox is gone."""
+    """In one call and in many, beside as many about nobody: one mail failed, and one mailbox, which was called dead long before, is gone."""
     record = await told(parts, sample, "mail")
     tags = {to: path.removeprefix("bounce+").partition("@")[0] for to, path in sandbox.mail.return_paths.items()}
     box = frozenset({"p0@people.example"})
     gone = MailReport(tags=(tags["p0@people.example"],), state=ReportState.FAILED, reason=Reason.GONE, mailboxes=box)
     nobody = MailReport(tags=("x" * 42,), state=ReportState.FAILED, reason=Reason.GONE, mailboxes=box)
+    await parts.people.called_dead.note([parts.people.names.address_hash(CHANNELS.index("mail"), *box)], 0)
     await parts.mail_reports.take([gone], "relay")
     before = await everything(parts, record)
     await parts.mail_reports.take([gone, nobody] * TIMES, "relay")

@@ -1,0 +1,32 @@
+"""Mailboxes that were called dead once: since when, under keyed hashes, so that none can be read from the store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from alertd.clock import DAY_MS
+from alertd.store import keys
+from alertd.store.connection import Connection
+
+#: What was said longer ago than this, and never again, is forgotten.
+KEPT_S = 366 * DAY_MS // 1000
+
+
+class CalledDead:
+    """Of every mailbox, hashed as `Names.address_hash` does it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._db = connection
+
+    async def note(self, hashed: Sequence[str], now_s: int) -> list[int]:
+        """They are called dead now. Answers since when (UNIX s) each has been."""
+        if not hashed:
+            return []
+        found = [keys.called_dead(name) for name in hashed]
+        await self._db.execute_many([("SET", key, now_s, "NX", "EX", KEPT_S) for key in found])
+        return [int(raw or now_s) for raw in await self._db.mget(found)]
+
+    async def forget(self, hashed: Sequence[str]) -> None:
+        """They are removed: whoever brings one anew is believed, until it is called dead again."""
+        if hashed:
+            await self._db.execute_many([("DEL", keys.called_dead(name)) for name in hashed])
