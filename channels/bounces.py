@@ -90,11 +90,12 @@ def status_reason(status: str, diagnostic: str = "") -> Reason:
 
 
 def _delivery(block: Fields, tags: tuple[str, ...], written_to: Sequence[str]) -> MailReport:
+    """`written_to` is who the mail was for, and counts only where the report names nobody: a living mailbox may forward to the one that died."""
     state = ACTIONS.get(_first(block, "action").lower(), ReportState.ACCEPTED)
     named = [one for name in ("original-recipient", "final-recipient") for one in block.get(name, ())]
     failed = state is ReportState.FAILED
     reason = status_reason(_first(block, "status"), _first(block, "diagnostic-code")) if failed else Reason.NONE
-    return MailReport(tags=tags, state=state, reason=reason, mailboxes=_mailboxes([*named, *written_to]))
+    return MailReport(tags=tags, state=state, reason=reason, mailboxes=_mailboxes(named or written_to))
 
 
 def _complaints(blocks: Sequence[Fields], tags: tuple[str, ...]) -> list[MailReport]:

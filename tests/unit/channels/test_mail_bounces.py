@@ -167,6 +167,24 @@ def test_a_report_in_base64_is_read():
     assert read_bounce(raw % (head, encoded, rest)) == [GONE]
 
 
+OTHERS = POSTFIX.replace(b"Original-Recipient: rfc822;ana@people.example\n", b"").replace(
+    b"Ana@People.Example", b"old@elsewhere.example"
+)
+
+
+@pytest.mark.parametrize(
+    ("raw", "mailbox"),
+    [
+        (OTHERS, "old@elsewhere.example"),
+        (OTHERS.replace(b"Final-Recipient: rfc822; old@elsewhere.example\n", b""), "ana@people.example"),
+    ],
+)
+def test_whom_the_mail_was_for_counts_only_where_the_report_names_nobody(raw, mailbox):
+    """Somebody keeps a copy and forwards to a mailbox that died: the bounce comes to us with our own To, and theirs lives."""
+    (report,) = read_bounce(raw)
+    assert (report.reason, report.mailboxes) == (Reason.GONE, {mailbox})
+
+
 def test_a_list_whose_members_fail_says_whom():
     """One report a recipient, each with the mailboxes it names, so that a member's failure is not the list's."""
     extra = b"\nFinal-Recipient: rfc822; ben@elsewhere.example\nAction: delivered\nStatus: 2.0.0\n\n--4abc.1/relay.example\nContent-Description: Undel"
