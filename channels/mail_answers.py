@@ -30,7 +30,7 @@ PERMANENT: dict[str, Reason] = {
     "5.1.1": Reason.GONE,  # no such mailbox
     "5.1.6": Reason.GONE,  # moved, and nobody says where
     "5.1.10": Reason.GONE,  # null MX: the domain takes no mail at all
-    "5.2.1": Reason.GONE,  # mailbox disabled
+    "5.2.1": Reason.BLOCKED,  # disabled for now, or gets too many mails now (Gmail, support.google.com/a/answer/3726730)
     "5.1.7": Reason.CREDENTIALS,  # our own address is malformed
     "5.1.8": Reason.CREDENTIALS,  # our own domain is not known
     "5.1.": Reason.BAD_ADDRESS,

@@ -11,7 +11,8 @@ from channels.mail_answers import Stage, refusal
     [
         (550, "5.1.1 no such user", Stage.RECIPIENT, Answer.NEVER, Reason.GONE),
         (556, "5.1.10 null MX", Stage.RECIPIENT, Answer.NEVER, Reason.GONE),
-        (550, "5.2.1 disabled", Stage.RECIPIENT, Answer.NEVER, Reason.GONE),
+        (550, "5.2.1 disabled", Stage.RECIPIENT, Answer.NEVER, Reason.BLOCKED),
+        (550, "5.2.1 receiving mail at a rate that prevents", Stage.RECIPIENT, Answer.NEVER, Reason.BLOCKED),
         (550, "5.1.2 bad domain", Stage.RECIPIENT, Answer.NEVER, Reason.BAD_ADDRESS),
         (550, "no such user here", Stage.RECIPIENT, Answer.RETRY, Reason.BLOCKED),
         (550, "relay not permitted", Stage.RECIPIENT, Answer.RETRY, Reason.BLOCKED),
@@ -83,4 +84,4 @@ def test_only_what_is_about_a_mailbox_removes_an_address():
         for code in (f"{a}.{b}.{c}" for a in (4, 5) for b in range(8) for c in range(80))
         if refusal(550 if code[0] == "5" else 450, f"{code} x", Stage.RECIPIENT).address_gone
     }
-    assert removed == {"5.1.1", "5.1.6", "5.1.10", "5.2.1"}
+    assert removed == {"5.1.1", "5.1.6", "5.1.10"}
