@@ -19,7 +19,8 @@ BY_CODE: dict[int, tuple[Answer, Reason]] = {
     21217: (Answer.NEVER, Reason.BAD_ADDRESS),
     21408: (Answer.RETRY, Reason.CREDENTIALS),  # the account may not send to this country: a setting of ours
     21602: (Answer.NEVER, Reason.BAD_MESSAGE),
-    21606: (Answer.RETRY, Reason.CREDENTIALS),  # our sender is not this account's
+    # Our sender, and nobody's number: missing, no number, none that sends, not this account's, of another country or account.
+    **dict.fromkeys((21212, 21601, 21603, 21606, 21659, 21660), (Answer.RETRY, Reason.CREDENTIALS)),
     21610: (Answer.NEVER, Reason.GONE),  # the person answered STOP to the carrier: an opt-out, and the carrier says so
     21611: (Answer.RETRY, Reason.THROTTLED),  # the sender's queue is full
     21612: (Answer.NEVER, Reason.BAD_ADDRESS),  # not reachable from this sender

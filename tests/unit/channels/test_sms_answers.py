@@ -33,6 +33,8 @@ def failed(status, code):
         (refused(21614), Outcome(Answer.NEVER, Reason.BAD_ADDRESS)),
         (refused(21617), Outcome(Answer.NEVER, Reason.BAD_MESSAGE)),
         (refused(21408, 403), Outcome(Answer.RETRY, Reason.CREDENTIALS)),
+        *((refused(code), Outcome(Answer.RETRY, Reason.CREDENTIALS)) for code in (21212, 21601, 21603, 21606, 21659)),
+        (refused(21660), Outcome(Answer.RETRY, Reason.CREDENTIALS)),
         (refused(99999), Outcome(Answer.NEVER, Reason.BAD_MESSAGE)),
         (refused("21610"), Outcome(Answer.RETRY, Reason.GARBAGE)),
         (Reply(400, {}, b"<html>"), Outcome(Answer.RETRY, Reason.GARBAGE)),
