@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from alertd.alerts import LedgerReason, State
-from channels.base import Answer, Outcome
+from channels.base import Answer, Outcome, Reason
 
 #: FCM asks for at least 10 s before the first retry of a 5xx; others ask for less, none for more.
 FIRST_WAIT_S = 10.0
@@ -46,11 +46,13 @@ def after(
 ) -> Verdict:
     """The verdict on attempt number `attempt`, with `left_ms` until the alert expires; `doubted` where an earlier one may have
     arrived. What was surely not taken is tried till then, at most `attempts` times what may have arrived; at first
-    soon, where the channel has several `carriers`. What is `urgent` never waits long of our own accord. A wait that outlasts
-    the alert is a wait all the same: its end may be put off.
+    soon, where the channel has several `carriers`. An address that is not the one's may be another's, and is final when so many said no. What
+    is `urgent` never waits long of our own accord. A wait that outlasts the alert is a wait all the same: its end may be put off.
     """
     reason = answer.reason.value
-    match answer.answer:
+    elsewhere = carriers > 1 and attempt < carriers * (1 if answer.retry_after_s else ELSEWHERE_TIMES)
+    of_another = answer[:2] == (Answer.NEVER, Reason.BAD_ADDRESS) and not (answer.partly or doubted)
+    match Answer.RETRY if of_another and elsewhere else answer.answer:
         case Answer.ACCEPTED:
             return Verdict(State.ACCEPTED, reason)
         case Answer.NEVER:
@@ -64,7 +66,6 @@ def after(
             # At most: nobody counts which of them.
             if doubt and (attempt if doubted else 1) >= attempts:
                 return Verdict(State.UNKNOWN, reason or LedgerReason.ATTEMPTS)
-            elsewhere = carriers > 1 and attempt < carriers * (1 if answer.retry_after_s else ELSEWHERE_TIMES)
             soon = elsewhere and not doubt and not doubted
             wait_ms = int(1000 * (ELSEWHERE_S if soon else wait_s(attempt, urgent=urgent)))
             delay_ms = wait_ms if soon else max(int(1000 * pause_s(answer)), wait_ms)

@@ -89,13 +89,13 @@ async def test_each_has_its_share(parts: Parts, sandbox: Sandbox, second: Sandbo
     assert shares == {"one": sandbox.push.recorded.total, "two": second.push.recorded.total}
 
 
-@pytest.mark.parametrize("how", ["unavailable", "unregistered"])
+@pytest.mark.parametrize("how", ["unavailable", "unregistered", "sender-mismatch"])
 @pytest.mark.parametrize("weights", [(3, 1), (1, 0)])
 async def test_one_carries_on_where_another_breaks(
     parts: Parts, sandbox: Sandbox, second: Sandbox, sample: dict[str, Any], weights: tuple[float, float], how: str
 ):
     """What a broken carrier did not take is taken by the other within ten seconds, and nobody is told twice. One that calls
-    everybody's address dead takes no more along than are believed in a row, before it is known.
+    everybody's address dead takes no more along than are believed in a row, before it is known; one that is set up for another project takes nobody.
     """
     await register(parts, PEOPLE)
     sandbox.push.script.set(Rule("token-", how))

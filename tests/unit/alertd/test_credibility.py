@@ -48,8 +48,17 @@ def test_one_of_many_servers_is_not_believed_for_what_another_accepts():
     assert believed[-2:] == [ACCEPTED, GONE]
 
 
+def test_a_carrier_that_is_set_up_for_another_project_loses_nobody():
+    """FCM says SENDER_ID_MISMATCH of every token; of a few that a person brought from elsewhere it is right."""
+    credibility = Credibility()
+    bad = Outcome(Answer.NEVER, Reason.BAD_ADDRESS)
+    assert credibility.believed(["c"] * IN_A_ROW, [bad] * IN_A_ROW) == [bad] * IN_A_ROW
+    assert {answer.answer for answer in credibility.believed(["c"], [bad])} == {Answer.RETRY}
+    assert credibility.believed(["c"] * 2, [bad, ACCEPTED]) == [bad, ACCEPTED]
+
+
 def test_other_answers_are_what_they_are():
-    """Only "gone" is doubted."""
+    """Only what is about an address is doubted."""
     credibility = Credibility()
     answers = [GONE] * (IN_A_ROW + 1) + [Outcome(Answer.NEVER, Reason.BAD_MESSAGE), Outcome(Answer.WITHHELD)]
     assert credibility.believed(["c"] * len(answers), answers)[-2:] == answers[-2:]

@@ -7,7 +7,16 @@ import math
 import pytest
 
 from alertd.alerts import LedgerReason, State
-from alertd.service.retries import FIRST_WAIT_S, LONGEST_URGENT_S, LONGEST_WAIT_S, after, asked_s, wait_s
+from alertd.service.retries import (
+    ELSEWHERE_S,
+    ELSEWHERE_TIMES,
+    FIRST_WAIT_S,
+    LONGEST_URGENT_S,
+    LONGEST_WAIT_S,
+    after,
+    asked_s,
+    wait_s,
+)
 from channels.base import ACCEPTED, WITHHELD, Answer, Outcome, Reason
 
 LONG_MS = 10**9
@@ -56,6 +65,18 @@ def test_every_other_answer(
     more = {"attempt": attempt, "attempts": 8, "doubted": doubted, "hold": hold, "left_ms": left_ms}
     verdict = after(Outcome(answer, Reason.TIMEOUT), **more)
     assert (verdict.state, verdict.doubt) == (state, doubt)
+
+
+def test_an_address_that_is_not_the_one_carrier_s_may_be_another_s():
+    """Such as a token of another project: asked soon as often as what is not taken, and final after that; at once where nobody else is."""
+    bad = Outcome(Answer.NEVER, Reason.BAD_ADDRESS)
+    more = {"attempts": 8, "hold": True, "left_ms": LONG_MS}
+    verdict = after(bad, attempt=1, doubted=False, carriers=2, **more)
+    assert (verdict.state, verdict.delay_ms, verdict.doubt) == (QUEUED, 1000 * ELSEWHERE_S, False)
+    assert after(bad, attempt=2 * ELSEWHERE_TIMES, doubted=False, carriers=2, **more).state is FAILED
+    assert after(bad, attempt=1, doubted=False, **more).state is FAILED
+    assert after(bad, attempt=1, doubted=True, carriers=2, **more).state is FAILED
+    assert after(bad._replace(partly=True), attempt=1, doubted=False, carriers=2, **more).state is UNKNOWN
 
 
 @pytest.mark.parametrize("hold", [True, False])
