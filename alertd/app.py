@@ -154,7 +154,7 @@ class Parts:
         self.acks = Acks(self.db)
         self.limits = Limits(self.db)
         self.suppressing = Suppressing(self.people, clock)
-        self.removal = Removal(self.people, clock)
+        self.removal = Removal(self.people, self.suppressing, clock, metrics)
         deadline_s = settings.audience.deadline_s
         self.audience = Audience(
             Bulk(self.db.nodes, timeout_s=deadline_s), self.people.authority, deadline_s=deadline_s

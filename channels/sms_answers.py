@@ -21,7 +21,7 @@ BY_CODE: dict[int, tuple[Answer, Reason]] = {
     21602: (Answer.NEVER, Reason.BAD_MESSAGE),
     # Our sender, and nobody's number: missing, no number, none that sends, not this account's, of another country or account.
     **dict.fromkeys((21212, 21601, 21603, 21606, 21659, 21660), (Answer.RETRY, Reason.CREDENTIALS)),
-    21610: (Answer.NEVER, Reason.GONE),  # the person answered STOP to the carrier: an opt-out, and the carrier says so
+    21610: (Answer.NEVER, Reason.GONE),  # the person answered STOP to the carrier, which says so
     21611: (Answer.RETRY, Reason.THROTTLED),  # the sender's queue is full
     21612: (Answer.NEVER, Reason.BAD_ADDRESS),  # not reachable from this sender: it may be from another
     21614: (Answer.NEVER, Reason.BAD_ADDRESS),  # not a mobile number

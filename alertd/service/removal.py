@@ -1,5 +1,8 @@
 """Addresses that are dead: removed only if they still are what was sent to.
 
+A number is never: what a carrier says of it is that its owner answered STOP to the carrier itself (twilio.com/docs/api/errors/21610), and wants
+nothing more from anybody. That goes on the suppression list, as if they had said it to us: no import forgets it, and no other carrier writes.
+
 A mailbox is so only when it is called dead again days after it was first. On two days in a row, 14 and 15 December 2020, Gmail answered "550 5.1.1
 The email account that you tried to reach does not exist" for accounts that lived, for hours (Google Workspace status): whoever had believed it would
 have told none of them of a child ever again. Of a token that is unregistered, FCM says that a new one must be used
@@ -15,12 +18,14 @@ import structlog
 
 from alertd.alerts import CHANNELS
 from alertd.clock import DAY_MS, Clock
+from alertd.metrics import Metrics
 from alertd.service.claims import give_up
 from alertd.service.revisions import TRIES
+from alertd.service.suppressing import Given, Suppressing
 from alertd.store.people import Change, People
 from alertd.subscribers import Address, Subscriber, without_dead
 
-MAIL = CHANNELS.index("mail")
+SMS, MAIL = map(CHANNELS.index, ("sms", "mail"))
 #: An outage of a provider of mailboxes may come back the next day.
 AGAIN_AFTER_S = 3 * DAY_MS // 1000
 
@@ -38,11 +43,13 @@ class Dead:
 
 
 class Removal:
-    """Takes addresses out of their subscribers' records."""
+    """Takes addresses out of their subscribers' records, or stops them."""
 
-    def __init__(self, people: People, clock: Clock) -> None:
+    def __init__(self, people: People, suppressing: Suppressing, clock: Clock, metrics: Metrics) -> None:
         self._people = people
+        self._suppressing = suppressing
         self._clock = clock
+        self._metrics = metrics
 
     async def gone(self, dead: Iterable[Dead]) -> int:
         """The carrier says these addresses are dead. A token that rotated since survives. Answers how many were removed."""
@@ -55,6 +62,7 @@ class Removal:
                 return removed
             people = await self._people.get_many(list(left))
             still = [(person, _still(person, left[person.number])) for person in people if person]
+            await self._opted_out([(a.channel, a.value) for _, lost in still for a in lost if a.channel == SMS])
             found = await self._believed(still)
             done = await self._people.put([Change(person, without_dead(person, lost)) for person, lost in found])
             gone = [pair for pair, is_done in zip(found, done, strict=True) if is_done]
@@ -70,12 +78,18 @@ class Removal:
             structlog.get_logger().warning("address not removed", subscriber=number)
         return removed
 
+    async def _opted_out(self, numbers: Sequence[Given]) -> None:
+        done = await self._suppressing.stop(numbers)
+        self._metrics.optouts.labels(CHANNELS[SMS]).inc(done.changed)
+
     async def _believed(self, found: Sequence[Lost]) -> list[Lost]:
-        """Without mailboxes that are called dead for the first time, or were in these days."""
+        """Without numbers, and mailboxes that are called dead for the first time, or were in these days."""
         names, now_s = self._mailboxes(found), self._clock.now_ms() // 1000
         since = await self._people.called_dead.note(names, now_s)
         alive = {name for name, first_s in zip(names, since, strict=True) if now_s < first_s + AGAIN_AFTER_S}
-        sure = [(person, [a for a in lost if self._name(a) not in alive]) for person, lost in found]
+        sure = [
+            (person, [a for a in lost if a.channel != SMS and self._name(a) not in alive]) for person, lost in found
+        ]
         return [(person, lost) for person, lost in sure if lost]
 
     def _mailboxes(self, found: Sequence[Lost]) -> list[str]:

@@ -27,6 +27,8 @@ from alertd.store.connection import Connection
 from alertd.store.drawn import Drawings
 from alertd.store.people import People
 from alertd.subscribers import AddressState
+from channels.sandbox import Sandbox
+from channels.sandbox.script import Rule
 from channels.smpp.inbox import Written
 from channels.smpp.words import Word
 from geofences.regions import Library
@@ -88,6 +90,27 @@ async def test_start_takes_it_back_for_whoever_has_the_number_and_whoever_comes(
     await say(parts, Word.START)
     await register(parts, 1)
     assert (await states(parts))["sms"] is ACTIVE
+
+
+async def test_stop_that_was_said_to_the_carrier_holds_for_every_import_and_carrier(
+    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+):
+    """Of a number that opted out at it a carrier says so when it is next written to: it stays listed, and nobody writes there again."""
+    await register(parts, 25)
+    sandbox.sms.script.set(Rule(NUMBER, "opted-out"))
+    record = await planned(parts, sample, channels=["sms"])
+    await send(parts, record, "sms")
+    assert await counts(parts, record, "sms") == {"accepted": 24, "failed": 1}
+    assert (await states(parts))["sms"] is STOPPED
+    assert await parts.suppressing.since((SMS, NUMBER))
+    sandbox.sms.script.set()
+    await parts.registry.forget("p0")
+    await register(parts, 1)
+    record = await planned(parts, sample, channels=["sms"])
+    await send(parts, record, "sms")
+    assert (await states(parts))["sms"] is STOPPED
+    assert await counts(parts, record, "sms") == {"accepted": 24}
+    assert b'alertd_optouts_total{channel="sms"} 1.0' in parts.metrics.text()
 
 
 async def test_an_address_is_stopped_by_its_name(parts: Parts):
