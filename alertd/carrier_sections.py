@@ -86,6 +86,7 @@ class SmppCarrier(Carrier):
     sender: str
     sender_numbering: tuple[int, int] | None = None
     number_numbering: tuple[int, int] | None = None
+    calling_code: str | None = Field(None, pattern=r"^[1-9][0-9]{0,2}$")
     on_unknown: Literal["resend", "hold"] = "hold"
     connections: int = Field(1, ge=1)
     receivers: int = Field(0, ge=0)

@@ -150,6 +150,7 @@ def _smpp(section: SmppCarrier, _settings: config.Settings, _name: str, now: _No
             sender=section.sender,
             sender_numbering=section.sender_numbering,
             number_numbering=section.number_numbering or INTERNATIONAL,
+            calling_code=section.calling_code or "",
             binds=section.connections,
             receivers=section.receivers,
             window=section.window,

@@ -38,6 +38,9 @@ class Metrics:
             "duplicates", "Messages sent although an earlier try may have arrived", "channel"
         )
         self.optouts = self._counter("optouts", "People who left by a channel", "channel")
+        self.unplaced = self._counter(
+            "unplaced", "Answers STOP and START from numbers that may be anybody's", "carrier"
+        )
         self.audit_entries = self._counter("audit_entries", "Entries written into the audit", "")
         self.webhooks = self._counter("webhooks", "Tries to tell a webhook, and webhooks turned off", "outcome")
         self.pages = self._counter("pages", "Tries to tell somebody on call that an alert waits", "channel outcome")

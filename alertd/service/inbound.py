@@ -45,8 +45,16 @@ class Inbound:
         await self._receipts.ended(self._carrier, _CHANNEL, ends)
 
     async def said(self, answers: Sequence[inbox.Written]) -> None:
-        """Of one number's answers the last counts. Raises StoreUnavailableError, and then all of them may be told again."""
-        last = list({one.number: one.word for one in answers if one.word in _HEEDED}.items())
+        """Of one number's answers the last counts; one that may be anybody's is nobody's. Raises StoreUnavailableError, and then all of them may
+        be told again.
+        """
+        heard = {one.number: one.word for one in answers if one.word in _HEEDED}
+        last = [(number, word) for number, word in heard.items() if number.startswith("+")]
+        if unplaced := len(heard) - len(last):
+            self._metrics.unplaced.labels(self._carrier).inc(unplaced)
+            structlog.get_logger().error(
+                "answers from numbers without a country", carrier=self._carrier, answers=unplaced
+            )
         for start in range(0, len(last), AT_ONCE):
             heeded = (self._heed(number, word) for number, word in last[start : start + AT_ONCE])
             for fault in await asyncio.gather(*heeded, return_exceptions=True):
@@ -56,8 +64,8 @@ class Inbound:
                     structlog.get_logger().error("answer cannot be heeded", error=type(fault).__name__)
 
     async def _heed(self, number: str, word: Word | None) -> None:
-        """Whether anybody has the number or not: it may come with the next import. Some centres leave out the plus of an international one."""
-        address = (CHANNELS.index(_CHANNEL), f"+{number}" if number.isdecimal() else number)
+        """Whether anybody has the number or not: it may come with the next import."""
+        address = (CHANNELS.index(_CHANNEL), number)
         if word is Word.START:
             await self._suppressing.lift([address])
         elif (await self._suppressing.stop([address])).changed:

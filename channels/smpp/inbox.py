@@ -17,7 +17,7 @@ from channels.smpp.names import Status
 from channels.smpp.pdu import Pdu
 from channels.smpp.receipts import Receipts, Report
 from channels.smpp.session import Session
-from channels.smpp.settings import INTERNATIONAL, SmppSettings
+from channels.smpp.settings import INTERNATIONAL, NATIONAL, SmppSettings
 from channels.smpp.words import Word, meaning, words
 
 #: More than this many wait for the listener: the centre is asked to come again.
@@ -41,7 +41,9 @@ _LOOK_S: Final = 1.0
 class Written:
     """What a person wrote to us. `word` is None for a text that is none of the known answers."""
 
-    number: str = field(repr=False)  # E.164 with its plus, or as the carrier wrote it
+    number: str = field(
+        repr=False
+    )  # E.164 with its plus; without one as the carrier wrote it, and nobody knows whose it is
     word: Word | None
     text: str = field(repr=False)
 
@@ -159,10 +161,22 @@ class Inbox:
         return False
 
     def _read(self, pdu: Pdu) -> Written:
-        number = pdu.text("source_addr")
-        international = pdu.number("source_addr_ton") == INTERNATIONAL[0] and not number.startswith("+")
+        number = written_by(pdu.text("source_addr"), pdu.number("source_addr_ton"), self._settings.calling_code)
         text = read(pdu.message, pdu.number("data_coding"), pdu.number("esm_class"))
-        return Written("+" + number if international else number, meaning(text, self._words), text)
+        return Written(number, meaning(text, self._words), text)
+
+
+def written_by(number: str, kind: int, calling_code: str) -> str:
+    """A number in E.164, by what kind the centre says it is (SMPP 3.4 section 5.2.5): many leave out the plus, or say nothing. One as it is dialled in
+    its own country is that country's, which only the settings know: with a plus alone it would be a stranger's.
+    """
+    if number.startswith("+") or not number.isdecimal():
+        return number
+    if number.startswith("00") or kind == INTERNATIONAL[0]:
+        return "+" + number.removeprefix("00")
+    if number.startswith("0") or kind == NATIONAL:
+        return f"+{calling_code}{number.removeprefix('0')}" if calling_code else number
+    return "+" + number
 
 
 def _acknowledge(some: Sequence[_Waiting], status: Status) -> None:

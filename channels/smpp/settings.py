@@ -17,6 +17,7 @@ from channels.smpp.words import Word
 #: Type of number and numbering plan (sections 5.2.5 and 5.2.6).
 Numbering = tuple[int, int]
 INTERNATIONAL: Numbering = (1, 1)
+NATIONAL = 2  # type of number, whatever the plan
 SHORT: Numbering = (3, 0)  # "network specific": what carriers give their own short numbers
 LETTERS: Numbering = (5, 0)
 
@@ -37,6 +38,7 @@ class SmppSettings:
     sender_numbering: Numbering | None = None  # None: by what the sender is
     number_numbering: Numbering = INTERNATIONAL  # of the people we write to
     service_type: str = ""
+    calling_code: str = ""  # of the country whose numbers the centre writes as they are dialled there
 
     binds: int = 1  # that send; carriers say how many an account may have
     receivers: int = 0  # 0: the binds that send receive too (transceiver); else so many binds of their own

@@ -53,6 +53,7 @@ PROMISED = {
     "alertd_duplicates_total": ["channel"],
     "alertd_receipts_total": ["channel", "carrier", "state"],
     "alertd_optouts_total": ["channel"],
+    "alertd_unplaced_total": ["carrier"],
     "alertd_subscribers": [],
     "alertd_http_request_seconds": ["route", "method", "status"],
     "alertd_webhooks_total": ["outcome"],

@@ -116,6 +116,31 @@ async def test_what_people_answer_is_told_at_once(centre_party):
     assert "+346" not in repr(centre_party.heard.answers)
 
 
+@pytest.mark.parametrize(
+    ("kind", "written", "calling_code", "number"),
+    [
+        (1, "34600000000", "", "+34600000000"),
+        (1, "+34600000000", "", "+34600000000"),
+        (1, "0034600000000", "", "+34600000000"),
+        (0, "34600000000", "", "+34600000000"),
+        (0, "0034600000000", "34", "+34600000000"),
+        (2, "600000000", "", "600000000"),
+        (2, "600000000", "34", "+34600000000"),
+        (0, "01701234567", "", "01701234567"),
+        (0, "01701234567", "49", "+491701234567"),
+        (2, "01701234567", "49", "+491701234567"),
+        (5, "ALERTS", "34", "ALERTS"),
+    ],
+)
+async def test_a_number_is_whose_the_centre_says(open_centre, kind, written, calling_code, number):
+    """As it is dialled at home it is nobody's, unless the settings say where that is; never a stranger's who has the same digits."""
+    party = await open_centre(calling_code=calling_code, binds=1)
+    await until(lambda: [link.takes for link in party.carrier.links] == [True])
+    party.carrier.deliver({"source_addr_ton": kind, "source_addr": written, "short_message": b"STOP"}, {})
+    await until(lambda: party.heard.answers)
+    assert [(said.number, said.word) for said in party.heard.answers] == [(number, Word.STOP)]
+
+
 async def test_a_stop_waits_for_no_receipts(open_centre):
     """Thousands of receipts before a store that is slow: somebody's STOP is heard and acknowledged before the first of them."""
     party = await open_centre(Habits(receipts=False))

@@ -62,10 +62,9 @@ async def test_stopped_forgotten_and_imported_again_is_not_told(parts: Parts, sa
     assert await counts(parts, record, "sms") == {"accepted": 24}
 
 
-@pytest.mark.parametrize("number", [NUMBER, NUMBER.removeprefix("+")])
-async def test_stop_of_a_number_that_nobody_has_holds_for_whoever_comes_with_it(parts: Parts, number: str):
+async def test_stop_of_a_number_that_nobody_has_holds_for_whoever_comes_with_it(parts: Parts):
     """Written one by one, as one of many, added, or in place of another address."""
-    await say(parts, Word.STOP, number)
+    await say(parts, Word.STOP)
     await register(parts, 1)
     assert (await states(parts))["sms"] is STOPPED
     await parts.registry.forget("p0")
@@ -90,6 +89,16 @@ async def test_start_takes_it_back_for_whoever_has_the_number_and_whoever_comes(
     await say(parts, Word.START)
     await register(parts, 1)
     assert (await states(parts))["sms"] is ACTIVE
+
+
+async def test_stop_of_a_number_without_a_country_stops_no_stranger(parts: Parts, capsys: pytest.CaptureFixture[str]):
+    """It may be anybody's: it is counted and told, without the number, and so are not the words of others that change nothing."""
+    await register(parts, 1, addresses=[{"channel": "sms", "number": "+600000000"}])
+    await say(parts, Word.STOP, "600000000")
+    await say(parts, Word.HELP, "600000000")
+    assert (await states(parts))["sms"] is ACTIVE
+    assert b'alertd_unplaced_total{carrier="centre"} 1.0' in parts.metrics.text()
+    assert "600000000" not in "".join(capsys.readouterr())
 
 
 async def test_stop_that_was_said_to_the_carrier_holds_for_every_import_and_carrier(
