@@ -55,10 +55,10 @@ class LiftReply(BaseModel):
 
 async def suppress_addresses(request: web.Request, *, body: Suppression) -> SuppressionReply:
     """Puts addresses on the suppression list, such as those that another provider was told STOP by. Nothing more goes to them: whoever has
-    one is stopped, and whoever comes with one later. Sent again it changes nothing.
+    one is stopped, and whoever comes with one later. Sent again it changes nothing. No START takes these off again.
     """
     addresses = [(CHANNELS.index(address.channel), address.value) for address in body.addresses]
-    done = await services(request).suppressing.stop(addresses)
+    done = await services(request).suppressing.hold(addresses)
     note(request, addresses=len(addresses), listed=done.listed, stopped=done.changed)
     return SuppressionReply(listed=done.listed, stopped=done.changed)
 
@@ -75,7 +75,7 @@ async def lookup_suppression(request: web.Request, *, body: Lookup) -> Since:
 
 async def lift_suppression(request: web.Request, *, body: Lift) -> LiftReply:
     """Takes an address off the suppression list: whoever has it is told by it again, and whoever comes with it. A person who answered STOP
-    undoes that with START; this is for whoever cannot.
+    undoes that with START; this is for whoever cannot, and for what was put there by hand.
     """
     address = address_of(body)
     note(request, object_=services(request).audit.hidden(address[1]), reason=str(body.reason))

@@ -67,6 +67,6 @@ class Inbound:
         """Whether anybody has the number or not: it may come with the next import."""
         address = (CHANNELS.index(_CHANNEL), number)
         if word is Word.START:
-            await self._suppressing.lift([address])
+            await self._suppressing.start([address])
         elif (await self._suppressing.stop([address])).changed:
             self._metrics.optouts.labels(_CHANNEL).inc()

@@ -16,8 +16,9 @@ the one that wrote it last writes a record made of that list; whoever writes aft
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -55,18 +56,27 @@ class Suppressing:
 
     async def stop_named(self, names: Sequence[str]) -> Done:
         """The same for addresses of which only the names are known (`Names.address_hash`)."""
-        done = Done(0, 0)
-        for some in _slices(names):
-            put = await self.people.suppressions.put(some, self.clock.now_ms() // 1000)
-            done = Done(done.listed + put, done.changed + await self._settled(some))
-        return done
+        return await self._change(names, partial(self.people.suppressions.put, since_s=self.clock.now_ms() // 1000))
+
+    async def hold(self, addresses: Sequence[Given]) -> Done:
+        """The same by whoever keeps the list, such as a court's or another provider's: no START takes these off. Raises StoreUnavailableError."""
+        put = partial(self.people.suppressions.hold, since_s=self.clock.now_ms() // 1000)
+        return await self._change([*_names(self.people, addresses)], put)
+
+    async def start(self, addresses: Sequence[Given]) -> Done:
+        """Their owners want these used again, and it was they who wanted nothing more. Raises StoreUnavailableError."""
+        return await self._change([*_names(self.people, addresses)], self.people.suppressions.release)
 
     async def lift(self, addresses: Sequence[Given]) -> Done:
-        """These addresses may be used again. Raises StoreUnavailableError."""
+        """These addresses may be used again, whoever put them on the list. Raises StoreUnavailableError."""
+        return await self._change([*_names(self.people, addresses)], self.people.suppressions.drop)
+
+    async def _change(self, names: Sequence[str], write: Callable[[Sequence[str]], Awaitable[int]]) -> Done:
+        """Steps 1 to 5."""
         done = Done(0, 0)
-        for some in _slices([*_names(self.people, addresses)]):
-            dropped = await self.people.suppressions.drop(some)
-            done = Done(done.listed + dropped, done.changed + await self._settled(some))
+        for some in _slices(names):
+            written = await write(some)
+            done = Done(done.listed + written, done.changed + await self._settled(some))
         return done
 
     async def since(self, address: Given) -> int | None:

@@ -1,6 +1,7 @@
 """The suppression list: addresses whose owners want nothing more, under keyed hashes, so that none can be read from the store.
 
-Who has such an address, or whether anybody has, makes no difference to it: it outlives the subscriber.
+Who has such an address, or whether anybody has, makes no difference to it: it outlives the subscriber. The time since when it stands there is below
+zero where somebody put it there who keeps the list, and not its owner.
 """
 
 from __future__ import annotations
@@ -22,6 +23,20 @@ class Suppressions:
         answers = await self._db.execute_durably([("SET", keys.suppression(name), since_s, "NX") for name in hashed])
         return sum(answer is not None for answer in answers)
 
+    async def hold(self, hashed: Sequence[str], since_s: int) -> int:
+        """The same by whoever keeps the list: its owners take none of these off."""
+        found = await self.since(hashed)
+        pairs = zip(hashed, found, strict=True)
+        await self._db.execute_durably([("SET", keys.suppression(name), -(since or since_s)) for name, since in pairs])
+        return found.count(None)
+
+    async def release(self, hashed: Sequence[str]) -> int:
+        """Their owners take addresses off the list, durably: those that they put there. Answers how many these were."""
+        names = [keys.suppression(name) for name in hashed]
+        found = zip(names, await self._db.mget(names), strict=True)
+        own = [("unclaim", [name], [raw]) for name, raw in found if raw and not raw.startswith(b"-")]
+        return sum(await self._db.run_many_durably(own)) if own else 0
+
     async def drop(self, hashed: Sequence[str]) -> int:
         """Take addresses off the list, durably. Answers how many were there."""
         return sum(await self._db.execute_durably([("DEL", keys.suppression(name)) for name in hashed]))
@@ -29,4 +44,4 @@ class Suppressions:
     async def since(self, hashed: Sequence[str]) -> list[int | None]:
         """Since when (UNIX s) each stands there, None if it does not. One read for all."""
         found = await self._db.mget([keys.suppression(name) for name in hashed])
-        return [int(raw) if raw else None for raw in found]
+        return [abs(int(raw)) if raw else None for raw in found]

@@ -122,6 +122,24 @@ async def test_stop_that_was_said_to_the_carrier_holds_for_every_import_and_carr
     assert b'alertd_optouts_total{channel="sms"} 1.0' in parts.metrics.text()
 
 
+@pytest.mark.parametrize("first", [Word.STOP, None])
+async def test_start_takes_nothing_back_that_its_owner_did_not_put_there(parts: Parts, first: Word | None):
+    """An operator listed the number, whether or not it had said STOP before: only an operator takes it off, and all of it."""
+    await register(parts, 1)
+    if first:
+        await say(parts, first)
+    done = await parts.suppressing.hold([(SMS, NUMBER)])
+    assert done == (Done(0, 0) if first else Done(1, 1))
+    since = await parts.suppressing.since((SMS, NUMBER))
+    await say(parts, Word.STOP)
+    await say(parts, Word.START)
+    assert (await states(parts))["sms"] is STOPPED
+    assert await parts.suppressing.since((SMS, NUMBER)) == since
+    assert parts.clock.now_ms() // 1000 - since < 60
+    assert await parts.suppressing.lift([(SMS, NUMBER)]) == Done(1, 1)
+    assert (await states(parts))["sms"] is ACTIVE
+
+
 async def test_an_address_is_stopped_by_its_name(parts: Parts):
     """As whoever leaves by one click is known: for whoever has it, and whoever has it next."""
     await register(parts, 1)
