@@ -1,6 +1,9 @@
 """What people answer to a message: stop, help and start, in their language and their carrier's.
 
-A whole answer is compared, without case, accents and punctuation, so that "We saw her at the end of the road" stops nothing.
+A whole first line is compared, without case, accents and punctuation, so that "We saw her at the end of the road" stops nothing, and what a
+phone signs with keeps nobody's STOP from being heard. By default the words of all languages count for everybody, so none is here that is an answer
+to "Have you seen this child?" in any of them: no yes, and neither "fine", "alto", "alta", "dur" nor "T", though carriers of some countries print those
+(theirs can be set, `SmppSettings.words`).
 """
 
 from __future__ import annotations
@@ -19,38 +22,57 @@ class Word(enum.Enum):
     START = "start"
 
 
-#: By BCP 47 language. English counts everywhere: carriers print it on every notice (CTIA Messaging Principles 5.1.3).
+#: By BCP 47 language; what is joined by "_" is several words. English counts everywhere: carriers print it on every notice (CTIA Messaging Principles 5.1.3).
 BY_LANGUAGE: Final[Mapping[str, Mapping[Word, str]]] = {
     "en": {
-        Word.STOP: "stop stopall unsubscribe cancel end quit revoke opt-out opt_out stop_all remove",
+        Word.STOP: "stop stopall unsubscribe cancel end quit revoke opt-out opt_out stop_all stop_it stop_it_now remove",
         Word.HELP: "help info",
-        Word.START: "start unstop yes subscribe",
+        Word.START: "start unstop subscribe",
     },
     "es": {
-        Word.STOP: "baja alto parar cancelar detener",
+        Word.STOP: "baja parar pare no_mas basta basta_ya cancelar detener",
         Word.HELP: "ayuda",
-        Word.START: "alta inicio si empezar",
+        Word.START: "inicio empezar",
     },
-    "fr": {Word.STOP: "arret arreter desabonner desinscrire", Word.HELP: "aide", Word.START: "demarrer oui reprendre"},
-    "pt": {Word.STOP: "sair parar cancelar remover", Word.HELP: "ajuda", Word.START: "iniciar sim voltar"},
+    "fr": {Word.STOP: "arret arreter desabonner desinscrire", Word.HELP: "aide", Word.START: "demarrer reprendre"},
+    "pt": {Word.STOP: "sair parar cancelar remover", Word.HELP: "ajuda", Word.START: "iniciar"},
     "de": {
         Word.STOP: "stopp abmelden abbestellen ende beenden",
         Word.HELP: "hilfe",
-        Word.START: "anmelden ja starten",
+        Word.START: "anmelden starten",
     },
-    "it": {Word.STOP: "fine basta annulla disattiva", Word.HELP: "aiuto", Word.START: "inizia attiva si"},
-    "pl": {Word.STOP: "koniec rezygnuje anuluj", Word.HELP: "pomoc", Word.START: "tak wznow"},
-    "uk": {Word.STOP: "стоп відписатися скасувати", Word.HELP: "допомога довідка", Word.START: "старт так"},
-    "tr": {Word.STOP: "dur iptal ret durdur", Word.HELP: "yardım yardim", Word.START: "başlat evet"},
-    "ar": {Word.STOP: "توقف ايقاف إيقاف الغاء إلغاء قف", Word.HELP: "مساعدة", Word.START: "ابدا ابدأ اشتراك نعم"},
-    "hi": {Word.STOP: "बंद रोकें रोको", Word.HELP: "मदद सहायता", Word.START: "शुरू चालू हाँ"},
-    "zh": {Word.STOP: "退订 停止 取消 t td", Word.HELP: "帮助", Word.START: "订阅 开始 恢复"},
+    "it": {Word.STOP: "basta annulla disattiva", Word.HELP: "aiuto", Word.START: "inizia attiva"},
+    "pl": {Word.STOP: "koniec rezygnuje anuluj", Word.HELP: "pomoc", Word.START: "wznow"},
+    "uk": {Word.STOP: "стоп відписатися скасувати", Word.HELP: "допомога довідка", Word.START: "старт"},
+    "tr": {Word.STOP: "iptal ret durdur", Word.HELP: "yardım yardim", Word.START: "başlat"},
+    "ar": {Word.STOP: "توقف ايقاف إيقاف الغاء إلغاء قف", Word.HELP: "مساعدة", Word.START: "اشتراك"},
+    "hi": {Word.STOP: "बंद रोकें रोको", Word.HELP: "मदद सहायता", Word.START: "शुरू चालू"},
+    "zh": {Word.STOP: "退订 停止 取消 td", Word.HELP: "帮助", Word.START: "订阅 开始 恢复"},
 }
 
-#: After one of these, one more word changes nothing: "STOP SMS", "STOP 36180".
+#: Words of which one, beside such as say no more, is enough: "STOP SMS", "please stop now", "STOP 36180"; but neither "bus stop" nor "don't
+#: stop", and no "Stop Atocha", which is where somebody saw the child.
 STRONG: Final = frozenset({"stop", "stopp", "arret", "baja", "unsubscribe", "стоп"})
-#: Before one of these, only such a word: "please stop", but neither "bus stop" nor "don't stop".
-POLITE: Final = frozenset({"please", "pls", "plz", "bitte", "svp"})
+BESIDE: Final = frozenset(
+    [
+        "please",
+        "pls",
+        "plz",
+        "bitte",
+        "svp",
+        "all",
+        "sms",
+        "alert",
+        "alerts",
+        "alertas",
+        "alertes",
+        "message",
+        "messages",
+        "me",
+        "now",
+        "ya",
+    ]
+)
 
 
 Words = Mapping[str, Word]
@@ -70,13 +92,12 @@ def words(languages: Iterable[str], own: Mapping[str, Word] | None = None) -> Wo
 
 def meaning(text: str, known: Words) -> Word | None:
     """What an answer means, or None when it is something else, which is for people to read."""
-    said = plain(text)
+    said = next(filter(None, map(plain, text.splitlines())), "")
     if said in known:
         return known[said]
-    first, _, second = said.partition(" ")
-    if " " in second or not second:
-        return None
-    return Word.STOP if first in STRONG or (first in POLITE and second in STRONG) else None
+    rest = [word for word in said.split() if word not in STRONG]
+    is_strong = len(rest) < len(said.split()) and all(word in BESIDE or word.isdecimal() for word in rest)
+    return Word.STOP if is_strong else None
 
 
 def plain(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What receipts say and whose they are; what people's answers mean; how a message is written for one account."""
+"""What receipts say and whose they are; how a message is written for one account."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from channels.smpp.names import Command, Tag
 from channels.smpp.pdu import HEADER, Pdu, decode
 from channels.smpp.receipts import Receipt, Receipts, Report, is_receipt, read
 from channels.smpp.settings import SmppSettings
-from channels.smpp.words import BY_LANGUAGE, Word, meaning, words
 from channels.sms_answers import SmsState
 
 DELIVERED, FAILED, ACCEPTED = SmsState.DELIVERED, SmsState.FAILED, SmsState.ACCEPTED
@@ -154,56 +153,6 @@ def test_memory_has_an_end():
     assert len(known._early) <= 51
     assert [report.tag for report in known.take(Receipt(("950",), DELIVERED))] == ["tag950"]
     assert known.take(Receipt(("1",), DELIVERED)) == []
-
-
-@pytest.mark.parametrize(
-    ("text", "word"),
-    [
-        ("STOP", Word.STOP),
-        (" stop. ", Word.STOP),
-        ("Opt-out!", Word.STOP),
-        ("OPT OUT", Word.STOP),
-        ("stop 36180", Word.STOP),
-        ("Please STOP", Word.STOP),
-        ("Arrêt", Word.STOP),
-        ("¡Baja!", Word.STOP),
-        ("İPTAL", Word.STOP),
-        ("Стоп", Word.STOP),
-        ("إلغاء", Word.STOP),
-        ("बंद", Word.STOP),
-        ("退订", Word.STOP),
-        ("Help?", Word.HELP),
-        ("Ayuda", Word.HELP),
-        ("yes", Word.START),
-        ("Sí", Word.START),
-        ("We saw her at the end of the road", None),
-        ("the bus stop", None),
-        ("bus stop", None),
-        ("don’t stop", None),
-        ("es baja", None),
-        ("I can help you find him", None),
-        ("", None),
-        ("?!", None),
-    ],
-)
-def test_answers_are_understood(text, word):
-    """The whole answer counts, so that what people have seen is no STOP."""
-    assert meaning(text, words(BY_LANGUAGE)) is word
-
-
-@pytest.mark.parametrize("language", BY_LANGUAGE)
-def test_every_language_can_stop_ask_and_come_back(language):
-    """And English STOP counts everywhere; the carrier's own words come first."""
-    known = words([language], {"Q": Word.STOP, "help": Word.STOP})
-    assert set(known.values()) == set(Word)
-    assert meaning("stop", known) is Word.STOP
-    assert meaning("q", known) is meaning("HELP", known) is Word.STOP
-
-
-@given(st.text(max_size=40))
-def test_whatever_people_write_has_a_meaning_or_none(text):
-    """Reading never fails."""
-    assert meaning(text, words(BY_LANGUAGE)) in {*Word, None}
 
 
 ACCOUNT = SmppSettings(host="127.0.0.1", tls=False, system_id="me", password="secret", sender="ALERTS")
