@@ -32,7 +32,8 @@ from channels.bounces_hooks import (
 
 Fetch = Callable[[str], Awaitable[bytes]]
 
-_SNS = r"https://sns\.[a-z0-9-]{3,40}\.amazonaws\.com(\.cn)?"
+#: A region as AWS writes it (docs.aws.amazon.com/general/latest/gr/sns.html); `sns.s3-us-west-2.amazonaws.com` is anybody's bucket.
+_SNS = r"https://sns\.[a-z]{2}(-[a-z]{2,20}){1,3}-[0-9]{1,2}\.amazonaws\.com(\.cn)?"
 _CERTIFICATE = re.compile(_SNS + r"/SimpleNotificationService-[A-Za-z0-9]{1,64}\.pem")
 _CONFIRM = re.compile(_SNS + r"/\?Action=ConfirmSubscription&[!-~]{1,2000}")
 _SIGNED = {

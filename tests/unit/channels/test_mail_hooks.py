@@ -146,6 +146,9 @@ async def test_only_a_complaint_of_a_person_is_a_wish(event, lefts):
         {"SigningCertURL": "http://sns.eu-west-1.amazonaws.com/SimpleNotificationService-0.pem"},
         {"SigningCertURL": "https://sns.eu-west-1.amazonaws.com@evil.example/SimpleNotificationService-0.pem"},
         {"SigningCertURL": CERTIFICATE + "\n"},
+        {"SigningCertURL": CERTIFICATE.replace("eu-west-1", "s3-us-west-2")},
+        {"SigningCertURL": CERTIFICATE.replace("eu-west-1", "s3")},
+        {"SigningCertURL": CERTIFICATE.replace("eu-west-1", "my-bucket")},
         {"SigningCertURL": "https://sns.eu-west-1.amazonaws.com/../x/SimpleNotificationService-0.pem"},
     ],
 )
@@ -195,10 +198,18 @@ async def test_our_own_subscription_confirms_itself():
         "https://evil.example/?Action=ConfirmSubscription&x",
         CONFIRM.replace("Confirm", "Other"),
         CONFIRM + " ",
+        CONFIRM.replace("eu-west-1", "s3-us-west-2"),
     ):
         with pytest.raises(NotVouchedError):
             await read_ses(sns("You have chosen", SubscribeURL=url, **confirmation), aws)
-    assert aws.asked[2:] == [CERTIFICATE] * 3
+    assert aws.asked[2:] == [CERTIFICATE] * 4
+
+
+@pytest.mark.parametrize("region", ["us-gov-west-1", "us-iso-east-1", "ap-southeast-2", "mx-central-1"])
+async def test_a_certificate_of_any_region_is_fetched(region):
+    """As AWS names them."""
+    where = CERTIFICATE.replace("eu-west-1", region)
+    assert await read_ses(sns(ses(eventType="Delivery"), SigningCertURL=where))
 
 
 POSTMARK = {"Authorization": "Basic " + base64.b64encode(b"alertd:correct horse").decode()}
