@@ -343,6 +343,7 @@ async def test_what_a_list_does_not_give_is_said_below_it(
 
     async with desk(plain, served.url, 503) as window:
         await window.page.route(f"**/v1/{path}?limit=50*", answer)
+        await window.page.route(f"**/v1/{path}/*-*", lambda route: route.fulfill(json=one))
         await window.sign_in(served.key)
         await window.page.goto(f"{window.url}/console#/{screen}")
         await window.press("Older")

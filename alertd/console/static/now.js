@@ -1,6 +1,6 @@
 // What needs somebody now: approvals first, then what is going out, then whether all is well.
 
-import { forSession, get, isReady } from "./api.js";
+import { Problem, forSession, get, isReady } from "./api.js";
 import { silence, silentOf } from "./at-work.js";
 import { Called, callOf, readCalls } from "./calls.js";
 import { Channels, expected, isDone, ofAll, totals, waitsUntil } from "./channels.js";
@@ -227,7 +227,8 @@ export function NowScreen({ me, stops }) {
 /** The list, newest first: how each stands is asked for again, of the older ones too, as far as somebody has gone back. */
 export function AllScreen() {
   const [older, add] = useState([]);
-  const named = (one, signal) => once("whole", one, () => get(`/v1/alerts/${one.id}`, { signal }));  // a list has no names
+  // A list has no names. Of one that is refused by now the others are shown all the same.
+  const named = (one, signal) => once("whole", one, () => get(`/v1/alerts/${one.id}`, { signal })).catch((error) => { if (error instanceof Problem) return one; throw error; });
   const page = async (cursor, signal) => {
     const found = await get(`/v1/alerts?limit=50${cursor && `&cursor=${cursor}`}`, { signal });
     return { ...found, alerts: await Promise.all(found.alerts.map((one) => named(one, signal))) };
