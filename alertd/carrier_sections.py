@@ -95,9 +95,9 @@ class SmppCarrier(Carrier):
     long: Literal["udh", "payload"] = "udh"
     validity: Literal["relative", "absolute", "none"] = "relative"
     receipt_ids: Literal["same", "hex-then-decimal", "decimal-then-hex"] = "same"
-    statuses: dict[Annotated[int, BeforeValidator(_status)], Literal["gone", "blocked", "invalid", "again"]] | None = (
-        None
-    )
+    statuses: (
+        dict[Annotated[int, BeforeValidator(_status)], Literal["opted-out", "blocked", "invalid", "again"]] | None
+    ) = None
     languages: list[Spoken] = Field(list(get_args(Spoken)))
     words: dict[str, Literal["stop", "start", "help"]] | None = None
 

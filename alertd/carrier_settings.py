@@ -124,7 +124,7 @@ def _twilio(section: TwilioCarrier, settings: config.Settings, name: str, now: _
 
 #: What a carrier's own status codes can be said to mean.
 _MEANINGS = {
-    "gone": Outcome(Answer.NEVER, Reason.GONE),
+    "opted-out": Outcome(Answer.NEVER, Reason.GONE),  # see `Removal`
     "blocked": Outcome(Answer.NEVER, Reason.BLOCKED),
     "invalid": Outcome(Answer.NEVER, Reason.BAD_ADDRESS),
     "again": Outcome(Answer.RETRY, Reason.UNAVAILABLE),
