@@ -47,6 +47,10 @@ SIGN_S = 1.0
 TELL_S = 0.2  # what happened to an alert is told so soon
 
 
+class AnsweredTooLateError(Exception):
+    """What the store said of what is stopped is too old for anything to be sent by it: the store is slow, or this process is."""
+
+
 @dataclass(kw_only=True)
 class Worker:
     """One process's share of the work."""
@@ -103,13 +107,17 @@ class Worker:
             await self.carrier_tests.close()
             await ended(heart)
 
+    async def _obey(self) -> None:
+        if not await self.stopping.obey():
+            raise AnsweredTooLateError
+
     async def _listen(self) -> None:
         """Asks what is stopped, and again before that is answered: a store that takes long says each time how it was when it was asked."""
         asking = set[asyncio.Task[None]]()
         async with asyncio.TaskGroup() as questions:
             while not self._stop.is_set():
                 if len(asking) < QUESTIONS:
-                    asking.add(one := questions.create_task(self.steps.tried("obey", self.stopping.obey)))
+                    asking.add(one := questions.create_task(self.steps.tried("obey", self._obey)))
                     one.add_done_callback(asking.discard)
                 await self._pause(LISTEN_S, until_stop=True)
 

@@ -21,17 +21,22 @@ class Credibility:
     def __init__(self) -> None:
         self._gone = Counter[str]()
 
-    def believed(self, whose: Sequence[str], answers: Sequence[Outcome], *, resting: bool = False) -> list[Outcome]:
-        """The answers to a chunk, and `whose` each is; what says no to an address is another answer where it cannot be believed, as from a
-        carrier that failed and is `resting`.
+    def believed(
+        self, whose: Sequence[str], answers: Sequence[Outcome], *, attempts: Sequence[int], resting: bool = False
+    ) -> list[Outcome]:
+        """The answers to a chunk, `whose` each is, and to which try; what says no to an address is another answer where it cannot be believed, as
+        from a carrier that failed and is `resting`.
         """
-        pairs = list(zip(whose, answers, strict=True))
-        said = Counter(one for one, answer in pairs if _of_an_address(answer))
-        works = {one for one, answer in pairs if answer.answer is Answer.ACCEPTED}
+        triples = list(zip(whose, answers, attempts, strict=True))
+        said = Counter(one for one, answer, attempt in triples if _of_an_address(answer, attempt))
+        works = {one for one, answer, _ in triples if answer.answer is Answer.ACCEPTED}
         for one in works:
             self._gone[one] = 0
         doubted = {one for one in said if one not in works and self._doubts(one, said[one], resting=resting)}
-        return [_again(answer) if _of_an_address(answer) and one in doubted else answer for one, answer in pairs]
+        return [
+            _again(answer) if one in doubted and _of_an_address(answer, attempt) else answer
+            for one, answer, attempt in triples
+        ]
 
     def _doubts(self, one: str, said: int, *, resting: bool) -> bool:
         self._gone[one] += said
@@ -41,9 +46,10 @@ class Credibility:
         return True
 
 
-def _of_an_address(answer: Outcome) -> bool:
-    """Whether it is for good, for who it is for."""
-    return answer.answer is Answer.NEVER and answer.reason in {Reason.GONE, Reason.BAD_ADDRESS}
+def _of_an_address(answer: Outcome, attempt: int) -> bool:
+    """Whether it is for good, for who it is for. What is called bad again is: those are tried beside one another, and of them none is accepted."""
+    is_bad = answer.reason is Reason.BAD_ADDRESS and attempt == 1
+    return answer.answer is Answer.NEVER and (answer.reason is Reason.GONE or is_bad)
 
 
 def _again(answer: Outcome) -> Outcome:

@@ -94,11 +94,13 @@ class HandOver:
         tries, later, probed = await self._admitted(lease, found, carrier, ready)
         # Now: a slow carrier would let them go stale.
         offer = await self.offers.give_back(offer, len(offer.rows) - len(tries))
+        way.tries = tries  # whom the question is about, too
         await until.renewed()
-        way.sending, way.tries, started = True, tries, self.clock.monotonic()
+        way.sending, started = True, self.clock.monotonic()
         said = await carrier.channel.send(ready.prepared, [one.recipient for one in tries], until.holds)
         said = self.binds.heard(carrier, said)
-        answers = self.credibility.believed(_whose(tries, carrier), said, resting=offer.wait_s > 0)
+        attempts = [one.attempt for one in tries]
+        answers = self.credibility.believed(_whose(tries, carrier), said, attempts=attempts, resting=offer.wait_s > 0)
         answered = list(zip(tries, answers, strict=True))
         judged = partial(
             after,

@@ -116,15 +116,19 @@ class Reports:
 
     async def told_by(self, alert_id: str) -> str | None:
         """The last version that tells those whom an alert has told; None where nothing followed, and for what tells of another itself."""
-        versions = await self._alerts.versions([alert_id])
-        return versions[-1] if len(versions) > 1 else None
+        later = (await self._alerts.versions([alert_id]))[1:]
+        starts = await self._alerts.fields(later, "start")
+        told = [
+            one for one, (start,) in zip(later, starts, strict=True) if int(start or 0)
+        ]  # an update may wait, or have been rejected
+        return told[-1] if told else None
 
     async def telling(self, org: str) -> Sequence[AlertRecord]:
         """What is being told of an organisation's alerts besides these: updates, what was taken out, ends. Newest first, without documents."""
         later = [one for one in await self._alerts.versions(list(await self._alerts.live())) if one != chain_of(one)]
         states = await self._alerts.states(later)
         busy = [one for one, state in zip(later, states, strict=True) if state in OPEN_STATES]
-        heads = await self._alerts.heads(busy)
+        heads = await self._alerts.listed(busy)
         return sorted((one for one in heads if one and one.org == org), key=lambda one: one.start, reverse=True)
 
     async def counts(self, alert_id: str) -> dict[str, dict[str, int]]:

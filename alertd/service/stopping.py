@@ -27,10 +27,6 @@ TRIES = 10  # against others who stop and resume at the same moment
 FRESH_S = 0.5  # what was read of stops may be so old while something is sent
 
 
-class StoreTooSlowError(Exception):
-    """Its answers come too late for anything to be sent by them."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
     """How a scope stands after somebody stopped or resumed it."""
@@ -136,10 +132,10 @@ class Stopping:
         if standing.generation:
             checked(await self._stops.put_on(standing, [chain]))
 
-    async def obey(self) -> None:
-        """Brings all live chains in line with what is stopped now; may be asked again before it has answered. Raises StoreUnavailableError, and
-        StoreTooSlowError for an answer that is too old already: then nothing may be sent. A chain whose server takes no writes sends nothing
-        until it does and was brought in line.
+    async def obey(self) -> bool:
+        """Brings all live chains in line with what is stopped now; may be asked again before it has answered. Answers whether that is not too old
+        already. Raises StoreUnavailableError. In both cases nothing may be sent. A chain whose server takes no writes sends nothing until it
+        does and was brought in line.
         """
         asked, behind = self._clock.monotonic(), frozenset[str]()
         standing = await self._stops.read()
@@ -150,8 +146,7 @@ class Stopping:
         if asked >= self._heard:  # else whoever asked later was answered sooner
             self._heard, self._behind = asked, behind
             self._obeyed = self._obeyed if behind else standing.generation
-        if self._clock.monotonic() - asked > FRESH_S:
-            raise StoreTooSlowError
+        return self._clock.monotonic() - asked <= FRESH_S
 
     def is_deaf(self, chain: str | None = None) -> bool:
         """Whether something may have been stopped that this process does not know of, or that this chain does not: then nothing is sent."""

@@ -8,8 +8,8 @@ from alertd.clock import DAY_MS
 from alertd.store import keys
 from alertd.store.connection import Connection
 
-#: What was said longer ago than this, and never again, is forgotten.
-KEPT_S = 366 * DAY_MS // 1000
+#: What was said longer ago than this is forgotten: outages a season apart do not add up, for the mailbox may have had mail in between.
+KEPT_S = 30 * DAY_MS // 1000
 
 
 class CalledDead:

@@ -74,7 +74,7 @@ TABLE = (
     KeyKind("{s:<number // 512>}:<number>", "string", "a subscriber: version (4), sealed record", "subscribers_put.lua", "ten minutes after its number was given up: till then the version of none (4)"),
     KeyKind("{i:<hash>}", "string", "an id -> number of its subscriber (5)", "names", "when the subscriber is forgotten or refused"),
     KeyKind("{h:<hash>}", "string", "an address -> who claims it: number (5), address number (1), since (4), never twice (2)", "names", "when it is dropped, dead or refused, or its subscriber forgotten"),
-    KeyKind("{h:<hash>}:dead", "string", "a mailbox that was called dead -> since when, UNIX s", "called_dead", "when it is removed, or a year after it was first called so"),
+    KeyKind("{h:<hash>}:dead", "string", "a mailbox that was called dead -> since when, UNIX s", "called_dead", "when it is removed, or 30 days after it was first called so"),
     KeyKind("{t:<hash>}", "string", "an address that is on the suppression list -> since when, UNIX s; below zero where its owner cannot take it off", "suppressions unclaim.lua", "when its owner, or somebody with a reason, takes it off"),
     KeyKind("{g:<z8>}:<tile>", "string", "16-byte records of those in a z12 tile", "cells_append.lua cells_replace.lua cells_compact.lua", "when the sweeper finds it empty"),
     KeyKind("{r:<region>}:<shard>", "string", "16-byte records of those who named a region", "cells_append.lua cells_replace.lua cells_compact.lua", "when the sweeper finds it empty"),

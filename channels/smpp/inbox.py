@@ -168,15 +168,17 @@ class Inbox:
 
 def written_by(number: str, kind: int, calling_code: str) -> str:
     """A number in E.164, by what kind the centre says it is (SMPP 3.4 section 5.2.5): many leave out the plus, or say nothing. One as it is dialled in
-    its own country is that country's, which only the settings know: with a plus alone it would be a stranger's.
+    its own country is that country's, which only the settings know (`calling_code`): with a plus alone it would be a stranger's.
     """
     if number.startswith("+") or not number.isdecimal():
         return number
     if number.startswith("00") or kind == INTERNATIONAL[0]:
         return "+" + number.removeprefix("00")
-    if number.startswith("0") or kind == NATIONAL:
+    if number.startswith("0"):
         return f"+{calling_code}{number.removeprefix('0')}" if calling_code else number
-    return "+" + number
+    if kind == NATIONAL and not calling_code:
+        return number
+    return "+" + (number if number.startswith(calling_code) else calling_code + number)
 
 
 def _acknowledge(some: Sequence[_Waiting], status: Status) -> None:

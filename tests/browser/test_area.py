@@ -84,6 +84,7 @@ async def test_each_ring_has_its_loudness_and_delay_and_is_counted(served: Serve
         await author.page.get_by_label("Messages a minute: Ring 1").fill("60")
         await author.page.get_by_label("Messages a minute: Ring 1").fill("")
         await author.page.get_by_label("Messages a minute: Ring 2").fill("600")
+        await author.page.get_by_label("Messages a minute: Ring 2").fill("1,000")  # which is not one
         await author.page.get_by_label("Messages a minute: Ring 2").press("Tab")
         await expect(author.page.locator("[data-ring='2']")).to_contain_text("at most 600 messages a minute")
         radius = author.page.get_by_label("Radius, km: Ring 1")

@@ -151,8 +151,8 @@ async def test_an_alert_is_updated_and_restricted(
 async def test_an_alert_that_goes_out_meanwhile_was_changed_by_nobody(
     served: Served, plain: Browser, ana: str, alert: dict[str, Any]
 ):
-    """An update that was begun while it was sent, and is handed in once all are told, is taken; what somebody took out of it meanwhile
-    is shown, as ever.
+    """An update that was begun while it was sent, and is handed in once all are told, is taken; that somebody let the alert wait meanwhile, or
+    took something out of it, is shown, as ever.
     """
     served.control("push", SLOWLY)
     alert_id = served.approved({**alert, "target": {"regions": ["41091"]}})
@@ -163,6 +163,12 @@ async def test_an_alert_that_goes_out_meanwhile_was_changed_by_nobody(
             await window.sign_in(ana)
             await window.page.goto(f"{served.url}/console#/update/{alert_id}")
             await window.page.get_by_label("Eyes", exact=True).select_option(eyes)
+        assert served.call("POST", f"{path}/pause", None, ana)[0] == 200
+        await other.press("3 Check and submit")
+        await other.press("Submit for approval")
+        await expect(other.page.locator(".conflict")).to_contain_text("Somebody changed it while you did")
+        await other.page.locator(".conflict button").click()
+        assert served.call("POST", f"{path}/resume", None, ana)[0] == 200
         served.control("push", {"rules": []})
         served.wait_for(lambda: served.call("GET", path)[1]["state"] == "sent")
         await author.press("3 Check and submit")
@@ -171,7 +177,6 @@ async def test_an_alert_that_goes_out_meanwhile_was_changed_by_nobody(
         update_id = author.page.url.rpartition("/")[2]
         assert served.call("POST", f"/v1/alerts/{update_id}/reject", {"reason": "It was a test"})[0] == 200
         assert served.call("POST", f"{path}/restrict", {"reason": "Found, well"}, ana)[0] == 200
-        await other.press("3 Check and submit")
         await other.press("Submit for approval")
         await expect(other.page.locator(".conflict")).to_contain_text("Somebody changed it while you did")
 

@@ -231,7 +231,8 @@ async def test_an_alert_that_ended_or_waits_is_not_said_to_be_told_or_sending(
     async with desk(plain, served.url) as window:
         page = window.page
         await window.sign_in(bea)
-        await expect(page.locator(".live-card")).to_contain_text("It waits: nothing more of it is sent")
+        card = page.locator(".live-card", has=page.locator(f"a[href='#/alerts/{paused}']"))
+        await expect(card).to_contain_text("It waits: nothing more of it is sent")
         await page.goto(f"{served.url}/console#/alerts")
         line = page.locator(".line", has=page.locator(f"a[href='#/alerts/{paused}']"))
         await expect(line.locator(".state")).to_have_text("Told to wait")

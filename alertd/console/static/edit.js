@@ -18,7 +18,7 @@ async function regionsOf({ regions = [], exclude = {} } = {}) {
 
 async function read(id) {
   const { body, etag } = await ask("GET", `/v1/alerts/${id}`);
-  return { etag, state: body.state, document: body.alert, draft: draftOf(body.alert, await regionsOf(body.alert.target)) };
+  return { etag, state: body.state, paused: body.paused, document: body.alert, draft: draftOf(body.alert, await regionsOf(body.alert.target)) };
 }
 
 /** The alert as it was when the change began, with its ETag; what was typed into it stays in the tab until it is dropped. */
@@ -28,7 +28,7 @@ export function useEdit(id) {
   useEffect(() => {
     const kept = keptEdit(id);
     if (kept) { set(kept); return; }
-    read(id).then(({ etag, document, draft }) => set({ etag, original: document, base: documentOf(draft), draft }), fail);
+    read(id).then(({ etag, paused, document, draft }) => set({ etag, paused, original: document, base: documentOf(draft), draft }), fail);
   }, [id]);
   const over = useRef(false);
   const [full, tell] = useState(false);
@@ -72,7 +72,7 @@ export async function save(id, edit, saved) {
 /** As often at most an alert that goes out may move on while an update of it is handed in: approved, sending, sent, and once more. */
 const MOVES = 4;
 
-/** Submits it as what the alert is to say from now on; answers the update's id, or what differs. An alert that goes out is another version by itself: that is nobody's change. */
+/** Submits it as what the alert is to say from now on; answers the update's id, or what differs. An alert that goes out is another revision by itself: that is nobody's change; that it was told to wait is somebody's. */
 export async function update(id, edit, notify) {
   const whole = wanted(edit);
   const body = { ...whole, author: { ...whole.author, subject: null }, notify }; // whoever sends it wrote it
@@ -83,7 +83,7 @@ export async function update(id, edit, notify) {
       if (problem.status !== 412) throw problem;
     }
     const theirs = await read(id);
-    if (!left || changes(edit.original, theirs.document).length || !TABLES.acts.update.includes(theirs.state)) return { theirs };
+    if (!left || theirs.paused !== Boolean(edit.paused) || changes(edit.original, theirs.document).length || !TABLES.acts.update.includes(theirs.state)) return { theirs };
     ({ etag } = theirs);
   }
 }
@@ -92,7 +92,7 @@ export async function update(id, edit, notify) {
 async function merged(edit, theirs, choices) {
   const there = documentOf(theirs.draft);
   const whole = joined(edit.base, documentOf(edit.draft), there, choices, theirs.document);
-  return { etag: theirs.etag, original: theirs.document, base: there, draft: draftOf(whole, await regionsOf(whole.target)) };
+  return { etag: theirs.etag, paused: theirs.paused, original: theirs.document, base: there, draft: draftOf(whole, await regionsOf(whole.target)) };
 }
 
 /** A place as it is written: of a number that is told to people, the last digits are left out. */

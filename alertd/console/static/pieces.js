@@ -3,7 +3,7 @@
 import { Button, Icon, html, useState } from "./parts.js";
 import { ringsOf as outlines } from "./shapes.js";
 import { TABLES } from "./tables.js";
-import { amountOf, language, number, span, t } from "./words.js";
+import { amountOf, countOf, language, number, span, t } from "./words.js";
 import { uuid } from "./ways.js";
 
 /** What a wider ring is by itself: so much wider, so much later. */
@@ -43,9 +43,9 @@ export const RingWords = ({ rings }) => (rings && rings.length ? html`<ul class=
 function Amount({ value, set, label, optional, whole, min, max = Infinity, placeholder }) {
   const [text, type] = useState(null);
   const typed = (e) => {
-    const [wanted, n] = [e.target.value.trim(), amountOf(e.target.value)];
+    const [wanted, n] = [e.target.value.trim(), (whole ? countOf : amountOf)(e.target.value)];
     type(e.target.value);
-    if (wanted ? n >= min && n <= max && (!whole || Number.isInteger(n)) : optional) set(wanted ? n : undefined);
+    if (wanted ? n >= min && n <= max : optional) set(wanted ? n : undefined);
   };
   return html`<input inputmode=${whole ? "numeric" : "decimal"} placeholder=${placeholder} value=${text === null ? (value === undefined ? "" : value) : text} aria-label=${label} onInput=${typed} onBlur=${() => type(null)} />`;
 }

@@ -34,7 +34,12 @@ export const known = (key) => Object.hasOwn(WORDS, key);
 /** What is typed, with the digits of Arabic and Persian as those that programs read. */
 export const digits = (text) => text.replace(/[٠-٩۰-۹]/g, (one) => String(one.charCodeAt(0) & 15));
 /** A number as it is typed: half a kilometre is 0,5 to most who write of one. NaN for what is none. */
-export const amountOf = (text) => Number(digits(text).replace(/[,٫]/, "."));
+export function amountOf(text) {
+  const plain = digits(text).trim().replace(/[,٫]/, ".");
+  return /^\d*\.?\d*$/.test(plain) ? Number(plain) : NaN;
+}
+/** The same of what is counted, in which a comma or a point would stand between thousands. */
+export const countOf = (text) => (/[,٫.]/.test(text) ? NaN : amountOf(text));
 
 export const number = (n) => (typeof n === "number" ? new Intl.NumberFormat(locale).format(n) : n === "hidden" ? t("hidden") : n);
 
