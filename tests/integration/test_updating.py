@@ -69,6 +69,10 @@ async def updated(
     return await parts.alerts.get(update.id)
 
 
+async def plan(parts: Parts, update: AlertRecord) -> None:
+    assert await worker_of(parts).plans.planner.plan(dataclasses.replace(update, start=update.start - SETTLE_MS))
+
+
 async def test_only_what_is_told_tells_of_an_alert(parts: Parts, sample: dict[str, Any]):
     """An update that waits for its second person, or was rejected, takes no place before what was told."""
     record = await sent(parts, sample)
@@ -78,10 +82,6 @@ async def test_only_what_is_told_tells_of_an_alert(parts: Parts, sample: dict[st
     assert await parts.reports.told_by(record.id) is None
     update = await updated(parts, record, sample)
     assert await parts.reports.told_by(record.id) == update.id
-
-
-async def plan(parts: Parts, update: AlertRecord) -> None:
-    assert await worker_of(parts).plans.planner.plan(dataclasses.replace(update, start=update.start - SETTLE_MS))
 
 
 async def in_cadiz(parts: Parts, count: int, first: int = 100) -> None:
