@@ -75,7 +75,7 @@ async def plan(parts: Parts, update: AlertRecord) -> None:
 
 async def test_only_what_is_told_tells_of_an_alert(parts: Parts, sample: dict[str, Any]):
     """An update that waits for its second person, or was rejected, takes no place before what was told."""
-    record = await sent(parts, sample)
+    record = await sent(parts, sample, channels=["push"])
     waits = await proposed(parts, record, sample)
     assert await parts.reports.told_by(record.id) is None
     await parts.approval.reject(waits.record.id, BEA, "Wrong area")
