@@ -22,10 +22,8 @@ TARGETS = ("message.token", "message.fid")
 # By what firebase-admin makes of the FcmError in the answer, with the status it must come with.
 BY_FCM_ERROR: dict[tuple[int, type[Exception]], tuple[Answer, Reason]] = {
     (404, messaging.UnregisteredError): (Answer.NEVER, Reason.GONE),
-    (403, messaging.SenderIdMismatchError): (
-        Answer.NEVER,
-        Reason.BAD_ADDRESS,
-    ),  # another project's token: it may be ours that is wrong
+    # Another project's token: it may be ours that is wrong.
+    (403, messaging.SenderIdMismatchError): (Answer.NEVER, Reason.BAD_ADDRESS),
     (401, messaging.ThirdPartyAuthError): (Answer.RETRY, Reason.CREDENTIALS),  # the APNs key in FCM's console is wrong
 }
 

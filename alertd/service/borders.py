@@ -94,10 +94,8 @@ class Borders:
         jurisdiction. Who may alert everywhere is nobody's neighbour. Raises Problem for what the key itself may not reach, for ground that
         nobody's is, and where nothing is the organisation's own.
         """
-        narrow, own = (
-            who.terms.jurisdiction,
-            (known or await self._organisations.get(who.org)).organisation.jurisdiction,
-        )
+        known = known or await self._organisations.get(who.org)
+        narrow, own = who.terms.jurisdiction, known.organisation.jurisdiction
         if narrow and (beyond := await self._grounds.beyond(area, narrow, KEYS)):
             raise refused(beyond)
         if own is None or (beyond := await self._grounds.beyond(area, own, OWN)) is None:

@@ -118,9 +118,8 @@ class Reports:
         """The last version that tells those whom an alert has told; None where nothing followed, and for what tells of another itself."""
         later = (await self._alerts.versions([alert_id]))[1:]
         starts = await self._alerts.fields(later, "start")
-        told = [
-            one for one, (start,) in zip(later, starts, strict=True) if int(start or 0)
-        ]  # an update may wait, or have been rejected
+        # An update may wait, or have been rejected.
+        told = [one for one, (start,) in zip(later, starts, strict=True) if int(start or 0)]
         return told[-1] if told else None
 
     async def telling(self, org: str) -> Sequence[AlertRecord]:

@@ -39,11 +39,11 @@ _LOOK_S: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a person wrote to us. `word` is None for a text that is none of the known answers."""
+    """What a person wrote to us. `number` is E.164 with its plus, or as the carrier wrote it where nobody knows whose it is; `word` is None for a
+    text that is none of the known answers.
+    """
 
-    number: str = field(
-        repr=False
-    )  # E.164 with its plus; without one as the carrier wrote it, and nobody knows whose it is
+    number: str = field(repr=False)
     word: Word | None
     text: str = field(repr=False)
 

@@ -47,7 +47,9 @@ async function load(signal) {
     get("/v1/permissions", { signal }),
   ]);
   const rest = newest.alerts.filter((one) => one.state !== "pending" && !TABLES.underWay.includes(one.state)).slice(0, RECENT);
-  const [pending, reviews, live, later, past] = await Promise.all([shown(waiting, whole), shown(owed, whole), shown({ ...going, alerts: [...going.alerts, ...told.alerts.filter(({ id }) => !going.alerts.some((one) => one.id === id))] }, watched), shown(due, whole), Promise.all(rest.map(ended))]);
+  const besides = told.alerts.filter(({ id }) => !going.alerts.some((one) => one.id === id));  // an update that was approved is in both
+  const out = { ...going, alerts: [...going.alerts, ...besides] };
+  const [pending, reviews, live, later, past] = await Promise.all([shown(waiting, whole), shown(owed, whole), shown(out, watched), shown(due, whole), Promise.all(rest.map(ended))]);
   const takedowns = distributors.flatMap(({ name, takedowns: open }) => open.map((id) => ({ name, id })));
   const [asked, permitted] = ["asked", "granted"].map((state) => requests.filter((one) => one.permission.state === state));
   return { pending, reviews, live, later, rest: past, ready, carriers, calls, takedowns, asked, permitted: permitted.filter((one) => one.live) };
