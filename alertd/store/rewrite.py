@@ -7,6 +7,7 @@ loud alert is under way, or when the disk leaves no choice.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -35,6 +36,7 @@ GROWTH_WHEN_FULL = 1.2
 LONGEST_MS = DAY_MS
 #: A rewrite that failed (no memory to fork, no room) is not tried at every look: the fork alone stalls everyone.
 PAUSE_S = 300.0
+LEAST_URGENT = 19  # of nice(2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,4 +178,13 @@ class RewritePolicy:
             structlog.get_logger().warning("the store could not be asked for a rewrite")
             return False
         structlog.get_logger().info("rewrite asked for")
+        if self._guard.takes_writes:  # else alerts wait for it
+            with suppress(RedisError, OSError):
+                give_way((await self._client.info("server"))["process_id"])
         return True
+
+
+def give_way(server: int) -> None:
+    """The server's child that writes runs when nobody else wants to: alerts that come in meanwhile go first."""
+    for child in Path(f"/proc/{server}/task/{server}/children").read_text().split():
+        os.setpriority(os.PRIO_PROCESS, int(child), LEAST_URGENT)

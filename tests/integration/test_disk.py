@@ -21,7 +21,16 @@ from alertd.store.codec import Codec, Keys
 from alertd.store.connection import Connection
 from alertd.store.disk import DiskGuard, DiskSettings, Space
 from alertd.store.embedded import EmbeddedServer, EmbeddedSettings
-from alertd.store.rewrite import PAUSE_S, AofSize, RewritePolicy, aof_size, is_quiet, wants_rewrite
+from alertd.store.rewrite import (
+    LEAST_URGENT,
+    PAUSE_S,
+    AofSize,
+    RewritePolicy,
+    aof_size,
+    give_way,
+    is_quiet,
+    wants_rewrite,
+)
 from tests.clocks import Later
 from tests.integration.acts import over, planned, register, send, submitted
 
@@ -154,6 +163,21 @@ async def test_rewrites_a_real_aof_once_nothing_loud_is_under_way(tmp_path: Path
         assert await client.get("overwritten") == value
         clock.now_s += PAUSE_S
         assert not await policy.check(), "nothing to gain now"
+
+
+async def test_a_rewrite_gives_way_to_alerts() -> None:
+    """The server's child is the least urgent of all; the server itself is as urgent as before."""
+    server = await asyncio.create_subprocess_exec(
+        "sh", "-c", "sleep 60 & echo $!; wait", stdout=asyncio.subprocess.PIPE
+    )
+    assert server.stdout is not None
+    child = int(await server.stdout.readline())
+    try:
+        give_way(server.pid)
+        assert [os.getpriority(os.PRIO_PROCESS, one) for one in (server.pid, child)] == [0, LEAST_URGENT]
+    finally:
+        os.kill(child, signal.SIGTERM)
+        await server.wait()
 
 
 @dataclass
