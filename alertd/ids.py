@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = [first + second for first in CROCKFORD for second in CROCKFORD]
 _MAC_BYTES = 10  # 80 bits: a tag lives days and each guess costs a request
 _HEAD = struct.Struct(">16sB")  # chain, version
 _ROW = struct.Struct(">I")  # row, and above its bits the life: a tag with an address has no room for more
@@ -173,4 +174,4 @@ def _ulid_bytes(text: str) -> bytes:
 
 def _ulid_text(raw: bytes) -> str:
     value = int.from_bytes(raw, "big")
-    return "".join(CROCKFORD[(value >> shift) & 31] for shift in range(125, -1, -5))
+    return "".join(_PAIRS[(value >> shift) & 1023] for shift in range(120, -1, -10))

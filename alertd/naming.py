@@ -42,7 +42,7 @@ def pattern_of(names: Iterable[Name], plates: Iterable[str] = ()) -> re.Pattern[
     where there is nothing to be found.
     """
     spoken = (_spoken(text) for name in names for text in _written(name))
-    return _any_of([*spoken, *(_bounded(_plain(bare_plate(plate))[0], r"[\W_]*") for plate in plates)])
+    return _any_of([*spoken, *(_bounded(_compared(bare_plate(plate)), r"[\W_]*") for plate in plates)])
 
 
 def pattern_of_words(names: Iterable[Name]) -> re.Pattern[str] | None:
@@ -55,17 +55,17 @@ def pattern_of_words(names: Iterable[Name]) -> re.Pattern[str] | None:
 
 def words_of(names: Iterable[Name]) -> frozenset[str]:
     """Those words, as `words_in` has them."""
-    return frozenset(_plain(word)[0] for name in names for text in _written(name) for word in _telling_words(text))
+    return frozenset(_compared(word) for name in names for text in _written(name) for word in _telling_words(text))
 
 
 def words_in(text: str) -> frozenset[str]:
     """The words of a text as they are compared."""
-    return frozenset(_WORDS.findall(_plain(text)[0]))
+    return frozenset(_WORDS.findall(_compared(text)))
 
 
 def names_any(text: str, names: re.Pattern[str] | None) -> bool:
     """Whether one of them is named in a text."""
-    return names is not None and names.search(_plain(text)[0]) is not None
+    return names is not None and names.search(_compared(text)) is not None
 
 
 def dashed(text: str, names: re.Pattern[str] | None) -> str:
@@ -127,7 +127,7 @@ def _telling_words(name: str) -> list[str]:
 
 def _spoken(name: str) -> _Found:
     """What finds a name, whatever stands between its words, with or without the full stop at its end or an s that makes it a genitive."""
-    plain = _plain(name)[0]
+    plain = _compared(name)
     return _bounded(_WORDS.findall(plain), r"[\W_]+", r"\.?" if plain.endswith(".") else "s?")
 
 
@@ -152,16 +152,25 @@ def _any_of(found: Iterable[_Found]) -> re.Pattern[str] | None:
     return re.compile("|".join(alike)) if alike else None
 
 
+def _compared(text: str) -> str:
+    """A text as it is compared."""
+    return text.lower() if text.isascii() else _bare(text)
+
+
 def _plain(text: str) -> tuple[str, Sequence[int]]:
-    """A text as it is compared, and where in it each of these letters stands, and its end."""
+    """The same, and where in the text each of these letters stands, and its end."""
     if text.isascii():
         return text.lower(), range(len(text) + 1)
-    found = [(letter, at) for at, written in enumerate(text) for letter in _bare(written)]
+    found = [(letter, at) for at, written in enumerate(text) for letter in _bare_letter(written)]
     return "".join(letter for letter, _ in found), [*(at for _, at in found), len(text)]
 
 
-@lru_cache(maxsize=4_096)
-def _bare(letter: str) -> str:
-    """Without case and accents, and nothing for what nobody sees."""
-    apart = unicodedata.normalize("NFKD", letter.casefold().translate(PLAIN_LETTERS))
+def _bare(text: str) -> str:
+    """Without case and accents, and nothing for what nobody sees. It is that of its letters, one after the other: what stands in another
+    order by then is left out.
+    """
+    apart = unicodedata.normalize("NFKD", text.casefold().translate(PLAIN_LETTERS))
     return "".join(part for part in apart if not unicodedata.combining(part) and part not in _UNSEEN)
+
+
+_bare_letter = lru_cache(maxsize=4_096)(_bare)

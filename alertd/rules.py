@@ -66,7 +66,7 @@ def not_honoured(document: Document, part: str = "") -> list[Fault]:
     """
     under = f"{part}/" if part else ""
     return [
-        Fault(f"/{part}{pointer_of(place)}" if part else pointer_of(place), sentence)
+        Fault(f"/{part}{_pointer(document, place)}" if part else _pointer(document, place), sentence)
         for path, default, sentence in NOT_YET
         if path.startswith(under)
         for place, value in _values(document, path.removeprefix(under))
@@ -82,7 +82,7 @@ def missing_verification(alert: Alert, rule: VerificationRule | None = None) -> 
         return []
     spared = rule is not None and not rule.custody_checked and alert.level is not Level.CHILD_ALERT
     faults = [
-        Fault(pointer_of(place), sentence)
+        Fault(_pointer(alert, place), sentence)
         for path, sentence in VERIFICATION
         for place, value in _values(alert, path)
         if not value and not (spared and path == _CUSTODY)
@@ -125,7 +125,7 @@ def overtold(alert: Alert) -> list[Fault]:
     """What an alert tells of a child under protection beyond what a restricted one does."""
     if not alert.case.protection:
         return []
-    told = [pointer_of(place) for path in RESTRICTED for place, value in _values(alert, path) if value]
+    told = [_pointer(alert, place) for path in RESTRICTED for place, value in _values(alert, path) if value]
     names, seen = called(alert.case), alert.case.last_seen
     told += [
         f"/case/last_seen/place/{tag}" for tag, text in (seen.place if seen else {}).items() if names_any(text, names)
@@ -140,7 +140,8 @@ def naming_contacts(alert: Alert) -> list[Fault]:
     names = words_of(child.name for child in alert.case.children if child.name)
     return [
         Fault(
-            pointer_of(place), "This address has the child's name in it, and people keep it when the name is taken out."
+            _pointer(alert, place),
+            "This address has the child's name in it, and people keep it when the name is taken out.",
         )
         for place, url in _values(alert, "case/contact/*/url")
         if url and names & words_in(unquote(" ".join(urlsplit(url)[2:])))
@@ -151,7 +152,9 @@ def not_neutral(alert: Alert) -> list[Fault]:
     """What calls somebody guilty who is sought, or drives: nobody has convicted them."""
     paths = ("case/persons_sought/*/description/*", "case/vehicles/*/description/*")
     return [
-        Fault(pointer_of(place), "Say what they look like, and nothing of what they did: nobody has convicted them.")
+        Fault(
+            _pointer(alert, place), "Say what they look like, and nothing of what they did: nobody has convicted them."
+        )
         for path in paths
         for place, text in _values(alert, path)
         if calls_guilty(text, str(place[-1]))
@@ -166,7 +169,7 @@ def plates(alert: Alert) -> frozenset[str]:
 def unreviewed(alert: Alert) -> list[Fault]:
     """Machine-made texts that no person has reviewed."""
     return [
-        Fault(pointer_of(place), "A person must review this machine text before it is sent.")
+        Fault(_pointer(alert, place), "A person must review this machine text before it is sent.")
         for place, value in _values(alert, "info/*/source")
         if value == "machine"
     ]
@@ -234,7 +237,7 @@ def delay_faults(alert: Alert, now: datetime, rings_from: int | None = None) -> 
         if delay_min
     ]
     faults = [
-        Fault(pointer_of(place), "These people would be told after the alert has ended.")
+        Fault(_pointer(alert, place), "These people would be told after the alert has ended.")
         for place, at in rings
         if at >= alert.expires
     ]
@@ -257,7 +260,7 @@ def _waits_to_be_heard(alert: Alert) -> bool:
 def future_faults(alert: Alert, now: datetime) -> list[Fault]:
     """Times of what has happened that lie ahead of `now`, which has a time zone."""
     return [
-        Fault(pointer_of(place), "This time is still to come.")
+        Fault(_pointer(alert, place), "This time is still to come.")
         for path in _PAST
         for place, value in _values(alert, path)
         if value is not None and value > now + CLOCK_SKEW
@@ -265,20 +268,18 @@ def future_faults(alert: Alert, now: datetime) -> list[Fault]:
 
 
 def _values(document: Document, path: str) -> list[tuple[Location, Any]]:
-    """Every (place, value) that a path of fields names, each place as JSON has it; `*` stands for each member. Below what is absent, the value is None."""
+    """Every (place, value) that a path of fields names; `*` stands for each member. Below what is absent, the value is None."""
     return _below(document, _steps(path), ())
 
 
 def _below(node: Any, steps: tuple[str, ...], place: Location) -> list[tuple[Location, Any]]:
     for i, step in enumerate(steps):
         if step == "*":
-            rest = steps[i + 1 :]
-            return [found for name, member in _members(node) for found in _below(member, rest, (*place, name))]
-        if node is None:
-            place = (*place, step)
-        else:
-            place, node = (*place, _named(node.__class__, step)), getattr(node, step)
-    return [(place, node)]
+            at, rest = (*place, *steps[:i]), steps[i + 1 :]
+            return [found for name, member in _members(node) for found in _below(member, rest, (*at, name))]
+        if node is not None:
+            node = getattr(node, step)
+    return [((*place, *steps), node)]
 
 
 def _members(node: Any) -> Iterable[tuple[int | str, Any]]:
@@ -290,7 +291,15 @@ def _steps(path: str) -> tuple[str, ...]:
     return tuple(path.split("/"))
 
 
-@cache
-def _named(model: type[Document], field: str) -> str:
-    """A field as JSON has it."""
-    return model.model_fields[field].alias or field
+def _pointer(document: Document, place: Location) -> str:
+    """A place with its fields named as JSON has them. Only faults have one: nearly all values have none."""
+    node: Any = document
+    names: list[int | str] = []
+    for step in place:
+        if isinstance(node, Document):
+            names.append(type(node).model_fields[str(step)].alias or step)
+            node = getattr(node, str(step))
+        else:
+            names.append(step)
+            node = None if node is None else node[step]
+    return pointer_of(tuple(names))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from aiohttp import web
 
 from alertd import __version__
@@ -98,7 +100,7 @@ def create_app(services: Services) -> web.Application:
     """The application over these services."""
     app = web.Application(client_max_size=services.settings.api.body_mb * 1024 * 1024)
     app[SERVICES] = services
-    observed = services.metrics.http_request_seconds
+    observed = cache(services.metrics.http_request_seconds.labels)
     install(
         app,
         OPERATIONS,
@@ -110,7 +112,7 @@ def create_app(services: Services) -> web.Application:
         idempotency=KeptKeys(services.requests, services.clock),
         recorder=services.audit,
         explain=explain,
-        observe=lambda route, method, status, seconds: observed.labels(route, method, str(status)).observe(seconds),
+        observe=lambda route, method, status, seconds: observed(route, method, str(status)).observe(seconds),
         takes_writes=services.takes_writes,
     )
     app.add_routes(system.PLAIN_ROUTES)

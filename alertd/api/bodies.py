@@ -69,7 +69,7 @@ def check_json(raw: bytes) -> None:
     if is_overfull(raw):
         raise _unreadable("This has too many members.")
     try:
-        json.loads(raw.decode(), object_pairs_hook=_once, parse_constant=_no_constant)
+        _DECODER.decode(raw.decode())
     except UnicodeDecodeError:
         raise _unreadable("This must be text in UTF-8.") from None
     except RecursionError:
@@ -97,6 +97,9 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(_name: str) -> NoReturn:
     raise _unreadable("NaN and Infinity are not JSON.")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_constant)
 
 
 def _unreadable(sentence: str) -> Problem:

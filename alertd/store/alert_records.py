@@ -264,18 +264,21 @@ class Seals:
         return f"{self.alert_id} {name}"
 
 
-_NUMBERS_SAID = ("expires", "seen", "texts", "starts", "restricted", "again", "newly", "rings_from")
+_PLAIN_SAID = ("expires", "seen", "texts", "starts", "restricted", "again", "newly", "rings_from", *TEXTS)
+_SEALED_SAID = (*OF_CASE, *OF_STAFF)
 
 
 def said(record: AlertRecord, seals: Seals, *, anew: bool = True) -> list[str | bytes | int]:
     """The fields of what an alert says, its document and what people wrote sealed. Of one that is written `anew`, those that are empty
     are left out, half of them, for they read the same; over an older one they must be written.
     """
-    fields: dict[str, str | bytes | int] = {name: getattr(record, name) for name in (*_NUMBERS_SAID, *TEXTS)}
-    fields |= {name: seals.seal(name, getattr(record, name)) for name in (*OF_CASE, *OF_STAFF)}
+    fields: dict[str, str | bytes | int] = {
+        name: value for name in (*_PLAIN_SAID, *_SEALED_SAID) if (value := getattr(record, name)) or not anew
+    }
+    fields |= {name: seals.seal(name, getattr(record, name)) for name in _SEALED_SAID if name in fields}
     fields |= record.grounds
     fields["doc"] = seals.sealed(record.document)
-    return [part for name, value in fields.items() if value or not anew for part in (name, value)]
+    return [part for field in fields.items() for part in field]
 
 
 def changed(record: AlertRecord) -> list[str | bytes | int]:

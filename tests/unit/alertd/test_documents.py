@@ -345,6 +345,8 @@ def test_a_draft_is_the_same_alert_with_a_wish() -> None:
     request = AlertRequest.model_validate_json(json.dumps({**GENERAL, "state": "draft"}))
     assert request.state == "draft"
     assert request.alert() == read(GENERAL)
+    assert request.alert().model_dump_json() == read(GENERAL).model_dump_json()
+    assert request.alert().model_fields_set == read(GENERAL).model_fields_set
 
 
 def test_tables_agree_with_the_wire() -> None:
