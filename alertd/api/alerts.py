@@ -11,7 +11,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from alertd.alerts import AlertState
-from alertd.api.call import credential, is_replay, note, prepared_id
+from alertd.api.call import STANCE, credential, is_replay, note, prepared_id
 from alertd.api.conditions import Conditions, etag
 from alertd.api.operations import Act, Operation, Reply
 from alertd.api.services import Services, services
@@ -40,6 +40,7 @@ from alertd.service.approval import Approval
 from alertd.service.following import Followed
 from alertd.service.intake import Taken
 from alertd.service.rings import REST
+from alertd.service.stopping import check_key_in
 from alertd.service.submission import submit, submitted
 from alertd.store.alerts import AlertRecord
 
@@ -100,16 +101,25 @@ Follow = Callable[[Services, Credential], Awaitable[Followed]]
 NOBODY_TOLD = "Nobody is told of this."
 
 
-class Submitted(BaseModel):
-    id: str
-    state: AlertState
-    rev: int = Field(description=REV)
+class Outlook(BaseModel):
     area: AreaReply
     audience: AudienceReply
     eta: dict[str, float] = Field(description=ETA)
+
+
+class Submitted(Outlook):
+    id: str
+    state: AlertState
+    rev: int = Field(description=REV)
     permissions: list[PermissionReply] = Field(
         [], description="What neighbours are asked for, with `target.beyond`; the area and the audience are without it."
     )
+
+
+async def _read_stance(request: web.Request) -> None:
+    """What a submission is measured against, read at once with what is stopped. Raises Problem where its key is."""
+    request[STANCE] = stance = await services(request).intake.stance(credential(request))
+    check_key_in(stance.standing, credential(request))
 
 
 async def create_alert(request: web.Request, *, query: SubmitQuery, body: AlertRequest) -> Reply[Submitted]:
@@ -123,7 +133,7 @@ async def create_alert(request: web.Request, *, query: SubmitQuery, body: AlertR
         taken = await submitted(s.intake, s.approval, prepared_id(request) or "", alert, who)
     else:
         taken = await submit(
-            s.intake, s.approval, alert, who,
+            s.intake, s.approval, alert, who, request[STANCE],
             alert_id=prepared_id(request), dry_run=query.dry_run, draft=body.state == "draft",
         )  # fmt: skip
     note(request, record=taken.record, box=taken.box, dry_run=query.dry_run)
@@ -232,30 +242,30 @@ def told(record: AlertRecord, *, whole: bool = False) -> Reply[AlertReply]:
 
 
 async def submitted_reply(s: Services, taken: Taken, alert: Alert) -> Reply[Submitted]:
-    """What was taken in, and whom it would reach."""
+    """What was taken in, and whom it would reach: that is written once for all who share a look."""
     language = next(iter(s.renderer.languages(alert)), REFERENCE)
     how_loud = {ring: loudness(alert, ring) for ring in taken.ringed.km2}
     louds = tuple(how_loud.values()) or (loudness(alert, REST),)
 
-    def worked_out() -> tuple[AudienceReply, dict[str, float]]:
-        audience = audience_reply(s, taken, alert.target, how_loud.__getitem__)
-        return audience, eta(s, audience, (alert.target, alert.policy), alert.channels, louds)
+    async def outlook() -> bytes:
+        audience = await asyncio.to_thread(audience_reply, s, taken, alert.target, how_loud.__getitem__)
+        look = Outlook(
+            area=await area_reply(s, taken.area, taken.shares, language),
+            audience=audience,
+            eta=eta(s, audience, (alert.target, alert.policy), alert.channels, louds),
+        )
+        return look.model_dump_json(by_alias=True).encode()
 
-    audience, seconds = await taken.answers.once(
-        None, ("audience", alert.channels, louds), lambda: asyncio.to_thread(worked_out)
-    )
-    body = Submitted(
-        id=taken.record.id,
-        state=taken.record.state,
-        rev=taken.record.rev,
-        area=await taken.answers.once(
-            None, ("area", language), lambda: area_reply(s, taken.area, taken.shares, language)
-        ),
-        audience=audience,
-        eta=seconds,
-        permissions=permission_replies(taken.record),
-    )
-    return Reply(body, headers={"Location": f"/v1/alerts/{body.id}", **etag(taken.record.rev)})
+    record = taken.record
+    own: dict[str, Any] = {
+        "id": record.id,
+        "state": record.state,
+        "rev": record.rev,
+        "permissions": permission_replies(record),
+    }
+    made = await taken.answers.once(None, (alert.channels, louds, language), outlook)
+    headers = {"Location": f"/v1/alerts/{record.id}", **etag(record.rev)}
+    return Reply(Submitted.model_construct(**own), headers=headers, made=made)
 
 
 _GROUP = "Alerts"
@@ -269,6 +279,7 @@ OPERATIONS = (
     Operation(
         method="POST", path="/v1/alerts", handler=create_alert, summary="Submit an alert", scope="alerts:write",
         group=_GROUP, status=202, tells=("ETag", "Location"), problems=(*REFUSED, "stop-active"), act=Act("alert.create", once=True),
+        stop_check=_read_stance,
     ),
     Operation(
         method="GET", path=ALERT_PATH, handler=show_alert, summary="Show an alert", scope="alerts:read",

@@ -11,6 +11,7 @@ from aiohttp import web
 from alertd.errors import Problem
 from alertd.service.access import Credential
 from alertd.service.audit import Fact, Noted
+from alertd.service.organisations import Stance
 from alertd.store.alerts import AlertRecord
 from alertd.store.codec import Box
 
@@ -46,6 +47,9 @@ MAY = web.RequestKey("may", Question)
 
 #: Nobody does anything by this call any more but watch: a session does not live on for it.
 WATCHES = web.RequestKey("watches", bool)
+
+#: What a submission is measured against, as it was when it was let in. Missing elsewhere.
+STANCE = web.RequestKey("stance", Stance)
 
 #: When it was found out last who calls, by the event loop's clock. Missing where an operation needs no key.
 ASKED = web.RequestKey("asked", float)

@@ -257,7 +257,8 @@ def with_body(operations: Mapping[str, Operation], within_s: float) -> Middlewar
         if operation is not None and not operation.streams and request.body_exists:
             if operation.scope is None:
                 request = request.clone(client_max_size=min(request.client_max_size, KEYLESS_BYTES))
-            await in_time(request.read(), within_s)
+            # What has come needs no time-out, which would take longer than the reading.
+            await (request.read() if request.content.is_eof() else in_time(request.read(), within_s))
         return await handler(request)
 
     return read
@@ -266,13 +267,17 @@ def with_body(operations: Mapping[str, Operation], within_s: float) -> Middlewar
 def still_let_in(operations: Mapping[str, Operation], check_stop: CheckStop) -> Middleware:
     """Refuses what a stopped key does not do any more, and whoever was let in when their call began and would not be now: a body may take two
     minutes. Within the audit: what is tried with a key in the wrong hands is written down.
+    Some operations ask for what is stopped by a way of their own.
     """
 
     @web.middleware
     async def halt(request: web.Request, handler: Handler) -> web.StreamResponse:
         if CREDENTIAL in request:
             await check_caller(request)
-            if not operations[request.match_info.route.name or ""].while_stopped:
+            operation = operations[request.match_info.route.name or ""]
+            if operation.stop_check:
+                await operation.stop_check(request)
+            elif not operation.while_stopped:
                 await check_stop(request[CREDENTIAL])
         return await handler(request)
 

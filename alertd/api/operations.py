@@ -27,6 +27,7 @@ class Reply(Generic[Body]):
     body: Body
     status: int | None = None  # the operation's own, if None
     headers: Mapping[str, str] = field(default_factory=dict)
+    made: bytes = b""  # a JSON object of the rest of its members, where they were written before, for others
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,10 @@ class Operation:
     step_up: bool = False  # in a session, asked for only minutes after its operator showed that it is they
     essential: bool = (
         False  # goes on when the disk or the memory is nearly full: it only reads, or stops harm, or says what is true
+    )
+
+    stop_check: Callable[[web.Request], Awaitable[None]] | None = (
+        None  # in place of the one of all: refuses a key that is stopped, and keeps what it read with that for the handler
     )
 
     @property

@@ -47,7 +47,7 @@ class _Endpoint:
         if self._gives is None or reply.body is None:
             return web.Response(status=reply.status or 204, headers=reply.headers)
         return web.Response(
-            body=self._gives.dump_json(reply.body, by_alias=True),
+            body=_joined(self._gives.dump_json(reply.body, by_alias=True), reply.made),
             status=reply.status or self._operation.status,
             headers=reply.headers,
             content_type=self._operation.gives[0],
@@ -88,6 +88,11 @@ class _Endpoint:
             return {name: adapter.validate_strings(texts[name]) for name, adapter in self._path.items()}
         except ValidationError:
             raise Problem("not-found", "There is nothing at this address.") from None
+
+
+def _joined(one: bytes, other: bytes) -> bytes:
+    """A JSON object of the members of two, neither of them empty."""
+    return one[:-1] + b"," + other[1:] if other else one
 
 
 def _repeated(query: Any) -> list[Fault]:

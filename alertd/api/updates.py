@@ -39,7 +39,8 @@ async def update_alert(
     )
     note(request, record=taken.record, notify=str(body.notify), dry_run=query.dry_run)
     reply = await submitted_reply(s, taken, alert)
-    return Reply(Updated(**dict(reply.body), update=update_facts(taken.record)), headers=reply.headers)
+    own = {**dict(reply.body), "update": update_facts(taken.record)}
+    return Reply(Updated.model_construct(**own), headers=reply.headers, made=reply.made)
 
 
 OPERATIONS = (

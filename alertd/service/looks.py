@@ -32,7 +32,7 @@ RESOLVED = 64
 FRESH_S = 2.0
 #: Looks of four seconds. One has some 40 bytes for each of its people.
 KEPT = 64
-#: Answers about one look: it is told in few languages.
+#: Answers about one look: it is told in few languages, of few channels.
 ANSWERS = 16
 
 

@@ -68,7 +68,7 @@ class Stopping:
         _check_live(who)
         for _ in range(TRIES):
             seen = await self._stops.read()
-            _check_key(seen, who)
+            check_key_in(seen, who)
             new = _resumed(seen.stops.get(scope), who)
             if new == seen.stops.get(scope) or await self._stops.change(seen, scope, new):
                 return await self._put_on(scope)
@@ -124,7 +124,7 @@ class Stopping:
 
     async def check_key(self, who: Credential) -> None:
         """Raises Problem when this key is stopped."""
-        _check_key(await self._stops.read(), who)
+        check_key_in(await self._stops.read(), who)
 
     async def put_on(self, chain: str) -> None:
         """What is stopped now counts for a chain whose gate was just opened."""
@@ -184,7 +184,7 @@ def check_submission(standing: StandingStops, who: Credential, *, goes_out: bool
     if goes_out:
         _check(standing, who.org, who.key_id)
     else:
-        _check_key(standing, who)
+        check_key_in(standing, who)
 
 
 def _check(standing: StandingStops, org: str, *key_ids: str) -> None:
@@ -192,7 +192,8 @@ def _check(standing: StandingStops, org: str, *key_ids: str) -> None:
         raise Problem("stop-active", "Nothing is sent here: a stop is active.", scope=found[0])
 
 
-def _check_key(standing: StandingStops, who: Credential) -> None:
+def check_key_in(standing: StandingStops, who: Credential) -> None:
+    """Raises Problem where its key is among what is stopped."""
     if of_key(who.org, who.key_id) in standing.stops:
         raise Problem("stop-active", "This key is stopped.", scope=of_key(who.org, who.key_id))
 

@@ -8,6 +8,7 @@ from alertd.documents import Alert, Status
 from alertd.service.access import Credential
 from alertd.service.approval import Approval
 from alertd.service.intake import Intake, Taken
+from alertd.service.organisations import Stance
 from alertd.service.stopping import check_submission
 
 
@@ -16,13 +17,16 @@ async def submit(
     approval: Approval,
     alert: Alert,
     who: Credential,
+    stance: Stance | None = None,
     *,
     alert_id: str | None = None,
     dry_run: bool = False,
     draft: bool = False,
 ) -> Taken:
-    """The alert as it is kept then, or would be where this is a dry run. Raises Problem."""
-    stance = await intake.stance(who)
+    """The alert as it is kept then, or would be where this is a dry run. `stance` is that of the caller's organisation where it was read for
+    this very request. Raises Problem.
+    """
+    stance = stance or await intake.stance(who)
     # First: whoever is stopped is told that, whatever else is wrong.
     check_submission(stance.standing, who, goes_out=not draft and alert.status is not Status.ACTUAL)
     taken = await intake.submit(alert, who, stance, alert_id=alert_id, dry_run=dry_run, draft=draft)

@@ -208,19 +208,22 @@ class Connection:
             if self.nodes.stale:
                 await self.nodes.freshen()
             answers = await self._asked(commands)
-            if self._is_elsewhere(answers):
-                await self.nodes.freshen()
-                await self._ask_again(
-                    commands, answers, [i for i, one in enumerate(answers) if isinstance(one, ELSEWHERE)]
-                )
-                self._is_elsewhere(answers)
-            refused = {i for i, answer in enumerate(answers) if isinstance(answer, exceptions.OutOfMemoryError)}
-            if refused:
-                await self._ask_full(commands, answers, refused)
+            if _has_failed(answers):
+                await self._put_right(commands, answers)
         except UNAVAILABLE as error:
             self.nodes.stale = True
             raise translated(error) from error
         return answers
+
+    async def _put_right(self, commands: Sequence[tuple[str, Sequence[Arg]]], answers: list[Any]) -> None:
+        """Asks anew for what went to the wrong server, and for what a full one refused."""
+        if self._is_elsewhere(answers):
+            await self.nodes.freshen()
+            await self._ask_again(commands, answers, [i for i, one in enumerate(answers) if isinstance(one, ELSEWHERE)])
+            self._is_elsewhere(answers)
+        refused = {i for i, answer in enumerate(answers) if isinstance(answer, exceptions.OutOfMemoryError)}
+        if refused:
+            await self._ask_full(commands, answers, refused)
 
     async def _ask_full(
         self, commands: Sequence[tuple[str, Sequence[Arg]]], answers: list[Any], refused: set[int]
@@ -277,6 +280,14 @@ def _keyed(commands: Sequence[Sequence[Arg]]) -> list[tuple[str, Sequence[Arg]]]
 def hash_in(answer: Any) -> dict[bytes, bytes]:
     """The hash in the answer to HGETALL, which the client reads for some."""
     return answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))
+
+
+def _has_failed(answers: Sequence[Any]) -> bool:
+    """Whether an answer is an error. It is asked of each request, and `any` would take twice as long."""
+    for answer in answers:  # noqa: SIM110
+        if isinstance(answer, Exception):
+            return True
+    return False
 
 
 def _least(first: Any, second: Any) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from alertd.store import keys
+from alertd.store.at_once import AtOnce
 from alertd.store.connection import Connection
 
 #: When a key was last used is told for so long: about a year.
@@ -38,6 +39,7 @@ class Keyring:
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
+        self._at_once: AtOnce[str, tuple[StoredKey | None, bytes]] = AtOnce(self._read)
 
     async def add(self, key_id: str, stored: StoredKey) -> None:
         await self._db.execute("SADD", keys.org(stored.org, "keys"), key_id)  # first, so that no key is out of sight
@@ -48,6 +50,9 @@ class Keyring:
 
     async def read(self, key_id: str) -> tuple[StoredKey | None, bytes]:
         """A key, and what stands for it in `replace`."""
+        return await self._at_once.ask(key_id)
+
+    async def _read(self, key_id: str) -> tuple[StoredKey | None, bytes]:
         name = keys.api_key(key_id)
         sealed = await self._db.execute("GET", name) or b""
         return (self._opened(sealed, name) if sealed else None), sealed

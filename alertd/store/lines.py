@@ -53,9 +53,8 @@ class Lines:
         client raises when the server cannot be reached.
         """
         loop = asyncio.get_running_loop()
-        # Names are split, for some are of two words. What cannot be packed is the caller's alone.
-        packed = [pack_command((*command[0].split(), *command[1:])) for command in commands]
-        ask = _Ask([command[0] for command in commands], packed, loop.create_future())
+        # What cannot be packed is the caller's alone.
+        ask = _Ask([command[0] for command in commands], [*map(_packed, commands)], loop.create_future())
         waits = ask.names[-1] == WAIT
         if not self._asked[waits]:
             loop.call_soon(self._go, waits)
@@ -113,6 +112,13 @@ class Lines:
         return answer if callback is None or isinstance(answer, Exception) else callback(answer)
 
 
+def _packed(command: Command) -> bytes:
+    """A command as it is written; some have a name of two words."""
+    name: str = command[0]
+    packed: bytes = pack_command((*name.split(), *command[1:]) if " " in name else tuple(command))
+    return packed
+
+
 async def answered(connection: Any, packed: Sequence[bytes]) -> list[Any]:
     """The answers to commands, by a connection of the client; errors of commands are answers. Raises what the client raises.
 
@@ -121,7 +127,7 @@ async def answered(connection: Any, packed: Sequence[bytes]) -> list[Any]:
     """
     try:
         async with asyncio.timeout(connection.socket_timeout):
-            await connection._send_packed_command(packed)  # noqa: SLF001  it has no other name
+            await connection._send_packed_command([b"".join(packed)])  # noqa: SLF001  it has no other name
             return [await connection._parser.read_response() for _ in packed]  # noqa: SLF001
     except BaseException as error:
         await connection.disconnect(nowait=True)

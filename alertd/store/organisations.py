@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from alertd.store import keys
-from alertd.store.connection import Connection, hash_in
-from alertd.store.stops import StandingStops, Stops
+from alertd.store.at_once import AtOnce
+from alertd.store.connection import Connection
+from alertd.store.stops import READ, StandingStops, Stops
 
 
 class StoredOrganisation(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,6 +23,8 @@ class StoredOrganisation(msgspec.Struct, frozen=True, kw_only=True):
     glass_with: tuple[str, str] = ("", "")
 
 
+_Stance = tuple[StandingStops, int, StoredOrganisation | None, bytes]
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(StoredOrganisation).decode
 
@@ -31,18 +34,22 @@ class OrganisationStore:
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
+        self._at_once: AtOnce[str, _Stance] = AtOnce(self._stance)
 
     async def get(self, org: str) -> tuple[StoredOrganisation | None, bytes]:
         """A record, None where nothing was written of it, and what stands for it in `put`. Raises SealError for one that was tampered with."""
         sealed = await self._db.execute("GET", keys.org(org, "record")) or b""
         return self._opened(org, sealed), sealed
 
-    async def stance(self, org: str) -> tuple[StandingStops, int, StoredOrganisation | None, bytes]:
-        """What is stopped, the revision of an organisation's own texts, and what `get` answers, in one round trip."""
-        stops, texts, sealed = await self._db.execute_many(
-            [("HGETALL", keys.STOPS), ("HLEN", keys.org(org, "texts")), ("GET", keys.org(org, "record"))]
+    async def stance(self, org: str) -> _Stance:
+        """What is stopped, the revision of an organisation's own texts, and what `get` answers, in one round trip. Raises as `Stops.read` does."""
+        return await self._at_once.ask(org)
+
+    async def _stance(self, org: str) -> _Stance:
+        *stops, texts, sealed = await self._db.execute_many(
+            [*READ, ("HLEN", keys.org(org, "texts")), ("GET", keys.org(org, "record"))]
         )
-        return Stops(self._db).standing(hash_in(stops)), int(texts), self._opened(org, sealed or b""), sealed or b""
+        return Stops(self._db).standing(stops), int(texts), self._opened(org, sealed or b""), sealed or b""
 
     async def put(self, org: str, stored: StoredOrganisation, *, seen: bytes) -> bool:
         """Keep a record in place of what was seen, durably. False when it is another since."""

@@ -6,12 +6,14 @@ writes the record first, then halts the chains, and only then answers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
 from alertd.store import keys
+from alertd.store.at_once import AtOnce
 from alertd.store.connection import Arg, Connection, StoreUnavailableError, checked, hash_in
 
 SERVICE = "service"
@@ -53,6 +55,9 @@ class StandingStops:
         return None
 
 
+#: What is asked of the store for what is stopped.
+READ = (("HGETALL", keys.STOPS), ("GET", keys.KEY_CHECK))
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Stop).decode
 
@@ -62,17 +67,21 @@ class Stops:
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
+        self._at_once: AtOnce[None, StandingStops] = AtOnce(self._read)
 
     async def read(self) -> StandingStops:
         """Raises StoreUnavailableError, also where this is the store of another installation, put in the place of ours while we run."""
-        found, check = await self._db.execute_many([("HGETALL", keys.STOPS), ("GET", keys.KEY_CHECK)])
+        return await self._at_once.ask(None)
+
+    async def _read(self, _: None) -> StandingStops:
+        return self.standing(await self._db.execute_many(READ))
+
+    def standing(self, found: Sequence[Any]) -> StandingStops:
+        """From the answers to `READ`. Raises as `read` does."""
+        record, check = found
         if check not in {None, self._db.codec.check_value.encode()}:  # where there is none there is nothing to send
             raise StoreUnavailableError("This is not the store that was opened.")
-        return self.standing(hash_in(found))
-
-    def standing(self, found: Mapping[bytes, bytes]) -> StandingStops:
-        """From the record as the store has it."""
-        fields = {name.decode(): value for name, value in found.items()}
+        fields = {name.decode(): value for name, value in hash_in(record).items()}
         generation = int(fields.pop("generation", b"0"))
         return StandingStops(
             generation=generation, stops={scope: self._opened(scope, sealed) for scope, sealed in fields.items()}

@@ -27,6 +27,7 @@ from demo import CENTRE, alert, served
 from rich.console import Console
 from rich.table import Table
 
+#: So many that the API has always something to do. With more, each waits longer and few more are taken.
 CONNECTIONS = 28
 TARGETS = [
     {"regions": ["41091"]},

@@ -39,11 +39,12 @@ async def rewritten(db: Connection, change: Callable[[int, Fields], Fields | Non
 
 async def test_entries_are_numbered_timed_and_hold(parts: Parts):
     """In the order they were written, by the store's clock, which never goes back, from several writers at once."""
-    await asyncio.gather(*(parts.audit.begin(ANA, "target.preview", "") for _ in range(40)))
+    numbers = await asyncio.gather(*(parts.audit.begin(ANA, "target.preview", f"{i}") for i in range(40)))
     parts.db.skew_ms = -3_600_000
     await parts.audit.begin(BEA, "alert.approve", "01ABC")
     page = await parts.audit.page("default", before=None, limit=100)
     assert [one.number for one in page] == list(range(41, 0, -1))
+    assert [page[41 - number].object for number in numbers] == [f"{i}" for i in range(40)], "each has its own number"
     assert [one.at for one in page] == sorted((one.at for one in page), reverse=True)
     assert (page[0].act, page[0].outcome, page[0].by, page[0].object) == ("alert.approve", BEGUN, BEA.subject, "01ABC")
     verdict = await parts.audit.verify("default", None)

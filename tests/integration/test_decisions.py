@@ -209,6 +209,7 @@ async def test_the_same_case_sent_again_makes_no_second_alert(parts: Parts, samp
     (taken,) = (outcome for outcome in outcomes if not isinstance(outcome, BaseException))
     problems = [outcome for outcome in outcomes if isinstance(outcome, Problem)]
     assert [(p.slug, p.status, p.extra) for p in problems] == [("duplicate-case", 409, {"alert": taken.record.id})] * 4
+    assert await parts.alerts.ids_in_case(taken.record.case) == [taken.record.id], "of the others nothing is left"
     alert = alert_of(sample, external_id="cms-1")
     assert (await refused(parts.intake.submit(alert, ANA, dry_run=True)))[0] == "duplicate-case"
     again = await parts.intake.submit(alert, ANA, alert_id=taken.record.id)  # the same request, cut off before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ async def test_whoever_shares_a_look_is_told_of_their_own_channels(parts: Parts,
     for channels in (["push"], ["sms", "mail"]):
         alert = alert_of(sample, target=SAME, channels=channels)
         taken = await parts.intake.submit(alert, ANA)
-        told.append({*(await submitted_reply(services, taken, alert)).body.eta})
+        told.append({*json.loads((await submitted_reply(services, taken, alert)).made)["eta"]})
     assert told == [{"push"}, {"sms", "mail"}]
 
 
