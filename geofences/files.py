@@ -196,7 +196,7 @@ def _give(made: Path) -> None:
     if os.geteuid() == 0:
         whose = made.parent.stat()
         with suppress(PermissionError):  # a root of a container that may give nothing away
-            os.chown(made, whose.st_uid, whose.st_gid)
+            os.chown(made, whose.st_uid, whose.st_gid, follow_symlinks=False)
 
 
 @contextmanager

@@ -263,7 +263,9 @@ def update(
 def restrict(
     ctx: typer.Context, alert_id: AlertId, reason: Reason, seen: Seen = None, as_json: JsonOption = False
 ) -> None:
-    """Take the child's facts and photos out of it, everywhere and for good; it goes on with age and sex alone."""
+    """Take the child's facts and photos out of it, everywhere and for good; it goes on with age and sex alone. Other alerts of its case stay as
+    they are: they are named.
+    """
     _decided(common(ctx).client(), alert_id, "restrict", {"reason": reason}, seen, as_json=as_json)
 
 
@@ -323,6 +325,8 @@ def _decided(client: Client, alert_id: str, step: str, body: Any, seen: int | No
     tell(f"Alert {alert['id']} is {alert['state']}: {shown(alert['people'])} people.")
     if alert.get("notice"):
         tell(alert["notice"])
+    if alert.get("still_named"):
+        remark(f"The child is still named by {', '.join(alert['still_named'])}: restrict that, too.")
     return alert
 
 

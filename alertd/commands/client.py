@@ -61,7 +61,8 @@ class Client:
             raise RefusedError("the key has characters that no key has")
         self._url = url.rstrip("/")
         self._key = key
-        own = [urllib.request.ProxyHandler({})] if host in HERE else []
+        # A proxy would have the key and what is sent, where that goes unencrypted.
+        own = [urllib.request.ProxyHandler({})] if host in HERE or urlsplit(url).scheme == "http" else []
         self._opener = urllib.request.build_opener(_NoRedirect, *own)
         self._reached = False  # a service that answered once is waited for when it is gone
 
@@ -109,13 +110,15 @@ class Client:
         return self._parsed(self._repeated(lambda: self._read(request)))
 
     def delete(self, path: str) -> None:
-        """Raises RefusedError; not when it is gone because an answer that broke off had done it."""
+        """Raises RefusedError, also where what answers has not done it; not when it is gone because an answer that broke off had done it."""
         request, broke_off = self._request("DELETE", path), False
 
         def attempt() -> None:
             nonlocal broke_off
             try:
-                self._read(request)
+                with self._open(request) as response:
+                    if response.status != http.HTTPStatus.NO_CONTENT:
+                        raise self._is_another()
             except urllib.error.HTTPError as refusal:
                 if not (broke_off and refusal.code == http.HTTPStatus.NOT_FOUND):
                     raise
@@ -157,7 +160,10 @@ class Client:
         try:
             return json.loads(raw)
         except ValueError:
-            raise RefusedError(f"what answers at {self._url} is not alertd; ALERTD_URL names its address") from None
+            raise self._is_another() from None
+
+    def _is_another(self) -> RefusedError:
+        return RefusedError(f"what answers at {self._url} is not alertd; ALERTD_URL names its address")
 
     def _request(
         self,

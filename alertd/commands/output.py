@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,13 +15,18 @@ from rich.text import Text
 
 #: Off a terminal nothing is cut or wrapped: a line is a row.
 UNBOUNDED = 10_000
+#: Encodings of an output that takes every letter.
+UNICODE = frozenset({"utf-8", "utf8", "utf-16"})
+#: Control characters that JSON need not escape, and what turns the direction of writing.
+_COMMANDS = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 #: What a person need not be told.
 NOTHING: tuple[Any, ...] = (None, "", [], {})
 
 
 def tell_json(document: Any) -> None:
-    """One JSON text on one line."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
+    """One JSON text on one line. What a terminal would take for a command is escaped, and whatever it cannot write."""
+    text = json.dumps(document, ensure_ascii=(sys.stdout.encoding or "").lower() not in UNICODE)
+    sys.stdout.write(_COMMANDS.sub(lambda one: f"\\u{ord(one[0]):04x}", text) + "\n")
     sys.stdout.flush()
 
 

@@ -47,7 +47,7 @@ def import_people(
     try:
         with telling:
             for batch in _batches(read(file)):
-                faults = _sent(client, batch)
+                faults = sent(client, batch)
                 counts["refused"] += len(faults)
                 counts["written"] += len(batch) - len(faults)
                 telling.step(counts, faults, sum(len(line) for _, line in batch))
@@ -118,9 +118,11 @@ def _batches(lines: Iterator[Line]) -> Iterator[list[Line]]:
         yield batch
 
 
-def _sent(client: Client, batch: list[Line]) -> list[dict[str, Any]]:
+def sent(client: Client, batch: list[Line]) -> list[dict[str, Any]]:
     """Writes a batch; what was refused, by the lines' numbers in the file."""
     answers = client.post_lines("/v1/subscribers/import", b"\n".join(line for _, line in batch) + b"\n")
+    if not answers or answers[-1].get("line") != len(batch):
+        raise RefusedError("the answer ended before the lines did; send the file again, which changes nothing twice")
     return [
         {**fault, "line": batch[fault["line"] - 1][0]}  # the service counts what it was sent
         for answer in answers

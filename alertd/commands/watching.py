@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from alertd.alerts import UNWATCHED, AlertState
 from alertd.commands.client import Client, RefusedError, UnreachableError, segment
-from alertd.commands.output import console, tell, tell_json
+from alertd.commands.output import console, harmless, tell, tell_json
 from alertd.commands.review import waits
 
 #: Before a stream that broke off is asked for again.
@@ -69,7 +69,7 @@ def _bars(changes: Iterator[dict[str, Any]]) -> str:
         for progress in changes:
             state = progress["state"]
             if stands != (stands := (state, progress.get("stalled", False))):
-                progress_bars.console.print(state + _seconds(progress) + _waits(progress))
+                progress_bars.console.print(harmless(state + _seconds(progress) + _waits(progress)))
             for name, counts in progress["channels"].items():
                 if name not in bars:
                     bars[name] = progress_bars.add_task(name, told="")

@@ -13,6 +13,7 @@ import pytest
 
 from alertd.commands.client import Client, RefusedError, UnreachableError
 from alertd.commands.problems import explained
+from alertd.commands.subscribers import sent
 from alertd.commands.watching import watch
 
 Answers = list[tuple[int, dict[str, str], bytes] | None]  # None: the connection is closed without an answer
@@ -70,6 +71,15 @@ def test_post_is_repeated_under_the_same_key(peer: Peer):
     assert len({headers["Idempotency-Key"] for _, _, headers, _ in got}) == 1
     assert [body for _, _, _, body in got] == [b'{"a": 1}'] * 3
     assert {headers["Authorization"] for _, _, headers, _ in got} == {"Bearer secret"}
+
+
+def test_what_another_answers_is_not_taken_for_done(peer: Peer):
+    """A page that answers everything with 200 has revoked no key and written nobody."""
+    url, _ = peer([(200, {}, b"<html>Sign in</html>"), (200, {}, b"")])
+    with pytest.raises(RefusedError, match="is not alertd"):
+        Client(url, "secret").delete("/v1/keys/k1")
+    with pytest.raises(RefusedError, match="ended before the lines did"):
+        sent(Client(url, "secret"), [(1, b"{}")])
 
 
 def test_service_behind_a_proxy_may_restart(peer: Peer):

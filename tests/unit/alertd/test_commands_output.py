@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import json
+
 import pytest
 
 from alertd.commands.options import address_of
-from alertd.commands.output import harmless, shown, tell_facts, tell_table
+from alertd.commands.output import harmless, shown, tell_facts, tell_json, tell_table
 from alertd.config import Settings
 from alertd.sections import ApiSection
 
@@ -45,3 +48,20 @@ def test_rows_are_lines(capsys: pytest.CaptureFixture[str]):
 def test_service_is_found_where_its_settings_say(host: str, url: str):
     """A service that listens everywhere is found here."""
     assert address_of(Settings(api=ApiSection(host=host, port=9000))) == url
+
+
+@pytest.mark.parametrize(
+    ("encoding", "said"),
+    [
+        ("utf-8", '"Lucía\\u009b2J\\u202eلوسيا"'),
+        ("latin-1", '"Luc\\u00eda\\u009b2J\\u202e\\u0644\\u0648\\u0633\\u064a\\u0627"'),
+    ],
+)
+def test_json_steers_no_terminal_and_loses_no_letter(monkeypatch: pytest.MonkeyPatch, encoding: str, said: str):
+    """What a terminal would take for a command is escaped, in an output that has few letters all others, too; it reads the same."""
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding=encoding, errors="replace"))
+    name = "Lucía\x9b2J\u202eلوسيا"
+    tell_json(name)
+    assert written.getvalue().decode(encoding) == said + "\n"
+    assert json.loads(written.getvalue().decode(encoding)) == name
