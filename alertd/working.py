@@ -28,7 +28,12 @@ def worker_of(parts: Parts) -> Worker:
     """This process's share of the work."""
     settings, channels = parts.settings.worker, sorted(parts.carriers.channels)
     agenda = Agenda(channels, settings, parts.clock)
-    steps = Steps(agenda.forget_plans, parts.clock)
+
+    def lost() -> None:
+        agenda.forget_plans()
+        parts.stopping.doubt()
+
+    steps = Steps(lost, parts.clock)
     binds = Binds(parts.carriers, bound(parts.db), taking(parts.db), parts.clock)
     return Worker(
         alerts=parts.alerts,

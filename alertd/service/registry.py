@@ -322,6 +322,9 @@ class Registry:
                 outcomes[i] = _unreadable()
                 continue
             old = found if isinstance(found, Subscriber) else None
+            if old is not None and old.id != entries[i].id:  # numbers were given again: a part of the store went back
+                given_up.append((entries[i].id, number))
+                continue
             try:
                 changes[i] = Change(old, record(whole(entries[i], old), number, entries[i].id, old))
             except Problem as problem:

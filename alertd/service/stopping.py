@@ -148,6 +148,10 @@ class Stopping:
             self._obeyed = self._obeyed if behind else standing.generation
         return self._clock.monotonic() - asked <= FRESH_S
 
+    def doubt(self) -> None:
+        """The store was away. What was put on chains, or taken off them, may not have outlived that: it is done again."""
+        self._obeyed = -1
+
     def is_deaf(self, chain: str | None = None) -> bool:
         """Whether something may have been stopped that this process does not know of, or that this chain does not: then nothing is sent."""
         return chain in self._behind or self._clock.monotonic() - self._heard > FRESH_S

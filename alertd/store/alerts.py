@@ -217,7 +217,7 @@ class Alerts:
         """Run what may open a gate, durably. Its chain is announced before, so that no crash hides it, and again where it was done: a worker may
         have found it not approved yet, and retired it.
         """
-        await self.enliven(alert_id)
+        await self.enliven(alert_id, durably=True)
         answer = await self._db.run_durably(script, [keys.chain(chain_of(alert_id))], alert_id, *args)
         if answer[0]:
             await self.enliven(alert_id)
@@ -357,11 +357,12 @@ class Alerts:
         found = await self._db.hashes([keys.live(shard) for shard in range(keys.SHARDS)])
         return {chain.decode(): seen for shard in found for chain, seen in shard.items()}
 
-    async def enliven(self, alert_id: str, *, works: bool = True) -> None:
+    async def enliven(self, alert_id: str, *, works: bool = True, durably: bool = False) -> None:
         """A chain is about to have something to tell, and work."""
         chain = chain_of(alert_id)
         works_too = [("HINCRBY", keys.live(keys.shard_of(chain)), chain, 1)] if works else []
-        await self._db.execute_many([announcement(chain), *works_too])
+        execute = self._db.execute_durably if durably else self._db.execute_many
+        await execute([announcement(chain), *works_too])
 
     async def retire(self, chain: str, seen: bytes) -> bool:
         """A chain had no work left when it was as `live` said; it stays if it was announced again since. Answers whether it went."""

@@ -61,6 +61,7 @@ _NOT_NOW = (
     "NOREPLICAS",
     "WAITAOF",
     "BUSY ",  # somebody's script takes long
+    "UNBLOCKED",  # it became a replica while its disk was waited for
     "ACL failure",
 )
 
@@ -216,11 +217,15 @@ class Connection:
         return answers
 
     async def _put_right(self, commands: Sequence[tuple[str, Sequence[Arg]]], answers: list[Any]) -> None:
-        """Asks anew for what went to the wrong server, and for what a full one refused."""
+        """Asks anew for what went to the wrong server, and for what a full one refused. Where one has become a replica, whoever has taken its
+        place is asked the next time.
+        """
         if self._is_elsewhere(answers):
             await self.nodes.freshen()
             await self._ask_again(commands, answers, [i for i, one in enumerate(answers) if isinstance(one, ELSEWHERE)])
             self._is_elsewhere(answers)
+        if any(isinstance(answer, exceptions.ReadOnlyError) for answer in answers):
+            await self.nodes.hang_up()
         refused = {i for i, answer in enumerate(answers) if isinstance(answer, exceptions.OutOfMemoryError)}
         if refused:
             await self._ask_full(commands, answers, refused)

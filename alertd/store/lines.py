@@ -61,6 +61,12 @@ class Lines:
         self._asked[waits].append(ask)
         return ask.future
 
+    async def hang_up(self) -> None:
+        """Whoever asks next connects anew."""
+        for connection in self._idle:
+            await connection.disconnect(nowait=True)
+        await self._node.connection_pool.disconnect(inuse_connections=False)
+
     def _go(self, waits: bool) -> None:
         while self._asked[waits] and len(self._tasks[waits]) < MOST:
             asked, self._asked[waits] = self._asked[waits][:TOGETHER], self._asked[waits][TOGETHER:]

@@ -63,6 +63,11 @@ class Nodes:
             self._lines[client] = Lines(client)
         return self._lines[client]
 
+    async def hang_up(self) -> None:
+        """The name of a server may lead to another by now, and connections that are kept lead to the one before."""
+        for lines in self._lines.values():
+            await lines.hang_up()
+
     def parts(self, names: Sequence[str]) -> list[list[int]]:
         """The indices of names that one command may have together: all, or in a cluster those of one slot."""
         if not self._slots:

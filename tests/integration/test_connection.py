@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,19 +43,25 @@ async def short_of_replicas(redis: Redis) -> AsyncIterator[None]:
     await redis.config_set("min-replicas-to-write", 0)
 
 
-@pytest.fixture
-async def without_log(tmp_path: Path) -> AsyncIterator[Redis]:
+@asynccontextmanager
+async def served_at(socket: Path) -> AsyncIterator[Redis]:
     """A server that keeps nothing on disk."""
-    options = ["--port", "0", "--unixsocket", str(tmp_path / "s"), "--save", "", "--appendonly", "no"]
+    options = ["--port", "0", "--unixsocket", str(socket), "--save", "", "--appendonly", "no"]
     server = await asyncio.create_subprocess_exec(str(get_binary_path()), *options, stdout=asyncio.subprocess.PIPE)
     assert server.stdout
     while b"Ready to accept connections" not in await asyncio.wait_for(server.stdout.readline(), 60):
         pass
-    client = Redis(unix_socket_path=str(tmp_path / "s"))
+    client = Redis(unix_socket_path=str(socket))
     yield client
     await client.aclose()
     server.terminate()
     await server.communicate()
+
+
+@pytest.fixture
+async def without_log(tmp_path: Path) -> AsyncIterator[Redis]:
+    async with served_at(tmp_path / "s") as client:
+        yield client
 
 
 @pytest.mark.usefixtures("short_of_replicas")
@@ -252,3 +259,22 @@ async def test_many_scripts_are_confirmed_together(store: Connection, redis: Red
     with pytest.raises(StoreUnavailableError):
         await store.run_many_durably(claims)
     assert await redis.get("{h:2}") == b"mine"
+
+
+async def test_who_has_become_a_replica_is_asked_no_more(tmp_path: Path):
+    """Where the name of the server leads to another since, that is found after one refusal, though the one before keeps its connections."""
+    name = tmp_path / "s"
+    name.symlink_to(tmp_path / "a")
+    async with (
+        served_at(tmp_path / "a") as before,
+        served_at(tmp_path / "b"),
+        Redis(unix_socket_path=str(name)) as client,
+    ):
+        connection = Connection(client, Codec(Keys.load_or_make(tmp_path)))
+        await connection.execute("SET", "x", 1)
+        await before.execute_command("REPLICAOF", "127.0.0.1", 1)
+        name.unlink()
+        name.symlink_to(tmp_path / "b")
+        with pytest.raises(StoreUnavailableError):
+            await connection.execute("SET", "x", 2)
+        await connection.execute("SET", "x", 3)

@@ -22,6 +22,7 @@ from alertd.registrations import PushAddress
 from alertd.service.claims import CLAIM_GRACE_S, give_up
 from alertd.service.entries import Entry
 from alertd.service.registry import Registry
+from alertd.store import keys
 from alertd.store.codec import Codec
 from alertd.store.connection import Connection
 from alertd.store.names import AddressClaim
@@ -77,6 +78,19 @@ async def test_a_forgotten_number_is_not_given_again(parts: Parts):
     await parts.registry.forget("p1")
     new, _ = await parts.registry.put("p1", registration(1))
     assert new.number != old.number
+
+
+async def test_a_number_that_is_given_again_takes_nobodys_place(parts: Parts):
+    """A part of the store that went back to before it counted somebody offers their number once more: they stay who they are, and whoever is new
+    has the next.
+    """
+    there, _ = await parts.registry.put("p1", registration(1))
+    await parts.db.execute("HINCRBY", keys.COUNTERS, "subscribers", -1)
+    new, _ = await parts.registry.put("p2", registration(2))
+    assert new.number == there.number + 1
+    kept = [await parts.registry.get(name) for name in ("p1", "p2")]
+    assert [(one.number, one.addresses) for one in kept] == [(one.number, one.addresses) for one in (there, new)]
+    assert await found_in(parts, "41091") == [there.number, new.number]
 
 
 async def test_an_address_of_somebody_else_is_refused(parts: Parts):

@@ -221,6 +221,24 @@ async def test_a_worker_obeys_what_nobody_put_on_its_chains(parts: Parts, sandbo
     assert sandbox.push.recorded.counts()["doubled"] == 0
 
 
+async def test_a_resume_that_the_store_lost_is_put_on_again(parts: Parts, sample: dict[str, Any]):
+    """A server that fell back to before it let an alert go was away, so what was put on the chains is put on them once more."""
+    await register(parts, 20)
+    record = await planned(parts, sample)
+    await parts.stopping.stop(ORG, CARL, "Something is wrong")
+    halted = await parts.db.hash_of(keys.chain(record.id))
+    await parts.stopping.resume(ORG, ANA)
+    await parts.stopping.resume(ORG, BEA)
+    await parts.stopping.obey()
+    assert await leased(parts, record)
+    await parts.db.execute("HSET", keys.chain(record.id), *(part for pair in halted.items() for part in pair))
+    await parts.stopping.obey()
+    assert not await leased(parts, record)
+    parts.stopping.doubt()
+    await parts.stopping.obey()
+    assert await leased(parts, record)
+
+
 async def test_a_worker_that_hears_nothing_sends_nothing(parts: Parts, sample: dict[str, Any]):
     """Half a second after it last read what is stopped it takes no work, and what it has it gives back."""
     await register(parts, 20)
