@@ -285,17 +285,11 @@ class _Request(Alert):
     """An alert as posted, with what its sender wishes of it."""
 
     def alert(self) -> Alert:
-        """The alert without the wish, of the same parts: `model_construct` would take three times as long."""
-        fields, alert = Alert.model_fields, Alert.__new__(Alert)
-        given = {
-            "__dict__": {name: value for name, value in self.__dict__.items() if name in fields},
-            "__pydantic_fields_set__": self.model_fields_set & fields.keys(),
-            "__pydantic_extra__": None,
-            "__pydantic_private__": None,
-        }
-        for name, value in given.items():
-            object.__setattr__(alert, name, value)  # it is frozen
-        return alert
+        """The alert without the wish."""
+        fields = Alert.model_fields
+        return Alert.model_construct(
+            self.model_fields_set & fields.keys(), **{name: getattr(self, name) for name in fields}
+        )
 
 
 class AlertRequest(_Request):

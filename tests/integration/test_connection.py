@@ -44,9 +44,9 @@ async def short_of_replicas(redis: Redis) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def served_at(socket: Path) -> AsyncIterator[Redis]:
-    """A server that keeps nothing on disk."""
-    options = ["--port", "0", "--unixsocket", str(socket), "--save", "", "--appendonly", "no"]
+async def served_at(socket: Path, *more: str) -> AsyncIterator[Redis]:
+    """A server that keeps nothing on disk, unless `more` options say so."""
+    options = ["--port", "0", "--unixsocket", str(socket), "--save", "", "--appendonly", "no", *more]
     server = await asyncio.create_subprocess_exec(str(get_binary_path()), *options, stdout=asyncio.subprocess.PIPE)
     assert server.stdout
     while b"Ready to accept connections" not in await asyncio.wait_for(server.stdout.readline(), 60):
@@ -278,3 +278,19 @@ async def test_who_has_become_a_replica_is_asked_no_more(tmp_path: Path):
         with pytest.raises(StoreUnavailableError):
             await connection.execute("SET", "x", 2)
         await connection.execute("SET", "x", 3)
+
+
+async def test_who_becomes_a_replica_while_it_is_waited_for_is_unavailable(tmp_path: Path):
+    """Nobody knows whether what was written outlives that: it is tried again, and is no fault of ours."""
+    async with served_at(tmp_path / "s", "--appendonly", "yes", "--dir", str(tmp_path)) as client:
+        connection = Connection(client, Codec(Keys.load_or_make(tmp_path)), replicas_required=1)
+        writing = asyncio.create_task(connection.run_durably("ready", ["{h:1}"], 1_000))
+        await until(lambda: _waits(client))
+        await client.execute_command("REPLICAOF", "127.0.0.1", 1)
+        with pytest.raises(StoreUnavailableError):
+            await writing
+
+
+async def _waits(client: Redis) -> bool:
+    """Whether somebody waits for a replica."""
+    return (await client.info("clients"))["blocked_clients"] > 0

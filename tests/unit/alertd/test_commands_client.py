@@ -10,7 +10,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from alertd.cli import app
 from alertd.commands.client import Client, RefusedError, UnreachableError
 from alertd.commands.problems import explained
 from alertd.commands.subscribers import sent
@@ -80,6 +82,16 @@ def test_what_another_answers_is_not_taken_for_done(peer: Peer):
         Client(url, "secret").delete("/v1/keys/k1")
     with pytest.raises(RefusedError, match="ended before the lines did"):
         sent(Client(url, "secret"), [(1, b"{}")])
+
+
+def test_who_still_tells_of_a_restricted_child_is_named(peer: Peer):
+    """One alert of a case is restricted; whoever did so hears that another still has the child's name."""
+    told = {"id": "A", "state": "sending", "people": 1_200, "notice": None, "still_named": ["B", "C"]}
+    url, _ = peer([(200, {}, json.dumps(told).encode())])
+    environment = {"ALERTD_URL": url, "ALERTD_KEY": "secret"}
+    done = CliRunner().invoke(app, ["alerts", "restrict", "A", "--reason", "A court"], env=environment)
+    assert (done.exit_code, done.stdout) == (0, "Alert A is sending: 1,200 people.\n")
+    assert "still named by B, C" in done.stderr
 
 
 def test_service_behind_a_proxy_may_restart(peer: Peer):
