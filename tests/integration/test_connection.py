@@ -284,6 +284,7 @@ async def test_who_becomes_a_replica_while_it_is_waited_for_is_unavailable(tmp_p
     """Nobody knows whether what was written outlives that: it is tried again, and is no fault of ours."""
     async with served_at(tmp_path / "s", "--appendonly", "yes", "--dir", str(tmp_path)) as client:
         connection = Connection(client, Codec(Keys.load_or_make(tmp_path)), replicas_required=1)
+        await connection.run("ready", ["{h:1}"], 1_000)  # the server knows the script
         writing = asyncio.create_task(connection.run_durably("ready", ["{h:1}"], 1_000))
         await until(lambda: _waits(client))
         await client.execute_command("REPLICAOF", "127.0.0.1", 1)
