@@ -65,6 +65,7 @@ async def test_two_change_one_alert_and_nothing_is_lost(
         await expect(conflict.locator(".taken")).to_contain_text("Appeal")
         merge = author.page.get_by_role("button", name="Put together and look again")
         await expect(merge).to_be_disabled()
+        await expect(author.page.get_by_role("button", name="Submit for approval")).to_be_disabled()
         await author.check_readable()
         await author.check_readable("rtl")
         await conflict.get_by_role("radio", name="Yours").check()

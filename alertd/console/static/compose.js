@@ -69,8 +69,8 @@ function useRefusal(draft, rehearse, on) {
   return faults.length && faults.every((one) => stepOf(one.pointer || "") === "send") ? null : refusal;
 }
 
-/** The three steps of a draft, whoever holds it; `submit` does what is done at their end; `notify` says who hears of an update, and `same` that nothing is changed by it. */
-function Compose({ title, draft, full, change, me, notify, same, submit, rehearse, onDiscard, discard, children }) {
+/** The three steps of a draft, whoever holds it; `submit` does what is done at their end; `notify` says who hears of an update, and `same` that nothing is changed by it; `met` that another changed it, and what becomes of that is not chosen. */
+function Compose({ title, draft, full, change, me, notify, same, met, submit, rehearse, onDiscard, discard, children }) {
   const [open, onOpen] = useState(false);
   const [step, setStep] = useState(() => (history.state || {}).step || STEPS[0]);  // loaded again, in another language perhaps, it is the same one
   const [error, fail] = useState(null);
@@ -98,7 +98,7 @@ function Compose({ title, draft, full, change, me, notify, same, submit, rehears
     ${step === "area" ? html`<${AreaStep} ...${shown} />` : null}
     ${step === "send" ? html`<${SendStep} ...${shown} />` : null}
     <${Foot} step=${step} go=${go} held=${held} reach=${reach} draft=${draft} full=${full} busy=${busy} error=${error}>
-      <${Button} kind=${`send send-${draft.status}`} busy=${busy} disabled=${busy || goneFiles(draft).length > 0} onClick=${act}>${t(draft.status === "Actual" ? "submit" : "send-test")}<//><//>
+      <${Button} kind=${`send send-${draft.status}`} busy=${busy} disabled=${busy || met || goneFiles(draft).length > 0} onClick=${act}>${t(draft.status === "Actual" ? "submit" : "send-test")}<//><//>
   </div>`;
 }
 
@@ -130,7 +130,7 @@ export function EditScreen({ id, me }) {
     meet(found);
     if (found) scrollTo(0, 0); else leave();
   };
-  return html`<${Compose} title=${t("edit")} draft=${edit.draft} full=${full} change=${changeOf(set)} me=${me} submit=${submit} onDiscard=${leave} discard=${t("edit-discard")}>
+  return html`<${Compose} title=${t("edit")} draft=${edit.draft} full=${full} change=${changeOf(set)} me=${me} met=${Boolean(theirs)} submit=${submit} onDiscard=${leave} discard=${t("edit-discard")}>
     ${theirs ? html`<${Conflict} edit=${edit} theirs=${theirs} states=${TABLES.amendable} onMerged=${(whole) => { set(whole); meet(null); }} />` : null}<//>`;
 }
 
@@ -151,7 +151,7 @@ export function UpdateScreen({ id, me }) {
     meet(found.theirs || null);
     scrollTo(0, 0);
   };
-  return html`<${Compose} title=${t("update")} notify=${notify} same=${isSame(edit)} draft=${edit.draft} full=${full} change=${changeOf(set)} me=${me} submit=${submit} onDiscard=${() => { drop(); location.hash = `#/alerts/${id}`; }} discard=${t("edit-discard")}>
+  return html`<${Compose} title=${t("update")} notify=${notify} same=${isSame(edit)} met=${Boolean(theirs)} draft=${edit.draft} full=${full} change=${changeOf(set)} me=${me} submit=${submit} onDiscard=${() => { drop(); location.hash = `#/alerts/${id}`; }} discard=${t("edit-discard")}>
     <${Notify} notify=${notify} choose=${choose} />
     ${theirs ? html`<${Conflict} edit=${edit} theirs=${theirs} states=${TABLES.acts.update} onMerged=${(whole) => { set({ ...whole, notify }); meet(null); }} />` : null}<//>`;
 }
