@@ -6,7 +6,7 @@ is the service's business.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
@@ -259,31 +259,34 @@ def _waits_to_be_heard(alert: Alert) -> bool:
 
 def future_faults(alert: Alert, now: datetime) -> list[Fault]:
     """Times of what has happened that lie ahead of `now`, which has a time zone."""
+    latest = now + CLOCK_SKEW
     return [
         Fault(_pointer(alert, place), "This time is still to come.")
         for path in _PAST
         for place, value in _values(alert, path)
-        if value is not None and value > now + CLOCK_SKEW
+        if value is not None and value > latest
     ]
 
 
 def _values(document: Document, path: str) -> list[tuple[Location, Any]]:
     """Every (place, value) that a path of fields names; `*` stands for each member. Below what is absent, the value is None."""
-    return _below(document, _steps(path), ())
+    return _below(document, _steps(path))
 
 
-def _below(node: Any, steps: tuple[str, ...], place: Location) -> list[tuple[Location, Any]]:
+def _below(node: Any, steps: tuple[str, ...]) -> list[tuple[Location, Any]]:
     for i, step in enumerate(steps):
         if step == "*":
-            at, rest = (*place, *steps[:i]), steps[i + 1 :]
-            return [found for name, member in _members(node) for found in _below(member, rest, (*at, name))]
+            if not node:
+                return []
+            before, rest = steps[:i], steps[i + 1 :]
+            return [
+                ((*before, name, *place), found)
+                for name, member in (node.items() if isinstance(node, dict) else enumerate(node))
+                for place, found in _below(member, rest)
+            ]
         if node is not None:
             node = getattr(node, step)
-    return [((*place, *steps), node)]
-
-
-def _members(node: Any) -> Iterable[tuple[int | str, Any]]:
-    return node.items() if isinstance(node, dict) else enumerate(node)
+    return [(steps, node)]
 
 
 @cache

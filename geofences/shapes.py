@@ -32,6 +32,8 @@ MAX_VERTICES = 100_000
 # One and a half turns: whoever crosses the antimeridian from either side, starting anywhere, stays below.
 MAX_LONGITUDE = 540.0
 SHAPES = ("Polygon", "MultiPolygon")
+# Degrees, a millionth of a millimetre. What is smaller is 0: its square may be nothing to a computer, and GEOS divides by it.
+TINY = 1e-14
 # Square degrees, some square metres: what rounding leaves of an outline that encloses nothing.
 NOTHING = 1e-10
 
@@ -206,9 +208,10 @@ def _positions(pointer: str, ring: Sequence[Any]) -> Floats:
         if not _is_list(position) or len(position) < 2 or not all(type(c) in (int, float) for c in position[:2]):
             raise InvalidGeometry(f"{pointer}/{i}", "A position is [longitude, latitude], two numbers in degrees.")
     try:
-        return np.array([position[:2] for position in ring], np.float64)  # a height, if any, is dropped
+        lon_lat = np.array([position[:2] for position in ring], np.float64)  # a height, if any, is dropped
     except OverflowError as error:
         raise InvalidGeometry(pointer, "A coordinate is far too large to be a number of degrees.") from error
+    return np.where(np.abs(lon_lat) < TINY, 0.0, lon_lat)
 
 
 def _check_range(pointer: str, lon_lat: Floats) -> None:

@@ -96,10 +96,7 @@ class Looks:
 
     async def lately(self, alert: Alert) -> Sight:
         """A look that began four seconds ago at most, and after whatever was registered here before. Raises Problem for a target that is none."""
-        name = (
-            digest(alert.target.model_dump_json().encode()), alert.kind, alert.policy.model_dump_json(),
-            alert.status is Status.ACTUAL,
-        )  # fmt: skip
+        name = (alert.target, alert.kind, alert.policy, alert.status is Status.ACTUAL)
         return await self._kept.once(self._source(), name, lambda: self._look(alert))
 
     def check_size(self, alert: Alert, look: Look) -> None:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from geofences.edges import as_drawn
@@ -235,6 +235,7 @@ RINGS = st.lists(st.one_of(SPOT, NICE).map(list), max_size=12)
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(RINGS, max_size=3), st.sampled_from(["ring", "Polygon", "MultiPolygon"]), st.sampled_from([0, 0.5, 60]))
+@example([[[1.0, -4e-170], [0.0, 15.0], [0.0, 0.0], [45.0, 0.0]]], "ring", 0.5)
 def test_whatever_is_drawn_becomes_a_valid_area_or_a_fault(rings, kind, buffer_km):
     """No drawing makes anything but an area that is valid and within the map, or faults with pointers into the target."""
     shape = {"ring": rings[0] if rings else [], "Polygon": {"type": "Polygon", "coordinates": rings}}.get(
