@@ -59,7 +59,8 @@ class Stopping:
             seen = await self._stops.read()
             old = seen.stops.get(scope)
             stop = old if old and not old.first else Stop(by=who.subject, at=self._clock.now_ms(), reason=reason)
-            if stop is old or await self._stops.change(seen, scope, stop):
+            # What is so already is written again: whoever asked before may have heard that it was not confirmed.
+            if await self._stops.change(seen, scope, stop):
                 return await self._put_on(scope)
         raise contested("what is stopped")
 
@@ -70,7 +71,7 @@ class Stopping:
             seen = await self._stops.read()
             check_key_in(seen, who)
             new = _resumed(seen.stops.get(scope), who)
-            if new == seen.stops.get(scope) or await self._stops.change(seen, scope, new):
+            if await self._stops.change(seen, scope, new):
                 return await self._put_on(scope)
         raise contested("what is stopped")
 

@@ -106,6 +106,16 @@ class Connection:
         """The same of many, in one round trip to each server."""
         return self._confirmed(len(calls), await self._pipelined(calls, durable=True))
 
+    async def run_many_ahead(self, calls: Sequence[tuple[str, Sequence[str], Sequence[Arg]]]) -> list[Any]:
+        """The same of what a write of the caller stands on that waits for the disk later, wherever that is: one server keeps the order in which it
+        is told, and of several each confirms its own.
+        """
+        return await (self.run_many if self.nodes.only else self.run_many_durably)(calls)
+
+    async def execute_ahead(self, commands: Sequence[Sequence[Arg]]) -> list[Any]:
+        """The same of plain commands."""
+        return await (self.execute_many if self.nodes.only else self.execute_durably)(commands)
+
     async def execute(self, *command: Arg) -> Any:
         """A plain command; what follows its name is a key, or it is for whichever server."""
         return (await self.execute_many([command]))[0]

@@ -50,7 +50,7 @@ class Names:
 
     async def claim_ids(self, ids: Sequence[str], numbers: Sequence[int]) -> list[int]:
         """The number of each id: the one offered if the id is new."""
-        answers = await self._db.run_many(
+        answers = await self._db.run_many_ahead(
             [
                 ("claim", [self._id_key(name)], [_number(number), b"", ""])
                 for name, number in zip(ids, numbers, strict=True)
@@ -71,14 +71,14 @@ class Names:
 
     async def claim_addresses(self, wanted: Sequence[tuple[AddressClaim, bool]]) -> list[AddressClaim]:
         """Claim each that is free; with True, put this claim in place of the same holder's. Answers the claims that stand."""
-        answers = await self._db.run_many(
+        answers = await self._db.run_many_ahead(
             [("claim", [keys.address(claim.hashed)], [claim.packed(), b"", int(renew)]) for claim, renew in wanted]
         )
         return [AddressClaim.unpacked(claim.hashed, answer) for (claim, _), answer in zip(wanted, answers, strict=True)]
 
     async def replace(self, pairs: Sequence[tuple[AddressClaim, AddressClaim]]) -> list[bool]:
         """Put a claim in place of this very one: pairs of what stands and what is wanted. Answers of each whether it was done."""
-        answers = await self._db.run_many(
+        answers = await self._db.run_many_ahead(
             [("claim", [keys.address(claim.hashed)], [claim.packed(), old.packed(), ""]) for old, claim in pairs]
         )
         return [bool(answer == claim.packed()) for (_, claim), answer in zip(pairs, answers, strict=True)]

@@ -205,7 +205,7 @@ class People:
     async def _append(self, arriving: Sequence[Spot]) -> tuple[list[Spot], int]:
         """Step 1. Answers the spots with their slots, and the time (ms, server) after which step 3 is refused."""
         by_cell = _grouped(arriving)
-        answers = await self._db.run_many(
+        answers = await self._db.run_many_ahead(
             [
                 (
                     "cells_append",
@@ -278,7 +278,7 @@ class People:
             else:
                 commands.append(("SADD", keys.REGION_GROUPS, number))
         if commands:
-            await self._db.execute_many(commands)
+            await self._db.execute_ahead(commands)
 
     async def authority(self, numbers: NDArray[np.uint64], wanted: Wanted) -> records.Records:
         """Of the subscribers in doubt, the records of those who by their own word belong to what is wanted.

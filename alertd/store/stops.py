@@ -90,7 +90,7 @@ class Stops:
     async def change(self, seen: StandingStops, scope: str, stop: Stop | None) -> bool:
         """Keep a stop, or lift it (None), durably. False when something else was changed since."""
         sealed = b"" if stop is None else self._db.codec.master.seal(_encode(stop), _bound(scope))
-        return bool(await self._db.run_durably("stop", [keys.STOPS], seen.generation, scope, sealed))
+        return bool(await self._db.run_durably("stop", [keys.STOPS], seen.generation, scope, sealed, self._db.skew_ms))
 
     async def put_on(self, standing: StandingStops, chains: Iterable[str]) -> list[int | StoreUnavailableError]:
         """Halt the chains that are under a stop, and let the others go. Answers of each whether it is halted, or that its server takes no writes,

@@ -62,6 +62,21 @@ async def test_people_move_and_are_swept(
         assert await worker_of(parts).sweeper.round() == 0  # seen, and not ripe
 
 
+@pytest.mark.usefixtures("cluster")
+async def test_where_somebody_is_found_is_confirmed_like_their_record(
+    masters: list[int], codec: Codec, sandbox: Sandbox, library: Library
+):
+    """Each is on a server of its own: one that falls back behind its replica must not lose the place of somebody who was told that they are registered."""
+    async with Redis(port=masters[0]) as client, opened(settings_for(sandbox), client, codec, library=library) as parts:
+        await register(parts, 1)
+        group = keys.tile_cell((await parts.people.get(1)).places[0].tile).key
+        names = [group, keys.TILE_GROUPS, keys.subscriber(1)]
+        asked = {port: _waits(port) for port in masters}
+        await parts.registry.forget("p0")
+        await register(parts, 1)
+        assert {_port_of(parts, name) for name in names} <= {port for port in masters if _waits(port) > asked[port]}
+
+
 async def test_values_come_in_order_from_everywhere(cluster: Connection):
     """Many values are asked of all servers at once, and what is missing says so where it is missing."""
     names = [f"{{s:{i}}}:{i}" for i in range(200)]

@@ -191,6 +191,28 @@ async def test_fan_outs_that_overtake_each_other_end_as_the_last_says(parts: Par
     assert not await leased(parts, record)
 
 
+async def test_a_stop_counts_although_its_record_went_back(parts: Parts, sample: dict[str, Any]):
+    """A master that falls back behind its replica may lose what was stopped and let go on; the chains on others know of it."""
+    await register(parts, 20)
+    record = await planned(parts, sample)
+    before = await parts.stopping._stops.read()
+    for _ in range(3):
+        await parts.stopping.stop(ORG, CARL, "x")
+        await parts.stopping.resume(ORG, ANA)
+        await parts.stopping.resume(ORG, BEA)
+    await parts.db.execute("HSET", keys.STOPS, "generation", before.generation)
+    assert (await parts.stopping.stop(ORG, CARL, "x")).halted == 1
+    assert not await leased(parts, record)
+
+
+async def test_a_stop_that_is_said_again_is_written_again(parts: Parts):
+    """Whoever said it before may have heard that it was not confirmed: the answer to them now is about what is on disk."""
+    first = (await parts.stopping.stop(ORG, CARL, "x")).stop
+    before = await parts.stopping._stops.read()
+    assert (await parts.stopping.stop(ORG, ANA, "y")).stop == first
+    assert (await parts.stopping._stops.read()).generation > before.generation
+
+
 async def test_two_who_stop_at_once_are_both_heard(parts: Parts):
     """Each changes the record only as it read it."""
     scopes = [of_key("default", f"k{i}") for i in range(8)]

@@ -1,6 +1,7 @@
--- Changes what is stopped, if nobody changed it since it was read. Each change is a new generation.
+-- Changes what is stopped, if nobody changed it since it was read. Each change is a new generation, and later than all before it: the record
+-- may have gone back with the server that was to keep it, and chains know of generations that it does not.
 -- KEYS: 1 what is stopped
--- ARGV: 1 generation that was read, 2 scope, 3 what is kept of the stop, sealed ('' to lift it)
+-- ARGV: 1 generation that was read, 2 scope, 3 what is kept of the stop, sealed ('' to lift it), 4 skew
 -- Returns: 1 or 0
 if (redis.call('HGET', KEYS[1], 'generation') or '0') ~= ARGV[1] then return 0 end
 if ARGV[3] == '' then
@@ -8,5 +9,5 @@ if ARGV[3] == '' then
 else
   redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
 end
-redis.call('HINCRBY', KEYS[1], 'generation', 1)
+redis.call('HSET', KEYS[1], 'generation', string.format('%.0f', math.max(ARGV[1] + 1, now_ms(ARGV[4]))))
 return 1
