@@ -69,7 +69,7 @@ class AddressClaims:
         brought = [
             (i, address, self._claim(changes[i].number, address)) for i, address in self.in_doubt(changes, since)
         ]
-        standing = await self.people.names.claim_addresses([(claim, True) for _, _, claim in brought])
+        standing = await self.people.names.claim_addresses([(claim, True) for _, _, claim in brought], durably=True)
         lost: list[list[Address]] = [[] for _ in changes]
         for (i, address, claim), stands in zip(brought, standing, strict=True):
             if stands.number != claim.number:

@@ -59,8 +59,7 @@ class Stopping:
             seen = await self._stops.read()
             old = seen.stops.get(scope)
             stop = old if old and not old.first else Stop(by=who.subject, at=self._clock.now_ms(), reason=reason)
-            # What is so already is written again: whoever asked before may have heard that it was not confirmed.
-            if await self._stops.change(seen, scope, stop):
+            if await self._kept(seen, scope, stop):
                 return await self._put_on(scope)
         raise contested("what is stopped")
 
@@ -71,7 +70,7 @@ class Stopping:
             seen = await self._stops.read()
             check_key_in(seen, who)
             new = _resumed(seen.stops.get(scope), who)
-            if await self._stops.change(seen, scope, new):
+            if await self._kept(seen, scope, new):
                 return await self._put_on(scope)
         raise contested("what is stopped")
 
@@ -172,6 +171,15 @@ class Stopping:
         if not done:
             raise Problem("precondition-failed", f"An alert that is {old} cannot {'wait' if waits else 'go on'}.")
         return await self._alerts.get(record.id) or record
+
+    async def _kept(self, seen: StandingStops, scope: str, stop: Stop | None) -> bool:
+        """Whether a scope stands so now, as nobody changed it since. What is so already is written all the same: whoever asked before may have heard
+        that it was not confirmed.
+        """
+        if stop == seen.stops.get(scope):
+            await self._stops.renew()
+            return True
+        return await self._stops.change(seen, scope, stop)
 
     async def _put_on(self, scope: str) -> Effect:
         standing = await self._stops.read()

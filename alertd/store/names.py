@@ -69,9 +69,14 @@ class Names:
         """Give up (id, subscriber) claims that still are that subscriber's."""
         await self._give_up((self._id_key(name), _number(number)) for name, number in held)
 
-    async def claim_addresses(self, wanted: Sequence[tuple[AddressClaim, bool]]) -> list[AddressClaim]:
-        """Claim each that is free; with True, put this claim in place of the same holder's. Answers the claims that stand."""
-        answers = await self._db.run_many_ahead(
+    async def claim_addresses(
+        self, wanted: Sequence[tuple[AddressClaim, bool]], *, durably: bool = False
+    ) -> list[AddressClaim]:
+        """Claim each that is free; with True, put this claim in place of the same holder's. Answers the claims that stand. `durably`, where no
+        record is written after it.
+        """
+        run = self._db.run_many_durably if durably else self._db.run_many_ahead
+        answers = await run(
             [("claim", [keys.address(claim.hashed)], [claim.packed(), b"", int(renew)]) for claim, renew in wanted]
         )
         return [AddressClaim.unpacked(claim.hashed, answer) for (claim, _), answer in zip(wanted, answers, strict=True)]

@@ -37,7 +37,7 @@ from alertd.sections import LONGEST_QUERY_S
 from alertd.store import keys
 from alertd.store.called_dead import CalledDead
 from alertd.store.codec import SealError
-from alertd.store.connection import Arg, Connection
+from alertd.store.connection import WAITAOF_MS, Arg, Connection
 from alertd.store.names import Names
 from alertd.store.suppressions import Suppressions
 from alertd.store.wanted import Wanted, eligible
@@ -46,7 +46,7 @@ from geofences import records
 from geofences.inside import inside
 from geofences.tiles import position
 
-MOVE_MS = 5_000  # from step 1 to step 3, on the server's clock
+MOVE_MS = 5_000 + WAITAOF_MS  # from step 1, which may wait for the disk, to step 3, on the server's clock
 #: A marked record stays at least this long: more than a query and a move, with a margin for clocks.
 GRACE_MS = int(LONGEST_QUERY_S * 1000) + MOVE_MS + 2_000
 #: A number that was given up stays taken for longer than anybody who read it before may take to write.
@@ -260,7 +260,9 @@ class People:
         for spot, new in wanted:
             expected = marked(spot.record) if how == "whole" else spot.record
             by_cell.setdefault(spot.cell, []).extend((max(0, spot.slot), expected, new))
-        await self._db.run_many(
+        # That a mark is gone may be lost: who is marked is asked about.
+        run = self._db.run_many if how == "whole" else self._db.run_many_ahead
+        await run(
             [
                 ("cells_replace", [cell.key, cell.dirty, cell.gens], [cell.member, self._db.skew_ms, how, *groups])
                 for cell, groups in by_cell.items()

@@ -92,6 +92,10 @@ class Stops:
         sealed = b"" if stop is None else self._db.codec.master.seal(_encode(stop), _bound(scope))
         return bool(await self._db.run_durably("stop", [keys.STOPS], seen.generation, scope, sealed, self._db.skew_ms))
 
+    async def renew(self) -> None:
+        """What is stopped as it is, in a later generation, durably: what was not confirmed before is by then."""
+        await self._db.execute_durably([("HINCRBY", keys.STOPS, "generation", 1)])
+
     async def put_on(self, standing: StandingStops, chains: Iterable[str]) -> list[int | StoreUnavailableError]:
         """Halt the chains that are under a stop, and let the others go. Answers of each whether it is halted, or that its server takes no writes,
         which is no reason to leave the others as they are. Raises what else is wrong with one, when all were tried.

@@ -211,6 +211,10 @@ async def test_a_stop_that_is_said_again_is_written_again(parts: Parts):
     before = await parts.stopping._stops.read()
     assert (await parts.stopping.stop(ORG, ANA, "y")).stop == first
     assert (await parts.stopping._stops.read()).generation > before.generation
+    again = await asyncio.gather(
+        *(parts.stopping.stop(ORG, ANA, "y") for _ in range(40))
+    )  # and nobody is told to try again
+    assert {one.stop for one in again} == {first}
 
 
 async def test_two_who_stop_at_once_are_both_heard(parts: Parts):

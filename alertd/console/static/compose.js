@@ -130,7 +130,7 @@ export function EditScreen({ id, me }) {
     meet(found);
     if (found) scrollTo(0, 0); else leave();
   };
-  return html`<${Compose} title=${t("edit")} draft=${edit.draft} full=${full} change=${changeOf(set)} me=${me} met=${Boolean(theirs)} submit=${submit} onDiscard=${leave} discard=${t("edit-discard")}>
+  return html`<${Compose} title=${t("edit")} draft=${edit.draft} full=${full} change=${changeOf(set)} me=${me} met=${Boolean(theirs) && TABLES.amendable.includes(theirs.state)} submit=${submit} onDiscard=${leave} discard=${t("edit-discard")}>
     ${theirs ? html`<${Conflict} edit=${edit} theirs=${theirs} states=${TABLES.amendable} onMerged=${(whole) => { set(whole); meet(null); }} />` : null}<//>`;
 }
 
@@ -151,7 +151,7 @@ export function UpdateScreen({ id, me }) {
     meet(found.theirs || null);
     scrollTo(0, 0);
   };
-  return html`<${Compose} title=${t("update")} notify=${notify} same=${isSame(edit)} met=${Boolean(theirs)} draft=${edit.draft} full=${full} change=${changeOf(set)} me=${me} submit=${submit} onDiscard=${() => { drop(); location.hash = `#/alerts/${id}`; }} discard=${t("edit-discard")}>
+  return html`<${Compose} title=${t("update")} notify=${notify} same=${isSame(edit)} met=${Boolean(theirs) && TABLES.acts.update.includes(theirs.state)} draft=${edit.draft} full=${full} change=${changeOf(set)} me=${me} submit=${submit} onDiscard=${() => { drop(); location.hash = `#/alerts/${id}`; }} discard=${t("edit-discard")}>
     <${Notify} notify=${notify} choose=${choose} />
     ${theirs ? html`<${Conflict} edit=${edit} theirs=${theirs} states=${TABLES.acts.update} onMerged=${(whole) => { set({ ...whole, notify }); meet(null); }} />` : null}<//>`;
 }

@@ -209,6 +209,13 @@ def test_a_point_has_no_ground_of_its_own():
     assert shapely.equals_exact(wide, resolve(Target(circles=(five,)), Nothing()).geometry)
 
 
+def test_a_centre_next_to_nothing_is_on_the_equator():
+    """Or GEOS divides by what its vertices are off it."""
+    near, on = (Circle(lon_lat=(one, one), radius_km=5) for one in (1e-170, 0.0))
+    there = [resolve(Target(circles=(one,)), Nothing()).geometry for one in (near, on)]
+    assert shapely.get_coordinates(there[0]).tolist() == shapely.get_coordinates(there[1]).tolist()
+
+
 def test_a_circle_of_2000_km_is_true_on_the_ground():
     """From Sevilla it reaches Brussels and not Hamburg, whatever a flat map would say."""
     geometry = resolve(Target(circles=(Circle(lon_lat=(-5.98, 37.39), radius_km=2000),)), Nothing()).geometry
