@@ -8,7 +8,7 @@ from alertd.alerts import AlertState
 from alertd.fields import folded_subject
 from alertd.store import keys
 from alertd.store.alert_records import AlertRecord
-from alertd.store.connection import Connection
+from alertd.store.connection import Arg, Connection
 
 #: The states in which a second alert under the same external id would tell people twice.
 UNDER_WAY = frozenset({AlertState.PENDING, AlertState.APPROVED, AlertState.SCHEDULED, AlertState.SENDING})
@@ -40,9 +40,8 @@ class ExternalIds:
             return None
         name, other = self._name(record), ""
         for _ in range(2):
-            found = await self._db.run(
-                "claim_name", [name], record.id, record.rev, CLAIM_MS, record.expires, self._db.skew_ms
-            )
+            asked: list[Arg] = [record.id, record.rev, CLAIM_MS, record.expires, self._db.skew_ms]
+            (found,) = await self._db.run_many_ahead([("claim_name", [name], asked)])
             if not found:
                 return None
             standing, in_time = found
