@@ -103,6 +103,13 @@ class Sheets:
         _small(to)
 
 
+#: The curve is asked for less often than the numbers.
+CURVE_IS_AS_FAR = """() => {
+  const counted = (selector) => [...document.querySelectorAll(selector)].reduce((n, one) => n + Number(one.textContent.replace(/\\D/g, '')), 0)
+  return counted('.channel b') === counted('.legend li:first-child b')
+}"""
+
+
 def check_fonts() -> None:
     """Raises AssertionError where a picture would show boxes for letters: each language is called by its own name."""
     for tag in ("hi", "zh-cn", "ar", "uk"):
@@ -195,6 +202,7 @@ async def approver(window: Desk, key: str, sheet: Sheets) -> None:
     await window.page.locator(".channel").first.wait_for()
     await window.page.locator(".shares li").first.wait_for()
     await window.page.locator(".plot .handed").wait_for()  # it is counted
+    await window.page.wait_for_function(CURVE_IS_AS_FAR)
     await sheet.take(window, "alert")
     await window.page.locator(".course").evaluate("one => one.scrollIntoView()")
     await sheet.take(window)
