@@ -19,7 +19,7 @@ from geofences.antimeridian import cut_at_antimeridian
 from geofences.errors import InvalidGeometry
 from geofences.geodesy import destinations, north_pole_m
 from geofences.polygons import valid
-from geofences.shapes import TINY, Outline
+from geofences.shapes import Outline, settled
 
 Floats = NDArray[np.float64]
 
@@ -61,8 +61,8 @@ def circle(asked: Circle, pointer: str = "", *, wider_km: float = 0, excludes: b
             f"{pointer}/radius_km",
             "A circle of radius 0 is a point, and nobody lives on a point. Give a radius in km, or a buffer_km.",
         )
-    centre = (0.0 if abs(lon) < TINY else lon, 0.0 if abs(lat) < TINY else lat)
-    wider = replace(asked, lon_lat=centre, radius_km=asked.radius_km + wider_km)
+    lon, lat = settled(np.array([lon, lat])).tolist()
+    wider = replace(asked, lon_lat=(lon, lat), radius_km=asked.radius_km + wider_km)
     return Outline(geometry=_on_one_side(wider, excludes=excludes))
 
 

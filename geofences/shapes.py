@@ -211,6 +211,11 @@ def _positions(pointer: str, ring: Sequence[Any]) -> Floats:
         lon_lat = np.array([position[:2] for position in ring], np.float64)  # a height, if any, is dropped
     except OverflowError as error:
         raise InvalidGeometry(pointer, "A coordinate is far too large to be a number of degrees.") from error
+    return settled(lon_lat)
+
+
+def settled(lon_lat: Floats) -> Floats:
+    """Degrees, with 0 for what is next to nothing."""
     return np.where(np.abs(lon_lat) < TINY, 0.0, lon_lat)
 
 

@@ -136,7 +136,7 @@ TABLE = (
     KeyKind("{m}:counters", "hash", "last subscriber, carrier and drawn region numbers, living subscribers, changes of drawn regions, the time of an app's acknowledgement", "people carrier_numbers draw.lua acks", KEPT),
     KeyKind("{m}:purges", "hash", "cases purged; of these, those after which the append-only file was rewritten", "cases rewrite", KEPT),
     KeyKind("{m}:organisations", "set", "organisations that something was written of", "organisations", KEPT),
-    KeyKind("{m}:stops", "hash", "generation; scope -> what is stopped, sealed", "stop.lua stops", "an entry when two people lifted it"),
+    KeyKind("{m}:stops", "hash", "generation; scope -> what is stopped, sealed", "stop.lua", "an entry when two people lifted it"),
     KeyKind("{m}:labels", "string", "fingerprint of the regions that everybody's places are labelled with", "labels", KEPT),
     KeyKind("{m}:numbers", "hash", "number -> code of an imported region, the same on every machine", "drawn", KEPT),
     KeyKind("{b:<import>}", "string", "an import of regions: how far it is, its report", "imports", "after a week"),

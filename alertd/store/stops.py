@@ -94,7 +94,7 @@ class Stops:
 
     async def renew(self) -> None:
         """What is stopped as it is, in a later generation, durably: what was not confirmed before is by then."""
-        await self._db.execute_durably([("HINCRBY", keys.STOPS, "generation", 1)])
+        await self._db.run_durably("stop", [keys.STOPS], "", "", "", self._db.skew_ms)
 
     async def put_on(self, standing: StandingStops, chains: Iterable[str]) -> list[int | StoreUnavailableError]:
         """Halt the chains that are under a stop, and let the others go. Answers of each whether it is halted, or that its server takes no writes,

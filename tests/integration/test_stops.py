@@ -205,6 +205,20 @@ async def test_a_stop_counts_although_its_record_went_back(parts: Parts, sample:
     assert not await leased(parts, record)
 
 
+async def test_a_stop_that_came_back_counts_once_it_is_said_again(parts: Parts, sample: dict[str, Any]):
+    """Its record went back to before it was lifted, and the chains know that it was: whoever stops again is obeyed."""
+    await register(parts, 20)
+    record = await planned(parts, sample)
+    await parts.stopping.stop(ORG, CARL, "x")
+    before = await parts.db.hash_of(keys.STOPS)
+    await parts.stopping.resume(ORG, ANA)
+    await parts.stopping.resume(ORG, BEA)
+    assert await leased(parts, record)
+    await parts.db.execute("HSET", keys.STOPS, *(part for field in before.items() for part in field))
+    assert (await parts.stopping.stop(ORG, CARL, "x")).halted == 1
+    assert not await leased(parts, record)
+
+
 async def test_a_stop_that_is_said_again_is_written_again(parts: Parts):
     """Whoever said it before may have heard that it was not confirmed: the answer to them now is about what is on disk."""
     first = (await parts.stopping.stop(ORG, CARL, "x")).stop

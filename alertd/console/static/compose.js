@@ -4,7 +4,7 @@ import { Problem, get, onceOf, post } from "./api.js";
 import { AreaStep } from "./area.js";
 import { CaseStep } from "./case.js";
 import { documentOf, forget, goneFiles, keep, kept } from "./draft.js";
-import { Conflict, isSame, save, update, useEdit } from "./edit.js";
+import { Conflict, isMet, isSame, save, update, useEdit } from "./edit.js";
 import { Awaited, Button, NotYet, Refused, Ribbon, Sure, html, useEffect, usePolled, useSettled, useState } from "./parts.js";
 import { stepOf } from "./names.js";
 import { TABLES } from "./tables.js";
@@ -130,7 +130,7 @@ export function EditScreen({ id, me }) {
     meet(found);
     if (found) scrollTo(0, 0); else leave();
   };
-  return html`<${Compose} title=${t("edit")} draft=${edit.draft} full=${full} change=${changeOf(set)} me=${me} met=${Boolean(theirs) && TABLES.amendable.includes(theirs.state)} submit=${submit} onDiscard=${leave} discard=${t("edit-discard")}>
+  return html`<${Compose} title=${t("edit")} draft=${edit.draft} full=${full} change=${changeOf(set)} me=${me} met=${isMet(theirs, TABLES.amendable)} submit=${submit} onDiscard=${leave} discard=${t("edit-discard")}>
     ${theirs ? html`<${Conflict} edit=${edit} theirs=${theirs} states=${TABLES.amendable} onMerged=${(whole) => { set(whole); meet(null); }} />` : null}<//>`;
 }
 
@@ -151,7 +151,7 @@ export function UpdateScreen({ id, me }) {
     meet(found.theirs || null);
     scrollTo(0, 0);
   };
-  return html`<${Compose} title=${t("update")} notify=${notify} same=${isSame(edit)} met=${Boolean(theirs) && TABLES.acts.update.includes(theirs.state)} draft=${edit.draft} full=${full} change=${changeOf(set)} me=${me} submit=${submit} onDiscard=${() => { drop(); location.hash = `#/alerts/${id}`; }} discard=${t("edit-discard")}>
+  return html`<${Compose} title=${t("update")} notify=${notify} same=${isSame(edit)} met=${isMet(theirs, TABLES.acts.update)} draft=${edit.draft} full=${full} change=${changeOf(set)} me=${me} submit=${submit} onDiscard=${() => { drop(); location.hash = `#/alerts/${id}`; }} discard=${t("edit-discard")}>
     <${Notify} notify=${notify} choose=${choose} />
     ${theirs ? html`<${Conflict} edit=${edit} theirs=${theirs} states=${TABLES.acts.update} onMerged=${(whole) => { set({ ...whole, notify }); meet(null); }} />` : null}<//>`;
 }

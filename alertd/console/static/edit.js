@@ -150,9 +150,12 @@ export function Choose({ base, mine, theirs, onChosen }) {
 /** What is told above the choices. */
 export const chooseWords = (base, mine, theirs) => t(compared(base, mine, theirs).both.length ? "conflict-says" : "conflict-none");
 
+/** Whether there is something to choose: what another changed, while it can still be changed. */
+export const isMet = (theirs, states) => Boolean(theirs) && states.includes(theirs.state);
+
 export function Conflict({ edit, theirs, states, onMerged }) {
   const [mine, there] = [documentOf(edit.draft), documentOf(theirs.draft)];
-  const open = states.includes(theirs.state);
+  const open = isMet(theirs, states);
   const choose = async (choices) => onMerged(await merged(edit, theirs, choices));
   return html`<section class="sheet conflict" role="alertdialog" aria-label=${t("conflict")}><header><h2>${t("conflict")}</h2></header>
     <p>${open ? chooseWords(edit.base, mine, there) : t("conflict-late", { state: t(theirs.state).toLowerCase() })}</p>
