@@ -14,6 +14,7 @@ from aiohttp import web
 from alertd.api.application import create_app, needs
 from alertd.api.services import Services
 from alertd.app import Parts
+from alertd.awake import Awake
 from alertd.console import console_routes
 from alertd.metrics import Succession, merged_text
 from alertd.opening import Store
@@ -69,16 +70,17 @@ async def api_site(
             merged_text, texts, parts.metrics
         )  # whoever approves meanwhile need not wait for it
 
-    app = create_app(services_of(parts, is_ready, process_metrics, has_room))
-    app.add_routes(console_routes(needs(), parts.carriers.channels))
-    app.add_routes(public_routes(parts.publishing, parts.settings.api.reached_at, parts.clock))
-    runner = Runner(app, access_log=None, handle_signals=False, shutdown_timeout=LAST_CALLS_S)
-    await runner.setup()
-    try:
-        await web.SockSite(runner, address).start()
-        yield
-    finally:
-        await runner.cleanup()
+    with Awake() as awake:
+        app = create_app(services_of(parts, is_ready, process_metrics, has_room), awake.answered)
+        app.add_routes(console_routes(needs(), parts.carriers.channels))
+        app.add_routes(public_routes(parts.publishing, parts.settings.api.reached_at, parts.clock))
+        runner = Runner(app, access_log=None, handle_signals=False, shutdown_timeout=LAST_CALLS_S)
+        await runner.setup()
+        try:
+            await web.SockSite(runner, address).start()
+            yield
+        finally:
+            await runner.cleanup()
 
 
 def services_of(

@@ -286,10 +286,16 @@ class _Request(Alert):
 
     def alert(self) -> Alert:
         """The alert without the wish."""
-        fields = Alert.model_fields
-        return Alert.model_construct(
-            self.model_fields_set & fields.keys(), **{name: getattr(self, name) for name in fields}
+        fields, said = Alert.model_fields, Alert.__new__(Alert)
+        said.__setstate__(
+            {  # `model_construct`, which looks for other names of each field, takes four times as long
+                "__dict__": {name: value for name, value in self.__dict__.items() if name in fields},
+                "__pydantic_fields_set__": self.model_fields_set & fields.keys(),
+                "__pydantic_extra__": None,
+                "__pydantic_private__": None,
+            }
         )
+        return said
 
 
 class AlertRequest(_Request):

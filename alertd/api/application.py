@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 from aiohttp import web
@@ -96,11 +97,16 @@ def needs() -> dict[str, tuple[str, ...]]:
     return {one.act.name: tuple(scope for scope in (one.scope, one.or_scope) if scope) for one in OPERATIONS if one.act}
 
 
-def create_app(services: Services) -> web.Application:
-    """The application over these services."""
+def create_app(services: Services, answered: Callable[[], None] = lambda: None) -> web.Application:
+    """The application over these services; `answered` is told of each call."""
     app = web.Application(client_max_size=services.settings.api.body_mb * 1024 * 1024)
     app[SERVICES] = services
     observed = cache(services.metrics.http_request_seconds.labels)
+
+    def observe(route: str, method: str, status: int, seconds: float) -> None:
+        observed(route, method, str(status)).observe(seconds)
+        answered()
+
     install(
         app,
         OPERATIONS,
@@ -112,7 +118,7 @@ def create_app(services: Services) -> web.Application:
         idempotency=KeptKeys(services.requests, services.clock),
         recorder=services.audit,
         explain=explain,
-        observe=lambda route, method, status, seconds: observed(route, method, str(status)).observe(seconds),
+        observe=observe,
         takes_writes=services.takes_writes,
     )
     app.add_routes(system.PLAIN_ROUTES)

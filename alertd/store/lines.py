@@ -9,6 +9,7 @@ connection wrote before it (WAITAOF).
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -25,8 +26,10 @@ WAIT = "WAITAOF"
 MOST = 40
 #: So many connections at most stay here between two turns, whatever a burst took, and no more than this share of those that the client may have.
 IDLE, IDLE_SHARE = 8, 0.25
-#: So many callers at most share a connection's turn.
-TOGETHER = 10
+#: So many callers at most share a connection's turn. They do not wait for those who ask after them in the same turn of the event loop.
+TOGETHER = 20
+#: A task begins as it is made (Python 3.12): what it asks is written a turn sooner.
+_AT_ONCE: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 
 
 @dataclass(slots=True)
@@ -59,6 +62,8 @@ class Lines:
         if not self._asked[waits]:
             loop.call_soon(self._go, waits)
         self._asked[waits].append(ask)
+        if len(self._asked[waits]) >= TOGETHER:
+            self._go(waits)
         return ask.future
 
     async def hang_up(self) -> None:
@@ -70,7 +75,7 @@ class Lines:
     def _go(self, waits: bool) -> None:
         while self._asked[waits] and len(self._tasks[waits]) < MOST:
             asked, self._asked[waits] = self._asked[waits][:TOGETHER], self._asked[waits][TOGETHER:]
-            task = asyncio.get_running_loop().create_task(self._together(asked, waits))
+            task = asyncio.Task(self._together(asked, waits), loop=asyncio.get_running_loop(), **_AT_ONCE)
             self._tasks[waits].add(task)
             task.add_done_callback(partial(self._over, waits))
 

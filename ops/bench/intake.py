@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 #: So many that the API has always something to do. With more, each waits longer and few more are taken.
-CONNECTIONS = 28
+CONNECTIONS = 30
 TARGETS = [
     {"regions": ["41091"]},
     {"circles": [{"center": list(CENTRE), "radius_km": 15}]},
@@ -61,15 +61,15 @@ class Load:
 
     async def run(self, seconds: float) -> None:
         self.took_s, self.refused = [], 0
+        documents = [json.dumps({**alert(), "external_id": "a{i}", "target": target}) for target in TARGETS]
         until_s = time.monotonic() + seconds
-        await asyncio.gather(*(self._submit(until_s) for _ in range(CONNECTIONS)))
+        await asyncio.gather(*(self._submit(documents, until_s) for _ in range(CONNECTIONS)))
 
-    async def _submit(self, until_s: float) -> None:
+    async def _submit(self, documents: list[str], until_s: float) -> None:
         """One connection's share: the next alert when the last is answered. It speaks HTTP itself, for a client of a library takes as
         long as a third of what is measured, on the same cores.
         """
         reader, writer = await asyncio.open_connection(*self.where)
-        documents = [json.dumps({**alert(), "external_id": "a{i}", "target": target}) for target in TARGETS]
         while time.monotonic() < until_s:
             i, began = next(self.numbers), time.monotonic()
             body = documents[i % len(TARGETS)].replace("a{i}", f"a{i}").encode()

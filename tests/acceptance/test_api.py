@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import urllib.error
 import urllib.parse
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import pytest
 from openapi_spec_validator import validate
 
+from alertd.awake import DEVICE
 from tests.acceptance.asking import asked, raw
 from tests.acceptance.conftest import CHANNELS, Served
 
@@ -230,3 +235,22 @@ def statuses(served: Served, method: str, route: str) -> set[str]:
 def metrics(served: Served) -> str:
     with urllib.request.urlopen(f"{served.url}/metrics", timeout=30) as response:
         return str(response.read().decode())
+
+
+def test_while_much_is_asked_no_processor_halts(served: Served):
+    """The service asks the kernel for that, where it may."""
+    if not os.access(DEVICE, os.R_OK | os.W_OK):
+        pytest.skip(f"{DEVICE} is not there, or only for others: the kernel cannot be asked")
+    fds = Path(f"/proc/{served.process.pid}/fd")
+
+    def holds() -> bool:
+        return any(os.path.realpath(one) == str(DEVICE) for one in fds.iterdir())
+
+    served.wait_for(lambda: not holds())
+    with ThreadPoolExecutor(8) as callers:
+        answers = [callers.submit(served.call, "GET", "/healthz") for _ in range(2_000)]
+        served.wait_for(lambda: holds() or all(one.done() for one in answers))
+        held = holds()
+        callers.shutdown(cancel_futures=True)
+    assert held
+    served.wait_for(lambda: not holds())
