@@ -6,7 +6,7 @@ import asyncio
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 
 import aiohttp
 from aiohttp import web
@@ -14,7 +14,8 @@ from aiohttp import web
 from alertd.api.application import create_app, needs
 from alertd.api.services import Services
 from alertd.app import Parts
-from alertd.awake import Awake
+from alertd.awake import LOOKED_EVERY_S, Awake
+from alertd.background import repeated
 from alertd.console import console_routes
 from alertd.metrics import Succession, merged_text
 from alertd.opening import Store
@@ -70,17 +71,19 @@ async def api_site(
             merged_text, texts, parts.metrics
         )  # whoever approves meanwhile need not wait for it
 
-    with Awake() as awake:
-        app = create_app(services_of(parts, is_ready, process_metrics, has_room), awake.answered)
-        app.add_routes(console_routes(needs(), parts.carriers.channels))
-        app.add_routes(public_routes(parts.publishing, parts.settings.api.reached_at, parts.clock))
-        runner = Runner(app, access_log=None, handle_signals=False, shutdown_timeout=LAST_CALLS_S)
-        await runner.setup()
-        try:
-            await web.SockSite(runner, address).start()
-            yield
-        finally:
-            await runner.cleanup()
+    awake = Awake()
+    app = create_app(services_of(parts, is_ready, process_metrics, has_room), awake.taken)
+    app.add_routes(console_routes(needs(), parts.carriers.channels))
+    app.add_routes(public_routes(parts.publishing, parts.settings.api.reached_at, parts.clock))
+    runner = Runner(app, access_log=None, handle_signals=False, shutdown_timeout=LAST_CALLS_S)
+    await runner.setup()
+    try:
+        await web.SockSite(runner, address).start()
+        with closing(awake):
+            async with repeated("processors", awake.look, LOOKED_EVERY_S, parts.clock):
+                yield
+    finally:
+        await runner.cleanup()
 
 
 def services_of(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from alertd import __version__
 from alertd.api import (
@@ -97,15 +97,16 @@ def needs() -> dict[str, tuple[str, ...]]:
     return {one.act.name: tuple(scope for scope in (one.scope, one.or_scope) if scope) for one in OPERATIONS if one.act}
 
 
-def create_app(services: Services, answered: Callable[[], None] = lambda: None) -> web.Application:
-    """The application over these services; `answered` is told of each call."""
+def create_app(services: Services, taken: Callable[[], None]) -> web.Application:
+    """The application over these services; `taken` is told of each post that was."""
     app = web.Application(client_max_size=services.settings.api.body_mb * 1024 * 1024)
     app[SERVICES] = services
     observed = cache(services.metrics.http_request_seconds.labels)
 
     def observe(route: str, method: str, status: int, seconds: float) -> None:
         observed(route, method, str(status)).observe(seconds)
-        answered()
+        if method == hdrs.METH_POST and status < 400:
+            taken()
 
     install(
         app,

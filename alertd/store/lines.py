@@ -9,6 +9,7 @@ connection wrote before it (WAITAOF).
 from __future__ import annotations
 
 import asyncio
+import select
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -102,6 +103,8 @@ class Lines:
         # Few connections go back to the client's pool: it takes a lock and counts them, which is some 3 % of what an alert takes of the API.
         connection = self._idle.pop() if self._idle else pool.get_available_connection()
         try:
+            if _was_left(connection):
+                await connection.disconnect(nowait=True)
             await pool.ensure_connection(connection)  # one that ended meanwhile is made anew
             answers = await answered(connection, packed)
         finally:
@@ -121,6 +124,15 @@ class Lines:
             self._callbacks[name] = self._node.response_callbacks.get(name)
         callback = self._callbacks[name]
         return answer if callback is None or isinstance(answer, Exception) else callback(answer)
+
+
+def _was_left(connection: Any) -> bool:
+    """Whether the server has ended it, or said what nobody asked for: the event loop may not have looked since."""
+    if not connection.is_connected:
+        return False
+    looked = select.poll()
+    looked.register(connection._writer.get_extra_info("socket").fileno(), select.POLLIN)  # noqa: SLF001  it has no other name
+    return bool(looked.poll(0))
 
 
 def _packed(command: Command) -> bytes:

@@ -1,6 +1,7 @@
 """Alerts submitted to a served alertd over kept connections, each on disk before it is answered: how many a second, how soon.
 
-They have the same few targets, as those of one case system have, and none is approved.
+They have the same few targets, as those of one case system have, and say the same but for their external id: whether their messages can be made is
+looked at once. None is approved. Each connection sends its next when the last is answered, so that how many there are weighs the rate against the waits.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ from demo import CENTRE, alert, served
 from rich.console import Console
 from rich.table import Table
 
-#: So many that the API has always something to do. With more, each waits longer and few more are taken.
+from alertd.awake import DEVICE
+
+#: So many that the API has mostly something to do. With more, more are taken and each waits longer.
 CONNECTIONS = 30
 TARGETS = [
     {"regions": ["41091"]},
@@ -49,6 +52,11 @@ def cpu_s(pid: int) -> float:
     return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
 
+def is_awake(pid: int) -> bool:
+    """Whether a process keeps the processors from halting."""
+    return any(os.path.realpath(one) == str(DEVICE) for one in Path(f"/proc/{pid}/fd").iterdir())
+
+
 @dataclass
 class Load:
     """What came of the alerts of all connections."""
@@ -61,15 +69,15 @@ class Load:
 
     async def run(self, seconds: float) -> None:
         self.took_s, self.refused = [], 0
-        documents = [json.dumps({**alert(), "external_id": "a{i}", "target": target}) for target in TARGETS]
         until_s = time.monotonic() + seconds
-        await asyncio.gather(*(self._submit(documents, until_s) for _ in range(CONNECTIONS)))
+        await asyncio.gather(*(self._submit(until_s) for _ in range(CONNECTIONS)))
 
-    async def _submit(self, documents: list[str], until_s: float) -> None:
+    async def _submit(self, until_s: float) -> None:
         """One connection's share: the next alert when the last is answered. It speaks HTTP itself, for a client of a library takes as
         long as a third of what is measured, on the same cores.
         """
         reader, writer = await asyncio.open_connection(*self.where)
+        documents = [json.dumps({**alert(), "external_id": "a{i}", "target": target}) for target in TARGETS]
         while time.monotonic() < until_s:
             i, began = next(self.numbers), time.monotonic()
             body = documents[i % len(TARGETS)].replace("a{i}", f"a{i}").encode()
@@ -99,6 +107,7 @@ async def measure(seconds: float, data: Path) -> dict[str, float]:
             "p50_ms": round(1000 * float(np.quantile(load.took_s, 0.5)), 1),
             "p99_ms": round(1000 * float(np.quantile(load.took_s, 0.99)), 1),
             "cpu_ms": round(1000 * spent_s / (len(load.took_s) + load.refused), 2),  # of the API's process, an alert
+            "awake": is_awake(pid),  # whether it could keep the processors from halting (decision 0053)
         }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -202,9 +202,9 @@ async def _nothing() -> bytes:
     return b""
 
 
-def api_of(parts: Parts) -> web.Application:
+def api_of(parts: Parts, taken: Callable[[], None] = lambda: None) -> web.Application:
     """Its API: ready, and taking writes."""
-    return create_app(services_of(parts, yes, _nothing, lambda: True))
+    return create_app(services_of(parts, yes, _nothing, lambda: True), taken)
 
 
 async def tokens(parts: Parts, names: Sequence[str]) -> list[list[str]]:

@@ -1,19 +1,30 @@
-"""While much is asked, the processors of the machine are asked not to halt, and not a moment longer."""
+"""While much comes in, the processors of the machine are asked not to halt, and not a moment longer."""
 
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from alertd.awake import DEVICE, MANY, Awake
-from tests.waiting import until
 
 
 def is_open(path: Path) -> bool:
     """Whether this process has it open."""
     return any(os.path.realpath(one) == str(path) for one in Path("/proc/self/fd").iterdir())
+
+
+def told(device: Path) -> bytes:
+    with device.open("rb", buffering=0) as file:
+        return file.read(4)
+
+
+async def a_second(awake: Awake, *, taken: int) -> None:
+    for _ in range(taken):
+        awake.taken()
+    await awake.look()
 
 
 @pytest.fixture
@@ -22,46 +33,40 @@ def device(tmp_path: Path) -> Path:
     return tmp_path / "latency"
 
 
-async def test_many_answers_in_a_second_hold_it_and_few_do_not(device: Path):
-    with Awake(device) as awake:
-        for _ in range(MANY - 1):
-            awake.answered()
-        assert not is_open(device)
-        awake.answered()
+async def test_it_is_held_while_much_comes_in(device: Path):
+    """And no longer; it is held again when there is much again."""
+    with closing(Awake(device)) as awake:
+        for taken, held in ((MANY - 1, False), (MANY, True), (MANY, True), (MANY - 1, False), (0, False), (MANY, True)):
+            await a_second(awake, taken=taken)
+            assert is_open(device) is held, taken
+        assert told(device) == bytes(4)  # no wait is borne, in microseconds, as the interface has it
+
+
+async def test_it_stays_open_and_is_not_opened_again(device: Path):
+    with closing(Awake(device)) as awake:
+        await a_second(awake, taken=MANY)
+        device.write_bytes(b"")  # noqa: ASYNC240  whoever opens it writes
+        await a_second(awake, taken=MANY)
         assert is_open(device)
-    assert device.read_bytes() == bytes(4)  # noqa: ASYNC240  no wait is borne, in microseconds, as the interface has it
-
-
-async def test_it_is_let_go_after_a_moment_with_few(device: Path):
-    """And held again when there are many again."""
-    with Awake(device, window_s=0.01) as awake:
-        for _ in range(2):
-            for _ in range(MANY):
-                awake.answered()
-            assert is_open(device)
-            awake.answered()
-            await until(lambda: not is_open(device))
+        assert told(device) == b""
 
 
 async def test_it_is_let_go_at_the_end(device: Path):
-    with Awake(device) as awake:
-        for _ in range(MANY):
-            awake.answered()
+    with closing(Awake(device)) as awake:
+        await a_second(awake, taken=MANY)
     assert not is_open(device)
 
 
 async def test_where_it_is_not_allowed_nothing_is_done(tmp_path: Path):
-    with Awake(tmp_path / "none") as awake:
-        for _ in range(2 * MANY):
-            awake.answered()
+    with closing(Awake(tmp_path / "none")) as awake:
+        await a_second(awake, taken=MANY)
+    assert not (tmp_path / "none").exists()
 
 
 async def test_the_kernel_takes_it():
     if not os.access(DEVICE, os.R_OK | os.W_OK):
         pytest.skip(f"{DEVICE} is not there, or only for others: the kernel cannot be asked")
-    with Awake() as awake:
-        for _ in range(MANY):
-            awake.answered()
+    with closing(Awake()) as awake:
+        await a_second(awake, taken=MANY)
         assert is_open(DEVICE)
-        with DEVICE.open("rb", buffering=0) as told:
-            assert told.read(4) == bytes(4)  # microseconds that the machine bears now, of all who ask
+        assert told(DEVICE) == bytes(4)  # microseconds that the machine bears now, of all who ask
