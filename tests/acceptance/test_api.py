@@ -238,10 +238,9 @@ def metrics(served: Served) -> str:
         return str(response.read().decode())
 
 
+@pytest.mark.usefixtures("kernel_takes_it")
 def test_while_much_comes_in_no_processor_halts(served: Served):
     """The service asks the kernel for that, where it may."""
-    if not os.access(DEVICE, os.R_OK | os.W_OK):
-        pytest.skip(f"{DEVICE} is not there, or only for others: the kernel cannot be asked")
     fds = Path(f"/proc/{served.process.pid}/fd")
 
     def holds() -> bool:

@@ -63,9 +63,8 @@ async def test_where_it_is_not_allowed_nothing_is_done(tmp_path: Path):
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.usefixtures("kernel_takes_it")
 async def test_the_kernel_takes_it():
-    if not os.access(DEVICE, os.R_OK | os.W_OK):
-        pytest.skip(f"{DEVICE} is not there, or only for others: the kernel cannot be asked")
     with closing(Awake()) as awake:
         await a_second(awake, taken=MANY)
         assert is_open(DEVICE)
