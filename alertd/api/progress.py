@@ -119,9 +119,12 @@ async def alert_deliveries(request: web.Request, *, id: AlertId) -> web.StreamRe
     """The ledger, one reference a line (NDJSON). Subscribers have names that mean nothing in any other alert."""
     s = services(request)
     record = await s.approval.get(id, credential(request))
+    ledger = s.reports.lines(record)
+    first = await anext(ledger)  # what is wrong with it is said before anything else is
     response = web.StreamResponse(headers={"Content-Type": NDJSON})
     await response.prepare(request)
-    async for lines in s.reports.lines(record):
+    await response.write(first)
+    async for lines in ledger:
         await check_caller(request)  # which breaks it off: half a ledger must not look whole
         await response.write(lines)
     return response
@@ -183,6 +186,7 @@ OPERATIONS = (
     ),
     Operation(
         method="GET", path="/v1/alerts/{id}/deliveries", handler=alert_deliveries, summary="Read the ledger",
-        scope="ledger:read", group=_GROUP, gives=(NDJSON,), writes_out={NDJSON: Delivery}, problems=("not-found",), act=Act("ledger.read"),
+        scope="ledger:read", group=_GROUP, gives=(NDJSON,), writes_out={NDJSON: Delivery}, also=(410,), problems=("not-found",),
+        act=Act("ledger.read"),
     ),
 )  # fmt: skip

@@ -70,8 +70,9 @@ class ReportReply(BaseModel):
 
 class Ledger(BaseModel):
     version: str
-    sha256: str = Field(
-        description="Of what `GET /v1/alerts/{version}/deliveries` answered at that moment, byte by byte."
+    sha256: str | None = Field(
+        description="Of what `GET /v1/alerts/{version}/deliveries` answered at that moment, byte by byte; null where the ledger was deleted "
+        "when its time was over (`retention.ledger_days`)."
     )
     channels: dict[str, dict[str, int]]
 
@@ -165,7 +166,7 @@ async def _evidence(s: Services, record: AlertRecord, who: Credential) -> Eviden
         versions=[alert_reply(one.record) for one in found.versions if one.record.id != record.id],
         ledgers=[
             Ledger(
-                version=one.record.id, sha256=await digest_of(s.reports.lines(one.record)),
+                version=one.record.id, sha256=await _digest(s, one.record),
                 channels={channel: dict(counts) for channel, counts in one.counts.items()},
             )
             for one in found.versions
@@ -173,6 +174,10 @@ async def _evidence(s: Services, record: AlertRecord, who: Credential) -> Eviden
         entries=[entry_reply(one) for one in found.history.acts], whole=found.history.whole,
         audit={"entries": verdict.entries, "head": verdict.head, "broken": verdict.broken},
     )  # fmt: skip
+
+
+async def _digest(s: Services, record: AlertRecord) -> str | None:
+    return None if await s.reports.is_deleted(record) else await digest_of(s.reports.lines(record))
 
 
 async def _published(s: Services, record: AlertRecord) -> list[PublishedReply]:

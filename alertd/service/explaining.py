@@ -73,7 +73,7 @@ class Explaining:
 
     async def explain(self, person: Subscriber, record: AlertRecord) -> Explanation:
         """Whether and why. Of an alert that was purged, only what the ledger has. Of one that is not for them, or that nobody approved, nothing of
-        their places: whoever writes it would find where they live.
+        their places: whoever writes it would find where they live. Raises Problem where its ledger was deleted: nobody knows.
         """
         alert = record.alert if record.document else None
         tells_all = record.status == Status.ACTUAL

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from alertd.alerts import CHANNELS, FLAG_DOUBT, LedgerReason, State
 from alertd.kinds import ON_SCREEN
 from alertd.store.work import Work
+from alertd.store.work_records import subscribers_in
 
 #: Rows in these may have reached somebody; so may any that an earlier attempt left in doubt.
 MAY_HAVE_TOLD = (State.IN_FLIGHT, State.ACCEPTED, State.DELIVERED, State.UNKNOWN)
@@ -50,10 +51,10 @@ async def heard(work: Work, version: str, channels: Collection[str]) -> Heard:
     nobody = np.empty(0, np.uint64)
     wanted = [CHANNELS.index(channel) for channel in channels]
     pairs, told, waits, cut, failed = [nobody], [nobody], [nobody], [nobody], [nobody]
-    async for row, records, refs in work.ledger(version):
+    async for row, records, refs in work.windows(version):
         doubt = records["tries"] & FLAG_DOUBT > 0
         codes = await work.channels_of(version, row, len(records))
-        numbers, meant = np.array([number for number, _ in refs], np.uint64) * np.uint64(8), np.isin(codes, wanted)
+        numbers, meant = subscribers_in(refs) * np.uint64(8), np.isin(codes, wanted)
         numbers += codes.astype(np.uint64)
         may_have, is_cut = np.isin(records["state"], MAY_HAVE_TOLD) | doubt, _is_cut_off(records, codes)
         pairs.append(numbers[meant])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from alertd.alerts import ATTEMPTS_MASK, CHANNELS, FLAG_DOUBT, OPEN_STATES, SHOWN, AlertState, LedgerReason, State
+from alertd.errors import Problem
 from alertd.ids import chain_of
 from alertd.kinds import Occasion
 from alertd.service.notices import hides
@@ -172,8 +173,12 @@ class Reports:
         hidden = few(record, channels, {channel: counts["targeted"] for channel, counts in found.items()})
         return {channel: counts for channel, counts in found.items() if channel not in hidden}, hidden
 
+    async def is_deleted(self, record: AlertRecord) -> bool:
+        """Whether a version's ledger is no more: then nobody can say who was told, nor who was not."""
+        return await self._work.is_deleted(record.id)
+
     async def deliveries(self, record: AlertRecord) -> AsyncIterator[Delivery]:
-        """The whole ledger, in constant memory."""
+        """The whole ledger, in constant memory. Raises Problem where it was deleted."""
         read = await self._reader(record)
         async for start, rows, refs in self._work.ledger(record.id):
             codes = (await self._work.channels_of(record.id, start, len(rows))).tolist()
@@ -181,7 +186,9 @@ class Reports:
                 yield read(start + i, row, ref, CHANNELS[code])
 
     async def lines(self, record: AlertRecord) -> AsyncIterator[bytes]:
-        """The whole ledger as NDJSON, some hundreds of lines at a time: those who keep it and its digest keep the same bytes."""
+        """The whole ledger as NDJSON, some hundreds of lines at a time: those who keep it and its digest keep the same bytes. Raises Problem
+        before the first of them where it was deleted; else there is a first, of an empty one, too.
+        """
         lines: list[str] = []
         async for delivery in self.deliveries(record):
             lines.append(json.dumps({name: getattr(delivery, name) for name in delivery.__slots__}) + "\n")
@@ -191,13 +198,17 @@ class Reports:
         yield "".join(lines).encode()
 
     async def deliveries_to(self, record: AlertRecord, number: int) -> AsyncIterator[Delivery]:
-        """Those of one subscriber, by its number."""
+        """Those of one subscriber, by its number. Raises Problem where the ledger was deleted, whoever is asked for."""
         read = await self._reader(record)
         async for at, row, ref in self._work.rows_of(record.id, number):
             yield read(at, row, ref, await self._work.channel_of(record.id, at) or "")
 
     async def _reader(self, record: AlertRecord) -> Callable[[int, Any, tuple[int, int], str], Delivery]:
         """Makes deliveries of rows, given each row's number, its record, its reference and its channel."""
+        if await self.is_deleted(record):
+            raise Problem(
+                "not-found", "Its ledger was deleted when its time was over (retention.ledger_days).", status=410
+            )
         carriers = await self._numbers.names()
 
         def moment(value: Any) -> int:

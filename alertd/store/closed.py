@@ -28,6 +28,13 @@ async def read(db: Connection, alert_id: str) -> tuple[bytes, bytes] | None:
     return await asyncio.to_thread(unpacked, copy) if copy else None
 
 
+async def is_deleted(db: Connection, alert_id: str) -> bool:
+    """Whether there was a copy of a version's ledger, and is none any more: what it had is known to nobody, and that is not nothing."""
+    version, copy = (keys.of_chain(chain_of(alert_id), part, alert_id) for part in ("version", "closed"))
+    archived, kept = await db.execute_many([("HEXISTS", version, "archived"), ("EXISTS", copy)])
+    return bool(archived) and not kept
+
+
 async def archive(db: Connection, alert_id: str, until_ms: int) -> bool:
     """Replace a version's ledger by a copy that is kept until then (0: for ever), durably. False where it is not over, was
     replaced already, or got a receipt meanwhile. A copy that was made under another retention gets the date of this one.

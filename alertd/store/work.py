@@ -304,6 +304,10 @@ class Work:
             yield row, found, refs[: count * REF_BYTES]
             row += count
 
+    async def is_deleted(self, alert_id: str) -> bool:
+        """Whether the ledger was deleted, for its time was over: then its windows are none."""
+        return await closed.is_deleted(self._db, alert_id)
+
     async def row(self, alert_id: str, row: int) -> Any | None:
         """The record of one row; None where there is none, or the alert ended long ago."""
         name, size = keys.of_chain(chain_of(alert_id), "ledger", alert_id), LEDGER.itemsize

@@ -9,6 +9,9 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from alertd.alerts import ATTEMPTS_MASK, FLAG_DOUBT, FLAG_UNSENT, State
 
 REF_BYTES = 6
@@ -24,6 +27,13 @@ def pack_ref(number: int, address: int) -> bytes:
 def unpack_refs(blob: bytes) -> list[tuple[int, int]]:
     """The (subscriber number, address number) pairs of a blob of references."""
     return [(int.from_bytes(blob[i : i + 5], "little"), blob[i + 5]) for i in range(0, len(blob), REF_BYTES)]
+
+
+def subscribers_in(blob: bytes) -> NDArray[np.uint64]:
+    """The subscriber numbers of a blob of references, (rows,): in one go, where there are many."""
+    padded = np.zeros((len(blob) // REF_BYTES, 8), np.uint8)
+    padded[:, :5] = np.frombuffer(blob, np.uint8).reshape(-1, REF_BYTES)[:, :5]
+    return padded.view("<u8")[:, 0]
 
 
 #: What a batch's header says of its references where it is so.

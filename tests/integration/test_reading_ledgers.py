@@ -10,7 +10,7 @@ import pytest
 
 from alertd.app import Parts
 from alertd.store.alerts import AlertRecord
-from alertd.store.work_records import Alike, pack_ref
+from alertd.store.work_records import Alike, pack_ref, subscribers_in, unpack_refs
 from tests.integration.acts import BEA, register, submitted
 
 #: More than are read at once, in one chunk of a plan.
@@ -50,3 +50,11 @@ async def test_what_is_planned_while_it_is_searched_has_its_channel(parts: Parts
         await plan(parts, approved, chunk * MANY, ["push"] if chunk < 14 else ["sms"], last=chunk == 14)
     told += [one.channel async for one in deliveries]
     assert Counter(told) == {"push": 14, "sms": 1}
+
+
+def test_the_numbers_of_many_are_those_of_each():
+    """Of none, of one, and of the largest there is."""
+    numbers = [1, 255, 256, 2**32, 2**40 - 1]
+    for some in (numbers[:0], numbers[:1], numbers):
+        refs = b"".join(pack_ref(number, number % 8) for number in some)
+        assert subscribers_in(refs).tolist() == some == [number for number, _ in unpack_refs(refs)]

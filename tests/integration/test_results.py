@@ -21,6 +21,7 @@ from alertd.kinds import PurgeReason
 from alertd.service.audit import Noted
 from alertd.service.evidence import EvidenceError, Seal, verified
 from alertd.service.receipts import SOURCES
+from alertd.store.closed import archive
 from alertd.store.codec import Codec, Keys
 from tests.integration.acts import ANA, BEA, finish, sent, tell
 
@@ -128,6 +129,19 @@ async def test_the_digest_is_that_of_the_ledger_as_it_is_read(parts: Parts, clos
         ledger = await (await client.get(path, headers={"Authorization": f"Bearer {token}"})).read()
         assert hashlib.sha256(ledger).hexdigest() == one["sha256"]
     assert len(found["ledgers"]) == 2
+
+
+async def test_what_a_ledger_had_that_was_deleted_is_told_as_nothing(parts: Parts, closed: str, call: Any):
+    """It is gone for good: nobody is said not to have been told, and nothing is signed as though there had been nothing."""
+    paths = (f"/v1/alerts/{closed}/deliveries", f"/v1/subscribers/p7/explain?alert={closed}")
+    assert await archive(parts.db, closed, 1)
+    for path in paths:
+        status, answer = await call(path, "ledger:read", "ledger:explain")
+        assert (status, "retention.ledger_days" in answer["detail"]) == (410, True)
+    _, signed = await call(f"/v1/alerts/{closed}/evidence", "evidence:read")
+    alert, close = verified(signed, (await call("/v1/evidence/key"))[1]["pem"])["ledgers"]
+    assert (alert["version"], alert["sha256"], len(close["sha256"])) == (closed, None, 64)
+    assert (alert["channels"]["push"]["accepted"], alert["channels"]["push"]["delivered"]) == (18, 2)
 
 
 async def test_a_version_that_is_not_there_has_no_evidence(closed: str, call: Any):
