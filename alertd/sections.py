@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_core import PydanticCustomError
 
-#: A record that someone moved away from stays for 12 s, so that a query begun before the move still finds them: a query
+#: A record that someone moved away from stays for 17 s, so that a query begun before the move still finds them: a query
 #: that ran on for longer than this, with a margin for clocks and for the move itself, could find them nowhere.
 LONGEST_QUERY_S = 5.0
 MOST_PORT = 65_535
