@@ -106,7 +106,10 @@ class Lines:
             if _was_left(connection):
                 await connection.disconnect(nowait=True)
             await pool.ensure_connection(connection)  # one that ended meanwhile is made anew
-            answers = await answered(connection, packed)
+            answers = await _answered(connection, packed)
+        except BaseException:
+            await connection.disconnect(nowait=True)  # whatever it was: not all was read, or it is none any more
+            raise
         finally:
             if len(self._idle) < min(IDLE, IDLE_SHARE * pool.max_connections):
                 self._idle.append(connection)
@@ -127,11 +130,16 @@ class Lines:
 
 
 def _was_left(connection: Any) -> bool:
-    """Whether the server has ended it, or said what nobody asked for: the event loop may not have looked since."""
+    """Whether the server has ended it, or said what nobody asked for: the event loop may have seen it, which the client does not, or not have
+    looked since.
+    """
     if not connection.is_connected:
         return False
+    writer = connection._writer  # noqa: SLF001  it has no other name
+    if writer.is_closing():
+        return True
     looked = select.poll()
-    looked.register(connection._writer.get_extra_info("socket").fileno(), select.POLLIN)  # noqa: SLF001  it has no other name
+    looked.register(writer.get_extra_info("socket").fileno(), select.POLLIN)
     return bool(looked.poll(0))
 
 
@@ -142,18 +150,14 @@ def _packed(command: Command) -> bytes:
     return packed
 
 
-async def answered(connection: Any, packed: Sequence[bytes]) -> list[Any]:
+async def _answered(connection: Any, packed: Sequence[bytes]) -> list[Any]:
     """The answers to commands, by a connection of the client; errors of commands are answers. Raises what the client raises.
 
-    The client's own way takes a task to write them, and a time-out and five calls for each answer. A connection of which not all was
-    read is closed.
+    The client's own way takes a task to write them, and a time-out and five calls for each answer.
     """
     try:
         async with asyncio.timeout(connection.socket_timeout):
             await connection._send_packed_command([b"".join(packed)])  # noqa: SLF001  it has no other name
             return [await connection._parser.read_response() for _ in packed]  # noqa: SLF001
-    except BaseException as error:
-        await connection.disconnect(nowait=True)
-        if isinstance(error, TimeoutError):
-            raise exceptions.TimeoutError("no answer in time") from error
-        raise
+    except TimeoutError as error:
+        raise exceptions.TimeoutError("no answer in time") from error

@@ -5,11 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
+import ssl
+import struct
 import sys
 import time
-from typing import Any
+from contextlib import suppress
+from typing import Any, Self
 
 import pytest
+import trustme
+import uvloop
 from redis import Redis as SyncRedis
 from redis import exceptions
 from redis.asyncio import Redis
@@ -21,6 +27,50 @@ from alertd.store.connection import Connection, StoreUnavailableError
 from alertd.store.lines import TOGETHER, Lines
 from alertd.store.nodes import way_in
 from tests.integration.acts import ANA, alert_of, register
+
+
+class Middle:
+    """Stands between client and server, as a proxy or a network does, and can end all connections."""
+
+    def __init__(self, socket_path: str, context: ssl.SSLContext | None) -> None:
+        self._path, self._context = socket_path, context
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._context)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.hang_up(by_reset=False)
+        self._server.close()
+
+    @property
+    def count(self) -> int:
+        return len(self._writers)
+
+    async def hang_up(self, *, by_reset: bool) -> None:
+        writers, self._writers = self._writers, []
+        for writer in writers:
+            if by_reset:
+                linger = struct.pack("ii", 1, 0)  # for no time: what is under way is thrown away
+                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                writer.transport.abort()
+            writer.close()
+        await asyncio.gather(*(writer.wait_closed() for writer in writers), return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
+        answers, commands = await asyncio.open_unix_connection(self._path)
+        with suppress(ConnectionError):
+            await asyncio.gather(_passed(reader, commands), _passed(answers, writer))
+
+
+async def _passed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while piece := await reader.read(65_536):
+        writer.write(piece)
+        await writer.drain()
+    writer.close()
 
 
 async def taken(redis: Redis) -> int:
@@ -67,6 +117,33 @@ async def test_who_asks_right_after_the_server_hung_up_is_answered(redis: Redis,
             other.client_kill_filter(_type="normal", skipme=True)
         answers = await asyncio.gather(*(lines.ask([("ECHO", i)]) for i in range(2 * TOGETHER)))
         assert answers == [[str(i).encode()] for i in range(2 * TOGETHER)]
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+@pytest.mark.parametrize("end", ["reset", "closed", "closed within TLS"])
+def test_who_asks_after_a_connection_ended_is_answered(run: Any, end: str, valkey_socket: str):
+    """However it ended, and whether the event loop has seen it by then: none is tried twice."""
+
+    async def ended() -> None:
+        authority = trustme.CA()
+        trust, own = ssl.create_default_context(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        authority.configure_trust(trust)
+        authority.issue_cert("127.0.0.1").configure_cert(own)
+        within = "TLS" in end
+        async with Middle(valkey_socket, own if within else None) as middle:
+            how = {"ssl": True, "ssl_ca_data": authority.cert_pem.bytes().decode()} if within else {}
+            async with Redis(host="127.0.0.1", port=middle.port, **how) as client:
+                lines = Lines(client)
+                for seen_by_the_loop in (True, False, True):
+                    await asyncio.gather(*(lines.ask([("PING",)]) for _ in range(2 * TOGETHER)))
+                    assert middle.count >= 2
+                    await middle.hang_up(by_reset=end == "reset")
+                    for _ in range(50 if seen_by_the_loop else 0):
+                        await asyncio.sleep(0.001)
+                    answers = await asyncio.gather(*(lines.ask([("ECHO", i)]) for i in range(2 * TOGETHER)))
+                    assert answers == [[str(i).encode()] for i in range(2 * TOGETHER)]
+
+    run(ended())
 
 
 async def test_a_submission_asks_the_store_few_times(parts: Parts, sample: dict[str, Any], redis: Redis):
