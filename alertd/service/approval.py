@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -268,7 +269,7 @@ class Approval:
             if one.id != record.id and one.state in KNOWN | WAITING
         ]
         own = [record.alert] if record.document else []
-        alerts = own + [said for alert_id in live if (said := await self._said(alert_id))]
+        alerts = own + [said for said in await asyncio.gather(*map(self._said, live)) if said]
         if any(alert.case.protection for alert in alerts) and not who.may("alerts:protect"):
             raise Problem(
                 "protection-review-required", "The child is under protection: a protection officer approves this."

@@ -5,6 +5,7 @@ The service's own organisation exists by itself, with everything permitted until
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -114,7 +115,7 @@ class Organisations:
 
     async def list(self) -> list[Known]:
         """All of them, by id."""
-        found = [await self.get(name) for name in await self.names()]
+        found = await asyncio.gather(*map(self.get, await self.names()))
         return [known for known in found if known.rev or known.id == self._default]
 
     async def put(self, org: str, new: Organisation, who: Credential, *, rev: int | None = None) -> Known:

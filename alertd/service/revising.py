@@ -134,7 +134,7 @@ class Revising:
             raise Problem("precondition-failed", "Only the alert of a missing child has facts that can be taken out.")
         now = self._clock.now_ms()
         fresh = replace(_anew(record, now, restricted), restricted=now)
-        later = [await self._alerts.get(one.id) for one in versions if one.id != record.id]
+        later = await asyncio.gather(*(self._alerts.get(one.id) for one in versions if one.id != record.id))
         told_by = _replacement(fresh, len(versions) + 1, who)
         return _Change(
             word="restricted", anew=[fresh, *(_anew(one, now, restricted) for one in later if one)], told_by=told_by

@@ -67,12 +67,12 @@ _NOT_NOW = (
 
 
 class Connection:
-    """One client of the store. `skew_ms` shifts the scripts' clock: the fake clock of tests, 0 in production."""
+    """One client of the store."""
 
-    def __init__(self, redis: Redis, codec: Codec, *, replicas_required: int = 0, skew_ms: int = 0) -> None:
+    def __init__(self, redis: Redis, codec: Codec, *, replicas_required: int = 0) -> None:
         self.nodes = Nodes(redis)
         self.codec = codec
-        self.skew_ms = skew_ms
+        self.skew_ms = 0  # shifts the scripts' clock: the fake clock of tests
         self.replicas = min(1, replicas_required)
 
     async def run(self, name: str, names: Sequence[str], *args: Arg) -> Any:

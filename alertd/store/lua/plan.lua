@@ -56,5 +56,4 @@ redis.call('HSET', version_key, 'cursor', ARGV[3], 'rows', rows, 'batches', batc
 if redis.call('HGET', version_key, 'state') == 'approved' then
   enter(chain, alert, 'sending', now)
 end
-if ARGV[4] == '1' then redis.call('HSET', version_key, 'planned_at', now) end
 return 'ok'
