@@ -9,7 +9,7 @@ import structlog
 
 from alertd.config import Settings
 from alertd.opening import Store, parts_of, shared_store
-from alertd.processes import Life, check_packages, die_with_parent
+from alertd.processes import Life, check_packages, die_with_parent, take_files
 from alertd.sites import metrics_site
 from alertd.working import worker_of
 
@@ -18,6 +18,7 @@ async def run_worker(settings: Settings) -> None:
     """One worker, until SIGTERM or SIGINT; then it drains."""
     die_with_parent()
     check_packages()
+    take_files()
     life = Life()
     await life.run(_worker(life, settings, shared_store(settings.store)))
 

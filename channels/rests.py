@@ -29,6 +29,7 @@ class _Trouble:
     rest_s: float = 0.0  # the last, of our own accord
     until_s: float = 0.0
     reason: Reason = Reason.NONE
+    tried: bool = False  # somebody was let through when its rest was over
 
 
 class Rests:
@@ -48,12 +49,15 @@ class Rests:
         if trouble.until_s > now_s:
             asked_s = trouble.until_s - now_s if trouble.reason is Reason.THROTTLED else None
             return Outcome(Answer.RETRY, trouble.reason, asked_s)
-        trouble.until_s = now_s + self._try_s
+        trouble.until_s, trouble.tried = now_s + self._try_s, True
         return None
 
     def heard(self, server: str, outcomes: Sequence[Outcome]) -> None:
         """What came of a call."""
         said = [one for one in outcomes if one.answer is not Answer.WITHHELD]
+        if not said:
+            self._untried(server)
+            return
         failed = [one for one in said if one.answer in UNTAKEN and one.reason in ITS_OWN]
         asked_s = sorted(one.retry_after_s or 0.0 for one in failed if one.reason is Reason.THROTTLED)
         # Most of many: a limit may be one recipient's.
@@ -62,9 +66,15 @@ class Rests:
             self._troubles.pop(server, None)
             return
         trouble = self._trouble(server)
-        trouble.failed, trouble.until_s = trouble.failed + len(failed), 0.0
-        if failed and trouble.failed >= ENOUGH:
+        trouble.failed, trouble.until_s, trouble.tried = trouble.failed + len(failed), 0.0, False
+        if trouble.failed >= ENOUGH:
             self._rest(server, trouble, asked_s[len(asked_s) // 2] if asked_s else 0.0, failed[-1].reason)
+
+    def _untried(self, server: str) -> None:
+        """Nothing was asked: what it asked for itself stands, and of a try that was none the next may try."""
+        trouble = self._troubles.get(server)
+        if trouble and trouble.tried:
+            trouble.until_s = 0.0
 
     def _trouble(self, server: str) -> _Trouble:
         trouble = self._troubles.pop(server, None) or _Trouble()

@@ -19,6 +19,9 @@ BY_STATUS = {
     410: (Answer.NEVER, Reason.GONE),  # unsubscribed
 }
 
+#: What finds fault with a message for good. Push services say so in JSON, in a line, or without a word.
+_OF_THE_MESSAGE = frozenset({400, 413})
+
 #: Taken (RFC 8030 section 5), or taken and a receipt promised (section 5.1).
 TAKEN = frozenset({201, 202})
 
@@ -33,6 +36,10 @@ def outcome(reply: Reply) -> Outcome:
 def _refused(reply: Reply) -> tuple[Answer, Reason]:
     if reply.status == 403 and any(words in reply.body for words in OUR_TOKEN):
         return Answer.RETRY, Reason.CREDENTIALS
+    if (
+        reply.status in _OF_THE_MESSAGE and reply.body.lstrip()[:1] == b"<"
+    ):  # a page: somebody's in between, and no message's fault
+        return Answer.RETRY, Reason.GARBAGE
     # Another "yes" is somebody's in between, before or after it was taken.
     is_doubtful = reply.status < 300 or reply.status > 500
     return BY_STATUS.get(reply.status, (Answer.UNKNOWN if is_doubtful else Answer.RETRY, Reason.GARBAGE))

@@ -13,6 +13,9 @@ from channels.base import Answer, Outcome, Reason
 
 #: So many are believed in a row. Of a hundred live tokens a few are dead, and one at least is accepted.
 IN_A_ROW = 20
+#: One that accepts others is believed, for addresses that nobody has used for a year may be dead by the half; but who runs the service hears of more
+#: than one in so many.
+MANY = 4
 
 
 class Credibility:
@@ -32,6 +35,8 @@ class Credibility:
         works = {one for one, answer, _ in triples if answer.answer is Answer.ACCEPTED}
         for one in works:
             self._gone[one] = 0
+            if said[one] > max(IN_A_ROW, whose.count(one) // MANY):
+                structlog.get_logger().warning("carrier calls many addresses dead", carrier=one, addresses=said[one])
         doubted = {one for one in said if one not in works and self._doubts(one, said[one], resting=resting)}
         return [
             _again(answer) if one in doubted and _of_an_address(answer, attempt) else answer

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from alertd.clock import Clock
 from alertd.metrics import Metrics
 from alertd.service.carriers import Carrier, Domain
-from alertd.service.retries import LONGEST_WAIT_S
+from alertd.service.retries import LONGEST_WAIT_S, of_the_carrier
 from alertd.store.limits import Block, Limits
 from channels.base import Answer, Outcome, Reason
 
@@ -87,16 +87,21 @@ class Domains:
 
 
 def heard(
-    carrier: Carrier, probed: Mapping[Domain, Block], addresses: Sequence[str], answers: Sequence[Outcome]
+    carrier: Carrier,
+    probed: Mapping[Domain, Block],
+    addresses: Sequence[str],
+    answers: Sequence[Outcome],
+    attempts: Sequence[int],
 ) -> list[Heard]:
     """What each domain said: it asks for a rest when most of its answers do, since a limit may be one mailbox's."""
     found = []
     for domain, indices in _indices(carrier, addresses).items():
-        said = [answers[i] for i in indices if answers[i].answer is not Answer.WITHHELD]
+        all_of_it, tries = [answers[i] for i in indices], [attempts[i] for i in indices]
+        said = of_the_carrier(all_of_it, tries, probing=domain in probed)
         throttled = sum(one.answer is Answer.RETRY and one.reason is Reason.THROTTLED for one in said)
-        accepted = any(one.answer is Answer.ACCEPTED for one in said)
+        accepted = any(one.answer is Answer.ACCEPTED for one in all_of_it)
         # A delay that is named is that of the relay's account (see `channels.mail_answers`), and the carrier's to heed.
-        named = any(one.retry_after_s for one in said)
+        named = any(one.retry_after_s for one in all_of_it)
         rest_s = REST_S if 2 * throttled > len(said) and not named else 0.0
         found.append(Heard(domain.limiter, rest_s, accepted, probed.get(domain)))
     return found

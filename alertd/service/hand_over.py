@@ -25,7 +25,7 @@ from alertd.service.messages import Ready
 from alertd.service.offers import Offer, Offers
 from alertd.service.receipts import Receipts
 from alertd.service.removal import Dead
-from alertd.service.retries import Verdict, after, asked_s, failures, wait_s
+from alertd.service.retries import Verdict, after, asked_s, failures, of_the_carrier, wait_s
 from alertd.service.send_until import SendUntil
 from alertd.store.connection import StoreUnavailableError
 from alertd.store.limits import PROBE_MS, Block
@@ -128,9 +128,9 @@ class HandOver:
         if isinstance(carrier.channel, Apart):
             return ChunkSaid()
         return ChunkSaid(
-            asked_s(answers),
+            asked_s(of_the_carrier(answers, attempts, probing=offer.wait_s > 0)),
             any(answer.answer is Answer.ACCEPTED for answer in answers),
-            heard(carrier, probed, [one.recipient.address for one in tries], answers),
+            heard(carrier, probed, [one.recipient.address for one in tries], answers, attempts),
             *failures(said),
             doubted=failures(answers)[0] if answers != said else 0,
         )
@@ -141,12 +141,14 @@ class HandOver:
         if not way.tries or not offer.ready or now_s < way.looked_s + LOOK_AGAIN_S:
             return True
         way.looked_s = now_s
-        people = await self.people.read_many([one.number for one in way.tries])
+        numbers = [one.number for one in way.tries]
+        people = await self.people.read_many(numbers)
         asked = (lease.alike.channel, offer.ready.kind)
-        return all(
+        may = all(
             usable_value(person, one.address, *asked)[0] == one.recipient.address
             for person, one in zip(people, way.tries, strict=True)
         )
+        return may and not await self.holding.began(lease, numbers, people, offer.ready, self.clock.now_ms())
 
     async def _admitted(
         self, lease: Lease, found: list[_Try], carrier: Carrier, ready: Ready

@@ -52,6 +52,16 @@ class Holding:
             found |= await self._unpaid(lease, [i for i in indices if i not in found], ready, carrier, now_ms)
         return found
 
+    async def began(
+        self, lease: Lease, numbers: Sequence[int], people: Sequence[Subscriber | Absence], ready: Ready, now_ms: int
+    ) -> bool:
+        """Whether there is, by now, a reason to hold one of those whom a carrier has: `numbers` and `people` are theirs. What they cost is paid."""
+        if ready.hushed and any(
+            isinstance(one, Subscriber) and _asleep_until(one, now_ms) is not None for one in people
+        ):
+            return True
+        return lease.alike.unheard and any(await self._acks.of(lease.alert_id, numbers))
+
     async def unsent(self, lease: Lease, ready: Ready, messages: int, then_ms: int) -> None:
         """So many of those that were not held at `then_ms` did not go after all, and are not paid for."""
         if messages and self._budget.limits(lease.alike.channel):
@@ -84,13 +94,7 @@ class Holding:
         """
         found = dict[int, Settlement]()
         for i, person in zip(indices, people, strict=True):
-            if person.quiet is None or person.time_zone is None:
-                continue
-            try:
-                until = quiet.ends_ms(now_ms, person.time_zone, *person.quiet)
-            except (ZoneInfoNotFoundError, OSError):  # of whom it is not known whether they sleep, they are told
-                until = None
-            if until is not None:
+            if (until := _asleep_until(person, now_ms)) is not None:
                 found[i] = _later(lease, i, LedgerReason.QUIET_HOURS, carrier, until - now_ms + ready.late_ms)
         return found
 
@@ -104,6 +108,16 @@ class Holding:
             for i, has in zip(indices, acked, strict=True)
             if has
         }
+
+
+def _asleep_until(person: Subscriber, now_ms: int) -> int | None:
+    """When their quiet hours end; None where it is not known that they are in them: then they are told."""
+    if person.quiet is None or person.time_zone is None:
+        return None
+    try:
+        return quiet.ends_ms(now_ms, person.time_zone, *person.quiet)
+    except (ZoneInfoNotFoundError, OSError):
+        return None
 
 
 def _later(lease: Lease, i: int, reason: LedgerReason, carrier: int, delay_ms: int) -> Settlement:

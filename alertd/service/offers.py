@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -29,6 +29,19 @@ class Offer:
     block: Block | None = None  # the permits, where rows may be sent
 
 
+def _after(carrier: int, known: Sequence[int]) -> int:
+    """Whose turn it is with what a carrier surely did not take: so each of them is asked, before one is again."""
+    return known[(known.index(carrier) + 1) % len(known)]
+
+
+def _meant_for(carrier: Carrier, left: Sequence[int], meant: Mapping[int, int], offers: Sequence[Offer]) -> list[int]:
+    """The rows that a carrier may have, after such offers of others: what is meant for one is no other's; and a reserve has nothing else while
+    the others work, though they have no permit at the moment.
+    """
+    is_spared = not carrier.weight and any(one.ready and one.wait_s <= LONGEST_SLEEP_S for one in offers)
+    return [i for i in left if meant.get(i, None if is_spared else carrier.number) == carrier.number]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Offers:
     """Asks the carriers of a channel in turn."""
@@ -48,22 +61,24 @@ class Offers:
         """
         offers, channel = list[Offer](), lease.alike.channel
         usable = self.binds.usable(self.carriers.turn(channel))
-        bound = {i: lease.carriers[i] for i in left if lease.doubted[i]}
-        known = {carrier.number for carrier in self.carriers.of(channel)}
-        for carrier in usable:
-            others = known - {carrier.number}
-            rows = [i for i in left if bound.get(i) not in others]
-            if not rows:
-                continue
-            ready = await self.messages.ready(lease.alert_id, lease.alike, carrier)
-            offers.append(await self._of(carrier, ready, rows))
-            if offers[-1].rows and ready:
-                return offers[-1]
+        known = [carrier.number for carrier in self.carriers.of(channel)]
+        tried = {i: lease.carriers[i] for i in left if lease.carriers[i] in known}  # by whom, of those that were
+        bound = {i: number for i, number in tried.items() if lease.doubted[i]}
+        turns = {i: _after(number, known) for i, number in tried.items() if lease.tries[i] and i not in bound}
+        for meant in (turns | bound, bound) if turns else (bound,):
+            for carrier in usable:
+                rows = _meant_for(carrier, left, meant, offers)
+                if not rows:
+                    continue
+                ready = await self.messages.ready(lease.alert_id, lease.alike, carrier)
+                offers.append(await self._of(carrier, ready, rows))
+                if offers[-1].rows and ready:
+                    return offers[-1]
         if len(usable) < len(known):
             self.binds.rest(channel, min((offer.wait_s for offer in offers), default=LONGEST_SLEEP_S))
             return None
         offer = min(offers, key=lambda offer: (offer.ready is None, offer.wait_s))
-        if len(known) == 1 or offer.wait_s <= LONGEST_SLEEP_S or not all(bound.get(i) in known for i in left):
+        if len(known) == 1 or offer.wait_s <= LONGEST_SLEEP_S or not all(i in bound for i in left):
             return offer
         waiting = [i for i in left if bound[i] == offer.carrier.number]  # not in a lane, which others can be sent from
         return Offer(offer.carrier, None, waiting[: self.chunk], offer.wait_s)

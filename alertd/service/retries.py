@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from alertd.alerts import LedgerReason, State
@@ -20,6 +20,8 @@ LONGEST_URGENT_S = 60.0
 ELSEWHERE_S, ELSEWHERE_TIMES = 1.0, 2
 #: A carrier that asks for more is asked again after an hour: what it said may be wrong, and alerts are short-lived.
 LONGEST_PAUSE_S = 3600.0
+#: So many who are asked again speak of their carrier; fewer of themselves.
+ENOUGH = 10
 _CHANCE = secrets.SystemRandom()
 
 
@@ -79,9 +81,21 @@ def pause_s(answer: Outcome) -> float:
     return min(answer.retry_after_s or 0.0, LONGEST_PAUSE_S)
 
 
-def asked_s(answers: Iterable[Outcome]) -> float:
-    """How long a carrier asks to be left alone: as long as most of a chunk's answers do, since a limit may be one recipient's."""
-    asked = [answer for answer in answers if answer.answer is not Answer.WITHHELD]
+def of_the_carrier(answers: Sequence[Outcome], attempts: Sequence[int], *, probing: bool) -> list[Outcome]:
+    """Those answers of a chunk that speak of who gave them. A limit may be one recipient's, who is then asked again alone, or with few others: what comes
+    of that is said of them, but where the carrier rests and is tried with it.
+    """
+    asked = [
+        (answer, attempt)
+        for answer, attempt in zip(answers, attempts, strict=True)
+        if answer.answer is not Answer.WITHHELD
+    ]
+    everyone = probing or len(asked) >= ENOUGH
+    return [answer for answer, attempt in asked if everyone or attempt == 1]
+
+
+def asked_s(asked: Sequence[Outcome]) -> float:
+    """How long a carrier asks to be left alone: as long as most of such answers do."""
     waits = sorted((pause_s(answer) for answer in asked if answer.answer is Answer.RETRY), reverse=True)
     return waits[len(asked) // 2] if len(waits) > len(asked) // 2 else 0
 

@@ -233,3 +233,7 @@ async def explained(parts: Parts, name: str, record: AlertRecord) -> Explanation
 def told(sandbox: Sandbox) -> list[int]:
     """Whom pushes went to, by the number in their token."""
     return sorted(int(address.removeprefix("token-")) for _, _, address, *_ in sandbox.push.recorded)
+
+
+def texted(sandbox: Sandbox) -> list[str]:
+    return sorted(address for _, _, address, *_ in sandbox.sms.recorded)

@@ -112,6 +112,40 @@ async def test_one_carries_on_where_another_breaks(
     assert b'alertd_breaker_open{carrier="one",channel="push"} 1.0' in await parts.fleet.metrics()
 
 
+@pytest.mark.parametrize("weights", [(1, 1), (9, 1), (1, 0)])
+async def test_whose_address_is_another_carrier_s_is_told_by_that(
+    parts: Parts, sandbox: Sandbox, second: Sandbox, sample: dict[str, Any], weights: tuple[float, float]
+):
+    """As while apps move to another project: each carrier is asked before one is asked again, a reserve too, though the first works."""
+    await register(parts, PEOPLE)
+    sandbox.push.script.set(*(Rule(f"token-{i}", "sender-mismatch") for i in range(100, PEOPLE, 4)))
+    record = await planned(parts, sample)
+    for _ in range(2):
+        await send(parts, record)
+        parts.db.skew_ms += 2_000
+    assert await counts(parts, record) == {"accepted": PEOPLE}
+    assert await breakers(parts) == {"one": False, "two": False}
+    if weights == (1, 0):
+        assert await told(parts, record) == {"one": PEOPLE - 75, "two": 75}
+
+
+async def test_a_reserve_has_nothing_while_the_first_waits_for_permits(
+    redis: Redis, codec: Codec, sandbox: Sandbox, second: Sandbox, library: Library, sample: dict[str, Any]
+):
+    """One that has a rate does not rest when it has had its share of this instant."""
+    first = push_of(sandbox, 1).model_copy(update={"rate": 40.0})
+    settings = Settings(carriers={"one": first, "two": push_of(second, 0)})
+    async with opened(settings, redis, codec, library=library) as parts:
+        await register(parts, 100)
+        record = await planned(parts, sample)
+        await send(parts, record)
+        assert await told(parts, record) == {"one": 100}
+        await breaks(parts, "one")
+        record = await planned(parts, sample)
+        await send(parts, record)
+        assert await told(parts, record) == {"two": 100}
+
+
 @pytest.mark.parametrize("weights", [(1, 0)])
 async def test_a_carrier_that_works_again_has_its_share_again(
     parts: Parts, sandbox: Sandbox, second: Sandbox, sample: dict[str, Any]

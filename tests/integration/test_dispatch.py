@@ -77,6 +77,39 @@ async def test_one_recipient_s_limit_stops_nobody_else(parts: Parts, sandbox: Sa
     assert (await parts.limits.take("fcm", 1_000, 1_000, 5, loud=False)).granted == 5
 
 
+async def test_one_who_is_throttled_again_and_alone_stops_nobody_else(
+    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+):
+    """Their later tries come by themselves: all that is answered then is theirs."""
+    await register(parts, 30)
+    sandbox.push.script.set(Rule("token-7", "throttle"))
+    record = await planned(parts, sample)
+    await send(parts, record)
+    tried = 0
+    for _ in range(8):
+        parts.db.skew_ms += 61_000
+        if lease := await lease_of(parts.work, record.id, "push"):
+            assert lease.tries == [tried + 1]
+            await worker_of(parts).feeder.dispatch.drain(lease, lambda: False)
+            tried += 1
+        assert (await parts.limits.take("fcm", 1_000, 1_000, 5, loud=False)).granted == 5
+    assert tried > 2
+
+
+async def test_a_carrier_that_throttles_many_is_left_alone_at_their_later_tries_too(
+    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+):
+    """So many are no few: it is the carrier's limit."""
+    await register(parts, 30)
+    sandbox.push.script.set(Rule("token-", "throttle"))
+    record = await planned(parts, sample)
+    for _ in range(2):
+        await send(parts, record)
+        assert (await parts.limits.take("fcm", 1_000, 1_000, 5, loud=False)).granted == 0
+        await parts.limits.resume("fcm", await parts.limits.take("fcm", 1_000, 1_000, 1, loud=True))
+        parts.db.skew_ms += 3_600_000
+
+
 async def test_a_probe_that_is_accepted_ends_a_pause(parts: Parts, sandbox: Sandbox, sample: dict):
     """A carrier that was said to rest for an hour is tried with one message of a loud alert, and has the rest at once."""
     await register(parts, 30)

@@ -139,7 +139,7 @@ async def test_what_a_domain_asks_for_while_it_is_tried_stands(store: Connection
     store.skew_ms += PROBE_MS
     admission = await Domains(limits, clock, Metrics()).admit(relay, "alert", mail, loud=True)
     await limits.pause("relay/big.example", 3_600)
-    [said] = heard(relay, admission.probed, mail, [Outcome(Answer.ACCEPTED)])
+    [said] = heard(relay, admission.probed, mail, [Outcome(Answer.ACCEPTED)], [1])
     assert (said.accepted, await limits.resume(said.limiter, said.probed)) == (True, False)
 
 

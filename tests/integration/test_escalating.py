@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -18,10 +19,24 @@ from alertd.store.scripts import STALLED_MS
 from alertd.working import worker_of
 from channels.base import ReportState
 from channels.sandbox import Sandbox
+from channels.sandbox.script import Rule
 from tests.clocks import Later
-from tests.integration.acts import ANA, BEA, alert_of, counts, lease_of, over, planned, register, send, silence
+from tests.integration.acts import (
+    ANA,
+    BEA,
+    alert_of,
+    counts,
+    lease_of,
+    over,
+    planned,
+    register,
+    send,
+    silence,
+    texted,
+)
 from tests.integration.test_quiet import asleep
 from tests.integration.test_updating import WIDER, in_cadiz
+from tests.waiting import until
 
 AFTER_MS = 60_000
 ESCALATES = {"channels": ["push", "sms"], "policy": {"mode": "escalate", "after_s": 60}}
@@ -46,10 +61,6 @@ async def acknowledge(parts: Parts, record: AlertRecord, people: set[str], chann
             assert await parts.receipts.acknowledged(parts.receipts.reference(tag, Door.ACK), ReportState.DELIVERED)
 
 
-def texted(sandbox: Sandbox) -> list[str]:
-    return sorted(address for _, _, address, *_ in sandbox.sms.recorded)
-
-
 async def test_an_sms_goes_to_those_who_did_not_acknowledge(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
     """At once to whoever has no screen; after the time, to whoever was silent; to nobody who acknowledged, and the ledger says why."""
     record = await planned(parts, sample, **ESCALATES)
@@ -70,6 +81,24 @@ async def test_an_sms_goes_to_those_who_did_not_acknowledge(parts: Parts, sandbo
         "push": ("delivered", "none"), "sms": ("suppressed", "acknowledged"),
     }  # fmt: skip
     assert await over(parts, record)
+
+
+async def test_whoever_acknowledges_while_a_slow_carrier_has_them_gets_no_sms(
+    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+):
+    """Of a chunk most is not written yet where a carrier takes a second for each."""
+    await register(parts, 150, first=100)
+    sandbox.sms.script.set(Rule("", "slow", delay_s=1.0))
+    record = await planned(parts, sample, **ESCALATES)
+    await send(parts, record)
+    parts.db.skew_ms += AFTER_MS + 1_000
+    going = asyncio.create_task(send(parts, record, "sms"))
+    await until(lambda: texted(sandbox))
+    await acknowledge(parts, record, {f"p{i}" for i in (*range(30), *range(100, 250))})
+    await going
+    found = await counts(parts, record, "sms")
+    assert found["accepted"] == len(texted(sandbox)) < 120
+    assert found["accepted"] + found["suppressed"] == 181
 
 
 async def test_a_worker_that_dies_with_the_sms_loses_no_one(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):

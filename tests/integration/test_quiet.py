@@ -22,7 +22,20 @@ from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.clocks import Later
-from tests.integration.acts import ANA, BEA, alert_of, counts, explained, lease_of, over, planned, register, send, told
+from tests.integration.acts import (
+    ANA,
+    BEA,
+    alert_of,
+    counts,
+    explained,
+    lease_of,
+    over,
+    planned,
+    register,
+    send,
+    texted,
+    told,
+)
 
 HOUR_MS = 3_600_000
 
@@ -55,6 +68,24 @@ async def told_of(parts: Parts, record: AlertRecord, version: str) -> dict[str, 
     assert await worker_of(parts).plans.planner.plan(notice)
     await send(parts, record)
     return await counts(parts, notice)
+
+
+async def test_whose_quiet_hours_begin_while_a_slow_carrier_has_them_is_let_sleep(
+    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+):
+    """Of a chunk most is not written yet where a carrier takes a second for each."""
+    begin = datetime.fromtimestamp(parts.clock.now_ms() / 1000, UTC).replace(second=0, microsecond=0) + timedelta(
+        minutes=30
+    )
+    hours = {"from": f"{begin:%H:%M}", "to": f"{begin + timedelta(hours=1):%H:%M}"}
+    await register(parts, 200, time_zone="UTC", quiet=hours)
+    sandbox.sms.script.set(Rule("", "slow", delay_s=1.0))
+    record = await planned(parts, sample, channels=["sms"])
+    pass_time(parts, int(begin.timestamp() * 1000) - parts.clock.now_ms() - 2_500)
+    await send(parts, record, "sms")
+    found = await counts(parts, record, "sms")
+    assert 0 < found["accepted"] == len(texted(sandbox)) < 150
+    assert found["accepted"] + found["queued"] == 200
 
 
 async def test_who_sleeps_is_told_when_their_quiet_hours_end(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):

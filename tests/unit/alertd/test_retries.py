@@ -10,11 +10,13 @@ from alertd.alerts import LedgerReason, State
 from alertd.service.retries import (
     ELSEWHERE_S,
     ELSEWHERE_TIMES,
+    ENOUGH,
     FIRST_WAIT_S,
     LONGEST_URGENT_S,
     LONGEST_WAIT_S,
     after,
     asked_s,
+    of_the_carrier,
     wait_s,
 )
 from channels.base import ACCEPTED, WITHHELD, Answer, Outcome, Reason
@@ -204,4 +206,13 @@ MINUTE = Outcome(Answer.RETRY, Reason.THROTTLED, retry_after_s=60)
 )
 def test_a_carrier_rests_as_long_as_most_of_its_answers_ask(answers: list[Outcome], seconds: float):
     """One recipient's limit is no limit of the carrier; what was not asked has no say."""
-    assert asked_s(answers) == seconds
+    assert asked_s(of_the_carrier(answers, [1] * len(answers), probing=False)) == seconds
+
+
+@pytest.mark.parametrize(
+    ("attempts", "probing", "seconds"),
+    [([2], False, 0), ([2], True, 3600), ([2, 3, 2], False, 0), ([1, 2], False, 3600), ([2] * ENOUGH, False, 3600)],
+)
+def test_few_who_are_asked_again_speak_of_themselves(attempts: list[int], probing: bool, seconds: float):
+    """Many of them speak of their carrier, and so does one that it is tried with."""
+    assert asked_s(of_the_carrier([HOUR] * len(attempts), attempts, probing=probing)) == seconds

@@ -117,6 +117,14 @@ def test_a_try_of_which_nothing_was_written_is_none(rests, clock):
     assert rests.refusal("a") is None
 
 
+def test_what_was_never_written_ends_no_rest(rests):
+    """An alert that was cancelled meanwhile had a chunk there, of which nothing went."""
+    rests.heard("a", [throttled(600.0)] * ENOUGH)
+    rests.heard("a", [WITHHELD] * 5)
+    rests.heard("a", [])
+    assert rests.refusal("a") == throttled(600.0)
+
+
 def test_names_without_number_are_not_remembered(rests):
     for n in range(3 * MOST):
         rests.heard(f"s{n}", [NOT_CONNECTED])

@@ -14,6 +14,8 @@ from channels.webpush_answers import outcome
     (Reply(404, {}, b""), Outcome(Answer.NEVER, Reason.GONE)),
     (Reply(410, {}, b'{"errno": 106}'), Outcome(Answer.NEVER, Reason.GONE)),
     (Reply(400, {}, b""), Outcome(Answer.NEVER, Reason.BAD_MESSAGE)),
+    (Reply(400, {}, b" \n<html><h1>400 Bad Request</h1>"), Outcome(Answer.RETRY, Reason.GARBAGE)),
+    (Reply(413, {}, b"<!DOCTYPE html>"), Outcome(Answer.RETRY, Reason.GARBAGE)),
     (Reply(413, {}, b""), Outcome(Answer.NEVER, Reason.BAD_MESSAGE)),
     (Reply(401, {}, b'{"errno": 109}'), Outcome(Answer.RETRY, Reason.CREDENTIALS)),
     (Reply(403, {}, b'{"reason": "BadJwtToken"}'), Outcome(Answer.RETRY, Reason.CREDENTIALS)),
