@@ -21,6 +21,7 @@ DIRECTIVES: dict[str, str] = {
     "appendfsync": "always",  # a 2xx means: on disk
     "no-appendfsync-on-rewrite": "no",  # nor is that suspended during a rewrite
     "aof-use-rdb-preamble": "yes",  # a rewritten base is smaller and loads faster than commands
+    "rdbcompression": "no",  # nearly all of it is sealed or packed: 1 to 2 % smaller, for up to three times the processor
     "aof-load-truncated": "yes",  # a cut last command was never acknowledged
     "auto-aof-rewrite-percentage": "0",  # alertd starts rewrites, when no loud alert is under way
     "save": "",  # no snapshots besides the AOF
