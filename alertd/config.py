@@ -197,13 +197,26 @@ def _near(name: str, names: Sequence[str]) -> str:
 
 
 def _misspelt_variables() -> Iterator[str]:
-    """Variables that nearly name a section. Others are left alone: Kubernetes sets `ALERTD_PORT` for a service of our name."""
+    """Variables that nearly name a section, or name an option of one with a `_` where two are needed. Others are left alone: Kubernetes sets
+    `ALERTD_PORT`, or `ALERTD_API_PORT=tcp://…`, for services of our name.
+    """
     known, prefix = list(Settings.model_fields), "ALERTD_"
-    for name in sorted(os.environ):
+    for name, value in sorted(os.environ.items()):
         head = name.removeprefix(prefix).partition("__")[0].lower()
         if name.startswith(prefix) and head not in known:
+            yield from (
+                f"{name}: there is no such option; did you mean {one}?" for one in _within(head) if "://" not in value
+            )
             for near in difflib.get_close_matches(head, known, n=1, cutoff=0.8):
                 yield f"{name}: there is no such option; did you mean {near}?"
+
+
+def _within(name: str) -> Iterator[str]:
+    """The variable of an option whose table is set off by one `_`."""
+    for table, field in Settings.model_fields.items():
+        option = name.removeprefix(f"{table}_")
+        if option != name and option in getattr(field.annotation, "model_fields", ()):
+            yield f"ALERTD_{table}__{option}".upper()
 
 
 def _names() -> list[str]:

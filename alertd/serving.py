@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+import structlog
+
 from alertd.api_site import announce, api_site, reserved
 from alertd.app import Parts
 from alertd.bounce_sites import bounce_sites
@@ -101,6 +103,8 @@ async def _serve(life: Life, parts: Parts, store: Store, worker_sockets: list[st
         key = await parts.access.first(parts.settings.alerts.organisation)
         code = await parts.operators.first(parts.settings.alerts.organisation) if key else None
         sign_in = parts.passkeys.relying.enrolment(code) if code else None
+        if not parts.carriers.channels:
+            structlog.get_logger().warning("no carrier is in the settings: no alert can be sent")
         announce(parts.settings.api.own_url, key, sign_in, parts.settings.sign_in.code_minutes)
         life.ready()
         await asyncio.Event().wait()  # until it is cancelled

@@ -42,6 +42,9 @@ STARTED = web.RequestKey("started", float)
 NOTED = web.RequestKey("noted", Noted)
 
 
+#: The service goes down.
+GOES_DOWN = web.AppKey("goes_down", asyncio.Event)
+
 #: Who calls, as they are now; raises Problem where they might not do so any more. Each asking looks anew. Missing where an operation needs no key.
 MAY = web.RequestKey("may", Question)
 
@@ -72,8 +75,15 @@ async def check_caller(request: web.Request, holds_s: float = HOLDS_S) -> None:
         request[ASKED] = now
 
 
+async def ends_streams(app: web.Application) -> None:
+    """The service goes down: whoever only watches is not waited for."""
+    app[GOES_DOWN].set()
+
+
 async def still_may(request: web.Request) -> bool:
-    """Whether whoever watches a stream still may. That somebody watches keeps no session from ending."""
+    """Whether whoever watches a stream still may, and the service goes on. That somebody watches keeps no session from ending."""
+    if request.app[GOES_DOWN].is_set():
+        return False
     request[WATCHES] = True
     try:
         await check_caller(request, RECHECK_S)

@@ -12,6 +12,7 @@ from alertd.commands.client import Client, UnreachableError, segment
 from alertd.commands.options import AlertId, JsonOption, common
 from alertd.commands.output import remark, shown, tell, tell_facts, tell_json, tell_table
 from alertd.commands.review import tell_review, waits
+from alertd.commands.stopping import remark_stops
 from alertd.commands.watching import watch as follow
 
 sending = typer.Typer(add_completion=False)
@@ -76,27 +77,41 @@ def list_alerts(
 ) -> None:
     """The organisation's alerts, newest first."""
     query = {"state": state, "case": case, "external_id": external_id, "since": since, "limit": limit, "cursor": cursor}
-    page = common(ctx).client().get("/v1/alerts", query)
+    client = common(ctx).client()
+    page = client.get("/v1/alerts", query)
     if as_json:
         tell_json(page)
         return
     tell_table(COLUMNS, ([alert[name] for name in COLUMNS] for alert in page["alerts"]))
+    remark_stops(client)
     if page["next"] is not None:
         remark(f"There are older ones: --cursor {page['next']}")
 
 
 @app.command()
-def show(ctx: typer.Context, alert_id: AlertId, as_json: JsonOption = False) -> None:
+def show(
+    ctx: typer.Context,
+    alert_id: AlertId,
+    language: Annotated[str | None, typer.Option(help="Of what it would say, as es; by default its first.")] = None,
+    as_json: JsonOption = False,
+) -> None:
     """One alert as it stands, and what it would say while somebody is to decide; with --json as it was sent, too."""
     client = common(ctx).client()
     alert = client.get_versioned(_path(alert_id))
-    tell_json(alert) if as_json else tell_review(client, alert)
+    if as_json:
+        tell_json(alert)
+        return
+    tell_review(client, alert, language)
+    remark_stops(client)
 
 
 @app.command()
 def watch(ctx: typer.Context, alert_id: AlertId, as_json: JsonOption = False) -> None:
     """Stay until nobody more is told."""
-    follow(common(ctx).client(), alert_id, as_json=as_json)
+    client = common(ctx).client()
+    if not as_json:
+        remark_stops(client)
+    follow(client, alert_id, as_json=as_json)
 
 
 @app.command()

@@ -135,8 +135,8 @@ def _kept(settings: Settings, library: Library | ConfigError) -> Iterator[Findin
     take-down, and whether people name regions that are gone. An embedded store tells it while it runs.
     """
     section = settings.store
-    socket_file = DataDirectory(section.directory.resolve()).listening()
     try:
+        socket_file = DataDirectory(section.directory.resolve()).listening()
         if section.url:
             store = shared_store(section)
             told = asyncio.run(_told(store.url, Codec(store.keys), settings, library))

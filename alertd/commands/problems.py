@@ -8,6 +8,9 @@ import urllib.error
 from collections.abc import Mapping
 from typing import Any
 
+#: What is told in words of its own, or is no news; the other members of a problem are told by their names.
+_SAID = frozenset({"type", "title", "status", "detail", "instance", "errors", "what_to_do", "request_id"})
+
 
 def explained(status: int, problem: Mapping[str, Any]) -> str:
     """A problem (RFC 9457) as lines for people: title, detail, each fault with its place, what to do."""
@@ -15,13 +18,23 @@ def explained(status: int, problem: Mapping[str, Any]) -> str:
         return f"the service answered {status}, which is not alertd's way; ALERTD_URL names its address"
     lines = [f"{problem.get('title')} ({slug(problem)}): {problem.get('detail')}"]
     lines += [f"  {place(fault)}: {fault.get('detail', '')}" for fault in problem.get("errors", ())]
-    if problem.get("what_to_do"):
-        lines.append(f"  What to do: {problem['what_to_do']}")
+    lines += [
+        f"  {name}: {value}" for name, value in problem.items() if name not in _SAID and isinstance(value, str | int)
+    ]
+    if remedy := _remedy(problem):
+        lines.append(f"  What to do: {remedy}")
     if status == http.HTTPStatus.UNAUTHORIZED:
         lines.append("  Put your key into ALERTD_KEY. The first one is told by the first `alertd serve`.")
     if status >= http.HTTPStatus.INTERNAL_SERVER_ERROR and problem.get("request_id"):
         lines.append(f"  Request: {problem['request_id']}")
     return "\n".join(lines)
+
+
+def _remedy(problem: Mapping[str, Any]) -> str | None:
+    """What the service says that is to be done, or how it is done here."""
+    if slug(problem) == "audience-changed" and isinstance(problem.get("now"), int):
+        return f"Look at it again, then approve it with --people {problem['now']}."
+    return problem.get("what_to_do")
 
 
 def place(fault: Mapping[str, Any]) -> str:

@@ -16,13 +16,15 @@ _WAITS = {
 OPEN = {"draft", "pending", "returned"}
 
 
-def tell_review(client: Client, alert: dict[str, Any]) -> None:
-    """An alert as it stands; while it is to be decided, what it asks for and the messages in its first language, too."""
+def tell_review(client: Client, alert: dict[str, Any], language: str | None = None) -> None:
+    """An alert as it stands; while it is to be decided, the messages, too: in a language, by default its first. Of an update they are as those read
+    them who were told already.
+    """
     document = alert.get("alert") or {}
     facts = {name: value for name, value in alert.items() if name not in {"alert", "permissions"}}
     tell_facts(facts | _asked(document) | {"neighbours": waits(alert["permissions"])})
     if document and alert["state"] in OPEN:
-        for line in _messages(client, document):
+        for line in _messages(client, document, {"occasion": "update"} if alert.get("update") else {}, language):
             tell(line)
 
 
@@ -33,32 +35,46 @@ def waits(permissions: Iterable[Mapping[str, Any]]) -> list[str]:
 
 def _asked(document: dict[str, Any]) -> dict[str, Any]:
     """What a document asks for, and on what grounds."""
-    target, verification = document.get("target", {}), document.get("case", {}).get("verification") or {}
-    drawn = sum(len(target.get(kind, [])) for kind in ("polygons", "circles", "rings"))
+    target, case = document.get("target", {}), document.get("case", {})
+    verification = case.get("verification") or {}
     return {
+        "case": case.get("number"),
+        "children": [child.get("name", {}).get("public") or child["id"] for child in case.get("children", [])],
+        "reference": verification.get("reference"),
         "channels": ", ".join(document.get("channels", [])),
         "regions": ", ".join(target.get("regions", [])),
-        "drawn shapes": drawn or None,
+        "drawn shapes": [*_drawn(target)],
+        "excluded": [", ".join(target.get("exclude", {}).get("regions", [])), *_drawn(target.get("exclude", {}))],
         "verified by": verification.get("authority"),
         "criteria": ", ".join(verification.get("criteria", [])),
     }
 
 
-def _messages(client: Client, document: dict[str, Any]) -> Iterator[str]:
+def _drawn(shapes: dict[str, Any]) -> Iterator[str]:
+    """The shapes of a target, the longitude first as there."""
+    for ring in (*shapes.get("circles", []), *shapes.get("rings", [])):
+        how = [ring.get("loudness") or "", f"after {ring['delay_min']} min" if ring.get("delay_min") else ""]
+        yield ", ".join([f"{ring['radius_km']:g} km around {ring['center']}", *filter(None, how)])
+    yield from (f"a polygon of {len(polygon['coordinates'][0]) - 1} corners" for polygon in shapes.get("polygons", []))
+
+
+def _messages(client: Client, document: dict[str, Any], query: dict[str, str], language: str | None) -> Iterator[str]:
     try:
-        found = client.post("/v1/messages/preview", document)
+        found = client.post("/v1/messages/preview", document, query)
     except RefusedError as error:
         remark(f"What it would say cannot be shown: {error}")
         return
-    yield from message_lines(found)
+    yield from message_lines(found, language)
 
 
-def message_lines(found: dict[str, Any]) -> Iterator[str]:
-    """Messages as they were previewed, those of the first language in full."""
-    first = found["languages"][0]["language"]
+def message_lines(found: dict[str, Any], wanted: str | None = None) -> Iterator[str]:
+    """Messages as they were previewed, in full those of the language that is `wanted` and there, or of the first."""
+    languages = [one["language"] for one in found["languages"]]
+    first = wanted if wanted in languages else languages[0]
     for message in found["messages"]:
         if message["language"] == first:
             head, text = message["title"] or message["subject"], message["body"] or message["text"]
             yield f"\n{message['channel']}, {first}:"
             yield from (f"  {line}" for line in f"{head or ''}\n{text}".strip().splitlines())
-    yield f"\nAlso in: {', '.join(one['language'] for one in found['languages'][1:])}" if found["languages"][1:] else ""
+    others = [language for language in languages if language != first]
+    yield f"\nAlso in (--language): {', '.join(others)}" if others else ""

@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
+from alertd.commands.client import Client
 from alertd.commands.options import JsonOption, common
-from alertd.commands.output import tell, tell_json
+from alertd.commands.output import remark, tell, tell_json
 
 stopping = typer.Typer(add_completion=False)
 resuming = typer.Typer(add_completion=False)
@@ -34,6 +35,15 @@ def resume(ctx: typer.Context, service: Service = False, key: Key = None, as_jso
     """Lift a stop: the first person asks, the second lifts it."""
     answer = common(ctx).client().post("/v1/resume", _scope(service=service, key=key))
     tell_json(answer) if as_json else _tell(answer)
+
+
+def remark_stops(client: Client) -> None:
+    """Beside what is told of alerts, what is stopped: an alert that is under way looks as though it were sent."""
+    for one in client.get("/v1/stop")["stops"]:
+        if one["stopped"]:
+            remark(
+                f"Stopped since {one['at']} by {one['by']}: {one['scope']}, {one['reason']}. Two people resume: alertd resume"
+            )
 
 
 def _scope(*, service: bool, key: str | None) -> dict[str, Any]:

@@ -150,6 +150,9 @@ class Approval:
             check_second_person(record, who)
             await self._check_protection(record, who)
             _check_plates(record, plates)
+        # First: with whatever revision and count, it is approved no more.
+        if record.state not in WAITING or record.expires <= self._clock.now_ms():
+            raise refused(record.state if record.state not in WAITING else AlertState.EXPIRED, AlertState.APPROVED)
         check_revision(record, rev)
         return await self._open(record, who, record.seen if people is None else people, overspends=bool(overspend))
 

@@ -113,7 +113,9 @@ def test_alert_is_sent_by_one_approved_by_another_and_watched(
     assert "newly inside" in said
     update = done(served, *order, "none", key=ana, given=file.read_bytes())
     assert (update["id"], update["state"]) == (f"{taken['id']}-2", "pending")
-    assert "told_again" in alertd(served, "alerts", "show", update["id"], key=bea).stdout.decode()
+    review = alertd(served, "alerts", "show", update["id"], "--language", "es", key=bea).stdout.decode()
+    assert "told_again" in review
+    assert "push, es:\n  Actualización" in review
     assert done(served, "alerts", "approve", update["id"], "--seen", "1", key=bea)["update"]["of"] == taken["id"]
 
 

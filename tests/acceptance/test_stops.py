@@ -102,7 +102,12 @@ def test_the_command_line_stops_and_resumes(served: Served):
     ana, bea = served.person("ana@centre.example"), served.person("bea@centre.example")
     said = alertd(served, "stop", "--service", "--reason", "A key is lost", key=ana).stdout.decode()
     assert said.startswith("Stopped: service.")
+    beside = alertd(served, "alerts", "list", key=ana).stderr.decode()
+    assert all(
+        word in beside for word in ("Stopped since ", "ana@centre.example", "service", "A key is lost", "alertd resume")
+    )
     assert "A second person" in alertd(served, "resume", "--service", key=ana).stdout.decode()
     assert done(served, "resume", "--service", key=bea)["stopped"] is False
+    assert alertd(served, "alerts", "list", key=ana).stderr == b""
     assert "There is no such key" in refused(served, "stop", "--key", "0" * 12, "--reason", "x", key=ana)
     assert alertd(served, "stop", "--service", "--key", "0" * 12, "--reason", "x", key=ana).returncode == 2

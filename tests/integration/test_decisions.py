@@ -54,6 +54,18 @@ async def test_approving_twice_is_approving_once(parts: Parts, sample: dict[str,
     assert await refused(parts.approval.approve(taken.record.id, BEA)) == ("precondition-failed", 409)
 
 
+async def test_what_is_approved_no_more_is_said_first(parts: Parts, sample: dict[str, Any]):
+    """Whoever comes too late is not sent to look at another revision, or another count, of what ended or was rejected."""
+    rejected, late = [(await submitted(parts, sample)).record for _ in range(2)]
+    await parts.approval.reject(rejected.id, BEA, "wrong area")
+    stale = {"rev": 99, "people": 1}
+    assert await refused(parts.approval.approve(rejected.id, BEA, **stale)) == ("precondition-failed", 409)
+    clock = Later()
+    clock.pass_by((late.expires - clock.now_ms()) / 1000 + 1)
+    parts.approval._clock = clock
+    assert await refused(parts.approval.approve(late.id, BEA, **stale)) == ("expired", 409)
+
+
 async def test_no_other_revision_is_approved_by_saying_it_again(parts: Parts, sample: dict[str, Any]):
     """Whoever means an update and names the alert hears that this is not what they looked at, also where it was to start later."""
     for starts in (None, (datetime.now(UTC) + timedelta(hours=1)).isoformat()):

@@ -193,6 +193,25 @@ def test_stranger_is_told_from_the_service(peer: Peer):
     assert explained(500, {"type": "/problems/internal-error", "request_id": "R1"}).endswith("  Request: R1")
 
 
+def test_what_a_refusal_counts_is_told_with_what_to_do_here():
+    """Whoever is to approve with another count is told that count, and how; whatever else a problem names is told by its name."""
+    changed = {
+        "type": "/problems/audience-changed",
+        "title": "T",
+        "detail": "D",
+        "what_to_do": "W",
+        "seen": 475,
+        "now": 535,
+    }
+    assert explained(409, changed).splitlines() == [
+        "T (audience-changed): D", "  seen: 475", "  now: 535", "  What to do: Look at it again, then approve it with --people 535.",
+    ]  # fmt: skip
+    few = explained(409, {**changed, "now": "<20"}).splitlines()
+    assert few[2:] == ["  now: <20", "  What to do: W"]
+    twin = {"type": "/problems/duplicate-case", "title": "T", "detail": "D", "alert": "01M", "extra": {"x": 1}}
+    assert explained(409, twin).splitlines() == ["T (duplicate-case): D", "  alert: 01M"]
+
+
 @pytest.mark.parametrize(
     ("url", "key"),
     [

@@ -189,12 +189,28 @@ def test_secret_file_of_the_environment_stands_above_the_file(tmp_path: Path, mo
     assert settings.store.master_key.get_secret_value() == SECRET
 
 
-@pytest.mark.parametrize(("name", "near"), [("ALERTD_API__PROT", "port"), ("ALERTD_LOG_LEVLE", "log_level")])
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("ALERTD_API__PROT", "port"), ("ALERTD_LOG_LEVLE", "log_level"),
+        ("ALERTD_STORE_DIRECTORY", "ALERTD_STORE__DIRECTORY"), ("ALERTD_SIGN_IN_CODE_MINUTES", "ALERTD_SIGN_IN__CODE_MINUTES"),
+    ],
+)  # fmt: skip
 def test_typo_in_the_environment_is_refused(monkeypatch, name: str, near: str):
     """A variable of ours that means nothing is a typo too."""
     monkeypatch.setenv(name, "1")
     with pytest.raises(ConfigError, match=near):
         load()
+
+
+def test_what_a_cluster_says_of_its_services_is_no_typo(monkeypatch):
+    """Kubernetes sets these in every container for services that are called `alertd` and `alertd-api`."""
+    for name, value in (
+        ("ALERTD_PORT", "tcp://10.0.0.7:8080"), ("ALERTD_API_PORT", "tcp://10.0.0.7:8080"), ("ALERTD_API_SERVICE_PORT", "8080"),
+        ("ALERTD_API_PORT_8080_TCP_ADDR", "10.0.0.7"), ("ALERTD_SERVICE_HOST", "10.0.0.7"),
+    ):  # fmt: skip
+        monkeypatch.setenv(name, value)
+    assert load().api.port == 8080
 
 
 def test_no_file_is_an_error_only_when_one_was_named(tmp_path: Path):
