@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from alertd.alerts import SHOWN, WAITING, AlertState
 from alertd.commands.client import Client, RefusedError
 from alertd.commands.output import remark, tell, tell_facts
+from alertd.ids import chain_of
 
 _WAITS = {
     "unasked": "will ask {}", "asked": "waits for {}", "granted": "is permitted by {}", "refused": "is refused by {}",
@@ -23,9 +25,21 @@ def tell_review(client: Client, alert: dict[str, Any], language: str | None = No
     document = alert.get("alert") or {}
     facts = {name: value for name, value in alert.items() if name not in {"alert", "permissions"}}
     tell_facts(facts | _asked(document) | {"neighbours": waits(alert["permissions"])})
+    remark_others(client, alert["id"], document.get("case", {}).get("number"))
     if document and alert["state"] in OPEN:
         for line in _messages(client, document, {"occasion": "update"} if alert.get("update") else {}, language):
             tell(line)
+
+
+def remark_others(client: Client, alert_id: str, case: str | None) -> None:
+    """Beside what is told of an alert, what else is told of its case, or is to be: a case system that sends it twice tells everybody twice."""
+    if case is None:
+        return
+    for one in client.get("/v1/alerts", {"case": case})["alerts"]:
+        if one["id"] != chain_of(alert_id) and AlertState(one["state"]) in SHOWN | WAITING:
+            remark(
+                f"Case {case} has another alert: {one['id']} is {one['state']}, to {one['people']} people, by {one['author']}."
+            )
 
 
 def waits(permissions: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -65,7 +65,8 @@ class Offers:
         tried = {i: lease.carriers[i] for i in left if lease.carriers[i] in known}  # by whom, of those that were
         bound = {i: number for i, number in tried.items() if lease.doubted[i]}
         turns = {i: _after(number, known) for i, number in tried.items() if lease.tries[i] and i not in bound}
-        for meant in (turns | bound, bound) if turns else (bound,):
+        # Who has no permit for what it is their turn with leaves it to others, where there are any.
+        for meant in (turns | bound, bound) if turns and len(known) > 1 else (bound,):
             for carrier in usable:
                 rows = _meant_for(carrier, left, meant, offers)
                 if not rows:

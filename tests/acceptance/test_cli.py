@@ -128,6 +128,10 @@ def test_alert_of_which_nothing_comes(served: Served, ana: str, bea: str, alert:
         done(served, "send", "-", "--idempotency-key", "cli-1", key=ana, given=document)["id"] for _ in range(2)
     )
     assert first == second
+    twin = done(served, "send", "-", key=ana, given=document.replace(b"cli-1", b"cli-2"))["id"]
+    assert f"has another alert: {twin} is pending, " in alertd(served, "alerts", "show", first, key=bea).stderr.decode()
+    assert done(served, "alerts", "reject", twin, "--reason", "twice", key=bea)["state"] == "rejected"
+    assert twin not in alertd(served, "alerts", "show", first, key=bea).stderr.decode()
     seen = str(done(served, "alerts", "show", first, key=bea)["version"])
     assert (
         done(served, "alerts", "return", first, "--reason", "wrong area", "--seen", seen, key=bea)["state"]

@@ -27,7 +27,7 @@ from tests.integration.conftest import settings_for
 from tests.integration.nights import ROOT, person, rota_of
 from tests.waiting import until
 
-PEOPLE, ALERTS = 100, 12
+PEOPLE, ALERTS = 100, 24
 
 
 class Ticking:
