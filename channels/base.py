@@ -185,8 +185,8 @@ class Channel(Protocol):
 class Reporting(Protocol):
     """A channel whose carrier posts late reports to a URL of ours: only the channel knows its carrier's words."""
 
-    def read_report(self, form: Mapping[str, str]) -> tuple[ReportState, Reason]:
-        """What a report says. Raises `ValueError` when it says nothing that we know."""
+    def read_report(self, form: Mapping[str, str]) -> tuple[ReportState, Reason, str]:
+        """What a report says, and of whose address ("" where it names none). Raises `ValueError` when it says nothing that we know."""
         ...
 
 

@@ -97,9 +97,9 @@ class HttpSmsChannel:
         )
         return [outcome(answer) if isinstance(answer, Reply) else answer for answer in answers]
 
-    def read_report(self, form: Mapping[str, str]) -> tuple[ReportState, Reason]:
+    def read_report(self, form: Mapping[str, str]) -> tuple[ReportState, Reason, str]:
         """Implements `channels.base.Reporting`."""
-        return status(form)
+        return *status(form), form.get("To", "")
 
     def _for(self, recipient: Recipient) -> bytes:
         spliced = f"&To={quote_plus(recipient.address)}"

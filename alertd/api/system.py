@@ -15,7 +15,7 @@ from alertd.documents import Alert
 from alertd.errors import Problem
 from alertd.ids import Door
 from alertd.kinds import KINDS, Kind
-from channels.base import Reporting
+from channels.base import Reason, Reporting, ReportState
 
 Tag = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,80}$")]
 
@@ -55,9 +55,13 @@ async def take_receipt(request: web.Request, *, carrier: str, tag: Tag) -> None:
     if reference is None or sender is None or not isinstance(sender.channel, Reporting):
         raise no_message()
     try:
-        said, reason = sender.channel.read_report({name: str(value) for name, value in (await request.post()).items()})
+        said, reason, to = sender.channel.read_report(
+            {name: str(value) for name, value in (await request.post()).items()}
+        )
     except ValueError as error:
         raise Problem("invalid-request", str(error)) from None
+    if said is ReportState.FAILED and reason is Reason.GONE:  # first: said again it is no news of the row
+        await s.receipts.opted_out(reference, to)
     if not await s.receipts.reported(reference, said, reason, carrier, of=sender.channel.name):
         raise no_message()
 

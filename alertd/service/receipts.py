@@ -69,6 +69,17 @@ class Receipts:
         state = REPORTED.get(said)
         return state is None or await self.report(reference, state, reason.value, carrier, of=of)
 
+    async def opted_out(self, reference: Reference, number: str) -> None:
+        """A carrier that keeps a list of its own says of a message after it took it that the owner of this number wants nothing more: they are on
+        ours, too, if the message was theirs.
+        """
+        ref = await self._work.ref(reference.alert_id, reference.row)
+        person = await self._suppressing.people.get(ref[0]) if ref else None
+        sms, addresses = CHANNELS.index("sms"), person.addresses if person else ()
+        if ref and any((one.number, one.channel, one.value) == (ref[1], sms, number) for one in addresses):
+            done = await self._suppressing.stop([(sms, number)])
+            self._metrics.optouts.labels("sms").inc(done.changed)
+
     async def acknowledged(self, reference: Reference, said: ReportState) -> bool:
         """What an app says of a message: that it came, or that it was seen, which is more. False when there is no such row."""
         seen = said is ReportState.SEEN

@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 
 from alertd.alerts import CHANNELS
 from alertd.app import Parts
+from alertd.ids import Door
 from alertd.registrations import PushAddress
 from alertd.service.claims import give_up
 from alertd.service.entries import Entry
@@ -120,6 +121,24 @@ async def test_stop_that_was_said_to_the_carrier_holds_for_every_import_and_carr
     assert (await states(parts))["sms"] is STOPPED
     assert await counts(parts, record, "sms") == {"accepted": 24}
     assert b'alertd_optouts_total{channel="sms"} 1.0' in parts.metrics.text()
+
+
+@pytest.mark.parametrize(("to", "listed"), [(NUMBER, True), ("+34699999999", False), ("", False)])
+async def test_stop_that_a_carrier_tells_only_after_it_took_a_message_holds_too(
+    parts: Parts, client: Any, sandbox: Sandbox, sample: dict[str, Any], to: str, listed: bool
+):
+    """By its status report, however often that comes; of nobody else's number, whoever has the address of one message."""
+    await register(parts, 25)
+    record = await planned(parts, sample, channels=["sms"])
+    await send(parts, record, "sms")
+    number = (await parts.registry.get("p0")).number
+    row = await anext(one.row async for one in parts.reports.deliveries_to(record, number))
+    form = {"MessageStatus": "failed", "ErrorCode": "21610", "To": to}
+    for _ in range(2):
+        await client.post(f"/v1/receipts/text/{parts.tags.make(record.id, row, Door.RECEIPT)}", data=form)
+    assert await counts(parts, record, "sms") == {"accepted": 24, "failed": 1}
+    assert bool(await parts.suppressing.since((SMS, to or NUMBER))) is listed
+    assert (await states(parts))["sms"] is (STOPPED if listed else ACTIVE)
 
 
 @pytest.mark.parametrize("first", [Word.STOP, None])
