@@ -208,7 +208,9 @@ class Parts:
         self._compose_forgetting(updates)
         self.registry = Registry(self.people, self.regions, clock)
         self.labels = Labels(self.registry, self.people, self.regions, LabelMark(self.db), clock)
-        self.receipts = Receipts(self.work, self.acks, MessageIds(self.db), self.suppressing, self.tags, clock, metrics)
+        self.receipts = Receipts(
+            self.work, self.acks, MessageIds(self.db), self.suppressing, self.removal, self.tags, clock, metrics
+        )
         self.mail_reports = MailReports(self.receipts, self.removal, self.work, self.people)
         self.current = Current(self.db)
         self._compose_signing_in(operators, sessions)

@@ -36,9 +36,8 @@ def outcome(reply: Reply) -> Outcome:
 def _refused(reply: Reply) -> tuple[Answer, Reason]:
     if reply.status == 403 and any(words in reply.body for words in OUR_TOKEN):
         return Answer.RETRY, Reason.CREDENTIALS
-    if (
-        reply.status in _OF_THE_MESSAGE and reply.body.lstrip()[:1] == b"<"
-    ):  # a page: somebody's in between, and no message's fault
+    # A page is somebody's in between, and no message's fault.
+    if reply.status in _OF_THE_MESSAGE and reply.body.lstrip().startswith(b"<"):
         return Answer.RETRY, Reason.GARBAGE
     # Another "yes" is somebody's in between, before or after it was taken.
     is_doubtful = reply.status < 300 or reply.status > 500

@@ -46,7 +46,7 @@ from alertd.api import (
     updates,
     webhooks,
 )
-from alertd.api.call import GOES_DOWN, ends_streams
+from alertd.api.call import GOES_DOWN, end_streams
 from alertd.api.cookies import signed_in
 from alertd.api.docs import docs_routes
 from alertd.api.idempotency import KeptKeys
@@ -103,7 +103,7 @@ def create_app(services: Services, taken: Callable[[], None]) -> web.Application
     """The application over these services; `taken` is told of each post that was."""
     app = web.Application(client_max_size=services.settings.api.body_mb * 1024 * 1024)
     app[SERVICES], app[GOES_DOWN] = services, asyncio.Event()
-    app.on_shutdown.append(ends_streams)
+    app.on_shutdown.append(end_streams)
     observed = cache(services.metrics.http_request_seconds.labels)
 
     def observe(route: str, method: str, status: int, seconds: float) -> None:

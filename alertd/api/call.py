@@ -41,8 +41,7 @@ STARTED = web.RequestKey("started", float)
 #: What the call tells for the audit. Missing where nobody writes it down.
 NOTED = web.RequestKey("noted", Noted)
 
-
-#: The service goes down.
+#: The service goes down: of the application, not of a call.
 GOES_DOWN = web.AppKey("goes_down", asyncio.Event)
 
 #: Who calls, as they are now; raises Problem where they might not do so any more. Each asking looks anew. Missing where an operation needs no key.
@@ -75,7 +74,7 @@ async def check_caller(request: web.Request, holds_s: float = HOLDS_S) -> None:
         request[ASKED] = now
 
 
-async def ends_streams(app: web.Application) -> None:
+async def end_streams(app: web.Application) -> None:
     """The service goes down: whoever only watches is not waited for."""
     app[GOES_DOWN].set()
 

@@ -25,13 +25,13 @@ def tell_review(client: Client, alert: dict[str, Any], language: str | None = No
     document = alert.get("alert") or {}
     facts = {name: value for name, value in alert.items() if name not in {"alert", "permissions"}}
     tell_facts(facts | _asked(document) | {"neighbours": waits(alert["permissions"])})
-    remark_others(client, alert["id"], document.get("case", {}).get("number"))
+    _remark_others(client, alert["id"], document.get("case", {}).get("number"))
     if document and alert["state"] in OPEN:
         for line in _messages(client, document, {"occasion": "update"} if alert.get("update") else {}, language):
             tell(line)
 
 
-def remark_others(client: Client, alert_id: str, case: str | None) -> None:
+def _remark_others(client: Client, alert_id: str, case: str | None) -> None:
     """Beside what is told of an alert, what else is told of its case, or is to be: a case system that sends it twice tells everybody twice."""
     if case is None:
         return

@@ -23,7 +23,7 @@ from alertd.service.counts import shown, too_few_people
 from alertd.service.freezing import Freezing
 from alertd.service.intake import TOLD_TOO_LATE
 from alertd.service.organisations import Known, Organisations
-from alertd.service.revisions import changed_since, check_revision
+from alertd.service.revisions import changed_since, check_revision, has_ended
 from alertd.service.second_person import check_key, check_second_person, refused
 from alertd.service.stopping import Stopping, check_submission
 from alertd.service.targeting import Targeting
@@ -151,8 +151,10 @@ class Approval:
             await self._check_protection(record, who)
             _check_plates(record, plates)
         # First: with whatever revision and count, it is approved no more.
-        if record.state not in WAITING or record.expires <= self._clock.now_ms():
-            raise refused(record.state if record.state not in WAITING else AlertState.EXPIRED, AlertState.APPROVED)
+        if record.state not in WAITING:
+            raise refused(record.state, AlertState.APPROVED)
+        if record.expires <= self._clock.now_ms():
+            raise has_ended()
         check_revision(record, rev)
         return await self._open(record, who, record.seen if people is None else people, overspends=bool(overspend))
 

@@ -11,6 +11,7 @@ from alertd.alerts import CHANNELS, STEPS, LedgerReason, State
 from alertd.clock import Clock
 from alertd.ids import LINKED, Door, Reference, Tags
 from alertd.metrics import Metrics
+from alertd.service.removal import Dead, Removal
 from alertd.service.suppressing import Suppressing
 from alertd.store.acks import Acks
 from alertd.store.connection import StoreUnavailableError
@@ -48,6 +49,7 @@ class Receipts:
         acks: Acks,
         ids: MessageIds,
         suppressing: Suppressing,
+        removal: Removal,
         tags: Tags,
         clock: Clock,
         metrics: Metrics,
@@ -57,6 +59,7 @@ class Receipts:
         self._clock = clock
         self._ids = ids
         self._suppressing = suppressing
+        self._removal = removal
         self._tags = tags
         self._metrics = metrics
 
@@ -73,12 +76,8 @@ class Receipts:
         """A carrier that keeps a list of its own says of a message after it took it that the owner of this number wants nothing more: they are on
         ours, too, if the message was theirs.
         """
-        ref = await self._work.ref(reference.alert_id, reference.row)
-        person = await self._suppressing.people.get(ref[0]) if ref else None
-        sms, addresses = CHANNELS.index("sms"), person.addresses if person else ()
-        if ref and any((one.number, one.channel, one.value) == (ref[1], sms, number) for one in addresses):
-            done = await self._suppressing.stop([(sms, number)])
-            self._metrics.optouts.labels("sms").inc(done.changed)
+        if ref := await self._work.ref(reference.alert_id, reference.row):
+            await self._removal.gone([Dead(*ref, number)])
 
     async def acknowledged(self, reference: Reference, said: ReportState) -> bool:
         """What an app says of a message: that it came, or that it was seen, which is more. False when there is no such row."""

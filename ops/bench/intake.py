@@ -97,9 +97,8 @@ async def measure(seconds: float, data: Path) -> dict[str, float]:
         url = urlsplit(base)
         load = Load((url.hostname or "", url.port or 80), await _key(base, token))
         await load.run(WARM_UP_S)
-        await asyncio.to_thread(
-            os.sync
-        )  # what others wrote, such as an installation a minute ago, waits for the same disk
+        # What others wrote, such as an installation a minute ago, waits for the same disk.
+        await asyncio.to_thread(os.sync)
         before_s, began = cpu_s(pid), time.monotonic()
         await load.run(seconds)
         lasted_s, spent_s = time.monotonic() - began, cpu_s(pid) - before_s

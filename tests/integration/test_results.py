@@ -131,7 +131,7 @@ async def test_the_digest_is_that_of_the_ledger_as_it_is_read(parts: Parts, clos
     assert len(found["ledgers"]) == 2
 
 
-async def test_what_a_ledger_had_that_was_deleted_is_told_as_nothing(parts: Parts, closed: str, call: Any):
+async def test_nobody_is_told_what_a_deleted_ledger_had(parts: Parts, closed: str, call: Any):
     """It is gone for good: nobody is said not to have been told, and nothing is signed as though there had been nothing."""
     paths = (f"/v1/alerts/{closed}/deliveries", f"/v1/subscribers/p7/explain?alert={closed}")
     assert await archive(parts.db, closed, 1)

@@ -259,7 +259,14 @@ async def test_what_was_said_before_outlives_a_store_that_is_away(
         record = await planned(parts, sample, channels=["sms"])
         deaf = Deaf(redis, parts.db.codec)
         parts.receipts = Receipts(
-            Work(deaf), parts.acks, MessageIds(parts.db), parts.suppressing, parts.tags, parts.clock, parts.metrics
+            Work(deaf),
+            parts.acks,
+            MessageIds(parts.db),
+            parts.suppressing,
+            parts.removal,
+            parts.tags,
+            parts.clock,
+            parts.metrics,
         )
         lease = await lease_of(parts.work, record.id, "sms")
         await worker_of(parts).feeder.dispatch.drain(lease, lambda: False)
@@ -274,7 +281,14 @@ async def test_ids_outlive_a_store_that_is_away(process: Any, redis: Redis, cent
         record = await planned(parts, sample, channels=["sms"])
         away = Away(redis, parts.db.codec)
         parts.receipts = Receipts(
-            parts.work, parts.acks, MessageIds(away), parts.suppressing, parts.tags, parts.clock, parts.metrics
+            parts.work,
+            parts.acks,
+            MessageIds(away),
+            parts.suppressing,
+            parts.removal,
+            parts.tags,
+            parts.clock,
+            parts.metrics,
         )
         lease = await lease_of(parts.work, record.id, "sms")
         await worker_of(parts).feeder.dispatch.drain(lease, lambda: False)
