@@ -126,6 +126,7 @@ def services_of(
         oidc=parts.oidc,
         sessions=parts.sessions,
         audit=parts.audit,
+        reach_audit=parts.reach_audit,
         events=parts.events,
         webhooks=parts.webhooks,
         distributors=parts.distributors,

@@ -66,6 +66,8 @@ from alertd.service.permissions import Permissions
 from alertd.service.provider import Provider, guarded
 from alertd.service.publishing import Publishing
 from alertd.service.purging import Purging
+from alertd.service.reach import Reaches
+from alertd.service.reach_audit import ReachAudit
 from alertd.service.receipts import Receipts
 from alertd.service.region_imports import RegionImports
 from alertd.service.regions import Regions
@@ -178,7 +180,10 @@ class Parts:
         self.organisations = Organisations(
             OrganisationStore(self.db), self.grounds, self.stopping.administers, default=settings.alerts.organisation
         )
-        looks = Looks(self.targeting, self.people)
+        self.reaches = Reaches(
+            self.audience, self.people, self.db.codec, settings.store.directory / "people-map", clock
+        )  # fmt: skip
+        looks = Looks(self.targeting, self.reaches)
         borders = Borders(self.alerts, looks, self.targeting, self.organisations, self.grounds)
         self.borders = borders
         self.intake = Intake(
@@ -189,20 +194,21 @@ class Parts:
         self.freezing = Freezing(self.alerts, updates, self.photos, permissions, clock)
         self.approval = Approval(
             self.alerts, self.freezing, self.targeting, self.texts, self.stopping, clock, self.organisations, self.budget,
-            borders,
+            borders, looks,
         )  # fmt: skip
         self.break_glass = BreakGlass(self.alerts, self.approval, self.organisations, Claims(self.db), clock)
         self.waiting = Waiting(self.db)
         self.duty = Duty(Rotas(self.db), self.waiting, self.alerts, self.approval, self.carriers.channels, clock)
         self.updating = Updating(self.alerts, updates, self.work, self.intake, self.approval, self.photos)
         self.audit = Audit(AuditLog(self.db), self.alerts, self.db.codec, metrics)
+        self.reach_audit = ReachAudit(self.limits, self.audit, per_min=settings.api.reach_per_min)
         self.region_imports = RegionImports(
             Imports(self.db), self.regions, self.organisations, self.audit, settings.store.regions,
             Rooms(settings.store.directory / "imports", settings.store.reserve_bytes), clock,
         )  # fmt: skip
         self.permissions = Permissions(
             permissions, self.alerts, updates, self.approval, self.organisations, self.targeting, self.stopping, self.budget,
-            self.audit, clock,
+            self.audit, clock, looks,
         )  # fmt: skip
         self._compose_following()
         self._compose_forgetting(updates)

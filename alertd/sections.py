@@ -80,6 +80,7 @@ class ApiSection(Section):
     port: int = Field(8080, ge=0, le=MOST_PORT)
     public_url: Annotated[str, AfterValidator(_site)] | None = None
     body_mb: int = Field(10, ge=1)
+    reach_per_min: int = Field(60, ge=0)
 
     @property
     def own_url(self) -> str:
@@ -159,7 +160,7 @@ class AudienceSection(Section):
     region_share: float = Field(0.1, gt=0, le=1)
     least_km2: float = Field(0.2, ge=0)
     least_people: int = Field(20, ge=0)
-    drift_share: float = Field(0.01, ge=0, le=1)
+    drift_share: float = Field(0.1, ge=0, le=1)
 
 
 class RetentionSection(Section):

@@ -95,6 +95,7 @@ async def _serve(life: Life, parts: Parts, store: Store, worker_sockets: list[st
         parts.regions.watched(),
         parts.region_imports.kept(),
         parts.labels.kept(),
+        parts.reaches.kept(lambda: parts.regions.library),
         parts.attendance.kept(),
         parts.memory.kept(parts.clock),
         bounce_sites(parts),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Annotated, Any, Literal
@@ -39,6 +38,7 @@ from alertd.service.access import Credential
 from alertd.service.approval import Approval
 from alertd.service.following import Followed
 from alertd.service.intake import Taken
+from alertd.service.reach_audit import facts_of
 from alertd.service.rings import REST
 from alertd.service.stopping import check_key_in
 from alertd.service.submission import submit, submitted
@@ -103,7 +103,9 @@ NOBODY_TOLD = "Nobody is told of this."
 
 class Outlook(BaseModel):
     area: AreaReply
-    audience: AudienceReply
+    audience: AudienceReply | None = Field(
+        description="Of the part of the area in your jurisdiction; null where none of it is."
+    )
     eta: dict[str, float] = Field(description=ETA)
 
 
@@ -129,6 +131,8 @@ async def create_alert(request: web.Request, *, query: SubmitQuery, body: AlertR
     approved at once. With `"state": "draft"` it is kept and goes no further.
     """
     s, who, alert = services(request), credential(request), body.alert()
+    if query.dry_run or body.state == "draft":
+        await s.reach_audit.meter(who)
     if is_replay(request) and not query.dry_run:
         taken = await submitted(s.intake, s.approval, prepared_id(request) or "", alert, who)
     else:
@@ -137,7 +141,15 @@ async def create_alert(request: web.Request, *, query: SubmitQuery, body: AlertR
             alert_id=prepared_id(request), dry_run=query.dry_run, draft=body.state == "draft",
         )  # fmt: skip
     note(request, record=taken.record, box=taken.box, dry_run=query.dry_run)
+    note_reach(request, taken, dry_run=query.dry_run)
     return await submitted_reply(s, taken, alert)
+
+
+def note_reach(request: web.Request, taken: Taken, *, dry_run: bool) -> None:
+    """For the audit: where a dry run asked how many people are."""
+    if dry_run:
+        facts = facts_of(taken.area.geometry, taken.record.kind)
+        note(request, digest=facts["digest"], bounds=facts["bounds"], kind=facts["kind"])
 
 
 async def show_alert(request: web.Request, *, id: AlertId) -> Reply[AlertReply]:
@@ -154,6 +166,7 @@ async def patch_alert(request: web.Request, *, id: AlertId, headers: Conditions,
     """Changes members of a draft or a returned alert and leaves the rest (JSON merge patch, RFC 7396). Only its author may."""
     s, who = services(request), credential(request)
     record = await s.approval.get(id, who)
+    await s.reach_audit.meter(who)
     taken = await s.intake.amend(record, body.root, who, rev=headers.version)
     note(request, record=taken.record)
     return await submitted_reply(s, taken, taken.record.alert)
@@ -244,11 +257,11 @@ def told(record: AlertRecord, *, whole: bool = False) -> Reply[AlertReply]:
 async def submitted_reply(s: Services, taken: Taken, alert: Alert) -> Reply[Submitted]:
     """What was taken in, and whom it would reach: that is written once for all who share a look."""
     language = next(iter(s.renderer.languages(alert)), REFERENCE)
-    how_loud = {ring: loudness(alert, ring) for ring in taken.ringed.km2}
+    how_loud = {ring: loudness(alert, ring) for ring in taken.rings}
     louds = tuple(how_loud.values()) or (loudness(alert, REST),)
 
     async def outlook() -> bytes:
-        audience = await asyncio.to_thread(audience_reply, s, taken, alert.target, how_loud.__getitem__)
+        audience = audience_reply(taken, alert.target, how_loud.__getitem__)
         look = Outlook(
             area=await area_reply(s, taken.area, taken.shares, language),
             audience=audience,

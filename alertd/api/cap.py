@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import hdrs, web
 from pydantic import Field
 
-from alertd.api.alerts import REFUSED, SubmitQuery, Submitted, submitted_reply
+from alertd.api.alerts import REFUSED, SubmitQuery, Submitted, note_reach, submitted_reply
 from alertd.api.call import credential, is_replay, note, prepared_id
 from alertd.api.operations import Act, Operation, Reply
 from alertd.api.services import services
@@ -39,10 +39,13 @@ async def create_cap(request: web.Request, *, query: SubmitQuery) -> Reply[Submi
     its sender. Each fault names its line.
     """
     s, again = services(request), is_replay(request)
+    if query.dry_run:
+        await s.reach_audit.meter(credential(request))
     taken, alert = await s.cap_intake.take(
         await request.read(), credential(request), alert_id=prepared_id(request), again=again, dry_run=query.dry_run
     )
     note(request, record=taken.record, box=taken.box, dry_run=query.dry_run)
+    note_reach(request, taken, dry_run=query.dry_run)
     return await submitted_reply(s, taken, alert)
 
 

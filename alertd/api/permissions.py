@@ -25,15 +25,15 @@ from alertd.api.shapes import (
     Query,
     Remark,
     area_reply,
-    permission_replies,
+    permission_of,
 )
 from alertd.clock import time_of
 from alertd.fields import Language
 from alertd.kinds import PermissionState
 from alertd.organisations import OrganisationId
 from alertd.rendering import THE_ALERT
-from alertd.service.counts import Shown
 from alertd.service.permissions import Request
+from alertd.service.reach import Estimate, about
 from geofences.targets import Area
 
 
@@ -77,7 +77,7 @@ class PermissionRequest(BaseModel):
     permission: PermissionReply
     area: AreaReply | None = Field(None, description="What is asked for, and lies in your jurisdiction.")
     geometry: dict[str, Any] | None = Field(None, description="The same as GeoJSON MultiPolygon.")
-    people_now: Shown | None = Field(
+    people_now: Estimate | None = Field(
         None,
         description="In it at this moment, counted as `permission.people` is; null once the alert is over, or in a list.",
     )
@@ -151,7 +151,7 @@ async def ask_permission(request: web.Request, *, id: AlertId, body: AskAgain) -
 def request_reply(asked: Request) -> PermissionRequest:
     """A request in few words."""
     record = asked.record
-    (permission,) = [one for one in permission_replies(record) if one.organisation == asked.permission.org]
+    permission = permission_of(record, asked.permission, counts=True)
     return PermissionRequest(
         id=record.id, asked_by=record.org, asked_by_name=asked.asked_by, kind=record.kind, level=record.level,
         status=record.status, approved=time_of(record.start), expires=time_of(record.expires), live=record.state in SHOWN,
@@ -171,8 +171,8 @@ async def _whole(s: Services, asked: Request, language: str) -> PermissionReques
     }
     if record.document and record.state in SHOWN:
         alert = record.alert
-        found = await s.targeting.people(geometry, alert, await s.permissions.regions(asked))
-        said["people_now"] = s.targeting.counts.shown_people(len(found), asked.permission.km2)
+        reach = await s.permissions.reach(record, geometry, await s.permissions.regions(asked))
+        said["people_now"] = about(reach.whole.people)
         own, countries = await s.texts.of(record.org, record.texts), record.countries.split()
         said["messages"] = await asyncio.to_thread(
             messages_reply, s.renderer, alert, (alert.channels, s.renderer.languages(alert)), THE_ALERT, own, record.start, countries

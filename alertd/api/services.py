@@ -41,6 +41,7 @@ from alertd.service.organisations import Organisations
 from alertd.service.passkeys import Passkeys
 from alertd.service.permissions import Permissions
 from alertd.service.purging import Purging
+from alertd.service.reach_audit import ReachAudit
 from alertd.service.receipts import Receipts
 from alertd.service.region_imports import RegionImports
 from alertd.service.regions import Regions
@@ -101,6 +102,7 @@ class Services:
     oidc: Oidc
     sessions: Sessions
     audit: Audit
+    reach_audit: ReachAudit
     events: Events
     webhooks: Webhooks
     distributors: Distributors

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, cast
 
@@ -19,11 +19,12 @@ from alertd.permissions import Permission, read, words_of
 from alertd.rendering.areas import area_name
 from alertd.rendering.catalogue import REFERENCE
 from alertd.rendering.languages import matching
-from alertd.service import rings
+from alertd.service import reach, rings
 from alertd.service.break_glass import broken_by
-from alertd.service.counts import SMALL_COUNT, Shown, shown
+from alertd.service.counts import Shown, shown
 from alertd.service.looks import Look
 from alertd.service.notices import occasion_of
+from alertd.service.reach import LEAST_SHOWN, Count, Estimate, about
 from alertd.service.targeting import Share
 from alertd.store.alerts import AlertRecord
 from channels.base import Loudness
@@ -76,18 +77,19 @@ class RingReply(BaseModel):
     loudness: Loudness | None = Field(description="Null in a preview of a target where the alert's level decides.")
     delay_min: int
     km2: float = Field(description="Of the ground that belongs to no smaller ring.")
-    people: Shown
-    addresses: dict[str, Shown]
+    people: Estimate
+    addresses: dict[str, Estimate]
 
 
 class AudienceReply(BaseModel):
-    """Counts below 20 read "<20", so that nobody is found by them; of an area or audience below the least, all are hidden."""
+    """Estimates from a noisy map of people, so that no count tells where somebody lives: two significant digits, and "<100" below 100.
+    Each person is counted once, at home or at the first place they have. Only the part of the area in your jurisdiction is counted.
+    """
 
-    people: Shown
-    addresses: dict[str, Shown] = Field(description="By channel; counts of 3 and more for one person count as 3.")
-    regions: dict[str, Shown] = Field(
-        description="People by the smallest region they are in. Where a hidden one could be worked out, the smallest other is hidden, too."
-    )
+    exact: bool = Field(False, description="Always false: an approval freezes the exact audience.")
+    people: Estimate
+    addresses: dict[str, Estimate] = Field(description="By channel; counts of 3 and more for one person count as 3.")
+    regions: dict[str, Estimate] = Field(description="People by the smallest region they are in; only of 100 and more.")
     rings: list[RingReply] = Field([], description="From the innermost; empty where the target has no rings.")
 
 
@@ -105,7 +107,7 @@ class UpdateFacts(BaseModel):
     of: str = Field(description="The alert whose place it takes.")
     notify: Notify
     told_again: Shown = Field(description="People who may have been told before, and are told again.")
-    newly_inside: Shown = Field(description="People in its area who were not told, and are for the first time.")
+    newly_inside: Estimate = Field(description="People where its area is not the alert's; an estimate.")
 
 
 class ReviewReply(BaseModel):
@@ -134,8 +136,8 @@ class PermissionReply(BaseModel):
         " out what it was asked for besides the ground that it had permitted."
     )
     km2: float
-    people: Shown = Field(
-        description="In that part, as seen at the submission; with those who named a region that enough of is told only with it."
+    people: Estimate | None = Field(
+        description="An estimate of the people in that part at the submission. Null for the organisation that asks, until it is permitted."
     )
     answered: datetime | None
     by: str | None = Field(description="Who answered.")
@@ -172,7 +174,10 @@ class AlertReply(BaseModel):
         description="Why this version is told: it is the alert, or tells what followed. What was taken out is an `update`, too."
     )
     update: UpdateFacts | None = Field(None, description="Of an update: whose place it takes, and whom it tells.")
-    people: Shown = Field(description="In the frozen audience; before approval, as seen at submission.")
+    exact: bool = Field(description="Whether `people` is exact. Before the approval it is an estimate.")
+    people: Shown | Estimate = Field(
+        description="In the frozen audience, exact from 20 up; before the approval the estimate at submission."
+    )
     permissions: list[PermissionReply] = Field(
         [], description="Of neighbours, where the target leaves the jurisdiction: none of their part is told before."
     )
@@ -207,30 +212,49 @@ async def area_reply(s: Services, area: Area, shares: Sequence[Share], language:
     )
 
 
-def audience_reply(
-    s: Services, look: Look, target: Target, loudness: Callable[[int], Loudness | None]
-) -> AudienceReply:
-    """The people of a target as they are told; `loudness` is that of each ring."""
-    rings = s.targeting.counts.of_rings(look.found, look.ringed, look.area.km2)
+def audience_reply(look: Look, target: Target, loudness: Callable[[int], Loudness | None]) -> AudienceReply | None:
+    """The people of a target as they are shown; `loudness` is that of each ring. None where no ground is in the caller's jurisdiction."""
+    if look.reach is None:
+        return None
     delays = dict(enumerate((ring.delay_min for ring in target.rings), 1))
     return AudienceReply(
-        **s.targeting.counts.of_area(look.found, {share.number: share.code for share in look.shares}, look.area.km2),
+        **_counted(look.reach.whole),
+        regions=_by_code(look.reach.regions, look.shares),
         rings=[
             RingReply(
-                ring=ring,
-                loudness=loudness(ring),
-                delay_min=delays.get(ring, 0),
-                km2=round(look.ringed.km2[ring], 3),
-                **counts,
+                ring=number,
+                loudness=loudness(number),
+                delay_min=delays.get(number, 0),
+                km2=round(ring.km2, 3),
+                **_counted(ring.count),
             )
-            for ring, counts in rings.items()
+            for number, ring in look.rings.items()
         ],
     )
 
 
+def _counted(count: Count) -> dict[str, Any]:
+    return {
+        "people": about(count.people),
+        "addresses": {
+            channel: about(number) if number >= 1 else 0 for channel, number in count.addresses.items()
+        },
+    }  # fmt: skip
+
+
+def _by_code(people: Mapping[int, float], shares: Sequence[Share]) -> dict[str, Estimate]:
+    found = {share.code: about(people.get(share.number, 0)) for share in shares}
+    return {code: count for code, count in found.items() if count != "<100"}
+
+
+def untold_reply(look: Look) -> dict[str, Estimate]:
+    """By region, the people who named it instead of a point and are not notified: too little of it lies in the area."""
+    return _by_code(look.reach.unnotified, look.shares) if look.reach else {}
+
+
 def eta(
     s: Services,
-    audience: AudienceReply,
+    audience: AudienceReply | None,
     asked: tuple[Target, Policy],
     channels: Collection[str],
     loudness: Iterable[Loudness | None],
@@ -241,6 +265,8 @@ def eta(
     Limits of mail domains are not in it: who has a mailbox where is known only when every record has been opened, which takes
     seconds for a million people and tells of them what a count of addresses does not.
     """
+    if audience is None:
+        return {}
     loud, told = set(loudness) == {Loudness.LOUD}, s.carriers.channels.intersection(channels)
     of_ring = {ring.ring: ring.addresses for ring in audience.rings} or {rings.REST: audience.addresses}
     slow = rings.paced_s(
@@ -257,8 +283,8 @@ def eta(
     }
 
 
-def _most(count: Shown) -> int:
-    return count if isinstance(count, int) else SMALL_COUNT
+def _most(count: Estimate) -> int:
+    return count if isinstance(count, int) else LEAST_SHOWN
 
 
 def alert_reply(record: AlertRecord, *, whole: bool = False) -> AlertReply:
@@ -280,7 +306,8 @@ def alert_reply(record: AlertRecord, *, whole: bool = False) -> AlertReply:
         starts=time_or_none(record.starts),
         restricted=record.restricted > 0,
         paused=record.paused,
-        people=shown(record.people if record.start else record.seen),
+        exact=bool(record.start),
+        people=shown(record.people) if record.start else reach.shown(record.seen),
         occasion=occasion_of(record),
         update=update_facts(record) if record.notify else None,
         permissions=permission_replies(record),
@@ -289,12 +316,16 @@ def alert_reply(record: AlertRecord, *, whole: bool = False) -> AlertReply:
 
 
 def permission_replies(record: AlertRecord) -> list[PermissionReply]:
-    """Where the permissions of an alert stand."""
-    by, why = words_of(record.permitted_by), words_of(record.permission_why)
-    return [
-        permission_reply(one, one.state(record.state), by.get(one.org) if one.at else None, why.get(one.org) if one.at else None)
-        for one in read(record.permissions)
-    ]  # fmt: skip
+    """Where the permissions of an alert stand, for the organisation that asks."""
+    return [permission_of(record, one) for one in read(record.permissions)]
+
+
+def permission_of(record: AlertRecord, one: Permission, *, counts: bool = False) -> PermissionReply:
+    """Where one of them stands; with its count of people if it `counts`, or was permitted."""
+    by, why = words_of(record.permitted_by).get(one.org), words_of(record.permission_why).get(one.org)
+    state = one.state(record.state)
+    reply = permission_reply(one, state, by if one.at else None, why if one.at else None)
+    return reply if counts or state is PermissionState.GRANTED else reply.model_copy(update={"people": None})
 
 
 def permission_reply(
@@ -302,7 +333,7 @@ def permission_reply(
 ) -> PermissionReply:
     """One of them."""
     return PermissionReply(
-        organisation=one.org, name=one.name, state=state, km2=one.km2, people=cast("Shown", one.people),
+        organisation=one.org, name=one.name, state=state, km2=one.km2, people=cast("Estimate", one.people),
         answered=time_or_none(one.at), by=by, reason=why, told_by=one.version or None,
     )  # fmt: skip
 
@@ -325,5 +356,5 @@ def update_facts(record: AlertRecord) -> UpdateFacts:
         of=chain_of(record.id),
         notify=Notify(record.notify),
         told_again=shown(record.again),
-        newly_inside=shown(record.newly),
+        newly_inside=reach.shown(record.newly),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any
 
@@ -11,8 +10,8 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from alertd.alerts import CHANNELS
-from alertd.api.call import credential, note
-from alertd.api.operations import Act, Operation
+from alertd.api.call import credential
+from alertd.api.operations import Operation
 from alertd.api.services import services
 from alertd.api.shapes import (
     ETA,
@@ -24,14 +23,15 @@ from alertd.api.shapes import (
     audience_reply,
     eta,
     permission_reply,
+    untold_reply,
 )
 from alertd.documents import Policy, Target
 from alertd.errors import Problem
 from alertd.fields import Language
 from alertd.kinds import Kind
 from alertd.rules import not_honoured
-from alertd.service.counts import Shown
 from alertd.service.grounds import facts
+from alertd.service.reach import Estimate
 
 
 class PreviewRequest(BaseModel):
@@ -58,8 +58,10 @@ NOBODY_ACKNOWLEDGES = "No app has acknowledged a message in the last month, so e
 class PreviewReply(BaseModel):
     area: AreaReply
     geometry: dict[str, Any] = Field(description="The area as GeoJSON MultiPolygon.")
-    audience: AudienceReply
-    untold: dict[str, Shown] = Field(
+    audience: AudienceReply | None = Field(
+        description="Of the part of the area in your jurisdiction; null where none of it is."
+    )
+    untold: dict[str, Estimate] = Field(
         description="People who named a region instead of a point, of which too little lies in the area for them to be told, by region."
     )
     eta: dict[str, float] = Field(description=ETA)
@@ -74,25 +76,28 @@ class PreviewReply(BaseModel):
 
 
 async def preview_target(request: web.Request, *, body: PreviewRequest) -> PreviewReply:
-    """The area of a target, its regions, and how many people and addresses are in it. Counts below 20 are hidden, and of an
-    area or an audience below the least every count.
+    """The area of a target, its regions, and about how many people and addresses are in it: estimates, only of ground in your
+    jurisdiction. A key gets 60 previews and dry runs a minute unless the configuration says otherwise.
     """
-    s = services(request)
+    s, who = services(request), credential(request)
     if faults := not_honoured(body.target, "target"):
         raise Problem("invalid-request", "The target asks for what is not done yet.", faults=tuple(faults))
-    s.targeting.check_own(body.target, credential(request).org)
-    look, beyond, neighbours = await s.borders.previewed(body.target, body.kind, body.policy, credential(request))
+    s.targeting.check_own(body.target, who.org)
+    await s.reach_audit.meter(who)
+    area, look, beyond, neighbours = await s.borders.previewed(body.target, body.kind, who)
+    if look:
+        await s.reach_audit.enter(who, look.area.geometry, body.kind)
     loudness = [None, *(ring.loudness for ring in body.target.rings)]
-    audience = await asyncio.to_thread(audience_reply, s, look, body.target, loudness.__getitem__)
-    note(request, km2=str(round(look.area.km2, 3)), people=audience.people)
+    audience = audience_reply(look, body.target, loudness.__getitem__) if look else None
+    louds = [ring.loudness for ring in audience.rings] if audience else []
     return PreviewReply(
-        area=await area_reply(s, look.area, look.shares, body.language),
-        geometry=json.loads(shapely.to_geojson(look.area.geometry)),
+        area=await area_reply(s, area, await s.targeting.shares(area.geometry), body.language),
+        geometry=json.loads(shapely.to_geojson(area.geometry)),
         audience=audience,
-        untold=await s.targeting.untold(body.kind, body.policy, look.shares, look.area.km2, look.found),
-        eta=eta(s, audience, (body.target, body.policy), CHANNELS, (ring.loudness for ring in audience.rings)),
+        untold=untold_reply(look) if look else {},
+        eta=eta(s, audience, (body.target, body.policy), CHANNELS, louds),
         outside=OutsideReply.model_validate(facts(beyond)) if beyond else None,
-        neighbours=[permission_reply(one) for one in neighbours],
+        neighbours=[permission_reply(one).model_copy(update={"people": None}) for one in neighbours],
         notice=NOBODY_ACKNOWLEDGES if body.policy.escalates and not await s.acks.lately(s.clock.now_ms()) else None,
     )
 
@@ -100,7 +105,7 @@ async def preview_target(request: web.Request, *, body: PreviewRequest) -> Previ
 OPERATIONS = (
     Operation(
         method="POST", path="/v1/targets/preview", handler=preview_target, summary="Preview a target",
-        scope="alerts:read", group="Targets", problems=("unknown-region", "invalid-geometry"), essential=True,
-        act=Act("target.preview"),
+        scope="alerts:write", or_scope="alerts:approve", group="Targets",
+        problems=("unknown-region", "invalid-geometry", "rate-limited"), essential=True,
     ),
 )  # fmt: skip

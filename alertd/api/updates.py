@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from alertd.api.alerts import REFUSED, SubmitQuery, Submitted, submitted_reply
+from alertd.api.alerts import REFUSED, SubmitQuery, Submitted, note_reach, submitted_reply
 from alertd.api.call import credential, is_replay, note
 from alertd.api.conditions import Conditions
 from alertd.api.operations import Act, Operation, Reply
@@ -34,10 +34,13 @@ async def update_alert(
     """
     s, who = services(request), credential(request)
     alert = body.alert()
+    if query.dry_run:
+        await s.reach_audit.meter(who)
     taken = await s.updating.submit(
         id, alert, body.notify, who, rev=headers.version, dry_run=query.dry_run, again=is_replay(request)
     )
     note(request, record=taken.record, notify=str(body.notify), dry_run=query.dry_run)
+    note_reach(request, taken, dry_run=query.dry_run)
     reply = await submitted_reply(s, taken, alert)
     own = {**dict(reply.body), "update": update_facts(taken.record)}
     return Reply(Updated.model_construct(**own), headers=reply.headers, made=reply.made)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+import shapely
 from pydantic import ValidationError
 
 from alertd import rules
@@ -19,10 +20,11 @@ from alertd.ids import chain_of
 from alertd.service.access import APPROVE, BY_GLASS, BY_POLICY, OVERSPEND, Credential, hands_of, hands_text
 from alertd.service.borders import Borders
 from alertd.service.budget import Budget
-from alertd.service.counts import shown, too_few_people
 from alertd.service.freezing import Freezing
 from alertd.service.intake import TOLD_TOO_LATE
+from alertd.service.looks import Looks, population_of
 from alertd.service.organisations import Known, Organisations
+from alertd.service.reach import LEAST_SHOWN, kept, shown
 from alertd.service.revisions import changed_since, check_revision, has_ended
 from alertd.service.second_person import check_key, check_second_person, refused
 from alertd.service.stopping import Stopping, check_submission
@@ -49,7 +51,9 @@ class Approval:
         organisations: Organisations,
         budget: Budget,
         borders: Borders,
+        looks: Looks,
     ) -> None:
+        self._looks = looks
         self._alerts = alerts
         self._freezing = freezing
         self._clock = clock
@@ -228,19 +232,12 @@ class Approval:
         self._check_delays(record, alert)
         await self._organisations.check_verified(alert, record.org)
         # As they were at the submission: what is imported since takes nobody out whom the area was shown with.
-        found = await self._targeting.people(area, alert, numbers_of(record.regions))
-        if alert.status is Status.ACTUAL and len(found) < self._targeting.settings.least_people:
-            raise too_few_people(self._targeting.settings.least_people)
-        if most is not None and len(found) > most:
-            raise Problem("too-many-people", "More people than may be told without a second person.")
-        if seen is not None:
-            check_drift(seen, len(found), self._targeting.settings.drift_share)
-        # Last of what is asked: a refusal lifts no limit.
-        await (self._budget.free(record) if overspends else self._budget.check(record, alert, found))
+        told = numbers_of(record.regions)
+        people = await self._check_reach(record, area, told, seen=seen, most=most, overspends=overspends)
         if record.starts > self._clock.now_ms() and not record.notify:
-            return await self._schedule(record, who, len(found))
-        ringed = await self._targeting.ringed(area, alert, found)
-        frozen = Frozen(numbers=found.numbers, rings=ringed.of_each)
+            return await self._schedule(record, who, people)
+        found = await self._targeting.people(area, alert, told)
+        frozen = Frozen(numbers=found.numbers, rings=await self._targeting.rings(area, alert, found))
         if record.notify:
             done, old = await self._freezing.replace(record, alert, frozen, who)
         else:
@@ -250,6 +247,26 @@ class Approval:
         if not done and not _is_as_approved(now, record, who):
             raise refused(old, AlertState.APPROVED)
         return now
+
+    async def _check_reach(
+        self, record: AlertRecord, area: shapely.MultiPolygon, told: Sequence[int], *,
+        seen: int | None, most: int | None, overspends: bool,
+    ) -> int:  # fmt: skip
+        """Raises Problem where an alert would reach too few or too many people, others than were seen, or costs more than it may. All of
+        it is judged by the estimate that everybody is shown: a refusal by the exact count would tell that count. Answers the estimate.
+        """
+        alert = record.alert
+        reach = await self._looks.reach(area, await self._targeting.shares(area), population_of(alert), told)
+        people = kept(reach.whole.people)
+        if alert.status is Status.ACTUAL:
+            self._looks.check_people(reach)
+        if most is not None and people > most:
+            raise Problem("too-many-people", "More people than may be told without a second person.")
+        if seen is not None:
+            check_drift(seen, people, self._targeting.settings.drift_share)
+        # Last of what is asked: a refusal lifts no limit.
+        await (self._budget.free(record) if overspends else self._budget.check(record, alert, reach.whole))
+        return people
 
     async def check_approver(self, record: AlertRecord, who: Credential) -> None:
         """Raises Problem unless the caller could have approved now what an alert says: same-person, protection-review-required,
@@ -347,12 +364,13 @@ class Approval:
 
 
 def check_drift(seen: int, now: int, most_share: float) -> None:
-    """Raises Problem where so many more or fewer people are there than somebody saw."""
-    if abs(now - seen) > most_share * max(seen, 1):
+    """Raises Problem where the estimate is another than somebody saw. Both are as `kept` has them; "<100" counts as 100."""
+    before, after = max(seen, LEAST_SHOWN), max(now, LEAST_SHOWN)
+    if abs(after - before) > most_share * before:
         raise Problem(
             "audience-changed",
             "The audience is no longer the one that was seen. Look at it again, then approve with its count.",
-            seen=seen,
+            seen=shown(seen),
             now=shown(now),
         )
 

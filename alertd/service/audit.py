@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from alertd.metrics import Metrics
+from alertd.service import reach
 from alertd.service.access import BY_GLASS, BY_POLICY, Credential
 from alertd.service.counts import shown
 from alertd.store.alerts import AlertRecord, Alerts
@@ -91,7 +92,11 @@ class Audit:
         record = noted.record
         facts = dict(noted.facts)
         if record is not None:
-            facts |= {"state": str(record.state), "rev": record.rev, "people": shown(record.people or record.seen)}
+            facts |= {
+                "state": str(record.state),
+                "rev": record.rev,
+                "people": shown(record.people) if record.start else reach.shown(record.seen),
+            }
             if record.approver.startswith(BY_POLICY):
                 facts["approved_by_policy"] = True
             if record.approver.startswith(BY_GLASS):

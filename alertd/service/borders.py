@@ -9,15 +9,16 @@ from dataclasses import dataclass, replace
 import msgspec
 import shapely
 
-from alertd.documents import Alert, Policy, Target
+from alertd.documents import Alert, Target
 from alertd.errors import Problem
 from alertd.kinds import Kind, PermissionState
 from alertd.permissions import Permission, read, written
 from alertd.service.access import Credential, Terms
 from alertd.service.grounds import KEYS, OWN, Beyond, Grounds, refused
-from alertd.service.kept import digest
-from alertd.service.looks import Look, Looks, Sight, check_contacts
+from alertd.service.kept import Kept, digest
+from alertd.service.looks import ANSWERS, Look, Looks, Sight, check_contacts, population_of
 from alertd.service.organisations import Known, Organisations
+from alertd.service.reach import kept, shown
 from alertd.service.revisions import changed_since
 from alertd.service.targeting import Targeting
 from alertd.store.alert_records import GRANTED, GROUND, AlertRecord, runs_of
@@ -134,40 +135,52 @@ class Borders:
             outline=whole.outline,
         )
 
+    async def counted(self, alert: Alert, whole: Sight, who: Credential, known: Known | None = None) -> Sight:
+        """A look at the whole target, with the people of that part alone that lies in the caller's jurisdictions."""
+        if await self._organisations.beyond(whole.area.geometry, who, known) is None:
+            return whole
+        own = await self._organisations.within(whole.area, who, known)
+        counts = await self._looks.sight(alert, own, whole.countries) if own else None
+        return replace(
+            whole, reach=counts.reach if counts else None, rings=counts.rings if counts else {}, answers=Kept(ANSWERS)
+        )
+
     async def previewed(
-        self, target: Target, kind: Kind, policy: Policy, who: Credential
-    ) -> tuple[Look, Beyond | None, list[Permission]]:
-        """The people of what would be told at once; what of the target would be refused, and what neighbours may permit. Raises Problem."""
+        self, target: Target, kind: Kind, who: Credential
+    ) -> tuple[Area, Look | None, Beyond | None, list[Permission]]:
+        """The ground that would be alerted; about how many people are on it as far as it lies in the caller's jurisdictions, None where
+        nothing of it does; what of the target would be refused; and what neighbours may permit. Raises Problem.
+        """
         area, split = (await self._looks.resolved(target)).area, None
         beyond = await self._organisations.beyond(area.geometry, who)
-        if beyond:
-            with suppress(Problem):
-                split = await self.split(area, who)
+        if beyond is None:
+            return area, await self._looks.of(area, target, kind), None, []
+        with suppress(Problem):
+            split = await self.split(area, who)
+        own = await self._organisations.within(area, who)
+        look = await self._looks.of(own, target, kind) if own else None
         if split is None:
-            return await self._looks.of(area, target, kind, policy), beyond, []
-        permissions = []
-        for part in split.parts:
-            regions = await self._targeting.told_across(split.at_once.geometry, part.geometry)
-            found = await self._targeting.find(part.geometry, kind, policy, regions)
-            permissions.append(self._asked(part, len(found), ""))
+            return area, look, beyond, []
+        permissions = [self._asked(part, 0, "") for part in split.parts]
         asks = target.beyond == "ask"
-        look = await self._looks.of(split.at_once if asks else area, target, kind, policy)
-        return look, None if asks else beyond, permissions
+        return split.at_once if asks else area, look, None if asks else beyond, permissions
 
     async def _permission(self, alert: Alert, part: Part, at_once: Area, key: str) -> Permission:
         regions = await self._targeting.told_across(at_once.geometry, part.geometry)
-        found = await self._targeting.people(part.geometry, alert, regions)
-        return msgspec.structs.replace(self._asked(part, len(found), runs_of(regions)), key=key)
+        shares = await self._targeting.shares(part.geometry)
+        reach = await self._looks.reach(part.geometry, shares, population_of(alert), regions)
+        return msgspec.structs.replace(self._asked(part, kept(reach.whole.people), runs_of(regions)), key=key)
 
-    def _asked(self, part: Part, people: int, regions: str) -> Permission:
-        """What is asked for a part with so many people in it; `regions` are the numbers of those whose people are told there."""
+    @staticmethod
+    def _asked(part: Part, people: int, regions: str) -> Permission:
+        """What is asked for a part with about so many people in it; `regions` are the numbers of those whose people are told there."""
         return Permission(
             org=part.org,
             name=part.name,
             ground=_digest(part.geometry),
             km2=round(part.km2, 3),
             seen=people,
-            people=self._targeting.counts.shown_people(people, part.km2),
+            people=shown(people),
             regions=regions,
             answer=PermissionState.GRANTED if part.is_granted else "",
         )
@@ -183,7 +196,7 @@ class Borders:
         self._looks.check_size(alert, sight)
         new = replace(
             record, permissions=written(sight.permissions), grounds=sight.grounds, regions=sight.regions,
-            seen=len(sight.found), countries=" ".join(whole.countries), outline=whole.outline,
+            seen=sight.people, countries=" ".join(whole.countries), outline=whole.outline,
         )  # fmt: skip
         done, _ = await self._alerts.amend(new, sight.packed)
         if not done:

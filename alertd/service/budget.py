@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-import numpy as np
-
-from alertd.alerts import CHANNELS
 from alertd.clock import Clock
 from alertd.documents import Alert
 from alertd.errors import Problem
@@ -16,12 +13,11 @@ from alertd.rendering import Renderer
 from alertd.sections import BudgetSection
 from alertd.service.carriers import Carriers
 from alertd.service.making import rendered
+from alertd.service.reach import Count, kept
 from alertd.service.texts import Texts
 from alertd.store.alerts import AlertRecord
 from alertd.store.budgets import Budgets
-from alertd.store.found import Found
 from alertd.store.work_records import Alike
-from geofences import records
 
 
 class Budget:
@@ -56,22 +52,22 @@ class Budget:
         most = self._most if limited else (0, 0)
         return await self._budgets.take(org, chain_of(alert_id), now_ms, messages, each, most)
 
-    async def check(self, record: AlertRecord, alert: Alert, found: Found) -> None:
-        """Raises Problem where even the shortest message to everyone would surely cost more than is left. Of an alert that escalates
-        nobody knows how many SMS will go.
+    async def check(self, record: AlertRecord, alert: Alert, count: Count) -> None:
+        """Raises Problem if the shortest message to about so many numbers costs more than is left. Of an alert that escalates nobody knows
+        how many SMS will go.
         """
         chain = chain_of(record.id)
         if not self.limits(Channel.SMS) or Channel.SMS not in alert.channels or alert.policy.escalates:
             return
         if await self._budgets.is_free(record.org, chain):
             return
-        needed = _numbers(found) * await self._least_segments(record, alert)
+        needed = kept(count.addresses[Channel.SMS]) * await self._least_segments(record, alert)
         spent = await self._budgets.spent(record.org, chain, self._clock.now_ms())
         left = min(most - one for most, one in zip(self._most, spent, strict=True) if most)
         if needed > left:
             raise Problem(
                 "over-budget",
-                f"The SMS would have at least {needed} segments, and {max(left, 0)} may be sent.",
+                f"The SMS would have at least about {needed} segments, and {max(left, 0)} may be sent.",
                 needed=needed,
                 left=max(left, 0),
             )
@@ -96,8 +92,3 @@ class Budget:
             )  # fmt: skip
 
         return await asyncio.to_thread(least)
-
-
-def _numbers(found: Found) -> int:
-    """At least so many numbers get an SMS: the tiles count to three."""
-    return int(records.channel_counts(found.flags)[:, CHANNELS.index(Channel.SMS)].sum(dtype=np.int64))

@@ -19,6 +19,7 @@ from geofences.errors import TargetErrors, UnknownRegion
 from geofences.jurisdictions import Division, Outside, divide, outside
 from geofences.regions import Kind as RegionKind
 from geofences.regions import Library
+from geofences.slivers import ground
 from geofences.targets import Target, resolve
 
 #: Regions that are named to whoever asked for an area outside.
@@ -57,10 +58,10 @@ class Grounds:
 
         return shapely.from_wkb(await self._resolved.once(library, _digest(jurisdiction), make))
 
-    async def is_within(self, area: shapely.MultiPolygon, ground: BaseGeometry) -> bool:
-        """Whether an area lies in some ground, but for the border."""
+    async def is_within(self, area: shapely.MultiPolygon, other: BaseGeometry) -> bool:
+        """Whether an area lies in some other ground, but for the border."""
         library, share = self._regions.library, self._border_share
-        found = await asyncio.to_thread(outside, copy_of(area), ground, library, most_share=share)
+        found = await asyncio.to_thread(outside, copy_of(area), other, library, most_share=share)
         return found is None
 
     async def beyond(self, area: shapely.MultiPolygon, jurisdiction: Jurisdiction, whose: str) -> Beyond | None:
@@ -72,6 +73,11 @@ class Grounds:
             return await asyncio.to_thread(_beyond, wkb, within, library, whose=whose, most_share=self._border_share)
 
         return await self._beyond.once(library, (digest(wkb), _digest(jurisdiction), whose), make)
+
+    async def cut(self, area: shapely.MultiPolygon, jurisdiction: Jurisdiction) -> shapely.MultiPolygon:
+        """The part of an area that lies in a jurisdiction. Raises Problem as `of` does."""
+        within = await self.of(jurisdiction)
+        return await asyncio.to_thread(lambda: ground(shapely.intersection(area, within)))
 
     async def divided(
         self, area: shapely.MultiPolygon, own: Jurisdiction, others: Mapping[str, Jurisdiction]

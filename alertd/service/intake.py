@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+import shapely
 from pydantic import ValidationError
 from pydantic_core import to_json
 
@@ -32,6 +33,7 @@ from alertd.service.looks import Look, Looks, Sight, check_contacts
 from alertd.service.making import impossible
 from alertd.service.media import Photos
 from alertd.service.organisations import NOT_VERIFIED, VOICE_ONLY, Organisations, Stance, completed, unverified
+from alertd.service.reach import Reach
 from alertd.service.revisions import check_revision
 from alertd.service.second_person import check_key
 from alertd.service.texts import Texts
@@ -59,8 +61,8 @@ class Taken(Look):
             box=box,
             area=look.area,
             shares=look.shares,
-            found=look.found,
-            ringed=look.ringed,
+            reach=look.reach,
+            rings=look.rings,
             permissions=look.permissions,
             answers=look.answers,
         )
@@ -184,7 +186,9 @@ class Intake:
         check_contacts(alert, look.countries)
         texts = stance.texts
         await self._organisations.check(who, told=self._renderer.languages(alert), known=stance.known)
-        if not draft:
+        if draft:
+            look = await self._borders.counted(alert, look, who, stance.known)
+        else:
             look = await self._borders.divided(alert, look, who, stance.known, upon)
         own = await self._texts.of(who.org, texts)
 
@@ -206,7 +210,11 @@ class Intake:
         look = await self._looks.lately(alert)
         with suppress(Problem):
             return await self._borders.divided(alert, look, who)
-        return look
+        return await self._borders.counted(alert, look, who)
+
+    async def newly(self, alert: Alert, look: Look, before: shapely.MultiPolygon) -> Reach:
+        """About how many people an update would reach where the alert, told in an area `before`, does not."""
+        return await self._looks.newly(alert, look, before)
 
     async def countries(self, alert: Alert) -> tuple[str, ...]:
         """As `looks` tells them."""
@@ -308,7 +316,7 @@ class Intake:
             expires=ms_of(alert.expires),
             starts=ms_of(alert.starts) if alert.starts else 0,
             rev=1,
-            seen=len(look.found),
+            seen=look.people,
             countries=" ".join(look.countries),
             outline=look.outline,
             texts=checked.texts,

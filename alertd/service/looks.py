@@ -1,11 +1,12 @@
-"""What a target comes to: its ground, and the people on it, as whoever submits an alert is told of them.
+"""What a target comes to: its ground, and about how many people are on it, as whoever submits an alert is shown.
 
-A case system sends the same few targets again and again, so a look is shared by those who ask for the same within a few seconds. That
-decides about nobody: `approve` looks for people afresh, and compares with what was told here.
+A case system sends the same few targets again and again, so a look is shared by those who ask for the same within a few seconds. It
+decides about nobody: an approval finds the people themselves.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,24 +14,26 @@ from typing import Any
 import shapely
 
 from alertd import rules
-from alertd.documents import Alert, Policy, Status, Target
+from alertd.documents import Alert, Status, Target
 from alertd.errors import Problem
 from alertd.permissions import Permission
+from alertd.service import rings
 from alertd.service.counts import too_few_people
 from alertd.service.kept import Kept, digest
-from alertd.service.rings import Ringed
+from alertd.service.reach import Count, Ground, Reach, Reaches, kept
 from alertd.service.targeting import Share, Targeting
 from alertd.store.alert_records import runs_of
-from alertd.store.found import Found
 from alertd.store.frozen import pack_area
-from alertd.store.people import People
+from alertd.store.people_map import Population
+from geofences.geodesy import area_km2
+from geofences.slivers import ground
 from geofences.targets import Area
 
 #: Targets that are kept resolved: a country's outline has a megabyte.
 RESOLVED = 64
 #: A look is shared for so long, and for as long again at most while the next is made: 1,000 alerts a second to few targets cost few searches.
 FRESH_S = 2.0
-#: Looks of four seconds. One has some 40 bytes for each of its people.
+#: Looks of four seconds.
 KEPT = 64
 #: Answers about one look: it is told in few languages, of few channels.
 ANSWERS = 16
@@ -50,15 +53,28 @@ class Resolved:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ring:
+    """The part of a ring that no smaller ring has."""
+
+    km2: float
+    count: Count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """What a target comes to: its ground and the people on it. Several may have it: nobody prepares the geometry."""
+    """What a target comes to: its ground and about how many people are on it. Several may have it: nobody prepares the geometry."""
 
     area: Area
     shares: Sequence[Share]
-    found: Found
-    ringed: Ringed
+    reach: Reach | None  # None: nothing of it lies in the jurisdiction of whoever asked, who is shown no counts
+    rings: Mapping[int, Ring]  # by number, from the innermost; empty where the target has no rings
     permissions: tuple[Permission, ...] = ()  # of neighbours, for what is not in `area`
     answers: Kept[Any] = field(default_factory=lambda: Kept(ANSWERS), compare=False)  # what was made of it to be told
+
+    @property
+    def people(self) -> int:
+        """The estimate, as a record keeps it."""
+        return kept(self.reach.whole.people) if self.reach else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,12 +91,11 @@ class Sight(Look):
 class Looks:
     """Looks at targets."""
 
-    def __init__(self, targeting: Targeting, people: People) -> None:
+    def __init__(self, targeting: Targeting, reaches: Reaches) -> None:
         self._targeting = targeting
-        self._people = people
+        self._reaches = reaches
         self._resolved: Kept[Resolved] = Kept(RESOLVED)
         self._kept: Kept[Sight] = Kept(KEPT, fresh_s=FRESH_S)
-        self._seen: tuple[int, object] = (0, None)
 
     async def countries(self, alert: Alert) -> tuple[str, ...]:
         """The countries that an alert's target lies in. Raises Problem for a target that is none, and where no contact works in all of
@@ -95,9 +110,9 @@ class Looks:
         self._targeting.check_own(alert.target, org)
 
     async def lately(self, alert: Alert) -> Sight:
-        """A look that began four seconds ago at most, and after whatever was registered here before. Raises Problem for a target that is none."""
-        name = (alert.target, alert.kind, alert.policy, alert.status is Status.ACTUAL)
-        return await self._kept.once(self._source(), name, lambda: self._look(alert))
+        """A look that began four seconds ago at most, from the latest map of people. Raises Problem for a target that is none."""
+        people = await self._reaches.current(self._targeting.library)
+        return await self._kept.once(people, (alert.target, population_of(alert)), lambda: self._look(alert))
 
     def check_size(self, alert: Alert, look: Look) -> None:
         """Raises Problem where an Actual alert has too small an area, or too few people."""
@@ -108,15 +123,15 @@ class Looks:
             raise Problem(
                 "audience-too-small", f"The area has {look.area.km2:.3f} km2; the least is {least.least_km2} km2."
             )
-        if len(look.found) < least.least_people:
-            raise too_few_people(least.least_people)
+        if look.reach:
+            self.check_people(look.reach)
 
-    def _source(self) -> object:
-        """The same object until a library is another or somebody is registered here."""
-        library, changes = self._targeting.library, self._people.changes
-        if self._seen != (changes, library):
-            self._seen = (changes, library)
-        return self._seen
+    def check_people(self, reach: Reach) -> None:
+        """Raises Problem where an Actual alert would surely reach too few people: nobody is left without an alert because the map of people
+        is not exact.
+        """
+        if reach.most < self._targeting.settings.least_people:
+            raise too_few_people(self._targeting.settings.least_people)
 
     async def _look(self, alert: Alert) -> Sight:
         return await self._sight(alert, await self.resolved(alert.target))
@@ -131,16 +146,51 @@ class Looks:
 
         return await self._resolved.once(self._targeting.library, digest(target.model_dump_json().encode()), worked_out)
 
-    async def of(self, area: Area, target: Target, kind: str, policy: Policy) -> Look:
-        """The people that a policy tells on some ground of a target, looked for afresh."""
+    async def of(self, area: Area, target: Target, kind: str) -> Look:
+        """What a target comes to on some ground, for everybody who consented to a kind of alert."""
         shares = await self._targeting.shares(area.geometry)
-        found = await self._targeting.find(area.geometry, kind, policy, self._targeting.told_regions(shares))
-        ringed = await self._targeting.find_rings(area.geometry, target, found, kind, policy)
-        return Look(area=area, shares=shares, found=found, ringed=ringed)
+        reach = await self.reach(area.geometry, shares, (kind, False))
+        return Look(area=area, shares=shares, reach=reach, rings=await self._rings(area, target, (kind, False)))
 
     async def sight(self, alert: Alert, area: Area, countries: tuple[str, ...]) -> Sight:
-        """The people of an alert on some ground, looked for afresh."""
+        """What an alert comes to on some ground."""
         return await self._sight(alert, self._of(area, await self._targeting.shares(area.geometry), countries))
+
+    async def reach(
+        self,
+        area: shapely.MultiPolygon,
+        shares: Sequence[Share],
+        population: Population,
+        told: Sequence[int] | None = None,
+    ) -> Reach:
+        """About how many people of a population are in an area with these `shares` of regions. `told` are numbers of the regions whose
+        people are notified although they named no point; None for those with enough of them in the area.
+        """
+        if told is None:
+            told = self._targeting.told_regions(shares)
+        ground = Ground(area=area, told=told, touched={share.number: share.share for share in shares})
+        return await self._reaches.of(population, ground, self._targeting.library)
+
+    async def newly(self, alert: Alert, look: Look, before: shapely.MultiPolygon) -> Reach:
+        """About how many people are on the ground of a look that is not in an area `before`."""
+        told = set(self._targeting.told_regions(await self._targeting.shares(before)))
+        new = await asyncio.to_thread(lambda: ground(shapely.difference(look.area.geometry, before)))
+        shares = [] if new.is_empty else await self._targeting.shares(new)
+        own = self._targeting.told_regions(look.shares)
+        return await self.reach(new, shares, population_of(alert), [one for one in own if one not in told])
+
+    async def _rings(self, area: Area, target: Target, population: Population) -> dict[int, Ring]:
+        discs = await self._targeting.ring_grounds(target, area.geometry)
+        found, before = dict[int, Ring](), set[int]()
+        own = await asyncio.to_thread(rings.own_grounds, target, discs, area.geometry) if discs else {}
+        for ring, part in own.items():
+            whole = area.geometry if ring == rings.REST else discs[ring - 1]
+            told = [] if whole.is_empty else self._targeting.told_regions(await self._targeting.shares(whole))
+            shares = [] if part.is_empty else await self._targeting.shares(part)
+            reach = await self.reach(part, shares, population, [one for one in told if one not in before])
+            before.update(told)
+            found[ring] = Ring(km2=sum(map(area_km2, part.geoms)), count=reach.whole)
+        return found
 
     def _of(self, area: Area, shares: Sequence[Share], countries: tuple[str, ...]) -> Resolved:
         told = self._targeting.told_regions(shares)
@@ -150,17 +200,22 @@ class Looks:
         )  # fmt: skip
 
     async def _sight(self, alert: Alert, where: Resolved) -> Sight:
-        found = await self._targeting.people(where.area.geometry, alert, where.told)
+        population = population_of(alert)
         return Sight(
             area=where.area,
             shares=where.shares,
-            found=found,
-            ringed=await self._targeting.ringed(where.area.geometry, alert, found),
+            reach=await self.reach(where.area.geometry, where.shares, population, where.told),
+            rings=await self._rings(where.area, alert.target, population),
             countries=where.countries,
             regions=where.regions,
             packed=where.packed,
             outline=where.outline,
         )
+
+
+def population_of(alert: Alert) -> Population:
+    """Whom an alert may reach: Test and Exercise reach testers only."""
+    return alert.kind, alert.status is not Status.ACTUAL
 
 
 def check_contacts(alert: Alert, countries: Sequence[str]) -> None:

@@ -24,6 +24,8 @@ from alertd.service.revisions import changed_since
 from alertd.store.alerts import AlertRecord
 from alertd.store.organisations import OrganisationStore, StoredOrganisation
 from alertd.store.stops import StandingStops
+from geofences.geodesy import area_km2
+from geofences.targets import Area
 
 #: Whether an organisation has this key or operator now, it is an administrator's, and it is not stopped.
 Administers = Callable[[str, str], Awaitable[bool]]
@@ -228,6 +230,15 @@ class Organisations:
             if jurisdiction is not None and (found := await self._grounds.beyond(area, jurisdiction, whose)):
                 return found
         return None
+
+    async def within(self, area: Area, who: Credential, known: Known | None = None) -> Area | None:
+        """The part of an area that lies in the caller's jurisdictions; None if nothing of it does."""
+        own = (known or await self.get(who.org)).organisation.jurisdiction
+        geometry = area.geometry
+        for jurisdiction in (own, who.terms.jurisdiction):
+            if jurisdiction is not None:
+                geometry = await self._grounds.cut(geometry, jurisdiction)
+        return None if geometry.is_empty else Area(geometry=geometry, km2=area_km2(geometry))
 
 
 def unverified(alert: Alert, own: Organisation) -> list[Fault]:

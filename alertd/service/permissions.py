@@ -7,6 +7,7 @@ again. A permission covers the ground that was shown, and no other.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -25,8 +26,10 @@ from alertd.service.approval import Approval, check_drift
 from alertd.service.audit import DONE, REFUSED, Audit, Noted
 from alertd.service.borders import granted_of
 from alertd.service.budget import Budget
+from alertd.service.looks import Looks, population_of
 from alertd.service.notices import check_room, later_version, versions_of
 from alertd.service.organisations import Organisations
+from alertd.service.reach import Reach, kept
 from alertd.service.revisions import TRIES, changed_since, has_ended
 from alertd.service.second_person import check_key, check_second_person
 from alertd.service.stopping import Stopping
@@ -83,7 +86,9 @@ class Permissions:
         budget: Budget,
         audit: Audit,
         clock: Clock,
+        looks: Looks,
     ) -> None:
+        self._looks = looks
         self._store = store
         self._alerts = alerts
         self._updates = updates
@@ -124,6 +129,11 @@ class Permissions:
         """
         across = await self._targeting.told_across(await self._alerts.area(asked.record.id), asked.ground)
         return sorted({*numbers_of(asked.permission.regions), *across})
+
+    async def reach(self, record: AlertRecord, ground: shapely.MultiPolygon, told: Sequence[int]) -> Reach:
+        """About how many people an alert reaches on a ground. `told` are numbers of the regions that are notified there."""
+        shares = await self._targeting.shares(ground)
+        return await self._looks.reach(ground, shares, population_of(record.alert), told)
 
     async def grant(self, alert_id: str, who: Credential, ground: str, *, people: int | None = None) -> Request:
         """Let the alert be told on the `ground` that was shown, by its digest. `people` is the count that was seen. Raises Problem: what an
@@ -237,16 +247,18 @@ class Permissions:
     ) -> tuple[Frozen, int]:
         """Whoever it was frozen for so far, and whoever is on the ground now; how many of these are new. Raises Problem."""
         alert = record.alert
-        found = await self._targeting.people(ground, alert, numbers_of(permission.regions))
+        told = numbers_of(permission.regions)
+        reach = await self.reach(record, ground, told)
         seen = permission.seen if people is None else people
-        check_drift(seen, len(found), self._targeting.settings.drift_share)
-        await self._budget.check(record, alert, found)
-        ringed = await self._targeting.ringed(ground, alert, found)
+        check_drift(seen, kept(reach.whole.people), self._targeting.settings.drift_share)
+        await self._budget.check(record, alert, reach.whole)
+        found = await self._targeting.people(ground, alert, told)
+        of_each = await self._targeting.rings(ground, alert, found)
         before = await self._alerts.audience(await self._store.teller(record.id))
         new = ~np.isin(found.numbers, before.numbers, assume_unique=True)
         numbers = np.concatenate([before.numbers, found.numbers[new]])
         order = np.argsort(numbers, kind="stable")
-        rings = np.concatenate([before.rings, ringed.of_each[new]])
+        rings = np.concatenate([before.rings, of_each[new]])
         return Frozen(numbers=numbers[order], rings=rings[order]), int(new.sum())
 
     async def _widened(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import shapely
@@ -16,19 +15,11 @@ from numpy.typing import NDArray
 from alertd.documents import Alert, Policy, Target, loudness
 from alertd.store.work_records import Pace, When
 from channels.base import Loudness
-from geofences.geodesy import area_km2
+from geofences.slivers import ground
 
 REST = 0
 _MINUTE_MS = 60_000
 _LOUDEST_FIRST = (Loudness.LOUD, Loudness.NORMAL, Loudness.SILENT)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ringed:
-    """The ring of each person of an audience, and the ground that is each ring's own."""
-
-    of_each: NDArray[np.uint8]
-    km2: Mapping[int, float]  # by ring, of those that somebody can be in; empty where there are no rings
 
 
 def outwards(target: Target) -> list[int]:
@@ -42,20 +33,18 @@ def base(target: Target) -> int:
     return REST if other or not target.rings else outwards(target)[-1]
 
 
-def own_km2(target: Target, grounds: Sequence[shapely.MultiPolygon], area: shapely.MultiPolygon) -> dict[int, float]:
-    """True area of the ground of each ring that no smaller one has, and of the rest. `grounds` are in the target's order."""
+def own_grounds(
+    target: Target, grounds: Sequence[shapely.MultiPolygon], area: shapely.MultiPolygon
+) -> dict[int, shapely.MultiPolygon]:
+    """The part of each ring that no smaller ring has, and the rest of the area, by ring. `grounds` are in the target's order."""
     taken: shapely.Geometry = shapely.MultiPolygon()
-    found: dict[int, float] = {}
+    found: dict[int, shapely.MultiPolygon] = {}
     for ring in outwards(target):
-        found[ring] = _km2(shapely.difference(grounds[ring - 1], taken))
+        found[ring] = ground(shapely.difference(grounds[ring - 1], taken))
         taken = shapely.union(taken, grounds[ring - 1])
     if base(target) == REST:
-        found[REST] = _km2(shapely.difference(area, taken))
+        found[REST] = ground(shapely.difference(area, taken))
     return found
-
-
-def _km2(geometry: shapely.Geometry) -> float:
-    return sum(area_km2(part) for part in shapely.get_parts(geometry) if part.geom_type == "Polygon")
 
 
 def delays_ms(target: Target) -> dict[int, int]:

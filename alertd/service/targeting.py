@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 
 from alertd import documents
 from alertd.alerts import KINDS, PLACE_KINDS
@@ -18,7 +19,7 @@ from alertd.errors import Fault, Problem
 from alertd.metrics import Metrics
 from alertd.sections import AudienceSection
 from alertd.service import rings
-from alertd.service.counts import SMALL_COUNT, Counts, Shown, shown
+from alertd.service.counts import SMALL_COUNT
 from alertd.service.grounds import copy_of, unresolved
 from alertd.service.kept import Kept, digest
 from alertd.service.regions import Regions
@@ -61,7 +62,6 @@ class Targeting:
         self._regions = regions
         self._audience = audience
         self.settings = settings
-        self.counts = Counts(settings)
         self._clock = clock
         self._metrics = metrics
         self._names: Kept[tuple[Part, ...]] = Kept(KEPT)
@@ -142,34 +142,24 @@ class Targeting:
     async def _find_once(self, alike: Sequence[Wanted]) -> list[Found]:
         return [await self._audience.find(alike[-1])] * len(alike)
 
-    async def ringed(self, geometry: shapely.MultiPolygon, alert: Alert, found: Found) -> rings.Ringed:
-        """The rings of the people in an alert's area."""
-        testers_only = alert.status is not Status.ACTUAL
-        return await self.find_rings(geometry, alert.target, found, alert.kind, alert.policy, testers_only=testers_only)
-
-    async def find_rings(
-        self,
-        geometry: shapely.MultiPolygon,
-        target: Target,
-        found: Found,
-        kind: str,
-        policy: Policy,
-        *,
-        testers_only: bool = False,
-    ) -> rings.Ringed:
-        """The ring of each of those found in the area of a target: the innermost that one of their places lies in."""
+    async def rings(self, geometry: shapely.MultiPolygon, alert: Alert, found: Found) -> NDArray[np.uint8]:
+        """The ring of each person found in an alert's area: the innermost that one of their places lies in."""
+        target, testers_only = alert.target, alert.status is not Status.ACTUAL
         base = rings.base(target)
         of_each = np.full(len(found), base, np.uint8)
-        if not target.rings:
-            return rings.Ringed(of_each=of_each, km2={})
-        grounds = await asyncio.to_thread(targets.ring_areas, asked_for(target), geometry)
+        grounds = await self.ring_grounds(target, geometry)
         for ring in reversed(rings.outwards(target)):
             ground = grounds[ring - 1]
             if ring != base and not ground.is_empty:
                 regions = self.told_regions(await self.shares(ground))
-                inside = await self._search(self._wanted(ground, kind, policy, regions, testers_only=testers_only))
+                wanted = self._wanted(ground, alert.kind, alert.policy, regions, testers_only=testers_only)
+                inside = await self._search(wanted)
                 of_each[np.isin(found.numbers, inside.numbers, assume_unique=True)] = ring
-        return rings.Ringed(of_each=of_each, km2=await asyncio.to_thread(rings.own_km2, target, grounds, geometry))
+        return of_each
+
+    async def ring_grounds(self, target: Target, geometry: shapely.MultiPolygon) -> Sequence[shapely.MultiPolygon]:
+        """The whole disc of each ring, as far as it lies in the area of a target; in the target's order."""
+        return await asyncio.to_thread(targets.ring_areas, asked_for(target), geometry) if target.rings else []
 
     async def shares(self, geometry: shapely.MultiPolygon) -> list[Share]:
         """The regions an area touches, with the share of each that lies inside."""
@@ -218,21 +208,6 @@ class Targeting:
         both = await asyncio.to_thread(lambda: ground_of(shapely.union(own, part)))
         whole, before, alone = [set(self.told_regions(await self.shares(one))) for one in (both, own, part)]
         return sorted(alone | (whole - before))
-
-    async def untold(
-        self, kind: str, policy: Policy, shares: Sequence[Share], km2: float, found: Found
-    ) -> dict[str, Shown]:
-        """By region, the people who named it and no point, and are not told: too little of it lies in the area of so many km2.
-        Whoever is among those found is told for another place.
-        """
-        told = set(self.told_regions(shares))
-        regions = {share.number: share.code for share in shares if share.number not in told}
-        if not regions or self.counts.hidden(len(found), km2):
-            return {}
-        named = await self._search(self._wanted(shapely.MultiPolygon(), kind, policy, list(regions)))
-        left = ~np.isin(named.numbers, found.numbers, assume_unique=True)
-        numbers, counts = np.unique(named.regions[left], return_counts=True)
-        return {regions[number]: shown(count) for number, count in zip(numbers.tolist(), counts.tolist(), strict=True)}
 
 
 def _own(wkb: bytes) -> shapely.MultiPolygon:

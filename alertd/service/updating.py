@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from alertd.alerts import CHANNELS, SHOWN, AlertState
+from alertd.alerts import SHOWN, AlertState
 from alertd.documents import Alert
 from alertd.errors import Fault, Problem
 from alertd.ids import chain_of
@@ -19,15 +19,15 @@ from alertd.service.approval import Approval
 from alertd.service.intake import Intake, Taken
 from alertd.service.media import Photos
 from alertd.service.notices import check_room, versions_of
+from alertd.service.reach import kept
 from alertd.service.revisions import TRIES, changed_since, check_revision, has_ended
 from alertd.service.second_person import check_key
 from alertd.service.twins import claim_external_id
-from alertd.service.updates import TELLS, audience, told_again, told_before
+from alertd.service.updates import TELLS, told_again, told_before
 from alertd.store.alerts import AlertRecord, Alerts
-from alertd.store.frozen import Frozen, pack_area
+from alertd.store.frozen import pack_area
 from alertd.store.updates import Updates
 from alertd.store.work import Work
-from geofences.records import channel_counts
 
 _UPDATE = Telling(occasion=Occasion.UPDATE)
 
@@ -96,16 +96,14 @@ class Updating:
         return replace(taken, record=replace(record, again=again, newly=newly))
 
     async def _counts(self, record: AlertRecord, taken: Taken, before: Alert) -> tuple[int, int]:
-        """People who would be told again, and people in the area who can be told and were not on any channel."""
+        """People who were notified and would be again, and about how many people are in the area where it is not the alert's."""
         chain, channels = chain_of(record.id), before.channels
-        told = await told_before(self._alerts, self._work, chain, channels, taken.found.numbers)
+        told = await told_before(self._alerts, self._work, chain, channels, np.empty(0, np.uint64))
         again = np.unique(told_again(told, record.notify, channels) >> np.uint64(3))
-        alert = record.alert
-        codes = [CHANNELS.index(channel) for channel in alert.channels]
-        reached = (channel_counts(taken.found.flags)[:, codes] > 0).any(axis=1)
-        inside = Frozen(numbers=taken.found.numbers[reached], rings=taken.ringed.of_each[reached])
-        meant = await audience(self._alerts, record, inside)
-        return len(again), len(np.setdiff1d(meant.numbers, told.numbers >> np.uint64(3)))
+        if record.notify == Notify.NONE or taken.reach is None:
+            return len(again), 0
+        new = await self._intake.newly(record.alert, taken, await self._alerts.area(chain))
+        return len(again), kept(new.whole.people)
 
     async def _done(
         self, versions: Sequence[AlertRecord], alert: Alert, notify: Notify, external_id: str, who: Credential

@@ -32,6 +32,8 @@ from geofences.tiles import ANCESTOR_ZOOM, ZOOM, deinterleave
 
 #: Of one MGET, since the server answers nobody else meanwhile. A hot tile alone may be 3 MB.
 REPLY_BYTES, REPLY_CELLS = 2_000_000, 2_000
+#: Of tiles and regions, read together where all records are.
+GROUPS_AT_ONCE = 64
 #: Threads that read and sift: numpy, shapely and the socket let each other go on.
 THREADS = min(4, os.cpu_count() or 1)
 _NONE = np.empty(0, np.uint32)
@@ -130,6 +132,20 @@ class Audience:
             raise StoreUnavailableError(
                 "The audience could not be read in time; nothing was changed. Try again."
             ) from None
+
+    def every_record(self) -> Iterator[tuple[str, NDArray[np.uint32], records.Records]]:
+        """All records of all places, some megabytes at a time and in the calling thread: the kind of their cells (`g` for tiles, `r` for
+        regions), the tile or shard of each record, and the records, those that are in doubt among them.
+        """
+        tiles = np.flatnonzero(np.unpackbits(np.frombuffer(self._bulk.mget([keys.TILE_GROUPS])[0] or b"", np.uint8)))
+        regions = sorted(int(number) for number in self._bulk.many([("SMEMBERS", keys.REGION_GROUPS)])[0])
+        for kind, groups in (("g", tiles.tolist()), ("r", regions)):
+            for first in range(0, len(groups), GROUPS_AT_ONCE):
+                cells = self._cells([f"{kind}:{group}" for group in groups[first : first + GROUPS_AT_ONCE]])
+                parts = list(cells.bounded())
+                for part, blobs in zip(parts, self._bulk.mgets(part.keys for part in parts), strict=True):
+                    held, counts = _unpacked(blobs)
+                    yield kind, np.repeat(part.members, counts), held
 
     async def _find(self, wanted: Wanted) -> Found:
         outline, jobs = await self._in_thread(self._outlined, wanted)

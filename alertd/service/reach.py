@@ -1,0 +1,228 @@
+"""Reach: about how many people an area holds, before anybody approves an alert to it.
+
+Every count that is shown before an approval comes from the noisy map of people (`geofences.people_map`), because exact counts tell
+where somebody lives. Approval freezes the exact audience; from then on the numbers of that alert are exact.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import shapely
+import structlog
+from numpy.typing import NDArray
+
+from alertd.alerts import CHANNELS
+from alertd.clock import Clock
+from alertd.store.audience import Audience
+from alertd.store.codec import Codec, SealError
+from alertd.store.outlines import Outlines
+from alertd.store.people import People
+from alertd.store.people_map import COLUMNS, Part, PeopleMap, Population, build, read, write
+from geofences.people_map import NOISE
+from geofences.regions import Library
+from geofences.scan import Outline
+
+#: A smaller estimate is shown as "<100": a leaf of the map holds about so many people.
+LEAST_SHOWN = 100
+#: A map that was made faster than this is made anew before the next answer if somebody registered since.
+QUICK_S = 0.25
+#: A map is used for so long at least, and for so many times as long as it took to make: others may register people, too.
+LEAST_AGE_S, AGE_FACTOR = 60.0, 30
+#: So many standard deviations of noise are allowed for before an area is said to hold too few people.
+SURE = 4
+
+Estimate = int | Literal["<100"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Count:
+    """Estimates of people and of their addresses by channel."""
+
+    people: float
+    addresses: Mapping[str, float]
+
+    @classmethod
+    def of(cls, row: NDArray[np.float64]) -> Count:
+        """Of a row of the map."""
+        people, *addresses = np.maximum(row, 0).tolist()
+        return cls(people=people, addresses=dict(zip(CHANNELS, addresses, strict=True)))
+
+    def reached(self, channels: Collection[str]) -> float:
+        """About how many messages go out on these channels."""
+        return sum(self.addresses[channel] for channel in channels)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What an estimate is made for: an area and the regions it touches."""
+
+    area: shapely.MultiPolygon
+    told: Sequence[int]  # numbers of the regions whose people are notified although they named no point
+    touched: Mapping[int, float]  # by number of each touched region: the share of its ground that lies in the area
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """About how many people a ground holds."""
+
+    whole: Count
+    most: float  # no more people are there, however they are spread over the leaves of the map
+    regions: Mapping[int, float] = field(default_factory=dict)  # people by number of the smallest region they are in
+    unnotified: Mapping[int, float] = field(
+        default_factory=dict
+    )  # people by number of the region they named, which is not notified
+
+
+def about(estimate: float) -> Estimate:
+    """An estimate as it is shown: two significant digits, and "<100" below 100."""
+    if round(estimate) < LEAST_SHOWN:
+        return "<100"
+    unit: int = 10 ** (math.floor(math.log10(estimate)) - 1)
+    return round(estimate / unit) * unit
+
+
+def kept(estimate: float) -> int:
+    """An estimate as a record keeps it: as it is shown, 0 for "<100"."""
+    shown = about(estimate)
+    return shown if isinstance(shown, int) else 0
+
+
+def shown(kept: int) -> Estimate:
+    """What `kept` has kept, as it is shown."""
+    return about(float(kept))
+
+
+class Reaches:
+    """Estimates reach from the latest map, and keeps the map up to date while it is asked."""
+
+    def __init__(self, audience: Audience, people: People, codec: Codec, cache: Path, clock: Clock) -> None:
+        """`cache` is the file in which a map is kept for the next start."""
+        self._audience = audience
+        self._people = people
+        self._codec = codec
+        self._cache = cache
+        self._clock = clock
+        self._outlines = Outlines()
+        self._map: PeopleMap | None = None
+        self._made_of: tuple[object, int] | None = None  # the library and the changes of the map
+        self._made_at = self._took_s = 0.0
+        self._building: asyncio.Task[None] | None = None
+
+    @asynccontextmanager
+    async def kept(self, library: Callable[[], Library]) -> AsyncIterator[None]:
+        """Takes the map of the last start, if it can be read, and makes a new one; waits at the end for one that is being made, since a
+        thread cannot be stopped.
+        """
+        await self._load()
+        self._begin(library())
+        try:
+            yield
+        finally:
+            if self._building:
+                await asyncio.gather(self._building, return_exceptions=True)
+
+    async def current(self, library: Library) -> PeopleMap:
+        """The map to answer from. It has everybody who was registered in this process before, unless making one takes long. Raises
+        StoreUnavailableError where there is none yet and the store cannot be read.
+        """
+        if self._map is None:
+            await self._load()
+        if self._is_outdated(library):
+            building = self._begin(library)
+            if self._map is None or self._took_s < QUICK_S:
+                await asyncio.shield(building)
+                if self._is_outdated(library) and self._took_s < QUICK_S:  # it was begun before the last change
+                    await asyncio.shield(self._begin(library))
+        assert self._map is not None
+        return self._map
+
+    async def of(self, population: Population, ground: Ground, library: Library) -> Reach:
+        """About how many people of a population are on a ground."""
+        part = (await self.current(library)).parts[population]
+        shape = shapely.to_wkb(ground.area)
+        outline = self._outlines.get(shape) or Outline(ground.area)
+        reach = await asyncio.to_thread(_estimated, part, ground, shape, outline)
+        self._outlines.keep(shape, outline)
+        return reach
+
+    async def _load(self) -> None:
+        with suppress(OSError, SealError, KeyError, ValueError):
+            self._map = await asyncio.to_thread(read, self._cache, self._codec)
+            self._took_s = QUICK_S  # only a map that took longer is kept
+
+    def _is_outdated(self, library: Library) -> bool:
+        if self._map is None or self._made_of is None or self._made_of[0] is not library:
+            return True
+        age_s = self._clock.monotonic() - self._made_at
+        if self._made_of[1] != self._people.changes:
+            return self._took_s < QUICK_S or age_s > AGE_FACTOR * self._took_s
+        return age_s > max(LEAST_AGE_S, AGE_FACTOR * self._took_s)
+
+    def _begin(self, library: Library) -> asyncio.Task[None]:
+        if self._building is None or self._building.done():
+            self._building = asyncio.create_task(self._build(library))
+            self._building.add_done_callback(_note_failure)
+        return self._building
+
+    async def _build(self, library: Library) -> None:
+        changes, began = self._people.changes, self._clock.monotonic()
+        self._map = await asyncio.to_thread(build, self._audience, library, self._codec)
+        self._made_of, self._made_at = (library, changes), self._clock.monotonic()
+        self._took_s = self._made_at - began
+        if self._took_s >= QUICK_S:
+            await asyncio.to_thread(_cached, self._cache, self._map, self._codec)
+
+
+def _note_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        structlog.get_logger().warning("people_map.build_failed", error=type(error).__qualname__)
+
+
+def _cached(path: Path, people: PeopleMap, codec: Codec) -> None:
+    """A disk that is full costs the next start its map, and nobody an alert."""
+    try:
+        write(path, people, codec)
+    except OSError as error:
+        structlog.get_logger().warning("people_map.cache_failed", error=type(error).__qualname__)
+
+
+def _estimated(part: Part, ground: Ground, shape: bytes, outline: Outline) -> Reach:
+    """Of a ground whose WKB is `shape`: the area itself may be in use by another thread."""
+    area = shapely.from_wkb(shape)
+    assert isinstance(area, shapely.MultiPolygon)
+    shares = part.leaves.shares(area, outline) if not area.is_empty else np.zeros(len(part.leaves))
+    of_regions = part.regions.shares(ground.told, ground.touched)
+    row = shares @ part.leaves.counts + of_regions @ part.regions.counts
+    touched, met = shares > 0, np.isin(part.regions.numbers, np.fromiter(ground.touched, np.uint32))
+    most = part.leaves.counts[touched, 0].sum() + part.regions.counts[met, 0].sum()
+    unnotified = met & part.regions.is_whole & (of_regions == 0)
+    return Reach(
+        whole=Count.of(row if len(row) else np.zeros(COLUMNS)),
+        most=float(most + SURE * NOISE * math.sqrt(max(int(touched.sum() + met.sum()), 1))),
+        regions=_by_region(part, shares * part.leaves.counts[:, 0], of_regions * part.regions.counts[:, 0]),
+        unnotified=dict(
+            zip(part.regions.numbers[unnotified].tolist(), part.regions.counts[unnotified, 0].tolist(), strict=True)
+        ),
+    )  # fmt: skip
+
+
+def _by_region(part: Part, people: NDArray[np.float64], named: NDArray[np.float64]) -> dict[int, float]:
+    """The people of each leaf, shared out by the regions of its points, and those who named a region."""
+    some = np.flatnonzero(people)
+    labels = part.labels[some]
+    own = labels > 0
+    weight = people[some] / np.maximum(own.sum(axis=1), 1)
+    totals = np.bincount(labels[own], np.broadcast_to(weight[:, None], labels.shape)[own]) if own.any() else np.empty(0)
+    found = {int(number): float(totals[number]) for number in np.flatnonzero(totals)}
+    for number, count in zip(part.regions.numbers.tolist(), named.tolist(), strict=True):
+        if count:
+            found[number] = found.get(number, 0.0) + count
+    return found

@@ -1,0 +1,51 @@
+"""Limits how often a key may ask how many people are somewhere, and keeps in the audit where it asked."""
+
+from __future__ import annotations
+
+import math
+
+import shapely
+
+from alertd.errors import Problem
+from alertd.service.access import Credential
+from alertd.service.audit import DONE, Audit, Noted
+from alertd.service.kept import digest
+from alertd.store.limits import Limits
+
+ACT = "target.preview"
+#: The same question of the same key is entered once in so long: a screen asks again and again while somebody draws.
+ONCE_IN_S = 86_400
+
+
+class ReachAudit:
+    """Meters questions and enters them."""
+
+    def __init__(self, limits: Limits, audit: Audit, *, per_min: int) -> None:
+        """`per_min` is how many a key may ask in a minute; 0: as many as it likes."""
+        self._limits = limits
+        self._audit = audit
+        self._per_min = per_min
+
+    async def meter(self, who: Credential) -> None:
+        """Counts one question. Raises Problem `rate-limited` where the key has asked too many."""
+        if not self._per_min:
+            return
+        block = await self._limits.take(f"reach/{who.key_id}", self._per_min / 60, self._per_min, 1)
+        if not block.granted:
+            headers = {"Retry-After": str(math.ceil(block.wait_s))}
+            detail = f"This key may ask {self._per_min} times a minute how many people a target reaches."
+            raise Problem("rate-limited", detail, headers=headers)
+
+    async def enter(self, who: Credential, area: shapely.MultiPolygon, kind: str) -> None:
+        """Enters a question before it is answered: the digest of the area, its bounds in degrees and the kind of alert. Raises
+        StoreUnavailableError.
+        """
+        facts = facts_of(area, kind)
+        if (await self._limits.take(f"reach/{who.key_id}/{kind}/{facts['digest']}", 1 / ONCE_IN_S, 1, 1)).granted:
+            await self._audit.end(who, ACT, DONE, Noted(facts=facts), of=0)
+
+
+def facts_of(area: shapely.MultiPolygon, kind: str) -> dict[str, str]:
+    """Where somebody asked, as the audit keeps it: the digest of the area, and its west, south, east and north edge in degrees."""
+    bounds = [] if area.is_empty else [round(side, 4) for side in area.bounds]
+    return {"digest": digest(shapely.to_wkb(area)).hex()[:32], "bounds": " ".join(map(str, bounds)), "kind": kind}

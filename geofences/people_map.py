@@ -1,0 +1,344 @@
+"""A noisy map of people: how many belong to an area, without telling where anybody lives.
+
+Subtracting two exact counts of 20 or more shows a single household, and noise that is added to each answer averages out. So
+every estimate is the sum over the leaves of one map that was made in advance. A leaf is a box, a square of the tile pyramid or two
+side by side, without the leaves inside it, and holds at least about `LEAST` people. Its counts carry noise, and the share of its ground that lies in the
+area decides how much of them counts. No number of questions gets more out of the map than it holds.
+
+A keyed function of the leaf gives the noise. Equal people therefore give an equal map, whoever builds it and however often. A
+count is rounded to the middle of a step before the noise is added, with steps that begin at another number in each leaf: one
+household that comes or goes changes nothing unless it crosses the edge of a step, and nobody knows where that edge is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import shapely
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from numpy.typing import NDArray
+
+from geofences.inside import inside
+from geofences.scan import BORDER, INSIDE, OUTSIDE, Outline
+from geofences.tiles import Codes, latitude
+
+Floats = NDArray[np.float64]
+Words = NDArray[np.uint64]
+Counts = NDArray[np.int64]
+
+#: A leaf holds at least about so many people, unless it is the last: the rest of the world.
+LEAST = 90
+#: Zoom of the smallest square: 200 to 300 m where people live.
+FINEST = 17
+#: Depth of the smallest square. A box of depth d is found by the first d bits of a Morton code: odd depths are two squares.
+DEEPEST = 2 * FINEST
+#: Standard deviation of the noise of a count, and of the number of people from which a square is a leaf of its own.
+NOISE, LEAST_NOISE = 12.0, 10.0
+#: Width of the steps to which a count is rounded before its noise is added.
+STEP = 24
+#: Points that are tested on the border of an area, at most about; and along one side of a square, at least and at most.
+POINTS, FEWEST_ALONG, MOST_ALONG = 16_384, 2, 16
+#: Points along one side of a square by which its people are shared out to regions.
+REGION_ALONG = 4
+#: In place of a depth, for a leaf that is a region.
+_OF_REGION = 255
+_TILE_SHIFT = 2 * (FINEST - 12)  # from a z12 tile to the squares of the finest level
+_AT_SPLIT, _AT_OFFSET, _AT_NOISE = range(3)  # what a drawn number is for
+
+
+def squares_of(tiles: Codes, x: NDArray[np.uint16], y: NDArray[np.uint16]) -> Words:
+    """The finest square of each position, as a Morton code; tiles and positions as `tiles.locate` gives them."""
+    deep = np.zeros(len(x), np.uint64)
+    for bit in range(FINEST - 12):
+        source = np.uint64(16 - (FINEST - 12) + bit)
+        deep |= ((x.astype(np.uint64) >> source) & np.uint64(1)) << np.uint64(2 * bit)
+        deep |= ((y.astype(np.uint64) >> source) & np.uint64(1)) << np.uint64(2 * bit + 1)
+    return (tiles.astype(np.uint64) << np.uint64(_TILE_SHIFT)) | deep
+
+
+def summed(codes: Words, counts: Counts) -> tuple[Words, Counts]:
+    """The codes ascending, each once, with the sum of its rows of counts."""
+    if not len(codes):
+        return codes, counts
+    order = np.argsort(codes, kind="stable")
+    codes, counts = codes[order], counts[order]
+    firsts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]])
+    return codes[firsts], np.add.reduceat(counts, firsts, axis=0)
+
+
+class Noise:
+    """Draws numbers by a secret key: the same for the same leaf, and unknown without the key."""
+
+    def __init__(self, key: bytes, population: int) -> None:
+        """`key` has 16 or 32 bytes. `population` tells maps of different people apart (0 to 255)."""
+        self._cipher = Cipher(algorithms.AES(key), modes.ECB())  # noqa: S305  one block is one drawn number, not a text
+        self._population = population
+
+    def least(self, depths: NDArray[np.uint8], codes: Words, column: int = 0) -> Floats:
+        """How many people make a leaf of each square, or how many of a column are counted for it alone."""
+        zeros = np.zeros((len(codes), column + 1), np.int64)
+        return LEAST + LEAST_NOISE * self._normal(self._drawn(_AT_SPLIT, depths, codes, zeros))[:, column]
+
+    def noisy(self, depths: NDArray[np.uint8], codes: Words, counts: Counts) -> Floats:
+        """The counts, shape (leaves, columns), rounded to a step and with their noise. They may be negative."""
+        zeros = np.zeros_like(counts)
+        offsets = np.floor(self._uniform(self._drawn(_AT_OFFSET, depths, codes, zeros)) * STEP).astype(np.int64)
+        steps = (counts + offsets) // STEP
+        middles = steps * STEP - offsets + (STEP - 1) / 2
+        return middles + NOISE * self._normal(self._drawn(_AT_NOISE, depths, codes, steps))
+
+    def _drawn(self, purpose: int, depths: NDArray[np.uint8], codes: Words, steps: Counts) -> Words:
+        """Two random words of each, shape (leaves, columns, 2): the encrypted block of its name."""
+        blocks = np.zeros(
+            steps.shape, [("population", "u1"), ("purpose", "u1"), ("depth", "u1"), ("column", "u1"), ("step", "<i4"), ("code", "<u8")]
+        )  # fmt: skip
+        blocks["population"], blocks["purpose"] = self._population, purpose
+        blocks["depth"], blocks["code"] = depths[:, None], codes[:, None]
+        blocks["column"], blocks["step"] = np.arange(steps.shape[1]), steps
+        words = np.frombuffer(self._cipher.encryptor().update(blocks.tobytes()), "<u8")
+        return words.reshape(*steps.shape, 2)
+
+    @staticmethod
+    def _uniform(words: Words) -> Floats:
+        """From 0 up to 1, without it."""
+        result: Floats = (words[..., 0] >> np.uint64(11)) / float(1 << 53)
+        return result
+
+    @staticmethod
+    def _normal(words: Words) -> Floats:
+        """Normally distributed, of standard deviation 1 (Box and Muller)."""
+        first, second = ((words[..., i] >> np.uint64(11)) + 0.5 for i in (0, 1))
+        scale = float(1 << 53)
+        result: Floats = np.sqrt(-2 * np.log(first / scale)) * np.cos(2 * math.pi * second / scale)
+        return result
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaves:
+    """The leaves of a map: squares, each without the leaves inside it. Immutable: threads may share it."""
+
+    depths: NDArray[np.uint8]
+    codes: Words  # Morton codes at their zooms; in the order of the finest squares, outer leaves first
+    counts: Floats  # noisy, shape (leaves, columns)
+
+    @classmethod
+    def build(cls, squares: Words, counts: Counts, noise: Noise) -> Leaves:
+        """The leaves of people in finest squares (ascending, each once), shape (squares, columns), the first column people.
+
+        From the deepest up, a box is a leaf once enough people are in it who are in no leaf below it.
+        """
+        depths, codes, exact = list[NDArray[np.uint8]](), list[Words](), list[Counts]()
+        for depth in range(DEEPEST, -1, -1):
+            if depth < DEEPEST:
+                squares, counts = summed(squares >> np.uint64(1), counts)
+            if depth == 0 and not len(squares):
+                squares, counts = np.zeros(1, np.uint64), np.zeros((1, counts.shape[1]), np.int64)
+            level = np.full(len(squares), depth, np.uint8)
+            chosen = (counts[:, 0] >= noise.least(level, squares)) | (depth == 0)
+            depths.append(level[chosen])
+            codes.append(squares[chosen])
+            exact.append(counts[chosen])
+            squares, counts = squares[~chosen], counts[~chosen]
+        depth_of, code_of = np.concatenate(depths), np.concatenate(codes)
+        order = np.lexsort((depth_of, _start(depth_of, code_of)))
+        bare = cls(depths=depth_of[order], codes=code_of[order], counts=np.empty((len(order), 0)))
+        return replace(bare, counts=bare._noisy(np.concatenate(exact)[order], noise))
+
+    def _noisy(self, exact: Counts, noise: Noise) -> Floats:
+        """The counts of the leaves with their noise. A column of which a leaf has few is counted for that leaf and those around it
+        together, or the noise of many leaves would be more than the people of a channel that few use; the leaves share such a
+        count by their people.
+        """
+        people = noise.noisy(self.depths, self.codes, exact[:, :1])[:, 0]
+        columns = [people]
+        for column in range(1, exact.shape[1]):
+            together, head = self._together(exact[:, column].copy(), noise.least(self.depths, self.codes, column))
+            sums = np.zeros((*together.shape, exact.shape[1]), np.int64)
+            sums[:, column] = together
+            total = noise.noisy(self.depths, self.codes, sums)[:, column]
+            weight = np.maximum(people, 1)
+            columns.append(total[head] * weight / np.bincount(head, weight, len(head))[head])
+        return np.column_stack(columns)
+
+    def _together(self, counts: NDArray[np.int64], least: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The counts with those of the leaves inside that have too few, and for each leaf the one that counts for it."""
+        head = np.arange(len(self))
+        for depth in range(DEEPEST, 0, -1):
+            few = np.flatnonzero((self.depths == depth) & (counts < least))
+            np.add.at(counts, self._outer[few], counts[few])
+            head[few] = self._outer[few]
+        for depth in range(1, DEEPEST + 1):
+            of_depth = self.depths == depth
+            head[of_depth] = head[head[of_depth]]
+        return counts, head
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def shares(self, area: shapely.MultiPolygon, outline: Outline) -> Floats:
+        """The share of each leaf's ground that lies in an area. It prepares the area: no other thread may use that meanwhile."""
+        shares = np.zeros(len(self), np.float64)
+        west, south, east, north = shapely.bounds(area)
+        near = np.flatnonzero(
+            (self._edges[0] <= east) & (self._edges[2] >= west) & (self._edges[1] <= north) & (self._edges[3] >= south)
+        )
+        depths, verdicts = self.depths[near], np.full(len(near), OUTSIDE, np.uint8)
+        for depth in np.unique(depths).tolist():
+            of_depth = np.flatnonzero(depths == depth)
+            verdicts[of_depth] = _verdicts(outline, depth, self.codes[near[of_depth]])
+        shares[near[verdicts == INSIDE]] = 1
+        border = near[verdicts == BORDER]
+        if len(border):
+            along = min(max(math.isqrt(POINTS // len(border)), FEWEST_ALONG), MOST_ALONG)
+            shares[border] = self._shares_on_border(area, border, along)
+        return shares
+
+    def _shares_on_border(self, area: shapely.MultiPolygon, leaves: NDArray[np.int64], along: int) -> Floats:
+        lon, lat, own = self.points(leaves, along)
+        within = inside(area, lon.ravel(), lat.ravel()).reshape(lon.shape)
+        own |= ~own.any(axis=1, keepdims=True)  # a leaf between its inner leaves that no point hits: as if it had none
+        result: Floats = (within & own).sum(axis=1) / own.sum(axis=1)
+        return result
+
+    def points(self, leaves: NDArray[np.int64], along: int) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+        """A grid of points over the box of each leaf, shape (leaves, along * along): longitude and latitude in degrees, and
+        whether each point is the leaf's own and in no leaf inside it.
+        """
+        west, top, width, height = (side[:, None] for side in _box(self.depths[leaves], self.codes[leaves]))
+        steps = (np.arange(along) + 0.5) / along
+        east, down = west + np.tile(steps, along) * width, top + np.repeat(steps, along) * height
+        own = self._innermost(east, down) == leaves[:, None]
+        return east * 360 - 180, latitude(down), own
+
+    def _innermost(self, east: Floats, down: Floats) -> NDArray[np.int64]:
+        """The innermost leaf of each point, given as shares of the world's side."""
+        side = 1 << FINEST
+        squares = _interleaved((east * side).astype(np.uint64), (down * side).astype(np.uint64))
+        found = np.searchsorted(self._starts, squares, side="right") - 1
+        while (beyond := self._ends[found] <= squares).any():
+            found = np.where(beyond, self._outer[found], found)
+        return found
+
+    @cached_property
+    def _starts(self) -> Words:
+        return _start(self.depths, self.codes)
+
+    @cached_property
+    def _ends(self) -> Words:
+        return _start(self.depths, self.codes + np.uint64(1))
+
+    @cached_property
+    def _outer(self) -> NDArray[np.int64]:
+        """The leaf around each; the last one, the world, is its own."""
+        outer, around, ends = np.zeros(len(self), np.int64), [0], self._ends.tolist()
+        for i, start in enumerate(self._starts.tolist()):
+            while i and ends[around[-1]] <= start:
+                around.pop()
+            outer[i] = around[-1]
+            around.append(i)
+        return outer
+
+    @cached_property
+    def _edges(self) -> tuple[Floats, Floats, Floats, Floats]:
+        """West, south, east and north edge of each box, in degrees."""
+        west, top, width, height = _box(self.depths, self.codes)
+        return west * 360 - 180, latitude(top + height), (west + width) * 360 - 180, latitude(top)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegionLeaves:
+    """People who named a region instead of a point: the regions with enough of them. A region without enough adds its people to the
+    region around it.
+    """
+
+    numbers: NDArray[np.uint32]  # of regions
+    counts: Floats  # noisy, shape (leaves, columns)
+    is_whole: NDArray[np.bool_]  # no region of the library lies inside it, so these people named the region itself
+
+    @classmethod
+    def build(cls, numbers: Words, counts: Counts, parents: Mapping[int, int], noise: Noise) -> RegionLeaves:
+        """The leaves of people by region number. `parents` has the region around each, 0 at the top, and is in the order from wide to
+        narrow regions.
+        """
+        left = {int(number): row for number, row in zip(numbers, counts, strict=True)}
+        within, chosen = set(parents.values()), list[tuple[int, Counts]]()
+        for number, parent in reversed(tuple(parents.items())):
+            people = left.pop(number, None)
+            if people is None:
+                continue
+            name = np.array([number], np.uint64)
+            if not parent or people[0] >= noise.least(np.array([_OF_REGION], np.uint8), name)[0]:
+                chosen.append((number, people))
+            else:
+                left[parent] = left.get(parent, 0) + people
+        leaves = np.array([number for number, _ in chosen], np.uint32)
+        exact = np.array([row for _, row in chosen], np.int64).reshape(len(chosen), counts.shape[1])
+        depths = np.full(len(leaves), _OF_REGION, np.uint8)
+        whole = np.array([int(number) not in within for number in leaves], np.bool_)
+        return cls(numbers=leaves, counts=noise.noisy(depths, leaves.astype(np.uint64), exact), is_whole=whole)
+
+    def shares(self, told: Iterable[int], touched: Mapping[int, float]) -> Floats:
+        """How much of each leaf counts, given the numbers of the regions whose people are notified and the share of each region that
+        lies in the area. People of the small regions inside a leaf are spread over its ground.
+        """
+        notified = np.isin(self.numbers, np.fromiter(told, np.uint32))
+        ground = np.array([touched.get(int(number), 0.0) for number in self.numbers], np.float64)
+        return np.where(self.is_whole, notified.astype(np.float64), ground)
+
+
+def _start(depths: NDArray[np.uint8], codes: Words) -> Words:
+    """The first finest square in each box."""
+    return codes << (DEEPEST - depths.astype(np.int64)).astype(np.uint64)
+
+
+def _box(depths: NDArray[np.uint8], codes: Words) -> tuple[Floats, Floats, Floats, Floats]:
+    """West and top edge, width and height of each box, as shares of the world's side."""
+    odd = depths.astype(np.int64) & 1
+    columns, rows = _columns_rows(codes << odd.astype(np.uint64))
+    side = np.ldexp(1.0, -(depths.astype(np.int64) + odd) // 2)
+    return columns * side, rows * side, side * (1 + odd), side
+
+
+def _verdicts(outline: Outline, depth: int, codes: Words) -> NDArray[np.uint8]:
+    """OUTSIDE, INSIDE or BORDER of each box of a depth."""
+    squares = outline.at((depth + 1) // 2)
+    if depth % 2 == 0:
+        return squares.verdicts(*_columns_rows(codes))
+    left, right = (squares.verdicts(*_columns_rows(codes << np.uint64(1) | np.uint64(i))) for i in (0, 1))
+    return np.where(left == right, left, BORDER).astype(np.uint8)
+
+
+def _columns_rows(codes: Words) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    return _gathered(codes), _gathered(codes >> np.uint64(1))
+
+
+#: How bits move together from the even positions, and apart: shift by so much, keep these bits.
+_MASKS: Sequence[tuple[np.uint64, np.uint64]] = tuple(
+    (np.uint64(shift), np.uint64(mask))
+    for shift, mask in (
+        (1, 0x3333333333333333), (2, 0x0F0F0F0F0F0F0F0F), (4, 0x00FF00FF00FF00FF), (8, 0x0000FFFF0000FFFF), (16, 0x00000000FFFFFFFF),
+    )
+)  # fmt: skip
+_EVEN = np.uint64(0x5555555555555555)
+
+
+def _gathered(codes: Words) -> NDArray[np.int64]:
+    bits = codes & _EVEN
+    for shift, mask in _MASKS:
+        bits = (bits | (bits >> shift)) & mask
+    return bits.astype(np.int64)
+
+
+def _interleaved(columns: Words, rows: Words) -> Words:
+    return _spread(columns) | (_spread(rows) << np.uint64(1))
+
+
+def _spread(bits: Words) -> Words:
+    kept = (*(mask for _, mask in _MASKS[:-1][::-1]), _EVEN)
+    for (shift, _), mask in zip(reversed(_MASKS), kept, strict=True):
+        bits = (bits | (bits << shift)) & mask
+    return bits
