@@ -38,6 +38,7 @@ from alertd.service.access import Credential
 from alertd.service.approval import Approval
 from alertd.service.following import Followed
 from alertd.service.intake import Taken
+from alertd.service.reach import kept
 from alertd.service.reach_audit import facts_of
 from alertd.service.rings import REST
 from alertd.service.stopping import check_key_in
@@ -49,13 +50,20 @@ class SubmitQuery(Query):
     dry_run: bool = Field(False, description="Answer the same and do nothing.")
 
 
+#: An estimate as it was shown.
+Seen = Annotated[int, Field(ge=0)] | Literal["<100"]
+
+
+def seen(people: Seen | None) -> int | None:
+    """What somebody saw, as a record keeps it."""
+    return None if people is None else kept(people)
+
+
 class Saw(BaseModel):
     """What whoever approves saw."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-    people: Annotated[int, Field(ge=0)] | None = Field(
-        None, description="The count that was shown. Default: that of the submission."
-    )
+    people: Seen | None = Field(None, description="The estimate that was shown. Default: that of the submission.")
     rev: Annotated[int, Field(ge=1)] | None = Field(
         None, description="The `rev` of the alert that was looked at; needed, unless If-Match has its ETag."
     )
@@ -103,9 +111,7 @@ NOBODY_TOLD = "Nobody is told of this."
 
 class Outlook(BaseModel):
     area: AreaReply
-    audience: AudienceReply | None = Field(
-        description="Of the part of the area in your jurisdiction; null where none of it is."
-    )
+    audience: AudienceReply
     eta: dict[str, float] = Field(description=ETA)
 
 
@@ -188,7 +194,7 @@ async def approve_alert(
         request,
         id,
         lambda decide, who: decide.approve(
-            id, who, people=body.people, plates=body.plates, overspend=body.overspend or "", rev=rev
+            id, who, people=seen(body.people), plates=body.plates, overspend=body.overspend or "", rev=rev
         ),
     )
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import BaseModel, Field
 
-from alertd.api.alerts import Saw, looked_at, told
+from alertd.api.alerts import Saw, looked_at, seen, told
 from alertd.api.call import credential, is_replay, note
 from alertd.api.conditions import Conditions
 from alertd.api.operations import Act, Operation, Reply
@@ -42,7 +42,7 @@ async def break_glass(request: web.Request, *, id: AlertId, headers: Conditions,
     if is_replay(request):
         return told(await s.approval.get(id, who))
     rev = await looked_at(request, id, headers, body)
-    record = await s.break_glass.approve(id, who, body.reason, people=body.people, plates=body.plates, rev=rev)
+    record = await s.break_glass.approve(id, who, body.reason, people=seen(body.people), plates=body.plates, rev=rev)
     note(request, record=record)
     return told(record)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
 import shapely
 from aiohttp import web
 from pydantic import BaseModel, Field
 
 from alertd.alerts import SHOWN
-from alertd.api.alerts import Saw, told
+from alertd.api.alerts import Saw, Seen, seen, told
 from alertd.api.call import credential, is_replay, note
 from alertd.api.messages import MessagesPreview, messages_reply
 from alertd.api.operations import Act, Operation, Reply
@@ -44,9 +44,7 @@ class Grant(BaseModel):
     ground: str = Field(
         description="Of the request that was shown: another ground is another question.", pattern=r"^[0-9a-f]{64}$"
     )
-    people: Annotated[int, Field(ge=0)] | None = Field(
-        None, description="The count that was shown. Default: that of the submission."
-    )
+    people: Seen | None = Field(None, description="The estimate that was shown. Default: that of the submission.")
 
 
 class Refuse(BaseModel):
@@ -123,7 +121,7 @@ async def grant_permission(request: web.Request, *, id: AlertId, body: Grant) ->
     s, who = services(request), credential(request)
     if is_replay(request):
         return request_reply(await s.permissions.get(id, who))
-    done = await s.permissions.grant(id, who, body.ground, people=body.people)
+    done = await s.permissions.grant(id, who, body.ground, people=seen(body.people))
     note(request, object_=id, organisation=done.record.org, version=done.permission.version)
     return request_reply(done)
 

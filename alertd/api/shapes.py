@@ -24,7 +24,7 @@ from alertd.service.break_glass import broken_by
 from alertd.service.counts import Shown, shown
 from alertd.service.looks import Look
 from alertd.service.notices import occasion_of
-from alertd.service.reach import LEAST_SHOWN, Count, Estimate, about
+from alertd.service.reach import LEAST_SHOWN, NOBODY, Count, Estimate, about
 from alertd.service.targeting import Share
 from alertd.store.alerts import AlertRecord
 from channels.base import Loudness
@@ -212,14 +212,12 @@ async def area_reply(s: Services, area: Area, shares: Sequence[Share], language:
     )
 
 
-def audience_reply(look: Look, target: Target, loudness: Callable[[int], Loudness | None]) -> AudienceReply | None:
-    """The people of a target as they are shown; `loudness` is that of each ring. None where no ground is in the caller's jurisdiction."""
-    if look.reach is None:
-        return None
+def audience_reply(look: Look, target: Target, loudness: Callable[[int], Loudness | None]) -> AudienceReply:
+    """The people of a target as they are shown; `loudness` is that of each ring."""
     delays = dict(enumerate((ring.delay_min for ring in target.rings), 1))
     return AudienceReply(
-        **_counted(look.reach.whole),
-        regions=_by_code(look.reach.regions, look.shares),
+        **_counted(look.reach.whole if look.reach else NOBODY),
+        regions=_by_code(look.reach.regions, look.shares) if look.reach else {},
         rings=[
             RingReply(
                 ring=number,
@@ -254,7 +252,7 @@ def untold_reply(look: Look) -> dict[str, Estimate]:
 
 def eta(
     s: Services,
-    audience: AudienceReply | None,
+    audience: AudienceReply,
     asked: tuple[Target, Policy],
     channels: Collection[str],
     loudness: Iterable[Loudness | None],
@@ -265,8 +263,6 @@ def eta(
     Limits of mail domains are not in it: who has a mailbox where is known only when every record has been opened, which takes
     seconds for a million people and tells of them what a count of addresses does not.
     """
-    if audience is None:
-        return {}
     loud, told = set(loudness) == {Loudness.LOUD}, s.carriers.channels.intersection(channels)
     of_ring = {ring.ring: ring.addresses for ring in audience.rings} or {rings.REST: audience.addresses}
     slow = rings.paced_s(

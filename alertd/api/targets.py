@@ -58,9 +58,7 @@ NOBODY_ACKNOWLEDGES = "No app has acknowledged a message in the last month, so e
 class PreviewReply(BaseModel):
     area: AreaReply
     geometry: dict[str, Any] = Field(description="The area as GeoJSON MultiPolygon.")
-    audience: AudienceReply | None = Field(
-        description="Of the part of the area in your jurisdiction; null where none of it is."
-    )
+    audience: AudienceReply
     untold: dict[str, Estimate] = Field(
         description="People who named a region instead of a point, of which too little lies in the area for them to be told, by region."
     )
@@ -85,17 +83,16 @@ async def preview_target(request: web.Request, *, body: PreviewRequest) -> Previ
     s.targeting.check_own(body.target, who.org)
     await s.reach_audit.meter(who)
     area, look, beyond, neighbours = await s.borders.previewed(body.target, body.kind, who)
-    if look:
+    if look.reach:
         await s.reach_audit.enter(who, look.area.geometry, body.kind)
     loudness = [None, *(ring.loudness for ring in body.target.rings)]
-    audience = audience_reply(look, body.target, loudness.__getitem__) if look else None
-    louds = [ring.loudness for ring in audience.rings] if audience else []
+    audience = audience_reply(look, body.target, loudness.__getitem__)
     return PreviewReply(
         area=await area_reply(s, area, await s.targeting.shares(area.geometry), body.language),
         geometry=json.loads(shapely.to_geojson(area.geometry)),
         audience=audience,
-        untold=untold_reply(look) if look else {},
-        eta=eta(s, audience, (body.target, body.policy), CHANNELS, louds),
+        untold=untold_reply(look),
+        eta=eta(s, audience, (body.target, body.policy), CHANNELS, (ring.loudness for ring in audience.rings)),
         outside=OutsideReply.model_validate(facts(beyond)) if beyond else None,
         neighbours=[permission_reply(one).model_copy(update={"people": None}) for one in neighbours],
         notice=NOBODY_ACKNOWLEDGES if body.policy.escalates and not await s.acks.lately(s.clock.now_ms()) else None,

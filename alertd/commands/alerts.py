@@ -10,7 +10,7 @@ import typer
 
 from alertd.commands.client import Client, UnreachableError, segment
 from alertd.commands.options import AlertId, JsonOption, common
-from alertd.commands.output import remark, shown, tell, tell_facts, tell_json, tell_table
+from alertd.commands.output import estimated, people_of, remark, tell, tell_facts, tell_json, tell_table
 from alertd.commands.review import tell_review, waits
 from alertd.commands.stopping import remark_stops
 from alertd.commands.watching import watch as follow
@@ -220,7 +220,7 @@ def stand_down_case(
         tell_json(answer)
         return
     for alert in answer["alerts"]:
-        tell(f"Alert {alert['id']} is {alert['state']}: {shown(alert['people'])} people.")
+        tell(f"Alert {alert['id']} is {alert['state']}: {people_of(alert)} people.")
     if answer["others"]:
         tell(f"Of other organisations there were {answer['others']}.")
 
@@ -337,7 +337,7 @@ def _decided(client: Client, alert_id: str, step: str, body: Any, seen: int | No
     if as_json:
         tell_json(alert)
         return alert
-    tell(f"Alert {alert['id']} is {alert['state']}: {shown(alert['people'])} people.")
+    tell(f"Alert {alert['id']} is {alert['state']}: {people_of(alert)} people.")
     if alert.get("notice"):
         tell(alert["notice"])
     if alert.get("still_named"):
@@ -363,7 +363,7 @@ def _tell_taken(taken: dict[str, Any], *, dry_run: bool) -> None:
     facts = {
         "alert": None if dry_run else taken["id"],
         "state": taken["state"],
-        "people": audience["people"],
+        "people": estimated(audience["people"]),
         "addresses": audience["addresses"],
         "seconds needed": taken["eta"],
         "area": f"{area['km2']:,} km2",
@@ -372,7 +372,7 @@ def _tell_taken(taken: dict[str, Any], *, dry_run: bool) -> None:
         "neighbours": waits(taken["permissions"]),
     }
     if update := taken.get("update"):
-        facts |= {"told again": update["told_again"], "newly inside": update["newly_inside"]}
+        facts |= {"told again": update["told_again"], "newly inside": estimated(update["newly_inside"])}
     tell_facts(facts)
     if dry_run:
         tell("Nothing was done: this was a dry run.")

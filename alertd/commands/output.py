@@ -101,6 +101,16 @@ def shown(value: Any) -> str:
             return str(value)
 
 
+def estimated(count: int | str) -> str:
+    """An estimate in words."""
+    return f"about {count:,}" if isinstance(count, int) else f"fewer than {count.removeprefix('<')}"
+
+
+def people_of(alert: Mapping[str, Any]) -> str:
+    """How many people an alert reaches, in words."""
+    return shown(alert["people"]) if alert["exact"] else estimated(alert["people"])
+
+
 def harmless(text: str) -> str:
     """Without the characters that would steer a terminal; a space that breaks no line is a space there."""
     return "".join(" " if unicodedata.category(char) == "Zs" else char for char in text if _is_shown(char))

@@ -8,7 +8,7 @@ import typer
 
 from alertd.commands.client import segment
 from alertd.commands.options import AlertId, JsonOption, common
-from alertd.commands.output import tell, tell_facts, tell_json, tell_table
+from alertd.commands.output import estimated, tell, tell_facts, tell_json, tell_table
 from alertd.commands.review import message_lines, waits
 
 app = typer.Typer(
@@ -28,7 +28,7 @@ def list_permissions(
     tell_json(found) if as_json else tell_table(
         columns,
         (
-            [one["id"], one["permission"]["state"], one["asked_by_name"], one["level"], one["permission"]["people"], one["expires"]]
+            [one["id"], one["permission"]["state"], one["asked_by_name"], one["level"], estimated(one["permission"]["people"]), one["expires"]]
             for one in found["requests"]
         ),
     )  # fmt: skip
@@ -95,7 +95,7 @@ def _tell(found: dict[str, Any]) -> None:
             "level": found["level"],
             "status": found["status"],
             "area": f"{area.get('name') or 'an area'}, {own['km2']:,} km2",
-            "people": own["people"],
+            "people": estimated(own["people"]),
             "expires": found["expires"],
             "answered by": own["by"],
             "reason": own["reason"],

@@ -7,7 +7,7 @@ from typing import Any
 
 from alertd.alerts import SHOWN, WAITING, AlertState
 from alertd.commands.client import Client, RefusedError
-from alertd.commands.output import remark, tell, tell_facts
+from alertd.commands.output import people_of, remark, tell, tell_facts
 from alertd.ids import chain_of
 
 _WAITS = {
@@ -38,7 +38,7 @@ def _remark_others(client: Client, alert_id: str, case: str | None) -> None:
     for one in client.get("/v1/alerts", {"case": case})["alerts"]:
         if one["id"] != chain_of(alert_id) and AlertState(one["state"]) in SHOWN | WAITING:
             remark(
-                f"Case {case} has another alert: {one['id']} is {one['state']}, to {one['people']} people, by {one['author']}."
+                f"Case {case} has another alert: {one['id']} is {one['state']}, to {people_of(one)} people, by {one['author']}."
             )
 
 

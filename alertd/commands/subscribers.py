@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from alertd.commands.client import Client, RefusedError, segment
 from alertd.commands.options import JsonOption, common
-from alertd.commands.output import console, remark, tell, tell_facts, tell_json, tell_table
+from alertd.commands.output import console, estimated, remark, tell, tell_facts, tell_json, tell_table
 from alertd.commands.people_files import CsvError, Line, csv_lines, ndjson_lines
 from alertd.commands.problems import place
 
@@ -66,14 +66,16 @@ def count(
     kind: Annotated[str | None, typer.Option(help="Who asked for this kind of alert; else missing-child.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """How many people and addresses an area has. Small counts are hidden."""
+    """About how many people and addresses an area has."""
     body = {"target": _target(within)} | ({} if kind is None else {"kind": kind})
     found = common(ctx).client().post("/v1/targets/preview", body)
     if as_json:
         tell_json({name: found[name] for name in ("area", "audience", "eta")})
         return
     area, audience = found["area"], found["audience"]
-    tell_facts({"people": audience["people"], "addresses": audience["addresses"], "area": f"{area['km2']:,} km2"})
+    tell_facts(
+        {"people": estimated(audience["people"]), "addresses": audience["addresses"], "area": f"{area['km2']:,} km2"}
+    )
     tell_table(("region", "people"), audience["regions"].items())
 
 

@@ -147,9 +147,11 @@ class Borders:
 
     async def previewed(
         self, target: Target, kind: Kind, who: Credential
-    ) -> tuple[Area, Look | None, Beyond | None, list[Permission]]:
-        """The ground that would be alerted; about how many people are on it as far as it lies in the caller's jurisdictions, None where
-        nothing of it does; what of the target would be refused; and what neighbours may permit. Raises Problem.
+    ) -> tuple[Area, Look, Beyond | None, list[Permission]]:
+        """What a target comes to for the caller.
+
+        Returns the ground that would be alerted, a look at the part of it in the caller's jurisdictions, what of the target would be refused,
+        and what neighbours may permit. Raises Problem.
         """
         area, split = (await self._looks.resolved(target)).area, None
         beyond = await self._organisations.beyond(area.geometry, who)
@@ -158,7 +160,8 @@ class Borders:
         with suppress(Problem):
             split = await self.split(area, who)
         own = await self._organisations.within(area, who)
-        look = await self._looks.of(own, target, kind) if own else None
+        nothing = Look(area=Area(geometry=_NOTHING, km2=0.0), shares=[], reach=None, rings={})
+        look = await self._looks.of(own, target, kind) if own else nothing
         if split is None:
             return area, look, beyond, []
         permissions = [self._asked(part, 0, "") for part in split.parts]

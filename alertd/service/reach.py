@@ -32,8 +32,8 @@ from geofences.scan import Outline
 
 #: A smaller estimate is shown as "<100": a leaf of the map holds about so many people.
 LEAST_SHOWN = 100
-#: A map that was made faster than this is made anew before the next answer if somebody registered since.
-QUICK_S = 0.25
+#: The map of so few records is made anew before the next answer if somebody registered since: that takes a second at most.
+FEW_RECORDS = 250_000
 #: A map is used for so long at least, and for so many times as long as it took to make: others may register people, too.
 LEAST_AGE_S, AGE_FACTOR = 60.0, 30
 #: So many standard deviations of noise are allowed for before an area is said to hold too few people.
@@ -81,6 +81,9 @@ class Reach:
     )  # people by number of the region they named, which is not notified
 
 
+NOBODY = Count.of(np.zeros(COLUMNS))
+
+
 def about(estimate: float) -> Estimate:
     """An estimate as it is shown: two significant digits, and "<100" below 100."""
     if round(estimate) < LEAST_SHOWN:
@@ -89,9 +92,9 @@ def about(estimate: float) -> Estimate:
     return round(estimate / unit) * unit
 
 
-def kept(estimate: float) -> int:
+def kept(estimate: float | Literal["<100"]) -> int:
     """An estimate as a record keeps it: as it is shown, 0 for "<100"."""
-    shown = about(estimate)
+    shown = about(estimate) if isinstance(estimate, (int, float)) else estimate
     return shown if isinstance(shown, int) else 0
 
 
@@ -137,9 +140,9 @@ class Reaches:
             await self._load()
         if self._is_outdated(library):
             building = self._begin(library)
-            if self._map is None or self._took_s < QUICK_S:
+            if self._is_quick():
                 await asyncio.shield(building)
-                if self._is_outdated(library) and self._took_s < QUICK_S:  # it was begun before the last change
+                if self._is_outdated(library) and self._is_quick():  # it was begun before the last change
                     await asyncio.shield(self._begin(library))
         assert self._map is not None
         return self._map
@@ -156,14 +159,16 @@ class Reaches:
     async def _load(self) -> None:
         with suppress(OSError, SealError, KeyError, ValueError):
             self._map = await asyncio.to_thread(read, self._cache, self._codec)
-            self._took_s = QUICK_S  # only a map that took longer is kept
+
+    def _is_quick(self) -> bool:
+        return self._map is None or self._map.records <= FEW_RECORDS
 
     def _is_outdated(self, library: Library) -> bool:
         if self._map is None or self._made_of is None or self._made_of[0] is not library:
             return True
         age_s = self._clock.monotonic() - self._made_at
         if self._made_of[1] != self._people.changes:
-            return self._took_s < QUICK_S or age_s > AGE_FACTOR * self._took_s
+            return self._is_quick() or age_s > AGE_FACTOR * self._took_s
         return age_s > max(LEAST_AGE_S, AGE_FACTOR * self._took_s)
 
     def _begin(self, library: Library) -> asyncio.Task[None]:
@@ -177,7 +182,7 @@ class Reaches:
         self._map = await asyncio.to_thread(build, self._audience, library, self._codec)
         self._made_of, self._made_at = (library, changes), self._clock.monotonic()
         self._took_s = self._made_at - began
-        if self._took_s >= QUICK_S:
+        if not self._is_quick():
             await asyncio.to_thread(_cached, self._cache, self._map, self._codec)
 
 

@@ -56,6 +56,7 @@ class PeopleMap:
     """How many people belong where, with noise. Immutable: threads may share it."""
 
     parts: Mapping[Population, Part]
+    records: int  # of which it was made
 
 
 def build(audience: Audience, library: Library, codec: Codec) -> PeopleMap:
@@ -72,7 +73,7 @@ def build(audience: Audience, library: Library, codec: Codec) -> PeopleMap:
         leaves = Leaves.build(*summed(*tally.squares(population)), noise)
         regions = RegionLeaves.build(*summed(*tally.regions(population)), parents, noise)
         parts[population] = Part(leaves=leaves, regions=regions, labels=_labels(leaves, library))
-    return PeopleMap(parts=parts)
+    return PeopleMap(parts=parts, records=tally.records)
 
 
 def write(path: Path, people: PeopleMap, codec: Codec) -> None:
@@ -83,7 +84,7 @@ def write(path: Path, people: PeopleMap, codec: Codec) -> None:
         for number, population in enumerate(POPULATIONS)
         for name, array in _arrays(people.parts[population]).items()
     }
-    np.savez_compressed(out, allow_pickle=False, format=np.array(_FORMAT), **arrays)
+    np.savez_compressed(out, allow_pickle=False, format=np.array(_FORMAT), records=np.array(people.records), **arrays)
     part = path.with_suffix(".new")
     handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "wb") as file:
@@ -97,7 +98,8 @@ def read(path: Path, codec: Codec) -> PeopleMap:
         if int(arrays["format"]) != _FORMAT:
             raise ValueError("the map was written by another version")
         return PeopleMap(
-            parts={one: _part({name: arrays[f"{i}.{name}"] for name in _NAMES}) for i, one in enumerate(POPULATIONS)}
+            parts={one: _part({name: arrays[f"{i}.{name}"] for name in _NAMES}) for i, one in enumerate(POPULATIONS)},
+            records=int(arrays["records"]),
         )
 
 
@@ -150,11 +152,13 @@ class _Tally:
     def __init__(self) -> None:
         self._at_squares: dict[Population, _Counted] = {one: _Counted() for one in POPULATIONS}
         self._at_regions: dict[Population, _Counted] = {one: _Counted() for one in POPULATIONS}
+        self.records = 0
         self._is_home = np.zeros(1 << 16, np.bool_)  # by number: the subscriber is counted at home
         self._others = list[tuple[NDArray[Any], ...]]()  # of everybody else's places
 
     def add(self, pointed: bool, members: NDArray[np.uint32], held: records.Records) -> None:
         """Counts homes at once, and keeps the other places until all homes are known."""
+        self.records += len(held)
         flags = held.flags
         sure = (held.numbers != 0) & ~records.moved(flags)
         held, members, flags = held.where(sure), members[sure], flags[sure]

@@ -15,7 +15,7 @@ import { Follow, Withdraw } from "./follow.js";
 import { Glass, useAlone } from "./glass.js";
 import { Ground } from "./ground.js";
 import { HoldNote, Keep, useHold } from "./keep.js";
-import { Awaited, Button, Field, NotYet, Refused, Ribbon, Since, Stale, counted, html, isTyped, lackOf, may, mayDo, retried, sentenceOf, some, useEffect, usePolled, useState, useTyped } from "./parts.js";
+import { Awaited, Button, Field, NotYet, Refused, Ribbon, Since, Stale, about, counted, html, isTyped, lackOf, may, mayDo, reached, retried, sentenceOf, some, useEffect, usePolled, useState, useTyped } from "./parts.js";
 import { TABLES } from "./tables.js";
 import { RingWords, delayOf } from "./pieces.js";
 import { Eta, ReachRings } from "./reach.js";
@@ -43,7 +43,7 @@ function useReach(alert, of, turn = 0) {
 const Changed = ({ alert, reach }) => html`<p class="changed ${alert.people === reach.audience.people ? "" : "is-changed"}">
   ${alert.people === reach.audience.people
     ? t("nothing-changed")
-    : t("people-changed", { then: counted(alert.people, "people"), now: counted(reach.audience.people, "people") })}</p>`;
+    : t("people-changed", { then: reached(alert), now: about(reach.audience.people, "people") })}</p>`;
 
 /** `unseen`: it is another one than was read, and is not approved before that has been read as well. Of another audience `onMoved` hears. */
 function Decide({ alert, reach, me, unseen, onDecided, onMoved }) {
@@ -119,12 +119,12 @@ function Approval({ alert: newest, me, unseen, onDecided }) {
     <div class="approval-words">
       <h2>${t("what-happens")}</h2>
       <p class="sentence">${alert.update
-        ? t("update-tells", { again: counted(alert.update.told_again, "people"), newly: counted(alert.update.newly_inside, "people") })
+        ? t("update-tells", { again: counted(alert.update.told_again, "people"), newly: about(alert.update.newly_inside, "people") })
         : sentenceOf({ ...alert, channels: alert.alert.channels }, reach)}</p>
       ${alert.update ? html`<p>${t(`notify-${alert.update.notify}`)}</p>` : null}
       <${RingWords} rings=${alert.alert.target.rings} />
       ${alert.alert.policy.pace_per_min ? html`<p>${t("pace-of-all", { n: number(alert.alert.policy.pace_per_min) })}</p>` : null}
-      ${alert.update ? html`<p>${t("update-area", { people: counted(reach.audience.people, "people"), area: reach.area.name || "" })}</p>` : html`<${Changed} alert=${alert} reach=${reach} />`}
+      ${alert.update ? html`<p>${t("update-area", { people: about(reach.audience.people, "people"), area: reach.area.name || "" })}</p>` : html`<${Changed} alert=${alert} reach=${reach} />`}
       <${Reach} reach=${reach} target=${alert.alert.target} />
       ${endsFirst(alert, reach.eta) ? html`<p class="note" data-ends-first>${t("ends-first")}</p>` : null}
       <${ReachRings} rings=${reach.audience.rings} target=${alert.alert.target} />

@@ -5,7 +5,7 @@ import { AreaStep } from "./area.js";
 import { CaseStep } from "./case.js";
 import { documentOf, forget, goneFiles, keep, kept } from "./draft.js";
 import { Conflict, isMet, isSame, save, update, useEdit } from "./edit.js";
-import { Awaited, Button, NotYet, Refused, Ribbon, Sure, html, useEffect, usePolled, useSettled, useState } from "./parts.js";
+import { Awaited, Button, NotYet, Refused, Ribbon, Sure, about, html, useEffect, usePolled, useSettled, useState } from "./parts.js";
 import { stepOf } from "./names.js";
 import { TABLES } from "./tables.js";
 import { useReach } from "./reach.js";
@@ -31,7 +31,7 @@ function useDraft(name) {
 const Foot = ({ step, go, held, reach, draft, full, busy, error, children }) => html`<footer class="foot foot-${draft.status}">
   ${step === "send" ? html`<${Refused} error=${error} go=${go} />` : null}
   <div class="foot-row"><div class="foot-words">${held ? html`<strong role="status">${t(held)}</strong>` : full ? html`<strong role="status">${t("draft-full")}</strong>` : reach.counting ? html`<span class="muted">${t("counting")}</span>` : reach.told
-    ? html`<b>${counted(reach.told.audience.people, "people")}</b> ${draft.status === "Actual" ? null : t("testers-of")} <span class="muted">${reach.told.area.name || ""}</span>`
+    ? html`<b>${about(reach.told.audience.people, "people")}</b> ${draft.status === "Actual" ? null : t("testers-of")} <span class="muted">${reach.told.area.name || ""}</span>`
     : html`<span class="muted">${t("draft-kept")}</span>`}<${Awaited} busy=${busy} /></div>
   <div class="actions">
     ${step === "case" ? null : html`<${Button} onClick=${() => go(STEPS[STEPS.indexOf(step) - 1])}>${t("back")}<//>`}

@@ -4,7 +4,7 @@ import { Problem, forSession, get, isReady } from "./api.js";
 import { silence, silentOf } from "./at-work.js";
 import { Called, callOf, readCalls } from "./calls.js";
 import { Channels, expected, isDone, ofAll, totals, waitsUntil } from "./channels.js";
-import { Empty, Icon, NotYet, Older, People, Refused, Stale, StatusMark, counted, html, mayDo, useAct, usePolled, useRef, useState } from "./parts.js";
+import { Empty, Icon, NotYet, Older, People, Refused, Stale, StatusMark, about, html, mayDo, reached, useAct, usePolled, useRef, useState } from "./parts.js";
 import { Face } from "./photo.js";
 import { allStopped } from "./stops.js";
 import { TABLES } from "./tables.js";
@@ -110,7 +110,7 @@ const Pending = ({ alert, me, call, twin }) => html`
       ${isAnothers(alert, me) ? html`<p class="muted small">${t("yours")}</p>` : null}
       ${call ? html`<${Called} call=${call} me=${me} anothers=${isAnothers(alert, me)} />` : null}
     </div>
-    <div class="figure"><${People} n=${alert.people} /></div>
+    <div class="figure"><${People} n=${alert.people} exact=${alert.exact} /></div>
     <a class="button ${mayApprove(alert, me) ? "primary" : "plain"}" href="#/alerts/${alert.id}">
       <span>${t(mayApprove(alert, me) ? "review" : "watch")}</span></a>
   </li>`;
@@ -136,7 +136,7 @@ const Due = ({ alert, twin }) => html`
 /** What a neighbour was permitted, as long as it is told. */
 const Permitted = ({ request }) => html`<li class="line"><a href="#/permissions/${request.id}"><${StatusMark} status=${request.status} />
   <span class="line-title">${t("permission-was-of", { who: request.asked_by_name })}</span><span class="state state-sent">${t("permission-granted")}</span>
-  <span class="muted line-people">${counted(request.permission.people, "people")}</span><time class="muted">${moment(request.permission.answered)}</time></a></li>`;
+  <span class="muted line-people">${about(request.permission.people, "people")}</span><time class="muted">${moment(request.permission.answered)}</time></a></li>`;
 
 /** For whom a part of it waits, and who has answered. */
 const Neighbours = ({ permissions }) => (permissions.length ? html`<ul class="neighbours">${permissions.map((one) => html`
@@ -161,7 +161,7 @@ const Line = ({ alert, twin }) => html`
       <${StatusMark} status=${alert.status} />
       <span class="line-title">${titleOf(alert)}<${FollowMark} alert=${alert} />${twin ? html` <small class="muted"><${Apart} alert=${alert} /></small>` : null}<${Neighbours} permissions=${alert.permissions} /></span>
       <${Standing} alert=${alert} state=${alert.state} />
-      <span class="muted line-people">${counted(alert.people, "people")}</span>
+      <span class="muted line-people">${reached(alert)}</span>
       <time class="muted">${moment(alert.created)}</time>
     </a>
   </li>`;

@@ -267,7 +267,7 @@ export function useSettled(value, ms) {
   return settled;
 }
 
-/** Of what is counted and not told: more than a few, in the grammar of every language. */
+/** Of a count that is not shown: more than a few, in the grammar of every language. */
 const MANY = 100;
 
 /** A long list of numbers as one line of words. */
@@ -277,26 +277,32 @@ export function counted(n, key) {
   return `${told} ${t(key, { n: typeof n === "number" ? n : MANY })}`;
 }
 
-/** How many people, large. A count that is not told is said whole: "hidden people" would be people who hide. */
-export const People = ({ n, id }) => (n === "hidden" ? html`<b id=${id} class="untold">${counted(n, "people")}</b>` : html`<b id=${id}>${number(n)}</b> <span>${t("people", { n: typeof n === "number" ? n : MANY })}</span>`);
+/** An estimate in words: "about 1,200 people", "fewer than 100 people". */
+export const about = (n, key) => (typeof n === "number" ? t("about-n", { n: counted(n, key) }) : counted(n, key));
+
+/** How many people an alert reaches: exact once it is approved. */
+export const reached = (alert) => (alert.exact ? counted : about)(alert.people, "people");
+
+/** How many people, large. */
+export const People = ({ n, id, exact = false }) => html`<b id=${id}>${typeof n === "number" && !exact ? t("about-n", { n: number(n) }) : number(n)}</b> <span>${t("people", { n: typeof n === "number" ? n : MANY })}</span>`;
 
 /** A map needs more than every browser has. */
 export function hasWebGl() {
   try { return Boolean(document.createElement("canvas").getContext("webgl2")); } catch { return false; }
 }
 
-/** "392 push messages, 62 SMS and 94 mails go to 476 people in Sevilla: child alert, until Thu 22:30." The people are those of all channels. */
+/** "About 390 push messages, <100 SMS and <100 mails go to about 480 people in Sevilla: child alert, until Thu 22:30." The people are those of all channels. */
 export function sentenceOf({ channels, level, expires, status }, { audience, area }) {
   const has = Object.keys(audience.addresses).filter((one) => some(audience.addresses[one]));
-  const counts = channels.filter((one) => has.includes(one)).map((one) => (audience.addresses[one] === "hidden" ? t(one) : t(`${one}-n`, { n: audience.addresses[one] })));
+  const counts = channels.filter((one) => has.includes(one)).map((one) => t(`${one}-n`, { n: audience.addresses[one] }));
   const told = counts.length === has.length ? "sentence" : "sentence-some";
   return t(!counts.length ? "sentence-nobody" : status === "Actual" ? told : "sentence-testers", {
-    what: list(counts), people: counted(audience.people, "people"), level: t(level).toLowerCase(),
+    what: t("about-n", { n: list(counts) }), people: about(audience.people, "people"), level: t(level).toLowerCase(),
     area: area.name || `${number(Math.round(area.km2))} km²`, until: moment(expires),
   });
 }
 
-/** A count of addresses as it is told: "<20" and "hidden" are more than none. */
+/** A count of addresses as it is shown: "<100" is more than none. */
 export const some = (n) => n !== 0 && n !== undefined;
 
 /** A piece of ground, drawn without a map: where a glance is enough, and where there is no WebGL. */

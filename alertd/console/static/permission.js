@@ -3,7 +3,7 @@
 import { ask, get, onceOf, onceOnly } from "./api.js";
 import { Ground } from "./ground.js";
 import { Shown } from "./messages.js";
-import { Awaited, Button, Field, NotYet, Refused, Ribbon, Since, Stale, StatusMark, counted, html, isTyped, lackOf, mayDo, usePolled, useState, useTyped } from "./parts.js";
+import { Awaited, Button, Field, NotYet, Refused, Ribbon, Since, Stale, StatusMark, about, html, isTyped, lackOf, mayDo, usePolled, useState, useTyped } from "./parts.js";
 import { language, moment, number, t } from "./words.js";
 
 const AGAIN_MS = 10_000;
@@ -71,9 +71,9 @@ export function PermissionScreen({ id, me }) {
     ${permission.answered ? html`<p class="note"><strong>${t(`permission-${permission.state}`)}.</strong> ${permission.by ? `${t("by", { who: permission.by })} · ` : ""}${moment(permission.answered)}${permission.reason ? html`<br />${permission.reason}` : null}</p>` : null}
     ${area ? html`<section class="approval of-${request.status}"><div class="approval-words">
         <h2>${t(decided ? "permission-came" : "what-happens")}</h2>
-        <p class="sentence">${t(decided ? `permission-${permission.state}-says` : "permission-says", { people: counted(people, "people"), area: area.name || "" })}</p>
+        <p class="sentence">${t(decided ? `permission-${permission.state}-says` : "permission-says", { people: about(people, "people"), area: area.name || "" })}</p>
         ${permission.state === "asked" ? html`<p>${t("permission-ground")}</p>` : null}
-        ${permission.state === "refused" && request.live ? html`<p>${t("permission-still", { people: counted(request.people_now ?? permission.people, "people") })}</p>` : null}</div>
+        ${permission.state === "refused" && request.live ? html`<p>${t("permission-still", { people: about(request.people_now ?? permission.people, "people") })}</p>` : null}</div>
       <figure><${Ground} geometry=${request.geometry} label=${area.name} />
         <figcaption>${area.name}<span class="muted">${t("km2-land", { n: Math.round(permission.km2) })}</span></figcaption></figure></section>` : null}
     ${request.messages ? html`<section><h2>${t(permission.state === "granted" ? "preview-sent" : "preview")}</h2><${Shown} preview=${request.messages} only=${[]} /></section>` : null}

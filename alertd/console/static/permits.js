@@ -1,7 +1,7 @@
 // For whom an alert waits: neighbours whose permission its target needs, each with where that stands.
 
 import { onceOnly, post } from "./api.js";
-import { Button, Refused, counted, html, mayDo, useAct, useState } from "./parts.js";
+import { Button, Refused, about, html, mayDo, useAct, useState } from "./parts.js";
 import { moment, t } from "./words.js";
 
 function AskAgain({ alert, permission, onDone }) {
@@ -11,7 +11,7 @@ function AskAgain({ alert, permission, onDone }) {
 }
 
 const One = ({ permission, children }) => html`<li data-permission=${permission.state}>
-  <p><strong>${t(`permission-${permission.state}-by`, { who: permission.name })}</strong> · ${counted(permission.people, "people")} · ${t("km2-land", { n: Math.round(permission.km2) })}
+  <p><strong>${t(`permission-${permission.state}-by`, { who: permission.name })}</strong> · ${permission.people === null ? "" : `${about(permission.people, "people")} · `}${t("km2-land", { n: Math.round(permission.km2) })}
     ${permission.answered ? ` · ${permission.by ? `${t("by", { who: permission.by })}, ` : ""}${moment(permission.answered)}` : ""}
     ${permission.told_by ? html` · <a href="#/alerts/${permission.told_by}">${t("watch")}</a>` : null}</p>
   ${permission.reason ? html`<p>${permission.reason}</p>` : null}${children}</li>`;
@@ -25,4 +25,4 @@ export function Permissions({ alert, me, onDone }) {
 /** What the form says of what lies beyond the jurisdiction: that the neighbours can be asked, or will be. */
 export const AskNeighbours = ({ told, asks, choose }) => (told.neighbours.length ? html`<label class="check ask-neighbours">
     <input type="checkbox" checked=${asks} onChange=${(e) => choose(e.target.checked)} /><span>${t("permission-ask")}</span></label>
-  <ul class="reach-regions">${told.neighbours.map((one) => html`<li data-neighbour=${one.organisation}><span>${one.name}</span><b>${counted(one.people, "people")}</b></li>`)}</ul>` : null);
+  <ul class="reach-regions">${told.neighbours.map((one) => html`<li data-neighbour=${one.organisation}><span>${one.name}</span><b>${t("km2-land", { n: Math.round(one.km2) })}</b></li>`)}</ul>` : null);

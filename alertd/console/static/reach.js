@@ -2,7 +2,7 @@
 
 import { Problem, post } from "./api.js";
 import { goneFiles, targetOf } from "./draft.js";
-import { People, Refused, counted, html, some, useEffect, usePolled, useState } from "./parts.js";
+import { People, Refused, about, html, some, useEffect, usePolled, useState } from "./parts.js";
 import { Mended } from "./mended.js";
 import { lookUp, regionName } from "./names.js";
 import { AskNeighbours } from "./permits.js";
@@ -77,7 +77,6 @@ export function ReachPanel({ reach, status, asks, onAsk }) {
   const names = useNames([...shown.map(([code]) => code), ...Object.keys((told && told.untold) || {})], told ? told.area.regions : []);
   if (!told) return html`<section class="reach"><${Untold} reach=${reach} /></section>`;
   const { audience, area, eta } = told;
-  const hides = [audience.people, ...Object.values(audience.addresses)].some((n) => typeof n === "string");
   return html`<section class="reach ${counting ? "is-counting" : ""}" aria-live="polite">
     <p class="reach-people"><${People} n=${audience.people} id="people" /></p>
     <p class="reach-area">${area.name || ""} <span class="muted">${number(Math.round(area.km2 * 10) / 10)} km²</span></p>
@@ -92,8 +91,8 @@ export function ReachPanel({ reach, status, asks, onAsk }) {
     <${Mended} told=${area.mended} />
     ${target.buffer_km ? html`<p class="note small">${t("buffer-in", { km: number(target.buffer_km) })}</p>` : null}
     ${(target.groups || []).length ? html`<p class="note small">${t("groups-in", { list: list(target.groups) })}</p>` : null}
-    ${hides ? html`<p class="small muted">${t("small-why")}</p>` : null}
+    <p class="small muted">${t("small-why")}</p>
     ${status === "Actual" ? null : html`<p class="note small">${t("testers-only")}</p>`}
-    <p class="sr-only">${counted(audience.people, "people")}</p>
+    <p class="sr-only">${about(audience.people, "people")}</p>
   </section>`;
 }
