@@ -7,13 +7,18 @@ import json
 import os
 import re
 import subprocess
+import sys
 import tomllib
 import zipfile
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -159,3 +164,56 @@ def test_setup_refuses_a_package_whose_hash_is_not_in_the_lock(tmp_path: Path, w
     assert run.returncode == 1
     assert "DO NOT MATCH THE HASHES" in run.stderr
     assert not (tmp_path / "project" / ".venv" / ".alertd-set-up").exists()
+
+
+def test_image_installs_only_what_the_locks_name():
+    """Each call of pip checks hashes, or takes nothing from an index."""
+    calls = re.findall(r"pip (?:install|wheel|download) [^&|;\n]*", DOCKERFILE)
+    locked = [call for call in calls if "--require-hashes" in call]
+    assert {name for call in locked for name in re.findall(r"ops/locks/(\w+)\.txt", call)} == {"run", "build"}
+    assert [call for call in calls if call not in locked and not {"--no-index", "--no-deps"} <= {*call.split()}] == []
+
+
+def test_image_has_an_sbom():
+    assert "ops/sbom >/opt/alertd/sbom.cdx.json" in DOCKERFILE
+
+
+def test_base_images_are_named_by_digest():
+    """A tag can be moved to another image, a digest cannot."""
+    composed = yaml.safe_load((ROOT / "ops" / "compose.yaml").read_text(encoding="utf-8"))["services"].values()
+    images = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
+    assert len(images) == 2
+    images += [service["image"] for service in composed if "build" not in service]
+    assert [one for one in images if not DIGEST.fullmatch(one)] == []
+
+
+@pytest.fixture(scope="module")
+def sbom() -> str:
+    command = [sys.executable, str(ROOT / "ops" / "sbom")]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def test_sbom_lists_what_alertd_ships(sbom: str):
+    """Every locked package with its version and hashes, every vendored script and every file of the region library."""
+    components: list[dict[str, Any]] = json.loads(sbom)["components"]
+    packages = {
+        canonicalize_name(one["name"]): (
+            one["version"],
+            [f"sha256:{digest['content']}" for source in one["externalReferences"] for digest in source["hashes"]],
+        )
+        for one in components
+        if one.get("purl", "").startswith("pkg:pypi/")
+    }
+    assert {name: (version, sorted(hashes)) for name, (version, hashes) in packages.items()} == {
+        name: (version, sorted(hashes)) for name, (version, hashes) in here("run").items()
+    }
+    vendored = {f"pkg:npm/{one['name']}@{one['version']}" for one in json.loads(VENDORED.read_text(encoding="utf-8"))}
+    assert {one["purl"] for one in components if one.get("purl", "").startswith("pkg:npm/")} == vendored
+    library = {file.name for file in (ROOT / "geofences" / "library").glob("*.regions")}
+    assert {one["name"] for one in components if one["type"] == "data"} == library
+
+
+def test_sbom_fits_the_schema_of_cyclonedx(sbom: str):
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(sbom) is None
