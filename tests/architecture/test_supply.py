@@ -217,3 +217,17 @@ def test_sbom_lists_what_alertd_ships(sbom: str):
 
 def test_sbom_fits_the_schema_of_cyclonedx(sbom: str):
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(sbom) is None
+
+
+def test_audit_fails_if_the_vulnerability_service_does_not_answer():
+    """A package that could not be looked up is not one without vulnerabilities."""
+    nobody = {"HTTPS_PROXY": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
+    command = [str(ROOT / "ops" / "audit"), "--timeout", "5"]
+    run = subprocess.run(command, env=os.environ | nobody, capture_output=True, text=True, timeout=100, check=False)
+    assert run.returncode == 1
+    assert "the vulnerability service" in run.stderr
+
+
+def test_long_runs_ask_for_known_vulnerabilities():
+    long = (ROOT / "ops" / "test").read_text(encoding="utf-8").split('if [ "$mode" = --long ]; then')[1]
+    assert "stage vulnerabilities ops/audit\n" in long
