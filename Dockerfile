@@ -3,19 +3,27 @@
 #   docker run --init -p 127.0.0.1:8080:8080 -v alertd-data:/data -v alertd-tombstones:/tombstones alertd
 # The first start prints the administrator's key. ops/compose.yaml runs it with a store of its own.
 
-FROM python:3.13-slim-bookworm AS build
+# The digest decides which image is pulled, for any processor; the tag is for people. README, "Dependencies", says how to renew both.
+FROM python:3.13.16-slim-bookworm@sha256:a1165e272e578941b84abc79e4ab38a0305cd12803a5c4247979ac7655f4d641 AS build
 WORKDIR /src
+COPY ops/locks ops/locks
+# An environment of its own, because PyPI's `channels` is another package. Every package has a hash in a lock and comes as a wheel: nothing is compiled.
+RUN python -m venv /opt/build \
+ && /opt/build/bin/pip install --no-cache-dir --only-binary :all: --require-hashes -r ops/locks/build.txt \
+ && python -m venv /opt/alertd \
+ && /opt/alertd/bin/pip install --no-cache-dir --only-binary :all: --require-hashes -r ops/locks/run.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY alertd alertd
 COPY channels channels
 COPY geofences geofences
 COPY templates templates
-# An environment of its own, because PyPI's `channels` is another package. Every dependency comes as a wheel: nothing is compiled.
-RUN python -m venv /opt/alertd \
- && /opt/alertd/bin/pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . \
- && /opt/alertd/bin/pip install --no-cache-dir --only-binary :all: /wheels/*.whl
+COPY ops/sbom ops/sbom
+RUN /opt/build/bin/pip wheel --no-cache-dir --no-index --no-deps --no-build-isolation --wheel-dir /wheels . \
+ && /opt/alertd/bin/pip install --no-cache-dir --no-index --no-deps /wheels/*.whl \
+ && /opt/alertd/bin/pip check \
+ && /opt/build/bin/python ops/sbom >/opt/alertd/sbom.cdx.json
 
-FROM python:3.13-slim-bookworm
+FROM python:3.13.16-slim-bookworm@sha256:a1165e272e578941b84abc79e4ab38a0305cd12803a5c4247979ac7655f4d641
 # A number, so that Kubernetes can see that it is not root. What it writes is in /data, and which cases were purged in /tombstones: a
 # volume of its own, because a copy of the data that is put back must not take that back.
 RUN groupadd --system --gid 10001 alertd \

@@ -25,7 +25,7 @@ def providing(client_id: str, secret: str | None, back: str, algorithm: str = "R
     """An issuer with one client, without a secret a public one, until the block ends: its URL."""
     program = shutil.which("node")
     assert program, "node is missing: apt-get install nodejs npm"
-    assert LIBRARY.exists(), "oidc-provider is missing: npm install --prefix .cache/peers oidc-provider@9.13.3"
+    assert LIBRARY.exists(), "oidc-provider is missing: run ops/test"
     port = port or free_port()
     process = subprocess.Popen(
         [program, SCRIPT, LIBRARY, str(port), client_id, secret or "-", algorithm, back],

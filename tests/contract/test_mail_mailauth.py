@@ -66,7 +66,7 @@ async def mails(sandbox, keys):
 def verify(tmp_path, dns, mails):
     program = shutil.which("node")
     assert program, "node is missing: apt-get install nodejs npm"
-    assert LIBRARY.exists(), "mailauth is missing: npm install --prefix .cache/peers mailauth@7.1.0"
+    assert LIBRARY.exists(), "mailauth is missing: run ops/test"
     (tmp_path / "dns.json").write_text(json.dumps(dns))
     files = [tmp_path / f"{n}.eml" for n in range(len(mails))]
     for file, mail in zip(files, mails, strict=True):

@@ -41,7 +41,7 @@ def node(request, tmp_path):
     """node-smpp in a process of its own: (settings to reach it, a function that reads what it printed)."""
     program = shutil.which("node")
     assert program, "node is missing: apt-get install nodejs npm"
-    assert LIBRARY.exists(), "node-smpp is missing: npm install --prefix .cache/peers smpp@0.5.1"
+    assert LIBRARY.exists(), "node-smpp is missing: run ops/test"
     authority = make_authority(tmp_path)
     tls = [authority.certificate_file, authority.key_file] if request.param == "tls" else []
     output = tmp_path / "node.ndjson"

@@ -23,7 +23,7 @@ from tests.waiting import until
 pytestmark = pytest.mark.peer
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ROOT / ".cache" / "peers" / "python"
+PACKAGES = ROOT / ".cache" / "peers" / "tools"
 
 
 class Heard:
@@ -39,7 +39,7 @@ class Heard:
 @pytest.fixture
 def smpp34(tmp_path):
     """The centre in a process of its own: (port, a function that reads what it printed)."""
-    assert (PACKAGES / "smpp34").exists(), "smpp34 is missing: pip install --target .cache/peers/python smpp34==1.5.0"
+    assert (PACKAGES / "smpp34").exists(), "smpp34 is missing: run ops/test"
     port, output = free_port(), tmp_path / "smpp34.ndjson"
     command = [sys.executable, ROOT / "ops/bench/smsc_smpp34.py", str(port)]
     with output.open("wb") as out:
