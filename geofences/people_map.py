@@ -1,13 +1,14 @@
-"""A noisy map of people: how many belong to an area, without telling where anybody lives.
+"""A noisy map of people: estimates how many people an area holds without revealing where a person lives.
 
-Subtracting two exact counts of 20 or more shows a single household, and noise that is added to each answer averages out. So
-every estimate is the sum over the leaves of one map that was made in advance. A leaf is a box, a square of the tile pyramid or two
-side by side, without the leaves inside it, and holds at least about `LEAST` people. Its counts carry noise, and the share of its ground that lies in the
-area decides how much of them counts. No number of questions gets more out of the map than it holds.
+Two exact counts of 20 or more, subtracted, show a single household, and noise in each answer averages out. Therefore every estimate
+is a sum over the leaves of one map that is built in advance, and no number of questions gets more out of the map than it holds.
 
-A keyed function of the leaf gives the noise. Equal people therefore give an equal map, whoever builds it and however often. A
-count is rounded to the middle of a step before the noise is added, with steps that begin at another number in each leaf: one
-household that comes or goes changes nothing unless it crosses the edge of a step, and nobody knows where that edge is.
+A leaf is a box without the leaves inside it: one square of the tile pyramid, or two side by side. It holds at least about `LEAST`
+people. An estimate adds up the noisy counts of the leaves, each times the share of the leaf's ground in the area.
+
+A secret key and the name of the leaf determine the noise, so that the same people give the same map in every process. Before the
+noise is added, a count is rounded to the middle of a step; the key determines where the steps of a leaf begin. One household that
+comes or goes changes nothing unless its leaf crosses the edge of a step, and an attacker does not know that edge.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ Floats = NDArray[np.float64]
 Words = NDArray[np.uint64]
 Counts = NDArray[np.int64]
 
-#: A leaf holds at least about so many people, unless it is the last: the rest of the world.
+#: Smallest number of people that make a leaf. The leaf around all others, the world, may hold fewer.
 LEAST = 90
 #: Zoom of the smallest square: 200 to 300 m where people live.
 FINEST = 17
@@ -282,8 +283,8 @@ class RegionLeaves:
         return cls(numbers=leaves, counts=noise.noisy(depths, leaves.astype(np.uint64), exact), is_whole=whole)
 
     def shares(self, told: Iterable[int], touched: Mapping[int, float]) -> Floats:
-        """How much of each leaf counts, given the numbers of the regions whose people are notified and the share of each region that
-        lies in the area. People of the small regions inside a leaf are spread over its ground.
+        """Returns how much of each leaf counts (0 to 1). `told` are the numbers of the regions that are notified as a whole, `touched` the
+        share of each region in the area. The people of small regions inside a leaf are spread over its ground.
         """
         notified = np.isin(self.numbers, np.fromiter(told, np.uint32))
         ground = np.array([touched.get(int(number), 0.0) for number in self.numbers], np.float64)

@@ -82,8 +82,8 @@ class RingReply(BaseModel):
 
 
 class AudienceReply(BaseModel):
-    """Estimates from a noisy map of people, so that no count tells where somebody lives: two significant digits, and "<100" below 100.
-    Each person is counted once, at home or at the first place they have. Only the part of the area in your jurisdiction is counted.
+    """Estimates from a noisy map of people, because exact counts would show where a person lives: two significant digits, "<100" below
+    100. Each person counts once, at home or at the first place they have. Only the area in your jurisdiction counts.
     """
 
     exact: bool = Field(False, description="Always false: an approval freezes the exact audience.")

@@ -252,8 +252,8 @@ class Approval:
         self, record: AlertRecord, area: shapely.MultiPolygon, told: Sequence[int], *,
         seen: int | None, most: int | None, overspends: bool,
     ) -> int:  # fmt: skip
-        """Raises Problem where an alert would reach too few or too many people, others than were seen, or costs more than it may. All of
-        it is judged by the estimate that everybody is shown: a refusal by the exact count would tell that count. Answers the estimate.
+        """Checks the estimated reach and returns it. Raises Problem if it is too small, too large, differs from what was seen, or costs too
+        much. The exact count decides nothing here, because a refusal would reveal it.
         """
         alert = record.alert
         reach = await self._looks.reach(area, await self._targeting.shares(area), population_of(alert), told)
@@ -364,7 +364,7 @@ class Approval:
 
 
 def check_drift(seen: int, now: int, most_share: float) -> None:
-    """Raises Problem where the estimate is another than somebody saw. Both are as `kept` has them; "<100" counts as 100."""
+    """Raises Problem `audience-changed` if the estimate differs too much from the one that was seen; "<100" counts as 100."""
     before, after = max(seen, LEAST_SHOWN), max(now, LEAST_SHOWN)
     if abs(after - before) > most_share * before:
         raise Problem(

@@ -176,7 +176,7 @@ class Borders:
 
     @staticmethod
     def _asked(part: Part, people: int, regions: str) -> Permission:
-        """What is asked for a part with about so many people in it; `regions` are the numbers of those whose people are told there."""
+        """The permission to ask for a part. `people` is the estimate to keep; `regions` are the numbers of the regions notified there."""
         return Permission(
             org=part.org,
             name=part.name,

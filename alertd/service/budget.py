@@ -53,8 +53,8 @@ class Budget:
         return await self._budgets.take(org, chain_of(alert_id), now_ms, messages, each, most)
 
     async def check(self, record: AlertRecord, alert: Alert, count: Count) -> None:
-        """Raises Problem if the shortest message to about so many numbers costs more than is left. Of an alert that escalates nobody knows
-        how many SMS will go.
+        """Raises Problem `over-budget` if the shortest message to the estimated numbers costs more than is left. An alert that escalates is
+        not checked: its number of SMS is unknown.
         """
         chain = chain_of(record.id)
         if not self.limits(Channel.SMS) or Channel.SMS not in alert.channels or alert.policy.escalates:

@@ -1,4 +1,4 @@
-"""Exact counts of an alert that two persons approved, as they are shown: a small number could tell where one person lives.
+"""Shows the exact counts of an approved alert, without the small ones, which could reveal a home.
 
 Before the approval every count is an estimate (`reach`).
 """

@@ -1,7 +1,7 @@
-"""What a target comes to: its ground, and about how many people are on it, as whoever submits an alert is shown.
+"""Looks: the area of a target and its estimated reach, for the author of an alert.
 
-A case system sends the same few targets again and again, so a look is shared by those who ask for the same within a few seconds. It
-decides about nobody: an approval finds the people themselves.
+A case system sends the same few targets again and again, so callers who ask for the same target within a few seconds share a look.
+A look decides about nobody: the approval finds the people.
 """
 
 from __future__ import annotations
@@ -62,11 +62,11 @@ class Ring:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """What a target comes to: its ground and about how many people are on it. Several may have it: nobody prepares the geometry."""
+    """The area of a target and its estimated reach. Callers share it, so none may prepare the geometry."""
 
     area: Area
     shares: Sequence[Share]
-    reach: Reach | None  # None: nothing of it lies in the jurisdiction of whoever asked, who is shown no counts
+    reach: Reach | None  # None: the caller has no jurisdiction there, so no counts are shown
     rings: Mapping[int, Ring]  # by number, from the innermost; empty where the target has no rings
     permissions: tuple[Permission, ...] = ()  # of neighbours, for what is not in `area`
     answers: Kept[Any] = field(default_factory=lambda: Kept(ANSWERS), compare=False)  # what was made of it to be told
@@ -127,8 +127,8 @@ class Looks:
             self.check_people(look.reach)
 
     def check_people(self, reach: Reach) -> None:
-        """Raises Problem where an Actual alert would surely reach too few people: nobody is left without an alert because the map of people
-        is not exact.
+        """Raises Problem `audience-too-small` if the map is sure that an Actual alert reaches too few people. The noise of the map alone never
+        stops an alert.
         """
         if reach.most < self._targeting.settings.least_people:
             raise too_few_people(self._targeting.settings.least_people)
@@ -163,8 +163,8 @@ class Looks:
         population: Population,
         told: Sequence[int] | None = None,
     ) -> Reach:
-        """About how many people of a population are in an area with these `shares` of regions. `told` are numbers of the regions whose
-        people are notified although they named no point; None for those with enough of them in the area.
+        """Estimates the reach of an area. `shares` are the regions it touches. `told` are the numbers of the regions that are notified as a
+        whole, by default those with enough of their ground in the area.
         """
         if told is None:
             told = self._targeting.told_regions(shares)
@@ -172,7 +172,7 @@ class Looks:
         return await self._reaches.of(population, ground, self._targeting.library)
 
     async def newly(self, alert: Alert, look: Look, before: shapely.MultiPolygon) -> Reach:
-        """About how many people are on the ground of a look that is not in an area `before`."""
+        """Estimates the reach of a look outside the area `before`."""
         told = set(self._targeting.told_regions(await self._targeting.shares(before)))
         new = await asyncio.to_thread(lambda: ground(shapely.difference(look.area.geometry, before)))
         shares = [] if new.is_empty else await self._targeting.shares(new)

@@ -1,7 +1,7 @@
-"""Reach: about how many people an area holds, before anybody approves an alert to it.
+"""Reach: the estimated number of people in an area, before an alert to it is approved.
 
-Every count that is shown before an approval comes from the noisy map of people (`geofences.people_map`), because exact counts tell
-where somebody lives. Approval freezes the exact audience; from then on the numbers of that alert are exact.
+Every count before an approval comes from the noisy map of people (`geofences.people_map`), because exact counts show where a person
+lives. The approval freezes the exact audience; after it the numbers of that alert are exact.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from geofences.people_map import NOISE
 from geofences.regions import Library
 from geofences.scan import Outline
 
-#: A smaller estimate is shown as "<100": a leaf of the map holds about so many people.
+#: Smallest estimate that is shown as a number: about the people of one leaf of the map.
 LEAST_SHOWN = 100
-#: The map of so few records is made anew before the next answer if somebody registered since: that takes a second at most.
+#: Up to so many records, a map takes a second at most, so it is built again before the next answer if anybody registered.
 FEW_RECORDS = 250_000
-#: A map is used for so long at least, and for so many times as long as it took to make: others may register people, too.
+#: Minimum age of a map before it is built again, in seconds and in build times: another process may have registered people.
 LEAST_AGE_S, AGE_FACTOR = 60.0, 30
-#: So many standard deviations of noise are allowed for before an area is said to hold too few people.
+#: Standard deviations of noise that an upper bound allows for.
 SURE = 4
 
 Estimate = int | Literal["<100"]
@@ -62,23 +62,23 @@ class Count:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ground:
-    """What an estimate is made for: an area and the regions it touches."""
+    """An area and the regions it touches."""
 
     area: shapely.MultiPolygon
-    told: Sequence[int]  # numbers of the regions whose people are notified although they named no point
+    told: Sequence[int]  # numbers of the regions that are notified as a whole
     touched: Mapping[int, float]  # by number of each touched region: the share of its ground that lies in the area
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reach:
-    """About how many people a ground holds."""
+    """Estimates for one area."""
 
     whole: Count
-    most: float  # no more people are there, however they are spread over the leaves of the map
+    most: float  # upper bound: everybody in each leaf that the area touches, and the noise
     regions: Mapping[int, float] = field(default_factory=dict)  # people by number of the smallest region they are in
     unnotified: Mapping[int, float] = field(
         default_factory=dict
-    )  # people by number of the region they named, which is not notified
+    )  # people by number of the region they named, if it is not notified
 
 
 NOBODY = Count.of(np.zeros(COLUMNS))
@@ -104,7 +104,7 @@ def shown(kept: int) -> Estimate:
 
 
 class Reaches:
-    """Estimates reach from the latest map, and keeps the map up to date while it is asked."""
+    """Estimates reach, and builds the map again when it is out of date."""
 
     def __init__(self, audience: Audience, people: People, codec: Codec, cache: Path, clock: Clock) -> None:
         """`cache` is the file in which a map is kept for the next start."""
@@ -121,9 +121,7 @@ class Reaches:
 
     @asynccontextmanager
     async def kept(self, library: Callable[[], Library]) -> AsyncIterator[None]:
-        """Takes the map of the last start, if it can be read, and makes a new one; waits at the end for one that is being made, since a
-        thread cannot be stopped.
-        """
+        """Loads the map of the last start and builds a new one. On exit it waits for a build that runs, because a thread cannot be stopped."""
         await self._load()
         self._begin(library())
         try:
@@ -133,8 +131,8 @@ class Reaches:
                 await asyncio.gather(self._building, return_exceptions=True)
 
     async def current(self, library: Library) -> PeopleMap:
-        """The map to answer from. It has everybody who was registered in this process before, unless making one takes long. Raises
-        StoreUnavailableError where there is none yet and the store cannot be read.
+        """Returns the map to answer from. A small map holds everybody whom this process registered; a large one may be some minutes old.
+        Raises StoreUnavailableError if there is no map yet and the store does not answer.
         """
         if self._map is None:
             await self._load()
@@ -148,7 +146,7 @@ class Reaches:
         return self._map
 
     async def of(self, population: Population, ground: Ground, library: Library) -> Reach:
-        """About how many people of a population are on a ground."""
+        """Estimates how many people of a population are in an area."""
         part = (await self.current(library)).parts[population]
         shape = shapely.to_wkb(ground.area)
         outline = self._outlines.get(shape) or Outline(ground.area)
@@ -192,7 +190,7 @@ def _note_failure(task: asyncio.Task[None]) -> None:
 
 
 def _cached(path: Path, people: PeopleMap, codec: Codec) -> None:
-    """A disk that is full costs the next start its map, and nobody an alert."""
+    """A full disk costs the next start its map, and nothing else."""
     try:
         write(path, people, codec)
     except OSError as error:
@@ -200,7 +198,7 @@ def _cached(path: Path, people: PeopleMap, codec: Codec) -> None:
 
 
 def _estimated(part: Part, ground: Ground, shape: bytes, outline: Outline) -> Reach:
-    """Of a ground whose WKB is `shape`: the area itself may be in use by another thread."""
+    """Takes the area from its WKB `shape`, because another thread may use the geometry itself."""
     area = shapely.from_wkb(shape)
     assert isinstance(area, shapely.MultiPolygon)
     shares = part.leaves.shares(area, outline) if not area.is_empty else np.zeros(len(part.leaves))
@@ -220,7 +218,7 @@ def _estimated(part: Part, ground: Ground, shape: bytes, outline: Outline) -> Re
 
 
 def _by_region(part: Part, people: NDArray[np.float64], named: NDArray[np.float64]) -> dict[int, float]:
-    """The people of each leaf, shared out by the regions of its points, and those who named a region."""
+    """People by region number: each leaf divided by the regions of its points, and the people who named a region."""
     some = np.flatnonzero(people)
     labels = part.labels[some]
     own = labels > 0

@@ -1,4 +1,4 @@
-"""Limits how often a key may ask how many people are somewhere, and keeps in the audit where it asked."""
+"""Limits how often a key may ask for the reach of an area, and enters the area in the audit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from alertd.service.kept import digest
 from alertd.store.limits import Limits
 
 ACT = "target.preview"
-#: The same question of the same key is entered once in so long: a screen asks again and again while somebody draws.
+#: Seconds in which a repeated question of one key is entered once: a screen repeats it while an operator draws.
 ONCE_IN_S = 86_400
 
 
@@ -46,6 +46,6 @@ class ReachAudit:
 
 
 def facts_of(area: shapely.MultiPolygon, kind: str) -> dict[str, str]:
-    """Where somebody asked, as the audit keeps it: the digest of the area, and its west, south, east and north edge in degrees."""
+    """Returns the facts of a question for the audit: digest of the area, its west, south, east and north edge in degrees, and the kind."""
     bounds = [] if area.is_empty else [round(side, 4) for side in area.bounds]
     return {"digest": digest(shapely.to_wkb(area)).hex()[:32], "bounds": " ".join(map(str, bounds)), "kind": kind}

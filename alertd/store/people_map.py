@@ -1,7 +1,7 @@
-"""Counts every subscriber once, where they belong, and makes the noisy map of it from which every count before an approval is estimated.
+"""Builds the noisy map of people from the records of all places, and caches it in a sealed file.
 
-A subscriber belongs to their home, else to their work, school or another place, and only without any of these to where they are
-now. Records in doubt are left out: their subscribers move at this moment, and the next map has them.
+Each subscriber counts once: at home, else at work, at school or at another place, else where they are now. Records in doubt are
+left out: their subscribers are moving, and the next map counts them.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class PeopleMap:
-    """How many people belong where, with noise. Immutable: threads may share it."""
+    """The noisy counts of all populations. Immutable: threads may share it."""
 
     parts: Mapping[Population, Part]
     records: int  # of which it was made
 
 
 def build(audience: Audience, library: Library, codec: Codec) -> PeopleMap:
-    """The map of everybody, in the calling thread: about a second for 250,000 subscribers. Raises StoreUnavailableError."""
+    """Builds the map in the calling thread: about two seconds of CPU for a million subscribers. Raises StoreUnavailableError."""
     tally = _Tally()
     for kind, members, held in audience.every_record():
         tally.add(kind == "g", members, held)
