@@ -29,7 +29,7 @@ from geofences.tiles import Codes, latitude
 
 Floats = NDArray[np.float64]
 Words = NDArray[np.uint64]
-Counts = NDArray[np.int64]
+Counts = NDArray[np.signedinteger]
 
 #: Smallest number of people that make a leaf. The leaf around all others, the world, may hold fewer.
 LEAST = 90
@@ -68,7 +68,7 @@ def summed(codes: Words, counts: Counts) -> tuple[Words, Counts]:
     order = np.argsort(codes, kind="stable")
     codes, counts = codes[order], counts[order]
     firsts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]])
-    return codes[firsts], np.add.reduceat(counts, firsts, axis=0)
+    return codes[firsts], np.add.reduceat(counts, firsts, axis=0, dtype=counts.dtype)
 
 
 class Noise:

@@ -130,19 +130,19 @@ class _Counted:
     """Where people of one population are: finest squares or region numbers, with a row of counts for each; not yet summed."""
 
     names: list[NDArray[np.uint64]] = field(default_factory=list)
-    counts: list[NDArray[np.int64]] = field(default_factory=list)
+    counts: list[NDArray[np.int32]] = field(default_factory=list)
 
     def add(self, names: NDArray[np.uint64], flags: NDArray[np.uint32]) -> None:
-        rows = np.ones((len(names), COLUMNS), np.int64)
+        rows = np.ones((len(names), COLUMNS), np.int32)
         rows[:, 1:] = records.channel_counts(flags)
         names, rows = summed(names, rows)
         self.names.append(names)
         self.counts.append(rows)
 
-    def whole(self) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    def whole(self) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
         return (
             np.concatenate([np.empty(0, np.uint64), *self.names]),
-            np.concatenate([np.empty((0, COLUMNS), np.int64), *self.counts]),
+            np.concatenate([np.empty((0, COLUMNS), np.int32), *self.counts]),
         )
 
 
@@ -187,10 +187,10 @@ class _Tally:
             chosen = first[pointed[first] == where]
             self._count(where, names[chosen], flags[chosen])
 
-    def squares(self, population: Population) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    def squares(self, population: Population) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
         return self._at_squares[population].whole()
 
-    def regions(self, population: Population) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    def regions(self, population: Population) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
         return self._at_regions[population].whole()
 
     def _note(self, numbers: NDArray[np.uint64], most: int = 0) -> None:
