@@ -27,7 +27,7 @@ from alertd.subscribers import Place
 from geofences import records
 from geofences.scan import BORDER, INSIDE, Scan, edges_of
 from geofences.tiles import ZOOM, deinterleave, locate, position
-from tests.integration.movers import CADIZ, Clock, person, place, settle
+from tests.integration.movers import CADIZ, Clock, opened, person, place, settle
 
 pytestmark = pytest.mark.once
 
@@ -184,7 +184,7 @@ class Interleaving:
             await self._let()
             return await self._people.authority(numbers, wanted)
 
-        audience = Audience(bulk, authority, deadline_s=10, threads=1)
+        audience = Audience(bulk, self._store.codec.cells, authority, deadline_s=10, threads=1)
         try:
             wanted = Wanted(area=AREA, regions=[LEAF], kind=1, places=frozenset({1}))
             return (await audience.find(wanted)).numbers.tolist()
@@ -283,10 +283,12 @@ async def test_no_twin_is_restored_beside_one_that_is_about_to_count(store: Conn
     await alive.step()
     assert alive.task
     assert await alive.task == [True]
-    stored = await store.execute("GET", cell_of(place(MIDDLE), 1).key)
+    stored = await opened(store, cell_of(place(MIDDLE), 1))
     assert (~records.moved(records.unpack(stored).flags)).sum() == 1
 
 
 def ordinary(store: Connection) -> Audience:
     """An audience that nobody holds up."""
-    return Audience(Bulk(store.nodes, timeout_s=5), People(store, SystemClock()).authority, deadline_s=5)
+    return Audience(
+        Bulk(store.nodes, timeout_s=5), store.codec.cells, People(store, SystemClock()).authority, deadline_s=5
+    )

@@ -12,7 +12,7 @@ from alertd.store.schema import SCHEMA_VERSION, open_store
 @pytest.mark.parametrize("sandbox", [False, True])
 async def test_a_store_is_for_trials_or_for_the_real_thing(store: Connection, sandbox: bool):
     """No carrier is asked to reach sample people, and no alert is handed to a sandbox, because somebody started in the wrong folder."""
-    await store.execute("DEL", keys.SCHEMA, keys.KEY_CHECK, keys.SANDBOX)
+    await store.execute("DEL", keys.SCHEMA, keys.KEY_CHECK, keys.SANDBOX, keys.CELL_KEY)
     for _ in range(2):
         await open_store(store, sandbox=sandbox)
     with pytest.raises(StoreRefusedError, match="sandbox's"):
