@@ -140,7 +140,7 @@ def left(record: bytes) -> bytes:
 
 
 def identity(record: bytes) -> bytes:
-    """Returns what tells one spot of one subscriber from all others in its cell: number, position, place kind."""
+    """Returns the bytes that identify one spot of one subscriber in its cell: number, position, place kind."""
     return record[:9] + bytes((record[13] & 0b111,))
 
 

@@ -219,7 +219,7 @@ async def _told(url: str, codec: Codec, settings: Settings, library: Library | C
             ]
         for org, sentences in (await _takedowns(connection)).items():
             found.setdefault(f"organisation {org}", []).extend(sentences)
-        with contextlib.suppress(SealError):  # an empty store has no cell key, and nobody in it
+        with contextlib.suppress(SealError):  # an empty store has no cell key and no records
             await load_cell_key(connection)
         gone = await regions_gone(People(connection, SystemClock()), library) if isinstance(library, Library) else {}
         return {"regions": list(_nowhere(gone)), **found}

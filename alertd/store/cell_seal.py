@@ -1,4 +1,4 @@
-"""Seals the records of the cells, so that the store's files and their backups show nobody's place.
+"""Seals the records of the cells, so that the store's files and backups do not disclose where subscribers are.
 
 A record is 16 bytes, one block of AES. The seal is XEX: XOR the record with its cell's mask, encrypt it with AES-256, XOR it with the
 mask again. The mask is the cell's name, encrypted with AES-256 under a second, independent key. A record therefore keeps its length, and

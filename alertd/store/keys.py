@@ -76,8 +76,8 @@ TABLE = (
     KeyKind("{h:<hash>}", "string", "an address -> who claims it: number (5), address number (1), since (4), never twice (2)", "names", "when it is dropped, dead or refused, or its subscriber forgotten"),
     KeyKind("{h:<hash>}:dead", "string", "a mailbox that was called dead -> since when, UNIX s", "called_dead", "when it is removed, or 30 days after it was first called so"),
     KeyKind("{t:<hash>}", "string", "an address that is on the suppression list -> since when, UNIX s; below zero where its owner cannot take it off", "suppressions unclaim.lua", "when its owner, or somebody with a reason, takes it off"),
-    KeyKind("{g:<z8>}:<tile>", "string", "16-byte records of those in a z12 tile, each sealed", "cells_append.lua cells_replace.lua cells_compact.lua", "when the sweeper finds it empty"),
-    KeyKind("{r:<region>}:<shard>", "string", "16-byte records of those who named a region, each sealed", "cells_append.lua cells_replace.lua cells_compact.lua", "when the sweeper finds it empty"),
+    KeyKind("{g:<z8>}:<tile>", "string", "sealed 16-byte records of the subscribers in a z12 tile", "cells_append.lua cells_replace.lua cells_compact.lua", "when the sweeper finds it empty"),
+    KeyKind("{r:<region>}:<shard>", "string", "sealed 16-byte records of the subscribers who named a region", "cells_append.lua cells_replace.lua cells_compact.lua", "when the sweeper finds it empty"),
     *(
         kind
         for group in ("{g:<z8>}", "{r:<region>}")

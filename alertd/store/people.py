@@ -15,6 +15,8 @@ Where somebody was seen longer ago than any alert asks for is not written: the h
 
 Whoever only gets another leaf region or accuracy did not move: neither decides who is found, so the record is replaced where
 it stands, before step 3 and without a mark. A crash after it leaves a label that its subscriber's record does not have yet.
+
+Records are sealed in the store (`cell_seal.py`) and plain here. The scripts cannot open a record: they compare and write sealed bytes.
 """
 
 from __future__ import annotations
@@ -264,8 +266,10 @@ class People:
         return head + self._db.codec.master.seal(encode(subscriber), name)
 
     async def _leave(self, leaving: Sequence[Spot]) -> None:
-        """Step 2: marks the records of these spots as left. The store finds a record by its sealed bytes, and has it with other bytes if a crash
-        left another label or the mark in it. Only then this reads the cell, and marks every record of the spot: a mover might be about to
+        """Step 2: marks the records of these spots as left.
+
+        The store finds a record by its sealed bytes. A record has other bytes than expected if a crash left another label in it, or if
+        its mover has not unmarked it yet. This then reads the cell and marks every record of the spot, since a mover may be about to
         unmark any of them.
         """
         swaps = [_Swap(spot.cell, spot.slot, spot.record, records.left(spot.record)) for spot in leaving]
@@ -288,7 +292,7 @@ class People:
             by_cell.setdefault(swap.cell, []).append(swap)
         plain = [b"".join(swap.expected + swap.new for swap in of_cell) for of_cell in by_cell.values()]
         sealed = self._db.codec.cells.seal_each(list(by_cell), plain)
-        # That a mark is gone may be lost: who is marked is asked about.
+        # A crash may bring a cleared mark back, which is safe: a query looks up marked subscribers.
         run = self._db.run_many if how == "cleared" else self._db.run_many_ahead
         answers = await run(
             [
@@ -397,7 +401,7 @@ def _triples(swaps: Sequence[_Swap], sealed: bytes) -> Iterator[Arg]:
 
 
 def _unmarked(cell: keys.Cell, seal: CellSeal, sealed: bytes, gone: set[bytes]) -> list[_Swap]:
-    """Returns the records of a cell that have one of these identities and do not say that they were left, each with what it becomes."""
+    """Returns a swap for each record of a cell that has one of these identities and is not marked as left yet."""
     plain = seal.open(cell, sealed)
     numbers = np.array([int.from_bytes(one[: records.NUMBER_BYTES], "little") for one in gone], np.uint64)
     slots = np.flatnonzero(np.isin(records.unpack(plain).numbers, numbers)).tolist()
@@ -409,7 +413,7 @@ def _unmarked(cell: keys.Cell, seal: CellSeal, sealed: bytes, gone: set[bytes]) 
 
 
 def _difference(changes: Sequence[Change]) -> tuple[list[Spot], list[Spot], list[_Swap]]:
-    """What is to be appended; what is to be marked as left; what stays and gets another label, as the record it becomes."""
+    """Returns the spots to append, the spots to mark as left, and the records that get another label where they are."""
     arriving, leaving, relabelled = list[Spot](), list[Spot](), list[_Swap]()
     for i, change in enumerate(changes):
         old, new = (

@@ -32,7 +32,7 @@ async def open_store(connection: Connection, *, sandbox: bool = False) -> None:
     own = keys.SCHEMA, SCHEMA_VERSION, keys.KEY_CHECK, codec.check_value, keys.SANDBOX, int(sandbox), *cell_key
     await connection.execute_durably([("MSETNX", *own)])  # does nothing if another process was here first
     if not await look(connection, sandbox=sandbox):
-        raise StoreRefusedError("the store lacks its schema but has other data of alertd: restore it from a backup")
+        raise StoreRefusedError("the store has data but no schema number: restore it from a backup")
 
 
 def other_schema(found: int) -> str:
@@ -71,5 +71,5 @@ async def load_cell_key(connection: Connection) -> None:
     """Loads the store's cell key into the connection's codec. Raises SealError if there is none, or the master key does not open it."""
     wrapped = await connection.execute("GET", keys.CELL_KEY)
     if wrapped is None:
-        raise SealError("the store has lost its cell key, without which nobody is found: restore it from a backup")
+        raise SealError("the store has no cell key: restore it from a backup")
     connection.codec.use_cell_key(wrapped, keys.CELL_KEY)
