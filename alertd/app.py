@@ -159,7 +159,10 @@ class Parts:
         self.removal = Removal(self.people, self.suppressing, clock, metrics)
         deadline_s = settings.audience.deadline_s
         self.audience = Audience(
-            Bulk(self.db.nodes, timeout_s=deadline_s), self.people.authority, deadline_s=deadline_s
+            Bulk(self.db.nodes, timeout_s=deadline_s),
+            self.db.codec.cells,
+            self.people.authority,
+            deadline_s=deadline_s,
         )
         self.regions = Regions(library, Drawings(self.db), settings.store.regions, clock)
         self.targeting = Targeting(self.regions, self.audience, settings.audience, clock, metrics)

@@ -31,6 +31,7 @@ Words = NDArray[np.uint64]
 Flags = NDArray[np.uint32]
 
 SIZE = 16
+NUMBER_BYTES = 5
 NUMBER_LIMIT = 1 << 40  # numbers are never reused; a trillion lasts
 REGION_LIMIT = 1 << 24
 CHANNELS = 4
@@ -136,6 +137,11 @@ def left(record: bytes) -> bytes:
     flags = int.from_bytes(record[12:], "little")
     doubt = (flags & (0b111 << PLACE_SHIFT)) | MOVED
     return record[:9] + bytes(3) + doubt.to_bytes(4, "little")
+
+
+def identity(record: bytes) -> bytes:
+    """Returns the bytes that identify one spot of one subscriber in its cell: number, position, place kind."""
+    return record[:9] + bytes((record[13] & 0b111,))
 
 
 def deciding(record: bytes) -> bytes:

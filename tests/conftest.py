@@ -20,6 +20,7 @@ from alertd.awake import DEVICE
 from alertd.config import Settings
 from alertd.rendering import Renderer
 from alertd.resources import templates_dir
+from alertd.store import keys
 from alertd.store.codec import Codec, Keys
 from alertd.store.connection import Connection
 from geofences.regions import Library
@@ -112,7 +113,9 @@ async def redis(valkey_socket: str) -> AsyncIterator[Redis]:
 @pytest.fixture
 def codec() -> Codec:
     """Sealing under keys of the test's own."""
-    return Codec(Keys(master=b"m" * 32, hashing=b"h" * 32))
+    made = Codec(Keys(master=b"m" * 32, hashing=b"h" * 32))
+    made.use_cell_key(made.new_cell_key(keys.CELL_KEY), keys.CELL_KEY)  # a test that opens the store gets the store's
+    return made
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import json
 import os
@@ -41,7 +42,7 @@ from alertd.store.engine import check_engine
 from alertd.store.organisations import OrganisationStore
 from alertd.store.paging import Rotas
 from alertd.store.people import People
-from alertd.store.schema import look
+from alertd.store.schema import load_cell_key, look
 from alertd.store.server_binary import ServerNotFoundError, find_server
 from alertd.store.webhooks import DistributorHook, Hooks
 from geofences.regions import Library
@@ -218,6 +219,8 @@ async def _told(url: str, codec: Codec, settings: Settings, library: Library | C
             ]
         for org, sentences in (await _takedowns(connection)).items():
             found.setdefault(f"organisation {org}", []).extend(sentences)
+        with contextlib.suppress(SealError):  # an empty store has no cell key and no records
+            await load_cell_key(connection)
         gone = await regions_gone(People(connection, SystemClock()), library) if isinstance(library, Library) else {}
         return {"regions": list(_nowhere(gone)), **found}
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from alertd.store import keys
 from alertd.store.bulk import Bulk
+from alertd.store.cell_seal import Blocks, CellSeal, names_of
 from alertd.store.connection import StoreUnavailableError
 from alertd.store.found import Found, found
 from alertd.store.outlines import Outlines
@@ -54,6 +55,11 @@ class _Cells:
         """As `keys.Cell.key` of each: a country has thousands of tiles, and four fifths of the time would go into the objects."""
         heads = [f"{{{group}}}:" for group in self.groups]
         return [f"{heads[i]}{member}" for i, member in zip(self.group.tolist(), self.members.tolist(), strict=True)]
+
+    @property
+    def names(self) -> Blocks:
+        """As `cell_seal.names_of` has them."""
+        return names_of(self.groups, self.group, self.members)
 
     def those(self, chosen: NDArray[np.bool_] | slice) -> _Cells:
         return replace(self, group=self.group[chosen], members=self.members[chosen], counts=self.counts[chosen])
@@ -90,10 +96,11 @@ class _Sieve:
     wanted: Wanted
     table: NDArray[np.uint8]
     squares: Callable[[], scan.Scan]  # of the border tiles, for whoever has points to test
+    seal: CellSeal
 
     def sift(self, job: _Job, blobs: Sequence[bytes | None]) -> _Sifted:
         """The records that belong to what is wanted, and the numbers in doubt."""
-        held, counts = _unpacked(blobs)
+        held, counts = _opened(self.seal, job.cells, blobs)
         verdict = verdicts(held, self.wanted, self.table)
         in_doubt, sure = held.where(verdict == IN_DOUBT).numbers, verdict == YES
         held = held.where(sure)
@@ -110,10 +117,13 @@ Authority = Callable[[NDArray[np.uint64], Wanted], Awaitable[records.Records]]
 class Audience:
     """Finds people by place."""
 
-    def __init__(self, bulk: Bulk, authority: Authority, *, deadline_s: float, threads: int = THREADS) -> None:
+    def __init__(
+        self, bulk: Bulk, seal: CellSeal, authority: Authority, *, deadline_s: float, threads: int = THREADS
+    ) -> None:
         self._bulk = bulk
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="audience")
         self._share = threads
+        self._seal = seal
         self._authority = authority
         self._deadline_s = deadline_s
         self._outlines = Outlines()
@@ -144,13 +154,13 @@ class Audience:
                 cells = self._cells([f"{kind}:{group}" for group in groups[first : first + GROUPS_AT_ONCE]])
                 parts = list(cells.bounded())
                 for part, blobs in zip(parts, self._bulk.mgets(part.keys for part in parts), strict=True):
-                    held, counts = _unpacked(blobs)
+                    held, counts = _opened(self._seal, part, blobs)
                     yield kind, np.repeat(part.members, counts), held
 
     async def _find(self, wanted: Wanted) -> Found:
         outline, jobs = await self._in_thread(self._outlined, wanted)
         squares = partial(outline.at, ZOOM + DEPTH)
-        sifted = await self._read(jobs, _Sieve(wanted=wanted, table=table(wanted), squares=squares))
+        sifted = await self._read(jobs, _Sieve(wanted=wanted, table=table(wanted), squares=squares, seal=self._seal))
         self._outlines.keep(wanted.shape, outline)
         parts = [(one.numbers, one.whats) for one in sifted]
         in_doubt = np.unique(np.concatenate([np.empty(0, np.uint64), *(one.in_doubt for one in sifted)]))
@@ -229,11 +239,12 @@ def _taken(
         yield taken[-1]
 
 
-def _unpacked(blobs: Sequence[bytes | None]) -> tuple[records.Records, list[int]]:
+def _opened(seal: CellSeal, cells: _Cells, blobs: Sequence[bytes | None]) -> tuple[records.Records, list[int]]:
     """The records of many cells, and how many each has. All at once: one by one, thousands of tiles take five times as long."""
     whole = [blob or b"" for blob in blobs]
     counts = [len(blob) // records.SIZE for blob in whole]
     joined = b"".join(whole)
     if records.SIZE * sum(counts) != len(joined):  # or the records after it would be read as somebody else's
         raise ValueError("a cell holds a broken record")
-    return records.unpack(joined), counts
+    words = seal.open_all(cells.names, counts, joined)
+    return records.Records(words[:, 0], words[:, 1]), counts

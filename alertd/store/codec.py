@@ -1,7 +1,8 @@
 """Sealing: AES-256-GCM for addresses and case data, a keyed hash for finding addresses without storing them in clear.
 
 Subscribers are sealed under the master key; an alert's document under its case's own key, which is kept wrapped by the
-master key, so that destroying the wrapped key destroys every copy of the document. A sealed value is
+master key, so that destroying the wrapped key destroys every copy of the document. The records of the cells are sealed under a
+key of their own (`cell_seal.py`), wrapped in the same way. A sealed value is
 `1 byte format | 12 bytes nonce | ciphertext and tag`, bound to its key's name as associated data, so that a value moved to
 another key does not open. Nonces are random: 96 bits allow 2^32 seals a key before a repeat is likelier than 2^-32.
 """
@@ -19,6 +20,8 @@ from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from alertd.store.cell_seal import SECRET_BYTES, CellSeal
 
 _FORMAT = b"\x01"
 _NONCE = 12
@@ -88,6 +91,7 @@ class Codec:
     def __init__(self, keys: Keys) -> None:
         self.master = Box(keys.master)
         self._hashing = keys.hashing
+        self._cells: CellSeal | None = None
         self._check_value = self.hashed("key-check", hashlib.sha256(b"alertd" + keys.master).hexdigest())
 
     def hashed(self, space: str, value: str) -> str:
@@ -105,6 +109,21 @@ class Codec:
 
     def case_box(self, wrapped: bytes, name: str) -> Box:
         return Box(self.master.open(wrapped, name))
+
+    def new_cell_key(self, name: str) -> bytes:
+        """Returns a fresh key for the seal of the cells, wrapped under the master key."""
+        return self.master.seal(secrets.token_bytes(SECRET_BYTES), name)
+
+    def use_cell_key(self, wrapped: bytes, name: str) -> None:
+        """Takes the store's cell key. Raises SealError if the master key does not open it."""
+        self._cells = CellSeal(self.master.open(wrapped, name))
+
+    @property
+    def cells(self) -> CellSeal:
+        """The seal of the cells. Raises SealError before the store's cell key was taken: see `schema.load_cell_key`."""
+        if self._cells is None:
+            raise SealError("the store's cell key was not loaded")
+        return self._cells
 
     @property
     def check_value(self) -> str:

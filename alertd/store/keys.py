@@ -76,8 +76,8 @@ TABLE = (
     KeyKind("{h:<hash>}", "string", "an address -> who claims it: number (5), address number (1), since (4), never twice (2)", "names", "when it is dropped, dead or refused, or its subscriber forgotten"),
     KeyKind("{h:<hash>}:dead", "string", "a mailbox that was called dead -> since when, UNIX s", "called_dead", "when it is removed, or 30 days after it was first called so"),
     KeyKind("{t:<hash>}", "string", "an address that is on the suppression list -> since when, UNIX s; below zero where its owner cannot take it off", "suppressions unclaim.lua", "when its owner, or somebody with a reason, takes it off"),
-    KeyKind("{g:<z8>}:<tile>", "string", "16-byte records of those in a z12 tile", "cells_append.lua cells_replace.lua cells_compact.lua", "when the sweeper finds it empty"),
-    KeyKind("{r:<region>}:<shard>", "string", "16-byte records of those who named a region", "cells_append.lua cells_replace.lua cells_compact.lua", "when the sweeper finds it empty"),
+    KeyKind("{g:<z8>}:<tile>", "string", "sealed 16-byte records of the subscribers in a z12 tile", "cells_append.lua cells_replace.lua cells_compact.lua", "when the sweeper finds it empty"),
+    KeyKind("{r:<region>}:<shard>", "string", "sealed 16-byte records of the subscribers who named a region", "cells_append.lua cells_replace.lua cells_compact.lua", "when the sweeper finds it empty"),
     *(
         kind
         for group in ("{g:<z8>}", "{r:<region>}")
@@ -131,6 +131,7 @@ TABLE = (
     KeyKind("{x:<shard>}:starts", "zset", "alert that is approved and to start later -> ms it is to", "times", "an entry when it has started, or is not to any more"),
     KeyKind("{m}:schema", "string", "version of what is stored", "schema", KEPT),
     KeyKind("{m}:key-check", "string", "tells wrong keys", "schema", KEPT),
+    KeyKind("{m}:cell-key", "string", "the key that seals the records of the cells, wrapped under the master key", "schema", KEPT),
     KeyKind("{m}:sandbox", "string", "1 for a store for trials", "schema", KEPT),
     KeyKind("{m}:clock", "hash", "the steady clock, by which waits what is of no chain: the last time it gave, by how much that is ahead of the server's, and since when it gave it without a gap", "clock hear.lua prelude.lua", KEPT),
     KeyKind("{m}:counters", "hash", "last subscriber, carrier and drawn region numbers, living subscribers, changes of drawn regions, the time of an app's acknowledgement", "people carrier_numbers draw.lua acks", KEPT),
@@ -161,6 +162,7 @@ SCHEMA = "{m}:schema"
 CLOCK = "{m}:clock"
 COUNTERS = "{m}:counters"
 KEY_CHECK = "{m}:key-check"
+CELL_KEY = "{m}:cell-key"
 SANDBOX = "{m}:sandbox"
 CARRIERS = "{m}:carriers"
 CARRIER_TESTS = "{m}:carrier-tests"

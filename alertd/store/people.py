@@ -15,6 +15,8 @@ Where somebody was seen longer ago than any alert asks for is not written: the h
 
 Whoever only gets another leaf region or accuracy did not move: neither decides who is found, so the record is replaced where
 it stands, before step 3 and without a mark. A crash after it leaves a label that its subscriber's record does not have yet.
+
+Records are sealed in the store (`cell_seal.py`) and plain here. The scripts cannot open a record: they compare and write sealed bytes.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import enum
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -36,6 +38,7 @@ from alertd.documents import MAX_AGE_H
 from alertd.sections import LONGEST_QUERY_S
 from alertd.store import keys
 from alertd.store.called_dead import CalledDead
+from alertd.store.cell_seal import CellSeal
 from alertd.store.codec import SealError
 from alertd.store.connection import WAITAOF_MS, Arg, Connection
 from alertd.store.names import Names
@@ -90,6 +93,16 @@ class Spot:
     cell: keys.Cell
     record: bytes  # without the mark
     at_s: int  # when somebody was seen there, 0 of where they belong
+
+
+@dataclass(frozen=True, slots=True)
+class _Swap:
+    """A record to replace in a cell, if it is still as expected."""
+
+    cell: keys.Cell
+    slot: int  # a hint
+    expected: bytes
+    new: bytes
 
 
 def cell_of(place: Place, number: int) -> keys.Cell:
@@ -190,12 +203,13 @@ class People:
         arriving, leaving, relabelled = _difference(changes)
         await self._mark_groups(arriving)
         arrived, deadline = await self._append(arriving)
-        await self._replace("place", [(spot, records.left(spot.record)) for spot in leaving])
+        await self._leave(leaving)
         if relabelled:
             await self._replace("label", relabelled)
         done = await self._write(_with_slots(changes, arrived), deadline)
         self.changes += 1
-        await self._replace("whole", [(spot, spot.record) for spot in arrived if done[spot.change]])
+        came = [spot for spot in arrived if done[spot.change]]
+        await self._replace("cleared", [_Swap(spot.cell, spot.slot, marked(spot.record), spot.record) for spot in came])
         return done
 
     def lasting(self, person: Subscriber | None) -> Subscriber | None:
@@ -205,19 +219,16 @@ class People:
     async def _append(self, arriving: Sequence[Spot]) -> tuple[list[Spot], int]:
         """Step 1. Answers the spots with their slots, and the time (ms, server) after which step 3 is refused."""
         by_cell = _grouped(arriving)
+        plain = [b"".join(marked(spot.record) for spot in spots) for spots in by_cell.values()]
+        sealed = self._db.codec.cells.seal_each(list(by_cell), plain)
         answers = await self._db.run_many_ahead(
             [
                 (
                     "cells_append",
                     [cell.key, cell.cells, cell.dirty, cell.gens],
-                    [
-                        cell.member,
-                        b"".join(marked(spot.record) for spot in spots),
-                        self._db.skew_ms,
-                        cell.count_at,
-                    ],
+                    [cell.member, blob, self._db.skew_ms, cell.count_at],
                 )
-                for cell, spots in by_cell.items()
+                for cell, blob in zip(by_cell, sealed, strict=True)
             ]
         )
         arrived: list[Spot] = []
@@ -254,20 +265,48 @@ class People:
         head = subscriber.version.to_bytes(_VERSION_BYTES, "little")
         return head + self._db.codec.master.seal(encode(subscriber), name)
 
-    async def _replace(self, how: str, wanted: Sequence[tuple[Spot, bytes]]) -> None:
-        """Steps 2 and 4, and labels: replace records that still are what is known of them; "whole" expects the mark."""
-        by_cell: dict[keys.Cell, list[Arg]] = {}
-        for spot, new in wanted:
-            expected = marked(spot.record) if how == "whole" else spot.record
-            by_cell.setdefault(spot.cell, []).extend((max(0, spot.slot), expected, new))
-        # That a mark is gone may be lost: who is marked is asked about.
-        run = self._db.run_many if how == "whole" else self._db.run_many_ahead
-        await run(
+    async def _leave(self, leaving: Sequence[Spot]) -> None:
+        """Step 2: marks the records of these spots as left.
+
+        The store finds a record by its sealed bytes. A record has other bytes than expected if a crash left another label in it, or if
+        its mover has not unmarked it yet. This then reads the cell and marks every record of the spot, since a mover may be about to
+        unmark any of them.
+        """
+        swaps = [_Swap(spot.cell, spot.slot, spot.record, records.left(spot.record)) for spot in leaving]
+        for cell in await self._replace("left", swaps):
+            gone = {records.identity(swap.expected) for swap in swaps if swap.cell == cell}
+            while found := await self._not_left(cell, gone):
+                await self._replace("left", found)
+
+    async def _not_left(self, cell: keys.Cell, gone: set[bytes]) -> list[_Swap]:
+        """Returns what to replace, so that all records of these identities in the cell are marked as left."""
+        sealed = await self._db.execute("GET", cell.key) or b""
+        return await asyncio.to_thread(_unmarked, cell, self._db.codec.cells, sealed, gone)
+
+    async def _replace(self, how: str, swaps: Sequence[_Swap]) -> list[keys.Cell]:
+        """Replaces records that are still as expected: steps 2 and 4, and labels. `how` is that of `cells_replace.lua`. Returns the cells
+        that lacked an expected record.
+        """
+        by_cell: dict[keys.Cell, list[_Swap]] = {}
+        for swap in swaps:
+            by_cell.setdefault(swap.cell, []).append(swap)
+        plain = [b"".join(swap.expected + swap.new for swap in of_cell) for of_cell in by_cell.values()]
+        sealed = self._db.codec.cells.seal_each(list(by_cell), plain)
+        # A crash may bring a cleared mark back, which is safe: a query looks up marked subscribers.
+        run = self._db.run_many if how == "cleared" else self._db.run_many_ahead
+        answers = await run(
             [
-                ("cells_replace", [cell.key, cell.dirty, cell.gens], [cell.member, self._db.skew_ms, how, *groups])
-                for cell, groups in by_cell.items()
+                (
+                    "cells_replace",
+                    [cell.key, cell.dirty, cell.gens],
+                    [cell.member, self._db.skew_ms, how, *_triples(of_cell, blob)],
+                )
+                for (cell, of_cell), blob in zip(by_cell.items(), sealed, strict=True)
             ]
         )
+        return [
+            cell for (cell, of_cell), done in zip(by_cell.items(), answers, strict=True) if int(done) < len(of_cell)
+        ]
 
     async def _mark_groups(self, arriving: Sequence[Spot]) -> None:
         """A group is known to be in use before anything is in it, so that a query never passes it by."""
@@ -322,8 +361,9 @@ class People:
         """Everybody with a record in one of its cells, whatever their own record says."""
         counts = np.frombuffer(await self._db.execute("GET", keys.cells(group)) or b"", "<u4")
         for place in np.flatnonzero(counts).tolist():
-            blob = await self._db.execute("GET", keys.Cell(group, keys.first_member(group) + place).key)
-            numbers = np.unique(records.unpack(blob or b"").numbers)
+            cell = keys.Cell(group, keys.first_member(group) + place)
+            blob = await self._db.execute("GET", cell.key)
+            numbers = np.unique(records.unpack(self._db.codec.cells.open(cell, blob or b"")).numbers)
             for first in range(0, len(numbers), IN_DOUBT_AT_ONCE):
                 for person in await self.get_many(numbers[first : first + IN_DOUBT_AT_ONCE]):
                     if person:
@@ -352,9 +392,29 @@ def spots_of(subscriber: Subscriber, change: int = 0) -> list[Spot]:
     return found
 
 
-def _difference(changes: Sequence[Change]) -> tuple[list[Spot], list[Spot], list[tuple[Spot, bytes]]]:
-    """What is to be appended; what is to be marked as left; what stays and gets another label, with the record it becomes."""
-    arriving, leaving, relabelled = list[Spot](), list[Spot](), list[tuple[Spot, bytes]]()
+def _triples(swaps: Sequence[_Swap], sealed: bytes) -> Iterator[Arg]:
+    """Yields the arguments of `cells_replace.lua`: of each swap its slot and its two sealed records."""
+    size = records.SIZE
+    for i, swap in enumerate(swaps):
+        first = 2 * size * i
+        yield from (max(0, swap.slot), sealed[first : first + size], sealed[first + size : first + 2 * size])
+
+
+def _unmarked(cell: keys.Cell, seal: CellSeal, sealed: bytes, gone: set[bytes]) -> list[_Swap]:
+    """Returns a swap for each record of a cell that has one of these identities and is not marked as left yet."""
+    plain = seal.open(cell, sealed)
+    numbers = np.array([int.from_bytes(one[: records.NUMBER_BYTES], "little") for one in gone], np.uint64)
+    slots = np.flatnonzero(np.isin(records.unpack(plain).numbers, numbers)).tolist()
+    found = [(slot, plain[slot * records.SIZE : (slot + 1) * records.SIZE]) for slot in slots]
+    swaps = [
+        _Swap(cell, slot, record, records.left(record)) for slot, record in found if records.identity(record) in gone
+    ]
+    return [swap for swap in swaps if swap.expected != swap.new]
+
+
+def _difference(changes: Sequence[Change]) -> tuple[list[Spot], list[Spot], list[_Swap]]:
+    """Returns the spots to append, the spots to mark as left, and the records that get another label where they are."""
+    arriving, leaving, relabelled = list[Spot](), list[Spot](), list[_Swap]()
     for i, change in enumerate(changes):
         old, new = (
             # With the hour itself: that of a record begins anew after 170 days, and what was that old is swept.
@@ -367,7 +427,7 @@ def _difference(changes: Sequence[Change]) -> tuple[list[Spot], list[Spot], list
         arriving += [spot for name, spot in new.items() if name not in old]
         leaving += [spot for name, spot in old.items() if name not in new]
         stayed = [(spot, new[name].record) for name, spot in old.items() if name in new]
-        relabelled += [(spot, record) for spot, record in stayed if spot.record != record]
+        relabelled += [_Swap(spot.cell, spot.slot, spot.record, new) for spot, new in stayed if spot.record != new]
     return arriving, leaving, relabelled
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from redis.exceptions import ResponseError
 
 from alertd.store import keys
+from alertd.store.codec import SealError
 from alertd.store.connection import Connection, StoreRefusedError
 
 #: What is stored is read by this number or not at all. No release wrote one before it.
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 A_SANDBOX = (
     "the store is a sandbox's, with sample people whose numbers may be somebody's: start it with --sandbox, or use another "
     "(store.directory, store.url)"
@@ -24,10 +25,14 @@ async def open_store(connection: Connection, *, sandbox: bool = False) -> None:
     StoreRefusedError and StoreUnavailableError.
     """
     await connection.meet()
+    if await look(connection, sandbox=sandbox):
+        return
+    codec = connection.codec
+    cell_key = keys.CELL_KEY, codec.new_cell_key(keys.CELL_KEY)
+    own = keys.SCHEMA, SCHEMA_VERSION, keys.KEY_CHECK, codec.check_value, keys.SANDBOX, int(sandbox), *cell_key
+    await connection.execute_durably([("MSETNX", *own)])  # does nothing if another process was here first
     if not await look(connection, sandbox=sandbox):
-        own = (keys.SCHEMA, SCHEMA_VERSION, keys.KEY_CHECK, connection.codec.check_value, keys.SANDBOX, int(sandbox))
-        if not await connection.execute("MSETNX", *own):
-            await look(connection, sandbox=sandbox)  # another process was here first
+        raise StoreRefusedError("the store has data but no schema number: restore it from a backup")
 
 
 def other_schema(found: int) -> str:
@@ -35,11 +40,14 @@ def other_schema(found: int) -> str:
     if found == SCHEMA_VERSION:
         return ""
     age = "newer" if found > SCHEMA_VERSION else "older"
-    return f"of schema {found}, {age} than this alertd's {SCHEMA_VERSION}: run the {age} alertd"
+    start_anew = "" if found > SCHEMA_VERSION else ", or start with an empty store and import the subscribers again"
+    return f"of schema {found}, {age} than this alertd's {SCHEMA_VERSION}: run the {age} alertd{start_anew}"
 
 
 async def look(connection: Connection, *, sandbox: bool) -> bool:
-    """Whether this store has data; changes nothing. Raises StoreRefusedError where it may not be opened."""
+    """Whether this store has data; changes nothing in it. Where it has, its cell key is loaded. Raises StoreRefusedError where it may not be
+    opened.
+    """
     try:
         found, check, is_sandbox = await connection.execute("MGET", keys.SCHEMA, keys.KEY_CHECK, keys.SANDBOX)
     except ResponseError as error:  # a Sentinel, or a database that there is not
@@ -52,4 +60,16 @@ async def look(connection: Connection, *, sandbox: bool) -> bool:
         raise StoreRefusedError("the store was made with other keys: give the master and hashing keys it was made with")
     if (is_sandbox == b"1") != sandbox:
         raise StoreRefusedError(NO_SANDBOX if sandbox else A_SANDBOX)
+    try:
+        await load_cell_key(connection)
+    except SealError as error:
+        raise StoreRefusedError(str(error)) from None
     return True
+
+
+async def load_cell_key(connection: Connection) -> None:
+    """Loads the store's cell key into the connection's codec. Raises SealError if there is none, or the master key does not open it."""
+    wrapped = await connection.execute("GET", keys.CELL_KEY)
+    if wrapped is None:
+        raise SealError("the store has no cell key: restore it from a backup")
+    connection.codec.use_cell_key(wrapped, keys.CELL_KEY)

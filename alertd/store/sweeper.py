@@ -85,9 +85,10 @@ class Sweeper:
         }
         for cell in cells:  # one by one: a hot cell is megabytes
             blob = await self.connection.execute("GET", cell.key) or b""
-            if await asyncio.to_thread(_old, blob, self._now_h):
+            plain = await asyncio.to_thread(self.connection.codec.cells.open, cell, blob)
+            if await asyncio.to_thread(_old, plain, self._now_h):
                 names = [cell.key, cell.dirty, cell.gens]
-                await self.connection.run("cells_replace", names, cell.member, self.connection.skew_ms, "place")
+                await self.connection.run("cells_replace", names, cell.member, self.connection.skew_ms, "left")
 
     @property
     def _now_h(self) -> int:
@@ -110,8 +111,9 @@ class Sweeper:
         seen, now = self._seen.get(cell), self.clock.monotonic()
         if seen and (now - seen.since) * 1000 < GRACE_MS:
             return 0  # unread: a hot cell is megabytes, and stays dirty for several rounds
-        blob, generation = await self.connection.execute_many([("GET", cell.key), ("HGET", cell.gens, cell.member)])
-        blob, generation = blob or b"", generation or b""
+        sealed, generation = await self.connection.execute_many([("GET", cell.key), ("HGET", cell.gens, cell.member)])
+        generation = generation or b""
+        blob = await asyncio.to_thread(self.connection.codec.cells.open, cell, sealed or b"")
         marks = await asyncio.to_thread(_marks, blob)
         if not seen:
             self._seen[cell] = _Sight(now, since, generation, marks)
@@ -125,7 +127,7 @@ class Sweeper:
             [cell.key, cell.cells, cell.dirty, cell.gens],
             cell.member,
             generation,
-            kept,
+            await asyncio.to_thread(self.connection.codec.cells.seal, cell, kept),
             "1" if clean else "0",
             self.connection.skew_ms,
             cell.count_at,
@@ -141,7 +143,7 @@ class Sweeper:
             people = await self.people.get_many(numbers[first : first + IN_DOUBT_AT_ONCE])
             there = [without_past(person, since_s) for person in people if person]
             spots = [spot for person in there for spot in spots_of(person) if spot.cell == cell]
-            truth |= {_place(spot.record): spot.record for spot in spots}
+            truth |= {records.identity(spot.record): spot.record for spot in spots}
         return truth
 
 
@@ -176,11 +178,11 @@ def _kept(
     found, rows = records.unpack(blob), np.frombuffer(blob, np.uint8).reshape(-1, records.SIZE).copy()
     marked, keep = records.moved(found.flags), found.numbers != 0
     about = np.isin(found.numbers, np.array([_number(record) for record in ripe.values()], np.uint64))
-    there = {_place(rows[slot].tobytes()) for slot in np.flatnonzero(about & ~marked)}
-    young = {_place(rows[slot].tobytes()) for slot in np.flatnonzero(about & marked) if slot not in ripe}
-    keep[[slot for slot, record in old.items() if _place(record) not in truth]] = False
+    there = {records.identity(rows[slot].tobytes()) for slot in np.flatnonzero(about & ~marked)}
+    young = {records.identity(rows[slot].tobytes()) for slot in np.flatnonzero(about & marked) if slot not in ripe}
+    keep[[slot for slot, record in old.items() if records.identity(record) not in truth]] = False
     for slot, record in ripe.items():
-        place = _place(record)
+        place = records.identity(record)
         if place not in truth or place in there:
             keep[slot] = False
         elif place in young:  # its mover may be about to unmark that one, and two unmarked ones are one too many
@@ -192,13 +194,8 @@ def _kept(
 
 
 def _number(record: bytes) -> int:
-    return int.from_bytes(record[:5], "little")
+    return int.from_bytes(record[: records.NUMBER_BYTES], "little")
 
 
 def _is_left(record: bytes) -> bool:
     return record == records.left(record)
-
-
-def _place(record: bytes) -> bytes:
-    """What tells one spot of one subscriber in one cell: number, position, place kind."""
-    return record[:9] + bytes((record[13] & 7,))

@@ -1,6 +1,6 @@
 """alertd's own way: `alertd.store.audience.Audience` over the embedded store, the AOF on and synced at every write.
 
-The people are loaded in bulk: the tiles' strings are packed with `geofences.records` and written under the names of
+The people are loaded in bulk: the tiles' strings are packed with `geofences.records`, sealed, and written under the names of
 `alertd.store.keys`, as `alertd.store.people.People.put` leaves them after its last step, but without the records of the people
 themselves, which a query reads only for those who are moving.
 """
@@ -22,6 +22,7 @@ from alertd.clock import SystemClock
 from alertd.store import keys
 from alertd.store.audience import Audience
 from alertd.store.bulk import Bulk
+from alertd.store.cell_seal import CellSeal
 from alertd.store.codec import Codec, Keys
 from alertd.store.connection import Connection
 from alertd.store.embedded import EmbeddedServer, EmbeddedSettings
@@ -63,6 +64,7 @@ async def opened(points: Points, folder: Path) -> AsyncIterator[Alertd]:
         index_bytes = (await _used(redis) - before) / len(points)
         audience = Audience(
             Bulk(connection.nodes, timeout_s=DEADLINE_S),
+            connection.codec.cells,
             People(connection, SystemClock()).authority,
             deadline_s=DEADLINE_S,
         )
@@ -75,19 +77,24 @@ async def _load(connection: Connection, points: Points) -> None:
     blob = records.pack(points.numbers[order], points.x[order], points.y[order], 0, FLAGS)
     used, first, counts = np.unique(tiles, return_index=True, return_counts=True)
     for chunk in np.array_split(np.arange(len(used)), max(1, len(used) // TILES_A_COMMAND)):
-        await connection.execute_many(list(_writes(used[chunk], first[chunk], counts[chunk], blob)))
+        await connection.execute_many(
+            list(_writes(used[chunk], first[chunk], counts[chunk], blob, connection.codec.cells))
+        )
     groups = np.zeros(1 << 16, np.uint8)
     groups[used >> 8] = 1
     await connection.execute("SET", keys.TILE_GROUPS, np.packbits(groups).tobytes())
 
 
 def _writes(
-    tiles: NDArray[np.uint32], first: NDArray[np.int64], counts: NDArray[np.int64], blob: bytes
+    tiles: NDArray[np.uint32], first: NDArray[np.int64], counts: NDArray[np.int64], blob: bytes, seal: CellSeal
 ) -> Iterator[tuple[str | bytes | int, ...]]:
-    for tile, at, count in zip(tiles.tolist(), first.tolist(), counts.tolist(), strict=True):
-        cell = keys.tile_cell(tile)
-        yield "SET", cell.key, blob[at * records.SIZE : (at + count) * records.SIZE]
-        yield "SETRANGE", cell.cells, cell.count_at, int(count).to_bytes(keys.COUNT_BYTES, "little")
+    cells = [keys.tile_cell(tile) for tile in tiles.tolist()]
+    ends = ((first + counts) * records.SIZE).tolist()
+    plain = [blob[at:end] for at, end in zip((first * records.SIZE).tolist(), ends, strict=True)]
+    for cell, sealed in zip(cells, seal.seal_each(cells, plain), strict=True):
+        yield "SET", cell.key, sealed
+        count = len(sealed) // records.SIZE
+        yield "SETRANGE", cell.cells, cell.count_at, count.to_bytes(keys.COUNT_BYTES, "little")
 
 
 async def _used(redis: Redis) -> int:

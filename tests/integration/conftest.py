@@ -114,7 +114,7 @@ def people(store: Connection) -> People:
 @pytest.fixture
 def audience(store: Connection, people: People) -> Audience:
     """Whom its queries find."""
-    return Audience(Bulk(store.nodes, timeout_s=5), people.authority, deadline_s=5)
+    return Audience(Bulk(store.nodes, timeout_s=5), store.codec.cells, people.authority, deadline_s=5)
 
 
 @pytest.fixture

@@ -111,6 +111,11 @@ async def lease_ends(store: Connection) -> None:
     await store.execute("DEL", keys.SWEEPER)
 
 
+async def opened(store: Connection, cell: keys.Cell) -> bytes:
+    """The records of a cell, plain."""
+    return store.codec.cells.open(cell, await store.execute("GET", cell.key) or b"")
+
+
 async def records_in(store: Connection, lon_lat: tuple[float, float]) -> int:
     tile = int(locate(*lon_lat)[0])
     return int(await store.execute("STRLEN", f"{{g:{tile >> 8}}}:{tile}")) // 16

@@ -68,4 +68,6 @@ async def test_deadline_gives_nobody_rather_than_some(store: Connection, people:
     """A query that cannot end in time is refused: a partial audience would lose people silently."""
     await people.put([Change(None, person(1, place(SEVILLA)))])
     with pytest.raises(StoreUnavailableError):
-        await Audience(Bulk(store.nodes, timeout_s=5), people.authority, deadline_s=0).find(wanted(SEVILLA))
+        await Audience(Bulk(store.nodes, timeout_s=5), store.codec.cells, people.authority, deadline_s=0).find(
+            wanted(SEVILLA)
+        )

@@ -27,6 +27,7 @@ from tests.integration.movers import (
     Mortal,
     moved,
     numbers,
+    opened,
     person,
     place,
     records_in,
@@ -82,7 +83,7 @@ def labelled(before: Subscriber, leaf: int, accuracy_m: float | None = None) -> 
 
 
 async def cell(store: Connection) -> records.Records:
-    return records.unpack(await store.execute("GET", cell_of(place(SEVILLA), 1).key))
+    return records.unpack(await opened(store, cell_of(place(SEVILLA), 1)))
 
 
 async def test_another_label_is_no_move(store: Connection, people: People, audience: Audience):

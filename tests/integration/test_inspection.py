@@ -21,7 +21,7 @@ from geofences.regions import Library
 from tests.ports import free_port, wait_for_port
 
 KEY, ANOTHER = "00" * 32, "11" * 32
-OWN = Codec(Keys.from_text(KEY, KEY)).check_value
+OWN = Codec(Keys.from_text(KEY, KEY))
 
 
 @pytest.fixture
@@ -29,7 +29,9 @@ def server(valkey_socket: str) -> Iterator[Redis]:
     """A store of this alertd, and a user of it who may not tell the time."""
     with Redis(unix_socket_path=valkey_socket) as client:
         client.flushall()
-        client.mset({keys.SCHEMA: SCHEMA_VERSION, keys.KEY_CHECK: OWN, keys.SANDBOX: 0})
+        cell_key = OWN.new_cell_key(keys.CELL_KEY)
+        own = {keys.SCHEMA: SCHEMA_VERSION, keys.KEY_CHECK: OWN.check_value, keys.SANDBOX: 0, keys.CELL_KEY: cell_key}
+        client.mset(own)
         client.execute_command("ACL", "SETUSER", "few", "reset", "on", ">s", "~*", "+@all", "-time")
         yield client
         client.execute_command("ACL", "DELUSER", "few")

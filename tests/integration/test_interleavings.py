@@ -27,7 +27,7 @@ from alertd.subscribers import Place
 from geofences import records
 from geofences.scan import BORDER, INSIDE, Scan, edges_of
 from geofences.tiles import ZOOM, deinterleave, locate, position
-from tests.integration.movers import CADIZ, Clock, person, place, settle
+from tests.integration.movers import CADIZ, Clock, opened, person, place, settle
 
 pytestmark = pytest.mark.once
 
@@ -184,7 +184,7 @@ class Interleaving:
             await self._let()
             return await self._people.authority(numbers, wanted)
 
-        audience = Audience(bulk, authority, deadline_s=10, threads=1)
+        audience = Audience(bulk, self._store.codec.cells, authority, deadline_s=10, threads=1)
         try:
             wanted = Wanted(area=AREA, regions=[LEAF], kind=1, places=frozenset({1}))
             return (await audience.find(wanted)).numbers.tolist()
@@ -260,6 +260,28 @@ async def test_a_lost_hint_marks_the_record_that_counts(store: Connection):
     audience.close()
 
 
+async def test_who_leaves_before_their_arrival_is_unmarked_stays_away(store: Connection):
+    """A mover writes the subscriber's record, and before it unmarks its new record in the cell, another mover takes the subscriber away. The
+    first mover unmarks nothing then.
+    """
+    people, audience, slow = People(store, SystemClock()), ordinary(store), Driven(store)
+    await people.put([Change(None, person(1, place(CADIZ)))])
+    before = await people.get(1)
+    assert before
+    await slow.start(Change(before, replace(before, version=2, places=(place(MIDDLE),))))
+    for _ in range(4):  # announced, appended, marked, written
+        await slow.step()
+    arrived = await people.get(1)
+    assert arrived
+    assert await people.put([Change(arrived, replace(arrived, version=3, places=(place(CADIZ),)))]) == [True]
+    await slow.step()
+    assert slow.task
+    assert await slow.task == [True]
+    query = Wanted(area=AREA, kind=1, places=frozenset({1}))
+    assert (await audience.find(query)).numbers.tolist() == []
+    audience.close()
+
+
 async def test_no_twin_is_restored_beside_one_that_is_about_to_count(store: Connection):
     """What a dead mover appended stays in doubt while another mover's record of the same place does: one of them is unmarked at most."""
     people, clock, dead, alive = People(store, SystemClock()), Clock(), Driven(store), Driven(store)
@@ -283,10 +305,12 @@ async def test_no_twin_is_restored_beside_one_that_is_about_to_count(store: Conn
     await alive.step()
     assert alive.task
     assert await alive.task == [True]
-    stored = await store.execute("GET", cell_of(place(MIDDLE), 1).key)
+    stored = await opened(store, cell_of(place(MIDDLE), 1))
     assert (~records.moved(records.unpack(stored).flags)).sum() == 1
 
 
 def ordinary(store: Connection) -> Audience:
     """An audience that nobody holds up."""
-    return Audience(Bulk(store.nodes, timeout_s=5), People(store, SystemClock()).authority, deadline_s=5)
+    return Audience(
+        Bulk(store.nodes, timeout_s=5), store.codec.cells, People(store, SystemClock()).authority, deadline_s=5
+    )

@@ -13,6 +13,7 @@ import pytest
 from alertd.clock import SystemClock
 from alertd.store.audience import Audience
 from alertd.store.connection import Connection
+from alertd.store.keys import Cell
 from alertd.store.people import GRACE_MS, Change, People
 from alertd.store.sweeper import Sweeper
 from tests.integration.movers import (
@@ -94,10 +95,11 @@ async def test_mark_of_a_second_mover_is_not_taken_for_one_that_failed(
     clock.seconds += GRACE_MS / 1000 + 1
 
     class Overtaken(People):
-        async def _replace(self, how: str, wanted: Any) -> None:
-            await super()._replace(how, wanted)
-            if how == "place":
+        async def _replace(self, how: str, swaps: Any) -> list[Cell]:
+            missed = await super()._replace(how, swaps)
+            if how == "left":
                 await sweeper.round()
+            return missed
 
     assert await Overtaken(store, SystemClock()).put([moved(before, (-5.90, 37.30))]) == [True]
     assert (await numbers(audience, SEVILLA), await numbers(audience, (-5.90, 37.30))) == ([], [1])
@@ -129,9 +131,10 @@ async def test_slow_mover_is_refused(mover: Mortal, people: People, audience: Au
     await people.put([Change(None, person(1, place(SEVILLA)))])
 
     class Sleepy(People):
-        async def _replace(self, how: str, wanted: Any) -> None:
-            await super()._replace(how, wanted)
+        async def _replace(self, how: str, swaps: Any) -> list[Cell]:
+            missed = await super()._replace(how, swaps)
             mover.skew_ms += GRACE_MS
+            return missed
 
     assert await Sleepy(mover, SystemClock()).put([moved(await people.get(1), CADIZ)]) == [False]
     mover.skew_ms = 0

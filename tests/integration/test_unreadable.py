@@ -20,11 +20,12 @@ from alertd.service.claims import CLAIM_GRACE_S
 from alertd.service.registry import Registry
 from alertd.store import keys
 from alertd.store.alerts import AlertRecord
-from alertd.store.people import GRACE_MS, Change
+from alertd.store.people import GRACE_MS, Change, marked
 from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from geofences import records
 from tests.integration.acts import counts, planned, register, registration, send, silence
+from tests.integration.movers import opened
 from tests.unit.alertd.samples import changed
 
 
@@ -100,10 +101,14 @@ async def test_a_doubtful_place_of_an_unreadable_record_stops_neither_alert_nor_
     person = await parts.registry.get("p2")
     await parts.people.put([Change(person, replace(person, version=2, places=(replace(person.places[0], x=9),)))])
     cell = keys.tile_cell(person.places[0].tile)
-    blob = await parts.db.execute("GET", cell.key)
-    for at in range(0, len(blob), records.SIZE):
-        if int.from_bytes(blob[at : at + 5], "little") == person.number:
-            await parts.db.execute("SETRANGE", cell.key, at + 13, bytes((blob[at + 13] | 0x80,)))
+    blob = await opened(parts.db, cell)
+    own = [
+        at for at in range(0, len(blob), records.SIZE) if int.from_bytes(blob[at : at + 5], "little") == person.number
+    ]
+    assert own
+    for at in own:
+        in_doubt = parts.db.codec.cells.seal(cell, marked(blob[at : at + records.SIZE]))
+        await parts.db.execute("SETRANGE", cell.key, at, in_doubt)
     await damaged(parts, "p2")
     record = await planned(parts, sample)
     assert await send(parts, record)
