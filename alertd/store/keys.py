@@ -123,7 +123,7 @@ TABLE = (
     KeyKind("{o:<org>}:alerts", "zset", "alert -> ms it was made", "alerts", KEPT),
     KeyKind("{o:<org>}:asked", "zset", "another's alert (its chain) for part of which the organisation is asked for its permission -> ms that was", "permissions", "an entry when its alert is purged, or a thousand came later"),
     KeyKind("{o:<org>}:media", "zset", "photo that waits for an alert -> ms it is gone", "media", "an entry when an alert has it, or it is gone"),
-    KeyKind("{p:<key id>:<hash>}", "hash", "an Idempotency-Key: digest, id, status", "requests idempotency.lua", "after a day, or when the request was refused"),
+    KeyKind("{p:<key id>:<hash>}", "hash", "an Idempotency-Key: HMAC of the request's digest, id, status", "requests idempotency.lua", "after a day, or when the request was refused"),
     KeyKind("{x:<shard>}:live", "hash", "chains with work to do -> how often each was announced", "alerts retire.lua", "an entry when the work is done"),
     KeyKind("{x:<shard>}:told", "zset", "chains to which something happens, or may have happened -> ms when each is looked at next; 0 when it was announced and nobody has", "alerts events looked.lua due_told.lua", "an entry when what happened is among the events"),
     KeyKind("{x:<shard>}:expiry", "zset", "alert -> ms it expires", "alerts times", "an entry when it has expired"),
