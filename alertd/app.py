@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import InitVar, dataclass, field
+from pathlib import Path
 
 from redis.asyncio import Redis
 
@@ -21,7 +22,7 @@ from alertd.ids import Tags
 from alertd.metrics import Metrics
 from alertd.rendering import Renderer
 from alertd.resources import templates_dir
-from alertd.sections import WebhookSection
+from alertd.sections import StoreSection, WebhookSection
 from alertd.service.access import Access
 from alertd.service.approval import Approval
 from alertd.service.attendance import Attendance
@@ -49,6 +50,7 @@ from alertd.service.freezing import Freezing
 from alertd.service.grounds import Grounds
 from alertd.service.inbound import Inbound
 from alertd.service.intake import Intake
+from alertd.service.key_rotation import KeyRotation
 from alertd.service.labels import Labels
 from alertd.service.looks import Looks
 from alertd.service.mail_reports import MailReports
@@ -99,7 +101,7 @@ from alertd.store.carrier_numbers import CarrierNumbers
 from alertd.store.carrier_tests import CarrierTestQueue
 from alertd.store.cases import Cases
 from alertd.store.clock import StoreClock
-from alertd.store.codec import Codec
+from alertd.store.codec import NEXT_KEY, Codec
 from alertd.store.connection import Connection
 from alertd.store.current import Current
 from alertd.store.distribution import Tracks
@@ -108,6 +110,7 @@ from alertd.store.imports import Imports
 from alertd.store.keyring import Keyring
 from alertd.store.labels import LabelMark
 from alertd.store.limits import Limits
+from alertd.store.master_keys import KeyWatch
 from alertd.store.media import Media
 from alertd.store.memory import MemoryGuard
 from alertd.store.message_ids import MessageIds
@@ -141,14 +144,20 @@ class Parts:
     library: InitVar[Library | None]  # None: loaded when it is first asked for
     renderer: Renderer
     carriers: Carriers
+    key_watch: InitVar[KeyWatch | None] = None  # None: nothing looks after this process's keys
     clock: Clock = field(default_factory=SystemClock)
     metrics: Metrics = field(default_factory=Metrics)
     fetcher: Fetcher = field(default_factory=Fetcher)
     poster: Fetcher | None = None  # None: as the settings say
 
-    def __post_init__(self, library: Library | None) -> None:
+    def __post_init__(self, library: Library | None, key_watch: KeyWatch | None) -> None:
         settings, clock, metrics = self.settings, self.clock, self.metrics
         self.memory = MemoryGuard(self.db.nodes)
+        self.key_rotation = KeyRotation(
+            connection=self.db, watch=key_watch or KeyWatch(self.db, next_key_file(settings.store)),
+            directory=None if settings.store.url else settings.store.directory, next_file=next_key_file(settings.store),
+            clock=clock,
+        )  # fmt: skip
         self.tags = Tags(self.db.codec.derived("tags"))
         self.alerts = Alerts(self.db)
         self.people = People(self.db, clock)
@@ -342,6 +351,8 @@ async def opened(
         await open_store(db, sandbox=settings.store.sandbox)
         clock = StoreClock(db)
         await stack.enter_async_context(clock.kept())
+        key_watch = KeyWatch(db, next_key_file(settings.store))
+        await stack.enter_async_context(key_watch.kept(clock))
         numbers = CarrierNumbers(db)
         carriers = [
             carrier_of(name, section, settings, await numbers.of(name), clock)
@@ -351,8 +362,9 @@ async def opened(
             library = library or library_of(settings)
         renderer = renderer or Renderer(templates_dir(), settings.api.reached_at)
         parts = Parts(
-            settings=settings, db=db, library=library, renderer=renderer, carriers=Carriers(carriers), clock=clock
-        )
+            settings=settings, db=db, library=library, renderer=renderer, carriers=Carriers(carriers), key_watch=key_watch,
+            clock=clock,
+        )  # fmt: skip
         stack.callback(parts.audience.close)
         try:
             await parts.regions.agree()
@@ -373,6 +385,11 @@ async def opened(
             rate, domains = settings.carriers[carrier.name].rate, {one.name for one in carrier.domains.values()}
             parts.metrics.show_carrier(carrier.channel.name, carrier.name, rate, domains)
         yield parts
+
+
+def next_key_file(section: StoreSection) -> Path | None:
+    """Where the new master key appears during a rotation. An embedded store makes it beside the old one."""
+    return section.next_master_key_file if section.url else section.directory / NEXT_KEY
 
 
 def poster_of(section: WebhookSection) -> Fetcher:

@@ -8,7 +8,7 @@ from alertd.store import keys
 from alertd.store.connection import Connection, StoreRefusedError
 
 #: What is stored is read by this number or not at all. No release wrote one before it.
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 A_SANDBOX = (
     "the store is a sandbox's, with sample people whose numbers may be somebody's: start it with --sandbox, or use another "
     "(store.directory, store.url)"
@@ -48,8 +48,11 @@ async def look(connection: Connection, *, sandbox: bool) -> bool:
         return False
     if other := other_schema(int(found)):
         raise StoreRefusedError(f"the store holds data {other}")
-    if check.decode() != connection.codec.check_value:
-        raise StoreRefusedError("the store was made with other keys: give the master and hashing keys it was made with")
+    if not connection.codec.holds(check.decode()):
+        raise StoreRefusedError(
+            "the store was made with other keys: give the hashing key it was made with, and its current master key"
+        )
+    connection.codec.use(check.decode())
     if (is_sandbox == b"1") != sandbox:
         raise StoreRefusedError(NO_SANDBOX if sandbox else A_SANDBOX)
     return True

@@ -1,0 +1,205 @@
+"""Rotates the master key while the service runs.
+
+    spreading   the new key is made, or given by the operator; every process loads it
+    sealing     the new key is the current one. Once every process seals with it, a walk seals anew what the old key sealed
+    finishing   a whole pass met nothing of the old key: the old key is destroyed, and the append-only file is rewritten
+    done        every process has dropped the old key
+
+One process at a time takes these steps, an API process that holds the lease. Each step is written down first, so another one goes on where it
+stopped. No step needs the service to stand still: a process opens values of both keys from `spreading` to `done`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import dataclass, field
+from math import inf
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from alertd.background import repeated
+from alertd.clock import Clock
+from alertd.errors import Problem
+from alertd.store import keys
+from alertd.store.codec import MOST_SEALS, Codec, SealError, next_key
+from alertd.store.connection import Connection, StoreUnavailableError
+from alertd.store.key_files import make_next, retire_old
+from alertd.store.master_keys import SIGN_MS, Found, KeyWatch, MasterKeys, Phase, Rotation
+from alertd.store.resealing import Place, Resealing
+
+LOOK_S = 1.0
+LEADS_MS = 15_000
+#: From the moment the new key is the current one: a request that was under way has written by then what it had sealed with the old.
+SETTLE_MS = SIGN_MS
+#: The walk works for so long, notes how far it is, and works on at the next look.
+BITE_S = 2.0
+WARN_EVERY_S = 3_600.0
+
+NO_NEW_KEY = (
+    "Each process needs the new key first. Set store.next_master_key_file to a file with 32 random bytes in base64 "
+    "(openssl rand -base64 32), the same on every machine, and try again."
+)
+SAME_MARK = "Values of the new key could not be told from those of the old one. Make another (1 of 256 is like this)."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How a rotation stands."""
+
+    rotation: Rotation
+    waiting: int  # processes that do not hold the new key, or do not seal with it yet
+    seals: dict[str, int]  # of the current key, and of the audit's
+
+
+@dataclass(kw_only=True)
+class KeyRotation:
+    """Starts a rotation, says how it stands, and takes its steps."""
+
+    connection: Connection
+    watch: KeyWatch
+    directory: Path | None  # of an embedded store: its keys are here, and this makes the new one
+    next_file: Path | None
+    clock: Clock
+    _name: str = field(default_factory=lambda: secrets.token_hex(8))
+    _warned: float = -inf
+
+    def __post_init__(self) -> None:
+        self._keys = MasterKeys(self.connection)
+        self._walk = Resealing(self.connection)
+
+    @property
+    def _codec(self) -> Codec:
+        return self.connection.codec
+
+    async def start(self, *, give_up: bool = False) -> Standing:
+        """Begin a rotation, or show the one that is running. With `give_up`, that one goes on although some values do not open under the old
+        key: they are lost with it. Raises Problem, StoreUnavailableError.
+        """
+        seen = await self._keys.rotation()
+        if not seen.is_running:
+            await self._begin(seen.phase)
+        elif give_up:
+            await self._keys.note(give_up=True)
+        return await self.standing()
+
+    async def standing(self) -> Standing:
+        """How the last rotation stands."""
+        rotation = await self._keys.rotation()
+        waiting = len(await self._without(rotation)) if rotation.is_running else 0
+        return Standing(rotation=rotation, waiting=waiting, seals=await self._keys.seals(self._codec.check_value))
+
+    def kept(self) -> AbstractAsyncContextManager[None]:
+        """Takes the steps of a rotation, as long as this lasts."""
+        return repeated("rotation of the master key", self.round, LOOK_S, self.clock)
+
+    async def round(self) -> None:
+        """Take the next step of a rotation that is running, unless another process does."""
+        with suppress(StoreUnavailableError):
+            if not await self.connection.run("hold", [keys.ROTATOR], self._name, LEADS_MS):
+                return
+            await self._warn()
+            rotation = await self._keys.rotation()
+            if rotation.is_running:
+                await self.watch.beat()  # this process does not trail behind the step that it takes
+                await self._step(rotation)
+
+    async def _begin(self, seen: Phase) -> None:
+        new = self._new_key()
+        old_name, new_name = self._codec.check_value, self._codec.name_of(new)
+        if new_name == old_name:
+            raise Problem("precondition-failed", NO_NEW_KEY)
+        self._codec.hold(new)
+        if self._codec.master.mark(new_name) == self._codec.master.mark(old_name):
+            self._codec.master.drop_others()
+            raise Problem("precondition-failed", SAME_MARK)
+        fresh = Rotation(phase=Phase.SPREADING, old=old_name, new=new_name, started=self.clock.now_ms())
+        if await self._keys.step(seen, **msgspec.structs.asdict(fresh)):
+            structlog.get_logger().info("master key rotation started")
+
+    def _new_key(self) -> bytes:
+        """Raises Problem."""
+        try:
+            if self.directory:
+                return make_next(self.directory, self._codec.master.mark(self._codec.check_value))
+            found = next_key(self.next_file) if self.next_file else None
+        except (OSError, ValueError, SealError):
+            raise Problem("precondition-failed", f"{self.next_file} cannot be read or written as a key.") from None
+        if found is None:
+            raise Problem("precondition-failed", NO_NEW_KEY)
+        return found
+
+    async def _without(self, rotation: Rotation) -> list[tuple[str, ...]]:
+        """The living processes that are not ready for the next step."""
+        living = await self._keys.processes()
+        if rotation.phase is Phase.SPREADING:
+            return [held for held in living if rotation.new not in held]
+        return [held for held in living if held[:1] != (rotation.new,)]
+
+    async def _step(self, rotation: Rotation) -> None:
+        if not self._codec.holds(rotation.new) or await self._without(rotation):
+            return
+        match rotation.phase:
+            case Phase.SPREADING:
+                now = self.clock.now_ms()
+                await self._keys.step(Phase.SPREADING, check=rotation.new, phase=Phase.SEALING, flipped=now)
+            case Phase.SEALING:
+                if self.clock.now_ms() - rotation.flipped >= SETTLE_MS:
+                    await self._seal_anew(rotation)
+            case Phase.FINISHING:
+                await self._finish(rotation)
+
+    async def _seal_anew(self, rotation: Rotation) -> None:
+        """Go on with the pass for a while. A pass that meets nothing of the old key ends the walk; any other is followed by the next."""
+        if rotation.blocked and not rotation.give_up:
+            return
+        place, total, found = Place.read(rotation.place), rotation.total, rotation.found
+        if not rotation.place or not await self._walk.goes_on(place):
+            (place, total), found = await self._walk.begin(), Found()
+        place, bite = await self._bite(place, self._codec.master.mark(rotation.old))
+        found += bite
+        resealed, goes_on_at = rotation.resealed + bite.resealed, "" if place.is_end else str(place)
+        await self._keys.note(found=found, total=total, resealed=resealed, place=goes_on_at)
+        if place.is_end and not found.resealed and not found.left:
+            await self._end_walk(rotation, found)
+
+    async def _bite(self, place: Place, old: bytes) -> tuple[Place, Found]:
+        """Some pages of the walk, with a rest after each as long as it took: sending goes first."""
+        found, ends = Found(), self.clock.monotonic() + BITE_S
+        while not place.is_end and self.clock.monotonic() < ends:
+            began = self.clock.monotonic()
+            place, page = await self._walk.page(place, old)
+            found += page
+            await self.clock.sleep(self.clock.monotonic() - began)
+        return place, found
+
+    async def _end_walk(self, rotation: Rotation, found: Found) -> None:
+        """The old key is not destroyed while there is something that only it could open, unless the operator gives that up."""
+        if found.unreadable and not rotation.give_up:
+            structlog.get_logger().error("values unreadable under the old master key", values=found.unreadable)
+            await self._keys.note(blocked=True)
+            return
+        await self._keys.keep_secrets(rotation.old)
+        await self._keys.step(Phase.SEALING, phase=Phase.FINISHING, blocked=False)
+
+    async def _finish(self, rotation: Rotation) -> None:
+        """Destroy the old key. Done again after a crash it does the rest."""
+        if self.directory:
+            retire_old(self.directory)
+        await self._keys.forget(rotation.old)
+        await self._keys.step(Phase.FINISHING, phase=Phase.DONE, finished=self.clock.now_ms())
+        await self.watch.beat()
+        structlog.get_logger().info("master key rotated", values=rotation.resealed)
+
+    async def _warn(self) -> None:
+        """Warn in the log long before a key has sealed as often as it may."""
+        now = self.clock.monotonic()
+        if now - self._warned < WARN_EVERY_S:
+            return
+        for ring, seals in (await self._keys.seals(self._codec.check_value)).items():
+            if seals >= MOST_SEALS:
+                self._warned = now
+                log = structlog.get_logger()
+                log.warning("master key sealed too often", key=ring, seals=seals, run="alertd keys rotate-master")
