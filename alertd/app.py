@@ -292,7 +292,7 @@ class Parts:
         self.attendance = Attendance(self.carriers, at_work(self.db), clock)
         self.fleet = Fleet(
             self.alerts, self.work, self.people, self.limits, self.carriers, hooks, self.tracks, clock, self.organisations.names,
-            self.break_glass.awaiting, self.attendance.channels,
+            self.break_glass.awaiting, self.attendance.channels, self.key_rotation.seals,
         )  # fmt: skip
 
     def _compose_distribution(self, kept: event_store.Events, poster: Fetcher) -> ToDistributors:

@@ -89,7 +89,11 @@ class KeyRotation:
         """How the last rotation stands."""
         rotation = await self._keys.rotation()
         waiting = len(await self._without(rotation)) if rotation.is_running else 0
-        return Standing(rotation=rotation, waiting=waiting, seals=await self._keys.seals(self._codec.check_value))
+        return Standing(rotation=rotation, waiting=waiting, seals=await self.seals())
+
+    async def seals(self) -> dict[str, int]:
+        """How often the current master key sealed, and the audit's key that follows from it."""
+        return await self._keys.seals(self._codec.check_value)
 
     def kept(self) -> AbstractAsyncContextManager[None]:
         """Takes the steps of a rotation, as long as this lasts."""
@@ -198,7 +202,7 @@ class KeyRotation:
         now = self.clock.monotonic()
         if now - self._warned < WARN_EVERY_S:
             return
-        for ring, seals in (await self._keys.seals(self._codec.check_value)).items():
+        for ring, seals in (await self.seals()).items():
             if seals >= MOST_SEALS:
                 self._warned = now
                 log = structlog.get_logger()
