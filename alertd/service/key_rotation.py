@@ -122,6 +122,7 @@ class KeyRotation:
         fresh = Rotation(phase=Phase.SPREADING, old=old_name, new=new_name, started=self.clock.now_ms())
         if await self._keys.step(seen, **msgspec.structs.asdict(fresh)):
             structlog.get_logger().info("master key rotation started")
+            await self.watch.beat()  # this process holds it
 
     def _new_key(self) -> bytes:
         """Raises Problem."""
