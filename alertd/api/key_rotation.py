@@ -30,9 +30,9 @@ class RotationOrder(BaseModel):
 class RotationReply(BaseModel):
     """How the last rotation stands."""
 
-    state: Literal["none", "spreading", "sealing", "finishing", "done"] = Field(
-        description="`spreading`: processes load the new key. `sealing`: what the old key sealed is sealed anew. `finishing`: the old key is "
-        "being destroyed. `done`: only the new key opens the store."
+    state: Literal["none", "spreading", "sealing", "joining", "naming", "finishing", "done"] = Field(
+        description="`spreading`: processes load the new key. `sealing`: what the old key sealed is sealed anew. `joining`: processes look for "
+        "people under a new name key, too. `naming`: old names are made anew with it. `finishing`: the old key is being destroyed. `done`: only the new key opens the store."
     )
     waiting_for: int = Field(description="Processes that do not hold the new key, or do not use it yet.")
     done: int = Field(
@@ -40,6 +40,9 @@ class RotationReply(BaseModel):
     )
     total: int = Field(description="Keys of the store.")
     resealed: int = Field(description="Values that were sealed anew.")
+    renamed: int = Field(
+        description="Names of people's ids and addresses that were made anew. In a cluster names stay."
+    )
     unreadable: int = Field(description="Values that do not open under the old key.")
     blocked: bool = Field(description="It waits because of those: see `give_up_unreadable`.")
     started: datetime | None
@@ -82,7 +85,7 @@ def _reply(standing: Standing) -> RotationReply:
     one = standing.rotation
     return RotationReply(
         state=one.phase.value or "none", waiting_for=standing.waiting, done=one.found.done, total=one.total,
-        resealed=one.resealed, unreadable=one.found.unreadable, blocked=one.blocked, started=time_or_none(one.started),
+        resealed=one.resealed, renamed=one.renamed, unreadable=one.found.unreadable, blocked=one.blocked, started=time_or_none(one.started),
         finished=time_or_none(one.finished), seals=standing.seals,
     )  # fmt: skip
 

@@ -19,6 +19,8 @@ LOOK_S = 0.5
 STEPS = {
     "spreading": "Waiting for {waiting_for} processes to load the new key (store.next_master_key_file)",
     "sealing": "Sealing anew under the new key",
+    "joining": "Waiting for {waiting_for} processes to load the new name key",
+    "naming": "Renaming with the new name key",
     "finishing": "Destroying the old key",
     "done": "The master key is rotated",
 }
@@ -77,7 +79,9 @@ def _as_json(changes: Iterator[dict[str, Any]]) -> dict[str, Any]:
 def _lines(changes: Iterator[dict[str, Any]]) -> dict[str, Any]:
     last: dict[str, Any] = {}
     for last in changes:
-        tell(f"{_step(last)}: {last['done']:,} of {last['total']:,}, {last['resealed']:,} sealed anew")
+        tell(
+            f"{_step(last)}: {last['done']:,} of {last['total']:,}, {last['resealed']:,} sealed anew, {last['renamed']:,} renamed"
+        )
     return last
 
 

@@ -2,11 +2,14 @@
 
     spreading   the new key is made, or given by the operator; every process loads it
     sealing     the new key is the current one. Once every process seals with it, a walk seals anew what the old key sealed
+    joining     a name key is made: people's ids and addresses are named with it, too. Every process looks for them under both names
+    naming      something new has a new name. Once every process makes such names, a walk renames the rest
     finishing   a whole pass met nothing of the old key: the old key is destroyed, and the append-only file is rewritten
     done        every process has dropped the old key
 
 One process at a time takes these steps, an API process that holds the lease. Each step is written down first, so another one goes on where it
-stopped. No step needs the service to stand still: a process opens values of both keys from `spreading` to `done`.
+stopped. No step needs the service to stand still: a process opens values of both keys from `spreading` to `done`. In a cluster an old name and its
+new one are on two servers, and cannot be looked at in one step: there names stay.
 """
 
 from __future__ import annotations
@@ -80,7 +83,7 @@ class KeyRotation:
         """
         seen = await self._keys.rotation()
         if not seen.is_running:
-            await self._begin(seen.phase)
+            await self._begin(seen)
         elif give_up:
             await self._keys.note(give_up=True)
         return await self.standing()
@@ -110,7 +113,7 @@ class KeyRotation:
                 await self.watch.beat()  # this process does not trail behind the step that it takes
                 await self._step(rotation)
 
-    async def _begin(self, seen: Phase) -> None:
+    async def _begin(self, seen: Rotation) -> None:
         new = self._new_key()
         old_name, new_name = self._codec.check_value, self._codec.name_of(new)
         if new_name == old_name:
@@ -119,8 +122,9 @@ class KeyRotation:
         if self._codec.master.mark(new_name) == self._codec.master.mark(old_name):
             self._codec.master.drop_others()
             raise Problem("precondition-failed", SAME_MARK)
-        fresh = Rotation(phase=Phase.SPREADING, old=old_name, new=new_name, started=self.clock.now_ms())
-        if await self._keys.step(seen, **msgspec.structs.asdict(fresh)):
+        now = self.clock.now_ms()
+        fresh = Rotation(phase=Phase.SPREADING, old=old_name, new=new_name, started=now, named=seen.named)
+        if await self._keys.step(seen.phase, **msgspec.structs.asdict(fresh)):
             structlog.get_logger().info("master key rotation started")
             await self.watch.beat()  # this process holds it
 
@@ -138,41 +142,41 @@ class KeyRotation:
 
     async def _without(self, rotation: Rotation) -> list[tuple[str, ...]]:
         """The living processes that are not ready for the next step."""
-        living = await self._keys.processes()
-        if rotation.phase is Phase.SPREADING:
-            return [held for held in living if rotation.new not in held]
-        return [held for held in living if held[:1] != (rotation.new,)]
+        return [said for said in await self._keys.processes() if not rotation.is_ready(said)]
 
     async def _step(self, rotation: Rotation) -> None:
         if not self._codec.holds(rotation.new) or await self._without(rotation):
             return
+        now = self.clock.now_ms()
         match rotation.phase:
             case Phase.SPREADING:
-                now = self.clock.now_ms()
                 await self._keys.step(Phase.SPREADING, check=rotation.new, phase=Phase.SEALING, flipped=now)
-            case Phase.SEALING:
-                if self.clock.now_ms() - rotation.flipped >= SETTLE_MS:
-                    await self._seal_anew(rotation)
+            case Phase.JOINING:
+                await self._keys.step(Phase.JOINING, phase=Phase.NAMING, flipped=now)
+            case Phase.SEALING | Phase.NAMING if now - rotation.flipped >= SETTLE_MS:
+                await self._walk_on(rotation)
             case Phase.FINISHING:
                 await self._finish(rotation)
 
-    async def _seal_anew(self, rotation: Rotation) -> None:
+    async def _walk_on(self, rotation: Rotation) -> None:
         """Go on with the pass for a while. A pass that meets nothing of the old key ends the walk; any other is followed by the next."""
         if rotation.blocked and not rotation.give_up:
             return
         place, total, found = Place.read(rotation.place), rotation.total, rotation.found
         if not rotation.place or not await self._walk.goes_on(place):
             (place, total), found = await self._walk.begin(), Found()
-        place, bite = await self._bite(place, self._codec.master.mark(rotation.old))
+        place, bite = await self._bite(place, rotation)
         found += bite
-        resealed, goes_on_at = rotation.resealed + bite.resealed, "" if place.is_end else str(place)
-        await self._keys.note(found=found, total=total, resealed=resealed, place=goes_on_at)
+        counted = "renamed" if rotation.phase is Phase.NAMING else "resealed"
+        so_far: dict[str, int] = {counted: getattr(rotation, counted) + bite.resealed}
+        await self._keys.note(found=found, total=total, place="" if place.is_end else str(place), **so_far)
         if place.is_end and not found.resealed and not found.left:
             await self._end_walk(rotation, found)
 
-    async def _bite(self, place: Place, old: bytes) -> tuple[Place, Found]:
+    async def _bite(self, place: Place, rotation: Rotation) -> tuple[Place, Found]:
         """Some pages of the walk, with a rest after each as long as it took: sending goes first."""
         found, ends = Found(), self.clock.monotonic() + BITE_S
+        old = b"" if rotation.phase is Phase.NAMING else self._codec.master.mark(rotation.old)
         while not place.is_end and self.clock.monotonic() < ends:
             began = self.clock.monotonic()
             place, page = await self._walk.page(place, old)
@@ -182,12 +186,19 @@ class KeyRotation:
 
     async def _end_walk(self, rotation: Rotation, found: Found) -> None:
         """The old key is not destroyed while there is something that only it could open, unless the operator gives that up."""
+        if rotation.phase is Phase.NAMING:
+            await self._keys.step(Phase.NAMING, phase=Phase.FINISHING, named=rotation.named + 1)
+            return
         if found.unreadable and not rotation.give_up:
             structlog.get_logger().error("values unreadable under the old master key", values=found.unreadable)
             await self._keys.note(blocked=True)
             return
         await self._keys.keep_secrets(rotation.old)
-        await self._keys.step(Phase.SEALING, phase=Phase.FINISHING, blocked=False)
+        follows = Phase.FINISHING
+        if self.connection.nodes.only:
+            await self._keys.add_name_key(rotation.named + 1)
+            follows = Phase.JOINING
+        await self._keys.step(Phase.SEALING, phase=follows, blocked=False)
 
     async def _finish(self, rotation: Rotation) -> None:
         """Destroy the old key. Done again after a crash it does the rest."""
@@ -196,7 +207,7 @@ class KeyRotation:
         await self._keys.forget(rotation.old)
         await self._keys.step(Phase.FINISHING, phase=Phase.DONE, finished=self.clock.now_ms())
         await self.watch.beat()
-        structlog.get_logger().info("master key rotated", values=rotation.resealed)
+        structlog.get_logger().info("master key rotated", values=rotation.resealed, names=rotation.renamed)
 
     async def _warn(self) -> None:
         """Warn in the log long before a key has sealed as often as it may."""

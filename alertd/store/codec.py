@@ -136,6 +136,46 @@ class Ring:
         return taken
 
 
+@dataclass(frozen=True, slots=True)
+class NameKeys:
+    """The keys over the hashing key, one more from each rotation, under which people's ids and addresses are kept in the store.
+
+    A name is hashed once more with each of them, so a new one needs no plain text: the walk makes new names of old ones. The number of keys stands
+    before a name. While a key is `joining`, what belongs to a name may be under either of two keys of the store.
+    """
+
+    settled: tuple[bytes, ...] = ()
+    joining: bytes | None = None
+    prefers_new: bool = False  # under which of the two something new is kept
+
+    def stored(self, hashed: str) -> tuple[str, ...]:
+        """The names under which something is kept for a value that `Codec.hashed` made. Two during a rotation: the first is for what is new."""
+        old = hashed
+        for number, key in enumerate(self.settled, 1):
+            old = _renamed(number, key, old)
+        if self.joining is None:
+            return (old,)
+        return (self.after(old), old) if self.prefers_new else (old, self.after(old))
+
+    def after(self, old: str) -> str:
+        """The new name for an old one."""
+        assert self.joining is not None
+        return _renamed(len(self.settled) + 1, self.joining, old)
+
+    def is_old(self, name: str) -> bool:
+        """Whether a name in the store was made without the key that is joining."""
+        number = name.partition(".")[0] if "." in name else "0"
+        return int(number) == len(self.settled)
+
+
+def _renamed(number: int, key: bytes, name: str) -> str:
+    return f"{number}.{_short(hmac.digest(key, name.encode(), 'sha256'))}"
+
+
+def _short(digest: bytes) -> str:
+    return base64.urlsafe_b64encode(digest[:_HASH_BYTES]).decode()
+
+
 def mark_of(key: bytes) -> bytes:
     """How the values begin that a ring seals under a key: two bytes, of which the second is one of 256 and names the key."""
     return _RING_FORMAT + hmac.digest(key, b"key mark", "sha256")[:1]
@@ -174,6 +214,7 @@ class Codec:
     def __init__(self, keys: Keys) -> None:
         self._hashing = keys.hashing
         self.master, self.audit = Ring(), Ring()
+        self.names = NameKeys()
         self._audit_keys: dict[str, bytes] = {}
         for master in (keys.master, keys.next):
             if master is not None:
@@ -209,8 +250,7 @@ class Codec:
 
     def hashed(self, space: str, value: str) -> str:
         """A name for a value nobody can turn back: addresses, subscriber ids, case numbers."""
-        digest = hmac.digest(self._hashing, f"{space}\0{value}".encode(), "sha256")[:_HASH_BYTES]
-        return base64.urlsafe_b64encode(digest).decode()
+        return _short(hmac.digest(self._hashing, f"{space}\0{value}".encode(), "sha256"))
 
     def derived(self, purpose: str) -> bytes:
         """A key for one purpose, from the hashing key."""

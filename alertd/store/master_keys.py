@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from enum import StrEnum
+from itertools import count, takewhile
 from pathlib import Path
 
 import msgspec
@@ -14,8 +15,8 @@ import structlog
 from alertd.background import repeated
 from alertd.clock import Clock
 from alertd.store import keys
-from alertd.store.codec import SealError, next_key
-from alertd.store.connection import Connection, StoreUnavailableError, hash_in
+from alertd.store.codec import KEY_BYTES, NameKeys, SealError, next_key
+from alertd.store.connection import Connection, StoreRefusedError, StoreUnavailableError, hash_in
 
 #: A process that is silent for so long is taken for dead: on a machine that is overloaded a second may take several.
 SIGN_MS = 10_000
@@ -28,6 +29,8 @@ class Phase(StrEnum):
     NONE = ""
     SPREADING = "spreading"  # until every process holds the new key
     SEALING = "sealing"  # processes seal with the new key, and what the old one sealed is sealed anew
+    JOINING = "joining"  # until every process looks for people's names under a new name key, too
+    NAMING = "naming"  # new names are made with it, and old ones are renamed
     FINISHING = "finishing"  # nothing needs the old key any more
     DONE = "done"
 
@@ -36,7 +39,7 @@ class Found(msgspec.Struct, frozen=True):
     """What a page of the walk that seals anew found, or several pages."""
 
     done: int = 0  # keys of the store that were looked at
-    resealed: int = 0
+    resealed: int = 0  # values, or names that were made anew
     left: int = 0  # values that are still under the old key: somebody wrote meanwhile, or they will be gone
     unreadable: int = 0  # values that are marked with the old key, and do not open under it
 
@@ -51,10 +54,12 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True):
     old: str = ""  # names of the keys
     new: str = ""
     started: int = 0
-    flipped: int = 0  # when the new key became the current one
+    flipped: int = 0  # when the new key became the current one, of the master key or of the name keys
     finished: int = 0
     total: int = 0  # keys of the store
     resealed: int = 0  # values that were sealed anew, in all passes
+    renamed: int = 0  # and names
+    named: int = 0  # name keys that everything is named with
     found: Found = Found()  # by the pass that is under way, or by the last
     place: str = ""  # where the pass goes on, see `resealing`; '' between two passes
     blocked: bool = False  # what is left is unreadable
@@ -63,10 +68,37 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_running(self) -> bool:
         """Whether both keys are needed."""
-        return self.phase in {Phase.SPREADING, Phase.SEALING, Phase.FINISHING}
+        return self.phase not in {Phase.NONE, Phase.DONE}
+
+    @property
+    def joins(self) -> bool:
+        """Whether people's names are under one of two keys of the store."""
+        return self.phase in {Phase.JOINING, Phase.NAMING}
+
+    def is_ready(self, said: Sequence[str]) -> bool:
+        """Whether a process, by what it says in `beat`, is ready for the next step."""
+        match self.phase:
+            case Phase.SPREADING:
+                return self.new in said
+            case Phase.JOINING:
+                return reads_names(self.named + 1) in said
+            case Phase.NAMING:
+                return makes_names(self.named + 1) in said
+            case _:
+                return said[:1] == (self.new,)
 
 
 Value = str | int | Found  # of a field of a rotation
+
+
+def reads_names(number: int) -> str:
+    """What a process says that looks for names under this name key, too."""
+    return f"+{number}"
+
+
+def makes_names(number: int) -> str:
+    """What a process says that makes new names with this name key."""
+    return f"={number}"
 
 
 class MasterKeys:
@@ -89,7 +121,7 @@ class MasterKeys:
         return _rotation(await self._db.hash_of(keys.ROTATION))
 
     async def processes(self) -> list[tuple[str, ...]]:
-        """The names of the keys that each living process holds, the one it seals with first."""
+        """What each living process says: the master keys that it holds, the one it seals with first, and how it handles names."""
         found = (await self._db.hash_of(keys.PROCESSES)).values()
         return [tuple(said.decode().split()[1:]) for said in found]
 
@@ -115,14 +147,28 @@ class MasterKeys:
         sealed = self._db.codec.master.seal(self._db.codec.audit_key(name), _bound(field))
         await self._db.execute_durably([("HSET", keys.SECRETS, field, sealed)])
 
-    async def load_secrets(self) -> None:
-        """Take up the keys of the audit's entries that earlier master keys left."""
+    async def add_name_key(self, number: int) -> None:
+        """Make a name key, durably, unless it is there."""
+        field = f"names {number}"
+        sealed = self._db.codec.master.seal(secrets.token_bytes(KEY_BYTES), _bound(field))
+        await self._db.execute_durably([("HSETNX", keys.SECRETS, field, sealed)])
+
+    async def load_secrets(self) -> list[bytes]:
+        """Take up the keys of the audit's entries that earlier master keys left. Returns the name keys, up to the first that does not open."""
+        codec, found = self._db.codec, dict[int, bytes]()
         for raw, sealed in (await self._db.hash_of(keys.SECRETS)).items():
             field = raw.decode()
+            kind, _, name = field.partition(" ")
             try:
-                self._db.codec.hold_audit(field.partition(" ")[2], self._db.codec.master.open(sealed, _bound(field)))
+                key = codec.master.open(sealed, _bound(field))
             except SealError:
-                structlog.get_logger().error("audit key unreadable", key=field)
+                structlog.get_logger().error("key in the store unreadable", key=field)
+                continue
+            if kind == "audit":
+                codec.hold_audit(name, key)
+            else:
+                found[int(name)] = key
+        return [found[number] for number in takewhile(found.__contains__, count(1))]
 
     async def forget(self, name: str) -> None:
         """Leave nothing of a master key that is gone, and have the append-only file rewritten."""
@@ -131,7 +177,7 @@ class MasterKeys:
 
 
 class KeyWatch:
-    """Keeps this process's keys as the store wants them. Every process that opens a store has one."""
+    """Keeps this process's keys as the store wants them. Every process that opens a store has one, and uses it before anything is sealed or named."""
 
     def __init__(self, connection: Connection, next_file: Path | None) -> None:
         self._master_keys = MasterKeys(connection)
@@ -139,12 +185,13 @@ class KeyWatch:
         self._next_file = next_file  # where the new key appears during a rotation
         self._process = secrets.token_hex(8)
         self._missing = ""  # the key that the log knows to be missing
+        self._name_keys: list[bytes] | None = None  # None: not read yet
 
     @asynccontextmanager
     async def kept(self, clock: Clock) -> AsyncIterator[None]:
         """Says that this process lives, now and every second as long as this lasts. Raises StoreUnavailableError where it cannot at first."""
         await self.beat()
-        await self._master_keys.load_secrets()
+        await self.beat()  # others read what this one loaded
         async with repeated("master keys", self._beat_again, BEAT_S, clock):
             yield
         with suppress(StoreUnavailableError):
@@ -152,13 +199,33 @@ class KeyWatch:
 
     async def beat(self) -> None:
         """Say which keys this process holds, load the one that it lacks, and use the current one. Raises StoreUnavailableError."""
-        check, rotation = await self._master_keys.beat(self._process, " ".join(self._codec.master.names), self._taken())
+        check, rotation = await self._master_keys.beat(self._process, " ".join(self._says()), self._taken())
         if rotation.is_running and not self._codec.holds(rotation.new):
             self._load(rotation.new)
         if self._codec.holds(check):
             self._codec.use(check)
             if rotation.phase is Phase.DONE:
                 self._codec.master.drop_others()
+            await self._take_names(rotation)
+
+    def _says(self) -> Iterator[str]:
+        yield from self._codec.master.names
+        if self._codec.names.joining:
+            number = len(self._codec.names.settled) + 1
+            yield reads_names(number)
+            if self._codec.names.prefers_new:
+                yield makes_names(number)
+
+    async def _take_names(self, rotation: Rotation) -> None:
+        """Make and look for people's names as the rotation wants it."""
+        wanted = rotation.named + rotation.joins
+        if self._name_keys is None or len(self._name_keys) < wanted:
+            self._name_keys = await self._master_keys.load_secrets()
+        found = self._name_keys[:wanted]
+        if len(found) < wanted:
+            raise StoreRefusedError("a name key is not in the store, or does not open: nobody can be found without it")
+        joining = found[rotation.named] if rotation.joins else None
+        self._codec.names = NameKeys(tuple(found[: rotation.named]), joining, rotation.phase is Phase.NAMING)
 
     async def _beat_again(self) -> None:
         with suppress(StoreUnavailableError):  # whoever needs the store logs that

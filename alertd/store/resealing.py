@@ -1,4 +1,4 @@
-"""Seals anew whatever is sealed under an old master key: a walk over all keys of the store, a page at a time, while the service runs.
+"""Seals anew what is sealed under an old master key, and renames what has an old name: a walk over all keys of the store, page by page.
 
 A value says with its second byte which key sealed it. Each is replaced only if it is still what was read, so that a writer who comes between
 wins; what that one wrote is sealed under the new key. A pass begins anew if the store's servers are others than at its beginning, for a
@@ -18,6 +18,8 @@ from alertd.store.codec import SealError
 from alertd.store.connection import UNAVAILABLE, Arg, Connection, checked, hash_in, translated
 from alertd.store.master_keys import Found
 
+#: The keys of the store under people's names: addresses, mailboxes that were called dead, the suppression list, ids.
+NAMED = re.compile(r"(\{[hti]:)([^{}]+)(\}(?::dead)?)")
 #: Keys that the store looks at in one step: a few milliseconds of it and of this process.
 PAGE = 500
 _VERSION_BYTES = 4  # in front of a subscriber's sealed record
@@ -124,12 +126,22 @@ class Resealing:
         return place.servers == await self._servers()
 
     async def page(self, place: Place, old: bytes) -> tuple[Place, Found]:
-        """Seal anew what the next keys hold under the key of this mark. Raises StoreUnavailableError."""
+        """Seal anew what the next keys hold under the key of this mark; with no mark, rename those that have old names. Raises
+        StoreUnavailableError.
+        """
         cursor, raw = await self._ask(place.at, "SCAN", place.cursor, "COUNT", PAGE)
         names = [name.decode(errors="replace") for name in raw]
-        found = Found(done=len(names)) + await self._renewed(names, old)
+        found = Found(done=len(names)) + await (self._renewed(names, old) if old else self._renamed(names))
         cursor = int(cursor)
         return (replace(place, cursor=cursor) if cursor else replace(place, at=place.at + 1, cursor=0)), found
+
+    async def _renamed(self, names: Iterable[str]) -> Found:
+        name_keys, calls = self._db.codec.names, list[tuple[str, list[str], list[Arg]]]()
+        for name in names:
+            parts = NAMED.fullmatch(name)
+            if parts and name_keys.is_old(parts[2]):
+                calls.append(("rename", [name, f"{parts[1]}{name_keys.after(parts[2])}{parts[3]}"], []))
+        return Found(resealed=sum(await self._db.run_many_durably(calls)) if calls else 0)
 
     async def _renewed(self, names: Iterable[str], old: bytes) -> Found:
         strings, hashes, left = list[tuple[str, Strings]](), list[tuple[str, Fields]](), 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,18 @@ import pytest
 import structlog
 from redis.asyncio import Redis
 
+from alertd.alerts import CHANNELS
 from alertd.app import Parts, opened
 from alertd.errors import Problem
 from alertd.rendering import Renderer
 from alertd.service.audit import DONE, Noted
+from alertd.service.entries import Entry
 from alertd.service.key_rotation import SETTLE_MS
 from alertd.store import keys
 from alertd.store.carrier_tests import CarrierTest, CarrierTestQueue
 from alertd.store.cases import Cases
 from alertd.store.codec import MOST_SEALS, NEXT_KEY, Codec, Keys, SealError, mark_of, next_key, write_key
-from alertd.store.connection import StoreUnavailableError
+from alertd.store.connection import Connection, StoreRefusedError, StoreUnavailableError
 from alertd.store.master_keys import SIGN_MS, MasterKeys, Phase
 from alertd.store.organisations import OrganisationStore, StoredOrganisation
 from alertd.store.paging import Paged, Rotas, StoredRota
@@ -32,7 +35,7 @@ from alertd.store.texts import TextStore
 from alertd.store.webhooks import DistributorHook, Hook, Hooks
 from channels.sandbox import Sandbox
 from geofences.regions import Library
-from tests.integration.acts import ANA, employ, photo, planned, register, send, submitted
+from tests.integration.acts import ANA, employ, photo, planned, register, registration, send, submitted
 from tests.integration.conftest import settings_for
 
 Process = Callable[..., AbstractAsyncContextManager[Parts]]
@@ -79,7 +82,7 @@ async def rounds(api: Parts, *others: Parts, until: Phase = Phase.DONE, most: in
         await api.key_rotation.round()
         for parts in (api, *others):
             await parts.key_rotation.watch.beat()
-        if standing.rotation.phase is Phase.SEALING and standing.waiting == 0:
+        if standing.rotation.phase in {Phase.SEALING, Phase.NAMING} and standing.waiting == 0:
             later(api, *others)
     raise AssertionError(standing)
 
@@ -415,6 +418,95 @@ async def test_seals_are_counted_and_a_warning_comes_long_before_the_last(proces
         [warning] = logs
         assert (warning["log_level"], warning["seals"]) == ("warning", MOST_SEALS)
         assert "rotate-master" in warning["run"]
+
+
+async def names(redis: Redis) -> list[str]:
+    """Everything in the store that is named after a person's id or address."""
+    return [raw.decode() for kind in "hti" for raw in await redis.keys(f"{{{kind}:*")]
+
+
+async def test_people_are_found_by_new_names_and_the_old_ones_are_gone(process: Process, redis: Redis):
+    """A thief who had the hashing key can try numbers against the new store for ever: no name in it follows from that key alone."""
+    async with process() as api, process() as worker:
+        await register(api, 20)
+        people = api.people
+        hashed = [people.names.address_hash(CHANNELS.index("sms"), f"+346{i:08d}") for i in range(20)]
+        await people.suppressions.put(hashed[3:5], 1_700_000_000)
+        await people.called_dead.note(hashed[:1], 1_700_000_000)
+        before = await names(redis)
+        for turn in (1, 2):
+            await rotated(api, worker)
+            now = await names(redis)
+            assert len(now) == len(before)
+            assert {name.partition(".")[0][3:] for name in now} == {str(turn)}
+            assert not set(now) & set(before)
+            for one in (api, worker):
+                assert [await one.people.names.number_of(f"p{i}") for i in range(20)] == list(range(1, 21))
+                assert [claim.number for claim in await one.people.names.holders(hashed)] == list(range(1, 21))
+                assert await one.people.suppressions.since(hashed[2:6]) == [None, 1_700_000_000, 1_700_000_000, None]
+            assert await people.called_dead.note(hashed[:1], 1_800_000_000) == [1_700_000_000]
+        [dead] = [name for name in await names(redis) if name.endswith(":dead")]
+        assert await redis.ttl(dead) > 0
+    async with process() as fresh:
+        assert await fresh.people.names.number_of("p7") == 8
+        [taken] = await fresh.registry.put_many([Entry("another", registration(7))])
+        assert isinstance(taken, Problem)
+        await fresh.registry.forget("p7")
+        assert await fresh.people.names.number_of("p7") is None
+
+
+@pytest.mark.parametrize("walked", [False, True])
+async def test_processes_that_prefer_other_names_see_the_same(
+    process: Process, redis: Redis, library: Library, directory: Path, walked: bool
+):
+    """For a second one process makes new names and another old ones: no address is given twice, and no opt-out is missed."""
+    async with process() as api:
+        await register(api, 4)
+        await api.key_rotation.start()
+        await rounds(api, until=Phase.NAMING)
+        assert api.db.codec.names.prefers_new
+        codec = Codec(Keys.load(directory))
+        codec.use(api.db.codec.check_value)
+        codec.names = replace(api.db.codec.names, prefers_new=False)
+        behind = replace(api, db=Connection(redis, codec), library=library, key_watch=None)
+        hashed = [api.people.names.address_hash(CHANNELS.index("sms"), f"+346{i:08d}") for i in range(12)]
+        if walked:
+            walk = Resealing(api.db)
+            place, _ = await walk.begin()
+            while not place.is_end:
+                place, _ = await walk.page(place, b"")
+        for first, second, i in ((api, behind, 4), (behind, api, 5)):
+            await register(first, 1, first=i)
+            [refused] = await second.registry.put_many([Entry(f"thief-{i}", registration(i))])
+            assert isinstance(refused, Problem)
+            assert await second.people.names.number_of(f"p{i}") is not None
+            assert await first.people.suppressions.put(hashed[i : i + 1], 1) == 1
+            assert await second.people.suppressions.put(hashed[i : i + 1], 2) == 0
+            assert await second.people.suppressions.since(hashed[i : i + 1]) == [1]
+            assert await second.people.suppressions.drop(hashed[i : i + 1]) == 1
+            assert await first.people.suppressions.since(hashed[i : i + 1]) == [None]
+        await behind.registry.forget("p0")
+        await api.registry.forget("p1")
+        for one in (api, behind):
+            assert [await one.people.names.number_of(f"p{i}") for i in (0, 1, 2)] == [None, None, 3]
+        await rounds(api)
+        assert {name.partition(".")[0][3:] for name in await names(redis)} == {"1"}
+        assert [await api.people.names.number_of(f"p{i}") is not None for i in range(6)] == [
+            False,
+            False,
+            *[True] * 4,
+        ]
+
+
+async def test_a_process_without_a_name_key_does_not_start(process: Process, redis: Redis):
+    """It would find nobody, and give every address twice."""
+    async with process() as api:
+        await register(api, 1)
+        await rotated(api)
+        await redis.hdel(keys.SECRETS, "names 1")
+    with pytest.raises(StoreRefusedError, match="name key"):
+        async with process():
+            pass
 
 
 @pytest.mark.usefixtures("cluster")
