@@ -28,7 +28,7 @@ from alertd.store.connection import Connection, StoreRefusedError, StoreUnavaila
 from alertd.store.master_keys import SIGN_MS, MasterKeys, Phase
 from alertd.store.organisations import OrganisationStore, StoredOrganisation
 from alertd.store.paging import Paged, Rotas, StoredRota
-from alertd.store.resealing import SEALED, Resealing, kind_of
+from alertd.store.resealing import SEALED, Resealing
 from alertd.store.sessions import Away, SessionStore
 from alertd.store.stops import SERVICE
 from alertd.store.texts import TextStore
@@ -37,6 +37,7 @@ from channels.sandbox import Sandbox
 from geofences.regions import Library
 from tests.integration.acts import ANA, employ, photo, planned, register, registration, send, submitted
 from tests.integration.conftest import settings_for
+from tests.integration.marks import marked
 
 Process = Callable[..., AbstractAsyncContextManager[Parts]]
 
@@ -96,28 +97,6 @@ async def rotated(api: Parts, *others: Parts) -> None:
     """A whole rotation."""
     await api.key_rotation.start()
     await rounds(api, *others)
-
-
-async def marked(redis: Redis, mark: bytes) -> dict[str, set[str]]:
-    """Every value of the store that begins as those of a key do, as kind of key -> keys of the store. Written without the walk's table."""
-    found = dict[str, set[str]]()
-    async for raw in redis.scan_iter():
-        name = raw.decode()
-        match await redis.type(raw):
-            case b"string":
-                blob = await redis.get(raw)
-                values = [blob, blob[4:]]
-            case b"hash":
-                values = await redis.hvals(raw)
-            case b"list":
-                values = await redis.lrange(raw, 0, -1)
-            case b"stream":
-                values = [value for _, fields in await redis.xrange(raw) for value in fields.values()]
-            case _:
-                values = []
-        if any(value.startswith(mark) for value in values):
-            found.setdefault(next((one for one in SEALED if kind_of(name) is SEALED[one]), name), set()).add(name)
-    return found
 
 
 async def everything(parts: Parts, sample: dict[str, Any]) -> str:
