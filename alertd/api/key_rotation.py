@@ -77,7 +77,7 @@ async def show_master_key_rotation(request: web.Request) -> RotationReply:
 
 def _check_host(s: Services, who: Credential) -> None:
     """Raises Problem."""
-    if not s.organisations.is_host(who):
+    if who.test or not s.organisations.is_host(who):
         raise Problem("not-allowed", "Only administrators of whoever runs the service rotate its master key.")
 
 

@@ -35,7 +35,7 @@ from alertd.store.texts import TextStore
 from alertd.store.webhooks import DistributorHook, Hook, Hooks
 from channels.sandbox import Sandbox
 from geofences.regions import Library
-from tests.integration.acts import ANA, employ, photo, planned, register, registration, send, submitted
+from tests.integration.acts import ANA, api_of, employ, photo, planned, register, registration, send, submitted
 from tests.integration.conftest import settings_for
 from tests.integration.marks import marked
 
@@ -360,6 +360,31 @@ async def test_a_store_of_ones_own_needs_the_new_key_first(process: Process, tmp
         await rotated(api)
         with pytest.raises(Problem, match=r"store\.next_master_key_file"):
             await api.key_rotation.start()  # the same key again
+
+
+async def test_only_an_administrator_of_the_host_rotates_the_key(process: Process, aiohttp_client: Any):
+    """It is in the audit, and who asks twice is shown the same rotation."""
+    path, statuses = "/v1/master-key/rotation", []
+    async with process() as api:
+        client = await aiohttp_client(api_of(api))
+        for terms in (
+            {"org": "police", "scopes": frozenset({"admin"})},
+            {"org": "default", "scopes": frozenset({"admin"}), "test": True},
+            {"org": "default", "scopes": frozenset({"alerts:approve"})},
+            {"org": "default", "scopes": frozenset({"admin"})},
+        ):
+            _, token = await api.access.create(subject="eva", **terms)
+            bearer = {"Authorization": f"Bearer {token}"}
+            answers = [await client.post(path, headers=bearer), await client.get(path, headers=bearer)]
+            statuses.append([answer.status for answer in answers])
+        assert statuses == [[403, 403], [403, 403], [403, 403], [202, 200]]
+        first, again = await answers[1].json(), await (await client.post(path, headers=bearer)).json()
+        assert (first["state"], first["started"]) == ("spreading", again["started"])
+        entries = await api.audit.page("default", before=None, limit=9)
+        assert {(one.act, one.outcome) for one in entries} >= {
+            ("masterkey.rotate", DONE),
+            ("masterkey.rotate", "refused"),
+        }
 
 
 async def test_a_worker_without_the_current_key_sends_nothing(process: Process):
