@@ -136,12 +136,12 @@ class Resealing:
         return (replace(place, cursor=cursor) if cursor else replace(place, at=place.at + 1, cursor=0)), found
 
     async def _renamed(self, names: Iterable[str]) -> Found:
-        name_keys, calls = self._db.codec.names, list[tuple[str, list[str], list[Arg]]]()
+        name_keys, pairs = self._db.codec.names, list[str]()
         for name in names:
             parts = NAMED.fullmatch(name)
             if parts and name_keys.is_old(parts[2]):
-                calls.append(("rename", [name, f"{parts[1]}{name_keys.after(parts[2])}{parts[3]}"], []))
-        return Found(resealed=sum(await self._db.run_many_durably(calls)) if calls else 0)
+                pairs += [name, f"{parts[1]}{name_keys.after(parts[2])}{parts[3]}"]
+        return Found(resealed=await self._db.run_durably("rename", pairs) if pairs else 0)
 
     async def _renewed(self, names: Iterable[str], old: bytes) -> Found:
         strings, hashes, left = list[tuple[str, Strings]](), list[tuple[str, Fields]](), 0
@@ -179,16 +179,21 @@ class Resealing:
         return found
 
     async def _replaced(self, values: Sequence[_Value]) -> Found:
-        calls, unreadable, ring = list[tuple[str, list[str], list[Arg]]](), 0, self._db.codec.master
+        names, args, unreadable, ring = list[str](), list[tuple[Arg, Arg, Arg]](), 0, self._db.codec.master
         for one in values:
             try:
                 fresh = ring.seal(ring.open(one.blob[one.head :], one.bound), one.bound)
             except SealError:
                 unreadable += 1
             else:
-                calls.append(("reseal", [one.name], [one.field, one.blob, one.blob[: one.head] + fresh]))
+                names.append(one.name)
+                args.append((one.field, one.blob, one.blob[: one.head] + fresh))
+        calls = [
+            ("reseal", [names[i] for i in part], [arg for i in part for arg in args[i]])
+            for part in self._db.nodes.parts(names)
+        ]
         done = sum(await self._db.run_many_durably(calls)) if calls else 0
-        return Found(resealed=done, left=len(calls) - done, unreadable=unreadable)
+        return Found(resealed=done, left=len(names) - done, unreadable=unreadable)
 
     async def _servers(self) -> tuple[str, ...]:
         """The servers' names for this life of theirs."""

@@ -1,7 +1,12 @@
--- Keeps what belongs to an old name under the new one, with its time to live.
--- KEYS: 1 old name, 2 new name
+-- Keeps what belongs to old names under new ones, with its time to live.
+-- KEYS: 1... pairs: old name, new name
 -- ARGV: none
--- Returns: 1, or 0 if nothing is there any more
-if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-redis.call('RENAME', KEYS[1], KEYS[2])
-return 1
+-- Returns: how many old names were there
+local done = 0
+for i = 1, #KEYS - 1, 2 do
+  if redis.call('EXISTS', KEYS[i]) == 1 then
+    redis.call('RENAME', KEYS[i], KEYS[i + 1])
+    done = done + 1
+  end
+end
+return done
