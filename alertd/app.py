@@ -153,11 +153,6 @@ class Parts:
     def __post_init__(self, library: Library | None, key_watch: KeyWatch | None) -> None:
         settings, clock, metrics = self.settings, self.clock, self.metrics
         self.memory = MemoryGuard(self.db.nodes)
-        self.key_rotation = KeyRotation(
-            connection=self.db, watch=key_watch or KeyWatch(self.db, next_key_file(settings.store)),
-            directory=None if settings.store.url else settings.store.directory, next_file=next_key_file(settings.store),
-            clock=clock,
-        )  # fmt: skip
         self.tags = Tags(self.db.codec.derived("tags"))
         self.alerts = Alerts(self.db)
         self.people = People(self.db, clock)
@@ -229,7 +224,15 @@ class Parts:
         self.mail_reports = MailReports(self.receipts, self.removal, self.work, self.people)
         self.current = Current(self.db)
         self._compose_signing_in(operators, sessions)
-        self._compose_rest()
+        self._compose_rest(key_watch or KeyWatch(self.db, next_key_file(settings.store)))
+
+    def _key_rotation(self, watch: KeyWatch) -> KeyRotation:
+        """What rotates the master key. An embedded store's keys are in its directory."""
+        section = self.settings.store
+        return KeyRotation(
+            connection=self.db, watch=watch, directory=None if section.url else section.directory,
+            next_file=next_key_file(section), clock=self.clock,
+        )  # fmt: skip
 
     def _compose_signing_in(self, operators: OperatorStore, sessions: SessionStore) -> None:
         """What lets people in."""
@@ -254,9 +257,10 @@ class Parts:
         self.revising = Revising(self.alerts, self.approval, self.photos, self.past, tombstones, self.clock)
         self.purging = Purging(self.alerts, cases, self.media, tombstones, self.approval, self.clock)
 
-    def _compose_rest(self) -> None:
+    def _compose_rest(self, key_watch: KeyWatch) -> None:
         """What tells of alerts, and what takes them from elsewhere."""
         settings, clock, metrics = self.settings, self.clock, self.metrics
+        self.key_rotation = self._key_rotation(key_watch)
         kept = event_store.Events(self.db, keep=settings.events.keep, keep_days=settings.events.keep_days)
         self.events = Events(kept, self.alerts, clock, self.organisations.names, self.waiting)
         hooks, poster = Hooks(self.db, Hook), self.poster or poster_of(settings.webhooks)
