@@ -105,13 +105,15 @@ class KeyRotation:
     async def round(self) -> None:
         """Take the next step of a rotation that is running, unless another process does."""
         with suppress(StoreUnavailableError):
-            if not await self.connection.run("hold", [keys.ROTATOR], self._name, LEADS_MS):
-                return
             await self._warn()
             rotation = await self._keys.rotation()
-            if rotation.is_running:
+            if rotation.is_running and await self._leads():
                 await self.watch.beat()  # this process does not trail behind the step that it takes
                 await self._step(rotation)
+
+    async def _leads(self) -> bool:
+        """Whether this process takes the steps. Another one does if this one is silent for fifteen seconds."""
+        return bool(await self.connection.run("hold", [keys.ROTATOR], self._name, LEADS_MS))
 
     async def _begin(self, seen: Rotation) -> None:
         new = self._new_key()

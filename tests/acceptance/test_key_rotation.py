@@ -101,6 +101,8 @@ def test_the_master_key_rotates_while_an_alert_is_sent(
     copy = str(tmp_path / "backup")
     assert "other keys" in refused(served, "restore", copy, "--nothing-purged", "--keys", str(tmp_path / "replaced"))
     done(served, "restore", copy, "--nothing-purged", "--keys", str(tmp_path / "keys"))
+    served.start()
+    works(served, tmp_path)
 
 
 def works(served: Served, folder: Path) -> None:

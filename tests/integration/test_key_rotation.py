@@ -502,6 +502,21 @@ async def test_processes_that_prefer_other_names_see_the_same(
         ]
 
 
+async def test_what_a_process_writes_that_was_taken_for_dead_does_not_replace_what_others_wrote(
+    process: Process, redis: Redis
+):
+    """It slept through the rotation, and claims an address under its old name."""
+    async with process() as api:
+        await api.key_rotation.start()
+        await rounds(api, until=Phase.NAMING)
+        await register(api, 1)
+        hashed = api.people.names.address_hash(CHANNELS.index("sms"), "+34600000000")
+        await redis.set(keys.address(hashed), b"sleeper")
+        await rounds(api)
+        assert (await api.people.names.holder(hashed)).number == 1
+        assert len(await redis.keys("{h:*")) == 3
+
+
 async def test_a_process_without_a_name_key_does_not_start(process: Process, redis: Redis):
     """It would find nobody, and give every address twice."""
     async with process() as api:

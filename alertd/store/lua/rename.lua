@@ -1,11 +1,12 @@
--- Keeps what belongs to old names under new ones, with its time to live.
+-- Keeps what belongs to old names under new ones, with its time to live. If something is under both, a process that was taken for dead wrote the
+-- old one: the new one stays.
 -- KEYS: 1... pairs: old name, new name
 -- ARGV: none
 -- Returns: how many old names were there
 local done = 0
 for i = 1, #KEYS - 1, 2 do
   if redis.call('EXISTS', KEYS[i]) == 1 then
-    redis.call('RENAME', KEYS[i], KEYS[i + 1])
+    if redis.call('RENAMENX', KEYS[i], KEYS[i + 1]) == 0 then redis.call('DEL', KEYS[i]) end
     done = done + 1
   end
 end
