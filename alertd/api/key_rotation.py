@@ -56,9 +56,9 @@ NO_ORDER = RotationOrder(give_up_unreadable=False)
 
 
 async def rotate_master_key(request: web.Request, *, body: RotationOrder = NO_ORDER) -> RotationReply:
-    """Begins to rotate the master key, or shows the rotation that is running. The service goes on meanwhile. Only administrators of whoever
-    runs the service may. An embedded store makes the new key itself; with `store.url` every process first needs `store.next_master_key_file`.
-    When it is done the old key is destroyed, and backups that were made before open with their old keys alone.
+    """Starts a rotation of the master key, or shows the running one. The service continues to send. The caller must be an administrator of the
+    host organisation. An embedded store makes the new key itself; with `store.url` every process first needs `store.next_master_key_file`.
+    The rotation ends with the destruction of the old key. Older backups then open only with their own keys.
     """
     s = services(request)
     _check_host(s, credential(request))
@@ -78,7 +78,9 @@ async def show_master_key_rotation(request: web.Request) -> RotationReply:
 def _check_host(s: Services, who: Credential) -> None:
     """Raises Problem."""
     if who.test or not s.organisations.is_host(who):
-        raise Problem("not-allowed", "Only administrators of whoever runs the service rotate its master key.")
+        raise Problem(
+            "not-allowed", "Only administrators of the host organisation rotate the master key, and no test key does."
+        )
 
 
 def _reply(standing: Standing) -> RotationReply:

@@ -2,14 +2,14 @@
 
     spreading   the new key is made, or given by the operator; every process loads it
     sealing     the new key is the current one. Once every process seals with it, a walk seals anew what the old key sealed
-    joining     a name key is made: people's ids and addresses are named with it, too. Every process looks for them under both names
-    naming      something new has a new name. Once every process makes such names, a walk renames the rest
+    joining     a new name key is in the store. Every process looks for people's ids and addresses under the old and the new name
+    naming      processes write new names. Once every process does, a walk renames the rest
     finishing   a whole pass met nothing of the old key: the old key is destroyed, and the append-only file is rewritten
     done        every process has dropped the old key
 
-One process at a time takes these steps, an API process that holds the lease. Each step is written down first, so another one goes on where it
-stopped. No step needs the service to stand still: a process opens values of both keys from `spreading` to `done`. In a cluster an old name and its
-new one are on two servers, and cannot be looked at in one step: there names stay.
+The API process that holds the lease takes these steps. The store has each step, so another process continues where one stopped. The service
+never stops for it: a process opens values of both keys from `spreading` to `done`. In a cluster an old name and its new one are on two servers,
+and no step covers both, so the names stay.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from alertd.store.resealing import Place, Resealing
 
 LOOK_S = 1.0
 LEADS_MS = 15_000
-#: From the moment the new key is the current one: a request that was under way has written by then what it had sealed with the old.
+#: The walk waits so long after a new key became the current one: requests that were under way write what they had sealed with the old key.
 SETTLE_MS = SIGN_MS
 #: The walk works for so long, notes how far it is, and works on at the next look.
 BITE_S = 2.0
@@ -45,7 +45,7 @@ NO_NEW_KEY = (
     "Each process needs the new key first. Set store.next_master_key_file to a file with 32 random bytes in base64 "
     "(openssl rand -base64 32), the same on every machine, and try again."
 )
-SAME_MARK = "Values of the new key could not be told from those of the old one. Make another (1 of 256 is like this)."
+SAME_MARK = "The new key has the same mark as the old one, as 1 of 256 keys has. Make another key."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

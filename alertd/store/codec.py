@@ -36,7 +36,7 @@ KEY_BYTES = 32
 _HASH_BYTES = 12  # 96 bits: among 10^9 addresses a chance collision is below 10^-10
 
 
-#: Seals of one key after which it should be rotated: half of what random nonces allow.
+#: After this many seals the operator should rotate the key: half of the limit that random nonces set.
 MOST_SEALS = 2**31
 
 
@@ -138,10 +138,10 @@ class Ring:
 
 @dataclass(frozen=True, slots=True)
 class NameKeys:
-    """The keys over the hashing key, one more from each rotation, under which people's ids and addresses are kept in the store.
+    """The keys on top of the hashing key that make the names of people's ids and addresses in the store. Each rotation adds one.
 
-    A name is hashed once more with each of them, so a new one needs no plain text: the walk makes new names of old ones. The number of keys stands
-    before a name. While a key is `joining`, what belongs to a name may be under either of two keys of the store.
+    Each key hashes the name once more, so the walk makes a new name from an old one, without the plain text. The number of keys stands before a
+    name. While a key is `joining`, the store has a value under the old or the new name.
     """
 
     settled: tuple[bytes, ...] = ()
@@ -149,7 +149,7 @@ class NameKeys:
     prefers_new: bool = False  # under which of the two something new is kept
 
     def stored(self, hashed: str) -> tuple[str, ...]:
-        """The names under which something is kept for a value that `Codec.hashed` made. Two during a rotation: the first is for what is new."""
+        """The names in the store for a value that `Codec.hashed` made. Two during a rotation: writers use the first for something new."""
         old = hashed
         for number, key in enumerate(self.settled, 1):
             old = _renamed(number, key, old)
@@ -270,7 +270,7 @@ class Codec:
 
 
 def next_key(path: Path) -> bytes | None:
-    """The master key of a rotation, None where there is no file. Raises OSError, and ValueError or SealError for what is no key."""
+    """Read a key file, None if it does not exist. Raises OSError; ValueError or SealError if it holds no key."""
     try:
         return _key_text(path.read_text(encoding="ascii"))
     except FileNotFoundError:

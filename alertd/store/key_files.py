@@ -13,7 +13,7 @@ MASTER_KEY = "master.key"
 
 
 def make_next(directory: Path, current: bytes) -> bytes:
-    """The new master key of a data directory, made unless it is there. Its values can be told from those of the key with the mark `current`.
+    """The new master key of a data directory. Makes it unless it exists, with another mark than the `current` key, so that their values differ.
     Raises OSError, and ValueError or SealError for a file that holds no key.
     """
     found = next_key(directory / NEXT_KEY)

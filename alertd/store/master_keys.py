@@ -40,7 +40,7 @@ class Found(msgspec.Struct, frozen=True):
 
     done: int = 0  # keys of the store that were looked at
     resealed: int = 0  # values, or names that were made anew
-    left: int = 0  # values that are still under the old key: somebody wrote meanwhile, or they will be gone
+    left: int = 0  # values that are still under the old key: a writer came between, or they expire soon
     unreadable: int = 0  # values that are marked with the old key, and do not open under it
 
     def __add__(self, other: Found) -> Found:
@@ -223,7 +223,9 @@ class KeyWatch:
             self._name_keys = await self._master_keys.load_secrets()
         found = self._name_keys[:wanted]
         if len(found) < wanted:
-            raise StoreRefusedError("a name key is not in the store, or does not open: nobody can be found without it")
+            raise StoreRefusedError(
+                "the store lacks a name key, or it does not open: without it alertd finds no subscriber"
+            )
         joining = found[rotation.named] if rotation.joins else None
         self._codec.names = NameKeys(tuple(found[: rotation.named]), joining, rotation.phase is Phase.NAMING)
 
@@ -246,7 +248,7 @@ class KeyWatch:
             )
 
     def _taken(self) -> dict[str, int]:
-        """The seals that nobody has counted. They are not counted if the store does not answer: a few seconds of 2^32."""
+        """Take the seals that are not in the store yet. They are lost if the store does not answer: a few seconds of 2^32."""
         rings = {"master": self._codec.master, "audit": self._codec.audit}
         return {_counter(ring, name): count for ring, one in rings.items() for name, count in one.take_seals().items()}
 

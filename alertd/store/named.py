@@ -1,6 +1,6 @@
-"""Where the store keeps what belongs to a hashed name: under one key, or while a name key is joining under one of two.
+"""Values under hashed names. While a name key is joining, a value is under the old or the new name.
 
-Every command looks for what is there and works on that, in one step, so processes may differ in the name that they prefer.
+Every command looks at both names in one step and works on the value that it finds, so processes may prefer different names.
 """
 
 from __future__ import annotations

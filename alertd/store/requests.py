@@ -1,7 +1,7 @@
-"""Idempotency keys: of each its request's digest, the id of what it makes, and its status once it is answered.
+"""Idempotency keys. A record holds the digest of the request, the id that the request makes, and the status of its answer.
 
-The store holds the key and the digest as HMACs. A plain digest of a body with a phone number in it would give that number away: all the
-numbers of a country can be tried in minutes.
+The store has the key and the digest as HMACs. A plain digest of a body reveals a phone number in it: a thief can try all numbers of a country
+in minutes.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Seals anew what is sealed under an old master key, and renames what has an old name: a walk over all keys of the store, page by page.
+"""The walk over all keys of the store, page by page, that seals old values again under the new master key and renames old names.
 
-A value says with its second byte which key sealed it. Each is replaced only if it is still what was read, so that a writer who comes between
-wins; what that one wrote is sealed under the new key. A pass begins anew if the store's servers are others than at its beginning, for a
-cursor of SCAN is good for one server's life alone. Only a whole pass that meets no old value ends the walk.
+The second byte of a value names the key that sealed it. The walk replaces a value only if it has not changed since it was read, so a writer
+who comes between wins: every writer seals under the new key. A cursor of SCAN is void after a restart of its server, so the pass begins again
+if the servers have changed. Only a whole pass that finds no old value ends the walk.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Fields:
 
 @dataclass(frozen=True, slots=True)
 class Passing:
-    """Keys of lists whose sealed entries are gone in a minute: the walk waits for that."""
+    """Keys of lists with sealed entries that expire within a minute: the walk waits for that."""
 
 
 def _version_bound(name: str, field: str) -> str:

@@ -1,5 +1,5 @@
 -- Claims a name (an address, an id) for a subscriber, or says who has it.
--- KEYS: 1 name, 2 the name it has under the other key, while a name key is joining: what is there counts
+-- KEYS: 1 name, 2 its other name, while a name key is joining: if it exists, it is used
 -- ARGV: 1 claim wanted (bytes, the holder's number first), 2 claim it may replace ('' for none), 3 "1" to renew one's own
 -- Returns: the claim that stands
 local HOLDER = 5 -- bytes

@@ -1,8 +1,7 @@
--- Keeps what belongs to old names under new ones, with its time to live. If something is under both, a process that was taken for dead wrote the
--- old one: the new one stays.
+-- Renames keys; their time to live stays. If both names exist, a process that the others took for dead wrote the old one: the new one stays.
 -- KEYS: 1... pairs: old name, new name
 -- ARGV: none
--- Returns: how many old names were there
+-- Returns: how many old names existed
 local done = 0
 for i = 1, #KEYS - 1, 2 do
   if redis.call('EXISTS', KEYS[i]) == 1 then

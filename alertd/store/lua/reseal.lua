@@ -1,8 +1,8 @@
--- Puts values that are sealed under the new master key in place of those under the old, each if it is still there. Their time to live stays.
--- All in one step: the server's disk is waited for once, not for each.
+-- Replaces values under the old master key by the same under the new one, each if it has not changed. Their time to live stays.
+-- One step for many values: they wait for the disk together.
 -- KEYS: 1... where
--- ARGV: 1... of each: field of a hash ('' for a string), what was seen, the same sealed anew
--- Returns: how many were still there
+-- ARGV: 1... three for each key: field of a hash ('' for a string), value that was read, new value
+-- Returns: how many were replaced
 local done = 0
 for i, name in ipairs(KEYS) do
   local field, seen, fresh = ARGV[3 * i - 2], ARGV[3 * i - 1], ARGV[3 * i]
