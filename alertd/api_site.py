@@ -144,6 +144,7 @@ def services_of(
         purging=parts.purging,
         legal_holds=LegalHolds(Cases(parts.db), parts.approval, parts.clock),
         requests=parts.requests,
+        key_rotation=parts.key_rotation,
         fleet=parts.fleet,
         attendance=parts.attendance,
         acks=parts.acks,

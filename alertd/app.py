@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import InitVar, dataclass, field
+from pathlib import Path
 
 from redis.asyncio import Redis
 
@@ -21,7 +22,7 @@ from alertd.ids import Tags
 from alertd.metrics import Metrics
 from alertd.rendering import Renderer
 from alertd.resources import templates_dir
-from alertd.sections import WebhookSection
+from alertd.sections import StoreSection, WebhookSection
 from alertd.service.access import Access
 from alertd.service.approval import Approval
 from alertd.service.attendance import Attendance
@@ -49,6 +50,7 @@ from alertd.service.freezing import Freezing
 from alertd.service.grounds import Grounds
 from alertd.service.inbound import Inbound
 from alertd.service.intake import Intake
+from alertd.service.key_rotation import KeyRotation
 from alertd.service.labels import Labels
 from alertd.service.looks import Looks
 from alertd.service.mail_reports import MailReports
@@ -99,7 +101,7 @@ from alertd.store.carrier_numbers import CarrierNumbers
 from alertd.store.carrier_tests import CarrierTestQueue
 from alertd.store.cases import Cases
 from alertd.store.clock import StoreClock
-from alertd.store.codec import Codec
+from alertd.store.codec import NEXT_KEY, Codec
 from alertd.store.connection import Connection
 from alertd.store.current import Current
 from alertd.store.distribution import Tracks
@@ -108,6 +110,7 @@ from alertd.store.imports import Imports
 from alertd.store.keyring import Keyring
 from alertd.store.labels import LabelMark
 from alertd.store.limits import Limits
+from alertd.store.master_keys import KeyWatch
 from alertd.store.media import Media
 from alertd.store.memory import MemoryGuard
 from alertd.store.message_ids import MessageIds
@@ -141,12 +144,13 @@ class Parts:
     library: InitVar[Library | None]  # None: loaded when it is first asked for
     renderer: Renderer
     carriers: Carriers
+    key_watch: InitVar[KeyWatch | None] = None  # None: nothing looks after this process's keys
     clock: Clock = field(default_factory=SystemClock)
     metrics: Metrics = field(default_factory=Metrics)
     fetcher: Fetcher = field(default_factory=Fetcher)
     poster: Fetcher | None = None  # None: as the settings say
 
-    def __post_init__(self, library: Library | None) -> None:
+    def __post_init__(self, library: Library | None, key_watch: KeyWatch | None) -> None:
         settings, clock, metrics = self.settings, self.clock, self.metrics
         self.memory = MemoryGuard(self.db.nodes)
         self.tags = Tags(self.db.codec.derived("tags"))
@@ -223,7 +227,15 @@ class Parts:
         self.mail_reports = MailReports(self.receipts, self.removal, self.work, self.people)
         self.current = Current(self.db)
         self._compose_signing_in(operators, sessions)
-        self._compose_rest()
+        self._compose_rest(key_watch or KeyWatch(self.db, next_key_file(settings.store)))
+
+    def _key_rotation(self, watch: KeyWatch) -> KeyRotation:
+        """What rotates the master key. An embedded store's keys are in its directory."""
+        section = self.settings.store
+        return KeyRotation(
+            connection=self.db, watch=watch, directory=None if section.url else section.directory,
+            next_file=next_key_file(section), clock=self.clock,
+        )  # fmt: skip
 
     def _compose_signing_in(self, operators: OperatorStore, sessions: SessionStore) -> None:
         """What lets people in."""
@@ -248,9 +260,10 @@ class Parts:
         self.revising = Revising(self.alerts, self.approval, self.photos, self.past, tombstones, self.clock)
         self.purging = Purging(self.alerts, cases, self.media, tombstones, self.approval, self.clock)
 
-    def _compose_rest(self) -> None:
+    def _compose_rest(self, key_watch: KeyWatch) -> None:
         """What tells of alerts, and what takes them from elsewhere."""
         settings, clock, metrics = self.settings, self.clock, self.metrics
+        self.key_rotation = self._key_rotation(key_watch)
         kept = event_store.Events(self.db, keep=settings.events.keep, keep_days=settings.events.keep_days)
         self.events = Events(kept, self.alerts, clock, self.organisations.names, self.waiting)
         hooks, poster = Hooks(self.db, Hook), self.poster or poster_of(settings.webhooks)
@@ -286,7 +299,7 @@ class Parts:
         self.attendance = Attendance(self.carriers, at_work(self.db), clock)
         self.fleet = Fleet(
             self.alerts, self.work, self.people, self.limits, self.carriers, hooks, self.tracks, clock, self.organisations.names,
-            self.break_glass.awaiting, self.attendance.channels,
+            self.break_glass.awaiting, self.attendance.channels, self.key_rotation.seals,
         )  # fmt: skip
 
     def _compose_distribution(self, kept: event_store.Events, poster: Fetcher) -> ToDistributors:
@@ -345,6 +358,8 @@ async def opened(
         await open_store(db, sandbox=settings.store.sandbox)
         clock = StoreClock(db)
         await stack.enter_async_context(clock.kept())
+        key_watch = KeyWatch(db, next_key_file(settings.store))
+        await stack.enter_async_context(key_watch.kept(clock))
         numbers = CarrierNumbers(db)
         carriers = [
             carrier_of(name, section, settings, await numbers.of(name), clock)
@@ -354,8 +369,9 @@ async def opened(
             library = library or library_of(settings)
         renderer = renderer or Renderer(templates_dir(), settings.api.reached_at)
         parts = Parts(
-            settings=settings, db=db, library=library, renderer=renderer, carriers=Carriers(carriers), clock=clock
-        )
+            settings=settings, db=db, library=library, renderer=renderer, carriers=Carriers(carriers), key_watch=key_watch,
+            clock=clock,
+        )  # fmt: skip
         stack.callback(parts.audience.close)
         try:
             await parts.regions.agree()
@@ -376,6 +392,11 @@ async def opened(
             rate, domains = settings.carriers[carrier.name].rate, {one.name for one in carrier.domains.values()}
             parts.metrics.show_carrier(carrier.channel.name, carrier.name, rate, domains)
         yield parts
+
+
+def next_key_file(section: StoreSection) -> Path | None:
+    """Where the new master key appears during a rotation. An embedded store makes it beside the old one."""
+    return section.next_master_key_file if section.url else section.directory / NEXT_KEY
 
 
 def poster_of(section: WebhookSection) -> Fetcher:

@@ -185,6 +185,7 @@ def fleet_text(  # noqa: PLR0913  one a thing that is measured
     alerts: dict[str, int],
     breakers: Mapping[tuple[str, str], bool],
     at_work: Mapping[str, bool],
+    seals: Mapping[str, int],
     *,
     subscribers: int,
     pending_oldest_s: float,
@@ -195,7 +196,7 @@ def fleet_text(  # noqa: PLR0913  one a thing that is measured
 ) -> bytes:
     """The fleet's series, from what the store says now: `counts` by channel and state of all live alerts, `queues` how many of
     these are queued and how many seconds ago the oldest of their alerts started, by channel and loudness, `breakers` by channel and carrier,
-    `at_work` by channel whether a worker sends by it.
+    `at_work` by channel whether a worker sends by it, `seals` how often each of the current keys sealed.
     """
     r = CollectorRegistry()
     targeted = Gauge("alertd_targeted", "References planned, live alerts", ["channel"], registry=r)
@@ -221,6 +222,9 @@ def fleet_text(  # noqa: PLR0913  one a thing that is measured
     works = Gauge("alertd_channel_at_work", "1: a worker sends by this channel", ["channel"], registry=r)
     for name, is_so in at_work.items():
         works.labels(name).set(is_so)
+    sealed = Gauge("alertd_key_seals", "Seals of the current key; rotate it from 2^31 on", ["key"], registry=r)
+    for key, count in seals.items():
+        sealed.labels(key).set(count)
     Gauge("alertd_subscribers", "People who asked to be told", registry=r).set(subscribers)
     Gauge("alertd_webhooks_off", "Webhooks that were turned off", registry=r).set(webhooks_off)
     Gauge("alertd_reviews_pending", "Alerts approved alone that await their review", registry=r).set(reviews_pending)

@@ -21,7 +21,7 @@ from alertd.config import Settings
 from alertd.processes import StartError
 from alertd.sections import StoreSection
 from alertd.store.alerts import Alerts
-from alertd.store.codec import Codec, Keys, SealError
+from alertd.store.codec import NEXT_KEY, Codec, Keys, SealError, next_key
 from alertd.store.connection import Connection, StoreUnavailableError
 from alertd.store.disk import DiskGuard, DiskSettings
 from alertd.store.embedded import EmbeddedServer, EmbeddedSettings, Listener
@@ -87,9 +87,12 @@ def shared_store(section: StoreSection) -> Store:
         raise StartError("with store.url, store.master_key and store.hash_key are needed (or their *_file)")
     try:
         client_of(section.url).connection_pool.make_connection()  # type: ignore[no-untyped-call]
-        keys = Keys.from_text(section.master_key.get_secret_value(), section.hash_key.get_secret_value())
+        following = next_key(section.next_master_key_file) if section.next_master_key_file else None
+        keys = Keys.from_text(section.master_key.get_secret_value(), section.hash_key.get_secret_value(), following)
     except SealError as error:
-        raise StartError(f"store.master_key and store.hash_key: {error}") from None
+        raise StartError(f"store.master_key, store.hash_key and store.next_master_key_file: {error}") from None
+    except OSError as error:
+        raise StartError(f"store.next_master_key_file: {error.filename}: {error.strerror}") from None
     except (ValueError, TypeError):  # their texts may quote a password
         raise StartError(NO_ADDRESS) from None
     return Store(url=section.url, keys=keys, environment={})
@@ -155,6 +158,7 @@ def _environment(directory: Path, server: EmbeddedServer) -> dict[str, str]:
         "ALERTD_STORE__DIRECTORY": str(directory),
         "ALERTD_STORE__MASTER_KEY_FILE": str(directory / "master.key"),
         "ALERTD_STORE__HASH_KEY_FILE": str(directory / "hash.key"),
+        "ALERTD_STORE__NEXT_MASTER_KEY_FILE": str(directory / NEXT_KEY),
     }
 
 

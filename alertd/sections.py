@@ -45,6 +45,7 @@ class StoreSection(Section):
     ballast_mb: int = Field(64, ge=0)
     master_key: SecretStr | None = None
     hash_key: SecretStr | None = None
+    next_master_key_file: Path | None = None
     tombstones: Path | None = None
     sandbox: bool = False
 

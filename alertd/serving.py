@@ -98,6 +98,7 @@ async def _serve(life: Life, parts: Parts, store: Store, worker_sockets: list[st
         parts.reaches.kept(lambda: parts.regions.library),
         parts.attendance.kept(),
         parts.memory.kept(parts.clock),
+        parts.key_rotation.kept(),
         bounce_sites(parts),
         site,
     ):

@@ -31,6 +31,7 @@ from alertd.service.fleet import Fleet
 from alertd.service.following import Following
 from alertd.service.grounds import Grounds
 from alertd.service.intake import Intake
+from alertd.service.key_rotation import KeyRotation
 from alertd.service.legal_holds import LegalHolds
 from alertd.service.mail_reports import MailReports
 from alertd.service.media import Photos
@@ -116,6 +117,7 @@ class Services:
     purging: Purging
     legal_holds: LegalHolds
     requests: Requests
+    key_rotation: KeyRotation
     fleet: Fleet
     attendance: Attendance
     acks: Acks

@@ -16,7 +16,7 @@ from alertd.commands.options import JsonOption, common
 from alertd.commands.output import remark, tell, tell_json
 from alertd.sections import StoreSection
 from alertd.store import backups
-from alertd.store.codec import Codec, Keys, SealError
+from alertd.store.codec import NEXT_KEY, Codec, Keys, SealError
 from alertd.store.data_directory import DataDirectory, DirectoryInUseError
 
 backing_up = typer.Typer(add_completion=False)
@@ -25,6 +25,10 @@ restoring = typer.Typer(add_completion=False)
 KEYS = ("master.key", "hash.key")
 KEPT_APART = (
     "The keys are not in it, and it is worth nothing without them: keep a copy of master.key and hash.key elsewhere."
+)
+ROTATING = (
+    "the master key is being rotated: a copy that is made now needs both keys, and the old one is destroyed soon. "
+    "Follow the rotation with `alertd keys rotate-master`, and make the backup when it is done"
 )
 NO_TOMBSTONES = (
     "there is no {file}, which says what was purged: without it a purged child's name comes back. "
@@ -50,6 +54,8 @@ def backup(
     directory = section.directory.resolve()
     if keys is not None and keys.resolve().is_relative_to(to.resolve()):
         raise RefusedError("the keys open every copy: give them a folder that is not in the backup's own")
+    if (directory / NEXT_KEY).exists():
+        raise RefusedError(ROTATING)
     codec = _codec(directory)
     if keys is not None:  # first: whoever is refused here has made no copy
         _copy_keys(directory, keys)

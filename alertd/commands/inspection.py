@@ -9,7 +9,7 @@ import json
 import os
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -32,13 +32,15 @@ from alertd.sections import StoreSection
 from alertd.service.labels import MOST_TOLD, regions_gone
 from alertd.service.passkeys import RelyingParty
 from alertd.service.provider import Provider, guarded
+from alertd.store import keys
 from alertd.store.clock import StoreClock
-from alertd.store.codec import Codec, Keys, SealError
+from alertd.store.codec import MOST_SEALS, Codec, Keys, SealError
 from alertd.store.connection import Connection, StoreRefusedError, StoreUnavailableError
 from alertd.store.data_directory import DataDirectory
 from alertd.store.disk import free_bytes
 from alertd.store.distribution import Tracks
 from alertd.store.engine import check_engine
+from alertd.store.master_keys import MasterKeys
 from alertd.store.organisations import OrganisationStore
 from alertd.store.paging import Rotas
 from alertd.store.people import People
@@ -219,10 +221,25 @@ async def _told(url: str, codec: Codec, settings: Settings, library: Library | C
             ]
         for org, sentences in (await _takedowns(connection)).items():
             found.setdefault(f"organisation {org}", []).extend(sentences)
+        found["keys"] = [says async for says in _worn(connection)]
         with contextlib.suppress(SealError):  # an empty store has no cell key and no records
             await load_cell_key(connection)
         gone = await regions_gone(People(connection, SystemClock()), library) if isinstance(library, Library) else {}
         return {"regions": list(_nowhere(gone)), **found}
+
+
+async def _worn(connection: Connection) -> AsyncIterator[str]:
+    """That a key has sealed too often, and that a rotation waits or is under way."""
+    master_keys = MasterKeys(connection)
+    check = await connection.execute("GET", keys.KEY_CHECK)
+    for ring, seals in (await master_keys.seals((check or b"").decode())).items():
+        if seals >= MOST_SEALS:
+            yield f"the {ring} key has sealed {seals:,} values, and 2^32 are the most: run alertd keys rotate-master"
+    rotation = await master_keys.rotation()
+    if rotation.blocked:
+        yield f"the rotation of the master key has stopped: {rotation.found.unreadable:,} values do not open under the old key"
+    elif rotation.is_running:
+        yield "the master key is being rotated: alertd keys rotate-master shows how far it is"
 
 
 def _nowhere(gone: dict[str, set[int]]) -> Iterator[str]:

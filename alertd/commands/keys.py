@@ -7,10 +7,14 @@ from typing import Annotated
 import typer
 
 from alertd.commands.client import segment
+from alertd.commands.key_rotation import rotate_master
 from alertd.commands.options import JsonOption, common
 from alertd.commands.output import tell, tell_json, tell_list, tell_some
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Keys: make, list, rotate, revoke.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Keys: make, list, rotate, revoke; rotate the master key."
+)
+app.command()(rotate_master)
 
 COLUMNS = ("key", "subject", "scopes", "test", "made_by", "expires", "rate_per_min", "last_used")
 MADE = ("key", "organisation", "subject", "scopes", "test", "expires", "rate_per_min", "old_secret_until", "token")

@@ -29,6 +29,7 @@ class Fleet:
         self, alerts: Alerts, work: Work, people: People, limits: Limits, carriers: Carriers, hooks: Hooks[Hook],
         tracks: Tracks, clock: Clock, organisations: Callable[[], Awaitable[Sequence[str]]],
         reviews: Callable[[str], Awaitable[Sized]], at_work: Callable[[], Awaitable[Mapping[str, bool]]],
+        seals: Callable[[], Awaitable[Mapping[str, int]]],
     ) -> None:  # fmt: skip
         self._alerts = alerts
         self._work = work
@@ -41,6 +42,7 @@ class Fleet:
         self._organisations = organisations
         self._reviews = reviews  # of an organisation, those that are owed
         self._at_work = at_work  # of each channel, whether a worker sends by it
+        self._seals = seals  # how often the current master key sealed, and the audit's
 
     async def metrics(self) -> bytes:
         """Prometheus' text format."""
@@ -57,6 +59,7 @@ class Fleet:
             dict(Counter(state for state in states if state)),
             await self.breakers(),
             await self._at_work(),
+            await self._seals(),
             subscribers=await self._people.count(),
             pending_oldest_s=max(0, now - await self._waits_since(pending, now)) / 1000,
             webhooks_off=sum(bool(one.off) for one in await self._hooks.standing(hooks)),

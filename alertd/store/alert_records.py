@@ -12,7 +12,7 @@ import numpy as np
 from alertd.alerts import ALERT_STEPS, AlertState
 from alertd.documents import Alert
 from alertd.ids import chain_of, version_id
-from alertd.store.codec import Box
+from alertd.store.codec import Box, Ring
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,7 +232,7 @@ class Seals:
     """Seals and opens the texts of one alert; without the case's key, those of the case are empty."""
 
     alert_id: str
-    staff: Box
+    staff: Ring
     case: Box | None
 
     def seal(self, name: str, text: str) -> bytes:
@@ -257,7 +257,7 @@ class Seals:
     def document(self, sealed: bytes) -> bytes:
         return self.case.open(sealed, self.alert_id) if self.case else b""
 
-    def _box(self, name: str) -> Box | None:
+    def _box(self, name: str) -> Box | Ring | None:
         return self.staff if name in OF_STAFF else self.case
 
     def _name(self, name: str) -> str:

@@ -3,7 +3,8 @@
 Each entry's link is an HMAC-SHA1 (RFC 2104) over its stream's name, number, time, the link before it and what it says, made
 inside the script that appends it, for only there the number, the time and the link before are known for certain. Scripts
 have no other hash; what breaks SHA-1 are collisions, which an HMAC does not rest on (RFC 6151 section 2.3 of MD5, which is weaker).
-What an entry says is sealed under the master key, so that it can be neither read nor written by way of the store.
+What an entry says is sealed, so that it can be neither read nor written by way of the store. A stream cannot be rewritten, so the key is one
+that is derived from the master key and is kept when that is rotated.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class AuditLog:
     async def append(self, org: str, said: bytes) -> int:
         """Durably; answers the entry's number. Raises StoreUnavailableError: then it may be there, or not."""
         name = keys.org_audit(org)
-        sealed = self._db.codec.master.seal(said, name)
+        sealed = self._db.codec.audit.seal(said, name)
         number, _link = await self._db.run_durably("audit", [name], sealed, *self._pads, self._db.skew_ms)
         return int(number)
 
@@ -95,7 +96,7 @@ class AuditLog:
 
     def _said(self, name: str, entry: Sealed) -> bytes | None:
         try:
-            return self._db.codec.master.open(entry.said, name)
+            return self._db.codec.audit.open(entry.said, name)
         except SealError:
             return None
 

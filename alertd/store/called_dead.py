@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from alertd.clock import DAY_MS
 from alertd.store import keys
 from alertd.store.connection import Connection
+from alertd.store.named import named, values_of
 
 #: What was said longer ago than this is forgotten: outages a season apart do not add up, for the mailbox may have had mail in between.
 KEPT_S = 30 * DAY_MS // 1000
@@ -22,11 +23,12 @@ class CalledDead:
         """They are called dead now. Answers since when (UNIX s) each has been."""
         if not hashed:
             return []
-        found = [keys.called_dead(name) for name in hashed]
-        await self._db.execute_many([("SET", key, now_s, "NX", "EX", KEPT_S) for key in found])
-        return [int(raw or now_s) for raw in await self._db.mget(found)]
+        await self._db.run_many(
+            [named(self._db, keys.called_dead, name, "SET", now_s, "NX", "EX", KEPT_S) for name in hashed]
+        )
+        return [int(raw or now_s) for raw in await values_of(self._db, keys.called_dead, hashed)]
 
     async def forget(self, hashed: Sequence[str]) -> None:
         """They are removed: whoever brings one anew is believed, until it is called dead again."""
         if hashed:
-            await self._db.execute_many([("DEL", keys.called_dead(name)) for name in hashed])
+            await self._db.run_many([named(self._db, keys.called_dead, name, "DEL") for name in hashed])

@@ -5,6 +5,10 @@ master key, so that destroying the wrapped key destroys every copy of the docume
 key of their own (`cell_seal.py`), wrapped in the same way. A sealed value is
 `1 byte format | 12 bytes nonce | ciphertext and tag`, bound to its key's name as associated data, so that a value moved to
 another key does not open. Nonces are random: 96 bits allow 2^32 seals a key before a repeat is likelier than 2^-32.
+
+The master key rotates (decision 0056). While it does, a process holds two of them: a `Ring` seals under the current key and opens under
+every key that it holds. Its values have a format of their own, and one byte more that names the key. The audit's stream cannot be
+rewritten, so its entries are sealed under a key derived from the master key: the derived key outlives the rotation, the master key does not.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ import hashlib
 import hmac
 import os
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,11 +27,19 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from alertd.store.cell_seal import SECRET_BYTES, CellSeal
+from geofences.files import to_disk
 
-_FORMAT = b"\x01"
+_FORMAT, _RING_FORMAT = b"\x01", b"\x02"
+_MARK = 2  # bytes
 _NONCE = 12
+#: In a data directory, during a rotation: the master key that takes the place of the one in `master.key`.
+NEXT_KEY = "master.next.key"
 KEY_BYTES = 32
 _HASH_BYTES = 12  # 96 bits: among 10^9 addresses a chance collision is below 10^-10
+
+
+#: After this many seals the operator should rotate the key: half of the limit that random nonces set.
+MOST_SEALS = 2**31
 
 
 class SealError(Exception):
@@ -62,42 +75,185 @@ class Box:
         return hmac.digest(self._key, b"values", "sha256")
 
 
+@dataclass(slots=True)
+class _Held:
+    """A key of a ring."""
+
+    name: str
+    mark: bytes  # how its values begin: the ring's format, and a byte that names the key
+    box: Box
+    seals: int = 0  # that nobody has counted yet
+
+
+class Ring:
+    """Seals under the current key and opens under every key that it holds. Counts the seals of each key."""
+
+    def __init__(self) -> None:
+        # Replaced as a whole, never changed: other threads open values meanwhile.
+        self._keys: tuple[_Held, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The keys that it holds, the current one first."""
+        return tuple(key.name for key in self._keys)
+
+    def mark(self, name: str) -> bytes:
+        """How the values begin that a key of these sealed. Raises KeyError."""
+        return {key.name: key.mark for key in self._keys}[name]
+
+    def hold(self, name: str, key: bytes) -> None:
+        """Open with this key too, from now on. The first key becomes the current one."""
+        if name not in self.names:
+            self._keys = (*self._keys, _Held(name, mark_of(key), Box(key)))
+
+    def use(self, name: str) -> None:
+        """Seal with this key, from now on. Raises SealError if it is not held."""
+        if name not in self.names:
+            raise SealError("the store's current master key is not held here")
+        self._keys = tuple(sorted(self._keys, key=lambda key: key.name != name))
+
+    def drop_others(self) -> None:
+        """Hold the current key alone."""
+        self._keys = self._keys[:1]
+
+    def seal(self, plain: bytes, name: str) -> bytes:
+        """Seal under the current key, bound to a name."""
+        current = self._keys[0]
+        current.seals += 1
+        return current.mark + current.box.seal(plain, name)[1:]
+
+    def open(self, sealed: bytes, name: str) -> bytes:
+        """Raises SealError if no key that is held opens it."""
+        for key in self._keys:
+            if sealed[:_MARK] == key.mark:
+                with suppress(SealError):  # another key may have the same byte
+                    return key.box.open(_FORMAT + sealed[_MARK:], name)
+        raise SealError("a sealed value does not open under a key that is held here")
+
+    def take_seals(self) -> dict[str, int]:
+        """How often each key sealed since this was last asked."""
+        taken = {key.name: key.seals for key in self._keys if key.seals}
+        for key in self._keys:
+            key.seals -= taken.get(key.name, 0)
+        return taken
+
+
+@dataclass(frozen=True, slots=True)
+class NameKeys:
+    """The keys on top of the hashing key that make the names of people's ids and addresses in the store. Each rotation adds one.
+
+    Each key hashes the name once more, so the walk makes a new name from an old one, without the plain text. The number of keys stands before a
+    name. While a key is `joining`, the store has a value under the old or the new name.
+    """
+
+    settled: tuple[bytes, ...] = ()
+    joining: bytes | None = None
+    prefers_new: bool = False  # under which of the two something new is kept
+
+    def stored(self, hashed: str) -> tuple[str, ...]:
+        """The names in the store for a value that `Codec.hashed` made. Two during a rotation: writers use the first for something new."""
+        old = hashed
+        for number, key in enumerate(self.settled, 1):
+            old = _renamed(number, key, old)
+        if self.joining is None:
+            return (old,)
+        return (self.after(old), old) if self.prefers_new else (old, self.after(old))
+
+    def after(self, old: str) -> str:
+        """The new name for an old one."""
+        assert self.joining is not None
+        return _renamed(len(self.settled) + 1, self.joining, old)
+
+    def is_old(self, name: str) -> bool:
+        """Whether a name in the store was made without the key that is joining."""
+        number = name.partition(".")[0] if "." in name else "0"
+        return int(number) == len(self.settled)
+
+
+def _renamed(number: int, key: bytes, name: str) -> str:
+    return f"{number}.{_short(hmac.digest(key, name.encode(), 'sha256'))}"
+
+
+def _short(digest: bytes) -> str:
+    return base64.urlsafe_b64encode(digest[:_HASH_BYTES]).decode()
+
+
+def mark_of(key: bytes) -> bytes:
+    """How the values begin that a ring seals under a key: two bytes, of which the second is one of 256 and names the key."""
+    return _RING_FORMAT + hmac.digest(key, b"key mark", "sha256")[:1]
+
+
 @dataclass(frozen=True)
 class Keys:
-    """The two secrets everything hangs on."""
+    """The secrets everything hangs on."""
 
     master: bytes
     hashing: bytes
+    next: bytes | None = None  # during a rotation: the master key that takes the place of `master`
 
     @classmethod
     def load(cls, directory: Path) -> Keys:
         """The keys in a folder. Raises OSError, and ValueError or SealError for what is no key."""
-        return cls.from_text(*((directory / name).read_text(encoding="ascii") for name in ("master.key", "hash.key")))
+        master, hashing = ((directory / name).read_text(encoding="ascii") for name in ("master.key", "hash.key"))
+        return cls.from_text(master, hashing, next_key(directory / NEXT_KEY))
 
     @classmethod
     def load_or_make(cls, directory: Path) -> Keys:
         """The keys in a data directory, made where there are none, readable by their owner alone."""
-        return cls(_key_file(directory / "master.key"), _key_file(directory / "hash.key"))
+        return cls(
+            _key_file(directory / "master.key"), _key_file(directory / "hash.key"), next_key(directory / NEXT_KEY)
+        )
 
     @classmethod
-    def from_text(cls, master: str, hashing: str) -> Keys:
+    def from_text(cls, master: str, hashing: str, following: bytes | None = None) -> Keys:
         """From configuration: base64 or hexadecimal of 32 bytes each."""
-        return cls(_key_text(master), _key_text(hashing))
+        return cls(_key_text(master), _key_text(hashing), following)
 
 
 class Codec:
     """The one way in and out of sealed values and hashed names."""
 
     def __init__(self, keys: Keys) -> None:
-        self.master = Box(keys.master)
         self._hashing = keys.hashing
         self._cells: CellSeal | None = None
-        self._check_value = self.hashed("key-check", hashlib.sha256(b"alertd" + keys.master).hexdigest())
+        self.master, self.audit = Ring(), Ring()
+        self.names = NameKeys()
+        self._audit_keys: dict[str, bytes] = {}
+        for master in (keys.master, keys.next):
+            if master is not None:
+                self.hold(master)
+
+    def name_of(self, master: bytes) -> str:
+        """What a master key is called in the store: its check value."""
+        return self.hashed("key-check", hashlib.sha256(b"alertd" + master).hexdigest())
+
+    def hold(self, master: bytes) -> None:
+        """Open with this master key too, from now on."""
+        name = self.name_of(master)
+        self.master.hold(name, master)
+        self.hold_audit(name, hmac.digest(master, b"audit entries", "sha256"))
+
+    def hold_audit(self, name: str, key: bytes) -> None:
+        """Read what the audit's entries say that were sealed under a master key, which may be gone."""
+        self._audit_keys[name] = key
+        self.audit.hold(name, key)
+
+    def audit_key(self, name: str) -> bytes:
+        """The key of the audit's entries that belongs to a master key. Raises KeyError."""
+        return self._audit_keys[name]
+
+    def holds(self, name: str) -> bool:
+        """Whether a master key is held, by its name."""
+        return name in self.master.names
+
+    def use(self, name: str) -> None:
+        """Seal with this master key, from now on. Raises SealError if it is not held."""
+        self.master.use(name)
+        self.audit.use(name)
 
     def hashed(self, space: str, value: str) -> str:
         """A name for a value nobody can turn back: addresses, subscriber ids, case numbers."""
-        digest = hmac.digest(self._hashing, f"{space}\0{value}".encode(), "sha256")[:_HASH_BYTES]
-        return base64.urlsafe_b64encode(digest).decode()
+        return _short(hmac.digest(self._hashing, f"{space}\0{value}".encode(), "sha256"))
 
     def derived(self, purpose: str) -> bytes:
         """A key for one purpose, from the hashing key."""
@@ -127,23 +283,36 @@ class Codec:
 
     @property
     def check_value(self) -> str:
-        """Kept in the store, so that a store is never opened with other keys than it was made with."""
-        return self._check_value
+        """Names the current master key. Kept in the store, so that a store is never opened with other keys than it was made with."""
+        return self.master.names[0]
 
 
-def _key_file(path: Path) -> bytes:
+def next_key(path: Path) -> bytes | None:
+    """Read a key file, None if it does not exist. Raises OSError; ValueError or SealError if it holds no key."""
     try:
         return _key_text(path.read_text(encoding="ascii"))
     except FileNotFoundError:
+        return None
+
+
+def write_key(path: Path, key: bytes) -> None:
+    """A key file for its owner alone, whole or not at all, on disk when this returns. Raises OSError."""
+    part = path.with_suffix(".new")
+    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        os.write(handle, base64.b64encode(key) + b"\n")
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    part.rename(path)
+    to_disk(path.parent)
+
+
+def _key_file(path: Path) -> bytes:
+    key = next_key(path)
+    if key is None:
         key = secrets.token_bytes(KEY_BYTES)
-        part = path.with_suffix(".new")
-        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        try:
-            os.write(handle, base64.b64encode(key) + b"\n")
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        part.rename(path)
+        write_key(path, key)
     return key
 
 

@@ -154,7 +154,7 @@ class Connection:
             check = await self.execute("GET", keys.KEY_CHECK)
         except StoreUnavailableError:
             return False
-        return bool(check == self.codec.check_value.encode())
+        return check is not None and self.codec.holds(check.decode())
 
     async def hash_of(self, name: str) -> dict[bytes, bytes]:
         """A whole hash, empty when there is none."""

@@ -123,15 +123,20 @@ TABLE = (
     KeyKind("{o:<org>}:alerts", "zset", "alert -> ms it was made", "alerts", KEPT),
     KeyKind("{o:<org>}:asked", "zset", "another's alert (its chain) for part of which the organisation is asked for its permission -> ms that was", "permissions", "an entry when its alert is purged, or a thousand came later"),
     KeyKind("{o:<org>}:media", "zset", "photo that waits for an alert -> ms it is gone", "media", "an entry when an alert has it, or it is gone"),
-    KeyKind("{p:<key id>:<hash>}", "hash", "an Idempotency-Key: digest, id, status", "requests idempotency.lua", "after a day, or when the request was refused"),
+    KeyKind("{p:<key id>:<hash>}", "hash", "an Idempotency-Key: HMAC of the request's digest, id, status", "requests idempotency.lua", "after a day, or when the request was refused"),
     KeyKind("{x:<shard>}:live", "hash", "chains with work to do -> how often each was announced", "alerts retire.lua", "an entry when the work is done"),
     KeyKind("{x:<shard>}:told", "zset", "chains to which something happens, or may have happened -> ms when each is looked at next; 0 when it was announced and nobody has", "alerts events looked.lua due_told.lua", "an entry when what happened is among the events"),
     KeyKind("{x:<shard>}:expiry", "zset", "alert -> ms it expires", "alerts times", "an entry when it has expired"),
     KeyKind("{x:<shard>}:waiting", "zset", "version that waits for its second person -> ms at which its people on call are told next", "paging", "an entry when it waits no more"),
     KeyKind("{x:<shard>}:starts", "zset", "alert that is approved and to start later -> ms it is to", "times", "an entry when it has started, or is not to any more"),
     KeyKind("{m}:schema", "string", "version of what is stored", "schema", KEPT),
-    KeyKind("{m}:key-check", "string", "tells wrong keys", "schema", KEPT),
-    KeyKind("{m}:cell-key", "string", "the key that seals the records of the cells, wrapped under the master key", "schema", KEPT),
+    KeyKind("{m}:key-check", "string", "check value of the current master key; refuses other keys", "schema keys_rotate.lua", KEPT),
+    KeyKind("{m}:cell-key", "string", "the key that seals the records of the cells, wrapped under the master key", "schema reseal.lua", KEPT),
+    KeyKind("{m}:rotation", "hash", "the last rotation of the master key: the names of both keys, its phase, its times, how far it is", "keys_rotate.lua master_keys", KEPT),
+    KeyKind("{m}:processes", "hash", "process -> when it last said that it lives (ms), and which master keys it holds, the one it seals with first", "keys_beat.lua", "an entry when the process ends, or is silent for ten seconds"),
+    KeyKind("{m}:seals", "hash", "master or audit, and the name of the key -> how often it sealed", "keys_beat.lua master_keys", "an entry when the key is rotated away"),
+    KeyKind("{m}:secrets", "hash", "the audit's keys that follow from earlier master keys, and the name keys: sealed", "master_keys reseal.lua", KEPT),
+    KeyKind("{m}:rotator", "string", "the process that rotates keys at the moment", "hold.lua", "after its lease, unless renewed"),
     KeyKind("{m}:sandbox", "string", "1 for a store for trials", "schema", KEPT),
     KeyKind("{m}:clock", "hash", "the steady clock, by which waits what is of no chain: the last time it gave, by how much that is ahead of the server's, and since when it gave it without a gap", "clock hear.lua prelude.lua", KEPT),
     KeyKind("{m}:counters", "hash", "last subscriber, carrier and drawn region numbers, living subscribers, changes of drawn regions, the time of an app's acknowledgement", "people carrier_numbers draw.lua acks", KEPT),
@@ -172,6 +177,11 @@ NUMBERS = "{m}:numbers"
 TILE_GROUPS = "{m}:z8"
 REGION_GROUPS = "{m}:regions"
 SWEEPER = "{m}:sweeper"
+ROTATION = "{m}:rotation"
+PROCESSES = "{m}:processes"
+SEALS = "{m}:seals"
+SECRETS = "{m}:secrets"
+ROTATOR = "{m}:rotator"
 HERALD = "{m}:herald"
 HOOKED = "{m}:hooked"
 STOPS = "{m}:stops"

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from alertd.alerts import CHANNELS, folded_address
 from alertd.store import keys
 from alertd.store.connection import Connection
+from alertd.store.named import names_of, values_of
 
 _ONCE_BYTES = 2  # with the second: two alike would have to meet within one race of four steps
 
@@ -52,7 +53,7 @@ class Names:
         """The number of each id: the one offered if the id is new."""
         answers = await self._db.run_many_ahead(
             [
-                ("claim", [self._id_key(name)], [_number(number), b"", ""])
+                ("claim", self._id_names(name), [_number(number), b"", ""])
                 for name, number in zip(ids, numbers, strict=True)
             ]
         )
@@ -62,12 +63,12 @@ class Names:
         return (await self.numbers_of([name]))[0]
 
     async def numbers_of(self, names: Sequence[str]) -> list[int | None]:
-        blobs = await self._db.mget([self._id_key(name) for name in names])
+        blobs = await values_of(self._db, keys.subscriber_id, [self._hashed(name) for name in names])
         return [int.from_bytes(blob, "little") if blob else None for blob in blobs]
 
     async def release_ids(self, held: Iterable[tuple[str, int]]) -> None:
         """Give up (id, subscriber) claims that still are that subscriber's."""
-        await self._give_up((self._id_key(name), _number(number)) for name, number in held)
+        await self._give_up((self._id_names(name), _number(number)) for name, number in held)
 
     async def claim_addresses(
         self, wanted: Sequence[tuple[AddressClaim, bool]], *, durably: bool = False
@@ -77,14 +78,14 @@ class Names:
         """
         run = self._db.run_many_durably if durably else self._db.run_many_ahead
         answers = await run(
-            [("claim", [keys.address(claim.hashed)], [claim.packed(), b"", int(renew)]) for claim, renew in wanted]
+            [("claim", self._address_names(claim), [claim.packed(), b"", int(renew)]) for claim, renew in wanted]
         )
         return [AddressClaim.unpacked(claim.hashed, answer) for (claim, _), answer in zip(wanted, answers, strict=True)]
 
     async def replace(self, pairs: Sequence[tuple[AddressClaim, AddressClaim]]) -> list[bool]:
         """Put a claim in place of this very one: pairs of what stands and what is wanted. Answers of each whether it was done."""
         answers = await self._db.run_many_ahead(
-            [("claim", [keys.address(claim.hashed)], [claim.packed(), old.packed(), ""]) for old, claim in pairs]
+            [("claim", self._address_names(claim), [claim.packed(), old.packed(), ""]) for old, claim in pairs]
         )
         return [bool(answer == claim.packed()) for (_, claim), answer in zip(pairs, answers, strict=True)]
 
@@ -94,24 +95,30 @@ class Names:
 
     async def holders(self, hashed: Sequence[str]) -> list[AddressClaim | None]:
         """The claims that stand for addresses."""
-        blobs = await self._db.mget([keys.address(name) for name in hashed])
+        blobs = await values_of(self._db, keys.address, hashed)
         return [AddressClaim.unpacked(name, blob) if blob else None for name, blob in zip(hashed, blobs, strict=True)]
 
     async def withdraw(self, claims: Iterable[AddressClaim]) -> None:
         """Give up these very claims, where they stand."""
-        await self._give_up((keys.address(claim.hashed), claim.packed()) for claim in claims)
+        await self._give_up((self._address_names(claim), claim.packed()) for claim in claims)
 
     def address_hash(self, channel: int, value: str) -> str:
-        """The name an address goes by, however it is spelt."""
+        """The name an address goes by, however it is spelt. It never changes, and no key of the store shows it after a rotation."""
         return self._db.codec.hashed(f"address:{CHANNELS[channel]}", folded_address(CHANNELS[channel], value))
 
-    async def _give_up(self, claims: Iterable[tuple[str, bytes]]) -> None:
-        calls = [("unclaim", [name], [start]) for name, start in claims]
+    async def _give_up(self, claims: Iterable[tuple[list[str], bytes]]) -> None:
+        calls = [("unclaim", names, [start]) for names, start in claims]
         if calls:
             await self._db.run_many(calls)
 
-    def _id_key(self, name: str) -> str:
-        return keys.subscriber_id(self._db.codec.hashed("subscriber", name))
+    def _hashed(self, name: str) -> str:
+        return self._db.codec.hashed("subscriber", name)
+
+    def _id_names(self, name: str) -> list[str]:
+        return names_of(self._db, keys.subscriber_id, self._hashed(name))
+
+    def _address_names(self, claim: AddressClaim) -> list[str]:
+        return names_of(self._db, keys.address, claim.hashed)
 
 
 def _number(number: int) -> bytes:

@@ -1,8 +1,10 @@
-"""Idempotency keys: of each its request's digest, the id of what it makes, and its status once it is answered."""
+"""Idempotency keys. A record holds the digest of the request, the id that the request makes, and the status of its answer.
+
+The store has the key and the digest as HMACs. A plain digest of a body reveals a phone number in it: a thief can try all numbers of a country
+in minutes.
+"""
 
 from __future__ import annotations
-
-import hashlib
 
 from alertd.clock import DAY_MS
 from alertd.store import keys
@@ -21,7 +23,13 @@ class Requests:
     async def claim(self, caller: str, key: str, digest: str, fresh_id: str) -> tuple[str, str, int]:
         """Answers ('fresh', id, 0), ('done', id, status), ('running', '', ms left) or ('mismatch', '', 0)."""
         word, *rest = await self._db.run_durably(
-            "idempotency", [_name(caller, key)], digest, fresh_id, CLAIM_MS, KEPT_MS, self._db.skew_ms
+            "idempotency",
+            [self._name(caller, key)],
+            self._db.codec.hashed("idempotency-request", digest),
+            fresh_id,
+            CLAIM_MS,
+            KEPT_MS,
+            self._db.skew_ms,
         )
         match word.decode(), rest:
             case "done", [name, status]:
@@ -34,15 +42,14 @@ class Requests:
                 return other, "", 0
 
     async def finish(self, caller: str, key: str, status: int) -> None:
-        await self._db.execute("HSET", _name(caller, key), "status", status)
+        await self._db.execute("HSET", self._name(caller, key), "status", status)
 
     async def release(self, caller: str, key: str, *, forget: bool) -> None:
         """It was not done: forget the key, or keep its digest and id for the next try."""
         if forget:
-            await self._db.execute("DEL", _name(caller, key))
+            await self._db.execute("DEL", self._name(caller, key))
         else:
-            await self._db.execute("HDEL", _name(caller, key), "until")
+            await self._db.execute("HDEL", self._name(caller, key), "until")
 
-
-def _name(caller: str, key: str) -> str:
-    return keys.idempotency(caller, hashlib.sha256(key.encode()).hexdigest())
+    def _name(self, caller: str, key: str) -> str:
+        return keys.idempotency(caller, self._db.codec.hashed("idempotency-key", key))

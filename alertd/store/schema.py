@@ -56,8 +56,11 @@ async def look(connection: Connection, *, sandbox: bool) -> bool:
         return False
     if other := other_schema(int(found)):
         raise StoreRefusedError(f"the store holds data {other}")
-    if check.decode() != connection.codec.check_value:
-        raise StoreRefusedError("the store was made with other keys: give the master and hashing keys it was made with")
+    if not connection.codec.holds(check.decode()):
+        raise StoreRefusedError(
+            "the store was made with other keys: give the hashing key it was made with, and its current master key"
+        )
+    connection.codec.use(check.decode())
     if (is_sandbox == b"1") != sandbox:
         raise StoreRefusedError(NO_SANDBOX if sandbox else A_SANDBOX)
     try:

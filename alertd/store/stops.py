@@ -79,7 +79,9 @@ class Stops:
     def standing(self, found: Sequence[Any]) -> StandingStops:
         """From the answers to `READ`. Raises as `read` does."""
         record, check = found
-        if check not in {None, self._db.codec.check_value.encode()}:  # where there is none there is nothing to send
+        if check is not None and not self._db.codec.holds(
+            check.decode()
+        ):  # where there is none there is nothing to send
             raise StoreUnavailableError("This is not the store that was opened.")
         fields = {name.decode(): value for name, value in hash_in(record).items()}
         generation = int(fields.pop("generation", b"0"))

@@ -101,6 +101,8 @@ def walk(served: Served) -> dict[str, Any]:
     _webhooks(w)
     _distributors(w, {**alert, "external_id": "cms-88217"}, ana, bea)
     _life(w, told, media, now, ana, bea)
+    w.call("rotate_master_key", "POST", "/v1/master-key/rotation", {"give_up_unreadable": False})
+    w.call("show_master_key_rotation", "GET", "/v1/master-key/rotation")
     return {name: w.examples[name] for name in sorted(w.examples)}
 
 

@@ -18,6 +18,7 @@ FLEET = fleet_text(
     {},
     {("push", "fcm"): False},
     {"push": True},
+    {"master": 0},
     subscribers=0,
     pending_oldest_s=0.0,
     webhooks_off=0,
@@ -62,6 +63,7 @@ PROMISED = {
     "alertd_distributor_takedowns_open": [],
     "alertd_distributor_takedowns_refused": [],
     "alertd_audit_entries_total": [],
+    "alertd_key_seals": ["key"],
 }
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
 from redis.asyncio import Redis
 
-from alertd.api.idempotency import OWED_S, Done, Fresh, KeptKeys, Running
+from alertd.api.idempotency import OWED_S, Done, Fresh, KeptKeys, Mismatch, Running
 from alertd.store.connection import Connection, StoreUnavailableError
 from alertd.store.requests import Requests
 from tests.clocks import Later
@@ -68,3 +69,21 @@ async def test_a_claim_that_may_be_another_s_by_now_is_let_be(store: Connection,
             await kept.release("key", "once", forget=True)
     clock.pass_by(OWED_S)
     assert isinstance(await kept.begin(*ASKED), Running)
+
+
+async def test_a_copy_of_the_store_does_not_confirm_a_guessed_request(store: Connection, redis: Redis):
+    """A thief tries every phone number of a country: each guess of a body gives a digest to compare with what is stored."""
+    body = b'{"addresses":[{"channel":"sms","number":"+34600123456"}]}'
+    guessed = hashlib.sha256(b"PUT /v1/subscribers/ana\n" + body)
+    await KeptKeys(Requests(store), Later()).begin("key", "+34600123456", guessed.digest())
+    [name] = await redis.keys("{p:*")
+    stored = [name, *(await redis.hgetall(name)).values()]
+    guesses = [guessed, hashlib.sha256(b"+34600123456")]
+    for value in stored:
+        assert not [one for one in guesses if one.digest() in value or one.hexdigest().encode() in value]
+
+
+async def test_another_request_under_the_same_key_is_refused(kept: KeptKeys):
+    """The HMAC of the digest still tells two requests apart."""
+    await kept.begin(*ASKED)
+    assert isinstance(await kept.begin("key", "once", b"another digest"), Mismatch)

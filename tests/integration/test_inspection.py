@@ -15,7 +15,7 @@ from alertd.commands.inspection import inspected
 from alertd.config import Settings
 from alertd.sections import StoreSection
 from alertd.store import keys
-from alertd.store.codec import Codec, Keys
+from alertd.store.codec import MOST_SEALS, Codec, Keys
 from alertd.store.schema import A_SANDBOX, SCHEMA_VERSION
 from geofences.regions import Library
 from tests.ports import free_port, wait_for_port
@@ -52,6 +52,26 @@ def test_a_store_that_may_not_be_opened_is_a_fault(server: Redis, valkey_socket:
     assert faults(url) == [A_SANDBOX]
     server.set(keys.SCHEMA, SCHEMA_VERSION + 1)
     assert "run the newer alertd" in faults(url)[0]
+
+
+def test_a_key_that_sealed_too_often_and_a_rotation_are_told(server: Redis, valkey_socket: str):
+    """Long before a nonce is likely to repeat, and while a rotation goes on or has stopped."""
+
+    def told() -> list[str]:
+        section = StoreSection(url=f"unix://{valkey_socket}", master_key=KEY, hash_key=KEY)
+        found = inspected(Settings(store=section), None, lambda _: Library([], np.empty(0, dtype=object)))
+        return [one.says for one in found if one.part == "keys" and one.warns]
+
+    server.hset(keys.SEALS, f"master {OWN}", MOST_SEALS - 1)
+    assert told() == []
+    server.hincrby(keys.SEALS, f"master {OWN}", 1)
+    [worn] = told()
+    assert "alertd keys rotate-master" in worn
+    server.delete(keys.SEALS)
+    server.hset(keys.ROTATION, "phase", "sealing")
+    assert "is being rotated" in told()[0]
+    server.hset(keys.ROTATION, mapping={"blocked": 1, "found": '{"unreadable": 2}'})
+    assert "has stopped: 2 values" in told()[0]
 
 
 def test_a_new_store_stays_new(server: Redis, valkey_socket: str):

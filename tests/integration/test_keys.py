@@ -28,6 +28,7 @@ from alertd.store.distribution import Tracks
 from alertd.store.drawn import Drawings
 from alertd.store.imports import Import, Imports
 from alertd.store.labels import LabelMark
+from alertd.store.master_keys import MasterKeys, Phase
 from alertd.store.message_ids import Said, Sent
 from alertd.store.operators import OperatorStore
 from alertd.store.organisations import OrganisationStore
@@ -35,6 +36,7 @@ from alertd.store.paging import Paged, Rotas, StoredRota, Waiting
 from alertd.store.permissions import PermissionStore
 from alertd.store.published import PublishedWords
 from alertd.store.requests import Requests
+from alertd.store.resealing import SEALED
 from alertd.store.sessions import Away, SessionStore
 from alertd.store.signs import at_work, bound, taking
 from alertd.store.webhooks import Hook, Hooks, Tried
@@ -52,6 +54,7 @@ from tests.integration.acts import (
     send,
     submitted,
 )
+from tests.integration.marks import marked
 from tests.passkeys import Authenticator
 from tests.unit.alertd.samples import changed
 
@@ -64,6 +67,9 @@ async def held(parts: Parts) -> set[keys.KeyKind]:
         assert kind, raw
         assert found in {kind.type, "none"}, raw  # what lives for seconds may be gone by now
         kinds.add(kind)
+    codec = parts.db.codec
+    sealed = await marked(parts.db.nodes.first, codec.master.mark(codec.check_value))
+    assert set(sealed) <= set(SEALED), "a rotation of the master key would leave these under the old key"
     return kinds
 
 
@@ -104,6 +110,10 @@ async def test_the_table_has_every_key_and_no_other(parts: Parts, sample: dict[s
     await parts.texts.put("default", TextPlace("missing-child", "push", "es", "title"), "{{ who }}")
     await Requests(parts.db).claim(ANA.key_id, "once", "digest", "id")
     await parts.audit.begin(ANA, "alert.create", "")
+    master_keys = MasterKeys(parts.db)
+    await master_keys.step(Phase.NONE, phase=Phase.DONE)
+    await master_keys.keep_secrets(parts.db.codec.check_value)
+    await parts.db.run("hold", [keys.ROTATOR], "process", 60_000)
     await parts.stopping.stop("org:other", ANA, "reason")
     await register(parts, 30)
     await parts.registry.put("p0", registration(0, places={"home": {"region": "41091"}}))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alertd.store.codec import Box, Codec, Keys, SealError
+from alertd.store.codec import NEXT_KEY, Box, Codec, Keys, NameKeys, Ring, SealError, write_key
 
 MASTER, OTHER = b"m" * 32, b"o" * 32
 
@@ -90,3 +90,96 @@ def test_a_key_of_another_shape_is_refused(text: str):
     with pytest.raises((SealError, ValueError)) as refused:
         Keys.from_text(text, OTHER.hex())
     assert len(text) < 8 or text not in str(refused.value)
+
+
+def ring(*keys: bytes) -> Ring:
+    """A ring of these keys, each under a name of one letter."""
+    made = Ring()
+    for key in keys:
+        made.hold(chr(key[0]), key)
+    return made
+
+
+def test_a_ring_seals_with_one_key_and_opens_with_all():
+    """Values of both keys are opened while a rotation goes on, and those of the old key no more when it is dropped."""
+    old = ring(MASTER).seal(b"secret", "n")
+    both = ring(MASTER, OTHER)
+    both.use("o")
+    new = both.seal(b"secret", "n")
+    assert both.open(old, "n") == both.open(new, "n") == ring(OTHER).open(new, "n") == b"secret"
+    both.drop_others()
+    with pytest.raises(SealError):
+        both.open(old, "n")
+    with pytest.raises(SealError):
+        both.use("m")
+
+
+def test_a_value_says_which_key_sealed_it():
+    """The walk of a rotation knows what is left without opening anything; the byte is no secret, and too short to try keys by."""
+    both = ring(MASTER, OTHER)
+    assert both.mark("m") != both.mark("o")
+    assert both.seal(b"secret", "n")[:2] == both.mark("m")
+    assert len(both.mark("m")) == 2
+
+
+def test_two_keys_with_the_same_byte_open_their_own():
+    """One of 256 pairs of keys has it."""
+    twin = next(
+        key for key in (bytes([i, j]) * 16 for i in range(256) for j in range(256))
+        if key != MASTER and ring(key).mark(chr(key[0])) == ring(MASTER).mark("m")
+    )  # fmt: skip
+    both = Ring()
+    both.hold("m", MASTER)
+    both.hold("twin", twin)
+    sealed = Ring()
+    sealed.hold("twin", twin)
+    assert both.open(sealed.seal(b"secret", "n"), "n") == b"secret"
+
+
+def test_seals_are_counted_for_each_key_until_they_are_taken():
+    """What was taken is not counted again."""
+    both = ring(MASTER, OTHER)
+    both.seal(b"", "n")
+    both.use("o")
+    both.seal(b"", "n")
+    both.seal(b"", "n")
+    assert both.take_seals() == {"m": 1, "o": 2}
+    assert both.take_seals() == {}
+
+
+def test_the_audit_s_key_outlives_its_master_key_and_does_not_give_it_away():
+    """It opens what the audit says, and nothing else."""
+    codec = Codec(Keys(master=MASTER, hashing=OTHER))
+    entry, person = codec.audit.seal(b"said", "{u:o}"), codec.master.seal(b"secret", "{s:1}:1")
+    later = Codec(Keys(master=OTHER, hashing=OTHER))
+    later.hold_audit(codec.check_value, codec.audit_key(codec.check_value))
+    assert later.audit.open(entry, "{u:o}") == b"said"
+    for one in (later.audit, later.master):
+        with pytest.raises(SealError):
+            one.open(person, "{s:1}:1")
+
+
+def test_a_name_key_makes_new_names_of_old_ones():
+    """Without the plain text, and in as many turns as there were rotations."""
+    first, second = b"1" * 32, b"2" * 32
+    before, joining = NameKeys(), NameKeys(joining=first)
+    [old] = before.stored("hashed")
+    assert old == "hashed"
+    assert joining.stored(old) == (old, joining.after(old))
+    assert NameKeys(joining=first, prefers_new=True).stored(old) == (joining.after(old), old)
+    assert NameKeys(settled=(first,)).stored(old) == (joining.after(old),)
+    assert joining.is_old(old)
+    assert not joining.is_old(joining.after(old))
+    again = NameKeys(settled=(first,), joining=second)
+    assert again.is_old(joining.after(old))
+    assert again.stored(old) == (joining.after(old), again.after(joining.after(old)))
+
+
+def test_a_folder_may_hold_the_key_that_comes_next(tmp_path: Path):
+    """A process that starts amid a rotation opens values of both."""
+    made = Keys.load_or_make(tmp_path)
+    assert made.next is None
+    write_key(tmp_path / NEXT_KEY, OTHER)
+    found = Codec(Keys.load(tmp_path))
+    assert found.check_value == Codec(made).check_value
+    assert found.holds(found.name_of(OTHER))

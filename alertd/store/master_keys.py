@@ -1,0 +1,283 @@
+"""What processes agree on about the master key: which one is current, who holds which, how a rotation stands, how often each key sealed."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from enum import StrEnum
+from itertools import count, takewhile
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from alertd.background import repeated
+from alertd.clock import Clock
+from alertd.store import keys
+from alertd.store.codec import KEY_BYTES, NameKeys, SealError, next_key
+from alertd.store.connection import Connection, StoreRefusedError, StoreUnavailableError, hash_in
+
+#: A process that is silent for so long is taken for dead: on a machine that is overloaded a second may take several.
+SIGN_MS = 10_000
+BEAT_S = 1.0
+
+
+class Phase(StrEnum):
+    """Where a rotation stands."""
+
+    NONE = ""
+    SPREADING = "spreading"  # until every process holds the new key
+    SEALING = "sealing"  # processes seal with the new key, and what the old one sealed is sealed anew
+    JOINING = "joining"  # until every process looks for people's names under a new name key, too
+    NAMING = "naming"  # new names are made with it, and old ones are renamed
+    FINISHING = "finishing"  # nothing needs the old key any more
+    DONE = "done"
+
+
+class Found(msgspec.Struct, frozen=True):
+    """What a page of the walk that seals anew found, or several pages."""
+
+    done: int = 0  # keys of the store that were looked at
+    resealed: int = 0  # values, or names that were made anew
+    left: int = 0  # values that are still under the old key: a writer came between, or they expire soon
+    unreadable: int = 0  # values that are marked with the old key, and do not open under it
+
+    def __add__(self, other: Found) -> Found:
+        return Found(*map(sum, zip(msgspec.structs.astuple(self), msgspec.structs.astuple(other), strict=True)))
+
+
+class Rotation(msgspec.Struct, frozen=True, kw_only=True):
+    """The last rotation of the master key. Times are UNIX milliseconds, 0 for not yet."""
+
+    phase: Phase = Phase.NONE
+    old: str = ""  # names of the keys
+    new: str = ""
+    started: int = 0
+    flipped: int = 0  # when the new key became the current one, of the master key or of the name keys
+    finished: int = 0
+    total: int = 0  # keys of the store
+    resealed: int = 0  # values that were sealed anew, in all passes
+    renamed: int = 0  # and names
+    named: int = 0  # name keys that everything is named with
+    found: Found = Found()  # by the pass that is under way, or by the last
+    place: str = ""  # where the pass goes on, see `resealing`; '' between two passes
+    blocked: bool = False  # what is left is unreadable
+    give_up: bool = False  # the operator gives that up
+
+    @property
+    def is_running(self) -> bool:
+        """Whether both keys are needed."""
+        return self.phase not in {Phase.NONE, Phase.DONE}
+
+    @property
+    def joins(self) -> bool:
+        """Whether people's names are under one of two keys of the store."""
+        return self.phase in {Phase.JOINING, Phase.NAMING}
+
+    def is_ready(self, said: Sequence[str]) -> bool:
+        """Whether a process, by what it says in `beat`, is ready for the next step."""
+        match self.phase:
+            case Phase.SPREADING:
+                return self.new in said
+            case Phase.JOINING:
+                return reads_names(self.named + 1) in said
+            case Phase.NAMING:
+                return makes_names(self.named + 1) in said
+            case _:
+                return said[:1] == (self.new,)
+
+
+Value = str | int | Found  # of a field of a rotation
+
+
+def reads_names(number: int) -> str:
+    """What a process says that looks for names under this name key, too."""
+    return f"+{number}"
+
+
+def makes_names(number: int) -> str:
+    """What a process says that makes new names with this name key."""
+    return f"={number}"
+
+
+class MasterKeys:
+    """The repository of what is known about master keys."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._db = connection
+
+    async def beat(self, process: str, held: str, seals: Mapping[str, int]) -> tuple[str, Rotation]:
+        """Say that a process lives, which keys it `held` (with spaces between, '' if it ends) and how often it sealed since. Returns the name
+        of the current key, and the rotation.
+        """
+        names = [keys.PROCESSES, keys.SEALS, keys.ROTATION, keys.KEY_CHECK]
+        counts = [part for pair in seals.items() for part in pair]
+        check, fields = await self._db.run("keys_beat", names, process, held, SIGN_MS, self._db.skew_ms, *counts)
+        return (check or b"").decode(), _rotation(hash_in(fields))
+
+    async def rotation(self) -> Rotation:
+        """The last rotation."""
+        return _rotation(await self._db.hash_of(keys.ROTATION))
+
+    async def processes(self) -> list[tuple[str, ...]]:
+        """What each living process says: the master keys that it holds, the one it seals with first, and how it handles names."""
+        found = (await self._db.hash_of(keys.PROCESSES)).values()
+        return [tuple(said.decode().split()[1:]) for said in found]
+
+    async def step(self, seen: Phase, *, check: str = "", **changes: Value) -> bool:
+        """Take the rotation from a phase on, durably, and with `check` make that key the current one. False if it is in another phase."""
+        pairs = [part for pair in _fields(changes).items() for part in pair]
+        names = [keys.ROTATION, keys.KEY_CHECK]
+        return bool(await self._db.run_durably("keys_rotate", names, str(seen), check, *pairs))
+
+    async def note(self, **changes: Value) -> None:
+        """How far the rotation is."""
+        await self._db.execute("HSET", keys.ROTATION, *(part for pair in _fields(changes).items() for part in pair))
+
+    async def seals(self, name: str) -> dict[str, int]:
+        """How often a master key sealed, and the audit's key that is derived from it."""
+        rings = ("master", "audit")
+        found = await self._db.execute("HMGET", keys.SEALS, *(_counter(ring, name) for ring in rings))
+        return {ring: int(count or 0) for ring, count in zip(rings, found, strict=True)}
+
+    async def keep_secrets(self, name: str) -> None:
+        """Keep, durably, what a master key that goes away leaves: the key of the audit's entries. Needs the new key to be the current one."""
+        field = _audit_field(name)
+        sealed = self._db.codec.master.seal(self._db.codec.audit_key(name), _bound(field))
+        await self._db.execute_durably([("HSET", keys.SECRETS, field, sealed)])
+
+    async def add_name_key(self, number: int) -> None:
+        """Make a name key, durably, unless it is there."""
+        field = f"names {number}"
+        sealed = self._db.codec.master.seal(secrets.token_bytes(KEY_BYTES), _bound(field))
+        await self._db.execute_durably([("HSETNX", keys.SECRETS, field, sealed)])
+
+    async def load_secrets(self) -> list[bytes]:
+        """Take up the keys of the audit's entries that earlier master keys left. Returns the name keys, up to the first that does not open."""
+        codec, found = self._db.codec, dict[int, bytes]()
+        for raw, sealed in (await self._db.hash_of(keys.SECRETS)).items():
+            field = raw.decode()
+            kind, _, name = field.partition(" ")
+            try:
+                key = codec.master.open(sealed, _bound(field))
+            except SealError:
+                structlog.get_logger().error("key in the store unreadable", key=field)
+                continue
+            if kind == "audit":
+                codec.hold_audit(name, key)
+            else:
+                found[int(name)] = key
+        return [found[number] for number in takewhile(found.__contains__, count(1))]
+
+    async def forget(self, name: str) -> None:
+        """Leave nothing of a master key that is gone, and have the append-only file rewritten."""
+        counters = [_counter(ring, name) for ring in ("master", "audit")]
+        await self._db.execute_durably([("HDEL", keys.SEALS, *counters), ("HINCRBY", keys.PURGES, "asked", 1)])
+
+
+class KeyWatch:
+    """Keeps this process's keys as the store wants them. Every process that opens a store has one, and uses it before anything is sealed or named."""
+
+    def __init__(self, connection: Connection, next_file: Path | None) -> None:
+        self._master_keys = MasterKeys(connection)
+        self._codec = connection.codec
+        self._next_file = next_file  # where the new key appears during a rotation
+        self._process = secrets.token_hex(8)
+        self._missing = ""  # the key that the log knows to be missing
+        self._name_keys: list[bytes] | None = None  # None: not read yet
+
+    @asynccontextmanager
+    async def kept(self, clock: Clock) -> AsyncIterator[None]:
+        """Says that this process lives, now and every second as long as this lasts. Raises StoreUnavailableError where it cannot at first."""
+        await self.beat()
+        await self.beat()  # others read what this one loaded
+        async with repeated("master keys", self._beat_again, BEAT_S, clock):
+            yield
+        with suppress(StoreUnavailableError):
+            await self._master_keys.beat(self._process, "", self._taken())
+
+    async def beat(self) -> None:
+        """Say which keys this process holds, load the one that it lacks, and use the current one. Raises StoreUnavailableError."""
+        check, rotation = await self._master_keys.beat(self._process, " ".join(self._says()), self._taken())
+        if rotation.is_running and not self._codec.holds(rotation.new):
+            self._load(rotation.new)
+        if self._codec.holds(check):
+            self._codec.use(check)
+            if rotation.phase is Phase.DONE:
+                self._codec.master.drop_others()
+            await self._take_names(rotation)
+
+    def _says(self) -> Iterator[str]:
+        yield from self._codec.master.names
+        if self._codec.names.joining:
+            number = len(self._codec.names.settled) + 1
+            yield reads_names(number)
+            if self._codec.names.prefers_new:
+                yield makes_names(number)
+
+    async def _take_names(self, rotation: Rotation) -> None:
+        """Make and look for people's names as the rotation wants it."""
+        wanted = rotation.named + rotation.joins
+        if self._name_keys is None or len(self._name_keys) < wanted:
+            self._name_keys = await self._master_keys.load_secrets()
+        found = self._name_keys[:wanted]
+        if len(found) < wanted:
+            raise StoreRefusedError(
+                "the store lacks a name key, or it does not open: without it alertd finds no subscriber"
+            )
+        joining = found[rotation.named] if rotation.joins else None
+        self._codec.names = NameKeys(tuple(found[: rotation.named]), joining, rotation.phase is Phase.NAMING)
+
+    async def _beat_again(self) -> None:
+        with suppress(StoreUnavailableError):  # whoever needs the store logs that
+            await self.beat()
+
+    def _load(self, name: str) -> None:
+        """Hold the new key if its file has appeared. Without it this process keeps the rotation from going on."""
+        try:
+            key = next_key(self._next_file) if self._next_file else None
+        except (OSError, ValueError, SealError):
+            key = None
+        if key is not None and self._codec.name_of(key) == name:
+            self._codec.hold(key)
+        elif self._missing != name:
+            self._missing = name
+            structlog.get_logger().error(
+                "new master key missing", file=str(self._next_file), see="store.next_master_key_file"
+            )
+
+    def _taken(self) -> dict[str, int]:
+        """Take the seals that are not in the store yet. They are lost if the store does not answer: a few seconds of 2^32."""
+        rings = {"master": self._codec.master, "audit": self._codec.audit}
+        return {_counter(ring, name): count for ring, one in rings.items() for name, count in one.take_seals().items()}
+
+
+def _fields(values: Mapping[str, Value]) -> dict[str, str | int | bytes]:
+    return {
+        name: msgspec.json.encode(value)
+        if isinstance(value, Found)
+        else value
+        if isinstance(value, str)
+        else int(value)
+        for name, value in values.items()
+    }
+
+
+def _rotation(fields: Mapping[bytes, bytes]) -> Rotation:
+    values: dict[str, object] = {name.decode(): value.decode() for name, value in fields.items()}
+    if "found" in values:
+        values["found"] = msgspec.json.decode(fields[b"found"])
+    return msgspec.convert(values, Rotation, strict=False)
+
+
+def _counter(ring: str, name: str) -> str:
+    return f"{ring} {name}"
+
+
+def _audit_field(name: str) -> str:
+    return f"audit {name}"
+
+
+def _bound(field: str) -> str:
+    return f"{keys.SECRETS} {field}"

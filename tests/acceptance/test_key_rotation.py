@@ -1,0 +1,177 @@
+"""`alertd keys rotate-master` against a service that sends an alert: nobody is lost, and the old key opens nothing any more."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from alertd.store import keys
+from alertd.store.codec import NEXT_KEY, Codec, Keys, SealError, mark_of
+from tests.acceptance.conftest import CHANNELS, STORE_KEYS, Served, start
+from tests.acceptance.test_cli import alertd, done, environment, refused
+
+PEOPLE = 3_000
+SLOW = {"rules": [{"prefix": "", "do": "slow", "delay_s": 0.2}]}
+NUMBER = "+34600123456"
+
+
+def rotating(served: Served, *words: str) -> subprocess.Popen[str]:
+    """The command as it runs, at no terminal."""
+    command = [sys.executable, "-m", "alertd", "keys", "rotate-master", *words]
+    return subprocess.Popen(command, env=environment(served), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def subscriber(number: str) -> dict[str, Any]:
+    return {
+        "languages": ["es"],
+        "kinds": ["missing-child"],
+        "places": {"home": {"point": [-5.98, 37.39]}},
+        "addresses": [{"channel": "sms", "number": number}],
+        "consent": {"at": "2026-01-01T00:00:00Z", "source": "app"},
+    }
+
+
+def old_seals(served: Served, mark: bytes) -> list[str]:
+    """The keys of the store with a value that begins as those of a key do; but for the audit's, which nothing can rewrite."""
+    with Redis(unix_socket_path=str(served.directory / "server.sock")) as store:
+        found = []
+        for raw in store.scan_iter(count=1_000):
+            match store.type(raw):
+                case b"string":
+                    blob = store.get(raw)
+                    values = [blob, blob[4:]]
+                case b"hash":
+                    values = store.hvals(raw)
+                case _:
+                    values = []
+            if any(value.startswith(mark) for value in values):
+                found.append(raw.decode())
+        return found
+
+
+def test_the_master_key_rotates_while_an_alert_is_sent(
+    installation: Callable[..., Served], alert: dict[str, Any], tmp_path: Path
+):
+    """People stay found by address, id and number; evidence, audit, sessions and a restart work; old copies need their old keys."""
+    served = installation(PEOPLE)
+    assert served.call("PUT", "/v1/subscribers/eva", subscriber(NUMBER))[0] in {200, 201}
+    ended = served.approved({**alert, "channels": ["mail"]})
+    served.wait_for(lambda: served.progress(ended)["state"] == "sent")
+    (tmp_path / "key.pem").write_text(served.call("GET", "/v1/evidence/key")[1]["pem"])
+    (tmp_path / "evidence.json").write_text(json.dumps(served.call("GET", f"/v1/alerts/{ended}/evidence")[1]))
+    done(served, "backup", str(tmp_path / "backup"), "--keys", str(tmp_path / "keys"))
+    old = Keys.load(served.directory)
+    assert old_seals(served, mark_of(old.master))
+    for channel in CHANNELS:
+        served.control(channel, SLOW)
+    alert_id = served.approved({**alert, "external_id": "second", "case": {**alert["case"], "number": "SE-2026-2"}})
+    with rotating(served) as command:
+        served.wait_for((served.directory / NEXT_KEY).exists)
+        assert "being rotated" in refused(served, "backup", str(tmp_path / "half"))
+        told, remarks = command.communicate(timeout=240)
+    assert command.returncode == 0, remarks
+    assert "Sealing anew" in told
+    assert "The master key is rotated" in told.splitlines()[-1]
+    assert "Delete those backups" in remarks
+    for channel in CHANNELS:
+        served.control(channel, {"rules": []})
+    served.wait_for(lambda: served.progress(alert_id)["state"] == "sent")
+    for counts in served.progress(alert_id)["channels"].values():
+        assert counts.get("accepted", 0) + counts.get("delivered", 0) == counts["targeted"] > 0, counts
+    works(served, tmp_path)
+    assert old_seals(served, mark_of(old.master)) == []
+    assert Keys.load(served.directory).master != old.master
+    assert not (served.directory / NEXT_KEY).exists()
+    assert served.stop() == 0
+    served.start()
+    works(served, tmp_path)
+    assert served.progress(alert_id)["state"] == "sent"
+    errors = [line for line in served.log.read_text().splitlines() if '"level": "error"' in line or "Traceback" in line]
+    assert errors == []
+    assert served.stop() == 0
+    shutil.move(served.directory, tmp_path / "replaced")
+    copy = str(tmp_path / "backup")
+    assert "other keys" in refused(served, "restore", copy, "--nothing-purged", "--keys", str(tmp_path / "replaced"))
+    done(served, "restore", copy, "--nothing-purged", "--keys", str(tmp_path / "keys"))
+    served.start()
+    works(served, tmp_path)
+
+
+def works(served: Served, folder: Path) -> None:
+    """What was there before the rotation is found and holds."""
+    status, found = served.call("POST", "/v1/subscribers/lookup", {"channel": "sms", "value": NUMBER})
+    assert (status, found.get("id")) == (200, "eva"), found
+    status, found = served.call("GET", "/v1/subscribers/eva")
+    assert status == 200
+    assert NUMBER in json.dumps(found)
+    status, refusal = served.call("PUT", "/v1/subscribers/another", subscriber(NUMBER))
+    assert (status, refusal["type"]) == (409, "/problems/duplicate-address")
+    assert alertd(served, "audit", "verify").returncode == 0
+    assert (
+        alertd(served, "evidence", "verify", str(folder / "evidence.json"), "--key", str(folder / "key.pem")).returncode
+        == 0
+    )
+
+
+@pytest.mark.parametrize("phase", ["sealing", "naming"])
+def test_a_rotation_goes_on_after_everything_was_killed(installation: Callable[..., Served], phase: str):
+    """Whoever runs the command again follows it to its end."""
+    served = installation(500)
+    old = Keys.load(served.directory)
+    done(served, "keys", "rotate-master", "--no-wait")
+    served.wait_for(lambda: served.call("GET", "/v1/master-key/rotation")[1]["state"] == phase)
+    served.process.kill()
+    served.ended()
+    served.start()
+    with rotating(served, "--json") as command:
+        told, remarks = command.communicate(timeout=240)
+    assert command.returncode == 0, remarks
+    assert json.loads(told.splitlines()[-1])["state"] == "done"
+    assert old_seals(served, mark_of(old.master)) == []
+    assert served.call("GET", "/v1/subscribers/sample-1-1")[0] == 200
+    assert alertd(served, "audit", "verify").returncode == 0
+
+
+def test_a_shared_store_waits_for_every_process_and_needs_no_restart(valkey: str, tmp_path: Path):
+    """The new key appears in a file that the processes were told of, on one machine after the other."""
+    files = [tmp_path / f"next-{kind}.key" for kind in ("api", "worker")]
+    common = {
+        **STORE_KEYS,
+        "ALERTD_STORE__URL": valkey,
+        "ALERTD_STORE__DIRECTORY": str(tmp_path),
+        "ALERTD_API__PORT": "0",
+    }
+    api = Served(tmp_path / "api", 0)
+    running = []
+    try:
+        for kind, file in zip(("api", "worker"), files, strict=True):
+            variables = {**common, "ALERTD_STORE__NEXT_MASTER_KEY_FILE": str(file)}
+            running.append(start(kind, variables, tmp_path / f"{kind}.log"))
+            if kind == "api":
+                api.process = running[0]
+                api.url, api.key = api._said(r"listens on (\S+)"), api._said(r"((?:live|test)_\S+)")
+        assert "store.next_master_key_file" in refused(api, "keys", "rotate-master")
+        files[0].write_text("00" * 31 + "01")
+        with Redis.from_url(valkey) as store:
+            api.wait_for(lambda: store.hlen(keys.PROCESSES) == 2)
+            assert done(api, "keys", "rotate-master", "--no-wait")["waiting_for"] == 1
+            assert api.call("GET", "/v1/master-key/rotation")[1]["state"] == "spreading"
+            files[1].write_text("00" * 31 + "01")
+            api.wait_for(lambda: api.call("GET", "/v1/master-key/rotation")[1]["state"] == "done")
+            sealed = next(store.get(raw) for raw in store.scan_iter("{k:*") if not raw.endswith(b":used"))
+            name = next(raw.decode() for raw in store.scan_iter("{k:*") if not raw.endswith(b":used"))
+        assert Codec(Keys(master=bytes(31) + b"\1", hashing=b"h" * 32)).master.open(sealed, name)
+        with pytest.raises(SealError):
+            Codec(Keys(master=b"m" * 32, hashing=b"h" * 32)).master.open(sealed, name)
+    finally:
+        for process in running:
+            process.terminate()
+            process.communicate(timeout=60)
