@@ -209,7 +209,9 @@ def _held(held: Held) -> dict[str, Any]:
 
 _GROUP = "Access"
 OPERATIONS = (
-    Operation(method="GET", path="/v1/me", handler=show_me, summary="Who am I", scope="alerts:read", group=_GROUP),
+    Operation(
+        method="GET", path="/v1/me", handler=show_me, summary="Who am I", scope="alerts:read", group=_GROUP, of_caller=True
+    ),
     Operation(method="GET", path="/v1/keys", handler=list_keys, summary="List keys", scope="keys:write", group=_GROUP),
     Operation(
         method="POST", path="/v1/keys", handler=create_key, summary="Make a key", scope="keys:write", group=_GROUP,
