@@ -48,35 +48,15 @@ async def test_a_case_is_one_however_its_number_is_spelled(parts: Parts, sample:
     assert json.loads(shown[0].document)["case"]["number"] == spelled[0]
 
 
-async def test_a_case_is_stood_down_whichever_organisation_alerts(parts: Parts, client: Any, sample: dict[str, Any]):
-    """Also by one that has no alert of it. It learns how many others have, and no id of theirs."""
-    case = {**sample["case"], "number": "SE-2026-1"}
-    await register(parts, 20)
-    shown = await planned(parts, sample, case=case)
-    waits = (await submitted(parts, sample, case=case)).record
-    _, token = await parts.access.create(org="other", subject="dora", scopes=frozenset({"alerts:write"}))
-    assert (await parts.course.history(shown)).acts == []
-    answer = await client.post(
-        "/v1/cases/SE-2026-1/stand-down", json={"reason": "x"}, headers={"Authorization": f"Bearer {token}"}
-    )
-    assert (answer.status, await answer.json()) == (200, {"alerts": [], "others": 2})
-    assert await parts.alerts.state(shown.id) is AlertState.STOOD_DOWN
-    assert await parts.alerts.state(waits.id) is AlertState.RETURNED
-    for one, act, state in ((shown, "alert.stand-down", "stood_down"), (waits, "alert.return", "returned")):
-        (entry,) = (await parts.course.history(one)).acts
-        assert (entry.act, entry.by, entry.facts["state"], entry.facts["organisation"]) == (act, "dora", state, "other")
-    assert (await parts.whole_case.stand_down("SE-2026-1", CARL, "x")).others == 0
-    assert len((await parts.course.history(shown)).acts) == 1
-
-
-async def test_a_test_key_learns_of_no_others_case(parts: Parts, sample: dict[str, Any]):
-    """Whoever guesses its number: it is as one that nobody knows, and goes on."""
+async def test_a_test_key_asks_no_other_organisation(parts: Parts, sample: dict[str, Any]):
+    """Whatever number it guesses, it is as one that nobody knows, and the alerts go on."""
     await register(parts, 20)
     shown = await planned(parts, sample, case={**sample["case"], "number": "SE-2026-1"})
     guesses = dataclasses.replace(CARL, org="other", test=True)
     for number in ("SE-2026-1", "SE-2026-3"):
         assert await slug(parts.whole_case.stand_down(number, guesses, "x")) == "not-found"
-    assert await parts.alerts.state(shown.id) is AlertState.SENDING
+    now = await parts.alerts.get(shown.id)
+    assert (now.state, now.stand_down_asked) == (AlertState.SENDING, "")
 
 
 async def test_who_may_not_stand_all_of_a_case_down_hides_nothing(parts: Parts, sample: dict[str, Any]):
