@@ -36,7 +36,7 @@ async def show_hold(request: web.Request, *, id: AlertId) -> HoldReply:
 
 async def hold_alert(request: web.Request, *, id: AlertId, body: Decide) -> HoldReply:
     """Puts a legal hold on an alert's case: none of its alerts is purged and none of its photos and ledgers goes by its age until another person
-    of the organisation releases it. It changes nothing of who is told. While there is one, it stays as it is. It binds your organisation's case
+    of the organisation releases it. It does not change who is notified. A case has one hold: a second call leaves the first. It binds your organisation's case
     alone: another that uses the same number holds a case of its own.
     """
     s, who = services(request), credential(request)
@@ -46,7 +46,7 @@ async def hold_alert(request: web.Request, *, id: AlertId, body: Decide) -> Hold
 
 
 async def release_alert(request: web.Request, *, id: AlertId) -> HoldReply:
-    """Releases a legal hold. Whoever put it there cannot, nor whose key that person made. Photos and ledgers are kept for 90 days from then at least.
+    """Releases a legal hold. The person who put it there cannot, and neither can a person whose key they made. Photos and ledgers are kept for 90 days from then at least.
     An administrator of the organisation that runs the service may release the hold of any organisation: that one's audit and the event
     `alert.hold_released` say so.
     """

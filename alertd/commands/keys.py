@@ -12,7 +12,7 @@ from alertd.commands.output import tell, tell_json, tell_list, tell_some
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Keys: make, list, rotate, revoke.")
 
-COLUMNS = ("key", "subject", "scopes", "test", "made_by", "expires", "rate_per_min", "last_used")
+COLUMNS = ("key", "subject", "scopes", "test", "made_by", "made_by_org", "expires", "rate_per_min", "last_used")
 MADE = ("key", "organisation", "subject", "scopes", "test", "expires", "rate_per_min", "old_secret_until", "token")
 Key = Annotated[str, typer.Argument(help="As `list` shows it.")]
 

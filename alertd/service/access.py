@@ -85,7 +85,7 @@ class Credential:
     fresh: bool = True  # a session: its operator showed minutes ago that it is they
     terms: Terms = Terms()
     by_old_secret: bool = False  # that before the last rotation, while it is good
-    home: str = ""  # the organisation of the key, where it acts on what is another's; then `org` is that other
+    home: str = ""  # the organisation of the key, if it acts for another one, `org`
 
     def acting_for(self, org: str) -> Credential:
         """The same caller, acting on what belongs to `org`. Remembers the caller's own organisation as `home`."""
@@ -98,8 +98,8 @@ class Credential:
 
     @property
     def signature(self) -> str:
-        """The person as records of `org` keep them. The organisation follows a person of another one, so that its subjects look like nobody of `org`.
-        `signer` reads it.
+        """The person as records of `org` keep them: a person of another organisation with its id, so that their subject is not taken for one of
+        `org`. `signer` reads it.
         """
         return self.subject if self.own_org == self.org else f"{self.subject}{_OF}{self.own_org}"
 

@@ -49,7 +49,7 @@ class LegalHolds:
         return record or await self._approval.get(alert_id, who)
 
     async def hold(self, alert_id: str, who: Credential, reason: str) -> AlertRecord:
-        """Keep its case. A case has one hold: who asks while there is one finds it as it is. Raises Problem."""
+        """Put a hold on its case. A case has one hold: a second call leaves the first. Raises Problem."""
         record = await self._approval.get(alert_id, who)
         await self._approval.check_case(record, who)
         hold = Hold(

@@ -45,7 +45,7 @@ class PermissionStore:
         return (await self._db.execute("HGET", keys.chain(chain), "teller") or chain.encode()).decode()
 
     async def answer(self, record: AlertRecord, word: str, org: str, fields: Mapping[str, str]) -> tuple[bool, str]:
-        """Set fields of an alert that is told, and notify its people by the event `word`, as `Alerts.note_from` does."""
+        """Set fields of an alert that is shown, and notify its people by the event `word`, as `Alerts.note_from` does."""
         return await self._alerts.note_from(record, org, word, fields, states=SHOWN)
 
     async def widen(
