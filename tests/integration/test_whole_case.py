@@ -11,6 +11,7 @@ import pytest
 from alertd.alerts import AlertState
 from alertd.app import Parts
 from alertd.errors import Problem
+from alertd.service.whole_case import Hidden
 from tests.integration.acts import CARL, planned, register, slug, submitted
 
 
@@ -70,3 +71,14 @@ async def test_who_may_not_stand_all_of_a_case_down_hides_nothing(parts: Parts, 
         await parts.whole_case.stand_down("SE-2026-1", tester, "She was found")
     assert await parts.alerts.state(actual.id) is AlertState.SENDING
     assert await parts.alerts.state(drill.record.id) is AlertState.PENDING
+
+
+async def test_where_there_is_one_organisation_nobody_is_asked(parts: Parts, sample: dict[str, Any]):
+    """Somebody who may write alerts stands down the organisation's own, approved or not, and hears of an unknown number only that others were asked."""
+    await register(parts, 20)
+    writer = dataclasses.replace(CARL, scopes=frozenset({"alerts:write"}))
+    waits = (await submitted(parts, sample, case={**sample["case"], "number": "SE-2026-1"})).record
+    done = await parts.whole_case.stand_down("SE-2026-1", writer, "She was found")
+    assert [(one.record.id, one.record.state) for one in done.own] == [(waits.id, AlertState.RETURNED)]
+    assert done.others is None
+    assert await parts.whole_case.stand_down("SE-2026-2", writer, "x") == Hidden(own=[], others=None)
