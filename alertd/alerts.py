@@ -34,7 +34,7 @@ _S = AlertState
 _ENDS = frozenset({_S.CLOSED, _S.CANCELLED, _S.SUPERSEDED, _S.EXPIRED})
 
 ALERT_STEPS: dict[AlertState, frozenset[AlertState]] = {
-    _S.DRAFT: frozenset({_S.PENDING, _S.REJECTED, _S.EXPIRED}),
+    _S.DRAFT: frozenset({_S.PENDING, _S.REJECTED, _S.EXPIRED, _S.PURGED}),
     _S.PENDING: frozenset({_S.APPROVED, _S.SCHEDULED, _S.RETURNED, _S.REJECTED, _S.EXPIRED}),
     _S.RETURNED: frozenset({_S.PENDING, _S.REJECTED, _S.EXPIRED}),
     # pending: what was approved is not what would be told when its time came

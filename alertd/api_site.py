@@ -23,10 +23,8 @@ from alertd.processes import StartError
 from alertd.public import public_routes
 from alertd.sections import ApiSection
 from alertd.service.evidence import Seal
-from alertd.service.legal_holds import LegalHolds
 from alertd.service.results import Results
 from alertd.sites import LAST_CALLS_S, PROCESS_HEADER, Runner
-from alertd.store.cases import Cases
 
 
 @contextmanager
@@ -142,7 +140,7 @@ def services_of(
         seal=Seal(parts.db.codec),
         explaining=parts.explaining,
         purging=parts.purging,
-        legal_holds=LegalHolds(Cases(parts.db), parts.approval, parts.clock),
+        legal_holds=parts.legal_holds,
         requests=parts.requests,
         key_rotation=parts.key_rotation,
         fleet=parts.fleet,

@@ -52,6 +52,7 @@ from alertd.service.inbound import Inbound
 from alertd.service.intake import Intake
 from alertd.service.key_rotation import KeyRotation
 from alertd.service.labels import Labels
+from alertd.service.legal_holds import LegalHolds
 from alertd.service.looks import Looks
 from alertd.service.mail_reports import MailReports
 from alertd.service.media import Photos
@@ -250,13 +251,16 @@ class Parts:
     def _compose_following(self) -> None:
         """What is decided about alerts that are told."""
         self.following = Following(self.alerts, self.approval, self.stopping, self.clock)
-        self.whole_case = WholeCase(self.alerts, self.approval, self.following, self.audit)
+        self.whole_case = WholeCase(
+            self.alerts, self.approval, self.following, self.organisations, self.limits, self.audit, self.clock
+        )
         self.resending = Resending(self.alerts, self.work, self.stopping)
 
     def _compose_forgetting(self, updates: Updates) -> None:
         """What takes out of alerts what is not to be known any more, here and in copies that are put back."""
         cases, tombstones = Cases(self.db), self._tombstones
         self.past = Past(updates.published, cases)
+        self.legal_holds = LegalHolds(cases, self.alerts, self.approval, self.organisations, self.audit, self.clock)
         self.revising = Revising(self.alerts, self.approval, self.photos, self.past, tombstones, self.clock)
         self.purging = Purging(self.alerts, cases, self.media, tombstones, self.approval, self.clock)
 

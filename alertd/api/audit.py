@@ -15,7 +15,7 @@ from alertd.api.call import CREDENTIAL, NOTED, REQUEST_ID, credential, is_replay
 from alertd.api.operations import Act, Operation
 from alertd.api.problems import Explain, problem_of
 from alertd.api.services import services
-from alertd.api.shapes import Query
+from alertd.api.shapes import BY_ORG, Query
 from alertd.clock import time_of
 from alertd.service.access import Credential
 from alertd.service.audit import DONE, FAILED, REFUSED, Entry, Noted
@@ -95,6 +95,7 @@ class AuditEntry(BaseModel):
     )
     of: int | None = Field(description="The entry of the act's beginning, for its outcome.")
     by: str = Field(description="The person whose key it was.")
+    by_org: str = Field(description=BY_ORG)
     key: str
     object: str | None = Field(description="The id of what it was about; a subscriber's hashed.")
     facts: dict[str, str | int | bool]
@@ -145,7 +146,7 @@ def entry_reply(one: Entry) -> AuditEntry:
     """An entry as it is told."""
     return AuditEntry(
         entry=one.number, at=time_of(one.at), act=one.act, outcome=one.outcome,
-        of=one.of or None, by=one.by, key=one.key, object=one.object or None, facts=dict(one.facts),
+        of=one.of or None, by=one.by, by_org=one.by_org, key=one.key, object=one.object or None, facts=dict(one.facts),
         case=dict(one.case), link=one.link,
     )  # fmt: skip
 

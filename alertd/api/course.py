@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from alertd.api.call import credential
 from alertd.api.operations import Operation
 from alertd.api.services import services
-from alertd.api.shapes import AlertId
+from alertd.api.shapes import BY_ORG, AlertId
 from alertd.clock import time_of
 from alertd.service.course import History
 
@@ -23,6 +23,7 @@ class ActReply(BaseModel):
         description="`done`; `failed`: it may have come through; `begun`: nobody knows yet, or ever will."
     )
     by: str
+    by_org: str = Field(description=BY_ORG)
     state: str | None = Field(description="That of the alert after it.")
     object: str = Field(description="The version it was about; empty where that is not known.")
 
@@ -60,6 +61,7 @@ def history_reply(alert_id: str, found: History) -> HistoryReply:
             act=one.act,
             outcome=one.outcome,
             by=one.by,
+            by_org=one.by_org,
             state=str(one.facts["state"]) if "state" in one.facts else None,
             object=one.object,
         )

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from alertd.api.call import credential, is_replay, note
 from alertd.api.operations import Act, Operation
 from alertd.api.services import services
-from alertd.api.shapes import AlertId
+from alertd.api.shapes import BY_ORG, AlertId
 from alertd.cap.messages import MsgType
 from alertd.cap.writer import MEDIA_TYPE
 from alertd.clock import time_or_none
@@ -57,6 +57,7 @@ class DistributorReply(BaseModel):
     enabled: bool
     made_at: datetime
     made_by: str
+    made_by_org: str = Field(description=BY_ORG)
     failing_since: datetime | None = Field(description="Of the first try after which none was taken.")
     answered: int | None = Field(description="Status of the last answer; null where there was none.")
     tried_at: datetime | None
@@ -104,6 +105,7 @@ class TakedownReply(BaseModel):
     since: datetime | None
     confirmed_at: datetime | None
     confirmed_by: str | None = Field(description="The person who asked; null where the distributor itself said so.")
+    confirmed_by_org: str | None = Field(description=BY_ORG)
 
 
 class ShareReply(BaseModel):
@@ -238,6 +240,7 @@ def _share(share: Share, record: AlertRecord) -> ShareReply:
         takedown=TakedownReply(
             state="open" if track.owed else "confirmed" if track.confirmed else "none",
             since=time_or_none(track.owed), confirmed_at=time_or_none(track.confirmed), confirmed_by=track.by or None,
+            confirmed_by_org=record.org if track.by else None,
         ),
         messages=[_message(one, record) for one in track.entries],
     )  # fmt: skip
@@ -257,7 +260,7 @@ def _facts(request: web.Request, one: Registered) -> dict[str, Any]:
     return {
         "id": hook.id, "name": one.distributor.name, "host": one.host, "distributor": one.distributor if is_told else None,
         "receipts": services(request).distributors.receipts(one) if is_told else None, "authorized": bool(hook.authorization),
-        "enabled": one.distributor.enabled, "made_at": time_or_none(hook.made), "made_by": hook.by,
+        "enabled": one.distributor.enabled, "made_at": time_or_none(hook.made), "made_by": hook.by, "made_by_org": hook.org,
         "failing_since": time_or_none(standing.failing), "answered": standing.answered or None, "tried_at": time_or_none(standing.tried),
         "alerts": one.has, "takedowns_open": len(one.owed),
         "takedowns": list(one.owed[:MOST_TAKEDOWNS]),

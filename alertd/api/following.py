@@ -34,7 +34,13 @@ class Extend(Decide):
 
 class CaseReply(BaseModel):
     alerts: list[AlertReply] = Field(description="All that your organisation has of the case, as they stand now.")
-    others: int = Field(description="How many other organisations have of it: they were hidden, or returned, just so.")
+    others: int | None = Field(
+        description="How many alerts other organisations have of it: they were stood down, or returned, too. Null where their people were only asked:"
+        " whether there are any is theirs to know."
+    )
+    asked: bool = Field(
+        description="Other organisations were asked to stand down what they have of the case, if they have any."
+    )
 
 
 class Purge(BaseModel):
@@ -56,22 +62,27 @@ async def stand_down_alert(
 
 async def stand_down_case(
     request: web.Request, *, number: Annotated[str, Field(min_length=1, max_length=64)], body: Decide
-) -> CaseReply:
-    """Stands down every alert of a case that is told, and returns those that wait for their second person: the child was found,
-    and nobody looks for ids first. Other organisations' as well: such a child is hidden everywhere, and their audit has who did so. Said again, under no or another
-    Idempotency-Key, it does the same to what came to the case since.
+) -> Reply[CaseReply]:
+    """Stands down every alert of a case that is shown, and returns those that wait for their second person: the child was found,
+    so no time is lost on ids. It reaches your organisation's own alerts. It reaches those of all organisations if yours has an Actual alert of the case
+    that a second person approved, or if you are an administrator of the organisation that runs the service; their audit has who did so.
+
+    Otherwise the other organisations are asked (202), if they have such a case: the answer does not say whether they do. Their people find the
+    request at the alert (`stand_down_asked`), in the console and as the event `alert.stand_down_asked`, and decide. A key asks 10 times an hour at most.
+    Said again, under no or another Idempotency-Key, it does the same to what came to the case since.
     """
     s, who = services(request), credential(request)
     if is_replay(request):
         return _hidden(await s.whole_case.of(number, who))
     done = await s.whole_case.stand_down(number, who, body.reason)
-    note(request, alerts=str(len(done.own) + done.others))
+    note(request, alerts=str(len(done.own) + (done.others or 0)), asked=done.others is None)
     return _hidden(done)
 
 
-def _hidden(found: Hidden) -> CaseReply:
+def _hidden(found: Hidden) -> Reply[CaseReply]:
     alerts = [alert_reply(one.record).model_copy(update={"told_by": one.told_by}) for one in found.own]
-    return CaseReply(alerts=alerts, others=found.others)
+    asked = found.others is None
+    return Reply(CaseReply(alerts=alerts, others=found.others, asked=asked), status=202 if asked else None)
 
 
 async def reopen_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Decide) -> Reply[AlertReply]:
@@ -119,8 +130,8 @@ async def extend_alert(request: web.Request, *, id: AlertId, headers: Conditions
 async def purge_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Purge) -> Reply[AlertReply]:
     """Destroys the key of the alert's case, for good: of all alerts of the case neither document nor texts nor photos can be read
     any more, here or in a backup that is put back. All of them must be over; the one that is named may be stood down. What stays
-    are states, times, who decided, and who was told when, under numbers. Where another organisation has an alert of the case, what yours
-    wrote is taken out, and the answer is 409: the key goes when theirs is purged, too.
+    are states, times, who decided, and who was told when, under numbers. Drafts of the case go with it. Another organisation that uses the
+    same number has a case and a key of its own, which stay as they are.
     """
     s, who = services(request), credential(request)
     if is_replay(request):
@@ -140,7 +151,7 @@ OPERATIONS = (
     ),
     Operation(
         method="POST", path="/v1/cases/{number}/stand-down", handler=stand_down_case, summary="Stand a case down",
-        scope="alerts:write", or_scope="alerts:approve", group=_GROUP, problems=_PROBLEMS, essential=True,
+        scope="alerts:write", or_scope="alerts:approve", group=_GROUP, problems=_PROBLEMS, essential=True, also=(202,),
         act=Act("case.stand-down", of_person=True, stops_harm=True, once=True),
     ),
     Operation(

@@ -20,20 +20,24 @@ from alertd.store.alerts import AlertRecord
 class HoldReply(BaseModel):
     id: str
     held: bool = Field(description="The alert's case, and with it every alert of it, cannot be purged.")
-    by: str | None = Field(description="Null, as what follows, where only other organisations hold it.")
+    by: str | None
+    by_org: str | None = Field(description="The organisation of `by`.")
     at: datetime | None
     reason: str | None
 
 
 async def show_hold(request: web.Request, *, id: AlertId) -> HoldReply:
-    """Whether a legal hold keeps an alert's case, and who put it there, when and why."""
+    """Whether a legal hold keeps an alert's case, and who put it there, when and why. An administrator of the organisation that runs the service sees
+    those of all organisations.
+    """
     s = services(request)
-    return await _shown(s.legal_holds, await s.approval.get(id, credential(request)))
+    return await _shown(s.legal_holds, await s.legal_holds.seen(id, credential(request)))
 
 
 async def hold_alert(request: web.Request, *, id: AlertId, body: Decide) -> HoldReply:
     """Puts a legal hold on an alert's case: none of its alerts is purged and none of its photos and ledgers goes by its age until another person
-    of the organisation releases it. It changes nothing of who is told. While your organisation has one, it stays as it is.
+    of the organisation releases it. It does not change who is notified. A case has one hold: a second call leaves the first. It binds your organisation's case
+    alone: another that uses the same number holds a case of its own.
     """
     s, who = services(request), credential(request)
     if not is_replay(request):
@@ -42,17 +46,21 @@ async def hold_alert(request: web.Request, *, id: AlertId, body: Decide) -> Hold
 
 
 async def release_alert(request: web.Request, *, id: AlertId) -> HoldReply:
-    """Releases your organisation's legal hold: another's keeps the case still. Whoever put it there cannot, nor whose key that person made. Photos and ledgers are kept for 90 days from then at least."""
+    """Releases a legal hold. The person who put it there cannot, and neither can a person whose key they made. Photos and ledgers are kept for 90 days from then at least.
+    An administrator of the organisation that runs the service may release the hold of any organisation: that one's audit and the event
+    `alert.hold_released` say so.
+    """
     s, who = services(request), credential(request)
     if not is_replay(request):
         note(request, record=await s.legal_holds.release(id, who))
-    return await _shown(s.legal_holds, await s.approval.get(id, who))
+    return await _shown(s.legal_holds, await s.legal_holds.seen(id, who))
 
 
 async def _shown(holds: LegalHolds, record: AlertRecord) -> HoldReply:
-    kept, hold = await holds.is_kept(record), await holds.of(record)
-    at = time_of(hold.at) if hold else None
-    return HoldReply(id=record.id, held=kept, by=hold.by if hold else None, at=at, reason=hold.reason if hold else None)
+    hold = await holds.of(record)
+    if hold is None:
+        return HoldReply(id=record.id, held=False, by=None, by_org=None, at=None, reason=None)
+    return HoldReply(id=record.id, held=True, by=hold.by, by_org=hold.org, at=time_of(hold.at), reason=hold.reason)
 
 
 _GROUP = "Alerts"

@@ -51,6 +51,9 @@ class KeyReply(Me):
     made_by: list[str] = Field(
         [], description="Who made it, and who made the key that it was made with, and so on: they may have it, too."
     )
+    made_by_org: str | None = Field(
+        None, description="The organisation of the key that it was made with; null for the first one of the service."
+    )
     expires: datetime | None = Field(None, description="From then on it is not known.")
     rate_per_min: int | None = Field(None, description="Requests that it has a minute; null: as many as come.")
     jurisdiction: Jurisdiction | None = Field(None, description="Its own; null: its organisation's.")
@@ -199,6 +202,7 @@ def _held(held: Held) -> dict[str, Any]:
     return {
         **_facts(held.credential),
         "made_by": list(held.credential.makers),
+        "made_by_org": held.credential.maker_org or None,
         "expires": time_or_none(terms.expires),
         "rate_per_min": terms.rate_per_min or None,
         "jurisdiction": terms.jurisdiction,
@@ -209,7 +213,9 @@ def _held(held: Held) -> dict[str, Any]:
 
 _GROUP = "Access"
 OPERATIONS = (
-    Operation(method="GET", path="/v1/me", handler=show_me, summary="Who am I", scope="alerts:read", group=_GROUP),
+    Operation(
+        method="GET", path="/v1/me", handler=show_me, summary="Who am I", scope="alerts:read", group=_GROUP, of_caller=True
+    ),
     Operation(method="GET", path="/v1/keys", handler=list_keys, summary="List keys", scope="keys:write", group=_GROUP),
     Operation(
         method="POST", path="/v1/keys", handler=create_key, summary="Make a key", scope="keys:write", group=_GROUP,

@@ -83,11 +83,14 @@ async def create_media(request: web.Request) -> Reply[MediaReply]:
 async def show_media(request: web.Request, *, id: MediaId, query: ShowQuery) -> web.Response:
     """A photo, while an Actual alert that has it is told: for everyone, and not to be indexed. Then it is gone (410). Before that it is
     shown to a key with the scope `alerts:read` or `alerts:write` alone; and again while another alert that has it is still to be told,
-    unless one was stood down, restricted or purged.
+    unless one was stood down, restricted or purged. A key that comes along counts against its rate, and is refused while it is stopped.
     """
     s = services(request)
     scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
     who = await s.access.recognise(token.strip()) if scheme.lower() == "bearer" else await known(request)
+    if who is not None:
+        await s.access.meter(who)
+        await s.stopping.check_key(who)
     data = await s.photos.show(id, query.size, who)
     cache = "no-store" if who else f"public, max-age={CACHE_S}"
     headers = {
@@ -167,6 +170,6 @@ OPERATIONS = (
     ),
     Operation(
         method="GET", path="/m/{id}", handler=show_media, summary="Show a photo", scope=None, group=_GROUP,
-        gives=("image/jpeg",), also=(410,),
+        gives=("image/jpeg",), also=(410,), problems=("stop-active", "rate-limited"),
     ),
 )  # fmt: skip

@@ -12,7 +12,7 @@ from alertd.api.call import credential, is_replay, note
 from alertd.api.conditions import Conditions, etag
 from alertd.api.operations import Act, Operation, Reply
 from alertd.api.services import services
-from alertd.api.shapes import AlertId, AlertReply, alert_reply
+from alertd.api.shapes import BY_ORG, AlertId, AlertReply, alert_reply
 from alertd.clock import time_of, time_or_none
 from alertd.kinds import Channel
 from alertd.oncall import OnCall
@@ -34,6 +34,7 @@ class OnCallReply(BaseModel):
     rota: OnCall | None = Field(description="The whole of it, with its addresses, for administrators; null for others.")
     now: list[OnDutyStep] = Field(description="Who would be called now, step by step.")
     by: str | None = Field(description="Who wrote it last.")
+    by_org: str | None = Field(description=BY_ORG)
     at: datetime | None
 
 
@@ -47,6 +48,7 @@ class PageReply(BaseModel):
 
 class TakenReply(BaseModel):
     by: str
+    by_org: str = Field(description=BY_ORG)
     at: datetime
     until: datetime = Field(description="Nobody is called before that; then the next are, if the alert still waits.")
 
@@ -110,8 +112,11 @@ def _reply(request: web.Request, known: KnownRota) -> Reply[OnCallReply]:
         )
         for people in now
     ]
-    whole = rota if credential(request).may("admin") else None
-    body = OnCallReply(rev=known.rev, rota=whole, now=steps, by=known.by or None, at=time_or_none(known.at))
+    who = credential(request)
+    whole, by_org = rota if who.may("admin") else None, who.org if known.by else None
+    body = OnCallReply(
+        rev=known.rev, rota=whole, now=steps, by=known.by or None, by_org=by_org, at=time_or_none(known.at)
+    )
     return Reply(body, headers=etag(known.rev))
 
 
@@ -121,7 +126,7 @@ def _call(call: Call) -> CallReply:
         return CallReply(alert=alert_reply(call.record), pages=[], taken=None, next=None, unanswered=None)
     taken = None
     if paged.taken:
-        taken = TakenReply(by=paged.by, at=time_of(paged.taken), until=time_of(paged.until))
+        taken = TakenReply(by=paged.by, by_org=call.record.org, at=time_of(paged.taken), until=time_of(paged.until))
     return CallReply(
         alert=alert_reply(call.record), pages=[_page(one) for one in paged.pages], taken=taken,
         next=None if paged.over else time_of(paged.due),

@@ -79,6 +79,8 @@ class Operation:
         False  # goes on when the disk or the memory is nearly full: it only reads, or stops harm, or says what is true
     )
 
+    of_caller: bool = False  # says who calls, and nothing else: a stopped key may read it
+
     stop_check: Callable[[web.Request], Awaitable[None]] | None = (
         None  # in place of the one of all: refuses a key that is stopped, and keeps what it read with that for the handler
     )
@@ -95,10 +97,10 @@ class Operation:
 
     @property
     def while_stopped(self) -> bool:
-        """Whether a key that is stopped does it: what only reads, and what stops harm. Not what takes keys and operators away, for which
-        a session is stepped up: whoever has a key in the wrong hands would keep everybody from stopping them.
+        """Whether a stopped key may call it: what stops harm, and who it is. A stopped key reads nothing else, because it may be in the wrong
+        hands. Nor does it remove keys and operators, for which a session steps up: it could remove everyone who keeps it stopped.
         """
-        return self.method == "GET" or (self.act is not None and self.act.stops_harm and not self.step_up)
+        return self.of_caller or (self.act is not None and self.act.stops_harm and not self.step_up)
 
     @property
     def takes_key(self) -> bool:

@@ -9,6 +9,7 @@ from alertd.api.call import credential, note
 from alertd.api.conditions import NewOrSeen, etag
 from alertd.api.operations import Act, Operation, Reply
 from alertd.api.services import services
+from alertd.api.shapes import BY_ORG
 from alertd.errors import Problem
 from alertd.organisations import Organisation, OrganisationId
 from alertd.service.organisations import Known
@@ -22,10 +23,12 @@ class OrganisationReply(BaseModel):
         None,
         description="Who last changed `unattended`: alerts from a key that came through their hands wait all the same.",
     )
+    unattended_by_org: str | None = Field(None, description=BY_ORG)
     break_glass_by: str | None = Field(
         None,
         description="Who last changed `break_glass`: nobody approves alone who is that person, or let them in, or was let in by them.",
     )
+    break_glass_by_org: str | None = Field(None, description=BY_ORG)
 
 
 class OrganisationList(BaseModel):
@@ -73,10 +76,12 @@ async def put_organisation(
 def _reply(request: web.Request, known: Known) -> OrganisationReply:
     who = credential(request)
     is_told = who.org == known.id or (who.may("admin") and services(request).organisations.is_host(who))
+    if not is_told:
+        return OrganisationReply(id=known.id, name=known.organisation.name, organisation=None)
     return OrganisationReply(
-        id=known.id, name=known.organisation.name, organisation=known.organisation if is_told else None,
-        unattended_by=(known.allowed_by or None) if is_told else None,
-        break_glass_by=(known.glass_by or None) if is_told else None,
+        id=known.id, name=known.organisation.name, organisation=known.organisation,
+        unattended_by=known.allowed_by or None, unattended_by_org=known.allowed_with[0] or None,
+        break_glass_by=known.glass_by or None, break_glass_by_org=known.glass_with[0] or None,
     )  # fmt: skip
 
 

@@ -116,7 +116,7 @@ async def show_permission(request: web.Request, *, id: AlertId, query: ShownQuer
 async def grant_permission(request: web.Request, *, id: AlertId, body: Grant) -> PermissionRequest:
     """The alert is told in your jurisdiction, too, on the ground that you were shown; whoever was told of it before is not told again.
     It takes whoever might approve such an alert, and is neither of the two that sent it. What was permitted is not taken back: the
-    alert's own organisation pauses, stands down or cancels it, and `POST /v1/cases/{number}/stand-down` hides it everywhere.
+    alert's own organisation pauses, stands down or cancels it; `POST /v1/cases/{number}/stand-down` asks it to.
     """
     s, who = services(request), credential(request)
     if is_replay(request):

@@ -77,19 +77,17 @@ class ProgressReply(BaseModel):
 
 async def list_alerts(request: web.Request, *, query: ListQuery) -> AlertList:
     """The organisation's alerts, newest first. A page may be short where few alerts match: `next` tells whether to go on."""
-    s = services(request)
+    s, org = services(request), credential(request).org
     if query.telling:
-        return AlertList(
-            alerts=[alert_reply(one) for one in await s.reports.telling(credential(request).org)], next=None
-        )
+        return AlertList(alerts=[alert_reply(one) for one in await s.reports.telling(org)], next=None)
     wanted = Wanted(
         state=query.state,
         external_ids=None if query.external_id is None else frozenset({query.external_id}),
-        case=s.intake.case_id(query.case) if query.case else None,
+        case=s.intake.case_id(org, query.case) if query.case else None,
         since_ms=ms_of(query.since) if query.since else 0,
     )
     before = _place(query.cursor) if query.cursor else None
-    found, following = await s.reports.list(credential(request).org, wanted, before=before, limit=query.limit)
+    found, following = await s.reports.list(org, wanted, before=before, limit=query.limit)
     return AlertList(
         alerts=[alert_reply(record) for record in found],
         next=f"{following[0]}_{following[1]}" if following else None,

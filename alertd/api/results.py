@@ -16,7 +16,7 @@ from alertd.api.call import credential, note
 from alertd.api.course import ActReply, history_reply
 from alertd.api.operations import Act, Operation
 from alertd.api.services import Services, services
-from alertd.api.shapes import AlertId, AlertReply, BreakGlassReply, alert_reply, break_glass_reply
+from alertd.api.shapes import BY_ORG, AlertId, AlertReply, BreakGlassReply, alert_reply, break_glass_reply, signed
 from alertd.clock import second_of, time_of
 from alertd.kinds import Occasion
 from alertd.service.access import Credential
@@ -40,7 +40,9 @@ class VersionReport(BaseModel):
     state: AlertState
     code: str | None = Field(description="Of a cancel: the reason that people were told.")
     by: str | None = Field(description="Who took the step that it tells of.")
+    by_org: str | None = Field(description=BY_ORG)
     approver: str | None
+    approver_org: str | None = Field(description=BY_ORG)
     began: datetime
     people: int
     channels: dict[str, dict[str, int]] = Field(description="By channel: targeted, every state, and doubled.")
@@ -93,6 +95,7 @@ class Evidence(BaseModel):
 
     made: datetime
     by: str = Field(description="Who asked for it.")
+    by_org: str = Field(description=BY_ORG)
     alert: AlertReply = Field(description="With its document.")
     published: list[PublishedReply] = Field(
         description="What it said in public at each time, its words of now at the end. While a legal hold keeps the case, also what was taken out since."
@@ -161,7 +164,7 @@ async def _evidence(s: Services, record: AlertRecord, who: Credential) -> Eviden
     verdict = await s.audit.verify(record.org, None)
     area = shapely.to_geojson(await s.results.area(record))
     return Evidence(
-        made=second_of(s.clock.now_ms()), by=who.subject,
+        made=second_of(s.clock.now_ms()), by=who.subject, by_org=who.org,
         alert=alert_reply(record, whole=True), published=await _published(s, record), area=json.loads(area),
         versions=[alert_reply(one.record) for one in found.versions if one.record.id != record.id],
         ledgers=[
@@ -197,9 +200,10 @@ def _version(told: Told) -> VersionReport:
         for each in (told.handed_over, told.delivered)
     )  # fmt: skip
     handed_over, delivered = speeds
+    (by, by_org), (approver, approver_org) = signed(one.by, one.org), signed(one.approver, one.org)
     return VersionReport(
-        id=one.id, occasion=occasion_of(one), state=one.state, code=one.code or None, by=one.by or None,
-        approver=one.approver or None, began=time_of(one.start),
+        id=one.id, occasion=occasion_of(one), state=one.state, code=one.code or None, by=by, by_org=by_org,
+        approver=approver, approver_org=approver_org, began=time_of(one.start),
         people=one.people, channels={channel: dict(counts) for channel, counts in told.counts.items()},
         handed_over=handed_over, delivered=delivered, seen=dict(told.seen), opted_out=dict(told.opted_out),
         left=dict(told.left),

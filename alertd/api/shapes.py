@@ -20,12 +20,14 @@ from alertd.rendering.areas import area_name
 from alertd.rendering.catalogue import REFERENCE
 from alertd.rendering.languages import matching
 from alertd.service import reach, rings
+from alertd.service.access import signer
 from alertd.service.break_glass import broken_by
 from alertd.service.counts import Shown, shown
 from alertd.service.looks import Look
 from alertd.service.notices import occasion_of
 from alertd.service.reach import LEAST_SHOWN, NOBODY, Count, Estimate, about
 from alertd.service.targeting import Share
+from alertd.stand_down_requests import read as read_requests
 from alertd.store.alerts import AlertRecord
 from channels.base import Loudness
 from geofences.regions import Kind as RegionKind
@@ -93,6 +95,8 @@ class AudienceReply(BaseModel):
     rings: list[RingReply] = Field([], description="From the innermost; empty where the target has no rings.")
 
 
+#: Of each member that names a person: two organisations may have people of the same name.
+BY_ORG = "The organisation of that person."
 REV = "Another with each change of the alert, its state included. The ETag of the alert is the same number."
 #: Of each reply that has an `eta`.
 ETA = (
@@ -114,6 +118,7 @@ class ReviewReply(BaseModel):
     verdict: Verdict
     note: str | None
     by: str
+    by_org: str = Field(description=BY_ORG)
     at: datetime
 
 
@@ -121,6 +126,7 @@ class BreakGlassReply(BaseModel):
     """That its author approved it alone."""
 
     by: str
+    by_org: str = Field(description=BY_ORG)
     at: datetime
     reason: str | None
     review: ReviewReply | None = Field(description="What another operator thinks of it; null: it awaits that.")
@@ -141,8 +147,20 @@ class PermissionReply(BaseModel):
     )
     answered: datetime | None
     by: str | None = Field(description="Who answered.")
+    by_org: str | None = Field(description=BY_ORG)
     reason: str | None = Field(description="Why it refused.")
     told_by: str | None = Field(description="The version by which its people are told.")
+
+
+class StandDownAsked(BaseModel):
+    """Another organisation asks to stand the alert down, because it knows that the child was found."""
+
+    organisation: str
+    name: str
+    by: str = Field(description="Its person, who asked.")
+    by_org: str = Field(description=BY_ORG)
+    at: datetime
+    reason: str
 
 
 class AlertReply(BaseModel):
@@ -153,8 +171,12 @@ class AlertReply(BaseModel):
     level: str
     status: str
     author: str
+    author_org: str = Field(description="The organisation of `author`, which alerts.")
     approver: str | None = Field(
         description="After `policy: ` whoever allowed that nobody looks; after `break-glass: ` the author, who approved it alone."
+    )
+    approver_org: str | None = Field(
+        description="The organisation of `approver`: another one where a neighbour permitted its part, or an administrator of the service allowed that nobody looks."
     )
     break_glass: BreakGlassReply | None = Field(None, description="Null: nobody approved it alone.")
     reason: str | None
@@ -180,6 +202,9 @@ class AlertReply(BaseModel):
     )
     permissions: list[PermissionReply] = Field(
         [], description="Of neighbours, where the target leaves the jurisdiction: none of their part is told before."
+    )
+    stand_down_asked: list[StandDownAsked] = Field(
+        [], description="Other organisations that ask to stand it down, until somebody does."
     )
     notice: str | None = Field(None, description="What this did not do.")
     told_by: str | None = Field(
@@ -285,6 +310,7 @@ def _most(count: Estimate) -> int:
 
 def alert_reply(record: AlertRecord, *, whole: bool = False) -> AlertReply:
     """An alert as it is told; `whole` with its document."""
+    approver, approver_org = signed(record.approver, record.org)
     return AlertReply(
         id=record.id,
         state=record.state,
@@ -293,7 +319,9 @@ def alert_reply(record: AlertRecord, *, whole: bool = False) -> AlertReply:
         level=record.level,
         status=record.status,
         author=record.author,
-        approver=record.approver or None,
+        author_org=record.org,
+        approver=approver,
+        approver_org=approver_org,
         break_glass=break_glass_reply(record),
         reason=record.reason or None,
         created=time_of(record.created),
@@ -307,8 +335,19 @@ def alert_reply(record: AlertRecord, *, whole: bool = False) -> AlertReply:
         occasion=occasion_of(record),
         update=update_facts(record) if record.notify else None,
         permissions=permission_replies(record),
+        stand_down_asked=[
+            StandDownAsked(
+                organisation=one.org, name=one.name, by=one.by, by_org=one.org, at=time_of(one.at), reason=one.reason
+            )
+            for one in read_requests(record.stand_down_asked)
+        ],
         alert=json.loads(record.document) if whole and record.document else None,
     )
+
+
+def signed(kept: str, org: str) -> tuple[str, str] | tuple[None, None]:
+    """A person and their organisation, as a reply names them, from what a record of `org` keeps; None for nobody."""
+    return signer(kept, org) if kept else (None, None)
 
 
 def permission_replies(record: AlertRecord) -> list[PermissionReply]:
@@ -330,7 +369,7 @@ def permission_reply(
     """One of them."""
     return PermissionReply(
         organisation=one.org, name=one.name, state=state, km2=one.km2, people=cast("Estimate", one.people),
-        answered=time_or_none(one.at), by=by, reason=why, told_by=one.version or None,
+        answered=time_or_none(one.at), by=by, by_org=one.org if by else None, reason=why, told_by=one.version or None,
     )  # fmt: skip
 
 
@@ -341,9 +380,15 @@ def break_glass_reply(record: AlertRecord) -> BreakGlassReply | None:
     review = None
     if record.reviewed:
         review = ReviewReply(
-            verdict=Verdict(record.verdict), note=record.note or None, by=record.reviewer, at=time_of(record.reviewed)
+            verdict=Verdict(record.verdict),
+            note=record.note or None,
+            by=record.reviewer,
+            by_org=record.org,
+            at=time_of(record.reviewed),
         )
-    return BreakGlassReply(by=broken_by(record), at=time_of(record.broken), reason=record.why or None, review=review)
+    return BreakGlassReply(
+        by=broken_by(record), by_org=record.org, at=time_of(record.broken), reason=record.why or None, review=review
+    )
 
 
 def update_facts(record: AlertRecord) -> UpdateFacts:

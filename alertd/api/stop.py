@@ -12,7 +12,7 @@ from alertd.api.call import credential, is_replay, note
 from alertd.api.conditions import Conditions, etag
 from alertd.api.operations import Act, Operation, Reply
 from alertd.api.services import services
-from alertd.api.shapes import AlertId, AlertReply, alert_reply
+from alertd.api.shapes import BY_ORG, AlertId, AlertReply, alert_reply
 from alertd.clock import time_of
 from alertd.faults import refusal
 from alertd.service.second_person import check_key
@@ -47,9 +47,11 @@ class StopReply(BaseModel):
     scope: str = Field(description="`service`, `org:<organisation>` or `key:<organisation>:<key>`.")
     stopped: bool
     by: str | None
+    by_org: str | None = Field(description=BY_ORG)
     at: datetime | None
     reason: str | None
     resume_asked_by: str | None = Field(description="Waits for a second person.")
+    resume_asked_by_org: str | None = Field(description=BY_ORG)
     alerts: int | None = Field(None, description="How many alerts under way wait because of this or another stop.")
 
 
@@ -114,9 +116,10 @@ def _effect(effect: Effect) -> StopReply:
 
 def _shown(scope: str, stop: Stop | None, alerts: int | None = None) -> StopReply:
     return StopReply(
-        scope=scope, stopped=stop is not None, by=stop.by if stop else None,
+        scope=scope, stopped=stop is not None, by=stop.by if stop else None, by_org=stop.org if stop else None,
         at=time_of(stop.at) if stop else None, reason=stop.reason if stop else None,
-        resume_asked_by=(stop.first or None) if stop else None, alerts=alerts,
+        resume_asked_by=(stop.first or None) if stop else None,
+        resume_asked_by_org=stop.first_org if stop and stop.first else None, alerts=alerts,
     )  # fmt: skip
 
 

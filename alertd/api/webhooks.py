@@ -13,6 +13,7 @@ from alertd.api.call import credential, is_replay, note
 from alertd.api.events import CURSOR
 from alertd.api.operations import Act, Operation
 from alertd.api.services import services
+from alertd.api.shapes import BY_ORG
 from alertd.clock import time_of, time_or_none
 from alertd.errors import Problem
 from alertd.faults import refusal
@@ -39,6 +40,7 @@ class WebhookReply(BaseModel):
     types: list[str]
     made_at: datetime
     made_by: str
+    made_by_org: str = Field(description=BY_ORG)
     state: Literal["on", "off"]
     off_since: datetime | None
     why: str | None = Field(
@@ -167,7 +169,7 @@ def _shown(watched: Watched) -> WebhookReply:
 def _facts(watched: Watched) -> dict[str, object]:
     hook, standing = watched.hook, watched.standing
     return {
-        "id": hook.id, "url": hook.url, "types": list(hook.types), "made_at": time_of(hook.made), "made_by": hook.by,
+        "id": hook.id, "url": hook.url, "types": list(hook.types), "made_at": time_of(hook.made), "made_by": hook.by, "made_by_org": hook.org,
         "state": "off" if standing.off else "on", "off_since": time_or_none(standing.off), "why": standing.why or None,
         "failing_since": time_or_none(standing.failing), "answered": standing.answered or None, "tried_at": time_or_none(standing.tried),
         "waiting": watched.waiting, "given_up": watched.given_up,

@@ -214,15 +214,19 @@ def stand_down_case(
     reason: Reason,
     as_json: JsonOption = False,
 ) -> None:
-    """Stand every alert of a case down, and return those that wait for their second person."""
+    """Stand every alert of a case down, and return those that wait for their second person. Other organisations are asked, unless yours has an
+    approved alert of the case or you administer the service.
+    """
     answer = common(ctx).client().post(f"/v1/cases/{segment(number)}/stand-down", {"reason": reason})
     if as_json:
         tell_json(answer)
         return
     for alert in answer["alerts"]:
         tell(f"Alert {alert['id']} is {alert['state']}: {people_of(alert)} people.")
-    if answer["others"]:
-        tell(f"Of other organisations there were {answer['others']}.")
+    if answer["asked"]:
+        tell("Other organisations were asked to stand down theirs, if they have such a case.")
+    elif answer["others"]:
+        tell(f"Alerts of other organisations that were stood down or returned, too: {answer['others']}.")
 
 
 @app.command()
@@ -317,7 +321,7 @@ def hold(ctx: typer.Context, alert_id: AlertId, reason: Reason, as_json: JsonOpt
 
 @app.command()
 def release(ctx: typer.Context, alert_id: AlertId, as_json: JsonOption = False) -> None:
-    """Release the legal hold on its case. Whoever put it there cannot."""
+    """Release the legal hold on its case. The person who put it there cannot. An administrator of the organisation that runs the service may release any."""
     _told_hold(common(ctx).client().post(f"{_path(alert_id)}/release"), as_json=as_json)
 
 
@@ -325,7 +329,11 @@ def _told_hold(hold: Any, *, as_json: bool) -> None:
     if as_json:
         tell_json(hold)
         return
-    tell(f"{hold['id']} is kept: {hold['by']}, {hold['at']}." if hold["held"] else f"{hold['id']} is not kept.")
+    tell(
+        f"{hold['id']} is kept: {hold['by']} of {hold['by_org']}, {hold['at']}."
+        if hold["held"]
+        else f"{hold['id']} is not kept."
+    )
 
 
 def _notify(*, silent: bool) -> str:

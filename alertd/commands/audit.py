@@ -12,7 +12,7 @@ from alertd.commands.output import remark, tell, tell_json, tell_table
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="The audit: list, verify.")
 
-COLUMNS = ("entry", "at", "act", "outcome", "by", "object")
+COLUMNS = ("entry", "at", "act", "outcome", "by", "by_org", "object")
 
 
 @app.command("list")

@@ -16,7 +16,7 @@ app = typer.Typer(
 )
 app.command()(rotate_master)
 
-COLUMNS = ("key", "subject", "scopes", "test", "made_by", "expires", "rate_per_min", "last_used")
+COLUMNS = ("key", "subject", "scopes", "test", "made_by", "made_by_org", "expires", "rate_per_min", "last_used")
 MADE = ("key", "organisation", "subject", "scopes", "test", "expires", "rate_per_min", "old_secret_until", "token")
 Key = Annotated[str, typer.Argument(help="As `list` shows it.")]
 

@@ -23,8 +23,12 @@ def tell_review(client: Client, alert: dict[str, Any], language: str | None = No
     them who were told already.
     """
     document = alert.get("alert") or {}
-    facts = {name: value for name, value in alert.items() if name not in {"alert", "permissions"}}
+    facts = {name: value for name, value in alert.items() if name not in {"alert", "permissions", "stand_down_asked"}}
     tell_facts(facts | _asked(document) | {"neighbours": waits(alert["permissions"])})
+    for one in alert["stand_down_asked"]:
+        remark(
+            f"{one['name']} asks to stand it down, by {one['by']} of {one['by_org']} at {one['at']}: {one['reason']}"
+        )
     _remark_others(client, alert["id"], document.get("case", {}).get("number"))
     if document and alert["state"] in OPEN:
         for line in _messages(client, document, {"occasion": "update"} if alert.get("update") else {}, language):

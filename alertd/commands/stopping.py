@@ -42,7 +42,7 @@ def remark_stops(client: Client) -> None:
     for one in client.get("/v1/stop")["stops"]:
         if one["stopped"]:
             remark(
-                f"Stopped since {one['at']} by {one['by']}: {one['scope']}, {one['reason']}. Two people resume: alertd resume"
+                f"Stopped since {one['at']} by {one['by']} of {one['by_org']}: {one['scope']}, {one['reason']}. Two people resume: alertd resume"
             )
 
 

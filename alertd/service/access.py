@@ -8,7 +8,7 @@ import re
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
@@ -56,6 +56,8 @@ USED_MS = 60_000
 JURISDICTIONS_KEPT = 64
 #: The longest that an old secret lives on beside a new one.
 MOST_OVERLAP_S = 7 * 86_400
+#: Stands between a person and their organisation in a record of another. No subject contains it: `Subject` refuses control characters.
+_OF = "\0"
 _TOKEN = re.compile(r"(test|live)_([A-Za-z0-9]{12})_([A-Za-z0-9_-]{43})")
 
 
@@ -78,10 +80,33 @@ class Credential:
     scopes: frozenset[str]
     test: bool = False
     makers: tuple[str, ...] = ()  # people who made this key, or the key it was made with, and so on
+    maker_org: str = ""  # the organisation of the key that this one was made with
     signed_in: bool = False  # an operator with a session; `key_id` is the operator's id
     fresh: bool = True  # a session: its operator showed minutes ago that it is they
     terms: Terms = Terms()
     by_old_secret: bool = False  # that before the last rotation, while it is good
+    home: str = ""  # the organisation of the key, if it acts for another one, `org`
+
+    def acting_for(self, org: str) -> Credential:
+        """The same caller, acting on what belongs to `org`. Remembers the caller's own organisation as `home`."""
+        return replace(self, org=org, home=self.own_org)
+
+    @property
+    def own_org(self) -> str:
+        """The organisation that the key belongs to."""
+        return self.home or self.org
+
+    @property
+    def signature(self) -> str:
+        """The person as records of `org` keep them: a person of another organisation with its id, so that their subject is not taken for one of
+        `org`. `signer` reads it.
+        """
+        return self.subject if self.own_org == self.org else f"{self.subject}{_OF}{self.own_org}"
+
+    @property
+    def sender(self) -> str:
+        """The key, as records of `org` keep those that an alert is sent by. A key of another organisation stands with its id."""
+        return self.key_id if self.own_org == self.org else f"{self.own_org}:{self.key_id}"
 
     @property
     def hands(self) -> frozenset[str]:
@@ -89,8 +114,8 @@ class Credential:
         return frozenset(map(folded_subject, (self.subject, *self.makers)))
 
     def is_person(self, subject: str) -> bool:
-        """Whether the key belongs to this person, however the name is spelled."""
-        return folded_subject(self.subject) == folded_subject(subject)
+        """Whether the key belongs to this person of `org`, as a record keeps them (`signature`), however the name is spelled."""
+        return folded_subject(self.signature) == folded_subject(subject)
 
     def may(self, scope: str) -> bool:
         if scope == APPROVE and self.is_delegate:
@@ -105,6 +130,12 @@ class Credential:
     def wrote(self, author: str, key: str) -> bool:
         """Whether what this author wrote with a key is the caller's own: it is that person, or the key that spoke for them."""
         return self.is_person(author) or (self.is_delegate and key == self.key_id)
+
+
+def signer(kept: str, org: str) -> tuple[str, str]:
+    """The person that a record of `org` keeps as a `Credential.signature`, and the person's organisation."""
+    subject, _, home = kept.partition(_OF)
+    return subject, home or org
 
 
 def hands_of(author: str, kept: str) -> frozenset[str]:
@@ -152,7 +183,7 @@ class Access:
         secret = secrets.token_urlsafe(32)  # 43 characters
         stored = StoredKey(
             org=org, subject=subject, scopes=tuple(sorted(scopes)), test=test, digest=digest_of(secret),
-            makers=tuple(sorted(maker.hands)) if maker else (), expires=terms.expires, rate_per_min=terms.rate_per_min,
+            makers=tuple(sorted(maker.hands)) if maker else (), maker_org=maker.org if maker else "", expires=terms.expires, rate_per_min=terms.rate_per_min,
             jurisdiction=terms.jurisdiction.model_dump_json() if terms.jurisdiction else "",
         )  # fmt: skip
         await self._keyring.add(key_id, stored)
@@ -292,7 +323,7 @@ def _credential(key_id: str, stored: StoredKey, *, by_old_secret: bool = False) 
     ground = _jurisdiction(stored.jurisdiction) if stored.jurisdiction else None
     return Credential(
         key_id=key_id, org=stored.org, subject=stored.subject, scopes=frozenset(stored.scopes), test=stored.test,
-        makers=stored.makers, terms=Terms(expires=stored.expires, rate_per_min=stored.rate_per_min, jurisdiction=ground),
+        makers=stored.makers, maker_org=stored.maker_org, terms=Terms(expires=stored.expires, rate_per_min=stored.rate_per_min, jurisdiction=ground),
         by_old_secret=by_old_secret,
     )  # fmt: skip
 

@@ -202,7 +202,7 @@ class Approval:
         """Approved, for later. The count is what the audience is compared with then."""
         await self._alerts.times.note_start(record)
         done, old = await self._alerts.step(
-            record.id, AlertState.SCHEDULED, rev=record.rev, by=who.subject, approver=who.subject,
+            record.id, AlertState.SCHEDULED, rev=record.rev, by=who.signature, approver=who.signature,
             approver_key=who.key_id, approved_rev=str(record.rev), seen=str(people),
         )  # fmt: skip
         now = await self.get(record.id, who)
@@ -221,7 +221,7 @@ class Approval:
         if record.state is AlertState.SCHEDULED and not starts:
             raise refused(record.state, AlertState.APPROVED)
         await self._alerts.enliven(record.id)  # before it is asked: who stops from now on finds it
-        await self._stopping.check(record.org, record.key, who.key_id)
+        await self._stopping.check(record.org, record.key, who.sender)
         await self._check_texts(record)
         if not record.document:
             raise refused(record.state, AlertState.APPROVED)
@@ -325,7 +325,9 @@ class Approval:
     async def give_back(self, alert_id: str, who: Credential, reason: str, *, rev: int | None = None) -> AlertRecord:
         """Return an alert to its author."""
         # What was scheduled is approved by nobody any more.
-        return await self._step(alert_id, AlertState.RETURNED, who, rev, reason=reason, approver="", approver_key="")
+        return await self._step(
+            alert_id, AlertState.RETURNED, who, rev, reason=reason, approver="", approver_key="", stand_down_asked=""
+        )
 
     async def cancel(self, alert_id: str, who: Credential, reason: str, *, rev: int | None = None) -> AlertRecord:
         """Close the gate: what is queued is not sent. Whoever was told already is told nothing more by this. An update is only
@@ -343,19 +345,18 @@ class Approval:
         return await self._step(alert_id, AlertState.CANCELLED, who, rev, reason=reason)  # it was approved meanwhile
 
     async def check_case(self, record: AlertRecord, who: Credential) -> None:
-        """Raises Problem where this key decides nothing about some alert that its organisation has of its case: a Test may be of the case of an
+        """Raises Problem where this key decides nothing about some alert of its case: a Test may be of the case of an
         Actual alert.
         """
         for one in (record, *await self._alerts.in_case(record.case)):
-            if one.org == record.org:
-                check_key(one, who)
+            check_key(one, who)
 
     async def _step(
         self, alert_id: str, new: AlertState, who: Credential, rev: int | None, *, texts: int | None = None,
         **fields: str,
     ) -> AlertRecord:  # fmt: skip
         check_key(await self.get(alert_id, who), who)
-        done, old = await self._alerts.step(alert_id, new, rev=rev, texts=texts, by=who.subject, **fields)
+        done, old = await self._alerts.step(alert_id, new, rev=rev, texts=texts, by=who.signature, **fields)
         now = await self.get(alert_id, who)
         said_before = now.state is new and who.is_person(now.by)
         if not done and not said_before:

@@ -33,6 +33,7 @@ class _Said(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     outcome: str
     key: str
     by: str
+    by_org: str = ""
     object: str = ""
     of: int = 0
     facts: dict[str, Fact] = {}
@@ -54,6 +55,7 @@ class Entry:
     outcome: str = ""
     key: str = ""
     by: str = ""  # the subject of the person whose key it was
+    by_org: str = ""  # and that person's organisation
     object: str = ""  # an id of what it was about
     of: int = 0  # the entry whose act this is the outcome of
     facts: Mapping[str, Fact]
@@ -133,7 +135,15 @@ class Audit:
         case: dict[str, str],
     ) -> int:
         said = _Said(
-            act=act, outcome=outcome, key=who.key_id, by=who.subject, object=object_, of=of, facts=facts, case=case
+            act=act,
+            outcome=outcome,
+            key=who.key_id,
+            by=who.subject,
+            by_org=who.own_org,
+            object=object_,
+            of=of,
+            facts=facts,
+            case=case,
         )
         number = await self._log.append(who.org, _encode(said))
         self._metrics.audit_entries.inc()

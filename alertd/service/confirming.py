@@ -194,7 +194,7 @@ def sealed_note(record: AlertRecord, words: str) -> bytes:
 
 
 def opened_note(record: AlertRecord, entry: Entry) -> str:
-    """As it was sealed; '' where there is none any more, also while another organisation's alert keeps the case's key."""
+    """The words of a refusal, opened; '' once its alert is purged, also while the case keeps its key."""
     if record.box is None or not (record.document and entry.note):
         return ""
     return record.box.open(entry.note, f"{record.id} distribution").decode()

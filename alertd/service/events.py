@@ -64,6 +64,8 @@ NO_STATES = frozenset(
         "permission_asked",
         "permission_granted",
         "permission_refused",
+        "stand_down_asked",
+        "hold_released",
     }
 )
 #: Of a distributor: it refused a message or never took it, it has an alert that is over, it confirmed that it has it no more; it refused the

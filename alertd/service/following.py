@@ -188,7 +188,7 @@ class Following:
         )
         done, old = await self._alerts.follow(
             record, footing, None if late else step.new, told_by,
-            fields={"by": who.subject, "reason": reason}, sent_by=(*again, who.key_id),
+            fields={"by": who.signature, "reason": reason, "stand_down_asked": ""}, sent_by=(*again, who.sender),
         )  # fmt: skip
         if done:
             await self._stopping.put_on(chain_of(record.id))
@@ -203,7 +203,7 @@ class Following:
             last + 1,
             step.occasion,
             _follows(step, record),
-            by=who.subject,
+            by=who.signature,
             expires=record.expires if step is REOPEN else self._clock.now_ms() + TELLS_MS,
             loudness=QUIETER.get(record.loudness, record.loudness),
             code=code,

@@ -42,9 +42,9 @@ class Freezing:
         asked = newly_asked(record)
         await self._permissions.note(asked, record.id, self._clock.now_ms())
         return await self._alerts.approve(
-            record.id, frozen.numbers, who.subject, rings=frozen.rings, rev=record.rev,
+            record.id, frozen.numbers, who.signature, rings=frozen.rings, rev=record.rev,
             approved_rev=record.approved_rev if record.state is AlertState.SCHEDULED else record.rev,
-            sent_by=(record.key, who.key_id), asked=asked, **alone,
+            sent_by=(record.key, who.sender), asked=asked, **alone,
         )  # fmt: skip
 
     async def replace(self, update: AlertRecord, alert: Alert, inside: Frozen, who: Credential) -> tuple[bool, str]:
@@ -76,12 +76,12 @@ class Freezing:
         changes = f"{old.changes} {now_ms}".strip()
         document = alert.model_copy(update={"external_id": old.external_id or None}).model_dump_json(by_alias=True)
         new = replace(
-            taken_over(old, update), document=document.encode(), expires=update.expires, texts=update.texts, changes=changes, by=who.subject,
+            taken_over(old, update), document=document.encode(), expires=update.expires, texts=update.texts, changes=changes, by=who.signature,
             **{name: getattr(update, name) for name in TAKEN_OVER if name not in {"changes", "rings_from"}},
             rings_from=update.rings_from or now_ms + old.ahead,
         )  # fmt: skip
         asked = newly_asked(new, old)
         await self._permissions.note(asked, old.id, now_ms)
         await self._updates.published.keep(old)
-        sent_by = (update.key, who.key_id, *permitting(new.permissions))
-        return await self._updates.approve(new, update, frozen, who.subject, sent_by=sent_by, asked=asked)
+        sent_by = (update.key, who.sender, *permitting(new.permissions))
+        return await self._updates.approve(new, update, frozen, who.signature, sent_by=sent_by, asked=asked)

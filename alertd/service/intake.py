@@ -220,9 +220,9 @@ class Intake:
         """As `looks` tells them."""
         return await self._looks.countries(alert)
 
-    def case_id(self, number: str) -> str:
-        """The name a case number goes by in the store."""
-        return self._alerts.case_id(number)
+    def case_id(self, org: str, number: str) -> str:
+        """The name of an organisation's case in the store."""
+        return self._alerts.case_id(org, number)
 
     async def check_unsigned(self, alert: Alert, who: Credential) -> Alert:
         """What `check` checks, for whoever only looks: the author may be anyone. Answers the alert as it would be kept."""
@@ -310,7 +310,7 @@ class Intake:
             hands=hands_text(who.hands),
             key=who.key_id,
             external_id=alert.external_id or "",
-            case=self._alerts.case_id(alert.case.number) if alert.case.number else alert_id,
+            case=self._alerts.case_id(who.org, alert.case.number) if alert.case.number else alert_id,
             regions=look.regions,
             created=self._clock.now_ms(),
             expires=ms_of(alert.expires),

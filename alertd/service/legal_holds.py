@@ -1,6 +1,7 @@
 """A legal hold: a case is kept whole, with its photos and ledgers, until another person lets it go. It is not purged, and nothing of it goes by its age.
 
-Each organisation has a hold of its own: others know that the case is kept, and neither why nor how to change it. One person holds, for it stops harm; another releases, as an end is put off by a second person.
+A hold binds the case of one organisation. One person holds, for it stops harm; another releases, as an end is put off by a second person. An
+administrator of the organisation that runs the service may release any hold.
 """
 
 from __future__ import annotations
@@ -11,30 +12,44 @@ from alertd.errors import Problem
 from alertd.fields import folded_subject
 from alertd.service.access import Credential
 from alertd.service.approval import Approval
-from alertd.store.alerts import AlertRecord
+from alertd.service.audit import DONE, Audit, Noted
+from alertd.service.organisations import Organisations
+from alertd.service.revisions import TRIES
+from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.cases import Cases, Hold
 from alertd.store.media import KEPT_AFTER_MS
 
+#: What the event is called by which an organisation learns that the administrator of the service released its hold, and the act in its audit.
+RELEASED, ACT = "hold_released", "alert.release"
+
 
 class LegalHolds:
-    """Holds cases and releases them, by any alert of theirs. Whoever says the same twice gets the same answer."""
+    """Holds cases and releases them, by any of their alerts. Repeating a call returns the first result."""
 
-    def __init__(self, cases: Cases, approval: Approval, clock: Clock) -> None:
+    def __init__(
+        self, cases: Cases, alerts: Alerts, approval: Approval, organisations: Organisations, audit: Audit, clock: Clock
+    ) -> None:
         self._cases = cases
+        self._alerts = alerts
         self._approval = approval
+        self._organisations = organisations
+        self._audit = audit
         self._clock = clock
 
     async def of(self, record: AlertRecord) -> Hold | None:
-        """The hold of an alert's organisation on its case, or None."""
-        found = await self._cases.hold(record.case, record.org)
+        """The hold on an alert's case, or None."""
+        found = await self._cases.hold(record.case)
         return found[0] if found else None
 
-    async def is_kept(self, record: AlertRecord) -> bool:
-        """Whether a hold, whoever's, keeps an alert's case."""
-        return await self._cases.is_kept(record.case)
+    async def seen(self, alert_id: str, who: Credential) -> AlertRecord:
+        """An alert whose hold the caller may see and release: one of the caller's organisation; any for an administrator of the organisation that
+        runs the service. Raises Problem.
+        """
+        record = await self._alerts.get(alert_id) if self._organisations.administers_host(who) else None
+        return record or await self._approval.get(alert_id, who)
 
     async def hold(self, alert_id: str, who: Credential, reason: str) -> AlertRecord:
-        """Keep its case. One hold of an organisation is enough: who asks while there is one finds it as it is. Raises Problem."""
+        """Put a hold on its case. A case has one hold: a second call leaves the first. Raises Problem."""
         record = await self._approval.get(alert_id, who)
         await self._approval.check_case(record, who)
         hold = Hold(
@@ -45,19 +60,30 @@ class LegalHolds:
         return record
 
     async def release(self, alert_id: str, who: Credential) -> AlertRecord:
-        """Let its case go; it may be purged then, unless another organisation holds it. Raises Problem for whoever put the hold there, or could have,
-        and where only others hold it.
+        """Release the hold on its case, which may be purged then. Raises Problem for the person who put it there, and for those whose hands that
+        person's key came through. If the alert is another organisation's, its people find the release in their audit and among their events.
         """
-        record = await self._approval.get(alert_id, who)
+        record = await self.seen(alert_id, who)
         await self._approval.check_case(record, who)
-        found = await self._cases.hold(record.case, record.org)
+        found = await self._cases.hold(record.case)
         if found is None:
-            if await self._cases.is_kept(record.case):
-                raise Problem("not-allowed", "Another organisation holds this case: its people release it.")
             return record
         hold, seen = found
-        if folded_subject(who.subject) in hold.hands or folded_subject(hold.by) in who.hands:
+        is_own = record.org == who.org
+        if is_own and (folded_subject(who.subject) in hold.hands or folded_subject(hold.by) in who.hands):
             raise Problem("same-person", "Another person than who put it there releases a legal hold.")
-        if not await self._cases.let_go(record.case, record.org, seen, until_ms=self._clock.now_ms() + KEPT_AFTER_MS):
+        number = 0 if is_own else await self._audit.begin(who.acting_for(record.org), ACT, record.id)
+        if not await self._cases.let_go(record.case, seen, until_ms=self._clock.now_ms() + KEPT_AFTER_MS):
             raise Problem("precondition-failed", "Somebody else changed the hold at this moment. Look at it again.")
+        return record if is_own else await self._notify(record, who, number)
+
+    async def _notify(self, record: AlertRecord, who: Credential, number: int) -> AlertRecord:
+        """Tell the organisation of an alert that another released its hold. Returns the alert as it stands."""
+        for _ in range(TRIES):
+            done, old = await self._alerts.note_from(record, who.org, RELEASED, {})
+            record = await self._alerts.get(record.id) or record
+            if done or old != "changed":
+                break
+        noted = Noted(record=record, facts={"organisation": who.org})
+        await self._audit.end(who.acting_for(record.org), ACT, DONE, noted, of=number)
         return record

@@ -135,7 +135,7 @@ class Photos:
         if not names:
             return alert
         records = dict(zip(names, await asyncio.gather(*map(self._media.get, names)), strict=True))
-        case = self._alerts.case_id(alert.case.number) if alert.case.number else ""
+        case = self._alerts.case_id(who.org, alert.case.number) if alert.case.number else ""
         faults = tuple(
             Fault(f"{pointer}/media", _NO_SUCH)
             for pointer, photo in _photos(alert)

@@ -82,7 +82,7 @@ def later_version(
         code=code or "", alerted=record.start, paused=False, reason="", external_id="", seen=0, people=0, changes="",
         expires=expires, loudness=loudness, approver=by, by=by, approved_rev=0,
         broken=0, why="", reviewed=0, reviewer="", verdict="", note="",
-        permissions="", permitted_by="", permission_why="", grounds={},
+        permissions="", permitted_by="", permission_why="", stand_down_asked="", grounds={},
     )  # fmt: skip
 
 

@@ -104,6 +104,10 @@ class Organisations:
         """Whether the caller is of whoever runs the service."""
         return who.org == self._default
 
+    def administers_host(self, who: Credential) -> bool:
+        """Whether the caller is an administrator of the organisation that runs the service, who arbitrates between the others."""
+        return self.is_host(who) and who.may("admin") and not who.test
+
     def check_scope(self, who: Credential, scope: str) -> None:
         """Raises Problem for what is of whoever runs the service, where the caller is of another organisation."""
         if scope in OF_HOST and not self.is_host(who):
@@ -258,8 +262,9 @@ def completed(alert: Alert, own: Organisation) -> Alert:
 def _setter(record: AlertRecord, subject: str, hands: frozenset[str], key: tuple[str, str]) -> Credential:
     """Whoever allowed something, as if they approved an alert."""
     return Credential(
-        key_id=key[1], org=record.org, subject=subject, scopes=frozenset({APPROVE}), makers=tuple(sorted(hands))
-    )
+        key_id=key[1], org=record.org, home=key[0], subject=subject, scopes=frozenset({APPROVE}),
+        makers=tuple(sorted(hands)),
+    )  # fmt: skip
 
 
 def _known(org: str, stored: StoredOrganisation | None) -> Known:

@@ -21,7 +21,7 @@ from alertd.errors import Problem
 from alertd.fields import folded_subject
 from alertd.kinds import Notify, Occasion, PermissionState
 from alertd.permissions import Permission, read, with_words, words_of, written
-from alertd.service.access import BY_POLICY, Credential
+from alertd.service.access import BY_POLICY, Credential, signer
 from alertd.service.approval import Approval, check_drift
 from alertd.service.audit import DONE, REFUSED, Audit, Noted
 from alertd.service.borders import granted_of
@@ -171,7 +171,7 @@ class Permissions:
         if _said(asked, who, answer):
             return asked
         check_key(asked.record, who)
-        theirs = replace(who, org=asked.record.org)  # it is an act on their alert
+        theirs = who.acting_for(asked.record.org)  # it is an act on their alert
         number = await self._audit.begin(theirs, ACTS[answer], alert_id)
         try:
             done = await self._tried(asked, who, answer, why, ground, people)
@@ -204,7 +204,7 @@ class Permissions:
     ) -> None:
         """Into the audit of whoever alerts, and so into the alert's history."""
         noted = Noted(record=record, facts={"organisation": who.org})
-        await self._audit.end(replace(who, org=record.org), ACTS[answer], outcome, noted, of=number)
+        await self._audit.end(who.acting_for(record.org), ACTS[answer], outcome, noted, of=number)
 
     async def _refuse(self, record: AlertRecord, permission: Permission, who: Credential, why: str) -> tuple[bool, str]:
         fields = {
@@ -268,7 +268,13 @@ class Permissions:
         last, now = len(await versions_of(self._alerts, record.id)), self._clock.now_ms()
         check_room(last + 1)
         version = later_version(
-            record, last + 1, Occasion.UPDATE, TELLS, by=who.subject, expires=record.expires, loudness=record.loudness
+            record,
+            last + 1,
+            Occasion.UPDATE,
+            TELLS,
+            by=who.acting_for(record.org).signature,
+            expires=record.expires,
+            loudness=record.loudness,
         )
         granted = pack_area(ground_of(shapely.union(granted_of(record), ground)))
         alert = replace(
@@ -314,7 +320,8 @@ def _asked(record: AlertRecord, org: str) -> Permission | None:
 def _check_approver(approver: str, who: Credential, allowed_hands: frozenset[str]) -> None:
     """Raises Problem where whoever approved and the caller may be one. Where nobody looked it is whoever allowed that, with one of these hands."""
     hands = allowed_hands if approver.startswith(BY_POLICY) else frozenset()
-    if folded_subject(approver.removeprefix(BY_POLICY)) in who.hands or folded_subject(who.subject) in hands:
+    subject, _ = signer(approver.removeprefix(BY_POLICY), "")
+    if folded_subject(subject) in who.hands or folded_subject(who.subject) in hands:
         raise Problem(
             "same-person",
             "Who approved an alert, or allowed that nobody looks at it, cannot permit it for a neighbour, too: you are one, or one made the other's key.",

@@ -28,6 +28,8 @@ from alertd.store.tombstones import Purged, Tombstone, Tombstones
 _S = AlertState
 #: What is over may be purged; of the alert that is named also what is stood down.
 NAMED = ENDED | {_S.STOOD_DOWN}
+#: Drafts of the case go with it: nobody has submitted them, and they must not keep its key.
+WITH_IT = ENDED | {_S.DRAFT}
 
 
 class Purging:
@@ -44,8 +46,8 @@ class Purging:
         self._clock = clock
 
     async def purge(self, alert_id: str, who: Credential, code: PurgeReason, *, rev: int | None = None) -> AlertRecord:
-        """Purge the case of an alert, with all alerts of it that are the organisation's. Raises Problem where one of them is not over, and, once
-        they are purged, where another organisation has not purged its own: the key goes with the last.
+        """Purge the case of an alert, with all alerts and drafts of it. Other organisations that use the same number have cases of their own. Raises
+        Problem if one of the alerts is not over, or a legal hold keeps the case.
         """
         record = await self._approval.get(alert_id, who)
         await self._approval.check_case(record, who)
@@ -83,7 +85,8 @@ class Purging:
         if not until_ms:
             raise Problem(
                 "precondition-failed",
-                "A legal hold keeps this case. Another person than who put it there, of the same organisation, releases it.",
+                "A legal hold keeps this case. Another person than who put it there, of the same organisation, releases it, or an administrator of the"
+                " organisation that runs the service.",
             )
         try:
             await self._purge_all(record, held, who, code, until_ms)
@@ -93,21 +96,22 @@ class Purging:
     async def _purge_all(
         self, record: AlertRecord, held: dict[str, int], who: Credential, code: PurgeReason, until_ms: int
     ) -> None:
-        alerts, others = await self._of_case(record, held)
+        alerts = await self._of_case(record, held)
         for one in (record.id, *alerts):
-            sources = NAMED if one == record.id else ENDED
-            done, old = await self._alerts.purge(one, sources, code, who.subject, until_ms=until_ms)
+            sources = NAMED if one == record.id else WITH_IT
+            done, old = await self._alerts.purge(one, sources, code, who.signature, until_ms=until_ms)
             if not done:
                 raise _not_over(one, old)
-        if not others and await self._cases.drop(record.case, held):
+        if await self._cases.drop(record.case, held):
             return
         await self._write_down(*(Purged(purged=one) for one in (record.id, *alerts)))
-        raise _key_stays(others=others)
+        raise Problem(
+            "precondition-failed",
+            "Something came to this case meanwhile, or a hold. What was purged is purged; purge it again.",
+        )
 
-    async def _of_case(self, record: AlertRecord, held: dict[str, int]) -> tuple[list[str], bool]:
-        """The other alerts of its case that are of its organisation, and whether another has one that it has not purged: that keeps the key, and
-        nothing else. Raises Problem if one is not over, or about to be written.
-        """
+    async def _of_case(self, record: AlertRecord, held: dict[str, int]) -> list[str]:
+        """The other alerts of its case. Raises Problem if one is not over, or about to be written."""
         touched = {one: at for one, at in held.items() if not one.startswith(PHOTO)}
         for photo in held.keys() - touched.keys():
             touched = dict.fromkeys(await self._media.alerts(photo), held[photo]) | touched
@@ -117,11 +121,9 @@ class Purging:
         for one, head in heads.items():
             if head is None and touched[one] > self._clock.now_ms() - PURGING_MS:
                 raise Problem("precondition-failed", "An alert of this case is being written at this very moment.")
-            if head is not None and head.org == record.org and head.state not in ENDED:
+            if head is not None and head.state not in WITH_IT:
                 raise _not_over(one, head.state)
-        found = [head for head in heads.values() if head is not None]
-        own = [head.id for head in found if head.org == record.org]
-        return own, any(head.org != record.org and head.state is not _S.PURGED for head in found)
+        return [head.id for head in heads.values() if head is not None]
 
     async def _destroy(self, case: str, photos: Sequence[str] = ()) -> None:
         stone = await self._cases.dropped(case)
@@ -140,19 +142,6 @@ class Purging:
                 "store-unavailable",
                 "It cannot be written down that this case is purged: see store.tombstones. Purge it again then.",
             ) from None
-
-
-def _key_stays(*, others: bool) -> Problem:
-    if others:
-        return Problem(
-            "precondition-failed",
-            "What your organisation wrote of this case is purged. Another organisation has an alert of it, and the key is destroyed when that is "
-            "purged, too.",
-        )  # fmt: skip
-    return Problem(
-        "precondition-failed",
-        "Something came to this case meanwhile, or a hold. What was purged is purged; purge it again.",
-    )
 
 
 def _not_over(alert_id: str, state: str) -> Problem:

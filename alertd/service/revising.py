@@ -84,9 +84,7 @@ class Revising:
         if not record.restricted:
             return []
         now, found = self._clock.now_ms(), await self._alerts.listed(await self._alerts.ids_in_case(record.case))
-        own = [
-            one for one in found if one and one.org == record.org and one.state in KNOWN | WAITING and now < one.expires
-        ]
+        own = [one for one in found if one and one.state in KNOWN | WAITING and now < one.expires]
         return [one.id for one in own if not one.restricted and one.kind == Kind.MISSING_CHILD]
 
     async def restore(self) -> None:
@@ -187,7 +185,7 @@ class Revising:
             check_revision(record, rev)
             if found.anew:
                 await self._past.keep(record)
-            if await self._write(record, found, len(versions), {"by": who.subject, "reason": reason}):
+            if await self._write(record, found, len(versions), {"by": who.signature, "reason": reason}):
                 told_by = found.told_by.id if found.told_by else None
                 return Followed(record=await self._approval.get(alert_id, who), told_by=told_by)
         raise changed_since()
@@ -218,7 +216,7 @@ def _replacement(record: AlertRecord, nth: int, who: Credential) -> AlertRecord 
     if record.state not in SHOWN:
         return None
     version = later_version(
-        record, nth, Occasion.UPDATE, TELLS, by=who.subject, expires=record.expires, loudness=Loudness.SILENT
+        record, nth, Occasion.UPDATE, TELLS, by=who.signature, expires=record.expires, loudness=Loudness.SILENT
     )
     return if_told(version)
 

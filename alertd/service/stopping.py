@@ -58,7 +58,11 @@ class Stopping:
         for _ in range(TRIES):
             seen = await self._stops.read()
             old = seen.stops.get(scope)
-            stop = old if old and not old.first else Stop(by=who.subject, at=self._clock.now_ms(), reason=reason)
+            stop = (
+                old
+                if old and not old.first
+                else Stop(by=who.subject, org=who.org, at=self._clock.now_ms(), reason=reason)
+            )
             if await self._kept(seen, scope, stop):
                 return await self._put_on(scope)
         raise contested("what is stopped")
@@ -160,7 +164,7 @@ class Stopping:
         """Let an alert that is being sent wait, or go on, with whatever tells it now; any of its versions names it. Saying it twice
         changes nothing. Raises Problem.
         """
-        done, old = await self._alerts.pause(record.id, waits=waits, by=who.subject, rev=rev)
+        done, old = await self._alerts.pause(record.id, waits=waits, by=who.signature, rev=rev)
         if not done and old == "changed":
             raise changed_since()
         if not done and old == "unseen":
@@ -216,7 +220,7 @@ def _resumed(stop: Stop | None, who: Credential) -> Stop | None:
     if stop is None:
         return None
     if not stop.first or who.is_person(stop.first):
-        return msgspec.structs.replace(stop, first=who.subject, first_hands=tuple(sorted(who.hands)))
+        return msgspec.structs.replace(stop, first=who.subject, first_org=who.org, first_hands=tuple(sorted(who.hands)))
     if folded_subject(who.subject) in stop.first_hands or folded_subject(stop.first) in who.hands:
         raise Problem("same-person", "Two people resume: of these two, one made the other's key.")
     return None

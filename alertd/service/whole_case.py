@@ -1,80 +1,127 @@
-"""A child was found: every alert of the case is hidden at once, whichever organisation's, and nobody looks for ids first."""
+"""Stands down a whole case, because the child was found.
+
+An organisation stands down its own alerts of the case. It stands down those of all organisations only if two of its own people vouch for the case: it has
+an Actual alert there that a second person approved. So may the administrator of the organisation that runs the service. Anyone else asks the other
+organisations, whose people decide. The answer to a request is the same whether or not the number exists, so that nobody learns numbers by guessing.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any
 
 from alertd.alerts import SHOWN, WAITING, AlertState
+from alertd.clock import Clock
+from alertd.documents import Status
 from alertd.errors import Problem
-from alertd.service.access import Credential
+from alertd.service.access import BY_GLASS, BY_POLICY, Credential
 from alertd.service.approval import Approval
 from alertd.service.audit import DONE, Audit, Noted
 from alertd.service.following import Followed, Following
+from alertd.service.organisations import Organisations
 from alertd.service.revisions import TRIES
 from alertd.service.second_person import check_key
+from alertd.stand_down_requests import StandDownRequest, read, written
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.connection import StoreUnavailableError
+from alertd.store.limits import Limits
+
+#: A key asks other organisations so often in an hour: enough for the cases of a night, too few to guess numbers. Every request counts, so that
+#: counting them does not tell which numbers exist.
+ASKS_PER_HOUR = 10
+#: What the event is called by which an organisation is asked, and the act in its audit.
+ASKED, ACT = "stand_down_asked", "alert.stand-down-asked"
+
+
+_Failure = Problem | StoreUnavailableError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hidden:
-    """A case of which nobody is told any more."""
+    """What a stand-down of a case came to."""
 
     own: list[Followed]  # the caller's organisation's alerts
-    others: int  # how many other organisations have: whose, and which, is theirs to know
+    others: int | None  # alerts of other organisations that were stood down; None if their people were only asked
 
 
 class WholeCase:
-    """Hides all alerts of a case. Whoever says it again does the same to what came to it since."""
+    """Stands down all alerts of a case, or asks for that. Repeating a call does the same to alerts that came since."""
 
-    def __init__(self, alerts: Alerts, approval: Approval, following: Following, audit: Audit) -> None:
+    def __init__(
+        self, alerts: Alerts, approval: Approval, following: Following, organisations: Organisations, limits: Limits,
+        audit: Audit, clock: Clock,
+    ) -> None:  # fmt: skip
         self._alerts = alerts
         self._approval = approval
         self._following = following
+        self._organisations = organisations
+        self._limits = limits
         self._audit = audit
+        self._clock = clock
 
     async def stand_down(self, number: str, who: Credential, reason: str) -> Hidden:
-        """Hide every alert of a case that is told, whichever organisation's, for a child that was found is hidden everywhere;
-        those that wait for their second person, or for their time, go back to their authors. Raises Problem before any is hidden, where
-        this key may not do so to one of them. One that cannot be stood down all the same keeps none of the others from it, nor one that
-        cannot be written into its organisation's audit. Raises that Problem, or StoreUnavailableError, then, when all were tried.
+        """Stand down every alert of a case that is shown, and return those that wait to their authors: the caller's own, and those of other
+        organisations if the caller may; otherwise ask the other organisations. One alert that cannot be stood down holds up none of the others.
+
+        Raises Problem before anything is done if this key may not decide about one of them. Raises Problem or StoreUnavailableError at the end for
+        an alert that failed, not-found if the caller sees the whole case and it is empty, and rate-limited if the key asked too often: the caller's
+        own alerts are stood down by then.
         """
-        for head in await self._of_case(number, who):
+        may_all = await self._may_all(number, who)
+        for head in await self._reached(number, who, may_all=may_all):
             check_key(head, who)
+        done, problem = await self._stand_down(number, who, reason, may_all=may_all)
+        if not may_all and not who.test:
+            problem = problem or await _failure(self._ask_others(number, who, reason))
+        if problem:
+            raise problem
+        if not done and (may_all or who.test):
+            raise _no_case()
+        return _hidden([*done.values()], who, may_all=may_all)
+
+    async def of(self, number: str, who: Credential) -> Hidden:
+        """The alerts of a case as they stand, as far as `stand_down` reaches them. Raises Problem as it does where there is none."""
+        may_all = await self._may_all(number, who)
+        heads = await self._reached(number, who, may_all=may_all)
+        if not heads and (may_all or who.test):
+            raise _no_case()
+        return _hidden([Followed(record=one, told_by=None) for one in heads], who, may_all=may_all)
+
+    async def _may_all(self, number: str, who: Credential) -> bool:
+        """Whether the caller stands down the alerts of other organisations, too."""
+        if self._organisations.administers_host(who):
+            return True
+        own = await self._alerts.in_case(self._alerts.case_id(who.org, number))
+        return not who.test and any(map(_vouches, own))
+
+    async def _reached(self, number: str, who: Credential, *, may_all: bool) -> list[AlertRecord]:
+        orgs = await self._organisations.names() if may_all else []
+        return await self._alerts.in_case(
+            *(self._alerts.case_id(org, number) for org in dict.fromkeys([who.org, *orgs]))
+        )
+
+    async def _stand_down(
+        self, number: str, who: Credential, reason: str, *, may_all: bool
+    ) -> tuple[dict[str, Followed], _Failure | None]:
+        """Every alert that the caller reaches, by its id, and what the first of them failed with."""
         done = dict[str, Followed]()
-        problem: Problem | StoreUnavailableError | None = None
+        problem: _Failure | None = None
         for _ in range(TRIES):
-            heads = [one for one in await self._of_case(number, who) if one.id not in done]
+            heads = [one for one in await self._reached(number, who, may_all=may_all) if one.id not in done]
             if not heads or problem:
                 break
             for head in heads:
                 try:
-                    done[head.id] = await self._hidden(head, replace(who, org=head.org), reason)
+                    done[head.id] = await self._hidden(head, who.acting_for(head.org), reason)
                     await self._enter(head, done[head.id].record, who)
                 except (Problem, StoreUnavailableError) as one:
                     problem = problem or one
-        if problem:
-            raise problem
-        if not done:
-            raise Problem("not-found", "No alert is of this case.")
-        own = [one for one in done.values() if one.record.org == who.org]
-        return Hidden(own=own, others=len(done) - len(own))
-
-    async def of(self, number: str, who: Credential) -> Hidden:
-        """The alerts of a case as they stand. Raises Problem where there is none."""
-        heads = await self._of_case(number, who)
-        if not heads:
-            raise Problem("not-found", "No alert is of this case.")
-        own = [Followed(record=one, told_by=None) for one in heads if one.org == who.org]
-        return Hidden(own=own, others=len(heads) - len(own))
-
-    async def _of_case(self, number: str, who: Credential) -> list[AlertRecord]:
-        """To a test key, which decides about no other's, theirs do not exist: who guesses numbers learns nothing."""
-        found = await self._alerts.in_case(self._alerts.case_id(number))
-        return [one for one in found if one.org == who.org or not who.test]
+        return done, problem
 
     async def _hidden(self, head: AlertRecord, who: Credential, reason: str) -> Followed:
-        """An alert of which nobody is told any more, until it is reopened or approved."""
+        """An alert that is sent to nobody any more, until it is reopened or approved."""
         if head.state in WAITING:
             try:
                 return Followed(record=await self._approval.give_back(head.id, who, reason), told_by=None)
@@ -88,9 +135,65 @@ class WholeCase:
         return Followed(record=head, told_by=None)
 
     async def _enter(self, head: AlertRecord, now: AlertRecord, who: Credential) -> None:
-        """Into the audit of the alert's own organisation, and so into its history: who hid it, and of which organisation they are."""
+        """Into the audit of the alert's own organisation, and so into its history: who stood it down, and of which organisation they are."""
         if now.state is head.state:
             return
         act = "alert.stand-down" if now.state is AlertState.STOOD_DOWN else "alert.return"
         noted = Noted(record=now, facts={"whole_case": True, "organisation": who.org})
-        await self._audit.end(replace(who, org=head.org), act, DONE, noted, of=0)
+        await self._audit.end(who.acting_for(head.org), act, DONE, noted, of=0)
+
+    async def _ask_others(self, number: str, who: Credential, reason: str) -> None:
+        """Ask every other organisation that has alerts of the case. Raises Problem for a key that asks too often."""
+        block = await self._limits.take(f"ask/{who.key_id}", ASKS_PER_HOUR / 3600, ASKS_PER_HOUR, 1)
+        if not block.granted:
+            raise Problem(
+                "rate-limited", f"This key asks other organisations {ASKS_PER_HOUR} times an hour. Your own alerts of the case are stood down.",
+                headers={"Retry-After": str(math.ceil(block.wait_s))},
+            )  # fmt: skip
+        others = [org for org in await self._organisations.names() if org != who.org]
+        name = (await self._organisations.get(who.org)).organisation.name
+        request = StandDownRequest(org=who.org, name=name, by=who.subject, at=self._clock.now_ms(), reason=reason)
+        for head in await self._alerts.in_case(*(self._alerts.case_id(org, number) for org in others)):
+            await self._ask(head, request, who)
+
+    async def _ask(self, head: AlertRecord, request: StandDownRequest, who: Credential) -> None:
+        """Ask the people of an alert to stand it down. An organisation that asked already is not noted again until they have."""
+        for _ in range(TRIES):
+            asked = read(head.stand_down_asked)
+            if head.state not in SHOWN | WAITING or any(one.org == request.org for one in asked):
+                return
+            fields = {ASKED: written([*asked, request])}
+            done, old = await self._alerts.note_from(head, who.org, ASKED, fields, states=SHOWN | WAITING)
+            if done:
+                noted = Noted(record=head, facts={"organisation": who.org})
+                await self._audit.end(who.acting_for(head.org), ACT, DONE, noted, of=0)
+            found = await self._alerts.heads([head.id])
+            if done or old != "changed" or found[0] is None:
+                return
+            head = found[0]
+
+
+async def _failure(step: Coroutine[Any, Any, None]) -> _Failure | None:
+    """What a step failed with."""
+    try:
+        await step
+    except (Problem, StoreUnavailableError) as one:
+        return one
+    return None
+
+
+def _vouches(record: AlertRecord) -> bool:
+    """Whether two people of its organisation stand behind a real alert. A policy that approved it, or its author alone, does not count: one key
+    could make such an alert under any number.
+    """
+    is_approved = bool(record.start) and not record.approver.startswith((BY_POLICY, BY_GLASS))
+    return record.status == Status.ACTUAL and is_approved
+
+
+def _hidden(found: list[Followed], who: Credential, *, may_all: bool) -> Hidden:
+    own = [one for one in found if one.record.org == who.org]
+    return Hidden(own=own, others=len(found) - len(own) if may_all else None)
+
+
+def _no_case() -> Problem:
+    return Problem("not-found", "No alert is of this case.")

@@ -28,7 +28,7 @@ class AlertRecord:
     loudness: str
     author: str  # the subject of the person who wrote it
     external_id: str
-    case: str  # hashed case number, or the chain for an alert without a case
+    case: str  # hash of its organisation and case number, or the chain for an alert without a case
     created: int
     expires: int
     rev: int
@@ -85,6 +85,7 @@ class AlertRecord:
     permissions: str = ""  # what neighbours are asked for, and answered: as `permissions.written` has it
     permitted_by: str = ""  # the subjects of those who answered, by organisation
     permission_why: str = ""  # and why, in their words
+    stand_down_asked: str = ""  # which organisations ask to stand it down: as `stand_down_requests.written` has it
     #: Ground, packed as an area is: `ground:<org>` of what each neighbour is asked for, `granted` of all that was permitted. Of what was read whole.
     grounds: Mapping[str, bytes] = field(default_factory=dict, compare=False, repr=False)
     document: bytes  # JSON, opened
@@ -219,7 +220,7 @@ TEXTS = (
     "outline",
 )
 #: Sealed under the case's key, and gone with it: what people wrote.
-OF_CASE = ("external_id", "reason", "why", "note", "permission_why")
+OF_CASE = ("external_id", "reason", "why", "note", "permission_why", "stand_down_asked")
 #: Sealed under the master key: who wrote and who decided outlives the case.
 OF_STAFF = ("author", "hands", "approver", "by", "reviewer", "permitted_by")
 #: Fields that hold ground: of one organisation, by its id after this, and of all that was permitted.

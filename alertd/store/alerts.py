@@ -60,20 +60,24 @@ class Alerts:
         self.external_ids = ExternalIds(connection, self.heads)
         self.times = Times(connection)
 
-    def case_id(self, number: str) -> str:
-        """The name that all spellings of a case number go by."""
-        return self._db.codec.hashed("case", folded_number(number))
+    def case_id(self, org: str, number: str) -> str:
+        """The name of an organisation's case in the store: one for all spellings of its number. Organisations that use the same number share
+        no name, so none of them can touch another's key or hold.
+        """
+        return self._db.codec.hashed("case", f"{org}\n{folded_number(number)}")
 
     async def case_box(self, case: str, holder: str) -> Box:
         """The key of a case, for an alert or a photo that is to be sealed under it."""
         return await Cases(self._db).box(case, holder)
 
-    async def in_case(self, case: str) -> list[AlertRecord]:
-        """All alerts of a case as they stand, whichever organisation's, without their documents."""
-        return [one for one in await self.heads(await self.ids_in_case(case)) if one is not None]
+    async def in_case(self, *cases: str) -> list[AlertRecord]:
+        """All alerts of these cases as they stand, without their documents. A case is one organisation's."""
+        return [one for one in await self.heads(await self.ids_in_case(*cases)) if one is not None]
 
-    async def ids_in_case(self, case: str) -> list[str]:
-        held = await Cases(self._db).held(case)
+    async def ids_in_case(self, *cases: str) -> list[str]:
+        """The ids of the first versions of all alerts of these cases."""
+        found = await self._db.hashes([keys.case_held(case) for case in cases])
+        held = [name.decode() for one in found for name in one]
         return sorted({chain_of(one) for one in held if not one.startswith(PHOTO)})
 
     async def of_case(self, case: str, values: Mapping[str, bytes], box: Box | None = None) -> dict[str, str]:
@@ -324,6 +328,21 @@ class Alerts:
         done, old = await self._db.run_durably(
             "alert_pause", [keys.chain(chain)], alert_id, chain, int(waits), "" if rev is None else rev, self._db.skew_ms,
             "by", sealed,
+        )  # fmt: skip
+        return bool(done), old.decode()
+
+    async def note_from(
+        self, record: AlertRecord, org: str, word: str, fields: Mapping[str, str], *, states: Iterable[AlertState] = ()
+    ) -> tuple[bool, str]:
+        """Set fields of an alert on behalf of another organisation, and notify the alert's people by the event `word`, durably, if the alert is
+        still of `record.rev`. It must be in one of `states` and not past its end; without `states` it may be in any. Returns whether it was done,
+        and the state it has ('changed' or 'expired' if that is why not).
+        """
+        seals = self._seals(record.id, record.box)
+        await self.enliven(record.id, works=False)
+        done, old = await self._db.run_durably(
+            "permit", [keys.chain(record.id)], record.id, listed(states) if states else "", record.rev, self._db.skew_ms,
+            word, org, *seals.flat(fields),
         )  # fmt: skip
         return bool(done), old.decode()
 

@@ -20,14 +20,14 @@ PHOTO = "med_"
 PURGING_MS = 60_000
 
 
-#: In what keeps a case, the field of an organisation's hold.
-HOLD = b"hold "
+#: The field of a hold in the key `{c:<case>}:kept`.
+HOLD = "hold"
 
 
 class Hold(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a case is kept whole, by one organisation."""
+    """Why a case is kept whole. A case is one organisation's, and so is its hold."""
 
-    org: str
+    org: str  # of the person who put it there
     by: str
     hands: tuple[str, ...]  # everyone who has, or can have, the key that it was asked for with
     at: int  # UNIX milliseconds
@@ -36,10 +36,6 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True):
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Hold).decode
-
-
-def _field(org: str) -> bytes:
-    return HOLD + org.encode()
 
 
 class Cases:
@@ -97,38 +93,36 @@ class Cases:
         await self._db.execute_many([("DEL", name) for name in names])
 
     async def is_kept(self, case: str) -> bool:
-        """Whether a hold, whoever's, keeps a case from being purged."""
-        return any(name.startswith(HOLD) for name in await self._db.execute("HKEYS", keys.case_kept(case)))
+        """Whether a hold keeps a case from being purged."""
+        return bool(await self._db.execute("HEXISTS", keys.case_kept(case), HOLD))
 
-    async def hold(self, case: str, org: str) -> tuple[Hold, bytes] | None:
-        """An organisation's hold on a case, and as it is sealed, by which it is let go; or None."""
-        sealed = await self._db.execute("HGET", keys.case_kept(case), _field(org))
+    async def hold(self, case: str) -> tuple[Hold, bytes] | None:
+        """The hold on a case, and its sealed form, which `let_go` compares; or None."""
+        sealed = await self._db.execute("HGET", keys.case_kept(case), HOLD)
         box = await self._key(case) if sealed else None
         return (_decode(box.open(sealed, keys.case_kept(case))), sealed) if box else None
 
     async def keep(self, case: str, hold: Hold) -> bool | None:
-        """Put an organisation's hold on a case, durably, and let no photo and no ledger of it go by its age. No where it has one; None where the case is
-        gone, or is being purged.
+        """Put a hold on a case, durably, and let none of its photos and ledgers go by its age. Returns False if it has one, None if the case is
+        gone or is being purged.
         """
         name, box = keys.case_kept(case), await self._key(case)
         if box is None:
             return None
         sealed = box.seal(_encode(hold), name)
-        done = await self._db.run_durably(
-            "case_keep", [name], _field(hold.org), b"", sealed, self._db.skew_ms, PURGING_MS
-        )
+        done = await self._db.run_durably("case_keep", [name], b"", sealed, self._db.skew_ms, PURGING_MS)
         if done >= 0:  # also where it is said again: a crash may have come between
             aging = [*await self._photos(case), *await self._ledgers(case)]
             if aging:
                 await self._db.execute_many([("PERSIST", name) for name in aging])
         return None if done < 0 else bool(done)
 
-    async def let_go(self, case: str, org: str, seen: bytes, *, until_ms: int) -> bool:
-        """Take the hold that was seen away, durably; where it was the last, photos and ledgers go by their age again, none before that. No where another
-        is there, or none.
+    async def let_go(self, case: str, seen: bytes, *, until_ms: int) -> bool:
+        """Remove the hold that was seen, durably. Its photos and ledgers go by their age again, none before `until_ms`. Returns False if another
+        hold is there, or none.
         """
         name = keys.case_kept(case)
-        done = await self._db.run_durably("case_keep", [name], _field(org), seen, b"", self._db.skew_ms, PURGING_MS)
+        done = await self._db.run_durably("case_keep", [name], seen, b"", self._db.skew_ms, PURGING_MS)
         if done == 1:
             ages = dict.fromkeys(await self._photos(case), until_ms)
             ages |= {name: max(date, until_ms) for name, date in (await self._ledgers(case)).items()}

@@ -23,6 +23,7 @@ class StoredKey(msgspec.Struct, frozen=True, kw_only=True):
     test: bool
     digest: str
     makers: tuple[str, ...] = ()  # who made it, who made the key it was made with, and so on
+    maker_org: str = ""  # the organisation of the key it was made with
     expires: int = 0  # UNIX milliseconds; 0: never
     rate_per_min: int = 0  # requests; 0: as many as come
     jurisdiction: str = ""  # JSON of `alertd.organisations.Jurisdiction`; '': its organisation's

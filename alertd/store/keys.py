@@ -45,7 +45,7 @@ class KeyKind:
 KEPT = "kept"
 TABLE = (
     KeyKind("{a:<chain>}", "hash", "org, its last version, the update that tells it now, the keys it is sent by, the organisations that were lent its events, halt, pause, its lives since its store was put back and when that was last, the last time its clock gave, since when it gave it without a gap, and how many gaps there were since an update took its alert's place", "create.lua approve.lua follow.lua propose.lua approve_update.lua widen.lua halt.lua alert_pause.lua told.lua prelude.lua current", KEPT),
-    KeyKind("{a:<chain>}:v:<id>", "hash", "a version: state, times, counts, sealed document; what neighbours permit, and of which ground", "create.lua amend.lua approve.lua step.lua follow.lua propose.lua approve_update.lua permit.lua widen.lua alert_pause.lua plan.lua lease.lua gate.lua finish.lua resend.lua archive.lua purge.lua alerts closed", KEPT),
+    KeyKind("{a:<chain>}:v:<id>", "hash", "a version: state, times, counts, sealed document; what neighbours permit, and of which ground; which organisations ask to stand it down", "create.lua amend.lua approve.lua step.lua follow.lua propose.lua approve_update.lua permit.lua widen.lua alert_pause.lua plan.lua lease.lua gate.lua finish.lua resend.lua archive.lua purge.lua alerts closed", KEPT),
     KeyKind("{a:<chain>}:area:<id>", "string", "the area: WKB, zlib", "create.lua amend.lua propose.lua approve_update.lua widen.lua purge.lua", KEPT),
     KeyKind("{a:<chain>}:aud:<id>", "string", "the frozen audience: sorted numbers, delta, zlib; after it, of a target with rings, each one's ring (1), zlib", "approve.lua approve_update.lua widen.lua", KEPT),
     KeyKind("{a:<chain>}:heard:<id>", "string", "of what follows an alert: who may have been told what came before, numbers times 8 plus channel, as the audience", "alerts", KEPT),
@@ -64,10 +64,10 @@ TABLE = (
     KeyKind("{a:<chain>}:receipts", "zset", "version with late reports that are not told of yet -> ms at which they are, together", "receipt.lua told.lua", "an entry when they are told of"),
     KeyKind("{a:<chain>}:published", "hash", "ms since when an alert said something else in public before -> that, sealed", "published purge.lua", "when its case is purged"),
     KeyKind("{a:<chain>}:paged:<id>", "string", "who on call was told that the version waits for its second person, and who is next: sealed", "page.lua", KEPT),
-    KeyKind("{c:<case>}", "string", "the case's key, wrapped: without it the documents are gone", "case_hold.lua case_drop.lua cases", "when the case is purged"),
+    KeyKind("{c:<case>}", "string", "the key of an organisation's case, wrapped: without it the documents are gone", "case_hold.lua case_drop.lua cases", "when the case is purged"),
     KeyKind("{c:<case>}:held", "hash", "what is sealed under the case's key -> ms that was last done", "case_hold.lua case_drop.lua cases", "with the key"),
     KeyKind("{c:<case>}:dropped", "string", "the case's key on its way to nowhere", "case_drop.lua cases", "when its tombstone is written"),
-    KeyKind("{c:<case>}:kept", "hash", "each organisation's hold that keeps the case from being purged, sealed under its key; since when it is being purged", "case_keep.lua case_purging.lua case_drop.lua cases", "when it is released, or purged"),
+    KeyKind("{c:<case>}:kept", "hash", "the hold that keeps the case from being purged, sealed under its key; since when it is being purged", "case_keep.lua case_purging.lua case_drop.lua cases", "when it is released, or purged"),
     KeyKind("{f:<media>}", "hash", "a photo: org, case, wrapped key, sealed facts and sealed JPEG in each size", "media_put.lua media_attach.lua", "`media.unused_hours` after it was handed in, or 90 days after the end of the last alert that has it"),
     KeyKind("{f:<media>}:alerts", "set", "the alerts that have it", "media_attach.lua", "when the photo would have; it outlives one that is purged"),
     KeyKind("{e:<hash>}", "string", "an author's external id -> the alert that goes under it, until when it had to, and the revision that was to", "claim_name.lua unclaim.lua external_ids", "with the alert, or when its request came to nothing"),
@@ -87,7 +87,7 @@ TABLE = (
             KeyKind(f"{group}:gens", "hash", "cell -> times it was added to or marked: never seen twice", "cells_append.lua cells_replace.lua", KEPT),
         )
     ),
-    KeyKind("{l:<carrier>}", "hash", "the limiter of a carrier, of one of its domains (<carrier>/<domain>), or of a key (key/<key id>)", "take.lua give_back.lua pause.lua failed.lua resume.lua limits", "a minute or more after it is full or the pause is over"),
+    KeyKind("{l:<carrier>}", "hash", "the limiter of a carrier, of one of its domains (<carrier>/<domain>), of a key (key/<key id>), or of what a key asks other organisations (ask/<key id>)", "take.lua give_back.lua pause.lua failed.lua resume.lua limits", "a minute or more after it is full or the pause is over"),
     KeyKind("{l:<carrier>}:bound", "string", "that a process is bound to a text message centre", "signs", "three seconds after the last of them said so"),
     KeyKind("{l:<carrier>}:taking", "string", "that it took a message of a process", "signs", "fifteen seconds after the last of them said so"),
     KeyKind("{l:<channel>}:at-work", "string", "that a worker sends by this channel", "signs", "ten seconds after the last of them said so"),

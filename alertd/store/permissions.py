@@ -45,23 +45,8 @@ class PermissionStore:
         return (await self._db.execute("HGET", keys.chain(chain), "teller") or chain.encode()).decode()
 
     async def answer(self, record: AlertRecord, word: str, org: str, fields: Mapping[str, str]) -> tuple[bool, str]:
-        """Set fields of an alert that is told, durably, if it still is of `record.rev`; `word` is what the event is called. Answers whether it
-        was done, and the state it has ('changed' or 'expired' where that is why not).
-        """
-        seals = Seals(record.id, self._db.codec.master, record.box)
-        await self._alerts.enliven(record.id, works=False)
-        done, old = await self._db.run_durably(
-            "permit",
-            [keys.chain(record.id)],
-            record.id,
-            listed(SHOWN),
-            record.rev,
-            self._db.skew_ms,
-            word,
-            org,
-            *seals.flat(fields),
-        )
-        return bool(done), old.decode()
+        """Set fields of an alert that is shown, and notify its people by the event `word`, as `Alerts.note_from` does."""
+        return await self._alerts.note_from(record, org, word, fields, states=SHOWN)
 
     async def widen(
         self, alert: AlertRecord, version: AlertRecord, area: bytes, audience: Frozen, *, org: str, key: str

@@ -31,9 +31,11 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True):
     """One stop. Sealed, because it names people."""
 
     by: str
+    org: str  # the organisation of that person
     at: int  # UNIX milliseconds
     reason: str
     first: str = ""  # who asked to resume, and waits for a second person
+    first_org: str = ""  # the organisation of that person
     first_hands: tuple[str, ...] = ()  # everyone who has, or can have, that person's key
 
 

@@ -30,7 +30,7 @@ class Restriction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class Purged(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An alert that was purged while another organisation's keeps the key of their case. Its field is no other's, either."""
+    """An alert that was purged while its case kept the key, because something else was sealed under it meanwhile. Its field is no other's, either."""
 
     purged: str  # the id of the alert
 

@@ -9,7 +9,6 @@ from alertd.alerts import AlertState
 from alertd.app import Parts
 from alertd.sections import RetentionSection
 from alertd.service.closing import Closing
-from alertd.service.legal_holds import LegalHolds
 from alertd.store import keys
 from alertd.store.cases import PURGING_MS, Cases
 from alertd.store.closed import archive
@@ -21,13 +20,9 @@ from tests.integration.media.conftest import showing
 from tests.integration.test_purging import WHY, closed
 
 
-def holds_of(parts: Parts) -> LegalHolds:
-    return LegalHolds(Cases(parts.db), parts.approval, parts.clock)
-
-
 async def test_a_held_case_is_not_purged_until_another_lets_it_go(parts: Parts, sample: dict[str, Any]):
     """By none of its alerts, and nothing of them is taken out; its photos stay beyond their age. Released, it goes as any other."""
-    media, holds = await photo(parts), holds_of(parts)
+    media, holds = await photo(parts), parts.legal_holds
     record = await closed(parts, sample, case=showing(sample, media))
     other = (await submitted(parts, sample)).record
     await parts.approval.reject(other.id, BEA, "x")
@@ -51,18 +46,18 @@ async def test_a_held_case_is_not_purged_until_another_lets_it_go(parts: Parts, 
 
 async def test_who_releases_one_hold_releases_no_later_one(parts: Parts, sample: dict[str, Any]):
     """What is let go is the hold that was looked at: another that was put there meanwhile stays."""
-    record, holds, cases = await closed(parts, sample), holds_of(parts), Cases(parts.db)
+    record, holds, cases = await closed(parts, sample), parts.legal_holds, Cases(parts.db)
     await holds.hold(record.id, ANA, "court 1")
-    _, seen = await cases.hold(record.case, record.org)
+    _, seen = await cases.hold(record.case)
     await holds.release(record.id, CARL)
     await holds.hold(record.id, BEA, "court 2")
-    assert not await cases.let_go(record.case, record.org, seen, until_ms=0)
+    assert not await cases.let_go(record.case, seen, until_ms=0)
     assert (await holds.of(record)).by == BEA.subject
 
 
 async def test_a_purge_that_stood_still_destroys_nothing(parts: Parts, sample: dict[str, Any]):
     """A minute after it began its steps do nothing more, and the key stays where somebody holds the case by then."""
-    record, holds, cases = await closed(parts, sample), holds_of(parts), Cases(parts.db)
+    record, holds, cases = await closed(parts, sample), parts.legal_holds, Cases(parts.db)
     until_ms = await cases.begin_purge(record.case)
     parts.db.skew_ms += PURGING_MS
     await holds.hold(record.id, ANA, "court")
@@ -76,7 +71,7 @@ async def test_its_ledgers_do_not_go_by_their_age(parts: Parts, sample: dict[str
     """One that was compressed and dated for deletion stays; released it has its date again, or 90 days; one that is kept for ever stays so. While it is held none
     is dated.
     """
-    record, other, holds = await closed(parts, sample), await closed(parts, sample), holds_of(parts)
+    record, other, holds = await closed(parts, sample), await closed(parts, sample), parts.legal_holds
     dated = keys.of_chain(record.id, "closed", record.id)
     assert await archive(parts.db, record.id, parts.clock.now_ms() + 86_400_000)
     parts.db.skew_ms += 8 * 86_400_000  # the end of what told of the close
@@ -96,7 +91,7 @@ async def test_its_ledgers_do_not_go_by_their_age(parts: Parts, sample: dict[str
 
 async def test_whoever_put_it_there_does_not_release_it(parts: Parts, sample: dict[str, Any]):
     """However the name is spelled, nor by a key that one of the two made for the other; nor by a test key, nor another organisation's."""
-    record, holds = await closed(parts, sample), holds_of(parts)
+    record, holds = await closed(parts, sample), parts.legal_holds
     await holds.hold(record.id, ANA, "x")
     made_by_ana = dataclasses.replace(CARL, makers=(ANA.subject,))
     for who in (ANA, dataclasses.replace(ANA, key_id="z", subject="ANA@centre.example"), made_by_ana):
@@ -110,7 +105,7 @@ async def test_whoever_put_it_there_does_not_release_it(parts: Parts, sample: di
 
 async def test_a_test_key_releases_no_hold_by_a_test_of_the_case(parts: Parts, sample: dict[str, Any]):
     """What is kept is the case, and so the Actual alert; of a case that has none it may."""
-    tester, holds = dataclasses.replace(ANA, test=True), holds_of(parts)
+    tester, holds = dataclasses.replace(ANA, test=True), parts.legal_holds
     record = await closed(parts, sample)
     drill = (await parts.intake.submit(alert_of(sample, status="Test"), tester, draft=True)).record
     assert drill.case == record.case
@@ -128,7 +123,7 @@ async def test_a_hold_and_a_purge_at_once_do_not_both_succeed(parts: Parts, samp
     """While a case is being purged nobody is told that it is kept; a purge that broke off stands in the way for a minute at most, and one that was refused not
     at all.
     """
-    record, holds, cases = await closed(parts, sample), holds_of(parts), Cases(parts.db)
+    record, holds, cases = await closed(parts, sample), parts.legal_holds, Cases(parts.db)
     assert await cases.begin_purge(record.case)
     assert await slug(holds.hold(record.id, ANA, "x")) == "precondition-failed"
     parts.db.skew_ms += PURGING_MS
@@ -169,7 +164,7 @@ async def test_what_was_purged_is_purged_in_a_backup_that_held_it(
     parts: Parts, sample: dict[str, Any], store: Connection
 ):
     """A hold in the copy is older than the purge: it was released before."""
-    record, holds = await closed(parts, sample), holds_of(parts)
+    record, holds = await closed(parts, sample), parts.legal_holds
     await holds.hold(record.id, ANA, "x")
     wrapped = await parts.db.execute("GET", keys.case(record.case))
     kept = await parts.db.execute("DUMP", keys.case_kept(record.case))

@@ -13,7 +13,6 @@ from alertd.kinds import PurgeReason
 from alertd.service.legal_holds import LegalHolds
 from alertd.store import keys
 from alertd.store.alerts import AlertRecord
-from alertd.store.cases import Cases
 from tests.clocks import Later
 from tests.integration.acts import ANA, BEA, alert_of, planned, register
 from tests.integration.authority.desks import Desk
@@ -32,7 +31,7 @@ async def desk(parts: Parts, client: Any) -> Desk:
 
 @pytest.fixture
 def holds(parts: Parts) -> LegalHolds:
-    return LegalHolds(Cases(parts.db), parts.approval, parts.clock)
+    return parts.legal_holds
 
 
 async def published(desk: Desk, record: AlertRecord) -> list[dict[str, Any]]:

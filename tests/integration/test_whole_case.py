@@ -11,6 +11,7 @@ import pytest
 from alertd.alerts import AlertState
 from alertd.app import Parts
 from alertd.errors import Problem
+from alertd.service.whole_case import Hidden
 from tests.integration.acts import CARL, planned, register, slug, submitted
 
 
@@ -48,35 +49,15 @@ async def test_a_case_is_one_however_its_number_is_spelled(parts: Parts, sample:
     assert json.loads(shown[0].document)["case"]["number"] == spelled[0]
 
 
-async def test_a_case_is_stood_down_whichever_organisation_alerts(parts: Parts, client: Any, sample: dict[str, Any]):
-    """Also by one that has no alert of it. It learns how many others have, and no id of theirs."""
-    case = {**sample["case"], "number": "SE-2026-1"}
-    await register(parts, 20)
-    shown = await planned(parts, sample, case=case)
-    waits = (await submitted(parts, sample, case=case)).record
-    _, token = await parts.access.create(org="other", subject="dora", scopes=frozenset({"alerts:write"}))
-    assert (await parts.course.history(shown)).acts == []
-    answer = await client.post(
-        "/v1/cases/SE-2026-1/stand-down", json={"reason": "x"}, headers={"Authorization": f"Bearer {token}"}
-    )
-    assert (answer.status, await answer.json()) == (200, {"alerts": [], "others": 2})
-    assert await parts.alerts.state(shown.id) is AlertState.STOOD_DOWN
-    assert await parts.alerts.state(waits.id) is AlertState.RETURNED
-    for one, act, state in ((shown, "alert.stand-down", "stood_down"), (waits, "alert.return", "returned")):
-        (entry,) = (await parts.course.history(one)).acts
-        assert (entry.act, entry.by, entry.facts["state"], entry.facts["organisation"]) == (act, "dora", state, "other")
-    assert (await parts.whole_case.stand_down("SE-2026-1", CARL, "x")).others == 0
-    assert len((await parts.course.history(shown)).acts) == 1
-
-
-async def test_a_test_key_learns_of_no_others_case(parts: Parts, sample: dict[str, Any]):
-    """Whoever guesses its number: it is as one that nobody knows, and goes on."""
+async def test_a_test_key_asks_no_other_organisation(parts: Parts, sample: dict[str, Any]):
+    """Whatever number it guesses, it is as one that nobody knows, and the alerts go on."""
     await register(parts, 20)
     shown = await planned(parts, sample, case={**sample["case"], "number": "SE-2026-1"})
     guesses = dataclasses.replace(CARL, org="other", test=True)
     for number in ("SE-2026-1", "SE-2026-3"):
         assert await slug(parts.whole_case.stand_down(number, guesses, "x")) == "not-found"
-    assert await parts.alerts.state(shown.id) is AlertState.SENDING
+    now = await parts.alerts.get(shown.id)
+    assert (now.state, now.stand_down_asked) == (AlertState.SENDING, "")
 
 
 async def test_who_may_not_stand_all_of_a_case_down_hides_nothing(parts: Parts, sample: dict[str, Any]):
@@ -90,3 +71,14 @@ async def test_who_may_not_stand_all_of_a_case_down_hides_nothing(parts: Parts, 
         await parts.whole_case.stand_down("SE-2026-1", tester, "She was found")
     assert await parts.alerts.state(actual.id) is AlertState.SENDING
     assert await parts.alerts.state(drill.record.id) is AlertState.PENDING
+
+
+async def test_where_there_is_one_organisation_nobody_is_asked(parts: Parts, sample: dict[str, Any]):
+    """Somebody who may write alerts stands down the organisation's own, approved or not, and hears of an unknown number only that others were asked."""
+    await register(parts, 20)
+    writer = dataclasses.replace(CARL, scopes=frozenset({"alerts:write"}))
+    waits = (await submitted(parts, sample, case={**sample["case"], "number": "SE-2026-1"})).record
+    done = await parts.whole_case.stand_down("SE-2026-1", writer, "She was found")
+    assert [(one.record.id, one.record.state) for one in done.own] == [(waits.id, AlertState.RETURNED)]
+    assert done.others is None
+    assert await parts.whole_case.stand_down("SE-2026-2", writer, "x") == Hidden(own=[], others=None)

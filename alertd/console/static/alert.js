@@ -21,9 +21,9 @@ import { RingWords, delayOf } from "./pieces.js";
 import { Eta, ReachRings } from "./reach.js";
 import { Untranslated } from "./spoken.js";
 import { allStopped } from "./stops.js";
-import { Permissions } from "./permits.js";
+import { Permissions, StandDownAsked } from "./permits.js";
 import { Differences, Verified } from "./verified.js";
-import { language, moment, number, span, t } from "./words.js";
+import { language, moment, number, personOf, span, t } from "./words.js";
 
 /** A later version has a number behind the id of its alert. */
 const versionOf = (id) => Number(id.split("-")[1] || 0);
@@ -279,7 +279,7 @@ function Shown({ alert, progress, error, me, stops, again }) {
       <div><${Marks} alert=${alert} />
         <h1>${titleOf(alert)}</h1>
         <p class="about">${t(alert.level)} · ${t("by", { who: alert.author })}
-          ${alert.approver ? ` · ${t("approved-by", { who: alert.approver })}` : ""} · ${t("until", { time: moment(alert.expires) })}
+          ${alert.approver ? ` · ${t("approved-by", { who: personOf(alert.approver, alert.approver_org, alert.author_org) })}` : ""} · ${t("until", { time: moment(alert.expires) })}
           ${number_ ? ` · ${t("case", { n: number_ })}` : ""}</p>
         ${clock ? html`<p class="hint">${clock}</p>` : null}</div>
       <${Standing} alert=${alert} state=${state} />
@@ -289,6 +289,7 @@ function Shown({ alert, progress, error, me, stops, again }) {
     <${HoldNote} alert=${alert} holding=${holding} me=${me} />
     <${Takedowns} distribution=${distribution} me=${me} />
     ${chain !== alert.id ? html`<p class="note">${t(alert.approved ? "tells-of" : "update-waits")} <a href="#/alerts/${chain}">${t("update-of")}</a></p>` : null}
+    <${StandDownAsked} alert=${alert} />
     <${Permissions} alert=${alert} me=${me} onDone=${again} />
     ${alert.break_glass ? html`<${Glass} alert=${alert} me=${me} onDone=${again} />` : null}
     ${unseen ? html`<${Since} onSeen=${() => see(alert)}><${Differs} from=${seen.alert} to=${alert.alert} /><//>` : null}

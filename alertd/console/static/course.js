@@ -6,7 +6,7 @@ import { Ground } from "./ground.js";
 import { Refused, html, usePolled, useState } from "./parts.js";
 import { mostFirst, sized, useNames } from "./reach.js";
 import { TABLES } from "./tables.js";
-import { clock, date, number, span, t } from "./words.js";
+import { clock, date, number, personOf, span, t } from "./words.js";
 
 /** Regions that a glance takes in; the others are told as one number of regions. */
 const SHOWN_REGIONS = 7;
@@ -24,7 +24,7 @@ const later = (iso, s) => new Date(new Date(iso).getTime() + s * 1000).toISOStri
 
 /** Acts, hand-overs and the end, in the order of time. */
 function happened(alert, acts, progress) {
-  const found = acts.map((one) => ({ at: one.at, what: wordOf(one), by: one.by, look: LOOKS[one.act] || "", doubt: one.outcome === "done" ? "" : t(`doubt-${one.outcome}`) }));
+  const found = acts.map((one) => ({ at: one.at, what: wordOf(one), by: personOf(one.by, one.by_org, alert.author_org), look: LOOKS[one.act] || "", doubt: one.outcome === "done" ? "" : t(`doubt-${one.outcome}`) }));
   if (progress && progress.first_send_s !== null) {
     found.push({ at: later(alert.approved, progress.first_send_s), what: t("first-over"), look: "sending" });
     found.push({ at: later(alert.approved, progress.last_send_s), what: t(isOver(progress) && !totals(progress).left ? "last-over" : "latest-over"), look: "sending" });

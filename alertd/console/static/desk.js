@@ -5,7 +5,7 @@ import { silence, silentOf } from "./at-work.js";
 import { TRIAL } from "./draft.js";
 import { Awaited, Button, Check, Empty, Field, Icon, NotYet, Older, Refused, Stale, html, may, mayDo, useAct, usePolled, useState } from "./parts.js";
 import { TABLES } from "./tables.js";
-import { known, language, list, moment, t } from "./words.js";
+import { known, language, list, moment, personOf, t } from "./words.js";
 
 /** A rate above this is none: the carrier takes what it is given. */
 const rateOf = (one) => (one.rate ? t("rate", { n: one.rate }) : t("no-limit"));
@@ -113,7 +113,7 @@ const actOf = (act) => (known(`act-${act}`) ? t(`act-${act}`) : act || "?");
 /** What every look at a target writes, many times an hour. */
 const LOOK = "target.preview";
 
-const Entry = ({ one }) => html`<tr class="is-${one.outcome}"><td class="muted">${one.of ? `${one.of}–${one.entry}` : one.entry}</td><td><time>${moment(one.at)}</time></td><td>${one.by}</td>
+const Entry = ({ one, me }) => html`<tr class="is-${one.outcome}"><td class="muted">${one.of ? `${one.of}–${one.entry}` : one.entry}</td><td><time>${moment(one.at)}</time></td><td>${personOf(one.by, one.by_org, me.organisation)}</td>
   <td><b>${actOf(one.act)}</b>${one.object ? html`<small><code>${one.object}</code></small>` : null}
     ${Object.keys(one.facts).length ? html`<small>${Object.entries(one.facts).map(([name, value]) => `${name} ${value}`).join(" · ")}</small>` : null}</td>
   <td><span class="state state-${{ done: "sent", refused: "rejected", failed: "rejected" }[one.outcome] || "draft"}">${t(`outcome-${one.outcome}`)}</span></td></tr>`;
@@ -129,7 +129,7 @@ function Verdict() {
     <${Button} busy=${busy} onClick=${() => run()}>${t("audit-verify")}<//></section>`;
 }
 
-export function AuditScreen() {
+export function AuditScreen({ me }) {
   const [pages, add] = useState([]);
   const first = usePolled((signal) => get("/v1/audit?limit=50", { signal }), 0);
   const shown = [first.data, ...pages].filter(Boolean);
@@ -143,6 +143,6 @@ export function AuditScreen() {
     <${Check} label=${t("audit-looks")} checked=${looks} onChange=${show} />
     ${first.data && !all.length ? html`<${Empty} title=${t("audit-empty")} />` : null}
     <div class="scrolls" tabindex="0" role="region" aria-label=${t("audit")}><table class="audit"><thead><tr><th>${t("audit-entry")}</th><th>${t("seen-at")}</th><th>${t("audit-by")}</th><th>${t("audit-act")}</th><th>${t("audit-outcome")}</th></tr></thead>
-      <tbody>${entries.map((one) => html`<${Entry} key=${one.entry} one=${one} />`)}</tbody></table></div>
+      <tbody>${entries.map((one) => html`<${Entry} key=${one.entry} one=${one} me=${me} />`)}</tbody></table></div>
     <${Older} next=${next} more=${more} /></div>`;
 }

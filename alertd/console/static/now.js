@@ -34,6 +34,9 @@ async function standing(states, signal) {
   return { alerts, more: pages.some((page) => page.next && page.alerts.length) };
 }
 
+/** Alerts that another organisation asks to stand down, each once. Phones still show those that were sent. */
+const askedOf = (pages) => [...new Map(pages.flatMap((page) => page.alerts).filter((one) => one.stand_down_asked.length).map((one) => [one.id, one])).values()];
+
 async function load(signal) {
   const whole = (one) => once("whole", one, () => get(`/v1/alerts/${one.id}`, { signal }));
   const progress = (one) => get(`/v1/alerts/${one.id}/progress`, { signal });
@@ -50,9 +53,10 @@ async function load(signal) {
   const besides = told.alerts.filter(({ id }) => !going.alerts.some((one) => one.id === id));  // an update that was approved is in both
   const out = { ...going, alerts: [...going.alerts, ...besides] };
   const [pending, reviews, live, later, past] = await Promise.all([shown(waiting, whole), shown(owed, whole), shown(out, watched), shown(due, whole), Promise.all(rest.map(ended))]);
+  const toStandDown = await Promise.all(askedOf([waiting, out, due, newest]).map(whole));
   const takedowns = distributors.flatMap(({ name, takedowns: open }) => open.map((id) => ({ name, id })));
   const [asked, permitted] = ["asked", "granted"].map((state) => requests.filter((one) => one.permission.state === state));
-  return { pending, reviews, live, later, rest: past, ready, carriers, calls, takedowns, asked, permitted: permitted.filter((one) => one.live) };
+  return { pending, reviews, live, later, rest: past, ready, carriers, calls, takedowns, toStandDown, asked, permitted: permitted.filter((one) => one.live) };
 }
 
 /** A name that is written from right to left stands apart: a browser takes the age behind it for a part of it, and shows it on the other side. */
@@ -124,6 +128,10 @@ const Asked = ({ request, me }) => html`
     <div class="figure"><${People} n=${request.permission.people} /></div>
     <a class="button ${mayDo(me, "permission.grant") ? "primary" : "plain"}" href="#/permissions/${request.id}"><span>${t(mayDo(me, "permission.grant") ? "review" : "watch")}</span></a>
   </li>`;
+
+/** An alert that another organisation asks to stand down, because it knows that the child was found. */
+const ToStandDown = ({ alert }) => html`<li class="line"><a href="#/alerts/${alert.id}"><${StatusMark} status=${alert.status} />
+  <span class="line-title">${titleOf(alert)}</span><span class="state state-pending">${list(alert.stand_down_asked.map((one) => t("stand-down-asked-by", { who: one.name })))}</span></a></li>`;
 
 /** Approved, and told at a later hour: nobody has heard of it. */
 const Due = ({ alert, twin }) => html`
@@ -211,6 +219,7 @@ export function NowScreen({ me, stops }) {
   return html`<div class="page now">
     <h1 class="sr-only">${t("now")}</h1>
     ${error ? html`<${Stale} error=${error} />` : null}
+    ${data.toStandDown.length ? html`<${Part} title=${t("stand-down-asked")} n=${number(data.toStandDown.length)}><ul class="lines">${data.toStandDown.map((one) => html`<${ToStandDown} key=${one.id} alert=${one} />`)}</ul><//>` : null}
     <${Some} title=${t("waiting")} none=${t("nobody-waits")} found=${data.pending} card=${(one) => html`<${Pending} key=${one.id} alert=${one} me=${me} twin=${twins.has(one.id)} call=${callOf(data.calls, one)} />`} />
     ${data.asked.length ? html`<${Part} title=${t("permission-asked-of")} n=${data.asked.length}>
       <ul class="cards">${data.asked.map((one) => html`<${Asked} key=${one.id} request=${one} me=${me} />`)}</ul><//>` : null}

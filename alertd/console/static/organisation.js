@@ -10,7 +10,7 @@ import { useGround } from "./jurisdiction.js";
 import { regionName } from "./names.js";
 import { Button, Fact, NotYet, Refused, Stale, counted, html, mayDo, usePolled, useState } from "./parts.js";
 import { TABLES } from "./tables.js";
-import { languageName, list, number, span, t } from "./words.js";
+import { languageName, list, number, personOf, span, t } from "./words.js";
 
 const LOOK_MS = 5000;
 /** Whoever runs the service reads all of them whole, and grants each where it may alert. */
@@ -67,8 +67,8 @@ function Facts({ one }) {
       <${Fact} name=${t("by-id")}><code>${one.id}</code><//>
       <${Fact} name=${t("cap-sender")}>${cap_sender ? html`<code>${cap_sender}</code>` : t("cap-configured")}<//>
       <${Fact} name=${t("org-languages")}>${languages.length ? list(languages.map(languageName)) : t("no-language")}<//>
-      <${Fact} name=${t("unattended")}><${Policy} unattended=${unattended} by=${one.unattended_by} /><//>
-      <${Fact} name=${t("glass-title")}><${Alone} glass=${break_glass} by=${one.break_glass_by} /><//>
+      <${Fact} name=${t("unattended")}><${Policy} unattended=${unattended} by=${personOf(one.unattended_by, one.unattended_by_org, one.id)} /><//>
+      <${Fact} name=${t("glass-title")}><${Alone} glass=${break_glass} by=${personOf(one.break_glass_by, one.break_glass_by_org, one.id)} /><//>
       <${Fact} name=${t("org-verification")}><${Verification} rules=${verification} /><//>
       <${Fact} name=${t("org-contact")}><${Contacts} contact=${contact} /><//></dl></section>
     <${Where} jurisdiction=${jurisdiction} />`;

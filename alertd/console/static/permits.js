@@ -16,6 +16,11 @@ const One = ({ permission, children }) => html`<li data-permission=${permission.
     ${permission.told_by ? html` · <a href="#/alerts/${permission.told_by}">${t("watch")}</a>` : null}</p>
   ${permission.reason ? html`<p>${permission.reason}</p>` : null}${children}</li>`;
 
+/** Other organisations that know that the child was found, until somebody stands the alert down. */
+export const StandDownAsked = ({ alert }) => (alert.stand_down_asked.length ? html`<section class="note is-due stand-down-asked" role="status" aria-label=${t("stand-down-asked")}>
+  <ul>${alert.stand_down_asked.map((one) => html`<li key=${one.organisation}><p><strong>${t("stand-down-asked-by", { who: one.name })}</strong> · ${t("by", { who: `${one.by} (${one.organisation})` })} · ${moment(one.at)}</p>
+    <p>${one.reason}</p></li>`)}</ul><p class="small">${t("stand-down-asked-says")}</p></section>` : null);
+
 export function Permissions({ alert, me, onDone }) {
   if (!alert.permissions.length) return null;
   return html`<section class="note since permits" role="status" aria-label=${t("permissions")}><ul>${alert.permissions.map((one) => html`

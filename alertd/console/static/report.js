@@ -4,7 +4,7 @@ import { get } from "./api.js";
 import { Shares } from "./course.js";
 import { Button, Icon, Kept, Refused, counted, html, saveFile, useAct, useState } from "./parts.js";
 import { TABLES } from "./tables.js";
-import { known, moment, number, span, t } from "./words.js";
+import { known, moment, number, personOf, span, t } from "./words.js";
 
 const { told: TOLD, lost: LOST, left: LEFT } = TABLES.references;
 
@@ -35,14 +35,17 @@ function Row({ channel, one }) {
 
 /** Who let it go out, or took the step that it tells of. */
 const DECIDED = ["alert", "update"];
-const whoOf = ({ occasion, by, approver }) => (DECIDED.includes(occasion) && approver ? t("approved-by", { who: approver }) : html`<bdi>${by || approver || "–"}</bdi>`);
+function whoOf({ occasion, by, by_org, approver, approver_org }, own) {
+  const approved = personOf(approver, approver_org, own);
+  return DECIDED.includes(occasion) && approver ? t("approved-by", { who: approved }) : html`<bdi>${personOf(by, by_org, own) || approved || "–"}</bdi>`;
+}
 
-function Version({ one }) {
+function Version({ one, own }) {
   const name = t(`report-of-${one.occasion}`);
   const channels = Object.keys(one.channels).filter((channel) => one.channels[channel].targeted);
   const heads = ["report-handed", "report-half", "report-last", "delivered", "report-lost", "report-opened", "report-left"];
   return html`<section class="report-version"><h4>${name}${one.code && known(one.code) ? html`: ${t(one.code)}` : null}</h4>
-    <p class="muted small"><time datetime=${one.began}>${moment(one.began)}</time> · ${whoOf(one)} · ${counted(one.people, "people")}</p>
+    <p class="muted small"><time datetime=${one.began}>${moment(one.began)}</time> · ${whoOf(one, own)} · ${counted(one.people, "people")}</p>
     ${channels.length ? html`<div class="scrolls" tabindex="0" role="region" aria-label=${name}><table class="figures"><thead><tr><th>${t("report-channel")}</th>${heads.map((head) => html`<th>${t(head)}</th>`)}</tr></thead>
       <tbody>${channels.map((channel) => html`<${Row} key=${channel} channel=${channel} one=${one} />`)}</tbody></table></div>` : html`<p class="muted small">${t("report-nobody")}</p>`}</section>`;
 }
@@ -56,7 +59,7 @@ function Summary({ report }) {
     <dl class="report-outcome"><div><dt>${t("outcome-inside")}</dt><dd>${report.outcome || t("report-open")}</dd></div></dl>`;
 }
 
-function Report({ report }) {
+function Report({ report, own }) {
   const { versions, regions } = report;
   return html`<div class="report"><${Summary} report=${report} />
     <ul class="report-figures"><${Figure} n=${report.people} name=${t("report-people")} />
@@ -65,7 +68,7 @@ function Report({ report }) {
       <${Figure} n=${over(versions, (one) => all(one.seen))} name=${t("report-opened")} />
       <${Figure} n=${over(versions, (one) => all(one.left))} name=${t("report-left-link")} />
       <${Figure} n=${over(versions, (one) => all(one.opted_out))} name=${t("report-opted-out")} /></ul>
-    ${versions.map((one) => html`<${Version} key=${one.id} one=${one} />`)}
+    ${versions.map((one) => html`<${Version} key=${one.id} one=${one} own=${own} />`)}
     ${Object.keys(regions).length ? html`<section><h4>${t("report-where")}</h4><${Shares} regions=${regions} known=${[]} /></section>` : null}
     ${report.whole ? null : html`<p class="note small">${t("history-cut")}</p>`}</div>`;
 }
@@ -76,5 +79,5 @@ export function ReportPart({ alert }) {
   const act = report ? html`<div class="actions"><${Button} onClick=${() => saveFile(`report-${alert.id}.json`, report)}>${t("report-save")}<//>
       <${Button} kind="quiet" onClick=${() => tell(null)}>${t("report-hide")}<//></div>`
     : html`<${Button} busy=${busy} onClick=${() => run()}>${t("report-show")}<//>`;
-  return html`<${Kept} title=${t("report")} says=${t("report-says")} act=${act}><${Refused} error=${error} />${report ? html`<${Report} report=${report} />` : null}<//>`;
+  return html`<${Kept} title=${t("report")} says=${t("report-says")} act=${act}><${Refused} error=${error} />${report ? html`<${Report} report=${report} own=${alert.author_org} />` : null}<//>`;
 }

@@ -3,7 +3,7 @@
 import { get, onceOnly, post } from "./api.js";
 import { Order } from "./order.js";
 import { Awaited, Button, Field, Icon, Refused, html, useAct, usePolled, useState } from "./parts.js";
-import { moment, t } from "./words.js";
+import { moment, personOf, t } from "./words.js";
 
 /** How long a stop may go unseen on a screen. */
 const AGAIN_MS = 2000;
@@ -26,9 +26,9 @@ function Active({ stop, me, onDone }) {
   const { busy, error, run } = useAct(async () => { await post("/v1/resume", { what }, { once }); onDone(); });
   return html`<section class="stopped" role="alert"><${Icon} name="warn" />
     <div><h2>${t(`stopped-${what}`)}</h2>
-      <p>${stop.reason} · ${t("by", { who: stop.by })} · ${moment(stop.at)}</p>
-      ${asked ? html`<p class="small">${t("resume-asked", { who: asked })}</p>` : null}<${Refused} error=${error} /><${Awaited} busy=${busy} /></div>
-    ${asked === me.subject ? null : html`<${Button} busy=${busy} onClick=${() => run()}>${t(asked ? "resume-lift" : "resume-ask")}<//>`}
+      <p>${stop.reason} · ${t("by", { who: personOf(stop.by, stop.by_org, me.organisation) })} · ${moment(stop.at)}</p>
+      ${asked ? html`<p class="small">${t("resume-asked", { who: personOf(asked, stop.resume_asked_by_org, me.organisation) })}</p>` : null}<${Refused} error=${error} /><${Awaited} busy=${busy} /></div>
+    ${asked === me.subject && stop.resume_asked_by_org === me.organisation ? null : html`<${Button} busy=${busy} onClick=${() => run()}>${t(asked ? "resume-lift" : "resume-ask")}<//>`}
   </section>`;
 }
 

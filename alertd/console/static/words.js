@@ -71,4 +71,7 @@ export function span(s, decimals = 0) {
 /** A language by its tag, as the reader calls it. */
 export const languageName = (tag) => new Intl.DisplayNames(locale, { type: "language" }).of(tag);
 
+/** A person, with their organisation where that is not the reader's own: two organisations may have people of one name. */
+export const personOf = (name, organisation, own) => (name && organisation && organisation !== own ? `${name} (${organisation})` : name);
+
 export const list = (words) => new Intl.ListFormat(locale).format(words);

@@ -3,7 +3,7 @@
 -- KEYS: 1 case, 2 what is sealed under its key, 3 where the key is put, 4 what keeps the case
 -- ARGV: 1... pairs: what was sealed then, and when
 -- Returns: 1, or 0 when there is more, or a hold
-if redis.call('HLEN', KEYS[4]) > redis.call('HEXISTS', KEYS[4], 'purging') then return 0 end
+if redis.call('HEXISTS', KEYS[4], 'hold') == 1 then return 0 end
 local known = {}
 for i = 1, #ARGV, 2 do known[ARGV[i]] = ARGV[i + 1] end
 local held = redis.call('HGETALL', KEYS[2])

@@ -17,7 +17,7 @@ if ARGV[4] ~= '' and now_ms(ARGV[3]) >= tonumber(ARGV[4]) then return {0, 'late'
 local now = chain_now(chain, ARGV[3])
 for _, alert in ipairs(versions) do
   local one = key(chain, 'version', alert)
-  redis.call('HDEL', one, 'doc', 'external_id', 'reason', 'why', 'note', 'permission_why', 'granted')
+  redis.call('HDEL', one, 'doc', 'external_id', 'reason', 'why', 'note', 'permission_why', 'stand_down_asked', 'granted')
   for _, field in ipairs(redis.call('HKEYS', one)) do
     if string.find(field, 'ground:', 1, true) == 1 then redis.call('HDEL', one, field) end
   end

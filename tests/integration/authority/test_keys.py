@@ -228,8 +228,8 @@ async def test_nobody_rotates_a_key_that_is_more_than_their_own(desk: Desk, aler
     assert await desk.slug("ana", "POST", f"/v1/alerts/{taken['id']}/approve", {}) == "ok"
 
 
-async def test_a_stopped_key_does_nothing_but_read_and_stop_harm(desk: Desk, alert: dict[str, Any]):
-    """Whatever else there is: it makes nobody who goes on in its place, and takes nobody away who could keep it stopped."""
+async def test_a_stopped_key_reads_nothing_and_only_stops_harm(desk: Desk, alert: dict[str, Any]):
+    """It reads who it is and no more. It makes no other key, and removes nobody who could keep it stopped."""
     _, mine = await desk.ask("ana", "POST", "/v1/alerts", alert)
     assert await desk.slug("bea", "POST", f"/v1/alerts/{mine['id']}/approve", {}) == "ok"
     await desk.key("mallory")
@@ -245,8 +245,11 @@ async def test_a_stopped_key_does_nothing_but_read_and_stop_harm(desk: Desk, ale
     assert {"create_alert", "create_key", "revoke_key", "create_operator", "put_organisation", "put_text"} <= set(
         refused
     )
+    reads = {one.id for one in OPERATIONS if one.method == "GET" and one.scope and one.scope != "subscribers:read"}
+    assert reads - set(refused) == {"show_me"}
     assert refused == dict.fromkeys(refused, "stop-active")
-    assert await desk.slug("mallory", "GET", f"/v1/alerts/{mine['id']}") == "ok"
+    assert await desk.slug("mallory", "GET", f"/v1/alerts/{mine['id']}") == "stop-active"
+    assert await desk.slug("mallory", "GET", "/v1/me") == "ok"
     assert await desk.slug("mallory", "POST", f"/v1/alerts/{mine['id']}/cancel", {"reason": "wrong child"}) == "ok"
     _, audit = await desk.ask("ana", "GET", "/v1/audit")
     assert any(one["by"] == "mallory" and one["facts"].get("problem") == "stop-active" for one in audit["entries"])

@@ -6,8 +6,6 @@ import re
 from typing import Any
 
 from alertd.api.application import OPERATIONS
-from alertd.organisations import Organisation
-from tests.integration.acts import ANA
 from tests.integration.authority.desks import POLICE, Desk, state
 
 
@@ -104,25 +102,3 @@ async def test_an_alert_has_the_languages_that_its_organisation_promises(desk: D
         assert await desk.slug("ana", "POST", "/v1/alerts", body) == "language-missing"
     assert await desk.slug("ana", "PUT", "/v1/organisations/police", {**POLICE, "languages": ["es", "ar"]}) == "ok"
     assert await desk.slug("ana", "POST", "/v1/alerts", alert) == "ok"
-
-
-async def test_each_organisation_has_a_hold_of_its_own(desk: Desk, alert: dict[str, Any]):
-    """Whoever has an alert of the case sees that another organisation keeps it, and neither by whom nor why; they hold it for themselves and release that alone."""
-    await desk.parts.organisations.put("fire", Organisation.model_validate_json('{"name": "Fire"}'), ANA)
-    for who in ("fred", "fran"):
-        await desk.key(who, org="fire")
-    ours, theirs = [
-        f"/v1/alerts/{(await desk.ask(who, 'POST', '/v1/alerts', {**alert, 'state': 'draft'}))[1]['id']}"
-        for who in ("ana", "fred")
-    ]
-    assert await desk.slug("ana", "POST", f"{ours}/hold", {"reason": "the father is accused"}) == "ok"
-    _, seen = await desk.ask("fred", "GET", f"{theirs}/hold")
-    assert seen == {"id": theirs.split("/")[-1], "held": True, "by": None, "at": None, "reason": None}
-    assert await desk.slug("fred", "POST", f"{theirs}/release") == "not-allowed"
-    _, held = await desk.ask("fred", "POST", f"{theirs}/hold", {"reason": "for us"})
-    assert (held["by"], held["reason"]) == ("fred", "for us")
-    assert await desk.slug("bea", "POST", f"{ours}/release") == "ok"
-    assert await desk.slug("ana", "POST", f"{ours}/reject", {"reason": "x"}) == "ok"
-    assert await desk.slug("ana", "POST", f"{ours}/purge", {"reason": "request"}) == "precondition-failed"
-    _, released = await desk.ask("fran", "POST", f"{theirs}/release")
-    assert not released["held"]

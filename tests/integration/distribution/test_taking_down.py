@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -33,6 +32,7 @@ from tests.integration.distribution.acts import (
 )
 from tests.integration.gateways import Gateway, answering
 from tests.integration.test_publishing import over_and_told
+from tests.integration.test_purging import Meanwhile
 from tests.integration.test_restoring import copied, put_back
 
 
@@ -203,16 +203,17 @@ async def test_a_refusals_words_go_with_the_case(parts: Parts, gateway: Gateway,
     assert opened_note(await parts.alerts.get(record.id), refused) == ""
 
 
-async def test_a_refusals_words_go_though_another_keeps_the_key(parts: Parts, gateway: Gateway, sample: dict[str, Any]):
-    """As all that an organisation has of a case goes when it purges that, though another's alert is sealed under the same key."""
+async def test_a_refusals_words_go_though_the_case_keeps_its_key(
+    parts: Parts, gateway: Gateway, sample: dict[str, Any]
+):
+    """They go like everything that was written of a purged alert, also when something else was sealed under the key meanwhile, so that the key stays."""
     gateway.answers = {"/radio": [ERROR]}
     radio = await made(parts, gateway, "/radio")
     record = await planned(parts, sample)
     await told(parts)
-    await parts.organisations.put("police", Organisation(name="Police"), ANA)
-    await parts.intake.submit(alert_of(sample), dataclasses.replace(ANA, org="police"))
     await parts.following.cancel(record.id, BEA, "x", notify=False)
-    with pytest.raises(Problem, match="What your organisation wrote of this case is purged"):
+    parts.purging._cases = Meanwhile(parts.db)
+    with pytest.raises(Problem, match="Something came to this case meanwhile"):
         await parts.purging.purge(record.id, BEA, PurgeReason.RETENTION)
     found = await share(parts, record, radio)
     assert found.track

@@ -15,14 +15,15 @@ from alertd.app import Parts
 from alertd.decoding import Decoder
 from alertd.documents import Alert
 from alertd.errors import Problem
-from alertd.service.access import Credential
+from alertd.service.access import Credential, Terms
 from alertd.service.media import HELD_S, Photos
 from alertd.store import keys
 from alertd.store.alerts import Alerts
 from alertd.store.connection import Connection
 from alertd.store.media import Media
+from alertd.store.stops import of_key
 from channels.fetching import Fetcher
-from tests.integration.acts import ANA, BEA, alert_of, photo, register, submitted
+from tests.integration.acts import ANA, BEA, alert_of, api_of, photo, register, submitted
 from tests.integration.media.conftest import ELSEWHERE, FACTS, approved, showing
 from tests.pictures import read
 
@@ -58,6 +59,27 @@ async def test_a_draft_shows_its_photo_to_those_who_work_on_it(parts: Parts, sam
     assert await standing(parts, media) == 404
     assert await standing(parts, media, ELSEWHERE) == 404
     assert await standing(parts, media, replace(BEA, scopes=frozenset({"subscribers:write"}))) == 404
+
+
+async def test_a_photo_is_shown_to_no_stopped_key_and_not_faster_than_a_key_may_ask(
+    parts: Parts, aiohttp_client: Any, sample: dict[str, Any]
+):
+    """As on every other path: a stopped key is refused, one that asks too often 429. Without a key the photo stays public or hidden as it was."""
+    media, client = await photo(parts), await aiohttp_client(api_of(parts))
+    await parts.intake.submit(alert_of(sample, status="Test", case=showing(sample, media)), ANA, draft=True)
+    found = {}
+    for name, terms in (("stopped", Terms()), ("slow", Terms(rate_per_min=2))):
+        key, token = await parts.access.create(
+            org="default", subject=name, scopes=frozenset({"alerts:read"}), terms=terms
+        )
+        headers = {"Authorization": f"Bearer {token}"}
+        found[name] = [(await client.get(f"/m/{media}", headers=headers)).status for _ in range(3)]
+        await parts.stopping.stop(of_key("default", key.key_id), BEA, "In the wrong hands")
+        found[f"{name} then"] = [(await client.get(f"/m/{media}", headers=headers)).status]
+    found["nobody"] = [(await client.get(f"/m/{media}")).status]
+    assert found == {
+        "stopped": [200, 200, 200], "stopped then": [409], "slow": [200, 200, 429], "slow then": [429], "nobody": [404],
+    }  # fmt: skip
 
 
 async def test_a_drill_brings_no_photo_back(parts: Parts, sample: dict[str, Any]):

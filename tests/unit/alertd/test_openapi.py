@@ -137,3 +137,27 @@ def test_parameters_of_the_path_are_those_of_the_handler(told: dict[str, Any]):
 
 def _has(methods: dict[str, Any], name: str) -> bool:
     return any(each["operationId"] == name for each in methods.values())
+
+
+#: Members that end like a person's and name something else: a version, a region, an organisation; or words that somebody wrote into a case.
+NO_PERSONS = {
+    "AlertReply.told_by", "PermissionReply.told_by", "CoveredRegion.by", "PermissionRequest.asked_by", "Decision.by",
+    "AlertRequest.author", "UpdateRequest.author",
+}  # fmt: skip
+
+
+def test_every_answer_that_names_a_person_names_their_organisation_too(told: dict[str, Any]):
+    """Two organisations may have people of the same name: beside `by`, `made_by`, `author` or `approver` stands `by_org` and so on."""
+    people = {
+        f"{name}.{member}"
+        for name, schema in told["components"]["schemas"].items()
+        for member in schema.get("properties", {})
+        if member in {"by", "author", "approver"} or member.endswith("_by")
+    } - NO_PERSONS
+    members = {
+        f"{name}.{one}"
+        for name, schema in told["components"]["schemas"].items()
+        for one in schema.get("properties", {})
+    }
+    assert [one for one in sorted(people) if f"{one}_org" not in members] == []
+    assert len(people) > 20

@@ -16,5 +16,5 @@ from alertd.store.stops import SERVICE, StandingStops, Stop, of_key, of_org
 )  # fmt: skip
 def test_a_stop_of_any_key_that_it_is_sent_by_counts(scope: str, *, counts: bool):
     """An organisation's own, and a neighbour's, which has its organisation's name before it."""
-    standing = StandingStops(generation=1, stops={scope: Stop(by="x", at=1, reason="")})
+    standing = StandingStops(generation=1, stops={scope: Stop(by="x", org="a", at=1, reason="")})
     assert (standing.of("one", ["a", "two:b"]) is not None) is counts
