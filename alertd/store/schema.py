@@ -9,7 +9,7 @@ from alertd.store.codec import SealError
 from alertd.store.connection import Connection, StoreRefusedError
 
 #: What is stored is read by this number or not at all. No release wrote one before it.
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 A_SANDBOX = (
     "the store is a sandbox's, with sample people whose numbers may be somebody's: start it with --sandbox, or use another "
     "(store.directory, store.url)"
