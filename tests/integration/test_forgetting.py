@@ -131,7 +131,7 @@ async def test_a_legal_hold_keeps_them(parts: Parts, client: Any, sample: dict[s
     """Until it is released: a court may ask who was sought."""
     record = await told(parts, sample)
     await parts.following.close(record.id, ANA, "found", notify=False)
-    holds = services_of(parts, *[None] * 3).legal_holds  # type: ignore[arg-type]  its carriers and sockets are not asked
+    holds = services_of(parts, *[None] * 2).legal_holds  # type: ignore[arg-type]  its carriers and sockets are not asked
     await holds.hold(record.id, ANA, "a court asks")
     assert await later(parts, DAYS + 1) == 2
     await holds.release(record.id, BEA)
