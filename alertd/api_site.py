@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 
 import aiohttp
-from aiohttp import web
 
 from alertd.api.application import create_app, explain, needs
 from alertd.api.metrics import metrics_app
@@ -18,7 +17,7 @@ from alertd.app import Parts
 from alertd.awake import LOOKED_EVERY_S, Awake
 from alertd.background import repeated
 from alertd.console import console_routes
-from alertd.http_server import Bounds, Runner, connections_within
+from alertd.http_server import Bounds, Runner, connections_within, listening
 from alertd.metrics import Succession, merged_text
 from alertd.opening import Store
 from alertd.processes import StartError
@@ -31,8 +30,6 @@ from alertd.store.cases import Cases
 
 #: What the kernel keeps of answers that a client does not read, a connection; by itself it would be up to 4 MB.
 SENDING_BYTES = 256 * 1024
-#: Connections that wait to be accepted: a flood must not cost a client the second after which its kernel tries again.
-BACKLOG = 1024
 API_OPTIONS = "api.host and api.port (ALERTD_API__PORT=9000)"
 METRICS_OPTION = "metrics.listen (ALERTD_METRICS__LISTEN=127.0.0.1:9465)"
 
@@ -104,23 +101,13 @@ async def api_site(
     )  # fmt: skip
     bounds = Bounds(connections=connections_within(parts.settings.api.connections))
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(_served(app, bounds, address))
-        if metrics_address is not None:
-            await stack.enter_async_context(_served(metrics, Bounds(), metrics_address))
+        for served, within, at in ((app, bounds, address), (metrics, Bounds(), metrics_address)):
+            if at is not None:
+                runner = Runner(served, within, handle_signals=False, shutdown_timeout=LAST_CALLS_S)
+                await stack.enter_async_context(listening(runner, at))
         stack.enter_context(closing(awake))
         await stack.enter_async_context(repeated("processors", awake.look, LOOKED_EVERY_S, parts.clock))
         yield
-
-
-@asynccontextmanager
-async def _served(app: web.Application, bounds: Bounds, address: socket.socket) -> AsyncIterator[None]:
-    runner = Runner(app, bounds, handle_signals=False, shutdown_timeout=LAST_CALLS_S)
-    await runner.setup()
-    try:
-        await web.SockSite(runner, address, backlog=BACKLOG).start()
-        yield
-    finally:
-        await runner.cleanup()
 
 
 def services_of(

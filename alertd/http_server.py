@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import resource
 import secrets
-from collections.abc import Callable
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +24,9 @@ from alertd.logs import places_of
 #: Files that are no connections of clients: the store, carriers, webhooks, region files, threads that read.
 FILES_KEPT = 256
 LEAST_CONNECTIONS = 64
+#: Connections that wait to be accepted: a flood must not cost a client the second after which its kernel tries again.
+BACKLOG = 1024
+LISTENING_FILES = 32
 #: The log reports dropped and refused connections at most this often.
 REPORT_EVERY_S = 60.0
 _BUSY = (
@@ -237,6 +242,22 @@ class Runner(web.AppRunner):
         server.limit(self._bounds)
         server.request_factory = _without_wishes(server.request_factory)
         return server
+
+
+@asynccontextmanager
+async def listening(runner: Runner, address: socket.socket) -> AsyncIterator[None]:
+    """Serves at a bound socket, and ends the runner.
+
+    uvloop accepts one connection of a listening file each time that its loop goes round, so a flood on a busy loop would keep every
+    client waiting for seconds. The socket is listened to by several files, and each accepts one.
+    """
+    await runner.setup()
+    try:
+        for one in (address, *(address.dup() for _ in range(LISTENING_FILES - 1))):
+            await web.SockSite(runner, one, backlog=BACKLOG).start()
+        yield
+    finally:
+        await runner.cleanup()
 
 
 def connections_within(wanted: int) -> int:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import gzip
 import http.client
 import json
+import os
 import re
 import socket
+import subprocess
+import sys
 import time
 import zlib
 from collections.abc import Callable
@@ -20,6 +23,7 @@ import pytest
 from alertd.config import Settings
 from tests.acceptance.conftest import Served
 
+ROOT = Path(__file__).parents[2]
 #: Of zeros: in gzip a thousandth.
 BOMB_MB = 1024
 RATE = 300
@@ -235,3 +239,16 @@ def test_a_key_has_a_rate_by_default(few: Served):
             break
     assert (status, problem["type"]) == (429, "/problems/rate-limited")
     assert few.call("GET", "/v1/me")[0] == 200
+
+
+@pytest.mark.timeout(300)
+def test_alerts_are_accepted_under_siege():
+    """All attacks at once, for some seconds, without a bound on speed: nearly every call is answered, and the memory comes back."""
+    run = subprocess.run(
+        [sys.executable, ROOT / "ops" / "bench" / "siege.py", "--quick"],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "ops")}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    found = json.loads(run.stdout.splitlines()[-1])
+    assert {"healthz_p99_ms", "submit_p99_ms", "rss_growth_mb"} <= set(found), run.stderr
+    assert found["failed"] <= found["calls"] / 10, found
+    assert found["rss_growth_mb"] <= 150, found
