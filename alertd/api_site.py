@@ -1,4 +1,4 @@
-"""The API's HTTP server: its address, what its handlers call, and the metrics of all processes."""
+"""The HTTP servers of the API: the public port with what its handlers call, and the metrics port."""
 
 from __future__ import annotations
 
@@ -6,54 +6,75 @@ import asyncio
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 
 import aiohttp
-from aiohttp import web
 
-from alertd.api.application import create_app, needs
+from alertd.api.application import create_app, explain, needs
+from alertd.api.metrics import metrics_app
 from alertd.api.services import Services
 from alertd.app import Parts
 from alertd.awake import LOOKED_EVERY_S, Awake
 from alertd.background import repeated
 from alertd.console import console_routes
+from alertd.http_server import Bounds, Runner, connections_within, listening
 from alertd.metrics import Succession, merged_text
 from alertd.opening import Store
 from alertd.processes import StartError
 from alertd.public import public_routes
-from alertd.sections import ApiSection
 from alertd.service.evidence import Seal
 from alertd.service.results import Results
-from alertd.sites import LAST_CALLS_S, PROCESS_HEADER, Runner
+from alertd.sites import LAST_CALLS_S, PROCESS_HEADER
+
+#: What the kernel keeps of answers that a client does not read, a connection; by itself it would be up to 4 MB.
+SENDING_BYTES = 256 * 1024
+API_OPTIONS = "api.host and api.port (ALERTD_API__PORT=9000)"
+METRICS_OPTION = "metrics.listen (ALERTD_METRICS__LISTEN=127.0.0.1:9465)"
 
 
 @contextmanager
-def reserved(section: ApiSection) -> Iterator[socket.socket]:
-    """The API's address, taken before anything is started for it, so that all can be told which it is. It listens later.
+def reserved(host: str, port: int, options: str) -> Iterator[socket.socket]:
+    """A socket bound to the address, before anything that needs the port is started. It does not listen yet.
 
-    Raises StartError.
+    Raises StartError, which names `options`.
     """
     try:
         family, kind, proto, _, address = socket.getaddrinfo(
-            section.host, section.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         taken = socket.socket(family, kind, proto)
     except OSError as error:
-        raise _cannot_listen(section, error) from None
+        raise _cannot_listen(host, port, options, error) from None
     with taken:
         try:
             taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SENDING_BYTES)
             taken.bind(address)
         except OSError as error:
-            raise _cannot_listen(section, error) from None
+            raise _cannot_listen(host, port, options, error) from None
+        yield taken
+
+
+@contextmanager
+def reserved_for_metrics(listen: str) -> Iterator[socket.socket | None]:
+    """A socket bound to `metrics.listen`, or None if that is empty. Raises StartError."""
+    if not listen:
+        yield None
+        return
+    host, _, port = listen.rpartition(":")
+    with reserved(host.strip("[]"), int(port), METRICS_OPTION) as taken:
         yield taken
 
 
 @asynccontextmanager
 async def api_site(
-    parts: Parts, store: Store, worker_sockets: Sequence[str], address: socket.socket
+    parts: Parts,
+    store: Store,
+    worker_sockets: Sequence[str],
+    address: socket.socket,
+    metrics_address: socket.socket | None = None,
 ) -> AsyncIterator[None]:
-    """The API, listening. Its metrics are those of this process and of the workers at these sockets."""
+    """The API, listening. Its metrics port shows this process and the workers at these sockets."""
     workers = {where: Succession() for where in worker_sockets}
 
     def has_room() -> bool:
@@ -70,24 +91,26 @@ async def api_site(
         )  # whoever approves meanwhile need not wait for it
 
     awake = Awake()
-    app = create_app(services_of(parts, is_ready, process_metrics, has_room), awake.taken)
+    app = create_app(services_of(parts, is_ready, has_room), awake.taken)
     app.add_routes(console_routes(needs(), parts.carriers.channels))
     app.add_routes(public_routes(parts.publishing, parts.settings.api.reached_at, parts.clock))
-    runner = Runner(app, access_log=None, handle_signals=False, shutdown_timeout=LAST_CALLS_S)
-    await runner.setup()
-    try:
-        await web.SockSite(runner, address).start()
-        with closing(awake):
-            async with repeated("processors", awake.look, LOOKED_EVERY_S, parts.clock):
-                yield
-    finally:
-        await runner.cleanup()
+    metrics = metrics_app(
+        process_metrics, parts.fleet.metrics, parts.access.recognise, parts.organisations.check_scope, explain, parts.clock
+    )  # fmt: skip
+    bounds = Bounds(connections=connections_within(parts.settings.api.connections))
+    async with AsyncExitStack() as stack:
+        for served, within, at in ((app, bounds, address), (metrics, Bounds(), metrics_address)):
+            if at is not None:
+                runner = Runner(served, within, handle_signals=False, shutdown_timeout=LAST_CALLS_S)
+                await stack.enter_async_context(listening(runner, at))
+        stack.enter_context(closing(awake))
+        await stack.enter_async_context(repeated("processors", awake.look, LOOKED_EVERY_S, parts.clock))
+        yield
 
 
 def services_of(
     parts: Parts,
     is_ready: Callable[[], Awaitable[bool]],
-    process_metrics: Callable[[], Awaitable[bytes]],
     takes_writes: Callable[[], bool],
 ) -> Services:
     """What the API calls."""
@@ -147,13 +170,14 @@ def services_of(
         attendance=parts.attendance,
         acks=parts.acks,
         is_ready=is_ready,
-        process_metrics=process_metrics,
         takes_writes=takes_writes,
     )
 
 
-def announce(url: str, key: str | None, sign_in: str | None, minutes: int) -> None:
-    """Standard output is for the person at the terminal: where it listens and, once, the administrator's key and sign-in, good for so long."""
+def announce(url: str, metrics: str, key: str | None, sign_in: str | None, minutes: int) -> None:
+    """Writes to standard output, for the person at the terminal: where alertd listens, where its metrics are (`metrics` is "" if nowhere),
+    and once the administrator's key and sign-in, good for so many minutes.
+    """
     said = [f"alertd listens on {url}"]
     if key:
         said.append(f"The administrator's key, told this once; to use it: export ALERTD_KEY={key}")
@@ -161,6 +185,8 @@ def announce(url: str, key: str | None, sign_in: str | None, minutes: int) -> No
         said.append("The administrator's key was told at the first start of this store, and is told no more.")
     if sign_in:
         said.append(f"To sign in as administrator, once and within {minutes} minutes: {sign_in}")
+    if metrics:
+        said.append(f"Metrics are at {metrics}/metrics and {metrics}/metrics/fleet")
     try:
         sys.stdout.write("".join(f"{line}\n" for line in said))
         sys.stdout.flush()
@@ -169,10 +195,16 @@ def announce(url: str, key: str | None, sign_in: str | None, minutes: int) -> No
             raise
 
 
-def _cannot_listen(section: ApiSection, error: OSError) -> StartError:
-    return StartError(
-        f"cannot listen on {section.host}:{section.port}, see api.host and api.port (ALERTD_API__PORT=9000): {error.strerror}"
-    )
+def url_of(address: socket.socket | None) -> str:
+    """The URL of what listens there, or "" without a socket."""
+    if address is None:
+        return ""
+    host, port = address.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _cannot_listen(host: str, port: int, options: str, error: OSError) -> StartError:
+    return StartError(f"cannot listen on {host}:{port}, see {options}: {error.strerror}")
 
 
 async def _scrape(where: str, worker: Succession) -> None:

@@ -177,7 +177,7 @@ class Parts:
             self.db.codec.derived("media"),
         )  # fmt: skip
         self.texts = Texts(TextStore(self.db), self.renderer)
-        self.access = Access(Keyring(self.db), self.limits, clock)
+        self.access = Access(Keyring(self.db), self.limits, clock, settings.api.key_rate_per_min)
         operators, sessions = OperatorStore(self.db), SessionStore(self.db)
         self.operators = Operators(operators, clock, settings.sign_in)
         self.sessions = Sessions(sessions, operators, clock, settings.sign_in)

@@ -34,6 +34,7 @@ from alertd.sections import (
     CapSection,
     EventSection,
     MediaSection,
+    MetricsSection,
     OidcSection,
     RetentionSection,
     Section,
@@ -77,6 +78,7 @@ class Settings(BaseSettings):
     sign_in: SignInSection = SignInSection()
     oidc: OidcSection = OidcSection()
     worker: WorkerSection = WorkerSection()
+    metrics: MetricsSection = MetricsSection()
     audience: AudienceSection = AudienceSection()
     alerts: AlertSection = AlertSection()
     budget: BudgetSection = BudgetSection()

@@ -116,6 +116,9 @@ CATALOGUE: dict[str, ProblemType] = {
     "wrong-content-type": ProblemType(
         415, "The body is of the wrong type", "Send what `expected` names, and say so in Content-Type."
     ),
+    "wrong-encoding": ProblemType(
+        415, "The encoding of the body is not accepted", "Send the body in an encoding that Accept-Encoding names."
+    ),
     "provider-unavailable": ProblemType(
         503, "The sign-in provider is not available", "Ask again after Retry-After, or sign in with a passkey."
     ),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
@@ -179,6 +180,19 @@ class Succession:
         return self._before, self._last
 
 
+@dataclass(frozen=True, slots=True)
+class FleetText:
+    """The fleet's series in Prometheus' text format."""
+
+    work: bytes  # of what is being sent
+    counts: bytes  # how many subscribers there are, and alerts by state: for readers with a key
+
+    @property
+    def whole(self) -> bytes:
+        """All of them."""
+        return self.work + self.counts
+
+
 def fleet_text(  # noqa: PLR0913  one a thing that is measured
     counts: dict[str, dict[str, int]],
     queues: Mapping[tuple[str, str], tuple[int, float]],
@@ -193,18 +207,18 @@ def fleet_text(  # noqa: PLR0913  one a thing that is measured
     reviews_pending: int,
     takedowns_open: int,
     takedowns_refused: int,
-) -> bytes:
+) -> FleetText:
     """The fleet's series, from what the store says now: `counts` by channel and state of all live alerts, `queues` how many of
     these are queued and how many seconds ago the oldest of their alerts started, by channel and loudness, `breakers` by channel and carrier,
     `at_work` by channel whether a worker sends by it, `seals` how often each of the current keys sealed.
     """
-    r = CollectorRegistry()
+    r, counting = CollectorRegistry(), CollectorRegistry()
     targeted = Gauge("alertd_targeted", "References planned, live alerts", ["channel"], registry=r)
     references = Gauge("alertd_references", "References by state, live alerts", ["channel", "state"], registry=r)
     lanes = ["channel", "lane"]
     queued = Gauge("alertd_queue_references", "References queued, by their alert's loudness", lanes, registry=r)
     oldest = Gauge("alertd_queue_oldest_seconds", "Since the oldest alert with some started", lanes, registry=r)
-    by_state = Gauge("alertd_alerts", "Alerts by state", ["state"], registry=r)
+    by_state = Gauge("alertd_alerts", "Alerts by state", ["state"], registry=counting)
     for channel in CHANNELS:
         found = counts.get(channel, {})
         targeted.labels(channel).set(found.get("targeted", 0))
@@ -225,9 +239,10 @@ def fleet_text(  # noqa: PLR0913  one a thing that is measured
     sealed = Gauge("alertd_key_seals", "Seals of the current key; rotate it from 2^31 on", ["key"], registry=r)
     for key, count in seals.items():
         sealed.labels(key).set(count)
-    Gauge("alertd_subscribers", "People who asked to be told", registry=r).set(subscribers)
+    Gauge("alertd_subscribers", "People who asked to be told", registry=counting).set(subscribers)
     Gauge("alertd_webhooks_off", "Webhooks that were turned off", registry=r).set(webhooks_off)
-    Gauge("alertd_reviews_pending", "Alerts approved alone that await their review", registry=r).set(reviews_pending)
+    awaited = Gauge("alertd_reviews_pending", "Alerts approved alone that await their review", registry=counting)
+    awaited.set(reviews_pending)
     Gauge("alertd_distributor_takedowns_open", "Take-downs that a distributor has not confirmed", registry=r).set(
         takedowns_open
     )
@@ -236,7 +251,7 @@ def fleet_text(  # noqa: PLR0913  one a thing that is measured
         "Of the take-downs that are not confirmed, those that were refused or never taken: nothing more is tried",
         registry=r,
     ).set(takedowns_refused)
-    Gauge("alertd_pending_oldest_seconds", "How long the oldest alert waits for a second person", registry=r).set(
-        pending_oldest_s
-    )
-    return generate_latest(r)
+    Gauge(
+        "alertd_pending_oldest_seconds", "How long the oldest alert waits for a second person", registry=counting
+    ).set(pending_oldest_s)
+    return FleetText(generate_latest(r), generate_latest(counting))

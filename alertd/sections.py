@@ -82,6 +82,8 @@ class ApiSection(Section):
     public_url: Annotated[str, AfterValidator(_site)] | None = None
     body_mb: int = Field(10, ge=1)
     reach_per_min: int = Field(60, ge=0)
+    connections: int = Field(2_000, ge=10)
+    key_rate_per_min: int = Field(6_000, ge=0)
 
     @property
     def own_url(self) -> str:
@@ -135,6 +137,10 @@ def _shows(place: str) -> str:
 
 #: HOST:PORT, or nothing.
 Listening = Annotated[str, AfterValidator(_listens)]
+
+
+class MetricsSection(Section):
+    listen: Listening = "127.0.0.1:9464"
 
 
 class WorkerSection(Section):

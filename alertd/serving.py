@@ -12,7 +12,7 @@ from pathlib import Path
 
 import structlog
 
-from alertd.api_site import announce, api_site, reserved
+from alertd.api_site import API_OPTIONS, announce, api_site, reserved, reserved_for_metrics, url_of
 from alertd.app import Parts
 from alertd.bounce_sites import bounce_sites
 from alertd.config import Settings
@@ -46,7 +46,8 @@ async def run_api(settings: Settings) -> None:
 async def _all(life: Life, settings: Settings, sample_people: int | None) -> None:
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(store_of(settings))
-        address = stack.enter_context(reserved(settings.api))
+        address = stack.enter_context(reserved(settings.api.host, settings.api.port, API_OPTIONS))
+        metrics_address = stack.enter_context(reserved_for_metrics(settings.metrics.listen))
         settings = _listening_at(address, settings)
         environment = {**os.environ, **store.environment, "ALERTD_API__PORT": str(settings.api.port)}
         if settings.file is not None:
@@ -62,7 +63,7 @@ async def _all(life: Life, settings: Settings, sample_people: int | None) -> Non
         await _settle_restored(parts, settings)
         await load_sample_people(parts, sample_people or 0)
         sockets = await stack.enter_async_context(_workers(settings, environment))
-        await _serve(life, parts, store, sockets, address)
+        await _serve(life, parts, store, sockets, (address, metrics_address))
 
 
 async def _settle_restored(parts: Parts, settings: Settings) -> None:
@@ -77,9 +78,12 @@ async def _settle_restored(parts: Parts, settings: Settings) -> None:
 
 
 async def _api(life: Life, settings: Settings, store: Store) -> None:
-    with reserved(settings.api) as address:
+    with (
+        reserved(settings.api.host, settings.api.port, API_OPTIONS) as address,
+        reserved_for_metrics(settings.metrics.listen) as metrics_address,
+    ):
         async with parts_of(_listening_at(address, settings), store) as parts:
-            await _serve(life, parts, store, [], address)
+            await _serve(life, parts, store, [], (address, metrics_address))
 
 
 def _listening_at(address: socket.socket, settings: Settings) -> Settings:
@@ -88,9 +92,16 @@ def _listening_at(address: socket.socket, settings: Settings) -> Settings:
     return settings.model_copy(update={"api": api})
 
 
-async def _serve(life: Life, parts: Parts, store: Store, worker_sockets: list[str], address: socket.socket) -> None:
+async def _serve(
+    life: Life,
+    parts: Parts,
+    store: Store,
+    worker_sockets: list[str],
+    addresses: tuple[socket.socket, socket.socket | None],
+) -> None:
+    """Serves the API at the first of these addresses, and its metrics at the second, if there is one."""
     take_files()
-    site = api_site(parts, store, worker_sockets, address)
+    site = api_site(parts, store, worker_sockets, *addresses)
     async with (
         parts.regions.watched(),
         parts.region_imports.kept(),
@@ -107,7 +118,7 @@ async def _serve(life: Life, parts: Parts, store: Store, worker_sockets: list[st
         sign_in = parts.passkeys.relying.enrolment(code) if code else None
         if not parts.carriers.channels:
             structlog.get_logger().warning("no carrier is in the settings: no alert can be sent")
-        announce(parts.settings.api.own_url, key, sign_in, parts.settings.sign_in.code_minutes)
+        announce(parts.settings.api.own_url, url_of(addresses[1]), key, sign_in, parts.settings.sign_in.code_minutes)
         life.ready()
         await asyncio.Event().wait()  # until it is cancelled
 

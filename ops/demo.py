@@ -114,9 +114,10 @@ class Client:
 
 
 @asynccontextmanager
-async def served(data: Path, arguments: argparse.Namespace) -> AsyncIterator[tuple[str, str, str, int]]:
-    """A running alertd: its address, the administrator's key and one-time sign-in, and its process id."""
+async def served(data: Path, arguments: argparse.Namespace) -> AsyncIterator[tuple[str, str, str, int, str]]:
+    """A running alertd: its URL, the administrator's key and one-time sign-in, its process id, and the URL of its metrics."""
     environment = {**os.environ, "ALERTD_STORE__DIRECTORY": str(data), "ALERTD_API__PORT": str(arguments.port)}
+    environment.setdefault("ALERTD_METRICS__LISTEN", "127.0.0.1:0")  # it may run beside another installation
     environment |= {"ALERTD_LOG_LEVEL": "warning"}
     command = [sys.executable, "-m", "alertd", "serve", "--sandbox", "--people", str(arguments.subscribers)]
     process = await asyncio.create_subprocess_exec(
@@ -127,18 +128,18 @@ async def served(data: Path, arguments: argparse.Namespace) -> AsyncIterator[tup
         console.print(said)  # else nothing is said for as long as that takes
     try:
         with console.status(said):
-            url, token, sign_in = await asyncio.wait_for(_greeting(process), START_S)
-        yield url, token, sign_in, process.pid
+            url, token, sign_in, metrics = await asyncio.wait_for(_greeting(process), START_S)
+        yield url, token, sign_in, process.pid, metrics
     finally:
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
         await process.wait()
 
 
-async def _greeting(process: asyncio.subprocess.Process) -> tuple[str, str, str]:
+async def _greeting(process: asyncio.subprocess.Process) -> tuple[str, str, str, str]:
     assert process.stdout is not None
-    url = token = sign_in = ""
-    while not (url and token and sign_in):
+    url = token = sign_in = metrics = ""
+    while not (url and token and sign_in and metrics):
         line = (await process.stdout.readline()).decode()
         if not line:
             raise DemoError(
@@ -150,7 +151,9 @@ async def _greeting(process: asyncio.subprocess.Process) -> tuple[str, str, str]
             token = found[1]
         if found := re.search(r"(\S+#/enrol/\S+)", line):
             sign_in = found[1]
-    return url, token, sign_in
+        if found := re.search(r"Metrics are at (\S+)/metrics and", line):
+            metrics = found[1]
+    return url, token, sign_in, metrics
 
 
 async def person(admin: Client, session: aiohttp.ClientSession, base: str, subject: str, *scopes: str) -> Client:
@@ -219,7 +222,7 @@ async def show(arguments: argparse.Namespace, data: Path) -> int:
     assert me is not None
     for ending in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal must not leave a server behind
         asyncio.get_running_loop().add_signal_handler(ending, me.cancel)
-    async with served(data, arguments) as (base, token, sign_in, _), aiohttp.ClientSession() as session:
+    async with served(data, arguments) as (base, token, sign_in, _, metrics), aiohttp.ClientSession() as session:
         admin = Client(session, base, token)
         ana = await person(admin, session, base, "ana@centre.example", "alerts:write", "alerts:read")
         bea = await person(admin, session, base, "bea@centre.example", "alerts:approve", "alerts:read")
@@ -246,7 +249,7 @@ async def show(arguments: argparse.Namespace, data: Path) -> int:
             return 0 if not wrong and last["state"] == "sent" else 1
         console.print(f"Console, to sign in once with a passkey of yours: {sign_in}", soft_wrap=True)
         console.print(f"Console, to sign in with the key below: {base}/console")
-        console.print(f"API documentation: {base}/docs\nMetrics: {base}/metrics and {base}/metrics/fleet")
+        console.print(f"API documentation: {base}/docs\nMetrics: {metrics}/metrics and {metrics}/metrics/fleet")
         console.print(f"Administrator's key: {token}\nStop with Ctrl-C.")
         await asyncio.Event().wait()
     return 0

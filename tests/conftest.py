@@ -27,6 +27,7 @@ from geofences.regions import Library
 
 for name in [name for name in os.environ if name.startswith("ALERTD_")]:
     del os.environ[name]
+os.environ["ALERTD_METRICS__LISTEN"] = "127.0.0.1:0"  # several installations run at once
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

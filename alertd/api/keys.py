@@ -55,7 +55,9 @@ class KeyReply(Me):
         None, description="The organisation of the key that it was made with; null for the first one of the service."
     )
     expires: datetime | None = Field(None, description="From then on it is not known.")
-    rate_per_min: int | None = Field(None, description="Requests that it has a minute; null: as many as come.")
+    rate_per_min: int | None = Field(
+        None, description="Requests that it has a minute; null: the default, `api.key_rate_per_min`."
+    )
     jurisdiction: Jurisdiction | None = Field(None, description="Its own; null: its organisation's.")
     last_used: datetime | None = Field(None, description="To a minute.")
     old_secret_until: datetime | None = Field(
@@ -75,7 +77,8 @@ class NewKey(BaseModel):
     )
     expires: Instant | None = Field(None, description="From then on it is not known; null: never.")
     rate_per_min: Annotated[int, Field(ge=1, le=MOST_PER_MIN)] | None = Field(
-        None, description="Requests a minute; more are refused with `rate-limited`, but for what stops harm."
+        None,
+        description="Requests a minute; more are refused with `rate-limited`, except what stops harm. null: the default, `api.key_rate_per_min`.",
     )
     jurisdiction: Jurisdiction | None = Field(
         None, description="Where its alerts may be told, within what its organisation may; null: all of that."

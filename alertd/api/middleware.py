@@ -17,7 +17,7 @@ from aiohttp import ClientConnectionResetError, hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from alertd.api.audit import Recorder, audited
-from alertd.api.bodies import BODY_S, KEYLESS_BYTES, in_time
+from alertd.api.bodies import BODY_S, INFLATED_AT_ONCE, Keyless, in_time, inflate, is_gzip
 from alertd.api.call import ASKED, CREDENTIAL, MAY, REQUEST_ID, STARTED, Question, check_caller
 from alertd.api.idempotency import Idempotency, idempotent
 from alertd.api.operations import EVENTS, Operation
@@ -220,6 +220,11 @@ async def _anew(
 async def _credential(request: web.Request, recognise: Recognise, signed_in: SignedIn) -> Credential:
     if hdrs.AUTHORIZATION not in request.headers and (found := await signed_in(request)) is not None:
         return found
+    return await by_key(request, recognise)
+
+
+async def by_key(request: web.Request, recognise: Recognise) -> Credential:
+    """The credential of the request's key. Raises Problem (401) if it has none, or one that is not known."""
     scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         challenge = {"WWW-Authenticate": 'Bearer realm="alertd"'}
@@ -247,19 +252,28 @@ def with_room(operations: Mapping[str, Operation], takes_writes: Callable[[], bo
 
 
 def with_body(operations: Mapping[str, Operation], within_s: float) -> Middleware:
-    """Has the whole body there, of all but those that are read in pieces, or refuses what does not come. Who needs no key says little: what
-    many strangers send at once is kept until it is whole.
+    """Reads and inflates the whole body before the handler runs, unless the operation reads it in pieces. Refuses a body that does not
+    come in time. Keyless bodies have tighter bounds: many strangers may send them at once, and each is kept until it is whole.
     """
+    keyless, inflated = Keyless(), asyncio.Semaphore(INFLATED_AT_ONCE)
 
     @web.middleware
     async def read(request: web.Request, handler: Handler) -> web.StreamResponse:
         operation = operations.get(request.match_info.route.name or "")
-        if operation is not None and not operation.streams and request.body_exists:
-            if operation.scope is None:
-                request = request.clone(client_max_size=min(request.client_max_size, KEYLESS_BYTES))
-            # What has come needs no time-out, which would take longer than the reading.
-            await (request.read() if request.content.is_eof() else in_time(request.read(), within_s))
-        return await handler(request)
+        if operation is None or not request.body_exists:
+            return await handler(request)
+        packed = is_gzip(request)
+        if operation.streams:
+            return await handler(request)
+        if operation.scope is None:
+            request = await keyless.read(request, within_s)
+        elif not request.content.is_eof():
+            await in_time(request.read(), within_s)
+        if not packed:
+            return await handler(request)
+        async with inflated:  # until it is handled: small bodies could fill the memory
+            await inflate(request)
+            return await handler(request)
 
     return read
 

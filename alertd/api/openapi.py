@@ -41,6 +41,7 @@ HEADERS: dict[str, Schema] = {
     "X-Request-Id": {"description": "The name of this call in the logs.", "required": True, "schema": _TEXT},
     "ETag": {"description": "Names the version that is told; send it as If-Match.", "schema": _TEXT},
     "Location": {"description": "Where it is.", "schema": _TEXT},
+    "Accept-Encoding": {"description": "The encodings that a body may have here.", "schema": _TEXT},
     "Allow": {"description": "The methods that are known here.", "required": True, "schema": _TEXT},
     "WWW-Authenticate": {"description": "RFC 6750, section 3.", "required": True, "schema": _TEXT},
     "Set-Cookie": {"description": "The session, for the browser; or that it is over.", "schema": _TEXT},

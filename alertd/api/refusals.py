@@ -17,7 +17,7 @@ _EXAMPLES = "#/components/examples/"
 _RESPONSES = "#/components/responses/"
 
 #: What an operation of a form can answer, besides what its row says.
-_OF_BODY = ("wrong-content-type", "too-large")
+_OF_BODY = ("wrong-content-type", "wrong-encoding", "too-large")
 _OF_POST = ("idempotency-mismatch", "idempotency-in-progress")
 _OF_ALL = ("invalid-request", "internal-error", "store-unavailable")
 
@@ -29,7 +29,13 @@ _OTHERWISE = {
     (428, "precondition-failed"): "No version is named, and one must be.",
 }
 #: Headers that come with a status.
-_HEADERS = {401: ("WWW-Authenticate",), 405: ("Allow",), 429: ("Retry-After",), 503: ("Retry-After",)}
+_HEADERS = {
+    401: ("WWW-Authenticate",),
+    405: ("Allow",),
+    415: ("Accept-Encoding",),
+    429: ("Retry-After",),
+    503: ("Retry-After",),
+}
 
 
 def refusals(operation: Operation, signature: Signature) -> Schema:

@@ -122,7 +122,6 @@ class Services:
     attendance: Attendance
     acks: Acks
     is_ready: Callable[[], Awaitable[bool]]
-    process_metrics: Callable[[], Awaitable[bytes]]
     takes_writes: Callable[[], bool]
 
 

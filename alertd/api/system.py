@@ -71,25 +71,9 @@ async def readyz(request: web.Request) -> web.Response:
     return readiness(is_ready=await services(request).is_ready())
 
 
-async def metrics(request: web.Request) -> web.Response:
-    """This process's own series, and its workers'."""
-    return _prometheus(await services(request).process_metrics())
-
-
-async def fleet_metrics(request: web.Request) -> web.Response:
-    """What the store knows of the whole fleet: scrape it once."""
-    return _prometheus(await services(request).fleet.metrics())
-
-
-def _prometheus(text: bytes) -> web.Response:
-    return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
-
-
 PLAIN_ROUTES = (
     web.get("/healthz", healthz),
     web.get("/readyz", readyz),
-    web.get("/metrics", metrics),
-    web.get("/metrics/fleet", fleet_metrics),
 )
 FORM = "application/x-www-form-urlencoded"
 OPERATIONS = (

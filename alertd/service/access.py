@@ -39,6 +39,7 @@ Scope = Literal[
     "audit:read",
     "evidence:read",
     "texts:write",
+    "metrics:read",
     "keys:write",
     "webhooks:write",
     "delegate",
@@ -49,7 +50,7 @@ DELEGATE, APPROVE = "delegate", "alerts:approve"
 #: Decides that an alert may cost more than its organisation's limits.
 OVERSPEND: Scope = "alerts:overspend"
 #: What only whoever runs the service lets its own do: subscribers are of no other organisation. `admin` of another is no word for it.
-OF_HOST: frozenset[Scope] = frozenset({"subscribers:read", "subscribers:write"})
+OF_HOST: frozenset[Scope] = frozenset({"subscribers:read", "subscribers:write", "metrics:read"})
 #: A key is noted as used at most so often.
 USED_MS = 60_000
 #: Those of keys that are kept as they are read: one with polygons may have a megabyte, and each call asks for it.
@@ -66,7 +67,7 @@ class Terms:
     """The bounds of a key."""
 
     expires: int = 0  # UNIX milliseconds; 0: never
-    rate_per_min: int = 0  # requests; 0: as many as come
+    rate_per_min: int = 0  # requests; 0: the service's default, `api.key_rate_per_min`
     jurisdiction: Jurisdiction | None = None  # within its organisation's; None: all of that
 
 
@@ -168,11 +169,14 @@ BY_GLASS = "break-glass: "
 class Access:
     """Makes keys and recognises them. Only a hash of the secret is kept."""
 
-    def __init__(self, keyring: Keyring, limits: Limits, clock: Clock) -> None:
+    def __init__(self, keyring: Keyring, limits: Limits, clock: Clock, default_rate_per_min: int = 0) -> None:
+        """`default_rate_per_min`: requests of a key without a rate of its own; 0: no limit."""
         self._keyring = keyring
         self._limits = limits
         self._clock = clock
+        self._default = default_rate_per_min
         self._used: dict[str, int] = {}
+        self._full_at: dict[str, float] = {}
 
     async def create(
         self, *, org: str, subject: str, scopes: frozenset[str], test: bool = False, maker: Credential | None = None,
@@ -218,14 +222,28 @@ class Access:
                 await self._keyring.use(key_id, now_ms)
 
     async def meter(self, who: Credential) -> None:
-        """Raises Problem when a key asked more often than it may: its bucket has a minute's requests and fills up steadily."""
-        if not who.terms.rate_per_min:
+        """Raises Problem when a key asked more often than it may: its bucket has a minute's requests and fills up steadily. A rate of its
+        own holds for the whole fleet; the default holds for this process, so that it costs a call no round trip to the store.
+        """
+        if rate := who.terms.rate_per_min:
+            block = await self._limits.take(f"key/{who.key_id}", rate / 60, rate, 1)
+            wait_s = 0.0 if block.granted else block.wait_s
+        elif rate := self._default:
+            wait_s = self._wait_s(who.key_id, rate)
+        else:
             return
-        rate = who.terms.rate_per_min
-        block = await self._limits.take(f"key/{who.key_id}", rate / 60, rate, 1)
-        if not block.granted:
-            headers = {"Retry-After": str(math.ceil(block.wait_s))}
+        if wait_s:
+            headers = {"Retry-After": str(math.ceil(wait_s))}
             raise Problem("rate-limited", f"This key has {rate} requests a minute.", headers=headers)
+
+    def _wait_s(self, key_id: str, rate: int) -> float:
+        """Takes one of a minute's requests out of a key's bucket. 0 if there was one, else the seconds until there is one."""
+        now = self._clock.monotonic()
+        full_at = max(now, self._full_at.get(key_id, now)) + 60 / rate
+        if full_at - now > 60:
+            return full_at - now - 60
+        self._full_at[key_id] = full_at
+        return 0.0
 
     async def rotate(self, key_id: str, who: Credential, overlap_s: int) -> tuple[Held, str]:
         """A new secret for a key; the old one lives on for so long, and the one before that no more. Whoever rotates a key of somebody

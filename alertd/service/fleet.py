@@ -9,7 +9,7 @@ from itertools import chain
 
 from alertd.alerts import AlertState, State
 from alertd.clock import Clock
-from alertd.metrics import fleet_text
+from alertd.metrics import FleetText, fleet_text
 from alertd.service.carriers import Carriers
 from alertd.store.alerts import Alerts
 from alertd.store.distribution import Tracks
@@ -44,7 +44,7 @@ class Fleet:
         self._at_work = at_work  # of each channel, whether a worker sends by it
         self._seals = seals  # how often the current master key sealed, and the audit's
 
-    async def metrics(self) -> bytes:
+    async def metrics(self) -> FleetText:
         """Prometheus' text format."""
         orgs = await self._organisations()
         places = await asyncio.gather(*(self._alerts.of_org(org, before=None, limit=RECENT) for org in orgs))

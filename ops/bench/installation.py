@@ -44,6 +44,7 @@ class Installation:
     directory: Path
     environment: Mapping[str, str]
     url: str
+    metrics: str  # the URL of its metrics port
     key: str
     ends: dict[str, Any]  # the carriers' endpoints
     session: aiohttp.ClientSession
@@ -106,7 +107,7 @@ class Installation:
     async def fleet(self) -> dict[str, dict[str, int]] | None:
         """References by channel and state from `/metrics/fleet`, `targeted` among them; None while nobody answers."""
         try:
-            async with self.session.get(f"{self.url}/metrics/fleet") as response:
+            async with self.session.get(f"{self.metrics}/metrics/fleet") as response:
                 text = await response.text()
         except (aiohttp.ClientError, OSError, TimeoutError):
             return None
@@ -142,12 +143,13 @@ async def installed(
 ) -> AsyncIterator[Installation]:
     """An installation with sample people, at work. `rates` are the carriers', by channel (none: no limit)."""
     directory = data / "alertd"
-    port = free_port()
+    port, metrics_port = free_port(), free_port()
     environment = {
         **os.environ,
         **settings,
         "ALERTD_STORE__DIRECTORY": str(directory),
         "ALERTD_API__PORT": str(port),
+        "ALERTD_METRICS__LISTEN": f"127.0.0.1:{metrics_port}",
         "ALERTD_LOG_LEVEL": "info",
     }
     key = await _with_people(environment, people)
@@ -160,6 +162,7 @@ async def installed(
             directory=directory,
             environment=environment,
             url=f"http://127.0.0.1:{port}",
+            metrics=f"http://127.0.0.1:{metrics_port}",
             key=key,
             ends=ends,
             session=session,

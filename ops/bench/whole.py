@@ -48,7 +48,7 @@ async def measure(addresses: int, data: Path, *, crowd: bool) -> dict[str, Any]:
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # so that the child is stopped, too
-    async with served(data, arguments) as (base, token, _, process), aiohttp.ClientSession() as session:
+    async with served(data, arguments) as (base, token, _, process, _), aiohttp.ClientSession() as session:
         admin = Client(session, base, token)
         ana = await person(admin, session, base, "ana@centre.example", "alerts:write", "alerts:read")
         bea = await person(admin, session, base, "bea@centre.example", "alerts:approve", "alerts:read")

@@ -45,6 +45,7 @@ class Served:
     people: int
     environment: dict[str, str] = field(default_factory=dict)
     url: str = ""
+    metrics: str = ""  # the URL of its metrics port
     key: str = ""
     process: subprocess.Popen[str] = field(init=False)
 
@@ -67,6 +68,7 @@ class Served:
             self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
         self.url = self._said(r"listens on (\S+)")
         self.key = self.key or self._said(r"((?:live|test)_\S+)")
+        self.metrics = self._said(r"Metrics are at (\S+)/metrics and")
 
     def _said(self, pattern: str) -> str:
         assert self.process.stdout is not None
@@ -161,7 +163,7 @@ class Served:
 
     def fleet(self) -> dict[str, dict[str, int]]:
         """References by channel and state, from `/metrics/fleet`, with `targeted`."""
-        with urllib.request.urlopen(f"{self.url}/metrics/fleet", timeout=30) as response:
+        with urllib.request.urlopen(f"{self.metrics}/metrics/fleet", timeout=30) as response:
             text = response.read().decode()
         found: dict[str, dict[str, int]] = {}
         for channel, state, value in re.findall(r'alertd_references\{channel="(\w+)",state="(\w+)"\} (\S+)', text):

@@ -234,7 +234,7 @@ def statuses(served: Served, method: str, route: str) -> set[str]:
 
 
 def metrics(served: Served) -> str:
-    with urllib.request.urlopen(f"{served.url}/metrics", timeout=30) as response:
+    with urllib.request.urlopen(f"{served.metrics}/metrics", timeout=30) as response:
         return str(response.read().decode())
 
 

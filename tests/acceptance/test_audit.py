@@ -113,7 +113,7 @@ def test_only_auditors_read_it(served: Served):
 
 def test_metric_counts_entries(served: Served):
     """Those of this process, and each from the start."""
-    with urllib.request.urlopen(f"{served.url}/metrics", timeout=30) as response:
+    with urllib.request.urlopen(f"{served.metrics}/metrics", timeout=30) as response:
         [line] = [one for one in response.read().decode().splitlines() if one.startswith("alertd_audit_entries_total ")]
     assert float(line.split()[1]) == last(served)
 

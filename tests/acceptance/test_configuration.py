@@ -78,6 +78,6 @@ def test_sandbox_replaces_the_carriers_of_the_file(installation: Callable[..., S
     status, answer = served.call("GET", "/v1/carriers")
     names = {"sandbox-push", "sandbox-webpush", "sandbox-sms", "sandbox-mail"}
     assert {carrier["name"] for carrier in answer["carriers"]} == names, status
-    with urllib.request.urlopen(f"{served.url}/metrics", timeout=30) as metrics:  # of all processes, workers too
+    with urllib.request.urlopen(f"{served.metrics}/metrics", timeout=30) as metrics:  # of all processes, workers too
         shown = set(re.findall(r'alertd_limit_rate\{.*carrier="([^"]+)"', metrics.read().decode()))
     assert shown == names

@@ -90,7 +90,7 @@ def test_a_take_down_is_followed_from_the_command_line(served: Served, radio: Ra
 
 
 def _open(served: Served) -> int:
-    with urllib.request.urlopen(f"{served.url}/metrics/fleet", timeout=30) as answer:
+    with urllib.request.urlopen(f"{served.metrics}/metrics/fleet", timeout=30) as answer:
         [line] = [
             one for one in answer.read().decode().splitlines() if one.startswith("alertd_distributor_takedowns_open ")
         ]

@@ -55,7 +55,13 @@ def blocks(language: str) -> list[Block]:
 def outputs(served: Served, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """What each `sh` block printed, run in order in one shell."""
     script = f"\nprintf '{SEPARATOR}'\n".join(block.text for block in blocks("sh"))
-    environment = {**os.environ, "ALERTD_URL": served.url, "ALERTD_KEY": served.key, "DATA": str(served.directory)}
+    environment = {
+        **os.environ,
+        "ALERTD_URL": served.url,
+        "ALERTD_KEY": served.key,
+        "METRICS_URL": served.metrics,
+        "DATA": str(served.directory),
+    }
     folder = tmp_path_factory.mktemp("shell")
     (folder / "lucia.jpg").write_bytes(written(drawn(1200, 1600)))
     done = subprocess.run(
@@ -122,8 +128,12 @@ def headings(page: Path) -> set[str]:
 def test_metrics_that_are_named_are_served(served: Served, outputs: list[str]):
     """Every metric on these pages is a family of /metrics or /metrics/fleet."""
     assert outputs  # the walk is over, so that every series has had its chance
+    with_key = {"Authorization": f"Bearer {served.key}"}
     served_text = "".join(
-        urllib.request.urlopen(served.url + path, timeout=30).read().decode() for path in ("/metrics", "/metrics/fleet")
+        urllib.request.urlopen(urllib.request.Request(served.metrics + path, headers=with_key), timeout=30)
+        .read()
+        .decode()
+        for path in ("/metrics", "/metrics/fleet")
     )
     families = set(re.findall(r"^# TYPE (\S+)", served_text, re.MULTILINE))
     named = {name for page in WALK for name in re.findall(r"`(alertd_[a-z_]+)`", page.read_text(encoding="utf-8"))}

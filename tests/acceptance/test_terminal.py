@@ -34,6 +34,7 @@ def test_start_and_stop_are_told_at_once(tmp_path: Path):
         assert terminal.readline().startswith("alertd listens on http://127.0.0.1:")
         assert terminal.readline().startswith("The administrator's key")
         assert terminal.readline().startswith("To sign in as administrator, once")
+        assert terminal.readline().startswith("Metrics are at http://127.0.0.1:")
         began = time.monotonic()
         process.send_signal(signal.SIGINT)
         assert terminal.readline() == "Stopping; Ctrl-C again stops at once\r\n"

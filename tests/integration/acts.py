@@ -198,13 +198,9 @@ async def yes() -> bool:
     return True
 
 
-async def _nothing() -> bytes:
-    return b""
-
-
 def api_of(parts: Parts, taken: Callable[[], None] = lambda: None) -> web.Application:
     """Its API: ready, and taking writes."""
-    return create_app(services_of(parts, yes, _nothing, lambda: True), taken)
+    return create_app(services_of(parts, yes, lambda: True), taken)
 
 
 async def tokens(parts: Parts, names: Sequence[str]) -> list[list[str]]:

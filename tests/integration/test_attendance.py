@@ -41,11 +41,11 @@ async def test_where_no_worker_sends_the_api_says_so(parts: Parts, client: Any, 
     """Nobody else could: what a worker would tell of, it tells no more. Once a worker gives a sign it is over, and for so long after its last one."""
     assert await parts.attendance.channels() == nobody
     assert {one["at_work"] for one in (await shown(client, admin, "/v1/carriers"))["carriers"]} == {False}
-    assert b'alertd_channel_at_work{channel="sms"} 0.0' in await parts.fleet.metrics()
+    assert b'alertd_channel_at_work{channel="sms"} 0.0' in (await parts.fleet.metrics()).whole
     await worker_of(parts)._sign()
     assert await parts.attendance.channels() == dict.fromkeys(nobody, True)
     assert {one["at_work"] for one in (await shown(client, admin, "/v1/carriers"))["carriers"]} == {True}
-    assert b'alertd_channel_at_work{channel="sms"} 1.0' in await parts.fleet.metrics()
+    assert b'alertd_channel_at_work{channel="sms"} 1.0' in (await parts.fleet.metrics()).whole
     assert 0 < await parts.db.execute("PTTL", keys.at_work("sms")) <= AT_WORK_MS
 
 

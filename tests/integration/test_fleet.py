@@ -14,11 +14,8 @@ HOUR_MS = 3_600_000
 
 async def told(parts: Parts, series: str) -> float:
     """The value of a series."""
-    (value,) = [
-        line.rpartition(" ")[2]
-        for line in (await parts.fleet.metrics()).decode().splitlines()
-        if line.startswith(f"{series} ")
-    ]
+    text = await parts.fleet.metrics()
+    (value,) = [line.rpartition(" ")[2] for line in text.whole.decode().splitlines() if line.startswith(f"{series} ")]
     return float(value)
 
 

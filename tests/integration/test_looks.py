@@ -92,7 +92,7 @@ async def submitted_there(parts: Parts, sample: dict[str, Any]) -> float:
 async def test_whoever_shares_a_look_is_told_of_their_own_channels(parts: Parts, sample: dict[str, Any]):
     """How long an alert takes is told by the channels that it asks for, though another to the same target asked for others."""
     await register(parts, 30)
-    services = services_of(parts, no_answer, no_answer, lambda: True)
+    services = services_of(parts, no_answer, lambda: True)
     told = []
     for channels in (["push"], ["sms", "mail"]):
         alert = alert_of(sample, target=SAME, channels=channels)

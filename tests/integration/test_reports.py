@@ -135,11 +135,11 @@ async def test_the_fleet_is_told_of_live_alerts_alone(store: Connection, alerts:
         await made(alerts)
     await planned(alerts, work, 3)
     over = await planned(alerts, work, 4)
-    assert 'alertd_targeted{channel="push"} 7.0' in (await fleet.metrics()).decode()
+    assert 'alertd_targeted{channel="push"} 7.0' in (await fleet.metrics()).whole.decode()
     await alerts.step(over, AlertState.CANCELLED)
     await alerts.retire(over, (await alerts.live())[over])
     before = int((await store.nodes.first.info("stats"))["total_reads_processed"])
-    text = (await fleet.metrics()).decode()
+    text = (await fleet.metrics()).whole.decode()
     assert int((await store.nodes.first.info("stats"))["total_reads_processed"]) - before < 20
     assert 'alertd_targeted{channel="push"} 3.0' in text
     assert 'alertd_alerts{state="pending"} 60.0' in text

@@ -269,7 +269,7 @@ async def test_a_webhook_that_takes_nothing_is_turned_off(parts: Parts, receiver
         await told(parts, after_ms=OFF_AFTER_MS)
     watched = await parts.webhooks.get("default", name)
     assert (bool(watched.standing.off), watched.standing.why, watched.waiting) == (True, why, 1)
-    assert b"\nalertd_webhooks_off 1.0\n" in await parts.fleet.metrics()
+    assert b"\nalertd_webhooks_off 1.0\n" in (await parts.fleet.metrics()).whole
     events = [json.loads(event) for _, event in (await parts.events.read("default", None, 100)).events]
     assert (events[-1]["type"], events[-1]["data"]) == ("webhook.off", {"webhook": name, "why": why})
     await happens(parts)

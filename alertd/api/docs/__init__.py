@@ -42,10 +42,13 @@ def docs_routes(document: Callable[[], Schema]) -> list[web.RouteDef]:
 
 
 def _fixed(made: Callable[[], str], content_type: str) -> Callable[[web.Request], Awaitable[web.Response]]:
-    made = cache(made)
+    # Bytes, so that all connections share them: a copy for each that does not read it would fill the memory.
+    made = cache(lambda text=made: text().encode())
 
     async def page(_request: web.Request) -> web.Response:
-        return _text(await asyncio.to_thread(made), content_type)
+        return web.Response(
+            body=await asyncio.to_thread(made), content_type=content_type, charset="utf-8", headers=_HEADERS
+        )
 
     return page
 

@@ -88,7 +88,7 @@ async def test_subscribers_are_of_whoever_runs_the_service(desk: Desk):
 async def test_an_organisation_stops_itself_and_whoever_runs_the_service_all(desk: Desk, alert: dict[str, Any]):
     """Two of another's administrators could otherwise lift a stop of the whole; and what an organisation has is measured, too."""
     assert await state(desk, "ana", alert) == "pending"
-    assert b'alertd_alerts{state="pending"} 1.0' in await desk.parts.fleet.metrics()
+    assert b'alertd_alerts{state="pending"} 1.0' in (await desk.parts.fleet.metrics()).whole
     whole = {"what": "service", "reason": "x"}
     assert await desk.slug("ana", "POST", "/v1/stop", whole) == "not-allowed"
     assert await desk.slug("host", "POST", "/v1/stop", whole) == "ok"

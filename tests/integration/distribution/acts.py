@@ -55,7 +55,7 @@ async def takedowns(parts: Parts) -> int:
     """As the metric says."""
     [line] = [
         one
-        for one in (await parts.fleet.metrics()).decode().splitlines()
+        for one in (await parts.fleet.metrics()).whole.decode().splitlines()
         if one.startswith("alertd_distributor_takedowns_open ")
     ]
     return int(float(line.split()[1]))

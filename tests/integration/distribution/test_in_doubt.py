@@ -69,7 +69,7 @@ async def test_who_took_the_cancel_may_refuse_its_repetition(
         await says(parts, radio, ERROR(second))
     assert await takedowns(parts) == 0
     assert sorted(await events(parts)) == ["distributor.takedown_confirmed", "distributor.takedown_open"]
-    assert b"\nalertd_distributor_takedowns_refused 0.0\n" in await parts.fleet.metrics()
+    assert b"\nalertd_distributor_takedowns_refused 0.0\n" in (await parts.fleet.metrics()).whole
 
 
 async def test_who_only_answered_the_cancel_and_refuses_its_repetition_refuses(

@@ -306,11 +306,11 @@ async def test_a_take_down_that_is_refused_is_said_loudly(
     assert sorted(await events(parts)) == [
         "distributor.refused", "distributor.takedown_open", "distributor.takedown_refused",
     ]  # fmt: skip
-    assert b"\nalertd_distributor_takedowns_refused 1.0\n" in await parts.fleet.metrics()
+    assert b"\nalertd_distributor_takedowns_refused 1.0\n" in (await parts.fleet.metrics()).whole
     [said] = (await _takedowns(parts.db))["default"]
     assert said.startswith(f"radio ({radio}) has not confirmed the take-down of 1 alerts, and refused that of 1")
     await parts.confirming.confirm(await parts.alerts.get(record.id), radio, CARL)
-    assert b"\nalertd_distributor_takedowns_refused 0.0\n" in await parts.fleet.metrics()
+    assert b"\nalertd_distributor_takedowns_refused 0.0\n" in (await parts.fleet.metrics()).whole
 
 
 async def test_another_secret_is_another_address_for_acks(parts: Parts, gateway: Gateway, sample: dict[str, Any]):

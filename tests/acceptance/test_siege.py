@@ -1,0 +1,254 @@
+"""Nothing that a stranger sends stalls the service: packed bodies, metrics, connections that keep silent, and one key that asks too much."""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from alertd.config import Settings
+from tests.acceptance.conftest import Served
+
+ROOT = Path(__file__).parents[2]
+#: Of zeros: in gzip a thousandth.
+BOMB_MB = 1024
+RATE = 300
+JSON = {"Content_Type": "application/json"}
+COUNTS = ("alertd_subscribers", "alertd_alerts", "alertd_pending_oldest_seconds", "alertd_reviews_pending")
+
+
+@pytest.fixture(scope="module")
+def bomb() -> bytes:
+    """A megabyte in gzip that inflates to a gigabyte."""
+    packer, zeros = zlib.compressobj(9, wbits=31), bytes(1024 * 1024)
+    return b"".join([*(packer.compress(zeros) for _ in range(BOMB_MB)), packer.flush()])
+
+
+@pytest.fixture
+def few(installation: Callable[..., Served]) -> Served:
+    """An installation that takes at most 40 connections at once, and of each key so many requests a minute."""
+    return installation(0, ALERTD_API__CONNECTIONS="40", ALERTD_API__KEY_RATE_PER_MIN=str(RATE))
+
+
+def posted(url: str, path: str, body: bytes, **headers: str) -> tuple[int, http.client.HTTPMessage, Any]:
+    """A POST: status, headers and answer."""
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+    try:
+        connection.request("POST", path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+        answer = connection.getresponse()
+        raw = answer.read()
+        if (
+            answer.headers["Connection"] != "close"
+        ):  # the next request is answered once the server is done with this one
+            connection.request("GET", "/healthz")
+            connection.getresponse().read()
+        is_json = "json" in answer.headers.get_content_type()
+        return answer.status, answer.headers, json.loads(raw.splitlines()[-1]) if is_json and raw else None
+    finally:
+        connection.close()
+
+
+def shown(url: str, path: str, key: str = "") -> tuple[int, str]:
+    """A GET: status and text."""
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
+    try:
+        connection.request("GET", path, headers={"Authorization": f"Bearer {key}"} if key else {})
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
+
+
+def cpu_s(served: Served) -> float:
+    """The processor time that the API's process has taken."""
+    fields = Path(f"/proc/{served.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / 100
+
+
+def connected(served: Served) -> socket.socket:
+    parts = urlsplit(served.url)
+    return socket.create_connection((parts.hostname, parts.port), timeout=30)
+
+
+def is_closed(connection: socket.socket, within_s: float) -> bool:
+    """Whether the server closes it in time."""
+    connection.settimeout(within_s)
+    try:
+        while connection.recv(1 << 20):
+            pass
+    except TimeoutError:
+        return False
+    except ConnectionResetError:
+        return True
+    return True
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/v1/alerts", 401),
+        ("/r/nobody", 415),
+        ("/v1/receipts/sandbox-sms/nobody", 415),
+        ("/healthz", 405),
+        ("/nowhere", 404),
+    ],
+)
+def test_a_packed_body_without_a_key_is_never_inflated(served: Served, bomb: bytes, path: str, expected: int):
+    """A gigabyte takes seconds of processor time to inflate, and a stranger has twenty clients."""
+    before_s = cpu_s(served)
+    status, headers, problem = posted(served.url, path, bomb, Content_Encoding="gzip", **JSON)
+    assert status == expected, problem
+    if status == 415:
+        assert problem["type"] == "/problems/wrong-encoding"
+        assert headers["Accept-Encoding"] == "identity"
+    assert cpu_s(served) - before_s < 0.6
+
+
+def test_a_key_sends_packed_bodies_within_the_bounds_of_plain_ones(served: Served, bomb: bytes):
+    """What is too large once inflated is refused, and not inflated further; what is broken or packed otherwise, too."""
+    key = {"Authorization": f"Bearer {served.key}", **JSON}
+    made = json.dumps({"subject": "zoe@centre.example", "scopes": ["alerts:read"]}).encode()
+    assert posted(served.url, "/v1/keys", gzip.compress(made), Content_Encoding="gzip", **key)[0] == 201
+    two = gzip.compress(made[:20]) + gzip.compress(made[20:])
+    assert posted(served.url, "/v1/keys", two, Content_Encoding="gzip", **key)[0] == 201
+    before_s = cpu_s(served)
+    assert posted(served.url, "/v1/keys", bomb, Content_Encoding="gzip", **key)[0] == 413
+    assert cpu_s(served) - before_s < 0.6
+    for broken in (b"{}", gzip.compress(made)[:-9], gzip.compress(made)[:-1] + b"x"):
+        status, _, problem = posted(served.url, "/v1/keys", broken, Content_Encoding="gzip", **key)
+        assert (status, problem["type"]) == (400, "/problems/invalid-request")
+    status, headers, problem = posted(served.url, "/v1/keys", zlib.compress(made), Content_Encoding="deflate", **key)
+    assert (status, problem["type"]) == (415, "/problems/wrong-encoding")
+    assert headers["Accept-Encoding"] == "gzip, identity"
+
+
+def test_an_import_may_be_packed(served: Served):
+    """It is read in pieces, packed or not; one that breaks off is told as that."""
+    person = {
+        "languages": ["es"], "kinds": ["missing-child"], "places": {"home": {"region": "41091"}},
+        "consent": {"at": "2026-01-10T12:00:00Z", "source": "app"},
+    }  # fmt: skip
+    lines = b"".join(
+        json.dumps({
+            "id": f"packed-{i}", **person, "addresses": [{"channel": "push", "token": f"packed-token-{i}"}],
+        }).encode() + b"\n"
+        for i in range(1_200)
+    )  # fmt: skip
+    key = {"Authorization": f"Bearer {served.key}", "Content_Type": "application/x-ndjson", "Content_Encoding": "gzip"}
+    status, _, last = posted(served.url, "/v1/subscribers/import", gzip.compress(lines), **key)
+    assert (status, last) == (200, {"line": 1200, "written": 1200, "refused": 0, "faults": []})
+    status, _, problem = posted(served.url, "/v1/subscribers/import", gzip.compress(lines[:2_000])[:-20], **key)
+    assert (status, problem["type"]) == (400, "/problems/invalid-request")
+
+
+def test_metrics_are_on_a_port_of_their_own(served: Served):
+    """Whoever reaches the public port learns nothing of them, and cannot make the service collect them."""
+    assert served.metrics != served.url
+    for path in ("/metrics", "/metrics/fleet"):
+        assert shown(served.url, path, served.key)[0] == 404
+        assert shown(served.metrics, path)[0] == 200
+
+
+def test_counts_of_subscribers_and_pending_alerts_take_a_key(served: Served):
+    """`metrics:read` alone; a key that lacks it is refused, so that nobody takes half of the series for all."""
+    _, made = served.call("POST", "/v1/keys", {"subject": "prometheus", "scopes": ["metrics:read"]})
+    status, text = shown(served.metrics, "/metrics/fleet", made["token"])
+    assert status == 200
+    assert all(re.search(rf"^{series}\b", text, re.MULTILINE) for series in (*COUNTS, "alertd_targeted"))
+    text = shown(served.metrics, "/metrics/fleet")[1]
+    assert "\nalertd_targeted{" in text
+    assert not any(series in text for series in COUNTS)
+    assert shown(served.metrics, "/metrics/fleet", "live_cccccccccccc_wrong")[0] == 401
+    _, other = served.call("POST", "/v1/keys", {"subject": "prometheus", "scopes": ["alerts:read"]})
+    assert shown(served.metrics, "/metrics/fleet", other["token"])[0] == 403
+
+
+def test_a_newcomer_takes_the_place_of_a_silent_connection(few: Served):
+    """Strangers who connect and send nothing, or half a head, do not keep others out; the log says that they came."""
+    with ExitStack() as held:
+        silent = [held.enter_context(connected(few)) for _ in range(120)]
+        for one in silent[::2]:
+            one.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+        assert shown(few.url, "/healthz") == (200, "ok\n")
+        assert few.call("GET", "/v1/me")[0] == 200
+        assert sum(is_closed(one, 0.01) for one in silent) >= 80
+    few.wait_for(lambda: '"event": "too many connections"' in few.log.read_text())
+
+
+def test_a_newcomer_takes_the_place_of_a_keyless_body_that_does_not_come(few: Served):
+    """Half a body holds a connection while it is waited for, but not against others."""
+    with ExitStack() as held:
+        for _ in range(60):
+            one = held.enter_context(connected(few))
+            one.sendall(
+                b"POST /r/nobody HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
+            )
+        assert shown(few.url, "/healthz") == (200, "ok\n")
+        assert few.call("GET", "/v1/me")[0] == 200
+
+
+def test_a_connection_that_sends_no_whole_head_is_closed(served: Served):
+    """Silent or byte by byte: ten seconds, of which none is added by a byte."""
+    with connected(served) as silent, connected(served) as half:
+        half.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
+        time.sleep(5)
+        half.sendall(b"X-Slow: 1\r\n")
+        assert is_closed(half, 15)
+        assert is_closed(silent, 15)
+
+
+def test_large_bodies_without_a_key_are_few_at_once(served: Served):
+    """A megabyte each that is never whole: beyond a few of them the next is told to come again."""
+    head = b"POST /r/nobody HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n"
+    with ExitStack() as held:
+        answers = []
+        for _ in range(40):
+            one = held.enter_context(connected(served))
+            one.sendall(head + bytes(20_000))
+            answers.append(one)
+        refused = answers[-1]
+        refused.settimeout(10)
+        assert refused.recv(4096).startswith(b"HTTP/1.1 429 ")
+        status, _, _ = posted(served.url, "/r/nobody", b"{}", Content_Type="application/json")  # a small one is read
+        assert status == 404
+
+
+def test_a_key_has_a_rate_by_default(few: Served):
+    """A program that runs wild is slowed down, and told for how long; other keys are not."""
+    assert Settings().api.key_rate_per_min == 6_000
+    key = few.person("wild@centre.example")
+    statuses = [few.call("GET", "/v1/me", None, key)[0] for _ in range(RATE)]
+    assert statuses == [200] * RATE
+    for _ in range(RATE):  # while its bucket fills up, at some five a second
+        status, problem = few.call("GET", "/v1/me", None, key)
+        if status == 429:
+            break
+    assert (status, problem["type"]) == (429, "/problems/rate-limited")
+    assert few.call("GET", "/v1/me")[0] == 200
+
+
+@pytest.mark.timeout(300)
+def test_alerts_are_accepted_under_siege():
+    """All attacks at once, for some seconds, without a bound on speed: nearly every call is answered, and the memory comes back."""
+    run = subprocess.run(
+        [sys.executable, ROOT / "ops" / "bench" / "siege.py", "--quick"],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "ops")}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    found = json.loads(run.stdout.splitlines()[-1])
+    assert {"healthz_p99_ms", "submit_p99_ms", "rss_growth_mb"} <= set(found), run.stderr
+    assert found["failed"] <= found["calls"] / 10, found
+    assert found["rss_growth_mb"] <= 150, found
