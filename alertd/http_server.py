@@ -59,6 +59,7 @@ class Handler(RequestHandler):
         self._server = server
         self._timer: asyncio.TimerHandle | None = None
         self.unsent = 0
+        server.newcomers[self] = None
 
     @property
     def is_expendable(self) -> bool:
@@ -71,22 +72,24 @@ class Handler(RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Starts the time-out of the first head."""
         super().connection_made(transport)
-        self._server.newcomers[self] = None
-        self._arm(self._server.bounds.head_s, self._check_head)
+        if self in self._server.newcomers:
+            self._arm(self._server.bounds.head_s, self._check_head)
+        else:  # a later one took its place already
+            self.drop()
 
     def data_received(self, data: bytes) -> None:
         """Ends the time-out of the first head once it is complete."""
         super().data_received(data)
         if self._request_count and self in self._server.newcomers:
             del self._server.newcomers[self]
+            self._server.known[self] = None
             if not self.writing_paused:
                 self._disarm()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Forgets the connection."""
         self._disarm()
-        self._server.newcomers.pop(self, None)
-        self._server.slow_readers.pop(self, None)
+        self._forget()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -105,8 +108,7 @@ class Handler(RequestHandler):
 
     def drop(self) -> None:
         """Closes the connection now, whatever was not sent yet."""
-        self._server.newcomers.pop(self, None)
-        self._server.slow_readers.pop(self, None)
+        self._forget()
         if self.transport is not None:
             self.transport.abort()
 
@@ -135,6 +137,10 @@ class Handler(RequestHandler):
             {"error": type(error).__qualname__, "places": places_of(error)} if isinstance(error, BaseException) else {}
         )
         structlog.get_logger().warning("request not readable", **told)
+
+    def _forget(self) -> None:
+        for each in (self._server.newcomers, self._server.known, self._server.slow_readers):
+            each.pop(self, None)
 
     def _check_head(self) -> None:
         if self in self._server.newcomers:
@@ -175,6 +181,7 @@ class Server(web.Server):
 
     bounds: Bounds
     newcomers: dict[Handler, None]  # without a complete request yet, the oldest first
+    known: dict[Handler, None]  # the others, the oldest first
     slow_readers: dict[Handler, None]  # with an answer in their buffer, the oldest first
     _dropped: int
     _refused: int
@@ -182,13 +189,13 @@ class Server(web.Server):
 
     def limit(self, bounds: Bounds) -> None:
         """Sets the bounds. To be called before the first connection."""
-        self.bounds, self.newcomers, self.slow_readers = bounds, {}, {}
+        self.bounds, self.newcomers, self.known, self.slow_readers = bounds, {}, {}, {}
         self._dropped = self._refused = 0
         self._reported = float("-inf")
 
     def __call__(self) -> Any:
         """The protocol of a new connection. At the limit it takes the place of the oldest expendable one, or is refused."""
-        if len(self._connections) < self.bounds.connections or self._make_room():
+        if self._open() < self.bounds.connections or self._make_room():
             return Handler(self, loop=self._loop, **self._kwargs)
         self._refused += 1
         self._report()
@@ -205,11 +212,13 @@ class Server(web.Server):
             self._dropped += 1
             self._report()
 
+    def _open(self) -> int:
+        return len(self.newcomers) + len(self.known)
+
     def _make_room(self) -> bool:
-        oldest = next(iter(self.newcomers), None) or next(filter(_is_expendable, self._connections), None)
+        oldest = next(iter(self.newcomers), None) or next((one for one in self.known if one.is_expendable), None)
         if oldest is None:
             return False
-        assert isinstance(oldest, Handler)
         oldest.drop()
         self._dropped += 1
         self._report()
@@ -222,7 +231,7 @@ class Server(web.Server):
                 "too many connections",
                 dropped=self._dropped,
                 refused=self._refused,
-                connections=len(self._connections),
+                connections=self._open(),
                 most=self.bounds.connections,
             )
             self._dropped = self._refused = 0
@@ -267,10 +276,6 @@ def connections_within(wanted: int) -> int:
     if most < wanted:
         structlog.get_logger().warning("file limit below api.connections", files=files, connections=most)
     return most
-
-
-def _is_expendable(handler: RequestHandler) -> bool:
-    return isinstance(handler, Handler) and handler.is_expendable and handler.transport is not None
 
 
 def _without_wishes(make: Callable[..., web.BaseRequest]) -> Callable[..., web.BaseRequest]:

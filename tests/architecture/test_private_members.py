@@ -29,7 +29,6 @@ USED = {
         "_make_server",
         "_loop",
         "_kwargs",
-        "_connections",
         "_request_count",
         "_current_request",
         "_read_bytes",
