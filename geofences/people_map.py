@@ -45,8 +45,8 @@ STEP = 24
 POINTS, FEWEST_ALONG, MOST_ALONG = 16_384, 2, 16
 #: Points along one side of a square by which its people are shared out to regions.
 REGION_ALONG = 4
-#: In place of a depth, for a leaf that is a region.
-_OF_REGION = 255
+#: In place of a depth: a leaf of people who named a region, and of people who named the regions inside it.
+_OF_REGION, _OF_INSIDE = 255, 254
 _TILE_SHIFT = 2 * (FINEST - 12)  # from a z12 tile to the squares of the finest level
 _AT_SPLIT, _AT_OFFSET, _AT_NOISE = range(3)  # what a drawn number is for
 
@@ -252,35 +252,38 @@ class Leaves:
 
 @dataclass(frozen=True, kw_only=True)
 class RegionLeaves:
-    """People who named a region instead of a point: the regions with enough of them. A region without enough adds its people to the
-    region around it.
+    """People who named a region instead of a point. A leaf holds the people who named one region, or those who named the regions
+    inside it, if each of these regions has too few people for a leaf of its own.
     """
 
-    numbers: NDArray[np.uint32]  # of regions
+    numbers: NDArray[np.uint32]  # of regions; a region may have a leaf of each sort
     counts: Floats  # noisy, shape (leaves, columns)
-    is_whole: NDArray[np.bool_]  # no region of the library lies inside it, so these people named the region itself
+    is_whole: NDArray[np.bool_]  # the people of the leaf named the region itself
 
     @classmethod
     def build(cls, numbers: Words, counts: Counts, parents: Mapping[int, int], noise: Noise) -> RegionLeaves:
-        """The leaves of people by region number. `parents` has the region around each, 0 at the top, and is in the order from wide to
-        narrow regions.
+        """Returns the leaves of people by region number. `parents` has the region around each region, 0 at the top, in the order from
+        wide to narrow regions.
         """
-        left = {int(number): row for number, row in zip(numbers, counts, strict=True)}
-        within, chosen = set(parents.values()), list[tuple[int, Counts]]()
+        named = {int(number): row for number, row in zip(numbers, counts, strict=True)}
+        gathered, chosen = dict[int, Counts](), list[tuple[int, int, Counts]]()
         for number, parent in reversed(tuple(parents.items())):
-            people = left.pop(number, None)
-            if people is None:
-                continue
             name = np.array([number], np.uint64)
-            if not parent or people[0] >= noise.least(np.array([_OF_REGION], np.uint8), name)[0]:
-                chosen.append((number, people))
-            else:
-                left[parent] = left.get(parent, 0) + people
-        leaves = np.array([number for number, _ in chosen], np.uint32)
-        exact = np.array([row for _, row in chosen], np.int64).reshape(len(chosen), counts.shape[1])
-        depths = np.full(len(leaves), _OF_REGION, np.uint8)
-        whole = np.array([int(number) not in within for number in leaves], np.bool_)
-        return cls(numbers=leaves, counts=noise.noisy(depths, leaves.astype(np.uint64), exact), is_whole=whole)
+            for depth, held in ((_OF_REGION, named), (_OF_INSIDE, gathered)):
+                if (people := held.pop(number, None)) is None:
+                    continue
+                is_last = depth == _OF_INSIDE and not parent
+                if is_last or people[0] >= noise.least(np.array([depth], np.uint8), name)[0]:
+                    chosen.append((number, depth, people))
+                else:
+                    around = parent if depth == _OF_INSIDE else number
+                    gathered[around] = gathered.get(around, 0) + people
+        leaves = np.array([number for number, _, _ in chosen], np.uint32)
+        depths = np.array([depth for _, depth, _ in chosen], np.uint8)
+        exact = np.array([row for _, _, row in chosen], np.int64).reshape(len(chosen), counts.shape[1])
+        noisy = noise.noisy(depths, leaves.astype(np.uint64), exact)
+        is_innermost = ~np.isin(leaves, list(parents.values()))
+        return cls(numbers=leaves, counts=noisy, is_whole=(depths == _OF_REGION) | is_innermost)
 
     def shares(self, told: Iterable[int], touched: Mapping[int, float]) -> Floats:
         """Returns how much of each leaf counts (0 to 1). `told` are the numbers of the regions that are notified as a whole, `touched` the

@@ -164,3 +164,16 @@ def test_a_region_with_few_people_adds_them_to_the_region_around_it():
     assert abs(of[1] - 35) < 75
     shares = dict(zip(leaves.numbers.tolist(), leaves.shares([2, 1], {1: 0.2, 2: 0.9}).tolist(), strict=True))
     assert shares == {1: 0.2, 2: 1.0}
+
+
+def test_people_who_named_a_wide_region_count_with_it_and_those_of_its_small_regions_by_ground():
+    """An alert to a village notifies nobody who named the country, and an alert to enough of the country notifies all of them."""
+    numbers, counts = np.array([1, 2, 3], np.uint64), np.array([[300], [40], [35]], np.int64)
+    leaves = RegionLeaves.build(numbers, counts, {1: 0, 2: 1, 3: 1}, Noise(KEY, 0))
+    own = leaves.is_whole
+    assert leaves.numbers.tolist() == [1, 1]
+    assert abs(leaves.counts[own, 0].sum() - 300) < 75
+    assert abs(leaves.counts[~own, 0].sum() - 75) < 75
+    assert leaves.shares([], {1: 0.01})[own].tolist() == [0]
+    assert leaves.shares([1], {1: 0.2})[own].tolist() == [1]
+    assert leaves.shares([1], {1: 0.2})[~own].tolist() == [0.2]
