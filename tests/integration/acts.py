@@ -26,8 +26,10 @@ from alertd.service.entries import Entry
 from alertd.service.explaining import Explanation
 from alertd.service.following import Followed
 from alertd.service.intake import Taken
+from alertd.store.alert_records import numbers_of
 from alertd.store.alerts import AlertRecord
 from alertd.store.connection import Connection
+from alertd.store.found import Found
 from alertd.store.operators import OperatorStore, StoredOperator
 from alertd.store.scripts import LEASE_MS
 from alertd.store.work import Work
@@ -78,6 +80,19 @@ def alert_of(sample: dict[str, Any], **changes: Any) -> Alert:
 async def submitted(parts: Parts, sample: dict[str, Any], **changes: Any) -> Taken:
     """Submitted by Ana."""
     return await parts.intake.submit(alert_of(sample, **changes), ANA)
+
+
+async def reached(parts: Parts, record: AlertRecord) -> Found:
+    """Exactly the people whom an approval of this alert would freeze now; everybody is shown an estimate of them."""
+    area = await parts.alerts.area(record.id)
+    return await parts.targeting.people(area, record.alert, numbers_of(record.regions))
+
+
+def is_about(estimate: float, people: int) -> bool:
+    """Whether an estimate is of so many people. Each leaf of the map has noise, and what a lonely place has beyond its leaves, up to
+    90 people, counts in a leaf around it.
+    """
+    return abs(estimate - people) < 100
 
 
 APPROVER = StoredOperator(id=BEA.key_id, org="default", subject=BEA.subject, name="Bea", roles=("approver",), made=1)

@@ -26,7 +26,7 @@ from alertd.store.work_records import Lease
 from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from geofences.regions import Library
-from tests.integration.acts import ANA, CADIZ, counts, lease_of, over, planned, register, send, submitted
+from tests.integration.acts import ANA, CADIZ, counts, lease_of, over, planned, reached, register, send, submitted
 from tests.integration.clusters import SLOTS, a_cluster
 from tests.integration.conftest import settings_for
 
@@ -58,7 +58,7 @@ async def test_people_move_and_are_swept(
         await register(parts, 40)
         await register(parts, 1, places={"home": {"point": CADIZ}})
         await parts.registry.forget("p1")
-        assert len((await submitted(parts, sample)).found) == 38
+        assert len(await reached(parts, (await submitted(parts, sample)).record)) == 38
         assert await worker_of(parts).sweeper.round() == 0  # seen, and not ripe
 
 

@@ -16,9 +16,10 @@ from structlog.testing import capture_logs
 from alertd.app import Parts, opened
 from alertd.commands.inspection import inspected
 from alertd.config import Settings
-from alertd.documents import Policy, Target
+from alertd.documents import Target
 from alertd.errors import ConfigError, Problem
 from alertd.sections import StoreSection
+from alertd.service.counts import by_region
 from alertd.service.looks import Looks
 from alertd.store.codec import Codec
 from alertd.working import worker_of
@@ -27,7 +28,7 @@ from geofences.additions import install
 from geofences.drawn import FIRST_NUMBER
 from geofences.errors import LibraryError
 from geofences.regions import Library
-from tests.integration.acts import BEA, register, submitted
+from tests.integration.acts import BEA, alert_of, reached, register, submitted
 from tests.integration.conftest import Sandbox, settings_for
 
 HARBOUR = shapely.box(-6.02, 37.33, -5.98, 37.36)
@@ -79,11 +80,12 @@ async def test_an_import_after_the_submission_takes_nobody_out(
     async with opened(sending(tmp_path, sandbox), redis, codec) as parts:
         await register(parts, 20, places={"home": {"region": "PORT-1"}})
         taken = await submitted(parts, sample, target={"polygons": [shapely.geometry.mapping(HARBOUR)]})
+        found = await reached(parts, taken.record)
         imported(tmp_path, shapely.box(-3.72, 40.40, -3.70, 40.42))
         await parts.regions.refresh()
         approved = await parts.approval.approve(taken.record.id, BEA)
-        assert (await parts.alerts.audience(approved.id)).numbers.tolist() == taken.found.numbers.tolist()
-        assert len(taken.found) == 20
+        assert (await parts.alerts.audience(approved.id)).numbers.tolist() == found.numbers.tolist()
+        assert len(found) == 20
 
 
 async def test_imported_region_is_found_while_the_service_runs(tmp_path: Path, redis: Redis, codec: Codec):
@@ -209,7 +211,9 @@ async def test_an_alert_keeps_the_area_it_was_submitted_with(
         assert shapely.symmetric_difference(await parts.alerts.area(taken.record.id), HARBOUR).area < 1e-6
 
 
-async def test_people_are_labelled_with_finer_regions_in_the_background(tmp_path: Path, redis: Redis, codec: Codec):
+async def test_people_are_labelled_with_finer_regions_in_the_background(
+    tmp_path: Path, redis: Redis, codec: Codec, sample: dict[str, Any]
+):
     """Until then they count for the parent; then for the finer region; they are found once all the while, and once is enough."""
     async with opened(settings_of(tmp_path), redis, codec, library=shipped()) as parts:
         await register(parts, 30, places={"home": {"point": [-9.14, 38.72]}})
@@ -220,13 +224,10 @@ async def test_people_are_labelled_with_finer_regions_in_the_background(tmp_path
                 Target(polygons=(shapely.geometry.mapping(shapely.box(-9.3, 38.5, -8.9, 38.9)),))
             )
             shares = await parts.targeting.shares(area.geometry)
-            found = await parts.targeting.find(
-                area.geometry, "missing-child", Policy(), parts.targeting.told_regions(shares)
-            )
+            told = parts.targeting.told_regions(shares)
+            found = await parts.targeting.people(area.geometry, alert_of(sample), told)
             assert len(found) == 30
-            return parts.targeting.counts.of_area(found, {share.number: share.code for share in shares}, area.km2)[
-                "regions"
-            ]
+            return by_region(found.regions, {share.number: share.code for share in shares})
 
         assert await parts.labels.bring_up() == 0
         assert await counted() == {"PT-11": 30}
@@ -277,7 +278,7 @@ async def test_a_target_is_the_ground_that_its_region_has_now(tmp_path: Path, re
     async with opened(settings_of(tmp_path), redis, codec, library=shipped()) as parts:
         await parts.regions.draw("X-PATROL", "Patrulla", {}, PATROL, org="default", seen=None)
         target = Target(regions=("X-PATROL",), polygons=(shapely.geometry.mapping(HARBOUR),))
-        looks = Looks(parts.targeting, parts.people)
+        looks = Looks(parts.targeting, parts.reaches)
         first, again = [(await looks.resolved(target)).area for _ in range(2)]
         assert first is again
         assert not shapely.is_prepared(first.geometry)

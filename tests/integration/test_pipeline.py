@@ -20,7 +20,7 @@ from alertd.service.planning import Planner
 from alertd.store.people import People
 from alertd.working import worker_of
 from channels.sandbox import Sandbox
-from tests.integration.acts import yes
+from tests.integration.acts import reached, yes
 
 ANA = Credential(key_id="a", org="default", subject="ana@centre.example", scopes=frozenset({"admin"}))
 BEA = Credential(key_id="b", org="default", subject="bea@centre.example", scopes=frozenset({"admin"}))
@@ -84,7 +84,7 @@ async def test_everyone_inside_and_nobody_else(parts: Parts, sandbox: Sandbox, p
     """Every phone, number and mailbox of Sevilla gets the alert once, and none of Cádiz."""
     inside, _ = people
     taken = await parts.intake.submit(alert(sample), ANA)
-    assert len(taken.found) == len(inside)
+    assert len(await reached(parts, taken.record)) == len(inside)
     await parts.approval.approve(taken.record.id, BEA)
     async with working(parts):
         await until(parts, taken.record.id, AlertState.SENT)

@@ -101,18 +101,20 @@ async def test_it_is_told_when_its_time_has_come_to_whoever_is_there(
 
 
 async def test_another_audience_than_was_approved_is_told_nothing(parts: Parts, clock: Clock, sample: dict[str, Any]):
-    """It says so, and waits for its second person, who sees the new count and has it told at once: its time has come."""
+    """It says so, and waits for its second person, who sees the new estimate and has it told at once: its time has come."""
     record = await scheduled(parts, sample)
-    await register(parts, PEOPLE, first=PEOPLE)
+    await register(parts, 300, first=PEOPLE)
     clock.passes(2.1)
     await tick(parts, clock)
     stopped = await parts.alerts.get(record.id)
     assert (stopped.state, stopped.approver) == (AlertState.PENDING, "")
     assert stopped.reason.startswith("It did not start. The audience is no longer the one that was seen.")
     assert await tick(parts, clock) == []
-    assert await slug(parts.approval.approve(record.id, BEA)) == "audience-changed"
-    again = await parts.approval.approve(record.id, BEA, people=2 * PEOPLE)
-    assert (again.state, again.people) == (AlertState.APPROVED, 2 * PEOPLE)
+    with pytest.raises(Problem) as refused:
+        await parts.approval.approve(record.id, BEA)
+    assert (refused.value.slug, refused.value.extra["seen"]) == ("audience-changed", "<100")
+    again = await parts.approval.approve(record.id, BEA, people=refused.value.extra["now"])
+    assert (again.state, again.people) == (AlertState.APPROVED, 300 + PEOPLE)
     entries = await parts.audit.page("default", before=None, limit=9)
     told = [(one.outcome, one.facts["problem"]) for one in entries if one.act == "alert.start"]
     assert set(told) == {("refused", "audience-changed")}

@@ -16,7 +16,7 @@ from alertd.service.events import Events
 from alertd.store import keys
 from alertd.store.events import Events as StoredEvents
 from alertd.store.organisations import OrganisationStore
-from tests.integration.acts import ANA
+from tests.integration.acts import ANA, CADIZ, is_about, register
 from tests.integration.authority.desks import AWAY, BOTH, HOME, POLICE, Desk
 from tests.integration.neighbours.asks import (
     ASK,
@@ -35,8 +35,8 @@ async def test_the_own_part_goes_and_the_rest_waits_visibly(desk: Desk, alert: d
     """From the submission on everybody sees whom it waits for; the neighbour hears of it when it is approved."""
     taken = await submitted(desk, alert)
     (one,) = taken["permissions"]
-    assert (one["organisation"], one["state"], one["people"]) == ("guard", "unasked", 41)
-    assert taken["audience"]["people"] == 41
+    assert (one["organisation"], one["state"], one["people"]) == ("guard", "unasked", None)
+    assert taken["audience"]["people"] == "<100"
     assert taken["area"]["km2"] == pytest.approx(14025, rel=0.01)
     assert (await desk.ask("eva", "GET", "/v1/permissions"))[1] == {"requests": []}
     assert await desk.slug("eva", "GET", f"/v1/permissions/{taken['id']}") == "not-found"
@@ -52,12 +52,14 @@ async def test_the_own_part_goes_and_the_rest_waits_visibly(desk: Desk, alert: d
 async def test_the_neighbour_sees_what_people_would_read_and_nothing_else_of_the_case(
     desk: Desk, alert: dict[str, Any]
 ):
-    """The ground, the people in it, the messages; no number of the case, no author, and not the alert itself."""
+    """The ground, about how many people are in it, the messages; no number of the case, no author, and not the alert itself."""
+    await register(desk.parts, 300, first=100, places={"home": {"point": CADIZ}})
     alert_id = await approved(desk, alert)
     shown = await seen(desk, alert_id)
     assert shown["asked_by_name"] == POLICE["name"]
     assert shown["area"]["name"] == "Cádiz province"
-    assert shown["permission"]["people"] == 41
+    assert is_about(shown["permission"]["people"], 340)
+    assert shown["people_now"] == shown["permission"]["people"]
     (push,) = [one for one in shown["messages"]["messages"] if one["language"] == "es"]
     assert alert["case"]["children"][0]["name"]["public"] in push["title"] + push["body"]
     text = json.dumps(shown, ensure_ascii=False)
