@@ -45,7 +45,7 @@ STEP = 24
 POINTS, FEWEST_ALONG, MOST_ALONG = 16_384, 2, 16
 #: Points along one side of a square by which its people are shared out to regions.
 REGION_ALONG = 4
-#: In place of a depth: a leaf of people who named a region, and of people who named the regions inside it.
+#: In place of a depth: a leaf of one region, and the leaf that small regions inside it share.
 _OF_REGION, _OF_INSIDE = 255, 254
 _TILE_SHIFT = 2 * (FINEST - 12)  # from a z12 tile to the squares of the finest level
 _AT_SPLIT, _AT_OFFSET, _AT_NOISE = range(3)  # what a drawn number is for
@@ -252,13 +252,13 @@ class Leaves:
 
 @dataclass(frozen=True, kw_only=True)
 class RegionLeaves:
-    """People who named a region instead of a point. A leaf holds the people who named one region, or those who named the regions
-    inside it, if each of these regions has too few people for a leaf of its own.
+    """Leaves of subscribers that named a region instead of a point. A leaf holds the subscribers that named one region. The regions
+    inside it that have too few for leaves of their own share a second leaf.
     """
 
-    numbers: NDArray[np.uint32]  # of regions; a region may have a leaf of each sort
+    numbers: NDArray[np.uint32]  # of regions; a region may have both leaves
     counts: Floats  # noisy, shape (leaves, columns)
-    is_whole: NDArray[np.bool_]  # the people of the leaf named the region itself
+    is_whole: NDArray[np.bool_]  # the subscribers named this region, not one inside it
 
     @classmethod
     def build(cls, numbers: Words, counts: Counts, parents: Mapping[int, int], noise: Noise) -> RegionLeaves:

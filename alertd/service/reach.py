@@ -204,12 +204,13 @@ def _estimated(part: Part, ground: Ground, shape: bytes, outline: Outline) -> Re
     shares = part.leaves.shares(area, outline) if not area.is_empty else np.zeros(len(part.leaves))
     of_regions = part.regions.shares(ground.told, ground.touched)
     row = shares @ part.leaves.counts + of_regions @ part.regions.counts
-    touched, met = shares > 0, np.isin(part.regions.numbers, np.fromiter(ground.touched, np.uint32))
-    most = part.leaves.counts[touched, 0].sum() + part.regions.counts[met, 0].sum()
-    unnotified = met & part.regions.is_whole & (of_regions == 0)
+    touched, notified = shares > 0, of_regions > 0
+    most = part.leaves.counts[touched, 0].sum() + part.regions.counts[notified, 0].sum()
+    met = np.isin(part.regions.numbers, np.fromiter(ground.touched, np.uint32))
+    unnotified = met & part.regions.is_whole & ~notified
     return Reach(
         whole=Count.of(row if len(row) else np.zeros(COLUMNS)),
-        most=float(most + SURE * NOISE * math.sqrt(max(int(touched.sum() + met.sum()), 1))),
+        most=float(most + SURE * NOISE * math.sqrt(max(int(touched.sum() + notified.sum()), 1))),
         regions=_by_region(part, shares * part.leaves.counts[:, 0], of_regions * part.regions.counts[:, 0]),
         unnotified=dict(
             zip(part.regions.numbers[unnotified].tolist(), part.regions.counts[unnotified, 0].tolist(), strict=True)
