@@ -133,6 +133,7 @@ async def test_an_alert_to_surely_too_few_people_is_refused(
     settings = settings_for(sandbox).model_copy(update={"audience": AudienceSection(least_people=500)})
     async with opened(settings, redis, codec, library=library) as parts:
         await register(parts, 200, places=HERE)
+        await register(parts, 600, first=1_000, places={"home": {"region": "ES"}})  # no alert to a city reaches them
         assert await slug(submitted(parts, sample)) == "audience-too-small"
         await register(parts, 350, first=200, places=HERE)
         taken = await submitted(parts, sample)

@@ -19,6 +19,7 @@ from alertd.restriction import restricted
 from alertd.service.approval import Approval
 from alertd.service.events import event_of
 from alertd.service.following import Following
+from alertd.service.looks import Looks
 from alertd.service.notices import MOST_VERSIONS
 from alertd.service.updates import NOBODY
 from alertd.service.updating import Updating
@@ -232,7 +233,7 @@ async def test_an_update_that_was_approved_meanwhile_is_cancelled_no_more(
     waits = (await proposed(parts, record, sample)).record
     late = Approval(
         _Overtaken(parts), parts.freezing, parts.targeting, parts.texts, parts.stopping, parts.clock,
-        parts.organisations, parts.budget, parts.borders,
+        parts.organisations, parts.budget, parts.borders, Looks(parts.targeting, parts.reaches),
     )  # fmt: skip
     following = Following(parts.alerts, late, parts.stopping, parts.clock)
     for cancel in (following.cancel, parts.following.cancel, parts.approval.cancel):
@@ -368,7 +369,7 @@ async def test_whose_sms_was_reported_as_failed_is_told_the_alert_inside_and_its
     for row in range(40):
         assert await parts.receipts.report(Reference(record.id, row), State.FAILED, 0, "text")
     taken = await proposed(parts, record, sample, Notify.FULL, target=CITY, channels=["sms"])
-    assert (taken.record.again, taken.record.newly) == (20, 20)
+    assert taken.record.again == 40
     update = await parts.approval.approve(taken.record.id, BEA)
     await plan(parts, update)
     await send(parts, record, "sms")
