@@ -148,6 +148,7 @@ async def installed(
         **settings,
         "ALERTD_STORE__DIRECTORY": str(directory),
         "ALERTD_API__PORT": str(port),
+        "ALERTD_API__REACH_PER_MIN": "0",
         "ALERTD_LOG_LEVEL": "info",
     }
     key = await _with_people(environment, people)
