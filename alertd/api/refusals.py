@@ -136,6 +136,7 @@ _MEMBERS: dict[str, Schema] = {
 def problem_schema() -> Schema:
     """What all of them have (RFC 9457), and what some have besides."""
     text = {"type": "string"}
+    estimate = {"anyOf": [{"type": "integer"}, {"const": "<100"}]}
     fault = {
         "type": "object",
         "required": ["detail"],
@@ -166,10 +167,7 @@ def problem_schema() -> Schema:
             },
             "alert": {**text, "description": "The alert that the case has already."},
             "nearest": {"type": "array", "items": text, "description": "Codes that may be meant."},
-            "seen": {"type": "integer", "description": "How many people the approver saw."},
-            "now": {
-                "anyOf": [{"type": "integer"}, {"const": "<20"}],
-                "description": "How many there are now; of fewer than 20 nothing more.",
-            },
+            "seen": {**estimate, "description": "The estimate of people that the approver saw."},
+            "now": {**estimate, "description": "The estimate of people now."},
         },
     }
