@@ -136,7 +136,7 @@ _MEMBERS: dict[str, Schema] = {
 def problem_schema() -> Schema:
     """What all of them have (RFC 9457), and what some have besides."""
     text = {"type": "string"}
-    estimate = {"anyOf": [{"type": "integer"}, {"const": "<100"}]}
+    estimate = {"anyOf": [{"type": "integer"}, {"type": "string", "enum": ["<100"]}]}
     fault = {
         "type": "object",
         "required": ["detail"],
