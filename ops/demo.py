@@ -203,6 +203,11 @@ def check(sample: list[Person], area: dict[str, Any], got: dict[str, dict[str, i
     }
 
 
+def about(people: int | str) -> str:
+    """An estimate in words."""
+    return f"about {people:,}" if isinstance(people, int) else f"fewer than {people.removeprefix('<')}"
+
+
 def summary(subscribers: int, found: dict[str, int], last: dict[str, Any]) -> dict[str, Any]:
     """The last line of `--once`."""
     states = next(iter(last["channels"].values()))
@@ -230,7 +235,7 @@ async def show(arguments: argparse.Namespace, data: Path) -> int:
         reach = submitted["audience"]
         console.print(
             f"Ana submitted alert [bold]{submitted['id']}[/] for Sevilla and {SURROUNDINGS_KM} km around it: "
-            f"{submitted['area']['km2']:,.0f} km², {reach['people']:,} people. It is {submitted['state']}."
+            f"{submitted['area']['km2']:,.0f} km², {about(reach['people'])} people. It is {submitted['state']}."
         )
         await bea.call(
             "POST", f"/v1/alerts/{submitted['id']}/approve", {"people": reach["people"], "rev": submitted["rev"]}

@@ -38,7 +38,7 @@ from alertd.service.access import Credential
 from alertd.service.approval import Approval
 from alertd.service.following import Followed
 from alertd.service.intake import Taken
-from alertd.service.reach import kept
+from alertd.service.reach import Few, kept
 from alertd.service.reach_audit import facts_of
 from alertd.service.rings import REST
 from alertd.service.stopping import check_key_in
@@ -51,7 +51,7 @@ class SubmitQuery(Query):
 
 
 #: An estimate as it was shown.
-Seen = Annotated[int, Field(ge=0)] | Literal["<100"]
+Seen = Annotated[int, Field(ge=0)] | Few
 
 
 def seen(people: Seen | None) -> int | None:

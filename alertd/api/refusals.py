@@ -131,7 +131,7 @@ _MEMBERS: dict[str, Schema] = {
     "unknown-region": {
         "errors": [{"pointer": "/target/regions/0", "detail": "There is no region ES-SX; near: ES-SE."}]
     },
-    "audience-changed": {"seen": 1204, "now": 1391},
+    "audience-changed": {"seen": 1200, "now": 1400},
     "over-budget": {"needed": 120_400, "left": 50_000},
     "duplicate-case": {"alert": "01M882R9G938BE2P8KXNZ55750"},
     "not-allowed": {"scope": "alerts:approve"},
@@ -142,6 +142,7 @@ _MEMBERS: dict[str, Schema] = {
 def problem_schema() -> Schema:
     """What all of them have (RFC 9457), and what some have besides."""
     text = {"type": "string"}
+    estimate = {"anyOf": [{"type": "integer"}, {"type": "string", "enum": ["<100"]}]}
     fault = {
         "type": "object",
         "required": ["detail"],
@@ -172,10 +173,7 @@ def problem_schema() -> Schema:
             },
             "alert": {**text, "description": "The alert that the case has already."},
             "nearest": {"type": "array", "items": text, "description": "Codes that may be meant."},
-            "seen": {"type": "integer", "description": "How many people the approver saw."},
-            "now": {
-                "anyOf": [{"type": "integer"}, {"const": "<20"}],
-                "description": "How many there are now; of fewer than 20 nothing more.",
-            },
+            "seen": {**estimate, "description": "The estimate of people that the approver saw."},
+            "now": {**estimate, "description": "The estimate of people now."},
         },
     }

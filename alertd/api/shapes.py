@@ -282,8 +282,8 @@ def eta(
     channels: Collection[str],
     loudness: Iterable[Loudness | None],
 ) -> dict[str, float]:
-    """Seconds by channel at the carriers' rates and the pace that is asked for; a hidden count is taken at its largest, and what is or
-    may be not loud ramps up.
+    """Seconds by channel at the carriers' rates and the pace that is asked for; "<100" counts as 100, and what is or may be not loud
+    ramps up.
 
     Limits of mail domains are not in it: who has a mailbox where is known only when every record has been opened, which takes
     seconds for a million people and tells of them what a count of addresses does not.

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from alertd.commands.client import Client, UnreachableError, segment
-from alertd.commands.options import AlertId, JsonOption, common
+from alertd.commands.options import AlertId, JsonOption, PeopleSeen, common, people_seen
 from alertd.commands.output import estimated, people_of, remark, tell, tell_facts, tell_json, tell_table
 from alertd.commands.review import tell_review, waits
 from alertd.commands.stopping import remark_stops
@@ -125,7 +125,7 @@ def approve(
     ctx: typer.Context,
     alert_id: AlertId,
     seen: Annotated[int, typer.Option("--seen", help="The version you looked at: the rev that `show` tells.")],
-    people: Annotated[int | None, typer.Option(help="The count you saw, if another than at submission.")] = None,
+    people: PeopleSeen = None,
     plate: Annotated[
         list[str] | None, typer.Option(help="The plate of a vehicle it names, typed again. Once for each.")
     ] = None,
@@ -135,7 +135,7 @@ def approve(
 ) -> None:
     """The second person's word: it is sent."""
     client = common(ctx).client()
-    said = {"people": people, "plates": plate, "overspend": overspend}
+    said = {"people": people_seen(people), "plates": plate, "overspend": overspend}
     body = {name: value for name, value in said.items() if value is not None}
     alert = _decided(client, alert_id, "approve", body, seen, as_json=as_json)
     if alert["approved"] and not as_json:  # who says it again sees that it is as it was

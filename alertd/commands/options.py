@@ -17,6 +17,12 @@ ConfigOption = Annotated[
     Path | None, typer.Option("--config", envvar="ALERTD_CONFIG", help="TOML file; see ops/alertd.toml.")
 ]
 AlertId = Annotated[str, typer.Argument(metavar="ID", help="The alert's id.")]
+PeopleSeen = Annotated[
+    str | None,
+    typer.Option(
+        "--people", metavar="ESTIMATE", help="The estimate you saw, if another than at submission: 480 or '<100'."
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 EVERYWHERE = frozenset({"0.0.0.0", "::", ""})  # noqa: S104  compared with, never bound to
 
@@ -38,6 +44,11 @@ class Common:
     def client(self) -> Client:
         """For `ALERTD_URL`, else for the address that the settings name. Raises ConfigError, RefusedError."""
         return Client(self.url or address_of(self.settings()), self.key)
+
+
+def people_seen(text: str | None) -> int | str | None:
+    """`PeopleSeen` as the API takes it: a number, or the words of an estimate, which the API checks."""
+    return int(text) if text and text.isdecimal() else text
 
 
 def take_config(command: Any) -> None:

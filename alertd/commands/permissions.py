@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from alertd.commands.client import segment
-from alertd.commands.options import AlertId, JsonOption, common
+from alertd.commands.options import AlertId, JsonOption, PeopleSeen, common, people_seen
 from alertd.commands.output import estimated, tell, tell_facts, tell_json, tell_table
 from alertd.commands.review import message_lines, waits
 
@@ -46,11 +46,11 @@ def grant(
     ctx: typer.Context,
     alert_id: AlertId,
     ground: Annotated[str, typer.Option(help="What `show` says of the ground you looked at.")],
-    people: Annotated[int | None, typer.Option(help="The count you saw, if another than at submission.")] = None,
+    people: PeopleSeen = None,
     as_json: JsonOption = False,
 ) -> None:
     """The alert is told in your jurisdiction, too."""
-    body = {"ground": ground, "people": people}
+    body = {"ground": ground, "people": people_seen(people)}
     _answered(ctx, alert_id, "grant", body, as_json=as_json)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http
 import json
+import shlex
 import urllib.error
 from collections.abc import Mapping
 from typing import Any
@@ -32,8 +33,8 @@ def explained(status: int, problem: Mapping[str, Any]) -> str:
 
 def _remedy(problem: Mapping[str, Any]) -> str | None:
     """What the service says that is to be done, or how it is done here."""
-    if slug(problem) == "audience-changed" and isinstance(problem.get("now"), int):
-        return f"Look at it again, then approve it with --people {problem['now']}."
+    if slug(problem) == "audience-changed" and "now" in problem:
+        return f"Look at it again, then approve it with --people {shlex.quote(str(problem['now']))}."
     return problem.get("what_to_do")
 
 

@@ -12,12 +12,13 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import shapely
 import structlog
 from numpy.typing import NDArray
+from pydantic import WithJsonSchema
 
 from alertd.alerts import CHANNELS
 from alertd.clock import Clock
@@ -39,7 +40,9 @@ LEAST_AGE_S, AGE_FACTOR = 60.0, 30
 #: Standard deviations of noise that an upper bound allows for.
 SURE = 4
 
-Estimate = int | Literal["<100"]
+#: What a small estimate is shown as. In JSON Schema an enum: clients that are generated from a `const` refuse every other form.
+Few = Annotated[Literal["<100"], WithJsonSchema({"type": "string", "enum": ["<100"]})]
+Estimate = int | Few
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

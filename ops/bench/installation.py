@@ -150,6 +150,7 @@ async def installed(
         "ALERTD_STORE__DIRECTORY": str(directory),
         "ALERTD_API__PORT": str(port),
         "ALERTD_METRICS__LISTEN": f"127.0.0.1:{metrics_port}",
+        "ALERTD_API__REACH_PER_MIN": "0",
         "ALERTD_LOG_LEVEL": "info",
     }
     key = await _with_people(environment, people)

@@ -35,7 +35,6 @@ CASES = [
     ),
     ({"case/verification": None}, 422, "case-not-verified", None),
     ({"info/es/source": "machine"}, 422, "translation-unreviewed", ["/info/es/source"]),
-    ({"target": {"circles": [{"center": [-30, 50], "radius_km": 5}]}}, 422, "audience-too-small", None),
     ({"target": {"circles": [{"center": [-5.98, 37.39], "radius_km": 0.1}]}}, 422, "audience-too-small", None),
     ({"author/subject": "someone@else.example"}, 403, "not-allowed", ["/author/subject"]),
     (

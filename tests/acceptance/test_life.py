@@ -180,7 +180,7 @@ def _updated(served: Served, alert_id: str, document: dict[str, Any], told: int,
     assert served.call("POST", path, body, ana)[1]["id"] == update["id"]
     assert served.call("POST", path, {**body, "notify": "none"}, ana)[1]["type"] == "/problems/precondition-failed"
     shown = served.call("GET", f"/v1/alerts/{update['id']}", key=bea)[1]
-    assert shown["update"] == {"of": alert_id, "notify": "full", "told_again": told, "newly_inside": "<20"}
+    assert shown["update"] == {"of": alert_id, "notify": "full", "told_again": told, "newly_inside": "<100"}
     assert update["id"] in {one["id"] for one in served.call("GET", "/v1/alerts?state=pending", key=bea)[1]["alerts"]}
     assert served.call("POST", f"/v1/alerts/{update['id']}/approve", {}, ana)[1]["type"] == "/problems/same-person"
     assert served.call("POST", f"/v1/alerts/{update['id']}/approve", {}, bea)[0] == 200

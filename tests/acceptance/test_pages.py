@@ -181,6 +181,6 @@ def _alike(value: Any) -> Any:
     """The same for all values that may stand for each other."""
     if isinstance(value, bool) or value is None:
         return value
-    if isinstance(value, (int, float)) or value == "<20":  # small counts are hidden
+    if isinstance(value, (int, float)) or value in {"<20", "<100"}:  # small counts
         return 0
     return VARYING.sub("…", value)

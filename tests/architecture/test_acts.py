@@ -10,6 +10,7 @@ NO_ACT = {
     "take_receipt", "take_mail_reports", "take_ack", "take_distributor_receipt",  # nobody's decision: the ledger has them
     "passkey_options", "sign_in_options", "go_to_provider",  # ask for a passkey, or send to the provider, and change nothing
     "register_passkey", "sign_in", "come_from_provider",  # whose act it is is known only then: written by the service itself
+    "preview_target",  # asked again and again while somebody draws: entered once a day by itself (`reach_audit`)
     "preview_messages",  # shows the caller's own words, and no count
 }  # fmt: skip
 

@@ -131,10 +131,11 @@ class Desk:
     async def fill(self, label: str, text: str) -> None:
         await self.page.get_by_label(self.say(label), exact=True).fill(text)
 
-    async def people(self) -> int:
-        """How many people the panel says, once it says so of what is chosen now."""
+    async def people(self) -> int | str:
+        """The estimate of people on the panel, once it is of what is chosen now, as the API has it."""
         await self.page.locator(".reach:not(.is-counting) #people").wait_for()
-        return number(await self.page.locator("#people").inner_text())
+        text = await self.page.locator("#people").inner_text()
+        return text if text.startswith("<") else number(text)
 
     async def choose_region(self, name: str, code: str) -> None:
         await self.fill("Region, city or code", name)

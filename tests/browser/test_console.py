@@ -55,10 +55,10 @@ async def submitted(window: Desk) -> str:
     return window.page.url.rpartition("/")[2]
 
 
-async def one_more(route: Route) -> None:
-    """Whom it reaches, and somebody who came since."""
+async def a_hundred_more(route: Route) -> None:
+    """Whom it reaches, and a hundred who came since."""
     told = await (await route.fetch()).json()
-    told["audience"]["people"] += 1
+    told["audience"]["people"] += 100
     await route.fulfill(json=told)
 
 
@@ -75,6 +75,7 @@ async def test_two_people_tell_everyone_in_an_area(served: Served, browser: Brow
         assert await author.people() == people_of(served, {"regions": [SEVILLA]})
         await draw_circle(author)
         shown = await author.people()
+        assert isinstance(shown, int)
         alert_id = await submitted(author)
     target = served.call("GET", f"/v1/alerts/{alert_id}")[1]["alert"]["target"]
     assert len(target["circles"]) == 1
@@ -86,13 +87,13 @@ async def test_two_people_tell_everyone_in_an_area(served: Served, browser: Brow
         approver.expect("net::ERR_FAILED")
         await approver.page.route("**/v1/targets/preview", lambda route: route.abort(), times=1)
         await approver.page.get_by_role("link", name="Review").click()
-        await expect(approver.page.locator(".sentence")).to_contain_text(f"{shown:,} people")
+        await expect(approver.page.locator(".sentence")).to_contain_text(f"go to about {shown:,} people")
         await expect(approver.page.locator(".changed")).to_contain_text("as many people as when it was submitted")
         moved = {"type": "/problems/audience-changed", "title": "The audience has changed"}
         await approver.page.route("**/approve", lambda route: route.fulfill(status=409, json=moved), times=1)
-        await approver.page.route("**/v1/targets/preview", one_more, times=1)
+        await approver.page.route("**/v1/targets/preview", a_hundred_more, times=1)
         await approver.press("Approve and send")
-        await expect(approver.page.locator(".changed")).to_contain_text(f"now it is {shown + 1:,} people")
+        await expect(approver.page.locator(".changed")).to_contain_text(f"now it is about {shown + 100:,} people")
         await expect(approver.page.locator(".decide .refused")).to_contain_text("The audience has changed")
         await approver.press("Approve and send")
         await expect(approver.page.locator("#share")).to_have_text("100 %")

@@ -272,7 +272,6 @@ const MANY = 100;
 
 /** A long list of numbers as one line of words. */
 export function counted(n, key) {
-  if (n === "hidden" && known(`hidden-${key}`)) return t(`hidden-${key}`);
   const told = String(n).startsWith("<") ? t("fewer-than", { n: n.slice(1) }) : number(n);
   return `${told} ${t(key, { n: typeof n === "number" ? n : MANY })}`;
 }
@@ -291,15 +290,20 @@ export function hasWebGl() {
   try { return Boolean(document.createElement("canvas").getContext("webgl2")); } catch { return false; }
 }
 
-/** "About 390 push messages, <100 SMS and <100 mails go to about 480 people in Sevilla: child alert, until Thu 22:30." The people are those of all channels. */
+/** An estimate of the messages on a channel, in words. */
+const messages = (n, channel) => (typeof n === "number" ? t("about-n", { n: t(`${channel}-n`, { n }) }) : t(`${channel}-n`, { n: t("fewer-than", { n: n.slice(1) }) }));
+
+const capital = (text) => text.charAt(0).toLocaleUpperCase() + text.slice(1);
+
+/** "About 390 push messages, fewer than 100 SMS, and fewer than 100 mails go to about 480 people in Sevilla: child alert, until Thu 22:30." The people are those of all channels. */
 export function sentenceOf({ channels, level, expires, status }, { audience, area }) {
   const has = Object.keys(audience.addresses).filter((one) => some(audience.addresses[one]));
-  const counts = channels.filter((one) => has.includes(one)).map((one) => t(`${one}-n`, { n: audience.addresses[one] }));
+  const counts = channels.filter((one) => has.includes(one)).map((one) => messages(audience.addresses[one], one));
   const told = counts.length === has.length ? "sentence" : "sentence-some";
-  return t(!counts.length ? "sentence-nobody" : status === "Actual" ? told : "sentence-testers", {
-    what: t("about-n", { n: list(counts) }), people: about(audience.people, "people"), level: t(level).toLowerCase(),
+  return capital(t(!counts.length ? "sentence-nobody" : status === "Actual" ? told : "sentence-testers", {
+    what: list(counts), people: about(audience.people, "people"), level: t(level).toLowerCase(),
     area: area.name || `${number(Math.round(area.km2))} km²`, until: moment(expires),
-  });
+  }));
 }
 
 /** A count of addresses as it is shown: "<100" is more than none. */

@@ -76,5 +76,5 @@ export function SubscribersScreen({ me }) {
   return html`<div class="page"><h1>${t("subscribers")}</h1>
     ${gone ? html`<p class="note is-good" role="status">${t("forgotten", { id: gone })}</p>` : null}
     <div class="two"><div class="stack"><${Find} onLost=${() => show(null)} onFound=${(found) => { forgotten(""); show(found); }} />
-      ${one ? html`<${Person} key=${one.id} one=${one} me=${me} onForgotten=${() => { forgotten(one.id); show(null); }} />` : null}</div><${Counts} /></div></div>`;
+      ${one ? html`<${Person} key=${one.id} one=${one} me=${me} onForgotten=${() => { forgotten(one.id); show(null); }} />` : null}</div>${may(me, "alerts:write", "alerts:approve") ? html`<${Counts} />` : null}</div></div>`;
 }

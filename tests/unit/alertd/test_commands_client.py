@@ -86,12 +86,23 @@ def test_what_another_answers_is_not_taken_for_done(peer: Peer):
 
 def test_who_still_tells_of_a_restricted_child_is_named(peer: Peer):
     """One alert of a case is restricted; whoever did so hears that another still has the child's name."""
-    told = {"id": "A", "state": "sending", "people": 1_200, "notice": None, "still_named": ["B", "C"]}
+    told = {"id": "A", "state": "sending", "exact": True, "people": 1_200, "notice": None, "still_named": ["B", "C"]}
     url, _ = peer([(200, {}, json.dumps(told).encode())])
     environment = {"ALERTD_URL": url, "ALERTD_KEY": "secret"}
     done = CliRunner().invoke(app, ["alerts", "restrict", "A", "--reason", "A court"], env=environment)
     assert (done.exit_code, done.stdout) == (0, "Alert A is sending: 1,200 people.\n")
     assert "still named by B, C" in done.stderr
+
+
+@pytest.mark.parametrize(("said", "sent"), [("480", 480), ("<100", "<100")])
+def test_an_approver_names_the_estimate_as_it_was_shown(peer: Peer, said: str, sent: int | str):
+    """An estimate is a number, or "<100" where few people are."""
+    approved = {"id": "A", "state": "approved", "exact": True, "people": 475, "approved": None, "notice": None}
+    url, got = peer([(200, {}, json.dumps({**approved, "permissions": [], "still_named": []}).encode())])
+    words = ["alerts", "approve", "A", "--seen", "1", "--people", said]
+    done = CliRunner().invoke(app, words, env={"ALERTD_URL": url, "ALERTD_KEY": "secret"})
+    assert done.exit_code == 0, done.output
+    assert json.loads(got[0][3])["people"] == sent
 
 
 def test_service_behind_a_proxy_may_restart(peer: Peer):
@@ -200,14 +211,14 @@ def test_what_a_refusal_counts_is_told_with_what_to_do_here():
         "title": "T",
         "detail": "D",
         "what_to_do": "W",
-        "seen": 475,
-        "now": 535,
+        "seen": 480,
+        "now": 540,
     }
     assert explained(409, changed).splitlines() == [
-        "T (audience-changed): D", "  seen: 475", "  now: 535", "  What to do: Look at it again, then approve it with --people 535.",
+        "T (audience-changed): D", "  seen: 480", "  now: 540", "  What to do: Look at it again, then approve it with --people 540.",
     ]  # fmt: skip
-    few = explained(409, {**changed, "now": "<20"}).splitlines()
-    assert few[2:] == ["  now: <20", "  What to do: W"]
+    few = explained(409, {**changed, "now": "<100"}).splitlines()
+    assert few[2:] == ["  now: <100", "  What to do: Look at it again, then approve it with --people '<100'."]
     twin = {"type": "/problems/duplicate-case", "title": "T", "detail": "D", "alert": "01M", "extra": {"x": 1}}
     assert explained(409, twin).splitlines() == ["T (duplicate-case): D", "  alert: 01M"]
 

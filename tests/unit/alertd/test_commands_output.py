@@ -8,7 +8,7 @@ import json
 import pytest
 
 from alertd.commands.options import address_of
-from alertd.commands.output import harmless, shown, tell_facts, tell_json, tell_table
+from alertd.commands.output import estimated, harmless, people_of, shown, tell_facts, tell_json, tell_table
 from alertd.config import Settings
 from alertd.sections import ApiSection
 
@@ -24,6 +24,13 @@ from alertd.sections import ApiSection
 def test_values_are_told_in_words(value: object, words: str):
     """Counts have separators, yes and no are words, and what is not there is not told."""
     assert shown(value) == words
+
+
+def test_a_count_before_an_approval_is_called_an_estimate():
+    """An estimate is never printed as if it were exact, nor an exact count as an estimate."""
+    assert (estimated(1200), estimated("<100")) == ("about 1,200", "fewer than 100")
+    assert people_of({"exact": False, "people": 480}) == "about 480"
+    assert [people_of({"exact": True, "people": count}) for count in (475, "<20")] == ["475", "<20"]
 
 
 def test_terminal_is_not_steered():
