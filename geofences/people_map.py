@@ -35,6 +35,8 @@ Counts = NDArray[np.signedinteger]
 LEAST = 90
 #: Zoom of the smallest square: 200 to 300 m where people live.
 FINEST = 17
+#: Depth of boxes some 30 km wide, within which the people of a town are kept together.
+GATHERED = 20
 #: Depth of the smallest square. A box of depth d is found by the first d bits of a Morton code: odd depths are two squares.
 DEEPEST = 2 * FINEST
 #: Standard deviation of the noise of a count, and of the number of people from which a square is a leaf of its own.
@@ -130,7 +132,8 @@ class Leaves:
     def build(cls, squares: Words, counts: Counts, noise: Noise) -> Leaves:
         """The leaves of people in finest squares (ascending, each once), shape (squares, columns), the first column people.
 
-        From the deepest up, a box is a leaf once enough people are in it who are in no leaf below it.
+        From the deepest up, a box is a leaf once enough people are in it who are in no leaf below it. At the depth `GATHERED` the few who
+        are left beside a leaf join it: otherwise a lone town would lose them to a leaf as large as a country.
         """
         depths, codes, exact = list[NDArray[np.uint8]](), list[Words](), list[Counts]()
         for depth in range(DEEPEST, -1, -1):
@@ -144,6 +147,10 @@ class Leaves:
             codes.append(squares[chosen])
             exact.append(counts[chosen])
             squares, counts = squares[~chosen], counts[~chosen]
+            if depth == GATHERED:
+                exact = [np.concatenate(exact)]
+                joined = _joined(squares, counts, np.concatenate(depths), np.concatenate(codes), exact[0])
+                squares, counts = squares[~joined], counts[~joined]
         depth_of, code_of = np.concatenate(depths), np.concatenate(codes)
         order = np.lexsort((depth_of, _start(depth_of, code_of)))
         bare = cls(depths=depth_of[order], codes=code_of[order], counts=np.empty((len(order), 0)))
@@ -292,6 +299,20 @@ class RegionLeaves:
         notified = np.isin(self.numbers, np.fromiter(told, np.uint32))
         ground = np.array([touched.get(int(number), 0.0) for number in self.numbers], np.float64)
         return np.where(self.is_whole, notified.astype(np.float64), ground)
+
+
+def _joined(
+    squares: Words, counts: Counts, depths: NDArray[np.uint8], codes: Words, exact: Counts
+) -> NDArray[np.bool_]:
+    """Adds the people of each box of the depth `GATHERED` to the largest leaf in it. Returns which boxes have a leaf."""
+    around = codes >> (depths.astype(np.int64) - GATHERED).astype(np.uint64)
+    order = np.lexsort((-exact[:, 0], around))
+    largest = order[np.flatnonzero(np.r_[True, np.diff(around[order]) != 0][: len(order)])]
+    at = np.searchsorted(around[largest], squares)
+    found = at < len(largest)
+    found[found] = around[largest[at[found]]] == squares[found]
+    exact[largest[at[found]]] += counts[found]
+    return found
 
 
 def _start(depths: NDArray[np.uint8], codes: Words) -> Words:

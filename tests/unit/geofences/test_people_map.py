@@ -61,7 +61,7 @@ def test_the_median_error_of_an_estimate_is_small(people: int, most: float):
     leaves, points = leaves_of(sample()), sample()
     errors = [
         abs(estimate(leaves, area) - exact) / exact
-        for area in areas_with(points, people, 120)
+        for area in areas_with(points, people, 80)
         for exact in [inside(points, area)]
     ]
     assert np.median(errors) <= most
@@ -103,10 +103,10 @@ def test_one_household_more_or_less_mostly_changes_nothing():
     points, draw = sample()[:10_000], np.random.default_rng(4)
     whole = leaves_of(points)
     changed = 0
-    for left in draw.choice(len(points), 60, replace=False):
+    for left in draw.choice(len(points), 40, replace=False):
         without = leaves_of(np.delete(points, left, axis=0))
         changed += without.counts.shape != whole.counts.shape or bool((without.counts != whole.counts).any())
-    assert changed <= 12  # in one of 24 the count of the leaf crosses a step
+    assert changed <= 8  # in one of 24 the count of the leaf crosses a step
 
 
 def notched(area: shapely.MultiPolygon, home: Points) -> shapely.MultiPolygon:
@@ -177,3 +177,10 @@ def test_people_who_named_a_wide_region_count_with_it_and_those_of_its_small_reg
     assert leaves.shares([], {1: 0.01})[own].tolist() == [0]
     assert leaves.shares([1], {1: 0.2})[own].tolist() == [1]
     assert leaves.shares([1], {1: 0.2})[~own].tolist() == [0.2]
+
+
+@pytest.mark.parametrize("people", [120, 150, 330, 400])
+def test_a_lone_town_keeps_its_people(people: int):
+    town = np.array([4.0, 45.0]) + np.random.default_rng(people).normal(scale=0.005, size=(people, 2))
+    errors = [abs(estimate(leaves_of(town, bytes([i]) * 32), circle(4, 45, 5)) - people) for i in range(20)]
+    assert np.median(errors) <= 0.25 * people
