@@ -153,7 +153,7 @@ async def test_a_few_streets_have_fewer_than_a_hundred_people(served: Served, pl
         await window.choose_region("Calle Larga", "CALLE-LARGA")
         await window.press("Continue")
         await expect(page.get_by_text("fewer than 100 people").first).to_be_visible()
-        await expect(page.locator(".sentence")).to_contain_text("Calle Larga")
+        await expect(page.locator(".sentence")).to_contain_text("parts of Sevilla")
         await page.goto(f"{served.url}/console#/subscribers")
         await window.choose_region("Calle Larga", "CALLE-LARGA")
         await expect(page.locator(".reach-people")).to_have_text("<100 people")
