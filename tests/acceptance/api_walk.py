@@ -497,7 +497,7 @@ def plain(examples: dict[str, Any], url: str) -> str:
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        served = Served(Path(folder) / "data", 2000)
+        served = Served(Path(folder) / "data", 2000, {"ALERTD_METRICS__LISTEN": "127.0.0.1:0"})
         served.start()
         try:
             FILE.write_text(plain(walk(served), served.url), encoding="utf-8")

@@ -55,10 +55,10 @@ async def submitted(window: Desk) -> str:
     return window.page.url.rpartition("/")[2]
 
 
-async def a_hundred_more(route: Route) -> None:
-    """Whom it reaches, and a hundred who came since."""
+async def ten_more(route: Route) -> None:
+    """Whom it reaches, and ten who came since."""
     told = await (await route.fetch()).json()
-    told["audience"]["people"] += 100
+    told["audience"]["people"] += 10
     await route.fulfill(json=told)
 
 
@@ -91,9 +91,9 @@ async def test_two_people_tell_everyone_in_an_area(served: Served, browser: Brow
         await expect(approver.page.locator(".changed")).to_contain_text("as many people as when it was submitted")
         moved = {"type": "/problems/audience-changed", "title": "The audience has changed"}
         await approver.page.route("**/approve", lambda route: route.fulfill(status=409, json=moved), times=1)
-        await approver.page.route("**/v1/targets/preview", a_hundred_more, times=1)
+        await approver.page.route("**/v1/targets/preview", ten_more, times=1)
         await approver.press("Approve and send")
-        await expect(approver.page.locator(".changed")).to_contain_text(f"now it is about {shown + 100:,} people")
+        await expect(approver.page.locator(".changed")).to_contain_text(f"now it is about {shown + 10:,} people")
         await expect(approver.page.locator(".decide .refused")).to_contain_text("The audience has changed")
         await approver.press("Approve and send")
         await expect(approver.page.locator("#share")).to_have_text("100 %")
