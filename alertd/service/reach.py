@@ -134,19 +134,27 @@ class Reaches:
                 await asyncio.gather(self._building, return_exceptions=True)
 
     async def current(self, library: Library) -> PeopleMap:
-        """Returns the map to answer from. A small map holds everybody whom this process registered; a large one may be some minutes old.
-        Raises StoreUnavailableError if there is no map yet and the store does not answer.
+        """Returns the map to answer from. A small map holds everybody whom this process registered; a large one may be some minutes old, and so
+        may one that the store did not answer for. Raises StoreUnavailableError if there is no map yet.
         """
         if self._map is None:
             await self._load()
         if self._is_outdated(library):
             building = self._begin(library)
             if self._is_quick():
-                await asyncio.shield(building)
+                await self._finished(building)
                 if self._is_outdated(library) and self._is_quick():  # it was begun before the last change
-                    await asyncio.shield(self._begin(library))
+                    await self._finished(self._begin(library))
         assert self._map is not None
         return self._map
+
+    async def _finished(self, building: asyncio.Task[None]) -> None:
+        """Waits for a build. Raises what it raised only if there is no older map: an old estimate is better than a refused alert."""
+        try:
+            await asyncio.shield(building)
+        except Exception:
+            if self._map is None:
+                raise
 
     async def of(self, population: Population, ground: Ground, library: Library) -> Reach:
         """Estimates how many people of a population are in an area."""

@@ -154,7 +154,9 @@ class Audience:
                 cells = self._cells([f"{kind}:{group}" for group in groups[first : first + GROUPS_AT_ONCE]])
                 parts = list(cells.bounded())
                 for part, blobs in zip(parts, self._bulk.mgets(part.keys for part in parts), strict=True):
-                    held, counts = _opened(self._seal, part, blobs)
+                    # A cell that a damaged file cut off in the middle of a record must not hide everybody else.
+                    whole = [blob if blob and len(blob) % records.SIZE == 0 else None for blob in blobs]
+                    held, counts = _opened(self._seal, part, whole)
                     yield kind, np.repeat(part.members, counts), held
 
     async def _find(self, wanted: Wanted) -> Found:

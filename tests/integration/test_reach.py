@@ -22,9 +22,11 @@ from alertd.service.looks import Looks
 from alertd.service.reach import FEW_RECORDS, Reach, Reaches
 from alertd.service.reach_audit import ACT
 from alertd.store.codec import Codec, Keys, SealError
+from alertd.store.keys import Cell
 from alertd.store.people_map import build, read, write
 from channels.sandbox import Sandbox
 from geofences.regions import Library
+from geofences.tiles import locate_one
 from tests.clocks import Later
 from tests.integration.acts import (
     ANA,
@@ -227,6 +229,14 @@ async def test_people_who_register_at_another_process_are_in_the_map_a_minute_la
     assert are_about(await shelf.around(reaches, SEVILLA), 200)
     shelf.clock.pass_by(61)
     assert are_about(await shelf.around(reaches, SEVILLA), 500)
+
+
+async def test_a_cell_that_was_cut_off_hides_nobody_else(parts: Parts, redis: Redis):
+    await register(parts, 400, places=HERE)
+    await register(parts, 100, first=400, places={"home": {"point": CADIZ}})
+    tile, _, _ = locate_one(*CADIZ)
+    await redis.append(Cell(f"g:{tile >> 8}", tile).key, b"damage")
+    assert are_about(await people_at(parts, SEVILLA, CADIZ), 400, 0)
 
 
 @asynccontextmanager

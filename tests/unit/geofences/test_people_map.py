@@ -61,7 +61,7 @@ def test_the_median_error_of_an_estimate_is_small(people: int, most: float):
     leaves, points = leaves_of(sample()), sample()
     errors = [
         abs(estimate(leaves, area) - exact) / exact
-        for area in areas_with(points, people, 80)
+        for area in areas_with(points, people, 200)
         for exact in [inside(points, area)]
     ]
     assert np.median(errors) <= most
