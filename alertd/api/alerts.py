@@ -30,7 +30,7 @@ from alertd.api.shapes import (
     eta,
     permission_replies,
 )
-from alertd.documents import Alert, AlertRequest, loudness
+from alertd.documents import Alert, AlertRequest, Status, loudness
 from alertd.errors import Problem
 from alertd.kinds import CancelReason
 from alertd.rendering.catalogue import REFERENCE
@@ -137,7 +137,7 @@ async def create_alert(request: web.Request, *, query: SubmitQuery, body: AlertR
     approved at once. With `"state": "draft"` it is kept and goes no further.
     """
     s, who, alert = services(request), credential(request), body.alert()
-    if query.dry_run or body.state == "draft":
+    if query.dry_run or body.state == "draft" or alert.status is not Status.ACTUAL:  # nobody else sees what it counts
         await s.reach_audit.meter(who)
     if is_replay(request) and not query.dry_run:
         taken = await submitted(s.intake, s.approval, prepared_id(request) or "", alert, who)

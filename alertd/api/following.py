@@ -64,8 +64,8 @@ async def stand_down_case(
     request: web.Request, *, number: Annotated[str, Field(min_length=1, max_length=64)], body: Decide
 ) -> Reply[CaseReply]:
     """Stands down every alert of a case that is shown, and returns those that wait for their second person: the child was found,
-    so no time is lost on ids. It reaches your organisation's own alerts. It reaches those of all organisations if yours has an Actual alert of the case
-    that a second person approved, or if you are an administrator of the organisation that runs the service; their audit has who did so.
+    so no time is lost on ids. It reaches your organisation's own alerts, and those of all organisations if you are an administrator of the
+    organisation that runs the service; their audit has who did so.
 
     Otherwise the other organisations are asked (202), if they have such a case: the answer does not say whether they do. Their people find the
     request at the alert (`stand_down_asked`), in the console and as the event `alert.stand_down_asked`, and decide. A key asks 10 times an hour at most.

@@ -17,6 +17,7 @@ from alertd.clock import ms_of
 from alertd.fields import Instant
 from alertd.kinds import PermissionState
 from alertd.permissions import read
+from alertd.service.access import LEDGER
 from alertd.service.counts import Shown, shown
 from alertd.service.reports import Delivery, Wanted
 from alertd.store.alerts import ListPlace
@@ -131,14 +132,15 @@ async def alert_deliveries(request: web.Request, *, id: AlertId) -> web.StreamRe
 async def _progress(request: web.Request, alert_id: str) -> tuple[ProgressReply, bool]:
     """How far it is, and whether that is all."""
     s = services(request)
-    record = await s.approval.get(alert_id, credential(request))
+    who = credential(request)
+    record, reads_ledger = await s.approval.get(alert_id, who), who.may(LEDGER)
     whole, stalled = await asyncio.gather(s.reports.counts(alert_id), s.reports.stalls(record))
-    channels, few = s.reports.shown(record, whole)
+    channels, few = s.reports.shown(record, whole, reads_ledger=reads_ledger)
     reply = ProgressReply(
         id=alert_id,
         state=record.state,
         rev=record.rev,
-        people=shown(record.people) if record.notify else record.people,
+        people=record.people if reads_ledger and not record.notify else shown(record.people),
         channels=channels,
         few=few,
         stalled=stalled,

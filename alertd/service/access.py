@@ -49,6 +49,8 @@ Scope = Literal[
 DELEGATE, APPROVE = "delegate", "alerts:approve"
 #: Decides that an alert may cost more than its organisation's limits.
 OVERSPEND: Scope = "alerts:overspend"
+#: Reads each row of a ledger, and so sees small counts of an approved alert, too.
+LEDGER: Scope = "ledger:read"
 #: What only whoever runs the service lets its own do: subscribers are of no other organisation. `admin` of another is no word for it.
 OF_HOST: frozenset[Scope] = frozenset({"subscribers:read", "subscribers:write", "metrics:read"})
 #: A key is noted as used at most so often.

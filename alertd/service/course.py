@@ -69,7 +69,7 @@ class Course:
             before = page[-1].number
         return History(acts=acts[::-1], whole=False)
 
-    async def curve(self, record: AlertRecord) -> Curve:
+    async def curve(self, record: AlertRecord, *, reads_ledger: bool) -> Curve:
         """From the ledger as it is now, in one reading and constant memory."""
         counts, step, seen = np.zeros((2, len(CHANNELS), POINTS), np.int64), STEP_MS, set[int]()
         async for start, rows, _ in self._work.windows(record.id):
@@ -83,9 +83,8 @@ class Course:
             {CHANNELS[code]: counts[kind, code, : last + 1].cumsum().tolist() for code in sorted(seen)}
             for kind in (0, 1)
         )
-        for channel in few(
-            record, list(handed_over), {name: points[-1] for name, points in handed_over.items() if points}
-        ):
+        ends = {name: points[-1] for name, points in handed_over.items() if points}
+        for channel in few(record, list(handed_over), ends, reads_ledger=reads_ledger):
             del handed_over[channel], delivered[channel]
         return Curve(step_ms=step, handed_over=handed_over, delivered=delivered)
 

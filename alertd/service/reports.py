@@ -166,11 +166,12 @@ class Reports:
         return kept, before
 
     def shown(
-        self, record: AlertRecord, found: dict[str, dict[str, int]]
+        self, record: AlertRecord, found: dict[str, dict[str, int]], *, reads_ledger: bool
     ) -> tuple[dict[str, dict[str, int]], Sequence[str]]:
         """Of such counts those that may be told to whoever may not read the ledger, and the channels whose are too small for that."""
         channels = record.alert.channels if record.document else list(found)
-        hidden = few(record, channels, {channel: counts["targeted"] for channel, counts in found.items()})
+        targeted = {channel: counts["targeted"] for channel, counts in found.items()}
+        hidden = few(record, channels, targeted, reads_ledger=reads_ledger)
         return {channel: counts for channel, counts in found.items() if channel not in hidden}, hidden
 
     async def is_deleted(self, record: AlertRecord) -> bool:

@@ -39,12 +39,12 @@ def again_on(notify: str, channels: Collection[str]) -> frozenset[str]:
     return frozenset(channels) & (only.get(Notify(notify)) or frozenset())
 
 
-def few(record: AlertRecord, channels: Iterable[str], counts: Mapping[str, int]) -> list[str]:
-    """The channels on which an update tells whoever is in its area and was not told before, and nobody else, and so few that their
-    count could tell where one person lives; nobody and a few are the same.
+def few(record: AlertRecord, channels: Iterable[str], counts: Mapping[str, int], *, reads_ledger: bool) -> list[str]:
+    """The channels whose count is so small that it could reveal a home; 0 counts as small. A caller who `reads_ledger` sees the small
+    counts of an alert, but not those of the people whom an update notifies for the first time.
     """
     again = again_on(record.notify, CHANNELS) if record.notify else CHANNELS
-    return [one for one in channels if one not in again and counts.get(one, 0) < SMALL_COUNT]
+    return [one for one in channels if counts.get(one, 0) < SMALL_COUNT and not (reads_ledger and one in again)]
 
 
 async def told_before(

@@ -1,8 +1,9 @@
 """Stands down a whole case, because the child was found.
 
-An organisation stands down its own alerts of the case. It stands down those of all organisations only if two of its own people vouch for the case: it has
-an Actual alert there that a second person approved. So may the administrator of the organisation that runs the service. Anyone else asks the other
-organisations, whose people decide. The answer to a request is the same whether or not the number exists, so that nobody learns numbers by guessing.
+An organisation stands down its own alerts of the case, and asks the other organisations, whose people decide. Only the administrator of the
+organisation that runs the service stands down the alerts of all: an alert of one's own under the same number proves nothing, because one
+administrator can make the two keys that it takes. The answer to a request is the same whether or not the number exists, so that nobody learns
+numbers by guessing.
 """
 
 from __future__ import annotations
@@ -14,9 +15,8 @@ from typing import Any
 
 from alertd.alerts import SHOWN, WAITING, AlertState
 from alertd.clock import Clock
-from alertd.documents import Status
 from alertd.errors import Problem
-from alertd.service.access import BY_GLASS, BY_POLICY, Credential
+from alertd.service.access import Credential
 from alertd.service.approval import Approval
 from alertd.service.audit import DONE, Audit, Noted
 from alertd.service.following import Followed, Following
@@ -69,7 +69,7 @@ class WholeCase:
         an alert that failed, not-found if the caller sees the whole case and it is empty, and rate-limited if the key asked too often: the caller's
         own alerts are stood down by then.
         """
-        may_all = await self._may_all(number, who)
+        may_all = self._organisations.administers_host(who)
         for head in await self._reached(number, who, may_all=may_all):
             check_key(head, who)
         done, problem = await self._stand_down(number, who, reason, may_all=may_all)
@@ -83,18 +83,11 @@ class WholeCase:
 
     async def of(self, number: str, who: Credential) -> Hidden:
         """The alerts of a case as they stand, as far as `stand_down` reaches them. Raises Problem as it does where there is none."""
-        may_all = await self._may_all(number, who)
+        may_all = self._organisations.administers_host(who)
         heads = await self._reached(number, who, may_all=may_all)
         if not heads and (may_all or who.test):
             raise _no_case()
         return _hidden([Followed(record=one, told_by=None) for one in heads], who, may_all=may_all)
-
-    async def _may_all(self, number: str, who: Credential) -> bool:
-        """Whether the caller stands down the alerts of other organisations, too."""
-        if self._organisations.administers_host(who):
-            return True
-        own = await self._alerts.in_case(self._alerts.case_id(who.org, number))
-        return not who.test and any(map(_vouches, own))
 
     async def _reached(self, number: str, who: Credential, *, may_all: bool) -> list[AlertRecord]:
         orgs = await self._organisations.names() if may_all else []
@@ -180,14 +173,6 @@ async def _failure(step: Coroutine[Any, Any, None]) -> _Failure | None:
     except (Problem, StoreUnavailableError) as one:
         return one
     return None
-
-
-def _vouches(record: AlertRecord) -> bool:
-    """Whether two people of its organisation stand behind a real alert. A policy that approved it, or its author alone, does not count: one key
-    could make such an alert under any number.
-    """
-    is_approved = bool(record.start) and not record.approver.startswith((BY_POLICY, BY_GLASS))
-    return record.status == Status.ACTUAL and is_approved
 
 
 def _hidden(found: list[Followed], who: Credential, *, may_all: bool) -> Hidden:
