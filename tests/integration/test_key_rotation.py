@@ -40,7 +40,18 @@ from alertd.store.texts import TextStore
 from alertd.store.webhooks import DistributorHook, Hook, Hooks
 from channels.sandbox import Sandbox
 from geofences.regions import Library
-from tests.integration.acts import ANA, api_of, employ, photo, planned, register, registration, send, submitted
+from tests.integration.acts import (
+    ANA,
+    alert_of,
+    api_of,
+    employ,
+    photo,
+    planned,
+    register,
+    registration,
+    send,
+    submitted,
+)
 from tests.integration.conftest import settings_for
 from tests.integration.marks import marked
 from tests.pictures import drawn, written
@@ -465,6 +476,51 @@ async def test_people_are_found_by_new_names_and_the_old_ones_are_gone(process: 
         assert isinstance(taken, Problem)
         await fresh.registry.forget("p7")
         assert await fresh.people.names.number_of("p7") is None
+
+
+async def external_ids(redis: Redis) -> list[str]:
+    """Everything in the store that is named after an author's own id of an alert."""
+    return [raw.decode() for raw in await redis.keys("{e:*")]
+
+
+async def test_a_case_that_is_sent_again_is_the_same_before_amid_and_after_rotations(
+    process: Process, redis: Redis, sample: dict[str, Any]
+):
+    """Its external id has a new name in the store, which the hashing key does not show, and lasts as long as the alert."""
+    async with process() as api, process() as worker:
+        alert = await submitted(api, sample, external_id="case-2026-1")
+        again = alert_of(sample, external_id="case-2026-1")
+        [old] = await external_ids(redis)
+        lasts = await redis.pexpiretime(old)
+        await api.key_rotation.start()
+        for phase in (Phase.JOINING, Phase.NAMING, Phase.FINISHING, Phase.DONE):
+            await rounds(api, worker, until=phase)
+            for one in (api, worker):
+                with pytest.raises(Problem, match="is under way"):
+                    await one.intake.submit(again, ANA)
+                await one.alerts.external_ids.keep(alert.record)
+            [now] = await external_ids(redis)
+            assert (now == old) == (phase in {Phase.JOINING, Phase.NAMING})
+            assert await redis.pexpiretime(now) == lasts
+        await rotated(api, worker)
+        [last] = await external_ids(redis)
+        assert last not in {old, now}
+        with pytest.raises(Problem, match="is under way"):
+            await worker.intake.submit(again, ANA)
+
+
+async def test_an_external_id_that_is_taken_amid_a_rotation_is_found_by_every_process(
+    process: Process, redis: Redis, sample: dict[str, Any]
+):
+    """Under its new name, as soon as processes make new names."""
+    async with process() as api, process() as worker:
+        await api.key_rotation.start()
+        await rounds(api, worker, until=Phase.NAMING)
+        await submitted(api, sample, external_id="x")
+        [name] = await external_ids(redis)
+        assert name.startswith("{e:1.")
+        with pytest.raises(Problem):
+            await worker.intake.submit(alert_of(sample, external_id="x"), ANA)
 
 
 @pytest.mark.parametrize("walked", [False, True])
