@@ -30,6 +30,7 @@ from alertd.store.codec import MOST_SEALS, NEXT_KEY, Codec, Keys, SealError, mar
 from alertd.store.connection import Connection, StoreRefusedError, StoreUnavailableError
 from alertd.store.key_files import replace_hash_key
 from alertd.store.master_keys import SIGN_MS, MasterKeys, Phase
+from alertd.store.operators import OperatorStore
 from alertd.store.organisations import OrganisationStore, StoredOrganisation
 from alertd.store.paging import Paged, Rotas, StoredRota
 from alertd.store.resealing import SEALED, Resealing
@@ -601,13 +602,31 @@ async def said_of(call: Any) -> str:
 
 
 async def test_what_the_old_hashing_key_signed_holds_after_two_rotations(process: Process, directory: Path):
-    """Evidence, the audit, links in messages, addresses for distributors and repeated requests are of before: all go on."""
+    """Evidence, the audit, links in messages, addresses for distributors and repeated requests are of before: all go on. Cases and operators are found."""
     hook = DistributorHook(
         id="dis_0123456789abcdef", org="default", document='{"name":"Screens","url":"https://a.example/"}',
         url="https://a.example/", types=(), secrets=(("s", 0),), by="a", made=1,
     )  # fmt: skip
+
+    def ids(one: Parts) -> tuple[str, str]:
+        """What a case and an operator are found by."""
+        return one.alerts.case_id("default", "SE-2026-1"), OperatorStore(one.db).id_of("default", "eva@centre.example")
+
+    async def holds(one: Parts) -> None:
+        assert ids(one) == before
+        public = Seal(one.db.codec).public
+        assert public[-1] == pem
+        for signed, key in zip(evidence, reversed(public), strict=True):
+            assert verified(asdict(signed), key) == {"alert": "a"}
+        assert [one.tags.read(tag, Door.LEAVE) for tag in tags] == [Reference(ALERT, 7)] * 3
+        for address in addresses:
+            assert "has faults" in await said_of(one.confirming.take(address, b"<a/>"))
+        assert (await one.photos.taken("request-1", ANA)).id == shown
+        assert (await one.audit.verify("default", None)).broken is None
+
     first = Keys.load(directory).hashing
     async with process() as api, process() as worker:
+        before = ids(api)
         await Hooks(api.db, DistributorHook).put(hook, queued=0)
         await api.audit.begin(ANA, "alert.create", "01ABC")
         evidence, [pem] = [Seal(api.db.codec).signed({"alert": "a"})], Seal(api.db.codec).public
@@ -619,19 +638,13 @@ async def test_what_the_old_hashing_key_signed_holds_after_two_rotations(process
             evidence.append(Seal(worker.db.codec).signed({"alert": "a"}))
             tags.append(worker.tags.make(ALERT, 7, Door.LEAVE))
             addresses.append(worker.confirming.receipts(hook).rpartition("/")[2])
+        for one in (api, worker):
+            await holds(one)
     assert len(set(tags)) == len(set(addresses)) == len({one.signature for one in evidence}) == 3
     assert first is not None
     assert first not in (directory / "hash.key").read_bytes()
     async with process() as fresh:
-        public = Seal(fresh.db.codec).public
-        assert public[-1] == pem
-        for one, key in zip(evidence, reversed(public), strict=True):
-            assert verified(asdict(one), key) == {"alert": "a"}
-        assert [fresh.tags.read(tag, Door.LEAVE) for tag in tags] == [Reference(ALERT, 7)] * 3
-        for address in addresses:
-            assert "has faults" in await said_of(fresh.confirming.take(address, b"<a/>"))
-        assert (await fresh.photos.taken("request-1", ANA)).id == shown
-        assert (await fresh.audit.verify("default", None)).broken is None
+        await holds(fresh)
 
 
 async def test_a_thief_with_the_old_hashing_key_signs_nothing_as_alertd_does_now(
