@@ -17,6 +17,8 @@ import struct
 from dataclasses import dataclass
 from functools import lru_cache
 
+from alertd.signing_keys import SigningKeys
+
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = [first + second for first in CROCKFORD for second in CROCKFORD]
 _MAC_BYTES = 10  # 80 bits: a tag lives days and each guess costs a request
@@ -105,8 +107,8 @@ LINKED = frozenset({"mail"})
 class Tags:
     """Makes and reads signed tags: `[A-Za-z0-9_-]`, safe in URLs, mailboxes and Message-IDs."""
 
-    def __init__(self, key: bytes) -> None:
-        self._key = hashlib.sha256(b"tag" + key).digest()
+    def __init__(self, keys: SigningKeys) -> None:
+        self._keys = keys
 
     def make(self, alert_id: str, row: int, door: Door = Door.RECEIPT, address: str | None = None) -> str:
         """The tag of one row for one door: 42 characters, or 56 with the name of the address that the message goes to. Raises ValueError where it
@@ -116,7 +118,7 @@ class Tags:
             raise ValueError(f"row {row} is too high for a tag")
         head, life = _head(alert_id)
         body = head + _ROW.pack(life << _ROW_BITS | row) + base64.urlsafe_b64decode(address or "")
-        mac = self._mac(body, door)[: _NAMED_MAC_BYTES if address else _MAC_BYTES]
+        mac = _mac(_key_of(self._keys.current), body, door)[: _NAMED_MAC_BYTES if address else _MAC_BYTES]
         return base64.urlsafe_b64encode(body + mac).decode().rstrip("=")
 
     def read(self, tag: str, door: Door = Door.RECEIPT) -> Reference | None:
@@ -128,7 +130,7 @@ class Tags:
             (chain, nth), (row,) = _HEAD.unpack_from(body), _ROW.unpack_from(body, _HEAD.size)
         except (ValueError, struct.error):
             return None
-        if not any(hmac.compare_digest(mac, own(body, door)[: len(mac)]) for own in (self._mac, self._old_mac)):
+        if not self._is_ours(body, door, mac):
             return None
         life, row = row >> _ROW_BITS, row & (1 << _ROW_BITS) - 1
         name, number = _ulid_text(chain), _A_LIFE * life + nth
@@ -140,23 +142,40 @@ class Tags:
 
     def is_for(self, reference: Reference, address: str) -> bool:
         """Whether what an older tag names was sent to this address, as far as it says: in whatever letters it was written then."""
-        return reference.to in {b"", self._old_to(address.lower()), self._old_to(address)}
+        keys, spellings = map(_key_of, self._keys.every), (address.lower(), address)
+        return reference.to in {b"", *(_old_to(key, one) for key in keys for one in spellings)}
 
     def page_chain(self, alert_id: str) -> str:
         """What pages of a version go by on a phone: an id like a chain's, which is none's, so that nothing takes them for the alert."""
-        random = hmac.digest(self._key, b"page" + alert_id.encode(), "sha256")[:10]
+        # The first key: a later page replaces an earlier one on the phone if both have the same id.
+        random = hmac.digest(_key_of(self._keys.first), b"page" + alert_id.encode(), "sha256")[:10]
         return _ulid_text(_ulid_bytes(chain_of(alert_id))[:6] + random)
 
-    def _old_to(self, address: str) -> bytes:
-        return hmac.digest(self._key, b"\0" + address.encode(), "sha256")[:_OLD_TO_BYTES]
+    def _is_ours(self, body: bytes, door: Door, mac: bytes) -> bool:
+        keys = map(_key_of, self._keys.every)
+        return any(
+            hmac.compare_digest(mac, own(key, body, door)[: len(mac)]) for key in keys for own in (_mac, _old_mac)
+        )
 
-    def _mac(self, body: bytes, door: Door) -> bytes:
-        # Keyed BLAKE2 is a MAC by itself (RFC 7693 section 1), for a third of what HMAC costs: each message has one.
-        return hashlib.blake2b(body, key=self._key, digest_size=_MAC_BYTES, person=bytes((door,))).digest()
 
-    def _old_mac(self, body: bytes, door: Door) -> bytes:
-        """As tags were signed at first: those messages are out, and are reported, acknowledged and left by them yet."""
-        return hmac.digest(self._key, bytes((door,)) + body, "sha256")[:_MAC_BYTES]
+@lru_cache(maxsize=64)
+def _key_of(key: bytes) -> bytes:
+    """The key of tags that follows from a signing key."""
+    return hashlib.sha256(b"tag" + key).digest()
+
+
+def _mac(key: bytes, body: bytes, door: Door) -> bytes:
+    # Keyed BLAKE2 is a MAC by itself (RFC 7693 section 1), for a third of what HMAC costs: each message has one.
+    return hashlib.blake2b(body, key=key, digest_size=_MAC_BYTES, person=bytes((door,))).digest()
+
+
+def _old_mac(key: bytes, body: bytes, door: Door) -> bytes:
+    """As tags were signed at first: those messages are out, and are reported, acknowledged and left by them yet."""
+    return hmac.digest(key, bytes((door,)) + body, "sha256")[:_MAC_BYTES]
+
+
+def _old_to(key: bytes, address: str) -> bytes:
+    return hmac.digest(key, b"\0" + address.encode(), "sha256")[:_OLD_TO_BYTES]
 
 
 @lru_cache(maxsize=64)  # a chunk's rows are of one alert

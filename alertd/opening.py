@@ -83,12 +83,13 @@ def shared_store(section: StoreSection) -> Store:
     """The store of `store.url`. Raises StartError when it is not said, or its keys are not."""
     if section.url is None:
         raise StartError("store.url is needed: alertd api and alertd worker share a store; alertd serve brings its own")
-    if section.master_key is None or section.hash_key is None:
-        raise StartError("with store.url, store.master_key and store.hash_key are needed (or their *_file)")
+    if section.master_key is None:
+        raise StartError("with store.url, store.master_key is needed (or store.master_key_file)")
     try:
         client_of(section.url).connection_pool.make_connection()  # type: ignore[no-untyped-call]
         following = next_key(section.next_master_key_file) if section.next_master_key_file else None
-        keys = Keys.from_text(section.master_key.get_secret_value(), section.hash_key.get_secret_value(), following)
+        hashing = section.hash_key.get_secret_value() if section.hash_key else None
+        keys = Keys.from_text(section.master_key.get_secret_value(), hashing, following)
     except SealError as error:
         raise StartError(f"store.master_key, store.hash_key and store.next_master_key_file: {error}") from None
     except OSError as error:

@@ -56,9 +56,9 @@ NO_ORDER = RotationOrder(give_up_unreadable=False)
 
 
 async def rotate_master_key(request: web.Request, *, body: RotationOrder = NO_ORDER) -> RotationReply:
-    """Starts a rotation of the master key, or shows the running one. The service continues to send. The caller must be an administrator of the
-    host organisation. An embedded store makes the new key itself; with `store.url` every process first needs `store.next_master_key_file`.
-    The rotation ends with the destruction of the old key. Older backups then open only with their own keys.
+    """Starts a rotation of the master key and the hashing key, or shows the running one. The service continues to send. The caller must be an
+    administrator of the host organisation. An embedded store makes the new key itself; with `store.url` every process first needs `store.next_master_key_file`.
+    The rotation ends with the destruction of the old keys. Older backups then open only with their own keys.
     """
     s = services(request)
     _check_host(s, credential(request))

@@ -21,7 +21,7 @@ from alertd.clock import second_of, time_of
 from alertd.kinds import Occasion
 from alertd.service.access import Credential
 from alertd.service.counts import Shown
-from alertd.service.evidence import digest_of
+from alertd.service.evidence import digest_of, name_of
 from alertd.service.notices import occasion_of
 from alertd.service.results import Told, gone
 from alertd.store.alerts import AlertRecord
@@ -123,6 +123,10 @@ class EvidenceKey(BaseModel):
     pem: str = Field(description="The public half. Keep it where whoever could change an export could not change it.")
 
 
+class EvidenceKeys(EvidenceKey):
+    earlier: list[EvidenceKey] = Field(description="The keys that rotations replaced, the latest first.")
+
+
 async def alert_report(request: web.Request, *, id: AlertId) -> ReportReply:
     """What an alert came to, with all that followed it: whom it reached, how fast, what was corrected, who left, who decided what, and
     its outcome. There is none once it is purged.
@@ -153,10 +157,12 @@ async def alert_evidence(request: web.Request, *, id: AlertId) -> EvidenceReply:
     return EvidenceReply(payload=signed.payload, protected=signed.protected, signature=signed.signature)
 
 
-async def show_evidence_key(request: web.Request) -> EvidenceKey:
-    """The public half of the key that signs evidence, for everybody. It stays the same for as long as the installation has its keys."""
-    seal = services(request).seal
-    return EvidenceKey(name=seal.name, pem=seal.public)
+async def show_evidence_key(request: web.Request) -> EvidenceKeys:
+    """The public half of the key that signs evidence, for everybody. `alertd keys rotate-master` replaces the key. Evidence from before that is
+    verified with the earlier key, which stays in `earlier`.
+    """
+    current, *earlier = (EvidenceKey(name=name_of(pem), pem=pem) for pem in services(request).seal.public)
+    return EvidenceKeys(name=current.name, pem=current.pem, earlier=earlier)
 
 
 async def _evidence(s: Services, record: AlertRecord, who: Credential) -> Evidence:

@@ -44,7 +44,7 @@ from alertd.store.master_keys import MasterKeys
 from alertd.store.organisations import OrganisationStore
 from alertd.store.paging import Rotas
 from alertd.store.people import People
-from alertd.store.schema import load_cell_key, look
+from alertd.store.schema import load_cell_key, load_secrets, look
 from alertd.store.server_binary import ServerNotFoundError, find_server
 from alertd.store.webhooks import DistributorHook, Hooks
 from geofences.regions import Library
@@ -209,6 +209,7 @@ async def _told(url: str, codec: Codec, settings: Settings, library: Library | C
     async with Redis.from_url(url, socket_connect_timeout=ANSWER_S, socket_timeout=ANSWER_S) as client:
         connection = Connection(client, codec)
         await connection.meet()
+        await load_secrets(connection)
         store, rotas, found = OrganisationStore(connection), Rotas(connection), dict[str, list[str]]()
         for org in sorted({settings.alerts.organisation, *await store.names()}):
             (stored, _), (rota, _) = await store.get(org), await rotas.get(org)

@@ -45,7 +45,7 @@ def rotate_master(
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Start it and return.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Rotate the master key while the service runs. Run again, it follows the rotation that is running."""
+    """Rotate the master key and the hashing key while the service runs. Run again, it follows the rotation that is running."""
     client = common(ctx).client()
     first = client.post(PATH, {"give_up_unreadable": give_up_unreadable})
     show = _as_json if as_json else _bar if sys.stdout.isatty() else _lines

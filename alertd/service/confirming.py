@@ -23,6 +23,7 @@ from alertd.service.access import Credential
 from alertd.service.events import CONFIRMED, OWED, REFUSED, TAKEDOWN_REFUSED, envelope
 from alertd.service.revisions import TRIES, contested
 from alertd.service.second_person import check_key
+from alertd.signing_keys import SigningKeys
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.distribution import Tracks
 from alertd.store.webhooks import DistributorHook, DistributorHooks
@@ -37,18 +38,18 @@ class Confirming:
     """Takes what is said of messages."""
 
     def __init__(
-        self, hooks: DistributorHooks, tracks: Tracks, alerts: Alerts, clock: Clock, key: bytes, site: str
+        self, hooks: DistributorHooks, tracks: Tracks, alerts: Alerts, clock: Clock, signing: SigningKeys, site: str
     ) -> None:
         self._hooks = hooks
         self._tracks = tracks
         self._alerts = alerts
         self._clock = clock
-        self._key = key
+        self._signing = signing
         self._site = site
 
     def receipts(self, hook: DistributorHook) -> str:
         """Where a distributor posts its Acks and Errors, until it has another secret."""
-        return f"{self._site}/v1/receipts/distributors/{hook.org}.{hook.id}.{self._mac(hook)}"
+        return f"{self._site}/v1/receipts/distributors/{hook.org}.{hook.id}.{_mac(self._signing.current, hook)}"
 
     async def take(self, token: str, raw: bytes) -> int:
         """An Ack or an Error. Answers of how many messages. Raises Problem for what is no such document, or about none of ours."""
@@ -139,13 +140,15 @@ class Confirming:
         """Raises Problem for what was not made here."""
         parts = _TOKEN.fullmatch(token)
         hook = await self._hooks.one(parts[1], parts[2]) if parts else None
-        if parts is None or hook is None or not hmac.compare_digest(parts[3], self._mac(hook)):
+        keys = self._signing.every
+        if parts is None or hook is None or not any(hmac.compare_digest(parts[3], _mac(key, hook)) for key in keys):
             raise Problem("not-found", "There is no such address.")
         return hook
 
-    def _mac(self, hook: DistributorHook) -> str:
-        said = f"{hook.org} {hook.id}" + f" {hook.rotated}" * bool(hook.rotated)
-        return hmac.digest(self._key, said.encode(), hashlib.sha256).hex()[:32]
+
+def _mac(key: bytes, hook: DistributorHook) -> str:
+    said = f"{hook.org} {hook.id}" + f" {hook.rotated}" * bool(hook.rotated)
+    return hmac.digest(key, said.encode(), hashlib.sha256).hex()[:32]
 
 
 def word_on(raw: bytes, identifier: str) -> Message | None:

@@ -1,7 +1,8 @@
 """An alert with everything that proves what was decided and told, signed so that whoever has the key's public half need not ask us.
 
 The signature is a JSON Web Signature in its flattened form (RFC 7515, section 7.2.2) with Ed25519 (RFC 8037): any library that knows it can check it, and
-so can `openssl`. The key follows from the installation's own, so there is nothing more to keep, and a store that was put back signs as before.
+so can `openssl`. The key follows from the hashing secret, so there is nothing more to keep, and a store that was put back signs as before. A rotation makes a new key;
+the public halves of the earlier ones stay on show.
 """
 
 from __future__ import annotations
@@ -39,23 +40,25 @@ class Seal:
     """Signs for one installation."""
 
     def __init__(self, codec: Codec) -> None:
-        self._key = Ed25519PrivateKey.from_private_bytes(codec.derived("evidence"))
+        self._keys = codec.derived("evidence")
 
     @property
-    def public(self) -> str:
-        """The half to give away, in PEM."""
-        return self._key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-
-    @property
-    def name(self) -> str:
-        """Names the key: the SHA-256 of its PEM, as `sha256sum` tells it."""
-        return hashlib.sha256(self.public.encode()).hexdigest()
+    def public(self) -> tuple[str, ...]:
+        """The public halves of the keys, in PEM: the current key first, then those that rotations replaced."""
+        return tuple(_public(Ed25519PrivateKey.from_private_bytes(key)) for key in self._keys.every)
 
     def signed(self, payload: Mapping[str, Any]) -> Signed:
-        protected = _packed({"alg": "EdDSA", "typ": TYPE, "kid": self.name})
+        """Signs with the current key."""
+        key = Ed25519PrivateKey.from_private_bytes(self._keys.current)
+        protected = _packed({"alg": "EdDSA", "typ": TYPE, "kid": name_of(_public(key))})
         packed = _packed(payload)
-        signature = self._key.sign(f"{protected}.{packed}".encode())
+        signature = key.sign(f"{protected}.{packed}".encode())
         return Signed(payload=packed, protected=protected, signature=_text(signature))
+
+
+def name_of(pem: str) -> str:
+    """Names a key: the SHA-256 of its public half in PEM, as `sha256sum` prints it."""
+    return hashlib.sha256(pem.encode()).hexdigest()
 
 
 def verified(document: Any, public: str) -> dict[str, Any]:
@@ -76,6 +79,10 @@ def verified(document: Any, public: str) -> dict[str, Any]:
             raise
         raise EvidenceError("It is no signed evidence, or the key is none in PEM.") from None
     return dict(found)
+
+
+def _public(key: Ed25519PrivateKey) -> str:
+    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
 async def digest_of(pieces: AsyncIterator[bytes]) -> str:

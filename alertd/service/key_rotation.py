@@ -2,9 +2,10 @@
 
     spreading   the new key is made, or given by the operator; every process loads it
     sealing     the new key is the current one. Once every process seals with it, a walk seals anew what the old key sealed
-    joining     a new name key is in the store. Every process looks for people's ids and addresses under the old and the new name
-    naming      processes write new names. Once every process does, a walk renames the rest
-    finishing   a whole pass met nothing of the old key: the old key is destroyed, and the append-only file is rewritten
+    joining     a new hashing secret and a new name key are in the store. Every process verifies with the secret too, and looks for people's ids
+                and addresses under the old and the new name
+    naming      processes sign with the new secret and write new names. Once every process does, a walk renames the rest
+    finishing   nothing needs the old keys: they are destroyed on disk, and the append-only file is rewritten
     done        every process has dropped the old key
 
 The API process that holds the lease takes these steps. The store has each step, so another process continues where one stopped. The service
@@ -29,7 +30,7 @@ from alertd.errors import Problem
 from alertd.store import keys
 from alertd.store.codec import MOST_SEALS, Codec, SealError, next_key
 from alertd.store.connection import Connection, StoreUnavailableError
-from alertd.store.key_files import make_next, retire_old
+from alertd.store.key_files import make_next, replace_hash_key, retire_old
 from alertd.store.master_keys import SIGN_MS, Found, KeyWatch, MasterKeys, Phase, Rotation
 from alertd.store.resealing import Place, Resealing
 
@@ -125,7 +126,9 @@ class KeyRotation:
             self._codec.master.drop_others()
             raise Problem("precondition-failed", SAME_MARK)
         now = self.clock.now_ms()
-        fresh = Rotation(phase=Phase.SPREADING, old=old_name, new=new_name, started=now, named=seen.named)
+        fresh = Rotation(
+            phase=Phase.SPREADING, old=old_name, new=new_name, started=now, named=seen.named, secrets=seen.secrets
+        )
         if await self._keys.step(seen.phase, **msgspec.structs.asdict(fresh)):
             structlog.get_logger().info("master key rotation started")
             await self.watch.beat()  # this process holds it
@@ -155,6 +158,8 @@ class KeyRotation:
                 await self._keys.step(Phase.SPREADING, check=rotation.new, phase=Phase.SEALING, flipped=now)
             case Phase.JOINING:
                 await self._keys.step(Phase.JOINING, phase=Phase.NAMING, flipped=now)
+            case Phase.NAMING if not self.connection.nodes.only:
+                await self._end_naming(rotation)
             case Phase.SEALING | Phase.NAMING if now - rotation.flipped >= SETTLE_MS:
                 await self._walk_on(rotation)
             case Phase.FINISHING:
@@ -189,22 +194,26 @@ class KeyRotation:
     async def _end_walk(self, rotation: Rotation, found: Found) -> None:
         """The old key is not destroyed while there is something that only it could open, unless the operator gives that up."""
         if rotation.phase is Phase.NAMING:
-            await self._keys.step(Phase.NAMING, phase=Phase.FINISHING, named=rotation.named + 1)
+            await self._end_naming(rotation)
             return
         if found.unreadable and not rotation.give_up:
             structlog.get_logger().error("values unreadable under the old master key", values=found.unreadable)
             await self._keys.note(blocked=True)
             return
         await self._keys.keep_secrets(rotation.old)
-        follows = Phase.FINISHING
+        await self._keys.add_secret(rotation.secrets + 1)
         if self.connection.nodes.only:
             await self._keys.add_name_key(rotation.named + 1)
-            follows = Phase.JOINING
-        await self._keys.step(Phase.SEALING, phase=follows, blocked=False)
+        await self._keys.step(Phase.SEALING, phase=Phase.JOINING, blocked=False)
+
+    async def _end_naming(self, rotation: Rotation) -> None:
+        named = rotation.named + bool(self.connection.nodes.only)
+        await self._keys.step(Phase.NAMING, phase=Phase.FINISHING, named=named, secrets=rotation.secrets + 1)
 
     async def _finish(self, rotation: Rotation) -> None:
-        """Destroy the old key. Done again after a crash it does the rest."""
+        """Destroy the old keys. Done again after a crash it does the rest."""
         if self.directory:
+            replace_hash_key(self.directory, self._codec.current_secret)
             retire_old(self.directory)
         await self._keys.forget(rotation.old)
         await self._keys.step(Phase.FINISHING, phase=Phase.DONE, finished=self.clock.now_ms())

@@ -22,6 +22,7 @@ from alertd.sections import MediaSection
 from alertd.service.access import Credential
 from alertd.service.kept import Kept
 from alertd.service.together import Together
+from alertd.signing_keys import SigningKeys
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.media import Media, MediaRecord
 from channels.fetching import Fetcher, FetchError
@@ -63,9 +64,9 @@ class Photos:
 
     def __init__(
         self, media: Media, alerts: Alerts, decoder: Decoder, fetcher: Fetcher, clock: Clock, settings: MediaSection,
-        naming: bytes,
+        naming: SigningKeys,
     ) -> None:  # fmt: skip
-        """`naming`: the key that makes ids of photos unguessable, also to whoever knows the request's."""
+        """`naming`: the keys that make ids of photos unguessable, also to whoever knows the request's."""
         self._media = media
         self._alerts = alerts
         self._decoder = decoder
@@ -107,15 +108,15 @@ class Photos:
 
     async def taken(self, name: str, who: Credential) -> TakenPhoto:
         """What was taken in before under this name. Raises Problem when it is gone."""
-        record = await self._media.get(self.id_of(name))
-        if record is None or record.org != who.org:
-            raise Problem("not-found", "The photo is gone by now: send it again under another key.")
-        return _read(record)
+        for key in self._naming.every:
+            record = await self._media.get(_id_of(key, name))
+            if record and record.org == who.org:
+                return _read(record)
+        raise Problem("not-found", "The photo is gone by now: send it again under another key.")
 
     def id_of(self, name: str) -> str:
         """The id of a photo by a name that is new each time."""
-        digest = hmac.digest(self._naming, name.encode(), "sha256")[:ID_BYTES]
-        return f"med_{base64.urlsafe_b64encode(digest).decode()}"
+        return _id_of(self._naming.current, name)
 
     def check(self, facts: PhotoFacts, part: str = "") -> None:
         """What can be told of the facts alone; `part` is where they stand in the body. Raises Problem."""
@@ -256,3 +257,7 @@ def _with_words(alert: Alert, words: dict[str, dict[str, str]]) -> Alert:
         for child in alert.case.children
     )
     return alert.model_copy(update={"case": alert.case.model_copy(update={"children": children})})
+
+
+def _id_of(key: bytes, name: str) -> str:
+    return f"med_{base64.urlsafe_b64encode(hmac.digest(key, name.encode(), 'sha256')[:ID_BYTES]).decode()}"

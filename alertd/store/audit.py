@@ -12,6 +12,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from alertd.store import keys
@@ -48,15 +49,15 @@ class AuditLog:
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
-        self._key = connection.codec.derived("audit")
-        padded = self._key.ljust(_BLOCK, b"\0")
-        self._pads = (bytes(byte ^ 0x36 for byte in padded), bytes(byte ^ 0x5C for byte in padded))
+        self._signing = connection.codec.derived("audit")
 
     async def append(self, org: str, said: bytes) -> int:
         """Durably; answers the entry's number. Raises StoreUnavailableError: then it may be there, or not."""
         name = keys.org_audit(org)
         sealed = self._db.codec.audit.seal(said, name)
-        number, _link = await self._db.run_durably("audit", [name], sealed, *self._pads, self._db.skew_ms)
+        number, _link = await self._db.run_durably(
+            "audit", [name], sealed, *_pads(self._signing.current), self._db.skew_ms
+        )
         return int(number)
 
     async def page(self, org: str, *, before: int | None, limit: int) -> list[tuple[Sealed, bytes]]:
@@ -90,7 +91,8 @@ class AuditLog:
         if entry.at < at:
             return "it is older than the one before it"
         said = "\n".join((name, str(entry.number), str(entry.at), link, "")).encode() + entry.said
-        if not hmac.compare_digest(hmac.digest(self._key, said, "sha1").hex(), entry.link):
+        links = (hmac.digest(key, said, "sha1").hex() for key in self._signing.every)
+        if not any(hmac.compare_digest(link, entry.link) for link in links):
             return "it, or the link before it, is not what was written"
         return "" if self._said(name, entry) is not None else "what it says does not open"
 
@@ -113,6 +115,13 @@ class AuditLog:
         flat = await self._db.execute("XINFO STREAM", name)
         facts = flat if isinstance(flat, dict) else dict(zip(flat[::2], flat[1::2], strict=True))
         return int(next(facts[name] for name in facts if name in _LAST).partition(b"-")[0])
+
+
+@lru_cache(maxsize=4)
+def _pads(key: bytes) -> tuple[bytes, bytes]:
+    """The key of an HMAC, as the script takes it."""
+    padded = key.ljust(_BLOCK, b"\0")
+    return bytes(byte ^ 0x36 for byte in padded), bytes(byte ^ 0x5C for byte in padded)
 
 
 def _entry(raw: Any) -> Sealed:

@@ -172,7 +172,7 @@ def settled(directory: Path) -> None:
 
 def _seal(backup: Backup, codec: Codec) -> str:
     """Both keys of the store go into it: whether they fit is known before anything is written."""
-    return hmac.digest(codec.derived("backup"), codec.check_value.encode() + _encode(backup), "sha256").hex()
+    return hmac.digest(codec.derived("backup").current, codec.check_value.encode() + _encode(backup), "sha256").hex()
 
 
 def _held(stack: ExitStack, directory: Path) -> dict[str, tuple[IO[bytes], int]]:

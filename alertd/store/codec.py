@@ -9,6 +9,9 @@ another key does not open. Nonces are random: 96 bits allow 2^32 seals a key bef
 The master key rotates (decision 0056). While it does, a process holds two of them: a `Ring` seals under the current key and opens under
 every key that it holds. Its values have a format of their own, and one byte more that names the key. The audit's stream cannot be
 rewritten, so its entries are sealed under a key derived from the master key: the derived key outlives the rotation, the master key does not.
+
+A rotation also adds a hashing secret. The first secret names what the store finds by a hash. The current secret signs, and every secret verifies. `hash.key` holds
+the current secret. The store keeps all of them, sealed under the master key.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import hashlib
 import hmac
 import os
 import secrets
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +30,7 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from alertd.signing_keys import SigningKeys
 from alertd.store.cell_seal import SECRET_BYTES, CellSeal
 from geofences.files import to_disk
 
@@ -112,6 +117,10 @@ class Ring:
             raise SealError("the store's current master key is not held here")
         self._keys = tuple(sorted(self._keys, key=lambda key: key.name != name))
 
+    def drop_all(self) -> None:
+        """Hold no key."""
+        self._keys = ()
+
     def drop_others(self) -> None:
         """Hold the current key alone."""
         self._keys = self._keys[:1]
@@ -188,7 +197,7 @@ class Keys:
     """The secrets everything hangs on."""
 
     master: bytes
-    hashing: bytes
+    hashing: bytes | None  # None: the store keeps it, sealed under the master key
     next: bytes | None = None  # during a rotation: the master key that takes the place of `master`
 
     @classmethod
@@ -205,23 +214,25 @@ class Keys:
         )
 
     @classmethod
-    def from_text(cls, master: str, hashing: str, following: bytes | None = None) -> Keys:
+    def from_text(cls, master: str, hashing: str | None, following: bytes | None = None) -> Keys:
         """From configuration: base64 or hexadecimal of 32 bytes each."""
-        return cls(_key_text(master), _key_text(hashing), following)
+        return cls(_key_text(master), None if hashing is None else _key_text(hashing), following)
 
 
 class Codec:
     """The one way in and out of sealed values and hashed names."""
 
     def __init__(self, keys: Keys) -> None:
-        self._hashing = keys.hashing
+        self._keys = keys
+        # The hashing secrets, the oldest first: it makes the names. Without the key of the configuration they come from the store.
+        self._secrets: tuple[bytes, ...] = (keys.hashing or b"",)
+        self._current = 0
+        self._derived: dict[str, SigningKeys] = {}
         self._cells: CellSeal | None = None
         self.master, self.audit = Ring(), Ring()
         self.names = NameKeys()
         self._audit_keys: dict[str, bytes] = {}
-        for master in (keys.master, keys.next):
-            if master is not None:
-                self.hold(master)
+        self._hold_own()
 
     def name_of(self, master: bytes) -> str:
         """What a master key is called in the store: its check value."""
@@ -253,11 +264,57 @@ class Codec:
 
     def hashed(self, space: str, value: str) -> str:
         """A name for a value nobody can turn back: addresses, subscriber ids, case numbers."""
-        return _short(hmac.digest(self._hashing, f"{space}\0{value}".encode(), "sha256"))
+        return _short(hmac.digest(self._secrets[0], f"{space}\0{value}".encode(), "sha256"))
 
-    def derived(self, purpose: str) -> bytes:
-        """A key for one purpose, from the hashing key."""
-        return hmac.digest(self._hashing, b"derive\0" + purpose.encode(), hashlib.sha256)
+    def derived(self, purpose: str) -> SigningKeys:
+        """The keys for one purpose, from the hashing secrets. They change with the secrets."""
+        if purpose not in self._derived:
+            keys = self._keys_for(purpose)
+            self._derived[purpose] = SigningKeys(*keys)
+            self._derived[purpose].take(keys, keys[self._current])
+        return self._derived[purpose]
+
+    def take_secrets(self, found: Sequence[bytes], current: int) -> None:
+        """Take the hashing secrets that the store keeps, the oldest first, and the number of the one that signs. Raises SealError if the hashing key that
+        this codec was made with is none of them.
+        """
+        if self._keys.hashing is not None and self._keys.hashing not in found:
+            raise SealError("the hashing key is not one of this store's")
+        if (self._secrets, self._current) == (tuple(found), current):
+            return
+        renames = self._secrets[0] != found[0]
+        self._secrets, self._current = tuple(found), current
+        for purpose, signing in self._derived.items():
+            keys = self._keys_for(purpose)
+            signing.take(keys, keys[current])
+        if renames:
+            self.master.drop_all()
+            self.audit.drop_all()
+            self._hold_own()
+
+    @property
+    def has_secret(self) -> bool:
+        """Whether it knows a hashing secret, of the configuration or of the store."""
+        return self._secrets != (b"",)
+
+    @property
+    def first_secret(self) -> bytes:
+        """The hashing secret that makes the names."""
+        return self._secrets[0]
+
+    @property
+    def current_secret(self) -> bytes:
+        """The hashing secret that signs."""
+        return self._secrets[self._current]
+
+    def _keys_for(self, purpose: str) -> tuple[bytes, ...]:
+        said = b"derive\0" + purpose.encode()
+        return tuple(hmac.digest(secret, said, hashlib.sha256) for secret in self._secrets)
+
+    def _hold_own(self) -> None:
+        for master in (self._keys.master, self._keys.next):
+            if master is not None:
+                self.hold(master)
 
     def new_case_key(self, name: str) -> bytes:
         """A fresh key, wrapped."""

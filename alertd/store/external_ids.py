@@ -9,6 +9,7 @@ from alertd.fields import folded_subject
 from alertd.store import keys
 from alertd.store.alert_records import AlertRecord
 from alertd.store.connection import Arg, Connection
+from alertd.store.named import named, names_of, values_of
 
 #: The states in which a second alert under the same external id would tell people twice.
 UNDER_WAY = frozenset({AlertState.PENDING, AlertState.APPROVED, AlertState.SCHEDULED, AlertState.SENDING})
@@ -30,34 +31,36 @@ class ExternalIds:
         """The alert that goes its way already under the external id of this one, for the same author, kind and status."""
         if not record.external_id:
             return None
-        name = self._name(record)
-        other = (await self._db.execute("GET", name) or b"").decode().partition(" ")[0]
-        return other if other not in {"", record.id} and await self._goes_as(other, name) else None
+        hashed = self._hashed(record)
+        [standing] = await values_of(self._db, keys.external_id, [hashed])
+        other = (standing or b"").decode().partition(" ")[0]
+        return other if other not in {"", record.id} and await self._goes_as(other, hashed) else None
 
     async def claim(self, record: AlertRecord) -> str | None:
         """Takes the external id for this alert, which is to be pending next. Answers who has it where that fails."""
         if not record.external_id:
             return None
-        name, other = self._name(record), ""
+        hashed, other = self._hashed(record), ""
         for _ in range(2):
             asked: list[Arg] = [record.id, record.rev, CLAIM_MS, record.expires, self._db.skew_ms]
-            (found,) = await self._db.run_many_ahead([("claim_name", [name], asked)])
+            (found,) = await self._db.run_many_ahead([("claim_name", self._names(hashed), asked)])
             if not found:
                 return None
             standing, in_time = found
             words = standing.decode().split(" ")
             other = words[0]
-            if await self._goes_as(other, name, words[-1] if in_time else ""):
+            if await self._goes_as(other, hashed, words[-1] if in_time else ""):
                 break
-            await self._db.run("unclaim", [name], standing)
+            await self._db.run("unclaim", self._names(hashed), standing)
         return other
 
     async def keep(self, record: AlertRecord) -> None:
         """The external id lasts as long as the alert, whose end is put off."""
         if record.external_id:
-            await self._db.execute("PEXPIREAT", self._name(record), record.expires, "GT")
+            call = named(self._db, keys.external_id, self._hashed(record), "PEXPIREAT", record.expires, "GT")
+            await self._db.run_many([call])
 
-    async def _goes_as(self, alert_id: str, name: str, claimed: str = "") -> bool:
+    async def _goes_as(self, alert_id: str, hashed: str, claimed: str = "") -> bool:
         """Whether an alert is under way under this very external id: it may have been changed to another since. Or is about to be: it
         was `claimed` for that revision a moment ago, and is still that or not yet there.
         """
@@ -65,9 +68,12 @@ class ExternalIds:
         if head is None:
             return bool(claimed)
         if head.state in UNDER_WAY:
-            return self._name(head) == name
+            return self._hashed(head) == hashed
         return str(head.rev) == claimed
 
-    def _name(self, record: AlertRecord) -> str:
+    def _names(self, hashed: str) -> list[str]:
+        return names_of(self._db, keys.external_id, hashed)
+
+    def _hashed(self, record: AlertRecord) -> str:
         parts = (record.org, folded_subject(record.author), record.kind, record.status, record.external_id)
-        return keys.external_id(self._db.codec.hashed("external-id", "\0".join(parts)))
+        return self._db.codec.hashed("external-id", "\0".join(parts))

@@ -1,15 +1,17 @@
-"""The files of the master keys in a data directory, during a rotation and at its end."""
+"""The files of the keys in a data directory, during a rotation and at its end."""
 
 from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from alertd.store.codec import KEY_BYTES, NEXT_KEY, mark_of, next_key, write_key
 from geofences.files import to_disk
 
-MASTER_KEY = "master.key"
+MASTER_KEY, HASH_KEY = "master.key", "hash.key"
 
 
 def make_next(directory: Path, current: bytes) -> bytes:
@@ -28,12 +30,26 @@ def make_next(directory: Path, current: bytes) -> bytes:
 
 def retire_old(directory: Path) -> None:
     """Put the new master key in the place of the old one, and overwrite that. Done again after a crash it does the rest. Raises OSError."""
-    if not (directory / NEXT_KEY).exists():
-        return
-    old = directory / MASTER_KEY
-    with old.open("r+b") as handle:
-        (directory / NEXT_KEY).rename(old)  # first: at every moment there is a file with the current key
-        to_disk(directory)
+    if (directory / NEXT_KEY).exists():
+        with _overwritten(directory / MASTER_KEY):
+            (directory / NEXT_KEY).rename(directory / MASTER_KEY)
+            to_disk(directory)
+
+
+def replace_hash_key(directory: Path, key: bytes) -> None:
+    """Put the current hashing secret in the place of the old one, and overwrite that. Done again after a crash it does the rest. Raises OSError, and
+    ValueError or SealError for a file that holds no key.
+    """
+    if next_key(directory / HASH_KEY) != key:
+        with _overwritten(directory / HASH_KEY):
+            write_key(directory / HASH_KEY, key)
+
+
+@contextmanager
+def _overwritten(file: Path) -> Iterator[None]:
+    """Overwrites what was in a file, once another file has its name: at every moment there is a file with a key."""
+    with file.open("r+b") as handle:
+        yield
         handle.write(bytes(os.fstat(handle.fileno()).st_size))
         handle.flush()
         os.fsync(handle.fileno())

@@ -135,7 +135,7 @@ TABLE = (
     KeyKind("{m}:rotation", "hash", "the last rotation of the master key: the names of both keys, its phase, its times, how far it is", "keys_rotate.lua master_keys", KEPT),
     KeyKind("{m}:processes", "hash", "process -> when it last said that it lives (ms), and which master keys it holds, the one it seals with first", "keys_beat.lua", "an entry when the process ends, or is silent for ten seconds"),
     KeyKind("{m}:seals", "hash", "master or audit, and the name of the key -> how often it sealed", "keys_beat.lua master_keys", "an entry when the key is rotated away"),
-    KeyKind("{m}:secrets", "hash", "the audit's keys that follow from earlier master keys, and the name keys: sealed", "master_keys reseal.lua", KEPT),
+    KeyKind("{m}:secrets", "hash", "the audit's keys that follow from earlier master keys, the name keys and the hashing secrets: sealed", "master_keys reseal.lua", KEPT),
     KeyKind("{m}:rotator", "string", "the process that rotates keys at the moment", "hold.lua", "after its lease, unless renewed"),
     KeyKind("{m}:sandbox", "string", "1 for a store for trials", "schema", KEPT),
     KeyKind("{m}:clock", "hash", "the steady clock, by which waits what is of no chain: the last time it gave, by how much that is ahead of the server's, and since when it gave it without a gap", "clock hear.lua prelude.lua", KEPT),

@@ -6,8 +6,9 @@ import secrets
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from enum import StrEnum
-from itertools import count, takewhile
+from itertools import count, repeat, takewhile
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -29,8 +30,8 @@ class Phase(StrEnum):
     NONE = ""
     SPREADING = "spreading"  # until every process holds the new key
     SEALING = "sealing"  # processes seal with the new key, and what the old one sealed is sealed anew
-    JOINING = "joining"  # until every process looks for people's names under a new name key, too
-    NAMING = "naming"  # new names are made with it, and old ones are renamed
+    JOINING = "joining"  # until every process verifies with a new hashing secret, and looks for people's names under a new name key
+    NAMING = "naming"  # processes sign with the secret and make names with the key, and old names are renamed
     FINISHING = "finishing"  # nothing needs the old key any more
     DONE = "done"
 
@@ -60,6 +61,7 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True):
     resealed: int = 0  # values that were sealed anew, in all passes
     renamed: int = 0  # and names
     named: int = 0  # name keys that everything is named with
+    secrets: int = 0  # the number of the hashing secret that signs
     found: Found = Found()  # by the pass that is under way, or by the last
     place: str = ""  # where the pass goes on, see `resealing`; '' between two passes
     blocked: bool = False  # what is left is unreadable
@@ -72,7 +74,7 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def joins(self) -> bool:
-        """Whether people's names are under one of two keys of the store."""
+        """Whether a new hashing secret joins, and people's names are under one of two keys of the store."""
         return self.phase in {Phase.JOINING, Phase.NAMING}
 
     def is_ready(self, said: Sequence[str]) -> bool:
@@ -81,23 +83,30 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True):
             case Phase.SPREADING:
                 return self.new in said
             case Phase.JOINING:
-                return reads_names(self.named + 1) in said
+                return reads(self.secrets + 1) in said
             case Phase.NAMING:
-                return makes_names(self.named + 1) in said
+                return makes(self.secrets + 1) in said
             case _:
                 return said[:1] == (self.new,)
+
+
+class Kept(NamedTuple):
+    """The keys that the store keeps, sealed, each kind by its number."""
+
+    names: list[bytes]  # from number 1 on
+    secrets: list[bytes]  # hashing secrets, from number 0 on; none before the first rotation
 
 
 Value = str | int | Found  # of a field of a rotation
 
 
-def reads_names(number: int) -> str:
-    """What a process says that looks for names under this name key, too."""
+def reads(number: int) -> str:
+    """What a process says that verifies with this hashing secret, and looks for names under the name key that came with it."""
     return f"+{number}"
 
 
-def makes_names(number: int) -> str:
-    """What a process says that makes new names with this name key."""
+def makes(number: int) -> str:
+    """What a process says that signs with this hashing secret, and makes names with the name key that came with it."""
     return f"={number}"
 
 
@@ -149,13 +158,20 @@ class MasterKeys:
 
     async def add_name_key(self, number: int) -> None:
         """Make a name key, durably, unless it is there."""
-        field = f"names {number}"
-        sealed = self._db.codec.master.seal(secrets.token_bytes(KEY_BYTES), _bound(field))
-        await self._db.execute_durably([("HSETNX", keys.SECRETS, field, sealed)])
+        await self._add({f"names {number}": secrets.token_bytes(KEY_BYTES)})
 
-    async def load_secrets(self) -> list[bytes]:
-        """Take up the keys of the audit's entries that earlier master keys left. Returns the name keys, up to the first that does not open."""
-        codec, found = self._db.codec, dict[int, bytes]()
+    async def add_secret(self, number: int) -> None:
+        """Make a hashing secret, durably, unless it is there. Keeps the first one too, which was in a file only."""
+        await self._add({"hash 0": self._db.codec.first_secret, f"hash {number}": secrets.token_bytes(KEY_BYTES)})
+
+    async def _add(self, made: Mapping[str, bytes]) -> None:
+        seal = self._db.codec.master.seal
+        commands = [("HSETNX", keys.SECRETS, field, seal(key, _bound(field))) for field, key in made.items()]
+        await self._db.execute_durably(commands)
+
+    async def load_secrets(self) -> Kept:
+        """Take up the keys of the audit's entries that earlier master keys left. Returns the other keys, up to the first that does not open."""
+        codec, found = self._db.codec, dict[tuple[str, int], bytes]()
         for raw, sealed in (await self._db.hash_of(keys.SECRETS)).items():
             field = raw.decode()
             kind, _, name = field.partition(" ")
@@ -167,8 +183,12 @@ class MasterKeys:
             if kind == "audit":
                 codec.hold_audit(name, key)
             else:
-                found[int(name)] = key
-        return [found[number] for number in takewhile(found.__contains__, count(1))]
+                found[kind, int(name)] = key
+        names, hashing = (
+            [found[one] for one in takewhile(found.__contains__, zip(repeat(kind), count(first)))]
+            for kind, first in (("names", 1), ("hash", 0))
+        )
+        return Kept(names, hashing)
 
     async def forget(self, name: str) -> None:
         """Leave nothing of a master key that is gone, and have the append-only file rewritten."""
@@ -185,7 +205,9 @@ class KeyWatch:
         self._next_file = next_file  # where the new key appears during a rotation
         self._process = secrets.token_hex(8)
         self._missing = ""  # the key that the log knows to be missing
-        self._name_keys: list[bytes] | None = None  # None: not read yet
+        self._nodes = connection.nodes
+        self._kept: Kept | None = None  # None: not read yet
+        self._joined: tuple[str, ...] = ()  # what it says of the secret that joins
 
     @asynccontextmanager
     async def kept(self, clock: Clock) -> AsyncIterator[None]:
@@ -206,28 +228,34 @@ class KeyWatch:
             self._codec.use(check)
             if rotation.phase is Phase.DONE:
                 self._codec.master.drop_others()
-            await self._take_names(rotation)
+            await self._take_keys(rotation)
 
     def _says(self) -> Iterator[str]:
         yield from self._codec.master.names
-        if self._codec.names.joining:
-            number = len(self._codec.names.settled) + 1
-            yield reads_names(number)
-            if self._codec.names.prefers_new:
-                yield makes_names(number)
+        yield from self._joined
 
-    async def _take_names(self, rotation: Rotation) -> None:
-        """Make and look for people's names as the rotation wants it."""
-        wanted = rotation.named + rotation.joins
-        if self._name_keys is None or len(self._name_keys) < wanted:
-            self._name_keys = await self._master_keys.load_secrets()
-        found = self._name_keys[:wanted]
-        if len(found) < wanted:
+    async def _take_keys(self, rotation: Rotation) -> None:
+        """Sign, and make and look for people's names, as the rotation wants it."""
+        single = self._nodes.only is not None  # in a cluster names stay
+        renames, uses_new = rotation.joins and single, rotation.phase is Phase.NAMING
+        names, newest = rotation.named + renames, rotation.secrets + rotation.joins
+        hashing = newest + 1 if newest else 0  # before the first rotation the store keeps none
+        if self._kept is None or len(self._kept.names) < names or len(self._kept.secrets) < hashing:
+            self._kept = await self._master_keys.load_secrets()
+        found = self._kept
+        if len(found.names) < names:
             raise StoreRefusedError(
                 "the store lacks a name key, or it does not open: without it alertd finds no subscriber"
             )
-        joining = found[rotation.named] if rotation.joins else None
-        self._codec.names = NameKeys(tuple(found[: rotation.named]), joining, rotation.phase is Phase.NAMING)
+        if len(found.secrets) < hashing:
+            raise StoreRefusedError(
+                "the store lacks a hashing secret, or it does not open: without it alertd verifies nothing"
+            )
+        joining = found.names[rotation.named] if renames else None
+        self._codec.names = NameKeys(tuple(found.names[: rotation.named]), joining, renames and uses_new)
+        if hashing:
+            self._codec.take_secrets(found.secrets[:hashing], rotation.secrets + uses_new)
+        self._joined = (reads(newest), *[makes(newest)] * uses_new) if rotation.joins else ()
 
     async def _beat_again(self) -> None:
         with suppress(StoreUnavailableError):  # whoever needs the store logs that

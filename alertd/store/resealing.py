@@ -18,8 +18,8 @@ from alertd.store.codec import SealError
 from alertd.store.connection import UNAVAILABLE, Arg, Connection, checked, hash_in, translated
 from alertd.store.master_keys import Found
 
-#: The keys of the store under people's names: addresses, mailboxes that were called dead, the suppression list, ids.
-NAMED = re.compile(r"(\{[hti]:)([^{}]+)(\}(?::dead)?)")
+#: The keys of the store under names that can be guessed: addresses, mailboxes that were called dead, the suppression list, ids, external ids.
+NAMED = re.compile(r"(\{[htie]:)([^{}]+)(\}(?::dead)?)")
 #: Keys that the store looks at in one step: a few milliseconds of it and of this process.
 PAGE = 500
 _VERSION_BYTES = 4  # in front of a subscriber's sealed record

@@ -7,6 +7,7 @@ from redis.exceptions import ResponseError
 from alertd.store import keys
 from alertd.store.codec import SealError
 from alertd.store.connection import Connection, StoreRefusedError
+from alertd.store.master_keys import MasterKeys
 
 #: What is stored is read by this number or not at all. No release wrote one before it.
 SCHEMA_VERSION = 7
@@ -19,6 +20,8 @@ NO_SANDBOX = (
     "(store.directory, store.url)"
 )
 
+OTHER_KEYS = "the store was made with other keys: give its current master key, and the hashing key it was made with or that a rotation put in its place"
+
 
 async def open_store(connection: Connection, *, sandbox: bool = False) -> None:
     """Check that this store may be used by this program with these keys, for a `sandbox` or for none, and mark a new one. Raises
@@ -28,6 +31,8 @@ async def open_store(connection: Connection, *, sandbox: bool = False) -> None:
     if await look(connection, sandbox=sandbox):
         return
     codec = connection.codec
+    if not codec.has_secret:
+        raise StoreRefusedError("a new store needs store.hash_key (or store.hash_key_file) too")
     cell_key = keys.CELL_KEY, codec.new_cell_key(keys.CELL_KEY)
     own = keys.SCHEMA, SCHEMA_VERSION, keys.KEY_CHECK, codec.check_value, keys.SANDBOX, int(sandbox), *cell_key
     await connection.execute_durably([("MSETNX", *own)])  # does nothing if another process was here first
@@ -56,10 +61,12 @@ async def look(connection: Connection, *, sandbox: bool) -> bool:
         return False
     if other := other_schema(int(found)):
         raise StoreRefusedError(f"the store holds data {other}")
+    try:
+        await load_secrets(connection)
+    except SealError:
+        raise StoreRefusedError(OTHER_KEYS) from None
     if not connection.codec.holds(check.decode()):
-        raise StoreRefusedError(
-            "the store was made with other keys: give the hashing key it was made with, and its current master key"
-        )
+        raise StoreRefusedError(OTHER_KEYS)
     connection.codec.use(check.decode())
     if (is_sandbox == b"1") != sandbox:
         raise StoreRefusedError(NO_SANDBOX if sandbox else A_SANDBOX)
@@ -68,6 +75,15 @@ async def look(connection: Connection, *, sandbox: bool) -> bool:
     except SealError as error:
         raise StoreRefusedError(str(error)) from None
     return True
+
+
+async def load_secrets(connection: Connection) -> None:
+    """Loads the hashing secrets that the store keeps into the connection's codec. Before the first rotation there are none. Raises SealError
+    if the hashing key of the configuration is none of them.
+    """
+    found = (await MasterKeys(connection).load_secrets()).secrets
+    if found:
+        connection.codec.take_secrets(found, 0)  # the watch over the keys finds which one signs
 
 
 async def load_cell_key(connection: Connection) -> None:

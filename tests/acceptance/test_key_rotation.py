@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import subprocess
@@ -88,7 +89,12 @@ def test_the_master_key_rotates_while_an_alert_is_sent(
         assert counts.get("accepted", 0) + counts.get("delivered", 0) == counts["targeted"] > 0, counts
     works(served, tmp_path)
     assert old_seals(served, mark_of(old.master)) == []
-    assert Keys.load(served.directory).master != old.master
+    new = Keys.load(served.directory)
+    assert new.master != old.master
+    assert new.hashing != old.hashing
+    assert files_with(served.directory, old.hashing or b"") == []
+    key = served.call("GET", "/v1/evidence/key")[1]
+    assert [one["pem"] for one in key["earlier"]] == [(tmp_path / "key.pem").read_text()]
     assert not (served.directory / NEXT_KEY).exists()
     assert served.stop() == 0
     served.start()
@@ -103,6 +109,13 @@ def test_the_master_key_rotates_while_an_alert_is_sent(
     done(served, "restore", copy, "--nothing-purged", "--keys", str(tmp_path / "keys"))
     served.start()
     works(served, tmp_path)
+
+
+def files_with(directory: Path, key: bytes) -> list[str]:
+    """The files of a data directory that show a key."""
+    forms = (key, base64.b64encode(key), key.hex().encode())
+    files = [file for file in directory.rglob("*") if file.is_file()]
+    return [file.name for file in files if any(form in file.read_bytes() for form in forms)]
 
 
 def works(served: Served, folder: Path) -> None:

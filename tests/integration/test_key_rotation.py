@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +15,50 @@ from redis.asyncio import Redis
 
 from alertd.alerts import CHANNELS
 from alertd.app import Parts, opened
+from alertd.cases import PhotoFacts
 from alertd.errors import Problem
+from alertd.ids import Door, Reference
 from alertd.rendering import Renderer
 from alertd.service.audit import DONE, Noted
 from alertd.service.entries import Entry
+from alertd.service.evidence import Seal, verified
 from alertd.service.key_rotation import SETTLE_MS
 from alertd.store import keys
 from alertd.store.carrier_tests import CarrierTest, CarrierTestQueue
 from alertd.store.cases import Cases
 from alertd.store.codec import MOST_SEALS, NEXT_KEY, Codec, Keys, SealError, mark_of, next_key, write_key
 from alertd.store.connection import Connection, StoreRefusedError, StoreUnavailableError
+from alertd.store.key_files import replace_hash_key
 from alertd.store.master_keys import SIGN_MS, MasterKeys, Phase
+from alertd.store.operators import OperatorStore
 from alertd.store.organisations import OrganisationStore, StoredOrganisation
 from alertd.store.paging import Paged, Rotas, StoredRota
 from alertd.store.resealing import SEALED, Resealing
+from alertd.store.schema import load_cell_key
 from alertd.store.sessions import Away, SessionStore
 from alertd.store.stops import SERVICE
 from alertd.store.texts import TextStore
 from alertd.store.webhooks import DistributorHook, Hook, Hooks
 from channels.sandbox import Sandbox
 from geofences.regions import Library
-from tests.integration.acts import ANA, api_of, employ, photo, planned, register, registration, send, submitted
+from tests.integration.acts import (
+    ANA,
+    alert_of,
+    api_of,
+    employ,
+    photo,
+    planned,
+    register,
+    registration,
+    send,
+    submitted,
+)
 from tests.integration.conftest import settings_for
 from tests.integration.marks import marked
+from tests.pictures import drawn, written
 
+FACTS = PhotoFacts(source="the mother", taken="2026-08", rights="consent of both parents", alt={"es": "Lucía"})
+ALERT = "01K3X2T0000000000000000000"
 Process = Callable[..., AbstractAsyncContextManager[Parts]]
 
 
@@ -151,7 +171,7 @@ async def test_the_old_key_opens_nothing_afterwards_and_the_new_key_everything(
             name: found for name, found in (await marked(redis, mark_of(new.master))).items() if name in before
         } == before
         for parts in (api, worker):
-            assert parts.db.codec.master.names == (Codec(new).check_value,)
+            assert parts.db.codec.master.names == ((await redis.get(keys.KEY_CHECK)).decode(),)
             assert (await parts.registry.get("p3")).addresses
             assert (await parts.alerts.get(waits)).author == ANA.subject
             assert SERVICE in (await parts.stopping.standing()).stops
@@ -411,7 +431,7 @@ async def test_seals_are_counted_and_a_warning_comes_long_before_the_last(proces
             await parts.key_rotation.watch.beat()
         after = await MasterKeys(api.db).seals(name)
         assert {ring: after[ring] - before[ring] for ring in after} == {"master": 15, "audit": 1}
-        assert f'alertd_key_seals{{key="master"}} {after["master"]:.1f}'.encode() in await api.fleet.metrics()
+        assert f'alertd_key_seals{{key="master"}} {after["master"]:.1f}'.encode() in (await api.fleet.metrics()).whole
         with structlog.testing.capture_logs() as logs:
             await api.key_rotation.round()
         assert logs == []
@@ -459,6 +479,51 @@ async def test_people_are_found_by_new_names_and_the_old_ones_are_gone(process: 
         assert await fresh.people.names.number_of("p7") is None
 
 
+async def external_ids(redis: Redis) -> list[str]:
+    """Everything in the store that is named after an author's own id of an alert."""
+    return [raw.decode() for raw in await redis.keys("{e:*")]
+
+
+async def test_a_case_that_is_sent_again_is_the_same_before_amid_and_after_rotations(
+    process: Process, redis: Redis, sample: dict[str, Any]
+):
+    """Its external id has a new name in the store, which the hashing key does not show, and lasts as long as the alert."""
+    async with process() as api, process() as worker:
+        alert = await submitted(api, sample, external_id="case-2026-1")
+        again = alert_of(sample, external_id="case-2026-1")
+        [old] = await external_ids(redis)
+        lasts = await redis.pexpiretime(old)
+        await api.key_rotation.start()
+        for phase in (Phase.JOINING, Phase.NAMING, Phase.FINISHING, Phase.DONE):
+            await rounds(api, worker, until=phase)
+            for one in (api, worker):
+                with pytest.raises(Problem, match="is under way"):
+                    await one.intake.submit(again, ANA)
+                await one.alerts.external_ids.keep(alert.record)
+            [now] = await external_ids(redis)
+            assert (now == old) == (phase in {Phase.JOINING, Phase.NAMING})
+            assert await redis.pexpiretime(now) == lasts
+        await rotated(api, worker)
+        [last] = await external_ids(redis)
+        assert last not in {old, now}
+        with pytest.raises(Problem, match="is under way"):
+            await worker.intake.submit(again, ANA)
+
+
+async def test_an_external_id_that_is_taken_amid_a_rotation_is_found_by_every_process(
+    process: Process, redis: Redis, sample: dict[str, Any]
+):
+    """Under its new name, as soon as processes make new names."""
+    async with process() as api, process() as worker:
+        await api.key_rotation.start()
+        await rounds(api, worker, until=Phase.NAMING)
+        await submitted(api, sample, external_id="x")
+        [name] = await external_ids(redis)
+        assert name.startswith("{e:1.")
+        with pytest.raises(Problem):
+            await worker.intake.submit(alert_of(sample, external_id="x"), ANA)
+
+
 @pytest.mark.parametrize("walked", [False, True])
 async def test_processes_that_prefer_other_names_see_the_same(
     process: Process, redis: Redis, library: Library, directory: Path, walked: bool
@@ -472,6 +537,7 @@ async def test_processes_that_prefer_other_names_see_the_same(
         codec = Codec(Keys.load(directory))
         codec.use(api.db.codec.check_value)
         codec.names = replace(api.db.codec.names, prefers_new=False)
+        await load_cell_key(Connection(redis, codec))
         behind = replace(api, db=Connection(redis, codec), library=library, key_watch=None)
         hashed = [api.people.names.address_hash(CHANNELS.index("sms"), f"+346{i:08d}") for i in range(12)]
         if walked:
@@ -528,9 +594,145 @@ async def test_a_process_without_a_name_key_does_not_start(process: Process, red
             pass
 
 
+async def said_of(call: Any) -> str:
+    """What a refusal says."""
+    with pytest.raises(Problem) as refusal:
+        await call
+    return str(refusal.value)
+
+
+async def test_what_the_old_hashing_key_signed_holds_after_two_rotations(process: Process, directory: Path):
+    """Evidence, the audit, links in messages, addresses for distributors and repeated requests are of before: all go on. Cases and operators are found."""
+    hook = DistributorHook(
+        id="dis_0123456789abcdef", org="default", document='{"name":"Screens","url":"https://a.example/"}',
+        url="https://a.example/", types=(), secrets=(("s", 0),), by="a", made=1,
+    )  # fmt: skip
+
+    def ids(one: Parts) -> tuple[str, str]:
+        """What a case and an operator are found by."""
+        return one.alerts.case_id("default", "SE-2026-1"), OperatorStore(one.db).id_of("default", "eva@centre.example")
+
+    async def holds(one: Parts) -> None:
+        assert ids(one) == before
+        public = Seal(one.db.codec).public
+        assert public[-1] == pem
+        for signed, key in zip(evidence, reversed(public), strict=True):
+            assert verified(asdict(signed), key) == {"alert": "a"}
+        assert [one.tags.read(tag, Door.LEAVE) for tag in tags] == [Reference(ALERT, 7)] * 3
+        for address in addresses:
+            assert "has faults" in await said_of(one.confirming.take(address, b"<a/>"))
+        assert (await one.photos.taken("request-1", ANA)).id == shown
+        assert (await one.audit.verify("default", None)).broken is None
+
+    first = Keys.load(directory).hashing
+    async with process() as api, process() as worker:
+        before = ids(api)
+        await Hooks(api.db, DistributorHook).put(hook, queued=0)
+        await api.audit.begin(ANA, "alert.create", "01ABC")
+        evidence, [pem] = [Seal(api.db.codec).signed({"alert": "a"})], Seal(api.db.codec).public
+        tags, addresses = [api.tags.make(ALERT, 7, Door.LEAVE)], [api.confirming.receipts(hook).rpartition("/")[2]]
+        shown = (await api.photos.take(written(drawn()), FACTS, ANA, name="request-1", place="/photo")).id
+        for _ in range(2):
+            await rotated(api, worker)
+            await worker.audit.begin(ANA, "alert.create", "01ABD")
+            evidence.append(Seal(worker.db.codec).signed({"alert": "a"}))
+            tags.append(worker.tags.make(ALERT, 7, Door.LEAVE))
+            addresses.append(worker.confirming.receipts(hook).rpartition("/")[2])
+        for one in (api, worker):
+            await holds(one)
+    assert len(set(tags)) == len(set(addresses)) == len({one.signature for one in evidence}) == 3
+    assert first is not None
+    assert first not in (directory / "hash.key").read_bytes()
+    async with process() as fresh:
+        await holds(fresh)
+
+
+async def test_a_thief_with_the_old_hashing_key_signs_nothing_as_alertd_does_now(
+    process: Process, directory: Path, redis: Redis
+):
+    """The file holds a new key. Without the new master key nobody reads a hashing secret in the store."""
+    old = Keys.load(directory)
+    async with process() as api:
+        await rotated(api)
+        now = Keys.load(directory).hashing
+        assert now == api.db.codec.current_secret != old.hashing
+        codec = Codec(old)
+        for purpose in ("evidence", "audit", "tags", "distributors", "media"):
+            assert codec.derived(purpose).current not in api.db.codec.derived(purpose).every[:1]
+        blobs = list((await redis.hgetall(keys.SECRETS)).values())
+        assert blobs
+        assert all(blob.startswith(mark_of(Keys.load(directory).master)) for blob in blobs)
+
+
+async def test_every_process_verifies_with_a_new_secret_before_one_signs_with_it(process: Process):
+    """A link that one process makes is never refused by another."""
+    async with process() as api, process() as worker:
+        await api.key_rotation.start()
+        seen = set()
+        while (await api.key_rotation.standing()).rotation.phase is not Phase.DONE:
+            await api.key_rotation.round()
+            for last in (api, worker):
+                await last.key_rotation.watch.beat()
+                tags = [one.tags.make(ALERT, 7) for one in (api, worker)]
+                seen.add(len(set(tags)))
+                for one in (api, worker):
+                    assert [one.tags.read(tag) for tag in tags] == [Reference(ALERT, 7)] * 2
+            later(api, worker)
+        assert seen == {1, 2}, "for a moment they sign differently"
+
+
+async def test_a_crash_between_the_files_leaves_keys_that_open_the_store(process: Process, directory: Path):
+    """The hashing key is replaced, the master key is not."""
+    async with process() as api:
+        await register(api, 2)
+        await api.key_rotation.start()
+        await rounds(api, until=Phase.FINISHING)
+        replace_hash_key(directory, api.db.codec.current_secret)
+    async with process() as fresh:
+        assert (await fresh.registry.get("p1")).addresses
+        await lease_ends(fresh)
+        await rounds(fresh)
+        assert Keys.load(directory).hashing == fresh.db.codec.current_secret
+
+
+async def test_a_shared_store_needs_no_hashing_key_after_a_rotation(
+    process: Process, directory: Path, redis: Redis, library: Library, renderer: Renderer, sandbox: Sandbox
+):
+    """Before it does. An old one opens the store too, for processes that still have it, and another installation's never."""
+    old = Keys.load(directory)
+
+    async def opens(hashing: bytes | None) -> None:
+        codec = Codec(Keys(Keys.load(directory).master, hashing))
+        async with opened(settings_for(sandbox), redis, codec, library=library, renderer=renderer) as parts:
+            assert (await parts.registry.get("p1")).addresses
+
+    with pytest.raises(StoreRefusedError, match="hash_key"):
+        await opens(None)
+    async with process() as api:
+        await register(api, 2)
+        with pytest.raises(StoreRefusedError, match="hashing key"):
+            await opens(None)
+        await rotated(api)
+    for hashing in (None, old.hashing, Keys.load(directory).hashing):
+        await opens(hashing)
+    with pytest.raises(StoreRefusedError, match="hashing key"):
+        await opens(b"x" * 32)
+
+
+async def test_a_process_without_a_hashing_secret_does_not_start(process: Process, redis: Redis):
+    """It would refuse what others signed."""
+    async with process() as api:
+        await rotated(api)
+        await redis.hdel(keys.SECRETS, "hash 1")
+    with pytest.raises(StoreRefusedError):
+        async with process():
+            pass
+
+
 @pytest.mark.usefixtures("cluster")
-async def test_the_walk_goes_over_every_server_of_a_cluster(process: Process, masters: list[int]):
-    """Each has a third of the keys, and a cursor of its own."""
+async def test_the_walk_goes_over_every_server_of_a_cluster(process: Process, masters: list[int], directory: Path):
+    """Each has a third of the keys, and a cursor of its own. The hashing key is replaced, and people keep their names."""
+    old = Keys.load(directory)
     async with Redis(port=masters[0]) as client, process(client) as api:
         await register(api, 40)
         await rotated(api)
@@ -538,3 +740,5 @@ async def test_the_walk_goes_over_every_server_of_a_cluster(process: Process, ma
         assert rotation.found.done >= 40
         for i in range(40):
             assert (await api.registry.get(f"p{i}")).addresses
+        assert Keys.load(directory).hashing == api.db.codec.current_secret != old.hashing
+        assert api.db.codec.first_secret == old.hashing

@@ -19,6 +19,7 @@ from alertd.ids import Door, Tags
 from alertd.registrations import MailAddress
 from alertd.service.carriers import Carrier, Carriers
 from alertd.service.entries import Entry
+from alertd.signing_keys import SigningKeys
 from alertd.subscribers import AddressState
 from alertd.working import worker_of
 from channels.base import Answer, MayWrite, Outcome, Prepared, Reason, Recipient, ReportState
@@ -164,8 +165,8 @@ def older(parts: Parts, link: str | None, mailbox: str) -> str:
     """A link as it was before links named the address: it told it by its row, and three bytes of a hash."""
     reference = parts.receipts.reference(link or "", Door.LEAVE)
     assert reference is not None
-    plain = base64.urlsafe_b64decode(Tags(b"").make(reference.alert_id, reference.row) + "==")[:-10]
-    key = hashlib.sha256(b"tag" + parts.db.codec.derived("tags")).digest()
+    plain = base64.urlsafe_b64decode(Tags(SigningKeys(b"")).make(reference.alert_id, reference.row) + "==")[:-10]
+    key = hashlib.sha256(b"tag" + parts.db.codec.derived("tags").current).digest()
     body = plain + hmac.digest(key, b"\0" + mailbox.encode(), "sha256")[:3]
     mac = hashlib.blake2b(body, key=key, digest_size=10, person=bytes((Door.LEAVE,))).digest()
     return base64.urlsafe_b64encode(body + mac).decode().rstrip("=")

@@ -110,7 +110,7 @@ async def test_evidence_is_checked_by_whoever_has_it(closed: str, call: Any, cli
         raw[-1] ^= 1
         with pytest.raises(EvidenceError):
             verified({**signed, name: base64.urlsafe_b64encode(raw).decode().rstrip("=")}, key["pem"])
-    other = Seal(Codec(Keys(master=b"m" * 32, hashing=b"x" * 32))).public
+    other = Seal(Codec(Keys(master=b"m" * 32, hashing=b"x" * 32))).public[0]
     for public in (other, "", "x"):
         with pytest.raises(EvidenceError):
             verified(signed, public)

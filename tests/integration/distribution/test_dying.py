@@ -11,6 +11,7 @@ import pytest
 from alertd.app import Parts
 from alertd.service.confirming import Confirming
 from alertd.service.webhook_delivery import WebhookDelivery
+from alertd.signing_keys import SigningKeys
 from alertd.store.distribution import Tracks
 from alertd.store.events import Events, KeptEvent
 from alertd.store.webhooks import DistributorHooks, Due, Tried
@@ -45,7 +46,7 @@ async def test_whoever_dies_while_a_message_is_sent_again_leaves_it_to_be_sent(
             raise DeadError
 
     hooks = DistributorHooks(parts.db)
-    dying = Confirming(hooks, Dying(parts.db), parts.alerts, parts.clock, b"", "")
+    dying = Confirming(hooks, Dying(parts.db), parts.alerts, parts.clock, SigningKeys(b""), "")
     with pytest.raises(DeadError):
         await dying.send_again(await parts.alerts.get(record.id), radio, CARL)
     await told(parts, after_s=10)

@@ -17,6 +17,7 @@ from alertd.documents import Alert
 from alertd.errors import Problem
 from alertd.service.access import Credential, Terms
 from alertd.service.media import HELD_S, Photos
+from alertd.signing_keys import SigningKeys
 from alertd.store import keys
 from alertd.store.alerts import Alerts
 from alertd.store.connection import Connection
@@ -156,7 +157,9 @@ async def test_a_photo_is_hidden_by_the_answer_of_the_cancel(parts: Parts, sampl
     media = await photo(parts)
     alert_id = await approved(parts, sample, media)
     slow = Slow(parts.db)
-    there = Photos(Media(parts.db, slow), slow, Decoder(), Fetcher(), parts.clock, parts.settings.media, b"n" * 32)
+    there = Photos(
+        Media(parts.db, slow), slow, Decoder(), Fetcher(), parts.clock, parts.settings.media, SigningKeys(b"n")
+    )
     early = asyncio.create_task(there.show(media, "push"))
     await slow.asked.wait()
     assert await standing(parts, media) == 200

@@ -23,8 +23,9 @@ from alertd.ids import (
     version_id,
     with_life,
 )
+from alertd.signing_keys import SigningKeys
 
-TAGS = Tags(b"k" * 32)
+TAGS = Tags(SigningKeys(b"k" * 32))
 FIRST = "01M882R9G938BE2P8KXNZ55750"
 ids = st.builds(
     lambda ms, n: new_id(ms) + (f"-{n}" if n > 1 else ""), st.integers(0, 2**48 - 1), st.integers(1, 2**11 - 1)
@@ -67,7 +68,7 @@ def test_no_tag_at_all_is_refused(text: str):
 
 def test_tag_of_another_installation_is_refused():
     """The key makes the difference."""
-    assert TAGS.read(Tags(b"x" * 32).make(FIRST, 1)) is None
+    assert TAGS.read(Tags(SigningKeys(b"x" * 32)).make(FIRST, 1)) is None
 
 
 @given(ids, rows, st.permutations(Door))

@@ -16,6 +16,7 @@ from alertd.ids import Door, Tags
 from alertd.kinds import CancelReason, Kind, Occasion
 from alertd.rendering import Renderer, Telling
 from alertd.service.making import stamp_of
+from alertd.signing_keys import SigningKeys
 from channels.base import Loudness, PushMessage
 from channels.fcm_message import SOUNDS, body_for, encode
 from channels.push_content import SCHEMA
@@ -42,7 +43,7 @@ def sent(
         alert, channel="push", language="es", stamp=stamp, url=url, telling=telling_of(occasion)
     )  # fmt: skip
     assert isinstance(message, PushMessage)
-    tag = Tags(b"k" * 32).make(version, 2**29 - 1, Door.ACK)
+    tag = Tags(SigningKeys(b"k" * 32)).make(version, 2**29 - 1, Door.ACK)
     return dict(json.loads(body_for(encode(message).at(0), TOKEN, tag))["message"])
 
 
