@@ -28,6 +28,8 @@ MAX_LISTED = 10_000
 #: Members of all objects of a document. A full alert has some thousands; refusing a million unknown ones one by one
 #: takes four seconds, in which nobody else is served.
 MAX_MEMBERS = 20_000
+#: And items of arrays: the 100,000 positions of an area have 200,000, each at most with a height.
+MAX_ITEMS = 400_000
 
 #: A pointer names the sender's own keys, and a key can be as long as the body.
 MAX_KEY_LENGTH = 64
@@ -92,8 +94,8 @@ def refuse(model: str, faults: Iterable[tuple[Location, str]]) -> NoReturn:
 
 
 def is_overfull(body: bytes) -> bool:
-    """Whether a body has too many members to be looked into (counted by their colons, in a millisecond)."""
-    return body.count(b":") > MAX_MEMBERS
+    """Whether a body has too many members or items to be looked into (counted by their colons, commas and brackets, in milliseconds)."""
+    return body.count(b":") > MAX_MEMBERS or max(body.count(b","), body.count(b"["), body.count(b"{")) > MAX_ITEMS
 
 
 def faults_of(error: ValidationError) -> list[Fault]:

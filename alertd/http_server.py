@@ -9,7 +9,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from aiohttp import hdrs, web
@@ -60,14 +60,20 @@ class Handler(RequestHandler):
         self._timer: asyncio.TimerHandle | None = None
         self.unsent = 0
         server.newcomers[self] = None
+        self.had_key = False  # a call on it was made with a key
 
     @property
     def is_expendable(self) -> bool:
-        """Whether nobody with a key would miss the connection: idle, or a keyless request that waits for its client."""
+        """Whether nobody would miss the connection: idle, or a keyless request that waits for its client."""
         request = self._current_request
         if request is None:
             return True
         return CREDENTIAL not in request and (self.writing_paused or not request.content.is_eof())
+
+    @property
+    def is_strangers(self) -> bool:
+        """Whether it is expendable and was not seen with a key, as those of a proxy and of programs are."""
+        return not self.had_key and self.is_expendable
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Starts the time-out of the first head."""
@@ -132,11 +138,12 @@ class Handler(RequestHandler):
         return response
 
     def log_exception(self, *_: object, **named: object) -> None:
+        """One line a minute: a stranger could fill the log."""
         error = named.get("exc_info")
         told = (
             {"error": type(error).__qualname__, "places": places_of(error)} if isinstance(error, BaseException) else {}
         )
-        structlog.get_logger().warning("request not readable", **told)
+        self._server.note_unreadable(told)
 
     def _forget(self) -> None:
         for each in (self._server.newcomers, self._server.known, self._server.slow_readers):
@@ -171,9 +178,9 @@ class _Refusal(asyncio.Protocol):
     """A connection too many: it gets 503 and is closed."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        transport.write(_BUSY)
-        transport.close()
+        writable = cast("asyncio.WriteTransport", transport)  # uvloop's are, and do not say so
+        writable.write(_BUSY)
+        writable.close()
 
 
 class Server(web.Server):
@@ -186,12 +193,15 @@ class Server(web.Server):
     _dropped: int
     _refused: int
     _reported: float
+    _unreadable: int
+    _unreadable_reported: float
 
     def limit(self, bounds: Bounds) -> None:
         """Sets the bounds. To be called before the first connection."""
         self.bounds, self.newcomers, self.known, self.slow_readers = bounds, {}, {}, {}
         self._dropped = self._refused = 0
-        self._reported = float("-inf")
+        self._unreadable = 0
+        self._reported = self._unreadable_reported = float("-inf")
 
     def __call__(self) -> Any:
         """The protocol of a new connection. At the limit it takes the place of the oldest expendable one, or is refused."""
@@ -216,13 +226,28 @@ class Server(web.Server):
         return len(self.newcomers) + len(self.known)
 
     def _make_room(self) -> bool:
-        oldest = next(iter(self.newcomers), None) or next((one for one in self.known if one.is_expendable), None)
+        """Drops the oldest connection of a stranger, if there is none the oldest that is idle. A newcomer whose head is on its way goes last of
+        the strangers': else those who keep the others would keep everybody out.
+        """
+        oldest = (
+            next((one for one in self.known if one.is_strangers), None)
+            or next(iter(self.newcomers), None)
+            or next((one for one in self.known if one.is_expendable), None)
+        )
         if oldest is None:
             return False
         oldest.drop()
         self._dropped += 1
         self._report()
         return True
+
+    def note_unreadable(self, facts: dict[str, Any]) -> None:
+        """Counts a request that cannot be read, and logs at most one of them a minute."""
+        self._unreadable += 1
+        if self._loop.time() - self._unreadable_reported >= REPORT_EVERY_S:
+            self._unreadable_reported = self._loop.time()
+            structlog.get_logger().warning("request not readable", requests=self._unreadable, **facts)
+            self._unreadable = 0
 
     def _report(self) -> None:
         if self._loop.time() - self._reported >= REPORT_EVERY_S:
@@ -242,7 +267,14 @@ class Runner(web.AppRunner):
 
     def __init__(self, app: web.Application, bounds: Bounds | None = None, **named: Any) -> None:
         self._bounds = bounds or Bounds()
-        super().__init__(app, access_log=None, auto_decompress=False, keepalive_timeout=self._bounds.idle_s, **named)
+        super().__init__(
+            app,
+            access_log=None,
+            auto_decompress=False,
+            lingering_time=1.0,
+            keepalive_timeout=self._bounds.idle_s,
+            **named,
+        )
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()

@@ -38,12 +38,19 @@ _GZIP_BITS = 16 + zlib.MAX_WBITS  # zlib's way to say: with a gzip header
 Read = TypeVar("Read")
 
 
+#: A larger body is checked in a thread, so that the others are answered meanwhile.
+THREADED_BYTES = 65_536
+
+
 async def raw_json(request: web.Request) -> bytes:
     """The body's bytes. Raises Problem: wrong-content-type, invalid-request if it is not JSON; web's own if too large."""
     if request.content_type != JSON or (request.charset or "utf-8").lower() not in {"utf-8", "utf8"}:
         raise wrong_content_type(JSON)
     raw = await request.read()
-    check_json(raw)
+    if len(raw) > THREADED_BYTES:
+        await asyncio.to_thread(check_json, raw)
+    else:
+        check_json(raw)
     return raw
 
 

@@ -136,14 +136,21 @@ async def _guarded(request: web.Request, handler: Handler, explain: Explain) -> 
             raise
         if _has_left(request, error):
             raise ClientConnectionResetError from None  # nothing failed
-        problem = problem_of(error, explain)
-        log_failure(error, problem, request)
-        if STARTED in request:  # half an answer is out: all that is left is to break the connection
-            raise ConnectionResetError("a streamed answer failed") from None
-        refusal = answer(problem, request[REQUEST_ID])
-        if isinstance(error, web.RequestPayloadError):  # nobody knows where the next request would begin
-            refusal.force_close()
-        return refusal
+        return _refused(request, error, explain)
+
+
+def _refused(request: web.Request, error: Exception, explain: Explain) -> web.StreamResponse:
+    """The answer to a call that failed. A function of its own: in the frame that caught the error the problem would be part of a cycle, which
+    keeps the request and its body until the next full collection.
+    """
+    problem = problem_of(error, explain)
+    log_failure(error, problem, request)
+    if STARTED in request:  # half an answer is out: all that is left is to break the connection
+        raise ConnectionResetError("a streamed answer failed") from None
+    refusal = answer(problem, request[REQUEST_ID])
+    if isinstance(error, web.RequestPayloadError):  # nobody knows where the next request would begin
+        refusal.force_close()
+    return refusal
 
 
 def _has_left(request: web.Request, error: Exception) -> bool:
@@ -177,6 +184,8 @@ def authorised(
         if name in doors:
             request[ASKED] = asyncio.get_running_loop().time()
             request[CREDENTIAL] = credential = await doors[name](request)
+            if hasattr(request.protocol, "had_key"):  # at the limit of connections, those of strangers go first
+                request.protocol.had_key = True
             request[MAY] = questions[name]
             operation = operations[name]
             # Asked once: a file may take longer to come than it is known for that it is they.
@@ -271,6 +280,8 @@ def with_body(operations: Mapping[str, Operation], within_s: float) -> Middlewar
             await in_time(request.read(), within_s)
         if not packed:
             return await handler(request)
+        if request.method == hdrs.METH_GET:  # a stream would hold its place for hours
+            raise Problem("wrong-encoding", "A GET takes no packed body.", headers={"Accept-Encoding": "identity"})
         async with inflated:  # until it is handled: small bodies could fill the memory
             await inflate(request)
             return await handler(request)

@@ -13,7 +13,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -199,6 +199,83 @@ def test_a_newcomer_takes_the_place_of_a_keyless_body_that_does_not_come(few: Se
             )
         assert shown(few.url, "/healthz") == (200, "ok\n")
         assert few.call("GET", "/v1/me")[0] == 200
+
+
+def test_idle_strangers_make_room_before_a_newcomer_on_a_slow_line(few: Served):
+    """Strangers who keep as many connections as may be open do not push out clients whose requests are on their way."""
+    with ExitStack() as held:
+        for _ in range(60):
+            one = held.enter_context(connected(few))
+            with suppress(ConnectionError):  # a later one has its place
+                one.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+                one.recv(4096)
+        slow = [held.enter_context(connected(few)) for _ in range(20)]
+        for one in slow:
+            one.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
+        for one in slow:
+            one.sendall(b"\r\n")
+        assert [one.recv(4096)[:12] for one in slow] == [b"HTTP/1.1 200"] * 20
+
+
+def test_a_newcomer_is_refused_with_503_where_every_connection_is_at_work(few: Served):
+    """Streams with a key are not dropped for others."""
+    stream = (
+        f"GET /v1/events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\nAuthorization: Bearer {few.key}\r\n\r\n"
+    )
+    with ExitStack() as held:
+        streams = []
+        for _ in range(40):
+            one = held.enter_context(connected(few))
+            one.sendall(stream.encode())
+            if one.recv(4096).startswith(b"HTTP/1.1 200"):
+                streams.append(one)
+        one = held.enter_context(connected(few))
+        assert one.recv(4096).startswith(b"HTTP/1.1 503 ")
+        assert len(streams) == 40
+    assert "Exception in callback" not in few.log.read_text()
+
+
+def test_a_get_takes_no_packed_body(served: Served):
+    """A stream would keep the place of a packed body for as long as it lasts."""
+    connection = http.client.HTTPConnection(urlsplit(served.url).netloc, timeout=30)
+    headers = {"Authorization": f"Bearer {served.key}", "Content-Encoding": "gzip"}
+    connection.request("GET", "/v1/events", gzip.compress(b"{}"), headers)
+    assert connection.getresponse().status == 415
+    connection.close()
+
+
+def test_a_refused_body_is_not_kept(served: Served):
+    """The memory of large bodies that are refused is free at once, without waiting for a full collection."""
+    body = b'{"kind": "' + b"x" * 8_000_000 + b'"}'
+
+    def resident_mb() -> float:
+        return int(Path(f"/proc/{served.process.pid}/statm").read_text().split()[1]) * 4096 / 1e6
+
+    for _ in range(3):
+        posted(served.url, "/v1/alerts", body, Authorization=f"Bearer {served.key}", Content_Type="application/json")
+    before = resident_mb()
+    for _ in range(30):
+        posted(served.url, "/v1/alerts", body, Authorization=f"Bearer {served.key}", Content_Type="application/json")
+    assert resident_mb() - before < 100
+
+
+def test_what_is_not_http_fills_no_log(served: Served):
+    before = len(served.log.read_text())
+    for _ in range(200):
+        with connected(served) as one:
+            one.sendall(b"\x01\r\n\r\n")
+            one.recv(4096)
+    assert len(served.log.read_text()) - before < 10_000
+
+
+def test_a_body_of_too_many_items_is_refused_before_it_is_decoded(served: Served):
+    body = b'{"kind": [' + b"[]," * 3_000_000 + b"[]]}"
+    before = cpu_s(served)
+    status, _, _ = posted(
+        served.url, "/v1/alerts", body, Authorization=f"Bearer {served.key}", Content_Type="application/json"
+    )
+    assert status == 400
+    assert cpu_s(served) - before < 0.5
 
 
 def test_a_connection_that_sends_no_whole_head_is_closed(served: Served):
