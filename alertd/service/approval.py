@@ -260,7 +260,7 @@ class Approval:
         people = kept(reach.whole.people)
         if alert.status is Status.ACTUAL:
             self._looks.check_people(reach)
-        if most is not None and people > most:
+        if most is not None and max(people, LEAST_SHOWN) > most:
             raise Problem("too-many-people", "More people than may be told without a second person.")
         if seen is not None:
             check_drift(seen, people, self._targeting.settings.drift_share)

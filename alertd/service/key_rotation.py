@@ -86,7 +86,7 @@ class KeyRotation:
         if not seen.is_running:
             await self._begin(seen)
         elif give_up:
-            await self._keys.note(give_up=True)
+            await self._keys.note(give_up=True, blocked=False)
         return await self.standing()
 
     async def standing(self) -> Standing:

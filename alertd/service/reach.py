@@ -33,8 +33,8 @@ from geofences.scan import Outline
 
 #: Smallest estimate that is shown as a number: about the people of one leaf of the map.
 LEAST_SHOWN = 100
-#: Up to so many records, a map takes a second at most, so it is built again before the next answer if anybody registered.
-FEW_RECORDS = 250_000
+#: Up to so many records, a map takes a fraction of a second, so it is built again before the next answer if anybody registered.
+FEW_RECORDS = 50_000
 #: Minimum age of a map before it is built again, in seconds and in build times: another process may have registered people.
 LEAST_AGE_S, AGE_FACTOR = 60.0, 30
 #: Standard deviations of noise that an upper bound allows for.
@@ -188,7 +188,8 @@ class Reaches:
 
     async def _build(self, library: Library) -> None:
         changes, began = self._people.changes, self._clock.monotonic()
-        self._map = await asyncio.to_thread(build, self._audience, library, self._codec)
+        last = await self._people.last()
+        self._map = await asyncio.to_thread(build, self._audience, library, self._codec, last)
         self._made_of, self._made_at = (library, changes), self._clock.monotonic()
         self._took_s = self._made_at - began
         if not self._is_quick():

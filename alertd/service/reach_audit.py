@@ -10,6 +10,7 @@ from alertd.errors import Problem
 from alertd.service.access import Credential
 from alertd.service.audit import DONE, Audit, Noted
 from alertd.service.kept import digest
+from alertd.store.connection import StoreUnavailableError
 from alertd.store.limits import Limits
 
 ACT = "target.preview"
@@ -41,8 +42,14 @@ class ReachAudit:
         StoreUnavailableError.
         """
         facts = facts_of(area, kind)
-        if (await self._limits.take(f"reach/{who.key_id}/{kind}/{facts['digest']}", 1 / ONCE_IN_S, 1, 1)).granted:
+        name = f"reach/{who.key_id}/{kind}/{facts['digest']}"
+        if not (await self._limits.take(name, 1 / ONCE_IN_S, 1, 1)).granted:
+            return
+        try:
             await self._audit.end(who, ACT, DONE, Noted(facts=facts), of=0)
+        except StoreUnavailableError:
+            await self._limits.give_back(name, 1 / ONCE_IN_S, 1)
+            raise
 
 
 def facts_of(area: shapely.MultiPolygon, kind: str) -> dict[str, str]:

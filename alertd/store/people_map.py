@@ -59,9 +59,9 @@ class PeopleMap:
     records: int  # of which it was made
 
 
-def build(audience: Audience, library: Library, codec: Codec) -> PeopleMap:
+def build(audience: Audience, library: Library, codec: Codec, last: int) -> PeopleMap:
     """Builds the map in the calling thread: about two seconds of CPU for a million subscribers. Raises StoreUnavailableError."""
-    tally = _Tally()
+    tally = _Tally(last)
     for kind, members, held in audience.every_record():
         tally.add(kind == "g", members, held)
     tally.end()
@@ -149,23 +149,25 @@ class _Counted:
 class _Tally:
     """Adds up records until each subscriber is counted once."""
 
-    def __init__(self) -> None:
+    def __init__(self, last: int) -> None:
+        """`last` is the last number that was given to a subscriber: a record with a larger one is damaged."""
+        self._last = np.uint64(last)
         self._at_squares: dict[Population, _Counted] = {one: _Counted() for one in POPULATIONS}
         self._at_regions: dict[Population, _Counted] = {one: _Counted() for one in POPULATIONS}
         self.records = 0
-        self._is_home = np.zeros(1 << 16, np.bool_)  # by number: the subscriber is counted at home
+        self._is_home = np.zeros(last + 1, np.bool_)  # by number: the subscriber is counted at home
         self._others = list[tuple[NDArray[Any], ...]]()  # of everybody else's places
 
     def add(self, pointed: bool, members: NDArray[np.uint32], held: records.Records) -> None:
         """Counts homes at once, and keeps the other places until all homes are known."""
         self.records += len(held)
         flags = held.flags
-        sure = (held.numbers != 0) & ~records.moved(flags)
+        sure = (held.numbers != 0) & (held.numbers <= self._last) & ~records.moved(flags)
         held, members, flags = held.where(sure), members[sure], flags[sure]
         names = squares_of(members, held.x, held.y) if pointed else held.regions.astype(np.uint64)
         ranks = _RANK[records.place_kind(flags)]
         home = ranks == 0
-        self._note(held.numbers[home])
+        self._is_home[held.numbers[home].astype(np.int64)] = True
         self._count(pointed, names[home], flags[home])
         away = ~home
         self._others.append((held.numbers[away], ranks[away], np.full(away.sum(), pointed), names[away], flags[away]))
@@ -176,7 +178,6 @@ class _Tally:
             return
         numbers, ranks, pointed, names, flags = (np.concatenate(parts) for parts in zip(*self._others, strict=True))
         self._others.clear()
-        self._note(np.empty(0, np.uint64), int(numbers.max(initial=0)))
         homeless = ~self._is_home[numbers.astype(np.int64)]
         numbers, ranks, pointed, names, flags = (
             one[homeless] for one in (numbers, ranks, pointed, names, flags)
@@ -192,12 +193,6 @@ class _Tally:
 
     def regions(self, population: Population) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
         return self._at_regions[population].whole()
-
-    def _note(self, numbers: NDArray[np.uint64], most: int = 0) -> None:
-        most = max(most, int(numbers.max(initial=0)))
-        if most >= len(self._is_home):
-            self._is_home = np.concatenate([self._is_home, np.zeros(most + 1, np.bool_)])
-        self._is_home[numbers.astype(np.int64)] = True
 
     def _count(self, pointed: bool, names: NDArray[np.uint64], flags: NDArray[np.uint32]) -> None:
         consents, tester = records.kinds(flags), records.tester(flags)

@@ -168,7 +168,7 @@ async def test_a_kept_map_is_sealed(shelf: Shelf, codec: Codec):
     """Whoever copies the file reads no place and no count in it, and another installation's key does not open it."""
     parts = shelf.parts
     await register(parts, 400, places=HERE)
-    made = build(parts.audience, parts.regions.library, codec)
+    made = build(parts.audience, parts.regions.library, codec, await parts.people.last())
     write(shelf.path, made, codec)
     again = read(shelf.path, codec)
     part, kept = made.parts["missing-child", False], again.parts["missing-child", False]
@@ -194,7 +194,9 @@ async def test_the_map_of_the_last_start_answers_until_there_is_a_new_one(shelf:
     """A large installation takes a minute to make its map, and is asked at once."""
     parts = shelf.parts
     await register(parts, 400, places=HERE)
-    large = replace(build(parts.audience, parts.regions.library, codec), records=FEW_RECORDS + 1)
+    large = replace(
+        build(parts.audience, parts.regions.library, codec, await parts.people.last()), records=FEW_RECORDS + 1
+    )
     write(shelf.path, large, codec)
     await register(parts, 400, places={"home": {"point": CADIZ}})
     reaches = shelf.reaches()
@@ -210,7 +212,7 @@ async def test_a_kept_map_that_cannot_be_read_is_made_anew(shelf: Shelf, codec: 
     await register(shelf.parts, 400, places=HERE)
     if damage is None:
         other = Codec(Keys(master=b"n" * 32, hashing=b"h" * 32))
-        write(shelf.path, build(shelf.parts.audience, shelf.parts.regions.library, codec), other)
+        write(shelf.path, build(shelf.parts.audience, shelf.parts.regions.library, codec, 400), other)
     else:
         shelf.path.write_bytes(damage)
     reaches = shelf.reaches()
