@@ -25,8 +25,8 @@ from geofences.slivers import NO_GROUND, ground
 BORDER_M = 500.0
 #: Around a strip of land, in degrees: more than `BORDER_M` up to 80 degrees north.
 NEAR = 0.03
-#: What rounding may leave of a strip beyond the border.
-NO_GROUND_M2 = 1.0
+#: Narrower remains of an overlay, anywhere, are no ground.
+ROUNDING_M = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +131,8 @@ def _is_strip(part: Polygon, within: BaseGeometry) -> bool:
         return False
     west, south, east, north = part.bounds
     near = _flat(shapely.intersection(within, shapely.box(west - NEAR, south - NEAR, east + NEAR, north + NEAR)), plane)
-    return shapely.difference(strip, shapely.buffer(near, BORDER_M)).area <= NO_GROUND_M2
+    far = shapely.difference(strip, shapely.buffer(near, BORDER_M))
+    return shapely.buffer(far, -ROUNDING_M).is_empty
 
 
 def _flat(shape: BaseGeometry, plane: Plane) -> BaseGeometry:

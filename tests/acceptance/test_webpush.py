@@ -61,7 +61,7 @@ def test_browsers_are_told_where_an_alert_names_no_channels(
     words = {name: value for name, value in at_ceuta(alert).items() if name != "channels"}
     status, taken = served.call("POST", "/v1/alerts", words, served.person("ana@centre.example"))
     assert status == 202, taken
-    assert taken["audience"]["addresses"]["webpush"] >= len(browsers)
+    assert taken["audience"]["addresses"]["webpush"] in {0, "<100"}  # an estimate: so few cannot be told from none
     assert "webpush" in taken["eta"]
     shown = served.call("GET", f"/v1/alerts/{taken['id']}", key=bea)[1]
     assert shown["alert"]["channels"] == list(CHANNELS)

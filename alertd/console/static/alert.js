@@ -34,9 +34,9 @@ async function read(id, signal) {
 }
 
 /** What the target reaches, asked once of each version of an alert, or of all of them, and with each `turn`; `alert` is the one it is of. */
-function useReach(alert, of, turn = 0) {
+function useReach(me, alert, of, turn = 0) {
   const { target, kind, policy } = alert.alert || {};
-  const load = async (signal) => (target ? { ...(await post("/v1/targets/preview", { target, kind, policy, language }, { signal })), alert } : null);
+  const load = async (signal) => (target && may(me, "alerts:write", "alerts:approve") ? { ...(await post("/v1/targets/preview", { target, kind, policy, language }, { signal })), alert } : null);
   return usePolled(load, 0, `${of} ${turn}`);
 }
 
@@ -112,7 +112,8 @@ function endsFirst({ alert, expires, starts, update }, eta) {
 /** Of a new version what was read stays until that is counted, and with it what a press came to: nobody is left without an answer. */
 function Approval({ alert: newest, me, unseen, onDecided }) {
   const [turn, countAgain] = useState(0);
-  const { data: reach, error } = useReach(newest, newest.rev, turn);
+  const { data: reach, error } = useReach(me, newest, newest.rev, turn);
+  if (!may(me, "alerts:write", "alerts:approve")) return null;
   if (!reach) return error ? html`<${Refused} error=${error} />` : html`<p class="muted">${t("counting")}</p>`;
   const { alert } = reach;
   return html`<section class="approval of-${alert.status}">
@@ -147,7 +148,7 @@ const Texts = ({ alert }) => (alert.alert && new Date(alert.expires) > now()
 
 /** What happened, how fast, where, and why one was told: asked of the API, and each of it where the key may see it. */
 function Account({ alert, progress, me, held }) {
-  const { data: reach } = useReach(alert, alert.id);
+  const { data: reach } = useReach(me, alert, alert.id);
   return html`<div class="course"><${Timeline} alert=${alert} progress=${progress} held=${held} />${progress ? html`<${Curve} alert=${alert} progress=${progress} />` : null}</div>
     ${reach ? html`<${Where} reach=${reach} />` : null}
     ${may(me, "ledger:explain") ? html`<${Asked} alert=${alert} />` : null}`;
