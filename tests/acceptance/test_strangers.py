@@ -26,7 +26,7 @@ UNREADABLE = {
     "a broken chunk": POST + 'Transfer-Encoding: chunked\r\n\r\n{"name": "SECRET NAME"}\r\n',
     "no length": POST + '\r\n{"name": "SECRET NAME"}\r\n\r\n',
     "a body that is not packed as it says": POST
-    + 'Content-Encoding: gzip\r\nContent-Length: 23\r\n\r\n{"name": "SECRET NAME"}',
+    + 'Connection: close\r\nContent-Encoding: gzip\r\nContent-Length: 23\r\n\r\n{"name": "SECRET NAME"}',
     "a strange wish": "POST /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: SECRET\xff\xfe\r\n\r\n",
     "a cookie that is no text": "GET /v1/me HTTP/1.1\r\nHost: x\r\nConnection: close\r\nSec-Fetch-Site: same-origin\r\n"
     "Cookie: alertd_session=SECRET\xff\r\n\r\n",
