@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from shapely.geometry import MultiPolygon, Polygon
+from shapely.geometry import MultiPolygon
 from shapely.geometry.base import BaseGeometry
 
 from geofences.geodesy import area_km2
@@ -23,10 +23,6 @@ from geofences.slivers import NO_GROUND, ground
 
 #: Outlines of two sources differ by some hundred metres: what is wider anywhere was meant.
 BORDER_M = 500.0
-#: Around a strip of land, in degrees: more than `BORDER_M` up to 80 degrees north.
-NEAR = 0.03
-#: Narrower remains of an overlay, anywhere, are no ground.
-ROUNDING_M = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +56,7 @@ def outside(area: MultiPolygon, within: BaseGeometry, library: Regions, *, most_
     land = _land(beyond, library)
     km2 = area_km2(land)
     share = km2 / max(_land_km2(area, library), km2, NO_GROUND)
-    if land.is_empty or (share <= most_share and _is_border(land, within)):
+    if land.is_empty or (share <= most_share and not _is_wide(land)):
         return None
     return Outside(geometry=land, km2=km2, share=share)
 
@@ -119,26 +115,16 @@ def _topmost(area: MultiPolygon, library: Regions) -> Iterator[tuple[Region, flo
     )
 
 
-def _is_border(land: MultiPolygon, within: BaseGeometry) -> bool:
-    """Whether all of some land lies along the border of a jurisdiction: nowhere wider, and nowhere farther away, than borders may differ."""
-    return all(_is_strip(part, within) for part in land.geoms)
+def _is_wide(land: MultiPolygon) -> bool:
+    """Whether a disc as wide as two borders may differ fits in anywhere."""
+    return any(not shapely.buffer(_flat(part), -BORDER_M / 2).is_empty for part in land.geoms)
 
 
-def _is_strip(part: Polygon, within: BaseGeometry) -> bool:
+def _flat(part: BaseGeometry) -> BaseGeometry:
+    """On a map of its own, in metres."""
     plane = Plane(part.centroid.x, part.centroid.y)
-    strip = _flat(part, plane)
-    if not shapely.buffer(strip, -BORDER_M / 2).is_empty:
-        return False
-    west, south, east, north = part.bounds
-    near = _flat(shapely.intersection(within, shapely.box(west - NEAR, south - NEAR, east + NEAR, north + NEAR)), plane)
-    far = shapely.difference(strip, shapely.buffer(near, BORDER_M))
-    return shapely.buffer(far, -ROUNDING_M).is_empty
-
-
-def _flat(shape: BaseGeometry, plane: Plane) -> BaseGeometry:
-    """On a map in metres."""
 
     def flat(lon_lat: NDArray[np.float64]) -> NDArray[np.float64]:
         return plane.flat(lon_lat)
 
-    return shapely.make_valid(shapely.transform(shape, flat), method="structure", keep_collapsed=False)
+    return shapely.make_valid(shapely.transform(part, flat), method="structure", keep_collapsed=False)

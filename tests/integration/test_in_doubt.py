@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from alertd.clock import SystemClock
 from alertd.store import keys
 from alertd.store.audience import Audience
-from alertd.store.codec import Box, Codec
+from alertd.store.codec import Codec, Ring
 from alertd.store.connection import Connection
 from alertd.store.people import IN_DOUBT_AT_ONCE, Change, People, cell_of
 from alertd.subscribers import Subscriber
@@ -39,11 +39,11 @@ from tests.integration.movers import (
 TRIPS = 5
 
 
-class Watched(Box):
+class Watched(Ring):
     """Knows which threads opened something."""
 
-    def __init__(self, key: bytes) -> None:
-        super().__init__(key)
+    def __init__(self) -> None:
+        super().__init__()
         self.threads = set[int]()
 
     def open(self, sealed: bytes, name: str) -> bytes:
@@ -65,7 +65,9 @@ async def test_many_in_doubt_are_looked_at_bit_by_bit_beside_the_loop(redis: Red
     """However many are in doubt, the loop opens none of them, waits for no more than a few at a time, and all are found."""
     everybody = [person(n, place(SEVILLA if n % 3 else CADIZ)) for n in range(1, 2 * IN_DOUBT_AT_ONCE + 100)]
     await people.put([Change(None, one) for one in everybody])
-    codec.master = box = Watched(b"m" * 32)
+    box = Watched()
+    box.hold(codec.check_value, b"m" * 32)
+    codec.master = box
     connection = Measured(redis, codec)
     query = wanted(SEVILLA)
     asked = np.array([one.number for one in everybody], np.uint64)

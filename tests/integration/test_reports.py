@@ -115,6 +115,10 @@ async def _no_reviews(_: str) -> list[str]:
     return []
 
 
+async def _no_seals() -> dict[str, int]:
+    return {}
+
+
 async def test_the_fleet_is_told_of_live_alerts_alone(store: Connection, alerts: Alerts):
     """Figures of references are of live alerts, as their help says, and hundreds of alerts cost a few round trips."""
     work = Work(store)
@@ -130,6 +134,7 @@ async def test_the_fleet_is_told_of_live_alerts_alone(store: Connection, alerts:
         _default,
         _no_reviews,
         _nobody_at_work,
+        _no_seals,
     )
     for _ in range(60):
         await made(alerts)

@@ -22,7 +22,7 @@ async def test_a_case_stand_down_that_is_sent_again_hides_nothing_new(desk: Desk
     assert await desk.slug("bea", "POST", f"/v1/alerts/{mine['id']}/reopen", {"reason": "another child"}) == "ok"
     before = await entries(desk)
     status, again = await desk.ask(*asked, **{"Idempotency-Key": "one"})
-    assert (status, [one["id"] for one in again["alerts"]]) == (200, [one["id"] for one in first["alerts"]])
+    assert (status, [one["id"] for one in again["alerts"]]) == (202, [one["id"] for one in first["alerts"]])
     assert [one["state"] for one in again["alerts"]] == ["sending"]
     assert await entries(desk) == before
     _, anew = await desk.ask(*asked, **{"Idempotency-Key": "two"})
