@@ -1,7 +1,7 @@
 """What of an area lies outside a jurisdiction: ground of regions, for nobody rules the open water between an area and the next land.
 
-A border that was drawn twice is no ground outside. It is known by being little of the area and narrow everywhere: of a large area
-a small share is a town, and a small area may be all narrow.
+A border that was drawn twice is no ground outside. It is known by being little of the area and near the jurisdiction everywhere: of a
+large area a small share is a town, and a small area may lie along a border as a whole.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from shapely.geometry import MultiPolygon
+from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
 from geofences.geodesy import area_km2
@@ -21,8 +21,10 @@ from geofences.planes import Plane
 from geofences.regions import Kind, Region
 from geofences.slivers import NO_GROUND, ground
 
-#: Outlines of two sources differ by some hundred metres: what is wider anywhere was meant.
+#: Outlines of two sources differ by some hundred metres: ground farther from the jurisdiction was meant.
 BORDER_M = 500.0
+#: More than that in degrees of latitude.
+NEAR_DEGREES = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +58,7 @@ def outside(area: MultiPolygon, within: BaseGeometry, library: Regions, *, most_
     land = _land(beyond, library)
     km2 = area_km2(land)
     share = km2 / max(_land_km2(area, library), km2, NO_GROUND)
-    if land.is_empty or (share <= most_share and not _is_wide(land)):
+    if land.is_empty or (share <= most_share and not _far(land, within)):
         return None
     return Outside(geometry=land, km2=km2, share=share)
 
@@ -75,7 +77,7 @@ def divide(
     area: MultiPolygon, within: BaseGeometry, others: Mapping[str, BaseGeometry], library: Regions, *, most_share: float
 ) -> Division:
     """An area among a jurisdiction and others' by name, by the rule of `outside`: a strip along a border is nobody's part, and open
-    water stays with the jurisdiction.
+    water stays with the jurisdiction. A strip along the border between another and a third is in no part.
     """
     beyond = outside(area, within, library, most_share=most_share)
     if beyond is None:
@@ -90,7 +92,9 @@ def divide(
             parts[name] = replace(land, geometry=part)
     taken = shapely.union_all([part.geometry for part in parts.values()])
     left = shapely.union_all([within, *(others[name] for name in parts)])
-    own = MultiPolygon() if beyond.share >= 1 else ground(shapely.difference(area, taken))
+    own = (
+        MultiPolygon() if beyond.share >= 1 else _without_far(ground(shapely.difference(area, taken)), within, library)
+    )
     nobodys = outside(area, left, library, most_share=most_share)
     return Division(own=own, others=parts, nobodys=nobodys, outside_km2=beyond.km2)
 
@@ -115,16 +119,28 @@ def _topmost(area: MultiPolygon, library: Regions) -> Iterator[tuple[Region, flo
     )
 
 
-def _is_wide(land: MultiPolygon) -> bool:
-    """Whether a disc as wide as two borders may differ fits in anywhere."""
-    return any(not shapely.buffer(_flat(part), -BORDER_M / 2).is_empty for part in land.geoms)
+def _without_far(own: MultiPolygon, within: BaseGeometry, library: Regions) -> MultiPolygon:
+    """An area without the land that is far from the jurisdiction."""
+    far = _far(_land(ground(shapely.difference(own, within)), library), within)
+    return ground(shapely.difference(own, shapely.union_all(far))) if far else own
 
 
-def _flat(part: BaseGeometry) -> BaseGeometry:
-    """On a map of its own, in metres."""
+def _far(land: MultiPolygon, within: BaseGeometry) -> list[Polygon]:
+    """The parts of some ground that reach farther from the jurisdiction than two drawings of a border differ."""
+    return [part for part in land.geoms if _is_far(part, within)]
+
+
+def _is_far(part: Polygon, within: BaseGeometry) -> bool:
+    """On a map of its own, in metres, with what of the jurisdiction lies near."""
     plane = Plane(part.centroid.x, part.centroid.y)
+    west, south, east, north = part.bounds
+    margin = NEAR_DEGREES / np.cos(np.radians(max(abs(south), abs(north), 1.0)))
+    near = shapely.clip_by_rect(within, west - margin, south - NEAR_DEGREES, east + margin, north + NEAR_DEGREES)
+    if near.is_empty:
+        return True
 
     def flat(lon_lat: NDArray[np.float64]) -> NDArray[np.float64]:
         return plane.flat(lon_lat)
 
-    return shapely.make_valid(shapely.transform(part, flat), method="structure", keep_collapsed=False)
+    reach = shapely.buffer(shapely.transform(near, flat), BORDER_M)
+    return not bool(shapely.covers(reach, shapely.transform(part, flat)))

@@ -80,10 +80,20 @@ def test_a_border_drawn_twice_is_no_ground_outside(land: Library):
             "a strip wider than borders differ, though a hundredth of the area",
         ),
         (box(0.999, 0.5, 1.001, 0.51), "narrow, but half of the area"),
+        (
+            shapely.MultiPolygon([shapely.box(0, 0, 1, 1), shapely.box(1.5, 0.5, 1.502, 0.502)]),
+            "a village in the middle of the neighbour, narrow and little of the area",
+        ),
+        (
+            shapely.MultiPolygon(
+                [shapely.Polygon([(0, 0), (1, 0), (1, 0.5), (1.5, 0.5), (1.5, 0.502), (1, 0.502), (1, 1), (0, 1)])]
+            ),
+            "a corridor to a village, narrow and little of the area",
+        ),
     ],
 )
-def test_little_or_narrow_alone_is_not_enough(land: Library, area: shapely.MultiPolygon, why: str):
-    """Of a large area a small share is a town, and a small area may be all narrow."""
+def test_only_a_little_along_the_border_is_no_ground_outside(land: Library, area: shapely.MultiPolygon, why: str):
+    """Of a large area a small share is a town, and a small area may lie along a border as a whole."""
     assert outside(area, WEST, land, most_share=SHARE) is not None, why
 
 
@@ -139,3 +149,12 @@ def test_the_shore_is_the_neighbours_too(land: Library):
     assert found.others["east"].geometry.bounds == pytest.approx((1, -0.2, 1.5, 0.5))
     assert found.others["east"].km2 == pytest.approx(area_km2(box(1, 0, 1.5, 0.5)), rel=1e-6)
     assert found.own.bounds == pytest.approx((0.5, -0.2, 1, 0.5))
+
+
+def test_a_strip_along_a_border_of_two_others_is_in_no_part(land: Library):
+    """It is neither the organisation's own ground nor the neighbour's, and nobody lives in what is so narrow."""
+    near = shapely.box(1, 0, 1.5, 1)
+    found = divide(box(0, 0, 1.501, 1), WEST, {"near": near}, land, most_share=SHARE)
+    assert found.nobodys is None
+    assert found.own.bounds == pytest.approx((0, 0, 1, 1))
+    assert outside(found.own, WEST, land, most_share=SHARE) is None
