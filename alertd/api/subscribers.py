@@ -39,6 +39,12 @@ class SubscriberReply(BaseModel):
     registration: dict[str, Any]
 
 
+class SubscriberChanged(BaseModel):
+    """A part of a registration was changed. The rest is not shown: whoever changes a part need not read it, and reading is audited."""
+
+    id: str
+
+
 class SubscriberList(BaseModel):
     subscribers: list[SubscriberReply]
     next: str | None = Field(description="Ask with it as `cursor` for more; null at the end.")
@@ -133,18 +139,18 @@ async def list_subscribers(request: web.Request, *, query: PageQuery) -> Subscri
 
 async def patch_subscriber(
     request: web.Request, *, id: SubscriberId, headers: Conditions, body: Patch
-) -> Reply[SubscriberReply]:
+) -> Reply[SubscriberChanged]:
     """Changes members of a registration and leaves the rest (JSON merge patch, RFC 7396)."""
-    return _reply(await services(request).registry.patch(id, body.root, headers.version))
+    return _changed(await services(request).registry.patch(id, body.root, headers.version))
 
 
 async def put_place(
     request: web.Request, *, id: SubscriberId, name: PlaceName, headers: Conditions, body: PlaceDocument
-) -> Reply[SubscriberReply]:
+) -> Reply[SubscriberChanged]:
     """Where a subscriber belongs, or is now. Whoever moves while an audience is sought is found at one place."""
     place = json.loads(body.model_dump_json(exclude_none=True))
     patch = {"places": {name: {**dict.fromkeys(PLACE_FIELDS), **place}}}
-    return _reply(await services(request).registry.patch(id, patch, headers.version))
+    return _changed(await services(request).registry.patch(id, patch, headers.version))
 
 
 async def drop_place(request: web.Request, *, id: SubscriberId, name: PlaceName, headers: Conditions) -> None:
@@ -154,11 +160,11 @@ async def drop_place(request: web.Request, *, id: SubscriberId, name: PlaceName,
 
 async def put_address(
     request: web.Request, *, id: SubscriberId, n: AddressNumber, headers: Conditions, body: AddressDocument
-) -> Reply[SubscriberReply]:
+) -> Reply[SubscriberChanged]:
     """Gives an address another value, such as a rotated token, or adds the next one, or one in the place of one that a carrier called dead. Its
     channel never changes.
     """
-    return _reply(await services(request).registry.put_address(id, n, body, headers.version))
+    return _changed(await services(request).registry.put_address(id, n, body, headers.version))
 
 
 async def drop_address(request: web.Request, *, id: SubscriberId, n: AddressNumber, headers: Conditions) -> None:
@@ -209,6 +215,10 @@ def address_of(body: Lookup) -> tuple[int, str]:
 def _reply(person: Subscriber, status: int = 200) -> Reply[SubscriberReply]:
     body = SubscriberReply(id=person.id, registration=to_document(person))
     return Reply(body, status=status, headers=etag(person.version))
+
+
+def _changed(person: Subscriber) -> Reply[SubscriberChanged]:
+    return Reply(SubscriberChanged(id=person.id), headers=etag(person.version))
 
 
 async def _batches(request: web.Request) -> AsyncIterator[list[bytes]]:

@@ -26,7 +26,8 @@ def test_a_phone_moves(served: Served):
     """A place that is written anew replaces the one before, and a place that is removed is gone."""
     put(served, "mover", places={"home": {"point": [2.17, 41.39]}})
     status, answer = served.call("PUT", "/v1/subscribers/mover/places/home", {"point": [-3.7, 40.4]})
-    assert (status, answer["registration"]["places"]["home"]["point"]) == (200, [-3.7, 40.4])
+    assert (status, answer) == (200, {"id": "mover"})
+    assert told(served, "mover")["places"]["home"]["point"] == [-3.7, 40.4]
     status, _ = served.call("DELETE", "/v1/subscribers/mover/places/home")
     assert (status, told(served, "mover")["places"]) == (204, {})
 
@@ -35,7 +36,7 @@ def test_a_token_rotates(served: Served):
     """An address takes a new value under its old number, and never another channel."""
     put(served, "rotor")
     status, answer = served.call("PUT", "/v1/subscribers/rotor/addresses/0", {"channel": "push", "token": "fresh"})
-    assert (status, answer["registration"]["addresses"][0]["token"]) == (200, "fresh")
+    assert (status, told(served, "rotor")["addresses"][0]["token"]) == (200, "fresh")
     status, answer = served.call(
         "PUT", "/v1/subscribers/rotor/addresses/0", {"channel": "mail", "mailbox": "a@b.example"}
     )
@@ -63,10 +64,24 @@ def test_a_patch_changes_what_it_names(served: Served):
     """A merge patch keeps the rest, tells every fault, and respects the version that was seen."""
     put(served, "patched")
     status, answer = served.call("PATCH", "/v1/subscribers/patched", {"languages": ["fr"], "time_zone": None})
-    assert (status, answer["registration"]["languages"]) == (200, ["fr"])
-    assert answer["registration"]["addresses"][0]["token"] == "t-patched"
+    assert (status, answer) == (200, {"id": "patched"})
+    patched = told(served, "patched")
+    assert (patched["languages"], patched["addresses"][0]["token"]) == (["fr"], "t-patched")
     status, answer = served.call("PATCH", "/v1/subscribers/patched", {"kinds": ["nonsense"], "languages": []})
     assert (status, len(answer["errors"])) == (400, 2)
+
+
+def test_a_change_of_a_part_does_not_show_the_rest(served: Served):
+    """A key that only writes learns nobody's home or number: to read a registration needs `subscribers:read`, and is in the audit."""
+    put(served, "unseen", places={"home": {"point": [2.17, 41.39]}})
+    token = served.call("POST", "/v1/keys", {"subject": "app", "scopes": ["subscribers:write"]})[1]["token"]
+    calls = (
+        ("PATCH", "/v1/subscribers/unseen", {}),
+        ("PUT", "/v1/subscribers/unseen/places/work", {"point": [2.2, 41.4]}),
+        ("PUT", "/v1/subscribers/unseen/addresses/0", {"channel": "push", "token": "t-unseen-2"}),
+    )
+    for method, path, body in calls:
+        assert served.call(method, path, body, token) == (200, {"id": "unseen"})
 
 
 def test_who_saw_another_version_changes_nothing(served: Served):
