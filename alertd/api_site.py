@@ -159,7 +159,9 @@ def services_of(
         updating=parts.updating,
         resending=parts.resending,
         course=parts.course,
-        results=Results(parts.alerts, parts.work, parts.reports, parts.course, parts.targeting, parts.past),
+        results=Results(
+            parts.alerts, parts.work, parts.reports, parts.course, parts.targeting, parts.looks, parts.past
+        ),
         seal=Seal(parts.db.codec),
         explaining=parts.explaining,
         purging=parts.purging,

@@ -191,7 +191,7 @@ class Parts:
         self.reaches = Reaches(
             self.audience, self.people, self.db.codec, settings.store.directory / "people-map", clock
         )  # fmt: skip
-        looks = Looks(self.targeting, self.reaches)
+        looks = self.looks = Looks(self.targeting, self.reaches)
         borders = Borders(self.alerts, looks, self.targeting, self.organisations, self.grounds)
         self.borders = borders
         self.intake = Intake(

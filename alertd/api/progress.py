@@ -18,9 +18,10 @@ from alertd.fields import Instant
 from alertd.kinds import PermissionState
 from alertd.permissions import read
 from alertd.service.access import LEDGER
-from alertd.service.counts import Shown, shown
+from alertd.service.counts import Shown, people_shown, shown
+from alertd.service.reach import Estimate
 from alertd.service.reports import Delivery, Wanted
-from alertd.store.alerts import ListPlace
+from alertd.store.alerts import AlertRecord, ListPlace
 
 _CURSOR = r"^\d{1,15}_[0-9A-Z]{26}(-\d{1,4})?$"
 #: An event stream says something at least this often, so that proxies and people know it lives.
@@ -57,12 +58,13 @@ class ProgressReply(BaseModel):
     id: str
     state: AlertState
     rev: int = Field(description=REV)
-    people: Shown
+    people: Shown | Estimate = Field(description="As in the alert.")
     channels: dict[str, dict[str, int]] = Field(description="By channel: targeted, and how many are in each state.")
     few: list[str] = Field(
         [],
-        description="Channels of an update on which it tells fewer than 20, all for the first time: they are not among `channels`, since"
-        " such a count could tell where one person lives.",
+        description="Channels whose counts are not shown, because they could tell where one person lives: fewer than 20 addresses, or"
+        " nobody but the author answers for the alert. A key with `ledger:read` sees them, but for an update that notifies fewer than 20"
+        " for the first time.",
     )
     permissions: list[PermissionStanding] = Field(
         [], description="Neighbours whose permission this alert has, waits for, or was refused."
@@ -140,7 +142,7 @@ async def _progress(request: web.Request, alert_id: str) -> tuple[ProgressReply,
         id=alert_id,
         state=record.state,
         rev=record.rev,
-        people=record.people if reads_ledger and not record.notify else shown(record.people),
+        people=_people(record, reads_ledger=reads_ledger),
         channels=channels,
         few=few,
         stalled=stalled,
@@ -152,6 +154,12 @@ async def _progress(request: web.Request, alert_id: str) -> tuple[ProgressReply,
         last_send_s=(record.last_send - record.start) / 1000 if record.last_send else None,
     )
     return reply, is_over(record.state, whole)
+
+
+def _people(record: AlertRecord, *, reads_ledger: bool) -> Shown | Estimate:
+    if not reads_ledger:
+        return people_shown(record)
+    return shown(record.people) if record.notify else record.people
 
 
 async def _events(request: web.Request, alert_id: str) -> AsyncIterator[bytes]:

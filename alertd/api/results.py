@@ -20,9 +20,9 @@ from alertd.api.shapes import BY_ORG, AlertId, AlertReply, BreakGlassReply, aler
 from alertd.clock import second_of, time_of
 from alertd.kinds import Occasion
 from alertd.service.access import Credential
-from alertd.service.counts import Shown
 from alertd.service.evidence import digest_of, name_of
 from alertd.service.notices import occasion_of
+from alertd.service.reach import Estimate
 from alertd.service.results import Told, gone
 from alertd.store.alerts import AlertRecord
 
@@ -60,8 +60,8 @@ class ReportReply(BaseModel):
     level: str
     status: str
     people: int = Field(description="Told by the alert or an update of it.")
-    regions: dict[str, Shown] = Field(
-        description="Of these, who are in its area now, by the smallest region they are in: a ledger has no places."
+    regions: dict[str, Estimate] = Field(
+        description="Estimates of the people in its area by the smallest region they are in, only of 100 and more."
     )
     versions: list[VersionReport] = Field(description="The alert, and what followed it, in their order.")
     break_glass: BreakGlassReply | None = Field(description="That its author approved it alone; null: nobody did.")

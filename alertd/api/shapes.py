@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Annotated, Any, cast
 
@@ -22,10 +22,10 @@ from alertd.rendering.languages import matching
 from alertd.service import reach, rings
 from alertd.service.access import signer
 from alertd.service.break_glass import broken_by
-from alertd.service.counts import Shown, shown
+from alertd.service.counts import Shown, is_exact, people_shown
 from alertd.service.looks import Look
 from alertd.service.notices import occasion_of
-from alertd.service.reach import LEAST_SHOWN, NOBODY, Count, Estimate, about
+from alertd.service.reach import LEAST_SHOWN, NOBODY, Count, Estimate, about, by_code
 from alertd.service.targeting import Share
 from alertd.stand_down_requests import read as read_requests
 from alertd.store.alerts import AlertRecord
@@ -110,7 +110,7 @@ class UpdateFacts(BaseModel):
 
     of: str = Field(description="The alert whose place it takes.")
     notify: Notify
-    told_again: Shown = Field(description="People who may have been told before, and are told again.")
+    told_again: Estimate = Field(description="People who may have been told before, and are told again; an estimate.")
     newly_inside: Estimate = Field(description="People where its area is not the alert's; an estimate.")
 
 
@@ -196,9 +196,12 @@ class AlertReply(BaseModel):
         description="Why this version is told: it is the alert, or tells what followed. What was taken out is an `update`, too."
     )
     update: UpdateFacts | None = Field(None, description="Of an update: whose place it takes, and whom it tells.")
-    exact: bool = Field(description="Whether `people` is exact. Before the approval it is an estimate.")
+    exact: bool = Field(
+        description="Whether `people` is exact. It is an estimate before the approval, and after it as long as nobody but the author answers"
+        " for the alert: of a Test or Exercise, of one that went out without a second person, and of a break-glass alert until its review."
+    )
     people: Shown | Estimate = Field(
-        description="In the frozen audience, exact from 20 up; before the approval the estimate at submission."
+        description="In the frozen audience, exact from 20 up; the estimate at submission where `exact` is false."
     )
     permissions: list[PermissionReply] = Field(
         [], description="Of neighbours, where the target leaves the jurisdiction: none of their part is told before."
@@ -242,7 +245,7 @@ def audience_reply(look: Look, target: Target, loudness: Callable[[int], Loudnes
     delays = dict(enumerate((ring.delay_min for ring in target.rings), 1))
     return AudienceReply(
         **_counted(look.reach.whole if look.reach else NOBODY),
-        regions=_by_code(look.reach.regions, look.shares) if look.reach else {},
+        regions=by_code(look.reach.regions, _codes(look)) if look.reach else {},
         rings=[
             RingReply(
                 ring=number,
@@ -265,14 +268,13 @@ def _counted(count: Count) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _by_code(people: Mapping[int, float], shares: Sequence[Share]) -> dict[str, Estimate]:
-    found = {share.code: about(people.get(share.number, 0)) for share in shares}
-    return {code: count for code, count in found.items() if count != "<100"}
+def _codes(look: Look) -> dict[int, str]:
+    return {share.number: share.code for share in look.shares}
 
 
 def untold_reply(look: Look) -> dict[str, Estimate]:
     """By region, the people who named it instead of a point and are not notified: too little of it lies in the area."""
-    return _by_code(look.reach.unnotified, look.shares) if look.reach else {}
+    return by_code(look.reach.unnotified, _codes(look)) if look.reach else {}
 
 
 def eta(
@@ -330,8 +332,8 @@ def alert_reply(record: AlertRecord, *, whole: bool = False) -> AlertReply:
         starts=time_or_none(record.starts),
         restricted=record.restricted > 0,
         paused=record.paused,
-        exact=bool(record.start),
-        people=shown(record.people) if record.start else reach.shown(record.seen),
+        exact=is_exact(record),
+        people=people_shown(record),
         occasion=occasion_of(record),
         update=update_facts(record) if record.notify else None,
         permissions=permission_replies(record),
@@ -396,6 +398,6 @@ def update_facts(record: AlertRecord) -> UpdateFacts:
     return UpdateFacts(
         of=chain_of(record.id),
         notify=Notify(record.notify),
-        told_again=shown(record.again),
+        told_again=reach.shown(record.again),
         newly_inside=reach.shown(record.newly),
     )

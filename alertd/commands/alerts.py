@@ -380,7 +380,7 @@ def _tell_taken(taken: dict[str, Any], *, dry_run: bool) -> None:
         "neighbours": waits(taken["permissions"]),
     }
     if update := taken.get("update"):
-        facts |= {"told again": update["told_again"], "newly inside": estimated(update["newly_inside"])}
+        facts |= {"told again": estimated(update["told_again"]), "newly inside": estimated(update["newly_inside"])}
     tell_facts(facts)
     if dry_run:
         tell("Nothing was done: this was a dry run.")

@@ -95,7 +95,8 @@ class Approval:
         may not approve themselves waits, and so does whatever else stands against it, for a person who is told why.
         """
         unattended = await self._organisations.unattended(record, known)
-        if unattended is None or record.starts:  # how many it is told to nobody knows yet
+        # How many a scheduled one is told to nobody knows yet; and whether an alert to so few found anybody tells where somebody lives.
+        if unattended is None or record.starts or record.seen < LEAST_SHOWN:
             return record
         try:
             check_second_person(record, unattended.setter)

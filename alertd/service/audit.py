@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 import msgspec
 
 from alertd.metrics import Metrics
-from alertd.service import reach
 from alertd.service.access import BY_GLASS, BY_POLICY, Credential
-from alertd.service.counts import shown
+from alertd.service.counts import people_shown
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.audit import AuditLog, Verdict
 from alertd.store.codec import Box, Codec
@@ -97,7 +96,7 @@ class Audit:
             facts |= {
                 "state": str(record.state),
                 "rev": record.rev,
-                "people": shown(record.people) if record.start else reach.shown(record.seen),
+                "people": people_shown(record),
             }
             if record.approver.startswith(BY_POLICY):
                 facts["approved_by_policy"] = True

@@ -98,7 +98,7 @@ class BreakGlass:
             sources=AlertState, last=len(await versions_of(self._alerts, record.id)), rev=record.rev, word="reviewed"
         )
         now = str(self._clock.now_ms())
-        fields = {"reviewed": now, "reviewer": who.subject, "verdict": verdict.value, "note": note}
+        fields = {"reviewed": now, "reviewer": who.subject, "verdict": verdict.value, "note": note, "sent_alone": "0"}
         done, _ = await self._alerts.follow(record, footing, None, None, fields=fields)
         return done
 

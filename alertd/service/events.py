@@ -17,9 +17,9 @@ import structlog
 
 from alertd.alerts import AlertState, State
 from alertd.clock import Clock, time_of
+from alertd.documents import Status
 from alertd.errors import Fault, Problem
 from alertd.ids import chain_of
-from alertd.kinds import Occasion
 from alertd.service.counts import SMALL_COUNT
 from alertd.service.turns import those_next
 from alertd.store import events as store
@@ -40,7 +40,7 @@ WAITS_LOOK_MS = 5_000  # where late reports wait to be told of together
 BROUGHT_AT_ONCE = 128
 #: How often what is too old is looked for where nothing new comes.
 TRIM_S = 600.0
-#: How many references are in which state, over all channels; of an update to a few not told.
+#: How many references are in which state, over all channels. Those of fewer than 20 are left out.
 COUNTS = ("targeted", *(state.word for state in State))
 #: What an event says besides its id, type and time, where it is not empty: as the scripts name it.
 FACTS = ("alert", "state", "was", "rev", "status", "kind", "occasion", "percent", "step", "organisation", *COUNTS)
@@ -238,7 +238,11 @@ class Events:
 def event_of(said: Mapping[str, str]) -> bytes:
     """An event as others get it, from what a chain's script said."""
     facts = {**said, "state": "" if said["word"] in NO_STATES else said["word"]}
-    if said.get("occasion") == Occasion.UPDATE and int(said.get("targeted") or 0) < SMALL_COUNT:
+    is_exact = said.get("status") == Status.ACTUAL and said.get("sent_alone", "0") in {
+        "",
+        "0",
+    }  # as in `counts.is_exact`
+    if not is_exact or int(said.get("targeted") or 0) < SMALL_COUNT:
         facts = {name: fact for name, fact in facts.items() if name not in COUNTS}  # it may tell where one person lives
     data = {name: int(facts[name]) if name in _NUMBERS else facts[name] for name in FACTS if facts.get(name)}
     chain = chain_of(said["alert"])

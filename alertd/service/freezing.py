@@ -13,7 +13,7 @@ from alertd.documents import Alert
 from alertd.errors import Problem
 from alertd.ids import chain_of
 from alertd.permissions import permitting
-from alertd.service.access import Credential
+from alertd.service.access import Credential, is_sent_alone
 from alertd.service.borders import newly_asked, taken_over
 from alertd.service.media import Photos
 from alertd.service.revisions import TRIES
@@ -39,6 +39,8 @@ class Freezing:
     async def freeze(self, record: AlertRecord, frozen: Frozen, who: Credential) -> tuple[bool, str]:
         """Of an alert. What neighbours are asked is written before it is told."""
         alone = {"why": record.why, "hands": record.hands} if record.why else {}
+        if is_sent_alone(who):
+            alone["sent_alone"] = "1"
         asked = newly_asked(record)
         await self._permissions.note(asked, record.id, self._clock.now_ms())
         return await self._alerts.approve(
@@ -84,4 +86,6 @@ class Freezing:
         await self._permissions.note(asked, old.id, now_ms)
         await self._updates.published.keep(old)
         sent_by = (update.key, who.sender, *permitting(new.permissions))
-        return await self._updates.approve(new, update, frozen, who.signature, sent_by=sent_by, asked=asked)
+        return await self._updates.approve(
+            new, update, frozen, who.signature, sent_by=sent_by, asked=asked, sent_alone=is_sent_alone(who)
+        )

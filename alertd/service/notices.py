@@ -17,6 +17,7 @@ from alertd.errors import Problem
 from alertd.ids import chain_of
 from alertd.kinds import ON_SCREEN, CancelReason, Occasion
 from alertd.rendering import THE_ALERT, Telling
+from alertd.service.counts import is_exact
 from alertd.service.heard import Pairs, may_have_been_told
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.frozen import Frozen
@@ -80,7 +81,7 @@ def later_version(
     return replace(
         record, id=record.version(nth), state=AlertState.APPROVED, occasion=occasion, follows=" ".join(follows),
         code=code or "", alerted=record.start, paused=False, reason="", external_id="", seen=0, people=0, changes="",
-        expires=expires, loudness=loudness, approver=by, by=by, approved_rev=0,
+        expires=expires, loudness=loudness, sent_alone=int(not is_exact(record)), approver=by, by=by, approved_rev=0,
         broken=0, why="", reviewed=0, reviewer="", verdict="", note="",
         permissions="", permitted_by="", permission_why="", stand_down_asked="", grounds={},
     )  # fmt: skip

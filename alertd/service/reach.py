@@ -95,6 +95,12 @@ def about(estimate: float) -> Estimate:
     return round(estimate / unit) * unit
 
 
+def by_code(people: Mapping[int, float], codes: Mapping[int, str]) -> dict[str, Estimate]:
+    """Estimates of 100 and more by the codes of their regions; `people` and `codes` are by region number."""
+    found = {code: about(people.get(number, 0)) for number, code in codes.items()}
+    return {code: count for code, count in found.items() if count != "<100"}
+
+
 def kept(estimate: float | Literal["<100"]) -> int:
     """An estimate as a record keeps it: as it is shown, 0 for "<100"."""
     shown = about(estimate) if isinstance(estimate, (int, float)) else estimate

@@ -14,10 +14,11 @@ import shapely
 from alertd.alerts import CHANNELS, HANDED_OVER, AlertState, LedgerReason, State
 from alertd.errors import Problem
 from alertd.ids import chain_of
-from alertd.service.counts import Shown, by_region
 from alertd.service.course import Course, History
+from alertd.service.looks import Looks, population_of
 from alertd.service.notices import occasion_of
 from alertd.service.past import Past
+from alertd.service.reach import Estimate, by_code
 from alertd.service.reports import Reports
 from alertd.service.targeting import Targeting
 from alertd.service.updates import TELLS
@@ -60,7 +61,7 @@ class Report:
 
     record: AlertRecord
     people: int  # told it by any version
-    regions: Mapping[str, Shown]  # of these, who are in its area now, by the smallest region they are in
+    regions: Mapping[str, Estimate]  # people in its area, by the smallest region they are in
     versions: Sequence[Told]
     history: History
     outcome: str  # as whoever ended it kept it; '' while it goes on
@@ -70,7 +71,14 @@ class Results:
     """Makes reports."""
 
     def __init__(
-        self, alerts: Alerts, work: Work, reports: Reports, course: Course, targeting: Targeting, past: Past
+        self,
+        alerts: Alerts,
+        work: Work,
+        reports: Reports,
+        course: Course,
+        targeting: Targeting,
+        looks: Looks,
+        past: Past,
     ) -> None:
         self._past = past
         self._alerts = alerts
@@ -78,6 +86,7 @@ class Results:
         self._reports = reports
         self._course = course
         self._targeting = targeting
+        self._looks = looks
 
     async def report(self, record: AlertRecord) -> Report:
         """Of an alert, named by any of its versions. Raises Problem where it was purged."""
@@ -90,7 +99,7 @@ class Results:
         return Report(
             record=head,
             people=len(people),
-            regions=await self._regions(head, people) if len(people) else {},
+            regions=await self._regions(head) if len(people) else {},
             versions=[await self._told(one) for one in records],
             history=await self._course.history(head),
             outcome=head.reason if head.state in _ENDED else "",
@@ -104,12 +113,12 @@ class Results:
         """Where it is told."""
         return await self._alerts.area(record.id)
 
-    async def _regions(self, head: AlertRecord, people: np.ndarray) -> dict[str, Shown]:
-        alert, area = head.alert, await self._alerts.area(head.id)
+    async def _regions(self, head: AlertRecord) -> Mapping[str, Estimate]:
+        """Estimates, because an exact count would show at each report who came or left since."""
+        area = await self._alerts.area(head.id)
         shares = await self._targeting.shares(area)
-        found = await self._targeting.find(area, alert.kind, alert.policy, self._targeting.told_regions(shares))
-        still_there = np.isin(found.numbers, people)
-        return by_region(found.regions[still_there], {share.number: share.code for share in shares})
+        reach = await self._looks.reach(area, shares, population_of(head.alert))
+        return by_code(reach.regions, {share.number: share.code for share in shares})
 
     async def _told(self, record: AlertRecord) -> Told:
         sent: list[list[np.ndarray]] = [[] for _ in CHANNELS]

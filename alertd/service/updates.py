@@ -8,6 +8,7 @@ screen, where it would have been repeated, and what a carrier reported as failed
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from alertd.alerts import CHANNELS, OPEN_STATES, AlertState
 from alertd.ids import chain_of
 from alertd.kinds import Notify, Occasion
-from alertd.service.counts import SMALL_COUNT
+from alertd.service.counts import SMALL_COUNT, is_exact
 from alertd.service.heard import Heard, Pairs, heard
 from alertd.service.notices import CHANNELS_OF, occasion_of
 from alertd.service.rings import REST
@@ -40,11 +41,12 @@ def again_on(notify: str, channels: Collection[str]) -> frozenset[str]:
 
 
 def few(record: AlertRecord, channels: Iterable[str], counts: Mapping[str, int], *, reads_ledger: bool) -> list[str]:
-    """The channels whose count is so small that it could reveal a home; 0 counts as small. A caller who `reads_ledger` sees the small
-    counts of an alert, but not those of the people whom an update notifies for the first time.
+    """The channels whose count is so small that it could reveal a home; 0 counts as small. All of them where counts are not exact. A caller
+    who `reads_ledger` sees the counts of an alert, but not the small ones of the people whom an update notifies for the first time.
     """
     again = again_on(record.notify, CHANNELS) if record.notify else CHANNELS
-    return [one for one in channels if counts.get(one, 0) < SMALL_COUNT and not (reads_ledger and one in again)]
+    least = SMALL_COUNT if reads_ledger or is_exact(record) else math.inf
+    return [one for one in channels if counts.get(one, 0) < least and not (reads_ledger and one in again)]
 
 
 async def told_before(

@@ -52,6 +52,7 @@ class AlertRecord:
     occasion: str = ""  # why it is told: '' for the alert itself
     code: str = ""  # of a cancel: its reason, as people are told
     alerted: int = 0  # of what follows an alert: when that was first told
+    sent_alone: int = 0  # 1 where nobody but the author answers for the alert: no second person approved or reviewed it
     follows: str = ""  # of what follows an alert: the occasions whose told are told, '' for nobody's
     restricted: int = 0  # when the facts and photos were taken out of it
     notify: str = ""  # of an update: who is told of it again; '' for whatever is none
@@ -197,6 +198,7 @@ NUMBERS = (
     "reviewed",
     "starts",
     "approved_rev",
+    "sent_alone",
 )
 TEXTS = (
     "org",
@@ -265,7 +267,7 @@ class Seals:
         return f"{self.alert_id} {name}"
 
 
-_PLAIN_SAID = ("expires", "seen", "texts", "starts", "restricted", "again", "newly", "rings_from", *TEXTS)
+_PLAIN_SAID = ("expires", "seen", "texts", "starts", "restricted", "again", "newly", "rings_from", "sent_alone", *TEXTS)
 _SEALED_SAID = (*OF_CASE, *OF_STAFF)
 
 

@@ -44,7 +44,7 @@ class Updates:
 
     async def approve(
         self, alert: AlertRecord, update: AlertRecord, audience: Frozen, approver: str, *, sent_by: Iterable[str],
-        asked: Iterable[str] = (),
+        asked: Iterable[str] = (), sent_alone: bool = False,
     ) -> tuple[bool, str, str]:  # fmt: skip
         """Freeze the audience of an update and open its gate, close those of what told the alert before, and make the alert say what
         `alert` does, durably and all or nothing, if both are of the revisions they have here; the neighbours `asked` are told so. Answers whether it was done, the state
@@ -58,6 +58,7 @@ class Updates:
             len(audience.numbers), self._db.skew_ms, " ".join(sent_by), " ".join(asked),
             len(of_alert), *of_alert,
             "approver", (await self._seals(update)).seal("approver", approver), "approved_rev", update.rev,
+            "sent_alone", int(sent_alone),
         )  # fmt: skip
         return bool(done), old.decode(), whose.decode()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,6 @@ from alertd.config import Settings
 from alertd.documents import Target
 from alertd.errors import ConfigError, Problem
 from alertd.sections import StoreSection
-from alertd.service.counts import by_region
 from alertd.service.looks import Looks
 from alertd.store.codec import Codec
 from alertd.working import worker_of
@@ -227,7 +227,8 @@ async def test_people_are_labelled_with_finer_regions_in_the_background(
             told = parts.targeting.told_regions(shares)
             found = await parts.targeting.people(area.geometry, alert_of(sample), told)
             assert len(found) == 30
-            return by_region(found.regions, {share.number: share.code for share in shares})
+            codes = {share.number: share.code for share in shares}
+            return {codes[number]: count for number, count in Counter(found.regions.tolist()).items()}
 
         assert await parts.labels.bring_up() == 0
         assert await counted() == {"PT-11": 30}

@@ -65,7 +65,7 @@ async def test_a_report_says_what_an_alert_came_to(closed: str, call: Any):
     """Whom it reached and where, how fast, who opened it and who left, once each; what followed; who decided it; the outcome."""
     status, report = await call(f"/v1/alerts/{closed}/report", "ledger:read")
     assert (status, report["state"], report["people"], report["outcome"]) == (200, "closed", 20, "Found, well")
-    assert report["regions"] == {"41091": 20}
+    assert report["regions"] == {}  # fewer than 100
     alert, close = report["versions"]
     assert (alert["id"], alert["occasion"], close["occasion"], close["by"]) == (closed, "alert", "close", ANA.subject)
     assert (alert["channels"]["push"]["accepted"], alert["channels"]["push"]["delivered"]) == (18, 2)

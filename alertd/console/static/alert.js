@@ -120,7 +120,7 @@ function Approval({ alert: newest, me, unseen, onDecided }) {
     <div class="approval-words">
       <h2>${t("what-happens")}</h2>
       <p class="sentence">${alert.update
-        ? t("update-tells", { again: counted(alert.update.told_again, "people"), newly: about(alert.update.newly_inside, "people") })
+        ? t("update-tells", { again: about(alert.update.told_again, "people"), newly: about(alert.update.newly_inside, "people") })
         : sentenceOf({ ...alert, channels: alert.alert.channels }, reach)}</p>
       ${alert.update ? html`<p>${t(`notify-${alert.update.notify}`)}</p>` : null}
       <${RingWords} rings=${alert.alert.target.rings} />

@@ -85,9 +85,9 @@ function Row({ name, counts, rate, done, until, held }) {
   </li>`;
 }
 
-/** A channel on which an update tells so few that their count could tell where one of them lives. */
+/** A channel whose counts are not shown, because they could tell where somebody lives. */
 const Few = ({ name }) => html`<li class="channel" data-channel=${name}>
-    <span class="channel-name"><${Icon} name=${name} />${t(name)}</span><span class="channel-count"><b>${number("<20")}</b></span></li>`;
+    <span class="channel-name"><${Icon} name=${name} />${t(name)}</span><span class="channel-count"><b>${t("hidden")}</b></span></li>`;
 
 export function Channels({ progress, until, held }) {
   const rate = useRates(progress);

@@ -92,17 +92,15 @@ export function Curve({ alert, progress }) {
       <li class="arrived"><i></i>${t("delivered")} <b>${number(last(arrived))}</b></li></ul></section>`;
 }
 
-/** People by the region they are in, most first, the smallest counts and the longest tail told as numbers of regions. */
+/** People by the region they are in, most first; of a long tail the number of its regions. */
 export function Shares({ regions, known }) {
-  const told = mostFirst(regions).filter(([, n]) => n !== "<20");
-  const small = Object.keys(regions).length - told.length;
+  const told = mostFirst(regions);
   const shown = told.slice(0, SHOWN_REGIONS);
   const names = useNames(shown.map(([code]) => code), known);
   const most = Math.max(1, ...shown.map(([, n]) => sized(n)));
   return html`<ul class="shares">${shown.map(([code, n]) => html`<li><span>${names[code] || code}</span>
         <span class="track"><i style=${{ width: `${(sized(n) / most) * 100}%` }}></i></span><b>${number(n)}</b></li>`)}</ul>
-      ${told.length > shown.length ? html`<p class="muted small shares-rest">${t("more-regions", { n: told.length - shown.length })}</p>` : null}
-      ${small ? html`<p class="muted small shares-rest">${t("small-regions", { n: small })}</p>` : null}`;
+      ${told.length > shown.length ? html`<p class="muted small shares-rest">${t("more-regions", { n: told.length - shown.length })}</p>` : null}`;
 }
 
 /** Where the people are that the target reaches at this moment: no carrier tells where a message was read. */

@@ -69,7 +69,7 @@ function Report({ report, own }) {
       <${Figure} n=${over(versions, (one) => all(one.left))} name=${t("report-left-link")} />
       <${Figure} n=${over(versions, (one) => all(one.opted_out))} name=${t("report-opted-out")} /></ul>
     ${versions.map((one) => html`<${Version} key=${one.id} one=${one} own=${own} />`)}
-    ${Object.keys(regions).length ? html`<section><h4>${t("report-where")}</h4><${Shares} regions=${regions} known=${[]} /></section>` : null}
+    ${Object.keys(regions).length ? html`<section><h4>${t("where-people")}</h4><${Shares} regions=${regions} known=${[]} /></section>` : null}
     ${report.whole ? null : html`<p class="note small">${t("history-cut")}</p>`}</div>`;
 }
 

@@ -85,7 +85,7 @@ local BITS = 4294967296
 
 -- What happened to a version, kept in the step in which it happens, until it stands among its organisation's events: ids and codes.
 local function tell(chain, alert, now, word, facts)
-  local event, names = facts, {'status', 'kind', 'occasion'}
+  local event, names = facts, {'status', 'kind', 'occasion', 'sent_alone'}
   local values = redis.call('HMGET', key(chain, 'version', alert), unpack(names))
   for i, name in ipairs(names) do event[name] = values[i] or '' end
   event.alert, event.word, event.at = alert, word, string.format('%.0f', now)

@@ -16,9 +16,9 @@ from tests.unit.alertd.samples import changed
 
 @pytest.fixture
 async def desk(parts: Parts, client: Any) -> Desk:
-    """Of the police of one province: Ana and Bea, and 40 people in each of two cities."""
-    await register(parts, 40)
-    await register(parts, 40, first=40, places={"home": {"point": CADIZ}})
+    """Of the police of one province: Ana and Bea, and 200 people in each of two cities."""
+    await register(parts, 200)
+    await register(parts, 200, first=200, places={"home": {"point": CADIZ}})
     await parts.organisations.put("police", Organisation.model_validate_json(json.dumps(POLICE)), ANA)
     found = Desk(parts, client)
     for subject in ("ana", "bea"):

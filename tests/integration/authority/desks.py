@@ -14,7 +14,7 @@ CAP = """<alert xmlns="urn:oasis:names:tc:emergency:cap:1.2"><identifier>1</iden
 <certainty>Observed</certainty><expires>{expires}</expires><headline>No beba agua</headline><description>No beba agua del grifo.</description>
 <area><areaDesc>Costa</areaDesc><circle>{lat},{lon} 5</circle></area></info></alert>"""
 ALL = ("alerts:read", "alerts:write", "alerts:approve", "keys:write")
-ALLOWED = {"levels": ["endangered"], "people": 100, "alerts_per_hour": 2}
+ALLOWED = {"levels": ["endangered"], "people": 400, "alerts_per_hour": 2}
 
 
 class Desk:

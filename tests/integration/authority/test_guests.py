@@ -28,7 +28,7 @@ async def test_a_guest_explains_its_own_messages_and_nothing_of_people(desk: Des
     assert await desk.slug("bea", "POST", f"/v1/alerts/{mine['id']}/approve", {}) == "ok"
     record = await parts.alerts.get(mine["id"])
     assert await worker_of(parts).plans.planner.plan(record)
-    assert [await asked(name) for name in ("p100", "p50", "nobody")] == [nobody] * 3
+    assert [await asked(name) for name in ("p100", "p250", "nobody")] == [nobody] * 3
     await parts.suppressing.stop([(CHANNELS.index("push"), "token-101")])
     await send(parts, record)
     assert await asked("p101") == nobody  # her row was looked at, and nothing left
@@ -37,4 +37,4 @@ async def test_a_guest_explains_its_own_messages_and_nothing_of_people(desk: Des
         200, "yes", "has-messages", ["accepted"],
     )  # fmt: skip
     assert (told["consents"], told["tester"], told["places"], told["addresses"]) == (None, None, [], [])
-    assert [await asked(name) for name in ("p50", "nobody")] == [nobody] * 2
+    assert [await asked(name) for name in ("p250", "nobody")] == [nobody] * 2
