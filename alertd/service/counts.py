@@ -5,7 +5,9 @@ Before the approval every count is an estimate (`reach`).
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import WithJsonSchema
 
 from alertd.documents import Status
 from alertd.errors import Problem
@@ -15,8 +17,10 @@ from alertd.store.alerts import AlertRecord
 
 SMALL_COUNT = 20  # below this a count could tell where one person lives, so it is shown as "<20"
 
+#: What a small count is shown as. In JSON Schema an enum: clients that are generated from a `const` refuse every other form.
+Small = Annotated[Literal["<20"], WithJsonSchema({"type": "string", "enum": ["<20"]})]
 #: An exact count from 20 up.
-Shown = int | Literal["<20"]
+Shown = int | Small
 
 
 def is_exact(record: AlertRecord) -> bool:
