@@ -33,10 +33,12 @@ from geofences.scan import Outline
 
 #: Smallest estimate that is shown as a number: about the people of one leaf of the map.
 LEAST_SHOWN = 100
-#: Up to so many records, a map takes a fraction of a second, so it is built again before the next answer if anybody registered.
-FEW_RECORDS = 50_000
+#: Up to so many records, a map takes some hundredths of a second, so it is built again before the next answer if anybody registered.
+FEW_RECORDS = 5_000
 #: Minimum age of a map before it is built again, in seconds and in build times: another process may have registered people.
 LEAST_AGE_S, AGE_FACTOR = 60.0, 30
+#: Nobody is answered from an older map. A process that answers builds it twice as often, so that nobody waits.
+MOST_AGE_S = 3_600.0
 #: Standard deviations of noise that an upper bound allows for.
 SURE = 4
 
@@ -133,34 +135,46 @@ class Reaches:
         """Loads the map of the last start and builds a new one. On exit it waits for a build that runs, because a thread cannot be stopped."""
         await self._load()
         self._begin(library())
+        refreshing = asyncio.create_task(self._refresh(library))
         try:
             yield
         finally:
-            if self._building:
-                await asyncio.gather(self._building, return_exceptions=True)
+            refreshing.cancel()
+            await asyncio.gather(refreshing, *([self._building] if self._building else []), return_exceptions=True)
 
     async def current(self, library: Library) -> PeopleMap:
-        """Returns the map to answer from. A small map holds everybody whom this process registered; a large one may be some minutes old, and so
-        may one that the store did not answer for. Raises StoreUnavailableError if there is no map yet.
+        """Returns the map to answer from. A small map holds everybody whom this process registered; a large one may be some minutes old, and
+        an hour if nobody asked meanwhile. If the store does not answer, the last map stays. Raises StoreUnavailableError if there is none.
         """
         if self._map is None:
             await self._load()
         if self._is_outdated(library):
             building = self._begin(library)
-            if self._is_quick():
-                await self._finished(building)
-                if self._is_outdated(library) and self._is_quick():  # it was begun before the last change
+            if self._is_quick() or self._age_s() > MOST_AGE_S:
+                is_built = await self._finished(building)
+                if is_built and self._is_outdated(library) and self._is_quick():  # it was begun before the last change
                     await self._finished(self._begin(library))
         assert self._map is not None
         return self._map
 
-    async def _finished(self, building: asyncio.Task[None]) -> None:
-        """Waits for a build. Raises what it raised only if there is no older map: an old estimate is better than a refused alert."""
+    async def _finished(self, building: asyncio.Task[None]) -> bool:
+        """Waits for a build, and returns whether it succeeded. Raises what it raised only if there is no older map: an old estimate is better
+        than a refused alert.
+        """
         try:
             await asyncio.shield(building)
         except Exception:
             if self._map is None:
                 raise
+            return False
+        return True
+
+    async def _refresh(self, library: Callable[[], Library]) -> None:
+        """Builds the map again before it is too old to answer from."""
+        while True:
+            await self._clock.sleep(MOST_AGE_S / 2)
+            if self._age_s() >= MOST_AGE_S / 2:
+                self._begin(library())
 
     async def of(self, population: Population, ground: Ground, library: Library) -> Reach:
         """Estimates how many people of a population are in an area."""
@@ -173,7 +187,9 @@ class Reaches:
 
     async def _load(self) -> None:
         with suppress(OSError, SealError, KeyError, ValueError):
+            age_s = self._clock.now_ms() / 1_000 - self._cache.stat().st_mtime
             self._map = await asyncio.to_thread(read, self._cache, self._codec)
+            self._made_at = self._clock.monotonic() - max(age_s, 0.0)
 
     def _is_quick(self) -> bool:
         return self._map is None or self._map.records <= FEW_RECORDS
@@ -181,10 +197,13 @@ class Reaches:
     def _is_outdated(self, library: Library) -> bool:
         if self._map is None or self._made_of is None or self._made_of[0] is not library:
             return True
-        age_s = self._clock.monotonic() - self._made_at
+        age_s = self._age_s()
         if self._made_of[1] != self._people.changes:
             return self._is_quick() or age_s > AGE_FACTOR * self._took_s
         return age_s > max(LEAST_AGE_S, AGE_FACTOR * self._took_s)
+
+    def _age_s(self) -> float:
+        return self._clock.monotonic() - self._made_at
 
     def _begin(self, library: Library) -> asyncio.Task[None]:
         if self._building is None or self._building.done():

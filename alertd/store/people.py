@@ -207,9 +207,9 @@ class People:
         if relabelled:
             await self._replace("label", relabelled)
         done = await self._write(_with_slots(changes, arrived), deadline)
-        self.changes += 1
         came = [spot for spot in arrived if done[spot.change]]
         await self._replace("cleared", [_Swap(spot.cell, spot.slot, marked(spot.record), spot.record) for spot in came])
+        self.changes += 1  # at the end: a map of people counts no record that is still marked
         return done
 
     def lasting(self, person: Subscriber | None) -> Subscriber | None:

@@ -85,7 +85,7 @@ def write(path: Path, people: PeopleMap, codec: Codec) -> None:
         for name, array in _arrays(people.parts[population]).items()
     }
     np.savez_compressed(out, allow_pickle=False, format=np.array(_FORMAT), records=np.array(people.records), **arrays)
-    part = path.with_suffix(".new")
+    part = path.with_name(f"{path.name}.{os.getpid()}.new")  # several processes may write it at once
     handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "wb") as file:
         file.write(codec.master.seal(out.getvalue(), _SEALED_AS))

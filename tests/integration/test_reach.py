@@ -19,7 +19,7 @@ from alertd.errors import Problem
 from alertd.organisations import Jurisdiction, Organisation
 from alertd.sections import ApiSection, AudienceSection
 from alertd.service.looks import Looks
-from alertd.service.reach import FEW_RECORDS, Reach, Reaches
+from alertd.service.reach import FEW_RECORDS, MOST_AGE_S, Reach, Reaches
 from alertd.service.reach_audit import ACT
 from alertd.store.codec import Codec, Keys, SealError
 from alertd.store.keys import Cell
@@ -204,6 +204,21 @@ async def test_the_map_of_the_last_start_answers_until_there_is_a_new_one(shelf:
         first = await reaches.current(parts.regions.library)
         assert first.records == FEW_RECORDS + 1
     assert are_about(await shelf.around(reaches, SEVILLA, CADIZ), 0, 400)
+
+
+async def test_nobody_is_answered_from_a_map_older_than_an_hour(shelf: Shelf, codec: Codec):
+    """A worker makes estimates only when a scheduled alert starts: an old map would say that the audience changed, and stop it."""
+    parts = shelf.parts
+    await register(parts, 400, places=HERE)
+    large = replace(
+        build(parts.audience, parts.regions.library, codec, await parts.people.last()), records=FEW_RECORDS + 1
+    )
+    write(shelf.path, large, codec)
+    await register(parts, 400, first=400, places={"home": {"point": CADIZ}})
+    shelf.clock.pass_by(MOST_AGE_S - 60)
+    assert (await shelf.reaches().current(parts.regions.library)).records == FEW_RECORDS + 1
+    shelf.clock.pass_by(120)
+    assert are_about(await shelf.around(shelf.reaches(), SEVILLA, CADIZ), 400, 400)
 
 
 @pytest.mark.parametrize("damage", [b"", b"damaged", None])
