@@ -28,7 +28,12 @@ def is_exact(record: AlertRecord) -> bool:
 
     Whoever sends alone could compare the counts of two alerts, and so learn where one person lives.
     """
-    return bool(record.start) and not record.sent_alone and record.status == Status.ACTUAL
+    return bool(record.start) and is_answered_for(record.status, sent_alone=bool(record.sent_alone))
+
+
+def is_answered_for(status: str, *, sent_alone: bool) -> bool:
+    """Whether a second person answers for an approved alert of such a status."""
+    return status == Status.ACTUAL and not sent_alone
 
 
 def people_shown(record: AlertRecord) -> Shown | Estimate:
