@@ -6,9 +6,10 @@ is a sum over the leaves of one map that is built in advance, and no number of q
 A leaf is a box without the leaves inside it: one square of the tile pyramid, or two side by side. It holds at least about `LEAST`
 people. An estimate adds up the noisy counts of the leaves, each times the share of the leaf's ground in the area.
 
-A secret key and the name of the leaf determine the noise, so that the same people give the same map in every process. Before the
-noise is added, a count is rounded to the middle of a step; the key determines where the steps of a leaf begin. One household that
-comes or goes changes nothing unless its leaf crosses the edge of a step, and an attacker does not know that edge.
+A secret key and the name of the leaf determine the noise, so that the same people give the same map in every process. A leaf has one
+number of noise for all columns and populations and for ever: whoever registers invented people until the count has passed many steps has
+nothing to average. Before the noise is added, a count is rounded to the middle of a step; the key determines where the steps of a leaf
+begin. One household that comes or goes changes nothing unless its leaf crosses the edge of a step, and an attacker does not know that edge.
 """
 
 from __future__ import annotations
@@ -83,27 +84,27 @@ class Noise:
 
     def least(self, depths: NDArray[np.uint8], codes: Words, column: int = 0) -> Floats:
         """How many people make a leaf of each square, or how many of a column are counted for it alone."""
-        zeros = np.zeros((len(codes), column + 1), np.int64)
-        return LEAST + LEAST_NOISE * self._normal(self._drawn(_AT_SPLIT, depths, codes, zeros))[:, column]
+        return LEAST + LEAST_NOISE * self._normal(self._drawn(_AT_SPLIT, depths, codes, column + 1))[:, column]
 
     def noisy(self, depths: NDArray[np.uint8], codes: Words, counts: Counts) -> Floats:
         """The counts, shape (leaves, columns), rounded to a step and with their noise. They may be negative."""
-        zeros = np.zeros_like(counts)
-        offsets = np.floor(self._uniform(self._drawn(_AT_OFFSET, depths, codes, zeros)) * STEP).astype(np.int64)
+        offsets = self._uniform(self._drawn(_AT_OFFSET, depths, codes, counts.shape[1]))
+        offsets = np.floor(offsets * STEP).astype(np.int64)
         steps = (counts + offsets) // STEP
         middles = steps * STEP - offsets + (STEP - 1) / 2
-        return middles + NOISE * self._normal(self._drawn(_AT_NOISE, depths, codes, steps))
+        return middles + NOISE * self._normal(self._drawn(_AT_NOISE, depths, codes, 1))
 
-    def _drawn(self, purpose: int, depths: NDArray[np.uint8], codes: Words, steps: Counts) -> Words:
+    def _drawn(self, purpose: int, depths: NDArray[np.uint8], codes: Words, columns: int) -> Words:
         """Two random words of each, shape (leaves, columns, 2): the encrypted block of its name."""
+        shape = (len(codes), columns)
         blocks = np.zeros(
-            steps.shape, [("population", "u1"), ("purpose", "u1"), ("depth", "u1"), ("column", "u1"), ("step", "<i4"), ("code", "<u8")]
+            shape, [("population", "u1"), ("purpose", "u1"), ("depth", "u1"), ("column", "u1"), ("unused", "<u4"), ("code", "<u8")]
         )  # fmt: skip
-        blocks["population"], blocks["purpose"] = self._population, purpose
+        blocks["population"], blocks["purpose"] = 0 if purpose == _AT_NOISE else self._population, purpose
         blocks["depth"], blocks["code"] = depths[:, None], codes[:, None]
-        blocks["column"], blocks["step"] = np.arange(steps.shape[1]), steps
+        blocks["column"] = np.arange(columns)
         words = np.frombuffer(self._cipher.encryptor().update(blocks.tobytes()), "<u8")
-        return words.reshape(*steps.shape, 2)
+        return words.reshape(*shape, 2)
 
     @staticmethod
     def _uniform(words: Words) -> Floats:

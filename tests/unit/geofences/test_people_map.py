@@ -11,7 +11,7 @@ import shapely.affinity
 from numpy.typing import NDArray
 
 from alertd import samples
-from geofences.people_map import LEAST, LEAST_NOISE, Leaves, Noise, RegionLeaves, squares_of, summed
+from geofences.people_map import DEEPEST, LEAST, LEAST_NOISE, Leaves, Noise, RegionLeaves, squares_of, summed
 from geofences.scan import Outline
 from geofences.tiles import locate
 
@@ -145,6 +145,24 @@ def test_the_difference_of_two_estimates_does_not_tell_whether_somebody_lives_at
                 differences[at, attack, column] = change.sum() if attack < 4 else -change.sum()
     for guess in (*differences.reshape(300, -1).T, differences.mean(axis=(1, 2))):
         assert best_guess(guess, lived_in) <= 0.60
+
+
+@pytest.mark.parametrize("residents", [1, 4])
+def test_invented_people_do_not_average_the_noise_away(residents: int):
+    """Somebody registers more and more people in the smallest square of each of 1,000 homes, half of which have residents, and asks after
+    every six for all channels and kinds of alert.
+    """
+    homes, invented = np.arange(1_000, dtype=np.uint64), np.arange(200, 985, 6)
+    lived_in = np.random.default_rng(residents).permutation(homes < 500)
+    people = np.where(lived_in, residents, 0)
+    depths = np.full(len(homes), DEEPEST, np.uint8)
+    total = np.zeros(len(homes))
+    for kind in (0, 1):
+        noise = Noise(KEY, kind)
+        for more in invented:
+            counts = np.repeat(people[:, None] + more, 4, axis=1)
+            total += (noise.noisy(depths, homes, counts) - more).mean(axis=1)
+    assert best_guess(total, lived_in) <= 0.60
 
 
 def best_guess(differences: NDArray[np.float64], lived_in: NDArray[np.bool_]) -> float:
