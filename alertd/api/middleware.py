@@ -106,6 +106,8 @@ def guarded(explain: Explain, observe: Observe) -> Middleware:
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        # A request that never waits is answered without a turn of the loop: one connection full of them would let nothing else run.
+        await asyncio.sleep(0)
         request[REQUEST_ID] = _request_id(request)
         bound = structlog.contextvars.bind_contextvars(request_id=request[REQUEST_ID])
         began = asyncio.get_running_loop().time()

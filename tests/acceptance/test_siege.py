@@ -7,12 +7,15 @@ import http.client
 import json
 import os
 import re
+import select
 import socket
 import subprocess
 import sys
+import threading
 import time
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -302,6 +305,31 @@ def test_large_bodies_without_a_key_are_few_at_once(served: Served):
         assert refused.recv(4096).startswith(b"HTTP/1.1 429 ")
         status, _, _ = posted(served.url, "/r/nobody", b"{}", Content_Type="application/json")  # a small one is read
         assert status == 404
+
+
+def test_a_connection_full_of_requests_leaves_time_for_others(served: Served):
+    """Without a key, one request after the other, none of which waits for anything."""
+    is_over = threading.Event()
+
+    def attack() -> None:
+        requests, sent = b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n" * 500, 0
+        with connected(served) as connection:
+            connection.setblocking(False)
+            while not is_over.is_set():
+                readable, writable, _ = select.select([connection], [connection], [], 0.2)
+                if readable:
+                    connection.recv(1 << 18)
+                if writable:
+                    sent = (sent + connection.send(requests[sent:])) % len(requests)
+
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(attack)
+        try:
+            statuses = [shown(served.url, "/v1/me", served.key)[0] for _ in range(5)]
+        finally:
+            is_over.set()
+        running.result()
+    assert statuses == [200] * 5
 
 
 def test_a_key_has_a_rate_by_default(few: Served):
