@@ -22,6 +22,8 @@ from alertd.store.connection import Connection, StoreRefusedError, StoreUnavaila
 #: A process that is silent for so long is taken for dead: on a machine that is overloaded a second may take several.
 SIGN_MS = 10_000
 BEAT_S = 1.0
+#: So many unreadable values are named. An operator looks at some of them; more would fill the log.
+NAMED = 20
 
 
 class Phase(StrEnum):
@@ -37,15 +39,22 @@ class Phase(StrEnum):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """What a page of the walk that seals anew found, or several pages."""
+    """What one or several pages of the walk found."""
 
     done: int = 0  # keys of the store that were looked at
     resealed: int = 0  # values, or names that were made anew
     left: int = 0  # values that are still under the old key: a writer came between, or they expire soon
     unreadable: int = 0  # values that are marked with the old key, and do not open under it
+    named: tuple[str, ...] = ()  # the first of these, by the keys and fields of the store
 
     def __add__(self, other: Found) -> Found:
-        return Found(*map(sum, zip(msgspec.structs.astuple(self), msgspec.structs.astuple(other), strict=True)))
+        return Found(
+            done=self.done + other.done,
+            resealed=self.resealed + other.resealed,
+            left=self.left + other.left,
+            unreadable=self.unreadable + other.unreadable,
+            named=(self.named + other.named)[:NAMED],
+        )
 
 
 class Rotation(msgspec.Struct, frozen=True, kw_only=True):

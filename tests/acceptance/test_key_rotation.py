@@ -79,8 +79,8 @@ def test_the_master_key_rotates_while_an_alert_is_sent(
         assert "being rotated" in refused(served, "backup", str(tmp_path / "half"))
         told, remarks = command.communicate(timeout=240)
     assert command.returncode == 0, remarks
-    assert "Sealing anew" in told
-    assert "The master key is rotated" in told.splitlines()[-1]
+    assert "Sealing all values again under the new master key" in told
+    assert "The master key and the hashing secret are rotated" in told.splitlines()[-1]
     assert "Delete those backups" in remarks
     for channel in CHANNELS:
         served.control(channel, {"rules": []})
