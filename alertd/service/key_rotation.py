@@ -31,7 +31,8 @@ from alertd.store import keys
 from alertd.store.codec import MOST_SEALS, Codec, SealError, next_key
 from alertd.store.connection import Connection, StoreUnavailableError
 from alertd.store.key_files import make_next, replace_hash_key, retire_old
-from alertd.store.master_keys import SIGN_MS, Found, KeyWatch, MasterKeys, Phase, Rotation
+from alertd.store.key_watch import KeyWatch
+from alertd.store.master_keys import SIGN_MS, Found, MasterKeys, Phase, Rotation
 from alertd.store.resealing import Place, Resealing
 
 LOOK_S = 1.0

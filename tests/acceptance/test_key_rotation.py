@@ -153,6 +153,21 @@ def test_a_rotation_goes_on_after_everything_was_killed(installation: Callable[.
     assert alertd(served, "audit", "verify").returncode == 0
 
 
+def test_a_rotation_that_stops_names_the_values_that_do_not_open(installation: Callable[..., Served]):
+    """And keeps the old key until somebody gives them up."""
+    served = installation(10)
+    name = keys.subscriber(1)
+    with Redis(unix_socket_path=str(served.directory / "server.sock")) as store:
+        sealed = store.get(name)
+        store.set(name, sealed[:-1] + bytes([sealed[-1] ^ 1]))
+    said = refused(served, "keys", "rotate-master")
+    assert f"by their keys in the store: {name}." in " ".join(said.split())
+    assert served.call("GET", "/v1/master-key/rotation")[1]["unreadable_keys"] == [name]
+    assert (served.directory / NEXT_KEY).exists()
+    assert alertd(served, "keys", "rotate-master", "--give-up-unreadable").returncode == 0
+    assert not (served.directory / NEXT_KEY).exists()
+
+
 def test_a_shared_store_waits_for_every_process_and_needs_no_restart(valkey: str, tmp_path: Path):
     """The new key appears in a file that the processes were told of, on one machine after the other."""
     files = [tmp_path / f"next-{kind}.key" for kind in ("api", "worker")]
