@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from alertd.ids import Door
 from alertd.organisations import Organisation
 from alertd.service.access import Credential
-from tests.integration.acts import ANA, BEA, slug
+from tests.integration.acts import ANA, BEA, api_of, slug
 from tests.integration.nights import CHIEF, DEPUTY, DESK, Night, person, sms
 
 CASE = "SE-2026-1"
@@ -112,6 +113,20 @@ async def test_a_request_before_the_approval_calls_for_the_approval_first(night:
         "An alert of default waits for approval",
         TEXT.removesuffix(":"),
     ]
+
+
+async def test_an_app_shows_a_page_about_a_request_until_the_alert_is_stood_down(
+    night: Night, sent: str, aiohttp_client: Any
+):
+    await night.rota([person("Desk", {"channel": "push", "token": "duty-phone"})])
+    await asked(night)
+    await night.round()
+    client = await aiohttp_client(api_of(night.parts))
+    tag = night.parts.tags.make(sent, 0, Door.PAGE)
+    for show in (True, False):
+        async with client.get(f"/r/{tag}") as answer:
+            assert (await answer.json())["show"] is show
+        await night.parts.following.stand_down(sent, BEA, "She was found")
 
 
 async def test_who_takes_an_alert_that_nobody_asks_about_is_refused(night: Night, sent: str):
