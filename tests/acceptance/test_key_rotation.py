@@ -115,7 +115,15 @@ def files_with(directory: Path, key: bytes) -> list[str]:
     """The files of a data directory that show a key."""
     forms = (key, base64.b64encode(key), key.hex().encode())
     files = [file for file in directory.rglob("*") if file.is_file()]
-    return [file.name for file in files if any(form in file.read_bytes() for form in forms)]
+    return [file.name for file in files if any(form in content(file) for form in forms)]
+
+
+def content(file: Path) -> bytes:
+    """What is in a file; nothing if a rewrite of the append-only file deleted it meanwhile."""
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        return b""
 
 
 def works(served: Served, folder: Path) -> None:
