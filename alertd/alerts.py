@@ -73,6 +73,8 @@ UNDECIDED = frozenset({_S.DRAFT, _S.PENDING, _S.RETURNED})
 UNTOLD = UNDECIDED | {_S.REJECTED}
 #: These wait for their second person, or for their time.
 WAITING = frozenset({_S.PENDING, _S.SCHEDULED})
+#: Another organisation may ask to stand these down.
+ASKABLE = SHOWN | WAITING
 #: Nothing of these goes on.
 ENDED = frozenset({_S.REJECTED, _S.PURGED, *_ENDS})
 

@@ -108,10 +108,10 @@ from alertd.store.current import Current
 from alertd.store.distribution import Tracks
 from alertd.store.drawn import Drawings
 from alertd.store.imports import Imports
+from alertd.store.key_watch import KeyWatch
 from alertd.store.keyring import Keyring
 from alertd.store.labels import LabelMark
 from alertd.store.limits import Limits
-from alertd.store.master_keys import KeyWatch
 from alertd.store.media import Media
 from alertd.store.memory import MemoryGuard
 from alertd.store.message_ids import MessageIds

@@ -44,9 +44,9 @@ class Metrics:
         )
         self.audit_entries = self._counter("audit_entries", "Entries written into the audit", "")
         self.webhooks = self._counter("webhooks", "Tries to tell a webhook, and webhooks turned off", "outcome")
-        self.pages = self._counter("pages", "Tries to tell somebody on call that an alert waits", "channel outcome")
+        self.pages = self._counter("pages", "Tries to page somebody on call", "channel outcome")
         self.unanswered = self._counter(
-            "unanswered", "Alerts that wait, and nobody is on duty or all were told in vain", "reason"
+            "unanswered", "Alerts that wait though nobody is on duty or everybody was paged in vain", "reason"
         )
         self.distributions = self._counter(
             "distributions", "Messages to distributors, by what became of each", "outcome"

@@ -1,4 +1,4 @@
-"""Who is called when an alert waits for its second person: an organisation's rota, and whose turn it is. No I/O and no clock."""
+"""Calls the people on call: why about an alert, by which rota, and who is next. No I/O and no clock."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import ConfigDict, Field, model_validator
 
+from alertd.alerts import ASKABLE, AlertState
 from alertd.clock import time_of
 from alertd.faults import refuse
 from alertd.fields import Document, Line, TimeZone, folded_subject
@@ -23,6 +24,20 @@ MOST_PEOPLE = 20
 MOST_ADDRESSES = 5
 #: Shifts of a week, on each day others.
 MOST_HOURS = 21
+
+
+class Cause(enum.StrEnum):
+    """Why the people on call are called about an alert."""
+
+    APPROVAL = "approval"  # it waits for its second person
+    STAND_DOWN = "stand_down"  # another organisation asks to stand it down
+
+
+def cause_of(state: AlertState, *, is_asked: bool) -> Cause | None:
+    """Returns why alertd calls people about an alert, or None. `is_asked`: another organisation asks to stand it down."""
+    if state is AlertState.PENDING:
+        return Cause.APPROVAL
+    return Cause.STAND_DOWN if is_asked and state in ASKABLE else None
 
 
 class Day(enum.StrEnum):

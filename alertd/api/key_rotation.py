@@ -23,7 +23,7 @@ class RotationOrder(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     give_up_unreadable: bool = Field(
-        False, description="Finish although some values do not open under the old key: they are lost with it."
+        False, description="Finish although some values do not open under the old master key. alertd then loses them."
     )
 
 
@@ -31,24 +31,30 @@ class RotationReply(BaseModel):
     """How the last rotation stands."""
 
     state: Literal["none", "spreading", "sealing", "joining", "naming", "finishing", "done"] = Field(
-        description="`spreading`: processes load the new key. `sealing`: what the old key sealed is sealed anew. `joining`: processes look for "
-        "people under a new name key, too. `naming`: old names are made anew with it. `finishing`: the old key is being destroyed. `done`: only the new key opens the store."
+        description="`spreading`: every process loads the new master key. `sealing`: alertd seals all values again under the new master key. "
+        "`joining`: every process loads the new hashing secret. `naming`: processes sign with the new hashing secret, and alertd hashes the ids and "
+        "addresses of people again. `finishing`: alertd destroys the old keys. `done`: only the new master key opens the store."
     )
-    waiting_for: int = Field(description="Processes that do not hold the new key, or do not use it yet.")
+    waiting_for: int = Field(description="How many processes have not loaded the new key or secret yet.")
     done: int = Field(
-        description="Keys of the store that this pass has looked at. A last pass checks that nothing is left."
+        description="How many keys of the store this pass has read. A last pass checks that none was forgotten."
     )
-    total: int = Field(description="Keys of the store.")
-    resealed: int = Field(description="Values that were sealed anew.")
+    total: int = Field(description="How many keys the store has.")
+    resealed: int = Field(description="How many values alertd has sealed again.")
     renamed: int = Field(
-        description="Names of people's ids and addresses that were made anew. In a cluster names stay."
+        description="How many hashed ids and addresses of people alertd has hashed again. In a cluster they stay."
     )
-    unreadable: int = Field(description="Values that do not open under the old key.")
-    blocked: bool = Field(description="It waits because of those: see `give_up_unreadable`.")
+    unreadable: int = Field(description="How many values do not open under the old master key.")
+    unreadable_keys: list[str] = Field(
+        description="The first 20 of those values: the key of the store, and the field if it is a hash. They contain ids and hashes only."
+    )
+    blocked: bool = Field(
+        description="The rotation has stopped because of those values. Start it again after a repair, or with `give_up_unreadable`."
+    )
     started: datetime | None
     finished: datetime | None
     seals: dict[str, int] = Field(
-        description="How often the current master key has sealed, and the audit's key that follows from it. From 2^31 on rotate it."
+        description="How often the current master key has sealed a value, and the audit's key that is derived from it. Rotate from 2^31 on."
     )
 
 
@@ -56,9 +62,10 @@ NO_ORDER = RotationOrder(give_up_unreadable=False)
 
 
 async def rotate_master_key(request: web.Request, *, body: RotationOrder = NO_ORDER) -> RotationReply:
-    """Starts a rotation of the master key and the hashing key, or shows the running one. The service continues to send. The caller must be an
-    administrator of the host organisation. An embedded store makes the new key itself; with `store.url` every process first needs `store.next_master_key_file`.
-    The rotation ends with the destruction of the old keys. Older backups then open only with their own keys.
+    """Starts a rotation of the master key and the hashing secret, or shows the running one. A rotation that has stopped reads all values again. The
+    service continues to send. The caller must be an administrator of the host organisation. An embedded store makes the new key itself. With
+    `store.url`, first set `store.next_master_key_file` for every process. At the end alertd destroys the old keys. Older backups then open only with
+    their own keys.
     """
     s = services(request)
     _check_host(s, credential(request))
@@ -69,7 +76,7 @@ async def rotate_master_key(request: web.Request, *, body: RotationOrder = NO_OR
 
 
 async def show_master_key_rotation(request: web.Request) -> RotationReply:
-    """How the last rotation of the master key stands, and how often the current key has sealed."""
+    """Shows the state of the last rotation of the master key, and how often the current key has sealed a value."""
     s = services(request)
     _check_host(s, credential(request))
     return _reply(await s.key_rotation.standing())
@@ -87,8 +94,8 @@ def _reply(standing: Standing) -> RotationReply:
     one = standing.rotation
     return RotationReply(
         state=one.phase.value or "none", waiting_for=standing.waiting, done=one.found.done, total=one.total,
-        resealed=one.resealed, renamed=one.renamed, unreadable=one.found.unreadable, blocked=one.blocked, started=time_or_none(one.started),
-        finished=time_or_none(one.finished), seals=standing.seals,
+        resealed=one.resealed, renamed=one.renamed, unreadable=one.found.unreadable,
+        unreadable_keys=[*one.found.named], blocked=one.blocked, started=time_or_none(one.started), finished=time_or_none(one.finished), seals=standing.seals,
     )  # fmt: skip
 
 

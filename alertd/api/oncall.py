@@ -50,7 +50,10 @@ class TakenReply(BaseModel):
     by: str
     by_org: str = Field(description=BY_ORG)
     at: datetime
-    until: datetime = Field(description="Nobody is called before that; then the next are, if the alert still waits.")
+    until: datetime | None = Field(
+        description="alertd calls nobody else before that, and then the next people if the alert still waits. Null after a request to stand the "
+        "alert down: alertd calls nobody else, because the person may let the alert go on."
+    )
 
 
 class CallReply(BaseModel):
@@ -77,7 +80,8 @@ async def show_oncall(request: web.Request) -> Reply[OnCallReply]:
 async def put_oncall(request: web.Request, *, headers: Conditions, body: OnCall) -> Reply[OnCallReply]:
     """Writes your organisation's rota, whole. When an alert becomes `pending`, everybody of the first step who is on duty is told by the
     first of their addresses that a carrier takes it for; after `after_min` minutes the next step is, and so on, `times` times, until the
-    alert waits no more. A page names your organisation and the alert's id, and nothing of what it is about. No steps: nobody is called.
+    alert waits no more. The same happens if another organisation asks to stand an alert down. A page names your organisation and the alert's id, and
+    nothing of what it is about. No steps: nobody is called.
     """
     known = await services(request).duty.put(body, credential(request), rev=headers.version)
     people = sum(len(step.people) for step in body.steps)
@@ -86,13 +90,14 @@ async def put_oncall(request: web.Request, *, headers: Conditions, body: OnCall)
 
 
 async def list_calls(request: web.Request) -> CallList:
-    """The organisation's alerts that wait for their second person: who was called, and who has each."""
+    """The organisation's alerts that wait for their second person, or that another organisation asks to stand down: who was called, and who has each."""
     return CallList(calls=[_call(one) for one in await services(request).duty.calls(credential(request).org)])
 
 
 async def take_alert(request: web.Request, *, id: AlertId) -> CallReply:
     """You see to an alert that waits: nobody else is called for `hold_min` minutes. It decides nothing; if it still waits then, the
-    next are called. Whoever could not approve it cannot take it.
+    next are called. Whoever could not approve it cannot take it. If another organisation asks to stand the alert down, alertd calls nobody else for
+    that request.
     """
     s, who = services(request), credential(request)
     call = await (s.duty.call if is_replay(request) else s.duty.take)(id, who)
@@ -126,10 +131,12 @@ def _call(call: Call) -> CallReply:
         return CallReply(alert=alert_reply(call.record), pages=[], taken=None, next=None, unanswered=None)
     taken = None
     if paged.taken:
-        taken = TakenReply(by=paged.by, by_org=call.record.org, at=time_of(paged.taken), until=time_of(paged.until))
+        taken = TakenReply(
+            by=paged.by, by_org=call.record.org, at=time_of(paged.taken), until=time_or_none(paged.until)
+        )
     return CallReply(
         alert=alert_reply(call.record), pages=[_page(one) for one in paged.pages], taken=taken,
-        next=None if paged.over else time_of(paged.due),
+        next=None if paged.over or paged.is_settled else time_of(paged.due),
         unanswered="in_vain" if paged.over else "nobody" if paged.alone else None,
     )  # fmt: skip
 

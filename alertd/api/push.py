@@ -19,6 +19,7 @@ from alertd.api.shapes import Query
 from alertd.clock import time_of
 from alertd.errors import Problem
 from alertd.ids import Door, Reference
+from alertd.service.oncall import cause
 from alertd.service.reports import VersionStanding
 from alertd.store.alerts import AlertRecord
 from channels.base import ReportState
@@ -48,10 +49,10 @@ async def show_standing(request: web.Request, *, tag: Tag) -> Standing:
     of whatever site, may ask as well.
     """
     s = services(request)
-    page = s.receipts.reference(tag, Door.PAGE)  # to somebody on call, who is told of what waits
+    page = s.receipts.reference(tag, Door.PAGE)  # to somebody on call
     if page:
         waits = await s.duty.head(page.alert_id)
-        return _standing(waits, show=waits is not None and waits.state is AlertState.PENDING)
+        return _standing(waits, show=waits is not None and cause(waits) is not None)
     reference = _reference(request, tag)
     found = await s.reports.standing(reference.alert_id, reference.row)
     return _standing(found, show=found is not None and found.is_told(s.clock.now_ms()))

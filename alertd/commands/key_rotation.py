@@ -17,16 +17,16 @@ from alertd.commands.output import console, remark, tell, tell_json
 PATH = "/v1/master-key/rotation"
 LOOK_S = 0.5
 STEPS = {
-    "spreading": "Waiting for {waiting_for} processes to load the new key (store.next_master_key_file)",
-    "sealing": "Sealing anew under the new key",
-    "joining": "Waiting for {waiting_for} processes to load the new name key",
-    "naming": "Renaming with the new name key",
-    "finishing": "Destroying the old key",
-    "done": "The master key is rotated",
+    "spreading": "1/5 Every process loads the new master key (store.next_master_key_file); {waiting_for} still to do so",
+    "sealing": "2/5 Sealing all values again under the new master key",
+    "joining": "3/5 Every process loads the new hashing secret; {waiting_for} still to do so",
+    "naming": "4/5 Hashing the ids and addresses of people again",
+    "finishing": "5/5 Destroying the old master key and the old hashing secret",
+    "done": "The master key and the hashing secret are rotated",
 }
 BLOCKED = (
-    "{unreadable} values do not open under the old key, so the rotation has stopped: the old key is still there. Look for them in the log. "
-    "To lose them and go on: alertd keys rotate-master --give-up-unreadable"
+    "The rotation has stopped, and the old master key still exists: {unreadable} values do not open under it. The first of them, by their keys in the "
+    "store: {first}. If you repair them, run the command again. To lose them and finish: alertd keys rotate-master --give-up-unreadable"
 )
 OLD_COPIES = (
     "Backups that were made before open with their old keys alone. Delete those backups, and every copy of the old key: from "
@@ -39,25 +39,26 @@ def rotate_master(
     give_up_unreadable: Annotated[
         bool,
         typer.Option(
-            "--give-up-unreadable", help="Finish although some values do not open under the old key: they are lost."
+            "--give-up-unreadable",
+            help="Finish although some values do not open under the old master key. alertd then loses them.",
         ),
     ] = False,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Start it and return.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Rotate the master key and the hashing key while the service runs. Run again, it follows the rotation that is running."""
+    """Rotate the master key and the hashing secret while the service runs. Run it again to follow the running rotation."""
     client = common(ctx).client()
     first = client.post(PATH, {"give_up_unreadable": give_up_unreadable})
     show = _as_json if as_json else _bar if sys.stdout.isatty() else _lines
     last = show(iter([first]) if no_wait else _changes(client, first))
     if last["blocked"]:
-        raise RefusedError(BLOCKED.format(**last))
+        raise RefusedError(BLOCKED.format(**last, first=", ".join(last["unreadable_keys"])))
     if last["state"] == "done" and not as_json:
         remark(OLD_COPIES)
 
 
 def _changes(client: Client, first: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """How it stands, each time that it stands otherwise, to its end."""
+    """Yields the state of the rotation after each change, until it is done or has stopped."""
     standing, last = first, None
     while True:
         if standing != last:
@@ -80,7 +81,7 @@ def _lines(changes: Iterator[dict[str, Any]]) -> dict[str, Any]:
     last: dict[str, Any] = {}
     for last in changes:
         tell(
-            f"{_step(last)}: {last['done']:,} of {last['total']:,}, {last['resealed']:,} sealed anew, {last['renamed']:,} renamed"
+            f"{_step(last)}: looked at {last['done']:,} of {last['total']:,} keys of the store, sealed {last['resealed']:,} values again, hashed {last['renamed']:,} names again"
         )
     return last
 

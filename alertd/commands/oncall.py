@@ -1,4 +1,4 @@
-"""`alertd oncall`: who is called when an alert waits for its second person, who was, and who has it."""
+"""`alertd oncall`: who is called about an alert, who was, and who has it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def set_rota(
 
 @app.command()
 def alerts(ctx: typer.Context, as_json: JsonOption = False) -> None:
-    """What waits, how often somebody was called for it, and who has it."""
+    """Alerts that people are called for, how often, and who took each."""
     found = common(ctx).client().get("/v1/oncall/alerts")
     tell_json(found) if as_json else tell_table(
         ("alert", "called", "last", "taken by", "next"), (_line(one) for one in found["calls"])
@@ -52,7 +52,8 @@ def take(
 ) -> None:
     """Say that you see to it: nobody else is called for a while."""
     call = common(ctx).client().post(f"/v1/alerts/{segment(alert_id)}/take", None)
-    tell_json(call) if as_json else tell(f"Nobody else is called until {call['taken']['until']}.")
+    until = call["taken"]["until"]
+    tell_json(call) if as_json else tell(f"Nobody else is called{f' until {until}' if until else ''}.")
 
 
 def _tell(found: dict[str, Any]) -> None:

@@ -1,4 +1,5 @@
-"""What the people on call are told of an alert that waits for its second person: whose it is and where to look, and no word of a case.
+"""A page to the people on call: an alert waits for its second person, or another organisation asks to stand it down. It names the
+organisation of the alert and has a link, and no word of a case.
 
 It goes over other people's wires to phones that lie about. So it names the organisation and the alert's id, which its link holds; on a line of its own, so that no mark of direction gets into it.
 """
@@ -29,15 +30,17 @@ class PageFacts:
     link: str  # where the alert is looked at
     status: str  # whether it is meant
     others: int = 0  # that wait, too
+    asks: bool = False  # another organisation asks to stand it down; else it waits for approval
 
 
 def page(renderer: Renderer, channel: str, language: str, stamp: Stamp, facts: PageFacts) -> Message:
     """The message of a channel, in this language or else in English. A test is marked in front. Raises `KeyError` for an unknown channel."""
     words = renderer.words(matching(language, renderer.all_languages()) or REFERENCE)
     stamp = replace(stamp, language=words.language, status=facts.status)
-    said = words.words["page"]["text"].format(organisation=words.isolate(clip(line(facts.organisation), NAME_ROOM)))
+    title, text = (words.words["page"][f"asked_{name}" if facts.asks else name] for name in ("title", "text"))
+    said = text.format(organisation=words.isolate(clip(line(facts.organisation), NAME_ROOM)))
     mark = "" if facts.status == Status.ACTUAL else words.words["mark"]["general"][facts.status]
-    title, text = (words.joined([mark, each], "dash") for each in (words.words["page"]["title"], said))
+    title, text = (words.joined([mark, each], "dash") for each in (title, said))
     others = words.words["page"]["others"].format(count=facts.others) if facts.others else ""
     more = f"\n{others}" if others else ""
     match channel:
@@ -52,7 +55,7 @@ def page(renderer: Renderer, channel: str, language: str, stamp: Stamp, facts: P
                 stamp=stamp, subject=title, text=plain, html=_html(words, title, text, facts.link, others)
             )
         case _:
-            raise KeyError(f"Nobody is told by {channel} that an alert waits.")
+            raise KeyError(f"Nobody is told by {channel} of an alert.")
 
 
 def _html(words: Catalogue, title: str, text: str, link: str, others: str) -> str:

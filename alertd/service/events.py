@@ -75,6 +75,8 @@ REFUSED, OWED, CONFIRMED, TAKEDOWN_REFUSED = DISTRIBUTOR_TYPES = (
 )  # fmt: skip
 #: What the neighbour that is asked is told, too.
 ASKED = "permission_asked"
+#: The people on call are called for these.
+CALLING = frozenset({AlertState.PENDING, "stand_down_asked"})
 #: All that there are: what a webhook may ask for.
 TYPES = (*(f"alert.{word}" for word in (*AlertState, *sorted(NO_STATES))), "webhook.off", *DISTRIBUTOR_TYPES)
 _NUMBERS = frozenset({"rev", "percent", "step", *COUNTS})
@@ -170,7 +172,7 @@ class Events:
         pending, now = dict[str, int](), self._clock.now_ms()  # a chain's own clock may be ahead of that
         for chain, told in found.items():
             said = self._said(chain, told)
-            pending |= {one["alert"]: min(now, int(one["at"])) for one in said if one["word"] == AlertState.PENDING}
+            pending |= {one["alert"]: min(now, int(one["at"])) for one in said if one["word"] in CALLING}
             by_org.setdefault(told.org, []).extend((chain, int(one["n"]), event_of(one)) for one in said)
             await self._lend(chain, [one for one in said if one["word"] == ASKED])
         await self._waiting.add(pending)  # first: whoever is to be told of what waits is, even if we die here

@@ -1,11 +1,11 @@
 """Rotates the master key while the service runs.
 
-    spreading   the new key is made, or given by the operator; every process loads it
-    sealing     the new key is the current one. Once every process seals with it, a walk seals anew what the old key sealed
-    joining     a new hashing secret and a new name key are in the store. Every process verifies with the secret too, and looks for people's ids
+    spreading   alertd makes the new master key, or the operator supplies it. Every process loads it
+    sealing     the new master key is the current one. When every process seals with it, a walk seals all old values again
+    joining     the store has a new hashing secret and a new name key. Every process verifies with the secret too, and looks for people's ids
                 and addresses under the old and the new name
-    naming      processes sign with the new secret and write new names. Once every process does, a walk renames the rest
-    finishing   nothing needs the old keys: they are destroyed on disk, and the append-only file is rewritten
+    naming      processes sign with the new hashing secret and write new names. When every process does, a walk renames the rest
+    finishing   alertd destroys the old keys on disk and rewrites the append-only file
     done        every process has dropped the old key
 
 The API process that holds the lease takes these steps. The store has each step, so another process continues where one stopped. The service
@@ -31,7 +31,8 @@ from alertd.store import keys
 from alertd.store.codec import MOST_SEALS, Codec, SealError, next_key
 from alertd.store.connection import Connection, StoreUnavailableError
 from alertd.store.key_files import make_next, replace_hash_key, retire_old
-from alertd.store.master_keys import SIGN_MS, Found, KeyWatch, MasterKeys, Phase, Rotation
+from alertd.store.key_watch import KeyWatch
+from alertd.store.master_keys import SIGN_MS, Found, MasterKeys, Phase, Rotation
 from alertd.store.resealing import Place, Resealing
 
 LOOK_S = 1.0
@@ -79,14 +80,14 @@ class KeyRotation:
         return self.connection.codec
 
     async def start(self, *, give_up: bool = False) -> Standing:
-        """Begin a rotation, or show the one that is running. With `give_up`, that one goes on although some values do not open under the old
-        key: they are lost with it. Raises Problem, StoreUnavailableError.
+        """Begin a rotation, or show the running one. If that one has stopped because of unreadable values, it looks at all values again. With `give_up`
+        it finishes without them. Raises Problem, StoreUnavailableError.
         """
         seen = await self._keys.rotation()
         if not seen.is_running:
             await self._begin(seen)
-        elif give_up:
-            await self._keys.note(give_up=True, blocked=False)
+        elif give_up or seen.blocked:
+            await self._keys.note(give_up=give_up, blocked=False)
         return await self.standing()
 
     async def standing(self) -> Standing:
@@ -196,10 +197,17 @@ class KeyRotation:
         if rotation.phase is Phase.NAMING:
             await self._end_naming(rotation)
             return
-        if found.unreadable and not rotation.give_up:
-            structlog.get_logger().error("values unreadable under the old master key", values=found.unreadable)
-            await self._keys.note(blocked=True)
-            return
+        if found.unreadable:
+            log = structlog.get_logger()
+            log.error(
+                "values unreadable under the old master key",
+                values=found.unreadable,
+                first=found.named,
+                given_up=rotation.give_up,
+            )
+            if not rotation.give_up:
+                await self._keys.note(blocked=True)
+                return
         await self._keys.keep_secrets(rotation.old)
         await self._keys.add_secret(rotation.secrets + 1)
         if self.connection.nodes.only:

@@ -1,7 +1,8 @@
-"""Who is on call in an organisation, and who has an alert that waits.
+"""Who is on call in an organisation, and who has an alert that people are called for.
 
-To have it is no decision about the alert: nobody else is called for a while, and then the next are, if it still waits. What only looks
-at an alert ends no call, for a screen on a wall looks all night.
+A person who takes an alert decides nothing about it. If it waits for its second person, alertd calls nobody else for a while, and then the next
+people. If another organisation asks to stand it down, alertd calls nobody else for that request, because the person may let the alert go on. Reading
+an alert ends no call: a screen on a wall reads it all night.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from alertd.alerts import AlertState
 from alertd.clock import Clock
 from alertd.documents import Status
 from alertd.errors import Fault, Problem
-from alertd.oncall import OnCall, OnCallPerson, OnCallStep, on_duty
+from alertd.oncall import Cause, OnCall, OnCallPerson, OnCallStep, cause_of, on_duty
 from alertd.service.access import Credential
 from alertd.service.approval import Approval
 from alertd.service.revisions import TRIES, changed_since
 from alertd.service.second_person import check_key, check_second_person
+from alertd.stand_down_requests import read as read_requests
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.paging import Paged, Rotas, StoredRota, Waiting
 
@@ -41,7 +43,7 @@ class KnownRota:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """An alert that waits, and who was told so: `due` and `until` by the clock that people read."""
+    """An alert that people are called for, and who was paged: `due` and `until` by the clock that people read."""
 
     record: AlertRecord
     paged: Paged | None
@@ -102,10 +104,10 @@ class Duty:
         return [on_duty(rota, step, now) for step in range(len(rota.steps))]
 
     async def calls(self, org: str) -> list[Call]:
-        """The organisation's alerts that wait, the longest first."""
+        """The organisation's alerts that people are called for, the one that waits longest first."""
         ids = await self._waiting.all()
         heads = await self._alerts.listed(ids)
-        own = [one for one in heads if one is not None and one.org == org and one.state is AlertState.PENDING]
+        own = [one for one in heads if one is not None and one.org == org and cause(one)]
         known = await self._waiting.paged([one.id for one in own])
         calls = [self._call(record, paged) for record, (paged, _) in zip(own, known, strict=True)]
         return sorted(calls, key=lambda one: (one.paged.since if one.paged else one.record.created, one.record.id))
@@ -117,10 +119,11 @@ class Duty:
         return self._call(record, paged)
 
     def _call(self, record: AlertRecord, paged: Paged | None) -> Call:
-        if record.state is AlertState.PENDING:
+        if cause(record):
             paged = paged and begun(paged, record)  # who had it before it went back has it no more
         if paged is not None and (back_ms := self._clock.back_ms):
-            paged = msgspec.structs.replace(paged, due=paged.due - back_ms, until=paged.until - back_ms)
+            until = paged.until and paged.until - back_ms
+            paged = msgspec.structs.replace(paged, due=paged.due - back_ms, until=until)
         return Call(record=record, paged=paged)
 
     async def head(self, alert_id: str) -> AlertRecord | None:
@@ -128,15 +131,16 @@ class Duty:
         return (await self._alerts.heads([alert_id]))[0]
 
     async def take(self, alert_id: str, who: Credential) -> Call:
-        """The caller has it: nobody is told for as long as the rota says. Raises Problem: not-found, not-allowed, precondition-failed, and
-        same-person for who could not approve it.
+        """Notes that the caller took the alert. alertd calls nobody for `hold_min` minutes; for a request to stand it down it calls nobody else at all.
+        Raises Problem: not-found, not-allowed, precondition-failed, and same-person if the caller could not approve the alert.
         """
         for _ in range(TRIES):
             record = await self._approval.get(alert_id, who)
             _check_taker(record, who)
             [(paged, seen)] = await self._waiting.paged([alert_id])
             rota = (await self.get(record.org)).rota
-            fresh = _taken(begun(paged, record), who, self._clock, rota.hold_min if rota else _HOLD_MIN)
+            hold_min = rota.hold_min if rota else _HOLD_MIN
+            fresh = _taken(begun(paged, record), who, self._clock, 0 if cause(record) is Cause.STAND_DOWN else hold_min)
             match await self._waiting.put(alert_id, fresh, seen=seen, word="taken"):
                 case "done":
                     return self._call(record, fresh)
@@ -149,27 +153,36 @@ class Duty:
 _HOLD_MIN: int = OnCall.model_fields["hold_min"].default
 
 
+def cause(record: AlertRecord) -> Cause | None:
+    """Why people are called about an alert; None if nobody is."""
+    return cause_of(record.state, is_asked=bool(record.stand_down_asked))
+
+
 def begun(paged: Paged | None, record: AlertRecord) -> Paged:
-    """What is known of this time that the alert waits. Pages are numbered on from those of an earlier one: a mail is called by its number."""
-    since = record.since or record.created
+    """The calls for the present cause. Calls for an earlier cause do not count, nor calls before a further organisation asked. The numbers of pages
+    go on, because a mail's id contains its number.
+    """
+    asked = [one.at for one in read_requests(record.stand_down_asked)]
+    since = max(asked) if cause(record) is Cause.STAND_DOWN else record.since or record.created
     if paged is not None and paged.since == since:
         return paged
     return Paged(since=since, due=since, told=paged.told if paged else 0)
 
 
 def _taken(paged: Paged, who: Credential, clock: Clock, hold_min: int) -> Paged:
-    """As it is from then on: whoever is called after that begins a new round of calls."""
-    now = clock.now_ms()
-    until = clock.steady_ms() + hold_min * 60_000
+    """The calls after a person took the alert: a new round begins after `hold_min` minutes; with 0 the calls end."""
+    now, due = clock.now_ms(), clock.steady_ms() + hold_min * 60_000
     return msgspec.structs.replace(
-        paged, due=until, rounds=0, reached=False, over=False, alone=False, by=who.subject, taken=now, until=until
-    )
+        paged, due=due, rounds=0, reached=False, over=False, alone=False, by=who.subject, taken=now,
+        until=due if hold_min else 0,
+    )  # fmt: skip
 
 
 def _check_taker(record: AlertRecord, who: Credential) -> None:
-    if record.state is not AlertState.PENDING:
+    why = cause(record)
+    if why is None:
         raise _waits_no_more(record.state)
-    if record.status == Status.ACTUAL:
+    if record.status == Status.ACTUAL and why is Cause.APPROVAL:
         check_second_person(record, who)
     else:
         check_key(record, who)

@@ -16,7 +16,7 @@ from alertd.service.pager import Reached
 #: So long a page is good for what waited when it was sent: nobody reads a second one sooner, and a minute is what a step has at least.
 PACE_MS = 60_000
 
-#: Organisation, status (an exercise stands for nothing that is meant, and keeps nothing back), addresses of the person.
+#: Organisation, group of alerts, addresses of the person.
 _Who = tuple[str, str, tuple[tuple[str, str], ...]]
 
 
@@ -56,11 +56,11 @@ class PagePace:
         self._clock = clock
         self._last: dict[_Who, asyncio.Future[Shared]] = {}
 
-    async def claim(self, org: str, status: str, people: Sequence[OnCallPerson], alert_id: str) -> PageClaim:
-        """Whom to tell of an alert. Those are the caller's, who has to settle the claim; whoever else would tell them waits for that."""
-        names: list[_Who] = [
-            (org, status, tuple((one.channel, one.value) for one in each.addresses)) for each in people
-        ]
+    async def claim(self, org: str, group: str, people: Sequence[OnCallPerson], alert_id: str) -> PageClaim:
+        """Claims the people to page about an alert. The caller pages them and settles the claim; meanwhile another caller waits. A page covers alerts
+        of one `group` only, so a page about a test or about a request delays no other page.
+        """
+        names: list[_Who] = [(org, group, tuple((one.channel, one.value) for one in each.addresses)) for each in people]
         while going := [told for name in names if (told := self._last.get(name)) and not told.done()]:
             await asyncio.wait(going)
         now = self._clock.now_ms()

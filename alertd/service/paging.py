@@ -1,4 +1,5 @@
-"""People on call are told that an alert waits for its second person, one step of the rota after the other, until it waits no more.
+"""Pages the people on call: an alert waits for its second person, or another organisation asks to stand it down. One step of the rota follows the
+other, until nothing is to be decided.
 
 One process at a time does this, each alert by itself, so that a slow carrier holds up no other. What waits is in a set by when it is due
 (`alertd.store.paging.Waiting`), where it stands from before the event that says so is told until it is seen to wait no more. A page is
@@ -22,12 +23,12 @@ from alertd.clock import HOUR_MS, Clock
 from alertd.errors import Problem
 from alertd.ids import Door, Tags
 from alertd.metrics import Metrics
-from alertd.oncall import OnCall, Turn, turn
+from alertd.oncall import Cause, OnCall, Turn, cause_of, turn
 from alertd.rendering import Renderer
 from alertd.rendering.pages import PageFacts, page
 from alertd.service.access import Credential, hands_of
 from alertd.service.audit import DONE, Audit, Noted
-from alertd.service.oncall import Duty, KnownRota, begun
+from alertd.service.oncall import Duty, KnownRota, begun, cause
 from alertd.service.organisations import Organisations
 from alertd.service.pace import PageClaim, PagePace
 from alertd.service.pager import Make, Pager, Reached
@@ -132,23 +133,27 @@ class Paging:
         for org in await self.names():
             places = await self.alerts.of_org(org, before=None, limit=SURVEYED)
             versions = await self.alerts.versions([alert_id for _, alert_id in places])
-            states = await self.alerts.states(versions)
-            pending = [one for one, state in zip(versions, states, strict=True) if state is AlertState.PENDING]
-            await self.waiting.add(dict.fromkeys(pending, self.clock.steady_ms()), rule="NX")
+            waiting = [one for one, why in (await self._causes(versions)).items() if why]
+            await self.waiting.add(dict.fromkeys(waiting, self.clock.steady_ms()), rule="NX")
+
+    async def _causes(self, alert_ids: Sequence[str]) -> dict[str, Cause | None]:
+        """Why people are called about these alerts. Nothing that is sealed is opened: an alert that is damaged hides no other."""
+        found = await self.alerts.fields(alert_ids, "state", "stand_down_asked")
+        return {
+            one: cause_of(AlertState(state.decode()), is_asked=bool(asked)) if state else None
+            for one, (state, asked) in zip(alert_ids, found, strict=True)
+        }
 
     async def _called_for(self, due: Sequence[str]) -> list[str]:
         """Those that wait where there are people on call. What waits no more is taken out; the rest is put off all at once and unread, for a
         thousand a second may come. Where it cannot be told who is on call, the look at each alert says so.
         """
-        pending = {
-            one: org.decode()
-            for one, (state, org) in zip(due, await self.alerts.fields(due, "state", "org"), strict=True)
-            if org and state == AlertState.PENDING.encode()
-        }
+        causes, orgs = await asyncio.gather(self._causes(due), self.alerts.fields(due, "org"))
+        pending = {one: org.decode() for one, (org,) in zip(due, orgs, strict=True) if org and causes[one]}
         await self.waiting.remove([one for one in due if one not in pending])  # at once: it may come to wait again
-        orgs = sorted(set(pending.values()))
-        stood = await asyncio.gather(*map(self.duty.get, orgs), return_exceptions=True)
-        uncalled = {org for org, one in zip(orgs, stood, strict=True) if isinstance(one, KnownRota) and not one.steps}
+        names = sorted(set(pending.values()))
+        stood = await asyncio.gather(*map(self.duty.get, names), return_exceptions=True)
+        uncalled = {org for org, one in zip(names, stood, strict=True) if isinstance(one, KnownRota) and not one.steps}
         again = self.clock.steady_ms() + AGAIN_MS
         await self.waiting.add({one: again for one, org in pending.items() if org in uncalled})
         return [one for one, org in pending.items() if org not in uncalled]
@@ -172,7 +177,7 @@ class Paging:
     async def look(self, alert_id: str) -> None:
         """Tell whoever is to be told now of one alert, and say when the next are."""
         record, now = await self.alerts.get(alert_id), self.clock.steady_ms()
-        if record is None or record.state is not AlertState.PENDING:
+        if record is None or not (why := cause(record)):
             return  # the next round takes it out
         [(known, seen)] = await self.waiting.paged([alert_id])
         paged, stood = begun(known, record), await self.duty.get(record.org)
@@ -183,11 +188,12 @@ class Paging:
             await self.waiting.add({alert_id: paged.due})
         elif (wait_ms := await self._waits(record, paged, rota)) or rota is None:
             await self.waiting.add({alert_id: now + wait_ms})
-        elif paged.over:
+        elif paged.over or paged.is_settled:
             await self.waiting.add({alert_id: now + OVER_MS})
         else:
-            step, hands = min(paged.step, len(rota.steps)), hands_of(record.author, record.hands)
-            whose = turn(rota, step, self.clock.now_ms(), hands)
+            # Who wrote an alert cannot approve it, but can stand it down.
+            hands = hands_of(record.author, record.hands) if why is Cause.APPROVAL else frozenset[str]()
+            whose = turn(rota, min(paged.step, len(rota.steps)), self.clock.now_ms(), hands)
             await self._take_turn(record, stood, (paged, seen), whose)
 
     async def _waits(self, record: AlertRecord, paged: Paged, rota: OnCall | None) -> int:
@@ -195,7 +201,8 @@ class Paging:
         if rota is None or not rota.steps:  # since a moment ago
             return AGAIN_MS
         waited_ms = self.clock.now_ms() + record.ahead - paged.since
-        if abs(waited_ms) < UNATTENDED_MS and await self.organisations.unattended(record):
+        is_new = cause(record) is Cause.APPROVAL and abs(waited_ms) < UNATTENDED_MS
+        if is_new and await self.organisations.unattended(record):
             return UNATTENDED_MS - waited_ms
         try:
             await self.stopping.check(record.org, record.key)
@@ -247,7 +254,7 @@ class Paging:
         told. Who was told a moment ago is not told again, and nobody is where they do not know of this alert: it is looked at again when they may be. Each page has a `number` from this on: a mail program drops what is called as one that came before, which is right for a page
         that is sent again alone.
         """
-        claim = await self.pace.claim(record.org, record.status, whose.people, record.id)
+        claim = await self.pace.claim(record.org, f"{record.status} {cause(record)}", whose.people, record.id)
         if claim.wait_ms:
             await self.waiting.add({record.id: self.clock.steady_ms() + claim.wait_ms})
             return []
@@ -266,7 +273,7 @@ class Paging:
         waiting, found = about
         who = Credential(key_id="", org=record.org, subject=BY, scopes=frozenset())
         entry = await self.audit.begin(who, ACT, record.id)
-        make, needed = await self._make(record, len(waiting) - 1), partial(self._needed, record.id, seen)
+        make, needed = await self._make(record, len(waiting) - 1), partial(self._needed, record.id, cause(record), seen)
 
         async def tell(i: int) -> None:
             tag = self.tags.make(record.id, number + i, Door.PAGE)
@@ -298,28 +305,28 @@ class Paging:
             self._is_sick = self.clock.monotonic() - self._made_way >= ASIDE_EVERY_S
 
     async def _waiting_with(self, record: AlertRecord) -> frozenset[str]:
-        """What waits in its organisation and is meant as it is. Nothing that is sealed is read: one that is damaged keeps nobody from being
-        told of another.
-        """
+        """What waits in its organisation for the same cause and is meant as it is."""
         waiting = await self.waiting.all()
-        facts = await self.alerts.fields(waiting, "state", "org", "status")
-        wanted = [word.encode() for word in (AlertState.PENDING, record.org, record.status)]
-        return frozenset({record.id, *(one for one, found in zip(waiting, facts, strict=True) if found == wanted)})
+        causes, facts = await asyncio.gather(self._causes(waiting), self.alerts.fields(waiting, "org", "status"))
+        why, wanted = cause(record), [record.org.encode(), record.status.encode()]
+        same = [one for one, found in zip(waiting, facts, strict=True) if found == wanted and causes[one] is why]
+        return frozenset({record.id, *same})
 
-    async def _needed(self, alert_id: str, seen: bytes) -> bool:
-        """Whether it still waits and nobody has it. While the store does not say, somebody is told rather than nobody."""
+    async def _needed(self, alert_id: str, why: Cause | None, seen: bytes) -> bool:
+        """Whether people are still called for the same cause and nobody took it. True if the store does not answer: a page too many is better than none."""
         try:
-            [state], [(_, stands)] = await asyncio.gather(
-                self.alerts.states([alert_id]), self.waiting.paged([alert_id])
-            )
+            causes, [(_, stands)] = await asyncio.gather(self._causes([alert_id]), self.waiting.paged([alert_id]))
         except StoreUnavailableError:
             return True
-        return state is AlertState.PENDING and stands == seen
+        return causes[alert_id] is why and stands == seen
 
     async def _make(self, record: AlertRecord, others: int = 0) -> Make:
         own = (await self.organisations.get(record.org)).organisation
         link = f"{self.site}/console#/alerts/{record.id}"
-        facts = PageFacts(organisation=own.name, link=link, status=record.status, others=others)
+        facts = PageFacts(
+            organisation=own.name, link=link, status=record.status, others=others,
+            asks=cause(record) is Cause.STAND_DOWN,
+        )  # fmt: skip
         now_s, chain = self.clock.now_ms() // 1000, self.tags.page_chain(record.id)
         stamp = Stamp(
             chain=chain, version=chain, sent_s=now_s, expires_s=min(record.expires // 1000, now_s + FRESH_S),

@@ -13,7 +13,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from alertd.alerts import SHOWN, WAITING, AlertState
+from alertd.alerts import ASKABLE, SHOWN, WAITING, AlertState
 from alertd.clock import Clock
 from alertd.errors import Problem
 from alertd.service.access import Credential
@@ -153,10 +153,10 @@ class WholeCase:
         """Ask the people of an alert to stand it down. An organisation that asked already is not noted again until they have."""
         for _ in range(TRIES):
             asked = read(head.stand_down_asked)
-            if head.state not in SHOWN | WAITING or any(one.org == request.org for one in asked):
+            if head.state not in ASKABLE or any(one.org == request.org for one in asked):
                 return
             fields = {ASKED: written([*asked, request])}
-            done, old = await self._alerts.note_from(head, who.org, ASKED, fields, states=SHOWN | WAITING)
+            done, old = await self._alerts.note_from(head, who.org, ASKED, fields, states=ASKABLE)
             if done:
                 noted = Noted(record=head, facts={"organisation": who.org})
                 await self._audit.end(who.acting_for(head.org), ACT, DONE, noted, of=0)

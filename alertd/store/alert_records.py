@@ -13,6 +13,7 @@ from alertd.alerts import ALERT_STEPS, AlertState
 from alertd.documents import Alert
 from alertd.ids import chain_of, version_id
 from alertd.store.codec import Box, Ring
+from alertd.store.sealed import OF_STAFF
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,8 +224,6 @@ TEXTS = (
 )
 #: Sealed under the case's key, and gone with it: what people wrote.
 OF_CASE = ("external_id", "reason", "why", "note", "permission_why", "stand_down_asked")
-#: Sealed under the master key: who wrote and who decided outlives the case.
-OF_STAFF = ("author", "hands", "approver", "by", "reviewer", "permitted_by")
 #: Fields that hold ground: of one organisation, by its id after this, and of all that was permitted.
 GROUND, GRANTED = "ground:", "granted"
 _PLAIN = frozenset({*NUMBERS, *TEXTS})

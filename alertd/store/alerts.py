@@ -16,7 +16,6 @@ from alertd.store.alert_records import (
     NUMBERS,
     OF_CASE,
     OF_CHAIN,
-    OF_STAFF,
     PLAN_HEAD,
     TEXTS,
     AlertRecord,
@@ -37,6 +36,7 @@ from alertd.store.damaged import unless_damaged
 from alertd.store.events import announcement
 from alertd.store.external_ids import ExternalIds
 from alertd.store.frozen import Frozen, Numbers, Rings, pack_audience, unpack_area, unpack_audience
+from alertd.store.sealed import OF_STAFF
 from alertd.store.times import Times
 from alertd.store.versions import version_ids
 

@@ -32,6 +32,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from alertd.signing_keys import SigningKeys
 from alertd.store.cell_seal import SECRET_BYTES, CellSeal
+from alertd.store.name_keys import NameKeys, short_name
 from geofences.files import to_disk
 
 _FORMAT, _RING_FORMAT = b"\x01", b"\x02"
@@ -40,7 +41,6 @@ _NONCE = 12
 #: In a data directory, during a rotation: the master key that takes the place of the one in `master.key`.
 NEXT_KEY = "master.next.key"
 KEY_BYTES = 32
-_HASH_BYTES = 12  # 96 bits: among 10^9 addresses a chance collision is below 10^-10
 
 
 #: After this many seals the operator should rotate the key: half of the limit that random nonces set.
@@ -147,46 +147,6 @@ class Ring:
         return taken
 
 
-@dataclass(frozen=True, slots=True)
-class NameKeys:
-    """The keys on top of the hashing key that make the names of people's ids and addresses in the store. Each rotation adds one.
-
-    Each key hashes the name once more, so the walk makes a new name from an old one, without the plain text. The number of keys stands before a
-    name. While a key is `joining`, the store has a value under the old or the new name.
-    """
-
-    settled: tuple[bytes, ...] = ()
-    joining: bytes | None = None
-    prefers_new: bool = False  # under which of the two something new is kept
-
-    def stored(self, hashed: str) -> tuple[str, ...]:
-        """The names in the store for a value that `Codec.hashed` made. Two during a rotation: writers use the first for something new."""
-        old = hashed
-        for number, key in enumerate(self.settled, 1):
-            old = _renamed(number, key, old)
-        if self.joining is None:
-            return (old,)
-        return (self.after(old), old) if self.prefers_new else (old, self.after(old))
-
-    def after(self, old: str) -> str:
-        """The new name for an old one."""
-        assert self.joining is not None
-        return _renamed(len(self.settled) + 1, self.joining, old)
-
-    def is_old(self, name: str) -> bool:
-        """Whether a name in the store was made without the key that is joining."""
-        number = name.partition(".")[0] if "." in name else "0"
-        return int(number) == len(self.settled)
-
-
-def _renamed(number: int, key: bytes, name: str) -> str:
-    return f"{number}.{_short(hmac.digest(key, name.encode(), 'sha256'))}"
-
-
-def _short(digest: bytes) -> str:
-    return base64.urlsafe_b64encode(digest[:_HASH_BYTES]).decode()
-
-
 def mark_of(key: bytes) -> bytes:
     """How the values begin that a ring seals under a key: two bytes, of which the second is one of 256 and names the key."""
     return _RING_FORMAT + hmac.digest(key, b"key mark", "sha256")[:1]
@@ -264,7 +224,7 @@ class Codec:
 
     def hashed(self, space: str, value: str) -> str:
         """A name for a value nobody can turn back: addresses, subscriber ids, case numbers."""
-        return _short(hmac.digest(self._secrets[0], f"{space}\0{value}".encode(), "sha256"))
+        return short_name(hmac.digest(self._secrets[0], f"{space}\0{value}".encode(), "sha256"))
 
     def derived(self, purpose: str) -> SigningKeys:
         """The keys for one purpose, from the hashing secrets. They change with the secrets."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
 
 from alertd.store.codec import KEY_BYTES, NEXT_KEY, mark_of, next_key, write_key
@@ -29,27 +28,46 @@ def make_next(directory: Path, current: bytes) -> bytes:
 
 
 def retire_old(directory: Path) -> None:
-    """Put the new master key in the place of the old one, and overwrite that. Done again after a crash it does the rest. Raises OSError."""
+    """Put the new master key in the place of the old one, and overwrite that. Repeating it after a crash does the rest. Raises OSError."""
+    file = directory / MASTER_KEY
     if (directory / NEXT_KEY).exists():
-        with _overwritten(directory / MASTER_KEY):
-            (directory / NEXT_KEY).rename(directory / MASTER_KEY)
-            to_disk(directory)
+        _keep_old(file)
+        (directory / NEXT_KEY).rename(file)
+        to_disk(directory)
+    _destroy_old(file)
 
 
 def replace_hash_key(directory: Path, key: bytes) -> None:
-    """Put the current hashing secret in the place of the old one, and overwrite that. Done again after a crash it does the rest. Raises OSError, and
+    """Put the current hashing secret in the place of the old one, and overwrite that. Repeating it after a crash does the rest. Raises OSError, and
     ValueError or SealError for a file that holds no key.
     """
-    if next_key(directory / HASH_KEY) != key:
-        with _overwritten(directory / HASH_KEY):
-            write_key(directory / HASH_KEY, key)
+    file = directory / HASH_KEY
+    if next_key(file) != key:
+        _keep_old(file)
+        write_key(file, key)
+    _destroy_old(file)
 
 
-@contextmanager
-def _overwritten(file: Path) -> Iterator[None]:
-    """Overwrites what was in a file, once another file has its name: at every moment there is a file with a key."""
-    with file.open("r+b") as handle:
-        yield
-        handle.write(bytes(os.fstat(handle.fileno()).st_size))
-        handle.flush()
-        os.fsync(handle.fileno())
+def _keep_old(file: Path) -> None:
+    """Give a file a second name, so that it can be found and overwritten after another file took its name, even after a crash in between."""
+    with suppress(
+        OSError
+    ):  # it exists since before a crash; or the file system has no second names, and the old key is only deleted
+        os.link(file, _old(file))
+        to_disk(file.parent)
+
+
+def _destroy_old(file: Path) -> None:
+    """Overwrite and delete the file that had this name before. The file that has it now is never touched. Raises OSError."""
+    old = _old(file)
+    if old.exists() and not old.samefile(file):
+        with old.open("r+b") as handle:
+            handle.write(bytes(os.fstat(handle.fileno()).st_size))
+            handle.flush()
+            os.fsync(handle.fileno())
+        old.unlink()
+        to_disk(file.parent)
+
+
+def _old(file: Path) -> Path:
+    return file.with_suffix(".old.key")

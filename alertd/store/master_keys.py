@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from itertools import count, repeat, takewhile
-from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 import structlog
 
-from alertd.background import repeated
-from alertd.clock import Clock
 from alertd.store import keys
-from alertd.store.codec import KEY_BYTES, NameKeys, SealError, next_key
-from alertd.store.connection import Connection, StoreRefusedError, StoreUnavailableError, hash_in
+from alertd.store.codec import KEY_BYTES, SealError
+from alertd.store.connection import Connection, hash_in
 
 #: A process that is silent for so long is taken for dead: on a machine that is overloaded a second may take several.
 SIGN_MS = 10_000
-BEAT_S = 1.0
+#: So many unreadable values are named. An operator looks at some of them; more would fill the log.
+NAMED = 20
 
 
 class Phase(StrEnum):
@@ -37,15 +34,22 @@ class Phase(StrEnum):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """What a page of the walk that seals anew found, or several pages."""
+    """What one or several pages of the walk found."""
 
     done: int = 0  # keys of the store that were looked at
     resealed: int = 0  # values, or names that were made anew
     left: int = 0  # values that are still under the old key: a writer came between, or they expire soon
     unreadable: int = 0  # values that are marked with the old key, and do not open under it
+    named: tuple[str, ...] = ()  # the first of these, by the keys and fields of the store
 
     def __add__(self, other: Found) -> Found:
-        return Found(*map(sum, zip(msgspec.structs.astuple(self), msgspec.structs.astuple(other), strict=True)))
+        return Found(
+            done=self.done + other.done,
+            resealed=self.resealed + other.resealed,
+            left=self.left + other.left,
+            unreadable=self.unreadable + other.unreadable,
+            named=(self.named + other.named)[:NAMED],
+        )
 
 
 class Rotation(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,7 +151,7 @@ class MasterKeys:
     async def seals(self, name: str) -> dict[str, int]:
         """How often a master key sealed, and the audit's key that is derived from it."""
         rings = ("master", "audit")
-        found = await self._db.execute("HMGET", keys.SEALS, *(_counter(ring, name) for ring in rings))
+        found = await self._db.execute("HMGET", keys.SEALS, *(seal_counter(ring, name) for ring in rings))
         return {ring: int(count or 0) for ring, count in zip(rings, found, strict=True)}
 
     async def keep_secrets(self, name: str) -> None:
@@ -192,93 +196,8 @@ class MasterKeys:
 
     async def forget(self, name: str) -> None:
         """Leave nothing of a master key that is gone, and have the append-only file rewritten."""
-        counters = [_counter(ring, name) for ring in ("master", "audit")]
+        counters = [seal_counter(ring, name) for ring in ("master", "audit")]
         await self._db.execute_durably([("HDEL", keys.SEALS, *counters), ("HINCRBY", keys.PURGES, "asked", 1)])
-
-
-class KeyWatch:
-    """Keeps this process's keys as the store wants them. Every process that opens a store has one, and uses it before anything is sealed or named."""
-
-    def __init__(self, connection: Connection, next_file: Path | None) -> None:
-        self._master_keys = MasterKeys(connection)
-        self._codec = connection.codec
-        self._next_file = next_file  # where the new key appears during a rotation
-        self._process = secrets.token_hex(8)
-        self._missing = ""  # the key that the log knows to be missing
-        self._nodes = connection.nodes
-        self._kept: Kept | None = None  # None: not read yet
-        self._joined: tuple[str, ...] = ()  # what it says of the secret that joins
-
-    @asynccontextmanager
-    async def kept(self, clock: Clock) -> AsyncIterator[None]:
-        """Says that this process lives, now and every second as long as this lasts. Raises StoreUnavailableError where it cannot at first."""
-        await self.beat()
-        await self.beat()  # others read what this one loaded
-        async with repeated("master keys", self._beat_again, BEAT_S, clock):
-            yield
-        with suppress(StoreUnavailableError):
-            await self._master_keys.beat(self._process, "", self._taken())
-
-    async def beat(self) -> None:
-        """Say which keys this process holds, load the one that it lacks, and use the current one. Raises StoreUnavailableError."""
-        check, rotation = await self._master_keys.beat(self._process, " ".join(self._says()), self._taken())
-        if rotation.is_running and not self._codec.holds(rotation.new):
-            self._load(rotation.new)
-        if self._codec.holds(check):
-            self._codec.use(check)
-            if rotation.phase is Phase.DONE:
-                self._codec.master.drop_others()
-            await self._take_keys(rotation)
-
-    def _says(self) -> Iterator[str]:
-        yield from self._codec.master.names
-        yield from self._joined
-
-    async def _take_keys(self, rotation: Rotation) -> None:
-        """Sign, and make and look for people's names, as the rotation wants it."""
-        single = self._nodes.only is not None  # in a cluster names stay
-        renames, uses_new = rotation.joins and single, rotation.phase is Phase.NAMING
-        names, newest = rotation.named + renames, rotation.secrets + rotation.joins
-        hashing = newest + 1 if newest else 0  # before the first rotation the store keeps none
-        if self._kept is None or len(self._kept.names) < names or len(self._kept.secrets) < hashing:
-            self._kept = await self._master_keys.load_secrets()
-        found = self._kept
-        if len(found.names) < names:
-            raise StoreRefusedError(
-                "the store lacks a name key, or it does not open: without it alertd finds no subscriber"
-            )
-        if len(found.secrets) < hashing:
-            raise StoreRefusedError(
-                "the store lacks a hashing secret, or it does not open: without it alertd verifies nothing"
-            )
-        joining = found.names[rotation.named] if renames else None
-        self._codec.names = NameKeys(tuple(found.names[: rotation.named]), joining, renames and uses_new)
-        if hashing:
-            self._codec.take_secrets(found.secrets[:hashing], rotation.secrets + uses_new)
-        self._joined = (reads(newest), *[makes(newest)] * uses_new) if rotation.joins else ()
-
-    async def _beat_again(self) -> None:
-        with suppress(StoreUnavailableError):  # whoever needs the store logs that
-            await self.beat()
-
-    def _load(self, name: str) -> None:
-        """Hold the new key if its file has appeared. Without it this process keeps the rotation from going on."""
-        try:
-            key = next_key(self._next_file) if self._next_file else None
-        except (OSError, ValueError, SealError):
-            key = None
-        if key is not None and self._codec.name_of(key) == name:
-            self._codec.hold(key)
-        elif self._missing != name:
-            self._missing = name
-            structlog.get_logger().error(
-                "new master key missing", file=str(self._next_file), see="store.next_master_key_file"
-            )
-
-    def _taken(self) -> dict[str, int]:
-        """Take the seals that are not in the store yet. They are lost if the store does not answer: a few seconds of 2^32."""
-        rings = {"master": self._codec.master, "audit": self._codec.audit}
-        return {_counter(ring, name): count for ring, one in rings.items() for name, count in one.take_seals().items()}
 
 
 def _fields(values: Mapping[str, Value]) -> dict[str, str | int | bytes]:
@@ -299,7 +218,8 @@ def _rotation(fields: Mapping[bytes, bytes]) -> Rotation:
     return msgspec.convert(values, Rotation, strict=False)
 
 
-def _counter(ring: str, name: str) -> str:
+def seal_counter(ring: str, name: str) -> str:
+    """The field that counts the seals of a key."""
     return f"{ring} {name}"
 
 

@@ -1,4 +1,4 @@
-"""Rotas, the alerts that wait for a second person, and how far the people on call were told of each.
+"""Rotas, the alerts that the people on call are called for, and the pages about each.
 
 What waits is found by when it is due, in another slot than the alert. That is an index: what was told, and what is told next and when,
 stands beside the alert itself, sealed because it names people. Nobody's address is in it.
@@ -35,7 +35,7 @@ class StoredRota(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
-    """One person who was told that an alert waits, or was to be."""
+    """One person who was told of an alert, or was to be."""
 
     at: int  # UNIX ms
     step: int  # of the rota, from 1
@@ -47,7 +47,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 class Paged(msgspec.Struct, frozen=True, kw_only=True):
     """How far the people on call were told of one alert. Times are UNIX ms, 0 for never."""
 
-    since: int  # when it came to wait: of an earlier time that it waited nothing counts
+    since: int  # when the calls began, by the clock that people read: of an earlier time that it waited nothing counts
     due: int  # when the next are told, by the steady clock
     step: int = 0  # index of the step whose turn it is; as many as there are: a round is over
     rounds: int = 0  # how often all steps were gone through and somebody was reached
@@ -58,8 +58,13 @@ class Paged(msgspec.Struct, frozen=True, kw_only=True):
     alone: bool = False  # nobody was on duty
     by: str = ""  # the subject of whoever has it
     taken: int = 0  # since when
-    until: int = 0  # and until when nobody is told, by the steady clock
+    until: int = 0  # until when alertd calls nobody else, by the steady clock; 0: for ever
     pages: tuple[Page, ...] = ()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether somebody took it and alertd calls nobody else."""
+        return bool(self.taken and not self.until)
 
 
 _encode = msgspec.json.Encoder().encode

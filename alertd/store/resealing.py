@@ -8,73 +8,23 @@ if the servers have changed. Only a whole pass that finds no old value ends the 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from alertd.store.alert_records import OF_STAFF
+from alertd.store import keys
 from alertd.store.codec import SealError
 from alertd.store.connection import UNAVAILABLE, Arg, Connection, checked, hash_in, translated
 from alertd.store.master_keys import Found
+from alertd.store.sealed import Fields, Passing, Sealed, Strings
 
 #: The keys of the store under names that can be guessed: addresses, mailboxes that were called dead, the suppression list, ids, external ids.
 NAMED = re.compile(r"(\{[htie]:)([^{}]+)(\}(?::dead)?)")
 #: Keys that the store looks at in one step: a few milliseconds of it and of this process.
 PAGE = 500
-_VERSION_BYTES = 4  # in front of a subscriber's sealed record
-
-
-@dataclass(frozen=True, slots=True)
-class Strings:
-    """Keys of strings that are sealed."""
-
-    head: int = 0  # bytes in front of the sealed value
-    bound: Callable[[str], str] = lambda name: name  # to what name a value is bound, by its key
-
-
-@dataclass(frozen=True, slots=True)
-class Fields:
-    """Keys of hashes with sealed fields."""
-
-    names: tuple[str, ...] = ()  # none: all
-    bound: Callable[[str, str], str] = lambda name, field: f"{name} {field}"
-
-
-@dataclass(frozen=True, slots=True)
-class Passing:
-    """Keys of lists with sealed entries that expire within a minute: the walk waits for that."""
-
-
-def _version_bound(name: str, field: str) -> str:
-    return f"{name.rpartition(':')[2]} {field}"
-
-
-def _of_case(name: str) -> str:
-    return name.removesuffix(":dropped")
-
-
-#: Everything that is sealed under the master key, by its kind in `keys.TABLE`. A new kind is one line here.
-SEALED: dict[str, Strings | Fields | Passing] = {
-    "{s:<number // 512>}:<number>": Strings(head=_VERSION_BYTES),
-    "{c:<case>}": Strings(),
-    "{c:<case>}:dropped": Strings(bound=_of_case),
-    "{f:<media>}": Fields(("key",), lambda name, _: name),
-    "{a:<chain>}:v:<id>": Fields(OF_STAFF, _version_bound),
-    "{a:<chain>}:paged:<id>": Strings(),
-    "{k:<key id>}": Strings(),
-    "{o:<org>}:record": Strings(),
-    "{o:<org>}:operators": Fields(),
-    "{o:<org>}:oncall": Strings(),
-    "{o:<org>}:texts": Fields(),
-    "{v:<org>}:hooks": Fields(),
-    "{v:<org>}:distributors": Fields(),
-    "{z:<hash>}": Strings(),
-    "{m}:stops": Fields(),
-    "{m}:cell-key": Strings(),
-    "{m}:secrets": Fields(),
-    "{m}:carrier-tests": Passing(),
-}
+#: Everything that is sealed under the master key, by the name of its kind in the table of keys.
+SEALED: dict[str, Sealed] = {kind.name: kind.sealed for kind in keys.TABLE if kind.sealed}
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,12 +130,12 @@ class Resealing:
         return found
 
     async def _replaced(self, values: Sequence[_Value]) -> Found:
-        names, args, unreadable, ring = list[str](), list[tuple[Arg, Arg, Arg]](), 0, self._db.codec.master
+        names, args, unreadable, ring = list[str](), list[tuple[Arg, Arg, Arg]](), list[str](), self._db.codec.master
         for one in values:
             try:
                 fresh = ring.seal(ring.open(one.blob[one.head :], one.bound), one.bound)
             except SealError:
-                unreadable += 1
+                unreadable.append(f"{one.name} {one.field}".rstrip())
             else:
                 names.append(one.name)
                 args.append((one.field, one.blob, one.blob[: one.head] + fresh))
@@ -194,7 +144,7 @@ class Resealing:
             for part in self._db.nodes.parts(names)
         ]
         done = sum(await self._db.run_many_durably(calls)) if calls else 0
-        return Found(resealed=done, left=len(names) - done, unreadable=unreadable)
+        return Found(resealed=done, left=len(names) - done, unreadable=len(unreadable), named=tuple(unreadable))
 
     async def _servers(self) -> tuple[str, ...]:
         """The servers' names for this life of theirs."""
@@ -211,16 +161,16 @@ class Resealing:
 
 
 @cache
-def _patterns() -> dict[str, list[tuple[re.Pattern[str], Strings | Fields | Passing]]]:
+def _patterns() -> dict[str, list[tuple[re.Pattern[str], Sealed]]]:
     """The kinds, by the first letter of their keys' hash tags."""
-    found: dict[str, list[tuple[re.Pattern[str], Strings | Fields | Passing]]] = {}
+    found: dict[str, list[tuple[re.Pattern[str], Sealed]]] = {}
     for name, kind in SEALED.items():
         form = re.sub(r"<[^>]+>", "[^{}]+", re.sub(r"([{}])", r"\\\1", name))
         found.setdefault(name[1], []).append((re.compile(form), kind))
     return found
 
 
-def kind_of(name: str) -> Strings | Fields | Passing | None:
+def kind_of(name: str) -> Sealed | None:
     """What a key of the store holds that is sealed under the master key; None for nothing."""
     for pattern, kind in _patterns().get(name[1:2], ()):
         if pattern.fullmatch(name):

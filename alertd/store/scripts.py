@@ -104,6 +104,7 @@ def _tables() -> list[str]:
         _table("K", keys.CHAIN_SUFFIXES),
         _table("KNOWN", dict.fromkeys(map(str, alerts.KNOWN), True)),
         _table("UNDECIDED", dict.fromkeys(map(str, alerts.UNDECIDED), True)),
+        _table("ASKABLE", dict.fromkeys(map(str, alerts.ASKABLE), True)),
         _table("OPEN", {str(state): True for state in alerts.OPEN_STATES}),
         _table("QUEUED_BECOMES", {name: int(state) for name, state in becomes.items()}),
         f"local ATTEMPTS, DELAYED, DOUBT = {alerts.ATTEMPTS_MASK}, {alerts.FLAG_DELAYED}, {alerts.FLAG_DOUBT}",

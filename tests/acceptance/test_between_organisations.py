@@ -18,10 +18,14 @@ def key_of(served: Served, subject: str, organisation: str, *scopes: str) -> dic
 def test_a_key_of_another_organisation_stands_down_no_live_alert_and_guesses_no_number(
     served: Served, alert: dict[str, Any]
 ):
-    """It tries 199 numbers and the right one: no answer differs from another but for the limit, and the alert goes on until its own people decide."""
+    """It tries 199 numbers and the right one: no answer differs from another but for the limit, and the alert goes on until its own people decide. The
+    people on call are paged.
+    """
     assert served.call("PUT", "/v1/organisations/fire", {"name": "Bomberos"})[0] == 201
     stranger = key_of(served, "fred", "fire", "alerts:read", "alerts:write")["token"]
     live, number = served.approved(alert), alert["case"]["number"]
+    desk = {"name": "Duty desk", "addresses": [{"channel": "sms", "number": "+34600000001"}]}
+    assert served.call("PUT", "/v1/oncall", {"time_zone": "Europe/Madrid", "steps": [{"people": [desk]}]})[0] == 200
     tried = [number, *(f"SE-2026-{n}" for n in range(1000, 1199))]
     found = [served.call("POST", f"/v1/cases/{one}/stand-down", {"reason": "x"}, stranger) for one in tried]
     assert Counter(status for status, _ in found) == {202: 10, 429: 190}
@@ -29,7 +33,8 @@ def test_a_key_of_another_organisation_stands_down_no_live_alert_and_guesses_no_
     _, shown = served.call("GET", f"/v1/alerts/{live}")
     assert shown["state"] in {"approved", "sending", "sent"}
     assert [(one["by"], one["organisation"]) for one in shown["stand_down_asked"]] == [("fred", "fire")]
-    served.wait_for(lambda: "alert.stand_down_asked" in {one["type"] for one in events(served)})
+    expected = {("alert.stand_down_asked", live), ("alert.paged", live)}
+    served.wait_for(lambda: expected <= {(one["type"], one["data"].get("alert")) for one in events(served)})
     assert served.call("POST", f"/v1/alerts/{live}/stand-down", {"reason": "she was found"})[0] == 200
 
 

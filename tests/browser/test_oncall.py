@@ -135,6 +135,37 @@ async def test_who_was_called_is_seen_and_who_has_it_says_so(
     assert served.call("POST", f"/v1/alerts/{taken['id']}/reject", {"reason": "It was a test"}, bea)[0] == 200
 
 
+async def test_who_was_called_for_a_request_to_stand_down_is_seen_and_who_takes_it_says_so(
+    served: Served, plain: Browser, bea: str, alert: dict[str, Any]
+):
+    """Beside the alert, under what the other organisation says. Its author may take it, too."""
+    assert served.call("PUT", "/v1/organisations/fire", {"name": "Bomberos"})[0] == 201
+    stranger = {"subject": "fred@fire.example", "organisation": "fire", "scopes": ["alerts:read", "alerts:write"]}
+    fred = served.call("POST", "/v1/keys", stranger)[1]["token"]
+    ana = served.person("ana@centre.example")
+    case = {**alert["case"], "number": "SE-2026-77"}
+    sent = {**alert, "case": case, "external_id": "asked-1", "target": {"regions": [SEVILLA]}}
+    alert_id = served.call("POST", "/v1/alerts", sent, ana)[1]["id"]
+    assert served.call("POST", f"/v1/alerts/{alert_id}/approve", {}, bea)[0] == 200
+    assert served.call("PUT", "/v1/oncall", rota([DESK]))[0] == 200
+    assert served.call("POST", "/v1/cases/SE-2026-77/stand-down", {"reason": "at her aunt's"}, fred)[0] == 202
+    served.wait_for(lambda: [one["pages"] for one in served.call("GET", "/v1/oncall/alerts")[1]["calls"]])
+    async with desk(plain, served.url) as window:
+        await window.sign_in(ana)
+        await window.page.goto(f"{served.url}/console#/alerts/{alert_id}")
+        await expect(window.page.locator(".stand-down-asked")).to_contain_text("at her aunt's")
+        called = window.page.locator(".calls")
+        await expect(called).to_contain_text("Called: Duty desk")
+        await expect(called).to_contain_text("It stands nothing down.")
+        await called.get_by_role("button", name="I have it").click()
+        await expect(called).to_contain_text("ana@centre.example has it")
+        await expect(called.get_by_role("button")).to_have_count(0)
+        await check_in_both_lights(window)
+    (call,) = served.call("GET", "/v1/oncall/alerts")[1]["calls"]
+    assert (call["taken"]["until"], call["next"], call["unanswered"]) == (None, None, None)
+    assert served.call("POST", f"/v1/alerts/{alert_id}/stand-down", {"reason": "found"}, bea)[0] == 200
+
+
 async def test_others_read_who_is_on_call_and_no_address(served: Served, plain: Browser):
     """In Arabic as well; nothing of it can be changed."""
     assert served.call("PUT", "/v1/oncall", rota([DESK]))[0] == 200

@@ -28,7 +28,7 @@ from alertd.store.carrier_tests import CarrierTest, CarrierTestQueue
 from alertd.store.cases import Cases
 from alertd.store.codec import MOST_SEALS, NEXT_KEY, Codec, Keys, SealError, mark_of, next_key, write_key
 from alertd.store.connection import Connection, StoreRefusedError, StoreUnavailableError
-from alertd.store.key_files import replace_hash_key
+from alertd.store.key_files import replace_hash_key, retire_old
 from alertd.store.master_keys import SIGN_MS, MasterKeys, Phase
 from alertd.store.operators import OperatorStore
 from alertd.store.organisations import OrganisationStore, StoredOrganisation
@@ -332,23 +332,70 @@ async def test_a_crash_at_the_end_leaves_a_key_that_opens_the_store(process: Pro
 async def test_a_value_that_does_not_open_keeps_the_old_key_until_the_operator_gives_it_up(
     process: Process, directory: Path, redis: Redis
 ):
-    """Destroying the only key that may open something needs a person's word."""
+    """Destroying the only key that may open something needs a person's word. The log names what would be lost."""
+    async with process() as api:
+        await register(api, 2)
+        await damage(redis, keys.subscriber(1))
+        await api.key_rotation.start()
+        with structlog.testing.capture_logs() as logs:
+            await blocks(api)
+            assert (directory / NEXT_KEY).exists()
+            await api.key_rotation.start(give_up=True)
+            await rounds(api)
+        said = [one for one in logs if one["event"] == "values unreadable under the old master key"]
+        assert [(one["values"], one["first"], one["given_up"]) for one in said] == [
+            (1, (keys.subscriber(1),), given_up) for given_up in (False, True)
+        ]
+        assert (await api.registry.get("p1")).addresses
+
+
+async def test_a_rotation_names_the_first_twenty_of_many_unreadable_values(process: Process, redis: Redis):
+    """By key and field of the store, so that somebody can look for them; never by a person's name."""
+    async with process() as api:
+        await register(api, 30)
+        texts = keys.org("default", "texts")
+        await TextStore(api.db).add("default", [(("missing-child", "sms", "es", "body"), "x")], after=0)
+        damaged = [(keys.subscriber(number), "") for number in range(1, 31)] + [(texts, "1")]
+        for name, field in damaged:
+            await damage(redis, name, field)
+        await api.key_rotation.start()
+        await blocks(api)
+        found = (await api.key_rotation.standing()).rotation.found
+        assert (found.unreadable, len(set(found.named))) == (31, 20)
+        assert set(found.named) < {f"{name} {field}".rstrip() for name, field in damaged}
+
+
+async def test_a_rotation_that_stopped_looks_again_when_it_is_asked_for_again(process: Process, redis: Redis):
+    """Somebody has put the damaged value back from a backup."""
     async with process() as api:
         await register(api, 2)
         sealed = await redis.get(keys.subscriber(1))
-        await redis.set(keys.subscriber(1), sealed[:-1] + bytes([sealed[-1] ^ 1]))
+        await damage(redis, keys.subscriber(1))
         await api.key_rotation.start()
-        await rounds(api, until=Phase.SEALING)
-        later(api)
-        for _ in range(4):
-            await api.key_rotation.round()
-        standing = await api.key_rotation.standing()
-        assert (standing.rotation.phase, standing.rotation.blocked) == (Phase.SEALING, True)
-        assert standing.rotation.found.unreadable == 1
-        assert (directory / NEXT_KEY).exists()
-        await api.key_rotation.start(give_up=True)
+        await blocks(api)
+        await api.key_rotation.start()
+        await blocks(api)
+        await redis.set(keys.subscriber(1), sealed)
+        await api.key_rotation.start()
         await rounds(api)
-        assert (await api.registry.get("p1")).addresses
+        assert (await api.registry.get("p0")).addresses
+
+
+async def damage(redis: Redis, name: str, field: str = "") -> None:
+    """Changes the last byte of a sealed value."""
+    sealed = await (redis.hget(name, field) if field else redis.get(name))
+    changed = sealed[:-1] + bytes([sealed[-1] ^ 1])
+    await (redis.hset(name, field, changed) if field else redis.set(name, changed))
+
+
+async def blocks(api: Parts) -> None:
+    """The rotation goes on until it stops because of unreadable values."""
+    await rounds(api, until=Phase.SEALING)
+    later(api)
+    for _ in range(4):
+        await api.key_rotation.round()
+    standing = await api.key_rotation.standing()
+    assert (standing.rotation.phase, standing.rotation.blocked) == (Phase.SEALING, True)
 
 
 async def test_a_carrier_test_that_waits_is_waited_for(process: Process):
@@ -681,13 +728,16 @@ async def test_every_process_verifies_with_a_new_secret_before_one_signs_with_it
         assert seen == {1, 2}, "for a moment they sign differently"
 
 
-async def test_a_crash_between_the_files_leaves_keys_that_open_the_store(process: Process, directory: Path):
-    """The hashing key is replaced, the master key is not."""
+@pytest.mark.parametrize("both", [False, True])
+async def test_a_crash_after_a_file_leaves_keys_that_open_the_store(process: Process, directory: Path, both: bool):
+    """The hashing key is replaced, and the master key too or not yet."""
     async with process() as api:
         await register(api, 2)
         await api.key_rotation.start()
         await rounds(api, until=Phase.FINISHING)
         replace_hash_key(directory, api.db.codec.current_secret)
+        if both:
+            retire_old(directory)
     async with process() as fresh:
         assert (await fresh.registry.get("p1")).addresses
         await lease_ends(fresh)

@@ -17,7 +17,7 @@ from alertd.service.pager import Reached
 from alertd.service.paging import AGAIN_MS, DARK_MS, UNATTENDED_MS
 from alertd.store import keys
 from channels.sandbox.script import Rule
-from tests.integration.acts import ANA, BEA, alert_of, planned
+from tests.integration.acts import ANA, BEA, alert_of, planned, register
 from tests.integration.batches import AREA, record
 from tests.integration.nights import CHIEF, DEPUTY, DESK, MIN, ROOT, THREE, Night, person, rota_of, sms
 
@@ -229,6 +229,7 @@ async def test_nobody_on_duty_is_said_once_and_who_comes_on_duty_is_called(night
 
 async def test_nobody_is_called_for_what_goes_out_by_itself(night: Night):
     """An alert that its organisation lets pass has some seconds to do so; one that did not is told of then."""
+    await register(night.parts, 160, first=40)  # no policy lets an alert to fewer than 100 pass
     organisation = Organisation(
         name="Centre", unattended=Unattended(levels=(Level.ENDANGERED,), people=1_000, alerts_per_hour=1)
     )

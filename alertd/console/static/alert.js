@@ -294,7 +294,7 @@ function Shown({ alert, progress, error, me, stops, again }) {
     <${Permissions} alert=${alert} me=${me} onDone=${again} />
     ${alert.break_glass ? html`<${Glass} alert=${alert} me=${me} onDone=${again} />` : null}
     ${unseen ? html`<${Since} onSeen=${() => see(alert)}><${Differs} from=${seen.alert} to=${alert.alert} /><//>` : null}
-    ${alert.state === "pending" ? html`<${Calls} alert=${alert} me=${me} anothers=${isAnothers(alert, me)} />` : null}
+    ${alert.state === "pending" || alert.stand_down_asked.length ? html`<${Calls} alert=${alert} me=${me} anothers=${alert.state === "pending" && isAnothers(alert, me)} />` : null}
     ${alert.state === "pending" ? html`<${Approval} alert=${alert} me=${me} unseen=${unseen} onDecided=${() => { again(); scrollTo(0, 0); }} />` : null}
     ${alert.reason ? html`<p class="note"><strong>${t(alert.restricted && TABLES.acts.update.includes(alert.state) ? "act-alert.restrict" : alert.state)}.</strong> ${alert.reason}</p>` : null}
     ${(alert.author === me.subject && !alert.approved) || alert.state === "scheduled" ? html`<${Own} alert=${alert} me=${me} onDone=${again} />` : null}

@@ -1,4 +1,4 @@
-// Who was called for an alert that waits, who has it, and the press by which one says so.
+// Who was called for an alert that waits, or that another organisation asks to stand down; who has it, and the press by which one says so.
 
 import { get, now, onceOnly, post } from "./api.js";
 import { Button, Refused, html, mayDo, useAct, usePolled, useState } from "./parts.js";
@@ -26,13 +26,13 @@ export function Called({ call, me, anothers, onDone }) {
   const act = useAct(async (signal) => { tell(await post(`/v1/alerts/${call.alert.id}/take`, undefined, { signal, once: onceOnly() })); if (onDone) onDone(); });
   const { pages, taken, next, unanswered } = shown;
   if (!pages.length && !taken && !unanswered) return null;
-  const held = taken && new Date(taken.until) > now();
+  const held = taken && (!taken.until || new Date(taken.until) > now());
   const offers = !anothers && mayDo(me, "alert.take") && !(held && taken.by === me.subject);
   return html`<div class="called small" role="group" aria-label=${t("oncall")}><div class="grow">
-    ${held ? html`<p><strong>${t("taken-by", { who: taken.by, time: minute(taken.until) })}</strong></p>` : null}
+    ${held ? html`<p><strong>${taken.until ? t("taken-by", { who: taken.by, time: minute(taken.until) }) : t("taken-for-good", { who: taken.by })}</strong></p>` : null}
     ${pages.length ? html`<p class="muted">${t("called", { list: list(pages.slice(-SHOWN).map(personOf)) })}</p>` : null}
     <${Coming} next=${next} unanswered=${unanswered} held=${held} />
-    ${offers ? html`<p class="muted">${t("take-says")}</p>` : null}<${Refused} error=${act.error} /></div>
+    ${offers ? html`<p class="muted">${t(call.alert.state === "pending" ? "take-says" : "take-says-asked")}</p>` : null}<${Refused} error=${act.error} /></div>
     ${offers ? html`<${Button} icon="check" busy=${act.busy} onClick=${() => act.run()}>${t("take")}<//>` : null}</div>`;
 }
 

@@ -1,0 +1,73 @@
+"""A rotation of the master key seals again everything that this code seals under it: the table of keys says so of each kind of key."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from alertd.store import keys
+from alertd.store.resealing import SEALED
+
+ROOT = Path(__file__).parents[2] / "alertd"
+#: Modules that seal under the master key: what each of their places in the code seals, as the table of keys calls it.
+SEALERS = {
+    "store/alert_records.py": ["{a:<chain>}:v:<id>"],
+    "store/carrier_tests.py": ["{m}:carrier-tests"],
+    "store/cases.py": ["{c:<case>}"],
+    "store/keyring.py": ["{k:<key id>}"],
+    "store/master_keys.py": ["{m}:secrets", "{m}:secrets"],
+    "store/media.py": ["{f:<media>}"],
+    "store/operators.py": ["{o:<org>}:operators"],
+    "store/organisations.py": ["{o:<org>}:record"],
+    "store/paging.py": ["{o:<org>}:oncall", "{a:<chain>}:paged:<id>"],
+    "store/people.py": ["{s:<number // 512>}:<number>"],
+    "store/people_map.py": ["a file: made again if it does not open"],
+    "store/schema.py": ["{m}:cell-key"],
+    "store/sessions.py": ["{z:<hash>}"],
+    "store/stops.py": ["{m}:stops"],
+    "store/texts.py": ["{o:<org>}:texts"],
+    "store/webhooks.py": ["{v:<org>}:hooks"],
+}
+#: Kinds whose sealed values come from another key, or from the same place in the code as another kind.
+BY_OTHERS = {"{c:<case>}:dropped": "{c:<case>}", "{v:<org>}:distributors": "{v:<org>}:hooks"}
+#: These hold values that are sealed or wrapped, and not under the master key.
+OTHER_KEYS = {
+    "{a:<chain>}:published": "the case's",
+    "{c:<case>}:kept": "the case's",
+    "{c:<case>}:held": "names what is sealed under the case's key",
+    "{v:<org>}:distribution:<chain>": "the case's",
+    "{u:<org>}": "the audit's",
+    "{g:<z8>}:<tile>": "the cells'",
+    "{r:<region>}:<shard>": "the cells'",
+    "{m}:seals": "none: it counts how often a key sealed",
+}
+
+
+def seals(file: Path) -> Iterator[str]:
+    """The places of a file that seal under the master key, by the line."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute) and (
+            node.attr in {"new_case_key", "new_cell_key"}
+            or (node.attr == "seal" and ast.unparse(node.value).endswith("codec.master"))
+            or (node.attr == "staff" and isinstance(node.ctx, ast.Load))
+        ):
+            yield ast.unparse(node)
+
+
+def test_every_place_that_seals_under_the_master_key_is_known_here_by_what_it_seals():
+    files = [file for file in ROOT.rglob("*.py") if file.name not in {"codec.py", "resealing.py"}]
+    found = Counter({str(file.relative_to(ROOT)): len([*seals(file)]) for file in files})
+    assert +found == Counter({file: len(kinds) for file, kinds in SEALERS.items()})
+
+
+def test_a_rotation_seals_again_every_kind_that_the_code_seals():
+    kinds = {kind for kinds in SEALERS.values() for kind in kinds if kind.startswith("{")} | BY_OTHERS.keys()
+    assert kinds == set(SEALED)
+
+
+def test_a_kind_of_key_that_is_called_sealed_says_under_which_key():
+    called = {kind.name for kind in keys.TABLE if re.search(r"\b(sealed|wrapped)\b", kind.holds)}
+    assert called - set(SEALED) == OTHER_KEYS.keys()
