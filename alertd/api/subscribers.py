@@ -4,6 +4,7 @@ so its scopes are of that organisation's keys and operators alone (`access.OF_HO
 
 from __future__ import annotations
 
+import asyncio
 import json
 from codecs import BOM_UTF8
 from collections.abc import AsyncIterator
@@ -28,7 +29,7 @@ from alertd.service.entries import Entry
 from alertd.subscribers import Subscriber, to_document
 
 #: Lines written together: one round trip a step for all of them, and answered together.
-IMPORT_LINES = 1_000
+IMPORT_LINES, IMPORT_BYTES = 1_000, 1_000_000
 LONGEST_LINE = 64 * 1024
 PLACE_FIELDS = ("point", "region", "at", "accuracy_m")  # all of a place is replaced, not merged
 AddressNumber = Annotated[int, Field(ge=0, le=255)]
@@ -99,7 +100,7 @@ class RefusedLine(BaseModel):
 
 
 class ImportReport(BaseModel):
-    """How far it is: after every thousand lines, and at the end."""
+    """How far it is: after every thousand lines or megabyte, and at the end."""
 
     line: int = Field(description="Lines read, from the beginning.")
     written: int
@@ -188,7 +189,7 @@ async def lookup_subscriber(request: web.Request, *, body: Lookup) -> Subscriber
 
 async def import_subscribers(request: web.Request) -> web.StreamResponse:
     """Writes many subscribers from NDJSON: each line a registration with its `id`. Answers as it goes, one object for
-    every thousand lines: how many were written, and each line that was not, with its faults. Sending the same file again changes
+    every thousand lines, or megabyte: how many were written, and each line that was not, with its faults. Sending the same file again changes
     nothing, so no Idempotency-Key is needed, and one that is sent is not kept.
     """
     response = web.StreamResponse(headers={"Content-Type": NDJSON})
@@ -223,14 +224,18 @@ def _changed(person: Subscriber) -> Reply[SubscriberChanged]:
 
 async def _batches(request: web.Request) -> AsyncIterator[list[bytes]]:
     lines: list[bytes] = []
-    rest = b""
+    rest, size = b"", 0
     async for piece in pieces_of(request):
         *whole, rest = (rest + piece).split(b"\n")
         rest = rest[: LONGEST_LINE + 1]  # of what is too long, enough to be refused as the one line that it is
-        lines += [line for line in whole if line.strip()]
-        while len(lines) >= IMPORT_LINES:
-            yield lines[:IMPORT_LINES]
-            lines = lines[IMPORT_LINES:]
+        for line in whole:
+            if not line.strip():
+                continue
+            lines.append(line)
+            size += len(line)
+            if len(lines) == IMPORT_LINES or size >= IMPORT_BYTES:
+                yield lines
+                lines, size = [], 0
     if rest.strip():
         lines.append(rest)
     if lines:
@@ -241,17 +246,15 @@ async def _written(s: Services, lines: list[bytes], done: dict[str, int]) -> dic
     faults: list[dict[str, Any]] = []
     # Lines for one id go one after another, so the last that can be taken counts; all others go together.
     turns: list[dict[str, tuple[int, Entry]]] = []
-    for line in lines:
+    for entry in await asyncio.to_thread(lambda: [_entry_or_problem(line) for line in lines]):
         done["line"] += 1
-        try:
-            entry = _entry(line)
-        except Problem as problem:
-            faults.append(_refusal(done["line"], problem))
-        else:
-            turn = next((one for one in turns if entry.id not in one), None)
-            if turn is None:
-                turns.append(turn := {})
-            turn[entry.id] = (done["line"], entry)
+        if isinstance(entry, Problem):
+            faults.append(_refusal(done["line"], entry))
+            continue
+        turn = next((one for one in turns if entry.id not in one), None)
+        if turn is None:
+            turns.append(turn := {})
+        turn[entry.id] = (done["line"], entry)
     for turn in turns:
         faults += await _put(s, turn)
     done["refused"] += len(faults)
@@ -272,6 +275,13 @@ async def _put(s: Services, entries: dict[str, tuple[int, Entry]]) -> list[dict[
         elif isinstance(outcome, Problem):
             faults.append(_refusal(number, outcome))
     return faults
+
+
+def _entry_or_problem(line: bytes) -> Entry | Problem:
+    try:
+        return _entry(line)
+    except Problem as problem:
+        return problem
 
 
 def _entry(line: bytes) -> Entry:

@@ -139,6 +139,25 @@ def test_a_key_sends_packed_bodies_within_the_bounds_of_plain_ones(served: Serve
     assert headers["Accept-Encoding"] == "gzip, identity"
 
 
+def test_a_packed_import_of_long_lines_leaves_time_for_others(served: Served):
+    """Four hundred lines of 59 KB, each with faults, in 90 KB of gzip."""
+    addresses = ",".join(['{"channel":"sms","number":"1"}'] * 1_900)
+    lines = "".join(f'{{"id":"long-{n}","addresses":[{addresses}]}}\n' for n in range(400))
+    body = gzip.compress(lines.encode())
+    with ThreadPoolExecutor() as pool:
+        started = pool.submit(
+            posted, served.url, "/v1/subscribers/import", body,
+            Authorization=f"Bearer {served.key}", Content_Type="application/x-ndjson", Content_Encoding="gzip",
+        )  # fmt: skip
+        asked = 0
+        while not started.done():
+            assert shown(served.url, "/v1/me", served.key)[0] == 200
+            asked += 1
+    status, _, report = started.result()
+    assert (status, report["refused"], report["line"]) == (200, 400, 400)
+    assert asked >= 10
+
+
 def test_an_import_may_be_packed(served: Served):
     """It is read in pieces, packed or not; one that breaks off is told as that."""
     person = {
