@@ -68,7 +68,7 @@ async def stand_down_case(
     organisation that runs the service; their audit has who did so.
 
     Otherwise the other organisations are asked (202), if they have such a case: the answer does not say whether they do. Their people find the
-    request at the alert (`stand_down_asked`), in the console and as the event `alert.stand_down_asked`, and decide. A key asks 10 times an hour at most.
+    request at the alert (`stand_down_asked`), in the console and as the event `alert.stand_down_asked`, and decide. An organisation asks 30 times an hour at most.
     Said again, under no or another Idempotency-Key, it does the same to what came to the case since.
     """
     s, who = services(request), credential(request)

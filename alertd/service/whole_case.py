@@ -28,9 +28,9 @@ from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.connection import StoreUnavailableError
 from alertd.store.limits import Limits
 
-#: A key asks other organisations so often in an hour: enough for the cases of a night, too few to guess numbers. Every request counts, so that
+#: An organisation asks others so often in an hour, whatever keys it has: enough for the cases of a night, too few to guess numbers. Every request counts, so that
 #: counting them does not tell which numbers exist.
-ASKS_PER_HOUR = 10
+ASKS_PER_HOUR = 30
 #: What the event is called by which an organisation is asked, and the act in its audit.
 ASKED, ACT = "stand_down_asked", "alert.stand-down-asked"
 
@@ -66,7 +66,7 @@ class WholeCase:
         organisations if the caller may; otherwise ask the other organisations. One alert that cannot be stood down holds up none of the others.
 
         Raises Problem before anything is done if this key may not decide about one of them. Raises Problem or StoreUnavailableError at the end for
-        an alert that failed, not-found if the caller sees the whole case and it is empty, and rate-limited if the key asked too often: the caller's
+        an alert that failed, not-found if the caller sees the whole case and it is empty, and rate-limited if its organisation asked too often: the caller's
         own alerts are stood down by then.
         """
         may_all = self._organisations.administers_host(who)
@@ -74,7 +74,8 @@ class WholeCase:
             check_key(head, who)
         done, problem = await self._stand_down(number, who, reason, may_all=may_all)
         if not may_all and not who.test:
-            problem = problem or await _failure(self._ask_others(number, who, reason))
+            asked = await _failure(self._ask_others(number, who, reason))
+            problem = problem or asked
         if problem:
             raise problem
         if not done and (may_all or who.test):
@@ -98,18 +99,20 @@ class WholeCase:
     async def _stand_down(
         self, number: str, who: Credential, reason: str, *, may_all: bool
     ) -> tuple[dict[str, Followed], _Failure | None]:
-        """Every alert that the caller reaches, by its id, and what the first of them failed with."""
-        done = dict[str, Followed]()
+        """Every alert that the caller reaches, by its id, and what the first of them failed with. Looks again for alerts that came meanwhile."""
+        done, failed = dict[str, Followed](), set[str]()
         problem: _Failure | None = None
         for _ in range(TRIES):
-            heads = [one for one in await self._reached(number, who, may_all=may_all) if one.id not in done]
-            if not heads or problem:
+            reached = await self._reached(number, who, may_all=may_all)
+            heads = [one for one in reached if one.id not in done and one.id not in failed]
+            if not heads:
                 break
             for head in heads:
                 try:
                     done[head.id] = await self._hidden(head, who.acting_for(head.org), reason)
                     await self._enter(head, done[head.id].record, who)
                 except (Problem, StoreUnavailableError) as one:
+                    failed.add(head.id)
                     problem = problem or one
         return done, problem
 
@@ -136,11 +139,11 @@ class WholeCase:
         await self._audit.end(who.acting_for(head.org), act, DONE, noted, of=0)
 
     async def _ask_others(self, number: str, who: Credential, reason: str) -> None:
-        """Ask every other organisation that has alerts of the case. Raises Problem for a key that asks too often."""
-        block = await self._limits.take(f"ask/{who.key_id}", ASKS_PER_HOUR / 3600, ASKS_PER_HOUR, 1)
+        """Ask every other organisation that has alerts of the case. Raises Problem for an organisation that asks too often."""
+        block = await self._limits.take(f"ask/{who.org}", ASKS_PER_HOUR / 3600, ASKS_PER_HOUR, 1)
         if not block.granted:
             raise Problem(
-                "rate-limited", f"This key asks other organisations {ASKS_PER_HOUR} times an hour. Your own alerts of the case are stood down.",
+                "rate-limited", f"Your organisation asks others {ASKS_PER_HOUR} times an hour. Your own alerts of the case are stood down.",
                 headers={"Retry-After": str(math.ceil(block.wait_s))},
             )  # fmt: skip
         others = [org for org in await self._organisations.names() if org != who.org]

@@ -11,8 +11,11 @@ import pytest
 from alertd.alerts import AlertState
 from alertd.app import Parts
 from alertd.errors import Problem
-from alertd.service.whole_case import Hidden
-from tests.integration.acts import CARL, planned, register, slug, submitted
+from alertd.organisations import Organisation
+from alertd.service.access import Credential
+from alertd.service.following import Followed
+from alertd.service.whole_case import Hidden, WholeCase
+from tests.integration.acts import CARL, alert_of, planned, register, slug, submitted
 
 
 async def test_a_case_is_stood_down_as_a_whole(parts: Parts, sample: dict[str, Any]):
@@ -82,3 +85,37 @@ async def test_where_there_is_one_organisation_nobody_is_asked(parts: Parts, sam
     assert [(one.record.id, one.record.state) for one in done.own] == [(waits.id, AlertState.RETURNED)]
     assert done.others is None
     assert await parts.whole_case.stand_down("SE-2026-2", writer, "x") == Hidden(own=[], others=None)
+
+
+class _Failing:
+    """Following alerts, but one of them cannot be stood down."""
+
+    def __init__(self, parts: Parts, but: str) -> None:
+        self._parts = parts
+        self._but = but
+
+    async def stand_down(self, alert_id: str, who: Credential, reason: str) -> Followed:
+        if alert_id == self._but:
+            raise Problem("precondition-failed", "It cannot be stood down.")
+        return await self._parts.following.stand_down(alert_id, who, reason)
+
+
+async def test_an_alert_that_fails_keeps_no_other_from_being_stood_down_or_asked_for(
+    parts: Parts, sample: dict[str, Any]
+):
+    """Of two alerts of one's own the first fails, and another organisation has one of the case."""
+    await register(parts, 20)
+    case = {**sample["case"], "number": "SE-2026-1"}
+    own = [await planned(parts, sample, case=case) for _ in range(2)]
+    await parts.organisations.put("fire", Organisation(name="Bomberos"), CARL)
+    fred = dataclasses.replace(CARL, org="fire", subject="fred", key_id="fred")
+    body = alert_of(sample, case=case, author={"subject": "fred"})
+    theirs = (await parts.intake.submit(body, fred)).record
+    whole = WholeCase(
+        parts.alerts, parts.approval, _Failing(parts, own[0].id), parts.organisations, parts.limits, parts.audit,
+        parts.clock,
+    )  # fmt: skip
+    ana = dataclasses.replace(CARL, scopes=frozenset({"alerts:write"}))
+    assert await slug(whole.stand_down("SE-2026-1", ana, "She was found")) == "precondition-failed"
+    assert await parts.alerts.state(own[1].id) is AlertState.STOOD_DOWN
+    assert "default" in (await parts.alerts.get(theirs.id)).stand_down_asked
