@@ -30,7 +30,8 @@ BLOCKED = (
 )
 OLD_COPIES = (
     "Backups that were made before open with their old keys alone. Delete those backups, and every copy of the old key: from "
-    "backup --keys, from a vault, from other machines. Then make a backup with the new keys."
+    "backup --keys, from a vault, from other machines. Make a backup with the new keys in five minutes: the append-only file "
+    "is rewritten by then, unless a loud alert is being sent. Before that, a backup still holds values that the old key opens."
 )
 
 

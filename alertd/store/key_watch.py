@@ -28,6 +28,7 @@ class KeyWatch:
         self._next_file = next_file  # where the new key appears during a rotation
         self._process = secrets.token_hex(8)
         self._missing = ""  # the key that the log knows to be missing
+        self._refused = ""  # why the keys in the store cannot be used, as the log knows it
         self._nodes = connection.nodes
         self._kept: Kept | None = None  # None: not read yet
         self._joined: tuple[str, ...] = ()  # what it says of the secret that joins
@@ -81,8 +82,16 @@ class KeyWatch:
         self._joined = (reads(newest), *[makes(newest)] * uses_new) if rotation.joins else ()
 
     async def _beat_again(self) -> None:
-        with suppress(StoreUnavailableError):  # whoever needs the store logs that
+        try:
             await self.beat()
+        except StoreUnavailableError:  # whoever needs the store logs that
+            return
+        except StoreRefusedError as error:  # it goes on with the keys it has; the log says so once
+            if self._refused != str(error):
+                self._refused = str(error)
+                structlog.get_logger().error("keys of the store refused", why=self._refused)
+            return
+        self._refused = ""
 
     def _load(self, name: str) -> None:
         """Hold the new key if its file has appeared. Without it this process keeps the rotation from going on."""
