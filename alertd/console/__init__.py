@@ -39,13 +39,14 @@ _RANGE_HEADERS = _HEADERS | {hdrs.CACHE_CONTROL: "no-store"}
 
 @dataclass(frozen=True, slots=True)
 class _File:
+    plain: bytes  # kept too: inflating a script of 1 MB for each request would hold up all others
     packed: bytes
     etag: str
     content_type: str
 
 
 class _Files:
-    """The files, each read and packed when it is first asked for, and the scripts of the tables and of the words."""
+    """The files, each read and compressed at its first request, and the scripts of the tables and of the words."""
 
     def __init__(self, folder: Path, needs: Needs, carried: Collection[str]) -> None:
         self._paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
@@ -65,9 +66,7 @@ class _Files:
         if request.headers.get(hdrs.IF_NONE_MATCH) == file.etag:
             return web.Response(status=304, headers=headers)
         if "gzip" not in request.headers.get(hdrs.ACCEPT_ENCODING, ""):
-            return web.Response(
-                body=gzip.decompress(file.packed), content_type=file.content_type, charset="utf-8", headers=headers
-            )
+            return web.Response(body=file.plain, content_type=file.content_type, charset="utf-8", headers=headers)
         headers |= {hdrs.CONTENT_ENCODING: "gzip"}
         return web.Response(body=file.packed, content_type=file.content_type, charset="utf-8", headers=headers)
 
@@ -90,4 +89,4 @@ def console_routes(needs: Needs, carried: Collection[str]) -> list[web.RouteDef]
 
 def _packed(data: bytes, suffix: str) -> _File:
     digest = hashlib.sha256(data).hexdigest()[:32]
-    return _File(gzip.compress(data, 9, mtime=0), f'"{digest}"', _TYPES[suffix])
+    return _File(data, gzip.compress(data, 9, mtime=0), f'"{digest}"', _TYPES[suffix])

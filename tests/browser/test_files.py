@@ -12,7 +12,7 @@ from typing import get_args
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 
 from alertd import service
 from alertd.alerts import AlertState, State
@@ -53,6 +53,16 @@ async def client() -> AsyncIterator[TestClient[web.Request, web.Application]]:
     app.add_routes(console_routes(needs(), CHANNELS))
     async with TestClient(TestServer(app)) as opened:
         yield opened
+
+
+async def test_a_client_without_gzip_costs_no_inflation():
+    """Every request gets the same bytes: the file is not inflated on the event loop each time."""
+    [file] = [one for one in console_routes(needs(), CHANNELS) if one.path == "/console/{path:.+}"]
+    name = "vendor/maplibre-gl.mjs"
+    request = make_mocked_request("GET", f"/console/{name}", match_info={"path": name})
+    first, second = await file.handler(request), await file.handler(request)
+    assert first.body == (STATIC / name).read_bytes()
+    assert first.body is second.body
 
 
 def test_files_of_others_are_what_was_fetched():
