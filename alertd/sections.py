@@ -84,6 +84,7 @@ class ApiSection(Section):
     reach_per_min: int = Field(60, ge=0)
     connections: int = Field(2_000, ge=10)
     key_rate_per_min: int = Field(6_000, ge=0)
+    streams_per_key: int = Field(64, ge=0)
 
     @property
     def own_url(self) -> str:

@@ -54,6 +54,7 @@ from alertd.api.idempotency import KeptKeys
 from alertd.api.middleware import install
 from alertd.api.openapi import openapi
 from alertd.api.services import SERVICES, Services
+from alertd.api.streams import STREAMS, Streams
 from alertd.errors import Problem
 from alertd.store.connection import StoreUnavailableError
 
@@ -105,6 +106,7 @@ def create_app(services: Services, taken: Callable[[], None]) -> web.Application
     """The application over these services; `taken` is told of each post that was."""
     app = web.Application(client_max_size=services.settings.api.body_mb * 1024 * 1024)
     app[SERVICES], app[GOES_DOWN] = services, asyncio.Event()
+    app[STREAMS] = Streams(services.settings.api.streams_per_key)
     app.on_shutdown.append(end_streams)
     observed = cache(services.metrics.http_request_seconds.labels)
 

@@ -80,8 +80,10 @@ async def end_streams(app: web.Application) -> None:
 
 
 async def still_may(request: web.Request) -> bool:
-    """Whether whoever watches a stream still may, and the service goes on. That somebody watches keeps no session from ending."""
-    if request.app[GOES_DOWN].is_set():
+    """Whether a stream goes on: its reader is connected and still has access, and the service is not shutting down. Watching does not prolong
+    a session.
+    """
+    if request.app[GOES_DOWN].is_set() or request.transport is None:
         return False
     request[WATCHES] = True
     try:

@@ -15,6 +15,7 @@ from alertd.api.operations import EVENTS, JSON, Operation
 from alertd.api.progress import STREAM_EVERY_S, STREAM_SILENCE_S
 from alertd.api.services import services
 from alertd.api.shapes import Query
+from alertd.api.streams import send_events
 from alertd.service.events import Batch
 
 CURSOR = r"^e[0-9a-f]{1,12}$"
@@ -72,11 +73,7 @@ async def list_events(
     if "text/event-stream" not in request.headers.get("Accept", ""):
         found = [Event.model_validate_json(event) for _, event in batch.events]
         return EventPage(events=found, cursor=batch.cursor, more=batch.more)
-    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-    await response.prepare(request)
-    async for part in _stream(request, org, batch):
-        await response.write(part)
-    return response
+    return await send_events(request, _stream(request, org, batch))
 
 
 async def _stream(request: web.Request, org: str, batch: Batch) -> AsyncIterator[bytes]:

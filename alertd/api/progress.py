@@ -13,6 +13,7 @@ from alertd.api.call import check_caller, credential, still_may
 from alertd.api.operations import EVENTS, JSON, NDJSON, Act, Operation
 from alertd.api.services import services
 from alertd.api.shapes import REV, AlertId, AlertReply, Query, alert_reply
+from alertd.api.streams import send_events
 from alertd.clock import ms_of
 from alertd.fields import Instant
 from alertd.kinds import PermissionState
@@ -109,11 +110,7 @@ async def alert_progress(request: web.Request, *, id: AlertId) -> ProgressReply 
     if EVENTS not in request.headers.get("Accept", ""):
         return (await _progress(request, id))[0]
     await services(request).approval.get(id, credential(request))
-    response = web.StreamResponse(headers={"Content-Type": EVENTS})
-    await response.prepare(request)
-    async for event in _events(request, id):
-        await response.write(event)
-    return response
+    return await send_events(request, _events(request, id))
 
 
 async def alert_deliveries(request: web.Request, *, id: AlertId) -> web.StreamResponse:

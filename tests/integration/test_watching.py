@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from alertd.app import Parts
+from alertd.sections import ApiSection
 from alertd.service.access import Terms
-from tests.integration.acts import ANA, register, submitted
+from alertd.store.stops import of_key
+from tests.integration.acts import ANA, api_of, register, submitted
 from tests.integration.test_operators import OWN, Console
 from tests.integration.test_operators import ana as ana  # noqa: PLC0414  a fixture
 from tests.integration.test_operators import console as console  # noqa: PLC0414  a fixture
 from tests.passkeys import Authenticator
+from tests.waiting import until
 
 EVENTS = {"Accept": "text/event-stream"}
 #: Nobody waits for so long; a machine that does much else might.
@@ -85,3 +89,48 @@ async def test_the_streams_of_a_session_end_when_it_does(console: Console, ana: 
     [one] = (await console.administrate("GET", "/v1/operators"))[1]["operators"]
     assert (await console.administrate("PATCH", f"/v1/operators/{one['id']}", {"disabled": True}))[0] == 200
     assert await ended(stream)
+
+
+async def test_the_streams_of_a_stopped_key_end(console: Console):
+    """A key in the wrong hands watches nothing from its stop on; another key's stream is left open."""
+    (lost, token), (_, other) = (
+        await key(console.parts, "eva@centre.example"),
+        await key(console.parts, "dora@centre.example"),
+    )
+    stream, beside = (
+        await watched(console.client, "/v1/events", token),
+        await watched(console.client, "/v1/events", other),
+    )
+    await console.parts.stopping.stop(of_key("default", lost), ANA, "stolen")
+    assert await ended(stream)
+    assert await goes_on(beside)
+    beside.close()
+
+
+async def test_a_key_has_a_limited_number_of_streams(parts: Parts, aiohttp_client: Any, sample: dict[str, Any]):
+    """One key cannot take all connections by streams. A stream that its reader closed counts no more."""
+    settings = parts.settings.model_copy(update={"api": ApiSection(streams_per_key=2)})
+    client = await aiohttp_client(api_of(replace(parts, library=parts.regions.library, settings=settings)))
+    await register(parts, 20)
+    alert = (await submitted(parts, sample)).record.id
+    (_, token), (_, other) = await key(parts, "eva@centre.example"), await key(parts, "dora@centre.example")
+    first = await watched(client, "/v1/events", token)
+    second = await watched(client, f"/v1/alerts/{alert}/progress", token)
+
+    async def asked(**headers: str) -> Any:
+        async with client.get("/v1/events", headers={"Authorization": f"Bearer {token}", **headers}) as answer:
+            return answer if answer.status == 200 else (answer.headers["Retry-After"], await answer.json())
+
+    retry_after, refusal = await asked(**EVENTS)
+    assert (refusal["status"], refusal["type"]) == (429, "/problems/rate-limited")
+    assert retry_after.isdecimal()
+    assert (await asked()).status == 200  # a page is no stream
+    beside = await watched(client, "/v1/events", other)
+    first.close()
+
+    async def has_room() -> bool:
+        return not isinstance(await asked(**EVENTS), tuple)
+
+    await until(has_room)
+    second.close()
+    beside.close()
