@@ -137,6 +137,7 @@ async def _guarded(request: web.Request, handler: Handler, explain: Explain) -> 
         if isinstance(error, web.HTTPException) and error.status < 400:
             raise
         if _has_left(request, error):
+            error.__traceback__ = None  # as in `_refused`
             raise ClientConnectionResetError from None  # nothing failed
         return _refused(request, error, explain)
 
@@ -147,6 +148,9 @@ def _refused(request: web.Request, error: Exception, explain: Explain) -> web.St
     """
     problem = problem_of(error, explain)
     log_failure(error, problem, request)
+    # aiohttp keeps the error of a wrong path, and of a body that broke off, with the request. Its traceback would keep the request in turn,
+    # with its body, until the next full collection.
+    error.__traceback__ = None
     if STARTED in request:  # half an answer is out: all that is left is to break the connection
         raise ConnectionResetError("a streamed answer failed") from None
     refusal = answer(problem, request[REQUEST_ID])

@@ -82,6 +82,11 @@ def cpu_s(served: Served) -> float:
     return (int(fields[11]) + int(fields[12])) / 100
 
 
+def resident_mb(served: Served) -> float:
+    """The memory of the API's process."""
+    return int(Path(f"/proc/{served.process.pid}/statm").read_text().split()[1]) * 4096 / 1e6
+
+
 def connected(served: Served) -> socket.socket:
     parts = urlsplit(served.url)
     return socket.create_connection((parts.hostname, parts.port), timeout=30)
@@ -269,16 +274,28 @@ def test_a_get_takes_no_packed_body(served: Served):
 def test_a_refused_body_is_not_kept(served: Served):
     """The memory of large bodies that are refused is free at once, without waiting for a full collection."""
     body = b'{"kind": "' + b"x" * 8_000_000 + b'"}'
-
-    def resident_mb() -> float:
-        return int(Path(f"/proc/{served.process.pid}/statm").read_text().split()[1]) * 4096 / 1e6
-
     for _ in range(3):
         posted(served.url, "/v1/alerts", body, Authorization=f"Bearer {served.key}", Content_Type="application/json")
-    before = resident_mb()
+    before = resident_mb(served)
     for _ in range(30):
         posted(served.url, "/v1/alerts", body, Authorization=f"Bearer {served.key}", Content_Type="application/json")
-    assert resident_mb() - before < 100
+    assert resident_mb(served) - before < 100
+
+
+def test_a_body_that_breaks_off_is_not_kept(served: Served):
+    """The memory of a body is free at once if its sender leaves before the end, and thousands may do that in a row."""
+    head = b"POST /r/nobody HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n"
+
+    def break_off(times: int) -> None:
+        for _ in range(times):
+            with connected(served) as one:
+                one.sendall(head + bytes(900_000))
+        shown(served.url, "/healthz")
+
+    break_off(50)
+    before = resident_mb(served)
+    break_off(400)
+    assert resident_mb(served) - before < 100
 
 
 def test_what_is_not_http_fills_no_log(served: Served):
