@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import http.client
+import importlib
 import json
 import os
 import re
@@ -380,6 +381,26 @@ def test_a_key_has_a_rate_by_default(few: Served):
             break
     assert (status, problem["type"]) == (429, "/problems/rate-limited")
     assert few.call("GET", "/v1/me")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("changed", "held"),
+    [
+        ({}, True),
+        ({"failed": 4}, True),
+        ({"failed": 5}, False),
+        ({"healthz_p99_ms": 251.0}, False),
+        ({"submit_p99_ms": 2_001.0}, False),
+        ({"rss_growth_mb": 101}, False),
+    ],
+)
+def test_a_siege_fails_by_each_of_its_figures(monkeypatch: pytest.MonkeyPatch, changed: dict[str, float], held: bool):
+    """Failed calls are one of them: one in a hundred may fail."""
+    for folder in ("ops", "ops/bench"):
+        monkeypatch.syspath_prepend(str(ROOT / folder))
+    siege = importlib.import_module("siege")
+    found = {"healthz_p99_ms": 250.0, "submit_p99_ms": 2_000.0, "calls": 400, "failed": 0, "rss_growth_mb": 100}
+    assert siege.is_held(found | changed) is held
 
 
 @pytest.mark.timeout(300)
