@@ -195,7 +195,8 @@ class Parts:
         borders = Borders(self.alerts, looks, self.targeting, self.organisations, self.grounds)
         self.borders = borders
         self.intake = Intake(
-            self.alerts, looks, borders, self.renderer, clock, self.carriers, self.photos, self.texts, self.organisations
+            self.alerts, looks, borders, self.renderer, clock, self.carriers, self.photos, self.texts, self.organisations,
+            settings.alerts.author_mb,
         )  # fmt: skip
         updates, permissions = Updates(self.db, self.alerts), PermissionStore(self.db, self.alerts)
         self.budget = Budget(Budgets(self.db), self.carriers, self.renderer, self.texts, settings.budget, clock)

@@ -205,6 +205,7 @@ class BudgetSection(Section):
 class AlertSection(Section):
     organisation: str = Field("default", pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")
     border_share: float = Field(0.02, ge=0, le=0.5)
+    author_mb: int = Field(512, ge=0)
 
 
 class CapIssuer(Section):

@@ -18,6 +18,7 @@ from alertd.clock import Clock
 from alertd.errors import Problem
 from alertd.fields import folded_subject
 from alertd.organisations import Jurisdiction
+from alertd.service.buckets import Buckets
 from alertd.store.connection import StoreUnavailableError
 from alertd.store.keyring import Keyring, StoredKey
 from alertd.store.limits import Limits
@@ -183,7 +184,7 @@ class Access:
         self._clock = clock
         self._default = default_rate_per_min
         self._used: dict[str, int] = {}
-        self._full_at: dict[str, float] = {}
+        self._calls = Buckets(clock)
 
     async def create(
         self, *, org: str, subject: str, scopes: frozenset[str], test: bool = False, maker: Credential | None = None,
@@ -236,21 +237,12 @@ class Access:
             block = await self._limits.take(f"key/{who.key_id}", rate / 60, rate, 1)
             wait_s = 0.0 if block.granted else block.wait_s
         elif rate := self._default:
-            wait_s = self._wait_s(who.key_id, rate)
+            wait_s = self._calls.wait_s(who.key_id, 1, per_s=rate / 60, most=rate)
         else:
             return
         if wait_s:
             headers = {"Retry-After": str(math.ceil(wait_s))}
             raise Problem("rate-limited", f"This key has {rate} requests a minute.", headers=headers)
-
-    def _wait_s(self, key_id: str, rate: int) -> float:
-        """Takes one of a minute's requests out of a key's bucket. 0 if there was one, else the seconds until there is one."""
-        now = self._clock.monotonic()
-        full_at = max(now, self._full_at.get(key_id, now)) + 60 / rate
-        if full_at - now > 60:
-            return full_at - now - 60
-        self._full_at[key_id] = full_at
-        return 0.0
 
     async def rotate(self, key_id: str, who: Credential, overlap_s: int) -> tuple[Held, str]:
         """A new secret for a key; the old one lives on for so long, and the one before that no more. Whoever rotates a key of somebody

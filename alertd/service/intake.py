@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ from alertd.clock import Clock, ms_of, time_of
 from alertd.documents import Alert, Author, Status, loudest
 from alertd.errors import Fault, Problem
 from alertd.faults import faults_of
+from alertd.fields import folded_subject
 from alertd.ids import new_id
 from alertd.kinds import Channel
 from alertd.organisations import Organisation
@@ -27,6 +29,7 @@ from alertd.permissions import written
 from alertd.rendering import THE_ALERT, Renderer, Telling
 from alertd.service.access import Credential, hands_of, hands_text
 from alertd.service.borders import Borders
+from alertd.service.buckets import Buckets
 from alertd.service.carriers import Carriers
 from alertd.service.kept import Kept, digest
 from alertd.service.looks import Look, Looks, Sight, check_contacts
@@ -42,6 +45,7 @@ from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.codec import Box
 
 TOLD_TOO_LATE = "Somebody would be told too late."
+DAY_S = 86_400
 #: Documents of which it is kept whether their messages can be made: by a digest, so that a thousand take 100 kB.
 KEPT = 1_000
 
@@ -91,7 +95,9 @@ class Intake:
         photos: Photos,
         texts: Texts,
         organisations: Organisations,
+        author_mb: int = 0,
     ) -> None:
+        """`author_mb`: see `alerts.author_mb`."""
         self._alerts = alerts
         self._looks = looks
         self._borders = borders
@@ -101,6 +107,8 @@ class Intake:
         self._photos = photos
         self._texts = texts
         self._organisations = organisations
+        self._author_mb = author_mb
+        self._written = Buckets(clock)
         self._unsayable: Kept[list[Fault]] = Kept(KEPT)
 
     async def submit(
@@ -115,6 +123,7 @@ class Intake:
         if not draft:
             await (check_twin if dry_run else claim_external_id)(self._alerts, record)
         if not dry_run:
+            self._check_size(checked, who)
             await self._photos.attach(checked.alert, record)  # first: what an alert says it shows is there
             box = await self._alerts.create(record, checked.look.packed)
             if (
@@ -158,6 +167,7 @@ class Intake:
         if new.case != record.case:
             fault = Fault("/case/number", "An alert stays with its case. Reject this one and draft another.")
             raise Problem("invalid-request", "An alert's case cannot be changed.", faults=(fault,))
+        self._check_size(checked, who)
         await self._photos.attach(checked.alert, new)
         done, old = await self._alerts.amend(new, checked.look.packed)
         if not done:
@@ -165,6 +175,18 @@ class Intake:
                 "precondition-failed", "The alert was changed meanwhile.", status=412 if old == "changed" else None
             )
         return Taken.of(replace(new, rev=record.rev + 1), checked.look)
+
+    def _check_size(self, checked: _Checked, who: Credential) -> None:
+        """Counts the bytes of an alert. Raises Problem if its author's alerts take too many: they stay in the store's memory until they are
+        forgotten, and a full store takes no alert of anybody.
+        """
+        if not (most := self._author_mb << 20):
+            return
+        size = len(checked.document) + len(checked.look.packed)
+        author = f"{who.own_org}/{folded_subject(who.subject)}"
+        if wait_s := self._written.wait_s(author, size, per_s=most / DAY_S, most=most):
+            detail = f"The alerts and drafts of one person may take {self._author_mb} MB, and as much again over a day."
+            raise Problem("rate-limited", detail, headers={"Retry-After": str(math.ceil(wait_s))})
 
     async def stance(self, who: Credential) -> Stance:
         """What the caller's submission is measured against."""

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from math import cos, sin
 from pathlib import Path
 from typing import Any
 
+import pytest
 from redis.asyncio import Redis
 
 from alertd.api.alerts import submitted_reply
 from alertd.api_site import services_of
 from alertd.app import Parts, opened
+from alertd.errors import Problem
+from alertd.sections import AlertSection
 from alertd.store.codec import Codec
 from channels.sandbox import Sandbox
 from geofences.regions import Library
@@ -39,6 +44,26 @@ async def test_the_same_words_are_tried_once(parts: Parts, sample: dict[str, Any
     clothing = {**sample["case"]["children"][0], "clothing": {"es": "abrigo azul"}}
     await submitted(parts, sample, target=SAME, external_id="d4", case={**sample["case"], "children": [clothing]})
     assert len(tried) == 2
+
+
+async def test_the_alerts_of_an_author_have_a_limit_in_bytes(parts: Parts, sample: dict[str, Any]):
+    """A store that one person has filled would take no alert of anybody. Dry runs store nothing."""
+    alerts = AlertSection(author_mb=1)
+    limited = replace(
+        parts, library=parts.regions.library, settings=parts.settings.model_copy(update={"alerts": alerts})
+    )
+    corners = [[-6 + 0.1 * cos(i / 1_300), 37.4 + 0.1 * sin(i / 1_300)] for i in range(8_000)]
+    large = {"polygons": [{"type": "Polygon", "coordinates": [[*corners, corners[0]]]}]}
+    await register(limited, 1)
+    for draft in (True, False):  # 0.9 MB together
+        await limited.intake.submit(alert_of(sample, target=large), ANA, draft=draft)
+    with pytest.raises(Problem) as refused:
+        await limited.intake.submit(alert_of(sample, target=large), ANA)
+    assert refused.value.slug == "rate-limited"
+    assert int(refused.value.headers["Retry-After"]) > 3_600
+    await limited.intake.submit(alert_of(sample, target=large), ANA, dry_run=True)
+    await limited.intake.submit(alert_of(sample, target=SAME), ANA)
+    await limited.intake.submit(alert_of(sample, target=large, author={"subject": BEA.subject}), BEA)
 
 
 async def test_whoever_registered_is_counted_at_once(parts: Parts, sample: dict[str, Any]):
