@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import fcntl
 import resource
 import secrets
@@ -22,6 +23,8 @@ from aiohttp.web_protocol import RequestHandler
 
 from alertd.api import problems
 from alertd.api.call import CREDENTIAL
+from alertd.background import repeated
+from alertd.clock import SystemClock
 from alertd.errors import Problem
 from alertd.logs import places_of
 
@@ -33,6 +36,8 @@ BACKLOG = 1024
 LISTENING_FILES = 32
 #: SO_LINGER: what the kernel has not sent is dropped with the connection.
 _RESET = struct.pack("ii", 1, 0)
+#: The server returns free memory to the system after 100 connections have ended. It checks every 10 s.
+MANY_ENDED, GIVE_BACK_EVERY_S = 100, 10.0
 #: The log reports dropped and refused connections at most this often.
 REPORT_EVERY_S = 60.0
 _BUSY = (
@@ -103,6 +108,7 @@ class Handler(RequestHandler):
         """Forgets the connection."""
         self._disarm()
         self._forget()
+        self._server.count_end()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -213,6 +219,7 @@ class Server(web.Server):
     newcomers: dict[Handler, None]  # without a complete request yet, the oldest first
     known: dict[Handler, None]  # the others, the oldest first
     slow_readers: dict[Handler, None]  # with an answer in their buffer, the oldest first
+    _ended: int  # connections, since memory was given back
     _dropped: int
     _refused: int
     _reported: float
@@ -222,7 +229,7 @@ class Server(web.Server):
     def limit(self, bounds: Bounds) -> None:
         """Sets the bounds. To be called before the first connection."""
         self.bounds, self.newcomers, self.known, self.slow_readers = bounds, {}, {}, {}
-        self._dropped = self._refused = 0
+        self._ended = self._dropped = self._refused = 0
         self._unreadable = 0
         self._reported = self._unreadable_reported = float("-inf")
 
@@ -244,6 +251,21 @@ class Server(web.Server):
             one.cut_off()
             self._dropped += 1
             self._report()
+
+    def count_end(self) -> None:
+        """Counts a connection that has ended."""
+        self._ended += 1
+
+    async def give_back(self) -> None:
+        """Returns free memory to the system if many connections have ended since the last time. glibc keeps freed memory otherwise; other
+        C libraries have no such call.
+        """
+        if self._ended < MANY_ENDED:
+            return
+        self._ended = 0
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            await asyncio.to_thread(trim, 0)
 
     def _open(self) -> int:
         return len(self.newcomers) + len(self.known)
@@ -319,7 +341,9 @@ async def listening(runner: Runner, address: socket.socket) -> AsyncIterator[Non
     try:
         for one in (address, *(address.dup() for _ in range(LISTENING_FILES - 1))):
             await web.SockSite(runner, one, backlog=BACKLOG).start()
-        yield
+        assert isinstance(runner.server, Server)
+        async with repeated("memory of connections", runner.server.give_back, GIVE_BACK_EVERY_S, SystemClock()):
+            yield
     finally:
         await runner.cleanup()
 

@@ -177,8 +177,8 @@ class Intake:
         return Taken.of(replace(new, rev=record.rev + 1), checked.look)
 
     def _check_size(self, checked: _Checked, who: Credential) -> None:
-        """Counts the bytes of an alert. Raises Problem if its author's alerts take too many: they stay in the store's memory until they are
-        forgotten, and a full store takes no alert of anybody.
+        """Counts the bytes of an alert. Raises Problem if its author's alerts take too many. Alerts stay in the store's memory, and a full
+        store refuses every alert.
         """
         if not (most := self._author_mb << 20):
             return

@@ -158,7 +158,7 @@ async def again(attack: Attack, where: Where, until_s: float) -> None:
 
 
 async def besiege(where: Where, metrics: Where, seconds: float) -> None:
-    """Runs all attacks at once, from the first line on standard input, for so many seconds."""
+    """Waits for a line on standard input, then runs all attacks at once for `seconds`."""
     body = bomb()
     sys.stdout.write("ready\n")
     sys.stdout.flush()
@@ -271,7 +271,7 @@ async def measure(seconds: float, data: Path) -> dict[str, float]:
 
 
 async def _settled(pid: int, before_mb: float) -> float:
-    """Returns the growth of memory as soon as it is small, or after a minute."""
+    """Waits until memory has shrunk, at most a minute. Returns its growth in MB."""
     until_s = time.monotonic() + SETTLE_S
     while (growth_mb := rss_mb(pid) - before_mb) > SETTLED_MB / 2 and time.monotonic() < until_s:  # noqa: ASYNC110  it happens elsewhere
         await asyncio.sleep(1)
