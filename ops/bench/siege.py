@@ -109,6 +109,24 @@ async def unread(where: Where) -> None:
         await asyncio.sleep(10)
 
 
+async def flood(where: Where) -> None:
+    """Keeps one connection full of requests that wait for nothing, and reads the answers."""
+    loop, requests = asyncio.get_running_loop(), b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n" * 500
+    with await opened(where) as connection:
+
+        async def read() -> None:
+            while await loop.sock_recv(connection, 262_144):
+                pass
+
+        reading = asyncio.create_task(read())
+        try:
+            while not reading.done():
+                await loop.sock_sendall(connection, requests)
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+
 async def scrape(where: Where) -> None:
     """Scrapes both pages of metrics in turn, over one connection."""
     reader, writer = await asyncio.open_connection(*where)
@@ -145,6 +163,7 @@ def attacks(where: Where, metrics: Where, body: bytes) -> Iterator[tuple[Attack,
     yield half_body, where, 200
     yield large_half_body, where, 50
     yield unread, where, 300
+    yield flood, where, 4
 
 
 async def again(attack: Attack, where: Where, until_s: float) -> None:
