@@ -7,6 +7,7 @@ import json
 import os
 import socket
 from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -24,6 +25,9 @@ from alertd.store import backups
 
 #: Where one dies another is at work already; and one alone leaves the second of two processors to the API, which needs little of it.
 LEAST_WORKERS = 2
+#: Threads of the API for geometry and files. Python's default is six on two processors: a few large targets would keep every other alert waiting,
+#: while the processors share their time fairly among more threads.
+THREADS = 32
 
 
 async def run_all(settings: Settings, *, sandbox: bool, sample_people: int) -> None:
@@ -101,6 +105,7 @@ async def _serve(
 ) -> None:
     """Serves the API at the first of these addresses, and its metrics at the second, if there is one."""
     take_files()
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "api"))
     site = api_site(parts, store, worker_sockets, *addresses)
     async with (
         parts.regions.watched(),

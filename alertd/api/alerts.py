@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -137,15 +138,17 @@ async def create_alert(request: web.Request, *, query: SubmitQuery, body: AlertR
     approved at once. With `"state": "draft"` it is kept and goes no further.
     """
     s, who, alert = services(request), credential(request), body.alert()
-    if query.dry_run or body.state == "draft" or alert.status is not Status.ACTUAL:  # nobody else sees what it counts
-        await s.reach_audit.meter(who)
-    if is_replay(request) and not query.dry_run:
-        taken = await submitted(s.intake, s.approval, prepared_id(request) or "", alert, who)
-    else:
-        taken = await submit(
-            s.intake, s.approval, alert, who, request[STANCE],
-            alert_id=prepared_id(request), dry_run=query.dry_run, draft=body.state == "draft",
-        )  # fmt: skip
+    asks = (
+        query.dry_run or body.state == "draft" or alert.status is not Status.ACTUAL
+    )  # nobody else sees what it counts
+    async with s.reach_audit.turn(who) if asks else nullcontext():
+        if is_replay(request) and not query.dry_run:
+            taken = await submitted(s.intake, s.approval, prepared_id(request) or "", alert, who)
+        else:
+            taken = await submit(
+                s.intake, s.approval, alert, who, request[STANCE],
+                alert_id=prepared_id(request), dry_run=query.dry_run, draft=body.state == "draft",
+            )  # fmt: skip
     note(request, record=taken.record, box=taken.box, dry_run=query.dry_run)
     note_reach(request, taken, dry_run=query.dry_run)
     return await submitted_reply(s, taken, alert)
@@ -172,8 +175,8 @@ async def patch_alert(request: web.Request, *, id: AlertId, headers: Conditions,
     """Changes members of a draft or a returned alert and leaves the rest (JSON merge patch, RFC 7396). Only its author may."""
     s, who = services(request), credential(request)
     record = await s.approval.get(id, who)
-    await s.reach_audit.meter(who)
-    taken = await s.intake.amend(record, body.root, who, rev=headers.version)
+    async with s.reach_audit.turn(who):
+        taken = await s.intake.amend(record, body.root, who, rev=headers.version)
     note(request, record=taken.record)
     return await submitted_reply(s, taken, taken.record.alert)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 from aiohttp import hdrs, web
 from pydantic import Field
 
@@ -38,12 +40,11 @@ async def create_cap(request: web.Request, *, query: SubmitQuery) -> Reply[Submi
     language, or with different areas. Where `cap.issuers` is configured, a document must be signed by the certificate that is known for
     its sender. Each fault names its line.
     """
-    s, again = services(request), is_replay(request)
-    if query.dry_run:
-        await s.reach_audit.meter(credential(request))
-    taken, alert = await s.cap_intake.take(
-        await request.read(), credential(request), alert_id=prepared_id(request), again=again, dry_run=query.dry_run
-    )
+    s, who, again = services(request), credential(request), is_replay(request)
+    async with s.reach_audit.turn(who) if query.dry_run else nullcontext():
+        taken, alert = await s.cap_intake.take(
+            await request.read(), who, alert_id=prepared_id(request), again=again, dry_run=query.dry_run
+        )
     note(request, record=taken.record, box=taken.box, dry_run=query.dry_run)
     note_reach(request, taken, dry_run=query.dry_run)
     return await submitted_reply(s, taken, alert)

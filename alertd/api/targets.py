@@ -81,14 +81,15 @@ async def preview_target(request: web.Request, *, body: PreviewRequest) -> Previ
     if faults := not_honoured(body.target, "target"):
         raise Problem("invalid-request", "The target asks for what is not done yet.", faults=tuple(faults))
     s.targeting.check_own(body.target, who.org)
-    await s.reach_audit.meter(who)
-    area, look, beyond, neighbours = await s.borders.previewed(body.target, body.kind, who)
+    async with s.reach_audit.turn(who):
+        area, look, beyond, neighbours = await s.borders.previewed(body.target, body.kind, who)
+        shown = await area_reply(s, area, await s.targeting.shares(area.geometry), body.language)
     if look.reach:
         await s.reach_audit.enter(who, look.area.geometry, body.kind)
     loudness = [None, *(ring.loudness for ring in body.target.rings)]
     audience = audience_reply(look, body.target, loudness.__getitem__)
     return PreviewReply(
-        area=await area_reply(s, area, await s.targeting.shares(area.geometry), body.language),
+        area=shown,
         geometry=json.loads(shapely.to_geojson(area.geometry)),
         audience=audience,
         untold=untold_reply(look),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 from aiohttp import web
 
 from alertd.api.alerts import REFUSED, SubmitQuery, Submitted, note_reach, submitted_reply
@@ -34,11 +36,10 @@ async def update_alert(
     """
     s, who = services(request), credential(request)
     alert = body.alert()
-    if query.dry_run:
-        await s.reach_audit.meter(who)
-    taken = await s.updating.submit(
-        id, alert, body.notify, who, rev=headers.version, dry_run=query.dry_run, again=is_replay(request)
-    )
+    async with s.reach_audit.turn(who) if query.dry_run else nullcontext():
+        taken = await s.updating.submit(
+            id, alert, body.notify, who, rev=headers.version, dry_run=query.dry_run, again=is_replay(request)
+        )
     note(request, record=taken.record, notify=str(body.notify), dry_run=query.dry_run)
     note_reach(request, taken, dry_run=query.dry_run)
     reply = await submitted_reply(s, taken, alert)

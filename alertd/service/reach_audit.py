@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import shapely
 
@@ -16,6 +19,8 @@ from alertd.store.limits import Limits
 ACT = "target.preview"
 #: Seconds in which a repeated question of one key is entered once: a screen repeats it while an operator draws.
 ONCE_IN_S = 86_400
+#: Questions of one organisation that are worked out at once. A target may take a processor for many seconds: other organisations go on meanwhile.
+AT_ONCE = 2
 
 
 class ReachAudit:
@@ -26,9 +31,16 @@ class ReachAudit:
         self._limits = limits
         self._audit = audit
         self._per_min = per_min
+        self._turns: dict[str, asyncio.Semaphore] = {}
 
-    async def meter(self, who: Credential) -> None:
-        """Counts one question. Raises Problem `rate-limited` where the key has asked too many."""
+    @asynccontextmanager
+    async def turn(self, who: Credential) -> AsyncIterator[None]:
+        """Counts one question, and lets an organisation have `AT_ONCE` worked out at once. Raises Problem `rate-limited` if the key asked too often."""
+        await self._meter(who)
+        async with self._turns.setdefault(who.org, asyncio.Semaphore(AT_ONCE)):
+            yield
+
+    async def _meter(self, who: Credential) -> None:
         if not self._per_min:
             return
         block = await self._limits.take(f"reach/{who.key_id}", self._per_min / 60, self._per_min, 1)

@@ -442,4 +442,19 @@ def test_alerts_are_accepted_under_siege():
     found = json.loads(run.stdout.splitlines()[-1])
     assert {"healthz_p99_ms", "submit_p99_ms", "rss_growth_mb"} <= set(found), run.stderr
     assert found["failed"] <= found["calls"] / 10, found
+    assert max(found["healthz_p99_ms"], found["submit_p99_ms"]) < 4_000, found  # half the siege: it has not stalled
     assert found["rss_growth_mb"] <= 100, found
+
+
+def test_readers_that_do_not_read_hold_bounded_memory(served: Served):
+    """Three hundred strangers ask for large documents again and again, and read none of them."""
+    for path in ("/openapi.json", "/docs"):
+        shown(served.url, path)
+    before = resident_mb(served)
+    with ExitStack() as held:
+        for _ in range(300):
+            with suppress(ConnectionError):  # a later one has its place
+                held.enter_context(unread(served))
+        for _ in range(20):  # each is answered after what came before it
+            assert shown(served.url, "/healthz")[0] == 200
+        assert resident_mb(served) - before < 200

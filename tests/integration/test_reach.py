@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -301,6 +303,16 @@ async def entered(desk: Desk) -> list[tuple[str, dict[str, Any]]]:
     return [(one.by, dict(one.facts)) for one in entries if one.act == ACT]
 
 
+async def test_an_organisation_has_two_questions_worked_out_at_once(parts: Parts):
+    """A third waits. Another organisation does not: a large target may take many seconds."""
+    turns, guest = parts.reach_audit.turn, dataclasses.replace(ANA, org="guest")
+    async with turns(ANA), turns(BEA):
+        third = asyncio.create_task(turns(ANA).__aenter__())
+        async with turns(guest):
+            assert not third.done()
+    await third
+
+
 async def test_a_question_is_entered_in_the_audit_once_a_day(desk: Desk):
     """For each key and target; where it was asked, and never how many people were counted."""
     await register(desk.parts, 300, places=HERE)
@@ -338,7 +350,8 @@ async def test_a_key_asks_sixty_times_a_minute(parts: Parts):
 
     async def ask() -> None:
         for number in range(600):
-            await parts.reach_audit.meter(ANA)
+            async with parts.reach_audit.turn(ANA):
+                pass
             granted.append(number)
 
     with pytest.raises(Problem) as refused:
@@ -349,7 +362,8 @@ async def test_a_key_asks_sixty_times_a_minute(parts: Parts):
         429,
         "1",
     )
-    await parts.reach_audit.meter(BEA)
+    async with parts.reach_audit.turn(BEA):
+        pass
 
 
 @pytest.fixture
@@ -399,4 +413,12 @@ async def test_zero_lets_a_key_ask_as_often_as_it_likes(redis: Redis, codec: Cod
     settings = settings_for(sandbox).model_copy(update={"api": ApiSection(reach_per_min=0)})
     async with opened(settings, redis, codec, library=library) as parts:
         for _ in range(100):
-            await parts.reach_audit.meter(ANA)
+            async with parts.reach_audit.turn(ANA):
+                pass
+
+
+async def test_who_only_reads_alerts_gets_no_count_of_a_target(desk: Desk):
+    """Many programs hold such a key: with counts it would follow a phone."""
+    await desk.key("eva", scopes=("alerts:read",))
+    await register(desk.parts, 300, places=HERE)
+    assert await desk.slug("eva", *PREVIEW) == "not-allowed"
