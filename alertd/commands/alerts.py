@@ -214,8 +214,8 @@ def stand_down_case(
     reason: Reason,
     as_json: JsonOption = False,
 ) -> None:
-    """Stand every alert of a case down, and return those that wait for their second person. Other organisations are asked, unless yours has an
-    approved alert of the case or you administer the service.
+    """Stand every alert of a case down, and return those that wait for their second person. Other organisations are asked, unless you administer
+    the organisation that runs the service.
     """
     answer = common(ctx).client().post(f"/v1/cases/{segment(number)}/stand-down", {"reason": reason})
     if as_json:
@@ -223,6 +223,8 @@ def stand_down_case(
         return
     for alert in answer["alerts"]:
         tell(f"Alert {alert['id']} is {alert['state']}: {people_of(alert)} people.")
+    if not answer["alerts"]:
+        tell(f"Your organisation has no alert of case {number} to stand down. Check the number.")
     if answer["asked"]:
         tell("Other organisations were asked to stand down theirs, if they have such a case.")
     elif answer["others"]:

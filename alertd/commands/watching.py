@@ -57,6 +57,7 @@ def _lines(changes: Iterator[dict[str, Any]]) -> str:
     for progress in changes:
         channels = progress["channels"].items()
         parts = [f"{name} {_over(c):,} of {c.get('targeted', 0):,}{_outcomes(c)}" for name, c in channels]
+        parts += [f"{name} not shown" for name in progress.get("few", ())]
         state = progress["state"]
         tell(": ".join([state, "; ".join(parts)] if parts else [state]) + _seconds(progress) + _waits(progress))
     return state

@@ -198,7 +198,7 @@ function Told({ alert, progress, me, stopped }) {
     <div class="told-head">
       <div class="dial"><b id="share">${share}</b><span>${t("accepted")}</span></div>
       <div class="told-words"><p class="verdict">${verdict(alert, progress, stopped, next)}</p>
-        <p class="muted">${number(told)} ${ofAll(targeted, isDone(progress))} ${t("addresses", { n: targeted })} · ${counted(progress.people, "people")}
+        <p class="muted">${targeted || !progress.few.length ? `${number(told)} ${ofAll(targeted, isDone(progress))} ${t("addresses", { n: targeted })} · ` : ""}${alert.exact ? counted(progress.people, "people") : about(progress.people, "people")}
           ${progress.first_send_s === null ? "" : ` · ${t("first-send", { time: span(progress.first_send_s) })}`}</p></div>
     </div>
     ${next ? html`<p class="left-to">${t("left-to-next", { n: unsent })} <a class="link" href="#/alerts/${next}">${t("next-version")}</a></p>` : null}

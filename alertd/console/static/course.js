@@ -76,8 +76,10 @@ export function Curve({ alert, progress }) {
   const [handed, arrived] = [of("handed_over"), of("delivered")];
   const last = (counts) => counts[counts.length - 1] || 0;
   const most = Math.max(targeted, 1);
-  const seconds = data ? handed.length * data.step_s : 0;
-  const says = data && last(handed) ? t("curve-says", { half: span(halfAt(handed, data.step_s, last(handed)), 1), n: last(handed), time: span(seconds, 1) }) : t(totals(progress).told ? "counting" : "curve-none");
+  const seconds = data ? handed.length * data.step_s : 0; // to the last report of a carrier
+  const took = data ? (handed.indexOf(last(handed)) + 1) * data.step_s : 0;
+  if (!known.length && progress.few.length) return null; // its counts are not shown
+  const says = data && last(handed) ? t("curve-says", { half: span(halfAt(handed, data.step_s, last(handed)), 1), n: last(handed), time: span(took, 1) }) : t(totals(progress).told ? "counting" : "curve-none");
   return html`<section class="panel"><header><h2>${t("curve")}</h2>
       ${known.length > 1 ? html`<div class="chips" role="group" aria-label=${t("by-channels")}>${["", ...known].map((name) => html`
         <button type="button" class="chip" aria-pressed=${chosen === name ? "true" : "false"} onClick=${() => choose(name)}>${t(name || "together")}</button>`)}</div>` : null}</header>
