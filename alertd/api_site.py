@@ -95,7 +95,8 @@ async def api_site(
     app.add_routes(console_routes(needs(), parts.carriers.channels))
     app.add_routes(public_routes(parts.publishing, parts.settings.api.reached_at, parts.clock))
     metrics = metrics_app(
-        process_metrics, parts.fleet.metrics, parts.access.recognise, parts.organisations.check_scope, explain, parts.clock
+        process_metrics, parts.fleet.metrics, parts.access.recognise, parts.organisations.check_scope,
+        parts.stopping.check_key, explain, parts.clock,
     )  # fmt: skip
     bounds = Bounds(connections=connections_within(parts.settings.api.connections))
     async with AsyncExitStack() as stack:

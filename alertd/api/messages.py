@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Sequence
 from typing import Literal
 
@@ -84,13 +85,15 @@ async def preview_messages(request: web.Request, *, query: MessagesQuery, body: 
     alert = await s.intake.check_unsigned(alert, who)
     alert = await s.photos.told(alert, who)
     s.targeting.check_own(alert.target, who.org)
-    countries = await s.intake.countries(alert)
+    async with s.reach_audit.one_of_few(who):
+        countries = await s.intake.countries(alert)
     languages = previews.chosen_languages(alert, s.renderer, _listed(query.languages))
     channels = _listed(query.channels) or list(dict.fromkeys(alert.channels))
     own, now_ms = await s.texts.latest(who.org), s.clock.now_ms()
     alerted = query.alerted or time_of(now_ms)
     telling = previews.telling_of(query.occasion, query.reason, alerted=alerted)
-    return messages_reply(s.renderer, alert, (channels, languages), telling, own, now_ms, countries)
+    wanted = channels, languages
+    return await asyncio.to_thread(messages_reply, s.renderer, alert, wanted, telling, own, now_ms, countries)
 
 
 def messages_reply(

@@ -27,10 +27,13 @@ def metrics_app(
     fleet: Callable[[], Awaitable[FleetText]],
     recognise: Recognise,
     check_scope: Callable[[Credential, str], None],
+    check_stop: Callable[[Credential], Awaitable[None]],
     explain: Explain,
     clock: Clock,
 ) -> web.Application:
-    """The application of the metrics port. `check_scope` raises Problem if the key's organisation does not run the service."""
+    """The application of the metrics port. `check_scope` raises Problem if the key's organisation does not run the service, and
+    `check_stop` if the key is stopped.
+    """
     of_process, of_fleet = Shared(process, COLLECTED_EVERY_S, clock), Shared(fleet, COLLECTED_EVERY_S, clock)
 
     async def show_process(_request: web.Request) -> web.Response:
@@ -43,6 +46,7 @@ def metrics_app(
             if not who.may(SCOPE):
                 raise Problem("not-allowed", f"This key lacks the scope {SCOPE}.", scope=SCOPE)
             check_scope(who, SCOPE)
+            await check_stop(who)
         text = await of_fleet.get()
         return _prometheus(text.whole if with_counts else text.work)
 

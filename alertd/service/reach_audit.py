@@ -35,10 +35,14 @@ class ReachAudit:
 
     @asynccontextmanager
     async def turn(self, who: Credential) -> AsyncIterator[None]:
-        """Counts one question, and lets an organisation have `AT_ONCE` worked out at once. Raises Problem `rate-limited` if the key asked too often."""
+        """Counts one question, and waits until few of the organisation are worked out. Raises Problem `rate-limited` if the key asked too often."""
         await self._meter(who)
-        async with self._turns.setdefault(who.org, asyncio.Semaphore(AT_ONCE)):
+        async with self.one_of_few(who):
             yield
+
+    def one_of_few(self, who: Credential) -> asyncio.Semaphore:
+        """Lets an organisation have `AT_ONCE` targets worked out at once."""
+        return self._turns.setdefault(who.org, asyncio.Semaphore(AT_ONCE))
 
     async def _meter(self, who: Credential) -> None:
         if not self._per_min:

@@ -212,6 +212,8 @@ def test_counts_of_subscribers_and_pending_alerts_take_a_key(served: Served):
     assert shown(served.metrics, "/metrics/fleet", "live_cccccccccccc_wrong")[0] == 401
     _, other = served.call("POST", "/v1/keys", {"subject": "prometheus", "scopes": ["alerts:read"]})
     assert shown(served.metrics, "/metrics/fleet", other["token"])[0] == 403
+    assert served.call("POST", "/v1/stop", {"what": "key", "key": made["key"], "reason": "lost"})[0] == 200
+    assert shown(served.metrics, "/metrics/fleet", made["token"])[0] == 409
 
 
 def test_a_newcomer_takes_the_place_of_a_silent_connection(few: Served):
