@@ -8,8 +8,9 @@ import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
+from weakref import proxy
 
 import numpy as np
 import shapely
@@ -100,7 +101,8 @@ class Library:
             geometries, km2=self._km2, depths=self._kinds, parents=self._parents,
             leafless=self._kinds == Kind.DRAWN.depth,
         )  # fmt: skip
-        self._grounds = lru_cache(GROUNDS_KEPT)(self._ground)
+        # A proxy, because a cache that refers to its library would leave both to the garbage collector.
+        self._grounds = lru_cache(GROUNDS_KEPT)(partial(Library._ground, proxy(self)))
 
     @classmethod
     def load(cls, path: Path | None = None, *, added: Path | None = None) -> Library:

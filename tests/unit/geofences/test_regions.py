@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import shapely
 
 from geofences import files
+from geofences.drawn import region
 from geofences.errors import LibraryError, UnknownRegion
 from geofences.geodesy import area_km2
 from geofences.regions import SHIPPED, Library
@@ -64,6 +66,16 @@ def test_municipalities_fill_their_province(library):
         province = library.geometry(code)
         assert sum(part.area for part in parts) == pytest.approx(province.area, rel=1e-4)
         assert shapely.union_all(parts).symmetric_difference(province).area < 1e-4 * province.area
+
+
+def test_a_library_that_another_replaced_is_freed_at_once(library):
+    """Each new drawing replaces the library, and drawings have megabytes: they must not wait for the garbage collector."""
+    shape = shapely.MultiPolygon([shapely.box(-6, 37, -5.9, 37.1)])
+    own = library.with_drawn([(region("PATROL-1", "Patrol", {}, shape, 1, library), shape)])
+    assert own.ground(["PATROL-1", "41091"]).outline.area > shape.area
+    seen = weakref.ref(own)
+    del own
+    assert seen() is None
 
 
 def test_leaf_numbers_are_those_of_the_smallest_region(library):
