@@ -61,12 +61,11 @@ class _Group:
 def parts_of(library: Library, area: shapely.Geometry, km2: float, found: Found) -> tuple[Part, ...]:
     """What to call an area of so many km2; `found` is what `library.overlapping` says of it. Empty for the high sea.
 
-    What somebody drew names nothing: its name is anybody's words, and may say where a child is looked for. Of a region with many parts those come first that are called like it, then those nearest to the middle of the area.
+    Of a region with many parts those come first that are called like it, then those nearest to the middle of the area.
     """
-    tree = [(region, share) for region, share in found if region.kind is not Kind.DRAWN]
     groups: dict[str | None, _Group] = {}
     for level in LEVELS:
-        groups = _grouped(library, tree, km2, level)
+        groups = _grouped(library, found, km2, level)
         if len(groups) <= MOST_GROUPS:
             break
     middle = shapely.centroid(area)

@@ -1,4 +1,4 @@
-"""Regions that operators draw and name ("our patrol area"): across all others, in nobody's tree, nobody's leaf."""
+"""Regions that operators draw and name ("our patrol area"). They lie across all others: they are part of no region, and no point belongs to one."""
 
 from __future__ import annotations
 

@@ -60,9 +60,8 @@ class RegionIndex:
         km2: Floats,
         depths: Positions,
         parents: Positions,
-        leafless: NDArray[np.bool_],
     ) -> None:
-        """`depths` grow from country to city; `parents` are positions too, NOWHERE for none; no point's leaf is a `leafless` one."""
+        """`depths` grow from country to city; `parents` are positions too, NOWHERE for none."""
         self._km2 = km2
         self._geometries = geometries
         self._parents = parents
@@ -71,9 +70,8 @@ class RegionIndex:
         self._rank = np.empty(len(order), np.int64)
         self._rank[order] = np.arange(len(order))
         self._by_rank = order
-        self._leafless = leafless
         of_parts = np.bincount(parents[parents != NOWHERE], km2[parents != NOWHERE], minlength=len(km2))
-        self._leaves = np.flatnonzero(~leafless & (of_parts < FILLED * km2))  # those with ground of their own
+        self._leaves = np.flatnonzero(of_parts < FILLED * km2)  # those with ground of their own
         self._is_leaf = np.isin(np.arange(len(geometries) + 1), self._leaves)  # NOWHERE is the last
         self._leaf_tree = shapely.STRtree(geometries[self._leaves])
         self._lock = threading.Lock()
@@ -103,7 +101,6 @@ class RegionIndex:
         above = chains[~own[chains]]
         unknown = self._geometries[np.intersect1d(above, self._leaves)]  # parts of these that nobody has named
         unknown = shapely.difference(shapely.intersection(unknown, within), land)
-        own |= self._leafless
         own[above] = True
         met = self._tree.query(within, predicate="intersects")
         near = self._leaves[self._leaf_tree.query(within, predicate="dwithin", distance=SHORE_DEGREES)]
@@ -161,7 +158,6 @@ class RegionIndex:
     def _leaves_of(self, xy: Floats) -> Positions:
         rank = np.full(len(xy), NOWHERE)
         points, regions = self._tree.query(shapely.points(xy))
-        points, regions = points[~self._leafless[regions]], regions[~self._leafless[regions]]
         order = np.argsort(regions, kind="stable")
         points, regions = points[order], regions[order]
         starts = np.flatnonzero(np.diff(regions, prepend=NOWHERE))

@@ -18,7 +18,7 @@ from shapely.geometry.base import BaseGeometry
 
 from geofences.geodesy import area_km2
 from geofences.planes import Plane
-from geofences.regions import Kind, Region
+from geofences.regions import Region
 from geofences.slivers import NO_GROUND, ground
 
 #: Outlines of two sources differ by some hundred metres: ground farther from the jurisdiction was meant.
@@ -43,7 +43,7 @@ class Regions(Protocol):
         """The outline of a region."""
 
     def overlapping(self, geometry: BaseGeometry) -> list[tuple[Region, float]]:
-        """The regions an area shares ground with, and the share of each."""
+        """The regions an area shares ground with, and the share of each; none that is drawn."""
 
 
 def outside(area: MultiPolygon, within: BaseGeometry, library: Regions, *, most_share: float) -> Outside | None:
@@ -110,13 +110,9 @@ def _land_km2(area: MultiPolygon, library: Regions) -> float:
 
 
 def _topmost(area: MultiPolygon, library: Regions) -> Iterator[tuple[Region, float]]:
-    """The regions that are part of no other: each place is in one of them. What operators drew lies across them."""
+    """The regions that are part of no other: each place is in one of them."""
     copy = shapely.from_wkb(shapely.to_wkb(area))  # it is prepared on the way
-    return (
-        (region, share)
-        for region, share in library.overlapping(copy)
-        if region.parent is None and region.kind is not Kind.DRAWN
-    )
+    return ((region, share) for region, share in library.overlapping(copy) if region.parent is None)
 
 
 def _without_far(own: MultiPolygon, within: BaseGeometry, library: Regions) -> MultiPolygon:

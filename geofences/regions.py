@@ -43,7 +43,7 @@ class Kind(enum.StrEnum):
     PROVINCE = "province"
     COUNTY = "county"
     CITY = "city"
-    DRAWN = "drawn"  # by an operator, across all others: nobody's leaf
+    DRAWN = "drawn"  # by an operator, across all others; see `Library.with_drawn`
 
     @property
     def depth(self) -> int:
@@ -83,9 +83,18 @@ class Library:
     """All regions that are known. Immutable; safe to use from several threads."""
 
     def __init__(
-        self, regions: Sequence[Region], geometries: NDArray[np.object_], foreign: Sequence[Alias] = ()
+        self,
+        regions: Sequence[Region],
+        geometries: NDArray[np.object_],
+        foreign: Sequence[Alias] = (),
+        *,
+        base: Library | None = None,
+        index: RegionIndex | None = None,
     ) -> None:
-        """Raises LibraryError if codes or numbers are not unique, or a parent is missing or no wider than its child."""
+        """With drawn regions: `base` is the library without them, `index` is its index, and its regions come first.
+
+        Raises LibraryError if codes or numbers are not unique, or a parent is missing or no wider than its child.
+        """
         self.regions = tuple(regions)
         self._position = {region.code: i for i, region in enumerate(regions)}
         self._by_number = {region.number: region for region in regions}
@@ -97,10 +106,8 @@ class Library:
         self._parents = np.array([NOWHERE if r.parent is None else self._position[r.parent] for r in regions], np.int64)
         self._kinds = np.array([r.kind.depth for r in regions], np.int64)
         self._km2 = np.array([r.km2 for r in regions], np.float64)
-        self._index = RegionIndex(
-            geometries, km2=self._km2, depths=self._kinds, parents=self._parents,
-            leafless=self._kinds == Kind.DRAWN.depth,
-        )  # fmt: skip
+        self._base = base
+        self._index = index or RegionIndex(geometries, km2=self._km2, depths=self._kinds, parents=self._parents)
         # A proxy, because a cache that refers to its library would leave both to the garbage collector.
         self._grounds = lru_cache(GROUNDS_KEPT)(partial(Library._ground, proxy(self)))
 
@@ -120,10 +127,20 @@ class Library:
         return cls([region for region, _ in found.values()], _array(shape for _, shape in found.values()), foreign)
 
     def with_drawn(self, drawn: Iterable[tuple[Region, shapely.MultiPolygon]]) -> Library:
-        """This library with more regions; those whose code it knows are left out."""
+        """Returns this library with drawn regions added. A drawn region whose code this library has is left out.
+
+        `get`, `geometry`, `ground` and `find` see drawn regions. `at`, `leaf_numbers`, `overlapping` and `is_tangled` do not: no point
+        belongs to a drawing, and drawings of one organisation cost the alerts of another nothing.
+        """
         fresh = [(region, shape) for region, shape in drawn if region.code not in self._position]
         shapes = np.concatenate([self._geometries, _array(shape for _, shape in fresh)])
-        return Library([*self.regions, *(region for region, _ in fresh)], shapes, self._foreign)
+        every = [*self.regions, *(region for region, _ in fresh)]
+        return Library(every, shapes, self._foreign, base=self.without_drawn, index=self._index)
+
+    @property
+    def without_drawn(self) -> Library:
+        """The library that `with_drawn` was called on, the same object for each set of drawings; this one if it has none."""
+        return self if self._base is None else self._base
 
     def __len__(self) -> int:
         return len(self.regions)
@@ -155,6 +172,8 @@ class Library:
 
     @cached_property
     def aliases(self) -> Aliases:
+        if self._base is not None:
+            return self._base.aliases
         return Aliases(self._foreign, {region.code: Own(region.country, region.parent) for region in self.regions})
 
     def geometry(self, code: str) -> shapely.MultiPolygon:
@@ -172,7 +191,10 @@ class Library:
 
         Raises UnknownRegion.
         """
-        return self._grounds(frozenset(self._at(known) for code in codes for known in self.codes(code)), inwards)
+        known = [own for code in codes for own in self.codes(code)]
+        if self._base is not None and all(code in self._base for code in known):
+            return self._base.ground(known, inwards=inwards)  # a new drawing does not empty that cache
+        return self._grounds(frozenset(map(self._at, known)), inwards)
 
     def _ground(self, positions: frozenset[int], inwards: bool) -> Ground:
         named = np.array(sorted(positions), np.int64)
@@ -190,7 +212,7 @@ class Library:
     @cached_property
     def fingerprint(self) -> str:
         """Differs from that of a library in which some point has another leaf."""
-        told = sorted((r.code, r.number, r.parent or "", r.km2) for r in self.regions if r.kind is not Kind.DRAWN)
+        told = sorted((r.code, r.number, r.parent or "", r.km2) for r in self.without_drawn.regions)
         return f"{zlib.crc32(json.dumps([FILLED, told]).encode()):08x}"
 
     def by_number(self, number: int) -> Region | None:
@@ -198,7 +220,8 @@ class Library:
 
     def ancestors(self, code: str) -> tuple[Region, ...]:
         """What a region is part of, from its parent to its country. Raises UnknownRegion."""
-        return tuple(self.regions[i] for i in self._index.chain(self._at(code))[1:])
+        parent = self.get(code).parent
+        return (self.get(parent), *self.ancestors(parent)) if parent else ()
 
     def children(self, code: str) -> tuple[Region, ...]:
         """What is directly below a region. Raises UnknownRegion."""
@@ -247,8 +270,10 @@ class Library:
                 below |= above == wanted
             allowed &= below
         if bbox is not None:
-            inside = np.zeros(len(self.regions), np.bool_)
-            inside[self._index.touching(shapely.box(*bbox))] = True
+            box = shapely.box(*bbox)
+            inside = self._kinds == Kind.DRAWN.depth
+            inside[inside] = shapely.intersects(box, self._geometries[inside])
+            inside[self._index.touching(box)] = True
             allowed &= inside
         return allowed
 
@@ -281,7 +306,7 @@ class Library:
         return np.array([*(region.number for region in self.regions), 0], np.uint32)  # NOWHERE is the last
 
     def overlapping(self, geometry: shapely.Geometry) -> list[tuple[Region, float]]:
-        """The regions an area shares ground with and the share of each region's true area, largest share first.
+        """The regions an area shares ground with and the share of each region's true area, largest share first; none that is drawn.
 
         The geometry is prepared in place.
         """
@@ -300,16 +325,16 @@ class Library:
         return position
 
     def nearest(self, code: str) -> list[Region]:
-        """Up to three regions whose name or code is like this text. None that somebody drew: whoever mistypes a code may be anybody, and
-        its name is nobody else's to read.
-        """
+        """Up to three regions whose name or code is like this text, without drawn regions: only their organisation may read their names."""
+        if self._base is not None:
+            return self._base.nearest(code)
         named = self.find(text=code) if fold(code) else []
         alike = [
             known for known in self._position if known[:2] == code[:2].upper()
         ]  # comparing with all takes too long
         spelled = difflib.get_close_matches(code.upper(), alike, n=OFFERS, cutoff=0.7)
         codes = dict.fromkeys([*(region.code for region in named), *spelled])
-        return [near for near in map(self.get, codes) if near.kind is not Kind.DRAWN][:OFFERS]
+        return list(map(self.get, codes))[:OFFERS]
 
     def _check_parents(self) -> None:
         for region in self.regions:

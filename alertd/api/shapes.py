@@ -30,7 +30,6 @@ from alertd.service.targeting import Share
 from alertd.stand_down_requests import read as read_requests
 from alertd.store.alerts import AlertRecord
 from channels.base import Loudness
-from geofences.regions import Kind as RegionKind
 from geofences.shapes import Repair, RepairCode
 from geofences.targets import Area
 
@@ -231,11 +230,10 @@ async def area_reply(s: Services, area: Area, shares: Sequence[Share], language:
     """An area as it is shown, its name in a language, else in English."""
     parts = await s.targeting.parts(area, shares)
     words = s.renderer.words(matching(language, s.renderer.all_languages()) or REFERENCE)
-    known = [share for share in shares if share.kind != RegionKind.DRAWN]  # anybody's drawing is in anybody's area
     return AreaReply(
         name=area_name(words, parts) or None,
         km2=round(area.km2, 3),
-        regions=[RegionShare(code=r.code, name=r.name, share=round(r.share, 4)) for r in known[:100]],
+        regions=[RegionShare(code=r.code, name=r.name, share=round(r.share, 4)) for r in shares[:100]],
         **repairs_told(area.repairs),
     )
 

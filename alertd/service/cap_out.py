@@ -40,8 +40,8 @@ from alertd.service.targeting import Share, Targeting
 from alertd.service.texts import Texts
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.work_records import Alike
+from geofences.errors import UnknownRegion
 from geofences.geodesy import area_km2
-from geofences.regions import Kind as RegionKind
 from geofences.targets import Area as Ground
 
 Profile = Literal["ipaws", "cap-cp"]
@@ -190,7 +190,7 @@ class CapOut:
         drawn = target.polygons or target.circles or target.rings or target.buffer_km or target.exclude != Exclusion()
         if outline == "exact" or (outline == "regions" and not drawn and not any(map(self._is_drawn, target.regions))):
             return ground
-        known = [share for share in shares if share.code in library and not self._is_drawn(share.code)]
+        known = [share for share in shares if share.code in library]
         smallest = sorted((share.code for share in known), key=lambda code: library.get(code).km2)[:1]
         codes = [share.code for share in known if share.share >= LEAST_SHARE] or smallest
         above = {region.code for code in codes for region in library.ancestors(code)}
@@ -200,8 +200,12 @@ class CapOut:
         return shapely.MultiPolygon(shapely.get_parts(shape).tolist())
 
     def _is_drawn(self, code: str) -> bool:
-        library = self._regions.library
-        return code in library and library.get(code).kind is RegionKind.DRAWN
+        """Whether a target's code is of a drawn region, also of one that was deleted since."""
+        try:
+            self._regions.library.without_drawn.codes(code)
+        except UnknownRegion:
+            return True
+        return False
 
     def _told(self, record: AlertRecord, alert: Alert, language: str, own: OwnTexts) -> Info:
         """The words of one language: the sender's own, or of a child what a mail says of it."""

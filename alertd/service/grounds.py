@@ -56,7 +56,7 @@ class Grounds:
         async def make() -> bytes:
             return await asyncio.to_thread(_resolved, jurisdiction, library)
 
-        return shapely.from_wkb(await self._resolved.once(library, _digest(jurisdiction), make))
+        return shapely.from_wkb(await self._resolved.once(library.without_drawn, _digest(jurisdiction), make))
 
     async def is_within(self, area: shapely.MultiPolygon, other: BaseGeometry) -> bool:
         """Whether an area lies in some other ground, but for the border."""
@@ -72,7 +72,7 @@ class Grounds:
             within = await self.of(jurisdiction)
             return await asyncio.to_thread(_beyond, wkb, within, library, whose=whose, most_share=self._border_share)
 
-        return await self._beyond.once(library, (digest(wkb), _digest(jurisdiction), whose), make)
+        return await self._beyond.once(library.without_drawn, (digest(wkb), _digest(jurisdiction), whose), make)
 
     async def cut(self, area: shapely.MultiPolygon, jurisdiction: Jurisdiction) -> shapely.MultiPolygon:
         """The part of an area that lies in a jurisdiction. Raises Problem as `of` does."""
@@ -118,13 +118,13 @@ def copy_of(area: shapely.MultiPolygon) -> shapely.MultiPolygon:
     return cast("shapely.MultiPolygon", shapely.from_wkb(shapely.to_wkb(area)))
 
 
-def refused(beyond: Beyond) -> Problem:
-    """What whoever asked for such an area is told."""
+def refused(beyond: Beyond, pointer: str = "/target", what: str = "target") -> Problem:
+    """The problem of an area that leaves a jurisdiction; `pointer` and `what` say where in the document the area is."""
     found = beyond.outside
     names = ", ".join(dict.fromkeys(name for _, name, _ in beyond.regions)) or "open water"
-    detail = f"{found.share:.1%} of the target ({found.km2:,.1f} km2) lies outside the jurisdiction of {beyond.whose}: in {names}."
+    detail = f"{found.share:.1%} of the {what} ({found.km2:,.1f} km2) lies outside the jurisdiction of {beyond.whose}: in {names}."
     return Problem(
-        "outside-jurisdiction", detail, faults=(Fault("/target", "This leaves the jurisdiction; nothing was cut off."),),
+        "outside-jurisdiction", detail, faults=(Fault(pointer, "This leaves the jurisdiction; nothing was cut off."),),
         outside=facts(beyond),
     )  # fmt: skip
 
@@ -168,8 +168,7 @@ def _beyond(wkb: bytes, within: BaseGeometry, library: Library, *, whose: str, m
 
 def _named(found: Outside, library: Library, whose: str) -> Beyond:
     """With the regions that it lies in."""
-    overlapped = library.overlapping(shapely.from_wkb(shapely.to_wkb(found.geometry)))
-    touched = [one for one in overlapped if one[0].kind is not RegionKind.DRAWN]
+    touched = library.overlapping(shapely.from_wkb(shapely.to_wkb(found.geometry)))
     # The most ground first, and of what is part of each other the wider: Spain, then Sevilla.
     named = sorted(touched, key=lambda one: (-round(one[0].km2 * one[1], 1), one[0].kind.depth))[:MOST_NAMED]
     return Beyond(whose=whose, outside=found, regions=tuple((r.code, r.name, share) for r, share in named))

@@ -16,7 +16,6 @@ from alertd.service.regions import Regions
 from alertd.service.registry import Registry
 from alertd.store.labels import LabelMark
 from alertd.store.people import People
-from geofences.drawn import FIRST_NUMBER
 from geofences.regions import Library
 
 #: How often it is looked whether there is something to do.
@@ -58,7 +57,7 @@ class Labels:
         if complete and self._regions.library.fingerprint == wanted:
             await self._mark.set(wanted)
         structlog.get_logger().info("places labelled", people=changed, complete=complete)
-        if gone := await regions_gone(self._people, self._regions.library):
+        if gone := await regions_gone(self._people, self._regions.library.without_drawn):
             structlog.get_logger().warning(
                 "people named regions that are gone",
                 people=len(set[int]().union(*gone.values())),
@@ -69,5 +68,8 @@ class Labels:
 
 
 async def regions_gone(people: People, library: Library) -> dict[str, set[int]]:
-    """By their codes the regions that are gone, with the subscribers who name them: no alert is told to them by it. What was drawn never goes."""
-    return await people.naming(lambda number: number >= FIRST_NUMBER or library.by_number(number) is not None)
+    """The subscribers who name a region that is gone, by the code of the region. No alert reaches them by it.
+
+    `library` has no drawn regions, so a drawn region that an earlier version accepted as a place counts as gone.
+    """
+    return await people.naming(lambda number: library.by_number(number) is not None)

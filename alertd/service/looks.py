@@ -112,7 +112,11 @@ class Looks:
     async def lately(self, alert: Alert) -> Sight:
         """A look that began four seconds ago at most, from the latest map of people. Raises Problem for a target that is none."""
         people = await self._reaches.current(self._targeting.library)
-        return await self._kept.once(people, (alert.target, population_of(alert)), lambda: self._look(alert))
+        where = await self.resolved(
+            alert.target
+        )  # with its outline in the name: a region that the target names may be drawn anew
+        name = (where.outline, alert.target, population_of(alert))
+        return await self._kept.once(people, name, lambda: self._sight(alert, where))
 
     def check_size(self, alert: Alert, look: Look) -> None:
         """Raises Problem where an Actual alert has too small an area, or too few people."""
@@ -132,9 +136,6 @@ class Looks:
         """
         if reach.most < self._targeting.settings.least_people:
             raise too_few_people(self._targeting.settings.least_people)
-
-    async def _look(self, alert: Alert) -> Sight:
-        return await self._sight(alert, await self.resolved(alert.target))
 
     async def resolved(self, target: Target) -> Resolved:
         """The ground of a target as it is now. Raises Problem for a target that is none."""

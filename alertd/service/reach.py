@@ -126,7 +126,7 @@ class Reaches:
         self._clock = clock
         self._outlines = Outlines()
         self._map: PeopleMap | None = None
-        self._made_of: tuple[object, int] | None = None  # the library and the changes of the map
+        self._made_of: tuple[Library, int] | None = None  # the library without drawings, and the changes of the map
         self._made_at = self._took_s = 0.0
         self._building: asyncio.Task[None] | None = None
 
@@ -195,7 +195,7 @@ class Reaches:
         return self._map is None or self._map.records <= FEW_RECORDS
 
     def _is_outdated(self, library: Library) -> bool:
-        if self._map is None or self._made_of is None or self._made_of[0] is not library:
+        if self._map is None or self._made_of is None or self._made_of[0] is not library.without_drawn:
             return True
         age_s = self._age_s()
         if self._made_of[1] != self._people.changes:
@@ -212,6 +212,7 @@ class Reaches:
         return self._building
 
     async def _build(self, library: Library) -> None:
+        library = library.without_drawn  # no person belongs to a drawing, so the map stays up to date
         changes, began = self._people.changes, self._clock.monotonic()
         last = await self._people.last()
         self._map = await asyncio.to_thread(build, self._audience, library, self._codec, last)

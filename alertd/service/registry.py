@@ -297,10 +297,12 @@ class Registry:
         now = time_of(self._clock.now_ms())
         faults = [*registrations.not_honoured(document), *registrations.future_faults(document, now)]
         faults += [
-            Fault(f"/places/{name}/region", "There is no region with this code.")
+            Fault(
+                f"/places/{name}/region", "The library has no region with this code. A drawn region cannot be a place."
+            )
             for name, place in document.places.items()
             if place.region is not None
-            and place.region not in self._regions.library
+            and place.region not in self._regions.library.without_drawn
             and (name, place.region) not in named
         ]
         return Problem("invalid-request", "The subscriber cannot be taken.", faults=tuple(faults)) if faults else None
@@ -334,7 +336,7 @@ class Registry:
 
     async def _located(self, people: Sequence[Subscriber]) -> list[Subscriber]:
         """The people with the leaf region of every place. It may have to wait for other searches, so it does so in a thread."""
-        library = self._regions.library
+        library = self._regions.library.without_drawn
         points = [place for person in people for place in person.places if place.region is None and not place.leaf]
         lon, lat = [p.lon for p in points], [p.lat for p in points]
         leaves = iter((await asyncio.to_thread(library.leaf_numbers, lon, lat)).tolist() if points else ())

@@ -163,7 +163,7 @@ class Targeting:
 
     async def shares(self, geometry: shapely.MultiPolygon) -> list[Share]:
         """The regions an area touches, with the share of each that lies inside."""
-        library, wkb = self._regions.library, shapely.to_wkb(geometry)
+        library, wkb = self._regions.library.without_drawn, shapely.to_wkb(geometry)
         return list(await self._shares.once(library, digest(wkb), lambda: self._shared(library, _own(wkb))))
 
     async def _shared(self, library: Library, geometry: shapely.MultiPolygon) -> tuple[Share, ...]:
@@ -191,7 +191,7 @@ class Targeting:
 
     async def parts(self, area: targets.Area, shares: Sequence[Share]) -> tuple[Part, ...]:
         """What to call an area; `shares` are its own."""
-        library, name = self._regions.library, digest(shapely.to_wkb(area.geometry))
+        library, name = self._regions.library.without_drawn, digest(shapely.to_wkb(area.geometry))
 
         def make() -> Awaitable[tuple[Part, ...]]:
             found = [(library.get(share.code), share.share) for share in shares if share.code in library]

@@ -23,7 +23,6 @@ from alertd.store.audience import Audience
 from alertd.store.codec import Codec
 from geofences import records
 from geofences.people_map import REGION_ALONG, Leaves, Noise, RegionLeaves, squares_of, summed
-from geofences.regions import Kind as RegionKind
 from geofences.regions import Library
 
 #: The columns of every count: people, then addresses by channel.
@@ -205,10 +204,9 @@ class _Tally:
 
 def _parents(library: Library) -> dict[int, int]:
     """The number of the region around each, 0 for none; wide regions first."""
-    own = [region for region in library.regions if region.kind is not RegionKind.DRAWN]
     return {
         region.number: library.get(region.parent).number if region.parent else 0
-        for region in sorted(own, key=lambda region: region.kind.depth)
+        for region in sorted(library.regions, key=lambda region: region.kind.depth)
     }
 
 

@@ -12,6 +12,7 @@ import pytest
 import shapely
 
 from alertd.sections import AudienceSection
+from geofences.drawn import region
 from geofences.geodesy import area_km2
 from geofences.regions import Ground, Kind
 from geofences.shapes import polygon
@@ -113,6 +114,27 @@ def test_no_town_shares_ground_with_one_that_it_does_not_touch(library, code):
 def comb(teeth):
     """An area of Andalucía of long narrow teeth, valid, each across the borders of many towns."""
     return polygon([[-5 + i * 0.9 / teeth, 37 + i % 2] for i in range(teeth)]).geometry
+
+
+def slanting_comb(teeth):
+    """Long slanting teeth side by side, whose edges come near every edge of an area between them."""
+    tips = [(-5 + i * 0.2 / teeth + i % 2 * 0.8, 37 + i % 2) for i in range(teeth * 2 + 1)]
+    return shapely.MultiPolygon([shapely.Polygon([*tips, (tips[-1][0], 36.5), (-5, 36.5)])])
+
+
+def test_a_drawn_region_neither_slows_down_nor_refuses_an_area_on_its_ground(library):
+    """Anybody may draw there: no area is compared with drawings. A search finds them by their ground as before."""
+    shape = slanting_comb(190)
+    drawings = [(region(f"COMB-{i}", "Comb", {}, shape, i, library), shape) for i in range(25)]
+    own = library.with_drawn(drawings)
+    area = shapely.Point(-4.5, 37.5).buffer(0.25, quad_segs=50)
+    assert not own.is_tangled(shapely.from_wkb(area.wkb))
+    assert own.overlapping(shapely.from_wkb(area.wkb)) == library.overlapping(area)
+    assert own.at(-4.5, 37.5) == library.at(-4.5, 37.5)
+    assert len(own.find(kind="drawn", bbox=area.bounds)) == 25
+    assert own.find(kind="drawn", bbox=(10, 50, 11, 51)) == []
+    assert own.ancestors("COMB-3") == ()
+    assert own.children("COMB-3") == ()
 
 
 def test_who_is_looked_up_does_not_wait_for_an_area_that_is_cut(library):
