@@ -12,13 +12,14 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from alertd.api.call import credential
-from alertd.api.conditions import NewOrSeen, etag
+from alertd.api.conditions import Conditions, NewOrSeen, etag
 from alertd.api.operations import Act, Operation, Reply
 from alertd.api.services import services
 from alertd.api.shapes import Query, RepairReply, repairs_told
 from alertd.documents import Shape
 from alertd.errors import Fault, Problem
 from alertd.fields import Language, Line
+from alertd.service.grounds import refused
 from alertd.service.regions import check_live
 from alertd.store.drawn import NOTHING
 from geofences.errors import UnknownRegion
@@ -174,12 +175,17 @@ async def draw_region(
 ) -> Reply[OneRegion]:
     """Draws a region under a code of your own ("our patrol area"), or draws it anew: only its organisation may, and nobody else sees it or targets it. Alerts keep the
     area that they were submitted with. Its ETag, sent as If-Match, keeps you from overwriting what you have not seen, and `If-None-Match: *` from overwriting anything.
+    It lies within your jurisdiction. An organisation has at most 200 drawn regions, with 500,000 positions together.
     """
-    check_live(credential(request))
+    who = credential(request)
+    check_live(who)
     regions = services(request).regions
     known = code in regions.library
+    outline = await regions.outline(body.geometry.model_dump())
+    if beyond := await services(request).organisations.beyond(outline.shape, who):
+        raise refused(beyond, "/geometry", "region")
     made = await regions.draw(
-        code, body.name, body.names, body.geometry.model_dump(), org=credential(request).org,
+        code, body.name, body.names, outline, org=who.org,
         seen=NOTHING if headers.if_none_match else headers.version,
     )  # fmt: skip
     library = regions.library
@@ -189,6 +195,17 @@ async def draw_region(
         status=200 if known else 201,
         headers=etag(library.revision(code)),
     )
+
+
+async def delete_region(request: web.Request, *, code: DrawnCode, headers: Conditions) -> None:
+    """Deletes a region that your organisation drew; administrators of the organisation that runs the service delete any drawn region. Alerts that name it keep the
+    area that they were submitted with; a draft that names it needs another target. An ETag sent as If-Match keeps you from deleting what you have not seen.
+    """
+    who = credential(request)
+    check_live(who)
+    s = services(request)
+    org = None if s.organisations.administers_host(who) else who.org
+    await s.regions.delete(code, org=org, seen=headers.version)
 
 
 async def _shown(library: Library, region: Region, geometry: str) -> OneRegion:
@@ -239,7 +256,11 @@ OPERATIONS = (
     ),
     Operation(
         method="PUT", path=_ONE, handler=draw_region, summary="Draw a region", scope="regions:write",
-        group="Targets", also=(201,), tells=("ETag",), problems=("not-allowed", "invalid-geometry", "precondition-failed", "too-large"),
+        group="Targets", also=(201,), tells=("ETag",), problems=("not-allowed", "invalid-geometry", "outside-jurisdiction", "precondition-failed", "too-large"),
         act=Act("region.draw"),
+    ),
+    Operation(
+        method="DELETE", path=_ONE, handler=delete_region, summary="Delete a drawn region", scope="regions:write",
+        group="Targets", status=204, problems=("not-allowed", "not-found", "precondition-failed"), act=Act("region.delete"),
     ),
 )  # fmt: skip

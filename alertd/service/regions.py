@@ -32,6 +32,13 @@ from geofences.shapes import Repair
 #: An import is found within this; to look costs a directory listing and one command of the store.
 LOOK_S = 2.0
 
+#: The most drawings that an organisation may have, and positions in all of them. Each process has all of them in memory and reads all after
+#: each change: this many are 15 MB and 0.2 s.
+MOST_DRAWINGS, MOST_POSITIONS = 200, 500_000
+
+#: Why an outline is refused that `Library.is_tangled` finds.
+TANGLED = "The outline crosses the borders of regions too often to be worked out. Draw it simpler."
+
 #: Names, times and sizes of a folder's files.
 _Stamp = tuple[tuple[str, int, int], ...]
 
@@ -42,6 +49,23 @@ class Drawn:
 
     region: Region
     repairs: tuple[Repair, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outline:
+    """The outline of a region to draw, and its repairs."""
+
+    shape: shapely.MultiPolygon
+    repairs: tuple[Repair, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Drawn:
+    """A drawn region as the store has it."""
+
+    org: str
+    region: Region
+    shape: shapely.MultiPolygon
 
 
 def check_live(who: Credential) -> None:
@@ -61,10 +85,11 @@ class Regions:
         self._folder = folder
         self._clock = clock
         self._stamp = _stamp(folder)
-        self._owners: dict[str, str] = {}  # of what is drawn, the organisation by its code
+        self._drawn: dict[str, _Drawn] = {}  # by code
         self._is_whole = True  # what is in the folder was taken in, too
         self._edition = 0
         self._changing = asyncio.Lock()
+        self._drawing = asyncio.Lock()
 
     @cached_property
     def library(self) -> Library:
@@ -104,8 +129,7 @@ class Regions:
             if stamp != self._stamp:
                 self._is_whole = await self._load()
             drawings = await self._drawings.all()
-            self.library = await asyncio.to_thread(_with_drawn, self._base, drawings)
-            self._owners = {drawing.code: drawing.org for drawing in drawings}
+            self.library, self._drawn = await asyncio.to_thread(_with_drawn, self._base, drawings)
             self._stamp = stamp
             self._edition = edition
             told = "regions taken in" if self._is_whole else "drawn regions taken in, imported ones as before"
@@ -113,7 +137,7 @@ class Regions:
 
     def is_anothers(self, code: str, org: str) -> bool:
         """Whether another organisation drew this region: its name and its outline are theirs, for they may say where a child is looked for."""
-        return self._owners.get(code, org) != org
+        return code not in self._base and code in self._drawn and self._drawn[code].org != org
 
     async def agree(self) -> None:
         """Raises LibraryError where a region in the folder has a number that is another's in the store: whoever named that one
@@ -138,8 +162,18 @@ class Regions:
         self._base = library
         return True
 
+    async def outline(self, geometry: Any) -> Outline:
+        """The outline that GeoJSON draws. Raises Problem if no region can have it."""
+        try:
+            return await asyncio.to_thread(_outlined, geometry, self._base)
+        except InvalidGeometry as error:
+            fault = Fault(error.pointer, error.why)
+            raise Problem(
+                "invalid-geometry", "The region cannot be drawn so; see the fault.", faults=(fault,)
+            ) from None
+
     async def draw(
-        self, code: str, name: str, names: Mapping[str, str], geometry: Any, *, org: str, seen: int | None
+        self, code: str, name: str, names: Mapping[str, str], outline: Outline, *, org: str, seen: int | None
     ) -> Drawn:
         """Keep a drawn region under its code, new or in place of what it was; `seen` is the revision that must be there (`NOTHING` for none).
 
@@ -149,18 +183,41 @@ class Regions:
             raise Problem(
                 "not-allowed", f"{code} is {self._base.get(code).name}. Give what you draw a code of its own."
             )
-        try:
-            shape, repairs = await asyncio.to_thread(drawn.outline, geometry, "/geometry")
-        except InvalidGeometry as error:
-            fault = Fault(error.pointer, error.why)
-            raise Problem(
-                "invalid-geometry", "The region cannot be drawn so; see the fault.", faults=(fault,)
-            ) from None
+        shape = outline.shape
         document = {"name": name, "names": dict(names), "wkb": base64.b64encode(shapely.to_wkb(shape)).decode()}
         revision = revision_of(drawn.region(code, name, names, shape, 0, self._base), shape)
-        await self._put(code, org, json.dumps(document).encode(), revision, seen)
+        async with self._drawing:  # each is counted before the next is compared with the limits
+            await self.refresh()
+            self._check_room(code, org, shape)
+            await self._put(code, org, json.dumps(document).encode(), revision, seen)
+            await self.refresh()
+        return Drawn(region=self.library.get(code), repairs=outline.repairs)
+
+    def _check_room(self, code: str, org: str, shape: shapely.MultiPolygon) -> None:
+        """Raises Problem if the organisation would have more than it may."""
+        others = [one for other, one in self._drawn.items() if one.org == org and other != code]
+        if len(others) >= MOST_DRAWINGS:
+            raise Problem(
+                "too-large", f"Your organisation has {MOST_DRAWINGS} drawn regions, the most allowed. Delete one first."
+            )
+        positions = sum(_positions(one.shape) for one in others)
+        if positions + _positions(shape) > MOST_POSITIONS:
+            raise Problem(
+                "too-large",
+                f"The drawn regions of your organisation would have more than {MOST_POSITIONS:,} positions together."
+                " Draw this one simpler, or delete others.",
+            )
+
+    async def delete(self, code: str, *, org: str | None, seen: int | None) -> None:
+        """Deletes a drawn region of an organisation (None: of any); `seen` is the revision that must be there. Alerts that name it keep their
+        area. Raises Problem.
+        """
+        word = await self._drawings.delete(code, org, seen=seen)
+        if word == "unknown":
+            raise Problem("not-found", f"There is no drawn region {code}.")
+        if word == "changed":
+            raise _changed()
         await self.refresh()
-        return Drawn(region=self.library.get(code), repairs=repairs)
 
     async def _put(self, code: str, org: str, document: bytes, revision: int, seen: int | None) -> None:
         try:
@@ -168,7 +225,7 @@ class Regions:
         except TooManyDrawingsError:
             raise Problem("too-large", "There are as many drawn regions as there may be.") from None
         if word == "changed":
-            raise Problem("precondition-failed", "The region was changed meanwhile.", status=412)
+            raise _changed()
         if word == "foreign":
             raise Problem("not-allowed", "Another organisation drew this region.")
 
@@ -183,11 +240,27 @@ def _stamp(folder: Path) -> _Stamp:
     return tuple(found)
 
 
-def _with_drawn(library: Library, drawings: list[Drawing]) -> Library:
-    found = []
+def _with_drawn(base: Library, drawings: list[Drawing]) -> tuple[Library, dict[str, _Drawn]]:
+    found = {}
     for drawing in drawings:
         document = json.loads(drawing.document)
         shape = cast("shapely.MultiPolygon", shapely.from_wkb(base64.b64decode(document["wkb"])))
-        region = drawn.region(drawing.code, document["name"], document["names"], shape, drawing.number, library)
-        found.append((region, shape))
-    return library.with_drawn(found)
+        region = drawn.region(drawing.code, document["name"], document["names"], shape, drawing.number, base)
+        found[drawing.code] = _Drawn(org=drawing.org, region=region, shape=shape)
+    return base.with_drawn([(one.region, one.shape) for one in found.values()]), found
+
+
+def _outlined(geometry: Any, base: Library) -> Outline:
+    """Raises InvalidGeometry."""
+    shape, repairs = drawn.outline(geometry, "/geometry")
+    if base.is_tangled(shapely.from_wkb(shapely.to_wkb(shape))):  # a copy, because it is prepared
+        raise InvalidGeometry("/geometry", TANGLED)
+    return Outline(shape=shape, repairs=repairs)
+
+
+def _positions(shape: shapely.MultiPolygon) -> int:
+    return int(shapely.get_num_coordinates(shape))
+
+
+def _changed() -> Problem:
+    return Problem("precondition-failed", "The region was changed meanwhile.", status=412)

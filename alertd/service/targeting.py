@@ -22,7 +22,7 @@ from alertd.service import rings
 from alertd.service.counts import SMALL_COUNT
 from alertd.service.grounds import copy_of, unresolved
 from alertd.service.kept import Kept, digest
-from alertd.service.regions import Regions
+from alertd.service.regions import TANGLED, Regions
 from alertd.service.together import Together
 from alertd.store.audience import Audience
 from alertd.store.found import Found
@@ -226,8 +226,7 @@ def _resolved(target: targets.Target, library: Library) -> targets.Area:
     """The area of a target, which can be told by regions in some seconds at most. Raises TargetErrors."""
     area = targets.resolve(target, library)
     if (target.polygons or target.exclude.polygons) and library.is_tangled(copy_of(area.geometry)):
-        why = "The outline crosses the borders of regions too often to be worked out. Draw it simpler."
-        raise TargetErrors((InvalidGeometry("", why),))
+        raise TargetErrors((InvalidGeometry("", TANGLED),))
     return area
 
 

@@ -64,6 +64,20 @@ class Drawings:
             raise TooManyDrawingsError
         return {1: "done", 0: "changed", -1: "foreign"}[word], int(rest[0]) if word == 1 else 0
 
+    async def delete(self, code: str, org: str | None, *, seen: int | None) -> str:
+        """Deletes a drawing of an organisation (None: of any). Its number is not used again.
+
+        Returns 'done', 'changed' if it has another revision than `seen`, or 'unknown' if there is no such drawing.
+        """
+        word = await self._db.run_durably(
+            "delete_drawing",
+            [keys.DRAWN, keys.COUNTERS],
+            code,
+            "" if org is None else quote(org),
+            "" if seen is None else seen,
+        )
+        return {1: "done", 0: "changed", -1: "unknown"}[word]
+
     async def clash(self, numbers: Mapping[str, int]) -> tuple[int, str, str] | None:
         """Keep the numbers of imported regions by their codes, unless one is another's: that number, whose it is, and whose it
         is not. Places are found by these numbers, so all machines must have the same.

@@ -248,6 +248,7 @@ def _places(w: Walk) -> None:
     w.call("show_region", "GET", "/v1/regions/41091?geometry=none")
     w.call("draw_region", "PUT", "/v1/regions/PATROL-1", {"name": "Our patrol area", "geometry": SQUARE})
     w.call("preview_target", "POST", "/v1/targets/preview", {"target": {"polygons": [SQUARE]}})
+    w.call("delete_region", "DELETE", "/v1/regions/PATROL-1")
     _own_regions(w)
 
 

@@ -87,8 +87,11 @@ def test_keys_photos_texts_and_regions_are_acts(served: Served):
     served.call("PUT", text, {"template": "{{ heading }}. {{ happened }}"})
     served.call("DELETE", text)
     served.call("PUT", "/v1/regions/our-harbour", {})
+    served.call("DELETE", "/v1/regions/our-harbour")
     told = [act for act, outcome in acts(served, before) if outcome != "begun"]
-    assert told == ["key.make", "key.revoke", "photo.upload", "text.write", "text.remove", "region.draw"]
+    assert told == [
+        "key.make", "key.revoke", "photo.upload", "text.write", "text.remove", "region.draw", "region.delete",
+    ]  # fmt: skip
     assert [one["object"] for one in entries(served) if one["act"] == "key.make"][-1] == made["key"]
 
 

@@ -198,6 +198,17 @@ def test_a_region_is_drawn_and_drawn_anew(served: Served):
     assert (status, answer["errors"][0]["pointer"].startswith("/geometry")) == (422, True)
 
 
+def test_a_drawn_region_is_deleted(served: Served):
+    """It is gone at once: to show, to find and to target."""
+    assert served.call("PUT", "/v1/regions/PATROL-8", {"name": "Search sector", "geometry": PATROL})[0] == 201
+    assert served.call("DELETE", "/v1/regions/PATROL-8")[0] == 204
+    assert served.call("DELETE", "/v1/regions/PATROL-8")[0] == 404
+    assert served.call("GET", "/v1/regions/PATROL-8")[0] == 404
+    assert found(served, "q=search+sector&kind=drawn") == []
+    status, answer = served.call("POST", "/v1/targets/preview", {"target": {"regions": ["PATROL-8"]}})
+    assert (status, answer["type"]) == (422, "/problems/unknown-region")
+
+
 def test_an_unchanged_region_is_not_sent_again(served: Served):
     """Whoever shows the ETag of what they have gets no body."""
 

@@ -106,7 +106,7 @@ async def employ(parts: Parts) -> None:
 async def draw(parts: Parts, centre: tuple[float, float]) -> None:
     """The region X-PATROL is a patrol area around this point from now on."""
     shape = shapely.geometry.mapping(shapely.Point(centre).buffer(0.05))
-    await parts.regions.draw("X-PATROL", "Patrol", {}, shape, org="default", seen=None)
+    await parts.regions.draw("X-PATROL", "Patrol", {}, await parts.regions.outline(shape), org="default", seen=None)
 
 
 async def planned(parts: Parts, sample: dict[str, Any], **changes: Any) -> AlertRecord:

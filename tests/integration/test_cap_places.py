@@ -27,7 +27,7 @@ async def places(parts: Parts, sample: dict[str, Any], target: dict[str, Any]) -
 async def test_what_is_drawn_in_a_county_rings_in_that_county_and_not_the_nation(parts: Parts, sample: dict[str, Any]):
     """An area that operators drew has no code of its own, whether an alert names it or lies on it."""
     patrol = shapely.geometry.mapping(shapely.box(-118.6, 33.9, -117.7, 34.8))
-    await parts.regions.draw("PATROL-1", "Patrol", {}, patrol, org="default", seen=None)
+    await parts.regions.draw("PATROL-1", "Patrol", {}, await parts.regions.outline(patrol), org="default", seen=None)
     assert await places(parts, sample, {"regions": ["PATROL-1"]}) == ["006037"]
     assert await places(parts, sample, {"circles": [{"center": DOWNTOWN, "radius_km": 40}]}) == ["006037", "006059"]
 

@@ -100,7 +100,7 @@ async def test_a_region_that_was_drawn_anew_is_looked_at_anew(
         await drawn(parts, org="default")
         before = await submitted_there(parts, sample)
         smaller = {"type": "Polygon", "coordinates": [[[-6.1, 37.3], [-6.0, 37.3], [-6.0, 37.4], [-6.1, 37.3]]]}
-        await parts.regions.draw("PATROL-1", "Ours", {}, smaller, org="default", seen=None)
+        await parts.regions.draw("PATROL-1", "Ours", {}, await parts.regions.outline(smaller), org="default", seen=None)
         assert await submitted_there(parts, sample) < before / 2
 
 

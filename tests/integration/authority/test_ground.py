@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import shapely
 
 from alertd.organisations import Jurisdiction
 from alertd.service.access import Terms
@@ -77,6 +78,26 @@ async def test_a_region_that_can_be_redrawn_is_no_jurisdiction(desk: Desk):
     assert await desk.slug("ana", "PUT", "/v1/regions/PATROL-1", {"name": "Patrol", "geometry": shape}) == "ok"
     ours = {**POLICE, "jurisdiction": {"regions": ["PATROL-1"]}}
     assert await desk.slug("host", "PUT", "/v1/organisations/police", ours) == "invalid-request"
+
+
+async def test_a_region_is_drawn_within_the_jurisdiction(desk: Desk):
+    """Of the organisation and of the key: a drawing elsewhere would be of no use to either."""
+    city = Terms(jurisdiction=Jurisdiction(regions=("41091",)))
+    await desk.key("carl", scopes=(*ALL, "regions:write"), terms=city)
+
+    async def draws(who: str, place: tuple[float, float]) -> str:
+        shape = shapely.geometry.mapping(shapely.Point(place).buffer(0.02))
+        return await desk.slug(who, "PUT", "/v1/regions/PATROL-1", {"name": "Patrol", "geometry": shape})
+
+    body = {"name": "Patrol", "geometry": shapely.geometry.mapping(shapely.Point(CADIZ).buffer(0.02))}
+    _, refusal = await desk.ask("ana", "PUT", "/v1/regions/PATROL-1", body)
+    assert refusal["errors"][0]["pointer"] == "/geometry"
+    huelva_road = (SEVILLA[0] - 0.3, SEVILLA[1])
+    assert await draws("ana", CADIZ) == "outside-jurisdiction"
+    assert await draws("carl", huelva_road) == "outside-jurisdiction"
+    assert await desk.slug("ana", "GET", "/v1/regions/PATROL-1") == "not-found"
+    assert await draws("carl", SEVILLA) == "ok"
+    assert await draws("ana", huelva_road) == "ok"
 
 
 async def test_a_keys_own_jurisdiction_is_the_narrower_one(desk: Desk, alert: dict[str, Any]):
