@@ -56,7 +56,9 @@ async def test_the_report_is_read_and_kept(served: Served, browser: Browser, ana
         assert number(figures[0]) == report["people"] > 0
         handed = [one["accepted"] + one["delivered"] for of in report["versions"] for one in of["channels"].values()]
         assert number(figures[1]) == sum(handed)
-        await expect(shown.locator("h4")).to_have_text(["The alert", "Notice that it was closed", "Where they are now"])
+        await expect(shown.locator("h4")).to_have_text(
+            ["The alert", "Notice that it was closed", "Where the people are"]
+        )
         told = await saved(window, "Download the figures")
         assert told["versions"][0]["channels"] == report["versions"][0]["channels"]
         await check_in_both_lights(window)
