@@ -95,7 +95,7 @@ class Approval:
         may not approve themselves waits, and so does whatever else stands against it, for a person who is told why.
         """
         unattended = await self._organisations.unattended(record, known)
-        # How many a scheduled one is told to nobody knows yet; and whether an alert to so few found anybody tells where somebody lives.
+        # Nobody knows yet how many people a scheduled alert reaches. An alert to so few would show whether somebody lives there.
         if unattended is None or record.starts or record.seen < LEAST_SHOWN:
             return record
         try:
