@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from alertd.service.reach import about
 from tests.acceptance.conftest import Served
 from tests.acceptance.test_cap import published
 from tests.acceptance.test_media import hand_in, look
@@ -180,7 +181,7 @@ def _updated(served: Served, alert_id: str, document: dict[str, Any], told: int,
     assert served.call("POST", path, body, ana)[1]["id"] == update["id"]
     assert served.call("POST", path, {**body, "notify": "none"}, ana)[1]["type"] == "/problems/precondition-failed"
     shown = served.call("GET", f"/v1/alerts/{update['id']}", key=bea)[1]
-    assert shown["update"] == {"of": alert_id, "notify": "full", "told_again": told, "newly_inside": "<100"}
+    assert shown["update"] == {"of": alert_id, "notify": "full", "told_again": about(told), "newly_inside": "<100"}
     assert update["id"] in {one["id"] for one in served.call("GET", "/v1/alerts?state=pending", key=bea)[1]["alerts"]}
     assert served.call("POST", f"/v1/alerts/{update['id']}/approve", {}, ana)[1]["type"] == "/problems/same-person"
     assert served.call("POST", f"/v1/alerts/{update['id']}/approve", {}, bea)[0] == 200
