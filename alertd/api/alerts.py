@@ -138,9 +138,8 @@ async def create_alert(request: web.Request, *, query: SubmitQuery, body: AlertR
     approved at once. With `"state": "draft"` it is kept and goes no further.
     """
     s, who, alert = services(request), credential(request), body.alert()
-    asks = (
-        query.dry_run or body.state == "draft" or alert.status is not Status.ACTUAL
-    )  # nobody else sees what it counts
+    # Nobody else sees what these count.
+    asks = query.dry_run or body.state == "draft" or alert.status is not Status.ACTUAL
     async with s.reach_audit.turn(who) if asks else nullcontext():
         if is_replay(request) and not query.dry_run:
             taken = await submitted(s.intake, s.approval, prepared_id(request) or "", alert, who)

@@ -112,9 +112,8 @@ class Looks:
     async def lately(self, alert: Alert) -> Sight:
         """A look that began four seconds ago at most, from the latest map of people. Raises Problem for a target that is none."""
         people = await self._reaches.current(self._targeting.library)
-        where = await self.resolved(
-            alert.target
-        )  # with its outline in the name: a region that the target names may be drawn anew
+        where = await self.resolved(alert.target)
+        # With the outline: a region that the target names may be drawn anew.
         name = (where.outline, alert.target, population_of(alert))
         return await self._kept.once(people, name, lambda: self._sight(alert, where))
 

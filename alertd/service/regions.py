@@ -60,7 +60,7 @@ class Outline:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Drawn:
+class _Stored:
     """A drawn region as the store has it."""
 
     org: str
@@ -85,7 +85,7 @@ class Regions:
         self._folder = folder
         self._clock = clock
         self._stamp = _stamp(folder)
-        self._drawn: dict[str, _Drawn] = {}  # by code
+        self._drawn: dict[str, _Stored] = {}  # by code
         self._is_whole = True  # what is in the folder was taken in, too
         self._edition = 0
         self._changing = asyncio.Lock()
@@ -240,13 +240,13 @@ def _stamp(folder: Path) -> _Stamp:
     return tuple(found)
 
 
-def _with_drawn(base: Library, drawings: list[Drawing]) -> tuple[Library, dict[str, _Drawn]]:
+def _with_drawn(base: Library, drawings: list[Drawing]) -> tuple[Library, dict[str, _Stored]]:
     found = {}
     for drawing in drawings:
         document = json.loads(drawing.document)
         shape = cast("shapely.MultiPolygon", shapely.from_wkb(base64.b64decode(document["wkb"])))
         region = drawn.region(drawing.code, document["name"], document["names"], shape, drawing.number, base)
-        found[drawing.code] = _Drawn(org=drawing.org, region=region, shape=shape)
+        found[drawing.code] = _Stored(org=drawing.org, region=region, shape=shape)
     return base.with_drawn([(one.region, one.shape) for one in found.values()]), found
 
 

@@ -91,7 +91,7 @@ TABLE = (
             KeyKind(f"{group}:gens", "hash", "cell -> times it was added to or marked: never seen twice", "cells_append.lua cells_replace.lua", KEPT),
         )
     ),
-    KeyKind("{l:<carrier>}", "hash", "the limiter of a carrier, of one of its domains (<carrier>/<domain>), of a key (key/<key id>), of what an organisation asks others (ask/<org>), or of the reach that a key asks for (reach/<key id>, and reach/<key id>/<kind>/<digest>, which lives for a day)", "take.lua give_back.lua pause.lua failed.lua resume.lua limits", "a minute or more after it is full or the pause is over"),
+    KeyKind("{l:<carrier>}", "hash", "a limiter: of a carrier, of a domain (<carrier>/<domain>), of a key (key/<key id>), of requests to stand down (ask/<org>), of previews (reach/<key id>), or of one target (reach/<key id>/<kind>/<digest>, for a day)", "take.lua give_back.lua pause.lua failed.lua resume.lua limits", "a minute or more after it is full or the pause is over"),
     KeyKind("{l:<carrier>}:bound", "string", "that a process is bound to a text message centre", "signs", "three seconds after the last of them said so"),
     KeyKind("{l:<carrier>}:taking", "string", "that it took a message of a process", "signs", "fifteen seconds after the last of them said so"),
     KeyKind("{l:<channel>}:at-work", "string", "that a worker sends by this channel", "signs", "ten seconds after the last of them said so"),

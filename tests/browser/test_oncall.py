@@ -156,7 +156,7 @@ async def test_who_was_called_for_a_request_to_stand_down_is_seen_and_who_takes_
         await expect(window.page.locator(".stand-down-asked")).to_contain_text("at her aunt's")
         called = window.page.locator(".calls")
         await expect(called).to_contain_text("Called: Duty desk")
-        await expect(called).to_contain_text("It stands nothing down.")
+        await expect(called).to_contain_text("The alert goes on.")
         await called.get_by_role("button", name="I have it").click()
         await expect(called).to_contain_text("ana@centre.example has it")
         await expect(called.get_by_role("button")).to_have_count(0)

@@ -322,6 +322,19 @@ async def test_a_try_that_nobody_knows_the_end_of_holds_until_it_cannot_end(desk
     assert [claim.alert for claim in await claims.of("default", operator)] == [other]
 
 
+async def test_its_counts_are_exact_once_it_was_reviewed(desk: Desk):
+    """Until then nobody but its author answers for it."""
+    one = await desk.pending()
+    assert await desk.break_glass("ana", one) == "ok"
+
+    async def is_exact() -> bool:
+        return bool((await desk.ask("bea", "GET", f"/v1/alerts/{one}"))[1]["exact"])
+
+    assert not await is_exact()
+    assert await desk.review("bea", one) == "ok"
+    assert await is_exact()
+
+
 async def test_a_review_is_another_operator_s(desk: Desk):
     """Not its author's, nor one's who let them in, nor a key's, nor without a verdict and a note; of what nobody broke there is none."""
     await desk.let_in("dora", *BOTH, makers=("carl",))

@@ -157,6 +157,11 @@ class Shelf:
         """As in a process that has just started."""
         return Reaches(self.parts.audience, self.parts.people, self.parts.db.codec, self.path, self.clock)
 
+    async def keep_large(self, codec: Codec) -> None:
+        """Keeps the map of now, as one that is too large to be built before an answer."""
+        made = build(self.parts.audience, self.parts.regions.library, codec, await self.parts.people.last())
+        write(self.path, replace(made, records=FEW_RECORDS + 1), codec)
+
     async def around(self, reaches: Reaches, *places: Sequence[float]) -> list[float]:
         return await people_at(self.parts, *places, reaches=reaches)
 
@@ -196,10 +201,7 @@ async def test_the_map_of_the_last_start_answers_until_there_is_a_new_one(shelf:
     """A large installation takes a minute to make its map, and is asked at once."""
     parts = shelf.parts
     await register(parts, 400, places=HERE)
-    large = replace(
-        build(parts.audience, parts.regions.library, codec, await parts.people.last()), records=FEW_RECORDS + 1
-    )
-    write(shelf.path, large, codec)
+    await shelf.keep_large(codec)
     await register(parts, 400, places={"home": {"point": CADIZ}})
     reaches = shelf.reaches()
     async with reaches.kept(lambda: parts.regions.library):
@@ -212,10 +214,7 @@ async def test_nobody_is_answered_from_a_map_older_than_an_hour(shelf: Shelf, co
     """A worker makes estimates only when a scheduled alert starts: an old map would say that the audience changed, and stop it."""
     parts = shelf.parts
     await register(parts, 400, places=HERE)
-    large = replace(
-        build(parts.audience, parts.regions.library, codec, await parts.people.last()), records=FEW_RECORDS + 1
-    )
-    write(shelf.path, large, codec)
+    await shelf.keep_large(codec)
     await register(parts, 400, first=400, places={"home": {"point": CADIZ}})
     shelf.clock.pass_by(MOST_AGE_S - 60)
     assert (await shelf.reaches().current(parts.regions.library)).records == FEW_RECORDS + 1

@@ -41,7 +41,7 @@ export function amountOf(text) {
 /** The same of what is counted, in which a comma or a point would stand between thousands. */
 export const countOf = (text) => (/[,٫.]/.test(text) ? NaN : amountOf(text));
 
-export const number = (n) => (typeof n === "number" ? new Intl.NumberFormat(locale).format(n) : n === "hidden" ? t("hidden") : n);
+export const number = (n) => (typeof n === "number" ? new Intl.NumberFormat(locale).format(n) : n);
 
 /** A day of another year says of which: the list of alerts goes back as far as there are any. */
 const yearOf = (iso) => (new Date(iso).getFullYear() === new Date().getFullYear() ? {} : { year: "numeric" });
