@@ -7,6 +7,7 @@ ask `rules.not_honoured`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
@@ -14,7 +15,7 @@ from pydantic import ConfigDict, FailFast, Field, ValidationInfo, field_validato
 from pydantic.config import JsonDict
 
 from alertd.cases import Case
-from alertd.faults import refusal, refuse
+from alertd.faults import Location, refusal, refuse
 from alertd.fields import (
     MAX_LANGUAGES,
     Code,
@@ -251,7 +252,9 @@ class Alert(Document):
     def _words_of_kind(cls, texts: dict[str, Info], info: ValidationInfo) -> dict[str, Info]:
         complete = any(text.headline and text.description for text in texts.values())
         if info.data.get("kind") is Kind.GENERAL and not complete:
-            raise refusal("A general alert needs a headline and a description in at least one language.")
+            if not texts:
+                raise refusal(GENERAL_NEEDS)
+            refuse("Info", _missing_words(texts))
         return texts
 
     @field_validator("channels")
@@ -260,6 +263,19 @@ class Alert(Document):
         if len(set(channels)) != len(channels):
             raise refusal("Each channel is named once.")
         return channels
+
+
+GENERAL_NEEDS = "A general alert needs a headline and a description in at least one language."
+
+
+def _missing_words(texts: Mapping[str, Info]) -> list[tuple[Location, str]]:
+    """The place of each headline and description that is missing, and a sentence that names it."""
+    return [
+        ((language, name), f"The {name} is missing. {GENERAL_NEEDS}")
+        for language, text in texts.items()
+        for name in ("headline", "description")
+        if not getattr(text, name)
+    ]
 
 
 #: Without these there is nothing to tell, or nobody to tell it to.

@@ -71,6 +71,9 @@ class Form:
 #: The isolates and marks that right-to-left text needs are fine, and so are line breaks and tabs.
 _UNFIT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202d\u202e\ufeff]")
 
+#: A line end as Windows or an old Mac writes it.
+_LINE_END = re.compile("\r\n?")
+
 #: Letters, marks and symbols by their category that nobody sees (Unicode: Default_Ignorable_Code_Point, and the blank braille).
 _UNSEEN = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
@@ -85,7 +88,7 @@ def _is_seen(character: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """Text for people, in any script: an annotation. Length is counted in characters (code points)."""
+    r"""Text for people, in any script: an annotation. Counts its length in characters (code points) and writes every line end as `\\n`."""
 
     max_length: int
 
@@ -96,6 +99,7 @@ class Words:
         return {**handler(schema), "minLength": 1, "maxLength": self.max_length}
 
     def check(self, value: str) -> str:
+        value = _LINE_END.sub("\n", value)
         if not any(map(_is_seen, value)):
             raise refusal("This must not be empty.")
         if len(value) > self.max_length:

@@ -154,9 +154,29 @@ def test_two_children_have_two_ids() -> None:
 def test_general_alerts_have_words_and_no_case() -> None:
     """A general alert is nothing but its words, so it needs them, and a case would be told to nobody."""
     wordless = changed(GENERAL, "info", {"es": {"headline": "Corte de agua"}})
-    assert pointers(changed(wordless, "case", {"number": "1"})) == ["/case", "/info"]
+    assert pointers(changed(wordless, "case", {"number": "1"})) == ["/case", "/info/es/description"]
     del wordless["info"]
     assert pointers(wordless) == ["/info"]
+
+
+@pytest.mark.parametrize("missing", ["headline", "description"])
+def test_a_general_alert_says_which_of_its_words_is_missing(missing: str) -> None:
+    """The fault names the headline or the description, in the language that lacks it."""
+    words = {"headline": "Corte de agua", "description": "No beba agua."}
+    del words[missing]
+    with pytest.raises(ValidationError) as caught:
+        Alert.model_validate_json(json.dumps(changed(GENERAL, "info", {"es": words})))
+    (fault,) = faults_of(caught.value)
+    assert fault.pointer == f"/info/es/{missing}"
+    assert f"The {missing} is missing" in fault.detail
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\r", "\n"])
+def test_line_ends_of_every_system_are_taken(end: str) -> None:
+    """A text from Windows or an old Mac is stored with the line ends that every channel knows."""
+    words = {"headline": "Corte de agua", "description": f"No beba agua.{end}{end}Llame al 112."}
+    alert = Alert.model_validate_json(json.dumps(changed(GENERAL, "info", {"es": words})))
+    assert alert.info["es"].description == "No beba agua.\n\nLlame al 112."
 
 
 NOT_HONOURED = [
