@@ -60,8 +60,11 @@ class RegionIndex:
         km2: Floats,
         depths: Positions,
         parents: Positions,
+        fitted: NDArray[np.bool_] | None = None,
     ) -> None:
-        """`depths` grow from country to city; `parents` are positions too, NOWHERE for none."""
+        """`depths` grow from country to city; `parents` are positions too, NOWHERE for none. `fitted` marks regions whose parts lie inside
+        them and side by side, as those of the shipped library do; the others are measured, which takes longer.
+        """
         self._km2 = km2
         self._geometries = geometries
         self._parents = parents
@@ -70,11 +73,39 @@ class RegionIndex:
         self._rank = np.empty(len(order), np.int64)
         self._rank[order] = np.arange(len(order))
         self._by_rank = order
-        of_parts = np.bincount(parents[parents != NOWHERE], km2[parents != NOWHERE], minlength=len(km2))
-        self._leaves = np.flatnonzero(of_parts < FILLED * km2)  # those with ground of their own
-        self._is_leaf = np.isin(np.arange(len(geometries) + 1), self._leaves)  # NOWHERE is the last
+        is_filled = self._filled(np.zeros(len(km2), np.bool_) if fitted is None else fitted)
+        self._leaves = np.flatnonzero(~is_filled)  # those with ground of their own
+        self._is_leaf = np.append(~is_filled, [False])  # NOWHERE is the last
         self._leaf_tree = shapely.STRtree(geometries[self._leaves])
         self._lock = threading.Lock()
+
+    def is_filled(self, region: int) -> bool:
+        """Whether the parts of a region cover it, but for gaps, so that it has no ground of its own."""
+        return not self._is_leaf[region]
+
+    def _filled(self, fitted: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """The regions whose parts cover `FILLED` of them."""
+        parts = np.flatnonzero(self._parents != NOWHERE)
+        above = self._parents[parts]
+        filled: NDArray[np.bool_] = np.bincount(above, self._km2[parts], minlength=len(self._km2)) >= FILLED * self._km2
+        fits = fitted.copy()
+        fits[above[~fitted[parts]]] = False
+        for region in np.flatnonzero(filled & ~fits).tolist():
+            filled[region] = self._fills(parts[above == region], region)
+        return filled
+
+    def _fills(self, parts: Positions, region: int) -> bool:
+        """Whether parts cover a region by what of them lies inside it: parts may reach into the sea, and lie over each other."""
+        least, outline = FILLED * self._km2[region], self._geometries[region]
+        whole = shapely.from_wkb(shapely.to_wkb(outline))
+        shapely.prepare(whole)
+        is_inside = shapely.covers(whole, self._geometries[parts])
+        inside = self._geometries[parts[is_inside]]
+        if self._km2[parts[is_inside]].sum() < least:
+            inside = np.concatenate([inside, _shared(outline, self._geometries[parts[~is_inside]])])
+        if areas_km2(inside).sum() < least:
+            return False
+        return not _overlaid(inside) or areas_km2(np.array([shapely.union_all(inside)], dtype=object))[0] >= least
 
     def leaves(self, lon: ArrayLike, lat: ArrayLike) -> Positions:
         """The smallest region at each point (degrees), or the nearest within SHORE_DEGREES, or NOWHERE."""
@@ -183,6 +214,12 @@ class RegionIndex:
             if found[point] == NOWHERE or found[point] in self.chain(int(leaf)):
                 moved[point] = leaf
         return moved
+
+
+def _overlaid(outlines: NDArray[np.object_]) -> bool:
+    """Whether a spot in the middle of one of these lies in another."""
+    pairs = shapely.STRtree(outlines).query(shapely.point_on_surface(outlines), predicate="within")
+    return bool((pairs[0] != pairs[1]).any())
 
 
 def _shared(area: shapely.Geometry, regions: NDArray[np.object_]) -> NDArray[np.object_]:

@@ -6,7 +6,7 @@ import difflib
 import enum
 import json
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from geofences import aliases, files
 from geofences.aliases import Alias, Aliases, Own
 from geofences.errors import LibraryError, UnknownRegion
 from geofences.geodesy import EQUATOR_M
-from geofences.index import FILLED, NOWHERE, RegionIndex
+from geofences.index import NOWHERE, RegionIndex
 from geofences.names import NameIndex, fold
 from geofences.polygons import polygons_of
 
@@ -90,8 +90,10 @@ class Library:
         *,
         base: Library | None = None,
         index: RegionIndex | None = None,
+        fitted: Container[str] = (),
     ) -> None:
-        """With drawn regions: `base` is the library without them, `index` is its index, and its regions come first.
+        """With drawn regions: `base` is the library without them, `index` is its index, and its regions come first. `fitted` are the codes
+        of regions whose parts are known to lie inside them and side by side.
 
         Raises LibraryError if codes or numbers are not unique, or a parent is missing or no wider than its child.
         """
@@ -107,7 +109,10 @@ class Library:
         self._kinds = np.array([r.kind.depth for r in regions], np.int64)
         self._km2 = np.array([r.km2 for r in regions], np.float64)
         self._base = base
-        self._index = index or RegionIndex(geometries, km2=self._km2, depths=self._kinds, parents=self._parents)
+        fits = np.array([region.code in fitted for region in regions], np.bool_)
+        self._index = index or RegionIndex(
+            geometries, km2=self._km2, depths=self._kinds, parents=self._parents, fitted=fits
+        )
         # A proxy, because a cache that refers to its library would leave both to the garbage collector.
         self._grounds = lru_cache(GROUNDS_KEPT)(partial(Library._ground, proxy(self)))
 
@@ -120,11 +125,14 @@ class Library:
         """
         base = path or SHIPPED
         found = _read_folder(base, {})
-        foreign = aliases.read(base)
+        foreign, fitted = aliases.read(base), set(found)
         if added is not None:
-            found.update(_read_folder(added, files.read_numbers(base)))
+            more = _read_folder(added, files.read_numbers(base))
+            found.update(more)
+            fitted -= more.keys()
             foreign += aliases.read(added)
-        return cls([region for region, _ in found.values()], _array(shape for _, shape in found.values()), foreign)
+        regions, shapes = zip(*found.values(), strict=True) if found else ((), ())
+        return cls(regions, _array(shapes), foreign, fitted=fitted)
 
     def with_drawn(self, drawn: Iterable[tuple[Region, shapely.MultiPolygon]]) -> Library:
         """Returns this library with drawn regions added. A drawn region whose code this library has is left out.
@@ -212,8 +220,13 @@ class Library:
     @cached_property
     def fingerprint(self) -> str:
         """Differs from that of a library in which some point has another leaf."""
-        told = sorted((r.code, r.number, r.parent or "", r.km2) for r in self.without_drawn.regions)
-        return f"{zlib.crc32(json.dumps([FILLED, told]).encode()):08x}"
+        own = self.without_drawn
+        told = sorted((r.code, r.number, r.parent or "", r.km2, own.is_filled(r.code)) for r in own.regions)
+        return f"{zlib.crc32(json.dumps(told).encode()):08x}"
+
+    def is_filled(self, code: str) -> bool:
+        """Whether the parts of a region cover it, but for gaps. Raises UnknownRegion."""
+        return self._index.is_filled(self._at(code))
 
     def by_number(self, number: int) -> Region | None:
         return self._by_number.get(number)

@@ -170,3 +170,31 @@ def test_a_region_may_be_left_out_of_the_water_alone(library):
     assert not shapely.intersects(library.geometry("11012"), shapely.Point(sea.lon_lat).buffer(0.02))
     area = resolve(Target(circles=(sea, farther), exclude=Selection(regions=("11012",))), library).geometry
     assert [bool(shapely.intersects_xy(area, *one.lon_lat)) for one in (sea, farther)] == [False, True]
+
+
+def test_parts_that_reach_into_the_sea_do_not_fill_their_region(library, tmp_path):
+    """Two parts of Ille-et-Vilaine are larger than it is, but leave a fifth of its land: the people there are not those parts' own."""
+    west, south, east, north = library.geometry("FR-35").bounds
+    at = south + 0.25 * (north - south)
+    parts = [("C-1", (west, at, east, north + 0.6)), ("C-2", (west, north + 0.6, east, north + 1.0))]
+    own = Library.load(added=folder_of(tmp_path, *((code, "city", "FR-35", bounds, "FR") for code, bounds in parts)))
+    whole = own.get("FR-35").km2
+    assert sum(own.get(code).km2 for code, _ in parts) > whole
+    below = shapely.intersection(own.geometry("FR-35"), shapely.box(west, south, east, at))
+    assert 0.1 < area_km2(below) / whole < 0.3
+    spot = shapely.point_on_surface(below)
+    near = shapely.Point(spot.x, at - 0.01)
+    assert own.geometry("FR-35").contains(near)
+    assert [own.at(one.x, one.y)[0].code for one in (spot, near)] == ["FR-35", "FR-35"]
+    told_of_part = resolve(Target(regions=("C-1",)), own).geometry
+    assert not shapely.intersects(told_of_part, near)
+
+
+def test_parts_over_each_other_do_not_fill_their_region(library, tmp_path):
+    """The same half of a region, imported twice under two codes, is half of it."""
+    west, south, east, north = library.geometry("FR-35").bounds
+    half = (west, south, east, south + 0.5 * (north - south))
+    own = Library.load(added=folder_of(tmp_path, *((f"C-{i}", "city", "FR-35", half, "FR") for i in (1, 2))))
+    beside = shapely.Point((west + east) / 2, half[3] + 0.01)
+    assert own.geometry("FR-35").contains(beside)
+    assert own.at(beside.x, beside.y)[0].code == "FR-35"
