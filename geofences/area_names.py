@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import shapely
 
+from geofences.geodesy import areas_km2
 from geofences.index import FILLED
 from geofences.names import fold
 from geofences.regions import Kind, Library, Region
@@ -42,13 +43,18 @@ class Named:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """Siblings: some by name, the others by their number."""
+    """Siblings: some by name, the others by their number. Of `WORLD` neither."""
 
     named: tuple[Named, ...]  # none where others of the same parent are named already
     others: int = 0
     kind: Kind  # of the others
     parent: Named | None  # that the others are part of; None for countries
     partly: bool  # parts of these regions; else the whole of each
+
+
+#: An area that holds nearly all land of the earth, which has 149 million km2.
+WORLD = Part(named=(), kind=Kind.COUNTRY, parent=None, partly=False)
+WORLD_KM2 = 0.9 * 149e6
 
 
 @dataclass(slots=True)
@@ -63,9 +69,11 @@ def parts_of(library: Library, area: shapely.Geometry, km2: float, found: Found)
 
     Of a region with many parts those come first that are called like it, then those nearest to the middle of the area.
     """
+    if sum(share * region.km2 for region, share in found if region.kind is Kind.COUNTRY) >= WORLD_KM2:
+        return (WORLD,)
     groups: dict[str | None, _Group] = {}
     for level in LEVELS:
-        groups = _grouped(library, found, km2, level)
+        groups = _grouped(library, area, found, km2, level)
         if len(groups) <= MOST_GROUPS:
             break
     middle = shapely.centroid(area)
@@ -73,7 +81,9 @@ def parts_of(library: Library, area: shapely.Geometry, km2: float, found: Found)
     return tuple(part for parent, group in ordered for part in _phrases(library, parent, group, middle))
 
 
-def _grouped(library: Library, found: Found, km2: float, level: Kind) -> dict[str | None, _Group]:
+def _grouped(
+    library: Library, area: shapely.Geometry, found: Found, km2: float, level: Kind
+) -> dict[str | None, _Group]:
     """By parent, what is worth naming, down to a level."""
     below = defaultdict(list)
     for region, share in found:
@@ -83,7 +93,7 @@ def _grouped(library: Library, found: Found, km2: float, level: Kind) -> dict[st
     def visit(parent: str | None, parts: Found) -> None:
         for region, share in parts:
             shared, narrower = share * region.km2, below[region.code]
-            if share < WHOLE and region.kind.depth < level.depth and _tell(library, region, narrower, shared):
+            if share < WHOLE and region.kind.depth < level.depth and _tell(library, area, region, narrower):
                 visit(region.code, _apart(library, narrower, shared, km2))
                 continue
             if shared < WORTH_NOTHING * km2 or (share < WORTH_OF_REGION and shared < WORTH_OF_AREA * km2):
@@ -96,14 +106,16 @@ def _grouped(library: Library, found: Found, km2: float, level: Kind) -> dict[st
     return dict(groups)
 
 
-def _tell(library: Library, region: Region, narrower: Found, km2: float) -> bool:
-    """Whether the parts of a region say where in it an area is that has so many km2 of it. Three towns that somebody imported do not, of half
-    a province.
-    """
+def _tell(library: Library, area: shapely.Geometry, region: Region, narrower: Found) -> bool:
+    """Whether the parts of a region say where in it an area is. Three towns that somebody imported do not, of half a province."""
     if not narrower:
         return False
-    whole = sum(part.km2 for part in library.children(region.code)) >= FILLED * region.km2
-    return whole or sum(share * part.km2 for part, share in narrower) >= FILLED * km2
+    if library.is_filled(region.code):
+        return True
+    inside = shapely.intersection(area, library.geometry(region.code))
+    parts = shapely.union_all([library.geometry(part.code) for part, _ in narrower])
+    told, whole = areas_km2(np.array([shapely.intersection(inside, parts), inside], dtype=object)).tolist()
+    return bool(told >= FILLED * whole)
 
 
 def _apart(library: Library, parts: Found, km2: float, of_area: float) -> Found:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from alertd.rendering.catalogue import Catalogue
-from geofences.area_names import Named, Part
+from geofences.area_names import WORLD, Named, Part
 from geofences.names import fold
 from geofences.regions import Kind
 
@@ -26,6 +26,8 @@ def area_name(words: Catalogue, parts: Sequence[Part]) -> str:
 
 
 def _phrase(words: Catalogue, part: Part) -> str:
+    if part == WORLD:
+        return str(words.words["area"]["world"])
     names = [_name(words, named) for named in part.named]
     if part.others:
         unit = UNITS.get(part.kind, "regions") if part.parent else "countries"

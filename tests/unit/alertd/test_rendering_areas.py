@@ -6,7 +6,7 @@ import pytest
 import shapely
 
 from alertd.rendering.areas import area_name
-from geofences.area_names import parts_of
+from geofences.area_names import WORLD, parts_of
 from geofences.geodesy import area_km2
 
 FSI, PDI = "\u2068", "\u2069"
@@ -59,3 +59,11 @@ def test_names_of_countries_are_text(library):
     assert [spain.name_in(tag) for tag in ("en", "es", "fr-CA", "uk", "zh", "sw")] == [
         "Spain", "España", "Espagne", "Іспанія", "西班牙", "Spain",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("language", ["en", "es", "fr", "pt", "de", "it", "pl", "uk", "tr", "ar", "hi", "zh"])
+def test_the_world_has_a_name_in_every_language(renderer, language):
+    """An area as large as the world is called by words, not by a country or a town."""
+    name = area_name(renderer.words(language), (WORLD,))
+    assert len(name) > 2
+    assert (language == "en") == (name == "the whole world")

@@ -6,7 +6,7 @@ import numpy as np
 import shapely
 
 from geofences import files
-from geofences.area_names import parts_of
+from geofences.area_names import WORLD, parts_of
 from geofences.circles import Circle, circle
 from geofences.drawn import region
 from geofences.geodesy import area_km2
@@ -102,6 +102,25 @@ def test_a_few_imported_towns_do_not_stand_for_their_province(tmp_path):
     half = shapely.intersection(library.geometry("FR-26"), shapely.box(4, 44.7, 6, 46))
     assert said(library, half) == [("parts", ["Drôme"], 0, "France")]
     assert said(library, library.geometry("FR-1")) == [("whole", ["Name of FR-1"], 0, "Drôme")]
+
+
+def test_an_area_as_large_as_the_world_is_called_the_world(library):
+    """Nobody reads two countries and 248 others; half of the world is still called by its countries."""
+    for south, north in ((-90, 90), (-60, 85)):
+        area = shapely.box(-180, south, 180, north)
+        assert parts_of(library, area, area_km2(area), library.overlapping(area)) == (WORLD,)
+    east = shapely.box(0, -90, 180, 90)
+    assert WORLD not in parts_of(library, east, area_km2(east), library.overlapping(east))
+
+
+def test_parts_in_the_sea_do_not_stand_for_their_region(tmp_path):
+    """A part that reaches far into the sea is not the name of an area of which most land is in no part."""
+    bay = shapely.box(-1.70, 48.55, -1.60, 49.30)  # of Ille-et-Vilaine, most of it in the bay of Mont-Saint-Michel
+    library = with_added(tmp_path, ("C-1", "FR-35", bay))
+    area = shapely.union(bay, shapely.box(-1.85, 48.40, -1.60, 48.60))
+    assert [(how, names) for how, names, *_ in said(library, area) if "Ille-et-Vilaine" in names] == [
+        ("parts", ["Ille-et-Vilaine"])
+    ]
 
 
 def test_what_is_drawn_names_nothing(library):
