@@ -152,9 +152,10 @@ class Aliases:
         country = SCHEMES[scheme].country
         if not country:
             return None
-        for code in (value, f"{country}-{value}"):
-            if code in self._own and self._own[code].country == country:
-                return code
+        if value in self._own and self._own[value].country == country:
+            return value
+        if (code := f"{country}-{value}") in self._own:  # also US-72001, which is in Puerto Rico
+            return code
         return self._provinces.get((country, value)) if len(value) in SCHEMES[scheme].wider else None
 
 

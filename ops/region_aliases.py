@@ -41,6 +41,8 @@ CANADA = {
     "10": "NL", "11": "PE", "12": "NS", "13": "NB", "24": "QC", "35": "ON", "46": "MB", "47": "SK", "48": "AB",
     "59": "BC", "60": "YT", "61": "NT", "62": "NU",
 }  # fmt: skip
+# Territories of the United States by their FIPS code of a state: they are countries in ISO 3166-1.
+TERRITORIES = {"60": "AS", "66": "GU", "69": "MP", "72": "PR", "78": "VI"}
 # Eurostat's own codes of countries.
 EUROSTAT = {"EL": "GR", "UK": "GB"}
 UNKNOWN = {None, "", "-99", -99}
@@ -55,6 +57,7 @@ def read_aliases(library: Library, cache: Path) -> list[Alias]:
         *of_provinces(library, fetch(PROVINCE_PACKAGE, cache)),
         *of_iso(library, fetch(ISO_PACKAGE, cache)),
         *(Alias(scheme="SGC", value=value, codes=(f"CA-{code}",), exact=True) for value, code in CANADA.items()),
+        *(Alias(scheme="FIPS", value=value, codes=(code,), exact=True) for value, code in TERRITORIES.items()),
         *of_warnings(library, fetch(WARNING_PACKAGE, cache)),
         *of_nuts(library, fetch(NUTS_PACKAGE, cache), fetch(POSTCODE_PACKAGE, cache)),
     ):

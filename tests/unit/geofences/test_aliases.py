@@ -35,6 +35,13 @@ from geofences.regions import SHIPPED
         ("SAME", "006000", {"US-CA"}),
         ("SAME", "000000", {"US"}),
         ("FIPS6", "041003", {"US-41003"}),
+        ("SAME", "072115", {"US-72115"}),
+        ("SAME", "072000", {"PR"}),
+        ("FIPS", "72001", {"US-72001"}),
+        ("SAME", "060010", {"US-60010"}),
+        ("SAME", "066000", {"GU"}),
+        ("SAME", "069000", {"MP"}),
+        ("SAME", "078030", {"US-78030"}),
         ("INE", "41091", {"41091"}),
         ("INE", "41", {"ES-SE"}),
         ("BFS", "261", {"CH-261"}),
@@ -57,6 +64,7 @@ def test_a_foreign_code_is_these_regions(library, scheme, value, codes):
         ("NUTS", "UKI31", {"GB"}),
         ("SAME", "006999", {"US-CA"}),
         ("SAME", "106037", {"US-06037"}),
+        ("SAME", "072999", {"PR"}),
         ("INE", "41999", {"ES-SE"}),
         ("ISO3166-2", "ES-ZZ", {"ES"}),
         ("profile:CAP-CP:Location:0.3", "4811061", {"CA-AB"}),
@@ -87,6 +95,13 @@ def test_of_a_code_that_is_not_known_what_holds_it_is(library, scheme, value, ho
 def test_what_is_no_code_comes_to_nothing(library, scheme, value):
     """An unknown scheme or form, and a number that is another country's, is never guessed at."""
     assert library.resolve(scheme, value) is None
+
+
+def test_every_municipio_of_puerto_rico_is_known(library):
+    """Its municipios have the odd FIPS codes from 72001 to 72153."""
+    found = {code: library.resolve("SAME", f"0{code}") for code in range(72001, 72154, 2)}
+    assert {alias.codes for alias in found.values()} == {(f"US-{code}",) for code in found}
+    assert all(alias.exact for alias in found.values())
 
 
 def test_the_first_digits_are_those_of_the_state_and_of_no_county():
