@@ -15,8 +15,8 @@ from lxml import etree
 from alertd.cap.messages import CapError
 from alertd.errors import Fault
 
-#: An outline of 34,000 positions, the largest that was seen in the wild, takes half of it.
-MAX_BYTES = 1_000_000
+#: The 100,000 positions that a target may have fit, with some 20 bytes each.
+MAX_BYTES = 2 * 1024 * 1024
 #: A bulletin for 180 municipalities in two languages has about 1,200.
 MAX_ELEMENTS = 20_000
 #: CAP's own are 5 deep, those of a signature 10.
@@ -44,13 +44,15 @@ _ENCODING = re.compile(
 #: What may stand before the root, and a DOCTYPE. Nothing here is tried twice, however it goes on.
 _DOCTYPE = re.compile(r"(?>\s+|<\?.*?\?>|<!--.*?-->)*+<!DOCTYPE", re.DOTALL)
 
+#: What some programs write before the first element: white space and byte order marks, also one that was encoded twice.
+_BEFORE = re.compile("(?:\\s|\ufeff|\u00ef\u00bb\u00bf)*")
+
 #: What is wrong with XML that is none, for what people can mend; the parser's own words may quote the document.
 _WHY: dict[Any, str] = {
     etree.ErrorTypes.ERR_TAG_NAME_MISMATCH: "an element is closed that is not the one that is open",
     etree.ErrorTypes.ERR_TAG_NOT_FINISHED: "an element is never closed",
     etree.ErrorTypes.ERR_UNDECLARED_ENTITY: "only amp, lt, gt, quot, apos and numbers may stand between & and ;",
     etree.ErrorTypes.ERR_ATTRIBUTE_REDEFINED: "an attribute is given twice",
-    etree.ErrorTypes.ERR_DOCUMENT_EMPTY: "there is nothing in it",
     etree.ErrorTypes.ERR_DOCUMENT_END: "something stands after its end",
     etree.ErrorTypes.ERR_INVALID_CHAR: "a character is not allowed in XML",
     etree.ErrorTypes.ERR_RESOURCE_LIMIT: "it is nested too deeply, or a part of it is too long",
@@ -63,6 +65,7 @@ def parsed(raw: bytes) -> etree._Element:
     if len(raw) > MAX_BYTES:
         raise refusal(f"A CAP document has at most {MAX_BYTES:,} bytes here.")
     text = _decoded(raw).lstrip("\ufeff")
+    _check_beginning(text)
     if _DOCTYPE.match(text):
         raise refusal("A CAP document has no DOCTYPE.", text[: text.index("<!DOCTYPE")].count("\n") + 1)
     if text.count("<") > 2 * MAX_ELEMENTS:
@@ -108,6 +111,20 @@ def _decoded(raw: bytes) -> str:
             "The bytes are UTF-8, but the document names another encoding: what do they say?", _line(raw, high)
         )
     return text
+
+
+def _check_beginning(text: str) -> None:
+    """Raises CapError if something stands before the XML. White space before the root is fine if there is no declaration."""
+    before = _BEFORE.match(text)
+    end = before.end() if before else 0
+    if end == len(text):
+        raise refusal("The document is empty.")
+    if text[end] != "<":
+        raise refusal("This is not XML: a CAP document begins with <.", text.count("\n", 0, end) + 1)
+    if end and not text[:end].isspace():
+        raise refusal("A byte order mark stands in the text before the first element. Remove it.")
+    if end and text.startswith("<?xml", end):
+        raise refusal("A blank line or space stands before the XML declaration, which must come first. Remove it.")
 
 
 def _is_utf8(raw: bytes) -> bool:

@@ -307,3 +307,44 @@ def test_a_time_is_what_it_was_in_any_zone():
 def test_certainty_of_the_first_version_is_taken_as_the_specification_says():
     """`Very Likely` of CAP 1.0 is Likely."""
     assert read(changed("<certainty>Likely", "<certainty>Very Likely")).infos[1].certainty is Certainty.LIKELY
+
+
+@pytest.mark.parametrize(
+    ("before", "why"),
+    [
+        ("\n", "blank line"),
+        (" \r\n", "blank line"),
+        ("\n\ufeff", "byte order mark"),
+        ("\u00ef\u00bb\u00bf", "byte order mark"),
+        ("Here is the alert:\n", "not XML"),
+    ],
+)
+def test_what_stands_before_the_declaration_is_named(before: str, why: str):
+    """A program that writes a blank line or a second byte order mark first is told so; a byte order mark alone is fine."""
+    (fault,) = refused((before + WHOLE).encode())
+    assert why in fault.detail
+    assert read(("\ufeff" + WHOLE).encode()) == read(WHOLE.encode())
+
+
+@pytest.mark.parametrize("raw", [b'{"kind": "general"}', b"Water cut in Sevilla", b"\n\nidentifier,sender\n"])
+def test_what_is_no_xml_is_told_so(raw: bytes):
+    """JSON, words or a table instead of a document are called what they are not; an empty body is called empty."""
+    (fault,) = refused(raw)
+    assert "not XML" in fault.detail
+    (fault,) = refused(b" \n")
+    assert "empty" in fault.detail
+
+
+def test_a_document_of_100_000_positions_is_read():
+    """The largest area that a target may have, as precise as programs write it, in several rings."""
+    rings = ["".join(f"{37 + i / 1e6:.6f},{-6 + (i % 2) / 10:.6f} " for i in range(10_000)) for _ in range(10)]
+    polygons = "".join(
+        f"<polygon>{ring}{ring.split()[0]}</polygon>" for ring in (ring[:-1].rpartition(" ")[0] + " " for ring in rings)
+    )
+    raw = changed(
+        "<circle>",
+        f"{polygons}<circle>",
+        WHOLE.replace("<polygon>37.40,-6.02 37.40,-5.95 37.36,-5.95 37.36,-6.02 37.40,-6.02</polygon>", ""),
+    )
+    assert 1_900_000 < len(raw) <= MAX_BYTES
+    assert sum(map(len, read(raw).infos[0].areas[0].polygons)) == 100_000
