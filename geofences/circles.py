@@ -59,7 +59,7 @@ def circle(asked: Circle, pointer: str = "", *, wider_km: float = 0, excludes: b
     if asked.radius_km + wider_km == 0:
         raise InvalidGeometry(
             f"{pointer}/radius_km",
-            "A circle of radius 0 is a point, and nobody lives on a point. Give a radius in km, or a buffer_km.",
+            "The radius is 0, so the circle is a point and holds nobody. Send a radius in km, or a buffer_km.",
         )
     lon, lat = settled(np.array([lon, lat])).tolist()
     wider = replace(asked, lon_lat=(lon, lat), radius_km=asked.radius_km + wider_km)

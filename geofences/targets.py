@@ -99,6 +99,25 @@ def resolve(target: Target, library: Regions) -> Area:
     return Area(geometry=whole, km2=km2, repairs=tuple(repairs))
 
 
+def outline(target: Target, library: Regions) -> MultiPolygon:
+    """The ground of a target's selection alone, without shores, buffer or exclusions. Raises TargetErrors."""
+    faults: list[TargetFault] = []
+    wanted = _named(target.regions, library, "", faults) + _drawn(_wanted(target), faults)
+    faults += _too_much(wanted)
+    if faults:
+        raise TargetErrors(tuple(faults))
+    return ground(_together([one.geometry for one in wanted]))
+
+
+def alike(one: MultiPolygon, other: MultiPolygon, *, most_share: float) -> bool:
+    """Whether two areas differ by at most `most_share` of the larger one, by true area. False if comparing takes too long."""
+    sizes = area_km2(one), area_km2(other)
+    most = most_share * max(sizes)
+    if abs(sizes[0] - sizes[1]) > most or too_tangled(shapely.get_parts([one, other])):
+        return False
+    return area_km2(ground(shapely.symmetric_difference(one, other))) <= most
+
+
 def _refuse_idle(unwanted: list[_Found], area: list[BaseGeometry]) -> None:
     """Raises TargetErrors for what is to be left out and takes nothing from the area. Somebody was to be spared by it, and is not."""
     faults = [

@@ -88,7 +88,7 @@ class CapIntake:
     async def _submit(
         self, message: Message, who: Credential, *, alert_id: str | None, again: bool, dry_run: bool
     ) -> tuple[Taken, Alert]:
-        draft, alert = await asyncio.to_thread(self._alert, message)
+        draft, alert = await asyncio.to_thread(self._alert, message, again=again and not dry_run)
         try:
             if again and not dry_run:
                 return await submitted(self.intake, self.approval, alert_id or "", alert, who), alert
@@ -100,7 +100,7 @@ class CapIntake:
 
     async def _update(self, message: Message, who: Credential, *, again: bool, dry_run: bool) -> tuple[Taken, Alert]:
         """What the one alert that is named is to say: whoever was told is told so, on its channels, for CAP knows no silence."""
-        draft, alert = await asyncio.to_thread(self._alert, message)
+        draft, alert = await asyncio.to_thread(self._alert, message, again=again and not dry_run)
         chains = {chain_of(record.id) for record in await self._named(message, who)}
         if len(chains) != 1:
             fault = Fault("/references", "These are several alerts: an Update is of one.")
@@ -123,9 +123,9 @@ class CapIntake:
             raise retold(problem, draft, message) from None
         return taken, alert
 
-    def _alert(self, message: Message) -> tuple[Draft, Alert]:
+    def _alert(self, message: Message, *, again: bool) -> tuple[Draft, Alert]:
         """What a message asks for. Raises Problem."""
-        draft = draft_of(message, self.regions.library, self._now())
+        draft = draft_of(message, self.regions.library, self._now(), again=again)
         try:
             return draft, Alert.model_validate_json(json.dumps(draft.document))
         except ValidationError as error:

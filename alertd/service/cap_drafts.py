@@ -11,17 +11,24 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any, Protocol
 from unicodedata import category, normalize
 
-from alertd.cap.messages import Area, Info, Message, MsgType, Reference, Scope, Status
+from shapely.geometry import MultiPolygon
+
+from alertd.cap.messages import Area, Info, Message, MsgType, Named, Reference, Scope, Status
 from alertd.cap.profiles import CAP_CP_EVENTS, IPAWS_EVENTS
 from alertd.cap.values import instant, reference_text
 from alertd.errors import Fault, Problem
 from alertd.faults import MAX_FAULTS
 from alertd.kinds import KINDS, Kind, Level, Severity
+from alertd.rendering.markup import as_text
 from alertd.rendering.plaintext import clip
 from geofences.aliases import Alias
+from geofences.circles import Circle
+from geofences.errors import TargetErrors
+from geofences.targets import Regions, Target, alike, outline
 
 #: The alert's own limits (alertd.documents), and how long an alert lives that does not say when it ends.
 MOST_EVENT, MOST_REASON, MOST_NAME, MOST_EXTERNAL_ID = 35, 500, 200, 128
@@ -41,6 +48,20 @@ CHILD_WORDS = (
 OWN_WORDS = {facts.event.casefold(): level for level, facts in KINDS[Kind.MISSING_CHILD].items()}
 #: The case of a child, as an alert in JSON has it: a parameter (CAP 1.2, section 3.2.2) of one info, or the same of several.
 CASE = "alertd:case"
+_CASE_MISSING = (
+    f"This event is about a child, so the alert needs its case. Send it as JSON in a parameter of the info: <parameter><valueName>{CASE}"
+    '</valueName><value>{"number": "SE-2026-117", "children": […], "contact": […], "verification": {…}}</value></parameter>. Its members '
+    'are those of "case" in POST /v1/alerts.'
+)
+#: The long text of a wireless alert (IPAWS profile), which is the description of a message that has no other.
+_LONG_TEXT = "cmamlongtext"
+_NO_RADIUS = (
+    "The radius of this circle is 0, so it holds nobody. Send the radius in kilometres after the centre, as in 37.39,-5.98 2.5; or a "
+    "polygon or a geocode beside it."
+)
+#: Of the larger one, what the areas of two infos may differ by to be one area: rounded positions; or, if one is named and the other is
+#: drawn, two drawings of the same borders.
+_ROUNDED, _REDRAWN = 0.001, 0.05
 
 _GRAVEST = (Level.CHILD_ALERT, Level.WARNING)
 _MIDDLE = (Level.ENDANGERED, Level.ADVICE)
@@ -53,14 +74,15 @@ LEVELS = {
     Severity.MINOR: _LEAST,
     Severity.UNKNOWN: _LEAST,
 }
+UNFIT = "The CAP document asks for what is not done."
 _NOT_FOR_PEOPLE = {
     MsgType.ACK: "This answers an alert and is none.",
     MsgType.ERROR: "This answers an alert and is none.",
 }
 
 
-class Places(Protocol):
-    """Whoever knows foreign codes of places; `geofences.regions.Library` does."""
+class Places(Regions, Protocol):
+    """Regions, and foreign codes of places; `geofences.regions.Library` has them."""
 
     def resolve(self, scheme: str, value: str) -> Alias | None: ...
 
@@ -94,13 +116,18 @@ def sent_of(name: str) -> datetime | None:
         return None
 
 
-def draft_of(message: Message, places: Places, now: datetime) -> Draft:
+def draft_of(message: Message, places: Places, now: datetime, *, again: bool = False) -> Draft:
     """The alert that a message of type Alert asks for, or that one of type Update makes of an alert. What takes effect after `now` is told
-    then. Raises Problem with every reason why it cannot be one.
+    then. Raises Problem with every reason why it cannot be one; expired, before anything is said of its infos and regions, unless it is
+    taken `again`, which it may be after its end.
     """
-    faults = _unfit(message)
-    if faults:
-        raise refused("invalid-request", "The CAP document asks for what is not done.", faults, message)
+    if faults := _unfit(message):
+        raise refused("invalid-request", UNFIT, faults, message)
+    end = _end(message)
+    if end[0] <= now and not again:
+        raise refused("expired", "The CAP message has expired.", [_expired(message)], message)
+    if faults := [*_unfit_infos(message), *_unfit_areas(message, places)]:
+        raise refused("invalid-request", UNFIT, faults, message)
     draft, first = Draft(), message.infos[0]
     draft.origins["/sent"] = "/sent"  # no part of an alert, but why an Update of one may be refused
     child = any(map(_is_of_child, message.infos))
@@ -108,7 +135,7 @@ def draft_of(message: Message, places: Places, now: datetime) -> Draft:
     draft.put("level", _level(first, child=child), "/info/0/severity")
     draft.put("status", message.status, "/status")
     draft.put("scope", message.scope, "/scope")
-    draft.put("expires", _end(message), "/info/0/expires")
+    draft.put("expires", end[0].isoformat(), end[1])
     if starts := _start(message, now):
         draft.put("starts", starts[0].isoformat(), f"/info/{starts[1]}/effective")
     draft.put("external_id", external_id(message.reference), "/identifier")
@@ -117,7 +144,7 @@ def draft_of(message: Message, places: Places, now: datetime) -> Draft:
         {"on_behalf_of": clip(first.sender_name, MOST_NAME)} if first.sender_name else {},
         "/info/0/senderName",
     )
-    draft.put("case", _case(message), "/info/0/event")
+    draft.put("case", *_case(message))
     draft.put("category", first.categories[0], "/info/0/category/0")
     draft.put("event", clip(first.event, MOST_EVENT), "/info/0/event")
     for name in ("urgency", "severity", "certainty"):
@@ -157,7 +184,9 @@ def _retold(fault: Fault, draft: Draft, message: Message) -> Fault:
     while pointer and pointer not in draft.origins:
         pointer = pointer.rpartition("/")[0]
     origin = draft.origins.get(pointer, "")  # what no part of it asked for, as the channels, is told of the whole
-    return Fault(origin, fault.detail, line=_line(message, origin))
+    inside = fault.pointer.removeprefix("/case")
+    detail = f"{CASE}{inside}: {fault.detail}" if pointer == "/case" else fault.detail
+    return Fault(origin, detail, line=_line(message, origin))
 
 
 def _unfit(message: Message) -> list[Fault]:
@@ -171,8 +200,16 @@ def _unfit(message: Message) -> list[Fault]:
         faults.append(Fault("", "An alert needs an info, or there is nothing to tell."))
     if message.restriction and message.scope is Scope.PUBLIC:
         faults.append(Fault("/restriction", "A restriction, though the scope is Public: who may know of this?"))
+    return faults
+
+
+def _unfit_infos(message: Message) -> list[Fault]:
+    """What the infos have wrong beside each other, or without a case."""
+    faults = []
+    of_child = [i for i, info in enumerate(message.infos) if _is_of_child(info)]
+    if of_child and not any(parameter.name == CASE for info in message.infos for parameter in info.parameters):
+        faults.append(Fault(f"/info/{of_child[0]}/event", _CASE_MISSING))
     languages: set[str] = set()
-    ground = None
     for i, info in enumerate(message.infos):
         if info.severity != message.infos[0].severity:
             why = "The info before has another severity: how loud is this? Send each as an alert of its own."
@@ -181,20 +218,70 @@ def _unfit(message: Message) -> list[Fault]:
             why = "Another info is in this language. Send each as an alert of its own, with its own area."
             faults.append(Fault(f"/info/{i}", why))
         languages.add(language)
-        own = _ground(info)
-        faults += [
-            Fault(
-                f"/info/{i}/area/{j}",
-                "This area has no polygon, circle or geocode: only those of the others would be told.",
-            )
-            for j, area in enumerate(info.areas)
-            if own and not _shapes(area)
-        ]
-        if own and ground and own != ground:
-            why = "This info has another area than the one before. Send each as an alert of its own."
-            faults.append(Fault(f"/info/{i}/area/0", why))
-        ground = ground or own
     return faults
+
+
+def _unfit_areas(message: Message, places: Places) -> list[Fault]:
+    """Areas that are nowhere, and infos whose area is another than that of the alert."""
+    faults = []
+    first = _first_with_ground(message)
+    meant = _Ground(first[1], places) if first else None
+    for i, info in enumerate(message.infos):
+        own = _ground(info)
+        for j, area in enumerate(info.areas):
+            if _shapes(area):
+                continue
+            if (own or meant is None) and area.circles:
+                faults.append(Fault(f"/info/{i}/area/{j}/circle/0", _NO_RADIUS))
+            elif own:
+                why = "This area has no polygon, circle or geocode, so nobody in it would get the alert. Add one."
+                faults.append(Fault(f"/info/{i}/area/{j}", why))
+        if own and meant and not _Ground(info, places).is_like(meant):
+            why = "This info has another area than the other infos. Send it as an alert of its own."
+            faults.append(Fault(f"/info/{i}/area/0", why))
+    return faults
+
+
+def _first_with_ground(message: Message) -> tuple[int, Info] | None:
+    """The first info that draws its area, else the first that names it by a geocode."""
+    having = [(i, info) for i, info in enumerate(message.infos) if _ground(info)]
+    return next((one for one in having if _is_drawn(one[1])), next(iter(having), None))
+
+
+def _is_drawn(info: Info) -> bool:
+    """Whether the whole area has polygons or circles, so that no geocode counts."""
+    return not any(isinstance(shape, Named) for shape in _ground(info))
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """The area of an info, to be compared with that of another."""
+
+    info: Info
+    places: Places
+
+    @cached_property
+    def outline(self) -> MultiPolygon | None:
+        """The area on the map; None if it has none, or a code in it is not known."""
+        draft, unknown = Draft({"target": _no_target()}), list[Fault]()
+        for area in self.info.areas:
+            _put_area(draft, area, "", self.places, unknown)
+        found = draft.document["target"]
+        circles = tuple(Circle(lon_lat=one["center"], radius_km=one["radius_km"]) for one in found["circles"])
+        target = Target(regions=tuple(found["regions"]), polygons=tuple(found["polygons"]), circles=circles)
+        try:
+            return None if unknown else outline(target, self.places)
+        except TargetErrors:
+            return None
+
+    def is_like(self, other: _Ground) -> bool:
+        """Whether both are one area, however their rings begin, and whether they are drawn or named."""
+        if _ground(self.info) == _ground(other.info):
+            return True
+        if self.outline is None or other.outline is None:
+            return False
+        most_share = _ROUNDED if _is_drawn(self.info) and _is_drawn(other.info) else _REDRAWN
+        return alike(self.outline, other.outline, most_share=most_share)
 
 
 def tag(language: str) -> str:
@@ -209,9 +296,9 @@ def _ground(info: Info) -> frozenset[Any]:
 
 
 def _shapes(area: Area) -> list[Any]:
-    """What tells where an area is. A circle without a radius is no ground, and a code without a value names none."""
-    circles = [circle for circle in area.circles if circle.radius_km]
-    return [*area.polygons, *circles, *(geocode for geocode in area.geocodes if geocode.value)]
+    """What says where an area is: its polygons and circles, else its geocodes. A circle of radius 0 and a code without a value say nothing."""
+    drawn = [*area.polygons, *(circle for circle in area.circles if circle.radius_km)]
+    return drawn or [geocode for geocode in area.geocodes if geocode.value]
 
 
 def _is_of_child(info: Info) -> bool:
@@ -235,9 +322,21 @@ def _level(info: Info, *, child: bool) -> Level:
     return OWN_WORDS.get(info.event.casefold(), levels[0]) if child else levels[1]
 
 
-def _end(message: Message) -> str:
-    """The earliest end of all infos: after it, something of the alert would be untrue."""
-    return min((info.expires for info in message.infos if info.expires), default=message.sent + LIFE).isoformat()
+def _end(message: Message) -> tuple[datetime, str]:
+    """The earliest end of all infos, after which something of the alert would be untrue, and the pointer to it."""
+    ends = [(info.expires, f"/info/{i}/expires") for i, info in enumerate(message.infos) if info.expires]
+    return min(ends, default=(message.sent + LIFE, "/sent"))
+
+
+def _expired(message: Message) -> Fault:
+    """Says which time has passed."""
+    _, pointer = _end(message)
+    if pointer == "/sent":
+        hours = LIFE // timedelta(hours=1)
+        why = f"No info has expires, so the message expired {hours} hours after it was sent. Send it again with a later sent, or with expires."
+    else:
+        why = "The message has expired: this time has passed. Send it again with a later expires."
+    return Fault(pointer, why)
 
 
 def _start(message: Message, now: datetime) -> tuple[datetime, int] | None:
@@ -249,14 +348,16 @@ def _start(message: Message, now: datetime) -> tuple[datetime, int] | None:
     return (at, i) if at > max(now, message.sent) else None
 
 
-def _case(message: Message) -> Any:
-    """The case that came along. Raises Problem where it is no JSON, or there are two."""
+def _case(message: Message) -> tuple[Any, str]:
+    """The case in the message, and its pointer. Raises Problem if it is no JSON, or there are two."""
     cases: list[Any] = []
+    pointers: list[str] = []
     for i, info in enumerate(message.infos):
         for j, parameter in enumerate(info.parameters):
             if parameter.name != CASE:
                 continue
-            fault = Fault(f"/info/{i}/parameter/{j}", "This must be the case as JSON, as an alert has it.")
+            pointers.append(f"/info/{i}/parameter/{j}")
+            fault = Fault(pointers[-1], "This must be the case as JSON, as an alert has it.")
             try:
                 cases.append(json.loads(parameter.value))
             except (ValueError, RecursionError):
@@ -264,7 +365,7 @@ def _case(message: Message) -> Any:
             if cases[0] != cases[-1]:
                 fault = Fault(fault.pointer, "Another case came before. Send each child as an alert of its own.")
                 raise refused("invalid-request", "An alert is about one case.", [fault], message)
-    return cases[0] if cases else {}
+    return (cases[0], pointers[0]) if cases else ({}, "/info/0/event")
 
 
 def _put_texts(draft: Draft, message: Message) -> None:
@@ -272,30 +373,46 @@ def _put_texts(draft: Draft, message: Message) -> None:
     draft.put("info", {}, "/info/0")
     for i, info in enumerate(message.infos):
         language = tag(info.language)
-        below = [text for text in (info.contact, info.web) if text and text not in (info.description or "")]
+        described, place = _description(info)
+        below = [text for text in (as_text(info.contact or ""), info.web) if text and text not in described]
+        headline = as_text(info.headline or "")
         texts = {
-            "headline": info.headline or info.event,
-            "description": "\n".join([info.description, *below]) if info.description else None,
-            "instruction": info.instruction,
+            "headline": headline or info.event,
+            "description": "\n".join([described, *below]) if described else None,
+            "instruction": as_text(info.instruction or ""),
         }
         draft.document["info"][language] = {name: text for name, text in texts.items() if text}
         draft.origins[f"/info/{language}"] = f"/info/{i}"
-        for name in texts:
-            own = name if getattr(info, name) else "event"
+        for name, own in (
+            ("headline", "headline" if headline else "event"), ("description", place), ("instruction", "instruction"),
+        ):  # fmt: skip
             draft.origins[f"/info/{language}/{name}"] = f"/info/{i}/{own}"
 
 
+def _description(info: Info) -> tuple[str, str]:
+    """The description, else the long text for phones, and the element that it stands in; empty if there is neither."""
+    found = [(info.description or "", "description")]
+    found += [
+        (one.value, f"parameter/{n}") for n, one in enumerate(info.parameters) if one.name.casefold() == _LONG_TEXT
+    ]
+    return next(((text, place) for raw, place in found if (text := as_text(raw))), ("", "description"))
+
+
 def _put_target(draft: Draft, message: Message, places: Places) -> None:
-    """The ground of the first info that has any; the others name the same. Raises Problem: unknown-region."""
-    i, info = next(((i, info) for i, info in enumerate(message.infos) if _ground(info)), (0, message.infos[0]))
-    draft.put(
-        "target", {"polygons": [], "circles": [], "regions": []}, f"/info/{i}/area/0" if info.areas else f"/info/{i}"
-    )
+    """The area of the first info that draws one, else of the first that names one; the others have the same. Raises Problem:
+    unknown-region.
+    """
+    i, info = _first_with_ground(message) or (0, message.infos[0])
+    draft.put("target", _no_target(), f"/info/{i}/area/0" if info.areas else f"/info/{i}")
     faults: list[Fault] = []
     for j, area in enumerate(info.areas):
         _put_area(draft, area, f"/info/{i}/area/{j}", places, faults)
     if faults:
         raise refused("unknown-region", "A geocode is not known here. Send the ground as a polygon.", faults, message)
+
+
+def _no_target() -> dict[str, list[Any]]:
+    return {"polygons": [], "circles": [], "regions": []}
 
 
 def _put_area(draft: Draft, area: Area, pointer: str, places: Places, faults: list[Fault]) -> None:

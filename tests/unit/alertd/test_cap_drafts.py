@@ -8,15 +8,18 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 import pytest
+import shapely
+from pydantic import ValidationError
 
 from alertd.cap.messages import MsgType, Reference
 from alertd.cap.reader import read
 from alertd.documents import Alert
 from alertd.errors import Fault, Problem
+from alertd.faults import faults_of
 from alertd.kinds import KINDS, Kind, Level
 from alertd.service.cap_drafts import Draft, draft_of, external_id, retold, tag
 from geofences.regions import Library
-from tests.unit.alertd.cap_documents import WHOLE, changed
+from tests.unit.alertd.cap_documents import WHOLE, changed, element
 from tests.unit.alertd.samples import MISSING_CHILD
 
 SHAPES = "".join(line + "\n" for line in WHOLE.splitlines() if line.strip().startswith(("<polygon", "<circle")))
@@ -122,7 +125,8 @@ def test_the_level_follows_the_severity(severity: str, general: Level, child: Le
     """Until somebody has looked at it, it is as grave as CAP says."""
     raw = WHOLE.replace("<severity>Severe", f"<severity>{severity}")
     assert drafted(raw.encode(), library).document["level"] == general
-    assert drafted(raw.replace(">CEM<", ">CAE<").encode(), library).document["level"] == child
+    of_child = raw.replace(">CEM<", ">CAE<").replace("<parameter>", f"{CASE}<parameter>", 1)
+    assert drafted(of_child.encode(), library).document["level"] == child
 
 
 @pytest.mark.parametrize(
@@ -143,8 +147,9 @@ def test_the_level_follows_the_severity(severity: str, general: Level, child: Le
 )
 def test_an_alert_about_a_child_needs_its_case(old: str, new: str, library: Library):
     """By code or by word, in any of its infos: it is no general alert, which nobody would have to verify."""
-    draft = drafted(changed(old, new), library)
-    assert (draft.document["kind"], draft.document["case"]) == (Kind.MISSING_CHILD, {})
+    (fault,) = refused(changed(old, new), library).faults
+    assert fault.pointer in {"/info/0/event", "/info/1/event"}
+    assert "<valueName>alertd:case</valueName>" in fault.detail
     alert = alert_of(drafted(changed("<parameter>", f"{CASE}<parameter>", changed(old, new).decode()), library))
     assert alert.case.number == MISSING_CHILD["case"]["number"]
     broken = case_of("{")
@@ -186,7 +191,11 @@ def test_an_alert_with_the_case_of_a_child_is_about_a_child(old: str, new: str, 
         ("<note>", "<restriction>police only</restriction><note>", "/restriction"),
         ("<severity>Severe", "<severity>Minor", "/info/1/severity"),
         ("</area>", "</area><area><areaDesc>Huelva</areaDesc></area>", "/info/0/area/1"),
-        ("</area>", "</area><area><areaDesc>Huelva</areaDesc><circle>37.2,-6.9 0</circle></area>", "/info/0/area/1"),
+        (
+            "</area>",
+            "</area><area><areaDesc>Huelva</areaDesc><circle>37.2,-6.9 0</circle></area>",
+            "/info/0/area/1/circle/0",
+        ),
     ],
 )
 def test_what_an_alert_cannot_hold_is_refused(old: str, new: str, pointer: str, library: Library):
@@ -250,3 +259,155 @@ def test_names_are_short_enough_and_languages_are_spelled_as_usual():
     assert all(len(name) <= 128 for name in names)
     spelled: dict[str, Any] = {"EN": "en", "es-es": "es-ES", "ZH-HANT-tw": "zh-Hant-TW", "es-419": "es-419"}
     assert {text: tag(text) for text in spelled} == spelled
+
+
+RINGS = [
+    [(37.40, -6.02), (37.40, -5.95), (37.36, -5.95), (37.36, -6.02)],
+    [(37.50, -6.12), (37.50, -6.05), (37.46, -6.05), (37.46, -6.12)],
+]
+
+
+def areas_of(rings: list[list[tuple[float, float]]], codes: str = "") -> str:
+    drawn = ["<polygon>" + " ".join(f"{lat},{lon}" for lat, lon in (*ring, ring[0])) + "</polygon>" for ring in rings]
+    return f"<area><areaDesc>Sevilla</areaDesc>{''.join(drawn)}{codes}</area>"
+
+
+def with_areas(first: str, second: str) -> bytes:
+    """The whole document with these areas in its two infos."""
+    start, end = WHOLE.index("    <area>"), WHOLE.index("    </area>") + len("    </area>")
+    document = WHOLE[:start] + first + WHOLE[end:]
+    start, end = document.rindex("    <area>"), document.rindex("    </area>") + len("    </area>")
+    return (document[:start] + second + document[end:]).encode()
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (areas_of(RINGS, geocode("AreaId", "7")), areas_of(RINGS)),
+        (areas_of(RINGS), areas_of(RINGS[::-1])),
+        (areas_of(RINGS), areas_of([ring[2:] + ring[:2] for ring in RINGS])),
+        (areas_of(RINGS), areas_of([ring[::-1] for ring in RINGS])),
+        (areas_of(RINGS), areas_of(RINGS[:1]) + areas_of(RINGS[1:])),
+        (areas_of(RINGS), areas_of([[(lat + 1e-6, lon) for lat, lon in ring] for ring in RINGS])),
+    ],
+)
+def test_infos_with_one_area_are_one_alert(first: str, second: str, library: Library):
+    """An area is the same however its rings begin, turn or are ordered, and whichever info has a code beside them."""
+    for one, other in ((first, second), (second, first)):
+        document = alert_of(drafted(with_areas(one, other), library))
+        assert len(document.target.polygons) == 2
+        assert document.target.regions == ()
+
+
+def test_an_area_that_one_info_names_and_another_draws_is_one(library: Library):
+    """The drawn one counts, as it does within an area; a drawing of another town is another area."""
+    named = f"<area><areaDesc>Sevilla</areaDesc>{geocode('INE', '41091')}</area>"
+    rings = {
+        code: [
+            [(lat, lon) for lon, lat in ring.exterior.coords[:-1]]
+            for ring in shapely.get_parts(library.geometry(code).simplify(0.0005))
+        ]
+        for code in ("41091", "41038")
+    }
+    for one, other in ((named, areas_of(rings["41091"])), (areas_of(rings["41091"]), named)):
+        target = alert_of(drafted(with_areas(one, other), library)).target
+        assert (len(target.polygons), target.regions) == (len(rings["41091"]), ())
+    problem = refused(with_areas(named, areas_of(rings["41038"])), library)
+    assert "another area" in problem.faults[0].detail
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        areas_of(RINGS[:1]),
+        areas_of([RINGS[0], [(lat + 0.001, lon) for lat, lon in RINGS[1]]]),
+        areas_of(RINGS) + f"<area><areaDesc>Sevilla</areaDesc>{geocode('INE', '41038')}</area>",
+        areas_of(RINGS) + f"<area><areaDesc>Sevilla</areaDesc>{geocode('UGC', 'CAZ017')}</area>",
+        f"<area><areaDesc>Sevilla</areaDesc>{geocode('UGC', 'CAZ017')}</area>",
+    ],
+)
+def test_infos_with_two_areas_are_no_alert(second: str, library: Library):
+    """A smaller, a moved and a larger area, and one of a code that nobody knows, are other areas: no one is told or left out by guess."""
+    (fault,) = refused(with_areas(areas_of(RINGS), second), library).faults
+    assert (fault.pointer, fault.line > 1) == ("/info/1/area/0", True)
+    assert "another area" in fault.detail
+
+
+def test_an_expired_message_is_told_so_first(library: Library):
+    """Nobody looks for the region of a message that has expired; what is taken again is answered as before."""
+    raw = without_shapes(geocode("SAME", "099999"))
+    late = NOW + timedelta(hours=12)
+    with pytest.raises(Problem) as caught:
+        drafted(raw, library, late)
+    (fault,) = caught.value.faults
+    assert (caught.value.slug, fault.pointer, fault.line > 1) == ("expired", "/info/0/expires", True)
+    assert "expired" in fault.detail
+    endless = changed("<expires>2026-11-25T20:00:00+01:00</expires>", "")
+    with pytest.raises(Problem) as caught:
+        drafted(endless, library, late + timedelta(hours=12))
+    (fault,) = caught.value.faults
+    assert (fault.pointer, "24 hours" in fault.detail) == ("/sent", True)
+    assert draft_of(read(endless), library, late + timedelta(hours=12), again=True).document["kind"] == Kind.GENERAL
+
+
+def test_a_circle_without_a_radius_is_told_so(library: Library):
+    """The fault says that the radius is 0 and what to send."""
+    (fault,) = refused(without_shapes("<circle>37.39,-5.98 0</circle>"), library).faults
+    assert fault.pointer == "/info/0/area/0/circle/0"
+    for word in ("radius", "0", "kilometres", "polygon", "geocode"):
+        assert word in fault.detail
+
+
+def test_html_in_a_description_is_read_as_text(library: Library):
+    """Tags and entities are for browsers; people get lines. A bare `<` is text."""
+    html = escape("<p>No beba agua &amp; hierva.</p><p>Nivel < 3 m</p>")
+    alert = alert_of(drafted(changed(*element("description", html)), library))
+    description = alert.info["es-ES"].description or ""
+    assert description.startswith("No beba agua & hierva.\n\nNivel < 3 m\n")
+    alert = alert_of(drafted(changed(*element("instruction", escape("Hierva.<br>Espere."))), library))
+    assert alert.info["es-ES"].instruction == "Hierva.\nEspere."
+
+
+def test_the_long_text_for_phones_serves_where_the_description_is_missing(library: Library):
+    """IPAWS messages often have no other; a description comes first, and an empty one is none."""
+    long = "<parameter><valueName>CMAMlongtext</valueName><value>Boil water until Friday.</value></parameter>"
+    for text in ("", "<description/>", f"<description>{escape('<p></p>')}</description>"):
+        whole = changed("<description>Hay una avería en la red &amp; el agua no es potable.</description>", text)
+        raw = changed("<parameter>", f"{long}<parameter>", whole.decode())
+        draft = drafted(raw, library)
+        assert (alert_of(draft).info["es-ES"].description or "").startswith("Boil water until Friday.")
+        assert draft.origins["/info/es-ES/description"] == "/info/0/parameter/0"
+    both = changed("<parameter>", f"{long}<parameter>")
+    assert "Boil" not in (alert_of(drafted(both, library)).info["es-ES"].description or "")
+
+
+def test_a_missing_description_is_named(library: Library):
+    """Of a headline and a description, the one that is missing is told, with the place in the document."""
+    raw = changed("<description>Hay una avería en la red &amp; el agua no es potable.</description>", "")
+    message = read(raw)
+    draft = draft_of(message, library, NOW)
+    with pytest.raises(ValidationError) as caught:
+        alert_of(draft)
+    problem = retold(Problem("invalid-request", "No.", faults=tuple(faults_of(caught.value))), draft, message)
+    first, second = problem.faults
+    assert (first.pointer, second.pointer) == ("/info/0/description", "/info/1/description")
+    assert "description is missing" in first.detail
+
+
+def test_a_fault_of_the_case_names_the_parameter(library: Library):
+    """Who left the number of the case out reads where it belongs."""
+    case = case_of(json.dumps({**MISSING_CHILD["case"], "number": None}))
+    message = read(changed("<parameter>", f"{case}<parameter>"))
+    draft = draft_of(message, library, NOW)
+    with pytest.raises(ValidationError) as caught:
+        alert_of(draft)
+    problem = retold(Problem("invalid-request", "No.", faults=tuple(faults_of(caught.value))), draft, message)
+    fault = problem.faults[0]
+    assert (fault.pointer, fault.line > 1) == ("/info/0/parameter/0", True)
+    assert fault.detail.startswith("alertd:case/number: ")
+
+
+def test_line_ends_of_windows_in_a_document_are_taken(library: Library):
+    """`&#13;` in XML is the line end of a Windows program, and no fault."""
+    alert = alert_of(drafted(changed("No beba agua del grifo", "Primero&#13;\nSegundo&#13;Tercero"), library))
+    assert alert.info["es-ES"].headline == "Primero\nSegundo\nTercero"
