@@ -229,11 +229,11 @@ def _unfit_areas(message: Message, places: Places) -> list[Fault]:
     for i, info in enumerate(message.infos):
         own = _ground(info)
         for j, area in enumerate(info.areas):
-            if _shapes(area):
+            if _shapes(area) or (not own and (meant or i)):  # another info has the area, or the first was told
                 continue
-            if (own or meant is None) and area.circles:
+            if area.circles:
                 faults.append(Fault(f"/info/{i}/area/{j}/circle/0", _NO_RADIUS))
-            elif own:
+            else:
                 why = "This area has no polygon, circle or geocode, so nobody in it would get the alert. Add one."
                 faults.append(Fault(f"/info/{i}/area/{j}", why))
         if own and meant and not _Ground(info, places).is_like(meant):

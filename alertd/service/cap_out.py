@@ -42,6 +42,8 @@ from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.work_records import Alike
 from geofences.errors import UnknownRegion
 from geofences.geodesy import area_km2
+from geofences.regions import Kind as RegionKind
+from geofences.regions import Region
 from geofences.targets import Area as Ground
 
 Profile = Literal["ipaws", "cap-cp"]
@@ -278,8 +280,18 @@ class CapOut:
             return f"0{county[1]}"
         if code == "US":
             return "000000"
-        inside = next((found for child in library.children(code) if (found := _COUNTY.fullmatch(child.code))), None)
-        return f"0{inside[1][:2]}000" if inside else None
+        state = next((found[1][:2] for county in self._below(code) if (found := _COUNTY.fullmatch(county.code))), "")
+        whole = library.resolve("FIPS", state)
+        return f"0{state}000" if whole and whole.codes == (code,) else None  # not of one district of American Samoa
+
+    def _below(self, code: str) -> Iterator[Region]:
+        """The parts of a region, and of a country their parts: the counties of Puerto Rico are two levels below it."""
+        library = self._regions.library
+        parts = library.children(code)
+        yield from parts
+        if library.get(code).kind is RegionKind.COUNTRY:
+            for part in parts:
+                yield from library.children(part.code)
 
 
 def sender(record: AlertRecord, alert: Alert) -> str | None:

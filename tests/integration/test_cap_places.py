@@ -47,3 +47,19 @@ async def test_each_county_that_an_alert_is_for_is_rung_in(
 ):
     """Beside a county that is named the one in which a circle lies; of a state without a county the others; for a tenth of a state not all of it."""
     assert sorted(await places(parts, sample, target)) == codes
+
+
+@pytest.mark.parametrize(
+    ("region", "codes"),
+    [
+        ("PR", ["072000"]),
+        ("US-72115", ["072115"]),
+        ("GU", ["066000"]),
+        ("ASM-4998", ["060010"]),
+    ],
+)
+async def test_a_territory_of_the_united_states_rings_in_that_territory(
+    parts: Parts, sample: dict[str, Any], region: str, codes: list[str]
+):
+    """Puerto Rico is a country in ISO 3166 and a state in FIPS; a district of American Samoa is not all of it."""
+    assert await places(parts, sample, {"regions": [region]}) == codes
