@@ -37,7 +37,8 @@ async def create_cap(request: web.Request, *, query: SubmitQuery) -> Reply[Submi
     `POST /v1/alerts/{id}/updates` with `notify` full and on the channels of that alert; it waits for another person under an id of
     its own, and is refused where it was sent before what is told. What was approved once is not taken again by the same document: what
     is meant anew has an identifier of its own. Ack and Error are refused, and so is what an alert cannot hold: two infos in one
-    language, or with different areas. Where `cap.issuers` is configured, a document must be signed by the certificate that is known for
+    language, or infos whose areas differ on the map. HTML in texts becomes plain text, and a parameter `CMAMlongtext` serves as the description
+    if there is none. A document has at most 2 MB and 100,000 positions. Where `cap.issuers` is configured, a document must be signed by the certificate that is known for
     its sender. Each fault names its line.
     """
     s, who, again = services(request), credential(request), is_replay(request)

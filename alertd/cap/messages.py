@@ -77,7 +77,7 @@ class Resource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Circle:
-    """All ground within a distance of a point; a radius of 0 is allowed, and is no ground."""
+    """All ground within a distance of a point. CAP allows a radius of 0, which holds nobody."""
 
     center: Position
     radius_km: float

@@ -60,7 +60,7 @@ def _taken(client: Client, document: bytes, query: dict[str, str] | None, idempo
 
 def _is_xml(document: bytes) -> bool:
     """Whether these bytes begin as XML does, in UTF-8 or with the mark of UTF-16; JSON is never so."""
-    begin = document[:1000].removeprefix(b"\xef\xbb\xbf").lstrip()
+    begin = document[:1000].lstrip(b" \t\r\n\xef\xbb\xbf")  # a mark in the wrong place is for the API to explain
     return begin.startswith((b"<", b"\xff\xfe", b"\xfe\xff"))
 
 

@@ -224,8 +224,7 @@ def _unfit_infos(message: Message) -> list[Fault]:
 def _unfit_areas(message: Message, places: Places) -> list[Fault]:
     """Areas that are nowhere, and infos whose area is another than that of the alert."""
     faults = []
-    first = _first_with_ground(message)
-    meant = _Ground(first[1], places) if first else None
+    meant = next((_Ground(info, places) for info in message.infos if _ground(info)), None)
     for i, info in enumerate(message.infos):
         own = _ground(info)
         for j, area in enumerate(info.areas):
@@ -237,15 +236,9 @@ def _unfit_areas(message: Message, places: Places) -> list[Fault]:
                 why = "This area has no polygon, circle or geocode, so nobody in it would get the alert. Add one."
                 faults.append(Fault(f"/info/{i}/area/{j}", why))
         if own and meant and not _Ground(info, places).is_like(meant):
-            why = "This info has another area than the other infos. Send it as an alert of its own."
+            why = "This info has another area than the ones before. Send it as an alert of its own."
             faults.append(Fault(f"/info/{i}/area/0", why))
     return faults
-
-
-def _first_with_ground(message: Message) -> tuple[int, Info] | None:
-    """The first info that draws its area, else the first that names it by a geocode."""
-    having = [(i, info) for i, info in enumerate(message.infos) if _ground(info)]
-    return next((one for one in having if _is_drawn(one[1])), next(iter(having), None))
 
 
 def _is_drawn(info: Info) -> bool:
@@ -402,7 +395,8 @@ def _put_target(draft: Draft, message: Message, places: Places) -> None:
     """The area of the first info that draws one, else of the first that names one; the others have the same. Raises Problem:
     unknown-region.
     """
-    i, info = _first_with_ground(message) or (0, message.infos[0])
+    having = [(i, info) for i, info in enumerate(message.infos) if _ground(info)] or [(0, message.infos[0])]
+    i, info = next((one for one in having if _is_drawn(one[1])), having[0])
     draft.put("target", _no_target(), f"/info/{i}/area/0" if info.areas else f"/info/{i}")
     faults: list[Fault] = []
     for j, area in enumerate(info.areas):

@@ -5,10 +5,13 @@ what comes out is valid, and tells nothing once the alert is over.
 from __future__ import annotations
 
 import json
+import math
+import re
 import subprocess
 import sys
 import urllib.request
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from importlib import resources
 from pathlib import Path
@@ -141,7 +144,7 @@ def test_a_child_is_sought_by_cap_only_with_its_case(served: Served, ana: str, a
     document = named("child-1").replace("<value>CEM</value>", "<value>CAE</value>")
     status, answer = post(served, document, ana)
     assert (status, answer["type"]) == (400, "/problems/invalid-request")
-    assert "case" in json.dumps(answer["errors"])
+    assert "alertd:case" in json.dumps(answer["errors"])
     assert all(error["line"] > 1 for error in answer["errors"])
 
     def with_case(case: Any) -> str:
@@ -222,6 +225,44 @@ def test_what_takes_effect_tomorrow_is_not_told_today(served: Served, ana: str, 
     assert 400 <= status < 500
     assert pointers(answer) == ["/info/0/effective"]
     assert answer["errors"][0]["line"] > 1
+
+
+def ring_text(lon: float, lat: float, count: int, *, start: int = 0) -> str:
+    """A polygon of so many positions round a point, as CAP has it, that begins at any of them."""
+    turns = [2 * math.pi * (start + i) / count for i in range(count)]
+    at = [f"{lat + 0.1 * math.sin(turn):.6f},{lon + 0.1 * math.cos(turn):.6f}" for turn in turns]
+    return f"<polygon>{' '.join([*at, at[0]])}</polygon>"
+
+
+def test_a_document_of_2_mb_and_100_000_positions_is_taken(served: Served, ana: str):
+    """The area of the largest target comes through whole, and others are served meanwhile."""
+    rings = "".join(ring_text(-6 + i / 2, 38.5, 9_999) for i in range(10))
+    document = named("large-1").replace("<geocode>", f"{rings}<geocode>")
+    assert 1_900_000 < len(document) < 2_100_000
+    with ThreadPoolExecutor(1) as pool:
+        posted = pool.submit(post, served, document, ana)
+        while not posted.done():
+            with urllib.request.urlopen(f"{served.url}/healthz", timeout=60) as answer:
+                assert answer.status == 200
+    status, taken = posted.result()
+    assert (status, taken["state"]) == (202, "pending"), taken
+    assert taken["area"]["km2"] == pytest.approx(10 * 303, rel=0.02)
+
+
+def test_an_alert_that_repeats_its_area_in_every_language_is_one_alert(served: Served, ana: str):
+    """25 polygons in nine infos, begun anywhere, and a code beside those of the first alone, as civil protection in Germany sends it."""
+    document = named("languages-1")
+    start, end = document.index("  <info>"), document.rindex("  </info>") + len("  </info>\n")
+    info = document[start : document.index("  </info>") + len("  </info>\n")]
+    infos = []
+    for n, language in enumerate(("de", "en", "fr", "es", "it", "pl", "tr", "uk", "ar")):
+        rings = "".join(ring_text(-6 + i / 4, 38.5, 40, start=7 * n) for i in range(25))
+        own = re.sub("<geocode>.*</geocode>", rings + (r"\g<0>" if n == 0 else ""), info)
+        infos.append(own.replace("es-ES", language))
+    assert infos[0].count("<geocode>") == 1
+    status, taken = post(served, document[:start] + "".join(infos) + document[end:], ana)
+    assert (status, taken["state"]) == (202, "pending"), taken
+    assert len(published(served, taken["id"], ana).infos) == 9
 
 
 def test_hostile_documents_are_answered(served: Served, ana: str):
