@@ -392,15 +392,17 @@ def _description(info: Info) -> tuple[str, str]:
 
 
 def _put_target(draft: Draft, message: Message, places: Places) -> None:
-    """The area of the first info that draws one, else of the first that names one; the others have the same. Raises Problem:
-    unknown-region.
+    """The area of the first info that draws it and of the first that names it, both, so that a small difference leaves nobody out; the
+    others have the same. Raises Problem: unknown-region.
     """
     having = [(i, info) for i, info in enumerate(message.infos) if _ground(info)] or [(0, message.infos[0])]
-    i, info = next((one for one in having if _is_drawn(one[1])), having[0])
-    draft.put("target", _no_target(), f"/info/{i}/area/0" if info.areas else f"/info/{i}")
+    meant = {_is_drawn(info): (i, info) for i, info in reversed(having)}
+    first, info = having[0]
+    draft.put("target", _no_target(), f"/info/{first}/area/0" if info.areas else f"/info/{first}")
     faults: list[Fault] = []
-    for j, area in enumerate(info.areas):
-        _put_area(draft, area, f"/info/{i}/area/{j}", places, faults)
+    for i, info in meant.values():
+        for j, area in enumerate(info.areas):
+            _put_area(draft, area, f"/info/{i}/area/{j}", places, faults)
     if faults:
         raise refused("unknown-region", "A geocode is not known here. Send the ground as a polygon.", faults, message)
 
