@@ -23,7 +23,7 @@ from alertd.carrier_sections import AnyCarrier, SmtpCarrier, TwilioCarrier
 from alertd.carrier_settings import carrier_of
 from alertd.clock import SystemClock
 from alertd.config import Settings
-from alertd.errors import ConfigError, Problem
+from alertd.errors import ConfigError
 from alertd.oncall import OnCall, anybody
 from alertd.opening import Store, shared_store
 from alertd.organisations import Organisation
@@ -31,7 +31,7 @@ from alertd.processes import StartError
 from alertd.sections import StoreSection
 from alertd.service.labels import MOST_TOLD, regions_gone
 from alertd.service.passkeys import RelyingParty
-from alertd.service.provider import Provider, guarded
+from alertd.service.provider import Provider, ProviderFault, guarded
 from alertd.store import keys
 from alertd.store.clock import StoreClock
 from alertd.store.codec import MOST_SEALS, Codec, Keys, SealError
@@ -188,8 +188,8 @@ def _provider(settings: Settings) -> Iterator[Finding]:
         asyncio.run(Provider(settings.oidc, guarded(settings.oidc), SystemClock()).meet())
     except ConfigError as error:
         yield Finding(part="sign-in provider", ok=False, says=str(error))
-    except Problem:
-        says = f"{settings.oidc.issuer} does not answer as an OpenID provider of that name: nobody signs in by it"
+    except ProviderFault as fault:
+        says = f"{fault.endpoint} endpoint {fault.url}: {fault.why}. Nobody signs in by this provider"
         yield Finding(part="sign-in provider", ok=True, warns=True, says=says)
     else:
         says = f"{settings.oidc.issuer} answers; it must know the redirect URI {back}"
