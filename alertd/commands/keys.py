@@ -12,7 +12,7 @@ from alertd.commands.options import JsonOption, common
 from alertd.commands.output import tell, tell_json, tell_list, tell_some
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="Keys: make, list, rotate, revoke; rotate the master key."
+    no_args_is_help=True, add_completion=False, help="Keys: make, list, rotate, revoke, recover; rotate the master key."
 )
 app.command()(rotate_master)
 
