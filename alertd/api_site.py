@@ -192,8 +192,8 @@ class FirstWaysIn:
 
 
 def announce(url: str, metrics: str, first: FirstWaysIn | None, directory: Path) -> None:
-    """Writes to standard output where alertd listens, where its metrics are (`metrics` is "" if nowhere), and how its administrator comes in
-    `first`: to a terminal the key itself; elsewhere, where a journal would keep it, the name of the file in `directory` that has it.
+    """Writes to standard output where alertd listens and where its metrics are (`metrics` is "" if nowhere). At the first start it prints the key
+    and the sign-in if standard output is a terminal. Otherwise a journal would keep them: it writes them to a file in `directory`, and prints its name.
     """
     said = [f"alertd listens on {url}"]
     if first is None:
@@ -220,7 +220,7 @@ def _sign_in(first: FirstWaysIn) -> str:
 
 
 def _filed(first: FirstWaysIn, file: Path) -> str:
-    """Puts the ways in into a file that its owner alone reads, as lines for a shell; answers what is said of it."""
+    """Writes the key and the sign-in to a file of mode 0600, as lines for a shell. Returns the line that the start prints."""
     lines = [f"export ALERTD_KEY={first.key}", *([f"# {_sign_in(first)}"] if first.sign_in else [])]
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

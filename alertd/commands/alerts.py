@@ -206,7 +206,7 @@ def cancel(
 
 @app.command()
 def pause(ctx: typer.Context, alert_id: AlertId, seen: Seen = None, as_json: JsonOption = False) -> None:
-    """Send nothing more of it until it is resumed. What is queued stays queued, and nobody is notified of the pause."""
+    """Stop sending an alert until it is resumed. Queued messages stay queued. alertd notifies nobody of the pause."""
     alert = _posted(common(ctx).client(), alert_id, "pause", None, seen)
     if as_json:
         tell_json(alert)
@@ -216,7 +216,7 @@ def pause(ctx: typer.Context, alert_id: AlertId, seen: Seen = None, as_json: Jso
 
 @app.command()
 def resume(ctx: typer.Context, alert_id: AlertId, seen: Seen = None, as_json: JsonOption = False) -> None:
-    """Send what a pause left queued. A stop still holds it."""
+    """Resume a paused alert: its queued messages are sent, unless a stop holds them."""
     client = common(ctx).client()
     alert = _posted(client, alert_id, "resume", None, seen)
     if as_json:

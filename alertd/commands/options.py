@@ -35,7 +35,7 @@ EVERYWHERE = frozenset({"0.0.0.0", "::", ""})  # noqa: S104  compared with, neve
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Common:
-    """What the line or the environment says of the service and the key."""
+    """Where the service is and whose key to use, from the line or the environment."""
 
     config_file: Path | None
     url: str | None
@@ -82,7 +82,7 @@ def _keep_key(ctx: typer.Context, value: Path | None) -> None:
 
 
 def _keep(ctx: typer.Context, **given: Any) -> None:
-    """Replaces what was said before the command's name by what is said after it."""
+    """Replaces the value from before the command's name by the one after it."""
     said = {name: value for name, value in given.items() if value is not None}
     if said and not ctx.resilient_parsing:  # while a shell completes a line, nothing before the command's name was read
         ctx.obj = replace(common(ctx), **said)

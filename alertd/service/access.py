@@ -191,8 +191,8 @@ class Access:
         self, *, org: str, subject: str, scopes: frozenset[str], test: bool = False, maker: Credential | None = None,
         terms: Terms = Terms(), recovered: int = 0,
     ) -> tuple[Credential, str]:  # fmt: skip
-        """A new key, which remembers whose hands it was made by. The token is told once and never again. `recovered`: the time at which it is made
-        on the machine itself, in UNIX milliseconds.
+        """A new key, which remembers whose hands it was made by. The token is told once and never again. `recovered`: when `alertd keys recover`
+        made it, in UNIX milliseconds; 0 otherwise.
         """
         key_id = secrets.token_hex(6)
         secret = secrets.token_urlsafe(32)  # 43 characters

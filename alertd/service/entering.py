@@ -24,8 +24,8 @@ OF_OPERATOR = (5, 15 * 60_000)
 
 
 class Refusal(Problem):
-    """Somebody is not let in. Why, as one word, is for the audit alone: outsiders are told a sentence that says no more. `extra` are further
-    members of the problem.
+    """Somebody is not let in. Why, as one word, is for the audit alone: outsiders are told a sentence that says no more. The problem has the
+    members of `extra` too.
     """
 
     def __init__(self, reason: str, sentence: str, **extra: Any) -> None:

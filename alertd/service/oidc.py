@@ -29,7 +29,7 @@ from alertd.store.sessions import Away, SessionStore
 #: Somebody finds their phone for the provider's second factor meanwhile.
 SENT_MS = 10 * 60_000
 MOST_IDENTITIES = 10
-#: The provider's clock may be so far behind or ahead when it says that it asked somebody (`auth_time`, in whole seconds).
+#: The provider's clock may be wrong by this many seconds, as `auth_time` shows it.
 AUTH_TIME_SKEW_S = 60
 
 

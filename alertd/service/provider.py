@@ -86,9 +86,7 @@ class Endpoint(enum.StrEnum):
 
 
 class ProviderFault(Problem):
-    """The provider does not answer as it should. Callers are told no more than that; `endpoint`, `url` and `why` are for the operator
-    of the service.
-    """
+    """An endpoint of the provider fails. The API answers with a general sentence; the log and `alertd check` also name `endpoint`, `url` and `why`."""
 
     def __init__(self, endpoint: Endpoint, url: str, why: str) -> None:
         sentence = "The sign-in provider does not answer as it should."
@@ -310,6 +308,6 @@ def _fitting(keys: Sequence[Key], header: Mapping[str, Any]) -> list[Key]:
 
 
 def _unavailable(endpoint: Endpoint, url: str, why: str) -> ProviderFault:
-    """For the operator of the service the log says why: it is about the provider, and about nobody who signs in."""
+    """Logs which endpoint fails and why, and returns the fault. The log names no person."""
     structlog.get_logger().warning("sign-in provider unavailable", endpoint=endpoint.value, url=url, why=why)
     return ProviderFault(endpoint, url, why)

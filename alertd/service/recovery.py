@@ -1,7 +1,7 @@
 """A new administrator's key for an organisation that lost its own, made on the machine of the store.
 
-Whoever can do so has the store and its keys, so no right is checked. The audit has it before and after, the organisation's programs get an event, and
-the key is marked, so that the console shows it to the other administrators.
+The command has the store and its keys, so it checks no right. It writes to the audit before and after, adds an event for the organisation's webhooks, and
+marks the key: the console shows a marked key to the other administrators.
 """
 
 from __future__ import annotations
