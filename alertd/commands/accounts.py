@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
+from alertd.alerts import CHANNELS, State
 from alertd.commands.client import segment
 from alertd.commands.options import AlertId, JsonOption, common
 from alertd.commands.output import remark, tell, tell_facts, tell_json, tell_table
 
+STATES = tuple(state.word for state in State)
 LEDGER = ("row", "subscriber", "address", "channel", "state", "reason", "carrier", "attempts", "doubled")
 TIMES = ("first", "last", "receipt")  # in the ledger with `_ms` behind it
 DECISIONS = ("at", "act", "outcome", "by", "state", "object")
@@ -31,6 +33,8 @@ def ledger(
 
     It takes the scope ledger:read. Subscribers have names that mean nothing in any other alert.
     """
+    _check("--state", state, STATES)
+    _check("--channel", channel, CHANNELS)
     rows = common(ctx).client().get_lines(f"/v1/alerts/{segment(alert_id)}/deliveries")
     wanted = (row for row in rows if state in {None, row["state"]} and channel in {None, row["channel"]})
     if as_json:
@@ -73,6 +77,12 @@ def review(ctx: typer.Context, as_json: JsonOption = False) -> None:
     tell_table(REVIEWS, ([one[name] for name in REVIEWS] for one in found["alerts"]))
     if found["alerts"]:
         remark(REVIEW_IN_CONSOLE)
+
+
+def _check(option: str, value: str | None, known: Sequence[str]) -> None:
+    """Raises BadParameter for a value that no row can have."""
+    if value is not None and value not in known:
+        raise typer.BadParameter(f"It is one of {', '.join(known)}.", param_hint=option)
 
 
 def _first(rows: Iterator[Any], limit: int) -> tuple[list[Any], int]:

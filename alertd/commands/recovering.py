@@ -7,6 +7,7 @@ import os
 import pwd
 
 from pydantic import TypeAdapter, ValidationError
+from redis.asyncio import Redis
 
 from alertd.app import joined
 from alertd.commands.client import RefusedError
@@ -22,7 +23,7 @@ from alertd.store import keys
 from alertd.store.alerts import Alerts
 from alertd.store.audit import AuditLog
 from alertd.store.codec import Codec, SealError
-from alertd.store.connection import StoreRefusedError, StoreUnavailableError
+from alertd.store.connection import Connection, StoreRefusedError, StoreUnavailableError
 from alertd.store.events import Events
 from alertd.store.keyring import Keyring
 from alertd.store.limits import Limits
@@ -58,8 +59,7 @@ def recovered(settings: Settings, subject: str) -> tuple[Credential, str]:
 
 async def _recovered(settings: Settings, store: Store, subject: str) -> tuple[Credential, str]:
     async with client_of(store.url) as redis:
-        is_sandbox = await redis.get(keys.SANDBOX) == b"1"  # of a sandbox's store it makes keys, too
-        section = settings.store.model_copy(update={"sandbox": is_sandbox})
+        section = settings.store.model_copy(update={"sandbox": await _is_sandbox(redis, Codec(store.keys))})
         async with joined(section, redis, Codec(store.keys)) as (db, clock, _):
             recovery = Recovery(
                 access=Access(Keyring(db), Limits(db), clock, settings.api.key_rate_per_min),
@@ -68,6 +68,19 @@ async def _recovered(settings: Settings, store: Store, subject: str) -> tuple[Cr
                 clock=clock,
             )
             return await recovery.recover(settings.alerts.organisation, subject, _user())
+
+
+async def _is_sandbox(redis: Redis, codec: Codec) -> bool:
+    """Whether the store is a sandbox's. Raises RefusedError for a store without data, which `joined` would make an installation of."""
+    db = Connection(redis, codec)
+    try:
+        await db.meet()
+        schema, sandbox = await db.execute("MGET", keys.SCHEMA, keys.SANDBOX)
+    finally:
+        await db.nodes.close()
+    if schema is None:
+        raise RefusedError("the store has no data of alertd: see store.url. The first start makes the first key")
+    return bool(sandbox == b"1")
 
 
 def _user() -> str:

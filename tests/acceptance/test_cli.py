@@ -168,6 +168,7 @@ def test_an_alert_is_paused_resumed_and_accounted_for(served: Served, ana: str, 
     assert (len(lines), " mail " in lines[1], " push " in told.stdout.decode()) == (4, True, False)
     assert told.stderr.decode() == f"{targeted['mail'] - 3:,} more rows: --limit shows them, --json prints all.\n"
     assert alertd(served, "alerts", "ledger", taken, "--state", "failed").stdout.decode().count("\n") == 1
+    assert alertd(served, "alerts", "ledger", taken, "--state", "faild").returncode == 2
     shown = alertd(served, "alerts", "report", taken).stdout.decode()
     for fact in (f"{taken}, alert, sent:", f"targeted {targeted['push']:,}", "alert.approve", "bea@centre.example"):
         assert fact in shown

@@ -6,11 +6,15 @@ import os
 import pwd
 import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+from redis import Redis
+
+from alertd.store.codec import Keys
 from tests.acceptance.conftest import STORE_KEYS, Served, start
 from tests.acceptance.test_cli import done, refused
 
@@ -64,6 +68,23 @@ def test_a_store_that_does_not_run_makes_no_key(tmp_path: Path):
     assert (ran.returncode, ran.stdout) == (1, "")
     assert f"no store runs on {tmp_path / 'data'}: start alertd there" in ran.stderr
     assert not (tmp_path / "data").exists()
+
+
+def test_a_server_that_is_gone_and_a_store_without_data_get_no_key(valkey: str, tmp_path: Path):
+    """What a killed server left behind is no store; and an empty store, as of a wrong address, stays empty."""
+    data = tmp_path / "data"
+    data.mkdir()
+    Keys.load_or_make(data)
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(data / "server.sock"))
+    ran = recovered(data)
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert "the store does not answer" in ran.stderr
+    ran = recovered(data, ALERTD_STORE__URL=valkey, **STORE_KEYS)
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert "the store has no data of alertd" in ran.stderr
+    with Redis.from_url(valkey) as store:
+        assert store.dbsize() == 0
 
 
 def test_a_key_of_a_store_of_ones_own_is_recovered_with_the_stores_keys(valkey: str, tmp_path: Path):
