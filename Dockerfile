@@ -1,7 +1,7 @@
 # alertd with the Valkey server that its wheel brings along. Two stages: what builds stays behind.
 #   docker build -t alertd .
 #   docker run --init -p 127.0.0.1:8080:8080 -v alertd-data:/data -v alertd-tombstones:/tombstones alertd
-# The first start prints the administrator's key. ops/compose.yaml runs it with a store of its own.
+# The first start puts the administrator's key into /data/first-key and says so (with docker run -t it prints the key). ops/compose.yaml runs it with a store of its own.
 
 # The digest decides which image is pulled, for any processor; the tag is for people. README, "Dependencies", says how to renew both.
 FROM python:3.13.16-slim-bookworm@sha256:a1165e272e578941b84abc79e4ab38a0305cd12803a5c4247979ac7655f4d641 AS build

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
 import aiohttp
 
@@ -29,6 +32,8 @@ from alertd.sites import LAST_CALLS_S, PROCESS_HEADER
 #: What the kernel keeps of answers that a client does not read, a connection; by itself it would be up to 4 MB.
 SENDING_BYTES = 256 * 1024
 API_OPTIONS = "api.host and api.port (ALERTD_API__PORT=9000)"
+#: Of the data directory, after the first start without a terminal.
+FIRST_KEY = "first-key"
 METRICS_OPTION = "metrics.listen (ALERTD_METRICS__LISTEN=127.0.0.1:9465)"
 
 
@@ -177,25 +182,54 @@ def services_of(
     )
 
 
-def announce(url: str, metrics: str, key: str | None, sign_in: str | None, minutes: int) -> None:
-    """Writes to standard output, for the person at the terminal: where alertd listens, where its metrics are (`metrics` is "" if nowhere),
-    and once the administrator's key and sign-in, good for so many minutes.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstWaysIn:
+    """What the first start of a store makes for its administrator."""
+
+    key: str
+    sign_in: str | None  # the address that signs them in once; None if there are operators already
+    minutes: int  # how long it does
+
+
+def announce(url: str, metrics: str, first: FirstWaysIn | None, directory: Path) -> None:
+    """Writes to standard output where alertd listens and where its metrics are (`metrics` is "" if nowhere). At the first start it prints the key
+    and the sign-in if standard output is a terminal. Otherwise a journal would keep them: it writes them to a file in `directory`, and prints its name.
     """
     said = [f"alertd listens on {url}"]
-    if key:
-        said.append(f"The administrator's key, told this once; to use it: export ALERTD_KEY={key}")
+    if first is None:
+        said.append(
+            "The administrator's key was told at the first start of this store. If it is lost: alertd keys recover"
+        )
+    elif sys.stdout.isatty():
+        said.append(f"The administrator's key, told this once; to use it: export ALERTD_KEY={first.key}")
+        said += [_sign_in(first)] if first.sign_in else []
     else:
-        said.append("The administrator's key was told at the first start of this store, and is told no more.")
-    if sign_in:
-        said.append(f"To sign in as administrator, once and within {minutes} minutes: {sign_in}")
+        said.append(_filed(first, directory / FIRST_KEY))
     if metrics:
         said.append(f"Metrics are at {metrics}/metrics and {metrics}/metrics/fleet")
     try:
         sys.stdout.write("".join(f"{line}\n" for line in said))
         sys.stdout.flush()
     except OSError:  # a full disk, or a reader that is gone, keeps no service from coming back
-        if key:
+        if first:
             raise
+
+
+def _sign_in(first: FirstWaysIn) -> str:
+    return f"To sign in as administrator, once and within {first.minutes} minutes: {first.sign_in}"
+
+
+def _filed(first: FirstWaysIn, file: Path) -> str:
+    """Writes the key and the sign-in to a file of mode 0600, as lines for a shell. Returns the line that the start prints."""
+    lines = [f"export ALERTD_KEY={first.key}", *([f"# {_sign_in(first)}"] if first.sign_in else [])]
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file.unlink(missing_ok=True)
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as taken:
+            taken.write("".join(f"{line}\n" for line in lines))
+    except OSError as error:
+        return f"The administrator's key could not be written to {file} ({error.strerror}): run alertd keys recover on this machine"
+    return f"The administrator's key and first sign-in are in {file}, which this user alone reads: use them, then delete it"
 
 
 def url_of(address: socket.socket | None) -> str:

@@ -340,6 +340,22 @@ class Parts:
 
 
 @asynccontextmanager
+async def joined(
+    section: StoreSection, redis: Redis, codec: Codec
+) -> AsyncIterator[tuple[Connection, StoreClock, KeyWatch]]:
+    """A store that is checked, with its clock and the watch over the keys of this process. Raises StoreRefusedError and StoreUnavailableError."""
+    async with AsyncExitStack() as stack:
+        db = Connection(redis, codec, replicas_required=section.replicas_required)
+        stack.push_async_callback(db.nodes.close)
+        await open_store(db, sandbox=section.sandbox)
+        clock = StoreClock(db)
+        await stack.enter_async_context(clock.kept())
+        key_watch = KeyWatch(db, next_key_file(section))
+        await stack.enter_async_context(key_watch.kept(clock))
+        yield db, clock, key_watch
+
+
+@asynccontextmanager
 async def opened(
     settings: config.Settings,
     redis: Redis,
@@ -358,13 +374,7 @@ async def opened(
     that cannot be used.
     """
     async with AsyncExitStack() as stack:
-        db = Connection(redis, codec, replicas_required=settings.store.replicas_required)
-        stack.push_async_callback(db.nodes.close)
-        await open_store(db, sandbox=settings.store.sandbox)
-        clock = StoreClock(db)
-        await stack.enter_async_context(clock.kept())
-        key_watch = KeyWatch(db, next_key_file(settings.store))
-        await stack.enter_async_context(key_watch.kept(clock))
+        db, clock, key_watch = await stack.enter_async_context(joined(settings.store, redis, codec))
         numbers = CarrierNumbers(db)
         carriers = [
             carrier_of(name, section, settings, await numbers.of(name), clock)

@@ -5,15 +5,14 @@ from __future__ import annotations
 import gc
 import io
 import sys
-from pathlib import Path
 from typing import Annotated, ClassVar
 
 import typer
 
 from alertd import __version__
 from alertd.commands.client import RefusedError
-from alertd.commands.on_demand import OnDemand
-from alertd.commands.options import Common, ConfigOption
+from alertd.commands.on_demand import OnDemand, Place
+from alertd.commands.options import Common, ConfigOption, KeyFileOption, UrlOption, read_key
 from alertd.commands.output import remark, tell
 from alertd.errors import ConfigError
 from alertd.logs import places_of
@@ -23,37 +22,63 @@ COLLECTED_AT = (50_000, 10, 10)
 
 
 class Commands(OnDemand):
-    places: ClassVar[dict[str, str]] = {
-        "serve": "alertd.commands.serving:serving_all",
-        "api": "alertd.commands.serving:serving_api",
-        "worker": "alertd.commands.working:app",
-        "sandbox": "alertd.commands.sandbox:app",
-        "check": "alertd.commands.check:app",
-        "send": "alertd.commands.alerts:sending",
-        "alerts": "alertd.commands.alerts:app",
-        "permissions": "alertd.commands.permissions:app",
-        "regions": "alertd.commands.regions:app",
-        "subscribers": "alertd.commands.subscribers:app",
-        "keys": "alertd.commands.keys:app",
-        "oncall": "alertd.commands.oncall:app",
-        "operators": "alertd.commands.operators:app",
-        "organisations": "alertd.commands.organisations:app",
-        "carriers": "alertd.commands.carriers:app",
-        "webhooks": "alertd.commands.webhooks:app",
-        "distributors": "alertd.commands.distributors:app",
-        "audit": "alertd.commands.audit:app",
-        "evidence": "alertd.commands.evidence:app",
-        "backup": "alertd.commands.backup:backing_up",
-        "restore": "alertd.commands.backup:restoring",
-        "stop": "alertd.commands.stopping:stopping",
-        "resume": "alertd.commands.stopping:resuming",
-    }
+    places: ClassVar[dict[str, Place]] = {
+        "serve": Place("alertd.commands.serving:serving_all", "API, workers and embedded store in one."),
+        "api": Place("alertd.commands.serving:serving_api", "The API alone, over `store.url`."),
+        "worker": Place("alertd.commands.working:app", "One worker, over `store.url`."),
+        "sandbox": Place("alertd.commands.sandbox:app", "The local carriers alone."),
+        "check": Place(
+            "alertd.commands.check:app",
+            "Look at configuration, store and carriers; with --ready at the running service.",
+        ),
+        "send": Place("alertd.commands.alerts:sending", "Submit an alert."),
+        "alerts": Place("alertd.commands.alerts:app", "Alerts: list, show, decide, watch, pause, account for."),
+        "permissions": Place(
+            "alertd.commands.permissions:app", "Permissions of neighbours: list, show, grant, refuse, ask."
+        ),
+        "regions": Place("alertd.commands.regions:app", "Regions: search, show, list, import, remove."),
+        "subscribers": Place(
+            "alertd.commands.subscribers:app", "Subscribers: import, count, show, explain, forget."
+        ),
+        "suppressions": Place("alertd.commands.suppressions:app", "The suppression list: add, show, remove."),
+        "keys": Place(
+            "alertd.commands.keys:app", "Keys: make, list, rotate, revoke, recover; rotate the master key."
+        ),
+        "oncall": Place("alertd.commands.oncall:app", "People on call: show, set, alerts, take."),
+        "operators": Place("alertd.commands.operators:app", "Operators: add, list, invite, remove."),
+        "organisations": Place("alertd.commands.organisations:app", "Organisations: list, show, set."),
+        "carriers": Place("alertd.commands.carriers:app", "Carriers: list, test."),
+        "webhooks": Place(
+            "alertd.commands.webhooks:app", "Webhooks: add, list, show, test, replay, rotate, resume, remove."
+        ),
+        "distributors": Place(
+            "alertd.commands.distributors:app",
+            "Distributors: list, add, show, set, rotate, test, remove; of an alert: having, confirm, resend.",
+        ),
+        "audit": Place("alertd.commands.audit:app", "The audit: list, verify."),
+        "evidence": Place("alertd.commands.evidence:app", "Signed evidence: export, key, verify."),
+        "backup": Place(
+            "alertd.commands.backup:backing_up",
+            "Copy the embedded store, running or not; what was acknowledged is in it.",
+        ),
+        "restore": Place(
+            "alertd.commands.backup:restoring",
+            "Put a backup into a data directory that has no store, whole or not at all.",
+        ),
+        "stop": Place(
+            "alertd.commands.stopping:stopping",
+            "Halt everything that your organisation sends, at once. Two people resume.",
+        ),
+        "resume": Place(
+            "alertd.commands.stopping:resuming", "Lift a stop: the first person asks, the second lifts it."
+        ),
+        "completion": Place("alertd.commands.completion:app", "Print the completion script of a shell."),
+    }  # fmt: skip
 
 
 app = typer.Typer(
-    cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-    help="Geo-targeted alert distribution.",
-)  # fmt: skip
+    cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False, help="Geo-targeted alert distribution."
+)
 
 
 def _tell_version(wanted: bool) -> None:
@@ -66,26 +91,24 @@ def _tell_version(wanted: bool) -> None:
 def _common(
     ctx: typer.Context,
     config_file: ConfigOption = None,
-    url: Annotated[
-        str | None,
-        typer.Option(envvar="ALERTD_URL", help="Where the service is. Default: what the configuration says."),
-    ] = None,
+    url: UrlOption = None,
     key: Annotated[
         str | None, typer.Option(envvar="ALERTD_KEY", hidden=True)  # others see a command line; so the environment
     ] = None,
-    key_file: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="ALERTD_KEY_FILE", exists=True, dir_okay=False, help="Holds your key, if ALERTD_KEY does not."
-        ),
-    ] = None,
+    key_file: KeyFileOption = None,
     version: Annotated[  # noqa: ARG001  its callback acts
         bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Which alertd this is.")
     ] = False,
 ) -> None:
-    if key is None and key_file is not None:
-        key = key_file.read_text(encoding="utf-8", errors="replace")  # the client refuses what is no key
+    if key_file is not None and (key is None or _is_on_the_line(ctx, "key_file")):
+        key = read_key(key_file)
     ctx.obj = Common(config_file=config_file, url=url, key=key.strip() or None if key else None)
+
+
+def _is_on_the_line(ctx: typer.Context, option: str) -> bool:
+    """False for what stands in the environment."""
+    source = ctx.get_parameter_source(option)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ from alertd.sections import StoreSection
 from alertd.store.alerts import Alerts
 from alertd.store.codec import NEXT_KEY, Codec, Keys, SealError, next_key
 from alertd.store.connection import Connection, StoreUnavailableError
+from alertd.store.data_directory import DataDirectory
 from alertd.store.disk import DiskGuard, DiskSettings
 from alertd.store.embedded import EmbeddedServer, EmbeddedSettings, Listener
 from alertd.store.engine import check_engine
@@ -97,6 +98,17 @@ def shared_store(section: StoreSection) -> Store:
     except (ValueError, TypeError):  # their texts may quote a password
         raise StartError(NO_ADDRESS) from None
     return Store(url=section.url, keys=keys, environment={})
+
+
+def running_store(section: StoreSection) -> Store | None:
+    """The store that an installation uses at this moment: that of `store.url`, or the embedded one while its server runs. None if that does not
+    run. Raises StartError; SealError, ValueError and OSError for the keys of the embedded one.
+    """
+    if section.url:
+        return shared_store(section)
+    directory = section.directory.resolve()
+    socket_file = DataDirectory(directory).listening()
+    return Store(url=f"unix://{socket_file}", keys=Keys.load(directory), environment={}) if socket_file else None
 
 
 @asynccontextmanager

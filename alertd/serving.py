@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from alertd.api_site import API_OPTIONS, announce, api_site, reserved, reserved_for_metrics, url_of
+from alertd.api_site import API_OPTIONS, FirstWaysIn, announce, api_site, reserved, reserved_for_metrics, url_of
 from alertd.app import Parts
 from alertd.bounce_sites import bounce_sites
 from alertd.config import Settings
@@ -118,14 +118,23 @@ async def _serve(
         bounce_sites(parts),
         site,
     ):
-        key = await parts.access.first(parts.settings.alerts.organisation)
-        code = await parts.operators.first(parts.settings.alerts.organisation) if key else None
-        sign_in = parts.passkeys.relying.enrolment(code) if code else None
+        first = await _first_ways_in(parts)
         if not parts.carriers.channels:
             structlog.get_logger().warning("no carrier is in the settings: no alert can be sent")
-        announce(parts.settings.api.own_url, url_of(addresses[1]), key, sign_in, parts.settings.sign_in.code_minutes)
+        announce(parts.settings.api.own_url, url_of(addresses[1]), first, parts.settings.store.directory.resolve())
         life.ready()
         await asyncio.Event().wait()  # until it is cancelled
+
+
+async def _first_ways_in(parts: Parts) -> FirstWaysIn | None:
+    """Those of the administrator of a store that has no key yet, else None."""
+    org = parts.settings.alerts.organisation
+    key = await parts.access.first(org)
+    if key is None:
+        return None
+    code = await parts.operators.first(org)
+    sign_in = parts.passkeys.relying.enrolment(code) if code else None
+    return FirstWaysIn(key=key, sign_in=sign_in, minutes=parts.settings.sign_in.code_minutes)
 
 
 def workers_of(settings: Settings) -> int:

@@ -82,8 +82,13 @@ _ANY = "judged.invalid"
 
 class FetchError(Exception):
     """A URL is not fetched; the message says why, to whoever sent it. What only a look into the network could tell is one
-    sentence for all reasons, so that nobody can explore the network by it.
+    sentence for all reasons, so that nobody can explore the network by it. `cause` says what happened, for the operator of
+    the service alone: no answer of the API has it.
     """
+
+    def __init__(self, sentence: str, cause: str = "") -> None:
+        super().__init__(sentence)
+        self.cause = cause or sentence
 
 
 class NotAskedError(FetchError):
@@ -187,9 +192,14 @@ class Fetcher:
                     body, url = await self._once(url, most_bytes)
                     if body is not None:
                         return body
-        except (aiohttp.ClientError, OSError, ValueError, TimeoutError):  # aiohttp raises ValueError for some URLs
-            pass
-        raise FetchError(_NOT_THERE)
+        except (
+            aiohttp.ClientError,
+            OSError,
+            ValueError,
+            TimeoutError,
+        ) as error:  # aiohttp raises ValueError for some URLs
+            raise FetchError(_NOT_THERE, self._cause(error)) from None
+        raise FetchError(_NOT_THERE, f"it redirects more than {MOST_REDIRECTS} times")
 
     async def post(
         self, url: str, body: bytes, headers: Mapping[str, str], may_post: MayPost | None = None
@@ -223,8 +233,8 @@ class Fetcher:
         try:
             async with asyncio.timeout(self._timeout_s), self._asked("POST", url, body, headers) as response:
                 return response.status, await _read(response, most_bytes)
-        except (aiohttp.ClientError, OSError, ValueError, TimeoutError):
-            raise FetchError(_NO_ANSWER) from None
+        except (aiohttp.ClientError, OSError, ValueError, TimeoutError) as error:
+            raise FetchError(_NO_ANSWER, self._cause(error)) from None
 
     def check(self, url: str) -> None:
         """Raises FetchError for a URL that would never be asked, as far as that can be told without a look at the network."""
@@ -247,7 +257,7 @@ class Fetcher:
             if response.status in REDIRECTS:
                 return None, urljoin(url, response.headers.get("Location", ""))
             if response.status != 200:
-                raise FetchError(_NOT_THERE)
+                raise FetchError(_NOT_THERE, f"it answers {response.status}")
             return await _read(response, most_bytes), url
 
     @asynccontextmanager
@@ -259,9 +269,9 @@ class Fetcher:
         try:
             addresses = await self._resolve(parts.hostname or "")
         except OSError:
-            raise NotAskedError(_NOT_THERE) from None
+            raise NotAskedError(_NOT_THERE, f"DNS has no address for {parts.hostname}") from None
         if not addresses or not self._may_ask(parts, addresses):
-            raise NotAskedError(_NOT_THERE)
+            raise NotAskedError(_NOT_THERE, f"{parts.hostname} is not on the public internet")
         connector = _Asking(may_post, resolver=_Judged(addresses), ssl=self._trust or True)
         asked = urlunsplit((parts.scheme, f"{_ANY}:{parts.port or 443}", parts.path, parts.query, ""))
         sent = {**headers, "Host": parts.netloc, "Accept-Encoding": "identity"}
@@ -285,6 +295,20 @@ class Fetcher:
         except (aiohttp.ClientError, OSError):  # TimeoutError is one
             pass
         return bytes(body)
+
+    def _cause(self, error: Exception) -> str:
+        """What went wrong on the way, in a sentence with no text that the other side sent."""
+        if isinstance(error, TimeoutError):
+            return f"no answer within {self._timeout_s:g} s"
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            refusal = error.certificate_error
+            why = refusal.verify_message if isinstance(refusal, ssl.SSLCertVerificationError) else "not for this name"
+            return f"TLS: its certificate is refused: {why}"
+        if isinstance(error, aiohttp.ClientSSLError):
+            return "TLS: the handshake failed"
+        if isinstance(error, aiohttp.ClientConnectorError):
+            return f"no connection: {error.os_error.strerror or 'refused'}"
+        return "the connection broke off, or the answer was not HTTP"
 
     def _may_ask(self, parts: SplitResult, addresses: Sequence[str]) -> bool:
         return self._at_home(parts) or all(map(self._is_allowed, addresses))
@@ -325,7 +349,7 @@ async def _read(response: aiohttp.ClientResponse, most_bytes: int) -> bytes:
     async for piece in response.content.iter_chunked(_PIECE):
         body += piece
         if len(body) > most_bytes:
-            raise FetchError(_NOT_THERE)
+            raise FetchError(_NOT_THERE, f"it answers with more than {most_bytes:,} bytes")
     return bytes(body)
 
 

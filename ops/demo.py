@@ -147,13 +147,20 @@ async def _greeting(process: asyncio.subprocess.Process) -> tuple[str, str, str,
             )
         if found := re.search(r"listens on (\S+)", line):
             url = found[1]
-        if found := re.search(r"((?:live|test)_\S+)", line):
-            token = found[1]
-        if found := re.search(r"(\S+#/enrol/\S+)", line):
-            sign_in = found[1]
+        if found := re.search(r"first sign-in are in (.+), which", line):
+            token, sign_in = _first_ways_in(Path(found[1]))
         if found := re.search(r"Metrics are at (\S+)/metrics and", line):
             metrics = found[1]
     return url, token, sign_in, metrics
+
+
+def _first_ways_in(file: Path) -> tuple[str, str]:
+    """The administrator's key and one-time sign-in, as the first start wrote them."""
+    text = file.read_text(encoding="utf-8")
+    key, address = re.search(r"ALERTD_KEY=(\S+)", text), re.search(r"(\S+#/enrol/\S+)", text)
+    if key is None or address is None:
+        raise DemoError(f"{file} has no key and no sign-in")
+    return key[1], address[1]
 
 
 async def person(admin: Client, session: aiohttp.ClientSession, base: str, subject: str, *scopes: str) -> Client:

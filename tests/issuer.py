@@ -92,16 +92,20 @@ class Issuer:
             case "/keys":
                 keys = [one.as_dict(private=False) for one in (self.key, *self.published)]
                 return web.json_response({"keys": [{"kty": "unheard-of"}, {"kty": "RSA"}, "?", *keys]})
+            case "/page":
+                return web.Response(text="<html>Sign in</html>")
             case "/token":
                 return await self._redeemed(request)
         return web.Response(status=404)
 
     async def _redeemed(self, request: web.Request) -> web.Response:
         """As RFC 6749 and 7636 have it: the client, the code once, where it goes back to, and whoever was sent has the verifier."""
-        pair = base64.b64decode(request.headers["Authorization"].removeprefix("Basic ")).decode().split(":")
+        pair = base64.b64decode(request.headers.get("Authorization", "").removeprefix("Basic ")).decode().split(":")
+        if [unquote(one) for one in pair] != [CLIENT, SECRET]:
+            return web.json_response({"error": "invalid_client"}, status=401)
         form = dict(await request.post())
         asked = self.codes.pop(str(form["code"]), None)
-        if [unquote(one) for one in pair] != [CLIENT, SECRET] or asked is None:
+        if asked is None:
             return web.json_response({"error": "invalid_grant"}, status=400)
         challenge = text(hashlib.sha256(str(form["code_verifier"]).encode()).digest())
         if challenge != asked["code_challenge"] or form["redirect_uri"] != asked["redirect_uri"]:

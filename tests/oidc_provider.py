@@ -18,17 +18,22 @@ from tests.ports import free_port, wait_for_port
 ROOT = Path(__file__).parents[1]
 LIBRARY = ROOT / ".cache" / "peers" / "node_modules" / "oidc-provider"
 SCRIPT = Path(__file__).with_suffix(".mjs")
+MOST_ASKED = 20  # a provider that asks more often in one test never stops
 
 
 @contextmanager
-def providing(client_id: str, secret: str | None, back: str, algorithm: str = "RS256", port: int = 0) -> Iterator[str]:
-    """An issuer with one client, without a secret a public one, until the block ends: its URL."""
+def providing(
+    client_id: str, secret: str | None, back: str, algorithm: str = "RS256", port: int = 0, *, age_s: int = 0
+) -> Iterator[str]:
+    """An issuer with one client, without a secret a public one, until the block ends: its URL. A sign-in is `age_s` old once it is made, and
+    the issuer asks again whenever `max_age` finds it too old.
+    """
     program = shutil.which("node")
     assert program, "node is missing: apt-get install nodejs npm"
     assert LIBRARY.exists(), "oidc-provider is missing: run ops/test"
     port = port or free_port()
     process = subprocess.Popen(
-        [program, SCRIPT, LIBRARY, str(port), client_id, secret or "-", algorithm, back],
+        [program, SCRIPT, LIBRARY, str(port), client_id, secret or "-", algorithm, back, str(age_s)],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
@@ -63,6 +68,7 @@ class Somebody:
             assert action, page
             assert prompt, page
             self.asked.append(prompt[1])
+            assert len(self.asked) < MOST_ASKED, "the provider asks for ever"
             method, form, url = (
                 "POST",
                 {"prompt": prompt[1], "login": name, "password": "x"},

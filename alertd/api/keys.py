@@ -63,6 +63,11 @@ class KeyReply(Me):
     old_secret_until: datetime | None = Field(
         None, description="Till then the secret before the last rotation is good, too."
     )
+    recovered: datetime | None = Field(
+        None,
+        description="When `alertd keys recover` made it on the machine of the store; null: it did not. Revoke such a key once it has "
+        "made other keys, or at once if nobody of your organisation asked for it.",
+    )
 
 
 class NewKey(BaseModel):
@@ -211,6 +216,7 @@ def _held(held: Held) -> dict[str, Any]:
         "jurisdiction": terms.jurisdiction,
         "last_used": time_or_none(held.used),
         "old_secret_until": time_or_none(held.old_until),
+        "recovered": time_or_none(held.recovered),
     }
 
 

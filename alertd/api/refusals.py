@@ -171,6 +171,11 @@ def problem_schema() -> Schema:
                 "type": "boolean",
                 "description": "The session's operator must show with a passkey that it is they.",
             },
+            "has_passkey": {
+                "type": "boolean",
+                "description": "The sign-in provider did not show that it asked the operator again. True: the operator's passkey can show it; "
+                "false: the operator has none yet. Another round at the provider gives the same answer.",
+            },
             "alert": {**text, "description": "The alert that the case has already."},
             "nearest": {"type": "array", "items": text, "description": "Codes that may be meant."},
             "seen": {**estimate, "description": "The estimate of people that the approver saw."},

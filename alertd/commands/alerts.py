@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from alertd.commands.accounts import ledger, report, review
 from alertd.commands.client import Client, UnreachableError, segment
 from alertd.commands.options import AlertId, JsonOption, PeopleSeen, common, people_seen
 from alertd.commands.output import estimated, people_of, remark, tell, tell_facts, tell_json, tell_table
@@ -16,7 +17,11 @@ from alertd.commands.stopping import remark_stops
 from alertd.commands.watching import watch as follow
 
 sending = typer.Typer(add_completion=False)
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Alerts: list, show, decide, watch.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Alerts: list, show, decide, watch, pause, account for."
+)
+for each in (ledger, report, review):
+    app.command()(each)
 
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the alert.")]
 Seen = Annotated[int | None, typer.Option("--seen", help="The version you saw: refused if it was changed since.")]
@@ -199,6 +204,28 @@ def cancel(
     _decided(common(ctx).client(), alert_id, "cancel", body, seen, as_json=as_json)
 
 
+@app.command()
+def pause(ctx: typer.Context, alert_id: AlertId, seen: Seen = None, as_json: JsonOption = False) -> None:
+    """Stop sending an alert until it is resumed. Queued messages stay queued. alertd notifies nobody of the pause."""
+    alert = _posted(common(ctx).client(), alert_id, "pause", None, seen)
+    if as_json:
+        tell_json(alert)
+        return
+    tell(f"Alert {alert['id']} is paused: {people_of(alert)} people. To go on: alertd alerts resume {alert['id']}")
+
+
+@app.command()
+def resume(ctx: typer.Context, alert_id: AlertId, seen: Seen = None, as_json: JsonOption = False) -> None:
+    """Resume a paused alert: its queued messages are sent, unless a stop holds them."""
+    client = common(ctx).client()
+    alert = _posted(client, alert_id, "resume", None, seen)
+    if as_json:
+        tell_json(alert)
+        return
+    tell(f"Alert {alert['id']} goes on, it is {alert['state']}: {people_of(alert)} people.")
+    remark_stops(client)
+
+
 @app.command("stand-down")
 def stand_down(
     ctx: typer.Context, alert_id: AlertId, reason: Reason, seen: Seen = None, as_json: JsonOption = False
@@ -343,7 +370,7 @@ def _notify(*, silent: bool) -> str:
 
 
 def _decided(client: Client, alert_id: str, step: str, body: Any, seen: int | None, *, as_json: bool) -> dict[str, Any]:
-    alert: dict[str, Any] = client.post(f"{_path(alert_id)}/{step}", body, version=seen)
+    alert = _posted(client, alert_id, step, body, seen)
     if as_json:
         tell_json(alert)
         return alert
@@ -352,6 +379,12 @@ def _decided(client: Client, alert_id: str, step: str, body: Any, seen: int | No
         tell(alert["notice"])
     if alert.get("still_named"):
         remark(f"The child is still named by {', '.join(alert['still_named'])}: restrict that, too.")
+    return alert
+
+
+def _posted(client: Client, alert_id: str, step: str, body: Any, seen: int | None) -> dict[str, Any]:
+    """The alert after a step."""
+    alert: dict[str, Any] = client.post(f"{_path(alert_id)}/{step}", body, version=seen)
     return alert
 
 

@@ -134,6 +134,16 @@ class Client:
         request = self._request("POST", path, data=lines, content_type=NDJSON)
         return [json.loads(line) for line in self._repeated(lambda: self._read(request)).splitlines() if line]
 
+    def get_lines(self, path: str) -> Iterator[Any]:
+        """Each line of an NDJSON answer. Raises RefusedError; UnreachableError if the answer breaks off: half of it must not look whole."""
+        request = self._request("GET", path, accept=NDJSON)
+        try:
+            with self._repeated(lambda: self._open(request)) as response:
+                for line in response:
+                    yield self._parsed(line)
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unreachable(error) from None
+
     def events(self, path: str) -> Iterator[Any]:
         """The data of each server-sent event until the stream ends. Raises RefusedError; UnreachableError if it breaks off."""
         request = self._request("GET", path, accept="text/event-stream")

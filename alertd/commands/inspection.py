@@ -23,20 +23,19 @@ from alertd.carrier_sections import AnyCarrier, SmtpCarrier, TwilioCarrier
 from alertd.carrier_settings import carrier_of
 from alertd.clock import SystemClock
 from alertd.config import Settings
-from alertd.errors import ConfigError, Problem
+from alertd.errors import ConfigError
 from alertd.oncall import OnCall, anybody
-from alertd.opening import Store, shared_store
+from alertd.opening import Store, running_store, shared_store
 from alertd.organisations import Organisation
 from alertd.processes import StartError
 from alertd.sections import StoreSection
 from alertd.service.labels import MOST_TOLD, regions_gone
 from alertd.service.passkeys import RelyingParty
-from alertd.service.provider import Provider, guarded
+from alertd.service.provider import Provider, ProviderFault, guarded
 from alertd.store import keys
 from alertd.store.clock import StoreClock
-from alertd.store.codec import MOST_SEALS, Codec, Keys, SealError
+from alertd.store.codec import MOST_SEALS, Codec, SealError
 from alertd.store.connection import Connection, StoreRefusedError, StoreUnavailableError
-from alertd.store.data_directory import DataDirectory
 from alertd.store.disk import free_bytes
 from alertd.store.distribution import Tracks
 from alertd.store.engine import check_engine
@@ -137,17 +136,11 @@ def _kept(settings: Settings, library: Library | ConfigError) -> Iterator[Findin
     """What organisations let go out without a second person, whether one is called, which of their distributors have not confirmed a
     take-down, and whether people name regions that are gone. An embedded store tells it while it runs.
     """
-    section = settings.store
     try:
-        socket_file = DataDirectory(section.directory.resolve()).listening()
-        if section.url:
-            store = shared_store(section)
-            told = asyncio.run(_told(store.url, Codec(store.keys), settings, library))
-        elif socket_file:
-            codec = Codec(Keys.load(section.directory))
-            told = asyncio.run(_told(f"unix://{socket_file}", codec, settings, library))
-        else:
+        store = running_store(settings.store)
+        if store is None:
             return
+        told = asyncio.run(_told(store.url, Codec(store.keys), settings, library))
     except (StartError, StoreUnavailableError, RedisError, SealError, ValueError, OSError):
         return  # what is wrong with the store is told where it is looked at
     for part, sentences in told.items():
@@ -188,8 +181,8 @@ def _provider(settings: Settings) -> Iterator[Finding]:
         asyncio.run(Provider(settings.oidc, guarded(settings.oidc), SystemClock()).meet())
     except ConfigError as error:
         yield Finding(part="sign-in provider", ok=False, says=str(error))
-    except Problem:
-        says = f"{settings.oidc.issuer} does not answer as an OpenID provider of that name: nobody signs in by it"
+    except ProviderFault as fault:
+        says = f"{fault.endpoint} endpoint {fault.url}: {fault.why}. Nobody signs in by this provider"
         yield Finding(part="sign-in provider", ok=True, warns=True, says=says)
     else:
         says = f"{settings.oidc.issuer} answers; it must know the redirect URI {back}"

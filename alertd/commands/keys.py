@@ -6,17 +6,29 @@ from typing import Annotated
 
 import typer
 
+from alertd import logs
 from alertd.commands.client import segment
 from alertd.commands.key_rotation import rotate_master
 from alertd.commands.options import JsonOption, common
-from alertd.commands.output import tell, tell_json, tell_list, tell_some
+from alertd.commands.output import remark, tell, tell_json, tell_list, tell_some
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="Keys: make, list, rotate, revoke; rotate the master key."
+    no_args_is_help=True, add_completion=False, help="Keys: make, list, rotate, revoke, recover; rotate the master key."
 )
 app.command()(rotate_master)
 
-COLUMNS = ("key", "subject", "scopes", "test", "made_by", "made_by_org", "expires", "rate_per_min", "last_used")
+COLUMNS = (
+    "key",
+    "subject",
+    "scopes",
+    "test",
+    "made_by",
+    "made_by_org",
+    "expires",
+    "rate_per_min",
+    "last_used",
+    "recovered",
+)
 MADE = ("key", "organisation", "subject", "scopes", "test", "expires", "rate_per_min", "old_secret_until", "token")
 Key = Annotated[str, typer.Argument(help="As `list` shows it.")]
 
@@ -60,6 +72,31 @@ def rotate(
     """Give a key a new secret, told once and never again; all else of it stays."""
     tell_some(
         common(ctx).client().post(f"/v1/keys/{segment(key)}/rotate", {"overlap_s": overlap_s}), MADE, as_json=as_json
+    )
+
+
+@app.command()
+def recover(
+    ctx: typer.Context,
+    subject: Annotated[str, typer.Option(help="The person the key is for.")] = "administrator",
+    as_json: JsonOption = False,
+) -> None:
+    """Make an administrator's key on the machine of the store, if no administrator has one any more. It takes no key.
+
+    It needs the files of the data directory, or store.url and its keys, and the store must run. The audit has it, the event key.recovered goes to webhooks, and
+    the console shows the key to all administrators until it is revoked.
+    """
+    from alertd.commands.recovering import recovered  # noqa: PLC0415  it loads a second's worth of the service
+
+    settings = common(ctx).settings()
+    logs.set_up(settings.log_level)
+    made, token = recovered(settings, subject)
+    if as_json:
+        tell_json({"key": made.key_id, "subject": made.subject, "scopes": sorted(made.scopes), "token": token})
+        return
+    tell(f"Key {made.key_id} of {made.subject}, told this once; to use it: export ALERTD_KEY={token}")
+    remark(
+        f"Make a key for each person with it, then: alertd keys revoke {made.key_id}. Until then the console shows it to all administrators."
     )
 
 

@@ -13,8 +13,14 @@ from alertd.commands.client import Client
 if TYPE_CHECKING:
     from alertd.config import Settings
 
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", envvar="ALERTD_CONFIG", help="TOML file; see ops/alertd.toml.")
+CONFIG_HELP = "TOML file; see ops/alertd.toml."
+URL_HELP = "Where the service is. Default: what the configuration says."
+KEY_FILE_HELP = "Holds your key. Without it ALERTD_KEY does."
+ConfigOption = Annotated[Path | None, typer.Option("--config", envvar="ALERTD_CONFIG", help=CONFIG_HELP)]
+UrlOption = Annotated[str | None, typer.Option("--url", envvar="ALERTD_URL", help=URL_HELP)]
+KeyFileOption = Annotated[
+    Path | None,
+    typer.Option("--key-file", envvar="ALERTD_KEY_FILE", exists=True, dir_okay=False, help=KEY_FILE_HELP),
 ]
 AlertId = Annotated[str, typer.Argument(metavar="ID", help="The alert's id.")]
 PeopleSeen = Annotated[
@@ -29,7 +35,7 @@ EVERYWHERE = frozenset({"0.0.0.0", "::", ""})  # noqa: S104  compared with, neve
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Common:
-    """What was said before the command's name, or stands in the environment."""
+    """Where the service is and whose key to use, from the line or the environment."""
 
     config_file: Path | None
     url: str | None
@@ -51,29 +57,59 @@ def people_seen(text: str | None) -> int | str | None:
     return int(text) if text and text.isdecimal() else text
 
 
-def take_config(command: Any) -> None:
-    """Let every command take `--config` after its name, too: it is where people write it."""
+def take_common(command: Any) -> None:
+    """Let a command, and every command below it, take `--config`, `--url` and `--key-file` after its name too."""
     for each in getattr(command, "commands", {}).values():
-        take_config(each)
-    if not hasattr(command, "commands"):
-        command.params.extend(typer.main.get_command(_later).params)
+        take_common(each)
+    command.params.extend(typer.main.get_command(_later).params)
+
+
+def read_key(file: Path) -> str:
+    """The key in a file. What is no key is left for the client to refuse."""
+    return file.read_text(encoding="utf-8", errors="replace").strip()
 
 
 def _keep_config(ctx: typer.Context, value: Path | None) -> None:
-    if value is not None:
-        ctx.obj = replace(common(ctx), config_file=value)
+    _keep(ctx, config_file=value)
+
+
+def _keep_url(ctx: typer.Context, value: str | None) -> None:
+    _keep(ctx, url=value)
+
+
+def _keep_key(ctx: typer.Context, value: Path | None) -> None:
+    _keep(ctx, key=read_key(value) if value else None)
+
+
+def _keep(ctx: typer.Context, **given: Any) -> None:
+    """Replaces the value from before the command's name by the one after it."""
+    said = {name: value for name, value in given.items() if value is not None}
+    if said and not ctx.resilient_parsing:  # while a shell completes a line, nothing before the command's name was read
+        ctx.obj = replace(common(ctx), **said)
 
 
 _later = typer.Typer(add_completion=False)
+_PANEL = "Where and as whom"
 
 
 @_later.command()
 def _said_later(
-    config_file: Annotated[
+    later_config: Annotated[
         Path | None,
-        typer.Option("--config", expose_value=False, callback=_keep_config, help="TOML file; see ops/alertd.toml."),
+        typer.Option("--config", expose_value=False, callback=_keep_config, help=CONFIG_HELP, rich_help_panel=_PANEL),
     ] = None,
-) -> None: ...
+    later_url: Annotated[
+        str | None,
+        typer.Option("--url", expose_value=False, callback=_keep_url, help=URL_HELP, rich_help_panel=_PANEL),
+    ] = None,
+    later_key: Annotated[
+        Path | None,
+        typer.Option(
+            "--key-file", expose_value=False, callback=_keep_key, exists=True, dir_okay=False, help=KEY_FILE_HELP,
+            rich_help_panel=_PANEL,
+        ),
+    ] = None,
+) -> None: ...  # fmt: skip
 
 
 def address_of(settings: Settings) -> str:

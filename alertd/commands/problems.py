@@ -25,7 +25,9 @@ def explained(status: int, problem: Mapping[str, Any]) -> str:
     if remedy := _remedy(problem):
         lines.append(f"  What to do: {remedy}")
     if status == http.HTTPStatus.UNAUTHORIZED:
-        lines.append("  Put your key into ALERTD_KEY. The first one is told by the first `alertd serve`.")
+        lines.append(
+            "  Put your key into ALERTD_KEY. The first `alertd serve` says where the first one is; of a lost one see `alertd keys recover`."
+        )
     if status >= http.HTTPStatus.INTERNAL_SERVER_ERROR and problem.get("request_id"):
         lines.append(f"  Request: {problem['request_id']}")
     return "\n".join(lines)

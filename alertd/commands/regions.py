@@ -7,19 +7,27 @@ from typing import Annotated, Any, ClassVar
 import typer
 
 from alertd.commands.client import segment
-from alertd.commands.on_demand import OnDemand
+from alertd.commands.on_demand import OnDemand, Place
 from alertd.commands.options import JsonOption, common
 from alertd.commands.output import tell_facts, tell_json, tell_list
 
 
 class Commands(OnDemand):
-    places: ClassVar[dict[str, str]] = {
-        "search": "alertd.commands.regions:searching",
-        "show": "alertd.commands.regions:showing",
-        "list": "alertd.commands.regions:listing",
-        "import": "alertd.commands.regions_import:app",
-        "remove": "alertd.commands.regions_import:removing",
-    }
+    places: ClassVar[dict[str, Place]] = {
+        "search": Place(
+            "alertd.commands.regions:searching",
+            "Find regions by name in any language or by code; a slip is forgiven.",
+        ),
+        "show": Place("alertd.commands.regions:showing", "One region; with --json and its outline."),
+        "list": Place(
+            "alertd.commands.regions:listing", "Regions of a kind, below a region, at a point, or in a box."
+        ),
+        "import": Place("alertd.commands.regions_import:app", "Add regions of your own to the data directory."),
+        "remove": Place(
+            "alertd.commands.regions_import:removing",
+            "Take regions that were imported out of the data directory. Their numbers are given to no other region.",
+        ),
+    }  # fmt: skip
 
 
 app = typer.Typer(

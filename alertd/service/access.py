@@ -161,6 +161,7 @@ class Held:
     credential: Credential
     used: int  # UNIX milliseconds it was last used, to a minute; 0: never
     old_until: int  # UNIX milliseconds until which the secret before the last rotation is good, too; 0: there is none
+    recovered: int = 0  # UNIX milliseconds at which `alertd keys recover` made it; 0: it did not
 
 
 #: Stands before the name of whoever allowed it, where an organisation's policy approved an alert and nobody looked.
@@ -188,15 +189,17 @@ class Access:
 
     async def create(
         self, *, org: str, subject: str, scopes: frozenset[str], test: bool = False, maker: Credential | None = None,
-        terms: Terms = Terms(),
+        terms: Terms = Terms(), recovered: int = 0,
     ) -> tuple[Credential, str]:  # fmt: skip
-        """A new key, which remembers whose hands it was made by. The token is told once and never again."""
+        """A new key, which remembers whose hands it was made by. The token is told once and never again. `recovered`: when `alertd keys recover`
+        made it, in UNIX milliseconds; 0 otherwise.
+        """
         key_id = secrets.token_hex(6)
         secret = secrets.token_urlsafe(32)  # 43 characters
         stored = StoredKey(
             org=org, subject=subject, scopes=tuple(sorted(scopes)), test=test, digest=digest_of(secret),
             makers=tuple(sorted(maker.hands)) if maker else (), maker_org=maker.org if maker else "", expires=terms.expires, rate_per_min=terms.rate_per_min,
-            jurisdiction=terms.jurisdiction.model_dump_json() if terms.jurisdiction else "",
+            jurisdiction=terms.jurisdiction.model_dump_json() if terms.jurisdiction else "", recovered=recovered,
         )  # fmt: skip
         await self._keyring.add(key_id, stored)
         return _credential(key_id, stored), _token(key_id, secret, test=test)
@@ -283,7 +286,9 @@ class Access:
     async def _held(self, found: Sequence[tuple[str, StoredKey]]) -> Sequence[Held]:
         used = await self._keyring.used([key_id for key_id, _ in found])
         return [
-            Held(credential=_credential(key_id, stored), used=at, old_until=stored.old_until)
+            Held(
+                credential=_credential(key_id, stored), used=at, old_until=stored.old_until, recovered=stored.recovered
+            )
             for (key_id, stored), at in zip(found, used, strict=True)
         ]
 

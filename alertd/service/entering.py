@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import msgspec
 
@@ -23,10 +24,12 @@ OF_OPERATOR = (5, 15 * 60_000)
 
 
 class Refusal(Problem):
-    """Somebody is not let in. Why, as one word, is for the audit alone: outsiders are told a sentence that says no more."""
+    """Somebody is not let in. Why, as one word, is for the audit alone: outsiders are told a sentence that says no more. The problem has the
+    members of `extra` too.
+    """
 
-    def __init__(self, reason: str, sentence: str) -> None:
-        super().__init__("not-allowed", sentence)
+    def __init__(self, reason: str, sentence: str, **extra: Any) -> None:
+        super().__init__("not-allowed", sentence, **extra)
         self.reason = reason
 
 

@@ -73,12 +73,19 @@ NO_STATES = frozenset(
 REFUSED, OWED, CONFIRMED, TAKEDOWN_REFUSED = DISTRIBUTOR_TYPES = (
     "distributor.refused", "distributor.takedown_open", "distributor.takedown_confirmed", "distributor.takedown_refused",
 )  # fmt: skip
+#: An administrator's key was made on the machine of the store, by no other key.
+KEY_RECOVERED = "key.recovered"
 #: What the neighbour that is asked is told, too.
 ASKED = "permission_asked"
 #: The people on call are called for these.
 CALLING = frozenset({AlertState.PENDING, "stand_down_asked"})
 #: All that there are: what a webhook may ask for.
-TYPES = (*(f"alert.{word}" for word in (*AlertState, *sorted(NO_STATES))), "webhook.off", *DISTRIBUTOR_TYPES)
+TYPES = (
+    *(f"alert.{word}" for word in (*AlertState, *sorted(NO_STATES))),
+    "webhook.off",
+    KEY_RECOVERED,
+    *DISTRIBUTOR_TYPES,
+)
 _NUMBERS = frozenset({"rev", "percent", "step", *COUNTS})
 _CURSOR = re.compile("e([0-9a-f]{1,12})")
 _encode = msgspec.json.Encoder().encode

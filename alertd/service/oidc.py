@@ -2,7 +2,8 @@
 
 Who is sent away takes a state along that is good once, for ten minutes, and in that browser alone. Whose identity it is that comes back is
 told by issuer and subject, which an operator's one-time code bound to them before: nobody becomes an operator by signing in, and no
-claim gives a role. What decides asks for a fresh sign-in (`prompt=login`, `max_age=0`), which `auth_time` must show.
+claim gives a role. A decision asks for a fresh sign-in (`prompt=login`), and `auth_time` must show that it was made after the browser left
+for it. If the provider did not ask again, another round would not help: the answer says so and names the passkey instead.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from alertd.errors import Problem
 from alertd.operators import normal_code
 from alertd.service.access import Credential
 from alertd.service.entering import OF_CALLER, Entering, Refusal, no_code
-from alertd.service.provider import LEEWAY_S, Provider
+from alertd.service.provider import Provider
 from alertd.service.sessions import Sessions, credential_of
 from alertd.store.operators import Identity, OperatorStore, StoredOperator, digest_of
 from alertd.store.sessions import Away, SessionStore
@@ -28,6 +29,20 @@ from alertd.store.sessions import Away, SessionStore
 #: Somebody finds their phone for the provider's second factor meanwhile.
 SENT_MS = 10 * 60_000
 MOST_IDENTITIES = 10
+#: The provider's clock may be wrong by this many seconds, as `auth_time` shows it.
+AUTH_TIME_SKEW_S = 60
+
+
+#: By the claim that does not show it.
+STALE = {
+    "auth_time": "The sign-in provider did not ask you to sign in again, so it cannot show that it is you.",
+    "acr": "The sign-in provider did not check you as strictly as this needs (oidc.acr).",
+}
+USE_PASSKEY = "Use your passkey instead."
+ADD_PASSKEY = (
+    "You have no passkey here yet: ask an administrator for a one-time code (alertd operators invite), open its link and "
+    "register a passkey."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,11 +193,11 @@ class Oidc:
         }
         stale = [name for name, wrong in faults.items() if wrong]
         if sent.operator and stale:
-            raise Refusal(stale[0], "The sign-in provider did not ask you anew as strictly as this needs.")
+            raise _stale(stale[0], operator)
         return not stale
 
     def _is_now(self, at_s: int, since_s: int) -> bool:
-        return since_s - LEEWAY_S <= at_s <= self._clock.now_ms() // 1000 + LEEWAY_S
+        return since_s - AUTH_TIME_SKEW_S <= at_s <= self._clock.now_ms() // 1000 + AUTH_TIME_SKEW_S
 
     async def _bind(self, operator: StoredOperator, identity: Identity, digest: str) -> StoredOperator:
         """The operator with one identity more and no code. Raises Problem where the code was used meanwhile."""
@@ -210,3 +225,10 @@ class Oidc:
         if self._provider is None:
             raise Problem("not-found", "Nobody signs in by a provider here.")
         return self._provider
+
+
+def _stale(claim: str, operator: StoredOperator) -> Refusal:
+    """The provider's answer does not show that it asked the operator again. Another round gives the same answer; a passkey does not need it."""
+    said = STALE[claim]
+    has_passkey = bool(operator.passkeys)
+    return Refusal(claim, f"{said} {USE_PASSKEY if has_passkey else ADD_PASSKEY}", has_passkey=has_passkey)

@@ -7,7 +7,9 @@ are checked by joserfc. Nothing that it answers is told to whoever signs in, or 
 from __future__ import annotations
 
 import base64
+import enum
 import hashlib
+import secrets
 import ssl
 import warnings
 from collections.abc import Mapping, Sequence
@@ -32,8 +34,14 @@ from channels.posting import json_object
 ALGORITHMS = {"RS256": ("RSA", None), "ES256": ("EC", "P-256"), "EdDSA": ("OKP", "Ed25519")}
 #: Clocks differ by so much.
 LEEWAY_S = 30
+#: A decision accepts a sign-in at the provider that is not older than this many seconds. The provider asks again in any case (`prompt=login`);
+#: `max_age` makes it say when (`auth_time`, OpenID Connect Core 3.1.2.1). With `max_age=0` some providers find the sign-in that they just
+#: made too old, and ask for ever.
+MAX_AGE_S = 300
 #: What it says of itself is asked for again after an hour; its keys sooner, when a token names one that is not known.
 KEPT_S = 3_600.0
+#: Answers of a token endpoint that do not know this client (RFC 6749, 5.2).
+CLIENT_ERRORS = frozenset({"invalid_client", "unauthorized_client"})
 _DOCUMENT_BYTES, _TOKEN_BYTES = 256 * 1024, 64 * 1024
 _NOT_ACCEPTED = "What the sign-in provider answered is not accepted here. Begin again."
 
@@ -69,6 +77,23 @@ def refused(reason: str) -> Refusal:
     return Refusal(reason, _NOT_ACCEPTED)
 
 
+class Endpoint(enum.StrEnum):
+    """What of a provider alertd asks."""
+
+    DISCOVERY = "discovery"
+    KEYS = "jwks"
+    TOKEN = "token"  # noqa: S105  the name of an endpoint
+
+
+class ProviderFault(Problem):
+    """An endpoint of the provider fails. The API answers with a general sentence; the log and `alertd check` also name `endpoint`, `url` and `why`."""
+
+    def __init__(self, endpoint: Endpoint, url: str, why: str) -> None:
+        sentence = "The sign-in provider does not answer as it should."
+        super().__init__("provider-unavailable", sentence, headers={"Retry-After": "60"})
+        self.endpoint, self.url, self.why = endpoint, url, why
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discovered:
     """What of the provider's document is used."""
@@ -95,9 +120,22 @@ class Provider:
         self._keys: tuple[float, list[Key]] | None = None
 
     async def meet(self) -> None:
-        """Asks it who it is and for its keys. Raises Problem where it could let nobody in."""
+        """Asks its discovery document, its keys, and its token endpoint with a code that nobody was given. Raises ProviderFault, which
+        names the endpoint at fault.
+        """
         if not await self._known_keys(renewed=True):
-            raise _unavailable("no key that counts")
+            raise _unavailable(Endpoint.KEYS, (await self._discovered()).keys, "no key for RS256, ES256 or EdDSA")
+        url, status, answer = await self._redeemed(
+            "alertd-check", secrets.token_urlsafe(32), "https://alertd.invalid/console"
+        )
+        if status not in {400, 401} or not isinstance(answer.get("error"), str):
+            raise _unavailable(
+                Endpoint.TOKEN, url, f"it answers {status} to a wrong code, and no error in JSON (RFC 6749, 5.2)"
+            )
+        if answer["error"] in CLIENT_ERRORS:
+            raise _unavailable(
+                Endpoint.TOKEN, url, f"it refuses oidc.client_id or oidc.client_secret ({answer['error']})"
+            )
 
     async def address(self, *, state: str, nonce: str, verifier: str, back: str, anew: bool) -> str:
         """Where a browser is sent (Core, 3.1.2.1), with the challenge of `verifier` (RFC 7636, 4.3). `anew`: it must ask whoever is
@@ -109,7 +147,7 @@ class Provider:
             "nonce": nonce, "code_challenge": challenge, "code_challenge_method": "S256",
         }  # fmt: skip
         if anew:
-            asked |= {"prompt": "login", "max_age": "0"}
+            asked |= {"prompt": "login", "max_age": str(MAX_AGE_S)}
             asked |= {"acr_values": " ".join(sorted(self.acr))} if self.acr else {}
         url = (await self._discovered()).authorization
         return f"{url}{'&' if urlsplit(url).query else '?'}{urlencode(asked)}"
@@ -156,6 +194,14 @@ class Provider:
 
     async def _token(self, code: str, verifier: str, back: str) -> str:
         """The ID token for a code (RFC 6749, 4.1.3; RFC 7636, 4.5). Raises Refusal, Problem."""
+        _, status, answer = await self._redeemed(code, verifier, back)
+        token = answer.get("id_token") if status == 200 else None
+        if not isinstance(token, str):
+            raise refused("code")
+        return token
+
+    async def _redeemed(self, code: str, verifier: str, back: str) -> tuple[str, int, dict[str, Any]]:
+        """What the token endpoint answers to a code: its URL, the status and the JSON object, empty where there is none. Raises ProviderFault."""
         discovered = await self._discovered()
         form = {"grant_type": "authorization_code", "code": code, "redirect_uri": back, "code_verifier": verifier}
         headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
@@ -166,14 +212,11 @@ class Provider:
             form |= {"client_id": self._client} | ({"client_secret": self._secret} if self._secret else {})
         try:
             status, raw = await self._asks.exchange(discovered.token, urlencode(form).encode(), headers, _TOKEN_BYTES)
-        except FetchError:
-            raise _unavailable("no answer to a code") from None
+        except FetchError as error:
+            raise _unavailable(Endpoint.TOKEN, discovered.token, error.cause) from None
         if status >= 500:
-            raise _unavailable(f"status {status} to a code")
-        token = json_object(raw).get("id_token") if status == 200 else None
-        if not isinstance(token, str):
-            raise refused("code")
-        return token
+            raise _unavailable(Endpoint.TOKEN, discovered.token, f"it answers {status}")
+        return discovered.token, status, json_object(raw)
 
     async def _key(self, header: Mapping[str, Any]) -> Key:
         """The key that a token names. Raises Refusal, Problem."""
@@ -188,7 +231,7 @@ class Provider:
     async def _known_keys(self, renewed: bool) -> list[Key]:
         now = self._clock.monotonic()
         if self._keys is None or renewed or now - self._keys[0] >= KEPT_S:
-            document = await self._document((await self._discovered()).keys)
+            document = await self._document(Endpoint.KEYS, (await self._discovered()).keys)
             self._keys = now, _keys_of(document.get("keys"))
         return self._keys[1]
 
@@ -196,31 +239,37 @@ class Provider:
         """Raises Problem."""
         now = self._clock.monotonic()
         if self._found is None or now - self._found[0] >= KEPT_S:
-            document = await self._document(self.issuer.rstrip("/") + "/.well-known/openid-configuration")
-            self._found = now, self._read(document)
+            url = self.issuer.rstrip("/") + "/.well-known/openid-configuration"
+            self._found = now, self._read(url, await self._document(Endpoint.DISCOVERY, url))
         return self._found[1]
 
-    def _read(self, document: Mapping[str, Any]) -> Discovered:
-        """Discovery, 3 and 4.3: it must be this issuer's own. Raises Problem."""
-        urls = [document.get(name) for name in ("authorization_endpoint", "token_endpoint", "jwks_uri")]
+    def _read(self, url: str, document: Mapping[str, Any]) -> Discovered:
+        """Discovery, 3 and 4.3: it must be this issuer's own. Raises ProviderFault."""
+        if document.get("issuer") != self.issuer:
+            raise _unavailable(
+                Endpoint.DISCOVERY, url, f"its issuer is not {self.issuer}, letter by letter (oidc.issuer)"
+            )
         secure = ("https://", "http://127.0.0.1:") if self.issuer.startswith("http:") else ("https://",)
-        if document.get("issuer") != self.issuer or not all(
-            isinstance(one, str) and one.startswith(secure) for one in urls
-        ):
-            raise _unavailable("its document is another issuer's, or names what is no https address")
-        authorization, token, keys = map(str, urls)
+        for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
+            one = document.get(name)
+            if not (isinstance(one, str) and one.startswith(secure)):
+                raise _unavailable(Endpoint.DISCOVERY, url, f"its {name} is missing or no https address")
         ways = document.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
         return Discovered(
-            authorization=authorization, token=token, keys=keys,
+            authorization=document["authorization_endpoint"], token=document["token_endpoint"], keys=document["jwks_uri"],
             by_form="client_secret_basic" not in ways and "client_secret_post" in ways,
             names_itself=document.get("authorization_response_iss_parameter_supported") is True,
         )  # fmt: skip
 
-    async def _document(self, url: str) -> dict[str, Any]:
+    async def _document(self, endpoint: Endpoint, url: str) -> dict[str, Any]:
+        """Raises ProviderFault."""
         try:
-            return json_object(await self._asks.fetch(url, _DOCUMENT_BYTES))
-        except FetchError:
-            raise _unavailable("its document or its keys cannot be fetched") from None
+            raw = await self._asks.fetch(url, _DOCUMENT_BYTES)
+        except FetchError as error:
+            raise _unavailable(endpoint, url, error.cause) from None
+        if not (found := json_object(raw)):
+            raise _unavailable(endpoint, url, "it answers something else than a JSON object")
+        return found
 
 
 def _header(token: str) -> dict[str, Any]:
@@ -258,9 +307,7 @@ def _fitting(keys: Sequence[Key], header: Mapping[str, Any]) -> list[Key]:
     ]  # fmt: skip
 
 
-def _unavailable(why: str) -> Problem:
-    """For whoever runs the service the log says why: it is about the provider, and about nobody who signs in."""
-    structlog.get_logger().warning("sign-in provider unavailable", why=why)
-    return Problem(
-        "provider-unavailable", "The sign-in provider does not answer as it should.", headers={"Retry-After": "60"}
-    )
+def _unavailable(endpoint: Endpoint, url: str, why: str) -> ProviderFault:
+    """Logs which endpoint fails and why, and returns the fault. The log names no person."""
+    structlog.get_logger().warning("sign-in provider unavailable", endpoint=endpoint.value, url=url, why=why)
+    return ProviderFault(endpoint, url, why)

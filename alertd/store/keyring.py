@@ -29,6 +29,9 @@ class StoredKey(msgspec.Struct, frozen=True, kw_only=True):
     jurisdiction: str = ""  # JSON of `alertd.organisations.Jurisdiction`; '': its organisation's
     old_digest: str = ""  # of the secret before the last rotation
     old_until: int = 0  # UNIX milliseconds until which that is good, too
+    recovered: int = (
+        0  # UNIX milliseconds at which `alertd keys recover` made it; 0: another key made it, or it is the first
+    )
 
 
 _encode = msgspec.json.Encoder().encode

@@ -224,11 +224,12 @@ async def _with_people(environment: Mapping[str, str], people: int) -> str:
 
 
 async def key_of(process: asyncio.subprocess.Process) -> str:
-    """The administrator's key, as a first start tells it. Raises BenchError."""
+    """The administrator's key, from the file that a first start names. Raises BenchError."""
     assert process.stdout is not None
     async for line in process.stdout:
-        if found := re.search(r"((?:live|test)_\S+)", line.decode()):
-            return found[1]
+        if found := re.search(r"first sign-in are in (.+), which", line.decode()):
+            text = await asyncio.to_thread(Path(found[1]).read_text, encoding="utf-8")
+            return text.splitlines()[0].partition("=")[2]
     raise BenchError("alertd did not start; its messages are above")
 
 

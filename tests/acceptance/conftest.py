@@ -67,7 +67,7 @@ class Served:
         with self.log.open("a") as log:
             self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
         self.url = self._said(r"listens on (\S+)")
-        self.key = self.key or self._said(r"((?:live|test)_\S+)")
+        self.key = self.key or first_key(self._said(r"first sign-in are in (.+), which"))
         self.metrics = self._said(r"Metrics are at (\S+)/metrics and")
 
     def _said(self, pattern: str) -> str:
@@ -171,6 +171,11 @@ class Served:
         for channel, value in re.findall(r'alertd_targeted\{channel="(\w+)"\} (\S+)', text):
             found[channel]["targeted"] = int(float(value))
         return found
+
+
+def first_key(file: str) -> str:
+    """The administrator's key in the file that a first start names."""
+    return Path(file).read_text(encoding="utf-8").splitlines()[0].removeprefix("export ALERTD_KEY=")
 
 
 def _words(pid: str) -> list[bytes]:

@@ -144,6 +144,62 @@ def test_alert_of_which_nothing_comes(served: Served, ana: str, bea: str, alert:
     assert "(precondition-failed)" in refused(served, "alerts", "submit", first, key=ana)
 
 
+def test_an_alert_is_paused_resumed_and_accounted_for(served: Served, ana: str, bea: str, alert: dict[str, Any]):
+    """By the commands that the runbook names: it waits while it is paused, and its ledger and report say what became of it."""
+    taken = done(served, "send", "-", key=ana, given=json.dumps(alert).encode())["id"]
+    slow = {"rules": [{"prefix": "", "do": "slow", "delay_s": 2}]}
+    for channel in CHANNELS:
+        served.control(channel, slow)
+    assert done(served, "alerts", "approve", taken, "--seen", "1", key=bea)["state"] == "approved"
+    said = alertd(served, "alerts", "pause", taken, key=bea)
+    for channel in CHANNELS:
+        served.control(channel, {"rules": []})
+    assert (said.returncode, f"alertd alerts resume {taken}" in said.stdout.decode()) == (0, True), said.stderr.decode()
+    assert done(served, "alerts", "show", taken)["paused"]
+    resumed = alertd(served, "alerts", "resume", taken, key=bea)
+    assert resumed.stdout.decode().startswith(f"Alert {taken} goes on, it is ")
+    assert alertd(served, "alerts", "watch", taken, key=bea).returncode == 0
+    rows = [json.loads(line) for line in alertd(served, "alerts", "ledger", taken, "--json").stdout.splitlines()]
+    report = done(served, "alerts", "report", taken)
+    targeted = {name: counts["targeted"] for name, counts in report["versions"][0]["channels"].items()}
+    assert {name: sum(row["channel"] == name for row in rows) for name in targeted} == targeted
+    told = alertd(served, "alerts", "ledger", taken, "--channel", "mail", "--limit", "3")
+    lines = told.stdout.decode().splitlines()
+    assert (len(lines), " mail " in lines[1], " push " in told.stdout.decode()) == (4, True, False)
+    assert told.stderr.decode() == f"{targeted['mail'] - 3:,} more rows: --limit shows them, --json prints all.\n"
+    assert alertd(served, "alerts", "ledger", taken, "--state", "failed").stdout.decode().count("\n") == 1
+    assert alertd(served, "alerts", "ledger", taken, "--state", "faild").returncode == 2
+    shown = alertd(served, "alerts", "report", taken).stdout.decode()
+    for fact in (f"{taken}, alert, sent:", f"targeted {targeted['push']:,}", "alert.approve", "bea@centre.example"):
+        assert fact in shown
+    assert "(not-found)" in refused(
+        served, "alerts", "ledger", f"{taken[:-1]}0" if taken[-1] != "0" else f"{taken[:-1]}1"
+    )
+    assert done(served, "alerts", "review") == {"alerts": []}
+    assert alertd(served, "alerts", "review").stdout.decode().split() == [
+        "id", "status", "level", "people", "author", "expires",
+    ]  # fmt: skip
+
+
+def test_addresses_are_put_on_the_suppression_list_and_taken_off(served: Served, tmp_path: Path):
+    """One a line; a single address may come by standard input, where no list of processes shows it."""
+    file = tmp_path / "told-stop"
+    file.write_text("+34600990011\n\n+34600990012\n")
+    assert "(not-found)" in refused(served, "suppressions", "show", "sms", "+34600990011")
+    assert done(served, "suppressions", "add", "sms", str(file)) == {"listed": 2, "stopped": 0}
+    assert done(served, "suppressions", "add", "sms", "-", given=file.read_bytes()) == {"listed": 0, "stopped": 0}
+    said = alertd(served, "suppressions", "show", "sms", "-", given=b"+34600990011\n")
+    assert said.stdout.decode().startswith("It is on the list since 20")
+    lift = ("suppressions", "remove", "sms", "+34600990011", "--reason")
+    assert alertd(served, *lift, "mistake").returncode == 2
+    assert done(served, *lift, "error") == {"lifted": True, "active": 0}
+    assert alertd(served, *lift, "error").stdout.decode() == "It was not on the list.\n"
+    file.write_text("fax")
+    assert "  /addresses/0/number: " in refused(served, "suppressions", "add", "sms", str(file))
+    file.write_bytes(b"\xff")
+    assert "UTF-8" in refused(served, "suppressions", "add", "sms", str(file))
+
+
 def test_refusal_has_every_fault_with_its_place(served: Served):
     """All faults of a document are told at once, each behind its JSON pointer."""
     said = refused(served, "send", "-", given=b'{"kind": "flood", "channels": ["fax"]}')

@@ -16,7 +16,7 @@ from redis import Redis
 
 from alertd.store import keys
 from alertd.store.codec import NEXT_KEY, Codec, Keys, SealError, mark_of
-from tests.acceptance.conftest import CHANNELS, STORE_KEYS, Served, start
+from tests.acceptance.conftest import CHANNELS, STORE_KEYS, Served, first_key, start
 from tests.acceptance.test_cli import alertd, done, environment, refused
 
 PEOPLE = 3_000
@@ -193,7 +193,8 @@ def test_a_shared_store_waits_for_every_process_and_needs_no_restart(valkey: str
             running.append(start(kind, variables, tmp_path / f"{kind}.log"))
             if kind == "api":
                 api.process = running[0]
-                api.url, api.key = api._said(r"listens on (\S+)"), api._said(r"((?:live|test)_\S+)")
+                api.url = api._said(r"listens on (\S+)")
+                api.key = first_key(api._said(r"first sign-in are in (.+), which"))
         assert "store.next_master_key_file" in refused(api, "keys", "rotate-master")
         files[0].write_text("00" * 31 + "01")
         with Redis.from_url(valkey) as store:

@@ -20,7 +20,7 @@ import aiohttp
 import pytest
 from redis.asyncio import Redis
 
-from tests.acceptance.conftest import STORE_KEYS, Served, start
+from tests.acceptance.conftest import STORE_KEYS, Served, first_key, start
 from tests.ports import free_port
 from tests.unit.alertd.samples import SUBSCRIBER
 
@@ -69,27 +69,43 @@ def test_nothing_that_people_wrote_can_be_read_from_the_disk(
     assert [path for path in store if path.stat().st_mode & 0o077] == []
 
 
-def test_key_is_told_once(tmp_path: Path):
-    """The first start says the administrator's key and how to use it, and for how long the sign-in is good, on standard output alone; the
-    next says none.
+def test_the_first_key_is_in_a_file_of_its_own_where_no_terminal_is(tmp_path: Path):
+    """A journal keeps what a service prints, so the first start prints the name of the file alone. The file has the key, as a shell takes it, and the
+    sign-in; only the service's user reads it. The next start has no key to tell.
     """
-    environment = {"ALERTD_STORE__DIRECTORY": str(tmp_path / "data"), "ALERTD_API__PORT": "0"}
+    data = tmp_path / "data"
+    environment = {"ALERTD_STORE__DIRECTORY": str(data), "ALERTD_API__PORT": "0"}
     environment |= {"ALERTD_SIGN_IN__CODE_MINUTES": "10"}
     said = [until_stopped(environment, tmp_path / "errors") for _ in range(2)]
-    key = re.search(r"export ALERTD_KEY=(live_\S+)$", said[0], re.MULTILINE)
-    assert key
-    assert said[0].count(key[1]) == 1
-    assert "once and within 10 minutes: http" in said[0]
-    assert "live_" not in said[1]
-    assert "live_" not in (tmp_path / "errors").read_text()
-    assert not any(key[1].encode() in file.read_bytes() for file in (tmp_path / "data").rglob("*") if file.is_file())
+    file = data / "first-key"
+    assert f"The administrator's key and first sign-in are in {file}, " in said[0]
+    assert "alertd keys recover" in said[1]
+    assert file.stat().st_mode & 0o777 == 0o600
+    key, sign_in = file.read_text().splitlines()
+    assert re.fullmatch(r"export ALERTD_KEY=live_\w{12}_[\w-]{43}", key)
+    assert re.fullmatch(r"# .* once and within 10 minutes: http\S+#/enrol/\S+", sign_in)
+    secret, code = key.partition("=")[2], sign_in.rpartition("/")[2]
+    files = [one for one in data.rglob("*") if one.is_file() and one != file]
+    told = [*said, (tmp_path / "errors").read_text(), *(one.read_bytes().decode("latin-1") for one in files)]
+    assert [one for one in told if secret in one or code in one or "live_" in one] == []
+
+
+def test_a_first_key_that_no_file_takes_is_made_anew_by_hand(tmp_path: Path):
+    """The start goes on, and says what to run: the key that nobody saw is worth nothing."""
+    data = tmp_path / "data"
+    (data / "first-key" / "in the way").mkdir(parents=True)
+    environment = {"ALERTD_STORE__DIRECTORY": str(data), "ALERTD_API__PORT": "0"}
+    said = until_stopped(environment, tmp_path / "errors")
+    assert f"could not be written to {data / 'first-key'} (" in said
+    assert "run alertd keys recover on this machine" in said
+    assert "live_" not in said
 
 
 def test_a_service_whose_words_nobody_takes_is_at_work(tmp_path: Path):
     """Its log goes to a disk that is full, and then its standard output, too. At the first start only that has a key to tell."""
     port, full = free_port(), Path("/dev/full")
     environment = {"ALERTD_STORE__DIRECTORY": str(tmp_path / "data"), "ALERTD_API__PORT": str(port)}
-    assert "live_" in until_stopped(environment, full)
+    assert "first-key" in until_stopped(environment, full)
     with full.open("w") as nobody:
         command = [sys.executable, "-m", "alertd", "serve"]
         again = subprocess.Popen(command, env={**os.environ, **environment}, stdout=nobody, stderr=nobody)
@@ -125,6 +141,7 @@ def until_stopped(environment: dict[str, str], errors: Path) -> str:
 def test_store_of_ones_own(valkey: str, tmp_path: Path):
     """`store.url`: API and worker share it, a weaker promise is told, and other keys are refused."""
     environment = {"ALERTD_STORE__URL": valkey, "ALERTD_API__PORT": "0", **STORE_KEYS}
+    environment |= {"ALERTD_STORE__DIRECTORY": str(tmp_path / "data")}
     api = start("api", environment, tmp_path / "api")
     worker = start("worker", environment, tmp_path / "worker")
     assert api.stdout is not None
@@ -154,9 +171,11 @@ def test_store_of_ones_own(valkey: str, tmp_path: Path):
 
 async def test_a_store_of_ones_own_that_is_nearly_full(valkey: str, tmp_path: Path):
     """What is new is refused while there is still room to stop everything; with more memory it is taken again."""
-    api = start("api", {"ALERTD_STORE__URL": valkey, "ALERTD_API__PORT": "0", **STORE_KEYS}, tmp_path / "api")
+    environment = {"ALERTD_STORE__URL": valkey, "ALERTD_API__PORT": "0", **STORE_KEYS}
+    api = start("api", {**environment, "ALERTD_STORE__DIRECTORY": str(tmp_path / "data")}, tmp_path / "api")
     assert api.stdout is not None
-    url, key = api.stdout.readline().split()[-1], api.stdout.readline().split("=")[-1].strip()
+    url, _ = api.stdout.readline().split()[-1], api.stdout.readline()
+    key = first_key(str(tmp_path / "data" / "first-key"))
     try:
         async with aiohttp.ClientSession(url, headers={"Authorization": f"Bearer {key}"}) as session:
             async with Redis.from_url(valkey) as store:

@@ -13,7 +13,7 @@ from typing import IO, Any
 import aiohttp
 import pytest
 
-from tests.acceptance.conftest import STORE_KEYS, start
+from tests.acceptance.conftest import STORE_KEYS, first_key, start
 
 pytestmark = pytest.mark.once
 
@@ -34,7 +34,7 @@ async def test_a_thousand_identical_submissions_at_once_are_one_alert(
     """With one Idempotency-Key: one makes the alert, the others are told of it, or that it is being made. Asked again, all tell
     the same alert: both processes, and one that was started since.
     """
-    environment = {**SETTINGS, "ALERTD_STORE__URL": valkey}
+    environment = {**SETTINGS, "ALERTD_STORE__URL": valkey, "ALERTD_STORE__DIRECTORY": str(tmp_path / "data")}
     alert["channels"] = ["mail"]
     del alert["external_id"]  # of which there could be one alert only, whatever the key
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
@@ -72,9 +72,9 @@ def api(environment: dict[str, str], errors: Path) -> Iterator[tuple[str, IO[str
 
 async def key_of(subject: str, session: aiohttp.ClientSession, url: str, administrator: str) -> dict[str, str]:
     """The headers of a person, made with the key that the first process told."""
-    first = re.search(r"live_\S+", administrator)
-    assert first
-    headers = {"Authorization": f"Bearer {first[0]}"}
+    file = re.search(r"first sign-in are in (.+), which", administrator)
+    assert file
+    headers = {"Authorization": f"Bearer {first_key(file[1])}"}
     async with session.post(f"{url}/v1/keys", json={"subject": subject, "scopes": ["admin"]}, headers=headers) as made:
         return {"Authorization": f"Bearer {(await made.json())['token']}", "Idempotency-Key": "k-1"}
 

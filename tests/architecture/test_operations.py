@@ -114,13 +114,13 @@ def commands(command: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def test_every_command_answers_in_json():
-    """But those that run until they are stopped."""
+    """But those that run until they are stopped, and the script for a shell."""
     mute = [
         path
         for path, command in commands(typer.main.get_command(cli.app))
         if not any("--json" in parameter.opts for parameter in command.params)
     ]
-    assert mute == ["serve", "api", "worker", "sandbox"]
+    assert mute == ["serve", "api", "worker", "sandbox", "completion"]
 
 
 def test_what_is_refused_so_far_is_told():

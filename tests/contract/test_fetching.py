@@ -316,6 +316,29 @@ async def test_a_refusal_does_not_tell_what_is_inside(make: Make):
     assert len(told) == 1
 
 
+async def test_the_operator_of_the_service_learns_what_failed(make: Make):
+    """The refusal that a stranger reads says nothing of it; its cause, which no answer of the API has, does."""
+    world, strict = make(timeout_s=0.5), make(trust=None)
+    world.names["inside.example"], world.names["other.example"] = [[HOME]], [[WORLD]]
+    causes = {
+        world.url(host="nowhere.example"): "DNS has no address for nowhere.example",
+        world.url(host="inside.example"): "inside.example is not on the public internet",
+        world.url(host="other.example"): "TLS: its certificate is refused: Hostname mismatch",
+        world.url("/status/404"): "it answers 404",
+        world.url("/large"): f"it answers with more than {MOST:,} bytes",
+        world.url("/mute"): "no answer within 0.5 s",
+        world.url("/hop/9"): f"it redirects more than {MOST_REDIRECTS} times",
+    }
+    for url, cause in causes.items():
+        with pytest.raises(FetchError) as refusal:
+            await world.fetcher.fetch(url, MOST)
+        assert refusal.value.cause.startswith(cause)
+        assert cause not in str(refusal.value)
+    with pytest.raises(FetchError) as refusal:
+        await strict.fetcher.fetch(strict.url(), MOST)
+    assert refusal.value.cause.startswith("TLS: its certificate is refused: ")
+
+
 async def test_what_is_posted_goes_to_its_url_alone(make: Make):
     """With its headers, by the certificate's name; a redirect is the answer and is not followed, an endless answer is not read."""
     world = make()

@@ -296,8 +296,8 @@ async def test_what_decides_asks_the_provider_anew(console: Console):
     status, refusal = await console.ask(*approve)
     assert (status, refusal["step_up"]) == (403, True)
     given = issuer.let_in(await console.leave_for(prove=True), SUB)
-    assert (issuer.asked[-1]["prompt"], issuer.asked[-1]["max_age"]) == ("login", "0")
-    for stale in (60, None, "now", True, -3600):
+    assert (issuer.asked[-1]["prompt"], issuer.asked[-1]["max_age"]) == ("login", "300")
+    for stale in (90, None, "now", True, -3600):
         issuer.claims = {
             "auth_time": stale if not isinstance(stale, int) or stale is True else int(time.time()) - stale
         }
@@ -317,6 +317,26 @@ async def test_what_decides_asks_the_provider_anew(console: Console):
     issuer.login_s = 7200
     assert (await console.sign_in())[0] == 200
     assert (await console.ask(*approve))[0] == 403
+
+
+async def test_a_provider_that_did_not_ask_again_is_said_to_be_no_use_and_a_passkey_is_named(
+    console: Console, ana: dict[str, Any]
+):
+    """One round shows that another would be in vain. Who has a passkey is told to use it, and who has none how to get one."""
+    console.issuer.login_s = 200  # younger than max_age, and older than the round
+    await console.sign_in()
+    status, refusal = await console.sign_in(prove=True)
+    assert (status, refusal["has_passkey"]) == (403, False)
+    assert "did not ask you to sign in again" in refusal["detail"]
+    assert "ask an administrator for a one-time code" in refusal["detail"]
+    code = (await console.administrate("POST", f"/v1/operators/{ana['id']}/code"))[1]["code"]
+    passkey = Authenticator("http://localhost:8080")
+    options = (await console.ask("POST", "/v1/passkeys/options", {"code": code}))[1]["public_key"]
+    assert (await console.ask("POST", "/v1/passkeys", {"code": code, "passkey": passkey.register(options)}))[0] == 201
+    status, refusal = await console.sign_in(prove=True)
+    assert (status, refusal["has_passkey"]) == (403, True)
+    assert "Use your passkey instead" in refusal["detail"]
+    assert (await console.reasons())[0] == ("session.prove", ANA["subject"], "auth_time")
 
 
 async def test_a_late_proof_does_not_undo_a_sign_out(console: Console, ana: dict[str, Any]):

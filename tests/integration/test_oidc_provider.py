@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -42,20 +44,52 @@ class Console:
         return await self.ask("POST", "/v1/sign-in/provider/answer", given)
 
 
-@pytest.fixture(params=[("RS256", SECRET), ("ES256", SECRET), ("EdDSA", None)], ids=["RS256", "ES256", "EdDSA, public"])
-async def console(
-    request: pytest.FixtureRequest, store: Connection, renderer: Renderer, aiohttp_client: Any
-) -> AsyncIterator[Console]:
-    """A console whose provider signs one way or another, and knows alertd by a secret or by PKCE alone."""
-    algorithm, secret = request.param
-    with providing(CLIENT, secret, BACK, algorithm) as url:
-        oidc = OidcSection(issuer=url, client_id=CLIENT, client_secret=secret)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Way:
+    """How the provider signs, whether it knows alertd by a secret or by PKCE alone, and how old a sign-in is once it is made."""
+
+    algorithm: str = "RS256"
+    secret: str | None = SECRET
+    age_s: int = 0
+
+
+@asynccontextmanager
+async def opened(way: Way, store: Connection, renderer: Renderer, aiohttp_client: Any) -> AsyncIterator[Console]:
+    with providing(CLIENT, way.secret, BACK, way.algorithm, age_s=way.age_s) as url:
+        oidc = OidcSection(issuer=url, client_id=CLIENT, client_secret=way.secret)
         parts = Parts(settings=Settings(oidc=oidc), db=store, library=None, renderer=renderer, carriers=Carriers([]))
         _, key = await parts.access.create(org="default", subject="root", scopes=frozenset({"admin"}))
         somebody = Somebody()
         yield Console(await aiohttp_client(api_of(parts)), key, somebody)
         await somebody.close()
         parts.audience.close()
+
+
+@pytest.fixture(
+    params=[Way(), Way(algorithm="ES256"), Way(algorithm="EdDSA", secret=None)], ids=["RS256", "ES256", "EdDSA, public"]
+)
+async def console(
+    request: pytest.FixtureRequest, store: Connection, renderer: Renderer, aiohttp_client: Any
+) -> AsyncIterator[Console]:
+    async with opened(request.param, store, renderer, aiohttp_client) as console:
+        yield console
+
+
+@pytest.mark.parametrize("age_s", [2, 45])
+async def test_a_sign_in_that_is_a_little_old_when_it_is_made_proves_who_decides(
+    store: Connection, renderer: Renderer, aiohttp_client: Any, age_s: int
+):
+    """A provider's auth_time is in whole seconds, and its hops and clock take some: it must not ask for ever, nor be refused for ever."""
+    async with opened(Way(age_s=age_s), store, renderer, aiohttp_client) as console:
+        order = {"subject": "ana@centre.example", "name": "Ana García", "roles": ["author", "approver"]}
+        made = (await console.ask("POST", "/v1/operators", order, Authorization=f"Bearer {console.key}"))[1]
+        assert (await console.sign_in("ana", code=made["code"]))[0] == 200
+        approve = ("POST", f"{NOWHERE}/approve", {"people": 1})
+        assert (await console.ask(*approve))[1]["step_up"] is True
+        asked = len(console.somebody.asked)
+        status, told = await console.sign_in("ana", prove=True)
+        assert (status, console.somebody.asked[asked:]) == (200, ["login"]), told
+        assert (await console.ask(*approve))[0] == 404
 
 
 async def test_somebody_comes_in_signs_in_and_decides(console: Console):

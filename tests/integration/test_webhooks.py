@@ -17,9 +17,11 @@ from alertd.app import Parts, opened
 from alertd.clock import SystemClock
 from alertd.errors import Problem
 from alertd.ids import new_id
+from alertd.service.recovery import Recovery
 from alertd.service.webhook_delivery import OFF_AFTER_MS, SPANS_S, TOLD_AT_ONCE, due_again
 from alertd.service.webhooks import GIVEN_UP_SHOWN, MOST_SECRETS
 from alertd.store.clock import StoreClock
+from alertd.store.events import Events
 from alertd.store.webhooks import Due, Hook, Hooks, Tried
 from channels.sandbox import Sandbox
 from geofences.regions import Library
@@ -286,6 +288,19 @@ async def test_a_webhook_that_takes_nothing_is_turned_off(parts: Parts, receiver
     await told(parts)
     found = [json.loads(body)["type"] for _, body in receiver.got["/all"][tries:]]
     assert [one for one in found if one != "webhook.off"] == ["alert.pending", "alert.pending"]
+
+
+async def test_a_recovered_key_is_posted_to_the_webhooks(parts: Parts, receiver: Receiver):
+    """By its id alone: the programs of the organisation notify its other administrators."""
+    await made(parts, receiver, "/keys", "key.recovered")
+    kept = Events(parts.db, keep=100, keep_days=1)
+    recovery = Recovery(access=parts.access, audit=parts.audit, events=kept, clock=parts.clock)
+    key, _ = await recovery.recover("default", "ana@centre.example", "root")
+    assert await parts.events.leads()
+    await told(parts)
+    [(_, body)] = receiver.got["/keys"]
+    event = json.loads(body)
+    assert (event["type"], event["data"]) == ("key.recovered", {"key": key.key_id})
 
 
 async def test_events_are_told_again_on_demand(parts: Parts, receiver: Receiver):

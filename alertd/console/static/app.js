@@ -8,6 +8,7 @@ import { Button, Icon, Refused, Stale, Sure, html, may, mayDo, render, useEffect
 import { holdPresses } from "./press.js";
 import { cameBack } from "./provider.js";
 import { CameBack, Enrol, Languages, Mark, Prove, ProveElsewhere, SignIn } from "./sign-in.js";
+import { Recovered } from "./recovered.js";
 import { Screen, fetchAhead, isScreen, wantsReload } from "./screens.js";
 import { StopAll, Stops, useStops } from "./stops.js";
 import { direction, language, t } from "./words.js";
@@ -82,6 +83,7 @@ function Signed({ me, route, onSignOut }) {
   return html`<${Head} me=${me} route=${route} stops=${stops} onStopped=${again} onSignOut=${onSignOut} />
     <${Stops} stops=${stops} me=${me} onDone=${again} />
     ${may(me, "alerts:read") ? html`<${Silent} />` : null}
+    ${may(me, "keys:write") ? html`<${Recovered} />` : null}
     <main id="main" tabindex="-1"><${Guarded} key=${route} route=${route}>${screenOf(route, me, stops)}<//></main>`;
 }
 

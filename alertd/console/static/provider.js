@@ -42,10 +42,15 @@ export async function leaveToProve() {
 export async function handIn() {
   const who = await post("/v1/sign-in/provider/answer", cameBack);
   if (!isForProof()) return who;
+  provenHere(who);
+  return null;
+}
+
+/** Tells the window that asked who has shown who they are, and closes this one. */
+export function provenHere(who) {
   sessionStorage.removeItem(PROVES);
   told.postMessage({ organisation: who.organisation, subject: who.subject });
   window.close();
-  return null;
 }
 
 export const isForProof = () => Boolean(sessionStorage.getItem(PROVES));

@@ -2,7 +2,7 @@
 
 import { get, post, session } from "./api.js";
 import { hasPasskeys, isBareAddress, named, prove, register } from "./passkey.js";
-import { handIn, isForProof, leave, leaveToProve, onProven as onProvenElsewhere, proveElsewhere, waysIn } from "./provider.js";
+import { handIn, isForProof, leave, leaveToProve, onProven as onProvenElsewhere, proveElsewhere, provenHere, waysIn } from "./provider.js";
 import { Button, Field, Loading, NotYet, Refused, html, useEffect, useRef, useState } from "./parts.js";
 import { LANGUAGES, language, speak, t } from "./words.js";
 
@@ -96,6 +96,20 @@ export function SignIn({ lost, onSignedIn }) {
     <p class="small muted"><a href="#/enrol">${t("once-code-have")}</a></p><//>`;
 }
 
+/** The provider did not show that it asked again: another round gives the same answer, so a passkey is offered instead, if there is one. */
+function PasskeyInstead({ error, onProven }) {
+  const [failed, fail] = useState(null);
+  const [busy, work] = useState(false);
+  const use = async () => {
+    work(true);
+    fail(null);
+    try { provenHere(await prove()); onProven(); } catch (problem) { fail(problem); work(false); }
+  };
+  return html`<${Door} title=${t("prove")}><p class="fault" role="alert">${t(error.has_passkey ? "provider-stale" : "provider-stale-none")}</p>
+    <${Failed} error=${failed} />
+    ${error.has_passkey && hasPasskeys ? html`<${Button} kind="primary" icon="key" busy=${busy} onClick=${use} autofocus>${t("passkey-use")}<//>` : null}<//>`;
+}
+
 /** Back from the provider: signed in, or told why not; a window that was opened to show who it is closes, or says that it may be closed. */
 export function CameBack({ onSignedIn, onBack }) {
   const [error, fail] = useState(null);
@@ -105,6 +119,7 @@ export function CameBack({ onSignedIn, onBack }) {
   }, []);
   if (done) return html`<${Door} title=${t("provider-done")}><p>${t("provider-close")}</p><//>`;
   if (!error) return html`<${Door} title=${t("provider-back")}><${Loading} /><//>`;
+  if (error.has_passkey !== undefined) return html`<${PasskeyInstead} error=${error} onProven=${() => finish(true)} />`;
   return html`<${Door} title=${t(isForProof() ? "prove" : "provider-none")}><${Refused} error=${error} />
     <${Button} kind="primary" onClick=${isForProof() ? () => leaveToProve().catch(fail) : onBack} autofocus>${t("try-again")}<//><//>`;
 }

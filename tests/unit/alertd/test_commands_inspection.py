@@ -17,7 +17,7 @@ from alertd.commands.inspection import Finding, inspected
 from alertd.config import Settings
 from alertd.sections import OidcSection, StoreSection
 from geofences.regions import Library
-from tests.issuer import issuing
+from tests.issuer import CLIENT, SECRET, issuing
 
 KEY = "00" * 32
 NOBODY = 65_534
@@ -188,17 +188,52 @@ def test_a_signature_for_another_domain_is_warned_of(tmp_path: Path, domain: str
 async def test_a_sign_in_provider_is_asked_as_the_service_does(tmp_path: Path):
     """It answers, or nobody signs in by it, which is said and keeps nothing from starting; an authority that cannot be read does."""
 
-    async def found(**oidc: Any) -> Finding:
-        settings = Settings(store=StoreSection(directory=tmp_path), oidc=OidcSection(client_id="alertd", **oidc))
-        [one] = [one for one in await asyncio.to_thread(looked, settings) if one.part == "sign-in provider"]
-        return one
-
     async with issuing() as issuer:
-        one = await found(issuer=issuer.url)
-        assert (one.ok, one.warns) == (True, False)
+        one = await of_provider(tmp_path, issuer=issuer.url)
+        assert (one.ok, one.warns) == (True, False), one.says
         assert "http://localhost:8080/console" in one.says
         issuer.document = {"issuer": "https://evil.example"}
-        one = await found(issuer=issuer.url)
+        one = await of_provider(tmp_path, issuer=issuer.url)
         assert (one.ok, one.warns) == (True, True)
-    assert (await found(issuer=issuer.url)).warns
-    assert not (await found(issuer=issuer.url, ca_file=tmp_path / "none.pem")).ok
+    assert (await of_provider(tmp_path, issuer=issuer.url)).warns
+    assert not (await of_provider(tmp_path, issuer=issuer.url, ca_file=tmp_path / "none.pem")).ok
+
+
+async def of_provider(directory: Path, **oidc: Any) -> Finding:
+    """What is found of the sign-in provider."""
+    section = OidcSection(**{"client_id": CLIENT, "client_secret": SECRET, **oidc})
+    settings = Settings(store=StoreSection(directory=directory), oidc=section)
+    [one] = [one for one in await asyncio.to_thread(looked, settings) if one.part == "sign-in provider"]
+    return one
+
+
+DISCOVERY = "discovery endpoint {0}/.well-known/openid-configuration"
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        ({"fails": 404}, f"{DISCOVERY}: it answers 404"),
+        ({"issuer": "https://evil.example"}, f"{DISCOVERY}: its issuer is not {{0}}, letter by letter"),
+        ({"token_endpoint": None}, f"{DISCOVERY}: its token_endpoint is missing or no https address"),
+        ({"jwks_uri": "{0}/none"}, "jwks endpoint {0}/none: it answers 404"),
+        ({"jwks_uri": "{0}/page"}, "jwks endpoint {0}/page: it answers something else than a JSON object"),
+        ({"jwks_uri": "http://127.0.0.1:1/keys"}, "jwks endpoint http://127.0.0.1:1/keys: no connection: "),
+        ({"token_endpoint": "{0}/none"}, "token endpoint {0}/none: it answers 404 to a wrong code"),
+        ({"token_endpoint": "{0}/page"}, "token endpoint {0}/page: it answers 200 to a wrong code"),
+        ({"client_secret": "old"}, "token endpoint {0}/token: it refuses oidc.client_id or oidc.client_secret"),
+    ],
+)
+async def test_the_endpoint_of_a_sign_in_provider_that_is_at_fault_is_named(tmp_path: Path, fault: dict, says: str):
+    """With its address and what is wrong there, so that the operator knows whom to ask."""
+    async with issuing() as issuer:
+        issuer.fails = fault.get("fails", 0)
+        issuer.document = {
+            name: value and value.format(issuer.url)
+            for name, value in fault.items()
+            if name not in {"fails", "client_secret"}
+        }
+        secret = {"client_secret": fault["client_secret"]} if "client_secret" in fault else {}
+        one = await of_provider(tmp_path, issuer=issuer.url, **secret)
+        assert one.warns
+        assert one.says.startswith(says.format(issuer.url)), one.says

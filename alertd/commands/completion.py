@@ -1,0 +1,29 @@
+"""`alertd completion`: the script that lets a shell complete the words of a line."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False)
+
+
+class Shell(StrEnum):
+    """The shells that a script is written for."""
+
+    BASH = "bash"
+    ZSH = "zsh"
+    FISH = "fish"
+
+
+@app.command()
+def completion(ctx: typer.Context, shell: Annotated[Shell, typer.Argument(help="bash, zsh or fish.")]) -> None:
+    """Print the completion script of a shell.
+
+    For this shell: source <(alertd completion bash). For good: write the output to the file that your shell loads completions from.
+    """
+    os.environ["_ALERTD_COMPLETE"] = f"source_{shell}"  # how typer is asked for the script
+    ctx.find_root().command.main(prog_name="alertd")
