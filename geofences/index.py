@@ -62,8 +62,8 @@ class RegionIndex:
         parents: Positions,
         fitted: NDArray[np.bool_] | None = None,
     ) -> None:
-        """`depths` grow from country to city; `parents` are positions too, NOWHERE for none. `fitted` marks regions whose parts lie inside
-        them and side by side, as those of the shipped library do; the others are measured, which takes longer.
+        """`depths` grow from country to city; `parents` are positions too, NOWHERE for none. `fitted` marks the regions whose parts lie
+        inside them and do not overlap, as in the shipped library. The index measures the other regions, which takes longer.
         """
         self._km2 = km2
         self._geometries = geometries

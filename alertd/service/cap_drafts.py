@@ -74,7 +74,6 @@ LEVELS = {
     Severity.MINOR: _LEAST,
     Severity.UNKNOWN: _LEAST,
 }
-UNFIT = "The CAP document asks for what is not done."
 _NOT_FOR_PEOPLE = {
     MsgType.ACK: "This answers an alert and is none.",
     MsgType.ERROR: "This answers an alert and is none.",
@@ -118,16 +117,14 @@ def sent_of(name: str) -> datetime | None:
 
 def draft_of(message: Message, places: Places, now: datetime, *, again: bool = False) -> Draft:
     """The alert that a message of type Alert asks for, or that one of type Update makes of an alert. What takes effect after `now` is told
-    then. Raises Problem with every reason why it cannot be one; expired, before anything is said of its infos and regions, unless it is
-    taken `again`, which it may be after its end.
+    then. Raises Problem with every reason why it cannot be one. A message that has expired is refused for that alone, unless the request is
+    made `again`.
     """
-    if faults := _unfit(message):
-        raise refused("invalid-request", UNFIT, faults, message)
-    end = _end(message)
-    if end[0] <= now and not again:
-        raise refused("expired", "The CAP message has expired.", [_expired(message)], message)
-    if faults := [*_unfit_infos(message), *_unfit_areas(message, places)]:
-        raise refused("invalid-request", UNFIT, faults, message)
+    faults, (end, of_end) = _unfit(message), _end(message)
+    if end <= now and not (faults or again):
+        raise refused("expired", "The CAP message has expired.", [_expired(of_end)], message)
+    if faults := [*faults, *_unfit_infos(message), *_unfit_areas(message, places)]:
+        raise refused("invalid-request", "No alert can be made of the CAP document.", faults, message)
     draft, first = Draft(), message.infos[0]
     draft.origins["/sent"] = "/sent"  # no part of an alert, but why an Update of one may be refused
     child = any(map(_is_of_child, message.infos))
@@ -135,7 +132,7 @@ def draft_of(message: Message, places: Places, now: datetime, *, again: bool = F
     draft.put("level", _level(first, child=child), "/info/0/severity")
     draft.put("status", message.status, "/status")
     draft.put("scope", message.scope, "/scope")
-    draft.put("expires", end[0].isoformat(), end[1])
+    draft.put("expires", end.isoformat(), of_end)
     if starts := _start(message, now):
         draft.put("starts", starts[0].isoformat(), f"/info/{starts[1]}/effective")
     draft.put("external_id", external_id(message.reference), "/identifier")
@@ -204,7 +201,7 @@ def _unfit(message: Message) -> list[Fault]:
 
 
 def _unfit_infos(message: Message) -> list[Fault]:
-    """What the infos have wrong beside each other, or without a case."""
+    """The faults of infos that contradict each other or lack the case."""
     faults = []
     of_child = [i for i, info in enumerate(message.infos) if _is_of_child(info)]
     if of_child and not any(parameter.name == CASE for info in message.infos for parameter in info.parameters):
@@ -222,13 +219,15 @@ def _unfit_infos(message: Message) -> list[Fault]:
 
 
 def _unfit_areas(message: Message, places: Places) -> list[Fault]:
-    """Areas that are nowhere, and infos whose area is another than that of the alert."""
+    """The faults of areas without a place, and of infos whose area differs from that of the infos before."""
     faults = []
     meant = next((_Ground(info, places) for info in message.infos if _ground(info)), None)
     for i, info in enumerate(message.infos):
         own = _ground(info)
         for j, area in enumerate(info.areas):
-            if _shapes(area) or (not own and (meant or i)):  # another info has the area, or the first was told
+            if _shapes(area) or (
+                not own and (meant or i)
+            ):  # another info has the area, or the first info has the fault
                 continue
             if area.circles:
                 faults.append(Fault(f"/info/{i}/area/{j}/circle/0", _NO_RADIUS))
@@ -321,9 +320,8 @@ def _end(message: Message) -> tuple[datetime, str]:
     return min(ends, default=(message.sent + LIFE, "/sent"))
 
 
-def _expired(message: Message) -> Fault:
-    """Says which time has passed."""
-    _, pointer = _end(message)
+def _expired(pointer: str) -> Fault:
+    """The fault that says which time has passed; `pointer` is that of `_end`."""
     if pointer == "/sent":
         hours = LIFE // timedelta(hours=1)
         why = f"No info has expires, so the message expired {hours} hours after it was sent. Send it again with a later sent, or with expires."
@@ -392,8 +390,8 @@ def _description(info: Info) -> tuple[str, str]:
 
 
 def _put_target(draft: Draft, message: Message, places: Places) -> None:
-    """The area of the first info that draws it and of the first that names it, both, so that a small difference leaves nobody out; the
-    others have the same. Raises Problem: unknown-region.
+    """Puts the area of the first info that draws it and of the first that names it. Both, so that a small difference leaves nobody out.
+    Raises Problem: unknown-region.
     """
     having = [(i, info) for i, info in enumerate(message.infos) if _ground(info)] or [(0, message.infos[0])]
     meant = {_is_drawn(info): (i, info) for i, info in reversed(having)}

@@ -177,6 +177,8 @@ def test_line_ends_of_every_system_are_taken(end: str) -> None:
     words = {"headline": "Corte de agua", "description": f"No beba agua.{end}{end}Llame al 112."}
     alert = Alert.model_validate_json(json.dumps(changed(GENERAL, "info", {"es": words})))
     assert alert.info["es"].description == "No beba agua.\n\nLlame al 112."
+    child = changed(MISSING_CHILD, "case/children/0/clothing", {"es": f"abrigo rojo{end}botas"})
+    assert Alert.model_validate_json(json.dumps(child)).case.children[0].clothing == {"es": "abrigo rojo\nbotas"}
 
 
 NOT_HONOURED = [
