@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import Counter
+import time
+from collections import Counter, deque
 from collections.abc import Callable
 from functools import partial
 from typing import cast
@@ -47,10 +48,12 @@ class SmscSandbox:
         self.acknowledged: Counter[int] = Counter()
         self.links: list[Link] = []
         self.links_made = 0
+        self.throttled = 0  # submitted and refused, for there were more than `parts_per_s`
         self.port = 0
         self._context = authority.server_context() if authority else None
         self._server: asyncio.Server | None = None
         self._serial = 0x1000
+        self._accepted_s: deque[float] = deque()  # in the last second
 
     async def start(self, port: int = 0) -> None:
         """Listen on 127.0.0.1; port 0 takes a free one, told by `port`."""
@@ -87,6 +90,19 @@ class SmscSandbox:
         link = by if by is not None and by.takes else next((link for link in self.links if link.takes), None)
         if link is not None:
             link.deliver(fields, tlvs)
+
+    def is_full(self) -> bool:
+        """Whether it has accepted all parts of this second; otherwise it counts one more."""
+        most, now_s = self.habits.parts_per_s, time.monotonic()
+        if most is None:
+            return False
+        while self._accepted_s and self._accepted_s[0] <= now_s - 1:
+            self._accepted_s.popleft()
+        if len(self._accepted_s) >= most:
+            self.throttled += 1
+            return True
+        self._accepted_s.append(now_s)
+        return False
 
     def accept(self, pdu: Pdu) -> str:
         """Record a message and name it. Of one in parts only the first is recorded."""
@@ -173,6 +189,9 @@ class Link(asyncio.Protocol):
     def _submit(self, pdu: Pdu) -> None:
         if not self.sends:
             self._answer(pdu, Status.INVALID_BIND_STATE)
+            return
+        if self._sandbox.is_full():
+            self._answer(pdu, Status.THROTTLED)
             return
         rule = self._sandbox.script.match(address(pdu))
         if rule is None:

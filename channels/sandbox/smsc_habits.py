@@ -60,7 +60,7 @@ Fields = dict[str, int | str | bytes]
 
 @dataclass(slots=True, kw_only=True)
 class Habits:
-    """How this carrier goes about its receipts, and how many binds an account has."""
+    """How this carrier goes about its receipts, how many binds an account has, and how many parts a second it accepts."""
 
     receipts: bool = True
     delay_s: float = 0.0
@@ -69,6 +69,7 @@ class Habits:
     ids: IdForm = "same"
     zeros: int = 0  # before the id of a receipt
     binds: int | None = None  # at a time; None: as many as anybody wants
+    parts_per_s: int | None = None  # accepted in any second, over all binds; the rest is throttled. None: no limit
 
 
 def receipt(message_id: str, word: str, habits: Habits) -> tuple[Fields, dict[int, bytes]]:

@@ -6,16 +6,17 @@ import asyncio
 import ssl
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Final, cast
 
-from channels.base import ACCEPTED, WITHHELD, Answer, MayWrite, Outcome, Prepared, Reason, Recipient, SmsMessage
+from channels.base import WITHHELD, Answer, MayWrite, Outcome, Prepared, Reason, Recipient, SmsMessage
 from channels.smpp import message
 from channels.smpp.bind import Bind
 from channels.smpp.events import Answered, Delivered
+from channels.smpp.flight import Flight, Message
 from channels.smpp.inbox import Inbox, Listener
 from channels.smpp.message import SmppPayload, Writer
 from channels.smpp.receipts import BETWEEN_IDS, Receipts, Report, names_of
+from channels.smpp.session import Session
 from channels.smpp.settings import SmppSettings
 from channels.sms_answers import SmsState
 
@@ -24,58 +25,8 @@ NOT_A_NUMBER: Final = Outcome(Answer.NEVER, Reason.BAD_ADDRESS)
 #: How often one who waits for room looks whether it still may write.
 LOOK_S: Final = 0.05
 
-#: Of the answers to the parts of one message, the one that counts: a part that was refused for sure keeps the whole from arriving, though
-#: phones show the others.
-_RANK: Final = {Answer.ACCEPTED: 0, Answer.UNKNOWN: 1, Answer.RETRY: 2, Answer.NEVER: 3}
-
-
-class _Flight:
-    """The outcomes of one send, and whether all are there."""
-
-    def __init__(self, size: int) -> None:
-        self.outcomes = [WITHHELD] * size
-        self._open = size
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if not size:
-            self.done.set_result(None)
-
-    def settle(self, index: int, outcome: Outcome) -> None:
-        self.outcomes[index] = outcome
-        self._open -= 1
-        if not self._open and not self.done.done():  # cancelled, or never awaited
-            self.done.set_result(None)
-
-
-@dataclass(slots=True, eq=False)
-class _Message:
-    """One message on its way, in `parts`."""
-
-    flight: _Flight
-    index: int
-    tag: str
-    parts: int
-    left: int
-    worst: Outcome = ACCEPTED
-    may_have_left: bool = False  # some part of it
-    ids: list[str] = field(default_factory=list)
-
-    def answered(self, outcome: Outcome, *, late: bool) -> None:
-        """One part was answered."""
-        if outcome.answer is Answer.ACCEPTED and outcome.message_id:
-            self.ids.append(outcome.message_id)
-        if late:
-            return
-        self.left -= 1
-        self.may_have_left |= outcome.may_have_left
-        if _RANK[outcome.answer] > _RANK[self.worst.answer]:
-            self.worst = outcome
-        if not self.left:
-            self.flight.settle(self.index, self._of_all())
-
-    def _of_all(self) -> Outcome:
-        if self.worst.answer is Answer.ACCEPTED and self.ids:
-            return Outcome(Answer.ACCEPTED, message_id=BETWEEN_IDS.join(self.ids))
-        return self.worst if self.worst.may_have_left else self.worst._replace(partly=self.may_have_left)
+#: A centre that throttles and accepted something so recently is slow, and not closed.
+ACCEPTS_S: Final = 2.0
 
 
 class SmppChannel:
@@ -97,6 +48,7 @@ class SmppChannel:
         self._senders: list[Bind] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._waiters: list[asyncio.Future[None]] = []
+        self._accepted_s = -ACCEPTS_S  # when the centre last accepted a part
 
     def names_of(self, message_id: str) -> tuple[str, ...]:
         """Implements `channels.base.ReportingById`."""
@@ -134,44 +86,45 @@ class SmppChannel:
         return message.prepare(message_)
 
     async def send(self, prepared: Prepared, recipients: Sequence[Recipient], may_write: MayWrite) -> list[Outcome]:
-        """The validity period is what is left at this call. All PDUs that find room are written in one piece."""
+        """The validity period is what is left at this call. All PDUs that find room are written in one piece; what the centre throttles goes
+        again, each part alone, as fast as the centre accepts.
+        """
         payload: SmppPayload = prepared.payload
         tails = self._writer.tails(payload, self._clock())
-        flight = _Flight(len(recipients))
+        flight = Flight(len(recipients))
         for index, recipient in enumerate(recipients):
             to = self._writer.to(recipient)
             if to is None:
                 flight.settle(index, NOT_A_NUMBER)
-                continue
-            one = _Message(flight, index, recipient.tag, len(tails), len(tails))
-            stop = await self._write([to + tail for tail in tails], one, may_write)
-            if stop is not None:
-                for rest in range(index, len(recipients)):
-                    flight.settle(rest, stop)
-                break
-        self._flush()
-        await flight.done
+            else:
+                flight.add(index, recipient.tag, [to + tail for tail in tails])
+        loop = asyncio.get_running_loop()
+        while not flight.done:
+            if flight.next(loop.time()) is not None:
+                await self._write(flight, may_write)
+            elif not flight.done:
+                self._flush()
+                await flight.stirred()
         return flight.outcomes
 
-    async def _write(self, bodies: Sequence[bytes], message_: _Message, may_write: MayWrite) -> Outcome | None:
-        """All PDUs of one message on one bind, once it has room for them; None when that is done."""
-        loop = asyncio.get_running_loop()
-        while True:
-            now_s = loop.time()
-            bind = max(self._senders, key=lambda one: one.room(now_s))
-            if bind.room(now_s) >= min(len(bodies), self._settings.window):
-                break
-            if not may_write():
-                return WITHHELD
-            if all(one.down for one in self._senders):
-                return bind.down
+    async def _write(self, flight: Flight, may_write: MayWrite) -> None:
+        """Write what is next, with all of its parts on one bind, or wait a moment for room; stop if nothing more may be written."""
+        now_s = asyncio.get_running_loop().time()
+        piece = flight.next(now_s)
+        if piece is None:
+            return
+        bind = max(self._senders, key=lambda one: one.room(now_s))
+        if not may_write():
+            flight.stop(WITHHELD)
+        elif bind.room(now_s) >= min(len(piece.numbers), self._settings.window):
+            flight.taken(piece)
+            for number in piece.numbers:
+                bind.request(piece.message.bodies[number], (piece.message, number), now_s)
+        elif all(one.down for one in self._senders):
+            flight.stop(bind.down or WITHHELD)
+        else:
             self._flush()
             await self._look_again()
-        if not may_write():
-            return WITHHELD
-        for body in bodies:
-            bind.request(body, message_, now_s)
-        return None
 
     async def _look_again(self) -> None:
         """Wait until an answer made room, a bind came up, or it is time to ask for leave again."""
@@ -193,18 +146,22 @@ class SmppChannel:
         session = bind.session
         for event in events:
             if isinstance(event, Answered):
-                self._answered(cast("_Message", event.key), event)
+                self._answered(session, *cast("tuple[Message, int]", event.key), event)
             elif session is not None and self._inbox is not None:
                 self._inbox.take(bind, session, event.pdu)
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:  # not now: a centre that hangs up right behind an answer is heard first
             asyncio.get_running_loop().call_soon(_wake, waiter)
 
-    def _answered(self, message_: _Message, event: Answered) -> None:
-        outcome = event.outcome
-        if outcome.reason is Reason.THROTTLED:
+    def _answered(self, session: Session | None, message_: Message, number: int, event: Answered) -> None:
+        """One part was answered."""
+        outcome, now_s = event.outcome, asyncio.get_running_loop().time()
+        if outcome.answer is Answer.ACCEPTED:
+            self._accepted_s = now_s
+        elif outcome.reason is Reason.THROTTLED:
             outcome = outcome._replace(retry_after_s=self._all_paused_s())
-        message_.answered(outcome, late=event.late)
+        slow = session is not None and session.pace.is_limited and now_s < self._accepted_s + ACCEPTS_S
+        message_.answered(number, outcome, now_s, late=event.late, slow=slow)
         if len(message_.ids) == message_.parts and self._inbox is not None:
             taken = Report(message_.tag, BETWEEN_IDS.join(message_.ids), SmsState.ACCEPTED, Reason.NONE)
             late = [taken] if event.late else []  # whoever was told that nobody knows
@@ -214,7 +171,7 @@ class SmppChannel:
         """How long no bind takes anything; None while one does, for then the carrier need not rest."""
         now_s = asyncio.get_running_loop().time()
         sessions = [bind.session for bind in self._senders if bind.session is not None]
-        left_s = min((session.paused_until_s - now_s for session in sessions), default=0.0)
+        left_s = min((session.pace.paused_until_s - now_s for session in sessions), default=0.0)
         return left_s if left_s > 0 else None
 
 

@@ -14,6 +14,7 @@ from channels.base import ACCEPTED, Answer, Outcome, Reason
 from channels.smpp.answers import THROTTLES, refusal
 from channels.smpp.events import Answered, Bound, Delivered, Ended, Event, Role, SessionSettings
 from channels.smpp.names import LAST_SEQUENCE, RESPONSE, Command, Status
+from channels.smpp.pace import Pace
 from channels.smpp.pdu import HEADER, Frames, Pdu, PduError, decode, encode
 
 BINDS: Final[Mapping[Role, Command]] = {
@@ -55,9 +56,8 @@ class Session:
     def __init__(self, settings: SessionSettings, now_s: float) -> None:
         self._settings = settings
         self.phase = Phase.BINDING
-        self.paused_until_s = 0.0
+        self.pace = Pace(settings.throttle_pause_s, settings.throttle_pause_max_s)
         self.strays = 0  # answers to nothing that was asked
-        self._pause_s = settings.throttle_pause_s
         self._frames = Frames()
         self._out: list[bytes] = []
         self._sequence = 0
@@ -79,8 +79,8 @@ class Session:
         self._bind()
 
     def room(self, now_s: float) -> int:
-        """How many messages may be written now."""
-        if self.phase is not Phase.BOUND or self._settings.role == "receiver" or now_s < self.paused_until_s:
+        """How many messages may be open besides those that are; 0 where none may be written now."""
+        if self.phase is not Phase.BOUND or self._settings.role == "receiver" or not self.pace.allows(now_s):
             return 0
         return self._settings.window - len(self._open)
 
@@ -94,6 +94,7 @@ class Session:
         sequence = self._next()
         self._out.append(HEADER.pack(16 + len(body), Command.SUBMIT_SM, 0, sequence) + body)
         self._open[sequence] = _Open(key, now_s, now_s + self._settings.timeout_s)
+        self.pace.sent(now_s)
 
     def acknowledge(self, pdu: Pdu, status: Status = Status.OK) -> None:
         """Answer a `Delivered`. With any status but OK the centre keeps it and comes again."""
@@ -223,19 +224,12 @@ class Session:
         if pdu.status == Status.OK:
             if pdu.command == Command.GENERIC_NACK:
                 return GARBLED
-            if now_s >= self.paused_until_s:
-                self._pause_s = self._settings.throttle_pause_s
+            self.pace.accepted(now_s)
             message_id = pdu.text("message_id")
             return Outcome(Answer.ACCEPTED, message_id=message_id) if message_id else ACCEPTED
         if pdu.status in THROTTLES:
-            self._pause(now_s)
+            self.pace.throttled(now_s)
         return refusal(pdu.status, self._settings.statuses)
-
-    def _pause(self, now_s: float) -> None:
-        """A window's worth of throttling answers is one pause; the next one after it is longer."""
-        if now_s >= self.paused_until_s:
-            self.paused_until_s = now_s + self._pause_s
-            self._pause_s = min(2 * self._pause_s, self._settings.throttle_pause_max_s)
 
     def _deliver(self, pdu: Pdu, _: float) -> list[Event]:
         return [Delivered(pdu)]

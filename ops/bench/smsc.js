@@ -1,7 +1,8 @@
 // An SMS centre made of node-smpp, which nobody here wrote: the peer of tests/contract/test_smpp_node.py and ops/bench/sms.
 //   node smsc.js FOLDER_OF_SMPP [CERTIFICATE KEY]
 // Prints {"port": ...}, then each message it got as one line of JSON, unless QUIET is set. What it does goes by the number:
-// 3461… is throttled, 3462… is not delivered, 3463… answers STOP, 3464… too and all by data_sm; answers name messages in hex, receipts in decimal.
+// 3461… is throttled, and so is what comes beyond PARTS_PER_S in any second, if that is set;
+// 3462… is not delivered, 3463… answers STOP, 3464… too and all by data_sm; answers name messages in hex, receipts in decimal.
 "use strict";
 const fs = require("fs");
 const [folder, certificate, key] = process.argv.slice(2);
@@ -11,6 +12,8 @@ const quiet = Boolean(process.env.QUIET);
 const options = certificate ? { cert: fs.readFileSync(certificate), key: fs.readFileSync(key) } : {};
 const takers = new Set();
 let serial = 0xa000;
+const limit = Number(process.env.PARTS_PER_S || 0);
+let accepted = [];
 
 function tell(what) {
   if (!quiet) process.stdout.write(JSON.stringify(what) + "\n");
@@ -27,9 +30,17 @@ function bring(taker, { text, ...fields }, to) {
   else taker.deliver_sm({ ...fields, short_message: text });
 }
 
+/** Whether as many parts were accepted in this second as may be; otherwise one more is. */
+function full() {
+  accepted = accepted.filter((at) => at > Date.now() - 1000);
+  if (limit && accepted.length >= limit) return true;
+  if (limit) accepted.push(Date.now());
+  return false;
+}
+
 function submitted(session, pdu) {
   const to = pdu.destination_addr;
-  if (to.startsWith("3461")) return session.send(pdu.response({ command_status: smpp.ESME_RTHROTTLED }));
+  if (to.startsWith("3461") || full()) return session.send(pdu.response({ command_status: smpp.ESME_RTHROTTLED }));
   const id = serial++;
   const text = pdu.short_message.message || (pdu.message_payload || {}).message;
   tell({ to, id, text: String(text), udh: pdu.short_message.udh ? [...pdu.short_message.udh[0]] : null,

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
-from channels.base import Loudness, Recipient, SmsMessage, Stamp
+from channels.base import Answer, Loudness, Recipient, SmsMessage, Stamp
 from channels.sandbox.script import Rule
 
 N = 20  # messages
+
+
+async def send_until_accepted(send, recipients):
+    """Send what is refused or withheld again, after the wait that the carrier asks for, as the dispatcher does."""
+    left, again = list(recipients), {Answer.RETRY, Answer.WITHHELD}
+    async with asyncio.timeout(120):
+        while left:
+            outcomes = await send(left)
+            waits_s = [outcome.retry_after_s or 0.1 for outcome in outcomes if outcome.answer is Answer.RETRY]
+            left = [to for to, outcome in zip(left, outcomes, strict=True) if outcome.answer in again]
+            await asyncio.sleep(max(waits_s, default=0))
 
 
 class Heard:

@@ -102,16 +102,23 @@ async def test_connections_are_as_many_as_set_and_none_stays(centre_party):
 
 
 async def test_a_throttled_bind_rests_and_the_others_work_on(open_centre):
-    """The pause is the bind's: only when all rest is the caller told how long."""
+    """The pause is the bind's, and the caller is not asked to wait."""
     party = await open_centre(binds=2, throttle_pause_s=3.0)
     await until(lambda: [link.sends for link in party.carrier.links] == [True, True])
     party.tell("throttle", times=1)
     (first,) = await party.send(party.recipients(1))
     assert (first.answer, first.reason, first.retry_after_s) == (Answer.RETRY, Reason.THROTTLED, None)
     assert {outcome.answer for outcome in await party.send(party.recipients(N))} == {Answer.ACCEPTED}
+
+
+async def test_a_caller_is_asked_to_wait_when_all_binds_pause(open_centre):
+    """The last answers say how long, and nothing is written until then."""
+    party = await open_centre(binds=2, throttle_pause_s=3.0)
+    await until(lambda: [link.sends for link in party.carrier.links] == [True, True])
     party.tell("throttle")
-    (second,) = await party.send(party.recipients(1))
-    assert 0 < second.retry_after_s <= 3.0
+    throttled = await party.send(party.recipients(N))
+    assert {(outcome.answer, outcome.reason) for outcome in throttled} == {(Answer.RETRY, Reason.THROTTLED)}
+    assert 0 < max(outcome.retry_after_s or 0 for outcome in throttled) <= 3.0
     began, ends = party.carrier.recorded.total, time.monotonic() + 0.2
     withheld = await party.send(party.recipients(3, start=50), lambda: time.monotonic() < ends)
     assert {outcome.answer for outcome in withheld} == {Answer.WITHHELD}

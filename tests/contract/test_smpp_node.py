@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import time
@@ -17,6 +18,7 @@ from channels.smpp.channel import SmppChannel
 from channels.smpp.settings import SmppSettings
 from channels.smpp.words import Word
 from channels.sms_answers import SmsState
+from tests.contract.smpp_parties import send_until_accepted
 from tests.waiting import until
 
 pytestmark = pytest.mark.peer
@@ -36,8 +38,14 @@ class Heard:
         self.told += reports
 
 
+@pytest.fixture
+def environment():
+    """What the centre is told by its environment."""
+    return {}
+
+
 @pytest.fixture(params=["tls", "plain"])
-def node(request, tmp_path):
+def node(request, tmp_path, environment):
     """node-smpp in a process of its own: (settings to reach it, a function that reads what it printed)."""
     program = shutil.which("node")
     assert program, "node is missing: apt-get install nodejs npm"
@@ -46,7 +54,9 @@ def node(request, tmp_path):
     tls = [authority.certificate_file, authority.key_file] if request.param == "tls" else []
     output = tmp_path / "node.ndjson"
     with output.open("wb") as out:
-        process = subprocess.Popen([program, ROOT / "ops/bench/smsc.js", LIBRARY, *tls], stdout=out)
+        process = subprocess.Popen(
+            [program, ROOT / "ops/bench/smsc.js", LIBRARY, *tls], stdout=out, env=os.environ | environment
+        )
     try:
         deadline = time.monotonic() + 60
         while b"\n" not in output.read_bytes():
@@ -155,6 +165,20 @@ async def test_node_throttles_and_stops(open_sms):
     await until(lambda: heard.answers)
     assert time.monotonic() - began < 1.2
     assert [(said.number, said.word) for said in heard.answers] == [("+34630000000", Word.STOP)]
+
+
+@pytest.mark.parametrize("environment", [{"PARTS_PER_S": "40"}])
+async def test_node_gets_each_part_once_though_it_throttles(open_sms, node):
+    """It accepts 40 parts a second: of 20 messages of four parts each part arrives once, and each receipt finds its message."""
+    channel, heard = await open_sms()
+    message = prepared(channel, "Lucía " * 42)
+    await send_until_accepted(lambda left: channel.send(message, left, lambda: True), to("3460", 20))
+    await until(lambda: sum(report.tag is not None for report in heard.told) == 20)
+    rows = [row for row in node[1]() if "to" in row]
+    assert Counter((row["to"], *row["udh"][-2:]) for row in rows) == {
+        (one.address[1:], 4, number): 1 for one in to("3460", 20) for number in range(1, 5)
+    }
+    assert len({(row["to"], row["udh"][2]) for row in rows}) == 20
 
 
 async def test_node_is_asked_whether_it_lives_and_told_goodbye(open_sms, node):

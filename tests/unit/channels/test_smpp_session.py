@@ -117,13 +117,13 @@ def test_throttling_answers_pause_the_bind_longer_each_time():
         throttled = b"".join(accepted(number, status=Status.THROTTLED) for number in numbers)
         assert {event.outcome.reason for event in session.receive(throttled, now_s)} == {Reason.THROTTLED}
         assert session.room(now_s) == 0
-        pauses.append(session.paused_until_s - now_s)
-        now_s = session.paused_until_s
+        pauses.append(session.pace.paused_until_s - now_s)
+        now_s = session.pace.paused_until_s
         assert session.room(now_s) == 3
     assert pauses == [1, 2, 3, 3]
     session.receive(accepted(submit(session, "a", now_s=now_s)[0]), now_s)
     session.receive(accepted(submit(session, "a", now_s=now_s)[0], status=Status.QUEUE_FULL), now_s)
-    assert session.paused_until_s - now_s == 1
+    assert session.pace.paused_until_s - now_s == 1
 
 
 def test_a_mute_bind_ends_and_a_living_one_does_not():

@@ -1,0 +1,189 @@
+"""The messages of one `send` on their way: which parts wait to be written, and what became of each.
+
+A part that the centre throttles goes again alone, under the same reference and number, so that no phone gets a part twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from channels.base import ACCEPTED, WITHHELD, Answer, Outcome, Reason
+from channels.smpp.receipts import BETWEEN_IDS
+
+#: A send begins no more messages after it has been throttled for so long: what was answered is settled, and the rest goes with the next send.
+BEGIN_S: Final = 10.0
+#: A message that was throttled whole is sent so many times to a slow centre. After that the limit may be its number's.
+TRIES: Final = 4
+#: A throttled part is sent again for so long if another part of its message may be on a phone.
+FINISH_S: Final = 30.0
+
+#: Of the answers to the parts of one message, the one that counts: a part that was refused for sure keeps the whole from arriving, though
+#: phones show the others.
+_RANK: Final = {Answer.ACCEPTED: 0, Answer.UNKNOWN: 1, Answer.RETRY: 2, Answer.NEVER: 3}
+
+
+class Piece(NamedTuple):
+    """Parts of one message that are written together. Pieces are sorted: messages that phones may show in part go first."""
+
+    whole: bool  # nothing of the message has left
+    place: int  # of the message in its send
+    numbers: tuple[int, ...]  # of the parts, from 0
+    message: Message
+
+
+@dataclass(slots=True, eq=False)
+class Message:
+    """One message: the PDU bodies of its parts, and their answers. Either parts are open, or one piece waits."""
+
+    flight: Flight
+    index: int
+    tag: str
+    bodies: Sequence[bytes]
+    ids: list[str] = field(default_factory=list)
+    _open: int = 0  # parts that were written and not answered
+    _tries: int = 0
+    _worst: Outcome = ACCEPTED
+    _may_have_left: bool = False  # some part of it
+    _throttled: set[int] = field(default_factory=set)
+    _throttling: Outcome = ACCEPTED  # the last answer to them
+    _since_s: float | None = None  # when the first part was throttled
+
+    @property
+    def parts(self) -> int:
+        """How many parts it has."""
+        return len(self.bodies)
+
+    def piece(self) -> Piece:
+        """What is to be written of it: all, or one of the throttled parts if others may have left."""
+        if not self._may_have_left:
+            return Piece(True, self.index, tuple(range(self.parts)), self)
+        return Piece(False, self.index, (min(self._throttled),), self)
+
+    def written(self, numbers: Sequence[int]) -> None:
+        """These parts of it were written."""
+        self._open += len(numbers)
+        self._tries += 1
+        self._throttled.difference_update(numbers)
+
+    def answered(self, number: int, outcome: Outcome, now_s: float, *, late: bool, slow: bool) -> None:
+        """One part was answered. `slow`: the centre accepts messages, and not all at once. A `late` answer only adds its id."""
+        if outcome.answer is Answer.ACCEPTED and outcome.message_id:
+            self.ids.append(outcome.message_id)
+        if late:
+            return
+        self._open -= 1
+        if outcome.answer is Answer.RETRY and outcome.reason is Reason.THROTTLED:
+            self._throttled.add(number)
+            self._throttling = outcome
+            self._since_s = now_s if self._since_s is None else self._since_s
+        else:
+            self._count(outcome)
+        if self._open:
+            return
+        if self._throttled and self._goes_again(now_s, slow=slow):
+            self.flight.again(self.piece(), now_s)
+        else:
+            self.settle()
+
+    def settle(self) -> None:
+        """It has its outcome: throttled parts are not sent again."""
+        if self._throttled:
+            self._count(self._throttling)
+        outcome = self._worst
+        if outcome.answer is Answer.ACCEPTED and self.ids:
+            outcome = Outcome(Answer.ACCEPTED, message_id=BETWEEN_IDS.join(self.ids))
+        elif not outcome.may_have_left:
+            outcome = outcome._replace(partly=self._may_have_left)
+        self.flight.settle(self.index, outcome)
+
+    def _count(self, outcome: Outcome) -> None:
+        self._may_have_left |= outcome.may_have_left
+        if _RANK[outcome.answer] > _RANK[self._worst.answer]:
+            self._worst = outcome
+
+    def _goes_again(self, now_s: float, *, slow: bool) -> bool:
+        """Whether the throttled parts can still make the message whole."""
+        if self.flight.stopped or self._worst.answer in {Answer.RETRY, Answer.NEVER}:
+            return False
+        if self._may_have_left:
+            return self._since_s is not None and now_s < self._since_s + FINISH_S
+        return slow and self._tries < TRIES
+
+
+class Flight:
+    """The outcomes of one send, and what waits to be written."""
+
+    def __init__(self, size: int) -> None:
+        self.outcomes = [WITHHELD] * size
+        self.stopped = False  # nothing more is written
+        self._open = size
+        self._fresh: deque[Message] = deque()
+        self._again: list[Piece] = []  # a heap
+        self._throttled_s: float | None = None  # when the first part was
+        self._waiter: asyncio.Future[None] | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether every message has its outcome."""
+        return not self._open
+
+    def add(self, index: int, tag: str, bodies: Sequence[bytes]) -> None:
+        """A message is to be written."""
+        self._fresh.append(Message(self, index, tag, bodies))
+
+    def next(self, now_s: float) -> Piece | None:
+        """What is to be written next; it stays next until `taken`. None while all that was written waits for answers."""
+        if self._throttled_s is not None and now_s > self._throttled_s + BEGIN_S:
+            self._drop(WITHHELD, begun_too=False)
+        if self._again:
+            return self._again[0]
+        return self._fresh[0].piece() if self._fresh else None
+
+    def taken(self, piece: Piece) -> None:
+        """The piece that was next is written."""
+        if self._again:
+            heapq.heappop(self._again)
+        else:
+            self._fresh.popleft()
+        piece.message.written(piece.numbers)
+
+    def again(self, piece: Piece, now_s: float) -> None:
+        """Throttled parts are to be written again."""
+        self._throttled_s = now_s if self._throttled_s is None else self._throttled_s
+        heapq.heappush(self._again, piece)
+        self._wake()
+
+    def settle(self, index: int, outcome: Outcome) -> None:
+        """A message has its outcome."""
+        self.outcomes[index] = outcome
+        self._open -= 1
+        if not self._open:
+            self._wake()
+
+    def stop(self, outcome: Outcome) -> None:
+        """Write nothing more. `outcome` is that of the messages of which nothing was written."""
+        self.stopped = True
+        self._drop(outcome, begun_too=True)
+
+    async def stirred(self) -> None:
+        """Wait until something is to be written again, or every message has its outcome."""
+        self._waiter = asyncio.get_running_loop().create_future()
+        await self._waiter
+
+    def _drop(self, outcome: Outcome, *, begun_too: bool) -> None:
+        """Settle the messages that wait: those that were not written with `outcome`, throttled ones with what the centre answered."""
+        while self._fresh:
+            self.settle(self._fresh.popleft().index, outcome)
+        waiting, self._again = self._again, [] if begun_too else [one for one in self._again if not one.whole]
+        for piece in waiting:
+            if begun_too or piece.whole:
+                piece.message.settle()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
