@@ -14,7 +14,7 @@ from pathlib import Path
 from redis.asyncio import Redis
 
 from alertd import config
-from alertd.carrier_settings import carrier_of, usable
+from alertd.carrier_settings import carrier_of, common_sms_settings, usable
 from alertd.clock import Clock, SystemClock
 from alertd.decoding import Decoder
 from alertd.errors import ConfigError
@@ -382,7 +382,8 @@ async def opened(
         ]
         if loads:
             library = library or library_of(settings)
-        renderer = renderer or Renderer(templates_dir(), settings.api.reached_at)
+        sms = common_sms_settings(settings.carriers.values())
+        renderer = renderer or Renderer(templates_dir(), settings.api.reached_at, sms)
         parts = Parts(
             settings=settings, db=db, library=library, renderer=renderer, carriers=Carriers(carriers), key_watch=key_watch,
             clock=clock,

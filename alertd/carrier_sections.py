@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from alertd.kinds import Channel
 from alertd.sections import MOST_PORT, Listening, Section
+from channels.text import TableName
 
 
 class Carrier(Section):
@@ -58,6 +59,7 @@ class TwilioCarrier(Carrier):
     password: SecretStr
     sender: str
     endpoint: str = "https://api.twilio.com"
+    transliterate: bool = True
     ca_file: Path | None = None
     on_unknown: Literal["resend", "hold"] = "hold"
 
@@ -92,6 +94,8 @@ class SmppCarrier(Carrier):
     receivers: int = Field(0, ge=0)
     window: int = Field(50, ge=1)
     enquire_s: float = Field(30.0, gt=0)
+    transliterate: bool = True
+    national_tables: list[TableName] = Field([])
     long: Literal["udh", "payload"] = "udh"
     validity: Literal["relative", "absolute", "none"] = "relative"
     receipt_ids: Literal["same", "hex-then-decimal", "decimal-then-hex"] = "same"

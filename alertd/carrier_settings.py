@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from alertd import config
@@ -25,6 +25,7 @@ from channels.smpp.settings import INTERNATIONAL, SmppSettings
 from channels.smpp.words import Word
 from channels.sms_http import HttpSmsChannel, HttpSmsSettings
 from channels.smtp_pool import RelaySettings
+from channels.text import SmsSettings
 from channels.webpush import HOSTS, WebPushChannel, WebPushSettings
 
 
@@ -113,6 +114,7 @@ def _twilio(section: TwilioCarrier, settings: config.Settings, name: str, now: _
             secret=section.password.get_secret_value(),
             sender=section.sender,
             endpoint=section.endpoint,
+            text=sms_settings(section),
             callback_base=f"{settings.api.reached_at}/v1/receipts/{name}",
             ca_file=str(section.ca_file) if section.ca_file else None,
             connections=section.connections,
@@ -120,6 +122,21 @@ def _twilio(section: TwilioCarrier, settings: config.Settings, name: str, now: _
         ),
         now,
     )
+
+
+def sms_settings(section: TwilioCarrier | SmppCarrier) -> SmsSettings:
+    """How texts may be coded for one carrier."""
+    tables = tuple(section.national_tables) if isinstance(section, SmppCarrier) else ()
+    return SmsSettings(tables=tables, transliterate=section.transliterate)
+
+
+def common_sms_settings(sections: Iterable[AnyCarrier]) -> SmsSettings:
+    """What every carrier of text messages takes: any of them may send a text, and what it tells must not be too long for one."""
+    each = [sms_settings(one) for one in sections if isinstance(one, TwilioCarrier | SmppCarrier)]
+    if not each:
+        return SmsSettings()
+    tables = tuple(name for name in each[0].tables if all(name in one.tables for one in each))
+    return SmsSettings(tables=tables, transliterate=all(one.transliterate for one in each))
 
 
 #: What a carrier's own status codes can be said to mean.
@@ -156,6 +173,7 @@ def _smpp(section: SmppCarrier, _settings: config.Settings, _name: str, now: _No
             window=section.window,
             timeout_s=section.timeout_s,
             enquire_s=section.enquire_s,
+            text=sms_settings(section),
             long=section.long,
             validity=section.validity,
             receipt_ids=section.receipt_ids,

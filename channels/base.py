@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from channels.text import Coding
+
 
 class Answer(enum.Enum):
     """How one send ended."""
@@ -122,7 +124,8 @@ class PushMessage:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SmsMessage:
     stamp: Stamp
-    text: str
+    text: str  # as it is written; a carrier's settings say how it is coded
+    names: tuple[str, ...] = ()  # in the text, which no coding may change
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -211,6 +214,15 @@ class ReportingById(Protocol):
 
     def names_of(self, message_id: str) -> tuple[str, ...]:
         """Of the id of an outcome, one name for each part, as reports speak of it."""
+        ...
+
+
+@runtime_checkable
+class Texting(Protocol):
+    """A channel of text messages."""
+
+    def codings(self, message: SmsMessage) -> list[Coding]:
+        """Every way to send a message that the settings allow; the first is used."""
         ...
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import quote_plus, urlencode
 
 from channels.base import MayWrite, Outcome, Prepared, Reason, Recipient, ReportState, SmsMessage
 from channels.https import HttpsTransport
 from channels.posting import PostSettings, Reply, post_each
 from channels.sms_answers import outcome, status
-from channels.text import fold, segments
+from channels.text import Coding, SmsSettings, codings
 
 # The provider refuses a longer body (error 21617).
 TEXT_CHARACTERS = 1600
@@ -33,6 +33,9 @@ class HttpSmsSettings:
     sender: str  # E.164, short code or letters
     endpoint: str = "https://api.twilio.com"
     callback_base: str | None = None  # status reports go to this URL + "/" + tag; None: no reports are asked for
+    text: SmsSettings = field(
+        default_factory=SmsSettings
+    )  # how texts may be coded: the provider has no national tables
     ca_file: str | None = None  # None: the system's authorities
     connections: int = 32
     timeout_s: float = 15.0
@@ -52,7 +55,7 @@ class SmsPayload:
 
 
 class HttpSmsChannel:
-    """One account. Implements `channels.base.Channel`."""
+    """One account. Implements `channels.base.Channel`, `Reporting` and `Texting`."""
 
     name = "sms"
 
@@ -79,12 +82,16 @@ class HttpSmsChannel:
 
     def prepare(self, message: SmsMessage) -> Prepared:
         """Costs what the provider bills: segments. Raises `ValueError` for an empty text and one that is too long."""
-        text = fold(message.text)
+        coding = self.codings(message)[0]
+        text = coding.text
         if not 0 < len(text) <= TEXT_CHARACTERS:
             raise ValueError(f"an SMS has 1 to {TEXT_CHARACTERS} characters, not {len(text)}")
         form = urlencode({"From": self._settings.sender, "Body": text}).encode()
-        _, count = segments(text)
-        return Prepared(SmsPayload(form, message.stamp.expires_s), cost=count)
+        return Prepared(SmsPayload(form, message.stamp.expires_s), cost=len(coding.parts))
+
+    def codings(self, message: SmsMessage) -> list[Coding]:
+        """Implements `channels.base.Texting`."""
+        return codings(message.text, self._settings.text, message.names)
 
     async def send(self, prepared: Prepared, recipients: Sequence[Recipient], may_write: MayWrite) -> list[Outcome]:
         """The validity period is what is left at this call."""

@@ -1,19 +1,23 @@
 """How a text travels by SMS: which alphabet, and in how many segments; and where any text can be cut.
 
 GSM 03.38 (3GPP TS 23.038) basic table and extension, or UCS-2 counted in UTF-16 code units. A segment holds 160 septets or 70
-units; of a longer text each segment gives up 6 octets to its header, which leaves 153 or 67. Letters outside the table are never replaced,
-because names are: only punctuation that looks the same is.
+units; of a longer text each segment gives up 6 octets to its header, which leaves 153 or 67. With a national language table instead
+of the extension, each segment says so in 3 octets of its header, which leaves 155 septets, or 149 of a longer text.
+A name is never transliterated: people look for it.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 import unicodedata
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, NamedTuple
 
 Encoding = Literal["gsm7", "ucs2"]
+TableName = Literal["spanish", "portuguese", "turkish"]
 
 GSM_BASIC = frozenset(
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
@@ -21,11 +25,78 @@ GSM_BASIC = frozenset(
 )
 GSM_EXTENSION = frozenset("\f^{}\\[~]|€")  # an escape and a septet: they count twice and are never split
 
+GSM = GSM_BASIC | GSM_EXTENSION
+
+
+@dataclass(frozen=True, slots=True)
+class NationalTable:
+    """A national language single shift table, which takes the place of the extension (TS 23.038 annex A.2)."""
+
+    identifier: int  # section 6.2.1.2.4
+    beyond: Mapping[int, str]  # what it has besides the extension, by septet
+
+
+#: Each is the extension and the characters below.
+NATIONAL: Final[Mapping[TableName, NationalTable]] = {
+    "spanish": NationalTable(
+        2,
+        {
+            0x09: "ç", 0x41: "Á", 0x49: "Í", 0x4F: "Ó", 0x55: "Ú", 0x61: "á", 0x69: "í", 0x6F: "ó", 0x75: "ú",
+        },
+    ),
+    "portuguese": NationalTable(
+        3,
+        {
+            0x05: "ê", 0x09: "ç", 0x0B: "Ô", 0x0C: "ô", 0x0E: "Á", 0x0F: "á", 0x12: "Φ", 0x13: "Γ", 0x15: "Ω",
+            0x16: "Π", 0x17: "Ψ", 0x18: "Σ", 0x19: "Θ", 0x1F: "Ê", 0x41: "À", 0x49: "Í", 0x4F: "Ó", 0x55: "Ú",
+            0x5B: "Ã", 0x5C: "Õ", 0x61: "Â", 0x69: "í", 0x6F: "ó", 0x75: "ú", 0x7B: "ã", 0x7C: "õ", 0x7F: "â",
+        },
+    ),
+    "turkish": NationalTable(
+        1,
+        {0x47: "Ğ", 0x49: "İ", 0x53: "Ş", 0x63: "ç", 0x67: "ğ", 0x69: "ı", 0x73: "ş"},
+    ),
+}  # fmt: skip
+
+#: All characters that a text can have, by the national table; None: the extension.
+ALPHABETS: Final[Mapping[TableName | None, frozenset[str]]] = {
+    None: GSM,
+    **{name: GSM.union(table.beyond.values()) for name, table in NATIONAL.items()},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SmsSettings:
+    """How texts may be coded for a carrier."""
+
+    tables: tuple[TableName, ...] = ()  # the national language tables that the carrier and the phones it serves take
+    transliterate: bool = True  # letters outside the alphabet may lose their accents, in all but names and links
+
+
+class Coding(NamedTuple):
+    """One way to send a text."""
+
+    encoding: Encoding
+    table: TableName | None  # the national language table that it needs
+    transliterated: bool
+    text: str
+    parts: tuple[str, ...]  # the text by segment
+
+
 _FLAG_HALVES = ("\U0001f1e6", "\U0001f1ff")
 _VIRAMA = 9  # the combining class of what joins two consonants
 
-SEPTETS, SEPTETS_OF_PART = 160, 153
 UNITS, UNITS_OF_PART = 70, 67
+
+#: Octets of a segment, and of what its header may hold: that it is a part, and that it has a national table (TS 23.040 section 9.2.3.24).
+_OCTETS, _OF_PART, _OF_TABLE = 140, 5, 3
+
+#: Pictures and joiners carry no fact, and one of them more than halves what an SMS can hold.
+_ORNAMENTS = frozenset({"So", "Sk", "Cf", "Mn", "Me"})
+
+#: Letters that have no plain form in Unicode and have one in every hand-written SMS. Not the dotless i of Turkish: with a dot,
+#: harmless words become obscene ones, so Turkish stays as it is and pays for it.
+_BARE = {"ł": "l", "Ł": "L", "đ": "d", "Đ": "D"}
 
 # Look-alikes that would turn a whole text to UCS-2, and characters that show nothing. Joiners stay: Persian, Hindi and emoji need them.
 LOOK_ALIKES = str.maketrans(
@@ -74,13 +145,69 @@ def _continues(text: str, at: int) -> bool:
     )
 
 
+def codings(text: str, settings: SmsSettings, names: Iterable[str] = ()) -> list[Coding]:
+    """Every way to send a text that the settings allow; the best first: that of the fewest segments, and of several the one that changes the
+    text least. A way that changes letters exists only if it leaves the `names` as they are.
+    """
+    text, names = fold(text), [fold(name) for name in names]
+    encoding, parts = divided(text)
+    found = [Coding(encoding, None, False, text, tuple(parts))]
+    if encoding == "gsm7":
+        return found
+    for table in (*settings.tables, None):
+        alphabet = ALPHABETS[table]
+        is_written = alphabet.issuperset(text)
+        changed = text if is_written else transliterated(text, alphabet, names) if settings.transliterate else None
+        if changed is not None:
+            found.append(Coding("gsm7", table, not is_written, changed, tuple(_in_septets(changed, table))))
+    return sorted(found, key=lambda one: (len(one.parts), one.transliterated, one.table is not None))
+
+
+def best_coding(text: str, settings: SmsSettings, names: Iterable[str] = ()) -> Coding:
+    """How a text is sent: the first of its `codings`."""
+    return codings(text, settings, names)[0]
+
+
+def spelled_for_sms(text: str) -> str:
+    """The text in the GSM alphabet if leaving out accents and ornaments brings it there, else as it is."""
+    plain = transliterated(fold(text), GSM)
+    return text if plain is None else plain
+
+
+def transliterated(text: str, alphabet: frozenset[str], names: Iterable[str] = ()) -> str | None:
+    """The text in an alphabet, without the accents and ornaments that the alphabet does not have. None if that does not bring all of it there, for
+    half a spelling would cost as much as none; or if it would change a name or a link.
+    """
+    if not all(map(alphabet.issuperset, (*names, *LINK.findall(text)))):
+        return None
+    plain = re.sub(" {2,}", " ", "".join(_nearest(char, alphabet) for char in text))
+    return plain if alphabet.issuperset(plain) else None
+
+
+@functools.lru_cache(4096)
+def _nearest(char: str, alphabet: frozenset[str]) -> str:
+    if char in alphabet:
+        return char
+    if char in _BARE:
+        return _BARE[char]
+    if unicodedata.category(char) in _ORNAMENTS:
+        return ""
+    bare = "".join(part for part in unicodedata.normalize("NFD", char) if not unicodedata.combining(part))
+    return bare if alphabet.issuperset(bare) else char
+
+
+def is_gsm(text: str) -> bool:
+    """Whether an SMS carries this in the GSM alphabet (160 characters) and not in UCS-2 (70)."""
+    return GSM.issuperset(text)
+
+
 def divided(text: str) -> tuple[Encoding, list[str]]:
     """The alphabet the text needs as it is, and the text by segment; an empty text takes one.
 
     A cut is never inside a character of two, nor inside a link that fits a segment: a phone that does not join them still opens it.
     """
-    if all(character in GSM_BASIC or character in GSM_EXTENSION for character in text):
-        return "gsm7", _divided(text, _septets, SEPTETS, SEPTETS_OF_PART)
+    if is_gsm(text):
+        return "gsm7", _in_septets(text)
     return "ucs2", _divided(text, _units, UNITS, UNITS_OF_PART)
 
 
@@ -90,8 +217,18 @@ def segments(text: str) -> tuple[Encoding, int]:
     return encoding, len(found)
 
 
+def _in_septets(text: str, table: TableName | None = None) -> list[str]:
+    elements = _OF_TABLE if table else 0
+    return _divided(text, _septets, _room(elements), _room(elements + _OF_PART))
+
+
+def _room(elements: int) -> int:
+    """How many septets fit a segment whose header holds so many octets, besides the one for its length."""
+    return (_OCTETS - (1 + elements if elements else 0)) * 8 // 7
+
+
 def _septets(character: str) -> int:
-    return 2 if character in GSM_EXTENSION else 1
+    return 1 if character in GSM_BASIC else 2
 
 
 def _units(character: str) -> int:

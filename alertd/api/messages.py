@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
-from typing import Literal
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from aiohttp import web
 from pydantic import BaseModel, Field, field_validator
 
 from alertd.api.call import credential
 from alertd.api.operations import Operation
-from alertd.api.services import services
+from alertd.api.services import Services, services
 from alertd.api.shapes import Query
 from alertd.clock import time_of
 from alertd.documents import Alert, AlertRequest
@@ -21,8 +22,8 @@ from alertd.kinds import CancelReason, Channel, Occasion
 from alertd.rendering import Renderer, Telling
 from alertd.rendering.own_texts import OwnTexts
 from alertd.service import previews
-from channels.base import NO_LEAVE, OWN_LEAVE, MailMessage, Message, PushMessage, SmsMessage
-from channels.text import segments
+from channels.base import NO_LEAVE, OWN_LEAVE, MailMessage, Message, PushMessage, SmsMessage, Texting
+from channels.text import TableName, best_coding
 
 
 class MessagesQuery(Query):
@@ -53,6 +54,18 @@ class PreviewLanguage(BaseModel):
     )
 
 
+class PreviewCoding(BaseModel):
+    """One way to send an SMS."""
+
+    carrier: str
+    encoding: Literal["gsm7", "ucs2"]
+    national_table: TableName | None = Field(description="The national language table that carries the letters.")
+    transliterated: bool = Field(description="Letters of the text lose their accents; names keep them.")
+    segments: int
+    price: float | None = Field(description="For one recipient, by `budget.segment_price`; null without a price.")
+    used: bool = Field(description="The carrier sends it this way; the others are what it would cost otherwise.")
+
+
 class PreviewMessage(BaseModel):
     channel: str
     language: str
@@ -63,7 +76,14 @@ class PreviewMessage(BaseModel):
     text: str | None = Field(None, description="SMS and mail.")
     html: str | None = Field(None, description="Mail.")
     encoding: Literal["gsm7", "ucs2"] | None = Field(None, description="SMS.")
-    segments: int | None = Field(None, description="SMS: how many it is sent and paid as.")
+    segments: int | None = Field(
+        None, description="SMS: how many it is sent and paid as, where carriers differ at most."
+    )
+    codings: list[PreviewCoding] = Field([], description="SMS: every way that the settings of each carrier allow.")
+    name_decides: bool | None = Field(
+        None,
+        description="SMS: only a name keeps it from the cheaper alphabet. A name is never transliterated.",
+    )
     left_out: list[str] = Field(
         description="Facts that are known and for which there was no room; contacts each with its number or address."
     )
@@ -93,15 +113,30 @@ async def preview_messages(request: web.Request, *, query: MessagesQuery, body: 
     alerted = query.alerted or time_of(now_ms)
     telling = previews.telling_of(query.occasion, query.reason, alerted=alerted)
     wanted = channels, languages
-    return await asyncio.to_thread(messages_reply, s.renderer, alert, wanted, telling, own, now_ms, countries)
+    return await asyncio.to_thread(messages_reply, making_of(s), alert, wanted, telling, own, now_ms, countries)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Making:
+    """What makes messages, and what an SMS costs."""
+
+    renderer: Renderer
+    texting: Mapping[str, Texting]  # the SMS carriers, by name
+    segment_price: float  # 0: unknown
+
+
+def making_of(s: Services) -> Making:
+    """The renderer and the SMS carriers of this process."""
+    texting = {one.name: one.channel for one in s.carriers.all() if isinstance(one.channel, Texting)}
+    return Making(renderer=s.renderer, texting=texting, segment_price=s.settings.budget.segment_price)
 
 
 def messages_reply(
-    renderer: Renderer, alert: Alert, wanted: tuple[Collection[str], Sequence[str]], telling: Telling, own: OwnTexts,
+    making: Making, alert: Alert, wanted: tuple[Collection[str], Sequence[str]], telling: Telling, own: OwnTexts,
     now_ms: int, countries: Sequence[str],
 ) -> MessagesPreview:  # fmt: skip
     """The messages of an alert on the channels and in the languages that are `wanted`."""
-    channels, languages = wanted
+    (channels, languages), renderer = wanted, making.renderer
     shown = previews.previews(
         alert, renderer, channels=channels, languages=languages, telling=telling, own=own, now_ms=now_ms,
         countries=countries,
@@ -109,7 +144,7 @@ def messages_reply(
     return MessagesPreview(
         languages=[_language(renderer, tag, previews.untranslated(alert, tag, telling)) for tag in languages],
         untold=previews.untold(alert, renderer),
-        messages=[_message(one) for one in shown],
+        messages=[_message(making, one) for one in shown],
     )
 
 
@@ -125,26 +160,51 @@ def _language(renderer: Renderer, tag: str, untranslated: list[str]) -> PreviewL
     )  # fmt: skip
 
 
-def _message(one: previews.Specimen) -> PreviewMessage:
+def _message(making: Making, one: previews.Specimen) -> PreviewMessage:
     reply = PreviewMessage(
         channel=one.channel,
         language=one.language,
         left_out=list(one.preview.left_out),
         shortened=list(one.preview.shortened),
     )
-    return reply.model_copy(update=_texts(one.preview.message))
+    return reply.model_copy(update=_texts(making, one.preview.message))
 
 
-def _texts(message: Message) -> dict[str, str | int | None]:
+def _texts(making: Making, message: Message) -> dict[str, Any]:
     match message:
         case PushMessage():
             return {"title": message.title, "body": message.body, "image": message.image_url}
         case SmsMessage():
-            encoding, count = segments(message.text)
-            return {"text": message.text, "encoding": encoding, "segments": count}
+            return _sms(making, message)
         case MailMessage():
             text, html = (said.replace(OWN_LEAVE, NO_LEAVE) for said in (message.text, message.html))
             return {"subject": message.subject, "text": text, "html": html}
+
+
+def _sms(making: Making, message: SmsMessage) -> dict[str, Any]:
+    """The text as it is sent by a carrier that takes no more than the others, and what each carrier makes of it."""
+    sent = best_coding(message.text, making.renderer.sms, message.names)
+    nameless = best_coding(message.text, making.renderer.sms)
+    found = [
+        PreviewCoding(
+            carrier=name,
+            encoding=one.encoding,
+            national_table=one.table,
+            transliterated=one.transliterated,
+            segments=len(one.parts),
+            price=round(len(one.parts) * making.segment_price, 6) if making.segment_price else None,
+            used=not n,
+        )
+        for name, channel in making.texting.items()
+        for n, one in enumerate(channel.codings(message))
+    ]
+    return {
+        "text": sent.text,
+        "encoding": sent.encoding,
+        "segments": len(sent.parts),
+        "codings": found,
+        "name_decides": sent.encoding == "ucs2" and nameless.encoding == "gsm7",
+    }
 
 
 OPERATIONS = (

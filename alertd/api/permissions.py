@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from alertd.alerts import SHOWN
 from alertd.api.alerts import Saw, Seen, seen, told
 from alertd.api.call import credential, is_replay, note
-from alertd.api.messages import MessagesPreview, messages_reply
+from alertd.api.messages import MessagesPreview, making_of, messages_reply
 from alertd.api.operations import Act, Operation, Reply
 from alertd.api.services import Services, services
 from alertd.api.shapes import (
@@ -173,7 +173,7 @@ async def _whole(s: Services, asked: Request, language: str) -> PermissionReques
         said["people_now"] = about(reach.whole.people)
         own, countries = await s.texts.of(record.org, record.texts), record.countries.split()
         said["messages"] = await asyncio.to_thread(
-            messages_reply, s.renderer, alert, (alert.channels, s.renderer.languages(alert)), THE_ALERT, own, record.start, countries
+            messages_reply, making_of(s), alert, (alert.channels, s.renderer.languages(alert)), THE_ALERT, own, record.start, countries
         )  # fmt: skip
         said["channels"] = list(alert.channels)
     return reply.model_copy(update=said)

@@ -13,7 +13,7 @@ from markupsafe import escape
 from alertd.documents import Status
 from alertd.rendering.catalogue import REFERENCE, Catalogue
 from alertd.rendering.languages import matching
-from alertd.rendering.plaintext import clip, line, spelled_for_sms
+from alertd.rendering.plaintext import clip, line
 from alertd.rendering.renderer import Renderer
 from channels.base import MailMessage, Message, PushMessage, SmsMessage, Stamp
 
@@ -45,7 +45,7 @@ def page(renderer: Renderer, channel: str, language: str, stamp: Stamp, facts: P
     more = f"\n{others}" if others else ""
     match channel:
         case "sms":
-            return SmsMessage(stamp=stamp, text=f"{spelled_for_sms(text)}\n{facts.link}{spelled_for_sms(more)}")
+            return SmsMessage(stamp=stamp, text=f"{text}\n{facts.link}{more}")
         case "push":
             return PushMessage(stamp=stamp, title=title, body=f"{text.rstrip(_COLONS)}{more}", url=facts.link)
         case "mail":

@@ -1,13 +1,11 @@
-"""Text as phones take it: one clean line, directions kept apart, cut at a word, spelled so that an SMS stays cheap."""
+"""Text as phones take it: one clean line, directions kept apart, cut at a word."""
 
 from __future__ import annotations
 
-import functools
 import re
 import unicodedata
-from collections.abc import Iterable
 
-from channels.text import GSM_BASIC, GSM_EXTENSION, LINK, fold, whole_until
+from channels.text import LINK, whole_until
 
 FSI, PDI = "\u2068", "\u2069"  # first strong isolate, pop directional isolate (Unicode UAX 9)
 
@@ -23,10 +21,6 @@ _STUMP = re.compile(r"(?: [^\W\d_]{1,3})+$")
 #: A link, and digits as numbers are written: half of one leads nowhere, or to somebody else.
 _WHOLE = re.compile(rf"{LINK.pattern}|\+?\d(?:[ .()/\u2010-\u2015-]{{0,2}}\d)+")
 
-_GSM = GSM_BASIC | GSM_EXTENSION
-
-#: Pictures and joiners carry no fact, and one of them more than halves what an SMS can hold.
-_ORNAMENTS = frozenset({"So", "Sk", "Cf", "Mn", "Me"})
 _NO_WIDTH = frozenset({"Cf", "Mn", "Me"})
 
 
@@ -112,37 +106,3 @@ def _columns(char: str) -> int:
     if unicodedata.category(char) in _NO_WIDTH:
         return 0
     return 2 if unicodedata.east_asian_width(char) in {"W", "F"} else 1
-
-
-def spelled_for_sms(text: str, names: Iterable[str] = ()) -> str:
-    """The text in the GSM alphabet if leaving out accents and ornaments brings it there, else as it was.
-
-    Half a spelling would cost as much as none. A name is never respelled, whatever it costs: it is what people look for; nor is a link,
-    which would lead nowhere.
-    """
-    if not all(map(is_gsm, (*map(fold, names), *LINK.findall(text)))):
-        return text
-    plain = "".join(_in_gsm(char) for char in fold(text))
-    return re.sub(" {2,}", " ", plain) if is_gsm(plain) else text
-
-
-def is_gsm(text: str) -> bool:
-    """Whether an SMS carries this in the GSM alphabet (160 characters) and not in UCS-2 (70)."""
-    return _GSM.issuperset(text)
-
-
-#: Letters that have no plain form in Unicode and have one in every hand-written SMS. Not the dotless i of Turkish: with a dot,
-#: harmless words become obscene ones, so Turkish stays as it is and pays for it.
-_BARE = {"ł": "l", "Ł": "L", "đ": "d", "Đ": "D"}
-
-
-@functools.lru_cache(4096)
-def _in_gsm(char: str) -> str:
-    if is_gsm(char):
-        return char
-    if char in _BARE:
-        return _BARE[char]
-    if unicodedata.category(char) in _ORNAMENTS:
-        return ""
-    bare = "".join(part for part in unicodedata.normalize("NFD", char) if not unicodedata.combining(part))
-    return bare if is_gsm(bare) else char

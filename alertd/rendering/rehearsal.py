@@ -15,9 +15,16 @@ from alertd.documents import MAX_DESCRIPTION, MAX_HEADLINE, MAX_INSTRUCTION, Ale
 from alertd.kinds import KINDS, CancelReason, Kind, Occasion
 from alertd.rendering.occasions import ENDED, Telling
 from alertd.rendering.own_texts import OwnTexts, TextPlace
-from alertd.rendering.renderer import MAX_PUSH_BYTES, MAX_SEGMENTS_GSM, MAX_SEGMENTS_UCS2, Renderer, UnsafeMessageError
+from alertd.rendering.renderer import (
+    MAX_PUSH_BYTES,
+    MAX_SEGMENTS_GSM,
+    MAX_SEGMENTS_UCS2,
+    Renderer,
+    UnsafeMessageError,
+    segments_over,
+)
 from channels.base import Loudness, Message, PushMessage, SmsMessage, Stamp
-from channels.text import segments
+from channels.text import SmsSettings
 
 _URL = "https://alerts.example.org/a/k3v9q2"
 _AT = datetime(2026, 11, 24, 18, 5, tzinfo=UTC)
@@ -83,7 +90,7 @@ def rehearse(renderer: Renderer, own: OwnTexts, place: TextPlace) -> list[str]:
             telling=telling,
         )
         try:
-            wrong = _too_long(message(own=own), message)
+            wrong = _too_long(message(own=own), message, renderer.sms)
         except UnsafeMessageError as error:
             wrong = str(error)
         if wrong:
@@ -97,18 +104,17 @@ def _trials(place: TextPlace) -> Iterator[tuple[Alert, Telling]]:
         yield from itertools.product(_alerts(kind, place.language), _ENDS if ends else _TELLINGS)
 
 
-def _too_long(message: Message, usual: Callable[[], Message]) -> str:
+def _too_long(message: Message, usual: Callable[[], Message], sms: SmsSettings) -> str:
     """A long name and a long place are told whatever they cost: no text has to be shorter than the usual one."""
     match message:
         case PushMessage() if len((message.title + message.body).encode()) > MAX_PUSH_BYTES:
             return f"Title and text of the longest alert have more than {MAX_PUSH_BYTES} bytes."
-        case SmsMessage() if _over(message) > 0 and _over(message) > _over(usual()):
+        case SmsMessage() if _over(message, sms) > 0 and _over(message, sms) > _over(usual(), sms):
             return f"The SMS of the longest alert has more than {MAX_SEGMENTS_GSM} segments, or {MAX_SEGMENTS_UCS2} in UCS-2."
     return ""
 
 
-def _over(message: Message) -> int:
+def _over(message: Message, sms: SmsSettings) -> int:
     """By how many segments an SMS is over its budget."""
     assert isinstance(message, SmsMessage)
-    encoding, count = segments(message.text)
-    return count - (MAX_SEGMENTS_GSM if encoding == "gsm7" else MAX_SEGMENTS_UCS2)
+    return segments_over(message, sms)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from jinja2 import FileSystemLoader, StrictUndefined, Template
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -22,9 +22,9 @@ from alertd.rendering.facts import Facts, Room, Where, facts_of, mark_of
 from alertd.rendering.languages import matching
 from alertd.rendering.occasions import ENDED, MESSAGES, THE_ALERT, Telling, message_of
 from alertd.rendering.own_texts import NONE, OwnTexts, TextPlace
-from alertd.rendering.plaintext import is_gsm, packed, rows, spelled_for_sms, tidy
+from alertd.rendering.plaintext import packed, rows, tidy
 from channels.base import Loudness, MailMessage, Message, PushMessage, SmsMessage, Stamp
-from channels.text import segments
+from channels.text import SmsSettings, best_coding
 
 PARTS = {
     "push": ("title.txt", "body.txt"),
@@ -101,9 +101,10 @@ class UnsafeMessageError(ValueError):
 class Renderer:
     """Built once, by the composition root. Raises at construction for a catalogue or template that is missing or broken."""
 
-    def __init__(self, templates_dir: Path, site: str = "") -> None:
-        """`site`: the address that people reach us at, for photos."""
+    def __init__(self, templates_dir: Path, site: str = "", sms: SmsSettings | None = None) -> None:
+        """`site`: the address that people reach us at, for photos. `sms`: what every SMS carrier takes, for how much an SMS can tell."""
         self._site = site.rstrip("/")
+        self.sms = sms or SmsSettings()
         self._catalogues = read_catalogues(templates_dir / "catalogue")
         self._languages = tuple(sorted(self._catalogues, key=lambda tag: (tag != REFERENCE, tag)))
         environment = ImmutableSandboxedEnvironment(
@@ -237,6 +238,11 @@ class _Rendering:
     def __init__(self, renderer: Renderer, message: str, words: Catalogue, facts: Facts, own: OwnTexts) -> None:
         self._renderer, self._message, self._words, self.facts, self._own = renderer, message, words, facts, own
 
+    @property
+    def sms(self) -> SmsSettings:
+        """What every SMS carrier takes."""
+        return self._renderer.sms
+
     def part(self, channel: str, part: str, facts: Facts) -> str:
         """One template, or the organisation's own text, filled in, and nothing else."""
         if own := self._own_text(channel, part, facts):
@@ -325,12 +331,12 @@ def _push(rendering: _Rendering, stamp: Stamp) -> tuple[PushMessage, Facts]:
 
 def _sms(rendering: _Rendering, stamp: Stamp) -> tuple[SmsMessage, Facts]:
     texts = ((packed(rendering.text("sms", "text.txt", facts)), facts) for facts in rendering.shorter())
-    text, told = _first_that(_within_budget, ((spelled_for_sms(text, facts.names), facts) for text, facts in texts))
-    spelled = spelled_for_sms if is_gsm(text) else str
-    _demand(spelled(rendering.facts.safety), text)
-    if not text.startswith(spelled(rendering.facts.mark)):
+    messages = ((SmsMessage(stamp=stamp, text=text, names=facts.names), facts) for text, facts in texts)
+    message, told = _first_that(lambda one: segments_over(one, rendering.sms) <= 0, messages)
+    _demand(rendering.facts.safety, message.text)
+    if not message.text.startswith(rendering.facts.mark):
         raise UnsafeMessageError("A test came out without its mark in front.")
-    return SmsMessage(stamp=stamp, text=text), told
+    return message, told
 
 
 def _mail(rendering: _Rendering, stamp: Stamp) -> tuple[MailMessage, Facts]:
@@ -347,12 +353,16 @@ def _cap(rendering: _Rendering, stamp: Stamp) -> tuple[MailMessage, Facts]:
     return _mail(rendering, stamp)
 
 
-def _within_budget(text: str) -> bool:
-    encoding, count = segments(text)
-    return count <= (MAX_SEGMENTS_GSM if encoding == "gsm7" else MAX_SEGMENTS_UCS2)
+def segments_over(message: SmsMessage, sms: SmsSettings) -> int:
+    """By how many segments an SMS is over its budget, with what every carrier takes."""
+    coding = best_coding(message.text, sms, message.names)
+    return len(coding.parts) - (MAX_SEGMENTS_GSM if coding.encoding == "gsm7" else MAX_SEGMENTS_UCS2)
 
 
-def _first_that(fits: Callable[[str], bool], texts: Iterator[tuple[str, Facts]]) -> tuple[str, Facts]:
+_Text = TypeVar("_Text")
+
+
+def _first_that(fits: Callable[[_Text], bool], texts: Iterator[tuple[_Text, Facts]]) -> tuple[_Text, Facts]:
     """The first text that fits, else the last and shortest: what must never be left out goes before any budget."""
     last = next(texts)
     while not fits(last[0]) and (shorter := next(texts, None)) is not None:

@@ -31,7 +31,7 @@ from alertd.rendering import Renderer
 from alertd.rendering.areas import area_name
 from alertd.rendering.languages import base_language, matching
 from alertd.rendering.own_texts import OwnTexts
-from alertd.rendering.plaintext import clip, spelled_for_sms
+from alertd.rendering.plaintext import clip
 from alertd.service.cap_trust import signer_of
 from alertd.service.making import rendered
 from alertd.service.organisations import Organisations
@@ -40,6 +40,7 @@ from alertd.service.targeting import Share, Targeting
 from alertd.service.texts import Texts
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.work_records import Alike
+from channels.text import spelled_for_sms
 from geofences.errors import UnknownRegion
 from geofences.geodesy import area_km2
 from geofences.regions import Kind as RegionKind

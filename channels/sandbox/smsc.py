@@ -24,7 +24,7 @@ from channels.sandbox.smsc_habits import (
     nonsense,
     receipt,
 )
-from channels.smpp.coding import UDH_INDICATOR, read
+from channels.smpp.coding import PART, elements, read
 from channels.smpp.names import RESPONSE, Command, Status, Tag
 from channels.smpp.pdu import Frames, Pdu, PduError, decode, encode
 
@@ -107,7 +107,8 @@ class SmscSandbox:
     def accept(self, pdu: Pdu) -> str:
         """Record a message and name it. Of one in parts only the first is recorded."""
         text = pdu.message
-        if not pdu.number("esm_class") & UDH_INDICATOR or text[5:6] == b"\x01":
+        part = elements(text, pdu.number("esm_class"))[0].get(PART)
+        if part is None or part[2:] == b"\x01":
             version = hashlib.sha256(text).hexdigest()[:16]
             self.texts[version] = read(text, pdu.number("data_coding"), pdu.number("esm_class"))
             self.recorded.add("", version, address(pdu))

@@ -19,6 +19,7 @@ from channels.smpp.receipts import BETWEEN_IDS, Receipts, Report, names_of
 from channels.smpp.session import Session
 from channels.smpp.settings import SmppSettings
 from channels.sms_answers import SmsState
+from channels.text import Coding, codings
 
 NOT_A_NUMBER: Final = Outcome(Answer.NEVER, Reason.BAD_ADDRESS)
 
@@ -30,7 +31,7 @@ ACCEPTS_S: Final = 2.0
 
 
 class SmppChannel:
-    """One account. Implements `channels.base.Channel`, `Binding` and `ReportingById`."""
+    """One account. Implements `channels.base.Channel`, `Binding`, `ReportingById` and `Texting`."""
 
     name = "sms"
 
@@ -83,7 +84,11 @@ class SmppChannel:
 
     def prepare(self, message_: SmsMessage) -> Prepared:
         """Costs what the carrier bills: segments. Raises `ValueError` for an empty text and one that is too long."""
-        return message.prepare(message_)
+        return message.prepare(message_, self._settings.text)
+
+    def codings(self, message_: SmsMessage) -> list[Coding]:
+        """Implements `channels.base.Texting`."""
+        return codings(message_.text, self._settings.text, message_.names)
 
     async def send(self, prepared: Prepared, recipients: Sequence[Recipient], may_write: MayWrite) -> list[Outcome]:
         """The validity period is what is left at this call. All PDUs that find room are written in one piece; what the centre throttles goes

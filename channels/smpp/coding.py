@@ -1,6 +1,6 @@
 """A text as octets for an SMS centre, and back: GSM 03.38 in one octet a septet, or UCS-2, whole or cut into parts.
 
-The alphabet is 3GPP TS 23.038 section 6.2.1, the header of parts TS 23.040 section 9.2.3.24.1.
+The alphabet is 3GPP TS 23.038 section 6.2.1, the header TS 23.040 section 9.2.3.24: of parts .1, of national tables .15.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from channels.text import Encoding, divided
+from channels.text import NATIONAL, Coding, Encoding, TableName
 
 ALPHABET: Final = (
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞ\x1bÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
@@ -29,15 +29,28 @@ EXTENSION: Final[Mapping[int, str]] = {
 }
 ESCAPE: Final = 0x1B
 
-_OCTETS: Final[Mapping[str, bytes]] = {
-    **{character: bytes((code,)) for code, character in enumerate(ALPHABET) if code != ESCAPE},
-    **{character: bytes((ESCAPE, code)) for code, character in EXTENSION.items()},
+#: The extension, or the national table that takes its place, by septet.
+TABLES: Final[Mapping[TableName | None, Mapping[int, str]]] = {
+    None: EXTENSION,
+    **{name: {**EXTENSION, **table.beyond} for name, table in NATIONAL.items()},
+}
+_NAMES: Final = {table.identifier: name for name, table in NATIONAL.items()}
+
+_OCTETS: Final[Mapping[TableName | None, Mapping[str, bytes]]] = {
+    name: {
+        **{character: bytes((ESCAPE, code)) for code, character in table.items()},
+        **{character: bytes((code,)) for code, character in enumerate(ALPHABET) if code != ESCAPE},
+    }
+    for name, table in TABLES.items()
 }
 
 #: `data_coding` (section 5.2.19). 0 is the centre's own alphabet, which for GSM carriers is GSM 03.38.
 DATA_CODING: Final[Mapping[Encoding, int]] = {"gsm7": 0, "ucs2": 8}
 
 UDH_INDICATOR: Final = 0x40  # in esm_class: the text begins with a header
+#: Elements of a header: a part of a longer text, and the national table of single characters.
+PART: Final = 0x00
+SINGLE_SHIFT: Final = 0x24
 
 #: A message is at most this many parts: the parts of one message are written together.
 MOST_PARTS: Final = 20
@@ -49,39 +62,51 @@ class Coded:
 
     data_coding: int
     parts: tuple[bytes, ...]
+    table: TableName | None = None  # the national table that a header has to name
 
 
-def code(text: str) -> Coded:
+def code(coding: Coding) -> Coded:
     """By segment as `channels.text` divides it."""
-    encoding, parts = divided(text)
-    return Coded(DATA_CODING[encoding], tuple(map(_septets if encoding == "gsm7" else _units, parts)))
-
-
-def _septets(text: str) -> bytes:
-    return b"".join(map(_OCTETS.__getitem__, text))
+    octets = _OCTETS[coding.table]
+    encode = _units if coding.encoding == "ucs2" else lambda part: b"".join(map(octets.__getitem__, part))
+    return Coded(DATA_CODING[coding.encoding], tuple(map(encode, coding.parts)), coding.table)
 
 
 def _units(text: str) -> bytes:
     return text.encode("utf-16-be", "replace")
 
 
-def header(reference: int, parts: int, number: int) -> bytes:
-    """What stands before part `number` (from 1) of `parts`; `reference` is 0 to 255."""
-    return bytes((5, 0, 3, reference, parts, number))
+def header(reference: int, parts: int, number: int, table: TableName | None = None) -> bytes:
+    """What stands before part `number` (from 1) of `parts`; `reference` is 0 to 255. Empty for a single part without a national table."""
+    part = bytes((PART, 3, reference, parts, number)) if parts > 1 else b""
+    elements = part + (bytes((SINGLE_SHIFT, 1, NATIONAL[table].identifier)) if table else b"")
+    return bytes((len(elements),)) + elements if elements else b""
+
+
+def elements(octets: bytes, esm_class: int) -> tuple[dict[int, bytes], bytes]:
+    """The elements of a message's header, and what follows it. Never raises: what is cut off is left out."""
+    if not esm_class & UDH_INDICATOR or not octets:
+        return {}, octets
+    found, at, end = dict[int, bytes](), 1, 1 + octets[0]
+    while at + 1 < min(end, len(octets)):
+        size = octets[at + 1]
+        found[octets[at]] = octets[at + 2 : at + 2 + size]
+        at += 2 + size
+    return found, octets[end:]
 
 
 def read(octets: bytes, data_coding: int, esm_class: int) -> str:
     """The text of a message that somebody sent us. Never raises: what has no meaning is left out or replaced."""
-    if esm_class & UDH_INDICATOR and octets:
-        octets = octets[1 + octets[0] :]
+    header_, octets = elements(octets, esm_class)
     if data_coding & 0x0C == 0x08:
         return octets.decode("utf-16-be", "replace")
     if data_coding in {1, 3}:
         return octets.decode("latin-1")
-    return "".join(_characters(octets))
+    table = _NAMES.get(int.from_bytes(header_.get(SINGLE_SHIFT, b"")))
+    return "".join(_characters(octets, TABLES[table]))
 
 
-def _characters(octets: bytes) -> Iterator[str]:
+def _characters(octets: bytes, table: Mapping[int, str]) -> Iterator[str]:
     """GSM 03.38; an octet that is no septet is taken for Latin-1, which some centres send."""
     escaped = False
     for octet in octets:
@@ -89,7 +114,7 @@ def _characters(octets: bytes) -> Iterator[str]:
             escaped = True
             continue
         if escaped:
-            yield EXTENSION.get(octet, " ")
+            yield table.get(octet, " ")
         elif octet < len(ALPHABET):
             yield ALPHABET[octet]
         else:

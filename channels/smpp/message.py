@@ -15,7 +15,7 @@ from channels.smpp.coding import MOST_PARTS, UDH_INDICATOR, Coded, code, header
 from channels.smpp.names import Command, Tag
 from channels.smpp.pdu import LAYOUTS, cell, tlv
 from channels.smpp.settings import SHORT, SmppSettings, numbering
-from channels.text import fold
+from channels.text import SmsSettings, best_coding
 
 #: A message that nobody asked to end is kept by no centre for longer than this, and some refuse more.
 LONGEST_VALIDITY_S: Final = 48 * 3600
@@ -35,11 +35,11 @@ class SmppPayload:
     expires_s: int
 
 
-def prepare(message: SmsMessage) -> Prepared:
+def prepare(message: SmsMessage, settings: SmsSettings) -> Prepared:
     """Costs what the carrier bills: segments. Raises `ValueError` for an empty text and one that is too long."""
-    text = fold(message.text)
-    coded = code(text)
-    if not text or len(coded.parts) > MOST_PARTS:
+    coding = best_coding(message.text, settings, message.names)
+    coded = code(coding)
+    if not coding.text or len(coded.parts) > MOST_PARTS:
         raise ValueError(f"an SMS has 1 to {MOST_PARTS} segments, and some text")
     return Prepared(SmppPayload(coded, message.stamp.expires_s), cost=len(coded.parts))
 
@@ -61,10 +61,9 @@ class Writer:
 
     def tails(self, payload: SmppPayload, now_s: float) -> list[bytes]:
         """What follows the number, one of each PDU. Parts get a reference of their own at each call, so that a second try is no mixture."""
-        parts = payload.coded.parts
         validity = _cells(validity_period=self._until(payload.expires_s, now_s))
         reference = next(self._references) % 256
-        return [self._tail(payload.coded.data_coding, validity, *one) for one in self._pieces(parts, reference)]
+        return [self._tail(payload.coded.data_coding, validity, *one) for one in self._pieces(payload.coded, reference)]
 
     def to(self, recipient: Recipient) -> bytes | None:
         """What goes before the tail, or None when there is no such number."""
@@ -73,15 +72,15 @@ class Writer:
         kind = self._international if recipient.address[0] == "+" else self._short
         return b"%b%b%b\0" % (self._head, kind, recipient.address.lstrip("+").encode())
 
-    def _pieces(self, parts: tuple[bytes, ...], reference: int) -> Iterator[tuple[int, bytes, bytes]]:
+    def _pieces(self, coded: Coded, reference: int) -> Iterator[tuple[int, bytes, bytes]]:
         """(esm_class, short_message, parameters) of each PDU."""
-        if len(parts) == 1:
-            yield 0, parts[0], b""
-        elif self._long == "payload":
+        parts = coded.parts
+        if len(parts) > 1 and self._long == "payload":
             yield 0, b"", tlv(Tag.MESSAGE_PAYLOAD, b"".join(parts))
-        else:
-            for number, part in enumerate(parts, 1):
-                yield UDH_INDICATOR, header(reference, len(parts), number) + part, b""
+            return
+        for number, part in enumerate(parts, 1):
+            before = header(reference, len(parts), number, coded.table)
+            yield UDH_INDICATOR if before else 0, before + part, b""
 
     def _tail(self, data_coding: int, validity: bytes, esm_class: int, text: bytes, parameters: bytes) -> bytes:
         before = _cells(esm_class=esm_class, protocol_id=0, priority_flag=0, schedule_delivery_time="")

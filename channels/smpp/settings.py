@@ -13,6 +13,7 @@ from channels.smpp.names import Command
 from channels.smpp.pdu import LAYOUTS, cell
 from channels.smpp.receipts import IdForm
 from channels.smpp.words import Word
+from channels.text import SmsSettings
 
 #: Type of number and numbering plan (sections 5.2.5 and 5.2.6).
 Numbering = tuple[int, int]
@@ -51,6 +52,9 @@ class SmppSettings:
     throttle_pause_s: float = 1.0  # of a bind that is told to send less; doubled while it goes on
     throttle_pause_max_s: float = 60.0
 
+    text: SmsSettings = field(
+        default_factory=SmsSettings
+    )  # how texts may be coded; a national table needs `long = "udh"`
     long: Literal["udh", "payload"] = "udh"  # more than one segment: parts with a header, or one `message_payload`
     validity: Literal["relative", "absolute", "none"] = "relative"
     receipt_ids: IdForm = "same"
@@ -68,6 +72,10 @@ class SmppSettings:
         for name, size in LAYOUTS[Command.BIND_TRANSCEIVER]:
             cell(name, size, getattr(self, name, None))  # raises for what no centre could be told
         cell("source_addr", 21, self.sender)
+        if self.text.tables and self.long != "udh":
+            raise ValueError(
+                'national_tables needs long = "udh": a text in one piece has no header that could name the table'
+            )
 
     @property
     def roles(self) -> tuple[Role, ...]:

@@ -58,6 +58,21 @@ def test_what_is_asked_for_is_shown(served: Served, alert: dict[str, Any]):
     assert served.call("GET", "/v1/alerts?limit=200")[1] == before
 
 
+def test_an_sms_is_shown_in_every_way_a_carrier_may_send_it(served: Served, alert: dict[str, Any]):
+    """The one that is used comes first; a name with letters outside the alphabet keeps its letters, and the preview says that it decides."""
+    plain = changed(alert, "case/children/0/name", {"public": "Inés P."})
+    [spanish] = previewed(served, plain, "?channels=sms&languages=es")["messages"]
+    assert [(one["encoding"], one["transliterated"], one["used"]) for one in spanish["codings"]] == [
+        ("gsm7", True, True), ("ucs2", False, False),
+    ]  # fmt: skip
+    assert spanish["codings"][0]["segments"] == spanish["segments"] < spanish["codings"][1]["segments"]
+    assert (spanish["name_decides"], spanish["codings"][0]["price"]) == (False, None)
+    named = changed(alert, "case/children/0/name", {"public": "Lucía P."})
+    [spanish] = previewed(served, named, "?channels=sms&languages=es")["messages"]
+    assert "Lucía P." in spanish["text"]
+    assert (spanish["encoding"], spanish["name_decides"], len(spanish["codings"])) == ("ucs2", True, 1)
+
+
 def test_people_are_told_the_number_of_where_they_are(served: Served, alert: dict[str, Any]):
     """Of two short numbers, that of the area's country, whichever comes first."""
     deaf = {"text": "sms:+34600000000", "role": "deaf"}

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from channels.smpp.channel import SmppChannel
 from channels.smpp.settings import SmppSettings
 from channels.smpp.words import Word
 from channels.sms_answers import SmsState
+from channels.text import SmsSettings
 from tests.contract.smpp_parties import send_until_accepted
 from tests.waiting import until
 
@@ -25,6 +27,7 @@ pytestmark = pytest.mark.peer
 
 ROOT = Path(__file__).parents[2]
 LIBRARY = ROOT / ".cache" / "peers" / "node_modules" / "smpp"
+AS_WRITTEN = SmsSettings(transliterate=False)
 
 
 class Heard:
@@ -138,7 +141,7 @@ async def test_node_brings_reports_and_answers_by_data_sm_too(open_sms, node):
 @pytest.mark.parametrize("long", ["udh", "payload"])
 async def test_node_reads_both_alphabets_and_long_texts(open_sms, node, text, long):
     """Its own tables of GSM 03.38 and its own reading of the header of parts."""
-    channel, heard = await open_sms(long=long)
+    channel, heard = await open_sms(long=long, text=AS_WRITTEN)
     (outcome,) = await channel.send(prepared(channel, text), to("3460", 1), lambda: True)
     assert outcome.answer is Answer.ACCEPTED
     await until(lambda: any(report.tag for report in heard.told))
@@ -151,6 +154,29 @@ async def test_node_reads_both_alphabets_and_long_texts(open_sms, node, text, lo
     assert [report.tag for report in heard.told] == [None] * (len(rows) - 1) + [
         "tag34600"
     ]  # each part, and then all of it
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Última vez: Lucía, 7 años. [€] ç salió de la estación de autobuses con Agustín R. y no volvió",
+        "Última vez en la estación, salió con Lucía. " * 7,
+    ],
+)
+async def test_node_reads_the_spanish_table(open_sms, node, text):
+    """Its own reading of element 0x24 and of the national table: one octet a septet, and no part is longer than its header allows."""
+    channel, _ = await open_sms(text=replace(AS_WRITTEN, tables=("spanish",)))
+    message = prepared(channel, text)
+    (outcome,) = await channel.send(message, to("3460", 1), lambda: True)
+    assert outcome.answer is Answer.ACCEPTED
+    await until(lambda: len([row for row in node[1]() if "to" in row]) == message.cost)
+    rows = [row for row in node[1]() if "to" in row]
+    assert "".join(row["text"] for row in rows) == text
+    assert {row["coding"] for row in rows} == {0}
+    numbers = [[n + 1] for n in range(len(rows))]
+    assert [row["udh"][:1] + row["udh"][-1:] for row in rows] == (
+        [[0x24, 2]] if len(rows) == 1 else [[0, *n] for n in numbers]
+    )
 
 
 @pytest.mark.alone
@@ -170,7 +196,7 @@ async def test_node_throttles_and_stops(open_sms):
 @pytest.mark.parametrize("environment", [{"PARTS_PER_S": "40"}])
 async def test_node_gets_each_part_once_though_it_throttles(open_sms, node):
     """It accepts 40 parts a second: of 20 messages of four parts each part arrives once, and each receipt finds its message."""
-    channel, heard = await open_sms()
+    channel, heard = await open_sms(text=AS_WRITTEN)
     message = prepared(channel, "Lucía " * 42)
     await send_until_accepted(lambda left: channel.send(message, left, lambda: True), to("3460", 20))
     await until(lambda: sum(report.tag is not None for report in heard.told) == 20)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -12,7 +13,10 @@ from channels.base import Answer, Reason, Recipient, SmsMessage
 from channels.sandbox import smsc_habits as smsc
 from channels.sandbox.script import Rule
 from channels.smpp.coding import read
+from channels.text import SmsSettings
 from tests.contract.smpp_parties import N
+
+AS_WRITTEN = SmsSettings(transliterate=False)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +73,7 @@ async def test_what_is_no_number_is_never_written(centre_party):
 )
 async def test_a_long_text_arrives_whole(open_centre, text, long, pdus, cost):
     """In parts with one reference, or as one payload; it costs its segments either way."""
-    party = await open_centre(long=long)
+    party = await open_centre(long=long, text=AS_WRITTEN)
     (outcome,) = await party.send(party.recipients(1), text=text)
     messages = party.carrier.messages
     assert outcome.answer is Answer.ACCEPTED
@@ -80,6 +84,25 @@ async def test_a_long_text_arrives_whole(open_centre, text, long, pdus, cost):
         assert [one[:3] + one[4:6] for one in octets] == [bytes((5, 0, 3, pdus, n + 1)) for n in range(pdus)]
         assert len({one[3] for one in octets}) == 1
     assert "".join(read(one.message, one.number("data_coding"), one.number("esm_class")) for one in messages) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "pdus"),
+    [
+        ("Lucía, 7 años, salió de la estación con Agustín R. y no ha vuelto a su casa", 1),
+        ("Última vez en la estación, salió con Lucía. " * 7, 3),
+    ],
+)
+async def test_a_text_with_a_national_table_arrives_as_written(open_centre, text, pdus):
+    """The centre reads each part with the table that its header names, and the first part of a message is recorded."""
+    party = await open_centre(text=replace(AS_WRITTEN, tables=("spanish",)))
+    (outcome,) = await party.send(party.recipients(1), text=text)
+    messages = party.carrier.messages
+    assert outcome.answer is Answer.ACCEPTED
+    assert len(messages) == len(outcome.message_id.split(",")) == pdus
+    assert {one.number("data_coding") for one in messages} == {0}
+    assert "".join(read(one.message, 0, one.number("esm_class")) for one in messages) == text
+    assert party.carrier.recorded.total == 1
 
 
 @pytest.mark.parametrize(

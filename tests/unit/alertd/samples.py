@@ -5,6 +5,9 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from channels.base import SmsMessage
+from channels.text import SmsSettings, best_coding
+
 MISSING_CHILD: dict[str, Any] = {
     "kind": "missing-child",
     "level": "endangered",
@@ -133,3 +136,8 @@ def changed(document: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
         node = node[int(step)] if isinstance(node, list) else node[step]
     node[int(last) if isinstance(node, list) else last] = value
     return result
+
+
+def as_sent(message: SmsMessage) -> str:
+    """The text of an SMS as a carrier without national tables sends it."""
+    return best_coding(message.text, SmsSettings(), message.names).text

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from alertd.carrier_sections import CARRIERS, FcmCarrier, SmppCarrier, SmtpCarrier, TwilioCarrier, WebPushCarrier
-from alertd.carrier_settings import carrier_of
+from alertd.carrier_settings import carrier_of, common_sms_settings
 from alertd.config import load
 from alertd.errors import ConfigError
 from alertd.sections import LONGEST_QUERY_S
@@ -18,6 +18,7 @@ from channels.fcm import FcmChannel
 from channels.mail import MailChannel
 from channels.smpp.channel import SmppChannel
 from channels.sms_http import HttpSmsChannel
+from channels.text import SmsSettings
 from channels.webpush import WebPushChannel
 
 SECRET = "correct horse"
@@ -268,6 +269,25 @@ def test_carriers_name_the_channel_they_are_made_for():
     }
     assert set(made) == set(CARRIERS)
     assert all(section.channel == channel.name for section, channel in made.items())
+
+
+def test_how_a_text_is_coded_is_set_for_each_carrier():
+    """What all SMS carriers take decides how much an SMS can tell."""
+    centre = {"kind": "smpp", "host": "a.example", "system_id": "a", "password": "p", "sender": "12345"}
+    one = SmppCarrier.model_validate({**centre, "national_tables": ["spanish", "turkish"], "transliterate": False})
+    other = SmppCarrier.model_validate({**centre, "national_tables": ["portuguese", "spanish"]})
+    provider = TwilioCarrier.model_validate({"kind": "twilio", "account": "a", "password": "p", "sender": "12345"})
+    assert common_sms_settings([one, other]) == SmsSettings(tables=("spanish",), transliterate=False)
+    assert common_sms_settings([other, provider]) == SmsSettings()
+    assert common_sms_settings([]) == SmsSettings()
+
+
+def test_a_national_table_needs_a_header(tmp_path: Path):
+    """A text in one piece has none that could name the table."""
+    text = '[carriers.x]\nkind = "smpp"\nhost = "a.example"\nsystem_id = "a"\npassword = "p"\nsender = "12345"\n'
+    settings = load(written(tmp_path, text + 'national_tables = ["spanish"]\nlong = "payload"\n'))
+    with pytest.raises(ConfigError, match="national_tables needs long"):
+        carrier_of("x", settings.carriers["x"], settings)
 
 
 @pytest.mark.parametrize(("relay", "option"), [("ses", "reports_topic"), ("mailgun", "reports_secret")])

@@ -15,11 +15,12 @@ from alertd.cases import ContactRole
 from alertd.documents import Alert
 from alertd.kinds import KINDS, Criterion, Eyes, Hair, Level, Sex
 from alertd.rendering import Renderer, UnsafeMessageError, choose_language
-from alertd.rendering.plaintext import clip, is_gsm, isolate, line, spelled_for_sms
+from alertd.rendering.plaintext import clip, isolate, line
 from alertd.rendering.renderer import MAX_PUSH_BYTES, MAX_SEGMENTS_GSM, MAX_SEGMENTS_UCS2
 from alertd.resources import templates_dir
 from channels.base import Loudness, MailMessage, Message, PushMessage, SmsMessage, Stamp
-from channels.text import segments
+from channels.text import is_gsm, segments, spelled_for_sms
+from tests.unit.alertd.samples import as_sent
 
 LANGUAGES = ("en", "ar", "de", "es", "fr", "hi", "it", "pl", "pt", "tr", "uk", "zh")
 CHANNELS = ("push", "webpush", "sms", "mail")
@@ -179,7 +180,8 @@ def test_short_messages_stay_short(longest: Any) -> None:
         assert len((message.title + message.body).encode()) <= MAX_PUSH_BYTES
         assert message.url == URL
     if isinstance(message, SmsMessage):
-        assert segments(message.text)[1] <= (MAX_SEGMENTS_GSM if is_gsm(message.text) else MAX_SEGMENTS_UCS2)
+        text = as_sent(message)
+        assert segments(text)[1] <= (MAX_SEGMENTS_GSM if is_gsm(text) else MAX_SEGMENTS_UCS2)
         assert message.text.endswith(URL)
     if kind == "missing-child":
         shown = "\n".join(parts(message))
@@ -193,18 +195,20 @@ def test_nobody_who_is_sought_is_respelled(renderer: Renderer) -> None:
     child = {"id": "c1", "name": {"public": "Ana P."}, "age": {"years": 7}}
     for said, named in (("", True), ("tall " * 30, False)):
         sought = [{"name": {"public": "Agustín R."}, "description": {"en": said} if said else {}}] * 2
-        text = render(renderer, case_changed(children=[child], persons_sought=sought), "sms", "en").text
+        text = as_sent(render(renderer, case_changed(children=[child], persons_sought=sought), "sms", "en"))
         assert ("Agustín R." in text, is_gsm(text)) == (named, not named)
 
 
 def test_an_sms_in_latin_letters_is_spelled_in_gsm(renderer: Renderer) -> None:
     """Accents and ornaments would more than double the price of each segment, so they are left out."""
     alert = case_changed(children=[{**CHILD, "name": {"public": "Łucja"}}], number="SE-2026-117")
-    assert "Łucja" in render(renderer, alert, "sms", "es").text  # Ł has no plain form: it stays, and so do the others
+    assert "Łucja" in as_sent(
+        render(renderer, alert, "sms", "es")
+    )  # Ł has no plain form: it stays, and so do the others
     accented = case_changed(children=[{**CHILD, "name": {"public": "Lucía Çelik"}}])
-    assert "Lucía Çelik" in render(renderer, accented, "sms", "es").text  # a name is what people look for
+    assert "Lucía Çelik" in as_sent(render(renderer, accented, "sms", "es"))  # a name is what people look for
     plain = case_changed(children=[{**CHILD, "name": {"public": "Inés Peña"}}])
-    text = render(renderer, plain, "sms", "es").text
+    text = as_sent(render(renderer, plain, "sms", "es"))
     assert "Inés Peña" in text
     assert "Ultimo avistamiento" in text
     assert segments(text)[0] == segments("a")[0]

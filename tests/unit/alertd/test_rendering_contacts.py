@@ -14,11 +14,11 @@ from alertd.cases import MAX_URL
 from alertd.documents import Alert, Status
 from alertd.rendering import Renderer
 from alertd.rendering.own_texts import TextPlace, read_text
-from alertd.rendering.plaintext import FSI, PDI, spelled_for_sms
+from alertd.rendering.plaintext import FSI, PDI
 from alertd.resources import templates_dir
 from channels import fcm_message, webpush_message
 from channels.base import Loudness, Stamp
-from channels.text import fold
+from channels.text import fold, spelled_for_sms
 from tests.unit.alertd.samples import MISSING_CHILD, changed
 from tests.unit.alertd.test_rendering import LONGEST_CHILD
 from tests.unit.alertd.test_rendering_languages import bare

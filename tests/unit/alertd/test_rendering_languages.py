@@ -20,12 +20,12 @@ from alertd.documents import Alert
 from alertd.kinds import KINDS, Kind, Level
 from alertd.rendering import Renderer, choose_language
 from alertd.rendering.catalogue import SHARED
-from alertd.rendering.plaintext import FSI, PDI, rows, spelled_for_sms
+from alertd.rendering.plaintext import FSI, PDI, rows
 from alertd.rendering.renderer import CLOSED_ROWS, MAX_PUSH_BYTES, ROW
 from alertd.resources import templates_dir
 from channels.base import Loudness, MailMessage, Message, PushMessage, SmsMessage, Stamp
-from channels.text import segments
-from tests.unit.alertd.samples import MISSING_CHILD
+from channels.text import segments, spelled_for_sms
+from tests.unit.alertd.samples import MISSING_CHILD, as_sent
 from tests.unit.alertd.samples import changed as document_with
 from tests.unit.alertd.test_rendering import CHILD, LANGUAGES, LONGEST_CHILD, LONGEST_GENERAL, SOUGHT, parts
 
@@ -146,7 +146,7 @@ def test_segments_of_each_language(renderer: Renderer, language: str):
     longest = render(renderer, alert_of(LONGEST_CHILD), "sms", language)
     assert isinstance(usual, SmsMessage)
     assert isinstance(longest, SmsMessage)
-    assert (segments(usual.text), segments(longest.text)) == SMS[language]
+    assert (segments(as_sent(usual)), segments(as_sent(longest))) == SMS[language]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

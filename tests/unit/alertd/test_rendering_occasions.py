@@ -18,12 +18,13 @@ from alertd.clock import HOUR_MS, ms_of
 from alertd.kinds import CancelReason, Kind, Occasion
 from alertd.rendering import Renderer, Telling
 from alertd.rendering.occasions import ENDINGS
-from alertd.rendering.plaintext import is_gsm, rows, spelled_for_sms
+from alertd.rendering.plaintext import rows
 from alertd.rendering.renderer import CLOSED_ROWS, MAX_PUSH_BYTES, MAX_SEGMENTS_GSM, MAX_SEGMENTS_UCS2, ROW
 from alertd.service.messages import alert_of as alert_of_version
 from channels.base import Loudness, MailMessage, Message, PushMessage, SmsMessage, Stamp
 from channels.fcm_message import PAYLOAD_BYTES, encode
-from channels.text import segments
+from channels.text import is_gsm, segments, spelled_for_sms
+from tests.unit.alertd.samples import as_sent
 from tests.unit.alertd.test_rendering import LANGUAGES, SECRETS, parts
 from tests.unit.alertd.test_rendering_languages import (
     CHANNELS,
@@ -101,7 +102,8 @@ def _fits(message: Message) -> None:
         assert len((message.title + message.body).encode()) <= MAX_PUSH_BYTES
         assert len(b"".join(encode(message).pieces)) <= PAYLOAD_BYTES
     if isinstance(message, SmsMessage):
-        assert segments(message.text)[1] <= (MAX_SEGMENTS_GSM if is_gsm(message.text) else MAX_SEGMENTS_UCS2)
+        text = as_sent(message)
+        assert segments(text)[1] <= (MAX_SEGMENTS_GSM if is_gsm(text) else MAX_SEGMENTS_UCS2)
 
 
 def test_an_end_is_told_on_the_clocks_of_the_sender(renderer: Renderer):

@@ -9,11 +9,10 @@ import pytest
 
 from alertd.kinds import KINDS, Kind, Occasion
 from alertd.rendering import Preview, Renderer, Telling
-from alertd.rendering.plaintext import is_gsm, spelled_for_sms
 from alertd.rendering.renderer import MAX_SEGMENTS_GSM, MAX_SEGMENTS_UCS2
-from channels.base import Loudness, Stamp
-from channels.text import segments
-from tests.unit.alertd.samples import changed
+from channels.base import Loudness, SmsMessage, Stamp
+from channels.text import is_gsm, segments, spelled_for_sms
+from tests.unit.alertd.samples import as_sent, changed
 from tests.unit.alertd.test_rendering import LANGUAGES
 from tests.unit.alertd.test_rendering_languages import SAFETY, SEVERAL, STATUSES, URL, USUAL, alert_of, bare
 
@@ -58,7 +57,9 @@ def test_nine_children_stay_within_the_segments(renderer: Renderer, language: st
     for sample, status, telling, level in itertools.product(
         (SEVERAL, siblings(NAMES)), STATUSES, TELLINGS, KINDS[Kind.MISSING_CHILD]
     ):
-        text = preview(renderer, sample, language, telling, status=status, level=level).message.text
+        message = preview(renderer, sample, language, telling, status=status, level=level).message
+        assert isinstance(message, SmsMessage)
+        text = as_sent(message)
         assert segments(text)[1] <= (MAX_SEGMENTS_GSM if is_gsm(text) else MAX_SEGMENTS_UCS2)
         name, age = ("Inés P.", 3) if sample is not SEVERAL else ("لوسيا" if language == "ar" else "Lucía María", 0)
         first = text.split("\n")[0]

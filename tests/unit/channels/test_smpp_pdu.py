@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from channels.smpp.coding import ALPHABET, EXTENSION, MOST_PARTS, code, header, read
 from channels.smpp.names import Command, Status, Tag
 from channels.smpp.pdu import HEADER, LAYOUTS, LONGEST_PDU, TAG_SIZES, Frames, Pdu, PduError, decode, encode, tlv
-from channels.text import GSM_BASIC, GSM_EXTENSION, segments
+from channels.text import GSM_BASIC, GSM_EXTENSION, Coding, divided, segments
 
 
 def values(size):
@@ -149,7 +149,8 @@ def test_the_alphabet_is_the_one_that_segments_are_counted_in():
 def test_a_text_is_cut_into_as_many_parts_as_are_paid_for(text):
     """Parts hold the whole text, are no longer than a segment with its header, and are as many as `segments` counts."""
     text = text.encode("utf-16", "ignore").decode("utf-16")
-    coded = code(text)
+    encoding, pieces = divided(text)
+    coded = code(Coding(encoding, None, False, text, tuple(pieces)))
     assert len(coded.parts) == segments(text)[1]
     assert "".join(read(part, coded.data_coding, 0) for part in coded.parts) == text
     widest = {(0, True): 160, (0, False): 153, (8, True): 140, (8, False): 134}

@@ -17,6 +17,7 @@ from channels.smpp.pdu import HEADER, Pdu, decode
 from channels.smpp.receipts import Receipt, Receipts, Report, is_receipt, read
 from channels.smpp.settings import SmppSettings
 from channels.sms_answers import SmsState
+from channels.text import SmsSettings
 
 DELIVERED, FAILED, ACCEPTED = SmsState.DELIVERED, SmsState.FAILED, SmsState.ACCEPTED
 
@@ -160,7 +161,7 @@ ACCOUNT = SmppSettings(host="127.0.0.1", tls=False, system_id="me", password="se
 
 def written(settings, text="Hi", expires_s=1000, now_s=900.0, address="+34600000001"):
     stamp = Stamp(chain="c", version="v", sent_s=0, expires_s=expires_s, loudness=Loudness.LOUD, language="es")
-    prepared = message.prepare(SmsMessage(stamp=stamp, text=text))
+    prepared = message.prepare(SmsMessage(stamp=stamp, text=text), SmsSettings())
     writer = Writer(settings)
     bodies = [writer.to(Recipient(address, "t")) + tail for tail in writer.tails(prepared.payload, now_s)]
     return [decode(HEADER.pack(16 + len(body), Command.SUBMIT_SM, 0, 1) + body) for body in bodies]
@@ -200,7 +201,7 @@ def test_a_second_try_has_parts_of_its_own():
     """Else a phone would make one text of the parts of two tries."""
     writer = Writer(ACCOUNT)
     stamp = Stamp(chain="c", version="v", sent_s=0, expires_s=9, loudness=Loudness.LOUD, language="es")
-    payload = message.prepare(SmsMessage(stamp=stamp, text="a" * 200)).payload
+    payload = message.prepare(SmsMessage(stamp=stamp, text="a" * 200), SmsSettings()).payload
     assert writer.tails(payload, 0.0) != writer.tails(payload, 0.0)
 
 
@@ -209,7 +210,7 @@ def test_what_no_centre_takes_is_refused_at_once(text):
     """Before anybody is sent anything."""
     stamp = Stamp(chain="c", version="v", sent_s=0, expires_s=9, loudness=Loudness.LOUD, language="es")
     with pytest.raises(ValueError, match="segments"):
-        message.prepare(SmsMessage(stamp=stamp, text=text))
+        message.prepare(SmsMessage(stamp=stamp, text=text), SmsSettings())
 
 
 @pytest.mark.parametrize(
