@@ -98,7 +98,7 @@ def test_what_has_no_room_is_named(served: Served, alert: dict[str, Any]):
     sms, mail = previewed(served, long, "?channels=sms,mail&languages=es")["messages"]
     assert sms["left_out"][-1] == "valid_until"
     assert {"place", "clothing"} <= {*sms["shortened"], *sms["left_out"]}
-    assert "…" in sms["text"]
+    assert "..." in sms["text"]
     assert (mail["left_out"], mail["shortened"]) == ([], [])
     many = changed(alert, "case/children", [{**alert["case"]["children"][0], "id": f"c{n}"} for n in range(5)])
     assert "children" in previewed(served, many, "?channels=push&languages=es")["messages"][0]["shortened"]

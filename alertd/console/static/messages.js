@@ -28,8 +28,18 @@ export function usePreview(document, query = "") {
 const Phone = ({ message }) => html`<div class="phone"><p class="phone-from"><${Icon} name="push" />alertd</p>
   <p class="phone-title">${message.title}</p><p class="phone-body">${message.body}</p></div>`;
 
+const codingOf = (one) => [one.encoding === "gsm7" ? "GSM-7" : "UCS-2", one.national_table].filter(Boolean).join(" + ");
+
+/** One way to send an SMS, with its parts and its price. */
+const Coded = ({ one }) => html`<li>${[
+  one.carrier, one.transliterated ? t("sms-plain", { coding: codingOf(one) }) : codingOf(one), t("segments", { n: one.segments }),
+  one.price === null ? "" : String(one.price), one.used ? t("sms-used") : "",
+].filter(Boolean).join(" · ")}</li>`;
+
 const Sms = ({ message }) => html`<div class="bubble"><p>${message.text}</p></div>
-  <p class="small muted" dir=${document.dir || "ltr"}>${t("segments", { n: message.segments })} · ${message.encoding === "gsm7" ? "GSM-7" : "UCS-2"}</p>`;
+  <div class="small muted" dir=${document.dir || "ltr"}><p>${t("segments", { n: message.segments })} · ${codingOf(message)}</p>
+    ${message.codings.length > 1 ? html`<ul>${message.codings.map((one) => html`<${Coded} one=${one} />`)}</ul>` : null}
+    ${message.name_decides ? html`<p>${t("sms-name")}</p>` : null}</div>`;
 
 const Mail = ({ message }) => html`<details class="letter"><summary><${Icon} name="mail" /><span>${message.subject}</span></summary>
   <p>${message.text}</p></details>`;
