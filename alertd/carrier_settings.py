@@ -131,7 +131,7 @@ def sms_settings(section: TwilioCarrier | SmppCarrier) -> SmsSettings:
 
 
 def common_sms_settings(sections: Iterable[AnyCarrier]) -> SmsSettings:
-    """What every carrier of text messages takes: any of them may send a text, and what it tells must not be too long for one."""
+    """Returns what every SMS carrier takes. Any of them may send a text, so the text must not be too long for one."""
     each = [sms_settings(one) for one in sections if isinstance(one, TwilioCarrier | SmppCarrier)]
     if not each:
         return SmsSettings()

@@ -124,7 +124,7 @@ class PushMessage:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SmsMessage:
     stamp: Stamp
-    text: str  # as it is written; a carrier's settings say how it is coded
+    text: str  # as written; the carrier codes it by its settings
     names: tuple[str, ...] = ()  # in the text, which no coding may change
 
 
@@ -222,7 +222,7 @@ class Texting(Protocol):
     """A channel of text messages."""
 
     def codings(self, message: SmsMessage) -> list[Coding]:
-        """Every way to send a message that the settings allow; the first is used."""
+        """Returns the ways to send a message that the settings allow. The carrier uses the first."""
         ...
 
 

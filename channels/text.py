@@ -88,7 +88,7 @@ _VIRAMA = 9  # the combining class of what joins two consonants
 
 UNITS, UNITS_OF_PART = 70, 67
 
-#: Octets of a segment, and of what its header may hold: that it is a part, and that it has a national table (TS 23.040 section 9.2.3.24).
+#: Octets of a segment, and of two elements of its header: part of a longer text, national table (TS 23.040 section 9.2.3.24).
 _OCTETS, _OF_PART, _OF_TABLE = 140, 5, 3
 
 #: Pictures and joiners carry no fact, and one of them more than halves what an SMS can hold.
@@ -146,8 +146,8 @@ def _continues(text: str, at: int) -> bool:
 
 
 def codings(text: str, settings: SmsSettings, names: Iterable[str] = ()) -> list[Coding]:
-    """Every way to send a text that the settings allow; the best first: that of the fewest segments, and of several the one that changes the
-    text least. A way that changes letters exists only if it leaves the `names` as they are.
+    """Returns the ways to send a text that the settings allow. The first has the fewest segments and, of those, changes the text least.
+    No way changes a name.
     """
     text, names = fold(text), [fold(name) for name in names]
     encoding, parts = divided(text)
@@ -169,14 +169,14 @@ def best_coding(text: str, settings: SmsSettings, names: Iterable[str] = ()) -> 
 
 
 def spelled_for_sms(text: str) -> str:
-    """The text in the GSM alphabet if leaving out accents and ornaments brings it there, else as it is."""
+    """Returns the text without accents and ornaments if the GSM alphabet has all that remains, otherwise the text itself."""
     plain = transliterated(fold(text), GSM)
     return text if plain is None else plain
 
 
 def transliterated(text: str, alphabet: frozenset[str], names: Iterable[str] = ()) -> str | None:
-    """The text in an alphabet, without the accents and ornaments that the alphabet does not have. None if that does not bring all of it there, for
-    half a spelling would cost as much as none; or if it would change a name or a link.
+    """Returns the text without the accents and ornaments that the alphabet lacks. None if the alphabet lacks other characters too, because the
+    text would then cost as much as before, or if a name or a link would change.
     """
     if not all(map(alphabet.issuperset, (*names, *LINK.findall(text)))):
         return None
@@ -223,7 +223,7 @@ def _in_septets(text: str, table: TableName | None = None) -> list[str]:
 
 
 def _room(elements: int) -> int:
-    """How many septets fit a segment whose header holds so many octets, besides the one for its length."""
+    """Septets that fit a segment, after a header with elements of so many octets and one octet for its length."""
     return (_OCTETS - (1 + elements if elements else 0)) * 8 // 7
 
 

@@ -182,7 +182,7 @@ def _texts(making: Making, message: Message) -> dict[str, Any]:
 
 
 def _sms(making: Making, message: SmsMessage) -> dict[str, Any]:
-    """The text as it is sent by a carrier that takes no more than the others, and what each carrier makes of it."""
+    """Returns the text as the least able carrier sends it, and the codings of each carrier."""
     sent = best_coding(message.text, making.renderer.sms, message.names)
     nameless = best_coding(message.text, making.renderer.sms)
     found = [

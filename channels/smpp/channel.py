@@ -23,7 +23,7 @@ from channels.text import Coding, codings
 
 NOT_A_NUMBER: Final = Outcome(Answer.NEVER, Reason.BAD_ADDRESS)
 
-#: How often one who waits for room looks whether it still may write.
+#: A send that waits for room checks `may_write` this often.
 LOOK_S: Final = 0.05
 
 #: A centre that throttles and accepted something so recently is slow, and not closed.
@@ -91,8 +91,8 @@ class SmppChannel:
         return codings(message_.text, self._settings.text, message_.names)
 
     async def send(self, prepared: Prepared, recipients: Sequence[Recipient], may_write: MayWrite) -> list[Outcome]:
-        """The validity period is what is left at this call. All PDUs that find room are written in one piece; what the centre throttles goes
-        again, each part alone, as fast as the centre accepts.
+        """The validity period is what is left at this call. All PDUs that find room are written in one piece. Sends throttled parts again, as
+        fast as the centre accepts them.
         """
         payload: SmppPayload = prepared.payload
         tails = self._writer.tails(payload, self._clock())
@@ -113,7 +113,7 @@ class SmppChannel:
         return flight.outcomes
 
     async def _write(self, flight: Flight, may_write: MayWrite) -> None:
-        """Write what is next, with all of its parts on one bind, or wait a moment for room; stop if nothing more may be written."""
+        """Writes the next piece on one bind, or waits a moment for room. Stops the flight if nothing more may be written."""
         now_s = asyncio.get_running_loop().time()
         piece = flight.next(now_s)
         if piece is None:

@@ -84,7 +84,7 @@ def header(reference: int, parts: int, number: int, table: TableName | None = No
 
 
 def elements(octets: bytes, esm_class: int) -> tuple[dict[int, bytes], bytes]:
-    """The elements of a message's header, and what follows it. Never raises: what is cut off is left out."""
+    """Returns the elements of a message's header, and the octets behind it. Never raises: skips an element that is cut off."""
     if not esm_class & UDH_INDICATOR or not octets:
         return {}, octets
     found, at, end = dict[int, bytes](), 1, 1 + octets[0]

@@ -1,4 +1,4 @@
-"""The messages of one `send` on their way: which parts wait to be written, and what became of each.
+"""The messages of one `send`: the parts that wait to be written, and the answers to the others.
 
 A part that the centre throttles goes again alone, under the same reference and number, so that no phone gets a part twice.
 """
@@ -15,11 +15,11 @@ from typing import Final, NamedTuple
 from channels.base import ACCEPTED, WITHHELD, Answer, Outcome, Reason
 from channels.smpp.receipts import BETWEEN_IDS
 
-#: A send begins no more messages after it has been throttled for so long: what was answered is settled, and the rest goes with the next send.
+#: A throttled send begins no message after this many seconds, so that the answers are settled. The next send takes the rest.
 BEGIN_S: Final = 10.0
-#: A message that was throttled whole is sent so many times to a slow centre. After that the limit may be its number's.
+#: Tries of a message at a slow centre that throttles all of its parts. After that the number itself may be limited.
 TRIES: Final = 4
-#: A throttled part is sent again for so long if another part of its message may be on a phone.
+#: A throttled part is sent again for this many seconds if another part of its message may be on a phone.
 FINISH_S: Final = 30.0
 
 #: Of the answers to the parts of one message, the one that counts: a part that was refused for sure keeps the whole from arriving, though
@@ -59,7 +59,7 @@ class Message:
         return len(self.bodies)
 
     def piece(self) -> Piece:
-        """What is to be written of it: all, or one of the throttled parts if others may have left."""
+        """Returns the parts to write: all of them, or one throttled part if other parts may have left."""
         if not self._may_have_left:
             return Piece(True, self.index, tuple(range(self.parts)), self)
         return Piece(False, self.index, (min(self._throttled),), self)
@@ -107,7 +107,7 @@ class Message:
             self._worst = outcome
 
     def _goes_again(self, now_s: float, *, slow: bool) -> bool:
-        """Whether the throttled parts can still make the message whole."""
+        """Whether to send the throttled parts again: the message can still become whole."""
         if self.flight.stopped or self._worst.answer in {Answer.RETRY, Answer.NEVER}:
             return False
         if self._may_have_left:
@@ -137,7 +137,7 @@ class Flight:
         self._fresh.append(Message(self, index, tag, bodies))
 
     def next(self, now_s: float) -> Piece | None:
-        """What is to be written next; it stays next until `taken`. None while all that was written waits for answers."""
+        """Returns the next piece to write, and the same one until `taken`. None if no piece waits."""
         if self._throttled_s is not None and now_s > self._throttled_s + BEGIN_S:
             self._drop(WITHHELD, begun_too=False)
         if self._again:
@@ -171,7 +171,7 @@ class Flight:
         self._drop(outcome, begun_too=True)
 
     async def stirred(self) -> None:
-        """Wait until something is to be written again, or every message has its outcome."""
+        """Waits until a piece is to be written again, or every message has its outcome."""
         self._waiter = asyncio.get_running_loop().create_future()
         await self._waiter
 

@@ -13,16 +13,16 @@ from typing import Final
 _SPAN_S: Final = 1.0
 #: A centre that throttles fewer of the counted parts is not too slow: the limit belongs to single numbers, or the bind tries a higher rate.
 _SHARE: Final = 0.2
-#: The rate stays for so many seconds of accepted parts, then grows: by a tenth in the first second, and faster in each later one.
+#: Seconds' worth of accepted parts at one rate. Then the rate grows: by a tenth in the first second, faster in each later one.
 _STEADY_S: Final = 5.0
 _GROWTH: Final = 1.1
 #: The bind sends a little more slowly than the centre accepted: at its exact rate every second part would come too early.
 _BELOW: Final = 0.95
-#: A rate that the centre has not confirmed for so long, by throttling again, is forgotten.
+#: A bind forgets its rate if the centre has not throttled for this many seconds.
 _FORGET_S: Final = 60.0
-#: So many seconds that were not used may be made up for at once.
+#: Unused seconds that a bind may make up for at once.
 _SLACK_S: Final = 0.1
-#: A bind that sends at a known rate pauses for so many parts when the centre throttles it again.
+#: The pause of a bind that is throttled again at a known rate, in parts.
 _PAUSE_PARTS: Final = 2
 #: Parts a second: faster than any bind.
 _UNLIMITED: Final = 50_000.0
