@@ -12,7 +12,7 @@ from channels.base import WITHHELD, Answer, MayWrite, Outcome, Prepared, Reason,
 from channels.smpp import message
 from channels.smpp.bind import Bind
 from channels.smpp.events import Answered, Delivered
-from channels.smpp.flight import Flight, Message
+from channels.smpp.flight import Flight, Message, Piece
 from channels.smpp.inbox import Inbox, Listener
 from channels.smpp.message import SmppPayload, Writer
 from channels.smpp.receipts import BETWEEN_IDS, Receipts, Report, names_of
@@ -96,7 +96,7 @@ class SmppChannel:
         """
         payload: SmppPayload = prepared.payload
         tails = self._writer.tails(payload, self._clock())
-        flight = Flight(len(recipients))
+        flight = Flight(len(recipients), len(tails))
         for index, recipient in enumerate(recipients):
             to = self._writer.to(recipient)
             if to is None:
@@ -105,26 +105,25 @@ class SmppChannel:
                 flight.add(index, recipient.tag, [to + tail for tail in tails])
         loop = asyncio.get_running_loop()
         while not flight.done:
-            if flight.next(loop.time()) is not None:
-                await self._write(flight, may_write)
+            now_s = loop.time()
+            piece = flight.next(now_s)
+            if piece is not None:
+                await self._write(flight, piece, now_s, may_write)
             elif not flight.done:
                 self._flush()
                 await flight.stirred()
         return flight.outcomes
 
-    async def _write(self, flight: Flight, may_write: MayWrite) -> None:
+    async def _write(self, flight: Flight, piece: Piece, now_s: float, may_write: MayWrite) -> None:
         """Writes the next piece on one bind, or waits a moment for room. Stops the flight if nothing more may be written."""
-        now_s = asyncio.get_running_loop().time()
-        piece = flight.next(now_s)
-        if piece is None:
-            return
         bind = max(self._senders, key=lambda one: one.room(now_s))
         if not may_write():
             flight.stop(WITHHELD)
         elif bind.room(now_s) >= min(len(piece.numbers), self._settings.window):
             flight.taken(piece)
+            message_ = piece.message
             for number in piece.numbers:
-                bind.request(piece.message.bodies[number], (piece.message, number), now_s)
+                bind.request(message_.bodies[number], (message_, number), now_s)
         elif all(one.down for one in self._senders):
             flight.stop(bind.down or WITHHELD)
         else:
@@ -160,12 +159,12 @@ class SmppChannel:
 
     def _answered(self, session: Session | None, message_: Message, number: int, event: Answered) -> None:
         """One part was answered."""
-        outcome, now_s = event.outcome, asyncio.get_running_loop().time()
+        outcome, now_s, slow = event.outcome, asyncio.get_running_loop().time(), False
         if outcome.answer is Answer.ACCEPTED:
             self._accepted_s = now_s
         elif outcome.reason is Reason.THROTTLED:
             outcome = outcome._replace(retry_after_s=self._all_paused_s())
-        slow = session is not None and session.pace.is_limited and now_s < self._accepted_s + ACCEPTS_S
+            slow = session is not None and session.pace.is_limited and now_s < self._accepted_s + ACCEPTS_S
         message_.answered(number, outcome, now_s, late=event.late, slow=slow)
         if len(message_.ids) == message_.parts and self._inbox is not None:
             taken = Report(message_.tag, BETWEEN_IDS.join(message_.ids), SmsState.ACCEPTED, Reason.NONE)

@@ -49,7 +49,7 @@ class Message:
     _tries: int = 0
     _worst: Outcome = ACCEPTED
     _may_have_left: bool = False  # some part of it
-    _throttled: set[int] = field(default_factory=set)
+    _throttled: tuple[int, ...] = ()
     _throttling: Outcome = ACCEPTED  # the last answer to them
     _since_s: float | None = None  # when the first part was throttled
 
@@ -61,14 +61,15 @@ class Message:
     def piece(self) -> Piece:
         """Returns the parts to write: all of them, or one throttled part if other parts may have left."""
         if not self._may_have_left:
-            return Piece(True, self.index, tuple(range(self.parts)), self)
+            return Piece(True, self.index, self.flight.numbers, self)
         return Piece(False, self.index, (min(self._throttled),), self)
 
     def written(self, numbers: Sequence[int]) -> None:
         """These parts of it were written."""
         self._open += len(numbers)
         self._tries += 1
-        self._throttled.difference_update(numbers)
+        if self._throttled:
+            self._throttled = tuple(number for number in self._throttled if number not in numbers)
 
     def answered(self, number: int, outcome: Outcome, now_s: float, *, late: bool, slow: bool) -> None:
         """One part was answered. `slow`: the centre accepts messages, and not all at once. A `late` answer only adds its id."""
@@ -78,7 +79,7 @@ class Message:
             return
         self._open -= 1
         if outcome.answer is Answer.RETRY and outcome.reason is Reason.THROTTLED:
-            self._throttled.add(number)
+            self._throttled = (*self._throttled, number)
             self._throttling = outcome
             self._since_s = now_s if self._since_s is None else self._since_s
         else:
@@ -118,7 +119,9 @@ class Message:
 class Flight:
     """The outcomes of one send, and what waits to be written."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, parts: int) -> None:
+        """For so many messages, each of so many parts."""
+        self.numbers = tuple(range(parts))
         self.outcomes = [WITHHELD] * size
         self.stopped = False  # nothing more is written
         self._open = size

@@ -67,7 +67,8 @@ class Pace:
     def accepted(self, now_s: float) -> None:
         """The centre accepted one part."""
         self._accepted.append(now_s)
-        _forget(self._accepted, now_s)
+        if self._accepted[0] <= now_s - _SPAN_S:
+            _forget(self._accepted, now_s)
         paused = now_s < self.paused_until_s
         if not paused:
             self._pause_s = self._first_pause_s

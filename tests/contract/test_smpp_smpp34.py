@@ -17,6 +17,7 @@ from channels.smpp.channel import SmppChannel
 from channels.smpp.coding import read
 from channels.smpp.settings import SmppSettings
 from channels.sms_answers import SmsState
+from channels.text import SmsSettings
 from tests.ports import free_port
 from tests.waiting import until
 
@@ -61,8 +62,9 @@ async def test_smpp34_reads_what_we_send_and_its_receipts_find_home(smpp34, text
     port, rows = smpp34
     heard = Heard()
     settings = SmppSettings(
-        host="127.0.0.1", port=port, tls=False, system_id="me", password="a longer one", sender="ALERTS"
-    )
+        host="127.0.0.1", port=port, tls=False, system_id="me", password="a longer one", sender="ALERTS",
+        text=SmsSettings(transliterate=False),
+    )  # fmt: skip
     channel = SmppChannel(settings, listener=heard)
     await channel.open()
     now = int(time.time())
