@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from aiohttp import web
@@ -57,8 +58,9 @@ async def test_the_text_arrives_as_it_was_folded_and_counted(open_party):
     await sms.send(sms.recipients(1))
     assert list(sms.carrier.bodies.values()) == ['Żółć & "Lucía" = 50% + 1... - http://a.example/?a=1&b=2']
     assert prepared.cost == 1
-    longer = SmsMessage(stamp=sms.message.stamp, text="ż" * 71)
+    longer = SmsMessage(stamp=sms.message.stamp, text="ż" * 71, names=("ż",))
     assert sms.channel.prepare(longer).cost == 2
+    assert sms.channel.prepare(replace(longer, names=())).cost == 1
 
 
 @pytest.mark.parametrize("text", ["", "x" * 1601])
