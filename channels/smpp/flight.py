@@ -182,10 +182,12 @@ class Flight:
         """Settle the messages that wait: those that were not written with `outcome`, throttled ones with what the centre answered."""
         while self._fresh:
             self.settle(self._fresh.popleft().index, outcome)
-        waiting, self._again = self._again, [] if begun_too else [one for one in self._again if not one.whole]
+        waiting, self._again = self._again, []
         for piece in waiting:
             if begun_too or piece.whole:
                 piece.message.settle()
+            else:
+                heapq.heappush(self._again, piece)
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
