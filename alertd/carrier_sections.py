@@ -149,7 +149,7 @@ class SmtpCarrier(Carrier):
     domains: dict[DomainName, DomainLimit] | None = None
     ca_file: Path | None = None
     timeout_s: float = Field(60.0, gt=0)
-    connections: int = Field(10, ge=1)
+    connections: int = Field(20, ge=1)
 
     @model_validator(mode="after")
     def _domains_are_named_once(self) -> Self:

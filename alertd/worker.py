@@ -84,7 +84,10 @@ class Worker:
     async def run(self) -> None:
         """Work until `stop`."""
         async with asyncio.TaskGroup() as tasks:
-            heart = tasks.create_task(self._repeat("beat", self._beat, HEARTBEAT_S, until_stop=False))
+            await self.steps.tried(
+                "beat", self._beat
+            )  # before anything is sent: it says how many connections this worker may have
+            heart = tasks.create_task(self._heart())
             async with asyncio.TaskGroup() as work:
                 poll_s = self.settings.poll_ms / 1000
                 for name, step, every_s in (
@@ -106,6 +109,7 @@ class Worker:
             await self._fall_silent()
             await self.carrier_tests.close()
             await ended(heart)
+            await self.steps.tried("share", self.binds.end)
 
     async def _obey(self) -> None:
         if not await self.stopping.obey():
@@ -120,6 +124,10 @@ class Worker:
                     asking.add(one := questions.create_task(self.steps.tried("obey", self._obey)))
                     one.add_done_callback(asking.discard)
                 await self._pause(LISTEN_S, until_stop=True)
+
+    async def _heart(self) -> None:
+        await self._pause(HEARTBEAT_S, until_stop=False)
+        await self._repeat("beat", self._beat, HEARTBEAT_S, until_stop=False)
 
     async def _repeat(
         self, name: str, step: Callable[[], Awaitable[object]], every_s: float, *, until_stop: bool = True

@@ -19,6 +19,7 @@ from alertd.service.plans import Plans
 from alertd.service.starting import Starting
 from alertd.service.steps import Steps
 from alertd.store.organisations import OrganisationStore
+from alertd.store.shares import Shares
 from alertd.store.signs import at_work, bound, taking
 from alertd.store.sweeper import Sweeper
 from alertd.worker import Worker
@@ -34,7 +35,7 @@ def worker_of(parts: Parts) -> Worker:
         parts.stopping.doubt()
 
     steps = Steps(lost, parts.clock)
-    binds = Binds(parts.carriers, bound(parts.db), taking(parts.db), parts.clock)
+    binds = Binds(parts.carriers, bound(parts.db), taking(parts.db), Shares(parts.db), parts.clock)
     return Worker(
         alerts=parts.alerts,
         work=parts.work,

@@ -209,6 +209,30 @@ class Binding(Protocol):
 
 
 @runtime_checkable
+class Sharing(Protocol):
+    """A channel whose carrier limits the connections of the whole installation. Each process opens its share at most."""
+
+    @property
+    def connections(self) -> int:
+        """The limit of the installation."""
+        ...
+
+    def share(self, connections: int) -> None:
+        """Sets the share of this process. The channel ends connections above it when they carry nothing, and answers `WITHHELD` if the
+        share is 0.
+        """
+        ...
+
+    def held(self) -> int:
+        """How many connections of this process the carrier may count now."""
+        ...
+
+    def is_connected(self) -> bool:
+        """Whether a connection of this process works now."""
+        ...
+
+
+@runtime_checkable
 class ReportingById(Protocol):
     """A channel whose carrier's reports name a message by the carrier's own id alone."""
 

@@ -34,7 +34,7 @@ RESET = (Stage.SENDER, OK)
 
 
 class MailChannel:
-    """One relay. Implements `channels.base.Channel` and `channels.bounces_hooks.Hooked`."""
+    """One relay. Implements `channels.base.Channel`, `channels.base.Sharing` and `channels.bounces_hooks.Hooked`."""
 
     name = "mail"
 
@@ -59,6 +59,19 @@ class MailChannel:
     async def close(self) -> None:
         await self._pool.close()
 
+    @property
+    def connections(self) -> int:
+        return self._relay.connections
+
+    def share(self, connections: int) -> None:
+        self._pool.allow(connections)
+
+    def held(self) -> int:
+        return self._pool.held
+
+    def is_connected(self) -> bool:
+        return self._pool.working > 0
+
     def prepare(self, message: MailMessage) -> Prepared:
         """Raises `ValueError` for a subject with a line break."""
         return Prepared(encode(message, self._identity))
@@ -71,27 +84,30 @@ class MailChannel:
         if to is None:
             return NOT_A_MAILBOX
         body = payload.to(to, recipient, self._clock())
-        async with self._pool.slot:
-            outcome, stale = await self._try_one(recipient, to, body, may_write)
-            if stale:  # kept connections end when the relay likes; there is no need to wait before the next
-                outcome, _ = await self._try_one(recipient, to, body, may_write)
-            return outcome
-
-    async def _try_one(self, recipient: Recipient, to: str, body: bytes, may_write: MayWrite) -> tuple[Outcome, bool]:
-        """The outcome, and whether it is only that a kept connection was of no use any more."""
         if not may_write():
-            return WITHHELD, False
-        session = await self._pool.take()
+            return WITHHELD
+        outcome, ended = await self._try_one(await self._pool.take(), recipient, to, body, may_write)
+        if ended:  # kept connections end when the relay likes; there is no need to wait before the next
+            session = await self._pool.replace() if may_write() else self._pool.lose()
+            outcome, _ = await self._try_one(session, recipient, to, body, may_write)
+        return outcome
+
+    async def _try_one(
+        self, session: MailSession | Outcome, recipient: Recipient, to: str, body: bytes, may_write: MayWrite
+    ) -> tuple[Outcome, bool]:
+        """The outcome, and whether the message has none yet because a kept connection ended. Then the connection is still lent."""
         if isinstance(session, Outcome):
             return session, False
-        was_kept, kept = session.was_kept, False
+        kept = ended = False
         try:
             outcome = await self._transact(session, recipient, to, body, may_write)
             kept = True
+            lost = outcome.answer is Answer.RETRY and outcome.reason in ENDED and not session.is_open
+            ended = session.was_kept and lost
         finally:
-            self._pool.give_back(session, kept=kept)
-        ended = outcome.answer is Answer.RETRY and outcome.reason in ENDED and not session.is_open
-        return outcome, was_kept and ended
+            if not ended:
+                self._pool.give_back(session, kept=kept)
+        return outcome, ended
 
     async def _transact(
         self, session: MailSession, recipient: Recipient, to: str, body: bytes, may_write: MayWrite

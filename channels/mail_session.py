@@ -29,7 +29,7 @@ class MailSession(asyncio.Protocol):
     def __init__(self, transport: asyncio.Transport, extensions: frozenset[str]) -> None:
         self.extensions = extensions  # lower case
         self.unclean = False  # a transaction was begun and given up: it needs RSET first
-        self.was_kept = False  # it has carried a mail, and the server may have tired of it
+        self.was_kept = False  # it was idle, and the server may have ended it
         self._transport = transport
         self._buffer = bytearray()
         self._partial: list[str] = []

@@ -5,19 +5,18 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
+from collections import deque
+from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import aiosmtplib
 
-from channels.base import NOT_CONNECTED, Answer, Outcome, Reason
+from channels.base import NOT_CONNECTED, WITHHELD, Answer, Outcome, Reason
 from channels.hosts import is_this_machine
 from channels.mail_session import MailSession, session_over
 
 NOT_TRUSTED = Outcome(Answer.RETRY, Reason.CREDENTIALS)
-
-# Servers close an idle connection after 5 minutes (RFC 5321 4.5.3.2.7), some after much less; ours are not used after this long.
-KEEP_IDLE_S = 30.0
 
 QUIT_TIMEOUT_S = 1.0  # a polite goodbye is not worth more
 
@@ -31,7 +30,10 @@ class RelaySettings:
     username: str | None = None
     password: str | None = None
     ca_file: str | None = None  # None: the system's authorities
-    connections: int = 10  # a relay refuses more than it likes; 4-20 fill one
+    connections: int = 20  # of the whole installation; a relay refuses more than it likes, and 4-20 fill one
+    # Servers close an idle connection after 5 minutes (RFC 5321 4.5.3.2.7), some after much less. We end ours with QUIT first.
+    keep_idle_s: float = 30.0
+    ask_again_s: float = 60.0  # after a refused connection the pool asks for no more than the relay takes for so long
     timeout_s: float = 60.0  # of each reply before the content: then nothing was sent
     # Of the reply to the content, which a relay may scan first: whoever waits for less sends it twice (RFC 5321 4.5.3.2.6).
     content_timeout_s: float = 600.0
@@ -44,38 +46,193 @@ class RelaySettings:
             raise ValueError("a relay on another machine needs starttls or tls, or plain_allowed")
 
 
+@dataclass(frozen=True, slots=True)
+class _Idle:
+    """A kept connection, and the timer that ends it."""
+
+    session: MailSession
+    timer: asyncio.TimerHandle
+
+
 class SmtpPool:
-    """At most `connections` at a time: hold `slot` from before `take` until after `give_back`."""
+    """The connections of this process to one relay: at most as many as `allow` says, and no more than the relay takes.
+
+    A message waits for a connection in its turn. The relay may refuse one more connection beside those that work. Then the message waits
+    for one of those, and the pool asks for no more for `ask_again_s`. A message fails only if no connection works.
+    """
 
     def __init__(self, relay: RelaySettings) -> None:
         self._relay = relay
         self._context: ssl.SSLContext | None = None
-        self._idle: list[tuple[MailSession, float]] = []
-        self.slot = asyncio.Semaphore(relay.connections)
+        self._allowed = relay.connections
+        self._taken: int | None = None  # as many as the relay takes, once it has refused one
+        self._asks_again_s = 0.0  # until then the pool asks for no more than that
+        self._idle: list[_Idle] = []
+        self._lent = 0
+        self._waiting: deque[asyncio.Future[MailSession | Outcome]] = deque()
+        self._opening: set[asyncio.Task[None]] = set()
+        self._ending: set[asyncio.Task[None]] = set()
 
     def open(self) -> None:
+        """Reads the certificates. Raises OSError and ssl.SSLError."""
         self._context = ssl.create_default_context(cafile=self._relay.ca_file)
 
     async def close(self) -> None:
-        idle, self._idle = self._idle, []
-        await asyncio.gather(*(session.quit(QUIT_TIMEOUT_S) for session, _ in idle))
+        """Ends the idle connections with QUIT."""
+        while self._idle:
+            self._end(self._idle.pop())
+        for task in self._opening:
+            task.cancel()
+        await asyncio.gather(*self._opening, *self._ending, return_exceptions=True)
+
+    @property
+    def working(self) -> int:
+        """How many connections have said hello and are open."""
+        return self._lent + sum(one.session.is_open for one in self._idle)
+
+    @property
+    def held(self) -> int:
+        """How many connections the relay may count: those that open and end, too."""
+        return self.working + len(self._opening) + len(self._ending)
+
+    def allow(self, connections: int) -> None:
+        """Limits the connections from now on. Ends idle ones above the limit; those that carry a mail end after it."""
+        self._allowed = connections
+        while self._idle and self.working > connections:
+            self._end(self._idle.pop(0))
+        self._serve()
 
     async def take(self) -> MailSession | Outcome:
         """A connection that has said hello, or the outcome for a message that cannot have one."""
-        while self._idle:
-            session, since_s = self._idle.pop()
-            if session.is_open and time.monotonic() - since_s < KEEP_IDLE_S:
-                return session
-            session.close()
-        return await self._connect()
+        waiter: asyncio.Future[MailSession | Outcome] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        self._serve()
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if not waiter.cancelled() and waiter.exception() is None:
+                found = waiter.result()
+                if isinstance(found, MailSession):
+                    self.give_back(found, kept=True)
+            raise
+
+    async def replace(self) -> MailSession | Outcome:
+        """A new connection in the place of a lent one that the relay ended, else as `take`."""
+        try:
+            found = await self._connect()
+        except BaseException:
+            self.lose()
+            raise
+        if isinstance(found, MailSession):
+            return found
+        self.lose()
+        if not self.working:
+            return found
+        self._learn()
+        return await self.take()
+
+    def lose(self) -> Outcome:
+        """Gives back a lent connection that the relay ended. Answers `WITHHELD`, for a message that may not be written any more."""
+        self._lent -= 1
+        self._serve()
+        return WITHHELD
 
     def give_back(self, session: MailSession, *, kept: bool) -> None:
         """`kept`: the server waits for the next transaction. Otherwise the connection is closed."""
+        self._lent -= 1
         if kept and session.is_open:
-            session.was_kept = True
-            self._idle.append((session, time.monotonic()))
+            self._keep(session)
         else:
             session.close()
+        self._serve()
+
+    def _keep(self, session: MailSession) -> None:
+        session.was_kept = True
+        timer = asyncio.get_running_loop().call_later(self._relay.keep_idle_s, self._tire, session)
+        self._idle.append(_Idle(session, timer))
+        if self.working > self._allowed:
+            self._end(self._idle.pop())
+
+    def _tire(self, session: MailSession) -> None:
+        """Ends a connection that nobody used for long."""
+        found = next(one for one in self._idle if one.session is session)
+        self._idle.remove(found)
+        self._end(found)
+
+    def _end(self, idle: _Idle) -> None:
+        idle.timer.cancel()
+        self._start(idle.session.quit(QUIT_TIMEOUT_S), self._ending)
+
+    def _start(self, what: Coroutine[None, None, None], tasks: set[asyncio.Task[None]]) -> None:
+        task = asyncio.get_running_loop().create_task(what)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    def _serve(self) -> None:
+        """Lends idle connections to the messages that wait, the first first, and opens more for the rest."""
+        while self._idle and self._somebody_waits():
+            idle = self._idle.pop()
+            idle.timer.cancel()
+            if idle.session.is_open:
+                self._lend(idle.session)
+        while len(self._opening) < self._may_open():
+            self._start(self._open_one(), self._opening)
+        if not (self._allowed or self.working or self._opening):
+            self._answer(WITHHELD)  # another process has the connections, and sends what this one gives back
+
+    def _somebody_waits(self) -> bool:
+        while self._waiting and self._waiting[0].done():  # cancelled
+            self._waiting.popleft()
+        return bool(self._waiting)
+
+    def _lend(self, session: MailSession) -> None:
+        """Lends a connection to the message that waits first."""
+        self._lent += 1
+        self._waiting.popleft().set_result(session)
+
+    def _may_open(self) -> int:
+        """How many connections may open at the same time: as many as work already, so that a relay refuses few."""
+        room = min(self._allowed, self._relay_takes()) - self.working
+        return min(room, len(self._waiting), max(1, self.working))
+
+    def _relay_takes(self) -> int:
+        if self._taken is None:
+            return self._allowed
+        return self._taken + (time.monotonic() >= self._asks_again_s)
+
+    async def _open_one(self) -> None:
+        found: MailSession | Outcome | Exception
+        try:
+            found = await self._connect()
+        except Exception as fault:  # noqa: BLE001  the messages that wait get it
+            found = fault
+        self._opening.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+        if isinstance(found, MailSession):
+            if self._somebody_waits() and self.working < self._allowed:
+                self._lend(found)
+            else:
+                self._keep(found)
+            self._taken = None if self._taken is None else max(self._taken, self.working)
+        elif self.working:
+            self._learn()
+        elif not self._opening:
+            self._answer(found)
+        self._serve()
+
+    def _learn(self) -> None:
+        """The relay refused one more connection than those that work."""
+        self._taken, self._asks_again_s = self.working, time.monotonic() + self._relay.ask_again_s
+
+    def _answer(self, found: Outcome | Exception) -> None:
+        """Answers all messages that wait."""
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if waiter.done():
+                continue
+            if isinstance(found, Exception):
+                waiter.set_exception(found)
+            else:
+                waiter.set_result(found)
 
     async def _connect(self) -> MailSession | Outcome:
         relay = self._relay

@@ -4,6 +4,10 @@ and not this one: that one sends, then, and this one tries nothing and says noth
 Whoever is bound says so with each beat of its heart, and who is not hears of it. Where nobody is bound for a few beats, all try: that the
 carrier fails is seen then, and counts, as with any other.
 
+A mail relay limits the connections of the whole installation, too, and the workers share them (`Sharing`). A worker without a share sends nothing by the relay.
+A relay may take fewer connections than its settings say. If it refuses this process while another is connected, the relay works: this process gives its
+messages back and leaves the relay to the others for a while.
+
 So it is with a carrier of any kind that takes messages of another process and none of this one: a wrong clock, a certificate that is not known here, a
 network that lets nothing out is this machine's trouble. The carrier rests for it alone, and is left to the others.
 """
@@ -11,6 +15,7 @@ network that lets nothing out is this machine's trouble. The carrier rests for i
 from __future__ import annotations
 
 import math
+import secrets
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -19,8 +24,9 @@ import structlog
 from alertd.clock import Clock
 from alertd.service.carriers import Carrier, Carriers
 from alertd.store.limits import FAILURES
+from alertd.store.shares import Share, Shares
 from alertd.store.signs import TAKING_MS, Signs
-from channels.base import WITHHELD, Answer, Binding, Outcome, Reason
+from channels.base import WITHHELD, Answer, Binding, Outcome, Reason, Sharing
 
 #: So many beats in a row nobody was bound: who has just been let in has said so by then. The first is counted before it was heard.
 NOBODY = 4
@@ -30,6 +36,8 @@ SHORTEST_REST_S, LONGEST_REST_S = 0.25, 1.0
 #: one for so long, or until it takes nothing of anybody.
 TAKEN_S = TAKING_MS / 1000 + 5
 LEFT_S = 60.0
+#: A carrier that refuses the first connection of this process is asked again for so long. By then the others have said whether they are connected.
+REFUSED_S = 2.0
 #: What fails so may be no failure of the carrier: clock, certificates, network and configuration are of the machine.
 OF_A_MACHINE = frozenset({Reason.CONNECTION, Reason.TIMEOUT, Reason.CREDENTIALS})
 #: What a channel that is not bound answers, and has written nothing.
@@ -39,11 +47,21 @@ _NOT_BOUND = {Reason.CONNECTION, Reason.CREDENTIALS}
 class Binds:
     """Of one process."""
 
-    def __init__(self, carriers: Carriers, bound: Signs, taking: Signs, clock: Clock) -> None:
+    def __init__(self, carriers: Carriers, bound: Signs, taking: Signs, shares: Shares, clock: Clock) -> None:
         self._carriers = carriers
         self._bound = bound
         self._taking = taking
+        self._shares = shares
         self._clock = clock
+        self._worker = secrets.token_hex(8)
+        self._sharing: Mapping[str, Sharing] = {
+            one.name: one.channel for one in carriers.all() if isinstance(one.channel, Sharing)
+        }
+        for one in self._sharing.values():
+            one.share(one.connections)
+        self._share: dict[str, Share] = {}  # by carrier, what this process got of its connections
+        self._refused: dict[str, float] = {}  # by carrier, since when it refuses this process alone
+        self._goes_last: set[str] = set()  # carriers that took nothing of this process: others try them first
         self._binding: Mapping[str, Binding] = {
             one.name: one.channel for one in carriers.all() if isinstance(one.channel, Binding)
         }
@@ -62,7 +80,11 @@ class Binds:
         taking = await self._taking.said(
             {one.name: self._took.get(one.name, -math.inf) > since for one in self._carriers.all()}
         )
-        self._left = {name: until for name, until in self._left.items() if taking[name]}
+        await self._hear_who_is_bound()
+        await self._claim_shares()
+        self._left = {name: until for name, until in self._left.items() if taking[name] or self._others_work(name)}
+
+    async def _hear_who_is_bound(self) -> None:
         if not self._binding:
             return
         somebody = await self._bound.said({name: one.is_bound() for name, one in self._binding.items()})
@@ -73,12 +95,42 @@ class Binds:
             elif self._nobody[name] == NOBODY:
                 structlog.get_logger().warning("nobody is bound", carrier=name)
 
+    async def _claim_shares(self) -> None:
+        """Claims this process's shares of connections. A process that reaches all other channels goes first: one process at least must reach every
+        channel, to page people.
+        """
+        behind = not all(self._is_reached_by_bind(channel) for channel in self._carriers.channels)
+        for name, channel in self._sharing.items():
+            share = self._share[name] = await self._shares.claim(
+                name, self._worker, most=channel.connections, held=channel.held(), works=channel.is_connected(),
+                behind=behind, last=name in self._goes_last,
+            )  # fmt: skip
+            self._goes_last.discard(name)
+            channel.share(share.connections)
+
+    def _is_reached_by_bind(self, channel: str) -> bool:
+        every = self._carriers.of(channel)
+        return bool(_beside(every, [one for one in every if one.name in self._sharing or self._is_bound(one)]))
+
+    def _others_work(self, name: str) -> bool:
+        share = self._share.get(name)
+        return share is not None and share.working > 0
+
+    async def end(self) -> None:
+        """Frees the shares of this process, for the others."""
+        for name, channel in self._sharing.items():
+            channel.share(0)
+            await self._shares.give_up(name, self._worker)
+
     def may_use(self, carrier: Carrier) -> bool:
         """Whether it is for this process to send by it."""
         return self._clock.monotonic() >= self._left.get(carrier.name, 0) and self._is_bound(carrier)
 
     def _is_bound(self, carrier: Carrier) -> bool:
         """Whether what fails is the carrier's, and not that others are bound."""
+        share = self._share.get(carrier.name)
+        if share is not None:
+            return share.connections > 0
         binding = self._binding.get(carrier.name)
         return binding is None or binding.is_bound() or self._nobody[carrier.name] >= NOBODY
 
@@ -108,6 +160,7 @@ class Binds:
         """It took a message of this process."""
         self._took[carrier.name] = self._clock.monotonic()
         self._failed.pop(carrier.name, None)
+        self._refused.pop(carrier.name, None)
 
     async def leave(self, carrier: Carrier, times: int) -> bool:
         """It did not take so many messages. After as many as are enough for its breaker: where it takes messages of others, and took none of this
@@ -116,6 +169,7 @@ class Binds:
         self._failed[carrier.name] += times
         if self._failed[carrier.name] < FAILURES or self._takes_here(carrier):
             return False
+        self._goes_last.add(carrier.name)
         if not (await self._taking.heard([carrier.name]))[carrier.name]:
             return False
         self._left[carrier.name] = self._clock.monotonic() + LEFT_S
@@ -125,10 +179,25 @@ class Binds:
         return self._clock.monotonic() - self._took.get(carrier.name, -math.inf) < TAKEN_S
 
     def heard(self, carrier: Carrier, answers: Sequence[Outcome]) -> list[Outcome]:
-        """The answers to a chunk. That this process lost its bind meanwhile is no answer of the carrier's."""
-        if self._is_bound(carrier):
+        """The answers to a chunk. It is no answer of the carrier's that this process lost its bind meanwhile, or that the carrier takes no more
+        connections than those of other processes.
+        """
+        if self._is_bound(carrier) and not self._is_refused(carrier, answers):
             return list(answers)
         return [WITHHELD if _was_not_bound(one) else one for one in answers]
+
+    def _is_refused(self, carrier: Carrier, answers: Sequence[Outcome]) -> bool:
+        """Whether the carrier refuses the connections of this process and may take those of others. Then this process leaves it to them."""
+        channel, share = self._sharing.get(carrier.name), self._share.get(carrier.name)
+        if channel is None or share is None or not share.others or channel.is_connected():
+            return False
+        if not any(one.reason is Reason.CONNECTION and _was_not_bound(one) for one in answers):
+            return False
+        now_s = self._clock.monotonic()
+        if not share.working and now_s - self._refused.setdefault(carrier.name, now_s) > REFUSED_S:
+            return False
+        self._left[carrier.name] = now_s + LEFT_S
+        return True
 
 
 def _was_not_bound(answer: Outcome) -> bool:

@@ -94,6 +94,7 @@ TABLE = (
     KeyKind("{l:<carrier>}", "hash", "a limiter: of a carrier, of a domain (<carrier>/<domain>), of a key (key/<key id>), of requests to stand down (ask/<org>), of previews (reach/<key id>), or of one target (reach/<key id>/<kind>/<digest>, for a day)", "take.lua give_back.lua pause.lua failed.lua resume.lua limits", "a minute or more after it is full or the pause is over"),
     KeyKind("{l:<carrier>}:bound", "string", "that a process is bound to a text message centre", "signs", "three seconds after the last of them said so"),
     KeyKind("{l:<carrier>}:taking", "string", "that it took a message of a process", "signs", "fifteen seconds after the last of them said so"),
+    KeyKind("{l:<carrier>}:shares", "hash", "worker -> since when it lines up for connections (ms), whether it goes behind, how many it claims, whether one works, when it last said so (ms)", "share.lua shares", "an entry when the worker ends, or is silent for three seconds"),
     KeyKind("{l:<channel>}:at-work", "string", "that a worker sends by this channel", "signs", "ten seconds after the last of them said so"),
     KeyKind("{n:<hash>}", "string", "a carrier's id of a message -> its tag, how many parts it has and which try it is, or that it is nobody's, or what was said of it before that was known", "message_id.lua", "a day after the message's validity; what was said, after five minutes"),
     KeyKind("{n:<hash>}:parts", "set", "one try of a message -> ids of those of its parts that were delivered", "message_ids", "a day after the last"),
@@ -333,6 +334,10 @@ def bound(carrier: str) -> str:
 
 def taking(carrier: str) -> str:
     return f"{{l:{carrier}}}:taking"
+
+
+def shares(carrier: str) -> str:
+    return f"{{l:{carrier}}}:shares"
 
 
 def at_work(channel: str) -> str:

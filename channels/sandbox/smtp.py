@@ -58,7 +58,12 @@ class SmtpSandbox:
         self.pipelining = True  # whether commands may come together; where not, whoever sends them so is cut off
         self.mails_a_session = 0  # after so many a session ends with 421; 0 is never
         self.sessions: set[Session] = set()
-        self.sessions_made = 0
+        self.sessions_made = 0  # and not refused
+        self.connections: int | None = (
+            None  # at a time; the relay refuses the next with 421. None: as many as anybody wants
+        )
+        self.refused = 0  # connections
+        self.quits = 0  # sessions that the client ended with QUIT
         self._server: asyncio.Server | None = None
         self.port = 0
 
@@ -78,6 +83,10 @@ class SmtpSandbox:
     @property
     def open_connections(self) -> int:
         return len(self.sessions)
+
+    def is_full(self) -> bool:
+        """Whether the relay refuses one more connection."""
+        return self.connections is not None and len(self.sessions) >= self.connections
 
     def take(self, sender: str, to: str, content: bytes) -> None:
         head = content.partition(b"\r\n\r\n")[0] + b"\r\n"
@@ -108,6 +117,11 @@ class Session(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        if self._sandbox.is_full():
+            self._sandbox.refused += 1
+            self._transport.write(b"421 4.7.0 too many connections\r\n")
+            self._transport.close()
+            return
         self._sandbox.sessions.add(self)
         self._sandbox.sessions_made += 1
         self._transport.write(b"220 sandbox ESMTP\r\n")
@@ -237,6 +251,7 @@ class Session(asyncio.Protocol):
         return b"250 2.0.0 ok\r\n"
 
     def _quit(self, _: bytes) -> bytes:
+        self._sandbox.quits += 1
         self._transport.write(b"221 2.0.0 bye\r\n")
         self._transport.close()
         return b""

@@ -8,6 +8,7 @@ import pytest
 
 from channels.base import Answer, Outcome, Reason, Recipient
 from channels.smtp_pool import RelaySettings
+from tests.waiting import until
 
 
 @pytest.mark.parametrize("security", ["starttls", "plain"])
@@ -146,3 +147,98 @@ async def test_a_relay_that_scans_the_content_is_waited_for(open_party):
     mail.tell("slow", delay_s=0.8)
     assert {outcome.answer for outcome in await mail.send(mail.recipients(3))} == {Answer.ACCEPTED}
     assert [mail.count(recipient) for recipient in mail.recipients(3)] == [1] * 3
+
+
+FEW = 6  # connections that a relay takes at a time
+
+
+async def test_a_mail_waits_for_a_kept_connection_when_the_relay_refuses_one_more(open_party):
+    """A refused extra connection is no try: all mails go over the connections that the relay takes, and it refuses few."""
+    mail = await open_party("mail", connections=20)
+    mail.carrier.connections = FEW
+    recipients = mail.recipients(260)
+    assert {outcome.answer for outcome in await mail.send(recipients)} == {Answer.ACCEPTED}
+    assert [mail.count(recipient) for recipient in recipients] == [1] * 260
+    assert mail.carrier.sessions_made == FEW
+    assert 0 < mail.carrier.refused <= 4
+
+
+async def test_two_sends_at_a_time_share_what_the_relay_takes(open_party):
+    """Neither of them fails because the other has the connections."""
+    mail = await open_party("mail", connections=20)
+    mail.carrier.connections = 1
+    both = await asyncio.gather(mail.send(mail.recipients(30)), mail.send(mail.recipients(30, 30)))
+    assert {outcome.answer for outcomes in both for outcome in outcomes} == {Answer.ACCEPTED}
+    assert (mail.carrier.sessions_made, mail.carrier.refused) == (1, 1)
+
+
+async def test_a_relay_that_takes_more_again_gets_more(open_party):
+    """The pool asks for one more after a while, and for the rest as soon as the relay takes that one."""
+    mail = await open_party("mail", connections=8, ask_again_s=0)
+    mail.carrier.connections = 2
+    await mail.send(mail.recipients(20))
+    mail.carrier.connections = None
+    assert {outcome.answer for outcome in await mail.send(mail.recipients(60))} == {Answer.ACCEPTED}
+    assert mail.carrier.sessions_made == 8
+
+
+async def test_a_relay_that_takes_no_connection_fails(open_party):
+    """No connection is kept that a mail could wait for."""
+    mail = await open_party("mail", connections=4)
+    mail.carrier.connections = 0
+    assert set(await mail.send(mail.recipients(12))) == {Outcome(Answer.RETRY, Reason.CONNECTION)}
+    assert mail.carrier.refused <= 12
+    mail.carrier.connections = None
+    assert {outcome.answer for outcome in await mail.send(mail.recipients(12))} == {Answer.ACCEPTED}
+
+
+async def test_an_idle_connection_ends_with_quit(open_party):
+    """The relay hears that the client leaves, both after a while and when the channel closes."""
+    mail = await open_party("mail", connections=3, keep_idle_s=0.2)
+    await mail.send(mail.recipients(3))
+    made = mail.carrier.sessions_made
+    await until(lambda: mail.carrier.quits == made)
+    assert mail.carrier.open_connections == 0
+    await mail.send(mail.recipients(1))
+    await mail.channel.close()
+    assert mail.carrier.quits == mail.carrier.sessions_made == made + 1
+
+
+async def test_a_process_opens_its_share_of_the_connections_alone(open_party):
+    """A smaller share ends idle connections with QUIT. A process without a share writes nothing."""
+    mail = await open_party("mail", connections=8)
+    await mail.send(mail.recipients(40))
+    assert mail.channel.held() == 8
+    mail.channel.share(2)
+    await until(lambda: mail.carrier.open_connections == 2)
+    assert mail.carrier.quits == 6
+    assert {outcome.answer for outcome in await mail.send(mail.recipients(40))} == {Answer.ACCEPTED}
+    assert mail.carrier.sessions_made == 8
+    mail.channel.share(0)
+    assert {outcome.answer for outcome in await mail.send(mail.recipients(4))} == {Answer.WITHHELD}
+    await until(lambda: mail.channel.held() == 0)
+    mail.channel.share(1)
+    assert {outcome.answer for outcome in await mail.send(mail.recipients(4))} == {Answer.ACCEPTED}
+
+
+async def test_a_share_that_is_taken_away_in_mid_send_withholds_the_rest(open_party):
+    """Mails that wait are withheld; the one under way keeps its answer."""
+    mail = await open_party("mail", connections=1)
+    mail.tell("slow", prefix="person0@", delay_s=0.3)
+    sending = asyncio.create_task(mail.send(mail.recipients(3)))
+    await until(lambda: mail.carrier.recorded.total == 1)
+    mail.channel.share(0)
+    outcomes = await sending
+    assert [outcome.answer for outcome in outcomes] == [Answer.ACCEPTED, Answer.WITHHELD, Answer.WITHHELD]
+
+
+async def test_a_send_that_is_cancelled_keeps_the_connection(open_party):
+    """The next mail waits for none."""
+    mail = await open_party("mail", connections=1)
+    await mail.send(mail.recipients(1))
+    sending = [asyncio.create_task(mail.send(mail.recipients(1, n))) for n in range(5)]
+    for one in sending[1:]:
+        one.cancel()
+    await asyncio.gather(*sending, return_exceptions=True)
+    assert {outcome.answer for outcome in await mail.send(mail.recipients(3))} == {Answer.ACCEPTED}
+    assert mail.channel.held() <= 1

@@ -1,0 +1,44 @@
+"""Shares of the connections that a carrier takes from the whole installation."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from alertd.store import keys
+from alertd.store.connection import Connection
+
+SILENT_MS = 3_000  # the share of a worker that is silent this long is free: workers claim theirs every second
+#: A worker with fewer connections sends slowly, for one worker sends a whole batch. Only a carrier that takes fewer gives a worker less.
+LEAST = 4
+
+
+class Share(NamedTuple):
+    """What one worker may have of a carrier's connections."""
+
+    connections: int
+    others: int  # connections that other workers claim
+    working: int  # other workers that have a connection that works
+
+
+class Shares:
+    """Divides connections among workers, on all machines."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._db = connection
+
+    async def claim(
+        self, carrier: str, worker: str, *, most: int, held: int, works: bool, behind: bool, last: bool
+    ) -> Share:
+        """The share of a worker of the carrier's `most` connections; to be claimed every second. The worker `held` so many when it asked, and
+        at least one that `works`. A worker that is `behind` gets a share after those that are not; one that goes `last` lines up again.
+        Raises StoreUnavailableError.
+        """
+        found = await self._db.run(
+            "share", [keys.shares(carrier)],
+            worker, most, LEAST, held, int(works), int(behind), int(last), SILENT_MS, self._db.skew_ms,
+        )  # fmt: skip
+        return Share(*found)
+
+    async def give_up(self, carrier: str, worker: str) -> None:
+        """Frees the share of a worker that ends. Raises StoreUnavailableError."""
+        await self._db.execute("HDEL", keys.shares(carrier), worker)
