@@ -57,6 +57,8 @@ smtpd_tls_security_level = encrypt
 smtpd_relay_restrictions = reject_unauth_destination
 smtpd_recipient_restrictions = check_recipient_access inline:{{ {{busy@people.example = 451 4.7.1 slow down}} }}
 smtpd_client_restrictions =
+smtpd_client_connection_count_limit = 6
+smtpd_client_event_limit_exceptions =
 relay_domains = far.example, a.example
 transport_maps = inline:{{ {{far.example = smtp:[127.0.0.1]:{far}}}, {{a.example = lmtp:[127.0.0.1]:{bounces}}} }}
 """
@@ -142,6 +144,33 @@ async def channel(sandbox, postfix):
 def message(text: str) -> MailMessage:
     stamp = Stamp(chain="c1", version="v1", sent_s=0, expires_s=4_000_000_000, loudness=Loudness.LOUD, language="es")
     return MailMessage(stamp=stamp, subject="Niña desaparecida: 漢字", text=text, html="<p>Lucía</p>")
+
+
+async def test_postfix_takes_every_mail_over_the_connections_that_it_allows(sandbox, postfix, directory):
+    """It allows six and answers 421 to the next. Two processes have twenty each in their settings: no mail spends a try, and each arrives once."""
+    relay = RelaySettings(host="127.0.0.1", port=postfix, ca_file=str(sandbox.authority.ca_file), connections=20)
+    one, two = MailChannel(relay, IDENTITY), MailChannel(relay, IDENTITY)
+    prepared = one.prepare(message("Lucía"))
+    for each in (one, two):
+        await each.open()
+        [first] = await each.send(prepared, [Recipient("ana@people.example", f"first-{each is one}")], lambda: True)
+        assert first.answer is Answer.ACCEPTED
+    sent = [each.send(prepared, [Recipient("ben@people.example", f"{n}-{each is one}") for n in range(130)], lambda: True)
+            for each in (one, two)]  # fmt: skip
+    said = [outcome.answer for outcomes in await asyncio.gather(*sent) for outcome in outcomes]
+    assert said == [Answer.ACCEPTED] * 260
+    await until(lambda: len(list((directory / "boxes/ben/new").glob("*"))) == 260)
+    for each in (one, two):
+        await each.close()
+
+    def ended() -> list[bool]:
+        """Of each connection that carried mails, whether it ended with QUIT."""
+        lines = (directory / "postfix.log").read_text().splitlines()
+        return ["quit=1" in line for line in lines if "disconnect from" in line and "mail=" in line]
+
+    await until(lambda: len(ended()) == 6)
+    assert all(ended())
+    assert 0 < (directory / "postfix.log").read_text().count("Connection concurrency limit exceeded") <= 6
 
 
 async def test_postfix_delivers_what_we_hand_over(channel, directory):

@@ -11,16 +11,20 @@ from redis.asyncio import Redis
 
 from alertd.alerts import ATTEMPTS_MASK, AlertState
 from alertd.app import Parts, opened
-from alertd.carrier_sections import SmtpCarrier
+from alertd.carrier_sections import SmppCarrier, SmtpCarrier
 from alertd.config import Settings
 from alertd.store.codec import Codec
 from alertd.store.connection import Connection
+from alertd.store.limits import FAILURES
 from alertd.store.shares import LEAST, SILENT_MS, Share, Shares
+from alertd.working import worker_of
 from channels.sandbox import Sandbox
+from channels.sandbox.smsc import SmscSandbox
+from channels.sandbox.smsc_habits import PASSWORD, SENDER, SYSTEM_ID, Habits
 from channels.sandbox.smtp import SmtpSandbox
 from geofences.regions import Library
 from tests.integration.acts import BEA, register, submitted, working
-from tests.integration.test_binds import answers
+from tests.integration.test_binds import answers, bind_of
 from tests.waiting import until
 
 PEOPLE, ALERTS, TAKES, WORKERS = 65, 4, 6, 4
@@ -47,6 +51,15 @@ def process(redis: Redis, codec: Codec, relay: SmtpSandbox, library: Library, sa
             yield parts
 
     return running
+
+
+@pytest.fixture
+async def centre() -> AsyncIterator[SmscSandbox]:
+    """A text message centre that allows one bind."""
+    running = SmscSandbox(None, Habits(receipts=False, binds=1))
+    await running.start()
+    yield running
+    await running.stop()
 
 
 async def claimed(shares: Shares, worker: str, most: int, **changes: Any) -> Share:
@@ -108,6 +121,56 @@ async def test_another_process_takes_over_the_share_of_one_that_ends(
                 await until(is_sent)
             assert relay.recorded.total == 20
             assert relay.refused == 0
+
+
+async def test_a_relay_that_takes_no_connection_fails_and_is_found_again(
+    process: Any, relay: SmtpSandbox, sample: dict[str, Any]
+):
+    """No process has a connection that works, so the breaker opens. When the relay returns, everybody gets the mail."""
+    relay.connections = 0
+    async with process(8) as one, process(8) as two:
+        await register(one, FAILURES)
+        taken = await submitted(one, sample, channels=["mail"])
+        async with working(one, two):
+            record = await one.approval.approve(taken.record.id, BEA)
+
+            async def is_open() -> bool:
+                return (await one.limits.open_breakers(["relay"]))["relay"]
+
+            await until(is_open)
+            assert answers(one).get(("retry", "connection"), 0) + answers(two).get(("retry", "connection"), 0)
+            relay.connections = TAKES
+            one.db.skew_ms = two.db.skew_ms = 60_000
+
+            async def is_sent() -> bool:
+                return await one.alerts.states([record.id]) == [AlertState.SENT]
+
+            await until(is_sent)
+        assert relay.recorded.total == FAILURES
+
+
+async def test_the_process_that_is_bound_to_the_text_message_centre_gets_the_mail_connections_too(
+    redis: Redis, codec: Codec, relay: SmtpSandbox, library: Library, sandbox: Sandbox, centre: SmscSandbox
+):
+    """One process at least reaches every channel, or nobody pages people. It gets the share of one that is older."""
+    mail = SmtpCarrier(
+        kind="smtp", host="127.0.0.1", port=relay.port, ca_file=sandbox.authority.ca_file, sender="alerts@a.example", connections=1
+    )  # fmt: skip
+    sms = SmppCarrier(
+        kind="smpp", host="127.0.0.1", port=centre.port, tls=False, system_id=SYSTEM_ID, password=PASSWORD, sender=SENDER
+    )  # fmt: skip
+    settings = Settings(carriers={"relay": mail, "centre": sms})
+    async with AsyncExitStack() as stack:
+        parts = [await stack.enter_async_context(opened(settings, redis, codec, library=library)) for _ in range(2)]
+        await until(lambda: any(bind_of(one).is_bound for one in parts))
+        bound, other = sorted((worker_of(one).binds for one in parts), key=lambda one: one.reaches("sms"), reverse=True)
+        await other.beat()
+        assert other.reaches("mail")
+        for _ in range(2):
+            for each in (bound, other):
+                await each.beat()
+        assert bound.reaches_all()
+        assert not other.reaches("mail")
 
 
 async def test_shares_add_up_to_the_connections_of_the_carrier(store: Connection):
