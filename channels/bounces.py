@@ -1,4 +1,7 @@
-"""What mail servers write back: bounces (RFC 3464) and complaints (RFC 5965), read from the mail they come in.
+"""What mail servers write back: bounces (RFC 3464, and those of qmail) and complaints (RFC 5965), read from the mail they come in.
+
+A report may carry a vague status (5.0.0), and the exact code in its diagnostic or in the text for people. The exact code counts. A temporary code counts
+before all others, and a full mailbox is not gone. Of the text for people, only the lines about the failed mailbox count.
 
 Anybody can send such a mail, so it is read without recursion, in one pass and to a limit, and what it says counts only under a
 tag of ours. Automatic replies and everything else say nothing.
@@ -22,6 +25,7 @@ PARTS_LIMIT = 20
 BLOCKS_LIMIT = 50
 FIELDS_LIMIT = 500
 HEAD_LIMIT = 65_536
+CODES_LIMIT = 20
 
 _BOUNDARY = re.compile(r'boundary\s*=\s*(?:"([^"]{1,200})"|([^\s;"]{1,200}))', re.IGNORECASE)
 VERP = re.compile(r"bounce\+([A-Za-z0-9_-]{1,80})@")
@@ -37,6 +41,19 @@ COMPLAINTS = frozenset({"abuse", "fraud", "opt-out", "opt-out-list"})
 
 REPORTS = frozenset({"message/delivery-status", "message/global-delivery-status", "message/feedback-report"})
 RETURNED = frozenset({"text/rfc822-headers", "message/rfc822", "message/global", "message/global-headers"})
+
+#: Text for people; a part without a type is that, too.
+TEXTS = frozenset({"text/plain", ""})
+#: A diagnostic that begins with a temporary reply code.
+_TEMPORARY = re.compile(r"(?:[\w-]+;)?\s*4\d\d\b")
+#: Words for a full mailbox, whatever code is beside them.
+_FULL = re.compile(r"quota|box (?:is )?full|storage", re.IGNORECASE)
+_BETWEEN_WORDS = re.compile(r"[\s<>()\[\]\"',;:]+")
+#: A line of this kind comes before a copy of the returned mail in a text for people. Exchange writes no dashes.
+_COPY = re.compile(r"[ \t]*(?:-[- ].*(?:copy|original|header|below)|Original message headers:)", re.IGNORECASE)
+#: A bounce of qmail-send is plain text and begins so (D. J. Bernstein, "The qmail-send Bounce Message Format").
+_QMAIL = "Hi. This is the "
+_QMAIL_FAILED = re.compile(r"<([^<>\s]{3,250})>:\n")
 
 Fields = Mapping[str, Sequence[str]]
 
@@ -58,44 +75,94 @@ def read_bounce(raw: bytes, to: Sequence[str] = ()) -> list[MailReport]:
     parts = _parts(head, body)
     report = next(((kind, text) for kind, text in parts if kind in REPORTS), None)
     if report is None:
-        return []
+        return _of_qmail(head, body, to)
     returned = next((_fields(text.partition("\n\n")[0]) for kind, text in parts if kind in RETURNED), {})
-    blocks = [_fields(block) for block in re.split(r"\n[ \t]*\n", report[1])[:BLOCKS_LIMIT]]
-    ours = [
-        *to,
-        *head.get("to", ()),
-        *returned.get("return-path", ()),
-        *(one for block in blocks for one in block.get("original-mail-from", ())),
-    ]
-    tags = tuple(dict.fromkeys([*_found(VERP, ours), *_found(_MESSAGE_ID, returned.get("message-id", ()))]))
+    blocks = [_fields(block) for block in _paragraphs(report[1])]
+    tags = _tags([*to, *(one for block in blocks for one in block.get("original-mail-from", ()))], head, returned)
     if not tags:
         return []
     if report[0] == "message/feedback-report":
         return _complaints(blocks, tags)
     written_to = [text for text in returned.get("to", ())[:1] if text.count("@") == 1]
-    return [_delivery(block, tags, written_to) for block in blocks if "action" in block]
+    for_people = next((text for kind, text in parts[:1] if kind in TEXTS), "")
+    return [_delivery(block, tags, written_to, for_people) for block in blocks if "action" in block]
 
 
-def status_reason(status: str, diagnostic: str = "") -> Reason:
-    """Why a mail failed for good, by its status and what the last server said. A vague status is no last word."""
-    codes = [found[1] for text in (status, diagnostic) if (found := _STATUS.search(text))]
-    codes.sort(key=lambda code: code.endswith(".0.0"))
-    for code in codes:
-        if code.startswith("4"):
-            return Reason.UNAVAILABLE  # tried again until there was no more time
-        reason = by_code(code)
-        if reason is not None:
-            return reason
-    return Reason.BLOCKED
+def status_reason(status: str, diagnostic: str = "", for_people: str = "") -> Reason:
+    """Why a mail failed for good: by its status, by what the last server said, and, if both are vague, by what the report tells people of
+    this mailbox. The most exact code counts. After a temporary code, the mailbox may work again.
+    """
+    codes = [code for text in (status, diagnostic) for code in _codes(text)]
+    if not any(map(_exactness, codes)):
+        codes += _codes(for_people)
+    if _TEMPORARY.match(diagnostic) or any(code.startswith("4") for code in codes):
+        return Reason.UNAVAILABLE  # tried again until there was no more time
+    codes.sort(key=_exactness, reverse=True)
+    reason = next((reason for code in codes if (reason := by_code(code))), Reason.BLOCKED)
+    is_full = any(map(_FULL.search, (status, diagnostic, for_people)))
+    return Reason.BLOCKED if reason is Reason.GONE and is_full else reason
 
 
-def _delivery(block: Fields, tags: tuple[str, ...], written_to: Sequence[str]) -> MailReport:
+def _codes(text: str) -> list[str]:
+    return _STATUS.findall(text[:HEAD_LIMIT])[:CODES_LIMIT]
+
+
+def _exactness(code: str) -> int:
+    """5.1.1 names a fault, 5.1.0 what it is about, and 5.0.0 nothing."""
+    return 0 if code.endswith(".0.0") else 1 if code.endswith(".0") else 2
+
+
+def _delivery(block: Fields, tags: tuple[str, ...], written_to: Sequence[str], for_people: str) -> MailReport:
     """`written_to` is who the mail was for, and counts only where the report names nobody: a living mailbox may forward to the one that died."""
     state = ACTIONS.get(_first(block, "action").lower(), ReportState.ACCEPTED)
     named = [one for name in ("original-recipient", "final-recipient") for one in block.get(name, ())]
-    failed = state is ReportState.FAILED
-    reason = status_reason(_first(block, "status"), _first(block, "diagnostic-code")) if failed else Reason.NONE
-    return MailReport(tags=tags, state=state, reason=reason, mailboxes=_mailboxes(named or written_to))
+    mailboxes, reason = _mailboxes(named or written_to), Reason.NONE
+    if state is ReportState.FAILED:
+        said = (_first(block, "status"), _first(block, "diagnostic-code"))
+        reason = status_reason(*said, _about(mailboxes, for_people))
+    return MailReport(tags=tags, state=state, reason=reason, mailboxes=mailboxes)
+
+
+def _about(mailboxes: frozenset[str], for_people: str) -> str:
+    """The lines of a text for people about these mailboxes: each from one that names them up to an empty one, or one that names another. Without
+    what the text quotes of the returned mail.
+    """
+    found, counts = list[str](), False
+    for line in for_people[:HEAD_LIMIT].split("\n"):
+        if _COPY.match(line):
+            break
+        named = {word.strip(".").lower() for word in _BETWEEN_WORDS.split(line) if "@" in word}
+        if named or not line.strip():
+            counts = bool(named & mailboxes)
+        if counts and not line.startswith(">"):
+            found.append(line)
+    return "\n".join(found)
+
+
+def _of_qmail(head: Fields, body: bytes, to: Sequence[str]) -> list[MailReport]:
+    """The reports of a bounce of qmail: after its greeting a paragraph for each mailbox, and then the mail, behind a line of dashes."""
+    text = body[:HEAD_LIMIT].decode("utf-8", "replace")
+    if not text.startswith(_QMAIL):
+        return []
+    said, _, copy = text.partition("\n\n-")
+    tags = _tags(to, head, _fields(copy.partition("\n\n")[2].partition("\n\n")[0]))
+    failed = [(found[1].lower(), one) for one in _paragraphs(said) if (found := _QMAIL_FAILED.match(one.lstrip("\n")))]
+    return [
+        MailReport(
+            tags=tags, state=ReportState.FAILED, reason=status_reason("", why), mailboxes=frozenset({mailbox})
+        )
+        for mailbox, why in failed if tags
+    ]  # fmt: skip
+
+
+def _paragraphs(text: str) -> list[str]:
+    return re.split(r"\n[ \t]*\n", text)[:BLOCKS_LIMIT]
+
+
+def _tags(ours: Sequence[str], head: Fields, returned: Fields) -> tuple[str, ...]:
+    """The tags that a report may be about, the likeliest first: of the addresses that it came for, then of the mail that it returns."""
+    paths = [*ours, *head.get("to", ()), *returned.get("return-path", ())]
+    return tuple(dict.fromkeys([*_found(VERP, paths), *_found(_MESSAGE_ID, returned.get("message-id", ()))]))
 
 
 def _complaints(blocks: Sequence[Fields], tags: tuple[str, ...]) -> list[MailReport]:
@@ -139,18 +206,21 @@ def _fields(text: str) -> Fields:
     return fields
 
 
-def _parts(head: Fields, body: bytes) -> list[tuple[str, str]]:
-    """The parts of a multipart, decoded: media type and text. A report has no depth, so none is looked for."""
+def _parts(head: Fields, body: bytes, *, is_inner: bool = False) -> list[tuple[str, str]]:
+    """The parts of a multipart, decoded: media type and text. A report has no depth, but where its text for people comes in several forms."""
     boundary = _BOUNDARY.search(_first(head, "content-type")[:2_000])
     if boundary is None:
         return []
     line = b"\n--" + (boundary[1] or boundary[2]).encode("utf-8", "replace")
     pieces = (b"\n" + body).split(line, PARTS_LIMIT)[1:]
-    return [_part(piece.partition(b"\n")[2]) for piece in pieces]
+    return [_part(piece.partition(b"\n")[2], is_inner=is_inner) for piece in pieces]
 
 
-def _part(raw: bytes) -> tuple[str, str]:
+def _part(raw: bytes, *, is_inner: bool) -> tuple[str, str]:
     head, body = _split(b"\n" + raw if raw.startswith(b"\n") else raw)
+    kind = _first(head, "content-type").partition(";")[0].strip().lower()
+    if kind == "multipart/alternative" and not is_inner:
+        return next((one for one in _parts(head, body, is_inner=True) if one[0] in TEXTS), (kind, ""))
     encoding = _first(head, "content-transfer-encoding").lower()
     try:
         if encoding == "base64":
@@ -159,5 +229,4 @@ def _part(raw: bytes) -> tuple[str, str]:
             body = quopri.decodestring(body)
     except binascii.Error:
         body = b""
-    kind = _first(head, "content-type").partition(";")[0].strip().lower()
     return kind, body.replace(b"\r\n", b"\n").decode("utf-8", "replace")

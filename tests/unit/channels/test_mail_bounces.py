@@ -92,6 +92,21 @@ body
 --xx--
 """
 
+QMAIL = b"""\
+To: bounce+t4g_-@a.example
+
+Hi. This is the qmail-send program at mx.example.
+I'm afraid I wasn't able to deliver your message to the following addresses.
+
+<ana@people.example>:
+Sorry, no mailbox here by that name. (#5.1.1)
+
+--- Below this line is a copy of the message.
+
+Return-Path: <bounce+t4g_-@a.example>
+Message-ID: <t4g_-@a.example>
+"""
+
 GONE = MailReport(
     tags=("t4g_-",),
     state=ReportState.FAILED,
@@ -226,7 +241,10 @@ def test_what_is_no_report_says_nothing(raw):
 
 
 @given(
-    st.binary(max_size=500), st.integers(0, len(POSTFIX)), st.integers(0, 300), st.sampled_from([POSTFIX, COMPLAINT])
+    st.binary(max_size=500),
+    st.integers(0, len(POSTFIX)),
+    st.integers(0, 300),
+    st.sampled_from([POSTFIX, COMPLAINT, QMAIL]),
 )
 @settings(max_examples=300, deadline=None)
 def test_no_mail_makes_it_fail(junk, at, lost, mail):
