@@ -77,7 +77,7 @@ class MailChannel:
         return Prepared(encode(message, self._identity))
 
     async def send(self, prepared: Prepared, recipients: Sequence[Recipient], may_write: MayWrite) -> list[Outcome]:
-        return await in_lanes(recipients, self._relay.connections, partial(self._send_one, prepared.payload, may_write))
+        return await in_lanes(recipients, self._pool.lanes, partial(self._send_one, prepared.payload, may_write))
 
     async def _send_one(self, payload: MailPayload, may_write: MayWrite, recipient: Recipient) -> Outcome:
         to = mailbox(recipient.address)

@@ -95,6 +95,13 @@ class SmtpPool:
         """How many connections the relay may count: those that open and end, too."""
         return self.working + len(self._opening) + len(self._ending)
 
+    @property
+    def lanes(self) -> int:
+        """How many messages are worth sending at a time: one for each connection that this process may get, and one at least."""
+        if self._taken is None or self._asks_again():
+            return max(1, self._allowed)
+        return max(1, min(self._allowed, self._taken))
+
     def allow(self, connections: int) -> None:
         """Limits the connections from now on. Ends idle ones above the limit; those that carry a mail end after it."""
         self._allowed = connections
@@ -125,11 +132,12 @@ class SmtpPool:
             raise
         if isinstance(found, MailSession):
             return found
-        self.lose()
-        if not self.working:
-            return found
-        self._learn()
-        return await self.take()
+        self._lent -= 1
+        if self.working:
+            self._learn()
+            return await self.take()
+        self._serve()
+        return found
 
     def lose(self) -> Outcome:
         """Gives back a lent connection that the relay ended. Answers `WITHHELD`, for a message that may not be written any more."""
@@ -166,7 +174,12 @@ class SmtpPool:
     def _start(self, what: Coroutine[None, None, None], tasks: set[asyncio.Task[None]]) -> None:
         task = asyncio.get_running_loop().create_task(what)
         tasks.add(task)
-        task.add_done_callback(tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._opening.discard(task)
+        self._ending.discard(task)
+        self._serve()
 
     def _serve(self) -> None:
         """Lends idle connections to the messages that wait, the first first, and opens more for the rest."""
@@ -192,13 +205,12 @@ class SmtpPool:
 
     def _may_open(self) -> int:
         """How many connections may open at the same time: as many as work already, so that a relay refuses few."""
-        room = min(self._allowed, self._relay_takes()) - self.working
+        most = self._allowed if self._taken is None else min(self._allowed, self._taken + self._asks_again())
+        room = most - self.working - len(self._ending)
         return min(room, len(self._waiting), max(1, self.working))
 
-    def _relay_takes(self) -> int:
-        if self._taken is None:
-            return self._allowed
-        return self._taken + (time.monotonic() >= self._asks_again_s)
+    def _asks_again(self) -> bool:
+        return time.monotonic() >= self._asks_again_s
 
     async def _open_one(self) -> None:
         found: MailSession | Outcome | Exception

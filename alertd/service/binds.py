@@ -60,7 +60,8 @@ class Binds:
         for one in self._sharing.values():
             one.share(one.connections)
         self._share: dict[str, Share] = {}  # by carrier, what this process got of its connections
-        self._refused: dict[str, float] = {}  # by carrier, since when it refuses this process alone
+        self._refused: dict[str, float] = {}  # by carrier, since when it refuses the connections of this process
+        self._crowded: dict[str, float] = {}  # by carrier, until when it is left to the processes that are connected
         self._goes_last: set[str] = set()  # carriers that took nothing of this process: others try them first
         self._binding: Mapping[str, Binding] = {
             one.name: one.channel for one in carriers.all() if isinstance(one.channel, Binding)
@@ -82,7 +83,8 @@ class Binds:
         )
         await self._hear_who_is_bound()
         await self._claim_shares()
-        self._left = {name: until for name, until in self._left.items() if taking[name] or self._others_work(name)}
+        self._left = {name: until for name, until in self._left.items() if taking[name]}
+        self._crowded = {name: until for name, until in self._crowded.items() if self._share[name].working}
 
     async def _hear_who_is_bound(self) -> None:
         if not self._binding:
@@ -112,10 +114,6 @@ class Binds:
         every = self._carriers.of(channel)
         return bool(_beside(every, [one for one in every if one.name in self._sharing or self._is_bound(one)]))
 
-    def _others_work(self, name: str) -> bool:
-        share = self._share.get(name)
-        return share is not None and share.working > 0
-
     async def end(self) -> None:
         """Frees the shares of this process, for the others."""
         for name, channel in self._sharing.items():
@@ -124,7 +122,8 @@ class Binds:
 
     def may_use(self, carrier: Carrier) -> bool:
         """Whether it is for this process to send by it."""
-        return self._clock.monotonic() >= self._left.get(carrier.name, 0) and self._is_bound(carrier)
+        until = max(self._left.get(carrier.name, 0), self._crowded.get(carrier.name, 0))
+        return self._clock.monotonic() >= until and self._is_bound(carrier)
 
     def _is_bound(self, carrier: Carrier) -> bool:
         """Whether what fails is the carrier's, and not that others are bound."""
@@ -196,7 +195,8 @@ class Binds:
         now_s = self._clock.monotonic()
         if not share.working and now_s - self._refused.setdefault(carrier.name, now_s) > REFUSED_S:
             return False
-        self._left[carrier.name] = now_s + LEFT_S
+        self._crowded[carrier.name] = now_s + LEFT_S
+        structlog.get_logger().warning("carrier refuses connections from here", carrier=carrier.name)
         return True
 
 
