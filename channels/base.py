@@ -210,7 +210,7 @@ class Binding(Protocol):
 
 @runtime_checkable
 class Sharing(Protocol):
-    """A channel whose carrier limits the connections of the whole installation. Each process opens its share at most."""
+    """A channel with one limit of connections for the whole installation. Each process gets a share of them."""
 
     @property
     def connections(self) -> int:

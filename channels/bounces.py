@@ -46,7 +46,7 @@ RETURNED = frozenset({"text/rfc822-headers", "message/rfc822", "message/global",
 TEXTS = frozenset({"text/plain", ""})
 #: A diagnostic that begins with a temporary reply code.
 _TEMPORARY = re.compile(r"(?:[\w-]+;)?\s*4\d\d\b")
-#: Words for a full mailbox, whatever code is beside them.
+#: Words for a full mailbox. They win over the code beside them.
 _FULL = re.compile(r"quota|box (?:is )?full|storage", re.IGNORECASE)
 _BETWEEN_WORDS = re.compile(r"[\s<>()\[\]\"',;:]+")
 #: A line of this kind comes before a copy of the returned mail in a text for people. Exchange writes no dashes.
@@ -89,8 +89,8 @@ def read_bounce(raw: bytes, to: Sequence[str] = ()) -> list[MailReport]:
 
 
 def status_reason(status: str, diagnostic: str = "", for_people: str = "") -> Reason:
-    """Why a mail failed for good: by its status, by what the last server said, and, if both are vague, by what the report tells people of
-    this mailbox. The most exact code counts. After a temporary code, the mailbox may work again.
+    """Returns why a mail failed for good. `diagnostic` is the answer of the last server, and `for_people` the lines about this mailbox. The most exact
+    code counts. `for_people` is read if `status` and `diagnostic` are vague. A temporary code wins over all others.
     """
     codes = [code for text in (status, diagnostic) for code in _codes(text)]
     if not any(map(_exactness, codes)):

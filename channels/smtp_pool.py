@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 import time
 from collections import deque
@@ -15,6 +16,8 @@ import aiosmtplib
 from channels.base import NOT_CONNECTED, WITHHELD, Answer, Outcome, Reason
 from channels.hosts import is_this_machine
 from channels.mail_session import MailSession, session_over
+
+_log = logging.getLogger(__name__)
 
 NOT_TRUSTED = Outcome(Answer.RETRY, Reason.CREDENTIALS)
 
@@ -162,7 +165,7 @@ class SmtpPool:
             self._end(self._idle.pop())
 
     def _tire(self, session: MailSession) -> None:
-        """Ends a connection that nobody used for long."""
+        """Ends a connection after `keep_idle_s` without a mail."""
         found = next(one for one in self._idle if one.session is session)
         self._idle.remove(found)
         self._end(found)
@@ -233,6 +236,7 @@ class SmtpPool:
 
     def _learn(self) -> None:
         """The relay refused one more connection than those that work."""
+        _log.warning("%s takes no more than %d connections from here", self._relay.host, self.working)
         self._taken, self._asks_again_s = self.working, time.monotonic() + self._relay.ask_again_s
 
     def _answer(self, found: Outcome | Exception) -> None:

@@ -36,7 +36,7 @@ SHORTEST_REST_S, LONGEST_REST_S = 0.25, 1.0
 #: one for so long, or until it takes nothing of anybody.
 TAKEN_S = TAKING_MS / 1000 + 5
 LEFT_S = 60.0
-#: A carrier that refuses the first connection of this process is asked again for so long. By then the others have said whether they are connected.
+#: If a carrier refuses this process, the process asks again for so long. Within that time the others say whether they are connected.
 REFUSED_S = 2.0
 #: What fails so may be no failure of the carrier: clock, certificates, network and configuration are of the machine.
 OF_A_MACHINE = frozenset({Reason.CONNECTION, Reason.TIMEOUT, Reason.CREDENTIALS})

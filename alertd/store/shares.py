@@ -29,9 +29,9 @@ class Shares:
     async def claim(
         self, carrier: str, worker: str, *, most: int, held: int, works: bool, behind: bool, last: bool
     ) -> Share:
-        """The share of a worker of the carrier's `most` connections; to be claimed every second. The worker `held` so many when it asked, and
-        at least one that `works`. A worker that is `behind` gets a share after those that are not; one that goes `last` lines up again.
-        Raises StoreUnavailableError.
+        """Returns the worker's share of the carrier's `most` connections. The worker claims it every second. `held` counts its connections that are
+        open, and `works` says whether one of them works. A worker that is `behind` gets a share after those that are not. A worker that goes `last`
+        lines up again. Raises StoreUnavailableError.
         """
         found = await self._db.run(
             "share", [keys.shares(carrier)],

@@ -59,9 +59,7 @@ class SmtpSandbox:
         self.mails_a_session = 0  # after so many a session ends with 421; 0 is never
         self.sessions: set[Session] = set()
         self.sessions_made = 0  # and not refused
-        self.connections: int | None = (
-            None  # at a time; the relay refuses the next with 421. None: as many as anybody wants
-        )
+        self.connections: int | None = None  # at a time; the relay answers 421 to the next one. None: no limit
         self.refused = 0  # connections
         self.quits = 0  # sessions that the client ended with QUIT
         self._server: asyncio.Server | None = None

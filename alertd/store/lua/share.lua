@@ -1,7 +1,7 @@
--- Divides the connections of a carrier among the workers of the installation, and renews what one worker claims. The oldest worker goes first. So many
--- workers get a share that each share is of use, and the others get none. A worker gets no more than the others have left, until they give it up.
+-- Divides the connections of a carrier among all workers, and renews the claim of one worker. The oldest worker goes first. If there are too few
+-- connections for all, some workers get none. A worker gets no more than the others leave.
 -- KEYS: 1 shares
--- ARGV: 1 worker, 2 connections of the installation, 3 connections that make a share worth having, 4 connections that the worker holds, 5 "1" if one of
+-- ARGV: 1 worker, 2 connections of the installation, 3 connections that a share has at least, 4 connections that the worker holds, 5 "1" if one of
 --       them works, 6 "1" if the worker goes behind those with "0", 7 "1" if the worker goes last from now on, 8 ms after which a silent worker
 --       is dead, 9 skew (ms)
 -- Returns: {connections that the worker may have, connections that the others claim, how many of the others have one that works}
