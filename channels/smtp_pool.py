@@ -36,6 +36,8 @@ class RelaySettings:
     connections: int = 20  # of the whole installation; a relay refuses more than it likes, and 4-20 fill one
     # Servers close an idle connection after 5 minutes (RFC 5321 4.5.3.2.7), some after much less. We end ours with QUIT first.
     keep_idle_s: float = 30.0
+    # A failed connection counts so long for all messages that need one: a relay that is down, or is full, is not asked for each of them.
+    fails_for_s: float = 0.5
     ask_again_s: float = 60.0  # after a refused connection the pool asks for no more than the relay takes for so long
     timeout_s: float = 60.0  # of each reply before the content: then nothing was sent
     # Of the reply to the content, which a relay may scan first: whoever waits for less sends it twice (RFC 5321 4.5.3.2.6).
@@ -70,6 +72,8 @@ class SmtpPool:
         self._allowed = relay.connections
         self._taken: int | None = None  # as many as the relay takes, once it has refused one
         self._asks_again_s = 0.0  # until then the pool asks for no more than that
+        self._failed: Outcome | None = None  # what came of the last connection, if it failed and none worked
+        self._failed_until_s = 0.0
         self._idle: list[_Idle] = []
         self._lent = 0
         self._waiting: deque[asyncio.Future[MailSession | Outcome]] = deque()
@@ -114,6 +118,8 @@ class SmtpPool:
 
     async def take(self) -> MailSession | Outcome:
         """A connection that has said hello, or the outcome for a message that cannot have one."""
+        if self._failed and not self.held and time.monotonic() < self._failed_until_s:
+            return self._failed
         waiter: asyncio.Future[MailSession | Outcome] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         self._serve()
@@ -139,7 +145,7 @@ class SmtpPool:
         if self.working:
             self._learn()
             return await self.take()
-        self._serve()
+        self._fail(found)
         return found
 
     def lose(self) -> Outcome:
@@ -230,14 +236,21 @@ class SmtpPool:
             self._taken = None if self._taken is None else max(self._taken, self.working)
         elif self.working:
             self._learn()
-        elif not self._opening:
+        elif isinstance(found, Exception):
             self._answer(found)
+        elif not self._opening:
+            self._fail(found)
         self._serve()
 
     def _learn(self) -> None:
         """The relay refused one more connection than those that work."""
         _log.warning("%s takes no more than %d connections from here", self._relay.host, self.working)
         self._taken, self._asks_again_s = self.working, time.monotonic() + self._relay.ask_again_s
+
+    def _fail(self, found: Outcome) -> None:
+        """No connection works."""
+        self._failed, self._failed_until_s = found, time.monotonic() + self._relay.fails_for_s
+        self._answer(found)
 
     def _answer(self, found: Outcome | Exception) -> None:
         """Answers all messages that wait."""

@@ -183,13 +183,17 @@ async def test_a_relay_that_takes_more_again_gets_more(open_party):
 
 
 async def test_a_relay_that_takes_no_connection_fails(open_party):
-    """No connection is kept that a mail could wait for."""
+    """No connection is kept that a mail could wait for. The relay is not asked for each mail."""
     mail = await open_party("mail", connections=4)
     mail.carrier.connections = 0
     assert set(await mail.send(mail.recipients(12))) == {Outcome(Answer.RETRY, Reason.CONNECTION)}
-    assert mail.carrier.refused <= 12
+    assert mail.carrier.refused <= 2
     mail.carrier.connections = None
-    assert {outcome.answer for outcome in await mail.send(mail.recipients(12))} == {Answer.ACCEPTED}
+
+    async def is_found_again() -> bool:
+        return {outcome.answer for outcome in await mail.send(mail.recipients(12))} == {Answer.ACCEPTED}
+
+    await until(is_found_again)
 
 
 async def test_an_idle_connection_ends_with_quit(open_party):
