@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal, NamedTuple, cast
 
 import aiosmtplib
 
@@ -51,12 +51,9 @@ class RelaySettings:
             raise ValueError("a relay on another machine needs starttls or tls, or plain_allowed")
 
 
-@dataclass(frozen=True, slots=True)
-class _Idle:
-    """A kept connection, and the timer that ends it."""
-
+class _Idle(NamedTuple):
     session: MailSession
-    timer: asyncio.TimerHandle
+    since_s: float
 
 
 class SmtpPool:
@@ -74,7 +71,8 @@ class SmtpPool:
         self._asks_again_s = 0.0  # until then the pool asks for no more than that
         self._failed: Outcome | None = None  # what came of the last connection, if it failed and none worked
         self._failed_until_s = 0.0
-        self._idle: list[_Idle] = []
+        self._idle: list[_Idle] = []  # the longest idle first
+        self._sweeper: asyncio.TimerHandle | None = None
         self._lent = 0
         self._waiting: deque[asyncio.Future[MailSession | Outcome]] = deque()
         self._opening: set[asyncio.Task[None]] = set()
@@ -88,6 +86,9 @@ class SmtpPool:
         """Ends the idle connections with QUIT."""
         while self._idle:
             self._end(self._idle.pop())
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
         for task in self._opening:
             task.cancel()
         await asyncio.gather(*self._opening, *self._ending, return_exceptions=True)
@@ -118,6 +119,9 @@ class SmtpPool:
 
     async def take(self) -> MailSession | Outcome:
         """A connection that has said hello, or the outcome for a message that cannot have one."""
+        if not self._somebody_waits() and (session := self._kept()):
+            self._lent += 1
+            return session
         if self._failed and not self.held and time.monotonic() < self._failed_until_s:
             return self._failed
         waiter: asyncio.Future[MailSession | Outcome] = asyncio.get_running_loop().create_future()
@@ -165,19 +169,29 @@ class SmtpPool:
 
     def _keep(self, session: MailSession) -> None:
         session.was_kept = True
-        timer = asyncio.get_running_loop().call_later(self._relay.keep_idle_s, self._tire, session)
-        self._idle.append(_Idle(session, timer))
-        if self.working > self._allowed:
+        self._idle.append(_Idle(session, time.monotonic()))
+        if self._lent + len(self._idle) > self._allowed:
             self._end(self._idle.pop())
+        elif self._sweeper is None:
+            self._sweeper = asyncio.get_running_loop().call_later(self._relay.keep_idle_s, self._sweep)
 
-    def _tire(self, session: MailSession) -> None:
-        """Ends a connection after `keep_idle_s` without a mail."""
-        found = next(one for one in self._idle if one.session is session)
-        self._idle.remove(found)
-        self._end(found)
+    def _kept(self) -> MailSession | None:
+        """The idle connection that was used last, if the relay has not ended it."""
+        while self._idle:
+            session = self._idle.pop().session
+            if session.is_open:
+                return session
+        return None
+
+    def _sweep(self) -> None:
+        """Ends the connections that carried no mail for `keep_idle_s`."""
+        now_s, self._sweeper = time.monotonic(), None
+        while self._idle and (left_s := self._idle[0].since_s + self._relay.keep_idle_s - now_s) <= 0:
+            self._end(self._idle.pop(0))
+        if self._idle:
+            self._sweeper = asyncio.get_running_loop().call_later(left_s, self._sweep)
 
     def _end(self, idle: _Idle) -> None:
-        idle.timer.cancel()
         self._start(idle.session.quit(QUIT_TIMEOUT_S), self._ending)
 
     def _start(self, what: Coroutine[None, None, None], tasks: set[asyncio.Task[None]]) -> None:
@@ -192,14 +206,11 @@ class SmtpPool:
 
     def _serve(self) -> None:
         """Lends idle connections to the messages that wait, the first first, and opens more for the rest."""
-        while self._idle and self._somebody_waits():
-            idle = self._idle.pop()
-            idle.timer.cancel()
-            if idle.session.is_open:
-                self._lend(idle.session)
-        while len(self._opening) < self._may_open():
+        while self._somebody_waits() and (session := self._kept()):
+            self._lend(session)
+        while self._waiting and len(self._opening) < self._may_open():
             self._start(self._open_one(), self._opening)
-        if not (self._allowed or self.working or self._opening):
+        if self._waiting and not (self._allowed or self.working or self._opening):
             self._answer(WITHHELD)  # another process has the connections, and sends what this one gives back
 
     def _somebody_waits(self) -> bool:
