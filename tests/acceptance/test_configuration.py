@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from alertd.sandboxed import sandbox_carriers
-from tests.acceptance.conftest import Served
+from tests.acceptance.conftest import Served, first_key
 
 MARIA = {
     "languages": ["es"],
@@ -33,7 +33,7 @@ class Configured(Served):
         command = [sys.executable, "-m", "alertd", "serve", "--config", str(self.directory / "alertd.toml")]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         self.url = self._said(r"listens on (\S+)")
-        self.key = self._said(r"((?:live|test)_\S+)")
+        self.key = first_key(self._said(r"first sign-in are in (.+), which"))
 
 
 def in_toml(table: dict[str, Any]) -> str:
