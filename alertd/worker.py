@@ -84,9 +84,8 @@ class Worker:
     async def run(self) -> None:
         """Work until `stop`."""
         async with asyncio.TaskGroup() as tasks:
-            await self.steps.tried(
-                "beat", self._beat
-            )  # before anything is sent: it says how many connections this worker may have
+            # Before it sends anything, the worker learns how many connections it may have.
+            await self.steps.tried("beat", self._beat)
             heart = tasks.create_task(self._heart())
             async with asyncio.TaskGroup() as work:
                 poll_s = self.settings.poll_ms / 1000
