@@ -11,7 +11,7 @@ from alertd.carrier_sections import AnyCarrier, FcmCarrier, SmppCarrier, SmtpCar
 from alertd.clock import Clock, SystemClock
 from alertd.errors import ConfigError
 from alertd.service.carriers import UNLIMITED, Carrier, Domain
-from channels.base import Answer, Channel, Outcome, Reason
+from channels.base import Answer, Channel, Outcome, Reason, Subject
 from channels.bounces_hooks import Hook
 from channels.bounces_mailgun import MailgunHook
 from channels.bounces_postmark import POSTMARK_HEADER, PostmarkHook
@@ -144,7 +144,7 @@ _MEANINGS = {
     "opted-out": Outcome(Answer.NEVER, Reason.GONE),  # see `Removal`
     "blocked": Outcome(Answer.NEVER, Reason.BLOCKED),
     "invalid": Outcome(Answer.NEVER, Reason.BAD_ADDRESS),
-    "again": Outcome(Answer.RETRY, Reason.UNAVAILABLE),
+    "again": Outcome(Answer.RETRY, Reason.UNAVAILABLE, of=Subject.RECIPIENT),
 }
 #: A receipt whose message is not known here by then is looked up in the store, which holds it if need be.
 _PATIENCE_S = 1.0

@@ -17,7 +17,7 @@ from firebase_admin import credentials
 from google.auth import exceptions
 from google.auth.transport.requests import Request
 
-from channels.base import Answer, Outcome, Reason
+from channels.base import Answer, Outcome, Reason, Subject
 
 # Tokens live for an hour. Renewal starts this long before the end, in the background: ten minutes of failing renewals pass unseen.
 RENEW_AHEAD_S = 600.0
@@ -40,7 +40,7 @@ ASSERTION_LIFE_S = 3600
 # expires_in is only recommended (RFC 6749 5.1). Without it, ask again soon; a 401 would tell as well.
 UNSTATED_LIFE_S = 300.0
 
-REFUSED = Outcome(Answer.RETRY, Reason.CREDENTIALS)
+REFUSED = Outcome(Answer.RETRY, Reason.CREDENTIALS, of=Subject.CARRIER)
 UNREACHABLE = Outcome(Answer.RETRY, Reason.CONNECTION)
 NOT_A_TOKEN = Outcome(Answer.RETRY, Reason.GARBAGE)  # somebody in between answers for Google
 

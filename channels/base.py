@@ -47,6 +47,17 @@ class Reason(enum.Enum):
     __hash__ = object.__hash__  # as `Answer`
 
 
+class Subject(enum.Enum):
+    """Whom an answer speaks of."""
+
+    CARRIER = "carrier"  # the carrier itself, whatever the recipient is: no connection, no login, no sender accepted
+    EITHER = "either"  # the carrier, or this one recipient: only several new recipients can tell
+    RECIPIENT = "recipient"  # this recipient or this message, so the carrier works
+    NOBODY = "nobody"  # nothing was written
+
+    __hash__ = object.__hash__  # as `Answer`
+
+
 class ReportState(enum.Enum):
     """How far a message has come, by its carrier's late report."""
 
@@ -64,6 +75,16 @@ class Outcome(NamedTuple):
     retry_after_s: float | None = None  # the carrier's own delay, if it named one
     message_id: str | None = None  # the carrier's name for what it accepted
     partly: bool = False  # it was not taken whole, and some of it may be on a screen by now
+    of: Subject | None = None  # whom it speaks of, if the protocol tells; None: what `SUBJECTS` says
+
+    @property
+    def subject(self) -> Subject:
+        """Whom this answer speaks of."""
+        if self.of is not None:
+            return self.of
+        if self.answer is Answer.RETRY and self.reason is Reason.CONNECTION:
+            return Subject.CARRIER
+        return SUBJECTS[self.answer]
 
     @property
     def may_have_left(self) -> bool:
@@ -75,6 +96,15 @@ class Outcome(NamedTuple):
         """Only an answer that says so removes an address."""
         return self.answer is Answer.NEVER and self.reason is Reason.GONE
 
+
+#: Whom an answer speaks of if its protocol does not tell. A connection that could not be made is the carrier's.
+SUBJECTS = {
+    Answer.ACCEPTED: Subject.RECIPIENT,
+    Answer.NEVER: Subject.RECIPIENT,
+    Answer.RETRY: Subject.EITHER,
+    Answer.UNKNOWN: Subject.EITHER,
+    Answer.WITHHELD: Subject.NOBODY,
+}
 
 ACCEPTED = Outcome(Answer.ACCEPTED)
 WITHHELD = Outcome(Answer.WITHHELD)
@@ -151,6 +181,7 @@ class Recipient(NamedTuple):
     address: str  # token, E.164 number or short number, mailbox
     tag: str  # opaque and signed by the caller: names the reference in callbacks, VERP and Message-ID ([A-Za-z0-9_-]+)
     leave: str | None = None  # such a tag, too: whoever shows it wants no more; where a message holds a link to leave
+    is_new: bool = True  # this message was never tried for this recipient
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from firebase_admin import messaging
 
-from channels.base import Answer, Outcome, Reason
+from channels.base import Answer, Outcome, Reason, Subject
 from channels.http_answers import COMMON, refusal
 from channels.posting import Reply, json_object
 
@@ -30,6 +30,9 @@ BY_FCM_ERROR: dict[tuple[int, type[Exception]], tuple[Answer, Reason]] = {
 # By HTTP status, when the FcmError says nothing more.
 BY_STATUS = {**COMMON, 403: (Answer.RETRY, Reason.CREDENTIALS)}
 
+# Statuses below 500 that may speak of the project. A 429 may be the project's quota or one device's.
+MAYBE_OF_THE_PROJECT = frozenset({401, 403, 404, 429})
+
 
 class _Taken(msgspec.Struct):
     name: str
@@ -46,7 +49,10 @@ def outcome(reply: Reply) -> Outcome:
     if reply.status == 200:
         return _accepted(reply.body)
     error = _error(reply.body)
-    return refusal(reply, *_refused(reply.status, error))
+    answer, reason = _refused(reply.status, error)
+    refused = refusal(reply, answer, reason)
+    is_of_one = bool(error) and 400 <= reply.status < 500 and reply.status not in MAYBE_OF_THE_PROJECT
+    return refused._replace(of=Subject.RECIPIENT) if is_of_one and answer is Answer.RETRY else refused
 
 
 def token_refused(reply: Reply) -> bool:

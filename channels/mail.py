@@ -9,7 +9,18 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from channels.base import ACCEPTED, WITHHELD, Answer, MailMessage, MayWrite, Outcome, Prepared, Reason, Recipient
+from channels.base import (
+    ACCEPTED,
+    WITHHELD,
+    Answer,
+    MailMessage,
+    MayWrite,
+    Outcome,
+    Prepared,
+    Reason,
+    Recipient,
+    Subject,
+)
 from channels.bounces_hooks import Hook
 from channels.lanes import heed_cancelling, in_lanes
 from channels.mail_answers import Stage, refusal
@@ -18,7 +29,7 @@ from channels.mail_session import MailSession, Reply, SessionLostError
 from channels.smtp_pool import RelaySettings, SmtpPool
 
 NOT_A_MAILBOX = Outcome(Answer.NEVER, Reason.BAD_ADDRESS)
-LOST_BEFORE = Outcome(Answer.RETRY, Reason.CONNECTION)
+LOST_BEFORE = Outcome(Answer.RETRY, Reason.CONNECTION, of=Subject.EITHER)  # some servers hang up on one recipient
 SLOW_BEFORE = Outcome(Answer.RETRY, Reason.TIMEOUT)
 LOST_AFTER = Outcome(Answer.UNKNOWN, Reason.CONNECTION)
 SLOW_AFTER = Outcome(Answer.UNKNOWN, Reason.TIMEOUT)

@@ -11,7 +11,7 @@ import enum
 import re
 from collections.abc import Mapping
 
-from channels.base import Answer, Outcome, Reason
+from channels.base import Answer, Outcome, Reason, Subject
 
 
 class Stage(enum.Enum):
@@ -80,9 +80,31 @@ NO_SERVER = 521
 FOR_GOOD = frozenset({Reason.GONE, Reason.BAD_ADDRESS, Reason.BAD_MESSAGE})
 OF_A_MAILBOX = ("5.1.", "5.2.")
 
+# Codes that speak of the server whatever they answer: it closes, takes no mail, or (SES, after the content) throttles the account.
+CLOSING = frozenset({421, NO_SERVER})
+ACCOUNT_THROTTLED = 454
+# Enhanced codes of the mail system itself: full, not accepting, badly set up.
+OF_THE_SYSTEM = ("4.3.", "5.3.")
+
 
 def refusal(code: int, text: str, stage: Stage) -> Outcome:
-    """Read a reply that is not the one hoped for. `text` is what follows the code."""
+    """Reads a reply that is not the one hoped for. `text` is what follows the code."""
+    outcome = _meaning(code, text, stage)
+    return outcome._replace(of=_subject(code, text, stage, outcome))
+
+
+def _subject(code: int, text: str, stage: Stage, outcome: Outcome) -> Subject | None:
+    """Returns whom a refusal speaks of. Everything after the sender is about one recipient, unless it names the server or the account."""
+    if outcome.answer is Answer.NEVER:
+        return None
+    if stage is Stage.SENDER or outcome.retry_after_s or code in OURS:
+        return Subject.CARRIER
+    is_system = code in CLOSING or not 400 <= code < 600 or _enhanced(text).startswith(OF_THE_SYSTEM)
+    is_account = outcome.reason is Reason.CREDENTIALS or (stage is Stage.CONTENT and code == ACCOUNT_THROTTLED)
+    return Subject.EITHER if is_system or is_account else Subject.RECIPIENT
+
+
+def _meaning(code: int, text: str, stage: Stage) -> Outcome:
     if 400 <= code < 500:
         said = text.lower()
         wait_s = next((wait for words, wait in ACCOUNT_WAITS_S.items() if words in said), None)

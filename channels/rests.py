@@ -6,12 +6,14 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from channels.base import Answer, Outcome, Reason
+from channels.base import WITHHELD, Answer, Outcome, Reason, Subject
 
 #: So many in a row that a server did not take are enough.
 ENOUGH = 10
-#: For so long it is left alone then, twice as long each time.
-SHORTEST_S, LONGEST_S = 1.0, 30.0
+#: For so long it is left alone then, twice as long each time. At most 8 s, so that a server that returns is found within 15 s.
+SHORTEST_S, LONGEST_S = 1.0, 8.0
+#: A chunk without new messages may try a server this long after one with new messages may.
+NEW_FIRST_S = 1.0
 #: Who asks for more is tried again after an hour: what it said may be wrong, and alerts are short-lived.
 LONGEST_ASKED_S = 3600.0
 #: Servers in trouble that are remembered, those that failed last: made-up names do not make us forget one that all wait for.
@@ -41,34 +43,45 @@ class Rests:
         self._try_s = try_s
         self._troubles: dict[str, _Trouble] = {}  # by the server's name
 
-    def refusal(self, server: str) -> Outcome | None:
-        """None where it may be sent to now. When its rest is over whoever asks first tries it, and the others wait for what comes of that."""
+    def refusal(self, server: str, *, is_new: bool = True) -> Outcome | None:
+        """Returns None if messages may be sent to the server now; otherwise an outcome that says when to ask again.
+
+        When a rest is over, the first asker tries the server. A chunk without new messages lets others ask first.
+        """
         trouble, now_s = self._troubles.get(server), self._clock()
         if trouble is None or trouble.until_s == 0:
             return None
-        if trouble.until_s > now_s:
-            asked_s = trouble.until_s - now_s if trouble.reason is Reason.THROTTLED else None
-            return Outcome(Answer.RETRY, trouble.reason, asked_s)
+        left_s = trouble.until_s + (0.0 if is_new else NEW_FIRST_S) - now_s
+        if left_s > 0:
+            return WITHHELD._replace(reason=trouble.reason, retry_after_s=SHORTEST_S if trouble.tried else left_s)
         trouble.until_s, trouble.tried = now_s + self._try_s, True
         return None
 
-    def heard(self, server: str, outcomes: Sequence[Outcome]) -> None:
-        """What came of a call."""
-        said = [one for one in outcomes if one.answer is not Answer.WITHHELD]
+    def heard(self, server: str, outcomes: Sequence[Outcome], are_new: Sequence[bool]) -> None:
+        """Records what came of a call. `are_new` says which messages were never tried: only they, and a connection that cannot be made, count
+        as failures of the server.
+        """
+        said = [(one, new) for one, new in zip(outcomes, are_new, strict=True) if one.answer is not Answer.WITHHELD]
         if not said:
             self._untried(server)
             return
-        failed = [one for one in said if one.answer in UNTAKEN and one.reason in ITS_OWN]
-        asked_s = sorted(one.retry_after_s or 0.0 for one in failed if one.reason is Reason.THROTTLED)
+        failed = [(one, new) for one, new in said if one.answer in UNTAKEN and one.reason in ITS_OWN]
+        counted = [one for one, new in failed if new or one.subject is Subject.CARRIER]
+        asked_s = sorted(one.retry_after_s or 0.0 for one in counted if one.reason is Reason.THROTTLED)
         # Most of many: a limit may be one recipient's.
         is_over = len(asked_s) >= ENOUGH and len(asked_s) > len(said) // 2
         if len(failed) < len(said) and not is_over:
             self._troubles.pop(server, None)
-            return
+        elif counted:
+            self._failed(server, counted, asked_s[len(asked_s) // 2] if asked_s else 0.0)
+        elif (trouble := self._troubles.get(server)) and trouble.tried:  # its probe says nothing: it rests on
+            trouble.until_s, trouble.tried = self._clock() + trouble.rest_s, False
+
+    def _failed(self, server: str, failed: Sequence[Outcome], asked_s: float) -> None:
         trouble = self._trouble(server)
         trouble.failed, trouble.until_s, trouble.tried = trouble.failed + len(failed), 0.0, False
         if trouble.failed >= ENOUGH:
-            self._rest(server, trouble, asked_s[len(asked_s) // 2] if asked_s else 0.0, failed[-1].reason)
+            self._rest(server, trouble, asked_s, failed[-1].reason)
 
     def _untried(self, server: str) -> None:
         """Nothing was asked: what it asked for itself stands, and of a try that was none the next may try."""

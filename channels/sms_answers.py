@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from channels.base import Answer, Outcome, Reason, ReportState
+from channels.base import Answer, Outcome, Reason, ReportState, Subject
 from channels.http_answers import COMMON
 from channels.posting import Reply, json_object, retry_after_s
 
@@ -63,6 +63,9 @@ REPORT_REASONS = {
 }
 
 
+#: What is said of the account rather than of one number, whichever status it comes with.
+_OF_THE_ACCOUNT = frozenset({Reason.CREDENTIALS, Reason.THROTTLED})
+
 #: What another try would not change.
 _FOR_GOOD = {Reason.GONE, Reason.BAD_ADDRESS, Reason.BLOCKED}
 
@@ -88,7 +91,9 @@ def outcome(reply: Reply) -> Outcome:
 def _failed_at_once(code: object) -> Outcome:
     reason = REPORT_REASONS.get(str(code), Reason.GARBAGE)
     answer = Answer.NEVER if reason in _FOR_GOOD else Answer.RETRY
-    return Outcome(*(BY_CODE.get(code, (answer, reason)) if isinstance(code, int) else (answer, reason)))
+    answer, reason = BY_CODE.get(code, (answer, reason)) if isinstance(code, int) else (answer, reason)
+    is_of_one = answer is Answer.RETRY and reason not in _OF_THE_ACCOUNT
+    return Outcome(answer, reason, of=Subject.RECIPIENT if is_of_one else None)
 
 
 def status(form: Mapping[str, str]) -> tuple[ReportState, Reason]:

@@ -13,13 +13,13 @@ from typing import Literal, NamedTuple, cast
 
 import aiosmtplib
 
-from channels.base import NOT_CONNECTED, WITHHELD, Answer, Outcome, Reason
+from channels.base import NOT_CONNECTED, WITHHELD, Answer, Outcome, Reason, Subject
 from channels.hosts import is_this_machine
 from channels.mail_session import MailSession, session_over
 
 _log = logging.getLogger(__name__)
 
-NOT_TRUSTED = Outcome(Answer.RETRY, Reason.CREDENTIALS)
+NOT_TRUSTED = Outcome(Answer.RETRY, Reason.CREDENTIALS, of=Subject.CARRIER)
 
 QUIT_TIMEOUT_S = 1.0  # a polite goodbye is not worth more
 

@@ -50,6 +50,7 @@ class _Request:
     path: str
     body: bytes
     index: int = 0  # of its recipient
+    is_new: bool = True  # never tried before
 
 
 class WebPushChannel:
@@ -96,7 +97,7 @@ class WebPushChannel:
             if isinstance(made, Outcome):
                 outcomes[index] = made
             else:
-                made.index = index
+                made.index, made.is_new = index, recipient.is_new
                 requests[made.origin].append(made)
         posts = (self._post(origin, payload, of_it, may_write) for origin, of_it in requests.items())
         for answered in await asyncio.gather(*posts):
@@ -122,7 +123,8 @@ class WebPushChannel:
         self, origin: str, payload: WebPushPayload, requests: list[_Request], may_write: MayWrite
     ) -> list[tuple[int, Outcome]]:
         """A fault is the outcome of these: what is known of others is never lost."""
-        if refused := self._rests.refusal(origin):
+        are_new = [request.is_new for request in requests]
+        if refused := self._rests.refusal(origin, is_new=any(are_new)):
             return [(request.index, refused) for request in requests]
         answers: Sequence[Reply | Outcome]
         try:
@@ -134,7 +136,7 @@ class WebPushChannel:
             _log.error("what was to be sent could not be", exc_info=fault)
             answers = [FAULT] * len(requests)
         found = [outcome(answer) if isinstance(answer, Reply) else answer for answer in answers]
-        self._rests.heard(origin, found)
+        self._rests.heard(origin, found, are_new)
         if any(one.reason is Reason.CREDENTIALS for one in found):
             _log.error("%s does not take our token", origin)  # nobody else says so: the carrier works for all others
             self._vapid.forget(origin)

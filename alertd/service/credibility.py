@@ -1,15 +1,18 @@
-"""Whether a carrier is believed when it says that addresses are dead, or not its own: a broken one may say so of everybody, and a removed
-address is told of no child ever again. One that is set up for another project or sender calls everybody's address bad.
+"""Whether a carrier is believed when it refuses addresses: a broken one may refuse everybody's, and a removed address is told of no child
+ever again. One that is set up for another project or sender calls everybody's address bad; one that relays for nobody refuses every recipient.
+
+Only messages that were never tried before count: recipients who stay refused are tried again and again.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import structlog
 
-from channels.base import Answer, Outcome, Reason
+from channels.base import Answer, Outcome, Reason, Subject
 
 #: So many are believed in a row. Of a hundred live tokens a few are dead, and one at least is accepted.
 IN_A_ROW = 20
@@ -18,40 +21,56 @@ IN_A_ROW = 20
 MANY = 4
 
 
+class Belief(NamedTuple):
+    """The answers to a chunk as far as they are believed."""
+
+    answers: list[Outcome]
+    refused: int  # new recipients refused, if so many in a row were that the carrier itself may be the reason
+
+
 class Credibility:
-    """What the carriers of one process, or the servers behind one, said since they last accepted something."""
+    """What the carriers of one process, or the servers behind one, refused since they last accepted something."""
 
     def __init__(self) -> None:
-        self._gone = Counter[str]()
+        self._refused = Counter[str]()
 
     def believed(
         self, whose: Sequence[str], answers: Sequence[Outcome], *, attempts: Sequence[int], resting: bool = False
-    ) -> list[Outcome]:
-        """The answers to a chunk, `whose` each is, and to which try; what says no to an address is another answer where it cannot be believed, as
-        from a carrier that failed and is `resting`.
+    ) -> Belief:
+        """Returns the answers to a chunk, where an unbelievable "no" to an address becomes another try.
+
+        `whose` names who gave each answer, and `attempts` says which try it answers. A carrier that is `resting` is not believed at all.
         """
         triples = list(zip(whose, answers, attempts, strict=True))
-        said = Counter(one for one, answer, attempt in triples if _of_an_address(answer, attempt))
+        refused = Counter(one for one, answer, attempt in triples if attempt == 1 and _is_refusal(answer))
         works = {one for one, answer, _ in triples if answer.answer is Answer.ACCEPTED}
         for one in works:
-            self._gone[one] = 0
-            if said[one] > max(IN_A_ROW, whose.count(one) // MANY):
-                structlog.get_logger().warning("carrier calls many addresses dead", carrier=one, addresses=said[one])
-        doubted = {one for one in said if one not in works and self._doubts(one, said[one], resting=resting)}
-        return [
-            _again(answer) if one in doubted and _of_an_address(answer, attempt) else answer
-            for one, answer, attempt in triples
-        ]
+            self._refused[one] = 0
+            if refused[one] > max(IN_A_ROW, whose.count(one) // MANY):
+                structlog.get_logger().warning("carrier refuses many recipients", carrier=one, recipients=refused[one])
+        doubted = {one for one in set(whose) - works if self._doubts(one, refused[one], resting=resting)}
+        return Belief(
+            [
+                _again(answer) if one in doubted and _is_of_an_address(answer, attempt) else answer
+                for one, answer, attempt in triples
+            ],
+            sum(refused[one] for one in doubted),
+        )
 
-    def _doubts(self, one: str, said: int, *, resting: bool) -> bool:
-        self._gone[one] += said
-        if self._gone[one] <= IN_A_ROW and not resting:
-            return False
-        structlog.get_logger().error("carrier calls everybody's address dead", carrier=one, in_a_row=self._gone[one])
-        return True
+    def _doubts(self, one: str, refused: int, *, resting: bool) -> bool:
+        self._refused[one] += refused
+        doubts = resting or self._refused[one] > IN_A_ROW
+        if doubts and refused:
+            structlog.get_logger().error("carrier refuses every recipient", carrier=one, in_a_row=self._refused[one])
+        return doubts
 
 
-def _of_an_address(answer: Outcome, attempt: int) -> bool:
+def _is_refusal(answer: Outcome) -> bool:
+    """Returns whether a recipient was refused, now or for good; not a message."""
+    return answer.subject is Subject.RECIPIENT and (answer.answer is Answer.RETRY or _is_of_an_address(answer, 1))
+
+
+def _is_of_an_address(answer: Outcome, attempt: int) -> bool:
     """Whether it is for good, for who it is for. What is called bad again is: those are tried beside one another, and of them none is accepted."""
     is_bad = answer.reason is Reason.BAD_ADDRESS and attempt == 1
     return answer.answer is Answer.NEVER and (answer.reason is Reason.GONE or is_bad)
@@ -59,4 +78,4 @@ def _of_an_address(answer: Outcome, attempt: int) -> bool:
 
 def _again(answer: Outcome) -> Outcome:
     """What is not believed is tried again, until the alert ends if need be."""
-    return answer._replace(answer=Answer.RETRY, reason=Reason.BLOCKED)
+    return answer._replace(answer=Answer.RETRY, reason=Reason.BLOCKED, of=Subject.RECIPIENT)

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from alertd.clock import Clock
 from alertd.metrics import Metrics
 from alertd.service.carriers import Carrier, Domain
-from alertd.service.retries import LONGEST_WAIT_S, of_the_carrier
+from alertd.service.retries import ENOUGH, LONGEST_WAIT_S
 from alertd.store.limits import Block, Limits
-from channels.base import Answer, Outcome, Reason
+from channels.base import Answer, Outcome, Reason, Subject
 
 #: SMTP names no delay with "slow down". FCM asks for a minute where it names none, and so do people who run SMS centres.
 REST_S = 60.0
@@ -39,7 +39,7 @@ class Heard:
 
     limiter: str
     wait_s: float  # what they ask for
-    accepted: bool  # any
+    works: bool  # it accepted or refused a recipient
     probed: Block | None  # the leave to try it, where it was resting
 
 
@@ -51,18 +51,24 @@ class Domains:
         self._clock = clock
         self._metrics = metrics
         self._ends: dict[tuple[Domain, str], float] = {}  # when the last who waits is due, by alert
+        self._throttled = Counter[Domain]()  # new recipients in a row that each told to slow down
 
-    async def admit(self, carrier: Carrier, alert_id: str, addresses: Sequence[str], *, loud: bool) -> Admission:
-        """Who may go now, and how long each of the others waits."""
+    async def admit(
+        self, carrier: Carrier, alert_id: str, addresses: Sequence[str], is_new: Sequence[bool], *, loud: bool
+    ) -> Admission:
+        """Who may go now, and how long each of the others waits. `is_new` says which mails were never tried."""
         by_domain = _indices(carrier, addresses)
         if not by_domain:
             return Admission([0.0] * len(addresses))
         answers = await asyncio.gather(
             *(
-                self._limits.take(domain.limiter, domain.rate, max(LEAST_BURST, domain.rate), len(indices), loud=loud)
+                self._limits.take(
+                    domain.limiter, domain.rate, max(LEAST_BURST, domain.rate), len(indices),
+                    loud=loud, is_new=any(is_new[i] for i in indices),
+                )
                 for domain, indices in by_domain.items()
             )
-        )
+        )  # fmt: skip
         waits_s, probed = [0.0] * len(addresses), dict[Domain, Block]()
         for (domain, indices), block in zip(by_domain.items(), answers, strict=True):
             over = indices[block.granted :]
@@ -72,6 +78,29 @@ class Domains:
             if block.granted and block.wait_s:
                 probed[domain] = block
         return Admission(waits_s, probed)
+
+    def heard(
+        self,
+        carrier: Carrier,
+        probed: Mapping[Domain, Block],
+        addresses: Sequence[str],
+        answers: Sequence[Outcome],
+        attempts: Sequence[int],
+    ) -> list[Heard]:
+        """Returns what the answers of a chunk say of each domain.
+
+        A domain rests if it told `ENOUGH` new recipients in a row to slow down, or the new one that was to try it. One mailbox may have a
+        limit of its own, and a mailbox that is tried again says nothing new.
+        """
+        found = []
+        for domain, indices in _indices(carrier, addresses).items():
+            new = [answers[i] for i in indices if attempts[i] == 1 and answers[i].answer is not Answer.WITHHELD]
+            throttled = sum(map(_is_throttled, new))
+            works = any(answers[i].subject is Subject.RECIPIENT and not _is_throttled(answers[i]) for i in indices)
+            self._throttled[domain] = throttled + (0 if works else self._throttled[domain])
+            is_over = 2 * throttled > len(new) and (domain in probed or self._throttled[domain] >= ENOUGH)
+            found.append(Heard(domain.limiter, REST_S if is_over else 0.0, works, probed.get(domain)))
+        return found
 
     def _due(self, domain: Domain, alert_id: str, wait_s: float, count: int) -> list[float]:
         """When those who wait are to ask again: one behind the other at the domain's rate, so that few ask in vain.
@@ -86,25 +115,11 @@ class Domains:
         return [min(start + (n + _CHANCE.random()) * each - now, LONGEST_WAIT_S) for n in range(count)]
 
 
-def heard(
-    carrier: Carrier,
-    probed: Mapping[Domain, Block],
-    addresses: Sequence[str],
-    answers: Sequence[Outcome],
-    attempts: Sequence[int],
-) -> list[Heard]:
-    """What each domain said: it asks for a rest when most of its answers do, since a limit may be one mailbox's."""
-    found = []
-    for domain, indices in _indices(carrier, addresses).items():
-        all_of_it, tries = [answers[i] for i in indices], [attempts[i] for i in indices]
-        said = of_the_carrier(all_of_it, tries, probing=domain in probed)
-        throttled = sum(one.answer is Answer.RETRY and one.reason is Reason.THROTTLED for one in said)
-        accepted = any(one.answer is Answer.ACCEPTED for one in all_of_it)
-        # A delay that is named is that of the relay's account (see `channels.mail_answers`), and the carrier's to heed.
-        named = any(one.retry_after_s for one in all_of_it)
-        rest_s = REST_S if 2 * throttled > len(said) and not named else 0.0
-        found.append(Heard(domain.limiter, rest_s, accepted, probed.get(domain)))
-    return found
+def _is_throttled(answer: Outcome) -> bool:
+    """Returns whether a domain told one of its mailboxes to slow down. A delay that is named is that of the relay's account (see
+    `channels.mail_answers`), and the carrier's to heed.
+    """
+    return answer.answer is Answer.RETRY and answer.reason is Reason.THROTTLED and answer.retry_after_s is None
 
 
 def _indices(carrier: Carrier, addresses: Sequence[str]) -> dict[Domain, list[int]]:

@@ -18,14 +18,14 @@ from alertd.metrics import Metrics
 from alertd.service.binds import Binds
 from alertd.service.carriers import Carrier, Carriers, Domain
 from alertd.service.credibility import Credibility
-from alertd.service.domains import Domains, heard
+from alertd.service.domains import Domains
 from alertd.service.heeding import ChunkSaid
 from alertd.service.holding import Holding, usable_value
 from alertd.service.messages import Ready
 from alertd.service.offers import Offer, Offers
 from alertd.service.receipts import Receipts
 from alertd.service.removal import Dead
-from alertd.service.retries import Verdict, after, asked_s, failures, of_the_carrier, wait_s
+from alertd.service.retries import Verdict, after, asked_s, failures, of_the_carrier, wait_s, works
 from alertd.service.send_until import SendUntil
 from alertd.store.connection import StoreUnavailableError
 from alertd.store.limits import PROBE_MS, Block
@@ -100,7 +100,8 @@ class HandOver:
         said = await carrier.channel.send(ready.prepared, [one.recipient for one in tries], until.holds)
         said = self.binds.heard(carrier, said)
         attempts = [one.attempt for one in tries]
-        answers = self.credibility.believed(_whose(tries, carrier), said, attempts=attempts, resting=offer.wait_s > 0)
+        is_probe = offer.wait_s > 0
+        answers, refused = self.credibility.believed(_whose(tries, carrier), said, attempts=attempts, resting=is_probe)
         answered = list(zip(tries, answers, strict=True))
         judged = partial(
             after,
@@ -127,12 +128,15 @@ class HandOver:
         await self.offers.give_back(offer, len(tries) - sent)
         if isinstance(carrier.channel, Apart):
             return ChunkSaid()
+        failed, why = failures(said, attempts)
         return ChunkSaid(
-            asked_s(of_the_carrier(answers, attempts, probing=offer.wait_s > 0)),
-            any(answer.answer is Answer.ACCEPTED for answer in answers),
-            heard(carrier, probed, [one.recipient.address for one in tries], answers, attempts),
-            *failures(said),
-            doubted=failures(answers)[0] if answers != said else 0,
+            wait_s=asked_s(of_the_carrier(said, attempts, believed=is_probe or refused > 0)),
+            accepted=any(answer.answer is Answer.ACCEPTED for answer in said),
+            works=works(said),
+            domains=self.domains.heard(carrier, probed, [one.recipient.address for one in tries], said, attempts),
+            failed=failed,
+            why=why,
+            refused=refused,
         )
 
     async def still(self, lease: Lease, offer: Offer, way: Way) -> bool:
@@ -155,7 +159,8 @@ class HandOver:
     ) -> tuple[list[_Try], list[Settlement], Mapping[Domain, Block]]:
         """Those whose domains may have more now; the rest go back to the queue for later, and it was no attempt."""
         addresses = [one.recipient.address for one in found]
-        admission = await self.domains.admit(carrier, lease.alert_id, addresses, loud=ready.loud)
+        is_new = [one.attempt == 1 for one in found]
+        admission = await self.domains.admit(carrier, lease.alert_id, addresses, is_new, loud=ready.loud)
         asked = list(zip(found, admission.waits_s, strict=True))
         later = [
             Settlement(
@@ -194,7 +199,8 @@ class HandOver:
             channel, row = lease.alike.channel, lease.rows[i]
             to = self.people.names.address_hash(CHANNELS.index(channel), value) if channel in LINKED else None
             leave = self.tags.make(lease.alert_id, row, Door.LEAVE, to) if to else None
-            recipient = Recipient(value, self.tags.make(lease.alert_id, row, DOOR_OF[channel], to), leave)
+            tag = self.tags.make(lease.alert_id, row, DOOR_OF[channel], to)
+            recipient = Recipient(value, tag, leave, is_new=not lease.tries[i])
             tries.append(_Try(lease.rows[i], lease.tries[i] + 1, *lease.refs[i], recipient, lease.doubted[i]))
         return tries, settled
 

@@ -21,11 +21,12 @@ class ChunkSaid:
     """What one chunk says of its carrier."""
 
     wait_s: float = 0  # what the carrier asks for
-    accepted: bool = False  # any
+    accepted: bool = False  # any message
+    works: bool = False  # it accepted or refused a recipient
     domains: list[Heard] = field(default_factory=list)
-    failed: int = 0  # of these all, when the carrier took none
-    why: str = ""  # most of them
-    doubted: int = 0  # the same where what it said of addresses is not believed, and it took none
+    failed: int = 0  # messages that the carrier itself failed at; 0 if it works
+    why: str = ""  # the most frequent reason
+    refused: int = 0  # new recipients refused, if the carrier itself may be the reason
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,23 +43,24 @@ class Heeding:
         carrier = offer.carrier
         if said.accepted:
             self.binds.took(carrier)
+        refuses_all = bool(said.refused) and not said.wait_s and await self._has_others(carrier)
         if said.failed and not said.wait_s:
             await self._failed(carrier, said.failed, said.why)
-        elif said.doubted and not said.wait_s and await self._has_others(carrier):
-            await self._failed(carrier, said.doubted, Reason.BLOCKED.name.lower())
-        elif said.accepted and carrier.name in self.failing:
+        elif refuses_all:
+            await self._failed(carrier, said.refused, Reason.BLOCKED.name.lower())
+        elif said.works and carrier.name in self.failing:
             self.failing.discard(carrier.name)
             await self.limits.works(carrier.name)
         probed = offer.block if offer.wait_s else None
-        for one in (Heard(carrier.name, said.wait_s, said.accepted, probed), *said.domains):
+        for one in (Heard(carrier.name, said.wait_s, said.works and not refuses_all, probed), *said.domains):
             if one.wait_s:
                 structlog.get_logger().warning("carrier asks to wait", carrier=one.limiter, seconds=one.wait_s)
                 await self.limits.pause(one.limiter, one.wait_s)
-            elif one.probed and one.accepted and await self.limits.resume(one.limiter, one.probed):
+            elif one.probed and one.works and await self.limits.resume(one.limiter, one.probed):
                 structlog.get_logger().info("carrier takes messages again", carrier=one.limiter)
 
     async def _has_others(self, carrier: Carrier) -> bool:
-        """Whether others of its channel are at work. Where there are none, one that calls many addresses dead does not rest for it: they may
+        """Returns whether others of its channel are at work. An only carrier that refuses many recipients does not rest for it: they may
         be dead, and everybody else would wait.
         """
         names = [one.name for one in self.carriers.of(carrier.channel.name) if one.name != carrier.name]

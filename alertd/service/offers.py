@@ -72,7 +72,8 @@ class Offers:
                 if not rows:
                     continue
                 ready = await self.messages.ready(lease.alert_id, lease.alike, carrier)
-                offers.append(await self._of(carrier, ready, rows))
+                rows.sort(key=lambda i: lease.tries[i] > 0)  # new rows first: they say most of their carrier
+                offers.append(await self._of(carrier, ready, rows, is_new=not lease.tries[rows[0]]))
                 if offers[-1].rows and ready:
                     return offers[-1]
         if len(usable) < len(known):
@@ -84,15 +85,17 @@ class Offers:
         waiting = [i for i in left if bound[i] == offer.carrier.number]  # not in a lane, which others can be sent from
         return Offer(offer.carrier, None, waiting[: self.chunk], offer.wait_s)
 
-    async def _of(self, carrier: Carrier, ready: Ready | None, rows: Sequence[int]) -> Offer:
-        """The rows that may go now; when none, the seconds until it is worth asking again; both to probe a paused carrier."""
+    async def _of(self, carrier: Carrier, ready: Ready | None, rows: Sequence[int], *, is_new: bool) -> Offer:
+        """The rows that may go now; when none, the seconds until it is worth asking again; both to probe a paused carrier. `is_new`: the
+        first of them was never tried.
+        """
         rows = rows[: self.chunk]
         if ready is None:  # nothing is sent
             return Offer(carrier, None, list(rows), 0)
         cost = ready.prepared.cost
         block = await self.limits.take(
             carrier.name, carrier.rate, carrier.burst, carrier.block(cost, len(rows)), cost,
-            loud=ready.loud, ramp_s=carrier.ramp_s,
+            loud=ready.loud, ramp_s=carrier.ramp_s, is_new=is_new,
         )  # fmt: skip
         if not block.granted:
             self.metrics.limit_wait_seconds.labels(carrier.channel.name, carrier.name).observe(block.wait_s)

@@ -19,7 +19,7 @@ from alertd.oncall import ContactAddress, OnCallPerson
 from alertd.service.binds import OF_A_MACHINE
 from alertd.service.carriers import Carrier, Carriers
 from alertd.service.domains import Domains
-from alertd.service.retries import pause_s
+from alertd.service.retries import asked_s, failures, of_the_carrier
 from alertd.store.limits import Block, Limits
 from channels.base import FAULT, Answer, Message, Outcome, Prepared, Reason, Recipient
 
@@ -102,7 +102,7 @@ class Pager:
         """The leave to send it, now or soon; None where there is none. It may be the one that tries a carrier that rests."""
         until_s = self.clock.monotonic() + PERMIT_S
         while True:
-            [wait_s] = (await self.domains.admit(carrier, alert_id, [address], loud=True)).waits_s
+            [wait_s] = (await self.domains.admit(carrier, alert_id, [address], [True], loud=True)).waits_s
             if not wait_s:
                 block = await self.limits.take(
                     carrier.name, carrier.rate, carrier.burst, prepared.cost, prepared.cost, loud=True
@@ -128,10 +128,11 @@ class Pager:
 
     async def _heed(self, carrier: Carrier, outcome: Outcome, block: Block) -> None:
         """What it says of itself counts for alerts, too."""
-        match outcome.answer:
-            case Answer.ACCEPTED if block.wait_s:
-                await self.limits.resume(carrier.name, block)
-            case Answer.RETRY if wait_s := pause_s(outcome):
-                await self.limits.pause(carrier.name, wait_s)
-            case Answer.RETRY | Answer.UNKNOWN:
-                await self.limits.failed(carrier.name, 1)
+        wait_s = asked_s(of_the_carrier([outcome], [1], believed=block.wait_s > 0))
+        failed, _ = failures([outcome], [1])
+        if wait_s:
+            await self.limits.pause(carrier.name, wait_s)
+        elif failed:
+            await self.limits.failed(carrier.name, failed)
+        elif outcome.answer is Answer.ACCEPTED and block.wait_s:
+            await self.limits.resume(carrier.name, block)

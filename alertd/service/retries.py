@@ -8,19 +8,24 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from alertd.alerts import LedgerReason, State
-from channels.base import Answer, Outcome, Reason
+from channels.base import Answer, Outcome, Reason, Subject
 
 #: FCM asks for at least 10 s before the first retry of a 5xx; others ask for less, none for more.
 FIRST_WAIT_S = 10.0
 LONGEST_WAIT_S = 600.0
 #: What rings, and what takes a child's name off a screen, is tried each minute: ten are long in the first hour, and long after the last.
 LONGEST_URGENT_S = 60.0
+#: An urgent message waits at least this long, even if its carrier asks for 0 s.
+LEAST_URGENT_S = 1.0
+#: The longest wait of an urgent message whose carrier could not be reached. A connection attempt costs the carrier nothing, and a carrier
+#: that returns is found within 15 s.
+LONGEST_AWAY_S = 13.0
 #: Where other carriers have the channel too, what one surely did not take need not wait for it to come back: so many times for each,
 #: since one that rests is tried with single messages; once where it names a time. What all refuse waits as long as where there is one.
 ELSEWHERE_S, ELSEWHERE_TIMES = 1.0, 2
 #: A carrier that asks for more is asked again after an hour: what it said may be wrong, and alerts are short-lived.
 LONGEST_PAUSE_S = 3600.0
-#: So many who are asked again speak of their carrier; fewer of themselves.
+#: This many new recipients of one chunk speak of their carrier; fewer may speak of themselves.
 ENOUGH = 10
 _CHANCE = secrets.SystemRandom()
 
@@ -60,7 +65,7 @@ def after(
         case Answer.NEVER:
             return Verdict(State.UNKNOWN if answer.partly else State.FAILED, reason)
         case Answer.WITHHELD:
-            return Verdict(State.QUEUED, reason, unsent=True)
+            return Verdict(State.QUEUED, reason, int(1000 * pause_s(answer)), unsent=True)
         case Answer.UNKNOWN if hold:
             return Verdict(State.UNKNOWN, reason)
         case Answer.RETRY | Answer.UNKNOWN:
@@ -69,8 +74,9 @@ def after(
             if doubt and (attempt if doubted else 1) >= attempts:
                 return Verdict(State.UNKNOWN, reason or LedgerReason.ATTEMPTS)
             soon = elsewhere and not doubt and not doubted
-            wait_ms = int(1000 * (ELSEWHERE_S if soon else wait_s(attempt, urgent=urgent)))
-            delay_ms = wait_ms if soon else max(int(1000 * pause_s(answer)), wait_ms)
+            own_s = ELSEWHERE_S if soon else _own_wait_s(answer, attempt, urgent=urgent)
+            wait_ms = int(1000 * own_s)
+            delay_ms = wait_ms if soon else int(1000 * _delay_s(answer, own_s, urgent=urgent))
             if delay_ms >= left_ms:
                 delay_ms = wait_ms  # its carrier is left alone by all, and may take messages again sooner than it said
             return Verdict(State.QUEUED, reason, delay_ms, doubt)
@@ -81,33 +87,60 @@ def pause_s(answer: Outcome) -> float:
     return min(answer.retry_after_s or 0.0, LONGEST_PAUSE_S)
 
 
-def of_the_carrier(answers: Sequence[Outcome], attempts: Sequence[int], *, probing: bool) -> list[Outcome]:
-    """Those answers of a chunk that speak of who gave them. A limit may be one recipient's, who is then asked again alone, or with few others: what comes
-    of that is said of them, but where the carrier rests and is tried with it.
+def of_the_carrier(answers: Sequence[Outcome], attempts: Sequence[int], *, believed: bool) -> list[Outcome]:
+    """Returns the answers of a chunk that may speak of the carrier: all of `Subject.CARRIER`, and the others for new recipients.
+
+    A recipient that stays refused is tried again and again, and says nothing new of the carrier. A delay that may be meant for one
+    recipient counts if the chunk has `ENOUGH` new recipients, or if `believed`: it tried a resting carrier, or many in a row were refused.
     """
-    asked = [
-        (answer, attempt)
+    new = [
+        answer
         for answer, attempt in zip(answers, attempts, strict=True)
-        if answer.answer is not Answer.WITHHELD
+        if answer.answer is not Answer.WITHHELD and (attempt == 1 or answer.subject is Subject.CARRIER)
     ]
-    everyone = probing or len(asked) >= ENOUGH
-    return [answer for answer, attempt in asked if everyone or attempt == 1]
+    if believed or len(new) >= ENOUGH:
+        return new
+    return [answer for answer in new if answer.subject is Subject.CARRIER or answer.retry_after_s is None]
 
 
 def asked_s(asked: Sequence[Outcome]) -> float:
-    """How long a carrier asks to be left alone: as long as most of such answers do."""
+    """Returns how many seconds a carrier asks to be left alone: as long as most of such answers do."""
     waits = sorted((pause_s(answer) for answer in asked if answer.answer is Answer.RETRY), reverse=True)
     return waits[len(asked) // 2] if len(waits) > len(asked) // 2 else 0
 
 
-def failures(answers: Sequence[Outcome]) -> tuple[int, str]:
-    """How many a carrier failed at, and why at most of them, if it was no more than that: a no to one message shows that it works."""
-    if any(one.answer in {Answer.ACCEPTED, Answer.NEVER} for one in answers):
+def works(answers: Sequence[Outcome]) -> bool:
+    """Returns whether the answers show that the carrier works: it accepted or refused a recipient."""
+    return any(one.subject is Subject.RECIPIENT for one in answers)
+
+
+def failures(answers: Sequence[Outcome], attempts: Sequence[int]) -> tuple[int, str]:
+    """Returns how many messages of a chunk the carrier failed at, and the most frequent reason; 0 if the chunk shows that it works.
+
+    What may speak of the recipient counts at the first try only.
+    """
+    if works(answers):
         return 0, ""
-    reasons = Counter(one.reason.name.lower() for one in answers if one.answer in {Answer.RETRY, Answer.UNKNOWN})
-    if not reasons:
-        return 0, ""
-    return reasons.total(), reasons.most_common(1)[0][0]
+    reasons = Counter(
+        answer.reason.name.lower()
+        for answer, attempt in zip(answers, attempts, strict=True)
+        if answer.subject is Subject.CARRIER or (answer.subject is Subject.EITHER and attempt == 1)
+    )
+    return (reasons.total(), reasons.most_common(1)[0][0]) if reasons else (0, "")
+
+
+def _own_wait_s(answer: Outcome, attempt: int, *, urgent: bool) -> float:
+    """Returns the wait of our own accord, in seconds."""
+    if urgent and answer.subject is Subject.CARRIER and answer.reason is Reason.CONNECTION:
+        return _CHANCE.uniform(FIRST_WAIT_S, LONGEST_AWAY_S)
+    return wait_s(attempt, urgent=urgent)
+
+
+def _delay_s(answer: Outcome, own_s: float, *, urgent: bool) -> float:
+    """Returns the wait in seconds: what the carrier named, if the message is urgent; otherwise the longer of that and our own."""
+    if urgent and answer.retry_after_s is not None:
+        return max(pause_s(answer), LEAST_URGENT_S)
+    return max(pause_s(answer), own_s)
 
 
 def wait_s(attempt: int, *, urgent: bool = False) -> float:

@@ -12,8 +12,10 @@ PROBE_MS = 15_000  # how often a paused carrier is tried for what is loud
 #: The share of its rate that a ramp begins with: 90 messages in the first second at FCM's quota, so that a street is told at once.
 RAMP_FLOOR = 0.01
 #: So many failures without a success between them, none of them older than this before the next, and a carrier rests: for a second,
-#: for twice as long each time a message that tries it fails, too.
-FAILURES, FORGOTTEN_MS, SHORTEST_REST_MS, LONGEST_REST_MS = 20, 60_000, 1_000, 60_000
+#: for twice as long each time a message that tries it fails, too. At most 8 s, so that a carrier that returns is found within 15 s.
+FAILURES, FORGOTTEN_MS, SHORTEST_REST_MS, LONGEST_REST_MS = 20, 60_000, 1_000, 8_000
+#: A message that was tried before may probe a carrier this long after a new one may: lanes ask at least once a second.
+NEW_FIRST_MS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +47,17 @@ class Limits:
         *,
         loud: bool = True,
         ramp_s: float = 0,
+        is_new: bool = True,
     ) -> Block:
         """Up to `wanted` permits of `rate` a second, of fewer while what is not loud ramps up; how many, and the seconds to wait when none.
 
         Both when the carrier is paused and one message is to try it: `resume` when it is accepted. `give_back` those that nothing was sent for.
+        A message that is not `is_new` was tried before: it probes a carrier only if no new one does.
         """
         skew_ms, ramp_ms = self._db.skew_ms, int(ramp_s * 1000)
         granted, wait_us, mark = await self._db.run(
             "take", [keys.limiter(carrier)],
-            rate, burst, wanted, least, skew_ms, int(loud), PROBE_MS, ramp_ms, RAMP_FLOOR,
+            rate, burst, wanted, least, skew_ms, int(loud), PROBE_MS, ramp_ms, RAMP_FLOOR, 0 if is_new else NEW_FIRST_MS,
         )  # fmt: skip
         return Block(granted, wait_us / 1e6, mark)
 

@@ -58,6 +58,7 @@ REFUSALS = {
     "sender-mismatch": (403, _error(403, "PERMISSION_DENIED", "SENDER_ID_MISMATCH")),
     "forbidden": (403, _error(403, "PERMISSION_DENIED")),
     "unauthorized": (401, _error(401, "UNAUTHENTICATED")),
+    "unexplained": (400, _error(400, "UNKNOWN", "UNSPECIFIED_ERROR")),
     "apns-key": (401, _error(401, "UNAUTHENTICATED", "THIRD_PARTY_AUTH_ERROR")),
 }
 BEHAVIOURS = FAULTS.union(REFUSALS)

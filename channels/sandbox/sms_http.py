@@ -37,6 +37,7 @@ REFUSALS = {
     "not-mobile": _error(400, 21614),
     "bad-message": _error(400, 21617),
     "unauthorized": _error(401, 20003),
+    "unexplained": _error(400, 99999),
 }
 
 # Accepted, and then reported like this: (MessageStatus, ErrorCode).

@@ -16,6 +16,8 @@ SENDER = "12345"
 
 #: A code of this carrier's own: the person opted out.
 OPTED_OUT: Final = 0x400
+#: Another, of which the carrier says nothing.
+UNEXPLAINED: Final = 0x4FE
 STATUSES: Final = {OPTED_OUT: Outcome(Answer.NEVER, Reason.GONE)}
 
 # What a rule may `do`, with the answer.
@@ -27,6 +29,8 @@ REFUSALS = {
     "invalid-number": Status.INVALID_DESTINATION,
     "blocked": Status.RECEIVER_REJECTS,
     "bad-message": Status.INVALID_LENGTH,
+    "defer": Status.RECEIVER_TEMPORARY,
+    "unexplained": UNEXPLAINED,
 }
 
 # Accepted, and then reported like this.

@@ -24,6 +24,8 @@ AT_RECIPIENT = {
     "full": b"552 5.2.2 mailbox full",
     "blocked": b"550 5.7.1 refused by policy",
     "greylist": b"450 4.2.0 try again later",
+    "defer": b"451 4.7.1 greylisted, try again later",
+    "unexplained": b"559 no",
     "slow-down": b"450 4.7.28 too many mails for this domain",
 }
 

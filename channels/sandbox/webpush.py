@@ -46,6 +46,7 @@ REFUSALS = {
     "unavailable": (503, b""),
     "bad-request": (400, b""),
     "too-large": (413, b""),
+    "unexplained": (418, b""),
     "other-key": (403, b'{"reason":"VapidPkHashMismatch"}'),
     "unauthorized": (401, b""),
     "apple-token": (403, b'{"reason":"BadJwtToken"}'),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from channels.base import Answer, Outcome, Reason
+from channels.base import Answer, Outcome, Reason, Subject
 from channels.smpp.names import Status
 
 #: Refusals that ask for less: the bind pauses.
@@ -49,13 +49,14 @@ BY_STATUS: Final[Mapping[int, Outcome]] = {
     **dict.fromkeys(_MESSAGE, Outcome(Answer.NEVER, Reason.BAD_MESSAGE)),
     **dict.fromkeys(THROTTLES, Outcome(Answer.RETRY, Reason.THROTTLED)),
     Status.INVALID_COMMAND_LENGTH: Outcome(Answer.RETRY, Reason.GARBAGE),  # the frame was damaged on its way
+    Status.SYSTEM_ERROR: Outcome(Answer.RETRY, Reason.UNAVAILABLE),
     Status.INVALID_DESTINATION: Outcome(Answer.NEVER, Reason.BAD_ADDRESS),
     Status.RECEIVER_PERMANENT: Outcome(Answer.NEVER, Reason.BLOCKED),
     Status.RECEIVER_REJECTS: Outcome(Answer.NEVER, Reason.BLOCKED),
 }
 
-#: System error, submit failed, and every code that nobody has explained: refused, and it may pass.
-OTHERWISE: Final = Outcome(Answer.RETRY, Reason.UNAVAILABLE)
+#: Submit failed, and every code that nobody has explained: the centre refused this one message, and it may pass.
+OTHERWISE: Final = Outcome(Answer.RETRY, Reason.UNAVAILABLE, of=Subject.RECIPIENT)
 
 
 def refusal(status: int, own: Mapping[int, Outcome]) -> Outcome:

@@ -9,12 +9,12 @@ import ssl
 from collections.abc import Callable, Hashable
 from typing import Final, cast
 
-from channels.base import NOT_CONNECTED, Answer, Outcome, Reason
+from channels.base import NOT_CONNECTED, Answer, Outcome, Reason, Subject
 from channels.smpp.events import Answered, Bound, Delivered, Ended, Event, Role
 from channels.smpp.session import Phase, Session
 from channels.smpp.settings import SmppSettings
 
-NOT_TRUSTED: Final = Outcome(Answer.RETRY, Reason.CREDENTIALS)
+NOT_TRUSTED: Final = Outcome(Answer.RETRY, Reason.CREDENTIALS, of=Subject.CARRIER)
 
 #: A bind that lives this long was a good one: the next attempt after it begins with the short wait again.
 STEADY_S: Final = 10.0
@@ -116,11 +116,11 @@ class Bind:
     def session(self) -> Session | None:
         return None if self._connection is None else self._connection.session
 
-    def request(self, body: bytes, key: Hashable, now_s: float) -> None:
+    def request(self, body: bytes, key: Hashable, now_s: float, *, is_new: bool = True) -> None:
         """Written with the next `flush`. There must be room."""
         if self._connection is None:
             raise RuntimeError("a bind without a session has no room")
-        self._connection.session.request(body, key, now_s)
+        self._connection.session.request(body, key, now_s, is_new=is_new)
 
     def flush(self) -> None:
         """Write all that waits, in one piece."""

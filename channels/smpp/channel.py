@@ -102,7 +102,7 @@ class SmppChannel:
             if to is None:
                 flight.settle(index, NOT_A_NUMBER)
             else:
-                flight.add(index, recipient.tag, [to + tail for tail in tails])
+                flight.add(index, recipient.tag, [to + tail for tail in tails], is_new=recipient.is_new)
         loop = asyncio.get_running_loop()
         while not flight.done:
             now_s = loop.time()
@@ -123,7 +123,7 @@ class SmppChannel:
             flight.taken(piece)
             message_ = piece.message
             for number in piece.numbers:
-                bind.request(message_.bodies[number], (message_, number), now_s)
+                bind.request(message_.bodies[number], (message_, number), now_s, is_new=message_.is_new)
         elif all(one.down for one in self._senders):
             flight.stop(bind.down or WITHHELD)
         else:

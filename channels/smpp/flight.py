@@ -44,6 +44,7 @@ class Message:
     index: int
     tag: str
     bodies: Sequence[bytes]
+    is_new: bool  # never tried before
     ids: list[str] = field(default_factory=list)
     _open: int = 0  # parts that were written and not answered
     _tries: int = 0
@@ -135,9 +136,9 @@ class Flight:
         """Whether every message has its outcome."""
         return not self._open
 
-    def add(self, index: int, tag: str, bodies: Sequence[bytes]) -> None:
-        """A message is to be written."""
-        self._fresh.append(Message(self, index, tag, bodies))
+    def add(self, index: int, tag: str, bodies: Sequence[bytes], *, is_new: bool = True) -> None:
+        """A message is to be written. `is_new`: it was never tried before."""
+        self._fresh.append(Message(self, index, tag, bodies, is_new))
 
     def next(self, now_s: float) -> Piece | None:
         """Returns the next piece to write, and the same one until `taken`. None if no piece waits."""

@@ -48,6 +48,7 @@ class _Open:
     key: Hashable
     written_s: float
     due_s: float
+    is_new: bool
 
 
 class Session:
@@ -89,11 +90,13 @@ class Session:
         """How many messages wait for their answer."""
         return len(self._open)
 
-    def request(self, body: bytes, key: Hashable, now_s: float) -> None:
-        """Send a message; its `Answered` comes under `key`. `body` is all that follows the header."""
+    def request(self, body: bytes, key: Hashable, now_s: float, *, is_new: bool = True) -> None:
+        """Send a message; its `Answered` comes under `key`. `body` is all that follows the header. A message that is not `is_new` was
+        tried before: if it is throttled, the bind does not pause for it, because the limit may be its number's own.
+        """
         sequence = self._next()
         self._out.append(HEADER.pack(16 + len(body), Command.SUBMIT_SM, 0, sequence) + body)
-        self._open[sequence] = _Open(key, now_s, now_s + self._settings.timeout_s)
+        self._open[sequence] = _Open(key, now_s, now_s + self._settings.timeout_s, is_new)
         self.pace.sent(now_s)
 
     def acknowledge(self, pdu: Pdu, status: Status = Status.OK) -> None:
@@ -214,20 +217,20 @@ class Session:
         """An answer to a message; `generic_nack` is one too."""
         waiting = self._open.pop(pdu.sequence, None)
         if waiting is not None:
-            return [Answered(waiting.key, self._outcome(pdu, now_s))]
+            return [Answered(waiting.key, self._outcome(pdu, now_s, is_new=waiting.is_new))]
         if pdu.sequence in self._late and pdu.command == Command.SUBMIT_SM_RESP:
-            return [Answered(self._late.pop(pdu.sequence), self._outcome(pdu, now_s), late=True)]
+            return [Answered(self._late.pop(pdu.sequence), self._outcome(pdu, now_s, is_new=True), late=True)]
         self.strays += 1
         return []
 
-    def _outcome(self, pdu: Pdu, now_s: float) -> Outcome:
+    def _outcome(self, pdu: Pdu, now_s: float, *, is_new: bool) -> Outcome:
         if pdu.status == Status.OK:
             if pdu.command == Command.GENERIC_NACK:
                 return GARBLED
             self.pace.accepted(now_s)
             message_id = pdu.text("message_id")
             return Outcome(Answer.ACCEPTED, message_id=message_id) if message_id else ACCEPTED
-        if pdu.status in THROTTLES:
+        if pdu.status in THROTTLES and is_new:
             self.pace.throttled(now_s)
         return refusal(pdu.status, self._settings.statuses)
 

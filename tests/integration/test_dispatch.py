@@ -96,18 +96,21 @@ async def test_one_who_is_throttled_again_and_alone_stops_nobody_else(
     assert tried > 2
 
 
-async def test_a_carrier_that_throttles_many_is_left_alone_at_their_later_tries_too(
+async def test_a_carrier_that_throttles_many_new_recipients_is_paused_and_later_tries_wait_alone(
     parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
 ):
-    """So many are no few: it is the carrier's limit."""
+    """So many at once speak of the carrier. Tried again, each of them waits as long as it was told, and nobody else does."""
     await register(parts, 30)
-    sandbox.push.script.set(Rule("token-", "throttle"))
+    sandbox.push.script.set(Rule("token-", "throttle", retry_after_s=600))
     record = await planned(parts, sample)
+    await send(parts, record)
+    assert (await parts.limits.take("fcm", 1_000, 1_000, 5, loud=False)).granted == 0
     for _ in range(2):
-        await send(parts, record)
-        assert (await parts.limits.take("fcm", 1_000, 1_000, 5, loud=False)).granted == 0
-        await parts.limits.resume("fcm", await parts.limits.take("fcm", 1_000, 1_000, 1, loud=True))
-        parts.db.skew_ms += 3_600_000
+        parts.db.skew_ms += 600_001
+        assert await send(parts, record) == 1
+        assert (await parts.limits.take("fcm", 1_000, 1_000, 5, loud=False)).granted == 5
+        parts.db.skew_ms += 599_000
+        assert await send(parts, record) == 0
 
 
 async def test_a_probe_that_is_accepted_ends_a_pause(parts: Parts, sandbox: Sandbox, sample: dict):

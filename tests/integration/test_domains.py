@@ -21,7 +21,7 @@ from alertd.clock import SystemClock
 from alertd.errors import Problem
 from alertd.metrics import Metrics
 from alertd.service.carriers import Carrier, Domain
-from alertd.service.domains import LEAST_BURST, REST_S, Domains, heard
+from alertd.service.domains import LEAST_BURST, REST_S, Domains
 from alertd.service.entries import Entry
 from alertd.store.alerts import AlertRecord
 from alertd.store.codec import Codec
@@ -75,7 +75,7 @@ async def sent_at(
             due[heapq.heappop(queue)[1]] += 1
         for alert, count in due.items():
             addresses = [f"p{n}@BIG.example" for n in range(count)]
-            admission = await next(turn).admit(carrier(rate), alert, addresses, loud=True)
+            admission = await next(turn).admit(carrier(rate), alert, addresses, [True] * count, loud=True)
             asked, now = asked + count, clock.monotonic() - start
             for wait_s in admission.waits_s:
                 if wait_s:
@@ -125,7 +125,7 @@ async def test_other_domains_have_no_limit_no_name_and_no_key(store: Connection,
         "not a mailbox",
         "d@big.example.lucia.example",
     ] * 2
-    admission = await domains.admit(carrier(1), "alert", addresses, loud=True)
+    admission = await domains.admit(carrier(1), "alert", addresses, [True] * len(addresses), loud=True)
     assert [bool(wait_s) for wait_s in admission.waits_s] == [False] * 5 + [True, True, False, False, False]
     assert [key.decode() for key in await store.execute("KEYS", "*")] == ["{l:relay/big.example}"]
     assert "lucia" not in metrics.text().decode()
@@ -137,10 +137,11 @@ async def test_what_a_domain_asks_for_while_it_is_tried_stands(store: Connection
     limits, relay, mail = Limits(store), carrier(1), ["a@big.example"]
     await limits.pause("relay/big.example", 60)
     store.skew_ms += PROBE_MS
-    admission = await Domains(limits, clock, Metrics()).admit(relay, "alert", mail, loud=True)
+    domains = Domains(limits, clock, Metrics())
+    admission = await domains.admit(relay, "alert", mail, [True], loud=True)
     await limits.pause("relay/big.example", 3_600)
-    [said] = heard(relay, admission.probed, mail, [Outcome(Answer.ACCEPTED)], [1])
-    assert (said.accepted, await limits.resume(said.limiter, said.probed)) == (True, False)
+    [said] = domains.heard(relay, admission.probed, mail, [Outcome(Answer.ACCEPTED)], [1])
+    assert (said.works, await limits.resume(said.limiter, said.probed)) == (True, False)
 
 
 @pytest.fixture

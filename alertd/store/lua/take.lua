@@ -3,7 +3,8 @@
 -- line from a floor to the whole, from when somebody asked for it after nobody had for as long as a ramp takes.
 -- KEYS: 1 limiter
 -- ARGV: 1 permits a second, 2 burst (permits), 3 wanted, 4 least that is of use, 5 skew (ms), 6 "1" for what is loud,
---       7 ms between two probes of a carrier that is paused, 8 ramp (ms; 0: none), 9 the share of the rate that it begins with
+--       7 ms between two probes of a carrier that is paused, 8 ramp (ms; 0: none), 9 the share of the rate that it begins with,
+--       10 ms that this asker leaves a due probe to others
 -- Returns: {granted, microseconds to wait when none, mark}; both of them when the carrier is paused and this is to probe it. The mark says
 --          when this probe was let go, or when all of these permits would have come again (microseconds)
 local t = redis.call('TIME')
@@ -21,15 +22,16 @@ if paused - now > pause then -- the clock was set back: the pause begins anew, o
   redis.call('HSET', KEYS[1], 'paused', at(paused))
 end
 if paused > now then -- what the carrier said may be wrong, or meant for one recipient: what is loud asks again
-  local every = ARGV[7] * 1000
+  local every = ARGV[7] * 1000 + ARGV[10] * 1000
   local due = math.max(tonumber(probe or '0'), paused - pause) + every
   if not loud or (due > now and due - now <= every) then return {0, paused - now, 0} end
   redis.call('HSET', KEYS[1], 'probe', at(now))
   return {least, paused - now, now}
 end
 if rests then -- it failed and has rested: one message tries it, and the next if nothing is heard of that one
-  local due = tonumber(probe or '0') + TRIED
-  if due > now and due - now <= TRIED then return {0, due - now, 0} end
+  local yields = ARGV[10] * 1000
+  local due = math.max(tonumber(probe or '0') + TRIED, paused) + yields
+  if due > now and due - now <= TRIED + yields then return {0, due - now, 0} end
   redis.call('HSET', KEYS[1], 'probe', at(now))
   return {least, TRIED, now}
 end

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from alertd.service.credibility import IN_A_ROW, Credibility
-from channels.base import ACCEPTED, Answer, Outcome, Reason
+from channels.base import ACCEPTED, Answer, Outcome, Reason, Subject
 
 GONE = Outcome(Answer.NEVER, Reason.GONE)
+REFUSED = Outcome(Answer.RETRY, Reason.BLOCKED, of=Subject.RECIPIENT)
 
 
 def believed(
@@ -19,7 +20,7 @@ def believed(
     resting: bool = False,
 ) -> list[Outcome]:
     """What is believed of a chunk."""
-    return credibility.believed(whose, answers, attempts=[attempt] * len(answers), resting=resting)
+    return credibility.believed(whose, answers, attempts=[attempt] * len(answers), resting=resting).answers
 
 
 def gone(credibility: Credibility, count: int) -> list[Outcome]:
@@ -79,3 +80,31 @@ def test_other_answers_are_what_they_are():
     credibility = Credibility()
     answers = [GONE] * (IN_A_ROW + 1) + [Outcome(Answer.NEVER, Reason.BAD_MESSAGE), Outcome(Answer.WITHHELD)]
     assert believed(credibility, ["c"] * len(answers), answers)[-2:] == answers[-2:]
+
+
+def refused(credibility: Credibility, answers: list[Outcome], *, attempt: int = 1, resting: bool = False) -> int:
+    """How many new recipients of one chunk a carrier refused, if it may be the reason itself."""
+    attempts = [attempt] * len(answers)
+    return credibility.believed(["c"] * len(answers), answers, attempts=attempts, resting=resting).refused
+
+
+def test_a_carrier_that_refuses_every_new_recipient_is_noticed():
+    """Such as a relay that relays for nobody: after twenty in a row, in whatever chunks, and no more once it accepts one."""
+    credibility = Credibility()
+    assert refused(credibility, [REFUSED] * IN_A_ROW) == 0
+    assert refused(credibility, [REFUSED] * 2) == 2
+    assert refused(credibility, [REFUSED, ACCEPTED]) == 0
+    assert refused(credibility, [REFUSED]) == 0
+    assert refused(credibility, [REFUSED], resting=True) == 1
+
+
+def test_recipients_who_are_tried_again_say_nothing_of_their_carrier():
+    """However many are refused again, new ones are believed; but no address is removed while the carrier is not believed."""
+    credibility = Credibility()
+    assert refused(credibility, [REFUSED] * 100, attempt=2) == 0
+    assert refused(credibility, [REFUSED]) == 0
+    assert refused(credibility, [REFUSED] * IN_A_ROW) == IN_A_ROW
+    assert refused(credibility, [REFUSED] * 100, attempt=2) == 0
+    assert believed(credibility, ["c"], [GONE], attempt=2) == [
+        GONE._replace(answer=Answer.RETRY, reason=Reason.BLOCKED, of=Subject.RECIPIENT)
+    ]

@@ -12,14 +12,18 @@ from alertd.service.retries import (
     ELSEWHERE_TIMES,
     ENOUGH,
     FIRST_WAIT_S,
+    LEAST_URGENT_S,
+    LONGEST_AWAY_S,
+    LONGEST_PAUSE_S,
     LONGEST_URGENT_S,
     LONGEST_WAIT_S,
     after,
     asked_s,
+    failures,
     of_the_carrier,
     wait_s,
 )
-from channels.base import ACCEPTED, WITHHELD, Answer, Outcome, Reason
+from channels.base import ACCEPTED, NOT_CONNECTED, WITHHELD, Answer, Outcome, Reason, Subject
 
 LONG_MS = 10**9
 UNKNOWN, QUEUED, FAILED = State.UNKNOWN, State.QUEUED, State.FAILED
@@ -187,32 +191,95 @@ def test_what_is_urgent_keeps_the_delay_a_carrier_names():
     assert after(Outcome(Answer.RETRY, Reason.THROTTLED, retry_after_s=900), **more).delay_ms == 900_000
 
 
+@pytest.mark.parametrize(
+    ("asked_for_s", "waited_s"), [(3, 3), (0, LEAST_URGENT_S), (900, 900), (86_400, LONGEST_PAUSE_S)]
+)
+def test_an_urgent_message_waits_as_long_as_the_carrier_named(asked_for_s: float, waited_s: float):
+    """Retry-After: 3 means 3 s at every try, not 10 s and then a minute; a message that is not urgent waits at least its own time."""
+    more = {"attempts": 8, "doubted": False, "hold": False, "left_ms": LONG_MS}
+    asked = Outcome(Answer.RETRY, Reason.UNAVAILABLE, retry_after_s=asked_for_s)
+    for attempt in (1, 9):
+        assert after(asked, attempt=attempt, urgent=True, **more).delay_ms == 1000 * waited_s
+        assert after(asked, attempt=attempt, **more).delay_ms >= 1000 * FIRST_WAIT_S
+
+
+@pytest.mark.parametrize("reason", [Reason.UNAVAILABLE, Reason.TIMEOUT, Reason.CONNECTION, Reason.BLOCKED])
+def test_a_carrier_that_names_no_time_is_left_alone_for_ten_seconds(reason: Reason):
+    """As FCM asks for after a 5xx without Retry-After."""
+    for attempt in range(1, 10):
+        more = {"attempt": attempt, "attempts": 8, "doubted": False, "hold": False, "left_ms": LONG_MS, "urgent": True}
+        assert after(Outcome(Answer.RETRY, reason), **more).delay_ms >= 1000 * FIRST_WAIT_S
+
+
+def test_an_urgent_message_finds_a_carrier_within_15_s_of_its_return():
+    """However often it could not be reached."""
+    for attempt in (1, 5, 31):
+        more = {"attempt": attempt, "attempts": 8, "doubted": False, "hold": False, "left_ms": LONG_MS, "urgent": True}
+        assert after(NOT_CONNECTED, **more).delay_ms <= 1000 * LONGEST_AWAY_S < 15_000
+
+
+def test_a_message_that_was_not_written_waits_until_its_server_may_be_asked():
+    """It was no try."""
+    rests = WITHHELD._replace(reason=Reason.TIMEOUT, retry_after_s=2.5)
+    verdict = after(rests, attempt=1, attempts=8, doubted=False, hold=True, left_ms=LONG_MS)
+    assert (verdict.state, verdict.delay_ms, verdict.unsent) == (QUEUED, 2_500, True)
+
+
 HOUR = Outcome(Answer.RETRY, Reason.THROTTLED, retry_after_s=3600)
 MINUTE = Outcome(Answer.RETRY, Reason.THROTTLED, retry_after_s=60)
+ACCOUNT = HOUR._replace(of=Subject.CARRIER)
+GREYLISTED = Outcome(Answer.RETRY, Reason.THROTTLED, of=Subject.RECIPIENT)
+UNAVAILABLE = Outcome(Answer.RETRY, Reason.UNAVAILABLE)
+GONE = Outcome(Answer.NEVER, Reason.GONE)
 
 
 @pytest.mark.parametrize(
     ("answers", "seconds"),
     [
         ([], 0),
-        ([HOUR], 3600),
+        ([HOUR] * ENOUGH, 3600),
+        ([HOUR] * (ENOUGH - 1), 0),
+        ([ACCOUNT], 3600),
+        ([ACCOUNT] + [ACCEPTED] * 99, 0),
         ([HOUR] + [ACCEPTED] * 99, 0),
-        ([HOUR, ACCEPTED], 0),
-        ([HOUR, HOUR, ACCEPTED], 3600),
-        ([HOUR, MINUTE, MINUTE, ACCEPTED], 60),
-        ([HOUR, WITHHELD, WITHHELD], 3600),
-        ([Outcome(Answer.RETRY, Reason.CONNECTION)] * 3, 0),
+        ([ACCOUNT, ACCEPTED], 0),
+        ([HOUR] * 8 + [ACCEPTED] * 4, 3600),
+        ([HOUR] * 3 + [MINUTE] * 6 + [ACCEPTED] * 3, 60),
+        ([ACCOUNT, WITHHELD, WITHHELD], 3600),
+        ([Outcome(Answer.RETRY, Reason.CONNECTION)] * ENOUGH, 0),
     ],
 )
 def test_a_carrier_rests_as_long_as_most_of_its_answers_ask(answers: list[Outcome], seconds: float):
-    """One recipient's limit is no limit of the carrier; what was not asked has no say."""
-    assert asked_s(of_the_carrier(answers, [1] * len(answers), probing=False)) == seconds
+    """A few recipients' limits are no limit of the carrier, unless it says so; what was not asked has no say."""
+    assert asked_s(of_the_carrier(answers, [1] * len(answers), believed=False)) == seconds
 
 
 @pytest.mark.parametrize(
-    ("attempts", "probing", "seconds"),
-    [([2], False, 0), ([2], True, 3600), ([2, 3, 2], False, 0), ([1, 2], False, 3600), ([2] * ENOUGH, False, 3600)],
+    ("attempts", "believed", "seconds"),
+    [([1], True, 3600), ([2], True, 0), ([2] * 50, False, 0), ([1, *[2] * 50], False, 0), ([1] * ENOUGH, False, 3600)],
 )
-def test_few_who_are_asked_again_speak_of_themselves(attempts: list[int], probing: bool, seconds: float):
-    """Many of them speak of their carrier, and so does one that it is tried with."""
-    assert asked_s(of_the_carrier([HOUR] * len(attempts), attempts, probing=probing)) == seconds
+def test_recipients_who_are_tried_again_speak_of_themselves(attempts: list[int], *, believed: bool, seconds: float):
+    """However many there are, and even if they were to try a resting carrier."""
+    assert asked_s(of_the_carrier([HOUR] * len(attempts), attempts, believed=believed)) == seconds
+
+
+@pytest.mark.parametrize(
+    ("answers", "attempts", "failed"),
+    [
+        ([UNAVAILABLE] * 3, [1, 1, 1], (3, "unavailable")),
+        ([UNAVAILABLE] * 3, [1, 2, 3], (1, "unavailable")),
+        ([UNAVAILABLE] * 60, [2] * 60, (0, "")),
+        ([Outcome(Answer.UNKNOWN, Reason.TIMEOUT)] * 2, [1, 2], (1, "timeout")),
+        ([NOT_CONNECTED] * 60, [2] * 60, (60, "connection")),
+        ([UNAVAILABLE, GREYLISTED], [1, 2], (0, "")),
+        ([UNAVAILABLE, GONE], [1, 1], (0, "")),
+        ([NOT_CONNECTED, ACCEPTED], [1, 2], (0, "")),
+        ([GREYLISTED] * 60, [1] * 60, (0, "")),
+        ([WITHHELD] * 3, [1] * 3, (0, "")),
+    ],
+)
+def test_only_answers_that_speak_of_the_carrier_are_its_failures(
+    answers: list[Outcome], attempts: list[int], failed: tuple[int, str]
+):
+    """An answer about a recipient, at any try, shows that the carrier works. Who is tried again fails a carrier only if it cannot be reached."""
+    assert failures(answers, attempts) == failed

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from channels.base import Answer, Outcome, Reason
+from channels.base import Answer, Outcome, Reason, Subject
 from channels.fcm_answers import outcome, token_refused
 from channels.posting import Reply
 
@@ -47,7 +47,7 @@ def over_quota(delay):
         (refused(403, "SENDER_ID_MISMATCH"), Outcome(Answer.NEVER, Reason.BAD_ADDRESS)),
         (refused(403), Outcome(Answer.RETRY, Reason.CREDENTIALS)),
         (refused(400, "INVALID_ARGUMENT", ["message.fid"]), Outcome(Answer.NEVER, Reason.BAD_ADDRESS)),
-        (refused(400, "UNSPECIFIED_ERROR"), Outcome(Answer.RETRY, Reason.GARBAGE)),
+        (refused(400, "UNSPECIFIED_ERROR"), Outcome(Answer.RETRY, Reason.GARBAGE, of=Subject.RECIPIENT)),
         (refused(500, "INTERNAL"), Outcome(Answer.RETRY, Reason.UNAVAILABLE)),
         (refused(503, "UNAVAILABLE"), Outcome(Answer.RETRY, Reason.UNAVAILABLE)),
         (refused(401), Outcome(Answer.RETRY, Reason.CREDENTIALS)),

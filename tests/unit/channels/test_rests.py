@@ -3,7 +3,7 @@
 import pytest
 
 from channels.base import ACCEPTED, FAULT, NOT_CONNECTED, WITHHELD, Answer, Outcome, Reason
-from channels.rests import ENOUGH, LONGEST_ASKED_S, LONGEST_S, MOST, SHORTEST_S, Rests
+from channels.rests import ENOUGH, LONGEST_ASKED_S, LONGEST_S, MOST, NEW_FIRST_S, SHORTEST_S, Rests
 
 TRY_S = 20.0
 GONE = Outcome(Answer.NEVER, Reason.GONE)
@@ -12,6 +12,11 @@ LATE = Outcome(Answer.UNKNOWN, Reason.TIMEOUT)
 
 def throttled(seconds):
     return Outcome(Answer.RETRY, Reason.THROTTLED, seconds)
+
+
+def waits(reason, seconds):
+    """Nothing is written for so long."""
+    return WITHHELD._replace(reason=reason, retry_after_s=seconds)
 
 
 class Clock:
@@ -26,16 +31,23 @@ def clock():
     return Clock()
 
 
+class Listening(Rests):
+    """Messages are new unless a test says otherwise."""
+
+    def heard(self, server, outcomes, are_new=None):
+        super().heard(server, outcomes, [True] * len(outcomes) if are_new is None else are_new)
+
+
 @pytest.fixture
 def rests(clock):
-    return Rests(clock, TRY_S)
+    return Listening(clock, TRY_S)
 
 
 def test_one_that_fails_again_and_again_rests_and_others_do_not(rests):
     rests.heard("a", [NOT_CONNECTED] * (ENOUGH - 1))
     assert rests.refusal("a") is None
     rests.heard("a", [LATE])
-    assert rests.refusal("a") == Outcome(Answer.RETRY, Reason.TIMEOUT)
+    assert rests.refusal("a") == waits(Reason.TIMEOUT, SHORTEST_S)
     assert rests.refusal("b") is None
 
 
@@ -44,7 +56,7 @@ def test_when_its_rest_is_over_one_tries_it_while_the_others_wait(rests, clock):
     rests.heard("a", [NOT_CONNECTED] * ENOUGH)
     clock.now_s += SHORTEST_S
     assert rests.refusal("a") is None
-    assert rests.refusal("a") == NOT_CONNECTED
+    assert rests.refusal("a") == waits(Reason.CONNECTION, SHORTEST_S)
     rests.heard("a", [ACCEPTED])
     assert rests.refusal("a") is None
     assert rests.refusal("a") is None
@@ -58,7 +70,7 @@ def test_who_tried_it_and_died_holds_it_no_longer_than_a_try_takes(rests, clock)
     assert rests.refusal("a") is None
 
 
-def test_each_rest_is_longer_up_to_half_a_minute(rests, clock):
+def test_each_rest_is_longer_up_to_eight_seconds(rests, clock):
     found = []
     for _ in range(8):
         rests.heard("a", [NOT_CONNECTED] * ENOUGH)
@@ -66,14 +78,15 @@ def test_each_rest_is_longer_up_to_half_a_minute(rests, clock):
         while rests.refusal("a"):
             clock.now_s += 0.5
         found.append(clock.now_s - began)
-    assert found == [1.0, 2.0, 4.0, 8.0, 16.0, *[LONGEST_S] * 3]
+    assert found == [1.0, 2.0, 4.0, *[LONGEST_S] * 5]
+    assert LONGEST_S < 15.0, "a server that returns is found within 15 s"
 
 
 def test_one_that_is_down_for_days_rests_as_ever(rests, clock):
     """Nobody's answer is lost for it: whoever made up a name that leads nowhere is a server that is down for good."""
     for _ in range(2_000):
         rests.heard("a", [NOT_CONNECTED] * ENOUGH)
-        assert rests.refusal("a") == NOT_CONNECTED
+        assert rests.refusal("a").reason is Reason.CONNECTION
         clock.now_s += LONGEST_S
         assert rests.refusal("a") is None
 
@@ -81,7 +94,7 @@ def test_one_that_is_down_for_days_rests_as_ever(rests, clock):
 def test_nobody_is_left_alone_for_a_day(rests, clock):
     """A digit too many, or a date of another year, would silence all browsers of one maker for the alerts of tomorrow, too."""
     rests.heard("a", [throttled(86_400.0)] * ENOUGH)
-    assert rests.refusal("a") == throttled(LONGEST_ASKED_S)
+    assert rests.refusal("a") == waits(Reason.THROTTLED, LONGEST_ASKED_S)
     clock.now_s += LONGEST_ASKED_S
     assert rests.refusal("a") is None
 
@@ -101,10 +114,10 @@ def test_one_that_asks_for_it_is_left_alone_as_long_as_most_of_its_answers_say(r
     rests.heard("a", [throttled(600.0)] * (ENOUGH - 1))
     assert rests.refusal("a") is None
     rests.heard("b", [*[throttled(7.0)] * ENOUGH, throttled(600.0), *[ACCEPTED] * 5])
-    assert rests.refusal("b") == throttled(7.0)
+    assert rests.refusal("b") == waits(Reason.THROTTLED, 7.0)
     assert rests.refusal("a") is None
     clock.now_s += 3.0
-    assert rests.refusal("b") == throttled(4.0)
+    assert rests.refusal("b") == waits(Reason.THROTTLED, 4.0)
 
 
 def test_a_try_of_which_nothing_was_written_is_none(rests, clock):
@@ -122,7 +135,7 @@ def test_what_was_never_written_ends_no_rest(rests):
     rests.heard("a", [throttled(600.0)] * ENOUGH)
     rests.heard("a", [WITHHELD] * 5)
     rests.heard("a", [])
-    assert rests.refusal("a") == throttled(600.0)
+    assert rests.refusal("a") == waits(Reason.THROTTLED, 600.0)
 
 
 def test_names_without_number_are_not_remembered(rests):
@@ -137,3 +150,27 @@ def test_names_without_number_do_not_make_us_forget_one_that_is_down(rests):
         if n % ENOUGH == 0:
             rests.heard("a", [NOT_CONNECTED] * ENOUGH)
         assert rests.refusal("a")
+
+
+@pytest.mark.parametrize("answer", [LATE, throttled(600.0), Outcome(Answer.RETRY, Reason.UNAVAILABLE)])
+def test_messages_that_are_tried_again_leave_their_server_to_others(rests, answer):
+    """However many browsers stay refused, those who were never tried are sent to; an answer to anybody shows that the server works."""
+    rests.heard("a", [answer] * 60, [False] * 60)
+    assert rests.refusal("a") is None
+    rests.heard("a", [answer] * (ENOUGH - 1))
+    rests.heard("a", [GONE], [False])
+    rests.heard("a", [answer])
+    assert rests.refusal("a") is None
+
+
+def test_a_resting_server_is_tried_with_new_messages_first(rests, clock):
+    """Messages that were tried before try it only if no new one does; refused again, they make its rest no longer."""
+    rests.heard("a", [LATE] * ENOUGH)
+    clock.now_s += SHORTEST_S
+    assert rests.refusal("a", is_new=False)
+    clock.now_s += NEW_FIRST_S
+    assert rests.refusal("a", is_new=False) is None
+    rests.heard("a", [LATE] * 60, [False] * 60)
+    assert rests.refusal("a") == waits(Reason.TIMEOUT, SHORTEST_S)
+    clock.now_s += SHORTEST_S
+    assert rests.refusal("a") is None

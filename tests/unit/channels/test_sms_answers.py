@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from channels.base import Answer, Outcome, Reason, ReportState
+from channels.base import Answer, Outcome, Reason, ReportState, Subject
 from channels.posting import Reply
 from channels.sms_answers import outcome, status
 
@@ -24,7 +24,7 @@ def failed(status, code):
         (failed("failed", 30001), Outcome(Answer.RETRY, Reason.THROTTLED)),
         (failed("undelivered", "30006"), Outcome(Answer.NEVER, Reason.BAD_ADDRESS)),
         (failed("failed", 21610), Outcome(Answer.NEVER, Reason.GONE)),
-        (failed("canceled", None), Outcome(Answer.RETRY, Reason.GARBAGE)),
+        (failed("canceled", None), Outcome(Answer.RETRY, Reason.GARBAGE, of=Subject.RECIPIENT)),
         (failed(["failed"], {}), Outcome(Answer.ACCEPTED, message_id="SM1")),
         (Reply(201, {}, b"{}"), Outcome(Answer.UNKNOWN, Reason.GARBAGE)),
         (Reply(200, {}, b"<html>"), Outcome(Answer.UNKNOWN, Reason.GARBAGE)),
