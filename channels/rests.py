@@ -10,8 +10,8 @@ from channels.base import WITHHELD, Answer, Outcome, Reason, Subject
 
 #: So many in a row that a server did not take are enough.
 ENOUGH = 10
-#: For so long it is left alone then, twice as long each time. At most 8 s, so that a server that returns is found within 15 s.
-SHORTEST_S, LONGEST_S = 1.0, 8.0
+#: For so long it is left alone then, twice as long each time. At most 5 s, so that a server that returns is found within 15 s.
+SHORTEST_S, LONGEST_S = 1.0, 5.0
 #: A chunk without new messages may try a server this long after one with new messages may.
 NEW_FIRST_S = 1.0
 #: Who asks for more is tried again after an hour: what it said may be wrong, and alerts are short-lived.

@@ -58,6 +58,8 @@ class Heeding:
                 await self.limits.pause(one.limiter, one.wait_s)
             elif one.probed and one.works and await self.limits.resume(one.limiter, one.probed):
                 structlog.get_logger().info("carrier takes messages again", carrier=one.limiter)
+        if probed and not (said.failed or said.refused or said.works or said.wait_s):
+            await self.limits.undecided(carrier.name, probed)
 
     async def _has_others(self, carrier: Carrier) -> bool:
         """Returns whether others of its channel are at work. An only carrier that refuses many recipients does not rest for it: they may

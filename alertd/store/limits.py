@@ -12,8 +12,8 @@ PROBE_MS = 15_000  # how often a paused carrier is tried for what is loud
 #: The share of its rate that a ramp begins with: 90 messages in the first second at FCM's quota, so that a street is told at once.
 RAMP_FLOOR = 0.01
 #: So many failures without a success between them, none of them older than this before the next, and a carrier rests: for a second,
-#: for twice as long each time a message that tries it fails, too. At most 8 s, so that a carrier that returns is found within 15 s.
-FAILURES, FORGOTTEN_MS, SHORTEST_REST_MS, LONGEST_REST_MS = 20, 60_000, 1_000, 8_000
+#: for twice as long each time a message that tries it fails, too. At most 5 s, so that a carrier that returns is found within 15 s.
+FAILURES, FORGOTTEN_MS, SHORTEST_REST_MS, LONGEST_REST_MS = 20, 60_000, 1_000, 5_000
 #: A message that was tried before may probe a carrier this long after a new one may: lanes ask at least once a second.
 NEW_FIRST_MS = 1_000
 
@@ -68,10 +68,14 @@ class Limits:
         given back no second time, those of a ramp at the whole rate: it gets no steeper by them. Where one message was to try a
         carrier that rests, the next tries it.
         """
-        mark, tries = ("", False) if block is None else (block.mark, block.wait_s > 0)
+        mark, tries = ("", "") if block is None else (block.mark, "unsent" if block.wait_s else "")
         await self._db.run(
-            "give_back", [keys.limiter(carrier)], rate, permits, self._db.skew_ms, mark, int(loud), int(tries)
+            "give_back", [keys.limiter(carrier)], rate, permits, self._db.skew_ms, mark, int(loud), tries
         )
+
+    async def undecided(self, carrier: str, block: Block) -> None:
+        """Lets the next message try a carrier that failed: the one of this `block` was answered, and its answer says nothing of the carrier."""
+        await self._db.run("give_back", [keys.limiter(carrier)], 1, 0, self._db.skew_ms, block.mark, 0, "undecided")
 
     async def pause(self, carrier: str, seconds: float) -> None:
         """The carrier said to wait: no permits for anybody until then."""

@@ -48,7 +48,7 @@ class SmppSettings:
     connect_timeout_s: float = 5.0  # until bound
     enquire_s: float = 30.0  # silence after which the centre is asked whether it lives; carriers ask for 10 to 60
     back_off_s: float = 0.5  # before the first new attempt; doubled, with jitter
-    back_off_max_s: float = 8.0  # so that a centre that returns is found within 15 s
+    back_off_max_s: float = 5.0  # so that a centre that returns is found within 15 s
     throttle_pause_s: float = 1.0  # of a bind that is told to send less; doubled while it goes on
     throttle_pause_max_s: float = 60.0
 

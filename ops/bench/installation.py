@@ -11,7 +11,7 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -139,9 +139,15 @@ class Installation:
 
 @asynccontextmanager
 async def installed(
-    data: Path, people: int, rates: Mapping[str, float], settings: Mapping[str, str]
+    data: Path,
+    people: int,
+    rates: Mapping[str, float],
+    settings: Mapping[str, str],
+    carriers_of: Callable[[dict[str, Any]], dict[str, Any]] = sandbox_carriers,
 ) -> AsyncIterator[Installation]:
-    """An installation with sample people, at work. `rates` are the carriers', by channel (none: no limit)."""
+    """An installation with sample people, at work. `rates` are the carriers', by channel (none: no limit); `carriers_of` makes their
+    settings from the carriers' endpoints.
+    """
     directory = data / "alertd"
     port, metrics_port = free_port(), free_port()
     environment = {
@@ -156,7 +162,7 @@ async def installed(
     key = await _with_people(environment, people)
     async with AsyncExitStack() as stack:
         ends = await stack.enter_async_context(carriers(data / "carriers"))
-        environment["ALERTD_CARRIERS"] = json.dumps(with_rates(rates, sandbox_carriers(ends)))
+        environment["ALERTD_CARRIERS"] = json.dumps(with_rates(rates, carriers_of(ends)))
         environment["ALERTD_STORE__SANDBOX"] = "true"
         session = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)))
         made = Installation(

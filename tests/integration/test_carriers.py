@@ -89,7 +89,7 @@ async def test_each_has_its_share(parts: Parts, sandbox: Sandbox, second: Sandbo
     assert shares == {"one": sandbox.push.recorded.total, "two": second.push.recorded.total}
 
 
-@pytest.mark.parametrize("how", ["unavailable", "unregistered", "sender-mismatch"])
+@pytest.mark.parametrize("how", ["unavailable", "unregistered", "sender-mismatch", "unexplained"])
 @pytest.mark.parametrize("weights", [(3, 1), (1, 0)])
 async def test_one_carries_on_where_another_breaks(
     parts: Parts, sandbox: Sandbox, second: Sandbox, sample: dict[str, Any], weights: tuple[float, float], how: str

@@ -9,7 +9,7 @@ import pytest
 from alertd.store import keys
 from alertd.store.carrier_numbers import CarrierNumbers
 from alertd.store.connection import Connection
-from alertd.store.limits import FAILURES, FORGOTTEN_MS, PROBE_MS, SHORTEST_REST_MS, Limits
+from alertd.store.limits import FAILURES, FORGOTTEN_MS, NEW_FIRST_MS, PROBE_MS, SHORTEST_REST_MS, Limits
 
 pytestmark = pytest.mark.alone  # the server's clock runs on between two calls, and permits with it
 
@@ -300,6 +300,48 @@ async def test_a_short_pause_forgets_no_rest(limits, store):
     known_ms = await store.execute("PTTL", keys.limiter("c"))
     await limits.pause("c", 5)
     assert await store.execute("PTTL", keys.limiter("c")) > known_ms - 5_000
+
+
+async def test_a_new_message_tries_a_carrier_before_one_that_was_tried_before(limits, store):
+    """After a rest, and while the carrier is paused. If there is no new message, the other tries it a second later."""
+    await limits.failed("c", FAILURES)
+    store.skew_ms += SHORTEST_REST_MS
+    again = await limits.take("c", 100, 100, 10, is_new=False)
+    assert (again.granted, again.wait_s) == (0, pytest.approx(NEW_FIRST_MS / 1000, abs=0.5))
+    assert (await limits.take("c", 100, 100, 10)).granted == 1
+    await limits.failed("c", 1)
+    store.skew_ms += 2 * SHORTEST_REST_MS + NEW_FIRST_MS
+    assert (await limits.take("c", 100, 100, 10, is_new=False)).granted == 1
+    await limits.resume("c")
+    await limits.pause("c", 3_600)
+    store.skew_ms += PROBE_MS
+    assert (await limits.take("c", 100, 100, 10, is_new=False)).granted == 0
+    assert (await limits.take("c", 100, 100, 10)).granted == 1
+    store.skew_ms += PROBE_MS + NEW_FIRST_MS
+    assert (await limits.take("c", 100, 100, 10, is_new=False)).granted == 1
+
+
+async def test_an_answer_that_says_nothing_of_the_carrier_lets_the_next_message_try_it(limits, store):
+    """At once, if the carrier failed; a carrier that asked for a pause is left alone."""
+    await limits.failed("c", FAILURES)
+    store.skew_ms += SHORTEST_REST_MS + NEW_FIRST_MS
+    first = await limits.take("c", 100, 100, 10, is_new=False)
+    assert (first.granted, (await limits.take("c", 100, 100, 10, is_new=False)).granted) == (1, 0)
+    await limits.undecided("c", first)
+    assert (await limits.take("c", 100, 100, 10, is_new=False)).granted == 1
+    await limits.pause("c", 3_600)
+    store.skew_ms += PROBE_MS
+    await limits.undecided("c", await limits.take("c", 100, 100, 10))
+    assert (await limits.take("c", 100, 100, 10)).granted == 0
+
+
+async def test_a_carrier_rests_for_less_than_the_15_s_in_which_it_is_found(limits, store):
+    """However long it fails: the rest, and what the last asker waits for."""
+    rests_s = []
+    for _ in range(10):
+        rests_s.append(await limits.failed("c", FAILURES))
+        store.skew_ms += int(1000 * rests_s[-1])
+    assert max(rests_s) * 1000 + NEW_FIRST_MS < 15_000
 
 
 async def test_failures_far_apart_are_forgotten(limits, store):

@@ -7,18 +7,22 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 import pytest
+import structlog
 from redis.asyncio import Redis
 
 from alertd.app import Parts, opened
 from alertd.carrier_sections import SmppCarrier, WebPushCarrier
 from alertd.config import Settings
+from alertd.service.binds import NOBODY
 from alertd.service.entries import Entry
 from alertd.store.alerts import AlertRecord
 from alertd.store.codec import Codec
+from alertd.store.limits import FAILURES, LONGEST_REST_MS, SHORTEST_REST_MS
+from alertd.working import worker_of
 from channels.sandbox import Sandbox
-from channels.sandbox.script import Rule, Script
+from channels.sandbox.script import Rule
 from geofences.regions import Library
-from tests.integration.acts import counts, planned, registration, send
+from tests.integration.acts import counts, lease_of, planned, registration, send
 from tests.integration.conftest import settings_for
 from tests.waiting import until
 
@@ -65,9 +69,15 @@ def address(sandbox: Sandbox, channel: str, number: int) -> dict[str, Any]:
     return {"channel": channel, member: value}
 
 
-def script_of(sandbox: Sandbox, kind: Kind) -> Script:
-    carriers = {"relay": sandbox.mail, "centre": sandbox.smpp, "text": sandbox.sms, "fcm": sandbox.push}
-    return carriers.get(kind.carrier, sandbox.webpush).script
+def sandbox_of(sandbox: Sandbox, kind: Kind) -> Any:
+    """Returns the carrier of the sandbox."""
+    return {
+        "relay": sandbox.mail,
+        "centre": sandbox.smpp,
+        "text": sandbox.sms,
+        "fcm": sandbox.push,
+        "browsers": sandbox.webpush,
+    }[kind.carrier]
 
 
 @pytest.fixture
@@ -111,7 +121,7 @@ async def test_recipients_who_stay_refused_never_hold_back_a_later_alert(
     process: Callable[..., Any], sandbox: Sandbox, sample: dict[str, Any], kind: Kind, answer: str
 ):
     """One in ten is refused, again and again. Their tries open no breaker and pause nothing, so three later alerts reach all others at once."""
-    script_of(sandbox, kind).set(Rule(prefix(sandbox, kind.channel, "no"), answer))
+    sandbox_of(sandbox, kind).script.set(Rule(prefix(sandbox, kind.channel, "no"), answer))
     async with process(kind) as parts:
         first = await planned(parts, sample, channels=[kind.channel], level="child-alert")
         await send(parts, first, kind.channel)
@@ -127,3 +137,70 @@ async def test_recipients_who_stay_refused_never_hold_back_a_later_alert(
             assert await is_free(parts, kind.carrier)
             records.append(record)
         assert [await accepted(parts, record, kind.channel) for record in records] == [healthy] * 4
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.channel != "webpush"], ids=lambda kind: kind.carrier)
+async def test_a_carrier_that_is_down_rests_and_is_found_within_15_s_of_its_return(
+    process: Callable[..., Any], sandbox: Sandbox, sample: dict[str, Any], kind: Kind
+):
+    """Nothing listens: the breaker opens. It is shut within 15 s of the return, even after the longest rest, and everyone is sent to."""
+    carrier = sandbox_of(sandbox, kind)
+    async with process(kind) as parts:
+        port = port_of(sandbox, kind)
+        await carrier.stop()
+        record = await planned(parts, sample, channels=[kind.channel], level="child-alert")
+        dispatch = worker_of(parts).feeder.dispatch
+        for _ in range(NOBODY):
+            await dispatch.heeding.binds.beat()
+        lease = await lease_of(parts.work, record.id, kind.channel, parts.carriers.held(kind.channel))
+        await dispatch.drain(lease, lambda: bool(dispatch.heeding.failing))
+        assert await parts.limits.open_breakers([kind.carrier]) == {kind.carrier: True}
+        for _ in range(10):
+            parts.db.skew_ms += LONGEST_REST_MS
+            await parts.limits.failed(kind.carrier, FAILURES)
+        await carrier.start(port)
+        await until(lambda: kind.carrier != "centre" or any(link.sends for link in sandbox.smpp.links))
+        parts.db.skew_ms += 15_000
+        await send(parts, record, kind.channel)
+        assert await parts.limits.open_breakers([kind.carrier]) == {kind.carrier: False}
+        assert await accepted(parts, record, kind.channel) == PEOPLE
+
+
+def port_of(sandbox: Sandbox, kind: Kind) -> int:
+    """Returns where a carrier listens."""
+    end = sandbox.endpoints["smpp" if kind.carrier == "centre" else kind.channel]
+    return int(end["port"] if "port" in end else end["endpoint"].rpartition(":")[2])
+
+
+async def test_an_only_relay_that_refuses_everyone_is_named_in_the_log_and_tried_on(
+    process: Callable[..., Any], sandbox: Sandbox, sample: dict[str, Any]
+):
+    """No other relay could take its place, and it may be right: once it relays, the next alert reaches everyone at once."""
+    relay = KINDS[0]
+    sandbox.mail.script.set(Rule("", "blocked"))
+    async with process(relay) as parts:
+        with structlog.testing.capture_logs() as logs:
+            record = await planned(parts, sample, channels=["mail"], level="child-alert")
+            await send(parts, record, "mail")
+        assert {"event": "carrier refuses every recipient", "carrier": "relay"}.items() <= logs[0].items()
+        assert await counts(parts, record, "mail") == {"queued": PEOPLE}
+        assert await is_free(parts, "relay")
+        sandbox.mail.script.set()
+        record = await planned(parts, sample, channels=["mail"], level="child-alert")
+        await send(parts, record, "mail")
+        assert await accepted(parts, record, "mail") == PEOPLE
+
+
+@pytest.mark.parametrize("kind", [KINDS[0], KINDS[3]], ids=lambda kind: kind.carrier)
+async def test_a_carrier_whose_probe_is_refused_for_its_recipient_works_again(
+    process: Callable[..., Any], sandbox: Sandbox, sample: dict[str, Any], kind: Kind
+):
+    """The carrier was away and has rested. The first recipient is unknown to it, which only a carrier that works can say."""
+    sandbox_of(sandbox, kind).script.set(Rule(prefix(sandbox, kind.channel, "no"), kind.answers[0]))
+    async with process(kind) as parts:
+        await parts.limits.failed(kind.carrier, FAILURES)
+        parts.db.skew_ms += SHORTEST_REST_MS
+        record = await planned(parts, sample, channels=[kind.channel], level="child-alert")
+        await send(parts, record, kind.channel)
+        assert await is_free(parts, kind.carrier)
+        assert await accepted(parts, record, kind.channel) == PEOPLE - len(REFUSED)

@@ -2,14 +2,17 @@
 -- bucket already, and would make it more than full. Or the leave to try a carrier that rests, if that is this one's still.
 -- KEYS: 1 limiter
 -- ARGV: 1 permits a second, 2 permits, 3 skew (ms), 4 their mark, as `take` gave it ('' where that was this moment), 5 "1" for what is
---       loud, 6 "1" where one message was to try the carrier
+--       loud, 6 where one message was to try the carrier: "unsent", or "undecided" if its answer says nothing of the carrier: the next
+--       tries a carrier that failed; one that asked for a pause is left alone
 -- Returns: 1
-if ARGV[6] == '1' then
-  if redis.call('HGET', KEYS[1], 'probe') == ARGV[4] then redis.call('HDEL', KEYS[1], 'probe') end
-  return 1
-end
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2] + ARGV[3] * 1000
+if ARGV[6] ~= '' then
+  local probe, paused = unpack(redis.call('HMGET', KEYS[1], 'probe', 'paused'))
+  local may = ARGV[6] == 'unsent' or tonumber(paused or '0') <= now
+  if probe == ARGV[4] and may then redis.call('HDEL', KEYS[1], 'probe') end
+  return 1
+end
 local worth = ARGV[2] * 1000000 / ARGV[1]
 if ARGV[4] ~= '' then worth = math.min(worth, math.max(0, ARGV[4] - now)) end
 for _, field in ipairs(ARGV[5] == '1' and {'tat'} or {'tat', 'ramped'}) do

@@ -70,7 +70,7 @@ def test_who_tried_it_and_died_holds_it_no_longer_than_a_try_takes(rests, clock)
     assert rests.refusal("a") is None
 
 
-def test_each_rest_is_longer_up_to_eight_seconds(rests, clock):
+def test_each_rest_is_longer_up_to_five_seconds(rests, clock):
     found = []
     for _ in range(8):
         rests.heard("a", [NOT_CONNECTED] * ENOUGH)

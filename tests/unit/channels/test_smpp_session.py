@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from channels.base import Answer, Outcome, Reason
+from channels.base import Answer, Outcome, Reason, Subject
 from channels.smpp.answers import BY_STATUS, refusal
 from channels.smpp.events import Answered, Bound, Delivered, Ended, SessionSettings
 from channels.smpp.names import LAST_SEQUENCE, RESPONSE, Command, Status
@@ -124,6 +124,15 @@ def test_throttling_answers_pause_the_bind_longer_each_time():
     session.receive(accepted(submit(session, "a", now_s=now_s)[0]), now_s)
     session.receive(accepted(submit(session, "a", now_s=now_s)[0], status=Status.QUEUE_FULL), now_s)
     assert session.pace.paused_until_s - now_s == 1
+
+
+def test_a_bind_does_not_pause_for_a_message_that_was_tried_before():
+    """The limit may be its number's own, and new messages would wait for it."""
+    session = bound()
+    session.request(b"\0" * 20, "a", 0, is_new=False)
+    (number,) = (HEADER.unpack_from(frame)[3] for frame in Frames().feed(session.take()))
+    [event] = session.receive(accepted(number, status=Status.THROTTLED), 0)
+    assert (event.outcome.reason, session.room(0)) == (Reason.THROTTLED, 3)
 
 
 def test_a_mute_bind_ends_and_a_living_one_does_not():
@@ -283,4 +292,4 @@ def test_only_what_a_carrier_says_itself_removes_an_address():
     assert not any(outcome.address_gone for outcome in BY_STATUS.values())
     own = {0x401: Outcome(Answer.NEVER, Reason.GONE)}
     assert refusal(0x401, own).address_gone
-    assert refusal(0x402, own) == Outcome(Answer.RETRY, Reason.UNAVAILABLE)
+    assert refusal(0x402, own) == Outcome(Answer.RETRY, Reason.UNAVAILABLE, of=Subject.RECIPIENT)
