@@ -48,7 +48,7 @@ class Reason(enum.Enum):
 
 
 class Subject(enum.Enum):
-    """Whom an answer speaks of."""
+    """What an answer is about: the carrier or one recipient."""
 
     CARRIER = "carrier"  # the carrier itself, whatever the recipient is: no connection, no login, no sender accepted
     EITHER = "either"  # the carrier, or this one recipient: only several new recipients can tell
@@ -75,14 +75,14 @@ class Outcome(NamedTuple):
     retry_after_s: float | None = None  # the carrier's own delay, if it named one
     message_id: str | None = None  # the carrier's name for what it accepted
     partly: bool = False  # it was not taken whole, and some of it may be on a screen by now
-    of: Subject | None = None  # whom it speaks of, if the protocol tells; None: what `SUBJECTS` says
+    of: Subject | None = None  # what it is about, if the protocol says; None: see `SUBJECTS`
 
     @property
     def subject(self) -> Subject:
-        """Whom this answer speaks of."""
+        """Returns what this answer is about."""
         if self.of is not None:
             return self.of
-        if self.answer is Answer.RETRY and self.reason is Reason.CONNECTION:
+        if self.answer is Answer.RETRY and self.reason is Reason.CONNECTION:  # none could be made
             return Subject.CARRIER
         return SUBJECTS[self.answer]
 
@@ -97,7 +97,7 @@ class Outcome(NamedTuple):
         return self.answer is Answer.NEVER and self.reason is Reason.GONE
 
 
-#: Whom an answer speaks of if its protocol does not tell. A connection that could not be made is the carrier's.
+#: What an answer is about if its protocol does not say.
 SUBJECTS = {
     Answer.ACCEPTED: Subject.RECIPIENT,
     Answer.NEVER: Subject.RECIPIENT,

@@ -80,7 +80,7 @@ NO_SERVER = 521
 FOR_GOOD = frozenset({Reason.GONE, Reason.BAD_ADDRESS, Reason.BAD_MESSAGE})
 OF_A_MAILBOX = ("5.1.", "5.2.")
 
-# Codes that speak of the server whatever they answer: it closes, takes no mail, or (SES, after the content) throttles the account.
+# Codes about the server, at every stage: it closes, or accepts no mail. SES throttles the account with 454 after the content.
 CLOSING = frozenset({421, NO_SERVER})
 ACCOUNT_THROTTLED = 454
 # Enhanced codes of the mail system itself: full, not accepting, badly set up.
@@ -94,7 +94,7 @@ def refusal(code: int, text: str, stage: Stage) -> Outcome:
 
 
 def _subject(code: int, text: str, stage: Stage, outcome: Outcome) -> Subject | None:
-    """Returns whom a refusal speaks of. Everything after the sender is about one recipient, unless it names the server or the account."""
+    """Returns what a refusal is about: after the sender, one recipient, unless it names the server or the account."""
     if outcome.answer is Answer.NEVER:
         return None
     if stage is Stage.SENDER or outcome.retry_after_s or code in OURS:

@@ -63,7 +63,7 @@ REPORT_REASONS = {
 }
 
 
-#: What is said of the account rather than of one number, whichever status it comes with.
+#: Reasons that concern the account, not one number.
 _OF_THE_ACCOUNT = frozenset({Reason.CREDENTIALS, Reason.THROTTLED})
 
 #: What another try would not change.

@@ -1,7 +1,8 @@
-"""Whether a carrier is believed when it refuses addresses: a broken one may refuse everybody's, and a removed address is told of no child
-ever again. One that is set up for another project or sender calls everybody's address bad; one that relays for nobody refuses every recipient.
+"""Decides whether alertd believes a carrier that refuses addresses. A broken carrier may refuse every address, and a removed address never
+gets an alert again. A carrier that is set up for another project or sender, or that relays for nobody, refuses everyone too.
 
-Only messages that were never tried before count: recipients who stay refused are tried again and again.
+A refusal that may pass counts at the first try only, because alertd tries refused recipients again and again. A dead address counts at every
+try: it may come from the next carrier.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class Belief(NamedTuple):
     """The answers to a chunk as far as they are believed."""
 
     answers: list[Outcome]
-    refused: int  # new recipients refused, if so many in a row were that the carrier itself may be the reason
+    refused: int  # new recipients that the carrier refused; 0 while it is believed
 
 
 class Credibility:
@@ -39,10 +40,11 @@ class Credibility:
     ) -> Belief:
         """Returns the answers to a chunk, where an unbelievable "no" to an address becomes another try.
 
-        `whose` names who gave each answer, and `attempts` says which try it answers. A carrier that is `resting` is not believed at all.
+        `whose` names who gave each answer, `attempts` numbers its try. A `resting` carrier is not believed.
         """
         triples = list(zip(whose, answers, attempts, strict=True))
-        refused = Counter(one for one, answer, attempt in triples if attempt == 1 and _is_refusal(answer))
+        refused = Counter(one for one, answer, attempt in triples if _is_refusal(answer, attempt))
+        new = Counter(one for one, answer, attempt in triples if attempt == 1 and _is_refusal(answer, attempt))
         works = {one for one, answer, _ in triples if answer.answer is Answer.ACCEPTED}
         for one in works:
             self._refused[one] = 0
@@ -54,7 +56,7 @@ class Credibility:
                 _again(answer) if one in doubted and _is_of_an_address(answer, attempt) else answer
                 for one, answer, attempt in triples
             ],
-            sum(refused[one] for one in doubted),
+            sum(new[one] for one in doubted),
         )
 
     def _doubts(self, one: str, refused: int, *, resting: bool) -> bool:
@@ -65,9 +67,10 @@ class Credibility:
         return doubts
 
 
-def _is_refusal(answer: Outcome) -> bool:
-    """Returns whether a recipient was refused, now or for good; not a message."""
-    return answer.subject is Subject.RECIPIENT and (answer.answer is Answer.RETRY or _is_of_an_address(answer, 1))
+def _is_refusal(answer: Outcome, attempt: int) -> bool:
+    """Returns whether an answer refuses a recipient in a way that counts: for now at the first try, for good as `_is_of_an_address` says."""
+    is_for_now = answer.answer is Answer.RETRY and answer.subject is Subject.RECIPIENT
+    return (is_for_now and attempt == 1) or _is_of_an_address(answer, attempt)
 
 
 def _is_of_an_address(answer: Outcome, attempt: int) -> bool:

@@ -17,8 +17,8 @@ LONGEST_WAIT_S = 600.0
 LONGEST_URGENT_S = 60.0
 #: An urgent message waits at least this long, even if its carrier asks for 0 s.
 LEAST_URGENT_S = 1.0
-#: The longest wait of an urgent message whose carrier could not be reached. A connection attempt costs the carrier nothing, and a carrier
-#: that returns is found within 15 s.
+#: Longest wait of an urgent message after a failed connection, so that alertd finds a carrier within 15 s of its return. A connection
+#: attempt costs the carrier little.
 LONGEST_AWAY_S = 13.0
 #: Where other carriers have the channel too, what one surely did not take need not wait for it to come back: so many times for each,
 #: since one that rests is tried with single messages; once where it names a time. What all refuse waits as long as where there is one.

@@ -55,7 +55,7 @@ BY_STATUS: Final[Mapping[int, Outcome]] = {
     Status.RECEIVER_REJECTS: Outcome(Answer.NEVER, Reason.BLOCKED),
 }
 
-#: Submit failed, and every code that nobody has explained: the centre refused this one message, and it may pass.
+#: "Submit failed" and every unknown code: the centre refuses this message, and may accept it later.
 OTHERWISE: Final = Outcome(Answer.RETRY, Reason.UNAVAILABLE, of=Subject.RECIPIENT)
 
 

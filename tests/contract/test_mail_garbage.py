@@ -7,7 +7,7 @@ import contextlib
 
 import pytest
 
-from channels.base import Answer, Loudness, MailMessage, Outcome, Reason, Recipient, Stamp
+from channels.base import Answer, Loudness, MailMessage, Outcome, Reason, Recipient, Stamp, Subject
 from channels.mail import MailChannel
 from channels.mail_message import MailIdentity
 from channels.smtp_pool import RelaySettings
@@ -136,10 +136,13 @@ async def test_an_answer_too_many_is_no_answer_to_the_next_mail(send, envelope, 
         (b"250 ok\r\n550 5.1.1 no\r\n554 5.5.1 no valid recipients\r\n", Outcome(Answer.NEVER, Reason.GONE)),
         (
             b"451 4.7.1 later\r\n503 5.5.1 MAIL first\r\n503 5.5.1 RCPT first\r\n",
-            Outcome(Answer.RETRY, Reason.THROTTLED),
+            Outcome(Answer.RETRY, Reason.THROTTLED, of=Subject.CARRIER),
         ),
-        (b"421 4.3.2 closing\r\n", Outcome(Answer.RETRY, Reason.UNAVAILABLE)),
-        (b"250 ok\r\n250 ok\r\n451 4.3.0 no room\r\n", Outcome(Answer.RETRY, Reason.THROTTLED)),
+        (b"421 4.3.2 closing\r\n", Outcome(Answer.RETRY, Reason.UNAVAILABLE, of=Subject.CARRIER)),
+        (
+            b"250 ok\r\n250 ok\r\n451 4.3.0 no room\r\n",
+            Outcome(Answer.RETRY, Reason.THROTTLED, of=Subject.EITHER),
+        ),
     ],
 )
 async def test_of_answers_together_the_first_that_went_wrong_counts(send, envelope, expected):
@@ -160,7 +163,7 @@ async def test_a_server_that_cannot_say_hello_gets_no_mail_twice(send, hello):
 async def test_a_relay_that_offers_no_tls_and_no_way_to_sign_in_is_told_apart_from_one_that_is_away(send, asked):
     """Who looks for why nothing goes looks at the settings, and not at the network."""
     server = Server(OK + OK + GO, OK)
-    assert set(await send(server, tls=asked)) == {Outcome(Answer.RETRY, Reason.CREDENTIALS)}
+    assert set(await send(server, tls=asked)) == {Outcome(Answer.RETRY, Reason.CREDENTIALS, of=Subject.CARRIER)}
     assert server.mails == 0
 
 

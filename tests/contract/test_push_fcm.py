@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from channels.access_token import AccessToken
-from channels.base import Answer, Loudness, Outcome, PushMessage, Reason, Recipient, Stamp
+from channels.base import Answer, Loudness, Outcome, PushMessage, Reason, Recipient, Stamp, Subject
 from channels.fcm import FcmChannel, FcmSettings
 from channels.lanes import FAULT
 from channels.posting import Reply
@@ -51,10 +51,10 @@ async def test_nothing_is_sent_with_a_token_that_is_over(sandbox, open_party):
     await push.send(push.recipients(1, start=900))
     push.carrier.revoke_tokens()
     sandbox.push.account = replace(sandbox.push.account, public_pem=OTHER_KEY)
-    assert set(await push.send(push.recipients(50))) == {Outcome(Answer.RETRY, Reason.CREDENTIALS)}
+    assert set(await push.send(push.recipients(50))) == {Outcome(Answer.RETRY, Reason.CREDENTIALS, of=Subject.CARRIER)}
     refused = push.carrier.refused_tokens
     assert 1 <= refused <= 50  # those that were sent together
-    assert set(await push.send(push.recipients(50))) == {Outcome(Answer.RETRY, Reason.CREDENTIALS)}
+    assert set(await push.send(push.recipients(50))) == {Outcome(Answer.RETRY, Reason.CREDENTIALS, of=Subject.CARRIER)}
     assert push.carrier.refused_tokens == refused
 
 
@@ -127,7 +127,7 @@ async def test_a_service_account_that_google_refuses_is_for_later(sandbox):
     content = json.loads(sandbox.push.account.file.read_text())
     sandbox.push.account = replace(sandbox.push.account, public_pem=OTHER_KEY)
     token = AccessToken(content, str(sandbox.authority.ca_file))
-    assert await token.get() == Outcome(Answer.RETRY, Reason.CREDENTIALS)
+    assert await token.get() == Outcome(Answer.RETRY, Reason.CREDENTIALS, of=Subject.CARRIER)
     await token.close()
 
 

@@ -113,6 +113,19 @@ async def test_a_carrier_that_throttles_many_new_recipients_is_paused_and_later_
         assert await send(parts, record) == 0
 
 
+async def test_a_loud_message_is_tried_again_when_its_carrier_said(parts: Parts, sandbox: Sandbox, sample: dict):
+    """Each answer is `503` with `Retry-After: 3`: the phone has its message after three times three seconds, not after minutes."""
+    await register(parts, 30)
+    sandbox.push.script.set(Rule("token-7", "unavailable", times=3, retry_after_s=3))
+    record = await planned(parts, sample, level="child-alert")
+    await send(parts, record)
+    for _ in range(3):
+        assert sandbox.push.recorded.count("token-7") == 0
+        parts.db.skew_ms += 3_000
+        await send(parts, record)
+    assert await counts(parts, record) == {"accepted": 30}
+
+
 async def test_a_probe_that_is_accepted_ends_a_pause(parts: Parts, sandbox: Sandbox, sample: dict):
     """A carrier that was said to rest for an hour is tried with one message of a loud alert, and has the rest at once."""
     await register(parts, 30)

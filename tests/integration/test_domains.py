@@ -261,6 +261,19 @@ async def test_one_mailbox_s_limit_is_not_its_domain_s(parts: Parts, sandbox: Sa
     assert (await parts.limits.take("relay/calm.example", 100, 100, 5, loud=False)).granted == 5
 
 
+async def test_mailboxes_that_stay_throttled_rest_no_domain(parts: Parts, sandbox: Sandbox, sample: dict):
+    """A small chunk of which all are told to wait speaks of them; so do many who are tried again. Ten new ones in a row speak of the domain."""
+    sandbox.mail.script.set(Rule("p", "defer"))
+    await people(parts, "calm.example", each=9)
+    record = await planned(parts, sample, channels=["mail"], level="child-alert")
+    for _ in range(3):
+        assert await send(parts, record, "mail") >= 1
+        assert (await parts.limits.take("relay/calm.example", 100, 100, 5, loud=False)).granted == 5
+        parts.db.skew_ms += 61_000
+    await send(parts, await planned(parts, sample, channels=["mail"]), "mail")
+    assert (await parts.limits.take("relay/calm.example", 100, 100, 5, loud=False)).granted == 0
+
+
 @pytest.mark.alone
 async def test_the_relay_s_own_limit_is_no_domain_s(parts: Parts, sandbox: Sandbox, sample: dict):
     """SES' "maximum sending rate exceeded" stops the account for a second, and rests no domain."""

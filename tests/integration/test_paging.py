@@ -13,9 +13,11 @@ from alertd.ids import new_id
 from alertd.kinds import Level, Notify
 from alertd.oncall import Turn
 from alertd.organisations import Organisation, Unattended
-from alertd.service.pager import Reached
+from alertd.service.pager import Pager, Reached
 from alertd.service.paging import AGAIN_MS, DARK_MS, UNATTENDED_MS
 from alertd.store import keys
+from alertd.store.limits import FAILURES
+from channels.base import Answer, Loudness, MailMessage, Recipient, Stamp
 from channels.sandbox.script import Rule
 from tests.integration.acts import ANA, BEA, alert_of, planned, register
 from tests.integration.batches import AREA, record
@@ -129,6 +131,21 @@ async def test_a_carrier_that_fails_is_no_reason_not_to_be_told(night: Night):
     assert night.sandbox.mail.recorded.count("desk@centre.example") == 1
     [page] = (await night.call(alert_id)).pages
     assert (page.name, page.channel, page.taken) == ("Desk", "mail", True)
+
+
+async def test_a_page_that_is_refused_for_its_address_is_no_failure_of_its_carrier(night: Night):
+    """However often that mailbox is refused, the relay is free for alerts."""
+    parts, to = night.parts, Recipient("desk@centre.example", "tag")
+    pager = Pager(
+        carriers=parts.carriers, limits=parts.limits, domains=parts.domains, clock=parts.clock, metrics=parts.metrics
+    )
+    relay = parts.carriers.named("relay")
+    stamp = Stamp(chain="c", version="v", sent_s=1, expires_s=2_000_000_000, loudness=Loudness.LOUD, language="en")
+    page = relay.channel.prepare(MailMessage(stamp=stamp, subject="Page", text="Text", html="<p>Text</p>"))
+    night.sandbox.mail.script.set(Rule("desk@", "blocked"))
+    for _ in range(FAILURES + 1):
+        assert (await pager.send(relay, page, to, "about")).answer is Answer.RETRY
+    assert await parts.limits.open_breakers(["relay"]) == {"relay": False}
 
 
 async def test_where_nobody_of_a_step_can_be_told_the_next_is_at_once(night: Night):

@@ -108,3 +108,10 @@ def test_recipients_who_are_tried_again_say_nothing_of_their_carrier():
     assert believed(credibility, ["c"], [GONE], attempt=2) == [
         GONE._replace(answer=Answer.RETRY, reason=Reason.BLOCKED, of=Subject.RECIPIENT)
     ]
+
+
+def test_nobody_is_removed_by_the_next_carrier_either():
+    """The first carrier was away, so every message is a second try; the other calls every address dead."""
+    credibility = Credibility()
+    assert believed(credibility, ["c"] * IN_A_ROW, [GONE] * IN_A_ROW, attempt=2) == [GONE] * IN_A_ROW
+    assert {answer.answer for answer in believed(credibility, ["c"] * 5, [GONE] * 5, attempt=2)} == {Answer.RETRY}
