@@ -43,22 +43,24 @@ class Heeding:
         carrier = offer.carrier
         if said.accepted:
             self.binds.took(carrier)
-        refuses_all = bool(said.refused) and not said.wait_s and await self._has_others(carrier)
+        probed = offer.block if offer.wait_s else None
+        # While others take its place, a carrier that rests or refuses everyone has to accept somebody.
+        is_replaced = bool(probed or said.refused) and await self._has_others(carrier)
+        works = said.accepted or (said.works and not is_replaced)
         if said.failed and not said.wait_s:
             await self._failed(carrier, said.failed, said.why)
-        elif refuses_all:
+        elif said.refused and is_replaced and not said.wait_s:
             await self._failed(carrier, said.refused, Reason.BLOCKED.name.lower())
-        elif said.works and carrier.name in self.failing:
+        elif works and carrier.name in self.failing:
             self.failing.discard(carrier.name)
             await self.limits.works(carrier.name)
-        probed = offer.block if offer.wait_s else None
-        for one in (Heard(carrier.name, said.wait_s, said.works and not refuses_all, probed), *said.domains):
+        for one in (Heard(carrier.name, said.wait_s, works, probed), *said.domains):
             if one.wait_s:
                 structlog.get_logger().warning("carrier asks to wait", carrier=one.limiter, seconds=one.wait_s)
                 await self.limits.pause(one.limiter, one.wait_s)
             elif one.probed and one.works and await self.limits.resume(one.limiter, one.probed):
                 structlog.get_logger().info("carrier takes messages again", carrier=one.limiter)
-        if probed and not (said.failed or said.refused or said.works or said.wait_s):
+        if probed and not (said.failed or said.refused or works or said.wait_s):
             await self.limits.undecided(carrier.name, probed)
 
     async def _has_others(self, carrier: Carrier) -> bool:

@@ -16,11 +16,13 @@ from alertd.app import Parts, opened
 from alertd.carrier_sections import FcmCarrier
 from alertd.config import Settings
 from alertd.service.credibility import IN_A_ROW
+from alertd.service.heeding import ChunkSaid
+from alertd.service.offers import Offer
 from alertd.store.alerts import AlertRecord
 from alertd.store.carrier_numbers import CarrierNumbers
 from alertd.store.codec import Codec
 from alertd.store.connection import Connection, StoreUnavailableError
-from alertd.store.limits import FAILURES, LONGEST_REST_MS, PROBE_MS
+from alertd.store.limits import FAILURES, LONGEST_REST_MS, PROBE_MS, SHORTEST_REST_MS
 from alertd.store.work import Work
 from alertd.working import worker_of
 from channels.sandbox import Sandbox
@@ -159,6 +161,30 @@ async def test_a_carrier_that_works_again_has_its_share_again(
     await send(parts, await planned(parts, sample))
     assert (sandbox.push.recorded.total, second.push.recorded.total) == (PEOPLE, PEOPLE)
     assert await breakers(parts) == {"one": False, "two": False}
+
+
+@pytest.mark.parametrize("weights", [(1, 1)])
+async def test_a_carrier_that_others_replace_has_to_accept_somebody(parts: Parts):
+    """It may refuse everybody: that it refused one who was tried before is no reason to give it the rest. An only carrier would have it."""
+    heeding, carrier = worker_of(parts).feeder.dispatch.heeding, parts.carriers.named("one")
+
+    async def probed(said: ChunkSaid) -> dict[str, bool]:
+        block = await parts.limits.take("one", 100, 100, 1)
+        assert block.granted == 1
+        assert block.wait_s
+        await heeding.heed(said, Offer(carrier, None, [0], block.wait_s, block))
+        return await breakers(parts)
+
+    for name in ("one", "two"):
+        await parts.limits.failed(name, FAILURES)
+    await parts.limits.resume("two")
+    parts.db.skew_ms += SHORTEST_REST_MS
+    assert await probed(ChunkSaid(works=True)) == {"one": True, "two": False}
+    assert await probed(ChunkSaid(accepted=True, works=True)) == {"one": False, "two": False}
+    for name in ("one", "two"):
+        await parts.limits.failed(name, FAILURES)
+    parts.db.skew_ms += SHORTEST_REST_MS
+    assert await probed(ChunkSaid(works=True)) == {"one": False, "two": True}
 
 
 @pytest.mark.parametrize("weights", [(1, 0)])
