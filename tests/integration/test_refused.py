@@ -163,6 +163,9 @@ async def test_a_carrier_that_is_down_rests_and_is_found_within_15_s_of_its_retu
         parts.db.skew_ms += 15_000
         await send(parts, record, kind.channel)
         assert await parts.limits.open_breakers([kind.carrier]) == {kind.carrier: False}
+        assert await accepted(parts, record, kind.channel) >= PEOPLE - 1
+        parts.db.skew_ms += LATER_MS  # the message that found it may have been on a connection of before
+        await send(parts, record, kind.channel)
         assert await accepted(parts, record, kind.channel) == PEOPLE
 
 
