@@ -162,6 +162,15 @@ class StandDownAsked(BaseModel):
     reason: str
 
 
+class SimilarReply(BaseModel):
+    """Another living alert of the same case, kind and status."""
+
+    id: str = Field(description="The other alert.")
+    state: AlertState
+    author: str = Field(description="The person who submitted it.")
+    created: datetime = Field(description="When it was submitted.")
+
+
 class AlertReply(BaseModel):
     id: str
     state: AlertState
@@ -208,12 +217,24 @@ class AlertReply(BaseModel):
     stand_down_asked: list[StandDownAsked] = Field(
         [], description="Other organisations that ask to stand it down, until somebody does."
     )
+    similar: list[SimilarReply] = Field(
+        [],
+        description="Other living alerts of the same case, kind and status. Compare them before you approve this one. Only in the answer to"
+        " `GET /v1/alerts/{id}`.",
+    )
     notice: str | None = Field(None, description="What this did not do.")
     told_by: str | None = Field(
         None,
         description="The last version that tells those who were told: of an update, of what was taken out, of an end.",
     )
     alert: dict[str, Any] | None = Field(None, description="As it was sent.")
+
+
+def similar_replies(records: Iterable[AlertRecord]) -> list[SimilarReply]:
+    """Returns the other living alerts of a case as replies show them."""
+    return [
+        SimilarReply(id=one.id, state=one.state, author=one.author, created=time_of(one.created)) for one in records
+    ]
 
 
 def repairs_told(repairs: Sequence[Repair]) -> dict[str, Any]:

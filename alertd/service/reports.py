@@ -12,6 +12,7 @@ from alertd.errors import Problem
 from alertd.ids import chain_of
 from alertd.kinds import Occasion
 from alertd.service.notices import hides
+from alertd.service.twins import similar
 from alertd.service.updates import few
 from alertd.store.alerts import AlertRecord, Alerts, ListPlace
 from alertd.store.carrier_numbers import CarrierNumbers
@@ -122,6 +123,10 @@ class Reports:
         # An update may wait, or have been rejected.
         told = [one for one, (start,) in zip(later, starts, strict=True) if int(start or 0)]
         return told[-1] if told else None
+
+    async def similar(self, record: AlertRecord) -> Sequence[AlertRecord]:
+        """Returns the other living alerts of the same case, kind and status."""
+        return await similar(self._alerts, record)
 
     async def telling(self, org: str) -> Sequence[AlertRecord]:
         """What is being told of an organisation's alerts besides these: updates, what was taken out, ends. Newest first, without documents."""

@@ -59,8 +59,8 @@ class Keys:
         entry["running"] = True
         return Fresh(entry["id"])
 
-    async def finish(self, caller, key, status):
-        self.kept[caller, key] |= {"status": status, "running": False}
+    async def finish(self, caller, key, made_id, status):
+        self.kept[caller, key] |= {"id": made_id, "status": status, "running": False}
 
     async def release(self, caller, key, *, forget):
         self.kept[caller, key]["running"] = False
