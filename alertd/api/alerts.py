@@ -231,9 +231,8 @@ async def looked_at(request: web.Request, alert_id: str, headers: Conditions, sa
     if rev is None and not is_replay(request):
         await services(request).approval.get(alert_id, credential(request))
         raise Problem(
-            "precondition-failed",
+            "version-required",
             "Name the version that you looked at: its ETag as If-Match, or its `rev`. Nobody approves what they may not have seen.",
-            status=428,
         )
     return rev
 
@@ -354,9 +353,9 @@ OPERATIONS = (
         scope="alerts:approve", group=_GROUP,
         problems=(
             *_STATES, "same-person", "case-not-verified", "protection-review-required", "audience-changed", "audience-too-small", "approval-stale",
-            "expired", "stop-active", "outside-jurisdiction", "over-budget",
+            "expired", "stop-active", "outside-jurisdiction", "over-budget", "version-required",
         ),
-        also=(428,), step_up=True, act=Act("alert.approve", once=True),
+        step_up=True, act=Act("alert.approve", once=True),
     ),
     Operation(
         method="POST", path="/v1/alerts/{id}/return", handler=return_alert, summary="Return to the author",

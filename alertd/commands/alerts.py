@@ -155,7 +155,7 @@ def _check_similar(client: Client, alert_id: str) -> None:
     """Names the other living alerts of the case. On a terminal the approver confirms that this one is meant, too."""
     alert = client.get(_path(alert_id))
     remark_similar(alert)
-    if alert["similar"] and sys.stdin.isatty():
+    if alert.get("similar") and sys.stdin.isatty():
         typer.confirm("Approve this alert as well?", abort=True, err=True)
 
 

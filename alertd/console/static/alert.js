@@ -171,6 +171,7 @@ function verdict(alert, progress, stopped, next) {
   if (alert.state === "cancelled" || alert.state === "stood_down") return t("stopped");
   if (progress.stalled) return t("stalled");
   if (!isOver(progress) || left) return t(stopped ? "stop-holds" : standsAs(alert, progress.state).word);
+  if (progress.nobody) return t(alert.status === "Actual" ? "finished-nobody" : "finished-no-tester");
   if (progress.few.length && !lost) return t(progress.state); // of a few nobody can say that all were told
   if (!targeted) return t("finished-nobody");
   if (unsent && !next) return next === null ? t("finished-short", { n: unsent }) : t(progress.state);
