@@ -181,7 +181,7 @@ class Intake:
         done, old = await self._alerts.amend(new, checked.look.packed)
         if not done:
             raise Problem(
-                "precondition-failed", "The alert was changed meanwhile.", status=412 if old == "changed" else None
+                "version-changed" if old == "changed" else "precondition-failed", "The alert was changed meanwhile."
             )
         return Taken.of(replace(new, rev=record.rev + 1), checked.look)
 

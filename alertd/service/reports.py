@@ -212,9 +212,7 @@ class Reports:
     async def _reader(self, record: AlertRecord) -> Callable[[int, Any, tuple[int, int], str], Delivery]:
         """Makes deliveries of rows, given each row's number, its record, its reference and its channel."""
         if await self.is_deleted(record):
-            raise Problem(
-                "not-found", "Its ledger was deleted when its time was over (retention.ledger_days).", status=410
-            )
+            raise Problem("gone", "Its ledger was deleted when its time was over (retention.ledger_days).")
         carriers = await self._numbers.names()
 
         def moment(value: Any) -> int:
