@@ -130,7 +130,7 @@ def problem_schema() -> Schema:
             "pointer": {**text, "description": "Where in the body: a JSON pointer (RFC 6901); to XML, too."},
             "parameter": {**text, "description": "The query parameter or header at fault, where it is not the body."},
             "line": {"type": "integer", "minimum": 1, "description": "Of the body, where it is XML."},
-            "detail": text,
+            "detail": {**text, "description": "What is wrong there."},
         },
     }
     return {
@@ -138,11 +138,16 @@ def problem_schema() -> Schema:
         "description": "What went wrong (RFC 9457). A type can have further members.",
         "required": ["type", "title", "status", "detail", "what_to_do", "request_id"],
         "properties": {
-            "type": {"type": "string", "format": "uri-reference", "enum": [f"/problems/{slug}" for slug in CATALOGUE]},
-            "title": text,
-            "status": {"type": "integer"},
-            "detail": text,
-            "what_to_do": text,
+            "type": {
+                "type": "string",
+                "format": "uri-reference",
+                "enum": [f"/problems/{slug}" for slug in CATALOGUE],
+                "description": "Which problem it is. Programs decide by it.",
+            },
+            "title": {**text, "description": "The problem in a few words, the same each time."},
+            "status": {"type": "integer", "description": "The HTTP status."},
+            "detail": {**text, "description": "What is wrong this time."},
+            "what_to_do": {**text, "description": "What to do about it."},
             "request_id": {**text, "description": "The name of this call in the logs."},
             "errors": {"type": "array", "items": fault, "description": "All faults of the request at once."},
             "expected": {"type": "array", "items": text, "description": "Media types that are taken here."},

@@ -127,8 +127,12 @@ class Intake:
         if not draft and (first := await self.find_first(record, dry_run=dry_run, known=known)):
             return Taken.of(first, checked.look, is_repeat=True)
         if not dry_run:
-            self._check_size(checked, who)
-            await self._photos.attach(checked.alert, record)  # first: what an alert says it shows is there
+            try:
+                self._check_size(checked, who)
+                await self._photos.attach(checked.alert, record)  # first: what an alert says it shows is there
+            except Problem:  # a second try must not wait for this one
+                await self._alerts.external_ids.release(record)
+                raise
             box = await self._alerts.create(record, checked.look.packed)
             if (
                 box is None

@@ -52,13 +52,16 @@ async def claim_external_id(alerts: Alerts, record: AlertRecord) -> None:
 
 
 async def similar(alerts: Alerts, record: AlertRecord) -> Sequence[AlertRecord]:
-    """Returns the other living alerts of the same case, kind and status, oldest first, without their documents."""
+    """Returns the other living alerts of the same case, kind and status, oldest first, without their documents. Skips damaged records, so that
+    one of them hides no alert.
+    """
     if record.case == chain_of(record.id):  # it has no case number
         return []
     return [
         one
-        for one in await alerts.in_case(record.case)
-        if one.id != chain_of(record.id)
+        for one in await alerts.listed(await alerts.ids_in_case(record.case))
+        if one is not None
+        and one.id != chain_of(record.id)
         and one.state in UNDER_WAY
         and (one.kind, one.status) == (record.kind, record.status)
     ]

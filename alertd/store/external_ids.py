@@ -53,6 +53,11 @@ class ExternalIds:
             await self._db.run("unclaim", self._names(hashed), standing)
         return other
 
+    async def release(self, record: AlertRecord) -> None:
+        """Gives up the claim of an alert that was not stored after all."""
+        if record.external_id:
+            await self._db.run("unclaim", self._names(self._hashed(record)), record.id)
+
     async def keep(self, record: AlertRecord) -> None:
         """The external id lasts as long as the alert, whose end is put off."""
         if record.external_id:

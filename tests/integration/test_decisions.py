@@ -73,7 +73,7 @@ async def test_no_other_revision_is_approved_by_saying_it_again(parts: Parts, sa
         taken = await submitted(parts, {**sample, "starts": starts})
         await parts.approval.approve(taken.record.id, BEA, rev=taken.record.rev)
         for rev in (taken.record.rev - 1, taken.record.rev + 9):
-            assert await refused(parts.approval.approve(taken.record.id, BEA, rev=rev)) == ("precondition-failed", 412)
+            assert await refused(parts.approval.approve(taken.record.id, BEA, rev=rev)) == ("version-changed", 412)
 
 
 class Late(Connection):
@@ -293,13 +293,13 @@ async def test_a_decision_is_about_what_was_seen(parts: Parts, sample: dict[str,
     await parts.approval.give_back(taken.record.id, BEA, "Which exit?")
     returned = await parts.approval.get(taken.record.id, ANA)
     changed = await parts.intake.amend(returned, {"target": {"regions": ["ES-SE"]}}, ANA)
-    assert await refused(parts.intake.amend(returned, {"external_id": "x"}, ANA)) == ("precondition-failed", 412)
+    assert await refused(parts.intake.amend(returned, {"external_id": "x"}, ANA)) == ("version-changed", 412)
     await parts.approval.submit(taken.record.id, ANA, rev=changed.record.rev)
     for deed in (
         parts.approval.approve(taken.record.id, BEA, rev=seen),
         parts.approval.reject(taken.record.id, BEA, "No", rev=seen),
     ):
-        assert await refused(deed) == ("precondition-failed", 412)
+        assert await refused(deed) == ("version-changed", 412)
     now = await parts.approval.get(taken.record.id, BEA)
     assert (await parts.approval.approve(taken.record.id, BEA, rev=now.rev)).state is AlertState.APPROVED
 

@@ -81,7 +81,7 @@ function Decide({ alert, reach, me, unseen, onDecided, onMoved }) {
     ${alone ? html`<p class="note">${t("yours")} ${t("break-glass-says")}</p>` : null}
     ${typing ? html`<${Field} label=${t("approve-sure", { n: people })} value=${typed} onChange=${type} inputmode="numeric" />` : null}
     ${named.map((_, i) => html`<${Field} label=${t("plate-again", { n: i + 1 })} value=${plates[i] || ""} onChange=${(text) => typePlates({ ...plates, [i]: text })} dir="ltr" autocomplete="off" />`)}
-    ${alert.similar?.length ? html`<p class="note is-due similar" role="status"><strong>${t("similar")}</strong> ${alert.similar.map((one) => html`<a class="link" key=${one.id} href="#/alerts/${one.id}"><code dir="ltr">…${one.id.slice(21)}</code> ${t(one.state)} · ${t("by", { who: one.author })}</a> `)}</p>` : null}
+    ${alert.similar?.length ? html`<p class="note similar" role="status"><strong>${t("similar")}</strong> ${alert.similar.map((one) => html`<a class="link" key=${one.id} href="#/alerts/${one.id}"><code dir="ltr">…${one.id.slice(21)}</code> ${t(one.state)} · ${t("by", { who: one.author })}</a> `)}</p>` : null}
     <${Refused} error=${error} />
     ${asked ? html`<${Field} label=${t("reason")} value=${reason} onChange=${explain} wide autofocus hint=${reason.trim() ? "" : t("lacks")} />` : null}
     ${decides && lack ? html`<p class="hint" role="status">${t(lack)}</p>` : null}<${Awaited} busy=${Boolean(busy)} />
