@@ -68,7 +68,7 @@ class Idempotency(Protocol):
         ...
 
     async def finish(self, caller: str, key: str, made_id: str, status: int) -> None:
-        """Notes the status of the answer, and the id that the request stands for: its own, or that of what it repeated."""
+        """Notes the status of the answer and the id that the key stands for: the prepared id, or the id of an earlier alert that this one repeats."""
         ...
 
     async def release(self, caller: str, key: str, *, forget: bool) -> None:

@@ -189,7 +189,7 @@ def _check_not_ended(message: Message, records: Sequence[AlertRecord], *, but: s
         if record.approver and record.state not in UNDER_WAY and record.id != but:
             raise Problem(
                 "duplicate-case",
-                f"This very message came before, and is {record.state}; `alert` is its id. What is meant anew has an identifier of its own.",
+                f"This message came before, and its alert is {record.state}; `alert` is its id. Give a new message a new identifier.",
                 alert=record.id,
             )
 
