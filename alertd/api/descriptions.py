@@ -408,6 +408,11 @@ FIELDS: dict[str, dict[str, str]] = {
     },
     "PreviewLanguage": {"language": "The language (BCP 47).", "direction": "The direction of its script."},
     "PreviewMessage": {"channel": "The channel of the message.", "language": "The language of the message."},
+    "PreviewCoding": {
+        "carrier": "The name of the carrier in the configuration.",
+        "encoding": "How the text is encoded at this carrier.",
+        "segments": "How many SMS segments the text takes at this carrier.",
+    },
     "PreviewRequest": {
         "target": "The area and the groups to look at.",
         "kind": "The kind of alert: only subscribers who want it count.",
