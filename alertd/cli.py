@@ -112,7 +112,7 @@ def _is_on_the_line(ctx: typer.Context, option: str) -> bool:
 
 
 def main() -> None:
-    """Entry point: 0 done, 1 refused with the reason on standard error, 2 wrong usage."""
+    """Entry point: 0 done, 1 refused with the reason on standard error, 2 wrong usage, 3 the alert had nobody to notify."""
     gc.set_threshold(*COLLECTED_AT)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -121,7 +121,7 @@ def main() -> None:
         app()
     except (RefusedError, ConfigError) as error:
         remark(f"alertd: {error}")
-        sys.exit(1)
+        sys.exit(getattr(error, "exit_code", 1))
     except Exception as error:  # noqa: BLE001 whatever it is, its text is not told: it may hold what was sent
         remark(
             f"alertd: something that nobody foresaw: {type(error).__qualname__} at {' < '.join(reversed(places_of(error)))}"

@@ -106,8 +106,16 @@ CATALOGUE: dict[str, ProblemType] = {
     "unknown-region": ProblemType(422, "A region is unknown", "Use one of the nearest codes, or search /v1/regions."),
     "invalid-geometry": ProblemType(422, "A shape cannot be used", "Mend the shape; each fault has its place."),
     "not-found": ProblemType(404, "Not found", "Look at the id."),
+    "gone": ProblemType(410, "Gone", "Stop asking for it: it was deleted for good."),
+    "unauthenticated": ProblemType(401, "Not authenticated", "Send a valid key as a bearer token, or sign in again."),
     "not-allowed": ProblemType(403, "Not allowed", "Use a key that may do this."),
     "precondition-failed": ProblemType(409, "It is not in a state for this", "Read it again, then decide."),
+    "version-changed": ProblemType(
+        412, "The version has changed", "Read it again, then repeat the request with its new ETag."
+    ),
+    "version-required": ProblemType(
+        428, "A version is required", "Send the ETag of the version that you read as If-Match."
+    ),
     "idempotency-mismatch": ProblemType(422, "The key was used for another request", "Use a new Idempotency-Key."),
     "idempotency-in-progress": ProblemType(409, "The same request is still running", "Ask again after Retry-After."),
     "rate-limited": ProblemType(429, "Too many requests", "Ask again after Retry-After."),

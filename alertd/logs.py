@@ -8,11 +8,14 @@ from __future__ import annotations
 import io
 import json
 import logging
+import math
 import re
 import select
 import sys
 import threading
+import time
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -24,6 +27,9 @@ import channels
 
 #: How many of the places that an exception passed are told, innermost last.
 PLACES = 6
+#: What says that the store is away: the event of a step, and the problem of a request.
+STORE_AWAY, STORE_AWAY_PROBLEM = "store unavailable", "store-unavailable"
+STORE_AWAY_EVERY_S = 1.0
 #: From here on asyncio tells of what: of the task with its exception's text, of the callback with its arguments.
 _PUT_IN = re.compile(r"[\n(<]")
 
@@ -33,6 +39,7 @@ def set_up(level: str = "info") -> None:
     numeric = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=[
+            Throttle(),
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
@@ -48,6 +55,30 @@ def set_up(level: str = "info") -> None:
     logging.basicConfig(level=max(numeric, logging.WARNING), handlers=[handler], force=True)
     warnings.showwarning = _tell_warning  # type: ignore[assignment]  # Python calls it by places alone
     threading.excepthook = sys.unraisablehook = _tell_unhandled
+
+
+class Throttle:
+    """Drops lines that say the store is away, except one a second in this process: every step of a worker and every request meets it. The
+    next line has the number of dropped lines as `more`.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._next = -math.inf
+        self._dropped = 0
+
+    def __call__(self, _: WrappedLogger, __: str, event: EventDict) -> EventDict:
+        if event.get("event") != STORE_AWAY and event.get("problem") != STORE_AWAY_PROBLEM:
+            return event
+        now = self._monotonic()
+        if now < self._next:
+            self._dropped += 1
+            raise structlog.DropEvent
+        self._next = now + STORE_AWAY_EVERY_S
+        if self._dropped:
+            event["more"] = self._dropped
+            self._dropped = 0
+        return event
 
 
 class _Lines(io.TextIOBase):

@@ -59,6 +59,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(report.longreprtext)
 
 
+#: Of every server of a store in the tests: more than any of them fills.
+MAXMEMORY = "1gb"
+
+
 def pytest_collection() -> None:
     """Nothing that is collected is garbage, until all of it is."""
     gc.disable()
@@ -77,6 +81,7 @@ def valkey_socket() -> Iterator[str]:
         socket = f"{folder}/s"
         command = [str(get_binary_path()), "--port", "0", "--unixsocket", socket, "--dir", folder]
         command += ["--appendonly", "yes", "--appendfsync", "always", "--save", "", "--maxmemory-policy", "noeviction"]
+        command += ["--maxmemory", MAXMEMORY]
         log = Path(folder, "log").open("wb")  # noqa: SIM115 - closed below, after the server
         server = subprocess.Popen(command, stdout=log)
         deadline = time.monotonic() + 60

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from alertd.alerts import AlertState
-from alertd.api.call import STANCE, credential, is_replay, note, prepared_id
+from alertd.api.call import PREPARED_ID, STANCE, credential, is_replay, note, prepared_id
 from alertd.api.conditions import Conditions, etag
+from alertd.api.idempotency import REPLAYED
 from alertd.api.operations import Act, Operation, Reply
 from alertd.api.services import Services, services
 from alertd.api.shapes import (
@@ -25,11 +27,13 @@ from alertd.api.shapes import (
     AudienceReply,
     PermissionReply,
     Query,
+    SimilarReply,
     alert_reply,
     area_reply,
     audience_reply,
     eta,
     permission_replies,
+    similar_replies,
 )
 from alertd.documents import Alert, AlertRequest, Status, loudness
 from alertd.errors import Problem
@@ -123,6 +127,11 @@ class Submitted(Outlook):
     permissions: list[PermissionReply] = Field(
         [], description="What neighbours are asked for, with `target.beyond`; the area and the audience are without it."
     )
+    similar: list[SimilarReply] = Field(
+        [],
+        description="Other living alerts of the same case, kind and status, if this alert has no `external_id` to tell them apart. Check that"
+        " this alert is meant besides them.",
+    )
 
 
 async def _read_stance(request: web.Request) -> None:
@@ -136,6 +145,10 @@ async def create_alert(request: web.Request, *, query: SubmitQuery, body: AlertR
 
     An Actual alert is then `pending` until another person approves it. Test and Exercise reach only testers and are
     approved at once. With `"state": "draft"` it is kept and goes no further.
+
+    One organisation has one living alert under an `external_id`, for each kind and status, whichever of its keys submits it. The same alert
+    submitted again stores nothing: the answer is 200 with the header `Idempotent-Replayed`, the id and the state of the first. Another alert
+    under that `external_id` is refused (`duplicate-case`). Without an `external_id`, `similar` lists the other living alerts of the case.
     """
     s, who, alert = services(request), credential(request), body.alert()
     # Nobody else sees what these count.
@@ -148,9 +161,17 @@ async def create_alert(request: web.Request, *, query: SubmitQuery, body: AlertR
                 s.intake, s.approval, alert, who, request[STANCE],
                 alert_id=prepared_id(request), dry_run=query.dry_run, draft=body.state == "draft",
             )  # fmt: skip
-    note(request, record=taken.record, box=taken.box, dry_run=query.dry_run)
-    note_reach(request, taken, dry_run=query.dry_run)
+    note_taken(request, taken, dry_run=query.dry_run)
     return await submitted_reply(s, taken, alert)
+
+
+def note_taken(request: web.Request, taken: Taken, *, dry_run: bool) -> None:
+    """Names the alert in the audit. The caller's Idempotency-Key stands for that alert, too, if it was submitted before."""
+    note(request, record=taken.record, box=taken.box, dry_run=dry_run)
+    note_reach(request, taken, dry_run=dry_run)
+    if taken.is_repeat:
+        note(request, repeat=True)
+        request[PREPARED_ID] = taken.record.id
 
 
 def note_reach(request: web.Request, taken: Taken, *, dry_run: bool) -> None:
@@ -167,6 +188,7 @@ async def show_alert(request: web.Request, *, id: AlertId) -> Reply[AlertReply]:
     reply = told(record, whole=True)
     reply.body.still_named = await s.revising.still_named(record)
     reply.body.told_by = await s.reports.told_by(id)
+    reply.body.similar = similar_replies(await s.reports.similar(record))
     return reply
 
 
@@ -209,9 +231,8 @@ async def looked_at(request: web.Request, alert_id: str, headers: Conditions, sa
     if rev is None and not is_replay(request):
         await services(request).approval.get(alert_id, credential(request))
         raise Problem(
-            "precondition-failed",
+            "version-required",
             "Name the version that you looked at: its ETag as If-Match, or its `rev`. Nobody approves what they may not have seen.",
-            status=428,
         )
     return rev
 
@@ -283,10 +304,18 @@ async def submitted_reply(s: Services, taken: Taken, alert: Alert) -> Reply[Subm
         "state": record.state,
         "rev": record.rev,
         "permissions": permission_replies(record),
+        "similar": similar_replies(taken.similar),
     }
     made = await taken.answers.once(None, (alert.channels, louds, language), outlook)
     headers = {"Location": f"/v1/alerts/{record.id}", **etag(record.rev)}
-    return Reply(Submitted.model_construct(**own), headers=headers, made=made)
+    if taken.is_repeat:
+        headers |= {REPLAYED: "true"}
+    return Reply(
+        Submitted.model_construct(**own),
+        status=HTTPStatus.OK if taken.is_repeat else None,
+        headers=headers,
+        made=made,
+    )
 
 
 _GROUP = "Alerts"
@@ -299,7 +328,7 @@ REFUSED = (
 OPERATIONS = (
     Operation(
         method="POST", path="/v1/alerts", handler=create_alert, summary="Submit an alert", scope="alerts:write",
-        group=_GROUP, status=202, tells=("ETag", "Location"), problems=(*REFUSED, "stop-active"), act=Act("alert.create", once=True),
+        group=_GROUP, status=202, also=(200,), tells=("ETag", "Location"), problems=(*REFUSED, "stop-active"), act=Act("alert.create", once=True),
         stop_check=_read_stance,
     ),
     Operation(
@@ -324,9 +353,9 @@ OPERATIONS = (
         scope="alerts:approve", group=_GROUP,
         problems=(
             *_STATES, "same-person", "case-not-verified", "protection-review-required", "audience-changed", "audience-too-small", "approval-stale",
-            "expired", "stop-active", "outside-jurisdiction", "over-budget",
+            "expired", "stop-active", "outside-jurisdiction", "over-budget", "version-required",
         ),
-        also=(428,), step_up=True, act=Act("alert.approve", once=True),
+        step_up=True, act=Act("alert.approve", once=True),
     ),
     Operation(
         method="POST", path="/v1/alerts/{id}/return", handler=return_alert, summary="Return to the author",

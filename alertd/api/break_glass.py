@@ -71,10 +71,10 @@ OPERATIONS = (
         method="POST", path="/v1/alerts/{id}/break-glass", handler=break_glass, summary="Approve alone",
         scope="alerts:approve", group=_GROUP,
         problems=(
-            "not-found", "precondition-failed", "same-person", "review-pending", "protection-review-required", "audience-changed",
+            "not-found", "precondition-failed", "version-required", "same-person", "review-pending", "protection-review-required", "audience-changed",
             "audience-too-small", "approval-stale", "expired", "stop-active", "outside-jurisdiction", "over-budget",
         ),
-        also=(428,), step_up=True, act=Act("alert.break_glass", once=True),
+        step_up=True, act=Act("alert.break_glass", once=True),
     ),
     Operation(
         method="POST", path="/v1/alerts/{id}/review", handler=review_alert, summary="Review what was approved alone",

@@ -7,8 +7,8 @@ from contextlib import nullcontext
 from aiohttp import hdrs, web
 from pydantic import Field
 
-from alertd.api.alerts import REFUSED, SubmitQuery, Submitted, note_reach, submitted_reply
-from alertd.api.call import credential, is_replay, note, prepared_id
+from alertd.api.alerts import REFUSED, SubmitQuery, Submitted, note_taken, submitted_reply
+from alertd.api.call import credential, is_replay, prepared_id
 from alertd.api.operations import Act, Operation, Reply
 from alertd.api.services import services
 from alertd.api.shapes import AlertId, Query
@@ -35,10 +35,12 @@ async def create_cap(request: web.Request, *, query: SubmitQuery) -> Reply[Submi
     here: then nothing; and whoever was told is told so. Each message of an alert stands for the alert, and it may name them all.
     One of msgType Update, from the same sender, is an update of the one alert that its references name, as of
     `POST /v1/alerts/{id}/updates` with `notify` full and on the channels of that alert; it waits for another person under an id of
-    its own, and is refused where it was sent before what is told. What was approved once is not taken again by the same document: what
-    is meant anew has an identifier of its own. Ack and Error are refused, and so is what an alert cannot hold: two infos in one
-    language, or infos whose areas differ on the map. HTML in texts becomes plain text, and a parameter `CMAMlongtext` serves as the description
-    if there is none. A document has at most 2 MB and 100,000 positions. Where `cap.issuers` is configured, a document must be signed by the certificate that is known for
+    its own, and is refused where it was sent before what is told. One message (sender, identifier, sent) is one alert of the organisation,
+    whichever of its keys hands it in: the same message again is answered with the first alert, with 200 and the header `Idempotent-Replayed`,
+    while that alert lives. Once it has ended, or if its content differs, the message is refused (`duplicate-case`): give a new message a new
+    identifier. Ack and Error are refused, and so is what an alert cannot hold: two infos in one language, or infos whose areas differ on the
+    map. HTML in texts becomes plain text, and a parameter `CMAMlongtext` serves as the description if there is none. A document has at most
+    2 MB and 100,000 positions. Where `cap.issuers` is configured, a document must be signed by the certificate that is known for
     its sender. Each fault names its line.
     """
     s, who, again = services(request), credential(request), is_replay(request)
@@ -46,8 +48,7 @@ async def create_cap(request: web.Request, *, query: SubmitQuery) -> Reply[Submi
         taken, alert = await s.cap_intake.take(
             await request.read(), who, alert_id=prepared_id(request), again=again, dry_run=query.dry_run
         )
-    note(request, record=taken.record, box=taken.box, dry_run=query.dry_run)
-    note_reach(request, taken, dry_run=query.dry_run)
+    note_taken(request, taken, dry_run=query.dry_run)
     return await submitted_reply(s, taken, alert)
 
 
@@ -69,7 +70,7 @@ _GROUP = "Alerts"
 OPERATIONS = (
     Operation(
         method="POST", path="/v1/cap", handler=create_cap, summary="Submit a CAP document", scope="alerts:write",
-        group=_GROUP, status=202, takes=(MEDIA_TYPE, "application/xml", "text/xml"), tells=("ETag", "Location"),
+        group=_GROUP, status=202, also=(200,), takes=(MEDIA_TYPE, "application/xml", "text/xml"), tells=("ETag", "Location"),
         problems=(*REFUSED, "not-found", "precondition-failed", "superseded", "stop-active", "too-large", "wrong-content-type"),
         act=Act("alert.cap", once=True),
     ),

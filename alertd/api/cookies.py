@@ -34,7 +34,7 @@ async def signed_in(request: web.Request) -> Credential | None:
         return None
     found = await services(request).sessions.recognise(token, renew=WATCHES not in request)
     if found is None:
-        raise Problem("not-allowed", "The session is over: sign in.", status=401, headers=CHALLENGE)
+        raise Problem("unauthenticated", "The session is over: sign in.", headers=CHALLENGE)
     return found
 
 

@@ -150,7 +150,7 @@ OPERATIONS = (
     ),
     Operation(
         method="GET", path="/v1/subscribers/{id}/explain", handler=explain_subscriber, summary="Explain who was told",
-        scope="ledger:explain", group="Subscribers", also=(410,), problems=("not-found",),
+        scope="ledger:explain", group="Subscribers", problems=("not-found", "gone"),
         act=Act("subscriber.explain", of_person=True),
     ),
 )  # fmt: skip

@@ -97,6 +97,6 @@ async def _stream(request: web.Request, org: str, batch: Batch) -> AsyncIterator
 OPERATIONS = (
     Operation(
         method="GET", path="/v1/events", handler=list_events, summary="Read events", scope="alerts:read", group="Events",
-        gives=(JSON, EVENTS), writes_out={EVENTS: Event}, also=(410,), problems=("not-found",),
+        gives=(JSON, EVENTS), writes_out={EVENTS: Event}, problems=("not-found", "gone"),
     ),
 )  # fmt: skip

@@ -25,6 +25,8 @@ from alertd.ids import new_id
 from alertd.store.requests import CLAIM_MS, Requests
 
 HEADER = "Idempotency-Key"
+#: Of an answer to a request that was done before.
+REPLAYED = "Idempotent-Replayed"
 Note = Callable[[], Awaitable[None]]
 #: As long as a claim that was made before the slowest request is nobody else's.
 OWED_S = CLAIM_MS / 1000 / 3
@@ -65,8 +67,8 @@ class Idempotency(Protocol):
         """Claims a key for a caller. A claim that is never finished ends by itself; the id outlives it."""
         ...
 
-    async def finish(self, caller: str, key: str, status: int) -> None:
-        """It was done."""
+    async def finish(self, caller: str, key: str, made_id: str, status: int) -> None:
+        """Notes the status of the answer and the id that the key stands for: the prepared id, or the id of an earlier alert that this one repeats."""
         ...
 
     async def release(self, caller: str, key: str, *, forget: bool) -> None:
@@ -99,8 +101,8 @@ class KeptKeys:
             case _:
                 return Mismatch()
 
-    async def finish(self, caller: str, key: str, status: int) -> None:
-        await self._noted(caller, key, lambda: self._requests.finish(caller, key, status))
+    async def finish(self, caller: str, key: str, made_id: str, status: int) -> None:
+        await self._noted(caller, key, lambda: self._requests.finish(caller, key, made_id, status))
 
     async def release(self, caller: str, key: str, *, forget: bool) -> None:
         await self._noted(caller, key, lambda: self._requests.release(caller, key, forget=forget))
@@ -155,10 +157,10 @@ class _Claim:
     caller: str
     key: str
 
-    async def settle(self, status: int) -> None:
+    async def settle(self, made_id: str, status: int) -> None:
         """Below 400 it was done. A refusal did nothing, so the key is free; after a failure the id stays for a retry."""
         if status < 400:
-            await self.store.finish(self.caller, self.key, status)
+            await self.store.finish(self.caller, self.key, made_id, status)
         else:
             await self.store.release(self.caller, self.key, forget=status < 500)
 
@@ -176,7 +178,7 @@ async def _first(request: web.Request, handler: Handler, claim: _Claim, explain:
 async def _settled(request: web.Request, claim: _Claim, status: int) -> None:
     """What was done stays done and is answered, even if the store cannot note it: the claim then ends by itself."""
     try:
-        await claim.settle(status)
+        await claim.settle(request[PREPARED_ID], status)
     except Exception as error:  # noqa: BLE001  whatever the store raises
         log = structlog.get_logger()
         log.warning("idempotency key not settled", request_id=request.get(REQUEST_ID), error=type(error).__qualname__)
@@ -187,7 +189,7 @@ async def _again(request: web.Request, handler: Handler, prepared_id: str, statu
     request[REPLAY] = True
     response = await handler(request)
     if not response.prepared:
-        response.headers["Idempotent-Replayed"] = "true"
+        response.headers[REPLAYED] = "true"
         if response.status < 400:
             response.set_status(status)
     return response

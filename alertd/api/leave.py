@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from aiohttp import hdrs, web
 
 from alertd.api.services import services
@@ -63,7 +65,7 @@ def _too_old(request: web.Request) -> web.Response:
 def _refused(request: web.Request, text: str, sentence: str, status: int) -> web.Response:
     """A person is told in a page, a program in a problem. Raises Problem."""
     if "text/html" not in request.headers.get(hdrs.ACCEPT, ""):
-        raise Problem("not-found", sentence, status=status)
+        raise Problem("gone" if status == HTTPStatus.GONE else "not-found", sentence)
     return _page(request, "broken", text, status=status)
 
 

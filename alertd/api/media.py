@@ -170,6 +170,6 @@ OPERATIONS = (
     ),
     Operation(
         method="GET", path="/m/{id}", handler=show_media, summary="Show a photo", scope=None, group=_GROUP,
-        gives=("image/jpeg",), also=(410,), problems=("stop-active", "rate-limited"),
+        gives=("image/jpeg",), problems=("gone", "stop-active", "rate-limited"),
     ),
 )  # fmt: skip

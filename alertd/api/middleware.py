@@ -243,13 +243,11 @@ async def by_key(request: web.Request, recognise: Recognise) -> Credential:
     scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         challenge = {"WWW-Authenticate": 'Bearer realm="alertd"'}
-        raise Problem("not-allowed", "A key is needed: Authorization: Bearer <key>.", status=401, headers=challenge)
+        raise Problem("unauthenticated", "A key is needed: Authorization: Bearer <key>.", headers=challenge)
     credential = await recognise(token.strip())
     if credential is None:
         challenge = {"WWW-Authenticate": 'Bearer realm="alertd", error="invalid_token"'}
-        raise Problem(
-            "not-allowed", "This key is not known, was revoked, or has expired.", status=401, headers=challenge
-        )
+        raise Problem("unauthenticated", "This key is not known, was revoked, or has expired.", headers=challenge)
     return credential
 
 

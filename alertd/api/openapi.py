@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
+from alertd.api.descriptions import FIELDS, VARIABLES
 from alertd.api.idempotency import HEADER as IDEMPOTENCY_HEADER
 from alertd.api.operations import ANY, EVENTS, JSON, NDJSON, Operation, Signature, signature_of
 from alertd.api.refusals import headers, problem_examples, problem_responses, problem_schema, refusals
@@ -135,6 +136,7 @@ def _schemas(rows: list[tuple[Operation, Signature]]) -> tuple[_Schemas, dict[st
     found, rest = TypeAdapter.json_schemas(inputs, ref_template=_REF + "{model}")
     _name_members([*found.values(), rest])
     components = rest.get("$defs", {})
+    describe(components)
     schemas = _Schemas({key: schema for (key, _mode), schema in found.items()}, components)
     hidden = {
         schemas.of(operation, part).get("$ref", "").removeprefix(_REF)
@@ -143,6 +145,17 @@ def _schemas(rows: list[tuple[Operation, Signature]]) -> tuple[_Schemas, dict[st
         if part in {"query", "headers"}  # these become parameters and are no components
     }
     return schemas, {name: schema for name, schema in components.items() if name not in hidden}
+
+
+def describe(components: dict[str, Schema]) -> None:
+    """Adds the descriptions of the table to the fields. Raises KeyError for a model or a field that does not exist."""
+    for names, fields in FIELDS.items():
+        for name in names.split():
+            for field, text in fields.items():
+                schema = components[name]["properties"][field]
+                if "description" in schema:
+                    raise KeyError(f"{name}.{field} is described where it is declared, too")
+                schema["description"] = text
 
 
 def _name_members(schema: Any) -> None:
@@ -198,7 +211,10 @@ def _operation(operation: Operation, signature: Signature, shown: _Shown) -> Sch
 
 def _parameters(operation: Operation, signature: Signature, schemas: _Schemas) -> Iterator[Schema]:
     for name in signature.path:
-        yield {"name": name, "in": "path", "required": True, "schema": schemas.of(operation, f"path.{name}")}
+        variable = re.sub(r"\{(\w+):.*?\}(?=[/.]|$)", r"{\1}", operation.path).partition(f"{{{name}}}")
+        text = VARIABLES.get("".join(variable[:2]))
+        told = {} if text is None else {"description": text}
+        yield {"name": name, "in": "path", "required": True, **told, "schema": schemas.of(operation, f"path.{name}")}
     for part, place in (("query", "query"), ("headers", "header")):
         if getattr(signature, part) is None:
             continue

@@ -22,7 +22,7 @@ Explain = Callable[[Exception], Problem | None]
 _OF_AIOHTTP = {
     404: ("not-found", "There is nothing at this address."),
     405: ("wrong-method", "This address does not know the method."),
-    410: ("not-found", "What was at this address is gone."),
+    410: ("gone", "What was at this address is gone."),
     413: ("too-large", "The body is larger than is taken here."),
     415: ("wrong-content-type", "The body is of a type that is not taken here."),
 }

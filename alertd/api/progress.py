@@ -12,14 +12,14 @@ from alertd.alerts import SETTLED, UNWATCHED, AlertState, State
 from alertd.api.call import check_caller, credential, still_may
 from alertd.api.operations import EVENTS, JSON, NDJSON, Act, Operation
 from alertd.api.services import services
-from alertd.api.shapes import REV, AlertId, AlertReply, Query, alert_reply
+from alertd.api.shapes import HAD_NOBODY, REV, AlertId, AlertReply, Query, alert_reply
 from alertd.api.streams import send_events
 from alertd.clock import ms_of
 from alertd.fields import Instant
 from alertd.kinds import PermissionState
 from alertd.permissions import read
 from alertd.service.access import LEDGER
-from alertd.service.counts import Shown, people_shown, shown
+from alertd.service.counts import Shown, had_nobody_to_notify, people_shown, shown
 from alertd.service.reach import Estimate
 from alertd.service.reports import Delivery, Wanted
 from alertd.store.alerts import AlertRecord, ListPlace
@@ -60,6 +60,7 @@ class ProgressReply(BaseModel):
     state: AlertState
     rev: int = Field(description=REV)
     people: Shown | Estimate = Field(description="As in the alert.")
+    nobody: bool = Field(description=HAD_NOBODY)
     channels: dict[str, dict[str, int]] = Field(description="By channel: targeted, and how many are in each state.")
     few: list[str] = Field(
         [],
@@ -140,6 +141,7 @@ async def _progress(request: web.Request, alert_id: str) -> tuple[ProgressReply,
         state=record.state,
         rev=record.rev,
         people=_people(record, reads_ledger=reads_ledger),
+        nobody=had_nobody_to_notify(record),
         channels=channels,
         few=few,
         stalled=stalled,
@@ -191,7 +193,7 @@ OPERATIONS = (
     ),
     Operation(
         method="GET", path="/v1/alerts/{id}/deliveries", handler=alert_deliveries, summary="Read the ledger",
-        scope="ledger:read", group=_GROUP, gives=(NDJSON,), writes_out={NDJSON: Delivery}, also=(410,), problems=("not-found",),
+        scope="ledger:read", group=_GROUP, gives=(NDJSON,), writes_out={NDJSON: Delivery}, problems=("not-found", "gone"),
         act=Act("ledger.read"),
     ),
 )  # fmt: skip

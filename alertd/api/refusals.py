@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from http import HTTPStatus
 from typing import Any
 
 from alertd.api.operations import JSON, Operation, Signature, names_of
@@ -11,7 +10,6 @@ from alertd.api.problems import CONTENT_TYPE as PROBLEM
 from alertd.errors import CATALOGUE
 
 Schema = dict[str, Any]
-Told = tuple[int, str]  # status and slug
 
 _EXAMPLES = "#/components/examples/"
 _RESPONSES = "#/components/responses/"
@@ -21,13 +19,6 @@ _OF_BODY = ("wrong-content-type", "wrong-encoding", "too-large")
 _OF_POST = ("idempotency-mismatch", "idempotency-in-progress")
 _OF_ALL = ("invalid-request", "internal-error", "store-unavailable")
 
-#: Problems that are told with another status than the catalogue's as well, and what that means.
-_OTHERWISE = {
-    (401, "not-allowed"): "There is no key, or none that is known.",
-    (410, "not-found"): "It was there, and is gone for good.",
-    (412, "precondition-failed"): "It is not the version that If-Match names.",
-    (428, "precondition-failed"): "No version is named, and one must be.",
-}
 #: Headers that come with a status.
 _HEADERS = {
     401: ("WWW-Authenticate",),
@@ -41,12 +32,12 @@ _HEADERS = {
 def refusals(operation: Operation, signature: Signature) -> Schema:
     """The problems of an operation by status: a named response, or one that stands for several."""
     by_status: dict[int, list[str]] = {}
-    for status, slug in sorted(set(_told(operation, signature))):
-        by_status.setdefault(status, []).append(slug)
-    return {str(status): _refusal(status, slugs) for status, slugs in by_status.items()}
+    for slug in sorted(set(_told(operation, signature))):
+        by_status.setdefault(CATALOGUE[slug].status, []).append(slug)
+    return {str(status): _refusal(status, slugs) for status, slugs in sorted(by_status.items())}
 
 
-def _told(operation: Operation, signature: Signature) -> Iterator[Told]:
+def _told(operation: Operation, signature: Signature) -> Iterator[str]:
     slugs = (*_OF_ALL, *operation.problems)
     if operation.method not in {"GET", "DELETE"}:
         slugs += _OF_BODY
@@ -55,43 +46,32 @@ def _told(operation: Operation, signature: Signature) -> Iterator[Told]:
     if operation.takes_key:
         slugs += _OF_POST
     if operation.scope:
-        slugs += ("not-allowed", "rate-limited")
-        yield 401, "not-allowed"
+        slugs += ("unauthenticated", "not-allowed", "rate-limited")
         if not operation.while_stopped:
             slugs += ("stop-active",)
     if signature.headers is not None and "If-Match" in names_of(signature.headers):
-        yield 412, "precondition-failed"
-    if HTTPStatus.PRECONDITION_REQUIRED in operation.also:
-        yield 428, "precondition-failed"
-    if HTTPStatus.GONE in operation.also:
-        yield 410, "not-found"
-    yield from ((CATALOGUE[slug].status, slug) for slug in slugs)
+        slugs += ("version-changed",)
+    yield from slugs
 
 
 def problem_responses() -> Schema:
-    """Every problem of the catalogue, by its name; with another status, by that besides."""
-    usual = {_name(kind.status, slug): _response(kind.status, [slug]) for slug, kind in CATALOGUE.items()}
-    return usual | {_name(*told): _response(told[0], [told[1]]) for told in _OTHERWISE}
+    """Returns the response of each problem of the catalogue, by its slug."""
+    return {slug: _response(kind.status, [slug]) for slug, kind in CATALOGUE.items()}
 
 
 def problem_examples() -> Schema:
     """What each of them looks like."""
-    usual = {slug: _example(kind.status, slug) for slug, kind in CATALOGUE.items()}
-    return usual | {_name(*told): _example(*told) for told in _OTHERWISE}
-
-
-def _name(status: int, slug: str) -> str:
-    return slug if status == CATALOGUE[slug].status else f"{slug}-{status}"
+    return {slug: _example(kind.status, slug) for slug, kind in CATALOGUE.items()}
 
 
 def _refusal(status: int, slugs: list[str]) -> Schema:
-    return {"$ref": _RESPONSES + _name(status, slugs[0])} if len(slugs) == 1 else _response(status, slugs)
+    return {"$ref": _RESPONSES + slugs[0]} if len(slugs) == 1 else _response(status, slugs)
 
 
 def _response(status: int, slugs: list[str]) -> Schema:
-    told = (_OTHERWISE.get((status, slug)) or f"{CATALOGUE[slug].title}." for slug in slugs)
+    told = (f"{CATALOGUE[slug].title}." for slug in slugs)
     names = _HEADERS.get(status, ("Retry-After",) if "idempotency-in-progress" in slugs else ())
-    examples = {slug: {"$ref": _EXAMPLES + _name(status, slug)} for slug in slugs}
+    examples = {slug: {"$ref": _EXAMPLES + slug} for slug in slugs}
     return {
         "description": " ".join(f"`{slug}`: {words}" for slug, words in zip(slugs, told, strict=True)),
         "x-problems": slugs,
@@ -111,7 +91,7 @@ def _example(status: int, slug: str) -> Schema:
         "type": f"/problems/{slug}",
         "title": kind.title,
         "status": status,
-        "detail": _OTHERWISE.get((status, slug), f"{kind.title}."),
+        "detail": f"{kind.title}.",
         "what_to_do": kind.remedy,
         "request_id": "0e1b7a3f5c9d4e2a8b6f1d7c3a5e9b20",
         **_MEMBERS.get(slug, {}),
@@ -150,7 +130,7 @@ def problem_schema() -> Schema:
             "pointer": {**text, "description": "Where in the body: a JSON pointer (RFC 6901); to XML, too."},
             "parameter": {**text, "description": "The query parameter or header at fault, where it is not the body."},
             "line": {"type": "integer", "minimum": 1, "description": "Of the body, where it is XML."},
-            "detail": text,
+            "detail": {**text, "description": "What is wrong there."},
         },
     }
     return {
@@ -158,11 +138,16 @@ def problem_schema() -> Schema:
         "description": "What went wrong (RFC 9457). A type can have further members.",
         "required": ["type", "title", "status", "detail", "what_to_do", "request_id"],
         "properties": {
-            "type": {"type": "string", "format": "uri-reference", "enum": [f"/problems/{slug}" for slug in CATALOGUE]},
-            "title": text,
-            "status": {"type": "integer"},
-            "detail": text,
-            "what_to_do": text,
+            "type": {
+                "type": "string",
+                "format": "uri-reference",
+                "enum": [f"/problems/{slug}" for slug in CATALOGUE],
+                "description": "Which problem it is. Programs decide by it.",
+            },
+            "title": {**text, "description": "The problem in a few words, the same each time."},
+            "status": {"type": "integer", "description": "The HTTP status."},
+            "detail": {**text, "description": "What is wrong this time."},
+            "what_to_do": {**text, "description": "What to do about it."},
             "request_id": {**text, "description": "The name of this call in the logs."},
             "errors": {"type": "array", "items": fault, "description": "All faults of the request at once."},
             "expected": {"type": "array", "items": text, "description": "Media types that are taken here."},

@@ -220,11 +220,11 @@ _GROUP = "Alerts"
 OPERATIONS = (
     Operation(
         method="GET", path="/v1/alerts/{id}/report", handler=alert_report, summary="Show what it came to",
-        scope="ledger:read", group=_GROUP, also=(410,), problems=("not-found",), act=Act("report.read"),
+        scope="ledger:read", group=_GROUP, problems=("not-found", "gone"), act=Act("report.read"),
     ),
     Operation(
         method="GET", path="/v1/alerts/{id}/evidence", handler=alert_evidence, summary="Export evidence",
-        scope="evidence:read", group=_GROUP, also=(410,), problems=("not-found",), act=Act("evidence.read"),
+        scope="evidence:read", group=_GROUP, problems=("not-found", "gone"), act=Act("evidence.read"),
     ),
     Operation(
         method="GET", path="/v1/evidence/key", handler=show_evidence_key, summary="Show what signs evidence", scope=None,

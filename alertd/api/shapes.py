@@ -22,7 +22,7 @@ from alertd.rendering.languages import matching
 from alertd.service import reach, rings
 from alertd.service.access import signer
 from alertd.service.break_glass import broken_by
-from alertd.service.counts import Shown, is_exact, people_shown
+from alertd.service.counts import Shown, had_nobody_to_notify, is_exact, people_shown
 from alertd.service.looks import Look
 from alertd.service.notices import occasion_of
 from alertd.service.reach import LEAST_SHOWN, NOBODY, Count, Estimate, about, by_code
@@ -96,6 +96,10 @@ class AudienceReply(BaseModel):
 
 #: Of each member that names a person: two organisations may have people of the same name.
 BY_ORG = "The organisation of that person."
+HAD_NOBODY = (
+    "Whether the alert was sent and there was nobody to notify: no subscriber was in its audience, or none had an address for its channels."
+    " False until it is `sent`. A Test or Exercise notifies testers only (subscribers with `tester`)."
+)
 REV = "Another with each change of the alert, its state included. The ETag of the alert is the same number."
 #: Of each reply that has an `eta`.
 ETA = (
@@ -162,6 +166,16 @@ class StandDownAsked(BaseModel):
     reason: str
 
 
+class SimilarReply(BaseModel):
+    """Another living alert of the same case, kind and status."""
+
+    id: str = Field(description="The other alert.")
+    state: AlertState
+    author: str = Field(description="The person who submitted it.")
+    author_org: str = Field(description=BY_ORG)
+    created: datetime = Field(description="When it was submitted.")
+
+
 class AlertReply(BaseModel):
     id: str
     state: AlertState
@@ -202,11 +216,17 @@ class AlertReply(BaseModel):
     people: Shown | Estimate = Field(
         description="In the frozen audience, exact from 20 up; the estimate at submission where `exact` is false."
     )
+    nobody: bool = Field(description=HAD_NOBODY)
     permissions: list[PermissionReply] = Field(
         [], description="Of neighbours, where the target leaves the jurisdiction: none of their part is told before."
     )
     stand_down_asked: list[StandDownAsked] = Field(
         [], description="Other organisations that ask to stand it down, until somebody does."
+    )
+    similar: list[SimilarReply] = Field(
+        [],
+        description="Other living alerts of the same case, kind and status. Compare them before you approve this one. Only in the answer to"
+        " `GET /v1/alerts/{id}`.",
     )
     notice: str | None = Field(None, description="What this did not do.")
     told_by: str | None = Field(
@@ -214,6 +234,14 @@ class AlertReply(BaseModel):
         description="The last version that tells those who were told: of an update, of what was taken out, of an end.",
     )
     alert: dict[str, Any] | None = Field(None, description="As it was sent.")
+
+
+def similar_replies(records: Iterable[AlertRecord]) -> list[SimilarReply]:
+    """Returns the other living alerts of a case as replies show them."""
+    return [
+        SimilarReply(id=one.id, state=one.state, author=one.author, author_org=one.org, created=time_of(one.created))
+        for one in records
+    ]
 
 
 def repairs_told(repairs: Sequence[Repair]) -> dict[str, Any]:
@@ -332,6 +360,7 @@ def alert_reply(record: AlertRecord, *, whole: bool = False) -> AlertReply:
         paused=record.paused,
         exact=is_exact(record),
         people=people_shown(record),
+        nobody=had_nobody_to_notify(record),
         occasion=occasion_of(record),
         update=update_facts(record) if record.notify else None,
         permissions=permission_replies(record),

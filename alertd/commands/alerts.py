@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import uuid
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ from alertd.commands.accounts import ledger, report, review
 from alertd.commands.client import Client, UnreachableError, segment
 from alertd.commands.options import AlertId, JsonOption, PeopleSeen, common, people_seen
 from alertd.commands.output import estimated, people_of, remark, tell, tell_facts, tell_json, tell_table
-from alertd.commands.review import tell_review, waits
+from alertd.commands.review import remark_similar, tell_review, waits
 from alertd.commands.stopping import remark_stops
 from alertd.commands.watching import watch as follow
 
@@ -138,8 +139,9 @@ def approve(
     watch: Annotated[bool, typer.Option("--watch", help="Stay until nobody more is told.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """The second person's word: it is sent."""
+    """Approve an alert, so that it is sent. Names the other living alerts of its case, and on a terminal asks first if there are any."""
     client = common(ctx).client()
+    _check_similar(client, alert_id)
     said = {"people": people_seen(people), "plates": plate, "overspend": overspend}
     body = {name: value for name, value in said.items() if value is not None}
     alert = _decided(client, alert_id, "approve", body, seen, as_json=as_json)
@@ -147,6 +149,14 @@ def approve(
         tell(f"{alert['approver']} approved it at {alert['approved']}.")
     if watch:
         follow(client, alert_id, as_json=as_json)
+
+
+def _check_similar(client: Client, alert_id: str) -> None:
+    """Names the other living alerts of the case. On a terminal the approver confirms that this one is meant, too."""
+    alert = client.get(_path(alert_id))
+    remark_similar(alert)
+    if alert.get("similar") and sys.stdin.isatty():
+        typer.confirm("Approve this alert as well?", abort=True, err=True)
 
 
 @app.command()
@@ -417,6 +427,7 @@ def _tell_taken(taken: dict[str, Any], *, dry_run: bool) -> None:
     if update := taken.get("update"):
         facts |= {"told again": estimated(update["told_again"]), "newly inside": estimated(update["newly_inside"])}
     tell_facts(facts)
+    remark_similar(taken)
     if dry_run:
         tell("Nothing was done: this was a dry run.")
     elif taken["state"] == "pending":

@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 from alertd.commands.problems import explained, read_refusal, slug
@@ -36,6 +36,14 @@ GATEWAY = frozenset({502, 503, 504})
 
 class RefusedError(Exception):
     """It was not done; the message says why and what to do."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class NobodyError(RefusedError):
+    """The alert was sent and there was nobody to notify."""
+
+    exit_code = 3
 
 
 class UnreachableError(RefusedError):

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from alertd.alerts import SHOWN, WAITING, AlertState
 from alertd.commands.client import Client, RefusedError
-from alertd.commands.output import people_of, remark, tell, tell_facts
-from alertd.ids import chain_of
+from alertd.commands.output import remark, tell, tell_facts
 
 _WAITS = {
     "unasked": "will ask {}", "asked": "waits for {}", "granted": "is permitted by {}", "refused": "is refused by {}",
@@ -23,27 +21,28 @@ def tell_review(client: Client, alert: dict[str, Any], language: str | None = No
     them who were told already.
     """
     document = alert.get("alert") or {}
-    facts = {name: value for name, value in alert.items() if name not in {"alert", "permissions", "stand_down_asked"}}
+    facts = {
+        name: value
+        for name, value in alert.items()
+        if name not in {"alert", "permissions", "stand_down_asked", "similar"}
+    }
     tell_facts(facts | _asked(document) | {"neighbours": waits(alert["permissions"])})
     for one in alert["stand_down_asked"]:
         remark(
             f"{one['name']} asks to stand it down, by {one['by']} of {one['by_org']} at {one['at']}: {one['reason']}"
         )
-    _remark_others(client, alert["id"], document.get("case", {}).get("number"))
+    remark_similar(alert)
     if document and alert["state"] in OPEN:
         for line in _messages(client, document, {"occasion": "update"} if alert.get("update") else {}, language):
             tell(line)
 
 
-def _remark_others(client: Client, alert_id: str, case: str | None) -> None:
-    """Beside what is told of an alert, what else is told of its case, or is to be: a case system that sends it twice tells everybody twice."""
-    if case is None:
-        return
-    for one in client.get("/v1/alerts", {"case": case})["alerts"]:
-        if one["id"] != chain_of(alert_id) and AlertState(one["state"]) in SHOWN | WAITING:
-            remark(
-                f"Case {case} has another alert: {one['id']} is {one['state']}, to {people_of(one)} people, by {one['author']}."
-            )
+def remark_similar(alert: Mapping[str, Any]) -> None:
+    """Names the other living alerts of the same case. A case system that submits a case twice would notify everyone twice."""
+    for one in alert.get("similar", ()):
+        remark(
+            f"The case has another alert: {one['id']} is {one['state']}, submitted by {one['author']} at {one['created']}."
+        )
 
 
 def waits(permissions: Iterable[Mapping[str, Any]]) -> list[str]:

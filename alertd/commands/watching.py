@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from typing import Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from alertd.alerts import UNWATCHED, AlertState
-from alertd.commands.client import Client, RefusedError, UnreachableError, segment
+from alertd.commands.client import Client, NobodyError, RefusedError, UnreachableError, segment
 from alertd.commands.output import console, harmless, tell, tell_json
 from alertd.commands.review import waits
 
@@ -21,11 +22,39 @@ STALLS = "it stalls: for a minute nobody more was told"
 
 
 def watch(client: Client, alert_id: str, *, as_json: bool) -> None:
-    """Tells every change until it is over. Raises RefusedError when it ended otherwise than sent."""
+    """Prints every change until the alert is over. Raises RefusedError if it ended otherwise than sent, NobodyError if there was nobody to
+    notify.
+    """
     tell_all = _as_json if as_json else _bars if sys.stdout.isatty() else _lines
-    last = tell_all(_changes(client, alert_id))
-    if last != AlertState.SENT:
-        raise RefusedError(f"alert {alert_id} ended as {last}")
+    last: dict[str, Any] = {}
+
+    def changes() -> Iterator[dict[str, Any]]:
+        for progress in _changes(client, alert_id):
+            last.update(progress)
+            yield progress
+
+    tell_all(changes())
+    if last["state"] != AlertState.SENT:
+        raise RefusedError(f"alert {alert_id} ended as {last['state']}")
+    if last.get("nobody"):
+        raise NobodyError(_nobody(client.get(f"/v1/alerts/{segment(alert_id)}")))
+
+
+def _nobody(alert: dict[str, Any]) -> str:
+    """Says that there was nobody to notify, and how to register a tester if the alert is a Test or an Exercise."""
+    if alert["status"] == "Actual":
+        return f"There was nobody to notify. No subscriber of kind {alert['kind']} in the area has an address for its channels."
+    tester = {
+        "id": "tester-1", "tester": True, "languages": ["en"], "kinds": [alert["kind"]],
+        "places": {"home": {"point": ["LONGITUDE", "LATITUDE"]}}, "addresses": [{"channel": "mail", "mailbox": "YOU@EXAMPLE.ORG"}],
+        "consent": {"at": "2026-01-01T00:00:00Z", "source": "own"},
+    }  # fmt: skip
+    line = json.dumps(tester).replace('"LONGITUDE", "LATITUDE"', "LONGITUDE, LATITUDE")
+    return (
+        f"There was nobody to notify. A {alert['status']} notifies testers only, and no tester is in its area. Register one there:\n"
+        f"  echo '{line}' >tester.ndjson\n"
+        "  alertd subscribers import tester.ndjson"
+    )
 
 
 def _changes(client: Client, alert_id: str) -> Iterator[dict[str, Any]]:
@@ -44,28 +73,23 @@ def _changes(client: Client, alert_id: str) -> Iterator[dict[str, Any]]:
         time.sleep(AGAIN_S)  # the service goes down; it ends its streams first
 
 
-def _as_json(changes: Iterator[dict[str, Any]]) -> str:
-    state = ""
+def _as_json(changes: Iterator[dict[str, Any]]) -> None:
     for progress in changes:
         tell_json(progress)
-        state = progress["state"]
-    return state
 
 
-def _lines(changes: Iterator[dict[str, Any]]) -> str:
-    state = ""
+def _lines(changes: Iterator[dict[str, Any]]) -> None:
     for progress in changes:
         channels = progress["channels"].items()
         parts = [f"{name} {_over(c):,} of {c.get('targeted', 0):,}{_outcomes(c)}" for name, c in channels]
         parts += [f"{name} not shown" for name in progress.get("few", ())]
         state = progress["state"]
         tell(": ".join([state, "; ".join(parts)] if parts else [state]) + _seconds(progress) + _waits(progress))
-    return state
 
 
-def _bars(changes: Iterator[dict[str, Any]]) -> str:
+def _bars(changes: Iterator[dict[str, Any]]) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[told]}"))
-    state, stands, bars = "", ("", False), dict[str, TaskID]()
+    stands, bars = ("", False), dict[str, TaskID]()
     with Progress(*columns, console=console()) as progress_bars:
         for progress in changes:
             state = progress["state"]
@@ -76,7 +100,6 @@ def _bars(changes: Iterator[dict[str, Any]]) -> str:
                     bars[name] = progress_bars.add_task(name, told="")
                 total, done = counts.get("targeted", 0), _over(counts)
                 progress_bars.update(bars[name], total=total, completed=done, told=_outcomes(counts))
-    return state
 
 
 def _over(counts: dict[str, int]) -> int:

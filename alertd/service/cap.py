@@ -34,6 +34,7 @@ from alertd.service.reports import LOOK, LOOKS, Reports, Wanted
 from alertd.service.submission import submit, submitted
 from alertd.service.updating import Updating
 from alertd.store.alerts import AlertRecord
+from alertd.store.external_ids import UNDER_WAY
 
 _CANCELLED = {AlertState.CANCELLED, AlertState.REJECTED}
 #: No sender's clock is further ahead: an alert ends after it was sent, and at most so long after it was made; and a day to spare.
@@ -93,7 +94,11 @@ class CapIntake:
             if again and not dry_run:
                 return await submitted(self.intake, self.approval, alert_id or "", alert, who), alert
             came = await self._listed(who, [message.reference])
-            _check_untold(message, came, but=alert_id)  # its own first try may have been cut off
+            _check_not_ended(message, came, but=alert_id)  # its own first try may have been cut off
+            if first := next(
+                (one.id for one in _same(message, came) if one.state in UNDER_WAY and one.id != alert_id), ""
+            ):
+                return await self.intake.submit(alert, who, dry_run=dry_run, known=first), alert
             return await submit(self.intake, self.approval, alert, who, alert_id=alert_id, dry_run=dry_run), alert
         except Problem as problem:
             raise retold(problem, draft, message) from None
@@ -108,7 +113,7 @@ class CapIntake:
         old = await self.approval.get(chains.pop(), who)
 
         def check(versions: Sequence[AlertRecord]) -> None:
-            _check_untold(message, versions)
+            _check_not_ended(message, versions)
             _check_later(message, versions)
 
         before = old.alert if old.document else alert
@@ -170,17 +175,21 @@ class CapIntake:
         return records
 
 
-def _check_untold(message: Message, records: Sequence[AlertRecord], *, but: str | None = None) -> None:
-    """Raises Problem where one of them, `but` for one, came as this very message (CAP 1.2, section 3.2.1: `identifier`, `sender` and `sent`
-    are those of no other) and was approved, whatever became of it. One that was rejected, or that nobody approved in time, may come again.
-    """
+def _same(message: Message, records: Sequence[AlertRecord]) -> list[AlertRecord]:
+    """The records that came as this very message (CAP 1.2, section 3.2.1: `identifier`, `sender` and `sent` are those of no other)."""
     name = external_id(message.reference)
-    for record in records:
-        same = (record.external_id, record.status) == (name, message.status)
-        if same and record.approver and record.id != but:
+    return [record for record in records if (record.external_id, record.status) == (name, message.status)]
+
+
+def _check_not_ended(message: Message, records: Sequence[AlertRecord], *, but: str | None = None) -> None:
+    """Raises Problem if one of the records, except `but`, came as this message, was approved, and has ended. A message that was rejected, or
+    that nobody approved in time, may come again.
+    """
+    for record in _same(message, records):
+        if record.approver and record.state not in UNDER_WAY and record.id != but:
             raise Problem(
                 "duplicate-case",
-                f"This very message came before, and is {record.state}; `alert` is its id. What is meant anew has an identifier of its own.",
+                f"This message came before, and its alert is {record.state}; `alert` is its id. Give a new message a new identifier.",
                 alert=record.id,
             )
 

@@ -9,8 +9,10 @@ from typing import Annotated, Literal
 
 from pydantic import WithJsonSchema
 
+from alertd.alerts import AlertState
 from alertd.documents import Status
 from alertd.errors import Problem
+from alertd.ids import chain_of
 from alertd.service import reach
 from alertd.service.reach import Estimate
 from alertd.store.alerts import AlertRecord
@@ -34,6 +36,14 @@ def is_exact(record: AlertRecord) -> bool:
 def is_answered_for(status: str, *, sent_alone: bool) -> bool:
     """Whether a second person answers for an approved alert of such a status."""
     return status == Status.ACTUAL and not sent_alone
+
+
+def had_nobody_to_notify(record: AlertRecord) -> bool:
+    """Whether an alert was sent without a single message, because nobody was in its audience or nobody had an address for its channels.
+
+    Known only after it ended. It reveals no more than the progress of the alert, which has no first hand-over then.
+    """
+    return record.state is AlertState.SENT and not record.batches and record.id == chain_of(record.id)
 
 
 def people_shown(record: AlertRecord) -> Shown | Estimate:

@@ -8,6 +8,7 @@ from alertd.alerts import OPEN_STATES, AlertState
 from alertd.clock import Clock
 from alertd.ids import chain_of
 from alertd.metrics import Metrics
+from alertd.service.counts import had_nobody_to_notify
 from alertd.service.notices import telling_of
 from alertd.store.alerts import Alerts
 from alertd.store.work import Work
@@ -66,10 +67,14 @@ class Ending:
     async def _done(self, alert_id: str, seen: bytes) -> None:
         await self._alerts.retire(chain_of(alert_id), seen)
         record = await self._alerts.get(alert_id)
-        if record is None or record.state not in _OVER or not record.people:
+        if record is None or record.state not in _OVER:
             return
-        if not await self._alerts.sum_up(alert_id):
+        nobody = had_nobody_to_notify(record) and not record.people
+        if not (record.people or nobody) or not await self._alerts.sum_up(alert_id):
             return  # its chain had more to tell since, or another worker was first
+        if nobody:
+            structlog.get_logger().warning("alert had nobody to notify", alert=alert_id, status=record.status)
+            return
         if not record.last_send:  # no carrier took any
             structlog.get_logger().error("alert reached nobody", alert=alert_id, people=record.people)
             return

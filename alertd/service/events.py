@@ -232,9 +232,8 @@ class Events:
         page = await self._events.page(org, after, limit)
         if cursor and not page.first - 1 <= after <= page.last:
             raise Problem(
-                "not-found",
+                "gone",
                 "What follows this cursor is no longer kept. Begin without a cursor, and look at your alerts: you missed some events.",
-                status=410,
             )
         last = page.events[-1].number if page.events else max(after, page.first - 1)
         return Batch(

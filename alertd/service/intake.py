@@ -40,7 +40,7 @@ from alertd.service.reach import Reach
 from alertd.service.revisions import check_revision
 from alertd.service.second_person import check_key
 from alertd.service.texts import Texts
-from alertd.service.twins import check_twin, claim_external_id
+from alertd.service.twins import find_first, similar
 from alertd.store.alerts import AlertRecord, Alerts
 from alertd.store.codec import Box
 
@@ -56,13 +56,16 @@ class Taken(Look):
 
     record: AlertRecord
     box: Box | None = field(default=None, compare=False, repr=False)  # the key of its case, where it was kept just now
+    is_repeat: bool = False  # the organisation had submitted this alert before; nothing was stored
+    similar: Sequence[AlertRecord] = ()  # other living alerts of its case, if it has no external id to tell them apart
 
     @classmethod
-    def of(cls, record: AlertRecord, look: Look, box: Box | None = None) -> Taken:
+    def of(cls, record: AlertRecord, look: Look, box: Box | None = None, *, is_repeat: bool = False) -> Taken:
         """An alert and what its target comes to."""
         return cls(
             record=record,
             box=box,
+            is_repeat=is_repeat,
             area=look.area,
             shares=look.shares,
             reach=look.reach,
@@ -113,24 +116,34 @@ class Intake:
 
     async def submit(
         self, alert: Alert, who: Credential, stance: Stance | None = None, *,
-        alert_id: str | None = None, dry_run: bool = False, draft: bool = False,
+        alert_id: str | None = None, dry_run: bool = False, draft: bool = False, known: str = "",
     ) -> Taken:  # fmt: skip
         """Check everything, find the audience, and keep the alert unless this is a dry run. `stance` is that of the caller's organisation
-        where it was read for this very request. Raises Problem.
+        where it was read for this very request; `known` is the id of the alert that this one repeats, if the caller found it already.
+        Returns that alert, and stores nothing, if the organisation submitted the same before. Raises Problem.
         """
         checked, box = await self._checked(alert, who, stance, draft=draft), None
         record = self._record(checked, who, alert_id or new_id(self._clock.now_ms()), draft=draft)
-        if not draft:
-            await (check_twin if dry_run else claim_external_id)(self._alerts, record)
+        if not draft and (first := await self.find_first(record, dry_run=dry_run, known=known)):
+            return Taken.of(first, checked.look, is_repeat=True)
         if not dry_run:
-            self._check_size(checked, who)
-            await self._photos.attach(checked.alert, record)  # first: what an alert says it shows is there
+            try:
+                self._check_size(checked, who)
+                await self._photos.attach(checked.alert, record)  # first: what an alert says it shows is there
+            except Problem:  # a second try must not wait for this one
+                await self._alerts.external_ids.release(record)
+                raise
             box = await self._alerts.create(record, checked.look.packed)
             if (
                 box is None
             ):  # only the same request has an id that is there: its first try was cut off after the alert was kept
                 record = await self._alerts.get(record.id) or record
-        return Taken.of(record, checked.look, box)
+        taken = Taken.of(record, checked.look, box)
+        return taken if record.external_id else replace(taken, similar=await similar(self._alerts, record))
+
+    async def find_first(self, record: AlertRecord, *, dry_run: bool = False, known: str = "") -> AlertRecord | None:
+        """Returns the alert that this submission repeats, as in `twins`."""
+        return await find_first(self._alerts, self._clock, record, dry_run=dry_run, known=known)
 
     async def look_over(
         self, alert: Alert, who: Credential, alert_id: str, telling: Telling, *, upon: AlertRecord
@@ -172,7 +185,7 @@ class Intake:
         done, old = await self._alerts.amend(new, checked.look.packed)
         if not done:
             raise Problem(
-                "precondition-failed", "The alert was changed meanwhile.", status=412 if old == "changed" else None
+                "version-changed" if old == "changed" else "precondition-failed", "The alert was changed meanwhile."
             )
         return Taken.of(replace(new, rev=record.rev + 1), checked.look)
 

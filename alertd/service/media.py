@@ -165,7 +165,7 @@ class Photos:
         elif standing.is_for_staff:
             data = await self._unpublished(media_id, size, who)
         if data is None and standing.is_over:
-            raise Problem("not-found", "This photo is no longer shown.", status=410)
+            raise Problem("gone", "This photo is no longer shown.")
         if data is None:
             raise Problem("not-found", "There is no such photo.")
         return data

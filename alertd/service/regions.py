@@ -263,4 +263,4 @@ def _positions(shape: shapely.MultiPolygon) -> int:
 
 
 def _changed() -> Problem:
-    return Problem("precondition-failed", "The region was changed meanwhile.", status=412)
+    return Problem("version-changed", "The region was changed meanwhile.")

@@ -12,6 +12,7 @@ from alertd.errors import Problem
 from alertd.ids import chain_of
 from alertd.kinds import Occasion
 from alertd.service.notices import hides
+from alertd.service.twins import similar
 from alertd.service.updates import few
 from alertd.store.alerts import AlertRecord, Alerts, ListPlace
 from alertd.store.carrier_numbers import CarrierNumbers
@@ -123,6 +124,10 @@ class Reports:
         told = [one for one, (start,) in zip(later, starts, strict=True) if int(start or 0)]
         return told[-1] if told else None
 
+    async def similar(self, record: AlertRecord) -> Sequence[AlertRecord]:
+        """Returns the other living alerts of the same case, kind and status."""
+        return await similar(self._alerts, record)
+
     async def telling(self, org: str) -> Sequence[AlertRecord]:
         """What is being told of an organisation's alerts besides these: updates, what was taken out, ends. Newest first, without documents."""
         later = [one for one in await self._alerts.versions(list(await self._alerts.live())) if one != chain_of(one)]
@@ -207,9 +212,7 @@ class Reports:
     async def _reader(self, record: AlertRecord) -> Callable[[int, Any, tuple[int, int], str], Delivery]:
         """Makes deliveries of rows, given each row's number, its record, its reference and its channel."""
         if await self.is_deleted(record):
-            raise Problem(
-                "not-found", "Its ledger was deleted when its time was over (retention.ledger_days).", status=410
-            )
+            raise Problem("gone", "Its ledger was deleted when its time was over (retention.ledger_days).")
         carriers = await self._numbers.names()
 
         def moment(value: Any) -> int:

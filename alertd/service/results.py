@@ -147,7 +147,7 @@ class Results:
 
 def gone() -> Problem:
     """Nothing is left to tell of an alert."""
-    return Problem("not-found", "The alert was purged.", status=410)
+    return Problem("gone", "The alert was purged.")
 
 
 def _speeds(of: Sequence[Sequence[np.ndarray]]) -> dict[str, Speed]:

@@ -17,7 +17,7 @@ def check_revision(record: AlertRecord, seen: int | None) -> None:
 
 def changed_since(what: str = "alert") -> Problem:
     """It is of another revision than the one the caller named."""
-    return Problem("precondition-failed", f"The {what} was changed since you read it.", status=412)
+    return Problem("version-changed", f"The {what} was changed since you read it.")
 
 
 def contested(what: str) -> Problem:

@@ -30,7 +30,7 @@ async def submit(
     # First: whoever is stopped is told that, whatever else is wrong.
     check_submission(stance.standing, who, goes_out=not draft and alert.status is not Status.ACTUAL)
     taken = await intake.submit(alert, who, stance, alert_id=alert_id, dry_run=dry_run, draft=draft)
-    if dry_run:
+    if dry_run or taken.is_repeat:
         return taken
     record = await approval.begin(taken.record, who, stance.known)
     return taken if record is taken.record else replace(taken, record=record)

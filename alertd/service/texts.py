@@ -124,4 +124,4 @@ def _ready(sources: Mapping[TextPlace, str] | Mapping[TextKey, str]) -> OwnTexts
 
 
 def _changed_since() -> Problem:
-    return Problem("precondition-failed", "The texts were changed since you read them.", status=412)
+    return Problem("version-changed", "The texts were changed since you read them.")

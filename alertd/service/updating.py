@@ -22,9 +22,9 @@ from alertd.service.notices import check_room, versions_of
 from alertd.service.reach import kept
 from alertd.service.revisions import TRIES, changed_since, check_revision, has_ended
 from alertd.service.second_person import check_key
-from alertd.service.twins import claim_external_id
 from alertd.service.updates import TELLS, told_again, told_before
 from alertd.store.alerts import AlertRecord, Alerts
+from alertd.store.external_ids import UNDER_WAY
 from alertd.store.frozen import pack_area
 from alertd.store.updates import Updates
 from alertd.store.work import Work
@@ -61,6 +61,9 @@ class Updating:
             versions = await versions_of(self._alerts, alert_id)
             if again and not dry_run and (done := await self._done(versions, alert, notify, external_id, who)):
                 return done
+            living = [one for one in versions if external_id == one.external_id and one.state in UNDER_WAY]
+            if external_id and (first := await self._done(living, alert, notify, external_id, who, dry_run=dry_run)):
+                return replace(first, is_repeat=True)
             if check:
                 check(versions)
             _check_shown(old.state)
@@ -106,8 +109,9 @@ class Updating:
         return len(again), kept(new.whole.people)
 
     async def _done(
-        self, versions: Sequence[AlertRecord], alert: Alert, notify: Notify, external_id: str, who: Credential
-    ) -> Taken | None:
+        self, versions: Sequence[AlertRecord], alert: Alert, notify: Notify, external_id: str, who: Credential,
+        *, dry_run: bool = False,
+    ) -> Taken | None:  # fmt: skip
         """What was taken in before, as it stands now, and whom it would reach now."""
         alert = await self._intake.completed(alert, who)
         said = await self._photos.told(alert.model_copy(update={"external_id": external_id or None}), who)
@@ -118,7 +122,7 @@ class Updating:
             record = await self._same(versions, document, Notify.SILENT, who)
         if record is None:
             return None
-        if record.state is AlertState.PENDING:
+        if record.state is AlertState.PENDING and not dry_run:
             record = await self._begun(record.id, who)
         look = await self._intake.look(said, who)
         return Taken.of(record, look)
@@ -126,9 +130,9 @@ class Updating:
     async def _same(
         self, versions: Sequence[AlertRecord], document: bytes, notify: Notify, who: Credential
     ) -> AlertRecord | None:
-        """The update that says just this, by the same person."""
+        """Returns the update with this very document: the caller's own, or anyone's in the organisation if it came as a CAP message."""
         for one in versions:
-            if one.notify == notify and who.wrote(one.author, one.key):
+            if one.notify == notify and (one.external_id or who.wrote(one.author, one.key)):
                 kept = await self._alerts.get(one.id)
                 if kept and kept.document == document:
                     return kept
@@ -137,7 +141,8 @@ class Updating:
     async def _propose(self, old: AlertRecord, taken: Taken, versions: Sequence[AlertRecord]) -> bool:
         """Whether it was kept; no where the alert or its chain is another since, and is to be looked at again. Raises Problem."""
         record = taken.record
-        await claim_external_id(self._alerts, record)
+        if await self._intake.find_first(record):  # another key of the organisation was faster
+            return False
         done, said = await self._updates.propose(old, record, pack_area(taken.area.geometry), last=len(versions))
         if done or said in {"again", "changed"}:
             return done

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from redis import exceptions
 
 from alertd.store.clock import APART_S, apart_s
@@ -15,6 +17,11 @@ WANTED = {
     "appendfsync": ("always", "a power cut may lose up to a second of accepted alerts"),
     "maxmemory-policy": ("noeviction", "the engine may throw data away when memory is full"),
 }
+#: What it lacks without a limit of its memory: alertd cannot see that the memory is nearly full (`memory`).
+UNLIMITED = (
+    "the store has maxmemory 0, which is no limit: alertd cannot refuse new alerts while there is still memory for those under way, and the"
+    " system may kill the server when the machine has no memory left"
+)
 #: What it lacks where a replica is to confirm.
 NO_REPLICA = "no replica confirms what the store writes, and store.replicas_required asks for one: nothing is accepted until it does"
 #: What it lacks where replicas are there, and none is to confirm.
@@ -39,9 +46,9 @@ async def check_engine(connection: Connection) -> list[str]:
 
 async def _weaker(lines: Lines, replicas: int) -> list[str]:
     try:
-        *settings, told, confirmed = await lines.ask(
+        *settings, limit, told, confirmed = await lines.ask(
             [
-                *(("CONFIG", "GET", setting) for setting in WANTED),
+                *(("CONFIG", "GET", setting) for setting in (*WANTED, "maxmemory")),
                 ("INFO", "replication"),
                 (WAIT, 1, replicas, CHECK_MS),
             ]
@@ -61,13 +68,19 @@ async def _weaker(lines: Lines, replicas: int) -> list[str]:
             weaker.append(
                 f"the store's user may not ask for {setting} (CONFIG GET); if it is not {value}, {consequence}"
             )
-            continue
-        checked([answer])
-        found = next(iter(answer.values()) if isinstance(answer, dict) else iter(answer[1:]), b"?")
-        if found.decode() != value:
-            weaker.append(f"the store has {setting} {found.decode()}, not {value}: {consequence}")
+        elif (found := _setting(answer)) != value:
+            weaker.append(f"the store has {setting} {found}, not {value}: {consequence}")
+    if not isinstance(limit, exceptions.NoPermissionError) and _setting(limit) == "0":
+        weaker.append(UNLIMITED)
     if isinstance(told, exceptions.NoPermissionError):
         weaker.append(UNTOLD)
     elif checked([told])[0]["connected_slaves"] and not replicas:
         weaker.append(REPLICAS_UNASKED)
     return weaker
+
+
+def _setting(answer: Any) -> str:
+    """Returns the value in an answer to CONFIG GET, which is a map or a flat list by protocol; `?` if the server does not know the setting."""
+    checked([answer])
+    value: bytes = next(iter(answer.values()) if isinstance(answer, dict) else iter(answer[1:]), b"?")
+    return value.decode()

@@ -1,18 +1,17 @@
-"""The ids that authors give their own alerts: whoever sends a case again, after an answer that was lost, tells nobody twice."""
+"""The external ids of alerts. One organisation has at most one living alert under an external id, whichever key submits it."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from alertd.alerts import AlertState
-from alertd.fields import folded_subject
+from alertd.alerts import KNOWN, WAITING
 from alertd.store import keys
 from alertd.store.alert_records import AlertRecord
 from alertd.store.connection import Arg, Connection
 from alertd.store.named import named, names_of, values_of
 
-#: The states in which a second alert under the same external id would tell people twice.
-UNDER_WAY = frozenset({AlertState.PENDING, AlertState.APPROVED, AlertState.SCHEDULED, AlertState.SENDING})
+#: The states in which an alert keeps its external id: a second alert under it would notify the same people twice.
+UNDER_WAY = KNOWN | WAITING
 #: An external id waits so long for its alert to be pending; later it is free, unless it is.
 CLAIM_MS = 10_000
 
@@ -21,14 +20,14 @@ Heads = Callable[[Sequence[str]], Awaitable[list[AlertRecord | None]]]
 
 
 class ExternalIds:
-    """Which alert each of them stands for, of the same author, kind and status."""
+    """Index from external id to alert, for each organisation, kind and status."""
 
     def __init__(self, connection: Connection, heads: Heads) -> None:
         self._db = connection
         self._heads = heads
 
     async def twin(self, record: AlertRecord) -> str | None:
-        """The alert that goes its way already under the external id of this one, for the same author, kind and status."""
+        """Returns the id of the other alert that has the external id of this one, or None."""
         if not record.external_id:
             return None
         hashed = self._hashed(record)
@@ -37,7 +36,7 @@ class ExternalIds:
         return other if other not in {"", record.id} and await self._goes_as(other, hashed) else None
 
     async def claim(self, record: AlertRecord) -> str | None:
-        """Takes the external id for this alert, which is to be pending next. Answers who has it where that fails."""
+        """Claims the external id for this alert, which becomes pending next. Returns the id of the alert that has it already, or None."""
         if not record.external_id:
             return None
         hashed, other = self._hashed(record), ""
@@ -53,6 +52,11 @@ class ExternalIds:
                 break
             await self._db.run("unclaim", self._names(hashed), standing)
         return other
+
+    async def release(self, record: AlertRecord) -> None:
+        """Gives up the claim of an alert that was not stored after all."""
+        if record.external_id:
+            await self._db.run("unclaim", self._names(self._hashed(record)), record.id)
 
     async def keep(self, record: AlertRecord) -> None:
         """The external id lasts as long as the alert, whose end is put off."""
@@ -75,5 +79,5 @@ class ExternalIds:
         return names_of(self._db, keys.external_id, hashed)
 
     def _hashed(self, record: AlertRecord) -> str:
-        parts = (record.org, folded_subject(record.author), record.kind, record.status, record.external_id)
+        parts = (record.org, record.kind, record.status, record.external_id)
         return self._db.codec.hashed("external-id", "\0".join(parts))

@@ -74,7 +74,7 @@ TABLE = (
     KeyKind("{c:<case>}:kept", "hash", "the hold that keeps the case from being purged, sealed under its key; since when it is being purged", "case_keep.lua case_purging.lua case_drop.lua cases", "when it is released, or purged"),
     KeyKind("{f:<media>}", "hash", "a photo: org, case, wrapped key, sealed facts and sealed JPEG in each size", "media_put.lua media_attach.lua", "`media.unused_hours` after it was handed in, or 90 days after the end of the last alert that has it", Fields(("key",), media_bound)),
     KeyKind("{f:<media>}:alerts", "set", "the alerts that have it", "media_attach.lua", "when the photo would have; it outlives one that is purged"),
-    KeyKind("{e:<hash>}", "string", "an author's external id -> the alert that goes under it, until when it had to, and the revision that was to", "claim_name.lua unclaim.lua external_ids", "with the alert, or when its request came to nothing"),
+    KeyKind("{e:<hash>}", "string", "an organisation's external id -> the alert that has it, until when it had to, and the revision that was to", "claim_name.lua unclaim.lua external_ids", "with the alert, or when its request came to nothing"),
     KeyKind("{s:<number // 512>}:<number>", "string", "a subscriber: version (4), sealed record", "subscribers_put.lua", "ten minutes after its number was given up: till then the version of none (4)", Strings(head=4)),
     KeyKind("{i:<hash>}", "string", "an id -> number of its subscriber (5)", "names", "when the subscriber is forgotten or refused"),
     KeyKind("{h:<hash>}", "string", "an address -> who claims it: number (5), address number (1), since (4), never twice (2)", "names", "when it is dropped, dead or refused, or its subscriber forgotten"),

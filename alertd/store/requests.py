@@ -41,8 +41,9 @@ class Requests:
             case other, _:
                 return other, "", 0
 
-    async def finish(self, caller: str, key: str, status: int) -> None:
-        await self._db.execute("HSET", self._name(caller, key), "status", status)
+    async def finish(self, caller: str, key: str, made_id: str, status: int) -> None:
+        """Notes the status of the answer and the id that the key stands for."""
+        await self._db.execute("HSET", self._name(caller, key), "id", made_id, "status", status)
 
     async def release(self, caller: str, key: str, *, forget: bool) -> None:
         """It was not done: forget the key, or keep its digest and id for the next try."""

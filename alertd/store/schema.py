@@ -19,7 +19,7 @@ NO_SANDBOX = (
     "the store is no sandbox's: what is sent there would count as sent and reach nobody. Give the sandbox a store of its own "
     "(store.directory, store.url)"
 )
-
+A_SENTINEL = "this is a Sentinel, not a store: give store.url the address of a proxy that leads to the current master, see operations.md, Sentinel"
 OTHER_KEYS = "the store was made with other keys: give its current master key, and the hashing key it was made with or that a rotation put in its place"
 
 
@@ -55,8 +55,12 @@ async def look(connection: Connection, *, sandbox: bool) -> bool:
     """
     try:
         found, check, is_sandbox = await connection.execute("MGET", keys.SCHEMA, keys.KEY_CHECK, keys.SANDBOX)
-    except ResponseError as error:  # a Sentinel, or a database that there is not
-        raise StoreRefusedError(f"what is asked at store.url holds no data for alertd: {error}") from None
+    except ResponseError as error:  # a Sentinel, or a database that does not exist
+        raise StoreRefusedError(
+            A_SENTINEL
+            if await _is_sentinel(connection)
+            else f"what is asked at store.url holds no data for alertd: {error}"
+        ) from None
     if found is None:
         return False
     if other := other_schema(int(found)):
@@ -75,6 +79,14 @@ async def look(connection: Connection, *, sandbox: bool) -> bool:
     except SealError as error:
         raise StoreRefusedError(str(error)) from None
     return True
+
+
+async def _is_sentinel(connection: Connection) -> bool:
+    try:
+        role = await connection.execute("ROLE")
+    except ResponseError:
+        return False
+    return bool(role and role[0] == b"sentinel")
 
 
 async def load_secrets(connection: Connection) -> None:

@@ -99,7 +99,7 @@ def walk(served: Served) -> dict[str, Any]:
     _messages(w, alert)
     _around(w, told, now, bea)
     _webhooks(w)
-    _distributors(w, {**alert, "external_id": "cms-88217"}, ana, bea)
+    _distributors(w, {**alert, "external_id": "cms-88219"}, ana, bea)
     _life(w, told, media, now, ana, bea)
     w.call("rotate_master_key", "POST", "/v1/master-key/rotation", {"give_up_unreadable": False})
     w.call("show_master_key_rotation", "GET", "/v1/master-key/rotation")

@@ -9,6 +9,7 @@ import socket
 import urllib.error
 import urllib.parse
 import urllib.request
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -52,10 +53,8 @@ def test_a_second_person_must_approve(served: Served, alert: dict[str, Any], ana
     status, again = served.call("POST", approve, {}, bea)
     assert (status, again["approver"], again["approved"]) == (200, answer["approver"], answer["approved"])
     status, answer = served.call("POST", approve, {}, served.person("carl@centre.example"))
-    assert (status in {409, 412}, answer["type"]) == (
-        True,
-        "/problems/precondition-failed",
-    )  # 412: it went on meanwhile
+    kinds = {409: "/problems/precondition-failed", 412: "/problems/version-changed"}  # 412: it went on meanwhile
+    assert answer["type"] == kinds[status]
 
 
 def test_returned_rejected_and_drafts(served: Served, alert: dict[str, Any], ana: str, bea: str):
@@ -85,10 +84,10 @@ def test_a_draft_is_changed_and_a_decision_is_about_what_was_seen(
     assert headers["ETag"] != seen
     for method, to in (("PATCH", path), ("POST", f"{path}/submit")):
         status, answer, _ = asked(served, method, to, b"{}", ana, **{"If-Match": seen})
-        assert (status, answer["type"]) == (412, "/problems/precondition-failed")
+        assert (status, answer["type"]) == (412, "/problems/version-changed")
     assert served.call("POST", f"{path}/submit", {}, ana)[0] == 200
     status, answer, _ = asked(served, "POST", f"{path}/approve", b"{}", bea, **{"If-Match": headers["ETag"]})
-    assert (status, answer["type"]) == (412, "/problems/precondition-failed")
+    assert (status, answer["type"]) == (412, "/problems/version-changed")
     _, shown, headers = asked(served, "GET", path, None, bea)
     assert (shown["alert"]["external_id"], shown["alert"]["target"]["regions"]) == ("patched", ["ES-SE"])
     listed = served.call("GET", "/v1/alerts?external_id=patched", key=bea)[1]["alerts"]
@@ -109,7 +108,8 @@ def test_an_approval_names_what_was_looked_at(served: Served, alert: dict[str, A
     )  # fmt: skip
     for body, headers, refused in cases:
         status, answer, _ = asked(served, "POST", f"{path}/approve", body, bea, **headers)
-        assert (status, answer["type"]) == (refused, "/problems/precondition-failed"), (body, headers)
+        kinds = {412: "/problems/version-changed", 428: "/problems/version-required"}
+        assert (status, answer["type"]) == (refused, kinds[refused]), (body, headers)
     nowhere = path.replace(taken["id"], "01M882R9G938BE2P8KXNZ55750")
     assert asked(served, "POST", f"{nowhere}/approve", b"{}", bea)[0] == 404
     assert served.call("GET", path)[1]["state"] == "pending"
@@ -256,3 +256,28 @@ def test_while_much_comes_in_no_processor_halts(served: Served):
         callers.shutdown(cancel_futures=True)
     assert held
     served.wait_for(lambda: not holds())
+
+
+def test_an_external_id_that_two_systems_submit_is_one_alert(served: Served, alert: dict[str, Any], ana: str, bea: str):
+    """The second is answered with the first, also when its own call is repeated. Other content is refused, and names the first."""
+    document = {**alert, "author": {}}
+    first = served.call("POST", "/v1/alerts", document, ana)[1]
+    key = {"Idempotency-Key": uuid.uuid4().hex}
+    for _ in range(2):
+        status, answer, headers = asked(served, "POST", "/v1/alerts", json.dumps(document).encode(), bea, **key)
+        assert (status, answer, headers["Idempotent-Replayed"]) == (200, first, "true")
+        assert headers["Location"] == f"/v1/alerts/{first['id']}"
+    status, problem = served.call("POST", "/v1/alerts", {**document, "target": {"regions": ["ES-SE"]}}, bea)
+    assert (status, problem["type"], problem["alert"]) == (409, "/problems/duplicate-case", first["id"])
+
+
+def test_a_case_that_is_posted_twice_names_the_first_to_author_and_approver(
+    served: Served, alert: dict[str, Any], ana: str, bea: str
+):
+    """Without an external id nothing says whether two alerts are meant."""
+    case = {**alert["case"], "number": f"SE-{uuid.uuid4().hex}"}
+    document = {**alert, "external_id": None, "case": case}
+    first, second = (served.call("POST", "/v1/alerts", document, ana)[1] for _ in range(2))
+    assert [one["id"] for one in second["similar"]] == [first["id"]]
+    (other,) = served.call("GET", f"/v1/alerts/{first['id']}", key=bea)[1]["similar"]
+    assert (other["id"], other["state"], other["author"]) == (second["id"], "pending", "ana@centre.example")

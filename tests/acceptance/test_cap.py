@@ -126,15 +126,20 @@ def test_a_cancel_that_is_not_plain_cancels_nothing(served: Served, ana: str):
     assert post(served, cancel, ana)[1]["state"] == "rejected"
 
 
-def test_the_same_document_twice_is_one_alert(served: Served, ana: str):
-    """A feed that is read twice tells nobody twice: by its key it is answered again, and without one it is refused."""
-    document = named("water-3")
+def test_the_same_document_twice_is_one_alert(served: Served, ana: str, bea: str):
+    """A feed that is read twice, or by two systems, notifies nobody twice: each is answered with the first, with its own key and by another."""
+    document = named("water-3").encode()
     key = uuid.uuid4().hex
-    first = post(served, document, ana, **{"Idempotency-Key": key})
-    again = post(served, document, ana, **{"Idempotency-Key": key})
-    assert (first[0], again[0], first[1]["id"]) == (202, 202, again[1]["id"])
-    status, answer = post(served, document, ana)
-    assert (status, answer["type"], answer["alert"]) == (409, "/problems/duplicate-case", first[1]["id"])
+    cap = {"Content-Type": CAP}
+    first = asked(served, "POST", "/v1/cap", document, ana, **cap, **{"Idempotency-Key": key})
+    again = asked(served, "POST", "/v1/cap", document, ana, **cap, **{"Idempotency-Key": key})
+    assert (first[0], again[0], first[1]["id"], again[2]["Idempotent-Replayed"]) == (202, 202, again[1]["id"], "true")
+    assert first[2]["Idempotent-Replayed"] is None
+    for by in (ana, bea):
+        headers = {**cap, "Idempotency-Key": uuid.uuid4().hex}
+        for _ in range(2):  # its own repetition is answered with the first, too
+            status, answer, told = asked(served, "POST", "/v1/cap", document, by, **headers)
+            assert (status, answer, told["Idempotent-Replayed"]) == (200, first[1], "true")
 
 
 def test_a_child_is_sought_by_cap_only_with_its_case(served: Served, ana: str, alert: dict[str, Any]):

@@ -119,6 +119,33 @@ def test_alert_is_sent_by_one_approved_by_another_and_watched(
     assert done(served, "alerts", "approve", update["id"], "--seen", "1", key=bea)["update"]["of"] == taken["id"]
 
 
+def test_a_test_that_had_nobody_to_notify_says_so_and_how_to_register_a_tester(
+    served: Served, ana: str, alert: dict[str, Any]
+):
+    """The command ends with 3, and API and log say it, too. With the printed recipe the next Test reaches its tester, and ends with 0."""
+    at_sea = {"circles": [{"center": [-9.5, 43.5], "radius_km": 5}]}
+
+    def sent(external_id: str) -> subprocess.CompletedProcess[bytes]:
+        document = {**alert, "status": "Test", "external_id": external_id, "target": at_sea}
+        return alertd(served, "send", "-", "--watch", key=ana, given=json.dumps(document).encode())
+
+    ran = sent("nobody-1")
+    told = ran.stderr.decode()
+    assert (ran.returncode, "There was nobody to notify." in told) == (3, True), told
+    (listed,) = done(served, "alerts", "list", "--external-id", "nobody-1")["alerts"]
+    assert (listed["state"], listed["nobody"], served.progress(listed["id"])["nobody"]) == ("sent", True, True)
+    assert (
+        f'"alert": "{listed["id"]}", "status": "Test", "event": "alert had nobody to notify"' in served.log.read_text()
+    )
+    (line,) = re.findall(r"echo '(.*)' >tester.ndjson", told)
+    tester = line.replace("LONGITUDE, LATITUDE", "-9.5, 43.5").replace("YOU@EXAMPLE.ORG", "tester@centre.example")
+    assert done(served, "subscribers", "import", "-", given=tester.encode())
+    again = sent("nobody-2")
+    assert again.returncode == 0, again.stderr.decode()
+    (listed,) = done(served, "alerts", "list", "--external-id", "nobody-2")["alerts"]
+    assert (listed["nobody"], served.progress(listed["id"])["channels"]["mail"]["targeted"]) == (False, 1)
+
+
 def test_alert_of_which_nothing_comes(served: Served, ana: str, bea: str, alert: dict[str, Any]):
     """A dry run keeps nothing; the same word for it sends it once; returned, submitted again, rejected, it is watched to its end with 1."""
     document = json.dumps({**alert, "external_id": "cli-1"}).encode()

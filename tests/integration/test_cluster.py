@@ -26,6 +26,7 @@ from alertd.store.work_records import Lease
 from alertd.working import worker_of
 from channels.sandbox import Sandbox
 from geofences.regions import Library
+from tests.conftest import MAXMEMORY
 from tests.integration.acts import ANA, CADIZ, counts, lease_of, over, planned, reached, register, send, submitted
 from tests.integration.clusters import SLOTS, a_cluster
 from tests.integration.conftest import settings_for
@@ -148,7 +149,7 @@ async def test_a_store_of_which_one_server_is_full_is_not_ready(cluster: Connect
         try:
             assert not await cluster.takes_writes()
         finally:
-            full.config_set("maxmemory", 0)
+            full.config_set("maxmemory", MAXMEMORY)
     assert await cluster.takes_writes()
 
 

@@ -207,7 +207,7 @@ async def test_breaches_are_refused(parts: Parts, sample: dict[str, Any]):
             await parts.revising.extend(record.id, BEA, later(record, hours), "x")
         assert refusal.value.slug == "invalid-request"
         assert {fault.pointer for fault in refusal.value.faults} == {"/expires"}
-    assert await slug(parts.revising.extend(record.id, BEA, later(record), "x", rev=1)) == "precondition-failed"
+    assert await slug(parts.revising.extend(record.id, BEA, later(record), "x", rev=1)) == "version-changed"
     test_key = dataclasses.replace(BEA, test=True)
     assert await slug(parts.revising.extend(record.id, test_key, later(record), "x")) == "not-allowed"
     parts.db.skew_ms += record.expires - parts.clock.now_ms() + 1

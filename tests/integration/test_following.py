@@ -337,7 +337,7 @@ async def test_breaches_are_refused(parts: Parts, sample: dict[str, Any], state:
     done = await parts.following.stand_down(other.id, ANA, "x")
     for step in (parts.following.close, parts.following.reopen, parts.following.stand_down):
         assert await slug(step(done.told_by, BEA, "x")) == "precondition-failed"
-    assert await slug(parts.following.close(other.id, ANA, "x", rev=1)) == "precondition-failed"
+    assert await slug(parts.following.close(other.id, ANA, "x", rev=1)) == "version-changed"
 
 
 async def test_what_is_in_flight_is_waited_for(parts: Parts, sample: dict[str, Any]):

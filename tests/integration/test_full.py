@@ -19,6 +19,7 @@ from alertd.store.connection import StoreUnavailableError
 from alertd.store.message_ids import MessageIds, Owner
 from alertd.subscribers import AddressState
 from channels.sandbox import Sandbox
+from tests.conftest import MAXMEMORY
 from tests.integration.acts import BEA, counts, planned, register, submitted, tokens, working
 from tests.integration.test_worker import ended, until
 
@@ -30,7 +31,7 @@ async def full(redis: Redis) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        await redis.config_set("maxmemory", 0)
+        await redis.config_set("maxmemory", MAXMEMORY)
 
 
 async def test_what_is_planned_is_sent_and_what_is_new_waits_for_room(

@@ -56,7 +56,7 @@ async def test_what_was_done_is_known_to_be_done(kept: KeptKeys, away: Away):
     assert isinstance(first, Fresh)
     async with away():
         with pytest.raises(StoreUnavailableError):
-            await kept.finish("key", "once", 202)
+            await kept.finish("key", "once", first.id, 202)
     assert await kept.begin(*ASKED) == Done(first.id, 202)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,8 +18,10 @@ from alertd.config import Settings
 from alertd.sections import StoreSection
 from alertd.store import keys
 from alertd.store.codec import MOST_SEALS, Codec, Keys
-from alertd.store.schema import A_SANDBOX, SCHEMA_VERSION
+from alertd.store.engine import UNLIMITED
+from alertd.store.schema import A_SANDBOX, A_SENTINEL, SCHEMA_VERSION
 from geofences.regions import Library
+from tests.conftest import MAXMEMORY
 from tests.ports import free_port, wait_for_port
 
 KEY, ANOTHER = "00" * 32, "11" * 32
@@ -105,7 +109,33 @@ def sentinel(tmp_path: Path) -> Iterator[str]:
             process.terminate()
 
 
-def test_what_is_no_store_is_a_fault(sentinel: str):
-    """A Sentinel answers, and knows no data."""
+def test_a_sentinel_is_refused_by_name(sentinel: str):
+    """It answers, and knows no data. `alertd check` and a start say so, and what to do."""
     (says,) = faults(sentinel)
-    assert says.startswith("what is asked at store.url holds no data for alertd: ")
+    assert says == A_SENTINEL
+    assert says.startswith("this is a Sentinel, not a store: ")
+    environment = {
+        **os.environ,
+        "ALERTD_STORE__URL": sentinel,
+        "ALERTD_STORE__MASTER_KEY": KEY,
+        "ALERTD_STORE__HASH_KEY": KEY,
+    }
+    command = [sys.executable, "-m", "alertd", "worker"]
+    refused = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (refused.returncode, A_SENTINEL in refused.stderr) == (1, True)
+
+
+def test_a_store_without_a_limit_of_its_memory_is_warned_of(server: Redis, valkey_socket: str):
+    """alertd cannot refuse new alerts before such a store is full."""
+    section = StoreSection(url=f"unix://{valkey_socket}", master_key=KEY, hash_key=KEY)
+
+    def warned() -> list[str]:
+        found = inspected(Settings(store=section), None, lambda _: Library([], np.empty(0, dtype=object)))
+        return [one.says for one in found if one.part == "store" and one.warns]
+
+    assert warned() == []
+    server.config_set("maxmemory", 0)
+    try:
+        assert warned() == [f"weaker: {UNLIMITED}"]
+    finally:
+        server.config_set("maxmemory", MAXMEMORY)

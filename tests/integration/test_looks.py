@@ -58,12 +58,14 @@ async def test_the_alerts_of_an_author_have_a_limit_in_bytes(parts: Parts, sampl
     for draft in (True, False):  # 0.9 MB together
         await limited.intake.submit(alert_of(sample, target=large), ANA, draft=draft)
     with pytest.raises(Problem) as refused:
-        await limited.intake.submit(alert_of(sample, target=large), ANA)
+        await limited.intake.submit(alert_of(sample, target=large, external_id="x"), ANA)
     assert refused.value.slug == "rate-limited"
     assert int(refused.value.headers["Retry-After"]) > 3_600
     await limited.intake.submit(alert_of(sample, target=large), ANA, dry_run=True)
     await limited.intake.submit(alert_of(sample, target=SAME), ANA)
-    await limited.intake.submit(alert_of(sample, target=large, author={"subject": BEA.subject}), BEA)
+    by_bea = {"target": large, "external_id": "x", "author": {"subject": BEA.subject}}
+    taken = await limited.intake.submit(alert_of(sample, **by_bea), BEA)
+    assert not taken.is_repeat, "the refused alert gave its external id back"
 
 
 async def test_whoever_registered_is_counted_at_once(parts: Parts, sample: dict[str, Any]):

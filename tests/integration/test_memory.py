@@ -17,6 +17,7 @@ from alertd.store.connection import Connection
 from alertd.store.memory import MemoryGuard
 from alertd.store.nodes import Nodes
 from alertd.store.schema import open_store
+from tests.conftest import MAXMEMORY
 
 MB = 1024 * 1024
 
@@ -55,7 +56,7 @@ async def test_one_server_of_a_cluster_that_is_nearly_full_is_enough(
             await guard.check()
             assert not guard.takes_writes
         finally:
-            await full.config_set("maxmemory", 0)
+            await full.config_set("maxmemory", MAXMEMORY)
         await guard.check()
         assert guard.takes_writes
 
@@ -65,7 +66,7 @@ async def test_a_server_that_does_not_answer_is_left_as_it_was(redis: Redis):
     guard, used = MemoryGuard(Nodes(redis)), (await redis.info("memory"))["used_memory"]
     await redis.config_set("maxmemory", int(used / 0.97))
     await guard.check()
-    await redis.config_set("maxmemory", 0)
+    await redis.config_set("maxmemory", MAXMEMORY)
     await redis.execute_command("ACL", "SETUSER", "default", "-info")
     try:
         await guard.check()

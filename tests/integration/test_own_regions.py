@@ -330,8 +330,8 @@ async def test_what_may_not_be_drawn(tmp_path: Path, redis: Redis, codec: Codec)
         for slug, attempt in (
             ("not-allowed", drawn(parts, "41091")),
             ("not-allowed", drawn(parts, org="theirs")),
-            ("precondition-failed", drawn(parts, name="x", seen=seen + 1)),
-            ("precondition-failed", drawn(parts, "PATROL-9", seen=seen)),
+            ("version-changed", drawn(parts, name="x", seen=seen + 1)),
+            ("version-changed", drawn(parts, "PATROL-9", seen=seen)),
             (
                 "invalid-geometry",
                 parts.regions.outline({"type": "Polygon", "coordinates": [[[0, 0]]]}),
@@ -353,7 +353,7 @@ async def test_what_is_to_be_new_overwrites_nothing(client: Any, parts: Parts):
         for name in ("ours", "theirs")
     ]
     assert (first.status, second.status) == (201, 412)
-    assert (await second.json())["type"].endswith("precondition-failed")
+    assert (await second.json())["type"].endswith("version-changed")
     assert parts.regions.library.get("PATROL-1").name == "ours"
 
 

@@ -52,7 +52,7 @@ async def test_whichever_version_is_named_what_is_told_waits_and_goes_on(
     assert [head.rev for head in after] == [head.rev + 1 for head in before]
     assert await lease_of(parts.work, record.id, "push") is None
     stale = parts.stopping.pause(versions[then], BEA, waits=False, rev=before[0 if then == "alert" else 1].rev)
-    assert await slug(stale) == "precondition-failed"
+    assert await slug(stale) == "version-changed"
     assert not (await parts.stopping.pause(versions[then], BEA, waits=False, rev=None)).paused
     await send(parts, record)
     assert (await counts(parts, update))["accepted"] == 25
@@ -81,7 +81,7 @@ async def test_that_it_is_over_waits_for_nobody_who_has_not_seen_it(parts: Parts
     await register(parts, 5, first=100)
     done = await getattr(parts.following, step)(record.id, ANA, "x")
     assert await slug(parts.stopping.pause(record, BEA, waits=True, rev=None)) == "precondition-failed"
-    assert await slug(parts.stopping.pause(record, BEA, waits=True, rev=record.rev)) == "precondition-failed"
+    assert await slug(parts.stopping.pause(record, BEA, waits=True, rev=record.rev)) == "version-changed"
     seen = await parts.alerts.get(record.id)
     assert not seen.paused
     assert (await parts.stopping.pause(seen, BEA, waits=True, rev=seen.rev)).paused

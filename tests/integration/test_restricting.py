@@ -101,8 +101,8 @@ async def test_nothing_of_the_child_is_left(parts: Parts, sample: dict[str, Any]
     assert not [fact for fact in FACTS for text in texts if fact in text]
     assert all("7" in text for text in texts)
     assert down.told_by == f"{record.id}-2"
-    assert await slug(parts.photos.show(media, "push")) == "not-found"
-    assert await slug(parts.photos.show(media, "push", ANA)) == "not-found"
+    assert await slug(parts.photos.show(media, "push")) == "gone"
+    assert await slug(parts.photos.show(media, "push", ANA)) == "gone"
 
 
 async def test_no_address_that_people_are_given_has_her_name(parts: Parts, sample: dict[str, Any]):
@@ -291,7 +291,7 @@ async def test_breaches_are_refused(parts: Parts, sample: dict[str, Any]):
     pending = (await submitted(parts, sample)).record
     assert await slug(parts.revising.restrict(pending.id, ANA, "x")) == "precondition-failed"
     record = await planned(parts, sample, case={**sample["case"], "number": "another"})
-    assert await slug(parts.revising.restrict(record.id, ANA, "x", rev=1)) == "precondition-failed"
+    assert await slug(parts.revising.restrict(record.id, ANA, "x", rev=1)) == "version-changed"
     assert await slug(parts.revising.restrict(record.id, dataclasses.replace(ANA, test=True), "x")) == "not-allowed"
     assert await slug(parts.revising.restrict(record.id, dataclasses.replace(ANA, org="other"), "x")) == "not-found"
     closed = await parts.following.close(record.id, ANA, "x")
@@ -334,7 +334,7 @@ async def test_a_copy_that_is_put_back_names_nobody(
         assert len(versions) == 2
         for version in versions:
             assert not [fact for fact in FACTS if fact in version.document.decode()]
-        assert await slug(again.photos.show(media, "push", ANA)) == "not-found"
+        assert await slug(again.photos.show(media, "push", ANA)) == "gone"
         assert (await again.alerts.get(other.id)).document == other.document
         rev = found.rev
     async with opened(settings_for(sandbox), redis, codec, library=library) as again:

@@ -166,4 +166,4 @@ async def test_both_need_their_scope_and_end_with_the_case(parts: Parts, closed:
     await parts.purging.purge(closed, BEA, PurgeReason.RETENTION)
     for what, scope in (("report", "ledger:read"), ("evidence", "evidence:read")):
         status, problem = await call(f"/v1/alerts/{closed}/{what}", scope)
-        assert (status, problem["type"]) == (410, "/problems/not-found")
+        assert (status, problem["type"]) == (410, "/problems/gone")

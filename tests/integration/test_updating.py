@@ -364,7 +364,7 @@ async def test_the_end_reaches_both_audiences(parts: Parts, sample: dict[str, An
     assert await counts(parts, await parts.alerts.get(done.told_by)) == {"accepted": 25}
     assert await parts.alerts.state(waits.record.id) is AlertState.REJECTED
     assert not (await parts.reports.standing(update.id, 0)).is_told(parts.clock.now_ms())
-    assert await slug(parts.photos.show(media, "push")) == "not-found"
+    assert await slug(parts.photos.show(media, "push")) == "gone"
 
 
 async def test_a_photo_that_was_replaced_is_shown_no_more(parts: Parts, sample: dict[str, Any]):
@@ -377,7 +377,7 @@ async def test_a_photo_that_was_replaced_is_shown_no_more(parts: Parts, sample: 
     await parts.photos.show(new, "push", BEA)
     await parts.approval.approve(taken.record.id, BEA)
     await parts.photos.show(new, "push")
-    assert await slug(parts.photos.show(old, "push")) == "not-found"
+    assert await slug(parts.photos.show(old, "push")) == "gone"
 
 
 async def planned_with(parts: Parts, sample: dict[str, Any], media: str) -> AlertRecord:
@@ -415,7 +415,7 @@ async def test_a_restriction_takes_the_facts_out_of_an_update_too(parts: Parts, 
     await parts.revising.restrict(record.id, ANA, "x")
     assert "Luc" not in await again(parts, update.id, was_told=False)
     assert b"Luc" not in (await parts.alerts.get(waits.record.id)).document
-    assert await slug(parts.approval.approve(waits.record.id, BEA, rev=seen)) == "precondition-failed"
+    assert await slug(parts.approval.approve(waits.record.id, BEA, rev=seen)) == "version-changed"
     await send(parts, record)
     assert await counts(parts, update) == {"accepted": 25}
     assert await slug(parts.approval.approve(waits.record.id, BEA)) == "approval-stale"
@@ -487,7 +487,7 @@ async def test_an_alert_that_was_updated_is_purged_with_its_updates(parts: Parts
         b"",
         b"",
     ]
-    assert await slug(parts.photos.show(media, "push", ANA)) == "not-found"
+    assert await slug(parts.photos.show(media, "push", ANA)) == "gone"
 
 
 async def test_workers_tell_it_by_themselves(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):

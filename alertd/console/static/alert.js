@@ -81,6 +81,7 @@ function Decide({ alert, reach, me, unseen, onDecided, onMoved }) {
     ${alone ? html`<p class="note">${t("yours")} ${t("break-glass-says")}</p>` : null}
     ${typing ? html`<${Field} label=${t("approve-sure", { n: people })} value=${typed} onChange=${type} inputmode="numeric" />` : null}
     ${named.map((_, i) => html`<${Field} label=${t("plate-again", { n: i + 1 })} value=${plates[i] || ""} onChange=${(text) => typePlates({ ...plates, [i]: text })} dir="ltr" autocomplete="off" />`)}
+    ${alert.similar?.length ? html`<p class="note similar" role="status"><strong>${t("similar")}</strong> ${alert.similar.map((one) => html`<a class="link" key=${one.id} href="#/alerts/${one.id}"><code dir="ltr">…${one.id.slice(21)}</code> ${t(one.state)} · ${t("by", { who: one.author })}</a> `)}</p>` : null}
     <${Refused} error=${error} />
     ${asked ? html`<${Field} label=${t("reason")} value=${reason} onChange=${explain} wide autofocus hint=${reason.trim() ? "" : t("lacks")} />` : null}
     ${decides && lack ? html`<p class="hint" role="status">${t(lack)}</p>` : null}<${Awaited} busy=${Boolean(busy)} />
@@ -138,7 +139,7 @@ function Approval({ alert: newest, me, unseen, onDecided }) {
   <${Untranslated} document=${alert.alert} />
   <${Texts} alert=${alert} />
   ${alert.rev === newest.rev ? null : error ? html`<${Refused} error=${error} />` : html`<p class="muted" role="status">${t("counting")}</p>`}
-  <${Decide} alert=${alert} reach=${reach} me=${me} unseen=${unseen} onDecided=${onDecided} onMoved=${() => countAgain(turn + 1)} />`;
+  <${Decide} alert=${{ ...alert, similar: newest.similar }} reach=${reach} me=${me} unseen=${unseen} onDecided=${onDecided} onMoved=${() => countAgain(turn + 1)} />`;
 }
 
 /** What people read of it, as it would be told now. */
@@ -170,6 +171,7 @@ function verdict(alert, progress, stopped, next) {
   if (alert.state === "cancelled" || alert.state === "stood_down") return t("stopped");
   if (progress.stalled) return t("stalled");
   if (!isOver(progress) || left) return t(stopped ? "stop-holds" : standsAs(alert, progress.state).word);
+  if (progress.nobody) return t(alert.status === "Actual" ? "finished-nobody" : "finished-no-tester");
   if (progress.few.length && !lost) return t(progress.state); // of a few nobody can say that all were told
   if (!targeted) return t("finished-nobody");
   if (unsent && !next) return next === null ? t("finished-short", { n: unsent }) : t(progress.state);

@@ -44,7 +44,7 @@ async def test_nobody_overwrites_what_they_have_not_seen(desk: Desk):
     assert await desk.slug("ana", "PUT", path, {**POLICE, "name": "A"}, **{"If-Match": '"1"'}) == "ok"
     status, _ = await desk.ask("ana", "PUT", path, {**POLICE, "name": "B"}, **{"If-Match": '"1"'})
     assert status == 412
-    assert await desk.slug("host", "PUT", path, POLICE, **{"If-None-Match": "*"}) == "precondition-failed"
+    assert await desk.slug("host", "PUT", path, POLICE, **{"If-None-Match": "*"}) == "version-changed"
 
 
 async def test_others_are_known_by_name_alone(desk: Desk):

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from alertd.cli import app
-from alertd.commands.client import Client, RefusedError, UnreachableError
+from alertd.commands.client import Client, NobodyError, RefusedError, UnreachableError
 from alertd.commands.problems import explained
 from alertd.commands.subscribers import sent
 from alertd.commands.watching import watch
@@ -54,11 +54,15 @@ def test_who_still_tells_of_a_restricted_child_is_named(peer: Peer):
 def test_an_approver_names_the_estimate_as_it_was_shown(peer: Peer, said: str, sent: int | str):
     """An estimate is a number, or "<100" where few people are."""
     approved = {"id": "A", "state": "approved", "exact": True, "people": 475, "approved": None, "notice": None}
-    url, got = peer([(200, {}, json.dumps({**approved, "permissions": [], "still_named": []}).encode())])
+    other = {"id": "B", "state": "pending", "author": "ana@centre.example", "created": "2026-11-26T01:34:31Z"}
+    shown = json.dumps({**approved, "permissions": [], "still_named": [], "similar": [other]}).encode()
+    url, got = peer([(200, {}, shown)] * 2)
     words = ["alerts", "approve", "A", "--seen", "1", "--people", said]
     done = CliRunner().invoke(app, words, env={"ALERTD_URL": url, "ALERTD_KEY": "secret"})
     assert done.exit_code == 0, done.output
-    assert json.loads(got[0][3])["people"] == sent
+    assert "The case has another alert: B is pending, submitted by ana@centre.example" in done.stderr
+    assert [one[0] for one in got] == ["GET", "POST"], "the approver sees it before"
+    assert json.loads(got[1][3])["people"] == sent
 
 
 def test_service_behind_a_proxy_may_restart(peer: Peer):
@@ -133,6 +137,16 @@ def test_watching_an_alert_that_is_not_sent_is_refused(peer: Peer):
     url, _ = peer([stream(progress("expired", 0))])
     with pytest.raises(RefusedError, match="alert x ended as expired"):
         watch(Client(url, None), "x", as_json=True)
+
+
+@pytest.mark.parametrize(("status", "says"), [("Test", "notifies testers only"), ("Actual", "No subscriber of kind")])
+def test_watching_an_alert_that_had_nobody_to_notify_ends_with_a_code_of_its_own(peer: Peer, status: str, says: str):
+    """Whoever waits for it does not take it for one that people got."""
+    alert = json.dumps({"status": status, "kind": "general"}).encode()
+    url, _ = peer([stream({**progress("sent", 0), "channels": {}, "nobody": True}), (200, {}, alert)])
+    with pytest.raises(NobodyError, match=f"There was nobody to notify.*{says}") as caught:
+        watch(Client(url, None), "x", as_json=True)
+    assert caught.value.exit_code == 3
 
 
 def test_key_is_not_carried_to_another_address(peer: Peer):

@@ -11,10 +11,12 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+import structlog
 
-from alertd.logs import OneLine
+from alertd.logs import OneLine, Throttle
 
 NUMBER = "+34600111222"
 
@@ -126,3 +128,23 @@ def test_a_log_that_nobody_reads_is_not_waited_for() -> None:
     os.close(unread)
     os.close(into)
     assert done.stdout == b"the next message is sent\n"
+
+
+def test_a_store_that_is_away_is_logged_once_a_second():
+    """Whatever meets it: steps and requests count together. The next line has the number of the lines that were left out."""
+    now = 0.0
+    throttle, lines = Throttle(lambda: now), list[dict[str, Any]]()
+
+    def log(**event: Any) -> None:
+        with suppress(structlog.DropEvent):
+            lines.append(dict(throttle(None, "warning", event)))
+
+    for tenth in range(31):
+        now = tenth / 10
+        log(event="store unavailable", step="obey")
+        log(event="request failed", problem="store-unavailable")
+    assert [one.get("more") for one in lines] == [None, 19, 19, 19]
+    for _ in range(2):
+        log(event="request failed", problem="internal-error")
+        log(event="step failed", step="obey")
+    assert len(lines) == 8, "nothing else is left out"

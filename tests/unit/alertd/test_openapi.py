@@ -12,6 +12,8 @@ from jsonschema import Draft202012Validator, FormatChecker
 from openapi_spec_validator import validate
 
 from alertd.api.application import OPERATIONS, document
+from alertd.api.descriptions import FIELDS, VARIABLES
+from alertd.api.openapi import describe
 from alertd.api.operations import signature_of
 from alertd.errors import CATALOGUE
 
@@ -161,3 +163,37 @@ def test_every_answer_that_names_a_person_names_their_organisation_too(told: dic
     }
     assert [one for one in sorted(people) if f"{one}_org" not in members] == []
     assert len(people) > 20
+
+
+#: Fields that are not described: those of Web Authentication, whose names are the standard's, and of addresses that only alertd makes. Never more.
+UNDESCRIBED = 16
+
+
+def fields(node: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each member of an object, with its schema."""
+    if isinstance(node, list):
+        for each in node:
+            yield from fields(each)
+    elif isinstance(node, dict):
+        members = node.get("properties", {})
+        yield from ((name, schema) for name, schema in members.items() if isinstance(schema, dict))
+        yield from fields([value for key, value in node.items() if key not in {"example", "examples"}])
+
+
+def test_fields_say_what_they_mean(told: dict[str, Any]):
+    """Whoever writes a client reads the document alone. A new field needs its meaning, where it is declared or in `descriptions`."""
+    found = [*fields(told["components"]["schemas"]), *fields(told["paths"])]
+    found += [(one["name"], one) for operation in operations(told) for one in operation["parameters"]]
+    lacking = sorted(name for name, schema in found if not schema.get("description"))
+    assert len(found) > 1_000
+    assert len(lacking) <= UNDESCRIBED, lacking
+
+
+def test_a_meaning_is_of_a_field_that_exists_and_has_no_other():
+    """A field that is renamed takes its meaning along, and none is told in two ways."""
+    with pytest.raises(KeyError):
+        describe({name: {"properties": {}} for names in FIELDS for name in names.split()})
+    for text in (text for of in FIELDS.values() for text in of.values()):
+        assert text.endswith("."), text
+    paths = {re.sub(r"\{(\w+):.*?\}(?=[/.]|$)", r"{\1}", one.path) for one in OPERATIONS}
+    assert [start for start in VARIABLES if not any(path.startswith(start) for path in paths)] == []

@@ -59,8 +59,8 @@ class Keys:
         entry["running"] = True
         return Fresh(entry["id"])
 
-    async def finish(self, caller, key, status):
-        self.kept[caller, key] |= {"status": status, "running": False}
+    async def finish(self, caller, key, made_id, status):
+        self.kept[caller, key] |= {"id": made_id, "status": status, "running": False}
 
     async def release(self, caller, key, *, forget):
         self.kept[caller, key]["running"] = False
@@ -174,7 +174,7 @@ async def test_a_call_without_the_right_key_does_nothing(client, notes, sent, st
     """No key, an unknown key and a key without the scope are told from each other."""
     response = await client.post("/notes", json={}, headers=sent)
     assert (response.status, response.headers["WWW-Authenticate"]) == (status, challenge)
-    assert await problem(response) == "not-allowed"
+    assert await problem(response) == ("unauthenticated" if status == 401 else "not-allowed")
     assert notes.made == []
 
 
