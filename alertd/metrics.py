@@ -182,7 +182,7 @@ class Succession:
 
 
 class Standing(Protocol):
-    """What is shown of a carrier."""
+    """The state of a carrier."""
 
     @property
     def channel(self) -> str: ...

@@ -163,7 +163,7 @@ _UNDECIDED = {LoginState.NO_TLS, LoginState.TIMED_OUT, LoginState.UNREACHABLE}
 
 
 async def fault_of_https(error: BaseException, url: str, within_s: float) -> Login:
-    """As `fault_of`, for an https URL: tells a port of plain HTTP from one that is away."""
+    """As `fault_of`, for an https URL. Recognises a port that speaks plain HTTP."""
     found = fault_of(error, server_of(url), within_s, tls=True)
     if found.state in _UNDECIDED and await _speaks_plain_http(url):
         return Login(LoginState.PLAIN_HTTP, found.server)

@@ -1,4 +1,4 @@
-"""A carrier's refusal of a message in its own words, for whoever tests the carrier."""
+"""The words with which a carrier refused a message, for the answer of a carrier test."""
 
 from __future__ import annotations
 

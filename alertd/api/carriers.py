@@ -125,7 +125,7 @@ async def list_carriers(request: web.Request) -> CarrierList:
 
 async def test_carrier(request: web.Request, *, name: CarrierName, body: CarrierTestRequest) -> CarrierTestReply:
     """Sends one message that says in fixed words that it is a test, to an address of your own, by this carrier and no other; answers when
-    the carrier has, within 40 seconds. A failure names its cause and the settings to check. Only whoever runs the service may, a few times a minute. The audit has that it was done, and no address.
+    the carrier has, within 40 seconds. A failure names its cause and the settings to check. Needs the organisation that runs the service; a few times a minute. The audit keeps the act and no address.
     """
     s, who = services(request), credential(request)
     carrier = s.carrier_tests.carrier(name, who)

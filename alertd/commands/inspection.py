@@ -313,24 +313,23 @@ def _carriers(settings: Settings, *, contact: bool) -> Iterator[Finding]:
         if missing:
             yield Finding(part=f"carrier {name}", ok=False, says="; ".join(missing))
         elif not contact:
-            yield Finding(
-                part=f"carrier {name}", ok=True, says=f"{carrier.channel.value} by {carrier.kind}, {_rate(carrier)}"
-            )
+            yield Finding(part=f"carrier {name}", ok=True, says=f"{_about(carrier)}; not contacted")
     if contact:
         logins = asyncio.run(carrier_logins.found(usable, _running(settings.store)))
         yield from (_login(one, logins[name], settings.carriers[name]) for name, one in usable.items())
 
 
 def _login(carrier: Carrier, login: Login, section: AnyCarrier) -> Finding:
-    """A carrier that lets nobody in keeps no service from starting, and no message goes by it."""
+    """A carrier that refuses the login is a fault: the service starts, but cannot send by it."""
     cause = cause_of_login(carrier, login)
     works = "works" if login.state is LoginState.WORKS else "its account is not known until the first message"
-    says = cause.sentence if cause else f"{section.channel.value} by {section.kind}, {_rate(section)}; {works}"
+    says = cause.sentence if cause else f"{_about(section)}; {works}"
     return Finding(part=f"carrier {carrier.name}", ok=cause is None, says=says)
 
 
-def _rate(section: AnyCarrier) -> str:
-    return f"{section.rate:g} a second" if section.rate else "no limit"
+def _about(section: AnyCarrier) -> str:
+    rate = f"{section.rate:g} a second" if section.rate else "no limit"
+    return f"{section.channel.value} by {section.kind}, {rate}"
 
 
 def _alignment(settings: Settings) -> Iterator[Finding]:

@@ -78,7 +78,7 @@ NO_SUBSCRIBER = (
 NO_TESTER = 'This subscriber is no tester. Set "tester": true on a subscriber of your own, and give that id.'
 NO_BROWSER = "This subscriber has no web push address. Subscribe a browser of your own first (ops/apps.md)."
 #: No worker took it in time.
-NOBODY = Answered(answer=Answer.WITHHELD.value, reason="no_worker", took_ms=0)
+NO_WORKER = Answered(answer=Answer.WITHHELD.value, reason="no_worker", took_ms=0)
 
 
 @dataclass(kw_only=True)
@@ -111,7 +111,7 @@ class CarrierTests:
         return found
 
     async def browser(self, name: str) -> str:
-        """The web push address of a subscriber: nobody types one, so that a test names a subscriber. Raises Problem."""
+        """The web push address of a subscriber. People cannot type such an address, so a test names the subscriber. Raises Problem."""
         try:
             person = await self.registry.get(name)
         except Problem as problem:
@@ -139,11 +139,11 @@ class CarrierTests:
                 return found
             await self.clock.sleep(LOOK_S)
         found = await self.answered(test_id)
-        return found if found is not NOBODY else _with(NOBODY, await self.states.cause_without_worker(carrier))
+        return found if found is not NO_WORKER else _with(NO_WORKER, await self.states.cause_without_worker(carrier))
 
     async def answered(self, test_id: str) -> Answered:
         """What came of one that was asked for before."""
-        return await self.queue.answered(test_id) or NOBODY
+        return await self.queue.answered(test_id) or NO_WORKER
 
     async def round(self, may_use: Callable[[Carrier], bool]) -> None:
         """Begins to send what was asked for, each by itself: a carrier that says nothing keeps no other waiting. What this process `may_use`

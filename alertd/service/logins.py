@@ -1,4 +1,4 @@
-"""Each worker logs in at each carrier when it starts, and again and again, and tells the others what it found."""
+"""Logs in at each carrier when a worker starts and at intervals, and stores what it found for the other processes."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class LoginWatch:
     _known: dict[str, _Carrier] = field(default_factory=dict)
 
     async def round(self) -> None:
-        """Begin the attempts that are due, and repeat what is known. Waits for no carrier."""
+        """Begin the attempts that are due, and store known findings again. Waits for no carrier."""
         now_s = self.clock.monotonic()
         resting = await self.limits.open_breakers(carrier.name for carrier in self.carriers.all())
         for carrier in self.carriers.all():

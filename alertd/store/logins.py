@@ -34,8 +34,8 @@ _decode = msgspec.json.Decoder(LoginRecord).decode
 
 
 class Logins:
-    """One record a carrier. The latest finding wins, but a worker that cannot log in does not replace one that can: the fault is its
-    machine's, or the carrier allows so many binds.
+    """One record a carrier. The latest finding wins, but a failed login of one worker does not replace a working login of
+    another: its machine has the fault, or the carrier limits the binds.
     """
 
     def __init__(self, connection: Connection) -> None:
