@@ -41,6 +41,7 @@ from alertd.store.sessions import Away, SessionStore
 from alertd.store.signs import at_work, bound, taking
 from alertd.store.webhooks import Hook, Hooks, Tried
 from alertd.working import worker_of
+from channels.login import WORKS
 from tests.integration.acts import (
     ANA,
     BEA,
@@ -128,6 +129,7 @@ async def test_the_table_has_every_key_and_no_other(parts: Parts, sample: dict[s
     await bound(parts.db).said({"text": True})
     await at_work(parts.db).said({"push": True})
     await taking(parts.db).said({"fcm": True})
+    await parts.logins.put("fcm", "worker", WORKS, 1)
     await Imports(parts.db).put(Import(id="i", org="default", name="port", dry_run=True, state="running", seen=0))
     sample = changed(sample, "case/children/0/photos", [{"media": await photo(parts)}])
     await _operator(parts)

@@ -5,14 +5,18 @@ import { silence, silentOf } from "./at-work.js";
 import { TRIAL } from "./draft.js";
 import { Awaited, Button, Check, Empty, Field, Icon, NotYet, Older, Refused, Stale, html, may, mayDo, useAct, usePolled, useState } from "./parts.js";
 import { TABLES } from "./tables.js";
-import { known, language, list, moment, personOf, t } from "./words.js";
+import { direction, known, language, list, moment, personOf, t } from "./words.js";
 
 /** A rate above this is none: the carrier takes what it is given. */
 const rateOf = (one) => (one.rate ? t("rate", { n: one.rate }) : t("no-limit"));
 
 /** Why a carrier cannot send, or why a test failed: the cause in the reader's language, the carrier's own words, and the settings to check. */
-const Cause = ({ cause }) => html`<p class="cause">${t(`cause-${cause.code}`, { server: cause.server || t("the-carrier"), said: cause.said || t("no-reason") })}
-  ${cause.settings.length ? html` ${t("check-settings", { list: list(cause.settings) })}` : null}</p>`;
+const Cause = ({ cause: { code, server, said, settings } }) => html`<p class="cause">
+  ${t(`cause-${code}`, { server: server ? apart(server) : t("the-carrier"), said: said ? apart(said) : t("no-reason") })}
+  ${settings.length ? html` ${t("check-settings", { list: list(settings.map(apart)) })}` : null}</p>`;
+
+/** Latin words in a sentence from right to left keep their order (Unicode isolates). */
+const apart = (latin) => (direction === "rtl" ? `\u2068${latin}\u2069` : latin);
 
 /** Sends one message by it to an address of one's own; what came of it, in words. */
 function TestSend({ one, onBack }) {
