@@ -18,9 +18,9 @@ from alertd.store.logins import LIFE_MS, Logins
 from channels.base import Binding
 from channels.login import Login
 
-#: Seconds between attempts while the login fails: doubled from the first to the last.
+#: Seconds between attempts while the login fails or the breaker is open: doubled from the first to the last.
 FIRST_WAIT_S, LAST_WAIT_S = 2.0, 30.0
-#: Seconds between attempts while it works. A carrier whose breaker opens is tried sooner.
+#: Seconds between attempts while the carrier works.
 WORKS_WAIT_S = 300.0
 #: One attempt takes no longer.
 LONGEST_S = 30.0
@@ -56,11 +56,14 @@ class LoginWatch:
         resting = await self.limits.open_breakers(carrier.name for carrier in self.carriers.all())
         for carrier in self.carriers.all():
             known = self._known.setdefault(carrier.name, _Carrier())
-            if resting[carrier.name] and known.login is not None and not known.login.fails:
+            rests = resting[carrier.name]
+            if rests and not known.wait_s and known.login is not None:  # its breaker has just opened
                 known.due_s = min(known.due_s, now_s + FIRST_WAIT_S)
             if now_s >= known.due_s and (known.task is None or known.task.done()):
                 known.due_s = now_s + LONGEST_S
-                known.task = asyncio.create_task(self._guarded(carrier, known), name=f"log in {carrier.name}")
+                known.task = asyncio.create_task(
+                    self._guarded(carrier, known, rests=rests), name=f"log in {carrier.name}"
+                )
             if known.login is not None and now_s - known.stored_s >= REPEAT_S:
                 await self._store(carrier, known, known.login)
 
@@ -70,28 +73,31 @@ class LoginWatch:
             if known.task is not None:
                 await ended(known.task)
 
-    async def _guarded(self, carrier: Carrier, known: _Carrier) -> None:
+    async def _guarded(self, carrier: Carrier, known: _Carrier, *, rests: bool) -> None:
         log = structlog.get_logger()
         try:
-            await self._attempt(carrier, known)
+            await self._attempt(carrier, known, rests=rests)
         except StoreUnavailableError:
             log.warning("store unavailable", step="log in", carrier=carrier.name)
         except Exception as error:  # noqa: BLE001  the next attempt comes; its text may hold a secret
             log.error("step failed", step="log in", carrier=carrier.name, error=type(error).__name__)  # noqa: TRY400
 
-    async def _attempt(self, carrier: Carrier, known: _Carrier) -> None:
+    async def _attempt(self, carrier: Carrier, known: _Carrier, *, rests: bool) -> None:
         login = await carrier.channel.log_in()
         now_s = self.clock.monotonic()
-        known.wait_s = min(max(2 * known.wait_s, FIRST_WAIT_S), LAST_WAIT_S) if login.fails else 0.0
+        in_trouble = login.fails or rests
+        known.wait_s = min(max(2 * known.wait_s, FIRST_WAIT_S), LAST_WAIT_S) if in_trouble else 0.0
         is_free = isinstance(carrier.channel, Binding)  # it binds by itself, and only says how that is
         known.due_s = now_s + (FIRST_WAIT_S if is_free else known.wait_s or WORKS_WAIT_S)
-        if login != known.login:
-            _log_change(carrier, known.login, login)
-            await self._store(carrier, known, login)
+        before, known.login = known.login, login
+        if login != before and await self._store(carrier, known, login):
+            _log_change(carrier, before, login)
 
-    async def _store(self, carrier: Carrier, known: _Carrier, login: Login) -> None:
-        await self.logins.put(carrier.name, self.worker, login, self.clock.now_ms())
-        known.login, known.stored_s = login, self.clock.monotonic()
+    async def _store(self, carrier: Carrier, known: _Carrier, login: Login) -> bool:
+        """Returns False if another worker can log in and this one cannot."""
+        is_stored = await self.logins.put(carrier.name, self.worker, login, self.clock.now_ms())
+        known.stored_s = self.clock.monotonic()
+        return is_stored
 
 
 def _log_change(carrier: Carrier, before: Login | None, login: Login) -> None:

@@ -41,17 +41,18 @@ class Logins:
     def __init__(self, connection: Connection) -> None:
         self._db = connection
 
-    async def put(self, carrier: str, worker: str, login: Login, now_ms: int) -> None:
-        """Store what a worker found."""
+    async def put(self, carrier: str, worker: str, login: Login, now_ms: int) -> bool:
+        """Store what a worker found. Returns False, and stores nothing, if it failed where another worker can log in."""
         before = (await self.get([carrier]))[carrier]
         is_others = before is not None and before.worker != worker
         if before is not None and is_others and login.fails and not before.login.fails:
-            return
+            return False
         since_ms = before.since_ms if before is not None and before.state == login.state else now_ms
         record = LoginRecord(
             worker=worker, state=login.state.value, server=login.server, said=login.said, since_ms=since_ms
         )
         await self._db.execute("SET", keys.login(carrier), _encode(record), "PX", LIFE_MS)
+        return True
 
     async def get(self, carriers: Iterable[str]) -> dict[str, LoginRecord | None]:
         """The findings, by carrier; None where no worker told one in the last minute."""

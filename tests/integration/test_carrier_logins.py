@@ -18,12 +18,15 @@ from alertd.app import Parts, opened
 from alertd.carrier_sections import AnyCarrier, FcmCarrier, SmppCarrier, SmtpCarrier, TwilioCarrier, WebPushCarrier
 from alertd.config import Settings
 from alertd.registrations import Registration
+from alertd.service.logins import FIRST_WAIT_S, WORKS_WAIT_S, LoginWatch
 from alertd.store.codec import Codec
+from alertd.store.limits import FAILURES
 from alertd.store.logins import Logins
 from alertd.working import worker_of
 from channels.login import Login, LoginState
 from channels.sandbox import Sandbox
 from geofences.regions import Library
+from tests.clocks import Later
 from tests.integration.acts import api_of
 from tests.ports import free_port
 from tests.waiting import until
@@ -254,3 +257,34 @@ async def test_a_worker_that_cannot_log_in_does_not_hide_one_that_can(parts: Par
         record = (await logins.get(["relay"]))["relay"]
         assert record is not None
         assert record.state == state
+
+
+async def logins_after(watch: LoginWatch, clock: Later, sandbox: Sandbox, seconds: float) -> int:
+    """How many logins the relay sees once so much time has passed."""
+    before = sandbox.mail.sessions_made
+    clock.pass_by(seconds)
+    await watch.round()
+    await until(lambda: all(known.task is None or known.task.done() for known in watch._known.values()))
+    return sandbox.mail.sessions_made - before
+
+
+async def test_a_login_is_repeated_at_a_bounded_rate(redis: Redis, codec: Codec, library: Library, sandbox: Sandbox):
+    """While it fails after 2, 4, 8, 16 and then every 30 seconds; while it works after 5 minutes, or once the breaker opens."""
+    sandbox.mail.account = ("alertd", "the right one")
+    settings, clock = Settings(carriers={"relay": mail(sandbox)}), Later()
+    async with opened(settings, redis, codec, library=library) as parts:
+        watch = LoginWatch(carriers=parts.carriers, logins=parts.logins, limits=parts.limits, clock=clock)
+        assert await logins_after(watch, clock, sandbox, 0) == 1
+        for wait_s in (2, 4, 8, 16, 30, 30):
+            assert await logins_after(watch, clock, sandbox, wait_s - 1) == 0
+            assert await logins_after(watch, clock, sandbox, 1) == 1
+        sandbox.mail.account = None
+        assert await logins_after(watch, clock, sandbox, 30) == 1
+        assert await logins_after(watch, clock, sandbox, WORKS_WAIT_S - 60) == 0
+        await parts.limits.failed("relay", FAILURES)
+        assert await logins_after(watch, clock, sandbox, 0) == 0
+        assert await logins_after(watch, clock, sandbox, FIRST_WAIT_S) == 1
+        await parts.limits.resume("relay")
+        assert await logins_after(watch, clock, sandbox, FIRST_WAIT_S) == 1
+        assert await logins_after(watch, clock, sandbox, WORKS_WAIT_S - 1) == 0
+        assert await logins_after(watch, clock, sandbox, 1) == 1
