@@ -86,7 +86,7 @@ class CarrierTestRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     to: str = Field(
         description="One of your own: a push token, a number or a mailbox, as the carrier's channel has them; for web push the id of a "
-        "subscriber who is a tester and has a browser.",
+        "tester among your subscribers, with a browser.",
         min_length=1, max_length=4096, examples=["me@centre.example"],
     )  # fmt: skip
     language: Literal["en", "es", "fr", "ar"] = "en"

@@ -50,7 +50,7 @@ def send_test(
     to: Annotated[
         str,
         typer.Argument(
-            help="An address of your own: a push token, a number or a mailbox; for web push the id of a subscriber who is a tester."
+            help="An address of your own: a push token, a number or a mailbox; for web push the id of a tester among your subscribers."
         ),
     ],
     language: Annotated[Language, typer.Option(help="Of the message.")] = Language.EN,

@@ -72,7 +72,7 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "unreachable": ("{server} cannot be reached: {said}.", "silence"),
     "wrong_protocol": ("{server} does not speak the carrier's protocol: {said}.", "place"),
     "busy": ("{server} is not ready to serve this account: {said}.", ""),
-    "no_worker": ("No worker sends by this carrier. Start a worker whose configuration has it.", ""),
+    "no_worker": ("No worker sends by this carrier. Start a worker that has it in its configuration.", ""),
     "rests": ("It refused message after message and rests. The log of the workers names the reason.", ""),
     # What a test found, by the reason of its outcome.
     "gone": ("The carrier says that the address does not exist: {said}. Test with another address.", ""),
