@@ -17,10 +17,10 @@ from channels.smtp_pool import RelaySettings
 from channels.webpush import WebPushChannel, WebPushSettings
 from tests.contract import programs
 from tests.contract.test_mail_postfix import IDENTITY, bounces, directory, postfix
-from tests.contract.test_smpp_node import node
+from tests.contract.test_smpp_node import environment, node
 from tests.ports import free_port
 
-__all__ = ["bounces", "directory", "node", "postfix"]
+__all__ = ["bounces", "directory", "environment", "node", "postfix"]
 
 pytestmark = pytest.mark.peer
 
