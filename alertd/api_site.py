@@ -176,6 +176,7 @@ def services_of(
         key_rotation=parts.key_rotation,
         fleet=parts.fleet,
         attendance=parts.attendance,
+        carrier_states=parts.carrier_states,
         acks=parts.acks,
         is_ready=is_ready,
         takes_writes=takes_writes,

@@ -33,6 +33,7 @@ from alertd.service.budget import Budget
 from alertd.service.cap import CapIntake
 from alertd.service.cap_out import CapOut
 from alertd.service.cap_trust import issuers_of
+from alertd.service.carrier_states import CarrierStates
 from alertd.service.carrier_tests import CarrierTests
 from alertd.service.carriers import Carriers
 from alertd.service.confirming import Confirming
@@ -112,6 +113,7 @@ from alertd.store.key_watch import KeyWatch
 from alertd.store.keyring import Keyring
 from alertd.store.labels import LabelMark
 from alertd.store.limits import Limits
+from alertd.store.logins import Logins
 from alertd.store.media import Media
 from alertd.store.memory import MemoryGuard
 from alertd.store.message_ids import MessageIds
@@ -123,7 +125,7 @@ from alertd.store.permissions import PermissionStore
 from alertd.store.requests import Requests
 from alertd.store.schema import open_store
 from alertd.store.sessions import SessionStore
-from alertd.store.signs import at_work
+from alertd.store.signs import at_work, taking
 from alertd.store.stops import Stops
 from alertd.store.texts import TextStore
 from alertd.store.tombstones import Tombstones
@@ -275,9 +277,15 @@ class Parts:
         self.webhooks = Webhooks(hooks, kept, poster, clock)
         self.domains = Domains(self.limits, clock, metrics)
         pager = Pager(carriers=self.carriers, limits=self.limits, domains=self.domains, clock=clock, metrics=metrics)
+        self.attendance = Attendance(self.carriers, at_work(self.db), clock)
+        self.logins = Logins(self.db)
+        self.carrier_states = CarrierStates(
+            carriers=self.carriers, logins=self.logins, taking=taking(self.db), limits=self.limits,
+            attendance=self.attendance,
+        )  # fmt: skip
         self.carrier_tests = CarrierTests(
             queue=CarrierTestQueue(self.db), carriers=self.carriers, organisations=self.organisations, stopping=self.stopping,
-            limits=self.limits, pager=pager, clock=clock,
+            limits=self.limits, pager=pager, states=self.carrier_states, registry=self.registry, clock=clock,
         )  # fmt: skip
         self.paging = Paging(
             alerts=self.alerts, waiting=self.waiting, duty=self.duty, pager=pager, organisations=self.organisations,
@@ -301,9 +309,8 @@ class Parts:
             (ToWebhooks(hooks, kept, poster, self.events.may_post, clock, metrics), to_distributors), kept, clock
         )
         self.requests = Requests(self.db)
-        self.attendance = Attendance(self.carriers, at_work(self.db), clock)
         self.fleet = Fleet(
-            self.alerts, self.work, self.people, self.limits, self.carriers, hooks, self.tracks, clock, self.organisations.names,
+            self.alerts, self.work, self.people, self.carrier_states, hooks, self.tracks, clock, self.organisations.names,
             self.break_glass.awaiting, self.attendance.channels, self.key_rotation.seals,
         )  # fmt: skip
 

@@ -58,6 +58,7 @@ def carrier_of(
         name=name,
         number=number,
         channel=channel,
+        kind=section.kind,
         rate=section.rate or UNLIMITED,
         burst=section.burst or section.rate or UNLIMITED,
         ramp_s=section.ramp_s,

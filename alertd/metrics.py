@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import Metric
@@ -180,6 +181,19 @@ class Succession:
         return self._before, self._last
 
 
+class Standing(Protocol):
+    """The state of a carrier."""
+
+    @property
+    def channel(self) -> str: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def rests(self) -> bool: ...
+    @property
+    def works(self) -> bool: ...
+
+
 @dataclass(frozen=True, slots=True)
 class FleetText:
     """The fleet's series in Prometheus' text format."""
@@ -197,7 +211,7 @@ def fleet_text(  # noqa: PLR0913  one a thing that is measured
     counts: dict[str, dict[str, int]],
     queues: Mapping[tuple[str, str], tuple[int, float]],
     alerts: dict[str, int],
-    breakers: Mapping[tuple[str, str], bool],
+    carriers: Mapping[str, Standing],
     at_work: Mapping[str, bool],
     seals: Mapping[str, int],
     *,
@@ -209,7 +223,7 @@ def fleet_text(  # noqa: PLR0913  one a thing that is measured
     takedowns_refused: int,
 ) -> FleetText:
     """The fleet's series, from what the store says now: `counts` by channel and state of all live alerts, `queues` how many of
-    these are queued and how many seconds ago the oldest of their alerts started, by channel and loudness, `breakers` by channel and carrier,
+    these are queued and how many seconds ago the oldest of their alerts started, by channel and loudness, `carriers` by name,
     `at_work` by channel whether a worker sends by it, `seals` how often each of the current keys sealed.
     """
     r, counting = CollectorRegistry(), CollectorRegistry()
@@ -231,8 +245,13 @@ def fleet_text(  # noqa: PLR0913  one a thing that is measured
     for alert_state in AlertState:
         by_state.labels(alert_state).set(alerts.get(alert_state, 0))
     is_open = Gauge("alertd_breaker_open", "1: fails, and rests", ["channel", "carrier"], registry=r)
-    for names, rests in breakers.items():
-        is_open.labels(*names).set(rests)
+    can_send = Gauge(
+        "alertd_carrier_works", "1: it can send, as far as is known; 0: the state says why not",
+        ["channel", "carrier", "state"], registry=r,
+    )  # fmt: skip
+    for name, one in carriers.items():
+        is_open.labels(one.channel, name).set(one.rests)
+        can_send.labels(one.channel, name, one.state).set(one.works)
     works = Gauge("alertd_channel_at_work", "1: a worker sends by this channel", ["channel"], registry=r)
     for name, is_so in at_work.items():
         works.labels(name).set(is_so)

@@ -21,6 +21,7 @@ from alertd.service.closing import Closing
 from alertd.service.ending import Ending
 from alertd.service.events import Events
 from alertd.service.feeder import Feeder
+from alertd.service.logins import LoginWatch
 from alertd.service.paging import Paging
 from alertd.service.plans import Plans
 from alertd.service.starting import Starting
@@ -42,6 +43,7 @@ LISTEN_S = 0.1
 QUESTIONS = int(FRESH_S / LISTEN_S)
 SWEEP_S = 3.0
 CLOSE_S = 60.0
+LOG_IN_S = 1.0  # how often the worker looks which carriers are due for a login
 TEST_S = 0.5  # somebody waits for what a carrier answers to a test
 SIGN_S = 1.0
 TELL_S = 0.2  # what happened to an alert is told so soon
@@ -70,6 +72,7 @@ class Worker:
     webhooks: WebhookDelivery
     paging: Paging
     carrier_tests: CarrierTests
+    logins: LoginWatch
     binds: Binds
     at_work: Signs
     channels: Sequence[str]
@@ -99,6 +102,7 @@ class Worker:
                     ("tell", self._tell, TELL_S),
                     ("close", self.closing.round, CLOSE_S),
                     ("test", self._test, TEST_S),
+                    ("log in", self.logins.round, LOG_IN_S),
                     ("sign", self._sign, SIGN_S),
                 ):
                     work.create_task(self._repeat(name, step, every_s))
@@ -106,6 +110,7 @@ class Worker:
                 for channel in self.channels:
                     work.create_task(self.feeder.feed(channel, self._stop))
             await self._fall_silent()
+            await self.logins.close()
             await self.carrier_tests.close()
             await ended(heart)
             await self.steps.tried("share", self.binds.end)

@@ -12,6 +12,7 @@ from alertd.service.feeder import Feeder
 from alertd.service.hand_over import HandOver
 from alertd.service.heeding import Heeding
 from alertd.service.holding import Holding
+from alertd.service.logins import LoginWatch
 from alertd.service.messages import Messages
 from alertd.service.offers import Offers
 from alertd.service.planning import Planner
@@ -77,6 +78,7 @@ def worker_of(parts: Parts) -> Worker:
         webhooks=parts.webhook_delivery,
         paging=parts.paging,
         carrier_tests=parts.carrier_tests,
+        logins=LoginWatch(carriers=parts.carriers, logins=parts.logins, limits=parts.limits, clock=parts.clock),
         binds=binds,
         at_work=at_work(parts.db),
         channels=channels,

@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import functools
+import json
 import logging
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import requests
 from firebase_admin import credentials
@@ -18,6 +20,7 @@ from google.auth import exceptions
 from google.auth.transport.requests import Request
 
 from channels.base import Answer, Outcome, Reason, Subject
+from channels.login import Login, LoginState, clean, fault_of, server_of
 
 # Tokens live for an hour. Renewal starts this long before the end, in the background: ten minutes of failing renewals pass unseen.
 RENEW_AHEAD_S = 600.0
@@ -72,6 +75,8 @@ class AccessToken:
         self._ends_s = 0.0
         self._renew_s = 0.0
         self._failure: Outcome | None = None
+        self.fault: Login | None = None  # why the last fetch failed; None when it succeeded
+        self._server = _token_server(source)
         self._failed_until_s = 0.0
         self._refused_until_s = 0.0
         self._renewal: asyncio.Task[None] | None = None
@@ -109,23 +114,26 @@ class AccessToken:
             async with asyncio.timeout(self._within_s):
                 await asyncio.shield(renewal)
         except TimeoutError:
-            self._fail(UNREACHABLE)
+            self._fail(UNREACHABLE, Login(LoginState.TIMED_OUT, self._server, f"{self._within_s:g} s"))
 
     async def _renew(self) -> None:
         try:
             self._token, self._ends_s = await asyncio.to_thread(self._fetch)
             life_s = self._ends_s - self._clock()
             self._renew_s = self._ends_s - min(RENEW_AHEAD_S, life_s / 2)
-        except exceptions.TransportError:
-            self._fail(UNREACHABLE)
-        except exceptions.GoogleAuthError:
-            self._fail(REFUSED)
+            self.fault = None
+        except exceptions.TransportError as error:
+            self._fail(UNREACHABLE, fault_of(error, self._server, FETCH_TIMEOUT_S, tls=True))
+        except exceptions.GoogleAuthError as error:
+            said = clean(str(error.args[0] if error.args else error))
+            self._fail(REFUSED, Login(LoginState.LOGIN_REFUSED, self._server, said))
         except Exception as fault:  # noqa: BLE001 google-auth takes a page or a number for what it hoped for
             _log.error("what should be an access token could not be read", exc_info=fault)
-            self._fail(NOT_A_TOKEN)
+            said = "its answer is no access token"
+            self._fail(NOT_A_TOKEN, Login(LoginState.WRONG_PROTOCOL, self._server, said))
 
-    def _fail(self, failure: Outcome) -> None:
-        self._failure = failure
+    def _fail(self, failure: Outcome, fault: Login) -> None:
+        self._failure, self.fault = failure, fault
         self._failed_until_s = self._clock() + FAILURE_PAUSE_S
 
     def _fetch(self) -> tuple[str, float]:
@@ -143,3 +151,9 @@ class AccessToken:
         if (expiry := credential.expiry) is not None:  # naive, in UTC
             life_s = (expiry.replace(tzinfo=dt.UTC) - dt.datetime.now(dt.UTC)).total_seconds()
         return str(credential.token), self._clock() + life_s
+
+
+def _token_server(source: str | Mapping[str, str]) -> str:
+    """Host and port of the server that gives the tokens of a service account."""
+    account = json.loads(Path(source).read_text(encoding="utf-8")) if isinstance(source, str) else source
+    return server_of(str(account["token_uri"]))

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from channels.login import Login
 from channels.text import Coding
 
 
@@ -213,6 +214,12 @@ class Channel(Protocol):
     async def open(self) -> None: ...
 
     async def close(self) -> None: ...
+
+    async def log_in(self) -> Login:
+        """Connect and log in once, without sending a message. The channel must be open. Does not raise for a fault of the carrier or the
+        network. A channel that stays bound returns what its binds found.
+        """
+        ...
 
 
 @runtime_checkable

@@ -15,8 +15,9 @@ from channels.access_token import AccessToken
 from channels.base import FAULT, MayWrite, Outcome, Prepared, PushMessage, Recipient
 from channels.fcm_answers import outcome, token_refused
 from channels.fcm_message import FcmPayload, body_for, encode
-from channels.https import HttpsTransport
-from channels.posting import PostSettings, Reply, Transport, post_each
+from channels.https import HttpsTransport, trust
+from channels.login import Login, LoginState, reach
+from channels.posting import PostSettings, Reply, Transport, outcome_of, post_each
 
 _log = logging.getLogger(__name__)
 
@@ -72,6 +73,14 @@ class FcmChannel:
         await self._transport.close()
         await self._token.close()
 
+    async def log_in(self) -> Login:
+        """Fetch an access token, or use the present one, and reach FCM."""
+        token = await self._token.get()
+        if isinstance(token, Outcome):
+            return self._token.fault or Login(LoginState.NOT_KNOWN)
+        context = trust(self._settings.ca_file)
+        return await reach(self._settings.endpoint, context, self._settings.connect_timeout_s)
+
     def prepare(self, message: PushMessage) -> Prepared:
         """Raises `ValueError` for a message FCM can never take."""
         return Prepared(encode(message, critical=self._settings.critical))
@@ -86,7 +95,7 @@ class FcmChannel:
             again = await self._post(pieces, [recipients[i] for i in refused], may_write)
             for i, answer in zip(refused, again, strict=True):
                 answers[i] = answer
-        return [outcome(answer) if isinstance(answer, Reply) else answer for answer in answers]
+        return [outcome_of(answer, outcome) for answer in answers]
 
     async def _post(
         self, pieces: tuple[bytes, bytes, bytes], recipients: Sequence[Recipient], may_write: MayWrite

@@ -23,9 +23,11 @@ from channels.base import (
 )
 from channels.bounces_hooks import Hook
 from channels.lanes import heed_cancelling, in_lanes
+from channels.login import Login
 from channels.mail_answers import Stage, refusal
 from channels.mail_message import MailIdentity, MailPayload, encode, mailbox, return_path
 from channels.mail_session import MailSession, Reply, SessionLostError
+from channels.refusals import saying
 from channels.smtp_pool import RelaySettings, SmtpPool
 
 NOT_A_MAILBOX = Outcome(Answer.NEVER, Reason.BAD_ADDRESS)
@@ -82,6 +84,9 @@ class MailChannel:
 
     def is_connected(self) -> bool:
         return self._pool.working > 0
+
+    async def log_in(self) -> Login:
+        return await self._pool.log_in()
 
     def prepare(self, message: MailMessage) -> Prepared:
         """Raises `ValueError` for a subject with a line break."""
@@ -159,7 +164,7 @@ class MailChannel:
                 session.write(command, 1)
             reply = await session.reply(self._relay.timeout_s)
             if reply.code not in hoped and refused is None:
-                refused = refusal(reply.code, reply.text, stage)
+                refused = saying(refusal(reply.code, reply.text, stage), f"{reply.code} {reply.text}")
                 if _ends(reply.code):
                     session.close()
                     return refused
@@ -181,7 +186,9 @@ class MailChannel:
         session.unclean = reply.code not in OK
         if _ends(reply.code):
             session.close()
-        return refusal(reply.code, reply.text, Stage.CONTENT) if session.unclean else ACCEPTED
+        if not session.unclean:
+            return ACCEPTED
+        return saying(refusal(reply.code, reply.text, Stage.CONTENT), f"{reply.code} {reply.text}")
 
     async def _taken(self, session: MailSession, may_write: MayWrite) -> Reply:
         """The reply to the content, waited for in pieces. Raises `SessionLostError` or `TimeoutError`."""

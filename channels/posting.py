@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from channels.base import Answer, MayWrite, Outcome, Reason, Recipient
+from channels.refusals import saying
 
 UNMADE = Outcome(Answer.RETRY, Reason.FAULT)  # a fault of our own, and nothing was written
 
@@ -77,6 +78,14 @@ def _made(body_for: Callable[[Recipient], bytes], recipient: Recipient) -> bytes
     except Exception as fault:  # noqa: BLE001 whatever it is, it is told
         _log.error("a message could not be made", exc_info=fault)
         return UNMADE
+
+
+def outcome_of(answer: Reply | Outcome, read: Callable[[Reply], Outcome]) -> Outcome:
+    """The outcome of a post. A refusal carries the carrier's own words."""
+    if isinstance(answer, Outcome):
+        return answer
+    outcome = read(answer)
+    return outcome if outcome.answer is Answer.ACCEPTED else saying(outcome, (answer.status, answer.body))
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:

@@ -6,14 +6,18 @@ API: twilio.com/docs/messaging/api/message-resource; error codes: twilio.com/doc
 from __future__ import annotations
 
 import base64
+import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote_plus, urlencode
 
+import aiohttp
+
 from channels.base import MayWrite, Outcome, Prepared, Reason, Recipient, ReportState, SmsMessage
 from channels.https import HttpsTransport
-from channels.posting import PostSettings, Reply, post_each
+from channels.login import Login, LoginState, fault_of_https, server_of, words_of_reply
+from channels.posting import PostSettings, outcome_of, post_each
 from channels.sms_answers import outcome, status
 from channels.text import Coding, SmsSettings, codings
 
@@ -24,6 +28,17 @@ TEXT_CHARACTERS = 1600
 VALIDITY_MAX_S = 36_000
 
 FORM = "application/x-www-form-urlencoded"
+
+#: What the answer to the question for the account means.
+_BY_ACCOUNT_STATUS = {
+    200: LoginState.WORKS,
+    401: LoginState.LOGIN_REFUSED,
+    403: LoginState.LOGIN_REFUSED,
+    404: LoginState.NOT_KNOWN,
+    405: LoginState.NOT_KNOWN,
+    429: LoginState.BUSY,
+}
+_MOST_OF_ACCOUNT = 4_096
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,9 +77,10 @@ class HttpSmsChannel:
     def __init__(self, settings: HttpSmsSettings, clock: Callable[[], float] = time.time) -> None:
         self._settings = settings
         self._clock = clock
+        self._account_url = f"{settings.endpoint.rstrip('/')}/2010-04-01/Accounts/{settings.account}"
         self._transport = HttpsTransport(
             PostSettings(
-                url=f"{settings.endpoint.rstrip('/')}/2010-04-01/Accounts/{settings.account}/Messages.json",
+                url=f"{self._account_url}/Messages.json",
                 ca_file=settings.ca_file,
                 connections=settings.connections,
                 timeout_s=settings.timeout_s,
@@ -79,6 +95,27 @@ class HttpSmsChannel:
 
     async def close(self) -> None:
         await self._transport.close()
+
+    async def log_in(self) -> Login:
+        """Ask for the account, which costs nothing (twilio.com/docs/iam/api/account). A provider
+        that copies the API may lack this call: then the account is not known until the first message.
+        """
+        settings, server = self._settings, server_of(self._account_url)
+        within = aiohttp.ClientTimeout(total=settings.timeout_s, sock_connect=settings.connect_timeout_s)
+        context = ssl.create_default_context(cafile=settings.ca_file)  # aiohttp speaks HTTP/1.1 alone
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=within, cookie_jar=aiohttp.DummyCookieJar()) as session,
+                session.get(
+                    f"{self._account_url}.json", headers=self._headers, ssl=context, allow_redirects=False
+                ) as answer,
+            ):
+                status, body = answer.status, await answer.content.read(_MOST_OF_ACCOUNT)
+        except (aiohttp.ClientError, OSError) as error:
+            return await fault_of_https(error, self._account_url, settings.connect_timeout_s)
+        state = _BY_ACCOUNT_STATUS.get(status, LoginState.BUSY if status > 499 else LoginState.WRONG_PROTOCOL)
+        said = "" if state is LoginState.WORKS else words_of_reply(status, body)
+        return Login(state, server, said)
 
     def prepare(self, message: SmsMessage) -> Prepared:
         """Costs what the provider bills: segments. Raises `ValueError` for an empty text and one that is too long."""
@@ -102,7 +139,7 @@ class HttpSmsChannel:
         answers = await post_each(
             self._transport, recipients, lambda one: form + self._for(one), self._headers, may_write
         )
-        return [outcome(answer) if isinstance(answer, Reply) else answer for answer in answers]
+        return [outcome_of(answer, outcome) for answer in answers]
 
     def read_report(self, form: Mapping[str, str]) -> tuple[ReportState, Reason, str]:
         """Implements `channels.base.Reporting`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import ssl
 import time
@@ -15,6 +16,7 @@ import aiosmtplib
 
 from channels.base import NOT_CONNECTED, WITHHELD, Answer, Outcome, Reason, Subject
 from channels.hosts import is_this_machine
+from channels.login import Login, LoginState, clean, fault_of
 from channels.mail_session import MailSession, session_over
 
 _log = logging.getLogger(__name__)
@@ -274,9 +276,23 @@ class SmtpPool:
             else:
                 waiter.set_result(found)
 
-    async def _connect(self) -> MailSession | Outcome:
+    async def log_in(self) -> Login:
+        """Connect, log in and say goodbye on a connection of its own."""
+        relay, smtp = self._relay, self._client()
+        server = f"{relay.host}:{relay.port}"
+        try:
+            await smtp.connect()
+            with contextlib.suppress(aiosmtplib.SMTPException, OSError):
+                await smtp.quit(timeout=QUIT_TIMEOUT_S)
+        except (aiosmtplib.SMTPException, OSError) as error:
+            return _fault(error, server, relay)
+        finally:
+            smtp.close()
+        return Login(LoginState.WORKS, server)
+
+    def _client(self) -> aiosmtplib.SMTP:
         relay = self._relay
-        smtp = aiosmtplib.SMTP(
+        return aiosmtplib.SMTP(
             hostname=relay.host,
             port=relay.port,
             local_hostname="localhost",  # our name in EHLO
@@ -287,6 +303,9 @@ class SmtpPool:
             username=relay.username,
             password=relay.password,
         )
+
+    async def _connect(self) -> MailSession | Outcome:
+        smtp = self._client()
         session = None
         try:
             await smtp.connect()
@@ -304,3 +323,15 @@ class SmtpPool:
             if session is None:
                 smtp.close()
         return session or NOT_CONNECTED
+
+
+def _fault(error: Exception, server: str, relay: RelaySettings) -> Login:
+    """Why a relay let us not in."""
+    if isinstance(error, aiosmtplib.SMTPResponseException):
+        refused = isinstance(error, aiosmtplib.SMTPAuthenticationError)
+        said = clean(f"{error.code} {error.message}", relay.username or "", relay.password or "")
+        return Login(LoginState.LOGIN_REFUSED if refused else LoginState.BUSY, server, said)
+    if isinstance(error, OSError) or error.__cause__ is not None:
+        return fault_of(error, server, relay.connect_timeout_s, tls=relay.security == "tls")
+    is_of_tls = str(error).startswith("SMTP STARTTLS")
+    return Login(LoginState.TLS_NOT_OFFERED if is_of_tls else LoginState.LOGIN_NOT_OFFERED, server)

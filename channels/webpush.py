@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 from channels.base import FAULT, Answer, MayWrite, Outcome, Prepared, PushMessage, Reason, Recipient
 from channels.https import HttpsTransport, trust
-from channels.posting import UNMADE, PostSettings, Reply
+from channels.login import WORKS, Login, reach
+from channels.posting import UNMADE, PostSettings, Reply, outcome_of
 from channels.rests import Rests
 from channels.vapid import Vapid
 from channels.webpush_answers import outcome
@@ -83,6 +84,15 @@ class WebPushChannel:
         await asyncio.gather(*(server.close() for server in self._servers.values()))
         self._servers.clear()
 
+    async def log_in(self) -> Login:
+        """A push service knows no accounts: a key that could be read works. An `endpoint` of the
+        settings must be reached.
+        """
+        settings = self._settings
+        if settings.endpoint is None:
+            return WORKS
+        return await reach(settings.endpoint, self._context, settings.connect_timeout_s)
+
     def prepare(self, message: PushMessage) -> Prepared:
         """Raises `ValueError` for a message that no browser can take."""
         return Prepared(encode(message))
@@ -135,7 +145,7 @@ class WebPushChannel:
         except Exception as fault:  # noqa: BLE001 whatever it is, it is told
             _log.error("what was to be sent could not be", exc_info=fault)
             answers = [FAULT] * len(requests)
-        found = [outcome(answer) if isinstance(answer, Reply) else answer for answer in answers]
+        found = [outcome_of(answer, outcome) for answer in answers]
         self._rests.heard(origin, found, are_new)
         if any(one.reason is Reason.CREDENTIALS for one in found):
             _log.error("%s does not take our token", origin)  # nobody else says so: the carrier works for all others

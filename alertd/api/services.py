@@ -19,6 +19,7 @@ from alertd.service.borders import Borders
 from alertd.service.break_glass import BreakGlass
 from alertd.service.cap import CapIntake
 from alertd.service.cap_out import CapOut
+from alertd.service.carrier_states import CarrierStates
 from alertd.service.carrier_tests import CarrierTests
 from alertd.service.carriers import Carriers
 from alertd.service.confirming import Confirming
@@ -120,6 +121,7 @@ class Services:
     key_rotation: KeyRotation
     fleet: Fleet
     attendance: Attendance
+    carrier_states: CarrierStates
     acks: Acks
     is_ready: Callable[[], Awaitable[bool]]
     takes_writes: Callable[[], bool]

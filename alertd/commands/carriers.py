@@ -14,15 +14,6 @@ from alertd.commands.output import tell, tell_json, tell_table
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Carriers: list, test.")
 
-#: What a carrier's answer means to whoever asked.
-SAYS = {
-    "accepted": "{carrier} has it: look whether it arrived.",
-    "retry": "{carrier} does not take it now ({reason}). Try again in a while.",
-    "never": "{carrier} refuses it ({reason}): look at the address, the sender and the account.",
-    "unknown": "{carrier} did not answer ({reason}): it may still arrive.",
-    "withheld": "It was not sent ({reason}): {carrier} could not be reached, or no worker runs.",
-}
-
 
 class Language(StrEnum):
     """Those that the test is said in."""
@@ -33,7 +24,7 @@ class Language(StrEnum):
     AR = "ar"
 
 
-COLUMNS = ("name", "channel", "rate", "state")
+COLUMNS = ("name", "channel", "rate", "state", "cause")
 
 
 @app.callback()
@@ -42,32 +33,38 @@ def _group() -> None: ...
 
 @app.command("list")
 def list_carriers(ctx: typer.Context, as_json: JsonOption = False) -> None:
-    """The carriers, how many messages a second each may be given, and whether it rests because it failed."""
+    """The carriers: how many messages a second each may be given, whether it can send, and if not, why and which settings to check."""
     found = common(ctx).client().get("/v1/carriers")
-    rows = ((one["name"], one["channel"], one["rate"] or "no limit", _state(one)) for one in found["carriers"])
-    tell_json(found) if as_json else tell_table(COLUMNS, rows)
+    tell_json(found) if as_json else tell_table(COLUMNS, map(_row, found["carriers"]))
 
 
-def _state(one: Mapping[str, Any]) -> str:
-    if not one["at_work"]:
-        return "no worker sends"
-    return "fails, rests" if one["breaker_open"] else "works"
+def _row(one: Mapping[str, Any]) -> tuple[str, ...]:
+    cause = one["cause"]["sentence"] if one["cause"] else ""
+    return one["name"], one["channel"], str(one["rate"] or "no limit"), one["state"].replace("_", " "), cause
 
 
 @app.command("test")
 def send_test(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(help="The carrier.")],
-    to: Annotated[str, typer.Argument(help="An address of your own: a push token, a number or a mailbox.")],
+    to: Annotated[
+        str,
+        typer.Argument(
+            help="An address of your own: a push token, a number or a mailbox; for web push the id of a tester among your subscribers."
+        ),
+    ],
     language: Annotated[Language, typer.Option(help="Of the message.")] = Language.EN,
     as_json: JsonOption = False,
 ) -> None:
-    """Send one message that says that it is a test, by this carrier, to an address of your own. Ends with 0 when the carrier takes it."""
+    """Send one message that says that it is a test, by this carrier, to an address of your own. Ends with 0 when the carrier accepts it; else says why not,
+    and which settings to check.
+    """
     body = {"to": to, "language": language.value}
     found = common(ctx).client().post(f"/v1/carriers/{segment(name)}/test", body)
-    says = SAYS[found["answer"]].format(carrier=found["carrier"], reason=found["reason"].replace("_", " "))
+    if as_json:
+        tell_json(found)
     if found["answer"] != "accepted":
-        if as_json:
-            tell_json(found)
-        raise RefusedError(says)
-    tell_json(found) if as_json else tell(says)
+        cause = found["cause"]["sentence"] if found["cause"] else f"the answer was {found['answer']}."
+        raise RefusedError(f"{found['carrier']} did not accept the test: {cause}")
+    if not as_json:
+        tell(f"{found['carrier']} accepted it. Check that it arrived.")

@@ -33,7 +33,7 @@ def check(
     logs.set_up(settings.log_level)
     from alertd.commands.inspection import inspected  # noqa: PLC0415  a second that no health check need wait
 
-    findings: list[Finding] = inspected(settings, said.config_file)
+    findings: list[Finding] = inspected(settings, said.config_file, contact=True)
     if as_json:
         tell_json({"findings": [asdict(finding) for finding in findings]})
     else:

@@ -22,6 +22,7 @@ from alertd.app import library_of
 from alertd.carrier_sections import AnyCarrier, SmtpCarrier, TwilioCarrier
 from alertd.carrier_settings import carrier_of
 from alertd.clock import SystemClock
+from alertd.commands import carrier_logins
 from alertd.config import Settings
 from alertd.errors import ConfigError
 from alertd.oncall import OnCall, anybody
@@ -29,6 +30,8 @@ from alertd.opening import Store, running_store, shared_store
 from alertd.organisations import Organisation
 from alertd.processes import StartError
 from alertd.sections import StoreSection
+from alertd.service.carriers import Carrier
+from alertd.service.causes import cause_of_login
 from alertd.service.labels import MOST_TOLD, regions_gone
 from alertd.service.passkeys import RelyingParty
 from alertd.service.provider import Provider, ProviderFault, guarded
@@ -46,6 +49,7 @@ from alertd.store.people import People
 from alertd.store.schema import load_cell_key, load_secrets, look
 from alertd.store.server_binary import ServerNotFoundError, find_server
 from alertd.store.webhooks import DistributorHook, Hooks
+from channels.login import Login, LoginState
 from geofences.regions import Library
 
 _MB = 1024 * 1024
@@ -64,10 +68,11 @@ class Finding:
 
 
 def inspected(
-    settings: Settings, config_file: Path | None, regions: Callable[[Settings], Library] = library_of
-) -> list[Finding]:
+    settings: Settings, config_file: Path | None, regions: Callable[[Settings], Library] = library_of, *,
+    contact: bool = False,
+) -> list[Finding]:  # fmt: skip
     """Everything that was found, in the order in which a start needs it. `config_file` is where the settings are from; `regions`
-    loads the library, or gives one that is loaded.
+    loads the library, or gives one that is loaded; `contact`: log in at the carriers, too.
     """
     where = str(config_file) if config_file else "the defaults and the environment"
     library = _loaded(settings, regions)
@@ -79,7 +84,7 @@ def inspected(
         *_kept(settings, library),
         *_passkeys(settings),
         *_provider(settings),
-        *(_carriers(settings) if settings.carriers else [_no_carriers(settings)]),
+        *(_carriers(settings, contact=contact) if settings.carriers else [_no_carriers(settings)]),
         *_alignment(settings),
         *_return_address(settings),
     ]
@@ -146,6 +151,15 @@ def _kept(settings: Settings, library: Library | ConfigError) -> Iterator[Findin
     for part, sentences in told.items():
         for says in sentences:
             yield Finding(part=part, ok=True, warns=True, says=says)
+
+
+def _running(section: StoreSection) -> tuple[str, Codec] | None:
+    """The URL and the codec of the store, None where none can be opened: the finding for the store says why."""
+    try:
+        store = running_store(section)
+        return (store.url, Codec(store.keys)) if store else None
+    except (StartError, SealError, ValueError, OSError):
+        return None
 
 
 def _uncalled(rota: OnCall | None) -> Iterator[str]:
@@ -287,14 +301,35 @@ def _regions(library: Library | ConfigError) -> Finding:
     return Finding(part="regions", ok=True, says=f"{len(library):,}")
 
 
-def _carriers(settings: Settings) -> Iterator[Finding]:
+def _carriers(settings: Settings, *, contact: bool) -> Iterator[Finding]:
+    usable = dict[str, Carrier]()
     for name, carrier in settings.carriers.items():
         missing = [f"{option}: there is no file {path}" for option, path in _files(carrier) if not path.is_file()]
-        rate = f"{carrier.rate:g} a second" if carrier.rate else "no limit"
         if not missing:
-            missing = list(_unusable(name, carrier, settings))
-        says = "; ".join(missing) or f"{carrier.channel.value} by {carrier.kind}, {rate}; not contacted"
-        yield Finding(part=f"carrier {name}", ok=not missing, says=says)
+            try:
+                usable[name] = carrier_of(name, carrier, settings)
+            except ConfigError as error:
+                missing = [str(error)]
+        if missing:
+            yield Finding(part=f"carrier {name}", ok=False, says="; ".join(missing))
+        elif not contact:
+            yield Finding(part=f"carrier {name}", ok=True, says=f"{_about(carrier)}; not contacted")
+    if contact:
+        logins = asyncio.run(carrier_logins.found(usable, _running(settings.store)))
+        yield from (_login(one, logins[name], settings.carriers[name]) for name, one in usable.items())
+
+
+def _login(carrier: Carrier, login: Login, section: AnyCarrier) -> Finding:
+    """A carrier that refuses the login is a fault: the service starts, but cannot send by it."""
+    cause = cause_of_login(carrier, login)
+    works = "works" if login.state is LoginState.WORKS else "its account is not known until the first message"
+    says = cause.sentence if cause else f"{_about(section)}; {works}"
+    return Finding(part=f"carrier {carrier.name}", ok=cause is None, says=says)
+
+
+def _about(section: AnyCarrier) -> str:
+    rate = f"{section.rate:g} a second" if section.rate else "no limit"
+    return f"{section.channel.value} by {section.kind}, {rate}"
 
 
 def _alignment(settings: Settings) -> Iterator[Finding]:
@@ -352,13 +387,6 @@ def _is_here(url: str) -> bool:
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
     return address.is_loopback or address.is_unspecified
-
-
-def _unusable(name: str, carrier: AnyCarrier, settings: Settings) -> Iterator[str]:
-    try:
-        carrier_of(name, carrier, settings)
-    except ConfigError as error:
-        yield str(error)
 
 
 def _files(carrier: AnyCarrier) -> Iterator[tuple[str, Path]]:

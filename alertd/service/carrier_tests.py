@@ -1,4 +1,5 @@
 """One harmless message to one address, by one carrier: whether its account, its sender and its route work before somebody needs them.
+What fails is answered with its cause and the settings to change.
 
 A worker sends it, for workers alone bind to text message centres, through the limits and rests of every message. It is in no ledger.
 """
@@ -6,24 +7,32 @@ A worker sends it, for workers alone bind to text message centres, through the l
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from html import escape
 
 import structlog
+from msgspec.structs import replace
 
+from alertd.alerts import CHANNELS
 from alertd.background import ended
 from alertd.clock import Clock
-from alertd.errors import Problem
+from alertd.errors import Fault, Problem
+from alertd.kinds import Channel
 from alertd.service.access import Credential
+from alertd.service.carrier_states import CarrierStates
 from alertd.service.carriers import Carrier, Carriers
+from alertd.service.causes import Cause, cause_of_answer, cause_of_login, may_be_the_login
 from alertd.service.organisations import Organisations
 from alertd.service.pager import ANSWER_S, IMPOSSIBLE, PERMIT_S, Pager
+from alertd.service.registry import Registry
 from alertd.service.stopping import Stopping
 from alertd.store.carrier_tests import Answered, CarrierTest, CarrierTestQueue
 from alertd.store.connection import StoreUnavailableError
 from alertd.store.limits import Limits
 from alertd.store.stops import SERVICE
+from alertd.subscribers import AddressState, Subscriber
 from channels.base import (
     Answer,
     Loudness,
@@ -41,7 +50,9 @@ A_MINUTE = 5
 LOOK_S = 0.25
 #: A worker, which looks twice a second, takes a test within so long, waits for a permit, then for the carrier; so long somebody waits.
 TAKEN_S = 5.0
-PATIENCE_S = TAKEN_S + PERMIT_S + ANSWER_S
+#: After a failure the worker logs in once, to find the cause. A login that takes longer says that the carrier does not answer.
+LOGIN_S = 10.0
+PATIENCE_S = TAKEN_S + PERMIT_S + ANSWER_S + LOGIN_S
 LIFE_S = 3600
 #: At once in one process, over all carriers: what comes then is another worker's, or waits.
 AT_ONCE = 16
@@ -60,8 +71,14 @@ WORDS = {
     ),
     "ar": ("اختبار alertd", "هذا اختبار لأحد نواقل alertd. لا أحد مفقود ولا شيء يلزم فعله."),
 }
+NO_SUBSCRIBER = (
+    "No subscriber has this id. A test of web push goes to a subscriber: subscribe a browser of your own (ops/apps.md), "
+    'register it with "tester": true, and give that id.'
+)
+NO_TESTER = 'This subscriber is no tester. Set "tester": true on a subscriber of your own, and give that id.'
+NO_BROWSER = "This subscriber has no web push address. Subscribe a browser of your own first (ops/apps.md)."
 #: No worker took it in time.
-NOBODY = Answered(answer=Answer.WITHHELD.value, reason="no_worker", took_ms=0)
+NO_WORKER = Answered(answer=Answer.WITHHELD.value, reason="no_worker", took_ms=0)
 
 
 @dataclass(kw_only=True)
@@ -74,6 +91,8 @@ class CarrierTests:
     stopping: Stopping
     limits: Limits
     pager: Pager
+    states: CarrierStates
+    registry: Registry
     clock: Clock
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -91,6 +110,19 @@ class CarrierTests:
             )
         return found
 
+    async def browser(self, name: str) -> str:
+        """The web push address of a subscriber. People cannot type such an address, so a test names the subscriber. Raises Problem."""
+        try:
+            person = await self.registry.get(name)
+        except Problem as problem:
+            raise problem if problem.slug != "not-found" else _no_browser(NO_SUBSCRIBER) from None
+        if not person.tester:
+            raise _no_browser(NO_TESTER)
+        found = _browsers(person)
+        if not found:
+            raise _no_browser(NO_BROWSER)
+        return found[0]
+
     async def ask(self, carrier: Carrier, to: str, language: str, *, test_id: str, who: Credential) -> Answered:
         """Have one sent, and wait for what comes of it. Raises Problem."""
         if SERVICE in await self.stopping.active(who.org):
@@ -106,11 +138,12 @@ class CarrierTests:
             if found := await self.queue.answered(test_id):
                 return found
             await self.clock.sleep(LOOK_S)
-        return await self.answered(test_id)
+        found = await self.answered(test_id)
+        return found if found is not NO_WORKER else _with(NO_WORKER, await self.states.cause_without_worker(carrier))
 
     async def answered(self, test_id: str) -> Answered:
         """What came of one that was asked for before."""
-        return await self.queue.answered(test_id) or NOBODY
+        return await self.queue.answered(test_id) or NO_WORKER
 
     async def round(self, may_use: Callable[[Carrier], bool]) -> None:
         """Begins to send what was asked for, each by itself: a carrier that says nothing keeps no other waiting. What this process `may_use`
@@ -149,9 +182,11 @@ class CarrierTests:
         outcome = await self._sent(test, carrier)
         took_ms = int((self.clock.monotonic() - began) * 1000)
         answered = Answered(answer=outcome.answer.value, reason=outcome.reason.name.lower(), took_ms=took_ms)
+        answered = _with(answered, await _cause(carrier, outcome, test.to))
         structlog.get_logger().info(
-            "carrier tested", test=test.id, carrier=carrier.name, outcome=answered.answer, reason=answered.reason
-        )
+            "carrier tested", test=test.id, carrier=carrier.name, outcome=answered.answer, reason=answered.reason,
+            cause=answered.code,
+        )  # fmt: skip
         await self.queue.answer(test.id, answered)
 
     async def _sent(self, test: CarrierTest, carrier: Carrier) -> Outcome:
@@ -162,6 +197,31 @@ class CarrierTests:
         return await self.pager.send(carrier, prepared, Recipient(test.to, f"test-{test.id}"), test.id)
 
 
+async def _cause(carrier: Carrier, outcome: Outcome, address: str) -> Cause | None:
+    """Why a test failed: what the login says, else the carrier's answer. None when the carrier accepted it."""
+    if may_be_the_login(outcome):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOGIN_S):
+                if cause := cause_of_login(carrier, await carrier.channel.log_in()):
+                    return cause
+    return cause_of_answer(carrier, outcome, address)
+
+
+def _with(answered: Answered, cause: Cause | None) -> Answered:
+    if cause is None:
+        return answered
+    return replace(answered, code=cause.code, server=cause.server, said=cause.said, settings=cause.settings)
+
+
+def _browsers(person: Subscriber) -> list[str]:
+    active = (one for one in person.addresses if one.state == AddressState.ACTIVE)
+    return [one.value for one in active if CHANNELS[one.channel] == Channel.WEBPUSH]
+
+
+def _no_browser(why: str) -> Problem:
+    return Problem("invalid-request", "There is no browser to test with.", faults=(Fault("/to", why),))
+
+
 def _message(channel: str, test: CarrierTest, now_s: int) -> Message:
     """Raises ValueError for a channel that has no such message."""
     title, text = WORDS[test.language]
@@ -169,7 +229,7 @@ def _message(channel: str, test: CarrierTest, now_s: int) -> Message:
         chain=test.id, version=test.id, sent_s=now_s, expires_s=now_s + LIFE_S, loudness=Loudness.NORMAL,
         language=test.language, status="Test",
     )  # fmt: skip
-    if channel == "push":
+    if channel in {Channel.PUSH, Channel.WEBPUSH}:
         return PushMessage(stamp=stamp, title=title, body=text)
     if channel == "sms":
         return SmsMessage(stamp=stamp, text=f"{title}: {text}")

@@ -31,6 +31,7 @@ class Carrier:
     name: str
     number: int  # its byte in ledgers, never given to another
     channel: Channel
+    kind: str = ""  # which settings it has: `kind` in alertd.toml
     rate: float = UNLIMITED  # permits a second, in the carrier's unit
     burst: float = UNLIMITED
     weight: float = 1  # its share of what the channel's carriers are given; 0: only while the others rest

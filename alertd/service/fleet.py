@@ -10,10 +10,9 @@ from itertools import chain
 from alertd.alerts import AlertState, State
 from alertd.clock import Clock
 from alertd.metrics import FleetText, fleet_text
-from alertd.service.carriers import Carriers
+from alertd.service.carrier_states import CarrierStates
 from alertd.store.alerts import Alerts
 from alertd.store.distribution import Tracks
-from alertd.store.limits import Limits
 from alertd.store.people import People
 from alertd.store.webhooks import Hook, Hooks
 from alertd.store.work import Work
@@ -26,7 +25,7 @@ class Fleet:
     """Makes `/metrics/fleet`: a few round trips, however many alerts there are."""
 
     def __init__(  # noqa: PLR0913, PLR0917  each is a thing it measures
-        self, alerts: Alerts, work: Work, people: People, limits: Limits, carriers: Carriers, hooks: Hooks[Hook],
+        self, alerts: Alerts, work: Work, people: People, carriers: CarrierStates, hooks: Hooks[Hook],
         tracks: Tracks, clock: Clock, organisations: Callable[[], Awaitable[Sequence[str]]],
         reviews: Callable[[str], Awaitable[Sized]], at_work: Callable[[], Awaitable[Mapping[str, bool]]],
         seals: Callable[[], Awaitable[Mapping[str, int]]],
@@ -34,7 +33,6 @@ class Fleet:
         self._alerts = alerts
         self._work = work
         self._people = people
-        self._limits = limits
         self._carriers = carriers
         self._hooks = hooks
         self._tracks = tracks
@@ -57,7 +55,7 @@ class Fleet:
             counts,
             queues,
             dict(Counter(state for state in states if state)),
-            await self.breakers(),
+            await self._carriers.all(),
             await self._at_work(),
             await self._seals(),
             subscribers=await self._people.count(),
@@ -67,12 +65,6 @@ class Fleet:
             takedowns_open=sum(bool(one.owed) for held in holders.values() for one in held),
             takedowns_refused=sum(map(len, (await self._tracks.refused(holders)).values())),
         )
-
-    async def breakers(self) -> dict[tuple[str, str], bool]:
-        """Which carriers failed, and rest, by channel and name."""
-        channels = {carrier.name: carrier.channel.name for carrier in self._carriers.all()}
-        found = await self._limits.open_breakers(channels)
-        return {(channels[name], name): rests for name, rests in found.items()}
 
     async def _waits_since(self, pending: Sequence[str], now: int) -> int:
         """When the first of these came to wait for its second person; `now` where there is none."""

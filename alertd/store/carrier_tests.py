@@ -30,6 +30,10 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
     answer: str
     reason: str
     took_ms: int
+    code: str = ""  # with `server`, `said` and `settings`: a `service.causes.Cause`; "" where the carrier accepted it
+    server: str = ""
+    said: str = ""
+    settings: tuple[str, ...] = ()
 
 
 _encode = msgspec.json.Encoder().encode

@@ -1,6 +1,6 @@
 """A local HTTP SMS provider in Twilio's shape, with status reports, and behaviours by the start of the number.
 
-Besides the call of the real one: `POST /control` with `{"rules": [...], "clear": true}`, `GET /counts`, and `GET /recorded` as NDJSON.
+Besides the calls of the real one (a message, the account): `POST /control` with `{"rules": [...], "clear": true}`, `GET /counts`, and `GET /recorded` as NDJSON.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import base64
 import hashlib
 import json
 import urllib.parse
+from collections.abc import Callable
 from functools import partial
 
 from channels.sandbox.authority import Authority
@@ -47,6 +48,8 @@ FAILURES = {
     "filtered": ("undelivered", "30007"),
 }
 
+_UNKNOWN = Reply(*REFUSALS["unauthorized"])
+
 BEHAVIOURS = FAULTS.union(REFUSALS, FAILURES)
 
 #: So long after it was accepted a message is reported sent, and again delivered or not.
@@ -65,6 +68,11 @@ class HttpSmsSandbox:
         self._control = Control(self.script, self.recorded)
         self._basic = b"Basic " + base64.b64encode(f"{ACCOUNT}:{SECRET}".encode())
         self._serial = 0
+        account = b"/2010-04-01/Accounts/" + ACCOUNT.encode()
+        self._calls: dict[bytes, Callable[[Request], Answer]] = {
+            b"GET %b.json" % account: lambda _: Reply(200, json.dumps({"sid": ACCOUNT, "status": "active"}).encode()),
+            b"POST %b/Messages.json" % account: self._take,
+        }
 
     async def start(self, port: int = 0) -> None:
         await self._listener.start(port)
@@ -80,10 +88,12 @@ class HttpSmsSandbox:
         return self._listener.open_connections
 
     def _serve(self, request: Request) -> Answer:
-        if not request.line.startswith(b"POST /2010-04-01/Accounts/%b/Messages.json" % ACCOUNT.encode()):
+        call = next((call for line, call in self._calls.items() if request.line.startswith(line)), None)
+        if call is None:
             return self._control.serve(request)
-        if request.header(b"authorization") != self._basic:
-            return Reply(*REFUSALS["unauthorized"])
+        return call(request) if request.header(b"authorization") == self._basic else _UNKNOWN
+
+    def _take(self, request: Request) -> Answer:
         form = dict(urllib.parse.parse_qsl(request.body.decode()))
         if "Body" not in form or "To" not in form:
             return Reply(*REFUSALS["bad-message"])

@@ -1,11 +1,12 @@
 """A local mail relay: takes everything, records who it was for, and refuses by the start of the mailbox or its domain.
 
-ESMTP (RFC 5321) with PIPELINING, SIZE, 8BITMIME, SMTPUTF8, STARTTLS and AUTH PLAIN (any name and word will do).
+ESMTP (RFC 5321) with PIPELINING, SIZE, 8BITMIME, SMTPUTF8, STARTTLS and AUTH PLAIN (any user and password will do, unless `account` names one).
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import re
 from collections import Counter
 from functools import partial
@@ -58,6 +59,7 @@ class SmtpSandbox:
         self.mails: dict[str, bytes] | None = {} if keep else None
         self.context = authority.server_context()
         self.pipelining = True  # whether commands may come together; where not, whoever sends them so is cut off
+        self.account: tuple[str, str] | None = None  # the user and password that it lets in; None lets in all
         self.mails_a_session = 0  # after so many a session ends with 421; 0 is never
         self.sessions: set[Session] = set()
         self.sessions_made = 0  # and not refused
@@ -163,7 +165,7 @@ class Session(asyncio.Protocol):
             b"EHLO": self._hello,
             b"HELO": lambda _: b"250 sandbox\r\n",
             b"STAR": self._start_tls,
-            b"AUTH": lambda _: b"235 2.7.0 welcome\r\n",
+            b"AUTH": self._log_in,
             b"MAIL": self._mail,
             b"RCPT": self._rcpt,
             b"DATA": self._data,
@@ -207,6 +209,13 @@ class Session(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", upgraded)
         self._deaf = False
         self.data_received(b"")
+
+    def _log_in(self, line: bytes) -> bytes:
+        account = self._sandbox.account
+        wanted = None if account is None else base64.b64encode("\0".join(("", *account)).encode())
+        if wanted in {None, line.rpartition(b" ")[2]}:
+            return b"235 2.7.0 welcome\r\n"
+        return b"535 5.7.8 authentication failed\r\n"
 
     def _mail(self, line: bytes) -> bytes:
         found = ADDRESS.search(line)

@@ -10,7 +10,10 @@ from collections.abc import Callable, Hashable
 from typing import Final, cast
 
 from channels.base import NOT_CONNECTED, Answer, Outcome, Reason, Subject
+from channels.login import Login, LoginState, fault_of
+from channels.smpp.answers import refusal
 from channels.smpp.events import Answered, Bound, Delivered, Ended, Event, Role
+from channels.smpp.names import name_of
 from channels.smpp.session import Phase, Session
 from channels.smpp.settings import SmppSettings
 
@@ -93,6 +96,7 @@ class Bind:
 
     def __init__(self, settings: SmppSettings, role: Role, hear: Hear) -> None:
         self.down: Outcome | None = None  # why the last attempt failed; None while bound or still hoping
+        self.login: Login | None = None  # what the last attempt found; None before the first one
         self._settings = settings
         self._session_settings = settings.session(role)
         self._hear = hear
@@ -167,10 +171,9 @@ class Bind:
                 await self._until(connection.session, Phase.BOUND, Phase.ENDED)
             await self._let_time_pass(connection)
             await connection.gone()
-        except ssl.SSLCertVerificationError:
-            self.down = NOT_TRUSTED
-        except (OSError, TimeoutError):
-            self.down = NOT_CONNECTED
+        except OSError as error:  # TimeoutError is one
+            self.down = NOT_TRUSTED if isinstance(error, ssl.SSLCertVerificationError) else NOT_CONNECTED
+            self.login = fault_of(error, settings.server, settings.connect_timeout_s, tls=settings.tls)
         finally:
             self._connection = None
             connection.drop()
@@ -193,6 +196,7 @@ class Bind:
         for event in events:
             if isinstance(event, Bound):
                 self.down, self._bound_s = None, asyncio.get_running_loop().time()
+                self.login = Login(LoginState.WORKS, self._settings.server)
                 self._changed.set()
             elif isinstance(event, Ended):
                 self._ended(event.reason)
@@ -207,4 +211,19 @@ class Bind:
             self.down = NOT_TRUSTED
         elif self._failures:
             self.down = NOT_CONNECTED
+        if self._connection is not None:  # else the connection failed, and why is known
+            self.login = self._fault(reason, was_bound=bound_s is not None)
         self._changed.set()
+
+    def _fault(self, reason: Reason, *, was_bound: bool) -> Login:
+        """Why a conversation ended."""
+        server, status = self._settings.server, self.session.bind_status if self.session else 0
+        if status:
+            is_ours = refusal(status, self._settings.statuses).reason is Reason.CREDENTIALS
+            return Login(LoginState.LOGIN_REFUSED if is_ours else LoginState.BUSY, server, name_of(status))
+        if reason is Reason.GARBAGE:
+            return Login(LoginState.WRONG_PROTOCOL, server, "it does not answer as an SMS centre")
+        if reason is Reason.TIMEOUT:
+            return Login(LoginState.TIMED_OUT, server, f"{self._settings.timeout_s:g} s")
+        said = "the connection was lost" if was_bound else "it closed the connection before it answered the bind"
+        return Login(LoginState.UNREACHABLE, server, said)

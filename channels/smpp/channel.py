@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import time
 from collections.abc import Callable, Sequence
 from typing import Final, cast
 
 from channels.base import WITHHELD, Answer, MayWrite, Outcome, Prepared, Reason, Recipient, SmsMessage
+from channels.login import Login, LoginState
 from channels.smpp import message
 from channels.smpp.bind import Bind
 from channels.smpp.events import Answered, Delivered
@@ -63,6 +65,17 @@ class SmppChannel:
         """Implements `channels.base.Binding`."""
         for bind in self._binds:
             bind.soon()
+
+    async def log_in(self) -> Login:
+        """The channel binds by itself: waits until one bind stands or all have failed."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.connect_timeout_s + 1):
+                while not self.is_bound() and not all(bind.login for bind in self._senders):
+                    await self._look_again()
+        found = [bind.login for bind in self._senders if bind.login]
+        if self.is_bound():
+            return Login(LoginState.WORKS, self._settings.server)
+        return found[-1] if found else Login(LoginState.NOT_KNOWN, self._settings.server)
 
     async def open(self) -> None:
         """Begins to bind, and does not wait for it: a centre that is away now may be back when it is needed."""

@@ -74,6 +74,12 @@ class Status(enum.IntEnum):
     UNKNOWN_ERROR = 0xFF
 
 
+def name_of(status: int) -> str:
+    """A status in words, with its number: `invalid password (0x0E)`."""
+    known = {one.value: one.name.replace("_", " ").lower() for one in Status}
+    return f"{known.get(status, 'status')} (0x{status:02X})"
+
+
 class Tag(enum.IntEnum):
     """Optional parameters that are written or read here (section 5.3.2); others are kept as they come."""
 

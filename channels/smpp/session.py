@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from channels.base import ACCEPTED, Answer, Outcome, Reason
+from channels.refusals import saying
 from channels.smpp.answers import THROTTLES, refusal
 from channels.smpp.events import Answered, Bound, Delivered, Ended, Event, Role, SessionSettings
-from channels.smpp.names import LAST_SEQUENCE, RESPONSE, Command, Status
+from channels.smpp.names import LAST_SEQUENCE, RESPONSE, Command, Status, name_of
 from channels.smpp.pace import Pace
 from channels.smpp.pdu import HEADER, Frames, Pdu, PduError, decode, encode
 
@@ -57,6 +58,7 @@ class Session:
     def __init__(self, settings: SessionSettings, now_s: float) -> None:
         self._settings = settings
         self.phase = Phase.BINDING
+        self.bind_status = 0  # of the centre's answer to the bind
         self.pace = Pace(settings.throttle_pause_s, settings.throttle_pause_max_s)
         self.strays = 0  # answers to nothing that was asked
         self._frames = Frames()
@@ -232,7 +234,7 @@ class Session:
             return Outcome(Answer.ACCEPTED, message_id=message_id) if message_id else ACCEPTED
         if pdu.status in THROTTLES and is_new:
             self.pace.throttled(now_s)
-        return refusal(pdu.status, self._settings.statuses)
+        return saying(refusal(pdu.status, self._settings.statuses), name_of(pdu.status))
 
     def _deliver(self, pdu: Pdu, _: float) -> list[Event]:
         return [Delivered(pdu)]
@@ -246,6 +248,7 @@ class Session:
             self.strays += 1
             return []
         self._due_s = None
+        self.bind_status = pdu.status
         if pdu.status != Status.OK:
             return self._end(refusal(pdu.status, self._settings.statuses).reason, LOST)
         self.phase = Phase.BOUND

@@ -78,6 +78,11 @@ class SmppSettings:
             )
 
     @property
+    def server(self) -> str:
+        """Host and port."""
+        return f"{self.host}:{self.port}"
+
+    @property
     def roles(self) -> tuple[Role, ...]:
         """One of each bind."""
         sends: Role = "transmitter" if self.receivers else "transceiver"

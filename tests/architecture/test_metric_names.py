@@ -10,13 +10,14 @@ from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 
 from alertd.metrics import Metrics, fleet_text
+from alertd.service.carrier_states import CarrierState
 
 ENDING = {"counter": "_total"}
 FLEET = fleet_text(
     {},
     {},
     {},
-    {("push", "fcm"): False},
+    {"fcm": CarrierState("push", "works", rests=False)},
     {"push": True},
     {"master": 0},
     subscribers=0,
@@ -41,6 +42,7 @@ PROMISED = {
     "alertd_limit_rate": ["channel", "carrier"],
     "alertd_domain_waits_total": ["carrier", "domain"],
     "alertd_breaker_open": ["channel", "carrier"],
+    "alertd_carrier_works": ["channel", "carrier", "state"],
     "alertd_channel_at_work": ["channel"],
     "alertd_queue_references": ["channel", "lane"],
     "alertd_queue_oldest_seconds": ["channel", "lane"],

@@ -230,7 +230,7 @@ async def test_a_carrier_that_fails_is_told_where_everybody_looks(
         health = window.page.locator(".health")
         await expect(health).to_contain_text("Everything works")
         served.approved({**alert, "channels": ["push"]})
-        await expect(health).to_contain_text("Rests because it failed: sandbox-push")
+        await expect(health).to_contain_text("Cannot send: sandbox-push")
         await window.page.get_by_role("link", name="Carriers").click()
         await expect(window.page.locator(".carrier.is-resting")).to_contain_text("sandbox-push")
         served.control("push", {"rules": []})  # it is tried ever more seldom: soon, before looks are taken

@@ -38,9 +38,11 @@ from alertd.store.published import PublishedWords
 from alertd.store.requests import Requests
 from alertd.store.resealing import SEALED
 from alertd.store.sessions import Away, SessionStore
+from alertd.store.shares import Shares
 from alertd.store.signs import at_work, bound, taking
 from alertd.store.webhooks import Hook, Hooks, Tried
 from alertd.working import worker_of
+from channels.login import WORKS
 from tests.integration.acts import (
     ANA,
     BEA,
@@ -128,6 +130,9 @@ async def test_the_table_has_every_key_and_no_other(parts: Parts, sample: dict[s
     await bound(parts.db).said({"text": True})
     await at_work(parts.db).said({"push": True})
     await taking(parts.db).said({"fcm": True})
+    await parts.logins.put("fcm", "worker", WORKS, 1)
+    share = {"most": 10, "held": 0, "works": True, "behind": False, "last": False}
+    assert (await Shares(parts.db).claim("relay", "worker", **share)).connections == 10
     await Imports(parts.db).put(Import(id="i", org="default", name="port", dry_run=True, state="running", seen=0))
     sample = changed(sample, "case/children/0/photos", [{"media": await photo(parts)}])
     await _operator(parts)

@@ -12,6 +12,8 @@ from structlog.testing import capture_logs
 from alertd.alerts import AlertState
 from alertd.clock import SystemClock
 from alertd.ids import new_id
+from alertd.service.attendance import Attendance
+from alertd.service.carrier_states import CarrierStates
 from alertd.service.carriers import Carriers
 from alertd.service.fleet import Fleet
 from alertd.service.reports import LOOK, Reports, Wanted
@@ -21,7 +23,9 @@ from alertd.store.carrier_numbers import CarrierNumbers
 from alertd.store.connection import Connection
 from alertd.store.distribution import Tracks
 from alertd.store.limits import Limits
+from alertd.store.logins import Logins
 from alertd.store.people import People
+from alertd.store.signs import at_work, taking
 from alertd.store.webhooks import Hook, Hooks
 from alertd.store.work import Work
 from alertd.store.work_records import Alike, pack_ref
@@ -121,13 +125,18 @@ async def _no_seals() -> dict[str, int]:
 
 async def test_the_fleet_is_told_of_live_alerts_alone(store: Connection, alerts: Alerts):
     """Figures of references are of live alerts, as their help says, and hundreds of alerts cost a few round trips."""
-    work = Work(store)
+    work, nobody = Work(store), Carriers([])
     fleet = Fleet(
         alerts,
         work,
         People(store, SystemClock()),
-        Limits(store),
-        Carriers([]),
+        CarrierStates(
+            carriers=nobody,
+            logins=Logins(store),
+            taking=taking(store),
+            limits=Limits(store),
+            attendance=Attendance(nobody, at_work(store), SystemClock()),
+        ),
         Hooks(store, Hook),
         Tracks(store),
         SystemClock(),

@@ -5,10 +5,18 @@ import { silence, silentOf } from "./at-work.js";
 import { TRIAL } from "./draft.js";
 import { Awaited, Button, Check, Empty, Field, Icon, NotYet, Older, Refused, Stale, html, may, mayDo, useAct, usePolled, useState } from "./parts.js";
 import { TABLES } from "./tables.js";
-import { known, language, list, moment, personOf, t } from "./words.js";
+import { direction, known, language, list, moment, personOf, t } from "./words.js";
 
 /** A rate above this is none: the carrier takes what it is given. */
 const rateOf = (one) => (one.rate ? t("rate", { n: one.rate }) : t("no-limit"));
+
+/** Why a carrier cannot send, or why a test failed: the cause in the reader's language, the carrier's own words, and the settings to check. */
+const Cause = ({ cause: { code, server, said, settings } }) => html`<p class="cause">
+  ${t(`cause-${code}`, { server: server ? apart(server) : t("the-carrier"), said: said ? apart(said) : t("no-reason") })}
+  ${settings.length ? html` ${t("check-settings", { list: list(settings.map(apart)) })}` : null}</p>`;
+
+/** Latin words in a sentence from right to left keep their order (Unicode isolates). */
+const apart = (latin) => (direction === "rtl" ? `\u2068${latin}\u2069` : latin);
 
 /** Sends one message by it to an address of one's own; what came of it, in words. */
 function TestSend({ one, onBack }) {
@@ -22,26 +30,28 @@ function TestSend({ one, onBack }) {
     renew(onceOnly());
   });
   const send = (event) => { event.preventDefault(); run(); };
-  const reason = told && known(`test-${told.reason}`) ? t(`test-${told.reason}`) : "";
   return html`<form class="test-send" onSubmit=${send}>
     <${Field} label=${t(`test-to-${one.channel}`)} value=${to} onChange=${type} required autofocus dir="ltr" autocomplete="off" hint=${t("test-says")} />
     ${busy ? html`<p class="muted" role="status">${t("test-waits")}</p>` : null}
-    ${told ? html`<p class="note ${told.answer === "accepted" ? "is-good" : ""}" role="status"><strong>${t(`test-${told.answer}`)}</strong> ${reason}</p>` : null}
+    ${told ? html`<div class="note ${told.answer === "accepted" ? "is-good" : ""}" role="status"><strong>${t(`test-${told.answer}`)}</strong>
+      ${told.cause ? html`<${Cause} cause=${told.cause} />` : null}</div>` : null}
     <${Refused} error=${error} />
     <div class="actions"><${Button} onClick=${onBack}>${t("back")}<//><button class="button primary" aria-busy=${busy ? "true" : null} disabled=${busy || !to.trim()}><span>${t("test-send")}</span></button></div></form>`;
 }
 
-/** Of web push there is no address that anybody could type. */
-const mayTest = (me, one) => me.host && !me.test && mayDo(me, "carrier.test") && one.channel !== "webpush";
+const mayTest = (me) => me.host && !me.test && mayDo(me, "carrier.test");
+
+/** The state of a carrier in a few words. Any state that is not here: it cannot send. */
+const STATES = { works: "takes", not_known: "not-known-yet", no_worker: "nobody-sends", rests: "rests" };
 
 function CarrierCard({ one, me }) {
   const [testing, test] = useState(false);
-  const works = one.at_work !== false && !one.breaker_open;
-  return html`<li class="card carrier ${works ? "" : "is-resting"}">
+  return html`<li class="card carrier ${one.cause ? "is-resting" : ""}">
     <span class="channel-name"><${Icon} name=${one.channel} />${t(one.channel)}</span>
     <div><h3>${one.name}</h3><p class="about">${rateOf(one)}${one.ramp_s ? ` · ${t("ramp", { n: one.ramp_s })}` : ""}${one.weight === 0 ? ` · ${t("stands-by")}` : ""}</p></div>
-    <div class="carrier-state"><span class="state state-${works ? "sent" : "rejected"}">${t(works ? "takes" : one.at_work ? "rests" : "nobody-sends")}</span>
-      ${mayTest(me, one) && !testing ? html`<${Button} kind="quiet" onClick=${() => test(true)} aria-label=${`${t("test-open")}: ${one.name}`}>${t("test-open")}<//>` : null}</div>
+    <div class="carrier-state"><span class="state state-${one.cause ? "rejected" : one.state === "works" ? "sent" : "draft"}">${t(STATES[one.state] || "cannot-send")}</span>
+      ${mayTest(me) && !testing ? html`<${Button} kind="quiet" onClick=${() => test(true)} aria-label=${`${t("test-open")}: ${one.name}`}>${t("test-open")}<//>` : null}</div>
+    ${one.cause ? html`<${Cause} cause=${one.cause} />` : null}
     ${testing ? html`<${TestSend} one=${one} onBack=${() => test(false)} />` : null}</li>`;
 }
 
@@ -50,8 +60,8 @@ export function CarriersScreen({ me }) {
   const { data, error } = usePolled((signal) => get("/v1/carriers", { signal }), 2000);
   if (!data) return html`<div class="page"><${NotYet} error=${error} /></div>`;
   const silent = silentOf(data.carriers);
-  const resting = data.carriers.filter((one) => one.breaker_open);
-  const trouble = (silent.length && silence(silent)) || (resting.length && t("carriers-rest", { list: list(resting.map((one) => one.name)) })) || (!data.carriers.length && t("no-carriers"));
+  const failing = data.carriers.filter((one) => one.cause).map((one) => one.name);
+  const trouble = (silent.length && silence(silent)) || (failing.length && t("carriers-cannot-send", { list: list(failing) })) || (!data.carriers.length && t("no-carriers"));
   return html`<div class="page"><h1>${t("carriers")}</h1>${error ? html`<${Stale} error=${error} />` : null}
     <section class="health ${trouble ? "is-troubled" : ""}" aria-live="polite"><${Icon} name=${trouble ? "warn" : "check"} />
       <div><p><strong>${trouble || t("carriers-well")}</strong></p>

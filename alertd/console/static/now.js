@@ -180,8 +180,8 @@ function troubles({ ready, carriers, live, stops }) {
   if (!carriers.length) found.push(t("no-carriers"));
   const silent = silentOf(carriers);
   if (silent.length) found.push(silence(silent));
-  const resting = carriers.filter((one) => one.breaker_open).map((one) => one.name);
-  if (resting.length) found.push(t("carriers-rest", { list: list(resting) }));
+  const failing = carriers.filter((one) => one.cause && one.state !== "no_worker").map((one) => one.name);
+  if (failing.length) found.push(t("carriers-cannot-send", { list: list(failing) }));
   for (const alert of live.shown) {  // of what is over its own screen tells, for as long as it is kept
     const n = totals(alert.progress).lost;
     if (n) found.push(t("failing", { n, what: titleOf(alert) }));
@@ -192,7 +192,7 @@ function troubles({ ready, carriers, live, stops }) {
 
 function Health({ data, stops }) {
   const found = troubles({ ...data, stops });
-  const channels = [...new Set(data.carriers.filter((one) => one.at_work !== false && !one.breaker_open).map((one) => t(one.channel)))];
+  const channels = [...new Set(data.carriers.filter((one) => !one.cause).map((one) => t(one.channel)))];
   return html`<section class="health ${found.length ? "is-troubled" : ""}" aria-label=${t("health")}>
     <${Icon} name=${found.length ? "warn" : "check"} />
     <div><p><strong>${found.length ? found[0] : t("healthy")}</strong></p>

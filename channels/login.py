@@ -1,0 +1,186 @@
+"""Whether a channel's account can connect and log in, found without sending a message, and why not."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import enum
+import errno
+import json
+import re
+import socket
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+
+class LoginState(enum.StrEnum):
+    """What the last attempt to connect and log in found."""
+
+    WORKS = "works"
+    NOT_KNOWN = "not_known"  # the carrier has no call that checks an account
+    LOGIN_REFUSED = "login_refused"
+    LOGIN_NOT_OFFERED = "login_not_offered"
+    TLS_NOT_OFFERED = "tls_not_offered"  # no STARTTLS
+    NO_TLS = "no_tls"
+    PLAIN_HTTP = "plain_http"
+    CERTIFICATE_REFUSED = "certificate_refused"
+    NAME_NOT_FOUND = "name_not_found"
+    CONNECTION_REFUSED = "connection_refused"
+    TIMED_OUT = "timed_out"
+    UNREACHABLE = "unreachable"
+    WRONG_PROTOCOL = "wrong_protocol"
+    BUSY = "busy"  # the carrier refuses service for a reason of its own
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """One finding. `server` is host:port. `said` holds the carrier's or the system's words: cleaned, one line."""
+
+    state: LoginState
+    server: str = ""
+    said: str = ""
+
+    @property
+    def fails(self) -> bool:
+        """Whether no message can go."""
+        return self.state not in {LoginState.WORKS, LoginState.NOT_KNOWN}
+
+
+WORKS = Login(LoginState.WORKS)
+
+
+#: Longer words of a carrier add nothing.
+MOST_WORDS = 200
+_MAILBOX = re.compile(r"[^\s<>\"'(),;:]+@[^\s<>\"'(),;:]+")
+_NUMBER = re.compile(r"\+?\d[\d-]{6,}\d")
+_LONG_WORD = re.compile(r"[A-Za-z0-9_-]{40,}")  # a token
+_HIDDEN = "…"
+
+
+def clean(words: str, *secrets: str) -> str:
+    """Words of a carrier on one line, without mailboxes, numbers, tokens and the given secrets."""
+    line = " ".join("".join(each if each.isprintable() else " " for each in words).split())
+    for secret in filter(None, secrets):
+        line = line.replace(secret, _HIDDEN)
+    for pattern in (_MAILBOX, _NUMBER, _LONG_WORD):
+        line = pattern.sub(_HIDDEN, line)
+    return line[:MOST_WORDS].rstrip(" .")
+
+
+def words_of_reply(status: int, body: bytes) -> str:
+    """An HTTP answer in words: the status, and the message of a JSON error, as FCM and Twilio write it."""
+    document: Any = None
+    with contextlib.suppress(ValueError, RecursionError):
+        document = json.loads(body)
+    if isinstance(document, dict) and isinstance(document.get("error"), dict):
+        document = document["error"]
+    message = document.get("message") if isinstance(document, dict) else None
+    return clean(f"HTTP {status}: {message}" if isinstance(message, str) else f"HTTP {status}")
+
+
+def server_of(url: str) -> str:
+    """The host and port of a URL."""
+    parts = urlsplit(url)
+    return f"{parts.hostname}:{parts.port or (80 if parts.scheme == 'http' else 443)}"
+
+
+#: The first class that fits decides.
+_BY_CLASS: tuple[tuple[type[BaseException], LoginState], ...] = (
+    (ssl.SSLCertVerificationError, LoginState.CERTIFICATE_REFUSED),
+    (ssl.SSLError, LoginState.NO_TLS),
+    (socket.gaierror, LoginState.NAME_NOT_FOUND),
+    (ConnectionRefusedError, LoginState.CONNECTION_REFUSED),
+    (TimeoutError, LoginState.TIMED_OUT),
+)
+_BY_NUMBER = {errno.ECONNREFUSED: LoginState.CONNECTION_REFUSED, errno.ETIMEDOUT: LoginState.TIMED_OUT}
+#: asyncio puts the errors of several addresses into one text.
+_ERRNO = re.compile(r"\[Errno (\d+)\]")
+
+
+def fault_of(error: BaseException, server: str, within_s: float, *, tls: bool = False) -> Login:
+    """What a failed connection means. `within_s` is the time-out that applied; `tls`: the connection began with a TLS handshake."""
+    causes = list(_causes(error))[::-1]  # the deepest first: libraries wrap what the system said
+    for one in causes:
+        state = next((state for kind, state in _BY_CLASS if isinstance(one, kind)), None) or _by_number(one)
+        if state is LoginState.TIMED_OUT:
+            return Login(state, server, f"{within_s:g} s")
+        if state is not None:
+            return Login(state, server, _words(one))
+    if tls and any(isinstance(one, ConnectionResetError | ConnectionAbortedError) for one in causes):
+        return Login(LoginState.NO_TLS, server, "it broke off the TLS handshake")
+    return Login(LoginState.UNREACHABLE, server, _words(causes[0]))
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An exception and those beneath it. requests and urllib3 put them into `args` and `reason`."""
+    seen = list[BaseException]()
+    todo: list[object] = [error]
+    while todo:
+        one = todo.pop(0)
+        if isinstance(one, BaseException) and one not in seen:
+            seen.append(one)
+            yield one
+            todo += [one.__cause__, one.__context__, *one.args[:1], getattr(one, "reason", None)]
+
+
+def _by_number(error: BaseException) -> LoginState | None:
+    found = _ERRNO.search(str(error)) if isinstance(error, OSError) else None
+    return _BY_NUMBER.get(int(found[1])) if found else None
+
+
+_PLAIN_TEXT = "it answers in plain text"
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return clean(getattr(error, "verify_message", "") or str(error))
+    if isinstance(error, ssl.SSLError):
+        reason = getattr(error, "reason", "") or str(error)
+        return _PLAIN_TEXT if reason == "WRONG_VERSION_NUMBER" else clean(reason.replace("_", " ").lower())
+    if isinstance(error, OSError) and error.strerror and "Multiple exceptions" not in error.strerror:
+        return clean(error.strerror)
+    return clean(str(error)) or type(error).__name__
+
+
+async def reach(url: str, context: ssl.SSLContext | None, within_s: float) -> Login:
+    """Connect to the server of an https URL and shake hands, and ask for nothing."""
+    server, parts = server_of(url), urlsplit(url)
+    try:
+        async with asyncio.timeout(within_s):
+            _, writer = await asyncio.open_connection(
+                parts.hostname, parts.port or 443, ssl=context, server_hostname=parts.hostname
+            )
+            writer.close()
+    except OSError as error:
+        return await fault_of_https(error, url, within_s)
+    return Login(LoginState.WORKS, server)
+
+
+_UNDECIDED = {LoginState.NO_TLS, LoginState.TIMED_OUT, LoginState.UNREACHABLE}
+
+
+async def fault_of_https(error: BaseException, url: str, within_s: float) -> Login:
+    """As `fault_of`, for an https URL. Recognises a port that speaks plain HTTP."""
+    found = fault_of(error, server_of(url), within_s, tls=True)
+    if found.state in _UNDECIDED and await _speaks_plain_http(url):
+        return Login(LoginState.PLAIN_HTTP, found.server)
+    return found
+
+
+async def _speaks_plain_http(url: str) -> bool:
+    parts = urlsplit(url)
+    with contextlib.suppress(OSError):
+        async with asyncio.timeout(_PROBE_S):
+            reader, writer = await asyncio.open_connection(parts.hostname, parts.port or 443)
+            try:
+                writer.write(f"HEAD / HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n".encode())
+                return await reader.read(5) == b"HTTP/"
+            finally:
+                writer.close()
+    return False
+
+
+_PROBE_S = 2.0

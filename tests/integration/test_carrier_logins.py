@@ -1,0 +1,290 @@
+"""A carrier that lets nobody in is known from the start, and every answer names the cause and the setting to change."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import web
+from redis.asyncio import Redis
+from structlog.testing import capture_logs
+
+from alertd.app import Parts, opened
+from alertd.carrier_sections import AnyCarrier, FcmCarrier, SmppCarrier, SmtpCarrier, TwilioCarrier, WebPushCarrier
+from alertd.config import Settings
+from alertd.registrations import Registration
+from alertd.service.logins import FIRST_WAIT_S, WORKS_WAIT_S, LoginWatch
+from alertd.store.codec import Codec
+from alertd.store.limits import FAILURES
+from alertd.store.logins import Logins
+from alertd.working import worker_of
+from channels.login import Login, LoginState
+from channels.sandbox import Sandbox
+from geofences.regions import Library
+from tests.clocks import Later
+from tests.integration.acts import api_of
+from tests.ports import free_port
+from tests.waiting import until
+
+SECRET = "a-wrong-password-7"
+OWN = {"push": "token-of-mine", "sms": "+34600000001", "mail": "me@centre.example"}
+
+
+def mail(sandbox: Sandbox, **changes: Any) -> SmtpCarrier:
+    ends = sandbox.endpoints["mail"]
+    made = {"kind": "smtp", **ends, "sender": "Alerts <alerts@centre.example>", "user": "alertd", "password": SECRET}
+    return SmtpCarrier(**made | changes)
+
+
+def centre(sandbox: Sandbox, **changes: Any) -> SmppCarrier:
+    ends = {name: value for name, value in sandbox.endpoints["smpp"].items() if name != "secret"}
+    return SmppCarrier(**{"kind": "smpp", **ends, "password": SECRET} | changes)
+
+
+def twilio(sandbox: Sandbox, **changes: Any) -> TwilioCarrier:
+    ends = {name: value for name, value in sandbox.endpoints["sms"].items() if name != "secret"}
+    return TwilioCarrier(**{"kind": "twilio", **ends, "password": SECRET} | changes)
+
+
+def fcm(sandbox: Sandbox, **changes: Any) -> FcmCarrier:
+    return FcmCarrier(**{"kind": "fcm", **sandbox.endpoints["push"]} | changes)
+
+
+@pytest.fixture
+def running(redis: Redis, codec: Codec, library: Library, aiohttp_client: Any) -> Callable[..., Any]:
+    """A service with these carriers and a worker: what its API says."""
+
+    @asynccontextmanager
+    async def run(**carriers: AnyCarrier) -> AsyncIterator[Service]:
+        async with opened(Settings(carriers=carriers), redis, codec, library=library) as parts:
+            worker = worker_of(parts)
+            client = await aiohttp_client(api_of(parts))
+            _, token = await parts.access.create(org="default", subject="ana", scopes=frozenset({"admin"}))
+            task = asyncio.create_task(worker.run())
+            try:
+                yield Service(parts, client, {"Authorization": f"Bearer {token}"})
+            finally:
+                worker.stop()
+                await task
+
+    return run
+
+
+class Service:
+    """What a person sees of it."""
+
+    def __init__(self, parts: Parts, client: Any, headers: dict[str, str]) -> None:
+        self.parts, self._client, self._headers = parts, client, headers
+
+    async def carrier(self, name: str) -> dict[str, Any]:
+        """As the API lists it."""
+        answer = await self._client.get("/v1/carriers", headers=self._headers)
+        return next(one for one in (await answer.json())["carriers"] if one["name"] == name)
+
+    async def known(self, name: str) -> dict[str, Any]:
+        """The same, once a worker has logged in or failed to."""
+        await until(lambda: self._is_known(name))
+        return await self.carrier(name)
+
+    async def test(self, name: str, to: str) -> tuple[int, dict[str, Any]]:
+        """What the API answers to a test."""
+        answer = await self._client.post(f"/v1/carriers/{name}/test", json={"to": to}, headers=self._headers)
+        return answer.status, await answer.json()
+
+    async def metrics(self) -> str:
+        return (await self.parts.fleet.metrics()).work.decode()
+
+    async def _is_known(self, name: str) -> bool:
+        return (await self.carrier(name))["state"] not in {"not_known", "no_worker"}
+
+
+@pytest.fixture
+def nobody() -> Iterator[int]:
+    """A port that refuses connections: bound, and not listening."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
+
+
+@pytest.fixture
+async def plain_http() -> AsyncIterator[int]:
+    """The port of a server that speaks HTTP without TLS."""
+    runner = web.AppRunner(web.Application())
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", free_port())
+    await site.start()
+    yield runner.addresses[0][1]
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize(
+    ("make", "said", "settings"),
+    [
+        (mail, "535 5.7.8 authentication failed", ["user", "password"]),
+        (centre, "invalid password (0x0E)", ["system_id", "password", "system_type", "connections"]),
+        (twilio, "HTTP 401: told so by the sandbox", ["account", "password"]),
+    ],
+)
+async def test_a_carrier_with_a_wrong_password_is_not_shown_as_working(
+    running: Any, sandbox: Sandbox, make: Any, said: str, settings: list[str]
+):
+    """From the start, before any message, with what the carrier said and the settings to check; and in the metrics and the log."""
+    sandbox.mail.account = ("alertd", "the right one")
+    with capture_logs() as logs:
+        async with running(one=make(sandbox)) as service:
+            shown = await service.known("one")
+            metrics = await service.metrics()
+            status, tested = await service.test("one", OWN[shown["channel"]])
+    cause = shown["cause"]
+    assert (shown["state"], cause["said"]) == ("login_refused", said)
+    assert cause["settings"] == [f"carriers.one.{name}" for name in settings]
+    assert cause["sentence"].startswith(
+        f"{cause['server']} refused the login: {said}. Check carriers.one.{settings[0]}"
+    )
+    assert f'alertd_carrier_works{{carrier="one",channel="{shown["channel"]}",state="login_refused"}} 0.0' in metrics
+    assert (status, tested["answer"], tested["cause"]) == (200, "retry", cause)
+    told = [one for one in logs if one["event"] == "carrier cannot log in"]
+    assert [(one["carrier"], one["state"]) for one in told] == [("one", "login_refused")]
+    assert SECRET not in json.dumps([shown, tested, logs], default=str)
+
+
+async def test_a_carrier_that_works_is_known_before_the_first_message(running: Any, sandbox: Sandbox):
+    """Each logs in by itself when the worker starts, and nothing is sent."""
+    carriers = {"push": fcm(sandbox), "text": twilio(sandbox, password="sandbox"), "relay": mail(sandbox)}
+    async with running(**carriers, centre=centre(sandbox, password="sandbox")) as service:
+        for name in (*carriers, "centre"):
+            shown = await service.known(name)
+            assert (shown["state"], shown["cause"]) == ("works", None), name
+            assert shown["since"]
+    assert sandbox.mail.recorded.total + sandbox.sms.recorded.total + sandbox.push.recorded.total == 0
+
+
+async def test_a_carrier_that_lets_in_again_is_shown_as_working(running: Any, sandbox: Sandbox):
+    """The first success clears the cause."""
+    sandbox.mail.account = ("alertd", "the right one")
+    async with running(relay=mail(sandbox)) as service:
+        assert (await service.known("relay"))["state"] == "login_refused"
+        sandbox.mail.account = None
+        await until(lambda: _works(service, "relay"))
+
+
+async def _works(service: Service, name: str) -> bool:
+    return (await service.carrier(name))["state"] == "works"
+
+
+async def test_a_relay_that_is_down_is_named_with_host_port_and_cause(running: Any, sandbox: Sandbox, nobody: int):
+    """In the list and in the answer of a test."""
+    async with running(relay=mail(sandbox, port=nobody)) as service:
+        shown = await service.known("relay")
+        status, tested = await service.test("relay", OWN["mail"])
+    sentence = (
+        f"127.0.0.1:{nobody} refused the connection: no program listens there. "
+        "Check carriers.relay.host and carriers.relay.port."
+    )
+    assert (shown["state"], shown["cause"]["sentence"]) == ("connection_refused", sentence)
+    assert (status, tested["cause"]["sentence"]) == (200, sentence)
+
+
+@pytest.mark.parametrize("make", [fcm, twilio])
+async def test_https_to_a_port_of_plain_http_is_said_so(running: Any, sandbox: Sandbox, plain_http: int, make: Any):
+    """With the setting that holds the wrong URL."""
+    async with running(one=make(sandbox, endpoint=f"https://127.0.0.1:{plain_http}")) as service:
+        shown = await service.known("one")
+        _, tested = await service.test("one", OWN[shown["channel"]])
+    assert shown["state"] == tested["cause"]["code"] == "plain_http"
+    assert shown["cause"]["server"] == f"127.0.0.1:{plain_http}"
+    assert shown["cause"]["settings"] == ["carriers.one.endpoint"]
+    assert "speaks plain HTTP, not HTTPS" in tested["cause"]["sentence"]
+
+
+async def test_a_test_of_web_push_says_what_is_missing(running: Any, sandbox: Sandbox):
+    """No such carrier; a subscriber who is none, no tester, or without a browser; with one, the test arrives there."""
+    async with running(browsers=WebPushCarrier(kind="webpush", **sandbox.endpoints["webpush"])) as service:
+        assert (await service.known("browsers"))["state"] == "works"
+        status, told = await service.test("web", "me")
+        assert (status, told["detail"]) == (404, "There is no carrier web. There are browsers.")
+        for tester, addresses, says in (
+            (None, [], "No subscriber has this id."),
+            (False, [], "This subscriber is no tester."),
+            (True, [], "This subscriber has no web push address."),
+        ):
+            if tester is not None:
+                await register(service.parts, tester=tester, addresses=addresses)
+            status, told = await service.test("browsers", "me")
+            assert (status, told["errors"][0]["pointer"]) == (400, "/to")
+            assert told["errors"][0]["detail"].startswith(says)
+        browser = {
+            "channel": "webpush",
+            "subscription": {
+                "endpoint": f"https://{sandbox.endpoints['browser']['host']}/push/me",
+                "keys": sandbox.endpoints["browser"]["keys"],
+            },
+        }
+        await register(service.parts, tester=True, addresses=[browser])
+        status, told = await service.test("browsers", "me")
+        assert (status, told["answer"], told["cause"]) == (200, "accepted", None)
+
+
+async def register(parts: Parts, *, tester: bool, addresses: list[dict[str, Any]]) -> None:
+    document = {
+        "languages": ["en"], "kinds": ["missing-child"], "places": {"home": {"point": [-5.97, 37.39]}},
+        "addresses": addresses or [{"channel": "mail", "mailbox": "me@centre.example"}], "tester": tester,
+        "consent": {"at": "2026-01-10T12:00:00Z", "source": "web form"},
+    }  # fmt: skip
+    await parts.registry.put("me", Registration.model_validate_json(json.dumps(document)))
+
+
+async def test_a_test_that_no_worker_takes_names_the_worker(parts: Parts, aiohttp_client: Any):
+    """Or why workers cannot log in, where that is known."""
+    client = await aiohttp_client(api_of(parts))
+    _, token = await parts.access.create(org="default", subject="ana", scopes=frozenset({"admin"}))
+    service = Service(parts, client, {"Authorization": f"Bearer {token}"})
+    assert (await service.carrier("relay"))["state"] == "no_worker"
+    assert (await service.carrier("relay"))["cause"]["sentence"].startswith("No worker sends by this carrier.")
+
+
+async def test_a_worker_that_cannot_log_in_does_not_hide_one_that_can(parts: Parts):
+    """The fault is its machine's, or the carrier allows so many binds. Once the other one fails too, both do."""
+    logins, refused = Logins(parts.db), Login(LoginState.LOGIN_REFUSED, "a:1", "no")
+    works = Login(LoginState.WORKS, "a:1")
+    for worker, login, state in (("one", works, "works"), ("two", refused, "works"), ("one", refused, "login_refused")):
+        await logins.put("relay", worker, login, 1)
+        record = (await logins.get(["relay"]))["relay"]
+        assert record is not None
+        assert record.state == state
+
+
+async def logins_after(watch: LoginWatch, clock: Later, sandbox: Sandbox, seconds: float) -> int:
+    """How many logins the relay sees once so much time has passed."""
+    before = sandbox.mail.sessions_made
+    clock.pass_by(seconds)
+    await watch.round()
+    await until(lambda: all(known.task is None or known.task.done() for known in watch._known.values()))
+    return sandbox.mail.sessions_made - before
+
+
+async def test_a_login_is_repeated_at_a_bounded_rate(redis: Redis, codec: Codec, library: Library, sandbox: Sandbox):
+    """While it fails after 2, 4, 8, 16 and then every 30 seconds; while it works after 5 minutes, or once the breaker opens."""
+    sandbox.mail.account = ("alertd", "the right one")
+    settings, clock = Settings(carriers={"relay": mail(sandbox)}), Later()
+    async with opened(settings, redis, codec, library=library) as parts:
+        watch = LoginWatch(carriers=parts.carriers, logins=parts.logins, limits=parts.limits, clock=clock)
+        assert await logins_after(watch, clock, sandbox, 0) == 1
+        for wait_s in (2, 4, 8, 16, 30, 30):
+            assert await logins_after(watch, clock, sandbox, wait_s - 1) == 0
+            assert await logins_after(watch, clock, sandbox, 1) == 1
+        sandbox.mail.account = None
+        assert await logins_after(watch, clock, sandbox, 30) == 1
+        assert await logins_after(watch, clock, sandbox, WORKS_WAIT_S - 60) == 0
+        await parts.limits.failed("relay", FAILURES)
+        assert await logins_after(watch, clock, sandbox, 0) == 0
+        assert await logins_after(watch, clock, sandbox, FIRST_WAIT_S) == 1
+        await parts.limits.resume("relay")
+        assert await logins_after(watch, clock, sandbox, FIRST_WAIT_S) == 1
+        assert await logins_after(watch, clock, sandbox, WORKS_WAIT_S - 1) == 0
+        assert await logins_after(watch, clock, sandbox, 1) == 1

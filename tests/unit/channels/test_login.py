@@ -1,0 +1,82 @@
+"""What a failed connection or login means, and that its words give no secret and no person away."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+
+import pytest
+
+from channels.base import Answer, Outcome, Reason
+from channels.login import LoginState, clean, fault_of, words_of_reply
+from channels.refusals import saying, words_of
+
+
+def wrapped(error: Exception) -> Exception:
+    """As libraries do."""
+    outer = ConnectionError("cannot connect")
+    outer.__cause__ = error
+    return outer
+
+
+REFUSED = "[Errno 111] Connect call failed"
+MULTIPLE = f"Multiple exceptions: {REFUSED} ('::1', 1), {REFUSED} ('127.0.0.1', 1)"
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [
+        (ConnectionRefusedError(111, "refused"), LoginState.CONNECTION_REFUSED),
+        (OSError(MULTIPLE), LoginState.CONNECTION_REFUSED),
+        (socket.gaierror(-2, "Name or service not known"), LoginState.NAME_NOT_FOUND),
+        (TimeoutError(), LoginState.TIMED_OUT),
+        (ssl.SSLCertVerificationError("bad"), LoginState.CERTIFICATE_REFUSED),
+        (ssl.SSLError("wrong"), LoginState.NO_TLS),
+        (OSError(113, "No route to host"), LoginState.UNREACHABLE),
+        (ConnectionResetError(104, "reset"), LoginState.UNREACHABLE),
+    ],
+)
+def test_what_the_system_says_decides(error: Exception, state: LoginState):
+    """However deep a library hides it."""
+    for one in (error, wrapped(error)):
+        found = fault_of(one, "mx.example:587", 5.0)
+        assert (found.state, found.server) == (state, "mx.example:587")
+
+
+def test_a_reset_in_a_tls_handshake_says_that_the_port_speaks_none():
+    """A server that speaks no TLS closes the connection at the first byte."""
+    assert fault_of(ConnectionResetError(), "a:1", 5.0, tls=True).state is LoginState.NO_TLS
+
+
+def test_a_time_out_says_how_long():
+    """So that a person knows whether a slow server was given enough time."""
+    assert fault_of(TimeoutError(), "a:1", 2.5).said == "2.5 s"
+
+
+def test_words_of_a_carrier_hold_no_person_and_no_secret():
+    """They go into logs, answers and screens."""
+    said = "535 5.7.8 alerts@centre.example: +34600000001 600-000-001 \r\n token " + "a1_" * 20 + " pass-word refused."
+    assert clean(said, "pass-word") == "535 5.7.8 …: … … token … … refused"
+    assert len(clean("no " * 1_000)) <= 200
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'{"code": 20003, "message": "Authenticate"}', "HTTP 401: Authenticate"),
+        (b'{"error": {"message": "Permission denied on project x"}}', "HTTP 401: Permission denied on project x"),
+        (b"<html>sign in</html>", "HTTP 401"),
+        (b"[" * 100_000, "HTTP 401"),
+    ],
+)
+def test_an_http_refusal_is_put_into_words(body: bytes, words: str):
+    """As FCM and Twilio write it; anything else is its status."""
+    assert words_of_reply(401, body) == words
+
+
+def test_an_outcome_with_words_equals_the_outcome_without():
+    """Nothing that counts or compares outcomes sees a difference."""
+    plain = Outcome(Answer.NEVER, Reason.BLOCKED)
+    told = saying(plain, "550 5.7.1 relaying denied")
+    assert told == plain
+    assert (words_of(told), words_of(plain)) == ("550 5.7.1 relaying denied", "")
