@@ -73,5 +73,5 @@ def _state(carrier: Carrier, found: LoginRecord | None, *, at_work: bool, takes:
     elif takes:
         state = LoginState.WORKS.value
     elif found is not None:
-        state, since_ms = found.state, found.since_ms
+        state, since_ms = found.login.state.value, found.since_ms
     return CarrierState(carrier.channel.name, cause.code if cause else state, rests, cause, since_ms)

@@ -87,6 +87,8 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "garbage": ("The answer is not of the carrier's protocol: {said}.", "place"),
     "fault": ("alertd failed. The log of the workers names the error.", ""),
 }
+#: A worker of a newer version may store a code that this version does not know.
+_UNKNOWN = ("{server} reports {code}: {said}.", "")
 #: Reasons that speak of the message or its recipient. Any other refusal may come from the login.
 _OF_A_MESSAGE = frozenset({Reason.GONE, Reason.BAD_ADDRESS, Reason.BAD_MESSAGE})
 _NO_WORDS = "it gives no reason"
@@ -105,7 +107,8 @@ class Cause:
     def sentence(self) -> str:
         """What happened, then what to check."""
         said, server = self.said or _NO_WORDS, self.server or "The carrier"
-        text = SENTENCES[self.code][0].format(server=server, said=said)
+        sentence, _ = SENTENCES.get(self.code, _UNKNOWN)
+        text = sentence.format(server=server, said=said, code=self.code)
         return f"{text} Check {listed(self.settings)}." if self.settings else text
 
 

@@ -19,7 +19,7 @@ from channels.base import Binding
 from channels.login import Login
 
 #: Seconds between attempts while the login fails or the breaker is open: doubled from the first to the last.
-FIRST_WAIT_S, LAST_WAIT_S = 2.0, 30.0
+FIRST_LOGIN_WAIT_S, LAST_LOGIN_WAIT_S = 2.0, 30.0
 #: Seconds between attempts while the carrier works.
 WORKS_WAIT_S = 300.0
 #: One attempt takes no longer.
@@ -36,6 +36,7 @@ class _Carrier:
     wait_s: float = 0.0
     login: Login | None = None
     stored_s: float = 0.0
+    failures: set[tuple[str, int]] = field(default_factory=set)  # of other workers, as they began
     task: asyncio.Task[None] | None = None
 
 
@@ -58,7 +59,7 @@ class LoginWatch:
             known = self._known.setdefault(carrier.name, _Carrier())
             rests = resting[carrier.name]
             if rests and not known.wait_s and known.login is not None:  # its breaker has just opened
-                known.due_s = min(known.due_s, now_s + FIRST_WAIT_S)
+                known.due_s = min(known.due_s, now_s + FIRST_LOGIN_WAIT_S)
             if now_s >= known.due_s and (known.task is None or known.task.done()):
                 known.due_s = now_s + LONGEST_S
                 known.task = asyncio.create_task(
@@ -86,18 +87,25 @@ class LoginWatch:
         login = await carrier.channel.log_in()
         now_s = self.clock.monotonic()
         in_trouble = login.fails or rests
-        known.wait_s = min(max(2 * known.wait_s, FIRST_WAIT_S), LAST_WAIT_S) if in_trouble else 0.0
+        known.wait_s = min(max(2 * known.wait_s, FIRST_LOGIN_WAIT_S), LAST_LOGIN_WAIT_S) if in_trouble else 0.0
         is_free = isinstance(carrier.channel, Binding)  # it binds by itself, and only says how that is
-        known.due_s = now_s + (FIRST_WAIT_S if is_free else known.wait_s or WORKS_WAIT_S)
+        known.due_s = now_s + (FIRST_LOGIN_WAIT_S if is_free else known.wait_s or WORKS_WAIT_S)
         before, known.login = known.login, login
         if login != before and await self._store(carrier, known, login):
             _log_change(carrier, before, login)
 
     async def _store(self, carrier: Carrier, known: _Carrier, login: Login) -> bool:
-        """Returns False if another worker can log in and this one cannot."""
-        is_stored = await self.logins.put(carrier.name, self.worker, login, self.clock.now_ms())
+        """Returns False if another worker can log in and this one cannot. Logs in again soon if another worker's login began to fail: a new
+        password locks this worker out too.
+        """
+        records = await self.logins.put(carrier.name, self.worker, login)
         known.stored_s = self.clock.monotonic()
-        return is_stored
+        others = [one for one in records if one.worker != self.worker]
+        failures = {(one.worker, one.since_ms) for one in others if one.login.fails}
+        if not login.fails and failures - known.failures:
+            known.due_s = min(known.due_s, known.stored_s + FIRST_LOGIN_WAIT_S)
+        known.failures = failures
+        return not login.fails or all(one.login.fails for one in others)
 
 
 def _log_change(carrier: Carrier, before: Login | None, login: Login) -> None:

@@ -95,7 +95,7 @@ TABLE = (
     KeyKind("{l:<carrier>}:bound", "string", "that a process is bound to a text message centre", "signs", "three seconds after the last of them said so"),
     KeyKind("{l:<carrier>}:taking", "string", "that it took a message of a process", "signs", "fifteen seconds after the last of them said so"),
     KeyKind("{l:<carrier>}:shares", "hash", "worker -> since when it lines up for connections (ms), whether it goes behind, how many it claims, whether one works, when it last said so (ms)", "share.lua shares", "an entry when the worker ends, or is silent for three seconds"),
-    KeyKind("{l:<carrier>}:login", "string", "whether a worker can log in at the carrier, and why not, as the workers found it last", "logins", "a minute after the last of them said so"),
+    KeyKind("{l:<carrier>}:logins", "hash", "worker -> since when it finds this (ms), when it last said so (ms), whether it can log in at the carrier, and why not", "login.lua", "an entry when another worker says so, a minute after the worker last did"),
     KeyKind("{l:<channel>}:at-work", "string", "that a worker sends by this channel", "signs", "ten seconds after the last of them said so"),
     KeyKind("{n:<hash>}", "string", "a carrier's id of a message -> its tag, how many parts it has and which try it is, or that it is nobody's, or what was said of it before that was known", "message_id.lua", "a day after the message's validity; what was said, after five minutes"),
     KeyKind("{n:<hash>}:parts", "set", "one try of a message -> ids of those of its parts that were delivered", "message_ids", "a day after the last"),
@@ -341,8 +341,8 @@ def shares(carrier: str) -> str:
     return f"{{l:{carrier}}}:shares"
 
 
-def login(carrier: str) -> str:
-    return f"{{l:{carrier}}}:login"
+def logins(carrier: str) -> str:
+    return f"{{l:{carrier}}}:logins"
 
 
 def at_work(channel: str) -> str:

@@ -1,8 +1,9 @@
-"""Whether the workers' carrier accounts can log in, as the workers found it last."""
+"""Whether the workers' carrier accounts can log in, as each worker found it last."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import batched
 
 import msgspec
 
@@ -18,44 +19,50 @@ class LoginRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The finding of one worker."""
 
     worker: str
-    state: str
-    server: str
-    said: str
-    since_ms: int  # UNIX milliseconds: since when the state is the same
-
-    @property
-    def login(self) -> Login:
-        """The finding."""
-        return Login(LoginState(self.state), self.server, self.said)
-
-
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(LoginRecord).decode
+    login: Login
+    since_ms: int  # UNIX milliseconds: since when the worker finds this state
 
 
 class Logins:
-    """One record a carrier. The latest finding wins, but a failed login of one worker does not replace a working login of
-    another: its machine has the fault, or the carrier limits the binds.
-    """
+    """One finding for each worker and carrier."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
 
-    async def put(self, carrier: str, worker: str, login: Login, now_ms: int) -> bool:
-        """Store what a worker found. Returns False, and stores nothing, if it failed where another worker can log in."""
-        before = (await self.get([carrier]))[carrier]
-        is_others = before is not None and before.worker != worker
-        if before is not None and is_others and login.fails and not before.login.fails:
-            return False
-        since_ms = before.since_ms if before is not None and before.state == login.state else now_ms
-        record = LoginRecord(
-            worker=worker, state=login.state.value, server=login.server, said=login.said, since_ms=since_ms
+    async def put(self, carrier: str, worker: str, login: Login) -> Sequence[LoginRecord]:
+        """Store what a worker found. Returns the findings of all workers. Raises StoreUnavailableError."""
+        rest = msgspec.json.encode((login.server, login.said))
+        found = await self._db.run(
+            "login", [keys.logins(carrier)], worker, login.state.value, rest, LIFE_MS, self._db.skew_ms
         )
-        await self._db.execute("SET", keys.login(carrier), _encode(record), "PX", LIFE_MS)
-        return True
+        return _records(dict(batched(found, 2, strict=True)))
 
     async def get(self, carriers: Iterable[str]) -> dict[str, LoginRecord | None]:
-        """The findings, by carrier; None where no worker told one in the last minute."""
+        """Returns one finding for each carrier: one that works if any worker has one, else the newest. None if no worker stored one in the
+        last minute. Raises StoreUnavailableError.
+        """
         names = list(carriers)
-        found = await self._db.execute_many([("GET", keys.login(name)) for name in names])
-        return {name: None if raw is None else _decode(raw) for name, raw in zip(names, found, strict=True)}
+        found = await self._db.execute_many([("HGETALL", keys.logins(name)) for name in names])
+        return {name: chosen(_records(raw)) for name, raw in zip(names, found, strict=True)}
+
+
+def chosen(records: Sequence[LoginRecord]) -> LoginRecord | None:
+    """Returns the finding that decides for all workers. If one worker can log in, the others' machines have the fault, or the carrier limits
+    the connections.
+    """
+    return max(records, key=lambda one: (not one.login.fails, one.since_ms), default=None)
+
+
+def _records(found: dict[bytes, bytes]) -> list[LoginRecord]:
+    return [_record(worker.decode(), value) for worker, value in found.items()]
+
+
+def _record(worker: str, value: bytes) -> LoginRecord:
+    since, _, state, rest = value.split(b" ", 3)
+    server, said = msgspec.json.decode(rest, type=tuple[str, str])
+    return LoginRecord(worker=worker, login=Login(_state(state.decode()), server, said), since_ms=int(since))
+
+
+def _state(word: str) -> LoginState:
+    """A worker of a newer version may store a state that this version does not know."""
+    return LoginState(word) if word in LoginState else LoginState.NOT_KNOWN

@@ -18,12 +18,14 @@ from alertd.app import Parts, opened
 from alertd.carrier_sections import AnyCarrier, FcmCarrier, SmppCarrier, SmtpCarrier, TwilioCarrier, WebPushCarrier
 from alertd.config import Settings
 from alertd.registrations import Registration
-from alertd.service.logins import FIRST_WAIT_S, WORKS_WAIT_S, LoginWatch
+from alertd.service.causes import Cause
+from alertd.service.logins import FIRST_LOGIN_WAIT_S, REPEAT_S, WORKS_WAIT_S, LoginWatch
+from alertd.store import keys
 from alertd.store.codec import Codec
 from alertd.store.limits import FAILURES
-from alertd.store.logins import Logins
+from alertd.store.logins import LIFE_MS
 from alertd.working import worker_of
-from channels.login import Login, LoginState
+from channels.login import WORKS, Login, LoginState
 from channels.sandbox import Sandbox
 from geofences.regions import Library
 from tests.clocks import Later
@@ -32,6 +34,7 @@ from tests.ports import free_port
 from tests.waiting import until
 
 SECRET = "a-wrong-password-7"
+REFUSED = Login(LoginState.LOGIN_REFUSED, "a:1", "no")
 OWN = {"push": "token-of-mine", "sms": "+34600000001", "mail": "me@centre.example"}
 
 
@@ -248,15 +251,82 @@ async def test_a_test_that_no_worker_takes_names_the_worker(parts: Parts, aiohtt
     assert (await service.carrier("relay"))["cause"]["sentence"].startswith("No worker sends by this carrier.")
 
 
+async def state_of(parts: Parts) -> LoginState | None:
+    record = (await parts.logins.get(["relay"]))["relay"]
+    return record and record.login.state
+
+
 async def test_a_worker_that_cannot_log_in_does_not_hide_one_that_can(parts: Parts):
     """The fault is its machine's, or the carrier allows so many binds. Once the other one fails too, both do."""
-    logins, refused = Logins(parts.db), Login(LoginState.LOGIN_REFUSED, "a:1", "no")
-    works = Login(LoginState.WORKS, "a:1")
-    for worker, login, state in (("one", works, "works"), ("two", refused, "works"), ("one", refused, "login_refused")):
-        await logins.put("relay", worker, login, 1)
-        record = (await logins.get(["relay"]))["relay"]
-        assert record is not None
-        assert record.state == state
+    for worker, login, state in (
+        ("one", REFUSED, LoginState.LOGIN_REFUSED),
+        ("two", WORKS, LoginState.WORKS),
+        ("one", REFUSED, LoginState.WORKS),
+        ("two", REFUSED, LoginState.LOGIN_REFUSED),
+    ):
+        await parts.logins.put("relay", worker, login)
+        assert await state_of(parts) is state
+
+
+async def test_workers_that_log_in_at_once_show_a_carrier_that_works(parts: Parts):
+    """Whichever of them stores its finding last."""
+    for count in range(20):
+        puts = [parts.logins.put(f"c{count}", worker, login) for worker, login in (("a", WORKS), ("b", REFUSED))]
+        await asyncio.gather(*puts)
+    records = await parts.logins.get([f"c{count}" for count in range(20)])
+    assert {record and record.login.state for record in records.values()} == {LoginState.WORKS}
+
+
+async def test_a_finding_of_a_dead_worker_goes_away(parts: Parts):
+    """The worker that is left stores what it finds, and removes it."""
+    await parts.logins.put("relay", "dead", WORKS)
+    parts.db.skew_ms += LIFE_MS // 2
+    await parts.logins.put("relay", "alive", REFUSED)
+    assert await state_of(parts) is LoginState.WORKS
+    parts.db.skew_ms += LIFE_MS // 2 + 1_000
+    [record] = await parts.logins.put("relay", "alive", REFUSED)
+    assert record.worker == "alive"
+    assert await state_of(parts) is LoginState.LOGIN_REFUSED
+
+
+async def test_a_state_of_a_newer_version_is_not_known(running: Any, sandbox: Sandbox):
+    """While workers are being upgraded, the list and the metrics still answer."""
+    async with running(text=twilio(sandbox)) as service:
+        await service.known("text")
+        value = await service.parts.db.execute("HGETALL", keys.logins("text"))
+        newer = {worker: found.replace(b" login_refused ", b" certificate_stale ") for worker, found in value.items()}
+        await service.parts.db.execute("HSET", keys.logins("text"), *(one for pair in newer.items() for one in pair))
+        shown = await service.carrier("text")
+        assert (shown["state"], shown["cause"]) == ("not_known", None)
+        assert 'state="not_known"' in await service.metrics()
+
+
+async def test_the_cause_of_a_newer_version_has_a_sentence():
+    """A worker of a newer version may have sent a test and named a cause that this version does not know."""
+    assert Cause("quota_used_up", "a:1", "no more today").sentence == "a:1 reports quota_used_up: no more today."
+
+
+async def test_a_worker_logs_in_again_soon_after_another_begins_to_fail(
+    redis: Redis, codec: Codec, library: Library, sandbox: Sandbox
+):
+    """After the password was changed at the carrier, no worker's older success hides it for five minutes. Once only for each failure."""
+    settings, clock = Settings(carriers={"relay": mail(sandbox)}), Later()
+    async with opened(settings, redis, codec, library=library) as parts:
+        watch = LoginWatch(carriers=parts.carriers, logins=parts.logins, limits=parts.limits, clock=clock)
+        assert await logins_after(watch, clock, sandbox, 0) == 1
+        assert await state_of(parts) is LoginState.WORKS
+        await parts.logins.put("relay", "another", REFUSED)
+        assert await logins_after(watch, clock, sandbox, REPEAT_S) == 0
+        assert await logins_after(watch, clock, sandbox, FIRST_LOGIN_WAIT_S) == 1
+        assert await state_of(parts) is LoginState.WORKS
+        await parts.logins.put("relay", "another", REFUSED)
+        assert await logins_after(watch, clock, sandbox, REPEAT_S) == 0
+        assert await logins_after(watch, clock, sandbox, REPEAT_S) == 0
+        sandbox.mail.account = ("alertd", "the right one")
+        await parts.logins.put("relay", "third", REFUSED)
+        assert await logins_after(watch, clock, sandbox, REPEAT_S) == 0
+        assert await logins_after(watch, clock, sandbox, FIRST_LOGIN_WAIT_S) == 1
+        assert await state_of(parts) is LoginState.LOGIN_REFUSED
 
 
 async def logins_after(watch: LoginWatch, clock: Later, sandbox: Sandbox, seconds: float) -> int:
@@ -283,8 +353,8 @@ async def test_a_login_is_repeated_at_a_bounded_rate(redis: Redis, codec: Codec,
         assert await logins_after(watch, clock, sandbox, WORKS_WAIT_S - 60) == 0
         await parts.limits.failed("relay", FAILURES)
         assert await logins_after(watch, clock, sandbox, 0) == 0
-        assert await logins_after(watch, clock, sandbox, FIRST_WAIT_S) == 1
+        assert await logins_after(watch, clock, sandbox, FIRST_LOGIN_WAIT_S) == 1
         await parts.limits.resume("relay")
-        assert await logins_after(watch, clock, sandbox, FIRST_WAIT_S) == 1
+        assert await logins_after(watch, clock, sandbox, FIRST_LOGIN_WAIT_S) == 1
         assert await logins_after(watch, clock, sandbox, WORKS_WAIT_S - 1) == 0
         assert await logins_after(watch, clock, sandbox, 1) == 1
