@@ -95,11 +95,10 @@ class CapIntake:
                 return await submitted(self.intake, self.approval, alert_id or "", alert, who), alert
             came = await self._listed(who, [message.reference])
             _check_not_ended(message, came, but=alert_id)  # its own first try may have been cut off
-            if first := next(
-                (one.id for one in _same(message, came) if one.state in UNDER_WAY and one.id != alert_id), ""
-            ):
-                return await self.intake.submit(alert, who, dry_run=dry_run, known=first), alert
-            return await submit(self.intake, self.approval, alert, who, alert_id=alert_id, dry_run=dry_run), alert
+            others = (one.id for one in _same(message, came) if one.state in UNDER_WAY and one.id != alert_id)
+            return await submit(
+                self.intake, self.approval, alert, who, alert_id=alert_id, dry_run=dry_run, known=next(others, "")
+            ), alert
         except Problem as problem:
             raise retold(problem, draft, message) from None
 

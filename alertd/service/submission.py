@@ -12,7 +12,7 @@ from alertd.service.organisations import Stance
 from alertd.service.stopping import check_submission
 
 
-async def submit(
+async def submit(  # noqa: PLR0913  each is a choice of its own
     intake: Intake,
     approval: Approval,
     alert: Alert,
@@ -22,14 +22,15 @@ async def submit(
     alert_id: str | None = None,
     dry_run: bool = False,
     draft: bool = False,
+    known: str = "",
 ) -> Taken:
     """The alert as it is kept then, or would be where this is a dry run. `stance` is that of the caller's organisation where it was read for
-    this very request. Raises Problem.
+    this very request. `known` is the id of the alert that this one repeats, if the caller found it already. Raises Problem.
     """
     stance = stance or await intake.stance(who)
     # First: whoever is stopped is told that, whatever else is wrong.
     check_submission(stance.standing, who, goes_out=not draft and alert.status is not Status.ACTUAL)
-    taken = await intake.submit(alert, who, stance, alert_id=alert_id, dry_run=dry_run, draft=draft)
+    taken = await intake.submit(alert, who, stance, alert_id=alert_id, dry_run=dry_run, draft=draft, known=known)
     if dry_run or taken.is_repeat:
         return taken
     record = await approval.begin(taken.record, who, stance.known)

@@ -24,7 +24,8 @@ async def find_first(
     """Returns the living alert of the organisation that this submission repeats. Returns None if there is none, and then claims the
     external id for `record` unless this is a dry run. `known` is the id of an alert that the caller found already.
 
-    Raises Problem: duplicate-case if the other alert has other content, idempotency-in-progress if its own request does not finish.
+    Raises Problem: duplicate-case if the other alert has other content or the known one has ended meanwhile, idempotency-in-progress if its
+    own request does not finish.
     """
     ids = alerts.external_ids
     for _ in range(LOOKS):
@@ -36,7 +37,8 @@ async def find_first(
             if _content(first) != _content(record):
                 raise _duplicate(other)
             return first
-        known = ""
+        if known:
+            raise _duplicate(known, "This alert repeats another one that has ended meanwhile; `alert` is its id.")
         await clock.sleep(LOOK_S)
     raise Problem(
         "idempotency-in-progress",
@@ -72,9 +74,7 @@ def _content(record: AlertRecord) -> dict[str, Any]:
     return {name: value for name, value in document.items() if name not in _OF_ONE_SUBMISSION}
 
 
-def _duplicate(other: str) -> Problem:
-    return Problem(
-        "duplicate-case",
-        "Another alert of your organisation has this external id; `alert` is its id.",
-        alert=other,
-    )
+def _duplicate(
+    other: str, says: str = "Another alert of your organisation has this external id; `alert` is its id."
+) -> Problem:
+    return Problem("duplicate-case", says, alert=other)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 
 from alertd.alerts import KNOWN, WAITING
+from alertd.fields import folded_subject
 from alertd.store import keys
 from alertd.store.alert_records import AlertRecord
 from alertd.store.connection import Arg, Connection
@@ -31,14 +32,18 @@ class ExternalIds:
         if not record.external_id:
             return None
         hashed = self._hashed(record)
-        [standing] = await values_of(self._db, keys.external_id, [hashed])
-        other = (standing or b"").decode().partition(" ")[0]
-        return other if other not in {"", record.id} and await self._goes_as(other, hashed) else None
+        for standing in await values_of(self._db, keys.external_id, [hashed, self._hashed_with_author(record)]):
+            other = (standing or b"").decode().partition(" ")[0]
+            if other not in {"", record.id} and await self._goes_as(other, hashed):
+                return other
+        return None
 
     async def claim(self, record: AlertRecord) -> str | None:
         """Claims the external id for this alert, which becomes pending next. Returns the id of the alert that has it already, or None."""
         if not record.external_id:
             return None
+        if other := await self.twin(record):
+            return other
         hashed, other = self._hashed(record), ""
         for _ in range(2):
             asked: list[Arg] = [record.id, record.rev, CLAIM_MS, record.expires, self._db.skew_ms]
@@ -54,8 +59,8 @@ class ExternalIds:
         return other
 
     async def release(self, record: AlertRecord) -> None:
-        """Gives up the claim of an alert that was not stored after all."""
-        if record.external_id:
+        """Gives up the claim of an alert that was not stored after all. An alert that is stored keeps it."""
+        if record.external_id and await self._heads([record.id]) == [None]:
             await self._db.run("unclaim", self._names(self._hashed(record)), record.id)
 
     async def keep(self, record: AlertRecord) -> None:
@@ -79,5 +84,11 @@ class ExternalIds:
         return names_of(self._db, keys.external_id, hashed)
 
     def _hashed(self, record: AlertRecord) -> str:
-        parts = (record.org, record.kind, record.status, record.external_id)
+        return self._hash_of(record.org, record.kind, record.status, record.external_id)
+
+    def _hashed_with_author(self, record: AlertRecord) -> str:
+        """An older version stored the external id of an alert for each author. Such alerts may still be under way after an upgrade."""
+        return self._hash_of(record.org, folded_subject(record.author), record.kind, record.status, record.external_id)
+
+    def _hash_of(self, *parts: str) -> str:
         return self._db.codec.hashed("external-id", "\0".join(parts))

@@ -12,6 +12,8 @@ from alertd.app import Parts
 from alertd.errors import Problem
 from alertd.service.intake import Taken
 from alertd.service.submission import submit
+from alertd.store import keys
+from alertd.store.named import names_of
 from tests.integration.acts import ANA, BEA, CARL, alert_of, register
 from tests.integration.test_cap_intake import named, told, update
 from tests.unit.alertd.samples import changed
@@ -130,6 +132,51 @@ async def test_a_cap_update_that_two_keys_hand_in_is_one_update(parts: Parts):
     await parts.approval.approve(f"{alert.id}-2", BEA)
     again, _ = await parts.cap_intake.take(document, CARL)
     assert (again.record.id, again.record.state, again.is_repeat) == (f"{alert.id}-2", "approved", True)
+
+
+async def test_a_repeat_of_an_alert_that_ends_meanwhile_stores_no_alert(parts: Parts, unsigned: dict[str, Any]):
+    """Nobody asked for another alert, and nothing stored one without its approval."""
+    first = await posted(parts, unsigned, ANA, external_id="cms-1")
+    await parts.approval.reject(first.record.id, BEA, "Not so.")
+    alert = alert_of(unsigned, external_id="cms-1")
+    problem = await problem_of(parts.intake.submit(alert, CARL, known=first.record.id))
+    assert (problem.slug, problem.extra) == ("duplicate-case", {"alert": first.record.id})
+    assert await ids_of(parts) == [first.record.id]
+
+
+async def test_a_repeated_cap_message_is_refused_while_its_sender_is_stopped(parts: Parts):
+    """As every other submission is."""
+    document = named("z-6").replace("<status>Actual</status>", "<status>Test</status>").encode()
+    await parts.cap_intake.take(document, ANA)
+    await parts.stopping.stop("org:default", ANA, "reason")
+    problem = await problem_of(parts.cap_intake.take(document, CARL))
+    assert problem.slug == "stop-active"
+
+
+async def test_a_retry_that_fails_leaves_the_external_id_to_its_alert(parts: Parts, unsigned: dict[str, Any]):
+    """Its first try stored the alert and was cut off before the answer. The retry is refused, for example because the author's alerts take too
+    many bytes.
+    """
+    first = await posted(parts, unsigned, ANA, external_id="cms-1")
+    await parts.alerts.external_ids.release(first.record)
+    again = await posted(parts, unsigned, CARL, external_id="cms-1")
+    assert (again.record.id, again.is_repeat) == (first.record.id, True)
+
+
+async def test_an_external_id_that_an_older_version_stored_still_names_its_alert(
+    parts: Parts, unsigned: dict[str, Any]
+):
+    """That version stored it for each author. The author who submits the case again after an upgrade gets the first alert."""
+    first = (await posted(parts, unsigned, ANA, external_id="cms-1")).record
+    ids = (first.org, first.kind, first.status, "cms-1"), (first.org, ANA.subject, first.kind, first.status, "cms-1")
+    now, before = (
+        names_of(parts.db, keys.external_id, parts.db.codec.hashed("external-id", "\0".join(one)))[0] for one in ids
+    )
+    assert await parts.db.execute("GET", now)
+    await parts.db.execute("RENAME", now, before)
+    again = await posted(parts, unsigned, ANA, external_id="cms-1")
+    assert (again.record.id, again.is_repeat) == (first.id, True)
+    assert await ids_of(parts) == [first.id]
 
 
 async def test_a_case_that_is_posted_twice_without_an_external_id_names_the_first(
