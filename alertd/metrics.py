@@ -181,7 +181,7 @@ class Succession:
         return self._before, self._last
 
 
-class Standing(Protocol):
+class CarrierStanding(Protocol):
     """The state of a carrier."""
 
     @property
@@ -211,7 +211,7 @@ def fleet_text(  # noqa: PLR0913  one a thing that is measured
     counts: dict[str, dict[str, int]],
     queues: Mapping[tuple[str, str], tuple[int, float]],
     alerts: dict[str, int],
-    carriers: Mapping[str, Standing],
+    carriers: Mapping[str, CarrierStanding],
     at_work: Mapping[str, bool],
     seals: Mapping[str, int],
     *,

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from alertd.commands.accounts import ledger, report, review
 from alertd.commands.client import Client, UnreachableError, segment
 from alertd.commands.options import AlertId, JsonOption, PeopleSeen, common, people_seen
 from alertd.commands.output import estimated, people_of, remark, tell, tell_facts, tell_json, tell_table
+from alertd.commands.results import ledger, report, review
 from alertd.commands.review import remark_similar, tell_review, waits
 from alertd.commands.stopping import remark_stops
 from alertd.commands.watching import watch as follow
