@@ -49,16 +49,18 @@ def send(
     document = file.read()
     client = common(ctx).client()
     query = {"dry_run": "true"} if dry_run else None
-    taken = _taken(client, document, query, idempotency_key or uuid.uuid4().hex)
+    taken, is_repeat = _taken(client, document, query, idempotency_key or uuid.uuid4().hex)
+    if is_repeat:
+        remark(f"Alert {taken['id']} was submitted before and is {taken['state']}. The service stored nothing now.")
     tell_json(taken) if as_json else _tell_taken(taken, dry_run=dry_run)
     if watch and not dry_run:
         follow(client, taken["id"], as_json=as_json)
 
 
-def _taken(client: Client, document: bytes, query: dict[str, str] | None, idempotency_key: str) -> Any:
+def _taken(client: Client, document: bytes, query: dict[str, str] | None, idempotency_key: str) -> tuple[Any, bool]:
     path, content_type = CAP if _is_xml(document) else ALERT
     try:
-        return client.post(path, document, query, idempotency_key=idempotency_key, content_type=content_type)
+        return client.submit(path, document, query, idempotency_key=idempotency_key, content_type=content_type)
     except UnreachableError as error:
         hint = f"  If it was taken is not known. Sent again with --idempotency-key {idempotency_key} it is taken once."
         raise UnreachableError(f"{error}\n{hint}") from None

@@ -90,24 +90,30 @@ class Client:
         raw, etag = self._repeated(read)
         return {**self._parsed(raw), "version": int(etag.strip('"')) if etag else None}
 
+    def submit(
+        self, path: str, document: bytes, query: Mapping[str, Any] | None, *, idempotency_key: str, content_type: str
+    ) -> tuple[Any, bool]:
+        """Sends an alert. Returns the answer's JSON, and whether the service had this alert before. Raises RefusedError."""
+        request = self._request(
+            "POST", path, query, data=document, content_type=content_type, idempotency_key=idempotency_key
+        )
+
+        def read() -> tuple[bytes, bool]:
+            with self._open(request) as response:
+                return response.read(), response.headers["Idempotent-Replayed"] == "true"
+
+        raw, is_repeat = self._repeated(read)
+        return self._parsed(raw), is_repeat
+
     def post(
-        self,
-        path: str,
-        body: Any = None,
-        query: Mapping[str, Any] | None = None,
-        *,
-        idempotency_key: str | None = None,
-        version: int | None = None,
-        content_type: str = JSON,
+        self, path: str, body: Any = None, query: Mapping[str, Any] | None = None, *, version: int | None = None
     ) -> Any:
-        """Sends JSON (or bytes, of a type), once however often it is tried; the answer's JSON.
+        """Sends JSON (or bytes that are JSON), once however often it is tried; the answer's JSON.
 
         `version` is the one that was seen, if another must not be changed. Raises RefusedError.
         """
         data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
-        request = self._request(
-            "POST", path, query, data=data, content_type=content_type, idempotency_key=idempotency_key
-        )
+        request = self._request("POST", path, query, data=data, content_type=JSON)
         if version is not None:
             request.add_header("If-Match", f'"{version}"')
         return self._parsed(self._repeated(lambda: self._read(request)))

@@ -171,6 +171,16 @@ def test_alert_of_which_nothing_comes(served: Served, ana: str, bea: str, alert:
     assert "(precondition-failed)" in refused(served, "alerts", "submit", first, key=ana)
 
 
+def test_send_says_that_an_alert_is_the_repeat_of_an_earlier_one(served: Served, ana: str, alert: dict[str, Any]):
+    """Beside the answer, which is that of the first alert. Nobody looks for a second one."""
+    document = json.dumps({**alert, "external_id": "repeat-1"}).encode()
+    first, second = (alertd(served, "send", "-", "--json", key=ana, given=document) for _ in range(2))
+    alert_id = json.loads(first.stdout)["id"]
+    remark = f"Alert {alert_id} was submitted before and is pending. The service stored nothing now."
+    assert json.loads(second.stdout)["id"] == alert_id
+    assert (remark in first.stderr.decode(), remark in second.stderr.decode()) == (False, True)
+
+
 def test_an_alert_is_paused_resumed_and_accounted_for(served: Served, ana: str, bea: str, alert: dict[str, Any]):
     """By the commands that the runbook names: it waits while it is paused, and its ledger and report say what became of it."""
     taken = done(served, "send", "-", key=ana, given=json.dumps(alert).encode())["id"]
