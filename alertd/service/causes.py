@@ -58,6 +58,7 @@ SETTINGS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 COMMON_SETTINGS: Mapping[str, tuple[str, ...]] = {"rate": ("rate",), "": ()}
 
 #: By code: the sentence, and in which settings the fault can lie. {server} is host:port, {said} the words that were heard.
+#: Its other languages are in the words of the console (`console.words`).
 SENTENCES: Mapping[str, tuple[str, str]] = {
     # What a login found, and why no worker logs in.
     "login_refused": ("{server} refused the login: {said}.", "login"),

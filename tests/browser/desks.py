@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import AsyncIterator
@@ -16,6 +15,7 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 
 from alertd.console import STATIC
 from alertd.console.tables import tables
+from alertd.console.words import catalogue_of
 from tests.acceptance.conftest import Served
 
 #: Fetched by ops/test.
@@ -27,7 +27,7 @@ FOCUSED = """() => {
     return [one.getAttribute('aria-label'), ...[...(one.labels || [])].map(each => each.textContent), one.textContent].join(' ')
 }"""
 #: What each word of the console is in Arabic, by the English one.
-WORDS: dict[str, list[str]] = json.loads((STATIC / "words.json").read_text(encoding="utf-8"))["words"]
+WORDS = catalogue_of(STATIC / "words.json").words
 ARABIC = {row[0]: row[3] for row in reversed(WORDS.values())}
 ARABIC |= {word: tables({}, ())["criterion"]["ar"][code] for code, word in tables({}, ())["criterion"]["en"].items()}
 #: The last choice of language in this browser, before the console starts.

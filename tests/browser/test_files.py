@@ -19,7 +19,7 @@ from alertd.alerts import AlertState, State
 from alertd.api.application import OPERATIONS, needs
 from alertd.console import STATIC, console_routes
 from alertd.console.tables import module, tables
-from alertd.console.words import modules
+from alertd.console.words import catalogue_of, modules
 from alertd.errors import CATALOGUE
 from alertd.kinds import Level
 from alertd.rendering.renderer import LEFT_OUT, NEVER_LEFT_OUT
@@ -31,7 +31,7 @@ from geofences.shapes import RepairCode
 from tests.acceptance.conftest import CHANNELS
 
 VENDOR = STATIC / "vendor"
-WORDS: dict[str, list[str]] = json.loads((STATIC / "words.json").read_text(encoding="utf-8"))["words"]
+WORDS = catalogue_of(STATIC / "words.json").words
 SCRIPTS = {path.name: path.read_text(encoding="utf-8") for path in STATIC.glob("*.js")}
 #: How many forms a word with a count has, by language.
 FORMS = [2, 2, 2, 5]

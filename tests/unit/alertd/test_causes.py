@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import string
-from pathlib import Path
 
 import pytest
 
-import alertd.console
 from alertd.carrier_sections import KINDS_OF_CARRIER
+from alertd.console import STATIC
+from alertd.console.words import catalogue_of
 from alertd.service.carriers import Carrier
 from alertd.service.causes import COMMON_SETTINGS, SENTENCES, SETTINGS, STATES, cause_of_answer, cause_of_login
 from channels.base import ACCEPTED, Answer, Outcome, Reason
 from channels.login import WORKS, Login, LoginState
 from channels.refusals import saying
 
-WORDS = json.loads((Path(alertd.console.__file__).parent / "static" / "words.json").read_text(encoding="utf-8"))
+CATALOGUE = catalogue_of(STATIC / "words.json")
 HEALTHY = {LoginState.WORKS, LoginState.NOT_KNOWN}
 
 
@@ -48,10 +47,9 @@ def test_every_place_of_a_fault_has_settings_for_some_kind():
 
 @pytest.mark.parametrize("code", SENTENCES)
 def test_the_console_has_each_sentence_in_every_language(code: str):
-    """English word for word as the command line; the others with the same places to fill."""
-    english, *others = WORDS["words"][f"cause-{code}"]
-    assert english == SENTENCES[code][0]
-    assert len(others) == len(WORDS["languages"]) - 1
+    """With the same places to fill as the English one."""
+    english, *others = CATALOGUE.words[f"cause-{code}"]
+    assert len(others) == len(CATALOGUE.languages) - 1
     for words in others:
         assert places(words) == places(english)
 
