@@ -93,8 +93,8 @@ class Session:
         return len(self._open)
 
     def request(self, body: bytes, key: Hashable, now_s: float, *, is_new: bool = True) -> None:
-        """Send a message; its `Answered` comes under `key`. `body` is all that follows the header. A message that is not `is_new` was
-        tried before: if it is throttled, the bind does not pause for it, because the limit may be its number's own.
+        """Send a message; its `Answered` comes under `key`. `body` is all that follows the header. A part that is not `is_new`
+        was tried before, or its message was: if it is throttled, the bind does not pause, because the limit may be its number's own.
         """
         sequence = self._next()
         self._out.append(HEADER.pack(16 + len(body), Command.SUBMIT_SM, 0, sequence) + body)
@@ -232,8 +232,8 @@ class Session:
             self.pace.accepted(now_s)
             message_id = pdu.text("message_id")
             return Outcome(Answer.ACCEPTED, message_id=message_id) if message_id else ACCEPTED
-        if pdu.status in THROTTLES and is_new:
-            self.pace.throttled(now_s)
+        if pdu.status in THROTTLES:
+            self.pace.throttled(now_s, is_new=is_new)
         return saying(refusal(pdu.status, self._settings.statuses), name_of(pdu.status))
 
     def _deliver(self, pdu: Pdu, _: float) -> list[Event]:
