@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from channels.base import ACCEPTED, Answer, Outcome, Reason
-from channels.refusals import saying
 from channels.smpp.answers import THROTTLES, refusal
 from channels.smpp.events import Answered, Bound, Delivered, Ended, Event, Role, SessionSettings
 from channels.smpp.names import LAST_SEQUENCE, RESPONSE, Command, Status, name_of
@@ -234,7 +233,7 @@ class Session:
             return Outcome(Answer.ACCEPTED, message_id=message_id) if message_id else ACCEPTED
         if pdu.status in THROTTLES:
             self.pace.throttled(now_s, is_new=is_new)
-        return saying(refusal(pdu.status, self._settings.statuses), name_of(pdu.status))
+        return refusal(pdu.status, self._settings.statuses)._replace(said=name_of(pdu.status))
 
     def _deliver(self, pdu: Pdu, _: float) -> list[Event]:
         return [Delivered(pdu)]
