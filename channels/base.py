@@ -194,8 +194,8 @@ class Recipient(NamedTuple):
 
     address: str  # token, E.164 number or short number, mailbox
     tag: str  # opaque and signed by the caller: names the reference in callbacks, VERP and Message-ID ([A-Za-z0-9_-]+)
+    is_new: bool  # this message was never tried for this recipient; without a default, so that no sender forgets it
     leave: str | None = None  # such a tag, too: whoever shows it wants no more; where a message holds a link to leave
-    is_new: bool = True  # this message was never tried for this recipient
 
 
 @dataclass(frozen=True, slots=True)

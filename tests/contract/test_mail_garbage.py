@@ -60,7 +60,7 @@ async def send():
         )
         channel = MailChannel(relay, IDENTITY)
         await channel.open()
-        recipients = [Recipient(f"p{n}@people.example", f"t{n}") for n in range(count)]
+        recipients = [Recipient(f"p{n}@people.example", f"t{n}", is_new=True) for n in range(count)]
         outcomes = await channel.send(channel.prepare(MESSAGE), recipients, lambda: True)
         await channel.close()
         return outcomes

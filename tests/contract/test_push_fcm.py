@@ -89,7 +89,7 @@ async def test_a_fault_costs_only_those_it_befell(sandbox, calls, expected):
     channel = FcmChannel(FcmSettings(credentials=account, ca_file=ca_file), transport=Failing(*calls))
     stamp = Stamp(chain="c", version="v", sent_s=1, expires_s=5_000, loudness=Loudness.LOUD, language="es")
     prepared = channel.prepare(PushMessage(stamp=stamp, title="t", body="b"))
-    recipients = [Recipient(name, "t") for name in ("a", "refused", "b")]
+    recipients = [Recipient(name, "t", is_new=True) for name in ("a", "refused", "b")]
     outcomes = await channel.send(prepared, recipients, lambda: True)
     assert [outcome.answer for outcome in outcomes] == expected
     assert all(outcome == FAULT for outcome in outcomes if outcome.answer is Answer.UNKNOWN)

@@ -93,7 +93,7 @@ def prepared(channel):
 
 
 def people(count):
-    return [Recipient(f"+346000{n:05}", f"tag{n}") for n in range(count)]
+    return [Recipient(f"+346000{n:05}", f"tag{n}", is_new=True) for n in range(count)]
 
 
 async def test_nginx_reads_what_we_send(open_sms, nginx, http2):
