@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from channels.login import Login
+from channels.login import Login, clean, words_of_reply
 from channels.text import Coding
 
 
@@ -59,6 +59,10 @@ class Subject(enum.Enum):
     __hash__ = object.__hash__  # as `Answer`
 
 
+#: How a carrier refused a message: a reply in words, or the status and the body of an HTTP answer.
+Said = str | tuple[int, bytes]
+
+
 class ReportState(enum.Enum):
     """How far a message has come, by its carrier's late report."""
 
@@ -77,6 +81,11 @@ class Outcome(NamedTuple):
     message_id: str | None = None  # the carrier's name for what it accepted
     partly: bool = False  # it was not taken whole, and some of it may be on a screen by now
     of: Subject | None = None  # what it is about, if the protocol says; None: see `SUBJECTS`
+    said: Said = ""  # as the carrier wrote it, so it may hold an address: show `words` in its place
+
+    def __repr__(self) -> str:
+        """Leaves out `said`, because a log or an exception may hold this text."""
+        return f"Outcome{tuple(self[:-1])}"
 
     @property
     def subject(self) -> Subject:
@@ -86,6 +95,10 @@ class Outcome(NamedTuple):
         if self.answer is Answer.RETRY and self.reason is Reason.CONNECTION:  # none could be made
             return Subject.CARRIER
         return SUBJECTS[self.answer]
+
+    def words(self, *secrets: str) -> str:
+        """Returns what the carrier said on one line, "" if nothing is known, without mailboxes, numbers and the given secrets."""
+        return clean(self.said if isinstance(self.said, str) else words_of_reply(*self.said), *secrets)
 
     @property
     def may_have_left(self) -> bool:
@@ -181,8 +194,8 @@ class Recipient(NamedTuple):
 
     address: str  # token, E.164 number or short number, mailbox
     tag: str  # opaque and signed by the caller: names the reference in callbacks, VERP and Message-ID ([A-Za-z0-9_-]+)
+    is_new: bool  # this message was never tried for this recipient; without a default, so that no sender forgets it
     leave: str | None = None  # such a tag, too: whoever shows it wants no more; where a message holds a link to leave
-    is_new: bool = True  # this message was never tried for this recipient
 
 
 @dataclass(frozen=True, slots=True)

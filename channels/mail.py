@@ -27,7 +27,6 @@ from channels.login import Login
 from channels.mail_answers import Stage, refusal
 from channels.mail_message import MailIdentity, MailPayload, encode, mailbox, return_path
 from channels.mail_session import MailSession, Reply, SessionLostError
-from channels.refusals import saying
 from channels.smtp_pool import RelaySettings, SmtpPool
 
 NOT_A_MAILBOX = Outcome(Answer.NEVER, Reason.BAD_ADDRESS)
@@ -164,7 +163,7 @@ class MailChannel:
                 session.write(command, 1)
             reply = await session.reply(self._relay.timeout_s)
             if reply.code not in hoped and refused is None:
-                refused = saying(refusal(reply.code, reply.text, stage), f"{reply.code} {reply.text}")
+                refused = refusal(reply.code, reply.text, stage)._replace(said=f"{reply.code} {reply.text}")
                 if _ends(reply.code):
                     session.close()
                     return refused
@@ -188,7 +187,7 @@ class MailChannel:
             session.close()
         if not session.unclean:
             return ACCEPTED
-        return saying(refusal(reply.code, reply.text, Stage.CONTENT), f"{reply.code} {reply.text}")
+        return refusal(reply.code, reply.text, Stage.CONTENT)._replace(said=f"{reply.code} {reply.text}")
 
     async def _taken(self, session: MailSession, may_write: MayWrite) -> Reply:
         """The reply to the content, waited for in pieces. Raises `SessionLostError` or `TimeoutError`."""

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from channels.base import Answer, MayWrite, Outcome, Reason, Recipient
-from channels.refusals import saying
 
 UNMADE = Outcome(Answer.RETRY, Reason.FAULT)  # a fault of our own, and nothing was written
 
@@ -85,7 +84,7 @@ def outcome_of(answer: Reply | Outcome, read: Callable[[Reply], Outcome]) -> Out
     if isinstance(answer, Outcome):
         return answer
     outcome = read(answer)
-    return outcome if outcome.answer is Answer.ACCEPTED else saying(outcome, (answer.status, answer.body))
+    return outcome if outcome.answer is Answer.ACCEPTED else outcome._replace(said=(answer.status, answer.body))
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:

@@ -194,7 +194,7 @@ class CarrierTests:
             prepared = carrier.channel.prepare(_message(carrier.channel.name, test, self.clock.now_ms() // 1000))
         except ValueError:
             return IMPOSSIBLE
-        return await self.pager.send(carrier, prepared, Recipient(test.to, f"test-{test.id}"), test.id)
+        return await self.pager.send(carrier, prepared, Recipient(test.to, f"test-{test.id}", is_new=True), test.id)
 
 
 async def _cause(carrier: Carrier, outcome: Outcome, address: str) -> Cause | None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from alertd.service.carriers import Carrier
 from channels.base import Answer, Outcome, Reason
 from channels.login import Login, LoginState
-from channels.refusals import words_of
 
 #: What each kind of carrier calls the settings that a fault can lie in. The order is the order in the sentence.
 SETTINGS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
@@ -129,7 +128,7 @@ def cause_of_answer(carrier: Carrier, outcome: Outcome, address: str) -> Cause |
     """Why a test failed, by the carrier's answer alone; None when the carrier accepted it. Leaves the `address` out."""
     if outcome.answer is Answer.ACCEPTED or outcome.reason is Reason.NONE:
         return None
-    return made(carrier, outcome.reason.name.lower(), "", words_of(outcome, address))
+    return made(carrier, outcome.reason.name.lower(), "", outcome.words(address))
 
 
 def may_be_the_login(outcome: Outcome) -> bool:

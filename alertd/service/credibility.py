@@ -34,6 +34,7 @@ class Credibility:
 
     def __init__(self) -> None:
         self._refused = Counter[str]()
+        self._doubted = set[str]()  # the log has named them
 
     def believed(
         self, whose: Sequence[str], answers: Sequence[Outcome], *, attempts: Sequence[int], resting: bool = False
@@ -48,6 +49,7 @@ class Credibility:
         works = {one for one, answer, _ in triples if answer.answer is Answer.ACCEPTED}
         for one in works:
             self._refused[one] = 0
+            self._doubted.discard(one)
             if refused[one] > max(IN_A_ROW, whose.count(one) // MANY):
                 structlog.get_logger().warning("carrier refuses many recipients", carrier=one, recipients=refused[one])
         doubted = {one for one in set(whose) - works if self._doubts(one, refused[one], resting=resting)}
@@ -62,7 +64,8 @@ class Credibility:
     def _doubts(self, one: str, refused: int, *, resting: bool) -> bool:
         self._refused[one] += refused
         doubts = resting or self._refused[one] > IN_A_ROW
-        if doubts and refused:
+        if doubts and refused and one not in self._doubted:
+            self._doubted.add(one)
             structlog.get_logger().error("carrier refuses every recipient", carrier=one, in_a_row=self._refused[one])
         return doubts
 

@@ -200,7 +200,7 @@ class HandOver:
             to = self.people.names.address_hash(CHANNELS.index(channel), value) if channel in LINKED else None
             leave = self.tags.make(lease.alert_id, row, Door.LEAVE, to) if to else None
             tag = self.tags.make(lease.alert_id, row, DOOR_OF[channel], to)
-            recipient = Recipient(value, tag, leave, is_new=not lease.tries[i])
+            recipient = Recipient(value, tag, leave=leave, is_new=not lease.tries[i])
             tries.append(_Try(lease.rows[i], lease.tries[i] + 1, *lease.refs[i], recipient, lease.doubted[i]))
         return tries, settled
 

@@ -39,7 +39,7 @@ class Heeding:
     failing: set[str] = field(default_factory=set)  # carriers that took nothing of the last chunk
 
     async def heed(self, said: ChunkSaid, offer: Offer) -> None:
-        """A carrier or a domain that asks to wait is waited for, by all, until a probe of it is accepted."""
+        """Pauses a carrier or domain that asks for it, until a probe shows that it works."""
         carrier = offer.carrier
         if said.accepted:
             self.binds.took(carrier)

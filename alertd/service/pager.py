@@ -87,7 +87,7 @@ class Pager:
             prepared = carrier.channel.prepare(make(address.channel, address.language))
         except ValueError:
             return IMPOSSIBLE
-        return await self.send(carrier, prepared, Recipient(address.value, tag), alert_id)
+        return await self.send(carrier, prepared, Recipient(address.value, tag, is_new=True), alert_id)
 
     async def send(self, carrier: Carrier, prepared: Prepared, to: Recipient, about: str) -> Outcome:
         """Send one message by one carrier, when its limits let it go. `about` is an id of what it is about."""

@@ -15,8 +15,9 @@ FIRST_WAIT_S = 10.0
 LONGEST_WAIT_S = 600.0
 #: What rings, and what takes a child's name off a screen, is tried each minute: ten are long in the first hour, and long after the last.
 LONGEST_URGENT_S = 60.0
-#: An urgent message waits at least this long, even if its carrier asks for 0 s.
-LEAST_URGENT_S = 1.0
+#: An urgent message waits at least this long, even if its carrier asks for 0 s. After so many tries this wait doubles, or a server that
+#: answers so would be asked every second for each refused recipient.
+LEAST_URGENT_S, LEAST_URGENT_TIMES = 1.0, 4
 #: Longest wait of an urgent message after a failed connection, so that alertd finds a carrier within 15 s of its return. A connection
 #: attempt costs the carrier little.
 LONGEST_AWAY_S = 13.0
@@ -76,7 +77,7 @@ def after(
             soon = elsewhere and not doubt and not doubted
             own_s = ELSEWHERE_S if soon else _own_wait_s(answer, attempt, urgent=urgent)
             wait_ms = int(1000 * own_s)
-            delay_ms = wait_ms if soon else int(1000 * _delay_s(answer, own_s, urgent=urgent))
+            delay_ms = wait_ms if soon else int(1000 * _delay_s(answer, own_s, attempt, urgent=urgent))
             if delay_ms >= left_ms:
                 delay_ms = wait_ms  # its carrier is left alone by all, and may take messages again sooner than it said
             return Verdict(State.QUEUED, reason, delay_ms, doubt)
@@ -136,10 +137,13 @@ def _own_wait_s(answer: Outcome, attempt: int, *, urgent: bool) -> float:
     return wait_s(attempt, urgent=urgent)
 
 
-def _delay_s(answer: Outcome, own_s: float, *, urgent: bool) -> float:
-    """Returns the wait in seconds: what the carrier named, if the message is urgent; otherwise the longer of that and our own."""
+def _delay_s(answer: Outcome, own_s: float, attempt: int, *, urgent: bool) -> float:
+    """Returns the wait in seconds: the longer of what the carrier named and our own. If it named one, our own is short at the first tries of an
+    urgent message.
+    """
     if urgent and answer.retry_after_s is not None:
-        return max(pause_s(answer), LEAST_URGENT_S)
+        longest_s = min(LONGEST_URGENT_S, LEAST_URGENT_S * 2 ** max(0, attempt - LEAST_URGENT_TIMES))
+        own_s = max(LEAST_URGENT_S, _CHANCE.uniform(longest_s / 2, longest_s))
     return max(pause_s(answer), own_s)
 
 

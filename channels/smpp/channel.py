@@ -105,7 +105,7 @@ class SmppChannel:
 
     async def send(self, prepared: Prepared, recipients: Sequence[Recipient], may_write: MayWrite) -> list[Outcome]:
         """The validity period is what is left at this call. All PDUs that find room are written in one piece. Sends throttled parts again, as
-        fast as the centre accepts them.
+        fast as the centre accepts them; a message that it throttles waits before each repeat.
         """
         payload: SmppPayload = prepared.payload
         tails = self._writer.tails(payload, self._clock())
@@ -120,23 +120,23 @@ class SmppChannel:
         while not flight.done:
             now_s = loop.time()
             piece = flight.next(now_s)
-            if piece is not None:
+            if piece is not None or flight.waits:
                 await self._write(flight, piece, now_s, may_write)
             elif not flight.done:
                 self._flush()
                 await flight.stirred()
         return flight.outcomes
 
-    async def _write(self, flight: Flight, piece: Piece, now_s: float, may_write: MayWrite) -> None:
-        """Writes the next piece on one bind, or waits a moment for room. Stops the flight if nothing more may be written."""
+    async def _write(self, flight: Flight, piece: Piece | None, now_s: float, may_write: MayWrite) -> None:
+        """Writes the next piece on one bind, or waits a moment for room or for a piece. Stops the flight if nothing more may be written."""
         bind = max(self._senders, key=lambda one: one.room(now_s))
         if not may_write():
             flight.stop(WITHHELD)
-        elif bind.room(now_s) >= min(len(piece.numbers), self._settings.window):
-            flight.taken(piece)
+        elif piece and bind.room(now_s) >= min(len(piece.numbers), self._settings.window):
             message_ = piece.message
             for number in piece.numbers:
                 bind.request(message_.bodies[number], (message_, number), now_s, is_new=message_.is_new)
+            flight.taken(piece)
         elif all(one.down for one in self._senders):
             flight.stop(bind.down or WITHHELD)
         else:

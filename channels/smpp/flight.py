@@ -1,6 +1,7 @@
 """The messages of one `send`: the parts that wait to be written, and the answers to the others.
 
-A part that the centre throttles goes again alone, under the same reference and number, so that no phone gets a part twice.
+A part that the centre throttles goes again alone, under the same reference and number, so that no phone gets a part twice. Its message waits
+before each repeat, because the limit may belong to its number.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ BEGIN_S: Final = 10.0
 TRIES: Final = 4
 #: A throttled part is sent again for this many seconds if another part of its message may be on a phone.
 FINISH_S: Final = 30.0
+#: A message waits this long after its first refusal, and twice as long after each further one, until the centre accepts a part of it.
+FIRST_WAIT_S: Final = 0.5
+LONGEST_WAIT_S: Final = 4.0
 
 #: Of the answers to the parts of one message, the one that counts: a part that was refused for sure keeps the whole from arriving, though
 #: phones show the others.
@@ -44,7 +48,7 @@ class Message:
     index: int
     tag: str
     bodies: Sequence[bytes]
-    is_new: bool  # never tried before
+    is_new: bool  # nothing of it was ever written, in this send or before
     ids: list[str] = field(default_factory=list)
     _open: int = 0  # parts that were written and not answered
     _tries: int = 0
@@ -53,6 +57,8 @@ class Message:
     _throttled: tuple[int, ...] = ()
     _throttling: Outcome = ACCEPTED  # the last answer to them
     _since_s: float | None = None  # when the first part was throttled
+    _wait_s: float = 0.0  # before its next piece
+    _is_refused: bool = False  # a part of its last piece was throttled
 
     @property
     def parts(self) -> int:
@@ -69,6 +75,7 @@ class Message:
         """These parts of it were written."""
         self._open += len(numbers)
         self._tries += 1
+        self.is_new = self._is_refused = False
         if self._throttled:
             self._throttled = tuple(number for number in self._throttled if number not in numbers)
 
@@ -81,14 +88,16 @@ class Message:
         self._open -= 1
         if outcome.answer is Answer.RETRY and outcome.reason is Reason.THROTTLED:
             self._throttled = (*self._throttled, number)
-            self._throttling = outcome
+            self._throttling, self._is_refused = outcome, True
             self._since_s = now_s if self._since_s is None else self._since_s
         else:
             self._count(outcome)
         if self._open:
             return
-        if self._throttled and self._goes_again(now_s, slow=slow):
-            self.flight.again(self.piece(), now_s)
+        self._wait_s = min(2 * self._wait_s or FIRST_WAIT_S, LONGEST_WAIT_S) if self._is_refused else 0.0
+        due_s = now_s + self._wait_s
+        if self._throttled and self._goes_again(due_s, slow=slow):
+            self.flight.again(self.piece(), now_s, due_s)
         else:
             self.settle()
 
@@ -108,12 +117,12 @@ class Message:
         if _RANK[outcome.answer] > _RANK[self._worst.answer]:
             self._worst = outcome
 
-    def _goes_again(self, now_s: float, *, slow: bool) -> bool:
-        """Whether to send the throttled parts again: the message can still become whole."""
+    def _goes_again(self, due_s: float, *, slow: bool) -> bool:
+        """Whether to send the throttled parts again at that time: the message can still become whole."""
         if self.flight.stopped or self._worst.answer in {Answer.RETRY, Answer.NEVER}:
             return False
         if self._may_have_left:
-            return self._since_s is not None and now_s < self._since_s + FINISH_S
+            return self._since_s is not None and due_s < self._since_s + FINISH_S
         return slow and self._tries < TRIES
 
 
@@ -127,7 +136,8 @@ class Flight:
         self.stopped = False  # nothing more is written
         self._open = size
         self._fresh: deque[Message] = deque()
-        self._again: list[Piece] = []  # a heap
+        self._later: list[tuple[float, Piece]] = []  # a heap, by the time from which each may be written again
+        self._again: list[Piece] = []  # a heap of the pieces whose time has come
         self._throttled_s: float | None = None  # when the first part was
         self._waiter: asyncio.Future[None] | None = None
 
@@ -136,14 +146,21 @@ class Flight:
         """Whether every message has its outcome."""
         return not self._open
 
+    @property
+    def waits(self) -> bool:
+        """Whether a piece waits to be written, now or later."""
+        return bool(self._later or self._again or self._fresh)
+
     def add(self, index: int, tag: str, bodies: Sequence[bytes], *, is_new: bool = True) -> None:
         """A message is to be written. `is_new`: it was never tried before."""
         self._fresh.append(Message(self, index, tag, bodies, is_new))
 
     def next(self, now_s: float) -> Piece | None:
-        """Returns the next piece to write, and the same one until `taken`. None if no piece waits."""
+        """Returns the next piece to write, and the same one until `taken`. None if none may be written yet."""
         if self._throttled_s is not None and now_s > self._throttled_s + BEGIN_S:
             self._drop(WITHHELD, begun_too=False)
+        while self._later and self._later[0][0] <= now_s:
+            heapq.heappush(self._again, heapq.heappop(self._later)[1])
         if self._again:
             return self._again[0]
         return self._fresh[0].piece() if self._fresh else None
@@ -156,10 +173,10 @@ class Flight:
             self._fresh.popleft()
         piece.message.written(piece.numbers)
 
-    def again(self, piece: Piece, now_s: float) -> None:
-        """Throttled parts are to be written again."""
+    def again(self, piece: Piece, now_s: float, due_s: float) -> None:
+        """Throttled parts are to be written again, not before `due_s`."""
         self._throttled_s = now_s if self._throttled_s is None else self._throttled_s
-        heapq.heappush(self._again, piece)
+        heapq.heappush(self._later, (due_s, piece))
         self._wake()
 
     def settle(self, index: int, outcome: Outcome) -> None:
@@ -175,7 +192,7 @@ class Flight:
         self._drop(outcome, begun_too=True)
 
     async def stirred(self) -> None:
-        """Waits until a piece is to be written again, or every message has its outcome."""
+        """Waits until a piece is to be written again, now or later, or every message has its outcome."""
         self._waiter = asyncio.get_running_loop().create_future()
         await self._waiter
 
@@ -183,12 +200,12 @@ class Flight:
         """Settle the messages that wait: those that were not written with `outcome`, throttled ones with what the centre answered."""
         while self._fresh:
             self.settle(self._fresh.popleft().index, outcome)
-        waiting, self._again = self._again, []
-        for piece in waiting:
+        waiting, self._later, self._again = [*self._later, *((0.0, piece) for piece in self._again)], [], []
+        for due_s, piece in waiting:
             if begun_too or piece.whole:
                 piece.message.settle()
             else:
-                heapq.heappush(self._again, piece)
+                heapq.heappush(self._later, (due_s, piece))
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

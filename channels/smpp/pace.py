@@ -13,6 +13,8 @@ from typing import Final
 _SPAN_S: Final = 1.0
 #: A centre that throttles fewer of the counted parts is not too slow: the limit belongs to single numbers, or the bind tries a higher rate.
 _SHARE: Final = 0.2
+#: A centre that throttles fewer repeats in `_SPAN_S` is not too slow: they may be the parts of one message.
+_MANY_AGAIN: Final = 10
 #: Seconds' worth of accepted parts at one rate. Then the rate grows: by a tenth in the first second, faster in each later one.
 _STEADY_S: Final = 5.0
 _GROWTH: Final = 1.1
@@ -41,6 +43,7 @@ class Pace:
         self._next_s = self._throttled_s = 0.0  # when the next part may go, and when the last one was throttled
         self._accepted: deque[float] = deque()
         self._throttled: deque[float] = deque()
+        self._again: deque[float] = deque()  # when parts were throttled that had been tried before
 
     @property
     def rate(self) -> float:
@@ -81,8 +84,13 @@ class Pace:
         if self.rate > _UNLIMITED:
             self._learned = self._used_s = 0.0
 
-    def throttled(self, now_s: float) -> None:
-        """The centre refused one part because it takes no more at present."""
+    def throttled(self, now_s: float, *, is_new: bool = True) -> None:
+        """The centre refused one part because it takes no more at present. A part that is not `is_new` was tried before: many of them lower a
+        rate that the bind has learned, and the bind does not pause, because the limit may be a number's own.
+        """
+        if not is_new:
+            self._lower(now_s)
+            return
         self._throttled.append(now_s)
         _forget(self._accepted, now_s)
         _forget(self._throttled, now_s)
@@ -98,6 +106,15 @@ class Pace:
         pause_s = min(self._pause_s, _PAUSE_PARTS / rate) if known else self._pause_s
         self.paused_until_s = self._next_s = now_s + pause_s
         self._pause_s = min(2 * self._pause_s, self._longest_pause_s)
+
+    def _lower(self, now_s: float) -> None:
+        self._again.append(now_s)
+        _forget(self._again, now_s)
+        _forget(self._accepted, now_s)
+        again, accepted = len(self._again), len(self._accepted)
+        if self._learned and accepted and again >= _MANY_AGAIN and again > _SHARE * (accepted + again):
+            self._learned, self._used_s = min(self.rate, _BELOW * accepted / _SPAN_S), 0.0
+            self._throttled_s = now_s
 
 
 def _forget(times: deque[float], now_s: float) -> None:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from channels.base import ACCEPTED, Answer, Outcome, Reason
-from channels.refusals import saying
 from channels.smpp.answers import THROTTLES, refusal
 from channels.smpp.events import Answered, Bound, Delivered, Ended, Event, Role, SessionSettings
 from channels.smpp.names import LAST_SEQUENCE, RESPONSE, Command, Status, name_of
@@ -93,8 +92,8 @@ class Session:
         return len(self._open)
 
     def request(self, body: bytes, key: Hashable, now_s: float, *, is_new: bool = True) -> None:
-        """Send a message; its `Answered` comes under `key`. `body` is all that follows the header. A message that is not `is_new` was
-        tried before: if it is throttled, the bind does not pause for it, because the limit may be its number's own.
+        """Send a message; its `Answered` comes under `key`. `body` is all that follows the header. A part that is not `is_new`
+        was tried before, or its message was: if it is throttled, the bind does not pause, because the limit may be its number's own.
         """
         sequence = self._next()
         self._out.append(HEADER.pack(16 + len(body), Command.SUBMIT_SM, 0, sequence) + body)
@@ -232,9 +231,9 @@ class Session:
             self.pace.accepted(now_s)
             message_id = pdu.text("message_id")
             return Outcome(Answer.ACCEPTED, message_id=message_id) if message_id else ACCEPTED
-        if pdu.status in THROTTLES and is_new:
-            self.pace.throttled(now_s)
-        return saying(refusal(pdu.status, self._settings.statuses), name_of(pdu.status))
+        if pdu.status in THROTTLES:
+            self.pace.throttled(now_s, is_new=is_new)
+        return refusal(pdu.status, self._settings.statuses)._replace(said=name_of(pdu.status))
 
     def _deliver(self, pdu: Pdu, _: float) -> list[Event]:
         return [Delivered(pdu)]

@@ -74,7 +74,7 @@ class PushServices:
     async def carried(self, message: PushMessage, tag: str) -> str:
         """What comes out at the browser."""
         endpoint, keys = f"https://{HOST}/push/{tag}", self._sandbox.keys
-        to = Recipient(f"{endpoint} {keys['p256dh']} {keys['auth']}", tag)
+        to = Recipient(f"{endpoint} {keys['p256dh']} {keys['auth']}", tag, is_new=True)
         await self._channel.send(self._channel.prepare(message), [to], lambda: True)
         assert self._sandbox.kept is not None
         return self._sandbox.kept[endpoint].decode()

@@ -52,7 +52,7 @@ class Party:
     words: dict[str, str]
 
     def recipients(self, count: int, start: int = 0) -> list[Recipient]:
-        return [Recipient(self.address.format(start + n), f"tag{start + n}") for n in range(count)]
+        return [Recipient(self.address.format(start + n), f"tag{start + n}", is_new=True) for n in range(count)]
 
     def tell(self, what: str, prefix: str = "", **details: Any) -> Rule:
         """The carrier does `what` to every address that starts with `prefix`, from now on. The rule counts its `times` down."""

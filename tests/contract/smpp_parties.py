@@ -55,7 +55,7 @@ class SmppParty:
         )
 
     def recipients(self, count, start=0):
-        return [Recipient(f"+346000{start + n:05}", f"tag{start + n}") for n in range(count)]
+        return [Recipient(f"+346000{start + n:05}", f"tag{start + n}", is_new=True) for n in range(count)]
 
     def tell(self, what, prefix="", **details):
         self.carrier.script.set(Rule(prefix, what, **details))

@@ -56,7 +56,7 @@ async def mails(sandbox, keys):
     message = MailMessage(
         stamp=STAMP, subject="Niña desaparecida: 漢字 " * 9, text=".\nLucía  7 años \n..\n\n\n", html="<p>Lucía\t7 </p>"
     )
-    recipients = [Recipient(f"p{n}@people.example", f"tag{n}", f"leave{n}") for n in range(6)]
+    recipients = [Recipient(f"p{n}@people.example", f"tag{n}", leave=f"leave{n}", is_new=True) for n in range(6)]
     outcomes = await channel.send(channel.prepare(message), recipients, lambda: True)
     assert {outcome.answer for outcome in outcomes} == {Answer.ACCEPTED}
     await channel.close()

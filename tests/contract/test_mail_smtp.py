@@ -15,7 +15,7 @@ from tests.waiting import until
 async def test_bounces_come_back_to_the_one_they_are_about(open_party, security):
     """Return path and Message-ID hold the recipient's tag; a repeat has the same Message-ID."""
     mail = await open_party("mail", security=security)
-    recipient = Recipient("ana@people.example", "t4g_-")
+    recipient = Recipient("ana@people.example", "t4g_-", is_new=True)
     await mail.send([recipient])
     await mail.send([recipient])
     assert mail.carrier.return_paths == {"ana@people.example": "bounce+t4g_-@alerts.example"}
@@ -26,7 +26,7 @@ async def test_bounces_come_back_to_the_one_they_are_about(open_party, security)
 async def test_a_broken_mailbox_reaches_no_socket(open_party):
     """It is that recipient's outcome, and the others get their mail."""
     mail = await open_party("mail")
-    bad = Recipient("x@y.example>\r\nRCPT TO:<z@y.example", "bad")
+    bad = Recipient("x@y.example>\r\nRCPT TO:<z@y.example", "bad", is_new=True)
     good = mail.recipients(2)
     outcomes = await mail.send([good[0], bad, good[1]])
     assert outcomes[1] == Outcome(Answer.NEVER, Reason.BAD_ADDRESS)
@@ -36,7 +36,7 @@ async def test_a_broken_mailbox_reaches_no_socket(open_party):
 async def test_a_mailbox_of_any_script_is_written_as_it_is(open_party):
     """With a relay that speaks SMTPUTF8."""
     mail = await open_party("mail")
-    (outcome,) = await mail.send([Recipient("用户@例子.example", "t")])
+    (outcome,) = await mail.send([Recipient("用户@例子.example", "t", is_new=True)])
     assert outcome.answer is Answer.ACCEPTED
     assert set(mail.carrier.mails) == {"用户@xn--fsqu00a.example"}
 

@@ -62,7 +62,7 @@ def message() -> PushMessage:
 
 
 def recipients(count: int, start: int = 0) -> list[Recipient]:
-    return [Recipient(f"token-{n}", f"tag-{n}") for n in range(start, start + count)]
+    return [Recipient(f"token-{n}", f"tag-{n}", is_new=True) for n in range(start, start + count)]
 
 
 async def sent(channel: FcmChannel, to: list[Recipient]):

@@ -106,7 +106,7 @@ def prepared(channel, text):
 
 
 def to(prefix, count):
-    return [Recipient(f"+{prefix}{n:07}", f"tag{prefix}{n}") for n in range(count)]
+    return [Recipient(f"+{prefix}{n:07}", f"tag{prefix}{n}", is_new=True) for n in range(count)]
 
 
 async def test_node_reads_what_we_send_and_its_receipts_find_home(open_sms, node):

@@ -56,7 +56,9 @@ async def again(party, recipients):
 
 async def test_what_is_no_number_is_never_written(centre_party):
     """Letters and line breaks reach no socket."""
-    outcomes = await centre_party.send([Recipient("+34 600", "a"), Recipient("x\0y", "b"), Recipient("", "c")])
+    outcomes = await centre_party.send(
+        [Recipient("+34 600", "a", is_new=True), Recipient("x\0y", "b", is_new=True), Recipient("", "c", is_new=True)]
+    )
     assert {(outcome.answer, outcome.reason) for outcome in outcomes} == {(Answer.NEVER, Reason.BAD_ADDRESS)}
     assert centre_party.carrier.recorded.total == 0
 

@@ -70,14 +70,14 @@ async def test_smpp34_reads_what_we_send_and_its_receipts_find_home(smpp34, text
     now = int(time.time())
     stamp = Stamp(chain="c", version="v", sent_s=now, expires_s=now + 600, loudness=Loudness.LOUD, language="es")
     prepared = channel.prepare(SmsMessage(stamp=stamp, text=text))
-    recipients = [Recipient(f"+3460{n:07}", f"tag{n}") for n in range(500)]
+    recipients = [Recipient(f"+3460{n:07}", f"tag{n}", is_new=True) for n in range(500)]
     outcomes = await channel.send(prepared, recipients, lambda: True)
     assert {outcome.answer for outcome in outcomes} == {Answer.ACCEPTED}
     await until(lambda: sum(report.tag is not None for report in heard.told) == 500)
     assert Counter((report.tag, report.state) for report in heard.told if report.tag) == {
         (one.tag, SmsState.DELIVERED): 1 for one in recipients
     }
-    (refused,) = await channel.send(prepared, [Recipient("+34610000000", "t")], lambda: True)
+    (refused,) = await channel.send(prepared, [Recipient("+34610000000", "t", is_new=True)], lambda: True)
     assert (refused.answer, refused.reason) == (Answer.RETRY, Reason.THROTTLED)
     await until(lambda: sum("receipt" in row for row in rows()) == 500 * prepared.cost)
     assert {row["status"] for row in rows() if "receipt" in row} == {0}

@@ -72,3 +72,24 @@ async def test_a_number_that_stays_throttled_holds_up_nobody(open_centre):
     party.carrier.script.set(*[Rule(recipients[n].address, "queue-full") for n in range(5, 200, 10)])
     outcomes = await party.send(recipients, text="Hi")
     assert Counter(outcome.answer for outcome in outcomes) == {Answer.ACCEPTED: 180, Answer.RETRY: 20}
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+async def test_a_full_phone_gets_few_repeats_and_slows_down_no_other(open_centre, is_new):
+    """It accepts the first of three parts and no more. Others get theirs meanwhile, and the bind does not pause for it."""
+    party = await open_centre(binds=1, throttle_pause_s=30.0)
+    everyone, (full,) = party.recipients(100), party.recipients(1, start=50_000)
+    refuse = Rule(full.address, "queue-full", times=10_000)
+    party.carrier.script.set(Rule(full.address, "undelivered", times=1), refuse)
+    may_write = [True]
+    sending = asyncio.create_task(
+        party.send([*everyone, full._replace(is_new=is_new)], lambda: may_write[0], "a" * 400)
+    )
+    await until(lambda: len(party.carrier.messages) > 3 * len(everyone))
+    for _ in range(20):
+        accepted = await party.send(everyone[:10], text="Hi")
+        assert {outcome.answer for outcome in accepted} == {Answer.ACCEPTED}
+        await asyncio.sleep(0.1)
+    may_write[0] = False
+    assert (await sending)[-1].partly
+    assert 10_000 - refuse.times <= 6

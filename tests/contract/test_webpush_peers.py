@@ -41,7 +41,7 @@ class Browser:
         return {"p256dh": point(self._key), "auth": base64url(self._secret)}
 
     def at(self, endpoint: str, tag: str = "t") -> Recipient:
-        return Recipient(f"{endpoint} {self.keys['p256dh']} {self.keys['auth']}", tag)
+        return Recipient(f"{endpoint} {self.keys['p256dh']} {self.keys['auth']}", tag, is_new=True)
 
     def opened(self, body: bytes) -> bytes:
         return http_ece.decrypt(body, private_key=self._key, auth_secret=self._secret)

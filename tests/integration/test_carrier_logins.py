@@ -27,6 +27,7 @@ from alertd.store.logins import LIFE_MS
 from alertd.working import worker_of
 from channels.login import WORKS, Login, LoginState
 from channels.sandbox import Sandbox
+from channels.sandbox.script import Rule
 from geofences.regions import Library
 from tests.clocks import Later
 from tests.integration.acts import api_of
@@ -203,6 +204,26 @@ async def test_https_to_a_port_of_plain_http_is_said_so(running: Any, sandbox: S
     assert shown["cause"]["server"] == f"127.0.0.1:{plain_http}"
     assert shown["cause"]["settings"] == ["carriers.one.endpoint"]
     assert "speaks plain HTTP, not HTTPS" in tested["cause"]["sentence"]
+
+
+@pytest.mark.parametrize(
+    ("do", "code", "said"),
+    [
+        ("blocked", "blocked", "receiver rejects (0x66)"),
+        ("throttle", "throttled", "throttled (0x58)"),
+        ("unexplained", "unavailable", "status (0x4FE)"),
+    ],
+)
+async def test_a_test_that_the_centre_refuses_names_its_status(
+    running: Any, sandbox: Sandbox, do: str, code: str, said: str
+):
+    """The login works, so the status is all that says why."""
+    sandbox.smpp.script.set(Rule("", do))
+    async with running(centre=centre(sandbox, password="sandbox")) as service:
+        assert (await service.known("centre"))["state"] == "works"
+        status, tested = await service.test("centre", OWN["sms"])
+    assert (status, tested["cause"]["code"], tested["cause"]["said"]) == (200, code, said)
+    assert said in tested["cause"]["sentence"]
 
 
 async def test_a_test_of_web_push_says_what_is_missing(running: Any, sandbox: Sandbox):

@@ -135,7 +135,7 @@ async def test_a_carrier_that_fails_is_no_reason_not_to_be_told(night: Night):
 
 async def test_a_page_that_is_refused_for_its_address_is_no_failure_of_its_carrier(night: Night):
     """However often that mailbox is refused, the relay is free for alerts."""
-    parts, to = night.parts, Recipient("desk@centre.example", "tag")
+    parts, to = night.parts, Recipient("desk@centre.example", "tag", is_new=True)
     pager = Pager(
         carriers=parts.carriers, limits=parts.limits, domains=parts.domains, clock=parts.clock, metrics=parts.metrics
     )

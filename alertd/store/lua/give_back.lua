@@ -2,8 +2,8 @@
 -- bucket already, and would make it more than full. Or the leave to try a carrier that rests, if that is this one's still.
 -- KEYS: 1 limiter
 -- ARGV: 1 permits a second, 2 permits, 3 skew (ms), 4 their mark, as `take` gave it ('' where that was this moment), 5 "1" for what is
---       loud, 6 where one message was to try the carrier: "unsent", or "undecided" if its answer says nothing of the carrier: the next
---       tries a carrier that failed; one that asked for a pause is left alone
+--       loud, 6 after a probe. `unsent`: nothing was written. `undecided`: the answer does not judge the carrier, so the next message
+--       probes; not during a pause that the carrier asked for.
 -- Returns: 1
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2] + ARGV[3] * 1000

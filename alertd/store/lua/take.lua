@@ -4,7 +4,7 @@
 -- KEYS: 1 limiter
 -- ARGV: 1 permits a second, 2 burst (permits), 3 wanted, 4 least that is of use, 5 skew (ms), 6 "1" for what is loud,
 --       7 ms between two probes of a carrier that is paused, 8 ramp (ms; 0: none), 9 the share of the rate that it begins with,
---       10 ms that this asker leaves a due probe to others
+--       10 ms by which this caller delays a due probe, so that a new message probes first
 -- Returns: {granted, microseconds to wait when none, mark}; both of them when the carrier is paused and this is to probe it. The mark says
 --          when this probe was let go, or when all of these permits would have come again (microseconds)
 local t = redis.call('TIME')

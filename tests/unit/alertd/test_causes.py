@@ -13,7 +13,6 @@ from alertd.service.carriers import Carrier
 from alertd.service.causes import COMMON_SETTINGS, SENTENCES, SETTINGS, STATES, cause_of_answer, cause_of_login
 from channels.base import ACCEPTED, Answer, Outcome, Reason
 from channels.login import WORKS, Login, LoginState
-from channels.refusals import saying
 
 CATALOGUE = catalogue_of(STATIC / "words.json")
 HEALTHY = {LoginState.WORKS, LoginState.NOT_KNOWN}
@@ -69,7 +68,7 @@ def test_a_cause_names_server_words_and_settings():
 
 def test_a_refused_message_is_explained_in_the_carriers_words_without_the_address():
     """The words often quote it."""
-    refused = saying(Outcome(Answer.NEVER, Reason.BAD_ADDRESS), "550 5.1.3 <me@centre.example> is no mailbox")
+    refused = Outcome(Answer.NEVER, Reason.BAD_ADDRESS, said="550 5.1.3 <me@centre.example> is no mailbox")
     cause = cause_of_answer(carrier(), refused, "me@centre.example")
     assert cause is not None
     assert cause.said == "550 5.1.3 <…> is no mailbox"

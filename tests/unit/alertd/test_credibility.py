@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from structlog.testing import capture_logs
+
 from alertd.service.credibility import IN_A_ROW, Credibility
 from channels.base import ACCEPTED, Answer, Outcome, Reason, Subject
 
@@ -115,3 +117,15 @@ def test_nobody_is_removed_by_the_next_carrier_either():
     credibility = Credibility()
     assert believed(credibility, ["c"] * IN_A_ROW, [GONE] * IN_A_ROW, attempt=2) == [GONE] * IN_A_ROW
     assert {answer.answer for answer in believed(credibility, ["c"] * 5, [GONE] * 5, attempt=2)} == {Answer.RETRY}
+
+
+def test_an_only_carrier_that_refuses_everyone_is_logged_once():
+    """When the doubt begins, not at each chunk and each retry; and again after it accepted somebody."""
+    credibility = Credibility()
+    with capture_logs() as logs:
+        for attempt in (1, 1, 2, 3):
+            believed(credibility, ["c"] * (IN_A_ROW + 1), [GONE] * (IN_A_ROW + 1), attempt=attempt)
+        assert [(one["log_level"], one["carrier"]) for one in logs] == [("error", "c")]
+        believed(credibility, ["c"], [ACCEPTED])
+        gone(credibility, IN_A_ROW + 1)
+    assert [one["log_level"] for one in logs] == ["error"] * 2

@@ -195,12 +195,23 @@ def test_what_is_urgent_keeps_the_delay_a_carrier_names():
     ("asked_for_s", "waited_s"), [(3, 3), (0, LEAST_URGENT_S), (900, 900), (86_400, LONGEST_PAUSE_S)]
 )
 def test_an_urgent_message_waits_as_long_as_the_carrier_named(asked_for_s: float, waited_s: float):
-    """Retry-After: 3 means 3 s at every try, not 10 s and then a minute; a message that is not urgent waits at least its own time."""
+    """Retry-After: 3 means 3 s at the first tries, not 10 s and then a minute; a message that is not urgent waits at least its own time."""
     more = {"attempts": 8, "doubted": False, "hold": False, "left_ms": LONG_MS}
     asked = Outcome(Answer.RETRY, Reason.UNAVAILABLE, retry_after_s=asked_for_s)
-    for attempt in (1, 9):
+    for attempt in (1, 4):
         assert after(asked, attempt=attempt, urgent=True, **more).delay_ms == 1000 * waited_s
         assert after(asked, attempt=attempt, **more).delay_ms >= 1000 * FIRST_WAIT_S
+
+
+def test_an_urgent_message_that_stays_refused_is_sent_less_and_less_often():
+    """A server that answers Retry-After: 0 for a refused recipient gets a try a second at first, and one a minute later."""
+    more = {"attempts": 8, "doubted": False, "hold": False, "left_ms": LONG_MS, "urgent": True}
+    asked = Outcome(Answer.RETRY, Reason.THROTTLED, retry_after_s=0)
+    for attempt, longest_s in ((4, 1), (5, 2), (6, 4), (10, 60), (31, 60)):
+        waits_s = [after(asked, attempt=attempt, **more).delay_ms / 1000 for _ in range(50)]
+        assert longest_s / 2 - 0.001 <= min(waits_s) <= max(waits_s) <= longest_s
+    named = asked._replace(retry_after_s=900)
+    assert after(named, attempt=31, **more).delay_ms == 900_000
 
 
 @pytest.mark.parametrize("reason", [Reason.UNAVAILABLE, Reason.TIMEOUT, Reason.CONNECTION, Reason.BLOCKED])

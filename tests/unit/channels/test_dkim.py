@@ -42,7 +42,7 @@ IDENTITY = MailIdentity(
 
 
 def mail(address="p@people.example", message=MESSAGE):
-    raw = encode(message, IDENTITY).to(address, Recipient(address, "tag_1", "leave_1"), NOW_S)
+    raw = encode(message, IDENTITY).to(address, Recipient(address, "tag_1", leave="leave_1", is_new=True), NOW_S)
     return raw.removesuffix(b".\r\n").replace(b"\r\n..", b"\r\n.")
 
 
@@ -71,7 +71,7 @@ def test_domains_have_keys_of_their_own_and_selectors_change():
     names = [("a.example", "r1"), ("a.example", "e1"), ("relay.example", "e1")]
     signers = tuple(Signer(DkimSettings(domain=d, selector=s, key=pem(KEYS[s][0]))) for d, s in names)
     identity = MailIdentity(sender="a@a.example", domain="a.example", unsubscribe_base=None, signers=signers)
-    raw = encode(MESSAGE, identity).to("p@people.example", Recipient("p@people.example", "t"), NOW_S)
+    raw = encode(MESSAGE, identity).to("p@people.example", Recipient("p@people.example", "t", is_new=True), NOW_S)
     raw = raw.removesuffix(b".\r\n").replace(b"\r\n..", b"\r\n.")
     asked = []
 

@@ -16,7 +16,7 @@ async def test_a_fault_in_one_send_is_that_recipients_outcome_alone(caplog):
         return ACCEPTED
 
     with caplog.at_level(logging.ERROR):
-        outcomes = await in_lanes([Recipient(f"secret-{n}", "tag") for n in range(100)], 8, send_one)
+        outcomes = await in_lanes([Recipient(f"secret-{n}", "tag", is_new=True) for n in range(100)], 8, send_one)
     assert [n for n, outcome in enumerate(outcomes) if outcome != ACCEPTED] == [7]
     assert outcomes[7] == Outcome(Answer.UNKNOWN, Reason.FAULT)
     assert [record.exc_info[0] for record in caplog.records] == [TypeError]

@@ -19,7 +19,7 @@ from channels.smtp_pool import RelaySettings
 
 STAMP = Stamp(chain="c1", version="v1", sent_s=0, expires_s=86_400, loudness=Loudness.LOUD, language="es")
 IDENTITY = MailIdentity(sender="Alertas <alerts@a.example>", domain="a.example", unsubscribe_base="https://a.example/")
-RECIPIENT = Recipient("p@people.example", "tag_1", "leave_1")
+RECIPIENT = Recipient("p@people.example", "tag_1", leave="leave_1", is_new=True)
 
 
 def built(text="Lucía, 7 años", subject="Niña desaparecida: 漢字", html="<p>Lucía</p>"):

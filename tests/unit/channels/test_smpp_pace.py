@@ -80,3 +80,33 @@ def test_numbers_that_are_throttled_slow_down_no_others():
         pace.sent(now_s)
         (pace.throttled if n % 10 == 0 else pace.accepted)(now_s)
     assert pace.rate == 0
+
+
+def test_refused_repeats_lower_a_learned_rate_and_pause_nothing():
+    """A centre of 100 parts a second accepts 20 from now on, and every message was tried before."""
+    pace, centre = Pace(1, 60), Centre(100)
+    run(pace, centre, 3)
+    learned, until_s = pace.rate, pace.paused_until_s
+    for n in range(40):
+        now_s = 10 + n * 0.025
+        pace.accepted(now_s) if n % 2 else pace.throttled(now_s, is_new=False)
+    assert (pace.rate < 0.5 * learned, pace.paused_until_s) == (True, until_s)
+
+
+def test_refused_repeats_alone_teach_no_rate():
+    """The limits may belong to the numbers, and a new message does not wait for them."""
+    pace = Pace(1, 60)
+    for n in range(1_000):
+        pace.throttled(n * 0.001, is_new=False)
+    assert (pace.rate, pace.allows(1)) == (0, True)
+
+
+def test_one_message_of_several_parts_that_is_tried_again_keeps_a_learned_rate():
+    """Its number may be full, and the centre accepts little at present because little is sent."""
+    pace = Pace(1, 60)
+    run(pace, Centre(100), 3)
+    learned = pace.rate
+    pace.accepted(10)
+    for _ in range(3):
+        pace.throttled(10, is_new=False)
+    assert pace.rate >= learned

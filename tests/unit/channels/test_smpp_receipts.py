@@ -163,7 +163,7 @@ def written(settings, text="Hi", expires_s=1000, now_s=900.0, address="+34600000
     stamp = Stamp(chain="c", version="v", sent_s=0, expires_s=expires_s, loudness=Loudness.LOUD, language="es")
     prepared = message.prepare(SmsMessage(stamp=stamp, text=text), SmsSettings())
     writer = Writer(settings)
-    bodies = [writer.to(Recipient(address, "t")) + tail for tail in writer.tails(prepared.payload, now_s)]
+    bodies = [writer.to(Recipient(address, "t", is_new=True)) + tail for tail in writer.tails(prepared.payload, now_s)]
     return [decode(HEADER.pack(16 + len(body), Command.SUBMIT_SM, 0, 1) + body) for body in bodies]
 
 

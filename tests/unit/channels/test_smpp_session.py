@@ -94,7 +94,9 @@ def test_a_refusal_is_one_whatever_stands_behind_it(body):
     session = bound()
     (number,) = submit(session, "a")
     frame = HEADER.pack(16 + len(body), Command.SUBMIT_SM_RESP, Status.SYSTEM_ERROR, number) + body
-    assert session.receive(frame, 0) == [Answered("a", Outcome(Answer.RETRY, Reason.UNAVAILABLE))]
+    assert session.receive(frame, 0) == [
+        Answered("a", Outcome(Answer.RETRY, Reason.UNAVAILABLE, said="system error (0x08)"))
+    ]
 
 
 def test_answers_to_nothing_change_nothing():
@@ -213,7 +215,7 @@ def test_a_centre_that_asks_to_leave_answers_first():
         Answered("a", Outcome(Answer.ACCEPTED, message_id="id1"))
     ]
     assert (session.room(1), sent(session)) == (0, [])
-    refused = Answered("b", Outcome(Answer.RETRY, Reason.CREDENTIALS))
+    refused = Answered("b", Outcome(Answer.RETRY, Reason.CREDENTIALS, said="invalid bind state (0x04)"))
     assert session.receive(accepted(two, status=Status.INVALID_BIND_STATE), 2) == [refused, Ended(Reason.NONE)]
     assert [(one.command, one.sequence) for one in sent(session)] == [(Command.UNBIND_RESP, 10)]
 
