@@ -60,10 +60,10 @@ async def test_a_key_that_is_revoked_while_its_call_comes_decides_nothing(desk: 
     _, mine = await desk.ask("ana", "POST", "/v1/alerts", alert)
     path = f"/v1/alerts/{mine['id']}"
     await desk.key("mallory", scopes=ALL)
-    assert await halved(desk, "mallory", f"{path}/approve", b'{"rev": 1}') == "401 not-allowed"
+    assert await halved(desk, "mallory", f"{path}/approve", b'{"rev": 1}') == "401 unauthenticated"
     assert (await desk.ask("ana", "GET", path))[1]["state"] == "pending"
     await desk.key("eve")
-    assert await halved(desk, "eve", "/v1/keys", b'{"subject": "eve", "scopes": ["admin"]}') == "401 not-allowed"
+    assert await halved(desk, "eve", "/v1/keys", b'{"subject": "eve", "scopes": ["admin"]}') == "401 unauthenticated"
     found = {
         (one["by"], one["act"], one["outcome"]) for one in (await desk.ask("ana", "GET", "/v1/audit"))[1]["entries"]
     }
@@ -93,7 +93,7 @@ async def test_an_import_ends_with_its_key(desk: Desk, how: str):
     assert (await desk.parts.registry.get("p5")).kinds
     _, audit = await desk.ask("host", "GET", "/v1/audit")
     (entry,) = [one for one in audit["entries"] if one["act"] == "subscriber.import" and one["outcome"] == "refused"]
-    problem = {"revoked": "not-allowed", "stopped": "stop-active"}[how]
+    problem = {"revoked": "unauthenticated", "stopped": "stop-active"}[how]
     assert (entry["by"], entry["facts"]) == (
         "mallory", {"line": 1_000, "written": 1_000, "refused": 0, "problem": problem},
     )  # fmt: skip
