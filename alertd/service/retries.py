@@ -15,8 +15,8 @@ FIRST_WAIT_S = 10.0
 LONGEST_WAIT_S = 600.0
 #: What rings, and what takes a child's name off a screen, is tried each minute: ten are long in the first hour, and long after the last.
 LONGEST_URGENT_S = 60.0
-#: An urgent message waits at least this long, even if its carrier asks for 0 s. After so many tries this wait doubles, or a server that
-#: answers so would be asked every second for each refused recipient.
+#: An urgent message waits at least this long, even if its carrier asks for 0 s. The wait doubles after `LEAST_URGENT_TIMES` tries. Otherwise
+#: alertd would try each refused recipient every second.
 LEAST_URGENT_S, LEAST_URGENT_TIMES = 1.0, 4
 #: Longest wait of an urgent message after a failed connection, so that alertd finds a carrier within 15 s of its return. A connection
 #: attempt costs the carrier little.
