@@ -27,7 +27,9 @@ class SessionLostError(ConnectionError):
 class MailSession(asyncio.Protocol):
     """Takes a transport over from whoever connected it."""
 
-    def __init__(self, transport: asyncio.Transport, extensions: frozenset[str], hear: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, extensions: frozenset[str], hear: Callable[[], None] = lambda: None
+    ) -> None:
         """`hear` is called whenever the server says something."""
         self._hear = hear
         self.extensions = extensions  # lower case

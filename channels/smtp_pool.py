@@ -97,6 +97,7 @@ class SmtpPool:
         self._sweeper: asyncio.TimerHandle | None = None
         self._watch: asyncio.TimerHandle | None = None  # looks at whether the relay is silent while messages wait
         self._lent = 0
+        self._logins = 0  # connections that only log in
         self._waiting: deque[asyncio.Future[MailSession | Outcome]] = deque()
         self._opening: set[asyncio.Task[None]] = set()
         self._ending: set[asyncio.Task[None]] = set()
@@ -125,7 +126,7 @@ class SmtpPool:
     @property
     def held(self) -> int:
         """Returns the connections of this process, including those that open or close."""
-        return self._open + len(self._opening) + len(self._ending)
+        return self._open + len(self._opening) + len(self._ending) + self._logins
 
     @property
     def _open(self) -> int:
@@ -270,7 +271,7 @@ class SmtpPool:
         silent, one may open above the limit.
         """
         most = self._allowed if self._taken is None else min(self._allowed, self._taken + self._asks_again())
-        room = most - self._open - len(self._ending)
+        room = most - self._open - len(self._ending) - self._logins
         if self._allowed and not self.is_working:
             room = max(1, room)
         return min(room, len(self._waiting), max(1, self._open))
@@ -329,18 +330,35 @@ class SmtpPool:
                 waiter.set_result(found)
 
     async def log_in(self) -> Login:
-        """Connect, log in and say goodbye on a connection of its own."""
-        relay, smtp = self._relay, self._client()
-        server = f"{relay.host}:{relay.port}"
+        """Returns what a connection of its own finds. A connection that works counts as a login, and the pool makes no other."""
+        if self.is_working:
+            return Login(LoginState.WORKS, self._server)
+        self._logins += 1
+        try:
+            if self._idle and self.held > self._allowed:
+                self._end(self._idle.pop(0))
+            await asyncio.gather(*self._ending)
+            return await self._log_in()
+        finally:
+            self._logins -= 1
+            self._serve()
+
+    async def _log_in(self) -> Login:
+        """Connects, logs in and says goodbye."""
+        smtp = self._client()
         try:
             await smtp.connect()
             with contextlib.suppress(aiosmtplib.SMTPException, OSError):
                 await smtp.quit(timeout=QUIT_TIMEOUT_S)
         except (aiosmtplib.SMTPException, OSError) as error:
-            return _fault(error, server, relay)
+            return _fault(error, self._server, self._relay)
         finally:
             smtp.close()
-        return Login(LoginState.WORKS, server)
+        return Login(LoginState.WORKS, self._server)
+
+    @property
+    def _server(self) -> str:
+        return f"{self._relay.host}:{self._relay.port}"
 
     def _client(self) -> aiosmtplib.SMTP:
         relay = self._relay
@@ -375,7 +393,7 @@ class SmtpPool:
 
     def _failure(self, error: Exception) -> _Failed:
         """What an error of a connection means for the messages that wait for it."""
-        login = _fault(error, f"{self._relay.host}:{self._relay.port}", self._relay)
+        login = _fault(error, self._server, self._relay)
         cause = " ".join(filter(None, (login.state, login.said)))
         if isinstance(error, _NOT_TRUSTED) or not isinstance(error, (aiosmtplib.SMTPResponseException, OSError)):
             return _Failed(

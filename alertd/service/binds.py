@@ -125,6 +125,11 @@ class Binds:
         until = max(self._left.get(carrier.name, 0), self._crowded.get(carrier.name, 0))
         return self._clock.monotonic() >= until and self._is_bound(carrier)
 
+    def has_share(self, carrier: Carrier) -> bool:
+        """Whether this process may connect to the carrier now. A carrier without a limit for the whole installation has no shares."""
+        share = self._share.get(carrier.name)
+        return carrier.name not in self._sharing or (share is not None and share.connections > 0)
+
     def _is_bound(self, carrier: Carrier) -> bool:
         """Whether what fails is the carrier's, and not that others are bound."""
         share = self._share.get(carrier.name)

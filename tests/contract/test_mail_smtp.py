@@ -307,3 +307,28 @@ async def test_the_pool_asks_for_one_more_connection_after_waits_that_double(ope
 
     await until(is_asked_again)
     assert "asking for one more in 2 s" in caplog.text
+
+
+async def test_a_login_makes_no_connection_beside_those_that_work(open_party):
+    """A connection that carried a mail lately shows that the login works. A login counts as a connection of the process."""
+    mail = await open_party("mail", connections=1)
+    await mail.send(mail.recipients(3))
+    assert (await mail.channel.log_in()).state == "works"
+    assert mail.carrier.sessions_made == 1
+    mail.carrier.silent = True
+    mail = await open_party("mail", connections=1)
+    login = asyncio.create_task(mail.channel.log_in())
+    await until(lambda: mail.channel.held() == 1)
+    login.cancel()
+    await asyncio.gather(login, return_exceptions=True)
+    assert mail.channel.held() == 0
+
+
+async def test_a_login_takes_the_place_of_an_idle_connection(open_party):
+    """With all connections idle for a while, one ends first."""
+    mail = await open_party("mail", connections=2, silent_s=0.1)
+    await mail.send(mail.recipients(20))
+    await until(lambda: not mail.channel.is_connected())
+    mail.carrier.connections = 2
+    assert (await mail.channel.log_in()).state == "works"
+    assert mail.carrier.refused == 0
