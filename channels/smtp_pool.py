@@ -264,7 +264,8 @@ class SmtpPool:
         self._hear()  # the relay has as long to answer as if it had just spoken
 
     def _hear(self) -> None:
-        self._heard_s = time.monotonic()
+        """The relay said something, so a failure of before does not count any more."""
+        self._heard_s, self._failed = time.monotonic(), None
 
     def _may_open(self) -> int:
         """Returns how many connections may open at the same time: as many as are open already, so that a relay refuses few. If the relay is
@@ -348,6 +349,7 @@ class SmtpPool:
         smtp = self._client()
         try:
             await smtp.connect()
+            self._hear()
             with contextlib.suppress(aiosmtplib.SMTPException, OSError):
                 await smtp.quit(timeout=QUIT_TIMEOUT_S)
         except (aiosmtplib.SMTPException, OSError) as error:
