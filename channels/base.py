@@ -275,11 +275,11 @@ class Sharing(Protocol):
         ...
 
     def held(self) -> int:
-        """How many connections of this process the carrier may count now."""
+        """Returns the connections of this process, including those that open or close."""
         ...
 
     def is_connected(self) -> bool:
-        """Whether a connection of this process works now."""
+        """Whether a connection of this process is open and the carrier answered lately."""
         ...
 
 

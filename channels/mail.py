@@ -82,7 +82,7 @@ class MailChannel:
         return self._pool.held
 
     def is_connected(self) -> bool:
-        return self._pool.working > 0
+        return self._pool.is_working
 
     async def log_in(self) -> Login:
         return await self._pool.log_in()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple, cast
 
 #: Of one reply, its continuations included. Longer is no mail server.
@@ -26,7 +27,11 @@ class SessionLostError(ConnectionError):
 class MailSession(asyncio.Protocol):
     """Takes a transport over from whoever connected it."""
 
-    def __init__(self, transport: asyncio.Transport, extensions: frozenset[str]) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, extensions: frozenset[str], hear: Callable[[], None] = lambda: None
+    ) -> None:
+        """`hear` is called whenever the server says something."""
+        self._hear = hear
         self.extensions = extensions  # lower case
         self.unclean = False  # a transaction was begun and given up: it needs RSET first
         self.was_kept = False  # it was idle, and the server may have ended it
@@ -78,6 +83,7 @@ class MailSession(asyncio.Protocol):
             self._transport.close()
 
     def data_received(self, data: bytes) -> None:
+        self._hear()
         self._buffer += data
         while (end := self._buffer.find(b"\n")) >= 0:
             line = bytes(self._buffer[:end]).rstrip(b"\r")
@@ -115,6 +121,8 @@ class MailSession(asyncio.Protocol):
             self._waiter.set_result(None)
 
 
-def session_over(transport: asyncio.BaseTransport, extensions: frozenset[str]) -> MailSession:
-    """A session on a connection that somebody else made."""
-    return MailSession(cast("asyncio.Transport", transport), extensions)
+def session_over(
+    transport: asyncio.BaseTransport, extensions: frozenset[str], hear: Callable[[], None] = lambda: None
+) -> MailSession:
+    """Returns a session on a connection that somebody else made. `hear` is called whenever the server says something."""
+    return MailSession(cast("asyncio.Transport", transport), extensions, hear)

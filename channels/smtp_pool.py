@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import ssl
 import time
 from collections import deque
@@ -23,7 +24,11 @@ _log = logging.getLogger(__name__)
 
 NOT_TRUSTED = Outcome(Answer.RETRY, Reason.CREDENTIALS, of=Subject.CARRIER)
 
+_NOT_TRUSTED = (aiosmtplib.SMTPAuthenticationError, aiosmtplib.SMTPNotSupported, ssl.SSLCertVerificationError)
+_CUTS = (aiosmtplib.SMTPServerDisconnected, ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
+
 QUIT_TIMEOUT_S = 1.0  # a polite goodbye is not worth more
+FIRST_ASK_S = 1.0  # the wait before the pool asks again for one more connection, after the first that the relay refuses
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,9 +43,12 @@ class RelaySettings:
     connections: int = 20  # of the whole installation; a relay refuses more than it likes, and 4-20 fill one
     # Servers close an idle connection after 5 minutes (RFC 5321 4.5.3.2.7), some after much less. We end ours with QUIT first.
     keep_idle_s: float = 30.0
-    # A failed connection counts so long for all messages that need one: a relay that is down, or is full, is not asked for each of them.
+    # For this long after a failed connection, messages get its outcome and open no other.
     fails_for_s: float = 0.5
-    ask_again_s: float = 60.0  # after a refused connection the pool asks for no more than the relay takes for so long
+    ask_again_s: float = (
+        60.0  # the longest wait before the pool asks again for one more connection than the relay takes
+    )
+    silent_s: float = 10.0  # a relay that answers nothing for this long does not count as working
     timeout_s: float = 60.0  # of each reply before the content: then nothing was sent
     # Of the reply to the content, which a relay may scan first: whoever waits for less sends it twice (RFC 5321 4.5.3.2.6).
     content_timeout_s: float = 600.0
@@ -58,11 +66,21 @@ class _Idle(NamedTuple):
     since_s: float
 
 
+class _Failed(NamedTuple):
+    """A connection that could not be made."""
+
+    outcome: Outcome
+    is_refusal: bool  # the relay, or the machine it runs on, refused it and is there
+    cause: str
+
+
 class SmtpPool:
     """The connections of this process to one relay: at most as many as `allow` says, and no more than the relay takes.
 
     A message waits for a connection in its turn. The relay may refuse one more connection beside those that work. Then the message waits
-    for one of those, and the pool asks for no more for `ask_again_s`. A message fails only if no connection works.
+    for one of those, and the pool asks for one more after 1, 2, 4 … `ask_again_s` seconds. If a connection fails for any other reason, the
+    messages that wait fail. The relay may also fall silent while its connections stay open. Then the pool opens one more, which shows whether the
+    relay is there.
     """
 
     def __init__(self, relay: RelaySettings) -> None:
@@ -71,11 +89,15 @@ class SmtpPool:
         self._allowed = relay.connections
         self._taken: int | None = None  # as many as the relay takes, once it has refused one
         self._asks_again_s = 0.0  # until then the pool asks for no more than that
+        self._asks_after_s = 0.0  # the wait after the last refused connection
+        self._heard_s = -math.inf  # when the relay last said something, or got a message
         self._failed: Outcome | None = None  # what came of the last connection, if it failed and none worked
         self._failed_until_s = 0.0
         self._idle: list[_Idle] = []  # the longest idle first
         self._sweeper: asyncio.TimerHandle | None = None
+        self._watch: asyncio.TimerHandle | None = None  # looks at whether the relay is silent while messages wait
         self._lent = 0
+        self._logins = 0  # connections that only log in
         self._waiting: deque[asyncio.Future[MailSession | Outcome]] = deque()
         self._opening: set[asyncio.Task[None]] = set()
         self._ending: set[asyncio.Task[None]] = set()
@@ -88,22 +110,27 @@ class SmtpPool:
         """Ends the idle connections with QUIT."""
         while self._idle:
             self._end(self._idle.pop())
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            self._sweeper = None
+        for timer in (self._sweeper, self._watch):
+            if timer is not None:
+                timer.cancel()
+        self._sweeper = self._watch = None
         for task in self._opening:
             task.cancel()
         await asyncio.gather(*self._opening, *self._ending, return_exceptions=True)
 
     @property
-    def working(self) -> int:
-        """How many connections have said hello and are open."""
-        return self._lent + sum(one.session.is_open for one in self._idle)
+    def is_working(self) -> bool:
+        """Whether a connection is open and the relay answered within the last `silent_s`."""
+        return self._open > 0 and time.monotonic() < self._heard_s + self._relay.silent_s
 
     @property
     def held(self) -> int:
-        """How many connections the relay may count: those that open and end, too."""
-        return self.working + len(self._opening) + len(self._ending)
+        """Returns the connections of this process, including those that open or close."""
+        return self._open + len(self._opening) + len(self._ending) + self._logins
+
+    @property
+    def _open(self) -> int:
+        return self._lent + sum(one.session.is_open for one in self._idle)
 
     @property
     def lanes(self) -> int:
@@ -115,16 +142,16 @@ class SmtpPool:
     def allow(self, connections: int) -> None:
         """Limits the connections from now on. Ends idle ones above the limit; those that carry a mail end after it."""
         self._allowed = connections
-        while self._idle and self.working > connections:
+        while self._idle and self._open > connections:
             self._end(self._idle.pop(0))
         self._serve()
 
     async def take(self) -> MailSession | Outcome:
         """A connection that has said hello, or the outcome for a message that cannot have one."""
         if not self._somebody_waits() and (session := self._kept()):
-            self._lent += 1
+            self._lent_one()
             return session
-        if self._failed and not self.held and time.monotonic() < self._failed_until_s:
+        if self._failed and not (self.is_working or self._opening) and time.monotonic() < self._failed_until_s:
             return self._failed
         waiter: asyncio.Future[MailSession | Outcome] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
@@ -148,11 +175,11 @@ class SmtpPool:
         if isinstance(found, MailSession):
             return found
         self._lent -= 1
-        if self.working:
-            self._learn()
+        if found.is_refusal and self.is_working:
+            self._learn(found)
             return await self.take()
         self._fail(found)
-        return found
+        return found.outcome
 
     def lose(self) -> Outcome:
         """Gives back a lent connection that the relay ended. Answers `WITHHELD`, for a message that may not be written any more."""
@@ -212,8 +239,15 @@ class SmtpPool:
             self._lend(session)
         while self._waiting and len(self._opening) < self._may_open():
             self._start(self._open_one(), self._opening)
-        if self._waiting and not (self._allowed or self.working or self._opening):
+        if self._waiting and not (self._allowed or self.is_working or self._opening):
             self._answer(WITHHELD)  # another process has the connections, and sends what this one gives back
+        if self._somebody_waits() and not self._opening and self._watch is None:
+            left_s = self._heard_s + self._relay.silent_s - time.monotonic()
+            self._watch = asyncio.get_running_loop().call_later(max(0.0, left_s), self._look)
+
+    def _look(self) -> None:
+        self._watch = None
+        self._serve()
 
     def _somebody_waits(self) -> bool:
         while self._waiting and self._waiting[0].done():  # cancelled
@@ -222,48 +256,68 @@ class SmtpPool:
 
     def _lend(self, session: MailSession) -> None:
         """Lends a connection to the message that waits first."""
-        self._lent += 1
+        self._lent_one()
         self._waiting.popleft().set_result(session)
 
+    def _lent_one(self) -> None:
+        self._lent += 1
+        self._hear()  # the relay has as long to answer as if it had just spoken
+
+    def _hear(self) -> None:
+        """The relay said something, so a failure of before does not count any more."""
+        self._heard_s, self._failed = time.monotonic(), None
+
     def _may_open(self) -> int:
-        """How many connections may open at the same time: as many as work already, so that a relay refuses few."""
+        """Returns how many connections may open at the same time: as many as are open already, so that a relay refuses few. If the relay is
+        silent, one may open above the limit.
+        """
         most = self._allowed if self._taken is None else min(self._allowed, self._taken + self._asks_again())
-        room = most - self.working - len(self._ending)
-        return min(room, len(self._waiting), max(1, self.working))
+        room = most - self._open - len(self._ending) - self._logins
+        if self._allowed and not self.is_working:
+            room = max(1, room)
+        return min(room, len(self._waiting), max(1, self._open))
 
     def _asks_again(self) -> bool:
         return time.monotonic() >= self._asks_again_s
 
     async def _open_one(self) -> None:
-        found: MailSession | Outcome | Exception
+        found: MailSession | _Failed | Exception
         try:
             found = await self._connect()
         except Exception as fault:  # noqa: BLE001  the messages that wait get it
             found = fault
         self._opening.discard(cast("asyncio.Task[None]", asyncio.current_task()))
         if isinstance(found, MailSession):
-            if self._somebody_waits() and self.working < self._allowed:
+            if self._somebody_waits() and self._open < self._allowed:
                 self._lend(found)
             else:
                 self._keep(found)
-            self._taken = None if self._taken is None else max(self._taken, self.working)
-        elif self.working:
-            self._learn()
+            if self._taken is not None and self._open > self._taken:
+                self._taken, self._asks_after_s = self._open, 0.0
         elif isinstance(found, Exception):
             self._answer(found)
+        elif found.is_refusal and self.is_working:
+            self._learn(found)
         elif not self._opening:
             self._fail(found)
         self._serve()
 
-    def _learn(self) -> None:
-        """The relay refused one more connection than those that work."""
-        _log.warning("%s takes no more than %d connections from here", self._relay.host, self.working)
-        self._taken, self._asks_again_s = self.working, time.monotonic() + self._relay.ask_again_s
+    def _learn(self, found: _Failed) -> None:
+        """The relay refused one more connection than those that are open. Several that opened together count once."""
+        self._taken = self._open
+        if not self._asks_again():
+            return
+        self._asks_after_s = min(self._relay.ask_again_s, max(FIRST_ASK_S, 2 * self._asks_after_s))
+        self._asks_again_s = time.monotonic() + self._asks_after_s
+        _log.warning(
+            "%s refuses a connection beside %d open ones (%s); asking for one more in %g s",
+            self._relay.host, self._taken, found.cause, self._asks_after_s,
+        )  # fmt: skip
 
-    def _fail(self, found: Outcome) -> None:
-        """No connection works."""
-        self._failed, self._failed_until_s = found, time.monotonic() + self._relay.fails_for_s
-        self._answer(found)
+    def _fail(self, found: _Failed) -> None:
+        """A connection failed, and not because the relay has enough of them."""
+        self._failed, self._failed_until_s = found.outcome, time.monotonic() + self._relay.fails_for_s
+        self._answer(found.outcome)
 
     def _answer(self, found: Outcome | Exception) -> None:
         """Answers all messages that wait."""
@@ -277,18 +331,36 @@ class SmtpPool:
                 waiter.set_result(found)
 
     async def log_in(self) -> Login:
-        """Connect, log in and say goodbye on a connection of its own."""
-        relay, smtp = self._relay, self._client()
-        server = f"{relay.host}:{relay.port}"
+        """Returns what a connection of its own finds. A connection that works counts as a login, and the pool makes no other."""
+        if self.is_working:
+            return Login(LoginState.WORKS, self._server)
+        self._logins += 1
+        try:
+            if self._idle and self.held > self._allowed:
+                self._end(self._idle.pop(0))
+            await asyncio.gather(*self._ending)
+            return await self._log_in()
+        finally:
+            self._logins -= 1
+            self._serve()
+
+    async def _log_in(self) -> Login:
+        """Connects, logs in and says goodbye."""
+        smtp = self._client()
         try:
             await smtp.connect()
+            self._hear()
             with contextlib.suppress(aiosmtplib.SMTPException, OSError):
                 await smtp.quit(timeout=QUIT_TIMEOUT_S)
         except (aiosmtplib.SMTPException, OSError) as error:
-            return _fault(error, server, relay)
+            return _fault(error, self._server, self._relay)
         finally:
             smtp.close()
-        return Login(LoginState.WORKS, server)
+        return Login(LoginState.WORKS, self._server)
+
+    @property
+    def _server(self) -> str:
+        return f"{self._relay.host}:{self._relay.port}"
 
     def _client(self) -> aiosmtplib.SMTP:
         relay = self._relay
@@ -304,7 +376,7 @@ class SmtpPool:
             password=relay.password,
         )
 
-    async def _connect(self) -> MailSession | Outcome:
+    async def _connect(self) -> MailSession | _Failed:
         smtp = self._client()
         session = None
         try:
@@ -312,17 +384,30 @@ class SmtpPool:
             if not smtp.last_ehlo_response:
                 await smtp.ehlo()
             if smtp.transport is not None:
-                session = session_over(smtp.transport, frozenset(smtp.esmtp_extensions))
-        except (aiosmtplib.SMTPAuthenticationError, aiosmtplib.SMTPNotSupported, ssl.SSLCertVerificationError):
-            return NOT_TRUSTED
-        except (aiosmtplib.SMTPResponseException, OSError):
-            return NOT_CONNECTED
-        except aiosmtplib.SMTPException:  # it offers no STARTTLS, or no way to sign in
-            return NOT_TRUSTED
+                session = session_over(smtp.transport, frozenset(smtp.esmtp_extensions), self._hear)
+        except (aiosmtplib.SMTPException, OSError) as error:
+            return self._failure(error)
         finally:
             if session is None:
                 smtp.close()
-        return session or NOT_CONNECTED
+        self._hear()
+        return session or _Failed(NOT_CONNECTED, is_refusal=True, cause="it ended the connection")
+
+    def _failure(self, error: Exception) -> _Failed:
+        """What an error of a connection means for the messages that wait for it."""
+        login = _fault(error, self._server, self._relay)
+        cause = " ".join(filter(None, (login.state, login.said)))
+        if isinstance(error, _NOT_TRUSTED) or not isinstance(error, (aiosmtplib.SMTPResponseException, OSError)):
+            return _Failed(
+                NOT_TRUSTED, is_refusal=False, cause=cause
+            )  # the last: it offers no STARTTLS, or no way to sign in
+        if isinstance(error, aiosmtplib.SMTPResponseException):
+            is_refusal = 400 <= error.code < 500
+            if is_refusal:
+                self._hear()
+            return _Failed(NOT_CONNECTED, is_refusal, cause)
+        is_cut = any(isinstance(one, _CUTS) for one in (error, error.__cause__))
+        return _Failed(NOT_CONNECTED, is_cut or login.state is LoginState.CONNECTION_REFUSED, cause)
 
 
 def _fault(error: Exception, server: str, relay: RelaySettings) -> Login:

@@ -36,6 +36,8 @@ SHORTEST_REST_S, LONGEST_REST_S = 0.25, 1.0
 #: one for so long, or until it takes nothing of anybody.
 TAKEN_S = TAKING_MS / 1000 + 5
 LEFT_S = 60.0
+#: For this long after a carrier took nothing of this process, the others get shares of its connections first.
+LAST_S = 300.0
 #: If a carrier refuses this process, the process asks again for so long. Within that time the others say whether they are connected.
 REFUSED_S = 2.0
 #: What fails so may be no failure of the carrier: clock, certificates, network and configuration are of the machine.
@@ -62,7 +64,7 @@ class Binds:
         self._share: dict[str, Share] = {}  # by carrier, what this process got of its connections
         self._refused: dict[str, float] = {}  # by carrier, since when it refuses the connections of this process
         self._crowded: dict[str, float] = {}  # by carrier, until when it is left to the processes that are connected
-        self._goes_last: set[str] = set()  # carriers that took nothing of this process: others try them first
+        self._goes_last: dict[str, float] = {}  # by carrier, when it took nothing of this process: others go first
         self._binding: Mapping[str, Binding] = {
             one.name: one.channel for one in carriers.all() if isinstance(one.channel, Binding)
         }
@@ -105,10 +107,14 @@ class Binds:
         for name, channel in self._sharing.items():
             share = self._share[name] = await self._shares.claim(
                 name, self._worker, most=channel.connections, held=channel.held(), works=channel.is_connected(),
-                behind=behind, last=name in self._goes_last,
+                behind=behind, failed_ms=self._failed_ms(name),
             )  # fmt: skip
-            self._goes_last.discard(name)
             channel.share(share.connections)
+
+    def _failed_ms(self, name: str) -> int | None:
+        """Returns how long ago the carrier failed this process, and None if that does not count any more."""
+        ago_s = self._clock.monotonic() - self._goes_last.get(name, -math.inf)
+        return int(1000 * ago_s) if ago_s < LAST_S else None
 
     def _is_reached_by_bind(self, channel: str) -> bool:
         every = self._carriers.of(channel)
@@ -125,6 +131,11 @@ class Binds:
         until = max(self._left.get(carrier.name, 0), self._crowded.get(carrier.name, 0))
         return self._clock.monotonic() >= until and self._is_bound(carrier)
 
+    def has_share(self, carrier: Carrier) -> bool:
+        """Whether this process may connect to the carrier now. A carrier without a limit for the whole installation has no shares."""
+        share = self._share.get(carrier.name)
+        return carrier.name not in self._sharing or (share is not None and share.connections > 0)
+
     def _is_bound(self, carrier: Carrier) -> bool:
         """Whether what fails is the carrier's, and not that others are bound."""
         share = self._share.get(carrier.name)
@@ -132,6 +143,9 @@ class Binds:
             return share.connections > 0
         binding = self._binding.get(carrier.name)
         return binding is None or binding.is_bound() or self._nobody[carrier.name] >= NOBODY
+
+    def _is_bound_or_last(self, carrier: Carrier) -> bool:
+        return self._is_bound(carrier) or self._failed_ms(carrier.name) is not None
 
     def usable(self, every: Sequence[Carrier]) -> list[Carrier]:
         """Of all carriers of a channel those that it may use. What is for when the others rest is not for when other processes have them."""
@@ -142,9 +156,11 @@ class Binds:
         return bool(self.usable(self._carriers.of(channel)))
 
     def reaches_all(self) -> bool:
-        """Whether no channel is for others that are bound, and one at least works from here."""
+        """Whether no channel is for others that are bound, and one at least works from here. A relay that is left to others because it fails here
+        does not count: the process that is bound to all other channels may be the only one that can page people.
+        """
         every = [self._carriers.of(channel) for channel in self._carriers.channels]
-        is_bound = all(_beside(one, list(filter(self._is_bound, one))) for one in every)
+        is_bound = all(_beside(one, list(filter(self._is_bound_or_last, one))) for one in every)
         return is_bound and (not every or any(map(self.usable, every)))
 
     def takes(self, channel: str) -> bool:
@@ -160,6 +176,7 @@ class Binds:
         self._took[carrier.name] = self._clock.monotonic()
         self._failed.pop(carrier.name, None)
         self._refused.pop(carrier.name, None)
+        self._goes_last.pop(carrier.name, None)
 
     async def leave(self, carrier: Carrier, times: int) -> bool:
         """It did not take so many messages. After as many as are enough for its breaker: where it takes messages of others, and took none of this
@@ -168,7 +185,7 @@ class Binds:
         self._failed[carrier.name] += times
         if self._failed[carrier.name] < FAILURES or self._takes_here(carrier):
             return False
-        self._goes_last.add(carrier.name)
+        self._goes_last[carrier.name] = self._clock.monotonic()
         if not (await self._taking.heard([carrier.name]))[carrier.name]:
             return False
         self._left[carrier.name] = self._clock.monotonic() + LEFT_S

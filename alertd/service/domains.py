@@ -9,12 +9,14 @@ import asyncio
 import secrets
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from alertd.clock import Clock
 from alertd.metrics import Metrics
 from alertd.service.carriers import Carrier, Domain
 from alertd.service.retries import ENOUGH, LONGEST_WAIT_S
+from alertd.store.connection import StoreUnavailableError
 from alertd.store.limits import Block, Limits
 from channels.base import Answer, Outcome, Reason, Subject
 
@@ -30,7 +32,12 @@ class Admission:
     """What the limits of their domains say to some addresses."""
 
     waits_s: list[float]  # by address; 0: it may be sent to now
-    probed: Mapping[Domain, Block] = field(default_factory=dict)  # these rest, and one mail is to try each
+    blocks: Mapping[Domain, Block] = field(default_factory=dict)  # the permits of each domain
+
+    @property
+    def probed(self) -> dict[Domain, Block]:
+        """Returns the domains that rest, and that one mail is to try."""
+        return {domain: block for domain, block in self.blocks.items() if block.granted and block.wait_s}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +76,23 @@ class Domains:
                 for domain, indices in by_domain.items()
             )
         )  # fmt: skip
-        waits_s, probed = [0.0] * len(addresses), dict[Domain, Block]()
+        waits_s = [0.0] * len(addresses)
         for (domain, indices), block in zip(by_domain.items(), answers, strict=True):
             over = indices[block.granted :]
             for index, due_s in zip(over, self._due(domain, alert_id, block.wait_s, len(over)), strict=True):
                 waits_s[index] = due_s
             self._metrics.domain_waits.labels(carrier.name, domain.name).inc(len(over))
-            if block.granted and block.wait_s:
-                probed[domain] = block
-        return Admission(waits_s, probed)
+        return Admission(waits_s, dict(zip(by_domain, answers, strict=True)))
+
+    async def give_back(
+        self, carrier: Carrier, blocks: Mapping[Domain, Block], addresses: Sequence[str], *, loud: bool
+    ) -> None:
+        """Gives back the permits of mails that were not sent. Another mail tries a domain that rests. If the store is away, the permits come back
+        by themselves.
+        """
+        for domain, indices in _indices(carrier, addresses).items():
+            with suppress(StoreUnavailableError):
+                await self._limits.give_back(domain.limiter, domain.rate, len(indices), loud=loud, block=blocks[domain])
 
     def heard(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,9 +16,9 @@ from alertd.clock import Clock
 from alertd.ids import DOOR_OF, LINKED, Door, Tags
 from alertd.metrics import Metrics
 from alertd.service.binds import Binds
-from alertd.service.carriers import Carrier, Carriers, Domain
+from alertd.service.carriers import Carrier, Carriers
 from alertd.service.credibility import Credibility
-from alertd.service.domains import Domains
+from alertd.service.domains import Admission, Domains
 from alertd.service.heeding import ChunkSaid
 from alertd.service.holding import Holding, usable_value
 from alertd.service.messages import Ready
@@ -28,7 +28,7 @@ from alertd.service.removal import Dead
 from alertd.service.retries import Verdict, after, asked_s, failures, of_the_carrier, wait_s, works
 from alertd.service.send_until import SendUntil
 from alertd.store.connection import StoreUnavailableError
-from alertd.store.limits import PROBE_MS, Block
+from alertd.store.limits import PROBE_MS
 from alertd.store.message_ids import Sent
 from alertd.store.people import Absence, People
 from alertd.store.work_records import Lease, Settlement
@@ -91,7 +91,7 @@ class HandOver:
             return ChunkSaid()
         now_ms, way.looked_s = self.clock.now_ms(), self.clock.monotonic()
         found, settled = await self._addressed(lease, indices, ready, carrier, now_ms)
-        tries, later, probed = await self._admitted(lease, found, carrier, ready)
+        tries, later, admission = await self._admitted(lease, found, carrier, ready)
         # Now: a slow carrier would let them go stale.
         offer = await self.offers.give_back(offer, len(offer.rows) - len(tries))
         way.tries = tries  # whom the question is about, too
@@ -124,8 +124,9 @@ class HandOver:
         gone = sum(answer.may_have_left for answer in answers)
         with suppress(StoreUnavailableError):  # it counts as spent
             await self.holding.unsent(lease, ready, len(indices) - len(settled) - gone, now_ms)
-        sent = sum(answer.answer is not Answer.WITHHELD for answer in answers)
-        await self.offers.give_back(offer, len(tries) - sent)
+        withheld = [one.recipient.address for one, its in answered if its.answer is Answer.WITHHELD]
+        await self.offers.give_back(offer, len(withheld))
+        await self.domains.give_back(carrier, admission.blocks, withheld, loud=ready.loud)
         if isinstance(carrier.channel, Apart):
             return ChunkSaid()
         failed, why = failures(said, attempts)
@@ -133,7 +134,9 @@ class HandOver:
             wait_s=asked_s(of_the_carrier(said, attempts, believed=is_probe or refused > 0)),
             accepted=any(answer.answer is Answer.ACCEPTED for answer in said),
             works=works(said),
-            domains=self.domains.heard(carrier, probed, [one.recipient.address for one in tries], said, attempts),
+            domains=self.domains.heard(
+                carrier, admission.probed, [one.recipient.address for one in tries], said, attempts
+            ),
             failed=failed,
             why=why,
             refused=refused,
@@ -156,7 +159,7 @@ class HandOver:
 
     async def _admitted(
         self, lease: Lease, found: list[_Try], carrier: Carrier, ready: Ready
-    ) -> tuple[list[_Try], list[Settlement], Mapping[Domain, Block]]:
+    ) -> tuple[list[_Try], list[Settlement], Admission]:
         """Those whose domains may have more now; the rest go back to the queue for later, and it was no attempt."""
         addresses = [one.recipient.address for one in found]
         is_new = [one.attempt == 1 for one in found]
@@ -175,7 +178,7 @@ class HandOver:
             for one, wait_s in asked
             if wait_s
         ]
-        return [one for one, wait_s in asked if not wait_s], later, admission.probed
+        return [one for one, wait_s in asked if not wait_s], later, admission
 
     async def _addressed(
         self, lease: Lease, indices: Sequence[int], ready: Ready, carrier: Carrier, now_ms: int

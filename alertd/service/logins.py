@@ -1,9 +1,13 @@
-"""Logs in at each carrier when a worker starts and at intervals, and stores what it found for the other processes."""
+"""Logs in at each carrier when a worker starts and at intervals, and stores what it found for the other processes.
+
+Workers of one installation do not log in at the same moment. A worker without a share of a carrier's connections does not log in.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import structlog
@@ -16,16 +20,17 @@ from alertd.store.connection import StoreUnavailableError
 from alertd.store.limits import Limits
 from alertd.store.logins import LIFE_MS, Logins
 from channels.base import Binding
-from channels.login import Login
+from channels.login import Login, LoginState
 
 #: Seconds between attempts while the login fails or the breaker is open: doubled from the first to the last.
 FIRST_LOGIN_WAIT_S, LAST_LOGIN_WAIT_S = 2.0, 30.0
-#: Seconds between attempts while the carrier works.
+#: Seconds between attempts while the carrier works, less up to a fifth by chance. The first attempt waits up to `FIRST_LOGIN_WAIT_S` by chance.
 WORKS_WAIT_S = 300.0
 #: One attempt takes no longer.
 LONGEST_S = 30.0
 #: A finding is stored again this often, so that it outlives its life in the store by far.
 REPEAT_S = LIFE_MS / 3000
+_CHANCE = secrets.SystemRandom()
 
 
 @dataclass(slots=True)
@@ -48,6 +53,9 @@ class LoginWatch:
     logins: Logins
     limits: Limits
     clock: Clock
+    may_log_in: Callable[[Carrier], bool] = lambda _: True
+    chance: Callable[[], float] = _CHANCE.random  # 0 to 1
+    longest_s: float = LONGEST_S
     worker: str = field(default_factory=lambda: secrets.token_hex(8))
     _known: dict[str, _Carrier] = field(default_factory=dict)
 
@@ -56,12 +64,15 @@ class LoginWatch:
         now_s = self.clock.monotonic()
         resting = await self.limits.open_breakers(carrier.name for carrier in self.carriers.all())
         for carrier in self.carriers.all():
-            known = self._known.setdefault(carrier.name, _Carrier())
+            known = self._known.setdefault(carrier.name, _Carrier(due_s=now_s + FIRST_LOGIN_WAIT_S * self.chance()))
+            if not self.may_log_in(carrier):  # what it found before is old, and may hide what another worker finds
+                known.login, known.due_s = None, now_s
+                continue
             rests = resting[carrier.name]
             if rests and not known.wait_s and known.login is not None:  # its breaker has just opened
                 known.due_s = min(known.due_s, now_s + FIRST_LOGIN_WAIT_S)
             if now_s >= known.due_s and (known.task is None or known.task.done()):
-                known.due_s = now_s + LONGEST_S
+                known.due_s = now_s + self.longest_s
                 known.task = asyncio.create_task(
                     self._guarded(carrier, known, rests=rests), name=f"log in {carrier.name}"
                 )
@@ -84,15 +95,23 @@ class LoginWatch:
             log.error("step failed", step="log in", carrier=carrier.name, error=type(error).__name__)  # noqa: TRY400
 
     async def _attempt(self, carrier: Carrier, known: _Carrier, *, rests: bool) -> None:
-        login = await carrier.channel.log_in()
+        login = await self._log_in(carrier, known)
         now_s = self.clock.monotonic()
         in_trouble = login.fails or rests
         known.wait_s = min(max(2 * known.wait_s, FIRST_LOGIN_WAIT_S), LAST_LOGIN_WAIT_S) if in_trouble else 0.0
         is_free = isinstance(carrier.channel, Binding)  # it binds by itself, and only says how that is
-        known.due_s = now_s + (FIRST_LOGIN_WAIT_S if is_free else known.wait_s or WORKS_WAIT_S)
+        known.due_s = now_s + (FIRST_LOGIN_WAIT_S if is_free else known.wait_s or WORKS_WAIT_S * (1 - self.chance() / 5))
         before, known.login = known.login, login
         if login != before and await self._store(carrier, known, login):
             _log_change(carrier, before, login)
+
+    async def _log_in(self, carrier: Carrier, known: _Carrier) -> Login:
+        try:
+            async with asyncio.timeout(self.longest_s):
+                return await carrier.channel.log_in()
+        except TimeoutError:
+            server = "" if known.login is None else known.login.server
+            return Login(LoginState.TIMED_OUT, server, f"{self.longest_s:g} s")
 
     async def _store(self, carrier: Carrier, known: _Carrier, login: Login) -> bool:
         """Returns False if another worker can log in and this one cannot. Logs in again soon if another worker's login began to fail: a new

@@ -72,7 +72,8 @@ class Pager:
             )  # fmt: skip
             if outcome.answer is Answer.ACCEPTED:
                 return Reached(address.channel, taken=True)
-            is_sick = is_sick or outcome.reason in OF_A_MACHINE
+            # A worker without a share of the relay's connections writes no mail; another one may.
+            is_sick = is_sick or outcome.reason in OF_A_MACHINE or outcome.answer is Answer.WITHHELD
             reached = Reached(address.channel, taken=False, is_sick=is_sick)
         return reached or Reached(person.addresses[-1].channel, taken=False)
 

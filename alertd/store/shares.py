@@ -27,15 +27,23 @@ class Shares:
         self._db = connection
 
     async def claim(
-        self, carrier: str, worker: str, *, most: int, held: int, works: bool, behind: bool, last: bool
+        self,
+        carrier: str,
+        worker: str,
+        *,
+        most: int,
+        held: int,
+        works: bool,
+        behind: bool,
+        failed_ms: int | None = None,
     ) -> Share:
         """Returns the worker's share of the carrier's `most` connections. The worker claims it every second. `held` counts its connections that are
-        open, and `works` says whether one of them works. A worker that is `behind` gets a share after those that are not. A worker that goes `last`
-        lines up again. Raises StoreUnavailableError.
+        open, and `works` says whether one of them works. A worker that is `behind` gets a share after those that are not. A worker that the
+        carrier failed goes behind all others; `failed_ms` is how long ago that was. Raises StoreUnavailableError.
         """
         found = await self._db.run(
             "share", [keys.shares(carrier)],
-            worker, most, LEAST, held, int(works), int(behind), int(last), SILENT_MS, self._db.skew_ms,
+            worker, most, LEAST, held, int(works), int(behind), "" if failed_ms is None else failed_ms, SILENT_MS, self._db.skew_ms,
         )  # fmt: skip
         return Share(*found)
 

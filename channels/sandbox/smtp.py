@@ -65,6 +65,7 @@ class SmtpSandbox:
         self.sessions_made = 0  # and not refused
         self.connections: int | None = None  # at a time; the relay answers 421 to the next one. None: no limit
         self.refused = 0  # connections
+        self.silent = False  # answers nothing and greets nobody, like a machine that died
         self.quits = 0  # sessions that the client ended with QUIT
         self._server: asyncio.Server | None = None
         self.port = 0
@@ -119,6 +120,8 @@ class Session(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        if self._sandbox.silent:
+            return
         if self._sandbox.is_full():
             self._sandbox.refused += 1
             self._transport.write(b"421 4.7.0 too many connections\r\n")
@@ -139,6 +142,8 @@ class Session(asyncio.Protocol):
         self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
+        if self._sandbox.silent:
+            return
         self._buffer += data
         replies = []
         while not self._deaf and (reply := self._next()) is not None:

@@ -246,3 +246,89 @@ async def test_a_send_that_is_cancelled_keeps_the_connection(open_party):
     await asyncio.gather(*sending, return_exceptions=True)
     assert {outcome.answer for outcome in await mail.send(mail.recipients(3))} == {Answer.ACCEPTED}
     assert mail.channel.held() <= 1
+
+
+#: A relay counts as silent soon; nothing else ends a wait within a minute.
+SOON = {"silent_s": 0.3, "connect_timeout_s": 0.3, "timeout_s": 60, "content_timeout_s": 60}
+
+
+async def test_mails_that_wait_fail_soon_if_the_relay_falls_silent(open_party):
+    """All its connections hang and stay open. The next mails need no minute to fail, so that another carrier gets them."""
+    mail = await open_party("mail", connections=4, **SOON)
+    await mail.send(mail.recipients(40))
+    assert mail.channel.is_connected()
+    mail.carrier.silent = True
+    hanging = asyncio.create_task(mail.send(mail.recipients(4, 100)))
+    await asyncio.sleep(0)
+    for start in (200, 300):
+        outcomes = await asyncio.wait_for(mail.send(mail.recipients(8, start)), 20)
+        assert set(outcomes) == {Outcome(Answer.RETRY, Reason.CONNECTION)}
+        assert not mail.channel.is_connected()
+    assert not hanging.done()
+    hanging.cancel()
+
+
+async def test_a_relay_that_is_slow_on_all_its_connections_is_waited_for(open_party):
+    """It greets, or refuses, one more connection, so it is there: no mail that waits fails."""
+    for takes in (2, 3):
+        mail = await open_party("mail", connections=2, **SOON | {"connect_timeout_s": 20})
+        mail.carrier.connections = takes
+        mail.tell("slow", delay_s=1)
+        both = await asyncio.gather(mail.send(mail.recipients(4)), mail.send(mail.recipients(4, 4)))
+        assert {outcome.answer for outcomes in both for outcome in outcomes} == {Answer.ACCEPTED}
+        await mail.channel.close()
+
+
+async def test_mails_that_wait_fail_if_one_more_connection_gets_no_greeting(open_party):
+    """Only a relay that refuses the connection has enough of them."""
+    mail = await open_party("mail", connections=4, **SOON | {"silent_s": 30})
+    mail.tell("slow", prefix="person0@", delay_s=40)
+    slow = asyncio.create_task(mail.send(mail.recipients(1)))
+    await until(lambda: mail.carrier.recorded.total == 1)
+    mail.carrier.silent = True
+    assert set(await asyncio.wait_for(mail.send(mail.recipients(4, 1)), 20)) == {
+        Outcome(Answer.RETRY, Reason.CONNECTION)
+    }
+    slow.cancel()
+
+
+async def test_the_pool_asks_for_one_more_connection_after_waits_that_double(open_party, caplog):
+    """The first refusal costs a second, and the log names what the relay said."""
+    mail = await open_party("mail", connections=4)
+    mail.carrier.connections = 1
+    await mail.send(mail.recipients(20))
+    refused = mail.carrier.refused
+    assert refused == 1
+    assert "busy 421 4.7.0 too many connections); asking for one more in 1 s" in caplog.text
+
+    async def is_asked_again() -> bool:
+        await mail.send(mail.recipients(4))
+        return mail.carrier.refused > refused
+
+    await until(is_asked_again)
+    assert "asking for one more in 2 s" in caplog.text
+
+
+async def test_a_login_makes_no_connection_beside_those_that_work(open_party):
+    """A connection that carried a mail lately shows that the login works. A login counts as a connection of the process."""
+    mail = await open_party("mail", connections=1)
+    await mail.send(mail.recipients(3))
+    assert (await mail.channel.log_in()).state == "works"
+    assert mail.carrier.sessions_made == 1
+    mail.carrier.silent = True
+    mail = await open_party("mail", connections=1)
+    login = asyncio.create_task(mail.channel.log_in())
+    await until(lambda: mail.channel.held() == 1)
+    login.cancel()
+    await asyncio.gather(login, return_exceptions=True)
+    assert mail.channel.held() == 0
+
+
+async def test_a_login_takes_the_place_of_an_idle_connection(open_party):
+    """With all connections idle for a while, one ends first."""
+    mail = await open_party("mail", connections=2, silent_s=0.1)
+    await mail.send(mail.recipients(20))
+    await until(lambda: not mail.channel.is_connected())
+    mail.carrier.connections = 2
+    assert (await mail.channel.log_in()).state == "works"
+    assert mail.carrier.refused == 0

@@ -350,6 +350,12 @@ async def test_a_worker_logs_in_again_soon_after_another_begins_to_fail(
         assert await state_of(parts) is LoginState.LOGIN_REFUSED
 
 
+def watch_of(parts: Parts, clock: Later, **changes: Any) -> LoginWatch:
+    """Of one worker; chance adds nothing to its waits."""
+    settings = {"chance": lambda: 0.0, **changes}
+    return LoginWatch(carriers=parts.carriers, logins=parts.logins, limits=parts.limits, clock=clock, **settings)
+
+
 async def logins_after(watch: LoginWatch, clock: Later, sandbox: Sandbox, seconds: float) -> int:
     """How many logins the relay sees once so much time has passed."""
     before = sandbox.mail.sessions_made
@@ -364,7 +370,7 @@ async def test_a_login_is_repeated_at_a_bounded_rate(redis: Redis, codec: Codec,
     sandbox.mail.account = ("alertd", "the right one")
     settings, clock = Settings(carriers={"relay": mail(sandbox)}), Later()
     async with opened(settings, redis, codec, library=library) as parts:
-        watch = LoginWatch(carriers=parts.carriers, logins=parts.logins, limits=parts.limits, clock=clock)
+        watch = watch_of(parts, clock)
         assert await logins_after(watch, clock, sandbox, 0) == 1
         for wait_s in (2, 4, 8, 16, 30, 30):
             assert await logins_after(watch, clock, sandbox, wait_s - 1) == 0
@@ -379,3 +385,49 @@ async def test_a_login_is_repeated_at_a_bounded_rate(redis: Redis, codec: Codec,
         assert await logins_after(watch, clock, sandbox, FIRST_LOGIN_WAIT_S) == 1
         assert await logins_after(watch, clock, sandbox, WORKS_WAIT_S - 1) == 0
         assert await logins_after(watch, clock, sandbox, 1) == 1
+
+
+async def test_a_worker_without_a_share_of_the_connections_does_not_log_in(
+    redis: Redis, codec: Codec, library: Library, sandbox: Sandbox
+):
+    """The worker that has them all does, and once they are free the other one does too."""
+    settings, clock = Settings(carriers={"relay": mail(sandbox, connections=1)}), Later()
+    async with (
+        opened(settings, redis, codec, library=library) as one,
+        opened(settings, redis, codec, library=library) as two,
+    ):
+        first, second = worker_of(one), worker_of(two)
+        for each in (first, second):
+            each.logins.clock, each.logins.chance = clock, lambda: 0.0
+            assert await logins_after(each.logins, clock, sandbox, 1) == 0, "its share is not known yet"
+            await each.binds.beat()
+        assert await logins_after(second.logins, clock, sandbox, 1) == 0
+        assert await logins_after(first.logins, clock, sandbox, 1) == 1
+        await first.binds.end()
+        await second.binds.beat()
+        assert await logins_after(second.logins, clock, sandbox, 1) == 1
+
+
+async def test_workers_log_in_at_different_moments(redis: Redis, codec: Codec, library: Library, sandbox: Sandbox):
+    """At the start within two seconds, and later within a minute of one another."""
+    settings, clock = Settings(carriers={"relay": mail(sandbox)}), Later()
+    async with opened(settings, redis, codec, library=library) as parts:
+        watch = watch_of(parts, clock, chance=lambda: 0.5)
+        assert await logins_after(watch, clock, sandbox, 0) == 0
+        assert await logins_after(watch, clock, sandbox, FIRST_LOGIN_WAIT_S / 2) == 1
+        assert await logins_after(watch, clock, sandbox, 0.9 * WORKS_WAIT_S - 1) == 0
+        assert await logins_after(watch, clock, sandbox, 1) == 1
+
+
+async def test_a_login_that_takes_too_long_is_ended_and_counts_as_timed_out(
+    redis: Redis, codec: Codec, library: Library, sandbox: Sandbox
+):
+    """Its steps each have a time-out; the whole of it has one too."""
+    settings, clock = Settings(carriers={"relay": mail(sandbox)}), Later()
+    sandbox.mail.silent = True
+    async with opened(settings, redis, codec, library=library) as parts:
+        watch = watch_of(parts, clock, longest_s=0.2)
+        await asyncio.wait_for(logins_after(watch, clock, sandbox, 0), 8)
+        record = (await parts.logins.get(["relay"]))["relay"]
+        assert record is not None
+        assert (record.state, record.said) == ("timed_out", "0.2 s")

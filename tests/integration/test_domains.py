@@ -317,3 +317,26 @@ async def test_two_workers_end_an_alert_at_its_domain_s_rate(
             assert one.clock.monotonic() - began >= 1.5  # fifteen at once, and twenty-five at fifteen a second
     assert taken(sandbox)["big.example"] == 40
     assert sandbox.mail.recorded.counts()["doubled"] == 0
+
+
+@pytest.mark.parametrize("rests", [False, True])
+async def test_mails_that_are_not_sent_give_back_the_permits_of_their_domain(
+    parts: Parts, sandbox: Sandbox, sample: dict[str, Any], *, rests: bool
+):
+    """A worker that loses its share of connections spends nothing: others may send to the domain at once, or try it if it rests."""
+    await people(parts, "big.example", each=5)
+    relay = parts.carriers.named("relay")
+    [limiter] = {domain.limiter for domain in relay.domains.values() if domain.name == "big.example"}
+    if rests:
+        await parts.limits.pause(limiter, REST_S)
+        parts.db.skew_ms += PROBE_MS
+    record = await planned(parts, sample, channels=["mail"], level="child-alert")
+    dispatch = worker_of(parts).feeder.dispatch
+    relay.channel.share(0)
+    lease = await lease_of(parts.work, record.id, "mail", parts.carriers.held("mail"))
+    assert lease is not None
+    await dispatch.drain(lease, lambda: False)
+    assert sandbox.mail.recorded.total == 0
+    assert await attempts(parts, record, State.QUEUED) == {0}
+    again = await parts.limits.take(limiter, 5, 5, 5)
+    assert (again.granted, again.wait_s > 0) == ((1, True) if rests else (5, False))

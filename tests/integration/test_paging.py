@@ -490,3 +490,16 @@ async def test_who_makes_way_for_another_has_told_whom_it_began_to_tell(night: N
     await night.round()
     assert aside == ["aside"]
     assert night.got() == [DESK]
+
+
+async def test_a_worker_that_may_write_no_mail_makes_way_for_another(night: Night):
+    """It has no share of the relay's connections. Nobody was reached, so another worker pages."""
+    paging, aside = night.parts.paging, list[str]()
+    paging.step_aside = lambda: aside.append("aside")
+    night.parts.carriers.named("relay").channel.share(0)
+    await night.rota([person("Desk", {"channel": "mail", "mailbox": "desk@centre.example"})])
+    await night.waits()
+    await night.round()
+    await night.round()
+    assert aside == ["aside"]
+    assert night.sandbox.mail.recorded.total == 0

@@ -13,6 +13,7 @@ from alertd.alerts import ATTEMPTS_MASK, AlertState
 from alertd.app import Parts, opened
 from alertd.carrier_sections import SmppCarrier, SmtpCarrier
 from alertd.config import Settings
+from alertd.service.binds import Binds
 from alertd.store.codec import Codec
 from alertd.store.connection import Connection
 from alertd.store.limits import FAILURES
@@ -64,7 +65,7 @@ async def centre() -> AsyncIterator[SmscSandbox]:
 
 async def claimed(shares: Shares, worker: str, most: int, **changes: Any) -> Share:
     """A share that a worker asks for which has nothing yet."""
-    asked = {"held": 0, "works": False, "behind": False, "last": False, **changes}
+    asked = {"held": 0, "works": False, "behind": False, **changes}
     return await shares.claim("relay", worker, most=most, **asked)
 
 
@@ -149,28 +150,55 @@ async def test_a_relay_that_takes_no_connection_fails_and_is_found_again(
         assert relay.recorded.total == FAILURES
 
 
-async def test_the_process_that_is_bound_to_the_text_message_centre_gets_the_mail_connections_too(
+@pytest.fixture
+def both_of(
     redis: Redis, codec: Codec, relay: SmtpSandbox, library: Library, sandbox: Sandbox, centre: SmscSandbox
-):
-    """One process at least reaches every channel, or nobody pages people. It gets the share of one that is older."""
-    mail = SmtpCarrier(
-        kind="smtp", host="127.0.0.1", port=relay.port, ca_file=sandbox.authority.ca_file, sender="alerts@a.example", connections=1
-    )  # fmt: skip
-    sms = SmppCarrier(
-        kind="smpp", host="127.0.0.1", port=centre.port, tls=False, system_id=SYSTEM_ID, password=PASSWORD, sender=SENDER
-    )  # fmt: skip
-    settings = Settings(carriers={"relay": mail, "centre": sms})
-    async with AsyncExitStack() as stack:
-        parts = [await stack.enter_async_context(opened(settings, redis, codec, library=library)) for _ in range(2)]
-        await until(lambda: any(bind_of(one).is_bound for one in parts))
-        bound, other = sorted((worker_of(one).binds for one in parts), key=lambda one: one.reaches("sms"), reverse=True)
-        await other.beat()
-        assert other.reaches("mail")
+) -> Callable[..., Any]:
+    """Opens two processes with a relay that takes one connection. The first is bound to the text message centre and has that connection."""
+
+    @asynccontextmanager
+    async def running() -> AsyncIterator[tuple[Binds, Binds]]:
+        mail = SmtpCarrier(
+            kind="smtp", host="127.0.0.1", port=relay.port, ca_file=sandbox.authority.ca_file, sender="alerts@a.example", connections=1
+        )  # fmt: skip
+        sms = SmppCarrier(
+            kind="smpp", host="127.0.0.1", port=centre.port, tls=False, system_id=SYSTEM_ID, password=PASSWORD, sender=SENDER
+        )  # fmt: skip
+        settings = Settings(carriers={"relay": mail, "centre": sms})
+        async with AsyncExitStack() as stack:
+            parts = [await stack.enter_async_context(opened(settings, redis, codec, library=library)) for _ in range(2)]
+            await until(lambda: any(bind_of(one).is_bound for one in parts))
+            processes = (worker_of(one).binds for one in parts)
+            bound, other = sorted(processes, key=lambda one: one.reaches("sms"), reverse=True)
+            await other.beat()
+            assert other.reaches("mail")
+            for _ in range(2):
+                for each in (bound, other):
+                    await each.beat()
+            yield bound, other
+
+    return running
+
+
+async def test_the_process_that_is_bound_to_the_text_message_centre_gets_the_mail_connections_too(both_of: Any):
+    """One process at least must reach every channel, or nobody pages people. It gets the share of one that is older."""
+    async with both_of() as (bound, other):
+        assert bound.reaches_all()
+        assert not other.reaches("mail")
+
+
+async def test_the_only_bound_process_leaves_the_mail_connections_to_others_if_the_relay_fails_it(both_of: Any):
+    """Another machine may reach the relay. The bound process can still page people by text message."""
+    async with both_of() as (bound, other):
+        relay = bound._carriers.named("relay")
+        assert bound.has_share(relay)
+        await bound.leave(relay, FAILURES)
         for _ in range(2):
             for each in (bound, other):
                 await each.beat()
+        assert not bound.reaches("mail")
+        assert other.reaches("mail")
         assert bound.reaches_all()
-        assert not other.reaches("mail")
 
 
 async def test_shares_add_up_to_the_connections_of_the_carrier(store: Connection):
@@ -197,6 +225,16 @@ async def test_a_worker_gets_what_others_have_given_up_and_no_more(store: Connec
     assert await claimed(shares, "b", most) == Share(LEAST, LEAST, 1)
 
 
+async def test_a_worker_that_the_carrier_fails_goes_behind_one_that_reaches_fewer_channels(store: Connection):
+    """Until its failure is old. It then goes first again."""
+    shares = Shares(store)
+    for failed_ms, got in ((0, [0, LEAST]), (None, [LEAST, 0])):
+        for _ in range(2):
+            a = await claimed(shares, "a", LEAST, failed_ms=failed_ms)
+            b = await claimed(shares, "b", LEAST, behind=True)
+        assert [a.connections, b.connections] == got
+
+
 async def test_the_share_of_a_worker_that_ends_or_falls_silent_is_free(store: Connection):
     """At once, or after three seconds."""
     shares = Shares(store)
@@ -212,7 +250,7 @@ async def test_the_share_of_a_worker_that_ends_or_falls_silent_is_free(store: Co
 async def test_a_worker_that_the_carrier_fails_or_that_reaches_fewer_channels_goes_behind(store: Connection):
     """Its share goes to another as soon as it is given up."""
     shares = Shares(store)
-    for changes in ({"behind": True}, {"last": True}):
+    for changes in ({"behind": True}, {"failed_ms": 0}):
         for worker in "ab":
             store.skew_ms += 1
             await claimed(shares, worker, LEAST)

@@ -18,6 +18,7 @@ from alertd.store import keys
 from alertd.store.codec import Codec
 from alertd.store.connection import Connection
 from alertd.store.limits import FAILURES
+from alertd.store.shares import Shares
 from alertd.store.signs import TAKING_MS, bound, taking
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
@@ -87,7 +88,7 @@ async def _are_sent(parts: Parts, alert_ids: Sequence[str]) -> bool:
 def binds(parts: Parts, store: Connection) -> tuple[Binds, Binds, Ticking]:
     """Those of two processes, and their clock."""
     clock = Ticking()
-    one, two = (Binds(parts.carriers, bound(store), taking(store), clock) for _ in range(2))
+    one, two = (Binds(parts.carriers, bound(store), taking(store), Shares(store), clock) for _ in range(2))
     return one, two, clock
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from alertd.clock import SystemClock
 from alertd.service.binds import LONGEST_REST_S, NOBODY, SHORTEST_REST_S, Binds
@@ -53,6 +54,7 @@ class Stopped(SystemClock):
 
 CENTRE = Carrier(name="centre", number=1, channel=Account())
 TEXT = Carrier(name="text", number=2, channel=Plain())
+NO_SHARES: Any = None  # no carrier here has any
 RESERVE = Carrier(name="reserve", number=3, channel=Plain(), weight=0)
 
 
@@ -61,7 +63,7 @@ def binds_of(*carriers: Carrier) -> tuple[Binds, Processes, Stopped, Account]:
     account, said, clock = Account(), Processes(), Stopped()
     own = [Carrier(name=one.name, number=one.number, channel=account, weight=one.weight) if one is CENTRE else one
            for one in carriers]  # fmt: skip
-    return Binds(Carriers(own), said, Processes(), clock), said, clock, account
+    return Binds(Carriers(own), said, Processes(), NO_SHARES, clock), said, clock, account
 
 
 def names(binds: Binds) -> set[str]:
