@@ -100,7 +100,9 @@ class LoginWatch:
         in_trouble = login.fails or rests
         known.wait_s = min(max(2 * known.wait_s, FIRST_LOGIN_WAIT_S), LAST_LOGIN_WAIT_S) if in_trouble else 0.0
         is_free = isinstance(carrier.channel, Binding)  # it binds by itself, and only says how that is
-        known.due_s = now_s + (FIRST_LOGIN_WAIT_S if is_free else known.wait_s or WORKS_WAIT_S * (1 - self.chance() / 5))
+        known.due_s = now_s + (
+            FIRST_LOGIN_WAIT_S if is_free else known.wait_s or WORKS_WAIT_S * (1 - self.chance() / 5)
+        )
         before, known.login = known.login, login
         if login != before and await self._store(carrier, known, login):
             _log_change(carrier, before, login)

@@ -333,7 +333,7 @@ async def test_a_worker_logs_in_again_soon_after_another_begins_to_fail(
     """After the password was changed at the carrier, no worker's older success hides it for five minutes. Once only for each failure."""
     settings, clock = Settings(carriers={"relay": mail(sandbox)}), Later()
     async with opened(settings, redis, codec, library=library) as parts:
-        watch = LoginWatch(carriers=parts.carriers, logins=parts.logins, limits=parts.limits, clock=clock)
+        watch = watch_of(parts, clock)
         assert await logins_after(watch, clock, sandbox, 0) == 1
         assert await state_of(parts) is LoginState.WORKS
         await parts.logins.put("relay", "another", REFUSED)
@@ -430,4 +430,4 @@ async def test_a_login_that_takes_too_long_is_ended_and_counts_as_timed_out(
         await asyncio.wait_for(logins_after(watch, clock, sandbox, 0), 8)
         record = (await parts.logins.get(["relay"]))["relay"]
         assert record is not None
-        assert (record.state, record.said) == ("timed_out", "0.2 s")
+        assert (record.login.state, record.login.said) == (LoginState.TIMED_OUT, "0.2 s")
