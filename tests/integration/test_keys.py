@@ -131,7 +131,7 @@ async def test_the_table_has_every_key_and_no_other(parts: Parts, sample: dict[s
     await at_work(parts.db).said({"push": True})
     await taking(parts.db).said({"fcm": True})
     await parts.logins.put("fcm", "worker", WORKS)
-    share = {"most": 10, "held": 0, "works": True, "behind": False, "last": False}
+    share = {"most": 10, "held": 0, "works": True, "behind": False}
     assert (await Shares(parts.db).claim("relay", "worker", **share)).connections == 10
     await Imports(parts.db).put(Import(id="i", org="default", name="port", dry_run=True, state="running", seen=0))
     sample = changed(sample, "case/children/0/photos", [{"media": await photo(parts)}])
