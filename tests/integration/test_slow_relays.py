@@ -80,13 +80,14 @@ async def slow(
 async def test_a_slow_relay_gets_every_mail(
     slow: Parts, relay: tuple[Relay, int], sample: dict, greets_s: float, looks_s: float
 ):
-    """Whatever takes its time, the greeting or the look at each recipient: each mail goes once, over the connections there are."""
+    """Whatever takes its time, the greeting or the look at each recipient: each mail goes once, over no more connections than the relay may have."""
     relay[0].greets_s, relay[0].looks_s = greets_s, looks_s
     await register(slow, 20)
     record = await planned(slow, sample, channels=["mail"])
     await asyncio.wait_for(send(slow, record, "mail"), 20)
     assert await counts(slow, record, "mail") == {"accepted": 20}
-    assert (len(relay[0].taken), relay[0].connections) == (20, 4)
+    assert len(relay[0].taken) == 20
+    assert relay[0].connections <= 4
     assert all(NAME in _words(mail) for mail in relay[0].taken)
 
 
