@@ -148,9 +148,9 @@ def _schemas(rows: list[tuple[Operation, Signature]]) -> tuple[_Schemas, dict[st
 
 
 def describe(components: dict[str, Schema]) -> None:
-    """Adds the descriptions of the table to the fields. Raises KeyError for a model or a field that does not exist."""
+    """Adds the descriptions of the table to the fields of the models that the document has. Raises KeyError for a field that does not exist."""
     for names, fields in FIELDS.items():
-        for name in names.split():
+        for name in components.keys() & set(names.split()):
             for field, text in fields.items():
                 schema = components[name]["properties"][field]
                 if "description" in schema:

@@ -21,7 +21,7 @@ class Strict(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
-class Polygon(Strict):
+class Outline(Strict):
     type: Literal["Polygon"]
     corners: tuple[float, ...] = Field(min_length=3)
 
@@ -34,7 +34,7 @@ class Circle(Strict):
 class Note(Strict):
     name: str
     age: int
-    shapes: tuple[Annotated[Polygon | Circle, Field(discriminator="type")], ...]
+    shapes: tuple[Annotated[Outline | Circle, Field(discriminator="type")], ...]
 
 
 class Paging(Strict):
