@@ -129,8 +129,8 @@ async def test_beside_a_wide_area_regions_are_called_by_their_names(served: Serv
         await author.people()
         shown = author.page.locator(".reach-regions li span")
         await expect(shown.filter(has_text=re.compile(r"\d|^[A-Z]{2}(-|$)"))).to_have_count(0)
-        assert await shown.count() > 1  # those with 100 people and more
         names = await shown.all_inner_texts()
+        assert names  # those with 100 people and more
         assert not set(names) & set(found["audience"]["regions"])
 
 

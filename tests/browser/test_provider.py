@@ -147,8 +147,8 @@ async def test_a_provider_that_does_not_ask_again_leads_to_the_passkey(
             await expect(other.get_by_role("button")).to_have_count(0)
             await other.close()
             code = served.call("POST", f"/v1/operators/{bea['id']}/code", {})[1]
+            await page.goto("about:blank")  # so that the page of the code loads anew
             await page.goto(code["url"])
-            await page.reload()
             await window.press("Make my passkey")
             await page.get_by_role("link", name="Now", exact=True).wait_for()
             await window.press("Sign out")
