@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import threading
 import urllib.request
@@ -16,6 +15,7 @@ import pytest
 from channels.sandbox import Sandbox
 from tests.acceptance.test_cli import alertd
 from tests.acceptance.test_configuration import Configured, in_toml
+from tests.threads import in_a_thread
 
 SECRET = "a-wrong-password-7"
 #: By carrier, what its cause has to say.
@@ -33,16 +33,10 @@ OWN = {"mail": "me@centre.example", "sms": "+34600000001", "push": "token-of-min
 def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
     """Carriers in a thread of their own. The relay lets in nobody with a wrong password."""
     (tmp_path / "carriers").mkdir()
-    loop, running = asyncio.new_event_loop(), Sandbox(tmp_path / "carriers")
+    running = Sandbox(tmp_path / "carriers")
     running.mail.account = ("alertd", "the right one")
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    asyncio.run_coroutine_threadsafe(running.start(), loop).result(30)
-    yield running
-    asyncio.run_coroutine_threadsafe(running.stop(), loop).result(30)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(30)
-    loop.close()
+    with in_a_thread(running):
+        yield running
 
 
 @pytest.fixture

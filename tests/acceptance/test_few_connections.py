@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from channels.sandbox.script import Rule
 from channels.sandbox.smtp import SmtpSandbox
 from tests.acceptance.test_api_people import imported
 from tests.acceptance.test_configuration import Configured, in_toml
+from tests.threads import in_a_thread
 
 PEOPLE, TAKES, WORKERS = 260, 6, 3
 
@@ -25,17 +24,11 @@ PEOPLE, TAKES, WORKERS = 260, 6, 3
 @pytest.fixture
 def relay(tmp_path: Path) -> Iterator[SmtpSandbox]:
     """It works in a thread of its own."""
-    loop, running = asyncio.new_event_loop(), SmtpSandbox(make_authority(tmp_path))
+    running = SmtpSandbox(make_authority(tmp_path))
     running.connections = TAKES
     running.script.set(Rule("", "slow", delay_s=0.05))
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    asyncio.run_coroutine_threadsafe(running.start(), loop).result(30)
-    yield running
-    asyncio.run_coroutine_threadsafe(running.stop(), loop).result(30)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(30)
-    loop.close()
+    with in_a_thread(running):
+        yield running
 
 
 def person(n: int) -> dict[str, Any]:

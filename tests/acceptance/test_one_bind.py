@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,20 +14,15 @@ from channels.sandbox.smsc import SmscSandbox
 from channels.sandbox.smsc_habits import PASSWORD, SENDER, SYSTEM_ID, Habits
 from tests.acceptance.test_configuration import Configured, in_toml
 from tests.acceptance.test_smpp_wiring import NUMBERS, PEOPLE, links, person
+from tests.threads import in_a_thread
 
 
 @pytest.fixture
 def centre() -> Iterator[SmscSandbox]:
     """It works in a thread of its own."""
-    loop, running = asyncio.new_event_loop(), SmscSandbox(None, Habits(receipts=False, binds=1))
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    asyncio.run_coroutine_threadsafe(running.start(), loop).result(30)
-    yield running
-    asyncio.run_coroutine_threadsafe(running.stop(), loop).result(30)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(30)
-    loop.close()
+    running = SmscSandbox(None, Habits(receipts=False, binds=1))
+    with in_a_thread(running):
+        yield running
 
 
 @pytest.fixture
