@@ -16,9 +16,10 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import audience_alertd
 import audience_geosearch
@@ -40,6 +41,7 @@ PROMISE_AUDIENCE = 100_000
 QUICK_ROUNDS = 2
 
 Find = Callable[[bytes], Awaitable[NDArray[np.int64]]]
+Store = TypeVar("Store")
 told = Console(stderr=True)
 
 
@@ -136,17 +138,17 @@ async def _opened(people: Points) -> AsyncIterator[Stores]:
     """The three, started and loaded one after the other; all stopped at the end."""
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="alertd-bench-")))
-        loaded = []
-        for name, opening in (
-            ("alertd", audience_alertd.opened(people, folder)),
-            ("Valkey", audience_geosearch.opened(people, folder)),
-            ("PostGIS", postgis.opened(people)),
-        ):
+
+        async def loaded(name: str, opening: AbstractAsyncContextManager[Store]) -> Store:
             started = time.perf_counter()
             with told.status(f"Loading {len(people):,} people into {name}…"):
-                loaded.append(await stack.enter_async_context(opening))
+                store = await stack.enter_async_context(opening)
             told.print(f"{name}: {len(people):,} people loaded in {time.perf_counter() - started:.1f} s")
-        alertd, geosearch, database = loaded
+            return store
+
+        alertd = await loaded("alertd", audience_alertd.opened(people, folder))
+        geosearch = await loaded("Valkey", audience_geosearch.opened(people, folder))
+        database = await loaded("PostGIS", postgis.opened(people))
         yield Stores(
             alertd=alertd,
             geosearch=geosearch,

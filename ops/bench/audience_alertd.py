@@ -30,6 +30,7 @@ from alertd.store.people import People
 from alertd.store.schema import open_store
 from alertd.store.wanted import Wanted
 from geofences import records
+from geofences.polygons import polygons_of
 
 DEADLINE_S = 60.0  # a slow machine shall show a slow query, not none
 TILES_A_COMMAND = 500
@@ -45,7 +46,7 @@ class Alertd:
 
     async def find(self, wkb: bytes) -> NDArray[np.int64]:
         """The numbers of those inside, sorted. The shape is made anew, as every alert's is."""
-        area = shapely.from_wkb(wkb)
+        area = polygons_of(shapely.from_wkb(wkb))
         found = await self.audience.find(Wanted(area=area, kind=MISSING_CHILD, places=frozenset({HOME})))
         return found.numbers.view(np.int64)
 

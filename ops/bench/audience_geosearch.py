@@ -44,7 +44,9 @@ class Geosearch:
         return in_order(found).view(np.int64)
 
     async def _search(self, ring: Floats) -> NDArray[np.int64]:
-        names = await self.redis.execute_command("GEOSEARCH", KEY, "BYPOLYGON", len(ring), *ring.ravel().tolist())
+        names = await self.redis.execute_command(  # type: ignore[no-untyped-call]
+            "GEOSEARCH", KEY, "BYPOLYGON", len(ring), *ring.ravel().tolist()
+        )
         return np.frombuffer(b"".join(names), "<i8")  # members are numbers of 8 bytes: the quickest to read
 
 
@@ -55,7 +57,7 @@ async def opened(points: Points, folder: Path) -> AsyncIterator[Geosearch]:
     command = [str(get_binary_path()), "--port", "0", "--unixsocket", socket, "--save", "", "--dir", str(folder)]
     server = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
     try:
-        retry = Retry(ConstantBackoff(0.05), 100, supported_errors=(NotYetError, OSError))
+        retry = Retry(ConstantBackoff(0.05), 100, supported_errors=(NotYetError, OSError))  # type: ignore[arg-type]
         # No time-out: on a busy machine one search of a country takes longer than the client's five seconds.
         async with Redis(unix_socket_path=socket, retry=retry, socket_timeout=None) as redis:
             before = int((await redis.info("memory"))["used_memory"])
@@ -75,7 +77,7 @@ async def _load(redis: Redis, points: Points) -> None:
         words: list[float | bytes] = []
         for east, north, number in zip(lon[some].tolist(), lat[some].tolist(), numbers.tolist(), strict=True):
             words += (east, north, number.to_bytes(8, "little"))
-        await redis.execute_command("GEOADD", KEY, *words)
+        await redis.execute_command("GEOADD", KEY, *words)  # type: ignore[no-untyped-call]
 
 
 def truth(shape: shapely.MultiPolygon, lon: Floats, lat: Floats) -> NDArray[np.int64]:

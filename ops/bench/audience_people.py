@@ -15,6 +15,7 @@ import shapely
 from numpy.typing import NDArray
 
 from geofences import records
+from geofences.polygons import polygons_of
 from geofences.regions import Library
 from geofences.tiles import LAST_LATITUDE, locate, position
 
@@ -127,7 +128,7 @@ def _towns() -> tuple[Floats, Floats, Floats, NDArray[np.bool_]]:
     return lon, lat, population, np.array([town["countrycode"] == COUNTRY for town in towns])
 
 
-def rings(shape: shapely.MultiPolygon) -> Iterator[Floats]:
+def rings(shape: shapely.Geometry) -> Iterator[Floats]:
     """The outer rings (lon, lat) of an area."""
-    for polygon in shape.geoms:
+    for polygon in polygons_of(shape).geoms:
         yield shapely.get_coordinates(polygon.exterior)

@@ -83,7 +83,7 @@ class Load:
             body = documents[i % len(TARGETS)].replace("a{i}", f"a{i}").encode()
             writer.write(HEAD.format(token=self.token, length=len(body)).encode() + body)
             head = await reader.readuntil(b"\r\n\r\n")
-            await reader.readexactly(int(LENGTH.search(head)[1]))  # type: ignore[index]  all answers have one
+            await reader.readexactly(int(LENGTH.search(head)[1]))  # type: ignore[index] # every answer has one
             if head.split(b" ", 2)[1] == b"202":
                 self.took_s.append(time.monotonic() - began)
             else:

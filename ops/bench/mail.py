@@ -58,7 +58,7 @@ async def _send(count: int, port: int, signers: tuple[Signer, ...]) -> Run:
         RelaySettings(host="127.0.0.1", port=port, security="plain", connections=CONNECTIONS), identity
     )
     message = MailMessage(stamp=stamp(), subject=SUBJECT, text=TEXT, html=HTML)
-    return await through(channel, message, lambda n: Recipient(person(n), tag(n), tag(n)), count)
+    return await through(channel, message, lambda n: Recipient(person(n), tag(n), is_new=True, leave=tag(n)), count)
 
 
 def send_with_aiosmtplib(count: int, port: int) -> Run:

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -161,7 +161,9 @@ async def _rows(points: Points) -> AsyncIterator[bytes]:
 def _cluster() -> Iterator[Path]:
     """A running cluster; its socket is in the folder. PostgreSQL refuses to run as root, so root starts it as `postgres`."""
     folder = Path(tempfile.mkdtemp(prefix="alertd-bench-postgis-"))
-    run = functools.partial(subprocess.Popen, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=folder)
+    run: Callable[..., subprocess.Popen[bytes]] = functools.partial(  # type: ignore[assignment] # nothing asks it for text
+        subprocess.Popen, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=folder
+    )
     if os.geteuid() == 0:
         shutil.chown(folder, "postgres", "postgres")
         run = functools.partial(run, user="postgres", group="postgres", extra_groups=[])

@@ -28,7 +28,7 @@ TAKEN = """return 200 '{"name": "projects/sandbox/messages/0:1500415314455276%31
 
 def send_with_alertd(count: int, push: dict[str, Any]) -> Run:
     channel = FcmChannel(FcmSettings(**push))
-    return uvloop.run(through(channel, message(), lambda n: Recipient(token_of(n), f"tag-{n}"), count))
+    return uvloop.run(through(channel, message(), lambda n: Recipient(token_of(n), f"tag-{n}", is_new=True), count))
 
 
 def _firebase(push: dict[str, Any]) -> Callable[[range], list[Any]]:

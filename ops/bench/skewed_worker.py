@@ -16,7 +16,7 @@ def main(skew_s: float) -> None:
     def wrong(clock: SystemClock) -> int:
         return right(clock) + int(skew_s * 1000)
 
-    SystemClock.now_ms = wrong  # type: ignore[method-assign]
+    SystemClock.now_ms = wrong  # type: ignore[method-assign, assignment]
     settings = config.load()
     logs.set_up(settings.log_level)
     asyncio.run(worker_process.run_worker(settings))

@@ -69,7 +69,7 @@ def send_with_alertd(count: int, port: int) -> Run:
         prepared = channel.prepare(SmsMessage(stamp=stamp, text=TEXT))
 
         async def chunk(numbers: range) -> None:
-            recipients = [Recipient(f"+{number_of(n)}", f"tag-{n}") for n in numbers]
+            recipients = [Recipient(f"+{number_of(n)}", f"tag-{n}", is_new=True) for n in numbers]
             outcomes = await channel.send(prepared, recipients, lambda: True)
             assert all(outcome.answer is Answer.ACCEPTED for outcome in outcomes)
 

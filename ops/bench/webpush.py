@@ -53,7 +53,7 @@ def keys_of(browser: int) -> dict[str, str]:  # noqa: ARG001 of each other ones
 def send_with_alertd(count: int, push: dict[str, Any]) -> Run:
     def recipient(number: int) -> Recipient:
         to = subscription(f"https://{push['hosts'][0]}", number)
-        return Recipient(f"{to['endpoint']} {to['keys']['p256dh']} {to['keys']['auth']}", tag(number))
+        return Recipient(f"{to['endpoint']} {to['keys']['p256dh']} {to['keys']['auth']}", tag(number), is_new=True)
 
     return uvloop.run(through(WebPushChannel(WebPushSettings(**push)), message(), recipient, count))
 
@@ -62,7 +62,7 @@ def send_with_webpush_async(count: int, push: dict[str, Any]) -> Run:
     """Its whole send, as its users call it, over kept connections; its key is read once."""
     key, payload = Vapid.from_pem(push["private_key"].encode()), encode(message())
 
-    async def send(session: aiohttp.ClientSession, to: dict[str, Any], text: bytes) -> aiohttp.ClientResponse:
+    async def send(session: aiohttp.ClientSession, to: dict[str, Any], text: bytes) -> Any:
         claims = {"sub": push["contact"]}  # it writes into it whom it is for
         return await pywebpush.webpush_async(
             to, text, key, claims, ttl=3600, headers=payload.headers, aiohttp_session=session
@@ -76,7 +76,7 @@ def send_with_send_async(count: int, push: dict[str, Any]) -> Run:
     key, payload = Vapid.from_pem(push["private_key"].encode()), encode(message())
     headers = {**payload.headers, **key.sign({"aud": push["endpoint"], "sub": push["contact"]})}
 
-    async def send(session: aiohttp.ClientSession, to: dict[str, Any], text: bytes) -> aiohttp.ClientResponse:
+    async def send(session: aiohttp.ClientSession, to: dict[str, Any], text: bytes) -> Any:
         return await pywebpush.WebPusher(to, aiohttp_session=session).send_async(text, headers, ttl=3600)
 
     return uvloop.run(_with_pywebpush(count, push, payload, send))
