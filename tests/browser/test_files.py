@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import posixpath
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path, PurePosixPath
@@ -32,14 +33,14 @@ from tests.acceptance.conftest import CHANNELS
 
 VENDOR = STATIC / "vendor"
 WORDS = catalogue_of(STATIC / "words.json").words
-SCRIPTS = {path.name: path.read_text(encoding="utf-8") for path in STATIC.glob("*.js")}
+SCRIPTS = {path.name: path.read_text(encoding="utf-8") for path in STATIC.rglob("*.js")}
 #: How many forms a word with a count has, by language.
 FORMS = [2, 2, 2, 5]
 #: Packed: what signing in and Now need, and what any screen needs that is opened first, its map included (before the map's tiles).
 FIRST_BYTES, LARGEST_BYTES = 110_000, 700_000
 #: What a page, a sheet or a script asks for before it does anything, and what it asks for when it is needed.
 AT_ONCE = re.compile(
-    r'''(?:^|;)(?:import|export)\b[^;"]*"(\./[^"]+)"|^@import url\("([^"]+)"\)|<(?:link|script)[^>]*(?:href|src)="/console/([^"]+)"''',
+    r'''(?:^|;)(?:import|export)\b[^;"]*"(\.\.?/[^"]+)"|^@import url\("([^"]+)"\)|<(?:link|script)[^>]*(?:href|src)="/console/([^"]+)"''',
     re.MULTILINE,
 )
 LATER = re.compile(r"""\bimport\("([^"]+)"\)|new URL\("([^"]+)", import\.meta\.url\)""")
@@ -80,7 +81,7 @@ def asked_by(name: str, pattern: re.Pattern[str]) -> set[str]:
     """The files that one asks for in this way, by their paths below the console's folder."""
     text = (STATIC / name).read_text(encoding="utf-8")
     found = {next(filter(None, match.groups())) for match in pattern.finditer(text)}
-    return {(PurePosixPath(name).parent / one).as_posix() for one in found if one != "./tables.js"}
+    return {posixpath.normpath(PurePosixPath(name).parent / one) for one in found if not one.endswith("/tables.js")}
 
 
 def with_theirs(names: set[str], *patterns: re.Pattern[str]) -> set[str]:
@@ -104,7 +105,7 @@ def packed(names: set[str]) -> int:
 def test_signing_in_and_now_load_little():
     """No screen that somebody has to go to comes with them, and no map."""
     first = with_theirs({"index.html"}, AT_ONCE)
-    assert {"app.js", "now.js", "vendor/preact.mjs", "console.css", "area.css"} <= first
+    assert {"app.js", "alert/now.js", "vendor/preact.mjs", "console.css", "area/area.css"} <= first
     assert {one for one in first if "maplibre" in one or "terra-draw" in one} == set()
     assert packed(first) <= FIRST_BYTES
 
@@ -113,8 +114,8 @@ def test_every_screen_is_small_with_its_map():
     """Whichever is opened first, all that it ever loads, the map and the drawing on it included, packed."""
     first = with_theirs({"index.html"}, AT_ONCE)
     screens = asked_by("screens.js", LATER)
-    assert {"alert.js", "compose.js"} <= screens
-    ground = with_theirs({"map.js", "vendor/maplibre-gl.css", WORKER}, AT_ONCE)
+    assert {"alert/alert.js", "alert/compose.js"} <= screens
+    ground = with_theirs({"area/map.js", "vendor/maplibre-gl.css", WORKER}, AT_ONCE)
     sizes = {name: packed(first | with_theirs({name}, AT_ONCE, LATER) | ground) for name in screens}
     assert {name: size for name, size in sizes.items() if size > LARGEST_BYTES} == {}
 

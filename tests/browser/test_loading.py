@@ -110,7 +110,7 @@ async def test_a_screen_whose_code_never_comes_is_not_asked_for_for_ever(served:
 
     async with desk(plain, served.url) as window:
         window.expect("ERR_FAILED")
-        await window.page.route("**/console/subscribers.js", cut)
+        await window.page.route("**/console/organisation/subscribers.js", cut)
         await window.sign_in(ana)
         window.page.on("domcontentloaded", anew)
         await window.page.get_by_role("link", name="Subscribers").click()
@@ -129,13 +129,15 @@ async def test_a_screen_of_another_version_says_so_and_the_page_comes_anew(serve
     """
     async with desk(plain, served.url) as window:
         await window.page.route(
-            "**/console/subscribers.js",
-            lambda route: route.fulfill(body='import { nothing } from "./parts.js"', content_type="text/javascript"),
+            "**/console/organisation/subscribers.js",
+            lambda route: route.fulfill(
+                body='import { nothing } from "../parts/parts.js"', content_type="text/javascript"
+            ),
         )
         await window.sign_in(ana)
         await window.page.get_by_role("link", name="Subscribers").click()
         again = window.page.get_by_role("button", name="Try again")
         await again.wait_for()
-        await window.page.unroute("**/console/subscribers.js")
+        await window.page.unroute("**/console/organisation/subscribers.js")
         await again.click()
         await window.page.get_by_label("Id", exact=True).wait_for()

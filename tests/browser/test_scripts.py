@@ -31,6 +31,10 @@ Object.defineProperty(globalThis, "navigator", { value: { language: "en" } })
 """
 
 
+#: Where each script lies, by its name.
+FILES = {path.stem: path.relative_to(STATIC).as_posix() for path in STATIC.rglob("*.js") if "vendor" not in path.parts}
+
+
 @pytest.fixture(scope="module")
 def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The scripts and their tables, as modules of node."""
@@ -46,7 +50,7 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(scripts: Path, code: str, given: Any = None, zone: str = "America/Caracas") -> Any:
     """What `code` answers on a computer in that zone: it has some scripts by their names, and `given`."""
     head = "".join(
-        f"import * as {name} from './{name}.js'\n"
+        f"import * as {name} from './{FILES[name]}'\n"
         for name in (
             "api",
             "area",
@@ -208,11 +212,9 @@ def test_who_says_a_name_means_the_town(scripts: Path):
 
 def test_each_script_can_be_loaded(scripts: Path):
     """It is written as the language has it, and what it takes from others is there."""
-    names = sorted(
-        {path.stem for path in STATIC.glob("*.js")} - {"app", "map", "reader"}
-    )  # these begin to work at once
+    names = sorted(set(FILES.values()) - {"app.js", "area/map.js", "area/reader.js"})  # these begin to work at once
     code = """
-      given.forEach((name) => import(`./${name}.js`).catch((error) => { console.error(error); process.exitCode = 1 }))
+      given.forEach((name) => import(`./${name}`).catch((error) => { console.error(error); process.exitCode = 1 }))
       return given.length
     """
     assert run(scripts, code, names) == len(names)
@@ -232,7 +234,7 @@ def test_a_time_that_is_none_is_left_to_the_api(scripts: Path, clock: str):
 def test_an_area_across_the_antimeridian_is_looked_at_from_near(scripts: Path):
     """Whoever approves a circle in Fiji sees that circle, and not the whole world with nothing to be seen on it; any other area is where it was."""
     code = """
-      const { boundsOf } = await import("./ground.js")
+      const { boundsOf } = await import("./area/ground.js")
       const part = (west, east) => [[[west, -18], [east, -18], [east, -17], [west, -18]]]
       const area = (...parts) => boundsOf({ type: "MultiPolygon", coordinates: parts })
       return [area(part(179.4, 180), part(-180, -179.6)), area(part(-9, -7), part(1, 3)), area(part(-60, -58))]
@@ -307,7 +309,7 @@ def test_a_file_is_read_once_and_told_as_what_it_is(scripts: Path, text: str, to
       const { readFileSync } = await import("node:fs")
       let told
       Object.assign(globalThis, { onmessage: null, postMessage: (answer) => { told = answer } })
-      await import("./reader.js")
+      await import("./area/reader.js")
       onmessage({ data: readFileSync("file", "utf-8") })
       return Object.fromEntries(given.map((name) => [name, told[name]]))
     """

@@ -1,17 +1,17 @@
 // The shell: who is signed in, where they are, and which screen that is.
 
-import { get, session } from "./api.js";
-import { Silent } from "./at-work.js";
-import { AllScreen, NowScreen } from "./now.js";
-import { draftsLeft, forget } from "./draft.js";
-import { Button, Icon, Refused, Stale, Sure, html, may, mayDo, render, useEffect, useErrorBoundary, usePolled, useState } from "./parts.js";
-import { holdPresses } from "./press.js";
-import { cameBack } from "./provider.js";
-import { CameBack, Enrol, Languages, Mark, Prove, ProveElsewhere, SignIn } from "./sign-in.js";
-import { Recovered } from "./recovered.js";
+import { get, session } from "./parts/api.js";
+import { Silent } from "./parts/at-work.js";
+import { AllScreen, NowScreen } from "./alert/now.js";
+import { draftsLeft, forget } from "./alert/draft.js";
+import { Button, Icon, Refused, Stale, Sure, html, may, mayDo, render, useEffect, useErrorBoundary, usePolled, useState } from "./parts/parts.js";
+import { holdPresses } from "./parts/press.js";
+import { cameBack } from "./sign-in/provider.js";
+import { CameBack, Enrol, Languages, Mark, Prove, ProveElsewhere, SignIn } from "./sign-in/sign-in.js";
+import { Recovered } from "./sign-in/recovered.js";
 import { Screen, fetchAhead, isScreen, wantsReload } from "./screens.js";
-import { StopAll, Stops, useStops } from "./stops.js";
-import { direction, language, t } from "./words.js";
+import { StopAll, Stops, useStops } from "./organisation/stops.js";
+import { direction, language, t } from "./parts/words.js";
 
 document.documentElement.lang = language;
 document.documentElement.dir = direction;

@@ -1,23 +1,23 @@
 // The screens: the code of each is fetched when somebody goes there, and of those where they may go next while nothing else is to be done.
 
-import { Later, Missing, fetchPart } from "./later.js";
-import { hasWebGl, html, mayDo } from "./parts.js";
-import { ready } from "./mount.js";
+import { Later, Missing, fetchPart } from "./parts/later.js";
+import { hasWebGl, html, mayDo } from "./parts/parts.js";
+import { ready } from "./parts/mount.js";
 
 const SCREENS = {
-  alert: async () => (await import("./alert.js")).AlertScreen,
-  new: async () => (await import("./compose.js")).ComposeScreen,
-  edit: async () => (await import("./compose.js")).EditScreen,
-  update: async () => (await import("./compose.js")).UpdateScreen,
-  permissions: async () => (await import("./permission.js")).PermissionScreen,
-  regions: async () => (await import("./regions.js")).RegionsScreen,
-  subscribers: async () => (await import("./subscribers.js")).SubscribersScreen,
-  carriers: async () => (await import("./desk.js")).CarriersScreen,
-  organisation: async () => (await import("./organisation.js")).OrganisationScreen,
-  oncall: async () => (await import("./oncall.js")).OnCallScreen,
-  people: async () => (await import("./people.js")).PeopleScreen,
-  keys: async () => (await import("./desk.js")).KeysScreen,
-  audit: async () => (await import("./desk.js")).AuditScreen,
+  alert: async () => (await import("./alert/alert.js")).AlertScreen,
+  new: async () => (await import("./alert/compose.js")).ComposeScreen,
+  edit: async () => (await import("./alert/compose.js")).EditScreen,
+  update: async () => (await import("./alert/compose.js")).UpdateScreen,
+  permissions: async () => (await import("./alert/permission.js")).PermissionScreen,
+  regions: async () => (await import("./area/regions.js")).RegionsScreen,
+  subscribers: async () => (await import("./organisation/subscribers.js")).SubscribersScreen,
+  carriers: async () => (await import("./organisation/desk.js")).CarriersScreen,
+  organisation: async () => (await import("./organisation/organisation.js")).OrganisationScreen,
+  oncall: async () => (await import("./organisation/oncall.js")).OnCallScreen,
+  people: async () => (await import("./organisation/people.js")).PeopleScreen,
+  keys: async () => (await import("./organisation/desk.js")).KeysScreen,
+  audit: async () => (await import("./organisation/desk.js")).AuditScreen,
 };
 export const isScreen = (name) => Object.hasOwn(SCREENS, name);
 

@@ -1,0 +1,93 @@
+// What people will read: a lock screen, a text message and a mail, in each language, as the API makes them.
+
+import { post } from "../parts/api.js";
+import { Icon, Refused, html, useEffect, useSettled, useState } from "../parts/parts.js";
+import { withinOf } from "../parts/names.js";
+import { list, t } from "../parts/words.js";
+
+/** How long fingers rest before the API is asked. */
+const REST_MS = 350;
+
+/** The API's preview of a document, or why there is none. What is shown stays until there is a newer one; `old` says that it is not of this one. */
+export function usePreview(document, query = "") {
+  const settled = useSettled(document, REST_MS);
+  const [told, tell] = useState({ preview: null, error: null, of: "" });
+  const keyOf = (one) => JSON.stringify([one, query]);
+  useEffect(() => {
+    if (!settled) return undefined;
+    const stop = new AbortController();
+    post(`/v1/messages/preview?${query.slice(1)}`, settled, { signal: stop.signal }).then(
+      (preview) => tell({ preview, error: null, of: keyOf(settled) }),
+      (error) => { if (!stop.signal.aborted) tell((before) => ({ ...before, error })); },
+    );
+    return () => stop.abort();
+  }, [keyOf(settled)]);
+  return { ...told, old: told.of !== keyOf(document) };
+}
+
+const Phone = ({ message }) => html`<div class="phone"><p class="phone-from"><${Icon} name="push" />alertd</p>
+  <p class="phone-title">${message.title}</p><p class="phone-body">${message.body}</p></div>`;
+
+const codingOf = (one) => [one.encoding === "gsm7" ? "GSM-7" : "UCS-2", one.national_table].filter(Boolean).join(" + ");
+
+/** One way to send an SMS, with its parts and its price. */
+const Coded = ({ one }) => html`<li>${[
+  one.carrier, one.transliterated ? t("sms-plain", { coding: codingOf(one) }) : codingOf(one), t("segments", { n: one.segments }),
+  one.price === null ? "" : String(one.price), one.used ? t("sms-used") : "",
+].filter(Boolean).join(" · ")}</li>`;
+
+const Sms = ({ message }) => html`<div class="bubble"><p>${message.text}</p></div>
+  <div class="small muted" dir=${document.dir || "ltr"}><p>${t("segments", { n: message.segments })} · ${codingOf(message)}</p>
+    ${message.codings.length > 1 ? html`<ul>${message.codings.map((one) => html`<${Coded} one=${one} />`)}</ul>` : null}
+    ${message.name_decides ? html`<p>${t("sms-name")}</p>` : null}</div>`;
+
+const Mail = ({ message }) => html`<details class="letter"><summary><${Icon} name="mail" /><span>${message.subject}</span></summary>
+  <p>${message.text}</p></details>`;
+
+const SHAPES = { push: Phone, sms: Sms, mail: Mail };
+/** What an author wrote of the alert itself, or of the case, each called as on the form. */
+const fieldOf = ([first, ...rest]) => withinOf([first === "info" ? rest.at(-1) : rest.slice(0, -1).filter((part) => !/^\d+$/.test(part)).at(-1) || first]);
+/** A contact is called by its number or address. */
+const shortOf = (one) => (one.startsWith("contact ") ? one.slice(8) : withinOf([one]));
+const fields = (pointers) => list([...new Set(pointers.map((one) => fieldOf(one.split("/").slice(1))))]);
+
+/** What had no room, by the channels that have none for it: a mail has what a text message leaves out. */
+export function withoutRoom(messages) {
+  const found = {};
+  for (const what of new Set(messages.flatMap((one) => one.left_out))) {
+    const channels = list(messages.filter((one) => one.left_out.includes(what)).map((one) => t(one.channel)));
+    found[channels] = [...(found[channels] || []), shortOf(what)];
+  }
+  return Object.entries(found);
+}
+
+function InLanguage({ about, messages }) {
+  return html`<article class="in-language" lang=${about.language} dir=${about.direction}>
+    <h3>${about.name}</h3>
+    ${messages.map((one) => (SHAPES[one.channel] ? html`<div class="message" key=${one.channel}><${SHAPES[one.channel]} message=${one} /></div>` : null))}
+    <div dir=${document.dir || "ltr"} class="small muted notes">
+      ${withoutRoom(messages).map(([channels, what]) => html`<p>${t("left-out", { channels, list: list(what) })}</p>`)}
+      ${about.untranslated.length ? html`<p>${t("untranslated", { list: fields(about.untranslated) })}</p>` : null}
+    </div>
+  </article>`;
+}
+
+/** `only`: the languages shown at first; the others are a click away. What is `old` is of words that were written before. */
+export function Shown({ preview, only, old }) {
+  const own = only && only.length ? only : preview.languages.map((one) => one.language).slice(0, 3);
+  const [picked, pick] = useState(null);
+  const shown = picked || own;
+  const toggle = (tag) => pick(shown.includes(tag) ? shown.filter((one) => one !== tag) : [...shown, tag]);
+  return html`<div class="chips" role="group" aria-label=${t("in-words")}>
+      ${preview.languages.map((one) => html`<button type="button" class="chip" aria-pressed=${shown.includes(one.language)}
+        onClick=${() => toggle(one.language)} lang=${one.language}>${one.name}</button>`)}</div>
+    <div class="previewed ${old ? "is-old" : ""}">${old ? html`<p class="note small old-says" role="status">${t("preview-old")}</p>` : null}
+      <div class="languages-row">${preview.languages.filter((one) => shown.includes(one.language)).map((about) => html`
+      <${InLanguage} key=${about.language} about=${about} messages=${preview.messages.filter((one) => one.language === about.language)} />`)}</div></div>`;
+}
+
+export function Messages({ document, only, query }) {
+  const { preview, error, old } = usePreview(document, query);
+  if (!preview && !error) return html`<p class="muted">${t("loading")}</p>`;
+  return html`<${Refused} error=${error} />${preview ? html`<${Shown} preview=${preview} only=${only} old=${old} />` : null}`;
+}

@@ -1,0 +1,19 @@
+// What was mended in a shape as it was sent, in words: before anything is sent somebody sees that the area is another one than was drawn.
+
+import { html } from "../parts/parts.js";
+import { nameOf } from "../parts/names.js";
+import { known, number, t } from "../parts/words.js";
+
+/** Of areas as many digits as say how far they differ. */
+const told = (figures) => Object.fromEntries(Object.entries(figures).map(([name, value]) => [name, typeof value === "number" ? number(Math.round(value * 10) / 10) : value]));
+/** An area is the same to every digit that is shown. */
+const isSame = ({ before_km2, after_km2 }) => before_km2 !== undefined && Math.abs(after_km2 - before_km2) < 0.05;
+
+function Note({ one: { pointer, code, figures, text } }) {
+  const place = nameOf(pointer.split("/").slice(1));
+  const key = known(`mended-${code}-same`) && isSame(figures) ? `${code}-same` : code;
+  const words = known(`mended-${key}`) ? t(`mended-${key}`, told(figures)) : text;
+  return html`<p class="note small" data-mended=${code}>${place ? html`<b>${place}:</b> ` : null}${words}</p>`;
+}
+
+export const Mended = ({ told: all }) => all.map((one, i) => html`<${Note} key=${i} one=${one} />`);
