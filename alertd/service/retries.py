@@ -66,7 +66,7 @@ def after(
         case Answer.NEVER:
             return Verdict(State.UNKNOWN if answer.partly else State.FAILED, reason)
         case Answer.WITHHELD:
-            return Verdict(State.QUEUED, reason, int(1000 * pause_s(answer)), unsent=True)
+            return Verdict(State.QUEUED, reason, int(1000 * pause_s(answer, urgent=urgent)), unsent=True)
         case Answer.UNKNOWN if hold:
             return Verdict(State.UNKNOWN, reason)
         case Answer.RETRY | Answer.UNKNOWN:
@@ -83,9 +83,13 @@ def after(
             return Verdict(State.QUEUED, reason, delay_ms, doubt)
 
 
-def pause_s(answer: Outcome) -> float:
-    """How long the carrier asked to be left alone."""
-    return min(answer.retry_after_s or 0.0, LONGEST_PAUSE_S)
+def pause_s(answer: Outcome, *, urgent: bool = False) -> float:
+    """Returns how many seconds the carrier asked alertd to wait, at most `LONGEST_PAUSE_S`; at most `LONGEST_URGENT_S` for an urgent message.
+
+    The carrier's pause (`store.limits`) holds for all messages, and lets a loud one probe it. So an urgent message must be due soon: what the
+    carrier said may be wrong.
+    """
+    return min(answer.retry_after_s or 0.0, LONGEST_URGENT_S if urgent else LONGEST_PAUSE_S)
 
 
 def of_the_carrier(answers: Sequence[Outcome], attempts: Sequence[int], *, believed: bool) -> list[Outcome]:
@@ -144,7 +148,7 @@ def _delay_s(answer: Outcome, own_s: float, attempt: int, *, urgent: bool) -> fl
     if urgent and answer.retry_after_s is not None:
         longest_s = min(LONGEST_URGENT_S, LEAST_URGENT_S * 2 ** max(0, attempt - LEAST_URGENT_TIMES))
         own_s = max(LEAST_URGENT_S, _CHANCE.uniform(longest_s / 2, longest_s))
-    return max(pause_s(answer), own_s)
+    return max(pause_s(answer, urgent=urgent), own_s)
 
 
 def wait_s(attempt: int, *, urgent: bool = False) -> float:

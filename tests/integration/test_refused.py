@@ -169,6 +169,25 @@ async def test_a_carrier_that_is_down_rests_and_is_found_within_15_s_of_its_retu
         assert await accepted(parts, record, kind.channel) == PEOPLE
 
 
+async def test_a_wrong_retry_after_delays_a_loud_alert_by_a_minute_at_most(
+    process: Callable[..., Any], sandbox: Sandbox, sample: dict[str, Any]
+):
+    """FCM answers 429 with `Retry-After: 86400` to everyone, and accepts again seconds later. Nobody waits an hour for their message."""
+    kind = next(kind for kind in KINDS if kind.carrier == "fcm")
+    often = 10 * PEOPLE
+    rule = Rule("", "throttle", times=often, retry_after_s=86_400)
+    sandbox.push.script.set(rule)
+    async with process(kind) as parts:
+        record = await planned(parts, sample, channels=[kind.channel], level="child-alert")
+        lease = await lease_of(parts.work, record.id, kind.channel, parts.carriers.held(kind.channel))
+        await worker_of(parts).feeder.dispatch.drain(lease, lambda: (rule.times or 0) < often)
+        assert await accepted(parts, record, kind.channel) == 0
+        sandbox.push.script.set()
+        parts.db.skew_ms += 60_000
+        await send(parts, record, kind.channel)
+        assert await accepted(parts, record, kind.channel) == PEOPLE
+
+
 def port_of(sandbox: Sandbox, kind: Kind) -> int:
     """Returns where a carrier listens."""
     end = sandbox.endpoints["smpp" if kind.carrier == "centre" else kind.channel]
