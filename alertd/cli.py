@@ -10,12 +10,12 @@ from typing import Annotated, ClassVar
 import typer
 
 from alertd import __version__
-from alertd.commands.client import RefusedError
-from alertd.commands.on_demand import OnDemand, Place
-from alertd.commands.options import Common, ConfigOption, KeyFileOption, UrlOption, read_key
-from alertd.commands.output import remark, tell
-from alertd.errors import ConfigError
-from alertd.logs import places_of
+from alertd.commands.base.client import RefusedError
+from alertd.commands.base.on_demand import OnDemand, Place
+from alertd.commands.base.options import Common, ConfigOption, KeyFileOption, UrlOption, read_key
+from alertd.commands.base.output import remark, tell
+from alertd.common.errors import ConfigError
+from alertd.common.logs import places_of
 
 #: What is loaded to start is no garbage: collecting it every 700 objects is a fifth of the time that starting takes.
 COLLECTED_AT = (50_000, 10, 10)
@@ -23,56 +23,56 @@ COLLECTED_AT = (50_000, 10, 10)
 
 class Commands(OnDemand):
     places: ClassVar[dict[str, Place]] = {
-        "serve": Place("alertd.commands.serving:serving_all", "API, workers and embedded store in one."),
-        "api": Place("alertd.commands.serving:serving_api", "The API alone, over `store.url`."),
-        "worker": Place("alertd.commands.working:app", "One worker, over `store.url`."),
-        "sandbox": Place("alertd.commands.sandbox:app", "The local carriers alone."),
+        "serve": Place("alertd.commands.installation.serving:serving_all", "API, workers and embedded store in one."),
+        "api": Place("alertd.commands.installation.serving:serving_api", "The API alone, over `store.url`."),
+        "worker": Place("alertd.commands.installation.working:app", "One worker, over `store.url`."),
+        "sandbox": Place("alertd.commands.installation.sandbox:app", "The local carriers alone."),
         "check": Place(
-            "alertd.commands.check:app",
+            "alertd.commands.installation.check:app",
             "Look at configuration, store and carriers; with --ready at the running service.",
         ),
-        "send": Place("alertd.commands.alerts:sending", "Submit an alert."),
-        "alerts": Place("alertd.commands.alerts:app", "Alerts: list, show, decide, watch, pause, account for."),
+        "send": Place("alertd.commands.alerts.alerts:sending", "Submit an alert."),
+        "alerts": Place("alertd.commands.alerts.alerts:app", "Alerts: list, show, decide, watch, pause, account for."),
         "permissions": Place(
-            "alertd.commands.permissions:app", "Permissions of neighbours: list, show, grant, refuse, ask."
+            "alertd.commands.alerts.permissions:app", "Permissions of neighbours: list, show, grant, refuse, ask."
         ),
-        "regions": Place("alertd.commands.regions:app", "Regions: search, show, list, import, remove."),
+        "regions": Place("alertd.commands.organisations.regions:app", "Regions: search, show, list, import, remove."),
         "subscribers": Place(
-            "alertd.commands.subscribers:app", "Subscribers: import, count, show, explain, forget."
+            "alertd.commands.people.subscribers:app", "Subscribers: import, count, show, explain, forget."
         ),
-        "suppressions": Place("alertd.commands.suppressions:app", "The suppression list: add, show, remove."),
+        "suppressions": Place("alertd.commands.people.suppressions:app", "The suppression list: add, show, remove."),
         "keys": Place(
-            "alertd.commands.keys:app", "Keys: make, list, rotate, revoke, recover; rotate the master key."
+            "alertd.commands.organisations.keys:app", "Keys: make, list, rotate, revoke, recover; rotate the master key."
         ),
-        "oncall": Place("alertd.commands.oncall:app", "People on call: show, set, alerts, take."),
-        "operators": Place("alertd.commands.operators:app", "Operators: add, list, invite, remove."),
-        "organisations": Place("alertd.commands.organisations:app", "Organisations: list, show, set."),
-        "carriers": Place("alertd.commands.carriers:app", "Carriers: list, test."),
+        "oncall": Place("alertd.commands.alerts.oncall:app", "People on call: show, set, alerts, take."),
+        "operators": Place("alertd.commands.organisations.operators:app", "Operators: add, list, invite, remove."),
+        "organisations": Place("alertd.commands.organisations.organisations:app", "Organisations: list, show, set."),
+        "carriers": Place("alertd.commands.installation.carriers:app", "Carriers: list, test."),
         "webhooks": Place(
-            "alertd.commands.webhooks:app", "Webhooks: add, list, show, test, replay, rotate, resume, remove."
+            "alertd.commands.organisations.webhooks:app", "Webhooks: add, list, show, test, replay, rotate, resume, remove."
         ),
         "distributors": Place(
-            "alertd.commands.distributors:app",
+            "alertd.commands.organisations.distributors:app",
             "Distributors: list, add, show, set, rotate, test, remove; of an alert: having, confirm, resend.",
         ),
-        "audit": Place("alertd.commands.audit:app", "The audit: list, verify."),
-        "evidence": Place("alertd.commands.evidence:app", "Signed evidence: export, key, verify."),
+        "audit": Place("alertd.commands.alerts.audit:app", "The audit: list, verify."),
+        "evidence": Place("alertd.commands.alerts.evidence:app", "Signed evidence: export, key, verify."),
         "backup": Place(
-            "alertd.commands.backup:backing_up",
+            "alertd.commands.installation.backup:backing_up",
             "Copy the embedded store, running or not; what was acknowledged is in it.",
         ),
         "restore": Place(
-            "alertd.commands.backup:restoring",
+            "alertd.commands.installation.backup:restoring",
             "Put a backup into a data directory that has no store, whole or not at all.",
         ),
         "stop": Place(
-            "alertd.commands.stopping:stopping",
+            "alertd.commands.alerts.stopping:stopping",
             "Halt everything that your organisation sends, at once. Two people resume.",
         ),
         "resume": Place(
-            "alertd.commands.stopping:resuming", "Lift a stop: the first person asks, the second lifts it."
+            "alertd.commands.alerts.stopping:resuming", "Lift a stop: the first person asks, the second lifts it."
         ),
-        "completion": Place("alertd.commands.completion:app", "Print the completion script of a shell."),
+        "completion": Place("alertd.commands.base.completion:app", "Print the completion script of a shell."),
     }  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from alertd.clock import SystemClock
+from alertd.common.clock import SystemClock
 
 
 @dataclass

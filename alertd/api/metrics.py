@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import hdrs, web
 
-from alertd.api.middleware import Recognise, by_key, guarded
-from alertd.api.problems import Explain
-from alertd.background import Shared
-from alertd.clock import Clock
-from alertd.errors import Problem
+from alertd.api.http.middleware import Recognise, by_key, guarded
+from alertd.api.http.problems import Explain
+from alertd.common.background import Shared
+from alertd.common.clock import Clock
+from alertd.common.errors import Problem
 from alertd.metrics import FleetText
 from alertd.service.access import Credential
 

@@ -9,26 +9,27 @@ from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from alertd.alerts import AlertState
 from alertd.api.services import Services
-from alertd.clock import time_of, time_or_none
-from alertd.documents import Policy, Target
-from alertd.ids import chain_of
-from alertd.kinds import Notify, Occasion, PermissionState, Verdict
-from alertd.permissions import Permission, read, words_of
+from alertd.common.clock import time_of, time_or_none
+from alertd.common.ids import chain_of
+from alertd.model.alerts import AlertState
+from alertd.model.documents import Policy, Target
+from alertd.model.kinds import Notify, Occasion, PermissionState, Verdict
+from alertd.model.permissions import Permission, read, words_of
+from alertd.model.stand_down_requests import read as read_requests
 from alertd.rendering.areas import area_name
 from alertd.rendering.catalogue import REFERENCE
 from alertd.rendering.languages import matching
-from alertd.service import reach, rings
+from alertd.service import reach
 from alertd.service.access import signer
-from alertd.service.break_glass import broken_by
+from alertd.service.alerts.break_glass import broken_by
+from alertd.service.alerts.notices import occasion_of
+from alertd.service.areas import rings
+from alertd.service.areas.looks import Look
+from alertd.service.areas.targeting import Share
 from alertd.service.counts import Shown, had_nobody_to_notify, is_exact, people_shown
-from alertd.service.looks import Look
-from alertd.service.notices import occasion_of
 from alertd.service.reach import LEAST_SHOWN, NOBODY, Count, Estimate, about, by_code
-from alertd.service.targeting import Share
-from alertd.stand_down_requests import read as read_requests
-from alertd.store.alerts import AlertRecord
+from alertd.store.alerts.alerts import AlertRecord
 from channels.base import Loudness
 from geofences.shapes import Repair, RepairCode
 from geofences.targets import Area

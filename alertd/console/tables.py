@@ -9,17 +9,17 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from alertd.alerts import AMENDABLE, KNOWN, OPEN_STATES, SETTLED, SHOWN, UNWATCHED, AlertState, State
-from alertd.documents import MAX_RINGS, Status
-from alertd.kinds import KINDS, CancelReason, Channel, Kind, Level, Notify, Protection, Verdict
-from alertd.oncall import CONTACTS, Day, OnCall
-from alertd.operators import Role
-from alertd.organisations import GRANTED
+from alertd.common.resources import templates_dir
+from alertd.model.alerts import AMENDABLE, KNOWN, OPEN_STATES, SETTLED, SHOWN, UNWATCHED, AlertState, State
+from alertd.model.documents import MAX_RINGS, Status
+from alertd.model.kinds import KINDS, CancelReason, Channel, Kind, Level, Notify, Protection, Verdict
+from alertd.model.oncall import CONTACTS, Day, OnCall
+from alertd.model.operators import Role
+from alertd.model.organisations import GRANTED
+from alertd.model.rules import CRITERIA
 from alertd.rendering.catalogue import read_catalogues
-from alertd.resources import templates_dir
-from alertd.rules import CRITERIA
 from alertd.service.access import Scope
-from alertd.service.following import CANCEL, CLOSE, REOPEN, STAND_DOWN, Step
+from alertd.service.alerts.following import CANCEL, CLOSE, REOPEN, STAND_DOWN, Step
 from channels.base import Loudness
 from geofences.shapes import MAX_VERTICES
 

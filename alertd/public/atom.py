@@ -6,9 +6,9 @@ from urllib.parse import urlsplit
 
 from lxml import etree
 
-from alertd.cap.writer import MEDIA_TYPE
-from alertd.clock import time_of
-from alertd.service.publishing import Feed, Published
+from alertd.common.clock import time_of
+from alertd.model.cap.writer import MEDIA_TYPE
+from alertd.service.sharing.publishing import Feed, Published
 
 NAMESPACE = "http://www.w3.org/2005/Atom"
 FEED_TYPE = "application/atom+xml"

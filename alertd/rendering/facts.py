@@ -11,9 +11,9 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from alertd.cases import Age, Child, Contact, LastSeen, PersonSought, Photo, Vehicle
-from alertd.documents import Alert, Info, Status
-from alertd.kinds import Kind, Occasion
+from alertd.model.cases import Age, Child, Contact, LastSeen, PersonSought, Photo, Vehicle
+from alertd.model.documents import Alert, Info, Status
+from alertd.model.kinds import Kind, Occasion
 from alertd.rendering.catalogue import Catalogue
 from alertd.rendering.languages import base_language, matching, spoken_at, told_in, told_in_any
 from alertd.rendering.occasions import SAFETY, Telling

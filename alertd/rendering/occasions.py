@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from alertd.kinds import CancelReason, Kind, Occasion
+from alertd.model.kinds import CancelReason, Kind, Occasion
 
 #: The folder of messages that say an alert has ended; the others are named after its kind.
 ENDED = "ended"

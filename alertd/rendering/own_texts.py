@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from jinja2 import Environment, TemplateSyntaxError, nodes
 
-from alertd.kinds import Kind
+from alertd.model.kinds import Kind
 from alertd.rendering.occasions import ENDED
 from alertd.rendering.plaintext import tidy
 

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from alertd.documents import MAX_DESCRIPTION, MAX_HEADLINE, MAX_INSTRUCTION, Alert, Status
-from alertd.kinds import KINDS, CancelReason, Kind, Occasion
+from alertd.model.documents import MAX_DESCRIPTION, MAX_HEADLINE, MAX_INSTRUCTION, Alert, Status
+from alertd.model.kinds import KINDS, CancelReason, Kind, Occasion
 from alertd.rendering.occasions import ENDED, Telling
 from alertd.rendering.own_texts import OwnTexts, TextPlace
 from alertd.rendering.renderer import (

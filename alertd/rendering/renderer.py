@@ -14,9 +14,9 @@ from jinja2 import FileSystemLoader, StrictUndefined, Template
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import escape
 
-from alertd.cases import MAX_CONTACTS
-from alertd.documents import Alert
-from alertd.kinds import Kind
+from alertd.model.cases import MAX_CONTACTS
+from alertd.model.documents import Alert
+from alertd.model.kinds import Kind
 from alertd.rendering.catalogue import REFERENCE, Catalogue, read_catalogues
 from alertd.rendering.facts import Facts, Room, Where, facts_of, mark_of
 from alertd.rendering.languages import matching

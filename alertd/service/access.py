@@ -14,15 +14,15 @@ from typing import Literal
 
 import msgspec
 
-from alertd.clock import Clock
-from alertd.errors import Problem
-from alertd.fields import folded_subject
-from alertd.organisations import Jurisdiction
+from alertd.common.clock import Clock
+from alertd.common.errors import Problem
+from alertd.model.fields import folded_subject
+from alertd.model.organisations import Jurisdiction
 from alertd.service.buckets import Buckets
-from alertd.store.connection import StoreUnavailableError
-from alertd.store.keyring import Keyring, StoredKey
-from alertd.store.limits import Limits
-from alertd.store.operators import digest_of
+from alertd.store.carriers.limits import Limits
+from alertd.store.engine.connection import StoreUnavailableError
+from alertd.store.organisations.keyring import Keyring, StoredKey
+from alertd.store.organisations.operators import digest_of
 
 #: Every scope there is. `admin` stands for all of them.
 Scope = Literal[

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alertd.clock import Clock
+from alertd.common.clock import Clock
 
 
 class Buckets:

@@ -9,13 +9,13 @@ from typing import Annotated, Literal
 
 from pydantic import WithJsonSchema
 
-from alertd.alerts import AlertState
-from alertd.documents import Status
-from alertd.errors import Problem
-from alertd.ids import chain_of
+from alertd.common.errors import Problem
+from alertd.common.ids import chain_of
+from alertd.model.alerts import AlertState
+from alertd.model.documents import Status
 from alertd.service import reach
 from alertd.service.reach import Estimate
-from alertd.store.alerts import AlertRecord
+from alertd.store.alerts.alerts import AlertRecord
 
 SMALL_COUNT = 20  # below this a count could tell where one person lives, so it is shown as "<20"
 

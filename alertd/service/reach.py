@@ -20,13 +20,13 @@ import structlog
 from numpy.typing import NDArray
 from pydantic import WithJsonSchema
 
-from alertd.alerts import CHANNELS
-from alertd.clock import Clock
-from alertd.store.audience import Audience
-from alertd.store.codec import Codec, SealError
-from alertd.store.outlines import Outlines
-from alertd.store.people import People
-from alertd.store.people_map import COLUMNS, Part, PeopleMap, Population, build, read, write
+from alertd.common.clock import Clock
+from alertd.model.alerts import CHANNELS
+from alertd.store.areas.outlines import Outlines
+from alertd.store.engine.codec import Codec, SealError
+from alertd.store.people.audience import Audience
+from alertd.store.people.people import People
+from alertd.store.people.people_map import COLUMNS, Part, PeopleMap, Population, build, read, write
 from geofences.people_map import NOISE
 from geofences.regions import Library
 from geofences.scan import Outline

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from alertd.errors import Problem
-from alertd.store.alerts import AlertRecord
+from alertd.common.errors import Problem
+from alertd.store.alerts.alerts import AlertRecord
 
 #: So often it is tried again where others changed the same at the same moment.
 TRIES = 5

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
-from alertd.clock import Clock
-from alertd.store.connection import StoreUnavailableError
+from alertd.common.clock import Clock
+from alertd.store.engine.connection import StoreUnavailableError
 
 TELL_AGAIN_S = 600.0  # a step is taken several times a second
 PATIENCE_S = 5.0  # a store that is away may be waited for by each of them

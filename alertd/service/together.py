@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-from alertd.store.connection import StoreUnavailableError
+from alertd.store.engine.connection import StoreUnavailableError
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")

@@ -11,8 +11,8 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import count
 
-from alertd.ids import chain_of
-from alertd.store.work_records import Lease
+from alertd.common.ids import chain_of
+from alertd.store.delivery.work_records import Lease
 
 #: Of many chains so many are asked at once how they stand, or a third of them all where that is more.
 FOLLOWED = 32

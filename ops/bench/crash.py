@@ -30,11 +30,11 @@ from installation import BenchError, Installation, installed, until
 from rich.console import Console
 from rich.table import Table
 
-from alertd.samples import Person, people
-from alertd.store.alerts import Alerts
-from alertd.store.connection import StoreUnavailableError
-from alertd.store.scripts import LEASE_MS
-from alertd.store.work import Work
+from alertd.runtime.samples import Person, people
+from alertd.store.alerts.alerts import Alerts
+from alertd.store.delivery.work import Work
+from alertd.store.engine.connection import StoreUnavailableError
+from alertd.store.engine.scripts import LEASE_MS
 
 EVERYWHERE = {"regions": ["ES", "FR", "CH", "GB", "US"]}  # the countries of the sample people
 ADDRESSES_A_PERSON = 1.17  # of the sample people, in those countries

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import shapely
 
-from alertd.alerts import FLAG_DOUBT, State
-from alertd.clock import SystemClock
-from alertd.ids import chain_of
-from alertd.samples import Person
-from alertd.store import keys
-from alertd.store.connection import Connection
-from alertd.store.people import People
-from alertd.store.work import LEDGER, Work
+from alertd.common.clock import SystemClock
+from alertd.common.ids import chain_of
+from alertd.model.alerts import FLAG_DOUBT, State
+from alertd.runtime.samples import Person
+from alertd.store.delivery.work import LEDGER, Work
+from alertd.store.engine import keys
+from alertd.store.engine.connection import Connection
+from alertd.store.people.people import People
 from geofences.tiles import locate, position
 
 CHANNELS = ("push", "webpush", "sms", "mail")

@@ -22,9 +22,9 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from alertd.sandboxed import sandbox_carriers
-from alertd.store.codec import Codec, Keys
-from alertd.store.connection import Connection
+from alertd.runtime.sandboxed import sandbox_carriers
+from alertd.store.engine.codec import Codec, Keys
+from alertd.store.engine.connection import Connection
 
 #: As ops/alertd.service says: so long after its end alertd is started again.
 RESTART_S = 2.0

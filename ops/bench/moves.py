@@ -23,12 +23,12 @@ from redis.asyncio import Redis
 from rich.console import Console
 from rich.table import Table
 
-from alertd.app import Parts, opened
-from alertd.config import Settings
-from alertd.processes import keep_loaded
-from alertd.service.entries import Entry, read
-from alertd.store.codec import Codec, Keys
-from alertd.store.embedded import EmbeddedServer, EmbeddedSettings
+from alertd.config.config import Settings
+from alertd.runtime.app import Parts, opened
+from alertd.runtime.processes import keep_loaded
+from alertd.service.people.entries import Entry, read
+from alertd.store.embedded.embedded import EmbeddedServer, EmbeddedSettings
+from alertd.store.engine.codec import Codec, Keys
 
 CACHE = Path(__file__).resolve().parents[2] / ".cache" / "bench"
 GROUP = 1_000  # people written together

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from alertd import config, logs, worker_process
-from alertd.clock import SystemClock
+from alertd.common import logs
+from alertd.common.clock import SystemClock
+from alertd.config import config
+from alertd.runtime import worker_process
 
 
 def main(skew_s: float) -> None:

@@ -1,6 +1,6 @@
 """A walk over every operation of the API with calls that it takes, and what came back: the examples in the API's document.
 
-`python -m tests.acceptance.api_walk` starts a sandbox of its own, walks, and writes alertd/api/examples.json anew.
+`python -m tests.acceptance.api_walk` starts a sandbox of its own, walks, and writes alertd/api/docs/examples.json anew.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from alertd.ids import Door
+from alertd.common.ids import Door
 from tests.acceptance.api_samples import ACK, ELSEWHERE, FACTS, MARIA, SQUARE, WATER, text_of, the_alert
 from tests.acceptance.conftest import Served
 from tests.passkeys import Authenticator

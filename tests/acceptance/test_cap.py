@@ -21,8 +21,8 @@ from xml.sax.saxutils import escape
 import pytest
 from lxml import etree
 
-from alertd.cap.messages import Message, MsgType, Status
-from alertd.cap.reader import read
+from alertd.model.cap.messages import Message, MsgType, Status
+from alertd.model.cap.reader import read
 from tests.acceptance.asking import asked, pointers
 from tests.acceptance.conftest import Served
 from tests.unit.alertd.cap_documents import CANCEL, SENT, WHOLE, named

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from alertd.cap.reader import read
-from alertd.cap.signatures import Issuer, check_signature
+from alertd.model.cap.reader import read
+from alertd.model.cap.signatures import Issuer, check_signature
 from tests.acceptance.conftest import Served
 from tests.acceptance.test_cap import post
 from tests.unit.alertd.cap_documents import CANCEL, named

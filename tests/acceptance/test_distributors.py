@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from lxml import etree
 
-from alertd.cap.messages import Message, Status
-from alertd.cap.reader import read
+from alertd.model.cap.messages import Message, Status
+from alertd.model.cap.reader import read
 from tests.acceptance.conftest import Served
 from tests.acceptance.test_cli import alertd, done, refused
 from tests.integration.gateways import SCHEMA, answering

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from alertd.store import keys
-from alertd.store.codec import NEXT_KEY, Codec, Keys, SealError, mark_of
+from alertd.store.engine import keys
+from alertd.store.engine.codec import NEXT_KEY, Codec, Keys, SealError, mark_of
 from tests.acceptance.conftest import CHANNELS, STORE_KEYS, Served, first_key, start
 from tests.acceptance.test_cli import alertd, done, environment, refused
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from alertd.common.resources import templates_dir
 from alertd.rendering import Renderer
-from alertd.resources import templates_dir
 from channels.base import NO_LEAVE
 from tests.acceptance.conftest import Served
 from tests.unit.alertd.samples import GENERAL, changed

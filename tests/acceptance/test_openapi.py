@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from alertd.ids import Door
+from alertd.common.ids import Door
 from tests.acceptance.api_samples import MARIA, the_alert
 from tests.acceptance.conftest import Served
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from alertd import config
-from alertd.carrier_sections import CARRIERS
+from alertd.config import config
+from alertd.config.carrier_sections import CARRIERS
 from tests.acceptance.conftest import Served
 from tests.pictures import drawn, written
 

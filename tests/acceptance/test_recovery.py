@@ -14,7 +14,7 @@ from typing import Any
 
 from redis import Redis
 
-from alertd.store.codec import Keys
+from alertd.store.engine.codec import Keys
 from tests.acceptance.conftest import STORE_KEYS, Served, start
 from tests.acceptance.test_cli import done, refused
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from alertd.ids import Door
+from alertd.common.ids import Door
 from tests.acceptance.conftest import Served
 
 #: What only the code's own readers know.

@@ -6,7 +6,7 @@ import json
 import urllib.request
 from typing import Any
 
-from alertd.ids import Door
+from alertd.common.ids import Door
 from tests.acceptance.asking import asked
 from tests.acceptance.conftest import Served
 from tests.unit.alertd.samples import SUBSCRIBER

@@ -15,8 +15,10 @@ import typer
 import yaml
 from typer.core import TyperGroup
 
-from alertd import cli, config, registrations, rules
+from alertd import cli
 from alertd.api.application import OPERATIONS
+from alertd.config import config
+from alertd.model import registrations, rules
 
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "ops").rglob("*.md")))

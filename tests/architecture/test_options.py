@@ -11,8 +11,8 @@ import pytest
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from alertd import config
-from alertd.carrier_sections import AnyCarrier
+from alertd.config import config
+from alertd.config.carrier_sections import AnyCarrier
 
 FILE = Path(__file__).parents[2] / "ops" / "alertd.toml"
 TEXT = FILE.read_text(encoding="utf-8")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).parents[2] / "alertd" / "store" / "lua"
-SCRIPTS = {file.stem: file.read_text(encoding="utf-8") for file in FOLDER.glob("*.lua")}
+FOLDER = Path(__file__).parents[2] / "alertd" / "store"
+SCRIPTS = {file.stem: file.read_text(encoding="utf-8") for file in FOLDER.rglob("*.lua")}
 PRELUDE = SCRIPTS.pop("prelude")  # in front of every other, and called by none
 HEADER = re.compile(
     r"(?P<does>(?:-- .*\n)+?)-- KEYS: (?P<keys>(?:-- |.)+?\n)-- ARGV: (?P<argv>[\s\S]+?)-- Returns: (?P<returns>.+)\n"
@@ -36,5 +36,5 @@ def test_prelude_says_what_it_is():
 
 def test_every_script_is_run_by_the_store():
     """A script that nothing names is dead."""
-    code = "\n".join(file.read_text(encoding="utf-8") for file in FOLDER.parent.glob("*.py"))
+    code = "\n".join(file.read_text(encoding="utf-8") for file in FOLDER.rglob("*.py"))
     assert [name for name in SCRIPTS if f'"{name}"' not in code] == []

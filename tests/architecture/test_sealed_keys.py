@@ -8,28 +8,28 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from alertd.store import keys
-from alertd.store.resealing import SEALED
+from alertd.store.engine import keys
+from alertd.store.master_key.resealing import SEALED
 
 ROOT = Path(__file__).parents[2] / "alertd"
 #: Modules that seal under the master key: what each of their places in the code seals, as the table of keys calls it.
 SEALERS = {
-    "store/alert_records.py": ["{a:<chain>}:v:<id>"],
-    "store/carrier_tests.py": ["{m}:carrier-tests"],
-    "store/cases.py": ["{c:<case>}"],
-    "store/keyring.py": ["{k:<key id>}"],
-    "store/master_keys.py": ["{m}:secrets", "{m}:secrets"],
-    "store/media.py": ["{f:<media>}"],
-    "store/operators.py": ["{o:<org>}:operators"],
-    "store/organisations.py": ["{o:<org>}:record"],
-    "store/paging.py": ["{o:<org>}:oncall", "{a:<chain>}:paged:<id>"],
-    "store/people.py": ["{s:<number // 512>}:<number>"],
-    "store/people_map.py": ["a file: made again if it does not open"],
-    "store/schema.py": ["{m}:cell-key"],
-    "store/sessions.py": ["{z:<hash>}"],
-    "store/stops.py": ["{m}:stops"],
-    "store/texts.py": ["{o:<org>}:texts"],
-    "store/webhooks.py": ["{v:<org>}:hooks"],
+    "store/alerts/alert_records.py": ["{a:<chain>}:v:<id>"],
+    "store/carriers/carrier_tests.py": ["{m}:carrier-tests"],
+    "store/records/cases.py": ["{c:<case>}"],
+    "store/organisations/keyring.py": ["{k:<key id>}"],
+    "store/master_key/master_keys.py": ["{m}:secrets", "{m}:secrets"],
+    "store/photos/media.py": ["{f:<media>}"],
+    "store/organisations/operators.py": ["{o:<org>}:operators"],
+    "store/organisations/organisations.py": ["{o:<org>}:record"],
+    "store/organisations/paging.py": ["{o:<org>}:oncall", "{a:<chain>}:paged:<id>"],
+    "store/people/people.py": ["{s:<number // 512>}:<number>"],
+    "store/people/people_map.py": ["a file: made again if it does not open"],
+    "store/master_key/schema.py": ["{m}:cell-key"],
+    "store/organisations/sessions.py": ["{z:<hash>}"],
+    "store/organisations/stops.py": ["{m}:stops"],
+    "store/organisations/texts.py": ["{o:<org>}:texts"],
+    "store/sharing/webhooks.py": ["{v:<org>}:hooks"],
 }
 #: Kinds whose sealed values come from another key, or from the same place in the code as another kind.
 BY_OTHERS = {"{c:<case>}:dropped": "{c:<case>}", "{v:<org>}:distributors": "{v:<org>}:hooks"}

@@ -16,18 +16,22 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 
 from alertd import service
-from alertd.alerts import AlertState, State
 from alertd.api.application import OPERATIONS, needs
+from alertd.common.errors import CATALOGUE
 from alertd.console import STATIC, console_routes
 from alertd.console.tables import module, tables
 from alertd.console.words import catalogue_of, modules
-from alertd.errors import CATALOGUE
-from alertd.kinds import Level
+from alertd.model.alerts import AlertState, State
+from alertd.model.kinds import Level
 from alertd.rendering.renderer import LEFT_OUT, NEVER_LEFT_OUT
-from alertd.service import forgetting, paging, region_imports, restoring, starting
-from alertd.service.belonging import Standing
-from alertd.service.explaining import Told, Why
-from alertd.service.permissions import ACTS
+from alertd.service.alerts.permissions import ACTS
+from alertd.service.delivery import starting
+from alertd.service.delivery.belonging import Standing
+from alertd.service.delivery.explaining import Told, Why
+from alertd.service.oncall import paging
+from alertd.service.organisations import region_imports
+from alertd.service.records import restoring
+from alertd.service.retention import forgetting
 from geofences.shapes import RepairCode
 from tests.acceptance.conftest import CHANNELS
 
@@ -150,7 +154,7 @@ def test_each_key_is_there_once():
 
 def written_besides() -> set[str]:
     """The acts that services write into the audit themselves, beside those of operations."""
-    texts = [path.read_text(encoding="utf-8") for path in Path(service.__path__[0]).glob("*.py")]
+    texts = [path.read_text(encoding="utf-8") for path in Path(service.__path__[0]).rglob("*.py")]
     lines = [line for text in texts for line in re.findall(r"^ *(?:ACT|act) = .*|\brecorded\(.*", text, re.MULTILINE)]
     found = {act for line in lines for act in re.findall(r'"([a-z]+\.[a-z_-]+)"', line)}
     assert found >= {forgetting.ACT, paging.ACT, region_imports.ACT, restoring.ACT, starting.ACT, "identity.bind"}

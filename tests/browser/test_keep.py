@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, expect
 
-from alertd.service.evidence import verified
+from alertd.service.records.evidence import verified
 from tests.acceptance.conftest import Served
 from tests.browser.desks import Desk, desk, number
 from tests.browser.test_alert import SEVILLA, opened

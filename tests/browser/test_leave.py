@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from playwright.async_api import Browser, expect
 
-from alertd.ids import Door
+from alertd.common.ids import Door
 from tests.acceptance.conftest import Served
 from tests.browser.desks import desk
 

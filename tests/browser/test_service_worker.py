@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
-from alertd.ids import Door
+from alertd.common.ids import Door
 from channels.base import Loudness, PushMessage, Stamp
 from tests.acceptance.conftest import Served
 from tests.browser.centre_site import PushServices, Site, Stands, Visitor, serving, visiting

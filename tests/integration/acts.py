@@ -13,28 +13,28 @@ import pytest
 import shapely
 from aiohttp import web
 
-from alertd.alerts import State
 from alertd.api.application import create_app
-from alertd.api_site import services_of
-from alertd.app import Parts
-from alertd.cases import PhotoFacts
-from alertd.documents import Alert
-from alertd.errors import Problem
-from alertd.registrations import Registration
+from alertd.common.errors import Problem
+from alertd.model.alerts import State
+from alertd.model.cases import PhotoFacts
+from alertd.model.documents import Alert
+from alertd.model.registrations import Registration
+from alertd.runtime.api_site import services_of
+from alertd.runtime.app import Parts
+from alertd.runtime.working import worker_of
 from alertd.service.access import Credential
-from alertd.service.entries import Entry
-from alertd.service.explaining import Explanation
-from alertd.service.following import Followed
-from alertd.service.intake import Taken
-from alertd.store.alert_records import numbers_of
-from alertd.store.alerts import AlertRecord
-from alertd.store.connection import Connection
-from alertd.store.found import Found
-from alertd.store.operators import OperatorStore, StoredOperator
-from alertd.store.scripts import LEASE_MS
-from alertd.store.work import Work
-from alertd.store.work_records import Lease
-from alertd.working import worker_of
+from alertd.service.alerts.following import Followed
+from alertd.service.alerts.intake import Taken
+from alertd.service.delivery.explaining import Explanation
+from alertd.service.people.entries import Entry
+from alertd.store.alerts.alert_records import numbers_of
+from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.delivery.work import Work
+from alertd.store.delivery.work_records import Lease
+from alertd.store.engine.connection import Connection
+from alertd.store.engine.scripts import LEASE_MS
+from alertd.store.organisations.operators import OperatorStore, StoredOperator
+from alertd.store.people.found import Found
 from channels.sandbox import Sandbox
 from tests.pictures import drawn, written
 

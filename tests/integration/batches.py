@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shapely
 
-from alertd.alerts import AlertState, State
-from alertd.store.alerts import AlertRecord
-from alertd.store.connection import Connection
-from alertd.store.work import Work
-from alertd.store.work_records import Alike, Lease, Settlement, pack_ref
+from alertd.model.alerts import AlertState, State
+from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.delivery.work import Work
+from alertd.store.delivery.work_records import Alike, Lease, Settlement, pack_ref
+from alertd.store.engine.connection import Connection
 from tests.integration.acts import lease_of, silence
 
 PUSH = Alike(channel="push", language="es")

@@ -12,21 +12,21 @@ import numpy as np
 import pytest
 from redis.asyncio import Redis
 
-from alertd.app import Parts, opened
-from alertd.carrier_sections import FcmCarrier, SmtpCarrier, TwilioCarrier
-from alertd.clock import SystemClock
-from alertd.config import Settings
-from alertd.ids import new_id
+from alertd.common.clock import SystemClock
+from alertd.common.ids import new_id
+from alertd.config.carrier_sections import FcmCarrier, SmtpCarrier, TwilioCarrier
+from alertd.config.config import Settings
+from alertd.config.sections import StoreSection
 from alertd.rendering import Renderer
-from alertd.sections import StoreSection
-from alertd.store.alerts import Alerts
-from alertd.store.audience import Audience
-from alertd.store.bulk import Bulk
-from alertd.store.codec import Codec
-from alertd.store.connection import Connection
-from alertd.store.people import People
-from alertd.store.schema import open_store
-from alertd.store.work import Work
+from alertd.runtime.app import Parts, opened
+from alertd.store.alerts.alerts import Alerts
+from alertd.store.delivery.work import Work
+from alertd.store.engine.bulk import Bulk
+from alertd.store.engine.codec import Codec
+from alertd.store.engine.connection import Connection
+from alertd.store.master_key.schema import open_store
+from alertd.store.people.audience import Audience
+from alertd.store.people.people import People
 from channels.sandbox import Sandbox
 from geofences.regions import Library
 from tests.clocks import Later

@@ -15,8 +15,8 @@ from lxml import etree
 from signxml import XMLVerifier
 from signxml.verifier import SignatureConfiguration
 
-from alertd.cap.messages import Message
-from alertd.cap.reader import read
+from alertd.model.cap.messages import Message
+from alertd.model.cap.reader import read
 from tests.recorders import Recorder, running
 
 HOST = "gateway.example"

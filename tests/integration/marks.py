@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from redis.asyncio import Redis
 
-from alertd.store.resealing import SEALED, kind_of
+from alertd.store.master_key.resealing import SEALED, kind_of
 
 
 async def marked(redis: Redis, mark: bytes) -> dict[str, set[str]]:

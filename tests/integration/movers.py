@@ -8,13 +8,13 @@ from typing import Any
 import shapely
 from msgspec.structs import replace
 
-from alertd.store import keys
-from alertd.store.audience import Audience
-from alertd.store.connection import Connection
-from alertd.store.people import GRACE_MS, Change, People
-from alertd.store.sweeper import Sweeper
-from alertd.store.wanted import Wanted
-from alertd.subscribers import Consent, Place, Subscriber
+from alertd.model.subscribers import Consent, Place, Subscriber
+from alertd.store.engine import keys
+from alertd.store.engine.connection import Connection
+from alertd.store.people.audience import Audience
+from alertd.store.people.people import GRACE_MS, Change, People
+from alertd.store.people.sweeper import Sweeper
+from alertd.store.people.wanted import Wanted
 from geofences.tiles import locate
 
 SEVILLA, CADIZ = (-5.99, 37.39), (-6.29, 36.53)

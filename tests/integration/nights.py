@@ -6,10 +6,10 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from alertd.app import Parts
-from alertd.oncall import OnCall
+from alertd.model.oncall import OnCall
+from alertd.runtime.app import Parts
 from alertd.service.access import Credential
-from alertd.service.submission import submit
+from alertd.service.alerts.submission import submit
 from channels.sandbox import Sandbox
 from tests.clocks import Later
 from tests.integration.acts import ANA, alert_of

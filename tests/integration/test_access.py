@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from alertd.clock import SystemClock
-from alertd.errors import Problem
+from alertd.common.clock import SystemClock
+from alertd.common.errors import Problem
 from alertd.service.access import Access
-from alertd.store import keys
-from alertd.store.connection import Connection
-from alertd.store.keyring import Keyring
-from alertd.store.limits import Limits
+from alertd.store.carriers.limits import Limits
+from alertd.store.engine import keys
+from alertd.store.engine.connection import Connection
+from alertd.store.organisations.keyring import Keyring
 
 
 @pytest.fixture

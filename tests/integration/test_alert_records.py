@@ -6,8 +6,8 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from alertd.app import Parts
-from alertd.store import keys
+from alertd.runtime.app import Parts
+from alertd.store.engine import keys
 from tests.integration.acts import ANA, alert_of, register, submitted
 
 

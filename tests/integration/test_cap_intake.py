@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from alertd.alerts import AlertState
-from alertd.app import Parts
-from alertd.cap.reader import read
-from alertd.cap.values import reference_text
-from alertd.clock import DAY_MS
-from alertd.errors import Problem
-from alertd.service.ending import Ending
-from alertd.service.updating import Updating
-from alertd.store.alerts import AlertRecord
-from alertd.store.updates import Updates
+from alertd.common.clock import DAY_MS
+from alertd.common.errors import Problem
+from alertd.model.alerts import AlertState
+from alertd.model.cap.reader import read
+from alertd.model.cap.values import reference_text
+from alertd.runtime.app import Parts
+from alertd.service.alerts.updating import Updating
+from alertd.service.delivery.ending import Ending
+from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.approvals.updates import Updates
 from tests.clocks import Later
 from tests.integration.acts import ANA, BEA, register
 from tests.unit.alertd.cap_documents import CANCEL, SENT, named

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import shapely
 
-from alertd.app import Parts
-from alertd.cap.reader import read
+from alertd.model.cap.reader import read
+from alertd.runtime.app import Parts
 from tests.integration.acts import submitted
 
 COUNTY, BESIDE = "US-06037", "US-06059"  # Los Angeles, Orange

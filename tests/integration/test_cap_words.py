@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from alertd.app import Parts
-from alertd.cap.messages import Info
-from alertd.cap.reader import read
+from alertd.model.cap.messages import Info
+from alertd.model.cap.reader import read
+from alertd.runtime.app import Parts
 from tests.integration.acts import register, submitted
 from tests.unit.alertd.samples import GENERAL
 

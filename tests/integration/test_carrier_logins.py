@@ -14,17 +14,24 @@ from aiohttp import web
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
-from alertd.app import Parts, opened
-from alertd.carrier_sections import AnyCarrier, FcmCarrier, SmppCarrier, SmtpCarrier, TwilioCarrier, WebPushCarrier
-from alertd.config import Settings
-from alertd.registrations import Registration
-from alertd.service.causes import Cause
-from alertd.service.logins import FIRST_LOGIN_WAIT_S, REPEAT_S, WORKS_WAIT_S, LoginWatch
-from alertd.store import keys
-from alertd.store.codec import Codec
-from alertd.store.limits import FAILURES
-from alertd.store.logins import LIFE_MS
-from alertd.working import worker_of
+from alertd.config.carrier_sections import (
+    AnyCarrier,
+    FcmCarrier,
+    SmppCarrier,
+    SmtpCarrier,
+    TwilioCarrier,
+    WebPushCarrier,
+)
+from alertd.config.config import Settings
+from alertd.model.registrations import Registration
+from alertd.runtime.app import Parts, opened
+from alertd.runtime.working import worker_of
+from alertd.service.carriers.causes import Cause
+from alertd.service.carriers.logins import FIRST_LOGIN_WAIT_S, REPEAT_S, WORKS_WAIT_S, LoginWatch
+from alertd.store.carriers.limits import FAILURES
+from alertd.store.carriers.logins import LIFE_MS
+from alertd.store.engine import keys
+from alertd.store.engine.codec import Codec
 from channels.login import WORKS, Login, LoginState
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from alertd.app import Parts
-from alertd.service.carrier_tests import A_MINUTE, LINGER_S, WORDS
-from alertd.service.carriers import Carrier
-from alertd.store import keys
-from alertd.store.carrier_tests import WAITS_MS, CarrierTest, CarrierTestQueue
-from alertd.store.events import Events as EventStore
-from alertd.working import worker_of
+from alertd.runtime.app import Parts
+from alertd.runtime.working import worker_of
+from alertd.service.carriers.carriers import Carrier
+from alertd.service.delivery.carrier_tests import A_MINUTE, LINGER_S, WORDS
+from alertd.store.carriers.carrier_tests import WAITS_MS, CarrierTest, CarrierTestQueue
+from alertd.store.engine import keys
+from alertd.store.records.events import Events as EventStore
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.integration.acts import ANA

@@ -12,19 +12,19 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from alertd.app import Parts, opened
-from alertd.carrier_sections import FcmCarrier
-from alertd.config import Settings
-from alertd.service.credibility import IN_A_ROW
-from alertd.service.heeding import ChunkSaid
-from alertd.service.offers import Offer
-from alertd.store.alerts import AlertRecord
-from alertd.store.carrier_numbers import CarrierNumbers
-from alertd.store.codec import Codec
-from alertd.store.connection import Connection, StoreUnavailableError
-from alertd.store.limits import FAILURES, LONGEST_REST_MS, PROBE_MS, SHORTEST_REST_MS
-from alertd.store.work import Work
-from alertd.working import worker_of
+from alertd.config.carrier_sections import FcmCarrier
+from alertd.config.config import Settings
+from alertd.runtime.app import Parts, opened
+from alertd.runtime.working import worker_of
+from alertd.service.delivery.credibility import IN_A_ROW
+from alertd.service.delivery.heeding import ChunkSaid
+from alertd.service.delivery.offers import Offer
+from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.carriers.carrier_numbers import CarrierNumbers
+from alertd.store.carriers.limits import FAILURES, LONGEST_REST_MS, PROBE_MS, SHORTEST_REST_MS
+from alertd.store.delivery.work import Work
+from alertd.store.engine.codec import Codec
+from alertd.store.engine.connection import Connection, StoreUnavailableError
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from geofences.regions import Library

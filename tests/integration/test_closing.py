@@ -7,19 +7,20 @@ from typing import Any
 
 import pytest
 
-from alertd.alerts import AlertState, State
-from alertd.app import Parts
-from alertd.clock import SystemClock, time_of
-from alertd.errors import Problem
-from alertd.kinds import Notify
-from alertd.sections import RetentionSection
-from alertd.service.closing import Closing
-from alertd.service.forgetting import Forgetting
-from alertd.service.reports import Delivery
-from alertd.store import closed, keys
-from alertd.store.alerts import AlertRecord
-from alertd.store.cases import Cases
-from alertd.store.organisations import OrganisationStore
+from alertd.common.clock import SystemClock, time_of
+from alertd.common.errors import Problem
+from alertd.config.sections import RetentionSection
+from alertd.model.alerts import AlertState, State
+from alertd.model.kinds import Notify
+from alertd.runtime.app import Parts
+from alertd.service.alerts.reports import Delivery
+from alertd.service.retention.closing import Closing
+from alertd.service.retention.forgetting import Forgetting
+from alertd.store.alerts import closed
+from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.engine import keys
+from alertd.store.organisations.organisations import OrganisationStore
+from alertd.store.records.cases import Cases
 from channels.sandbox import Sandbox
 from geofences.regions import Library
 from tests.clocks import Later

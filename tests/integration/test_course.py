@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from alertd.alerts import CHANNELS, State
-from alertd.app import Parts
-from alertd.service import course
-from alertd.service.audit import DONE, REFUSED, Noted
-from alertd.service.course import Course
+from alertd.model.alerts import CHANNELS, State
+from alertd.runtime.app import Parts
+from alertd.service.alerts import course
+from alertd.service.alerts.course import Course
+from alertd.service.records.audit import DONE, REFUSED, Noted
 from channels.sandbox import Sandbox
 from tests.integration.acts import ANA, BEA, planned, register, send, submitted
 

@@ -14,15 +14,15 @@ from typing import Any
 
 import pytest
 
-from alertd.alerts import AlertState
-from alertd.app import Parts
-from alertd.errors import Problem
-from alertd.ids import Door
-from alertd.kinds import Notify
-from alertd.service.planning import Planner
-from alertd.store import keys
-from alertd.store.alerts import AlertRecord
-from alertd.working import worker_of
+from alertd.common.errors import Problem
+from alertd.common.ids import Door
+from alertd.model.alerts import AlertState
+from alertd.model.kinds import Notify
+from alertd.runtime.app import Parts
+from alertd.runtime.working import worker_of
+from alertd.service.delivery.planning import Planner
+from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.engine import keys
 from channels.base import ReportState
 from channels.sandbox import Sandbox
 from tests.clocks import Later

@@ -14,17 +14,17 @@ import pytest
 import shapely
 from redis.asyncio import Redis
 
-from alertd.alerts import AlertState
-from alertd.app import Parts
-from alertd.documents import Alert
-from alertd.errors import Problem
-from alertd.kinds import Channel, Notify, Protection
-from alertd.restriction import restricted
+from alertd.common.errors import Problem
+from alertd.model.alerts import AlertState
+from alertd.model.documents import Alert
+from alertd.model.kinds import Channel, Notify, Protection
+from alertd.model.restriction import restricted
+from alertd.runtime.app import Parts
+from alertd.runtime.working import worker_of
 from alertd.service.access import Credential
-from alertd.store.alerts import Alerts
-from alertd.store.cases import Cases
-from alertd.store.connection import Arg, Connection
-from alertd.working import worker_of
+from alertd.store.alerts.alerts import Alerts
+from alertd.store.engine.connection import Arg, Connection
+from alertd.store.records.cases import Cases
 from tests.clocks import Later
 from tests.integration.acts import ANA, BEA, CADIZ, CARL, SEVILLA, alert_of, draw, is_about, register, slug, submitted
 

@@ -14,14 +14,10 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from alertd.app import Parts
-from alertd.store import keys
-from alertd.store.cases import Cases
-from alertd.store.codec import Codec, Keys
-from alertd.store.connection import Connection
-from alertd.store.disk import DiskGuard, DiskSettings, Space
-from alertd.store.embedded import EmbeddedServer, EmbeddedSettings
-from alertd.store.rewrite import (
+from alertd.runtime.app import Parts
+from alertd.store.embedded.disk import DiskGuard, DiskSettings, Space
+from alertd.store.embedded.embedded import EmbeddedServer, EmbeddedSettings
+from alertd.store.embedded.rewrite import (
     LEAST_URGENT,
     PAUSE_S,
     AofSize,
@@ -31,6 +27,10 @@ from alertd.store.rewrite import (
     is_quiet,
     wants_rewrite,
 )
+from alertd.store.engine import keys
+from alertd.store.engine.codec import Codec, Keys
+from alertd.store.engine.connection import Connection
+from alertd.store.records.cases import Cases
 from tests.clocks import Later
 from tests.integration.acts import over, planned, register, send, submitted
 

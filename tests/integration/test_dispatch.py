@@ -10,18 +10,18 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from alertd.alerts import AlertState, State
-from alertd.app import Parts
-from alertd.service.carriers import Carrier, Carriers
-from alertd.service.entries import Entry
-from alertd.service.removal import Dead
-from alertd.service.retries import FIRST_WAIT_S
-from alertd.store.alerts import AlertRecord
-from alertd.store.connection import Connection, StoreUnavailableError
-from alertd.store.limits import FAILURES, PROBE_MS, SHORTEST_REST_MS
-from alertd.store.people import Change
-from alertd.store.work import Work
-from alertd.working import worker_of
+from alertd.model.alerts import AlertState, State
+from alertd.runtime.app import Parts
+from alertd.runtime.working import worker_of
+from alertd.service.carriers.carriers import Carrier, Carriers
+from alertd.service.carriers.retries import FIRST_WAIT_S
+from alertd.service.people.entries import Entry
+from alertd.service.people.removal import Dead
+from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.carriers.limits import FAILURES, PROBE_MS, SHORTEST_REST_MS
+from alertd.store.delivery.work import Work
+from alertd.store.engine.connection import Connection, StoreUnavailableError
+from alertd.store.people.people import Change
 from channels.base import Outcome, Prepared
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule

@@ -14,20 +14,20 @@ import pytest
 import structlog
 from redis.asyncio import Redis
 
-from alertd.alerts import ATTEMPTS_MASK, AlertState, State
-from alertd.app import Parts, opened
-from alertd.carrier_sections import DomainLimit
-from alertd.clock import SystemClock
-from alertd.errors import Problem
+from alertd.common.clock import SystemClock
+from alertd.common.errors import Problem
+from alertd.config.carrier_sections import DomainLimit
 from alertd.metrics import Metrics
-from alertd.service.carriers import Carrier, Domain
-from alertd.service.domains import LEAST_BURST, REST_S, Domains
-from alertd.service.entries import Entry
-from alertd.store.alerts import AlertRecord
-from alertd.store.codec import Codec
-from alertd.store.connection import Connection
-from alertd.store.limits import PROBE_MS, Limits
-from alertd.working import worker_of
+from alertd.model.alerts import ATTEMPTS_MASK, AlertState, State
+from alertd.runtime.app import Parts, opened
+from alertd.runtime.working import worker_of
+from alertd.service.carriers.carriers import Carrier, Domain
+from alertd.service.carriers.domains import LEAST_BURST, REST_S, Domains
+from alertd.service.people.entries import Entry
+from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.carriers.limits import PROBE_MS, Limits
+from alertd.store.engine.codec import Codec
+from alertd.store.engine.connection import Connection
 from channels.base import Answer, Outcome
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule

@@ -12,11 +12,11 @@ import pytest
 import shapely
 from redis.asyncio import Redis
 
-from alertd.app import Parts, opened
-from alertd.errors import Problem
-from alertd.service.regions import MOST_DRAWINGS, MOST_POSITIONS
-from alertd.store.codec import Codec
-from alertd.store.drawn import Drawings
+from alertd.common.errors import Problem
+from alertd.runtime.app import Parts, opened
+from alertd.service.areas.regions import MOST_DRAWINGS, MOST_POSITIONS
+from alertd.store.areas.drawn import Drawings
+from alertd.store.engine.codec import Codec
 from tests.integration.acts import BEA, SEVILLA, draw, register, registration, submitted
 from tests.integration.test_own_regions import PATROL, drawn, imported, settings_of, shipped
 

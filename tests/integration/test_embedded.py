@@ -17,9 +17,9 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from alertd.store.data_directory import DirectoryInUseError
-from alertd.store.embedded import EmbeddedServer, EmbeddedServerError, EmbeddedSettings, Listener, Loading
-from alertd.store.server_binary import ServerNotFoundError, find_server
+from alertd.store.embedded.data_directory import DirectoryInUseError
+from alertd.store.embedded.embedded import EmbeddedServer, EmbeddedServerError, EmbeddedSettings, Listener, Loading
+from alertd.store.embedded.server_binary import ServerNotFoundError, find_server
 from tests.waiting import until
 
 #: More than a start, a load and a stop take together on a busy machine.
@@ -86,7 +86,7 @@ import sys
 import uvloop
 from pathlib import Path
 from redis.asyncio import Redis
-from alertd.store.embedded import EmbeddedServer, EmbeddedSettings
+from alertd.store.embedded.embedded import EmbeddedServer, EmbeddedSettings
 
 async def main():
     async with EmbeddedServer(EmbeddedSettings(directory=Path(sys.argv[1]), maxmemory_mb=64)) as server:

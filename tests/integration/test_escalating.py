@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from alertd.alerts import State
-from alertd.app import Parts
-from alertd.ids import Door
-from alertd.kinds import Notify
-from alertd.service.notices import ANSWERED_MS, SETTLE_MS
-from alertd.store.alerts import AlertRecord
-from alertd.store.scripts import STALLED_MS
-from alertd.working import worker_of
+from alertd.common.ids import Door
+from alertd.model.alerts import State
+from alertd.model.kinds import Notify
+from alertd.runtime.app import Parts
+from alertd.runtime.working import worker_of
+from alertd.service.alerts.notices import ANSWERED_MS, SETTLE_MS
+from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.engine.scripts import STALLED_MS
 from channels.base import ReportState
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule

@@ -7,26 +7,26 @@ from typing import Any
 
 import pytest
 
-from alertd.alerts import AlertState, State
-from alertd.app import Parts
-from alertd.clock import SystemClock
-from alertd.distribution import Track
-from alertd.errors import Problem
-from alertd.ids import new_id
-from alertd.kinds import PurgeReason
-from alertd.service.events import FACTS, event_of
-from alertd.service.events import Events as Brings
-from alertd.store.alerts import Alerts
-from alertd.store.connection import Connection
-from alertd.store.distribution import Tracks
-from alertd.store.events import HELD_MS, LAST_LOOK_MS, Events, Look
-from alertd.store.keys import shard_of
-from alertd.store.keys import told as told_of
-from alertd.store.paging import Waiting
-from alertd.store.scripts import RECEIPTS_MS, STALLED_MS
-from alertd.store.webhooks import Hook, Hooks, Tried
-from alertd.store.work import Work
-from alertd.store.work_records import When, pack_ref
+from alertd.common.clock import SystemClock
+from alertd.common.errors import Problem
+from alertd.common.ids import new_id
+from alertd.model.alerts import AlertState, State
+from alertd.model.distribution import Track
+from alertd.model.kinds import PurgeReason
+from alertd.runtime.app import Parts
+from alertd.service.records.events import FACTS, event_of
+from alertd.service.records.events import Events as Brings
+from alertd.store.alerts.alerts import Alerts
+from alertd.store.delivery.work import Work
+from alertd.store.delivery.work_records import When, pack_ref
+from alertd.store.engine.connection import Connection
+from alertd.store.engine.keys import shard_of
+from alertd.store.engine.keys import told as told_of
+from alertd.store.engine.scripts import RECEIPTS_MS, STALLED_MS
+from alertd.store.organisations.paging import Waiting
+from alertd.store.records.events import HELD_MS, LAST_LOOK_MS, Events, Look
+from alertd.store.sharing.distribution import Tracks
+from alertd.store.sharing.webhooks import Hook, Hooks, Tried
 from tests.integration import batches
 from tests.integration.acts import ANA, BEA, finish, lease_of, over, planned, register, send, submitted
 from tests.integration.batches import AREA, record

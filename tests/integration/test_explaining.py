@@ -6,9 +6,9 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from alertd.app import Parts
-from alertd.service.submission import submit
-from alertd.working import worker_of
+from alertd.runtime.app import Parts
+from alertd.runtime.working import worker_of
+from alertd.service.alerts.submission import submit
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.integration.acts import ANA, CADIZ, SEVILLA, alert_of, explained, planned, register, send, submitted

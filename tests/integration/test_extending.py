@@ -8,20 +8,20 @@ from typing import Any
 
 import pytest
 
-from alertd.alerts import AlertState
-from alertd.app import Parts
-from alertd.cap.messages import MsgType
-from alertd.cap.reader import read
-from alertd.clock import time_of
-from alertd.documents import Alert
-from alertd.errors import Problem
-from alertd.kinds import Notify
-from alertd.service.messages import LOOK_S
-from alertd.store import keys
-from alertd.store.connection import Connection
-from alertd.store.media import KEPT_AFTER_MS
-from alertd.store.work_records import Alike
-from alertd.working import worker_of
+from alertd.common.clock import time_of
+from alertd.common.errors import Problem
+from alertd.model.alerts import AlertState
+from alertd.model.cap.messages import MsgType
+from alertd.model.cap.reader import read
+from alertd.model.documents import Alert
+from alertd.model.kinds import Notify
+from alertd.runtime.app import Parts
+from alertd.runtime.working import worker_of
+from alertd.service.delivery.messages import LOOK_S
+from alertd.store.delivery.work_records import Alike
+from alertd.store.engine import keys
+from alertd.store.engine.connection import Connection
+from alertd.store.photos.media import KEPT_AFTER_MS
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.clocks import Later

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from alertd.app import Parts, opened
-from alertd.sections import StoreSection
-from alertd.store import keys
-from alertd.store.codec import Codec
-from alertd.store.connection import Connection, StoreUnavailableError
-from alertd.store.engine import REPLICAS_UNASKED, check_engine
+from alertd.config.sections import StoreSection
+from alertd.runtime.app import Parts, opened
+from alertd.store.engine import keys
+from alertd.store.engine.codec import Codec
+from alertd.store.engine.connection import Connection, StoreUnavailableError
+from alertd.store.engine.engine import REPLICAS_UNASKED, check_engine
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from geofences.regions import Library

@@ -7,12 +7,12 @@ import pytest
 import shapely
 from msgspec.structs import replace
 
-from alertd.store.audience import Audience
-from alertd.store.bulk import Bulk
-from alertd.store.connection import Connection, StoreUnavailableError
-from alertd.store.people import Change, People
-from alertd.store.wanted import Wanted
-from alertd.subscribers import Place
+from alertd.model.subscribers import Place
+from alertd.store.engine.bulk import Bulk
+from alertd.store.engine.connection import Connection, StoreUnavailableError
+from alertd.store.people.audience import Audience
+from alertd.store.people.people import Change, People
+from alertd.store.people.wanted import Wanted
 from tests.integration.movers import SEVILLA, Clock, person, place, wanted
 
 

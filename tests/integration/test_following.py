@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from alertd.alerts import CHANNELS, AlertState, State
-from alertd.app import Parts
-from alertd.ids import Reference
-from alertd.kinds import CancelReason, Notify, Occasion
-from alertd.service.following import CLOSE, Followed
-from alertd.service.heard import may_have_been_told
-from alertd.service.notices import SETTLE_MS, later_version
-from alertd.store.alerts import Footing
-from alertd.store.connection import Connection
-from alertd.store.work_records import Alike, Gate, Settlement
-from alertd.working import worker_of
+from alertd.common.ids import Reference
+from alertd.model.alerts import CHANNELS, AlertState, State
+from alertd.model.kinds import CancelReason, Notify, Occasion
+from alertd.runtime.app import Parts
+from alertd.runtime.working import worker_of
+from alertd.service.alerts.following import CLOSE, Followed
+from alertd.service.alerts.heard import may_have_been_told
+from alertd.service.alerts.notices import SETTLE_MS, later_version
+from alertd.store.alerts.alerts import Footing
+from alertd.store.delivery.work_records import Alike, Gate, Settlement
+from alertd.store.engine.connection import Connection
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.integration.acts import (

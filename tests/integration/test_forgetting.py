@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from alertd.alerts import AlertState
-from alertd.app import Parts
-from alertd.errors import Problem
-from alertd.store.alerts import AlertRecord
+from alertd.common.errors import Problem
+from alertd.model.alerts import AlertState
+from alertd.runtime.app import Parts
+from alertd.store.alerts.alerts import AlertRecord
 from tests.clocks import Later
 from tests.integration.acts import ANA, BEA, alert_of, planned, register, submitted
 from tests.integration.test_closing import DAY_MS, closing

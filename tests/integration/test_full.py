@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from alertd.alerts import CHANNELS
-from alertd.app import Parts
-from alertd.kinds import Channel
-from alertd.service.audit import DONE
-from alertd.service.suppressing import Done
-from alertd.store.connection import StoreUnavailableError
-from alertd.store.message_ids import MessageIds, Owner
-from alertd.subscribers import AddressState
+from alertd.model.alerts import CHANNELS
+from alertd.model.kinds import Channel
+from alertd.model.subscribers import AddressState
+from alertd.runtime.app import Parts
+from alertd.service.people.suppressing import Done
+from alertd.service.records.audit import DONE
+from alertd.store.delivery.message_ids import MessageIds, Owner
+from alertd.store.engine.connection import StoreUnavailableError
 from channels.sandbox import Sandbox
 from tests.conftest import MAXMEMORY
 from tests.integration.acts import BEA, counts, planned, register, submitted, tokens, working

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
-from alertd.app import Parts
-from alertd.store.scripts import LEASE_MS
+from alertd.runtime.app import Parts
+from alertd.store.engine.scripts import LEASE_MS
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.integration.acts import counts, register

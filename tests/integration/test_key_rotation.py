@@ -13,32 +13,32 @@ import pytest
 import structlog
 from redis.asyncio import Redis
 
-from alertd.alerts import CHANNELS
-from alertd.app import Parts, opened
-from alertd.cases import PhotoFacts
-from alertd.errors import Problem
-from alertd.ids import Door, Reference
+from alertd.common.errors import Problem
+from alertd.common.ids import Door, Reference
+from alertd.model.alerts import CHANNELS
+from alertd.model.cases import PhotoFacts
 from alertd.rendering import Renderer
-from alertd.service.audit import DONE, Noted
-from alertd.service.entries import Entry
-from alertd.service.evidence import Seal, verified
-from alertd.service.key_rotation import SETTLE_MS
-from alertd.store import keys
-from alertd.store.carrier_tests import CarrierTest, CarrierTestQueue
-from alertd.store.cases import Cases
-from alertd.store.codec import MOST_SEALS, NEXT_KEY, Codec, Keys, SealError, mark_of, next_key, write_key
-from alertd.store.connection import Connection, StoreRefusedError, StoreUnavailableError
-from alertd.store.key_files import replace_hash_key, retire_old
-from alertd.store.master_keys import SIGN_MS, MasterKeys, Phase
-from alertd.store.operators import OperatorStore
-from alertd.store.organisations import OrganisationStore, StoredOrganisation
-from alertd.store.paging import Paged, Rotas, StoredRota
-from alertd.store.resealing import SEALED, Resealing
-from alertd.store.schema import load_cell_key
-from alertd.store.sessions import Away, SessionStore
-from alertd.store.stops import SERVICE
-from alertd.store.texts import TextStore
-from alertd.store.webhooks import DistributorHook, Hook, Hooks
+from alertd.runtime.app import Parts, opened
+from alertd.service.organisations.key_rotation import SETTLE_MS
+from alertd.service.people.entries import Entry
+from alertd.service.records.audit import DONE, Noted
+from alertd.service.records.evidence import Seal, verified
+from alertd.store.carriers.carrier_tests import CarrierTest, CarrierTestQueue
+from alertd.store.engine import keys
+from alertd.store.engine.codec import MOST_SEALS, NEXT_KEY, Codec, Keys, SealError, mark_of, next_key, write_key
+from alertd.store.engine.connection import Connection, StoreRefusedError, StoreUnavailableError
+from alertd.store.master_key.key_files import replace_hash_key, retire_old
+from alertd.store.master_key.master_keys import SIGN_MS, MasterKeys, Phase
+from alertd.store.master_key.resealing import SEALED, Resealing
+from alertd.store.master_key.schema import load_cell_key
+from alertd.store.organisations.operators import OperatorStore
+from alertd.store.organisations.organisations import OrganisationStore, StoredOrganisation
+from alertd.store.organisations.paging import Paged, Rotas, StoredRota
+from alertd.store.organisations.sessions import Away, SessionStore
+from alertd.store.organisations.stops import SERVICE
+from alertd.store.organisations.texts import TextStore
+from alertd.store.records.cases import Cases
+from alertd.store.sharing.webhooks import DistributorHook, Hook, Hooks
 from channels.sandbox import Sandbox
 from geofences.regions import Library
 from tests.integration.acts import (

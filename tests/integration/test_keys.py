@@ -9,39 +9,40 @@ from pathlib import Path
 from typing import Any
 
 from alertd import store
-from alertd.alerts import AlertState, State
-from alertd.app import Parts
-from alertd.cap.messages import MsgType
-from alertd.distribution import Entry, Track
-from alertd.distributors import Distributor
-from alertd.operators import Role
-from alertd.organisations import Organisation
+from alertd.model.alerts import AlertState, State
+from alertd.model.cap.messages import MsgType
+from alertd.model.distribution import Entry, Track
+from alertd.model.distributors import Distributor
+from alertd.model.operators import Role
+from alertd.model.organisations import Organisation
 from alertd.rendering.own_texts import TextPlace
-from alertd.service.receipts import End
-from alertd.service.removal import Dead
-from alertd.store import closed, keys
-from alertd.store.break_glass import Claim, Claims
-from alertd.store.budgets import Budgets
-from alertd.store.carrier_tests import Answered, CarrierTest, CarrierTestQueue
-from alertd.store.cases import Cases
-from alertd.store.distribution import Tracks
-from alertd.store.drawn import Drawings
-from alertd.store.imports import Import, Imports
-from alertd.store.labels import LabelMark
-from alertd.store.master_keys import MasterKeys, Phase
-from alertd.store.message_ids import Said, Sent
-from alertd.store.operators import OperatorStore
-from alertd.store.organisations import OrganisationStore
-from alertd.store.paging import Paged, Rotas, StoredRota, Waiting
-from alertd.store.permissions import PermissionStore
-from alertd.store.published import PublishedWords
-from alertd.store.requests import Requests
-from alertd.store.resealing import SEALED
-from alertd.store.sessions import Away, SessionStore
-from alertd.store.shares import Shares
-from alertd.store.signs import at_work, bound, taking
-from alertd.store.webhooks import Hook, Hooks, Tried
-from alertd.working import worker_of
+from alertd.runtime.app import Parts
+from alertd.runtime.working import worker_of
+from alertd.service.delivery.receipts import End
+from alertd.service.people.removal import Dead
+from alertd.store.alerts import closed
+from alertd.store.alerts.published import PublishedWords
+from alertd.store.approvals.break_glass import Claim, Claims
+from alertd.store.approvals.permissions import PermissionStore
+from alertd.store.areas.drawn import Drawings
+from alertd.store.areas.imports import Import, Imports
+from alertd.store.carriers.budgets import Budgets
+from alertd.store.carriers.carrier_tests import Answered, CarrierTest, CarrierTestQueue
+from alertd.store.carriers.shares import Shares
+from alertd.store.delivery.message_ids import Said, Sent
+from alertd.store.engine import keys
+from alertd.store.engine.signs import at_work, bound, taking
+from alertd.store.master_key.master_keys import MasterKeys, Phase
+from alertd.store.master_key.resealing import SEALED
+from alertd.store.organisations.operators import OperatorStore
+from alertd.store.organisations.organisations import OrganisationStore
+from alertd.store.organisations.paging import Paged, Rotas, StoredRota, Waiting
+from alertd.store.organisations.sessions import Away, SessionStore
+from alertd.store.people.labels import LabelMark
+from alertd.store.records.cases import Cases
+from alertd.store.records.requests import Requests
+from alertd.store.sharing.distribution import Tracks
+from alertd.store.sharing.webhooks import Hook, Hooks, Tried
 from channels.login import WORKS
 from tests.integration.acts import (
     ANA,
@@ -208,7 +209,6 @@ def test_whoever_writes_a_key_exists_and_names_it():
     constants = {value: name for name, value in vars(keys).items() if str(value).startswith("{m}:")}
     for kind in keys.TABLE:
         for name in kind.writers.split():
-            writer = folder / "lua" / name if name.endswith(".lua") else folder / f"{name}.py"
-            assert writer.exists(), kind.name
+            (writer,) = folder.rglob(name if name.endswith(".lua") else f"{name}.py")
             if writer.suffix == ".py" and kind.name.startswith("{m}:"):
                 assert f"keys.{constants[kind.name]}" in writer.read_text(), kind.name

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from alertd.alerts import ATTEMPTS_MASK, FLAG_DOUBT, AlertState, State
-from alertd.store.alerts import Alerts
-from alertd.store.connection import Connection
-from alertd.store.scripts import LOST_MS
-from alertd.store.work import Work
-from alertd.store.work_records import Gate, Settlement
+from alertd.model.alerts import ATTEMPTS_MASK, FLAG_DOUBT, AlertState, State
+from alertd.store.alerts.alerts import Alerts
+from alertd.store.delivery.work import Work
+from alertd.store.delivery.work_records import Gate, Settlement
+from alertd.store.engine.connection import Connection
+from alertd.store.engine.scripts import LOST_MS
 from tests.integration.acts import finish, lease_of, silence
 from tests.integration.batches import (
     CARRIER,

@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from alertd.alerts import AlertState
-from alertd.app import Parts
-from alertd.sections import RetentionSection
-from alertd.service.closing import Closing
-from alertd.store import keys
-from alertd.store.cases import PURGING_MS, Cases
-from alertd.store.closed import archive
-from alertd.store.connection import Connection
-from alertd.store.organisations import OrganisationStore
+from alertd.config.sections import RetentionSection
+from alertd.model.alerts import AlertState
+from alertd.runtime.app import Parts
+from alertd.service.retention.closing import Closing
+from alertd.store.alerts.closed import archive
+from alertd.store.engine import keys
+from alertd.store.engine.connection import Connection
+from alertd.store.organisations.organisations import OrganisationStore
+from alertd.store.records.cases import PURGING_MS, Cases
 from tests.clocks import Later
 from tests.integration.acts import ANA, BEA, CARL, alert_of, photo, slug, submitted
 from tests.integration.media.conftest import showing

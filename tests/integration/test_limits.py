@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from alertd.store import keys
-from alertd.store.carrier_numbers import CarrierNumbers
-from alertd.store.connection import Connection
-from alertd.store.limits import FAILURES, FORGOTTEN_MS, NEW_FIRST_MS, PROBE_MS, SHORTEST_REST_MS, Limits
+from alertd.store.carriers.carrier_numbers import CarrierNumbers
+from alertd.store.carriers.limits import FAILURES, FORGOTTEN_MS, NEW_FIRST_MS, PROBE_MS, SHORTEST_REST_MS, Limits
+from alertd.store.engine import keys
+from alertd.store.engine.connection import Connection
 
 pytestmark = pytest.mark.alone  # the server's clock runs on between two calls, and permits with it
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from alertd.clock import SystemClock
-from alertd.opening import client_of
-from alertd.store.loading import until_loaded
-from alertd.store.server_binary import find_server
+from alertd.common.clock import SystemClock
+from alertd.runtime.opening import client_of
+from alertd.store.embedded.server_binary import find_server
+from alertd.store.engine.loading import until_loaded
 
 KEYS = 2_000
 SLOWLY = ("--key-load-delay", "500", "--loading-process-events-interval-bytes", "1024")

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from alertd.api.alerts import submitted_reply
-from alertd.api_site import services_of
-from alertd.app import Parts, opened
-from alertd.errors import Problem
-from alertd.sections import AlertSection
-from alertd.store.codec import Codec
+from alertd.api.alerts.alerts import submitted_reply
+from alertd.common.errors import Problem
+from alertd.config.sections import AlertSection
+from alertd.runtime.api_site import services_of
+from alertd.runtime.app import Parts, opened
+from alertd.store.engine.codec import Codec
 from channels.sandbox import Sandbox
 from geofences.regions import Library
 from tests.integration.acts import ANA, BEA, CADIZ, alert_of, is_about, register, submitted

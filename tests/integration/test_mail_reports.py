@@ -14,17 +14,18 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from alertd.alerts import CHANNELS
-from alertd.app import Parts, opened
-from alertd.bounce_sites import bounce_sites
-from alertd.clock import HOUR_MS
-from alertd.ids import Door
-from alertd.processes import StartError
-from alertd.registrations import MailAddress
-from alertd.service.removal import AGAIN_AFTER_S
-from alertd.store import closed, keys
-from alertd.store.called_dead import KEPT_S
-from alertd.subscribers import AddressState
+from alertd.common.clock import HOUR_MS
+from alertd.common.ids import Door
+from alertd.model.alerts import CHANNELS
+from alertd.model.registrations import MailAddress
+from alertd.model.subscribers import AddressState
+from alertd.runtime.app import Parts, opened
+from alertd.runtime.bounce_sites import bounce_sites
+from alertd.runtime.processes import StartError
+from alertd.service.people.removal import AGAIN_AFTER_S
+from alertd.store.alerts import closed
+from alertd.store.engine import keys
+from alertd.store.people.called_dead import KEPT_S
 from channels.base import Reason, ReportState
 from channels.bounces import MailReport
 from channels.sandbox import Sandbox

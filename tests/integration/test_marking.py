@@ -9,14 +9,14 @@ import pytest
 from msgspec.structs import replace
 from redis.asyncio import Redis
 
-from alertd.clock import SystemClock
-from alertd.store.audience import Audience
-from alertd.store.codec import Codec
-from alertd.store.connection import Connection
-from alertd.store.keys import Cell
-from alertd.store.people import GRACE_MS, Change, People, _Swap, cell_of, record_of
-from alertd.store.sweeper import Sweeper
-from alertd.subscribers import Subscriber
+from alertd.common.clock import SystemClock
+from alertd.model.subscribers import Subscriber
+from alertd.store.engine.codec import Codec
+from alertd.store.engine.connection import Connection
+from alertd.store.engine.keys import Cell
+from alertd.store.people.audience import Audience
+from alertd.store.people.people import GRACE_MS, Change, People, _Swap, cell_of, record_of
+from alertd.store.people.sweeper import Sweeper
 from geofences import records
 from tests.integration.movers import (
     CADIZ,

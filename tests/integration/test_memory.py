@@ -9,14 +9,14 @@ import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
-from alertd.config import Settings
-from alertd.opening import client_of, store_of
-from alertd.sections import StoreSection
-from alertd.store.codec import Codec
-from alertd.store.connection import Connection
-from alertd.store.memory import MemoryGuard
-from alertd.store.nodes import Nodes
-from alertd.store.schema import open_store
+from alertd.config.config import Settings
+from alertd.config.sections import StoreSection
+from alertd.runtime.opening import client_of, store_of
+from alertd.store.embedded.memory import MemoryGuard
+from alertd.store.engine.codec import Codec
+from alertd.store.engine.connection import Connection
+from alertd.store.engine.nodes import Nodes
+from alertd.store.master_key.schema import open_store
 from tests.conftest import MAXMEMORY
 
 MB = 1024 * 1024

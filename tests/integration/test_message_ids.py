@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from alertd.alerts import State
-from alertd.store import keys
-from alertd.store.connection import Connection
-from alertd.store.message_ids import MessageIds, Said, Sent
+from alertd.model.alerts import State
+from alertd.store.delivery.message_ids import MessageIds, Said, Sent
+from alertd.store.engine import keys
+from alertd.store.engine.connection import Connection
 
 DELIVERED, FAILED = Said("7", State.DELIVERED, 0), Said("7", State.FAILED, 6)
 

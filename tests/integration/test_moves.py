@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from alertd.clock import SystemClock
-from alertd.store.audience import Audience
-from alertd.store.connection import Connection
-from alertd.store.keys import Cell
-from alertd.store.people import GRACE_MS, Change, People
-from alertd.store.sweeper import Sweeper
+from alertd.common.clock import SystemClock
+from alertd.store.engine.connection import Connection
+from alertd.store.engine.keys import Cell
+from alertd.store.people.audience import Audience
+from alertd.store.people.people import GRACE_MS, Change, People
+from alertd.store.people.sweeper import Sweeper
 from tests.integration.movers import (
     CADIZ,
     SEVILLA,

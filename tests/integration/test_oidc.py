@@ -12,13 +12,13 @@ import pytest
 from aiohttp.test_utils import TestClient
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
-from alertd.app import Parts
-from alertd.config import Settings
+from alertd.config.config import Settings
+from alertd.config.sections import OidcSection
 from alertd.rendering import Renderer
-from alertd.sections import OidcSection
-from alertd.service.carriers import Carriers
-from alertd.store import keys
-from alertd.store.connection import Connection
+from alertd.runtime.app import Parts
+from alertd.service.carriers.carriers import Carriers
+from alertd.store.engine import keys
+from alertd.store.engine.connection import Connection
 from tests.clocks import Later
 from tests.integration.acts import api_of
 from tests.integration.consoles import ANA, OWN, Page

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from alertd.app import Parts
-from alertd.config import Settings
+from alertd.config.config import Settings
+from alertd.config.sections import OidcSection
 from alertd.rendering import Renderer
-from alertd.sections import OidcSection
-from alertd.service.carriers import Carriers
-from alertd.store.connection import Connection
+from alertd.runtime.app import Parts
+from alertd.service.carriers.carriers import Carriers
+from alertd.store.engine.connection import Connection
 from tests.integration.acts import api_of
 from tests.oidc_provider import Somebody, providing
 

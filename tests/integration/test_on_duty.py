@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from alertd.alerts import AlertState
-from alertd.errors import Problem
-from alertd.ids import Door
+from alertd.common.errors import Problem
+from alertd.common.ids import Door
+from alertd.model.alerts import AlertState
 from tests.integration.acts import ANA, BEA, CARL, alert_of
 from tests.integration.nights import DEPUTY, DESK, THREE, Night, person, rota_of, sms
 

@@ -8,19 +8,19 @@ from typing import Any
 
 import pytest
 
-from alertd.api.call import HOLDS_S
-from alertd.app import Parts
-from alertd.config import Settings
-from alertd.operators import Role
-from alertd.organisations import Jurisdiction
+from alertd.api.http.call import HOLDS_S
+from alertd.config.config import Settings
+from alertd.config.sections import ApiSection, SignInSection
+from alertd.model.operators import Role
+from alertd.model.organisations import Jurisdiction
 from alertd.rendering import Renderer
-from alertd.sections import ApiSection, SignInSection
+from alertd.runtime.app import Parts
 from alertd.service.access import Credential, Terms
-from alertd.service.carriers import Carriers
-from alertd.store import keys
-from alertd.store.connection import Connection
-from alertd.store.operators import digest_of
-from alertd.store.sessions import SessionStore
+from alertd.service.carriers.carriers import Carriers
+from alertd.store.engine import keys
+from alertd.store.engine.connection import Connection
+from alertd.store.organisations.operators import digest_of
+from alertd.store.organisations.sessions import SessionStore
 from tests.clocks import Later
 from tests.integration.acts import api_of
 from tests.integration.consoles import ANA, OWN, Page

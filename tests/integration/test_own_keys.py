@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from alertd.config import Settings
-from alertd.opening import client_of, store_of
-from alertd.processes import StartError
-from alertd.sections import StoreSection
-from alertd.store.codec import Codec
-from alertd.store.connection import Connection
-from alertd.store.schema import open_store
+from alertd.config.config import Settings
+from alertd.config.sections import StoreSection
+from alertd.runtime.opening import client_of, store_of
+from alertd.runtime.processes import StartError
+from alertd.store.engine.codec import Codec
+from alertd.store.engine.connection import Connection
+from alertd.store.master_key.schema import open_store
 
 
 async def opened_once(settings: Settings) -> None:

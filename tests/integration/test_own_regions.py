@@ -14,15 +14,15 @@ import shapely
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
-from alertd.app import Parts, opened
-from alertd.commands.inspection import inspected
-from alertd.config import Settings
-from alertd.documents import Target
-from alertd.errors import ConfigError, Problem
-from alertd.sections import StoreSection
-from alertd.service.looks import Looks
-from alertd.store.codec import Codec
-from alertd.working import worker_of
+from alertd.commands.installation.inspection import inspected
+from alertd.common.errors import ConfigError, Problem
+from alertd.config.config import Settings
+from alertd.config.sections import StoreSection
+from alertd.model.documents import Target
+from alertd.runtime.app import Parts, opened
+from alertd.runtime.working import worker_of
+from alertd.service.areas.looks import Looks
+from alertd.store.engine.codec import Codec
 from geofences import files, importer
 from geofences.additions import install
 from geofences.drawn import FIRST_NUMBER

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from alertd.app import Parts
-from alertd.errors import Problem
+from alertd.common.errors import Problem
 from alertd.rendering.own_texts import TextPlace
-from alertd.service.messages import Messages
-from alertd.service.texts import Texts
-from alertd.store import keys
-from alertd.store.texts import TextStore
-from alertd.store.work_records import Alike
+from alertd.runtime.app import Parts
+from alertd.service.delivery.messages import Messages
+from alertd.service.messages.texts import Texts
+from alertd.store.delivery.work_records import Alike
+from alertd.store.engine import keys
+from alertd.store.organisations.texts import TextStore
 from channels.sandbox import Sandbox
 from tests.integration.acts import ANA, BEA, counts, planned, register, send, submitted
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from alertd.alerts import State
-from alertd.app import Parts
-from alertd.documents import Policy, Target
-from alertd.service.planning import Planner
-from alertd.service.rings import paced_s, paces
-from alertd.store import keys
-from alertd.store.work_records import Alike, Pace, Settlement, When, pack_ref
+from alertd.model.alerts import State
+from alertd.model.documents import Policy, Target
+from alertd.runtime.app import Parts
+from alertd.service.areas.rings import paced_s, paces
+from alertd.service.delivery.planning import Planner
+from alertd.store.delivery.work_records import Alike, Pace, Settlement, When, pack_ref
+from alertd.store.engine import keys
 from channels.sandbox import Sandbox
 from tests.clocks import Later
 from tests.integration.acts import ANA, BEA, SEVILLA, counts, lease_of, over, planned, register, send, submitted, yes

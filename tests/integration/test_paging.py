@@ -8,15 +8,15 @@ import asyncio
 
 import pytest
 
-from alertd.alerts import AlertState
-from alertd.ids import new_id
-from alertd.kinds import Level, Notify
-from alertd.oncall import Turn
-from alertd.organisations import Organisation, Unattended
-from alertd.service.pager import Pager, Reached
-from alertd.service.paging import AGAIN_MS, DARK_MS, UNATTENDED_MS
-from alertd.store import keys
-from alertd.store.limits import FAILURES
+from alertd.common.ids import new_id
+from alertd.model.alerts import AlertState
+from alertd.model.kinds import Level, Notify
+from alertd.model.oncall import Turn
+from alertd.model.organisations import Organisation, Unattended
+from alertd.service.oncall.pager import Pager, Reached
+from alertd.service.oncall.paging import AGAIN_MS, DARK_MS, UNATTENDED_MS
+from alertd.store.carriers.limits import FAILURES
+from alertd.store.engine import keys
 from channels.base import Answer, Loudness, MailMessage, Recipient, Stamp
 from channels.sandbox.script import Rule
 from tests.integration.acts import ANA, BEA, alert_of, planned, register

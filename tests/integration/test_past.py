@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from alertd.app import Parts
-from alertd.kinds import PurgeReason
-from alertd.service.legal_holds import LegalHolds
-from alertd.store import keys
-from alertd.store.alerts import AlertRecord
+from alertd.model.kinds import PurgeReason
+from alertd.runtime.app import Parts
+from alertd.service.retention.legal_holds import LegalHolds
+from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.engine import keys
 from tests.clocks import Later
 from tests.integration.acts import ANA, BEA, alert_of, planned, register
 from tests.integration.authority.desks import Desk

@@ -9,16 +9,16 @@ from contextlib import asynccontextmanager
 import numpy as np
 import pytest
 
-from alertd.alerts import AlertState, State
-from alertd.app import Parts
-from alertd.documents import Alert
-from alertd.errors import Problem
-from alertd.registrations import Registration
+from alertd.common.errors import Problem
+from alertd.model.alerts import AlertState, State
+from alertd.model.documents import Alert
+from alertd.model.registrations import Registration
+from alertd.runtime.app import Parts
+from alertd.runtime.working import worker_of
 from alertd.service.access import Credential
-from alertd.service.entries import Entry
-from alertd.service.planning import Planner
-from alertd.store.people import People
-from alertd.working import worker_of
+from alertd.service.delivery.planning import Planner
+from alertd.service.people.entries import Entry
+from alertd.store.people.people import People
 from channels.sandbox import Sandbox
 from tests.integration.acts import reached, yes
 

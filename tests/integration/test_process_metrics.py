@@ -12,12 +12,12 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from alertd.api_site import api_site, reserved, reserved_for_metrics, url_of
-from alertd.app import Parts
 from alertd.metrics import Metrics
-from alertd.opening import Store
-from alertd.processes import StartError
-from alertd.sites import metrics_site
+from alertd.runtime.api_site import api_site, reserved, reserved_for_metrics, url_of
+from alertd.runtime.app import Parts
+from alertd.runtime.opening import Store
+from alertd.runtime.processes import StartError
+from alertd.runtime.sites import metrics_site
 from geofences.regions import Library
 from tests.clocks import Later
 

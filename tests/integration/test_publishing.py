@@ -13,19 +13,19 @@ import shapely
 from aiohttp import web
 from lxml import etree
 
-from alertd.app import Parts
-from alertd.cap.messages import Message, MsgType
-from alertd.cap.reader import read
-from alertd.errors import Problem
-from alertd.kinds import PurgeReason
+from alertd.common.errors import Problem
+from alertd.model.cap.messages import Message, MsgType
+from alertd.model.cap.reader import read
+from alertd.model.kinds import PurgeReason
 from alertd.public import FRESH_S, WAITING, public_routes
-from alertd.service.publishing import Publishing
-from alertd.service.submission import submit
-from alertd.store import keys
-from alertd.store.alerts import Alerts
-from alertd.store.connection import Connection
-from alertd.store.current import Current
-from alertd.working import worker_of
+from alertd.runtime.app import Parts
+from alertd.runtime.working import worker_of
+from alertd.service.alerts.submission import submit
+from alertd.service.sharing.publishing import Publishing
+from alertd.store.alerts.alerts import Alerts
+from alertd.store.alerts.current import Current
+from alertd.store.engine import keys
+from alertd.store.engine.connection import Connection
 from tests.clocks import Later
 from tests.integration.acts import ANA, BEA, CARL, alert_of, api_of, finish, planned, register, send, submitted
 from tests.waiting import until

@@ -12,20 +12,20 @@ import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
-from alertd.alerts import AlertState
-from alertd.app import Parts, opened
-from alertd.errors import Problem
-from alertd.ids import new_id
-from alertd.kinds import PurgeReason
-from alertd.organisations import Organisation
-from alertd.service.audit import Noted
-from alertd.store import keys
-from alertd.store.alerts import AlertRecord, Footing
-from alertd.store.cases import Cases
-from alertd.store.codec import Codec
-from alertd.store.connection import Connection
-from alertd.store.tombstones import Tombstone, Tombstones
-from alertd.working import worker_of
+from alertd.common.errors import Problem
+from alertd.common.ids import new_id
+from alertd.model.alerts import AlertState
+from alertd.model.kinds import PurgeReason
+from alertd.model.organisations import Organisation
+from alertd.runtime.app import Parts, opened
+from alertd.runtime.working import worker_of
+from alertd.service.records.audit import Noted
+from alertd.store.alerts.alerts import AlertRecord, Footing
+from alertd.store.engine import keys
+from alertd.store.engine.codec import Codec
+from alertd.store.engine.connection import Connection
+from alertd.store.records.cases import Cases
+from alertd.store.records.tombstones import Tombstone, Tombstones
 from channels.sandbox import Sandbox
 from geofences.regions import Library
 from tests.integration.acts import (

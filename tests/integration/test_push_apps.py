@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from alertd.alerts import AlertState
-from alertd.app import Parts
-from alertd.ids import Door, new_id
-from alertd.store.alerts import AlertRecord
-from alertd.working import worker_of
+from alertd.common.ids import Door, new_id
+from alertd.model.alerts import AlertState
+from alertd.runtime.app import Parts
+from alertd.runtime.working import worker_of
+from alertd.store.alerts.alerts import AlertRecord
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.integration.acts import counts, lease_of, planned, register, send, silence, tokens

@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from alertd.alerts import CHANNELS, AlertState
-from alertd.app import Parts
-from alertd.kinds import Notify
-from alertd.registrations import PushAddress
-from alertd.service.entries import read
-from alertd.service.removal import Dead
-from alertd.store.alerts import AlertRecord
-from alertd.store.people import Change
-from alertd.store.scripts import STALLED_MS
-from alertd.subscribers import to_document
-from alertd.working import worker_of
+from alertd.model.alerts import CHANNELS, AlertState
+from alertd.model.kinds import Notify
+from alertd.model.registrations import PushAddress
+from alertd.model.subscribers import to_document
+from alertd.runtime.app import Parts
+from alertd.runtime.working import worker_of
+from alertd.service.people.entries import read
+from alertd.service.people.removal import Dead
+from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.engine.scripts import STALLED_MS
+from alertd.store.people.people import Change
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.clocks import Later

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from alertd.alerts import AlertState
-from alertd.app import Parts, opened
-from alertd.service.carriers import Carrier
-from alertd.store.alerts import AlertRecord
-from alertd.store.codec import Codec
-from alertd.store.connection import Connection
-from alertd.store.limits import RAMP_FLOOR, Limits
-from alertd.working import worker_of
+from alertd.model.alerts import AlertState
+from alertd.runtime.app import Parts, opened
+from alertd.runtime.working import worker_of
+from alertd.service.carriers.carriers import Carrier
+from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.carriers.limits import RAMP_FLOOR, Limits
+from alertd.store.engine.codec import Codec
+from alertd.store.engine.connection import Connection
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.integration.acts import (

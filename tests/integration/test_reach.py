@@ -14,18 +14,18 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from alertd.app import Parts, opened
-from alertd.config import Settings
-from alertd.documents import Target
-from alertd.errors import Problem
-from alertd.organisations import Jurisdiction, Organisation
-from alertd.sections import ApiSection, AudienceSection
-from alertd.service.looks import Looks
+from alertd.common.errors import Problem
+from alertd.config.config import Settings
+from alertd.config.sections import ApiSection, AudienceSection
+from alertd.model.documents import Target
+from alertd.model.organisations import Jurisdiction, Organisation
+from alertd.runtime.app import Parts, opened
+from alertd.service.areas.looks import Looks
+from alertd.service.areas.reach_audit import ACT
 from alertd.service.reach import FEW_RECORDS, MOST_AGE_S, Reach, Reaches
-from alertd.service.reach_audit import ACT
-from alertd.store.codec import Codec, Keys, SealError
-from alertd.store.keys import Cell
-from alertd.store.people_map import build, read, write
+from alertd.store.engine.codec import Codec, Keys, SealError
+from alertd.store.engine.keys import Cell
+from alertd.store.people.people_map import build, read, write
 from channels.sandbox import Sandbox
 from geofences.regions import Library
 from geofences.tiles import locate_one

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from alertd.app import Parts
-from alertd.store.alerts import AlertRecord
-from alertd.store.work_records import Alike, pack_ref, subscribers_in, unpack_refs
+from alertd.runtime.app import Parts
+from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.delivery.work_records import Alike, pack_ref, subscribers_in, unpack_refs
 from tests.integration.acts import BEA, register, submitted
 
 #: More than are read at once, in one chunk of a plan.

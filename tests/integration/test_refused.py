@@ -10,15 +10,15 @@ import pytest
 import structlog
 from redis.asyncio import Redis
 
-from alertd.app import Parts, opened
-from alertd.carrier_sections import SmppCarrier, WebPushCarrier
-from alertd.config import Settings
-from alertd.service.binds import NOBODY
-from alertd.service.entries import Entry
-from alertd.store.alerts import AlertRecord
-from alertd.store.codec import Codec
-from alertd.store.limits import FAILURES, LONGEST_REST_MS, SHORTEST_REST_MS
-from alertd.working import worker_of
+from alertd.config.carrier_sections import SmppCarrier, WebPushCarrier
+from alertd.config.config import Settings
+from alertd.runtime.app import Parts, opened
+from alertd.runtime.working import worker_of
+from alertd.service.carriers.binds import NOBODY
+from alertd.service.people.entries import Entry
+from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.carriers.limits import FAILURES, LONGEST_REST_MS, SHORTEST_REST_MS
+from alertd.store.engine.codec import Codec
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from geofences.regions import Library

@@ -25,15 +25,15 @@ from msgspec.structs import replace
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
-from alertd.api.call import HOLDS_S
-from alertd.app import Parts, opened
-from alertd.config import Settings
-from alertd.sections import StoreSection
-from alertd.service import region_imports
-from alertd.service.rooms import NO_ROOM, Rooms
-from alertd.store import keys
-from alertd.store.codec import Codec
-from alertd.store.imports import Import, Imports
+from alertd.api.http.call import HOLDS_S
+from alertd.config.config import Settings
+from alertd.config.sections import StoreSection
+from alertd.runtime.app import Parts, opened
+from alertd.service.organisations import region_imports
+from alertd.service.records.rooms import NO_ROOM, Rooms
+from alertd.store.areas.imports import Import, Imports
+from alertd.store.engine import keys
+from alertd.store.engine.codec import Codec
 from geofences import files
 from geofences.additions import Order
 from geofences.regions import Library

@@ -13,22 +13,22 @@ from msgspec.structs import replace
 from redis.asyncio import Redis
 
 from alertd.api.application import create_app
-from alertd.api_site import services_of
-from alertd.app import Parts
-from alertd.clock import time_of
-from alertd.commands.people_files import csv_lines
-from alertd.errors import Problem
-from alertd.registrations import PushAddress
-from alertd.service.claims import CLAIM_GRACE_S, give_up
-from alertd.service.entries import Entry
-from alertd.service.registry import Registry
-from alertd.store import keys
-from alertd.store.codec import Codec
-from alertd.store.connection import Connection
-from alertd.store.names import AddressClaim
-from alertd.store.people import People
-from alertd.store.wanted import Wanted
-from alertd.subscribers import AddressState, Subscriber, to_document
+from alertd.commands.base.people_files import csv_lines
+from alertd.common.clock import time_of
+from alertd.common.errors import Problem
+from alertd.model.registrations import PushAddress
+from alertd.model.subscribers import AddressState, Subscriber, to_document
+from alertd.runtime.api_site import services_of
+from alertd.runtime.app import Parts
+from alertd.service.people.claims import CLAIM_GRACE_S, give_up
+from alertd.service.people.entries import Entry
+from alertd.service.people.registry import Registry
+from alertd.store.engine import keys
+from alertd.store.engine.codec import Codec
+from alertd.store.engine.connection import Connection
+from alertd.store.people.names import AddressClaim
+from alertd.store.people.people import People
+from alertd.store.people.wanted import Wanted
 from geofences.targets import Selection, Target, resolve
 from tests.integration.acts import SEVILLA, register, registration
 from tests.integration.test_registry_races import Clock

@@ -17,14 +17,14 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from alertd.errors import Problem
-from alertd.service.claims import CLAIM_GRACE_S
-from alertd.service.regions import Regions
-from alertd.service.registry import Registry
-from alertd.store.codec import Codec
-from alertd.store.connection import Connection
-from alertd.store.drawn import Drawings
-from alertd.store.people import People
+from alertd.common.errors import Problem
+from alertd.service.areas.regions import Regions
+from alertd.service.people.claims import CLAIM_GRACE_S
+from alertd.service.people.registry import Registry
+from alertd.store.areas.drawn import Drawings
+from alertd.store.engine.codec import Codec
+from alertd.store.engine.connection import Connection
+from alertd.store.people.people import People
 from geofences.regions import Library
 from tests.integration.acts import registration
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from alertd.alerts import CHANNELS
-from alertd.app import Parts
-from alertd.ids import Door, new_id
-from alertd.store.alerts import AlertRecord
+from alertd.common.ids import Door, new_id
+from alertd.model.alerts import CHANNELS
+from alertd.runtime.app import Parts
+from alertd.store.alerts.alerts import AlertRecord
 from channels.base import Reason, ReportState
 from channels.bounces import MailReport
 from channels.sandbox import Sandbox

@@ -9,26 +9,26 @@ import pytest
 import shapely
 from structlog.testing import capture_logs
 
-from alertd.alerts import AlertState
-from alertd.clock import SystemClock
-from alertd.ids import new_id
-from alertd.service.attendance import Attendance
-from alertd.service.carrier_states import CarrierStates
-from alertd.service.carriers import Carriers
-from alertd.service.fleet import Fleet
-from alertd.service.reports import LOOK, Reports, Wanted
-from alertd.store import keys
-from alertd.store.alerts import AlertRecord, Alerts
-from alertd.store.carrier_numbers import CarrierNumbers
-from alertd.store.connection import Connection
-from alertd.store.distribution import Tracks
-from alertd.store.limits import Limits
-from alertd.store.logins import Logins
-from alertd.store.people import People
-from alertd.store.signs import at_work, taking
-from alertd.store.webhooks import Hook, Hooks
-from alertd.store.work import Work
-from alertd.store.work_records import Alike, pack_ref
+from alertd.common.clock import SystemClock
+from alertd.common.ids import new_id
+from alertd.model.alerts import AlertState
+from alertd.service.alerts.reports import LOOK, Reports, Wanted
+from alertd.service.carriers.attendance import Attendance
+from alertd.service.carriers.carrier_states import CarrierStates
+from alertd.service.carriers.carriers import Carriers
+from alertd.service.delivery.fleet import Fleet
+from alertd.store.alerts.alerts import AlertRecord, Alerts
+from alertd.store.carriers.carrier_numbers import CarrierNumbers
+from alertd.store.carriers.limits import Limits
+from alertd.store.carriers.logins import Logins
+from alertd.store.delivery.work import Work
+from alertd.store.delivery.work_records import Alike, pack_ref
+from alertd.store.engine import keys
+from alertd.store.engine.connection import Connection
+from alertd.store.engine.signs import at_work, taking
+from alertd.store.people.people import People
+from alertd.store.sharing.distribution import Tracks
+from alertd.store.sharing.webhooks import Hook, Hooks
 
 AREA = shapely.to_wkb(shapely.MultiPolygon([shapely.box(-6, 37, -5, 38)]))
 MADE_MS = 1_700_000_000_000

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from alertd.alerts import AlertState, State
-from alertd.app import Parts
-from alertd.errors import Problem
-from alertd.service.following import Followed
-from alertd.service.notices import SETTLE_MS
-from alertd.store.work_records import Settlement
-from alertd.working import worker_of
+from alertd.common.errors import Problem
+from alertd.model.alerts import AlertState, State
+from alertd.runtime.app import Parts
+from alertd.runtime.working import worker_of
+from alertd.service.alerts.following import Followed
+from alertd.service.alerts.notices import SETTLE_MS
+from alertd.store.delivery.work_records import Settlement
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.integration.acts import ANA, BEA, counts, lease_of, over, planned, register, send, sent

@@ -10,17 +10,17 @@ import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
-from alertd.alerts import CHANNELS, AlertState, LedgerReason
-from alertd.app import Parts, opened
-from alertd.errors import Problem
-from alertd.ids import Door, sequence_of
-from alertd.service.restoring import Restoring
-from alertd.store import keys
-from alertd.store.alerts import AlertRecord
-from alertd.store.codec import Codec
-from alertd.store.connection import Connection, StoreUnavailableError
-from alertd.store.current import Current
-from alertd.store.tombstones import Tombstones
+from alertd.common.errors import Problem
+from alertd.common.ids import Door, sequence_of
+from alertd.model.alerts import CHANNELS, AlertState, LedgerReason
+from alertd.runtime.app import Parts, opened
+from alertd.service.records.restoring import Restoring
+from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.alerts.current import Current
+from alertd.store.engine import keys
+from alertd.store.engine.codec import Codec
+from alertd.store.engine.connection import Connection, StoreUnavailableError
+from alertd.store.records.tombstones import Tombstones
 from channels.base import ReportState
 from channels.sandbox import Sandbox
 from geofences.regions import Library

@@ -11,24 +11,24 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from alertd.alerts import AlertState
-from alertd.app import Parts, opened
-from alertd.cap.messages import MsgType
-from alertd.cap.reader import read
-from alertd.documents import Alert
-from alertd.errors import Problem
-from alertd.ids import Door
-from alertd.kinds import Occasion
-from alertd.service.following import REOPEN
-from alertd.service.messages import LOOK_S
-from alertd.service.notices import SETTLE_MS, later_version
-from alertd.service.planning import FIRST_BATCH
-from alertd.store import keys
-from alertd.store.alerts import AlertRecord, Footing
-from alertd.store.codec import Codec
-from alertd.store.tombstones import Tombstones
-from alertd.store.work_records import Alike
-from alertd.working import worker_of
+from alertd.common.errors import Problem
+from alertd.common.ids import Door
+from alertd.model.alerts import AlertState
+from alertd.model.cap.messages import MsgType
+from alertd.model.cap.reader import read
+from alertd.model.documents import Alert
+from alertd.model.kinds import Occasion
+from alertd.runtime.app import Parts, opened
+from alertd.runtime.working import worker_of
+from alertd.service.alerts.following import REOPEN
+from alertd.service.alerts.notices import SETTLE_MS, later_version
+from alertd.service.delivery.messages import LOOK_S
+from alertd.service.delivery.planning import FIRST_BATCH
+from alertd.store.alerts.alerts import AlertRecord, Footing
+from alertd.store.delivery.work_records import Alike
+from alertd.store.engine import keys
+from alertd.store.engine.codec import Codec
+from alertd.store.records.tombstones import Tombstones
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from geofences.regions import Library

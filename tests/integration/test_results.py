@@ -14,15 +14,15 @@ from typing import Any
 
 import pytest
 
-from alertd.alerts import LedgerReason, State
-from alertd.app import Parts
-from alertd.ids import Door
-from alertd.kinds import PurgeReason
-from alertd.service.audit import Noted
-from alertd.service.evidence import EvidenceError, Seal, verified
-from alertd.service.receipts import SOURCES
-from alertd.store.closed import archive
-from alertd.store.codec import Codec, Keys
+from alertd.common.ids import Door
+from alertd.model.alerts import LedgerReason, State
+from alertd.model.kinds import PurgeReason
+from alertd.runtime.app import Parts
+from alertd.service.delivery.receipts import SOURCES
+from alertd.service.records.audit import Noted
+from alertd.service.records.evidence import EvidenceError, Seal, verified
+from alertd.store.alerts.closed import archive
+from alertd.store.engine.codec import Codec, Keys
 from tests.integration.acts import ANA, BEA, finish, sent, tell
 
 RUNBOOK = (Path(__file__).parents[2] / "ops" / "runbook.md").read_text(encoding="utf-8")

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alertd.app import Parts
-from alertd.kinds import Notify
-from alertd.service.planning import Planner
-from alertd.service.rings import in_turn
-from alertd.store import keys
-from alertd.store.work_records import Alike
-from alertd.working import worker_of
+from alertd.model.kinds import Notify
+from alertd.runtime.app import Parts
+from alertd.runtime.working import worker_of
+from alertd.service.areas.rings import in_turn
+from alertd.service.delivery.planning import Planner
+from alertd.store.delivery.work_records import Alike
+from alertd.store.engine import keys
 from channels.base import Loudness
 from channels.sandbox import Sandbox
 from tests.integration.acts import (

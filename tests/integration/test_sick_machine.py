@@ -10,16 +10,16 @@ import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
-from alertd.alerts import AlertState
-from alertd.app import Parts, opened
+from alertd.model.alerts import AlertState
 from alertd.rendering.renderer import Renderer
-from alertd.service.binds import LEFT_S, TAKEN_S, Binds
-from alertd.store import keys
-from alertd.store.codec import Codec
-from alertd.store.connection import Connection
-from alertd.store.limits import FAILURES
-from alertd.store.shares import Shares
-from alertd.store.signs import TAKING_MS, bound, taking
+from alertd.runtime.app import Parts, opened
+from alertd.service.carriers.binds import LEFT_S, TAKEN_S, Binds
+from alertd.store.carriers.limits import FAILURES
+from alertd.store.carriers.shares import Shares
+from alertd.store.engine import keys
+from alertd.store.engine.codec import Codec
+from alertd.store.engine.connection import Connection
+from alertd.store.engine.signs import TAKING_MS, bound, taking
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from geofences.regions import Library

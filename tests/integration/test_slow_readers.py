@@ -13,8 +13,8 @@ import pytest
 import uvloop
 from aiohttp import web
 
-from alertd.api_site import reserved
-from alertd.http_server import Bounds, Runner, listening
+from alertd.runtime.api_site import reserved
+from alertd.runtime.http_server import Bounds, Runner, listening
 from tests.waiting import until
 
 STALLED_S, LEAST_RATE = 1.0, 8 * 1024

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from alertd.alerts import AlertState
-from alertd.app import Parts, opened
-from alertd.carrier_sections import SmtpCarrier
-from alertd.config import Settings
-from alertd.sections import StoreSection
-from alertd.store.codec import Codec
-from alertd.store.work_records import Lease
-from alertd.working import worker_of
+from alertd.config.carrier_sections import SmtpCarrier
+from alertd.config.config import Settings
+from alertd.config.sections import StoreSection
+from alertd.model.alerts import AlertState
+from alertd.runtime.app import Parts, opened
+from alertd.runtime.working import worker_of
+from alertd.store.delivery.work_records import Lease
+from alertd.store.engine.codec import Codec
 from geofences.regions import Library
 from tests.integration.acts import BEA, counts, lease_of, planned, register, send, silence
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from alertd.app import opened
 from alertd.rendering import Renderer
-from alertd.store.codec import Codec
+from alertd.runtime.app import opened
+from alertd.store.engine.codec import Codec
 from channels.sandbox import Sandbox
 from geofences.regions import Library
 from tests.integration.acts import BEA, register, submitted, working

@@ -10,27 +10,27 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from alertd.alerts import CHANNELS, AlertState, State
-from alertd.app import Parts, opened
-from alertd.carrier_sections import SmppCarrier
-from alertd.carrier_settings import carrier_of
-from alertd.clock import SystemClock
-from alertd.commands.inspection import inspected
-from alertd.config import Settings
-from alertd.errors import ConfigError
-from alertd.ids import Tags, new_id
-from alertd.service.entries import Entry
-from alertd.service.receipts import Receipts
-from alertd.store import keys
-from alertd.store.alerts import AlertRecord
-from alertd.store.budgets import Budgets
-from alertd.store.codec import Codec
-from alertd.store.connection import Connection, StoreUnavailableError
-from alertd.store.message_ids import MessageIds, Sent
-from alertd.store.stops import of_org
-from alertd.store.work import Work
-from alertd.subscribers import AddressState
-from alertd.working import worker_of
+from alertd.commands.installation.inspection import inspected
+from alertd.common.clock import SystemClock
+from alertd.common.errors import ConfigError
+from alertd.common.ids import Tags, new_id
+from alertd.config.carrier_sections import SmppCarrier
+from alertd.config.config import Settings
+from alertd.model.alerts import CHANNELS, AlertState, State
+from alertd.model.subscribers import AddressState
+from alertd.runtime.app import Parts, opened
+from alertd.runtime.carrier_settings import carrier_of
+from alertd.runtime.working import worker_of
+from alertd.service.delivery.receipts import Receipts
+from alertd.service.people.entries import Entry
+from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.carriers.budgets import Budgets
+from alertd.store.delivery.message_ids import MessageIds, Sent
+from alertd.store.delivery.work import Work
+from alertd.store.engine import keys
+from alertd.store.engine.codec import Codec
+from alertd.store.engine.connection import Connection, StoreUnavailableError
+from alertd.store.organisations.stops import of_org
 from channels.sandbox.script import Rule
 from channels.sandbox.smsc import SmscSandbox
 from channels.sandbox.smsc_habits import PASSWORD, SENDER, SYSTEM_ID, Habits

@@ -9,13 +9,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from alertd.alerts import AlertState
-from alertd.app import Parts
-from alertd.errors import Problem
-from alertd.service.starting import Starting
-from alertd.store.alerts import AlertRecord
-from alertd.store.operators import OperatorStore
-from alertd.working import worker_of
+from alertd.common.errors import Problem
+from alertd.model.alerts import AlertState
+from alertd.runtime.app import Parts
+from alertd.runtime.working import worker_of
+from alertd.service.delivery.starting import Starting
+from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.organisations.operators import OperatorStore
 from tests.clocks import Later
 from tests.integration.acts import (
     ANA,

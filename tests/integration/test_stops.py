@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 import structlog
 
-from alertd.app import Parts
-from alertd.clock import DAY_MS
+from alertd.common.clock import DAY_MS
+from alertd.runtime.app import Parts
+from alertd.runtime.working import worker_of
 from alertd.service.access import Credential
-from alertd.service.ending import Ending
-from alertd.service.stopping import FRESH_S
-from alertd.service.submission import submit
-from alertd.store import keys
-from alertd.store.alerts import AlertRecord
-from alertd.store.connection import StoreUnavailableError
-from alertd.store.stops import SERVICE, of_key, of_org
-from alertd.working import worker_of
+from alertd.service.alerts.stopping import FRESH_S
+from alertd.service.alerts.submission import submit
+from alertd.service.delivery.ending import Ending
+from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.engine import keys
+from alertd.store.engine.connection import StoreUnavailableError
+from alertd.store.organisations.stops import SERVICE, of_key, of_org
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.clocks import Later

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from alertd.alerts import AlertState
-from alertd.app import Parts
-from alertd.clock import SystemClock
-from alertd.store.clock import StoreClock, apart, apart_s
-from alertd.store.connection import Connection, StoreUnavailableError
-from alertd.working import worker_of
+from alertd.common.clock import SystemClock
+from alertd.model.alerts import AlertState
+from alertd.runtime.app import Parts
+from alertd.runtime.working import worker_of
+from alertd.store.engine.clock import StoreClock, apart, apart_s
+from alertd.store.engine.connection import Connection, StoreUnavailableError
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.integration.acts import BEA, counts, employ, planned, register, send, submitted

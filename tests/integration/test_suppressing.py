@@ -14,20 +14,20 @@ import pytest
 from pydantic import ValidationError
 from redis.asyncio import Redis
 
-from alertd.alerts import CHANNELS
-from alertd.app import Parts
-from alertd.ids import Door
-from alertd.registrations import PushAddress
-from alertd.service.claims import give_up
-from alertd.service.entries import Entry
-from alertd.service.regions import Regions
-from alertd.service.registry import Registry
-from alertd.service.suppressing import Done, Suppressing
-from alertd.store.codec import Codec
-from alertd.store.connection import Connection
-from alertd.store.drawn import Drawings
-from alertd.store.people import People
-from alertd.subscribers import AddressState
+from alertd.common.ids import Door
+from alertd.model.alerts import CHANNELS
+from alertd.model.registrations import PushAddress
+from alertd.model.subscribers import AddressState
+from alertd.runtime.app import Parts
+from alertd.service.areas.regions import Regions
+from alertd.service.people.claims import give_up
+from alertd.service.people.entries import Entry
+from alertd.service.people.registry import Registry
+from alertd.service.people.suppressing import Done, Suppressing
+from alertd.store.areas.drawn import Drawings
+from alertd.store.engine.codec import Codec
+from alertd.store.engine.connection import Connection
+from alertd.store.people.people import People
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from channels.smpp.inbox import Written

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from alertd.app import Parts
-from alertd.errors import Problem
-from alertd.service.intake import Taken
-from alertd.service.submission import submit
-from alertd.store import keys
-from alertd.store.named import names_of
+from alertd.common.errors import Problem
+from alertd.runtime.app import Parts
+from alertd.service.alerts.intake import Taken
+from alertd.service.alerts.submission import submit
+from alertd.store.engine import keys
+from alertd.store.engine.named import names_of
 from tests.integration.acts import ANA, BEA, CARL, alert_of, register
 from tests.integration.test_cap_intake import named, told, update
 from tests.unit.alertd.samples import changed

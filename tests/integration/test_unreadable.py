@@ -13,15 +13,15 @@ import pytest
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
-from alertd.alerts import CHANNELS, LedgerReason, State
-from alertd.app import Parts
-from alertd.errors import Problem
-from alertd.service.claims import CLAIM_GRACE_S
-from alertd.service.registry import Registry
-from alertd.store import keys
-from alertd.store.alerts import AlertRecord
-from alertd.store.people import GRACE_MS, Change, marked
-from alertd.working import worker_of
+from alertd.common.errors import Problem
+from alertd.model.alerts import CHANNELS, LedgerReason, State
+from alertd.runtime.app import Parts
+from alertd.runtime.working import worker_of
+from alertd.service.people.claims import CLAIM_GRACE_S
+from alertd.service.people.registry import Registry
+from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.engine import keys
+from alertd.store.people.people import GRACE_MS, Change, marked
 from channels.sandbox import Sandbox
 from geofences import records
 from tests.integration.acts import counts, planned, register, registration, send, silence

@@ -8,19 +8,19 @@ from typing import Any
 
 import pytest
 
-from alertd.alerts import AlertState, LedgerReason, State
-from alertd.app import Parts
-from alertd.cap.messages import MsgType
-from alertd.cap.reader import read
-from alertd.clock import time_of
-from alertd.errors import Problem
-from alertd.kinds import Notify, PurgeReason
-from alertd.service.intake import Taken
-from alertd.service.notices import ANSWERED_MS, MOST_GAPS, SETTLE_MS
-from alertd.service.planning import Planner
-from alertd.store.alerts import AlertRecord
-from alertd.store.work_records import Alike, Lease
-from alertd.working import worker_of
+from alertd.common.clock import time_of
+from alertd.common.errors import Problem
+from alertd.model.alerts import AlertState, LedgerReason, State
+from alertd.model.cap.messages import MsgType
+from alertd.model.cap.reader import read
+from alertd.model.kinds import Notify, PurgeReason
+from alertd.runtime.app import Parts
+from alertd.runtime.working import worker_of
+from alertd.service.alerts.intake import Taken
+from alertd.service.alerts.notices import ANSWERED_MS, MOST_GAPS, SETTLE_MS
+from alertd.service.delivery.planning import Planner
+from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.delivery.work_records import Alike, Lease
 from channels.sandbox import Sandbox
 from tests.integration.acts import (
     ALL,

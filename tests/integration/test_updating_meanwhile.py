@@ -10,24 +10,24 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient
 
-from alertd.alerts import AlertState, State
-from alertd.app import Parts
-from alertd.clock import time_of
-from alertd.ids import Reference, chain_of, sequence_of
-from alertd.kinds import Notify
-from alertd.restriction import restricted
-from alertd.service.approval import Approval
-from alertd.service.events import event_of
-from alertd.service.following import Following
-from alertd.service.looks import Looks
-from alertd.service.notices import MOST_VERSIONS
-from alertd.service.updates import NOBODY
-from alertd.service.updating import Updating
-from alertd.store import keys
-from alertd.store.alerts import AlertRecord, Alerts
-from alertd.store.frozen import Frozen, pack_area
-from alertd.store.updates import Updates
-from alertd.working import worker_of
+from alertd.common.clock import time_of
+from alertd.common.ids import Reference, chain_of, sequence_of
+from alertd.model.alerts import AlertState, State
+from alertd.model.kinds import Notify
+from alertd.model.restriction import restricted
+from alertd.runtime.app import Parts
+from alertd.runtime.working import worker_of
+from alertd.service.alerts.approval import Approval
+from alertd.service.alerts.following import Following
+from alertd.service.alerts.notices import MOST_VERSIONS
+from alertd.service.alerts.updates import NOBODY
+from alertd.service.alerts.updating import Updating
+from alertd.service.areas.looks import Looks
+from alertd.service.records.events import event_of
+from alertd.store.alerts.alerts import AlertRecord, Alerts
+from alertd.store.alerts.frozen import Frozen, pack_area
+from alertd.store.approvals.updates import Updates
+from alertd.store.engine import keys
 from channels.sandbox import Sandbox
 from tests.integration.acts import (
     ANA,

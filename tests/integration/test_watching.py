@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from alertd.app import Parts
-from alertd.sections import ApiSection
+from alertd.config.sections import ApiSection
+from alertd.runtime.app import Parts
 from alertd.service.access import Terms
-from alertd.store.stops import of_key
+from alertd.store.organisations.stops import of_key
 from tests.integration.acts import ANA, api_of, register, submitted
 from tests.integration.test_operators import OWN, Console
 from tests.integration.test_operators import ana as ana  # noqa: PLC0414  a fixture

@@ -12,17 +12,17 @@ import pytest
 from aiohttp import web
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from alertd.alerts import AlertState
-from alertd.app import Parts, opened
-from alertd.clock import SystemClock
-from alertd.errors import Problem
-from alertd.ids import new_id
-from alertd.service.recovery import Recovery
-from alertd.service.webhook_delivery import OFF_AFTER_MS, SPANS_S, TOLD_AT_ONCE, due_again
-from alertd.service.webhooks import GIVEN_UP_SHOWN, MOST_SECRETS
-from alertd.store.clock import StoreClock
-from alertd.store.events import Events
-from alertd.store.webhooks import Due, Hook, Hooks, Tried
+from alertd.common.clock import SystemClock
+from alertd.common.errors import Problem
+from alertd.common.ids import new_id
+from alertd.model.alerts import AlertState
+from alertd.runtime.app import Parts, opened
+from alertd.service.organisations.recovery import Recovery
+from alertd.service.records.webhook_delivery import OFF_AFTER_MS, SPANS_S, TOLD_AT_ONCE, due_again
+from alertd.service.records.webhooks import GIVEN_UP_SHOWN, MOST_SECRETS
+from alertd.store.engine.clock import StoreClock
+from alertd.store.records.events import Events
+from alertd.store.sharing.webhooks import Due, Hook, Hooks, Tried
 from channels.sandbox import Sandbox
 from geofences.regions import Library
 from tests.integration.acts import ANA

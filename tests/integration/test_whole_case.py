@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from alertd.alerts import AlertState
-from alertd.app import Parts
-from alertd.errors import Problem
-from alertd.organisations import Organisation
+from alertd.common.errors import Problem
+from alertd.model.alerts import AlertState
+from alertd.model.organisations import Organisation
+from alertd.runtime.app import Parts
 from alertd.service.access import Credential
-from alertd.service.following import Followed
-from alertd.service.whole_case import Hidden, WholeCase
+from alertd.service.alerts.following import Followed
+from alertd.service.alerts.whole_case import Hidden, WholeCase
 from tests.integration.acts import CARL, alert_of, planned, register, slug, submitted
 
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import shapely
 
-from alertd.app import Parts
-from alertd.documents import Policy, Target
-from alertd.errors import Problem
-from alertd.working import worker_of
+from alertd.common.errors import Problem
+from alertd.model.documents import Policy, Target
+from alertd.runtime.app import Parts
+from alertd.runtime.working import worker_of
 from channels.sandbox import Sandbox
 from geofences.regions import Library
 from tests.integration.acts import BEA, CADIZ, SEVILLA, is_about, reached, register, registration, send, submitted, told

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from alertd.alerts import AlertState, LedgerReason, State
-from alertd.ids import new_id
-from alertd.store.alerts import Alerts
-from alertd.store.connection import Connection
-from alertd.store.work import Work
-from alertd.store.work_records import Alike, Gate, Settlement, pack_ref
+from alertd.common.ids import new_id
+from alertd.model.alerts import AlertState, LedgerReason, State
+from alertd.store.alerts.alerts import Alerts
+from alertd.store.delivery.work import Work
+from alertd.store.delivery.work_records import Alike, Gate, Settlement, pack_ref
+from alertd.store.engine.connection import Connection
 from tests.integration.acts import finish, lease_of, silence
 from tests.integration.batches import (
     CARRIER,

@@ -14,20 +14,20 @@ from typing import Any
 
 import pytest
 
-from alertd.alerts import AlertState, LedgerReason, State
-from alertd.app import Parts
-from alertd.ids import new_id
+from alertd.common.ids import new_id
+from alertd.common.resources import templates_dir
+from alertd.model.alerts import AlertState, LedgerReason, State
 from alertd.rendering import Renderer
-from alertd.resources import templates_dir
-from alertd.service.carriers import Carriers
-from alertd.service.planning import Planner
-from alertd.service.plans import ENOUGH
-from alertd.store import keys
-from alertd.store.alerts import Alerts
-from alertd.store.connection import StoreUnavailableError
-from alertd.store.people import People
-from alertd.worker import Worker
-from alertd.working import worker_of
+from alertd.runtime.app import Parts
+from alertd.runtime.worker import Worker
+from alertd.runtime.working import worker_of
+from alertd.service.carriers.carriers import Carriers
+from alertd.service.delivery.planning import Planner
+from alertd.service.delivery.plans import ENOUGH
+from alertd.store.alerts.alerts import Alerts
+from alertd.store.engine import keys
+from alertd.store.engine.connection import StoreUnavailableError
+from alertd.store.people.people import People
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.integration.acts import BEA, CADIZ, counts, lease_of, planned, register, send, submitted

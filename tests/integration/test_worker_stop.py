@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from alertd.app import Parts
-from alertd.clock import SystemClock
-from alertd.working import worker_of
+from alertd.common.clock import SystemClock
+from alertd.runtime.app import Parts
+from alertd.runtime.working import worker_of
 
 #: Looking, planning, finishing, expiring, sweeping, and the heart.
 STEPS = 6

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from alertd.api.docs.fields import Schema
 from alertd.api.docs.pages import docs_page, problem_page, style_sheet
-from alertd.errors import CATALOGUE, Problem
+from alertd.common.errors import CATALOGUE, Problem
 
 _POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 

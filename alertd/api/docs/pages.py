@@ -14,8 +14,8 @@ import jinja2
 from markupsafe import Markup, escape
 
 from alertd.api.docs.fields import Reader, Row, Schema
-from alertd.api.operations import JSON
-from alertd.errors import CATALOGUE
+from alertd.api.http.operations import JSON
+from alertd.common.errors import CATALOGUE
 
 #: Lines of an example: what comes after is more of the same.
 LONGEST = 60

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from alertd.cases import Protection
-from alertd.kinds import Level
-from alertd.organisations import Organisation
-from alertd.restriction import restricted
+from alertd.model.cases import Protection
+from alertd.model.kinds import Level
+from alertd.model.organisations import Organisation
+from alertd.model.restriction import restricted
 from tests.integration.acts import ANA, alert_of
 from tests.integration.authority.desks import ALLOWED, HOME, Desk
 

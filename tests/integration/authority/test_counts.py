@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from alertd.alerts import AlertState
-from alertd.working import worker_of
+from alertd.model.alerts import AlertState
+from alertd.runtime.working import worker_of
 from tests.integration.acts import CADIZ, SEVILLA, is_about, register
 from tests.integration.authority.desks import ALLOWED, Desk
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from aiohttp import ClientPayloadError
 
-from alertd.api.call import HOLDS_S
-from alertd.store.work_records import Alike, pack_ref
+from alertd.api.http.call import HOLDS_S
+from alertd.store.delivery.work_records import Alike, pack_ref
 from tests.integration.acts import ANA, BEA, alert_of, registration
 from tests.integration.authority.desks import ALL, Desk
 from tests.waiting import until

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from alertd.app import Parts
-from alertd.distributors import Distributor
-from alertd.kinds import Notify
-from alertd.service.distributors import Share
-from alertd.store.alerts import AlertRecord
+from alertd.model.distributors import Distributor
+from alertd.model.kinds import Notify
+from alertd.runtime.app import Parts
+from alertd.service.sharing.distributors import Share
+from alertd.store.alerts.alerts import AlertRecord
 from tests.integration.acts import ANA, BEA, alert_of
 from tests.integration.gateways import Gateway, answering
 

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 import pytest
 from pydantic import SecretStr
 
-from alertd.app import Parts, opened
-from alertd.sections import CapSection
+from alertd.config.sections import CapSection
+from alertd.runtime.app import Parts, opened
 from channels.sandbox import Sandbox
 from geofences.regions import Library
 from tests.clocks import Later

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from alertd.app import Parts
-from alertd.service.distributing import ToDistributors
-from alertd.service.stopping import Stopping
-from alertd.store.alerts import AlertRecord
-from alertd.store.stops import StandingStops
-from alertd.store.webhooks import DistributorHooks, Due
+from alertd.runtime.app import Parts
+from alertd.service.alerts.stopping import Stopping
+from alertd.service.sharing.distributing import ToDistributors
+from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.organisations.stops import StandingStops
+from alertd.store.sharing.webhooks import DistributorHooks, Due
 from geofences.regions import Library
 from tests.clocks import Later
 from tests.integration.acts import ANA, BEA, CARL, planned

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from alertd.app import Parts
-from alertd.service.confirming import Confirming
-from alertd.service.webhook_delivery import WebhookDelivery
-from alertd.signing_keys import SigningKeys
-from alertd.store.distribution import Tracks
-from alertd.store.events import Events, KeptEvent
-from alertd.store.webhooks import DistributorHooks, Due, Tried
+from alertd.common.signing_keys import SigningKeys
+from alertd.runtime.app import Parts
+from alertd.service.records.webhook_delivery import WebhookDelivery
+from alertd.service.sharing.confirming import Confirming
+from alertd.store.records.events import Events, KeptEvent
+from alertd.store.sharing.distribution import Tracks
+from alertd.store.sharing.webhooks import DistributorHooks, Due, Tried
 from tests.integration.acts import CARL, planned
 from tests.integration.distribution.acts import (
     ACK,

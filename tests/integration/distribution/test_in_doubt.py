@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from alertd.app import Parts
-from alertd.store.alerts import AlertRecord
+from alertd.runtime.app import Parts
+from alertd.store.alerts.alerts import AlertRecord
 from tests.integration.acts import ANA, BEA, CARL, planned
 from tests.integration.distribution.acts import ACK, ERROR, events, made, receipts, states, takedowns, told
 from tests.integration.distribution.test_order import begun, until

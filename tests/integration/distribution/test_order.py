@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from alertd.app import Parts
-from alertd.commands.inspection import _takedowns
-from alertd.errors import Problem
-from alertd.service.distributing import POSTED_AT_ONCE, ToDistributors
-from alertd.service.regions import Regions
-from alertd.store import keys
-from alertd.store.drawn import Drawings
-from alertd.store.webhooks import DistributorHooks, Due, Tried
+from alertd.commands.installation.inspection import _takedowns
+from alertd.common.errors import Problem
+from alertd.runtime.app import Parts
+from alertd.service.areas.regions import Regions
+from alertd.service.sharing.distributing import POSTED_AT_ONCE, ToDistributors
+from alertd.store.areas.drawn import Drawings
+from alertd.store.engine import keys
+from alertd.store.sharing.webhooks import DistributorHooks, Due, Tried
 from channels.fetching import Fetcher
 from geofences.regions import Library
 from tests.clocks import Later

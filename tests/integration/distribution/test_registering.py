@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from alertd.app import Parts
-from alertd.errors import Problem
-from alertd.service.webhooks import MOST
+from alertd.common.errors import Problem
+from alertd.runtime.app import Parts
+from alertd.service.records.webhooks import MOST
 from tests.integration.acts import BEA, planned
 from tests.integration.distribution.acts import (
     ACK,

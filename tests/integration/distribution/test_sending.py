@@ -9,15 +9,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from alertd.app import Parts
-from alertd.distributors import Distributor
-from alertd.errors import Problem
-from alertd.kinds import Notify
-from alertd.organisations import Organisation
-from alertd.service.events import envelope
-from alertd.service.submission import submit
-from alertd.store.webhooks import DistributorHook, DistributorHooks
-from alertd.working import worker_of
+from alertd.common.errors import Problem
+from alertd.model.distributors import Distributor
+from alertd.model.kinds import Notify
+from alertd.model.organisations import Organisation
+from alertd.runtime.app import Parts
+from alertd.runtime.working import worker_of
+from alertd.service.alerts.submission import submit
+from alertd.service.records.events import envelope
+from alertd.store.sharing.webhooks import DistributorHook, DistributorHooks
 from tests.integration.acts import ANA, BEA, CARL, alert_of, planned, register, submitted
 from tests.integration.distribution.acts import (
     ACK,

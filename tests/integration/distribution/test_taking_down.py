@@ -9,14 +9,14 @@ import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
-from alertd.app import Parts
-from alertd.cap.messages import MsgType
-from alertd.distribution import MessageState
-from alertd.errors import Problem
-from alertd.kinds import Notify, PurgeReason
-from alertd.organisations import Organisation
-from alertd.service.confirming import opened_note
-from alertd.working import worker_of
+from alertd.common.errors import Problem
+from alertd.model.cap.messages import MsgType
+from alertd.model.distribution import MessageState
+from alertd.model.kinds import Notify, PurgeReason
+from alertd.model.organisations import Organisation
+from alertd.runtime.app import Parts
+from alertd.runtime.working import worker_of
+from alertd.service.sharing.confirming import opened_note
 from tests.integration.acts import ANA, BEA, CARL, alert_of, planned
 from tests.integration.distribution.acts import (
     ACK,

@@ -12,8 +12,8 @@ import trustme
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from alertd.app import Parts, opened
 from alertd.rendering import Renderer
+from alertd.runtime.app import Parts, opened
 from channels.fetching import Fetcher
 from channels.sandbox import Sandbox
 from geofences.regions import Library

@@ -14,9 +14,9 @@ from aiohttp.test_utils import TestClient
 from PIL import Image
 from redis.asyncio import Redis
 
-from alertd.app import Parts
-from alertd.cases import PhotoFacts
-from alertd.store import keys
+from alertd.model.cases import PhotoFacts
+from alertd.runtime.app import Parts
+from alertd.store.engine import keys
 from tests.integration.acts import ANA, BEA, api_of, register
 from tests.integration.media.conftest import FACTS, RAW, Pages, approved
 from tests.pictures import moving, read, written

@@ -10,19 +10,19 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from alertd.alerts import NO_LONGER_SHOWN, SHOWN, AlertState
-from alertd.app import Parts
-from alertd.decoding import Decoder
-from alertd.documents import Alert
-from alertd.errors import Problem
+from alertd.common.errors import Problem
+from alertd.common.signing_keys import SigningKeys
+from alertd.model.alerts import NO_LONGER_SHOWN, SHOWN, AlertState
+from alertd.model.documents import Alert
+from alertd.runtime.app import Parts
 from alertd.service.access import Credential, Terms
-from alertd.service.media import HELD_S, Photos
-from alertd.signing_keys import SigningKeys
-from alertd.store import keys
-from alertd.store.alerts import Alerts
-from alertd.store.connection import Connection
-from alertd.store.media import Media
-from alertd.store.stops import of_key
+from alertd.service.records.decoding import Decoder
+from alertd.service.records.media import HELD_S, Photos
+from alertd.store.alerts.alerts import Alerts
+from alertd.store.engine import keys
+from alertd.store.engine.connection import Connection
+from alertd.store.organisations.stops import of_key
+from alertd.store.photos.media import Media
 from channels.fetching import Fetcher
 from tests.integration.acts import ANA, BEA, alert_of, api_of, photo, register, submitted
 from tests.integration.media.conftest import ELSEWHERE, FACTS, approved, showing

@@ -8,14 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from alertd.app import Parts
-from alertd.kinds import PermissionState
-from alertd.organisations import Organisation
+from alertd.model.kinds import PermissionState
+from alertd.model.organisations import Organisation
+from alertd.runtime.app import Parts
 from alertd.service.access import Credential, Terms
-from alertd.service.events import Events
-from alertd.store import keys
-from alertd.store.events import Events as StoredEvents
-from alertd.store.organisations import OrganisationStore
+from alertd.service.records.events import Events
+from alertd.store.engine import keys
+from alertd.store.organisations.organisations import OrganisationStore
+from alertd.store.records.events import Events as StoredEvents
 from tests.integration.acts import ANA, CADIZ, is_about, register
 from tests.integration.authority.desks import AWAY, BOTH, HOME, POLICE, Desk
 from tests.integration.neighbours.asks import (

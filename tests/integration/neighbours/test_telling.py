@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from alertd.app import Parts
-from alertd.errors import Problem
-from alertd.organisations import Jurisdiction, Organisation
-from alertd.store import keys
-from alertd.working import worker_of
+from alertd.common.errors import Problem
+from alertd.model.organisations import Jurisdiction, Organisation
+from alertd.runtime.app import Parts
+from alertd.runtime.working import worker_of
+from alertd.store.engine import keys
 from tests.integration.acts import ANA, CADIZ, SEVILLA, is_about, photo, register, working
 from tests.integration.authority.desks import BOTH, HOME, Desk
 from tests.integration.media.conftest import showing

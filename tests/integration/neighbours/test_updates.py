@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from alertd.app import Parts
-from alertd.organisations import Organisation
-from alertd.store.permissions import PermissionStore
+from alertd.model.organisations import Organisation
+from alertd.runtime.app import Parts
+from alertd.store.approvals.permissions import PermissionStore
 from tests.integration.acts import ANA, reached
 from tests.integration.authority.desks import BOTH, Desk
 from tests.integration.neighbours.asks import (

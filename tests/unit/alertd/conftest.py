@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from alertd.common.resources import templates_dir
 from alertd.rendering import Renderer
-from alertd.resources import templates_dir
 from tests.unit.alertd.peers import Peer, serving_peers
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from alertd.clock import SystemClock
-from alertd.ids import new_id
-from alertd.sections import WorkerSection
-from alertd.service.agenda import EMPTY_S, LEFT_S, Agenda
+from alertd.common.clock import SystemClock
+from alertd.common.ids import new_id
+from alertd.config.sections import WorkerSection
+from alertd.service.delivery.agenda import EMPTY_S, LEFT_S, Agenda
 from alertd.service.turns import FOLLOWED
-from alertd.store.alerts import PlanHead
+from alertd.store.alerts.alerts import PlanHead
 from tests.clocks import Later
 
 

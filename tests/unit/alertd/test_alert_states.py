@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from alertd.alerts import (
+from alertd.model.alerts import (
     ALERT_STEPS,
     ATTEMPTS_MASK,
     FLAG_DELAYED,
@@ -19,7 +19,7 @@ from alertd.alerts import (
     LedgerReason,
     State,
 )
-from alertd.service.receipts import SOURCES
+from alertd.service.delivery.receipts import SOURCES
 from channels.base import Reason
 
 

@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from alertd.api.application import OPERATIONS
-from alertd.api.operations import Signature, signature_of
-from alertd.faults import FALLBACK, OWN, SENTENCES, faults_of
+from alertd.api.http.operations import Signature, signature_of
+from alertd.model.faults import FALLBACK, OWN, SENTENCES, faults_of
 from tests.unit.alertd.samples import GENERAL, MISSING_CHILD, SUBSCRIBER
 
 WORDS = ("", "x", "7", "-1", "1.5", "1e400", "nan", "on", "9" * 99, "9" * 5_000, "é" * 5_000, "2026-01-01", "2026-13-45T99:00:00Z", "2026-01-01T00:00:00")  # fmt: skip

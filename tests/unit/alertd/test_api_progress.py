@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from alertd.alerts import AlertState, State
-from alertd.api.progress import is_over
+from alertd.api.alerts.progress import is_over
+from alertd.model.alerts import AlertState, State
 
 NONE = dict.fromkeys(["targeted", "doubled", *(state.word for state in State)], 0)
 

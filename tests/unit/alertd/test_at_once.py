@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from alertd.store.at_once import AtOnce
-from alertd.store.connection import StoreUnavailableError
+from alertd.store.engine.at_once import AtOnce
+from alertd.store.engine.connection import StoreUnavailableError
 
 
 class Readings:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from aiohttp import web
 
-from alertd.api.call import note
-from alertd.api.middleware import install
-from alertd.api.operations import Act, Operation
-from alertd.errors import Problem
+from alertd.api.http.call import note
+from alertd.api.http.middleware import install
+from alertd.api.http.operations import Act, Operation
+from alertd.common.errors import Problem
 from alertd.service.access import Credential
-from alertd.service.audit import BEGUN
+from alertd.service.records.audit import BEGUN
 
 CREDENTIALS = {"w": Credential(key_id="w", org="default", subject="w", scopes=frozenset({"notes:write"}))}
 

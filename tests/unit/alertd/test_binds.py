@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from alertd.clock import SystemClock
-from alertd.service.binds import LONGEST_REST_S, NOBODY, SHORTEST_REST_S, Binds
-from alertd.service.carriers import Carrier, Carriers
+from alertd.common.clock import SystemClock
+from alertd.service.carriers.binds import LONGEST_REST_S, NOBODY, SHORTEST_REST_S, Binds
+from alertd.service.carriers.carriers import Carrier, Carriers
 from channels.base import ACCEPTED, WITHHELD, Answer, Outcome, Reason
 
 

@@ -11,13 +11,13 @@ import pytest
 import shapely
 from pydantic import ValidationError
 
-from alertd.cap.messages import MsgType, Reference
-from alertd.cap.reader import read
-from alertd.documents import Alert
-from alertd.errors import Fault, Problem
-from alertd.faults import faults_of
-from alertd.kinds import KINDS, Kind, Level
-from alertd.service.cap_drafts import Draft, draft_of, external_id, retold, tag
+from alertd.common.errors import Fault, Problem
+from alertd.model.cap.messages import MsgType, Reference
+from alertd.model.cap.reader import read
+from alertd.model.documents import Alert
+from alertd.model.faults import faults_of
+from alertd.model.kinds import KINDS, Kind, Level
+from alertd.service.sharing.cap_drafts import Draft, draft_of, external_id, retold, tag
 from geofences.regions import Library
 from tests.unit.alertd.cap_documents import WHOLE, changed, element
 from tests.unit.alertd.samples import MISSING_CHILD

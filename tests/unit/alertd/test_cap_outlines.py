@@ -7,7 +7,7 @@ import pytest
 import shapely
 from shapely.geometry import MultiPolygon, Point, Polygon, box
 
-from alertd.cap.outlines import MOST_POLYGONS, MOST_POSITIONS, outlines
+from alertd.model.cap.outlines import MOST_POLYGONS, MOST_POSITIONS, outlines
 from geofences.regions import Library
 from geofences.targets import Target, resolve
 

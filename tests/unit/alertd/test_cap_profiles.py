@@ -7,11 +7,11 @@ from datetime import timedelta
 
 import pytest
 
-from alertd.cap.messages import CapError, Message, Named
-from alertd.cap.profiles import CAP_CP_LOCATION, Facts, cap_cp, ipaws, septets
-from alertd.cap.reader import read
-from alertd.cap.writer import write
-from alertd.kinds import Level
+from alertd.model.cap.messages import CapError, Message, Named
+from alertd.model.cap.profiles import CAP_CP_LOCATION, Facts, cap_cp, ipaws, septets
+from alertd.model.cap.reader import read
+from alertd.model.cap.writer import write
+from alertd.model.kinds import Level
 from tests.unit.alertd.cap_documents import WHOLE
 
 FACTS = Facts(

@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from alertd.cap.messages import CapError, Circle, Message, MsgType, Named, Reference, Resource, Scope, Status
-from alertd.cap.parsing import MAX_BYTES
-from alertd.cap.reader import read
-from alertd.errors import Fault
-from alertd.kinds import Category, Certainty, ResponseType
+from alertd.common.errors import Fault
+from alertd.model.cap.messages import CapError, Circle, Message, MsgType, Named, Reference, Resource, Scope, Status
+from alertd.model.cap.parsing import MAX_BYTES
+from alertd.model.cap.reader import read
+from alertd.model.kinds import Category, Certainty, ResponseType
 from tests.unit.alertd.cap_documents import CANCEL, NAMESPACE, WHOLE, changed, element
 
 MADRID = timezone(timedelta(hours=1))

@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 from lxml import etree
 
-from alertd.cap.messages import CapError
-from alertd.cap.reader import read
-from alertd.cap.signatures import SIGNATURE, Issuer, Signer, check_signature
+from alertd.model.cap.messages import CapError
+from alertd.model.cap.reader import read
+from alertd.model.cap.signatures import SIGNATURE, Issuer, Signer, check_signature
 from tests.unit.alertd.cap_documents import CANCEL, NAMESPACE, WHOLE
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
-from alertd.cap import values
-from alertd.cap.messages import (
+from alertd.model.cap import values
+from alertd.model.cap.messages import (
     Area,
     CapError,
     Circle,
@@ -25,10 +25,10 @@ from alertd.cap.messages import (
     Scope,
     Status,
 )
-from alertd.cap.reader import read
-from alertd.cap.values import SPACE, instant_text
-from alertd.cap.writer import write
-from alertd.kinds import Category, Certainty, ResponseType, Severity, Urgency
+from alertd.model.cap.reader import read
+from alertd.model.cap.values import SPACE, instant_text
+from alertd.model.cap.writer import write
+from alertd.model.kinds import Category, Certainty, ResponseType, Severity, Urgency
 from tests.unit.alertd.cap_documents import CANCEL, NAMESPACE, WHOLE
 
 

@@ -6,11 +6,11 @@ import string
 
 import pytest
 
-from alertd.carrier_sections import KINDS_OF_CARRIER
+from alertd.config.carrier_sections import KINDS_OF_CARRIER
 from alertd.console import STATIC
 from alertd.console.words import catalogue_of
-from alertd.service.carriers import Carrier
-from alertd.service.causes import COMMON_SETTINGS, SENTENCES, SETTINGS, STATES, cause_of_answer, cause_of_login
+from alertd.service.carriers.carriers import Carrier
+from alertd.service.carriers.causes import COMMON_SETTINGS, SENTENCES, SETTINGS, STATES, cause_of_answer, cause_of_login
 from channels.base import ACCEPTED, Answer, Outcome, Reason
 from channels.login import WORKS, Login, LoginState
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alertd.store.cell_seal import CellSeal, names_of
-from alertd.store.keys import Cell
+from alertd.store.engine.cell_seal import CellSeal, names_of
+from alertd.store.engine.keys import Cell
 from geofences import records
 
 SEAL = CellSeal(b"s" * 32)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alertd.store.codec import NEXT_KEY, Box, Codec, Keys, Ring, SealError, write_key
-from alertd.store.name_keys import NameKeys
+from alertd.store.engine.codec import NEXT_KEY, Box, Codec, Keys, Ring, SealError, write_key
+from alertd.store.engine.name_keys import NameKeys
 
 MASTER, OTHER = b"m" * 32, b"o" * 32
 

@@ -10,10 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from alertd.cli import app
-from alertd.commands.client import Client, NobodyError, RefusedError, UnreachableError
-from alertd.commands.problems import explained
-from alertd.commands.subscribers import sent
-from alertd.commands.watching import watch
+from alertd.commands.alerts.watching import watch
+from alertd.commands.base.client import Client, NobodyError, RefusedError, UnreachableError
+from alertd.commands.base.problems import explained
+from alertd.commands.people.subscribers import sent
 from tests.unit.alertd.peers import Peer
 
 

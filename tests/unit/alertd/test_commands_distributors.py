@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import get_args
 
-from alertd.api.distributors import ShareReply
-from alertd.commands.distributors import WHY_NOT
+from alertd.api.sharing.distributors import ShareReply
+from alertd.commands.organisations.distributors import WHY_NOT
 
 
 def test_each_reason_for_having_nothing_has_its_words():

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alertd.commands.inspection import Finding, inspected
-from alertd.config import Settings
-from alertd.sections import OidcSection, StoreSection
+from alertd.commands.installation.inspection import Finding, inspected
+from alertd.config.config import Settings
+from alertd.config.sections import OidcSection, StoreSection
 from geofences.regions import Library
 from tests.issuer import CLIENT, SECRET, issuing
 

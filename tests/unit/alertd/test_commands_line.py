@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from alertd import cli
 from alertd.cli import app
-from alertd.commands import regions
-from alertd.commands.on_demand import OnDemand
+from alertd.commands.base.on_demand import OnDemand
+from alertd.commands.organisations import regions
 from tests.unit.alertd.peers import Peer
 
 #: Libraries of the service: each takes up to a second to load. Pydantic is not among them: typer reads some values with it.

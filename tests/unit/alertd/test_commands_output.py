@@ -7,10 +7,10 @@ import json
 
 import pytest
 
-from alertd.commands.options import address_of
-from alertd.commands.output import estimated, harmless, people_of, shown, tell_facts, tell_json, tell_table
-from alertd.config import Settings
-from alertd.sections import ApiSection
+from alertd.commands.base.options import address_of
+from alertd.commands.base.output import estimated, harmless, people_of, shown, tell_facts, tell_json, tell_table
+from alertd.config.config import Settings
+from alertd.config.sections import ApiSection
 
 
 @pytest.mark.parametrize(

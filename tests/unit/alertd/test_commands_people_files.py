@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alertd.commands.people_files import CsvError, csv_lines, ndjson_lines, registration_of
+from alertd.commands.base.people_files import CsvError, csv_lines, ndjson_lines, registration_of
 
 cells = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1).filter(lambda t: t == t.strip() != "")
 

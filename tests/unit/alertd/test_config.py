@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from alertd.carrier_sections import CARRIERS, FcmCarrier, SmppCarrier, SmtpCarrier, TwilioCarrier, WebPushCarrier
-from alertd.carrier_settings import carrier_of, common_sms_settings
-from alertd.config import load
-from alertd.errors import ConfigError
-from alertd.sections import LONGEST_QUERY_S
-from alertd.service.carriers import UNLIMITED
-from alertd.store.people import GRACE_MS
+from alertd.common.errors import ConfigError
+from alertd.config.carrier_sections import CARRIERS, FcmCarrier, SmppCarrier, SmtpCarrier, TwilioCarrier, WebPushCarrier
+from alertd.config.config import load
+from alertd.config.sections import LONGEST_QUERY_S
+from alertd.runtime.carrier_settings import carrier_of, common_sms_settings
+from alertd.service.carriers.carriers import UNLIMITED
+from alertd.store.people.people import GRACE_MS
 from channels.fcm import FcmChannel
 from channels.mail import MailChannel
 from channels.smpp.channel import SmppChannel

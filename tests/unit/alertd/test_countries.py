@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from alertd.documents import Target
-from alertd.service.targeting import Targeting, asked_for
+from alertd.model.documents import Target
+from alertd.service.areas.targeting import Targeting, asked_for
 from geofences import targets
 from geofences.regions import Library
 

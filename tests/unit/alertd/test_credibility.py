@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from structlog.testing import capture_logs
 
-from alertd.service.credibility import IN_A_ROW, Credibility
+from alertd.service.delivery.credibility import IN_A_ROW, Credibility
 from channels.base import ACCEPTED, Answer, Outcome, Reason, Subject
 
 GONE = Outcome(Answer.NEVER, Reason.GONE)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from alertd.cap.messages import MsgType
-from alertd.distribution import (
+from alertd.model.cap.messages import MsgType
+from alertd.model.distribution import (
     DOUBT_MS,
     MOST_ENTRIES,
     Entry,

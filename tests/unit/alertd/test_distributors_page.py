@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from alertd.cap.messages import MsgType
-from alertd.cap.reader import read
-from alertd.cap.writer import MEDIA_TYPE
-from alertd.sections import WebhookSection
-from alertd.service.confirming import word_on
-from alertd.service.distributing import CANCEL_MS, LONGEST_WAIT_S, NEVER, RECEIPTS_HEADER
+from alertd.config.sections import WebhookSection
+from alertd.model.cap.messages import MsgType
+from alertd.model.cap.reader import read
+from alertd.model.cap.writer import MEDIA_TYPE
+from alertd.service.sharing.confirming import word_on
+from alertd.service.sharing.distributing import CANCEL_MS, LONGEST_WAIT_S, NEVER, RECEIPTS_HEADER
 
 PAGE = (Path(__file__).parents[3] / "ops" / "distributors.md").read_text(encoding="utf-8")
 

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from alertd import alerts
-from alertd.cases import bare_plate
-from alertd.clock import ms_of
-from alertd.documents import Alert, AlertRequest, loudest, loudness
-from alertd.errors import Fault
-from alertd.faults import faults_of
-from alertd.kinds import KINDS, Level
-from alertd.restriction import restricted
-from alertd.rules import (
+from alertd.common.clock import ms_of
+from alertd.common.errors import Fault
+from alertd.model import alerts
+from alertd.model.cases import bare_plate
+from alertd.model.documents import Alert, AlertRequest, loudest, loudness
+from alertd.model.faults import faults_of
+from alertd.model.kinds import KINDS, Level
+from alertd.model.restriction import restricted
+from alertd.model.rules import (
     delay_faults,
     expiry_faults,
     future_faults,

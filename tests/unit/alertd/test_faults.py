@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from alertd import registrations, rules
-from alertd.documents import Alert, AlertRequest
-from alertd.errors import Fault
-from alertd.faults import FALLBACK, MAX_FAULTS, faults_of, is_overfull
-from alertd.registrations import Registration
+from alertd.common.errors import Fault
+from alertd.model import registrations, rules
+from alertd.model.documents import Alert, AlertRequest
+from alertd.model.faults import FALLBACK, MAX_FAULTS, faults_of, is_overfull
+from alertd.model.registrations import Registration
 from tests.unit.alertd.samples import GENERAL, MISSING_CHILD, SUBSCRIBER, changed
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from alertd.fields import MAX_SUBJECT, Subject, Words, folded_number, folded_subject, to_subject
+from alertd.model.fields import MAX_SUBJECT, Subject, Words, folded_number, folded_subject, to_subject
 
 SUBJECT = TypeAdapter(Subject)
 

@@ -12,8 +12,8 @@ import pytest
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from alertd.api.middleware import guarded
-from alertd.errors import Problem
+from alertd.api.http.middleware import guarded
+from alertd.common.errors import Problem
 
 
 @pytest.fixture

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alertd.alerts import CHANNELS
-from alertd.ids import (
+from alertd.common.ids import (
     DOOR_OF,
     Door,
     Reference,
@@ -23,7 +22,8 @@ from alertd.ids import (
     version_id,
     with_life,
 )
-from alertd.signing_keys import SigningKeys
+from alertd.common.signing_keys import SigningKeys
+from alertd.model.alerts import CHANNELS
 
 TAGS = Tags(SigningKeys(b"k" * 32))
 FIRST = "01M882R9G938BE2P8KXNZ55750"

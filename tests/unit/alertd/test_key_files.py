@@ -10,8 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from alertd.store.codec import NEXT_KEY, Keys, write_key
-from alertd.store.key_files import make_next, replace_hash_key, retire_old
+from alertd.store.engine.codec import NEXT_KEY, Keys, write_key
+from alertd.store.master_key.key_files import make_next, replace_hash_key, retire_old
 
 OLD, NEXT, OLD_SECRET, NEW_SECRET = (bytes([letter]) * 32 for letter in b"onhs")
 FINISH = "replace_hash_key(folder, b's' * 32); retire_old(folder)"
@@ -21,8 +21,9 @@ LINES = 150
 CHILD = """
 import os, sys
 from pathlib import Path
-from alertd.store import codec, key_files
-from alertd.store.key_files import make_next, replace_hash_key, retire_old
+from alertd.store.engine import codec
+from alertd.store.master_key import key_files
+from alertd.store.master_key.key_files import make_next, replace_hash_key, retire_old
 from geofences import files
 
 ours, left = {one.__file__ for one in (codec, key_files, files)}, 0

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from alertd.service.feeder import Lanes
+from alertd.service.delivery.feeder import Lanes
 from alertd.service.turns import Turns
-from alertd.store.work_records import Alike, Lease
+from alertd.store.delivery.work_records import Alike, Lease
 
 
 def test_small_leases_share_a_lane():

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import structlog
 
-from alertd.logs import OneLine, Throttle
+from alertd.common.logs import OneLine, Throttle
 
 NUMBER = "+34600111222"
 
@@ -64,7 +64,7 @@ def test_what_a_channel_puts_into_its_words_is_told() -> None:
 UNCAUGHT = f"""
 import threading
 from pydantic import BaseModel
-from alertd.logs import set_up
+from alertd.common.logs import set_up
 
 class Child(BaseModel):
     age: int
@@ -97,7 +97,7 @@ def test_what_nobody_could_catch_tells_no_person() -> None:
 UNHEARD = """
 import logging
 import structlog
-from alertd.logs import set_up
+from alertd.common.logs import set_up
 
 set_up()
 for _ in range(2):

@@ -7,10 +7,10 @@ import unicodedata
 
 import pytest
 
-from alertd.cases import Name
-from alertd.documents import Alert
-from alertd.naming import TEXTS, dashed, names_any, pattern_of, pattern_of_words, without
-from alertd.neutral import sought_in, without_sought
+from alertd.model.cases import Name
+from alertd.model.documents import Alert
+from alertd.model.naming import TEXTS, dashed, names_any, pattern_of, pattern_of_words, without
+from alertd.model.neutral import sought_in, without_sought
 from tests.unit.alertd.samples import MISSING_CHILD, changed
 
 

@@ -6,7 +6,7 @@ import unicodedata
 
 import pytest
 
-from alertd.neutral import GUILT, calls_guilty
+from alertd.model.neutral import GUILT, calls_guilty
 
 
 @pytest.mark.parametrize("language", GUILT)

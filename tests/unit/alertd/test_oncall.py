@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from pydantic import ValidationError
 
-from alertd.faults import faults_of
-from alertd.oncall import OnCall, anybody, on_duty, turn
+from alertd.model.faults import faults_of
+from alertd.model.oncall import OnCall, anybody, on_duty, turn
 from alertd.rendering import Renderer
 from alertd.rendering.pages import PageFacts, page
 from channels.base import Loudness, MailMessage, PushMessage, SmsMessage, Stamp

@@ -12,10 +12,10 @@ from jsonschema import Draft202012Validator, FormatChecker
 from openapi_spec_validator import validate
 
 from alertd.api.application import OPERATIONS, document
-from alertd.api.descriptions import FIELDS, VARIABLES
-from alertd.api.openapi import describe
-from alertd.api.operations import signature_of
-from alertd.errors import CATALOGUE
+from alertd.api.docs.descriptions import FIELDS, VARIABLES
+from alertd.api.docs.openapi import describe
+from alertd.api.http.operations import signature_of
+from alertd.common.errors import CATALOGUE
 
 NDJSON, EVENTS = "application/x-ndjson", "text/event-stream"
 NO_EXAMPLE = {"image/jpeg"}  # a picture is no text

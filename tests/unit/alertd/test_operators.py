@@ -6,11 +6,11 @@ from typing import get_args
 
 import pytest
 
-from alertd.config import Settings
-from alertd.operators import SCOPES, Role, network_of, normal_code, scopes_of
-from alertd.sections import ApiSection, SignInSection
+from alertd.config.config import Settings
+from alertd.config.sections import ApiSection, SignInSection
+from alertd.model.operators import SCOPES, Role, network_of, normal_code, scopes_of
 from alertd.service.access import Scope
-from alertd.service.passkeys import RelyingParty
+from alertd.service.organisations.passkeys import RelyingParty
 
 
 def test_every_role_has_scopes_that_there_are():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import shapely
 
-from alertd.store.outlines import Outlines
+from alertd.store.areas.outlines import Outlines
 from geofences.scan import Outline
 
 

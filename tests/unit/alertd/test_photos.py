@@ -7,9 +7,9 @@ import io
 import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 
-from alertd import photos
-from alertd.decoding import Decoder, without_ours
-from alertd.photos import SIZES, UnreadablePhotoError, copies_of
+from alertd.model import photos
+from alertd.model.photos import SIZES, UnreadablePhotoError, copies_of
+from alertd.service.records.decoding import Decoder, without_ours
 from tests.pictures import drawn, moving, read, scan_bomb, written
 
 #: Words that a photo brings along, each found nowhere else.

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from alertd.api.messages import Making, PreviewMessage, messages_reply
-from alertd.documents import Alert
+from alertd.api.alerts.messages import Making, PreviewMessage, messages_reply
+from alertd.common.resources import templates_dir
+from alertd.model.documents import Alert
 from alertd.rendering import THE_ALERT, Renderer
 from alertd.rendering.own_texts import NONE
-from alertd.resources import templates_dir
 from channels.smpp.channel import SmppChannel
 from channels.smpp.settings import SmppSettings
 from channels.sms_http import HttpSmsChannel, HttpSmsSettings

@@ -13,12 +13,12 @@ import structlog
 from aiohttp import ClientPayloadError, web
 from pydantic import BaseModel
 
-from alertd.api.bodies import KEYLESS_BYTES
-from alertd.api.call import credential, is_replay, prepared_id
-from alertd.api.idempotency import Done, Fresh, Mismatch, Running
-from alertd.api.middleware import install
-from alertd.api.operations import NDJSON, Operation
-from alertd.errors import Problem
+from alertd.api.http.bodies import KEYLESS_BYTES
+from alertd.api.http.call import credential, is_replay, prepared_id
+from alertd.api.http.idempotency import Done, Fresh, Mismatch, Running
+from alertd.api.http.middleware import install
+from alertd.api.http.operations import NDJSON, Operation
+from alertd.common.errors import Problem
 from alertd.service.access import Credential
 
 WRITER = {"Authorization": "Bearer writer"}

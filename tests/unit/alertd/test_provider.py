@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from alertd.errors import ConfigError
-from alertd.sections import OidcSection
-from alertd.service.provider import guarded
+from alertd.common.errors import ConfigError
+from alertd.config.sections import OidcSection
+from alertd.service.organisations.provider import guarded
 from channels.fetching import FetchError
 
 ISSUER = "https://sso.centre.example:8443/realms/staff"

@@ -10,13 +10,13 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from alertd.api.push import SCHEMAS
-from alertd.documents import Status
-from alertd.ids import Door, Tags
-from alertd.kinds import CancelReason, Kind, Occasion
+from alertd.api.people.push import SCHEMAS
+from alertd.common.ids import Door, Tags
+from alertd.common.signing_keys import SigningKeys
+from alertd.model.documents import Status
+from alertd.model.kinds import CancelReason, Kind, Occasion
 from alertd.rendering import Renderer, Telling
-from alertd.service.making import stamp_of
-from alertd.signing_keys import SigningKeys
+from alertd.service.messages.making import stamp_of
 from channels.base import Loudness, PushMessage
 from channels.fcm_message import SOUNDS, body_for, encode
 from channels.push_content import SCHEMA

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from alertd.fields import Line, RegionCode
+from alertd.model.fields import Line, RegionCode
 from geofences.wording import LONGEST_NAME, code_fault, name_fault
 
 

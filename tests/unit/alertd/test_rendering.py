@@ -11,13 +11,13 @@ from unicodedata import normalize
 import pytest
 from jinja2 import TemplateError
 
-from alertd.cases import ContactRole
-from alertd.documents import Alert
-from alertd.kinds import KINDS, Criterion, Eyes, Hair, Level, Sex
+from alertd.common.resources import templates_dir
+from alertd.model.cases import ContactRole
+from alertd.model.documents import Alert
+from alertd.model.kinds import KINDS, Criterion, Eyes, Hair, Level, Sex
 from alertd.rendering import Renderer, UnsafeMessageError, choose_language
 from alertd.rendering.plaintext import clip, isolate, line
 from alertd.rendering.renderer import MAX_PUSH_BYTES, MAX_SEGMENTS_GSM, MAX_SEGMENTS_UCS2
-from alertd.resources import templates_dir
 from channels.base import Loudness, MailMessage, Message, PushMessage, SmsMessage, Stamp
 from channels.text import is_gsm, segments, spelled_for_sms
 from tests.unit.alertd.samples import as_sent

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from alertd import rules
-from alertd.cases import MAX_URL
-from alertd.documents import Alert, Status
+from alertd.common.resources import templates_dir
+from alertd.model import rules
+from alertd.model.cases import MAX_URL
+from alertd.model.documents import Alert, Status
 from alertd.rendering import Renderer
 from alertd.rendering.own_texts import TextPlace, read_text
 from alertd.rendering.plaintext import FSI, PDI
-from alertd.resources import templates_dir
 from channels import fcm_message, webpush_message
 from channels.base import Loudness, Stamp
 from channels.text import fold, spelled_for_sms

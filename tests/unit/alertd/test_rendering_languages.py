@@ -16,13 +16,13 @@ from zoneinfo import ZoneInfo, available_timezones
 import pytest
 from markupsafe import Markup
 
-from alertd.documents import Alert
-from alertd.kinds import KINDS, Kind, Level
+from alertd.common.resources import templates_dir
+from alertd.model.documents import Alert
+from alertd.model.kinds import KINDS, Kind, Level
 from alertd.rendering import Renderer, choose_language
 from alertd.rendering.catalogue import SHARED
 from alertd.rendering.plaintext import FSI, PDI, rows
 from alertd.rendering.renderer import CLOSED_ROWS, MAX_PUSH_BYTES, ROW
-from alertd.resources import templates_dir
 from channels.base import Loudness, MailMessage, Message, PushMessage, SmsMessage, Stamp
 from channels.text import segments, spelled_for_sms
 from tests.unit.alertd.samples import MISSING_CHILD, as_sent

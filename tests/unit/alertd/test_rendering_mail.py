@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from alertd.kinds import Occasion
+from alertd.common.resources import templates_dir
+from alertd.model.kinds import Occasion
 from alertd.rendering import Renderer, Telling
 from alertd.rendering.languages import accepted
 from alertd.rendering.own_texts import TextPlace, read_text
-from alertd.resources import templates_dir
 from channels.base import OWN_LEAVE, Loudness, MailMessage, Stamp
 from tests.unit.alertd.test_rendering import LANGUAGES
 from tests.unit.alertd.test_rendering_languages import SAMPLES, alert_of, render

@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from alertd.clock import HOUR_MS, ms_of
-from alertd.kinds import CancelReason, Kind, Occasion
+from alertd.common.clock import HOUR_MS, ms_of
+from alertd.model.kinds import CancelReason, Kind, Occasion
 from alertd.rendering import Renderer, Telling
 from alertd.rendering.occasions import ENDINGS
 from alertd.rendering.plaintext import rows
 from alertd.rendering.renderer import CLOSED_ROWS, MAX_PUSH_BYTES, MAX_SEGMENTS_GSM, MAX_SEGMENTS_UCS2, ROW
-from alertd.service.messages import alert_of as alert_of_version
+from alertd.service.delivery.messages import alert_of as alert_of_version
 from channels.base import Loudness, MailMessage, Message, PushMessage, SmsMessage, Stamp
 from channels.fcm_message import PAYLOAD_BYTES, encode
 from channels.text import is_gsm, segments, spelled_for_sms

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from alertd.kinds import Occasion
+from alertd.model.kinds import Occasion
 from alertd.rendering import Renderer, Telling
 from alertd.rendering.occasions import MESSAGES
 from alertd.rendering.own_texts import (

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from alertd.documents import Alert
-from alertd.kinds import Channel, Occasion
+from alertd.common.resources import templates_dir
+from alertd.model.documents import Alert
+from alertd.model.kinds import Channel, Occasion
 from alertd.rendering import THE_ALERT, Renderer, Telling
 from alertd.rendering.own_texts import TextPlace, read_text
 from alertd.rendering.plaintext import rows
 from alertd.rendering.renderer import CLOSED_ROWS, ROW_BESIDE_PHOTO
-from alertd.resources import templates_dir
 from channels.base import Loudness, MailMessage, PushMessage, SmsMessage, Stamp
 from tests.unit.alertd.samples import MISSING_CHILD, changed
 

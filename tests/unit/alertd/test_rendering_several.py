@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from alertd.kinds import KINDS, Kind, Occasion
+from alertd.model.kinds import KINDS, Kind, Occasion
 from alertd.rendering import Preview, Renderer, Telling
 from alertd.rendering.renderer import MAX_SEGMENTS_GSM, MAX_SEGMENTS_UCS2
 from channels.base import Loudness, SmsMessage, Stamp

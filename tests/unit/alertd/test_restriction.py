@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from alertd.documents import Alert
-from alertd.restriction import restricted
+from alertd.model.documents import Alert
+from alertd.model.restriction import restricted
 from tests.unit.alertd.samples import MISSING_CHILD, changed
 
 PHOTO = {"media": "med_0000000000", "alt": {"es": "Lucía sonríe"}}

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from alertd.alerts import LedgerReason, State
-from alertd.service.retries import (
+from alertd.model.alerts import LedgerReason, State
+from alertd.service.carriers.retries import (
     ELSEWHERE_S,
     ELSEWHERE_TIMES,
     ENOUGH,

@@ -7,10 +7,10 @@ import resource
 
 import pytest
 
-from alertd.config import Settings
-from alertd.opening import store_of
-from alertd.processes import FILES, StartError, take_files
-from alertd.serving import workers_of
+from alertd.config.config import Settings
+from alertd.runtime.opening import store_of
+from alertd.runtime.processes import FILES, StartError, take_files
+from alertd.runtime.serving import workers_of
 
 CENTRE = {"kind": "smpp", "host": "a.example", "system_id": "a", "password": "p", "sender": "+34600000000"}
 

@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from alertd.service.steps import AT_ONCE, TELL_AGAIN_S, Steps
-from alertd.store.connection import StoreUnavailableError
+from alertd.store.engine.connection import StoreUnavailableError
 from tests.clocks import Later
 
 

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from alertd.faults import faults_of
-from alertd.registrations import MAX_PLACES, AddressDocument, Registration, future_faults, not_honoured, within
-from alertd.subscribers import (
+from alertd.model.faults import faults_of
+from alertd.model.registrations import MAX_PLACES, AddressDocument, Registration, future_faults, not_honoured, within
+from alertd.model.subscribers import (
     NO_SLOT,
     AddressesUsedUpError,
     AddressState,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from alertd.service.together import MOST, Together
-from alertd.store.connection import StoreUnavailableError
+from alertd.store.engine.connection import StoreUnavailableError
 
 
 class Doubler:

@@ -11,10 +11,10 @@ from openapi_spec_validator import validate
 from pydantic import BaseModel, ConfigDict, Field
 
 from alertd.api.docs import docs_routes
-from alertd.api.middleware import install
-from alertd.api.openapi import openapi
-from alertd.api.operations import NDJSON, Operation, Reply
-from alertd.errors import CATALOGUE
+from alertd.api.docs.openapi import openapi
+from alertd.api.http.middleware import install
+from alertd.api.http.operations import NDJSON, Operation, Reply
+from alertd.common.errors import CATALOGUE
 
 
 class Strict(BaseModel):

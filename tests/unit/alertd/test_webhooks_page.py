@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from alertd.service.events import COUNTS, FACTS, NO_STATES, TYPES
-from alertd.service.webhook_delivery import SPANS_S
-from alertd.service.webhooks import signed
-from alertd.store.webhooks import Hook
+from alertd.service.records.events import COUNTS, FACTS, NO_STATES, TYPES
+from alertd.service.records.webhook_delivery import SPANS_S
+from alertd.service.records.webhooks import signed
+from alertd.store.sharing.webhooks import Hook
 
 PAGE = (Path(__file__).parents[3] / "ops" / "webhooks.md").read_text(encoding="utf-8")
 OLD, NEW, OTHER = ("whsec_" + letter * 43 + "=" for letter in "AQg")

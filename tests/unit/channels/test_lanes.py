@@ -2,7 +2,7 @@
 
 import logging
 
-from alertd.logs import OneLine
+from alertd.common.logs import OneLine
 from channels.base import ACCEPTED, Answer, Outcome, Reason, Recipient
 from channels.lanes import in_lanes
 

@@ -11,7 +11,7 @@ import pyproj
 import pytest
 import shapely
 
-from alertd.sections import AudienceSection
+from alertd.config.sections import AudienceSection
 from geofences.drawn import region
 from geofences.geodesy import area_km2
 from geofences.regions import Ground, Kind

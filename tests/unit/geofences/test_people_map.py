@@ -10,7 +10,7 @@ import shapely
 import shapely.affinity
 from numpy.typing import NDArray
 
-from alertd import samples
+from alertd.runtime import samples
 from geofences.people_map import DEEPEST, LEAST, LEAST_NOISE, Leaves, Noise, RegionLeaves, squares_of, summed
 from geofences.scan import Outline
 from geofences.tiles import locate

@@ -1,0 +1,374 @@
+"""Alerts over HTTP: submit, look, decide."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Annotated, Any, Literal
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, RootModel
+
+from alertd.api.http.call import PREPARED_ID, STANCE, credential, is_replay, note, prepared_id
+from alertd.api.http.conditions import Conditions, etag
+from alertd.api.http.idempotency import REPLAYED
+from alertd.api.http.operations import Act, Operation, Reply
+from alertd.api.services import Services, services
+from alertd.api.shapes import (
+    ALERT_PATH,
+    ETA,
+    REV,
+    AlertId,
+    AlertReply,
+    AreaReply,
+    AudienceReply,
+    PermissionReply,
+    Query,
+    SimilarReply,
+    alert_reply,
+    area_reply,
+    audience_reply,
+    eta,
+    permission_replies,
+    similar_replies,
+)
+from alertd.common.errors import Problem
+from alertd.model.alerts import AlertState
+from alertd.model.documents import Alert, AlertRequest, Status, loudness
+from alertd.model.kinds import CancelReason
+from alertd.rendering.catalogue import REFERENCE
+from alertd.service.access import Credential
+from alertd.service.alerts.approval import Approval
+from alertd.service.alerts.following import Followed
+from alertd.service.alerts.intake import Taken
+from alertd.service.alerts.stopping import check_key_in
+from alertd.service.alerts.submission import submit, submitted
+from alertd.service.areas.reach_audit import facts_of
+from alertd.service.areas.rings import REST
+from alertd.service.reach import Few, kept
+from alertd.store.alerts.alerts import AlertRecord
+
+
+class SubmitQuery(Query):
+    dry_run: bool = Field(False, description="Answer the same and do nothing.")
+
+
+#: An estimate as it was shown.
+Seen = Annotated[int, Field(ge=0)] | Few
+
+
+def seen(people: Seen | None) -> int | None:
+    """What somebody saw, as a record keeps it."""
+    return None if people is None else kept(people)
+
+
+class Saw(BaseModel):
+    """What whoever approves saw."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    people: Seen | None = Field(None, description="The estimate that was shown. Default: that of the submission.")
+    rev: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="The `rev` of the alert that was looked at; needed, unless If-Match has its ETag."
+    )
+    plates: Annotated[tuple[Annotated[str, Field(max_length=20)], ...], Field(max_length=10, strict=False)] = Field(
+        (),
+        description="Of an Actual alert that names vehicles: their plates, typed again. Spaces and hyphens do not count.",
+    )
+
+
+class Approve(Saw):
+    """What the approver saw."""
+
+    overspend: Annotated[str, Field(min_length=1, max_length=500)] | None = Field(
+        None,
+        description="Why this alert may cost more than your organisation's budget; needs scope `alerts:overspend`. May be said again while it is sent.",
+    )
+
+
+AS_SUBMITTED = Approve(people=None, rev=None, plates=(), overspend=None)
+
+
+class Decide(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    reason: str = Field(min_length=1, max_length=500, examples=["Wrong area"])
+
+
+class Cancel(Decide):
+    code: CancelReason = Field(CancelReason.WITHDRAWN, description="What people are told, in prepared words.")
+    notify: Literal["full", "none"] = Field("full", description="Whether whoever was told is told of it.")
+
+
+class AlertPatch(RootModel[dict[str, Any]]):
+    """Members to replace; null removes one (JSON merge patch, RFC 7396)."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"target": {"regions": ["ES-CA"]}}]})
+
+
+#: A use case of approval, asked for by somebody.
+Decision = Callable[[Approval, Credential], Awaitable[AlertRecord]]
+
+#: What follows an alert, asked for by somebody.
+Follow = Callable[[Services, Credential], Awaitable[Followed]]
+NOBODY_TOLD = "Nobody is told of this."
+
+
+class Outlook(BaseModel):
+    area: AreaReply
+    audience: AudienceReply
+    eta: dict[str, float] = Field(description=ETA)
+
+
+class Submitted(Outlook):
+    id: str
+    state: AlertState
+    rev: int = Field(description=REV)
+    permissions: list[PermissionReply] = Field(
+        [], description="What neighbours are asked for, with `target.beyond`; the area and the audience are without it."
+    )
+    similar: list[SimilarReply] = Field(
+        [],
+        description="Other living alerts of the same case, kind and status, if this alert has no `external_id` to tell them apart. Check that"
+        " this alert is meant besides them.",
+    )
+
+
+async def _read_stance(request: web.Request) -> None:
+    """What a submission is measured against, read at once with what is stopped. Raises Problem where its key is."""
+    request[STANCE] = stance = await services(request).intake.stance(credential(request))
+    check_key_in(stance.standing, credential(request))
+
+
+async def create_alert(request: web.Request, *, query: SubmitQuery, body: AlertRequest) -> Reply[Submitted]:
+    """Takes an alert in: checks it, resolves its target, counts its audience and keeps it.
+
+    An Actual alert is then `pending` until another person approves it. Test and Exercise reach only testers and are
+    approved at once. With `"state": "draft"` it is kept and goes no further.
+
+    One organisation has one living alert under an `external_id`, for each kind and status, whichever of its keys submits it. The same alert
+    submitted again stores nothing: the answer is 200 with the header `Idempotent-Replayed`, the id and the state of the first. Another alert
+    under that `external_id` is refused (`duplicate-case`). Without an `external_id`, `similar` lists the other living alerts of the case.
+    """
+    s, who, alert = services(request), credential(request), body.alert()
+    # Nobody else sees what these count.
+    asks = query.dry_run or body.state == "draft" or alert.status is not Status.ACTUAL
+    async with s.reach_audit.turn(who) if asks else nullcontext():
+        if is_replay(request) and not query.dry_run:
+            taken = await submitted(s.intake, s.approval, prepared_id(request) or "", alert, who)
+        else:
+            taken = await submit(
+                s.intake, s.approval, alert, who, request[STANCE],
+                alert_id=prepared_id(request), dry_run=query.dry_run, draft=body.state == "draft",
+            )  # fmt: skip
+    note_taken(request, taken, dry_run=query.dry_run)
+    return await submitted_reply(s, taken, alert)
+
+
+def note_taken(request: web.Request, taken: Taken, *, dry_run: bool) -> None:
+    """Names the alert in the audit. The caller's Idempotency-Key stands for that alert, too, if it was submitted before."""
+    note(request, record=taken.record, box=taken.box, dry_run=dry_run)
+    note_reach(request, taken, dry_run=dry_run)
+    if taken.is_repeat:
+        note(request, repeat=True)
+        request[PREPARED_ID] = taken.record.id
+
+
+def note_reach(request: web.Request, taken: Taken, *, dry_run: bool) -> None:
+    """For the audit: where a dry run asked how many people are."""
+    if dry_run:
+        facts = facts_of(taken.area.geometry, taken.record.kind)
+        note(request, digest=facts["digest"], bounds=facts["bounds"], kind=facts["kind"])
+
+
+async def show_alert(request: web.Request, *, id: AlertId) -> Reply[AlertReply]:
+    """One alert, as it was sent and as it stands. Its ETag, sent as If-Match with a decision, binds that to what was seen."""
+    s = services(request)
+    record = await s.approval.get(id, credential(request))
+    reply = told(record, whole=True)
+    reply.body.still_named = await s.revising.still_named(record)
+    reply.body.told_by = await s.reports.told_by(id)
+    reply.body.similar = similar_replies(await s.reports.similar(record))
+    return reply
+
+
+async def patch_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: AlertPatch) -> Reply[Submitted]:
+    """Changes members of a draft or a returned alert and leaves the rest (JSON merge patch, RFC 7396). Only its author may."""
+    s, who = services(request), credential(request)
+    record = await s.approval.get(id, who)
+    async with s.reach_audit.turn(who):
+        taken = await s.intake.amend(record, body.root, who, rev=headers.version)
+    note(request, record=taken.record)
+    return await submitted_reply(s, taken, taken.record.alert)
+
+
+async def submit_alert(request: web.Request, *, id: AlertId, headers: Conditions) -> Reply[AlertReply]:
+    """A draft, or an alert that was returned, asks for its second person; a Test or Exercise needs none and goes out."""
+    return await _decided(request, id, lambda decide, who: decide.submit(id, who, rev=headers.version))
+
+
+async def approve_alert(
+    request: web.Request, *, id: AlertId, headers: Conditions, body: Approve = AS_SUBMITTED
+) -> Reply[AlertReply]:
+    """The second person's word: freezes the audience and sends, or, where the alert has a time to start at, has that done then. The author of an Actual alert cannot give it. The same person
+    may say it again, of that version or as it stands, and gets the same answer. It names the version that was looked at, by If-Match or `rev`, or is refused with 428.
+    """
+    rev = await looked_at(request, id, headers, body)
+    return await _decided(
+        request,
+        id,
+        lambda decide, who: decide.approve(
+            id, who, people=seen(body.people), plates=body.plates, overspend=body.overspend or "", rev=rev
+        ),
+    )
+
+
+async def looked_at(request: web.Request, alert_id: str, headers: Conditions, saw: Saw) -> int | None:
+    """The version of an alert that whoever approves it has looked at. Raises Problem where none is named (RFC 6585, section 3), and for an
+    alert that there is not.
+    """
+    rev = saw.rev if headers.version is None else headers.version
+    if rev is None and not is_replay(request):
+        await services(request).approval.get(alert_id, credential(request))
+        raise Problem(
+            "version-required",
+            "Name the version that you looked at: its ETag as If-Match, or its `rev`. Nobody approves what they may not have seen.",
+        )
+    return rev
+
+
+async def return_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Decide) -> Reply[AlertReply]:
+    """Gives a pending alert back to its author."""
+    return await _decided(request, id, lambda decide, who: decide.give_back(id, who, body.reason, rev=headers.version))
+
+
+async def reject_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Decide) -> Reply[AlertReply]:
+    """It will not be sent."""
+    return await _decided(request, id, lambda decide, who: decide.reject(id, who, body.reason, rev=headers.version))
+
+
+async def cancel_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Cancel) -> Reply[AlertReply]:
+    """It should not have been. Closes the gate within a second: what is queued is not sent. Everyone who may have been told is
+    told so, on the channel they were told on, in prepared words for `code` that name nobody; `reason` stays inside.
+    """
+    return await followed(
+        request, id, lambda s, who: s.following.cancel(
+            id, who, body.reason, code=body.code, notify=body.notify == "full", rev=headers.version
+        )
+    )  # fmt: skip
+
+
+async def followed(request: web.Request, alert_id: str, follow: Follow) -> Reply[AlertReply]:
+    """Does what follows an alert, and answers how it stands and which version tells of it."""
+    s, who = services(request), credential(request)
+    if is_replay(request):
+        return told(await s.approval.get(alert_id, who))
+    done = await follow(s, who)
+    note(request, record=done.record, told_by=done.told_by or "")
+    reply = told(done.record)
+    said = {"told_by": done.told_by, "notice": None if done.told_by else NOBODY_TOLD}
+    return replace(reply, body=reply.body.model_copy(update=said))
+
+
+async def _decided(request: web.Request, alert_id: str, decide: Decision) -> Reply[AlertReply]:
+    approval, who = services(request).approval, credential(request)
+    if is_replay(request):
+        return told(await approval.get(alert_id, who))
+    record = await decide(approval, who)
+    note(request, record=record)
+    return told(record)
+
+
+def told(record: AlertRecord, *, whole: bool = False) -> Reply[AlertReply]:
+    return Reply(alert_reply(record, whole=whole), headers=etag(record.rev))
+
+
+async def submitted_reply(s: Services, taken: Taken, alert: Alert) -> Reply[Submitted]:
+    """What was taken in, and whom it would reach: that is written once for all who share a look."""
+    language = next(iter(s.renderer.languages(alert)), REFERENCE)
+    how_loud = {ring: loudness(alert, ring) for ring in taken.rings}
+    louds = tuple(how_loud.values()) or (loudness(alert, REST),)
+
+    async def outlook() -> bytes:
+        audience = audience_reply(taken, alert.target, how_loud.__getitem__)
+        look = Outlook(
+            area=await area_reply(s, taken.area, taken.shares, language),
+            audience=audience,
+            eta=eta(s, audience, (alert.target, alert.policy), alert.channels, louds),
+        )
+        return look.model_dump_json(by_alias=True).encode()
+
+    record = taken.record
+    own: dict[str, Any] = {
+        "id": record.id,
+        "state": record.state,
+        "rev": record.rev,
+        "permissions": permission_replies(record),
+        "similar": similar_replies(taken.similar),
+    }
+    made = await taken.answers.once(None, (alert.channels, louds, language), outlook)
+    headers = {"Location": f"/v1/alerts/{record.id}", **etag(record.rev)}
+    if taken.is_repeat:
+        headers |= {REPLAYED: "true"}
+    return Reply(
+        Submitted.model_construct(**own),
+        status=HTTPStatus.OK if taken.is_repeat else None,
+        headers=headers,
+        made=made,
+    )
+
+
+_GROUP = "Alerts"
+_STATES = ("not-found", "precondition-failed")
+REFUSED = (
+    "case-not-verified", "expired", "channel-unavailable", "translation-unreviewed", "language-missing",
+    "duplicate-case", "photo-unreadable", "message-impossible", "audience-too-small", "unknown-region", "invalid-geometry",
+    "contact-unreachable-from-area", "contact-voice-only", "outside-jurisdiction",
+)  # fmt: skip
+OPERATIONS = (
+    Operation(
+        method="POST", path="/v1/alerts", handler=create_alert, summary="Submit an alert", scope="alerts:write",
+        group=_GROUP, status=202, also=(200,), tells=("ETag", "Location"), problems=(*REFUSED, "stop-active"), act=Act("alert.create", once=True),
+        stop_check=_read_stance,
+    ),
+    Operation(
+        method="GET", path=ALERT_PATH, handler=show_alert, summary="Show an alert", scope="alerts:read",
+        group=_GROUP, tells=("ETag",), problems=("not-found",),
+    ),
+    Operation(
+        method="PATCH", path=ALERT_PATH, handler=patch_alert, summary="Change a draft", scope="alerts:write",
+        group=_GROUP, problems=(*_STATES, *REFUSED), act=Act("alert.change"),
+    ),
+    Operation(
+        method="POST", path="/v1/alerts/{id}/submit", handler=submit_alert, summary="Submit a draft",
+        scope="alerts:write", group=_GROUP,
+        problems=(
+            *_STATES, "case-not-verified", "contact-voice-only", "duplicate-case", "expired", "stop-active", "outside-jurisdiction",
+            "unknown-region", "invalid-geometry", "contact-unreachable-from-area", "audience-too-small",
+        ),
+        act=Act("alert.submit", once=True),
+    ),
+    Operation(
+        method="POST", path="/v1/alerts/{id}/approve", handler=approve_alert, summary="Approve and send",
+        scope="alerts:approve", group=_GROUP,
+        problems=(
+            *_STATES, "same-person", "case-not-verified", "protection-review-required", "audience-changed", "audience-too-small", "approval-stale",
+            "expired", "stop-active", "outside-jurisdiction", "over-budget", "version-required",
+        ),
+        step_up=True, act=Act("alert.approve", once=True),
+    ),
+    Operation(
+        method="POST", path="/v1/alerts/{id}/return", handler=return_alert, summary="Return to the author",
+        scope="alerts:approve", group=_GROUP, problems=_STATES, act=Act("alert.return", once=True),
+    ),
+    Operation(
+        method="POST", path="/v1/alerts/{id}/reject", handler=reject_alert, summary="Reject",
+        scope="alerts:approve", group=_GROUP, problems=_STATES, essential=True,
+        act=Act("alert.reject", stops_harm=True, once=True),
+    ),
+    Operation(
+        method="POST", path="/v1/alerts/{id}/cancel", handler=cancel_alert, summary="Cancel",
+        scope="alerts:write", group=_GROUP, problems=_STATES, essential=True,
+        act=Act("alert.cancel", stops_harm=True, once=True),
+    ),
+)  # fmt: skip

@@ -1,0 +1,220 @@
+"""Messages over HTTP: what people will read, before anybody does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from aiohttp import web
+from pydantic import BaseModel, Field, field_validator
+
+from alertd.api.http.call import credential
+from alertd.api.http.operations import Operation
+from alertd.api.services import Services, services
+from alertd.api.shapes import Query
+from alertd.common.clock import time_of
+from alertd.model.documents import Alert, AlertRequest
+from alertd.model.faults import refusal
+from alertd.model.fields import Instant
+from alertd.model.kinds import CancelReason, Channel, Occasion
+from alertd.rendering import Renderer, Telling
+from alertd.rendering.own_texts import OwnTexts
+from alertd.service.messages import previews
+from channels.base import NO_LEAVE, OWN_LEAVE, MailMessage, Message, PushMessage, SmsMessage, Texting
+from channels.text import TableName, best_coding
+
+
+class MessagesQuery(Query):
+    channels: str = Field("", description="Separated by commas. Default: the alert's own.", max_length=64)
+    languages: str = Field("", description="Separated by commas. Default: all it can be told in.", max_length=256)
+    occasion: Occasion = Field(Occasion.ALERT, description="What is told: the alert, more of it, or its end.")
+    reason: CancelReason | None = Field(None, description="Why it is cancelled; with `occasion=cancel` alone.")
+
+    alerted: Instant | None = Field(
+        None, description="When people were first told of it, which an end says. Default: now."
+    )
+
+    @field_validator("channels")
+    @classmethod
+    def _known(cls, text: str) -> str:
+        for name in _listed(text):
+            if name not in list(Channel):
+                raise refusal(f"The channels are {', '.join(Channel)}.")
+        return text
+
+
+class PreviewLanguage(BaseModel):
+    language: str
+    name: str = Field(description="The language's own name of the words around the alert's texts.")
+    direction: Literal["ltr", "rtl"]
+    untranslated: list[str] = Field(
+        description="Texts of the alert that are not in this language: left out, or for a place told in another."
+    )
+
+
+class PreviewCoding(BaseModel):
+    """One way to send an SMS."""
+
+    carrier: str
+    encoding: Literal["gsm7", "ucs2"]
+    national_table: TableName | None = Field(description="The national language table that carries the letters.")
+    transliterated: bool = Field(description="Letters of the text lose their accents; names keep them.")
+    segments: int
+    price: float | None = Field(description="For one recipient, by `budget.segment_price`; null without a price.")
+    used: bool = Field(description="The carrier sends it this way; the others are what it would cost otherwise.")
+
+
+class PreviewMessage(BaseModel):
+    channel: str
+    language: str
+    title: str | None = Field(None, description="Push.")
+    body: str | None = Field(None, description="Push.")
+    image: str | None = Field(None, description="Push: where the photo is shown once the alert is told.")
+    subject: str | None = Field(None, description="Mail.")
+    text: str | None = Field(None, description="SMS and mail.")
+    html: str | None = Field(None, description="Mail.")
+    encoding: Literal["gsm7", "ucs2"] | None = Field(None, description="SMS.")
+    segments: int | None = Field(
+        None, description="SMS: how many it is sent and paid as, where carriers differ at most."
+    )
+    codings: list[PreviewCoding] = Field([], description="SMS: every way that the settings of each carrier allow.")
+    name_decides: bool | None = Field(
+        None,
+        description="SMS: only a name keeps it from the cheaper alphabet. A name is never transliterated.",
+    )
+    left_out: list[str] = Field(
+        description="Facts that are known and for which there was no room; contacts each with its number or address."
+    )
+    shortened: list[str] = Field(description="Facts that are told in part.")
+
+
+class MessagesPreview(BaseModel):
+    languages: list[PreviewLanguage]
+    untold: list[str] = Field(description="Languages of `info` in which nobody will be told.")
+    messages: list[PreviewMessage]
+
+
+async def preview_messages(request: web.Request, *, query: MessagesQuery, body: AlertRequest) -> MessagesPreview:
+    """What an alert will look like on each channel in each language: its texts, the segments of an SMS, what had no room and
+    what is not translated; with `occasion`, what people are told afterwards, as if the alert had gone out now, or when `alerted` says. An end names
+    nobody. Refuses what a submission would refuse; keeps and sends nothing. The author may be anyone.
+    """
+    s, alert, who = services(request), body.alert(), credential(request)
+    alert = await s.intake.check_unsigned(alert, who)
+    alert = await s.photos.told(alert, who)
+    s.targeting.check_own(alert.target, who.org)
+    async with s.reach_audit.one_of_few(who):
+        countries = await s.intake.countries(alert)
+    languages = previews.chosen_languages(alert, s.renderer, _listed(query.languages))
+    channels = _listed(query.channels) or list(dict.fromkeys(alert.channels))
+    own, now_ms = await s.texts.latest(who.org), s.clock.now_ms()
+    alerted = query.alerted or time_of(now_ms)
+    telling = previews.telling_of(query.occasion, query.reason, alerted=alerted)
+    wanted = channels, languages
+    return await asyncio.to_thread(messages_reply, making_of(s), alert, wanted, telling, own, now_ms, countries)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Making:
+    """What makes messages, and what an SMS costs."""
+
+    renderer: Renderer
+    texting: Mapping[str, Texting]  # the SMS carriers, by name
+    segment_price: float  # 0: unknown
+
+
+def making_of(s: Services) -> Making:
+    """The renderer and the SMS carriers of this process."""
+    texting = {one.name: one.channel for one in s.carriers.all() if isinstance(one.channel, Texting)}
+    return Making(renderer=s.renderer, texting=texting, segment_price=s.settings.budget.segment_price)
+
+
+def messages_reply(
+    making: Making, alert: Alert, wanted: tuple[Collection[str], Sequence[str]], telling: Telling, own: OwnTexts,
+    now_ms: int, countries: Sequence[str],
+) -> MessagesPreview:  # fmt: skip
+    """The messages of an alert on the channels and in the languages that are `wanted`."""
+    (channels, languages), renderer = wanted, making.renderer
+    shown = previews.previews(
+        alert, renderer, channels=channels, languages=languages, telling=telling, own=own, now_ms=now_ms,
+        countries=countries,
+    )  # fmt: skip
+    return MessagesPreview(
+        languages=[_language(renderer, tag, previews.untranslated(alert, tag, telling)) for tag in languages],
+        untold=previews.untold(alert, renderer),
+        messages=[_message(making, one) for one in shown],
+    )
+
+
+def _listed(text: str) -> list[str]:
+    return list(dict.fromkeys(part for part in text.split(",") if part))
+
+
+def _language(renderer: Renderer, tag: str, untranslated: list[str]) -> PreviewLanguage:
+    words = renderer.words(tag)
+    direction: Literal["ltr", "rtl"] = "rtl" if words.direction == "rtl" else "ltr"
+    return PreviewLanguage(
+        language=tag, name=str(words.words["name"]), direction=direction, untranslated=untranslated
+    )  # fmt: skip
+
+
+def _message(making: Making, one: previews.Specimen) -> PreviewMessage:
+    reply = PreviewMessage(
+        channel=one.channel,
+        language=one.language,
+        left_out=list(one.preview.left_out),
+        shortened=list(one.preview.shortened),
+    )
+    return reply.model_copy(update=_texts(making, one.preview.message))
+
+
+def _texts(making: Making, message: Message) -> dict[str, Any]:
+    match message:
+        case PushMessage():
+            return {"title": message.title, "body": message.body, "image": message.image_url}
+        case SmsMessage():
+            return _sms(making, message)
+        case MailMessage():
+            text, html = (said.replace(OWN_LEAVE, NO_LEAVE) for said in (message.text, message.html))
+            return {"subject": message.subject, "text": text, "html": html}
+
+
+def _sms(making: Making, message: SmsMessage) -> dict[str, Any]:
+    """Returns the text as the least able carrier sends it, and the codings of each carrier."""
+    sent = best_coding(message.text, making.renderer.sms, message.names)
+    nameless = best_coding(message.text, making.renderer.sms)
+    found = [
+        PreviewCoding(
+            carrier=name,
+            encoding=one.encoding,
+            national_table=one.table,
+            transliterated=one.transliterated,
+            segments=len(one.parts),
+            price=round(len(one.parts) * making.segment_price, 6) if making.segment_price else None,
+            used=not n,
+        )
+        for name, channel in making.texting.items()
+        for n, one in enumerate(channel.codings(message))
+    ]
+    return {
+        "text": sent.text,
+        "encoding": sent.encoding,
+        "segments": len(sent.parts),
+        "codings": found,
+        "name_decides": sent.encoding == "ucs2" and nameless.encoding == "gsm7",
+    }
+
+
+OPERATIONS = (
+    Operation(
+        method="POST", path="/v1/messages/preview", handler=preview_messages, summary="Preview messages",
+        scope="alerts:read", or_scope="alerts:write", group="Messages", essential=True,
+        problems=(
+            "case-not-verified", "expired", "channel-unavailable", "translation-unreviewed", "language-missing",
+            "photo-unreadable", "message-impossible", "unknown-region", "invalid-geometry",
+            "contact-unreachable-from-area", "contact-voice-only",
+        ),
+    ),
+)  # fmt: skip

@@ -1,0 +1,199 @@
+"""Alerts over HTTP: found again, watched, and accounted for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+
+from aiohttp import web
+from pydantic import BaseModel, Field
+
+from alertd.api.http.call import check_caller, credential, still_may
+from alertd.api.http.operations import EVENTS, JSON, NDJSON, Act, Operation
+from alertd.api.http.streams import send_events
+from alertd.api.services import services
+from alertd.api.shapes import HAD_NOBODY, REV, AlertId, AlertReply, Query, alert_reply
+from alertd.common.clock import ms_of
+from alertd.model.alerts import SETTLED, UNWATCHED, AlertState, State
+from alertd.model.fields import Instant
+from alertd.model.kinds import PermissionState
+from alertd.model.permissions import read
+from alertd.service.access import LEDGER
+from alertd.service.alerts.reports import Delivery, Wanted
+from alertd.service.counts import Shown, had_nobody_to_notify, people_shown, shown
+from alertd.service.reach import Estimate
+from alertd.store.alerts.alerts import AlertRecord, ListPlace
+
+_CURSOR = r"^\d{1,15}_[0-9A-Z]{26}(-\d{1,4})?$"
+#: An event stream says something at least this often, so that proxies and people know it lives.
+STREAM_EVERY_S = 0.25
+STREAM_SILENCE_S = 15.0
+UNSETTLED = frozenset(State) - SETTLED
+
+
+class ListQuery(Query):
+    state: AlertState | None = None
+    telling: bool = Field(
+        False,
+        description="Instead of alerts what is being told of them now: updates, what was taken out, ends. All of it, whatever else is asked.",
+    )
+    case: str | None = Field(None, description="Number of the case.", min_length=1, max_length=200)
+    since: Instant | None = Field(None, description="Made then or later.")
+    external_id: str | None = Field(None, min_length=1, max_length=128)
+    limit: int = Field(50, ge=1, le=200)
+    cursor: str | None = Field(None, description="`next` of the page before.", pattern=_CURSOR)
+
+
+class AlertList(BaseModel):
+    alerts: list[AlertReply]
+    next: str | None = Field(description="Ask with it as `cursor` for more; null at the end.")
+
+
+class PermissionStanding(BaseModel):
+    organisation: str
+    name: str
+    state: PermissionState
+
+
+class ProgressReply(BaseModel):
+    id: str
+    state: AlertState
+    rev: int = Field(description=REV)
+    people: Shown | Estimate = Field(description="As in the alert.")
+    nobody: bool = Field(description=HAD_NOBODY)
+    channels: dict[str, dict[str, int]] = Field(description="By channel: targeted, and how many are in each state.")
+    few: list[str] = Field(
+        [],
+        description="Channels whose counts are not shown, because they could tell where one person lives: fewer than 20 addresses, or"
+        " nobody but the author answers for the alert. A key with `ledger:read` sees them, but for an update that notifies fewer than 20"
+        " for the first time.",
+    )
+    permissions: list[PermissionStanding] = Field(
+        [], description="Neighbours whose permission this alert has, waits for, or was refused."
+    )
+    stalled: bool = Field(
+        False, description="For a minute nothing of it got its end, although some is due: `alert.stalled`."
+    )
+    first_send_s: float | None = Field(
+        description="Seconds from its start, which is its approval or the time that it was scheduled for, to the first hand-over."
+    )
+    last_send_s: float | None
+
+
+async def list_alerts(request: web.Request, *, query: ListQuery) -> AlertList:
+    """The organisation's alerts, newest first. A page may be short where few alerts match: `next` tells whether to go on."""
+    s, org = services(request), credential(request).org
+    if query.telling:
+        return AlertList(alerts=[alert_reply(one) for one in await s.reports.telling(org)], next=None)
+    wanted = Wanted(
+        state=query.state,
+        external_ids=None if query.external_id is None else frozenset({query.external_id}),
+        case=s.intake.case_id(org, query.case) if query.case else None,
+        since_ms=ms_of(query.since) if query.since else 0,
+    )
+    before = _place(query.cursor) if query.cursor else None
+    found, following = await s.reports.list(org, wanted, before=before, limit=query.limit)
+    return AlertList(
+        alerts=[alert_reply(record) for record in found],
+        next=f"{following[0]}_{following[1]}" if following else None,
+    )
+
+
+def _place(cursor: str) -> ListPlace:
+    made, _, name = cursor.partition("_")
+    return int(made), name
+
+
+async def alert_progress(request: web.Request, *, id: AlertId) -> ProgressReply | web.StreamResponse:
+    """How far it is. With `Accept: text/event-stream`, again at every change until nothing more is sent and every
+    reference has its end.
+    """
+    if EVENTS not in request.headers.get("Accept", ""):
+        return (await _progress(request, id))[0]
+    await services(request).approval.get(id, credential(request))
+    return await send_events(request, _events(request, id))
+
+
+async def alert_deliveries(request: web.Request, *, id: AlertId) -> web.StreamResponse:
+    """The ledger, one reference a line (NDJSON). Subscribers have names that mean nothing in any other alert."""
+    s = services(request)
+    record = await s.approval.get(id, credential(request))
+    ledger = s.reports.lines(record)
+    first = await anext(ledger)  # what is wrong with it is said before anything else is
+    response = web.StreamResponse(headers={"Content-Type": NDJSON})
+    await response.prepare(request)
+    await response.write(first)
+    async for lines in ledger:
+        await check_caller(request)  # which breaks it off: half a ledger must not look whole
+        await response.write(lines)
+    return response
+
+
+async def _progress(request: web.Request, alert_id: str) -> tuple[ProgressReply, bool]:
+    """How far it is, and whether that is all."""
+    s = services(request)
+    who = credential(request)
+    record, reads_ledger = await s.approval.get(alert_id, who), who.may(LEDGER)
+    whole, stalled = await asyncio.gather(s.reports.counts(alert_id), s.reports.stalls(record))
+    channels, few = s.reports.shown(record, whole, reads_ledger=reads_ledger)
+    reply = ProgressReply(
+        id=alert_id,
+        state=record.state,
+        rev=record.rev,
+        people=_people(record, reads_ledger=reads_ledger),
+        nobody=had_nobody_to_notify(record),
+        channels=channels,
+        few=few,
+        stalled=stalled,
+        permissions=[
+            PermissionStanding(organisation=one.org, name=one.name, state=one.state(record.state))
+            for one in read(record.permissions)
+        ],
+        first_send_s=(record.first_send - record.start) / 1000 if record.first_send else None,
+        last_send_s=(record.last_send - record.start) / 1000 if record.last_send else None,
+    )
+    return reply, is_over(record.state, whole)
+
+
+def _people(record: AlertRecord, *, reads_ledger: bool) -> Shown | Estimate:
+    if not reads_ledger:
+        return people_shown(record)
+    return shown(record.people) if record.notify else record.people
+
+
+async def _events(request: web.Request, alert_id: str) -> AsyncIterator[bytes]:
+    """Server-sent events (HTML Living Standard, section 9.2): each change, and a comment when nothing changes."""
+    last, silent_s = None, 0.0
+    while True:
+        progress, over = await _progress(request, alert_id)
+        if progress != last:
+            last, silent_s = progress, 0.0
+            yield b"event: progress\ndata: " + progress.model_dump_json().encode() + b"\n\n"
+        if over or not await still_may(request):
+            return
+        await asyncio.sleep(STREAM_EVERY_S)
+        silent_s += STREAM_EVERY_S
+        if silent_s >= STREAM_SILENCE_S:
+            silent_s = 0.0
+            yield b": still here\n\n"
+
+
+def is_over(state: AlertState, channels: Mapping[str, Mapping[str, int]]) -> bool:
+    """Nothing more is sent, and every reference has its end: those of a closed gate are settled after it closed."""
+    left = sum(counts[state.word] for counts in channels.values() for state in UNSETTLED)
+    return state in UNWATCHED and not left
+
+
+_GROUP = "Alerts"
+OPERATIONS = (
+    Operation(method="GET", path="/v1/alerts", handler=list_alerts, summary="List alerts", scope="alerts:read", group=_GROUP),
+    Operation(
+        method="GET", path="/v1/alerts/{id}/progress", handler=alert_progress, summary="Watch an alert",
+        scope="alerts:read", group=_GROUP, gives=(JSON, EVENTS), writes_out={EVENTS: ProgressReply}, problems=("not-found",),
+    ),
+    Operation(
+        method="GET", path="/v1/alerts/{id}/deliveries", handler=alert_deliveries, summary="Read the ledger",
+        scope="ledger:read", group=_GROUP, gives=(NDJSON,), writes_out={NDJSON: Delivery}, problems=("not-found", "gone"),
+        act=Act("ledger.read"),
+    ),
+)  # fmt: skip

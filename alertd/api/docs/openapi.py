@@ -1,0 +1,265 @@
+"""The OpenAPI 3.1 document, made from the same table and the same annotations that check the requests.
+
+What an operation is asked and answers is shown by an example each, recorded in `examples.json` from calls that were made.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Iterable, Iterator
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
+
+from alertd.api.docs.descriptions import FIELDS, VARIABLES
+from alertd.api.docs.refusals import headers, problem_examples, problem_responses, problem_schema, refusals
+from alertd.api.http.idempotency import HEADER as IDEMPOTENCY_HEADER
+from alertd.api.http.operations import ANY, EVENTS, JSON, NDJSON, Operation, Signature, signature_of
+
+Schema = dict[str, Any]
+
+_REF = "#/components/schemas/"
+
+#: Media types that are no JSON: how a body of each is described.
+_OTHER_MEDIA: dict[str, Schema] = {
+    NDJSON: {"type": "string", "description": "One JSON object a line; `x-item-schema` has its form."},
+    EVENTS: {
+        "type": "string",
+        "description": "Server-sent events (HTML, section 9.2), each with JSON as `data`; `x-item-schema` has its form.",
+    },
+    "image/jpeg": {"type": "string", "format": "binary"},
+    "application/octet-stream": {"type": "string", "format": "binary"},
+}
+_FORM = "multipart/form-data"
+_TEXT: Schema = {"type": "string"}
+
+#: Headers of answers.
+HEADERS: dict[str, Schema] = {
+    "X-Request-Id": {"description": "The name of this call in the logs.", "required": True, "schema": _TEXT},
+    "ETag": {"description": "Names the version that is told; send it as If-Match.", "schema": _TEXT},
+    "Location": {"description": "Where it is.", "schema": _TEXT},
+    "Accept-Encoding": {"description": "The encodings that a body may have here.", "schema": _TEXT},
+    "Allow": {"description": "The methods that are known here.", "required": True, "schema": _TEXT},
+    "WWW-Authenticate": {"description": "RFC 6750, section 3.", "required": True, "schema": _TEXT},
+    "Set-Cookie": {"description": "The session, for the browser; or that it is over.", "schema": _TEXT},
+    "Retry-After": {"description": "Seconds.", "schema": _TEXT},
+}
+
+
+def openapi(operations: Iterable[Operation], *, title: str, version: str, description: str) -> Schema:
+    """The document, as JSON values. Raises TypeError for a handler that does not fit its path."""
+    rows = [(each, signature_of(each)) for each in operations]
+    schemas, components = _schemas(rows)
+    examples: Schema = json.loads(_EXAMPLES.read_text(encoding="utf-8"))
+    paths: dict[str, Schema] = {}
+    for operation, signature in rows:
+        path = re.sub(r"\{(\w+):.*?\}(?=[/.]|$)", r"{\1}", operation.path)  # aiohttp's patterns are not OpenAPI's
+        shown = _Shown(schemas, examples.get(operation.id, {}))
+        paths.setdefault(path, {})[operation.method.lower()] = _operation(operation, signature, shown)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": title, "version": version, "description": description},
+        "servers": [{"url": "/"}],
+        "tags": [{"name": group} for group in dict.fromkeys(each.group for each, _ in rows)],
+        "paths": paths,
+        "components": {
+            "schemas": {**components, "Problem": problem_schema()},
+            "responses": problem_responses(),
+            "examples": problem_examples(),
+            "headers": HEADERS,
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "An API key."}},
+        },
+    }
+
+
+_EXAMPLES = Path(__file__).with_name("examples.json")
+
+
+class _Schemas:
+    """The schema of each operation's parts."""
+
+    def __init__(self, found: dict[tuple[str, str], Schema], components: dict[str, Schema]) -> None:
+        self._found = found
+        self._components = components
+
+    def of(self, operation: Operation, part: str) -> Schema:
+        """A reference, or a schema in place."""
+        return self._found[operation.id, part]
+
+    def found(self, operation: Operation, part: str) -> Schema | None:
+        """As `of`, or None where nothing is said of this part."""
+        return self._found.get((operation.id, part))
+
+    def whole(self, operation: Operation, part: str) -> Schema:
+        """The schema itself, where a reference will not do."""
+        schema = self.of(operation, part)
+        return self._components[schema["$ref"].removeprefix(_REF)] if "$ref" in schema else schema
+
+
+class _Shown:
+    """What an operation is asked and answers, as content by media type."""
+
+    def __init__(self, schemas: _Schemas, examples: Schema) -> None:
+        self.schemas = schemas
+        self._examples = examples
+
+    def taken(self, operation: Operation) -> Schema:
+        return self._content(operation, "body", (each for each in operation.takes if each != ANY))
+
+    def given(self, operation: Operation) -> Schema:
+        return self._content(operation, "gives", operation.gives)
+
+    def _content(self, operation: Operation, part: str, kinds: Iterable[str]) -> Schema:
+        return {kind: self._media(operation, part, kind) for kind in kinds}
+
+    def _media(self, operation: Operation, part: str, kind: str) -> Schema:
+        schema = self.schemas.found(operation, f"{part} {kind}")
+        kept = self._examples.get(part, {})
+        example = kept.get(kind, kept.get(operation.takes[0]) if kind.endswith("/xml") else None)
+        told = {} if example is None else {"example": example}
+        if kind in {NDJSON, EVENTS}:
+            return {"schema": _OTHER_MEDIA[kind], "x-item-schema": schema or {}, **told}
+        return {"schema": schema or _OTHER_MEDIA.get(kind, _TEXT), **told}
+
+
+def _schemas(rows: list[tuple[Operation, Signature]]) -> tuple[_Schemas, dict[str, Schema]]:
+    inputs: list[tuple[tuple[str, str], Literal["validation", "serialization"], TypeAdapter[Any]]] = []
+    for operation, signature in rows:
+        inputs += [
+            ((operation.id, part), "serialization" if part.startswith("gives") else "validation", TypeAdapter(kind))
+            for part, kind in _parts(operation, signature)
+        ]
+    found, rest = TypeAdapter.json_schemas(inputs, ref_template=_REF + "{model}")
+    _name_members([*found.values(), rest])
+    components = rest.get("$defs", {})
+    describe(components)
+    schemas = _Schemas({key: schema for (key, _mode), schema in found.items()}, components)
+    hidden = {
+        schemas.of(operation, part).get("$ref", "").removeprefix(_REF)
+        for operation, signature in rows
+        for part, _ in _parts(operation, signature)
+        if part in {"query", "headers"}  # these become parameters and are no components
+    }
+    return schemas, {name: schema for name, schema in components.items() if name not in hidden}
+
+
+def describe(components: dict[str, Schema]) -> None:
+    """Adds the descriptions of the table to the fields of the models that the document has. Raises KeyError for a field that does not exist."""
+    for names, fields in FIELDS.items():
+        for name in components.keys() & set(names.split()):
+            for field, text in fields.items():
+                schema = components[name]["properties"][field]
+                if "description" in schema:
+                    raise KeyError(f"{name}.{field} is described where it is declared, too")
+                schema["description"] = text
+
+
+def _name_members(schema: Any) -> None:
+    """Says in place that every member of a map by name has a name of the form: pydantic says it of those that have it."""
+    if isinstance(schema, list):
+        for each in schema:
+            _name_members(each)
+    if isinstance(schema, dict):
+        if "patternProperties" in schema:
+            ((pattern, value),) = schema.pop("patternProperties").items()
+            named = {"pattern": pattern, **schema.get("propertyNames", {})}
+            schema |= {"additionalProperties": value, "propertyNames": named}
+        for each in schema.values():
+            _name_members(each)
+
+
+def _parts(operation: Operation, signature: Signature) -> Iterator[tuple[str, Any]]:
+    yield from ((f"path.{name}", kind) for name, kind in signature.path.items())
+    named = {
+        "query": signature.query,
+        "headers": signature.headers,
+        f"body {operation.takes[0]}": signature.body,
+        f"gives {operation.gives[0]}": signature.gives,
+    }
+    named |= {f"body {kind}": model for kind, model in operation.reads.items()}
+    named |= {f"gives {kind}": model for kind, model in operation.writes_out.items()}
+    yield from ((part, kind) for part, kind in named.items() if kind is not None)
+
+
+def _operation(operation: Operation, signature: Signature, shown: _Shown) -> Schema:
+    described = inspect.getdoc(operation.handler) or ""
+    either = f" or `{operation.or_scope}`" if operation.or_scope else ""
+    scope = f"Needs the scope `{operation.scope}`{either}." if operation.scope else "Needs no key."
+    document: Schema = {
+        "operationId": operation.id,
+        "tags": [operation.group],
+        "summary": operation.summary,
+        "description": "\n\n".join(part for part in (described, scope) if part),
+        "parameters": list(_parameters(operation, signature, shown.schemas)),
+        "security": [{"key": []}] if operation.scope else [],
+        "responses": {**_successes(operation, signature, shown), **refusals(operation, signature)},
+    }
+    if operation.scope:
+        document["x-scope"] = operation.scope
+    if operation.step_up:
+        document["x-step-up"] = True
+    if content := shown.taken(operation) if signature.body is not None or not operation.reads_json else {}:
+        document["requestBody"] = {"required": signature.body_required or not operation.reads_json, "content": content}
+        if _FORM in content:  # a part that is no file is JSON
+            content[_FORM]["encoding"] = {"facts": {"contentType": JSON}}
+    return document
+
+
+def _parameters(operation: Operation, signature: Signature, schemas: _Schemas) -> Iterator[Schema]:
+    for name in signature.path:
+        variable = re.sub(r"\{(\w+):.*?\}(?=[/.]|$)", r"{\1}", operation.path).partition(f"{{{name}}}")
+        text = VARIABLES.get("".join(variable[:2]))
+        told = {} if text is None else {"description": text}
+        yield {"name": name, "in": "path", "required": True, **told, "schema": schemas.of(operation, f"path.{name}")}
+    for part, place in (("query", "query"), ("headers", "header")):
+        if getattr(signature, part) is None:
+            continue
+        whole = schemas.whole(operation, part)
+        for name, schema in whole.get("properties", {}).items():
+            told = {"description": schema["description"]} if "description" in schema else {}
+            required = name in whole.get("required", ())
+            yield {"name": name, "in": place, "required": required, **told, "schema": _present(schema)}
+    if operation.takes_key:
+        yield {
+            "name": IDEMPOTENCY_HEADER,
+            "in": "header",
+            "required": False,
+            "description": "The same key with the same request within 24 hours is done once and answered again.",
+            "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+        }
+
+
+def _present(schema: Schema) -> Schema:
+    """A parameter's schema where there is one: absent is not null, and only a member of JSON can be null. One value is a list of
+    one, for generators of clients that know no constants there.
+    """
+    kept = {key: value for key, value in schema.items() if key not in {"title", "description", "anyOf"}}
+    if kept.get("default", ...) is None:
+        del kept["default"]
+    choices = [_listed(each) for each in schema.get("anyOf", ()) if each != {"type": "null"}]
+    return {**kept, **choices[0]} if len(choices) == 1 else {**kept, **({"anyOf": choices} if choices else {})}
+
+
+def _listed(schema: Schema) -> Schema:
+    return {
+        **{key: value for key, value in schema.items() if key != "const"},
+        **({"enum": [schema["const"]]} if "const" in schema else {}),
+    }
+
+
+def _successes(operation: Operation, signature: Signature, shown: _Shown) -> Schema:
+    content = shown.given(operation) if signature.writes or signature.gives is not None else {}
+    own = operation.status if content else HTTPStatus.NO_CONTENT
+    statuses = sorted({own, *(status for status in operation.also if status < 400)})
+    return {str(status): _success(status, operation, content) for status in statuses}
+
+
+def _success(status: int, operation: Operation, content: Schema) -> Schema:
+    success: Schema = {"description": HTTPStatus(status).phrase, "headers": headers(*operation.tells)}
+    if content and status != HTTPStatus.NOT_MODIFIED:
+        success["content"] = content
+    return success

@@ -1,0 +1,1 @@
+"""What every call passes: its caller, its body, its answer."""

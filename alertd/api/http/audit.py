@@ -1,0 +1,163 @@
+"""The audit over HTTP: what is written around each act that the table of operations names, and how it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Protocol
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+from pydantic import BaseModel, Field
+
+from alertd.api.http.call import CREDENTIAL, NOTED, REQUEST_ID, credential, is_replay
+from alertd.api.http.operations import Act, Operation
+from alertd.api.http.problems import Explain, problem_of
+from alertd.api.services import services
+from alertd.api.shapes import BY_ORG, Query
+from alertd.common.clock import time_of
+from alertd.service.access import Credential
+from alertd.service.records.audit import DONE, FAILED, REFUSED, Entry, Noted
+
+MOST_ENTRIES = 10**15  # no audit has as many, and the store counts further
+LONGEST = 200  # characters of what an address names: more is no id
+
+
+class Recorder(Protocol):
+    """Writes entries; each raises where it cannot."""
+
+    def hidden(self, name: str) -> str: ...
+
+    async def begin(self, who: Credential, act: str, object_: str) -> int: ...
+
+    async def end(self, who: Credential, act: str, outcome: str, noted: Noted, *, of: int) -> None: ...
+
+
+def audited(operations: Mapping[str, Operation], recorder: Recorder, explain: Explain) -> Middleware:
+    """The innermost: an act is written down before it is done, and what came of it before anybody is told. Where the first
+    cannot be written nothing is done, but for what stops harm: that is done, and told as done only once it is written.
+    """
+
+    @web.middleware
+    async def write_down(request: web.Request, handler: Handler) -> web.StreamResponse:
+        operation = operations.get(request.match_info.route.name or "")
+        if operation is None or operation.act is None or (operation.act.once and is_replay(request)):
+            return await handler(request)
+        act, who, noted = operation.act, request[CREDENTIAL], Noted(object=_object(request, operation.act, recorder))
+        request[NOTED] = noted
+        number = 0
+        try:
+            number = await recorder.begin(who, act.name, noted.object)
+        except Exception:
+            if not act.stops_harm:
+                raise
+        try:
+            response = await handler(request)
+        except Exception as error:
+            noted.facts = {**noted.facts, "problem": problem_of(error, explain).slug}
+            outcome = REFUSED if problem_of(error, explain).status < 500 else FAILED
+            await _ended(request, recorder, act, outcome, noted, number)
+            raise
+        outcome = DONE if response.status < 400 else REFUSED
+        await recorder.end(who, act.name, outcome, noted, of=number)
+        return response
+
+    return write_down
+
+
+async def _ended(request: web.Request, recorder: Recorder, act: Act, outcome: str, noted: Noted, number: int) -> None:
+    """What was not done is answered as it would be, even if that cannot be written: the act's own entry stands."""
+    try:
+        await recorder.end(request[CREDENTIAL], act.name, outcome, noted, of=number)
+    except Exception as error:  # noqa: BLE001  whatever the store raises
+        log = structlog.get_logger()
+        log.warning("refusal not in the audit", request_id=request.get(REQUEST_ID), error=type(error).__qualname__)
+
+
+def _object(request: web.Request, act: Act, recorder: Recorder) -> str:
+    """What the address names."""
+    named = "/".join(request.match_info.values())[:LONGEST]
+    return recorder.hidden(named) if named and act.of_person else named
+
+
+class AuditQuery(Query):
+    limit: int = Field(100, ge=1, le=1000)
+    cursor: int | None = Field(None, ge=1, le=MOST_ENTRIES, description="`next` of the page before.")
+
+
+class AuditEntry(BaseModel):
+    entry: int = Field(description="Its number: from 1, without a gap.")
+    at: datetime = Field(description="By the store's clock.")
+    act: str = Field(description="Empty where it cannot be read any more.")
+    outcome: str = Field(
+        description="`begun` before the act; then `done`, `refused`, or `failed`: it may have come through all the same."
+    )
+    of: int | None = Field(description="The entry of the act's beginning, for its outcome.")
+    by: str = Field(description="The person whose key it was.")
+    by_org: str = Field(description=BY_ORG)
+    key: str
+    object: str | None = Field(description="The id of what it was about; a subscriber's hashed.")
+    facts: dict[str, str | int | bool]
+    case: dict[str, str] = Field(
+        description="Values of the case as HMAC under its key, which can be compared until the case is purged."
+    )
+    link: str = Field(description="Binds it to all entries before it. Whoever writes it down elsewhere can prove them.")
+
+
+class AuditPage(BaseModel):
+    entries: list[AuditEntry] = Field(description="Newest first.")
+    next: int | None
+
+
+class VerifyQuery(Query):
+    entry: Annotated[int, Field(ge=1, le=MOST_ENTRIES)] | None = Field(
+        None, description="An entry that was noted elsewhere,"
+    )
+    link: Annotated[str, Field(pattern="^[0-9a-f]{40}$")] = Field("0" * 40, description="and its link.")
+
+
+class AuditVerdict(BaseModel):
+    entries: int
+    head: str | None = Field(description="The link of the last entry that holds: note it elsewhere, with its number.")
+    broken: int | None = Field(description="The first entry that is not as it was written.")
+    why: str | None
+
+
+async def list_audit(request: web.Request, *, query: AuditQuery) -> AuditPage:
+    """The organisation's audit: each act that decides, discloses or changes what others are told, with who did it. Nothing
+    in it can be changed or removed.
+    """
+    found = await services(request).audit.page(credential(request).org, before=query.cursor, limit=query.limit)
+    more = len(found) == query.limit and found[-1].number > 1
+    return AuditPage(entries=[entry_reply(one) for one in found], next=found[-1].number if more else None)
+
+
+async def verify_audit(request: web.Request, *, query: VerifyQuery) -> AuditVerdict:
+    """Follows the chain from its first entry to its last and names the first that is not as it was written, or is missing."""
+    noted = (query.entry, query.link) if query.entry is not None else None
+    verdict = await services(request).audit.verify(credential(request).org, noted)
+    return AuditVerdict(
+        entries=verdict.entries, head=verdict.head or None, broken=verdict.broken, why=verdict.why or None
+    )
+
+
+def entry_reply(one: Entry) -> AuditEntry:
+    """An entry as it is told."""
+    return AuditEntry(
+        entry=one.number, at=time_of(one.at), act=one.act, outcome=one.outcome,
+        of=one.of or None, by=one.by, by_org=one.by_org, key=one.key, object=one.object or None, facts=dict(one.facts),
+        case=dict(one.case), link=one.link,
+    )  # fmt: skip
+
+
+_GROUP = "Audit"
+OPERATIONS = (
+    Operation(
+        method="GET", path="/v1/audit", handler=list_audit, summary="Read the audit", scope="audit:read", group=_GROUP
+    ),
+    Operation(
+        method="GET", path="/v1/audit/verify", handler=verify_audit, summary="Verify the audit", scope="audit:read",
+        group=_GROUP,
+    ),
+)  # fmt: skip

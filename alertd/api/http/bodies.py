@@ -1,0 +1,210 @@
+"""JSON bodies: read within bounds, refused where two readers could understand them differently."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import io
+import json
+import zlib
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any, NoReturn, TypeVar
+
+from aiohttp import hdrs, web
+from pydantic import TypeAdapter, ValidationError
+
+from alertd.api.http.call import CREDENTIAL, check_caller
+from alertd.api.http.operations import JSON
+from alertd.common.errors import Fault, Problem
+from alertd.model.faults import faults_of, is_overfull
+
+#: A whole body may take so long, a photograph over a bad line; and of one that is read as it comes, the next piece.
+BODY_S, PIECE_S = 120.0, 60.0
+
+#: A body without a key is no longer: what a mail provider reports at once is the longest of them (Amazon SNS: 256 kB).
+KEYLESS_BYTES = 1024 * 1024
+#: A keyless body takes at most this long: its sender is a carrier, a relay or an app, and a report is small.
+KEYLESS_BODY_S = 20.0
+#: Keyless bodies longer than this are large, and only so many of them may be on their way at once.
+LARGE_BYTES, LARGE_AT_ONCE = 16 * 1024, 32
+
+#: Bodies that came in gzip and are handled at once: 10 KB can become `api.body_mb` each.
+INFLATED_AT_ONCE = 8
+#: The largest piece that a streamed body in gzip is inflated to at once.
+INFLATED_BYTES = 64 * 1024
+_GZIP = "gzip"
+_GZIP_BITS = 16 + zlib.MAX_WBITS  # zlib's way to say: with a gzip header
+
+Read = TypeVar("Read")
+
+
+#: A larger body is checked in a thread, so that the others are answered meanwhile.
+THREADED_BYTES = 65_536
+
+
+async def raw_json(request: web.Request) -> bytes:
+    """The body's bytes. Raises Problem: wrong-content-type, invalid-request if it is not JSON; web's own if too large."""
+    if request.content_type != JSON or (request.charset or "utf-8").lower() not in {"utf-8", "utf8"}:
+        raise wrong_content_type(JSON)
+    raw = await request.read()
+    if len(raw) > THREADED_BYTES:
+        await asyncio.to_thread(check_json, raw)
+    else:
+        check_json(raw)
+    return raw
+
+
+async def pieces_of(request: web.Request) -> AsyncIterator[bytes]:
+    """A body as it comes, for as long as its sender may send it. Raises Problem where they may not any more, and where they break off or send
+    nothing more: that is no failure of ours.
+    """
+    pieces = _sent(request)
+    async for piece in _inflated(pieces) if is_gzip(request) else pieces:
+        await check_caller(request)
+        yield piece
+    await check_caller(request)  # its end may have been long in coming, and what is done with the whole comes now
+
+
+class Keyless:
+    """Reads bodies that come without a key, with a bound on what all of them together hold."""
+
+    def __init__(self) -> None:
+        self._large = 0
+
+    async def read(self, request: web.Request, within_s: float) -> web.Request:
+        """The request, its body read. Raises Problem if it does not come in time or too many large ones are on their way; and web's own
+        if it is too large.
+        """
+        request = request.clone(client_max_size=min(request.client_max_size, KEYLESS_BYTES))
+        large = request.content_length is None or request.content_length > LARGE_BYTES
+        if large and self._large >= LARGE_AT_ONCE:
+            raise Problem("rate-limited", "Too many large bodies are on their way.", headers={"Retry-After": "1"})
+        self._large += large
+        try:
+            if request.content.is_eof():  # no time-out, which would take longer than the reading
+                await request.read()
+            else:
+                await in_time(request.read(), min(within_s, KEYLESS_BODY_S))
+        finally:
+            self._large -= large
+        return request
+
+
+async def _sent(request: web.Request) -> AsyncIterator[bytes]:
+    pieces = aiter(request.content.iter_any())
+    try:
+        while (piece := await in_time(anext(pieces, None), PIECE_S)) is not None:
+            yield piece
+    except ConnectionResetError:
+        raise Problem("invalid-request", "The connection ended before the body did.") from None
+
+
+async def _inflated(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The content of one or more gzip members, in pieces of at most `INFLATED_BYTES`. Raises Problem if it is not gzip, or breaks off."""
+    inflater, began = zlib.decompressobj(_GZIP_BITS), False
+    async for packed in pieces:
+        rest, piece = packed, b""
+        while rest or len(piece) == INFLATED_BYTES:  # a full piece: there may be more of what was taken in
+            began = began or bool(rest)
+            try:
+                piece = await asyncio.to_thread(inflater.decompress, rest, INFLATED_BYTES)
+            except zlib.error:
+                raise _broken_gzip() from None
+            rest = inflater.unconsumed_tail
+            if inflater.eof:
+                rest, inflater, began = inflater.unused_data, zlib.decompressobj(_GZIP_BITS), False
+            if piece:
+                yield piece
+    if began:
+        raise _broken_gzip()
+
+
+def is_gzip(request: web.Request) -> bool:
+    """Whether the body is in gzip. Raises Problem: wrong-encoding, if it is in anything else, or if its operation needs no key."""
+    encoding = request.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower()
+    taken = [_GZIP] if CREDENTIAL in request else []
+    if encoding not in {"identity", *taken}:
+        headers = {"Accept-Encoding": ", ".join([*taken, "identity"])}
+        raise Problem("wrong-encoding", "The body has a Content-Encoding that is not accepted here.", headers=headers)
+    return encoding == _GZIP
+
+
+async def inflate(request: web.Request) -> None:
+    """Replaces a body in gzip, which was read, by its content. Raises Problem if it is not gzip, and web's own if it is too large."""
+    content = await asyncio.to_thread(_content, await request.read(), request.client_max_size)
+    if len(content) > request.client_max_size:
+        raise web.HTTPRequestEntityTooLarge(request.client_max_size)
+    request._read_bytes = content  # noqa: SLF001  what `read` answers from then on; aiohttp has no setter
+
+
+def _content(packed: bytes, most: int) -> bytes:
+    """At most one byte more than `most`."""
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(packed)) as file:
+            return file.read(most + 1)
+    except (OSError, EOFError, zlib.error):
+        raise _broken_gzip() from None
+
+
+def _broken_gzip() -> Problem:
+    fault = Fault("", "The body is not what Content-Encoding says.")
+    return Problem("invalid-request", "The body cannot be read.", faults=(fault,))
+
+
+async def in_time(reading: Awaitable[Read], within_s: float) -> Read:
+    """What is read. Raises Problem where it does not come: whoever never ends a body would keep a connection, and what came of it, for ever."""
+    try:
+        async with asyncio.timeout(within_s):
+            return await reading
+    except TimeoutError:
+        raise Problem("invalid-request", "The body did not come in time.") from None
+
+
+def wrong_content_type(*expected: str) -> Problem:
+    """The problem of a body that is of none of these media types."""
+    return Problem("wrong-content-type", f"The body must be {' or '.join(expected)}, in UTF-8.", expected=expected)
+
+
+def check_json(raw: bytes) -> None:
+    """Raises Problem unless these bytes are one JSON text (RFC 8259) that means the same to every reader.
+
+    A name given twice, and NaN or Infinity, are refused: readers differ about them. pydantic would let both pass.
+    """
+    if is_overfull(raw):
+        raise _unreadable("This has too many members.")
+    try:
+        _DECODER.decode(raw.decode())
+    except UnicodeDecodeError:
+        raise _unreadable("This must be text in UTF-8.") from None
+    except RecursionError:
+        raise _unreadable("This is nested too deeply.") from None
+    except json.JSONDecodeError as error:
+        raise _unreadable(f"This is not JSON: {error.msg}, line {error.lineno}, column {error.colno}.") from None
+    except ValueError:  # an integer of thousands of digits
+        raise _unreadable("This holds a number that is too large.") from None
+
+
+def validated(adapter: TypeAdapter[Any], raw: bytes) -> tuple[Any, list[Fault]]:
+    """The body as its model, or None and all its faults."""
+    try:
+        return adapter.validate_json(raw), []
+    except ValidationError as error:
+        return None, faults_of(error)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise _unreadable("An object has the same name twice.")
+    return members
+
+
+def _no_constant(_name: str) -> NoReturn:
+    raise _unreadable("NaN and Infinity are not JSON.")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_constant)
+
+
+def _unreadable(sentence: str) -> Problem:
+    return Problem("invalid-request", "The body cannot be read.", faults=(Fault("", sentence),))

@@ -1,0 +1,202 @@
+"""A POST that is sent twice is done once: the `Idempotency-Key` header, and what is kept of a key.
+
+No answer is kept, for answers hold what must be forgotten. What is made gets an id that was decided before the first try;
+the same request again is handed to its handler as a replay, which reads what that id names and answers from how it is now.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from alertd.api.http.call import CREDENTIAL, PREPARED_ID, REPLAY, REQUEST_ID
+from alertd.api.http.operations import Operation
+from alertd.api.http.problems import Explain, problem_of
+from alertd.common.clock import Clock
+from alertd.common.errors import Fault, Problem
+from alertd.common.ids import new_id
+from alertd.store.records.requests import CLAIM_MS, Requests
+
+HEADER = "Idempotency-Key"
+#: Of an answer to a request that was done before.
+REPLAYED = "Idempotent-Replayed"
+Note = Callable[[], Awaitable[None]]
+#: As long as a claim that was made before the slowest request is nobody else's.
+OWED_S = CLAIM_MS / 1000 / 3
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")  # visible ASCII, of a length that others take too
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """Nobody did this yet, or whoever tried failed: do it, under this id."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """It was done, under this id and with this status."""
+
+    id: str
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The first request is not answered yet."""
+
+    retry_after_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """The key belongs to another request."""
+
+
+class Idempotency(Protocol):
+    """Keeps keys for 24 hours: of each its digest, its id and, once there is one, its status."""
+
+    async def begin(self, caller: str, key: str, digest: bytes) -> Fresh | Done | Running | Mismatch:
+        """Claims a key for a caller. A claim that is never finished ends by itself; the id outlives it."""
+        ...
+
+    async def finish(self, caller: str, key: str, made_id: str, status: int) -> None:
+        """Notes the status of the answer and the id that the key stands for: the prepared id, or the id of an earlier alert that this one repeats."""
+        ...
+
+    async def release(self, caller: str, key: str, *, forget: bool) -> None:
+        """It was not done. `forget` the key altogether, or keep its digest and id for the next try."""
+        ...
+
+
+class KeptKeys:
+    """Idempotency keys, kept in the store.
+
+    What the store could not note, because it was away, is noted when the key comes again: until its claim ends by itself whoever was told
+    to try again would hear that the first request is not answered yet, and an approval waits.
+    """
+
+    def __init__(self, requests: Requests, clock: Clock) -> None:
+        self._requests = requests
+        self._clock = clock
+        self._owed: dict[tuple[str, str], tuple[Note, float]] = {}
+
+    async def begin(self, caller: str, key: str, digest: bytes) -> Fresh | Done | Running | Mismatch:
+        await self._make_up(caller, key)
+        word, name, number = await self._requests.claim(caller, key, digest.hex(), new_id(self._clock.now_ms()))
+        match word:
+            case "fresh":
+                return Fresh(name)
+            case "done":
+                return Done(name, number)
+            case "running":
+                return Running(max(1, number // 1000))
+            case _:
+                return Mismatch()
+
+    async def finish(self, caller: str, key: str, made_id: str, status: int) -> None:
+        await self._noted(caller, key, lambda: self._requests.finish(caller, key, made_id, status))
+
+    async def release(self, caller: str, key: str, *, forget: bool) -> None:
+        await self._noted(caller, key, lambda: self._requests.release(caller, key, forget=forget))
+
+    async def _noted(self, caller: str, key: str, note: Note) -> None:
+        try:
+            await note()
+        except Exception:
+            now = self._clock.monotonic()
+            self._owed = {which: owed for which, owed in self._owed.items() if owed[1] > now}
+            self._owed[caller, key] = note, now + OWED_S
+            raise
+
+    async def _make_up(self, caller: str, key: str) -> None:
+        note, until = self._owed.get((caller, key), (None, 0.0))
+        if note is not None and self._clock.monotonic() < until:
+            await note()
+        self._owed.pop((caller, key), None)
+
+
+def idempotent(operations: Mapping[str, Operation], store: Idempotency, explain: Explain) -> Middleware:
+    """The middleware. `operations` are by the names of their routes."""
+
+    @web.middleware
+    async def once(request: web.Request, handler: Handler) -> web.StreamResponse:
+        operation = operations.get(request.match_info.route.name or "")
+        key = request.headers.get(HEADER)
+        if key is None or operation is None or not operation.takes_key:
+            return await handler(request)
+        if _KEY.fullmatch(key) is None:
+            fault = Fault("", "This must be 1 to 255 visible ASCII characters.", HEADER)
+            raise Problem("invalid-request", f"The {HEADER} cannot be used.", faults=(fault,))
+        caller = request[CREDENTIAL].key_id
+        match await store.begin(caller, key, await _digest(request)):
+            case Mismatch():
+                raise Problem("idempotency-mismatch", f"Another request was sent with this {HEADER}.")
+            case Running(retry_after_s):
+                wait = {"Retry-After": str(retry_after_s)}
+                raise Problem("idempotency-in-progress", "The first request is not answered yet.", headers=wait)
+            case Done(prepared_id, status):
+                return await _again(request, handler, prepared_id, status)
+            case Fresh(prepared_id):
+                request[PREPARED_ID] = prepared_id
+                return await _first(request, handler, _Claim(store, caller, key), explain)
+
+    return once
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    store: Idempotency
+    caller: str
+    key: str
+
+    async def settle(self, made_id: str, status: int) -> None:
+        """Below 400 it was done. A refusal did nothing, so the key is free; after a failure the id stays for a retry."""
+        if status < 400:
+            await self.store.finish(self.caller, self.key, made_id, status)
+        else:
+            await self.store.release(self.caller, self.key, forget=status < 500)
+
+
+async def _first(request: web.Request, handler: Handler, claim: _Claim, explain: Explain) -> web.StreamResponse:
+    try:
+        response = await handler(request)
+    except Exception as error:
+        await _settled(request, claim, problem_of(error, explain).status)
+        raise
+    await _settled(request, claim, response.status)
+    return response
+
+
+async def _settled(request: web.Request, claim: _Claim, status: int) -> None:
+    """What was done stays done and is answered, even if the store cannot note it: the claim then ends by itself."""
+    try:
+        await claim.settle(request[PREPARED_ID], status)
+    except Exception as error:  # noqa: BLE001  whatever the store raises
+        log = structlog.get_logger()
+        log.warning("idempotency key not settled", request_id=request.get(REQUEST_ID), error=type(error).__qualname__)
+
+
+async def _again(request: web.Request, handler: Handler, prepared_id: str, status: int) -> web.StreamResponse:
+    request[PREPARED_ID] = prepared_id
+    request[REPLAY] = True
+    response = await handler(request)
+    if not response.prepared:
+        response.headers[REPLAYED] = "true"
+        if response.status < 400:
+            response.set_status(status)
+    return response
+
+
+async def _digest(request: web.Request) -> bytes:
+    """What makes a request the same: method, address with its query, and body."""
+    digest = hashlib.sha256(f"{request.method} {request.path_qs}\n".encode())
+    digest.update(await request.read())
+    return digest.digest()

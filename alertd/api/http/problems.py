@@ -1,0 +1,97 @@
+"""From what was raised to an answer: application/problem+json (RFC 9457), with every fault and never a traceback."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from alertd.api.http.call import REQUEST_ID
+from alertd.common.errors import Fault, Problem
+from alertd.common.logs import places_of
+
+CONTENT_TYPE = "application/problem+json"
+
+#: What an exception of a library means, or None: given by whoever knows the libraries (the store's, for one).
+Explain = Callable[[Exception], Problem | None]
+
+#: aiohttp's own refusals: slug and sentence. Any other of its errors is an invalid request.
+_OF_AIOHTTP = {
+    404: ("not-found", "There is nothing at this address."),
+    405: ("wrong-method", "This address does not know the method."),
+    410: ("gone", "What was at this address is gone."),
+    413: ("too-large", "The body is larger than is taken here."),
+    415: ("wrong-content-type", "The body is of a type that is not taken here."),
+}
+
+
+def no_room() -> Problem:
+    """Rather than losing something."""
+    return Problem("store-unavailable", "The store's disk or memory is nearly full.", headers={"Retry-After": "30"})
+
+
+def problem_of(error: Exception, explain: Explain) -> Problem:
+    """What to answer for an exception. One that nobody foresaw becomes `internal-error` and tells nothing."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, web.HTTPException):
+        return _of_aiohttp(error)
+    if isinstance(error, web.RequestPayloadError):
+        fault = Fault("", "The body is not what Content-Encoding, Content-Length or Transfer-Encoding say.")
+        return Problem("invalid-request", "The body cannot be read.", faults=(fault,))
+    return explain(error) or Problem("internal-error", "Something happened here that nobody foresaw.")
+
+
+def answer(problem: Problem, request_id: str) -> web.Response:
+    """The problem as a response."""
+    members: dict[str, Any] = {
+        "type": f"/problems/{problem.slug}",
+        "title": problem.type.title,
+        "status": problem.status,
+        "detail": problem.detail,
+        "what_to_do": problem.type.remedy,
+        "request_id": request_id,
+    }
+    if problem.faults:
+        members["errors"] = [_member(fault) for fault in problem.faults]
+    body = json.dumps({**problem.extra, **members}, ensure_ascii=False).encode()
+    return web.Response(body=body, status=problem.status, headers=problem.headers, content_type=CONTENT_TYPE)
+
+
+def log_failure(error: Exception, problem: Problem, request: web.Request) -> None:
+    """Tells the log of a failure of our own (5xx), by the request's id and route: never its body or its exact address.
+
+    Only the exception's class and the places it passed are told, for its text may hold what was sent.
+    """
+    if problem.status >= 500:
+        structlog.get_logger().error(
+            "request failed",
+            request_id=request.get(REQUEST_ID),
+            method=request.method,
+            route=route_of(request),
+            problem=problem.slug,
+            error=type(error).__qualname__,
+            places=places_of(error),
+        )
+
+
+def route_of(request: web.Request) -> str:
+    """The pattern of the path, such as /v1/alerts/{id}; "none" if nothing is there. A closed set, unlike paths."""
+    resource = request.match_info.route.resource
+    return "none" if resource is None else resource.canonical
+
+
+def _of_aiohttp(error: web.HTTPException) -> Problem:
+    slug, sentence = _OF_AIOHTTP.get(error.status, ("invalid-request", "The request cannot be understood."))
+    headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
+    return Problem(slug, sentence, status=error.status, headers=headers)
+
+
+def _member(fault: Fault) -> dict[str, Any]:
+    place: dict[str, Any] = {"parameter": fault.parameter} if fault.parameter else {"pointer": fault.pointer}
+    if fault.line:
+        place["line"] = fault.line
+    return {**place, "detail": fault.detail}

@@ -1,0 +1,1 @@
+"""Organisations, operators, keys and regions over HTTP."""

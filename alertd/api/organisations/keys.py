@@ -1,0 +1,243 @@
+"""Keys over HTTP: whose there are, what each may, and new secrets for old ones."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Self
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from alertd.api.http.call import credential, is_replay, note
+from alertd.api.http.operations import Act, Operation
+from alertd.api.services import Services, services
+from alertd.common.clock import ms_of, time_or_none
+from alertd.common.errors import Fault, Problem
+from alertd.model.faults import refusal
+from alertd.model.fields import Instant, Subject
+from alertd.model.organisations import Jurisdiction, OrganisationId
+from alertd.service.access import (
+    APPROVE,
+    DELEGATE,
+    MOST_OVERLAP_S,
+    Credential,
+    Held,
+    Scope,
+    Terms,
+    check_giving,
+    terms_of,
+)
+
+KeyId = Annotated[str, Field(pattern="^[0-9a-f]{12}$")]
+#: More than any client needs; a key without a rate has no limit at all.
+MOST_PER_MIN = 100_000
+
+
+class Me(BaseModel):
+    key: str
+    organisation: str
+    subject: str = Field(description="The person the key belongs to.")
+    scopes: list[str]
+    test: bool
+
+
+class MeReply(Me):
+    name: str | None = Field(description="As others read it; null for a key.")
+    signed_in: bool = Field(description="By a session; then `key` is the operator's id.")
+    host: bool = Field(description="Of whoever runs the service: subscribers are theirs alone.")
+
+
+class KeyReply(Me):
+    made_by: list[str] = Field(
+        [], description="Who made it, and who made the key that it was made with, and so on: they may have it, too."
+    )
+    made_by_org: str | None = Field(
+        None, description="The organisation of the key that it was made with; null for the first one of the service."
+    )
+    expires: datetime | None = Field(None, description="From then on it is not known.")
+    rate_per_min: int | None = Field(
+        None, description="Requests that it has a minute; null: the default, `api.key_rate_per_min`."
+    )
+    jurisdiction: Jurisdiction | None = Field(None, description="Its own; null: its organisation's.")
+    last_used: datetime | None = Field(None, description="To a minute.")
+    old_secret_until: datetime | None = Field(
+        None, description="Till then the secret before the last rotation is good, too."
+    )
+    recovered: datetime | None = Field(
+        None,
+        description="When `alertd keys recover` made it on the machine of the store; null: it did not. Revoke such a key once it has "
+        "made other keys, or at once if nobody of your organisation asked for it.",
+    )
+
+
+class NewKey(BaseModel):
+    """A key for one person."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    subject: Subject
+    scopes: Annotated[list[Scope], Field(min_length=1)]
+    test: bool = Field(False, description="A test key cannot send Actual alerts; it makes only test keys.")
+    organisation: OrganisationId | None = Field(
+        None, description="Another than the caller's: for administrators of whoever runs the service."
+    )
+    expires: Instant | None = Field(None, description="From then on it is not known; null: never.")
+    rate_per_min: Annotated[int, Field(ge=1, le=MOST_PER_MIN)] | None = Field(
+        None,
+        description="Requests a minute; more are refused with `rate-limited`, except what stops harm. null: the default, `api.key_rate_per_min`.",
+    )
+    jurisdiction: Jurisdiction | None = Field(
+        None, description="Where its alerts may be told, within what its organisation may; null: all of that."
+    )
+
+    @model_validator(mode="after")
+    def _decides_for_itself(self) -> Self:
+        if DELEGATE in self.scopes and {APPROVE, "admin"} & set(self.scopes):
+            raise refusal("A key that speaks for others (delegate) approves nothing, and administers nothing.")
+        return self
+
+    @property
+    def terms(self) -> Terms:
+        return Terms(
+            expires=ms_of(self.expires) if self.expires else 0,
+            rate_per_min=self.rate_per_min or 0, jurisdiction=self.jurisdiction,
+        )  # fmt: skip
+
+
+class Rotation(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    overlap_s: int = Field(
+        3600, ge=0, le=MOST_OVERLAP_S, description="For so many seconds the old secret is good, too; 0: it ends now."
+    )
+
+
+WITHIN_THE_HOUR = Rotation(overlap_s=3600)
+
+
+class KeyMade(KeyReply):
+    token: str = Field(description="Told once and never again.")
+
+
+class KeyList(BaseModel):
+    keys: list[KeyReply]
+
+
+async def show_me(request: web.Request) -> MeReply:
+    """Whose key this is, or whose session."""
+    who = credential(request)
+    s = services(request)
+    name = (await s.operators.get(who.org, who.key_id)).name if who.signed_in else None
+    return MeReply(**_facts(who), name=name, signed_in=who.signed_in, host=s.organisations.is_host(who))
+
+
+async def list_keys(request: web.Request) -> KeyList:
+    """The organisation's keys, without their secrets."""
+    found = await services(request).access.held(credential(request).org)
+    return KeyList(keys=[KeyReply(**_held(one)) for one in found])
+
+
+async def create_key(request: web.Request, *, body: NewKey) -> KeyMade:
+    """A new key for one person. Nobody can give what they do not have, and only `admin` gives a key to somebody else. Whoever
+    made a key cannot approve what it submits, nor can it approve what they submit. A key with `delegate` may name others as authors of
+    what it submits, for the people of a case system; it never approves.
+    """
+    s, who = services(request), credential(request)
+    _refuse_replay(request)
+    terms = terms_of(body.terms, who)
+    wanted = Credential(
+        key_id="", org=who.org, subject=body.subject, scopes=frozenset(body.scopes), test=body.test or who.test, terms=terms
+    )  # fmt: skip
+    check_giving(who, wanted)
+    org = await _organisation(s, body, who)
+    await _check_terms(s, body)
+    made, token = await s.access.create(
+        org=org, subject=body.subject, scopes=wanted.scopes, test=wanted.test, maker=who, terms=terms
+    )
+    note(request, object_=made.key_id, scopes=" ".join(sorted(made.scopes)), holder=made.subject, organisation=org)
+    return KeyMade(**_held(Held(credential=made, used=0, old_until=0)), token=token)
+
+
+async def rotate_key(request: web.Request, *, id: KeyId, body: Rotation = WITHIN_THE_HOUR) -> KeyMade:
+    """A new secret for a key, everything else as it was. The old secret is good for `overlap_s` more, so that its users can change over.
+    Whoever rotates a key of somebody else has had it in hand, as if they had made it.
+    """
+    s, who = services(request), credential(request)
+    _refuse_replay(request)
+    held, token = await s.access.rotate(id, who, body.overlap_s)
+    note(request, object_=id, holder=held.credential.subject, overlap_s=body.overlap_s)
+    return KeyMade(**_held(held), token=token)
+
+
+async def revoke_key(request: web.Request, *, id: KeyId) -> None:
+    """The key is known no more, from the next call on. Anybody revokes their own; another's, whoever could make one like it."""
+    await services(request).access.revoke(id, credential(request))
+
+
+async def _organisation(s: Services, body: NewKey, who: Credential) -> str:
+    """Whose the key will be. Raises Problem."""
+    if body.organisation in {None, who.org}:
+        return who.org
+    if not (s.organisations.is_host(who) and who.may("admin")):
+        raise Problem(
+            "not-allowed", "Only administrators of whoever runs the service make keys for other organisations."
+        )
+    if not await s.organisations.exists(str(body.organisation)):
+        fault = Fault("/organisation", "There is no such organisation; write it first.")
+        raise Problem("invalid-request", "The key would be nobody's.", faults=(fault,))
+    return str(body.organisation)
+
+
+async def _check_terms(s: Services, body: NewKey) -> None:
+    """Raises Problem."""
+    if body.expires and body.terms.expires <= s.clock.now_ms():
+        raise Problem("invalid-request", "The key would be over.", faults=(Fault("/expires", "This time has passed."),))
+    if body.jurisdiction:
+        await s.grounds.of(body.jurisdiction)
+
+
+def _refuse_replay(request: web.Request) -> None:
+    if is_replay(request):
+        raise Problem("precondition-failed", "It was done, and the token told; do it again with a new Idempotency-Key.")
+
+
+def _facts(who: Credential) -> dict[str, Any]:
+    return {
+        "key": who.key_id, "organisation": who.org, "subject": who.subject, "scopes": sorted(who.scopes), "test": who.test
+    }  # fmt: skip
+
+
+def _held(held: Held) -> dict[str, Any]:
+    terms = held.credential.terms
+    return {
+        **_facts(held.credential),
+        "made_by": list(held.credential.makers),
+        "made_by_org": held.credential.maker_org or None,
+        "expires": time_or_none(terms.expires),
+        "rate_per_min": terms.rate_per_min or None,
+        "jurisdiction": terms.jurisdiction,
+        "last_used": time_or_none(held.used),
+        "old_secret_until": time_or_none(held.old_until),
+        "recovered": time_or_none(held.recovered),
+    }
+
+
+_GROUP = "Access"
+OPERATIONS = (
+    Operation(
+        method="GET", path="/v1/me", handler=show_me, summary="Who am I", scope="alerts:read", group=_GROUP, of_caller=True
+    ),
+    Operation(method="GET", path="/v1/keys", handler=list_keys, summary="List keys", scope="keys:write", group=_GROUP),
+    Operation(
+        method="POST", path="/v1/keys", handler=create_key, summary="Make a key", scope="keys:write", group=_GROUP,
+        status=201, problems=("precondition-failed", "unknown-region", "invalid-geometry"),
+        step_up=True, act=Act("key.make"),
+    ),
+    Operation(
+        method="POST", path="/v1/keys/{id}/rotate", handler=rotate_key, summary="Rotate a key", scope="keys:write",
+        group=_GROUP, problems=("not-found", "precondition-failed"), step_up=True, act=Act("key.rotate"),
+    ),
+    Operation(
+        method="DELETE", path="/v1/keys/{id}", handler=revoke_key, summary="Revoke a key", scope="keys:write",
+        group=_GROUP, status=204, problems=("not-found",), essential=True,
+        step_up=True, act=Act("key.revoke", stops_harm=True),
+    ),
+)  # fmt: skip

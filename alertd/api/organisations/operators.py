@@ -1,0 +1,171 @@
+"""Operators over HTTP: who may sign in to the console, with what roles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any
+
+from aiohttp import web
+from pydantic import BaseModel, Field
+
+from alertd.api.http.call import credential, is_replay, note
+from alertd.api.http.operations import Act, Operation
+from alertd.api.services import services
+from alertd.common.clock import time_of
+from alertd.common.errors import Problem
+from alertd.model.fields import Document, Subject, Words, folded_subject
+from alertd.model.operators import Role
+from alertd.service.access import Credential
+from alertd.service.organisations.operators import Invited
+from alertd.store.organisations.operators import StoredOperator
+
+OperatorId = Annotated[str, Field(pattern="^[0-9a-f]{12}$")]
+Name = Annotated[str, Words(80), Field(description="As others read it.", examples=["Ana García"])]
+Roles = Annotated[list[Role], Field(min_length=1, max_length=len(Role), description="What they may do.")]
+
+
+class OperatorReply(BaseModel):
+    id: OperatorId
+    subject: str = Field(description="The person, as an alert's `author.subject` is compared with.")
+    name: str
+    roles: list[Role]
+    disabled: bool = Field(description="Signed out, and cannot sign in.")
+    passkeys: int = Field(
+        description="How many they have. With none, and no identity, they come in with a one-time code."
+    )
+    identities: int = Field(description="As how many people of the sign-in provider they sign in.")
+    invited_until: datetime | None = Field(description="There is a one-time code that was not used yet.")
+    made_at: datetime
+    keys: list[str] = Field(
+        description="API keys that are theirs, or went through their hands, by id: they go on when an operator is disabled or removed, until they are revoked."
+    )
+
+
+class OperatorInvited(OperatorReply):
+    code: str = Field(
+        description="The one-time code, told once and never again: it registers a passkey, or an identity at the provider."
+    )
+    url: str = Field(description="Where the console takes it. What follows `#` is sent to no server.")
+
+
+class OperatorList(BaseModel):
+    operators: list[OperatorReply]
+
+
+class NewOperator(Document):
+    """Somebody who may sign in."""
+
+    subject: Subject
+    name: Name
+    roles: Roles
+
+
+class OperatorChange(Document):
+    """What is not given stays as it is."""
+
+    name: Name | None = None
+    roles: Roles | None = None
+    disabled: bool | None = None
+
+
+class Invitation(Document):
+    """For a passkey or an identity more, or in place of all."""
+
+    replace: bool = Field(False, description="The passkeys and identities they have count no more, from now on.")
+
+
+ONE_MORE = Invitation()
+
+
+async def list_operators(request: web.Request) -> OperatorList:
+    """The organisation's operators, by their names."""
+    s, who = services(request), credential(request)
+    found, keys = await s.operators.list(who.org), await s.access.list(who.org)
+    return OperatorList(operators=[OperatorReply(**_facts(one, keys)) for one in found])
+
+
+async def create_operator(request: web.Request, *, body: NewOperator) -> OperatorInvited:
+    """Somebody more may sign in: first with the one-time code in the answer, which registers a passkey or who they are at the sign-in
+    provider, then with that. Whoever makes a code may have used it: so they cannot approve what is submitted with that passkey
+    or identity, nor it what they submit.
+    """
+    _no_replay(request)
+    made = await services(request).operators.add(
+        subject=body.subject, name=body.name, roles=tuple(body.roles), who=credential(request)
+    )
+    note(request, object_=made.operator.id, roles=" ".join(made.operator.roles), holder=made.operator.subject)
+    return await _invited(request, made)
+
+
+async def change_operator(request: web.Request, *, id: OperatorId, body: OperatorChange) -> OperatorReply:
+    """Another name, other roles, from the next call on. Whoever is disabled is signed out everywhere at once."""
+    s, who = services(request), credential(request)
+    changed = await s.operators.change(
+        id, who, name=body.name, disabled=body.disabled,
+        roles=tuple(body.roles) if body.roles is not None else None,
+    )  # fmt: skip
+    note(request, roles=" ".join(changed.roles), disabled=bool(changed.disabled))
+    return OperatorReply(**_facts(changed, await s.access.list(who.org)))
+
+
+async def invite_operator(request: web.Request, *, id: OperatorId, body: Invitation = ONE_MORE) -> OperatorInvited:
+    """A one-time code, in place of the one before, for a passkey or an identity more; or, where one was lost, in place of
+    all they have.
+    """
+    _no_replay(request)
+    made = await services(request).operators.invite(id, credential(request), replace=body.replace)
+    note(request, replaces=body.replace)
+    return await _invited(request, made)
+
+
+async def remove_operator(request: web.Request, *, id: OperatorId) -> None:
+    """They are signed out everywhere and are nobody here. What they did stays in the audit."""
+    await services(request).operators.remove(id, credential(request))
+
+
+def _no_replay(request: web.Request) -> None:
+    if is_replay(request):
+        raise Problem("precondition-failed", "The code was made and told; make another with a new Idempotency-Key.")
+
+
+async def _invited(request: web.Request, made: Invited) -> OperatorInvited:
+    s = services(request)
+    facts = _facts(made.operator, await s.access.list(made.operator.org))
+    return OperatorInvited(**facts, code=made.code, url=s.passkeys.relying.enrolment(made.code))
+
+
+def _facts(one: StoredOperator, keys: Sequence[Credential]) -> dict[str, Any]:
+    return {
+        "id": one.id, "subject": one.subject, "name": one.name, "roles": list(one.roles), "disabled": bool(one.disabled),
+        "passkeys": len(one.passkeys), "identities": len(one.identities),
+        "invited_until": time_of(one.code.ends) if one.code else None,
+        "made_at": time_of(one.made),
+        "keys": sorted(key.key_id for key in keys if folded_subject(one.subject) in key.hands),
+    }  # fmt: skip
+
+
+_GROUP = "Operators"
+_OF_ONE = ("not-found", "precondition-failed")
+OPERATIONS = (
+    Operation(
+        method="GET", path="/v1/operators", handler=list_operators, summary="List operators", scope="admin", group=_GROUP
+    ),
+    Operation(
+        method="POST", path="/v1/operators", handler=create_operator, summary="Add an operator", scope="admin",
+        group=_GROUP, status=201, problems=("precondition-failed",), step_up=True, act=Act("operator.add"),
+    ),
+    Operation(
+        method="PATCH", path="/v1/operators/{id}", handler=change_operator, summary="Change an operator", scope="admin",
+        group=_GROUP, problems=_OF_ONE, step_up=True, essential=True, act=Act("operator.change"),
+    ),
+    Operation(
+        method="POST", path="/v1/operators/{id}/code", handler=invite_operator, summary="Give an operator a one-time code",
+        scope="admin", group=_GROUP, problems=_OF_ONE, step_up=True, act=Act("operator.invite"),
+    ),
+    Operation(
+        method="DELETE", path="/v1/operators/{id}", handler=remove_operator, summary="Remove an operator", scope="admin",
+        group=_GROUP, status=204, problems=_OF_ONE, step_up=True, essential=True,
+        act=Act("operator.remove", stops_harm=True),
+    ),
+)  # fmt: skip

@@ -1,0 +1,169 @@
+"""Files of regions over HTTP: handed in, and how far each is imported."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from aiohttp import web
+from pydantic import BaseModel, Field
+
+from alertd.api.http.bodies import pieces_of
+from alertd.api.http.call import credential, note
+from alertd.api.http.operations import Act, Operation, Reply
+from alertd.api.services import services
+from alertd.api.shapes import Query
+from alertd.store.areas.imports import Import
+from geofences.additions import STEPS, Order
+
+FILE = "application/octet-stream"
+_ALL, _ONE = "/v1/regions/import", "/v1/regions/imports/{id}"
+
+Column = Annotated[str, Field(min_length=1, max_length=200)]
+ImportId = Annotated[str, Field(pattern="^[0-9A-HJKMNP-TV-Z]{26}$", examples=["01M8AXPN5MSWKNT840269650J6"])]
+
+
+class ImportQuery(Query):
+    """What the file holds, and how its regions are put among the others."""
+
+    format: Literal["geojson", "geojson.gz", "topojson", "topojson.gz", "gpkg", "gpkg.gz", "fgb", "fgb.gz", "zip"] = (
+        Field(description="Of the file; `zip` is a zipped shapefile, or one of the others zipped.")
+    )
+    name: str = Field(
+        description="What to keep them under; the same name replaces.",
+        pattern="^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$",
+        examples=["districts"],
+    )
+    kind: Literal["country", "province", "county", "city"]
+    code_field: Column = Field(description="The column with each region's code.")
+    name_field: Column = Field(description="The column with its name.")
+    parent_field: Column | None = Field(None, description="The column with the code it is part of.")
+    parent_digits: int = Field(
+        0, ge=0, le=32, description="So many characters of a code are its parent's: 2 where 26347 is part of FR-26."
+    )
+    guess_parents: bool = Field(False, description="A parent that is not known is the region it lies in.")
+    exclaves: str | None = Field(
+        None,
+        description="Codes, with commas between them, of those that lie outside of their parent, as by law.",
+        max_length=2_000,
+    )
+    country: str | None = Field(None, description="ISO 3166-1 alpha-2, of all of them.", pattern="^[A-Z]{2}$")
+    layer: Column | None = Field(None, description="Which layer, if there are several.")
+    encoding: str | None = Field(
+        None, description="Of the texts, if the file does not say.", pattern="^[A-Za-z0-9_.:-]{1,40}$"
+    )
+    source: str = Field("", description="Who made the data.", max_length=200)
+    licence: str = Field("", description="Its licence.", max_length=200)
+    replace: bool = Field(
+        False, description="Also put them in the place of regions of the same code that lie elsewhere."
+    )
+    dry_run: bool = Field(False, description="Check everything, store nothing.")
+
+
+class ImportProblem(BaseModel):
+    row: int = Field(description="Of the file, from 1.")
+    code: str | None
+    what: str
+
+
+class ReplacedRegion(BaseModel):
+    row: int
+    code: str
+    was: str
+    now: str
+    shared: float = Field(description="Ground in common, of the larger of the two.")
+
+
+class CoveredRegion(BaseModel):
+    code: str
+    name: str
+    by: str = Field(description="The code of the new one.")
+
+
+class RegionsReport(BaseModel):
+    """What was done, or would be. Of each list the first 200; `counts` has how many there are."""
+
+    regions: int
+    layer: str
+    codes: list[str] = Field(description="The first and the last.")
+    country_put_before_codes: int
+    reprojected_from: str | None
+    assumed_lon_lat: bool = Field(
+        description="The file does not say its coordinate system; its numbers were taken as longitude and latitude."
+    )
+    repaired: list[str] = Field(description="Codes of those whose outline crossed itself and was mended.")
+    renamed: list[str]
+    put_below_by_ground: int = Field(description="Had no parent, and are below the region they lie in.")
+    without_parent: int
+    replaced: list[ReplacedRegion] = Field(
+        description="Those whose code was there under another name or with another outline."
+    )
+    covered: list[CoveredRegion] = Field(
+        default=[],
+        description="Those of the library that stay beside the new ones, on their ground and of their kind: an alert may name either.",
+    )
+    gone: list[str] = Field(description="Codes that were kept under this name, and are not in the file.")
+    dry_run: bool
+    counts: dict[str, int]
+
+
+class ImportReply(BaseModel):
+    id: str
+    name: str
+    dry_run: bool
+    state: Literal["running", "done", "stored", "refused"] = Field(
+        description="`stored`: its regions are kept, and this service has not taken them in; no alert can name them yet."
+    )
+    step: Literal["reading", "checking", "trying", "storing"] = Field(description=f"In this order: {', '.join(STEPS)}.")
+    regions: int = Field(description="How many the file has; 0 until that is known.")
+    why: str | None = Field(
+        description="It was refused and nothing of it is stored, or else this says so; or why it is only `stored`."
+    )
+    faults: int = Field(description="How many features cannot be regions.")
+    problems: list[ImportProblem] = Field(description="The first hundred of them.")
+    report: RegionsReport | None
+
+
+async def import_regions(request: web.Request, *, query: ImportQuery) -> Reply[ImportReply]:
+    """Takes a file of regions in, as the body, and imports it while you ask how far it is: whole or not at all. Only whoever runs the service
+    may, one file at a time: everybody's alerts can name them. Sent again under the same name it changes nothing. They are stored where alertd
+    keeps its data; another machine's data directory needs the same import.
+    """
+    order = Order(
+        kind=query.kind, code_field=query.code_field, name_field=query.name_field, parent_field=query.parent_field,
+        parent_digits=query.parent_digits, guess_parents=query.guess_parents,
+        exclaves=tuple(code.strip() for code in (query.exclaves or "").split(",") if code.strip()),
+        country=query.country, layer=query.layer, encoding=query.encoding, source=query.source, licence=query.licence,
+        replace=query.replace, dry_run=query.dry_run,
+    )  # fmt: skip
+    one = await services(request).region_imports.take(
+        credential(request), query.name, f".{query.format}", order, pieces_of(request)
+    )
+    note(request, object_=one.id, dry_run=query.dry_run)
+    return Reply(_reply(one), headers={"Location": f"/v1/regions/imports/{one.id}"})
+
+
+async def show_import(request: web.Request, *, id: ImportId) -> ImportReply:
+    """How far an import is, and its report when it is done. It is kept for a week."""
+    return _reply(await services(request).region_imports.show(id, credential(request)))
+
+
+def _reply(one: Import) -> ImportReply:
+    return ImportReply(
+        id=one.id, name=one.name, dry_run=one.dry_run, state=one.state, step=one.step, regions=one.regions, why=one.why or None,
+        faults=one.faults, problems=[ImportProblem(**each) for each in one.problems],
+        report=RegionsReport(**one.report) if one.report else None,
+    )  # fmt: skip
+
+
+_GROUP = "Targets"
+OPERATIONS = (
+    Operation(
+        method="POST", path=_ALL, handler=import_regions, summary="Import regions", scope="admin", group=_GROUP, status=202,
+        takes=(FILE,), reads={FILE: bytes}, streams=True, tells=("Location",), problems=("too-large", "rate-limited"), step_up=True,
+        act=Act("region.import"),
+    ),
+    Operation(
+        method="GET", path=_ONE, handler=show_import, summary="Show an import of regions", scope="admin", group=_GROUP,
+        problems=("not-found",),
+    ),
+)  # fmt: skip

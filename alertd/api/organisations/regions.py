@@ -1,0 +1,266 @@
+"""Regions over HTTP: found by name, code, place and box; shown with an outline; drawn."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from typing import Annotated, Any, Literal
+
+import shapely
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field
+
+from alertd.api.http.call import credential
+from alertd.api.http.conditions import Conditions, NewOrSeen, etag
+from alertd.api.http.operations import Act, Operation, Reply
+from alertd.api.services import services
+from alertd.api.shapes import Query, RepairReply, repairs_told
+from alertd.common.errors import Fault, Problem
+from alertd.model.documents import Shape
+from alertd.model.fields import Language, Line
+from alertd.service.areas.grounds import refused
+from alertd.service.areas.regions import check_live
+from alertd.store.areas.drawn import NOTHING
+from geofences.errors import UnknownRegion
+from geofences.regions import SCHEME, Library, Region
+from geofences.simple import simple
+
+#: A code of the library's own, or a foreign one with its scheme.
+RegionCode = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+:~-]{0,31}$", examples=["41091", "NUTS:ES618"])]
+#: What is drawn gets a code that is no foreign one.
+DrawnCode = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$", examples=["PATROL-1"])]
+
+
+#: A number of degrees, as programs write numbers.
+_DEGREES = r"-?[0-9]{1,3}(?:\.[0-9]{1,17})?(?:[eE]-[0-9]{1,2})?"
+
+
+def _degrees(form: str) -> dict[str, Any]:
+    """What the document says of a text of numbers, as `_numbers` reads it."""
+    count = form.count(",") + 1
+    return {"pattern": f"^{','.join([_DEGREES] * count)}$"}
+
+
+class RegionReply(BaseModel):
+    code: str
+    name: str
+    names: dict[str, str] = Field(description="By language, where they differ from the name.")
+    kind: str
+    parent: str | None
+    country: str
+    km2: float
+    bbox: list[float] = Field(description="West, south, east, north, in degrees.", min_length=4, max_length=4)
+    source: str
+    licence: str
+    geometry: dict[str, Any] | None = None
+
+
+class OneRegion(RegionReply):
+    aliases: list[str] = Field(description="Foreign codes that stand for this region alone.")
+    repairs: list[str] = Field([], description="What was mended in the shape as it was sent.")
+    mended: list[RepairReply] = Field([], description="The same in parts, in the same order.")
+
+
+class RegionList(BaseModel):
+    regions: list[RegionReply]
+    next: str | None = Field(description="Ask with it as `cursor` for more; null at the end.")
+
+
+class RegionsQuery(Query):
+    q: str | None = Field(
+        None, description="Name in any language or code, without regard to accents; a slip is forgiven.", max_length=200
+    )
+    kind: Literal["country", "province", "county", "city", "drawn"] | None = None
+    parent: str | None = Field(None, description="Only those anywhere below the region of this code.", max_length=32)
+    at: str | None = Field(
+        None,
+        description="lon,lat: the regions at this point, smallest first; with `q`, those nearer to it come first.",
+        max_length=64,
+        json_schema_extra=_degrees("lon,lat"),
+        examples=["-5.9756,37.3919"],
+    )
+    bbox: str | None = Field(
+        None,
+        description="west,south,east,north: only those that touch this box.",
+        max_length=128,
+        json_schema_extra=_degrees("west,south,east,north"),
+        examples=["-6.1,37.3,-5.8,37.5"],
+    )
+    limit: int = Field(20, ge=1, le=200)
+    cursor: str | None = Field(None, description="`next` of the page before.", pattern=r"^\d{1,7}$")
+
+
+class RegionQuery(Query):
+    geometry: Literal["full", "simple", "none"] = Field(
+        "simple", description="Simple is a few kB, for a map; full is what people are matched with."
+    )
+
+
+class Seen(BaseModel):
+    """The headers of a request that asks whether something has changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    if_none_match: str | None = Field(None, alias="If-None-Match", description="ETag of what you have.", max_length=64)
+
+
+class DrawnRegion(BaseModel):
+    """A region of your own: its name, and its outline as GeoJSON."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True,
+        json_schema_extra={"examples": [{
+            "name": "Our patrol area",
+            "geometry": {"type": "Polygon", "coordinates": [[[-6, 37.3], [-5.9, 37.3], [-5.9, 37.4], [-6, 37.3]]]},
+        }]},
+    )  # fmt: skip
+    name: Line
+    names: dict[Language, Line] = {}
+    geometry: Shape
+
+
+async def list_regions(request: web.Request, *, query: RegionsQuery) -> RegionList:
+    """Regions by name or code (`q`), at a point (`at`), in a box (`bbox`), of a kind, or below another. Of what is drawn, your organisation's."""
+    regions, start = services(request).regions, int(query.cursor or 0)
+    library, org = regions.library, credential(request).org
+    point = _numbers(query.at, "at", "lon,lat", 2) if query.at is not None else None
+    box = _numbers(query.bbox, "bbox", "west,south,east,north", 4) if query.bbox is not None else None
+    try:
+        found = await asyncio.to_thread(_found, library, query, point, box)
+    except UnknownRegion as error:
+        raise Problem("invalid-request", "The parent is unknown.", faults=(Fault("", error.why, "parent"),)) from None
+    found = [region for region in found if not regions.is_anothers(region.code, org)]
+    end = start + query.limit
+    page = [RegionReply(**_told(library, region)) for region in found[start:end]]
+    return RegionList(regions=page, next=str(end) if end < len(found) else None)
+
+
+def _found(library: Library, query: RegionsQuery, point: Any, box: Any) -> list[Region]:
+    if query.q is None and point is not None:
+        chain = library.at(*point)
+        below = {region.code for region in library.find(kind=query.kind, parent=query.parent, bbox=box)}
+        return [region for region in chain if region.code in below]
+    return library.find(text=query.q, kind=query.kind, parent=query.parent, bbox=box, near=point)
+
+
+async def show_region(
+    request: web.Request, *, code: RegionCode, query: RegionQuery, headers: Seen
+) -> Reply[OneRegion | None]:
+    """One region, by its code or by a foreign one (`NUTS:ES618`) that stands for it alone, with its outline as GeoJSON."""
+    regions = services(request).regions
+    library = regions.library
+    region = library.get(_known(library, code))
+    if regions.is_anothers(region.code, credential(request).org):
+        raise Problem("not-found", f"There is no region {code}.")
+    version = etag(library.revision(region.code))
+    if headers.if_none_match in {"*", version["ETag"], f"W/{version['ETag']}"}:
+        return Reply(None, status=304, headers=version)
+    return Reply(await _shown(library, region, query.geometry), headers=version)
+
+
+def _known(library: Library, code: str) -> str:
+    """The region that a code stands for. Raises Problem, with the codes of those that it may mean."""
+    try:
+        codes = library.codes(code)
+    except UnknownRegion as error:
+        raise Problem("not-found", error.why, nearest=error.nearest) from None
+    if len(codes) > 1:
+        detail = f"{code} is {len(codes)} regions together: target it, or look at each."
+        raise Problem("not-found", detail, nearest=codes)
+    return codes[0]
+
+
+async def draw_region(
+    request: web.Request, *, code: DrawnCode, headers: NewOrSeen, body: DrawnRegion
+) -> Reply[OneRegion]:
+    """Draws a region under a code of your own ("our patrol area"), or draws it anew: only its organisation may, and nobody else sees it or targets it. Alerts keep the
+    area that they were submitted with. Its ETag, sent as If-Match, keeps you from overwriting what you have not seen, and `If-None-Match: *` from overwriting anything.
+    It lies within your jurisdiction. An organisation has at most 200 drawn regions, with 500,000 positions together.
+    """
+    who = credential(request)
+    check_live(who)
+    regions = services(request).regions
+    known = code in regions.library
+    outline = await regions.outline(body.geometry.model_dump())
+    if beyond := await services(request).organisations.beyond(outline.shape, who):
+        raise refused(beyond, "/geometry", "region")
+    made = await regions.draw(
+        code, body.name, body.names, outline, org=who.org,
+        seen=NOTHING if headers.if_none_match else headers.version,
+    )  # fmt: skip
+    library = regions.library
+    shown = await _shown(library, made.region, "simple")
+    return Reply(
+        shown.model_copy(update=repairs_told(made.repairs)),
+        status=200 if known else 201,
+        headers=etag(library.revision(code)),
+    )
+
+
+async def delete_region(request: web.Request, *, code: DrawnCode, headers: Conditions) -> None:
+    """Deletes a region that your organisation drew; administrators of the organisation that runs the service delete any drawn region. Alerts that name it keep the
+    area that they were submitted with; a draft that names it needs another target. An ETag sent as If-Match keeps you from deleting what you have not seen.
+    """
+    who = credential(request)
+    check_live(who)
+    s = services(request)
+    org = None if s.organisations.administers_host(who) else who.org
+    await s.regions.delete(code, org=org, seen=headers.version)
+
+
+async def _shown(library: Library, region: Region, geometry: str) -> OneRegion:
+    told = OneRegion(
+        **_told(library, region),
+        aliases=sorted(f"{alias.scheme}{SCHEME}{alias.value}" for alias in library.aliases.of(region.code)),
+    )
+    if geometry == "none":
+        return told
+    outline = library.geometry(region.code)
+    if geometry == "simple":
+        outline = await asyncio.to_thread(simple, outline)
+    return told.model_copy(update={"geometry": json.loads(await asyncio.to_thread(shapely.to_geojson, outline))})
+
+
+def _told(library: Library, region: Region) -> dict[str, Any]:
+    return {
+        "code": region.code, "name": region.name, "names": dict(region.names), "kind": region.kind,
+        "parent": region.parent, "country": region.country, "km2": round(region.km2, 3),
+        "bbox": list(library.geometry(region.code).bounds), "source": region.source, "licence": region.licence,
+    }  # fmt: skip
+
+
+def _numbers(text: str, parameter: str, form: str, count: int) -> tuple[float, ...]:
+    """Degrees, longitudes and latitudes in turn. Raises Problem."""
+    parts = text.split(",")
+    numbers = tuple(float(part) for part in parts if re.fullmatch(_DEGREES, part))
+    if len(numbers) != len(parts) or len(numbers) != count:
+        fault = Fault("", f"Give {form} in degrees.", parameter)
+    elif not all(abs(number) <= (90 if i % 2 else 180) for i, number in enumerate(numbers)):
+        fault = Fault("", f"Longitude is within 180 degrees and latitude within 90; the order is {form}.", parameter)
+    elif count == 4 and (numbers[0] > numbers[2] or numbers[1] > numbers[3]):
+        fault = Fault("", "West comes before east and south before north; ask twice for a box across 180.", parameter)
+    else:
+        return numbers
+    raise Problem("invalid-request", "That is no place on Earth.", faults=(fault,))
+
+
+#: `import` takes a file of many.
+_ONE = r"/v1/regions/{code:(?!import$)[^/]+}"
+OPERATIONS = (
+    Operation(
+        method="GET", path="/v1/regions", handler=list_regions, summary="Find regions", scope="regions:read", group="Targets"
+    ),
+    Operation(
+        method="GET", path=_ONE, handler=show_region, summary="Show a region", scope="regions:read",
+        group="Targets", problems=("not-found",), also=(304,), tells=("ETag",),
+    ),
+    Operation(
+        method="PUT", path=_ONE, handler=draw_region, summary="Draw a region", scope="regions:write",
+        group="Targets", also=(201,), tells=("ETag",), problems=("not-allowed", "invalid-geometry", "outside-jurisdiction", "precondition-failed", "too-large"),
+        act=Act("region.draw"),
+    ),
+    Operation(
+        method="DELETE", path=_ONE, handler=delete_region, summary="Delete a drawn region", scope="regions:write",
+        group="Targets", status=204, problems=("not-allowed", "not-found", "precondition-failed"), act=Act("region.delete"),
+    ),
+)  # fmt: skip

@@ -1,0 +1,1 @@
+"""Subscribers and their messages over HTTP."""

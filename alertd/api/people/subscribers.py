@@ -1,0 +1,360 @@
+"""Subscribers over HTTP: written one by one or as a stream, read, found by address, forgotten. They are of whoever runs the service,
+so its scopes are of that organisation's keys and operators alone (`access.OF_HOST`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from codecs import BOM_UTF8
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Literal
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
+
+from alertd.api.http.addresses import as_kept
+from alertd.api.http.bodies import check_json, pieces_of
+from alertd.api.http.call import note
+from alertd.api.http.conditions import Conditions, etag
+from alertd.api.http.operations import NDJSON, Act, Operation, Reply
+from alertd.api.http.problems import no_room
+from alertd.api.services import Services, services
+from alertd.api.shapes import Query
+from alertd.common.errors import Problem
+from alertd.model.alerts import CHANNELS
+from alertd.model.faults import faults_of
+from alertd.model.registrations import AddressDocument, Part, PlaceDocument, PlaceName, Registration, SubscriberId
+from alertd.model.subscribers import Subscriber, to_document
+from alertd.service.people.entries import Entry
+
+#: Lines written together: one round trip a step for all of them, and answered together.
+IMPORT_LINES, IMPORT_BYTES = 1_000, 1_000_000
+LONGEST_LINE = 64 * 1024
+PLACE_FIELDS = ("point", "region", "at", "accuracy_m")  # all of a place is replaced, not merged
+AddressNumber = Annotated[int, Field(ge=0, le=255)]
+
+
+class SubscriberReply(BaseModel):
+    id: str
+    registration: dict[str, Any]
+
+
+class SubscriberChanged(BaseModel):
+    """A part of a registration was changed. The rest is not shown: whoever changes a part need not read it, and reading is audited."""
+
+    id: str
+
+
+class SubscriberList(BaseModel):
+    subscribers: list[SubscriberReply]
+    next: str | None = Field(description="Ask with it as `cursor` for more; null at the end.")
+
+
+class PageQuery(Query):
+    limit: int = Field(50, ge=1, le=200)
+    cursor: str | None = Field(None, description="`next` of the page before.", pattern=r"^\d{1,13}$")
+
+
+class Patch(RootModel[dict[str, Any]]):
+    """Members to replace; null removes one (JSON merge patch, RFC 7396)."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"places": {"work": {"point": [-5.98, 37.39]}}}]})
+
+
+class Lookup(BaseModel):
+    """One address."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    channel: Literal["push", "webpush", "sms", "mail"]
+    value: Annotated[
+        str,
+        Field(
+            min_length=1, max_length=4096, examples=["+34600000000"],
+            description="A token, a number, a mailbox, or the endpoint of a browser's subscription.",
+        ),
+    ]  # fmt: skip
+
+
+Only = Annotated[
+    tuple[Part, ...] | None,
+    Field(
+        min_length=1,
+        description="Of a subscriber who is there, these parts alone are written, and all else stays. Default: the line takes the place of all.",
+    ),
+]
+
+
+class ImportLine(Registration):
+    """One line of an import: an id and its registration."""
+
+    id: SubscriberId
+    only: Only = None
+
+
+class RefusedLine(BaseModel):
+    line: int = Field(description="1 is the first line that is not empty.")
+    type: str = Field(description="As in a problem.")
+    detail: str
+    errors: list[dict[str, str]] = Field(description="Each with `pointer` and `detail`.")
+
+
+class ImportReport(BaseModel):
+    """How far it is: after every thousand lines or megabyte, and at the end."""
+
+    line: int = Field(description="Lines read, from the beginning.")
+    written: int
+    refused: int
+    faults: list[RefusedLine] = Field(description="Of the lines since the report before.")
+
+
+class _Line(BaseModel):
+    """One line of an import: an id and its registration."""
+
+    model_config = ConfigDict(extra="allow")
+    id: SubscriberId
+    only: Only = None
+
+
+async def put_subscriber(
+    request: web.Request, *, id: SubscriberId, headers: Conditions, body: Registration
+) -> Reply[SubscriberReply]:
+    """Writes a subscriber, new or in place of what was there. Addresses that stay keep their numbers."""
+    person, is_new = await services(request).registry.put(id, body, headers.version)
+    return _reply(person, 201 if is_new else 200)
+
+
+async def show_subscriber(request: web.Request, *, id: SubscriberId) -> Reply[SubscriberReply]:
+    """One subscriber."""
+    return _reply(await services(request).registry.get(id))
+
+
+async def list_subscribers(request: web.Request, *, query: PageQuery) -> SubscriberList:
+    """All subscribers, in the order they came. Whoever is registered while the pages are read comes at the end."""
+    found, following = await services(request).registry.page(int(query.cursor or 0), query.limit)
+    return SubscriberList(
+        subscribers=[SubscriberReply(id=person.id, registration=to_document(person)) for person in found],
+        next=None if following is None else str(following),
+    )
+
+
+async def patch_subscriber(
+    request: web.Request, *, id: SubscriberId, headers: Conditions, body: Patch
+) -> Reply[SubscriberChanged]:
+    """Changes members of a registration and leaves the rest (JSON merge patch, RFC 7396)."""
+    return _changed(await services(request).registry.patch(id, body.root, headers.version))
+
+
+async def put_place(
+    request: web.Request, *, id: SubscriberId, name: PlaceName, headers: Conditions, body: PlaceDocument
+) -> Reply[SubscriberChanged]:
+    """Where a subscriber belongs, or is now. Whoever moves while an audience is sought is found at one place."""
+    place = json.loads(body.model_dump_json(exclude_none=True))
+    patch = {"places": {name: {**dict.fromkeys(PLACE_FIELDS), **place}}}
+    return _changed(await services(request).registry.patch(id, patch, headers.version))
+
+
+async def drop_place(request: web.Request, *, id: SubscriberId, name: PlaceName, headers: Conditions) -> None:
+    """The subscriber does not belong there any more."""
+    await services(request).registry.patch(id, {"places": {name: None}}, headers.version)
+
+
+async def put_address(
+    request: web.Request, *, id: SubscriberId, n: AddressNumber, headers: Conditions, body: AddressDocument
+) -> Reply[SubscriberChanged]:
+    """Gives an address another value, such as a rotated token, or adds the next one, or one in the place of one that a carrier called dead. Its
+    channel never changes.
+    """
+    return _changed(await services(request).registry.put_address(id, n, body, headers.version))
+
+
+async def drop_address(request: web.Request, *, id: SubscriberId, n: AddressNumber, headers: Conditions) -> None:
+    """Removes an address; what is queued for it is not sent. Its number is never used again."""
+    await services(request).registry.drop_address(id, n, headers.version)
+
+
+async def forget_subscriber(request: web.Request, *, id: SubscriberId, headers: Conditions) -> None:
+    """Removes a subscriber with places and addresses. Queued messages for it are not sent."""
+    await services(request).registry.forget(id, headers.version)
+
+
+async def lookup_subscriber(request: web.Request, *, body: Lookup) -> SubscriberReply:
+    """Whoever has an address."""
+    person = await services(request).registry.lookup(*address_of(body))
+    if person is None:
+        raise Problem("not-found", "Nobody has this address.")
+    note(request, object_=services(request).audit.hidden(person.id))
+    return SubscriberReply(id=person.id, registration=to_document(person))
+
+
+async def import_subscribers(request: web.Request) -> web.StreamResponse:
+    """Writes many subscribers from NDJSON: each line a registration with its `id`. Answers as it goes, one object for
+    every thousand lines, or megabyte: how many were written, and each line that was not, with its faults. Sending the same file again changes
+    nothing, so no Idempotency-Key is needed, and one that is sent is not kept.
+    """
+    response = web.StreamResponse(headers={"Content-Type": NDJSON})
+    done = {"line": 0, "written": 0, "refused": 0}
+    s = services(request)
+    async for batch in _batches(request):
+        if not s.takes_writes():  # it may have begun long ago
+            raise no_room()
+        report = await _written(s, batch, done)
+        note(request, line=done["line"], written=done["written"], refused=done["refused"])
+        if not response.prepared:  # what is wrong before the first report is told as a problem
+            await response.prepare(request)
+        await response.write(json.dumps(report).encode() + b"\n")
+    if not response.prepared:
+        await response.prepare(request)
+    return response
+
+
+def address_of(body: Lookup) -> tuple[int, str]:
+    """The address that is meant: channel and value, as it is kept. Raises Problem."""
+    return CHANNELS.index(body.channel), as_kept(body.channel, body.value, "/value")
+
+
+def _reply(person: Subscriber, status: int = 200) -> Reply[SubscriberReply]:
+    body = SubscriberReply(id=person.id, registration=to_document(person))
+    return Reply(body, status=status, headers=etag(person.version))
+
+
+def _changed(person: Subscriber) -> Reply[SubscriberChanged]:
+    return Reply(SubscriberChanged(id=person.id), headers=etag(person.version))
+
+
+async def _batches(request: web.Request) -> AsyncIterator[list[bytes]]:
+    lines: list[bytes] = []
+    rest, size = b"", 0
+    async for piece in pieces_of(request):
+        *whole, rest = (rest + piece).split(b"\n")
+        rest = rest[: LONGEST_LINE + 1]  # of what is too long, enough to be refused as the one line that it is
+        for line in whole:
+            if not line.strip():
+                continue
+            lines.append(line)
+            size += len(line)
+            if len(lines) == IMPORT_LINES or size >= IMPORT_BYTES:
+                yield lines
+                lines, size = [], 0
+    if rest.strip():
+        lines.append(rest)
+    if lines:
+        yield lines
+
+
+async def _written(s: Services, lines: list[bytes], done: dict[str, int]) -> dict[str, Any]:
+    faults: list[dict[str, Any]] = []
+    # Lines for one id go one after another, so the last that can be taken counts; all others go together.
+    turns: list[dict[str, tuple[int, Entry]]] = []
+    for entry in await asyncio.to_thread(lambda: [_entry_or_problem(line) for line in lines]):
+        done["line"] += 1
+        if isinstance(entry, Problem):
+            faults.append(_refusal(done["line"], entry))
+            continue
+        turn = next((one for one in turns if entry.id not in one), None)
+        if turn is None:
+            turns.append(turn := {})
+        turn[entry.id] = (done["line"], entry)
+    for turn in turns:
+        faults += await _put(s, turn)
+    done["refused"] += len(faults)
+    done["written"] = done["line"] - done["refused"]
+    return {**done, "faults": faults}
+
+
+async def _put(s: Services, entries: dict[str, tuple[int, Entry]]) -> list[dict[str, Any]]:
+    """Writes entries by id, each with its line; those that were refused."""
+    faults: list[dict[str, Any]] = []
+    outcomes = await s.registry.put_many([entry for _, entry in entries.values()])
+    for (number, entry), outcome in zip(entries.values(), outcomes, strict=True):
+        if outcome is None:
+            try:
+                await s.registry.put_entry(entry)
+            except Problem as problem:
+                faults.append(_refusal(number, problem))
+        elif isinstance(outcome, Problem):
+            faults.append(_refusal(number, outcome))
+    return faults
+
+
+def _entry_or_problem(line: bytes) -> Entry | Problem:
+    try:
+        return _entry(line)
+    except Problem as problem:
+        return problem
+
+
+def _entry(line: bytes) -> Entry:
+    line = line.removeprefix(BOM_UTF8)  # files of Windows begin so, also those that were put together
+    if len(line) > LONGEST_LINE:
+        raise Problem("too-large", "A line of the import is too long.")
+    check_json(line)
+    try:
+        of = _Line.model_validate_json(line)
+        document = {key: value for key, value in json.loads(line).items() if key not in _Line.model_fields}
+        return Entry(of.id, Registration.model_validate_json(json.dumps(document)), of.only or ())
+    except ValidationError as error:
+        raise Problem("invalid-request", "The line cannot be taken.", faults=tuple(faults_of(error))) from None
+
+
+def _refusal(line: int, problem: Problem) -> dict[str, Any]:
+    return {
+        "line": line,
+        "type": f"/problems/{problem.slug}",
+        "detail": problem.detail,
+        "errors": [{"pointer": fault.pointer, "detail": fault.detail} for fault in problem.faults],
+    }
+
+
+_GROUP = "Subscribers"
+#: What is done to all of them has no method that is done to one.
+_ONE = r"/v1/subscribers/{id:(?!(?:import|lookup)$)[^/]+}"
+_CHANGES = ("not-found", "duplicate-address", "precondition-failed")
+OPERATIONS = (
+    Operation(
+        method="GET", path="/v1/subscribers", handler=list_subscribers, summary="List subscribers",
+        scope="subscribers:read", group=_GROUP, act=Act("subscriber.list"),
+    ),
+    Operation(
+        method="PUT", path=_ONE, handler=put_subscriber, summary="Write a subscriber",
+        scope="subscribers:write", group=_GROUP, also=(201,), tells=("ETag",), problems=_CHANGES,
+    ),
+    Operation(
+        method="GET", path=_ONE, handler=show_subscriber, summary="Show a subscriber",
+        scope="subscribers:read", group=_GROUP, tells=("ETag",), problems=("not-found",), act=Act("subscriber.show", of_person=True),
+    ),
+    Operation(
+        method="PATCH", path=_ONE, handler=patch_subscriber, summary="Change a subscriber",
+        scope="subscribers:write", group=_GROUP, problems=_CHANGES,
+    ),
+    Operation(
+        method="PUT", path="/v1/subscribers/{id}/places/{name}", handler=put_place, summary="Write a place",
+        scope="subscribers:write", group=_GROUP, problems=_CHANGES,
+    ),
+    Operation(
+        method="DELETE", path="/v1/subscribers/{id}/places/{name}", handler=drop_place, summary="Remove a place",
+        scope="subscribers:write", group=_GROUP, status=204, problems=_CHANGES,
+    ),
+    Operation(
+        method="PUT", path="/v1/subscribers/{id}/addresses/{n}", handler=put_address, summary="Write an address",
+        scope="subscribers:write", group=_GROUP, problems=_CHANGES,
+    ),
+    Operation(
+        method="DELETE", path="/v1/subscribers/{id}/addresses/{n}", handler=drop_address, summary="Remove an address",
+        scope="subscribers:write", group=_GROUP, status=204, problems=_CHANGES, essential=True,
+    ),
+    Operation(
+        method="DELETE", path=_ONE, handler=forget_subscriber, summary="Forget a subscriber",
+        scope="subscribers:write", group=_GROUP, status=204, problems=("not-found", "precondition-failed"), essential=True,
+        act=Act("subscriber.forget", of_person=True, stops_harm=True),
+    ),
+    Operation(
+        method="POST", path="/v1/subscribers/lookup", handler=lookup_subscriber, summary="Find by address",
+        scope="subscribers:read", group=_GROUP, problems=("not-found",), essential=True, act=Act("subscriber.lookup"),
+    ),
+    Operation(
+        method="POST", path="/v1/subscribers/import", handler=import_subscribers, summary="Import subscribers",
+        scope="subscribers:write", group=_GROUP, takes=(NDJSON,), gives=(NDJSON,), reads={NDJSON: ImportLine},
+        writes_out={NDJSON: ImportReport}, streams=True, act=Act("subscriber.import"),
+    ),
+)  # fmt: skip

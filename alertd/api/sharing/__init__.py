@@ -1,0 +1,1 @@
+"""CAP, distributors, webhooks and events over HTTP."""

@@ -1,0 +1,325 @@
+"""Distributors over HTTP: registered, changed, tried, removed; and what each has of an alert."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from aiohttp import web
+from pydantic import BaseModel, Field
+
+from alertd.api.http.call import credential, is_replay, note
+from alertd.api.http.operations import Act, Operation
+from alertd.api.services import services
+from alertd.api.shapes import BY_ORG, AlertId
+from alertd.common.clock import time_or_none
+from alertd.common.errors import Problem
+from alertd.model.cap.messages import MsgType
+from alertd.model.cap.writer import MEDIA_TYPE
+from alertd.model.distribution import Entry, MessageState, Track
+from alertd.model.distributors import Distributor
+from alertd.service.access import Credential
+from alertd.service.alerts.second_person import check_key
+from alertd.service.sharing.confirming import opened_note
+from alertd.service.sharing.distributors import MOST_AUTHORIZATION, Registered, Share
+from alertd.store.alerts.alerts import AlertRecord
+
+#: More are nobody's list to work through.
+MOST_TAKEDOWNS = 50
+DistributorId = Annotated[str, Field(pattern="^dis_[0-9a-f]{16}$", examples=["dis_0123456789abcdef"])]
+
+
+class WrittenDistributor(Distributor):
+    """A distributor, whole."""
+
+    authorization: str | None = Field(
+        None, max_length=MOST_AUTHORIZATION, examples=["Bearer 5f0c…"],
+        description='Each message is sent with this as its header Authorization. It is shown to nobody; left out in a change it stays, and "" takes it away.',
+    )  # fmt: skip
+
+    def parts(self) -> tuple[Distributor, str | None]:
+        """What it is, and the secret that it was given."""
+        plain = {name: getattr(self, name) for name in Distributor.model_fields}
+        return Distributor.model_construct(**plain), self.authorization
+
+
+class DistributorReply(BaseModel):
+    id: str
+    name: str
+    host: str = Field(description="Where its messages go.")
+    distributor: Distributor | None = Field(
+        description="The whole of it, for administrators; its URL may hold a secret."
+    )
+    receipts: str | None = Field(
+        description="It posts its Acks and Errors here; each message names the address, too, as its header `Alertd-Receipts`. For administrators."
+    )
+    authorized: bool = Field(description="Messages are sent with an Authorization.")
+    enabled: bool
+    made_at: datetime
+    made_by: str
+    made_by_org: str = Field(description=BY_ORG)
+    failing_since: datetime | None = Field(description="Of the first try after which none was taken.")
+    answered: int | None = Field(description="Status of the last answer; null where there was none.")
+    tried_at: datetime | None
+    alerts: int = Field(description="Alerts that it has, and that are told.")
+    takedowns_open: int = Field(description="Alerts that are over, and that it has not confirmed to have taken down.")
+    takedowns: list[str] = Field(description=f"Their ids, the longest open first, {MOST_TAKEDOWNS} at most.")
+
+
+class DistributorMade(DistributorReply):
+    secret: str = Field(
+        description="Signs what is posted, as of a webhook, beside the signature in the document. Told once and never again.",
+        examples=["whsec_…"],
+    )
+
+
+class DistributorList(BaseModel):
+    distributors: list[DistributorReply]
+
+
+class Tested(BaseModel):
+    taken: bool = Field(description="It answered with a status from 200 to 299.")
+    answered: int | None = Field(description="Its status; null where there was no answer.")
+    acknowledged: bool = Field(description="There was a CAP Ack of the message in its answer.")
+
+
+class DistributedMessage(BaseModel):
+    identifier: str = Field(description="As its CAP document is called.")
+    type: Literal["Alert", "Update", "Cancel"]
+    state: MessageState
+    may_have_arrived: bool = Field(description="It was posted, and no answer says that it was not taken.")
+    tries: int
+    first: datetime | None = Field(description="When it was first posted.")
+    last: datetime | None
+    answered: int | None = Field(description="Status of the last answer.")
+    receipt: str | None = Field(description="Identifier of the CAP Ack or Error.")
+    note: str | None = Field(
+        description="Why it was refused, in the distributor's words or ours; null once the case is purged."
+    )
+
+
+class TakedownReply(BaseModel):
+    state: Literal["none", "open", "confirmed"] = Field(
+        description="`open`: the alert is over, and the distributor has not confirmed that it shows it no more."
+    )
+    since: datetime | None
+    confirmed_at: datetime | None
+    confirmed_by: str | None = Field(description="The person who asked; null where the distributor itself said so.")
+    confirmed_by_org: str | None = Field(description=BY_ORG)
+
+
+class ShareReply(BaseModel):
+    distributor: str
+    name: str
+    has_it: bool = Field(description="It has the alert, or may have, and was not told the end of it.")
+    why_not: (
+        Literal["off", "status", "level", "scope", "elsewhere", "unresolved", "later", "over", "removed"] | None
+    ) = Field(
+        description="Why it has nothing of this alert. `unresolved`: a region of its `jurisdiction` is gone, and it gets the alert once it has another; `later`: it was registered when the alert was told already, and gets the next change; `over`: so is the alert; `removed`: it was a distributor once. Null where it has, or will."
+    )
+    takedown: TakedownReply
+    messages: list[DistributedMessage] = Field(description="Oldest first.")
+
+
+class DistributionReply(BaseModel):
+    id: str
+    distributors: list[ShareReply]
+
+
+class ReceiptsTaken(BaseModel):
+    taken: int = Field(description="Messages that it was about.")
+
+
+async def create_distributor(request: web.Request, *, body: WrittenDistributor) -> DistributorMade:
+    """Who gets your alerts as CAP 1.2, signed where `cap.key` is configured, from now on: each one when it is approved, an Update with each
+    change, a Cancel when it is stood down, closed or cancelled. What it does not take is tried again, an alert until its end, a Cancel
+    for three days.
+    """
+    if is_replay(request):
+        raise Problem("precondition-failed", "The distributor was registered and its secret told.")
+    s, (new, authorization) = services(request), body.parts()
+    made, secret = await s.distributors.create(_live(request), new, authorization or "")
+    note(request, object_=made.hook.id)
+    return DistributorMade(**_facts(request, made), secret=secret)
+
+
+async def list_distributors(request: web.Request) -> DistributorList:
+    """The organisation's, the oldest first."""
+    found = await services(request).distributors.of_org(credential(request).org)
+    return DistributorList(distributors=[DistributorReply(**_facts(request, one)) for one in found])
+
+
+async def get_distributor(request: web.Request, *, id: DistributorId) -> DistributorReply:
+    """One of them, and how it stands."""
+    return DistributorReply(**_facts(request, await services(request).distributors.get(credential(request).org, id)))
+
+
+async def put_distributor(request: web.Request, *, id: DistributorId, body: WrittenDistributor) -> DistributorReply:
+    """Writes a distributor, whole. It counts for what it is sent from now on; whoever has an alert gets all that follows it. `url` and `acknowledges`
+    are refused another value while it has an alert whose end it must be told, or has to confirm.
+    """
+    new, authorization = body.parts()
+    changed = await services(request).distributors.change(_live(request).org, id, new, authorization)
+    return DistributorReply(**_facts(request, changed))
+
+
+async def remove_distributor(request: web.Request, *, id: DistributorId) -> None:
+    """It is sent nothing more. Refused while it has an alert whose end it must be told, or has to confirm: until then turn it off."""
+    await services(request).distributors.remove(_live(request).org, id)
+
+
+async def rotate_distributor(request: web.Request, *, id: DistributorId) -> DistributorMade:
+    """A new secret. Those before it go on signing, each for a day. `receipts` is another address from now on, which the next message names, and
+    the old one is none any more: whoever got hold of that can say nothing for the distributor.
+    """
+    if is_replay(request):
+        raise Problem("precondition-failed", "The secret was made and told; make another with a new Idempotency-Key.")
+    made, secret = await services(request).distributors.rotate(_live(request).org, id)
+    return DistributorMade(**_facts(request, made), secret=secret)
+
+
+async def test_distributor(request: web.Request, *, id: DistributorId) -> Tested:
+    """Posts a CAP message of status System once, also to one that is off, and answers what came of it."""
+    status, acknowledged = await services(request).distributors.test(_live(request).org, id)
+    return Tested(taken=200 <= status < 300, answered=status or None, acknowledged=acknowledged)
+
+
+def _live(request: web.Request) -> Credential:
+    """Whoever asks. Raises Problem for a test key: what it wrote would be sent Actual alerts, or keep them from others."""
+    who = credential(request)
+    if who.test:
+        raise Problem("not-allowed", "A test key registers and changes no distributors: they get Actual alerts.")
+    return who
+
+
+async def alert_distribution(request: web.Request, *, id: AlertId) -> DistributionReply:
+    """Which distributors have an alert, what each said of its messages, and who has not confirmed that it was taken down; before it is
+    approved, who will get it.
+    """
+    s = services(request)
+    return await _distribution(request, await s.approval.chain(id, credential(request)))
+
+
+async def confirm_takedown(request: web.Request, *, id: AlertId, distributor: DistributorId) -> DistributionReply:
+    """Somebody asked the distributor, and it shows the alert no more: your word stands for its own."""
+    s, who = services(request), credential(request)
+    record = await s.approval.chain(id, who)
+    check_key(record, who)
+    await s.confirming.confirm(record, distributor, who)
+    note(request, record=record, distributor=distributor)
+    return await _distribution(request, record)
+
+
+async def resend_distribution(request: web.Request, *, id: AlertId, distributor: DistributorId) -> DistributionReply:
+    """Sends a distributor once more what it refused, or did not take in time: what the alert says now, if that is another message."""
+    s, who = services(request), credential(request)
+    record = await s.approval.chain(id, who)
+    if not is_replay(request):
+        check_key(record, who)
+        await s.confirming.send_again(record, distributor, who)
+        note(request, record=record, distributor=distributor)
+    return await _distribution(request, record)
+
+
+async def take_distributor_receipt(request: web.Request, *, token: str) -> ReceiptsTaken:
+    """A CAP Ack or Error of a distributor. Its `references` name the messages that it is about; of an Error, `note` says why. The address is
+    known to that distributor alone, so no key is asked for.
+    """
+    return ReceiptsTaken(taken=await services(request).confirming.take(token, await request.read()))
+
+
+async def _distribution(request: web.Request, record: AlertRecord) -> DistributionReply:
+    shares = await services(request).distributors.of_alert(record)
+    return DistributionReply(id=record.id, distributors=[_share(one, record) for one in shares])
+
+
+def _share(share: Share, record: AlertRecord) -> ShareReply:
+    track = share.track or Track()
+    return ShareReply(
+        distributor=share.id, name=share.name, has_it=track.has and not track.over, why_not=share.why_not or None,
+        takedown=TakedownReply(
+            state="open" if track.owed else "confirmed" if track.confirmed else "none",
+            since=time_or_none(track.owed), confirmed_at=time_or_none(track.confirmed), confirmed_by=track.by or None,
+            confirmed_by_org=record.org if track.by else None,
+        ),
+        messages=[_message(one, record) for one in track.entries],
+    )  # fmt: skip
+
+
+def _message(one: Entry, record: AlertRecord) -> DistributedMessage:
+    return DistributedMessage(
+        identifier=one.identifier, type=_TYPES[one.type], state=one.state, may_have_arrived=one.maybe, tries=one.tries,
+        first=time_or_none(one.first), last=time_or_none(one.last), answered=one.answered or None, receipt=one.ack or None,
+        note=opened_note(record, one) or None,
+    )  # fmt: skip
+
+
+def _facts(request: web.Request, one: Registered) -> dict[str, Any]:
+    hook, standing = one.hook, one.standing
+    is_told = credential(request).may("admin")
+    return {
+        "id": hook.id, "name": one.distributor.name, "host": one.host, "distributor": one.distributor if is_told else None,
+        "receipts": services(request).distributors.receipts(one) if is_told else None, "authorized": bool(hook.authorization),
+        "enabled": one.distributor.enabled, "made_at": time_or_none(hook.made), "made_by": hook.by, "made_by_org": hook.org,
+        "failing_since": time_or_none(standing.failing), "answered": standing.answered or None, "tried_at": time_or_none(standing.tried),
+        "alerts": one.has, "takedowns_open": len(one.owed),
+        "takedowns": list(one.owed[:MOST_TAKEDOWNS]),
+    }  # fmt: skip
+
+
+_TYPES: dict[MsgType, Literal["Alert", "Update", "Cancel"]] = {
+    MsgType.ALERT: "Alert", MsgType.UPDATE: "Update", MsgType.CANCEL: "Cancel",
+}  # fmt: skip
+_GROUP, _ALL, _ONE = "Distributors", "/v1/distributors", "/v1/distributors/{id}"
+_OF_ALERT = "/v1/alerts/{id}/distribution"
+_NONE = ("not-found",)
+_GROUND = ("unknown-region", "invalid-geometry")
+_CAP = (MEDIA_TYPE, "application/xml", "text/xml")
+OPERATIONS = (
+    Operation(
+        method="POST", path=_ALL, handler=create_distributor, summary="Register a distributor", scope="admin", group=_GROUP,
+        status=201, problems=("precondition-failed", *_GROUND), step_up=True, act=Act("distributor.create"),
+    ),
+    Operation(
+        method="GET", path=_ALL, handler=list_distributors, summary="List distributors", scope="alerts:read", group=_GROUP,
+    ),
+    Operation(
+        method="GET", path=_ONE, handler=get_distributor, summary="Show a distributor", scope="alerts:read", group=_GROUP,
+        problems=_NONE,
+    ),
+    Operation(
+        method="PUT", path=_ONE, handler=put_distributor, summary="Write a distributor", scope="admin", group=_GROUP,
+        problems=(*_NONE, *_GROUND, "precondition-failed"), step_up=True, act=Act("distributor.write"),
+    ),
+    Operation(
+        method="DELETE", path=_ONE, handler=remove_distributor, summary="Remove a distributor", scope="admin", group=_GROUP,
+        status=204, problems=(*_NONE, "precondition-failed"), step_up=True, act=Act("distributor.remove"),
+    ),
+    Operation(
+        method="POST", path=f"{_ONE}/rotate", handler=rotate_distributor, summary="Give a distributor a new secret", scope="admin",
+        group=_GROUP, problems=(*_NONE, "precondition-failed"), step_up=True, act=Act("distributor.rotate"),
+    ),
+    Operation(
+        method="POST", path=f"{_ONE}/test", handler=test_distributor, summary="Try a distributor", scope="admin",
+        group=_GROUP, problems=_NONE, act=Act("distributor.test"),
+    ),
+    Operation(
+        method="GET", path=_OF_ALERT, handler=alert_distribution, summary="Show which distributors have an alert",
+        scope="alerts:read", group=_GROUP, problems=_NONE,
+    ),
+    Operation(
+        method="POST", path=f"{_OF_ALERT}/{{distributor}}/confirm", handler=confirm_takedown,
+        summary="Confirm a take-down for a distributor", scope="alerts:write", group=_GROUP,
+        problems=(*_NONE, "precondition-failed"), act=Act("alert.takedown-confirm"),
+    ),
+    Operation(
+        method="POST", path=f"{_OF_ALERT}/{{distributor}}/resend", handler=resend_distribution,
+        summary="Send a distributor its message again", scope="alerts:write", group=_GROUP,
+        problems=(*_NONE, "precondition-failed"), act=Act("alert.distribute-again", once=True),
+    ),
+    Operation(
+        method="POST", path="/v1/receipts/distributors/{token}", handler=take_distributor_receipt,
+        summary="A distributor's Ack or Error", scope=None, group=_GROUP, takes=_CAP,
+        problems=(*_NONE, "too-large", "wrong-content-type"), essential=True,
+    ),
+)  # fmt: skip

@@ -1,0 +1,109 @@
+"""`alertd alerts ledger`, `report` and `review`: what became of an alert, and which alerts await a review."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from alertd.commands.base.client import segment
+from alertd.commands.base.options import AlertId, JsonOption, common
+from alertd.commands.base.output import remark, tell, tell_facts, tell_json, tell_table
+from alertd.model.alerts import CHANNELS, State
+
+STATES = tuple(state.word for state in State)
+LEDGER = ("row", "subscriber", "address", "channel", "state", "reason", "carrier", "attempts", "doubled")
+TIMES = ("first", "last", "receipt")  # in the ledger with `_ms` behind it
+DECISIONS = ("at", "act", "outcome", "by", "state", "object")
+REVIEWS = ("id", "status", "level", "people", "author", "expires")
+REVIEW_IN_CONSOLE = "A review takes an operator who is signed in, and not the author: open the alert in the console."
+
+
+def ledger(
+    ctx: typer.Context,
+    alert_id: AlertId,
+    state: Annotated[str | None, typer.Option(help="Only the rows in this state, such as unknown or failed.")] = None,
+    channel: Annotated[str | None, typer.Option(help="Only the rows of this channel.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Show at most so many rows; --json prints all.")] = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """List the ledger: a row for each address with its state, its reason and its carrier. With --json one object a line.
+
+    It takes the scope ledger:read. Subscribers have names that mean nothing in any other alert.
+    """
+    _check("--state", state, STATES)
+    _check("--channel", channel, CHANNELS)
+    rows = common(ctx).client().get_lines(f"/v1/alerts/{segment(alert_id)}/deliveries")
+    wanted = (row for row in rows if state in {None, row["state"]} and channel in {None, row["channel"]})
+    if as_json:
+        for row in wanted:
+            tell_json(row)
+        return
+    shown, more = _first(wanted, limit)
+    tell_table(
+        (*LEDGER, *TIMES),
+        ([*(row[name] for name in LEDGER), *(_time(row[f"{name}_ms"]) for name in TIMES)] for row in shown),
+    )
+    if more:
+        remark(f"{more:,} more rows: --limit shows them, --json prints all.")
+
+
+def report(ctx: typer.Context, alert_id: AlertId, as_json: JsonOption = False) -> None:
+    """Show what an alert came to: counts and times by channel, who decided what, and the outcome. It takes the scope ledger:read."""
+    found = common(ctx).client().get(f"/v1/alerts/{segment(alert_id)}/report")
+    if as_json:
+        tell_json(found)
+        return
+    tell_facts({name: found[name] for name in ("id", "state", "kind", "level", "status", "people", "outcome")})
+    for version in found["versions"]:
+        tell(f"\n{version['id']}, {version['occasion']}, {version['state']}:")
+        tell_table(
+            ("channel", "counts", "half", "95 %", "last", "seen", "left"), (_channel(version, name) for name in version["channels"])
+        )  # fmt: skip
+    tell("")
+    tell_table(DECISIONS, ([one[name] for name in DECISIONS] for one in found["decisions"]))
+    if not found["whole"]:
+        remark("Older decisions are missing here: alertd audit list has them.")
+
+
+def review(ctx: typer.Context, as_json: JsonOption = False) -> None:
+    """List the alerts that their authors approved alone and that await a review, the oldest first."""
+    found = common(ctx).client().get("/v1/reviews")
+    if as_json:
+        tell_json(found)
+        return
+    tell_table(REVIEWS, ([one[name] for name in REVIEWS] for one in found["alerts"]))
+    if found["alerts"]:
+        remark(REVIEW_IN_CONSOLE)
+
+
+def _check(option: str, value: str | None, known: Sequence[str]) -> None:
+    """Raises BadParameter for a value that no row can have."""
+    if value is not None and value not in known:
+        raise typer.BadParameter(f"It is one of {', '.join(known)}.", param_hint=option)
+
+
+def _first(rows: Iterator[Any], limit: int) -> tuple[list[Any], int]:
+    """The first rows, and how many come after them."""
+    shown, more = list[Any](), 0
+    for row in rows:
+        if len(shown) < limit:
+            shown.append(row)
+        else:
+            more += 1
+    return shown, more
+
+
+def _channel(version: Mapping[str, Any], channel: str) -> list[Any]:
+    """A channel of a version: the counts above 0, seconds until half, 95 % and all were handed over, readers, opt-outs."""
+    counts = {state: n for state, n in version["channels"][channel].items() if n}
+    speed = version["handed_over"].get(channel, {})
+    took = [f"{speed[name]:.1f} s" if name in speed else "" for name in ("p50_s", "p95_s", "last_s")]
+    return [channel, counts, *took, version["seen"].get(channel, 0), version["left"].get(channel, 0)]
+
+
+def _time(ms: int) -> str:
+    """UNIX milliseconds as RFC 3339; "" for 0, never."""
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="seconds") if ms else ""

@@ -1,0 +1,97 @@
+"""What the second person reads before they say yes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from alertd.commands.base.client import Client, RefusedError
+from alertd.commands.base.output import remark, tell, tell_facts
+
+_WAITS = {
+    "unasked": "will ask {}", "asked": "waits for {}", "granted": "is permitted by {}", "refused": "is refused by {}",
+    "lapsed": "was not answered by {}",
+}  # fmt: skip
+#: In these somebody is yet to decide.
+OPEN = {"draft", "pending", "returned"}
+
+
+def tell_review(client: Client, alert: dict[str, Any], language: str | None = None) -> None:
+    """An alert as it stands; while it is to be decided, the messages, too: in a language, by default its first. Of an update they are as those read
+    them who were told already.
+    """
+    document = alert.get("alert") or {}
+    facts = {
+        name: value
+        for name, value in alert.items()
+        if name not in {"alert", "permissions", "stand_down_asked", "similar"}
+    }
+    tell_facts(facts | _asked(document) | {"neighbours": waits(alert["permissions"])})
+    for one in alert["stand_down_asked"]:
+        remark(
+            f"{one['name']} asks to stand it down, by {one['by']} of {one['by_org']} at {one['at']}: {one['reason']}"
+        )
+    remark_similar(alert)
+    if document and alert["state"] in OPEN:
+        for line in _messages(client, document, {"occasion": "update"} if alert.get("update") else {}, language):
+            tell(line)
+
+
+def remark_similar(alert: Mapping[str, Any]) -> None:
+    """Names the other living alerts of the same case. A case system that submits a case twice would notify everyone twice."""
+    for one in alert.get("similar", ()):
+        remark(
+            f"The case has another alert: {one['id']} is {one['state']}, submitted by {one['author']} at {one['created']}."
+        )
+
+
+def waits(permissions: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Where each permission of a neighbour stands, in words."""
+    return [_WAITS[one["state"]].format(one["name"]) for one in permissions]
+
+
+def _asked(document: dict[str, Any]) -> dict[str, Any]:
+    """What a document asks for, and on what grounds."""
+    target, case = document.get("target", {}), document.get("case", {})
+    verification = case.get("verification") or {}
+    return {
+        "case": case.get("number"),
+        "children": [child.get("name", {}).get("public") or child["id"] for child in case.get("children", [])],
+        "reference": verification.get("reference"),
+        "channels": ", ".join(document.get("channels", [])),
+        "regions": ", ".join(target.get("regions", [])),
+        "drawn shapes": [*_drawn(target)],
+        "excluded": [", ".join(target.get("exclude", {}).get("regions", [])), *_drawn(target.get("exclude", {}))],
+        "verified by": verification.get("authority"),
+        "criteria": ", ".join(verification.get("criteria", [])),
+    }
+
+
+def _drawn(shapes: dict[str, Any]) -> Iterator[str]:
+    """The shapes of a target, the longitude first as there."""
+    for ring in (*shapes.get("circles", []), *shapes.get("rings", [])):
+        how = [ring.get("loudness") or "", f"after {ring['delay_min']} min" if ring.get("delay_min") else ""]
+        yield ", ".join([f"{ring['radius_km']:g} km around {ring['center']}", *filter(None, how)])
+    yield from (f"a polygon of {len(polygon['coordinates'][0]) - 1} corners" for polygon in shapes.get("polygons", []))
+
+
+def _messages(client: Client, document: dict[str, Any], query: dict[str, str], language: str | None) -> Iterator[str]:
+    try:
+        found = client.post("/v1/messages/preview", document, query)
+    except RefusedError as error:
+        remark(f"What it would say cannot be shown: {error}")
+        return
+    yield from message_lines(found, language)
+
+
+def message_lines(found: dict[str, Any], wanted: str | None = None) -> Iterator[str]:
+    """Messages as they were previewed, in full those of the language that is `wanted` and there, or of the first."""
+    languages = [one["language"] for one in found["languages"]]
+    first = wanted if wanted in languages else languages[0]
+    for message in found["messages"]:
+        if message["language"] == first:
+            head, text = message["title"] or message["subject"], message["body"] or message["text"]
+            yield f"\n{message['channel']}, {first}:"
+            yield from (f"  {line}" for line in f"{head or ''}\n{text}".strip().splitlines())
+    others = [language for language in languages if language != first]
+    yield f"\nAlso in (--language): {', '.join(others)}" if others else ""

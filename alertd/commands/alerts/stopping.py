@@ -1,0 +1,62 @@
+"""`alertd stop` and `alertd resume`: everything, an organisation, or one key."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from alertd.commands.base.client import Client
+from alertd.commands.base.options import JsonOption, common
+from alertd.commands.base.output import remark, tell, tell_json
+
+stopping = typer.Typer(add_completion=False)
+resuming = typer.Typer(add_completion=False)
+
+Service = Annotated[bool, typer.Option("--service", help="The whole service; for administrators.")]
+Key = Annotated[str | None, typer.Option("--key", help="One key of your organisation, by its id.")]
+
+
+@stopping.command()
+def stop(
+    ctx: typer.Context,
+    reason: Annotated[str, typer.Option("--reason", help="Why.")],
+    service: Service = False,
+    key: Key = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Halt everything that your organisation sends, at once. Two people resume."""
+    answer = common(ctx).client().post("/v1/stop", {**_scope(service=service, key=key), "reason": reason})
+    tell_json(answer) if as_json else _tell(answer)
+
+
+@resuming.command()
+def resume(ctx: typer.Context, service: Service = False, key: Key = None, as_json: JsonOption = False) -> None:
+    """Lift a stop: the first person asks, the second lifts it."""
+    answer = common(ctx).client().post("/v1/resume", _scope(service=service, key=key))
+    tell_json(answer) if as_json else _tell(answer)
+
+
+def remark_stops(client: Client) -> None:
+    """Beside what is told of alerts, what is stopped: an alert that is under way looks as though it were sent."""
+    for one in client.get("/v1/stop")["stops"]:
+        if one["stopped"]:
+            remark(
+                f"Stopped since {one['at']} by {one['by']} of {one['by_org']}: {one['scope']}, {one['reason']}. Two people resume: alertd resume"
+            )
+
+
+def _scope(*, service: bool, key: str | None) -> dict[str, Any]:
+    if service and key is not None:
+        raise typer.BadParameter("it is the service or one key", param_hint="--key")
+    return {"what": "service"} if service else {"what": "key", "key": key} if key is not None else {}
+
+
+def _tell(answer: dict[str, Any]) -> None:
+    if not answer["stopped"]:
+        tell(f"Sending goes on: {answer['scope']}.")
+    elif answer["resume_asked_by"]:
+        tell(f"Still stopped: {answer['scope']}. A second person must resume it, too.")
+    else:
+        waiting = "" if answer["alerts"] is None else f" {answer['alerts']} alerts under way wait."
+        tell(f"Stopped: {answer['scope']}.{waiting} Two people resume: alertd resume")

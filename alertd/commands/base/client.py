@@ -1,0 +1,269 @@
+"""The one way from a command to the API: a call, its repetition after a broken connection, and what a refusal says.
+
+Nothing is done twice: every POST carries an Idempotency-Key that its repetitions share.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, TypeVar
+from urllib.parse import quote, urlencode, urlsplit
+
+from alertd.commands.base.problems import explained, read_refusal, slug
+
+T = TypeVar("T")
+
+JSON = "application/json"
+NDJSON = "application/x-ndjson"
+#: A preview of a continent and a thousand lines of an import take seconds; the event stream is silent for 15 s at most.
+TIMEOUT_S = 60.0
+#: A service that restarts is back within these waits, 15 s together.
+WAITS_S = (0.5, 1.0, 2.0, 4.0, 8.0)
+LONGEST_WAIT_S = 60.0  # however long a Retry-After asks for
+READY_TIMEOUT_S = 5.0  # a health check asks again soon
+#: Reached without the proxy that the environment may name.
+HERE = frozenset({"127.0.0.1", "localhost", "::1"})
+#: Refusals that ask for the same call again; a proxy's, too, while the service behind it restarts.
+TEMPORARY = frozenset({"store-unavailable", "idempotency-in-progress", "rate-limited"})
+GATEWAY = frozenset({502, 503, 504})
+
+
+class RefusedError(Exception):
+    """It was not done; the message says why and what to do."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class NobodyError(RefusedError):
+    """The alert was sent and there was nobody to notify."""
+
+    exit_code = 3
+
+
+class UnreachableError(RefusedError):
+    """Nobody answered, or the answer broke off."""
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """The key is for one address: it is not carried on to another."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+class Client:
+    """Calls to one service with one key. `url` may have a path, as behind a proxy; without a key only the health is told."""
+
+    def __init__(self, url: str, key: str | None) -> None:
+        """Raises RefusedError for a URL or key that cannot be one."""
+        host = _host(url)
+        if host is None:
+            raise RefusedError(f"{url} is no address of a service; it looks like https://alerts.example")
+        if key is not None and not (key.isascii() and key.isprintable()):
+            raise RefusedError("the key has characters that no key has")
+        self._url = url.rstrip("/")
+        self._key = key
+        # A proxy would have the key and what is sent, where that goes unencrypted.
+        own = [urllib.request.ProxyHandler({})] if host in HERE or urlsplit(url).scheme == "http" else []
+        self._opener = urllib.request.build_opener(_NoRedirect, *own)
+        self._reached = False  # a service that answered once is waited for when it is gone
+
+    def get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
+        """The answer's JSON. Raises RefusedError."""
+        request = self._request("GET", path, query)
+        return self._parsed(self._repeated(lambda: self._read(request)))
+
+    def get_versioned(self, path: str) -> dict[str, Any]:
+        """The answer's JSON, with the `version` that its ETag tells. Raises RefusedError."""
+        request = self._request("GET", path)
+
+        def read() -> tuple[bytes, str | None]:
+            with self._open(request) as response:
+                return response.read(), response.headers["ETag"]
+
+        raw, etag = self._repeated(read)
+        return {**self._parsed(raw), "version": int(etag.strip('"')) if etag else None}
+
+    def submit(
+        self, path: str, document: bytes, query: Mapping[str, Any] | None, *, idempotency_key: str, content_type: str
+    ) -> tuple[Any, bool]:
+        """Sends an alert. Returns the answer's JSON, and whether the service had this alert before. Raises RefusedError."""
+        request = self._request(
+            "POST", path, query, data=document, content_type=content_type, idempotency_key=idempotency_key
+        )
+
+        def read() -> tuple[bytes, bool]:
+            with self._open(request) as response:
+                return response.read(), response.headers["Idempotent-Replayed"] == "true"
+
+        raw, is_repeat = self._repeated(read)
+        return self._parsed(raw), is_repeat
+
+    def post(
+        self, path: str, body: Any = None, query: Mapping[str, Any] | None = None, *, version: int | None = None
+    ) -> Any:
+        """Sends JSON (or bytes that are JSON), once however often it is tried; the answer's JSON.
+
+        `version` is the one that was seen, if another must not be changed. Raises RefusedError.
+        """
+        data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
+        request = self._request("POST", path, query, data=data, content_type=JSON)
+        if version is not None:
+            request.add_header("If-Match", f'"{version}"')
+        return self._parsed(self._repeated(lambda: self._read(request)))
+
+    def put(self, path: str, body: bytes) -> Any:
+        """Sends JSON, which said twice is said once; the answer's JSON. Raises RefusedError."""
+        request = self._request("PUT", path, data=body, content_type=JSON)
+        return self._parsed(self._repeated(lambda: self._read(request)))
+
+    def delete(self, path: str) -> None:
+        """Raises RefusedError, also where what answers has not done it; not when it is gone because an answer that broke off had done it."""
+        request, broke_off = self._request("DELETE", path), False
+
+        def attempt() -> None:
+            nonlocal broke_off
+            try:
+                with self._open(request) as response:
+                    if response.status != http.HTTPStatus.NO_CONTENT:
+                        raise self._is_another()
+            except urllib.error.HTTPError as refusal:
+                if not (broke_off and refusal.code == http.HTTPStatus.NOT_FOUND):
+                    raise
+                refusal.close()
+            except (OSError, http.client.HTTPException):
+                broke_off = True
+                raise
+
+        self._repeated(attempt)
+
+    def post_lines(self, path: str, lines: bytes) -> list[Any]:
+        """Sends NDJSON; the answer's lines. Raises RefusedError."""
+        request = self._request("POST", path, data=lines, content_type=NDJSON)
+        return [json.loads(line) for line in self._repeated(lambda: self._read(request)).splitlines() if line]
+
+    def get_lines(self, path: str) -> Iterator[Any]:
+        """Each line of an NDJSON answer. Raises RefusedError; UnreachableError if the answer breaks off: half of it must not look whole."""
+        request = self._request("GET", path, accept=NDJSON)
+        try:
+            with self._repeated(lambda: self._open(request)) as response:
+                for line in response:
+                    yield self._parsed(line)
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unreachable(error) from None
+
+    def events(self, path: str) -> Iterator[Any]:
+        """The data of each server-sent event until the stream ends. Raises RefusedError; UnreachableError if it breaks off."""
+        request = self._request("GET", path, accept="text/event-stream")
+        try:
+            with self._repeated(lambda: self._open(request)) as response:
+                for line in response:
+                    if line.startswith(b"data: "):
+                        yield json.loads(line.removeprefix(b"data: "))
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unreachable(error) from None
+
+    def is_ready(self) -> tuple[bool, str]:
+        """What /readyz says, asked once."""
+        try:
+            with self._open(self._request("GET", "/readyz"), READY_TIMEOUT_S) as response:
+                return True, response.read().decode().strip()
+        except urllib.error.HTTPError as refusal:
+            with refusal:
+                return False, refusal.read().decode(errors="replace").strip()
+        except (OSError, http.client.HTTPException) as error:
+            return False, str(self._unreachable(error))
+
+    def _parsed(self, raw: bytes) -> Any:
+        try:
+            return json.loads(raw)
+        except ValueError:
+            raise self._is_another() from None
+
+    def _is_another(self) -> RefusedError:
+        return RefusedError(f"what answers at {self._url} is not alertd; ALERTD_URL names its address")
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None = None,
+        *,
+        data: bytes | None = None,
+        content_type: str | None = None,
+        accept: str = JSON,
+        idempotency_key: str | None = None,
+    ) -> urllib.request.Request:
+        given = {name: value for name, value in (query or {}).items() if value is not None}
+        headers = {"Accept": accept, "User-Agent": "alertd-cli"}
+        if self._key:
+            headers["Authorization"] = f"Bearer {self._key}"
+        if content_type and data is not None:
+            headers["Content-Type"] = content_type
+        if method == "POST":
+            headers["Idempotency-Key"] = idempotency_key or uuid.uuid4().hex
+        url = self._url + path + (f"?{urlencode(given)}" if given else "")
+        return urllib.request.Request(url, data, headers, method=method)  # noqa: S310  http or https, see __init__
+
+    def _open(self, request: urllib.request.Request, timeout_s: float = TIMEOUT_S) -> http.client.HTTPResponse:
+        response: http.client.HTTPResponse = self._opener.open(request, timeout=timeout_s)
+        self._reached = True
+        return response
+
+    def _read(self, request: urllib.request.Request) -> bytes:
+        with self._open(request) as response:
+            return response.read()
+
+    def _repeated(self, attempt: Callable[[], T]) -> T:
+        """The attempt's result, tried again while the failure is of the kind that passes. Raises RefusedError."""
+        waits = iter(WAITS_S)
+        while True:
+            try:
+                return attempt()
+            except urllib.error.HTTPError as refusal:
+                status, problem, wait_s = read_refusal(refusal)
+                planned_s = next(waits, None)
+                if planned_s is None or not (status in GATEWAY or slug(problem) in TEMPORARY):
+                    raise RefusedError(explained(status, problem)) from None
+                time.sleep(min(wait_s or planned_s, LONGEST_WAIT_S))
+            except (OSError, http.client.HTTPException) as error:
+                planned_s = next(waits, None)
+                if planned_s is None or not (self._reached or _broke_off(error)):
+                    raise self._unreachable(error) from None
+                time.sleep(planned_s)
+
+    def _unreachable(self, error: Exception) -> UnreachableError:
+        cause = error.reason if isinstance(error, urllib.error.URLError) else error
+        what = "the connection broke off" if self._reached or _broke_off(error) else "nobody answers"
+        why = getattr(cause, "strerror", None) or cause
+        return UnreachableError(
+            f"{what} at {self._url} ({why}); is alertd running there? ALERTD_URL names another address"
+        )
+
+
+def _host(url: str) -> str | None:
+    """The host of an http or https URL, None if it is none."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and parts.port != 0 and url.isprintable() and " " not in url
+    except ValueError:  # the port is no number, or a bracket is missing
+        return None
+    return parts.hostname if usable else None
+
+
+def segment(text: str) -> str:
+    """A text as one segment of a path."""
+    return quote(text, safe="")
+
+
+def _broke_off(error: Exception) -> bool:
+    """Whether something was there and went away, so that the call may have been taken. urllib wraps what precedes an answer."""
+    if isinstance(error, urllib.error.URLError):
+        return isinstance(error.reason, ConnectionResetError | BrokenPipeError)
+    return True

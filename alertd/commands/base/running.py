@@ -1,0 +1,35 @@
+"""Runs a process of an installation until it is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import typer
+import uvloop
+
+from alertd.commands.base.client import RefusedError
+from alertd.commands.base.options import common
+from alertd.common import logs
+from alertd.config import config
+from alertd.runtime.processes import StartError
+from alertd.store.embedded.data_directory import DirectoryInUseError
+from alertd.store.embedded.embedded import EmbeddedServerError
+from alertd.store.embedded.server_binary import ServerNotFoundError
+from alertd.store.engine.connection import StoreRefusedError
+
+#: What a person can mend: told in a sentence, without a traceback.
+REFUSALS = (StartError, StoreRefusedError, DirectoryInUseError, EmbeddedServerError, ServerNotFoundError)
+
+
+def run(ctx: typer.Context, what: Callable[[config.Settings], Coroutine[Any, Any, None]]) -> None:
+    """Load the settings and run. Raises ConfigError, RefusedError."""
+    settings = common(ctx).settings()
+    logs.set_up(settings.log_level)
+    try:
+        uvloop.run(what(settings))
+    except REFUSALS as error:
+        raise RefusedError(str(error)) from None
+    except asyncio.CancelledError:
+        raise typer.Exit(1) from None

@@ -1,0 +1,70 @@
+"""`alertd carriers`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from alertd.commands.base.client import RefusedError, segment
+from alertd.commands.base.options import JsonOption, common
+from alertd.commands.base.output import tell, tell_json, tell_table
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Carriers: list, test.")
+
+
+class Language(StrEnum):
+    """Those that the test is said in."""
+
+    EN = "en"
+    ES = "es"
+    FR = "fr"
+    AR = "ar"
+
+
+COLUMNS = ("name", "channel", "rate", "state", "cause")
+
+
+@app.callback()
+def _group() -> None: ...
+
+
+@app.command("list")
+def list_carriers(ctx: typer.Context, as_json: JsonOption = False) -> None:
+    """The carriers: how many messages a second each may be given, whether it can send, and if not, why and which settings to check."""
+    found = common(ctx).client().get("/v1/carriers")
+    tell_json(found) if as_json else tell_table(COLUMNS, map(_row, found["carriers"]))
+
+
+def _row(one: Mapping[str, Any]) -> tuple[str, ...]:
+    cause = one["cause"]["sentence"] if one["cause"] else ""
+    return one["name"], one["channel"], str(one["rate"] or "no limit"), one["state"].replace("_", " "), cause
+
+
+@app.command("test")
+def send_test(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="The carrier.")],
+    to: Annotated[
+        str,
+        typer.Argument(
+            help="An address of your own: a push token, a number or a mailbox; for web push the id of a tester among your subscribers."
+        ),
+    ],
+    language: Annotated[Language, typer.Option(help="Of the message.")] = Language.EN,
+    as_json: JsonOption = False,
+) -> None:
+    """Send one message that says that it is a test, by this carrier, to an address of your own. Ends with 0 when the carrier accepts it; else says why not,
+    and which settings to check.
+    """
+    body = {"to": to, "language": language.value}
+    found = common(ctx).client().post(f"/v1/carriers/{segment(name)}/test", body)
+    if as_json:
+        tell_json(found)
+    if found["answer"] != "accepted":
+        cause = found["cause"]["sentence"] if found["cause"] else f"the answer was {found['answer']}."
+        raise RefusedError(f"{found['carrier']} did not accept the test: {cause}")
+    if not as_json:
+        tell(f"{found['carrier']} accepted it. Check that it arrived.")

@@ -1,0 +1,394 @@
+"""What `alertd check` looks at: everything that could keep the service from starting, without starting it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import json
+import os
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from alertd.commands.installation import carrier_logins
+from alertd.common.clock import SystemClock
+from alertd.common.errors import ConfigError
+from alertd.config.carrier_sections import AnyCarrier, SmtpCarrier, TwilioCarrier
+from alertd.config.config import Settings
+from alertd.config.sections import StoreSection
+from alertd.model.oncall import OnCall, anybody
+from alertd.model.organisations import Organisation
+from alertd.runtime.app import library_of
+from alertd.runtime.carrier_settings import carrier_of
+from alertd.runtime.opening import Store, running_store, shared_store
+from alertd.runtime.processes import StartError
+from alertd.service.carriers.carriers import Carrier
+from alertd.service.carriers.causes import cause_of_login
+from alertd.service.organisations.passkeys import RelyingParty
+from alertd.service.organisations.provider import Provider, ProviderFault, guarded
+from alertd.service.people.labels import MOST_TOLD, regions_gone
+from alertd.store.embedded.disk import free_bytes
+from alertd.store.embedded.server_binary import ServerNotFoundError, find_server
+from alertd.store.engine import keys
+from alertd.store.engine.clock import StoreClock
+from alertd.store.engine.codec import MOST_SEALS, Codec, SealError
+from alertd.store.engine.connection import Connection, StoreRefusedError, StoreUnavailableError
+from alertd.store.engine.engine import check_engine
+from alertd.store.master_key.master_keys import MasterKeys
+from alertd.store.master_key.schema import load_cell_key, load_secrets, look
+from alertd.store.organisations.organisations import OrganisationStore
+from alertd.store.organisations.paging import Rotas
+from alertd.store.people.people import People
+from alertd.store.sharing.distribution import Tracks
+from alertd.store.sharing.webhooks import DistributorHook, Hooks
+from channels.login import Login, LoginState
+from geofences.regions import Library
+
+_MB = 1024 * 1024
+OWN_KEYS = "store.master_key and store.hash_key are not used: without store.url the keys are those in store.directory, beside the data"
+ANSWER_S = 5.0  # a store that is slower than that is not one to send alerts from
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at."""
+
+    part: str
+    ok: bool  # False: it would not start, or not work
+    says: str
+    warns: bool = False  # it would start, and somebody should know this before it matters
+
+
+def inspected(
+    settings: Settings, config_file: Path | None, regions: Callable[[Settings], Library] = library_of, *,
+    contact: bool = False,
+) -> list[Finding]:  # fmt: skip
+    """Everything that was found, in the order in which a start needs it. `config_file` is where the settings are from; `regions`
+    loads the library, or gives one that is loaded; `contact`: log in at the carriers, too.
+    """
+    where = str(config_file) if config_file else "the defaults and the environment"
+    library = _loaded(settings, regions)
+    return [
+        Finding(part="configuration", ok=True, says=where),
+        *(_outside(settings.store) if settings.store.url else _embedded(settings.store)),
+        _tombstones(settings.store),
+        _regions(library),
+        *_kept(settings, library),
+        *_passkeys(settings),
+        *_provider(settings),
+        *(_carriers(settings, contact=contact) if settings.carriers else [_no_carriers(settings)]),
+        *_alignment(settings),
+        *_return_address(settings),
+    ]
+
+
+def _outside(section: StoreSection) -> Iterator[Finding]:
+    try:
+        weaker = asyncio.run(_asked(shared_store(section), section))
+    except StoreUnavailableError as error:
+        yield Finding(part="store", ok=False, says=f"store.url: {error.in_full}")
+    except (StartError, StoreRefusedError) as error:
+        yield Finding(part="store", ok=False, says=str(error))
+    else:
+        yield Finding(part="store", ok=True, says="store.url answers")
+        for sentence in weaker:
+            yield Finding(part="store", ok=True, warns=True, says=f"weaker: {sentence}")
+
+
+async def _asked(store: Store, section: StoreSection) -> list[str]:
+    async with Redis.from_url(store.url, socket_connect_timeout=ANSWER_S, socket_timeout=ANSWER_S) as client:
+        connection = Connection(client, Codec(store.keys), replicas_required=section.replicas_required)
+        await connection.meet()  # whether it is there, before what it promises
+        if await look(connection, sandbox=section.sandbox):
+            await StoreClock(connection).hear()  # as every process does first: may this user run scripts?
+        return await check_engine(connection)
+
+
+def _embedded(section: StoreSection) -> Iterator[Finding]:
+    try:
+        yield Finding(part="store", ok=True, says=f"embedded, with {find_server(section.server)}")
+    except ServerNotFoundError as error:
+        yield Finding(part="store", ok=False, says=str(error))
+    if section.master_key or section.hash_key:
+        yield Finding(part="store", ok=True, warns=True, says=OWN_KEYS)
+    directory = section.directory.resolve()
+    try:
+        yield _room(directory, section.reserve_mb)
+    except OSError as error:
+        yield Finding(part="data directory", ok=False, says=f"{error.filename or directory}: {error.strerror}")
+
+
+def _room(directory: Path, reserve_mb: int) -> Finding:
+    """Whether there is some, for whoever asks. Raises OSError."""
+    existing = next(each for each in (directory, *directory.parents) if each.exists())
+    for needed in (existing, directory / "alertd.lock"):  # another user's, where that one started it
+        if needed.exists() and not os.access(needed, os.W_OK, effective_ids=True):
+            raise PermissionError(errno.EACCES, "this user cannot write it", str(needed))
+    free_mb, state = free_bytes(existing) // _MB, "" if directory.exists() else " (made at the first start)"
+    says = f"{directory}{state}: {free_mb:,} MB free, of which store.reserve_mb keeps {reserve_mb:,}"
+    return Finding(part="data directory", ok=free_mb > reserve_mb, says=says)
+
+
+def _kept(settings: Settings, library: Library | ConfigError) -> Iterator[Finding]:
+    """What organisations let go out without a second person, whether one is called, which of their distributors have not confirmed a
+    take-down, and whether people name regions that are gone. An embedded store tells it while it runs.
+    """
+    try:
+        store = running_store(settings.store)
+        if store is None:
+            return
+        told = asyncio.run(_told(store.url, Codec(store.keys), settings, library))
+    except (StartError, StoreUnavailableError, RedisError, SealError, ValueError, OSError):
+        return  # what is wrong with the store is told where it is looked at
+    for part, sentences in told.items():
+        for says in sentences:
+            yield Finding(part=part, ok=True, warns=True, says=says)
+
+
+def _running(section: StoreSection) -> tuple[str, Codec] | None:
+    """The URL and the codec of the store, None where none can be opened: the finding for the store says why."""
+    try:
+        store = running_store(section)
+        return (store.url, Codec(store.keys)) if store else None
+    except (StartError, SealError, ValueError, OSError):
+        return None
+
+
+def _uncalled(rota: OnCall | None) -> Iterator[str]:
+    """That nobody is told of what waits for a second person, as every organisation's alerts do unless it says otherwise."""
+    if rota is None or not rota.steps:
+        yield "nobody is on call: whoever submits an alert that waits has to call a second person themselves"
+    elif not anybody(rota, SystemClock().now_ms()):
+        yield "nobody is on call at this hour: of what waits for a second person nobody is told until somebody is"
+
+
+def _unreached(rota: OnCall | None, settings: Settings) -> Iterator[str]:
+    """That whoever is called cannot come by the link that they are told."""
+    site = RelyingParty.of(settings).origins[0]
+    if rota and rota.steps and settings.carriers and _is_here(site):
+        yield f"people on call are told a link to {site}, which is reached from this machine alone: set api.public_url"
+
+
+def _passkeys(settings: Settings) -> Iterator[Finding]:
+    """Pages at which browsers offer no passkey, since they are not on the domain that these hold for."""
+    own = RelyingParty.of(settings)
+    for origin in own.origins:
+        if not f".{urlsplit(origin).hostname}".endswith(f".{own.id}"):
+            says = f"nobody signs in with a passkey at {origin}: passkeys hold for {own.id}, see sign_in.rp_id"
+            yield Finding(part="sign_in", ok=True, warns=True, says=says)
+
+
+def _provider(settings: Settings) -> Iterator[Finding]:
+    """Whether operators could sign in by the OpenID provider. Without it the service starts all the same, and passkeys go on."""
+    if not settings.oidc.issuer:
+        return
+    back = f"{RelyingParty.of(settings).origins[0]}/console"
+    try:
+        asyncio.run(Provider(settings.oidc, guarded(settings.oidc), SystemClock()).meet())
+    except ConfigError as error:
+        yield Finding(part="sign-in provider", ok=False, says=str(error))
+    except ProviderFault as fault:
+        says = f"{fault.endpoint} endpoint {fault.url}: {fault.why}. Nobody signs in by this provider"
+        yield Finding(part="sign-in provider", ok=True, warns=True, says=says)
+    else:
+        says = f"{settings.oidc.issuer} answers; it must know the redirect URI {back}"
+        yield Finding(part="sign-in provider", ok=True, says=says)
+
+
+def _words(own: Organisation) -> Iterator[str]:
+    """What an organisation lets pass."""
+    if one := own.unattended:
+        yield f"{', '.join(one.levels)} to at most {one.people:,} people, {one.alerts_per_hour:,} an hour, go out without a second person"
+    if alone := own.break_glass:
+        yield f"{', '.join(alone.levels)} may be approved by whoever wrote them, after {alone.after_min:,} min without a second person"
+
+
+async def _told(url: str, codec: Codec, settings: Settings, library: Library | ConfigError) -> dict[str, list[str]]:
+    """What is to be told, by what it is about. Raises StoreUnavailableError; SealError where the keys are others."""
+    async with Redis.from_url(url, socket_connect_timeout=ANSWER_S, socket_timeout=ANSWER_S) as client:
+        connection = Connection(client, codec)
+        await connection.meet()
+        await load_secrets(connection)
+        store, rotas, found = OrganisationStore(connection), Rotas(connection), dict[str, list[str]]()
+        for org in sorted({settings.alerts.organisation, *await store.names()}):
+            (stored, _), (rota, _) = await store.get(org), await rotas.get(org)
+            own = Organisation.model_validate_json(stored.document) if stored else None
+            called = OnCall.model_validate_json(rota.document) if rota else None
+            found[f"organisation {org}"] = [
+                *(_words(own) if own else ()),
+                *_uncalled(called),
+                *_unreached(called, settings),
+            ]
+        for org, sentences in (await _takedowns(connection)).items():
+            found.setdefault(f"organisation {org}", []).extend(sentences)
+        found["keys"] = [says async for says in _worn(connection)]
+        with contextlib.suppress(SealError):  # an empty store has no cell key and no records
+            await load_cell_key(connection)
+        gone = await regions_gone(People(connection, SystemClock()), library) if isinstance(library, Library) else {}
+        return {"regions": list(_nowhere(gone)), **found}
+
+
+async def _worn(connection: Connection) -> AsyncIterator[str]:
+    """That a key has sealed too often, and that a rotation waits or is under way."""
+    master_keys = MasterKeys(connection)
+    check = await connection.execute("GET", keys.KEY_CHECK)
+    for ring, seals in (await master_keys.seals((check or b"").decode())).items():
+        if seals >= MOST_SEALS:
+            yield f"the {ring} key has sealed {seals:,} values, and 2^32 are the most: run alertd keys rotate-master"
+    rotation = await master_keys.rotation()
+    if rotation.blocked:
+        yield f"the rotation of the master key has stopped: {rotation.found.unreadable:,} values do not open under the old key"
+    elif rotation.is_running:
+        yield "the master key is being rotated: alertd keys rotate-master shows how far it is"
+
+
+def _nowhere(gone: dict[str, set[int]]) -> Iterator[str]:
+    """That people belong nowhere by what they said, as far as anybody knows: they have to be asked anew."""
+    if gone:
+        people, codes = len(set[int]().union(*gone.values())), ", ".join(sorted(gone)[:MOST_TOLD])
+        yield f"{people:,} people named regions that are gone, and are told of nothing by them: {codes}"
+
+
+async def _takedowns(connection: Connection) -> dict[str, list[str]]:
+    """By organisation, the distributors that show, as far as anybody knows, what is over."""
+    hooks, found = Hooks(connection, DistributorHook), dict[str, list[str]]()
+    tracks = Tracks(connection)
+    held = await tracks.holders(await hooks.orgs())
+    refusing = await tracks.refused(held)
+    for org, holders in held.items():
+        owed = Counter(one.distributor for one in holders if one.owed)
+        refused = Counter(one.distributor for one in refusing.get(org, ()))
+        for hook in await hooks.of_org(org):
+            if owed[hook.id]:
+                name = hook.distributor.name
+                says = f"{name} ({hook.id}) has not confirmed the take-down of {owed[hook.id]:,} alerts"
+                if refused[hook.id]:
+                    says += f", and refused that of {refused[hook.id]:,}: nothing more is tried, ring them up"
+                found.setdefault(org, []).append(says)
+    return found
+
+
+def _tombstones(section: StoreSection) -> Finding:
+    """Without them no case is purged, which should be known before one has to be."""
+    file = section.tombstones_file.absolute()
+    writable = not section.directory.exists() or os.access(file if file.exists() else file.parent, os.W_OK)
+    says = (
+        f"{file}, which belongs into no backup of the store"
+        if writable
+        else f"no case can be purged: {file} cannot be written, see store.tombstones"
+    )
+    return Finding(part="tombstones", ok=True, warns=not writable, says=says)
+
+
+def _loaded(settings: Settings, load: Callable[[Settings], Library]) -> Library | ConfigError:
+    try:
+        return load(settings)
+    except ConfigError as error:
+        return error
+
+
+def _regions(library: Library | ConfigError) -> Finding:
+    if isinstance(library, ConfigError):
+        return Finding(part="regions", ok=False, says=str(library))
+    return Finding(part="regions", ok=True, says=f"{len(library):,}")
+
+
+def _carriers(settings: Settings, *, contact: bool) -> Iterator[Finding]:
+    usable = dict[str, Carrier]()
+    for name, carrier in settings.carriers.items():
+        missing = [f"{option}: there is no file {path}" for option, path in _files(carrier) if not path.is_file()]
+        if not missing:
+            try:
+                usable[name] = carrier_of(name, carrier, settings)
+            except ConfigError as error:
+                missing = [str(error)]
+        if missing:
+            yield Finding(part=f"carrier {name}", ok=False, says="; ".join(missing))
+        elif not contact:
+            yield Finding(part=f"carrier {name}", ok=True, says=f"{_about(carrier)}; not contacted")
+    if contact:
+        logins = asyncio.run(carrier_logins.found(usable, _running(settings.store)))
+        yield from (_login(one, logins[name], settings.carriers[name]) for name, one in usable.items())
+
+
+def _login(carrier: Carrier, login: Login, section: AnyCarrier) -> Finding:
+    """A carrier that refuses the login is a fault: the service starts, but cannot send by it."""
+    cause = cause_of_login(carrier, login)
+    works = "works" if login.state is LoginState.WORKS else "its account is not known until the first message"
+    says = cause.sentence if cause else f"{_about(section)}; {works}"
+    return Finding(part=f"carrier {carrier.name}", ok=cause is None, says=says)
+
+
+def _about(section: AnyCarrier) -> str:
+    rate = f"{section.rate:g} a second" if section.rate else "no limit"
+    return f"{section.channel.value} by {section.kind}, {rate}"
+
+
+def _alignment(settings: Settings) -> Iterator[Finding]:
+    """Mail that is signed, and for another domain than its sender's (RFC 7489 section 3.1.1, relaxed)."""
+    for name, carrier in settings.carriers.items():
+        if not isinstance(carrier, SmtpCarrier) or not carrier.dkim:
+            continue
+        own = carrier.sender.rpartition("@")[2].rstrip("> ").lower()
+        signed = [key.domain.lower() for key in carrier.dkim]
+        if not any(f".{own}".endswith(f".{one}") or one.endswith(f".{own}") for one in signed):
+            says = f"no DKIM key is of the sender's domain {own}: who checks DMARC may refuse its mail"
+            yield Finding(part=f"carrier {name}", ok=True, warns=True, says=says)
+
+
+def _no_carriers(settings: Settings) -> Finding:
+    if _sandbox_runs(settings.store.directory / "sandbox" / "sandbox.json"):
+        return Finding(part="carriers", ok=True, says="none configured; the sandbox that runs has its own")
+    says = "none: nothing can be sent. See ops/alertd.toml; to try it out, `alertd serve --sandbox` has its own"
+    return Finding(part="carriers", ok=True, warns=True, says=says)
+
+
+def _sandbox_runs(told: Path) -> bool:
+    """Whether the sandbox that wrote this file still answers."""
+    try:
+        mail = json.loads(told.read_text(encoding="utf-8"))["mail"]
+        socket.create_connection((mail["host"], mail["port"]), ANSWER_S).close()
+    except (OSError, ValueError, KeyError):
+        return False
+    return True
+
+
+def _return_address(settings: Settings) -> Iterator[Finding]:
+    """What comes back by `api.public_url`, and cannot while it leads to this machine alone."""
+    url = settings.api.reached_at
+    lost = [f"{name}: {what}" for name, carrier in settings.carriers.items() for what in _comes_back(carrier)]
+    if lost and _is_here(url):
+        says = "; ".join((f"{url} is reached from this machine alone", *lost))
+        yield Finding(part="api.public_url", ok=True, warns=True, says=says)
+
+
+def _comes_back(carrier: AnyCarrier) -> Iterator[str]:
+    if isinstance(carrier, TwilioCarrier) and not _is_here(carrier.endpoint):
+        yield "its reports would be lost"
+    if isinstance(carrier, SmtpCarrier):
+        yield "nobody could leave by the link in a mail"
+        if carrier.reports:
+            yield "its reports would be lost"
+
+
+def _is_here(url: str) -> bool:
+    """Whether a URL leads to the machine it is read on."""
+    host = urlsplit(url).hostname or ""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+    return address.is_loopback or address.is_unspecified
+
+
+def _files(carrier: AnyCarrier) -> Iterator[tuple[str, Path]]:
+    """The options of a carrier that name files."""
+    return ((name, value) for name, value in carrier if isinstance(value, Path))

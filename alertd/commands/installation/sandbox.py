@@ -1,0 +1,37 @@
+"""`alertd sandbox`: local carriers in a process of their own, which needs nothing of the rest and so starts at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvloop
+
+from alertd.commands.base.client import RefusedError
+from alertd.runtime.processes import Life, die_with_parent
+from channels.sandbox import run
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def sandbox(
+    directory: Annotated[Path, typer.Option(help="Where its certificates and sandbox.json go.")] = Path(
+        "alertd-sandbox"
+    ),
+) -> None:
+    """The local carriers alone."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        uvloop.run(_serve(directory.resolve()))  # whoever reads sandbox.json may be elsewhere
+    except OSError as error:
+        raise RefusedError(f"{error.filename or directory} cannot be written: {error.strerror}") from None
+
+
+async def _serve(directory: Path) -> None:
+    """Until SIGTERM or SIGINT."""
+    die_with_parent()
+    life = Life()
+    life.ready()
+    await life.run(run(directory))

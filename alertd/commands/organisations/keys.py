@@ -1,0 +1,107 @@
+"""`alertd keys`: each for one person."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from alertd.commands.base.client import segment
+from alertd.commands.base.options import JsonOption, common
+from alertd.commands.base.output import remark, tell, tell_json, tell_list, tell_some
+from alertd.commands.organisations.key_rotation import rotate_master
+from alertd.common import logs
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Keys: make, list, rotate, revoke, recover; rotate the master key."
+)
+app.command()(rotate_master)
+
+COLUMNS = (
+    "key",
+    "subject",
+    "scopes",
+    "test",
+    "made_by",
+    "made_by_org",
+    "expires",
+    "rate_per_min",
+    "last_used",
+    "recovered",
+)
+MADE = ("key", "organisation", "subject", "scopes", "test", "expires", "rate_per_min", "old_secret_until", "token")
+Key = Annotated[str, typer.Argument(help="As `list` shows it.")]
+
+
+@app.command()
+def create(  # noqa: PLR0913, PLR0917  each is an option
+    ctx: typer.Context,
+    subject: Annotated[str, typer.Option(help="The person the key belongs to.")],
+    scope: Annotated[list[str], typer.Option(help="What it may do, such as alerts:write; may be given again.")],
+    test: Annotated[bool, typer.Option("--test", help="It cannot send Actual alerts.")] = False,
+    organisation: Annotated[str | None, typer.Option(help="Another than yours; for whoever runs the service.")] = None,
+    expires: Annotated[str | None, typer.Option(help="Till when it is good, such as 2027-01-31T00:00:00Z.")] = None,
+    rate_per_min: Annotated[int | None, typer.Option(help="Requests that it has a minute.")] = None,
+    region: Annotated[
+        list[str] | None, typer.Option(help="Its alerts may be told there alone; may be given again.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a key. Its token is told once and never again."""
+    body = {
+        "subject": subject, "scopes": scope, "test": test, "organisation": organisation, "expires": expires,
+        "rate_per_min": rate_per_min, "jurisdiction": {"regions": region} if region else None,
+    }  # fmt: skip
+    tell_some(common(ctx).client().post("/v1/keys", body), MADE, as_json=as_json)
+
+
+@app.command("list")
+def list_keys(ctx: typer.Context, as_json: JsonOption = False) -> None:
+    """The organisation's keys, without their secrets."""
+    found = common(ctx).client().get("/v1/keys")
+    tell_list(found, "keys", COLUMNS, as_json=as_json)
+
+
+@app.command()
+def rotate(
+    ctx: typer.Context,
+    key: Key,
+    overlap_s: Annotated[int, typer.Option(help="For so many seconds the old secret is good, too.")] = 3600,
+    as_json: JsonOption = False,
+) -> None:
+    """Give a key a new secret, told once and never again; all else of it stays."""
+    tell_some(
+        common(ctx).client().post(f"/v1/keys/{segment(key)}/rotate", {"overlap_s": overlap_s}), MADE, as_json=as_json
+    )
+
+
+@app.command()
+def recover(
+    ctx: typer.Context,
+    subject: Annotated[str, typer.Option(help="The person the key is for.")] = "administrator",
+    as_json: JsonOption = False,
+) -> None:
+    """Make an administrator's key on the machine of the store, if no administrator has one any more. It takes no key.
+
+    It needs the files of the data directory, or store.url and its keys, and the store must run. The audit has it, the event key.recovered goes to webhooks, and
+    the console shows the key to all administrators until it is revoked.
+    """
+    from alertd.commands.organisations.recovering import recovered  # noqa: PLC0415  it loads a second's worth of the service
+
+    settings = common(ctx).settings()
+    logs.set_up(settings.log_level)
+    made, token = recovered(settings, subject)
+    if as_json:
+        tell_json({"key": made.key_id, "subject": made.subject, "scopes": sorted(made.scopes), "token": token})
+        return
+    tell(f"Key {made.key_id} of {made.subject}, told this once; to use it: export ALERTD_KEY={token}")
+    remark(
+        f"Make a key for each person with it, then: alertd keys revoke {made.key_id}. Until then the console shows it to all administrators."
+    )
+
+
+@app.command()
+def revoke(ctx: typer.Context, key: Key, as_json: JsonOption = False) -> None:
+    """The key is known no more."""
+    common(ctx).client().delete(f"/v1/keys/{segment(key)}")
+    tell_json({"revoked": key}) if as_json else tell(f"Key {key} is revoked.")

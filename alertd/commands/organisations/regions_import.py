@@ -1,0 +1,171 @@
+"""`alertd regions import`: regions of one's own into the data directory, where a running service finds them within seconds.
+
+Works on the directory, not over the API. Tried on a copy first: what could not be loaded is refused before anything is
+written, and a dry run is that trial alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from alertd.commands.base.client import RefusedError
+from alertd.commands.base.options import JsonOption, common
+from alertd.commands.base.output import remark, tell, tell_facts, tell_json
+from geofences import files
+from geofences.additions import Order, Problem, gone
+from geofences.errors import GeofenceError
+from geofences.importing import FaultyFileError, import_file
+from geofences.regions import Kind
+
+app = typer.Typer(add_completion=False)
+removing = typer.Typer(add_completion=False)
+
+COVERED_TOLD = 3
+PROBLEMS_TOLD = 20
+GONE = "Whoever is registered in a region that is gone is not told by region any more: register them elsewhere."
+LABELS = {
+    "codes": "first and last code",
+    "country_put_before_codes": "codes that got the country in front",
+    "reprojected_from": "reprojected from",
+    "assumed_lon_lat": "taken as longitude and latitude",
+    "repaired": "outlines repaired",
+    "renamed": "names repaired",
+    "put_below_by_ground": "put below the region they lie in",
+    "without_parent": "without a parent",
+}
+
+
+@app.command("import")
+def import_regions(  # noqa: PLR0913, PLR0917  each is an option of the command
+    ctx: typer.Context,
+    file: Annotated[
+        Path,
+        typer.Argument(exists=True, dir_okay=False, help="GeoJSON, GeoPackage, FlatGeobuf, Shapefile or TopoJSON."),
+    ],
+    kind: Annotated[Kind, typer.Option(help="What they are.")],
+    code_field: Annotated[str, typer.Option(help="The column with each region's code.")],
+    name_field: Annotated[str, typer.Option(help="The column with its name.")],
+    parent_field: Annotated[str | None, typer.Option(help="The column with the code it is part of.")] = None,
+    parent_digits: Annotated[
+        int, typer.Option(min=0, help="So many characters of a code are its parent's: 2 where 26347 is part of FR-26.")
+    ] = 0,
+    guess_parents: Annotated[
+        bool, typer.Option("--guess-parents", help="A parent that is not known is the region it lies in.")
+    ] = False,
+    exclave: Annotated[
+        list[str] | None, typer.Option(help="Code of one that lies outside of its parent, as by law; may be repeated.")
+    ] = None,
+    country: Annotated[str | None, typer.Option(help="ISO 3166-1 alpha-2, of all of them.")] = None,
+    layer: Annotated[str | None, typer.Option(help="Which layer, if there are several.")] = None,
+    encoding: Annotated[str | None, typer.Option(help="Of the texts, if the file does not say.")] = None,
+    name: Annotated[str | None, typer.Option(help="What to keep them under; the same name replaces.")] = None,
+    source: Annotated[str, typer.Option(help="Who made the data.")] = "",
+    licence: Annotated[str, typer.Option(help="Its licence.")] = "",
+    replace: Annotated[
+        bool,
+        typer.Option("--replace", help="Also put them in the place of regions of the same code that lie elsewhere."),
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, write nothing.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Add regions of your own to the data directory."""
+    settings = common(ctx).settings()
+    folder, kept_as = settings.store.regions, name or _name_of(file)
+    order = Order(
+        kind=kind, code_field=code_field, name_field=name_field, parent_field=parent_field, parent_digits=parent_digits,
+        guess_parents=guess_parents, exclaves=tuple(exclave or ()), country=country, layer=layer, encoding=encoding,
+        source=source, licence=licence, replace=replace, dry_run=dry_run,
+    )  # fmt: skip
+    try:
+        facts = import_file(file, folder, kept_as, order, lambda step, regions: _tell_step(file, step, regions))
+    except FaultyFileError as error:
+        raise RefusedError(_problems(file, error.problems)) from None
+    except GeofenceError as error:
+        raise RefusedError(str(error)) from None
+    facts = {"regions": facts.pop("regions"), "file": str((folder / f"{kept_as}{files.SUFFIX}").resolve()), **facts}
+    tell_json(facts) if as_json else _tell(facts)
+    if not (settings.store.directory / "master.key").exists():
+        remark(
+            f"No alertd has its data in {settings.store.directory.resolve()} yet: one that keeps it elsewhere does not see these."
+        )
+
+
+@removing.command("remove")
+def remove_regions(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="What they are kept under: `wrong` of regions/wrong.regions.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Take regions that were imported out of the data directory. Their numbers are given to no other region."""
+    folder = common(ctx).settings().store.regions
+    kept = sorted(path.name.removesuffix(files.SUFFIX) for path in folder.glob(f"*{files.SUFFIX}"))
+    if name not in kept:
+        raise RefusedError(
+            f"Nothing is kept under {name} in {folder.resolve()}; there is {', '.join(kept) or 'nothing'}."
+        )
+    with files.alone(folder):
+        codes = gone(folder, name, ())
+        (folder / f"{name}{files.SUFFIX}").unlink()
+    facts = {"regions": len(codes), "codes": [codes[0], codes[-1]]}
+    tell_json(facts) if as_json else _tell_gone(facts)
+
+
+def _tell_gone(facts: dict[str, Any]) -> None:
+    tell_facts({LABELS.get(name, name): value for name, value in facts.items()})
+    tell(GONE)
+
+
+def _tell_step(file: Path, step: str, regions: int) -> None:
+    if step == "reading":
+        remark(f"Reading {file.name}…")
+    if step == "checking":
+        remark(f"Checking {regions:,} regions against the library (of thousands, minutes)…")
+
+
+def _name_of(file: Path) -> str:
+    """`town.geojson.gz` is kept as `town`."""
+    return file.name.partition(".")[0] or "regions"
+
+
+def _problems(file: Path, found: Sequence[Problem]) -> str:
+    lines = [f"{file.name} was not imported, for it has {len(found)} fault{'s' * (len(found) > 1)}:"]
+    for problem in found[:PROBLEMS_TOLD]:
+        code = f" ({problem.code})" if problem.code else ""
+        lines.append(f"  row {problem.row}{code} {problem.what}")
+    if len(found) > PROBLEMS_TOLD:
+        lines.append(f"  and {len(found) - PROBLEMS_TOLD} more")
+    return "\n".join(lines)
+
+
+def _tell(facts: dict[str, Any]) -> None:
+    tell_facts(
+        {
+            LABELS.get(name, name): value
+            for name, value in facts.items()
+            if name not in {"dry_run", "replaced", "covered"}
+        }
+    )
+    for one in facts["replaced"]:
+        tell(f"{one['code']} was {one['was']} and is {one['now']}, with {one['shared']:.0%} of its ground in common.")
+    if facts["covered"]:
+        some = ", ".join(f"{one['code']} {one['name']} by {one['by']}" for one in facts["covered"][:COVERED_TOLD])
+        tell(
+            f"{len(facts['covered'])} regions of the library stay beside them on the same ground, as {some}: an alert may name either."
+        )
+    if facts["assumed_lon_lat"]:
+        tell("The file does not say its coordinate system; its numbers were taken as longitude and latitude (WGS84).")
+    if facts["put_below_by_ground"]:
+        tell(
+            "Who has no parent in the file was put below the region they lie in. Its outline may be kilometres off: along a border "
+            "only --parent-field or --parent-digits is certain."
+        )
+    if facts["gone"]:
+        tell(GONE)
+    if facts["dry_run"]:
+        tell("Nothing was written: this was a dry run.")
+    else:
+        tell("A running service finds them within seconds; those of other machines need the same import.")

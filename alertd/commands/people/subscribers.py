@@ -1,0 +1,202 @@
+"""`alertd subscribers`: import, count, show, explain, forget."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Annotated, Any
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from alertd.commands.base.client import Client, RefusedError, segment
+from alertd.commands.base.options import JsonOption, common
+from alertd.commands.base.output import console, estimated, remark, tell, tell_facts, tell_json, tell_table
+from alertd.commands.base.people_files import CsvError, Line, csv_lines, ndjson_lines
+from alertd.commands.base.problems import place
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Subscribers: import, count, show, explain, forget.")
+
+#: Lines a call: what the service writes together, and little enough to be sent again after a broken connection.
+LINES = 1_000
+FAULTS_TOLD = 20
+#: Off a terminal, a line each so many calls.
+REMARK_EVERY = 10
+
+SubscriberId = Annotated[str, typer.Argument(metavar="ID", help="The subscriber's id.")]
+
+
+@app.command("import")
+def import_people(
+    ctx: typer.Context,
+    file: Annotated[
+        typer.FileBinaryRead, typer.Argument(help="NDJSON, or CSV if its name ends so; - is standard input.")
+    ],
+    is_csv: Annotated[bool, typer.Option("--csv", help="It is CSV, whatever its name.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write many subscribers. The same file again changes nothing. Of whoever is there a CSV writes what it has columns for, and an empty
+    cell takes away what was there; a line of NDJSON takes the place of all, or with `only` of the parts it names.
+    """
+    client, read = common(ctx).client(), csv_lines if is_csv or file.name.lower().endswith(".csv") else ndjson_lines
+    telling, counts = _Telling(file, as_json=as_json), {"written": 0, "refused": 0}
+    try:
+        with telling:
+            for batch in _batches(read(file)):
+                faults = sent(client, batch)
+                counts["refused"] += len(faults)
+                counts["written"] += len(batch) - len(faults)
+                telling.step(counts, faults, sum(len(line) for _, line in batch))
+    except CsvError as error:
+        raise RefusedError(f"{file.name}: {error}; {counts['written']:,} were written before") from None
+    tell_json(counts) if as_json else tell(f"{counts['written']:,} written, {counts['refused']:,} refused.")
+    if counts["refused"]:
+        lines = "1 line was" if counts["refused"] == 1 else f"{counts['refused']:,} lines were"
+        raise RefusedError(f"{lines} refused; mend and send the file again")
+
+
+@app.command()
+def count(
+    ctx: typer.Context,
+    within: Annotated[str, typer.Option("--in", metavar="CODE|GEOJSON", help="A region's code, a file or its text.")],
+    kind: Annotated[str | None, typer.Option(help="Who asked for this kind of alert; else missing-child.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """About how many people and addresses an area has."""
+    body = {"target": _target(within)} | ({} if kind is None else {"kind": kind})
+    found = common(ctx).client().post("/v1/targets/preview", body)
+    if as_json:
+        tell_json({name: found[name] for name in ("area", "audience", "eta")})
+        return
+    area, audience = found["area"], found["audience"]
+    tell_facts(
+        {"people": estimated(audience["people"]), "addresses": audience["addresses"], "area": f"{area['km2']:,} km2"}
+    )
+    tell_table(("region", "people"), audience["regions"].items())
+
+
+@app.command()
+def show(ctx: typer.Context, subscriber_id: SubscriberId, as_json: JsonOption = False) -> None:
+    """One subscriber."""
+    found = common(ctx).client().get(_path(subscriber_id))
+    tell_json(found) if as_json else tell_facts({"id": found["id"], **found["registration"]})
+
+
+@app.command()
+def explain(
+    ctx: typer.Context,
+    subscriber_id: SubscriberId,
+    alert: Annotated[str, typer.Option("--alert", metavar="ALERT", help="The alert's id.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Why somebody was told of an alert, or was not."""
+    found = common(ctx).client().get(f"{_path(subscriber_id)}/explain", {"alert": alert})
+    if as_json:
+        tell_json(found)
+        return
+    tell_facts({name: found[name] for name in ("told", "why", "in_audience", "consents", "tester")})
+    for many in ("places", "addresses", "messages"):
+        if found[many]:
+            tell_table(found[many][0].keys(), [row.values() for row in found[many]])
+
+
+@app.command()
+def forget(ctx: typer.Context, subscriber_id: SubscriberId, as_json: JsonOption = False) -> None:
+    """Remove a subscriber with places and addresses. It cannot be undone."""
+    common(ctx).client().delete(_path(subscriber_id))
+    tell_json({"forgotten": subscriber_id}) if as_json else tell(f"Subscriber {subscriber_id} is forgotten.")
+
+
+def _path(subscriber_id: str) -> str:
+    return f"/v1/subscribers/{segment(subscriber_id)}"
+
+
+def _batches(lines: Iterator[Line]) -> Iterator[list[Line]]:
+    while batch := list(itertools.islice(lines, LINES)):
+        yield batch
+
+
+def sent(client: Client, batch: list[Line]) -> list[dict[str, Any]]:
+    """Writes a batch; what was refused, by the lines' numbers in the file."""
+    answers = client.post_lines("/v1/subscribers/import", b"\n".join(line for _, line in batch) + b"\n")
+    if not answers or answers[-1].get("line") != len(batch):
+        raise RefusedError("the answer ended before the lines did; send the file again, which changes nothing twice")
+    return [
+        {**fault, "line": batch[fault["line"] - 1][0]}  # the service counts what it was sent
+        for answer in answers
+        for fault in answer["faults"]
+    ]
+
+
+class _Telling:
+    """Tells how far an import is: a bar on a terminal, lines elsewhere; faults as they come, to standard error."""
+
+    def __init__(self, file: IO[bytes], *, as_json: bool) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+        self._bar = Progress(*columns, console=console(), disable=as_json or not sys.stdout.isatty())
+        self._task = self._bar.add_task("0 written", total=_size(file))
+        self._as_json = as_json
+        self._calls = self._told = 0
+
+    def __enter__(self) -> None:
+        self._bar.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def step(self, counts: dict[str, int], faults: list[dict[str, Any]], size: int) -> None:
+        said = f"{counts['written']:,} written" + (f", {counts['refused']:,} refused" if counts["refused"] else "")
+        self._bar.update(self._task, advance=size, description=said)
+        self._calls += 1
+        if self._bar.disable and not self._as_json and self._calls % REMARK_EVERY == 0:
+            tell(said)
+        for fault in faults:
+            self._tell_fault(fault)
+
+    def _tell_fault(self, fault: dict[str, Any]) -> None:
+        if self._as_json:
+            tell_json(fault)
+            return
+        self._told += 1
+        if self._told <= FAULTS_TOLD:
+            remark(f"line {fault['line']}: {fault['detail']}")
+            for each in fault.get("errors", ()):
+                remark(f"  {place(each)}: {each['detail']}")
+        elif self._told == FAULTS_TOLD + 1:
+            remark("More lines are refused; --json tells each.")
+
+
+def _size(file: IO[bytes]) -> int | None:
+    """Bytes of a file, about what its lines add up to; None for a pipe."""
+    found = os.fstat(file.fileno())
+    return found.st_size or None
+
+
+def _target(text: str) -> dict[str, Any]:
+    """A region's code, or GeoJSON as text or in a file, as a target."""
+    raw = text if text.lstrip().startswith("{") else None
+    if raw is None and Path(text).is_file():
+        raw = Path(text).read_text(encoding="utf-8-sig")
+    if raw is None:
+        return {"regions": [text]}
+    try:
+        return {"polygons": _geometries(json.loads(raw))}
+    except ValueError as error:
+        raise RefusedError(f"this is not GeoJSON: {error}") from None
+
+
+def _geometries(document: Any) -> list[Any]:
+    """The geometries of any GeoJSON object; what is none is left for the service to refuse."""
+    match document:
+        case {"type": "FeatureCollection", "features": list(features)}:
+            return [geometry for feature in features for geometry in _geometries(feature)]
+        case {"type": "Feature", "geometry": geometry}:
+            return _geometries(geometry)
+        case {"type": "GeometryCollection", "geometries": list(geometries)}:
+            return [geometry for each in geometries for geometry in _geometries(each)]
+        case _:
+            return [document]

@@ -1,0 +1,1 @@
+"""The configuration: one TOML file, and `ALERTD_*` in the environment."""

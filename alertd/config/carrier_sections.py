@@ -1,0 +1,184 @@
+"""The tables of carriers: what every carrier has, and what each kind has besides."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic_core import PydanticCustomError
+
+from alertd.config.sections import MOST_PORT, Listening, Section
+from alertd.model.kinds import Channel
+from channels.text import TableName
+
+
+class Carrier(Section):
+    """What every carrier has: its limits and what to do when it leaves us without an answer."""
+
+    channel: ClassVar[Channel]
+    rate: float | None = Field(None, ge=0)
+    burst: float | None = Field(None, ge=1)
+    ramp_s: float = Field(0.0, ge=0)
+    weight: float = Field(1.0, ge=0)
+    on_unknown: Literal["resend", "hold"] = "resend"
+    timeout_s: float = Field(15.0, gt=0)
+    connections: int = Field(32, ge=1)
+
+
+class FcmCarrier(Carrier):
+    channel = Channel.PUSH
+    kind: Literal["fcm"]
+    credentials: Path
+    project: str | None = None
+    endpoint: str = "https://fcm.googleapis.com"
+    ca_file: Path | None = None
+    critical: bool = False
+    rate: float | None = Field(9_000.0, ge=0)
+    ramp_s: float = Field(60.0, ge=0)
+    connections: int = Field(800, ge=1)
+
+
+class WebPushCarrier(Carrier):
+    channel = Channel.WEBPUSH
+    kind: Literal["webpush"]
+    private_key: SecretStr
+    contact: str
+    hosts: tuple[str, ...] | None = None
+    endpoint: str | None = None
+    ca_file: Path | None = None
+    connections: int = Field(400, ge=1)
+
+
+class TwilioCarrier(Carrier):
+    channel = Channel.SMS
+    kind: Literal["twilio"]
+    account: str
+    password: SecretStr
+    sender: str
+    endpoint: str = "https://api.twilio.com"
+    transliterate: bool = True
+    ca_file: Path | None = None
+    on_unknown: Literal["resend", "hold"] = "hold"
+
+
+#: Languages whose words for stop and start are known.
+Spoken = Literal["ar", "de", "en", "es", "fr", "hi", "it", "pl", "pt", "tr", "uk", "zh"]
+
+
+def _status(value: Any) -> Any:
+    """`0x400` as manuals write it, or 1024."""
+    return int(value, 0) if isinstance(value, str) else value
+
+
+class SmppCarrier(Carrier):
+    channel = Channel.SMS
+    kind: Literal["smpp"]
+    host: str
+    port: int = Field(3550, ge=1, le=MOST_PORT)
+    tls: bool = True
+    plain_allowed: bool = False
+    ca_file: Path | None = None
+    system_id: str
+    password: SecretStr
+    system_type: str = ""
+    service_type: str = ""
+    sender: str
+    sender_numbering: tuple[int, int] | None = None
+    number_numbering: tuple[int, int] | None = None
+    calling_code: str | None = Field(None, pattern=r"^[1-9][0-9]{0,2}$")
+    on_unknown: Literal["resend", "hold"] = "hold"
+    connections: int = Field(1, ge=1)
+    receivers: int = Field(0, ge=0)
+    window: int = Field(50, ge=1)
+    enquire_s: float = Field(30.0, gt=0)
+    transliterate: bool = True
+    national_tables: list[TableName] = Field([])
+    long: Literal["udh", "payload"] = "udh"
+    validity: Literal["relative", "absolute", "none"] = "relative"
+    receipt_ids: Literal["same", "hex-then-decimal", "decimal-then-hex"] = "same"
+    statuses: (
+        dict[Annotated[int, BeforeValidator(_status)], Literal["opted-out", "blocked", "invalid", "again"]] | None
+    ) = None
+    languages: list[Spoken] = Field(list(get_args(Spoken)))
+    words: dict[str, Literal["stop", "start", "help"]] | None = None
+
+
+class DkimKey(Section):
+    """One key that signs mails."""
+
+    domain: str
+    selector: str
+    key: SecretStr
+
+
+def _domain(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", name):
+        raise PydanticCustomError("domain", "a domain in small letters, as it stands after the @")
+    return name
+
+
+DomainName = Annotated[str, AfterValidator(_domain)]
+
+
+class DomainLimit(Section):
+    """What one provider of mailboxes takes."""
+
+    rate: float | None = Field(None, gt=0)
+    also: tuple[DomainName, ...] = ()
+
+
+class SmtpCarrier(Carrier):
+    channel = Channel.MAIL
+    kind: Literal["smtp"]
+    host: str
+    port: int = Field(587, ge=1, le=MOST_PORT)
+    tls: Literal["starttls", "tls", "plain"] = "starttls"
+    plain_allowed: bool = False
+    user: str | None = None
+    password: SecretStr | None = None
+    sender: str
+    bounces: str | None = None
+    bounces_listen: Listening = ""
+    reports: Literal["ses", "postmark", "mailgun"] | None = None
+    reports_secret: SecretStr | None = None
+    reports_topic: str | None = None
+    dkim: tuple[DkimKey, ...] | None = None
+    domains: dict[DomainName, DomainLimit] | None = None
+    ca_file: Path | None = None
+    timeout_s: float = Field(60.0, gt=0)
+    connections: int = Field(20, ge=1)
+
+    @model_validator(mode="after")
+    def _domains_are_named_once(self) -> Self:
+        names = Counter(name for first, limit in (self.domains or {}).items() for name in (first, *limit.also))
+        for name, times in names.items():
+            if times > 1:
+                raise PydanticCustomError("domain_twice", "{name} has two limits in domains", {"name": name})
+        return self
+
+    @model_validator(mode="after")
+    def _who_enters_has_a_password(self) -> Self:
+        if bool(self.user) != bool(self.password and self.password.get_secret_value()):
+            raise PydanticCustomError("half", "user and password belong together")
+        return self
+
+    @model_validator(mode="after")
+    def _reports_are_proven(self) -> Self:
+        needed = {"ses": "reports_topic", "postmark": "reports_secret", "mailgun": "reports_secret"}
+        if self.reports and getattr(self, needed[self.reports]) is None:
+            raise PydanticCustomError(
+                "unproven",
+                'reports = "{relay}" needs {option}',
+                {"relay": self.reports, "option": needed[self.reports]},
+            )
+        return self
+
+
+AnyCarrier = Annotated[
+    FcmCarrier | WebPushCarrier | TwilioCarrier | SmppCarrier | SmtpCarrier, Field(discriminator="kind")
+]
+CARRIERS: tuple[type[Carrier], ...] = (FcmCarrier, WebPushCarrier, TwilioCarrier, SmppCarrier, SmtpCarrier)
+KINDS_OF_CARRIER = {get_args(one.model_fields["kind"].annotation)[0]: one for one in CARRIERS}

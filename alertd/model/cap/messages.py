@@ -1,0 +1,158 @@
+"""A CAP alert message as values. Positions are (longitude, latitude) in degrees, WGS 84, as everywhere else; CAP's own order
+is the other one. Texts are as they were sent, without the white space around them.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from alertd.common.errors import Fault
+from alertd.model.kinds import Category, Certainty, ResponseType, Severity, Urgency
+
+Position = tuple[float, float]
+
+#: Section 3.2.2, language: what is meant where nothing is said.
+DEFAULT_LANGUAGE = "en-US"
+
+
+class Status(enum.StrEnum):
+    """Section 3.2.1, status."""
+
+    ACTUAL = "Actual"
+    EXERCISE = "Exercise"
+    SYSTEM = "System"
+    TEST = "Test"
+    DRAFT = "Draft"
+
+
+class MsgType(enum.StrEnum):
+    """Section 3.2.1, msgType."""
+
+    ALERT = "Alert"
+    UPDATE = "Update"
+    CANCEL = "Cancel"
+    ACK = "Ack"
+    ERROR = "Error"
+
+
+class Scope(enum.StrEnum):
+    """Section 3.2.1, scope."""
+
+    PUBLIC = "Public"
+    RESTRICTED = "Restricted"
+    PRIVATE = "Private"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """What names one message, once and for all (section 3.2.1, references)."""
+
+    sender: str
+    identifier: str
+    sent: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """A value of a system of codes: valueName and value."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """Section 3.2.3."""
+
+    description: str
+    mime_type: str
+    size: int | None = None  # bytes
+    uri: str | None = None
+    deref_uri: str | None = None  # the content itself, in base 64
+    digest: str | None = None  # SHA-1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circle:
+    """All ground within a distance of a point. CAP allows a radius of 0, which holds nobody."""
+
+    center: Position
+    radius_km: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Area:
+    """Section 3.2.4: polygons, circles and geocodes, all of them together."""
+
+    description: str
+    polygons: tuple[tuple[Position, ...], ...] = ()  # closed: the last position is the first
+    circles: tuple[Circle, ...] = ()
+    geocodes: tuple[Named, ...] = ()
+    altitude_ft: float | None = None
+    ceiling_ft: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Info:
+    """Section 3.2.2: what is told in one language."""
+
+    language: str = DEFAULT_LANGUAGE
+    categories: tuple[Category, ...]
+    event: str
+    response_types: tuple[ResponseType, ...] = ()
+    urgency: Urgency
+    severity: Severity
+    certainty: Certainty
+    audience: str | None = None
+    event_codes: tuple[Named, ...] = ()
+    effective: datetime | None = None
+    onset: datetime | None = None
+    expires: datetime | None = None
+    sender_name: str | None = None
+    headline: str | None = None
+    description: str | None = None
+    instruction: str | None = None
+    web: str | None = None
+    contact: str | None = None
+    parameters: tuple[Named, ...] = ()
+    resources: tuple[Resource, ...] = ()
+    areas: tuple[Area, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """Section 3.2.1: one alert message."""
+
+    identifier: str
+    sender: str
+    sent: datetime
+    status: Status
+    msg_type: MsgType
+    source: str | None = None
+    scope: Scope
+    restriction: str | None = None
+    addresses: str | None = None
+    codes: tuple[str, ...] = ()
+    note: str | None = None
+    references: tuple[Reference, ...] = ()
+    incidents: str | None = None
+    infos: tuple[Info, ...] = ()
+    version: str = field(default="1.2", compare=False)  # of CAP, that it came in
+    signed: bool = field(default=False, compare=False)  # it has a signature, which nobody has looked at
+    lines: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)  # of each element, by its pointer
+
+    @property
+    def reference(self) -> Reference:
+        """What other messages name this one by."""
+        return Reference(sender=self.sender, identifier=self.identifier, sent=self.sent)
+
+
+class CapError(ValueError):
+    """A document that is not taken, or cannot be written: every fault, each with its line where it was read."""
+
+    def __init__(self, faults: tuple[Fault, ...]) -> None:
+        super().__init__(f"{len(faults)} faults")
+        self.faults = faults

@@ -1,0 +1,99 @@
+"""An area as the polygons that CAP can hold: few positions in each, and no holes.
+
+A polygon of CAP is one ring (section 3.2.4). So an area is made simpler, outwards alone, and what has a hole is cut through it into
+pieces without one.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from math import inf
+
+import shapely
+from shapely.geometry import MultiPolygon, Polygon, box
+
+from alertd.model.cap.messages import Position
+from geofences.simplifying import simplified
+
+#: What broadcast gateways recommend; many ask for no more.
+MOST_POSITIONS = 100
+#: Of one message. A coast with more islands is told by what holds them together.
+MOST_POLYGONS = 100
+#: Positions of a part, on average, that no step makes fewer; only to be wider makes one of many.
+AS_THIN_AS_CAN_BE = 6
+#: Islands of one area; no country in the library has 500. Beyond it, finding what holds them together takes minutes.
+MOST_PARTS = 3_000
+#: Degrees: 11 m, doubled until it is simple enough.
+LEAST, MOST = 1e-4, 16.0
+#: Degrees: about a centimetre. What is written is on this grid before it is rounded to it, or it might cross itself.
+DIGITS = 7
+_GRID = 10.0**-DIGITS
+#: Thinned by a step, a line lies within it of what it was, so that it is moved by a little more.
+_OVER = 1.05
+
+_WORLD = box(-180, -90, 180, 90)
+
+
+def outlines(area: MultiPolygon, most: int = MOST_POLYGONS) -> tuple[tuple[Position, ...], ...]:
+    """At most so many closed rings that cover the area (WGS 84, lon/lat) and leave out its holes, unless there is nothing simple enough that
+    does: then its bounding box.
+    """
+    step = 0.0 if shapely.get_num_geometries(area) <= MOST_PARTS else inf
+    while step <= MOST:
+        if (thin := _thinned(area, step, most)) is not None:
+            pieces = list(itertools.islice(_pieces(thin), most + 1))
+            if len(pieces) <= most:
+                return tuple(map(_ring, pieces))
+        step = step * (4 if thin is None else 2) or LEAST
+    return (_ring(box(*area.bounds)),)
+
+
+def _thinned(area: MultiPolygon, step: float, most: int) -> shapely.Geometry | None:
+    """An area that covers the one given, with corners that are `step` degrees apart or more; None for one of too many corners."""
+    thin = simplified(area, step) if step else area
+    corners, parts = shapely.get_num_coordinates(thin), shapely.get_num_geometries(thin)
+    if corners > most * MOST_POSITIONS // 2 and (not step or corners > parts * AS_THIN_AS_CAN_BE):
+        return None  # a cut leaves pieces half full
+    if not step:
+        return area
+    for far in (step * _OVER, 2 * step * _OVER):  # a ring is moved twice as far where it begins
+        wide = shapely.buffer(thin, far + _GRID, join_style="mitre", mitre_limit=2.0)
+        if shapely.get_num_geometries(wide) > most:
+            return None
+        shapely.prepare(wide)
+        if shapely.covers(wide, area):
+            return shapely.intersection(wide, _WORLD)
+    return None
+
+
+def _pieces(geometry: shapely.Geometry) -> Iterator[Polygon]:
+    """The polygons of a geometry, each with a hole or too many corners cut in two, from north to south or from west to east."""
+    waiting = list(_polygons(shapely.set_precision(geometry, _GRID)))
+    while waiting:
+        part = waiting.pop()
+        if not part.interiors and len(part.exterior.coords) <= MOST_POSITIONS:
+            yield part
+        else:
+            waiting += [
+                piece
+                for half in _halves(part)
+                for piece in _polygons(shapely.intersection(part, half, grid_size=_GRID))
+            ]
+
+
+def _halves(part: Polygon) -> tuple[Polygon, Polygon]:
+    """Two boxes that hold a polygon, parted in the middle of its first hole, else of itself."""
+    west, south, east, north = part.bounds
+    middle = Polygon(part.interiors[0]).centroid if part.interiors else box(*part.bounds).centroid
+    if east - west > north - south:
+        return box(west, south, middle.x, north), box(middle.x, south, east, north)
+    return box(west, south, east, middle.y), box(west, middle.y, east, north)
+
+
+def _polygons(geometry: shapely.Geometry) -> Iterator[Polygon]:
+    return (part for part in shapely.get_parts(geometry) if isinstance(part, Polygon) and part.area > 0)
+
+
+def _ring(polygon: Polygon) -> tuple[Position, ...]:
+    return tuple((round(lon, DIGITS), round(lat, DIGITS)) for lon, lat in polygon.exterior.coords)

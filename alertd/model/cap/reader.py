@@ -1,0 +1,154 @@
+"""From the bytes of a CAP document to a message, forgiving where nothing can be misunderstood: the order of elements, white space,
+`Z` for UTC, rings that were left open, elements that are empty. Everything else is a fault, and all faults are told at once.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from lxml import etree
+
+from alertd.common.errors import Fault
+from alertd.model.cap import values
+from alertd.model.cap.elements import Children, Notes
+from alertd.model.cap.messages import DEFAULT_LANGUAGE, Area, CapError, Info, Message, MsgType, Resource, Scope, Status
+from alertd.model.cap.parsing import NAMESPACES, line_of, parsed
+from alertd.model.faults import MAX_FAULTS
+from alertd.model.kinds import Category, ResponseType, Severity, Urgency
+
+#: One for each language; the largest that was seen has 20, in two languages.
+MAX_INFOS = 100
+
+SIGNATURE = "{http://www.w3.org/2000/09/xmldsig#}Signature"
+#: RFC 2046, section 4.5.1: of a kind that is not told. CAP 1.2 wants one, its forerunners did not.
+_UNTOLD = "application/octet-stream"
+
+#: These speak about another message: without its name they could mean any (section 3.2.1, msgType).
+ABOUT_OTHERS = frozenset(MsgType) - {MsgType.ALERT}
+
+_ALERT = (
+    "identifier", "sender", "sent", "status", "msgType", "source", "scope", "restriction", "addresses", "note",
+    "references", "incidents", "password",
+)  # fmt: skip
+_INFO = (
+    "language", "event", "urgency", "severity", "certainty", "audience", "effective", "onset", "expires", "senderName",
+    "headline", "description", "instruction", "web", "contact",
+)  # fmt: skip
+_INFOS_LISTS = ("category", "responseType", "eventCode", "parameter", "resource", "area")
+_RESOURCE = ("resourceDesc", "mimeType", "size", "uri", "derefUri", "digest")
+
+
+def read(raw: bytes) -> Message:
+    """The message. Raises CapError with every fault, each with its line, in the order of lines."""
+    root, notes = parsed(raw), Notes()
+    message = _message(root, notes)
+    faults = [*notes.faults, *_contradictions(message, notes, line_of(root))]
+    if faults:
+        raise CapError(tuple(sorted(faults, key=lambda fault: fault.line)[:MAX_FAULTS]))
+    return message
+
+
+def _message(root: etree._Element, notes: Notes) -> Message:
+    """The message; where there are faults, parts of it are missing."""
+    of = Children(root, "", _ALERT, ("code", "info"), notes)
+    infos = of.nodes("info")
+    if len(infos) > MAX_INFOS:
+        notes.fault("/info", f"There may be at most {MAX_INFOS} of these.", line_of(infos[MAX_INFOS][0]))
+    members: dict[str, Any] = {
+        "identifier": of.value("identifier", values.name, required=True),
+        "sender": of.value("sender", values.name, required=True),
+        "sent": of.value("sent", values.instant, required=True),
+        "status": of.value("status", values.code_of(Status), required=True),
+        "msg_type": of.value("msgType", values.code_of(MsgType), required=True),
+        "scope": of.value("scope", values.code_of(Scope), required=True),
+    }
+    return Message(
+        **members,
+        source=of.text("source"),
+        restriction=of.text("restriction"),
+        addresses=of.text("addresses"),
+        codes=of.values("code", str),
+        note=of.text("note"),
+        references=of.value("references", values.references) or (),
+        incidents=of.text("incidents"),
+        infos=tuple(_info(node, pointer, notes) for node, pointer in infos[:MAX_INFOS]),
+        version=NAMESPACES[cast("str", etree.QName(root).namespace)],
+        signed=root.find(SIGNATURE) is not None,
+        lines=notes.lines,
+    )
+
+
+def _info(node: etree._Element, pointer: str, notes: Notes) -> Info:
+    of = Children(node, pointer, _INFO, _INFOS_LISTS, notes)
+    members: dict[str, Any] = {
+        "event": of.text("event", required=True),
+        "urgency": of.value("urgency", values.code_of(Urgency), required=True),
+        "severity": of.value("severity", values.code_of(Severity), required=True),
+        "certainty": of.value("certainty", values.certainty, required=True),
+        "language": of.value("language", values.language) or DEFAULT_LANGUAGE,
+    }
+    return Info(
+        **members,
+        categories=of.values("category", values.code_of(Category), required=True),
+        response_types=of.values("responseType", values.code_of(ResponseType)),
+        audience=of.text("audience"),
+        event_codes=of.named("eventCode"),
+        effective=of.value("effective", values.instant),
+        onset=of.value("onset", values.instant),
+        expires=of.value("expires", values.instant),
+        sender_name=of.text("senderName"),
+        headline=of.text("headline"),
+        description=of.text("description"),
+        instruction=of.text("instruction"),
+        web=of.value("web", values.uri),
+        contact=of.text("contact"),
+        parameters=of.named("parameter"),
+        resources=tuple(_resource(*each, notes) for each in of.nodes("resource")),
+        areas=tuple(_area(*each, notes) for each in of.nodes("area")),
+    )
+
+
+def _resource(node: etree._Element, pointer: str, notes: Notes) -> Resource:
+    of = Children(node, pointer, _RESOURCE, (), notes)
+    return Resource(
+        description=of.text("resourceDesc", required=True) or "",
+        mime_type=of.text("mimeType") or _UNTOLD,
+        size=of.value("size", values.whole),
+        uri=of.value("uri", values.uri),
+        deref_uri=of.text("derefUri"),
+        digest=of.text("digest"),
+    )
+
+
+def _area(node: etree._Element, pointer: str, notes: Notes) -> Area:
+    of = Children(node, pointer, ("areaDesc", "altitude", "ceiling"), ("polygon", "circle", "geocode"), notes)
+    return Area(
+        description=of.text("areaDesc", required=True) or "",
+        polygons=of.values("polygon", values.polygon),
+        circles=of.values("circle", values.circle),
+        geocodes=of.named("geocode"),
+        altitude_ft=of.value("altitude", values.number),
+        ceiling_ft=of.value("ceiling", values.number),
+    )
+
+
+def _contradictions(message: Message, notes: Notes, line: int) -> list[Fault]:
+    """What no single element has wrong."""
+    faults = []
+    if message.msg_type in ABOUT_OTHERS and not message.references and not _at(notes, "/references"):
+        sentence = f"A message of type {message.msg_type} must name in references what it is about."
+        faults.append(Fault("/references", sentence, line=notes.lines.get("/references", line)))
+    positions = sum(len(ring) for info in message.infos for area in info.areas for ring in area.polygons)
+    if positions > values.MAX_POSITIONS:
+        faults.append(Fault("/info", f"The polygons have more than {values.MAX_POSITIONS:,} positions.", line=line))
+    for i, info in enumerate(message.infos):
+        if message.sent and info.expires and info.expires < message.sent and message.msg_type is not MsgType.CANCEL:
+            sentence = "This ends before it was sent."
+            pointer = f"/info/{i}/expires"
+            faults.append(Fault(pointer, sentence, line=notes.lines.get(pointer, line)))
+    return faults
+
+
+def _at(notes: Notes, pointer: str) -> bool:
+    """Whether a fault was found there already."""
+    return any(fault.pointer == pointer for fault in notes.faults)

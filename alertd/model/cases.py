@@ -1,0 +1,336 @@
+"""The case of a missing child: who is missing, what was verified, where the child was seen, whom to call.
+
+What is told to the public and what is internal lie side by side here, as a case file has them. Internal are the whole
+verification, the exact point of `last_seen` and the case number; templates must not show them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import date
+from enum import StrEnum
+from functools import lru_cache
+from typing import Annotated, Self
+from urllib.parse import quote
+
+import phonenumbers
+from phonenumbers import PhoneNumberType
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+
+from alertd.model.faults import refusal, refuse
+from alertd.model.fields import (
+    MAX_LANGUAGES,
+    Code,
+    Country,
+    Document,
+    Form,
+    Instant,
+    Language,
+    Line,
+    LocalId,
+    Point,
+    TextByLanguage,
+    TimeZone,
+    Words,
+    to_e164,
+)
+from alertd.model.kinds import Eyes, Hair, Protection, Sex
+
+#: More children than any family that disappears together; beyond, a message cannot name them and a case has to be split.
+MAX_CHILDREN = 20
+#: Whoever reads a poster can look through a handful; an SMS has room for one.
+MAX_CONTACTS = 10
+MAX_PHOTOS = 5
+#: The United Nations' Convention on the Rights of the Child, article 1: a child is below 18.
+MAX_AGE_YEARS = 17
+#: Up to here people say months.
+MAX_AGE_MONTHS = 35
+
+
+class Decision(Document):
+    """Who decided something, and when."""
+
+    by: Line
+    at: Instant
+
+
+class Verification(Document):
+    """What was checked before a child is named in public. An Actual alert needs all of it; it is never published."""
+
+    authority: Line | None = None
+    reference: Line | None = None
+    criteria: Annotated[tuple[Code, ...], Field(max_length=20, examples=[["minor", "high-risk"]])] = ()
+    custody_checked: bool = False
+    protected_identity_checked: bool = False
+    publication_risk: Decision | None = None
+
+
+class Name(Document):
+    """The name to publish, and how it is written for readers of other languages."""
+
+    public: Annotated[str, Words(80), Field(examples=["Lucía P."])]
+    scripts: dict[Language, Annotated[str, Words(80)]] = Field(
+        default_factory=dict, max_length=MAX_LANGUAGES, examples=[{"ar": "لوسيا"}]
+    )
+
+
+class Age(Document):
+    """An age in years, or in months for the youngest."""
+
+    years: Annotated[int, Field(ge=0, le=MAX_AGE_YEARS)] | None = None
+    months: Annotated[int, Field(ge=0, le=MAX_AGE_MONTHS)] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.years is None) == (self.months is None):
+            raise refusal("An age is either years or months.")
+        return self
+
+
+MEDIA_ID = Form(r"med_[A-Za-z0-9_-]+", "This is no media id.", 64, "med_0000000000")
+
+
+class Photo(Document):
+    """A photo that was handed in before, and what it shows in words: unset, those it was handed in with."""
+
+    media: Annotated[str, MEDIA_ID]
+    alt: TextByLanguage = Field(default_factory=dict)
+
+
+#: A day, or a month or a year where nobody knows the day (ISO 8601).
+_DAY = Form(r"(19|20)\d\d(-\d\d(-\d\d)?)?", "This is a day, a month or a year, as in 2026-08-14.", 10, "2026-08-14")
+
+
+def _of_the_calendar(day: str) -> str:
+    try:
+        date.fromisoformat(day + "-01-01"[len(day) - 4 :])
+    except ValueError:
+        raise refusal("There is no such day.") from None
+    return day
+
+
+class PhotoFacts(Document):
+    """What must be known of a photo that is published. `source` and `rights` are asked for by a problem of their own."""
+
+    source: Annotated[Line | None, Field(description="Who gave it.", examples=["the child's mother"])] = None
+    taken: Annotated[str, _DAY, AfterValidator(_of_the_calendar), Field(description="When it was taken.")]
+    rights: Annotated[
+        Line | None, Field(description="On what ground it is published.", examples=["consent of both parents"])
+    ] = None
+    alt: Annotated[TextByLanguage, Field(min_length=1, description="What it shows, by language.")]
+
+
+def _ascending(pair: tuple[int, int]) -> tuple[int, int]:
+    if pair[0] > pair[1]:
+        raise refusal("The smaller height comes first.")
+    return pair
+
+
+HeightCm = Annotated[int, Field(ge=30, le=230)]
+
+
+class Child(Document):
+    """One missing child. Whatever is not known, or better not told, is left out."""
+
+    id: LocalId
+    name: Name | None = None
+    age: Age | None = None
+    sex: Sex | None = None
+    height_cm: (
+        Annotated[
+            tuple[HeightCm, HeightCm], AfterValidator(_ascending), Field(examples=[[118, 125]], description="From, to")
+        ]
+        | None
+    ) = None
+    hair: Hair | None = None
+    eyes: Eyes | None = None
+    clothing: TextByLanguage = Field(default_factory=dict)
+    marks: TextByLanguage = Field(default_factory=dict)
+    photos: Annotated[tuple[Photo, ...], Field(max_length=MAX_PHOTOS)] = ()
+
+
+LegalBasis = Annotated[
+    Line | None,
+    Field(description="On what ground it is published; internal.", examples=["order of the investigating judge"]),
+]
+
+
+class PersonSought(Document):
+    """Someone the authority wants found together with the child. An Actual alert needs a legal basis: nobody has convicted them."""
+
+    name: Name | None = None
+    sex: Sex | None = None
+    description: TextByLanguage = Field(default_factory=dict)
+    legal_basis: LegalBasis = None
+
+    @model_validator(mode="after")
+    def _somebody(self) -> Self:
+        if self.name is None and self.sex is None and not self.description:
+            raise refusal("A person sought needs a name, a sex or a description.")
+        return self
+
+
+class Vehicle(Document):
+    """A vehicle the child may be in. Its holder may be anybody, so an Actual alert needs a legal basis."""
+
+    plate: Annotated[str, Words(20)] | None = None
+    country: Annotated[Country, Field(description="Of the plate.")] | None = None
+    description: TextByLanguage = Field(default_factory=dict)
+    legal_basis: LegalBasis = None
+
+    @model_validator(mode="after")
+    def _known_by_something(self) -> Self:
+        if self.plate is None and not self.description:
+            raise refusal("A vehicle needs a plate or a description.")
+        return self
+
+
+def bare_plate(plate: str) -> str:
+    """A plate as two people who read it type the same: letters and digits alone, in capitals."""
+    return "".join(filter(str.isalnum, plate)).upper()
+
+
+class LastSeen(Document):
+    """When and where. The words of `place` are published; `point` is internal, and wherever a map will show it, it is
+    shown no more precisely than `public_radius_km`.
+    """
+
+    at: Instant
+    time_zone: TimeZone
+    place: TextByLanguage = Field(default_factory=dict)
+    point: Point | None = None
+    public_radius_km: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] | None = None
+
+
+class ContactRole(StrEnum):
+    """For whom a contact is, where it is not for everyone."""
+
+    ABROAD = "abroad"
+    DEAF = "deaf"
+
+
+#: What the numbering plans call what is of no country.
+_NO_COUNTRY = "001"
+_SHORT = re.compile(r"[0-9]{2,8}")
+#: A named host, not a number, and nothing that hides it: no user, no port, no backslash, no spaces, nothing that ends an attribute.
+_HTTPS = (
+    r"https://(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z][A-Za-z0-9-]{1,62}([/?#][^\s\\\x00-\x1f\"<>]*)?"
+)
+
+
+#: It stands in the safety line, which no message cuts: a push holds it in any language, and an SMS in few parts.
+MAX_URL = 500
+_NO_URL = f"This must be an https address of at most {MAX_URL} characters."
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
+
+
+def _uri(address: str) -> str:
+    """As RFC 3987, 3.1 writes it in ASCII: no phone takes a letter for its end, and an SMS carries it as it is."""
+    uri = _BEYOND_ASCII.sub(lambda found: quote(found[0]), address)
+    if len(uri) > MAX_URL:
+        raise refusal(f"{_NO_URL} A letter beyond ASCII counts as up to twelve.")
+    return uri
+
+
+@lru_cache(maxsize=256)  # alerts of one organisation have the same few numbers, and a look into the plans takes 50 us
+def _reachable(number: str, countries: tuple[str, ...] | None) -> str:
+    """A number people are told to use: a full one must be assigned, a short one valid in every country named.
+
+    Stricter than for subscribers: a wrong digit here sends everyone who knows something to nobody.
+    """
+    if not _SHORT.fullmatch(number):
+        number = to_e164(number)
+        if not phonenumbers.is_valid_number(phonenumbers.parse(number)):
+            raise refusal("No numbering plan has this number.")
+        return number
+    if countries is None:  # they are a fault of their own
+        return number
+    if not countries:
+        raise refusal("A short number needs the countries where it works.")
+    for country in countries:
+        if country not in phonenumbers.SUPPORTED_SHORT_REGIONS or not phonenumbers.is_valid_short_number_for_region(
+            phonenumbers.parse(number, country), country
+        ):
+            raise refusal(f"This short number does not work in {country}.")
+    return number
+
+
+#: Numbers that the networks of other countries hardly ever connect; an international freephone number is of none.
+_AT_HOME = (PhoneNumberType.TOLL_FREE, PhoneNumberType.SHARED_COST, PhoneNumberType.PREMIUM_RATE, PhoneNumberType.UAN)
+
+
+@lru_cache(maxsize=256)  # as `_reachable`
+def _home(number: str) -> tuple[str, ...]:
+    """The countries in which a full number works, where it is not all of them; none named means all."""
+    parsed = phonenumbers.parse(number)
+    if phonenumbers.number_type(parsed) not in _AT_HOME or not phonenumbers.is_possible_number(parsed):
+        return ()
+    countries = phonenumbers.region_codes_for_country_code(parsed.country_code or 0)
+    return () if _NO_COUNTRY in countries else tuple(countries)
+
+
+class Contact(Document):
+    """One way for the public to answer: exactly one of a number to dial, an `sms:` URI and an `https` address."""
+
+    countries: Annotated[tuple[Country, ...], Field(max_length=60, examples=[["ES"]])] = ()
+    role: ContactRole | None = None
+    dial: Annotated[str, Field(max_length=32, examples=["116000", "+34915000000"])] | None = None
+    text: Annotated[str, Field(max_length=32, examples=["sms:+34600000000"])] | None = None
+    url: Annotated[str, Form(_HTTPS, _NO_URL, MAX_URL, "https://example.org/tell"), AfterValidator(_uri)] | None = None
+
+    @field_validator("dial")
+    @classmethod
+    def _dial(cls, number: str | None, info: ValidationInfo) -> str | None:
+        return None if number is None else _reachable(number, info.data.get("countries"))
+
+    @field_validator("text")
+    @classmethod
+    def _text(cls, uri: str | None, info: ValidationInfo) -> str | None:
+        if uri is None:
+            return None
+        if not uri.startswith("sms:"):
+            raise refusal("This is sms: and a number, as in sms:+34600000000.")
+        return "sms:" + _reachable(uri.removeprefix("sms:"), info.data.get("countries"))
+
+    @property
+    def is_voiceless(self) -> bool:
+        """Whether somebody who cannot hear or speak can use it: a text, a page, or a number that is for them, as a relay service has it."""
+        return self.dial is None or self.role is ContactRole.DEAF
+
+    def missing_in(self, countries: Sequence[str]) -> tuple[str, ...]:
+        """Which of these countries it does not work in. One that names none works everywhere, but for numbers that are not connected from
+        abroad.
+        """
+        number = self.dial or (self.text or "").removeprefix("sms:")
+        works = self.countries or (_home(number) if number.startswith("+") else ())
+        return tuple(country for country in countries if works and country not in works)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if sum(way is not None for way in (self.dial, self.text, self.url)) != 1:
+            raise refusal("A contact is exactly one of dial, text and url.")
+        return self
+
+
+class Case(Document):
+    """The case behind an alert. Empty for a `general` alert."""
+
+    number: Annotated[str, Words(64), Field(examples=["SE-2026-117"])] | None = None
+    verification: Verification | None = None
+    best_interests: Decision | None = None
+    protection: Annotated[tuple[Protection, ...], Field(max_length=20)] = ()
+    children: Annotated[tuple[Child, ...], Field(max_length=MAX_CHILDREN)] = ()
+    persons_sought: Annotated[tuple[PersonSought, ...], Field(max_length=MAX_CHILDREN)] = ()
+    vehicles: Annotated[tuple[Vehicle, ...], Field(max_length=10)] = ()
+    last_seen: LastSeen | None = None
+    contact: Annotated[tuple[Contact, ...], Field(max_length=MAX_CONTACTS)] = ()
+
+    @model_validator(mode="after")
+    def _ids_differ(self) -> Self:
+        seen: set[str] = set()
+        for index, child in enumerate(self.children):
+            if child.id in seen:
+                refuse("Case", [(("children", index, "id"), "Another child of this case has this id.")])
+            seen.add(child.id)
+        return self

@@ -1,0 +1,286 @@
+"""The fields that documents have in common: texts, languages, times, points, numbers, mailboxes.
+
+Each is checked by its form alone, without a clock and without asking anyone, and each says in a sentence what is wrong.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+import zoneinfo
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Annotated, Any
+
+import phonenumbers
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+from alertd.model.faults import refusal
+from channels.domains import in_ascii
+
+
+class Document(BaseModel):
+    """What comes in as JSON: exact types, no unknown fields, unchangeable.
+
+    Read it with `model_validate_json`: only then do arrays stand for tuples and strings for times and codes while
+    nothing else is bent (a strict model refuses `"7"` and `true` where a number is meant).
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, serialize_by_alias=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A string of one form: an annotation that checks it, says so in words, and shows the pattern in the schema."""
+
+    pattern: str  # must match whole
+    sentence: str
+    max_length: int
+    example: str
+    _compiled: re.Pattern[str] = field(init=False, repr=False, compare=False)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        shown = {"pattern": f"^{self.pattern}$", "maxLength": self.max_length, "examples": [self.example]}
+        return {**handler(schema), **shown}
+
+    def check(self, value: str) -> str:
+        if len(value) > self.max_length or self._compiled.fullmatch(value) is None:
+            raise refusal(self.sentence)
+        return value
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_compiled", re.compile(self.pattern))  # once: a document has a dozen of these
+
+
+#: Control characters (a line break in a header, a bell), and the two overrides that make a phone number read backwards.
+#: The isolates and marks that right-to-left text needs are fine, and so are line breaks and tabs.
+_UNFIT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202d\u202e\ufeff]")
+
+#: A line end as Windows or an old Mac writes it.
+_LINE_END = re.compile("\r\n?")
+
+#: Letters, marks and symbols by their category that nobody sees (Unicode: Default_Ignorable_Code_Point, and the blank braille).
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+
+
+@lru_cache(maxsize=1_024)  # of single characters, and each text is asked about its first
+def _is_seen(character: str) -> bool:
+    """Whether a reader sees this character by itself: a letter, digit, punctuation or symbol."""
+    return unicodedata.category(character)[0] in "LNPS" and not _UNSEEN.match(character)
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    r"""Text for people, in any script: an annotation. Counts its length in characters (code points) and writes every line end as `\\n`."""
+
+    max_length: int
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {**handler(schema), "minLength": 1, "maxLength": self.max_length}
+
+    def check(self, value: str) -> str:
+        value = _LINE_END.sub("\n", value)
+        if not any(map(_is_seen, value)):
+            raise refusal("This must not be empty.")
+        if len(value) > self.max_length:
+            raise refusal(f"This may have at most {self.max_length} characters.")
+        if _UNFIT.search(value):
+            raise refusal("This has control characters or a direction override in it.")
+        return value
+
+
+#: BCP 47 by its shape, in the usual letter case: language, script, region, variants. Private use is left out: no
+#: template and no reader would know it.
+LANGUAGE = Form(
+    r"[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?(-([a-z0-9]{5,8}|[0-9][a-z0-9]{3}))*",
+    "A language is a BCP 47 tag such as es, ar, pt-BR or zh-Hans.",
+    max_length=35,  # RFC 5646, section 4.4.1: the length every user of tags must have room for
+    example="es",
+)
+Language = Annotated[str, LANGUAGE]
+
+Country = Annotated[str, Form(r"[A-Z]{2}", "A country is two capital letters (ISO 3166-1), such as ES.", 2, "ES")]
+Code = Annotated[
+    str, Form(r"[a-z0-9][a-z0-9-]*", "A code is small letters, digits and hyphens, at most 40.", 40, "high-risk")
+]
+LocalId = Annotated[str, Form(r"[a-z0-9_-]+", "This is at most 32 of a-z, 0-9, _ and -.", 32, "c1")]
+RegionCode = Annotated[
+    str, Form(r"[A-Za-z0-9][A-Za-z0-9._:-]*", "A region code is at most 32 letters, digits and . _ : -", 32, "ES-SE")
+]
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+#: Two languages more than the official ones of the European Union; every language is rendered for every channel.
+MAX_LANGUAGES = 26
+
+#: What someone wears, where it was, what they look like: a sentence or two.
+ShortText = Annotated[str, Words(500)]
+TextByLanguage = Annotated[
+    dict[Language, ShortText], Field(max_length=MAX_LANGUAGES, examples=[{"es": "abrigo rojo", "en": "red coat"}])
+]
+#: The name of a person, an authority or a file.
+Line = Annotated[str, Words(200)]
+
+
+def to_subject(value: str) -> str:
+    """A person's name among keys and authors, in one spelling of its letters and spaces (NFKC).
+
+    Raises `PydanticCustomError` for what is empty, too long, or has a character in it that nobody sees.
+    """
+    plain = " ".join(unicodedata.normalize("NFKC", value).split())
+    if not 0 < len(plain) <= MAX_SUBJECT:
+        raise refusal(f"A person's name has 1 to {MAX_SUBJECT} characters.")
+    if not _is_plain(value) and (
+        any(unicodedata.category(c)[0] == "C" for c in value + plain) or _UNSEEN.search(value + plain)
+    ):
+        raise refusal("A person's name has no control characters and nothing invisible in it.")
+    return plain
+
+
+def folded_subject(subject: str) -> str:
+    """What two spellings of one person's name have in common: compare people by this alone."""
+    return _folded(subject)
+
+
+def folded_number(number: str) -> str:
+    """What two spellings of one case number have in common, capitals, spaces and what nobody sees aside: compare cases by this alone."""
+    folded = _folded(number)
+    if _is_plain(folded):
+        return folded
+    return "".join(c for c in folded if unicodedata.category(c)[0] != "C" and not _UNSEEN.match(c))
+
+
+def _is_plain(text: str) -> bool:
+    """Whether each of its characters is one of ASCII that is printed: nothing in it is a control character or unseen."""
+    return text.isascii() and text.isprintable()
+
+
+def _folded(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).split())
+
+
+MAX_SUBJECT = 254  # a mailbox fits (RFC 5321)
+Subject = Annotated[
+    str, AfterValidator(to_subject), Field(min_length=1, max_length=MAX_SUBJECT, examples=["a.garcia@centre.example"])
+]
+
+#: Clocks of senders may be ahead of ours by this much.
+CLOCK_SKEW = timedelta(minutes=5)
+
+_RFC_3339 = re.compile(r"(19|20|21)\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def _rfc_3339(value: object) -> object:
+    if isinstance(value, datetime) or (isinstance(value, str) and _RFC_3339.fullmatch(value)):
+        return value
+    raise refusal("This must be a time with its offset, as in 2026-11-26T08:00:00+01:00.")
+
+
+#: An RFC 3339 time with its offset. Not strict, because its form has been checked and a strict time refuses a string.
+Instant = Annotated[
+    AwareDatetime,
+    Field(strict=False, examples=["2026-11-26T08:00:00+01:00"]),
+    BeforeValidator(_rfc_3339),
+]
+
+
+#: What lies beside the zones on some machines, or stands for one of them.
+_FILES = ("Factory", "localtime", "posix", "right/")
+
+
+def _time_zone(value: str) -> str:
+    """Not whatever a machine has a file of: another process may be on one that has not."""
+    refused = refusal("A time zone is a name of the IANA list, such as Europe/Madrid.")
+    if value.startswith(_FILES):
+        raise refused
+    try:
+        zoneinfo.ZoneInfo(value)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise refused from None
+    return value
+
+
+TimeZone = Annotated[str, Field(max_length=64, examples=["Europe/Madrid"]), AfterValidator(_time_zone)]
+
+
+def _on_earth(point: tuple[float, float]) -> tuple[float, float]:
+    lon, lat = point
+    if abs(lon) <= 90 < abs(lat) <= 180:
+        raise refusal("Longitude comes first, then latitude: these look swapped.")
+    if abs(lon) > 180 or abs(lat) > 90:
+        raise refusal("A point is [longitude, latitude] in degrees: -180 to 180, -90 to 90.")
+    return point
+
+
+#: `[lon, lat]` in degrees, WGS 84.
+Point = Annotated[
+    tuple[Finite, Finite],
+    AfterValidator(_on_earth),
+    Field(description="[longitude, latitude] in degrees, WGS 84", examples=[[-5.9756, 37.3919]]),
+]
+
+
+#: A leading + and digits; people write spaces, dots, hyphens and brackets between them.
+_INTERNATIONAL = re.compile(r"\+[0-9][0-9 .()/-]{3,30}")
+
+
+def to_e164(value: str) -> str:
+    """A phone number with its country code, as E.164.
+
+    Only its length is judged beside its country code: lists of number ranges lag behind the operators, and the
+    carrier has the last word.
+
+    Raises `PydanticCustomError` for what is no number of any country.
+    """
+    if _INTERNATIONAL.fullmatch(value):
+        try:
+            parsed = phonenumbers.parse(value)
+        except phonenumbers.NumberParseException:
+            parsed = None
+        if parsed is not None and phonenumbers.is_possible_number(parsed):
+            return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
+    raise refusal("A number starts with + and its country code, as in +34600000000.")
+
+
+PhoneNumber = Annotated[str, Field(max_length=32, examples=["+34600000000"]), AfterValidator(to_e164)]
+
+_LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
+_DOMAIN = re.compile(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+([a-z]{2,63}|xn--[a-z0-9-]{1,59})")
+
+
+def to_mailbox(value: str) -> str:
+    """A mail address with its domain in lower-case ASCII (IDNA), the local part as it was.
+
+    Raises `PydanticCustomError` for what is not one address that SMTP without extensions can carry (RFC 5321, sections 4.1.2 and 4.5.3).
+    """
+    local, _, domain = value.partition("@")
+    try:
+        domain = in_ascii(domain).lower()
+    except UnicodeError:
+        domain = ""
+    if len(local) > 64 or len(domain) > 253 or not _LOCAL_PART.fullmatch(local) or not _DOMAIN.fullmatch(domain):
+        raise refusal("This is not a mail address such as ana@example.org.")
+    return f"{local}@{domain}"
+
+
+Mailbox = Annotated[str, Field(max_length=254, examples=["ana@example.org"]), AfterValidator(to_mailbox)]

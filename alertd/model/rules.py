@@ -1,0 +1,308 @@
+"""What an alert must fulfil beyond its form, as tables: what is not honoured yet, what must be verified, what a clock says.
+
+Each question is a function from an alert (and the time, where it matters) to its faults; who refuses with which problem
+is the service's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from alertd.common.clock import time_of
+from alertd.common.errors import Fault
+from alertd.model.cases import ContactRole, Verification, bare_plate
+from alertd.model.documents import Alert, Status
+from alertd.model.faults import Location, pointer_of
+from alertd.model.fields import CLOCK_SKEW, Document, folded_subject
+from alertd.model.kinds import ON_SCREEN, Channel, Criterion, Kind, Level
+from alertd.model.naming import names_any, words_in, words_of
+from alertd.model.neutral import calls_guilty
+from alertd.model.restriction import RESTRICTED, called
+from alertd.model.verifying import VerificationRule
+
+#: The ledger counts milliseconds since the start in 32 bits: 49 days. A longer search is extended, which a person does.
+MAX_LIFE = timedelta(days=30)
+
+#: Fields that are understood and do nothing yet, with the one value that is true of today. Never ignored: refused.
+#: (CAP's values and what only the record of a case needs are kept and answered: there is nothing else to do with them.)
+NOT_YET: tuple[tuple[str, Any, str], ...] = (
+    ("scope", "Public", "Only alerts to the public are sent yet."),
+    ("target/groups", (), "Groups are not handled yet."),
+    ("publish/page", False, "There is no public page yet."),
+)
+
+_VERIFIED = "An Actual missing-child alert needs"
+
+_CUSTODY, _CRITERIA = "case/verification/custody_checked", "/case/verification/criteria"
+
+#: What must be known and decided before a child is named in public.
+VERIFICATION: tuple[tuple[str, str], ...] = (
+    ("case/verification/authority", f"{_VERIFIED} the authority that verified the case."),
+    ("case/verification/reference", f"{_VERIFIED} that authority's reference."),
+    ("case/verification/criteria", f"{_VERIFIED} at least one criterion that is met."),
+    (_CUSTODY, f"{_VERIFIED} custody to be checked: the seeker may be the danger."),
+    ("case/verification/protected_identity_checked", f"{_VERIFIED} a check whether the child's identity is protected."),
+    ("case/verification/publication_risk", f"{_VERIFIED} someone to have weighed the risk of publishing."),
+    ("case/best_interests", f"{_VERIFIED} someone to have decided that it is in the child's best interests."),
+    ("case/persons_sought/*/legal_basis", f"{_VERIFIED} a legal basis for each person it seeks."),
+    ("case/vehicles/*/legal_basis", f"{_VERIFIED} a legal basis for each vehicle it names."),
+)
+
+#: What a case meets that everybody is woken for.
+CRITERIA = (Criterion.MINOR, Criterion.HIGH_RISK, Criterion.USEFUL_INFORMATION)
+
+#: Times that lie behind everyone.
+_PAST = ("case/last_seen/at", "case/verification/publication_risk/at", "case/best_interests/at")
+
+
+def not_honoured(document: Document, part: str = "") -> list[Fault]:
+    """What an alert asks for that is understood but not done yet: each a reason to refuse, with its pointer.
+
+    Where the document is only a part of an alert (`target`, `policy`), `part` names it.
+    """
+    under = f"{part}/" if part else ""
+    return [
+        Fault(f"/{part}{_pointer(document, place)}" if part else _pointer(document, place), sentence)
+        for path, default, sentence in NOT_YET
+        if path.startswith(under)
+        for place, value in _values(document, path.removeprefix(under))
+        if value != default
+    ]
+
+
+def missing_verification(alert: Alert, rule: VerificationRule | None = None) -> list[Fault]:
+    """What an Actual missing-child alert lacks before anyone may be told; nothing for other alerts. `rule` is what its organisation
+    asks for at its level.
+    """
+    if alert.status is not Status.ACTUAL or alert.kind is not Kind.MISSING_CHILD:
+        return []
+    spared = rule is not None and not rule.custody_checked and alert.level is not Level.CHILD_ALERT
+    faults = [
+        Fault(_pointer(alert, place), sentence)
+        for path, sentence in VERIFICATION
+        for place, value in _values(alert, path)
+        if not value and not (spared and path == _CUSTODY)
+    ]
+    return faults + _unmet(alert) + (_beside(alert, rule) if rule else [])
+
+
+def _unmet(alert: Alert) -> list[Fault]:
+    """What the level that wakes everybody asks for above others (ops/decisions/0008)."""
+    verification = alert.case.verification
+    if alert.level is not Level.CHILD_ALERT or verification is None or not verification.criteria:
+        return []
+    unmet = [criterion for criterion in CRITERIA if criterion not in verification.criteria]
+    sentence = f"A child-alert wakes everybody: its case must meet {', '.join(unmet)}, too. Else send it as endangered."
+    return [Fault(_CRITERIA, sentence)] if unmet else []
+
+
+def _beside(alert: Alert, rule: VerificationRule) -> list[Fault]:
+    """What its own organisation asks for and the case does not meet: a fault for each (ops/decisions/0042)."""
+    said = alert.case.verification or Verification()
+    told = CRITERIA if alert.level is Level.CHILD_ALERT and said.criteria else ()  # by `_unmet`
+    unmet = [one for one in rule.all_of if one not in {*said.criteria, *told}]
+    faults = [Fault(_CRITERIA, f"Your organisation asks for {one} at this level.") for one in unmet]
+    met = [one for one in set(rule.any_of) if one in said.criteria]
+    if rule.any_of and len(met) < rule.at_least:
+        sentence = f"Your organisation asks for at least {rule.at_least} of {', '.join(rule.any_of)} at this level."
+        faults.append(Fault(_CRITERIA, sentence))
+    if (
+        said.authority
+        and rule.authorities
+        and folded_subject(said.authority) not in map(folded_subject, rule.authorities)
+    ):
+        faults.append(
+            Fault("/case/verification/authority", "Your organisation has cases of this level verified by others.")
+        )
+    return faults
+
+
+def overtold(alert: Alert) -> list[Fault]:
+    """What an alert tells of a child under protection beyond what a restricted one does."""
+    if not alert.case.protection:
+        return []
+    told = [_pointer(alert, place) for path in RESTRICTED for place, value in _values(alert, path) if value]
+    names, seen = called(alert.case), alert.case.last_seen
+    told += [
+        f"/case/last_seen/place/{tag}" for tag, text in (seen.place if seen else {}).items() if names_any(text, names)
+    ]
+    return [Fault(pointer, "Of a child under protection only age and sex are told.") for pointer in told]
+
+
+def naming_contacts(alert: Alert) -> list[Fault]:
+    """Contacts whose address has a word of a child's name after its host, which is somebody's own: it would still be told where the name is
+    taken out, and when all is over.
+    """
+    names = words_of(child.name for child in alert.case.children if child.name)
+    return [
+        Fault(
+            _pointer(alert, place),
+            "This address has the child's name in it, and people keep it when the name is taken out.",
+        )
+        for place, url in _values(alert, "case/contact/*/url")
+        if url and names & words_in(unquote(" ".join(urlsplit(url)[2:])))
+    ]
+
+
+def not_neutral(alert: Alert) -> list[Fault]:
+    """What calls somebody guilty who is sought, or drives: nobody has convicted them."""
+    paths = ("case/persons_sought/*/description/*", "case/vehicles/*/description/*")
+    return [
+        Fault(
+            _pointer(alert, place), "Say what they look like, and nothing of what they did: nobody has convicted them."
+        )
+        for path in paths
+        for place, text in _values(alert, path)
+        if calls_guilty(text, str(place[-1]))
+    ]
+
+
+def plates(alert: Alert) -> frozenset[str]:
+    """Those that whoever approves the alert types again: one wrong digit stops a stranger."""
+    return frozenset(bare_plate(vehicle.plate) for vehicle in alert.case.vehicles if vehicle.plate)
+
+
+def unreviewed(alert: Alert) -> list[Fault]:
+    """Machine-made texts that no person has reviewed."""
+    return [
+        Fault(_pointer(alert, place), "A person must review this machine text before it is sent.")
+        for place, value in _values(alert, "info/*/source")
+        if value == "machine"
+    ]
+
+
+def voice_only(alert: Alert) -> list[Fault]:
+    """Whether those who cannot hear or speak have a way to answer an Actual alert of a missing child."""
+    if alert.status is not Status.ACTUAL or alert.kind is not Kind.MISSING_CHILD:
+        return []
+    if any(one.is_voiceless for one in alert.case.contact):
+        return []
+    return [
+        Fault(
+            "/case/contact",
+            "Add a text or a url, or a number with the role deaf, as a relay service has it: not all can call.",
+        )
+    ]
+
+
+def unreachable(alert: Alert, countries: Sequence[str]) -> list[Fault]:
+    """Whether everybody in an area of these countries can use one of the contacts: the safety line names only one. Those for the
+    deaf do not count where there are others, and are to be had in each country themselves; where no country is known, nothing can be
+    said.
+    """
+    contacts = [one for one in alert.case.contact if one.role is not ContactRole.DEAF] or alert.case.contact
+    if contacts and all(one.missing_in(countries) for one in contacts):
+        return [
+            Fault("/case/contact", f"None of these works everywhere where people are told: {', '.join(countries)}.")
+        ]
+    voiceless = [one for one in alert.case.contact if one.is_voiceless]
+    without = [country for country in countries if all(one.missing_in([country]) for one in voiceless)]
+    if not voiceless or not without:
+        return []
+    return [Fault("/case/contact", f"Who cannot call has no contact that works in {', '.join(without)}.")]
+
+
+def expiry_faults(alert: Alert, now: datetime) -> list[Fault]:
+    """Whether the alert ends in the future, and soon enough. `now` has a time zone."""
+    if alert.expires <= now:
+        return [Fault("/expires", "This time has passed.")]
+    if alert.expires > now + MAX_LIFE:
+        return [Fault("/expires", f"An alert lives at most {MAX_LIFE.days} days; it can be extended later.")]
+    return []
+
+
+def start_faults(alert: Alert, now: datetime) -> list[Fault]:
+    """Whether an alert that is to start later does so before its end. `now` has a time zone."""
+    if alert.starts is None:
+        return []
+    if alert.starts <= now:
+        return [Fault("/starts", "This time has passed. Leave it out to have the alert told once it is approved.")]
+    return [Fault("/starts", "The alert has ended by then.")] if alert.starts >= alert.expires else []
+
+
+def delay_faults(alert: Alert, now: datetime, rings_from: int | None = None) -> list[Fault]:
+    """What would be told after the alert's end, if it were approved `now`, which has a time zone: rings, and the SMS to whoever was not heard of.
+    The delays of the rings of an update count from a time before that, in UNIX ms, or from its approval, 0; and that an SMS comes too late
+    keeps no correction from anybody.
+    """
+    told = max(now, alert.starts or now)
+    since = time_of(rings_from) if rings_from else told
+    rings = [
+        (place, since + timedelta(minutes=delay_min))
+        for place, delay_min in _values(alert, "target/rings/*/delay_min")
+        if delay_min
+    ]
+    faults = [
+        Fault(_pointer(alert, place), "These people would be told after the alert has ended.")
+        for place, at in rings
+        if at >= alert.expires
+    ]
+    last = max([told, *(at for _, at in rings)])
+    if (
+        rings_from is None
+        and _waits_to_be_heard(alert)
+        and last + timedelta(seconds=alert.policy.after_s) >= alert.expires
+    ):
+        faults.append(Fault("/policy/after_s", "Whoever has not acknowledged it would get the SMS after it has ended."))
+    return faults
+
+
+def _waits_to_be_heard(alert: Alert) -> bool:
+    """Whether an SMS waits for a screen's acknowledgement: where there is only one of the two, everybody is told at once."""
+    on_screen = any(channel in ON_SCREEN for channel in alert.channels)
+    return alert.policy.escalates and on_screen and Channel.SMS in alert.channels
+
+
+def future_faults(alert: Alert, now: datetime) -> list[Fault]:
+    """Times of what has happened that lie ahead of `now`, which has a time zone."""
+    latest = now + CLOCK_SKEW
+    return [
+        Fault(_pointer(alert, place), "This time is still to come.")
+        for path in _PAST
+        for place, value in _values(alert, path)
+        if value is not None and value > latest
+    ]
+
+
+def _values(document: Document, path: str) -> list[tuple[Location, Any]]:
+    """Every (place, value) that a path of fields names; `*` stands for each member. Below what is absent, the value is None."""
+    return _below(document, _steps(path))
+
+
+def _below(node: Any, steps: tuple[str, ...]) -> list[tuple[Location, Any]]:
+    for i, step in enumerate(steps):
+        if step == "*":
+            if not node:
+                return []
+            before, rest = steps[:i], steps[i + 1 :]
+            return [
+                ((*before, name, *place), found)
+                for name, member in (node.items() if isinstance(node, dict) else enumerate(node))
+                for place, found in _below(member, rest)
+            ]
+        if node is not None:
+            node = getattr(node, step)
+    return [(steps, node)]
+
+
+@cache
+def _steps(path: str) -> tuple[str, ...]:
+    return tuple(path.split("/"))
+
+
+def _pointer(document: Document, place: Location) -> str:
+    """A place with its fields named as JSON has them. Only faults have one: nearly all values have none."""
+    node: Any = document
+    names: list[int | str] = []
+    for step in place:
+        if isinstance(node, Document):
+            names.append(type(node).model_fields[str(step)].alias or step)
+            node = getattr(node, str(step))
+        else:
+            names.append(step)
+            node = None if node is None else node[step]
+    return pointer_of(tuple(names))

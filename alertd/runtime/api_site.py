@@ -1,0 +1,253 @@
+"""The HTTP servers of the API: the public port with what its handlers call, and the metrics port."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from alertd.api.application import create_app, explain, needs
+from alertd.api.metrics import metrics_app
+from alertd.api.services import Services
+from alertd.console import console_routes
+from alertd.metrics import Succession, merged_text
+from alertd.public import public_routes
+from alertd.runtime.app import Parts
+from alertd.runtime.http_server import Bounds, Runner, connections_within, listening
+from alertd.runtime.opening import Store
+from alertd.runtime.processes import StartError
+from alertd.runtime.sites import LAST_CALLS_S, PROCESS_HEADER
+from alertd.service.alerts.results import Results
+from alertd.service.records.evidence import Seal
+
+#: What the kernel keeps of answers that a client does not read, a connection; by itself it would be up to 4 MB.
+SENDING_BYTES = 256 * 1024
+API_OPTIONS = "api.host and api.port (ALERTD_API__PORT=9000)"
+#: Of the data directory, after the first start without a terminal.
+FIRST_KEY = "first-key"
+METRICS_OPTION = "metrics.listen (ALERTD_METRICS__LISTEN=127.0.0.1:9465)"
+
+
+@contextmanager
+def reserved(host: str, port: int, options: str) -> Iterator[socket.socket]:
+    """A socket bound to the address, before anything that needs the port is started. It does not listen yet.
+
+    Raises StartError, which names `options`.
+    """
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        taken = socket.socket(family, kind, proto)
+    except OSError as error:
+        raise _cannot_listen(host, port, options, error) from None
+    with taken:
+        try:
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SENDING_BYTES)
+            taken.bind(address)
+        except OSError as error:
+            raise _cannot_listen(host, port, options, error) from None
+        yield taken
+
+
+@contextmanager
+def reserved_for_metrics(listen: str) -> Iterator[socket.socket | None]:
+    """A socket bound to `metrics.listen`, or None if that is empty. Raises StartError."""
+    if not listen:
+        yield None
+        return
+    host, _, port = listen.rpartition(":")
+    with reserved(host.strip("[]"), int(port), METRICS_OPTION) as taken:
+        yield taken
+
+
+@asynccontextmanager
+async def api_site(
+    parts: Parts,
+    store: Store,
+    worker_sockets: Sequence[str],
+    address: socket.socket,
+    metrics_address: socket.socket | None = None,
+) -> AsyncIterator[None]:
+    """The API, listening. Its metrics port shows this process and the workers at these sockets."""
+    workers = {where: Succession() for where in worker_sockets}
+
+    def has_room() -> bool:
+        return store.has_room() and parts.memory.takes_writes
+
+    async def is_ready() -> bool:
+        return has_room() and await parts.db.takes_writes()
+
+    async def process_metrics() -> bytes:
+        await asyncio.gather(*(_scrape(where, worker) for where, worker in workers.items()))
+        texts = [text for worker in workers.values() for text in worker.texts]
+        return await asyncio.to_thread(
+            merged_text, texts, parts.metrics
+        )  # whoever approves meanwhile need not wait for it
+
+    app = create_app(services_of(parts, is_ready, has_room))
+    app.add_routes(console_routes(needs(), parts.carriers.channels))
+    app.add_routes(public_routes(parts.publishing, parts.settings.api.reached_at, parts.clock))
+    metrics = metrics_app(
+        process_metrics, parts.fleet.metrics, parts.access.recognise, parts.organisations.check_scope,
+        parts.stopping.check_key, explain, parts.clock,
+    )  # fmt: skip
+    bounds = Bounds(connections=connections_within(parts.settings.api.connections))
+    async with AsyncExitStack() as stack:
+        for served, within, at in ((app, bounds, address), (metrics, Bounds(), metrics_address)):
+            if at is not None:
+                runner = Runner(served, within, handle_signals=False, shutdown_timeout=LAST_CALLS_S)
+                await stack.enter_async_context(listening(runner, at))
+        yield
+
+
+def services_of(
+    parts: Parts,
+    is_ready: Callable[[], Awaitable[bool]],
+    takes_writes: Callable[[], bool],
+) -> Services:
+    """What the API calls."""
+    return Services(
+        settings=parts.settings,
+        clock=parts.clock,
+        metrics=parts.metrics,
+        regions=parts.regions,
+        region_imports=parts.region_imports,
+        renderer=parts.renderer,
+        carriers=parts.carriers,
+        carrier_tests=parts.carrier_tests,
+        targeting=parts.targeting,
+        organisations=parts.organisations,
+        grounds=parts.grounds,
+        intake=parts.intake,
+        photos=parts.photos,
+        texts=parts.texts,
+        approval=parts.approval,
+        break_glass=parts.break_glass,
+        duty=parts.duty,
+        borders=parts.borders,
+        permissions=parts.permissions,
+        cap_intake=parts.cap_intake,
+        cap_out=parts.cap_out,
+        reports=parts.reports,
+        registry=parts.registry,
+        receipts=parts.receipts,
+        mail_reports=parts.mail_reports,
+        suppressing=parts.suppressing,
+        access=parts.access,
+        operators=parts.operators,
+        passkeys=parts.passkeys,
+        oidc=parts.oidc,
+        sessions=parts.sessions,
+        audit=parts.audit,
+        reach_audit=parts.reach_audit,
+        events=parts.events,
+        webhooks=parts.webhooks,
+        distributors=parts.distributors,
+        confirming=parts.confirming,
+        stopping=parts.stopping,
+        following=parts.following,
+        whole_case=parts.whole_case,
+        revising=parts.revising,
+        updating=parts.updating,
+        resending=parts.resending,
+        course=parts.course,
+        results=Results(
+            parts.alerts, parts.work, parts.reports, parts.course, parts.targeting, parts.looks, parts.past
+        ),
+        seal=Seal(parts.db.codec),
+        explaining=parts.explaining,
+        purging=parts.purging,
+        legal_holds=parts.legal_holds,
+        requests=parts.requests,
+        key_rotation=parts.key_rotation,
+        fleet=parts.fleet,
+        attendance=parts.attendance,
+        carrier_states=parts.carrier_states,
+        acks=parts.acks,
+        is_ready=is_ready,
+        takes_writes=takes_writes,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstWaysIn:
+    """What the first start of a store makes for its administrator."""
+
+    key: str
+    sign_in: str | None  # the address that signs them in once; None if there are operators already
+    minutes: int  # how long it does
+
+
+def announce(url: str, metrics: str, first: FirstWaysIn | None, directory: Path) -> None:
+    """Writes to standard output where alertd listens and where its metrics are (`metrics` is "" if nowhere). At the first start it prints the key
+    and the sign-in if standard output is a terminal. Otherwise a journal would keep them: it writes them to a file in `directory`, and prints its name.
+    """
+    said = [f"alertd listens on {url}"]
+    if first is None:
+        said.append(
+            "The administrator's key was told at the first start of this store. If it is lost: alertd keys recover"
+        )
+    elif sys.stdout.isatty():
+        said.append(f"The administrator's key, told this once; to use it: export ALERTD_KEY={first.key}")
+        said += [_sign_in(first)] if first.sign_in else []
+    else:
+        said.append(_filed(first, directory / FIRST_KEY))
+    if metrics:
+        said.append(f"Metrics are at {metrics}/metrics and {metrics}/metrics/fleet")
+    try:
+        sys.stdout.write("".join(f"{line}\n" for line in said))
+        sys.stdout.flush()
+    except OSError:  # a full disk, or a reader that is gone, keeps no service from coming back
+        if first:
+            raise
+
+
+def _sign_in(first: FirstWaysIn) -> str:
+    return f"To sign in as administrator, once and within {first.minutes} minutes: {first.sign_in}"
+
+
+def _filed(first: FirstWaysIn, file: Path) -> str:
+    """Writes the key and the sign-in to a file of mode 0600, as lines for a shell. Returns the line that the start prints."""
+    lines = [f"export ALERTD_KEY={first.key}", *([f"# {_sign_in(first)}"] if first.sign_in else [])]
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file.unlink(missing_ok=True)
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as taken:
+            taken.write("".join(f"{line}\n" for line in lines))
+    except OSError as error:
+        return f"The administrator's key could not be written to {file} ({error.strerror}): run alertd keys recover on this machine"
+    return f"The administrator's key and first sign-in are in {file}, which this user alone reads: use them, then delete it"
+
+
+def url_of(address: socket.socket | None) -> str:
+    """The URL of what listens there, or "" without a socket."""
+    if address is None:
+        return ""
+    host, port = address.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _cannot_listen(host: str, port: int, options: str, error: OSError) -> StartError:
+    return StartError(f"cannot listen on {host}:{port}, see {options}: {error.strerror}")
+
+
+async def _scrape(where: str, worker: Succession) -> None:
+    """Take a worker's series, unless it does not answer, as while it starts."""
+    timeout = aiohttp.ClientTimeout(total=2)
+    try:
+        async with aiohttp.ClientSession(
+            connector=aiohttp.UnixConnector(where), timeout=timeout, raise_for_status=True
+        ) as session:
+            answer = await session.get("http://worker/metrics")
+            worker.take(answer.headers[PROCESS_HEADER], await answer.read())
+    except (aiohttp.ClientError, OSError, TimeoutError):
+        return

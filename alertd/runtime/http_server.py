@@ -1,0 +1,372 @@
+"""The HTTP server of a process: what aiohttp has no setting for. Strangers can neither stall it nor fill its memory or its files."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import fcntl
+import resource
+import secrets
+import socket
+import struct
+import sys
+import termios
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, cast
+
+import structlog
+from aiohttp import hdrs, web
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.web_protocol import RequestHandler
+
+from alertd.api.http import problems
+from alertd.api.http.call import CREDENTIAL
+from alertd.common.background import repeated
+from alertd.common.clock import SystemClock
+from alertd.common.errors import Problem
+from alertd.common.logs import places_of
+
+#: Files that are no connections of clients: the store, carriers, webhooks, region files, threads that read.
+FILES_KEPT = 256
+LEAST_CONNECTIONS = 64
+#: Connections that wait to be accepted: a flood must not cost a client the second after which its kernel tries again.
+BACKLOG = 1024
+LISTENING_FILES = 32
+#: SO_LINGER: what the kernel has not sent is dropped with the connection.
+_RESET = struct.pack("ii", 1, 0)
+#: The server returns free memory to the system after 100 connections have ended. It checks every 10 s.
+MANY_ENDED, GIVE_BACK_EVERY_S = 100, 10.0
+#: The log reports dropped and refused connections at most this often.
+REPORT_EVERY_S = 60.0
+_BUSY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nServer: alertd\r\nConnection: close\r\nRetry-After: 1\r\n"
+    b"Content-Type: text/plain\r\nContent-Length: 21\r\n\r\ntoo many connections\n"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What the clients of a server may hold."""
+
+    connections: int = 100
+    head_s: float = 10.0  # from the connection to the end of the first request's head
+    idle_s: float = 75.0  # between two requests: longer than proxies keep a connection (nginx: 60 s)
+    stalled_s: float = 20.0  # a reader that takes less than `least_rate` for so long is dropped
+    least_rate: int = 1_024  # bytes a second
+    unsent_mb: int = 128  # of all answers together that clients have not read
+
+
+class Handler(RequestHandler):
+    """One connection.
+
+    Answers what is not HTTP without repeating it: aiohttp would log and send back the bytes, which may hold a key, a number or a
+    child's name.
+    """
+
+    def __init__(self, server: Server, **named: Any) -> None:
+        super().__init__(server, **named)
+        self._server = server
+        self._timer: asyncio.TimerHandle | None = None
+        self.unsent = 0  # bytes of the answer in this process
+        self._untaken = 0  # bytes of it that the client had not taken at the last check
+        server.newcomers[self] = None
+        self.had_key = False  # a call on it was made with a key
+
+    @property
+    def is_expendable(self) -> bool:
+        """Whether nobody would miss the connection: idle, or a keyless request that waits for its client."""
+        request = self._current_request
+        if request is None:
+            return True
+        return CREDENTIAL not in request and (self.writing_paused or not request.content.is_eof())
+
+    @property
+    def is_strangers(self) -> bool:
+        """Whether it is expendable and was not seen with a key, as those of a proxy and of programs are."""
+        return not self.had_key and self.is_expendable
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Starts the time-out of the first head."""
+        super().connection_made(transport)
+        if self in self._server.newcomers:
+            self._arm(self._server.bounds.head_s, self._check_head)
+        else:  # a later one took its place already
+            self.drop()
+
+    def data_received(self, data: bytes) -> None:
+        """Ends the time-out of the first head once it is complete."""
+        super().data_received(data)
+        if self._request_count and self in self._server.newcomers:
+            del self._server.newcomers[self]
+            self._server.known[self] = None
+            if not self.writing_paused:
+                self._disarm()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Forgets the connection."""
+        self._disarm()
+        self._forget()
+        self._server.count_end()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The client does not keep up with the answer."""
+        super().pause_writing()
+        self.unsent, self._untaken = self._left(), self._not_taken()
+        self._server.slow_readers[self] = None
+        self._arm(self._server.bounds.stalled_s, self._check_progress)
+        self._server.bound_unsent()
+
+    def resume_writing(self) -> None:
+        """The client has read most of the answer."""
+        super().resume_writing()
+        self._server.slow_readers.pop(self, None)
+        self._disarm()
+
+    def drop(self) -> None:
+        """Closes the connection now, whatever was not sent yet."""
+        self._forget()
+        if self.transport is not None:
+            self.transport.abort()
+
+    def cut_off(self) -> None:
+        """Drops a client that does not read, with the part of its answer that the kernel has: it would keep that for minutes."""
+        if self.transport is not None:
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.drop()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002 it quotes the request
+    ) -> web.StreamResponse:
+        if isinstance(exc, ConnectionResetError):  # the client has gone: nothing failed
+            raise exc
+        self.log_exception("a request cannot be read", exc_info=exc)
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer had begun")
+        slug = "internal-error" if status >= 500 else "invalid-request"
+        problem = Problem(slug, "This is not a request that can be read.", status=status)
+        response = problems.answer(problem, secrets.token_hex(16))
+        response.headers[hdrs.SERVER] = "alertd"
+        response.force_close()
+        return response
+
+    def log_exception(self, *_: object, **named: object) -> None:
+        """One line a minute: a stranger could fill the log."""
+        error = named.get("exc_info")
+        told = (
+            {"error": type(error).__qualname__, "places": places_of(error)} if isinstance(error, BaseException) else {}
+        )
+        self._server.note_unreadable(told)
+
+    def _forget(self) -> None:
+        for each in (self._server.newcomers, self._server.known, self._server.slow_readers):
+            each.pop(self, None)
+
+    def _check_head(self) -> None:
+        if self in self._server.newcomers:
+            self.drop()
+
+    def _check_progress(self) -> None:
+        bounds, left = self._server.bounds, self._not_taken()
+        if self._untaken - left < bounds.least_rate * bounds.stalled_s:
+            self.cut_off()
+        else:
+            self.unsent, self._untaken = self._left(), left
+            self._arm(bounds.stalled_s, self._check_progress)
+
+    def _left(self) -> int:
+        return 0 if self.transport is None else self.transport.get_write_buffer_size()
+
+    def _not_taken(self) -> int:
+        """Bytes of the answer that the client's machine has not confirmed. This process alone sees no progress of a slow client for minutes:
+        the kernel takes 100 KB and more at once. Systems that do not say what their kernel holds count what this process holds.
+        """
+        kernel = bytes(4)
+        if self.transport is not None:
+            with suppress(OSError):
+                kernel = fcntl.ioctl(self.transport.get_extra_info("socket"), termios.TIOCOUTQ, kernel)
+        return self._left() + int.from_bytes(kernel, sys.byteorder)
+
+    def _arm(self, seconds: float, check: Callable[[], None]) -> None:
+        self._disarm()
+        self._timer = self._loop.call_later(seconds, check)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class _Refusal(asyncio.Protocol):
+    """A connection too many: it gets 503 and is closed."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        writable = cast("asyncio.WriteTransport", transport)  # uvloop's are, and do not say so
+        writable.write(_BUSY)
+        writable.close()
+
+
+class Server(web.Server):
+    """Makes connections, and room for new ones."""
+
+    bounds: Bounds
+    newcomers: dict[Handler, None]  # without a complete request yet, the oldest first
+    known: dict[Handler, None]  # the others, the oldest first
+    slow_readers: dict[Handler, None]  # with an answer in their buffer, the oldest first
+    _ended: int  # connections, since memory was given back
+    _dropped: int
+    _refused: int
+    _reported: float
+    _unreadable: int
+    _unreadable_reported: float
+
+    def limit(self, bounds: Bounds) -> None:
+        """Sets the bounds. To be called before the first connection."""
+        self.bounds, self.newcomers, self.known, self.slow_readers = bounds, {}, {}, {}
+        self._ended = self._dropped = self._refused = 0
+        self._unreadable = 0
+        self._reported = self._unreadable_reported = float("-inf")
+
+    def __call__(self) -> Any:
+        """The protocol of a new connection. At the limit it takes the place of the oldest expendable one, or is refused."""
+        if self._open() < self.bounds.connections or self._make_room():
+            return Handler(self, loop=self._loop, **self._kwargs)
+        self._refused += 1
+        self._report()
+        return _Refusal()
+
+    def bound_unsent(self) -> None:
+        """Drops the oldest slow readers while all together hold too much memory."""
+        total = sum(one.unsent for one in self.slow_readers)
+        for one in list(self.slow_readers):
+            if total <= self.bounds.unsent_mb * 1024 * 1024:
+                return
+            total -= one.unsent
+            one.cut_off()
+            self._dropped += 1
+            self._report()
+
+    def count_end(self) -> None:
+        """Counts a connection that has ended."""
+        self._ended += 1
+
+    async def give_back(self) -> None:
+        """Returns free memory to the system if many connections have ended since the last time. glibc keeps freed memory otherwise; other
+        C libraries have no such call.
+        """
+        if self._ended < MANY_ENDED:
+            return
+        self._ended = 0
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            await asyncio.to_thread(trim, 0)
+
+    def _open(self) -> int:
+        return len(self.newcomers) + len(self.known)
+
+    def _make_room(self) -> bool:
+        """Drops the oldest connection of a stranger, if there is none the oldest that is idle. A newcomer whose head is on its way goes last of
+        the strangers': else those who keep the others would keep everybody out.
+        """
+        oldest = (
+            next((one for one in self.known if one.is_strangers), None)
+            or next(iter(self.newcomers), None)
+            or next((one for one in self.known if one.is_expendable), None)
+        )
+        if oldest is None:
+            return False
+        oldest.drop()
+        self._dropped += 1
+        self._report()
+        return True
+
+    def note_unreadable(self, facts: dict[str, Any]) -> None:
+        """Counts a request that cannot be read, and logs at most one of them a minute."""
+        self._unreadable += 1
+        if self._loop.time() - self._unreadable_reported >= REPORT_EVERY_S:
+            self._unreadable_reported = self._loop.time()
+            structlog.get_logger().warning("request not readable", requests=self._unreadable, **facts)
+            self._unreadable = 0
+
+    def _report(self) -> None:
+        if self._loop.time() - self._reported >= REPORT_EVERY_S:
+            self._reported = self._loop.time()
+            structlog.get_logger().warning(
+                "too many connections",
+                dropped=self._dropped,
+                refused=self._refused,
+                connections=self._open(),
+                most=self.bounds.connections,
+            )
+            self._dropped = self._refused = 0
+
+
+class Runner(web.AppRunner):
+    """An application with connections of our own. A body arrives as it was sent: `with_body` inflates it within bounds."""
+
+    def __init__(self, app: web.Application, bounds: Bounds | None = None, **named: Any) -> None:
+        self._bounds = bounds or Bounds()
+        super().__init__(
+            app,
+            access_log=None,
+            auto_decompress=False,
+            lingering_time=1.0,
+            keepalive_timeout=self._bounds.idle_s,
+            **named,
+        )
+
+    async def _make_server(self) -> web.Server:
+        server = await super()._make_server()
+        server.__class__ = Server
+        assert isinstance(server, Server)
+        server.limit(self._bounds)
+        server.request_factory = _without_wishes(server.request_factory)
+        return server
+
+
+@asynccontextmanager
+async def listening(runner: Runner, address: socket.socket) -> AsyncIterator[None]:
+    """Serves at a bound socket, and ends the runner.
+
+    uvloop accepts one connection of a listening file each time that its loop goes round, so a flood on a busy loop would keep every
+    client waiting for seconds. The socket is listened to by several files, and each accepts one.
+    """
+    await runner.setup()
+    try:
+        for one in (address, *(address.dup() for _ in range(LISTENING_FILES - 1))):
+            await web.SockSite(runner, one, backlog=BACKLOG).start()
+        assert isinstance(runner.server, Server)
+        async with repeated("memory of connections", runner.server.give_back, GIVE_BACK_EVERY_S, SystemClock()):
+            yield
+    finally:
+        await runner.cleanup()
+
+
+def connections_within(wanted: int) -> int:
+    """The most connections that the file limit of this process allows, at most `wanted`. Warns in the log if it is fewer."""
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    most = wanted if files == resource.RLIM_INFINITY else min(wanted, max(LEAST_CONNECTIONS, files - FILES_KEPT))
+    if most < wanted:
+        structlog.get_logger().warning("file limit below api.connections", files=files, connections=most)
+    return most
+
+
+def _without_wishes(make: Callable[..., web.BaseRequest]) -> Callable[..., web.BaseRequest]:
+    """Makes requests without an `Expect` that asks for anything but 100-continue: a server may ignore it (RFC 9110, section
+    10.1.1), and aiohttp would send it back as it came.
+    """
+
+    def made(message: RawRequestMessage, *rest: Any) -> web.BaseRequest:
+        if message.headers.get(hdrs.EXPECT, "100-continue").lower() != "100-continue":
+            headers = message.headers.copy()
+            del headers[hdrs.EXPECT]
+            message = message._replace(headers=type(message.headers)(headers))
+        return make(message, *rest)
+
+    return made

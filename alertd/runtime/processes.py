@@ -1,0 +1,209 @@
+"""Processes of `alertd serve`: how it stops, and its children: started again when they die, ended in order, never left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import gc
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import channels
+import geofences
+from alertd.common.background import ended
+from alertd.common.clock import SystemClock
+from alertd.common.restarts import keep_running
+
+#: A worker that drains waits for what it asked of carriers; the slowest time-out is a relay's.
+DRAIN_S = 75.0
+CHILD_START_S = 60.0  # a cold disk and a busy machine; two seconds are usual
+LOOK_EVERY_S = 0.05
+PR_SET_PDEATHSIG = 1  # prctl(2)
+STDOUT = 1
+FILES = 65_536  # as `ops/alertd.service` gives: a file is a connection
+#: What calls that are under way hold is no garbage: gone through every 700 objects, as is Python's own, it is a twentieth of what an
+#: alert takes. While a process starts, see `cli.main`.
+COLLECTED_AT = (10_000, 10, 10)
+
+
+class StartError(Exception):
+    """The installation cannot start, or was stopped out of turn; the message says what to do."""
+
+
+class Life:
+    """One command from its start to SIGTERM, SIGINT, or the SIGHUP of a terminal that is gone.
+
+    The first signal ends it in order, also in the middle of its start: what was opened by then is closed. A Ctrl-C more cuts
+    short what is being waited for, and what was under way is settled at the next start. A SIGTERM more means nothing: when a
+    parent is killed, the kernel may send one for each of its threads.
+    """
+
+    def __init__(self, name: str | None = None) -> None:
+        """With a `name`, the person at the terminal is told of start and stop."""
+        self._name = name
+        self._is_ready = self._is_stopping = self._is_cut_short = False
+        self._finish: Callable[[], None] | None = None
+
+    async def run(self, job: Coroutine[Any, Any, None]) -> None:
+        """Raises StartError when it was stopped before it was ready, or at once."""
+        task = asyncio.ensure_future(job)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+                continue  # started with nohup
+            loop.add_signal_handler(number, self._stop, task, number)
+        self._tell(f"Starting {self._name}…")
+        try:
+            await task
+        except asyncio.CancelledError:
+            if not self._is_stopping:
+                raise
+        if self._is_cut_short:
+            raise StartError("stopped at once, as asked: what was under way is settled at the next start")
+        if self._is_stopping and not self._is_ready:
+            raise StartError("stopped before it was ready")
+
+    def ready(self, finish: Callable[[], None] | None = None) -> None:
+        """It is at work, until it is cancelled, or returns by itself after `finish`."""
+        if self._is_stopping:  # some libraries swallow a cancellation that comes together with their result
+            raise asyncio.CancelledError
+        self._is_ready, self._finish = True, finish
+        keep_loaded()
+
+    def _stop(self, task: asyncio.Task[None], number: signal.Signals) -> None:
+        again, self._is_stopping = self._is_stopping, True
+        if again and number != signal.SIGINT:
+            return
+        if not again:
+            self._tell("Stopping; Ctrl-C again stops at once")
+        self._is_cut_short = again
+        if again or self._finish is None:
+            task.cancel()
+        else:
+            self._finish()
+
+    def _tell(self, sentence: str) -> None:
+        if self._name is not None and os.isatty(STDOUT):
+            with contextlib.suppress(OSError):  # the terminal may be gone; buffered, that would spoil the exit code
+                os.write(STDOUT, f"{sentence}\n".encode())
+
+
+def keep_loaded() -> None:
+    """What is loaded by now stays: the collector, which would go through all regions again and again, looks at it no more."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECTED_AT)
+
+
+def take_files() -> None:
+    """As many files as are wanted and may be asked for: of the 1,024 that many systems give at first, connections that nobody uses would take
+    all.
+    """
+    given, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if most == resource.RLIM_INFINITY else min(FILES, most)
+    if given != resource.RLIM_INFINITY and given < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+
+
+class Child:
+    """A process that runs `alertd` with some arguments."""
+
+    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+        self._arguments = arguments
+        self._environment = {**environment, "ALERTD_PARENT": str(os.getpid())}
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def is_started(self) -> bool:
+        return self._process is not None
+
+    async def start(self) -> None:
+        # Ctrl-C in a terminal is for the parent, which then stops its children in order: hence a session of their own.
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "alertd", *self._arguments, env=self._environment, start_new_session=True
+        )
+
+    async def wait(self) -> int:
+        assert self._process is not None
+        return await self._process.wait()
+
+    def signal(self, number: int) -> None:
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                # `send_signal` would reap one that has died, and its code would be lost.
+                os.kill(self._process.pid, number)
+
+
+@asynccontextmanager
+async def kept_running(arguments: Sequence[str], environments: Sequence[Mapping[str, str]]) -> AsyncIterator[None]:
+    """Children `alertd`, one an environment, started again when they die, and ended together."""
+    children = [Child(arguments, environment) for environment in environments]
+    keepers: list[asyncio.Task[NoReturn]] = []
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(_end, children)
+        # Before any starts: where that is stopped in the middle, what was ended would be started again.
+        stack.push_async_callback(_cancel, keepers)
+        for child in children:
+            await child.start()
+            keep = keep_running(arguments[0], child.wait, child.start, SystemClock())
+            keepers.append(asyncio.create_task(keep))
+        yield
+
+
+async def _cancel(keepers: Sequence[asyncio.Task[NoReturn]]) -> None:
+    await asyncio.gather(*map(ended, keepers))
+
+
+async def _end(children: Sequence[Child]) -> None:
+    """SIGTERM to all; SIGKILL for those that take too long, and for all that are left when the wait is cancelled."""
+    started = [child for child in children if child.is_started]
+    for child in started:
+        child.signal(signal.SIGTERM)
+    try:
+        async with asyncio.timeout(DRAIN_S):
+            await asyncio.gather(*(child.wait() for child in started))
+    except TimeoutError:
+        pass
+    finally:
+        for child in started:
+            child.signal(signal.SIGKILL)
+        await asyncio.gather(*(child.wait() for child in started))
+
+
+async def appeared(file: Path) -> None:
+    """Wait for what a child makes when it is ready. Raises StartError when it does not."""
+    deadline = time.monotonic() + CHILD_START_S
+    while not await asyncio.to_thread(file.exists):
+        if time.monotonic() > deadline:
+            raise StartError(f"a child did not start in {CHILD_START_S:.0f} s; its messages are above")
+        await asyncio.sleep(LOOK_EVERY_S)
+
+
+def die_with_parent() -> None:
+    """A child of `alertd serve` ends when its parent is killed; elsewhere than on Linux its next start ends it."""
+    parent = os.environ.get("ALERTD_PARENT")
+    if parent is None:
+        return
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != int(parent):
+        sys.exit("the process that started this one is gone")
+
+
+def check_packages() -> None:
+    """Raises StartError when another package has taken the place of one of ours."""
+    for package in (channels, geofences):
+        if getattr(package, "OWNER", None) != "alertd":
+            raise StartError(
+                f"the package {package.__name__!r} in this environment is not alertd's: "
+                f"install alertd in an environment of its own"
+            )

@@ -1,0 +1,203 @@
+"""The worker: plans approved alerts, sends what is queued, settles what is over. Any number of them share the store.
+
+A feeder takes leases and sends them; a heart beats for all that are held. Stopping drains: what was asked of a carrier is answered and
+settled, the rest is given back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from alertd.common.background import ended
+from alertd.common.clock import Clock
+from alertd.common.ids import chain_of
+from alertd.config.sections import WorkerSection
+from alertd.service.alerts.stopping import FRESH_S, Stopping
+from alertd.service.carriers.binds import Binds
+from alertd.service.carriers.logins import LoginWatch
+from alertd.service.delivery.agenda import Agenda
+from alertd.service.delivery.carrier_tests import CarrierTests
+from alertd.service.delivery.ending import Ending
+from alertd.service.delivery.feeder import Feeder
+from alertd.service.delivery.plans import Plans
+from alertd.service.delivery.starting import Starting
+from alertd.service.oncall.paging import Paging
+from alertd.service.records.events import Events
+from alertd.service.records.webhook_delivery import WebhookDelivery
+from alertd.service.retention.closing import Closing
+from alertd.service.steps import Steps
+from alertd.store.alerts.alerts import Alerts
+from alertd.store.delivery.work import Work
+from alertd.store.engine.scripts import LEASE_MS
+from alertd.store.engine.signs import Signs
+from alertd.store.people.sweeper import Sweeper
+
+HEARTBEAT_S = LEASE_MS / 3000  # three beats a lease
+EXPIRY_S = 1.0
+#: How often it is asked what is stopped. With how old that may be, and the time that a chunk has from its gate to its last write, a
+#: stop that reaches this worker in no other way holds within a second.
+LISTEN_S = 0.1
+#: Questions that wait for their answer at once: a later one than these would be asked when the first is too old.
+QUESTIONS = int(FRESH_S / LISTEN_S)
+SWEEP_S = 3.0
+CLOSE_S = 60.0
+LOG_IN_S = 1.0  # how often the worker looks which carriers are due for a login
+TEST_S = 0.5  # somebody waits for what a carrier answers to a test
+SIGN_S = 1.0
+TELL_S = 0.2  # what happened to an alert is told so soon
+
+
+class AnsweredTooLateError(Exception):
+    """What the store said of what is stopped is too old for anything to be sent by it: the store is slow, or this process is."""
+
+
+@dataclass(kw_only=True)
+class Worker:
+    """One process's share of the work."""
+
+    alerts: Alerts
+    work: Work
+    plans: Plans
+    feeder: Feeder
+    agenda: Agenda
+    steps: Steps
+    stopping: Stopping
+    ending: Ending
+    starting: Starting
+    sweeper: Sweeper
+    closing: Closing
+    events: Events
+    webhooks: WebhookDelivery
+    paging: Paging
+    carrier_tests: CarrierTests
+    logins: LoginWatch
+    binds: Binds
+    at_work: Signs
+    channels: Sequence[str]
+    clock: Clock
+    settings: WorkerSection
+    _stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def stop(self) -> None:
+        """Take no more work; `run` returns when what is under way is settled."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Work until `stop`."""
+        async with asyncio.TaskGroup() as tasks:
+            # Before it sends anything, the worker learns how many connections it may have.
+            await self.steps.tried("beat", self._beat)
+            heart = tasks.create_task(self._heart())
+            async with asyncio.TaskGroup() as work:
+                poll_s = self.settings.poll_ms / 1000
+                for name, step, every_s in (
+                    ("look", self._look, poll_s),
+                    ("plan", self.plans.round, poll_s),
+                    ("finish", self._finish, poll_s * 4),
+                    ("expire", self._expire, EXPIRY_S),
+                    ("start", self._start, EXPIRY_S),
+                    ("sweep", self.sweeper.round, SWEEP_S),
+                    ("tell", self._tell, TELL_S),
+                    ("close", self.closing.round, CLOSE_S),
+                    ("test", self._test, TEST_S),
+                    ("log in", self.logins.round, LOG_IN_S),
+                    ("sign", self._sign, SIGN_S),
+                ):
+                    work.create_task(self._repeat(name, step, every_s))
+                work.create_task(self._listen())
+                for channel in self.channels:
+                    work.create_task(self.feeder.feed(channel, self._stop))
+            await self._fall_silent()
+            await self.logins.close()
+            await self.carrier_tests.close()
+            await ended(heart)
+            await self.steps.tried("share", self.binds.end)
+
+    async def _obey(self) -> None:
+        if not await self.stopping.obey():
+            raise AnsweredTooLateError
+
+    async def _listen(self) -> None:
+        """Asks what is stopped, and again before that is answered: a store that takes long says each time how it was when it was asked."""
+        asking = set[asyncio.Task[None]]()
+        async with asyncio.TaskGroup() as questions:
+            while not self._stop.is_set():
+                if len(asking) < QUESTIONS:
+                    asking.add(one := questions.create_task(self.steps.tried("obey", self._obey)))
+                    one.add_done_callback(asking.discard)
+                await self._pause(LISTEN_S, until_stop=True)
+
+    async def _heart(self) -> None:
+        await self._pause(HEARTBEAT_S, until_stop=False)
+        await self._repeat("beat", self._beat, HEARTBEAT_S, until_stop=False)
+
+    async def _repeat(
+        self, name: str, step: Callable[[], Awaitable[object]], every_s: float, *, until_stop: bool = True
+    ) -> None:
+        while not (until_stop and self._stop.is_set()):
+            await self.steps.tried(name, step)
+            await self._pause(every_s, until_stop=until_stop)
+
+    async def _pause(self, seconds: float, *, until_stop: bool) -> None:
+        """An idle worker that is to stop does not sleep on; the heart beats as long as something is held."""
+        sleep, stop = asyncio.ensure_future(self.clock.sleep(seconds)), asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait((sleep, stop) if until_stop else (sleep,), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleep.cancel()
+            stop.cancel()
+
+    async def _look(self) -> None:
+        live = await self.alerts.live()
+        self.agenda.look(live, await self.alerts.versions(sorted(live)))
+
+    async def _finish(self) -> None:
+        live, versions = self.agenda.live, self.agenda.to_follow()
+        words = dict(zip(versions, await self.work.finish_each(versions), strict=True))
+        busy = {chain_of(alert_id) for alert_id, word in words.items() if word != "done"}
+        for alert_id, word in words.items():
+            if isinstance(word, Exception):
+                self.steps.failed("finish", word, alert_id)
+        said = {one: word for one, word in words.items() if isinstance(word, str)}
+        for alert_id, word in said.items():
+            if word.startswith("due"):
+                self.agenda.comes_due(chain_of(alert_id), word.split()[1:])
+        # A chain is over when all its versions are.
+        over = [one for one, word in said.items() if word != "done" or chain_of(one) not in busy]
+        await self.steps.each(
+            "finish", over, lambda one: self.ending.follow(one, said[one], live.get(chain_of(one), b""))
+        )
+
+    async def _expire(self) -> None:
+        await self.steps.each("expire", await self.alerts.times.to_end(self.clock.now_ms()), self.ending.expire)
+
+    async def _start(self) -> None:
+        # One by one: each finds its audience anew, and many at once would all be late.
+        await self.steps.each("start", await self.starting.due(), self.starting.start, at_once=1)
+
+    async def _tell(self) -> None:
+        if self.binds.reaches_all() and await self.events.leads():  # people on call are told by it, too
+            await self.steps.tried("events", self.events.bring)
+            await self.steps.tried("webhooks", self.webhooks.round)
+            await self.steps.tried("paging", self.paging.round)
+        else:
+            await self._fall_silent()
+
+    async def _fall_silent(self) -> None:
+        """Another tells what happened, or nobody."""
+        await self.webhooks.close()
+        await self.paging.close()
+
+    async def _test(self) -> None:
+        await self.carrier_tests.round(self.binds.may_use)
+
+    async def _beat(self) -> None:
+        if self.feeder.held:  # first: whoever does not say in time that they live lose what they have
+            await self.steps.tried("renew", lambda: self.work.renew(list(self.feeder.held.values())))
+        await self.binds.beat()
+
+    async def _sign(self) -> None:
+        """That messages are taken here, as long as they are: not while it drains."""
+        await self.at_work.said(dict.fromkeys(self.channels, True))

@@ -1,0 +1,34 @@
+"""The command that runs one worker, without anything of the API: whoever starts again where one was killed is at work sooner."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AsyncExitStack
+
+import structlog
+
+from alertd.config.config import Settings
+from alertd.runtime.opening import Store, parts_of, shared_store
+from alertd.runtime.processes import Life, check_packages, die_with_parent, take_files
+from alertd.runtime.sites import metrics_site
+from alertd.runtime.working import worker_of
+
+
+async def run_worker(settings: Settings) -> None:
+    """One worker, until SIGTERM or SIGINT; then it drains."""
+    die_with_parent()
+    check_packages()
+    take_files()
+    life = Life()
+    await life.run(_worker(life, settings, shared_store(settings.store)))
+
+
+async def _worker(life: Life, settings: Settings, store: Store) -> None:
+    async with AsyncExitStack() as stack:
+        parts = await stack.enter_async_context(parts_of(settings, store, sends=True))
+        worker = worker_of(parts)
+        if settings.worker.metrics:
+            await stack.enter_async_context(metrics_site(parts, settings.worker.metrics))
+        life.ready(worker.stop)
+        structlog.get_logger().info("worker started", pid=os.getpid())
+        await worker.run()

@@ -1,0 +1,1 @@
+"""An alert from its submission to its results: approval, updates, follow-ups, stops."""

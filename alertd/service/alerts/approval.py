@@ -1,0 +1,397 @@
+"""The second person: an alert is sent only after someone else has seen what it will do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+import shapely
+from pydantic import ValidationError
+
+from alertd.common.clock import Clock, time_of
+from alertd.common.errors import Fault, Problem
+from alertd.common.ids import chain_of
+from alertd.model import rules
+from alertd.model.alerts import AMENDABLE, KNOWN, SHOWN, UNTOLD, WAITING, AlertState
+from alertd.model.cases import bare_plate
+from alertd.model.documents import Alert, Status
+from alertd.service.access import APPROVE, BY_GLASS, BY_POLICY, OVERSPEND, Credential, hands_of, hands_text
+from alertd.service.alerts.borders import Borders
+from alertd.service.alerts.budget import Budget
+from alertd.service.alerts.freezing import Freezing
+from alertd.service.alerts.intake import TOLD_TOO_LATE
+from alertd.service.alerts.second_person import check_key, check_second_person, refused
+from alertd.service.alerts.stopping import Stopping, check_submission
+from alertd.service.alerts.twins import claim_external_id
+from alertd.service.areas.looks import Looks, population_of
+from alertd.service.areas.targeting import Targeting
+from alertd.service.messages.texts import Texts
+from alertd.service.organisations.organisations import Known, Organisations
+from alertd.service.reach import LEAST_SHOWN, kept, shown
+from alertd.service.revisions import changed_since, check_revision, has_ended
+from alertd.store.alerts.alert_records import numbers_of
+from alertd.store.alerts.alerts import AlertRecord, Alerts
+from alertd.store.alerts.frozen import Frozen
+from alertd.store.engine.codec import SealError
+
+
+class Approval:
+    """Decides about alerts. Whoever says the same twice, as a client does whose answer was lost, gets the same answer."""
+
+    def __init__(  # noqa: PLR0913, PLR0917  each is a rule of its own
+        self,
+        alerts: Alerts,
+        freezing: Freezing,
+        targeting: Targeting,
+        texts: Texts,
+        stopping: Stopping,
+        clock: Clock,
+        organisations: Organisations,
+        budget: Budget,
+        borders: Borders,
+        looks: Looks,
+    ) -> None:
+        self._looks = looks
+        self._alerts = alerts
+        self._freezing = freezing
+        self._clock = clock
+        self._targeting = targeting
+        self._texts = texts
+        self._stopping = stopping
+        self._organisations = organisations
+        self._budget = budget
+        self._borders = borders
+
+    async def get(self, alert_id: str, who: Credential) -> AlertRecord:
+        """An alert of the caller's organisation. Raises Problem: what is another's is not found."""
+        record = await self._alerts.get(alert_id)
+        if record is None or record.org != who.org:
+            raise Problem("not-found", "There is no such alert.")
+        return record
+
+    async def chain(self, alert_id: str, who: Credential) -> AlertRecord:
+        """The alert that a version belongs to. Raises Problem as `get` does, of a version that is not there, too."""
+        record = await self.get(alert_id, who)
+        return record if record.id == chain_of(alert_id) else await self.get(chain_of(alert_id), who)
+
+    async def check_stops(self, alert: Alert, who: Credential) -> None:
+        """Raises Problem when what is submitted meets a stop, as `check_submission` tells it."""
+        check_submission(await self._stopping.standing(), who, goes_out=alert.status is not Status.ACTUAL)
+
+    async def begin(self, record: AlertRecord, who: Credential, known: Known | None = None) -> AlertRecord:
+        """What becomes of an alert that was just taken in, `known` being its organisation where that was read with it. Doing it again
+        changes nothing.
+        """
+        if record.state is not AlertState.PENDING:
+            return record
+        if record.status != Status.ACTUAL:  # Test and Exercise reach only testers, so they wait for no second person
+            return await self._open(record, who)
+        return await self._unattended(record, who, known)
+
+    async def _unattended(self, record: AlertRecord, who: Credential, known: Known | None) -> AlertRecord:
+        """Opens the gate without a second person where the organisation allows that. Whoever allowed it counts as the second: what they
+        may not approve themselves waits, and so does whatever else stands against it, for a person who is told why.
+        """
+        unattended = await self._organisations.unattended(record, known)
+        # Nobody knows yet how many people a scheduled alert reaches. An alert to so few would show whether somebody lives there.
+        if unattended is None or record.starts or record.seen < LEAST_SHOWN:
+            return record
+        try:
+            check_second_person(record, unattended.setter)
+            await self._check_protection(record, unattended.setter)
+            _check_plates(record, ())
+            if not await self._organisations.count(record, unattended):
+                return record
+            policy = replace(unattended.setter, subject=BY_POLICY + unattended.setter.subject)
+            return await self._open(record, policy, record.seen, most=unattended.people)
+        except Problem:
+            return await self.get(record.id, who)
+
+    async def submit(self, alert_id: str, who: Credential, *, rev: int | None = None) -> AlertRecord:
+        """A draft, or one that was returned, asks for its second person, who is not whoever asks. Raises Problem, as where it is taken in."""
+        record = await self.get(alert_id, who)
+        hands = hands_text(who.hands | hands_of(record.author, record.hands))
+        if record.state in AMENDABLE:
+            check_key(record, who)
+            check_revision(record, rev)
+            await self._organisations.check_ready(record.alert, record.org)
+            record = await self._borders.submitted(record, who)
+            await claim_external_id(self._alerts, record)
+            rev = record.rev  # the external id that was claimed is the one it has then
+        texts = await self._texts.revision(record.org)
+        pending = await self._step(alert_id, AlertState.PENDING, who, rev, texts=texts, hands=hands)
+        return await self.begin(pending, who)
+
+    async def approve(
+        self,
+        alert_id: str,
+        who: Credential,
+        *,
+        people: int | None = None,
+        plates: Sequence[str] = (),
+        overspend: str = "",
+        rev: int | None = None,
+    ) -> AlertRecord:
+        """Freeze the audience and open the gate, or have that done when the alert is to start. `people` is the count the approver saw, by default the one at submission,
+        `plates` are those of its vehicles, typed anew, `overspend` is why it may cost more than the budget, and `rev` is the revision. The
+        same person may say it twice of what they approved, or of how it stands now; of another revision they hear that it is not that.
+
+        Raises Problem: same-person, protection-review-required, invalid-request for other plates, outside-jurisdiction,
+        audience-too-small, audience-changed (with both counts), over-budget, expired, approval-stale, precondition-failed; not-allowed
+        to overspend.
+        """
+        record = await self.get(alert_id, who)
+        if overspend and not who.may(OVERSPEND):
+            raise Problem("not-allowed", f"To exceed the budget a key needs the scope {OVERSPEND}.", scope=OVERSPEND)
+        if _is_approved(record, who):
+            if record.approved_rev and rev != record.approved_rev:
+                check_revision(record, rev)
+            if overspend:
+                await self._budget.free(record)
+            return record
+        if record.status == Status.ACTUAL:
+            check_second_person(record, who)
+            await self._check_protection(record, who)
+            _check_plates(record, plates)
+        # First: with whatever revision and count, it is approved no more.
+        if record.state not in WAITING:
+            raise refused(record.state, AlertState.APPROVED)
+        if record.expires <= self._clock.now_ms():
+            raise has_ended()
+        check_revision(record, rev)
+        return await self._open(record, who, record.seen if people is None else people, overspends=bool(overspend))
+
+    async def approve_alone(
+        self, record: AlertRecord, who: Credential, why: str, *, people: int | None, plates: Sequence[str]
+    ) -> AlertRecord:
+        """The same by its author, where `break_glass` found that they may; all but the second person is as in `approve`. Whoever can
+        have what they signed in with is no second person from then on. Raises Problem as `approve` does.
+        """
+        if record.starts > self._clock.now_ms():
+            raise Problem("precondition-failed", "It is to start later: there is time for a second person until then.")
+        await self._check_protection(record, who)
+        _check_plates(record, plates)
+        alone = replace(record, why=why, hands=hands_text(hands_of(record.author, record.hands) | who.hands))
+        named = replace(who, subject=BY_GLASS + who.subject)
+        return await self._open(alone, named, record.seen if people is None else people)
+
+    async def start(self, record: AlertRecord) -> AlertRecord:
+        """The time of an alert has come that was approved to start then: its audience is who is there now, and all that an approval asks is
+        asked again. Raises Problem: nobody is told then.
+        """
+        scopes = await self._stopping.scopes(record.org, record.approver_key)
+        who = Credential(key_id=record.approver_key, org=record.org, subject=record.approver, scopes=scopes)
+        if record.status == Status.ACTUAL:
+            if not who.may(APPROVE):
+                raise Problem("not-allowed", "Whoever approved it may approve nothing any more.", scope=APPROVE)
+            await self._check_protection(record, who)
+        return await self._open(record, who, record.seen, starts=True)
+
+    async def unschedule(self, record: AlertRecord, reason: str) -> AlertRecord | None:
+        """It is not what was approved any more: it waits for its second person again, as its organisation's texts are now. None where it is
+        not scheduled any more.
+        """
+        texts = await self._texts.revision(record.org)
+        done, _ = await self._alerts.step(
+            record.id, AlertState.PENDING, rev=record.rev, texts=texts, reason=reason, approver="", approver_key=""
+        )
+        return await self._alerts.get(record.id) if done else None
+
+    async def _schedule(self, record: AlertRecord, who: Credential, people: int) -> AlertRecord:
+        """Approved, for later. The count is what the audience is compared with then."""
+        await self._alerts.times.note_start(record)
+        done, old = await self._alerts.step(
+            record.id, AlertState.SCHEDULED, rev=record.rev, by=who.signature, approver=who.signature,
+            approver_key=who.key_id, approved_rev=str(record.rev), seen=str(people),
+        )  # fmt: skip
+        now = await self.get(record.id, who)
+        if not done and not _is_as_approved(now, record, who):
+            raise refused(old, AlertState.SCHEDULED)
+        return now
+
+    async def _open(
+        self, record: AlertRecord, who: Credential, seen: int | None = None, *, most: int | None = None,
+        starts: bool = False, overspends: bool = False,
+    ) -> AlertRecord:  # fmt: skip
+        """Freezes the audience of what was read and opens the gate, or has that done later; `seen` is the count somebody looked at, `most`
+        how many may be told, and what `overspends` may cost what it costs. What is scheduled is opened when it `starts`, and by no other
+        approval.
+        """
+        if record.state is AlertState.SCHEDULED and not starts:
+            raise refused(record.state, AlertState.APPROVED)
+        await self._alerts.enliven(record.id)  # before it is asked: who stops from now on finds it
+        await self._stopping.check(record.org, record.key, who.sender)
+        await self._check_texts(record)
+        if not record.document:
+            raise refused(record.state, AlertState.APPROVED)
+        alert = record.alert
+        area = await self._alerts.area(record.id)
+        await self._borders.check(record, who, area)
+        await self._borders.check_ground(record, who)
+        self._check_delays(record, alert)
+        await self._organisations.check_verified(alert, record.org)
+        # As they were at the submission: what is imported since takes nobody out whom the area was shown with.
+        told = numbers_of(record.regions)
+        people = await self._check_reach(record, area, told, seen=seen, most=most, overspends=overspends)
+        if record.starts > self._clock.now_ms() and not record.notify:
+            return await self._schedule(record, who, people)
+        found = await self._targeting.people(area, alert, told)
+        frozen = Frozen(numbers=found.numbers, rings=await self._targeting.rings(area, alert, found))
+        if record.notify:
+            done, old = await self._freezing.replace(record, alert, frozen, who)
+        else:
+            done, old = await self._freezing.freeze(record, frozen, who)
+        await self._stopping.put_on(chain_of(record.id))
+        now = await self.get(record.id, who)
+        if not done and not _is_as_approved(now, record, who):
+            raise refused(old, AlertState.APPROVED)
+        return now
+
+    async def _check_reach(
+        self, record: AlertRecord, area: shapely.MultiPolygon, told: Sequence[int], *,
+        seen: int | None, most: int | None, overspends: bool,
+    ) -> int:  # fmt: skip
+        """Checks the estimated reach and returns it. Raises Problem if it is too small, too large, differs from what was seen, or costs too
+        much. The exact count decides nothing here, because a refusal would reveal it.
+        """
+        alert = record.alert
+        reach = await self._looks.reach(area, await self._targeting.shares(area), population_of(alert), told)
+        people = kept(reach.whole.people)
+        if alert.status is Status.ACTUAL:
+            self._looks.check_people(reach)
+        if most is not None and max(people, LEAST_SHOWN) > most:
+            raise Problem("too-many-people", "More people than may be told without a second person.")
+        if seen is not None:
+            check_drift(seen, people, self._targeting.settings.drift_share)
+        # Last of what is asked: a refusal lifts no limit.
+        await (self._budget.free(record) if overspends else self._budget.check(record, alert, reach.whole))
+        return people
+
+    async def check_approver(self, record: AlertRecord, who: Credential) -> None:
+        """Raises Problem unless the caller could have approved now what an alert says: same-person, protection-review-required,
+        outside-jurisdiction. It is asked of whoever lets it be told again, or for longer, than its second person did.
+        """
+        await self.check_person(record, who)
+        await self._borders.check(record, who, await self._alerts.area(record.id))
+
+    async def check_person(self, record: AlertRecord, who: Credential) -> None:
+        """The same of who they are, wherever it is told: also of a neighbour, who lets it be told to others than its second person did."""
+        if record.status == Status.ACTUAL:
+            check_second_person(record, who)
+            await self._check_protection(record, who)
+
+    async def _check_protection(self, record: AlertRecord, who: Credential) -> None:
+        """Raises Problem where it takes a protection officer. The child is under protection, not the
+        alert: while an alert of the case that is told, or is to be, says so, another that does not, or an update, takes one too.
+        """
+        live = [
+            one.id
+            for one in await self._alerts.in_case(record.case)
+            if one.id != record.id and one.state in KNOWN | WAITING
+        ]
+        own = [record.alert] if record.document else []
+        alerts = own + [said for said in await asyncio.gather(*map(self._said, live)) if said]
+        if any(alert.case.protection for alert in alerts) and not who.may("alerts:protect"):
+            raise Problem(
+                "protection-review-required", "The child is under protection: a protection officer approves this."
+            )
+
+    async def _said(self, alert_id: str) -> Alert | None:
+        """What an alert says; None where that cannot be read, which keeps no other from being told."""
+        with suppress(SealError, ValidationError):
+            record = await self._alerts.get(alert_id)
+            return record.alert if record and record.document else None
+        return None
+
+    def _check_delays(self, record: AlertRecord, alert: Alert) -> None:
+        """Nobody approves what some would never be told of: since the submission the end has come nearer."""
+        rings_from = record.rings_from if record.notify else None
+        if faults := tuple(rules.delay_faults(alert, time_of(self._clock.now_ms()), rings_from)):
+            raise Problem("invalid-request", TOLD_TOO_LATE, faults=faults)
+
+    async def _check_texts(self, record: AlertRecord) -> None:
+        """Nobody approves words that they may not have seen."""
+        if await self._texts.revision(record.org) != record.texts:
+            raise Problem(
+                "approval-stale",
+                "Your organisation's own texts were changed since this alert was submitted. Return it, and have it submitted again.",
+            )
+
+    async def reject(self, alert_id: str, who: Credential, reason: str, *, rev: int | None = None) -> AlertRecord:
+        """It will not be sent."""
+        return await self._step(alert_id, AlertState.REJECTED, who, rev, reason=reason)
+
+    async def give_back(self, alert_id: str, who: Credential, reason: str, *, rev: int | None = None) -> AlertRecord:
+        """Return an alert to its author."""
+        # What was scheduled is approved by nobody any more.
+        return await self._step(
+            alert_id, AlertState.RETURNED, who, rev, reason=reason, approver="", approver_key="", stand_down_asked=""
+        )
+
+    async def cancel(self, alert_id: str, who: Credential, reason: str, *, rev: int | None = None) -> AlertRecord:
+        """Close the gate: what is queued is not sent. Whoever was told already is told nothing more by this. An update is only
+        withdrawn while it waits: once it is approved it is the alert that says so, and that is cancelled under its own id.
+        """
+        if alert_id != chain_of(alert_id):
+            return await self.reject(alert_id, who, reason, rev=rev)
+        record = await self.get(alert_id, who)
+        new = AlertState.REJECTED if record.state in UNTOLD else AlertState.CANCELLED
+        try:
+            return await self._step(alert_id, new, who, rev, reason=reason)
+        except Problem:
+            if new is AlertState.CANCELLED or (await self.get(alert_id, who)).state in UNTOLD:
+                raise
+        return await self._step(alert_id, AlertState.CANCELLED, who, rev, reason=reason)  # it was approved meanwhile
+
+    async def check_case(self, record: AlertRecord, who: Credential) -> None:
+        """Raises Problem where this key decides nothing about some alert of its case: a Test may be of the case of an
+        Actual alert.
+        """
+        for one in (record, *await self._alerts.in_case(record.case)):
+            check_key(one, who)
+
+    async def _step(
+        self, alert_id: str, new: AlertState, who: Credential, rev: int | None, *, texts: int | None = None,
+        **fields: str,
+    ) -> AlertRecord:  # fmt: skip
+        check_key(await self.get(alert_id, who), who)
+        done, old = await self._alerts.step(alert_id, new, rev=rev, texts=texts, by=who.signature, **fields)
+        now = await self.get(alert_id, who)
+        said_before = now.state is new and who.is_person(now.by)
+        if not done and not said_before:
+            raise changed_since() if old == "changed" else refused(old, new)
+        return now
+
+
+def check_drift(seen: int, now: int, most_share: float) -> None:
+    """Raises Problem `audience-changed` if the estimate differs too much from the one that was seen; "<100" counts as 100."""
+    before, after = max(seen, LEAST_SHOWN), max(now, LEAST_SHOWN)
+    if abs(after - before) > most_share * before:
+        raise Problem(
+            "audience-changed",
+            "The audience is no longer the one that was seen. Look at it again, then approve with its count.",
+            seen=shown(seen),
+            now=shown(now),
+        )
+
+
+def _check_plates(record: AlertRecord, plates: Sequence[str]) -> None:
+    """Raises Problem where these are not those of its vehicles."""
+    if record.document and rules.plates(record.alert) != frozenset(map(bare_plate, plates)):
+        fault = Fault("/plates", "Type the plate of each vehicle as the case has it: these are others.")
+        raise Problem("invalid-request", "The plates are typed again before anybody is told.", faults=(fault,))
+
+
+def _is_approved(record: AlertRecord, who: Credential) -> bool:
+    """Whether this very person approved it and it goes its way."""
+    return record.state in _ON_ITS_WAY and who.is_person(record.approver)
+
+
+def _is_as_approved(now: AlertRecord, read: AlertRecord, who: Credential) -> bool:
+    """Whether this very person approved it meanwhile, as it was read."""
+    return _is_approved(now, who) and now.approved_rev in {read.rev, read.approved_rev}
+
+
+_ON_ITS_WAY = SHOWN | {AlertState.SCHEDULED}

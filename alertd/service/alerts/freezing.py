@@ -1,0 +1,91 @@
+"""An approval's last step: whom the alert was approved for is kept, and its gate opened; an update takes the place of what was told.
+
+Each answers whether it was done, and the state that stood against it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from alertd.common.clock import Clock
+from alertd.common.errors import Problem
+from alertd.common.ids import chain_of
+from alertd.model.alerts import AlertState
+from alertd.model.documents import Alert
+from alertd.model.permissions import permitting
+from alertd.service.access import Credential, is_sent_alone
+from alertd.service.alerts.borders import newly_asked, taken_over
+from alertd.service.alerts.updates import audience
+from alertd.service.records.media import Photos
+from alertd.service.revisions import TRIES
+from alertd.store.alerts.alerts import AlertRecord, Alerts
+from alertd.store.alerts.frozen import Frozen
+from alertd.store.approvals.permissions import PermissionStore
+from alertd.store.approvals.updates import TAKEN_OVER, Updates
+
+
+class Freezing:
+    """Freezes what was found, all or nothing."""
+
+    def __init__(
+        self, alerts: Alerts, updates: Updates, photos: Photos, permissions: PermissionStore, clock: Clock
+    ) -> None:
+        self._alerts = alerts
+        self._updates = updates
+        self._photos = photos
+        self._permissions = permissions
+        self._clock = clock
+
+    async def freeze(self, record: AlertRecord, frozen: Frozen, who: Credential) -> tuple[bool, str]:
+        """Of an alert. What neighbours are asked is written before it is told."""
+        alone = {"why": record.why, "hands": record.hands} if record.why else {}
+        if is_sent_alone(who):
+            alone["sent_alone"] = "1"
+        asked = newly_asked(record)
+        await self._permissions.note(asked, record.id, self._clock.now_ms())
+        return await self._alerts.approve(
+            record.id, frozen.numbers, who.signature, rings=frozen.rings, rev=record.rev,
+            approved_rev=record.approved_rev if record.state is AlertState.SCHEDULED else record.rev,
+            sent_by=(record.key, who.sender), asked=asked, **alone,
+        )  # fmt: skip
+
+    async def replace(self, update: AlertRecord, alert: Alert, inside: Frozen, who: Credential) -> tuple[bool, str]:
+        """The same of an update, which takes the place of what the alert said. Raises Problem where that is told no more. That an alert comes
+        to be sent, or is sent to its end, at this very moment stands in no update's way.
+        """
+        await self._photos.attach(alert, update)
+        for _ in range(TRIES):
+            done, state, whose = await self._take_place(update, alert, inside, who)
+            if (state, whose) != ("changed", "alert"):
+                break
+        if not done and whose == "alert" and state not in {"changed", "expired"}:
+            raise Problem("precondition-failed", f"The alert is {state or 'gone'}, so it is not updated.")
+        return done, state
+
+    async def _take_place(
+        self, update: AlertRecord, alert: Alert, inside: Frozen, who: Credential
+    ) -> tuple[bool, str, str]:
+        """Of the alert as it is read now. Not where it was changed since the update was submitted ('revised'): its author has not seen what
+        would be undone.
+        """
+        old = await self._alerts.get(chain_of(update.id))
+        if old is None:
+            return False, "", "alert"
+        if update.state is AlertState.PENDING and old.changes != update.upon:  # the script wants both as they were read
+            return False, "revised", "update"
+        frozen = await audience(self._alerts, update, inside)
+        now_ms = self._clock.now_ms()
+        changes = f"{old.changes} {now_ms}".strip()
+        document = alert.model_copy(update={"external_id": old.external_id or None}).model_dump_json(by_alias=True)
+        new = replace(
+            taken_over(old, update), document=document.encode(), expires=update.expires, texts=update.texts, changes=changes, by=who.signature,
+            **{name: getattr(update, name) for name in TAKEN_OVER if name not in {"changes", "rings_from"}},
+            rings_from=update.rings_from or now_ms + old.ahead,
+        )  # fmt: skip
+        asked = newly_asked(new, old)
+        await self._permissions.note(asked, old.id, now_ms)
+        await self._updates.published.keep(old)
+        sent_by = (update.key, who.sender, *permitting(new.permissions))
+        return await self._updates.approve(
+            new, update, frozen, who.signature, sent_by=sent_by, asked=asked, sent_alone=is_sent_alone(who)
+        )

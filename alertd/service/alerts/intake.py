@@ -1,0 +1,396 @@
+"""An alert comes in: is it allowed, complete and honest, whom would it reach, and is it kept."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import shapely
+from pydantic import ValidationError
+from pydantic_core import to_json
+
+from alertd.common.clock import Clock, ms_of, time_of
+from alertd.common.errors import Fault, Problem
+from alertd.common.ids import new_id
+from alertd.common.patches import merged
+from alertd.model import rules
+from alertd.model.alerts import AMENDABLE, AlertState
+from alertd.model.documents import Alert, Author, Status, loudest
+from alertd.model.faults import faults_of
+from alertd.model.fields import folded_subject
+from alertd.model.kinds import Channel
+from alertd.model.organisations import Organisation
+from alertd.model.permissions import written
+from alertd.rendering import THE_ALERT, Renderer, Telling
+from alertd.service.access import Credential, hands_of, hands_text
+from alertd.service.alerts.borders import Borders
+from alertd.service.alerts.second_person import check_key
+from alertd.service.alerts.twins import find_first, similar
+from alertd.service.areas.looks import Look, Looks, Sight, check_contacts
+from alertd.service.buckets import Buckets
+from alertd.service.carriers.carriers import Carriers
+from alertd.service.kept import Kept, digest
+from alertd.service.messages.making import impossible
+from alertd.service.messages.texts import Texts
+from alertd.service.organisations.organisations import (
+    NOT_VERIFIED,
+    VOICE_ONLY,
+    Organisations,
+    Stance,
+    completed,
+    unverified,
+)
+from alertd.service.reach import Reach
+from alertd.service.records.media import Photos
+from alertd.service.revisions import check_revision
+from alertd.store.alerts.alerts import AlertRecord, Alerts
+from alertd.store.engine.codec import Box
+
+TOLD_TOO_LATE = "Somebody would be told too late."
+DAY_S = 86_400
+#: Documents of which it is kept whether their messages can be made: by a digest, so that a thousand take 100 kB.
+KEPT = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken(Look):
+    """An alert that was taken in, with what it would do."""
+
+    record: AlertRecord
+    box: Box | None = field(default=None, compare=False, repr=False)  # the key of its case, where it was kept just now
+    is_repeat: bool = False  # the organisation had submitted this alert before; nothing was stored
+    similar: Sequence[AlertRecord] = ()  # other living alerts of its case, if it has no external id to tell them apart
+
+    @classmethod
+    def of(cls, record: AlertRecord, look: Look, box: Box | None = None, *, is_repeat: bool = False) -> Taken:
+        """An alert and what its target comes to."""
+        return cls(
+            record=record,
+            box=box,
+            is_repeat=is_repeat,
+            area=look.area,
+            shares=look.shares,
+            reach=look.reach,
+            rings=look.rings,
+            permissions=look.permissions,
+            answers=look.answers,
+        )
+
+
+class _Checked(NamedTuple):
+    """An alert that nothing stands against."""
+
+    alert: Alert  # as it will be kept
+    document: bytes  # the same, as JSON
+    look: Sight  # whom it would reach at once
+    texts: int  # the revision of the own texts it would be told with
+
+
+class Intake:
+    """Takes alerts in."""
+
+    def __init__(  # noqa: PLR0913, PLR0917  each is a rule of its own
+        self,
+        alerts: Alerts,
+        looks: Looks,
+        borders: Borders,
+        renderer: Renderer,
+        clock: Clock,
+        carriers: Carriers,
+        photos: Photos,
+        texts: Texts,
+        organisations: Organisations,
+        author_mb: int = 0,
+    ) -> None:
+        """`author_mb`: see `alerts.author_mb`."""
+        self._alerts = alerts
+        self._looks = looks
+        self._borders = borders
+        self._renderer = renderer
+        self._clock = clock
+        self._carriers = carriers
+        self._photos = photos
+        self._texts = texts
+        self._organisations = organisations
+        self._author_mb = author_mb
+        self._written = Buckets(clock)
+        self._unsayable: Kept[list[Fault]] = Kept(KEPT)
+
+    async def submit(
+        self, alert: Alert, who: Credential, stance: Stance | None = None, *,
+        alert_id: str | None = None, dry_run: bool = False, draft: bool = False, known: str = "",
+    ) -> Taken:  # fmt: skip
+        """Check everything, find the audience, and keep the alert unless this is a dry run. `stance` is that of the caller's organisation
+        where it was read for this very request; `known` is the id of the alert that this one repeats, if the caller found it already.
+        Returns that alert, and stores nothing, if the organisation submitted the same before. Raises Problem.
+        """
+        checked, box = await self._checked(alert, who, stance, draft=draft), None
+        record = self._record(checked, who, alert_id or new_id(self._clock.now_ms()), draft=draft)
+        if not draft and (first := await self.find_first(record, dry_run=dry_run, known=known)):
+            return Taken.of(first, checked.look, is_repeat=True)
+        if not dry_run:
+            try:
+                self._check_size(checked, who)
+                await self._photos.attach(checked.alert, record)  # first: what an alert says it shows is there
+            except Problem:  # a second try must not wait for this one
+                await self._alerts.external_ids.release(record)
+                raise
+            box = await self._alerts.create(record, checked.look.packed)
+            if (
+                box is None
+            ):  # only the same request has an id that is there: its first try was cut off after the alert was kept
+                record = await self._alerts.get(record.id) or record
+        taken = Taken.of(record, checked.look, box)
+        return taken if record.external_id else replace(taken, similar=await similar(self._alerts, record))
+
+    async def find_first(self, record: AlertRecord, *, dry_run: bool = False, known: str = "") -> AlertRecord | None:
+        """Returns the alert that this submission repeats, as in `twins`."""
+        return await find_first(self._alerts, self._clock, record, dry_run=dry_run, known=known)
+
+    async def look_over(
+        self, alert: Alert, who: Credential, alert_id: str, telling: Telling, *, upon: AlertRecord
+    ) -> Taken:
+        """Check everything about what is to be told with `telling` too, in place of an alert, and find the audience. Keeps nothing.
+        Raises Problem.
+        """
+        checked = await self._checked(alert, who, telling=telling, upon=upon)
+        return Taken.of(self._record(checked, who, alert_id, draft=False), checked.look)
+
+    async def amend(
+        self, record: AlertRecord, patch: dict[str, Any], who: Credential, *, rev: int | None = None
+    ) -> Taken:
+        """Change members of a draft or a returned alert (JSON merge patch, RFC 7396), if it still is what `record` says, and
+        `record` is of the revision `rev`.
+
+        Only its author may: whoever changes an alert has written it, and could approve it otherwise. Its case stays the same: what keeps,
+        hides and purges a case finds its alerts by it. Raises Problem.
+        """
+        check_revision(record, rev)
+        check_key(record, who)
+        if not who.wrote(record.author, record.key):
+            raise Problem("not-allowed", "Only its author may change an alert.")
+        if record.notify:
+            raise Problem("precondition-failed", "An update is not changed. Send it anew in place of the one returned.")
+        if record.state not in AMENDABLE:
+            raise Problem("precondition-failed", f"An alert that is {record.state} cannot be changed.")
+        checked = await self._checked(_read(merged(json.loads(record.document), patch)), who, draft=True)
+        fresh = self._record(checked, who, record.id, draft=True)
+        new = replace(
+            fresh, state=record.state, reason=record.reason, created=record.created, rev=record.rev,
+            hands=hands_text(who.hands | hands_of(record.author, record.hands)),
+        )  # fmt: skip
+        if new.case != record.case:
+            fault = Fault("/case/number", "An alert stays with its case. Reject this one and draft another.")
+            raise Problem("invalid-request", "An alert's case cannot be changed.", faults=(fault,))
+        self._check_size(checked, who)
+        await self._photos.attach(checked.alert, new)
+        done, old = await self._alerts.amend(new, checked.look.packed)
+        if not done:
+            raise Problem(
+                "version-changed" if old == "changed" else "precondition-failed", "The alert was changed meanwhile."
+            )
+        return Taken.of(replace(new, rev=record.rev + 1), checked.look)
+
+    def _check_size(self, checked: _Checked, who: Credential) -> None:
+        """Counts the bytes of an alert. Raises Problem if its author's alerts take too many. Alerts stay in the store's memory, and a full
+        store refuses every alert.
+        """
+        if not (most := self._author_mb << 20):
+            return
+        size = len(checked.document) + len(checked.look.packed)
+        author = f"{who.own_org}/{folded_subject(who.subject)}"
+        if wait_s := self._written.wait_s(author, size, per_s=most / DAY_S, most=most):
+            detail = f"The alerts and drafts of one person may take {self._author_mb} MB, and as much again over a day."
+            raise Problem("rate-limited", detail, headers={"Retry-After": str(math.ceil(wait_s))})
+
+    async def stance(self, who: Credential) -> Stance:
+        """What the caller's submission is measured against."""
+        return await self._organisations.stance(who.org)
+
+    async def _checked(
+        self, alert: Alert, who: Credential, stance: Stance | None = None, *,
+        telling: Telling = THE_ALERT, draft: bool = False, upon: AlertRecord | None = None,
+    ) -> _Checked:  # fmt: skip
+        """The alert with what is to be known of it. Raises Problem for everything that stands against it."""
+        stance = stance or await self.stance(who)
+        alert = self._completed(alert, stance.known.organisation)
+        self.check(alert, who, stance.known.organisation, draft=draft, upon=upon)
+        if telling is THE_ALERT:
+            self._check_start(alert)
+        self._looks.check_own(alert, who.org)
+        alert = await self._photos.told(alert, who)
+        look = await self._looks.lately(alert)
+        check_contacts(alert, look.countries)
+        texts = stance.texts
+        await self._organisations.check(who, told=self._renderer.languages(alert), known=stance.known)
+        if draft:
+            look = await self._borders.counted(alert, look, who, stance.known)
+        else:
+            look = await self._borders.divided(alert, look, who, stance.known, upon)
+        own = await self._texts.of(who.org, texts)
+
+        def unsayable() -> Awaitable[list[Fault]]:
+            return asyncio.to_thread(  # a dozen languages and three channels take 40 ms: meanwhile the store answers
+                impossible, alert, self._carriers, self._renderer, own, now_ms=self._clock.now_ms(),
+                countries=look.countries, telling=telling,
+            )  # fmt: skip
+
+        document = alert.model_dump_json().encode()
+        says = digest(_unnamed(document, alert.external_id))  # a dry run is often of the same
+        if faults := await self._unsayable.once(None, (says, who.org, texts, telling.code, *look.countries), unsayable):
+            raise Problem("message-impossible", "A channel's message cannot be made.", faults=tuple(faults))
+        self._looks.check_size(alert, look)
+        return _Checked(alert, document, look, texts)
+
+    async def look(self, alert: Alert, who: Credential) -> Look:
+        """The area of an alert's target and the people in it, as `looks` tells them; only what is told at once, where neighbours are asked."""
+        look = await self._looks.lately(alert)
+        with suppress(Problem):
+            return await self._borders.divided(alert, look, who)
+        return await self._borders.counted(alert, look, who)
+
+    async def newly(self, alert: Alert, look: Look, before: shapely.MultiPolygon) -> Reach:
+        """About how many people an update would reach where the alert, told in an area `before`, does not."""
+        return await self._looks.newly(alert, look, before)
+
+    async def countries(self, alert: Alert) -> tuple[str, ...]:
+        """As `looks` tells them."""
+        return await self._looks.countries(alert)
+
+    def case_id(self, org: str, number: str) -> str:
+        """The name of an organisation's case in the store."""
+        return self._alerts.case_id(org, number)
+
+    async def check_unsigned(self, alert: Alert, who: Credential) -> Alert:
+        """What `check` checks, for whoever only looks: the author may be anyone. Answers the alert as it would be kept."""
+        known = await self._organisations.get(who.org)
+        alert = self._completed(alert, known.organisation)
+        self.check(alert.model_copy(update={"author": Author()}), who, known.organisation)
+        return alert
+
+    async def completed(self, alert: Alert, who: Credential) -> Alert:
+        """As it would be kept, before it is checked."""
+        return self._completed(alert, (await self._organisations.get(who.org)).organisation)
+
+    def _completed(self, alert: Alert, own: Organisation) -> Alert:
+        """With what its organisation adds to it; one that names no channels goes by all there are, so that nobody is left out for a word
+        that is missing.
+        """
+        if "channels" not in alert.model_fields_set:
+            carried = tuple(one for one in Channel if one in self._carriers.channels)
+            alert = alert.model_copy(update={"channels": carried or alert.channels})
+        return completed(alert, own)
+
+    def check(
+        self, alert: Alert, who: Credential, own: Organisation, *, draft: bool = False, upon: AlertRecord | None = None
+    ) -> None:
+        """Everything that can be told without looking for people, `own` being the caller's organisation; a draft may still be to be
+        verified, and the rings of an alert go on where an update `upon` it leaves them as they are. Raises the first problem, with all
+        its faults.
+        """
+        now = time_of(self._clock.now_ms())
+        rings_from = upon.counts_on(alert) if upon else None
+        checks: tuple[tuple[str, str, Callable[[], Sequence[Fault]]], ...] = (
+            ("not-allowed", "The author must be the person the key belongs to.", lambda: _foreign_author(alert, who)),
+            ("not-allowed", "A test key cannot send an Actual alert.", lambda: _test_key(alert, who)),
+            ("expired", "The alert's end is not possible.", lambda: rules.expiry_faults(alert, now)),
+            ("invalid-request", "A time lies in the future.", lambda: rules.future_faults(alert, now)),
+            ("invalid-request", TOLD_TOO_LATE, lambda: rules.delay_faults(alert, now, rings_from)),
+            ("invalid-request", "The alert asks for what is not done yet.", lambda: rules.not_honoured(alert)),
+            ("channel-unavailable", "A channel has no carrier.", lambda: self._without_carrier(alert)),
+            ("translation-unreviewed", "Machine text was not reviewed.", lambda: rules.unreviewed(alert)),
+            (
+                "invalid-request",
+                "A child under protection is told of as little as can be.",
+                lambda: rules.overtold(alert),
+            ),
+            ("invalid-request", "A contact names a child.", lambda: rules.naming_contacts(alert)),
+            ("invalid-request", "Somebody who is sought is called guilty.", lambda: rules.not_neutral(alert)),
+            ("case-not-verified", NOT_VERIFIED, lambda: [] if draft else unverified(alert, own)),
+            ("contact-voice-only", VOICE_ONLY, lambda: [] if draft else rules.voice_only(alert)),
+            ("language-missing", "The alert can be told in no language.", lambda: self._without_words(alert)),
+        )
+        for slug, detail, found_by in checks:
+            faults = tuple(found_by())
+            if faults:
+                raise Problem(slug, detail, faults=faults)
+
+    def _check_start(self, alert: Alert) -> None:
+        """Raises Problem for a start that is none. An update has that of its alert, which may have come."""
+        now = time_of(self._clock.now_ms())
+        if faults := tuple(rules.start_faults(alert, now)):
+            raise Problem("invalid-request", "The alert cannot start then.", faults=faults)
+
+    def _without_carrier(self, alert: Alert) -> list[Fault]:
+        return [
+            Fault(f"/channels/{i}", f"No carrier is configured for {channel}.")
+            for i, channel in enumerate(alert.channels)
+            if channel not in self._carriers.channels
+        ]
+
+    def _without_words(self, alert: Alert) -> list[Fault]:
+        if self._renderer.languages(alert):
+            return []
+        return [Fault("/info", "None of these languages has its words and safety line in the templates.")]
+
+    def _record(self, checked: _Checked, who: Credential, alert_id: str, *, draft: bool) -> AlertRecord:
+        alert, look = checked.alert, checked.look
+        return AlertRecord(
+            id=alert_id,
+            state=AlertState.DRAFT if draft else AlertState.PENDING,
+            org=who.org,
+            kind=alert.kind,
+            level=alert.level,
+            status=alert.status,
+            loudness=loudest(alert),
+            author=(alert.author.subject if who.is_delegate else None) or who.subject,
+            hands=hands_text(who.hands),
+            key=who.key_id,
+            external_id=alert.external_id or "",
+            case=self._alerts.case_id(who.org, alert.case.number) if alert.case.number else alert_id,
+            regions=look.regions,
+            created=self._clock.now_ms(),
+            expires=ms_of(alert.expires),
+            starts=ms_of(alert.starts) if alert.starts else 0,
+            rev=1,
+            seen=look.people,
+            countries=" ".join(look.countries),
+            outline=look.outline,
+            texts=checked.texts,
+            document=checked.document,
+            permissions=written(look.permissions),
+            grounds=look.grounds,
+        )
+
+
+def _unnamed(document: bytes, external_id: str | None) -> bytes:
+    """A document without its external id, which no message tells. Quotes within a text are escaped, so nothing else reads like it."""
+    if external_id is None:
+        return document
+    return document.replace(b'"external_id":%b,' % to_json(external_id), b"", 1)
+
+
+def _read(document: dict[str, Any]) -> Alert:
+    try:
+        return Alert.model_validate_json(json.dumps(document))
+    except ValidationError as error:
+        raise Problem(
+            "invalid-request", "The alert would not be valid; `errors` has all faults.", faults=tuple(faults_of(error))
+        ) from None
+
+
+def _foreign_author(alert: Alert, who: Credential) -> list[Fault]:
+    if alert.author.subject is None or who.is_delegate or who.is_person(alert.author.subject):
+        return []
+    return [Fault("/author/subject", "This key belongs to someone else.")]
+
+
+def _test_key(alert: Alert, who: Credential) -> list[Fault]:
+    if who.test and alert.status is Status.ACTUAL:
+        return [Fault("/status", "Use Test or Exercise with a test key.")]
+    return []

@@ -1,0 +1,349 @@
+"""A neighbour permits, or refuses, that an alert is told in its jurisdiction; and is asked again.
+
+The permitted part is told by a version of its own, as whoever is newly inside is told by an update: whoever was told before is not told
+again. A permission covers the ground that was shown, and no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import msgspec
+import numpy as np
+import shapely
+
+from alertd.common.clock import Clock
+from alertd.common.errors import Problem
+from alertd.model.alerts import AlertState
+from alertd.model.documents import Status
+from alertd.model.fields import folded_subject
+from alertd.model.kinds import Notify, Occasion, PermissionState
+from alertd.model.permissions import Permission, read, with_words, words_of, written
+from alertd.service.access import BY_POLICY, Credential, signer
+from alertd.service.alerts.approval import Approval, check_drift
+from alertd.service.alerts.borders import granted_of
+from alertd.service.alerts.budget import Budget
+from alertd.service.alerts.notices import check_room, later_version, versions_of
+from alertd.service.alerts.second_person import check_key, check_second_person
+from alertd.service.alerts.stopping import Stopping
+from alertd.service.alerts.updates import TELLS
+from alertd.service.areas.looks import Looks, population_of
+from alertd.service.areas.targeting import Targeting
+from alertd.service.organisations.organisations import Organisations
+from alertd.service.reach import Reach, kept
+from alertd.service.records.audit import DONE, REFUSED, Audit, Noted
+from alertd.service.revisions import TRIES, changed_since, has_ended
+from alertd.store.alerts.alert_records import GRANTED, GROUND, AlertRecord, numbers_of, runs_of
+from alertd.store.alerts.alerts import Alerts
+from alertd.store.alerts.frozen import Frozen, pack_area, unpack_area
+from alertd.store.approvals.permissions import PermissionStore
+from alertd.store.approvals.updates import Updates
+from geofences.slivers import ground as ground_of
+
+#: The latest that an organisation is shown; those that wait are among them, for an alert has its end.
+MOST = 200
+_S = PermissionState
+#: What an event is called, and an act in the audit of whoever alerts.
+WORDS = {_S.ASKED: "permission_asked", _S.GRANTED: "permission_granted", _S.REFUSED: "permission_refused"}
+ACTS = {_S.GRANTED: "alert.permission-granted", _S.REFUSED: "alert.permission-refused"}
+#: An organisation may think better of a refusal; what was permitted was told.
+_FROM = {_S.GRANTED: {_S.ASKED, _S.REFUSED}, _S.REFUSED: {_S.ASKED}}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What an organisation is asked for."""
+
+    record: AlertRecord
+    permission: Permission
+    asked_by: str  # the name of the organisation that alerts
+
+    @property
+    def ground(self) -> shapely.MultiPolygon:
+        """The part of the target that is asked for; empty where the alert was purged, or its record was not read whole."""
+        raw = self.record.grounds.get(f"{GROUND}{self.permission.org}")
+        return unpack_area(raw) if raw else shapely.MultiPolygon()
+
+    @property
+    def state(self) -> PermissionState:
+        return self.permission.state(self.record.state)
+
+
+class Permissions:
+    """Answers for the neighbour, and asks for whoever alerts. Whoever says the same twice gets the same answer."""
+
+    def __init__(  # noqa: PLR0913, PLR0917  a grant is an approval of its own
+        self,
+        store: PermissionStore,
+        alerts: Alerts,
+        updates: Updates,
+        approval: Approval,
+        organisations: Organisations,
+        targeting: Targeting,
+        stopping: Stopping,
+        budget: Budget,
+        audit: Audit,
+        clock: Clock,
+        looks: Looks,
+    ) -> None:
+        self._looks = looks
+        self._store = store
+        self._alerts = alerts
+        self._updates = updates
+        self._approval = approval
+        self._organisations = organisations
+        self._targeting = targeting
+        self._stopping = stopping
+        self._budget = budget
+        self._audit = audit
+        self._clock = clock
+
+    async def asked_of(self, org: str) -> list[Request]:
+        """What an organisation is and was asked for, the latest first; without documents."""
+        chains = await self._store.of(org, MOST)
+        states = await self._alerts.fields(chains, "state")
+        gone = [
+            chain
+            for chain, (state,) in zip(chains, states, strict=True)
+            if state in {None, AlertState.PURGED.value.encode()}
+        ]
+        await self._store.drop(org, gone)
+        heads = await self._alerts.listed([chain for chain in chains if chain not in gone])
+        found = [(one, _asked(one, org)) for one in heads if one is not None]
+        asked = [(one, permission) for one, permission in found if permission]
+        return list(await asyncio.gather(*(self._request(one, permission) for one, permission in asked)))
+
+    async def get(self, alert_id: str, who: Credential) -> Request:
+        """What the caller's organisation is asked for of another's alert. Raises Problem where it is not asked."""
+        record = await self._alerts.get(alert_id)
+        permission = _asked(record, who.org) if record else None
+        if record is None or permission is None:
+            raise Problem("not-found", "Your organisation is not asked about such an alert.")
+        return await self._request(record, permission)
+
+    async def regions(self, asked: Request) -> list[int]:
+        """Numbers of the regions whose people are told with the ground that is asked for: those that were counted at the submission, and
+        those that lie across it and what is told by now, for another neighbour may have permitted its part since.
+        """
+        across = await self._targeting.told_across(await self._alerts.area(asked.record.id), asked.ground)
+        return sorted({*numbers_of(asked.permission.regions), *across})
+
+    async def reach(self, record: AlertRecord, ground: shapely.MultiPolygon, told: Sequence[int]) -> Reach:
+        """About how many people an alert reaches on a ground. `told` are numbers of the regions that are notified there."""
+        shares = await self._targeting.shares(ground)
+        return await self._looks.reach(ground, shares, population_of(record.alert), told)
+
+    async def grant(self, alert_id: str, who: Credential, ground: str, *, people: int | None = None) -> Request:
+        """Let the alert be told on the `ground` that was shown, by its digest. `people` is the count that was seen. Raises Problem: what an
+        approval may raise of the person, the audience and the budget, approval-stale for another ground, precondition-failed for an alert
+        that is told no more, or was answered.
+        """
+        return await self._answered(alert_id, who, _S.GRANTED, "", ground, people)
+
+    async def refuse(self, alert_id: str, who: Credential, why: str) -> Request:
+        """Nobody is told there. Raises Problem."""
+        return await self._answered(alert_id, who, _S.REFUSED, why)
+
+    async def ask(self, alert_id: str, who: Credential, org: str) -> AlertRecord:
+        """Ask a neighbour again that has refused. Raises Problem: permission-pending for one that has not answered yet."""
+        for _ in range(TRIES):
+            record = await self._approval.get(alert_id, who)
+            check_key(record, who)
+            permission = _of(record, org)
+            if permission is None:
+                raise Problem("not-found", "Nothing of this alert's target is asked of that organisation.")
+            _check_asks(permission.state(record.state))
+            again = replace_one(record, permission, answer="", at=0)
+            await self._store.note([org], record.id, self._clock.now_ms())
+            done, old = await self._store.answer(record, WORDS[_S.ASKED], org, {"permissions": again})
+            if done:
+                return await self._approval.get(alert_id, who)
+            _check(old)
+        raise changed_since()
+
+    async def _answered(
+        self, alert_id: str, who: Credential, answer: PermissionState, why: str, ground: str = "",
+        people: int | None = None,
+    ) -> Request:  # fmt: skip
+        asked = await self.get(alert_id, who)
+        if _said(asked, who, answer):
+            return asked
+        check_key(asked.record, who)
+        theirs = who.acting_for(asked.record.org)  # it is an act on their alert
+        number = await self._audit.begin(theirs, ACTS[answer], alert_id)
+        try:
+            done = await self._tried(asked, who, answer, why, ground, people)
+        except Problem:
+            await self._enter(who, answer, asked.record, REFUSED, number)
+            raise
+        await self._enter(who, answer, done.record, DONE, number)
+        return done
+
+    async def _tried(
+        self, asked: Request, who: Credential, answer: PermissionState, why: str, ground: str, people: int | None
+    ) -> Request:
+        for _ in range(TRIES):
+            record, permission = asked.record, asked.permission
+            _check_answer(asked.state, answer)
+            if answer is _S.GRANTED and permission.ground != ground:
+                raise Problem("approval-stale", "The alert's area is another than the one that you were shown.")
+            if answer is _S.GRANTED:
+                done, old = await self._grant(asked, who, people)
+            else:
+                done, old = await self._refuse(record, permission, who, why)
+            asked = await self.get(record.id, who)
+            if done or _said(asked, who, answer):
+                return asked
+            _check(old)
+        raise changed_since()
+
+    async def _enter(
+        self, who: Credential, answer: PermissionState, record: AlertRecord, outcome: str, number: int
+    ) -> None:
+        """Into the audit of whoever alerts, and so into the alert's history."""
+        noted = Noted(record=record, facts={"organisation": who.org})
+        await self._audit.end(who.acting_for(record.org), ACTS[answer], outcome, noted, of=number)
+
+    async def _refuse(self, record: AlertRecord, permission: Permission, who: Credential, why: str) -> tuple[bool, str]:
+        fields = {
+            "permissions": replace_one(record, permission, answer=_S.REFUSED, at=self._clock.now_ms()),
+            "permitted_by": with_words(record.permitted_by, who.org, who.subject),
+            "permission_why": with_words(record.permission_why, who.org, why),
+        }
+        return await self._store.answer(record, WORDS[_S.REFUSED], who.org, fields)
+
+    async def _grant(self, asked: Request, who: Credential, people: int | None) -> tuple[bool, str]:
+        record, ground = asked.record, asked.ground
+        permission = msgspec.structs.replace(asked.permission, regions=runs_of(await self.regions(asked)))
+        await self._approval.check_person(record, who)
+        await self._check_senders(record, who)
+        await self._stopping.check(record.org, record.key)
+        await self._stopping.check(who.org, who.key_id)
+        await self._organisations.check(who, area=ground)
+        frozen, newly = await self._audience(record, permission, ground, people)
+        alert, version = await self._widened(record, permission, who, ground)
+        area = ground_of(shapely.union(await self._alerts.area(record.id), ground))
+        version = replace(version, seen=len(frozen.numbers), newly=newly)
+        done, old = await self._store.widen(alert, version, pack_area(area), frozen, org=who.org, key=who.key_id)
+        await self._stopping.put_on(record.id)
+        if done:
+            await self._updates.list(replace(version, created=self._clock.now_ms()))
+        return done, old
+
+    async def _check_senders(self, record: AlertRecord, who: Credential) -> None:
+        """Raises Problem for one of the two that sent the alert, or an update that asked: nobody tells people with two keys alone."""
+        if record.status != Status.ACTUAL:
+            return
+        allowed_hands = (await self._organisations.get(record.org)).allowed_hands
+        for one in await versions_of(self._alerts, record.id):
+            if one.approver and (one.id == record.id or one.permissions):  # what a neighbour permitted asks nobody
+                check_second_person(one, who)
+                _check_approver(one.approver, who, allowed_hands)
+
+    async def _audience(
+        self, record: AlertRecord, permission: Permission, ground: shapely.MultiPolygon, people: int | None
+    ) -> tuple[Frozen, int]:
+        """Whoever it was frozen for so far, and whoever is on the ground now; how many of these are new. Raises Problem."""
+        alert = record.alert
+        told = numbers_of(permission.regions)
+        reach = await self.reach(record, ground, told)
+        seen = permission.seen if people is None else people
+        check_drift(seen, kept(reach.whole.people), self._targeting.settings.drift_share)
+        await self._budget.check(record, alert, reach.whole)
+        found = await self._targeting.people(ground, alert, told)
+        of_each = await self._targeting.rings(ground, alert, found)
+        before = await self._alerts.audience(await self._store.teller(record.id))
+        new = ~np.isin(found.numbers, before.numbers, assume_unique=True)
+        numbers = np.concatenate([before.numbers, found.numbers[new]])
+        order = np.argsort(numbers, kind="stable")
+        rings = np.concatenate([before.rings, of_each[new]])
+        return Frozen(numbers=numbers[order], rings=rings[order]), int(new.sum())
+
+    async def _widened(
+        self, record: AlertRecord, permission: Permission, who: Credential, ground: shapely.MultiPolygon
+    ) -> tuple[AlertRecord, AlertRecord]:
+        """The alert as it is with this ground, and the version that tells it there."""
+        last, now = len(await versions_of(self._alerts, record.id)), self._clock.now_ms()
+        check_room(last + 1)
+        version = later_version(
+            record,
+            last + 1,
+            Occasion.UPDATE,
+            TELLS,
+            by=who.acting_for(record.org).signature,
+            expires=record.expires,
+            loudness=record.loudness,
+        )
+        granted = pack_area(ground_of(shapely.union(granted_of(record), ground)))
+        alert = replace(
+            record,
+            permissions=replace_one(
+                record, permission, answer=_S.GRANTED, at=now, version=version.id, key=permission.with_key(who.key_id)
+            ),
+            permitted_by=with_words(record.permitted_by, who.org, who.subject),
+            permission_why=with_words(record.permission_why, who.org, ""),
+            regions=runs_of({*numbers_of(record.regions), *numbers_of(permission.regions)}),
+            changes=f"{record.changes} {now}".strip(),
+            grounds={**record.grounds, GRANTED: granted},
+        )
+        return alert, replace(version, notify=Notify.NEWLY, regions=alert.regions, again=0)
+
+    async def _request(self, record: AlertRecord, permission: Permission) -> Request:
+        name = (await self._organisations.get(record.org)).organisation.name
+        return Request(record=record, permission=permission, asked_by=name)
+
+
+def _said(asked: Request, who: Credential, answer: PermissionState) -> bool:
+    """Whether this very person has answered so."""
+    return asked.permission.answer == answer and who.is_person(words_of(asked.record.permitted_by).get(who.org, ""))
+
+
+def replace_one(record: AlertRecord, permission: Permission, **changes: str | int) -> str:
+    """What an alert's record keeps of all permissions after a change of one."""
+    fields = {name: getattr(permission, name) for name in Permission.__struct_fields__}
+    new = Permission(**(fields | changes))
+    return written([new if one.org == new.org else one for one in read(record.permissions)])
+
+
+def _of(record: AlertRecord, org: str) -> Permission | None:
+    return next((one for one in read(record.permissions) if one.org == org), None)
+
+
+def _asked(record: AlertRecord, org: str) -> Permission | None:
+    """What an organisation may see that it is asked for: nothing before the alert has its second person."""
+    permission = _of(record, org) if record.start else None
+    return permission if permission and permission.state(record.state) is not _S.UNASKED else None
+
+
+def _check_approver(approver: str, who: Credential, allowed_hands: frozenset[str]) -> None:
+    """Raises Problem where whoever approved and the caller may be one. Where nobody looked it is whoever allowed that, with one of these hands."""
+    hands = allowed_hands if approver.startswith(BY_POLICY) else frozenset()
+    subject, _ = signer(approver.removeprefix(BY_POLICY), "")
+    if folded_subject(subject) in who.hands or folded_subject(who.subject) in hands:
+        raise Problem(
+            "same-person",
+            "Who approved an alert, or allowed that nobody looks at it, cannot permit it for a neighbour, too: you are one, or one made the other's key.",
+        )
+
+
+def _check_answer(state: PermissionState, answer: PermissionState) -> None:
+    if state not in _FROM[answer]:
+        why = "What was asked has lapsed." if state is _S.LAPSED else f"This was {state} already."
+        raise Problem("precondition-failed", why)
+
+
+def _check_asks(state: PermissionState) -> None:
+    if state is _S.ASKED:
+        raise Problem("permission-pending", "That organisation was asked, and has not answered.")
+    if state is not _S.REFUSED:
+        raise Problem("precondition-failed", f"A permission that is {state} is not asked for again.")
+
+
+def _check(old: str) -> None:
+    """Raises Problem unless it is worth another try."""
+    if old == "expired":
+        raise has_ended()
+    if old not in {"again", "changed"}:
+        raise Problem("precondition-failed", f"An alert that is {old or 'gone'} is told no more.")

@@ -1,0 +1,164 @@
+"""What an alert came to, for whoever learns from it or answers for it: whom it reached, how fast, what was corrected, who decided what.
+
+It is counted from the ledgers as they are, in one reading each. It names nobody but those who decided, and the outcome that they kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+
+from alertd.common.errors import Problem
+from alertd.common.ids import chain_of
+from alertd.model.alerts import CHANNELS, HANDED_OVER, AlertState, LedgerReason, State
+from alertd.service.alerts.course import Course, History
+from alertd.service.alerts.notices import occasion_of
+from alertd.service.alerts.reports import Reports
+from alertd.service.alerts.updates import TELLS
+from alertd.service.areas.looks import Looks, population_of
+from alertd.service.areas.targeting import Targeting
+from alertd.service.reach import Estimate, by_code
+from alertd.service.records.past import Past
+from alertd.store.alerts.alerts import AlertRecord, Alerts
+from alertd.store.alerts.published import Published
+from alertd.store.delivery.work import Work
+
+#: Reasons of rows that are counted.
+_COUNTED = (LedgerReason.SEEN, LedgerReason.OPTED_OUT, LedgerReason.LEFT)
+#: The reason of these is what came of it.
+_ENDED = frozenset({AlertState.CLOSED, AlertState.CANCELLED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speed:
+    """How long so many messages took, in seconds: half of them, all but a twentieth, and the last."""
+
+    messages: int
+    p50_s: float
+    p95_s: float
+    last_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What one version came to, by channel."""
+
+    record: AlertRecord
+    counts: Mapping[str, Mapping[str, int]]  # targeted, every state, doubled
+    handed_over: Mapping[str, Speed]  # from the start to the carrier
+    delivered: Mapping[str, Speed]  # from the carrier to the receipt
+    seen: Mapping[str, int]  # receipts that say that it was opened
+    opted_out: Mapping[str, int]  # not sent, for the address was stopped by then
+    left: Mapping[str, int]  # receipts that say that their reader wanted no more at that address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What an alert came to, with all that followed it."""
+
+    record: AlertRecord
+    people: int  # told it by any version
+    regions: Mapping[str, Estimate]  # people in its area, by the smallest region they are in
+    versions: Sequence[Told]
+    history: History
+    outcome: str  # as whoever ended it kept it; '' while it goes on
+
+
+class Results:
+    """Makes reports."""
+
+    def __init__(
+        self,
+        alerts: Alerts,
+        work: Work,
+        reports: Reports,
+        course: Course,
+        targeting: Targeting,
+        looks: Looks,
+        past: Past,
+    ) -> None:
+        self._past = past
+        self._alerts = alerts
+        self._work = work
+        self._reports = reports
+        self._course = course
+        self._targeting = targeting
+        self._looks = looks
+
+    async def report(self, record: AlertRecord) -> Report:
+        """Of an alert, named by any of its versions. Raises Problem where it was purged."""
+        head = await self._alerts.get(chain_of(record.id))
+        if head is None or not head.document:
+            raise gone()
+        records = [one for one in await self._alerts.chain(head.id) if one.start]
+        audiences = [(await self._alerts.audience(one.id)).numbers for one in records if occasion_of(one) in TELLS]
+        people = np.unique(np.concatenate(audiences)) if audiences else np.empty(0, np.uint64)
+        return Report(
+            record=head,
+            people=len(people),
+            regions=await self._regions(head) if len(people) else {},
+            versions=[await self._told(one) for one in records],
+            history=await self._course.history(head),
+            outcome=head.reason if head.state in _ENDED else "",
+        )
+
+    async def published(self, record: AlertRecord) -> list[Published]:
+        """What it said in public at each time, in order."""
+        return await self._past.of(record)
+
+    async def area(self, record: AlertRecord) -> shapely.MultiPolygon:
+        """Where it is told."""
+        return await self._alerts.area(record.id)
+
+    async def _regions(self, head: AlertRecord) -> Mapping[str, Estimate]:
+        """Estimates, because an exact count would show at each report who came or left since."""
+        area = await self._alerts.area(head.id)
+        shares = await self._targeting.shares(area)
+        reach = await self._looks.reach(area, shares, population_of(head.alert))
+        return by_code(reach.regions, {share.number: share.code for share in shares})
+
+    async def _told(self, record: AlertRecord) -> Told:
+        sent: list[list[np.ndarray]] = [[] for _ in CHANNELS]
+        came: list[list[np.ndarray]] = [[] for _ in CHANNELS]
+        why = {reason: np.zeros(len(CHANNELS), np.int64) for reason in _COUNTED}
+        async for start, rows, _ in self._work.windows(record.id):
+            of = await self._work.channels_of(record.id, start, len(rows))
+            arrived = rows["state"] == State.DELIVERED
+            for code in np.unique(of).tolist():
+                its = of == code
+                sent[code].append(rows["last"][its & np.isin(rows["state"], HANDED_OVER)])
+                times = rows[its & arrived]
+                came[code].append(np.maximum(times["receipt"], times["last"]) - times["last"])
+                for reason, counts in why.items():
+                    counts[code] += np.count_nonzero(its & (rows["reason"] == reason))
+        return Told(
+            record=record,
+            counts=await self._reports.counts(record.id),
+            handed_over=_speeds(sent),
+            delivered=_speeds(came),
+            seen=_named(why[LedgerReason.SEEN]),
+            opted_out=_named(why[LedgerReason.OPTED_OUT]),
+            left=_named(why[LedgerReason.LEFT]),
+        )
+
+
+def gone() -> Problem:
+    """Nothing is left to tell of an alert."""
+    return Problem("gone", "The alert was purged.")
+
+
+def _speeds(of: Sequence[Sequence[np.ndarray]]) -> dict[str, Speed]:
+    found = {channel: np.concatenate(parts) for channel, parts in zip(CHANNELS, of, strict=True) if parts}
+    return {channel: _speed(ms) for channel, ms in found.items() if ms.size}
+
+
+def _speed(ms: np.ndarray) -> Speed:
+    p50, p95, last = (round(float(np.percentile(ms, share, method="higher")) / 1000, 3) for share in (50, 95, 100))
+    return Speed(messages=int(ms.size), p50_s=p50, p95_s=p95, last_s=last)
+
+
+def _named(counts: np.ndarray) -> dict[str, int]:
+    return {CHANNELS[code]: int(counts[code]) for code in np.flatnonzero(counts).tolist()}

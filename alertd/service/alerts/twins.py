@@ -1,0 +1,80 @@
+"""Keeps one alert from being submitted twice: by its external id, which a CAP message always has, and else by its case."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from alertd.common.clock import Clock
+from alertd.common.errors import Problem
+from alertd.common.ids import chain_of
+from alertd.store.alerts.alerts import AlertRecord, Alerts
+from alertd.store.alerts.external_ids import UNDER_WAY
+
+#: A request that lost the race for an external id looks this often for the alert of the winner, which is written within milliseconds.
+LOOKS, LOOK_S = 40, 0.05
+#: Members that may differ between two submissions of one alert: who hands it in, and a start that has passed meanwhile.
+_OF_ONE_SUBMISSION = ("author", "starts")
+
+
+async def find_first(
+    alerts: Alerts, clock: Clock, record: AlertRecord, *, dry_run: bool = False, known: str = ""
+) -> AlertRecord | None:
+    """Returns the living alert of the organisation that this submission repeats. Returns None if there is none, and then claims the
+    external id for `record` unless this is a dry run. `known` is the id of an alert that the caller found already.
+
+    Raises Problem: duplicate-case if the other alert has other content or the known one has ended meanwhile, idempotency-in-progress if its
+    own request does not finish.
+    """
+    ids = alerts.external_ids
+    for _ in range(LOOKS):
+        other = known or await (ids.twin(record) if dry_run else ids.claim(record))
+        if not other:
+            return None
+        first = await alerts.get(other)
+        if first is not None and first.state in UNDER_WAY:
+            if _content(first) != _content(record):
+                raise _duplicate(other)
+            return first
+        if known:
+            raise _duplicate(known, "This alert repeats another one that has ended meanwhile; `alert` is its id.")
+        await clock.sleep(LOOK_S)
+    raise Problem(
+        "idempotency-in-progress",
+        "Another request is submitting the alert with this external id.",
+        headers={"Retry-After": "1"},
+    )
+
+
+async def claim_external_id(alerts: Alerts, record: AlertRecord) -> None:
+    """Claims the external id for an alert that already has an id of its own, such as a draft. Raises Problem if another alert has it."""
+    if other := await alerts.external_ids.claim(record):
+        raise _duplicate(other)
+
+
+async def similar(alerts: Alerts, record: AlertRecord) -> Sequence[AlertRecord]:
+    """Returns the other living alerts of the same case, kind and status, oldest first, without their documents. Skips damaged records, so that
+    one of them hides no alert.
+    """
+    if record.case == chain_of(record.id):  # it has no case number
+        return []
+    return [
+        one
+        for one in await alerts.listed(await alerts.ids_in_case(record.case))
+        if one is not None
+        and one.id != chain_of(record.id)
+        and one.state in UNDER_WAY
+        and (one.kind, one.status) == (record.kind, record.status)
+    ]
+
+
+def _content(record: AlertRecord) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(record.document or b"{}")
+    return {name: value for name, value in document.items() if name not in _OF_ONE_SUBMISSION}
+
+
+def _duplicate(
+    other: str, says: str = "Another alert of your organisation has this external id; `alert` is its id."
+) -> Problem:
+    return Problem("duplicate-case", says, alert=other)

@@ -1,0 +1,74 @@
+"""Limits how often a key may ask for the reach of an area, and enters the area in the audit."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import shapely
+
+from alertd.common.errors import Problem
+from alertd.service.access import Credential
+from alertd.service.kept import digest
+from alertd.service.records.audit import DONE, Audit, Noted
+from alertd.store.carriers.limits import Limits
+from alertd.store.engine.connection import StoreUnavailableError
+
+ACT = "target.preview"
+#: Seconds in which a repeated question of one key is entered once: a screen repeats it while an operator draws.
+ONCE_IN_S = 86_400
+#: Questions of one organisation that are worked out at once. A target may take a processor for many seconds: other organisations go on meanwhile.
+AT_ONCE = 2
+
+
+class ReachAudit:
+    """Meters questions and enters them."""
+
+    def __init__(self, limits: Limits, audit: Audit, *, per_min: int) -> None:
+        """`per_min` is how many a key may ask in a minute; 0: as many as it likes."""
+        self._limits = limits
+        self._audit = audit
+        self._per_min = per_min
+        self._turns: dict[str, asyncio.Semaphore] = {}
+
+    @asynccontextmanager
+    async def turn(self, who: Credential) -> AsyncIterator[None]:
+        """Counts one question, and waits until few of the organisation are worked out. Raises Problem `rate-limited` if the key asked too often."""
+        await self._meter(who)
+        async with self.one_of_few(who):
+            yield
+
+    def one_of_few(self, who: Credential) -> asyncio.Semaphore:
+        """Lets an organisation have `AT_ONCE` targets worked out at once."""
+        return self._turns.setdefault(who.org, asyncio.Semaphore(AT_ONCE))
+
+    async def _meter(self, who: Credential) -> None:
+        if not self._per_min:
+            return
+        block = await self._limits.take(f"reach/{who.key_id}", self._per_min / 60, self._per_min, 1)
+        if not block.granted:
+            headers = {"Retry-After": str(math.ceil(block.wait_s))}
+            detail = f"This key may ask {self._per_min} times a minute how many people a target reaches."
+            raise Problem("rate-limited", detail, headers=headers)
+
+    async def enter(self, who: Credential, area: shapely.MultiPolygon, kind: str) -> None:
+        """Enters a question before it is answered: the digest of the area, its bounds in degrees and the kind of alert. Raises
+        StoreUnavailableError.
+        """
+        facts = facts_of(area, kind)
+        name = f"reach/{who.key_id}/{kind}/{facts['digest']}"
+        if not (await self._limits.take(name, 1 / ONCE_IN_S, 1, 1)).granted:
+            return
+        try:
+            await self._audit.end(who, ACT, DONE, Noted(facts=facts), of=0)
+        except StoreUnavailableError:
+            await self._limits.give_back(name, 1 / ONCE_IN_S, 1)
+            raise
+
+
+def facts_of(area: shapely.MultiPolygon, kind: str) -> dict[str, str]:
+    """Returns the facts of a question for the audit: digest of the area, its west, south, east and north edge in degrees, and the kind."""
+    bounds = [] if area.is_empty else [round(side, 4) for side in area.bounds]
+    return {"digest": digest(shapely.to_wkb(area)).hex()[:32], "bounds": " ".join(map(str, bounds)), "kind": kind}

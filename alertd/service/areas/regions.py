@@ -1,0 +1,266 @@
+"""The region library of a process as it is now: shipped, imported and drawn regions, taken in anew when they change.
+
+An import puts files into the data directory, and a drawing goes into the store; whoever serves looks at both every few seconds
+and puts the new library in place of the old one, whole. What is under way keeps the one that it began with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, cast
+
+import shapely
+import structlog
+
+from alertd.common.background import repeated
+from alertd.common.clock import Clock
+from alertd.common.errors import Fault, Problem
+from alertd.service.access import Credential
+from alertd.store.areas.drawn import Drawing, Drawings, TooManyDrawingsError
+from geofences import drawn, files
+from geofences.errors import InvalidGeometry, LibraryError
+from geofences.regions import Library, Region, revision_of
+from geofences.shapes import Repair
+
+#: An import is found within this; to look costs a directory listing and one command of the store.
+LOOK_S = 2.0
+
+#: The most drawings that an organisation may have, and positions in all of them. Each process has all of them in memory and reads all after
+#: each change: this many are 15 MB and 0.2 s.
+MOST_DRAWINGS, MOST_POSITIONS = 200, 500_000
+
+#: Why an outline is refused that `Library.is_tangled` finds.
+TANGLED = "The outline crosses the borders of regions too often to be worked out. Draw it simpler."
+
+#: Names, times and sizes of a folder's files.
+_Stamp = tuple[tuple[str, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """A region as it was drawn, and what was mended."""
+
+    region: Region
+    repairs: tuple[Repair, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outline:
+    """The outline of a region to draw, and its repairs."""
+
+    shape: shapely.MultiPolygon
+    repairs: tuple[Repair, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stored:
+    """A drawn region as the store has it."""
+
+    org: str
+    region: Region
+    shape: shapely.MultiPolygon
+
+
+def check_live(who: Credential) -> None:
+    """Raises Problem for a test key: it would decide whom the next Actual alert reaches that names a region."""
+    if who.test:
+        raise Problem("not-allowed", "A test key changes no regions: Actual alerts name them.")
+
+
+class Regions:
+    """Holds the library; `library` is a whole one at every moment."""
+
+    def __init__(self, library: Library | None, drawings: Drawings, folder: Path, clock: Clock) -> None:
+        """`library` has the regions that are in the folder now; None: it is loaded when it is first asked for."""
+        if library is not None:
+            self._base = library
+        self._drawings = drawings
+        self._folder = folder
+        self._clock = clock
+        self._stamp = _stamp(folder)
+        self._drawn: dict[str, _Stored] = {}  # by code
+        self._is_whole = True  # what is in the folder was taken in, too
+        self._edition = 0
+        self._changing = asyncio.Lock()
+        self._drawing = asyncio.Lock()
+
+    @cached_property
+    def library(self) -> Library:
+        """Raises LibraryError where it is loaded now, and a file is damaged."""
+        return self._base
+
+    @cached_property
+    def _base(self) -> Library:
+        """Without what was drawn."""
+        return Library.load(added=self._folder)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether what is in the folder was taken in, too."""
+        return self._is_whole
+
+    async def ready(self) -> None:
+        """Loaded, beside whatever else this process does, and as it is now. Raises LibraryError for a file that is damaged."""
+        await asyncio.to_thread(lambda: self._base)
+        await self.refresh()
+
+    @asynccontextmanager
+    async def watched(self) -> AsyncIterator[None]:
+        """Up to date, and kept so."""
+        await self.refresh()
+        async with repeated("regions", self.refresh, LOOK_S, self._clock):
+            yield
+
+    async def refresh(self) -> None:
+        """Take in what has changed. Files that are damaged are told in the log, once, and what was imported stays as it was; what
+        is drawn is taken in all the same.
+        """
+        async with self._changing:
+            stamp, edition = await asyncio.to_thread(_stamp, self._folder), await self._drawings.edition()
+            if (stamp, edition) == (self._stamp, self._edition):
+                return
+            if stamp != self._stamp:
+                self._is_whole = await self._load()
+            drawings = await self._drawings.all()
+            self.library, self._drawn = await asyncio.to_thread(_with_drawn, self._base, drawings)
+            self._stamp = stamp
+            self._edition = edition
+            told = "regions taken in" if self._is_whole else "drawn regions taken in, imported ones as before"
+            structlog.get_logger().info(told, regions=len(self.library), drawings=edition)
+
+    def is_anothers(self, code: str, org: str) -> bool:
+        """Whether another organisation drew this region: its name and its outline are theirs, for they may say where a child is looked for."""
+        return code not in self._base and code in self._drawn and self._drawn[code].org != org
+
+    async def agree(self) -> None:
+        """Raises LibraryError where a region in the folder has a number that is another's in the store: whoever named that one
+        would be told of this.
+        """
+        numbers = await asyncio.to_thread(files.read_numbers, self._folder)
+        if clash := await self._drawings.clash(numbers):
+            number, theirs, ours = clash
+            raise LibraryError(
+                f"Number {number} is {theirs}'s in the store, and {ours}'s in {self._folder}: another machine imported the same "
+                "regions in another order. Copy its folder here, numbers.csv too."
+            )
+
+    async def _load(self) -> bool:
+        """Have what is in the folder as the base, unless that is damaged or contradicts the store."""
+        try:
+            library = await asyncio.to_thread(partial(Library.load, added=self._folder))
+            await self.agree()
+        except LibraryError as error:
+            structlog.get_logger().error("regions not taken in", folder=str(self._folder), why=str(error))
+            return False
+        self._base = library
+        return True
+
+    async def outline(self, geometry: Any) -> Outline:
+        """The outline that GeoJSON draws. Raises Problem if no region can have it."""
+        try:
+            return await asyncio.to_thread(_outlined, geometry, self._base)
+        except InvalidGeometry as error:
+            fault = Fault(error.pointer, error.why)
+            raise Problem(
+                "invalid-geometry", "The region cannot be drawn so; see the fault.", faults=(fault,)
+            ) from None
+
+    async def draw(
+        self, code: str, name: str, names: Mapping[str, str], outline: Outline, *, org: str, seen: int | None
+    ) -> Drawn:
+        """Keep a drawn region under its code, new or in place of what it was; `seen` is the revision that must be there (`NOTHING` for none).
+
+        Raises Problem.
+        """
+        if code in self._base:
+            raise Problem(
+                "not-allowed", f"{code} is {self._base.get(code).name}. Give what you draw a code of its own."
+            )
+        shape = outline.shape
+        document = {"name": name, "names": dict(names), "wkb": base64.b64encode(shapely.to_wkb(shape)).decode()}
+        revision = revision_of(drawn.region(code, name, names, shape, 0, self._base), shape)
+        async with self._drawing:  # each is counted before the next is compared with the limits
+            await self.refresh()
+            self._check_room(code, org, shape)
+            await self._put(code, org, json.dumps(document).encode(), revision, seen)
+            await self.refresh()
+        return Drawn(region=self.library.get(code), repairs=outline.repairs)
+
+    def _check_room(self, code: str, org: str, shape: shapely.MultiPolygon) -> None:
+        """Raises Problem if the organisation would have more than it may."""
+        others = [one for other, one in self._drawn.items() if one.org == org and other != code]
+        if len(others) >= MOST_DRAWINGS:
+            raise Problem(
+                "too-large", f"Your organisation has {MOST_DRAWINGS} drawn regions, the most allowed. Delete one first."
+            )
+        positions = sum(_positions(one.shape) for one in others)
+        if positions + _positions(shape) > MOST_POSITIONS:
+            raise Problem(
+                "too-large",
+                f"The drawn regions of your organisation would have more than {MOST_POSITIONS:,} positions together."
+                " Draw this one simpler, or delete others.",
+            )
+
+    async def delete(self, code: str, *, org: str | None, seen: int | None) -> None:
+        """Deletes a drawn region of an organisation (None: of any); `seen` is the revision that must be there. Alerts that name it keep their
+        area. Raises Problem.
+        """
+        word = await self._drawings.delete(code, org, seen=seen)
+        if word == "unknown":
+            raise Problem("not-found", f"There is no drawn region {code}.")
+        if word == "changed":
+            raise _changed()
+        await self.refresh()
+
+    async def _put(self, code: str, org: str, document: bytes, revision: int, seen: int | None) -> None:
+        try:
+            word, _ = await self._drawings.put(code, org, document, revision=revision, seen=seen)
+        except TooManyDrawingsError:
+            raise Problem("too-large", "There are as many drawn regions as there may be.") from None
+        if word == "changed":
+            raise _changed()
+        if word == "foreign":
+            raise Problem("not-allowed", "Another organisation drew this region.")
+
+
+def _stamp(folder: Path) -> _Stamp:
+    files = sorted(path for path in folder.glob("*") if path.suffix in {".regions", ".csv"}) if folder.is_dir() else []
+    found = []
+    for path in files:
+        with suppress(FileNotFoundError):  # it was replaced this moment: the next look finds it
+            status = path.stat()
+            found.append((path.name, status.st_mtime_ns, status.st_size))
+    return tuple(found)
+
+
+def _with_drawn(base: Library, drawings: list[Drawing]) -> tuple[Library, dict[str, _Stored]]:
+    found = {}
+    for drawing in drawings:
+        document = json.loads(drawing.document)
+        shape = cast("shapely.MultiPolygon", shapely.from_wkb(base64.b64decode(document["wkb"])))
+        region = drawn.region(drawing.code, document["name"], document["names"], shape, drawing.number, base)
+        found[drawing.code] = _Stored(org=drawing.org, region=region, shape=shape)
+    return base.with_drawn([(one.region, one.shape) for one in found.values()]), found
+
+
+def _outlined(geometry: Any, base: Library) -> Outline:
+    """Raises InvalidGeometry."""
+    shape, repairs = drawn.outline(geometry, "/geometry")
+    if base.is_tangled(shapely.from_wkb(shapely.to_wkb(shape))):  # a copy, because it is prepared
+        raise InvalidGeometry("/geometry", TANGLED)
+    return Outline(shape=shape, repairs=repairs)
+
+
+def _positions(shape: shapely.MultiPolygon) -> int:
+    return int(shapely.get_num_coordinates(shape))
+
+
+def _changed() -> Problem:
+    return Problem("version-changed", "The region was changed meanwhile.")

@@ -1,0 +1,252 @@
+"""From a target to an area, and from an area to the people in it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from alertd.common.clock import HOUR_MS, Clock
+from alertd.common.errors import Fault, Problem
+from alertd.config.sections import AudienceSection
+from alertd.metrics import Metrics
+from alertd.model import documents
+from alertd.model.alerts import KINDS, PLACE_KINDS
+from alertd.model.documents import Alert, Policy, Status, Target
+from alertd.service.areas import rings
+from alertd.service.areas.grounds import copy_of, unresolved
+from alertd.service.areas.regions import TANGLED, Regions
+from alertd.service.counts import SMALL_COUNT
+from alertd.service.kept import Kept, digest
+from alertd.service.together import Together
+from alertd.store.people.audience import Audience
+from alertd.store.people.found import Found
+from alertd.store.people.wanted import Wanted
+from geofences import targets
+from geofences.area_names import Part, parts_of
+from geofences.circles import Circle
+from geofences.errors import InvalidGeometry, TargetErrors
+from geofences.regions import Kind as RegionKind
+from geofences.regions import Library
+from geofences.slivers import ground as ground_of
+
+#: How much of an area that is drawn lies in a country, so that it is more than beside it: outlines of two sources differ by some
+#: hundred metres. A small country may lie in it whole.
+LEAST_OF_AREA, WHOLE_COUNTRY = 0.02, 0.95
+#: Areas whose regions and whose names are kept, and searches that others may share.
+KEPT = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """A region and how much of it lies in an area."""
+
+    code: str
+    name: str
+    kind: str
+    number: int
+    share: float
+
+
+class Targeting:
+    """Resolves targets and finds audiences."""
+
+    def __init__(
+        self, regions: Regions, audience: Audience, settings: AudienceSection, clock: Clock, metrics: Metrics
+    ) -> None:
+        self._regions = regions
+        self._audience = audience
+        self.settings = settings
+        self._clock = clock
+        self._metrics = metrics
+        self._names: Kept[tuple[Part, ...]] = Kept(KEPT)
+        self._searches: Kept[Together[Wanted, Found]] = Kept(KEPT)
+        self._shares: Kept[tuple[Share, ...]] = Kept(KEPT)
+
+    @property
+    def library(self) -> Library:
+        """The regions as they are now."""
+        return self._regions.library
+
+    async def area(self, target: Target) -> targets.Area:
+        """The area of a target. Raises Problem with every fault at once, each with its pointer under /target."""
+        try:
+            return await asyncio.to_thread(_resolved, asked_for(target), self._regions.library)
+        except TargetErrors as error:
+            raise unresolved(error, "/target", "target") from None
+
+    def check_own(self, target: Target, org: str) -> None:
+        """Raises Problem where a target names what another organisation drew, as if there were no such region."""
+        faults = tuple(
+            Fault(f"/target/{part}regions/{i}", f"There is no region {code}.")
+            for part, named in (("", target), ("exclude/", target.exclude))
+            for i, code in enumerate(named.regions)
+            if self._regions.is_anothers(code, org)
+        )
+        if faults:
+            raise Problem("unknown-region", "The target cannot be resolved; see the faults.", faults=faults)
+
+    async def people(self, geometry: shapely.MultiPolygon, alert: Alert, regions: Sequence[int]) -> Found:
+        """Everyone in the area whom this alert is for, and whoever named one of these `regions` instead of a point."""
+        testers_only = alert.status is not Status.ACTUAL
+        return await self._timed(self._wanted(geometry, alert.kind, alert.policy, regions, testers_only=testers_only))
+
+    async def find(self, geometry: shapely.MultiPolygon, kind: str, policy: Policy, regions: Sequence[int]) -> Found:
+        """Everyone in the area who consented to the kind and whose place counts, and whoever named one of these `regions` instead of a point."""
+        return await self._timed(self._wanted(geometry, kind, policy, regions))
+
+    def _wanted(
+        self,
+        geometry: shapely.MultiPolygon,
+        kind: str,
+        policy: Policy,
+        regions: Sequence[int],
+        *,
+        testers_only: bool = False,
+    ) -> Wanted:
+        return Wanted(
+            area=geometry,
+            regions=regions,
+            kind=1 << KINDS.index(kind),
+            places=frozenset(PLACE_KINDS.index(place) for place in policy.places),
+            max_age_h=policy.max_age_h,
+            testers_only=testers_only,
+            now_h=self._clock.now_ms() // HOUR_MS,
+        )
+
+    async def _timed(self, wanted: Wanted) -> Found:
+        started = self._clock.monotonic()
+        found = await self._search(wanted)
+        self._metrics.audience_seconds.observe(self._clock.monotonic() - started)
+        self._metrics.audience_people.observe(_about(len(found)))
+        return found
+
+    async def _search(self, wanted: Wanted) -> Found:
+        name = (
+            wanted.shape, *wanted.regions, "", wanted.kind, wanted.places, wanted.max_age_h,
+            wanted.testers_only,
+        )  # fmt: skip
+        return await (await self._searches.once(None, name, self._searcher)).one(wanted)
+
+    async def _searcher(self) -> Together[Wanted, Found]:
+        """Those who look for the same people while a search for them runs share the next: it begins after they asked, so that it
+        finds whoever was registered before.
+        """
+        return Together(self._find_once)
+
+    async def _find_once(self, alike: Sequence[Wanted]) -> list[Found]:
+        return [await self._audience.find(alike[-1])] * len(alike)
+
+    async def rings(self, geometry: shapely.MultiPolygon, alert: Alert, found: Found) -> NDArray[np.uint8]:
+        """The ring of each person found in an alert's area: the innermost that one of their places lies in."""
+        target, testers_only = alert.target, alert.status is not Status.ACTUAL
+        base = rings.base(target)
+        of_each = np.full(len(found), base, np.uint8)
+        grounds = await self.ring_grounds(target, geometry)
+        for ring in reversed(rings.outwards(target)):
+            ground = grounds[ring - 1]
+            if ring != base and not ground.is_empty:
+                regions = self.told_regions(await self.shares(ground))
+                wanted = self._wanted(ground, alert.kind, alert.policy, regions, testers_only=testers_only)
+                inside = await self._search(wanted)
+                of_each[np.isin(found.numbers, inside.numbers, assume_unique=True)] = ring
+        return of_each
+
+    async def ring_grounds(self, target: Target, geometry: shapely.MultiPolygon) -> Sequence[shapely.MultiPolygon]:
+        """The whole disc of each ring, as far as it lies in the area of a target; in the target's order."""
+        return await asyncio.to_thread(targets.ring_areas, asked_for(target), geometry) if target.rings else []
+
+    async def shares(self, geometry: shapely.MultiPolygon) -> list[Share]:
+        """The regions an area touches, with the share of each that lies inside."""
+        library, wkb = self._regions.library.without_drawn, shapely.to_wkb(geometry)
+        return list(await self._shares.once(library, digest(wkb), lambda: self._shared(library, _own(wkb))))
+
+    async def _shared(self, library: Library, geometry: shapely.MultiPolygon) -> tuple[Share, ...]:
+        touched = await asyncio.to_thread(library.overlapping, geometry)
+        return tuple(
+            Share(code=region.code, name=region.name, kind=region.kind, number=region.number, share=share)
+            for region, share in touched
+        )
+
+    def countries(self, target: Target, area: targets.Area, shares: Sequence[Share]) -> tuple[str, ...]:
+        """The countries that people are told in, as ISO 3166-1 codes: those of the regions that the target names, and where it is
+        drawn those with enough of its ground. `shares` are the area's own.
+        """
+        library = self._regions.library
+        found = {library.get(code).country for name in target.regions for code in library.codes(name)}
+        if target.polygons or target.circles or target.rings or target.buffer_km:
+            touched = [(library.get(share.code), share.share) for share in shares if share.code in library]
+            found |= {
+                region.country
+                for region, share in touched
+                if share * region.km2 >= LEAST_OF_AREA * area.km2
+                or (region.kind is RegionKind.COUNTRY and share >= WHOLE_COUNTRY)
+            }
+        return tuple(sorted(found - {""}))
+
+    async def parts(self, area: targets.Area, shares: Sequence[Share]) -> tuple[Part, ...]:
+        """What to call an area; `shares` are its own."""
+        library, name = self._regions.library.without_drawn, digest(shapely.to_wkb(area.geometry))
+
+        def make() -> Awaitable[tuple[Part, ...]]:
+            found = [(library.get(share.code), share.share) for share in shares if share.code in library]
+            return asyncio.to_thread(parts_of, library, area.geometry, area.km2, found)
+
+        return await self._names.once(library, name, make)
+
+    def told_regions(self, shares: Sequence[Share]) -> list[int]:
+        """Numbers of the regions whose people are told although they named no point: enough of the region is inside."""
+        return [share.number for share in shares if share.share >= self.settings.region_share]
+
+    async def told_across(self, own: shapely.MultiPolygon, part: shapely.MultiPolygon) -> list[int]:
+        """The same where a part is told beside ground that is one's own: also regions that lie across both, of which neither alone has enough."""
+        both = await asyncio.to_thread(lambda: ground_of(shapely.union(own, part)))
+        whole, before, alone = [set(self.told_regions(await self.shares(one))) for one in (both, own, part)]
+        return sorted(alone | (whole - before))
+
+
+def _own(wkb: bytes) -> shapely.MultiPolygon:
+    """A copy that may be prepared."""
+    geometry = shapely.from_wkb(wkb)
+    assert isinstance(geometry, shapely.MultiPolygon)
+    return geometry
+
+
+def _about(count: int) -> int:
+    """A count as a metric may have it, which anybody reads and adds up: its order of magnitude, and nothing of a few."""
+    return 10 ** (len(str(count)) - 1) if count >= SMALL_COUNT else 0
+
+
+def _resolved(target: targets.Target, library: Library) -> targets.Area:
+    """The area of a target, which can be told by regions in some seconds at most. Raises TargetErrors."""
+    area = targets.resolve(target, library)
+    if (target.polygons or target.exclude.polygons) and library.is_tangled(copy_of(area.geometry)):
+        raise TargetErrors((InvalidGeometry("", TANGLED),))
+    return area
+
+
+def asked_for(target: Target) -> targets.Target:
+    """The document's target as geofences know it."""
+    return targets.Target(
+        **_selection(target),
+        rings=_circles(target.rings),
+        buffer_km=target.buffer_km,
+        exclude=targets.Selection(**_selection(target.exclude)),
+    )
+
+
+def _selection(target: Any) -> dict[str, Any]:
+    return {
+        "regions": target.regions,
+        "polygons": tuple(shape.model_dump() for shape in target.polygons),
+        "circles": _circles(target.circles),
+    }
+
+
+def _circles(circles: Sequence[documents.Circle]) -> tuple[Circle, ...]:
+    return tuple(Circle(lon_lat=circle.center, radius_km=circle.radius_km) for circle in circles)

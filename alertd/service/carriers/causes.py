@@ -1,0 +1,149 @@
+"""Why a carrier cannot send, in one sentence that names the settings to change: one table for the list, the test and the check."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from alertd.service.carriers.carriers import Carrier
+from channels.base import Answer, Outcome, Reason
+from channels.login import Login, LoginState
+
+#: What each kind of carrier calls the settings that a fault can lie in. The order is the order in the sentence.
+SETTINGS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "fcm": {
+        "login": ("credentials", "project"),
+        "place": ("endpoint", "credentials"),
+        "silence": ("endpoint", "credentials"),
+        "tls": ("endpoint",),
+        "trust": ("ca_file",),
+        "sender": ("project",),
+    },
+    "webpush": {
+        "login": ("private_key", "contact"),
+        "place": ("endpoint", "hosts"),
+        "silence": ("endpoint", "hosts"),
+        "tls": ("endpoint",),
+        "trust": ("ca_file",),
+        "sender": ("private_key",),
+    },
+    "twilio": {
+        "login": ("account", "password"),
+        "place": ("endpoint",),
+        "silence": ("endpoint",),
+        "tls": ("endpoint",),
+        "trust": ("ca_file",),
+        "sender": ("sender",),
+    },
+    "smpp": {
+        "login": ("system_id", "password", "system_type", "connections"),
+        "place": ("host", "port"),
+        "silence": ("host", "port", "tls"),
+        "tls": ("tls", "port"),
+        "trust": ("ca_file", "host"),
+        "sender": ("sender", "sender_numbering"),
+    },
+    "smtp": {
+        "login": ("user", "password"),
+        "offer": ("user", "tls", "port"),
+        "place": ("host", "port"),
+        "silence": ("host", "port", "tls"),
+        "tls": ("tls", "port"),
+        "trust": ("ca_file", "host"),
+        "sender": ("sender",),
+    },
+}  # fmt: skip
+#: The same for every kind.
+COMMON_SETTINGS: Mapping[str, tuple[str, ...]] = {"rate": ("rate",), "": ()}
+
+#: By code: the sentence, and in which settings the fault can lie. {server} is host:port, {said} the words that were heard.
+#: Its other languages are in the words of the console (`console.words`).
+SENTENCES: Mapping[str, tuple[str, str]] = {
+    # What a login found, and why no worker logs in.
+    "login_refused": ("{server} refused the login: {said}.", "login"),
+    "login_not_offered": ("{server} offers no login.", "offer"),
+    "tls_not_offered": ("{server} offers no STARTTLS.", "tls"),
+    "no_tls": ("{server} speaks no TLS: {said}.", "tls"),
+    "plain_http": ("{server} speaks plain HTTP, not HTTPS: this is the wrong port for https://.", "tls"),
+    "certificate_refused": ("This machine does not trust the certificate of {server}: {said}.", "trust"),
+    "name_not_found": ("The name in {server} has no address: {said}.", "place"),
+    "connection_refused": ("{server} refused the connection: no program listens there.", "place"),
+    "timed_out": ("{server} did not answer within {said}.", "silence"),
+    "unreachable": ("{server} cannot be reached: {said}.", "silence"),
+    "wrong_protocol": ("{server} does not speak the carrier's protocol: {said}.", "place"),
+    "busy": ("{server} is not ready to serve this account: {said}.", ""),
+    "no_worker": ("No worker sends by this carrier. Start a worker that has it in its configuration.", ""),
+    "rests": ("It refused message after message and rests. The log of the workers names the reason.", ""),
+    # What a test found, by the reason of its outcome.
+    "gone": ("The carrier says that the address does not exist: {said}. Test with another address.", ""),
+    "bad_address": ("The carrier refuses the address: {said}. Test with another address.", "sender"),
+    "bad_message": ("The carrier refuses the message: {said}.", "sender"),
+    "blocked": ("The carrier, or the recipient's provider, blocks the message: {said}.", "sender"),
+    "credentials": ("The carrier refuses the account or the sender: {said}.", "account"),
+    "throttled": ("The carrier limits how much it takes: {said}. Try again in a minute.", "rate"),
+    "unavailable": ("The carrier reports a fault of its own: {said}. Look at its status page.", ""),
+    "timeout": ("The carrier did not answer in time. The message may still arrive.", "place"),
+    "connection": ("The connection to the carrier was lost. The login works again: repeat the test.", ""),
+    "garbage": ("The answer is not of the carrier's protocol: {said}.", "place"),
+    "fault": ("alertd failed. The log of the workers names the error.", ""),
+}
+#: A worker of a newer version may store a code that this version does not know.
+_UNKNOWN = ("{server} reports {code}: {said}.", "")
+#: Reasons that speak of the message or its recipient. Any other refusal may come from the login.
+_OF_A_MESSAGE = frozenset({Reason.GONE, Reason.BAD_ADDRESS, Reason.BAD_MESSAGE})
+_NO_WORDS = "it gives no reason"
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why a carrier cannot send. `code` is a key of `SENTENCES`; `settings` are dotted names of alertd.toml."""
+
+    code: str
+    server: str = ""
+    said: str = ""
+    settings: tuple[str, ...] = ()
+
+    @property
+    def sentence(self) -> str:
+        """What happened, then what to check."""
+        said, server = self.said or _NO_WORDS, self.server or "The carrier"
+        sentence, _ = SENTENCES.get(self.code, _UNKNOWN)
+        text = sentence.format(server=server, said=said, code=self.code)
+        return f"{text} Check {listed(self.settings)}." if self.settings else text
+
+
+def listed(names: tuple[str, ...]) -> str:
+    """Names in a sentence: `a, b and c`."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def cause_of_login(carrier: Carrier, login: Login) -> Cause | None:
+    """Why no message can go, None while messages can."""
+    if not login.fails:
+        return None
+    return made(carrier, login.state.value, login.server, login.said)
+
+
+def cause_of_answer(carrier: Carrier, outcome: Outcome, address: str) -> Cause | None:
+    """Why a test failed, by the carrier's answer alone; None when the carrier accepted it. Leaves the `address` out."""
+    if outcome.answer is Answer.ACCEPTED or outcome.reason is Reason.NONE:
+        return None
+    return made(carrier, outcome.reason.name.lower(), "", outcome.words(address))
+
+
+def may_be_the_login(outcome: Outcome) -> bool:
+    """Whether a login can tell why a test failed."""
+    return outcome.answer is not Answer.ACCEPTED and outcome.reason not in _OF_A_MESSAGE
+
+
+def made(carrier: Carrier, code: str, server: str = "", said: str = "") -> Cause:
+    """A cause with the settings of this carrier."""
+    _, where = SENTENCES[code]
+    own = SETTINGS.get(carrier.kind, {})
+    names = (*own.get("login", ()), *own.get("sender", ())) if where == "account" else own.get(where)
+    settings = COMMON_SETTINGS.get(where, ()) if names is None else names
+    return Cause(code, server, said, tuple(f"carriers.{carrier.name}.{name}" for name in dict.fromkeys(settings)))
+
+
+#: Every state a carrier can have. A metric shows it as a label.
+STATES = (*(state.value for state in LoginState), "no_worker", "rests")

@@ -1,0 +1,137 @@
+"""Logs in at each carrier when a worker starts and at intervals, and stores what it found for the other processes.
+
+Workers of one installation do not log in at the same moment. A worker without a share of a carrier's connections does not log in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from alertd.common.background import ended
+from alertd.common.clock import Clock
+from alertd.service.carriers.carriers import Carrier, Carriers
+from alertd.service.carriers.causes import cause_of_login
+from alertd.store.carriers.limits import Limits
+from alertd.store.carriers.logins import LIFE_MS, Logins
+from alertd.store.engine.connection import StoreUnavailableError
+from channels.base import Binding
+from channels.login import Login, LoginState
+
+#: Seconds between attempts while the login fails or the breaker is open: doubled from the first to the last.
+FIRST_LOGIN_WAIT_S, LAST_LOGIN_WAIT_S = 2.0, 30.0
+#: Seconds between attempts while the carrier works, less up to a fifth by chance. The first attempt waits up to `FIRST_LOGIN_WAIT_S` by chance.
+WORKS_WAIT_S = 300.0
+#: One attempt takes no longer.
+LONGEST_S = 30.0
+#: A finding is stored again this often, so that it outlives its life in the store by far.
+REPEAT_S = LIFE_MS / 3000
+_CHANCE = secrets.SystemRandom()
+
+
+@dataclass(slots=True)
+class _Carrier:
+    """What this process knows of one carrier."""
+
+    due_s: float = 0.0
+    wait_s: float = 0.0
+    login: Login | None = None
+    stored_s: float = 0.0
+    failures: set[tuple[str, int]] = field(default_factory=set)  # of other workers, as they began
+    task: asyncio.Task[None] | None = None
+
+
+@dataclass(kw_only=True)
+class LoginWatch:
+    """Of one process."""
+
+    carriers: Carriers
+    logins: Logins
+    limits: Limits
+    clock: Clock
+    may_log_in: Callable[[Carrier], bool] = lambda _: True
+    chance: Callable[[], float] = _CHANCE.random  # 0 to 1
+    longest_s: float = LONGEST_S
+    worker: str = field(default_factory=lambda: secrets.token_hex(8))
+    _known: dict[str, _Carrier] = field(default_factory=dict)
+
+    async def round(self) -> None:
+        """Begin the attempts that are due, and store known findings again. Waits for no carrier."""
+        now_s = self.clock.monotonic()
+        resting = await self.limits.open_breakers(carrier.name for carrier in self.carriers.all())
+        for carrier in self.carriers.all():
+            known = self._known.setdefault(carrier.name, _Carrier(due_s=now_s + FIRST_LOGIN_WAIT_S * self.chance()))
+            if not self.may_log_in(carrier):  # what it found before is old, and may hide what another worker finds
+                known.login, known.due_s = None, now_s
+                continue
+            rests = resting[carrier.name]
+            if rests and not known.wait_s and known.login is not None:  # its breaker has just opened
+                known.due_s = min(known.due_s, now_s + FIRST_LOGIN_WAIT_S)
+            if now_s >= known.due_s and (known.task is None or known.task.done()):
+                known.due_s = now_s + self.longest_s
+                known.task = asyncio.create_task(
+                    self._guarded(carrier, known, rests=rests), name=f"log in {carrier.name}"
+                )
+            if known.login is not None and now_s - known.stored_s >= REPEAT_S:
+                await self._store(carrier, known, known.login)
+
+    async def close(self) -> None:
+        """End the attempts under way."""
+        for known in self._known.values():
+            if known.task is not None:
+                await ended(known.task)
+
+    async def _guarded(self, carrier: Carrier, known: _Carrier, *, rests: bool) -> None:
+        log = structlog.get_logger()
+        try:
+            await self._attempt(carrier, known, rests=rests)
+        except StoreUnavailableError:
+            log.warning("store unavailable", step="log in", carrier=carrier.name)
+        except Exception as error:  # noqa: BLE001  the next attempt comes; its text may hold a secret
+            log.error("step failed", step="log in", carrier=carrier.name, error=type(error).__name__)  # noqa: TRY400
+
+    async def _attempt(self, carrier: Carrier, known: _Carrier, *, rests: bool) -> None:
+        login = await self._log_in(carrier, known)
+        now_s = self.clock.monotonic()
+        in_trouble = login.fails or rests
+        known.wait_s = min(max(2 * known.wait_s, FIRST_LOGIN_WAIT_S), LAST_LOGIN_WAIT_S) if in_trouble else 0.0
+        is_free = isinstance(carrier.channel, Binding)  # it binds by itself, and only says how that is
+        known.due_s = now_s + (
+            FIRST_LOGIN_WAIT_S if is_free else known.wait_s or WORKS_WAIT_S * (1 - self.chance() / 5)
+        )
+        before, known.login = known.login, login
+        if login != before and await self._store(carrier, known, login):
+            _log_change(carrier, before, login)
+
+    async def _log_in(self, carrier: Carrier, known: _Carrier) -> Login:
+        try:
+            async with asyncio.timeout(self.longest_s):
+                return await carrier.channel.log_in()
+        except TimeoutError:
+            server = "" if known.login is None else known.login.server
+            return Login(LoginState.TIMED_OUT, server, f"{self.longest_s:g} s")
+
+    async def _store(self, carrier: Carrier, known: _Carrier, login: Login) -> bool:
+        """Returns False if another worker can log in and this one cannot. Logs in again soon if another worker's login began to fail: a new
+        password locks this worker out too.
+        """
+        records = await self.logins.put(carrier.name, self.worker, login)
+        known.stored_s = self.clock.monotonic()
+        others = [one for one in records if one.worker != self.worker]
+        failures = {(one.worker, one.since_ms) for one in others if one.login.fails}
+        if not login.fails and failures - known.failures:
+            known.due_s = min(known.due_s, known.stored_s + FIRST_LOGIN_WAIT_S)
+        known.failures = failures
+        return not login.fails or all(one.login.fails for one in others)
+
+
+def _log_change(carrier: Carrier, before: Login | None, login: Login) -> None:
+    log = structlog.get_logger()
+    if cause := cause_of_login(carrier, login):
+        log.warning("carrier cannot log in", carrier=carrier.name, state=cause.code, cause=cause.sentence)
+    elif before is not None and before.fails:
+        log.info("carrier can log in again", carrier=carrier.name)

@@ -1,0 +1,157 @@
+"""What follows from a carrier's answer: a pure decision."""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from alertd.model.alerts import LedgerReason, State
+from channels.base import Answer, Outcome, Reason, Subject
+
+#: FCM asks for at least 10 s before the first retry of a 5xx; others ask for less, none for more.
+FIRST_WAIT_S = 10.0
+LONGEST_WAIT_S = 600.0
+#: What rings, and what takes a child's name off a screen, is tried each minute: ten are long in the first hour, and long after the last.
+LONGEST_URGENT_S = 60.0
+#: An urgent message waits at least this long, even if its carrier asks for 0 s. The wait doubles after `LEAST_URGENT_TIMES` tries. Otherwise
+#: alertd would try each refused recipient every second.
+LEAST_URGENT_S, LEAST_URGENT_TIMES = 1.0, 4
+#: Longest wait of an urgent message after a failed connection, so that alertd finds a carrier within 15 s of its return. A connection
+#: attempt costs the carrier little.
+LONGEST_AWAY_S = 13.0
+#: Where other carriers have the channel too, what one surely did not take need not wait for it to come back: so many times for each,
+#: since one that rests is tried with single messages; once where it names a time. What all refuse waits as long as where there is one.
+ELSEWHERE_S, ELSEWHERE_TIMES = 1.0, 2
+#: A carrier that asks for more is asked again after an hour: what it said may be wrong, and alerts are short-lived.
+LONGEST_PAUSE_S = 3600.0
+#: This many new recipients of one chunk speak of their carrier; fewer may speak of themselves.
+ENOUGH = 10
+_CHANCE = secrets.SystemRandom()
+
+
+class Verdict(NamedTuple):
+    """The row's next state; for QUEUED, when to try again."""
+
+    state: State
+    reason: int
+    delay_ms: int = 0
+    doubt: bool = False
+    unsent: bool = False  # nothing was written, so it was no attempt
+
+
+def after(
+    answer: Outcome,
+    *,
+    attempt: int,
+    attempts: int,
+    doubted: bool,
+    hold: bool,
+    left_ms: int,
+    carriers: int = 1,
+    urgent: bool = False,
+) -> Verdict:
+    """The verdict on attempt number `attempt`, with `left_ms` until the alert expires; `doubted` where an earlier one may have
+    arrived. What was surely not taken is tried till then, at most `attempts` times what may have arrived; at first
+    soon, where the channel has several `carriers`. An address that is not the one's may be another's, and is final when so many said no. What
+    is `urgent` never waits long of our own accord. A wait that outlasts the alert is a wait all the same: its end may be put off.
+    """
+    reason = answer.reason.value
+    elsewhere = carriers > 1 and attempt < carriers * (1 if answer.retry_after_s else ELSEWHERE_TIMES)
+    of_another = answer[:2] == (Answer.NEVER, Reason.BAD_ADDRESS) and not (answer.partly or doubted)
+    match Answer.RETRY if of_another and elsewhere else answer.answer:
+        case Answer.ACCEPTED:
+            return Verdict(State.ACCEPTED, reason)
+        case Answer.NEVER:
+            return Verdict(State.UNKNOWN if answer.partly else State.FAILED, reason)
+        case Answer.WITHHELD:
+            return Verdict(State.QUEUED, reason, int(1000 * pause_s(answer, urgent=urgent)), unsent=True)
+        case Answer.UNKNOWN if hold:
+            return Verdict(State.UNKNOWN, reason)
+        case Answer.RETRY | Answer.UNKNOWN:
+            doubt = answer.may_have_left
+            # At most: nobody counts which of them.
+            if doubt and (attempt if doubted else 1) >= attempts:
+                return Verdict(State.UNKNOWN, reason or LedgerReason.ATTEMPTS)
+            soon = elsewhere and not doubt and not doubted
+            own_s = ELSEWHERE_S if soon else _own_wait_s(answer, attempt, urgent=urgent)
+            wait_ms = int(1000 * own_s)
+            delay_ms = wait_ms if soon else int(1000 * _delay_s(answer, own_s, attempt, urgent=urgent))
+            if delay_ms >= left_ms:
+                delay_ms = wait_ms  # its carrier is left alone by all, and may take messages again sooner than it said
+            return Verdict(State.QUEUED, reason, delay_ms, doubt)
+
+
+def pause_s(answer: Outcome, *, urgent: bool = False) -> float:
+    """Returns how many seconds the carrier asked alertd to wait, at most `LONGEST_PAUSE_S`; at most `LONGEST_URGENT_S` for an urgent message.
+
+    The carrier's pause (`store.limits`) holds for all messages, and lets a loud one probe it. So an urgent message must be due soon: what the
+    carrier said may be wrong.
+    """
+    return min(answer.retry_after_s or 0.0, LONGEST_URGENT_S if urgent else LONGEST_PAUSE_S)
+
+
+def of_the_carrier(answers: Sequence[Outcome], attempts: Sequence[int], *, believed: bool) -> list[Outcome]:
+    """Returns the answers of a chunk that may speak of the carrier: all of `Subject.CARRIER`, and the others for new recipients.
+
+    A recipient that stays refused is tried again and again, and says nothing new of the carrier. A delay that may be meant for one
+    recipient counts if the chunk has `ENOUGH` new recipients, or if `believed`: it tried a resting carrier, or many in a row were refused.
+    """
+    new = [
+        answer
+        for answer, attempt in zip(answers, attempts, strict=True)
+        if answer.answer is not Answer.WITHHELD and (attempt == 1 or answer.subject is Subject.CARRIER)
+    ]
+    if believed or len(new) >= ENOUGH:
+        return new
+    return [answer for answer in new if answer.subject is Subject.CARRIER or answer.retry_after_s is None]
+
+
+def asked_s(asked: Sequence[Outcome]) -> float:
+    """Returns how many seconds a carrier asks to be left alone: as long as most of such answers do."""
+    waits = sorted((pause_s(answer) for answer in asked if answer.answer is Answer.RETRY), reverse=True)
+    return waits[len(asked) // 2] if len(waits) > len(asked) // 2 else 0
+
+
+def works(answers: Sequence[Outcome]) -> bool:
+    """Returns whether the answers show that the carrier works: it accepted or refused a recipient."""
+    return any(one.subject is Subject.RECIPIENT for one in answers)
+
+
+def failures(answers: Sequence[Outcome], attempts: Sequence[int]) -> tuple[int, str]:
+    """Returns how many messages of a chunk the carrier failed at, and the most frequent reason; 0 if the chunk shows that it works.
+
+    What may speak of the recipient counts at the first try only.
+    """
+    if works(answers):
+        return 0, ""
+    reasons = Counter(
+        answer.reason.name.lower()
+        for answer, attempt in zip(answers, attempts, strict=True)
+        if answer.subject is Subject.CARRIER or (answer.subject is Subject.EITHER and attempt == 1)
+    )
+    return (reasons.total(), reasons.most_common(1)[0][0]) if reasons else (0, "")
+
+
+def _own_wait_s(answer: Outcome, attempt: int, *, urgent: bool) -> float:
+    """Returns the wait of our own accord, in seconds."""
+    if urgent and answer.subject is Subject.CARRIER and answer.reason is Reason.CONNECTION:
+        return _CHANCE.uniform(FIRST_WAIT_S, LONGEST_AWAY_S)
+    return wait_s(attempt, urgent=urgent)
+
+
+def _delay_s(answer: Outcome, own_s: float, attempt: int, *, urgent: bool) -> float:
+    """Returns the wait in seconds: the longer of what the carrier named and our own. If it named one, our own is short at the first tries of an
+    urgent message.
+    """
+    if urgent and answer.retry_after_s is not None:
+        longest_s = min(LONGEST_URGENT_S, LEAST_URGENT_S * 2 ** max(0, attempt - LEAST_URGENT_TIMES))
+        own_s = max(LEAST_URGENT_S, _CHANCE.uniform(longest_s / 2, longest_s))
+    return max(pause_s(answer, urgent=urgent), own_s)
+
+
+def wait_s(attempt: int, *, urgent: bool = False) -> float:
+    """Doubling, with jitter over the upper half, so that a carrier that comes back is not hit by all at once."""
+    longest = min(LONGEST_URGENT_S if urgent else LONGEST_WAIT_S, FIRST_WAIT_S * 2**attempt)
+    return max(FIRST_WAIT_S, _CHANCE.uniform(longest / 2, longest))

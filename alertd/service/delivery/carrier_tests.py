@@ -1,0 +1,239 @@
+"""One harmless message to one address, by one carrier: whether its account, its sender and its route work before somebody needs them.
+What fails is answered with its cause and the settings to change.
+
+A worker sends it, for workers alone bind to text message centres, through the limits and rests of every message. It is in no ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from html import escape
+
+import structlog
+from msgspec.structs import replace
+
+from alertd.common.background import ended
+from alertd.common.clock import Clock
+from alertd.common.errors import Fault, Problem
+from alertd.model.alerts import CHANNELS
+from alertd.model.kinds import Channel
+from alertd.model.subscribers import AddressState, Subscriber
+from alertd.service.access import Credential
+from alertd.service.alerts.stopping import Stopping
+from alertd.service.carriers.carrier_states import CarrierStates
+from alertd.service.carriers.carriers import Carrier, Carriers
+from alertd.service.carriers.causes import Cause, cause_of_answer, cause_of_login, may_be_the_login
+from alertd.service.oncall.pager import ANSWER_S, IMPOSSIBLE, PERMIT_S, Pager
+from alertd.service.organisations.organisations import Organisations
+from alertd.service.people.registry import Registry
+from alertd.store.carriers.carrier_tests import Answered, CarrierTest, CarrierTestQueue
+from alertd.store.carriers.limits import Limits
+from alertd.store.engine.connection import StoreUnavailableError
+from alertd.store.organisations.stops import SERVICE
+from channels.base import (
+    Answer,
+    Loudness,
+    MailMessage,
+    Message,
+    Outcome,
+    PushMessage,
+    Recipient,
+    SmsMessage,
+    Stamp,
+)
+
+#: So many at once and then a minute of one carrier: enough to set an account up, too few to annoy anybody with.
+A_MINUTE = 5
+LOOK_S = 0.25
+#: A worker, which looks twice a second, takes a test within so long, waits for a permit, then for the carrier; so long somebody waits.
+TAKEN_S = 5.0
+#: After a failure the worker logs in once, to find the cause. A login that takes longer says that the carrier does not answer.
+LOGIN_S = 10.0
+PATIENCE_S = TAKEN_S + PERMIT_S + ANSWER_S + LOGIN_S
+LIFE_S = 3600
+#: At once in one process, over all carriers: what comes then is another worker's, or waits.
+AT_ONCE = 16
+#: At the end of a process, before what is under way is given up: whoever asked hears that nobody answered.
+LINGER_S = 5.0
+#: What it says, by language. Nothing in it is anybody's to choose: who may test a carrier has no way to write to strangers.
+WORDS = {
+    "en": ("Test of alertd", "This is a test of a carrier of alertd. Nobody is missing, and there is nothing to do."),
+    "es": (
+        "Prueba de alertd",
+        "Esto es una prueba de un operador de alertd. No hay nadie desaparecido ni nada que hacer.",
+    ),
+    "fr": (
+        "Essai d’alertd",
+        "Ceci est un essai d’un opérateur d’alertd. Personne n’a disparu et il n’y a rien à faire.",
+    ),
+    "ar": ("اختبار alertd", "هذا اختبار لأحد نواقل alertd. لا أحد مفقود ولا شيء يلزم فعله."),
+}
+NO_SUBSCRIBER = (
+    "No subscriber has this id. A test of web push goes to a subscriber: subscribe a browser of your own (ops/apps.md), "
+    'register it with "tester": true, and give that id.'
+)
+NO_TESTER = 'This subscriber is no tester. Set "tester": true on a subscriber of your own, and give that id.'
+NO_BROWSER = "This subscriber has no web push address. Subscribe a browser of your own first (ops/apps.md)."
+#: No worker took it in time.
+NO_WORKER = Answered(answer=Answer.WITHHELD.value, reason="no_worker", took_ms=0)
+
+
+@dataclass(kw_only=True)
+class CarrierTests:
+    """Asks for tests, and sends them."""
+
+    queue: CarrierTestQueue
+    carriers: Carriers
+    organisations: Organisations
+    stopping: Stopping
+    limits: Limits
+    pager: Pager
+    states: CarrierStates
+    registry: Registry
+    clock: Clock
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def carrier(self, name: str, who: Credential) -> Carrier:
+        """The carrier that is to be tested. Raises Problem."""
+        if not self.organisations.is_host(who):
+            raise Problem("not-allowed", "Carriers are of whoever runs the service, who tests them.")
+        if who.test:
+            raise Problem("not-allowed", "A test key reaches testers alone.")
+        found = self.carriers.named(name)
+        if found is None:
+            raise Problem(
+                "not-found",
+                f"There is no carrier {name}. There are {', '.join(one.name for one in self.carriers.all())}.",
+            )
+        return found
+
+    async def browser(self, name: str) -> str:
+        """The web push address of a subscriber. People cannot type such an address, so a test names the subscriber. Raises Problem."""
+        try:
+            person = await self.registry.get(name)
+        except Problem as problem:
+            raise problem if problem.slug != "not-found" else _no_browser(NO_SUBSCRIBER) from None
+        if not person.tester:
+            raise _no_browser(NO_TESTER)
+        found = _browsers(person)
+        if not found:
+            raise _no_browser(NO_BROWSER)
+        return found[0]
+
+    async def ask(self, carrier: Carrier, to: str, language: str, *, test_id: str, who: Credential) -> Answered:
+        """Have one sent, and wait for what comes of it. Raises Problem."""
+        if SERVICE in await self.stopping.active(who.org):
+            raise Problem("stop-active", "All sending is stopped: nothing is sent, no test either.")
+        block = await self.limits.take(f"{carrier.name}/test", A_MINUTE / 60, A_MINUTE, 1)
+        if not block.granted:
+            sentence = f"A carrier is tested {A_MINUTE} times a minute at most."
+            raise Problem("rate-limited", sentence, headers={"Retry-After": str(int(block.wait_s) + 1)})
+        until = self.clock.now_ms() + int(TAKEN_S * 1000)
+        await self.queue.add(CarrierTest(id=test_id, carrier=carrier.name, to=to, language=language, until=until))
+        ends = self.clock.monotonic() + PATIENCE_S
+        while self.clock.monotonic() < ends:
+            if found := await self.queue.answered(test_id):
+                return found
+            await self.clock.sleep(LOOK_S)
+        found = await self.answered(test_id)
+        return found if found is not NO_WORKER else _with(NO_WORKER, await self.states.cause_without_worker(carrier))
+
+    async def answered(self, test_id: str) -> Answered:
+        """What came of one that was asked for before."""
+        return await self.queue.answered(test_id) or NO_WORKER
+
+    async def round(self, may_use: Callable[[Carrier], bool]) -> None:
+        """Begins to send what was asked for, each by itself: a carrier that says nothing keeps no other waiting. What this process `may_use`
+        no carrier for is another's.
+        """
+        others = list[CarrierTest]()
+        self._tasks = {task for task in self._tasks if not task.done()}
+        while len(self._tasks) < AT_ONCE and (test := await self.queue.take()):
+            carrier = self.carriers.named(test.carrier)
+            if carrier is not None and not may_use(carrier):
+                others.append(test)
+            elif carrier is not None and self.clock.now_ms() <= test.until:
+                self._tasks.add(asyncio.create_task(self._guarded(test, carrier), name=f"test {test.id}"))
+        for test in others:
+            await self.queue.add(test)
+
+    async def close(self) -> None:
+        """What is being sent is waited for, a little."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=LINGER_S)
+        for task in self._tasks:
+            await ended(task)
+        self._tasks.clear()
+
+    async def _guarded(self, test: CarrierTest, carrier: Carrier) -> None:
+        log = structlog.get_logger()
+        try:
+            await self._answer(test, carrier)
+        except StoreUnavailableError:
+            log.warning("store unavailable", step="carrier test", test=test.id)
+        except Exception as error:  # noqa: BLE001  whoever asked hears that nothing came of it
+            log.error("step failed", step="carrier test", test=test.id, error=type(error).__name__)  # noqa: TRY400  its text may hold the address
+
+    async def _answer(self, test: CarrierTest, carrier: Carrier) -> None:
+        began = self.clock.monotonic()
+        outcome = await self._sent(test, carrier)
+        took_ms = int((self.clock.monotonic() - began) * 1000)
+        answered = Answered(answer=outcome.answer.value, reason=outcome.reason.name.lower(), took_ms=took_ms)
+        answered = _with(answered, await _cause(carrier, outcome, test.to))
+        structlog.get_logger().info(
+            "carrier tested", test=test.id, carrier=carrier.name, outcome=answered.answer, reason=answered.reason,
+            cause=answered.code,
+        )  # fmt: skip
+        await self.queue.answer(test.id, answered)
+
+    async def _sent(self, test: CarrierTest, carrier: Carrier) -> Outcome:
+        try:
+            prepared = carrier.channel.prepare(_message(carrier.channel.name, test, self.clock.now_ms() // 1000))
+        except ValueError:
+            return IMPOSSIBLE
+        return await self.pager.send(carrier, prepared, Recipient(test.to, f"test-{test.id}", is_new=True), test.id)
+
+
+async def _cause(carrier: Carrier, outcome: Outcome, address: str) -> Cause | None:
+    """Why a test failed: what the login says, else the carrier's answer. None when the carrier accepted it."""
+    if may_be_the_login(outcome):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOGIN_S):
+                if cause := cause_of_login(carrier, await carrier.channel.log_in()):
+                    return cause
+    return cause_of_answer(carrier, outcome, address)
+
+
+def _with(answered: Answered, cause: Cause | None) -> Answered:
+    if cause is None:
+        return answered
+    return replace(answered, code=cause.code, server=cause.server, said=cause.said, settings=cause.settings)
+
+
+def _browsers(person: Subscriber) -> list[str]:
+    active = (one for one in person.addresses if one.state == AddressState.ACTIVE)
+    return [one.value for one in active if CHANNELS[one.channel] == Channel.WEBPUSH]
+
+
+def _no_browser(why: str) -> Problem:
+    return Problem("invalid-request", "There is no browser to test with.", faults=(Fault("/to", why),))
+
+
+def _message(channel: str, test: CarrierTest, now_s: int) -> Message:
+    """Raises ValueError for a channel that has no such message."""
+    title, text = WORDS[test.language]
+    stamp = Stamp(
+        chain=test.id, version=test.id, sent_s=now_s, expires_s=now_s + LIFE_S, loudness=Loudness.NORMAL,
+        language=test.language, status="Test",
+    )  # fmt: skip
+    if channel in {Channel.PUSH, Channel.WEBPUSH}:
+        return PushMessage(stamp=stamp, title=title, body=text)
+    if channel == "sms":
+        return SmsMessage(stamp=stamp, text=f"{title}: {text}")
+    if channel == "mail":
+        page = f'<!doctype html><html lang="{test.language}"><title>{escape(title)}</title><p>{escape(text)}</p></html>'
+        return MailMessage(stamp=stamp, subject=title, text=text, html=page)
+    raise ValueError(channel)

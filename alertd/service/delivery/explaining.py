@@ -1,0 +1,150 @@
+"""Why somebody was told of an alert, or was not: from what was frozen, from the ledger, and from how their record stands now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from alertd.common.errors import Problem
+from alertd.model.alerts import CHANNELS, PLACE_KINDS, SHOWN, State
+from alertd.model.documents import Alert, Status
+from alertd.model.kinds import PlaceKind
+from alertd.model.subscribers import AddressState, Subscriber, wants_kind
+from alertd.service.alerts.reports import Delivery, Reports
+from alertd.service.delivery.belonging import Belongs, Standing
+from alertd.store.alerts.alert_records import numbers_of
+from alertd.store.alerts.alerts import AlertRecord, Alerts
+from alertd.store.people.names import Names
+
+Told = Literal["yes", "no", "maybe"]
+
+#: Why there is no message, in the order in which they are looked at: the first that holds.
+Why = Literal[
+    "has-messages", "not-approved", "no-consent", "no-tester", "outside", "not-then", "no-address", "not-planned"
+]
+NOBODY = 0  # people are numbered from 1
+_ARRIVED = {State.ACCEPTED.word, State.DELIVERED.word}
+_MAY_HAVE = {State.UNKNOWN.word, State.IN_FLIGHT.word}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceStanding:
+    """A place of a subscriber, by its name and kind, and how it stands to the alert."""
+
+    name: str
+    kind: str
+    standing: Standing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddressStanding:
+    """An address by its number, never by what it is."""
+
+    number: int
+    channel: str
+    active: bool
+    asked_for: bool  # the alert goes over its channel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Whether somebody was told, and what led to it. Places, consent and addresses are as they are now; none of them, and None, for a guest."""
+
+    told: Told
+    why: Why
+    in_audience: bool
+    consents: bool | None
+    tester: bool | None
+    places: Sequence[PlaceStanding]
+    addresses: Sequence[AddressStanding]
+    messages: Sequence[Delivery]
+
+
+class Explaining:
+    """Explains one person's part in one alert."""
+
+    def __init__(self, alerts: Alerts, reports: Reports, names: Names) -> None:
+        self._alerts = alerts
+        self._reports = reports
+        self._names = names
+
+    async def explain(self, person: Subscriber, record: AlertRecord) -> Explanation:
+        """Whether and why. Of an alert that was purged, only what the ledger has. Of one that is not for them, or that nobody approved, nothing of
+        their places: whoever writes it would find where they live. Raises Problem where its ledger was deleted: nobody knows.
+        """
+        alert = record.alert if record.document else None
+        tells_all = record.status == Status.ACTUAL
+        is_for_them = bool(record.start) and (tells_all or person.tester)
+        places = await self._places(person, alert, record) if alert and is_for_them else []
+        frozen, told = await self._alerts.audience(record.id), await self._alerts.pairs(record.id)
+        audience = frozen.numbers if told is None else np.union1d(frozen.numbers, told.numbers >> np.uint64(3))
+        in_audience = bool(np.any(audience == person.number))
+        messages = [one async for one in self._reports.deliveries_to(record, person.number)]
+        consents = wants_kind(person, record.kind)
+        addresses = _addresses(person, alert)
+        checks: tuple[tuple[bool, Why], ...] = (
+            (bool(messages), "has-messages"),
+            (not record.start, "not-approved"),
+            (not consents, "no-consent"),
+            (not (tells_all or person.tester), "no-tester"),
+            (not in_audience and not any(place.standing == "inside" for place in places), "outside"),
+            (not in_audience, "not-then"),
+            (not any(address.active and address.asked_for for address in addresses), "no-address"),
+        )
+        return Explanation(
+            told=_told(messages), why=next((why for holds, why in checks if holds), "not-planned"),
+            in_audience=in_audience, consents=consents, tester=person.tester, places=places, addresses=addresses,
+            messages=messages,
+        )  # fmt: skip
+
+    async def to_guest(self, name: str, record: AlertRecord) -> Explanation:
+        """What an organisation may know of somebody who is the host's: what became of the messages that its alert sent them, and nothing of themselves.
+        Raises Problem where none has left, in the same words and after the same search whether they exist or not: an alert that waits, and is
+        cancelled in the morning, would find where somebody lives and nobody would hear of it.
+        """
+        number = await self._names.number_of(name) or NOBODY
+        messages = [one async for one in self._reports.deliveries_to(record, number) if _has_left(one)]
+        if not messages:
+            raise Problem("not-found", "No message of this alert went to such a subscriber.")
+        return Explanation(
+            told=_told(messages), why="has-messages", in_audience=True, consents=None, tester=None, places=(), addresses=(),
+            messages=messages,
+        )  # fmt: skip
+
+    async def _places(self, person: Subscriber, alert: Alert, record: AlertRecord) -> list[PlaceStanding]:
+        area = await self._alerts.area(record.id)
+        regions = set(numbers_of(record.regions))
+        belongs = Belongs(alert, area, regions, record.start or record.created)
+        # Where they are now is nobody's to ask of an alert that is over: its area would tell each time that they come and go.
+        asked = [one for one in person.places if record.state in SHOWN or PLACE_KINDS[one.kind] != PlaceKind.NOW]
+        return [
+            PlaceStanding(name=place.name, kind=PLACE_KINDS[place.kind], standing=standing)
+            for place, standing in zip(asked, belongs.standings(asked), strict=True)
+        ]
+
+
+def _addresses(person: Subscriber, alert: Alert | None) -> list[AddressStanding]:
+    return [
+        AddressStanding(
+            number=address.number,
+            channel=CHANNELS[address.channel],
+            active=address.state == AddressState.ACTIVE,
+            asked_for=alert is not None and CHANNELS[address.channel] in alert.channels,
+        )
+        for address in person.addresses
+    ]
+
+
+def _has_left(message: Delivery) -> bool:
+    """Whether a carrier was given it: not where its person sleeps, or wants nothing, or where that is not decided yet."""
+    return message.attempts > 0 and message.state not in {State.IN_FLIGHT.word, State.SUPPRESSED.word}
+
+
+def _told(messages: Sequence[Delivery]) -> Told:
+    """What a carrier reported as failed, or an attempt before it took, may have arrived."""
+    states = {message.state for message in messages}
+    doubted = any(message.doubled or message.receipt_ms for message in messages)
+    return "yes" if states & _ARRIVED else "maybe" if states & _MAY_HAVE or doubted else "no"

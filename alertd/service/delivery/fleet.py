@@ -1,0 +1,91 @@
+"""What is true of the whole fleet at this moment, from the store: the identity of references among it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Sized
+from itertools import chain
+
+from alertd.common.clock import Clock
+from alertd.metrics import FleetText, fleet_text
+from alertd.model.alerts import AlertState, State
+from alertd.service.carriers.carrier_states import CarrierStates
+from alertd.store.alerts.alerts import Alerts
+from alertd.store.delivery.work import Work
+from alertd.store.people.people import People
+from alertd.store.sharing.distribution import Tracks
+from alertd.store.sharing.webhooks import Hook, Hooks
+
+#: Alerts of each organisation looked at for their states: the newest.
+RECENT = 1_000
+
+
+class Fleet:
+    """Makes `/metrics/fleet`: a few round trips, however many alerts there are."""
+
+    def __init__(  # noqa: PLR0913, PLR0917  each is a thing it measures
+        self, alerts: Alerts, work: Work, people: People, carriers: CarrierStates, hooks: Hooks[Hook],
+        tracks: Tracks, clock: Clock, organisations: Callable[[], Awaitable[Sequence[str]]],
+        reviews: Callable[[str], Awaitable[Sized]], at_work: Callable[[], Awaitable[Mapping[str, bool]]],
+        seals: Callable[[], Awaitable[Mapping[str, int]]],
+    ) -> None:  # fmt: skip
+        self._alerts = alerts
+        self._work = work
+        self._people = people
+        self._carriers = carriers
+        self._hooks = hooks
+        self._tracks = tracks
+        self._clock = clock
+        self._organisations = organisations
+        self._reviews = reviews  # of an organisation, those that are owed
+        self._at_work = at_work  # of each channel, whether a worker sends by it
+        self._seals = seals  # how often the current master key sealed, and the audit's
+
+    async def metrics(self) -> FleetText:
+        """Prometheus' text format."""
+        orgs = await self._organisations()
+        places = await asyncio.gather(*(self._alerts.of_org(org, before=None, limit=RECENT) for org in orgs))
+        recent, hooks = list(chain.from_iterable(places)), await self._hooks.of_orgs(orgs)
+        states = await self._alerts.states([alert_id for _, alert_id in recent])
+        now, holders = self._clock.now_ms(), await self._tracks.holders(orgs)
+        pending = [one for (_, one), state in zip(recent, states, strict=True) if state is AlertState.PENDING]
+        counts, queues = await self._references(now)
+        return fleet_text(
+            counts,
+            queues,
+            dict(Counter(state for state in states if state)),
+            await self._carriers.all(),
+            await self._at_work(),
+            await self._seals(),
+            subscribers=await self._people.count(),
+            pending_oldest_s=max(0, now - await self._waits_since(pending, now)) / 1000,
+            webhooks_off=sum(bool(one.off) for one in await self._hooks.standing(hooks)),
+            reviews_pending=sum(map(len, await asyncio.gather(*map(self._reviews, orgs)))),
+            takedowns_open=sum(bool(one.owed) for held in holders.values() for one in held),
+            takedowns_refused=sum(map(len, (await self._tracks.refused(holders)).values())),
+        )
+
+    async def _waits_since(self, pending: Sequence[str], now: int) -> int:
+        """When the first of these came to wait for its second person; `now` where there is none."""
+        found = await self._alerts.fields(
+            pending, "pending_at", "created"
+        )  # what was submitted at once came into no other state
+        return min((int(since or made or now) for since, made in found), default=now)
+
+    async def _references(self, now: int) -> tuple[dict[str, dict[str, int]], dict[tuple[str, str], tuple[int, float]]]:
+        """References by channel and state of all live alerts; and by channel and loudness how many of them are queued, and how many
+        seconds ago the oldest alert with such started.
+        """
+        totals: dict[str, Counter[str]] = {}
+        queues: dict[tuple[str, str], tuple[int, float]] = {}
+        versions = await self._alerts.versions(list(await self._alerts.live()))
+        facts = await self._alerts.fields(versions, "loudness", "start")
+        for counts, (loudness, start) in zip(await self._work.counts_of(versions), facts, strict=True):
+            for channel, found in counts.items():
+                totals.setdefault(channel, Counter()).update(found)
+                if queued := found.get(State.QUEUED.word, 0):
+                    lane = channel, (loudness or b"").decode()
+                    many, oldest_s = queues.get(lane, (0, 0.0))
+                    queues[lane] = many + queued, max(oldest_s, (now - int(start or now)) / 1000)
+        return {channel: dict(found) for channel, found in totals.items()}, queues

@@ -1,0 +1,197 @@
+"""Late reports: what a carrier says of a message after it took it, what an app acknowledges, and who leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from alertd.common.clock import Clock
+from alertd.common.ids import LINKED, Door, Reference, Tags
+from alertd.metrics import Metrics
+from alertd.model.alerts import CHANNELS, STEPS, LedgerReason, State
+from alertd.service.people.removal import Dead, Removal
+from alertd.service.people.suppressing import Suppressing
+from alertd.store.delivery.acks import Acks
+from alertd.store.delivery.message_ids import MessageIds, Owner, Said, Sent
+from alertd.store.delivery.work import Work
+from alertd.store.delivery.work_records import LateReport, Reported
+from alertd.store.engine.connection import StoreUnavailableError
+from channels.base import Reason, ReportState
+
+#: What a carrier's report makes of a row; the rest are stations on the way.
+REPORTED = {ReportState.DELIVERED: State.DELIVERED, ReportState.FAILED: State.FAILED}
+
+#: From which states a report may move a row: delivered outranks failed, whichever comes first. Reports overtake answers, and
+#: one that comes while the next try waits makes that try needless; the failure of an earlier try does not. An answer that came late is one, too.
+SOURCES = {
+    State.ACCEPTED: tuple(old for old, steps in STEPS.items() if State.ACCEPTED in steps),
+    State.DELIVERED: tuple(old for old, steps in STEPS.items() if State.DELIVERED in steps),
+    State.FAILED: tuple(old for old, steps in STEPS.items() if State.FAILED in steps and old is not State.QUEUED),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """What is reported of one message: by its tag, or by the carrier's id alone, which may be that of a part of it."""
+
+    tag: str | None
+    said: Said
+
+
+class Receipts:
+    """Takes reports in any order, any number of times."""
+
+    def __init__(
+        self,
+        work: Work,
+        acks: Acks,
+        ids: MessageIds,
+        suppressing: Suppressing,
+        removal: Removal,
+        tags: Tags,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._work = work
+        self._acks = acks
+        self._clock = clock
+        self._ids = ids
+        self._suppressing = suppressing
+        self._removal = removal
+        self._tags = tags
+        self._metrics = metrics
+
+    def reference(self, tag: str, door: Door) -> Reference | None:
+        """The reference a signed tag names, or None if it was not made here for this door."""
+        return self._tags.read(tag, door)
+
+    async def reported(self, reference: Reference, said: ReportState, reason: Reason, carrier: str, *, of: str) -> bool:
+        """What a carrier says of one reference, where `of` is its channel. False when there is no such row on that channel."""
+        state = REPORTED.get(said)
+        return state is None or await self.report(reference, state, reason.value, carrier, of=of)
+
+    async def opted_out(self, reference: Reference, number: str) -> None:
+        """A carrier that keeps a list of its own says of a message after it took it that the owner of this number wants nothing more: they are on
+        ours, too, if the message was theirs.
+        """
+        if ref := await self._work.ref(reference.alert_id, reference.row):
+            await self._removal.gone([Dead(*ref, number)])
+
+    async def acknowledged(self, reference: Reference, said: ReportState) -> bool:
+        """What an app says of a message: that it came, or that it was seen, which is more. False when there is no such row."""
+        seen = said is ReportState.SEEN
+        channel = await self._work.channel_of(reference.alert_id, reference.row)
+        if channel is None:
+            return False
+        old = (*SOURCES[State.DELIVERED], *((State.DELIVERED,) if seen else ()))
+        reason = LedgerReason.SEEN.value if seen else 0
+        answer = await self._work.receipt(reference.alert_id, reference.row, channel, State.DELIVERED, reason, old)
+        if not answer.old:
+            return False
+        self._count(answer, channel, "app", said.value)
+        await self._acks.note(self._clock.now_ms())
+        return True
+
+    async def report(
+        self, reference: Reference, state: State, reason: int, carrier: str, *, of: str | None = None
+    ) -> bool:
+        """A report for one reference; `of` is the carrier's channel. False when there is no such row on that channel."""
+        channel = await self._work.channel_of(reference.alert_id, reference.row)
+        if channel is None or of not in {None, channel}:
+            return False
+        answer = await self._work.receipt(reference.alert_id, reference.row, channel, state, reason, SOURCES[state])
+        if not answer.old:
+            return False
+        self._count(answer, channel, carrier, state.word)
+        return True
+
+    def _count(self, answer: Reported, channel: str, carrier: str, word: str) -> None:
+        self._metrics.receipts.labels(channel, carrier, word).inc()
+        if answer.took_ms >= 0:
+            self._metrics.delivery_seconds.labels(channel).observe(answer.took_ms / 1000)
+
+    async def sent(self, carrier: str, channel: str, messages: Sequence[Sent]) -> None:
+        """A carrier took these, and will speak of them by its own ids. What it said before counts now."""
+        if messages:
+            early = await self._ids.keep(carrier, messages)
+            await self._settle(early, carrier, channel)
+
+    async def ended(self, carrier: str, channel: str, reports: Sequence[End]) -> None:
+        """Reports, in their order. What is said of nobody's message changes nothing."""
+        owners = iter(await self._ids.owners(carrier, [one.said for one in reports if one.tag is None]))
+        found = [(next(owners) if one.tag is None else Owner(one.tag, 1), one.said) for one in reports]
+        await self._settle([(owner, said) for owner, said in found if owner], carrier, channel)
+
+    async def _ends(self, said: Sequence[tuple[Owner, Said]]) -> list[tuple[Owner, Said]]:
+        """Without the parts that arrived: a message has failed with any of them, and is delivered with the last."""
+        is_part = [owner.parts > 1 and one.state is State.DELIVERED for owner, one in said]
+        parts = [(owner, one.message_id) for (owner, one), is_one in zip(said, is_part, strict=True) if is_one]
+        whole = iter(await self._ids.whole(parts))
+        return [pair for pair, is_one in zip(said, is_part, strict=True) if not is_one or next(whole)]
+
+    async def _settle(self, placed: Sequence[tuple[Owner, Said]], carrier: str, channel: str) -> None:
+        reports = []
+        for owner, said in await self._ends(placed):
+            reference = self._tags.read(owner.tag, Door.RECEIPT)
+            if reference and await self._is_there(reference, channel):
+                old = SOURCES[said.state]
+                reports.append(LateReport(reference.alert_id, reference.row, channel, said.state, said.reason, old))
+        for one, answer in zip(reports, await self._work.receipts(reports) if reports else (), strict=True):
+            if isinstance(answer, Exception):
+                _told(one.alert_id, answer)
+            else:
+                self._count(answer, channel, carrier, one.state.word)
+
+    async def _is_there(self, reference: Reference, channel: str) -> bool:
+        """Whether there is such a row on that channel. An alert whose rows cannot be read keeps no other from its reports."""
+        try:
+            return await self._work.channel_of(reference.alert_id, reference.row) == channel
+        except StoreUnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001  whatever is wrong, it is wrong with this alert alone
+            _told(reference.alert_id, error)
+            return False
+
+    async def sent_to(self, reference: Reference) -> str | None:
+        """The name of the address that a mail went to, whoever has it by now. None where nobody can tell: an older tag says it no more than by
+        its row, which may be deleted (`retention.ledger_days`), or its address gone.
+        """
+        if reference.address is not None:
+            return reference.address
+        ref = await self._work.ref(reference.alert_id, reference.row)
+        channel = await self._work.channel_of(reference.alert_id, reference.row)
+        if ref is None or channel not in LINKED:
+            return None
+        person = await self._suppressing.people.get(ref[0])
+        addresses = person.addresses if person else ()
+        found = next((a for a in addresses if (a.number, CHANNELS[a.channel]) == (ref[1], channel)), None)
+        if found is None or not self._tags.is_for(reference, found.value):
+            return None
+        return self._suppressing.people.names.address_hash(found.channel, found.value)
+
+    async def has_left(self, name: str) -> bool:
+        """Whether an address of this name, as `sent_to` answers it, gets no more."""
+        return (await self._suppressing.people.suppressions.since([name]))[0] is not None
+
+    async def leave(self, reference: Reference) -> bool:
+        """Whoever got this mail wants no more at that address. False when nobody can tell which it was, and nothing was done."""
+        name = await self.sent_to(reference)
+        if name is None:
+            return False
+        done = await self._suppressing.stop_named([name])
+        channel = await self._work.channel_of(reference.alert_id, reference.row)
+        if channel is None:  # its ledger is deleted
+            return True
+        if done.changed:
+            self._metrics.optouts.labels(channel).inc()
+        old = (*SOURCES[State.DELIVERED], State.DELIVERED)
+        await self._work.receipt(
+            reference.alert_id, reference.row, channel, State.DELIVERED, LedgerReason.LEFT.value, old
+        )
+        return True
+
+
+def _told(alert_id: str, error: Exception) -> None:
+    structlog.get_logger().error("report cannot be taken", alert=alert_id, error=type(error).__name__)

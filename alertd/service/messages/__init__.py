@@ -1,0 +1,1 @@
+"""Messages of an alert, and an organisation's own texts."""

@@ -1,0 +1,92 @@
+"""What an alert's messages will look like, and what readers of each language will miss. Nothing is kept or sent."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from alertd.common.errors import Fault, Problem
+from alertd.common.ids import new_id
+from alertd.model.documents import Alert
+from alertd.model.kinds import CancelReason, Kind, Occasion
+from alertd.rendering import Preview, Renderer, Telling
+from alertd.rendering.languages import matching
+from alertd.rendering.own_texts import OwnTexts
+from alertd.service.messages.making import stamp_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Specimen:
+    """One message, as a reader of that language will get it on that channel."""
+
+    channel: str
+    language: str
+    preview: Preview
+
+
+def telling_of(occasion: Occasion, reason: CancelReason | None, *, alerted: datetime) -> Telling:
+    """The occasion of an alert that went out at that moment. Raises Problem for a cancel without reason, or a reason without cancel."""
+    if (occasion is Occasion.CANCEL) != (reason is not None):
+        sentence = f"A cancel has a reason, and nothing else has one: {', '.join(CancelReason)}."
+        raise Problem("invalid-request", "The reason is missing, or is none.", faults=(Fault("", sentence, "reason"),))
+    return Telling(occasion=occasion, reason=reason, alerted_at=alerted)
+
+
+def previews(
+    alert: Alert, renderer: Renderer, *, channels: Collection[str], languages: Sequence[str], telling: Telling,
+    own: OwnTexts, now_ms: int, countries: Sequence[str] = (),
+) -> list[Specimen]:  # fmt: skip
+    """The message of each channel in each language, in that order. The languages are of
+    `renderer.languages(alert)`, the countries those that its area lies in.
+    """
+    version = new_id(now_ms)
+    specimens = []
+    for channel in channels:
+        for language in languages:
+            stamp = stamp_of(alert, version, language, sent_ms=now_ms)
+            preview = renderer.preview(
+                alert, channel=channel, language=language, stamp=stamp, telling=telling, own=own, countries=countries
+            )
+            specimens.append(Specimen(channel=channel, language=language, preview=preview))
+    return specimens
+
+
+def chosen_languages(alert: Alert, renderer: Renderer, wanted: Sequence[str]) -> tuple[str, ...]:
+    """The wanted languages, else all that the alert can be told in. Raises Problem for one that it cannot be told in."""
+    told = renderer.languages(alert)
+    unknown = [tag for tag in wanted if tag not in told]
+    if unknown:
+        sentence = f"The alert cannot be told in {', '.join(unknown)}; it can be in {', '.join(told)}."
+        raise Problem("invalid-request", "A language is not there.", faults=(Fault("", sentence, "languages"),))
+    return tuple(dict.fromkeys(wanted)) or told
+
+
+def untold(alert: Alert, renderer: Renderer) -> list[str]:
+    """The sender's languages that nobody will be told in: without catalogue, or without the text that is the alert."""
+    return [tag for tag in alert.info if tag not in renderer.languages(alert)]
+
+
+def untranslated(alert: Alert, language: str, telling: Telling) -> list[str]:
+    """JSON pointers to texts that others can read and readers of this language cannot, or read in another language."""
+    return [pointer for pointer, written, told in _texts(alert, language, telling) if written and told not in written]
+
+
+#: The sender's texts that a message tells; a child has a name instead of a headline.
+_TOLD = {Kind.MISSING_CHILD: ("description", "instruction"), Kind.GENERAL: ("headline", "description", "instruction")}
+_TOLD_AT_THE_END: dict[Kind, tuple[str, ...]] = {Kind.MISSING_CHILD: (), Kind.GENERAL: ("headline",)}
+
+
+def _texts(alert: Alert, language: str, telling: Telling) -> Iterator[tuple[str, Collection[str], str | None]]:
+    """Where each text of a message is or would be, the languages it is in, and which of them this one is told from."""
+    own = matching(language, alert.info) or language
+    for name in (_TOLD_AT_THE_END if telling.is_end else _TOLD)[alert.kind]:
+        yield f"/info/{own}/{name}", [tag for tag, info in alert.info.items() if getattr(info, name)], own
+    if telling.is_end:
+        return
+    for i, child in enumerate(alert.case.children):
+        yield f"/case/children/{i}/clothing/{language}", child.clothing, matching(language, child.clothing)
+        for j, photo in enumerate(child.photos):
+            yield f"/case/children/{i}/photos/{j}/alt/{language}", photo.alt, matching(language, photo.alt)
+    if (seen := alert.case.last_seen) is not None:
+        yield f"/case/last_seen/place/{language}", seen.place, matching(language, seen.place)

@@ -1,0 +1,139 @@
+"""One person on call is told something, by the first of their addresses that a carrier takes it for.
+
+The carriers, their limits and their rests are those that alerts are sent by; a page waits for no ledger and is in none. A carrier's no, or
+its silence, is no reason to wait: the next carrier and the next address are asked. So somebody may be told twice, and not never; and once
+nobody need be told any more, nobody else is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+
+import structlog
+
+from alertd.common.clock import Clock
+from alertd.metrics import Metrics
+from alertd.model.oncall import ContactAddress, OnCallPerson
+from alertd.service.carriers.binds import OF_A_MACHINE
+from alertd.service.carriers.carriers import Carrier, Carriers
+from alertd.service.carriers.domains import Domains
+from alertd.service.carriers.retries import asked_s, failures, of_the_carrier
+from alertd.store.carriers.limits import Block, Limits
+from channels.base import FAULT, Answer, Message, Outcome, Prepared, Reason, Recipient
+
+#: A permit is waited for so long, a second's worth of pages at the slowest rate that makes sense; then another address is tried.
+PERMIT_S = 3.0
+#: And a carrier's answer so long. FCM asks for ten seconds; what takes longer may still arrive.
+ANSWER_S = 15.0
+_NO_PERMIT = Outcome(Answer.RETRY, Reason.THROTTLED)
+_SILENT = Outcome(Answer.UNKNOWN, Reason.TIMEOUT)
+IMPOSSIBLE = Outcome(Answer.NEVER, Reason.BAD_MESSAGE)
+
+#: The message of a channel in a language; none: the organisation's own.
+Make = Callable[[str, str | None], Message]
+#: Whether somebody is still to be told.
+Needed = Callable[[], Awaitable[bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """What came of telling one person."""
+
+    channel: str  # that took it, else the last that was tried
+    taken: bool
+    is_sick: bool = False  # nothing was taken, and that may be this machine's fault
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pager:
+    """Tells people on call."""
+
+    carriers: Carriers
+    limits: Limits
+    domains: Domains
+    clock: Clock
+    metrics: Metrics
+
+    async def tell(self, person: OnCallPerson, make: Make, tag: str, alert_id: str, needed: Needed) -> Reached | None:
+        """Tell one person; None where nobody need be told before anything was tried. `tag` names the page to whoever got it. A carrier may
+        take its time, so it is asked before each of them whether it is still `needed`.
+        """
+        reached, is_sick = None, False
+        for address, carrier in self._ways(person):
+            if not await needed():
+                return reached
+            outcome = await self._try(carrier, address, make, tag, alert_id)
+            self.metrics.pages.labels(carrier.channel.name, outcome.answer.value).inc()
+            structlog.get_logger().info(
+                "page tried", alert=alert_id, channel=carrier.channel.name, carrier=carrier.name,
+                outcome=outcome.answer.value, reason=outcome.reason.name.lower(),
+            )  # fmt: skip
+            if outcome.answer is Answer.ACCEPTED:
+                return Reached(address.channel, taken=True)
+            # A worker without a share of the relay's connections writes no mail; another one may.
+            is_sick = is_sick or outcome.reason in OF_A_MACHINE or outcome.answer is Answer.WITHHELD
+            reached = Reached(address.channel, taken=False, is_sick=is_sick)
+        return reached or Reached(person.addresses[-1].channel, taken=False)
+
+    def _ways(self, person: OnCallPerson) -> Iterator[tuple[ContactAddress, Carrier]]:
+        for address in person.addresses:
+            if address.channel in self.carriers.channels:
+                for carrier in self.carriers.turn(address.channel):
+                    yield address, carrier
+
+    async def _try(self, carrier: Carrier, address: ContactAddress, make: Make, tag: str, alert_id: str) -> Outcome:
+        try:
+            prepared = carrier.channel.prepare(make(address.channel, address.language))
+        except ValueError:
+            return IMPOSSIBLE
+        return await self.send(carrier, prepared, Recipient(address.value, tag, is_new=True), alert_id)
+
+    async def send(self, carrier: Carrier, prepared: Prepared, to: Recipient, about: str) -> Outcome:
+        """Send one message by one carrier, when its limits let it go. `about` is an id of what it is about."""
+        block = await self._permit(carrier, prepared, to.address, about)
+        if block is None:
+            return _NO_PERMIT
+        outcome = await self._sent(carrier, prepared, to)
+        await self._heed(carrier, outcome, block)
+        return outcome
+
+    async def _permit(self, carrier: Carrier, prepared: Prepared, address: str, alert_id: str) -> Block | None:
+        """The leave to send it, now or soon; None where there is none. It may be the one that tries a carrier that rests."""
+        until_s = self.clock.monotonic() + PERMIT_S
+        while True:
+            [wait_s] = (await self.domains.admit(carrier, alert_id, [address], [True], loud=True)).waits_s
+            if not wait_s:
+                block = await self.limits.take(
+                    carrier.name, carrier.rate, carrier.burst, prepared.cost, prepared.cost, loud=True
+                )
+                if block.granted:
+                    return block
+                wait_s = block.wait_s
+            if self.clock.monotonic() + wait_s > until_s:
+                return None
+            await self.clock.sleep(wait_s)
+
+    async def _sent(self, carrier: Carrier, prepared: Prepared, to: Recipient) -> Outcome:
+        until_s = self.clock.monotonic() + ANSWER_S
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                [outcome] = await carrier.channel.send(prepared, [to], lambda: self.clock.monotonic() < until_s)
+        except TimeoutError:
+            return _SILENT
+        except Exception as error:  # noqa: BLE001  whatever it is, the next address is tried; its text may hold this one
+            structlog.get_logger().error("page failed", carrier=carrier.name, error=type(error).__name__)
+            return FAULT
+        return outcome
+
+    async def _heed(self, carrier: Carrier, outcome: Outcome, block: Block) -> None:
+        """What it says of itself counts for alerts, too."""
+        wait_s = asked_s(of_the_carrier([outcome], [1], believed=block.wait_s > 0))
+        failed, _ = failures([outcome], [1])
+        if wait_s:
+            await self.limits.pause(carrier.name, wait_s)
+        elif failed:
+            await self.limits.failed(carrier.name, failed)
+        elif outcome.answer is Answer.ACCEPTED and block.wait_s:
+            await self.limits.resume(carrier.name, block)

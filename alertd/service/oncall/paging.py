@@ -1,0 +1,354 @@
+"""Pages the people on call: an alert waits for its second person, or another organisation asks to stand it down. One step of the rota follows the
+other, until nothing is to be decided.
+
+One process at a time does this, each alert by itself, so that a slow carrier holds up no other. What waits is in a set by when it is due
+(`alertd.store.organisations.paging.Waiting`), where it stands from before the event that says so is told until it is seen to wait no more. A page is
+noted once it was sent: a process that dies in between leaves it due, and it is sent again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+
+import msgspec
+import structlog
+
+from alertd.common.background import ended
+from alertd.common.clock import HOUR_MS, Clock
+from alertd.common.errors import Problem
+from alertd.common.ids import Door, Tags
+from alertd.metrics import Metrics
+from alertd.model.alerts import AlertState
+from alertd.model.oncall import Cause, OnCall, Turn, cause_of, turn
+from alertd.rendering import Renderer
+from alertd.rendering.pages import PageFacts, page
+from alertd.service.access import Credential, hands_of
+from alertd.service.alerts.stopping import Stopping
+from alertd.service.oncall.oncall import Duty, KnownRota, begun, cause
+from alertd.service.oncall.pace import PageClaim, PagePace
+from alertd.service.oncall.pager import Make, Pager, Reached
+from alertd.service.organisations.organisations import Organisations
+from alertd.service.records.audit import DONE, Audit, Noted
+from alertd.service.revisions import TRIES
+from alertd.store.alerts.alerts import AlertRecord, Alerts
+from alertd.store.engine.connection import StoreUnavailableError
+from alertd.store.organisations.paging import Page, Paged, Waiting
+from channels.base import Loudness, Stamp
+
+#: How often it is looked what is due.
+LOOK_S = 1.0
+#: What has no rota, nobody on duty or is stopped is looked at again so soon.
+AGAIN_MS = 60_000
+#: What nobody more is told of, to see whether it still waits.
+OVER_MS = HOUR_MS
+#: What an organisation lets go out by itself is approved in the request that it came with; until then nobody is woken for it.
+UNATTENDED_MS = 10_000
+#: After a whole round that no carrier took it is tried anew so soon; such a round does not count.
+DARK_MS = 60_000
+#: Alerts at once.
+AT_ONCE = 16
+#: All that wait are looked for so often, whether or not anything said so: of data from before, or a due set that was lost.
+SURVEY_S = 600.0
+#: Of each organisation the newest alerts.
+SURVEYED = 1_000
+#: A phone that is off for longer need not ring for it: by then others were called, again and again.
+FRESH_S = 3600
+#: A process from which nobody is reached makes way for another so often: where there is none, nobody brings events meanwhile.
+ASIDE_EVERY_S = 60.0
+#: What is being sent when a process ends is waited for, so that it need not be sent again.
+LINGER_S = 5.0
+ACT = "alert.page"
+#: Who does it, in the audit.
+BY = "alertd"
+
+
+@dataclass(kw_only=True)
+class Paging:
+    """One process's share of it: all, or nothing."""
+
+    alerts: Alerts
+    waiting: Waiting
+    duty: Duty
+    pager: Pager
+    organisations: Organisations
+    stopping: Stopping
+    audit: Audit
+    renderer: Renderer
+    tags: Tags
+    clock: Clock
+    metrics: Metrics
+    names: Callable[[], Awaitable[Sequence[str]]]  # of organisations
+    pace: PagePace
+    site: str  # where people sign in to the console
+    step_aside: Callable[[], None]  # so that another process tells them, if there is one
+    _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
+    _looked: float = -LOOK_S
+    _surveyed: float = -SURVEY_S
+    _is_sick: bool = False  # nobody was reached, and that may be this machine's fault
+    _made_way: float = -ASIDE_EVERY_S
+
+    async def round(self) -> None:
+        """Begins to tell of each alert that is due, unless that is under way."""
+        now = self.clock.monotonic()
+        self._tasks = {alert_id: task for alert_id, task in self._tasks.items() if not task.done()}
+        if now - self._looked < LOOK_S:
+            return
+        self._looked = now
+        if self._is_sick:
+            self._make_way(now)
+            return
+        if now - self._surveyed >= SURVEY_S:
+            await self._survey()
+            self._surveyed = now
+        due = await self.waiting.all(self.clock.steady_ms())
+        for alert_id in await self._called_for([one for one in due if one not in self._tasks]):
+            self._tasks[alert_id] = asyncio.create_task(self._in_turn(alert_id), name=f"page {alert_id}")
+
+    def _make_way(self, now: float) -> None:
+        """Once whoever is being told is noted, so that another tells nobody of them again; nobody is begun with meanwhile."""
+        if not self._tasks:
+            self._is_sick, self._made_way = False, now
+            self.step_aside()
+
+    async def settled(self) -> None:
+        """All that was begun is over."""
+        await asyncio.gather(*self._tasks.values())
+
+    async def close(self) -> None:
+        """Another process tells what was begun and is not over soon, again."""
+        self._turns = asyncio.Semaphore(AT_ONCE)  # whose turn has not come begins nothing any more
+        if self._tasks:
+            await asyncio.wait(self._tasks.values(), timeout=LINGER_S)
+        for task in self._tasks.values():
+            await ended(task)
+        self._tasks.clear()
+        self._surveyed = -SURVEY_S
+
+    async def _survey(self) -> None:
+        for org in await self.names():
+            places = await self.alerts.of_org(org, before=None, limit=SURVEYED)
+            versions = await self.alerts.versions([alert_id for _, alert_id in places])
+            waiting = [one for one, why in (await self._causes(versions)).items() if why]
+            await self.waiting.add(dict.fromkeys(waiting, self.clock.steady_ms()), rule="NX")
+
+    async def _causes(self, alert_ids: Sequence[str]) -> dict[str, Cause | None]:
+        """Why people are called about these alerts. Nothing that is sealed is opened: an alert that is damaged hides no other."""
+        found = await self.alerts.fields(alert_ids, "state", "stand_down_asked")
+        return {
+            one: cause_of(AlertState(state.decode()), is_asked=bool(asked)) if state else None
+            for one, (state, asked) in zip(alert_ids, found, strict=True)
+        }
+
+    async def _called_for(self, due: Sequence[str]) -> list[str]:
+        """Those that wait where there are people on call. What waits no more is taken out; the rest is put off all at once and unread, for a
+        thousand a second may come. Where it cannot be told who is on call, the look at each alert says so.
+        """
+        causes, orgs = await asyncio.gather(self._causes(due), self.alerts.fields(due, "org"))
+        pending = {one: org.decode() for one, (org,) in zip(due, orgs, strict=True) if org and causes[one]}
+        await self.waiting.remove([one for one in due if one not in pending])  # at once: it may come to wait again
+        names = sorted(set(pending.values()))
+        stood = await asyncio.gather(*map(self.duty.get, names), return_exceptions=True)
+        uncalled = {org for org, one in zip(names, stood, strict=True) if isinstance(one, KnownRota) and not one.steps}
+        again = self.clock.steady_ms() + AGAIN_MS
+        await self.waiting.add({one: again for one, org in pending.items() if org in uncalled})
+        return [one for one, org in pending.items() if org not in uncalled]
+
+    async def _in_turn(self, alert_id: str) -> None:
+        async with (turns := self._turns):
+            if turns is self._turns:
+                await self._guarded(alert_id)
+
+    async def _guarded(self, alert_id: str) -> None:
+        log = structlog.get_logger()
+        try:
+            await self.look(alert_id)
+        except StoreUnavailableError:
+            log.warning("store unavailable", step="page", alert=alert_id)
+        except Exception as error:  # noqa: BLE001  whatever is wrong with it, of the others people are told
+            log.error("step failed", step="page", alert=alert_id, error=type(error).__name__)  # noqa: TRY400  its text may name people
+            with suppress(StoreUnavailableError):
+                await self.waiting.add({alert_id: self.clock.steady_ms() + AGAIN_MS})
+
+    async def look(self, alert_id: str) -> None:
+        """Tell whoever is to be told now of one alert, and say when the next are."""
+        record, now = await self.alerts.get(alert_id), self.clock.steady_ms()
+        if record is None or not (why := cause(record)):
+            return  # the next round takes it out
+        [(known, seen)] = await self.waiting.paged([alert_id])
+        paged, stood = begun(known, record), await self.duty.get(record.org)
+        rota = stood.rota
+        if paged.over and paged.rev != stood.rev:  # somebody else may be on it now
+            paged = msgspec.structs.replace(paged, over=False, step=0, rounds=0, reached=False, due=now)
+        if paged is known and paged.due > now:
+            await self.waiting.add({alert_id: paged.due})
+        elif (wait_ms := await self._waits(record, paged, rota)) or rota is None:
+            await self.waiting.add({alert_id: now + wait_ms})
+        elif paged.over or paged.is_settled:
+            await self.waiting.add({alert_id: now + OVER_MS})
+        else:
+            # Who wrote an alert cannot approve it, but can stand it down.
+            hands = hands_of(record.author, record.hands) if why is Cause.APPROVAL else frozenset[str]()
+            whose = turn(rota, min(paged.step, len(rota.steps)), self.clock.now_ms(), hands)
+            await self._take_turn(record, stood, (paged, seen), whose)
+
+    async def _waits(self, record: AlertRecord, paged: Paged, rota: OnCall | None) -> int:
+        """For how many ms nobody is to be told; 0: somebody is."""
+        if rota is None or not rota.steps:  # since a moment ago
+            return AGAIN_MS
+        waited_ms = self.clock.now_ms() + record.ahead - paged.since
+        is_new = cause(record) is Cause.APPROVAL and abs(waited_ms) < UNATTENDED_MS
+        if is_new and await self.organisations.unattended(record):
+            return UNATTENDED_MS - waited_ms
+        try:
+            await self.stopping.check(record.org, record.key)
+        except Problem:
+            return AGAIN_MS  # nothing leaves while it is stopped, and nobody could approve it
+        return 0
+
+    async def _take_turn(
+        self, record: AlertRecord, stood: KnownRota, known: tuple[Paged, bytes], whose: Turn | None
+    ) -> None:
+        """Tell the step whose turn it is. A round in which no carrier took anything does not count, and the next waits a little."""
+        (paged, seen), now, rota = known, self.clock.steady_ms(), stood.rota
+        if whose is None or rota is None:
+            await self._unanswered(record, paged, seen, alone=True)
+            return
+        rounds, reached = paged.rounds, paged.reached
+        if whose.again:
+            dark_ms = DARK_MS if reached or not paged.pages else self.clock.now_ms() - paged.pages[-1].at
+            if 0 <= dark_ms < DARK_MS:
+                await self.waiting.add({record.id: now + DARK_MS - dark_ms})
+                return
+            rounds, reached = rounds + reached, False
+        if rounds >= rota.times:
+            await self._unanswered(record, msgspec.structs.replace(paged, rev=stood.rev), seen, alone=False)
+            return
+        told = await self.told(record, whose, seen=seen, number=paged.told)
+        if not told:  # nobody need be told any more, which the next look tells apart
+            return
+        due = now + rota.after_min * 60_000  # however long the slowest of a step took
+        fresh = msgspec.structs.replace(
+            paged, step=whose.step + 1, rounds=rounds, reached=reached, alone=False, due=due
+        )
+        await self._note(record, fresh, seen, told)
+
+    async def _unanswered(self, record: AlertRecord, paged: Paged, seen: bytes, *, alone: bool) -> None:
+        """Nobody is on duty, or all were told as often as may be: it is said once. Who comes on duty later is told all the same."""
+        now = self.clock.steady_ms()
+        if alone and paged.alone:
+            await self.waiting.add({record.id: now + AGAIN_MS})
+            return
+        reason = "nobody" if alone else "in_vain"
+        fresh = msgspec.structs.replace(paged, alone=alone, over=not alone, due=now + (AGAIN_MS if alone else OVER_MS))
+        if await self.waiting.put(record.id, fresh, seen=seen, word="unanswered") == "done":
+            self.metrics.unanswered.labels(reason).inc()
+            structlog.get_logger().error("alert waits unanswered", alert=record.id, reason=reason)
+
+    async def told(self, record: AlertRecord, whose: Turn, *, seen: bytes = b"", number: int = 0) -> list[Page]:
+        """Tell everybody of a step at the same time, as long as what was `seen` of the alert stands. It is in the audit before anybody is
+        told. Who was told a moment ago is not told again, and nobody is where they do not know of this alert: it is looked at again when they may be. Each page has a `number` from this on: a mail program drops what is called as one that came before, which is right for a page
+        that is sent again alone.
+        """
+        claim = await self.pace.claim(record.org, f"{record.status} {cause(record)}", whose.people, record.id)
+        if claim.wait_ms:
+            await self.waiting.add({record.id: self.clock.steady_ms() + claim.wait_ms})
+            return []
+        at, waiting, found = self.clock.now_ms(), frozenset[str](), dict[int, Reached | None]()
+        try:
+            waiting = await self._waiting_with(record)
+            return await self._told(record, whose, claim, (waiting, found), seen, number)
+        finally:
+            claim.settle(record.id, at, waiting, found)
+
+    async def _told(
+        self, record: AlertRecord, whose: Turn, claim: PageClaim, about: tuple[frozenset[str], dict[int, Reached | None]],
+        seen: bytes, number: int,
+    ) -> list[Page]:  # fmt: skip
+        """Tells those that are claimed how many wait, and notes how each was `found`."""
+        waiting, found = about
+        who = Credential(key_id="", org=record.org, subject=BY, scopes=frozenset())
+        entry = await self.audit.begin(who, ACT, record.id)
+        make, needed = await self._make(record, len(waiting) - 1), partial(self._needed, record.id, cause(record), seen)
+
+        async def tell(i: int) -> None:
+            tag = self.tags.make(record.id, number + i, Door.PAGE)
+            found[i] = await self.pager.tell(whose.people[i], make, tag, record.id, needed)
+
+        await asyncio.gather(*map(tell, claim.mine))
+        self._look_at_health([one for one in found.values() if one is not None])
+        now = self.clock.now_ms()
+        came = {i: (now, one) for i, one in found.items()} | {
+            i: (one.at, one.reached) for i, one in claim.shared.items()
+        }
+        pages = [
+            Page(at=at, step=whose.step + 1, name=person.name, channel=reached.channel, taken=reached.taken)
+            for i, person in enumerate(whose.people)
+            for at, reached in [came[i]]
+            if reached is not None
+        ]
+        taken = sum(one.taken for one in pages)
+        facts = {"step": whose.step + 1, "told": taken, "failed": len(pages) - taken} | (
+            {"with_others": len(claim.shared)} if claim.shared else {}
+        )
+        await self.audit.end(who, ACT, DONE, Noted(object=record.id, facts=facts), of=entry)
+        return pages
+
+    def _look_at_health(self, found: Sequence[Reached]) -> None:
+        """Where nobody was reached, and the clock, the certificates or the network of this machine may be why, another process is to try."""
+        if any(one.is_sick for one in found) and not any(one.taken for one in found):
+            structlog.get_logger().warning("nobody on call was reached from here")
+            self._is_sick = self.clock.monotonic() - self._made_way >= ASIDE_EVERY_S
+
+    async def _waiting_with(self, record: AlertRecord) -> frozenset[str]:
+        """What waits in its organisation for the same cause and is meant as it is."""
+        waiting = await self.waiting.all()
+        causes, facts = await asyncio.gather(self._causes(waiting), self.alerts.fields(waiting, "org", "status"))
+        why, wanted = cause(record), [record.org.encode(), record.status.encode()]
+        same = [one for one, found in zip(waiting, facts, strict=True) if found == wanted and causes[one] is why]
+        return frozenset({record.id, *same})
+
+    async def _needed(self, alert_id: str, why: Cause | None, seen: bytes) -> bool:
+        """Whether people are still called for the same cause and nobody took it. True if the store does not answer: a page too many is better than none."""
+        try:
+            causes, [(_, stands)] = await asyncio.gather(self._causes([alert_id]), self.waiting.paged([alert_id]))
+        except StoreUnavailableError:
+            return True
+        return causes[alert_id] is why and stands == seen
+
+    async def _make(self, record: AlertRecord, others: int = 0) -> Make:
+        own = (await self.organisations.get(record.org)).organisation
+        link = f"{self.site}/console#/alerts/{record.id}"
+        facts = PageFacts(
+            organisation=own.name, link=link, status=record.status, others=others,
+            asks=cause(record) is Cause.STAND_DOWN,
+        )  # fmt: skip
+        now_s, chain = self.clock.now_ms() // 1000, self.tags.page_chain(record.id)
+        stamp = Stamp(
+            chain=chain, version=chain, sent_s=now_s, expires_s=min(record.expires // 1000, now_s + FRESH_S),
+            loudness=Loudness.LOUD, language="",
+            sequence=now_s - record.created // 1000 + 1,  # a later page takes the place of the one before
+        )  # fmt: skip
+        first = own.languages[0] if own.languages else "en"
+        return lambda channel, language: page(self.renderer, channel, language or first, stamp, facts)
+
+    async def _note(self, record: AlertRecord, paged: Paged, seen: bytes, told: list[Page]) -> None:
+        """What was told; at once are the next where nobody was reached. Who took it meanwhile has it."""
+        reached, now = any(one.taken for one in told), self.clock.steady_ms()
+        fresh = msgspec.structs.replace(
+            paged, reached=paged.reached or reached, pages=(*paged.pages, *told), told=paged.told + len(told),
+            due=paged.due if reached else now,
+        )  # fmt: skip
+        for _ in range(TRIES):
+            word = await self.waiting.put(record.id, fresh, seen=seen, word="paged", step=told[0].step)
+            if word == "over":
+                await self.waiting.remove([record.id])
+            if word != "changed":
+                return
+            [(known, seen)] = await self.waiting.paged([record.id])
+            since = begun(known, record)
+            fresh = msgspec.structs.replace(since, pages=(*since.pages, *told), told=since.told + len(told))

@@ -1,0 +1,1 @@
+"""Organisations, operators, and how operators sign in."""

@@ -1,0 +1,234 @@
+"""Signing in by an OpenID provider: the authorization code flow (OpenID Connect Core 1.0, 3.1) with PKCE (RFC 7636).
+
+Who is sent away takes a state along that is good once, for ten minutes, and in that browser alone. Whose identity it is that comes back is
+told by issuer and subject, which an operator's one-time code bound to them before: nobody becomes an operator by signing in, and no
+claim gives a role. A decision asks for a fresh sign-in (`prompt=login`), and `auth_time` must show that it was made after the browser left
+for it. If the provider did not ask again, another round would not help: the answer says so and names the passkey instead.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from alertd.common.clock import Clock
+from alertd.common.errors import Problem
+from alertd.model.operators import normal_code
+from alertd.service.access import Credential
+from alertd.service.organisations.entering import OF_CALLER, Entering, Refusal, no_code
+from alertd.service.organisations.provider import Provider
+from alertd.service.organisations.sessions import Sessions, credential_of
+from alertd.store.organisations.operators import Identity, OperatorStore, StoredOperator, digest_of
+from alertd.store.organisations.sessions import Away, SessionStore
+
+#: Somebody finds their phone for the provider's second factor meanwhile.
+SENT_MS = 10 * 60_000
+MOST_IDENTITIES = 10
+#: The provider's clock may be wrong by this many seconds, as `auth_time` shows it.
+AUTH_TIME_SKEW_S = 60
+
+
+#: By the claim that does not show it.
+STALE = {
+    "auth_time": "The sign-in provider did not ask you to sign in again, so it cannot show that it is you.",
+    "acr": "The sign-in provider did not check you as strictly as this needs (oidc.acr).",
+}
+USE_PASSKEY = "Use your passkey instead."
+ADD_PASSKEY = (
+    "You have no passkey here yet: ask an administrator for a one-time code (alertd operators invite), open its link and "
+    "register a passkey."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a browser came back with (Core, 3.1.2.5 and 3.1.2.6)."""
+
+    state: str
+    code: str | None = None
+    issuer: str | None = None  # RFC 9207
+    browser: str | None = None  # the secret that the browser was sent away with
+    session: str | None = None  # the secret of the session that it has now
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameBack:
+    """An operator who signed in by the provider."""
+
+    operator: StoredOperator
+    identity: Identity
+    fresh: bool  # the provider asked them just now who they are
+
+
+class Oidc:
+    """The ways out to the provider and back. `caller` is the address that asks, of which a keyed hash is kept."""
+
+    def __init__(
+        self, operators: OperatorStore, store: SessionStore, sessions: Sessions, entering: Entering, clock: Clock,
+        provider: Provider | None, *, host: str,
+    ) -> None:  # fmt: skip
+        """`host`: the organisation that has in its audit what no operator's did."""
+        self._operators = operators
+        self._store = store
+        self._sessions = sessions
+        self._entering = entering
+        self._clock = clock
+        self._provider = provider
+        self._host = host
+
+    @property
+    def name(self) -> str | None:
+        """What the provider is called, or None where there is none."""
+        return self._provider.name if self._provider else None
+
+    async def send(
+        self,
+        caller: str,
+        *,
+        back: str,
+        browser: str | None = None,
+        code: str | None = None,
+        proves: StoredOperator | None = None,
+        session: str | None = None,
+    ) -> tuple[str, str]:
+        """Where a browser is to go, and a secret that it keeps until it is `back`: the one it has, from another of its windows, or
+        a new one. With a one-time `code`, whoever comes back is that
+        code's operator from then on; who `proves`, in a session of this secret, is to be asked anew by the provider. Raises Problem.
+        """
+        provider, digest = self._there(), ""
+        await self._entering.attempt(f"{'code' if code else 'sign-in'} {caller}", OF_CALLER)
+        if code:
+            await self._entering.invited(code)
+            digest = digest_of(normal_code(code))
+        state, nonce, verifier, fresh = (secrets.token_urlsafe(32) for _ in range(4))
+        browser = browser if browser and len(browser) == len(fresh) else fresh
+        url = await provider.address(state=state, nonce=nonce, verifier=verifier, back=back, anew=proves is not None)
+        sent = Away(
+            made=self._clock.now_ms(), browser=digest_of(browser), nonce=nonce, verifier=verifier, back=back, code=digest,
+            org=proves.org if proves else "", operator=proves.id if proves else "",
+            session=digest_of(session) if proves and session else "",
+        )  # fmt: skip
+        await self._store.send_away(state, sent, SENT_MS)
+        return url, browser
+
+    async def welcome(self, answer: Answer, caller: str) -> CameBack:
+        """Who came back. Raises Problem; the audit has why."""
+        self._there()
+        await self._entering.attempt(f"sign-in {caller}", OF_CALLER)
+        sent = await self._store.come_back(answer.state)
+        act = "identity.bind" if sent and sent.code else "session.prove"
+        try:
+            sent, claims = await self._proven(sent, answer)
+            identity_id = self._operators.identity_id(claims["iss"], claims["sub"])
+            operator, identity = await self._whose(sent, identity_id)
+        except Refusal:
+            async with self._entering.recorded(await self._asker(sent), act):
+                raise
+        async with self._entering.recorded(credential_of(operator, identity), act):
+            if operator.disabled:
+                raise Refusal("disabled", "This operator is disabled. An administrator can enable them.")
+            if sent.operator and not await self._is_there(sent, answer.session):
+                raise Refusal(
+                    "session",
+                    "The session that was to show that it is its person is over. Begin again from where you are signed in.",
+                )
+            fresh = self._fresh(sent, operator, claims)
+            if sent.code:
+                operator = await self._bind(operator, identity, sent.code)
+        await self._entering.forgive(f"sign-in {caller}", *([f"code {caller}"] if sent.code else []))
+        return CameBack(operator=operator, identity=identity, fresh=fresh and not sent.code)
+
+    async def _is_there(self, sent: Away, session: str | None) -> bool:
+        """Whether the browser still has the session that asked for a proof: a late one neither undoes a sign-out nor replaces another's."""
+        if session is None or digest_of(session) != sent.session:
+            return False
+        return await self._sessions.recognise(session) is not None
+
+    async def _proven(self, sent: Away | None, answer: Answer) -> tuple[Away, Mapping[str, Any]]:
+        """What the provider says of whoever came back to where they were sent from. Raises Refusal, Problem."""
+        if sent is None or self._clock.now_ms() - sent.made >= SENT_MS:
+            raise Refusal("state", "This was answered already, or took longer than ten minutes. Begin again.")
+        if answer.browser is None or not hmac.compare_digest(digest_of(answer.browser), sent.browser):
+            raise Refusal("browser", "This sign-in was begun in another browser. Begin again here.")
+        provider = self._there()
+        await provider.expect_issuer(answer.issuer)
+        if answer.code is None:
+            raise Refusal("provider", "The sign-in provider did not let you in.")
+        return sent, await provider.claims(
+            code=answer.code, verifier=sent.verifier, back=sent.back, nonce=sent.nonce, since_ms=sent.made
+        )
+
+    async def _whose(self, sent: Away, identity_id: str) -> tuple[StoredOperator, Identity]:
+        """The operator of an identity, or of the one-time code that it came with. Raises Refusal, Problem."""
+        known = await self._operators.of_identity(identity_id)
+        found = known.way(identity_id) if known else None
+        if sent.code:
+            operator = await self._operators.of_code_digest(sent.code)
+            if operator is None or not await self._entering.counts(operator, sent.code) or operator.code is None:
+                raise Refusal("code", no_code().detail)
+            if found is not None:
+                raise Refusal("bound", "This account of the provider is an operator's already.")
+            makers = operator.code.makers
+            return operator, Identity(id=identity_id, made=self._clock.now_ms(), makers=makers)
+        if known is None or not isinstance(found, Identity):
+            sentence = "Nobody here is known by this account. An administrator can let you in with a one-time code."
+            raise Refusal("unknown", sentence)
+        return known, found
+
+    def _fresh(self, sent: Away, operator: StoredOperator, claims: Mapping[str, Any]) -> bool:
+        """Whether the provider asked them after they were sent (Core, 3.1.3.7: 12 and 13), as strictly as the settings say.
+        Raises Refusal where that was what they were sent for, or another person came.
+        """
+        if sent.operator and (sent.org, sent.operator) != (operator.org, operator.id):
+            raise Refusal("person", "Another person came back than was to show that it is they.")
+        at, acr = claims.get("auth_time"), self._there().acr
+        faults = {
+            "auth_time": not isinstance(at, int) or isinstance(at, bool) or not self._is_now(at, sent.made // 1000),
+            "acr": bool(acr) and claims.get("acr") not in acr,
+        }
+        stale = [name for name, wrong in faults.items() if wrong]
+        if sent.operator and stale:
+            raise _stale(stale[0], operator)
+        return not stale
+
+    def _is_now(self, at_s: int, since_s: int) -> bool:
+        return since_s - AUTH_TIME_SKEW_S <= at_s <= self._clock.now_ms() // 1000 + AUTH_TIME_SKEW_S
+
+    async def _bind(self, operator: StoredOperator, identity: Identity, digest: str) -> StoredOperator:
+        """The operator with one identity more and no code. Raises Problem where the code was used meanwhile."""
+        await self._operators.show_identity(operator, identity.id)  # first: the record decides whether it counts
+
+        def bound(seen: StoredOperator) -> StoredOperator:
+            if len(seen.identities) >= MOST_IDENTITIES:
+                raise Problem("precondition-failed", "There are identities enough. Ask for a code that replaces them.")
+            return msgspec.structs.replace(seen, identities=(*seen.identities, identity))
+
+        return await self._entering.bind(operator, digest, bound)
+
+    async def _asker(self, sent: Away | None) -> Credential:
+        """Whoever was sent, as far as that is known, for the audit."""
+        operator = None
+        if sent and sent.operator:
+            operator = await self._operators.get(sent.org, sent.operator)
+        elif sent and sent.code:
+            operator = await self._operators.of_code_digest(sent.code)
+        if operator is None:
+            return Credential(key_id="", org=self._host, subject="", scopes=frozenset())
+        return Credential(key_id=operator.id, org=operator.org, subject=operator.subject, scopes=frozenset())
+
+    def _there(self) -> Provider:
+        if self._provider is None:
+            raise Problem("not-found", "Nobody signs in by a provider here.")
+        return self._provider
+
+
+def _stale(claim: str, operator: StoredOperator) -> Refusal:
+    """The provider's answer does not show that it asked the operator again. Another round gives the same answer; a passkey does not need it."""
+    said = STALE[claim]
+    has_passkey = bool(operator.passkeys)
+    return Refusal(claim, f"{said} {USE_PASSKEY if has_passkey else ADD_PASSKEY}", has_passkey=has_passkey)

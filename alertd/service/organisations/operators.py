@@ -1,0 +1,165 @@
+"""The operators of an organisation: who they are, what they may do, and the one-time code with which each comes in first."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from alertd.common.clock import Clock
+from alertd.common.errors import Problem
+from alertd.common.ids import CROCKFORD
+from alertd.config.sections import SignInSection
+from alertd.model.operators import CODE_GROUP, CODE_GROUPS, Role, normal_code
+from alertd.service.access import Credential, Terms
+from alertd.store.organisations.operators import Code, OperatorStore, StoredOperator, digest_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invited:
+    """An operator with a one-time code, which is told once."""
+
+    operator: StoredOperator
+    code: str
+    ends: int  # UNIX ms
+
+
+class Operators:
+    """Adds, changes and removes operators."""
+
+    def __init__(self, store: OperatorStore, clock: Clock, settings: SignInSection) -> None:
+        self._store = store
+        self._clock = clock
+        self._life_ms = settings.code_minutes * 60_000
+
+    async def list(self, org: str) -> list[StoredOperator]:
+        return await self._store.of_org(org)
+
+    async def get(self, org: str, operator_id: str) -> StoredOperator:
+        """Raises Problem where there is none."""
+        found = await self._store.get(org, operator_id)
+        if found is None:
+            raise _unknown()
+        return found
+
+    async def add(self, *, subject: str, name: str, roles: tuple[Role, ...], who: Credential) -> Invited:
+        """A new operator of the caller's organisation, who has a code to come in with. Raises Problem."""
+        _check_unbound(who)
+        return await self._add(who.org, subject, name, roles, who)
+
+    async def first(self, org: str) -> str | None:
+        """The code of a first administrator where there is no operator yet, else None."""
+        if await self._store.of_org(org):
+            return None
+        subject = "administrator"  # as the first key has it
+        return (await self._add(org, subject, subject, (Role.ADMINISTRATOR,), None)).code
+
+    async def invite(self, operator_id: str, who: Credential, *, replace: bool) -> Invited:
+        """A fresh code, in place of the one before: for a passkey or an identity besides those there are, or to `replace` them; then
+        these count no more from now on, nor what was begun with them. Raises Problem.
+        """
+        _check_unbound(who)
+        operator, now = await self.get(who.org, operator_id), self._clock.now_ms()
+        if replace:
+            replaced, operator = (
+                operator,
+                await self._changed(
+                    operator,
+                    lambda seen: msgspec.structs.replace(seen, passkeys=(), identities=(), since=now, code=None),
+                ),
+            )
+            await self._store.hide_ways(replaced)
+        return await self._invite(operator, who)
+
+    async def change(
+        self,
+        operator_id: str,
+        who: Credential,
+        *,
+        name: str | None,
+        roles: tuple[Role, ...] | None,
+        disabled: bool | None,
+    ) -> StoredOperator:
+        """What is None stays as it is. Whoever is disabled is signed out everywhere, and no code of theirs counts. Raises Problem."""
+        _check_live(who)
+        if roles is not None or disabled is False:
+            _check_unbound(who)
+        before = await self.get(who.org, operator_id)
+        if who.is_person(before.subject) and (disabled or (roles is not None and Role.ADMINISTRATOR not in roles)):
+            raise _oneself()
+        now = self._clock.now_ms()
+
+        def changed(seen: StoredOperator) -> StoredOperator:
+            fresh = msgspec.structs.replace(seen, name=name or seen.name, roles=roles or seen.roles)
+            if disabled is None or disabled == bool(seen.disabled):
+                return fresh
+            return msgspec.structs.replace(fresh, disabled=now if disabled else 0, since=now, code=None)
+
+        return await self._changed(before, changed)
+
+    async def remove(self, operator_id: str, who: Credential) -> None:
+        """They are signed out everywhere and cannot come back. What they did stays theirs. Raises Problem."""
+        _check_live(who)
+        operator = await self.get(who.org, operator_id)
+        if who.is_person(operator.subject):
+            raise _oneself()
+        await self._store.remove(operator)
+
+    async def _add(self, org: str, subject: str, name: str, roles: tuple[Role, ...], who: Credential | None) -> Invited:
+        operator = StoredOperator(
+            id=self._store.id_of(org, subject),
+            org=org,
+            subject=subject,
+            name=name,
+            roles=roles,
+            made=self._clock.now_ms(),
+        )
+        if not await self._store.add(operator):
+            raise Problem("precondition-failed", "This person is an operator already.")
+        return await self._invite(operator, who)
+
+    async def _invite(self, operator: StoredOperator, who: Credential | None) -> Invited:
+        if operator.disabled:
+            raise Problem("precondition-failed", "This operator is disabled; enable them first.")
+        letters = "".join(secrets.choice(CROCKFORD) for _ in range(CODE_GROUPS * CODE_GROUP))
+        now = self._clock.now_ms()
+        ends = now + self._life_ms
+        code = Code(digest=digest_of(normal_code(letters)), ends=ends, made=now)
+        if who is not None:
+            code = msgspec.structs.replace(code, makers=tuple(sorted(who.hands)), by=who.key_id)
+        await self._store.show_code(operator, letters, self._life_ms)  # first: the record decides whether it counts
+        changed = await self._changed(operator, lambda seen: msgspec.structs.replace(seen, code=code))
+        groups = (letters[at : at + CODE_GROUP] for at in range(0, len(letters), CODE_GROUP))
+        return Invited(operator=changed, code="-".join(groups), ends=ends)
+
+    async def _changed(
+        self, operator: StoredOperator, change: Callable[[StoredOperator], StoredOperator]
+    ) -> StoredOperator:
+        fresh = await self._store.change(operator.org, operator.id, change)
+        if fresh is None:
+            raise _unknown()
+        return fresh
+
+
+def _unknown() -> Problem:
+    return Problem("not-found", "There is no such operator.")
+
+
+def _check_live(who: Credential) -> None:
+    """Raises Problem for a test key: without its second person an Actual alert waits."""
+    if who.test:
+        raise Problem("not-allowed", "A test key decides nothing about who may send Actual alerts.")
+
+
+def _check_unbound(who: Credential) -> None:
+    """Raises Problem for a key with bounds: an operator has none, so it would give what it does not have."""
+    if who.test or who.terms != Terms():
+        raise Problem(
+            "not-allowed", "A test key, or one with an end, a rate or a jurisdiction, lets nobody in who has none."
+        )
+
+
+def _oneself() -> Problem:
+    return Problem("precondition-failed", "Nobody locks themselves out: have another administrator do it.")

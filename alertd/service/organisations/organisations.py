@@ -1,0 +1,296 @@
+"""Organisations: what is kept of each, who may change what of it, and where it may alert.
+
+The service's own organisation exists by itself, with everything permitted until somebody writes otherwise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+
+import shapely
+
+from alertd.common.errors import Fault, Problem
+from alertd.model import rules
+from alertd.model.cases import MAX_CONTACTS
+from alertd.model.documents import Alert
+from alertd.model.kinds import Kind
+from alertd.model.organisations import GRANTED, Organisation
+from alertd.rendering.languages import matching
+from alertd.service.access import APPROVE, OF_HOST, Credential
+from alertd.service.areas.grounds import KEYS, OWN, Beyond, Grounds, refused
+from alertd.service.revisions import changed_since
+from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.organisations.organisations import OrganisationStore, StoredOrganisation
+from alertd.store.organisations.stops import StandingStops
+from geofences.geodesy import area_km2
+from geofences.targets import Area
+
+#: Whether an organisation has this key or operator now, it is an administrator's, and it is not stopped.
+Administers = Callable[[str, str], Awaitable[bool]]
+NOT_VERIFIED, VOICE_ONLY = "The case is not verified.", "The alert names only numbers to call."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """An organisation as it stands. `rev` is 0 before anybody has written it."""
+
+    id: str
+    rev: int
+    organisation: Organisation
+    allowed_by: str  # the person who last changed what goes out without a second one
+    allowed_hands: frozenset[str]
+    allowed_with: tuple[str, str]  # organisation, and key or operator
+    glass_by: str  # the person who last changed what its author may approve alone
+    glass_hands: frozenset[str]
+    glass_with: tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stance:
+    """What a submission is measured against, as it all was at one moment."""
+
+    standing: StandingStops  # what is stopped, anywhere
+    texts: int  # revision of its organisation's own texts, 0 for none
+    known: Known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoesUnattended:
+    """That an alert goes out without a second person."""
+
+    setter: Credential  # whoever allowed it: the second person, as far as there is one
+    people: int  # at most
+    per_hour: int  # alerts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alone:
+    """That its author may approve an alert."""
+
+    setter: Credential  # whoever allowed it: the second person, as far as there is one
+    after_ms: int  # that it must have waited
+
+
+class Organisations:
+    """Keeps organisations, and refuses what lies outside their jurisdictions."""
+
+    def __init__(self, store: OrganisationStore, grounds: Grounds, administers: Administers, *, default: str) -> None:
+        self._store = store
+        self._administers = administers
+        self._grounds = grounds
+        self._default = default
+        self._read: dict[str, tuple[bytes, Known]] = {}  # a jurisdiction may have a megabyte
+
+    async def get(self, org: str) -> Known:
+        """As it stands; of one that nobody has written, its id as its name and everything permitted."""
+        return self._kept(org, *await self._store.get(org))
+
+    async def stance(self, org: str) -> Stance:
+        """What is submitted for it now is measured against this."""
+        standing, texts, stored, sealed = await self._store.stance(org)
+        return Stance(standing=standing, texts=texts, known=self._kept(org, stored, sealed))
+
+    def _kept(self, org: str, stored: StoredOrganisation | None, sealed: bytes) -> Known:
+        if org not in self._read or self._read[org][0] != sealed:
+            self._read[org] = (sealed, _known(org, stored))
+        return self._read[org][1]
+
+    async def exists(self, org: str) -> bool:
+        return org == self._default or (await self._store.get(org))[0] is not None
+
+    def is_host(self, who: Credential) -> bool:
+        """Whether the caller is of whoever runs the service."""
+        return who.org == self._default
+
+    def administers_host(self, who: Credential) -> bool:
+        """Whether the caller is an administrator of the organisation that runs the service, who arbitrates between the others."""
+        return self.is_host(who) and who.may("admin") and not who.test
+
+    def check_scope(self, who: Credential, scope: str) -> None:
+        """Raises Problem for what is of whoever runs the service, where the caller is of another organisation."""
+        if scope in OF_HOST and not self.is_host(who):
+            raise Problem(
+                "not-allowed", "Subscribers are of whoever runs the service: its own keys see and change them."
+            )
+
+    async def names(self) -> Sequence[str]:
+        """The ids of all that may have alerts."""
+        return sorted({self._default, *await self._store.names()})
+
+    async def list(self) -> list[Known]:
+        """All of them, by id."""
+        found = await asyncio.gather(*map(self.get, await self.names()))
+        return [known for known in found if known.rev or known.id == self._default]
+
+    async def put(self, org: str, new: Organisation, who: Credential, *, rev: int | None = None) -> Known:
+        """Make an organisation, or change it if it still is of revision `rev`. Whoever runs the service makes it and grants what is
+        `GRANTED`; all else is changed by its own administrators. Said again it changes nothing, but where whoever allowed what goes
+        out unattended administers no more: then the caller allows it. Raises Problem.
+        """
+        stored, seen = await self._store.get(org)
+        old = _known(org, stored)
+        if rev not in {None, old.rev}:
+            raise changed_since("organisation")
+        self._check_rights(old, new, who)
+        if new.jurisdiction is not None:
+            await self._grounds.of(new.jurisdiction)
+        made = replace(old, rev=old.rev + 1, organisation=new)
+        with_, hands = (who.org, who.key_id), who.hands
+        if await self._answers(old, new, "unattended", old.allowed_with, who):
+            made = replace(made, allowed_by=who.subject, allowed_hands=hands, allowed_with=with_)
+        if await self._answers(old, new, "break_glass", old.glass_with, who):
+            made = replace(made, glass_by=who.subject, glass_hands=hands, glass_with=with_)
+        if stored is not None and replace(made, rev=old.rev) == old:
+            return old
+        if not await self._store.put(org, _stored(made), seen=seen):
+            raise changed_since("organisation")
+        return made
+
+    async def _answers(self, old: Known, new: Organisation, table: str, by: tuple[str, str], who: Credential) -> bool:
+        """Whether the caller answers for a table from now on: it is another, or whoever did administers no more."""
+        if _differs(table, new, old.organisation):
+            return True
+        return getattr(new, table) is not None and who.org == old.id and not await self._administers(*by)
+
+    def _check_rights(self, old: Known, new: Organisation, who: Credential) -> None:
+        """Raises Problem."""
+        if who.test:
+            raise Problem("not-allowed", "A test key decides nothing about who may send Actual alerts.")
+        is_host, is_own = self.is_host(who), who.org == old.id
+        if not is_own and not (is_host and old.rev == 0):
+            changed = {name for name in Organisation.model_fields if _differs(name, new, old.organisation)}
+            if not is_host:
+                raise Problem("not-found", "There is no such organisation, or it is another's.")
+            if not changed <= set(GRANTED):
+                raise Problem("not-allowed", f"Of another organisation you change {' and '.join(GRANTED)} alone.")
+        granted = tuple(
+            Fault(f"/{name}", "Whoever runs the service grants this.")
+            for name in GRANTED
+            if not is_host and _differs(name, new, old.organisation)
+        )
+        if granted:
+            raise Problem("not-allowed", "An organisation does not grant itself where it may alert.", faults=granted)
+
+    async def unattended(self, record: AlertRecord, known: Known | None = None) -> GoesUnattended | None:
+        """Who allowed that an alert like this goes out without a second person; None where nobody did who still might. `known` is its organisation where
+        that was read for this very request.
+        """
+        known = known or await self.get(record.org)
+        allowed = known.organisation.unattended
+        people = max(record.seen, record.again + record.newly)  # an update tells those again who were told
+        if allowed is None or record.level not in allowed.levels or people > allowed.people:
+            return None
+        if not await self._administers(*known.allowed_with):
+            return None  # whoever allowed it has no say any more
+        setter = _setter(record, known.allowed_by, known.allowed_hands, known.allowed_with)
+        return GoesUnattended(setter=setter, people=allowed.people, per_hour=allowed.alerts_per_hour)
+
+    async def alone(self, record: AlertRecord) -> Alone | None:
+        """Who allowed that its author approves an alert like this; None where nobody did who still might."""
+        known = await self.get(record.org)
+        allowed = known.organisation.break_glass
+        if allowed is None or record.level not in allowed.levels:
+            return None
+        if not await self._administers(*known.glass_with):
+            return None
+        setter = _setter(record, known.glass_by, known.glass_hands, known.glass_with)
+        return Alone(setter=setter, after_ms=allowed.after_min * 60_000)
+
+    async def count(self, record: AlertRecord, unattended: GoesUnattended) -> bool:
+        """Count the alert among those of the last hour. False when there were as many as may be."""
+        return await self._store.allow(record.org, record.id, unattended.per_hour)
+
+    async def check(
+        self, who: Credential, *, area: shapely.MultiPolygon | None = None, told: Sequence[str] | None = None,
+        known: Known | None = None,
+    ) -> None:  # fmt: skip
+        """Raises Problem where an area is not to be alerted by the caller, because it lies outside the jurisdiction of the organisation or
+        of the key, and where what is `told` in these languages lacks one that the organisation promises. `known` is that organisation where
+        it was read for this very request.
+        """
+        known = known or await self.get(who.org)
+        if told is not None:
+            _check_languages(known.organisation, told)
+        if area is not None and (beyond := await self.beyond(area, who, known)):
+            raise refused(beyond)
+
+    async def check_ready(self, alert: Alert, org: str) -> None:
+        """Raises Problem where a draft is not yet what is put before a second person: not verified, or only to be answered by a call."""
+        await self.check_verified(alert, org)
+        if faults := rules.voice_only(alert):
+            raise Problem("contact-voice-only", VOICE_ONLY, faults=tuple(faults))
+
+    async def check_verified(self, alert: Alert, org: str) -> None:
+        """Raises Problem where the case of an alert is not verified as its organisation asks for now."""
+        if faults := unverified(alert, (await self.get(org)).organisation):
+            raise Problem("case-not-verified", NOT_VERIFIED, faults=tuple(faults))
+
+    async def beyond(self, area: shapely.MultiPolygon, who: Credential, known: Known | None = None) -> Beyond | None:
+        """What of an area lies outside the caller's jurisdictions, the first that it leaves; None where it lies inside."""
+        own = (known or await self.get(who.org)).organisation.jurisdiction
+        for whose, jurisdiction in ((OWN, own), (KEYS, who.terms.jurisdiction)):
+            if jurisdiction is not None and (found := await self._grounds.beyond(area, jurisdiction, whose)):
+                return found
+        return None
+
+    async def within(self, area: Area, who: Credential, known: Known | None = None) -> Area | None:
+        """The part of an area that lies in the caller's jurisdictions; None if nothing of it does."""
+        own = (known or await self.get(who.org)).organisation.jurisdiction
+        geometry = area.geometry
+        for jurisdiction in (own, who.terms.jurisdiction):
+            if jurisdiction is not None:
+                geometry = await self._grounds.cut(geometry, jurisdiction)
+        return None if geometry.is_empty else Area(geometry=geometry, km2=area_km2(geometry))
+
+
+def unverified(alert: Alert, own: Organisation) -> list[Fault]:
+    """What the case of an alert lacks before anybody may be told, by the service's rules and by those of an organisation."""
+    return rules.missing_verification(alert, own.verification.get(alert.level))
+
+
+def completed(alert: Alert, own: Organisation) -> Alert:
+    """The alert with the standing contacts of its organisation, where it has no other for whoever cannot call."""
+    case = alert.case
+    if alert.kind is not Kind.MISSING_CHILD or any(one.is_voiceless for one in case.contact):
+        return alert
+    contact = (*case.contact, *own.contact)[:MAX_CONTACTS]
+    return alert.model_copy(update={"case": case.model_copy(update={"contact": contact})})
+
+
+def _setter(record: AlertRecord, subject: str, hands: frozenset[str], key: tuple[str, str]) -> Credential:
+    """Whoever allowed something, as if they approved an alert."""
+    return Credential(
+        key_id=key[1], org=record.org, home=key[0], subject=subject, scopes=frozenset({APPROVE}),
+        makers=tuple(sorted(hands)),
+    )  # fmt: skip
+
+
+def _known(org: str, stored: StoredOrganisation | None) -> Known:
+    if stored is None:
+        stored = StoredOrganisation(rev=0, document=Organisation(name=org).model_dump_json())
+    return Known(
+        id=org, rev=stored.rev, organisation=Organisation.model_validate_json(stored.document),
+        allowed_by=stored.allowed_by, allowed_hands=frozenset(stored.allowed_hands), allowed_with=stored.allowed_with,
+        glass_by=stored.glass_by, glass_hands=frozenset(stored.glass_hands), glass_with=stored.glass_with,
+    )  # fmt: skip
+
+
+def _stored(known: Known) -> StoredOrganisation:
+    return StoredOrganisation(
+        rev=known.rev, document=known.organisation.model_dump_json(), allowed_by=known.allowed_by,
+        allowed_hands=tuple(sorted(known.allowed_hands)), allowed_with=known.allowed_with,
+        glass_by=known.glass_by, glass_hands=tuple(sorted(known.glass_hands)), glass_with=known.glass_with,
+    )  # fmt: skip
+
+
+def _check_languages(own: Organisation, told: Sequence[str]) -> None:
+    """Raises Problem."""
+    if missing := [tag for tag in own.languages if matching(tag, told) is None]:
+        fault = Fault("/info", f"Your organisation tells each alert in these as well: {', '.join(missing)}.")
+        raise Problem("language-missing", "The alert lacks a language of your organisation.", faults=(fault,))
+
+
+def _differs(name: str, new: Organisation, old: Organisation) -> bool:
+    return bool(getattr(new, name) != getattr(old, name))

@@ -1,0 +1,231 @@
+"""Passkeys: registered with a one-time code, and asked to sign when an operator signs in or shows again that it is they.
+
+The ceremonies are those of Web Authentication (W3C, level 3, sections 7.1 and 7.2), checked by py_webauthn. Who signs in is told by the
+passkey alone, never by the caller. A challenge is good for one answer, within five minutes. A user is always verified.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+import structlog
+import webauthn
+from webauthn.helpers import base64url_to_bytes, bytes_to_base64url, options_to_json_dict, parse_client_data_json
+from webauthn.helpers.structs import (
+    AuthenticatorSelectionCriteria,
+    PublicKeyCredentialDescriptor,
+    ResidentKeyRequirement,
+    UserVerificationRequirement,
+)
+
+from alertd.common.clock import Clock
+from alertd.common.errors import Problem
+from alertd.config.config import Settings
+from alertd.model.operators import normal_code
+from alertd.service.organisations.entering import OF_CALLER, OF_OPERATOR, Entering
+from alertd.service.organisations.sessions import credential_of
+from alertd.store.organisations.operators import OperatorStore, Passkey, StoredOperator, digest_of
+from alertd.store.organisations.sessions import Challenge, SessionStore
+
+T = TypeVar("T")
+
+CHALLENGE_MS = 5 * 60_000
+MOST_PASSKEYS = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelyingParty:
+    """For whom passkeys are: a domain, and the origins of pages on it."""
+
+    id: str
+    origins: tuple[str, ...]
+
+    @classmethod
+    def of(cls, settings: Settings) -> RelyingParty:
+        """As the settings say, else where the API is reached: passkeys know no bare addresses, so here that is localhost."""
+        url = urlsplit(settings.api.reached_at)
+        host = url.hostname or "localhost"
+        if _is_address(host):
+            host = "localhost"
+        origin = f"{url.scheme}://{host}" + (f":{url.port}" if url.port else "")
+        section = settings.sign_in
+        return cls(id=section.rp_id or host, origins=tuple(section.origins) or (origin,))
+
+    def enrolment(self, code: str) -> str:
+        """Where the console takes a one-time code. What follows `#` is sent to no server, and stands in no log."""
+        return f"{self.origins[0]}/console#/enrol/{code}"
+
+    @property
+    def secure(self) -> bool:
+        """Whether its pages come over TLS, so that nothing of a session may go another way."""
+        return all(origin.startswith("https:") for origin in self.origins)
+
+
+class Passkeys:
+    """The ceremonies of passkeys. `caller` is the address that asks, of which a keyed hash is kept."""
+
+    def __init__(
+        self, operators: OperatorStore, sessions: SessionStore, entering: Entering, clock: Clock, relying: RelyingParty
+    ) -> None:
+        self.relying = relying
+        self._operators = operators
+        self._sessions = sessions
+        self._entering = entering
+        self._clock = clock
+
+    async def invited(self, code: str, caller: str) -> tuple[StoredOperator, dict[str, Any]]:
+        """Whose code it is, and what their browser is to make a passkey of. Raises Problem."""
+        await self._entering.attempt(f"code {caller}", OF_CALLER)
+        operator = await self._entering.invited(code)
+        challenge = await self._challenge(Challenge(made=self._clock.now_ms(), code=digest_of(normal_code(code))))
+        options = webauthn.generate_registration_options(
+            rp_id=self.relying.id, rp_name="alertd", user_id=operator.id.encode(), user_name=operator.subject,
+            user_display_name=operator.name, challenge=challenge, timeout=CHALLENGE_MS,
+            exclude_credentials=_described(operator),
+            authenticator_selection=AuthenticatorSelectionCriteria(
+                resident_key=ResidentKeyRequirement.REQUIRED, user_verification=UserVerificationRequirement.REQUIRED
+            ),
+        )  # fmt: skip
+        return operator, options_to_json_dict(options)
+
+    async def register(self, code: str, answer: dict[str, Any], caller: str) -> tuple[StoredOperator, Passkey]:
+        """Keeps a passkey; the code is used up. Raises Problem."""
+        await self._entering.attempt(f"code {caller}", OF_CALLER)
+        operator, digest = await self._entering.invited(code), digest_of(normal_code(code))
+        asked, challenge = await self._asked(answer)
+        if asked.code != digest or operator.code is None:
+            raise _over()
+        made = self._verified(
+            lambda: webauthn.verify_registration_response(
+                credential=answer, expected_challenge=challenge, expected_rp_id=self.relying.id,
+                expected_origin=list(self.relying.origins), require_user_verification=True,
+            )
+        )  # fmt: skip
+        passkey = Passkey(
+            id=bytes_to_base64url(made.credential_id), key=made.credential_public_key, count=made.sign_count,
+            made=self._clock.now_ms(), makers=operator.code.makers,
+        )  # fmt: skip
+        async with self._entering.recorded(credential_of(operator, passkey), "passkey.register"):
+            operator = await self._keep(operator, passkey, digest)
+        await self._entering.forgive(f"code {caller}")
+        return operator, passkey
+
+    async def ask(self, caller: str, operator: StoredOperator | None) -> dict[str, Any]:
+        """What a browser is to let a passkey sign: any, or one of this operator's. Raises Problem."""
+        await self._entering.attempt(f"sign-in {caller}", OF_CALLER)
+        challenge = await self._challenge(Challenge(made=self._clock.now_ms()))
+        options = webauthn.generate_authentication_options(
+            rp_id=self.relying.id, challenge=challenge, timeout=CHALLENGE_MS,
+            user_verification=UserVerificationRequirement.REQUIRED,
+            allow_credentials=_described(operator) if operator else None,
+        )  # fmt: skip
+        return options_to_json_dict(options)
+
+    async def prove(self, answer: dict[str, Any], caller: str) -> tuple[StoredOperator, Passkey]:
+        """Whose passkey signed. Raises Problem."""
+        await self._entering.attempt(f"sign-in {caller}", OF_CALLER)
+        asked, challenge = await self._asked(answer)
+        passkey_id = str(answer["id"])
+        operator = await self._operators.of_passkey(passkey_id)
+        passkey = next((one for one in operator.passkeys if one.id == passkey_id), None) if operator else None
+        if asked.code or operator is None or passkey is None:
+            raise _refused()
+        await self._entering.attempt(f"operator {operator.org} {operator.id}", OF_OPERATOR)
+        async with self._entering.recorded(credential_of(operator, passkey), "session.prove"):
+            operator = await self._signed(operator, passkey, answer, challenge)
+        await self._entering.forgive(f"sign-in {caller}", f"operator {operator.org} {operator.id}")
+        return operator, passkey
+
+    async def _signed(
+        self, operator: StoredOperator, passkey: Passkey, answer: dict[str, Any], challenge: bytes
+    ) -> StoredOperator:
+        """The operator, once the passkey's answer holds and its count is written down. Raises Problem."""
+        if operator.disabled:
+            raise Problem("not-allowed", "This operator is disabled. An administrator can enable them.")
+        handle = answer["response"].get("userHandle")
+        if handle is not None and handle != bytes_to_base64url(operator.id.encode()):
+            raise _refused()
+        proof = self._verified(
+            lambda: webauthn.verify_authentication_response(
+                credential=answer, expected_challenge=challenge, expected_rp_id=self.relying.id,
+                expected_origin=list(self.relying.origins), credential_public_key=passkey.key,
+                credential_current_sign_count=passkey.count, require_user_verification=True,
+            )
+        )  # fmt: skip
+
+        def counted(seen: StoredOperator) -> StoredOperator:
+            if any(one.id == passkey.id and one.count >= proof.new_sign_count > 0 for one in seen.passkeys):
+                raise _refused()  # another answer of this passkey, or of its copy, came in between
+            used = msgspec.structs.replace(passkey, count=proof.new_sign_count)
+            return msgspec.structs.replace(
+                seen, passkeys=tuple(used if one.id == passkey.id else one for one in seen.passkeys)
+            )
+
+        if not proof.new_sign_count:  # it does not count
+            return operator
+        fresh = await self._operators.change(operator.org, operator.id, counted)
+        if fresh is None:
+            raise _refused()
+        return fresh
+
+    async def _keep(self, operator: StoredOperator, passkey: Passkey, digest: str) -> StoredOperator:
+        """The operator with one passkey more and no code. Raises Problem where the code was used meanwhile."""
+        other = await self._operators.of_passkey(passkey.id)
+        if other is not None and any(one.id == passkey.id for one in other.passkeys):
+            raise Problem("precondition-failed", "This passkey is registered already.")
+        await self._operators.show_passkey(operator, passkey.id)  # first: the record decides whether it counts
+
+        def kept(seen: StoredOperator) -> StoredOperator:
+            if len(seen.passkeys) >= MOST_PASSKEYS:
+                raise Problem("precondition-failed", "There are passkeys enough. Ask for a code that replaces them.")
+            return msgspec.structs.replace(seen, passkeys=(*seen.passkeys, passkey))
+
+        return await self._entering.bind(operator, digest, kept)
+
+    async def _challenge(self, asked: Challenge) -> bytes:
+        challenge = webauthn.helpers.generate_challenge()
+        await self._sessions.ask(challenge, asked, CHALLENGE_MS)
+        return challenge
+
+    async def _asked(self, answer: dict[str, Any]) -> tuple[Challenge, bytes]:
+        """The challenge that an answer is to, which is used up. Raises Problem."""
+        raw = self._verified(
+            lambda: parse_client_data_json(base64url_to_bytes(answer["response"]["clientDataJSON"])).challenge
+        )
+        asked = await self._sessions.take(raw)
+        if asked is None or self._clock.now_ms() - asked.made >= CHALLENGE_MS:
+            raise _over()
+        return asked, raw
+
+    def _verified(self, check: Callable[[], T]) -> T:
+        """What the library says of an answer. Raises Problem; why is in the log, for it may quote what was sent."""
+        try:
+            return check()
+        except Exception as error:  # noqa: BLE001  whatever is raised by what strangers send
+            structlog.get_logger().warning("passkey refused", error=type(error).__qualname__)
+            raise _refused() from None
+
+
+def _described(operator: StoredOperator) -> list[PublicKeyCredentialDescriptor]:
+    return [PublicKeyCredentialDescriptor(id=base64url_to_bytes(one.id)) for one in operator.passkeys]
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _refused() -> Problem:
+    return Problem("not-allowed", "This passkey is not accepted here.")
+
+
+def _over() -> Problem:
+    return Problem("not-allowed", "This was answered already, or took longer than five minutes. Begin again.")

@@ -1,0 +1,252 @@
+"""Files of regions that are handed in: taken to the disk as they come, imported beside the calls, told of while it lasts.
+
+What reads them is `geofences.importing`, in a process of its own: GDAL is large, and a file may be made to harm it. It writes into this machine's
+data directory, where every process of this machine finds them; those of other machines need the same import, as with the command.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from alertd.common.background import ended
+from alertd.common.clock import Clock
+from alertd.common.errors import Problem
+from alertd.common.ids import new_id
+from alertd.service.access import Credential
+from alertd.service.areas.regions import Regions, check_live
+from alertd.service.organisations.organisations import Organisations
+from alertd.service.records.audit import DONE, FAILED, REFUSED, Audit, Fact, Noted
+from alertd.service.records.decoding import without_ours
+from alertd.service.records.rooms import NO_ROOM, Room, Rooms
+from alertd.store.areas.imports import Import, Imports
+from alertd.store.engine.connection import StoreUnavailableError
+from geofences import files
+from geofences.additions import Order
+
+#: What came of one, in the audit: that it was ordered is an act of its own.
+ACT = "region.imported"
+#: What is handed in at most; the importer counts what it comes to, unpacked. Every municipality of Europe in a metre's detail is less.
+MOST_BYTES = 512 * 1024 * 1024
+#: How often whoever does it tells that it goes on, and looks whether the disk has room for it; and after how many ms of silence nobody does
+#: it any more.
+TELLS_S, SILENT_MS = 1.0, 30_000
+#: Forty thousand communes take minutes.
+PATIENCE_S = 3600.0
+#: Of each list of a report, and so long a line of the importer's.
+MOST_TOLD, LONGEST_LINE = 200, 64 * 1024 * 1024
+#: So much of the end of what it wrote about its own failure is logged: where Python says what went wrong.
+LAST_WORDS_BYTES = 2000
+MAY_BE_STORED = "Its regions may be stored all the same: look whether they are there; else hand the file in again."
+NOT_TAKEN_IN = "It is stored, and cannot be taken in beside what is there: the log of the service says why."
+TAKEN_IN_LATER = (
+    "It is stored, and is not taken in yet, for the store did not answer: that is tried again every two seconds."
+)
+#: What GDAL opens besides the files that are meant: formats that name other files or hosts, whatever the file is called.
+NOT_READ = (
+    "PCIDSK,PDS4,VICAR,MBTiles,EEDA,OGCAPI,GDALG,MapInfo File,LVBAG,S57,DGN,OGR_VRT,CSV,GML,GPX,LIBKML,KML,OGR_GMT,SQLite,WAsP,OpenFileGDB,"
+    "DXF,GeoRSS,VFK,OSM,GPSBabel,OGR_PDS,WFS,OAPIF,EDIGEO,Idrisi,ODS,XLSX,Elasticsearch,Carto,AmigoCloud,SXF,Selafin,JML,PLSCENES,CSW,VDV,"
+    "MVT,NGW,MapML,GTFS,PMTiles,MiraMonVector,ADBC,AVCBin,AVCE00,AIVector,HTTP"
+)
+
+
+class RegionImports:
+    """Does one import at a time, and tells of all."""
+
+    def __init__(
+        self,
+        imports: Imports,
+        regions: Regions,
+        organisations: Organisations,
+        audit: Audit,
+        folder: Path,
+        rooms: Rooms,
+        clock: Clock,
+    ) -> None:
+        """`folder` is that of one's own regions, `rooms` for what is handed in, on the same disk."""
+        self._imports = imports
+        self._regions = regions
+        self._organisations = organisations
+        self._audit = audit
+        self._folder = folder
+        self._rooms = rooms
+        self._clock = clock
+        self._turn = asyncio.Lock()
+        self._going: asyncio.Task[None] | None = None
+
+    @asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        """As long as this lasts; an import that is under way at its end is given up, and nothing of it is stored. What one left that ended in the
+        middle is gone before it begins.
+        """
+        await asyncio.to_thread(self._swept)
+        try:
+            yield
+        finally:
+            if self._going is not None:
+                await ended(self._going)
+
+    async def take(self, who: Credential, name: str, suffix: str, order: Order, pieces: AsyncIterable[bytes]) -> Import:
+        """Begin to import a file, to be kept under a name. `suffix` is that of the file, by which it is read. Raises Problem."""
+        self.check(who)
+        self._check_turn()  # before anything comes
+        room = await asyncio.to_thread(self._rooms.make)
+        try:
+            file = room.path / f"{name}{suffix}"
+            await self._rooms.write(file, pieces, MOST_BYTES)
+            self._check_turn()  # and again: one that comes slowly keeps nobody out
+            made = await self._begun(who, name, order)
+        except BaseException:
+            await asyncio.to_thread(room.clear)
+            raise
+        self._going = asyncio.create_task(self._done(made, who, room, file, order), name=ACT)
+        return made
+
+    def _check_turn(self) -> None:
+        if self._turn.locked():
+            raise Problem(
+                "rate-limited", "Regions are being imported; one file at a time.", headers={"Retry-After": "10"}
+            )
+
+    async def _begun(self, who: Credential, name: str, order: Order) -> Import:
+        """Takes the turn, which is free."""
+        await self._turn.acquire()
+        now = self._clock.now_ms()
+        made = Import(id=new_id(now), org=who.org, name=name, dry_run=order.dry_run, state="running", seen=now)
+        try:
+            await self._imports.put(made)
+        except BaseException:
+            self._turn.release()
+            raise
+        return made
+
+    def check(self, who: Credential) -> None:
+        """Raises Problem for whoever may not: imported regions are everybody's."""
+        if not self._organisations.is_host(who):
+            raise Problem("not-allowed", "Imported regions are everybody's: whoever runs the service imports them.")
+        check_live(who)
+
+    async def show(self, import_id: str, who: Credential) -> Import:
+        """How far it is. Raises Problem."""
+        found = await self._imports.get(import_id)
+        if found is None or found.org != who.org:
+            raise Problem("not-found", "There is no such import, or it was a week ago.")
+        if found.state == "running" and self._clock.now_ms() - found.seen > SILENT_MS:
+            why = "Whoever did it ended before it was done. Look whether the regions are there; else hand the file in again."
+            return msgspec.structs.replace(found, state="refused", why=why)
+        return found
+
+    def _swept(self) -> None:
+        self._rooms.sweep()
+        files.sweep(self._folder)
+
+    async def _done(self, one: Import, who: Credential, room: Room, file: Path, order: Order) -> None:
+        told = one
+        try:
+            async with aclosing(self._followed(one, file, order)) as steps:
+                async for told in steps:
+                    if told.state == "running":
+                        await self._imports.put(told)
+            if told.state == "done" and not one.dry_run:
+                told = await self._taken_in(told)
+        except Exception:  # noqa: BLE001  whatever it is, it is told
+            structlog.get_logger().exception("regions not imported", import_id=one.id)
+        finally:
+            self._turn.release()
+            await asyncio.to_thread(room.clear)
+            await asyncio.to_thread(files.sweep, self._folder)
+        outcome = {"done": DONE, "refused": REFUSED}.get(told.state, FAILED)
+        if told.state == "running":
+            told = broken_off(told)
+        facts: dict[str, Fact] = {"dry_run": one.dry_run, "regions": told.report.get("regions", 0)}
+        try:
+            await self._audit.end(who, ACT, outcome, Noted(object=one.id, facts=facts), of=0)
+        finally:
+            await self._imports.put(told)
+
+    async def _taken_in(self, told: Import) -> Import:
+        """An import whose regions are stored, as it is told once this process has looked for them."""
+        try:
+            await self._regions.refresh()
+        except StoreUnavailableError:
+            structlog.get_logger().warning("store unavailable", step="regions", import_id=told.id)
+            return msgspec.structs.replace(told, state="stored", why=TAKEN_IN_LATER)
+        return told if self._regions.is_whole else msgspec.structs.replace(told, state="stored", why=NOT_TAKEN_IN)
+
+    async def _followed(self, one: Import, file: Path, order: Order) -> AsyncGenerator[Import]:
+        """Lets a process import the file and tells how far it is, again and again. It may end in the middle: that is logged, with why."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-P", "-m", "geofences.importing", file.name, self._folder.resolve(), one.name,
+            env={**without_ours(os.environ), "GDAL_SKIP": NOT_READ, "TMPDIR": str(file.parent.resolve())}, cwd=file.parent,
+            limit=LONGEST_LINE, start_new_session=True,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        assert process.stdin is not None and process.stdout is not None and process.stderr is not None  # noqa: PT018  they are pipes
+        last_words = asyncio.create_task(_end_of(process.stderr))
+        try:
+            process.stdin.write(json.dumps(dataclasses.asdict(order)).encode() + b"\n")  # it ends when this is closed
+            until_s = self._clock.monotonic() + PATIENCE_S
+            while one.state == "running" and (line := await _line(process.stdout)) != b"":
+                one = msgspec.structs.replace(
+                    one, seen=self._clock.now_ms(), **(_said(json.loads(line)) if line else {})
+                )
+                if one.state == "running" and not await asyncio.to_thread(self._rooms.holds):
+                    one = broken_off(one, NO_ROOM)
+                yield one
+                if self._clock.monotonic() > until_s:
+                    break
+        finally:
+            with contextlib.suppress(ProcessLookupError):  # `process.kill` would reap it, and its code would be lost
+                os.killpg(process.pid, signal.SIGKILL)
+            code, words = await asyncio.gather(process.wait(), last_words)
+            if one.state == "running":
+                structlog.get_logger().error(
+                    "importer ended", import_id=one.id, step=one.step, code=code, last_words=words
+                )
+
+
+def broken_off(one: Import, because: str = "The importer failed.") -> Import:
+    """An import as it is told when whoever did it ended in the middle: what was being stored may be there."""
+    stored = one.step == "storing"
+    why = f"{because} {MAY_BE_STORED if stored else 'Nothing was imported.'}"
+    return msgspec.structs.replace(one, state="refused", why=why)
+
+
+async def _end_of(stream: asyncio.StreamReader) -> str:
+    """The end of what a process says, all of which is read, so that it need not wait for us."""
+    words = b""
+    while piece := await stream.read(65_536):
+        words = (words + piece)[-LAST_WORDS_BYTES:]
+    return words.decode(errors="replace")
+
+
+async def _line(stream: asyncio.StreamReader) -> bytes | None:
+    """The next line; nothing at the end, None while there is none."""
+    try:
+        return await asyncio.wait_for(stream.readline(), TELLS_S)
+    except TimeoutError:
+        return None
+
+
+def _said(line: dict[str, Any]) -> dict[str, Any]:
+    """What the importer's line changes of an import."""
+    if "report" in line:
+        report = line["report"]
+        counts = {name: len(value) for name, value in report.items() if isinstance(value, list) and name != "codes"}
+        cut = {name: value[:MOST_TOLD] if isinstance(value, list) else value for name, value in report.items()}
+        return {"state": "done", "report": {**cut, "counts": counts}, "regions": report["regions"]}
+    if "refused" in line:
+        return {"state": "refused", "why": line["refused"], "faults": line["faults"], "problems": line["problems"]}
+    return line

@@ -1,0 +1,1 @@
+"""Subscribers: registration, suppression list, dead addresses."""

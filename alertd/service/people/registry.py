@@ -1,0 +1,363 @@
+"""Subscribers come, change and go: documents in, records and cells out, addresses claimed for one person only."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from msgspec.structs import replace
+
+from alertd.common.clock import Clock, time_of
+from alertd.common.errors import Fault, Problem
+from alertd.common.patches import merged
+from alertd.model import registrations
+from alertd.model.alerts import CHANNELS
+from alertd.model.registrations import AnyAddress, Registration
+from alertd.model.subscribers import Address, AddressState, Place, Subscriber, key_of, to_document
+from alertd.service.areas.regions import Regions
+from alertd.service.people.claims import AddressClaims, give_up, has, taken
+from alertd.service.people.entries import Entry, read, record, whole
+from alertd.service.people.suppressing import Suppressing, as_listed
+from alertd.service.revisions import TRIES, changed_since, contested
+from alertd.service.together import Together
+from alertd.store.people.people import Absence, Change, People
+
+#: Numbers looked at together, and how often one page may look.
+LOOK = 200
+LOOKS = 50
+
+
+#: The subscriber as written, what is wrong with it, or None when somebody changed it meanwhile.
+Entered = Subscriber | Problem | None
+
+
+class Registry:
+    """Writes and reads subscribers."""
+
+    def __init__(self, people: People, regions: Regions, clock: Clock) -> None:
+        self._people = people
+        self._names = people.names
+        self._regions = regions
+        self._clock = clock
+        self._claims = AddressClaims(people, clock)
+        self._suppressing = Suppressing(people, clock)
+        self._found = Together(self._find)
+        self._written = Together(self._write)
+
+    async def get(self, name: str) -> Subscriber:
+        """Raises Problem when there is none."""
+        found = await self._found.one(name)
+        if found is Absence.UNREADABLE:
+            raise _unreadable()
+        if isinstance(found, Absence):
+            raise Problem("not-found", "There is no such subscriber.")
+        return found
+
+    async def page(self, after: int, limit: int) -> tuple[list[Subscriber], int | None]:
+        """Subscribers in the order they came, from after number `after` on, and where to go on, None at the end.
+
+        A page is full unless nobody more is there, or too many in between were forgotten.
+        """
+        last, kept = await self._people.last(), list[Subscriber]()
+        for _ in range(LOOKS):
+            numbers = range(after + 1, min(after + LOOK, last) + 1)
+            for number, person in zip(numbers, await self._people.get_many(numbers), strict=True):
+                after = number
+                if person:
+                    kept.append(person)
+                if len(kept) == limit:
+                    return kept, after if after < last else None
+            if after >= last:
+                return kept, None
+        return kept, after
+
+    async def put(self, name: str, document: Registration, version: int | None = None) -> tuple[Subscriber, bool]:
+        """Write one subscriber; over `version`, if the caller saw one. Answers it, and whether it is new. Raises Problem."""
+        if version is not None:
+            return await self._replace(name, document, version), False
+        person = await self.put_entry(Entry(name, document))
+        return person, person.version == 1
+
+    async def put_entry(self, entry: Entry) -> Subscriber:
+        """Write one subscriber, whoever changes it meanwhile. Raises Problem."""
+        for _ in range(TRIES):
+            outcome = (await self.put_many([entry]))[0]
+            if isinstance(outcome, Problem):
+                raise outcome
+            if outcome is not None:
+                return outcome
+        raise contested("this subscriber")
+
+    async def put_many(self, entries: Sequence[Entry]) -> list[Entered]:
+        """Write many, each by itself: the subscriber, what is wrong with it, or None when it changed meanwhile.
+
+        An id may stand once in `entries`. What one of them gives up another may have.
+        """
+        outcomes = await self._put_each(entries)
+        late = [i for i, outcome in enumerate(outcomes) if _is_taken(outcome)]
+        if 0 < len(late) < len(entries):
+            for i, outcome in zip(late, await self._put_each([entries[i] for i in late]), strict=True):
+                outcomes[i] = outcome
+        return outcomes
+
+    async def _put_each(self, entries: Sequence[Entry]) -> list[Entered]:
+        outcomes: list[Entered] = [self._problem(entry.document) for entry in entries]
+        changes = await self._changes(entries, outcomes)
+        for i, outcome in zip(changes, await self._write(list(changes.values())), strict=True):
+            outcomes[i] = outcome
+        return outcomes
+
+    async def change(
+        self, name: str, edit: Callable[[Subscriber], Subscriber], version: int | None = None
+    ) -> Subscriber:
+        """Edit one subscriber as it is now; `version` is the one the caller saw, if it matters. Raises Problem."""
+        for _ in range(TRIES):
+            person = await self.get(name)
+            if version not in {None, person.version}:
+                raise changed_since("subscriber")
+            wanted = replace(edit(person), version=person.version + 1)
+            outcome = await self._written.one(Change(person, wanted))
+            if isinstance(outcome, Problem):
+                raise outcome
+            if outcome is not None:
+                return outcome
+        raise contested("this subscriber")
+
+    async def relabel(self, after: int, limit: int) -> tuple[int, bool, int | None]:
+        """Give the subscribers of a page (see `page`) the leaf regions of the library as it is now.
+
+        Answers how many got others, whether that was all of those who need it, and where to go on.
+        """
+        people, following = await self.page(after, limit)
+        bare = [replace(person, places=tuple(map(_without_leaf, person.places))) for person in people]
+        pairs = zip(people, await self._located(bare), strict=True)
+        changes = [Change(old, replace(new, version=old.version + 1)) for old, new in pairs if old.places != new.places]
+        outcomes = await self._write(changes) if changes else []
+        return len(changes), not any(outcome is None for outcome in outcomes), following
+
+    async def patch(self, name: str, patch: dict[str, Any], version: int | None = None) -> Subscriber:
+        """Change members of a registration: a JSON merge patch (RFC 7396). Raises Problem with every fault."""
+
+        def edit(person: Subscriber) -> Subscriber:
+            document = read(merged(to_document(person), patch))
+            problem = self._problem(document, person.places)
+            if problem:
+                raise problem
+            return record(document, person.number, name, person)
+
+        return await self.change(name, edit, version)
+
+    async def _replace(self, name: str, document: Registration, version: int) -> Subscriber:
+        if problem := self._problem(document):
+            raise problem
+        return await self.change(name, lambda person: record(document, person.number, name, person), version)
+
+    async def put_address(self, name: str, number: int, address: AnyAddress, version: int | None = None) -> Subscriber:
+        """Give address `number` another value, or add it if it is the next number, or that of a dead one. Its channel never changes."""
+        channel = CHANNELS.index(address.channel)
+
+        def edit(person: Subscriber) -> Subscriber:
+            known = next((a for a in person.addresses if a.number == number), None)
+            is_free = number == person.next_address or (number, channel) in person.vacant
+            if known is None and not is_free:
+                raise Problem("not-found", f"There is no such address; the next new one is {person.next_address}.")
+            if known is not None and known.channel != channel:
+                raise Problem("precondition-failed", "An address never changes its channel: add another.")
+            same = known if known and known.key == key_of(channel, address.value) else None
+            state = same.state if same else AddressState.ACTIVE  # whoever left is not brought back by the same address
+            fresh = Address(number=number, channel=channel, value=address.value, language=address.language, state=state)
+            kept = tuple(a for a in person.addresses if a.number != number)
+            if any(a.key == fresh.key for a in kept):
+                raise Problem("duplicate-address", "The subscriber has this address already, under another number.")
+            vacant = tuple(one for one in person.vacant if one[0] != number)
+            following = max(person.next_address, number + 1)
+            return replace(person, addresses=(*kept, fresh), next_address=following, vacant=vacant)
+
+        return await self.change(name, edit, version)
+
+    async def drop_address(self, name: str, number: int, version: int | None = None) -> None:
+        """Remove an address. Raises Problem when there is none of that number."""
+
+        def edit(person: Subscriber) -> Subscriber:
+            kept = tuple(a for a in person.addresses if a.number != number)
+            if len(kept) == len(person.addresses):
+                raise Problem("not-found", "There is no such address.")
+            return replace(person, addresses=kept)
+
+        await self.change(name, edit, version)
+
+    async def _find(self, names: Sequence[str]) -> list[Subscriber | Absence]:
+        numbers = await self._names.numbers_of(names)
+        known = [number for number in numbers if number]
+        found = iter(await self._people.read_many(known))
+        return [next(found) if number else Absence.NEVER for number in numbers]
+
+    async def _write(self, changes: Sequence[Change]) -> list[Entered]:
+        """Find the leaf regions, claim the addresses, heed the suppression list, write, confirm the claims, and give up those that were
+        for nothing.
+        """
+        wanted = [self._people.lasting(change.new) for change in changes]
+        located = await self._located([new for new in wanted if new])
+        ready = [Change(change.old, new) for change, new in zip(changes, located, strict=True)]
+        since = self._clock.monotonic()
+        conflicts = await self._claims.make(ready)
+        await self._unborn([ready[i].new for i in conflicts if ready[i].old is None])
+        ready = await as_listed(self._people, ready)  # between claim and record: no STOP is missed (see `suppressing`)
+        outcomes: list[Entered] = [conflicts.get(i) for i in range(len(ready))]
+        free = [i for i in range(len(ready)) if i not in conflicts]
+        done = await self._people.put([ready[i] for i in free])
+        written = [i for i, is_done in zip(free, done, strict=True) if is_done]
+        if born := sum(ready[i].old is None for i in written):
+            await self._people.counted(born)
+        changed = [ready[i] for i in written]
+        in_doubt = [
+            (a.channel, a.value) for _, a in self._claims.in_doubt(changed, since) if a.state == AddressState.ACTIVE
+        ]
+        for i, lost in zip(written, await self._claims.confirm(changed, since), strict=True):
+            outcomes[i] = await self._deprived(ready[i], lost) if lost else ready[i].new
+        await self._suppressing.look_again(in_doubt)
+        await give_up(self._people, _for_nothing(ready, set(written)))
+        return outcomes
+
+    async def _unborn(self, refused: Sequence[Subscriber | None]) -> None:
+        """New subscribers that are refused give up number and id, unless another of the same id was written there meanwhile."""
+        people = [person for person in refused if person]
+        gone = await self._people.give_up_many([person.number for person in people])
+        await self._names.release_ids(
+            (person.id, person.number) for person, is_gone in zip(people, gone, strict=True) if is_gone
+        )
+
+    async def _deprived(self, change: Change, lost: Sequence[Address]) -> Problem:
+        """Somebody else has an address by now: whoever is new goes, whoever was there stays without it."""
+        for _ in range(TRIES):
+            person = await self._people.get(change.number)
+            if person is None:
+                break
+            kept = tuple(a for a in person.addresses if a.key not in {b.key for b in lost})
+            rest = Change(person, replace(person, version=person.version + 1, addresses=kept))
+            if await self._remove(person) if change.old is None else (await self._people.put([rest]))[0]:
+                break
+        return taken()
+
+    async def forget(self, name: str, version: int | None = None) -> None:
+        """Remove a subscriber with all that belongs to it, `version` of it if the caller saw one. Raises Problem when there is none."""
+        for _ in range(TRIES):
+            number = await self._names.number_of(name)
+            (found,) = await self._people.read_many([number]) if number else [Absence.NEVER]
+            if isinstance(found, Subscriber):
+                if version not in {None, found.version}:
+                    raise changed_since("subscriber")
+                is_done = await self._remove(found)
+            elif found is Absence.UNREADABLE and number:
+                is_done = await self._remove_unreadable(name, number)
+            else:
+                raise Problem("not-found", "There is no such subscriber.")
+            if is_done:
+                return
+        raise contested("this subscriber")
+
+    async def _remove(self, person: Subscriber) -> bool:
+        """Remove a record with its places, its id and its addresses, if it is still this one.
+
+        The number is given up first: from then on nobody is written there, so nobody is ever there without an id.
+        """
+        if not (await self._people.put([Change(person, None)]))[0]:
+            return False
+        await self._names.release_ids([(person.id, person.number)])
+        await give_up(self._people, [(person.number, address) for address in person.addresses])
+        await self._people.counted(-1)
+        return True
+
+    async def _remove_unreadable(self, name: str, number: int) -> bool:
+        """The same for a record that does not say what it has: nobody confirms its claims, and the planner finds nobody."""
+        if not await self._people.give_up(number, unreadable=True):
+            return False
+        await self._names.release_ids([(name, number)])
+        await self._people.counted(-1)
+        return True
+
+    async def lookup(self, channel: int, value: str) -> Subscriber | None:
+        """Whoever has an address."""
+        wanted = Address(number=0, channel=channel, value=value, language=None)
+        holder = await self._names.holder(self._names.address_hash(channel, value))
+        person = await self._people.get(holder.number) if holder else None
+        return person if person and has(person, wanted) else None
+
+    def _problem(self, document: Registration, before: Sequence[Place] = ()) -> Problem | None:
+        """What is wrong with it. A place that was there `before` stays though its region is gone: its subscriber's phone may change."""
+        named = {(place.name, place.region) for place in before}
+        now = time_of(self._clock.now_ms())
+        faults = [*registrations.not_honoured(document), *registrations.future_faults(document, now)]
+        faults += [
+            Fault(
+                f"/places/{name}/region", "The library has no region with this code. A drawn region cannot be a place."
+            )
+            for name, place in document.places.items()
+            if place.region is not None
+            and place.region not in self._regions.library.without_drawn
+            and (name, place.region) not in named
+        ]
+        return Problem("invalid-request", "The subscriber cannot be taken.", faults=tuple(faults)) if faults else None
+
+    async def _changes(self, entries: Sequence[Entry], outcomes: list[Entered]) -> dict[int, Change]:
+        """By index, from what is there to what is wanted; entries with a problem or with nobody there any more are left out."""
+        good = [i for i, outcome in enumerate(outcomes) if outcome is None]
+        names = [entries[i].id for i in good]
+        known = await self._names.numbers_of(names)
+        fresh = iter(await self._people.numbers(known.count(None)) if None in known else ())
+        numbers = [number or next(fresh) for number in known]
+        numbers = await self._names.claim_ids(names, numbers)
+        changes, given_up = {}, []
+        for i, number, found in zip(good, numbers, await self._people.read_many(numbers), strict=True):
+            if found is Absence.GIVEN_UP:  # whoever did so may not come to release the id
+                given_up.append((entries[i].id, number))
+                continue
+            if found is Absence.UNREADABLE:
+                outcomes[i] = _unreadable()
+                continue
+            old = found if isinstance(found, Subscriber) else None
+            if old is not None and old.id != entries[i].id:  # numbers were given again: a part of the store went back
+                given_up.append((entries[i].id, number))
+                continue
+            try:
+                changes[i] = Change(old, record(whole(entries[i], old), number, entries[i].id, old))
+            except Problem as problem:
+                outcomes[i] = problem
+        await self._names.release_ids(given_up)
+        return changes
+
+    async def _located(self, people: Sequence[Subscriber]) -> list[Subscriber]:
+        """The people with the leaf region of every place. It may have to wait for other searches, so it does so in a thread."""
+        library = self._regions.library.without_drawn
+        points = [place for person in people for place in person.places if place.region is None and not place.leaf]
+        lon, lat = [p.lon for p in points], [p.lat for p in points]
+        leaves = iter((await asyncio.to_thread(library.leaf_numbers, lon, lat)).tolist() if points else ())
+
+        def placed(place: Place) -> Place:
+            if place.region is not None:  # a region that is gone keeps its number: nobody else gets it
+                known = place.region in library
+                return replace(place, leaf=library.get(place.region).number) if known else place
+            return place if place.leaf else replace(place, leaf=next(leaves))
+
+        return [replace(person, places=tuple(placed(place) for place in person.places)) for person in people]
+
+
+def _is_taken(outcome: Entered) -> bool:
+    return isinstance(outcome, Problem) and outcome.slug == "duplicate-address"
+
+
+def _without_leaf(place: Place) -> Place:
+    return replace(place, leaf=0) if place.region is None else place
+
+
+def _unreadable() -> Problem:
+    return Problem(
+        "precondition-failed", "The stored record cannot be read. Delete it, then register the subscriber anew."
+    )
+
+
+def _for_nothing(changes: Sequence[Change], written: set[int]) -> list[tuple[int, Address]]:
+    """Addresses that were claimed for a record that was not written, and those that a written record has no more."""
+    pairs = [(c.old, c.new) if i in written else (c.new, c.old) for i, c in enumerate(changes)]
+    return [(one.number, a) for one, kept in pairs if one for a in one.addresses if not has(kept, a)]

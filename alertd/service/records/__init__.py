@@ -1,0 +1,1 @@
+"""The audit, events and webhooks, evidence and photos."""

@@ -1,0 +1,105 @@
+"""An alert with everything that proves what was decided and told, signed so that whoever has the key's public half need not ask us.
+
+The signature is a JSON Web Signature in its flattened form (RFC 7515, section 7.2.2) with Ed25519 (RFC 8037): any library that knows it can check it, and
+so can `openssl`. The key follows from the hashing secret, so there is nothing more to keep, and a store that was put back signs as before. A rotation makes a new key;
+the public halves of the earlier ones stay on show.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+
+from alertd.store.engine.codec import Codec
+
+TYPE = "alertd-evidence+json"
+
+
+class EvidenceError(ValueError):
+    """It is not what was signed, or not signed with that key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signed:
+    """A payload and its signature, as RFC 7515 has them."""
+
+    payload: str
+    protected: str
+    signature: str
+
+
+class Seal:
+    """Signs for one installation."""
+
+    def __init__(self, codec: Codec) -> None:
+        self._keys = codec.derived("evidence")
+
+    @property
+    def public(self) -> tuple[str, ...]:
+        """The public halves of the keys, in PEM: the current key first, then those that rotations replaced."""
+        return tuple(_public(Ed25519PrivateKey.from_private_bytes(key)) for key in self._keys.every)
+
+    def signed(self, payload: Mapping[str, Any]) -> Signed:
+        """Signs with the current key."""
+        key = Ed25519PrivateKey.from_private_bytes(self._keys.current)
+        protected = _packed({"alg": "EdDSA", "typ": TYPE, "kid": name_of(_public(key))})
+        packed = _packed(payload)
+        signature = key.sign(f"{protected}.{packed}".encode())
+        return Signed(payload=packed, protected=protected, signature=_text(signature))
+
+
+def name_of(pem: str) -> str:
+    """Names a key: the SHA-256 of its public half in PEM, as `sha256sum` prints it."""
+    return hashlib.sha256(pem.encode()).hexdigest()
+
+
+def verified(document: Any, public: str) -> dict[str, Any]:
+    """What was signed. `public` is the key's public half in PEM, known beforehand: one that came with the document would prove nothing.
+    Raises EvidenceError.
+    """
+    try:
+        payload, protected, signature = (document[name] for name in ("payload", "protected", "signature"))
+        key = load_pem_public_key(public.encode())
+        if not isinstance(key, Ed25519PublicKey) or json.loads(_bytes(protected))["alg"] != "EdDSA":
+            raise EvidenceError("The key, or what it signed with, is of another kind.")
+        key.verify(_bytes(signature), f"{protected}.{payload}".encode())
+        found = json.loads(_bytes(payload))
+    except InvalidSignature:
+        raise EvidenceError("It is not what was signed with this key.") from None
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, EvidenceError):
+            raise
+        raise EvidenceError("It is no signed evidence, or the key is none in PEM.") from None
+    return dict(found)
+
+
+def _public(key: Ed25519PrivateKey) -> str:
+    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+async def digest_of(pieces: AsyncIterator[bytes]) -> str:
+    """SHA-256 of what comes in pieces."""
+    digest = hashlib.sha256()
+    async for piece in pieces:
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _packed(value: Mapping[str, Any]) -> str:
+    return _text(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
+
+
+def _text(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def _bytes(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

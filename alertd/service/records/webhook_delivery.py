@@ -1,0 +1,238 @@
+"""Webhooks are told: one process at a time, each webhook by itself, so that one that is slow holds up no other.
+
+An event waits in its webhook's queue until it was taken. One that is not is tried again over three days, while those after it are
+told; so a receiver gets every event at least once, each time under the same id, and mostly in order. What waits, and what is done with it when it
+is due, is the destination's: a webhook is told an event, a distributor (`distributing`) is sent what an alert says by then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import accumulate
+from typing import Any, Protocol
+
+import msgspec
+import structlog
+
+from alertd.common.background import ended
+from alertd.common.clock import DAY_MS, Clock
+from alertd.metrics import Metrics
+from alertd.service.records.events import envelope
+from alertd.service.records.webhooks import posted
+from alertd.store.engine.connection import StoreUnavailableError
+from alertd.store.records.events import Events, KeptEvent
+from alertd.store.sharing.webhooks import Due, Hook, Hooks, HookStanding, Tried
+from channels.fetching import Fetcher, MayPost, WithheldError
+
+#: When an event is tried again: Standard Webhooks' schedule (5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h, 24 h), three days and three
+#: and a half hours in all. A retry comes at any moment of its span, so that a receiver that comes back is not hit by all at once.
+SPANS_S = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
+_ENDS_S = (0, *accumulate(SPANS_S))
+#: A webhook that took nothing for so long is turned off.
+OFF_AFTER_MS = 3 * DAY_MS
+#: What a receiver says of when to come again counts up to a day.
+LONGEST_WAIT_S = 86_400
+LEAST_WAIT_MS = 1_000  # a span that is over, as after a night without any process, is no reason to hurry
+#: What raised, for a fault of ours, is tried again after so long.
+FAULT_WAIT_MS = 10_000
+QUEUED_AT_ONCE = 500
+TOLD_AT_ONCE = 20
+GONE = 410  # the receiver says that it wants no more
+_CHANCE = secrets.SystemRandom()
+
+
+class _Type(msgspec.Struct):
+    id: str
+    type: str
+
+
+_read = msgspec.json.Decoder(_Type).decode
+
+
+class Destination(Protocol):
+    """A kind of those who are told."""
+
+    at_once: int  # of what is due, so much is looked at
+
+    @property
+    def hooks(self) -> Hooks[Any]: ...
+
+    def waiting(self, hook: Any, one: KeptEvent) -> str | None:
+        """What waits for it because of an event; None where that is nothing to it. Raises msgspec.DecodeError for what is no event."""
+
+    async def missed(self, hook: Any) -> Sequence[str]:
+        """What waits for it where events were let go of before they were looked at: all that they may have told of."""
+
+    def lane(self, name: str) -> str:
+        """What is in one lane is told in order; lanes are side by side, so that none waits for another."""
+
+    async def attempt(self, hook: Any, standing: HookStanding, due: Due) -> Tried:
+        """One try."""
+
+
+class WebhookDelivery:
+    """One process's share of it: all, or nothing."""
+
+    def __init__(self, destinations: Sequence[Destination], events: Events, clock: Clock) -> None:
+        self._destinations = destinations
+        self._events = events
+        self._clock = clock
+        self._tasks: dict[
+            tuple[str, str | None], asyncio.Task[None]
+        ] = {}  # by webhook and lane; None: looks what is due
+
+    async def round(self) -> None:
+        """Begins to tell each webhook what is due, unless it is being told already."""
+        self._tasks = {name: task for name, task in self._tasks.items() if not task.done()}
+        for to in self._destinations:
+            hooks = await to.hooks.of_orgs(await to.hooks.orgs())
+            for hook, standing in zip(hooks, await to.hooks.standing(hooks), strict=True):
+                if not standing.off:
+                    self._begin(hook, None, partial(self._look, to, hook, standing))
+
+    async def settled(self) -> None:
+        """All that was begun is over."""
+        while under_way := [task for task in self._tasks.values() if not task.done()]:
+            await asyncio.gather(*under_way)
+
+    async def close(self) -> None:
+        """Another process tells what was begun, again."""
+        while self._tasks:
+            await ended(self._tasks.popitem()[1])
+
+    def _begin(self, hook: Hook, lane: str | None, work: Callable[[], Awaitable[None]]) -> None:
+        name = (hook.id, lane)
+        if name not in self._tasks or self._tasks[name].done():
+            self._tasks[name] = asyncio.create_task(self._guarded(hook, work), name=f"webhook {hook.id}")
+
+    async def _guarded(self, hook: Hook, work: Callable[[], Awaitable[None]]) -> None:
+        log = structlog.get_logger()
+        try:
+            await work()
+        except StoreUnavailableError:
+            log.warning("store unavailable", step="webhook", webhook=hook.id)
+        except Exception as error:  # noqa: BLE001  whatever is wrong with it, the others are told; its text may hold the URL
+            error_name = type(error).__name__
+            log.warning("step failed", step="webhook", webhook=hook.id, error=error_name)
+
+    async def _look(self, to: Destination, hook: Hook, standing: HookStanding) -> None:
+        """Begins each lane in which something is due, beside those that are under way."""
+        await self._queue(to, hook, standing.queued)
+        busy = {lane for (name, lane), task in self._tasks.items() if name == hook.id and not task.done()}
+        lanes: dict[str, list[Due]] = {}
+        for due in await to.hooks.due(hook, self._clock.steady_ms(), to.at_once):
+            lanes.setdefault(to.lane(due.name), []).append(due)
+        for lane, found in lanes.items():
+            if lane not in busy:  # else it may have been told since it was found due
+                self._begin(hook, lane, partial(self._tell_lane, to, hook, found))
+
+    async def _tell_lane(self, to: Destination, hook: Hook, lane: Sequence[Due]) -> None:
+        for due in lane:
+            now = await to.hooks.one(hook.org, hook.id)  # as it is by then: it may have been changed, or removed
+            if now is None:
+                return
+            [standing] = await to.hooks.standing([now])
+            if standing.off or await self._try(to, now, standing, due):
+                return
+
+    async def _queue(self, to: Destination, hook: Hook, seen: int) -> None:
+        """Lets what happened since wait for it, if it is of a type that it wants."""
+        page = await self._events.page(hook.org, seen, QUEUED_AT_ONCE)
+        waiting = [name for one in page.events if (name := self._waiting(to, hook, one)) is not None]
+        if page.first > seen + 1:
+            structlog.get_logger().error("events were let go of before they were told", webhook=hook.id, after=seen)
+            waiting = [*await to.missed(hook), *waiting]
+        upto = page.events[-1].number if page.events else page.first - 1
+        if upto > seen:
+            await to.hooks.queue(hook, seen, upto, list(dict.fromkeys(waiting)), self._clock.steady_ms())
+
+    def _waiting(self, to: Destination, hook: Hook, one: KeptEvent) -> str | None:
+        """What waits because of an event; nothing where that cannot be read: those behind it are told."""
+        try:
+            return to.waiting(hook, one)
+        except msgspec.DecodeError:
+            structlog.get_logger().error("an event cannot be read", webhook=hook.id, number=one.number)
+            return None
+
+    async def _try(self, to: Destination, hook: Hook, standing: HookStanding, due: Due) -> bool:
+        """Whether the webhook is off now."""
+        due = replace(due, first=due.first or self._clock.steady_ms())
+        outcome = await self._attempt(to, hook, standing, due)
+        is_off = await to.hooks.settle(hook, due, outcome, self._clock.now_ms())
+        if is_off:
+            structlog.get_logger().error("webhook turned off", webhook=hook.id, why=outcome.off)
+        return is_off
+
+    async def _attempt(self, to: Destination, hook: Hook, standing: HookStanding, due: Due) -> Tried:
+        """What raises is put off, for else it would be the first to be tried again, and keep all that is behind it waiting."""
+        try:
+            return await to.attempt(hook, standing, due)
+        except (StoreUnavailableError, WithheldError):  # another process has taken over: what was tried is that one's
+            raise
+        except Exception as error:  # noqa: BLE001  whatever is wrong with it, the others are told; its text may hold the URL
+            name = type(error).__name__
+            structlog.get_logger().warning("step failed", step="webhook", webhook=hook.id, error=name)
+            return Tried(word="again", status=None, due=self._clock.steady_ms() + FAULT_WAIT_MS)
+
+
+class ToWebhooks:
+    """A webhook is told each event that it wants."""
+
+    at_once = TOLD_AT_ONCE
+
+    def __init__(
+        self, hooks: Hooks[Hook], events: Events, poster: Fetcher, may_post: MayPost, clock: Clock, metrics: Metrics
+    ) -> None:  # fmt: skip
+        self.hooks = hooks
+        self._events = events
+        self._poster = poster
+        self._may_post = may_post
+        self._clock = clock
+        self._metrics = metrics
+
+    def waiting(self, hook: Hook, one: KeptEvent) -> str | None:
+        return str(one.number) if not hook.types or _read(one.event).type in hook.types else None
+
+    async def missed(self, hook: Hook) -> Sequence[str]:  # noqa: ARG002  an event that is gone can be told to nobody
+        return ()
+
+    def lane(self, name: str) -> str:  # noqa: ARG002  a program gets its events in order
+        return ""
+
+    async def attempt(self, hook: Hook, standing: HookStanding, due: Due) -> Tried:
+        event = await self._events.one(hook.org, int(due.name))
+        if event is None:
+            outcome = Tried(word="never", status=None)
+        else:
+            name, now = _read(event).id, self._clock.now_ms()
+            status, wait_s = await posted(self._poster, hook, event, name, now, self._may_post)
+            outcome = self._outcome(hook, standing, due, status, wait_s)
+        for word in (outcome.word, *(["off"] if outcome.off else [])):
+            self._metrics.webhooks.labels(word).inc()
+        return outcome
+
+    def _outcome(self, hook: Hook, standing: HookStanding, due: Due, status: int, wait_s: float) -> Tried:
+        if 200 <= status < 300:
+            return Tried(word="told", status=status)
+        now = self._clock.now_ms()
+        is_failing = standing.failing and now - standing.failing >= OFF_AFTER_MS
+        why = "gone" if status == GONE else "failing" * bool(is_failing)
+        said = {"webhook": hook.id, "why": why}
+        event = envelope(f"evt_{secrets.token_hex(12)}", "webhook.off", now, said) if why else b""
+        if due.tries == len(SPANS_S) and not why:
+            return Tried(word="never", status=status)
+        due_ms = due_again(due, self._clock.steady_ms(), wait_s)
+        return Tried(word="again", status=status, due=due_ms, off=why, event=event)
+
+
+def due_again(due: Due, now_ms: int, wait_s: float) -> int:
+    """When a try that failed is made again, by the clock of `now_ms`: at a moment of its span, counted from the first try, or later where the
+    receiver asks for that.
+    """
+    span = min(due.tries, len(SPANS_S) - 1)
+    moment = due.first + int(1000 * _CHANCE.uniform(_ENDS_S[span], _ENDS_S[span + 1]))
+    return max(moment, now_ms + LEAST_WAIT_MS, now_ms + int(min(wait_s, LONGEST_WAIT_S) * 1000))

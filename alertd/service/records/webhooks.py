@@ -1,0 +1,208 @@
+"""Webhooks: whom to tell of events as they happen, signed as Standard Webhooks say (https://www.standardwebhooks.com).
+
+The secret is told once, when it is made. Where it is made anew those before it sign as well, each for a day, so that no receiver is
+ever without a signature it knows: also where an answer was lost, and with it a secret that nobody has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from alertd.common.clock import DAY_MS, Clock
+from alertd.common.errors import Fault, Problem
+from alertd.service.access import Credential
+from alertd.service.records.events import TYPES, cursor_of, envelope, number_of
+from alertd.store.records.events import Events
+from alertd.store.sharing.webhooks import MOST_GIVEN_UP, Hook, Hooks, HookStanding, Of
+from channels.fetching import Fetcher, FetchError, MayPost
+from channels.posting import retry_after_s
+
+#: More would be somebody's mistake, and each is a copy of every event.
+MOST = 20
+SECRET_BYTES = 32  # Standard Webhooks: 24 to 64
+PREFIX = "whsec_"
+OVERLAP_MS = DAY_MS
+MOST_SECRETS = 10  # that sign at once: each is 48 bytes more in a header
+GIVEN_UP_SHOWN = 100  # the latest
+EVENT = "application/json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """A webhook and how it stands."""
+
+    hook: Hook
+    standing: HookStanding
+    waiting: int
+    given_up: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivenUp:
+    """An event that a webhook never took."""
+
+    event: bytes | None  # None: it is no longer kept
+    cursor: str  # the one before it
+    at: int  # UNIX ms
+
+
+class Webhooks:
+    """Makes webhooks and shows them."""
+
+    def __init__(self, hooks: Hooks[Hook], events: Events, poster: Fetcher, clock: Clock) -> None:
+        self._hooks = hooks
+        self._events = events
+        self._poster = poster
+        self._clock = clock
+
+    async def create(self, who: Credential, url: str, types: Sequence[str]) -> tuple[Watched, str]:
+        """It is told of what happens from now on. With its secret. Raises Problem."""
+        self._check(url, types)
+        if len(await self._hooks.of_org(who.org)) >= MOST:
+            raise Problem("precondition-failed", f"There are {MOST} webhooks already: remove one.")
+        secret, now = new_secret(), self._clock.now_ms()
+        hook = Hook(
+            id=f"wh_{secrets.token_hex(8)}", org=who.org, url=url, types=tuple(sorted(set(types))),
+            secrets=((secret, 0),), by=who.subject, made=now,
+        )  # fmt: skip
+        last = (await self._events.page(who.org, 0, 1)).last
+        await self._hooks.put(hook, queued=last)
+        return await self._watched(hook), secret
+
+    async def of_org(self, org: str) -> list[Watched]:
+        """The oldest first."""
+        return await asyncio.gather(*map(self._watched, await self._hooks.of_org(org)))
+
+    async def get(self, org: str, hook_id: str) -> Watched:
+        """Raises Problem."""
+        return await self._watched(await self._hook(org, hook_id))
+
+    async def given_up(self, hook: Hook) -> list[GivenUp]:
+        """The latest events that it never took."""
+        found = await self._hooks.given_up(hook, GIVEN_UP_SHOWN)
+        events = await asyncio.gather(*(self._events.one(hook.org, number) for number, _ in found))
+        return [
+            GivenUp(event=event, cursor=cursor_of(number - 1), at=at)
+            for event, (number, at) in zip(events, found, strict=True)
+        ]
+
+    async def remove(self, org: str, hook_id: str) -> None:
+        """With all that waits for it. Raises Problem."""
+        if not await self._hooks.remove(org, hook_id):
+            raise _no_hook()
+
+    async def rotate(self, org: str, hook_id: str) -> tuple[Watched, str]:
+        """A new secret, beside which each before it signs for a day. Raises Problem."""
+        secret, now = new_secret(), self._clock.now_ms()
+        fresh = await self._hooks.change(org, hook_id, lambda hook: rotated(hook, secret, now))
+        if fresh is None:
+            raise _no_hook()
+        return await self._watched(fresh), secret
+
+    async def resume(self, org: str, hook_id: str) -> Watched:
+        """One that was turned off is told again: what waited, and what happened meanwhile. Raises Problem."""
+        hook = await self._hook(org, hook_id)
+        waiting = sorted(await self._hooks.waiting(hook), key=int)  # each is due whenever its span said, a day from now
+        await self._hooks.again(hook, waiting, self._clock.steady_ms())
+        await self._hooks.turn_on(hook)
+        return await self._watched(hook)
+
+    async def replay(self, org: str, hook_id: str, *, cursor: str | None = None, event: str | None = None) -> Watched:
+        """Tell it again: all that follows a cursor, one event, or, without both, what was given up. Raises Problem."""
+        hook, now = await self._hook(org, hook_id), self._clock.steady_ms()
+        if cursor is not None:
+            number = number_of(cursor)
+            if number > (await self._events.page(org, number, 1)).last:
+                raise Problem("not-found", "There is no such cursor.")
+            await self._hooks.rewind(hook, number)
+        elif event is not None:
+            found = await self._events.number_of(org, event)
+            if found is None:
+                raise Problem("not-found", "There is no such event, or it is no longer kept.")
+            await self._hooks.again(hook, [str(found)], now)
+        else:
+            given_up = await self._hooks.given_up(hook, MOST_GIVEN_UP)
+            await self._hooks.again(hook, [str(number) for number, _ in reversed(given_up)], now)
+        return await self._watched(hook)
+
+    async def ping(self, org: str, hook_id: str) -> int:
+        """Posts an event of its own, now and once. The status it was answered with, 0 for no answer. Raises Problem."""
+        hook, now = await self._hook(org, hook_id), self._clock.now_ms()
+        event_id = f"evt_{secrets.token_hex(12)}"
+        event = envelope(event_id, "ping", now, {"webhook": hook.id})
+        return (await posted(self._poster, hook, event, event_id, now))[0]
+
+    def _check(self, url: str, types: Iterable[str]) -> None:
+        faults = [
+            Fault(f"/types/{i}", "There is no event of this type.") for i, name in enumerate(types) if name not in TYPES
+        ]
+        try:
+            self._poster.check(url)
+        except FetchError as error:
+            faults.append(Fault("/url", str(error)))
+        if faults:
+            raise Problem("invalid-request", "There can be no such webhook.", faults=tuple(faults))
+
+    async def _hook(self, org: str, hook_id: str) -> Hook:
+        if found := await self._hooks.one(org, hook_id):
+            return found
+        raise _no_hook()
+
+    async def _watched(self, hook: Hook) -> Watched:
+        [standing], (waiting, given_up) = await self._hooks.standing([hook]), await self._hooks.counts(hook)
+        return Watched(hook=hook, standing=standing, waiting=waiting, given_up=given_up)
+
+
+async def posted(
+    poster: Fetcher, hook: Hook, event: bytes, event_id: str, now_ms: int, may_post: MayPost | None = None
+) -> tuple[int, float]:  # fmt: skip
+    """One try: the status it was answered with, 0 for no answer, and how many seconds it asks to be left in peace, 0 for none. Raises WithheldError where
+    `may_post` says no.
+    """
+    try:
+        status, headers = await poster.post(hook.url, event, signed(hook, event, event_id, now_ms), may_post)
+    except FetchError:
+        return 0, 0.0
+    return status, retry_after_s(headers) or 0.0
+
+
+def signed(hook: Hook, event: bytes, event_id: str, now_ms: int) -> dict[str, str]:
+    """The headers of Standard Webhooks: a signature by each secret that still signs."""
+    at = str(now_ms // 1000)
+    said = f"{event_id}.{at}.".encode() + event
+    signatures = [_signature(secret, said) for secret, until in hook.secrets if not until or until > now_ms]
+    return {
+        "Content-Type": EVENT,
+        "webhook-id": event_id,
+        "webhook-timestamp": at,
+        "webhook-signature": " ".join(signatures),
+    }
+
+
+def _signature(secret: str, said: bytes) -> str:
+    key = base64.b64decode(secret.removeprefix(PREFIX))
+    return f"v1,{base64.b64encode(hmac.digest(key, said, hashlib.sha256)).decode()}"
+
+
+def rotated(hook: Of, secret: str, now_ms: int) -> Of:
+    """With a new secret, beside which each before it signs for a day. Raises Problem where the receiver's own might be among more secrets than may sign at once."""
+    old = [(one, until or now_ms + OVERLAP_MS) for one, until in hook.secrets if not until or until > now_ms]
+    if len(old) >= MOST_SECRETS:
+        raise Problem("precondition-failed", f"{MOST_SECRETS} secrets sign already: the oldest ends within a day.")
+    return msgspec.structs.replace(hook, secrets=((secret, 0), *old))
+
+
+def new_secret() -> str:
+    return PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
+
+
+def _no_hook() -> Problem:
+    return Problem("not-found", "There is no such webhook.")

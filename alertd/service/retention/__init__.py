@@ -1,0 +1,1 @@
+"""What alertd deletes, and when: purges, legal holds, archives."""

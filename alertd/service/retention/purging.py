@@ -1,0 +1,154 @@
+"""Nothing of a child can be read any more: the key of the case is destroyed, here and in every copy that is put back.
+
+What people wrote is taken out of all alerts of the case, then the key is taken away, then it is written down outside the store
+that it is to be nowhere, then it is destroyed. A crash in between leaves less than there was, and the same call goes on with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+
+from alertd.common.clock import Clock
+from alertd.common.errors import Problem
+from alertd.common.ids import chain_of
+from alertd.model.alerts import ENDED, AlertState
+from alertd.model.kinds import PurgeReason
+from alertd.service.access import Credential
+from alertd.service.alerts.approval import Approval
+from alertd.service.alerts.notices import versions_of
+from alertd.service.revisions import check_revision
+from alertd.store.alerts.alerts import AlertRecord, Alerts
+from alertd.store.photos.media import Media
+from alertd.store.records.cases import PHOTO, PURGING_MS, Cases
+from alertd.store.records.tombstones import Purged, Tombstone, Tombstones
+
+_S = AlertState
+#: What is over may be purged; of the alert that is named also what is stood down.
+NAMED = ENDED | {_S.STOOD_DOWN}
+#: Drafts of the case go with it: nobody has submitted them, and they must not keep its key.
+WITH_IT = ENDED | {_S.DRAFT}
+
+
+class Purging:
+    """Purges cases. Doing it again changes nothing."""
+
+    def __init__(
+        self, alerts: Alerts, cases: Cases, media: Media, tombstones: Tombstones, approval: Approval, clock: Clock
+    ) -> None:
+        self._alerts = alerts
+        self._cases = cases
+        self._media = media
+        self._tombstones = tombstones
+        self._approval = approval
+        self._clock = clock
+
+    async def purge(self, alert_id: str, who: Credential, code: PurgeReason, *, rev: int | None = None) -> AlertRecord:
+        """Purge the case of an alert, with all alerts and drafts of it. Other organisations that use the same number have cases of their own. Raises
+        Problem if one of the alerts is not over, or a legal hold keeps the case.
+        """
+        record = await self._approval.get(alert_id, who)
+        await self._approval.check_case(record, who)
+        await versions_of(self._alerts, alert_id)
+        # A key that a purge before could not: what is there by now is sealed under another.
+        await self._destroy(record.case)
+        held = await self._cases.held(record.case)
+        if record.state is not _S.PURGED or alert_id in held:
+            check_revision(record, None if record.state is _S.PURGED else rev)
+            await self._unless_kept(record, held, who, code)
+            await self._destroy(record.case, [one for one in held if one.startswith(PHOTO)])
+        return await self._approval.get(alert_id, who)
+
+    async def restore(self) -> None:
+        """Before a store is served: whatever was purged since it was copied is purged in it. Raises OSError."""
+        purged = await asyncio.to_thread(self._tombstones.purged)
+        for one, state in zip(purged, await self._alerts.states(purged), strict=True):
+            if state is not None and state is not _S.PURGED:
+                await self._alerts.purge(one, (), "", "")
+                structlog.get_logger().warning("a purged alert was in the store again, and is purged", alert=one)
+        stones = await asyncio.to_thread(self._tombstones.read)
+        for stone in await self._cases.undone(stones):
+            await self._cases.destroy(stone.case)
+        for stone in await self._cases.risen(stones):
+            held = await self._cases.held(stone.case)
+            for one in held:
+                if not one.startswith(PHOTO):
+                    await self._alerts.purge(one, (), "", "")
+            await self._cases.bury(stone.case)
+            await self._cases.destroy(stone.case, [one for one in held if one.startswith(PHOTO)])
+            structlog.get_logger().warning("a purged case was in the store again, and is purged", alerts=len(held))
+
+    async def _unless_kept(self, record: AlertRecord, held: dict[str, int], who: Credential, code: PurgeReason) -> None:
+        until_ms = await self._cases.begin_purge(record.case)
+        if not until_ms:
+            raise Problem(
+                "precondition-failed",
+                "A legal hold keeps this case. Another person than who put it there, of the same organisation, releases it, or an administrator of the"
+                " organisation that runs the service.",
+            )
+        try:
+            await self._purge_all(record, held, who, code, until_ms)
+        finally:
+            await self._cases.end_purge(record.case)
+
+    async def _purge_all(
+        self, record: AlertRecord, held: dict[str, int], who: Credential, code: PurgeReason, until_ms: int
+    ) -> None:
+        alerts = await self._of_case(record, held)
+        for one in (record.id, *alerts):
+            sources = NAMED if one == record.id else WITH_IT
+            done, old = await self._alerts.purge(one, sources, code, who.signature, until_ms=until_ms)
+            if not done:
+                raise _not_over(one, old)
+        if await self._cases.drop(record.case, held):
+            return
+        await self._write_down(*(Purged(purged=one) for one in (record.id, *alerts)))
+        raise Problem(
+            "precondition-failed",
+            "Something came to this case meanwhile, or a hold. What was purged is purged; purge it again.",
+        )
+
+    async def _of_case(self, record: AlertRecord, held: dict[str, int]) -> list[str]:
+        """The other alerts of its case. Raises Problem if one is not over, or about to be written."""
+        touched = {one: at for one, at in held.items() if not one.startswith(PHOTO)}
+        for photo in held.keys() - touched.keys():
+            touched = dict.fromkeys(await self._media.alerts(photo), held[photo]) | touched
+        touched = {chain_of(one): max(at, touched.get(chain_of(one), 0)) for one, at in sorted(touched.items())}
+        others = sorted(touched.keys() - {record.id})
+        heads = dict(zip(others, await self._alerts.heads(others), strict=True))
+        for one, head in heads.items():
+            if head is None and touched[one] > self._clock.now_ms() - PURGING_MS:
+                raise Problem("precondition-failed", "An alert of this case is being written at this very moment.")
+            if head is not None and head.state not in WITH_IT:
+                raise _not_over(one, head.state)
+        return [head.id for head in heads.values() if head is not None]
+
+    async def _destroy(self, case: str, photos: Sequence[str] = ()) -> None:
+        stone = await self._cases.dropped(case)
+        if stone is None:
+            return
+        await self._write_down(stone)
+        await self._cases.destroy(case, photos)
+
+    async def _write_down(self, *stones: Tombstone | Purged) -> None:
+        """Outside the store, whose copy knows nothing of it. Raises Problem."""
+        try:
+            for stone in stones:
+                await asyncio.to_thread(self._tombstones.add, stone)
+        except OSError:
+            raise Problem(
+                "store-unavailable",
+                "It cannot be written down that this case is purged: see store.tombstones. Purge it again then.",
+            ) from None
+
+
+def _not_over(alert_id: str, state: str) -> Problem:
+    if state == "late":
+        return Problem("precondition-failed", "This took too long: somebody may hold the case by now. Purge it again.")
+    if state == "telling":
+        return Problem("precondition-failed", "People are still told what followed it. Purge it when that is done.")
+    return Problem(
+        "precondition-failed", f"Alert {alert_id} of this case is {state or 'gone'}: only what is over is purged."
+    )

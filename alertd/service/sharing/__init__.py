@@ -1,0 +1,1 @@
+"""CAP in and out, public feeds, and distributors."""

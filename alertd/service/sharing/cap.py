@@ -1,0 +1,242 @@
+"""CAP comes in: an Alert is submitted as any other, an Update takes the place of the one alert that it names once another person approves
+it, a Cancel ends exactly what it names, and nothing else is done. What was told is not told again by the same document, nor by an older one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from pydantic import ValidationError
+
+from alertd.common.clock import DAY_MS, Clock, ms_of, time_of
+from alertd.common.errors import Fault, Problem
+from alertd.common.ids import chain_of
+from alertd.model.alerts import ALERT_STEPS, AlertState
+from alertd.model.cap.messages import CapError, Message, MsgType, Reference
+from alertd.model.cap.reader import read
+from alertd.model.cap.signatures import Issuer, check_signature
+from alertd.model.documents import Alert
+from alertd.model.faults import faults_of
+from alertd.model.kinds import Notify
+from alertd.model.rules import MAX_LIFE
+from alertd.rendering.plaintext import clip
+from alertd.service.access import Credential
+from alertd.service.alerts.approval import Approval
+from alertd.service.alerts.intake import Intake, Taken
+from alertd.service.alerts.reports import LOOK, LOOKS, Reports, Wanted
+from alertd.service.alerts.submission import submit, submitted
+from alertd.service.alerts.updating import Updating
+from alertd.service.areas.regions import Regions
+from alertd.service.sharing.cap_drafts import MOST_REASON, Draft, draft_of, external_id, refused, retold, sent_of
+from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.alerts.external_ids import UNDER_WAY
+
+_CANCELLED = {AlertState.CANCELLED, AlertState.REJECTED}
+#: No sender's clock is further ahead: an alert ends after it was sent, and at most so long after it was made; and a day to spare.
+_MOST_AHEAD_MS = MAX_LIFE // timedelta(milliseconds=1) + DAY_MS
+
+
+class Ends(Protocol):
+    """Whoever cancels alerts."""
+
+    async def cancel(self, alert_id: str, who: Credential, reason: str) -> object: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapIntake:
+    """Takes CAP documents in."""
+
+    intake: Intake
+    approval: Approval
+    ends: Ends
+    updating: Updating
+    reports: Reports
+    regions: Regions
+    issuers: Sequence[Issuer]  # whose signatures count; if there are any, each document must have one of theirs
+    clock: Clock
+
+    async def take(
+        self, raw: bytes, who: Credential, *, alert_id: str | None = None, again: bool = False, dry_run: bool = False
+    ) -> tuple[Taken, Alert]:
+        """The alert or the update that was taken in or, of a Cancel, the alert that was ended. `again`: it was done before, under `alert_id`.
+
+        Raises Problem; its faults point into the CAP document and name its lines.
+        """
+        try:
+            message = await asyncio.to_thread(self._read, raw)  # the largest takes half a second
+        except CapError as error:
+            raise Problem("invalid-request", "The CAP document has faults.", faults=error.faults) from None
+        if message.msg_type is MsgType.CANCEL:
+            return await self._cancel(message, who, again=again, dry_run=dry_run)
+        if message.msg_type is MsgType.UPDATE:
+            return await self._update(message, who, again=again, dry_run=dry_run)
+        return await self._submit(message, who, alert_id=alert_id, again=again, dry_run=dry_run)
+
+    def _read(self, raw: bytes) -> Message:
+        message = read(raw)
+        if self.issuers:
+            check_signature(raw, message, self.issuers, self._now())
+        return message
+
+    def _now(self) -> datetime:
+        return time_of(self.clock.now_ms())
+
+    async def _submit(
+        self, message: Message, who: Credential, *, alert_id: str | None, again: bool, dry_run: bool
+    ) -> tuple[Taken, Alert]:
+        draft, alert = await asyncio.to_thread(self._alert, message, again=again and not dry_run)
+        try:
+            if again and not dry_run:
+                return await submitted(self.intake, self.approval, alert_id or "", alert, who), alert
+            came = await self._listed(who, [message.reference])
+            _check_not_ended(message, came, but=alert_id)  # its own first try may have been cut off
+            others = (one.id for one in _same(message, came) if one.state in UNDER_WAY and one.id != alert_id)
+            return await submit(
+                self.intake, self.approval, alert, who, alert_id=alert_id, dry_run=dry_run, known=next(others, "")
+            ), alert
+        except Problem as problem:
+            raise retold(problem, draft, message) from None
+
+    async def _update(self, message: Message, who: Credential, *, again: bool, dry_run: bool) -> tuple[Taken, Alert]:
+        """What the one alert that is named is to say: whoever was told is told so, on its channels, for CAP knows no silence."""
+        draft, alert = await asyncio.to_thread(self._alert, message, again=again and not dry_run)
+        chains = {chain_of(record.id) for record in await self._named(message, who)}
+        if len(chains) != 1:
+            fault = Fault("/references", "These are several alerts: an Update is of one.")
+            raise _not_plain(message, [fault])
+        old = await self.approval.get(chains.pop(), who)
+
+        def check(versions: Sequence[AlertRecord]) -> None:
+            _check_not_ended(message, versions)
+            _check_later(message, versions)
+
+        before = old.alert if old.document else alert
+        starts = alert.starts or before.starts  # when it began is no news
+        alert = alert.model_copy(update={"external_id": None, "channels": before.channels, "starts": starts})
+        name = external_id(message.reference)
+        try:
+            taken = await self.updating.submit(
+                old.id, alert, Notify.FULL, who, external_id=name, again=again, dry_run=dry_run, check=check
+            )
+        except Problem as problem:
+            raise retold(problem, draft, message) from None
+        return taken, alert
+
+    def _alert(self, message: Message, *, again: bool) -> tuple[Draft, Alert]:
+        """What a message asks for. Raises Problem."""
+        draft = draft_of(message, self.regions.library, self._now(), again=again)
+        try:
+            return draft, Alert.model_validate_json(json.dumps(draft.document))
+        except ValidationError as error:
+            problem = Problem("invalid-request", "The CAP document is no alert.", faults=tuple(faults_of(error)))
+            raise retold(problem, draft, message) from None
+
+    async def _cancel(self, message: Message, who: Credential, *, again: bool, dry_run: bool) -> tuple[Taken, Alert]:
+        """Ends every alert that is named and not over yet; none unless all of them are known. `again`: it did, and ends nothing that
+        came under the same names since.
+        """
+        records = await self._named(message, who, ended=again)
+        if not (dry_run or again):
+            reason = (
+                message.note or next((info.headline for info in message.infos if info.headline), None) or "CAP Cancel"
+            )
+            for record in records:
+                if record.state not in _CANCELLED:
+                    await self.ends.cancel(record.id, who, clip(reason, MOST_REASON))
+        record = await self.approval.get(records[0].id, who)
+        alert = record.alert
+        return await submitted(self.intake, self.approval, record.id, alert, who), alert
+
+    async def _named(self, message: Message, who: Credential, *, ended: bool = False) -> Sequence[AlertRecord]:
+        """The alerts that a Cancel or an Update names and that can be ended, else those that were; if it `ended` some, the other way round.
+        Raises Problem where one is not known, or all are over.
+        """
+        meant = _meant(message, await self._listed(who, message.references))
+        if message.msg_type is MsgType.UPDATE:  # of the alert, whatever it names of it
+            meant = list(dict.fromkeys(map(chain_of, meant)))
+        found = [await self.approval.get(alert_id, who) for alert_id in meant]
+        if chosen := _chosen(found, ended=ended):
+            return chosen
+        raise _not_plain(message, [Fault("/references", "What is named is over: nothing of it could be cancelled.")])
+
+    async def _listed(self, who: Credential, references: Sequence[Reference]) -> Sequence[AlertRecord]:
+        """The alerts and updates that came as these messages, newest first, without their documents: of the organisation's newest 5,000
+        those made since the first was sent, by whatever clock.
+        """
+        since_ms = min(ms_of(one.sent) for one in references) - _MOST_AHEAD_MS
+        wanted = Wanted(external_ids=frozenset(map(external_id, references)), since_ms=since_ms)
+        records, _ = await self.reports.list(who.org, wanted, before=None, limit=LOOK * LOOKS)
+        return records
+
+
+def _same(message: Message, records: Sequence[AlertRecord]) -> list[AlertRecord]:
+    """The records that came as this very message (CAP 1.2, section 3.2.1: `identifier`, `sender` and `sent` are those of no other)."""
+    name = external_id(message.reference)
+    return [record for record in records if (record.external_id, record.status) == (name, message.status)]
+
+
+def _check_not_ended(message: Message, records: Sequence[AlertRecord], *, but: str | None = None) -> None:
+    """Raises Problem if one of the records, except `but`, came as this message, was approved, and has ended. A message that was rejected, or
+    that nobody approved in time, may come again.
+    """
+    for record in _same(message, records):
+        if record.approver and record.state not in UNDER_WAY and record.id != but:
+            raise Problem(
+                "duplicate-case",
+                f"This message came before, and its alert is {record.state}; `alert` is its id. Give a new message a new identifier.",
+                alert=record.id,
+            )
+
+
+def _check_later(message: Message, versions: Sequence[AlertRecord]) -> None:
+    """Raises Problem for an Update that was sent before what was told: what is older says less. Two of one second have no order (CAP 1.2,
+    section 3.3.2); nor is one known where a name was too long to keep its time.
+    """
+    for record in versions:
+        sent = sent_of(record.external_id)
+        if sent and record.start and message.sent < sent:
+            fault = Fault("/sent", "What is told already was sent after this.")
+            raise refused("superseded", "This Update is older than what is told.", [fault], message)
+
+
+def _meant(message: Message, records: Sequence[AlertRecord]) -> list[str]:
+    """The ids of what a message's references name among all that came under these names. Senders name every earlier message of an alert
+    (CAP 1.2, section 3.2.1, `references`), so each stands for the alert as it is now. Only an update that nobody approved stands for itself,
+    also where its end has passed, unless its alert is named, with which it ends. Raises Problem where something is not known.
+    """
+    known: dict[str, list[AlertRecord]] = {}
+    for record in records:
+        known.setdefault(record.external_id, []).append(record)
+    faults: list[Fault] = []
+    meant: dict[str, None] = {}
+    for count, reference in enumerate(message.references, 1):
+        named = known.get(external_id(reference), [])
+        same = [record for record in named if record.status == message.status]
+        if not named:
+            faults.append(Fault("/references", f"Reference {count} names no alert here."))
+        elif not same:
+            faults.append(Fault("/status", f"Reference {count} names an alert of another status."))
+        elif reference.sender != message.sender:
+            faults.append(Fault("/sender", f"Reference {count} names an alert of another sender."))
+        meant |= {chain_of(record.id) if record.start else record.id: None for record in same}
+    if faults:
+        raise _not_plain(message, faults)
+    return [one for one in meant if one == chain_of(one) or chain_of(one) not in meant]
+
+
+def _chosen(records: Sequence[AlertRecord], *, ended: bool) -> list[AlertRecord]:
+    """Those of them that can be ended, else those that were; if they `ended`, the other way round."""
+    going = [record for record in records if ALERT_STEPS[record.state] & _CANCELLED]
+    over = [record for record in records if record.state in _CANCELLED]
+    return (over or going) if ended else (going or over)
+
+
+def _not_plain(message: Message, faults: Sequence[Fault]) -> Problem:
+    return refused(
+        "not-found", f"It is not plain what this {message.msg_type} means; nothing was done.", faults, message
+    )

@@ -1,0 +1,448 @@
+"""From a CAP message to an alert as it would have been sent in JSON, with the place in the CAP document that each part came from.
+
+What an alert cannot hold is refused, never dropped: several texts in one language, several areas for several languages. Where an area
+has polygons or circles, its geocodes are another name of the same ground (CAP 1.2, section 3.2.4) and are kept in the CAP document alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Any, Protocol
+from unicodedata import category, normalize
+
+from shapely.geometry import MultiPolygon
+
+from alertd.common.errors import Fault, Problem
+from alertd.model.cap.messages import Area, Info, Message, MsgType, Named, Reference, Scope, Status
+from alertd.model.cap.profiles import CAP_CP_EVENTS, IPAWS_EVENTS
+from alertd.model.cap.values import instant, reference_text
+from alertd.model.faults import MAX_FAULTS
+from alertd.model.kinds import KINDS, Kind, Level, Severity
+from alertd.rendering.markup import as_text
+from alertd.rendering.plaintext import clip
+from geofences.aliases import Alias
+from geofences.circles import Circle
+from geofences.errors import TargetErrors
+from geofences.targets import Regions, Target, alike, outline
+
+#: The alert's own limits (alertd.model.documents), and how long an alert lives that does not say when it ends.
+MOST_EVENT, MOST_REASON, MOST_NAME, MOST_EXTERNAL_ID = 35, 500, 200, 128
+LIFE = timedelta(hours=24)
+
+#: An alert is about a child if its case comes along, a code of its event says so, or among its words, without case, accents and signs, are
+#: some of these: what CAP writers call it, and what programmes that look for children are called.
+CHILD_CODES = {IPAWS_EVENTS[Level.CHILD_ALERT].casefold(), CAP_CP_EVENTS[Level.CHILD_ALERT]}
+CHILD_WORDS = (
+    "amber alert", "alerta amber", "alerte amber", "child alert", "child abduction", "abducted child", "child abducted",
+    "child kidnapping", "kidnapped child", "missing child", "missing children", "child missing", "child is missing", "missing minor",
+    "missing boy", "missing girl", "nino desaparecido", "nina desaparecida", "ninos desaparecidos", "menor desaparecido",
+    "menor desaparecida", "desaparicion de menor", "desaparicion de un menor", "desaparicion de una menor", "alerta sofia", "alerte enlevement",
+    "enfant disparu", "enfant disparue", "enlevement d enfant", "disparition d enfant", "vermisstes kind", "kind vermisst", "kindesentfuhrung", "vermist kind",
+    "bambino scomparso", "bambina scomparsa", "minore scomparso", "crianca desaparecida", "zaginione dziecko",
+)  # fmt: skip
+OWN_WORDS = {facts.event.casefold(): level for level, facts in KINDS[Kind.MISSING_CHILD].items()}
+#: The case of a child, as an alert in JSON has it: a parameter (CAP 1.2, section 3.2.2) of one info, or the same of several.
+CASE = "alertd:case"
+_CASE_MISSING = (
+    f"This event is about a child, so the alert needs its case. Send it as JSON in a parameter of the info: <parameter><valueName>{CASE}"
+    '</valueName><value>{"number": "SE-2026-117", "children": […], "contact": […], "verification": {…}}</value></parameter>. Its members '
+    'are those of "case" in POST /v1/alerts.'
+)
+#: The long text of a wireless alert (IPAWS profile), which is the description of a message that has no other.
+_LONG_TEXT = "cmamlongtext"
+_NO_RADIUS = (
+    "The radius of this circle is 0, so it holds nobody. Send the radius in kilometres after the centre, as in 37.39,-5.98 2.5; or a "
+    "polygon or a geocode beside it."
+)
+#: Of the larger one, what the areas of two infos may differ by to be one area: rounded positions; or, if one is named and the other is
+#: drawn, two drawings of the same borders.
+_ROUNDED, _REDRAWN = 0.001, 0.05
+
+_GRAVEST = (Level.CHILD_ALERT, Level.WARNING)
+_MIDDLE = (Level.ENDANGERED, Level.ADVICE)
+_LEAST = (Level.APPEAL, Level.INFORMATION)
+#: By severity, of a child and of all else: what CAP calls grave, until the second person looks at it.
+LEVELS = {
+    Severity.EXTREME: _GRAVEST,
+    Severity.SEVERE: _GRAVEST,
+    Severity.MODERATE: _MIDDLE,
+    Severity.MINOR: _LEAST,
+    Severity.UNKNOWN: _LEAST,
+}
+_NOT_FOR_PEOPLE = {
+    MsgType.ACK: "This answers an alert and is none.",
+    MsgType.ERROR: "This answers an alert and is none.",
+}
+
+
+class Places(Regions, Protocol):
+    """Regions, and foreign codes of places; `geofences.regions.Library` has them."""
+
+    def resolve(self, scheme: str, value: str) -> Alias | None: ...
+
+
+@dataclass(slots=True)
+class Draft:
+    """An alert's JSON, and the pointer into the CAP document of each of its own pointers that came from there."""
+
+    document: dict[str, Any] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+
+    def put(self, name: str, value: Any, origin: str) -> None:
+        self.document[name] = value
+        self.origins[f"/{name}"] = origin
+
+
+def external_id(reference: Reference) -> str:
+    """What the alert is called that came as this message: its CAP reference in UTC, for a relay may name the same instant in another
+    offset (CAP 1.2 section 3.2.1); or where that is too long a digest of it.
+    """
+    text = reference_text(replace(reference, sent=reference.sent.astimezone(UTC)))
+    return text if len(text) <= MOST_EXTERNAL_ID else "cap:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def sent_of(name: str) -> datetime | None:
+    """When the message was sent that gave an alert this external id; None where it does not say, as a digest or an id of somebody's own."""
+    try:
+        _, _, sent = name.split(",")
+        return instant(sent)
+    except ValueError:
+        return None
+
+
+def draft_of(message: Message, places: Places, now: datetime, *, again: bool = False) -> Draft:
+    """The alert that a message of type Alert asks for, or that one of type Update makes of an alert. What takes effect after `now` is told
+    then. Raises Problem with every reason why it cannot be one. A message that has expired is refused for that alone, unless the request is
+    made `again`.
+    """
+    faults, (end, of_end) = _unfit(message), _end(message)
+    if end <= now and not (faults or again):
+        raise refused("expired", "The CAP message has expired.", [_expired(of_end)], message)
+    if faults := [*faults, *_unfit_infos(message), *_unfit_areas(message, places)]:
+        raise refused("invalid-request", "No alert can be made of the CAP document.", faults, message)
+    draft, first = Draft(), message.infos[0]
+    draft.origins["/sent"] = "/sent"  # no part of an alert, but why an Update of one may be refused
+    child = any(map(_is_of_child, message.infos))
+    draft.put("kind", Kind.MISSING_CHILD if child else Kind.GENERAL, "/info/0/event")
+    draft.put("level", _level(first, child=child), "/info/0/severity")
+    draft.put("status", message.status, "/status")
+    draft.put("scope", message.scope, "/scope")
+    draft.put("expires", end.isoformat(), of_end)
+    if starts := _start(message, now):
+        draft.put("starts", starts[0].isoformat(), f"/info/{starts[1]}/effective")
+    draft.put("external_id", external_id(message.reference), "/identifier")
+    draft.put(
+        "author",
+        {"on_behalf_of": clip(first.sender_name, MOST_NAME)} if first.sender_name else {},
+        "/info/0/senderName",
+    )
+    draft.put("case", *_case(message))
+    draft.put("category", first.categories[0], "/info/0/category/0")
+    draft.put("event", clip(first.event, MOST_EVENT), "/info/0/event")
+    for name in ("urgency", "severity", "certainty"):
+        draft.put(name, getattr(first, name), f"/info/0/{name}")
+    if first.response_types:
+        draft.put("responseType", first.response_types[0], "/info/0/responseType/0")
+    if first.sender_name:
+        draft.put("senderName", clip(first.sender_name, MOST_NAME), "/info/0/senderName")
+    _put_texts(draft, message)
+    _put_target(draft, message, places)
+    return draft
+
+
+def refused(slug: str, detail: str, faults: Iterable[Fault], message: Message) -> Problem:
+    """The problem of a document, each of its faults with its line."""
+    lined = tuple(Fault(one.pointer, one.detail, line=_line(message, one.pointer)) for one in faults)
+    return Problem(slug, detail, faults=lined[:MAX_FAULTS])
+
+
+def _line(message: Message, pointer: str) -> int:
+    """Of an element, or of what it would stand in."""
+    while pointer and pointer not in message.lines:
+        pointer = pointer.rpartition("/")[0]
+    return message.lines.get(pointer, 1)
+
+
+def retold(problem: Problem, draft: Draft, message: Message) -> Problem:
+    """A problem of the alert as one of the CAP document that it came from."""
+    faults = tuple(_retold(fault, draft, message) for fault in problem.faults)
+    return Problem(
+        problem.slug, problem.detail, faults=faults, status=problem.status, headers=problem.headers, **problem.extra
+    )
+
+
+def _retold(fault: Fault, draft: Draft, message: Message) -> Fault:
+    pointer = fault.pointer
+    while pointer and pointer not in draft.origins:
+        pointer = pointer.rpartition("/")[0]
+    origin = draft.origins.get(pointer, "")  # what no part of it asked for, as the channels, is told of the whole
+    inside = fault.pointer.removeprefix("/case")
+    detail = f"{CASE}{inside}: {fault.detail}" if pointer == "/case" else fault.detail
+    return Fault(origin, detail, line=_line(message, origin))
+
+
+def _unfit(message: Message) -> list[Fault]:
+    """What no alert can be made of."""
+    faults = []
+    if message.msg_type in _NOT_FOR_PEOPLE:
+        faults.append(Fault("/msgType", _NOT_FOR_PEOPLE[message.msg_type]))
+    if message.status in {Status.SYSTEM, Status.DRAFT}:
+        faults.append(Fault("/status", "Nobody is to be told of an alert of this status."))
+    if not message.infos:
+        faults.append(Fault("", "An alert needs an info, or there is nothing to tell."))
+    if message.restriction and message.scope is Scope.PUBLIC:
+        faults.append(Fault("/restriction", "A restriction, though the scope is Public: who may know of this?"))
+    return faults
+
+
+def _unfit_infos(message: Message) -> list[Fault]:
+    """The faults of infos that contradict each other or lack the case."""
+    faults = []
+    of_child = [i for i, info in enumerate(message.infos) if _is_of_child(info)]
+    if of_child and not any(parameter.name == CASE for info in message.infos for parameter in info.parameters):
+        faults.append(Fault(f"/info/{of_child[0]}/event", _CASE_MISSING))
+    languages: set[str] = set()
+    for i, info in enumerate(message.infos):
+        if info.severity != message.infos[0].severity:
+            why = "The info before has another severity: how loud is this? Send each as an alert of its own."
+            faults.append(Fault(f"/info/{i}/severity", why))
+        if (language := tag(info.language)) in languages:
+            why = "Another info is in this language. Send each as an alert of its own, with its own area."
+            faults.append(Fault(f"/info/{i}", why))
+        languages.add(language)
+    return faults
+
+
+def _unfit_areas(message: Message, places: Places) -> list[Fault]:
+    """The faults of areas without a place, and of infos whose area differs from that of the infos before."""
+    faults = []
+    meant = next((_Ground(info, places) for info in message.infos if _ground(info)), None)
+    for i, info in enumerate(message.infos):
+        own = _ground(info)
+        for j, area in enumerate(info.areas):
+            if _shapes(area) or (
+                not own and (meant or i)
+            ):  # another info has the area, or the first info has the fault
+                continue
+            if area.circles:
+                faults.append(Fault(f"/info/{i}/area/{j}/circle/0", _NO_RADIUS))
+            else:
+                why = "This area has no polygon, circle or geocode, so nobody in it would get the alert. Add one."
+                faults.append(Fault(f"/info/{i}/area/{j}", why))
+        if own and meant and not _Ground(info, places).is_like(meant):
+            why = "This info has another area than the ones before. Send it as an alert of its own."
+            faults.append(Fault(f"/info/{i}/area/0", why))
+    return faults
+
+
+def _is_drawn(info: Info) -> bool:
+    """Whether the whole area has polygons or circles, so that no geocode counts."""
+    return not any(isinstance(shape, Named) for shape in _ground(info))
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """The area of an info, to be compared with that of another."""
+
+    info: Info
+    places: Places
+
+    @cached_property
+    def outline(self) -> MultiPolygon | None:
+        """The area on the map; None if it has none, or a code in it is not known."""
+        draft, unknown = Draft({"target": _no_target()}), list[Fault]()
+        for area in self.info.areas:
+            _put_area(draft, area, "", self.places, unknown)
+        found = draft.document["target"]
+        circles = tuple(Circle(lon_lat=one["center"], radius_km=one["radius_km"]) for one in found["circles"])
+        target = Target(regions=tuple(found["regions"]), polygons=tuple(found["polygons"]), circles=circles)
+        try:
+            return None if unknown else outline(target, self.places)
+        except TargetErrors:
+            return None
+
+    def is_like(self, other: _Ground) -> bool:
+        """Whether both are one area, however their rings begin, and whether they are drawn or named."""
+        if _ground(self.info) == _ground(other.info):
+            return True
+        if self.outline is None or other.outline is None:
+            return False
+        most_share = _ROUNDED if _is_drawn(self.info) and _is_drawn(other.info) else _REDRAWN
+        return alike(self.outline, other.outline, most_share=most_share)
+
+
+def tag(language: str) -> str:
+    """A language's tag in its usual case (RFC 5646, section 2.1.1)."""
+    first, *rest = language.split("-")
+    cased = [part.upper() if len(part) == 2 else part.title() if len(part) == 4 else part.lower() for part in rest]
+    return "-".join((first.lower(), *cased))
+
+
+def _ground(info: Info) -> frozenset[Any]:
+    return frozenset(shape for area in info.areas for shape in _shapes(area))
+
+
+def _shapes(area: Area) -> list[Any]:
+    """What says where an area is: its polygons and circles, else its geocodes. A circle of radius 0 and a code without a value say nothing."""
+    drawn = [*area.polygons, *(circle for circle in area.circles if circle.radius_km)]
+    return drawn or [geocode for geocode in area.geocodes if geocode.value]
+
+
+def _is_of_child(info: Info) -> bool:
+    words = f" {_plain(info.event)} "
+    return (
+        any(parameter.name == CASE for parameter in info.parameters)
+        or any(code.value.casefold() in CHILD_CODES for code in info.event_codes)
+        or any(f" {phrase} " in words for phrase in CHILD_WORDS)
+        or info.event.casefold() in OWN_WORDS
+    )
+
+
+def _plain(text: str) -> str:
+    """The words, without what looks or reads alike: case, accents, invisible signs, punctuation, width of spaces."""
+    letters = (one for one in normalize("NFKD", text.casefold()) if category(one) not in {"Mn", "Cf"})
+    return " ".join("".join(one if one.isalnum() else " " for one in letters).split())
+
+
+def _level(info: Info, *, child: bool) -> Level:
+    levels = LEVELS[info.severity]
+    return OWN_WORDS.get(info.event.casefold(), levels[0]) if child else levels[1]
+
+
+def _end(message: Message) -> tuple[datetime, str]:
+    """The earliest end of all infos, after which something of the alert would be untrue, and the pointer to it."""
+    ends = [(info.expires, f"/info/{i}/expires") for i, info in enumerate(message.infos) if info.expires]
+    return min(ends, default=(message.sent + LIFE, "/sent"))
+
+
+def _expired(pointer: str) -> Fault:
+    """The fault that says which time has passed; `pointer` is that of `_end`."""
+    if pointer == "/sent":
+        hours = LIFE // timedelta(hours=1)
+        why = f"No info has expires, so the message expired {hours} hours after it was sent. Send it again with a later sent, or with expires."
+    else:
+        why = "The message has expired: this time has passed. Send it again with a later expires."
+    return Fault(pointer, why)
+
+
+def _start(message: Message, now: datetime) -> tuple[datetime, int] | None:
+    """When the last of all infos takes effect, and which that is, if that is not yet; what takes effect as it is sent is meant at once,
+    whatever the sender's clock.
+    """
+    later = [(info.effective, i) for i, info in enumerate(message.infos) if info.effective]
+    at, i = max(later, default=(now, 0))
+    return (at, i) if at > max(now, message.sent) else None
+
+
+def _case(message: Message) -> tuple[Any, str]:
+    """The case in the message, and its pointer. Raises Problem if it is no JSON, or there are two."""
+    cases: list[Any] = []
+    pointers: list[str] = []
+    for i, info in enumerate(message.infos):
+        for j, parameter in enumerate(info.parameters):
+            if parameter.name != CASE:
+                continue
+            pointers.append(f"/info/{i}/parameter/{j}")
+            fault = Fault(pointers[-1], "This must be the case as JSON, as an alert has it.")
+            try:
+                cases.append(json.loads(parameter.value))
+            except (ValueError, RecursionError):
+                raise refused("invalid-request", "The case cannot be read.", [fault], message) from None
+            if cases[0] != cases[-1]:
+                fault = Fault(fault.pointer, "Another case came before. Send each child as an alert of its own.")
+                raise refused("invalid-request", "An alert is about one case.", [fault], message)
+    return (cases[0], pointers[0]) if cases else ({}, "/info/0/event")
+
+
+def _put_texts(draft: Draft, message: Message) -> None:
+    """Each info's words. What has no place of its own in an alert, the contact and the address, stands below the description."""
+    draft.put("info", {}, "/info/0")
+    for i, info in enumerate(message.infos):
+        language = tag(info.language)
+        described, place = _description(info)
+        below = [text for text in (as_text(info.contact or ""), info.web) if text and text not in described]
+        headline = as_text(info.headline or "")
+        texts = {
+            "headline": headline or info.event,
+            "description": "\n".join([described, *below]) if described else None,
+            "instruction": as_text(info.instruction or ""),
+        }
+        draft.document["info"][language] = {name: text for name, text in texts.items() if text}
+        draft.origins[f"/info/{language}"] = f"/info/{i}"
+        for name, own in (
+            ("headline", "headline" if headline else "event"), ("description", place), ("instruction", "instruction"),
+        ):  # fmt: skip
+            draft.origins[f"/info/{language}/{name}"] = f"/info/{i}/{own}"
+
+
+def _description(info: Info) -> tuple[str, str]:
+    """The description, else the long text for phones, and the element that it stands in; empty if there is neither."""
+    found = [(info.description or "", "description")]
+    found += [
+        (one.value, f"parameter/{n}") for n, one in enumerate(info.parameters) if one.name.casefold() == _LONG_TEXT
+    ]
+    return next(((text, place) for raw, place in found if (text := as_text(raw))), ("", "description"))
+
+
+def _put_target(draft: Draft, message: Message, places: Places) -> None:
+    """Puts the area of the first info that draws it and of the first that names it. Both, so that a small difference leaves nobody out.
+    Raises Problem: unknown-region.
+    """
+    having = [(i, info) for i, info in enumerate(message.infos) if _ground(info)] or [(0, message.infos[0])]
+    meant = {_is_drawn(info): (i, info) for i, info in reversed(having)}
+    first, info = having[0]
+    draft.put("target", _no_target(), f"/info/{first}/area/0" if info.areas else f"/info/{first}")
+    faults: list[Fault] = []
+    for i, info in meant.values():
+        for j, area in enumerate(info.areas):
+            _put_area(draft, area, f"/info/{i}/area/{j}", places, faults)
+    if faults:
+        raise refused("unknown-region", "A geocode is not known here. Send the ground as a polygon.", faults, message)
+
+
+def _no_target() -> dict[str, list[Any]]:
+    return {"polygons": [], "circles": [], "regions": []}
+
+
+def _put_area(draft: Draft, area: Area, pointer: str, places: Places, faults: list[Fault]) -> None:
+    target = draft.document["target"]
+    for n, ring in enumerate(area.polygons):
+        draft.origins[f"/target/polygons/{len(target['polygons'])}"] = f"{pointer}/polygon/{n}"
+        target["polygons"].append({"type": "Polygon", "coordinates": [ring]})
+    circles = [(n, circle) for n, circle in enumerate(area.circles) if circle.radius_km]
+    for n, circle in circles:
+        draft.origins[f"/target/circles/{len(target['circles'])}"] = f"{pointer}/circle/{n}"
+        target["circles"].append({"center": circle.center, "radius_km": circle.radius_km})
+    if area.polygons or circles:
+        return
+    for code, n in _known(area, pointer, places, faults):
+        draft.origins[f"/target/regions/{len(target['regions'])}"] = f"{pointer}/geocode/{n}"
+        target["regions"].append(code)
+
+
+def _known(area: Area, pointer: str, places: Places, faults: list[Fault]) -> list[tuple[str, int]]:
+    """The regions of an area's geocodes, with the number of each. One ground is often told in several systems of codes: one that is
+    known whole is enough. Otherwise each code that is not known is a fault.
+    """
+    systems: dict[str, list[tuple[str, int]]] = {}
+    unknown: dict[str, list[Fault]] = {}
+    for n, geocode in enumerate(area.geocodes):
+        found = places.resolve(geocode.name, geocode.value)
+        if found is not None and found.exact:
+            systems.setdefault(geocode.name, []).extend((code, n) for code in found.codes)
+        elif geocode.value:
+            why = (
+                "No region is known by this code."
+                if found is None
+                else "Only the larger region that holds it is known."
+            )
+            unknown.setdefault(geocode.name, []).append(Fault(f"{pointer}/geocode/{n}", why))
+    whole = next((codes for system, codes in systems.items() if system not in unknown), None)
+    if whole is None:
+        faults += [fault for several in unknown.values() for fault in several]
+    return whole or []

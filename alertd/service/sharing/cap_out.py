@@ -1,0 +1,340 @@
+"""An alert as CAP 1.2, for broadcast gateways and partners: what the public is told, and nothing else of the case.
+
+Before it is approved it has CAP's status Draft, on which nobody is to act. Once it is over it is a Cancel without info: no name and no
+photo outlives it here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import shapely
+
+from alertd.common.clock import second_of
+from alertd.common.errors import Problem
+from alertd.common.ids import chain_of
+from alertd.config.config import Settings
+from alertd.model.alerts import NO_LONGER_SHOWN, SHOWN
+from alertd.model.cap.messages import Area, CapError, Info, Message, MsgType, Resource, Scope, Status
+from alertd.model.cap.outlines import MOST_POLYGONS, outlines
+from alertd.model.cap.profiles import CODES, LONG, PROFILES, SHORT, Facts, septets
+from alertd.model.cap.values import SPACE
+from alertd.model.cap.writer import write
+from alertd.model.documents import MAX_HEADLINE, Alert, Exclusion
+from alertd.model.kinds import KINDS, Kind
+from alertd.rendering import Renderer
+from alertd.rendering.areas import area_name
+from alertd.rendering.languages import base_language, matching
+from alertd.rendering.own_texts import OwnTexts
+from alertd.rendering.plaintext import clip
+from alertd.service.areas.regions import Regions
+from alertd.service.areas.targeting import Share, Targeting
+from alertd.service.messages.making import rendered
+from alertd.service.messages.texts import Texts
+from alertd.service.organisations.organisations import Organisations
+from alertd.service.sharing.cap_trust import signer_of
+from alertd.store.alerts.alerts import AlertRecord, Alerts
+from alertd.store.delivery.work_records import Alike
+from channels.text import spelled_for_sms
+from geofences.errors import UnknownRegion
+from geofences.geodesy import area_km2
+from geofences.regions import Kind as RegionKind
+from geofences.regions import Region
+from geofences.targets import Area as Ground
+
+Profile = Literal["ipaws", "cap-cp"]
+#: What is told of an area: its own outline, that of the regions it is in, or none.
+Outline = Literal["exact", "regions", "none"]
+
+#: A region is named by code if so much of it lies in the area: a sliver would ring in a whole county.
+LEAST_SHARE = 0.1
+#: The languages that a profile's system knows, by their base, with the tag it calls them by.
+LANGUAGES = {"ipaws": {"en": "en-US", "es": "es-US"}, "cap-cp": {"en": "en-CA", "fr": "fr-CA"}}
+#: Characters that no XML has, though a text may.
+_NO_XML = dict.fromkeys([0xFFFE, 0xFFFF])
+_COUNTY = re.compile(r"US-(\d{5})")
+
+
+class CapOut:
+    """Writes alerts as CAP."""
+
+    def __init__(
+        self,
+        alerts: Alerts,
+        targeting: Targeting,
+        regions: Regions,
+        renderer: Renderer,
+        texts: Texts,
+        organisations: Organisations,
+        settings: Settings,
+    ) -> None:
+        self._alerts = alerts
+        self._targeting = targeting
+        self._regions = regions
+        self._renderer = renderer
+        self._texts = texts
+        self._organisations = organisations
+        self._site = settings.api.reached_at
+        self._sender = settings.cap.sender or urlsplit(self._site).hostname or "alertd"
+        self._signer = signer_of(settings.cap)
+
+    async def document(self, record: AlertRecord, profile: Profile | None = None, outline: Outline = "exact") -> bytes:
+        """The alert as it stands. Raises Problem: not-found for one that was purged or only tells of another, message-impossible with what a profile lacks."""
+        if not record.document:
+            raise Problem("not-found", "The alert was purged.")
+        if record.id != chain_of(record.id):
+            raise Problem("not-found", "This version only tells of another; look at the alert itself.")
+        return await self.under(await self.head(record), record, profile, outline)
+
+    async def under(
+        self, head: Message, record: AlertRecord, profile: Profile | None, outline: Outline, wanted: Sequence[str] = ()
+    ) -> bytes:
+        """What the alert says as it stands, under a name of its own; a Cancel says nothing. Where it is told in some of the languages that
+        are `wanted` it is written in these alone. Raises Problem: message-impossible.
+        """
+        try:
+            message = await self._message(head, record, profile, outline, wanted)
+            return await asyncio.to_thread(self._written, message)
+        except CapError as error:
+            raise Problem("message-impossible", "This cannot be told so in CAP.", faults=error.faults) from None
+
+    async def signed(self, message: Message) -> bytes:
+        """A message of one's own. Raises CapError."""
+        return await asyncio.to_thread(self._written, message)
+
+    async def sender_of(self, org: str) -> str:
+        """What an organisation's documents call it."""
+        return (await self._organisations.get(org)).organisation.cap_sender or self._sender
+
+    def _written(self, message: Message) -> bytes:
+        raw = write(message)
+        return self._signer.signed(raw) if self._signer else raw
+
+    async def head(self, record: AlertRecord) -> Message:
+        """What names the alert as it stands, which is over where it is a Cancel, without what it says."""
+        head = Message(
+            identifier=record.id,
+            sender=await self.sender_of(record.org),
+            sent=second_of(record.start or record.created),
+            status=Status(record.status) if record.start else Status.DRAFT,
+            msg_type=MsgType.ALERT,
+            scope=Scope.PUBLIC,
+        )
+        if changes := [int(ms) for ms in record.changes.split()]:
+            head = _updated(head, changes)
+        return _cancel(head, record) if record.start and record.state in NO_LONGER_SHOWN else head
+
+    def headline(self, record: AlertRecord, alert: Alert, language: str, own: OwnTexts) -> str:
+        """What the document has above its text in a language."""
+        return self._told(record, alert, language, own).headline or ""
+
+    async def _message(
+        self, head: Message, record: AlertRecord, profile: Profile | None, outline: Outline, wanted: Sequence[str]
+    ) -> Message:
+        if head.msg_type is MsgType.CANCEL:
+            return replace(head, codes=(CODES[profile],)) if profile else head
+        alert = record.alert
+        shares = await self._targeting.shares(ground := await self._alerts.area(record.id))
+        languages = self._languages(alert, profile)
+        bases = {base_language(one) for one in wanted}
+        languages = {one: tag for one, tag in languages.items() if base_language(one) in bases} or languages
+        message = replace(head, infos=await self._infos(record, alert, ground, shares, languages, outline))
+        if profile is None:
+            return message
+        places = self._places(profile, alert, shares)
+        texts = await self._texts.of(record.org, record.texts)
+        phone = {tag: self._phone(record, alert, language, texts) for language, tag in languages.items()}
+        return PROFILES[profile](message, Facts(level=alert.level, places=places, phone=phone))
+
+    def _languages(self, alert: Alert, profile: Profile | None) -> dict[str, str]:
+        """The languages to tell it in, each with the tag that it has in the document."""
+        told = self._renderer.languages(alert)
+        if profile is None:
+            return {language: language for language in told}
+        known = LANGUAGES[profile]
+        found: dict[str, str] = {}
+        for language in told:
+            tag = known.get(base_language(language))
+            if tag and tag not in found.values():
+                found[language] = tag
+        return found
+
+    async def _infos(
+        self, record: AlertRecord, alert: Alert, ground: shapely.MultiPolygon, shares: Sequence[Share],
+        languages: dict[str, str], outline: Outline,
+    ) -> tuple[Info, ...]:  # fmt: skip
+        """One of each language; all have the same rings, so that more languages leave fewer to each."""
+        most = max(1, MOST_POLYGONS // max(len(languages), 1))
+        shown = await asyncio.to_thread(self._outline, alert, ground, shares, outline)
+        rings = await asyncio.to_thread(outlines, shown, most) if shown else ()
+        parts = await self._targeting.parts(Ground(geometry=ground, km2=area_km2(ground)), shares)
+        own = await self._texts.of(record.org, record.texts)
+        infos = []
+        for language, tag in languages.items():
+            words = self._renderer.words(matching(language, self._renderer.all_languages()) or language)
+            name = area_name(words, parts) or (_bounds(ground) if outline == "exact" else "")
+            areas = (Area(description=name, polygons=rings),) if name and outline != "none" else ()
+            told = await asyncio.to_thread(self._told, record, alert, language, own)
+            infos.append(replace(told, language=tag, areas=areas))
+        return tuple(infos)
+
+    def _outline(
+        self, alert: Alert, ground: shapely.MultiPolygon, shares: Sequence[Share], outline: Outline
+    ) -> shapely.MultiPolygon | None:
+        """The ground to show: what was drawn tells where somebody is looked for, so of `regions` whole ones are shown, the smallest of
+        which enough lies in the area, else the smallest that it touches.
+        """
+        library, target = self._regions.library, alert.target
+        drawn = target.polygons or target.circles or target.rings or target.buffer_km or target.exclude != Exclusion()
+        if outline == "exact" or (outline == "regions" and not drawn and not any(map(self._is_drawn, target.regions))):
+            return ground
+        known = [share for share in shares if share.code in library]
+        smallest = sorted((share.code for share in known), key=lambda code: library.get(code).km2)[:1]
+        codes = [share.code for share in known if share.share >= LEAST_SHARE] or smallest
+        above = {region.code for code in codes for region in library.ancestors(code)}
+        if outline == "none" or not codes:
+            return None
+        shape = library.ground([code for code in codes if code not in above]).outline
+        return shapely.MultiPolygon(shapely.get_parts(shape).tolist())
+
+    def _is_drawn(self, code: str) -> bool:
+        """Whether a target's code is of a drawn region, also of one that was deleted since."""
+        try:
+            self._regions.library.without_drawn.codes(code)
+        except UnknownRegion:
+            return True
+        return False
+
+    def _told(self, record: AlertRecord, alert: Alert, language: str, own: OwnTexts) -> Info:
+        """The words of one language: the sender's own, or of a child what a mail says of it."""
+        facts = KINDS[alert.kind][alert.level]
+        text = alert.info.get(language)
+        said = (text.headline, text.description) if text else (None, None)
+        headline, description = (self._renderer.marked(one, alert, language) for one in said)
+        if alert.kind is Kind.MISSING_CHILD:
+            mail = self._rendered(record, alert, "cap", language, own)
+            headline, description = mail.subject, mail.text
+        return Info(
+            categories=(alert.category or facts.category,),
+            event=alert.event or facts.event,
+            response_types=(alert.response_type or facts.response,),
+            urgency=alert.urgency or facts.urgency,
+            severity=alert.severity or facts.severity,
+            certainty=alert.certainty or facts.certainty,
+            expires=alert.expires.replace(microsecond=0),
+            sender_name=sender(record, alert),
+            headline=_whole(clip(headline or "", MAX_HEADLINE)),
+            description=_whole(description),
+            instruction=_whole(text.instruction if text else None),
+            resources=tuple(self._photos(alert, language)) if record.state in SHOWN else (),
+        )
+
+    def _rendered(self, record: AlertRecord, alert: Alert, channel: str, language: str, own: OwnTexts) -> Any:
+        sent_ms = record.start or record.created
+        alike = Alike(channel=channel, language=language)
+        countries = record.countries.split()
+        return rendered(alert, record.id, alike, self._renderer, sent_ms=sent_ms, own=own, countries=countries)
+
+    def _photos(self, alert: Alert, language: str) -> Iterator[Resource]:
+        for child in alert.case.children:
+            for photo in child.photos:
+                said = photo.alt.get(matching(language, photo.alt) or "")
+                yield Resource(
+                    description=_whole(said) or "Photo",
+                    mime_type="image/jpeg",
+                    uri=f"{self._site}/m/{photo.media}?size=page",
+                )
+
+    def _phone(self, record: AlertRecord, alert: Alert, language: str, own: OwnTexts) -> tuple[str, str]:
+        """The short and the long text of a wireless alert: an SMS, as far as there is room."""
+        lines = self._rendered(record, alert, "sms", language, own).text.split("\n")
+        return _fitted(lines[0], SHORT), _fitted(" ".join(lines), LONG)
+
+    def _places(self, profile: Profile, alert: Alert, shares: Sequence[Share]) -> list[str]:
+        """The profile's own codes of the regions that the alert is for: those that it names, and of those that lie in its area the smallest
+        that have one. Where something is excluded, or neighbours are asked about a part, only these.
+        """
+        target = alert.target
+        is_whole = target.beyond == "refuse" and target.exclude == Exclusion()
+        named = self._coded(profile, target.regions if is_whole else ())
+        lying = self._coded(profile, [share.code for share in shares if share.share >= LEAST_SHARE])
+        above = {code: {region.code for region in self._regions.library.ancestors(code)} for code in lying}
+        wider = set().union(*above.values())
+        smallest = [place for code, place in lying.items() if code not in wider and not above[code] & named.keys()]
+        return list(dict.fromkeys([*named.values(), *smallest]))
+
+    def _coded(self, profile: Profile, codes: Sequence[str]) -> dict[str, str]:
+        """Of regions, the profile's own codes; those that have none, as what somebody drew or a town, are left out."""
+        found = {code: self._place(profile, code) for code in codes if code in self._regions.library}
+        return {code: place for code, place in found.items() if place}
+
+    def _place(self, profile: Profile, code: str) -> str | None:
+        library = self._regions.library
+        if profile == "cap-cp":
+            return next((alias.value for alias in library.aliases.of(code) if alias.scheme == "SGC"), None)
+        if county := _COUNTY.fullmatch(code):
+            return f"0{county[1]}"
+        if code == "US":
+            return "000000"
+        state = next((found[1][:2] for county in self._below(code) if (found := _COUNTY.fullmatch(county.code))), "")
+        whole = library.resolve("FIPS", state)
+        return f"0{state}000" if whole and whole.codes == (code,) else None  # not of one district of American Samoa
+
+    def _below(self, code: str) -> Iterator[Region]:
+        """The parts of a region, and of a country their parts: the counties of Puerto Rico are two levels below it."""
+        library = self._regions.library
+        parts = library.children(code)
+        yield from parts
+        if library.get(code).kind is RegionKind.COUNTRY:
+            for part in parts:
+                yield from library.children(part.code)
+
+
+def sender(record: AlertRecord, alert: Alert) -> str | None:
+    """Who speaks, as everybody is told. For whom its author wrote is free text that may name anybody: it stays inside where the child may not be known."""
+    bare = record.restricted or alert.case.protection
+    return alert.sender_name or (None if bare else alert.author.on_behalf_of)
+
+
+def _updated(head: Message, changes: Sequence[int]) -> Message:
+    """What the alert says since it was last changed, in place of all it said before. Each change has a name of its own."""
+    *earlier, latest = [
+        replace(head, identifier=f"{head.identifier}.{ms}", sent=second_of(ms), msg_type=MsgType.UPDATE)
+        for ms in changes
+    ]
+    return replace(latest, references=(head.reference, *(one.reference for one in earlier)))
+
+
+def _cancel(head: Message, record: AlertRecord) -> Message:
+    """What is over, by its names alone. What it is called and when it is sent follow from the step that ended it."""
+    return replace(
+        head,
+        identifier=f"{record.id}.{record.state}",
+        sent=max(head.sent, second_of(record.since)),
+        msg_type=MsgType.CANCEL,
+        references=(*head.references, head.reference),
+    )
+
+
+def _fitted(text: str, limit: int) -> str:
+    """Cut to so many septets, between words; as it is where it cannot be written in GSM-7."""
+    plain, room = spelled_for_sms(text), limit
+    while septets(shorter := clip(plain, room).replace("\u2026", "...")) > limit:
+        room -= 1
+    return shorter
+
+
+def _whole(text: str | None) -> str | None:
+    """As a CAP text can hold it."""
+    return (text or "").translate(_NO_XML).strip(SPACE) or None
+
+
+def _bounds(ground: shapely.MultiPolygon) -> str:
+    """What an area is called that no region is near: where it begins and ends, latitude first as CAP has it."""
+    west, south, east, north = ground.bounds
+    return f"{south:.2f},{west:.2f} {north:.2f},{east:.2f}"

@@ -1,0 +1,233 @@
+"""Distributors: who of an organisation's broadcasters and partners gets which alerts, and what each has of one."""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import msgspec
+
+from alertd.common.clock import Clock, second_of
+from alertd.common.errors import Fault, Problem
+from alertd.model.alerts import ENDED, AlertState
+from alertd.model.cap.messages import Message, MsgType, Scope, Status
+from alertd.model.distribution import Track
+from alertd.model.distributors import Distributor
+from alertd.service.access import Credential
+from alertd.service.areas.grounds import Grounds
+from alertd.service.records.webhooks import MOST, new_secret, rotated
+from alertd.service.sharing.cap_out import CapOut
+from alertd.service.sharing.confirming import Confirming, word_on
+from alertd.service.sharing.distributing import handed_over, lies_in, why_not
+from alertd.store.alerts.alerts import AlertRecord, Alerts
+from alertd.store.records.events import Events
+from alertd.store.sharing.distribution import Tracks
+from alertd.store.sharing.webhooks import DistributorHook, DistributorHooks, HeldError, HookStanding
+from channels.fetching import Fetcher, FetchError
+
+_OVER = ENDED | {AlertState.STOOD_DOWN}
+#: What a distributor may want to be sent as Authorization (RFC 9110, section 11.6.2): visible characters and spaces.
+MOST_AUTHORIZATION = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registered:
+    """A distributor and how it stands."""
+
+    hook: DistributorHook
+    distributor: Distributor
+    standing: HookStanding
+    owed: tuple[str, ...]  # alerts that it has to take down and has not confirmed, the longest first
+    has: int  # alerts that it has and that are told
+
+    @property
+    def host(self) -> str:
+        """Its host: the rest of its URL may hold a secret."""
+        return urlsplit(self.hook.url).hostname or ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """What one distributor has of one alert."""
+
+    id: str
+    name: str
+    track: Track | None  # None: it was sent nothing
+    why_not: str  # as the API has it; '' where it gets it, or will
+
+
+class Distributors:
+    """Registers distributors and shows them."""
+
+    def __init__(  # noqa: PLR0913, PLR0917  each is asked for a part of what is shown
+        self, hooks: DistributorHooks, tracks: Tracks, alerts: Alerts, events: Events, grounds: Grounds,
+        cap_out: CapOut, confirming: Confirming, poster: Fetcher, clock: Clock,
+    ) -> None:  # fmt: skip
+        self._hooks = hooks
+        self._tracks = tracks
+        self._alerts = alerts
+        self._events = events
+        self._grounds = grounds
+        self._cap_out = cap_out
+        self._confirming = confirming
+        self._poster = poster
+        self._clock = clock
+
+    async def create(self, who: Credential, new: Distributor, authorization: str) -> tuple[Registered, str]:
+        """It is sent what happens from now on. With the secret that signs. Raises Problem."""
+        await self._check(new, authorization)
+        if len(await self._hooks.of_org(who.org)) >= MOST:
+            raise Problem("precondition-failed", f"There are {MOST} distributors already: remove one.")
+        secret = new_secret()
+        hook = DistributorHook(
+            id=f"dis_{secrets.token_hex(8)}", org=who.org, url=new.url, types=(), secrets=((secret, 0),), by=who.subject,
+            made=self._clock.now_ms(), document=new.model_dump_json(), authorization=authorization,
+        )  # fmt: skip
+        last = (await self._events.page(who.org, 0, 1)).last
+        await self._hooks.put(hook, queued=last)
+        return await self.get(who.org, hook.id), secret
+
+    async def change(self, org: str, distributor: str, new: Distributor, authorization: str | None) -> Registered:
+        """What it is from now on, whole; its Authorization stays where None is given. Raises Problem."""
+        await self._check(new, authorization or "")
+        try:
+            fresh = await self._hooks.change(org, distributor, lambda hook: _changed(hook, new, authorization))
+        except HeldError:
+            raise await self._held(
+                org, distributor,
+                "Until these are over it stays where it is, and confirms as it does: what it shows is taken back there. For another address register "
+                "another distributor, and turn this one off.",
+            ) from None  # fmt: skip
+        if fresh is None:
+            raise _none()
+        return await self.get(org, distributor)
+
+    async def rotate(self, org: str, distributor: str) -> tuple[Registered, str]:
+        """A new secret, beside which each before it signs for a day; where it posted its Acks to is no address from now on, and the next message
+        names the new one. Raises Problem.
+        """
+        secret, now = new_secret(), self._clock.now_ms()
+        fresh = await self._hooks.change(
+            org, distributor, lambda hook: msgspec.structs.replace(rotated(hook, secret, now), rotated=hook.rotated + 1)
+        )
+        if fresh is None:
+            raise _none()
+        return await self.get(org, distributor), secret
+
+    async def of_org(self, org: str) -> list[Registered]:
+        """The oldest first."""
+        hooks = await self._hooks.of_org(org)
+        holders = (await self._tracks.holders([org]))[org]
+        return [
+            Registered(
+                hook=hook, distributor=hook.distributor, standing=standing,
+                owed=tuple(one.chain for one in holders if one.distributor == hook.id and one.owed),
+                has=sum(one.distributor == hook.id and not one.owed for one in holders),
+            )
+            for hook, standing in zip(hooks, await self._hooks.standing(hooks), strict=True)
+        ]  # fmt: skip
+
+    async def get(self, org: str, distributor: str) -> Registered:
+        """Raises Problem."""
+        found = [one for one in await self.of_org(org) if one.hook.id == distributor]
+        if not found:
+            raise _none()
+        return found[0]
+
+    def receipts(self, registered: Registered) -> str:
+        """Where it posts its Acks and Errors."""
+        return self._confirming.receipts(registered.hook)
+
+    async def remove(self, org: str, distributor: str) -> None:
+        """Nothing more is sent to it. Raises Problem while it has an alert that it must be told the end of."""
+        try:
+            is_gone = await self._hooks.remove(org, distributor)
+        except HeldError:
+            words = "Turn it off: it gets no new ones, and is removed when these are over."
+            raise await self._held(org, distributor, words) from None
+        if not is_gone:
+            raise _none()
+
+    async def _held(self, org: str, distributor: str, words: str) -> Problem:
+        """What it has, as a refusal."""
+        holders = (await self._tracks.holders([org]))[org]
+        found = Counter(bool(one.owed) for one in holders if one.distributor == distributor)
+        return Problem(
+            "precondition-failed",
+            f"It has {found[False]} alerts that are told, and {found[True]} that it has not confirmed to have taken down. {words}",
+            has=found[False], takedowns_open=found[True],
+        )  # fmt: skip
+
+    async def test(self, org: str, distributor: str) -> tuple[int, bool]:
+        """Posts a message of CAP's status System, now and once: nobody is told of it (CAP 1.2, section 3.2.1). The status it was answered
+        with, 0 for no answer, and whether an Ack was in it. Raises Problem.
+        """
+        found = await self.get(org, distributor)
+        now = self._clock.now_ms()
+        message = Message(
+            identifier=f"test-{secrets.token_hex(8)}", sender=await self._cap_out.sender_of(org),
+            sent=second_of(now), status=Status.SYSTEM, msg_type=MsgType.ALERT,
+            scope=Scope.PRIVATE, addresses=found.hook.id, note="Is this heard? Answer with 2xx; nobody is to be told.",
+        )  # fmt: skip
+        document = await self._cap_out.signed(message)
+        receipts = self.receipts(found)
+        try:
+            answer = await handed_over(self._poster, found.hook, receipts, document, message.identifier, now)
+        except FetchError:
+            return 0, False
+        said = word_on(answer.body, message.identifier)
+        return answer.status, said is not None and said.msg_type is MsgType.ACK
+
+    async def of_alert(self, record: AlertRecord) -> list[Share]:
+        """What each has of an alert; and of those that were sent nothing, why."""
+        hooks = await self._hooks.of_org(record.org)
+        tracks = await self._tracks.of_alert(record.org, record.id)
+        shares = [await self._share(hook, tracks.pop(hook.id, None), record) for hook in hooks]
+        gone = [Share(id=id_, name=track.name, track=track, why_not="removed") for id_, track in tracks.items()]
+        return [*shares, *gone]
+
+    async def _share(self, hook: DistributorHook, track: Track | None, record: AlertRecord) -> Share:
+        wants = hook.distributor
+        why = "" if track else await self._why_not(hook, wants, record)
+        return Share(id=hook.id, name=wants.name, track=track, why_not=why)
+
+    async def _why_not(self, hook: DistributorHook, wants: Distributor, record: AlertRecord) -> str:
+        if record.state in _OVER or not record.document:
+            return "over"
+        late = "later" if record.start and hook.made > record.start else ""
+        why = why_not(wants, record, record.alert)
+        if why or wants.jurisdiction is None:
+            return why or late
+        try:
+            inside = await lies_in(self._grounds, self._alerts, wants.jurisdiction, record)
+        except Problem:  # a code may be gone with an edition of the library: what the others have is told all the same
+            return "unresolved"
+        return late if inside else "elsewhere"
+
+    async def _check(self, new: Distributor, authorization: str) -> None:
+        """Raises Problem."""
+        faults = []
+        if len(authorization) > MOST_AUTHORIZATION or not (authorization.isascii() and authorization.isprintable()):
+            faults.append(Fault("/authorization", "A header has visible characters and spaces, at most 1,000."))
+        try:
+            self._poster.check(new.url)
+        except FetchError as error:
+            faults.append(Fault("/url", str(error)))
+        if faults:
+            raise Problem("invalid-request", "There can be no such distributor.", faults=tuple(faults))
+        if new.jurisdiction is not None:
+            await self._grounds.of(new.jurisdiction)
+
+
+def _changed(hook: DistributorHook, new: Distributor, authorization: str | None) -> DistributorHook:
+    kept = hook.authorization if authorization is None else authorization
+    is_moved = (hook.url, hook.distributor.acknowledges) != (new.url, new.acknowledges)
+    return msgspec.structs.replace(
+        hook, url=new.url, document=new.model_dump_json(), authorization=kept, way=hook.way + is_moved
+    )
+
+
+def _none() -> Problem:
+    return Problem("not-found", "There is no such distributor.")

@@ -1,0 +1,409 @@
+"""Alerts: one hash a version, its document sealed under its case's key, its area and its frozen audience beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import shapely
+
+from alertd.common.ids import chain_of
+from alertd.model.alerts import AMENDABLE, QUEUED_BECOMES, AlertState
+from alertd.model.fields import folded_number
+from alertd.store.alerts.alert_records import (
+    NUMBERS,
+    OF_CASE,
+    OF_CHAIN,
+    PLAN_HEAD,
+    TEXTS,
+    AlertRecord,
+    Footing,
+    PlanHead,
+    Seals,
+    changed,
+    listed,
+    plan_head,
+    record_of,
+    said,
+    sources_of,
+)
+from alertd.store.alerts.damaged import unless_damaged
+from alertd.store.alerts.external_ids import ExternalIds
+from alertd.store.alerts.frozen import Frozen, Numbers, Rings, pack_audience, unpack_area, unpack_audience
+from alertd.store.alerts.times import Times
+from alertd.store.engine import keys
+from alertd.store.engine.codec import Box, SealError
+from alertd.store.engine.connection import Arg, Connection
+from alertd.store.engine.sealed import OF_STAFF
+from alertd.store.records.cases import PHOTO, Cases
+from alertd.store.records.events import announcement
+from alertd.store.records.versions import version_ids
+
+__all__ = ("AlertRecord", "Alerts", "Footing", "ListPlace", "PlanHead", "sources_of")
+
+#: A place in an organisation's list of alerts: creation time (ms), id.
+ListPlace = tuple[int, str]
+#: More than are asked for, so that alerts made in the same millisecond rarely cost a second look.
+_TIES = 8
+
+
+def _version(alert_id: str) -> str:
+    return keys.of_chain(chain_of(alert_id), "version", alert_id)
+
+
+class Alerts:
+    """The repository of alerts; `external_ids` knows which goes its way under an author's own id, `times` when each starts and ends."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._db = connection
+        self.external_ids = ExternalIds(connection, self.heads)
+        self.times = Times(connection)
+
+    def case_id(self, org: str, number: str) -> str:
+        """The name of an organisation's case in the store: one for all spellings of its number. Organisations that use the same number share
+        no name, so none of them can touch another's key or hold.
+        """
+        return self._db.codec.hashed("case", f"{org}\n{folded_number(number)}")
+
+    async def case_box(self, case: str, holder: str) -> Box:
+        """The key of a case, for an alert or a photo that is to be sealed under it."""
+        return await Cases(self._db).box(case, holder)
+
+    async def in_case(self, *cases: str) -> list[AlertRecord]:
+        """All alerts of these cases as they stand, without their documents. A case is one organisation's."""
+        return [one for one in await self.heads(await self.ids_in_case(*cases)) if one is not None]
+
+    async def ids_in_case(self, *cases: str) -> list[str]:
+        """The ids of the first versions of all alerts of these cases."""
+        found = await self._db.hashes([keys.case_held(case) for case in cases])
+        held = [name.decode() for one in found for name in one]
+        return sorted({chain_of(one) for one in held if not one.startswith(PHOTO)})
+
+    async def of_case(self, case: str, values: Mapping[str, bytes], box: Box | None = None) -> dict[str, str]:
+        """Values as names under a case's key, by which they can be compared for as long as there is that key. It is read unless it is
+        given.
+        """
+        box = box or await self._box(case)
+        return {name: box.hashed(value) for name, value in values.items()} if box else {}
+
+    async def create(self, record: AlertRecord, area: bytes) -> Box | None:
+        """Write a first version with its area (packed), durably. Answers the key of its case; None when the id is there already."""
+        chain = chain_of(record.id)
+        listed_first = [
+            ("ZADD", keys.org(record.org, "alerts"), "NX", record.created, record.id),  # a retry keeps its place
+            ("ZADD", keys.expiry(keys.shard_of(chain)), record.expires, record.id),
+            announcement(chain),
+        ]
+        box = await Cases(self._db).box(record.case, record.id, listed_first)
+        seals = self._seals(record.id, box)
+        made = await self._db.run_durably(
+            "create", [keys.chain(chain)], record.id, area, record.org, self._db.skew_ms,
+            "state", str(record.state), *said(record, seals),
+        )  # fmt: skip
+        return box if made else None
+
+    async def amend(self, record: AlertRecord, area: bytes) -> tuple[bool, str]:
+        """Write what a draft or a returned alert says now, durably, if it still is of `record.rev`. Answers whether it
+        was done, and the state it has ('changed' when somebody else changed it).
+        """
+        seals = self._seals(record.id, await self.case_box(record.case, record.id))
+        await self.times.bring_forward(record)
+        done, old = await self._db.run_durably(
+            "amend", [keys.chain(chain_of(record.id))], record.id, listed(AMENDABLE), record.rev, area,
+            *said(record, seals, anew=False),
+        )  # fmt: skip
+        return bool(done), old.decode()
+
+    async def get(self, alert_id: str) -> AlertRecord | None:
+        """An alert with its document, or None. A purged alert has an empty document."""
+        found, chain = await self._db.hashes([_version(alert_id), keys.chain(chain_of(alert_id))])
+        if not found:
+            return None
+        fields = {key.decode(): value for key, value in found.items()}
+        seals = self._seals(alert_id, await self._box(fields["case"].decode()))
+        return record_of(fields, seals, [chain.get(name.encode()) for name in OF_CHAIN])
+
+    async def heads(self, alert_ids: Sequence[str]) -> list[AlertRecord | None]:
+        """Alerts without their documents, None where there is none, in two round trips."""
+        names = ("state", "planned", "pending_at", *NUMBERS, *TEXTS, *OF_CASE, *OF_STAFF)
+        chains = [("HMGET", keys.chain(chain_of(alert_id)), *OF_CHAIN) for alert_id in alert_ids]
+        versions = [("HMGET", _version(alert_id), *names) for alert_id in alert_ids]
+        rows = await self._db.execute_many([*versions, *chains])
+        rows, chained = rows[: len(alert_ids)], rows[len(alert_ids) :]
+        found = [{name: value for name, value in zip(names, row, strict=True) if value is not None} for row in rows]
+        boxes = await self._boxes({fields["case"].decode() for fields in found if "case" in fields})
+        return [
+            record_of(fields, self._seals(alert_id, boxes[fields["case"].decode()]), of_chain)
+            if "state" in fields
+            else None
+            for alert_id, fields, of_chain in zip(alert_ids, found, chained, strict=True)
+        ]
+
+    async def listed(self, alert_ids: Sequence[str]) -> list[AlertRecord | None]:
+        """The same for a list: of one that is damaged None, too, which the log tells. It hides no other."""
+        try:
+            return await self.heads(alert_ids)
+        except SealError:
+            found = [await unless_damaged(one, self.heads([one])) for one in alert_ids]
+            return [one[0] if one else None for one in found]
+
+    async def plan_heads(self, alert_ids: Sequence[str]) -> list[PlanHead | Exception | None]:
+        """What a planner has to know of alerts, in one round trip; what is wrong with one is its answer."""
+        rows = await self._db.execute_each([("HMGET", _version(alert_id), *PLAN_HEAD) for alert_id in alert_ids])
+        return [
+            row if isinstance(row, Exception) else plan_head(alert_id, row)
+            for alert_id, row in zip(alert_ids, rows, strict=True)
+        ]
+
+    async def state(self, alert_id: str) -> AlertState | None:
+        return (await self.states([alert_id]))[0]
+
+    async def rev(self, alert_id: str) -> int:
+        """The revision of an alert, 0 where there is none."""
+        return int(await self._db.execute("HGET", _version(alert_id), "rev") or 0)
+
+    async def states(self, alert_ids: Sequence[str]) -> list[AlertState | None]:
+        """Where alerts stand, None where there is none, in one round trip."""
+        return [AlertState(raw.decode()) if raw else None for (raw,) in await self.fields(alert_ids, "state")]
+
+    async def fields(self, alert_ids: Sequence[str], *names: str) -> list[list[bytes | None]]:
+        """These fields of alerts as they are kept, in one round trip."""
+        return await self._db.execute_many([("HMGET", _version(alert_id), *names) for alert_id in alert_ids])
+
+    async def area(self, alert_id: str) -> shapely.MultiPolygon:
+        """The area, a copy of the caller's own. What only tells of an alert has none but the alert's."""
+        chain = chain_of(alert_id)
+        own = await self._db.execute("GET", keys.of_chain(chain, "area", alert_id))
+        return unpack_area(own or await self._db.execute("GET", keys.of_chain(chain, "area", chain)))
+
+    async def audience(self, alert_id: str) -> Frozen:
+        """The frozen audience."""
+        raw = await self._db.execute("GET", keys.of_chain(chain_of(alert_id), "audience", alert_id))
+        return unpack_audience(raw or pack_audience(np.empty(0, np.uint64)))
+
+    async def approve(
+        self,
+        alert_id: str,
+        audience: Numbers,
+        approver: str,
+        *,
+        rings: Rings | None = None,
+        rev: int | None = None,
+        approved_rev: int = 0,
+        sent_by: Iterable[str] = (),
+        asked: Iterable[str] = (),
+        **alone: str,
+    ) -> tuple[bool, str]:
+        """Freeze the audience, with the ring of each, and open the gate, durably, if the alert still is of the revision `rev`
+        that was seen, and its approver looked at `approved_rev`; the neighbours `asked` are told so. `alone` are fields of an alert that its author approves, `why` among them.
+
+        Answers whether it was done, and the state it had ('expired' or 'changed' where that is why not).
+        """
+        seals = self._seals(alert_id, await self._box_of(alert_id) if alone else None)
+        fields = {"approver": approver, "approved_rev": str(approved_rev), **alone}
+        done, old = await self.run_live(
+            "approve",
+            alert_id,
+            sources_of(AlertState.APPROVED),
+            pack_audience(audience, rings),
+            len(audience),
+            self._db.skew_ms,
+            "" if rev is None else rev,
+            " ".join(sent_by),
+            int("why" in alone),
+            " ".join(asked),
+            *seals.flat(fields),
+        )
+        return bool(done), old.decode()
+
+    async def run_live(self, script: str, alert_id: str, *args: Arg) -> Any:
+        """Run what may open a gate, durably. Its chain is announced before, so that no crash hides it, and again where it was done: a worker may
+        have found it not approved yet, and retired it.
+        """
+        await self.enliven(alert_id, durably=True)
+        answer = await self._db.run_durably(script, [keys.chain(chain_of(alert_id))], alert_id, *args)
+        if answer[0]:
+            await self.enliven(alert_id)
+        return answer
+
+    async def step(
+        self, alert_id: str, new: AlertState, *, rev: int | None = None, texts: int | None = None, **fields: str
+    ) -> tuple[bool, str]:
+        """One step of the table of states, durably, from the revision `rev` if that matters, with own `texts` of another
+        revision if given. Answers whether it was done, and the state it had ('' for none, 'changed' for another revision).
+        """
+        # First, so that what is queued is settled, and what happened told, even if we die here.
+        await self.enliven(alert_id, works=new in QUEUED_BECOMES)
+        seals = self._seals(alert_id, await self._box_of(alert_id) if fields.keys() & set(OF_CASE) else None)
+        flat: list[str | bytes | int] = [] if texts is None else ["texts", texts]
+        flat += seals.flat(fields)
+        done, old = await self._db.run_durably(
+            "step", [keys.chain(chain_of(alert_id))], alert_id, sources_of(new), str(new), self._db.skew_ms,
+            "" if rev is None else rev, *flat,
+        )  # fmt: skip
+        return bool(done), old.decode()
+
+    async def follow(
+        self,
+        record: AlertRecord,
+        footing: Footing,
+        new: AlertState | None,
+        notice: AlertRecord | None,
+        *,
+        fields: Mapping[str, str],
+        sent_by: Iterable[str] = (),
+        anew: Sequence[AlertRecord] = (),
+    ) -> tuple[bool, str]:
+        """One step of an alert (None: it stays as it is), and the version that tells of it, durably and both or none, if the chain
+        stands as it must. `anew` are versions that say something else from now on, the alert among them. Answers whether it was
+        done, and the state it had ('changed' or 'expired' where that is why not, 'again' where it has another last version, or says something
+        else, than `record` knows).
+        """
+        box = await self._box(record.case)
+        seals = self._seals(record.id, box)
+        flat = seals.flat(fields)
+        flat += [part for one in anew if one.id == record.id for part in changed(one)]
+        docs: list[str | bytes | int] = [
+            part for one in anew for part in (one.id, self._seals(one.id, box).sealed(one.document))
+        ]
+        told = []
+        if notice is not None:
+            await self.times.note_end(notice)
+            told = ["alerted", notice.alerted, *said(notice, self._seals(notice.id, box))]
+        done, old = await self.run_live(
+            "follow", record.id, listed(footing.sources), str(new or ""), self._db.skew_ms,
+            "" if footing.rev is None else footing.rev, footing.last, " ".join(sent_by), notice.id if notice else "",
+            int(footing.alive), len(flat), len(docs), footing.word, record.changes, *flat, *docs, *told,
+        )  # fmt: skip
+        for one in anew:
+            if done and one.id == record.id:
+                await self.times.note_end(one)
+        return bool(done), old.decode()
+
+    async def versions(self, chains: Sequence[str]) -> list[str]:
+        """The ids of all versions of chains, in one round trip."""
+        return await version_ids(self._db, chains)
+
+    async def chain(self, chain: str) -> list[AlertRecord]:
+        """All versions of a chain, in order, without their documents."""
+        return [one for one in await self.heads(await self.versions([chain])) if one is not None]
+
+    async def pairs(self, alert_id: str) -> Frozen | None:
+        """Whom a version tells of what came before, by number and channel, with 1 as the ring of those whom a version before was
+        still to tell; None while that is not known.
+        """
+        raw = await self._db.execute("GET", keys.of_chain(chain_of(alert_id), "heard", alert_id))
+        return unpack_audience(raw) if raw else None
+
+    async def keep_pairs(self, alert_id: str, pairs: Frozen, people: int) -> Frozen:
+        """Keeps them, if nobody did before, and how many `people` the version tells. Answers those that are kept."""
+        name = keys.of_chain(chain_of(alert_id), "heard", alert_id)
+        kept, raw = await self._db.execute_many(
+            [("SET", name, pack_audience(pairs.numbers, pairs.rings), "NX"), ("GET", name)]
+        )
+        await self._db.execute("HSET", _version(alert_id), "people", people)
+        return pairs if kept else unpack_audience(raw)
+
+    async def purge(
+        self, alert_id: str, sources: Iterable[AlertState], code: str, by: str, *, until_ms: int | None = None
+    ) -> tuple[bool, str]:
+        """Take what people wrote out of all versions of an alert, durably, before `until_ms` by the store's clock. Without `sources`
+        whatever its state. Answers whether it was done, and the state it had ('telling' where people are still told something, 'late').
+        """
+        await self.enliven(alert_id)  # first, so that what is queued is settled
+        sealed = self._seals(alert_id, None).seal("by", by) if by else b""
+        done, old = await self._db.run_durably(
+            "purge", [keys.chain(alert_id)], alert_id, listed(sources) if sources else "", self._db.skew_ms,
+            "" if until_ms is None else until_ms, "code", code, "by", sealed,
+        )  # fmt: skip
+        return bool(done), old.decode()
+
+    async def pause(self, alert_id: str, *, waits: bool, by: str, rev: int | None) -> tuple[bool, str]:
+        """Let a chain that is being told wait, or go on, durably; any of its versions names it. Answers whether it is so now, and the
+        state that version has ('changed' when it is not of the revision `rev`).
+        """
+        sealed, chain = self._seals(alert_id, None).seal("by", by), chain_of(alert_id)
+        await self.enliven(alert_id, works=False)
+        done, old = await self._db.run_durably(
+            "alert_pause", [keys.chain(chain)], alert_id, chain, int(waits), "" if rev is None else rev, self._db.skew_ms,
+            "by", sealed,
+        )  # fmt: skip
+        return bool(done), old.decode()
+
+    async def note_from(
+        self, record: AlertRecord, org: str, word: str, fields: Mapping[str, str], *, states: Iterable[AlertState] = ()
+    ) -> tuple[bool, str]:
+        """Set fields of an alert on behalf of another organisation, and notify the alert's people by the event `word`, durably, if the alert is
+        still of `record.rev`. It must be in one of `states` and not past its end; without `states` it may be in any. Returns whether it was done,
+        and the state it has ('changed' or 'expired' if that is why not).
+        """
+        seals = self._seals(record.id, record.box)
+        await self.enliven(record.id, works=False)
+        done, old = await self._db.run_durably(
+            "permit", [keys.chain(record.id)], record.id, listed(states) if states else "", record.rev, self._db.skew_ms,
+            word, org, *seals.flat(fields),
+        )  # fmt: skip
+        return bool(done), old.decode()
+
+    async def of_org(self, org: str, *, before: ListPlace | None, limit: int) -> list[ListPlace]:
+        """An organisation's alerts, newest first and those of one millisecond by id, from after `before` on."""
+        top = "+inf" if before is None else before[0]
+        found: list[ListPlace] = []
+        offset, step = 0, limit + _TIES
+        while len(found) < limit:
+            page = await self._index(org, top, offset, step)
+            found += [place for place in page if before is None or place < before]
+            if len(page) < step:
+                break
+            offset += step
+        return found[:limit]
+
+    async def _index(self, org: str, top: str | int, offset: int, limit: int) -> list[ListPlace]:
+        flat = await self._db.execute(
+            "ZREVRANGEBYSCORE", keys.org(org, "alerts"), top, "-inf", "WITHSCORES", "LIMIT", offset, limit
+        )
+        nested = flat and isinstance(flat[0], (list, tuple))
+        pairs = flat if nested else zip(flat[::2], flat[1::2], strict=True)
+        return [(int(float(score)), name.decode()) for name, score in pairs]
+
+    async def sum_up(self, alert_id: str) -> bool:
+        """That a version was sent is about to be told in logs and metrics. Answers whether that is for the first time."""
+        return bool(await self._db.execute("HSETNX", _version(alert_id), "summed_up", 1))
+
+    async def live(self) -> dict[str, bytes]:
+        """Chains that have work, each with what tells whether it was announced again."""
+        found = await self._db.hashes([keys.live(shard) for shard in range(keys.SHARDS)])
+        return {chain.decode(): seen for shard in found for chain, seen in shard.items()}
+
+    async def enliven(self, alert_id: str, *, works: bool = True, durably: bool = False) -> None:
+        """A chain is about to have something to tell, and work."""
+        chain = chain_of(alert_id)
+        works_too = [("HINCRBY", keys.live(keys.shard_of(chain)), chain, 1)] if works else []
+        execute = self._db.execute_durably if durably else self._db.execute_many
+        await execute([announcement(chain), *works_too])
+
+    async def retire(self, chain: str, seen: bytes) -> bool:
+        """A chain had no work left when it was as `live` said; it stays if it was announced again since. Answers whether it went."""
+        await self.enliven(chain, works=False)  # a live chain's events are looked for anyway, and no longer now
+        return bool(await self._db.run("retire", [keys.live(keys.shard_of(chain))], chain, seen))
+
+    def _seals(self, alert_id: str, case: Box | None) -> Seals:
+        return Seals(alert_id, self._db.codec.master, case)
+
+    async def _box_of(self, alert_id: str) -> Box | None:
+        """The key of an alert's case."""
+        case = await self._db.execute("HGET", _version(alert_id), "case")
+        return await self._box(case.decode()) if case else None
+
+    async def _box(self, case: str) -> Box | None:
+        return (await self._boxes([case]))[case]
+
+    async def _boxes(self, cases: Iterable[str]) -> dict[str, Box | None]:
+        """The keys of cases in one round trip, None for one that was purged."""
+        names = {case: keys.case(case) for case in cases}
+        found = await self._db.execute_many([("GET", name) for name in names.values()]) if names else []
+        return {
+            case: self._db.codec.case_box(wrapped, name) if wrapped else None
+            for (case, name), wrapped in zip(names.items(), found, strict=True)
+        }

@@ -1,0 +1,1 @@
+"""What waits for approval: updates, permissions, and approvals by one person."""

@@ -1,0 +1,98 @@
+"""Regions that operators drew, as the store has them: of each its number, revision, organisation and document; and whose the
+numbers of imported ones are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import quote, unquote
+
+from alertd.store.engine import keys
+from alertd.store.engine.connection import Connection
+
+#: All of them are in every API's memory.
+MOST = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawing:
+    code: str
+    number: int  # counted from 1
+    revision: int
+    org: str
+    document: bytes  # JSON
+
+
+#: Seen by whoever draws what nobody has drawn: no revision is negative, and -1 is that of a condition that nothing fits.
+NOTHING = -2
+
+
+class TooManyDrawingsError(Exception):
+    """There are as many as there may be."""
+
+
+class Drawings:
+    """The repository of drawn regions."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._db = connection
+
+    async def edition(self) -> int:
+        """A number that grows with every change to any of them."""
+        return int(await self._db.execute("HGET", keys.COUNTERS, "drawings") or 0)
+
+    async def all(self) -> list[Drawing]:
+        found = await self._db.hash_of(keys.DRAWN)
+        return [_drawing(code.decode(), value) for code, value in sorted(found.items())]
+
+    async def put(self, code: str, org: str, document: bytes, *, revision: int, seen: int | None) -> tuple[str, int]:
+        """Answers 'done' and its number, 'changed' when it is not of the revision that was seen (`NOTHING`: there is one), or 'foreign'. Raises
+        TooManyDrawingsError.
+        """
+        word, *rest = await self._db.run_durably(
+            "draw",
+            [keys.DRAWN, keys.COUNTERS],
+            code,
+            quote(org),
+            "" if seen is None else seen,
+            revision,
+            MOST,
+            document,
+        )
+        if word == -2:
+            raise TooManyDrawingsError
+        return {1: "done", 0: "changed", -1: "foreign"}[word], int(rest[0]) if word == 1 else 0
+
+    async def delete(self, code: str, org: str | None, *, seen: int | None) -> str:
+        """Deletes a drawing of an organisation (None: of any). Its number is not used again.
+
+        Returns 'done', 'changed' if it has another revision than `seen`, or 'unknown' if there is no such drawing.
+        """
+        word = await self._db.run_durably(
+            "delete_drawing",
+            [keys.DRAWN, keys.COUNTERS],
+            code,
+            "" if org is None else quote(org),
+            "" if seen is None else seen,
+        )
+        return {1: "done", 0: "changed", -1: "unknown"}[word]
+
+    async def clash(self, numbers: Mapping[str, int]) -> tuple[int, str, str] | None:
+        """Keep the numbers of imported regions by their codes, unless one is another's: that number, whose it is, and whose it
+        is not. Places are found by these numbers, so all machines must have the same.
+        """
+        if not numbers:
+            return None
+        known = {int(number): code.decode() for number, code in (await self._db.hash_of(keys.NUMBERS)).items()}
+        for code, number in numbers.items():
+            if known.get(number, code) != code:
+                return number, known[number], code
+        fresh = [(number, code) for code, number in numbers.items() if number not in known]
+        kept = await self._db.execute_many([("HSETNX", keys.NUMBERS, str(number), code) for number, code in fresh])
+        return None if all(kept) else await self.clash(numbers)  # somebody else did so this moment
+
+
+def _drawing(code: str, value: bytes) -> Drawing:
+    number, revision, org, document = value.split(b" ", 3)
+    return Drawing(code=code, number=int(number), revision=int(revision), org=unquote(org.decode()), document=document)

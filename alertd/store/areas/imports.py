@@ -1,0 +1,49 @@
+"""Imports of regions: how far each is, and what came of it. Codes and names of regions, and nobody's."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from alertd.common.clock import DAY_MS
+from alertd.store.engine import keys
+from alertd.store.engine.connection import Connection
+
+#: Whoever ordered it has read the report by then, and the audit keeps that it was done.
+KEPT_MS = 7 * DAY_MS
+
+
+class Import(msgspec.Struct, frozen=True, kw_only=True):
+    """An import as it stands."""
+
+    id: str
+    org: str
+    name: str  # what the regions are kept under
+    dry_run: bool
+    state: Literal["running", "done", "stored", "refused"]  # stored: and not taken in
+    step: Literal["reading", "checking", "trying", "storing"] = "reading"
+    regions: int = 0  # how many the file has, once that is known
+    seen: int  # UNIX milliseconds: when whoever does it told of it
+    why: str = ""  # it was refused, or is only stored
+    faults: int = 0  # how many features cannot be regions
+    problems: list[dict[str, Any]] = []  # the first of them: row, code, what
+    report: dict[str, Any] = {}
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Import).decode
+
+
+class Imports:
+    """The repository of imports."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._db = connection
+
+    async def put(self, one: Import) -> None:
+        await self._db.execute("SET", keys.regions_import(one.id), _encode(one), "PX", KEPT_MS)
+
+    async def get(self, import_id: str) -> Import | None:
+        raw = await self._db.execute("GET", keys.regions_import(import_id))
+        return None if raw is None else _decode(raw)

@@ -1,0 +1,1 @@
+"""Limits, logins and tests of carriers, and what messages cost."""

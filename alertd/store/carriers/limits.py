@@ -1,0 +1,106 @@
+"""The carriers' limits: one GCRA for all processes, on the server's clock, paid in the carrier's unit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from alertd.store.engine import keys
+from alertd.store.engine.connection import Connection
+
+PROBE_MS = 15_000  # how often a paused carrier is tried for what is loud
+#: The share of its rate that a ramp begins with: 90 messages in the first second at FCM's quota, so that a street is told at once.
+RAMP_FLOOR = 0.01
+#: So many failures without a success between them, none of them older than this before the next, and a carrier rests: for a second,
+#: for twice as long each time a message that tries it fails, too. At most 5 s, so that a carrier that returns is found within 15 s.
+FAILURES, FORGOTTEN_MS, SHORTEST_REST_MS, LONGEST_REST_MS = 20, 60_000, 1_000, 5_000
+#: A message that was tried before may probe a carrier this long after a new one may: lanes ask at least once a second.
+NEW_FIRST_MS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Permits that were granted together."""
+
+    granted: int
+    wait_s: float  # when none; both: one message is to try a carrier that rests
+    mark: int  # the limiter's: until when they would come again by themselves, or which try this is
+
+    def less(self, permits: int, rate: float) -> Block:
+        """What is left of it when so many were given back."""
+        return replace(self, granted=self.granted - permits, mark=self.mark - int(permits * 1_000_000 / rate))
+
+
+class Limits:
+    """Permits in blocks, so that a round trip is paid once a chunk."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._db = connection
+
+    async def take(
+        self,
+        carrier: str,
+        rate: float,
+        burst: float,
+        wanted: int,
+        least: int = 1,
+        *,
+        loud: bool = True,
+        ramp_s: float = 0,
+        is_new: bool = True,
+    ) -> Block:
+        """Up to `wanted` permits of `rate` a second, of fewer while what is not loud ramps up; how many, and the seconds to wait when none.
+
+        Both when the carrier is paused and one message is to try it: `resume` when it is accepted. `give_back` those that nothing was sent for.
+        A message that is not `is_new` was tried before: it probes a carrier only if no new one does.
+        """
+        skew_ms, ramp_ms = self._db.skew_ms, int(ramp_s * 1000)
+        granted, wait_us, mark = await self._db.run(
+            "take", [keys.limiter(carrier)],
+            rate, burst, wanted, least, skew_ms, int(loud), PROBE_MS, ramp_ms, RAMP_FLOOR, 0 if is_new else NEW_FIRST_MS,
+        )  # fmt: skip
+        return Block(granted, wait_us / 1e6, mark)
+
+    async def give_back(
+        self, carrier: str, rate: float, permits: int, *, loud: bool = True, block: Block | None = None
+    ) -> None:
+        """Permits of a `block` (None: taken this moment) that nothing was sent for. Those that came again by themselves meanwhile are
+        given back no second time, those of a ramp at the whole rate: it gets no steeper by them. Where one message was to try a
+        carrier that rests, the next tries it.
+        """
+        mark, tries = ("", "") if block is None else (block.mark, "unsent" if block.wait_s else "")
+        await self._db.run(
+            "give_back", [keys.limiter(carrier)], rate, permits, self._db.skew_ms, mark, int(loud), tries
+        )
+
+    async def undecided(self, carrier: str, block: Block) -> None:
+        """Lets the next message try a carrier that failed: the one of this `block` was answered, and its answer says nothing of the carrier."""
+        await self._db.run("give_back", [keys.limiter(carrier)], 1, 0, self._db.skew_ms, block.mark, 0, "undecided")
+
+    async def pause(self, carrier: str, seconds: float) -> None:
+        """The carrier said to wait: no permits for anybody until then."""
+        await self._db.run("pause", [keys.limiter(carrier)], int(seconds * 1000), self._db.skew_ms)
+
+    async def failed(self, carrier: str, times: int) -> float:
+        """So many messages in a row it did not take. Answers for how many seconds it is paused now; 0: not yet."""
+        settings = (FAILURES, FORGOTTEN_MS, SHORTEST_REST_MS, LONGEST_REST_MS)
+        rest_ms: int = await self._db.run("failed", [keys.limiter(carrier)], times, self._db.skew_ms, *settings)
+        return rest_ms / 1000
+
+    async def works(self, carrier: str) -> None:
+        """It took a message of those that were under way: its failures are forgotten. What it asked for meanwhile stands, and where it rests
+        that is over when a message that tried it is accepted.
+        """
+        await self._db.execute("HDEL", keys.limiter(carrier), "failed", "failed_at")
+
+    async def resume(self, carrier: str, block: Block | None = None) -> bool:
+        """The carrier takes messages again, since what was to try it is accepted: not where it asked for a rest after that `block` was
+        granted. Answers whether it is so.
+        """
+        return bool(await self._db.run("resume", [keys.limiter(carrier)], "" if block is None else block.mark))
+
+    async def open_breakers(self, carriers: Iterable[str]) -> dict[str, bool]:
+        """Of each carrier, whether it failed so often that it rests, or is being tried with single messages."""
+        names = list(carriers)
+        rests = await self._db.execute_many([("HGET", keys.limiter(name), "rests") for name in names])
+        return {name: bool(rest) for name, rest in zip(names, rests, strict=True)}

@@ -1,0 +1,1 @@
+"""The ledger, leases and the gate."""

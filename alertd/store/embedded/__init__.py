@@ -1,0 +1,1 @@
+"""The embedded Valkey server: its process, its files and its backups."""

@@ -1,0 +1,1 @@
+"""The connection to the store: servers, scripts, keys, time, encryption."""

@@ -1,0 +1,96 @@
+"""Seals the records of the cells, so that the store's files and backups do not disclose where subscribers are.
+
+A record is 16 bytes, one block of AES. The seal is XEX: XOR the record with its cell's mask, encrypt it with AES-256, XOR it with the
+mask again. The mask is the cell's name, encrypted with AES-256 under a second, independent key. A record therefore keeps its length, and
+the same record in another cell has other bytes. Both steps work on the records of many cells at once.
+
+The seal hides what a record says. It does not hide which cell a record is in, how many records a cell has, or that a record in a cell is
+the same as one that was in that cell before; and it does not detect changed bytes, which open as another record.
+
+16 zero bytes are a tombstone. A tombstone is never sealed.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Sequence
+
+import numpy as np
+from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
+from numpy.typing import NDArray
+
+from alertd.store.engine.keys import Cell
+from geofences.records import SIZE
+
+Blocks = NDArray[np.uint64]  # shape (blocks, 2)
+
+SECRET_BYTES = 32
+
+
+class CellSeal:
+    """Seals and opens records. Threads may share it."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._records = _cipher(secret, b"records")
+        self._masks = _cipher(secret, b"cells")
+
+    def seal(self, cell: Cell, plain: bytes) -> bytes:
+        """Returns the records of one cell, sealed."""
+        return self.seal_each([cell], [plain])[0]
+
+    def seal_each(self, cells: Sequence[Cell], plain: Sequence[bytes]) -> list[bytes]:
+        """Returns the records of each cell, sealed."""
+        names = names_of([cell.group for cell in cells], np.arange(len(cells)), [cell.member for cell in cells])
+        counts = [len(records) // SIZE for records in plain]
+        sealed = self._crypted(self._records.encryptor(), names, counts, b"".join(plain)).tobytes()
+        ends = np.cumsum([0, *counts]) * SIZE
+        return [sealed[first:end] for first, end in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)]
+
+    def open(self, cell: Cell, sealed: bytes) -> bytes:
+        """Returns the records of one cell, plain."""
+        names = names_of([cell.group], [0], [cell.member])
+        return self._crypted(self._records.decryptor(), names, [len(sealed) // SIZE], sealed).tobytes()
+
+    def open_all(self, names: Blocks, counts: Sequence[int], sealed: bytes) -> Blocks:
+        """Returns the plain records of many cells, one block a record. `names` are those of `names_of`, `counts` the records of each cell,
+        and `sealed` the records of all cells in that order.
+        """
+        return self._crypted(self._records.decryptor(), names, counts, sealed)
+
+    def _crypted(self, cipher: CipherContext, names: Blocks, counts: Sequence[int], data: bytes) -> Blocks:
+        given = np.frombuffer(data, "<u8").reshape(-1, 2)
+        masks = np.repeat(_through(self._masks.encryptor(), names), np.asarray(counts, np.intp), axis=0)
+        done = _through(cipher, given ^ masks)
+        done ^= masks
+        tombstones = (given[:, 0] | given[:, 1]) == 0
+        if tombstones.any():
+            done[tombstones] = 0
+        return done
+
+
+def names_of(
+    groups: Sequence[str], group: Sequence[int] | NDArray[np.intp], members: Sequence[int] | NDArray[np.uint32]
+) -> Blocks:
+    """Returns the names of cells as blocks. The cell at i is in `groups[group[i]]` and is its member `members[i]`."""
+    blocks = np.empty((len(members), 2), "<u8")
+    blocks[:, 0] = np.array([_number(name) for name in groups], np.uint64)[group]
+    blocks[:, 1] = members
+    return blocks
+
+
+def _number(group: str) -> int:
+    """Returns a number for the name of a group, "g:<z8>" or "r:<region>", that no other group has."""
+    kind, _, number = group.partition(":")
+    return ord(kind) << 32 | int(number)
+
+
+def _cipher(secret: bytes, purpose: bytes) -> Cipher[modes.ECB]:
+    key = hmac.digest(secret, purpose, "sha256")
+    return Cipher(algorithms.AES(key), modes.ECB())  # noqa: S305 - only the block cipher of XEX: masks hide equal blocks
+
+
+def _through(cipher: CipherContext, blocks: Blocks) -> Blocks:
+    """Returns the blocks, encrypted or decrypted."""
+    out = np.empty(blocks.nbytes + SIZE - 1, np.uint8)  # the library demands a block more than it writes
+    written = cipher.update_into(np.ascontiguousarray(blocks).view(np.uint8).reshape(-1).data, out.data)
+    return out[:written].view("<u8").reshape(-1, 2)

@@ -1,0 +1,330 @@
+"""The connection to the store: running scripts, and waiting until what they wrote is on disk."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from redis import exceptions
+from redis.asyncio import Redis
+
+from alertd.store.engine import keys
+from alertd.store.engine.codec import Codec
+from alertd.store.engine.lines import WAIT
+from alertd.store.engine.nodes import Nodes, grouped, in_place
+from alertd.store.engine.scripts import script, when_full
+
+#: How long a write may take to reach the disk (and a replica, where one is required) before the caller is told 503.
+WAITAOF_MS = 5_000
+#: So long there is what was written only to see whether it can be.
+READY_MS = 60_000
+
+Arg = str | bytes | int | float
+
+
+class StoreUnavailableError(Exception):
+    """The store cannot take this now; nothing was half-written."""
+
+    @property
+    def in_full(self) -> str:
+        """With what the client said, for whoever runs the service alone: which certificate, which right. It names no password."""
+        return f"{self} ({self.__cause__})" if self.__cause__ else str(self)
+
+
+class StoreRefusedError(Exception):
+    """This store must not be opened: other keys, data of another schema, or an engine that would lose writes."""
+
+
+#: What the client raises when the store is gone, full, loading or read-only. All mean: not now.
+UNAVAILABLE = (
+    exceptions.ConnectionError,
+    exceptions.TimeoutError,
+    exceptions.BusyLoadingError,
+    exceptions.ReadOnlyError,
+    exceptions.NoPermissionError,  # of the store's user, whom somebody may give more
+    exceptions.OutOfMemoryError,
+    exceptions.ClusterDownError,
+    exceptions.AskError,  # a slot is on its way to another server; MOVED is one too
+    exceptions.TryAgainError,
+    OSError,
+)
+#: What a server of a cluster answers that does nothing: another has the key, or it hears nothing of the others.
+ELSEWHERE = (exceptions.MovedError, exceptions.ClusterDownError)
+_NOT_NOW = (
+    "OOM",
+    "MISCONF",
+    "READONLY",
+    "LOADING",
+    "CLUSTERDOWN",
+    "MASTERDOWN",
+    "NOREPLICAS",
+    "WAITAOF",
+    "BUSY ",  # somebody's script takes long
+    "UNBLOCKED",  # it became a replica while its disk was waited for
+    "ACL failure",
+)
+
+
+class Connection:
+    """One client of the store."""
+
+    def __init__(self, redis: Redis, codec: Codec, *, replicas_required: int = 0) -> None:
+        self.nodes = Nodes(redis)
+        self.codec = codec
+        self.skew_ms = 0  # shifts the scripts' clock: the fake clock of tests
+        self.replicas = min(1, replicas_required)
+
+    async def run(self, name: str, names: Sequence[str], *args: Arg) -> Any:
+        """Run a script; its writes are applied when this returns."""
+        return (await self.run_many(((name, names, args),)))[0]
+
+    async def run_beside(self, commands: Sequence[Sequence[Arg]], name: str, names: Sequence[str], *args: Arg) -> Any:
+        """The same, with plain commands in the same round trip, of which neither waits for the other."""
+        return checked(await self._pipelined([(name, names, args)], durable=False, beside=commands))[0]
+
+    async def run_many(self, calls: Sequence[tuple[str, Sequence[str], Sequence[Arg]]]) -> list[Any]:
+        """Run scripts in one round trip, each atomic by itself."""
+        return checked(await self._pipelined(calls, durable=False))
+
+    async def run_each(self, calls: Sequence[tuple[str, Sequence[str], Sequence[Arg]]]) -> list[Any]:
+        """The same, but where one call fails its error is its answer: it takes nobody else's answer along. A server of a cluster may lack
+        its replica while others work. Raises StoreUnavailableError where that is the answer to all.
+        """
+        answers = [_meant(answer) for answer in await self._pipelined(calls, durable=False)]
+        if answers and all(isinstance(answer, StoreUnavailableError) for answer in answers):
+            raise answers[0]
+        return answers
+
+    async def run_durably(self, name: str, names: Sequence[str], *args: Arg) -> Any:
+        """Run a script and wait until it is on disk (and on a replica where one is required). Raises StoreUnavailableError when
+        the disk does not confirm in time: the write may still come through, so callers must be idempotent.
+        """
+        return self._confirmed(1, await self._pipelined([(name, names, args)], durable=True))[0]
+
+    async def run_many_durably(self, calls: Sequence[tuple[str, Sequence[str], Sequence[Arg]]]) -> list[Any]:
+        """The same of many, in one round trip to each server."""
+        return self._confirmed(len(calls), await self._pipelined(calls, durable=True))
+
+    async def run_many_ahead(self, calls: Sequence[tuple[str, Sequence[str], Sequence[Arg]]]) -> list[Any]:
+        """The same of what a write of the caller stands on that waits for the disk later, wherever that is: one server keeps the order in which it
+        is told, and of several each confirms its own.
+        """
+        return await (self.run_many if self.nodes.only else self.run_many_durably)(calls)
+
+    async def execute_ahead(self, commands: Sequence[Sequence[Arg]]) -> list[Any]:
+        """The same of plain commands."""
+        return await (self.execute_many if self.nodes.only else self.execute_durably)(commands)
+
+    async def execute(self, *command: Arg) -> Any:
+        """A plain command; what follows its name is a key, or it is for whichever server."""
+        return (await self.execute_many([command]))[0]
+
+    async def execute_many(self, commands: Sequence[Sequence[Arg]]) -> list[Any]:
+        """Plain commands in one round trip."""
+        return checked(await self._each(_keyed(commands)))
+
+    async def execute_durably(self, commands: Sequence[Sequence[Arg]]) -> list[Any]:
+        """The same, and waits as `run_durably` does."""
+        keyed = _keyed(commands)
+        return self._confirmed(len(keyed), await self._each([*keyed, *self._confirmations([key for key, _ in keyed])]))
+
+    async def execute_each(self, commands: Sequence[Sequence[Arg]]) -> list[Any]:
+        """The same, but where one command fails its error is its answer. Raises StoreUnavailableError where that is one: what is read is
+        everybody's.
+        """
+        answers = [_meant(answer) for answer in await self._each(_keyed(commands))]
+        checked([answer for answer in answers if isinstance(answer, StoreUnavailableError)])
+        return answers
+
+    async def meet(self) -> None:
+        """Ask the servers who they are. Raises StoreUnavailableError when none answers."""
+        try:
+            await self.nodes.learn()
+        except UNAVAILABLE as error:
+            raise translated(error) from error
+
+    async def takes_writes(self) -> bool:
+        """Whether what is written now is kept, by writing something to every server: one that is out of memory answers too, and so does
+        a replica, and one that came back without its data.
+        """
+        writes = (self.run_durably("ready", [name], READY_MS) for name in self.nodes.everywhere(keys.ready))
+        try:
+            await asyncio.gather(*writes)
+            check = await self.execute("GET", keys.KEY_CHECK)
+        except StoreUnavailableError:
+            return False
+        return check is not None and self.codec.holds(check.decode())
+
+    async def hash_of(self, name: str) -> dict[bytes, bytes]:
+        """A whole hash, empty when there is none."""
+        return (await self.hashes([name]))[0]
+
+    async def hashes(self, names: Sequence[str]) -> list[dict[bytes, bytes]]:
+        """Whole hashes, empty where there is none."""
+        found = await self.execute_many([("HGETALL", name) for name in names])
+        return [hash_in(one) for one in found]
+
+    async def mget(self, names: Sequence[str]) -> list[bytes | None]:
+        """Many values, missing ones as None."""
+        parts = self.nodes.parts(names)
+        answers = await self.execute_many([("MGET", *(names[i] for i in part)) for part in parts])
+        return in_place(parts, answers, len(names))
+
+    async def _pipelined(
+        self,
+        calls: Sequence[tuple[str, Sequence[str], Sequence[Arg]]],
+        *,
+        durable: bool,
+        beside: Sequence[Sequence[Arg]] = (),
+    ) -> list[Any]:
+        """The answers, errors among them; those to the plain commands `beside` follow, or when `durable`, those of WAITAOF."""
+        answers = await self._each([*self._commands(calls, durable=durable), *_keyed(beside)])
+        again = [i for i, answer in enumerate(answers) if isinstance(answer, exceptions.NoScriptError)]
+        if again:
+            fresh = await self._each(self._commands([calls[i] for i in again], durable=durable, whole=True))
+            for i, answer in zip(again, fresh, strict=False):
+                answers[i] = answer
+            answers += fresh[len(again) :]
+        return answers
+
+    def _commands(
+        self, calls: Sequence[tuple[str, Sequence[str], Sequence[Arg]]], *, durable: bool, whole: bool = False
+    ) -> list[tuple[str, Sequence[Arg]]]:
+        """By name, or `whole` to a server that does not know them (any more), which then cannot say so again.
+
+        In a cluster each names a key that is never there, too: from a slot that is on its way to another server, key by key, that server
+        refuses it whole. By the keys that it has it would run, and be ended at the first that has gone, with half of it written.
+        """
+        commands: list[tuple[str, Sequence[Arg]]] = []
+        for name, names, args in calls:
+            known = ("EVAL", script(name).text) if whole else ("EVALSHA", script(name).sha)
+            whole_slot = () if self.nodes.only else (keys.absent(names[0]),)
+            commands.append((names[0], (*known, len(names) + len(whole_slot), *names, *whole_slot, *args)))
+        return [*commands, *self._confirmations([names[0] for _, names, _ in calls])] if durable else commands
+
+    def _confirmations(self, names: Sequence[str]) -> list[tuple[str, Sequence[Arg]]]:
+        """One for each slot that has any of these keys, for it may have moved by itself: its confirmation is asked for where it is now. A server counts
+        what its own connection wrote: the same server, the same pipeline.
+        """
+        each = [names[part[0]] for part in self.nodes.parts(names)]
+        return [(name, (WAIT, 1, self.replicas, WAITAOF_MS)) for name in each]
+
+    async def _each(self, commands: Sequence[tuple[str, Sequence[Arg]]]) -> list[Any]:
+        """The answers to commands, each given with a key it is about; errors are answers. Raises StoreUnavailableError when a
+        server cannot be reached. A server that no longer holds a key says so and does nothing: the one that does is asked. One that is full
+        refuses whatever it is for: it is asked again in words that it takes.
+        """
+        try:
+            if self.nodes.stale:
+                await self.nodes.freshen()
+            answers = await self._asked(commands)
+            if _has_failed(answers):
+                await self._put_right(commands, answers)
+        except UNAVAILABLE as error:
+            self.nodes.stale = True
+            raise translated(error) from error
+        return answers
+
+    async def _put_right(self, commands: Sequence[tuple[str, Sequence[Arg]]], answers: list[Any]) -> None:
+        """Asks anew for what went to the wrong server, and for what a full one refused. Where one has become a replica, whoever has taken its
+        place is asked the next time.
+        """
+        if self._is_elsewhere(answers):
+            await self.nodes.freshen()
+            await self._ask_again(commands, answers, [i for i, one in enumerate(answers) if isinstance(one, ELSEWHERE)])
+            self._is_elsewhere(answers)
+        if any(isinstance(answer, exceptions.ReadOnlyError) for answer in answers):
+            await self.nodes.hang_up()
+        refused = {i for i, answer in enumerate(answers) if isinstance(answer, exceptions.OutOfMemoryError)}
+        if refused:
+            await self._ask_full(commands, answers, refused)
+
+    async def _ask_full(
+        self, commands: Sequence[tuple[str, Sequence[Arg]]], answers: list[Any], refused: set[int]
+    ) -> None:
+        """Asks for what a full server refused in words that it takes, and again for the plain commands that follow it: they may have been about that."""
+        asked = [(key, when_full(command) if i in refused else command) for i, (key, command) in enumerate(commands)]
+        after = range(min(refused), len(commands))
+        await self._ask_again(
+            asked, answers, [i for i in after if i in refused or commands[i][1][0] not in {"EVAL", "EVALSHA", WAIT}]
+        )
+
+    async def _ask_again(
+        self, commands: Sequence[tuple[str, Sequence[Arg]]], answers: list[Any], which: Sequence[int]
+    ) -> None:
+        """Puts in the place of these answers what is answered now, and waits anew: what waited did so for what was not carried out. What was confirmed
+        is what is so both times.
+        """
+        again = [*which, *(i for i, (_, command) in enumerate(commands) if command[0] == WAIT)]
+        for i, answer in zip(again, await self._asked([commands[i] for i in again]), strict=True):
+            answers[i] = _least(answers[i], answer) if commands[i][1][0] == WAIT else answer
+
+    def _is_elsewhere(self, answers: Sequence[Any]) -> bool:
+        """Whether a server says that what it was asked for is not its own; then what is known of the servers is no longer so."""
+        if any(isinstance(answer, ELSEWHERE) for answer in answers):
+            self.nodes.stale = True
+            return True
+        return False
+
+    async def _asked(self, commands: Sequence[tuple[str, Sequence[Arg]]]) -> list[Any]:
+        """Of each server its share, all at once."""
+        if node := self.nodes.only:
+            return await self.nodes.lines(node).ask([command for _, command in commands]) if commands else []
+        shares = grouped((self.nodes.of(key), i) for i, (key, _) in enumerate(commands))
+        parts = await asyncio.gather(
+            *(self.nodes.lines(node).ask([commands[i][1] for i in members]) for node, members in shares.items())
+        )
+        return in_place(shares.values(), parts, len(commands))
+
+    def _confirmed(self, count: int, answers: list[Any]) -> list[Any]:
+        """So many answers, behind which the servers confirm. Raises StoreUnavailableError where one does not."""
+        for local, replicas in checked(answers)[count:]:
+            if local < 1 or replicas < self.replicas:
+                raise StoreUnavailableError(
+                    "The store took the request but did not confirm in time that it is on disk."
+                )
+        return answers[:count]
+
+
+def _keyed(commands: Sequence[Sequence[Arg]]) -> list[tuple[str, Sequence[Arg]]]:
+    """Plain commands, each with the key it is about."""
+    return [(str(command[1]) if command[1:] else "", command) for command in commands]
+
+
+def hash_in(answer: Any) -> dict[bytes, bytes]:
+    """The hash in the answer to HGETALL, which the client reads for some."""
+    return answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))
+
+
+def _has_failed(answers: Sequence[Any]) -> bool:
+    """Whether an answer is an error. It is asked of each request, and `any` would take twice as long."""
+    for answer in answers:  # noqa: SIM110
+        if isinstance(answer, Exception):
+            return True
+    return False
+
+
+def _least(first: Any, second: Any) -> Any:
+    """Of two answers to WAITAOF what both say; an error where one is."""
+    failed = next((one for one in (first, second) if isinstance(one, Exception)), None)
+    return failed or [min(both) for both in zip(first, second, strict=True)]
+
+
+def checked(answers: list[Any]) -> list[Any]:
+    """The answers of a pipeline. Raises the first that is an error; the client would put the call's arguments into it."""
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise translated(answer) from answer
+    return answers
+
+
+def _meant(answer: Any) -> Any:
+    return translated(answer) if isinstance(answer, Exception) else answer
+
+
+def translated(error: BaseException) -> BaseException:
+    """What an error of the client means to us."""
+    if isinstance(error, UNAVAILABLE) or str(error).startswith(_NOT_NOW):
+        return StoreUnavailableError("The store cannot be reached or takes no writes at the moment.")
+    return error

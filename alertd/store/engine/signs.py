@@ -1,0 +1,48 @@
+"""Signs of life: what a process says again and again, for the others, is true for as long as it says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from alertd.store.engine import keys
+from alertd.store.engine.connection import Connection
+
+BOUND_MS = 3_000  # a process that is silent this long is bound no more: it says so every second
+TAKING_MS = 15_000  # one with a low limit takes a message every few seconds
+AT_WORK_MS = 10_000  # on a machine that is overloaded a second may take several
+
+
+class Signs:
+    """Of one kind: each name has a key that lives on as long as somebody gives signs."""
+
+    def __init__(self, connection: Connection, key_of: Callable[[str], str], life_ms: int) -> None:
+        self._db = connection
+        self._key_of = key_of
+        self._life_ms = life_ms
+
+    async def said(self, here: Mapping[str, bool]) -> dict[str, bool]:
+        """Say of each name whether it is so in this process. Answers whether it is in any."""
+        calls = [
+            ("SET", self._key_of(name), 1, "PX", self._life_ms) if is_here else ("EXISTS", self._key_of(name))
+            for name, is_here in here.items()
+        ]
+        return {name: bool(found) for name, found in zip(here, await self._db.execute_many(calls), strict=True)}
+
+    async def heard(self, names: Iterable[str]) -> dict[str, bool]:
+        """Of each name whether it is so in any process."""
+        return await self.said(dict.fromkeys(names, False))
+
+
+def bound(connection: Connection) -> Signs:
+    """Which carriers processes are bound to."""
+    return Signs(connection, keys.bound, BOUND_MS)
+
+
+def taking(connection: Connection) -> Signs:
+    """Which carriers take messages of processes."""
+    return Signs(connection, keys.taking, TAKING_MS)
+
+
+def at_work(connection: Connection) -> Signs:
+    """By which channels workers send."""
+    return Signs(connection, keys.at_work, AT_WORK_MS)

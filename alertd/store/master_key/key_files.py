@@ -1,0 +1,73 @@
+"""The files of the keys in a data directory, during a rotation and at its end."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+from alertd.store.engine.codec import KEY_BYTES, NEXT_KEY, mark_of, next_key, write_key
+from geofences.files import to_disk
+
+MASTER_KEY, HASH_KEY = "master.key", "hash.key"
+
+
+def make_next(directory: Path, current: bytes) -> bytes:
+    """The new master key of a data directory. Makes it unless it exists, with another mark than the `current` key, so that their values differ.
+    Raises OSError, and ValueError or SealError for a file that holds no key.
+    """
+    found = next_key(directory / NEXT_KEY)
+    if found is not None:
+        return found
+    made = secrets.token_bytes(KEY_BYTES)
+    while mark_of(made) == current:
+        made = secrets.token_bytes(KEY_BYTES)
+    write_key(directory / NEXT_KEY, made)
+    return made
+
+
+def retire_old(directory: Path) -> None:
+    """Put the new master key in the place of the old one, and overwrite that. Repeating it after a crash does the rest. Raises OSError."""
+    file = directory / MASTER_KEY
+    if (directory / NEXT_KEY).exists():
+        _keep_old(file)
+        (directory / NEXT_KEY).rename(file)
+        to_disk(directory)
+    _destroy_old(file)
+
+
+def replace_hash_key(directory: Path, key: bytes) -> None:
+    """Put the current hashing secret in the place of the old one, and overwrite that. Repeating it after a crash does the rest. Raises OSError, and
+    ValueError or SealError for a file that holds no key.
+    """
+    file = directory / HASH_KEY
+    if next_key(file) != key:
+        _keep_old(file)
+        write_key(file, key)
+    _destroy_old(file)
+
+
+def _keep_old(file: Path) -> None:
+    """Give a file a second name, so that it can be found and overwritten after another file took its name, even after a crash in between."""
+    with suppress(
+        OSError
+    ):  # it exists since before a crash; or the file system has no second names, and the old key is only deleted
+        os.link(file, _old(file))
+        to_disk(file.parent)
+
+
+def _destroy_old(file: Path) -> None:
+    """Overwrite and delete the file that had this name before. The file that has it now is never touched. Raises OSError."""
+    old = _old(file)
+    if old.exists() and not old.samefile(file):
+        with old.open("r+b") as handle:
+            handle.write(bytes(os.fstat(handle.fileno()).st_size))
+            handle.flush()
+            os.fsync(handle.fileno())
+        old.unlink()
+        to_disk(file.parent)
+
+
+def _old(file: Path) -> Path:
+    return file.with_suffix(".old.key")

@@ -1,0 +1,115 @@
+"""Keeps the keys of one process as the store wants them, during a rotation and at any other time."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import structlog
+
+from alertd.common.background import repeated
+from alertd.common.clock import Clock
+from alertd.store.engine.codec import SealError, next_key
+from alertd.store.engine.connection import Connection, StoreRefusedError, StoreUnavailableError
+from alertd.store.engine.name_keys import NameKeys
+from alertd.store.master_key.master_keys import Kept, MasterKeys, Phase, Rotation, makes, reads, seal_counter
+
+BEAT_S = 1.0
+
+
+class KeyWatch:
+    """Keeps this process's keys as the store wants them. Every process that opens a store has one, and uses it before anything is sealed or named."""
+
+    def __init__(self, connection: Connection, next_file: Path | None) -> None:
+        self._master_keys = MasterKeys(connection)
+        self._codec = connection.codec
+        self._next_file = next_file  # where the new key appears during a rotation
+        self._process = secrets.token_hex(8)
+        self._missing = ""  # the key that the log knows to be missing
+        self._refused = ""  # why the keys in the store cannot be used, as the log knows it
+        self._nodes = connection.nodes
+        self._kept: Kept | None = None  # None: not read yet
+        self._joined: tuple[str, ...] = ()  # what it says of the secret that joins
+
+    @asynccontextmanager
+    async def kept(self, clock: Clock) -> AsyncIterator[None]:
+        """Says that this process lives, now and every second as long as this lasts. Raises StoreUnavailableError where it cannot at first."""
+        await self.beat()
+        await self.beat()  # others read what this one loaded
+        async with repeated("master keys", self._beat_again, BEAT_S, clock):
+            yield
+        with suppress(StoreUnavailableError):
+            await self._master_keys.beat(self._process, "", self._taken())
+
+    async def beat(self) -> None:
+        """Say which keys this process holds, load the one that it lacks, and use the current one. Raises StoreUnavailableError."""
+        check, rotation = await self._master_keys.beat(self._process, " ".join(self._says()), self._taken())
+        if rotation.is_running and not self._codec.holds(rotation.new):
+            self._load(rotation.new)
+        if self._codec.holds(check):
+            self._codec.use(check)
+            if rotation.phase is Phase.DONE:
+                self._codec.master.drop_others()
+            await self._take_keys(rotation)
+
+    def _says(self) -> Iterator[str]:
+        yield from self._codec.master.names
+        yield from self._joined
+
+    async def _take_keys(self, rotation: Rotation) -> None:
+        """Sign, and make and look for people's names, as the rotation wants it."""
+        single = self._nodes.only is not None  # in a cluster names stay
+        renames, uses_new = rotation.joins and single, rotation.phase is Phase.NAMING
+        names, newest = rotation.named + renames, rotation.secrets + rotation.joins
+        hashing = newest + 1 if newest else 0  # before the first rotation the store keeps none
+        if self._kept is None or len(self._kept.names) < names or len(self._kept.secrets) < hashing:
+            self._kept = await self._master_keys.load_secrets()
+        found = self._kept
+        if len(found.names) < names:
+            raise StoreRefusedError(
+                "the store lacks a name key, or it does not open: without it alertd finds no subscriber"
+            )
+        if len(found.secrets) < hashing:
+            raise StoreRefusedError(
+                "the store lacks a hashing secret, or it does not open: without it alertd verifies nothing"
+            )
+        joining = found.names[rotation.named] if renames else None
+        self._codec.names = NameKeys(tuple(found.names[: rotation.named]), joining, renames and uses_new)
+        if hashing:
+            self._codec.take_secrets(found.secrets[:hashing], rotation.secrets + uses_new)
+        self._joined = (reads(newest), *[makes(newest)] * uses_new) if rotation.joins else ()
+
+    async def _beat_again(self) -> None:
+        try:
+            await self.beat()
+        except StoreUnavailableError:  # whoever needs the store logs that
+            return
+        except StoreRefusedError as error:  # it goes on with the keys it has; the log says so once
+            if self._refused != str(error):
+                self._refused = str(error)
+                structlog.get_logger().error("keys of the store refused", why=self._refused)
+            return
+        self._refused = ""
+
+    def _load(self, name: str) -> None:
+        """Hold the new key if its file has appeared. Without it this process keeps the rotation from going on."""
+        try:
+            key = next_key(self._next_file) if self._next_file else None
+        except (OSError, ValueError, SealError):
+            key = None
+        if key is not None and self._codec.name_of(key) == name:
+            self._codec.hold(key)
+        elif self._missing != name:
+            self._missing = name
+            structlog.get_logger().error(
+                "new master key missing", file=str(self._next_file), see="store.next_master_key_file"
+            )
+
+    def _taken(self) -> dict[str, int]:
+        """Take the seals that are not in the store yet. They are lost if the store does not answer: a few seconds of 2^32."""
+        rings = {"master": self._codec.master, "audit": self._codec.audit}
+        return {
+            seal_counter(ring, name): count for ring, one in rings.items() for name, count in one.take_seals().items()
+        }

@@ -1,0 +1,1 @@
+"""Organisations, operators, API keys, sessions and rotas."""

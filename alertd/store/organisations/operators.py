@@ -1,0 +1,173 @@
+"""Operators: one sealed record each, which is the authority on everything of that person; and ways to find it.
+
+A passkey, an identity at the provider and a one-time code are found by their hashes. None counts unless the record has it too, so that one write to the
+record ends what it is to end.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable
+
+import msgspec
+
+from alertd.model.fields import folded_subject
+from alertd.store.engine import keys
+from alertd.store.engine.connection import Connection
+
+
+class Passkey(msgspec.Struct, frozen=True, kw_only=True):
+    """A passkey as it was registered: the public half."""
+
+    id: str  # base64url, as the browser says it
+    key: bytes  # COSE
+    count: int  # of signatures, where the authenticator counts them
+    made: int  # UNIX ms
+    makers: tuple[str, ...] = ()  # whoever made the code it was registered with, as people are compared
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """Who somebody is at the OpenID provider: issuer and subject, hashed, for nobody here needs to read them."""
+
+    id: str  # as `OperatorStore.identity_id` makes it; no passkey's id has a colon
+    made: int  # UNIX ms
+    makers: tuple[str, ...] = ()  # whoever made the code it was bound with
+
+
+WayIn = Passkey | Identity
+
+
+class Code(msgspec.Struct, frozen=True, kw_only=True):
+    """A one-time code: its hash."""
+
+    digest: str
+    ends: int  # UNIX ms
+    makers: tuple[str, ...] = ()
+    by: str = ""  # the key or operator that made it; empty: a first administrator's
+    made: int = 0  # UNIX ms
+
+
+class StoredOperator(msgspec.Struct, frozen=True, kw_only=True):
+    """An operator as kept."""
+
+    id: str
+    org: str
+    subject: str  # the person, as an alert's author is compared with
+    name: str
+    roles: tuple[str, ...]
+    made: int  # UNIX ms
+    passkeys: tuple[Passkey, ...] = ()
+    identities: tuple[Identity, ...] = ()
+    code: Code | None = None  # the one that was made last
+    disabled: int = 0  # UNIX ms, 0: may sign in
+    since: int = 0  # UNIX ms: what began before is over
+
+    def way(self, way_id: str) -> WayIn | None:
+        """The passkey or identity of this id, while it counts."""
+        ways: list[WayIn] = [*self.passkeys, *self.identities]
+        return next((one for one in ways if one.id == way_id), None)
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(StoredOperator).decode
+
+
+class OperatorStore:
+    """The repository of operators."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._db = connection
+
+    def id_of(self, org: str, subject: str) -> str:
+        """The id of a person in an organisation, however the name is spelled: 12 hexadecimal digits, as a key's."""
+        hashed = self._db.codec.hashed("operator", f"{org}\0{folded_subject(subject)}")
+        return base64.urlsafe_b64decode(hashed).hex()[:12]
+
+    async def add(self, operator: StoredOperator) -> bool:
+        """False where there is one of that id."""
+        name = keys.org(operator.org, "operators")
+        return bool(await self._db.execute("HSETNX", name, operator.id, self._sealed(name, operator)))
+
+    async def get(self, org: str, operator_id: str) -> StoredOperator | None:
+        name = keys.org(org, "operators")
+        sealed = await self._db.execute("HGET", name, operator_id)
+        return self._opened(name, operator_id, sealed) if sealed else None
+
+    async def of_org(self, org: str) -> list[StoredOperator]:
+        """By their names."""
+        name = keys.org(org, "operators")
+        found = (await self._db.hash_of(name)).items()
+        operators = [self._opened(name, raw.decode(), sealed) for raw, sealed in found]
+        return sorted(operators, key=lambda one: (one.name.casefold(), one.id))
+
+    async def change(
+        self, org: str, operator_id: str, change: Callable[[StoredOperator], StoredOperator]
+    ) -> StoredOperator | None:
+        """What an operator is from now on, durably, made of what it is at that moment. None where it is gone."""
+        name = keys.org(org, "operators")
+        while seen := await self._db.execute("HGET", name, operator_id):
+            fresh = change(self._opened(name, operator_id, seen))
+            if await self._db.run_durably("exchange", [name], operator_id, seen, self._sealed(name, fresh)):
+                return fresh
+        return None
+
+    async def remove(self, operator: StoredOperator) -> bool:
+        """With what is found by it. Whether there was one."""
+        [gone] = await self._db.execute_durably([("HDEL", keys.org(operator.org, "operators"), operator.id)])
+        await self.hide_ways(operator)
+        return bool(gone)
+
+    async def hide_ways(self, operator: StoredOperator) -> None:
+        """Nobody is found by their passkeys and identities any more."""
+        for passkey in operator.passkeys:
+            await self._db.execute("HDEL", keys.PASSKEYS, self._hashed(passkey.id))
+        for identity in operator.identities:
+            await self._db.execute("HDEL", keys.IDENTITIES, identity.id)
+
+    async def show_passkey(self, operator: StoredOperator, passkey_id: str) -> None:
+        """From now on the operator is found by it."""
+        await self._db.execute("HSET", keys.PASSKEYS, self._hashed(passkey_id), f"{operator.org}/{operator.id}")
+
+    async def of_passkey(self, passkey_id: str) -> StoredOperator | None:
+        return await self._found(await self._db.execute("HGET", keys.PASSKEYS, self._hashed(passkey_id)))
+
+    def identity_id(self, issuer: str, subject: str) -> str:
+        """What an identity is found by. `iss` and `sub` together are the only stable name of a person (OpenID Connect Core 1.0, section 5.7)."""
+        return "oidc:" + self._db.codec.hashed("identity", f"{issuer}\0{subject}")
+
+    async def show_identity(self, operator: StoredOperator, identity_id: str) -> None:
+        """From now on the operator is found by it."""
+        await self._db.execute("HSET", keys.IDENTITIES, identity_id, f"{operator.org}/{operator.id}")
+
+    async def of_identity(self, identity_id: str) -> StoredOperator | None:
+        return await self._found(await self._db.execute("HGET", keys.IDENTITIES, identity_id))
+
+    async def show_code(self, operator: StoredOperator, code: str, life_ms: int) -> None:
+        """For so long the operator is found by it."""
+        place = f"{operator.org}/{operator.id}"
+        await self._db.execute("SET", keys.sign_in_code(digest_of(code)), place, "PX", life_ms)
+
+    async def of_code(self, code: str) -> StoredOperator | None:
+        return await self.of_code_digest(digest_of(code))
+
+    async def of_code_digest(self, digest: str) -> StoredOperator | None:
+        return await self._found(await self._db.execute("GET", keys.sign_in_code(digest)))
+
+    async def _found(self, place: bytes | None) -> StoredOperator | None:
+        org, _, operator_id = (place or b"").decode().rpartition("/")
+        return await self.get(org, operator_id) if place else None
+
+    def _hashed(self, passkey_id: str) -> str:
+        return self._db.codec.hashed("passkey", passkey_id)
+
+    def _sealed(self, name: str, operator: StoredOperator) -> bytes:
+        return self._db.codec.master.seal(_encode(operator), f"{name} {operator.id}")
+
+    def _opened(self, name: str, operator_id: str, sealed: bytes) -> StoredOperator:
+        return _decode(self._db.codec.master.open(sealed, f"{name} {operator_id}"))
+
+
+def digest_of(secret: str) -> str:
+    """What is kept of a code, a session or a key: they are random, so no slow hash is needed."""
+    return hashlib.sha256(secret.encode()).hexdigest()

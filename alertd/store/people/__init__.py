@@ -1,0 +1,1 @@
+"""Subscribers, and the index of where they are."""

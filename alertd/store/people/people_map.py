@@ -1,0 +1,226 @@
+"""Builds the noisy map of people from the records of all places, and caches it in a sealed file.
+
+Each subscriber counts once: at home, else at work, at school or at another place, else where they are now. Records in doubt are
+left out: their subscribers are moving, and the next map counts them.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alertd.model.alerts import CHANNELS, KINDS, PLACE_KINDS
+from alertd.model.kinds import PlaceKind
+from alertd.store.engine.codec import Codec
+from alertd.store.people.audience import Audience
+from geofences import records
+from geofences.people_map import REGION_ALONG, Leaves, Noise, RegionLeaves, squares_of, summed
+from geofences.regions import Library
+
+#: The columns of every count: people, then addresses by channel.
+COLUMNS = 1 + len(CHANNELS)
+#: The best place to count somebody at comes first.
+_ORDER = (PlaceKind.HOME, PlaceKind.WORK, PlaceKind.SCHOOL, PlaceKind.OTHER, PlaceKind.NOW)
+_RANK = np.full(8, len(_ORDER), np.uint8)
+_RANK[[PLACE_KINDS.index(kind) for kind in _ORDER]] = np.arange(len(_ORDER))
+#: Of a cache file. Another one is not read.
+_FORMAT = 1
+_SEALED_AS = "people-map"
+
+Population = tuple[str, bool]  # a kind of alert, and whether only testers count
+POPULATIONS: tuple[Population, ...] = tuple(product(KINDS, (False, True)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """The map of one population."""
+
+    leaves: Leaves
+    regions: RegionLeaves
+    labels: NDArray[
+        np.uint32
+    ]  # shape (leaves, points): number of the region at each point of a leaf, 0 for none and for a point that is not its own
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeopleMap:
+    """The noisy counts of all populations. Immutable: threads may share it."""
+
+    parts: Mapping[Population, Part]
+    records: int  # of which it was made
+
+
+def build(audience: Audience, library: Library, codec: Codec, last: int) -> PeopleMap:
+    """Builds the map in the calling thread: about two seconds of CPU for a million subscribers. Raises StoreUnavailableError."""
+    tally = _Tally(last)
+    for kind, members, held in audience.every_record():
+        tally.add(kind == "g", members, held)
+    tally.end()
+    parents = _parents(library)
+    key = codec.derived(_SEALED_AS).first  # always the same noise: other noise over the same people would cancel out
+    parts = {}
+    for number, population in enumerate(POPULATIONS):
+        noise = Noise(key, number)
+        leaves = Leaves.build(*summed(*tally.squares(population)), noise)
+        regions = RegionLeaves.build(*summed(*tally.regions(population)), parents, noise)
+        parts[population] = Part(leaves=leaves, regions=regions, labels=_labels(leaves, library))
+    return PeopleMap(parts=parts, records=tally.records)
+
+
+def write(path: Path, people: PeopleMap, codec: Codec) -> None:
+    """Keeps a map for the next start of this process, sealed. Raises OSError."""
+    out = io.BytesIO()
+    arrays = {
+        f"{number}.{name}": array
+        for number, population in enumerate(POPULATIONS)
+        for name, array in _arrays(people.parts[population]).items()
+    }
+    np.savez_compressed(out, allow_pickle=False, format=np.array(_FORMAT), records=np.array(people.records), **arrays)
+    part = path.with_name(f"{path.name}.{os.getpid()}.new")  # several processes may write it at once
+    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(codec.master.seal(out.getvalue(), _SEALED_AS))
+    part.rename(path)
+
+
+def read(path: Path, codec: Codec) -> PeopleMap:
+    """The map that was kept. Raises OSError, SealError, KeyError and ValueError where there is none that can be read."""
+    with np.load(io.BytesIO(codec.master.open(path.read_bytes(), _SEALED_AS)), allow_pickle=False) as arrays:
+        if int(arrays["format"]) != _FORMAT:
+            raise ValueError("the map was written by another version")
+        return PeopleMap(
+            parts={one: _part({name: arrays[f"{i}.{name}"] for name in _NAMES}) for i, one in enumerate(POPULATIONS)},
+            records=int(arrays["records"]),
+        )
+
+
+_NAMES = ("depths", "codes", "counts", "numbers", "region_counts", "is_whole", "labels")
+
+
+def _arrays(part: Part) -> dict[str, NDArray[Any]]:
+    leaves, regions = part.leaves, part.regions
+    of_leaves, of_regions = (
+        (leaves.depths, leaves.codes, leaves.counts),
+        (regions.numbers, regions.counts, regions.is_whole),
+    )
+    return dict(zip(_NAMES, (*of_leaves, *of_regions, part.labels), strict=True))
+
+
+def _part(arrays: Mapping[str, NDArray[Any]]) -> Part:
+    return Part(
+        leaves=Leaves(depths=arrays["depths"], codes=arrays["codes"], counts=arrays["counts"]),
+        regions=RegionLeaves(
+            numbers=arrays["numbers"], counts=arrays["region_counts"], is_whole=arrays["is_whole"]
+        ),
+        labels=arrays["labels"],
+    )  # fmt: skip
+
+
+@dataclass
+class _Counted:
+    """Where people of one population are: finest squares or region numbers, with a row of counts for each; not yet summed."""
+
+    names: list[NDArray[np.uint64]] = field(default_factory=list)
+    counts: list[NDArray[np.int32]] = field(default_factory=list)
+
+    def add(self, names: NDArray[np.uint64], flags: NDArray[np.uint32]) -> None:
+        rows = np.ones((len(names), COLUMNS), np.int32)
+        rows[:, 1:] = records.channel_counts(flags)
+        names, rows = summed(names, rows)
+        self.names.append(names)
+        self.counts.append(rows)
+
+    def whole(self) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
+        return (
+            np.concatenate([np.empty(0, np.uint64), *self.names]),
+            np.concatenate([np.empty((0, COLUMNS), np.int32), *self.counts]),
+        )
+
+
+class _Tally:
+    """Adds up records until each subscriber is counted once."""
+
+    def __init__(self, last: int) -> None:
+        """`last` is the last number that was given to a subscriber: a record with a larger one is damaged."""
+        self._last = np.uint64(last)
+        self._at_squares: dict[Population, _Counted] = {one: _Counted() for one in POPULATIONS}
+        self._at_regions: dict[Population, _Counted] = {one: _Counted() for one in POPULATIONS}
+        self.records = 0
+        self._is_home = np.zeros(last + 1, np.bool_)  # by number: the subscriber is counted at home
+        self._others = list[tuple[NDArray[Any], ...]]()  # of everybody else's places
+
+    def add(self, pointed: bool, members: NDArray[np.uint32], held: records.Records) -> None:
+        """Counts homes at once, and keeps the other places until all homes are known."""
+        self.records += len(held)
+        flags = held.flags
+        sure = (held.numbers != 0) & (held.numbers <= self._last) & ~records.moved(flags)
+        held, members, flags = held.where(sure), members[sure], flags[sure]
+        names = squares_of(members, held.x, held.y) if pointed else held.regions.astype(np.uint64)
+        ranks = _RANK[records.place_kind(flags)]
+        home = ranks == 0
+        self._is_home[held.numbers[home].astype(np.int64)] = True
+        self._count(pointed, names[home], flags[home])
+        away = ~home
+        self._others.append((held.numbers[away], ranks[away], np.full(away.sum(), pointed), names[away], flags[away]))
+
+    def end(self) -> None:
+        """Counts those without a home, each at their best place."""
+        if not self._others:
+            return
+        numbers, ranks, pointed, names, flags = (np.concatenate(parts) for parts in zip(*self._others, strict=True))
+        self._others.clear()
+        homeless = ~self._is_home[numbers.astype(np.int64)]
+        numbers, ranks, pointed, names, flags = (
+            one[homeless] for one in (numbers, ranks, pointed, names, flags)
+        )  # fmt: skip
+        order = np.lexsort((names, ranks, numbers))
+        first = order[np.flatnonzero(np.r_[True, np.diff(numbers[order]) != 0][: len(order)])]
+        for where in (True, False):
+            chosen = first[pointed[first] == where]
+            self._count(where, names[chosen], flags[chosen])
+
+    def squares(self, population: Population) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
+        return self._at_squares[population].whole()
+
+    def regions(self, population: Population) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
+        return self._at_regions[population].whole()
+
+    def _count(self, pointed: bool, names: NDArray[np.uint64], flags: NDArray[np.uint32]) -> None:
+        consents, tester = records.kinds(flags), records.tester(flags)
+        for kind, testers in POPULATIONS:
+            counts = (consents & (1 << KINDS.index(kind))) != 0
+            if testers:
+                counts &= tester
+            (self._at_squares if pointed else self._at_regions)[kind, testers].add(names[counts], flags[counts])
+
+
+def _parents(library: Library) -> dict[int, int]:
+    """The number of the region around each, 0 for none; wide regions first."""
+    return {
+        region.number: library.get(region.parent).number if region.parent else 0
+        for region in sorted(library.regions, key=lambda region: region.kind.depth)
+    }
+
+
+def _labels(leaves: Leaves, library: Library) -> NDArray[np.uint32]:
+    """The region at each point of each leaf."""
+    labels = [*_labelled(leaves, library)]
+    return np.concatenate(labels) if labels else np.empty((0, REGION_ALONG**2), np.uint32)
+
+
+def _labelled(leaves: Leaves, library: Library) -> Iterator[NDArray[np.uint32]]:
+    for some in _windows(len(leaves)):
+        lon, lat, own = leaves.points(some, REGION_ALONG)
+        yield np.where(own, library.leaf_numbers(lon.ravel(), lat.ravel()).reshape(lon.shape), 0)
+
+
+def _windows(length: int) -> Iterable[NDArray[np.int64]]:
+    return np.split(np.arange(length), range(5_000, length, 5_000)) if length else ()

@@ -1,0 +1,201 @@
+"""Settles marked records: what their subscriber confirms is cleared, what it disowns goes, and the cell is compacted.
+
+A marked record is touched only if the same slot held the same record a whole grace ago: no query that may have missed its
+successor and no move that is still under way can be hurt by its going. A record that was left and turns out to be true (its
+mover failed) is restored only when nothing in the cell was touched for a grace, since a second mover's mark looks the same.
+
+Places that were observed longer ago than any alert asks for go as well, also unmarked: their hour would wrap and look new again.
+
+One sweeper at a time: the worker that holds the sweeper's lease runs it. The lease saves work; what makes a second sweeper
+harmless is that a sight counts only while its cell is dirty since the very moment it was seen dirty since.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alertd.common.clock import HOUR_MS, Clock
+from alertd.model.subscribers import without_past
+from alertd.store.engine import keys
+from alertd.store.engine.connection import Connection
+from alertd.store.people.people import GRACE_MS, IN_DOUBT_AT_ONCE, TOO_OLD_H, People, spots_of
+from geofences import records
+
+LOOKED_AT = 25  # cells a round in which places may be too old
+CELLS_A_ROUND = 200  # what one round looks at, so that it never holds the loop for long
+LEADS_MS = 15_000  # five rounds: another worker goes on when the sweeping one is gone
+
+
+@dataclass(frozen=True, slots=True)
+class _Sight:
+    """What a dirty cell looked like when it was first seen so."""
+
+    since: float  # monotonic seconds
+    dirty: int  # since when it is dirty (ms, server): changes with every compaction, whoever compacts
+    generation: bytes
+    marked: dict[int, bytes]  # by slot
+
+
+@dataclass(slots=True)
+class Sweeper:
+    """Keeps what it saw in memory only: after a restart the grace begins anew, which is safe."""
+
+    connection: Connection
+    people: People
+    clock: Clock
+    _seen: dict[keys.Cell, _Sight] = field(default_factory=dict)
+    _name: str = field(default_factory=lambda: secrets.token_hex(8))
+
+    async def round(self) -> int:
+        """Look at the dirty cells once, if nobody else is at it. Answers how many became clean."""
+        if not await self.connection.run("hold", [keys.SWEEPER], self._name, LEADS_MS):
+            self._seen.clear()
+            return 0
+        groups = await self._used_groups()
+        await self._find_old(groups)
+        dirty = await self._dirty(groups)
+        self._seen = {cell: sight for cell, sight in self._seen.items() if dirty.get(cell) == sight.dirty}
+        return sum([await self._settle(cell, since) for cell, since in dirty.items()])
+
+    async def _used_groups(self) -> list[str]:
+        """The groups that have cells, or had."""
+        used = await self.connection.execute("GET", keys.TILE_GROUPS)
+        tiles = np.flatnonzero(np.unpackbits(np.frombuffer(used or b"", np.uint8)))
+        regions = await self.connection.execute("SMEMBERS", keys.REGION_GROUPS)
+        return [f"g:{int(group)}" for group in tiles] + [f"r:{int(number)}" for number in regions]
+
+    async def _find_old(self, groups: Sequence[str]) -> None:
+        """Some cells a round become dirty if a place in them is too old. By chance, so that no restart begins anew: of a million
+        cells each is seen a hundred times, all but surely, before an hour wraps.
+        """
+        chosen = [secrets.choice(groups) for _ in range(LOOKED_AT)] if groups else []
+        counts = await self.connection.execute_many([("GET", keys.cells(group)) for group in chosen])
+        used = [np.flatnonzero(np.frombuffer(of_group or b"", "<u4")).tolist() for of_group in counts]
+        cells = {
+            keys.Cell(group, keys.first_member(group) + secrets.choice(places))
+            for group, places in zip(chosen, used, strict=True)
+            if places
+        }
+        for cell in cells:  # one by one: a hot cell is megabytes
+            blob = await self.connection.execute("GET", cell.key) or b""
+            plain = await asyncio.to_thread(self.connection.codec.cells.open, cell, blob)
+            if await asyncio.to_thread(_old, plain, self._now_h):
+                names = [cell.key, cell.dirty, cell.gens]
+                await self.connection.run("cells_replace", names, cell.member, self.connection.skew_ms, "left")
+
+    @property
+    def _now_h(self) -> int:
+        return self.clock.now_ms() // HOUR_MS
+
+    async def _dirty(self, groups: Sequence[str]) -> dict[keys.Cell, int]:
+        """The cells that have been dirty longest, and since when."""
+        found = await self.connection.execute_many(
+            [("ZRANGE", keys.dirty(group), 0, CELLS_A_ROUND - 1, "WITHSCORES") for group in groups]
+        )
+        cells = [
+            (since, keys.Cell(group, member))
+            for group, answer in zip(groups, found, strict=True)
+            for member, since in _scored(answer)
+        ]
+        cells.sort(key=lambda pair: pair[0])
+        return {cell: since for since, cell in cells[:CELLS_A_ROUND]}
+
+    async def _settle(self, cell: keys.Cell, since: int) -> int:
+        seen, now = self._seen.get(cell), self.clock.monotonic()
+        if seen and (now - seen.since) * 1000 < GRACE_MS:
+            return 0  # unread: a hot cell is megabytes, and stays dirty for several rounds
+        sealed, generation = await self.connection.execute_many([("GET", cell.key), ("HGET", cell.gens, cell.member)])
+        generation = generation or b""
+        blob = await asyncio.to_thread(self.connection.codec.cells.open, cell, sealed or b"")
+        marks = await asyncio.to_thread(_marks, blob)
+        if not seen:
+            self._seen[cell] = _Sight(now, since, generation, marks)
+            return 0
+        ripe = {slot: record for slot, record in marks.items() if seen.marked.get(slot) == record}
+        old = await asyncio.to_thread(_old, blob, self._now_h)
+        truth = await self._truth(cell, sorted({_number(record) for record in (*ripe.values(), *old.values())}))
+        kept, clean = await asyncio.to_thread(_kept, blob, ripe, old, truth, quiet=seen.generation == generation)
+        done = await self.connection.run(
+            "cells_compact",
+            [cell.key, cell.cells, cell.dirty, cell.gens],
+            cell.member,
+            generation,
+            await asyncio.to_thread(self.connection.codec.cells.seal, cell, kept),
+            "1" if clean else "0",
+            self.connection.skew_ms,
+            cell.count_at,
+        )
+        if done:
+            del self._seen[cell]
+        return int(bool(done and clean))
+
+    async def _truth(self, cell: keys.Cell, numbers: list[int]) -> dict[bytes, bytes]:
+        """The records that these subscribers' own records say belong in the cell, but for places that are too old."""
+        truth, since_s = dict[bytes, bytes](), (self._now_h - TOO_OLD_H) * 3_600
+        for first in range(0, len(numbers), IN_DOUBT_AT_ONCE):
+            people = await self.people.get_many(numbers[first : first + IN_DOUBT_AT_ONCE])
+            there = [without_past(person, since_s) for person in people if person]
+            spots = [spot for person in there for spot in spots_of(person) if spot.cell == cell]
+            truth |= {records.identity(spot.record): spot.record for spot in spots}
+        return truth
+
+
+def _scored(answer: Sequence[Any]) -> Iterator[tuple[int, int]]:
+    """Members and scores of a sorted set, as either protocol gives them."""
+    flat = [value for pair in answer for value in pair] if answer and isinstance(answer[0], list) else answer
+    return ((int(member), int(float(score))) for member, score in zip(flat[::2], flat[1::2], strict=True))
+
+
+def _marks(blob: bytes) -> dict[int, bytes]:
+    """The marked records of a cell, by slot."""
+    return _those(blob, records.moved(records.unpack(blob).flags))
+
+
+def _old(blob: bytes, now_h: int) -> dict[int, bytes]:
+    """The unmarked records whose hour says that they are too old, by slot. It may have wrapped: their subscriber knows."""
+    flags = records.unpack(blob).flags
+    return _those(blob, ~records.moved(flags) & (records.age_h(flags, now_h) > TOO_OLD_H))
+
+
+def _those(blob: bytes, chosen: NDArray[np.bool_]) -> dict[int, bytes]:
+    slots: list[int] = np.flatnonzero(chosen).tolist()
+    return {slot: blob[slot * records.SIZE : (slot + 1) * records.SIZE] for slot in slots}
+
+
+def _kept(
+    blob: bytes, ripe: dict[int, bytes], old: dict[int, bytes], truth: dict[bytes, bytes], *, quiet: bool
+) -> tuple[bytes, bool]:
+    """What of a cell stays, and whether nothing of that is marked: unmarked records and young marks as they are, and of the
+    old marks, and of what looks too old, those whose subscriber is there.
+    """
+    found, rows = records.unpack(blob), np.frombuffer(blob, np.uint8).reshape(-1, records.SIZE).copy()
+    marked, keep = records.moved(found.flags), found.numbers != 0
+    about = np.isin(found.numbers, np.array([_number(record) for record in ripe.values()], np.uint64))
+    there = {records.identity(rows[slot].tobytes()) for slot in np.flatnonzero(about & ~marked)}
+    young = {records.identity(rows[slot].tobytes()) for slot in np.flatnonzero(about & marked) if slot not in ripe}
+    keep[[slot for slot, record in old.items() if records.identity(record) not in truth]] = False
+    for slot, record in ripe.items():
+        place = records.identity(record)
+        if place not in truth or place in there:
+            keep[slot] = False
+        elif place in young:  # its mover may be about to unmark that one, and two unmarked ones are one too many
+            continue
+        elif quiet or not _is_left(record):
+            there.add(place)
+            rows[slot], marked[slot] = np.frombuffer(truth[place], np.uint8), False
+    return rows[keep].tobytes(), not marked[keep].any()
+
+
+def _number(record: bytes) -> int:
+    return int.from_bytes(record[: records.NUMBER_BYTES], "little")
+
+
+def _is_left(record: bytes) -> bool:
+    return record == records.left(record)

@@ -1,0 +1,1 @@
+"""Photos, each sealed under a key of its own."""

@@ -1,0 +1,1 @@
+"""The audit, events, and the keys of cases."""

@@ -1,0 +1,1 @@
+"""Webhooks, and what distributors have of alerts."""

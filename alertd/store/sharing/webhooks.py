@@ -1,0 +1,274 @@
+"""Webhooks: who is to be told of events, how far each has been told, and what was not taken. Distributors are kept as they are.
+
+All of an organisation's webhooks are in the slot of its events. A webhook's record is sealed, for it holds what signs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import msgspec
+import structlog
+
+from alertd.model.distributors import Distributor
+from alertd.store.engine import keys
+from alertd.store.engine.codec import SealError
+from alertd.store.engine.connection import Connection
+
+#: Of what was given up, so many are remembered a webhook.
+MOST_GIVEN_UP = 1_000
+
+
+class Hook(msgspec.Struct, frozen=True, kw_only=True):
+    """A webhook as it was made. Its URL may hold a secret of the receiver's."""
+
+    id: str
+    org: str
+    url: str
+    types: tuple[str, ...]  # of events; none: all
+    secrets: tuple[tuple[str, int], ...]  # what signs, newest first, each until when (UNIX ms; 0: for ever)
+    by: str  # the subject of the person who made it
+    made: int  # UNIX ms
+
+
+class DistributorHook(Hook, frozen=True, kw_only=True):
+    """A distributor: its secrets sign what it is sent, and events say when that is looked at; which, is not its choice."""
+
+    document: str  # JSON of `alertd.model.distributors.Distributor`
+    authorization: str = ""  # what it wants to be sent as that
+    way: int = 0  # how often it was changed where it is told, or how it confirms
+    rotated: int = 0  # how often it got another secret: where it confirms is another then, too
+
+    def __post_init__(self) -> None:
+        """Raises ValueError: what is written of it by an alertd that knows more is no distributor here."""
+        Distributor.model_validate_json(self.document)
+
+    @property
+    def distributor(self) -> Distributor:
+        """As it was written."""
+        return Distributor.model_validate_json(self.document)
+
+
+Of = TypeVar("Of", bound=Hook)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HookStanding:
+    """How a webhook stands. Times are UNIX ms, 0 for never."""
+
+    queued: int  # number of the event that it was queued up to
+    failing: int = 0  # since when nothing was taken
+    off: int = 0
+    why: str = ""  # it is off
+    tried: int = 0
+    answered: int = 0  # status of the last answer, 0 for none
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What is to be told now."""
+
+    name: str  # number of an event; of a distributor, the alert that is to be looked at
+    tries: int
+    first: int  # ms of the first try by the steady clock, 0 before it
+    turn: int = 0  # in which it was queued: another once it is queued again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """What became of a try."""
+
+    word: str  # "told", "again" or "never"
+    status: int | None  # of the answer, 0 for none; None: nothing was asked
+    due: int = 0  # when to try again, by the steady clock
+    off: str = ""  # why the webhook is to be turned off
+    event: bytes = b""  # that says so
+
+
+_encode = msgspec.json.Encoder().encode
+#: The part of a name under which an organisation's are listed.
+LISTED: dict[type[Hook], str] = {Hook: ":hooks", DistributorHook: ":distributors"}
+#: What is kept of each, besides.
+PARTS = ("hook", "queue", "tries", "given-up")
+
+
+class HeldError(Exception):
+    """A distributor has something that it must be told the end of."""
+
+
+class Hooks(Generic[Of]):
+    """The repository of webhooks, or of distributors."""
+
+    def __init__(self, connection: Connection, kind: type[Of]) -> None:
+        self._db = connection
+        self._listed = LISTED[kind]
+        self._decode = msgspec.json.Decoder(kind).decode
+        self._unreadable: set[str] = set()
+
+    async def put(self, hook: Of, *, queued: int) -> None:
+        """A new one, which is told of events after the number `queued`."""
+        name = keys.org_events(hook.org, self._listed)
+        await self._db.execute("SADD", keys.HOOKED, hook.org)  # first, so that no webhook is out of sight
+        await self._db.execute("HSETNX", _of(hook, "hook"), "queued", queued)
+        await self._db.execute("HSET", name, hook.id, self._sealed(name, hook))
+
+    async def change(self, org: str, hook_id: str, change: Callable[[Of], Of]) -> Of | None:
+        """What a webhook is from now on, durably, made of what it is at that moment. None where it is gone, or cannot be read."""
+        name = keys.org_events(org, self._listed)
+        while seen := await self._db.execute("HGET", name, hook_id):
+            if (old := self._read(name, hook_id, seen)) is None:
+                return None
+            fresh = change(old)
+            if await self._exchanged(name, old, fresh, seen):
+                return fresh
+        return None
+
+    async def _exchanged(self, name: str, old: Of, fresh: Of, seen: bytes) -> bool:
+        return bool(await self._db.run_durably("exchange", [name], old.id, seen, self._sealed(name, fresh)))
+
+    async def remove(self, org: str, hook_id: str) -> bool:
+        """With all that waits for it. Whether there was one."""
+        names = parts_of(org, hook_id)
+        gone, *_ = await self._db.execute_many(
+            [("HDEL", keys.org_events(org, self._listed), hook_id), *(("DEL", name) for name in names)]
+        )
+        return bool(gone)
+
+    async def orgs(self) -> list[str]:
+        """The organisations that have webhooks or distributors, or had."""
+        return sorted(raw.decode() for raw in await self._db.execute("SMEMBERS", keys.HOOKED))
+
+    async def of_org(self, org: str) -> list[Of]:
+        """The oldest first; of one that cannot be read the log tells, and the others stand."""
+        return await self.of_orgs([org])
+
+    async def of_orgs(self, orgs: Sequence[str]) -> list[Of]:
+        """Those of several, in one round trip."""
+        names = [keys.org_events(org, self._listed) for org in orgs]
+        found = zip(names, await self._db.hashes(names), strict=True)
+        read = [self._read(name, hook_id.decode(), raw) for name, hooks in found for hook_id, raw in hooks.items()]
+        return sorted(filter(None, read), key=lambda hook: (hook.made, hook.id))
+
+    async def one(self, org: str, hook_id: str) -> Of | None:
+        """One of them; None where there is none, or it cannot be read."""
+        name = keys.org_events(org, self._listed)
+        sealed = await self._db.execute("HGET", name, hook_id)
+        return self._read(name, hook_id, sealed) if sealed else None
+
+    async def standing(self, hooks: Sequence[Hook]) -> list[HookStanding]:
+        """How each stands, in one round trip."""
+        if not hooks:
+            return []
+        found = await self._db.hashes([_of(hook, "hook") for hook in hooks])
+        return [_standing(fields) for fields in found]
+
+    async def counts(self, hook: Hook) -> tuple[int, int]:
+        """How many events wait for it, and how many were given up."""
+        waiting, given_up = await self._db.execute_many(
+            [("ZCARD", _of(hook, "queue")), ("ZCARD", _of(hook, "given-up"))]
+        )
+        return waiting, given_up
+
+    async def queue(self, hook: Hook, seen: int, upto: int, names: Iterable[str], steady_ms: int) -> bool:
+        """Lets what happened up to an event wait for it. False where somebody else did, or it is gone."""
+        parts = parts_of(hook.org, hook.id)
+        return bool(await self._db.run("hook_queue", parts, seen, upto, steady_ms, *names))
+
+    async def due(self, hook: Hook, steady_ms: int, limit: int) -> list[Due]:
+        """What is to be told now, the longest due first."""
+        found = await self._db.execute("ZRANGEBYSCORE", _of(hook, "queue"), "-inf", steady_ms, "LIMIT", 0, limit)
+        tries = await self._db.execute("HMGET", _of(hook, "tries"), *found) if found else []
+        return [Due(raw.decode(), *_tries(said)) for raw, said in zip(found, tries, strict=True)]
+
+    async def waiting(self, hook: Hook) -> list[str]:
+        """All that waits for it, whether or not it is due."""
+        return [raw.decode() for raw in await self._db.execute("ZRANGE", _of(hook, "queue"), 0, -1)]
+
+    async def settle(self, hook: Hook, due: Due, outcome: Tried, now_ms: int) -> bool:
+        """What became of a try, durably. Whether the webhook was turned off by it."""
+        org = hook.org
+        names = [*parts_of(org, hook.id), keys.org_events(org), keys.org_events(org, ":marks")]
+        return bool(
+            await self._db.run_durably(
+                "hook_settle", names, due.name, outcome.word, now_ms, outcome.due, f"{due.tries + 1} {due.first}",
+                "" if outcome.status is None else outcome.status, outcome.off, outcome.event, MOST_GIVEN_UP, due.turn,
+            )
+        )  # fmt: skip
+
+    async def given_up(self, hook: Hook, limit: int) -> list[tuple[int, int]]:
+        """The latest that were given up: number and UNIX ms."""
+        flat = await self._db.execute("ZREVRANGE", _of(hook, "given-up"), 0, limit - 1, "WITHSCORES")
+        nested = flat and isinstance(flat[0], (list, tuple))
+        pairs = flat if nested else zip(flat[::2], flat[1::2], strict=True)
+        return [(int(number), int(float(at))) for number, at in pairs]
+
+    async def again(self, hook: Hook, names: Iterable[str], steady_ms: int) -> None:
+        """Tells it these, as if they had never been tried."""
+        await self._db.run("hook_queue", parts_of(hook.org, hook.id), "", "", steady_ms, *names)
+
+    async def rewind(self, hook: Hook, number: int) -> None:
+        """Tells it all that follows an event, again."""
+        await self._db.execute("HSET", _of(hook, "hook"), "queued", number)
+
+    async def turn_on(self, hook: Hook) -> None:
+        await self._db.execute("HDEL", _of(hook, "hook"), "off", "why", "failing")
+
+    def _read(self, name: str, hook_id: str, sealed: bytes) -> Of | None:
+        try:
+            return self._opened(name, hook_id, sealed)
+        except (SealError, msgspec.DecodeError):
+            if hook_id not in self._unreadable:
+                structlog.get_logger().error("a record cannot be read", webhook=hook_id)
+            self._unreadable.add(hook_id)
+            return None
+
+    def _sealed(self, name: str, hook: Of) -> bytes:
+        return self._db.codec.master.seal(_encode(hook), f"{name} {hook.id}")
+
+    def _opened(self, name: str, hook_id: str, sealed: bytes) -> Of:
+        return self._decode(self._db.codec.master.open(sealed, f"{name} {hook_id}"))
+
+
+def _of(hook: Hook, part: str) -> str:
+    return keys.org_events(hook.org, f":{part}:{hook.id}")
+
+
+class DistributorHooks(Hooks[DistributorHook]):
+    """The repository of distributors, none of which loses the way by which it is to be told what it has the end of."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection, DistributorHook)
+
+    async def remove(self, org: str, hook_id: str) -> bool:
+        """With all that waits for it. Whether there was one. Raises HeldError."""
+        return await self._free(org, hook_id, "", "", 0)
+
+    async def _exchanged(self, name: str, old: DistributorHook, fresh: DistributorHook, seen: bytes) -> bool:
+        """Raises HeldError where its way is another."""
+        if fresh.way == old.way:
+            return await super()._exchanged(name, old, fresh, seen)
+        return await self._free(fresh.org, fresh.id, seen, self._sealed(name, fresh), fresh.way)
+
+    async def _free(self, org: str, hook_id: str, *said: bytes | str | int) -> bool:
+        names = [*parts_of(org, hook_id), keys.org_events(org, ":holders"), keys.org_events(org, self._listed)]
+        answer = await self._db.run_durably("free_distributor", names, hook_id, *said)
+        if answer < 0:
+            raise HeldError
+        return bool(answer)
+
+
+def parts_of(org: str, hook_id: str) -> list[str]:
+    """The keys of what is kept of a webhook or a distributor: its state, its queue, tries, what was given up."""
+    return [keys.org_events(org, f":{part}:{hook_id}") for part in PARTS]
+
+
+def _standing(fields: dict[bytes, bytes]) -> HookStanding:
+    numbers = {name: int(fields.get(name.encode(), 0)) for name in ("queued", "failing", "off", "tried", "answered")}
+    return HookStanding(**numbers, why=fields.get(b"why", b"").decode())
+
+
+def _tries(said: bytes | None) -> tuple[int, int, int]:
+    tries, first, turn = (*(said or b"0 0").split(), b"0")[:3]
+    return int(tries), int(first), int(turn)
