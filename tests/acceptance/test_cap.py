@@ -25,7 +25,7 @@ from alertd.model.cap.messages import Message, MsgType, Status
 from alertd.model.cap.reader import read
 from tests.acceptance.asking import asked, pointers
 from tests.acceptance.conftest import Served
-from tests.unit.alertd.cap_documents import CANCEL, SENT, WHOLE, named
+from tests.unit.alertd.model.cap_documents import CANCEL, SENT, WHOLE, named
 
 CAP = "application/cap+xml"
 
