@@ -23,9 +23,9 @@ COLLECTED_AT = (50_000, 10, 10)
 
 class Commands(OnDemand):
     places: ClassVar[dict[str, Place]] = {
-        "serve": Place("alertd.commands.installation.serving:serving_all", "API, workers and embedded store in one."),
-        "api": Place("alertd.commands.installation.serving:serving_api", "The API alone, over `store.url`."),
-        "worker": Place("alertd.commands.installation.working:app", "One worker, over `store.url`."),
+        "serve": Place("alertd.commands.installation.serve:serving_all", "API, workers and embedded store in one."),
+        "api": Place("alertd.commands.installation.serve:serving_api", "The API alone, over `store.url`."),
+        "worker": Place("alertd.commands.installation.worker:app", "One worker, over `store.url`."),
         "sandbox": Place("alertd.commands.installation.sandbox:app", "The local carriers alone."),
         "check": Place(
             "alertd.commands.installation.check:app",
@@ -66,11 +66,11 @@ class Commands(OnDemand):
             "Put a backup into a data directory that has no store, whole or not at all.",
         ),
         "stop": Place(
-            "alertd.commands.alerts.stopping:stopping",
+            "alertd.commands.alerts.stops:stopping",
             "Halt everything that your organisation sends, at once. Two people resume.",
         ),
         "resume": Place(
-            "alertd.commands.alerts.stopping:resuming", "Lift a stop: the first person asks, the second lifts it."
+            "alertd.commands.alerts.stops:resuming", "Lift a stop: the first person asks, the second lifts it."
         ),
         "completion": Place("alertd.commands.base.completion:app", "Print the completion script of a shell."),
     }  # fmt: skip

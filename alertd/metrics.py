@@ -17,8 +17,8 @@ from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-from alertd.model.alerts import CHANNELS, AlertState, State
 from alertd.model.kinds import ON_SCREEN
+from alertd.model.states import CHANNELS, AlertState, State
 from channels.base import Loudness
 
 _QUICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)

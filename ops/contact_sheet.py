@@ -30,11 +30,11 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from alertd.common.resources import templates_dir  # noqa: E402
-from alertd.model.documents import Alert, loudness  # noqa: E402  beside this script
+from alertd.model.alert import Alert, loudness  # noqa: E402  beside this script
 from alertd.model.kinds import CancelReason, Occasion  # noqa: E402
 from alertd.model.restriction import restricted  # noqa: E402
 from alertd.rendering import THE_ALERT, Preview, Renderer, Telling  # noqa: E402
-from alertd.service.alerts.notices import CHANNELS_OF  # noqa: E402
+from alertd.service.alerts.follow_up_audience import CHANNELS_OF  # noqa: E402
 from channels.base import Loudness, MailMessage, PushMessage, SmsMessage, Stamp  # noqa: E402
 from channels.text import divided  # noqa: E402
 

@@ -26,7 +26,7 @@ import shapely
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from alertd.runtime.samples import Person, people
+from alertd.runtime.sample_people import Person, people
 from geofences.tiles import locate, position
 
 CITY, CENTRE, SURROUNDINGS_KM = "41091", (-5.9756, 37.3919), 15

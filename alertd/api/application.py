@@ -11,18 +11,18 @@ from alertd import __version__
 from alertd.api.alerts import (
     alerts,
     break_glass,
-    course,
     deliveries,
-    following,
-    holds,
-    media,
+    follow_up,
+    legal_holds,
     messages,
     oncall,
     permissions,
+    photos,
     progress,
     results,
-    stop,
+    stops,
     targets,
+    timeline,
     updates,
 )
 from alertd.api.docs import docs_routes
@@ -45,7 +45,7 @@ from alertd.api.organisations import (
     sign_in,
     texts,
 )
-from alertd.api.people import leave, mail_reports, push, subscribers, suppressions
+from alertd.api.people import mail_reports, push, subscribers, suppressions, unsubscribe
 from alertd.api.services import SERVICES, Services
 from alertd.api.sharing import cap, distributors, events, webhooks
 from alertd.common.errors import Problem
@@ -59,7 +59,7 @@ OPERATIONS = (
     *permissions.OPERATIONS,
     *updates.OPERATIONS,
     *progress.OPERATIONS,
-    *course.OPERATIONS,
+    *timeline.OPERATIONS,
     *results.OPERATIONS,
     *deliveries.OPERATIONS,
     *targets.OPERATIONS,
@@ -67,7 +67,7 @@ OPERATIONS = (
     *regions.OPERATIONS,
     *messages.OPERATIONS,
     *texts.OPERATIONS,
-    *media.OPERATIONS,
+    *photos.OPERATIONS,
     *subscribers.OPERATIONS,
     *suppressions.OPERATIONS,
     *keys.OPERATIONS,
@@ -78,9 +78,9 @@ OPERATIONS = (
     *operators.OPERATIONS,
     *sign_in.OPERATIONS,
     *oidc.OPERATIONS,
-    *following.OPERATIONS,
-    *holds.OPERATIONS,
-    *stop.OPERATIONS,
+    *follow_up.OPERATIONS,
+    *legal_holds.OPERATIONS,
+    *stops.OPERATIONS,
     *audit.OPERATIONS,
     *events.OPERATIONS,
     *webhooks.OPERATIONS,
@@ -121,7 +121,7 @@ def create_app(services: Services) -> web.Application:
         takes_writes=services.takes_writes,
     )
     app.add_routes(system.PLAIN_ROUTES)
-    app.add_routes(leave.ROUTES)
+    app.add_routes(unsubscribe.ROUTES)
     app.add_routes(push.schema_routes())
     app.add_routes(docs_routes(document))
     return app

@@ -12,9 +12,9 @@ from aiohttp import hdrs, web
 
 from alertd.api.http.middleware import Recognise, by_key, guarded
 from alertd.api.http.problems import Explain
-from alertd.common.background import Shared
 from alertd.common.clock import Clock
 from alertd.common.errors import Problem
+from alertd.common.repetition import Shared
 from alertd.metrics import FleetText
 from alertd.service.access import Credential
 

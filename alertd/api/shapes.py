@@ -12,23 +12,23 @@ from pydantic import BaseModel, ConfigDict, Field
 from alertd.api.services import Services
 from alertd.common.clock import time_of, time_or_none
 from alertd.common.ids import chain_of
-from alertd.model.alerts import AlertState
-from alertd.model.documents import Policy, Target
+from alertd.model.alert import Policy, Target
 from alertd.model.kinds import Notify, Occasion, PermissionState, Verdict
-from alertd.model.permissions import Permission, read, words_of
-from alertd.model.stand_down_requests import read as read_requests
+from alertd.model.permission import Permission, read, words_of
+from alertd.model.stand_down_request import read as read_requests
+from alertd.model.states import AlertState
 from alertd.rendering.areas import area_name
 from alertd.rendering.catalogue import REFERENCE
 from alertd.rendering.languages import matching
 from alertd.service import reach
 from alertd.service.access import signer
 from alertd.service.alerts.break_glass import broken_by
-from alertd.service.alerts.notices import occasion_of
+from alertd.service.alerts.follow_up_audience import occasion_of
 from alertd.service.areas import rings
-from alertd.service.areas.looks import Look
+from alertd.service.areas.reach_preview import Look
 from alertd.service.areas.targeting import Share
-from alertd.service.counts import Shown, had_nobody_to_notify, is_exact, people_shown
 from alertd.service.reach import LEAST_SHOWN, NOBODY, Count, Estimate, about, by_code
+from alertd.service.small_counts import Shown, had_nobody_to_notify, is_exact, people_shown
 from alertd.store.alerts.alerts import AlertRecord
 from channels.base import Loudness
 from geofences.shapes import Repair, RepairCode

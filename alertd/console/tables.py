@@ -10,16 +10,16 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from alertd.common.resources import templates_dir
-from alertd.model.alerts import AMENDABLE, KNOWN, OPEN_STATES, SETTLED, SHOWN, UNWATCHED, AlertState, State
-from alertd.model.documents import MAX_RINGS, Status
+from alertd.model.alert import MAX_RINGS, Status
 from alertd.model.kinds import KINDS, CancelReason, Channel, Kind, Level, Notify, Protection, Verdict
 from alertd.model.oncall import CONTACTS, Day, OnCall
-from alertd.model.operators import Role
-from alertd.model.organisations import GRANTED
+from alertd.model.operator import Role
+from alertd.model.organisation import GRANTED
 from alertd.model.rules import CRITERIA
+from alertd.model.states import AMENDABLE, KNOWN, OPEN_STATES, SETTLED, SHOWN, UNWATCHED, AlertState, State
 from alertd.rendering.catalogue import read_catalogues
 from alertd.service.access import Scope
-from alertd.service.alerts.following import CANCEL, CLOSE, REOPEN, STAND_DOWN, Step
+from alertd.service.alerts.follow_up import CANCEL, CLOSE, REOPEN, STAND_DOWN, Step
 from channels.base import Loudness
 from geofences.shapes import MAX_VERTICES
 

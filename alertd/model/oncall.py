@@ -11,11 +11,11 @@ from zoneinfo import ZoneInfo
 from pydantic import ConfigDict, Field, model_validator
 
 from alertd.common.clock import time_of
-from alertd.model.alerts import ASKABLE, AlertState
 from alertd.model.faults import refuse
 from alertd.model.fields import Document, Line, TimeZone, folded_subject
-from alertd.model.quiet import minutes
-from alertd.model.registrations import LocalTime, MailAddress, PushAddress, SmsAddress
+from alertd.model.quiet_hours import minutes
+from alertd.model.registration import LocalTime, MailAddress, PushAddress, SmsAddress
+from alertd.model.states import ASKABLE, AlertState
 
 #: A duty office has a desk, its deputy and whoever answers for both. More steps than this are never reached in time.
 MOST_STEPS = 10

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 
-from alertd.model.cases import Case, Child
-from alertd.model.documents import Alert, Info
-from alertd.model.naming import pattern_of_words, without
+from alertd.model.alert import Alert, Info
+from alertd.model.case import Case, Child
+from alertd.model.redaction import pattern_of_words, without
 
 #: Of a child, and of a case, what is still told or never was.
 OF_CHILD = ("id", "age", "sex")

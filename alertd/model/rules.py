@@ -14,15 +14,15 @@ from urllib.parse import unquote, urlsplit
 
 from alertd.common.clock import time_of
 from alertd.common.errors import Fault
-from alertd.model.cases import ContactRole, Verification, bare_plate
-from alertd.model.documents import Alert, Status
+from alertd.model.alert import Alert, Status
+from alertd.model.case import ContactRole, Verification, bare_plate
 from alertd.model.faults import Location, pointer_of
 from alertd.model.fields import CLOCK_SKEW, Document, folded_subject
 from alertd.model.kinds import ON_SCREEN, Channel, Criterion, Kind, Level
-from alertd.model.naming import names_any, words_in, words_of
-from alertd.model.neutral import calls_guilty
+from alertd.model.presumption_of_innocence import calls_guilty
+from alertd.model.redaction import names_any, words_in, words_of
 from alertd.model.restriction import RESTRICTED, called
-from alertd.model.verifying import VerificationRule
+from alertd.model.verification import VerificationRule
 
 #: The ledger counts milliseconds since the start in 32 bits: 49 days. A longer search is extended, which a person does.
 MAX_LIFE = timedelta(days=30)

@@ -18,7 +18,7 @@ from alertd.common.clock import Clock
 from alertd.common.errors import Problem
 from alertd.model.cap.writer import MEDIA_TYPE
 from alertd.public.atom import FEED_TYPE, atom
-from alertd.service.sharing.publishing import Publishing
+from alertd.service.sharing.feeds import Publishing
 
 #: An answer is so old at most, and whoever keeps it may keep it so long: together less than the five seconds in which a child is hidden.
 FRESH_S = 1.0

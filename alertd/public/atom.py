@@ -8,7 +8,7 @@ from lxml import etree
 
 from alertd.common.clock import time_of
 from alertd.model.cap.writer import MEDIA_TYPE
-from alertd.service.sharing.publishing import Feed, Published
+from alertd.service.sharing.feeds import Feed, Published
 
 NAMESPACE = "http://www.w3.org/2005/Atom"
 FEED_TYPE = "application/atom+xml"

@@ -11,8 +11,8 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from alertd.model.cases import Age, Child, Contact, LastSeen, PersonSought, Photo, Vehicle
-from alertd.model.documents import Alert, Info, Status
+from alertd.model.alert import Alert, Info, Status
+from alertd.model.case import Age, Child, Contact, LastSeen, PersonSought, Photo, Vehicle
 from alertd.model.kinds import Kind, Occasion
 from alertd.rendering.catalogue import Catalogue
 from alertd.rendering.languages import base_language, matching, spoken_at, told_in, told_in_any

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from markupsafe import escape
 
-from alertd.model.documents import Status
+from alertd.model.alert import Status
 from alertd.rendering.catalogue import REFERENCE, Catalogue
 from alertd.rendering.languages import matching
 from alertd.rendering.plaintext import clip, line

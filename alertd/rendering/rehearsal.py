@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from alertd.model.documents import MAX_DESCRIPTION, MAX_HEADLINE, MAX_INSTRUCTION, Alert, Status
+from alertd.model.alert import MAX_DESCRIPTION, MAX_HEADLINE, MAX_INSTRUCTION, Alert, Status
 from alertd.model.kinds import KINDS, CancelReason, Kind, Occasion
 from alertd.rendering.occasions import ENDED, Telling
 from alertd.rendering.own_texts import OwnTexts, TextPlace

@@ -14,8 +14,8 @@ from jinja2 import FileSystemLoader, StrictUndefined, Template
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import escape
 
-from alertd.model.cases import MAX_CONTACTS
-from alertd.model.documents import Alert
+from alertd.model.alert import Alert
+from alertd.model.case import MAX_CONTACTS
 from alertd.model.kinds import Kind
 from alertd.rendering.catalogue import REFERENCE, Catalogue, read_catalogues
 from alertd.rendering.facts import Facts, Room, Where, facts_of, mark_of

@@ -19,11 +19,11 @@ from alertd.api.services import Services
 from alertd.console import console_routes
 from alertd.metrics import Succession, merged_text
 from alertd.public import public_routes
-from alertd.runtime.app import Parts
+from alertd.runtime.container import Parts
 from alertd.runtime.http_server import Bounds, Runner, connections_within, listening
-from alertd.runtime.opening import Store
+from alertd.runtime.installation import Store
 from alertd.runtime.processes import StartError
-from alertd.runtime.sites import LAST_CALLS_S, PROCESS_HEADER
+from alertd.runtime.worker_site import LAST_CALLS_S, PROCESS_HEADER
 from alertd.service.alerts.results import Results
 from alertd.service.records.evidence import Seal
 

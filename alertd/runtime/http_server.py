@@ -23,10 +23,10 @@ from aiohttp.web_protocol import RequestHandler
 
 from alertd.api.http import problems
 from alertd.api.http.call import CREDENTIAL
-from alertd.common.background import repeated
 from alertd.common.clock import SystemClock
 from alertd.common.errors import Problem
 from alertd.common.logs import places_of
+from alertd.common.repetition import repeated
 
 #: Files that are no connections of clients: the store, carriers, webhooks, region files, threads that read.
 FILES_KEPT = 256

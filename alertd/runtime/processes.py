@@ -18,8 +18,8 @@ from typing import Any, NoReturn
 
 import channels
 import geofences
-from alertd.common.background import ended
 from alertd.common.clock import SystemClock
+from alertd.common.repetition import ended
 from alertd.common.restarts import keep_running
 
 #: A worker that drains waits for what it asked of carriers; the slowest time-out is a relay's.

@@ -10,28 +10,28 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from alertd.common.background import ended
 from alertd.common.clock import Clock
 from alertd.common.ids import chain_of
+from alertd.common.repetition import ended
 from alertd.config.sections import WorkerSection
-from alertd.service.alerts.stopping import FRESH_S, Stopping
+from alertd.service.alerts.stops import FRESH_S, Stopping
 from alertd.service.carriers.binds import Binds
 from alertd.service.carriers.logins import LoginWatch
-from alertd.service.delivery.agenda import Agenda
+from alertd.service.delivery.active_alerts import Agenda
 from alertd.service.delivery.carrier_tests import CarrierTests
-from alertd.service.delivery.ending import Ending
+from alertd.service.delivery.expiry import Ending
 from alertd.service.delivery.feeder import Feeder
-from alertd.service.delivery.plans import Plans
-from alertd.service.delivery.starting import Starting
+from alertd.service.delivery.plan_scheduler import Plans
+from alertd.service.delivery.schedule import Starting
+from alertd.service.guard import Steps
 from alertd.service.oncall.paging import Paging
 from alertd.service.records.events import Events
 from alertd.service.records.webhook_delivery import WebhookDelivery
-from alertd.service.retention.closing import Closing
-from alertd.service.steps import Steps
+from alertd.service.retention.archiving import Closing
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.delivery.work import Work
+from alertd.store.engine.heartbeats import Signs
 from alertd.store.engine.scripts import LEASE_MS
-from alertd.store.engine.signs import Signs
 from alertd.store.people.sweeper import Sweeper
 
 HEARTBEAT_S = LEASE_MS / 3000  # three beats a lease

@@ -7,11 +7,11 @@ from contextlib import AsyncExitStack
 
 import structlog
 
-from alertd.config.config import Settings
-from alertd.runtime.opening import Store, parts_of, shared_store
+from alertd.config.settings import Settings
+from alertd.runtime.installation import Store, parts_of, shared_store
 from alertd.runtime.processes import Life, check_packages, die_with_parent, take_files
-from alertd.runtime.sites import metrics_site
-from alertd.runtime.working import worker_of
+from alertd.runtime.worker_container import worker_of
+from alertd.runtime.worker_site import metrics_site
 
 
 async def run_worker(settings: Settings) -> None:

@@ -17,11 +17,11 @@ import msgspec
 from alertd.common.clock import Clock
 from alertd.common.errors import Problem
 from alertd.model.fields import folded_subject
-from alertd.model.organisations import Jurisdiction
-from alertd.service.buckets import Buckets
+from alertd.model.organisation import Jurisdiction
+from alertd.service.rate_limits import Buckets
 from alertd.store.carriers.limits import Limits
 from alertd.store.engine.connection import StoreUnavailableError
-from alertd.store.organisations.keyring import Keyring, StoredKey
+from alertd.store.organisations.api_keys import Keyring, StoredKey
 from alertd.store.organisations.operators import digest_of
 
 #: Every scope there is. `admin` stands for all of them.

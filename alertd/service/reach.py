@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from pydantic import WithJsonSchema
 
 from alertd.common.clock import Clock
-from alertd.model.alerts import CHANNELS
+from alertd.model.states import CHANNELS
 from alertd.store.areas.outlines import Outlines
 from alertd.store.engine.codec import Codec, SealError
 from alertd.store.people.audience import Audience
-from alertd.store.people.people import People
 from alertd.store.people.people_map import COLUMNS, Part, PeopleMap, Population, build, read, write
+from alertd.store.people.subscribers import People
 from geofences.people_map import NOISE
 from geofences.regions import Library
 from geofences.scan import Outline

@@ -1,7 +1,7 @@
 """alertd's own way: `alertd.store.people.audience.Audience` over the embedded store, the AOF on and synced at every write.
 
 The people are loaded in bulk: the tiles' strings are packed with `geofences.records`, sealed, and written under the names of
-`alertd.store.engine.keys`, as `alertd.store.people.people.People.put` leaves them after its last step, but without the records of the people
+`alertd.store.engine.keys`, as `alertd.store.people.subscribers.People.put` leaves them after its last step, but without the records of the people
 themselves, which a query reads only for those who are moving.
 """
 
@@ -19,16 +19,16 @@ from numpy.typing import NDArray
 from redis.asyncio import Redis
 
 from alertd.common.clock import SystemClock
-from alertd.store.embedded.embedded import EmbeddedServer, EmbeddedSettings
+from alertd.store.embedded.server import EmbeddedServer, EmbeddedSettings
 from alertd.store.engine import keys
-from alertd.store.engine.bulk import Bulk
+from alertd.store.engine.bulk_reads import Bulk
 from alertd.store.engine.cell_seal import CellSeal
 from alertd.store.engine.codec import Codec, Keys
 from alertd.store.engine.connection import Connection
 from alertd.store.master_key.schema import open_store
 from alertd.store.people.audience import Audience
-from alertd.store.people.people import People
-from alertd.store.people.wanted import Wanted
+from alertd.store.people.match_filter import Wanted
+from alertd.store.people.subscribers import People
 from geofences import records
 from geofences.polygons import polygons_of
 

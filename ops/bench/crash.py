@@ -30,7 +30,7 @@ from installation import BenchError, Installation, installed, until
 from rich.console import Console
 from rich.table import Table
 
-from alertd.runtime.samples import Person, people
+from alertd.runtime.sample_people import Person, people
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.delivery.work import Work
 from alertd.store.engine.connection import StoreUnavailableError

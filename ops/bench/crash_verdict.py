@@ -14,12 +14,12 @@ import shapely
 
 from alertd.common.clock import SystemClock
 from alertd.common.ids import chain_of
-from alertd.model.alerts import FLAG_DOUBT, State
-from alertd.runtime.samples import Person
+from alertd.model.states import FLAG_DOUBT, State
+from alertd.runtime.sample_people import Person
 from alertd.store.delivery.work import LEDGER, Work
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
-from alertd.store.people.people import People
+from alertd.store.people.subscribers import People
 from geofences.tiles import locate, position
 
 CHANNELS = ("push", "webpush", "sms", "mail")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from demo import Client, DemoError, alert
 
-from alertd.runtime.samples import towns
+from alertd.runtime.sample_people import towns
 
 SMALL = 200
 RADII_KM = (3, 1.5, 0.8, 0.4, 0.2)

@@ -22,7 +22,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from alertd.runtime.sandboxed import sandbox_carriers
+from alertd.runtime.sandbox import sandbox_carriers
 from alertd.store.engine.codec import Codec, Keys
 from alertd.store.engine.connection import Connection
 

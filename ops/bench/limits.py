@@ -28,10 +28,10 @@ from installation import ALERTD, BenchError, carriers, ended, free_port, key_of,
 from rich.console import Console
 from rich.table import Table
 
-from alertd.config.config import Settings
 from alertd.config.sections import StoreSection
-from alertd.runtime.opening import Store, store_of
-from alertd.runtime.sandboxed import sandbox_carriers
+from alertd.config.settings import Settings
+from alertd.runtime.installation import Store, store_of
+from alertd.runtime.sandbox import sandbox_carriers
 
 SKEWS_S = (-30.0, -30.0, 30.0, 30.0)  # a worker each
 RATE = 100.0  # messages a second: few, so that the limit and not the machine decides, also where others use it

@@ -23,11 +23,11 @@ from redis.asyncio import Redis
 from rich.console import Console
 from rich.table import Table
 
-from alertd.config.config import Settings
-from alertd.runtime.app import Parts, opened
+from alertd.config.settings import Settings
+from alertd.runtime.container import Parts, opened
 from alertd.runtime.processes import keep_loaded
-from alertd.service.people.entries import Entry, read
-from alertd.store.embedded.embedded import EmbeddedServer, EmbeddedSettings
+from alertd.service.people.registration_intake import Entry, read
+from alertd.store.embedded.server import EmbeddedServer, EmbeddedSettings
 from alertd.store.engine.codec import Codec, Keys
 
 CACHE = Path(__file__).resolve().parents[2] / ".cache" / "bench"

@@ -23,7 +23,7 @@ import numpy as np
 from audience_people import FLAGS, HOME, MISSING_CHILD, Points
 from numpy.typing import NDArray
 
-from alertd.store.people.found import found
+from alertd.store.people.matches import found
 from geofences import records
 
 START_S = 30

@@ -31,7 +31,7 @@ from installation import Installation, installed, until
 from rich.console import Console
 from rich.table import Table
 
-from alertd.runtime.sandboxed import sandbox_carriers
+from alertd.runtime.sandbox import sandbox_carriers
 
 PEOPLE, REFUSED_EACH = 600, 10
 HEALTHY = PEOPLE - PEOPLE // REFUSED_EACH

@@ -7,7 +7,7 @@ import sys
 
 from alertd.common import logs
 from alertd.common.clock import SystemClock
-from alertd.config import config
+from alertd.config import settings as config
 from alertd.runtime import worker_process
 
 

@@ -23,7 +23,7 @@ from demo import Client, alert, person, served, watch
 from rich.console import Console
 from rich.table import Table
 
-from alertd.runtime.samples import SHARES
+from alertd.runtime.sample_people import SHARES
 
 EVERYWHERE = {"regions": ["ES", "FR", "CH", "GB", "US"]}  # the countries of the sample people
 #: Of the sample people, those with the app, less the few whom no country of the library holds.

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from alertd.runtime.sandboxed import sandbox_carriers
+from alertd.runtime.sandbox import sandbox_carriers
 from tests.acceptance.conftest import Served, first_key
 
 MARIA = {

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import shapely
 
-from alertd.runtime.samples import people
+from alertd.runtime.sample_people import people
 from geofences.regions import Library
 from geofences.targets import Target, resolve
 from geofences.tiles import locate, position

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from alertd.config import config
-from alertd.config.carrier_sections import CARRIERS
+from alertd.config import settings
+from alertd.config.carriers import CARRIERS
 from tests.acceptance.conftest import Served
 from tests.pictures import drawn, written
 
@@ -99,7 +99,7 @@ def test_configuration_that_is_shown_is_accepted(tmp_path: Path):
     for number, text in enumerate(texts):
         file = tmp_path / f"{number}.toml"
         file.write_text(text, encoding="utf-8")
-        kinds |= {type(carrier) for carrier in config.load(file).carriers.values()}
+        kinds |= {type(carrier) for carrier in settings.load(file).carriers.values()}
     assert kinds == set(CARRIERS)
 
 

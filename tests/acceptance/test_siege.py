@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from alertd.config.config import Settings
+from alertd.config.settings import Settings
 from tests.acceptance.conftest import Served
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 
 from alertd.metrics import Metrics, fleet_text
-from alertd.service.carriers.carrier_states import CarrierState
+from alertd.service.carriers.states import CarrierState
 
 ENDING = {"counter": "_total"}
 FLEET = fleet_text(

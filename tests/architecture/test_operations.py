@@ -17,8 +17,8 @@ from typer.core import TyperGroup
 
 from alertd import cli
 from alertd.api.application import OPERATIONS
-from alertd.config import config
-from alertd.model import registrations, rules
+from alertd.config import settings
+from alertd.model import registration, rules
 
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "ops").rglob("*.md")))
@@ -97,7 +97,7 @@ def test_settings_exist(page: Path):
     """Each `section.option` that a page names, where it is no file and no act of the audit."""
     named = {tuple(name.split(".")) for name in re.findall(r"`(\w+\.\w+)`", page.read_text(encoding="utf-8"))}
     others = {("store", "restore"), ("alerts", "py")}
-    fields = config.Settings.model_fields
+    fields = settings.Settings.model_fields
     assert [
         name for name in sorted(named - others) if name[0] in fields and not is_option(f"ALERTD_{'__'.join(name)}")
     ] == []
@@ -130,13 +130,13 @@ def test_what_is_refused_so_far_is_told():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     [part] = re.findall(r"^## What it does not do yet$(.*?)^What is over is kept", text, re.MULTILINE | re.DOTALL)
     named = re.findall("`([a-z/.]+)`", part)
-    assert sorted(named) == sorted(path.replace("/", ".") for path, *_ in (*rules.NOT_YET, *registrations.NOT_YET))
+    assert sorted(named) == sorted(path.replace("/", ".") for path, *_ in (*rules.NOT_YET, *registration.NOT_YET))
 
 
 def is_option(variable: str) -> bool:
     """Whether `ALERTD_SECTION__NAME`, or that with `_FILE`, is an option."""
     section, _, name = variable.removeprefix("ALERTD_").lower().partition("__")
-    field = config.Settings.model_fields.get(section)
+    field = settings.Settings.model_fields.get(section)
     if field is None or not name:
         return field is not None
     names = field.annotation.model_fields

@@ -11,8 +11,8 @@ import pytest
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from alertd.config import config
-from alertd.config.carrier_sections import AnyCarrier
+from alertd.config import settings
+from alertd.config.carriers import AnyCarrier
 
 FILE = Path(__file__).parents[2] / "ops" / "alertd.toml"
 TEXT = FILE.read_text(encoding="utf-8")
@@ -27,7 +27,7 @@ CARRIERS: dict[str, type[BaseModel]] = {
 }
 SECTIONS: dict[str, type[BaseModel]] = {
     name: field.annotation
-    for name, field in config.Settings.model_fields.items()
+    for name, field in settings.Settings.model_fields.items()
     if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
 }
 
@@ -38,7 +38,7 @@ def name_in_file(name: str, field: FieldInfo) -> str:
 
 
 def options(model: type[BaseModel]) -> dict[str, FieldInfo]:
-    tables = {*SECTIONS, "carriers"} if model is config.Settings else set()
+    tables = {*SECTIONS, "carriers"} if model is settings.Settings else set()
     return {name_in_file(name, field): field for name, field in model.model_fields.items() if name not in tables}
 
 
@@ -58,7 +58,7 @@ def own(document: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("section", ["", *SECTIONS])
 def test_section_has_every_option(section: str):
     """What has a default is set to it; what has none is shown as an example; nothing else is there."""
-    model = SECTIONS.get(section, config.Settings)
+    model = SECTIONS.get(section, settings.Settings)
     live, shown = (LIVE[section], SHOWN[section]) if section else (own(LIVE), own(SHOWN))
     assert live == defaults(model)
     assert set(shown) == set(options(model))
@@ -110,7 +110,7 @@ def test_every_bound_is_told(section: str):
 
 def test_file_loads_as_it_stands():
     """It means the same as no file at all."""
-    assert config.load(FILE).model_dump() == config.load().model_dump()
+    assert settings.load(FILE).model_dump() == settings.load().model_dump()
 
 
 @pytest.mark.parametrize("kind", CARRIERS)
@@ -122,4 +122,4 @@ def test_every_example_is_taken(tmp_path: Path, kind: str):
     above, *tables = re.split(r"^(?=\[carriers\.)", EXAMPLES, flags=re.MULTILINE)
     (table,) = [table for table in tables if f'kind = "{kind}"' in table]
     file.write_text(re.sub(r'_file = "[^"]*"', f'_file = "{secret}"', above + table), encoding="utf-8")
-    assert [carrier.kind for carrier in config.load(file).carriers.values()] == [kind]
+    assert [carrier.kind for carrier in settings.load(file).carriers.values()] == [kind]

@@ -14,16 +14,16 @@ from alertd.store.master_key.resealing import SEALED
 ROOT = Path(__file__).parents[2] / "alertd"
 #: Modules that seal under the master key: what each of their places in the code seals, as the table of keys calls it.
 SEALERS = {
-    "store/alerts/alert_records.py": ["{a:<chain>}:v:<id>"],
-    "store/carriers/carrier_tests.py": ["{m}:carrier-tests"],
-    "store/records/cases.py": ["{c:<case>}"],
-    "store/organisations/keyring.py": ["{k:<key id>}"],
-    "store/master_key/master_keys.py": ["{m}:secrets", "{m}:secrets"],
-    "store/photos/media.py": ["{f:<media>}"],
+    "store/alerts/records.py": ["{a:<chain>}:v:<id>"],
+    "store/carriers/tests.py": ["{m}:carrier-tests"],
+    "store/records/case_keys.py": ["{c:<case>}"],
+    "store/organisations/api_keys.py": ["{k:<key id>}"],
+    "store/master_key/state.py": ["{m}:secrets", "{m}:secrets"],
+    "store/photos/photos.py": ["{f:<media>}"],
     "store/organisations/operators.py": ["{o:<org>}:operators"],
     "store/organisations/organisations.py": ["{o:<org>}:record"],
     "store/organisations/paging.py": ["{o:<org>}:oncall", "{a:<chain>}:paged:<id>"],
-    "store/people/people.py": ["{s:<number // 512>}:<number>"],
+    "store/people/subscribers.py": ["{s:<number // 512>}:<number>"],
     "store/people/people_map.py": ["a file: made again if it does not open"],
     "store/master_key/schema.py": ["{m}:cell-key"],
     "store/organisations/sessions.py": ["{z:<hash>}"],

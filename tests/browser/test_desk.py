@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Route, expect
 
-from alertd.runtime.samples import BROWSER, BROWSER_KEYS
+from alertd.runtime.sample_people import BROWSER, BROWSER_KEYS
 from tests.acceptance.conftest import Served
 from tests.browser.desks import desk
 

@@ -21,11 +21,11 @@ from alertd.common.errors import CATALOGUE
 from alertd.console import STATIC, console_routes
 from alertd.console.tables import module, tables
 from alertd.console.words import catalogue_of, modules
-from alertd.model.alerts import AlertState, State
 from alertd.model.kinds import Level
+from alertd.model.states import AlertState, State
 from alertd.rendering.renderer import LEFT_OUT, NEVER_LEFT_OUT
 from alertd.service.alerts.permissions import ACTS
-from alertd.service.delivery import starting
+from alertd.service.delivery import schedule
 from alertd.service.delivery.belonging import Standing
 from alertd.service.delivery.explaining import Told, Why
 from alertd.service.oncall import paging
@@ -157,7 +157,7 @@ def written_besides() -> set[str]:
     texts = [path.read_text(encoding="utf-8") for path in Path(service.__path__[0]).rglob("*.py")]
     lines = [line for text in texts for line in re.findall(r"^ *(?:ACT|act) = .*|\brecorded\(.*", text, re.MULTILINE)]
     found = {act for line in lines for act in re.findall(r'"([a-z]+\.[a-z_-]+)"', line)}
-    assert found >= {forgetting.ACT, paging.ACT, region_imports.ACT, restoring.ACT, starting.ACT, "identity.bind"}
+    assert found >= {forgetting.ACT, paging.ACT, region_imports.ACT, restoring.ACT, schedule.ACT, "identity.bind"}
     return found | set(ACTS.values())
 
 

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from alertd.config.carrier_sections import SmtpCarrier
-from alertd.config.config import Settings
-from alertd.model.alerts import CHANNELS
-from alertd.runtime.app import opened
-from alertd.runtime.bounce_sites import bounce_sites
-from alertd.service.people.removal import AGAIN_AFTER_S
+from alertd.config.carriers import SmtpCarrier
+from alertd.config.settings import Settings
+from alertd.model.states import CHANNELS
+from alertd.runtime.bounce_servers import bounce_sites
+from alertd.runtime.container import opened
+from alertd.service.people.dead_addresses import AGAIN_AFTER_S
 from channels.base import Answer, Loudness, MailMessage, Outcome, Reason, Recipient, Stamp, Subject
 from channels.mail import MailChannel
 from channels.mail_message import MailIdentity

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from alertd.runtime.samples import BROWSER, BROWSER_KEYS
+from alertd.runtime.sample_people import BROWSER, BROWSER_KEYS
 from channels.base import ACCEPTED, Answer, Outcome, Reason
 from channels.rests import ENOUGH
 from channels.webpush import HOSTS, MOST_SERVERS, is_served

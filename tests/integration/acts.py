@@ -15,26 +15,26 @@ from aiohttp import web
 
 from alertd.api.application import create_app
 from alertd.common.errors import Problem
-from alertd.model.alerts import State
-from alertd.model.cases import PhotoFacts
-from alertd.model.documents import Alert
-from alertd.model.registrations import Registration
+from alertd.model.alert import Alert
+from alertd.model.case import PhotoFacts
+from alertd.model.registration import Registration
+from alertd.model.states import State
 from alertd.runtime.api_site import services_of
-from alertd.runtime.app import Parts
-from alertd.runtime.working import worker_of
+from alertd.runtime.container import Parts
+from alertd.runtime.worker_container import worker_of
 from alertd.service.access import Credential
-from alertd.service.alerts.following import Followed
+from alertd.service.alerts.follow_up import Followed
 from alertd.service.alerts.intake import Taken
 from alertd.service.delivery.explaining import Explanation
-from alertd.service.people.entries import Entry
-from alertd.store.alerts.alert_records import numbers_of
+from alertd.service.people.registration_intake import Entry
 from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.alerts.records import numbers_of
 from alertd.store.delivery.work import Work
 from alertd.store.delivery.work_records import Lease
 from alertd.store.engine.connection import Connection
 from alertd.store.engine.scripts import LEASE_MS
 from alertd.store.organisations.operators import OperatorStore, StoredOperator
-from alertd.store.people.found import Found
+from alertd.store.people.matches import Found
 from channels.sandbox import Sandbox
 from tests.pictures import drawn, written
 

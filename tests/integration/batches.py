@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shapely
 
-from alertd.model.alerts import AlertState, State
+from alertd.model.states import AlertState, State
 from alertd.store.alerts.alerts import AlertRecord
 from alertd.store.delivery.work import Work
 from alertd.store.delivery.work_records import Alike, Lease, Settlement, pack_ref

@@ -14,19 +14,19 @@ from redis.asyncio import Redis
 
 from alertd.common.clock import SystemClock
 from alertd.common.ids import new_id
-from alertd.config.carrier_sections import FcmCarrier, SmtpCarrier, TwilioCarrier
-from alertd.config.config import Settings
+from alertd.config.carriers import FcmCarrier, SmtpCarrier, TwilioCarrier
 from alertd.config.sections import StoreSection
+from alertd.config.settings import Settings
 from alertd.rendering import Renderer
-from alertd.runtime.app import Parts, opened
+from alertd.runtime.container import Parts, opened
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.delivery.work import Work
-from alertd.store.engine.bulk import Bulk
+from alertd.store.engine.bulk_reads import Bulk
 from alertd.store.engine.codec import Codec
 from alertd.store.engine.connection import Connection
 from alertd.store.master_key.schema import open_store
 from alertd.store.people.audience import Audience
-from alertd.store.people.people import People
+from alertd.store.people.subscribers import People
 from channels.sandbox import Sandbox
 from geofences.regions import Library
 from tests.clocks import Later

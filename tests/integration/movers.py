@@ -8,13 +8,13 @@ from typing import Any
 import shapely
 from msgspec.structs import replace
 
-from alertd.model.subscribers import Consent, Place, Subscriber
+from alertd.model.subscriber import Consent, Place, Subscriber
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
 from alertd.store.people.audience import Audience
-from alertd.store.people.people import GRACE_MS, Change, People
+from alertd.store.people.match_filter import Wanted
+from alertd.store.people.subscribers import GRACE_MS, Change, People
 from alertd.store.people.sweeper import Sweeper
-from alertd.store.people.wanted import Wanted
 from geofences.tiles import locate
 
 SEVILLA, CADIZ = (-5.99, 37.39), (-6.29, 36.53)

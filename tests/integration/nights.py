@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from alertd.model.oncall import OnCall
-from alertd.runtime.app import Parts
+from alertd.runtime.container import Parts
 from alertd.service.access import Credential
 from alertd.service.alerts.submission import submit
 from channels.sandbox import Sandbox

@@ -35,15 +35,15 @@ from alertd.api.shapes import (
     similar_replies,
 )
 from alertd.common.errors import Problem
-from alertd.model.alerts import AlertState
-from alertd.model.documents import Alert, AlertRequest, Status, loudness
+from alertd.model.alert import Alert, AlertRequest, Status, loudness
 from alertd.model.kinds import CancelReason
+from alertd.model.states import AlertState
 from alertd.rendering.catalogue import REFERENCE
 from alertd.service.access import Credential
 from alertd.service.alerts.approval import Approval
-from alertd.service.alerts.following import Followed
+from alertd.service.alerts.follow_up import Followed
 from alertd.service.alerts.intake import Taken
-from alertd.service.alerts.stopping import check_key_in
+from alertd.service.alerts.stops import check_key_in
 from alertd.service.alerts.submission import submit, submitted
 from alertd.service.areas.reach_audit import facts_of
 from alertd.service.areas.rings import REST

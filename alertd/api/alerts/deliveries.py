@@ -13,10 +13,10 @@ from alertd.api.http.operations import Act, Operation
 from alertd.api.services import services
 from alertd.api.shapes import AlertId, Query
 from alertd.common.clock import time_or_none
-from alertd.model.alerts import AlertState, State
 from alertd.model.kinds import Channel
-from alertd.model.registrations import SubscriberId
-from alertd.service.alerts.reports import Delivery
+from alertd.model.registration import SubscriberId
+from alertd.model.states import AlertState, State
+from alertd.service.alerts.progress import Delivery
 from alertd.service.delivery.belonging import Standing
 from alertd.service.delivery.explaining import Told, Why
 

@@ -15,7 +15,7 @@ from alertd.api.http.operations import Operation
 from alertd.api.services import Services, services
 from alertd.api.shapes import Query
 from alertd.common.clock import time_of
-from alertd.model.documents import Alert, AlertRequest
+from alertd.model.alert import Alert, AlertRequest
 from alertd.model.faults import refusal
 from alertd.model.fields import Instant
 from alertd.model.kinds import CancelReason, Channel, Occasion

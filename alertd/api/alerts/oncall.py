@@ -16,7 +16,7 @@ from alertd.api.shapes import BY_ORG, AlertId, AlertReply, alert_reply
 from alertd.common.clock import time_of, time_or_none
 from alertd.model.kinds import Channel
 from alertd.model.oncall import OnCall
-from alertd.service.oncall.oncall import Call, KnownRota
+from alertd.service.oncall.rota import Call, KnownRota
 from alertd.store.organisations.paging import Page
 
 

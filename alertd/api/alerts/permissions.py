@@ -27,10 +27,10 @@ from alertd.api.shapes import (
     permission_of,
 )
 from alertd.common.clock import time_of
-from alertd.model.alerts import SHOWN
 from alertd.model.fields import Language
 from alertd.model.kinds import PermissionState
-from alertd.model.organisations import OrganisationId
+from alertd.model.organisation import OrganisationId
+from alertd.model.states import SHOWN
 from alertd.rendering import THE_ALERT
 from alertd.service.alerts.permissions import Request
 from alertd.service.reach import Estimate, about

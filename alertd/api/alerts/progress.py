@@ -14,14 +14,14 @@ from alertd.api.http.streams import send_events
 from alertd.api.services import services
 from alertd.api.shapes import HAD_NOBODY, REV, AlertId, AlertReply, Query, alert_reply
 from alertd.common.clock import ms_of
-from alertd.model.alerts import SETTLED, UNWATCHED, AlertState, State
 from alertd.model.fields import Instant
 from alertd.model.kinds import PermissionState
-from alertd.model.permissions import read
+from alertd.model.permission import read
+from alertd.model.states import SETTLED, UNWATCHED, AlertState, State
 from alertd.service.access import LEDGER
-from alertd.service.alerts.reports import Delivery, Wanted
-from alertd.service.counts import Shown, had_nobody_to_notify, people_shown, shown
+from alertd.service.alerts.progress import Delivery, Wanted
 from alertd.service.reach import Estimate
+from alertd.service.small_counts import Shown, had_nobody_to_notify, people_shown, shown
 from alertd.store.alerts.alerts import AlertRecord, ListPlace
 
 _CURSOR = r"^\d{1,15}_[0-9A-Z]{26}(-\d{1,4})?$"

@@ -10,17 +10,17 @@ import shapely
 from aiohttp import web
 from pydantic import BaseModel, Field
 
-from alertd.api.alerts.course import ActReply, history_reply
+from alertd.api.alerts.timeline import ActReply, history_reply
 from alertd.api.http.audit import AuditEntry, entry_reply
 from alertd.api.http.call import credential, note
 from alertd.api.http.operations import Act, Operation
 from alertd.api.services import Services, services
 from alertd.api.shapes import BY_ORG, AlertId, AlertReply, BreakGlassReply, alert_reply, break_glass_reply, signed
 from alertd.common.clock import second_of, time_of
-from alertd.model.alerts import AlertState
 from alertd.model.kinds import Occasion
+from alertd.model.states import AlertState
 from alertd.service.access import Credential
-from alertd.service.alerts.notices import occasion_of
+from alertd.service.alerts.follow_up_audience import occasion_of
 from alertd.service.alerts.results import Told, gone
 from alertd.service.reach import Estimate
 from alertd.service.records.evidence import digest_of, name_of

@@ -25,12 +25,12 @@ from alertd.api.shapes import (
     untold_reply,
 )
 from alertd.common.errors import Problem
-from alertd.model.alerts import CHANNELS
-from alertd.model.documents import Policy, Target
+from alertd.model.alert import Policy, Target
 from alertd.model.fields import Language
 from alertd.model.kinds import Kind
 from alertd.model.rules import not_honoured
-from alertd.service.areas.grounds import facts
+from alertd.model.states import CHANNELS
+from alertd.service.areas.jurisdiction import facts
 from alertd.service.reach import Estimate
 
 

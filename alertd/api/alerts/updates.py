@@ -12,7 +12,7 @@ from alertd.api.http.conditions import Conditions
 from alertd.api.http.operations import Act, Operation, Reply
 from alertd.api.services import services
 from alertd.api.shapes import AlertId, UpdateFacts, update_facts
-from alertd.model.documents import UpdateRequest
+from alertd.model.alert import UpdateRequest
 
 
 class Updated(Submitted):

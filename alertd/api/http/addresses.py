@@ -7,7 +7,7 @@ from pydantic import TypeAdapter, ValidationError
 from alertd.common.errors import Fault, Problem
 from alertd.model.faults import faults_of
 from alertd.model.fields import Mailbox, PhoneNumber
-from alertd.model.registrations import Endpoint, Token
+from alertd.model.registration import Endpoint, Token
 
 _FORMS: dict[str, TypeAdapter[str]] = {
     "push": TypeAdapter(Token),

@@ -22,7 +22,7 @@ from alertd.api.http.problems import Explain, problem_of
 from alertd.common.clock import Clock
 from alertd.common.errors import Fault, Problem
 from alertd.common.ids import new_id
-from alertd.store.records.requests import CLAIM_MS, Requests
+from alertd.store.records.idempotency import CLAIM_MS, Requests
 
 HEADER = "Idempotency-Key"
 #: Of an answer to a request that was done before.

@@ -14,8 +14,8 @@ from alertd.api.http.operations import Act, Operation
 from alertd.api.services import services
 from alertd.common.ids import new_id
 from alertd.model.kinds import Channel
-from alertd.service.carriers.carrier_states import CarrierState
 from alertd.service.carriers.causes import STATES, Cause
+from alertd.service.carriers.states import CarrierState
 from channels.base import Subscribed
 
 CarrierName = Annotated[str, Field(pattern="^[A-Za-z0-9_.-]{1,64}$", examples=["relay"])]

@@ -13,7 +13,7 @@ from alertd.api.people.push import no_message
 from alertd.api.services import services
 from alertd.common.errors import Problem
 from alertd.common.ids import Door
-from alertd.model.documents import Alert
+from alertd.model.alert import Alert
 from alertd.model.kinds import KINDS, Kind
 from channels.base import Reason, Reporting, ReportState
 

@@ -15,7 +15,7 @@ from alertd.common.clock import ms_of, time_or_none
 from alertd.common.errors import Fault, Problem
 from alertd.model.faults import refusal
 from alertd.model.fields import Instant, Subject
-from alertd.model.organisations import Jurisdiction, OrganisationId
+from alertd.model.organisation import Jurisdiction, OrganisationId
 from alertd.service.access import (
     APPROVE,
     DELEGATE,

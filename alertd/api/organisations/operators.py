@@ -15,7 +15,7 @@ from alertd.api.services import services
 from alertd.common.clock import time_of
 from alertd.common.errors import Problem
 from alertd.model.fields import Document, Subject, Words, folded_subject
-from alertd.model.operators import Role
+from alertd.model.operator import Role
 from alertd.service.access import Credential
 from alertd.service.organisations.operators import Invited
 from alertd.store.organisations.operators import StoredOperator

@@ -11,7 +11,7 @@ from alertd.api.http.operations import Act, Operation, Reply
 from alertd.api.services import services
 from alertd.api.shapes import BY_ORG
 from alertd.common.errors import Problem
-from alertd.model.organisations import Organisation, OrganisationId
+from alertd.model.organisation import Organisation, OrganisationId
 from alertd.service.organisations.organisations import Known
 
 

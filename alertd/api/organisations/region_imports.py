@@ -12,7 +12,7 @@ from alertd.api.http.call import credential, note
 from alertd.api.http.operations import Act, Operation, Reply
 from alertd.api.services import services
 from alertd.api.shapes import Query
-from alertd.store.areas.imports import Import
+from alertd.store.areas.region_imports import Import
 from geofences.additions import STEPS, Order
 
 FILE = "application/octet-stream"

@@ -17,11 +17,11 @@ from alertd.api.http.operations import Act, Operation, Reply
 from alertd.api.services import services
 from alertd.api.shapes import Query, RepairReply, repairs_told
 from alertd.common.errors import Fault, Problem
-from alertd.model.documents import Shape
+from alertd.model.alert import Shape
 from alertd.model.fields import Language, Line
-from alertd.service.areas.grounds import refused
+from alertd.service.areas.jurisdiction import refused
 from alertd.service.areas.regions import check_live
-from alertd.store.areas.drawn import NOTHING
+from alertd.store.areas.custom_regions import NOTHING
 from geofences.errors import UnknownRegion
 from geofences.regions import SCHEME, Library, Region
 from geofences.simple import simple

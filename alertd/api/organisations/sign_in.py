@@ -11,7 +11,7 @@ from alertd.api.http import cookies
 from alertd.api.http.operations import Act, Operation, Reply
 from alertd.api.services import services
 from alertd.model.fields import Document
-from alertd.model.operators import network_of
+from alertd.model.operator import network_of
 from alertd.service.access import Credential
 from alertd.service.organisations.sessions import credential_of
 from alertd.store.organisations.operators import StoredOperator, WayIn

@@ -18,9 +18,9 @@ from alertd.api.shapes import Query
 from alertd.common.clock import time_of
 from alertd.common.errors import Problem
 from alertd.common.ids import Door, Reference
-from alertd.model.alerts import AlertState
-from alertd.service.alerts.reports import VersionStanding
-from alertd.service.oncall.oncall import cause
+from alertd.model.states import AlertState
+from alertd.service.alerts.progress import VersionStanding
+from alertd.service.oncall.rota import cause
 from alertd.store.alerts.alerts import AlertRecord
 from channels.base import ReportState
 

@@ -22,11 +22,11 @@ from alertd.api.http.problems import no_room
 from alertd.api.services import Services, services
 from alertd.api.shapes import Query
 from alertd.common.errors import Problem
-from alertd.model.alerts import CHANNELS
 from alertd.model.faults import faults_of
-from alertd.model.registrations import AddressDocument, Part, PlaceDocument, PlaceName, Registration, SubscriberId
-from alertd.model.subscribers import Subscriber, to_document
-from alertd.service.people.entries import Entry
+from alertd.model.registration import AddressDocument, Part, PlaceDocument, PlaceName, Registration, SubscriberId
+from alertd.model.states import CHANNELS
+from alertd.model.subscriber import Subscriber, to_document
+from alertd.service.people.registration_intake import Entry
 
 #: Lines written together: one round trip a step for all of them, and answered together.
 IMPORT_LINES, IMPORT_BYTES = 1_000, 1_000_000

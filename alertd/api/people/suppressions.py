@@ -15,10 +15,10 @@ from alertd.api.http.operations import Act, Operation
 from alertd.api.people.subscribers import Lookup, address_of
 from alertd.api.services import services
 from alertd.common.errors import Problem
-from alertd.model.alerts import CHANNELS
 from alertd.model.fields import Document
 from alertd.model.kinds import LiftReason
-from alertd.model.registrations import AddressDocument
+from alertd.model.registration import AddressDocument
+from alertd.model.states import CHANNELS
 
 #: With a language each, a body of them has no more members than any may have.
 MAX_SUPPRESSED = 5_000

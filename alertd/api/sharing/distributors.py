@@ -17,10 +17,10 @@ from alertd.common.errors import Problem
 from alertd.model.cap.messages import MsgType
 from alertd.model.cap.writer import MEDIA_TYPE
 from alertd.model.distribution import Entry, MessageState, Track
-from alertd.model.distributors import Distributor
+from alertd.model.distributor import Distributor
 from alertd.service.access import Credential
 from alertd.service.alerts.second_person import check_key
-from alertd.service.sharing.confirming import opened_note
+from alertd.service.sharing.distributor_acknowledgements import opened_note
 from alertd.service.sharing.distributors import MOST_AUTHORIZATION, Registered, Share
 from alertd.store.alerts.alerts import AlertRecord
 

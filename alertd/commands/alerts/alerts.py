@@ -11,7 +11,7 @@ import typer
 
 from alertd.commands.alerts.results import ledger, report, review
 from alertd.commands.alerts.review import remark_similar, tell_review, waits
-from alertd.commands.alerts.stopping import remark_stops
+from alertd.commands.alerts.stops import remark_stops
 from alertd.commands.alerts.watching import watch as follow
 from alertd.commands.base.client import Client, UnreachableError, segment
 from alertd.commands.base.options import AlertId, JsonOption, PeopleSeen, common, people_seen

@@ -11,7 +11,7 @@ import typer
 from alertd.commands.base.client import segment
 from alertd.commands.base.options import AlertId, JsonOption, common
 from alertd.commands.base.output import remark, tell, tell_facts, tell_json, tell_table
-from alertd.model.alerts import CHANNELS, State
+from alertd.model.states import CHANNELS, State
 
 STATES = tuple(state.word for state in State)
 LEDGER = ("row", "subscriber", "address", "channel", "state", "reason", "carrier", "attempts", "doubled")

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from alertd.commands.alerts.review import waits
 from alertd.commands.base.client import Client, NobodyError, RefusedError, UnreachableError, segment
 from alertd.commands.base.output import console, harmless, tell, tell_json
-from alertd.model.alerts import UNWATCHED, AlertState
+from alertd.model.states import UNWATCHED, AlertState
 
 #: Before a stream that broke off is asked for again.
 AGAIN_S = 1.0

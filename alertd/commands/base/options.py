@@ -11,7 +11,7 @@ import typer
 from alertd.commands.base.client import Client
 
 if TYPE_CHECKING:
-    from alertd.config.config import Settings
+    from alertd.config.settings import Settings
 
 CONFIG_HELP = "TOML file; see ops/alertd.toml."
 URL_HELP = "Where the service is. Default: what the configuration says."
@@ -43,7 +43,7 @@ class Common:
 
     def settings(self) -> Settings:
         """The installation's settings. Raises ConfigError."""
-        from alertd.config.config import load  # noqa: PLC0415  half of what a command takes that is told where to ask
+        from alertd.config.settings import load  # noqa: PLC0415  half of what a command takes that is told where to ask
 
         return load(self.config_file)
 

@@ -12,10 +12,10 @@ import uvloop
 from alertd.commands.base.client import RefusedError
 from alertd.commands.base.options import common
 from alertd.common import logs
-from alertd.config import config
+from alertd.config import settings as config
 from alertd.runtime.processes import StartError
 from alertd.store.embedded.data_directory import DirectoryInUseError
-from alertd.store.embedded.embedded import EmbeddedServerError
+from alertd.store.embedded.server import EmbeddedServerError
 from alertd.store.embedded.server_binary import ServerNotFoundError
 from alertd.store.engine.connection import StoreRefusedError
 

@@ -21,32 +21,32 @@ from redis.exceptions import RedisError
 from alertd.commands.installation import carrier_logins
 from alertd.common.clock import SystemClock
 from alertd.common.errors import ConfigError
-from alertd.config.carrier_sections import AnyCarrier, SmtpCarrier, TwilioCarrier
-from alertd.config.config import Settings
+from alertd.config.carriers import AnyCarrier, SmtpCarrier, TwilioCarrier
 from alertd.config.sections import StoreSection
+from alertd.config.settings import Settings
 from alertd.model.oncall import OnCall, anybody
-from alertd.model.organisations import Organisation
-from alertd.runtime.app import library_of
-from alertd.runtime.carrier_settings import carrier_of
-from alertd.runtime.opening import Store, running_store, shared_store
+from alertd.model.organisation import Organisation
+from alertd.runtime.carrier_factory import carrier_of
+from alertd.runtime.container import library_of
+from alertd.runtime.installation import Store, running_store, shared_store
 from alertd.runtime.processes import StartError
 from alertd.service.carriers.carriers import Carrier
 from alertd.service.carriers.causes import cause_of_login
+from alertd.service.organisations.oidc_provider import Provider, ProviderFault, guarded
 from alertd.service.organisations.passkeys import RelyingParty
-from alertd.service.organisations.provider import Provider, ProviderFault, guarded
-from alertd.service.people.labels import MOST_TOLD, regions_gone
+from alertd.service.people.place_labels import MOST_TOLD, regions_gone
 from alertd.store.embedded.disk import free_bytes
 from alertd.store.embedded.server_binary import ServerNotFoundError, find_server
 from alertd.store.engine import keys
+from alertd.store.engine.capabilities import check_engine
 from alertd.store.engine.clock import StoreClock
 from alertd.store.engine.codec import MOST_SEALS, Codec, SealError
 from alertd.store.engine.connection import Connection, StoreRefusedError, StoreUnavailableError
-from alertd.store.engine.engine import check_engine
-from alertd.store.master_key.master_keys import MasterKeys
 from alertd.store.master_key.schema import load_cell_key, load_secrets, look
+from alertd.store.master_key.state import MasterKeys
 from alertd.store.organisations.organisations import OrganisationStore
 from alertd.store.organisations.paging import Rotas
-from alertd.store.people.people import People
+from alertd.store.people.subscribers import People
 from alertd.store.sharing.distribution import Tracks
 from alertd.store.sharing.webhooks import DistributorHook, Hooks
 from channels.login import Login, LoginState

@@ -86,7 +86,7 @@ def recover(
     It needs the files of the data directory, or store.url and its keys, and the store must run. The audit has it, the event key.recovered goes to webhooks, and
     the console shows the key to all administrators until it is revoked.
     """
-    from alertd.commands.organisations.recovering import recovered  # noqa: PLC0415  it loads a second's worth of the service
+    from alertd.commands.organisations.key_recovery import recovered  # noqa: PLC0415  it loads a second's worth of the service
 
     settings = common(ctx).settings()
     logs.set_up(settings.log_level)

@@ -9,7 +9,7 @@ import typer
 from alertd.commands.base.client import segment
 from alertd.commands.base.options import JsonOption, common
 from alertd.commands.base.output import tell, tell_json, tell_list, tell_some
-from alertd.model.operators import Role
+from alertd.model.operator import Role
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Operators: add, list, invite, remove.")
 

@@ -22,9 +22,9 @@ class Commands(OnDemand):
         "list": Place(
             "alertd.commands.organisations.regions:listing", "Regions of a kind, below a region, at a point, or in a box."
         ),
-        "import": Place("alertd.commands.organisations.regions_import:app", "Add regions of your own to the data directory."),
+        "import": Place("alertd.commands.organisations.region_import:app", "Add regions of your own to the data directory."),
         "remove": Place(
-            "alertd.commands.organisations.regions_import:removing",
+            "alertd.commands.organisations.region_import:removing",
             "Take regions that were imported out of the data directory. Their numbers are given to no other region.",
         ),
     }  # fmt: skip

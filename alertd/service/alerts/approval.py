@@ -14,26 +14,26 @@ from alertd.common.clock import Clock, time_of
 from alertd.common.errors import Fault, Problem
 from alertd.common.ids import chain_of
 from alertd.model import rules
-from alertd.model.alerts import AMENDABLE, KNOWN, SHOWN, UNTOLD, WAITING, AlertState
-from alertd.model.cases import bare_plate
-from alertd.model.documents import Alert, Status
+from alertd.model.alert import Alert, Status
+from alertd.model.case import bare_plate
+from alertd.model.states import AMENDABLE, KNOWN, SHOWN, UNTOLD, WAITING, AlertState
 from alertd.service.access import APPROVE, BY_GLASS, BY_POLICY, OVERSPEND, Credential, hands_of, hands_text
-from alertd.service.alerts.borders import Borders
 from alertd.service.alerts.budget import Budget
+from alertd.service.alerts.duplicates import claim_external_id
 from alertd.service.alerts.freezing import Freezing
 from alertd.service.alerts.intake import TOLD_TOO_LATE
+from alertd.service.alerts.jurisdiction_split import Borders
 from alertd.service.alerts.second_person import check_key, check_second_person, refused
-from alertd.service.alerts.stopping import Stopping, check_submission
-from alertd.service.alerts.twins import claim_external_id
-from alertd.service.areas.looks import Looks, population_of
+from alertd.service.alerts.stops import Stopping, check_submission
+from alertd.service.areas.reach_preview import Looks, population_of
 from alertd.service.areas.targeting import Targeting
 from alertd.service.messages.texts import Texts
 from alertd.service.organisations.organisations import Known, Organisations
 from alertd.service.reach import LEAST_SHOWN, kept, shown
-from alertd.service.revisions import changed_since, check_revision, has_ended
-from alertd.store.alerts.alert_records import numbers_of
+from alertd.service.revision_check import changed_since, check_revision, has_ended
 from alertd.store.alerts.alerts import AlertRecord, Alerts
-from alertd.store.alerts.frozen import Frozen
+from alertd.store.alerts.frozen_audience import Frozen
+from alertd.store.alerts.records import numbers_of
 from alertd.store.engine.codec import SealError
 
 

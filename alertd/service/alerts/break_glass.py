@@ -12,16 +12,16 @@ from collections.abc import Iterable, Sequence
 from alertd.common.clock import Clock
 from alertd.common.errors import Problem
 from alertd.common.ids import chain_of
-from alertd.model.alerts import AlertState
-from alertd.model.documents import Status
+from alertd.model.alert import Status
 from alertd.model.fields import folded_subject
 from alertd.model.kinds import Verdict
+from alertd.model.states import AlertState
 from alertd.service.access import BY_GLASS, Credential, hands_of
 from alertd.service.alerts.approval import Approval
-from alertd.service.alerts.notices import versions_of
+from alertd.service.alerts.follow_up_audience import versions_of
 from alertd.service.alerts.second_person import check_second_person, refused
 from alertd.service.organisations.organisations import Alone, Organisations
-from alertd.service.revisions import TRIES, changed_since, check_revision
+from alertd.service.revision_check import TRIES, changed_since, check_revision
 from alertd.store.alerts.alerts import AlertRecord, Alerts, Footing
 from alertd.store.approvals.break_glass import Claim, Claims
 

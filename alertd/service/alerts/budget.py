@@ -8,11 +8,11 @@ from alertd.common.clock import Clock
 from alertd.common.errors import Problem
 from alertd.common.ids import chain_of, new_id
 from alertd.config.sections import BudgetSection
-from alertd.model.documents import Alert
+from alertd.model.alert import Alert
 from alertd.model.kinds import Channel
 from alertd.rendering import Renderer
 from alertd.service.carriers.carriers import Carriers
-from alertd.service.messages.making import rendered
+from alertd.service.messages.message_builder import rendered
 from alertd.service.messages.texts import Texts
 from alertd.service.reach import Count, kept
 from alertd.store.alerts.alerts import AlertRecord

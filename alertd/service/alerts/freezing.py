@@ -10,16 +10,16 @@ from dataclasses import replace
 from alertd.common.clock import Clock
 from alertd.common.errors import Problem
 from alertd.common.ids import chain_of
-from alertd.model.alerts import AlertState
-from alertd.model.documents import Alert
-from alertd.model.permissions import permitting
+from alertd.model.alert import Alert
+from alertd.model.permission import permitting
+from alertd.model.states import AlertState
 from alertd.service.access import Credential, is_sent_alone
-from alertd.service.alerts.borders import newly_asked, taken_over
-from alertd.service.alerts.updates import audience
-from alertd.service.records.media import Photos
-from alertd.service.revisions import TRIES
+from alertd.service.alerts.jurisdiction_split import newly_asked, taken_over
+from alertd.service.alerts.update_audience import audience
+from alertd.service.records.photos import Photos
+from alertd.service.revision_check import TRIES
 from alertd.store.alerts.alerts import AlertRecord, Alerts
-from alertd.store.alerts.frozen import Frozen
+from alertd.store.alerts.frozen_audience import Frozen
 from alertd.store.approvals.permissions import PermissionStore
 from alertd.store.approvals.updates import TAKEN_OVER, Updates
 

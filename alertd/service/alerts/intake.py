@@ -17,25 +17,24 @@ from pydantic_core import to_json
 from alertd.common.clock import Clock, ms_of, time_of
 from alertd.common.errors import Fault, Problem
 from alertd.common.ids import new_id
-from alertd.common.patches import merged
+from alertd.common.merge_patch import merged
 from alertd.model import rules
-from alertd.model.alerts import AMENDABLE, AlertState
-from alertd.model.documents import Alert, Author, Status, loudest
+from alertd.model.alert import Alert, Author, Status, loudest
 from alertd.model.faults import faults_of
 from alertd.model.fields import folded_subject
 from alertd.model.kinds import Channel
-from alertd.model.organisations import Organisation
-from alertd.model.permissions import written
+from alertd.model.organisation import Organisation
+from alertd.model.permission import written
+from alertd.model.states import AMENDABLE, AlertState
 from alertd.rendering import THE_ALERT, Renderer, Telling
 from alertd.service.access import Credential, hands_of, hands_text
-from alertd.service.alerts.borders import Borders
+from alertd.service.alerts.duplicates import find_first, similar
+from alertd.service.alerts.jurisdiction_split import Borders
 from alertd.service.alerts.second_person import check_key
-from alertd.service.alerts.twins import find_first, similar
-from alertd.service.areas.looks import Look, Looks, Sight, check_contacts
-from alertd.service.buckets import Buckets
+from alertd.service.areas.reach_preview import Look, Looks, Sight, check_contacts
+from alertd.service.cache import Kept, digest
 from alertd.service.carriers.carriers import Carriers
-from alertd.service.kept import Kept, digest
-from alertd.service.messages.making import impossible
+from alertd.service.messages.message_builder import impossible
 from alertd.service.messages.texts import Texts
 from alertd.service.organisations.organisations import (
     NOT_VERIFIED,
@@ -45,9 +44,10 @@ from alertd.service.organisations.organisations import (
     completed,
     unverified,
 )
+from alertd.service.rate_limits import Buckets
 from alertd.service.reach import Reach
-from alertd.service.records.media import Photos
-from alertd.service.revisions import check_revision
+from alertd.service.records.photos import Photos
+from alertd.service.revision_check import check_revision
 from alertd.store.alerts.alerts import AlertRecord, Alerts
 from alertd.store.engine.codec import Box
 

@@ -16,28 +16,28 @@ import shapely
 
 from alertd.common.clock import Clock
 from alertd.common.errors import Problem
-from alertd.model.alerts import AlertState
-from alertd.model.documents import Status
+from alertd.model.alert import Status
 from alertd.model.fields import folded_subject
 from alertd.model.kinds import Notify, Occasion, PermissionState
-from alertd.model.permissions import Permission, read, with_words, words_of, written
+from alertd.model.permission import Permission, read, with_words, words_of, written
+from alertd.model.states import AlertState
 from alertd.service.access import BY_POLICY, Credential, signer
 from alertd.service.alerts.approval import Approval, check_drift
-from alertd.service.alerts.borders import granted_of
 from alertd.service.alerts.budget import Budget
-from alertd.service.alerts.notices import check_room, later_version, versions_of
+from alertd.service.alerts.follow_up_audience import check_room, later_version, versions_of
+from alertd.service.alerts.jurisdiction_split import granted_of
 from alertd.service.alerts.second_person import check_key, check_second_person
-from alertd.service.alerts.stopping import Stopping
-from alertd.service.alerts.updates import TELLS
-from alertd.service.areas.looks import Looks, population_of
+from alertd.service.alerts.stops import Stopping
+from alertd.service.alerts.update_audience import TELLS
+from alertd.service.areas.reach_preview import Looks, population_of
 from alertd.service.areas.targeting import Targeting
 from alertd.service.organisations.organisations import Organisations
 from alertd.service.reach import Reach, kept
 from alertd.service.records.audit import DONE, REFUSED, Audit, Noted
-from alertd.service.revisions import TRIES, changed_since, has_ended
-from alertd.store.alerts.alert_records import GRANTED, GROUND, AlertRecord, numbers_of, runs_of
+from alertd.service.revision_check import TRIES, changed_since, has_ended
 from alertd.store.alerts.alerts import Alerts
-from alertd.store.alerts.frozen import Frozen, pack_area, unpack_area
+from alertd.store.alerts.frozen_audience import Frozen, pack_area, unpack_area
+from alertd.store.alerts.records import GRANTED, GROUND, AlertRecord, numbers_of, runs_of
 from alertd.store.approvals.permissions import PermissionStore
 from alertd.store.approvals.updates import Updates
 from geofences.slivers import ground as ground_of

@@ -13,17 +13,17 @@ import shapely
 
 from alertd.common.errors import Problem
 from alertd.common.ids import chain_of
-from alertd.model.alerts import CHANNELS, HANDED_OVER, AlertState, LedgerReason, State
-from alertd.service.alerts.course import Course, History
-from alertd.service.alerts.notices import occasion_of
-from alertd.service.alerts.reports import Reports
-from alertd.service.alerts.updates import TELLS
-from alertd.service.areas.looks import Looks, population_of
+from alertd.model.states import CHANNELS, HANDED_OVER, AlertState, LedgerReason, State
+from alertd.service.alerts.follow_up_audience import occasion_of
+from alertd.service.alerts.progress import Reports
+from alertd.service.alerts.timeline import Course, History
+from alertd.service.alerts.update_audience import TELLS
+from alertd.service.areas.reach_preview import Looks, population_of
 from alertd.service.areas.targeting import Targeting
 from alertd.service.reach import Estimate, by_code
-from alertd.service.records.past import Past
+from alertd.service.records.published_history import Past
 from alertd.store.alerts.alerts import AlertRecord, Alerts
-from alertd.store.alerts.published import Published
+from alertd.store.alerts.published_history import Published
 from alertd.store.delivery.work import Work
 
 #: Reasons of rows that are counted.

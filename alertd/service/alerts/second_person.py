@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from alertd.common.errors import Problem
-from alertd.model.alerts import AlertState
-from alertd.model.documents import Status
+from alertd.model.alert import Status
 from alertd.model.fields import folded_subject
+from alertd.model.states import AlertState
 from alertd.service.access import Credential, hands_of
-from alertd.service.revisions import has_ended
+from alertd.service.revision_check import has_ended
 from alertd.store.alerts.alerts import AlertRecord
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from alertd.model.documents import Alert, Status
+from alertd.model.alert import Alert, Status
 from alertd.service.access import Credential
 from alertd.service.alerts.approval import Approval
 from alertd.service.alerts.intake import Intake, Taken
-from alertd.service.alerts.stopping import check_submission
+from alertd.service.alerts.stops import check_submission
 from alertd.service.organisations.organisations import Stance
 
 

@@ -1,113 +1,194 @@
-"""Who is told by an update: whoever may have been told before as it says, and whoever is in its area and was not, of the alert. Whom a
-version before was still to tell of a change is told by it, too, whatever it says of others.
-
-By subscriber and channel: whoever heard by push alone and is in the area is told again there, and for the first time by SMS. What was
-still queued counts as not told, since its gate is closed by then; so does, of whoever is in the area, what was cut off in the middle on a
-screen, where it would have been repeated, and what a carrier reported as failed. Whoever is outside is told that it changed.
-"""
+"""An alert is told anew with what is known now: an update is written by one person, and approved by another as an alert is."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from alertd.common.errors import Fault, Problem
 from alertd.common.ids import chain_of
-from alertd.model.alerts import CHANNELS, OPEN_STATES, AlertState
+from alertd.model.alert import Alert
 from alertd.model.kinds import Notify, Occasion
-from alertd.service.alerts.heard import Heard, Pairs, heard
-from alertd.service.alerts.notices import CHANNELS_OF, occasion_of
-from alertd.service.areas.rings import REST
-from alertd.service.counts import SMALL_COUNT, is_exact
+from alertd.model.restriction import restricted
+from alertd.model.states import SHOWN, AlertState
+from alertd.rendering import Telling
+from alertd.service.access import Credential
+from alertd.service.alerts.approval import Approval
+from alertd.service.alerts.follow_up_audience import check_room, versions_of
+from alertd.service.alerts.intake import Intake, Taken
+from alertd.service.alerts.second_person import check_key
+from alertd.service.alerts.update_audience import TELLS, told_again, told_before
+from alertd.service.reach import kept
+from alertd.service.records.photos import Photos
+from alertd.service.revision_check import TRIES, changed_since, check_revision, has_ended
 from alertd.store.alerts.alerts import AlertRecord, Alerts
-from alertd.store.alerts.frozen import Frozen
+from alertd.store.alerts.external_ids import UNDER_WAY
+from alertd.store.alerts.frozen_audience import pack_area
+from alertd.store.approvals.updates import Updates
 from alertd.store.delivery.work import Work
 
-#: What tells the alert, so that whoever got it may be told of its change.
-TELLS = (Occasion.ALERT, Occasion.UPDATE)
-#: A version of these is being told, or was when another took its place.
-_CUT_SHORT = OPEN_STATES | {AlertState.SUPERSEDED}
-_BITS = np.uint64(3)
-#: As pairs.
-NOBODY: Pairs = np.empty(0, np.uint64)
+_UPDATE = Telling(occasion=Occasion.UPDATE)
 
 
-def again_on(notify: str, channels: Collection[str]) -> frozenset[str]:
-    """The channels on which whoever was told is told again: in silence only where words can be replaced."""
-    only = {Notify.FULL: frozenset(channels), Notify.SILENT: CHANNELS_OF[Occasion.UPDATE]}
-    return frozenset(channels) & (only.get(Notify(notify)) or frozenset())
+class Updating:
+    """Takes updates in. Whoever says the same twice gets the same answer."""
+
+    def __init__(
+        self, alerts: Alerts, updates: Updates, work: Work, intake: Intake, approval: Approval, photos: Photos
+    ) -> None:
+        self._alerts = alerts
+        self._updates = updates
+        self._work = work
+        self._intake = intake
+        self._approval = approval
+        self._photos = photos
+
+    async def submit(  # noqa: PLR0913  some are of one way in alone
+        self, alert_id: str, alert: Alert, notify: Notify, who: Credential, *, rev: int | None = None,
+        dry_run: bool = False, external_id: str = "", again: bool = False,
+        check: Callable[[Sequence[AlertRecord]], None] | None = None,
+    ) -> Taken:  # fmt: skip
+        """What the alert is to say, kept as a version of it that waits for its second person; of a Test or an Exercise it goes out at
+        once. `external_id` is a name of its own; `again`: it was taken in before. Raises Problem as where an alert is taken in, as `check`
+        does of the versions that it would follow, and: precondition-failed for an alert that is not told, or has an update that waits
+        already; expired; superseded for a version that is none.
+        """
+        for _ in range(TRIES):
+            old = await self._approval.get(alert_id, who)
+            check_key(old, who)
+            versions = await versions_of(self._alerts, alert_id)
+            if again and not dry_run and (done := await self._done(versions, alert, notify, external_id, who)):
+                return done
+            living = [one for one in versions if external_id == one.external_id and one.state in UNDER_WAY]
+            if external_id and (first := await self._done(living, alert, notify, external_id, who, dry_run=dry_run)):
+                return replace(first, is_repeat=True)
+            if check:
+                check(versions)
+            _check_shown(old.state)
+            check_revision(old, rev)
+            await self._approval.check_stops(alert, who)
+            taken = await self._looked_over(old, alert, notify, who, versions, external_id)
+            waiting = [one for one in versions if one.state is AlertState.PENDING]
+            same = await self._same(waiting, taken.record.document, notify, who)
+            if not same:
+                check_room(len(versions) + 1)
+            if dry_run:
+                return replace(taken, record=same or taken.record)
+            if same or await self._propose(old, taken, versions):
+                return replace(taken, record=await self._begun((same or taken.record).id, who))
+        raise changed_since()
+
+    async def _looked_over(
+        self, old: AlertRecord, alert: Alert, notify: Notify, who: Credential, versions: Sequence[AlertRecord],
+        external_id: str,
+    ) -> Taken:  # fmt: skip
+        """The update as it would be kept, and whom it would reach."""
+        before = old.alert
+        if faults := tuple(_other(before, alert, restricted_only=old.restricted > 0)):
+            raise Problem("invalid-request", "This is another alert, not an update of it.", faults=faults)
+        alert = alert.model_copy(update={"external_id": external_id or None})
+        taken = await self._intake.look_over(alert, who, old.version(len(versions) + 1), _UPDATE, upon=old)
+        record = replace(
+            taken.record, case=old.case, occasion=Occasion.UPDATE, follows=" ".join(TELLS), notify=notify,
+            alerted=old.start, upon=old.changes,
+            rings_from=old.counts_on(taken.record.alert),
+        )  # fmt: skip
+        again, newly = await self._counts(record, taken, before)
+        return replace(taken, record=replace(record, again=again, newly=newly))
+
+    async def _counts(self, record: AlertRecord, taken: Taken, before: Alert) -> tuple[int, int]:
+        """People who were notified and would be again, and about how many people are in the area where it is not the alert's."""
+        chain, channels = chain_of(record.id), before.channels
+        told = await told_before(self._alerts, self._work, chain, channels, np.empty(0, np.uint64))
+        again = np.unique(told_again(told, record.notify, channels) >> np.uint64(3))
+        if record.notify == Notify.NONE or taken.reach is None:
+            return len(again), 0
+        new = await self._intake.newly(record.alert, taken, await self._alerts.area(chain))
+        return len(again), kept(new.whole.people)
+
+    async def _done(
+        self, versions: Sequence[AlertRecord], alert: Alert, notify: Notify, external_id: str, who: Credential,
+        *, dry_run: bool = False,
+    ) -> Taken | None:  # fmt: skip
+        """What was taken in before, as it stands now, and whom it would reach now."""
+        alert = await self._intake.completed(alert, who)
+        said = await self._photos.told(alert.model_copy(update={"external_id": external_id or None}), who)
+        document = said.model_dump_json(by_alias=True).encode()
+        record = await self._same(versions, document, notify, who)
+        if record is None and notify == Notify.NONE:
+            # Since its approval it may tell in silence what was still to be told.
+            record = await self._same(versions, document, Notify.SILENT, who)
+        if record is None:
+            return None
+        if record.state is AlertState.PENDING and not dry_run:
+            record = await self._begun(record.id, who)
+        look = await self._intake.look(said, who)
+        return Taken.of(record, look)
+
+    async def _same(
+        self, versions: Sequence[AlertRecord], document: bytes, notify: Notify, who: Credential
+    ) -> AlertRecord | None:
+        """Returns the update with this very document: the caller's own, or anyone's in the organisation if it came as a CAP message."""
+        for one in versions:
+            if one.notify == notify and (one.external_id or who.wrote(one.author, one.key)):
+                kept = await self._alerts.get(one.id)
+                if kept and kept.document == document:
+                    return kept
+        return None
+
+    async def _propose(self, old: AlertRecord, taken: Taken, versions: Sequence[AlertRecord]) -> bool:
+        """Whether it was kept; no where the alert or its chain is another since, and is to be looked at again. Raises Problem."""
+        record = taken.record
+        if await self._intake.find_first(record):  # another key of the organisation was faster
+            return False
+        done, said = await self._updates.propose(old, record, pack_area(taken.area.geometry), last=len(versions))
+        if done or said in {"again", "changed"}:
+            return done
+        if said == "expired":
+            raise has_ended()
+        if chain_of(said) == old.id:
+            raise Problem(
+                "precondition-failed",
+                "Another update waits for its second person; have it approved, returned or rejected first.",
+                alert=said,
+            )
+        _check_shown(said)
+        return False
+
+    async def _begun(self, update_id: str, who: Credential) -> AlertRecord:
+        """What becomes of an update that was just kept, or whose first request died there: it has its photos, and approvers find
+        it. Doing it again changes nothing.
+        """
+        record = await self._approval.get(update_id, who)
+        try:
+            await self._photos.attach(record.alert, record)
+        except Problem:
+            await self._approval.reject(record.id, who, "A photo is gone.")
+            raise
+        await self._updates.list(record)
+        return await self._approval.begin(record, who)
 
 
-def few(record: AlertRecord, channels: Iterable[str], counts: Mapping[str, int], *, reads_ledger: bool) -> list[str]:
-    """The channels whose count is so small that it could reveal a home; 0 counts as small. All of them where counts are not exact. A caller
-    who `reads_ledger` sees the counts of an alert, but not the small ones of the people whom an update notifies for the first time.
-    """
-    again = again_on(record.notify, CHANNELS) if record.notify else CHANNELS
-    least = SMALL_COUNT if reads_ledger or is_exact(record) else math.inf
-    return [one for one in channels if counts.get(one, 0) < least and not (reads_ledger and one in again)]
+def _check_shown(state: str) -> None:
+    if state not in SHOWN:
+        raise Problem("precondition-failed", f"An alert that is {state or 'gone'} is not updated.")
 
 
-async def told_before(
-    alerts: Alerts, work: Work, chain: str, channels: Collection[str], inside: NDArray[np.uint64], *, but: str = ""
-) -> Frozen:
-    """Everyone who may have been told the alert by any version of it, `but` one, on one of the channels: pairs, with 1 as the ring
-    of those whom a version is still to tell of a change. `inside` are the people in the area.
-    """
-    told = owed = NOBODY
-    for one in await alerts.chain(chain):
-        if one.id != but and occasion_of(one) in TELLS:
-            found = await heard(work, one.id, channels)
-            waits = np.intersect1d(_waits(one, found, on(told, again_on(one.notify or Notify.SILENT, channels))), told)
-            owed = np.union1d(np.setdiff1d(owed, np.setdiff1d(found.everyone, found.waits)), waits)
-            told = np.union1d(told, np.setdiff1d(found.told, found.unsure[np.isin(found.unsure >> _BITS, inside)]))
-    return Frozen(numbers=told, rings=np.isin(told, owed).astype(np.uint8))
-
-
-def _waits(version: AlertRecord, found: Heard, meant: Pairs) -> Pairs:
-    """Whom a version is still to tell, of those who are in its ledger or are to be planned."""
-    if version.state not in _CUT_SHORT:
-        return np.empty(0, np.uint64)
-    return found.waits if version.planned else np.union1d(found.waits, np.setdiff1d(meant, found.everyone))
-
-
-def on(pairs: Pairs, channels: Collection[str]) -> Pairs:
-    """Those on some channels."""
-    return pairs[np.isin(pairs & np.uint64(7), [CHANNELS.index(channel) for channel in channels])]
-
-
-def told_again(told: Frozen, notify: str, channels: Collection[str]) -> Pairs:
-    """Of those who were told before, those whom an update tells again."""
-    return np.union1d(told.numbers[told.rings > 0], on(told.numbers, again_on(notify, channels)))
-
-
-async def audience(alerts: Alerts, record: AlertRecord, inside: Frozen) -> Frozen:
-    """Whom an update may tell for the first time, of those `inside` its area: without notice only those for whom a version that is
-    being told was meant.
-    """
-    if record.notify != Notify.NONE:
-        return inside
-    versions = await alerts.chain(chain_of(record.id))
-    open_ = [(await alerts.audience(one.id)).numbers for one in versions if one.state in OPEN_STATES]
-    meant = np.isin(inside.numbers, np.concatenate([np.empty(0, np.uint64), *open_]))
-    return Frozen(numbers=inside.numbers[meant], rings=inside.rings[meant])
-
-
-async def told(alerts: Alerts, work: Work, record: AlertRecord, channels: Collection[str], inside: Frozen) -> Frozen:
-    """Who was told before an update: found once, when nothing of before is on its way any more, and then kept."""
-    kept = await alerts.pairs(record.id)
-    if kept is None:
-        found = await told_before(alerts, work, chain_of(record.id), channels, inside.numbers, but=record.id)
-        people = everyone(told_again(found, record.notify, channels), inside)
-        kept = await alerts.keep_pairs(record.id, found, len(people.numbers))
-    return kept
-
-
-def everyone(again: Pairs, inside: Frozen) -> Frozen:
-    """Those to plan for, and the ring of each; whoever is outside now is in none."""
-    outside = np.setdiff1d(again >> _BITS, inside.numbers)
-    numbers = np.concatenate([inside.numbers, outside])
-    rings = np.concatenate([inside.rings, np.full(len(outside), REST, np.uint8)])
-    order = np.argsort(numbers, kind="stable")
-    return Frozen(numbers=numbers[order], rings=rings[order])
+def _other(before: Alert, alert: Alert, *, restricted_only: bool) -> Iterator[Fault]:
+    """What makes it another alert. Whoever was told by a channel must hear on it how it ends, so none is taken away."""
+    if alert.kind != before.kind:
+        yield Fault("/kind", f"The alert is of kind {before.kind}: write a new one.")
+    if alert.status != before.status:
+        yield Fault("/status", f"The alert is of status {before.status}: write a new one.")
+    if alert.case.number != before.case.number:
+        yield Fault("/case/number", "The alert is of another case: write a new one.")
+    if alert.external_id not in {None, before.external_id}:
+        yield Fault("/external_id", "The alert has another external id.")
+    if alert.starts != before.starts:
+        yield Fault("/starts", "An update is told once it is approved.")
+    if missing := [channel for channel in before.channels if channel not in alert.channels]:
+        yield Fault("/channels", f"People were told on {', '.join(missing)}: a channel is not taken away.")
+    if restricted_only and restricted(alert).model_dump_json() != alert.model_dump_json():
+        yield Fault("/case", "Its facts and photos were taken out for good: an update names none.")

@@ -11,7 +11,7 @@ import shapely
 
 from alertd.common.errors import Problem
 from alertd.service.access import Credential
-from alertd.service.kept import digest
+from alertd.service.cache import digest
 from alertd.service.records.audit import DONE, Audit, Noted
 from alertd.store.carriers.limits import Limits
 from alertd.store.engine.connection import StoreUnavailableError

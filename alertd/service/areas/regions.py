@@ -19,11 +19,11 @@ from typing import Any, cast
 import shapely
 import structlog
 
-from alertd.common.background import repeated
 from alertd.common.clock import Clock
 from alertd.common.errors import Fault, Problem
+from alertd.common.repetition import repeated
 from alertd.service.access import Credential
-from alertd.store.areas.drawn import Drawing, Drawings, TooManyDrawingsError
+from alertd.store.areas.custom_regions import Drawing, Drawings, TooManyDrawingsError
 from geofences import drawn, files
 from geofences.errors import InvalidGeometry, LibraryError
 from geofences.regions import Library, Region, revision_of

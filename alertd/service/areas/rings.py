@@ -12,7 +12,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from alertd.model.documents import Alert, Policy, Target, loudness
+from alertd.model.alert import Alert, Policy, Target, loudness
 from alertd.store.delivery.work_records import Pace, When
 from channels.base import Loudness
 from geofences.slivers import ground

@@ -15,18 +15,18 @@ from alertd.common.clock import HOUR_MS, Clock
 from alertd.common.errors import Fault, Problem
 from alertd.config.sections import AudienceSection
 from alertd.metrics import Metrics
-from alertd.model import documents
-from alertd.model.alerts import KINDS, PLACE_KINDS
-from alertd.model.documents import Alert, Policy, Status, Target
+from alertd.model import alert as documents
+from alertd.model.alert import Alert, Policy, Status, Target
+from alertd.model.states import KINDS, PLACE_KINDS
 from alertd.service.areas import rings
-from alertd.service.areas.grounds import copy_of, unresolved
+from alertd.service.areas.jurisdiction import copy_of, unresolved
 from alertd.service.areas.regions import TANGLED, Regions
-from alertd.service.counts import SMALL_COUNT
-from alertd.service.kept import Kept, digest
-from alertd.service.together import Together
+from alertd.service.batcher import Together
+from alertd.service.cache import Kept, digest
+from alertd.service.small_counts import SMALL_COUNT
 from alertd.store.people.audience import Audience
-from alertd.store.people.found import Found
-from alertd.store.people.wanted import Wanted
+from alertd.store.people.match_filter import Wanted
+from alertd.store.people.matches import Found
 from geofences import targets
 from geofences.area_names import Part, parts_of
 from geofences.circles import Circle

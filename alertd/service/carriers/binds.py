@@ -23,9 +23,9 @@ import structlog
 
 from alertd.common.clock import Clock
 from alertd.service.carriers.carriers import Carrier, Carriers
+from alertd.store.carriers.connection_shares import Share, Shares
 from alertd.store.carriers.limits import FAILURES
-from alertd.store.carriers.shares import Share, Shares
-from alertd.store.engine.signs import TAKING_MS, Signs
+from alertd.store.engine.heartbeats import TAKING_MS, Signs
 from channels.base import WITHHELD, Answer, Binding, Outcome, Reason, Sharing
 
 #: So many beats in a row nobody was bound: who has just been let in has said so by then. The first is counted before it was heard.

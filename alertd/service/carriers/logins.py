@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from alertd.common.background import ended
 from alertd.common.clock import Clock
+from alertd.common.repetition import ended
 from alertd.service.carriers.carriers import Carrier, Carriers
 from alertd.service.carriers.causes import cause_of_login
 from alertd.store.carriers.limits import Limits

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from alertd.model.alerts import LedgerReason, State
+from alertd.model.states import LedgerReason, State
 from channels.base import Answer, Outcome, Reason, Subject
 
 #: FCM asks for at least 10 s before the first retry of a 5xx; others ask for less, none for more.

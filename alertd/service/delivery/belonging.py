@@ -9,9 +9,9 @@ import numpy as np
 import shapely
 
 from alertd.common.clock import HOUR_MS
-from alertd.model.alerts import KINDS, PLACE_KINDS
-from alertd.model.documents import Alert, Status
-from alertd.model.subscribers import Place, Subscriber, seen_s
+from alertd.model.alert import Alert, Status
+from alertd.model.states import KINDS, PLACE_KINDS
+from alertd.model.subscriber import Place, Subscriber, seen_s
 from geofences.inside import inside
 from geofences.tiles import position
 

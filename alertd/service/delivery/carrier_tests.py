@@ -15,22 +15,22 @@ from html import escape
 import structlog
 from msgspec.structs import replace
 
-from alertd.common.background import ended
 from alertd.common.clock import Clock
 from alertd.common.errors import Fault, Problem
-from alertd.model.alerts import CHANNELS
+from alertd.common.repetition import ended
 from alertd.model.kinds import Channel
-from alertd.model.subscribers import AddressState, Subscriber
+from alertd.model.states import CHANNELS
+from alertd.model.subscriber import AddressState, Subscriber
 from alertd.service.access import Credential
-from alertd.service.alerts.stopping import Stopping
-from alertd.service.carriers.carrier_states import CarrierStates
+from alertd.service.alerts.stops import Stopping
 from alertd.service.carriers.carriers import Carrier, Carriers
 from alertd.service.carriers.causes import Cause, cause_of_answer, cause_of_login, may_be_the_login
+from alertd.service.carriers.states import CarrierStates
 from alertd.service.oncall.pager import ANSWER_S, IMPOSSIBLE, PERMIT_S, Pager
 from alertd.service.organisations.organisations import Organisations
 from alertd.service.people.registry import Registry
-from alertd.store.carriers.carrier_tests import Answered, CarrierTest, CarrierTestQueue
 from alertd.store.carriers.limits import Limits
+from alertd.store.carriers.tests import Answered, CarrierTest, CarrierTestQueue
 from alertd.store.engine.connection import StoreUnavailableError
 from alertd.store.organisations.stops import SERVICE
 from channels.base import (

@@ -12,11 +12,11 @@ from functools import partial
 import structlog
 
 from alertd.common.clock import Clock
-from alertd.service.delivery.hand_over import HandOver, Way, unsent
+from alertd.service.delivery.carrier_selection import LONGEST_SLEEP_S, Offer, Offers
 from alertd.service.delivery.heeding import Heeding
-from alertd.service.delivery.offers import LONGEST_SLEEP_S, Offer, Offers
-from alertd.service.delivery.send_until import SendUntil
-from alertd.service.people.removal import Removal
+from alertd.service.delivery.send_deadline import SendUntil
+from alertd.service.delivery.sender import HandOver, Way, unsent
+from alertd.service.people.dead_addresses import Removal
 from alertd.store.delivery.work import Work
 from alertd.store.delivery.work_records import Gate, Lease
 from alertd.store.engine.connection import StoreUnavailableError

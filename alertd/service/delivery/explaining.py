@@ -9,15 +9,15 @@ from typing import Literal
 import numpy as np
 
 from alertd.common.errors import Problem
-from alertd.model.alerts import CHANNELS, PLACE_KINDS, SHOWN, State
-from alertd.model.documents import Alert, Status
+from alertd.model.alert import Alert, Status
 from alertd.model.kinds import PlaceKind
-from alertd.model.subscribers import AddressState, Subscriber, wants_kind
-from alertd.service.alerts.reports import Delivery, Reports
+from alertd.model.states import CHANNELS, PLACE_KINDS, SHOWN, State
+from alertd.model.subscriber import AddressState, Subscriber, wants_kind
+from alertd.service.alerts.progress import Delivery, Reports
 from alertd.service.delivery.belonging import Belongs, Standing
-from alertd.store.alerts.alert_records import numbers_of
 from alertd.store.alerts.alerts import AlertRecord, Alerts
-from alertd.store.people.names import Names
+from alertd.store.alerts.records import numbers_of
+from alertd.store.people.name_index import Names
 
 Told = Literal["yes", "no", "maybe"]
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 
 from alertd.common.ids import chain_of
 from alertd.config.sections import WorkerSection
-from alertd.service.alerts.stopping import Stopping
+from alertd.service.alerts.stops import Stopping
 from alertd.service.carriers.binds import Binds
 from alertd.service.carriers.carriers import Carriers
-from alertd.service.delivery.agenda import Agenda
+from alertd.service.delivery.active_alerts import Agenda
 from alertd.service.delivery.dispatch import Dispatch
-from alertd.service.steps import Steps
+from alertd.service.guard import Steps
 from alertd.store.delivery.work import Work
 from alertd.store.delivery.work_records import Lease
 from alertd.store.engine.connection import StoreUnavailableError

@@ -9,11 +9,11 @@ from itertools import chain
 
 from alertd.common.clock import Clock
 from alertd.metrics import FleetText, fleet_text
-from alertd.model.alerts import AlertState, State
-from alertd.service.carriers.carrier_states import CarrierStates
+from alertd.model.states import AlertState, State
+from alertd.service.carriers.states import CarrierStates
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.delivery.work import Work
-from alertd.store.people.people import People
+from alertd.store.people.subscribers import People
 from alertd.store.sharing.distribution import Tracks
 from alertd.store.sharing.webhooks import Hook, Hooks
 

@@ -9,7 +9,7 @@ import structlog
 from alertd.service.carriers.binds import OF_A_MACHINE, Binds
 from alertd.service.carriers.carriers import Carrier, Carriers
 from alertd.service.carriers.domains import Heard
-from alertd.service.delivery.offers import Offer
+from alertd.service.delivery.carrier_selection import Offer
 from alertd.store.carriers.limits import Limits
 from channels.base import Reason
 

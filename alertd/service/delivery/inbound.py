@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import structlog
 
 from alertd.metrics import Metrics
-from alertd.model.alerts import CHANNELS, State
 from alertd.model.kinds import Channel
+from alertd.model.states import CHANNELS, State
 from alertd.service.delivery.receipts import REPORTED, End, Receipts
-from alertd.service.people.suppressing import Suppressing
+from alertd.service.people.suppression import Suppressing
 from alertd.store.delivery.message_ids import Said, Sent
 from alertd.store.engine.connection import StoreUnavailableError
 from channels.smpp import inbox

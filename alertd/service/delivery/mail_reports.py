@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from alertd.common.ids import Door, Reference
-from alertd.model.alerts import CHANNELS
+from alertd.model.states import CHANNELS
 from alertd.service.delivery.receipts import Receipts
-from alertd.service.people.removal import Dead, Removal
+from alertd.service.people.dead_addresses import Dead, Removal
 from alertd.store.delivery.work import Work
-from alertd.store.people.people import People
+from alertd.store.people.subscribers import People
 from channels.base import Reason, ReportState
 from channels.bounces import MailReport
 

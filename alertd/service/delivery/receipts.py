@@ -10,10 +10,10 @@ import structlog
 from alertd.common.clock import Clock
 from alertd.common.ids import LINKED, Door, Reference, Tags
 from alertd.metrics import Metrics
-from alertd.model.alerts import CHANNELS, STEPS, LedgerReason, State
-from alertd.service.people.removal import Dead, Removal
-from alertd.service.people.suppressing import Suppressing
-from alertd.store.delivery.acks import Acks
+from alertd.model.states import CHANNELS, STEPS, LedgerReason, State
+from alertd.service.people.dead_addresses import Dead, Removal
+from alertd.service.people.suppression import Suppressing
+from alertd.store.delivery.acknowledgements import Acks
 from alertd.store.delivery.message_ids import MessageIds, Owner, Said, Sent
 from alertd.store.delivery.work import Work
 from alertd.store.delivery.work_records import LateReport, Reported

@@ -6,13 +6,13 @@ from collections.abc import Collection
 
 from alertd.common.errors import Problem
 from alertd.common.ids import chain_of
-from alertd.model.alerts import TRUE_IN, State
+from alertd.model.states import TRUE_IN, State
 from alertd.service.access import Credential
-from alertd.service.alerts.notices import occasion_of
+from alertd.service.alerts.follow_up_audience import occasion_of
 from alertd.service.alerts.second_person import check_key
-from alertd.service.alerts.stopping import Stopping
-from alertd.store.alerts.alert_records import listed
+from alertd.service.alerts.stops import Stopping
 from alertd.store.alerts.alerts import AlertRecord, Alerts
+from alertd.store.alerts.records import listed
 from alertd.store.delivery.work import Work
 
 #: Batches a script call: 10,000 rows hold nobody up for longer than a planning chunk.

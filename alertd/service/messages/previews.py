@@ -8,12 +8,12 @@ from datetime import datetime
 
 from alertd.common.errors import Fault, Problem
 from alertd.common.ids import new_id
-from alertd.model.documents import Alert
+from alertd.model.alert import Alert
 from alertd.model.kinds import CancelReason, Kind, Occasion
 from alertd.rendering import Preview, Renderer, Telling
 from alertd.rendering.languages import matching
 from alertd.rendering.own_texts import OwnTexts
-from alertd.service.messages.making import stamp_of
+from alertd.service.messages.message_builder import stamp_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from alertd.common.errors import Fault, Problem
 from alertd.rendering import Renderer
 from alertd.rendering.own_texts import NONE, OwnTexts, RefusedTextError, TextPlace, read_text
 from alertd.rendering.rehearsal import rehearse
-from alertd.service.kept import Kept
+from alertd.service.cache import Kept
 from alertd.store.engine.codec import SealError
 from alertd.store.organisations.texts import TextKey, TextStore
 

@@ -17,23 +17,23 @@ from functools import partial
 import msgspec
 import structlog
 
-from alertd.common.background import ended
 from alertd.common.clock import HOUR_MS, Clock
 from alertd.common.errors import Problem
 from alertd.common.ids import Door, Tags
+from alertd.common.repetition import ended
 from alertd.metrics import Metrics
-from alertd.model.alerts import AlertState
 from alertd.model.oncall import Cause, OnCall, Turn, cause_of, turn
+from alertd.model.states import AlertState
 from alertd.rendering import Renderer
 from alertd.rendering.pages import PageFacts, page
 from alertd.service.access import Credential, hands_of
-from alertd.service.alerts.stopping import Stopping
-from alertd.service.oncall.oncall import Duty, KnownRota, begun, cause
+from alertd.service.alerts.stops import Stopping
 from alertd.service.oncall.pace import PageClaim, PagePace
 from alertd.service.oncall.pager import Make, Pager, Reached
+from alertd.service.oncall.rota import Duty, KnownRota, begun, cause
 from alertd.service.organisations.organisations import Organisations
 from alertd.service.records.audit import DONE, Audit, Noted
-from alertd.service.revisions import TRIES
+from alertd.service.revision_check import TRIES
 from alertd.store.alerts.alerts import AlertRecord, Alerts
 from alertd.store.engine.connection import StoreUnavailableError
 from alertd.store.organisations.paging import Page, Paged, Waiting

@@ -24,16 +24,16 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from alertd.common.background import repeated
 from alertd.common.clock import Clock
 from alertd.common.errors import Problem
+from alertd.common.repetition import repeated
 from alertd.store.engine import keys
 from alertd.store.engine.codec import MOST_SEALS, Codec, SealError, next_key
 from alertd.store.engine.connection import Connection, StoreUnavailableError
 from alertd.store.master_key.key_files import make_next, replace_hash_key, retire_old
 from alertd.store.master_key.key_watch import KeyWatch
-from alertd.store.master_key.master_keys import SIGN_MS, Found, MasterKeys, Phase, Rotation
 from alertd.store.master_key.resealing import Place, Resealing
+from alertd.store.master_key.state import SIGN_MS, Found, MasterKeys, Phase, Rotation
 
 LOOK_S = 1.0
 LEADS_MS = 15_000

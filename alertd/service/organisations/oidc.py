@@ -18,11 +18,11 @@ import msgspec
 
 from alertd.common.clock import Clock
 from alertd.common.errors import Problem
-from alertd.model.operators import normal_code
+from alertd.model.operator import normal_code
 from alertd.service.access import Credential
-from alertd.service.organisations.entering import OF_CALLER, Entering, Refusal, no_code
-from alertd.service.organisations.provider import Provider
+from alertd.service.organisations.oidc_provider import Provider
 from alertd.service.organisations.sessions import Sessions, credential_of
+from alertd.service.organisations.sign_in import OF_CALLER, Entering, Refusal, no_code
 from alertd.store.organisations.operators import Identity, OperatorStore, StoredOperator, digest_of
 from alertd.store.organisations.sessions import Away, SessionStore
 

@@ -12,7 +12,7 @@ from alertd.common.clock import Clock
 from alertd.common.errors import Problem
 from alertd.common.ids import CROCKFORD
 from alertd.config.sections import SignInSection
-from alertd.model.operators import CODE_GROUP, CODE_GROUPS, Role, normal_code
+from alertd.model.operator import CODE_GROUP, CODE_GROUPS, Role, normal_code
 from alertd.service.access import Credential, Terms
 from alertd.store.organisations.operators import Code, OperatorStore, StoredOperator, digest_of
 

@@ -13,14 +13,14 @@ import shapely
 
 from alertd.common.errors import Fault, Problem
 from alertd.model import rules
-from alertd.model.cases import MAX_CONTACTS
-from alertd.model.documents import Alert
+from alertd.model.alert import Alert
+from alertd.model.case import MAX_CONTACTS
 from alertd.model.kinds import Kind
-from alertd.model.organisations import GRANTED, Organisation
+from alertd.model.organisation import GRANTED, Organisation
 from alertd.rendering.languages import matching
 from alertd.service.access import APPROVE, OF_HOST, Credential
-from alertd.service.areas.grounds import KEYS, OWN, Beyond, Grounds, refused
-from alertd.service.revisions import changed_since
+from alertd.service.areas.jurisdiction import KEYS, OWN, Beyond, Grounds, refused
+from alertd.service.revision_check import changed_since
 from alertd.store.alerts.alerts import AlertRecord
 from alertd.store.organisations.organisations import OrganisationStore, StoredOrganisation
 from alertd.store.organisations.stops import StandingStops

@@ -25,10 +25,10 @@ from webauthn.helpers.structs import (
 
 from alertd.common.clock import Clock
 from alertd.common.errors import Problem
-from alertd.config.config import Settings
-from alertd.model.operators import normal_code
-from alertd.service.organisations.entering import OF_CALLER, OF_OPERATOR, Entering
+from alertd.config.settings import Settings
+from alertd.model.operator import normal_code
 from alertd.service.organisations.sessions import credential_of
+from alertd.service.organisations.sign_in import OF_CALLER, OF_OPERATOR, Entering
 from alertd.store.organisations.operators import OperatorStore, Passkey, StoredOperator, digest_of
 from alertd.store.organisations.sessions import Challenge, SessionStore
 

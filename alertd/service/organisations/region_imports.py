@@ -21,17 +21,17 @@ from typing import Any
 import msgspec
 import structlog
 
-from alertd.common.background import ended
 from alertd.common.clock import Clock
 from alertd.common.errors import Problem
 from alertd.common.ids import new_id
+from alertd.common.repetition import ended
 from alertd.service.access import Credential
 from alertd.service.areas.regions import Regions, check_live
 from alertd.service.organisations.organisations import Organisations
 from alertd.service.records.audit import DONE, FAILED, REFUSED, Audit, Fact, Noted
-from alertd.service.records.decoding import without_ours
-from alertd.service.records.rooms import NO_ROOM, Room, Rooms
-from alertd.store.areas.imports import Import, Imports
+from alertd.service.records.photo_decoder import without_ours
+from alertd.service.records.upload_dirs import NO_ROOM, Room, Rooms
+from alertd.store.areas.region_imports import Import, Imports
 from alertd.store.engine.connection import StoreUnavailableError
 from geofences import files
 from geofences.additions import Order

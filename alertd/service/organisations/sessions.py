@@ -8,7 +8,7 @@ import msgspec
 
 from alertd.common.clock import HOUR_MS, Clock
 from alertd.config.sections import SignInSection
-from alertd.model.operators import scopes_of
+from alertd.model.operator import scopes_of
 from alertd.service.access import Credential
 from alertd.store.organisations.operators import OperatorStore, StoredOperator, WayIn, digest_of
 from alertd.store.organisations.sessions import Session, SessionStore

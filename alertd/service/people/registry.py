@@ -10,18 +10,18 @@ from msgspec.structs import replace
 
 from alertd.common.clock import Clock, time_of
 from alertd.common.errors import Fault, Problem
-from alertd.common.patches import merged
-from alertd.model import registrations
-from alertd.model.alerts import CHANNELS
-from alertd.model.registrations import AnyAddress, Registration
-from alertd.model.subscribers import Address, AddressState, Place, Subscriber, key_of, to_document
+from alertd.common.merge_patch import merged
+from alertd.model import registration
+from alertd.model.registration import AnyAddress, Registration
+from alertd.model.states import CHANNELS
+from alertd.model.subscriber import Address, AddressState, Place, Subscriber, key_of, to_document
 from alertd.service.areas.regions import Regions
-from alertd.service.people.claims import AddressClaims, give_up, has, taken
-from alertd.service.people.entries import Entry, read, record, whole
-from alertd.service.people.suppressing import Suppressing, as_listed
-from alertd.service.revisions import TRIES, changed_since, contested
-from alertd.service.together import Together
-from alertd.store.people.people import Absence, Change, People
+from alertd.service.batcher import Together
+from alertd.service.people.address_claims import AddressClaims, give_up, has, taken
+from alertd.service.people.registration_intake import Entry, read, record, whole
+from alertd.service.people.suppression import Suppressing, as_listed
+from alertd.service.revision_check import TRIES, changed_since, contested
+from alertd.store.people.subscribers import Absence, Change, People
 
 #: Numbers looked at together, and how often one page may look.
 LOOK = 200
@@ -288,7 +288,7 @@ class Registry:
         """What is wrong with it. A place that was there `before` stays though its region is gone: its subscriber's phone may change."""
         named = {(place.name, place.region) for place in before}
         now = time_of(self._clock.now_ms())
-        faults = [*registrations.not_honoured(document), *registrations.future_faults(document, now)]
+        faults = [*registration.not_honoured(document), *registration.future_faults(document, now)]
         faults += [
             Fault(
                 f"/places/{name}/region", "The library has no region with this code. A drawn region cannot be a place."

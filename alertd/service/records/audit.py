@@ -12,7 +12,7 @@ import msgspec
 
 from alertd.metrics import Metrics
 from alertd.service.access import BY_GLASS, BY_POLICY, Credential
-from alertd.service.counts import people_shown
+from alertd.service.small_counts import people_shown
 from alertd.store.alerts.alerts import AlertRecord, Alerts
 from alertd.store.engine.codec import Box, Codec
 from alertd.store.records.audit import AuditLog, Verdict

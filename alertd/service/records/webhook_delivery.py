@@ -18,8 +18,8 @@ from typing import Any, Protocol
 import msgspec
 import structlog
 
-from alertd.common.background import ended
 from alertd.common.clock import DAY_MS, Clock
+from alertd.common.repetition import ended
 from alertd.metrics import Metrics
 from alertd.service.records.events import envelope
 from alertd.service.records.webhooks import posted

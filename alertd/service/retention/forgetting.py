@@ -10,15 +10,15 @@ import structlog
 from alertd.common.clock import DAY_MS, Clock
 from alertd.common.ids import chain_of
 from alertd.config.sections import RetentionSection
-from alertd.model.alerts import ENDED, AlertState
 from alertd.model.kinds import Kind
-from alertd.model.neutral import has_sought, sought_in, without_sought
+from alertd.model.presumption_of_innocence import has_sought, sought_in, without_sought
+from alertd.model.states import ENDED, AlertState
 from alertd.service.access import Credential
-from alertd.service.alerts.notices import versions_of
+from alertd.service.alerts.follow_up_audience import versions_of
 from alertd.service.records.audit import DONE, Audit, Noted
-from alertd.service.records.past import Past
+from alertd.service.records.published_history import Past
 from alertd.store.alerts.alerts import Alerts, Footing
-from alertd.store.records.cases import Cases
+from alertd.store.records.case_keys import Cases
 
 ACT = "alert.forget"
 #: Who does it, in the audit: no person, and no key.

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from alertd.common.clock import Clock
 from alertd.common.errors import Problem
-from alertd.model.alerts import AlertState
 from alertd.model.fields import folded_subject
+from alertd.model.states import AlertState
 from alertd.service.access import Credential
 from alertd.service.alerts.approval import Approval
 from alertd.service.organisations.organisations import Organisations
 from alertd.service.records.audit import DONE, Audit, Noted
-from alertd.service.revisions import TRIES
+from alertd.service.revision_check import TRIES
 from alertd.store.alerts.alerts import AlertRecord, Alerts
-from alertd.store.photos.media import KEPT_AFTER_MS
-from alertd.store.records.cases import Cases, Hold
+from alertd.store.photos.photos import KEPT_AFTER_MS
+from alertd.store.records.case_keys import Cases, Hold
 
 #: What the event is called by which an organisation learns that the administrator of the service released its hold, and the act in its audit.
 RELEASED, ACT = "hold_released", "alert.release"

@@ -14,15 +14,15 @@ import structlog
 from alertd.common.clock import Clock
 from alertd.common.errors import Problem
 from alertd.common.ids import chain_of
-from alertd.model.alerts import ENDED, AlertState
 from alertd.model.kinds import PurgeReason
+from alertd.model.states import ENDED, AlertState
 from alertd.service.access import Credential
 from alertd.service.alerts.approval import Approval
-from alertd.service.alerts.notices import versions_of
-from alertd.service.revisions import check_revision
+from alertd.service.alerts.follow_up_audience import versions_of
+from alertd.service.revision_check import check_revision
 from alertd.store.alerts.alerts import AlertRecord, Alerts
-from alertd.store.photos.media import Media
-from alertd.store.records.cases import PHOTO, PURGING_MS, Cases
+from alertd.store.photos.photos import Media
+from alertd.store.records.case_keys import PHOTO, PURGING_MS, Cases
 from alertd.store.records.tombstones import Purged, Tombstone, Tombstones
 
 _S = AlertState

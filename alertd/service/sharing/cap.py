@@ -16,21 +16,21 @@ from pydantic import ValidationError
 from alertd.common.clock import DAY_MS, Clock, ms_of, time_of
 from alertd.common.errors import Fault, Problem
 from alertd.common.ids import chain_of
-from alertd.model.alerts import ALERT_STEPS, AlertState
+from alertd.model.alert import Alert
 from alertd.model.cap.messages import CapError, Message, MsgType, Reference
 from alertd.model.cap.reader import read
 from alertd.model.cap.signatures import Issuer, check_signature
-from alertd.model.documents import Alert
 from alertd.model.faults import faults_of
 from alertd.model.kinds import Notify
 from alertd.model.rules import MAX_LIFE
+from alertd.model.states import ALERT_STEPS, AlertState
 from alertd.rendering.plaintext import clip
 from alertd.service.access import Credential
 from alertd.service.alerts.approval import Approval
 from alertd.service.alerts.intake import Intake, Taken
-from alertd.service.alerts.reports import LOOK, LOOKS, Reports, Wanted
+from alertd.service.alerts.progress import LOOK, LOOKS, Reports, Wanted
 from alertd.service.alerts.submission import submit, submitted
-from alertd.service.alerts.updating import Updating
+from alertd.service.alerts.updates import Updating
 from alertd.service.areas.regions import Regions
 from alertd.service.sharing.cap_drafts import MOST_REASON, Draft, draft_of, external_id, refused, retold, sent_of
 from alertd.store.alerts.alerts import AlertRecord

@@ -30,7 +30,7 @@ from geofences.circles import Circle
 from geofences.errors import TargetErrors
 from geofences.targets import Regions, Target, alike, outline
 
-#: The alert's own limits (alertd.model.documents), and how long an alert lives that does not say when it ends.
+#: The alert's own limits (alertd.model.alert), and how long an alert lives that does not say when it ends.
 MOST_EVENT, MOST_REASON, MOST_NAME, MOST_EXTERNAL_ID = 35, 500, 200, 128
 LIFE = timedelta(hours=24)
 

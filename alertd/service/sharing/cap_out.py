@@ -18,15 +18,15 @@ import shapely
 from alertd.common.clock import second_of
 from alertd.common.errors import Problem
 from alertd.common.ids import chain_of
-from alertd.config.config import Settings
-from alertd.model.alerts import NO_LONGER_SHOWN, SHOWN
+from alertd.config.settings import Settings
+from alertd.model.alert import MAX_HEADLINE, Alert, Exclusion
 from alertd.model.cap.messages import Area, CapError, Info, Message, MsgType, Resource, Scope, Status
 from alertd.model.cap.outlines import MOST_POLYGONS, outlines
 from alertd.model.cap.profiles import CODES, LONG, PROFILES, SHORT, Facts, septets
 from alertd.model.cap.values import SPACE
 from alertd.model.cap.writer import write
-from alertd.model.documents import MAX_HEADLINE, Alert, Exclusion
 from alertd.model.kinds import KINDS, Kind
+from alertd.model.states import NO_LONGER_SHOWN, SHOWN
 from alertd.rendering import Renderer
 from alertd.rendering.areas import area_name
 from alertd.rendering.languages import base_language, matching
@@ -34,7 +34,7 @@ from alertd.rendering.own_texts import OwnTexts
 from alertd.rendering.plaintext import clip
 from alertd.service.areas.regions import Regions
 from alertd.service.areas.targeting import Share, Targeting
-from alertd.service.messages.making import rendered
+from alertd.service.messages.message_builder import rendered
 from alertd.service.messages.texts import Texts
 from alertd.service.organisations.organisations import Organisations
 from alertd.service.sharing.cap_trust import signer_of

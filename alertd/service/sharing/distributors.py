@@ -11,16 +11,16 @@ import msgspec
 
 from alertd.common.clock import Clock, second_of
 from alertd.common.errors import Fault, Problem
-from alertd.model.alerts import ENDED, AlertState
 from alertd.model.cap.messages import Message, MsgType, Scope, Status
 from alertd.model.distribution import Track
-from alertd.model.distributors import Distributor
+from alertd.model.distributor import Distributor
+from alertd.model.states import ENDED, AlertState
 from alertd.service.access import Credential
-from alertd.service.areas.grounds import Grounds
+from alertd.service.areas.jurisdiction import Grounds
 from alertd.service.records.webhooks import MOST, new_secret, rotated
 from alertd.service.sharing.cap_out import CapOut
-from alertd.service.sharing.confirming import Confirming, word_on
-from alertd.service.sharing.distributing import handed_over, lies_in, why_not
+from alertd.service.sharing.distributor_acknowledgements import Confirming, word_on
+from alertd.service.sharing.distributor_delivery import handed_over, lies_in, why_not
 from alertd.store.alerts.alerts import AlertRecord, Alerts
 from alertd.store.records.events import Events
 from alertd.store.sharing.distribution import Tracks

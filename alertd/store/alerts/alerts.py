@@ -9,9 +9,12 @@ import numpy as np
 import shapely
 
 from alertd.common.ids import chain_of
-from alertd.model.alerts import AMENDABLE, QUEUED_BECOMES, AlertState
 from alertd.model.fields import folded_number
-from alertd.store.alerts.alert_records import (
+from alertd.model.states import AMENDABLE, QUEUED_BECOMES, AlertState
+from alertd.store.alerts.damaged import unless_damaged
+from alertd.store.alerts.external_ids import ExternalIds
+from alertd.store.alerts.frozen_audience import Frozen, Numbers, Rings, pack_audience, unpack_area, unpack_audience
+from alertd.store.alerts.records import (
     NUMBERS,
     OF_CASE,
     OF_CHAIN,
@@ -28,15 +31,12 @@ from alertd.store.alerts.alert_records import (
     said,
     sources_of,
 )
-from alertd.store.alerts.damaged import unless_damaged
-from alertd.store.alerts.external_ids import ExternalIds
-from alertd.store.alerts.frozen import Frozen, Numbers, Rings, pack_audience, unpack_area, unpack_audience
-from alertd.store.alerts.times import Times
+from alertd.store.alerts.schedule import Times
 from alertd.store.engine import keys
 from alertd.store.engine.codec import Box, SealError
 from alertd.store.engine.connection import Arg, Connection
-from alertd.store.engine.sealed import OF_STAFF
-from alertd.store.records.cases import PHOTO, Cases
+from alertd.store.engine.sealed_values import OF_STAFF
+from alertd.store.records.case_keys import PHOTO, Cases
 from alertd.store.records.events import announcement
 from alertd.store.records.versions import version_ids
 

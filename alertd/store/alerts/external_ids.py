@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from alertd.model.alerts import KNOWN, WAITING
 from alertd.model.fields import folded_subject
-from alertd.store.alerts.alert_records import AlertRecord
+from alertd.model.states import KNOWN, WAITING
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Arg, Connection
-from alertd.store.engine.named import named, names_of, values_of
+from alertd.store.engine.named_values import named, names_of, values_of
 
 #: The states in which an alert keeps its external id: a second alert under it would notify the same people twice.
 UNDER_WAY = KNOWN | WAITING

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from alertd.common.ids import nth_of
-from alertd.model.alerts import SHOWN
-from alertd.store.alerts.alert_records import GRANTED, AlertRecord, Seals, listed, said
+from alertd.model.states import SHOWN
 from alertd.store.alerts.alerts import Alerts
-from alertd.store.alerts.frozen import Frozen, pack_audience
+from alertd.store.alerts.frozen_audience import Frozen, pack_audience
+from alertd.store.alerts.records import GRANTED, AlertRecord, Seals, listed, said
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
 

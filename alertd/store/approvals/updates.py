@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from alertd.common.ids import chain_of
-from alertd.model.alerts import SHOWN, AlertState
-from alertd.store.alerts.alert_records import AlertRecord, Seals, listed, said, sources_of
+from alertd.model.states import SHOWN, AlertState
 from alertd.store.alerts.alerts import Alerts
-from alertd.store.alerts.frozen import Frozen, pack_audience
-from alertd.store.alerts.published import PublishedWords
+from alertd.store.alerts.frozen_audience import Frozen, pack_audience
+from alertd.store.alerts.published_history import PublishedWords
+from alertd.store.alerts.records import AlertRecord, Seals, listed, said, sources_of
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from alertd.common.clock import DAY_MS
-from alertd.model.alerts import State
+from alertd.model.states import State
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Arg, Connection
 

@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alertd.common.ids import chain_of
-from alertd.model.alerts import CHANNELS, AlertState, State
-from alertd.store.alerts import closed
-from alertd.store.alerts.alert_records import listed
+from alertd.model.states import CHANNELS, AlertState, State
+from alertd.store.alerts import archive
+from alertd.store.alerts.records import listed
 from alertd.store.delivery.work_records import (
     AT_ONCE,
     REF_BYTES,
@@ -292,7 +292,7 @@ class Work:
                     ("GETRANGE", refs_of, row * REF_BYTES, (row + window) * REF_BYTES - 1),
                 ]
             )
-            if not records and (whole := whole or await closed.read(self._db, alert_id)):
+            if not records and (whole := whole or await archive.read(self._db, alert_id)):
                 records, refs = (
                     whole[0][row * 16 : (row + window) * 16],
                     whole[1][row * REF_BYTES : (row + window) * REF_BYTES],
@@ -307,7 +307,7 @@ class Work:
 
     async def is_deleted(self, alert_id: str) -> bool:
         """Whether the ledger was deleted, for its time was over: then its windows are none."""
-        return await closed.is_deleted(self._db, alert_id)
+        return await archive.is_deleted(self._db, alert_id)
 
     async def row(self, alert_id: str, row: int) -> Any | None:
         """The record of one row; None where there is none, or the alert ended long ago."""
@@ -319,7 +319,7 @@ class Work:
         """Subscriber and address number of one row."""
         name = keys.of_chain(chain_of(alert_id), "refs", alert_id)
         raw = await self._db.execute("GETRANGE", name, row * REF_BYTES, (row + 1) * REF_BYTES - 1)
-        if not raw and (whole := await closed.read(self._db, alert_id)):
+        if not raw and (whole := await archive.read(self._db, alert_id)):
             raw = whole[1][row * REF_BYTES : (row + 1) * REF_BYTES]
         return unpack_refs(raw)[0] if len(raw) == REF_BYTES else None
 

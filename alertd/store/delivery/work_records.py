@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from alertd.model.alerts import ATTEMPTS_MASK, FLAG_DOUBT, FLAG_UNSENT, State
+from alertd.model.states import ATTEMPTS_MASK, FLAG_DOUBT, FLAG_UNSENT, State
 
 REF_BYTES = 6
 _RUN = struct.Struct("<IH")

@@ -13,8 +13,8 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from alertd.common.background import repeated
 from alertd.common.clock import Clock
+from alertd.common.repetition import repeated
 from alertd.store.engine.nodes import Nodes
 
 #: The shares of the limit at which new things are refused, and are taken again: apart, so that it does not open and close at each look.

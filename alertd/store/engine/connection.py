@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from alertd.store.engine import keys
 from alertd.store.engine.codec import Codec
-from alertd.store.engine.lines import WAIT
+from alertd.store.engine.command_pipeline import WAIT
 from alertd.store.engine.nodes import Nodes, grouped, in_place
 from alertd.store.engine.scripts import script, when_full
 

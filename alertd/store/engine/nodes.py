@@ -18,7 +18,7 @@ from redis.backoff import NoBackoff
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.maint_notifications import MaintNotificationsConfig
 
-from alertd.store.engine.lines import Lines
+from alertd.store.engine.command_pipeline import Lines
 
 Group = TypeVar("Group", bound=Hashable)
 Item = TypeVar("Item")

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from alertd.model import alerts, kinds
+from alertd.model import kinds, states
 from alertd.store.engine import keys
 
 LEASE_MS = 3_000  # a worker that is silent this long has lost its work; its heart beats every second
@@ -37,7 +37,7 @@ _ALTHOUGH_FULL = "#!lua flags=allow-oom\n"
 #: Any plain command; the key that it is about is named besides.
 _PLAIN = f"{_ALTHOUGH_FULL}return redis.call(unpack(ARGV))"
 #: States in which a row may still learn what its last attempt came to.
-_ANSWERABLE = [state for state, steps in alerts.STEPS.items() if alerts.State.ACCEPTED in steps]
+_ANSWERABLE = [state for state, steps in states.STEPS.items() if states.State.ACCEPTED in steps]
 #: The names that a piece makes: those of its lines that are not indented.
 _LOCAL = re.compile(r"^local (?:function )?(\w+(?:, \w+)*)", re.MULTILINE)
 _WORD = re.compile(r"\w+")
@@ -103,25 +103,25 @@ def _read(name: str) -> str:
 
 
 def _tables() -> list[str]:
-    becomes = {str(state): alerts.State[word.upper()] for state, word in alerts.QUEUED_BECOMES.items()}
+    becomes = {str(state): states.State[word.upper()] for state, word in states.QUEUED_BECOMES.items()}
     return [
-        _table("S", {state.name.lower(): int(state) for state in alerts.State}),
-        _table("R", {reason.name.lower(): int(reason) for reason in alerts.LedgerReason}),
+        _table("S", {state.name.lower(): int(state) for state in states.State}),
+        _table("R", {reason.name.lower(): int(reason) for reason in states.LedgerReason}),
         _table("K", keys.CHAIN_SUFFIXES),
-        _table("KNOWN", dict.fromkeys(map(str, alerts.KNOWN), True)),
-        _table("UNDECIDED", dict.fromkeys(map(str, alerts.UNDECIDED), True)),
-        _table("ASKABLE", dict.fromkeys(map(str, alerts.ASKABLE), True)),
-        _table("OPEN", {str(state): True for state in alerts.OPEN_STATES}),
+        _table("KNOWN", dict.fromkeys(map(str, states.KNOWN), True)),
+        _table("UNDECIDED", dict.fromkeys(map(str, states.UNDECIDED), True)),
+        _table("ASKABLE", dict.fromkeys(map(str, states.ASKABLE), True)),
+        _table("OPEN", {str(state): True for state in states.OPEN_STATES}),
         _table("QUEUED_BECOMES", {name: int(state) for name, state in becomes.items()}),
-        f"local ATTEMPTS, DELAYED, DOUBT = {alerts.ATTEMPTS_MASK}, {alerts.FLAG_DELAYED}, {alerts.FLAG_DOUBT}",
-        f"local UNSENT = {alerts.FLAG_UNSENT}",
+        f"local ATTEMPTS, DELAYED, DOUBT = {states.ATTEMPTS_MASK}, {states.FLAG_DELAYED}, {states.FLAG_DOUBT}",
+        f"local UNSENT = {states.FLAG_UNSENT}",
         f"local LEASE_MS, GAP_MS, LOST_MS = {LEASE_MS}, {GAP_MS}, {LOST_MS}",
         f"local MARKS, STALLED_MS, RECEIPTS_MS = {{{', '.join(map(str, MARKS))}}}, {STALLED_MS}, {RECEIPTS_MS}",
         "local ANSWERABLE = {" + ", ".join(f"[{int(s)}] = true" for s in _ANSWERABLE) + "}",
         _table("ON_SCREEN", dict.fromkeys(map(str, kinds.ON_SCREEN), True)),
-        "local HELD_FOR = {" + ", ".join(f"[{int(r)}] = true" for r in sorted(alerts.HELD_FOR)) + "}",
-        f"local OWN_REASONS = {int(alerts.OWN_REASONS)}",
-        "local WORD = {" + ", ".join(f"[{int(s)}] = '{s.word}'" for s in alerts.State) + "}",
+        "local HELD_FOR = {" + ", ".join(f"[{int(r)}] = true" for r in sorted(states.HELD_FOR)) + "}",
+        f"local OWN_REASONS = {int(states.OWN_REASONS)}",
+        "local WORD = {" + ", ".join(f"[{int(s)}] = '{s.word}'" for s in states.State) + "}",
     ]
 
 

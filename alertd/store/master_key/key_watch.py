@@ -9,12 +9,12 @@ from pathlib import Path
 
 import structlog
 
-from alertd.common.background import repeated
 from alertd.common.clock import Clock
+from alertd.common.repetition import repeated
 from alertd.store.engine.codec import SealError, next_key
 from alertd.store.engine.connection import Connection, StoreRefusedError, StoreUnavailableError
 from alertd.store.engine.name_keys import NameKeys
-from alertd.store.master_key.master_keys import Kept, MasterKeys, Phase, Rotation, makes, reads, seal_counter
+from alertd.store.master_key.state import Kept, MasterKeys, Phase, Rotation, makes, reads, seal_counter
 
 BEAT_S = 1.0
 

@@ -16,8 +16,8 @@ from typing import Any
 from alertd.store.engine import keys
 from alertd.store.engine.codec import SealError
 from alertd.store.engine.connection import UNAVAILABLE, Arg, Connection, checked, hash_in, translated
-from alertd.store.engine.sealed import Fields, Passing, Sealed, Strings
-from alertd.store.master_key.master_keys import Found
+from alertd.store.engine.sealed_values import Fields, Passing, Sealed, Strings
+from alertd.store.master_key.state import Found
 
 #: The keys of the store under names that can be guessed: addresses, mailboxes that were called dead, the suppression list, ids, external ids.
 NAMED = re.compile(r"(\{[htie]:)([^{}]+)(\}(?::dead)?)")

@@ -7,7 +7,7 @@ from redis.exceptions import ResponseError
 from alertd.store.engine import keys
 from alertd.store.engine.codec import SealError
 from alertd.store.engine.connection import Connection, StoreRefusedError
-from alertd.store.master_key.master_keys import MasterKeys
+from alertd.store.master_key.state import MasterKeys
 
 #: What is stored is read by this number or not at all. No release wrote one before it.
 SCHEMA_VERSION = 7

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from alertd.store.engine import keys
-from alertd.store.engine.at_once import AtOnce
+from alertd.store.engine.batcher import AtOnce
 from alertd.store.engine.connection import Connection
 from alertd.store.organisations.stops import READ, StandingStops, Stops
 
@@ -14,7 +14,7 @@ class StoredOrganisation(msgspec.Struct, frozen=True, kw_only=True):
     """An organisation as kept."""
 
     rev: int
-    document: str  # JSON of `alertd.model.organisations.Organisation`
+    document: str  # JSON of `alertd.model.organisation.Organisation`
     allowed_by: str = ""  # the person who last changed what goes out without a second one
     allowed_hands: tuple[str, ...] = ()  # everyone who has, or can have, that person's key
     allowed_with: tuple[str, str] = ("", "")  # with what: an organisation, and a key or operator of it; or not known

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from alertd.store.engine import keys
-from alertd.store.engine.at_once import AtOnce
+from alertd.store.engine.batcher import AtOnce
 from alertd.store.engine.connection import Arg, Connection, StoreUnavailableError, checked, hash_in
 
 SERVICE = "service"

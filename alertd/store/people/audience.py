@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 
 from alertd.store.areas.outlines import Outlines
 from alertd.store.engine import keys
-from alertd.store.engine.bulk import Bulk
+from alertd.store.engine.bulk_reads import Bulk
 from alertd.store.engine.cell_seal import Blocks, CellSeal, names_of
 from alertd.store.engine.connection import StoreUnavailableError
-from alertd.store.people.found import Found, found
-from alertd.store.people.wanted import IN_DOUBT, YES, Wanted, table, verdicts
+from alertd.store.people.match_filter import IN_DOUBT, YES, Wanted, table, verdicts
+from alertd.store.people.matches import Found, found
 from geofences import records, scan
 from geofences.inside import DEPTH, inside_tiles
 from geofences.tiles import ANCESTOR_ZOOM, ZOOM, deinterleave

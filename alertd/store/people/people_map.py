@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from alertd.model.alerts import CHANNELS, KINDS, PLACE_KINDS
 from alertd.model.kinds import PlaceKind
+from alertd.model.states import CHANNELS, KINDS, PLACE_KINDS
 from alertd.store.engine.codec import Codec
 from alertd.store.people.audience import Audience
 from geofences import records

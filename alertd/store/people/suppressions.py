@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Arg, Connection
-from alertd.store.engine.named import Call, named, names_of, values_of
+from alertd.store.engine.named_values import Call, named, names_of, values_of
 
 
 class Suppressions:

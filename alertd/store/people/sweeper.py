@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alertd.common.clock import HOUR_MS, Clock
-from alertd.model.subscribers import without_past
+from alertd.model.subscriber import without_past
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
-from alertd.store.people.people import GRACE_MS, IN_DOUBT_AT_ONCE, TOO_OLD_H, People, spots_of
+from alertd.store.people.subscribers import GRACE_MS, IN_DOUBT_AT_ONCE, TOO_OLD_H, People, spots_of
 from geofences import records
 
 LOOKED_AT = 25  # cells a round in which places may be too old

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 import msgspec
 import structlog
 
-from alertd.model.distributors import Distributor
+from alertd.model.distributor import Distributor
 from alertd.store.engine import keys
 from alertd.store.engine.codec import SealError
 from alertd.store.engine.connection import Connection
@@ -36,7 +36,7 @@ class Hook(msgspec.Struct, frozen=True, kw_only=True):
 class DistributorHook(Hook, frozen=True, kw_only=True):
     """A distributor: its secrets sign what it is sent, and events say when that is looked at; which, is not its choice."""
 
-    document: str  # JSON of `alertd.model.distributors.Distributor`
+    document: str  # JSON of `alertd.model.distributor.Distributor`
     authorization: str = ""  # what it wants to be sent as that
     way: int = 0  # how often it was changed where it is told, or how it confirms
     rotated: int = 0  # how often it got another secret: where it confirms is another then, too

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from alertd.model.documents import Alert
+from alertd.model.alert import Alert
 from alertd.model.kinds import Protection, Verdict
-from alertd.model.operators import scopes_of
+from alertd.model.operator import scopes_of
 from alertd.model.restriction import restricted
-from alertd.runtime.app import Parts
+from alertd.runtime.container import Parts
 from alertd.service.access import BY_GLASS, Credential
 from alertd.store.approvals.break_glass import Claim, Claims
 from alertd.store.engine import keys

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from alertd.model.alerts import CHANNELS, State
-from alertd.runtime.app import Parts
-from alertd.service.alerts import course
-from alertd.service.alerts.course import Course
+from alertd.model.states import CHANNELS, State
+from alertd.runtime.container import Parts
+from alertd.service.alerts import timeline
+from alertd.service.alerts.timeline import Course
 from alertd.service.records.audit import DONE, REFUSED, Noted
 from channels.sandbox import Sandbox
 from tests.integration.acts import ANA, BEA, planned, register, send, submitted
@@ -63,10 +63,10 @@ async def test_the_curve_ends_at_what_the_ledger_counts(parts: Parts, sandbox: S
 
 def test_a_curve_has_room_for_any_time():
     """Nothing falls off: an hour, a day and a week later the same points hold all of it, the step grown to fit."""
-    counts, step = np.zeros((2, len(CHANNELS), course.POINTS), np.int64), course.STEP_MS
+    counts, step = np.zeros((2, len(CHANNELS), timeline.POINTS), np.int64), timeline.STEP_MS
     for n, hours in enumerate((0, 1, 24, 168), 1):
         ms = np.array([hours * 3_600_000], np.uint32)
-        counts, step = course.added(counts, step, 0, np.array([0]), ms)
+        counts, step = timeline.added(counts, step, 0, np.array([0]), ms)
         assert counts.sum() == n
-        assert hours * 3_600_000 < course.POINTS * step
-    assert course.POINTS * step < 2 * 168 * 3_600_000
+        assert hours * 3_600_000 < timeline.POINTS * step
+    assert timeline.POINTS * step < 2 * 168 * 3_600_000

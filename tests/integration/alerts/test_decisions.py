@@ -15,16 +15,16 @@ import shapely
 from redis.asyncio import Redis
 
 from alertd.common.errors import Problem
-from alertd.model.alerts import AlertState
-from alertd.model.documents import Alert
+from alertd.model.alert import Alert
 from alertd.model.kinds import Channel, Notify, Protection
 from alertd.model.restriction import restricted
-from alertd.runtime.app import Parts
-from alertd.runtime.working import worker_of
+from alertd.model.states import AlertState
+from alertd.runtime.container import Parts
+from alertd.runtime.worker_container import worker_of
 from alertd.service.access import Credential
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.engine.connection import Arg, Connection
-from alertd.store.records.cases import Cases
+from alertd.store.records.case_keys import Cases
 from tests.clocks import Later
 from tests.integration.acts import ANA, BEA, CADIZ, CARL, SEVILLA, alert_of, draw, is_about, register, slug, submitted
 

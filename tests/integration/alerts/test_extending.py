@@ -10,18 +10,18 @@ import pytest
 
 from alertd.common.clock import time_of
 from alertd.common.errors import Problem
-from alertd.model.alerts import AlertState
+from alertd.model.alert import Alert
 from alertd.model.cap.messages import MsgType
 from alertd.model.cap.reader import read
-from alertd.model.documents import Alert
 from alertd.model.kinds import Notify
-from alertd.runtime.app import Parts
-from alertd.runtime.working import worker_of
-from alertd.service.delivery.messages import LOOK_S
+from alertd.model.states import AlertState
+from alertd.runtime.container import Parts
+from alertd.runtime.worker_container import worker_of
+from alertd.service.delivery.message_cache import LOOK_S
 from alertd.store.delivery.work_records import Alike
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
-from alertd.store.photos.media import KEPT_AFTER_MS
+from alertd.store.photos.photos import KEPT_AFTER_MS
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.clocks import Later

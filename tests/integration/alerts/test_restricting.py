@@ -13,17 +13,17 @@ from redis.asyncio import Redis
 
 from alertd.common.errors import Problem
 from alertd.common.ids import Door
-from alertd.model.alerts import AlertState
+from alertd.model.alert import Alert
 from alertd.model.cap.messages import MsgType
 from alertd.model.cap.reader import read
-from alertd.model.documents import Alert
 from alertd.model.kinds import Occasion
-from alertd.runtime.app import Parts, opened
-from alertd.runtime.working import worker_of
-from alertd.service.alerts.following import REOPEN
-from alertd.service.alerts.notices import SETTLE_MS, later_version
-from alertd.service.delivery.messages import LOOK_S
-from alertd.service.delivery.planning import FIRST_BATCH
+from alertd.model.states import AlertState
+from alertd.runtime.container import Parts, opened
+from alertd.runtime.worker_container import worker_of
+from alertd.service.alerts.follow_up import REOPEN
+from alertd.service.alerts.follow_up_audience import SETTLE_MS, later_version
+from alertd.service.delivery.message_cache import LOOK_S
+from alertd.service.delivery.planner import FIRST_BATCH
 from alertd.store.alerts.alerts import AlertRecord, Footing
 from alertd.store.delivery.work_records import Alike
 from alertd.store.engine import keys

@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 
 from alertd.common.ids import Door
-from alertd.model.alerts import LedgerReason, State
 from alertd.model.kinds import PurgeReason
-from alertd.runtime.app import Parts
+from alertd.model.states import LedgerReason, State
+from alertd.runtime.container import Parts
 from alertd.service.delivery.receipts import SOURCES
 from alertd.service.records.audit import Noted
 from alertd.service.records.evidence import EvidenceError, Seal, verified
-from alertd.store.alerts.closed import archive
+from alertd.store.alerts.archive import archive
 from alertd.store.engine.codec import Codec, Keys
 from tests.integration.acts import ANA, BEA, finish, sent, tell
 

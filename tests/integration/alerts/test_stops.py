@@ -10,12 +10,12 @@ import pytest
 import structlog
 
 from alertd.common.clock import DAY_MS
-from alertd.runtime.app import Parts
-from alertd.runtime.working import worker_of
+from alertd.runtime.container import Parts
+from alertd.runtime.worker_container import worker_of
 from alertd.service.access import Credential
-from alertd.service.alerts.stopping import FRESH_S
+from alertd.service.alerts.stops import FRESH_S
 from alertd.service.alerts.submission import submit
-from alertd.service.delivery.ending import Ending
+from alertd.service.delivery.expiry import Ending
 from alertd.store.alerts.alerts import AlertRecord
 from alertd.store.engine import keys
 from alertd.store.engine.connection import StoreUnavailableError

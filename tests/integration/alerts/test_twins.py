@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from alertd.common.errors import Problem
-from alertd.runtime.app import Parts
+from alertd.runtime.container import Parts
 from alertd.service.alerts.intake import Taken
 from alertd.service.alerts.submission import submit
 from alertd.store.engine import keys
-from alertd.store.engine.named import names_of
+from alertd.store.engine.named_values import names_of
 from tests.integration.acts import ANA, BEA, CARL, alert_of, register
 from tests.integration.sharing.test_cap_intake import named, told, update
 from tests.unit.alertd.samples import changed

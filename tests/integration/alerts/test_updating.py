@@ -10,15 +10,15 @@ import pytest
 
 from alertd.common.clock import time_of
 from alertd.common.errors import Problem
-from alertd.model.alerts import AlertState, LedgerReason, State
 from alertd.model.cap.messages import MsgType
 from alertd.model.cap.reader import read
 from alertd.model.kinds import Notify, PurgeReason
-from alertd.runtime.app import Parts
-from alertd.runtime.working import worker_of
+from alertd.model.states import AlertState, LedgerReason, State
+from alertd.runtime.container import Parts
+from alertd.runtime.worker_container import worker_of
+from alertd.service.alerts.follow_up_audience import ANSWERED_MS, MOST_GAPS, SETTLE_MS
 from alertd.service.alerts.intake import Taken
-from alertd.service.alerts.notices import ANSWERED_MS, MOST_GAPS, SETTLE_MS
-from alertd.service.delivery.planning import Planner
+from alertd.service.delivery.planner import Planner
 from alertd.store.alerts.alerts import AlertRecord
 from alertd.store.delivery.work_records import Alike, Lease
 from channels.sandbox import Sandbox

@@ -12,20 +12,20 @@ from aiohttp.test_utils import TestClient
 
 from alertd.common.clock import time_of
 from alertd.common.ids import Reference, chain_of, sequence_of
-from alertd.model.alerts import AlertState, State
 from alertd.model.kinds import Notify
 from alertd.model.restriction import restricted
-from alertd.runtime.app import Parts
-from alertd.runtime.working import worker_of
+from alertd.model.states import AlertState, State
+from alertd.runtime.container import Parts
+from alertd.runtime.worker_container import worker_of
 from alertd.service.alerts.approval import Approval
-from alertd.service.alerts.following import Following
-from alertd.service.alerts.notices import MOST_VERSIONS
-from alertd.service.alerts.updates import NOBODY
-from alertd.service.alerts.updating import Updating
-from alertd.service.areas.looks import Looks
+from alertd.service.alerts.follow_up import Following
+from alertd.service.alerts.follow_up_audience import MOST_VERSIONS
+from alertd.service.alerts.update_audience import NOBODY
+from alertd.service.alerts.updates import Updating
+from alertd.service.areas.reach_preview import Looks
 from alertd.service.records.events import event_of
 from alertd.store.alerts.alerts import AlertRecord, Alerts
-from alertd.store.alerts.frozen import Frozen, pack_area
+from alertd.store.alerts.frozen_audience import Frozen, pack_area
 from alertd.store.approvals.updates import Updates
 from alertd.store.engine import keys
 from channels.sandbox import Sandbox

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from alertd.common.errors import Problem
-from alertd.model.alerts import AlertState
-from alertd.model.organisations import Organisation
-from alertd.runtime.app import Parts
+from alertd.model.organisation import Organisation
+from alertd.model.states import AlertState
+from alertd.runtime.container import Parts
 from alertd.service.access import Credential
-from alertd.service.alerts.following import Followed
-from alertd.service.alerts.whole_case import Hidden, WholeCase
+from alertd.service.alerts.case_stand_down import Hidden, WholeCase
+from alertd.service.alerts.follow_up import Followed
 from tests.integration.acts import CARL, alert_of, planned, register, slug, submitted
 
 

@@ -13,9 +13,9 @@ import shapely
 from redis.asyncio import Redis
 
 from alertd.common.errors import Problem
-from alertd.runtime.app import Parts, opened
+from alertd.runtime.container import Parts, opened
 from alertd.service.areas.regions import MOST_DRAWINGS, MOST_POSITIONS
-from alertd.store.areas.drawn import Drawings
+from alertd.store.areas.custom_regions import Drawings
 from alertd.store.engine.codec import Codec
 from tests.integration.acts import BEA, SEVILLA, draw, register, registration, submitted
 from tests.integration.areas.test_own_regions import PATROL, drawn, imported, settings_of, shipped

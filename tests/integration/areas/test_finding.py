@@ -7,12 +7,12 @@ import pytest
 import shapely
 from msgspec.structs import replace
 
-from alertd.model.subscribers import Place
-from alertd.store.engine.bulk import Bulk
+from alertd.model.subscriber import Place
+from alertd.store.engine.bulk_reads import Bulk
 from alertd.store.engine.connection import Connection, StoreUnavailableError
 from alertd.store.people.audience import Audience
-from alertd.store.people.people import Change, People
-from alertd.store.people.wanted import Wanted
+from alertd.store.people.match_filter import Wanted
+from alertd.store.people.subscribers import Change, People
 from tests.integration.movers import SEVILLA, Clock, person, place, wanted
 
 

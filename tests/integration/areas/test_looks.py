@@ -15,7 +15,7 @@ from alertd.api.alerts.alerts import submitted_reply
 from alertd.common.errors import Problem
 from alertd.config.sections import AlertSection
 from alertd.runtime.api_site import services_of
-from alertd.runtime.app import Parts, opened
+from alertd.runtime.container import Parts, opened
 from alertd.store.engine.codec import Codec
 from channels.sandbox import Sandbox
 from geofences.regions import Library

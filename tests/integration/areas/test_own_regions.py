@@ -16,12 +16,12 @@ from structlog.testing import capture_logs
 
 from alertd.commands.installation.inspection import inspected
 from alertd.common.errors import ConfigError, Problem
-from alertd.config.config import Settings
 from alertd.config.sections import StoreSection
-from alertd.model.documents import Target
-from alertd.runtime.app import Parts, opened
-from alertd.runtime.working import worker_of
-from alertd.service.areas.looks import Looks
+from alertd.config.settings import Settings
+from alertd.model.alert import Target
+from alertd.runtime.container import Parts, opened
+from alertd.runtime.worker_container import worker_of
+from alertd.service.areas.reach_preview import Looks
 from alertd.store.engine.codec import Codec
 from geofences import files, importer
 from geofences.additions import install

@@ -15,13 +15,13 @@ import pytest
 from redis.asyncio import Redis
 
 from alertd.common.errors import Problem
-from alertd.config.config import Settings
 from alertd.config.sections import ApiSection, AudienceSection
-from alertd.model.documents import Target
-from alertd.model.organisations import Jurisdiction, Organisation
-from alertd.runtime.app import Parts, opened
-from alertd.service.areas.looks import Looks
+from alertd.config.settings import Settings
+from alertd.model.alert import Target
+from alertd.model.organisation import Jurisdiction, Organisation
+from alertd.runtime.container import Parts, opened
 from alertd.service.areas.reach_audit import ACT
+from alertd.service.areas.reach_preview import Looks
 from alertd.service.reach import FEW_RECORDS, MOST_AGE_S, Reach, Reaches
 from alertd.store.engine.codec import Codec, Keys, SealError
 from alertd.store.engine.keys import Cell

@@ -26,12 +26,12 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from alertd.api.http.call import HOLDS_S
-from alertd.config.config import Settings
 from alertd.config.sections import StoreSection
-from alertd.runtime.app import Parts, opened
+from alertd.config.settings import Settings
+from alertd.runtime.container import Parts, opened
 from alertd.service.organisations import region_imports
-from alertd.service.records.rooms import NO_ROOM, Rooms
-from alertd.store.areas.imports import Import, Imports
+from alertd.service.records.upload_dirs import NO_ROOM, Rooms
+from alertd.store.areas.region_imports import Import, Imports
 from alertd.store.engine import keys
 from alertd.store.engine.codec import Codec
 from geofences import files

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from alertd.model.kinds import Notify
-from alertd.runtime.app import Parts
-from alertd.runtime.working import worker_of
+from alertd.runtime.container import Parts
+from alertd.runtime.worker_container import worker_of
 from alertd.service.areas.rings import in_turn
-from alertd.service.delivery.planning import Planner
+from alertd.service.delivery.planner import Planner
 from alertd.store.delivery.work_records import Alike
 from alertd.store.engine import keys
 from channels.base import Loudness

@@ -15,14 +15,14 @@ from msgspec.structs import replace
 from redis.asyncio import Redis
 
 from alertd.common.clock import SystemClock
-from alertd.model.subscribers import Subscriber, from_document
-from alertd.service.people.entries import read
+from alertd.model.subscriber import Subscriber, from_document
+from alertd.service.people.registration_intake import read
 from alertd.store.engine import keys
 from alertd.store.engine.codec import Codec
 from alertd.store.engine.connection import Connection
 from alertd.store.people.audience import Audience
-from alertd.store.people.people import Change, People, spots_of
-from alertd.store.people.wanted import Wanted
+from alertd.store.people.match_filter import Wanted
+from alertd.store.people.subscribers import Change, People, spots_of
 from tests.integration.movers import CrashError, Mortal, opened, settle
 
 DOOR, NEXT_DOOR = (-5.9845, 37.3891), (-5.9847, 37.3891)  # in one tile

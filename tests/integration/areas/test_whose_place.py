@@ -12,9 +12,9 @@ import pytest
 import shapely
 
 from alertd.common.errors import Problem
-from alertd.model.documents import Policy, Target
-from alertd.runtime.app import Parts
-from alertd.runtime.working import worker_of
+from alertd.model.alert import Policy, Target
+from alertd.runtime.container import Parts
+from alertd.runtime.worker_container import worker_of
 from channels.sandbox import Sandbox
 from geofences.regions import Library
 from tests.integration.acts import BEA, CADIZ, SEVILLA, is_about, reached, register, registration, send, submitted, told

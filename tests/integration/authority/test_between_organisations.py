@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from alertd.model.cases import Protection
+from alertd.model.case import Protection
 from alertd.model.kinds import Level
-from alertd.model.organisations import Organisation
+from alertd.model.organisation import Organisation
 from alertd.model.restriction import restricted
 from tests.integration.acts import ANA, alert_of
 from tests.integration.authority.desks import ALLOWED, HOME, Desk

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import shapely
 
-from alertd.model.organisations import Jurisdiction
+from alertd.model.organisation import Jurisdiction
 from alertd.service.access import Terms
 from tests.integration.acts import CADIZ, SEVILLA, register
 from tests.integration.authority.desks import ALL, AWAY, BOTH, CAP, HOME, POLICE, Desk

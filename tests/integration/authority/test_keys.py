@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from alertd.api.application import OPERATIONS
-from alertd.model.organisations import Jurisdiction
+from alertd.model.organisation import Jurisdiction
 from alertd.service.access import Terms
 from tests.integration.authority.desks import ALL, POLICE, Desk
 

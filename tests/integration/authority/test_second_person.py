@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from alertd.model.organisations import Jurisdiction
+from alertd.model.organisation import Jurisdiction
 from alertd.service.access import Terms
 from tests.integration.authority.desks import ALLOWED, Desk, state
 from tests.unit.alertd.samples import changed

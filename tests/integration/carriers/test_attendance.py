@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from alertd.model.alerts import AlertState
-from alertd.runtime.app import Parts
-from alertd.runtime.working import worker_of
+from alertd.model.states import AlertState
+from alertd.runtime.container import Parts
+from alertd.runtime.worker_container import worker_of
 from alertd.store.engine import keys
+from alertd.store.engine.heartbeats import AT_WORK_MS, at_work
 from alertd.store.engine.scripts import STALLED_MS
-from alertd.store.engine.signs import AT_WORK_MS, at_work
 from tests.integration.acts import finish, planned, register, send
 from tests.waiting import until
 

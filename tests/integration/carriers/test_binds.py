@@ -9,18 +9,18 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from alertd.config.carrier_sections import SmppCarrier, TwilioCarrier
-from alertd.config.config import Settings
-from alertd.model.alerts import AlertState
-from alertd.runtime.app import Parts, opened
-from alertd.runtime.working import worker_of
+from alertd.config.carriers import SmppCarrier, TwilioCarrier
+from alertd.config.settings import Settings
+from alertd.model.states import AlertState
+from alertd.runtime.container import Parts, opened
+from alertd.runtime.worker_container import worker_of
 from alertd.service.carriers.binds import NOBODY
 from alertd.store.carriers.limits import FAILURES
 from alertd.store.engine import keys
 from alertd.store.engine.codec import Codec
 from alertd.store.engine.connection import Connection
-from alertd.store.engine.signs import BOUND_MS
-from alertd.store.engine.signs import bound as bound_of
+from alertd.store.engine.heartbeats import BOUND_MS
+from alertd.store.engine.heartbeats import bound as bound_of
 from channels.sandbox import Sandbox
 from channels.sandbox.smsc import SmscSandbox
 from channels.sandbox.smsc_habits import PASSWORD, SENDER, SYSTEM_ID, Habits

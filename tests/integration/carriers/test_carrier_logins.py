@@ -14,18 +14,11 @@ from aiohttp import web
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
-from alertd.config.carrier_sections import (
-    AnyCarrier,
-    FcmCarrier,
-    SmppCarrier,
-    SmtpCarrier,
-    TwilioCarrier,
-    WebPushCarrier,
-)
-from alertd.config.config import Settings
-from alertd.model.registrations import Registration
-from alertd.runtime.app import Parts, opened
-from alertd.runtime.working import worker_of
+from alertd.config.carriers import AnyCarrier, FcmCarrier, SmppCarrier, SmtpCarrier, TwilioCarrier, WebPushCarrier
+from alertd.config.settings import Settings
+from alertd.model.registration import Registration
+from alertd.runtime.container import Parts, opened
+from alertd.runtime.worker_container import worker_of
 from alertd.service.carriers.causes import Cause
 from alertd.service.carriers.logins import FIRST_LOGIN_WAIT_S, REPEAT_S, WORKS_WAIT_S, LoginWatch
 from alertd.store.carriers.limits import FAILURES

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from alertd.runtime.app import Parts
-from alertd.runtime.working import worker_of
+from alertd.runtime.container import Parts
+from alertd.runtime.worker_container import worker_of
 from alertd.service.carriers.carriers import Carrier
 from alertd.service.delivery.carrier_tests import A_MINUTE, LINGER_S, WORDS
-from alertd.store.carriers.carrier_tests import WAITS_MS, CarrierTest, CarrierTestQueue
+from alertd.store.carriers.tests import WAITS_MS, CarrierTest, CarrierTestQueue
 from alertd.store.engine import keys
 from alertd.store.records.events import Events as EventStore
 from channels.sandbox import Sandbox

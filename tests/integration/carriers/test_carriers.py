@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from alertd.config.carrier_sections import FcmCarrier
-from alertd.config.config import Settings
-from alertd.runtime.app import Parts, opened
-from alertd.runtime.working import worker_of
+from alertd.config.carriers import FcmCarrier
+from alertd.config.settings import Settings
+from alertd.runtime.container import Parts, opened
+from alertd.runtime.worker_container import worker_of
+from alertd.service.delivery.carrier_selection import Offer
 from alertd.service.delivery.credibility import IN_A_ROW
 from alertd.service.delivery.heeding import ChunkSaid
-from alertd.service.delivery.offers import Offer
 from alertd.store.alerts.alerts import AlertRecord
-from alertd.store.carriers.carrier_numbers import CarrierNumbers
 from alertd.store.carriers.limits import FAILURES, LONGEST_REST_MS, PROBE_MS, SHORTEST_REST_MS
+from alertd.store.carriers.numbers import CarrierNumbers
 from alertd.store.delivery.work import Work
 from alertd.store.engine.codec import Codec
 from alertd.store.engine.connection import Connection, StoreUnavailableError

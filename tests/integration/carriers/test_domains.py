@@ -16,14 +16,14 @@ from redis.asyncio import Redis
 
 from alertd.common.clock import SystemClock
 from alertd.common.errors import Problem
-from alertd.config.carrier_sections import DomainLimit
+from alertd.config.carriers import DomainLimit
 from alertd.metrics import Metrics
-from alertd.model.alerts import ATTEMPTS_MASK, AlertState, State
-from alertd.runtime.app import Parts, opened
-from alertd.runtime.working import worker_of
+from alertd.model.states import ATTEMPTS_MASK, AlertState, State
+from alertd.runtime.container import Parts, opened
+from alertd.runtime.worker_container import worker_of
 from alertd.service.carriers.carriers import Carrier, Domain
 from alertd.service.carriers.domains import LEAST_BURST, REST_S, Domains
-from alertd.service.people.entries import Entry
+from alertd.service.people.registration_intake import Entry
 from alertd.store.alerts.alerts import AlertRecord
 from alertd.store.carriers.limits import PROBE_MS, Limits
 from alertd.store.engine.codec import Codec

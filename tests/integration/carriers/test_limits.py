@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from alertd.store.carriers.carrier_numbers import CarrierNumbers
 from alertd.store.carriers.limits import FAILURES, FORGOTTEN_MS, NEW_FIRST_MS, PROBE_MS, SHORTEST_REST_MS, Limits
+from alertd.store.carriers.numbers import CarrierNumbers
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
 

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from alertd.config.carrier_sections import SmppCarrier, SmtpCarrier
-from alertd.config.config import Settings
-from alertd.model.alerts import ATTEMPTS_MASK, AlertState
-from alertd.runtime.app import Parts, opened
-from alertd.runtime.working import worker_of
+from alertd.config.carriers import SmppCarrier, SmtpCarrier
+from alertd.config.settings import Settings
+from alertd.model.states import ATTEMPTS_MASK, AlertState
+from alertd.runtime.container import Parts, opened
+from alertd.runtime.worker_container import worker_of
 from alertd.service.carriers.binds import Binds
+from alertd.store.carriers.connection_shares import LEAST, SILENT_MS, Share, Shares
 from alertd.store.carriers.limits import FAILURES
-from alertd.store.carriers.shares import LEAST, SILENT_MS, Share, Shares
 from alertd.store.engine.codec import Codec
 from alertd.store.engine.connection import Connection
 from channels.sandbox import Sandbox

@@ -14,15 +14,15 @@ from alertd.commands.installation.inspection import inspected
 from alertd.common.clock import SystemClock
 from alertd.common.errors import ConfigError
 from alertd.common.ids import Tags, new_id
-from alertd.config.carrier_sections import SmppCarrier
-from alertd.config.config import Settings
-from alertd.model.alerts import CHANNELS, AlertState, State
-from alertd.model.subscribers import AddressState
-from alertd.runtime.app import Parts, opened
-from alertd.runtime.carrier_settings import carrier_of
-from alertd.runtime.working import worker_of
+from alertd.config.carriers import SmppCarrier
+from alertd.config.settings import Settings
+from alertd.model.states import CHANNELS, AlertState, State
+from alertd.model.subscriber import AddressState
+from alertd.runtime.carrier_factory import carrier_of
+from alertd.runtime.container import Parts, opened
+from alertd.runtime.worker_container import worker_of
 from alertd.service.delivery.receipts import Receipts
-from alertd.service.people.entries import Entry
+from alertd.service.people.registration_intake import Entry
 from alertd.store.alerts.alerts import AlertRecord
 from alertd.store.carriers.budgets import Budgets
 from alertd.store.delivery.message_ids import MessageIds, Sent

@@ -16,11 +16,11 @@ import pytest
 
 from alertd.common.errors import Problem
 from alertd.common.ids import Door
-from alertd.model.alerts import AlertState
 from alertd.model.kinds import Notify
-from alertd.runtime.app import Parts
-from alertd.runtime.working import worker_of
-from alertd.service.delivery.planning import Planner
+from alertd.model.states import AlertState
+from alertd.runtime.container import Parts
+from alertd.runtime.worker_container import worker_of
+from alertd.service.delivery.planner import Planner
 from alertd.store.alerts.alerts import AlertRecord
 from alertd.store.engine import keys
 from channels.base import ReportState

@@ -10,18 +10,18 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from alertd.model.alerts import AlertState, State
-from alertd.runtime.app import Parts
-from alertd.runtime.working import worker_of
+from alertd.model.states import AlertState, State
+from alertd.runtime.container import Parts
+from alertd.runtime.worker_container import worker_of
 from alertd.service.carriers.carriers import Carrier, Carriers
 from alertd.service.carriers.retries import FIRST_WAIT_S
-from alertd.service.people.entries import Entry
-from alertd.service.people.removal import Dead
+from alertd.service.people.dead_addresses import Dead
+from alertd.service.people.registration_intake import Entry
 from alertd.store.alerts.alerts import AlertRecord
 from alertd.store.carriers.limits import FAILURES, PROBE_MS, SHORTEST_REST_MS
 from alertd.store.delivery.work import Work
 from alertd.store.engine.connection import Connection, StoreUnavailableError
-from alertd.store.people.people import Change
+from alertd.store.people.subscribers import Change
 from channels.base import Outcome, Prepared
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from alertd.common.ids import Door
-from alertd.model.alerts import State
 from alertd.model.kinds import Notify
-from alertd.runtime.app import Parts
-from alertd.runtime.working import worker_of
-from alertd.service.alerts.notices import ANSWERED_MS, SETTLE_MS
+from alertd.model.states import State
+from alertd.runtime.container import Parts
+from alertd.runtime.worker_container import worker_of
+from alertd.service.alerts.follow_up_audience import ANSWERED_MS, SETTLE_MS
 from alertd.store.alerts.alerts import AlertRecord
 from alertd.store.engine.scripts import STALLED_MS
 from channels.base import ReportState

@@ -6,8 +6,8 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from alertd.runtime.app import Parts
-from alertd.runtime.working import worker_of
+from alertd.runtime.container import Parts
+from alertd.runtime.worker_container import worker_of
 from alertd.service.alerts.submission import submit
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule

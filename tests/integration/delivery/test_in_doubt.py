@@ -13,12 +13,12 @@ from msgspec.structs import replace
 from redis.asyncio import Redis
 
 from alertd.common.clock import SystemClock
-from alertd.model.subscribers import Subscriber
+from alertd.model.subscriber import Subscriber
 from alertd.store.engine import keys
 from alertd.store.engine.codec import Codec, Ring
 from alertd.store.engine.connection import Connection
 from alertd.store.people.audience import Audience
-from alertd.store.people.people import IN_DOUBT_AT_ONCE, Change, People, cell_of
+from alertd.store.people.subscribers import IN_DOUBT_AT_ONCE, Change, People, cell_of
 from geofences import records
 from tests.integration.movers import (
     CADIZ,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from alertd.model.alerts import ATTEMPTS_MASK, FLAG_DOUBT, AlertState, State
+from alertd.model.states import ATTEMPTS_MASK, FLAG_DOUBT, AlertState, State
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.delivery.work import Work
 from alertd.store.delivery.work_records import Gate, Settlement

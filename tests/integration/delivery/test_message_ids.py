@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from alertd.model.alerts import State
+from alertd.model.states import State
 from alertd.store.delivery.message_ids import MessageIds, Said, Sent
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from alertd.model.alerts import AlertState
-from alertd.runtime.app import Parts
+from alertd.model.states import AlertState
+from alertd.runtime.container import Parts
 from tests.integration.acts import ANA, BEA, counts, lease_of, planned, register, send, sent, slug
 from tests.integration.alerts.test_updating import updated
 

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from alertd.common.errors import Problem
-from alertd.model.alerts import AlertState, State
-from alertd.model.documents import Alert
-from alertd.model.registrations import Registration
-from alertd.runtime.app import Parts
-from alertd.runtime.working import worker_of
+from alertd.model.alert import Alert
+from alertd.model.registration import Registration
+from alertd.model.states import AlertState, State
+from alertd.runtime.container import Parts
+from alertd.runtime.worker_container import worker_of
 from alertd.service.access import Credential
-from alertd.service.delivery.planning import Planner
-from alertd.service.people.entries import Entry
-from alertd.store.people.people import People
+from alertd.service.delivery.planner import Planner
+from alertd.service.people.registration_intake import Entry
+from alertd.store.people.subscribers import People
 from channels.sandbox import Sandbox
 from tests.integration.acts import reached, yes
 

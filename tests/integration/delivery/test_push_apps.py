@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from alertd.common.ids import Door, new_id
-from alertd.model.alerts import AlertState
-from alertd.runtime.app import Parts
-from alertd.runtime.working import worker_of
+from alertd.model.states import AlertState
+from alertd.runtime.container import Parts
+from alertd.runtime.worker_container import worker_of
 from alertd.store.alerts.alerts import AlertRecord
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule

@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from alertd.model.alerts import CHANNELS, AlertState
 from alertd.model.kinds import Notify
-from alertd.model.registrations import PushAddress
-from alertd.model.subscribers import to_document
-from alertd.runtime.app import Parts
-from alertd.runtime.working import worker_of
-from alertd.service.people.entries import read
-from alertd.service.people.removal import Dead
+from alertd.model.registration import PushAddress
+from alertd.model.states import CHANNELS, AlertState
+from alertd.model.subscriber import to_document
+from alertd.runtime.container import Parts
+from alertd.runtime.worker_container import worker_of
+from alertd.service.people.dead_addresses import Dead
+from alertd.service.people.registration_intake import read
 from alertd.store.alerts.alerts import AlertRecord
 from alertd.store.engine.scripts import STALLED_MS
-from alertd.store.people.people import Change
+from alertd.store.people.subscribers import Change
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.clocks import Later

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from alertd.model.alerts import AlertState
-from alertd.runtime.app import Parts, opened
-from alertd.runtime.working import worker_of
+from alertd.model.states import AlertState
+from alertd.runtime.container import Parts, opened
+from alertd.runtime.worker_container import worker_of
 from alertd.service.carriers.carriers import Carrier
 from alertd.store.alerts.alerts import AlertRecord
 from alertd.store.carriers.limits import RAMP_FLOOR, Limits

@@ -10,12 +10,12 @@ import pytest
 import structlog
 from redis.asyncio import Redis
 
-from alertd.config.carrier_sections import SmppCarrier, WebPushCarrier
-from alertd.config.config import Settings
-from alertd.runtime.app import Parts, opened
-from alertd.runtime.working import worker_of
+from alertd.config.carriers import SmppCarrier, WebPushCarrier
+from alertd.config.settings import Settings
+from alertd.runtime.container import Parts, opened
+from alertd.runtime.worker_container import worker_of
 from alertd.service.carriers.binds import NOBODY
-from alertd.service.people.entries import Entry
+from alertd.service.people.registration_intake import Entry
 from alertd.store.alerts.alerts import AlertRecord
 from alertd.store.carriers.limits import FAILURES, LONGEST_REST_MS, SHORTEST_REST_MS
 from alertd.store.engine.codec import Codec

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from alertd.common.ids import Door, new_id
-from alertd.model.alerts import CHANNELS
-from alertd.runtime.app import Parts
+from alertd.model.states import CHANNELS
+from alertd.runtime.container import Parts
 from alertd.store.alerts.alerts import AlertRecord
 from channels.base import Reason, ReportState
 from channels.bounces import MailReport

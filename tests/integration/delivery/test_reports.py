@@ -11,22 +11,22 @@ from structlog.testing import capture_logs
 
 from alertd.common.clock import SystemClock
 from alertd.common.ids import new_id
-from alertd.model.alerts import AlertState
-from alertd.service.alerts.reports import LOOK, Reports, Wanted
-from alertd.service.carriers.attendance import Attendance
-from alertd.service.carriers.carrier_states import CarrierStates
+from alertd.model.states import AlertState
+from alertd.service.alerts.progress import LOOK, Reports, Wanted
 from alertd.service.carriers.carriers import Carriers
+from alertd.service.carriers.channel_coverage import Attendance
+from alertd.service.carriers.states import CarrierStates
 from alertd.service.delivery.fleet import Fleet
 from alertd.store.alerts.alerts import AlertRecord, Alerts
-from alertd.store.carriers.carrier_numbers import CarrierNumbers
 from alertd.store.carriers.limits import Limits
 from alertd.store.carriers.logins import Logins
+from alertd.store.carriers.numbers import CarrierNumbers
 from alertd.store.delivery.work import Work
 from alertd.store.delivery.work_records import Alike, pack_ref
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
-from alertd.store.engine.signs import at_work, taking
-from alertd.store.people.people import People
+from alertd.store.engine.heartbeats import at_work, taking
+from alertd.store.people.subscribers import People
 from alertd.store.sharing.distribution import Tracks
 from alertd.store.sharing.webhooks import Hook, Hooks
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from alertd.common.errors import Problem
-from alertd.model.alerts import AlertState, State
-from alertd.runtime.app import Parts
-from alertd.runtime.working import worker_of
-from alertd.service.alerts.following import Followed
-from alertd.service.alerts.notices import SETTLE_MS
+from alertd.model.states import AlertState, State
+from alertd.runtime.container import Parts
+from alertd.runtime.worker_container import worker_of
+from alertd.service.alerts.follow_up import Followed
+from alertd.service.alerts.follow_up_audience import SETTLE_MS
 from alertd.store.delivery.work_records import Settlement
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from alertd.common.ids import new_id
-from alertd.model.alerts import FLAG_DELAYED, AlertState, LedgerReason, State
+from alertd.model.states import FLAG_DELAYED, AlertState, LedgerReason, State
 from alertd.store.alerts.alerts import Alerts
-from alertd.store.alerts.current import Current
+from alertd.store.alerts.open_alerts import Current
 from alertd.store.delivery.work import BATCH, Work
 from alertd.store.delivery.work_records import LateReport, Lease, Settlement, pack_outcomes, pack_ref, pack_runs
 from alertd.store.engine import keys

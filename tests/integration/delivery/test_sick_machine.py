@@ -10,16 +10,16 @@ import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
-from alertd.model.alerts import AlertState
+from alertd.model.states import AlertState
 from alertd.rendering.renderer import Renderer
-from alertd.runtime.app import Parts, opened
+from alertd.runtime.container import Parts, opened
 from alertd.service.carriers.binds import LEFT_S, TAKEN_S, Binds
+from alertd.store.carriers.connection_shares import Shares
 from alertd.store.carriers.limits import FAILURES
-from alertd.store.carriers.shares import Shares
 from alertd.store.engine import keys
 from alertd.store.engine.codec import Codec
 from alertd.store.engine.connection import Connection
-from alertd.store.engine.signs import TAKING_MS, bound, taking
+from alertd.store.engine.heartbeats import TAKING_MS, bound, taking
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from geofences.regions import Library

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from alertd.config.carrier_sections import SmtpCarrier
-from alertd.config.config import Settings
+from alertd.config.carriers import SmtpCarrier
 from alertd.config.sections import StoreSection
-from alertd.model.alerts import AlertState
-from alertd.runtime.app import Parts, opened
-from alertd.runtime.working import worker_of
+from alertd.config.settings import Settings
+from alertd.model.states import AlertState
+from alertd.runtime.container import Parts, opened
+from alertd.runtime.worker_container import worker_of
 from alertd.store.delivery.work_records import Lease
 from alertd.store.engine.codec import Codec
 from geofences.regions import Library

@@ -10,10 +10,10 @@ import msgspec
 import pytest
 
 from alertd.common.errors import Problem
-from alertd.model.alerts import AlertState
-from alertd.runtime.app import Parts
-from alertd.runtime.working import worker_of
-from alertd.service.delivery.starting import Starting
+from alertd.model.states import AlertState
+from alertd.runtime.container import Parts
+from alertd.runtime.worker_container import worker_of
+from alertd.service.delivery.schedule import Starting
 from alertd.store.alerts.alerts import AlertRecord
 from alertd.store.organisations.operators import OperatorStore
 from tests.clocks import Later

@@ -14,14 +14,14 @@ from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from alertd.common.errors import Problem
-from alertd.model.alerts import CHANNELS, LedgerReason, State
-from alertd.runtime.app import Parts
-from alertd.runtime.working import worker_of
-from alertd.service.people.claims import CLAIM_GRACE_S
+from alertd.model.states import CHANNELS, LedgerReason, State
+from alertd.runtime.container import Parts
+from alertd.runtime.worker_container import worker_of
+from alertd.service.people.address_claims import CLAIM_GRACE_S
 from alertd.service.people.registry import Registry
 from alertd.store.alerts.alerts import AlertRecord
 from alertd.store.engine import keys
-from alertd.store.people.people import GRACE_MS, Change, marked
+from alertd.store.people.subscribers import GRACE_MS, Change, marked
 from channels.sandbox import Sandbox
 from geofences import records
 from tests.integration.acts import counts, planned, register, registration, send, silence

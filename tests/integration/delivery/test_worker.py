@@ -16,18 +16,18 @@ import pytest
 
 from alertd.common.ids import new_id
 from alertd.common.resources import templates_dir
-from alertd.model.alerts import AlertState, LedgerReason, State
+from alertd.model.states import AlertState, LedgerReason, State
 from alertd.rendering import Renderer
-from alertd.runtime.app import Parts
+from alertd.runtime.container import Parts
 from alertd.runtime.worker import Worker
-from alertd.runtime.working import worker_of
+from alertd.runtime.worker_container import worker_of
 from alertd.service.carriers.carriers import Carriers
-from alertd.service.delivery.planning import Planner
-from alertd.service.delivery.plans import ENOUGH
+from alertd.service.delivery.plan_scheduler import ENOUGH
+from alertd.service.delivery.planner import Planner
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.engine import keys
 from alertd.store.engine.connection import StoreUnavailableError
-from alertd.store.people.people import People
+from alertd.store.people.subscribers import People
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.integration.acts import BEA, CADIZ, counts, lease_of, planned, register, send, submitted

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from alertd.model.distributors import Distributor
+from alertd.model.distributor import Distributor
 from alertd.model.kinds import Notify
-from alertd.runtime.app import Parts
+from alertd.runtime.container import Parts
 from alertd.service.sharing.distributors import Share
 from alertd.store.alerts.alerts import AlertRecord
 from tests.integration.acts import ANA, BEA, alert_of

@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from alertd.config.sections import CapSection
-from alertd.runtime.app import Parts, opened
+from alertd.runtime.container import Parts, opened
 from channels.sandbox import Sandbox
 from geofences.regions import Library
 from tests.clocks import Later

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from alertd.runtime.app import Parts
-from alertd.service.alerts.stopping import Stopping
-from alertd.service.sharing.distributing import ToDistributors
+from alertd.runtime.container import Parts
+from alertd.service.alerts.stops import Stopping
+from alertd.service.sharing.distributor_delivery import ToDistributors
 from alertd.store.alerts.alerts import AlertRecord
 from alertd.store.organisations.stops import StandingStops
 from alertd.store.sharing.webhooks import DistributorHooks, Due

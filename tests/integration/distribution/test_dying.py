@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from alertd.common.signing_keys import SigningKeys
-from alertd.runtime.app import Parts
+from alertd.runtime.container import Parts
 from alertd.service.records.webhook_delivery import WebhookDelivery
-from alertd.service.sharing.confirming import Confirming
+from alertd.service.sharing.distributor_acknowledgements import Confirming
 from alertd.store.records.events import Events, KeptEvent
 from alertd.store.sharing.distribution import Tracks
 from alertd.store.sharing.webhooks import DistributorHooks, Due, Tried

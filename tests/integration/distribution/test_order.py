@@ -12,10 +12,10 @@ from structlog.testing import capture_logs
 
 from alertd.commands.installation.inspection import _takedowns
 from alertd.common.errors import Problem
-from alertd.runtime.app import Parts
+from alertd.runtime.container import Parts
 from alertd.service.areas.regions import Regions
-from alertd.service.sharing.distributing import POSTED_AT_ONCE, ToDistributors
-from alertd.store.areas.drawn import Drawings
+from alertd.service.sharing.distributor_delivery import POSTED_AT_ONCE, ToDistributors
+from alertd.store.areas.custom_regions import Drawings
 from alertd.store.engine import keys
 from alertd.store.sharing.webhooks import DistributorHooks, Due, Tried
 from channels.fetching import Fetcher

@@ -10,11 +10,11 @@ import msgspec
 import pytest
 
 from alertd.common.errors import Problem
-from alertd.model.distributors import Distributor
+from alertd.model.distributor import Distributor
 from alertd.model.kinds import Notify
-from alertd.model.organisations import Organisation
-from alertd.runtime.app import Parts
-from alertd.runtime.working import worker_of
+from alertd.model.organisation import Organisation
+from alertd.runtime.container import Parts
+from alertd.runtime.worker_container import worker_of
 from alertd.service.alerts.submission import submit
 from alertd.service.records.events import envelope
 from alertd.store.sharing.webhooks import DistributorHook, DistributorHooks

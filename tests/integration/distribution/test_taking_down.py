@@ -13,10 +13,10 @@ from alertd.common.errors import Problem
 from alertd.model.cap.messages import MsgType
 from alertd.model.distribution import MessageState
 from alertd.model.kinds import Notify, PurgeReason
-from alertd.model.organisations import Organisation
-from alertd.runtime.app import Parts
-from alertd.runtime.working import worker_of
-from alertd.service.sharing.confirming import opened_note
+from alertd.model.organisation import Organisation
+from alertd.runtime.container import Parts
+from alertd.runtime.worker_container import worker_of
+from alertd.service.sharing.distributor_acknowledgements import opened_note
 from tests.integration.acts import ANA, BEA, CARL, alert_of, planned
 from tests.integration.distribution.acts import (
     ACK,

@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from alertd.rendering import Renderer
-from alertd.runtime.app import Parts, opened
+from alertd.runtime.container import Parts, opened
 from channels.fetching import Fetcher
 from channels.sandbox import Sandbox
 from geofences.regions import Library

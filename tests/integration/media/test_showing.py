@@ -12,17 +12,17 @@ from redis.asyncio import Redis
 
 from alertd.common.errors import Problem
 from alertd.common.signing_keys import SigningKeys
-from alertd.model.alerts import NO_LONGER_SHOWN, SHOWN, AlertState
-from alertd.model.documents import Alert
-from alertd.runtime.app import Parts
+from alertd.model.alert import Alert
+from alertd.model.states import NO_LONGER_SHOWN, SHOWN, AlertState
+from alertd.runtime.container import Parts
 from alertd.service.access import Credential, Terms
-from alertd.service.records.decoding import Decoder
-from alertd.service.records.media import HELD_S, Photos
+from alertd.service.records.photo_decoder import Decoder
+from alertd.service.records.photos import HELD_S, Photos
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
 from alertd.store.organisations.stops import of_key
-from alertd.store.photos.media import Media
+from alertd.store.photos.photos import Media
 from channels.fetching import Fetcher
 from tests.integration.acts import ANA, BEA, alert_of, api_of, photo, register, submitted
 from tests.integration.media.conftest import ELSEWHERE, FACTS, approved, showing

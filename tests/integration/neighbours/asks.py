@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from alertd.model.organisations import Organisation
-from alertd.runtime.app import Parts
+from alertd.model.organisation import Organisation
+from alertd.runtime.container import Parts
 from tests.integration.acts import ANA
 from tests.integration.authority.desks import BOTH, HOME, Desk
 

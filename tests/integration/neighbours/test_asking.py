@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from alertd.model.kinds import PermissionState
-from alertd.model.organisations import Organisation
-from alertd.runtime.app import Parts
+from alertd.model.organisation import Organisation
+from alertd.runtime.container import Parts
 from alertd.service.access import Credential, Terms
 from alertd.service.records.events import Events
 from alertd.store.engine import keys

@@ -10,7 +10,7 @@ import pytest
 
 from alertd.common.errors import Problem
 from alertd.common.ids import Door
-from alertd.model.alerts import AlertState
+from alertd.model.states import AlertState
 from tests.integration.acts import ANA, BEA, CARL, alert_of
 from tests.integration.nights import DEPUTY, DESK, THREE, Night, person, rota_of, sms
 

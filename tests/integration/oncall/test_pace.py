@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from alertd.model.alerts import State
-from alertd.model.documents import Policy, Target
-from alertd.runtime.app import Parts
+from alertd.model.alert import Policy, Target
+from alertd.model.states import State
+from alertd.runtime.container import Parts
 from alertd.service.areas.rings import paced_s, paces
-from alertd.service.delivery.planning import Planner
+from alertd.service.delivery.planner import Planner
 from alertd.store.delivery.work_records import Alike, Pace, Settlement, When, pack_ref
 from alertd.store.engine import keys
 from channels.sandbox import Sandbox

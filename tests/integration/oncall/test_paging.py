@@ -9,10 +9,10 @@ import asyncio
 import pytest
 
 from alertd.common.ids import new_id
-from alertd.model.alerts import AlertState
 from alertd.model.kinds import Level, Notify
 from alertd.model.oncall import Turn
-from alertd.model.organisations import Organisation, Unattended
+from alertd.model.organisation import Organisation, Unattended
+from alertd.model.states import AlertState
 from alertd.service.oncall.pager import Pager, Reached
 from alertd.service.oncall.paging import AGAIN_MS, DARK_MS, UNATTENDED_MS
 from alertd.store.carriers.limits import FAILURES

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from alertd.common.ids import Door
-from alertd.model.organisations import Organisation
+from alertd.model.organisation import Organisation
 from alertd.service.access import Credential
 from tests.integration.acts import ANA, BEA, api_of, slug
 from tests.integration.nights import CHIEF, DEPUTY, DESK, Night, person, sms

@@ -13,7 +13,7 @@ from alertd.service.access import Access
 from alertd.store.carriers.limits import Limits
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
-from alertd.store.organisations.keyring import Keyring
+from alertd.store.organisations.api_keys import Keyring
 
 
 @pytest.fixture

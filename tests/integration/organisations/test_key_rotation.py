@@ -15,29 +15,29 @@ from redis.asyncio import Redis
 
 from alertd.common.errors import Problem
 from alertd.common.ids import Door, Reference
-from alertd.model.alerts import CHANNELS
-from alertd.model.cases import PhotoFacts
+from alertd.model.case import PhotoFacts
+from alertd.model.states import CHANNELS
 from alertd.rendering import Renderer
-from alertd.runtime.app import Parts, opened
+from alertd.runtime.container import Parts, opened
 from alertd.service.organisations.key_rotation import SETTLE_MS
-from alertd.service.people.entries import Entry
+from alertd.service.people.registration_intake import Entry
 from alertd.service.records.audit import DONE, Noted
 from alertd.service.records.evidence import Seal, verified
-from alertd.store.carriers.carrier_tests import CarrierTest, CarrierTestQueue
+from alertd.store.carriers.tests import CarrierTest, CarrierTestQueue
 from alertd.store.engine import keys
 from alertd.store.engine.codec import MOST_SEALS, NEXT_KEY, Codec, Keys, SealError, mark_of, next_key, write_key
 from alertd.store.engine.connection import Connection, StoreRefusedError, StoreUnavailableError
 from alertd.store.master_key.key_files import replace_hash_key, retire_old
-from alertd.store.master_key.master_keys import SIGN_MS, MasterKeys, Phase
 from alertd.store.master_key.resealing import SEALED, Resealing
 from alertd.store.master_key.schema import load_cell_key
+from alertd.store.master_key.state import SIGN_MS, MasterKeys, Phase
 from alertd.store.organisations.operators import OperatorStore
 from alertd.store.organisations.organisations import OrganisationStore, StoredOrganisation
 from alertd.store.organisations.paging import Paged, Rotas, StoredRota
 from alertd.store.organisations.sessions import Away, SessionStore
 from alertd.store.organisations.stops import SERVICE
 from alertd.store.organisations.texts import TextStore
-from alertd.store.records.cases import Cases
+from alertd.store.records.case_keys import Cases
 from alertd.store.sharing.webhooks import DistributorHook, Hook, Hooks
 from channels.sandbox import Sandbox
 from geofences.regions import Library

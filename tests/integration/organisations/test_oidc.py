@@ -12,10 +12,10 @@ import pytest
 from aiohttp.test_utils import TestClient
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
-from alertd.config.config import Settings
 from alertd.config.sections import OidcSection
+from alertd.config.settings import Settings
 from alertd.rendering import Renderer
-from alertd.runtime.app import Parts
+from alertd.runtime.container import Parts
 from alertd.service.carriers.carriers import Carriers
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection

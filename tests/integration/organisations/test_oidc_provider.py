@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from alertd.config.config import Settings
 from alertd.config.sections import OidcSection
+from alertd.config.settings import Settings
 from alertd.rendering import Renderer
-from alertd.runtime.app import Parts
+from alertd.runtime.container import Parts
 from alertd.service.carriers.carriers import Carriers
 from alertd.store.engine.connection import Connection
 from tests.integration.acts import api_of

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from alertd.api.http.call import HOLDS_S
-from alertd.config.config import Settings
 from alertd.config.sections import ApiSection, SignInSection
-from alertd.model.operators import Role
-from alertd.model.organisations import Jurisdiction
+from alertd.config.settings import Settings
+from alertd.model.operator import Role
+from alertd.model.organisation import Jurisdiction
 from alertd.rendering import Renderer
-from alertd.runtime.app import Parts
+from alertd.runtime.container import Parts
 from alertd.service.access import Credential, Terms
 from alertd.service.carriers.carriers import Carriers
 from alertd.store.engine import keys

@@ -15,13 +15,13 @@ from aiohttp.test_utils import TestClient
 
 from alertd.common.ids import Door, Tags
 from alertd.common.signing_keys import SigningKeys
-from alertd.model.alerts import CHANNELS
-from alertd.model.registrations import MailAddress
-from alertd.model.subscribers import AddressState
-from alertd.runtime.app import Parts
-from alertd.runtime.working import worker_of
+from alertd.model.registration import MailAddress
+from alertd.model.states import CHANNELS
+from alertd.model.subscriber import AddressState
+from alertd.runtime.container import Parts
+from alertd.runtime.worker_container import worker_of
 from alertd.service.carriers.carriers import Carrier, Carriers
-from alertd.service.people.entries import Entry
+from alertd.service.people.registration_intake import Entry
 from channels.base import Answer, MayWrite, Outcome, Prepared, Reason, Recipient, ReportState
 from channels.bounces import MailReport
 from tests.integration.acts import lease_of, planned, register, registration

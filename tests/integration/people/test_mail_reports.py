@@ -16,16 +16,16 @@ from pydantic import SecretStr
 
 from alertd.common.clock import HOUR_MS
 from alertd.common.ids import Door
-from alertd.model.alerts import CHANNELS
-from alertd.model.registrations import MailAddress
-from alertd.model.subscribers import AddressState
-from alertd.runtime.app import Parts, opened
-from alertd.runtime.bounce_sites import bounce_sites
+from alertd.model.registration import MailAddress
+from alertd.model.states import CHANNELS
+from alertd.model.subscriber import AddressState
+from alertd.runtime.bounce_servers import bounce_sites
+from alertd.runtime.container import Parts, opened
 from alertd.runtime.processes import StartError
-from alertd.service.people.removal import AGAIN_AFTER_S
-from alertd.store.alerts import closed
+from alertd.service.people.dead_addresses import AGAIN_AFTER_S
+from alertd.store.alerts import archive
 from alertd.store.engine import keys
-from alertd.store.people.called_dead import KEPT_S
+from alertd.store.people.hard_bounces import KEPT_S
 from channels.base import Reason, ReportState
 from channels.bounces import MailReport
 from channels.sandbox import Sandbox
@@ -156,7 +156,7 @@ async def test_who_complains_of_an_old_alert_gets_no_more(parts: Parts, sandbox:
     """Its ledger is compressed and takes no report any more; whom each mail was sent to is known all the same."""
     record, tags = await sent(parts, sandbox, sample)
     await parts.following.close(record.id, ANA, "found")
-    assert await closed.archive(parts.db, record.id, 0)
+    assert await archive.archive(parts.db, record.id, 0)
     complaint = bounce(tags["p0@people.example"], state=ReportState.DELIVERED, reason=Reason.NONE, left=True)
     dead = bounce(tags["p1@people.example"], "p1@people.example")
     assert await parts.mail_reports.take([complaint, dead], "relay") == 1

@@ -10,12 +10,12 @@ from msgspec.structs import replace
 from redis.asyncio import Redis
 
 from alertd.common.clock import SystemClock
-from alertd.model.subscribers import Subscriber
+from alertd.model.subscriber import Subscriber
 from alertd.store.engine.codec import Codec
 from alertd.store.engine.connection import Connection
 from alertd.store.engine.keys import Cell
 from alertd.store.people.audience import Audience
-from alertd.store.people.people import GRACE_MS, Change, People, _Swap, cell_of, record_of
+from alertd.store.people.subscribers import GRACE_MS, Change, People, _Swap, cell_of, record_of
 from alertd.store.people.sweeper import Sweeper
 from geofences import records
 from tests.integration.movers import (

@@ -16,19 +16,19 @@ from alertd.api.application import create_app
 from alertd.commands.base.people_files import csv_lines
 from alertd.common.clock import time_of
 from alertd.common.errors import Problem
-from alertd.model.registrations import PushAddress
-from alertd.model.subscribers import AddressState, Subscriber, to_document
+from alertd.model.registration import PushAddress
+from alertd.model.subscriber import AddressState, Subscriber, to_document
 from alertd.runtime.api_site import services_of
-from alertd.runtime.app import Parts
-from alertd.service.people.claims import CLAIM_GRACE_S, give_up
-from alertd.service.people.entries import Entry
+from alertd.runtime.container import Parts
+from alertd.service.people.address_claims import CLAIM_GRACE_S, give_up
+from alertd.service.people.registration_intake import Entry
 from alertd.service.people.registry import Registry
 from alertd.store.engine import keys
 from alertd.store.engine.codec import Codec
 from alertd.store.engine.connection import Connection
-from alertd.store.people.names import AddressClaim
-from alertd.store.people.people import People
-from alertd.store.people.wanted import Wanted
+from alertd.store.people.match_filter import Wanted
+from alertd.store.people.name_index import AddressClaim
+from alertd.store.people.subscribers import People
 from geofences.targets import Selection, Target, resolve
 from tests.integration.acts import SEVILLA, register, registration
 from tests.integration.people.test_registry_races import Clock

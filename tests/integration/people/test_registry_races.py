@@ -19,12 +19,12 @@ from redis.asyncio import Redis
 
 from alertd.common.errors import Problem
 from alertd.service.areas.regions import Regions
-from alertd.service.people.claims import CLAIM_GRACE_S
+from alertd.service.people.address_claims import CLAIM_GRACE_S
 from alertd.service.people.registry import Registry
-from alertd.store.areas.drawn import Drawings
+from alertd.store.areas.custom_regions import Drawings
 from alertd.store.engine.codec import Codec
 from alertd.store.engine.connection import Connection
-from alertd.store.people.people import People
+from alertd.store.people.subscribers import People
 from geofences.regions import Library
 from tests.integration.acts import registration
 

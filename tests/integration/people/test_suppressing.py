@@ -15,19 +15,19 @@ from pydantic import ValidationError
 from redis.asyncio import Redis
 
 from alertd.common.ids import Door
-from alertd.model.alerts import CHANNELS
-from alertd.model.registrations import PushAddress
-from alertd.model.subscribers import AddressState
-from alertd.runtime.app import Parts
+from alertd.model.registration import PushAddress
+from alertd.model.states import CHANNELS
+from alertd.model.subscriber import AddressState
+from alertd.runtime.container import Parts
 from alertd.service.areas.regions import Regions
-from alertd.service.people.claims import give_up
-from alertd.service.people.entries import Entry
+from alertd.service.people.address_claims import give_up
+from alertd.service.people.registration_intake import Entry
 from alertd.service.people.registry import Registry
-from alertd.service.people.suppressing import Done, Suppressing
-from alertd.store.areas.drawn import Drawings
+from alertd.service.people.suppression import Done, Suppressing
+from alertd.store.areas.custom_regions import Drawings
 from alertd.store.engine.codec import Codec
 from alertd.store.engine.connection import Connection
-from alertd.store.people.people import People
+from alertd.store.people.subscribers import People
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from channels.smpp.inbox import Written

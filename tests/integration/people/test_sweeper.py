@@ -9,14 +9,14 @@ import pytest
 from msgspec.structs import replace
 from redis.asyncio import Redis
 
-from alertd.model.documents import MAX_AGE_H
+from alertd.model.alert import MAX_AGE_H
 from alertd.store.engine import keys
 from alertd.store.engine.codec import Codec
 from alertd.store.engine.connection import Connection
 from alertd.store.people.audience import Audience
-from alertd.store.people.people import GRACE_MS, TOO_OLD_H, Change, People
+from alertd.store.people.match_filter import Wanted
+from alertd.store.people.subscribers import GRACE_MS, TOO_OLD_H, Change, People
 from alertd.store.people.sweeper import Sweeper
-from alertd.store.people.wanted import Wanted
 from geofences import records
 from geofences.tiles import locate
 from tests.integration.movers import (

@@ -10,10 +10,10 @@ import pytest
 from alertd.common.clock import SystemClock
 from alertd.common.errors import Problem
 from alertd.common.ids import new_id
-from alertd.model.alerts import AlertState, State
 from alertd.model.distribution import Track
 from alertd.model.kinds import PurgeReason
-from alertd.runtime.app import Parts
+from alertd.model.states import AlertState, State
+from alertd.runtime.container import Parts
 from alertd.service.records.events import FACTS, event_of
 from alertd.service.records.events import Events as Brings
 from alertd.store.alerts.alerts import Alerts

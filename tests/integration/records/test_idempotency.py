@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from alertd.api.http.idempotency import OWED_S, Done, Fresh, KeptKeys, Mismatch, Running
 from alertd.store.engine.connection import Connection, StoreUnavailableError
-from alertd.store.records.requests import Requests
+from alertd.store.records.idempotency import Requests
 from tests.clocks import Later
 
 Away = Callable[[], AbstractAsyncContextManager[None]]

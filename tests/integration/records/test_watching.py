@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from alertd.config.sections import ApiSection
-from alertd.runtime.app import Parts
+from alertd.runtime.container import Parts
 from alertd.service.access import Terms
 from alertd.store.organisations.stops import of_key
 from tests.integration.acts import ANA, api_of, register, submitted

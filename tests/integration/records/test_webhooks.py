@@ -15,8 +15,8 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from alertd.common.clock import SystemClock
 from alertd.common.errors import Problem
 from alertd.common.ids import new_id
-from alertd.model.alerts import AlertState
-from alertd.runtime.app import Parts, opened
+from alertd.model.states import AlertState
+from alertd.runtime.container import Parts, opened
 from alertd.service.organisations.recovery import Recovery
 from alertd.service.records.webhook_delivery import OFF_AFTER_MS, SPANS_S, TOLD_AT_ONCE, due_again
 from alertd.service.records.webhooks import GIVEN_UP_SHOWN, MOST_SECRETS

@@ -10,17 +10,17 @@ import pytest
 from alertd.common.clock import SystemClock, time_of
 from alertd.common.errors import Problem
 from alertd.config.sections import RetentionSection
-from alertd.model.alerts import AlertState, State
 from alertd.model.kinds import Notify
-from alertd.runtime.app import Parts
-from alertd.service.alerts.reports import Delivery
-from alertd.service.retention.closing import Closing
+from alertd.model.states import AlertState, State
+from alertd.runtime.container import Parts
+from alertd.service.alerts.progress import Delivery
+from alertd.service.retention.archiving import Closing
 from alertd.service.retention.forgetting import Forgetting
-from alertd.store.alerts import closed
+from alertd.store.alerts import archive
 from alertd.store.alerts.alerts import AlertRecord
 from alertd.store.engine import keys
 from alertd.store.organisations.organisations import OrganisationStore
-from alertd.store.records.cases import Cases
+from alertd.store.records.case_keys import Cases
 from channels.sandbox import Sandbox
 from geofences.regions import Library
 from tests.clocks import Later
@@ -79,7 +79,7 @@ async def test_what_has_ended_long_ago_is_compressed_and_read_as_before(parts: P
 
 async def test_a_late_receipt_changes_no_compressed_ledger(parts: Parts, ended: AlertRecord):
     """It is answered as one for a row that is not there, and breaks nothing."""
-    assert await closed.archive(parts.db, ended.id, 0)
+    assert await archive.archive(parts.db, ended.id, 0)
     assert (await parts.work.receipt(ended.id, 0, "push", State.DELIVERED, 0, [State.ACCEPTED])).old == 0
     assert await counts(parts, ended) == {"accepted": PEOPLE}
 
@@ -88,13 +88,13 @@ async def test_what_may_still_be_told_is_not_compressed(parts: Parts, sandbox: S
     """An alert that is stood down may come back, and one with rows to settle is not over, however old it is."""
     await register(parts, PEOPLE)
     record = await planned(parts, sample)
-    assert not await closed.archive(parts.db, record.id, 0)
+    assert not await archive.archive(parts.db, record.id, 0)
     await parts.following.stand_down(record.id, ANA, "x")
-    assert not await closed.archive(parts.db, record.id, 0)
+    assert not await archive.archive(parts.db, record.id, 0)
     await parts.alerts.step(record.id, AlertState.CANCELLED)
-    assert not await closed.archive(parts.db, record.id, 0)  # nobody has swept its queued rows yet
+    assert not await archive.archive(parts.db, record.id, 0)  # nobody has swept its queued rows yet
     assert await over(parts, await parts.alerts.get(record.id))
-    assert await closed.archive(parts.db, record.id, 0)
+    assert await archive.archive(parts.db, record.id, 0)
     assert await counts(parts, record) == {"cancelled": PEOPLE}
 
 
@@ -180,5 +180,5 @@ def test_a_copy_is_what_it_was_made_of():
     """Every byte of rows and references comes back, of none and of many."""
     for rows in (0, 1, 1_000):
         ledger, refs = bytes(i * 7 % 251 for i in range(16 * rows)), bytes(i * 3 % 241 for i in range(6 * rows))
-        assert closed.unpacked(closed.packed(ledger, refs)) == (ledger, refs)
+        assert archive.unpacked(archive.packed(ledger, refs)) == (ledger, refs)
     assert RetentionSection().ledger_days == 0  # nothing is deleted unless somebody says so

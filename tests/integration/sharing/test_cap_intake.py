@@ -13,12 +13,12 @@ import pytest
 
 from alertd.common.clock import DAY_MS
 from alertd.common.errors import Problem
-from alertd.model.alerts import AlertState
 from alertd.model.cap.reader import read
 from alertd.model.cap.values import reference_text
-from alertd.runtime.app import Parts
-from alertd.service.alerts.updating import Updating
-from alertd.service.delivery.ending import Ending
+from alertd.model.states import AlertState
+from alertd.runtime.container import Parts
+from alertd.service.alerts.updates import Updating
+from alertd.service.delivery.expiry import Ending
 from alertd.store.alerts.alerts import AlertRecord
 from alertd.store.approvals.updates import Updates
 from tests.clocks import Later

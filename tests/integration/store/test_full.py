@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from alertd.model.alerts import CHANNELS
 from alertd.model.kinds import Channel
-from alertd.model.subscribers import AddressState
-from alertd.runtime.app import Parts
-from alertd.service.people.suppressing import Done
+from alertd.model.states import CHANNELS
+from alertd.model.subscriber import AddressState
+from alertd.runtime.container import Parts
+from alertd.service.people.suppression import Done
 from alertd.service.records.audit import DONE
 from alertd.store.delivery.message_ids import MessageIds, Owner
 from alertd.store.engine.connection import StoreUnavailableError

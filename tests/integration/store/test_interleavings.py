@@ -16,14 +16,14 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from alertd.common.clock import SystemClock
-from alertd.model.subscribers import Place
-from alertd.store.engine.bulk import Bulk, Command
+from alertd.model.subscriber import Place
+from alertd.store.engine.bulk_reads import Bulk, Command
 from alertd.store.engine.connection import Connection
 from alertd.store.engine.nodes import Nodes
 from alertd.store.people.audience import Audience
-from alertd.store.people.people import GRACE_MS, Change, People, Spot, cell_of
+from alertd.store.people.match_filter import Wanted
+from alertd.store.people.subscribers import GRACE_MS, Change, People, Spot, cell_of
 from alertd.store.people.sweeper import Sweeper
-from alertd.store.people.wanted import Wanted
 from geofences import records
 from geofences.scan import BORDER, INSIDE, Scan, edges_of
 from geofences.tiles import ZOOM, deinterleave, locate, position

@@ -9,38 +9,38 @@ from pathlib import Path
 from typing import Any
 
 from alertd import store
-from alertd.model.alerts import AlertState, State
 from alertd.model.cap.messages import MsgType
 from alertd.model.distribution import Entry, Track
-from alertd.model.distributors import Distributor
-from alertd.model.operators import Role
-from alertd.model.organisations import Organisation
+from alertd.model.distributor import Distributor
+from alertd.model.operator import Role
+from alertd.model.organisation import Organisation
+from alertd.model.states import AlertState, State
 from alertd.rendering.own_texts import TextPlace
-from alertd.runtime.app import Parts
-from alertd.runtime.working import worker_of
+from alertd.runtime.container import Parts
+from alertd.runtime.worker_container import worker_of
 from alertd.service.delivery.receipts import End
-from alertd.service.people.removal import Dead
-from alertd.store.alerts import closed
-from alertd.store.alerts.published import PublishedWords
+from alertd.service.people.dead_addresses import Dead
+from alertd.store.alerts import archive
+from alertd.store.alerts.published_history import PublishedWords
 from alertd.store.approvals.break_glass import Claim, Claims
 from alertd.store.approvals.permissions import PermissionStore
-from alertd.store.areas.drawn import Drawings
-from alertd.store.areas.imports import Import, Imports
+from alertd.store.areas.custom_regions import Drawings
+from alertd.store.areas.region_imports import Import, Imports
 from alertd.store.carriers.budgets import Budgets
-from alertd.store.carriers.carrier_tests import Answered, CarrierTest, CarrierTestQueue
-from alertd.store.carriers.shares import Shares
+from alertd.store.carriers.connection_shares import Shares
+from alertd.store.carriers.tests import Answered, CarrierTest, CarrierTestQueue
 from alertd.store.delivery.message_ids import Said, Sent
 from alertd.store.engine import keys
-from alertd.store.engine.signs import at_work, bound, taking
-from alertd.store.master_key.master_keys import MasterKeys, Phase
+from alertd.store.engine.heartbeats import at_work, bound, taking
 from alertd.store.master_key.resealing import SEALED
+from alertd.store.master_key.state import MasterKeys, Phase
 from alertd.store.organisations.operators import OperatorStore
 from alertd.store.organisations.organisations import OrganisationStore
 from alertd.store.organisations.paging import Paged, Rotas, StoredRota, Waiting
 from alertd.store.organisations.sessions import Away, SessionStore
-from alertd.store.people.labels import LabelMark
-from alertd.store.records.cases import Cases
-from alertd.store.records.requests import Requests
+from alertd.store.people.place_labels import LabelMark
+from alertd.store.records.case_keys import Cases
+from alertd.store.records.idempotency import Requests
 from alertd.store.sharing.distribution import Tracks
 from alertd.store.sharing.webhooks import Hook, Hooks, Tried
 from channels.login import WORKS
@@ -183,7 +183,7 @@ async def test_the_table_has_every_key_and_no_other(parts: Parts, sample: dict[s
     await parts.alerts.step(escalates.id, AlertState.CANCELLED)
     assert await over(parts, await parts.alerts.get(escalates.id))
     seen |= await held(parts)
-    assert await closed.archive(parts.db, escalates.id, 0)
+    assert await archive.archive(parts.db, escalates.id, 0)
     await Budgets(parts.db).take("default", record.id, parts.clock.now_ms(), 1, 1, (0, 0))
     assert await Claims(parts.db).replace("default", "operator", (), [Claim(record.id, 1, "attempt")])
     cases = Cases(parts.db)

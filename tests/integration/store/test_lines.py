@@ -20,11 +20,11 @@ from redis import Redis as SyncRedis
 from redis import exceptions
 from redis.asyncio import Redis
 
-from alertd.runtime.app import Parts
+from alertd.runtime.container import Parts
 from alertd.service.alerts.submission import submit
 from alertd.store.engine.codec import Codec
+from alertd.store.engine.command_pipeline import TOGETHER, Lines
 from alertd.store.engine.connection import Connection, StoreUnavailableError
-from alertd.store.engine.lines import TOGETHER, Lines
 from alertd.store.engine.nodes import way_in
 from tests.integration.acts import ANA, alert_of, register
 

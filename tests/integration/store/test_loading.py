@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from alertd.common.clock import SystemClock
-from alertd.runtime.opening import client_of
+from alertd.runtime.installation import client_of
 from alertd.store.embedded.server_binary import find_server
 from alertd.store.engine.loading import until_loaded
 

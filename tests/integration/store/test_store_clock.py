@@ -9,9 +9,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from alertd.common.clock import SystemClock
-from alertd.model.alerts import AlertState
-from alertd.runtime.app import Parts
-from alertd.runtime.working import worker_of
+from alertd.model.states import AlertState
+from alertd.runtime.container import Parts
+from alertd.runtime.worker_container import worker_of
 from alertd.store.engine.clock import StoreClock, apart, apart_s
 from alertd.store.engine.connection import Connection, StoreUnavailableError
 from channels.sandbox import Sandbox

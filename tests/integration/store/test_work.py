@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from alertd.common.ids import new_id
-from alertd.model.alerts import AlertState, LedgerReason, State
+from alertd.model.states import AlertState, LedgerReason, State
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.delivery.work import Work
 from alertd.store.delivery.work_records import Alike, Gate, Settlement, pack_ref

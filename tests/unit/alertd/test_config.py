@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from alertd.common.errors import ConfigError
-from alertd.config.carrier_sections import CARRIERS, FcmCarrier, SmppCarrier, SmtpCarrier, TwilioCarrier, WebPushCarrier
-from alertd.config.config import load
+from alertd.config.carriers import CARRIERS, FcmCarrier, SmppCarrier, SmtpCarrier, TwilioCarrier, WebPushCarrier
 from alertd.config.sections import LONGEST_QUERY_S
-from alertd.runtime.carrier_settings import carrier_of, common_sms_settings
+from alertd.config.settings import load
+from alertd.runtime.carrier_factory import carrier_of, common_sms_settings
 from alertd.service.carriers.carriers import UNLIMITED
-from alertd.store.people.people import GRACE_MS
+from alertd.store.people.subscribers import GRACE_MS
 from channels.fcm import FcmChannel
 from channels.mail import MailChannel
 from channels.smpp.channel import SmppChannel

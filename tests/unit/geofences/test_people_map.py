@@ -10,7 +10,7 @@ import shapely
 import shapely.affinity
 from numpy.typing import NDArray
 
-from alertd.runtime import samples
+from alertd.runtime import sample_people
 from geofences.people_map import DEEPEST, LEAST, LEAST_NOISE, Leaves, Noise, RegionLeaves, squares_of, summed
 from geofences.scan import Outline
 from geofences.tiles import locate
@@ -23,7 +23,7 @@ Points = NDArray[np.float64]
 @cache
 def sample() -> Points:
     """Longitude and latitude of people around real towns, shape (people, 2)."""
-    return np.array([(one.lon, one.lat) for one in samples.people(PEOPLE)])
+    return np.array([(one.lon, one.lat) for one in sample_people.people(PEOPLE)])
 
 
 def leaves_of(points: Points, key: bytes = KEY, *columns: NDArray[np.int64], population: int = 0) -> Leaves:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from alertd.api.alerts.progress import is_over
-from alertd.model.alerts import AlertState, State
+from alertd.model.states import AlertState, State
 
 NONE = dict.fromkeys(["targeted", "doubled", *(state.word for state in State)], 0)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from alertd.api.alerts.messages import Making, PreviewMessage, messages_reply
 from alertd.common.resources import templates_dir
-from alertd.model.documents import Alert
+from alertd.model.alert import Alert
 from alertd.rendering import THE_ALERT, Renderer
 from alertd.rendering.own_texts import NONE
 from channels.smpp.channel import SmppChannel

@@ -13,10 +13,10 @@ from jsonschema import Draft202012Validator
 from alertd.api.people.push import SCHEMAS
 from alertd.common.ids import Door, Tags
 from alertd.common.signing_keys import SigningKeys
-from alertd.model.documents import Status
+from alertd.model.alert import Status
 from alertd.model.kinds import CancelReason, Kind, Occasion
 from alertd.rendering import Renderer, Telling
-from alertd.service.messages.making import stamp_of
+from alertd.service.messages.message_builder import stamp_of
 from channels.base import Loudness, PushMessage
 from channels.fcm_message import SOUNDS, body_for, encode
 from channels.push_content import SCHEMA

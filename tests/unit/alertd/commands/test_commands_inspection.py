@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from alertd.commands.installation.inspection import Finding, inspected
-from alertd.config.config import Settings
 from alertd.config.sections import OidcSection, StoreSection
+from alertd.config.settings import Settings
 from geofences.regions import Library
 from tests.issuer import CLIENT, SECRET, issuing
 

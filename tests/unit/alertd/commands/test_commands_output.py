@@ -9,8 +9,8 @@ import pytest
 
 from alertd.commands.base.options import address_of
 from alertd.commands.base.output import estimated, harmless, people_of, shown, tell_facts, tell_json, tell_table
-from alertd.config.config import Settings
 from alertd.config.sections import ApiSection
+from alertd.config.settings import Settings
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import asyncio
 
 import structlog
 
-from alertd.common.background import repeated
 from alertd.common.clock import SystemClock
+from alertd.common.repetition import repeated
 
 
 async def test_a_failure_is_told_and_tried_again():

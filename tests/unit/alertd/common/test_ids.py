@@ -23,7 +23,7 @@ from alertd.common.ids import (
     with_life,
 )
 from alertd.common.signing_keys import SigningKeys
-from alertd.model.alerts import CHANNELS
+from alertd.model.states import CHANNELS
 
 TAGS = Tags(SigningKeys(b"k" * 32))
 FIRST = "01M882R9G938BE2P8KXNZ55750"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from alertd.model.alerts import (
+from alertd.model.states import (
     ALERT_STEPS,
     ATTEMPTS_MASK,
     FLAG_DELAYED,

@@ -11,9 +11,9 @@ from pydantic import ValidationError
 
 from alertd.common.clock import ms_of
 from alertd.common.errors import Fault
-from alertd.model import alerts
-from alertd.model.cases import bare_plate
-from alertd.model.documents import Alert, AlertRequest, loudest, loudness
+from alertd.model import states
+from alertd.model.alert import Alert, AlertRequest, loudest, loudness
+from alertd.model.case import bare_plate
 from alertd.model.faults import faults_of
 from alertd.model.kinds import KINDS, Level
 from alertd.model.restriction import restricted
@@ -373,8 +373,8 @@ def test_a_draft_is_the_same_alert_with_a_wish() -> None:
 
 def test_tables_agree_with_the_wire() -> None:
     """The words of the wire keep their numbers (they are in stored records), and every level has one kind."""
-    assert alerts.CHANNELS == ("push", "webpush", "sms", "mail")
-    assert alerts.PLACE_KINDS == ("now", "home", "work", "school", "other")
-    assert alerts.KINDS == ("missing-child", "general") == tuple(KINDS)
+    assert states.CHANNELS == ("push", "webpush", "sms", "mail")
+    assert states.PLACE_KINDS == ("now", "home", "work", "school", "other")
+    assert states.KINDS == ("missing-child", "general") == tuple(KINDS)
     assert [level for levels in KINDS.values() for level in levels] == list(Level)
     assert all(len(facts.event) <= 35 for levels in KINDS.values() for facts in levels.values())

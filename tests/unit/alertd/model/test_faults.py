@@ -11,10 +11,10 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from alertd.common.errors import Fault
-from alertd.model import registrations, rules
-from alertd.model.documents import Alert, AlertRequest
+from alertd.model import registration, rules
+from alertd.model.alert import Alert, AlertRequest
 from alertd.model.faults import FALLBACK, MAX_FAULTS, faults_of, is_overfull
-from alertd.model.registrations import Registration
+from alertd.model.registration import Registration
 from tests.unit.alertd.samples import GENERAL, MISSING_CHILD, SUBSCRIBER, changed
 
 
@@ -111,7 +111,7 @@ def test_no_refusal_quotes_or_loses_its_place(model: type[BaseModel], sample: di
 @pytest.mark.parametrize("model", [AlertRequest, Registration])
 def test_the_schema_is_fit_for_readers(model: type[BaseModel]) -> None:
     """Every part of the published schema is titled and described, every object is closed, and examples are taken."""
-    not_honoured_by: dict[Any, Any] = {AlertRequest: rules.not_honoured, Registration: registrations.not_honoured}
+    not_honoured_by: dict[Any, Any] = {AlertRequest: rules.not_honoured, Registration: registration.not_honoured}
     schema = model.model_json_schema()
     for name, part in {"": schema, **schema["$defs"]}.items():
         assert part["title"], name

@@ -7,10 +7,10 @@ import unicodedata
 
 import pytest
 
-from alertd.model.cases import Name
-from alertd.model.documents import Alert
-from alertd.model.naming import TEXTS, dashed, names_any, pattern_of, pattern_of_words, without
-from alertd.model.neutral import sought_in, without_sought
+from alertd.model.alert import Alert
+from alertd.model.case import Name
+from alertd.model.presumption_of_innocence import sought_in, without_sought
+from alertd.model.redaction import TEXTS, dashed, names_any, pattern_of, pattern_of_words, without
 from tests.unit.alertd.samples import MISSING_CHILD, changed
 
 

@@ -6,7 +6,7 @@ import unicodedata
 
 import pytest
 
-from alertd.model.neutral import GUILT, calls_guilty
+from alertd.model.presumption_of_innocence import GUILT, calls_guilty
 
 
 @pytest.mark.parametrize("language", GUILT)

@@ -6,9 +6,9 @@ from typing import get_args
 
 import pytest
 
-from alertd.config.config import Settings
 from alertd.config.sections import ApiSection, SignInSection
-from alertd.model.operators import SCOPES, Role, network_of, normal_code, scopes_of
+from alertd.config.settings import Settings
+from alertd.model.operator import SCOPES, Role, network_of, normal_code, scopes_of
 from alertd.service.access import Scope
 from alertd.service.organisations.passkeys import RelyingParty
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from alertd.model.alerts import AlertState
 from alertd.model.kinds import PermissionState
-from alertd.model.permissions import Permission, read, with_words, words_of, written
+from alertd.model.permission import Permission, read, with_words, words_of, written
+from alertd.model.states import AlertState
 
 ONE = Permission(org="cadiz", name="Policía de Cádiz", ground="00", km2=7450.6, seen=3, people="<20", regions="1-4")
 

@@ -7,9 +7,9 @@ import io
 import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 
-from alertd.model import photos
-from alertd.model.photos import SIZES, UnreadablePhotoError, copies_of
-from alertd.service.records.decoding import Decoder, without_ours
+from alertd.model import photo
+from alertd.model.photo import SIZES, UnreadablePhotoError, copies_of
+from alertd.service.records.photo_decoder import Decoder, without_ours
 from tests.pictures import drawn, moving, read, scan_bomb, written
 
 #: Words that a photo brings along, each found nowhere else.
@@ -171,5 +171,5 @@ def test_a_decoding_process_knows_none_of_our_secrets():
 def test_copies_are_read_as_they_were_written():
     """The two ends of the pipe understand each other."""
     copies, to = copies_of(written(drawn())), io.BytesIO()
-    photos.write(copies, to)
-    assert photos.read(to.getvalue()) == copies
+    photo.write(copies, to)
+    assert photo.read(to.getvalue()) == copies

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from alertd.model.quiet import clock, ends_ms, minutes
+from alertd.model.quiet_hours import clock, ends_ms, minutes
 
 
 def until(zone: str, hours: str, now: str) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from alertd.model.documents import Alert
+from alertd.model.alert import Alert
 from alertd.model.restriction import restricted
 from tests.unit.alertd.samples import MISSING_CHILD, changed
 

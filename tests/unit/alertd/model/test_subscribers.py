@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from alertd.model.faults import faults_of
-from alertd.model.registrations import MAX_PLACES, AddressDocument, Registration, future_faults, not_honoured, within
-from alertd.model.subscribers import (
+from alertd.model.registration import MAX_PLACES, AddressDocument, Registration, future_faults, not_honoured, within
+from alertd.model.subscriber import (
     NO_SLOT,
     AddressesUsedUpError,
     AddressState,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from alertd.model.documents import Target
+from alertd.model.alert import Target
 from alertd.service.areas.targeting import Targeting, asked_for
 from geofences import targets
 from geofences.regions import Library

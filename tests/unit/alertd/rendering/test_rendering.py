@@ -12,8 +12,8 @@ import pytest
 from jinja2 import TemplateError
 
 from alertd.common.resources import templates_dir
-from alertd.model.cases import ContactRole
-from alertd.model.documents import Alert
+from alertd.model.alert import Alert
+from alertd.model.case import ContactRole
 from alertd.model.kinds import KINDS, Criterion, Eyes, Hair, Level, Sex
 from alertd.rendering import Renderer, UnsafeMessageError, choose_language
 from alertd.rendering.plaintext import clip, isolate, line

@@ -11,8 +11,8 @@ import pytest
 
 from alertd.common.resources import templates_dir
 from alertd.model import rules
-from alertd.model.cases import MAX_URL
-from alertd.model.documents import Alert, Status
+from alertd.model.alert import Alert, Status
+from alertd.model.case import MAX_URL
 from alertd.rendering import Renderer
 from alertd.rendering.own_texts import TextPlace, read_text
 from alertd.rendering.plaintext import FSI, PDI

@@ -17,7 +17,7 @@ import pytest
 from markupsafe import Markup
 
 from alertd.common.resources import templates_dir
-from alertd.model.documents import Alert
+from alertd.model.alert import Alert
 from alertd.model.kinds import KINDS, Kind, Level
 from alertd.rendering import Renderer, choose_language
 from alertd.rendering.catalogue import SHARED

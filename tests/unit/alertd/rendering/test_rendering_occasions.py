@@ -20,7 +20,7 @@ from alertd.rendering import Renderer, Telling
 from alertd.rendering.occasions import ENDINGS
 from alertd.rendering.plaintext import rows
 from alertd.rendering.renderer import CLOSED_ROWS, MAX_PUSH_BYTES, MAX_SEGMENTS_GSM, MAX_SEGMENTS_UCS2, ROW
-from alertd.service.delivery.messages import alert_of as alert_of_version
+from alertd.service.delivery.message_cache import alert_of as alert_of_version
 from channels.base import Loudness, MailMessage, Message, PushMessage, SmsMessage, Stamp
 from channels.fcm_message import PAYLOAD_BYTES, encode
 from channels.text import is_gsm, segments, spelled_for_sms

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from alertd.common.resources import templates_dir
-from alertd.model.documents import Alert
+from alertd.model.alert import Alert
 from alertd.model.kinds import Channel, Occasion
 from alertd.rendering import THE_ALERT, Renderer, Telling
 from alertd.rendering.own_texts import TextPlace, read_text

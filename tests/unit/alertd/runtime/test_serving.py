@@ -7,10 +7,10 @@ import resource
 
 import pytest
 
-from alertd.config.config import Settings
-from alertd.runtime.opening import store_of
+from alertd.config.settings import Settings
+from alertd.runtime.installation import store_of
 from alertd.runtime.processes import FILES, StartError, take_files
-from alertd.runtime.serving import workers_of
+from alertd.runtime.serve import workers_of
 
 CENTRE = {"kind": "smpp", "host": "a.example", "system_id": "a", "password": "p", "sender": "+34600000000"}
 

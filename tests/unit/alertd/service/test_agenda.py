@@ -7,8 +7,8 @@ import pytest
 from alertd.common.clock import SystemClock
 from alertd.common.ids import new_id
 from alertd.config.sections import WorkerSection
-from alertd.service.delivery.agenda import EMPTY_S, LEFT_S, Agenda
-from alertd.service.turns import FOLLOWED
+from alertd.service.delivery.active_alerts import EMPTY_S, LEFT_S, Agenda
+from alertd.service.fair_queue import FOLLOWED
 from alertd.store.alerts.alerts import PlanHead
 from tests.clocks import Later
 

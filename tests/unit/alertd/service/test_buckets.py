@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alertd.service.buckets import Buckets
+from alertd.service.rate_limits import Buckets
 from tests.clocks import Later
 
 

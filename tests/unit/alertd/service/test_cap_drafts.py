@@ -12,9 +12,9 @@ import shapely
 from pydantic import ValidationError
 
 from alertd.common.errors import Fault, Problem
+from alertd.model.alert import Alert
 from alertd.model.cap.messages import MsgType, Reference
 from alertd.model.cap.reader import read
-from alertd.model.documents import Alert
 from alertd.model.faults import faults_of
 from alertd.model.kinds import KINDS, Kind, Level
 from alertd.service.sharing.cap_drafts import Draft, draft_of, external_id, retold, tag

@@ -6,7 +6,7 @@ import string
 
 import pytest
 
-from alertd.config.carrier_sections import KINDS_OF_CARRIER
+from alertd.config.carriers import KINDS_OF_CARRIER
 from alertd.console import STATIC
 from alertd.console.words import catalogue_of
 from alertd.service.carriers.carriers import Carrier

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from alertd.service.counts import Shown, shown
+from alertd.service.small_counts import Shown, shown
 
 
 @pytest.mark.parametrize(("count", "word"), [(0, "<20"), (1, "<20"), (19, "<20"), (20, 20), (1_000, 1_000)])

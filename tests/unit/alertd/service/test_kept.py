@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from alertd.service.kept import Kept
+from alertd.service.cache import Kept
 
 
 class Making:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from alertd.service.delivery.feeder import Lanes
-from alertd.service.turns import Turns
+from alertd.service.fair_queue import Turns
 from alertd.store.delivery.work_records import Alike, Lease
 
 

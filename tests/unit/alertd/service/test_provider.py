@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from alertd.common.errors import ConfigError
 from alertd.config.sections import OidcSection
-from alertd.service.organisations.provider import guarded
+from alertd.service.organisations.oidc_provider import guarded
 from channels.fetching import FetchError
 
 ISSUER = "https://sso.centre.example:8443/realms/staff"

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from alertd.model.alerts import LedgerReason, State
+from alertd.model.states import LedgerReason, State
 from alertd.service.carriers.retries import (
     ELSEWHERE_S,
     ELSEWHERE_TIMES,

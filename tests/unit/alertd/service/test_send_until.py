@@ -7,7 +7,7 @@ import contextlib
 
 import pytest
 
-from alertd.service.delivery.send_until import SEND_WITHIN_S, SendUntil
+from alertd.service.delivery.send_deadline import SEND_WITHIN_S, SendUntil
 
 
 class Clock:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from structlog.testing import capture_logs
 
-from alertd.service.steps import AT_ONCE, TELL_AGAIN_S, Steps
+from alertd.service.guard import AT_ONCE, TELL_AGAIN_S, Steps
 from alertd.store.engine.connection import StoreUnavailableError
 from tests.clocks import Later
 

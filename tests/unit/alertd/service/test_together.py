@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from alertd.service.together import MOST, Together
+from alertd.service.batcher import MOST, Together
 from alertd.store.engine.connection import StoreUnavailableError
 
 

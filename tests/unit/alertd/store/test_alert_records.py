@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alertd.store.alerts.alert_records import numbers_of, runs_of
+from alertd.store.alerts.records import numbers_of, runs_of
 
 
 @given(st.sets(st.integers(1, 60) | st.integers(1, 2**31)))

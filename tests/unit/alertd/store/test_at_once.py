@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from alertd.store.engine.at_once import AtOnce
+from alertd.store.engine.batcher import AtOnce
 from alertd.store.engine.connection import StoreUnavailableError
 
 

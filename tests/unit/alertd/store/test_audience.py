@@ -8,8 +8,8 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alertd.store.people.found import found, in_order
-from alertd.store.people.wanted import IN_DOUBT, NO, YES, Wanted, eligible, table, verdicts
+from alertd.store.people.match_filter import IN_DOUBT, NO, YES, Wanted, eligible, table, verdicts
+from alertd.store.people.matches import found, in_order
 from geofences import records
 from geofences.records import NUMBER_LIMIT
 

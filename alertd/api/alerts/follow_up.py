@@ -1,0 +1,185 @@
+"""What follows an alert over HTTP: stood down, back again, closed, restricted. Those who were told are told of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field
+
+from alertd.api.alerts.alerts import Decide, followed, told
+from alertd.api.http.call import credential, is_replay, note
+from alertd.api.http.conditions import Conditions
+from alertd.api.http.operations import Act, Operation, Reply
+from alertd.api.services import services
+from alertd.api.shapes import AlertId, AlertReply, alert_reply
+from alertd.model.fields import Instant
+from alertd.model.kinds import PurgeReason
+from alertd.service.alerts.case_stand_down import Hidden
+
+
+class Close(BaseModel):
+    """What came of it is kept with the case and told to nobody."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    outcome: str = Field(min_length=1, max_length=500, examples=["Found, well"])
+    notify: Literal["full", "none"] = Field(
+        "full", description="`none` holds the notice, as until the family knows: close it again with `full` to tell."
+    )
+
+
+class Extend(Decide):
+    expires: Instant = Field(description="The new end: later than the old one, and at most 30 days away.")
+
+
+class CaseReply(BaseModel):
+    alerts: list[AlertReply] = Field(description="All that your organisation has of the case, as they stand now.")
+    others: int | None = Field(
+        description="How many alerts other organisations have of it: they were stood down, or returned, too. Null where their people were only asked:"
+        " whether there are any is theirs to know."
+    )
+    asked: bool = Field(
+        description="Other organisations were asked to stand down what they have of the case, if they have any."
+    )
+
+
+class Purge(BaseModel):
+    """A code and no words: words might name somebody."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    reason: Annotated[PurgeReason, Field(strict=False)]
+
+
+async def stand_down_alert(
+    request: web.Request, *, id: AlertId, headers: Conditions, body: Decide
+) -> Reply[AlertReply]:
+    """Hides an alert within seconds and sends nothing more of it: its photos are gone, and phones that had it by push are told
+    that it is no longer active, without a name. It can be reopened until its end; then, what was queued goes out. Text
+    messages and mails, which nothing takes back, speak when it is closed.
+    """
+    return await followed(request, id, lambda s, who: s.following.stand_down(id, who, body.reason, rev=headers.version))
+
+
+async def stand_down_case(
+    request: web.Request, *, number: Annotated[str, Field(min_length=1, max_length=64)], body: Decide
+) -> Reply[CaseReply]:
+    """Stands down every alert of a case that is shown, and returns those that wait for their second person: the child was found,
+    so no time is lost on ids. It reaches your organisation's own alerts, and those of all organisations if you are an administrator of the
+    organisation that runs the service; their audit has who did so.
+
+    Otherwise the other organisations are asked (202), if they have such a case: the answer does not say whether they do. Their people find the
+    request at the alert (`stand_down_asked`), in the console and as the event `alert.stand_down_asked`, and decide. An organisation asks 30 times an hour at most.
+    Said again, under no or another Idempotency-Key, it does the same to what came to the case since.
+    """
+    s, who = services(request), credential(request)
+    if is_replay(request):
+        return _hidden(await s.whole_case.of(number, who))
+    done = await s.whole_case.stand_down(number, who, body.reason)
+    note(request, alerts=str(len(done.own) + (done.others or 0)), asked=done.others is None)
+    return _hidden(done)
+
+
+def _hidden(found: Hidden) -> Reply[CaseReply]:
+    alerts = [alert_reply(one.record).model_copy(update={"told_by": one.told_by}) for one in found.own]
+    asked = found.others is None
+    return Reply(CaseReply(alerts=alerts, others=found.others, asked=asked), status=202 if asked else None)
+
+
+async def reopen_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Decide) -> Reply[AlertReply]:
+    """Shows an alert again that was stood down: it goes on where it was, and who was told of that is told that it is back."""
+    return await followed(request, id, lambda s, who: s.following.reopen(id, who, body.reason, rev=headers.version))
+
+
+async def close_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Close) -> Reply[AlertReply]:
+    """It is over. Everyone who may have been told is told so, on every channel they were told on and at the address they have
+    now: that it is over, not how it ended, and nobody's name. An alert that has passed its end can be closed, too.
+    """
+    return await followed(
+        request, id,
+        lambda s, who: s.following.close(id, who, body.outcome, notify=body.notify == "full", rev=headers.version),
+    )  # fmt: skip
+
+
+async def found_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Close) -> Reply[AlertReply]:
+    """The child was found: stands the alert down and closes it in one step, as `close` does."""
+    return await close_alert(request, id=id, headers=headers, body=body)
+
+
+async def restrict_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Decide) -> Reply[AlertReply]:
+    """Takes the facts and photos of the children out of an alert that is told or stood down, everywhere and for good: of each
+    child age and sex are left, of the rest the place and time, the contacts and what is internal. Free texts go, for they may name
+    anybody. Photos answer 410. What is still to be sent says no more than that within a second, and phones that have it by push
+    get it so in its place, without a sound. Text messages and mails that were sent cannot be taken back.
+    """
+    reply = await followed(request, id, lambda s, who: s.revising.restrict(id, who, body.reason, rev=headers.version))
+    s = services(request)
+    reply.body.still_named = await s.revising.still_named(await s.approval.get(id, credential(request)))
+    return reply
+
+
+async def extend_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Extend) -> Reply[AlertReply]:
+    """Puts the end of an alert off that is told or stood down. What is queued lives on, its photos are kept for longer, and nobody
+    hears of it; what was told before bears the end of then. It is told for longer than was approved, so an Actual alert takes
+    somebody who might have approved it: not its author.
+    """
+    return await followed(
+        request, id, lambda s, who: s.revising.extend(id, who, body.expires, body.reason, rev=headers.version)
+    )
+
+
+async def purge_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Purge) -> Reply[AlertReply]:
+    """Destroys the key of the alert's case, for good: of all alerts of the case neither document nor texts nor photos can be read
+    any more, here or in a backup that is put back. All of them must be over; the one that is named may be stood down. What stays
+    are states, times, who decided, and who was told when, under numbers. Drafts of the case go with it. Another organisation that uses the
+    same number has a case and a key of its own, which stay as they are.
+    """
+    s, who = services(request), credential(request)
+    if is_replay(request):
+        return told(await s.approval.get(id, who))
+    record = await s.purging.purge(id, who, body.reason, rev=headers.version)
+    note(request, record=record, reason=str(body.reason))
+    return told(record)
+
+
+_GROUP = "Alerts"
+_PROBLEMS = ("not-found", "precondition-failed")
+OPERATIONS = (
+    Operation(
+        method="POST", path="/v1/alerts/{id}/stand-down", handler=stand_down_alert, summary="Stand down",
+        scope="alerts:write", or_scope="alerts:approve", group=_GROUP, problems=_PROBLEMS, essential=True,
+        act=Act("alert.stand-down", stops_harm=True, once=True),
+    ),
+    Operation(
+        method="POST", path="/v1/cases/{number}/stand-down", handler=stand_down_case, summary="Stand a case down",
+        scope="alerts:write", or_scope="alerts:approve", group=_GROUP, problems=_PROBLEMS, essential=True, also=(202,),
+        act=Act("case.stand-down", of_person=True, stops_harm=True, once=True),
+    ),
+    Operation(
+        method="POST", path="/v1/alerts/{id}/reopen", handler=reopen_alert, summary="Reopen", scope="alerts:approve",
+        group=_GROUP, problems=(*_PROBLEMS, "stop-active", "expired"), act=Act("alert.reopen", once=True),
+    ),
+    Operation(
+        method="POST", path="/v1/alerts/{id}/close", handler=close_alert, summary="Close", scope="alerts:write",
+        or_scope="alerts:approve", group=_GROUP, problems=_PROBLEMS, essential=True,
+        act=Act("alert.close", stops_harm=True, once=True),
+    ),
+    Operation(
+        method="POST", path="/v1/alerts/{id}/found", handler=found_alert, summary="Close: the child was found",
+        scope="alerts:write", or_scope="alerts:approve", group=_GROUP, problems=_PROBLEMS, essential=True,
+        act=Act("alert.found", stops_harm=True, once=True),
+    ),
+    Operation(
+        method="POST", path="/v1/alerts/{id}/restrict", handler=restrict_alert, summary="Take facts and photos out",
+        scope="alerts:write", or_scope="alerts:approve", group=_GROUP, problems=(*_PROBLEMS, "expired"), essential=True,
+        act=Act("alert.restrict", stops_harm=True, once=True),
+    ),
+    Operation(
+        method="POST", path="/v1/alerts/{id}/extend", handler=extend_alert, summary="Put the end off",
+        scope="alerts:approve", group=_GROUP, problems=(*_PROBLEMS, "expired", "same-person", "photo-unreadable"),
+        act=Act("alert.extend", once=True),
+    ),
+    Operation(
+        method="POST", path="/v1/alerts/{id}/purge", handler=purge_alert, summary="Purge the case", scope="admin",
+        group=_GROUP, problems=_PROBLEMS, essential=True, step_up=True, act=Act("alert.purge", once=True),
+    ),
+)  # fmt: skip

@@ -1,0 +1,175 @@
+"""Photos over HTTP: handing them in, and showing them."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from aiohttp import BodyPartReader, MultipartReader, StreamReader, hdrs, web
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.http_exceptions import HttpProcessingError
+from pydantic import BaseModel, Field, TypeAdapter
+
+from alertd.api.http.bodies import check_json, raw_json, validated
+from alertd.api.http.call import credential, is_replay, note, prepared_id
+from alertd.api.http.cookies import known
+from alertd.api.http.operations import JSON, Act, Operation, Reply
+from alertd.api.services import Services, services
+from alertd.api.shapes import Query
+from alertd.common.clock import time_of
+from alertd.common.errors import Fault, Problem
+from alertd.model.case import MEDIA_ID, PhotoFacts
+from alertd.service.access import Credential
+from alertd.service.records.photos import TakenPhoto
+
+FORM = "multipart/form-data"
+#: Caches in front of us and on phones: long enough to spare us most of a rush, short enough that a photo is gone soon after
+#: its alert.
+CACHE_S = 60
+
+MediaId = Annotated[str, MEDIA_ID]
+
+
+class MediaByUrl(PhotoFacts):
+    """Facts of a photo, and where it is."""
+
+    url: Annotated[str, Field(max_length=2_000, examples=["https://centre.example/lucia.jpg"])]
+
+
+class MediaForm(BaseModel):
+    """A photo and its facts."""
+
+    photo: bytes = Field(description="The file.")
+    facts: PhotoFacts
+
+
+class SizeReply(BaseModel):
+    width: int
+    height: int
+    bytes: int
+
+
+class MediaReply(BaseModel):
+    id: str = Field(description="Goes into `case.children[].photos[].media` of an alert.")
+    width: int = Field(description="Of the largest size.")
+    height: int
+    sizes: dict[str, SizeReply] = Field(description="By name: `push`, `mail` and `page`.")
+    url: str = Field(description="Where it is shown while an alert that has it is told; add `?size=` for another size.")
+    unused_until: datetime = Field(description="It is gone then, unless an alert has it.")
+
+
+class ShowQuery(Query):
+    size: Literal["push", "mail", "page"] = Field("page", description="How large.")
+
+
+async def create_media(request: web.Request) -> Reply[MediaReply]:
+    """Takes a photo in, for an alert to show: a form (`multipart/form-data`) of a part `photo`, the file, and a part `facts`,
+    JSON; or as JSON the facts and the `url` of the photo, which is fetched once, over https and from the public internet alone.
+
+    Facts are `source` (who gave it), `taken` (a day, month or year), `rights` (the consent or legal basis on which it is
+    published) and `alt` (what it shows in words, by language). A photo is a JPEG, PNG or WebP, whatever its file is called. It is
+    made anew from its pixels, so that nothing that came with it is kept: no place, no device, no preview.
+    """
+    s, who = services(request), credential(request)
+    if is_replay(request):
+        return _told(s, await s.photos.taken(prepared_id(request) or "", who))
+    take = _from_form if request.content_type == FORM else _from_url
+    kept = await take(request, s, who)
+    note(request, object_=kept.id)
+    return _told(s, kept)
+
+
+async def show_media(request: web.Request, *, id: MediaId, query: ShowQuery) -> web.Response:
+    """A photo, while an Actual alert that has it is told: for everyone, and not to be indexed. Then it is gone (410). Before that it is
+    shown to a key with the scope `alerts:read` or `alerts:write` alone; and again while another alert that has it is still to be told,
+    unless one was stood down, restricted or purged. A key that comes along counts against its rate, and is refused while it is stopped.
+    """
+    s = services(request)
+    scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+    who = await s.access.recognise(token.strip()) if scheme.lower() == "bearer" else await known(request)
+    if who is not None:
+        await s.access.meter(who)
+        await s.stopping.check_key(who)
+    data = await s.photos.show(id, query.size, who)
+    cache = "no-store" if who else f"public, max-age={CACHE_S}"
+    headers = {
+        hdrs.CACHE_CONTROL: cache,
+        "X-Robots-Tag": "noindex, noimageindex",
+        "Cross-Origin-Resource-Policy": "cross-origin",
+    }
+    return web.Response(body=data, content_type="image/jpeg", headers=headers)
+
+
+async def _from_url(request: web.Request, s: Services, who: Credential) -> TakenPhoto:
+    body, faults = validated(TypeAdapter(MediaByUrl), await raw_json(request))
+    _refuse(faults)
+    s.photos.check(body)
+    raw = await s.photos.fetch(body.url, s.settings.api.body_mb * 1024 * 1024)
+    return await s.photos.take(raw, body, who, name=prepared_id(request), place="/url")
+
+
+async def _from_form(request: web.Request, s: Services, who: Credential) -> TakenPhoto:
+    parts = await _parts(request)
+    _refuse([Fault(f"/{name}", "This part is required.") for name in ("photo", "facts") if name not in parts])
+    check_json(parts["facts"])
+    facts, faults = validated(TypeAdapter(PhotoFacts), parts["facts"])
+    _refuse([Fault(f"/facts{fault.pointer}", fault.detail) for fault in faults])
+    s.photos.check(facts, "/facts")
+    return await s.photos.take(parts["photo"], facts, who, name=prepared_id(request), place="/photo")
+
+
+async def _parts(request: web.Request) -> dict[str, bytes]:
+    """The parts of a form by their names. Raises Problem for a form of other parts, or that is none (RFC 7578)."""
+    raw = await request.read()  # whole, for an Idempotency-Key is for the whole
+    content = StreamReader(BaseProtocol(asyncio.get_running_loop()), limit=len(raw))  # no socket is to wait
+    content.feed_data(raw)
+    content.feed_eof()
+    parts: dict[str, bytes] = {}
+    try:
+        async for part in MultipartReader(request.headers, content):
+            if not isinstance(part, BodyPartReader) or part.name not in {"photo", "facts"} or part.name in parts:
+                raise _no_form("The form has one part photo and one part facts, and no others.")
+            parts[part.name] = bytes(await part.read())
+    except (
+        ValueError,
+        AssertionError,
+        HttpProcessingError,
+        web.HTTPException,
+    ):  # aiohttp's words for a form that is none
+        raise _no_form("This is no form of parts.") from None
+    return parts
+
+
+def _no_form(sentence: str) -> Problem:
+    return Problem("invalid-request", "The form cannot be read.", faults=(Fault("", sentence),))
+
+
+def _refuse(faults: list[Fault]) -> None:
+    if faults:
+        raise Problem("invalid-request", "The request has faults; `errors` has all of them.", faults=tuple(faults))
+
+
+def _told(s: Services, kept: TakenPhoto) -> Reply[MediaReply]:
+    width, height, _ = kept.sizes["page"]
+    sizes: dict[str, Any] = {name: SizeReply(width=w, height=h, bytes=n) for name, (w, h, n) in kept.sizes.items()}
+    body = MediaReply(
+        id=kept.id, width=width, height=height, sizes=sizes, url=f"{s.settings.api.reached_at}/m/{kept.id}",
+        unused_until=time_of(kept.unused_until_ms),
+    )  # fmt: skip
+    return Reply(body, headers={"Location": f"/m/{kept.id}"})
+
+
+_GROUP = "Photos"
+OPERATIONS = (
+    Operation(
+        method="POST", path="/v1/media", handler=create_media, summary="Hand in a photo", scope="alerts:write",
+        group=_GROUP, status=201, takes=(FORM, JSON), reads={FORM: MediaForm, JSON: MediaByUrl}, tells=("Location",),
+        problems=("photo-unreadable", "photo-rights-missing", "rate-limited", "too-large", "wrong-content-type", "not-found"),
+        act=Act("photo.upload", once=True),
+    ),
+    Operation(
+        method="GET", path="/m/{id}", handler=show_media, summary="Show a photo", scope=None, group=_GROUP,
+        gives=("image/jpeg",), problems=("gone", "stop-active", "rate-limited"),
+    ),
+)  # fmt: skip

@@ -1,0 +1,149 @@
+"""Stopping and resuming over HTTP: everything, an organisation, one key; and one alert that is to wait."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from alertd.api.http.call import credential, is_replay, note
+from alertd.api.http.conditions import Conditions, etag
+from alertd.api.http.operations import Act, Operation, Reply
+from alertd.api.services import services
+from alertd.api.shapes import BY_ORG, AlertId, AlertReply, alert_reply
+from alertd.common.clock import time_of
+from alertd.model.faults import refusal
+from alertd.service.alerts.second_person import check_key
+from alertd.service.alerts.stops import Effect
+from alertd.store.organisations.stops import Stop
+
+
+class Scope(BaseModel):
+    """What is meant: the whole service, the caller's organisation, or one key or operator of it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    what: Literal["service", "organisation", "key"] = "organisation"
+    key: Annotated[str, Field(pattern="^[0-9a-f]{12}$")] | None = Field(
+        None, description="For `key`: its id, or an operator's."
+    )
+
+    @model_validator(mode="after")
+    def _key_where_it_belongs(self) -> Scope:
+        if (self.what == "key") != (self.key is not None):
+            raise refusal("A key is named where `what` is `key`, and only there.")
+        return self
+
+
+OWN = Scope()
+
+
+class StopOrder(Scope):
+    reason: str = Field(min_length=1, max_length=500, examples=["A key is in the wrong hands"])
+
+
+class StopReply(BaseModel):
+    scope: str = Field(description="`service`, `org:<organisation>` or `key:<organisation>:<key>`.")
+    stopped: bool
+    by: str | None
+    by_org: str | None = Field(description=BY_ORG)
+    at: datetime | None
+    reason: str | None
+    resume_asked_by: str | None = Field(description="Waits for a second person.")
+    resume_asked_by_org: str | None = Field(description=BY_ORG)
+    alerts: int | None = Field(None, description="How many alerts under way wait because of this or another stop.")
+
+
+class StopList(BaseModel):
+    stops: list[StopReply]
+
+
+async def stop_sending(request: web.Request, *, body: StopOrder) -> StopReply:
+    """Halts everything that is being sent, at once and by one person's word: the organisation's (the default), one key's, or, for
+    an administrator, the whole service's. The last message leaves within a second of the answer. What is queued stays so,
+    nothing can be approved, and cancelling goes on. Two people resume.
+    """
+    s, who = services(request).stopping, credential(request)
+    scope = await s.scope_of(body.what, body.key, who)
+    note(request, object_=scope)
+    if is_replay(request):
+        return _shown(scope, (await s.active(who.org)).get(scope))
+    return _effect(await s.stop(scope, who, body.reason))
+
+
+async def resume_sending(request: web.Request, *, body: Scope = OWN) -> StopReply:
+    """Lifts a stop, by two people: the first asks, the second lifts it. Neither may have made the other's key."""
+    s, who = services(request).stopping, credential(request)
+    scope = await s.scope_of(body.what, body.key, who)
+    note(request, object_=scope)
+    if is_replay(request):
+        return _shown(scope, (await s.active(who.org)).get(scope))
+    effect = await s.resume(scope, who)
+    note(request, stopped=effect.stop is not None)
+    return _effect(effect)
+
+
+async def list_stops(request: web.Request) -> StopList:
+    """What is stopped now."""
+    found = await services(request).stopping.active(credential(request).org)
+    return StopList(stops=[_shown(scope, stop) for scope, stop in sorted(found.items())])
+
+
+async def pause_alert(request: web.Request, *, id: AlertId, headers: Conditions) -> Reply[AlertReply]:
+    """One alert waits: nothing more of it is sent until it is resumed, or its end has passed. What is queued stays so."""
+    return await _pause(request, id, headers, waits=True)
+
+
+async def resume_alert(request: web.Request, *, id: AlertId, headers: Conditions) -> Reply[AlertReply]:
+    """An alert that waits goes on. A stop that it is under holds it all the same."""
+    return await _pause(request, id, headers, waits=False)
+
+
+async def _pause(request: web.Request, alert_id: str, headers: Conditions, *, waits: bool) -> Reply[AlertReply]:
+    s, who = services(request), credential(request)
+    record = await s.approval.get(alert_id, who)
+    if not is_replay(request):
+        check_key(record, who)
+        record = await s.stopping.pause(record, who, waits=waits, rev=headers.version)
+        note(request, record=record, paused=record.paused)
+    return Reply(alert_reply(record), headers=etag(record.rev))
+
+
+def _effect(effect: Effect) -> StopReply:
+    return _shown(effect.scope, effect.stop, effect.halted)
+
+
+def _shown(scope: str, stop: Stop | None, alerts: int | None = None) -> StopReply:
+    return StopReply(
+        scope=scope, stopped=stop is not None, by=stop.by if stop else None, by_org=stop.org if stop else None,
+        at=time_of(stop.at) if stop else None, reason=stop.reason if stop else None,
+        resume_asked_by=(stop.first or None) if stop else None,
+        resume_asked_by_org=stop.first_org if stop and stop.first else None, alerts=alerts,
+    )  # fmt: skip
+
+
+_GROUP = "Stopping"
+_OF_SCOPE = ("not-found", "precondition-failed")
+OPERATIONS = (
+    Operation(
+        method="POST", path="/v1/stop", handler=stop_sending, summary="Stop sending", scope="alerts:write",
+        or_scope="alerts:approve", group=_GROUP, problems=_OF_SCOPE, essential=True, act=Act("stop.set", stops_harm=True, once=True),
+    ),
+    Operation(
+        method="POST", path="/v1/resume", handler=resume_sending, summary="Resume sending", scope="alerts:approve",
+        group=_GROUP, problems=(*_OF_SCOPE, "same-person", "stop-active"), act=Act("stop.lift", once=True),
+    ),
+    Operation(
+        method="GET", path="/v1/stop", handler=list_stops, summary="List stops", scope="alerts:read", group=_GROUP
+    ),
+    Operation(
+        method="POST", path="/v1/alerts/{id}/pause", handler=pause_alert, summary="Let an alert wait",
+        scope="alerts:write", or_scope="alerts:approve", group=_GROUP, problems=_OF_SCOPE, essential=True,
+        act=Act("alert.pause", stops_harm=True, once=True),
+    ),
+    Operation(
+        method="POST", path="/v1/alerts/{id}/resume", handler=resume_alert, summary="Let an alert go on",
+        scope="alerts:approve", group=_GROUP, problems=_OF_SCOPE, act=Act("alert.resume", once=True),
+    ),
+)  # fmt: skip

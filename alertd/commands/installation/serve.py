@@ -1,0 +1,39 @@
+"""`alertd serve` and `api`: all of an installation, or the API alone."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from alertd.commands.base.client import RefusedError
+from alertd.commands.base.running import run
+from alertd.runtime import serve as serving
+
+serving_all = typer.Typer(add_completion=False)
+serving_api = typer.Typer(add_completion=False)
+
+SAMPLE_PEOPLE = 1_000
+
+
+@serving_all.command()
+def serve(
+    ctx: typer.Context,
+    sandbox: Annotated[
+        bool, typer.Option("--sandbox", help="Local carriers instead of the configured ones, and sample people.")
+    ] = False,
+    people: Annotated[int | None, typer.Option(help="Sample people, with --sandbox. Default: 1000.")] = None,
+) -> None:
+    """API, workers and embedded store in one."""
+    if people is not None and not sandbox:
+        raise RefusedError(
+            "--people makes sample people, whom only the sandbox's carriers may be asked to reach: add --sandbox"
+        )
+    sample = SAMPLE_PEOPLE if people is None else people
+    run(ctx, lambda settings: serving.run_all(settings, sandbox=sandbox, sample_people=sample))
+
+
+@serving_api.command()
+def api(ctx: typer.Context) -> None:
+    """The API alone, over `store.url`."""
+    run(ctx, serving.run_api)

@@ -1,0 +1,91 @@
+"""What `alertd keys recover` does: opens the store that runs, beside the service, and makes a key."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+
+from pydantic import TypeAdapter, ValidationError
+from redis.asyncio import Redis
+
+from alertd.commands.base.client import RefusedError
+from alertd.config.settings import Settings
+from alertd.metrics import Metrics
+from alertd.model.fields import Subject
+from alertd.runtime.container import joined
+from alertd.runtime.installation import Store, client_of, running_store
+from alertd.runtime.processes import StartError
+from alertd.service.access import Access, Credential
+from alertd.service.organisations.recovery import Recovery
+from alertd.service.records.audit import Audit
+from alertd.store.alerts.alerts import Alerts
+from alertd.store.carriers.limits import Limits
+from alertd.store.engine import keys
+from alertd.store.engine.codec import Codec, SealError
+from alertd.store.engine.connection import Connection, StoreRefusedError, StoreUnavailableError
+from alertd.store.organisations.api_keys import Keyring
+from alertd.store.records.audit import AuditLog
+from alertd.store.records.events import Events
+
+NOT_RUNNING = (
+    "no store runs on {directory}: start alertd there, then run this again as its user. For another installation name its "
+    "store.directory or store.url (--config)."
+)
+
+
+def recovered(settings: Settings, subject: str) -> tuple[Credential, str]:
+    """A new administrator's key of the organisation that runs the service, and its token. Raises RefusedError."""
+    try:
+        named = TypeAdapter(Subject).validate_python(subject)
+    except ValidationError:
+        raise RefusedError(
+            "--subject must be the name of a person as in other keys, such as ana@centre.example"
+        ) from None
+    try:
+        store = running_store(settings.store)
+        if store is None:
+            raise RefusedError(NOT_RUNNING.format(directory=settings.store.directory.resolve()))
+        return asyncio.run(_recovered(settings, store, named))
+    except StoreUnavailableError as error:
+        raise RefusedError(f"the store does not answer, and maybe no key was made: {error.in_full}") from None
+    except (StartError, StoreRefusedError, SealError) as error:
+        raise RefusedError(str(error)) from None
+    except (OSError, ValueError):
+        raise RefusedError(
+            f"the keys in {settings.store.directory.resolve()} cannot be read: run this as its user"
+        ) from None
+
+
+async def _recovered(settings: Settings, store: Store, subject: str) -> tuple[Credential, str]:
+    async with client_of(store.url) as redis:
+        section = settings.store.model_copy(update={"sandbox": await _is_sandbox(redis, Codec(store.keys))})
+        async with joined(section, redis, Codec(store.keys)) as (db, clock, _):
+            recovery = Recovery(
+                access=Access(Keyring(db), Limits(db), clock, settings.api.key_rate_per_min),
+                audit=Audit(AuditLog(db), Alerts(db), db.codec, Metrics()),
+                events=Events(db, keep=settings.events.keep, keep_days=settings.events.keep_days),
+                clock=clock,
+            )
+            return await recovery.recover(settings.alerts.organisation, subject, _user())
+
+
+async def _is_sandbox(redis: Redis, codec: Codec) -> bool:
+    """Whether the store is a sandbox's. Raises RefusedError for a store without data, which `joined` would make an installation of."""
+    db = Connection(redis, codec)
+    try:
+        await db.meet()
+        schema, sandbox = await db.execute("MGET", keys.SCHEMA, keys.SANDBOX)
+    finally:
+        await db.nodes.close()
+    if schema is None:
+        raise RefusedError("the store has no data of alertd: see store.url. The first start makes the first key")
+    return bool(sandbox == b"1")
+
+
+def _user() -> str:
+    """The user of the machine, by name if it has one: an environment can claim any."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())

@@ -1,0 +1,238 @@
+"""Configuration: one TOML file, `ALERTD_*` in the environment above it, secrets from `*_file`.
+
+Every option stands in `ops/alertd.toml` with its default and why; a test compares the two. An option nobody knows is
+refused with the nearest name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import AfterValidator, BaseModel, PrivateAttr, SecretStr, ValidationError
+from pydantic_core import PydanticCustomError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
+
+from alertd.common.errors import ConfigError
+from alertd.config.carriers import KINDS_OF_CARRIER, AnyCarrier, WebPushCarrier
+from alertd.config.sections import (
+    AlertSection,
+    ApiSection,
+    AudienceSection,
+    BudgetSection,
+    CapSection,
+    EventSection,
+    MediaSection,
+    MetricsSection,
+    OidcSection,
+    RetentionSection,
+    Section,
+    SignInSection,
+    StoreSection,
+    WebhookSection,
+    WorkerSection,
+)
+
+
+def _named(carriers: dict[str, AnyCarrier]) -> dict[str, AnyCarrier]:
+    """They stand in addresses that carriers report to, which one with a space or a slash would never find."""
+    for name in carriers:
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
+            raise PydanticCustomError(
+                "name",
+                "a carrier's name has the letters a to z, digits, ., - and _ alone, not {name}",
+                {"name": repr(name)},
+            )
+    return carriers
+
+
+def _of_one_key(carriers: dict[str, AnyCarrier]) -> dict[str, AnyCarrier]:
+    """Nobody keeps which key a browser subscribed with: another carrier's would be refused, and the browser given up."""
+    keys = {one.private_key.get_secret_value().strip() for one in carriers.values() if isinstance(one, WebPushCarrier)}
+    if len(keys) > 1:
+        raise PydanticCustomError(
+            "keys", "all carriers of web push have one private_key, since a browser takes no other"
+        )
+    return carriers
+
+
+class Settings(BaseSettings):
+    """Everything, frozen. `ALERTD_API__PORT=0` in the environment is `port` of `[api]`."""
+
+    model_config = SettingsConfigDict(env_prefix="ALERTD_", env_nested_delimiter="__", extra="forbid", frozen=True)
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    store: StoreSection = StoreSection()
+    api: ApiSection = ApiSection()
+    sign_in: SignInSection = SignInSection()
+    oidc: OidcSection = OidcSection()
+    worker: WorkerSection = WorkerSection()
+    metrics: MetricsSection = MetricsSection()
+    audience: AudienceSection = AudienceSection()
+    alerts: AlertSection = AlertSection()
+    budget: BudgetSection = BudgetSection()
+    retention: RetentionSection = RetentionSection()
+    cap: CapSection = CapSection()
+    media: MediaSection = MediaSection()
+    events: EventSection = EventSection()
+    webhooks: WebhookSection = WebhookSection()
+    carriers: Annotated[dict[str, AnyCarrier], AfterValidator(_named), AfterValidator(_of_one_key)] = {}
+    _file: Path | None = PrivateAttr(None)
+
+    @property
+    def file(self) -> Path | None:
+        """Where they came from: children of this process must read the same."""
+        return self._file
+
+
+class _File(TomlConfigSettingsSource):
+    """The file's settings. Its carriers do not count where the environment names all there are: merged, both would send."""
+
+    def __call__(self) -> dict[str, Any]:
+        own = {name: value for name, value in super().__call__().items() if name not in self._replaced()}
+        return _below(self.current_state, own)
+
+    def _replaced(self) -> set[str]:
+        return {"carriers"} & {name.lower().removeprefix("alertd_") for name in os.environ}
+
+
+def _below(above: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """What of a table of the file counts below the environment's: no file of a secret that a variable tells, or it would be read instead."""
+    told = {f"{name}_file" for name in above}
+    inner = {name: _below(above[name], value) for name, value in own.items() if _are_tables(above.get(name), value)}
+    return {name: inner.get(name, value) for name, value in own.items() if name not in told}
+
+
+def _are_tables(*values: Any) -> bool:
+    return all(isinstance(value, dict) for value in values)
+
+
+def load(path: Path | None = None) -> Settings:
+    """The settings of a file (or none) under the environment. Raises ConfigError with every fault at once."""
+    if path is not None and not path.is_file():
+        raise ConfigError(f"there is no configuration file {path}")
+    misspelt = list(_misspelt_variables())
+    if misspelt:
+        raise ConfigError("\n".join(misspelt))
+    try:
+        return _reading(path)()
+    except ValidationError as error:
+        raise ConfigError("\n".join(_sentences(error))) from None
+    except SettingsError as error:
+        raise ConfigError(_not_json(str(error))) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from None
+    except UnicodeDecodeError:  # a secret's is told as a fault of its option
+        raise ConfigError(f"{path} is not in UTF-8") from None
+    except OSError as error:
+        raise ConfigError(f"a secret's file cannot be read: {error.filename}") from None
+
+
+def _reading(path: Path | None) -> type[Settings]:
+    """Settings that read this file."""
+
+    class FromFile(Settings):
+        _file: Path | None = PrivateAttr(path and path.resolve())
+
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  pydantic-settings passes them by name
+            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            file = (_File(settings_cls, path),) if path else ()
+            return (init_settings, env_settings, *file)
+
+    return FromFile
+
+
+def _sentences(error: ValidationError) -> Iterator[str]:
+    for fault in error.errors(include_input=False, include_url=False):
+        place, names = [str(part) for part in fault["loc"]], _names()
+        if place[:1] == ["carriers"] and len(place) > 2:
+            # The third is the carrier's kind, which is no part of its path.
+            names = list(KINDS_OF_CARRIER[place.pop(2)].model_fields)
+        where = ".".join(place) or "carriers"  # the one fault of the whole is theirs
+        match fault["type"]:
+            case "extra_forbidden":
+                yield f"{where}: there is no such option{_elsewhere(where) or _near(place[-1], names)}"
+            case "union_tag_invalid" | "union_tag_not_found":
+                wrote = str(fault.get("ctx", {}).get("tag", ""))
+                yield f"{where}.kind: this must be one of {', '.join(KINDS_OF_CARRIER)}{_near(wrote, list(KINDS_OF_CARRIER))}"
+            case "missing":
+                yield f"{where}: this is required" + (f", or {place[-1]}_file" if place[-1] in _secrets() else "")
+            case _:
+                yield f"{where}: {fault['msg']}"
+
+
+def _not_json(told: str) -> str:
+    """What reads the environment names the table alone."""
+    table = re.sub(r'.*field "(\w+)".*', r"\1", told)
+    return f'{table}: a list or a table in a variable is written as JSON, as ["a", "b"] or {{"a": 1}} (ALERTD_{table.upper()}…)'
+
+
+def _elsewhere(where: str) -> str:
+    """An option that stands in another table, whose own name is no help."""
+    name = where.rpartition(".")[2]
+    tables = Settings.model_fields.items()
+    homes = [table for table, field in tables if name in getattr(field.annotation, "model_fields", ())]
+    return f"; {name} is an option of {' and '.join(f'[{one}]' for one in homes)}" if homes else ""
+
+
+def _near(name: str, names: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _misspelt_variables() -> Iterator[str]:
+    """Variables that nearly name a section, or name an option of one with a `_` where two are needed. Others are left alone: Kubernetes sets
+    `ALERTD_PORT`, or `ALERTD_API_PORT=tcp://…`, for services of our name.
+    """
+    known, prefix = list(Settings.model_fields), "ALERTD_"
+    for name, value in sorted(os.environ.items()):
+        head = name.removeprefix(prefix).partition("__")[0].lower()
+        if name.startswith(prefix) and head not in known:
+            yield from (
+                f"{name}: there is no such option; did you mean {one}?" for one in _within(head) if "://" not in value
+            )
+            for near in difflib.get_close_matches(head, known, n=1, cutoff=0.8):
+                yield f"{name}: there is no such option; did you mean {near}?"
+
+
+def _within(name: str) -> Iterator[str]:
+    """The variable of an option whose table is set off by one `_`."""
+    for table, field in Settings.model_fields.items():
+        option = name.removeprefix(f"{table}_")
+        if option != name and option in getattr(field.annotation, "model_fields", ()):
+            yield f"ALERTD_{table}__{option}".upper()
+
+
+def _names() -> list[str]:
+    tables: tuple[type[BaseModel], ...] = (Settings, *_sections(Section))
+    return sorted({name for table in tables for name in table.model_fields})
+
+
+def _secrets() -> set[str]:
+    fields = (item for section in _sections(Section) for item in section.model_fields.items())
+    return {name for name, field in fields if SecretStr in {field.annotation, *get_args(field.annotation)}}
+
+
+def _sections(of: type[Section]) -> Iterator[type[Section]]:
+    """Every table there is, those within others too."""
+    for section in of.__subclasses__():
+        yield section
+        yield from _sections(section)

@@ -1,0 +1,133 @@
+"""An organisation as it is written: who alerts, where it may, and what goes out without a second person. No I/O and no clock."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import ConfigDict, Field, field_validator, model_validator
+
+from alertd.model.alert import MAX_POLYGONS, MAX_REGIONS, Shape
+from alertd.model.case import MAX_CONTACTS, Contact
+from alertd.model.faults import refusal, refuse
+from alertd.model.fields import MAX_LANGUAGES, Document, Form, Language, Line, RegionCode
+from alertd.model.kinds import KINDS, Kind, Level
+from alertd.model.verification import VerificationRule
+
+#: A name in records and keys.
+OrganisationId = Annotated[
+    str,
+    Form(r"[a-z0-9][a-z0-9-]*", "An organisation's id is small letters, digits and hyphens, at most 40.", 40, "police"),
+]
+#: A CAP sender (CAP 1.2, section 3.2.1): no spaces, commas, < or &.
+CapSender = Annotated[
+    str,
+    Form(r"[^\s,<&]+", "A CAP sender has no space, comma, < or & in it.", 200, "alerts@police.example"),
+    Field(min_length=1),
+]
+#: More than are told of any alert; a service has fewer subscribers.
+MOST_PEOPLE, MOST_ALERTS = 100_000_000, 10_000
+#: Who may wait for a day has a second person by then.
+MOST_WAIT_MIN = 24 * 60
+
+
+class Jurisdiction(Document):
+    """Where alerts may be told: any of this ground. Regions are of the library, not drawn: what is drawn can be drawn anew."""
+
+    regions: Annotated[tuple[RegionCode, ...], Field(max_length=MAX_REGIONS, examples=[["ES"]])] = ()
+    polygons: Annotated[tuple[Shape, ...], Field(max_length=MAX_POLYGONS)] = ()
+
+    @model_validator(mode="after")
+    def _is_somewhere(self) -> Self:
+        if not (self.regions or self.polygons):
+            raise refusal("A jurisdiction names a region or a polygon; leave it out where it is everywhere.")
+        return self
+
+
+class Unattended(Document):
+    """What goes out without a second person: alerts of these levels, to so many people at most, and so many an hour."""
+
+    levels: Annotated[tuple[Level, ...], Field(min_length=1, max_length=len(Level))]
+    people: Annotated[int, Field(ge=1, le=MOST_PEOPLE, description="An alert to more waits for a second person.")]
+    alerts_per_hour: Annotated[int, Field(ge=1, le=MOST_ALERTS, description="After so many in an hour the next waits.")]
+
+
+class BreakGlass(Document):
+    """What its author may approve alone where no second person can be reached: alerts of these levels."""
+
+    levels: Annotated[tuple[Level, ...], Field(min_length=1, max_length=len(Level))]
+    after_min: Annotated[
+        int,
+        Field(ge=0, le=MOST_WAIT_MIN, description="Minutes that it must have waited for its second person before."),
+    ]
+
+
+class Organisation(Document):
+    """Who alerts."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "name": "Policía Nacional",
+                    "cap_sender": "alerts@police.example",
+                    "languages": ["es"],
+                    "jurisdiction": {"regions": ["ES"]},
+                    "unattended": {"levels": ["information"], "people": 2000, "alerts_per_hour": 4},
+                    "break_glass": {"levels": ["child-alert"], "after_min": 10},
+                    "verification": {
+                        "endangered": {"all_of": ["minor"], "any_of": ["high-risk", "abduction"], "at_least": 1}
+                    },
+                }
+            ]
+        }
+    )
+    name: Line
+    cap_sender: CapSender | None = Field(
+        None, description="What its CAP documents call it; null: as the configuration says."
+    )
+    languages: Annotated[tuple[Language, ...], Field(max_length=MAX_LANGUAGES, examples=[["es"]])] = Field(
+        (), description="Each of its alerts can be told in all of these, or is refused."
+    )
+    jurisdiction: Jurisdiction | None = Field(None, description="Where its alerts may be told; null: everywhere.")
+    unattended: Unattended | None = Field(None, description="Null: every Actual alert needs a second person.")
+    break_glass: BreakGlass | None = Field(None, description="Null: nobody approves alone what they wrote.")
+    verification: Annotated[
+        dict[Level, VerificationRule],
+        Field(max_length=len(Level), examples=[{"endangered": {"all_of": ["minor", "registered"]}}]),
+    ] = Field(
+        default_factory=dict,
+        description="By level of a missing-child alert, what its case must meet. A level that is not here is as the service has it; "
+        "at `child-alert` this comes on top of that.",
+    )
+
+    contact: Annotated[tuple[Contact, ...], Field(max_length=MAX_CONTACTS)] = Field(
+        (),
+        description="Ways to answer without a voice, which its alerts of missing children get that have none.",
+        examples=[[{"text": "sms:+34600000000", "role": "deaf"}]],
+    )
+
+    @field_validator("contact")
+    @classmethod
+    def _without_a_voice(cls, contacts: tuple[Contact, ...]) -> tuple[Contact, ...]:
+        wrong = [((i,), "This one needs a voice.") for i, one in enumerate(contacts) if not one.is_voiceless]
+        if wrong:
+            refuse("Organisation", wrong)
+        return contacts
+
+    @field_validator("verification")
+    @classmethod
+    def _of_a_case(cls, rules: dict[Level, VerificationRule]) -> dict[Level, VerificationRule]:
+        levels = KINDS[Kind.MISSING_CHILD]
+        if wrong := [
+            ((level,), "Alerts of this level have no case to verify.") for level in rules if level not in levels
+        ]:
+            refuse("Organisation", wrong)
+        rule = rules.get(Level.CHILD_ALERT)
+        if rule is not None and not rule.custody_checked:
+            sentence = "A child-alert wakes everybody: its custody is always checked."
+            refuse("Organisation", [((Level.CHILD_ALERT, "custody_checked"), sentence)])
+        return rules
+
+
+#: What whoever runs the service grants to an organisation: it could reach anywhere, and speak as anybody, if it granted that itself.
+GRANTED = ("cap_sender", "jurisdiction")

@@ -1,0 +1,331 @@
+"""A subscriber as sent: the JSON of a registration, its limits, and what of it is not honoured yet.
+
+Read it with `Registration.model_validate_json(body)` (see `fields.Document`). How a subscriber is kept is in `subscribers`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic.config import JsonDict
+
+from alertd.common.errors import Fault
+from alertd.model.faults import pointer_of, refusal, refuse
+from alertd.model.fields import (
+    CLOCK_SKEW,
+    Code,
+    Document,
+    Form,
+    Instant,
+    Language,
+    Line,
+    Mailbox,
+    PhoneNumber,
+    Point,
+    RegionCode,
+    TimeZone,
+)
+from alertd.model.kinds import Kind
+from alertd.model.states import folded_address
+from channels.webpush_message import Subscription
+
+#: A household with two homes, schools, works and several phones stays below; beyond is a list, not a person.
+MAX_PLACES = 20
+MAX_ADDRESSES = 20
+#: Messages are made in one of these, so more choice helps nobody.
+MAX_SUBSCRIBER_LANGUAGES = 10
+
+SubscriberId = Annotated[
+    str,
+    Form(
+        r"(?!(?:import|lookup|\.{1,2})$)[A-Za-z0-9._~-]+",  # their addresses mean all subscribers, or another place
+        "A subscriber id is at most 64 of A-Z, a-z, 0-9 and . _ ~ -, and not import, lookup or dots alone.",
+        64,
+        "household-4711",
+    ),
+]
+PlaceName = Annotated[str, Form(r"[a-z0-9_-]+", "A place is named by at most 32 of a-z, 0-9, _ and -.", 32, "home")]
+#: What a line of an import may name as all that it says.
+Part = Annotated[
+    str,
+    Form(
+        r"(languages|kinds|time_zone|quiet|format|groups|tester|consent|places/[a-z0-9_-]{1,32}|addresses/(push|webpush|sms|mail))",
+        "A part is languages, kinds, time_zone, quiet, format, groups, tester or consent, places/ and a name, or addresses/ and a channel.",
+        40,
+        "places/home",
+    ),
+]
+#: FCM tokens have 140 to 200 characters today, and Google says to count on more.
+Token = Annotated[
+    str, Form(r"[\x21-\x7e]+", "A token is at most 4096 visible ASCII characters.", 4_096, "fcm:APA91bHun4MxP5egoK")
+]
+_LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+#: In one spelling. What is not sent (a fragment, the port that is meant anyway, a question mark with nothing behind it) would make one browser
+#: several addresses: told twice, and told in spite of a suppression.
+Endpoint = Annotated[
+    str,
+    Form(
+        rf"https://({_LABEL}\.)*{_LABEL}(:(?!443/)[1-9][0-9]{{0,4}})?/[\x21\x22\x24-\x3e\x40-\x7e]*(\?[\x21\x22\x24-\x7e]+)?",
+        "An endpoint is an https URL of at most 2048 visible ASCII characters, as the browser gives it.",
+        2_048,
+        "https://updates.push.services.mozilla.com/wpush/v2/gAAAAABk",
+    ),
+]
+_POINT = "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4"  # of RFC 8291, appendix A, as is the secret
+P256dh = Annotated[
+    str, Form(r"[A-Za-z0-9_-]{87}", "This is the 65 bytes of a browser's public key in base64url.", 87, _POINT)
+]
+Auth = Annotated[
+    str,
+    Form(
+        r"[A-Za-z0-9_-]{22}", "This is the 16 bytes of a browser's secret in base64url.", 22, "BTBZMqHH6r4Tts7J_aSIgg"
+    ),
+]
+
+
+def _each_once(values: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(values)) != len(values):
+        raise refusal("Each of these is named once.")
+    return values
+
+
+class PlaceDocument(Document):
+    """Where a subscriber belongs: a point, or a region by its code. `at` is when they were seen to be there: by it `now` grows old, and no
+    other place.
+    """
+
+    point: Point | None = None
+    region: RegionCode | None = None
+    at: Instant | None = None
+    accuracy_m: Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)] | None = None
+
+    @model_validator(mode="after")
+    def _point_or_region(self) -> Self:
+        if (self.point is None) == (self.region is None):
+            raise refusal("A place is either a point or a region.")
+        if self.region is not None and self.accuracy_m is not None:
+            refuse("PlaceDocument", [(("accuracy_m",), "Only a point has an accuracy.")])
+        return self
+
+
+class _AddressDocument(Document):
+    """What every address has. `n` is its number in answers; it is taken back so that an answer can be sent again as it
+    is, and changes nothing: an address is known by its channel and value.
+    """
+
+    language: Language | None = None
+    n: Annotated[int, Field(ge=0, le=255, json_schema_extra={"readOnly": True})] | None = None
+
+
+class PushAddress(_AddressDocument):
+    """A phone with the app: its FCM registration token."""
+
+    channel: Literal["push"]
+    token: Token
+
+    @property
+    def value(self) -> str:
+        return self.token
+
+
+class SmsAddress(_AddressDocument):
+    """A phone number in international form; kept as E.164."""
+
+    channel: Literal["sms"]
+    number: PhoneNumber
+
+    @property
+    def value(self) -> str:
+        return self.number
+
+
+class MailAddress(_AddressDocument):
+    """A mailbox; its domain is kept in lower case."""
+
+    channel: Literal["mail"]
+    mailbox: Mailbox
+
+    @property
+    def value(self) -> str:
+        return self.mailbox
+
+
+class SubscriptionKeys(Document):
+    """For whom messages are sealed (RFC 8291)."""
+
+    p256dh: P256dh
+    auth: Auth
+
+
+class PushSubscription(Document):
+    """What a browser's `PushSubscription.toJSON()` gives (W3C Push API). When it expires is not kept: the push service says so."""
+
+    endpoint: Endpoint
+    expires: Annotated[float | None, Field(alias="expirationTime", ge=0, allow_inf_nan=False)] = None
+    keys: SubscriptionKeys
+
+    @model_validator(mode="after")
+    def _can_be_sealed_for(self) -> Self:
+        try:
+            _ = Subscription.parse(self.value).public_key
+        except ValueError:
+            refuse("PushSubscription", [(("keys", "p256dh"), "This is no point of the curve P-256.")])
+        return self
+
+    @property
+    def value(self) -> str:
+        """As `channels.webpush_message` takes it."""
+        return f"{self.endpoint} {self.keys.p256dh} {self.keys.auth}"
+
+
+class WebPushAddress(_AddressDocument):
+    """A browser. It is known by its endpoint: sent again with other keys, it is the same address."""
+
+    channel: Literal["webpush"]
+    subscription: PushSubscription
+
+    @property
+    def value(self) -> str:
+        return self.subscription.value
+
+
+AddressDocument = Annotated[PushAddress | SmsAddress | MailAddress | WebPushAddress, Field(discriminator="channel")]
+AnyAddress = PushAddress | SmsAddress | MailAddress | WebPushAddress
+
+LocalTime = Annotated[str, Form(r"([01][0-9]|2[0-3]):[0-5][0-9]", "This is a time of day such as 22:00.", 5, "22:00")]
+
+
+class Quiet(Document):
+    """Hours, in the subscriber's time zone, in which only loud alerts are told: the rest waits for their end. They go over midnight if
+    they begin later than they end.
+    """
+
+    start: Annotated[LocalTime, Field(alias="from")]
+    end: Annotated[LocalTime, Field(alias="to")]
+
+    @model_validator(mode="after")
+    def _is_part_of_a_day(self) -> Self:
+        if self.start == self.end:
+            refuse("Quiet", [(("to",), "Quiet hours end at another time than they begin.")])
+        return self
+
+
+class ConsentDocument(Document):
+    """When, where and to what the subscriber said yes. From `withdrawn_at` on nothing is sent, until there is a yes that is later. The
+    latest yes and the latest withdrawal are kept, in whatever order they come: an older list changes neither.
+    """
+
+    at: Instant
+    source: Line
+    version: Line | None = None
+    purposes: Annotated[tuple[Code, ...], Field(max_length=20)] = ()
+    withdrawn_at: Instant | None = None
+
+
+EXAMPLE: JsonDict = {
+    "languages": ["es", "en"],
+    "kinds": ["missing-child"],
+    "time_zone": "Europe/Madrid",
+    "places": {"home": {"point": [-5.9845, 37.3891]}, "school": {"region": "41091"}},
+    "addresses": [{"channel": "sms", "number": "+34600000000"}],
+    "consent": {"at": "2026-01-10T12:00:00+01:00", "source": "app"},
+}
+
+
+class Registration(Document):
+    """A person or household that asked to be told."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
+
+    languages: Annotated[
+        tuple[Language, ...],
+        Field(min_length=1, max_length=MAX_SUBSCRIBER_LANGUAGES, description="The first that a message has is used"),
+        AfterValidator(_each_once),
+    ]
+    kinds: Annotated[tuple[Kind, ...], AfterValidator(_each_once)]
+    time_zone: TimeZone | None = None
+    quiet: Quiet | None = None
+    format: Code = "text"
+    groups: Annotated[tuple[Code, ...], Field(max_length=100)] = ()
+    tester: bool = False
+    places: dict[PlaceName, PlaceDocument] = Field(default_factory=dict, max_length=MAX_PLACES)
+    addresses: Annotated[tuple[AddressDocument, ...], Field(max_length=MAX_ADDRESSES)] = ()
+    consent: ConsentDocument
+
+    @field_validator("places")
+    @classmethod
+    def _now_has_a_time(cls, places: dict[str, PlaceDocument]) -> dict[str, PlaceDocument]:
+        if "now" in places and places["now"].at is None:
+            refuse("Registration", [(("now", "at"), "Where someone is now needs the time it was observed.")])
+        return places
+
+    @model_validator(mode="after")
+    def _quiet_has_a_zone(self) -> Self:
+        if self.quiet is not None and self.time_zone is None:
+            refuse("Registration", [(("time_zone",), "Quiet hours need the time zone that they are in.")])
+        return self
+
+    @field_validator("addresses")
+    @classmethod
+    def _addresses_differ(cls, addresses: tuple[AddressDocument, ...]) -> tuple[AddressDocument, ...]:
+        seen: set[tuple[str, str]] = set()
+        for index, address in enumerate(addresses):
+            if _key(address) in seen:
+                refuse("Registration", [((index,), "This address is listed twice.")])
+            seen.add(_key(address))
+        return addresses
+
+
+def within(said: Registration, only: Collection[str], before: Registration) -> Registration:
+    """What was there `before`, with these parts as they are said. Of the consent that was known, and of an address, what is not said stays.
+    Raises ValidationError.
+    """
+    members = {name: getattr(said if name in only else before, name) for name in Registration.model_fields}
+    if members["quiet"]:  # a browser set them, and they are of a zone
+        members["time_zone"] = members["time_zone"] or before.time_zone
+    if "consent" in only and said.consent.at.replace(microsecond=0) == before.consent.at:
+        told = {name: getattr(said.consent, name) for name in said.consent.model_fields_set}
+        members["consent"] = before.consent.model_copy(update=told)
+    places = {name: place for name, place in before.places.items() if f"places/{name}" not in only}
+    places |= {name: place for name, place in said.places.items() if f"places/{name}" in only}
+    languages = {_key(address): address.language for address in before.addresses}
+    addresses = [address for address in before.addresses if f"addresses/{address.channel}" not in only]
+    addresses += [
+        address.model_copy(update={"language": address.language or languages.get(_key(address))})
+        for address in said.addresses
+        if f"addresses/{address.channel}" in only
+    ]
+    return Registration.model_validate(members | {"places": places, "addresses": tuple(addresses)})
+
+
+def _key(address: AnyAddress) -> tuple[str, str]:
+    return address.channel, folded_address(address.channel, address.value)
+
+
+#: Fields that are understood and do nothing yet, with the one value that is true of today.
+NOT_YET: tuple[tuple[str, Any, str], ...] = (
+    ("format", "text", "Only text is sent yet."),
+    ("groups", (), "Groups are not handled yet."),
+)
+
+
+def not_honoured(registration: Registration) -> list[Fault]:
+    """What the registration asks for that is understood but not done yet: each a reason to refuse."""
+    return [Fault(f"/{name}", why) for name, default, why in NOT_YET if getattr(registration, name) != default]
+
+
+def future_faults(registration: Registration, now: datetime) -> list[Fault]:
+    """Times of what has happened that lie ahead of `now`, which has a time zone."""
+    times: list[tuple[tuple[str, ...], datetime | None]] = [
+        (("places", name, "at"), place.at) for name, place in registration.places.items()
+    ]
+    consent = registration.consent
+    times += [(("consent", "at"), consent.at), (("consent", "withdrawn_at"), consent.withdrawn_at)]
+    return [
+        Fault(pointer_of(place), "This time is still to come.")
+        for place, at in times
+        if at is not None and at > now + CLOCK_SKEW
+    ]

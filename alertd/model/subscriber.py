@@ -1,0 +1,362 @@
+"""A subscriber as kept: the compact record that is the authority on where someone belongs and how to reach them.
+
+Fields are stored by position (`array_like`): new ones are added at the end, with a default; none is removed or reordered.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable
+from datetime import UTC, datetime
+from enum import IntEnum
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from alertd.model import quiet_hours as quiet
+from alertd.model.kinds import Channel, PlaceKind
+from alertd.model.registration import AddressDocument, ConsentDocument, PlaceDocument, Registration
+from alertd.model.states import CHANNELS, KINDS, PLACE_KINDS, folded_address
+from geofences import records, tiles
+
+#: A reference has one byte for the number of an address, and numbers are never used again.
+MAX_ADDRESS_NUMBER = 255
+
+#: The slot of a place that is in no tile or region yet.
+NO_SLOT = -1
+
+#: What carries each channel's address in a document, in the order of the wire numbers.
+#: Under which member a value is shown, by channel.
+_VALUE_NAMES = ("token", "subscription", "number", "mailbox")
+
+
+#: The number and the channel of an address that is gone, for one that comes in its place.
+Vacancy = tuple[int, int]
+
+
+class AddressState(IntEnum):
+    """Whether an address may be used."""
+
+    ACTIVE = 0
+    STOPPED = 1  # its owner said STOP: only they can undo it
+
+
+class AddressesUsedUpError(ValueError):
+    """A subscriber has had 256 addresses, so there is no number left for another."""
+
+
+class Place(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
+    """One place. For a region, `lon`, `lat`, `tile`, `x` and `y` are 0. `slot` is a hint: the record found there has the
+    last word. `leaf` is given by whoever has the region library.
+    """
+
+    name: str
+    kind: int  # index in alerts.PLACE_KINDS
+    lon: float  # degrees, WGS 84
+    lat: float
+    region: str | None  # a code, where the place is no point
+    at_s: int  # UNIX seconds of the observation; 0 is not timed. It counts as `seen_s` says
+    accuracy_m: float | None
+    tile: int  # z12 Morton code
+    x: int  # inside the tile
+    y: int
+    slot: int = NO_SLOT  # in its tile or region
+    leaf: int = 0  # number of the smallest region around the point, or of the region itself; 0 is none
+
+
+#: Which address it is: a channel, as its index in `alerts.CHANNELS`, and a value as it is compared with others.
+Key = tuple[int, str]
+
+
+def key_of(channel: int, value: str) -> Key:
+    return channel, folded_address(CHANNELS[channel], value)
+
+
+class Address(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
+    """One address. Its number is never given to another channel, and never again once it is gone: but to one that comes in its place, for
+    which that of an address that a carrier called dead waits.
+    """
+
+    number: int
+    channel: int  # index in alerts.CHANNELS
+    value: str  # secret: token, E.164 number, mailbox, endpoint with its keys
+    language: str | None
+    state: int = AddressState.ACTIVE
+
+    @property
+    def key(self) -> Key:
+        return key_of(self.channel, self.value)
+
+
+class Consent(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
+    """What was agreed to; times are UNIX seconds."""
+
+    at_s: int
+    source: str
+    version: str | None
+    purposes: tuple[str, ...]
+    withdrawn_at_s: int | None
+
+
+class Subscriber(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
+    """One subscriber, with everything that belongs to it."""
+
+    number: int
+    id: str
+    version: int  # goes up by one with every change
+    languages: tuple[str, ...]
+    kinds: int  # bit n stands for alerts.KINDS[n]; 0 once consent is withdrawn
+    tester: bool
+    time_zone: str | None
+    places: tuple[Place, ...]
+    addresses: tuple[Address, ...]
+    next_address: int
+    consent: Consent
+    quiet: tuple[int, int] | None = None  # minutes of the day in their time zone: when it begins, when it ends
+    vacant: tuple[Vacancy, ...] = ()  # of addresses that a carrier called dead
+    left: int = 0  # the kinds of a consent that was withdrawn: whoever says yes again is told of them again
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Subscriber)
+
+
+def encode(subscriber: Subscriber) -> bytes:
+    """The record as bytes (MessagePack), addresses in clear: seal them before they are stored."""
+    return _encoder.encode(subscriber)
+
+
+def decode(record: bytes) -> Subscriber:
+    """The record of `encode`. Raises `msgspec.DecodeError` for anything else."""
+    return _decoder.decode(record)
+
+
+def from_document(
+    document: Registration, *, number: int, subscriber_id: str, previous: Subscriber | None = None
+) -> Subscriber:
+    """The record of a registration, following `previous` if there is one.
+
+    An address that was there keeps its number and state. A new one gets the next number, or that of one in use on its channel that goes
+    with this registration, or was dead before it: what waits for the old one goes to the new. A place that has not moved keeps its slot.
+    Raises `AddressesUsedUpError`.
+    """
+    addresses, next_address, vacant = _addresses(document.addresses, previous)
+    consent = _consent(document.consent, previous.consent if previous else None)
+    kinds, is_withdrawn = kind_bits(document.kinds), consent.withdrawn_at_s is not None
+    return Subscriber(
+        number=number,
+        id=subscriber_id,
+        version=1 if previous is None else previous.version + 1,
+        languages=document.languages,
+        kinds=0 if is_withdrawn else kinds,
+        tester=document.tester,
+        time_zone=document.time_zone,
+        places=_places(document.places, () if previous is None else previous.places),
+        addresses=addresses,
+        next_address=next_address,
+        consent=consent,
+        quiet=(quiet.minutes(document.quiet.start), quiet.minutes(document.quiet.end)) if document.quiet else None,
+        vacant=vacant,
+        left=kinds if is_withdrawn else 0,
+    )
+
+
+def to_document(subscriber: Subscriber) -> dict[str, Any]:
+    """The registration as JSON values, times in UTC. Each address has its number beside it, as `n`."""
+    consent, kinds = subscriber.consent, subscriber.kinds or subscriber.left
+    return {
+        "languages": list(subscriber.languages),
+        "kinds": [kind for bit, kind in enumerate(KINDS) if kinds >> bit & 1],
+        "time_zone": subscriber.time_zone,
+        "quiet": subscriber.quiet and dict(zip(("from", "to"), map(quiet.clock, subscriber.quiet), strict=True)),
+        "format": "text",
+        "groups": [],
+        "tester": subscriber.tester,
+        "places": {place.name: _place_document(place) for place in subscriber.places},
+        "addresses": [_address_document(address) for address in subscriber.addresses],
+        "consent": {
+            "at": _rfc_3339(consent.at_s),
+            "source": consent.source,
+            "version": consent.version,
+            "purposes": list(consent.purposes),
+            "withdrawn_at": None if consent.withdrawn_at_s is None else _rfc_3339(consent.withdrawn_at_s),
+        },
+    }
+
+
+def wants_kind(person: Subscriber, kind: str) -> bool:
+    """Whether they are told of alerts of this kind."""
+    return bool(person.kinds >> KINDS.index(kind) & 1)
+
+
+def kind_bits(kinds: Iterable[str]) -> int:
+    """The kinds of alert as bits, as records and tiles have them."""
+    return sum(1 << KINDS.index(kind) for kind in kinds)
+
+
+def address_counts(subscriber: Subscriber) -> tuple[int, ...]:
+    """How many usable addresses there are on each channel, in the order of the channels."""
+    usable = [address.channel for address in subscriber.addresses if address.state == AddressState.ACTIVE]
+    return tuple(usable.count(channel) for channel in range(len(CHANNELS)))
+
+
+def seen_s(place: Place) -> int | None:
+    """When somebody was seen where they are now (UNIX seconds); None of where they belong, which does not grow old, whenever it was noted."""
+    return place.at_s if PLACE_KINDS[place.kind] == PlaceKind.NOW else None
+
+
+def without_past(subscriber: Subscriber, since_s: int) -> Subscriber:
+    """A record without where somebody was seen before that time (UNIX seconds)."""
+    times = map(seen_s, subscriber.places)
+    lasting = [place for place, at_s in zip(subscriber.places, times, strict=True) if at_s is None or at_s >= since_s]
+    return replace(subscriber, places=tuple(lasting))
+
+
+def place_flags(subscriber: Subscriber, place: Place) -> int:
+    """The 32 flags of the place's record in its tile or region."""
+    at_s = seen_s(place)
+    return records.make_flags(
+        address_counts(subscriber),
+        place_kind=place.kind,
+        kinds=subscriber.kinds,
+        accuracy_class=records.accuracy_class(place.accuracy_m),
+        observed_h=None if at_s is None else at_s // 3_600,
+        tester=subscriber.tester,
+    )
+
+
+def place_kind(name: str) -> int:
+    """The number of the kind of a place, by its name; any name of the subscriber's own is `other`."""
+    return PLACE_KINDS.index(name if name in PLACE_KINDS else "other")
+
+
+def without_dead(subscriber: Subscriber, dead: Collection[Address]) -> Subscriber:
+    """The next version of a record, without addresses that a carrier called dead: their numbers wait for those that come in their place."""
+    kept = tuple(address for address in subscriber.addresses if address not in dead)
+    vacant = (*subscriber.vacant, *((address.number, address.channel) for address in dead))
+    return replace(subscriber, version=subscriber.version + 1, addresses=kept, vacant=vacant)
+
+
+def _addresses(
+    documents: Iterable[AddressDocument], previous: Subscriber | None
+) -> tuple[tuple[Address, ...], int, tuple[Vacancy, ...]]:
+    """The addresses, the next number that nobody had, and the vacant ones that are left."""
+    documents, old = list(documents), previous.addresses if previous else ()
+    wanted = [key_of(CHANNELS.index(one.channel), one.value) for one in documents]
+    known = {
+        a.key: a for a in sorted(old, key=attrgetter("state"))
+    }  # of two that were one all along, whoever stopped it meant both
+    going = [a for a in old if a.key not in set(wanted) and a.state == AddressState.ACTIVE]
+    vacant = previous.vacant if previous else ()
+    free: list[Vacancy] = [*((a.number, a.channel) for a in going), *vacant]
+    following = previous.next_address if previous else 0
+    result = []
+    for document, key in zip(documents, wanted, strict=True):
+        before, channel = known.get(key), key[0]
+        taken = None if before else next((one for one in free if one[1] == channel), None)
+        if taken:
+            free.remove(taken)
+        number = before.number if before else taken[0] if taken else following
+        following += number == following
+        state = AddressState.ACTIVE if before is None else before.state
+        result.append(
+            Address(number=number, channel=channel, value=document.value, language=document.language, state=state)
+        )
+    if following > MAX_ADDRESS_NUMBER + 1:
+        raise AddressesUsedUpError("This subscriber has had 256 addresses. Forget it and register anew.")
+    return tuple(result), following, tuple(one for one in vacant if one in free)
+
+
+def _places(documents: dict[str, PlaceDocument], previous: tuple[Place, ...]) -> tuple[Place, ...]:
+    """The places in order; one that stays where it was keeps its leaf and slot, whatever it is called now.
+
+    Where somebody is now is what was observed last: an older observation that comes late changes nothing.
+    """
+    known = {_spot(place): place for place in previous}
+    seen = {place.name: place for place in previous if place.name == PlaceKind.NOW}
+    places = [_place(name, document) for name, document in documents.items()]
+    places = [_latest(place, seen.get(place.name)) for place in places]
+    stayed = [known.get(_spot(place), place) for place in places]
+    return tuple(
+        replace(place, leaf=before.leaf, slot=before.slot) for place, before in zip(places, stayed, strict=True)
+    )
+
+
+def _latest(place: Place, before: Place | None) -> Place:
+    return before if before and before.at_s > place.at_s else place
+
+
+def _spot(place: Place) -> tuple[Any, ...]:
+    return place.kind, place.region, place.tile, place.x, place.y
+
+
+def _place(name: str, document: PlaceDocument) -> Place:
+    lon, lat = document.point or (0.0, 0.0)
+    tile = x = y = 0
+    if document.point is not None:
+        tile, x, y = tiles.locate_one(lon, lat)
+    return Place(
+        name=name,
+        kind=place_kind(name),
+        lon=lon,
+        lat=lat,
+        region=document.region,
+        at_s=0 if document.at is None else _unix_s(document.at),
+        accuracy_m=document.accuracy_m,
+        tile=tile,
+        x=x,
+        y=y,
+    )
+
+
+def _consent(document: ConsentDocument, previous: Consent | None) -> Consent:
+    """The latest yes and the latest no, in whatever order they are told: an older list neither brings back nor takes away. Of two at one
+    moment the no holds.
+    """
+    said = Consent(
+        at_s=_unix_s(document.at),
+        source=document.source,
+        version=document.version,
+        purposes=document.purposes,
+        withdrawn_at_s=None if document.withdrawn_at is None else _unix_s(document.withdrawn_at),
+    )
+    known = [said, *([previous] if previous else [])]
+    yes = max(known, key=lambda one: one.at_s)
+    no_s = max((one.withdrawn_at_s for one in known if one.withdrawn_at_s is not None), default=None)
+    return replace(yes, withdrawn_at_s=None if no_s is None or no_s < yes.at_s else no_s)
+
+
+def _place_document(place: Place) -> dict[str, Any]:
+    shown: dict[str, Any] = {"region": place.region} if place.region else {"point": [place.lon, place.lat]}
+    if place.at_s:
+        shown["at"] = _rfc_3339(place.at_s)
+    if place.accuracy_m is not None:
+        shown["accuracy_m"] = place.accuracy_m
+    return shown
+
+
+def _address_document(address: Address) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "n": address.number,
+        "channel": CHANNELS[address.channel],
+        _VALUE_NAMES[address.channel]: _shown(address),
+    }
+    return shown if address.language is None else {**shown, "language": address.language}
+
+
+def _shown(address: Address) -> str | dict[str, Any]:
+    """A value as it is in a registration."""
+    if CHANNELS[address.channel] != Channel.WEBPUSH:
+        return address.value
+    endpoint, p256dh, auth = address.value.split(" ")
+    return {"endpoint": endpoint, "keys": {"p256dh": p256dh, "auth": auth}}
+
+
+def _unix_s(time: datetime) -> int:
+    return math.floor(time.timestamp())
+
+
+def _rfc_3339(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,227 @@
+"""A carrier as its settings make it: the channel that speaks its protocol, its limits, and what its own codes mean."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+from alertd.common.clock import Clock, SystemClock
+from alertd.common.errors import ConfigError
+from alertd.config import settings as config
+from alertd.config.carriers import AnyCarrier, FcmCarrier, SmppCarrier, SmtpCarrier, TwilioCarrier, WebPushCarrier
+from alertd.service.carriers.carriers import UNLIMITED, Carrier, Domain
+from channels.base import Answer, Channel, Outcome, Reason, Subject
+from channels.bounces_hooks import Hook
+from channels.bounces_mailgun import MailgunHook
+from channels.bounces_postmark import POSTMARK_HEADER, PostmarkHook
+from channels.bounces_ses import SesHook
+from channels.dkim import DkimSettings, Signer
+from channels.fcm import FcmChannel, FcmSettings
+from channels.mail import MailChannel
+from channels.mail_message import MailIdentity
+from channels.smpp.channel import SmppChannel
+from channels.smpp.settings import INTERNATIONAL, SmppSettings
+from channels.smpp.words import Word
+from channels.sms_http import HttpSmsChannel, HttpSmsSettings
+from channels.smtp_pool import RelaySettings
+from channels.text import SmsSettings
+from channels.webpush import HOSTS, WebPushChannel, WebPushSettings
+
+
+@contextmanager
+def usable(name: str) -> Iterator[None]:
+    """Raises ConfigError, which names the carrier, for what its settings lead to and is not there or not what it should be."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"carriers.{name} cannot be used: {error}") from None
+
+
+#: Answers UNIX seconds.
+_Now = Callable[[], float]
+
+
+def carrier_of(
+    name: str, section: AnyCarrier, settings: config.Settings, number: int = 0, clock: Clock | None = None
+) -> Carrier:
+    """A carrier by its settings, not open yet; `number` is its byte in ledgers, and how long a message is of use is told by the
+    `clock` (None: the machine's). Raises ConfigError.
+    """
+    shown = clock or SystemClock()
+    make: dict[str, Callable[..., Channel]] = {
+        "fcm": _fcm, "webpush": _webpush, "twilio": _twilio, "smpp": _smpp, "smtp": _smtp,
+    }  # fmt: skip
+    with usable(name):
+        channel = make[section.kind](section, settings, name, lambda: shown.now_ms() / 1000)
+    return Carrier(
+        name=name,
+        number=number,
+        channel=channel,
+        kind=section.kind,
+        rate=section.rate or UNLIMITED,
+        burst=section.burst or section.rate or UNLIMITED,
+        ramp_s=section.ramp_s,
+        weight=section.weight,
+        hold=section.on_unknown == "hold",
+        domains=_domains(name, section),
+    )
+
+
+def _domains(carrier: str, section: AnyCarrier) -> dict[str, Domain]:
+    """The limits of domains, by each of their names."""
+    limits = section.domains if isinstance(section, SmtpCarrier) else None
+    found: dict[str, Domain] = {}
+    for name, limit in (limits or {}).items():
+        domain = Domain(name=name, limiter=f"{carrier}/{name}", rate=limit.rate or UNLIMITED)
+        found |= dict.fromkeys((name, *limit.also), domain)
+    return found
+
+
+def _fcm(section: FcmCarrier, _settings: config.Settings, _name: str, now: _Now) -> Channel:
+    return FcmChannel(
+        FcmSettings(
+            credentials=str(section.credentials),
+            project_id=section.project,
+            endpoint=section.endpoint,
+            ca_file=str(section.ca_file) if section.ca_file else None,
+            critical=section.critical,
+            connections=section.connections,
+            timeout_s=section.timeout_s,
+        ),
+        now,
+    )
+
+
+def _webpush(section: WebPushCarrier, _settings: config.Settings, _name: str, now: _Now) -> Channel:
+    return WebPushChannel(
+        WebPushSettings(
+            private_key=section.private_key.get_secret_value(),
+            contact=section.contact,
+            hosts=section.hosts or HOSTS,
+            endpoint=section.endpoint,
+            ca_file=str(section.ca_file) if section.ca_file else None,
+            connections=section.connections,
+            timeout_s=section.timeout_s,
+        ),
+        now,
+    )
+
+
+def _twilio(section: TwilioCarrier, settings: config.Settings, name: str, now: _Now) -> Channel:
+    return HttpSmsChannel(
+        HttpSmsSettings(
+            account=section.account,
+            secret=section.password.get_secret_value(),
+            sender=section.sender,
+            endpoint=section.endpoint,
+            text=sms_settings(section),
+            callback_base=f"{settings.api.reached_at}/v1/receipts/{name}",
+            ca_file=str(section.ca_file) if section.ca_file else None,
+            connections=section.connections,
+            timeout_s=section.timeout_s,
+        ),
+        now,
+    )
+
+
+def sms_settings(section: TwilioCarrier | SmppCarrier) -> SmsSettings:
+    """How texts may be coded for one carrier."""
+    tables = tuple(section.national_tables) if isinstance(section, SmppCarrier) else ()
+    return SmsSettings(tables=tables, transliterate=section.transliterate)
+
+
+def common_sms_settings(sections: Iterable[AnyCarrier]) -> SmsSettings:
+    """Returns what every SMS carrier takes. Any of them may send a text, so the text must not be too long for one."""
+    each = [sms_settings(one) for one in sections if isinstance(one, TwilioCarrier | SmppCarrier)]
+    if not each:
+        return SmsSettings()
+    tables = tuple(name for name in each[0].tables if all(name in one.tables for one in each))
+    return SmsSettings(tables=tables, transliterate=all(one.transliterate for one in each))
+
+
+#: What a carrier's own status codes can be said to mean.
+_MEANINGS = {
+    "opted-out": Outcome(Answer.NEVER, Reason.GONE),  # see `Removal`
+    "blocked": Outcome(Answer.NEVER, Reason.BLOCKED),
+    "invalid": Outcome(Answer.NEVER, Reason.BAD_ADDRESS),
+    "again": Outcome(Answer.RETRY, Reason.UNAVAILABLE, of=Subject.RECIPIENT),
+}
+#: A receipt whose message is not known here by then is looked up in the store, which holds it if need be.
+_PATIENCE_S = 1.0
+
+
+def _smpp(section: SmppCarrier, _settings: config.Settings, _name: str, now: _Now) -> Channel:
+    if section.ca_file:
+        ssl.create_default_context(cafile=section.ca_file)  # in those processes, too, that do not bind
+    return SmppChannel(
+        SmppSettings(
+            host=section.host,
+            port=section.port,
+            tls=section.tls,
+            plain_allowed=section.plain_allowed,
+            ca_file=str(section.ca_file) if section.ca_file else None,
+            system_id=section.system_id,
+            password=section.password.get_secret_value(),
+            system_type=section.system_type,
+            service_type=section.service_type,
+            sender=section.sender,
+            sender_numbering=section.sender_numbering,
+            number_numbering=section.number_numbering or INTERNATIONAL,
+            calling_code=section.calling_code or "",
+            binds=section.connections,
+            receivers=section.receivers,
+            window=section.window,
+            timeout_s=section.timeout_s,
+            enquire_s=section.enquire_s,
+            text=sms_settings(section),
+            long=section.long,
+            validity=section.validity,
+            receipt_ids=section.receipt_ids,
+            patience_s=_PATIENCE_S,
+            statuses={code: _MEANINGS[word] for code, word in (section.statuses or {}).items()},
+            languages=tuple(section.languages),
+            words={word: Word(meaning) for word, meaning in (section.words or {}).items()},
+        ),
+        now,
+    )
+
+
+def _smtp(section: SmtpCarrier, settings: config.Settings, _name: str, now: _Now) -> Channel:
+    relay = RelaySettings(
+        host=section.host,
+        port=section.port,
+        security=section.tls,
+        plain_allowed=section.plain_allowed,
+        username=section.user,
+        password=section.password.get_secret_value() if section.password else None,
+        ca_file=str(section.ca_file) if section.ca_file else None,
+        connections=section.connections,
+        timeout_s=section.timeout_s,
+    )
+    domain = section.bounces or section.sender.rpartition("@")[2].rstrip(">")
+    signers = tuple(
+        Signer(DkimSettings(domain=one.domain, selector=one.selector, key=one.key.get_secret_value()))
+        for one in section.dkim or ()
+    )
+    identity = MailIdentity(
+        sender=section.sender,
+        domain=domain,
+        unsubscribe_base=settings.api.reached_at,
+        signers=signers,
+        tag_header=POSTMARK_HEADER if section.reports == "postmark" else None,
+    )
+    return MailChannel(relay, identity, now, hook=_hook(section, now))
+
+
+def _hook(section: SmtpCarrier, now: _Now) -> Hook | None:
+    secret = section.reports_secret.get_secret_value() if section.reports_secret else ""
+    match section.reports:
+        case "ses":
+            return SesHook(section.reports_topic or "")
+        case "postmark":
+            return PostmarkHook(secret)
+        case "mailgun":
+            return MailgunHook(secret, now)
+        case None:
+            return None

@@ -1,0 +1,436 @@
+"""The composition root: builds stores, use cases and carriers of a process from its settings, opens and closes them.
+
+A carrier is made of its settings in `carrier_settings`. What is around them is built above: the store's own server in `opening`, what listens in `api_site`,
+`sites` and `bounce_sites`, carriers that only seem to send in `sandboxed`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import InitVar, dataclass, field
+from pathlib import Path
+
+from redis.asyncio import Redis
+
+from alertd.common.clock import Clock, SystemClock
+from alertd.common.errors import ConfigError
+from alertd.common.ids import Tags
+from alertd.common.resources import templates_dir
+from alertd.config import settings as config
+from alertd.config.sections import StoreSection, WebhookSection
+from alertd.metrics import Metrics
+from alertd.rendering import Renderer
+from alertd.runtime.carrier_factory import carrier_of, common_sms_settings, usable
+from alertd.service.access import Access
+from alertd.service.alerts.amendment import Revising
+from alertd.service.alerts.approval import Approval
+from alertd.service.alerts.break_glass import BreakGlass
+from alertd.service.alerts.budget import Budget
+from alertd.service.alerts.case_stand_down import WholeCase
+from alertd.service.alerts.follow_up import Following
+from alertd.service.alerts.freezing import Freezing
+from alertd.service.alerts.intake import Intake
+from alertd.service.alerts.jurisdiction_split import Borders
+from alertd.service.alerts.permissions import Permissions
+from alertd.service.alerts.progress import Reports
+from alertd.service.alerts.stops import Stopping
+from alertd.service.alerts.timeline import Course
+from alertd.service.alerts.updates import Updating
+from alertd.service.areas.jurisdiction import Grounds
+from alertd.service.areas.reach_audit import ReachAudit
+from alertd.service.areas.reach_preview import Looks
+from alertd.service.areas.regions import Regions
+from alertd.service.areas.targeting import Targeting
+from alertd.service.carriers.carriers import Carriers
+from alertd.service.carriers.channel_coverage import Attendance
+from alertd.service.carriers.domains import Domains
+from alertd.service.carriers.states import CarrierStates
+from alertd.service.delivery.carrier_tests import CarrierTests
+from alertd.service.delivery.explaining import Explaining
+from alertd.service.delivery.fleet import Fleet
+from alertd.service.delivery.inbound import Inbound
+from alertd.service.delivery.mail_reports import MailReports
+from alertd.service.delivery.receipts import Receipts
+from alertd.service.delivery.resending import Resending
+from alertd.service.messages.texts import Texts
+from alertd.service.oncall.pace import PagePace
+from alertd.service.oncall.pager import Pager
+from alertd.service.oncall.paging import Paging
+from alertd.service.oncall.rota import Duty
+from alertd.service.organisations.key_rotation import KeyRotation
+from alertd.service.organisations.oidc import Oidc
+from alertd.service.organisations.oidc_provider import Provider, guarded
+from alertd.service.organisations.operators import Operators
+from alertd.service.organisations.organisations import Organisations
+from alertd.service.organisations.passkeys import Passkeys, RelyingParty
+from alertd.service.organisations.region_imports import RegionImports
+from alertd.service.organisations.sessions import Sessions
+from alertd.service.organisations.sign_in import Entering
+from alertd.service.people.dead_addresses import Removal
+from alertd.service.people.place_labels import Labels
+from alertd.service.people.registry import Registry
+from alertd.service.people.suppression import Suppressing
+from alertd.service.reach import Reaches
+from alertd.service.records.audit import Audit
+from alertd.service.records.events import Events
+from alertd.service.records.photo_decoder import Decoder
+from alertd.service.records.photos import Photos
+from alertd.service.records.published_history import Past
+from alertd.service.records.restoring import Restoring
+from alertd.service.records.upload_dirs import Rooms
+from alertd.service.records.webhook_delivery import ToWebhooks, WebhookDelivery
+from alertd.service.records.webhooks import Webhooks
+from alertd.service.retention.forgetting import Forgetting
+from alertd.service.retention.legal_holds import LegalHolds
+from alertd.service.retention.purging import Purging
+from alertd.service.sharing.cap import CapIntake
+from alertd.service.sharing.cap_out import CapOut
+from alertd.service.sharing.cap_trust import issuers_of
+from alertd.service.sharing.distributor_acknowledgements import Confirming
+from alertd.service.sharing.distributor_delivery import ToDistributors
+from alertd.service.sharing.distributors import Distributors
+from alertd.service.sharing.feeds import Publishing
+from alertd.store.alerts.alerts import Alerts
+from alertd.store.alerts.open_alerts import Current
+from alertd.store.approvals.break_glass import Claims
+from alertd.store.approvals.permissions import PermissionStore
+from alertd.store.approvals.updates import Updates
+from alertd.store.areas.custom_regions import Drawings
+from alertd.store.areas.region_imports import Imports
+from alertd.store.carriers.budgets import Budgets
+from alertd.store.carriers.limits import Limits
+from alertd.store.carriers.logins import Logins
+from alertd.store.carriers.numbers import CarrierNumbers
+from alertd.store.carriers.tests import CarrierTestQueue
+from alertd.store.delivery.acknowledgements import Acks
+from alertd.store.delivery.message_ids import MessageIds
+from alertd.store.delivery.work import Work
+from alertd.store.embedded.memory import MemoryGuard
+from alertd.store.engine.bulk_reads import Bulk
+from alertd.store.engine.clock import StoreClock
+from alertd.store.engine.codec import NEXT_KEY, Codec
+from alertd.store.engine.connection import Connection
+from alertd.store.engine.heartbeats import at_work, taking
+from alertd.store.master_key.key_watch import KeyWatch
+from alertd.store.master_key.schema import open_store
+from alertd.store.organisations.api_keys import Keyring
+from alertd.store.organisations.operators import OperatorStore
+from alertd.store.organisations.organisations import OrganisationStore
+from alertd.store.organisations.paging import Rotas, Waiting
+from alertd.store.organisations.sessions import SessionStore
+from alertd.store.organisations.stops import Stops
+from alertd.store.organisations.texts import TextStore
+from alertd.store.people.audience import Audience
+from alertd.store.people.place_labels import LabelMark
+from alertd.store.people.subscribers import People
+from alertd.store.photos.photos import Media
+from alertd.store.records import events as event_store
+from alertd.store.records.audit import AuditLog
+from alertd.store.records.case_keys import Cases
+from alertd.store.records.idempotency import Requests
+from alertd.store.records.tombstones import Tombstones
+from alertd.store.sharing.distribution import Tracks
+from alertd.store.sharing.webhooks import DistributorHooks, Hook, Hooks
+from channels.fetching import Fetcher
+from channels.smpp.channel import SmppChannel
+from geofences.errors import LibraryError
+from geofences.regions import Library
+
+
+@dataclass(kw_only=True)
+class Parts:
+    """Everything of one process, made once."""
+
+    settings: config.Settings
+    db: Connection
+    library: InitVar[Library | None]  # None: loaded when it is first asked for
+    renderer: Renderer
+    carriers: Carriers
+    key_watch: InitVar[KeyWatch | None] = None  # None: nothing looks after this process's keys
+    clock: Clock = field(default_factory=SystemClock)
+    metrics: Metrics = field(default_factory=Metrics)
+    fetcher: Fetcher = field(default_factory=Fetcher)
+    poster: Fetcher | None = None  # None: as the settings say
+
+    def __post_init__(self, library: Library | None, key_watch: KeyWatch | None) -> None:
+        settings, clock, metrics = self.settings, self.clock, self.metrics
+        self.memory = MemoryGuard(self.db.nodes)
+        self.tags = Tags(self.db.codec.derived("tags"))
+        self.alerts = Alerts(self.db)
+        self.people = People(self.db, clock)
+        self.work = Work(self.db)
+        self.acks = Acks(self.db)
+        self.limits = Limits(self.db)
+        self.suppressing = Suppressing(self.people, clock)
+        self.removal = Removal(self.people, self.suppressing, clock, metrics)
+        deadline_s = settings.audience.deadline_s
+        self.audience = Audience(
+            Bulk(self.db.nodes, timeout_s=deadline_s),
+            self.db.codec.cells,
+            self.people.authority,
+            deadline_s=deadline_s,
+        )
+        self.regions = Regions(library, Drawings(self.db), settings.store.regions, clock)
+        self.targeting = Targeting(self.regions, self.audience, settings.audience, clock, metrics)
+        self.media = Media(self.db, self.alerts)
+        self.photos = Photos(
+            self.media, self.alerts, Decoder(), self.fetcher, clock, settings.media,
+            self.db.codec.derived("media"),
+        )  # fmt: skip
+        self.texts = Texts(TextStore(self.db), self.renderer)
+        self.access = Access(Keyring(self.db), self.limits, clock, settings.api.key_rate_per_min)
+        operators, sessions = OperatorStore(self.db), SessionStore(self.db)
+        self.operators = Operators(operators, clock, settings.sign_in)
+        self.sessions = Sessions(sessions, operators, clock, settings.sign_in)
+        self.stopping = Stopping(
+            Stops(self.db), self.alerts, self.access, operators, clock, host=settings.alerts.organisation
+        )
+        self.grounds = Grounds(self.regions, border_share=settings.alerts.border_share)
+        self.organisations = Organisations(
+            OrganisationStore(self.db), self.grounds, self.stopping.administers, default=settings.alerts.organisation
+        )
+        self.reaches = Reaches(
+            self.audience, self.people, self.db.codec, settings.store.directory / "people-map", clock
+        )  # fmt: skip
+        looks = self.looks = Looks(self.targeting, self.reaches)
+        borders = Borders(self.alerts, looks, self.targeting, self.organisations, self.grounds)
+        self.borders = borders
+        self.intake = Intake(
+            self.alerts, looks, borders, self.renderer, clock, self.carriers, self.photos, self.texts, self.organisations,
+            settings.alerts.author_mb,
+        )  # fmt: skip
+        updates, permissions = Updates(self.db, self.alerts), PermissionStore(self.db, self.alerts)
+        self.budget = Budget(Budgets(self.db), self.carriers, self.renderer, self.texts, settings.budget, clock)
+        self.freezing = Freezing(self.alerts, updates, self.photos, permissions, clock)
+        self.approval = Approval(
+            self.alerts, self.freezing, self.targeting, self.texts, self.stopping, clock, self.organisations, self.budget,
+            borders, looks,
+        )  # fmt: skip
+        self.break_glass = BreakGlass(self.alerts, self.approval, self.organisations, Claims(self.db), clock)
+        self.waiting = Waiting(self.db)
+        self.duty = Duty(Rotas(self.db), self.waiting, self.alerts, self.approval, self.carriers.channels, clock)
+        self.updating = Updating(self.alerts, updates, self.work, self.intake, self.approval, self.photos)
+        self.audit = Audit(AuditLog(self.db), self.alerts, self.db.codec, metrics)
+        self.reach_audit = ReachAudit(self.limits, self.audit, per_min=settings.api.reach_per_min)
+        self.region_imports = RegionImports(
+            Imports(self.db), self.regions, self.organisations, self.audit, settings.store.regions,
+            Rooms(settings.store.directory / "imports", settings.store.reserve_bytes), clock,
+        )  # fmt: skip
+        self.permissions = Permissions(
+            permissions, self.alerts, updates, self.approval, self.organisations, self.targeting, self.stopping, self.budget,
+            self.audit, clock, looks,
+        )  # fmt: skip
+        self._compose_following()
+        self._compose_forgetting(updates)
+        self.registry = Registry(self.people, self.regions, clock)
+        self.labels = Labels(self.registry, self.people, self.regions, LabelMark(self.db), clock)
+        self.receipts = Receipts(
+            self.work, self.acks, MessageIds(self.db), self.suppressing, self.removal, self.tags, clock, metrics
+        )
+        self.mail_reports = MailReports(self.receipts, self.removal, self.work, self.people)
+        self.current = Current(self.db)
+        self._compose_signing_in(operators, sessions)
+        self._compose_rest(key_watch or KeyWatch(self.db, next_key_file(settings.store)))
+
+    def _key_rotation(self, watch: KeyWatch) -> KeyRotation:
+        """What rotates the master key. An embedded store's keys are in its directory."""
+        section = self.settings.store
+        return KeyRotation(
+            connection=self.db, watch=watch, directory=None if section.url else section.directory,
+            next_file=next_key_file(section), clock=self.clock,
+        )  # fmt: skip
+
+    def _compose_signing_in(self, operators: OperatorStore, sessions: SessionStore) -> None:
+        """What lets people in."""
+        settings, clock = self.settings, self.clock
+        entering = Entering(operators, sessions, self.audit, clock, self.stopping.administers)
+        self.passkeys = Passkeys(operators, sessions, entering, clock, RelyingParty.of(settings))
+        provider = Provider(settings.oidc, guarded(settings.oidc), clock) if settings.oidc.issuer else None
+        self.oidc = Oidc(
+            operators, sessions, self.sessions, entering, clock, provider, host=settings.alerts.organisation
+        )
+
+    def _compose_following(self) -> None:
+        """What is decided about alerts that are told."""
+        self.following = Following(self.alerts, self.approval, self.stopping, self.clock)
+        self.whole_case = WholeCase(
+            self.alerts, self.approval, self.following, self.organisations, self.limits, self.audit, self.clock
+        )
+        self.resending = Resending(self.alerts, self.work, self.stopping)
+
+    def _compose_forgetting(self, updates: Updates) -> None:
+        """What takes out of alerts what is not to be known any more, here and in copies that are put back."""
+        cases, tombstones = Cases(self.db), self._tombstones
+        self.past = Past(updates.published, cases)
+        self.legal_holds = LegalHolds(cases, self.alerts, self.approval, self.organisations, self.audit, self.clock)
+        self.revising = Revising(self.alerts, self.approval, self.photos, self.past, tombstones, self.clock)
+        self.purging = Purging(self.alerts, cases, self.media, tombstones, self.approval, self.clock)
+
+    def _compose_rest(self, key_watch: KeyWatch) -> None:
+        """What tells of alerts, and what takes them from elsewhere."""
+        settings, clock, metrics = self.settings, self.clock, self.metrics
+        self.key_rotation = self._key_rotation(key_watch)
+        kept = event_store.Events(self.db, keep=settings.events.keep, keep_days=settings.events.keep_days)
+        self.events = Events(kept, self.alerts, clock, self.organisations.names, self.waiting)
+        hooks, poster = Hooks(self.db, Hook), self.poster or poster_of(settings.webhooks)
+        self.webhooks = Webhooks(hooks, kept, poster, clock)
+        self.domains = Domains(self.limits, clock, metrics)
+        pager = Pager(carriers=self.carriers, limits=self.limits, domains=self.domains, clock=clock, metrics=metrics)
+        self.attendance = Attendance(self.carriers, at_work(self.db), clock)
+        self.logins = Logins(self.db)
+        self.carrier_states = CarrierStates(
+            carriers=self.carriers, logins=self.logins, taking=taking(self.db), limits=self.limits,
+            attendance=self.attendance,
+        )  # fmt: skip
+        self.carrier_tests = CarrierTests(
+            queue=CarrierTestQueue(self.db), carriers=self.carriers, organisations=self.organisations, stopping=self.stopping,
+            limits=self.limits, pager=pager, states=self.carrier_states, registry=self.registry, clock=clock,
+        )  # fmt: skip
+        self.paging = Paging(
+            alerts=self.alerts, waiting=self.waiting, duty=self.duty, pager=pager, organisations=self.organisations,
+            stopping=self.stopping, audit=self.audit, renderer=self.renderer, tags=self.tags, clock=clock, metrics=metrics,
+            names=self.organisations.names, pace=PagePace(clock), site=RelyingParty.of(settings).origins[0],
+            step_aside=self.events.step_aside,
+        )  # fmt: skip
+        self.reports = Reports(self.alerts, self.work, CarrierNumbers(self.db), self.db.codec)
+        self.course = Course(self.audit, self.work)
+        self.explaining = Explaining(self.alerts, self.reports, self.people.names)
+        self.cap_intake = CapIntake(
+            intake=self.intake, approval=self.approval, ends=self.following, updating=self.updating,
+            reports=self.reports, regions=self.regions, issuers=issuers_of(settings.cap), clock=clock,
+        )  # fmt: skip
+        self.cap_out = CapOut(
+            self.alerts, self.targeting, self.regions, self.renderer, self.texts, self.organisations, settings
+        )
+        self.publishing = Publishing(self.current, self.alerts, self.cap_out, self.renderer, self.texts, clock)
+        to_distributors = self._compose_distribution(kept, poster)
+        self.webhook_delivery = WebhookDelivery(
+            (ToWebhooks(hooks, kept, poster, self.events.may_post, clock, metrics), to_distributors), kept, clock
+        )
+        self.requests = Requests(self.db)
+        self.fleet = Fleet(
+            self.alerts, self.work, self.people, self.carrier_states, hooks, self.tracks, clock, self.organisations.names,
+            self.break_glass.awaiting, self.attendance.channels, self.key_rotation.seals,
+        )  # fmt: skip
+
+    def _compose_distribution(self, kept: event_store.Events, poster: Fetcher) -> ToDistributors:
+        hooks, self.tracks = DistributorHooks(self.db), Tracks(self.db)
+        key, site = self.db.codec.derived("distributors"), self.settings.api.reached_at
+        self.confirming = Confirming(hooks, self.tracks, self.alerts, self.clock, key, site)
+        self.distributors = Distributors(
+            hooks, self.tracks, self.alerts, kept, self.grounds, self.cap_out, self.confirming, poster, self.clock
+        )  # fmt: skip
+        return ToDistributors(
+            hooks, self.tracks, self.alerts, self.cap_out, self.grounds, self.regions, self.stopping, poster,
+            self.events.may_post, self.confirming, self.clock, self.metrics,
+        )  # fmt: skip
+
+    @property
+    def restoring(self) -> Restoring:
+        """Settles a store that was put back from a copy."""
+        org, names = self.settings.alerts.organisation, self.organisations.names
+        return Restoring(self.current, self.alerts, self.tracks, self._tombstones, self.audit, names, self.clock, org)
+
+    @property
+    def _tombstones(self) -> Tombstones:
+        return Tombstones(self.settings.store.tombstones_file)
+
+    def inbound(self, carrier: str) -> Inbound:
+        """Takes what a text message centre tells."""
+        return Inbound(carrier, self.receipts, self.suppressing, self.metrics)
+
+    @property
+    def forgetting(self) -> Forgetting:
+        """Takes whom alerts sought out of those that ended."""
+        return Forgetting(self.alerts, Cases(self.db), self.past, self.audit, self.settings.retention, self.clock)
+
+
+@asynccontextmanager
+async def joined(
+    section: StoreSection, redis: Redis, codec: Codec
+) -> AsyncIterator[tuple[Connection, StoreClock, KeyWatch]]:
+    """A store that is checked, with its clock and the watch over the keys of this process. Raises StoreRefusedError and StoreUnavailableError."""
+    async with AsyncExitStack() as stack:
+        db = Connection(redis, codec, replicas_required=section.replicas_required)
+        stack.push_async_callback(db.nodes.close)
+        await open_store(db, sandbox=section.sandbox)
+        clock = StoreClock(db)
+        await stack.enter_async_context(clock.kept())
+        key_watch = KeyWatch(db, next_key_file(section))
+        await stack.enter_async_context(key_watch.kept(clock))
+        yield db, clock, key_watch
+
+
+@asynccontextmanager
+async def opened(
+    settings: config.Settings,
+    redis: Redis,
+    codec: Codec,
+    *,
+    sends: bool = True,
+    loads: bool = True,
+    library: Library | None = None,
+    renderer: Renderer | None = None,
+) -> AsyncIterator[Parts]:
+    """All parts, their carriers open, over a store that is checked. Closes what it opened, in reverse order.
+
+    Whoever has loaded the `library` or the `renderer` gives it. A process that `loads` no library does so when it is first asked for:
+    a worker plans with the numbers of regions, and never asks. A process that sends nothing binds to no text message centre: they
+    count the binds of an account. Raises StoreRefusedError, StoreUnavailableError, and ConfigError for regions or a carrier
+    that cannot be used.
+    """
+    async with AsyncExitStack() as stack:
+        db, clock, key_watch = await stack.enter_async_context(joined(settings.store, redis, codec))
+        numbers = CarrierNumbers(db)
+        carriers = [
+            carrier_of(name, section, settings, await numbers.of(name), clock)
+            for name, section in settings.carriers.items()
+        ]
+        if loads:
+            library = library or library_of(settings)
+        sms = common_sms_settings(settings.carriers.values())
+        renderer = renderer or Renderer(templates_dir(), settings.api.reached_at, sms)
+        parts = Parts(
+            settings=settings, db=db, library=library, renderer=renderer, carriers=Carriers(carriers), key_watch=key_watch,
+            clock=clock,
+        )  # fmt: skip
+        stack.callback(parts.audience.close)
+        try:
+            await parts.regions.agree()
+        except LibraryError as error:
+            raise ConfigError(str(error)) from None
+        try:
+            await parts.purging.restore()
+            await parts.revising.restore()
+        except OSError as error:
+            raise ConfigError(f"store.tombstones cannot be read: {error.strerror}") from None
+        for carrier in carriers:
+            if isinstance(carrier.channel, SmppChannel):
+                carrier.channel.listener = parts.inbound(carrier.name)
+            if sends or not isinstance(carrier.channel, SmppChannel):
+                with usable(carrier.name):
+                    await carrier.channel.open()
+                stack.push_async_callback(carrier.channel.close)
+            rate, domains = settings.carriers[carrier.name].rate, {one.name for one in carrier.domains.values()}
+            parts.metrics.show_carrier(carrier.channel.name, carrier.name, rate, domains)
+        yield parts
+
+
+def next_key_file(section: StoreSection) -> Path | None:
+    """Where the new master key appears during a rotation. An embedded store makes it beside the old one."""
+    return section.next_master_key_file if section.url else section.directory / NEXT_KEY
+
+
+def poster_of(section: WebhookSection) -> Fetcher:
+    """Asks the hosts of webhooks."""
+    return Fetcher(timeout_s=section.timeout_s, ports=frozenset(section.ports), loopback=section.loopback)
+
+
+def library_of(settings: config.Settings) -> Library:
+    """The shipped regions and those that were imported into the data directory. Raises ConfigError for damaged files."""
+    added = settings.store.regions
+    try:
+        return Library.load(added=added)
+    except LibraryError as error:
+        raise ConfigError(f"the regions in {added} cannot be used: {error}") from None

@@ -1,0 +1,154 @@
+"""The commands that run the API, or all of an installation; started and stopped in order."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import structlog
+
+from alertd.config.settings import Settings
+from alertd.runtime.api_site import API_OPTIONS, FirstWaysIn, announce, api_site, reserved, reserved_for_metrics, url_of
+from alertd.runtime.bounce_servers import bounce_sites
+from alertd.runtime.container import Parts
+from alertd.runtime.installation import Store, parts_of, shared_store, store_of
+from alertd.runtime.processes import Life, StartError, appeared, check_packages, kept_running, take_files
+from alertd.runtime.sandbox import load_sample_people, sandbox_of
+from alertd.runtime.sockets import socket_folder
+from alertd.store.embedded import backups
+
+#: Where one dies another is at work already; and one alone leaves the second of two processors to the API, which needs little of it.
+LEAST_WORKERS = 2
+#: Threads of the API for geometry and files. Python's default is six on two processors: a few large targets would keep every other alert waiting,
+#: while the processors share their time fairly among more threads.
+THREADS = 32
+
+
+async def run_all(settings: Settings, *, sandbox: bool, sample_people: int) -> None:
+    """API, workers and embedded store in one, with the sandbox and sample people if wanted, until SIGTERM or SIGINT.
+
+    Raises StartError, and what a store raises that cannot be opened.
+    """
+    check_packages()
+    life = Life("alertd")
+    await life.run(_all(life, settings, sample_people if sandbox else None))
+
+
+async def run_api(settings: Settings) -> None:
+    """The API alone, until SIGTERM or SIGINT."""
+    check_packages()
+    life = Life("alertd api")
+    await life.run(_api(life, settings, shared_store(settings.store)))
+
+
+async def _all(life: Life, settings: Settings, sample_people: int | None) -> None:
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(store_of(settings))
+        address = stack.enter_context(reserved(settings.api.host, settings.api.port, API_OPTIONS))
+        metrics_address = stack.enter_context(reserved_for_metrics(settings.metrics.listen))
+        settings = _listening_at(address, settings)
+        environment = {**os.environ, **store.environment, "ALERTD_API__PORT": str(settings.api.port)}
+        if settings.file is not None:
+            environment["ALERTD_CONFIG"] = str(settings.file)
+        if sample_people is not None:
+            carriers = await stack.enter_async_context(sandbox_of(settings, environment))
+            environment["ALERTD_CARRIERS"] = json.dumps(carriers)  # instead of those of the file
+            environment["ALERTD_WEBHOOKS__LOOPBACK"] = environment["ALERTD_STORE__SANDBOX"] = "true"
+            own = settings.model_dump()
+            changed = {"webhooks": {**own["webhooks"], "loopback": True}, "store": {**own["store"], "sandbox": True}}
+            settings = Settings.model_validate({**own, "carriers": carriers, **changed})
+        parts = await stack.enter_async_context(parts_of(settings, store))
+        await _settle_restored(parts, settings)
+        await load_sample_people(parts, sample_people or 0)
+        sockets = await stack.enter_async_context(_workers(settings, environment))
+        await _serve(life, parts, store, sockets, (address, metrics_address))
+
+
+async def _settle_restored(parts: Parts, settings: Settings) -> None:
+    """Before anything of a store is sent that was put back from a copy."""
+    directory = settings.store.directory.resolve()
+    if not settings.store.url and (mark := backups.marked(directory)):
+        try:
+            await parts.restoring.settle(mark.made, mark.put_back)
+        except OSError as error:
+            raise StartError(f"store.tombstones cannot be written: {error.strerror}") from None
+        backups.settled(directory)
+
+
+async def _api(life: Life, settings: Settings, store: Store) -> None:
+    with (
+        reserved(settings.api.host, settings.api.port, API_OPTIONS) as address,
+        reserved_for_metrics(settings.metrics.listen) as metrics_address,
+    ):
+        async with parts_of(_listening_at(address, settings), store) as parts:
+            await _serve(life, parts, store, [], (address, metrics_address))
+
+
+def _listening_at(address: socket.socket, settings: Settings) -> Settings:
+    """The settings with the port that was really taken."""
+    api = settings.api.model_copy(update={"port": address.getsockname()[1]})
+    return settings.model_copy(update={"api": api})
+
+
+async def _serve(
+    life: Life,
+    parts: Parts,
+    store: Store,
+    worker_sockets: list[str],
+    addresses: tuple[socket.socket, socket.socket | None],
+) -> None:
+    """Serves the API at the first of these addresses, and its metrics at the second, if there is one."""
+    take_files()
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "api"))
+    site = api_site(parts, store, worker_sockets, *addresses)
+    async with (
+        parts.regions.watched(),
+        parts.region_imports.kept(),
+        parts.labels.kept(),
+        parts.reaches.kept(lambda: parts.regions.library),
+        parts.attendance.kept(),
+        parts.memory.kept(parts.clock),
+        parts.key_rotation.kept(),
+        bounce_sites(parts),
+        site,
+    ):
+        first = await _first_ways_in(parts)
+        if not parts.carriers.channels:
+            structlog.get_logger().warning("no carrier is in the settings: no alert can be sent")
+        announce(parts.settings.api.own_url, url_of(addresses[1]), first, parts.settings.store.directory.resolve())
+        life.ready()
+        await asyncio.Event().wait()  # until it is cancelled
+
+
+async def _first_ways_in(parts: Parts) -> FirstWaysIn | None:
+    """Those of the administrator of a store that has no key yet, else None."""
+    org = parts.settings.alerts.organisation
+    key = await parts.access.first(org)
+    if key is None:
+        return None
+    code = await parts.operators.first(org)
+    sign_in = parts.passkeys.relying.enrolment(code) if code else None
+    return FirstWaysIn(key=key, sign_in=sign_in, minutes=parts.settings.sign_in.code_minutes)
+
+
+def workers_of(settings: Settings) -> int:
+    """How many workers are started."""
+    return settings.worker.processes or max(LEAST_WORKERS, (os.cpu_count() or 1) - 1)
+
+
+@asynccontextmanager
+async def _workers(settings: Settings, environment: Mapping[str, str]) -> AsyncIterator[list[str]]:
+    """The workers, at work; answers where each shows its metrics."""
+    with socket_folder() as folder:
+        sockets = [f"{folder}/worker-{i}.sock" for i in range(workers_of(settings))]
+        environments = [{**environment, "ALERTD_WORKER__METRICS": f"unix:{where}"} for where in sockets]
+        async with kept_running(["worker"], environments):
+            for where in sockets:
+                await appeared(Path(where))  # a worker answers there once it is at work
+            yield sockets

@@ -1,0 +1,226 @@
+"""What an alert says while it is told, changed in place: its facts taken out, or its end put off. Neither rings again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+
+import structlog
+
+from alertd.common.clock import Clock, ms_of, time_of
+from alertd.common.errors import Fault, Problem
+from alertd.model import rules
+from alertd.model.alert import Alert
+from alertd.model.kinds import Kind, Occasion
+from alertd.model.restriction import restricted
+from alertd.model.states import KNOWN, SHOWN, WAITING, AlertState
+from alertd.service.access import Credential
+from alertd.service.alerts.approval import Approval
+from alertd.service.alerts.follow_up import Followed
+from alertd.service.alerts.follow_up_audience import if_told, later_version, replaces, versions_of
+from alertd.service.alerts.second_person import check_key
+from alertd.service.alerts.update_audience import TELLS
+from alertd.service.records.photos import Photos
+from alertd.service.records.published_history import Past
+from alertd.service.revision_check import TRIES, changed_since, check_revision, has_ended
+from alertd.store.alerts.alerts import AlertRecord, Alerts, Footing
+from alertd.store.alerts.damaged import unless_damaged
+from alertd.store.records.tombstones import Restriction, Tombstones
+from channels.base import Loudness
+
+#: The ledger counts milliseconds since the start in 32 bits.
+LONGEST_MS = 2**32 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Change:
+    """What versions of an alert say from now on, and the version that tells of it."""
+
+    word: str  # what the event is called; '' for none
+    anew: list[AlertRecord]  # the alert among them
+    told_by: AlertRecord | None = None
+
+
+#: From an alert and all versions of its chain to what changes, or to the answer where nothing is left to change.
+Change = Callable[[AlertRecord, list[AlertRecord]], Awaitable[_Change | Followed]]
+
+
+class Revising:
+    """Changes alerts that people know of. Whoever says the same twice gets the same answer."""
+
+    def __init__(
+        self, alerts: Alerts, approval: Approval, photos: Photos, past: Past, tombstones: Tombstones, clock: Clock
+    ) -> None:
+        self._alerts = alerts
+        self._approval = approval
+        self._photos = photos
+        self._past = past
+        self._tombstones = tombstones
+        self._clock = clock
+
+    async def restrict(self, alert_id: str, who: Credential, reason: str, *, rev: int | None = None) -> Followed:
+        """Take the facts and the photos out of it, for good: of a child nothing is left but age and sex. What is still to be sent
+        says no more than that, and whoever has it on a phone gets it so in its place, without a sound. While a legal hold keeps the case the
+        evidence has what it said before, and nobody else. Raises Problem.
+        """
+        done = await self._revised(alert_id, who, reason, rev, partial(self._restriction, who))
+        await self._past.settle(await self._approval.get(alert_id, who))
+        try:  # outside the store, whose copy knows nothing of it
+            await asyncio.to_thread(self._tombstones.add, Restriction(restricted=alert_id, at=done.record.restricted))
+        except OSError:
+            raise Problem(
+                "store-unavailable",
+                "It is restricted, and that cannot be written down for a backup that is put back: see store.tombstones. Restrict it again then.",
+            ) from None
+        return done
+
+    async def still_named(self, record: AlertRecord) -> list[str]:
+        """Of an alert that was restricted: those of its case and organisation that go on saying what was taken out, or will. Each is its author's,
+        and may be about another child of the case, so none is restricted with it.
+        """
+        if not record.restricted:
+            return []
+        now, found = self._clock.now_ms(), await self._alerts.listed(await self._alerts.ids_in_case(record.case))
+        own = [one for one in found if one and one.state in KNOWN | WAITING and now < one.expires]
+        return [one.id for one in own if not one.restricted and one.kind == Kind.MISSING_CHILD]
+
+    async def restore(self) -> None:
+        """Before a store is served: whatever was restricted since it was copied is restricted in it, but for what is damaged and shown to nobody.
+        Raises OSError.
+        """
+        found = await asyncio.to_thread(self._tombstones.restrictions)
+        facts = await self._alerts.fields(list(found), "state", "restricted")
+        risen = [  # without a look at what is sealed: of one that is damaged nothing is there again
+            one
+            for one, (state, since) in zip(found, facts, strict=True)
+            if state and state.decode() != AlertState.PURGED and not int(since or 0)
+        ]
+        for record in [one for alert_id in risen if (one := await self._readable(alert_id))]:
+            await self._restricted_anew(record, found[record.id].at)
+            structlog.get_logger().warning("a restricted alert had its facts again, and is restricted", alert=record.id)
+
+    async def _restricted_anew(self, record: AlertRecord, at: int) -> None:
+        await self._past.keep(record)
+        versions = await self._alerts.versions([record.id])
+        known = [one for version in versions if (one := await self._readable(version)) and one.document]
+        anew = [replace(_anew(one, at, restricted), restricted=at) for one in known]
+        footing = Footing(sources=AlertState, last=len(versions), rev=None)
+        await self._alerts.follow(record, footing, None, None, fields={}, anew=anew)
+        await self._past.settle(replace(record, restricted=at))
+
+    async def _readable(self, alert_id: str) -> AlertRecord | None:
+        return await unless_damaged(alert_id, self._alerts.get(alert_id))
+
+    async def extend(
+        self, alert_id: str, who: Credential, expires: datetime, reason: str, *, rev: int | None = None
+    ) -> Followed:
+        """Put its end off. It tells a child's name for longer than the second person approved, so it takes one who might have
+        approved it. What is queued lives on, photos are kept for longer, and no phone hears of it. Raises Problem.
+        """
+        return await self._revised(alert_id, who, reason, rev, partial(self._extension, who, expires))
+
+    async def _restriction(
+        self, who: Credential, record: AlertRecord, versions: list[AlertRecord]
+    ) -> _Change | Followed:
+        if record.restricted:
+            return self._said_again(who, record, versions)
+        _check_state(record.state)
+        if record.kind != Kind.MISSING_CHILD:
+            raise Problem("precondition-failed", "Only the alert of a missing child has facts that can be taken out.")
+        now = self._clock.now_ms()
+        fresh = replace(_anew(record, now, restricted), restricted=now)
+        later = await asyncio.gather(*(self._alerts.get(one.id) for one in versions if one.id != record.id))
+        told_by = _replacement(fresh, len(versions) + 1, who)
+        return _Change(
+            word="restricted", anew=[fresh, *(_anew(one, now, restricted) for one in later if one)], told_by=told_by
+        )
+
+    def _said_again(self, who: Credential, record: AlertRecord, versions: list[AlertRecord]) -> _Change | Followed:
+        """A restriction that was said before is told anew where another version took the place of the one that told it."""
+        told = [one for one in versions if one.restricted and replaces(one) and one.state in SHOWN]
+        told_by = _replacement(record, len(versions) + 1, who)
+        if told_by is None or (told and not told[-1].notify):
+            return Followed(record=record, told_by=told[-1].id if told else None)
+        return _Change(word="", anew=[], told_by=told_by)
+
+    async def _extension(
+        self, who: Credential, expires: datetime, record: AlertRecord, _versions: list[AlertRecord]
+    ) -> _Change | Followed:
+        ends = ms_of(expires)
+        if record.expires == ends and who.is_person(record.by):
+            return Followed(record=record, told_by=None)
+        _check_state(record.state)
+        await self._approval.check_approver(record, who)
+        now = self._clock.now_ms()
+        # People go on reading it by the clocks that they were told the first by.
+        at = expires.astimezone(record.alert.expires.tzinfo)
+        new = replace(_anew(record, now, lambda alert: alert.model_copy(update={"expires": at})), expires=ends)
+        self._check_end(record, new, now)
+        await self._photos.attach(new.alert, new)
+        await self._alerts.external_ids.keep(new)
+        return _Change(word="extended", anew=[new])
+
+    def _check_end(self, record: AlertRecord, new: AlertRecord, now_ms: int) -> None:
+        """Raises Problem for an end that is none, or is too far away."""
+        now = time_of(now_ms)
+        faults = rules.expiry_faults(new.alert, now)
+        if new.expires <= record.expires:
+            faults.append(Fault("/expires", "It ends then already, or later: an end is only put off."))
+        if new.expires > record.start + LONGEST_MS:
+            faults.append(Fault("/expires", "It would be told for more than 49 days: write a new one."))
+        if faults:
+            raise Problem("invalid-request", "The alert cannot end then.", faults=tuple(faults))
+
+    async def _revised(self, alert_id: str, who: Credential, reason: str, rev: int | None, change: Change) -> Followed:
+        for _ in range(TRIES):
+            record = await self._approval.get(alert_id, who)
+            check_key(record, who)
+            versions = await versions_of(self._alerts, alert_id)
+            found = await change(record, versions)
+            if isinstance(found, Followed):
+                return found
+            check_revision(record, rev)
+            if found.anew:
+                await self._past.keep(record)
+            if await self._write(record, found, len(versions), {"by": who.signature, "reason": reason}):
+                told_by = found.told_by.id if found.told_by else None
+                return Followed(record=await self._approval.get(alert_id, who), told_by=told_by)
+        raise changed_since()
+
+    async def _write(self, record: AlertRecord, change: _Change, last: int, fields: dict[str, str]) -> bool:
+        """Whether it was done; no where somebody else was first, and it is to be looked at again. Raises Problem."""
+        footing = Footing(sources=KNOWN, last=last, rev=record.rev, alive=True, word=change.word)
+        done, old = await self._alerts.follow(record, footing, None, change.told_by, fields=fields, anew=change.anew)
+        if done or old in {"again", "changed"}:
+            return done
+        if old == "expired":
+            raise has_ended()
+        _check_state(old)
+        return False
+
+
+def _anew(record: AlertRecord, now_ms: int, change: Callable[[Alert], Alert]) -> AlertRecord:
+    """The version as it is after a change of its document."""
+    alert = change(record.alert)
+    document = alert.model_dump_json(by_alias=True).encode()
+    return replace(record, document=document, changes=f"{record.changes} {now_ms}".strip())
+
+
+def _replacement(record: AlertRecord, nth: int, who: Credential) -> AlertRecord | None:
+    """The version that replaces on phones what they show of a restricted alert. None while no phone shows it: it comes back without
+    what was taken out.
+    """
+    if record.state not in SHOWN:
+        return None
+    version = later_version(
+        record, nth, Occasion.UPDATE, TELLS, by=who.signature, expires=record.expires, loudness=Loudness.SILENT
+    )
+    return if_told(version)
+
+
+def _check_state(state: str) -> None:
+    if state not in KNOWN:
+        raise Problem("precondition-failed", f"An alert that is {state} is not changed so.")

@@ -1,0 +1,285 @@
+"""A target that reaches beyond its organisation's jurisdiction, divided: what is told at once, and what each neighbour is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import msgspec
+import shapely
+
+from alertd.common.errors import Problem
+from alertd.model.alert import Alert, Target
+from alertd.model.kinds import Kind, PermissionState
+from alertd.model.permission import Permission, read, written
+from alertd.service.access import Credential, Terms
+from alertd.service.areas.jurisdiction import KEYS, OWN, Beyond, Grounds, refused
+from alertd.service.areas.reach_preview import ANSWERS, Look, Looks, Sight, check_contacts, population_of
+from alertd.service.areas.targeting import Targeting
+from alertd.service.cache import Kept, digest
+from alertd.service.organisations.organisations import Known, Organisations
+from alertd.service.reach import kept, shown
+from alertd.service.revision_check import changed_since
+from alertd.store.alerts.alerts import Alerts
+from alertd.store.alerts.frozen_audience import pack_area, unpack_area
+from alertd.store.alerts.records import GRANTED, GROUND, AlertRecord, runs_of
+from geofences.geodesy import area_km2
+from geofences.jurisdictions import Division
+from geofences.slivers import ground
+from geofences.targets import Area
+
+_NOTHING = shapely.MultiPolygon()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """The ground of a target that a neighbour is asked for."""
+
+    org: str
+    name: str  # of the organisation
+    geometry: shapely.MultiPolygon
+    km2: float
+    is_granted: bool  # it was permitted before
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """The ground of a target, divided."""
+
+    at_once: Area
+    parts: tuple[Part, ...]
+
+
+class Borders:
+    """Divides targets, and keeps what is divided."""
+
+    def __init__(
+        self, alerts: Alerts, looks: Looks, targeting: Targeting, organisations: Organisations, grounds: Grounds
+    ) -> None:
+        self._alerts = alerts
+        self._looks = looks
+        self._targeting = targeting
+        self._organisations = organisations
+        self._grounds = grounds
+
+    async def split(
+        self, area: Area, who: Credential, known: Known | None = None, granted: shapely.MultiPolygon = _NOTHING
+    ) -> Split | None:
+        """An area among the caller's organisation and its neighbours; None where it is the organisation's own. What was `granted` is told at
+        once, too. Raises Problem for an area that nobody may permit all of.
+        """
+        found = await self._neighbours(area.geometry, who, known)
+        if found is None:
+            return None
+        division, names = found
+        beyond = ground(shapely.union_all([part.geometry for part in division.others.values()]))
+        given = ground(shapely.intersection(beyond, granted))
+        left = 1 - area_km2(given) / area_km2(beyond)
+        at_once = replace(
+            area, geometry=ground(shapely.union(division.own, given)), km2=max(area.km2 - left * division.outside_km2, 0.0)
+        )  # fmt: skip
+        parts = [
+            Part(
+                org=org, name=names[org], geometry=part.geometry, km2=part.km2,
+                is_granted=not granted.is_empty and await self._grounds.is_within(part.geometry, granted),
+            )
+            for org, part in sorted(division.others.items())
+        ]  # fmt: skip
+        return Split(at_once=at_once, parts=tuple(parts))
+
+    async def _neighbours(
+        self, area: shapely.MultiPolygon, who: Credential, known: Known | None = None
+    ) -> tuple[Division, dict[str, str]] | None:
+        """An area among the caller's organisation and those who may permit the rest, and the names of these; None where it lies in the
+        jurisdiction. Who may alert everywhere is nobody's neighbour. Raises Problem for what the key itself may not reach, for ground that
+        nobody's is, and where nothing is the organisation's own.
+        """
+        known = known or await self._organisations.get(who.org)
+        narrow, own = who.terms.jurisdiction, known.organisation.jurisdiction
+        if narrow and (beyond := await self._grounds.beyond(area, narrow, KEYS)):
+            raise refused(beyond)
+        if own is None or (beyond := await self._grounds.beyond(area, own, OWN)) is None:
+            return None
+        near = {one.id: one.organisation for one in await self._organisations.list() if one.id != who.org}
+        theirs = {org: one.jurisdiction for org, one in near.items() if one.jurisdiction}
+        division = await self._grounds.divided(area, own, theirs)
+        if division.own.is_empty:
+            raise refused(beyond)
+        return division, {org: near[org].name for org in division.others}
+
+    async def divided(
+        self, alert: Alert, whole: Sight, who: Credential, known: Known | None = None, upon: AlertRecord | None = None
+    ) -> Sight:
+        """Of a look at the whole target, that at what is told at once, with what neighbours are asked for. Ground that was permitted to the
+        alert `upon` which this is an update is told at once, too. Raises Problem for a target that nobody may permit all of.
+        """
+        if alert.target.beyond != "ask":
+            await self._organisations.check(who, area=whole.area.geometry, known=known)
+            return whole
+        granted = granted_of(upon) if upon else _NOTHING
+        found = await self.split(whole.area, who, known, granted)
+        if found is None:
+            return whole
+        sight = await self._looks.sight(alert, found.at_once, whole.countries)
+        keys = {one.org: one.key for one in read(upon.permissions)} if upon else {}
+        # Whoever was given the ground since has permitted nothing, and is asked nothing: another's permission covers it.
+        parts = [part for part in found.parts if not part.is_granted or keys.get(part.org)]
+        grounds = {f"{GROUND}{part.org}": pack_area(part.geometry) for part in parts}
+        return replace(
+            sight,
+            permissions=tuple(
+                [await self._permission(alert, part, sight.area, keys.get(part.org, "")) for part in parts]
+            ),
+            grounds=grounds | ({} if granted.is_empty else {GRANTED: pack_area(granted)}),
+            outline=whole.outline,
+        )
+
+    async def counted(self, alert: Alert, whole: Sight, who: Credential, known: Known | None = None) -> Sight:
+        """A look at the whole target, with the people of that part alone that lies in the caller's jurisdictions."""
+        if await self._organisations.beyond(whole.area.geometry, who, known) is None:
+            return whole
+        own = await self._organisations.within(whole.area, who, known)
+        counts = await self._looks.sight(alert, own, whole.countries) if own else None
+        return replace(
+            whole, reach=counts.reach if counts else None, rings=counts.rings if counts else {}, answers=Kept(ANSWERS)
+        )
+
+    async def previewed(
+        self, target: Target, kind: Kind, who: Credential
+    ) -> tuple[Area, Look, Beyond | None, list[Permission]]:
+        """What a target comes to for the caller.
+
+        Returns the ground that would be alerted, a look at the part of it in the caller's jurisdictions, what of the target would be refused,
+        and what neighbours may permit. Raises Problem.
+        """
+        area, split = (await self._looks.resolved(target)).area, None
+        beyond = await self._organisations.beyond(area.geometry, who)
+        if beyond is None:
+            return area, await self._looks.of(area, target, kind), None, []
+        with suppress(Problem):
+            split = await self.split(area, who)
+        own = await self._organisations.within(area, who)
+        nothing = Look(area=Area(geometry=_NOTHING, km2=0.0), shares=[], reach=None, rings={})
+        look = await self._looks.of(own, target, kind) if own else nothing
+        if split is None:
+            return area, look, beyond, []
+        permissions = [self._asked(part, 0, "") for part in split.parts]
+        asks = target.beyond == "ask"
+        return split.at_once if asks else area, look, None if asks else beyond, permissions
+
+    async def _permission(self, alert: Alert, part: Part, at_once: Area, key: str) -> Permission:
+        regions = await self._targeting.told_across(at_once.geometry, part.geometry)
+        shares = await self._targeting.shares(part.geometry)
+        reach = await self._looks.reach(part.geometry, shares, population_of(alert), regions)
+        return msgspec.structs.replace(self._asked(part, kept(reach.whole.people), runs_of(regions)), key=key)
+
+    @staticmethod
+    def _asked(part: Part, people: int, regions: str) -> Permission:
+        """The permission to ask for a part. `people` is the estimate to keep; `regions` are the numbers of the regions notified there."""
+        return Permission(
+            org=part.org,
+            name=part.name,
+            ground=_digest(part.geometry),
+            km2=round(part.km2, 3),
+            seen=people,
+            people=shown(people),
+            regions=regions,
+            answer=PermissionState.GRANTED if part.is_granted else "",
+        )
+
+    async def submitted(self, record: AlertRecord, who: Credential) -> AlertRecord:
+        """A draft, or what was returned, with the ground that its target comes to on the day on which it asks for its second person: regions
+        are drawn anew, and jurisdictions change. Raises Problem.
+        """
+        alert = record.alert
+        whole = await self._looks.lately(alert)
+        check_contacts(alert, whole.countries)
+        sight = await self.divided(alert, whole, who, upon=record)
+        self._looks.check_size(alert, sight)
+        new = replace(
+            record, permissions=written(sight.permissions), grounds=sight.grounds, regions=sight.regions,
+            seen=sight.people, countries=" ".join(whole.countries), outline=whole.outline,
+        )  # fmt: skip
+        done, _ = await self._alerts.amend(new, sight.packed)
+        if not done:
+            raise changed_since()
+        return replace(new, rev=record.rev + 1)
+
+    async def check_ground(self, record: AlertRecord, who: Credential) -> None:
+        """Raises Problem where the target of an alert comes to other ground by now than was submitted, or another is to be asked for some of
+        it: whoever approves is shown what it comes to now, and told is what it came to then.
+        """
+        if not await self._is_as_submitted(record, who):
+            raise Problem(
+                "approval-stale",
+                "What this alert's target names is another by now than when it was submitted. Return it, and have it submitted again.",
+            )
+
+    async def _is_as_submitted(self, record: AlertRecord, who: Credential) -> bool:
+        with suppress(Problem):  # a region that is gone, or ground that is nobody's by now
+            where = await self._looks.resolved(record.alert.target)
+            if where.outline != record.outline:
+                return False
+            if record.alert.target.beyond != "ask":
+                return True
+            found = await self._neighbours(where.area.geometry, replace(who, terms=Terms()))
+            others = found[0].others if found else {}
+            parts = {(org, _digest(part.geometry)): part.geometry for org, part in others.items()}
+            asked = {(one.org, one.ground) for one in read(record.permissions)}
+            rest = [geometry for part, geometry in parts.items() if part not in asked]
+            return asked <= parts.keys() and await self._is_permitted(rest, granted_of(record))
+        return False
+
+    async def _is_permitted(self, parts: Sequence[shapely.MultiPolygon], granted: shapely.MultiPolygon) -> bool:
+        """Whether all of these lie in what was permitted: nobody is asked for them."""
+        return all([not granted.is_empty and await self._grounds.is_within(part, granted) for part in parts])
+
+    async def check(self, record: AlertRecord, who: Credential, area: shapely.MultiPolygon) -> None:
+        """Raises Problem where the area of an alert lies outside the caller's jurisdictions and no neighbour has permitted it."""
+        own = ground(shapely.difference(area, granted_of(record))) if GRANTED in record.grounds else area
+        if not own.is_empty:
+            await self._organisations.check(who, area=own)
+
+
+def _digest(geometry: shapely.MultiPolygon) -> str:
+    return digest(shapely.to_wkb(geometry)).hex()
+
+
+def granted_of(record: AlertRecord) -> shapely.MultiPolygon:
+    """The ground that neighbours have permitted."""
+    raw = record.grounds.get(GRANTED)
+    return unpack_area(raw) if raw else _NOTHING
+
+
+def taken_over(alert: AlertRecord, update: AlertRecord) -> AlertRecord:
+    """The alert with what is asked for by its update. An answer stands for the ground that it was given for; what a permission covers is
+    not asked again. One that the update leaves out stays with its keys: a later update may have that ground again, and asks nobody.
+    """
+    before = {one.org: one for one in read(alert.permissions)}
+    merged = [_carried(one, before.pop(one.org, None)) for one in read(update.permissions)]
+    merged += [_left_out(one) for one in before.values() if one.key]
+    asked = {name: wkb for name, wkb in update.grounds.items() if name != GRANTED}
+    return replace(alert, permissions=written(merged), grounds=asked)
+
+
+def newly_asked(alert: AlertRecord, before: AlertRecord | None = None) -> list[str]:
+    """The neighbours that are asked by an approval, and were not asked the same by what was `before`."""
+    old = {(one.org, one.ground) for one in read(before.permissions) if not one.answer} if before else set()
+    return [one.org for one in read(alert.permissions) if not one.answer and (one.org, one.ground) not in old]
+
+
+def _carried(new: Permission, old: Permission | None) -> Permission:
+    if old is None:
+        return new
+    kept: dict[str, str | int] = {"key": old.key}  # what it permitted is told on, where it is asked for more, too
+    is_refused = old.answer == PermissionState.REFUSED and new.ground == old.ground
+    if is_refused or new.answer == old.answer:
+        kept |= {"answer": old.answer, "at": old.at, "version": old.version}
+    return Permission(**{name: getattr(new, name) for name in Permission.__struct_fields__} | kept)
+
+
+def _left_out(old: Permission) -> Permission:
+    """Of what was permitted, where an update does not reach; what was asked for besides is asked no more."""
+    is_granted = old.answer == PermissionState.GRANTED
+    return old if is_granted else msgspec.structs.replace(old, answer=PermissionState.LAPSED)

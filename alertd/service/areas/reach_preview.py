@@ -1,0 +1,224 @@
+"""Looks: the area of a target and its estimated reach, for the author of an alert.
+
+A case system sends the same few targets again and again, so callers who ask for the same target within a few seconds share a look.
+A look decides about nobody: the approval finds the people.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import shapely
+
+from alertd.common.errors import Problem
+from alertd.model import rules
+from alertd.model.alert import Alert, Status, Target
+from alertd.model.permission import Permission
+from alertd.service.areas import rings
+from alertd.service.areas.targeting import Share, Targeting
+from alertd.service.cache import Kept, digest
+from alertd.service.reach import Count, Ground, Reach, Reaches, kept
+from alertd.service.small_counts import too_few_people
+from alertd.store.alerts.frozen_audience import pack_area
+from alertd.store.alerts.records import runs_of
+from alertd.store.people.people_map import Population
+from geofences.geodesy import area_km2
+from geofences.slivers import ground
+from geofences.targets import Area
+
+#: Targets that are kept resolved: a country's outline has a megabyte.
+RESOLVED = 64
+#: A look is shared for so long, and for as long again at most while the next is made: 1,000 alerts a second to few targets cost few searches.
+FRESH_S = 2.0
+#: Looks of four seconds.
+KEPT = 64
+#: Answers about one look: it is told in few languages, of few channels.
+ANSWERS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """An area, with what follows from it alone. Several may have it: nobody prepares the geometry."""
+
+    area: Area
+    shares: Sequence[Share]
+    countries: tuple[str, ...]
+    told: Sequence[int]  # numbers of regions whose people are told although they named no point
+    regions: str  # the same, as `runs_of` writes them
+    packed: bytes  # the area, as it is kept beside an alert
+    outline: str  # of the area, by its digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ring:
+    """The part of a ring that no smaller ring has."""
+
+    km2: float
+    count: Count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """The area of a target and its estimated reach. Callers share it, so none may prepare the geometry."""
+
+    area: Area
+    shares: Sequence[Share]
+    reach: Reach | None  # None: the caller has no jurisdiction there, so no counts are shown
+    rings: Mapping[int, Ring]  # by number, from the innermost; empty where the target has no rings
+    permissions: tuple[Permission, ...] = ()  # of neighbours, for what is not in `area`
+    answers: Kept[Any] = field(default_factory=lambda: Kept(ANSWERS), compare=False)  # what was made of it to be told
+
+    @property
+    def people(self) -> int:
+        """The estimate, as a record keeps it."""
+        return kept(self.reach.whole.people) if self.reach else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight(Look):
+    """A look at the target of an alert, with what the alert's record says of it."""
+
+    countries: tuple[str, ...]
+    regions: str  # numbers of those whose people are told although they named no point, as `runs_of` writes them
+    packed: bytes  # the area, as it is kept beside an alert
+    outline: str  # of the whole target, by its digest
+    grounds: Mapping[str, bytes] = field(default_factory=dict)  # as an alert's record has them
+
+
+class Looks:
+    """Looks at targets."""
+
+    def __init__(self, targeting: Targeting, reaches: Reaches) -> None:
+        self._targeting = targeting
+        self._reaches = reaches
+        self._resolved: Kept[Resolved] = Kept(RESOLVED)
+        self._kept: Kept[Sight] = Kept(KEPT, fresh_s=FRESH_S)
+
+    async def countries(self, alert: Alert) -> tuple[str, ...]:
+        """The countries that an alert's target lies in. Raises Problem for a target that is none, and where no contact works in all of
+        them.
+        """
+        countries = (await self.resolved(alert.target)).countries
+        check_contacts(alert, countries)
+        return countries
+
+    def check_own(self, alert: Alert, org: str) -> None:
+        """Raises Problem where its target names what another organisation drew."""
+        self._targeting.check_own(alert.target, org)
+
+    async def lately(self, alert: Alert) -> Sight:
+        """A look that began four seconds ago at most, from the latest map of people. Raises Problem for a target that is none."""
+        people = await self._reaches.current(self._targeting.library)
+        where = await self.resolved(alert.target)
+        # With the outline: a region that the target names may be drawn anew.
+        name = (where.outline, alert.target, population_of(alert))
+        return await self._kept.once(people, name, lambda: self._sight(alert, where))
+
+    def check_size(self, alert: Alert, look: Look) -> None:
+        """Raises Problem where an Actual alert has too small an area, or too few people."""
+        if alert.status is not Status.ACTUAL:
+            return
+        least = self._targeting.settings
+        if look.area.km2 < least.least_km2:
+            raise Problem(
+                "audience-too-small", f"The area has {look.area.km2:.3f} km2; the least is {least.least_km2} km2."
+            )
+        if look.reach:
+            self.check_people(look.reach)
+
+    def check_people(self, reach: Reach) -> None:
+        """Raises Problem `audience-too-small` if the map is sure that an Actual alert reaches too few people. The noise of the map alone never
+        stops an alert.
+        """
+        if reach.most < self._targeting.settings.least_people:
+            raise too_few_people(self._targeting.settings.least_people)
+
+    async def resolved(self, target: Target) -> Resolved:
+        """The ground of a target as it is now. Raises Problem for a target that is none."""
+
+        async def worked_out() -> Resolved:
+            area = await self._targeting.area(target)
+            shares = await self._targeting.shares(area.geometry)
+            return self._of(area, shares, self._targeting.countries(target, area, shares))
+
+        return await self._resolved.once(self._targeting.library, digest(target.model_dump_json().encode()), worked_out)
+
+    async def of(self, area: Area, target: Target, kind: str) -> Look:
+        """What a target comes to on some ground, for everybody who consented to a kind of alert."""
+        shares = await self._targeting.shares(area.geometry)
+        reach = await self.reach(area.geometry, shares, (kind, False))
+        return Look(area=area, shares=shares, reach=reach, rings=await self._rings(area, target, (kind, False)))
+
+    async def sight(self, alert: Alert, area: Area, countries: tuple[str, ...]) -> Sight:
+        """What an alert comes to on some ground."""
+        return await self._sight(alert, self._of(area, await self._targeting.shares(area.geometry), countries))
+
+    async def reach(
+        self,
+        area: shapely.MultiPolygon,
+        shares: Sequence[Share],
+        population: Population,
+        told: Sequence[int] | None = None,
+    ) -> Reach:
+        """Estimates the reach of an area. `shares` are the regions it touches. `told` are the numbers of the regions that are notified as a
+        whole, by default those with enough of their ground in the area.
+        """
+        if told is None:
+            told = self._targeting.told_regions(shares)
+        ground = Ground(area=area, told=told, touched={share.number: share.share for share in shares})
+        return await self._reaches.of(population, ground, self._targeting.library)
+
+    async def newly(self, alert: Alert, look: Look, before: shapely.MultiPolygon) -> Reach:
+        """Estimates the reach of a look outside the area `before`."""
+        told = set(self._targeting.told_regions(await self._targeting.shares(before)))
+        new = await asyncio.to_thread(lambda: ground(shapely.difference(look.area.geometry, before)))
+        shares = [] if new.is_empty else await self._targeting.shares(new)
+        own = self._targeting.told_regions(look.shares)
+        return await self.reach(new, shares, population_of(alert), [one for one in own if one not in told])
+
+    async def _rings(self, area: Area, target: Target, population: Population) -> dict[int, Ring]:
+        discs = await self._targeting.ring_grounds(target, area.geometry)
+        found, before = dict[int, Ring](), set[int]()
+        own = await asyncio.to_thread(rings.own_grounds, target, discs, area.geometry) if discs else {}
+        for ring, part in own.items():
+            whole = area.geometry if ring == rings.REST else discs[ring - 1]
+            told = [] if whole.is_empty else self._targeting.told_regions(await self._targeting.shares(whole))
+            shares = [] if part.is_empty else await self._targeting.shares(part)
+            reach = await self.reach(part, shares, population, [one for one in told if one not in before])
+            before.update(told)
+            found[ring] = Ring(km2=sum(map(area_km2, part.geoms)), count=reach.whole)
+        return found
+
+    def _of(self, area: Area, shares: Sequence[Share], countries: tuple[str, ...]) -> Resolved:
+        told = self._targeting.told_regions(shares)
+        return Resolved(
+            area=area, shares=shares, countries=countries, told=told, regions=runs_of(told),
+            packed=pack_area(area.geometry), outline=digest(shapely.to_wkb(area.geometry)).hex(),
+        )  # fmt: skip
+
+    async def _sight(self, alert: Alert, where: Resolved) -> Sight:
+        population = population_of(alert)
+        return Sight(
+            area=where.area,
+            shares=where.shares,
+            reach=await self.reach(where.area.geometry, where.shares, population, where.told),
+            rings=await self._rings(where.area, alert.target, population),
+            countries=where.countries,
+            regions=where.regions,
+            packed=where.packed,
+            outline=where.outline,
+        )
+
+
+def population_of(alert: Alert) -> Population:
+    """Whom an alert may reach: Test and Exercise reach testers only."""
+    return alert.kind, alert.status is not Status.ACTUAL
+
+
+def check_contacts(alert: Alert, countries: Sequence[str]) -> None:
+    """Raises Problem where no contact works in all of these countries."""
+    if faults := tuple(rules.unreachable(alert, countries)):
+        raise Problem("contact-unreachable-from-area", "No contact works where people are told.", faults=faults)

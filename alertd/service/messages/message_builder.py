@@ -1,0 +1,92 @@
+"""A message of an alert, made; and whether each that a reader may get can be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+
+from alertd.common.errors import Fault
+from alertd.common.ids import chain_of, new_id, sequence_of
+from alertd.model.alert import Alert, loudness
+from alertd.rendering import THE_ALERT, Renderer, Telling
+from alertd.rendering.own_texts import NONE, OwnTexts
+from alertd.service.carriers.carriers import Carrier, Carriers
+from alertd.store.delivery.work_records import Alike
+from channels.base import Loudness, Message, Stamp
+
+
+def stamp_of(
+    alert: Alert, alert_id: str, language: str, *, sent_ms: int, ring: int = 0, loud: Loudness | None = None
+) -> Stamp:
+    """What goes with each message of an alert in one language and ring, as loud as it is there unless something else is said."""
+    return Stamp(
+        chain=chain_of(alert_id),
+        version=alert_id,
+        sequence=sequence_of(alert_id),
+        sent_s=sent_ms // 1000,
+        expires_s=int(alert.expires.timestamp()),
+        loudness=loud or loudness(alert, ring),
+        language=language,
+    )
+
+
+def rendered(  # noqa: PLR0913  each says something else of it
+    alert: Alert, alert_id: str, alike: Alike, renderer: Renderer, *, sent_ms: int, own: OwnTexts = NONE,
+    countries: Sequence[str] = (), telling: Telling = THE_ALERT, loud: Loudness | None = None,
+) -> Message:  # fmt: skip
+    """The message for one channel in one of the alert's languages, as it is checked and as it is sent. Raises whatever is wrong with it."""
+    stamp = stamp_of(alert, alert_id, alike.language, sent_ms=sent_ms, ring=alike.ring, loud=loud)
+    return renderer.render(
+        alert, channel=alike.channel, language=alike.language, stamp=stamp, telling=telling, own=own,
+        countries=countries,
+    )  # fmt: skip
+
+
+def impossible(
+    alert: Alert, carriers: Carriers, renderer: Renderer, own: OwnTexts = NONE, *, now_ms: int,
+    countries: Sequence[str] = (), telling: Telling = THE_ALERT,
+) -> list[Fault]:  # fmt: skip
+    """The channels of an alert whose message cannot be made, or cannot be taken by its carrier, in some language that a
+    reader may get.
+    """
+    faults = []
+    for i, channel in enumerate(alert.channels):
+        failing = [
+            _failing(alert, channel, carrier, renderer, own, now_ms, countries, telling)
+            for carrier in carriers.of(channel)
+        ]
+        if languages := sorted({language for languages in failing for language in languages}):
+            sentence = (
+                f"The {channel} message cannot be made in {', '.join(languages)}: shorten names, texts and links."
+            )
+            faults.append(Fault(f"/channels/{i}", sentence))
+    return faults
+
+
+def _failing(
+    alert: Alert, channel: str, carrier: Carrier, renderer: Renderer, own: OwnTexts, now_ms: int,
+    countries: Sequence[str], telling: Telling,
+) -> list[str]:  # fmt: skip
+    failing, alert_id = [], new_id(now_ms)
+    ring = max(range(len(alert.target.rings) + 1), key=lambda ring: loudness(alert, ring) is Loudness.LOUD)
+    for language in renderer.languages(alert):
+        try:
+            # Where it is loud it has one word more than elsewhere.
+            alike = Alike(channel=channel, language=language, ring=ring)
+            message = rendered(
+                alert, alert_id, alike, renderer, sent_ms=now_ms, own=own, countries=countries, telling=telling
+            )
+            carrier.channel.prepare(message)
+        except Exception as error:  # noqa: BLE001  whatever is wrong, it would be wrong when it is to be sent
+            tell(alert_id, Alike(channel=channel, language=language), error)
+            failing.append(language)
+    return failing
+
+
+def tell(alert_id: str, alike: Alike, error: Exception) -> None:
+    """That one cannot be made, and not what it says."""
+    structlog.get_logger().error(
+        "message cannot be made", alert=alert_id, channel=alike.channel, language=alike.language,
+        error=type(error).__name__,
+    )  # fmt: skip

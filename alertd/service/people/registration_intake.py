@@ -1,0 +1,58 @@
+"""Registrations come in: as JSON, whole or in part, and the record that one becomes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from alertd.common.errors import Problem
+from alertd.model import registration
+from alertd.model.faults import faults_of
+from alertd.model.registration import Registration
+from alertd.model.subscriber import AddressesUsedUpError, Subscriber, from_document, to_document
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One subscriber to be written; of one who is there `only` these parts, if any are named (see `registrations.within`)."""
+
+    id: str
+    document: Registration
+    only: tuple[str, ...] = ()
+
+
+def read(document: dict[str, Any]) -> Registration:
+    """A registration from JSON values. Raises Problem with every fault."""
+    with _told():
+        return Registration.model_validate_json(json.dumps(document))
+
+
+def whole(entry: Entry, previous: Subscriber | None) -> Registration:
+    """What is registered once an entry is written. Raises Problem with every fault."""
+    if previous is None or not entry.only:
+        return entry.document
+    before = read(to_document(previous))
+    with _told():
+        return registration.within(entry.document, entry.only, before)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Raises Problem with every fault of a registration."""
+    try:
+        yield
+    except ValidationError as error:
+        raise Problem("invalid-request", "The subscriber cannot be taken.", faults=tuple(faults_of(error))) from None
+
+
+def record(document: Registration, number: int, name: str, previous: Subscriber | None) -> Subscriber:
+    """The record of a registration. Raises Problem."""
+    try:
+        return from_document(document, number=number, subscriber_id=name, previous=previous)
+    except AddressesUsedUpError as error:
+        raise Problem("invalid-request", str(error)) from None

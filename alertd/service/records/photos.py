@@ -1,0 +1,263 @@
+"""Photos: taken in and made our own, given to the alert that shows them, shown to the public while it is told, and gone after."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hmac
+from collections.abc import Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from alertd.common.clock import DAY_MS, HOUR_MS, Clock, time_of
+from alertd.common.errors import Fault, Problem
+from alertd.common.ids import chain_of, new_id
+from alertd.common.signing_keys import SigningKeys
+from alertd.config.sections import MediaSection
+from alertd.model.alert import Alert, Status
+from alertd.model.case import Photo, PhotoFacts
+from alertd.model.photo import Copy, UnreadablePhotoError
+from alertd.model.states import NO_LONGER_SHOWN, SHOWN, TAKEN_AWAY, UNDECIDED, WAITING, AlertState
+from alertd.service.access import Credential
+from alertd.service.batcher import Together
+from alertd.service.cache import Kept
+from alertd.service.records.photo_decoder import Decoder
+from alertd.store.alerts.alerts import AlertRecord, Alerts
+from alertd.store.photos.photos import Media, MediaRecord
+from channels.fetching import Fetcher, FetchError
+
+ID_BYTES = 18  # 144 bits: nobody guesses a photo
+#: A copy is held so long, and given out whenever a look says that it may be shown: every phone that is told asks within the same
+#: minute, while the store has an alert to send.
+HELD_S = 1.0
+HELD = 64  # copies in memory: 20 MB at most
+#: In these an alert may still show its photos to the public.
+_TO_COME = UNDECIDED | WAITING
+#: Whoever may read or write alerts may see a photo before the public does.
+SEES = ("alerts:read", "alerts:write")
+
+
+class TakenPhoto(msgspec.Struct, frozen=True):
+    """A photo that was taken in."""
+
+    id: str
+    sizes: dict[str, tuple[int, int, int]]  # by name: width, height, bytes
+    unused_until_ms: int  # gone by then, unless an alert has it
+    source: str
+    taken: str
+    rights: str
+    alt: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Visibility:
+    """How a photo stands: for the public, and for those who work on an alert that has it."""
+
+    shown: bool
+    is_over: bool  # an alert showed it, and none does any more
+    is_for_staff: bool  # not yet shown, or again in an alert that is still to come: its approver sees what they publish
+
+
+class Photos:
+    """The use cases of photos."""
+
+    def __init__(
+        self, media: Media, alerts: Alerts, decoder: Decoder, fetcher: Fetcher, clock: Clock, settings: MediaSection,
+        naming: SigningKeys,
+    ) -> None:  # fmt: skip
+        """`naming`: the keys that make ids of photos unguessable, also to whoever knows the request's."""
+        self._media = media
+        self._alerts = alerts
+        self._decoder = decoder
+        self._fetcher = fetcher
+        self._clock = clock
+        self._settings = settings
+        self._naming = naming
+        self._held: Kept[bytes | None] = Kept(HELD, fresh_s=HELD_S / 2, now=clock.monotonic)
+        self._looks = Together(self._looked)
+
+    async def fetch(self, url: str, most_bytes: int) -> bytes:
+        """What a URL names, once. Raises Problem."""
+        try:
+            return await self._fetcher.fetch(url, most_bytes)
+        except FetchError as error:
+            raise _unreadable("/url", str(error)) from None
+
+    async def take(
+        self, raw: bytes, facts: PhotoFacts, who: Credential, *, name: str | None = None, place: str
+    ) -> TakenPhoto:
+        """Make a photo our own and keep it until an alert has it. The same `name` gives the same id. `place` is the
+        picture's own, for faults. Raises Problem.
+        """
+        self.check(facts)
+        now = self._clock.now_ms()
+        if await self._media.waiting(who.org, now) >= self._settings.waiting:
+            raise Problem("rate-limited", "Too many photos wait for an alert.", headers={"Retry-After": "3600"})
+        try:
+            copies = await self._decoder.copies_of(raw)
+        except UnreadablePhotoError as error:
+            raise _unreadable(place, str(error)) from None
+        keep_ms = self._settings.unused_hours * HOUR_MS
+        photo = _kept(self.id_of(name or new_id(now)), copies, facts, now + keep_ms)
+        await self._media.put(
+            photo.id, who.org, msgspec.json.encode(photo), {size: copy.data for size, copy in copies.items()},
+            keep_ms=keep_ms, now_ms=now,
+        )  # fmt: skip
+        return photo
+
+    async def taken(self, name: str, who: Credential) -> TakenPhoto:
+        """What was taken in before under this name. Raises Problem when it is gone."""
+        for key in self._naming.every:
+            record = await self._media.get(_id_of(key, name))
+            if record and record.org == who.org:
+                return _read(record)
+        raise Problem("not-found", "The photo is gone by now: send it again under another key.")
+
+    def id_of(self, name: str) -> str:
+        """The id of a photo by a name that is new each time."""
+        return _id_of(self._naming.current, name)
+
+    def check(self, facts: PhotoFacts, part: str = "") -> None:
+        """What can be told of the facts alone; `part` is where they stand in the body. Raises Problem."""
+        missing = tuple(
+            Fault(f"{part}/{name}", sentence) for name, sentence in _RIGHTS.items() if getattr(facts, name) is None
+        )
+        if missing:
+            raise Problem("photo-rights-missing", "Nobody may publish a photo without these.", faults=missing)
+        today = time_of(self._clock.now_ms() + DAY_MS).date().isoformat()  # somewhere it is
+        if facts.taken > today[: len(facts.taken)]:
+            fault = Fault(f"{part}/taken", "This day is still to come.")
+            raise Problem("invalid-request", "The photo cannot have been taken then.", faults=(fault,))
+
+    async def told(self, alert: Alert, who: Credential) -> Alert:
+        """The alert, its photos with the words they came with where it has no own. Raises Problem for photos it cannot have."""
+        names = {photo.media for _, photo in _photos(alert)}
+        if not names:
+            return alert
+        records = dict(zip(names, await asyncio.gather(*map(self._media.get, names)), strict=True))
+        case = self._alerts.case_id(who.org, alert.case.number) if alert.case.number else ""
+        faults = tuple(
+            Fault(f"{pointer}/media", _NO_SUCH)
+            for pointer, photo in _photos(alert)
+            if (record := records[photo.media]) is None or record.org != who.org or record.case not in {"", case}
+        )
+        if faults:
+            raise Problem("photo-unreadable", "A photo is not there.", faults=faults)
+        return _with_words(alert, {name: _read(record).alt for name, record in records.items() if record})
+
+    async def attach(self, alert: Alert, record: AlertRecord) -> None:
+        """Gives its photos to an alert that is about to be kept, and to its case. Whatever moves the end of an alert does this
+        again, for photos last as long. Raises Problem for one that has gone meanwhile.
+        """
+        for pointer, photo in _photos(alert):
+            if not await self._media.attach(photo.media, record.org, record.case, record.id, expires_ms=record.expires):
+                raise Problem("photo-unreadable", "A photo is gone.", faults=(Fault(f"{pointer}/media", _NO_SUCH),))
+
+    async def show(self, media_id: str, size: str, who: Credential | None = None) -> bytes:
+        """A photo as a JPEG: for everyone while an alert that has it is told, before that for those who work on it. Raises
+        Problem: not found, or gone (410) when no alert shows it any more.
+        """
+        standing = await self._looks.one(media_id)
+        data = None
+        if standing.shown:
+            data = await self._held.once(None, (media_id, size), lambda: self._media.copy(media_id, size))
+        elif standing.is_for_staff:
+            data = await self._unpublished(media_id, size, who)
+        if data is None and standing.is_over:
+            raise Problem("gone", "This photo is no longer shown.")
+        if data is None:
+            raise Problem("not-found", "There is no such photo.")
+        return data
+
+    async def _unpublished(self, media_id: str, size: str, who: Credential | None) -> bytes | None:
+        record = None if who is None else await self._media.get(media_id)
+        is_theirs = record is not None and who is not None and who.org == record.org and any(map(who.may, SEES))
+        return await self._media.copy(media_id, size) if is_theirs else None
+
+    async def _looked(self, media_ids: Sequence[str]) -> list[_Visibility]:
+        """How photos stand at this moment: by one look at each for all who ask meanwhile, and never by one that began before they asked,
+        which may not have seen a stand-down.
+        """
+        asked = sorted(set(media_ids))
+        found = dict(zip(asked, await asyncio.gather(*map(self._standing, asked)), strict=True))
+        return [found[one] for one in media_ids]
+
+    async def _standing(self, media_id: str) -> _Visibility:
+        """How the alerts that use a photo have it stand. A Test or an Exercise is none of them: one person alone sends it, who would bring back
+        what was taken away.
+        """
+        names = await self._media.alerts(media_id)
+        found = [head for head in await self._alerts.heads(names) if head and head.status == Status.ACTUAL]
+        tellers = await self._media.tellers(sorted({chain_of(head.id) for head in found}))
+        if await self._is_in(media_id, tellers.values(), SHOWN):
+            return _Visibility(shown=True, is_over=False, is_for_staff=False)
+        is_over = any(head.state in NO_LONGER_SHOWN or head.state in SHOWN for head in found)
+        is_away = any(head.state in TAKEN_AWAY or head.restricted for head in found)
+        again = (
+            is_over
+            and not is_away
+            and await self._is_in(media_id, [head.id for head in found if head.state in _TO_COME], _TO_COME)
+        )
+        return _Visibility(shown=False, is_over=is_over, is_for_staff=again or not is_over)
+
+    async def _is_in(self, media_id: str, alert_ids: Iterable[str], states: Container[AlertState]) -> bool:
+        """Whether one of these alerts, in one of these states and not yet at its end, has the photo."""
+        now = self._clock.now_ms()
+        return any(
+            one.state in states and now < one.expires and not one.restricted
+            for one in await asyncio.gather(*map(self._alerts.get, alert_ids))
+            if one and media_id.encode() in one.document  # what an update took out of an alert is shown no more
+        )
+
+
+_RIGHTS = {
+    "source": "A photo needs its source: who gave it.",
+    "rights": "A photo needs the right or legal basis on which it is published.",
+}
+_NO_SUCH = "There is no such photo for this case. Hand it in again: one that no alert uses is not kept for long."
+
+
+def _unreadable(pointer: str, sentence: str) -> Problem:
+    return Problem("photo-unreadable", "The photo cannot be taken.", faults=(Fault(pointer, sentence),))
+
+
+def _kept(media_id: str, copies: dict[str, Copy], facts: PhotoFacts, until_ms: int) -> TakenPhoto:
+    return TakenPhoto(
+        id=media_id,
+        sizes={name: (copy.width, copy.height, len(copy.data)) for name, copy in copies.items()},
+        unused_until_ms=until_ms,
+        source=facts.source or "",
+        taken=facts.taken,
+        rights=facts.rights or "",
+        alt=dict(facts.alt),
+    )
+
+
+def _read(record: MediaRecord) -> TakenPhoto:
+    return msgspec.json.decode(record.about, type=TakenPhoto)
+
+
+def _photos(alert: Alert) -> Iterator[tuple[str, Photo]]:
+    """Each photo of an alert with its pointer."""
+    for i, child in enumerate(alert.case.children):
+        for j, photo in enumerate(child.photos):
+            yield f"/case/children/{i}/photos/{j}", photo
+
+
+def _with_words(alert: Alert, words: dict[str, dict[str, str]]) -> Alert:
+    children = tuple(
+        child.model_copy(
+            update={
+                "photos": tuple(
+                    photo.model_copy(update={"alt": photo.alt or words[photo.media]}) for photo in child.photos
+                )
+            }
+        )
+        for child in alert.case.children
+    )
+    return alert.model_copy(update={"case": alert.case.model_copy(update={"children": children})})
+
+
+def _id_of(key: bytes, name: str) -> str:
+    return f"med_{base64.urlsafe_b64encode(hmac.digest(key, name.encode(), 'sha256')[:ID_BYTES]).decode()}"

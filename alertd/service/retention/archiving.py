@@ -1,0 +1,76 @@
+"""What ended is looked at again and again: whom it sought is forgotten soon after, and its ledger compressed later, and dated for deletion where
+that is set.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import structlog
+
+from alertd.common.clock import DAY_MS, Clock
+from alertd.common.ids import chain_of
+from alertd.config.sections import RetentionSection
+from alertd.model.states import QUEUED_BECOMES
+from alertd.service.retention.forgetting import Forgetting
+from alertd.store.alerts import archive
+from alertd.store.alerts.alerts import Alerts, ListPlace
+from alertd.store.alerts.damaged import unless_damaged
+from alertd.store.engine.connection import Connection
+from alertd.store.organisations.organisations import OrganisationStore
+from alertd.store.records.case_keys import Cases
+
+#: Alerts that are looked at in a round, of one organisation. Nobody waits for it, and each is seen again.
+LOOK = 100
+
+
+@dataclass(slots=True)
+class Closing:
+    """Looks at all alerts, a few a round. Two at it do no harm: the script takes one copy."""
+
+    db: Connection
+    alerts: Alerts
+    organisations: OrganisationStore
+    settings: RetentionSection
+    clock: Clock
+    default: str
+    forgetting: Forgetting
+    _left: dict[str, ListPlace | None] = field(default_factory=dict)  # organisations of this walk, and where to go on
+
+    async def round(self) -> int:
+        """Look at the next alerts. Answers how many versions were compressed."""
+        if not self._left:
+            self._left = dict.fromkeys(sorted({self.default, *await self.organisations.names()}))
+        org, before = next(iter(self._left.items()))
+        index = await self.alerts.of_org(org, before=before, limit=LOOK)
+        if len(index) < LOOK:
+            del self._left[org]
+        else:
+            self._left[org] = index[-1]
+        for _, alert_id in index:
+            await unless_damaged(alert_id, self.forgetting.look(alert_id))
+        last = self.clock.now_ms() - self.settings.compress_days * DAY_MS
+        # An update is one of its alert's versions.
+        old = [alert_id for made, alert_id in index if made < last and alert_id == chain_of(alert_id)]
+        return sum([await self._look(alert_id, last) for alert_id in old])
+
+    async def _look(self, alert_id: str, last_ms: int) -> int:
+        """All versions of an alert whose last one was told, and whose end came, before that; none where one is damaged, for it may have been
+        the last.
+        """
+        found = await self.alerts.listed(await self.alerts.versions([alert_id]))
+        versions = [one for one in found if one]
+        if not versions or len(versions) < len(found) or versions[0].state not in QUEUED_BECOMES:
+            return 0
+        if any(max(one.expires, one.start, one.last_send) > last_ms for one in versions):
+            return 0
+        keep_ms = self.settings.ledger_days * DAY_MS
+        if keep_ms and await Cases(self.db).is_kept(versions[0].case):
+            return 0  # what a legal hold keeps gets no date
+        done = 0
+        for one in versions:
+            ends = max(one.expires, versions[0].expires)  # that is told to whom one of them told alone, too
+            done += await archive.archive(self.db, one.id, ends + keep_ms if keep_ms else 0)
+        if done:
+            structlog.get_logger().info("ledger compressed", alert=alert_id, versions=done)
+        return done

@@ -1,0 +1,210 @@
+"""What distributors say of their messages later, and what a person does about one who says nothing.
+
+A CAP Ack or Error names the messages that it is about (CAP 1.2, section 3.2.1, references). It comes in the answer to a message, or is
+posted to the address that each message names, which is known to that distributor alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from collections.abc import Sequence
+
+import msgspec
+import structlog
+
+from alertd.common.clock import Clock
+from alertd.common.errors import Problem
+from alertd.common.signing_keys import SigningKeys
+from alertd.model.cap.messages import CapError, Message, MsgType
+from alertd.model.cap.reader import read
+from alertd.model.distribution import FAILED, Entry, MessageState, Track, Verdict, again, confirmed, settled
+from alertd.service.access import Credential
+from alertd.service.alerts.second_person import check_key
+from alertd.service.records.events import CONFIRMED, OWED, REFUSED, TAKEDOWN_REFUSED, envelope
+from alertd.service.revision_check import TRIES, contested
+from alertd.store.alerts.alerts import AlertRecord, Alerts
+from alertd.store.sharing.distribution import Tracks
+from alertd.store.sharing.webhooks import DistributorHook, DistributorHooks
+
+MOST_NOTE = 500  # characters of a refusal's words
+_NAMED = re.compile(r"([0-9A-HJKMNP-TV-Z]{26})(?:\..*)?")
+_TOKEN = re.compile(r"([a-z0-9-]{1,40})\.(dis_[0-9a-f]{16})\.([0-9a-f]{32})")
+_ABOUT = {MsgType.ACK: MessageState.ACKNOWLEDGED, MsgType.ERROR: MessageState.REFUSED}
+
+
+class Confirming:
+    """Takes what is said of messages."""
+
+    def __init__(
+        self, hooks: DistributorHooks, tracks: Tracks, alerts: Alerts, clock: Clock, signing: SigningKeys, site: str
+    ) -> None:
+        self._hooks = hooks
+        self._tracks = tracks
+        self._alerts = alerts
+        self._clock = clock
+        self._signing = signing
+        self._site = site
+
+    def receipts(self, hook: DistributorHook) -> str:
+        """Where a distributor posts its Acks and Errors, until it has another secret."""
+        return f"{self._site}/v1/receipts/distributors/{hook.org}.{hook.id}.{_mac(self._signing.current, hook)}"
+
+    async def take(self, token: str, raw: bytes) -> int:
+        """An Ack or an Error. Answers of how many messages. Raises Problem for what is no such document, or about none of ours."""
+        hook = await self._of(token)
+        try:
+            message = read(raw)
+        except CapError as error:
+            raise Problem("invalid-request", "The CAP document has faults.", faults=error.faults) from None
+        if message.msg_type not in _ABOUT:
+            raise Problem("invalid-request", "This takes CAP documents of msgType Ack or Error.")
+        names = dict.fromkeys(one.identifier for one in message.references)
+        taken = sum([await self._take(hook, name, message) for name in names])
+        if not taken:
+            raise Problem("not-found", "It names no message that was sent to this distributor.")
+        return taken
+
+    async def confirm(self, record: AlertRecord, distributor: str, who: Credential) -> None:
+        """A person asked, and the alert is taken down there. Said again it changes nothing. Raises Problem."""
+        check_key(record, who)
+        for _ in range(TRIES):
+            track, seen = await self._track(record, distributor)
+            if not track.owed and track.confirmed:
+                return
+            if not track.owed:
+                raise Problem("precondition-failed", "Nothing is to be taken down there.")
+            fresh = confirmed(track, self._clock.now_ms(), who.subject)
+            if await self.put(record, distributor, track, fresh, seen):
+                return
+        raise contested("what this distributor has")
+
+    async def send_again(self, record: AlertRecord, distributor: str, who: Credential) -> None:
+        """The last message, which was refused or given up. Raises Problem."""
+        check_key(record, who)
+        hook = await self._hooks.one(record.org, distributor)
+        if hook is None:
+            raise Problem("not-found", "There is no such distributor.")
+        for _ in range(TRIES):
+            track, seen = await self._track(record, distributor)
+            fresh = again(track)
+            if fresh is None:
+                raise Problem("precondition-failed", "Its last message was neither refused nor given up.")
+            if await self.put(record, hook.id, track, fresh, seen, look=True):
+                return
+        raise contested("what this distributor has")
+
+    async def _take(self, hook: DistributorHook, name: str, message: Message) -> bool:
+        named = _NAMED.fullmatch(name)
+        record = await self._alerts.get(named[1]) if named else None
+        if record is None or record.org != hook.org:
+            return False
+        acknowledges = hook.distributor.acknowledges
+        for _ in range(TRIES):
+            track, seen = await self._tracks.get(hook.org, record.id, hook.id)
+            entry = track.entry(name)
+            if entry is None or not entry.tries:
+                return False
+            fresh = settled(
+                track, name, _verdict(entry, message, record), self._clock.now_ms(),
+                acknowledges=acknowledges, restricted=record.restricted, back_ms=self._clock.back_ms,
+            )  # fmt: skip
+            if await self.put(record, hook.id, track, fresh, seen, look=True):
+                return True
+        raise contested("what this distributor has")
+
+    async def put(
+        self, record: AlertRecord, distributor: str, old: Track, new: Track, seen: bytes, *, look: bool = False
+    ) -> bool:  # fmt: skip
+        """Write down what a distributor has in place of what was seen, and tell what follows. With `look`, what is to be sent for it is sent at
+        once, such as the Cancel of what names a child still. False where it is another since.
+        """
+        fresh, words = told(old, new)
+        now = self._clock.now_ms()
+        events = [event_of(word, distributor, record.id, now) for word in words]
+        is_put = await self._tracks.put(
+            record.org, record.id, distributor, fresh, seen=seen, now_ms=now, events=events, look=look
+        )
+        if is_put:
+            say_loudly(words, distributor, record.id)
+        return is_put
+
+    async def _track(self, record: AlertRecord, distributor: str) -> tuple[Track, bytes]:
+        track, seen = await self._tracks.get(record.org, record.id, distributor)
+        if not seen:
+            raise Problem("not-found", "This distributor was sent nothing of this alert.")
+        return track, seen
+
+    async def _of(self, token: str) -> DistributorHook:
+        """Raises Problem for what was not made here."""
+        parts = _TOKEN.fullmatch(token)
+        hook = await self._hooks.one(parts[1], parts[2]) if parts else None
+        keys = self._signing.every
+        if parts is None or hook is None or not any(hmac.compare_digest(parts[3], _mac(key, hook)) for key in keys):
+            raise Problem("not-found", "There is no such address.")
+        return hook
+
+
+def _mac(key: bytes, hook: DistributorHook) -> str:
+    said = f"{hook.org} {hook.id}" + f" {hook.rotated}" * bool(hook.rotated)
+    return hmac.digest(key, said.encode(), hashlib.sha256).hex()[:32]
+
+
+def word_on(raw: bytes, identifier: str) -> Message | None:
+    """The Ack or the Error in the answer to a message, if there is one about it."""
+    if not raw.strip():
+        return None
+    try:
+        message = read(raw)
+    except CapError:
+        return None  # it may answer whatever it likes
+    is_about = message.msg_type in _ABOUT and any(one.identifier == identifier for one in message.references)
+    return message if is_about else None
+
+
+def told(old: Track, new: Track) -> tuple[Track, list[str]]:
+    """What of a change is told as events; and the track that says so where it is told once."""
+    before = {one.identifier: one.state for one in old.entries}
+    failed = [
+        one
+        for one in new.entries
+        if one.state in FAILED and before.get(one.identifier) is not one.state and not one.down
+    ]
+    words: list[str] = [REFUSED] if failed else []
+    if new.refused and any(one.type is MsgType.CANCEL for one in failed):
+        words.append(TAKEDOWN_REFUSED)
+    if new.owed and not new.told:
+        return msgspec.structs.replace(new, told=True), [*words, OWED]
+    return new, [*words, *([CONFIRMED] if new.confirmed and old.owed and not new.owed else [])]
+
+
+def say_loudly(words: Sequence[str], distributor: str, chain: str) -> None:
+    """To whoever runs this: nothing more is tried, and the alert may be shown still."""
+    if TAKEDOWN_REFUSED in words:
+        structlog.get_logger().error("a take-down was refused", distributor=distributor, alert=chain)
+
+
+def event_of(word: str, distributor: str, chain: str, now_ms: int) -> bytes:
+    """An event as others get it; its id follows from what it tells."""
+    name = hashlib.sha256(f"{word} {distributor} {chain} {now_ms}".encode()).hexdigest()[:24]
+    return envelope(f"evt_{name}", word, now_ms, {"distributor": distributor, "alert": chain, "chain": chain})
+
+
+def sealed_note(record: AlertRecord, words: str) -> bytes:
+    """Under the key of the alert's case: whoever refuses a message may quote it. Nothing where the case is purged."""
+    return record.box.seal(words[:MOST_NOTE].encode(), f"{record.id} distribution") if record.box and words else b""
+
+
+def opened_note(record: AlertRecord, entry: Entry) -> str:
+    """The words of a refusal, opened; '' once its alert is purged, also while the case keeps its key."""
+    if record.box is None or not (record.document and entry.note):
+        return ""
+    return record.box.open(entry.note, f"{record.id} distribution").decode()
+
+
+def _verdict(entry: Entry, message: Message, record: AlertRecord) -> Verdict:
+    """An Error about what was sent once says that it has it not; after more tries it may be about one of them alone."""
+    state = _ABOUT[message.msg_type]
+    maybe = state is MessageState.ACKNOWLEDGED or (entry.maybe and entry.tries > 1)
+    return Verdict(state=state, maybe=maybe, ack=message.identifier, note=sealed_note(record, message.note or ""))

@@ -1,0 +1,412 @@
+"""Distributors are sent what an alert says: signed, in order, each by itself, until they take it or it is no longer true.
+
+An event only says that an alert is to be looked at: the alert waits, not the event, and what is sent is what it says by then. So a newer message
+takes the place of one that was not taken, nothing overtakes anything, and what is still to be taken back outlives the event that said so. Before
+a message is posted it is written down that it may arrive, so that whoever may have an alert gets its Cancel, whatever died in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import secrets
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import msgspec
+import shapely
+import structlog
+
+from alertd.common.clock import DAY_MS, Clock, ms_of, second_of
+from alertd.common.errors import Problem
+from alertd.metrics import Metrics
+from alertd.model.alert import Alert
+from alertd.model.cap.messages import MsgType, Reference
+from alertd.model.cap.writer import MEDIA_TYPE
+from alertd.model.distribution import (
+    FAILED,
+    Entry,
+    MessageState,
+    Now,
+    Track,
+    Verdict,
+    begun,
+    decided,
+    says_less,
+    settled,
+)
+from alertd.model.distributor import Distributor
+from alertd.model.organisation import Jurisdiction
+from alertd.model.states import NO_LONGER_SHOWN, SHOWN, AlertState
+from alertd.service.alerts.stops import Stopping
+from alertd.service.areas.jurisdiction import Grounds
+from alertd.service.areas.regions import Regions
+from alertd.service.records.webhooks import signed
+from alertd.service.revision_check import TRIES
+from alertd.service.sharing.cap_out import CapOut
+from alertd.service.sharing.distributor_acknowledgements import Confirming, sealed_note, word_on
+from alertd.store.alerts.alerts import AlertRecord, Alerts
+from alertd.store.records.events import KeptEvent
+from alertd.store.sharing.distribution import Tracks
+from alertd.store.sharing.webhooks import DistributorHook, DistributorHooks, Due, HookStanding, Tried
+from channels.fetching import Answered, Fetcher, FetchError, MayPost, NotAskedError, WithheldError
+from channels.posting import retry_after_s
+
+#: Events at which a distributor's alert is looked at: every state it comes into once it is told, and every change.
+WHEN = (
+    *(f"alert.{state}" for state in (AlertState.APPROVED, AlertState.SENDING, *sorted(NO_LONGER_SHOWN))),
+    "alert.updated", "alert.restricted", "alert.extended", "alert.permission_granted",
+)  # fmt: skip
+#: Waits between tries; the last one again and again. A broadcaster that was restarted is asked within the minute, and one that is gone
+#: for a night costs six requests an hour.
+WAITS_S = (5, 10, 20, 30, 60, 120, 300, 600)
+#: What a distributor says of when to come again counts up to so long: an alert is for now.
+LONGEST_WAIT_S = 900
+#: A Cancel is tried for so long. An alert until its end.
+CANCEL_MS = 3 * DAY_MS
+#: While everything is stopped, or the alert waits, it is looked at again so often.
+HALTED_S = 5
+#: What was found true may be posted for so long: a process that stood still asks again, or its message would leave later than a second after
+#: a cancel, a stop or a restriction was answered.
+YES_S = 1.0
+#: What was changed by somebody else at the same moment is looked at again so soon.
+SOON_MS = 1_000
+#: Of an answer: an Ack has a few hundred bytes, an Error some more.
+ANSWER_BYTES = 65_536
+#: Statuses that say that it will never take this document, however often it is sent (RFC 9110). All others may pass: a key that is
+#: not known yet, too many requests, a fault of its own.
+NEVER = frozenset({400, 406, 409, 410, 413, 415, 422})
+#: Client errors that pass by themselves (RFC 9110, section 15.5.9; RFC 8470; RFC 6585): what comes with one is no word on the message.
+PASSING = frozenset({408, 425, 429})
+#: Of what is due, so many alerts are looked at; and so many messages are on their way to one distributor at once, besides those that take
+#: something down, which wait for none.
+LOOKED_AT_ONCE = 500
+POSTED_AT_ONCE = 20
+RECEIPTS_HEADER = "Alertd-Receipts"
+_CHANCE = secrets.SystemRandom()
+
+
+class _Data(msgspec.Struct):
+    chain: str = ""
+
+
+class _Event(msgspec.Struct):
+    type: str
+    data: _Data
+
+
+_read = msgspec.json.Decoder(_Event).decode
+DONE = Tried(word="told", status=None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """What is looked at: a distributor, an alert, what the one has of the other."""
+
+    hook: DistributorHook
+    distributor: Distributor
+    record: AlertRecord
+    track: Track
+    seen: bytes
+
+
+class ToDistributors:
+    """A distributor is sent what its alerts say."""
+
+    at_once = LOOKED_AT_ONCE
+
+    def __init__(  # noqa: PLR0913, PLR0917  each is asked before anything is sent
+        self, hooks: DistributorHooks, tracks: Tracks, alerts: Alerts, cap_out: CapOut, grounds: Grounds,
+        regions: Regions, stopping: Stopping, poster: Fetcher, leads: MayPost,
+        confirming: Confirming, clock: Clock, metrics: Metrics,
+    ) -> None:  # fmt: skip
+        self.hooks = hooks
+        self._tracks = tracks
+        self._alerts = alerts
+        self._cap_out = cap_out
+        self._grounds = grounds
+        self._regions = regions
+        self._stopping = stopping
+        self._poster = poster
+        self._leads = leads  # whether it is on this process to send
+        self._confirming = confirming
+        self._clock = clock
+        self._metrics = metrics
+        self._busy: Counter[str] = (
+            Counter()
+        )  # by distributor: messages on their way, besides those that take something down
+
+    def waiting(self, _hook: DistributorHook, one: KeptEvent) -> str | None:
+        event = _read(one.event)
+        return (event.data.chain or None) if event.type in WHEN else None
+
+    async def missed(self, hook: DistributorHook) -> Sequence[str]:
+        """All that it has, and all that is told now."""
+        holders = (await self._tracks.holders([hook.org]))[hook.org]
+        held = [one.chain for one in holders if one.distributor == hook.id]
+        return sorted({*held, *await self._alerts.live()})
+
+    def lane(self, name: str) -> str:
+        """Each alert by itself: one that it is slow to take keeps no other, and no other's end, waiting."""
+        return name
+
+    async def attempt(self, hook: DistributorHook, _standing: HookStanding, due: Due) -> Tried:
+        """Send what an alert says now, if the distributor has not got that."""
+        record = await self._alerts.get(due.name)
+        if record is None or record.org != hook.org:  # of a neighbour's alert events tell, too
+            return DONE
+        track, seen = await self._tracks.get(hook.org, record.id, hook.id)
+        case = _Case(hook, hook.distributor, record, track, seen)
+        fresh, entry = await self._decided(case)
+        fresh = msgspec.structs.replace(fresh, name=case.distributor.name)
+        if fresh.entries and not await self._keep(case, fresh):
+            return self._soon()
+        return await self._go_on(case, entry) if entry else DONE
+
+    async def _go_on(self, case: _Case, entry: Entry) -> Tried:
+        """Post a message unless it has to wait: for what is stopped, for its time, or for others that are on their way to a slow distributor."""
+        now, hook = self._clock.steady_ms(), case.hook
+        takes_down = says_less(case.track, entry, case.record.restricted)
+        if not takes_down and await self._has_to_wait(case.record):
+            return Tried(word="again", status=None, due=now + HALTED_S * 1000)
+        if now < entry.due:
+            return Tried(word="again", status=None, due=entry.due)
+        track, seen = await self._tracks.get(hook.org, case.record.id, hook.id)
+        stands = track.entry(entry.identifier)
+        if stands is None or stands.state is not MessageState.QUEUED:  # it may have said something meanwhile
+            return DONE
+        if not takes_down and self._busy[hook.id] >= POSTED_AT_ONCE:
+            return self._soon()
+        self._busy[hook.id] += not takes_down
+        try:
+            return await self._send(replace(case, track=track, seen=seen), entry, takes_down=takes_down)
+        finally:
+            self._busy[hook.id] -= not takes_down
+
+    async def _decided(self, case: _Case) -> tuple[Track, Entry | None]:
+        record, track, now = case.record, case.track, self._clock.now_ms()
+        head = await self._cap_out.head(record)
+        shown = bool(record.start) and record.state in SHOWN and record.expires > now
+        fits = shown and not track.has and await self._fits(case)
+        at = Now(
+            identifier=head.identifier, sender=head.sender, sent=ms_of(head.sent), expires=record.expires,
+            shown=shown, down=bool(record.start) and not shown and _goes_down(record, track), at=now,
+            restricted=record.restricted,
+        )  # fmt: skip
+        return decided(track, at, fits=fits)
+
+    async def _fits(self, case: _Case) -> bool:
+        """Whether a distributor is to get such an alert."""
+        wants, record = case.distributor, case.record
+        alert = record.alert
+        if why_not(wants, record, alert):
+            return False
+        if wants.jurisdiction is None:
+            return True
+        await self._regions.ready()
+        try:
+            return await lies_in(self._grounds, self._alerts, wants.jurisdiction, record)
+        except Problem:
+            structlog.get_logger().error("jurisdiction cannot be resolved", distributor=case.hook.id, alert=record.id)
+            raise  # it is looked at again, until it has another or the alert is over
+
+    async def _has_to_wait(self, record: AlertRecord) -> bool:
+        """It is paused, or stopped: everybody whose key it is sent by counts, as for phones."""
+        return (
+            record.paused
+            or (await self._stopping.standing()).of(record.org, record.sent_by or (record.key,)) is not None
+        )
+
+    async def _send(self, case: _Case, entry: Entry, *, takes_down: bool) -> Tried:
+        try:
+            document = await self._document(case, entry)
+        except Problem as problem:
+            words = " ".join(fault.detail for fault in problem.faults) or problem.detail
+            verdict = Verdict(state=MessageState.REFUSED, maybe=entry.maybe, note=sealed_note(case.record, words))
+            return await self._settle(case, entry, verdict, None, tries=entry.tries)
+        may_arrive = begun(case.track, entry.identifier, self._clock.now_ms())
+        if not await self._keep(case, may_arrive, way=case.hook.way):
+            return self._soon()
+        may_post = partial(self._may_post, case.record, entry, takes_down=takes_down)
+        try:
+            answer, was_asked = await self._post(case.hook, entry, document, may_post)
+        except WithheldError:
+            if not await self._leads():
+                raise  # whoever has taken over goes on from there
+            await self._take_back(case, may_arrive)
+            return self._soon()
+        verdict = self._verdict(case, entry, answer, was_asked=was_asked)
+        return await self._settle(case, entry, verdict, answer, tries=entry.tries + 1)
+
+    async def _document(self, case: _Case, entry: Entry) -> bytes:
+        record = case.record
+        head = await self._cap_out.head(record)
+        head = replace(
+            head, identifier=entry.identifier, sender=entry.sender, sent=second_of(entry.sent), msg_type=entry.type,
+            references=_references(case.track, entry),
+        )  # fmt: skip
+        wants = case.distributor
+        if entry.type is MsgType.CANCEL:
+            return await self._cap_out.under(head, record, wants.profile, "none")
+        await self._regions.ready()
+        alert = record.alert
+        return await self._cap_out.under(head, record, wants.profile, alert.publish.area, wants.languages)
+
+    async def _may_post(self, record: AlertRecord, entry: Entry, *, takes_down: bool) -> bool:
+        """Whether a message is to go out as it was made: its alert is as it was read, is not over and need not wait. Asked once there is a
+        connection: the regions are loaded for a message, and a name is looked up, in seconds, and it may name who is not known any more.
+        """
+        asked = self._clock.monotonic()
+        if await self._alerts.rev(record.id) != record.rev or (not takes_down and await self._has_to_wait(record)):
+            return False
+        is_over = entry.type is not MsgType.CANCEL and record.expires <= self._clock.now_ms()
+        return not is_over and self._clock.monotonic() - asked < YES_S and await self._leads()
+
+    async def _take_back(self, case: _Case, may_arrive: Track) -> None:
+        """Nothing was written, so nothing may arrive; unless more was written down meanwhile, which knew of no such thing."""
+        track, seen = await self._tracks.get(case.hook.org, case.record.id, case.hook.id)
+        if track == may_arrive:
+            await self._keep(replace(case, track=track, seen=seen), case.track)
+
+    async def _post(
+        self, hook: DistributorHook, entry: Entry, document: bytes, may_post: MayPost
+    ) -> tuple[Answered | None, bool]:
+        """The answer, None for none; and whether it may have arrived. Raises WithheldError where it may not be posted."""
+        receipts, now = self._confirming.receipts(hook), self._clock.now_ms()
+        try:
+            return await handed_over(self._poster, hook, receipts, document, entry.identifier, now, may_post), True
+        except NotAskedError:
+            return None, False
+        except FetchError:
+            return None, True
+
+    async def _settle(
+        self, case: _Case, entry: Entry, verdict: Verdict, answer: Answered | None, *, tries: int
+    ) -> Tried:
+        """Write down what came of a try; what the distributor said meanwhile elsewhere stands. `tries`: so many there are, by this one."""
+        now = self._clock.now_ms()
+        if verdict.state is MessageState.QUEUED:
+            wait_ms = _wait_s(entry.tries, answer) * 1000
+            until = (entry.first or now) + CANCEL_MS if entry.type is MsgType.CANCEL else entry.expires
+            state = MessageState.GIVEN_UP if now + wait_ms >= until else MessageState.QUEUED
+            verdict = replace(verdict, due=self._clock.steady_ms() + wait_ms, state=state)
+        for _ in range(TRIES):
+            track, seen = await self._tracks.get(case.hook.org, case.record.id, case.hook.id)
+            stands = track.entry(entry.identifier)
+            if stands is not None and stands.tries != tries:  # another tried it, too, and that may have arrived
+                verdict = replace(verdict, maybe=True)
+            fresh = settled(
+                track, entry.identifier, verdict, now,
+                acknowledges=case.distributor.acknowledges, restricted=case.record.restricted, back_ms=self._clock.back_ms,
+            )  # fmt: skip
+            if await self._confirming.put(case.record, case.hook.id, track, fresh, seen):
+                status = answer.status if answer else 0 if tries > entry.tries else None
+                return self._outcome(case, entry, verdict, fresh, status)
+        return self._soon()
+
+    def _outcome(self, case: _Case, entry: Entry, verdict: Verdict, track: Track, status: int | None) -> Tried:
+        """What is done about an alert after a try."""
+        state = verdict.state
+        self._metrics.distributions.labels("again" if state is MessageState.QUEUED else state).inc()
+        if state in FAILED:
+            return self._failed(case, entry, status)
+        if state is MessageState.QUEUED:
+            return Tried(word="again", status=status, due=verdict.due)
+        waits = [one.due for one in track.entries if one.state is MessageState.QUEUED]  # its repetition
+        return Tried(word="again" if waits else "told", status=status, due=min(waits, default=0))
+
+    def _failed(self, case: _Case, entry: Entry, status: int | None) -> Tried:
+        """It is tried no more; where it would have said less of a child it is looked at again, for then a Cancel has to."""
+        if entry.type is MsgType.UPDATE and case.record.restricted:
+            return Tried(word="again", status=status, due=self._clock.steady_ms() + SOON_MS)
+        return Tried(word="never", status=status)
+
+    def _verdict(self, case: _Case, entry: Entry, answer: Answered | None, *, was_asked: bool) -> Verdict:
+        """What an answer says. Some of them may come after it took the message, and so may none in time."""
+        if answer is None:
+            return Verdict(state=MessageState.QUEUED, maybe=entry.maybe or was_asked)
+        status, said = answer.status, word_on(answer.body, entry.identifier)
+        is_word = 200 <= status < 300 or (400 <= status < 500 and status not in PASSING)
+        if is_word and said is not None and said.msg_type is MsgType.ERROR:
+            note = sealed_note(case.record, said.note or "")
+            return Verdict(
+                state=MessageState.REFUSED, maybe=entry.maybe, answered=status, ack=said.identifier, note=note
+            )
+        if 200 <= status < 300:
+            state = MessageState.ACKNOWLEDGED if said is not None else MessageState.ACCEPTED
+            return Verdict(state=state, maybe=True, answered=status, ack=said.identifier if said else "")
+        if status in NEVER and entry.type is not MsgType.CANCEL:
+            return Verdict(state=MessageState.REFUSED, maybe=entry.maybe, answered=status)
+        return Verdict(state=MessageState.QUEUED, maybe=entry.maybe or not _not_taken(status), answered=status)
+
+    async def _keep(self, case: _Case, track: Track, way: int | None = None) -> bool:
+        """False where it was changed since it was read, or the way by which it is to be sent was."""
+        if track == case.track and case.seen:
+            return True
+        now, hook = self._clock.now_ms(), case.hook
+        return await self._tracks.put(hook.org, case.record.id, hook.id, track, seen=case.seen, now_ms=now, way=way)
+
+    def _soon(self) -> Tried:
+        return Tried(word="again", status=None, due=self._clock.steady_ms() + SOON_MS)
+
+
+async def handed_over(
+    poster: Fetcher, hook: DistributorHook, receipts: str, document: bytes, identifier: str, now_ms: int,
+    may_post: MayPost | None = None,
+) -> Answered:  # fmt: skip
+    """Post a signed document to a distributor, which is to post its Acks and Errors to `receipts`. Raises as `Fetcher.hand_over` does."""
+    headers = signed(hook, document, identifier, now_ms)
+    headers |= {"Content-Type": MEDIA_TYPE, RECEIPTS_HEADER: receipts}
+    if hook.authorization:
+        headers["Authorization"] = hook.authorization
+    return await poster.hand_over(hook.url, document, headers, ANSWER_BYTES, may_post)
+
+
+async def lies_in(grounds: Grounds, alerts: Alerts, jurisdiction: Jurisdiction, record: AlertRecord) -> bool:
+    """Whether an alert has ground in a jurisdiction. Raises Problem where that is of ground that is gone."""
+    ground = await grounds.of(jurisdiction)
+    area = await alerts.area(record.id)
+    return bool(await asyncio.to_thread(lambda: shapely.intersection(ground, area).area > 0))
+
+
+def why_not(wants: Distributor, record: AlertRecord, alert: Alert) -> str:
+    """Why a distributor does not get an alert, as a code; '' where nothing but its ground may speak against it."""
+    reasons = {
+        "off": not wants.enabled,
+        "status": record.status not in wants.statuses,
+        "level": bool(wants.levels) and record.level not in wants.levels,
+        "scope": alert.scope != "Public",
+    }
+    return next((reason for reason, holds in reasons.items() if holds), "")
+
+
+def _not_taken(status: int) -> bool:
+    """Whether a status says that a message surely was not taken. A redirect may follow what was (303 See Other); and who waited too long for the
+    message (408) may be a gateway's proxy, behind which it arrived.
+    """
+    return 400 <= status < 500 and status != 408
+
+
+def _goes_down(record: AlertRecord, track: Track) -> bool:
+    """Whether an alert that is over must be taken down: not where it ended when its messages said it would, for then it is down."""
+    if not track.over and (record.state not in {*SHOWN, AlertState.EXPIRED} or track.owed):
+        return True
+    return track.shown_until > record.expires
+
+
+def _references(track: Track, entry: Entry) -> tuple[Reference, ...]:
+    """What a message takes the place of: all that may have arrived and is not taken down."""
+    if entry.type is MsgType.ALERT:
+        return ()
+    return tuple(
+        Reference(sender=one.sender, identifier=one.identifier, sent=second_of(one.sent)) for one in track.arrived
+    )
+
+
+def _wait_s(tries: int, answer: Answered | None) -> int:
+    """Until the next try: at any moment of the second half of its wait, or later where that was asked for."""
+    wait = WAITS_S[min(tries, len(WAITS_S) - 1)]
+    asked_s = min(retry_after_s(answer.headers) or 0, LONGEST_WAIT_S) if answer else 0
+    return max(1, round(_CHANCE.uniform(wait / 2, wait)), math.ceil(asked_s))

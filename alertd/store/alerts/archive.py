@@ -1,0 +1,82 @@
+"""Ledgers of what has ended long ago: one compressed copy of rows and references in their place, which whoever reads them is given.
+
+Columns compress better than rows: of a million, 22 MB become some 4.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import struct
+import zlib
+
+import numpy as np
+
+from alertd.common.ids import chain_of
+from alertd.model.states import QUEUED_BECOMES
+from alertd.store.alerts.records import listed
+from alertd.store.engine import keys
+from alertd.store.engine.connection import Connection
+
+ROW_BYTES, REF_BYTES = 16, 6
+_ROWS = struct.Struct("<I")
+
+
+async def read(db: Connection, alert_id: str) -> tuple[bytes, bytes] | None:
+    """The rows and the references of a version as they were, None where there is no copy, or none any more."""
+    copy = await db.execute("GET", keys.of_chain(chain_of(alert_id), "closed", alert_id))
+    return await asyncio.to_thread(unpacked, copy) if copy else None
+
+
+async def is_deleted(db: Connection, alert_id: str) -> bool:
+    """Whether there was a copy of a version's ledger, and is none any more: what it had is known to nobody, and that is not nothing."""
+    version, copy = (keys.of_chain(chain_of(alert_id), part, alert_id) for part in ("version", "closed"))
+    archived, kept = await db.execute_many([("HEXISTS", version, "archived"), ("EXISTS", copy)])
+    return bool(archived) and not kept
+
+
+async def archive(db: Connection, alert_id: str, until_ms: int) -> bool:
+    """Replace a version's ledger by a copy that is kept until then (0: for ever), durably. False where it is not over, was
+    replaced already, or got a receipt meanwhile. A copy that was made under another retention gets the date of this one.
+    """
+    chain = chain_of(alert_id)
+    ledger, refs = await db.execute_many([("GET", keys.of_chain(chain, part, alert_id)) for part in ("ledger", "refs")])
+    if not ledger:
+        await _date_anew(db, alert_id, until_ms)
+        return False
+    if len(ledger) // ROW_BYTES != len(refs or b"") // REF_BYTES:
+        return False
+    copy = await asyncio.to_thread(packed, ledger, refs)
+    digest = hashlib.sha1(ledger, usedforsecurity=False).hexdigest()
+    done = await db.run_durably(
+        "archive", [keys.chain(chain)], alert_id, listed(QUEUED_BECOMES), digest, copy, until_ms, db.skew_ms
+    )  # fmt: skip
+    return bool(done)
+
+
+async def _date_anew(db: Connection, alert_id: str, until_ms: int) -> None:
+    """But for one whose date a legal hold has changed."""
+    version, copy = (keys.of_chain(chain_of(alert_id), part, alert_id) for part in ("version", "closed"))
+    was, gone_at = await db.execute_many([("HGET", version, "archived"), ("PEXPIRETIME", copy)])
+    if was is None or int(was) == until_ms or gone_at != (int(was) or -1):
+        return
+    dated = ("PEXPIREAT", copy, until_ms) if until_ms else ("PERSIST", copy)
+    await db.execute_many([("HSET", version, "archived", until_ms), dated])
+
+
+def packed(ledger: bytes, refs: bytes) -> bytes:
+    """Both as one copy."""
+    columns = _turned(ledger, ROW_BYTES) + _turned(refs, REF_BYTES)
+    return _ROWS.pack(len(ledger) // ROW_BYTES) + zlib.compress(columns, 6)
+
+
+def unpacked(copy: bytes) -> tuple[bytes, bytes]:
+    """The other way round."""
+    (rows,) = _ROWS.unpack_from(copy)
+    columns = np.frombuffer(zlib.decompress(copy[_ROWS.size :]), np.uint8)
+    split = rows * ROW_BYTES
+    return columns[:split].reshape(ROW_BYTES, rows).T.tobytes(), columns[split:].reshape(REF_BYTES, rows).T.tobytes()
+
+
+def _turned(blob: bytes, width: int) -> bytes:
+    return np.frombuffer(blob, np.uint8).reshape(-1, width).T.tobytes()

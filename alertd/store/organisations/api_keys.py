@@ -1,0 +1,98 @@
+"""API keys: one record a key, sealed because it names a person, and each organisation's list of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from alertd.store.engine import keys
+from alertd.store.engine.batcher import AtOnce
+from alertd.store.engine.connection import Connection
+
+#: When a key was last used is told for so long: about a year.
+USED_S = 400 * 86_400
+
+
+class StoredKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A key as kept: never its secret."""
+
+    org: str
+    subject: str
+    scopes: tuple[str, ...]
+    test: bool
+    digest: str
+    makers: tuple[str, ...] = ()  # who made it, who made the key it was made with, and so on
+    maker_org: str = ""  # the organisation of the key it was made with
+    expires: int = 0  # UNIX milliseconds; 0: never
+    rate_per_min: int = 0  # requests; 0: as many as come
+    jurisdiction: str = ""  # JSON of `alertd.model.organisation.Jurisdiction`; '': its organisation's
+    old_digest: str = ""  # of the secret before the last rotation
+    old_until: int = 0  # UNIX milliseconds until which that is good, too
+    recovered: int = (
+        0  # UNIX milliseconds at which `alertd keys recover` made it; 0: another key made it, or it is the first
+    )
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(StoredKey).decode
+
+
+class Keyring:
+    """The repository of API keys."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._db = connection
+        self._at_once: AtOnce[str, tuple[StoredKey | None, bytes]] = AtOnce(self._read)
+
+    async def add(self, key_id: str, stored: StoredKey) -> None:
+        await self._db.execute("SADD", keys.org(stored.org, "keys"), key_id)  # first, so that no key is out of sight
+        await self._db.execute("SET", keys.api_key(key_id), self._sealed(key_id, stored))
+
+    async def get(self, key_id: str) -> StoredKey | None:
+        return (await self.read(key_id))[0]
+
+    async def read(self, key_id: str) -> tuple[StoredKey | None, bytes]:
+        """A key, and what stands for it in `replace`."""
+        return await self._at_once.ask(key_id)
+
+    async def _read(self, key_id: str) -> tuple[StoredKey | None, bytes]:
+        name = keys.api_key(key_id)
+        sealed = await self._db.execute("GET", name) or b""
+        return (self._opened(sealed, name) if sealed else None), sealed
+
+    async def replace(self, key_id: str, stored: StoredKey, *, seen: bytes) -> bool:
+        """Keep a key in place of what was seen, durably. False when it is another since, or was revoked."""
+        return bool(await self._db.run_durably("replace", [keys.api_key(key_id)], seen, self._sealed(key_id, stored)))
+
+    async def remove(self, key_id: str, org: str) -> bool:
+        stored = await self.get(key_id)
+        if stored is None or stored.org != org:
+            return False
+        await self._db.execute_durably([("DEL", keys.api_key(key_id), keys.api_key_used(key_id))])
+        await self._db.execute("SREM", keys.org(org, "keys"), key_id)
+        return True
+
+    async def of_org(self, org: str) -> list[tuple[str, StoredKey]]:
+        ids = sorted(raw.decode() for raw in await self._db.execute("SMEMBERS", keys.org(org, "keys")))
+        names = [keys.api_key(key_id) for key_id in ids]
+        blobs = await self._db.mget(names)
+        return [
+            (key_id, self._opened(blob, name)) for key_id, name, blob in zip(ids, names, blobs, strict=True) if blob
+        ]
+
+    async def use(self, key_id: str, now_ms: int) -> None:
+        """The key was used just now."""
+        await self._db.execute("SET", keys.api_key_used(key_id), now_ms, "EX", USED_S)
+
+    async def used(self, key_ids: Sequence[str]) -> list[int]:
+        """When each was last used, UNIX milliseconds, 0 for never."""
+        found = await self._db.mget([keys.api_key_used(key_id) for key_id in key_ids])
+        return [int(raw or 0) for raw in found]
+
+    def _sealed(self, key_id: str, stored: StoredKey) -> bytes:
+        name = keys.api_key(key_id)
+        return self._db.codec.master.seal(_encode(stored), name)
+
+    def _opened(self, sealed: bytes, name: str) -> StoredKey:
+        return _decode(self._db.codec.master.open(sealed, name))

@@ -1,0 +1,455 @@
+"""Subscribers and where they are found: the record is the authority, the cells are its index.
+
+A move, for one subscriber or for thousands, is four steps in this order:
+
+1. append the new records, marked `moved`;
+2. mark the old ones `moved`;
+3. write the subscriber's record, if it is still the version that was read;
+4. clear the mark of the new ones.
+
+A reader trusts unmarked records and asks the authority about marked ones, so it is right between any two steps, and a
+crash anywhere leaves only marks. A sweeper removes marked records that their subscriber disowns, after a grace longer than
+any query lives; a mover that is slower than the grace allows is refused at step 3.
+
+Where somebody was seen longer ago than any alert asks for is not written: the hour of its record would wrap and look new.
+
+Whoever only gets another leaf region or accuracy did not move: neither decides who is found, so the record is replaced where
+it stands, before step 3 and without a mark. A crash after it leaves a label that its subscriber's record does not have yet.
+
+Records are sealed in the store (`cell_seal.py`) and plain here. The scripts cannot open a record: they compare and write sealed bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import enum
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+import structlog
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from alertd.common.clock import HOUR_MS, Clock
+from alertd.config.sections import LONGEST_QUERY_S
+from alertd.model.alert import MAX_AGE_H
+from alertd.model.subscriber import Place, Subscriber, decode, encode, place_flags, seen_s, without_past
+from alertd.store.engine import keys
+from alertd.store.engine.cell_seal import CellSeal
+from alertd.store.engine.codec import SealError
+from alertd.store.engine.connection import WAITAOF_MS, Arg, Connection
+from alertd.store.people.hard_bounces import CalledDead
+from alertd.store.people.match_filter import Wanted, eligible
+from alertd.store.people.name_index import Names
+from alertd.store.people.suppressions import Suppressions
+from geofences import records
+from geofences.inside import inside
+from geofences.tiles import position
+
+MOVE_MS = 5_000 + WAITAOF_MS  # from step 1, which may wait for the disk, to step 3, on the server's clock
+#: A marked record stays at least this long: more than a query and a move, with a margin for clocks.
+GRACE_MS = int(LONGEST_QUERY_S * 1000) + MOVE_MS + 2_000
+#: A number that was given up stays taken for longer than anybody who read it before may take to write.
+GIVEN_UP_MS = 600_000
+#: No alert asks for where somebody was seen so long ago: a day more than it may, for clocks that are wrong.
+TOO_OLD_H = MAX_AGE_H + 24
+_VERSION_BYTES = 4
+#: Subscribers in doubt whom one thread looks at in one go: what one reply brings, and what a deadline may have to wait for.
+IN_DOUBT_AT_ONCE = 500
+
+
+class Absence(enum.Enum):
+    """Why there is no subscriber at a number."""
+
+    NEVER = enum.auto()  # nobody is there, yet or any more
+    GIVEN_UP = enum.auto()  # a moment ago: it is never written again
+    UNREADABLE = enum.auto()  # damaged, or not of this version
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One subscriber from what was read (None: new) to what is wanted (None: forgotten)."""
+
+    old: Subscriber | None
+    new: Subscriber | None
+
+    @property
+    def number(self) -> int:
+        known = self.new or self.old
+        assert known is not None
+        return known.number
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where one subscriber of a change is, as a record in a cell; see `spots_of`."""
+
+    change: int
+    places: tuple[int, ...]  # indices among the subscriber's places
+    slot: int
+    cell: keys.Cell
+    record: bytes  # without the mark
+    at_s: int  # when somebody was seen there, 0 of where they belong
+
+
+@dataclass(frozen=True, slots=True)
+class _Swap:
+    """A record to replace in a cell, if it is still as expected."""
+
+    cell: keys.Cell
+    slot: int  # a hint
+    expected: bytes
+    new: bytes
+
+
+def cell_of(place: Place, number: int) -> keys.Cell:
+    """Where a place's record is kept."""
+    if place.region is not None:
+        return keys.region_cell(place.leaf, number)
+    return keys.tile_cell(place.tile)
+
+
+def record_of(subscriber: Subscriber, place: Place) -> bytes:
+    """The 16 bytes of one place of a subscriber, unmarked."""
+    return records.pack_one(subscriber.number, place.x, place.y, place.leaf, place_flags(subscriber, place))
+
+
+def marked(record: bytes) -> bytes:
+    """A record with its `moved` bit set."""
+    flags = int.from_bytes(record[12:], "little") | records.MOVED
+    return record[:12] + flags.to_bytes(4, "little")
+
+
+class People:
+    """The repository of subscribers; `names` knows who has an id or an address, `suppressions` which addresses nobody may use, `called_dead`
+    which mailboxes may have none.
+    """
+
+    def __init__(self, connection: Connection, clock: Clock) -> None:
+        self._db = connection
+        self._clock = clock
+        self._told = set[str]()  # the unreadable that the log knows of
+        self.changes = 0  # moves with whatever is written here: whoever looked before may find others now
+        self.names = Names(connection)
+        self.suppressions = Suppressions(connection)
+        self.called_dead = CalledDead(connection)
+
+    async def numbers(self, count: int) -> range:
+        """Fresh numbers, never given before."""
+        last: int = await self._db.execute("HINCRBY", keys.COUNTERS, "subscribers", count)
+        return range(last - count + 1, last + 1)
+
+    async def last(self) -> int:
+        """The last number that was given."""
+        return int(await self._db.execute("HGET", keys.COUNTERS, "subscribers") or 0)
+
+    async def get(self, number: int) -> Subscriber | None:
+        return (await self.get_many([number]))[0]
+
+    async def get_many(self, numbers: Sequence[int] | NDArray[np.uint64]) -> list[Subscriber | None]:
+        """Subscribers by number, None where there is none that can be read."""
+        return [found if isinstance(found, Subscriber) else None for found in await self.read_many(numbers)]
+
+    async def read_many(self, numbers: Sequence[int] | NDArray[np.uint64]) -> list[Subscriber | Absence]:
+        """Subscribers by number, or why there is none. One record that cannot be read costs nobody else."""
+        return [self._opened(blob, name) for blob, name in await self._sealed_many(numbers)]
+
+    async def _sealed_many(self, numbers: Sequence[int] | NDArray[np.uint64]) -> list[tuple[bytes | None, str]]:
+        names = [keys.subscriber(int(number)) for number in numbers]
+        return list(zip(await self._db.mget(names), names, strict=True))
+
+    def _opened(self, blob: bytes | None, name: str) -> Subscriber | Absence:
+        if not blob:
+            return Absence.NEVER
+        if len(blob) == _VERSION_BYTES:
+            return Absence.GIVEN_UP
+        try:
+            return decode(self._db.codec.master.open(blob[_VERSION_BYTES:], name))
+        except (SealError, msgspec.DecodeError):
+            if name not in self._told:
+                self._told.add(name)
+                number = int(name.rpartition(":")[2])
+                structlog.get_logger().error("subscriber's record cannot be read", subscriber=number)
+            return Absence.UNREADABLE
+
+    async def give_up(self, number: int, *, unreadable: bool = False) -> bool:
+        """Whether nobody will ever be written at a number: only if nobody was, or with `unreadable` one that cannot be read."""
+        version = 0
+        if unreadable:
+            head = await self._db.execute("GETRANGE", keys.subscriber(number), 0, _VERSION_BYTES - 1)
+            version = int.from_bytes(head, "little")
+        return (await self._give_up([number], version))[0]
+
+    async def give_up_many(self, numbers: Sequence[int]) -> list[bool]:
+        """The same of many in one round trip: of each whether nobody will ever be written there."""
+        return await self._give_up(numbers, 0)
+
+    async def _give_up(self, numbers: Sequence[int], version: int) -> list[bool]:
+        answers = await self._db.run_many_durably(
+            [
+                ("subscribers_put", [keys.subscriber(number)], [0, self._db.skew_ms, GIVEN_UP_MS, version, b""])
+                for number in numbers
+            ]
+        )
+        self.changes += 1
+        return [bool(answer == b"1") for answer in answers]
+
+    async def put(self, changes: Sequence[Change]) -> list[bool]:
+        """Carry out changes, each whole or not at all. False where the subscriber was changed since it was read."""
+        changes = [Change(change.old, self.lasting(change.new)) for change in changes]
+        arriving, leaving, relabelled = _difference(changes)
+        await self._mark_groups(arriving)
+        arrived, deadline = await self._append(arriving)
+        await self._leave(leaving)
+        if relabelled:
+            await self._replace("label", relabelled)
+        done = await self._write(_with_slots(changes, arrived), deadline)
+        came = [spot for spot in arrived if done[spot.change]]
+        await self._replace("cleared", [_Swap(spot.cell, spot.slot, marked(spot.record), spot.record) for spot in came])
+        self.changes += 1  # at the end: a map of people counts no record that is still marked
+        return done
+
+    def lasting(self, person: Subscriber | None) -> Subscriber | None:
+        """What of somebody is written."""
+        return person and without_past(person, (self._clock.now_ms() // HOUR_MS - TOO_OLD_H) * 3_600)
+
+    async def _append(self, arriving: Sequence[Spot]) -> tuple[list[Spot], int]:
+        """Step 1. Answers the spots with their slots, and the time (ms, server) after which step 3 is refused."""
+        by_cell = _grouped(arriving)
+        plain = [b"".join(marked(spot.record) for spot in spots) for spots in by_cell.values()]
+        sealed = self._db.codec.cells.seal_each(list(by_cell), plain)
+        answers = await self._db.run_many_ahead(
+            [
+                (
+                    "cells_append",
+                    [cell.key, cell.cells, cell.dirty, cell.gens],
+                    [cell.member, blob, self._db.skew_ms, cell.count_at],
+                )
+                for cell, blob in zip(by_cell, sealed, strict=True)
+            ]
+        )
+        arrived: list[Spot] = []
+        for spots, (first, _) in zip(by_cell.values(), answers, strict=True):
+            arrived += [dataclasses.replace(spot, slot=first + offset) for offset, spot in enumerate(spots)]
+        return arrived, min((now for _, now in answers), default=-MOVE_MS) + MOVE_MS
+
+    async def _write(self, changes: Sequence[Change], deadline: int) -> list[bool]:
+        """Step 3, durably: who is stopped or gone stays so whichever server fails."""
+        by_slot: dict[int, list[int]] = {}
+        for i, change in enumerate(changes):
+            by_slot.setdefault(change.number // keys.SUBSCRIBERS_PER_TAG, []).append(i)
+        answers = await self._db.run_many_durably(
+            [
+                ("subscribers_put", *self._put_arguments([changes[i] for i in members], deadline))
+                for members in by_slot.values()
+            ]
+        )
+        done = [False] * len(changes)
+        for members, answer in zip(by_slot.values(), answers, strict=True):
+            for i, byte in zip(members, answer, strict=True):
+                done[i] = byte == ord("1")
+        return done
+
+    def _put_arguments(self, changes: Sequence[Change], deadline: int) -> tuple[list[str], list[Arg]]:
+        names = [keys.subscriber(change.number) for change in changes]
+        args: list[Arg] = [deadline, self._db.skew_ms, GIVEN_UP_MS]
+        for name, change in zip(names, changes, strict=True):
+            args.append(change.old.version if change.old else 0)
+            args.append(self._sealed(change.new, name) if change.new else b"")
+        return names, args
+
+    def _sealed(self, subscriber: Subscriber, name: str) -> bytes:
+        head = subscriber.version.to_bytes(_VERSION_BYTES, "little")
+        return head + self._db.codec.master.seal(encode(subscriber), name)
+
+    async def _leave(self, leaving: Sequence[Spot]) -> None:
+        """Step 2: marks the records of these spots as left.
+
+        The store finds a record by its sealed bytes. A record has other bytes than expected if a crash left another label in it, or if
+        its mover has not unmarked it yet. This then reads the cell and marks every record of the spot, since a mover may be about to
+        unmark any of them.
+        """
+        swaps = [_Swap(spot.cell, spot.slot, spot.record, records.left(spot.record)) for spot in leaving]
+        for cell in await self._replace("left", swaps):
+            gone = {records.identity(swap.expected) for swap in swaps if swap.cell == cell}
+            while found := await self._not_left(cell, gone):
+                await self._replace("left", found)
+
+    async def _not_left(self, cell: keys.Cell, gone: set[bytes]) -> list[_Swap]:
+        """Returns what to replace, so that all records of these identities in the cell are marked as left."""
+        sealed = await self._db.execute("GET", cell.key) or b""
+        return await asyncio.to_thread(_unmarked, cell, self._db.codec.cells, sealed, gone)
+
+    async def _replace(self, how: str, swaps: Sequence[_Swap]) -> list[keys.Cell]:
+        """Replaces records that are still as expected: steps 2 and 4, and labels. `how` is that of `cells_replace.lua`. Returns the cells
+        that lacked an expected record.
+        """
+        by_cell: dict[keys.Cell, list[_Swap]] = {}
+        for swap in swaps:
+            by_cell.setdefault(swap.cell, []).append(swap)
+        plain = [b"".join(swap.expected + swap.new for swap in of_cell) for of_cell in by_cell.values()]
+        sealed = self._db.codec.cells.seal_each(list(by_cell), plain)
+        # A crash may bring a cleared mark back, which is safe: a query looks up marked subscribers.
+        run = self._db.run_many if how == "cleared" else self._db.run_many_ahead
+        answers = await run(
+            [
+                (
+                    "cells_replace",
+                    [cell.key, cell.dirty, cell.gens],
+                    [cell.member, self._db.skew_ms, how, *_triples(of_cell, blob)],
+                )
+                for (cell, of_cell), blob in zip(by_cell.items(), sealed, strict=True)
+            ]
+        )
+        return [
+            cell for (cell, of_cell), done in zip(by_cell.items(), answers, strict=True) if int(done) < len(of_cell)
+        ]
+
+    async def _mark_groups(self, arriving: Sequence[Spot]) -> None:
+        """A group is known to be in use before anything is in it, so that a query never passes it by."""
+        groups = {spot.cell.group for spot in arriving}
+        commands: list[Sequence[Arg]] = []
+        for group in groups:
+            kind, _, number = group.partition(":")
+            if kind == "g":
+                commands.append(("SETBIT", keys.TILE_GROUPS, number, 1))
+            else:
+                commands.append(("SADD", keys.REGION_GROUPS, number))
+        if commands:
+            await self._db.execute_ahead(commands)
+
+    async def authority(self, numbers: NDArray[np.uint64], wanted: Wanted) -> records.Records:
+        """Of the subscribers in doubt, the records of those who by their own word belong to what is wanted.
+
+        They may be many: they are read bit by bit and looked at in a thread, so that the loop goes on and a deadline is kept.
+        """
+        own, found = wanted.own(), list[records.Records]()
+        for first in range(0, len(numbers), IN_DOUBT_AT_ONCE):
+            some = await self._sealed_many(numbers[first : first + IN_DOUBT_AT_ONCE])
+            found.append(await asyncio.to_thread(self._belonging, some, own))
+        return records.together(found)
+
+    def _belonging(self, some: Sequence[tuple[bytes | None, str]], wanted: Wanted) -> records.Records:
+        opened = [self._opened(blob, name) for blob, name in some]
+        since_s = (wanted.now_h - TOO_OLD_H) * 3_600  # of whom nothing was written since
+        people = [without_past(person, since_s) for person in opened if isinstance(person, Subscriber)]
+        parts = [(person, place, record_of(person, place)) for person in people for place in person.places]
+        found = records.unpack(b"".join(record for _, _, record in parts))
+        regions = set(wanted.regions)
+        within = np.array([place.leaf in regions if place.region is not None else False for _, place, _ in parts], bool)
+        tiles = np.array([place.tile for _, place, _ in parts], np.uint32)
+        pointed = np.array([place.region is None for _, place, _ in parts], bool)
+        lon, lat = position(tiles, found.x, found.y)
+        within |= pointed & inside(wanted.area, lon, lat)
+        return found.where(within & eligible(found.flags, wanted))
+
+    async def naming(self, is_known: Callable[[int], bool]) -> dict[str, set[int]]:
+        """By their codes the regions whose numbers are not known, with the subscribers who name them."""
+        used = [int(member) for member in await self._db.execute("SMEMBERS", keys.REGION_GROUPS)]
+        found: dict[str, set[int]] = {}
+        for number in (one for one in used if not is_known(one)):
+            async for person in self._in_group(f"r:{number}"):
+                for place in person.places:
+                    if place.region is not None and place.leaf == number:
+                        found.setdefault(place.region, set()).add(person.number)
+        return found
+
+    async def _in_group(self, group: str) -> AsyncIterator[Subscriber]:
+        """Everybody with a record in one of its cells, whatever their own record says."""
+        counts = np.frombuffer(await self._db.execute("GET", keys.cells(group)) or b"", "<u4")
+        for place in np.flatnonzero(counts).tolist():
+            cell = keys.Cell(group, keys.first_member(group) + place)
+            blob = await self._db.execute("GET", cell.key)
+            numbers = np.unique(records.unpack(self._db.codec.cells.open(cell, blob or b"")).numbers)
+            for first in range(0, len(numbers), IN_DOUBT_AT_ONCE):
+                for person in await self.get_many(numbers[first : first + IN_DOUBT_AT_ONCE]):
+                    if person:
+                        yield person
+
+    async def count(self) -> int:
+        """How many subscribers there are."""
+        return int(await self._db.execute("HGET", keys.COUNTERS, "living") or 0)
+
+    async def counted(self, change: int) -> None:
+        """So many came, or went if it is negative."""
+        await self._db.execute("HINCRBY", keys.COUNTERS, "living", change)
+
+
+def spots_of(subscriber: Subscriber, change: int = 0) -> list[Spot]:
+    """The records of a subscriber's places. Places of one kind at one spot, as two that the subscriber named, have one together,
+    since nothing could tell theirs apart in the cell.
+    """
+    alike: dict[tuple[keys.Cell, int, int, int], list[int]] = {}
+    for i, place in enumerate(subscriber.places):
+        alike.setdefault((cell_of(place, subscriber.number), place.kind, place.x, place.y), []).append(i)
+    found = []
+    for (cell, *_), places in alike.items():
+        first = subscriber.places[places[0]]
+        found.append(Spot(change, tuple(places), first.slot, cell, record_of(subscriber, first), seen_s(first) or 0))
+    return found
+
+
+def _triples(swaps: Sequence[_Swap], sealed: bytes) -> Iterator[Arg]:
+    """Yields the arguments of `cells_replace.lua`: of each swap its slot and its two sealed records."""
+    size = records.SIZE
+    for i, swap in enumerate(swaps):
+        first = 2 * size * i
+        yield from (max(0, swap.slot), sealed[first : first + size], sealed[first + size : first + 2 * size])
+
+
+def _unmarked(cell: keys.Cell, seal: CellSeal, sealed: bytes, gone: set[bytes]) -> list[_Swap]:
+    """Returns a swap for each record of a cell that has one of these identities and is not marked as left yet."""
+    plain = seal.open(cell, sealed)
+    numbers = np.array([int.from_bytes(one[: records.NUMBER_BYTES], "little") for one in gone], np.uint64)
+    slots = np.flatnonzero(np.isin(records.unpack(plain).numbers, numbers)).tolist()
+    found = [(slot, plain[slot * records.SIZE : (slot + 1) * records.SIZE]) for slot in slots]
+    swaps = [
+        _Swap(cell, slot, record, records.left(record)) for slot, record in found if records.identity(record) in gone
+    ]
+    return [swap for swap in swaps if swap.expected != swap.new]
+
+
+def _difference(changes: Sequence[Change]) -> tuple[list[Spot], list[Spot], list[_Swap]]:
+    """Returns the spots to append, the spots to mark as left, and the records that get another label where they are."""
+    arriving, leaving, relabelled = list[Spot](), list[Spot](), list[_Swap]()
+    for i, change in enumerate(changes):
+        old, new = (
+            # With the hour itself: that of a record begins anew after 170 days, and what was that old is swept.
+            {
+                (spot.cell, records.deciding(spot.record), spot.at_s // 3_600): spot
+                for spot in (spots_of(side, i) if side else ())
+            }
+            for side in (change.old, change.new)
+        )
+        arriving += [spot for name, spot in new.items() if name not in old]
+        leaving += [spot for name, spot in old.items() if name not in new]
+        stayed = [(spot, new[name].record) for name, spot in old.items() if name in new]
+        relabelled += [_Swap(spot.cell, spot.slot, spot.record, new) for spot, new in stayed if spot.record != new]
+    return arriving, leaving, relabelled
+
+
+def _grouped(spots: Sequence[Spot]) -> dict[keys.Cell, list[Spot]]:
+    by_cell: dict[keys.Cell, list[Spot]] = {}
+    for spot in spots:
+        by_cell.setdefault(spot.cell, []).append(spot)
+    return by_cell
+
+
+def _with_slots(changes: Sequence[Change], arrived: Sequence[Spot]) -> list[Change]:
+    """The changes with the slots their new records were given."""
+    slots: dict[int, dict[int, int]] = {}
+    for spot in arrived:
+        slots.setdefault(spot.change, {}).update(dict.fromkeys(spot.places, spot.slot))
+    return [
+        Change(change.old, replace(change.new, places=_slotted(change.new.places, slots[i])))
+        if change.new and i in slots
+        else change
+        for i, change in enumerate(changes)
+    ]
+
+
+def _slotted(places: tuple[Place, ...], slots: dict[int, int]) -> tuple[Place, ...]:
+    return tuple(replace(place, slot=slots.get(i, place.slot)) for i, place in enumerate(places))
