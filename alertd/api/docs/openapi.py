@@ -8,14 +8,15 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import tomllib
 from collections.abc import Iterable, Iterator
+from functools import cache
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
-from alertd.api.docs.descriptions import FIELDS, VARIABLES
 from alertd.api.docs.refusals import headers, problem_examples, problem_responses, problem_schema, refusals
 from alertd.api.http.idempotency import HEADER as IDEMPOTENCY_HEADER
 from alertd.api.http.operations import ANY, EVENTS, JSON, NDJSON, Operation, Signature, signature_of
@@ -77,6 +78,12 @@ def openapi(operations: Iterable[Operation], *, title: str, version: str, descri
 
 
 _EXAMPLES = Path(__file__).with_name("examples.json")
+
+
+@cache
+def descriptions() -> dict[str, dict[str, Any]]:
+    """Returns `descriptions.toml`: `fields` by the names of their models, and `variables` by the path up to them."""
+    return tomllib.loads(Path(__file__).with_name("descriptions.toml").read_text(encoding="utf-8"))
 
 
 class _Schemas:
@@ -149,7 +156,7 @@ def _schemas(rows: list[tuple[Operation, Signature]]) -> tuple[_Schemas, dict[st
 
 def describe(components: dict[str, Schema]) -> None:
     """Adds the descriptions of the table to the fields of the models that the document has. Raises KeyError for a field that does not exist."""
-    for names, fields in FIELDS.items():
+    for names, fields in descriptions()["fields"].items():
         for name in components.keys() & set(names.split()):
             for field, text in fields.items():
                 schema = components[name]["properties"][field]
@@ -212,7 +219,7 @@ def _operation(operation: Operation, signature: Signature, shown: _Shown) -> Sch
 def _parameters(operation: Operation, signature: Signature, schemas: _Schemas) -> Iterator[Schema]:
     for name in signature.path:
         variable = re.sub(r"\{(\w+):.*?\}(?=[/.]|$)", r"{\1}", operation.path).partition(f"{{{name}}}")
-        text = VARIABLES.get("".join(variable[:2]))
+        text = descriptions()["variables"].get("".join(variable[:2]))
         told = {} if text is None else {"description": text}
         yield {"name": name, "in": "path", "required": True, **told, "schema": schemas.of(operation, f"path.{name}")}
     for part, place in (("query", "query"), ("headers", "header")):

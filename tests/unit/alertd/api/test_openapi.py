@@ -12,8 +12,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from openapi_spec_validator import validate
 
 from alertd.api.application import OPERATIONS, document
-from alertd.api.docs.descriptions import FIELDS, VARIABLES
-from alertd.api.docs.openapi import describe
+from alertd.api.docs.openapi import describe, descriptions
 from alertd.api.http.operations import signature_of
 from alertd.common.errors import CATALOGUE
 
@@ -191,11 +190,13 @@ def test_fields_say_what_they_mean(told: dict[str, Any]):
 
 def test_a_meaning_is_of_a_field_that_exists_and_has_no_other(told: dict[str, Any]):
     """A field that is renamed takes its meaning along, and none is told in two ways."""
-    models = {name for names in FIELDS for name in names.split() if not name.endswith("Query")}  # those are parameters
+    models = {
+        name for names in descriptions()["fields"] for name in names.split() if not name.endswith("Query")
+    }  # those are parameters
     assert models <= set(told["components"]["schemas"])
     with pytest.raises(KeyError):
-        describe({name: {"properties": {}} for names in FIELDS for name in names.split()})
-    for text in (text for of in FIELDS.values() for text in of.values()):
+        describe({name: {"properties": {}} for names in descriptions()["fields"] for name in names.split()})
+    for text in (text for of in descriptions()["fields"].values() for text in of.values()):
         assert text.endswith("."), text
     paths = {re.sub(r"\{(\w+):.*?\}(?=[/.]|$)", r"{\1}", one.path) for one in OPERATIONS}
-    assert [start for start in VARIABLES if not any(path.startswith(start) for path in paths)] == []
+    assert [start for start in descriptions()["variables"] if not any(path.startswith(start) for path in paths)] == []
