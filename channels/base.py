@@ -92,7 +92,7 @@ class Outcome(NamedTuple):
         """Returns what this answer is about."""
         if self.of is not None:
             return self.of
-        if self.answer is Answer.RETRY and self.reason is Reason.CONNECTION:  # none could be made
+        if (self.answer, self.reason) in OF_THE_CARRIER:
             return Subject.CARRIER
         return SUBJECTS[self.answer]
 
@@ -119,6 +119,9 @@ SUBJECTS = {
     Answer.UNKNOWN: Subject.EITHER,
     Answer.WITHHELD: Subject.NOBODY,
 }
+
+#: No connection could be made; or what answered does not speak the protocol, whoever the recipient is: a proxy's page in HTML.
+OF_THE_CARRIER = {(Answer.RETRY, Reason.CONNECTION), (Answer.UNKNOWN, Reason.GARBAGE)}
 
 ACCEPTED = Outcome(Answer.ACCEPTED)
 WITHHELD = Outcome(Answer.WITHHELD)

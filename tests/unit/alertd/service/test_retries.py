@@ -287,3 +287,9 @@ def test_only_answers_that_speak_of_the_carrier_are_its_failures(
 ):
     """An answer about a recipient, at any try, shows that the carrier works. Who is tried again fails a carrier only if it cannot be reached."""
     assert failures(answers, attempts) == failed
+
+
+def test_an_answer_outside_the_protocol_is_a_failure_of_the_carrier_at_every_try():
+    """A proxy's page in HTML says nothing of the recipient. So a probe that gets one keeps the breaker open, and costs no other row a try."""
+    page = Outcome(Answer.UNKNOWN, Reason.GARBAGE)
+    assert failures([page], [5]) == (1, "garbage")
