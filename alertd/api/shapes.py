@@ -9,7 +9,6 @@ from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from alertd.api.services import Services
 from alertd.common.clock import time_of, time_or_none
 from alertd.common.ids import chain_of
 from alertd.model.alert import Policy, Target
@@ -27,6 +26,7 @@ from alertd.service.alerts.follow_up_audience import occasion_of
 from alertd.service.areas import rings
 from alertd.service.areas.reach_preview import Look
 from alertd.service.areas.targeting import Share
+from alertd.service.container import Parts
 from alertd.service.reach import LEAST_SHOWN, NOBODY, Count, Estimate, about, by_code
 from alertd.service.small_counts import Shown, had_nobody_to_notify, is_exact, people_shown
 from alertd.store.alerts.alerts import AlertRecord
@@ -255,7 +255,7 @@ def repairs_told(repairs: Sequence[Repair]) -> dict[str, Any]:
     }
 
 
-async def area_reply(s: Services, area: Area, shares: Sequence[Share], language: str) -> AreaReply:
+async def area_reply(s: Parts, area: Area, shares: Sequence[Share], language: str) -> AreaReply:
     """An area as it is shown, its name in a language, else in English."""
     parts = await s.targeting.parts(area, shares)
     words = s.renderer.words(matching(language, s.renderer.all_languages()) or REFERENCE)
@@ -305,7 +305,7 @@ def untold_reply(look: Look) -> dict[str, Estimate]:
 
 
 def eta(
-    s: Services,
+    s: Parts,
     audience: AudienceReply,
     asked: tuple[Target, Policy],
     channels: Collection[str],

@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +15,14 @@ import aiohttp
 
 from alertd.api.application import create_app, explain, needs
 from alertd.api.metrics import metrics_app
-from alertd.api.services import Services
 from alertd.console import console_routes
 from alertd.metrics import Succession, merged_text
 from alertd.public import public_routes
-from alertd.runtime.container import Parts
 from alertd.runtime.http_server import Bounds, Runner, connections_within, listening
 from alertd.runtime.installation import Store
 from alertd.runtime.processes import StartError
 from alertd.runtime.worker_site import LAST_CALLS_S, PROCESS_HEADER
-from alertd.service.alerts.results import Results
-from alertd.service.records.evidence import Seal
+from alertd.service.container import Parts
 
 #: What the kernel keeps of answers that a client does not read, a connection; by itself it would be up to 4 MB.
 SENDING_BYTES = 256 * 1024
@@ -78,13 +75,8 @@ async def api_site(
     metrics_address: socket.socket | None = None,
 ) -> AsyncIterator[None]:
     """The API, listening. Its metrics port shows this process and the workers at these sockets."""
+    parts.has_room = store.has_room
     workers = {where: Succession() for where in worker_sockets}
-
-    def has_room() -> bool:
-        return store.has_room() and parts.memory.takes_writes
-
-    async def is_ready() -> bool:
-        return has_room() and await parts.db.takes_writes()
 
     async def process_metrics() -> bytes:
         await asyncio.gather(*(_scrape(where, worker) for where, worker in workers.items()))
@@ -93,7 +85,7 @@ async def api_site(
             merged_text, texts, parts.metrics
         )  # whoever approves meanwhile need not wait for it
 
-    app = create_app(services_of(parts, is_ready, has_room))
+    app = create_app(parts)
     app.add_routes(console_routes(needs(), parts.carriers.channels))
     app.add_routes(public_routes(parts.publishing, parts.settings.api.reached_at, parts.clock))
     metrics = metrics_app(
@@ -107,75 +99,6 @@ async def api_site(
                 runner = Runner(served, within, handle_signals=False, shutdown_timeout=LAST_CALLS_S)
                 await stack.enter_async_context(listening(runner, at))
         yield
-
-
-def services_of(
-    parts: Parts,
-    is_ready: Callable[[], Awaitable[bool]],
-    takes_writes: Callable[[], bool],
-) -> Services:
-    """What the API calls."""
-    return Services(
-        settings=parts.settings,
-        clock=parts.clock,
-        metrics=parts.metrics,
-        regions=parts.regions,
-        region_imports=parts.region_imports,
-        renderer=parts.renderer,
-        carriers=parts.carriers,
-        carrier_tests=parts.carrier_tests,
-        targeting=parts.targeting,
-        organisations=parts.organisations,
-        grounds=parts.grounds,
-        intake=parts.intake,
-        photos=parts.photos,
-        texts=parts.texts,
-        approval=parts.approval,
-        break_glass=parts.break_glass,
-        duty=parts.duty,
-        borders=parts.borders,
-        permissions=parts.permissions,
-        cap_intake=parts.cap_intake,
-        cap_out=parts.cap_out,
-        reports=parts.reports,
-        registry=parts.registry,
-        receipts=parts.receipts,
-        mail_reports=parts.mail_reports,
-        suppressing=parts.suppressing,
-        access=parts.access,
-        operators=parts.operators,
-        passkeys=parts.passkeys,
-        oidc=parts.oidc,
-        sessions=parts.sessions,
-        audit=parts.audit,
-        reach_audit=parts.reach_audit,
-        events=parts.events,
-        webhooks=parts.webhooks,
-        distributors=parts.distributors,
-        confirming=parts.confirming,
-        stopping=parts.stopping,
-        following=parts.following,
-        whole_case=parts.whole_case,
-        revising=parts.revising,
-        updating=parts.updating,
-        resending=parts.resending,
-        course=parts.course,
-        results=Results(
-            parts.alerts, parts.work, parts.reports, parts.course, parts.targeting, parts.looks, parts.past
-        ),
-        seal=Seal(parts.db.codec),
-        explaining=parts.explaining,
-        purging=parts.purging,
-        legal_holds=parts.legal_holds,
-        requests=parts.requests,
-        key_rotation=parts.key_rotation,
-        fleet=parts.fleet,
-        attendance=parts.attendance,
-        carrier_states=parts.carrier_states,
-        acks=parts.acks,
-        is_ready=is_ready,
-        takes_writes=takes_writes,
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from alertd.config.carriers import SmtpCarrier
-from alertd.runtime.container import Parts
 from alertd.runtime.processes import StartError
+from alertd.service.container import Parts
 from alertd.store.engine.connection import StoreUnavailableError
 from channels.bounces import MailReport
 from channels.bounces_lmtp import BounceListener

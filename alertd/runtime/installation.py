@@ -18,8 +18,9 @@ from alertd.common.clock import SystemClock
 from alertd.common.repetition import ended
 from alertd.config.sections import StoreSection
 from alertd.config.settings import Settings
-from alertd.runtime.container import Parts, opened
+from alertd.runtime.assembly import opened
 from alertd.runtime.processes import StartError
+from alertd.service.container import Parts
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.embedded.aof_rewrite import RewritePolicy, is_quiet
 from alertd.store.embedded.data_directory import DataDirectory

@@ -12,9 +12,9 @@ import structlog
 
 from alertd.config.settings import Settings
 from alertd.model.registration import Registration
-from alertd.runtime.container import Parts
 from alertd.runtime.processes import appeared, kept_running
 from alertd.runtime.sample_people import Person, people
+from alertd.service.container import Parts
 from alertd.service.people.registration_intake import Entry
 from channels.lanes import heed_cancelling
 

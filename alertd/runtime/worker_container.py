@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from alertd.runtime.container import Parts
 from alertd.runtime.worker import Worker
 from alertd.service.carriers.binds import Binds
 from alertd.service.carriers.logins import LoginWatch
+from alertd.service.container import Parts
 from alertd.service.delivery.active_alerts import Agenda
 from alertd.service.delivery.carrier_selection import Offers
 from alertd.service.delivery.deferral import Holding

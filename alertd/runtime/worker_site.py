@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from alertd.api.health import healthz, readiness
-from alertd.runtime.container import Parts
 from alertd.runtime.http_server import Runner
 from alertd.runtime.processes import StartError
+from alertd.service.container import Parts
 
 #: Tells a worker's series from those of the worker that was there before.
 PROCESS_HEADER = "Alertd-Process"

@@ -24,8 +24,9 @@ from rich.console import Console
 from rich.table import Table
 
 from alertd.config.settings import Settings
-from alertd.runtime.container import Parts, opened
+from alertd.runtime.assembly import opened
 from alertd.runtime.processes import keep_loaded
+from alertd.service.container import Parts
 from alertd.service.people.registration_intake import Entry, read
 from alertd.store.embedded.server import EmbeddedServer, EmbeddedSettings
 from alertd.store.engine.codec import Codec, Keys

@@ -18,8 +18,8 @@ import pytest
 from alertd.config.carriers import SmtpCarrier
 from alertd.config.settings import Settings
 from alertd.model.states import CHANNELS
+from alertd.runtime.assembly import opened
 from alertd.runtime.bounce_servers import bounce_sites
-from alertd.runtime.container import opened
 from alertd.service.people.dead_addresses import AGAIN_AFTER_S
 from channels.base import Answer, Loudness, MailMessage, Outcome, Reason, Recipient, Stamp, Subject
 from channels.mail import MailChannel

@@ -19,12 +19,11 @@ from alertd.model.alert import Alert
 from alertd.model.case import PhotoFacts
 from alertd.model.registration import Registration
 from alertd.model.states import State
-from alertd.runtime.api_site import services_of
-from alertd.runtime.container import Parts
 from alertd.runtime.worker_container import worker_of
 from alertd.service.access import Credential
 from alertd.service.alerts.follow_up import Followed
 from alertd.service.alerts.intake import Taken
+from alertd.service.container import Parts
 from alertd.service.delivery.explaining import Explanation
 from alertd.service.people.registration_intake import Entry
 from alertd.store.alerts.alerts import AlertRecord
@@ -215,7 +214,7 @@ async def yes() -> bool:
 
 def api_of(parts: Parts) -> web.Application:
     """Its API: ready, and taking writes."""
-    return create_app(services_of(parts, yes, lambda: True))
+    return create_app(parts)
 
 
 async def tokens(parts: Parts, names: Sequence[str]) -> list[list[str]]:

@@ -18,7 +18,8 @@ from alertd.config.carriers import FcmCarrier, SmtpCarrier, TwilioCarrier
 from alertd.config.sections import StoreSection
 from alertd.config.settings import Settings
 from alertd.rendering import Renderer
-from alertd.runtime.container import Parts, opened
+from alertd.runtime.assembly import opened
+from alertd.service.container import Parts
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.delivery.work import Work
 from alertd.store.engine.bulk_reads import Bulk

@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp.test_utils import TestClient
 
-from alertd.runtime.container import Parts
+from alertd.service.container import Parts
 
 #: What browsers say of a call by the page's own scripts.
 OWN = {"Sec-Fetch-Site": "same-origin"}

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from alertd.model.oncall import OnCall
-from alertd.runtime.container import Parts
 from alertd.service.access import Credential
 from alertd.service.alerts.submission import submit
+from alertd.service.container import Parts
 from channels.sandbox import Sandbox
 from tests.clocks import Later
 from tests.integration.acts import ANA, alert_of

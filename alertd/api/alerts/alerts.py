@@ -15,7 +15,7 @@ from alertd.api.http.call import PREPARED_ID, STANCE, credential, is_replay, not
 from alertd.api.http.conditions import Conditions, etag
 from alertd.api.http.idempotency import REPLAYED
 from alertd.api.http.operations import Act, Operation, Reply
-from alertd.api.services import Services, services
+from alertd.api.services import services
 from alertd.api.shapes import (
     ALERT_PATH,
     ETA,
@@ -47,6 +47,7 @@ from alertd.service.alerts.stops import check_key_in
 from alertd.service.alerts.submission import submit, submitted
 from alertd.service.areas.reach_audit import facts_of
 from alertd.service.areas.rings import REST
+from alertd.service.container import Parts
 from alertd.service.reach import Few, kept
 from alertd.store.alerts.alerts import AlertRecord
 
@@ -110,7 +111,7 @@ class AlertPatch(RootModel[dict[str, Any]]):
 Decision = Callable[[Approval, Credential], Awaitable[AlertRecord]]
 
 #: What follows an alert, asked for by somebody.
-Follow = Callable[[Services, Credential], Awaitable[Followed]]
+Follow = Callable[[Parts, Credential], Awaitable[Followed]]
 NOBODY_TOLD = "Nobody is told of this."
 
 
@@ -283,7 +284,7 @@ def told(record: AlertRecord, *, whole: bool = False) -> Reply[AlertReply]:
     return Reply(alert_reply(record, whole=whole), headers=etag(record.rev))
 
 
-async def submitted_reply(s: Services, taken: Taken, alert: Alert) -> Reply[Submitted]:
+async def submitted_reply(s: Parts, taken: Taken, alert: Alert) -> Reply[Submitted]:
     """What was taken in, and whom it would reach: that is written once for all who share a look."""
     language = next(iter(s.renderer.languages(alert)), REFERENCE)
     how_loud = {ring: loudness(alert, ring) for ring in taken.rings}

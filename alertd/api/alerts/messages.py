@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, field_validator
 
 from alertd.api.http.call import credential
 from alertd.api.http.operations import Operation
-from alertd.api.services import Services, services
+from alertd.api.services import services
 from alertd.api.shapes import Query
 from alertd.common.clock import time_of
 from alertd.model.alert import Alert, AlertRequest
@@ -21,6 +21,7 @@ from alertd.model.fields import Instant
 from alertd.model.kinds import CancelReason, Channel, Occasion
 from alertd.rendering import Renderer, Telling
 from alertd.rendering.own_texts import OwnTexts
+from alertd.service.container import Parts
 from alertd.service.messages import previews
 from channels.base import NO_LEAVE, OWN_LEAVE, MailMessage, Message, PushMessage, SmsMessage, Texting
 from channels.text import TableName, best_coding
@@ -125,7 +126,7 @@ class Making:
     segment_price: float  # 0: unknown
 
 
-def making_of(s: Services) -> Making:
+def making_of(s: Parts) -> Making:
     """The renderer and the SMS carriers of this process."""
     texting = {one.name: one.channel for one in s.carriers.all() if isinstance(one.channel, Texting)}
     return Making(renderer=s.renderer, texting=texting, segment_price=s.settings.budget.segment_price)

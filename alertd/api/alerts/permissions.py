@@ -15,7 +15,7 @@ from alertd.api.alerts.alerts import Saw, Seen, seen, told
 from alertd.api.alerts.messages import MessagesPreview, making_of, messages_reply
 from alertd.api.http.call import credential, is_replay, note
 from alertd.api.http.operations import Act, Operation, Reply
-from alertd.api.services import Services, services
+from alertd.api.services import services
 from alertd.api.shapes import (
     AlertId,
     AlertReply,
@@ -33,6 +33,7 @@ from alertd.model.organisation import OrganisationId
 from alertd.model.states import SHOWN
 from alertd.rendering import THE_ALERT
 from alertd.service.alerts.permissions import Request
+from alertd.service.container import Parts
 from alertd.service.reach import Estimate, about
 from geofences.targets import Area
 
@@ -157,7 +158,7 @@ def request_reply(asked: Request) -> PermissionRequest:
     )  # fmt: skip
 
 
-async def _whole(s: Services, asked: Request, language: str) -> PermissionRequest:
+async def _whole(s: Parts, asked: Request, language: str) -> PermissionRequest:
     """The same with its ground and its messages."""
     reply, record, geometry = request_reply(asked), asked.record, asked.ground
     if geometry.is_empty:

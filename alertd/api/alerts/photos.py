@@ -15,12 +15,13 @@ from alertd.api.http.bodies import check_json, raw_json, validated
 from alertd.api.http.call import credential, is_replay, note, prepared_id
 from alertd.api.http.cookies import known
 from alertd.api.http.operations import JSON, Act, Operation, Reply
-from alertd.api.services import Services, services
+from alertd.api.services import services
 from alertd.api.shapes import Query
 from alertd.common.clock import time_of
 from alertd.common.errors import Fault, Problem
 from alertd.model.case import MEDIA_ID, PhotoFacts
 from alertd.service.access import Credential
+from alertd.service.container import Parts
 from alertd.service.records.photos import TakenPhoto
 
 FORM = "multipart/form-data"
@@ -101,7 +102,7 @@ async def show_media(request: web.Request, *, id: MediaId, query: ShowQuery) -> 
     return web.Response(body=data, content_type="image/jpeg", headers=headers)
 
 
-async def _from_url(request: web.Request, s: Services, who: Credential) -> TakenPhoto:
+async def _from_url(request: web.Request, s: Parts, who: Credential) -> TakenPhoto:
     body, faults = validated(TypeAdapter(MediaByUrl), await raw_json(request))
     _refuse(faults)
     s.photos.check(body)
@@ -109,7 +110,7 @@ async def _from_url(request: web.Request, s: Services, who: Credential) -> Taken
     return await s.photos.take(raw, body, who, name=prepared_id(request), place="/url")
 
 
-async def _from_form(request: web.Request, s: Services, who: Credential) -> TakenPhoto:
+async def _from_form(request: web.Request, s: Parts, who: Credential) -> TakenPhoto:
     parts = await _parts(request)
     _refuse([Fault(f"/{name}", "This part is required.") for name in ("photo", "facts") if name not in parts])
     check_json(parts["facts"])
@@ -150,7 +151,7 @@ def _refuse(faults: list[Fault]) -> None:
         raise Problem("invalid-request", "The request has faults; `errors` has all of them.", faults=tuple(faults))
 
 
-def _told(s: Services, kept: TakenPhoto) -> Reply[MediaReply]:
+def _told(s: Parts, kept: TakenPhoto) -> Reply[MediaReply]:
     width, height, _ = kept.sizes["page"]
     sizes: dict[str, Any] = {name: SizeReply(width=w, height=h, bytes=n) for name, (w, h, n) in kept.sizes.items()}
     body = MediaReply(

@@ -14,7 +14,7 @@ from alertd.api.alerts.timeline import ActReply, history_reply
 from alertd.api.http.audit import AuditEntry, entry_reply
 from alertd.api.http.call import credential, note
 from alertd.api.http.operations import Act, Operation
-from alertd.api.services import Services, services
+from alertd.api.services import services
 from alertd.api.shapes import BY_ORG, AlertId, AlertReply, BreakGlassReply, alert_reply, break_glass_reply, signed
 from alertd.common.clock import second_of, time_of
 from alertd.model.kinds import Occasion
@@ -22,6 +22,7 @@ from alertd.model.states import AlertState
 from alertd.service.access import Credential
 from alertd.service.alerts.follow_up_audience import occasion_of
 from alertd.service.alerts.results import Told, gone
+from alertd.service.container import Parts
 from alertd.service.reach import Estimate
 from alertd.service.records.evidence import digest_of, name_of
 from alertd.store.alerts.alerts import AlertRecord
@@ -165,7 +166,7 @@ async def show_evidence_key(request: web.Request) -> EvidenceKeys:
     return EvidenceKeys(name=current.name, pem=current.pem, earlier=earlier)
 
 
-async def _evidence(s: Services, record: AlertRecord, who: Credential) -> Evidence:
+async def _evidence(s: Parts, record: AlertRecord, who: Credential) -> Evidence:
     found = await s.results.report(record)
     verdict = await s.audit.verify(record.org, None)
     area = shapely.to_geojson(await s.results.area(record))
@@ -185,11 +186,11 @@ async def _evidence(s: Services, record: AlertRecord, who: Credential) -> Eviden
     )  # fmt: skip
 
 
-async def _digest(s: Services, record: AlertRecord) -> str | None:
+async def _digest(s: Parts, record: AlertRecord) -> str | None:
     return None if await s.reports.is_deleted(record) else await digest_of(s.reports.lines(record))
 
 
-async def _published(s: Services, record: AlertRecord) -> list[PublishedReply]:
+async def _published(s: Parts, record: AlertRecord) -> list[PublishedReply]:
     return [
         PublishedReply(
             since=time_of(one.since), alert=json.loads(one.document), digest=one.digest,

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from alertd.api.http.call import credential, is_replay, note
 from alertd.api.http.operations import Act, Operation
-from alertd.api.services import Services, services
+from alertd.api.services import services
 from alertd.common.clock import ms_of, time_or_none
 from alertd.common.errors import Fault, Problem
 from alertd.model.faults import refusal
@@ -27,6 +27,7 @@ from alertd.service.access import (
     check_giving,
     terms_of,
 )
+from alertd.service.container import Parts
 
 KeyId = Annotated[str, Field(pattern="^[0-9a-f]{12}$")]
 #: More than any client needs; a key without a rate has no limit at all.
@@ -172,7 +173,7 @@ async def revoke_key(request: web.Request, *, id: KeyId) -> None:
     await services(request).access.revoke(id, credential(request))
 
 
-async def _organisation(s: Services, body: NewKey, who: Credential) -> str:
+async def _organisation(s: Parts, body: NewKey, who: Credential) -> str:
     """Whose the key will be. Raises Problem."""
     if body.organisation in {None, who.org}:
         return who.org
@@ -186,7 +187,7 @@ async def _organisation(s: Services, body: NewKey, who: Credential) -> str:
     return str(body.organisation)
 
 
-async def _check_terms(s: Services, body: NewKey) -> None:
+async def _check_terms(s: Parts, body: NewKey) -> None:
     """Raises Problem."""
     if body.expires and body.terms.expires <= s.clock.now_ms():
         raise Problem("invalid-request", "The key would be over.", faults=(Fault("/expires", "This time has passed."),))

@@ -26,8 +26,8 @@ from alertd.config.sections import StoreSection
 from alertd.config.settings import Settings
 from alertd.model.oncall import OnCall, anybody
 from alertd.model.organisation import Organisation
+from alertd.runtime.assembly import library_of
 from alertd.runtime.carrier_factory import carrier_of
-from alertd.runtime.container import library_of
 from alertd.runtime.installation import Store, running_store, shared_store
 from alertd.runtime.processes import StartError
 from alertd.service.carriers.carriers import Carrier

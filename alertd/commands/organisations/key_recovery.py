@@ -13,7 +13,7 @@ from alertd.commands.base.client import RefusedError
 from alertd.config.settings import Settings
 from alertd.metrics import Metrics
 from alertd.model.fields import Subject
-from alertd.runtime.container import joined
+from alertd.runtime.assembly import joined
 from alertd.runtime.installation import Store, client_of, running_store
 from alertd.runtime.processes import StartError
 from alertd.service.access import Access, Credential

@@ -12,8 +12,8 @@ from alertd.model.alert import Alert
 from alertd.model.kinds import Protection, Verdict
 from alertd.model.operator import scopes_of
 from alertd.model.restriction import restricted
-from alertd.runtime.container import Parts
 from alertd.service.access import BY_GLASS, Credential
+from alertd.service.container import Parts
 from alertd.store.approvals.break_glass import Claim, Claims
 from alertd.store.engine import keys
 from alertd.store.organisations.operators import OperatorStore, Passkey, StoredOperator

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from alertd.model.states import CHANNELS, State
-from alertd.runtime.container import Parts
 from alertd.service.alerts import timeline
 from alertd.service.alerts.timeline import Course
+from alertd.service.container import Parts
 from alertd.service.records.audit import DONE, REFUSED, Noted
 from channels.sandbox import Sandbox
 from tests.integration.acts import ANA, BEA, planned, register, send, submitted

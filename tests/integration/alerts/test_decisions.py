@@ -19,9 +19,9 @@ from alertd.model.alert import Alert
 from alertd.model.kinds import Channel, Notify, Protection
 from alertd.model.restriction import restricted
 from alertd.model.states import AlertState
-from alertd.runtime.container import Parts
 from alertd.runtime.worker_container import worker_of
 from alertd.service.access import Credential
+from alertd.service.container import Parts
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.engine.connection import Arg, Connection
 from alertd.store.records.case_keys import Cases

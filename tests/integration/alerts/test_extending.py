@@ -15,8 +15,8 @@ from alertd.model.cap.messages import MsgType
 from alertd.model.cap.reader import read
 from alertd.model.kinds import Notify
 from alertd.model.states import AlertState
-from alertd.runtime.container import Parts
 from alertd.runtime.worker_container import worker_of
+from alertd.service.container import Parts
 from alertd.service.delivery.message_cache import LOOK_S
 from alertd.store.delivery.work_records import Alike
 from alertd.store.engine import keys

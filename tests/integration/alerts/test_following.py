@@ -14,11 +14,11 @@ from structlog.testing import capture_logs
 from alertd.common.ids import Reference
 from alertd.model.kinds import CancelReason, Notify, Occasion
 from alertd.model.states import CHANNELS, AlertState, State
-from alertd.runtime.container import Parts
 from alertd.runtime.worker_container import worker_of
 from alertd.service.alerts.delivered_to import may_have_been_told
 from alertd.service.alerts.follow_up import CLOSE, Followed
 from alertd.service.alerts.follow_up_audience import SETTLE_MS, later_version
+from alertd.service.container import Parts
 from alertd.store.alerts.alerts import Footing
 from alertd.store.delivery.work_records import Alike, Gate, Settlement
 from alertd.store.engine.connection import Connection

@@ -18,10 +18,11 @@ from alertd.model.cap.messages import MsgType
 from alertd.model.cap.reader import read
 from alertd.model.kinds import Occasion
 from alertd.model.states import AlertState
-from alertd.runtime.container import Parts, opened
+from alertd.runtime.assembly import opened
 from alertd.runtime.worker_container import worker_of
 from alertd.service.alerts.follow_up import REOPEN
 from alertd.service.alerts.follow_up_audience import SETTLE_MS, later_version
+from alertd.service.container import Parts
 from alertd.service.delivery.message_cache import LOOK_S
 from alertd.service.delivery.planner import FIRST_BATCH
 from alertd.store.alerts.alerts import AlertRecord, Footing

@@ -17,7 +17,7 @@ import pytest
 from alertd.common.ids import Door
 from alertd.model.kinds import PurgeReason
 from alertd.model.states import LedgerReason, State
-from alertd.runtime.container import Parts
+from alertd.service.container import Parts
 from alertd.service.delivery.receipts import SOURCES
 from alertd.service.records.audit import Noted
 from alertd.service.records.evidence import EvidenceError, Seal, verified

@@ -10,11 +10,11 @@ import pytest
 import structlog
 
 from alertd.common.clock import DAY_MS
-from alertd.runtime.container import Parts
 from alertd.runtime.worker_container import worker_of
 from alertd.service.access import Credential
 from alertd.service.alerts.stops import FRESH_S
 from alertd.service.alerts.submission import submit
+from alertd.service.container import Parts
 from alertd.service.delivery.expiry import Ending
 from alertd.store.alerts.alerts import AlertRecord
 from alertd.store.engine import keys

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from alertd.common.errors import Problem
-from alertd.runtime.container import Parts
 from alertd.service.alerts.intake import Taken
 from alertd.service.alerts.submission import submit
+from alertd.service.container import Parts
 from alertd.store.engine import keys
 from alertd.store.engine.named_values import names_of
 from tests.integration.acts import ANA, BEA, CARL, alert_of, register

@@ -14,10 +14,10 @@ from alertd.model.cap.messages import MsgType
 from alertd.model.cap.reader import read
 from alertd.model.kinds import Notify, PurgeReason
 from alertd.model.states import AlertState, LedgerReason, State
-from alertd.runtime.container import Parts
 from alertd.runtime.worker_container import worker_of
 from alertd.service.alerts.follow_up_audience import ANSWERED_MS, MOST_GAPS, SETTLE_MS
 from alertd.service.alerts.intake import Taken
+from alertd.service.container import Parts
 from alertd.service.delivery.planner import Planner
 from alertd.store.alerts.alerts import AlertRecord
 from alertd.store.delivery.work_records import Alike, Lease

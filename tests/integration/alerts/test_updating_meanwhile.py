@@ -15,7 +15,6 @@ from alertd.common.ids import Reference, chain_of, sequence_of
 from alertd.model.kinds import Notify
 from alertd.model.restriction import restricted
 from alertd.model.states import AlertState, State
-from alertd.runtime.container import Parts
 from alertd.runtime.worker_container import worker_of
 from alertd.service.alerts.approval import Approval
 from alertd.service.alerts.follow_up import Following
@@ -23,6 +22,7 @@ from alertd.service.alerts.follow_up_audience import MOST_VERSIONS
 from alertd.service.alerts.update_audience import NOBODY
 from alertd.service.alerts.updates import Updating
 from alertd.service.areas.reach_preview import Looks
+from alertd.service.container import Parts
 from alertd.service.records.events import event_of
 from alertd.store.alerts.alerts import AlertRecord, Alerts
 from alertd.store.alerts.frozen_audience import Frozen, pack_area

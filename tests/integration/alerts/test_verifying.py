@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from alertd.model.organisation import Organisation
-from alertd.runtime.container import Parts
+from alertd.service.container import Parts
 from tests.integration.acts import ANA, register
 from tests.integration.authority.desks import Desk
 from tests.unit.alertd.samples import changed

@@ -11,10 +11,10 @@ import pytest
 from alertd.common.errors import Problem
 from alertd.model.organisation import Organisation
 from alertd.model.states import AlertState
-from alertd.runtime.container import Parts
 from alertd.service.access import Credential
 from alertd.service.alerts.case_stand_down import Hidden, WholeCase
 from alertd.service.alerts.follow_up import Followed
+from alertd.service.container import Parts
 from tests.integration.acts import CARL, alert_of, planned, register, slug, submitted
 
 

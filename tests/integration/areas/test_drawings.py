@@ -13,8 +13,9 @@ import shapely
 from redis.asyncio import Redis
 
 from alertd.common.errors import Problem
-from alertd.runtime.container import Parts, opened
+from alertd.runtime.assembly import opened
 from alertd.service.areas.regions import MOST_DRAWINGS, MOST_POSITIONS
+from alertd.service.container import Parts
 from alertd.store.areas.custom_regions import Drawings
 from alertd.store.engine.codec import Codec
 from tests.integration.acts import BEA, SEVILLA, draw, register, registration, submitted

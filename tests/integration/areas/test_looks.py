@@ -14,8 +14,8 @@ from redis.asyncio import Redis
 from alertd.api.alerts.alerts import submitted_reply
 from alertd.common.errors import Problem
 from alertd.config.sections import AlertSection
-from alertd.runtime.api_site import services_of
-from alertd.runtime.container import Parts, opened
+from alertd.runtime.assembly import opened
+from alertd.service.container import Parts
 from alertd.store.engine.codec import Codec
 from channels.sandbox import Sandbox
 from geofences.regions import Library
@@ -115,14 +115,9 @@ async def submitted_there(parts: Parts, sample: dict[str, Any]) -> float:
 async def test_whoever_shares_a_look_is_told_of_their_own_channels(parts: Parts, sample: dict[str, Any]):
     """How long an alert takes is told by the channels that it asks for, though another to the same target asked for others."""
     await register(parts, 30)
-    services = services_of(parts, no_answer, lambda: True)
     told = []
     for channels in (["push"], ["sms", "mail"]):
         alert = alert_of(sample, target=SAME, channels=channels)
         taken = await parts.intake.submit(alert, ANA)
-        told.append({*json.loads((await submitted_reply(services, taken, alert)).made)["eta"]})
+        told.append({*json.loads((await submitted_reply(parts, taken, alert)).made)["eta"]})
     assert told == [{"push"}, {"sms", "mail"}]
-
-
-async def no_answer() -> Any:
-    """Nobody asks."""

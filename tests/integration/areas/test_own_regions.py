@@ -19,9 +19,10 @@ from alertd.common.errors import ConfigError, Problem
 from alertd.config.sections import StoreSection
 from alertd.config.settings import Settings
 from alertd.model.alert import Target
-from alertd.runtime.container import Parts, opened
+from alertd.runtime.assembly import opened
 from alertd.runtime.worker_container import worker_of
 from alertd.service.areas.reach_preview import Looks
+from alertd.service.container import Parts
 from alertd.store.engine.codec import Codec
 from geofences import files, importer
 from geofences.additions import install

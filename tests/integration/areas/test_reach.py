@@ -19,9 +19,10 @@ from alertd.config.sections import ApiSection, AudienceSection
 from alertd.config.settings import Settings
 from alertd.model.alert import Target
 from alertd.model.organisation import Jurisdiction, Organisation
-from alertd.runtime.container import Parts, opened
+from alertd.runtime.assembly import opened
 from alertd.service.areas.reach_audit import ACT
 from alertd.service.areas.reach_preview import Looks
+from alertd.service.container import Parts
 from alertd.service.reach import FEW_RECORDS, MOST_AGE_S, Reach, Reaches
 from alertd.store.engine.codec import Codec, Keys, SealError
 from alertd.store.engine.keys import Cell

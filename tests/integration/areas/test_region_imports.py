@@ -28,7 +28,8 @@ from structlog.testing import capture_logs
 from alertd.api.http.call import HOLDS_S
 from alertd.config.sections import StoreSection
 from alertd.config.settings import Settings
-from alertd.runtime.container import Parts, opened
+from alertd.runtime.assembly import opened
+from alertd.service.container import Parts
 from alertd.service.organisations import region_imports
 from alertd.service.records.upload_dirs import NO_ROOM, Rooms
 from alertd.store.areas.region_imports import Import, Imports

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from alertd.model.kinds import Notify
-from alertd.runtime.container import Parts
 from alertd.runtime.worker_container import worker_of
 from alertd.service.areas.rings import in_turn
+from alertd.service.container import Parts
 from alertd.service.delivery.planner import Planner
 from alertd.store.delivery.work_records import Alike
 from alertd.store.engine import keys

@@ -13,8 +13,8 @@ import shapely
 
 from alertd.common.errors import Problem
 from alertd.model.alert import Policy, Target
-from alertd.runtime.container import Parts
 from alertd.runtime.worker_container import worker_of
+from alertd.service.container import Parts
 from channels.sandbox import Sandbox
 from geofences.regions import Library
 from tests.integration.acts import BEA, CADIZ, SEVILLA, is_about, reached, register, registration, send, submitted, told

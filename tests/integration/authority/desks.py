@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from alertd.runtime.container import Parts
+from alertd.service.container import Parts
 
 POLICE = {"name": "Policía de Sevilla", "jurisdiction": {"regions": ["ES-SE"]}}
 HOME, AWAY, BOTH = ({"regions": codes} for codes in (["41091"], ["ES-CA"], ["ES-SE", "ES-CA"]))

@@ -8,8 +8,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from alertd.model.states import AlertState
-from alertd.runtime.container import Parts
 from alertd.runtime.worker_container import worker_of
+from alertd.service.container import Parts
 from alertd.store.engine import keys
 from alertd.store.engine.heartbeats import AT_WORK_MS, at_work
 from alertd.store.engine.scripts import STALLED_MS

@@ -12,9 +12,10 @@ from redis.asyncio import Redis
 from alertd.config.carriers import SmppCarrier, TwilioCarrier
 from alertd.config.settings import Settings
 from alertd.model.states import AlertState
-from alertd.runtime.container import Parts, opened
+from alertd.runtime.assembly import opened
 from alertd.runtime.worker_container import worker_of
 from alertd.service.carriers.binds import NOBODY
+from alertd.service.container import Parts
 from alertd.store.carriers.limits import FAILURES
 from alertd.store.engine import keys
 from alertd.store.engine.codec import Codec

@@ -17,10 +17,11 @@ from structlog.testing import capture_logs
 from alertd.config.carriers import AnyCarrier, FcmCarrier, SmppCarrier, SmtpCarrier, TwilioCarrier, WebPushCarrier
 from alertd.config.settings import Settings
 from alertd.model.registration import Registration
-from alertd.runtime.container import Parts, opened
+from alertd.runtime.assembly import opened
 from alertd.runtime.worker_container import worker_of
 from alertd.service.carriers.causes import Cause
 from alertd.service.carriers.logins import FIRST_LOGIN_WAIT_S, REPEAT_S, WORKS_WAIT_S, LoginWatch
+from alertd.service.container import Parts
 from alertd.store.carriers.limits import FAILURES
 from alertd.store.carriers.logins import LIFE_MS
 from alertd.store.engine import keys

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from alertd.runtime.container import Parts
 from alertd.runtime.worker_container import worker_of
 from alertd.service.carriers.carriers import Carrier
+from alertd.service.container import Parts
 from alertd.service.delivery.carrier_tests import A_MINUTE, LINGER_S, WORDS
 from alertd.store.carriers.tests import WAITS_MS, CarrierTest, CarrierTestQueue
 from alertd.store.engine import keys

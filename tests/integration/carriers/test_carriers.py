@@ -14,8 +14,9 @@ from redis.asyncio import Redis
 
 from alertd.config.carriers import FcmCarrier
 from alertd.config.settings import Settings
-from alertd.runtime.container import Parts, opened
+from alertd.runtime.assembly import opened
 from alertd.runtime.worker_container import worker_of
+from alertd.service.container import Parts
 from alertd.service.delivery.carrier_selection import Offer
 from alertd.service.delivery.credibility import IN_A_ROW
 from alertd.service.delivery.heeding import ChunkSaid

@@ -19,10 +19,11 @@ from alertd.common.errors import Problem
 from alertd.config.carriers import DomainLimit
 from alertd.metrics import Metrics
 from alertd.model.states import ATTEMPTS_MASK, AlertState, State
-from alertd.runtime.container import Parts, opened
+from alertd.runtime.assembly import opened
 from alertd.runtime.worker_container import worker_of
 from alertd.service.carriers.carriers import Carrier, Domain
 from alertd.service.carriers.domains import LEAST_BURST, REST_S, Domains
+from alertd.service.container import Parts
 from alertd.service.people.registration_intake import Entry
 from alertd.store.alerts.alerts import AlertRecord
 from alertd.store.carriers.limits import PROBE_MS, Limits

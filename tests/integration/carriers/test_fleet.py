@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from alertd.runtime.container import Parts
+from alertd.service.container import Parts
 from tests.integration.acts import ANA, alert_of, planned, register, send
 
 HOUR_MS = 3_600_000

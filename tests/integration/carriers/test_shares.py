@@ -12,9 +12,10 @@ from redis.asyncio import Redis
 from alertd.config.carriers import SmppCarrier, SmtpCarrier
 from alertd.config.settings import Settings
 from alertd.model.states import ATTEMPTS_MASK, AlertState
-from alertd.runtime.container import Parts, opened
+from alertd.runtime.assembly import opened
 from alertd.runtime.worker_container import worker_of
 from alertd.service.carriers.binds import Binds
+from alertd.service.container import Parts
 from alertd.store.carriers.connection_shares import LEAST, SILENT_MS, Share, Shares
 from alertd.store.carriers.limits import FAILURES
 from alertd.store.engine.codec import Codec

@@ -18,9 +18,10 @@ from alertd.config.carriers import SmppCarrier
 from alertd.config.settings import Settings
 from alertd.model.states import CHANNELS, AlertState, State
 from alertd.model.subscriber import AddressState
+from alertd.runtime.assembly import opened
 from alertd.runtime.carrier_factory import carrier_of
-from alertd.runtime.container import Parts, opened
 from alertd.runtime.worker_container import worker_of
+from alertd.service.container import Parts
 from alertd.service.delivery.receipts import Receipts
 from alertd.service.people.registration_intake import Entry
 from alertd.store.alerts.alerts import AlertRecord

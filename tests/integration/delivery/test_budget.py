@@ -12,11 +12,11 @@ from redis.asyncio import Redis
 from alertd.common.clock import DAY_MS, SystemClock
 from alertd.common.errors import Problem
 from alertd.config.sections import BudgetSection
-from alertd.runtime.container import Parts
 from alertd.runtime.worker_container import worker_of
 from alertd.service.access import Credential
 from alertd.service.alerts.budget import Budget
 from alertd.service.alerts.follow_up_audience import SETTLE_MS
+from alertd.service.container import Parts
 from alertd.service.delivery.deferral import ASK_AGAIN_MS
 from alertd.store.carriers.budgets import Budgets
 from alertd.store.engine import keys

@@ -18,8 +18,8 @@ from alertd.common.errors import Problem
 from alertd.common.ids import Door
 from alertd.model.kinds import Notify
 from alertd.model.states import AlertState
-from alertd.runtime.container import Parts
 from alertd.runtime.worker_container import worker_of
+from alertd.service.container import Parts
 from alertd.service.delivery.planner import Planner
 from alertd.store.alerts.alerts import AlertRecord
 from alertd.store.engine import keys

@@ -11,10 +11,10 @@ import pytest
 from redis.asyncio import Redis
 
 from alertd.model.states import AlertState, State
-from alertd.runtime.container import Parts
 from alertd.runtime.worker_container import worker_of
 from alertd.service.carriers.carriers import Carrier, Carriers
 from alertd.service.carriers.retries import FIRST_WAIT_S
+from alertd.service.container import Parts
 from alertd.service.people.dead_addresses import Dead
 from alertd.service.people.registration_intake import Entry
 from alertd.store.alerts.alerts import AlertRecord

@@ -12,9 +12,9 @@ import pytest
 from alertd.common.ids import Door
 from alertd.model.kinds import Notify
 from alertd.model.states import State
-from alertd.runtime.container import Parts
 from alertd.runtime.worker_container import worker_of
 from alertd.service.alerts.follow_up_audience import ANSWERED_MS, SETTLE_MS
+from alertd.service.container import Parts
 from alertd.store.alerts.alerts import AlertRecord
 from alertd.store.engine.scripts import STALLED_MS
 from channels.base import ReportState

@@ -6,9 +6,9 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from alertd.runtime.container import Parts
 from alertd.runtime.worker_container import worker_of
 from alertd.service.alerts.submission import submit
+from alertd.service.container import Parts
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.integration.acts import ANA, CADIZ, SEVILLA, alert_of, explained, planned, register, send, submitted

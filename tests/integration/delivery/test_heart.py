@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
-from alertd.runtime.container import Parts
+from alertd.service.container import Parts
 from alertd.store.engine.scripts import LEASE_MS
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule

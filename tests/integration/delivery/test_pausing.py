@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from alertd.model.states import AlertState
-from alertd.runtime.container import Parts
+from alertd.service.container import Parts
 from tests.integration.acts import ANA, BEA, counts, lease_of, planned, register, send, sent, slug
 from tests.integration.alerts.test_updating import updated
 

@@ -13,9 +13,9 @@ from alertd.common.errors import Problem
 from alertd.model.alert import Alert
 from alertd.model.registration import Registration
 from alertd.model.states import AlertState, State
-from alertd.runtime.container import Parts
 from alertd.runtime.worker_container import worker_of
 from alertd.service.access import Credential
+from alertd.service.container import Parts
 from alertd.service.delivery.planner import Planner
 from alertd.service.people.registration_intake import Entry
 from alertd.store.people.subscribers import People

@@ -11,8 +11,8 @@ import pytest
 
 from alertd.common.ids import Door, new_id
 from alertd.model.states import AlertState
-from alertd.runtime.container import Parts
 from alertd.runtime.worker_container import worker_of
+from alertd.service.container import Parts
 from alertd.store.alerts.alerts import AlertRecord
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule

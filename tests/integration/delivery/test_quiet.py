@@ -12,8 +12,8 @@ from alertd.model.kinds import Notify
 from alertd.model.registration import PushAddress
 from alertd.model.states import CHANNELS, AlertState
 from alertd.model.subscriber import to_document
-from alertd.runtime.container import Parts
 from alertd.runtime.worker_container import worker_of
+from alertd.service.container import Parts
 from alertd.service.people.dead_addresses import Dead
 from alertd.service.people.registration_intake import read
 from alertd.store.alerts.alerts import AlertRecord

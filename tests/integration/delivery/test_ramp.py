@@ -12,9 +12,10 @@ import pytest
 from redis.asyncio import Redis
 
 from alertd.model.states import AlertState
-from alertd.runtime.container import Parts, opened
+from alertd.runtime.assembly import opened
 from alertd.runtime.worker_container import worker_of
 from alertd.service.carriers.carriers import Carrier
+from alertd.service.container import Parts
 from alertd.store.alerts.alerts import AlertRecord
 from alertd.store.carriers.limits import RAMP_FLOOR, Limits
 from alertd.store.engine.codec import Codec

@@ -12,9 +12,10 @@ from redis.asyncio import Redis
 
 from alertd.config.carriers import SmppCarrier, WebPushCarrier
 from alertd.config.settings import Settings
-from alertd.runtime.container import Parts, opened
+from alertd.runtime.assembly import opened
 from alertd.runtime.worker_container import worker_of
 from alertd.service.carriers.binds import NOBODY
+from alertd.service.container import Parts
 from alertd.service.people.registration_intake import Entry
 from alertd.store.alerts.alerts import AlertRecord
 from alertd.store.carriers.limits import FAILURES, LONGEST_REST_MS, SHORTEST_REST_MS

@@ -9,10 +9,10 @@ import pytest
 
 from alertd.common.errors import Problem
 from alertd.model.states import AlertState, State
-from alertd.runtime.container import Parts
 from alertd.runtime.worker_container import worker_of
 from alertd.service.alerts.follow_up import Followed
 from alertd.service.alerts.follow_up_audience import SETTLE_MS
+from alertd.service.container import Parts
 from alertd.store.delivery.work_records import Settlement
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule

@@ -12,8 +12,9 @@ from structlog.testing import capture_logs
 
 from alertd.model.states import AlertState
 from alertd.rendering.renderer import Renderer
-from alertd.runtime.container import Parts, opened
+from alertd.runtime.assembly import opened
 from alertd.service.carriers.binds import LEFT_S, TAKEN_S, Binds
+from alertd.service.container import Parts
 from alertd.store.carriers.connection_shares import Shares
 from alertd.store.carriers.limits import FAILURES
 from alertd.store.engine import keys

@@ -16,8 +16,9 @@ from alertd.config.carriers import SmtpCarrier
 from alertd.config.sections import StoreSection
 from alertd.config.settings import Settings
 from alertd.model.states import AlertState
-from alertd.runtime.container import Parts, opened
+from alertd.runtime.assembly import opened
 from alertd.runtime.worker_container import worker_of
+from alertd.service.container import Parts
 from alertd.store.delivery.work_records import Lease
 from alertd.store.engine.codec import Codec
 from geofences.regions import Library

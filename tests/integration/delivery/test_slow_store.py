@@ -12,7 +12,7 @@ import pytest
 from redis.asyncio import Redis
 
 from alertd.rendering import Renderer
-from alertd.runtime.container import opened
+from alertd.runtime.assembly import opened
 from alertd.store.engine.codec import Codec
 from channels.sandbox import Sandbox
 from geofences.regions import Library

@@ -11,8 +11,8 @@ import pytest
 
 from alertd.common.errors import Problem
 from alertd.model.states import AlertState
-from alertd.runtime.container import Parts
 from alertd.runtime.worker_container import worker_of
+from alertd.service.container import Parts
 from alertd.service.delivery.schedule import Starting
 from alertd.store.alerts.alerts import AlertRecord
 from alertd.store.organisations.operators import OperatorStore

@@ -18,10 +18,10 @@ from alertd.common.ids import new_id
 from alertd.common.resources import templates_dir
 from alertd.model.states import AlertState, LedgerReason, State
 from alertd.rendering import Renderer
-from alertd.runtime.container import Parts
 from alertd.runtime.worker import Worker
 from alertd.runtime.worker_container import worker_of
 from alertd.service.carriers.carriers import Carriers
+from alertd.service.container import Parts
 from alertd.service.delivery.plan_scheduler import ENOUGH
 from alertd.service.delivery.planner import Planner
 from alertd.store.alerts.alerts import Alerts

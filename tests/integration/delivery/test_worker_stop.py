@@ -6,8 +6,8 @@ import asyncio
 from dataclasses import replace
 
 from alertd.common.clock import SystemClock
-from alertd.runtime.container import Parts
 from alertd.runtime.worker_container import worker_of
+from alertd.service.container import Parts
 
 #: Looking, planning, finishing, expiring, sweeping, and the heart.
 STEPS = 6

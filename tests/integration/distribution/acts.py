@@ -7,7 +7,7 @@ from typing import Any
 
 from alertd.model.distributor import Distributor
 from alertd.model.kinds import Notify
-from alertd.runtime.container import Parts
+from alertd.service.container import Parts
 from alertd.service.sharing.distributors import Share
 from alertd.store.alerts.alerts import AlertRecord
 from tests.integration.acts import ANA, BEA, alert_of

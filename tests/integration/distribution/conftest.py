@@ -10,7 +10,8 @@ import pytest
 from pydantic import SecretStr
 
 from alertd.config.sections import CapSection
-from alertd.runtime.container import Parts, opened
+from alertd.runtime.assembly import opened
+from alertd.service.container import Parts
 from channels.sandbox import Sandbox
 from geofences.regions import Library
 from tests.clocks import Later

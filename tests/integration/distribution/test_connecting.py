@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from alertd.runtime.container import Parts
 from alertd.service.alerts.stops import Stopping
+from alertd.service.container import Parts
 from alertd.service.sharing.distributor_delivery import ToDistributors
 from alertd.store.alerts.alerts import AlertRecord
 from alertd.store.organisations.stops import StandingStops

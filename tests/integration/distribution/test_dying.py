@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from alertd.common.signing_keys import SigningKeys
-from alertd.runtime.container import Parts
+from alertd.service.container import Parts
 from alertd.service.records.webhook_delivery import WebhookDelivery
 from alertd.service.sharing.distributor_acknowledgements import Confirming
 from alertd.store.records.events import Events, KeptEvent

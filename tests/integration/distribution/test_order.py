@@ -12,8 +12,8 @@ from structlog.testing import capture_logs
 
 from alertd.commands.installation.inspection import _takedowns
 from alertd.common.errors import Problem
-from alertd.runtime.container import Parts
 from alertd.service.areas.regions import Regions
+from alertd.service.container import Parts
 from alertd.service.sharing.distributor_delivery import POSTED_AT_ONCE, ToDistributors
 from alertd.store.areas.custom_regions import Drawings
 from alertd.store.engine import keys

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from alertd.common.errors import Problem
-from alertd.runtime.container import Parts
+from alertd.service.container import Parts
 from alertd.service.records.webhooks import MOST
 from tests.integration.acts import BEA, planned
 from tests.integration.distribution.acts import (

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from alertd.runtime.container import Parts
+from alertd.service.container import Parts
 from tests.integration.acts import ANA, BEA, CARL, planned
 from tests.integration.distribution.acts import (
     ERROR,

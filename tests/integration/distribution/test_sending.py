@@ -13,9 +13,9 @@ from alertd.common.errors import Problem
 from alertd.model.distributor import Distributor
 from alertd.model.kinds import Notify
 from alertd.model.organisation import Organisation
-from alertd.runtime.container import Parts
 from alertd.runtime.worker_container import worker_of
 from alertd.service.alerts.submission import submit
+from alertd.service.container import Parts
 from alertd.service.records.events import envelope
 from alertd.store.sharing.webhooks import DistributorHook, DistributorHooks
 from tests.integration.acts import ANA, BEA, CARL, alert_of, planned, register, submitted

@@ -14,8 +14,8 @@ from alertd.model.cap.messages import MsgType
 from alertd.model.distribution import MessageState
 from alertd.model.kinds import Notify, PurgeReason
 from alertd.model.organisation import Organisation
-from alertd.runtime.container import Parts
 from alertd.runtime.worker_container import worker_of
+from alertd.service.container import Parts
 from alertd.service.sharing.distributor_acknowledgements import opened_note
 from tests.integration.acts import ANA, BEA, CARL, alert_of, planned
 from tests.integration.distribution.acts import (

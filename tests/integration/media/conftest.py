@@ -13,7 +13,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from alertd.rendering import Renderer
-from alertd.runtime.container import Parts, opened
+from alertd.runtime.assembly import opened
+from alertd.service.container import Parts
 from channels.fetching import Fetcher
 from channels.sandbox import Sandbox
 from geofences.regions import Library

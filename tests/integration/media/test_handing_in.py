@@ -15,7 +15,7 @@ from PIL import Image
 from redis.asyncio import Redis
 
 from alertd.model.case import PhotoFacts
-from alertd.runtime.container import Parts
+from alertd.service.container import Parts
 from alertd.store.engine import keys
 from tests.integration.acts import ANA, BEA, api_of, register
 from tests.integration.media.conftest import FACTS, RAW, Pages, approved

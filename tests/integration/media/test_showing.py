@@ -14,8 +14,8 @@ from alertd.common.errors import Problem
 from alertd.common.signing_keys import SigningKeys
 from alertd.model.alert import Alert
 from alertd.model.states import NO_LONGER_SHOWN, SHOWN, AlertState
-from alertd.runtime.container import Parts
 from alertd.service.access import Credential, Terms
+from alertd.service.container import Parts
 from alertd.service.records.photo_decoder import Decoder
 from alertd.service.records.photos import HELD_S, Photos
 from alertd.store.alerts.alerts import Alerts

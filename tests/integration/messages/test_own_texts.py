@@ -9,7 +9,7 @@ import pytest
 
 from alertd.common.errors import Problem
 from alertd.rendering.own_texts import TextPlace
-from alertd.runtime.container import Parts
+from alertd.service.container import Parts
 from alertd.service.delivery.message_cache import Messages
 from alertd.service.messages.texts import Texts
 from alertd.store.delivery.work_records import Alike

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from alertd.model.organisation import Organisation
-from alertd.runtime.container import Parts
+from alertd.service.container import Parts
 from tests.integration.acts import ANA
 from tests.integration.authority.desks import BOTH, HOME, Desk
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from alertd.model.organisation import Organisation
-from alertd.runtime.container import Parts
+from alertd.service.container import Parts
 from tests.integration.acts import ANA, CADIZ, SEVILLA, register
 from tests.integration.authority.desks import POLICE, Desk
 from tests.integration.neighbours.asks import (

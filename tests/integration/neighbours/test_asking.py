@@ -10,8 +10,8 @@ import pytest
 
 from alertd.model.kinds import PermissionState
 from alertd.model.organisation import Organisation
-from alertd.runtime.container import Parts
 from alertd.service.access import Credential, Terms
+from alertd.service.container import Parts
 from alertd.service.records.events import Events
 from alertd.store.engine import keys
 from alertd.store.organisations.organisations import OrganisationStore

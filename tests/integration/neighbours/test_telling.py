@@ -10,8 +10,8 @@ import pytest
 
 from alertd.common.errors import Problem
 from alertd.model.organisation import Jurisdiction, Organisation
-from alertd.runtime.container import Parts
 from alertd.runtime.worker_container import worker_of
+from alertd.service.container import Parts
 from alertd.store.engine import keys
 from tests.integration.acts import ANA, CADIZ, SEVILLA, is_about, photo, register, working
 from tests.integration.authority.desks import BOTH, HOME, Desk

@@ -9,8 +9,8 @@ import pytest
 
 from alertd.model.alert import Policy, Target
 from alertd.model.states import State
-from alertd.runtime.container import Parts
 from alertd.service.areas.rings import paced_s, paces
+from alertd.service.container import Parts
 from alertd.service.delivery.planner import Planner
 from alertd.store.delivery.work_records import Alike, Pace, Settlement, When, pack_ref
 from alertd.store.engine import keys

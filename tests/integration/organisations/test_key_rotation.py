@@ -18,7 +18,8 @@ from alertd.common.ids import Door, Reference
 from alertd.model.case import PhotoFacts
 from alertd.model.states import CHANNELS
 from alertd.rendering import Renderer
-from alertd.runtime.container import Parts, opened
+from alertd.runtime.assembly import opened
+from alertd.service.container import Parts
 from alertd.service.organisations.key_rotation import SETTLE_MS
 from alertd.service.people.registration_intake import Entry
 from alertd.service.records.audit import DONE, Noted

@@ -15,8 +15,8 @@ from joserfc.jwk import ECKey, OKPKey, RSAKey
 from alertd.config.sections import OidcSection
 from alertd.config.settings import Settings
 from alertd.rendering import Renderer
-from alertd.runtime.container import Parts
 from alertd.service.carriers.carriers import Carriers
+from alertd.service.container import Parts
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
 from tests.clocks import Later

@@ -12,8 +12,8 @@ import pytest
 from alertd.config.sections import OidcSection
 from alertd.config.settings import Settings
 from alertd.rendering import Renderer
-from alertd.runtime.container import Parts
 from alertd.service.carriers.carriers import Carriers
+from alertd.service.container import Parts
 from alertd.store.engine.connection import Connection
 from tests.integration.acts import api_of
 from tests.oidc_provider import Somebody, providing

@@ -14,9 +14,9 @@ from alertd.config.settings import Settings
 from alertd.model.operator import Role
 from alertd.model.organisation import Jurisdiction
 from alertd.rendering import Renderer
-from alertd.runtime.container import Parts
 from alertd.service.access import Credential, Terms
 from alertd.service.carriers.carriers import Carriers
+from alertd.service.container import Parts
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
 from alertd.store.organisations.operators import digest_of

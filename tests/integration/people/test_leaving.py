@@ -18,9 +18,9 @@ from alertd.common.signing_keys import SigningKeys
 from alertd.model.registration import MailAddress
 from alertd.model.states import CHANNELS
 from alertd.model.subscriber import AddressState
-from alertd.runtime.container import Parts
 from alertd.runtime.worker_container import worker_of
 from alertd.service.carriers.carriers import Carrier, Carriers
+from alertd.service.container import Parts
 from alertd.service.people.registration_intake import Entry
 from channels.base import Answer, MayWrite, Outcome, Prepared, Reason, Recipient, ReportState
 from channels.bounces import MailReport

@@ -19,9 +19,10 @@ from alertd.common.ids import Door
 from alertd.model.registration import MailAddress
 from alertd.model.states import CHANNELS
 from alertd.model.subscriber import AddressState
+from alertd.runtime.assembly import opened
 from alertd.runtime.bounce_servers import bounce_sites
-from alertd.runtime.container import Parts, opened
 from alertd.runtime.processes import StartError
+from alertd.service.container import Parts
 from alertd.service.people.dead_addresses import AGAIN_AFTER_S
 from alertd.store.alerts import archive
 from alertd.store.engine import keys

@@ -18,8 +18,7 @@ from alertd.common.clock import time_of
 from alertd.common.errors import Problem
 from alertd.model.registration import PushAddress
 from alertd.model.subscriber import AddressState, Subscriber, to_document
-from alertd.runtime.api_site import services_of
-from alertd.runtime.container import Parts
+from alertd.service.container import Parts
 from alertd.service.people.address_claims import CLAIM_GRACE_S, give_up
 from alertd.service.people.registration_intake import Entry
 from alertd.service.people.registry import Registry
@@ -347,7 +346,8 @@ async def test_put_during_forget_leaves_nobody_without_a_name(parts: Parts):
 async def test_an_import_ends_where_there_is_no_more_room(parts: Parts, aiohttp_client: Any):
     """What was written until then is told; half an answer is broken off, and never looks whole."""
     room = [True]
-    client = await aiohttp_client(create_app(services_of(parts, _is_ready, lambda: room[0])))
+    parts.has_room = lambda: room[0]
+    client = await aiohttp_client(create_app(parts))
     _, key = await parts.access.create(org="default", subject="eva@centre.example", scopes=frozenset({"admin"}))
     told = asyncio.Event()
 
@@ -415,7 +415,3 @@ async def test_what_one_of_a_batch_gives_up_another_of_it_has(parts: Parts):
         assert isinstance(given, Subscriber)
         assert isinstance(refused, Problem)
         assert (taken.languages, [address.value for address in taken.addresses]) == (("fr",), [numbers[0]["number"]])
-
-
-async def _is_ready() -> bool:
-    return True

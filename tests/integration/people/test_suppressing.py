@@ -18,8 +18,8 @@ from alertd.common.ids import Door
 from alertd.model.registration import PushAddress
 from alertd.model.states import CHANNELS
 from alertd.model.subscriber import AddressState
-from alertd.runtime.container import Parts
 from alertd.service.areas.regions import Regions
+from alertd.service.container import Parts
 from alertd.service.people.address_claims import give_up
 from alertd.service.people.registration_intake import Entry
 from alertd.service.people.registry import Registry

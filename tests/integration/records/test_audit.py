@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from alertd.runtime.container import Parts
+from alertd.service.container import Parts
 from alertd.service.records.audit import BEGUN, DONE, Noted
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection

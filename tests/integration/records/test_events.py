@@ -13,7 +13,7 @@ from alertd.common.ids import new_id
 from alertd.model.distribution import Track
 from alertd.model.kinds import PurgeReason
 from alertd.model.states import AlertState, State
-from alertd.runtime.container import Parts
+from alertd.service.container import Parts
 from alertd.service.records.events import FACTS, event_of
 from alertd.service.records.events import Events as Brings
 from alertd.store.alerts.alerts import Alerts

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from alertd.model.kinds import PurgeReason
-from alertd.runtime.container import Parts
+from alertd.service.container import Parts
 from alertd.service.retention.legal_holds import LegalHolds
 from alertd.store.alerts.alerts import AlertRecord
 from alertd.store.engine import keys

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from alertd.config.sections import ApiSection
-from alertd.runtime.container import Parts
 from alertd.service.access import Terms
+from alertd.service.container import Parts
 from alertd.store.organisations.stops import of_key
 from tests.integration.acts import ANA, api_of, register, submitted
 from tests.integration.organisations.test_operators import OWN, Console

@@ -12,8 +12,8 @@ from alertd.common.errors import Problem
 from alertd.config.sections import RetentionSection
 from alertd.model.kinds import Notify
 from alertd.model.states import AlertState, State
-from alertd.runtime.container import Parts
 from alertd.service.alerts.progress import Delivery
+from alertd.service.container import Parts
 from alertd.service.retention.archiving import Closing
 from alertd.service.retention.forgetting import Forgetting
 from alertd.store.alerts import archive

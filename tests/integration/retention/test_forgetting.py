@@ -9,7 +9,7 @@ import pytest
 
 from alertd.common.errors import Problem
 from alertd.model.states import AlertState
-from alertd.runtime.container import Parts
+from alertd.service.container import Parts
 from alertd.store.alerts.alerts import AlertRecord
 from tests.clocks import Later
 from tests.integration.acts import ANA, BEA, alert_of, planned, register, submitted

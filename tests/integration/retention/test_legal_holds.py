@@ -7,7 +7,7 @@ from typing import Any
 
 from alertd.config.sections import RetentionSection
 from alertd.model.states import AlertState
-from alertd.runtime.container import Parts
+from alertd.service.container import Parts
 from alertd.service.retention.archiving import Closing
 from alertd.store.alerts.archive import archive
 from alertd.store.engine import keys

@@ -17,8 +17,9 @@ from alertd.common.ids import new_id
 from alertd.model.kinds import PurgeReason
 from alertd.model.organisation import Organisation
 from alertd.model.states import AlertState
-from alertd.runtime.container import Parts, opened
+from alertd.runtime.assembly import opened
 from alertd.runtime.worker_container import worker_of
+from alertd.service.container import Parts
 from alertd.service.records.audit import Noted
 from alertd.store.alerts.alerts import AlertRecord, Footing
 from alertd.store.engine import keys

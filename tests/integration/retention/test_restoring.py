@@ -13,7 +13,8 @@ from structlog.testing import capture_logs
 from alertd.common.errors import Problem
 from alertd.common.ids import Door, sequence_of
 from alertd.model.states import CHANNELS, AlertState, LedgerReason
-from alertd.runtime.container import Parts, opened
+from alertd.runtime.assembly import opened
+from alertd.service.container import Parts
 from alertd.service.records.restoring import Restoring
 from alertd.store.alerts.alerts import AlertRecord
 from alertd.store.alerts.open_alerts import Current

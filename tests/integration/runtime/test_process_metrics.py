@@ -14,10 +14,10 @@ import pytest
 
 from alertd.metrics import Metrics
 from alertd.runtime.api_site import api_site, reserved, reserved_for_metrics, url_of
-from alertd.runtime.container import Parts
 from alertd.runtime.installation import Store
 from alertd.runtime.processes import StartError
 from alertd.runtime.worker_site import metrics_site
+from alertd.service.container import Parts
 from geofences.regions import Library
 from tests.clocks import Later
 

@@ -16,8 +16,8 @@ from alertd.common.errors import Problem
 from alertd.model.cap.reader import read
 from alertd.model.cap.values import reference_text
 from alertd.model.states import AlertState
-from alertd.runtime.container import Parts
 from alertd.service.alerts.updates import Updating
+from alertd.service.container import Parts
 from alertd.service.delivery.expiry import Ending
 from alertd.store.alerts.alerts import AlertRecord
 from alertd.store.approvals.updates import Updates

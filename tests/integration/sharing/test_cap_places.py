@@ -8,7 +8,7 @@ import pytest
 import shapely
 
 from alertd.model.cap.reader import read
-from alertd.runtime.container import Parts
+from alertd.service.container import Parts
 from tests.integration.acts import submitted
 
 COUNTY, BESIDE = "US-06037", "US-06059"  # Los Angeles, Orange

@@ -9,7 +9,7 @@ import pytest
 
 from alertd.model.cap.messages import Info
 from alertd.model.cap.reader import read
-from alertd.runtime.container import Parts
+from alertd.service.container import Parts
 from tests.integration.acts import register, submitted
 from tests.unit.alertd.samples import GENERAL
 

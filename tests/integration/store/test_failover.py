@@ -13,7 +13,8 @@ import pytest
 from redis.asyncio import Redis
 
 from alertd.config.sections import StoreSection
-from alertd.runtime.container import Parts, opened
+from alertd.runtime.assembly import opened
+from alertd.service.container import Parts
 from alertd.store.engine import keys
 from alertd.store.engine.capabilities import REPLICAS_UNASKED, check_engine
 from alertd.store.engine.codec import Codec

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from alertd.model.kinds import Channel
 from alertd.model.states import CHANNELS
 from alertd.model.subscriber import AddressState
-from alertd.runtime.container import Parts
+from alertd.service.container import Parts
 from alertd.service.people.suppression import Done
 from alertd.service.records.audit import DONE
 from alertd.store.delivery.message_ids import MessageIds, Owner

@@ -16,8 +16,8 @@ from alertd.model.operator import Role
 from alertd.model.organisation import Organisation
 from alertd.model.states import AlertState, State
 from alertd.rendering.own_texts import TextPlace
-from alertd.runtime.container import Parts
 from alertd.runtime.worker_container import worker_of
+from alertd.service.container import Parts
 from alertd.service.delivery.receipts import End
 from alertd.service.people.dead_addresses import Dead
 from alertd.store.alerts import archive

@@ -20,8 +20,8 @@ from redis import Redis as SyncRedis
 from redis import exceptions
 from redis.asyncio import Redis
 
-from alertd.runtime.container import Parts
 from alertd.service.alerts.submission import submit
+from alertd.service.container import Parts
 from alertd.store.engine.codec import Codec
 from alertd.store.engine.command_pipeline import TOGETHER, Lines
 from alertd.store.engine.connection import Connection, StoreUnavailableError

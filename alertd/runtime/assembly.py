@@ -1,0 +1,110 @@
+"""Builds and opens the container of a process from its settings, and closes what it opened.
+
+A carrier is made of its settings in `carrier_factory`. What is around the container is built above: the store's own server in `installation`, what listens
+in `api_site`, `worker_site` and `bounce_servers`, carriers that only seem to send in `sandbox`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from redis.asyncio import Redis
+
+from alertd.common.errors import ConfigError
+from alertd.common.resources import templates_dir
+from alertd.config import settings as config
+from alertd.config.sections import StoreSection
+from alertd.rendering import Renderer
+from alertd.runtime.carrier_factory import carrier_of, common_sms_settings, usable
+from alertd.service.carriers.carriers import Carriers
+from alertd.service.container import Parts, next_key_file
+from alertd.store.carriers.numbers import CarrierNumbers
+from alertd.store.engine.clock import StoreClock
+from alertd.store.engine.codec import Codec
+from alertd.store.engine.connection import Connection
+from alertd.store.master_key.key_watch import KeyWatch
+from alertd.store.master_key.schema import open_store
+from channels.smpp.channel import SmppChannel
+from geofences.errors import LibraryError
+from geofences.regions import Library
+
+
+@asynccontextmanager
+async def joined(
+    section: StoreSection, redis: Redis, codec: Codec
+) -> AsyncIterator[tuple[Connection, StoreClock, KeyWatch]]:
+    """A store that is checked, with its clock and the watch over the keys of this process. Raises StoreRefusedError and StoreUnavailableError."""
+    async with AsyncExitStack() as stack:
+        db = Connection(redis, codec, replicas_required=section.replicas_required)
+        stack.push_async_callback(db.nodes.close)
+        await open_store(db, sandbox=section.sandbox)
+        clock = StoreClock(db)
+        await stack.enter_async_context(clock.kept())
+        key_watch = KeyWatch(db, next_key_file(section))
+        await stack.enter_async_context(key_watch.kept(clock))
+        yield db, clock, key_watch
+
+
+@asynccontextmanager
+async def opened(
+    settings: config.Settings,
+    redis: Redis,
+    codec: Codec,
+    *,
+    sends: bool = True,
+    loads: bool = True,
+    library: Library | None = None,
+    renderer: Renderer | None = None,
+) -> AsyncIterator[Parts]:
+    """All parts, their carriers open, over a store that is checked. Closes what it opened, in reverse order.
+
+    Whoever has loaded the `library` or the `renderer` gives it. A process that `loads` no library does so when it is first asked for:
+    a worker plans with the numbers of regions, and never asks. A process that sends nothing binds to no text message centre: they
+    count the binds of an account. Raises StoreRefusedError, StoreUnavailableError, and ConfigError for regions or a carrier
+    that cannot be used.
+    """
+    async with AsyncExitStack() as stack:
+        db, clock, key_watch = await stack.enter_async_context(joined(settings.store, redis, codec))
+        numbers = CarrierNumbers(db)
+        carriers = [
+            carrier_of(name, section, settings, await numbers.of(name), clock)
+            for name, section in settings.carriers.items()
+        ]
+        if loads:
+            library = library or library_of(settings)
+        sms = common_sms_settings(settings.carriers.values())
+        renderer = renderer or Renderer(templates_dir(), settings.api.reached_at, sms)
+        parts = Parts(
+            settings=settings, db=db, library=library, renderer=renderer, carriers=Carriers(carriers), key_watch=key_watch,
+            clock=clock,
+        )  # fmt: skip
+        stack.callback(parts.audience.close)
+        try:
+            await parts.regions.agree()
+        except LibraryError as error:
+            raise ConfigError(str(error)) from None
+        try:
+            await parts.purging.restore()
+            await parts.revising.restore()
+        except OSError as error:
+            raise ConfigError(f"store.tombstones cannot be read: {error.strerror}") from None
+        for carrier in carriers:
+            if isinstance(carrier.channel, SmppChannel):
+                carrier.channel.listener = parts.inbound(carrier.name)
+            if sends or not isinstance(carrier.channel, SmppChannel):
+                with usable(carrier.name):
+                    await carrier.channel.open()
+                stack.push_async_callback(carrier.channel.close)
+            rate, domains = settings.carriers[carrier.name].rate, {one.name for one in carrier.domains.values()}
+            parts.metrics.show_carrier(carrier.channel.name, carrier.name, rate, domains)
+        yield parts
+
+
+def library_of(settings: config.Settings) -> Library:
+    """The shipped regions and those that were imported into the data directory. Raises ConfigError for damaged files."""
+    added = settings.store.regions
+    try:
+        return Library.load(added=added)
+    except LibraryError as error:
+        raise ConfigError(f"the regions in {added} cannot be used: {error}") from None
