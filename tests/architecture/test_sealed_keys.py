@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from alertd.store.engine import keys
+from alertd.store.engine import key_table
 from alertd.store.master_key.resealing import SEALED
 
 ROOT = Path(__file__).parents[2] / "alertd"
@@ -69,5 +69,5 @@ def test_a_rotation_seals_again_every_kind_that_the_code_seals():
 
 
 def test_a_kind_of_key_that_is_called_sealed_says_under_which_key():
-    called = {kind.name for kind in keys.TABLE if re.search(r"\b(sealed|wrapped)\b", kind.holds)}
+    called = {kind.name for kind in key_table.TABLE if re.search(r"\b(sealed|wrapped)\b", kind.holds)}
     assert called - set(SEALED) == OTHER_KEYS.keys()

@@ -1,19 +1,9 @@
-"""Every key of the store: what is under it, who writes it, when it ends (`TABLE`). Scripts get the same names from here."""
+"""The names of the store's keys. Scripts get the same names from here. `key_table` says what is under each."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from alertd.store.engine.sealed_values import (
-    OF_STAFF,
-    Fields,
-    Passing,
-    Sealed,
-    Strings,
-    case_bound,
-    media_bound,
-    version_bound,
-)
 from geofences.tiles import ANCESTOR_SHIFT
 
 #: Per-chain key suffixes, shared with the scripts: `K.ledger` in Lua is `CHAIN_SUFFIXES["ledger"]` here.
@@ -39,141 +29,6 @@ CHAIN_SUFFIXES = {
     "paged": ":paged:",
 }
 
-
-@dataclass(frozen=True, slots=True)
-class KeyKind:
-    """Keys of one kind. What stands in braces is the hash tag, what stands in angle brackets differs from key to key."""
-
-    name: str
-    type: str
-    holds: str
-    writers: str  # modules of `alertd.store` and scripts (`.lua`), by their names
-    ends: str
-    sealed: Sealed | None = (
-        None  # how it holds values that are sealed under the master key, which a rotation seals again
-    )
-
-
-#: It stays. Of what is an alert's, a purge of its case and the end of a ledger's retention remove some; the rest goes when somebody takes it away.
-KEPT = "kept"
-TABLE = (
-    KeyKind("{a:<chain>}", "hash", "org, its last version, the update that tells it now, the keys it is sent by, the organisations that were lent its events, halt, pause, its lives since its store was put back and when that was last, the last time its clock gave, since when it gave it without a gap, and how many gaps there were since an update took its alert's place", "create.lua approve.lua follow.lua propose.lua approve_update.lua widen.lua halt.lua alert_pause.lua told.lua prelude.lua open_alerts", KEPT),
-    KeyKind("{a:<chain>}:v:<id>", "hash", "a version: state, times, counts, sealed document; what neighbours permit, and of which ground; which organisations ask to stand it down", "create.lua amend.lua approve.lua step.lua follow.lua propose.lua approve_update.lua permit.lua widen.lua alert_pause.lua plan.lua lease.lua gate.lua finish.lua resend.lua archive.lua purge.lua alerts archive", KEPT, Fields(OF_STAFF, version_bound)),
-    KeyKind("{a:<chain>}:area:<id>", "string", "the area: WKB, zlib", "create.lua amend.lua propose.lua approve_update.lua widen.lua purge.lua", KEPT),
-    KeyKind("{a:<chain>}:aud:<id>", "string", "the frozen audience: sorted numbers, delta, zlib; after it, of a target with rings, each one's ring (1), zlib", "approve.lua approve_update.lua widen.lua", KEPT),
-    KeyKind("{a:<chain>}:heard:<id>", "string", "of what follows an alert: who may have been told what came before, numbers times 8 plus channel, as the audience", "alerts", KEPT),
-    KeyKind("{a:<chain>}:acked:<id>", "string", "of an alert that escalates, a bit for each subscriber, by number: whether they acknowledged it on a screen", "receipt.lua archive.lua", "with refs"),
-    KeyKind("{a:<chain>}:refs:<id>", "string", "6 bytes a row: subscriber number (5), address number (1)", "plan.lua archive.lua", "when retention.compress_days are over since its end: closed has it then"),
-    KeyKind("{a:<chain>}:ledger:<id>", "string", "16 bytes a row", "plan.lua lease.lua gate.lua receipt.lua sweep.lua put_back.lua resend.lua archive.lua", "with refs"),
-    KeyKind("{a:<chain>}:closed:<id>", "string", "in the place of ledger and refs, once the alert has ended long ago: rows, and both by columns, zlib", "archive.lua", "when retention.ledger_days are over since its end, if that is set"),
-    KeyKind("{a:<chain>}:counts:<id>", "hash", "<channel>.<state> -> references", "plan.lua lease.lua gate.lua receipt.lua sweep.lua put_back.lua resend.lua", KEPT),
-    KeyKind("{a:<chain>}:batches:<id>", "hash", "batch -> channel, language, format, ring, first row, rows", "plan.lua", KEPT),
-    KeyKind("{a:<chain>}:ready:<channel>", "list", "<id>/<batch>: batches nobody has had yet", "plan.lua lease.lua follow.lua sweep.lua put_back.lua", "an entry when it is leased or swept"),
-    KeyKind("{a:<chain>}:delayed:<channel>", "zset", "<id>/<batch>/<row> -> due ms: rows that wait; * for all rows of a batch that nobody has had yet", "plan.lua lease.lua gate.lua follow.lua resend.lua put_back.lua sweep.lua", "an entry when it is leased or swept"),
-    KeyKind("{a:<chain>}:parked:<channel>", "zset", "as delayed: what is queued of an alert that is stood down, where no lease finds it", "follow.lua gate.lua put_back.lua sweep.lua", "when it is reopened or has ended"),
-    KeyKind("{a:<chain>}:leases", "hash", "lease -> version, batch, rows", "lease.lua gate.lua sweep.lua put_back.lua", "an entry when its work is done, its gate closed or its time over"),
-    KeyKind("{a:<chain>}:until:<channel>", "zset", "lease -> ms it ends without a sign of life", "lease.lua renew.lua gate.lua sweep.lua put_back.lua", "with the lease"),
-    KeyKind("{a:<chain>}:told", "list", "what happened and is not among the organisation's events yet: ids and codes, JSON", "prelude.lua told.lua", "an entry when it is among them"),
-    KeyKind("{a:<chain>}:receipts", "zset", "version with late reports that are not told of yet -> ms at which they are, together", "receipt.lua told.lua", "an entry when they are told of"),
-    KeyKind("{a:<chain>}:published", "hash", "ms since when an alert said something else in public before -> that, sealed", "published_history purge.lua", "when its case is purged"),
-    KeyKind("{a:<chain>}:paged:<id>", "string", "who on call was paged about the version, who took it, and when the next are: sealed", "page.lua", KEPT, Strings()),
-    KeyKind("{c:<case>}", "string", "the key of an organisation's case, wrapped: without it the documents are gone", "case_hold.lua case_drop.lua case_keys", "when the case is purged", Strings()),
-    KeyKind("{c:<case>}:held", "hash", "what is sealed under the case's key -> ms that was last done", "case_hold.lua case_drop.lua case_keys", "with the key"),
-    KeyKind("{c:<case>}:dropped", "string", "the case's key on its way to nowhere", "case_drop.lua case_keys", "when its tombstone is written", Strings(bound=case_bound)),
-    KeyKind("{c:<case>}:kept", "hash", "the hold that keeps the case from being purged, sealed under its key; since when it is being purged", "case_keep.lua case_purging.lua case_drop.lua case_keys", "when it is released, or purged"),
-    KeyKind("{f:<media>}", "hash", "a photo: org, case, wrapped key, sealed facts and sealed JPEG in each size", "media_put.lua media_attach.lua", "`media.unused_hours` after it was handed in, or 90 days after the end of the last alert that has it", Fields(("key",), media_bound)),
-    KeyKind("{f:<media>}:alerts", "set", "the alerts that have it", "media_attach.lua", "when the photo would have; it outlives one that is purged"),
-    KeyKind("{e:<hash>}", "string", "an organisation's external id -> the alert that has it, until when it had to, and the revision that was to", "claim_name.lua unclaim.lua external_ids", "with the alert, or when its request came to nothing"),
-    KeyKind("{s:<number // 512>}:<number>", "string", "a subscriber: version (4), sealed record", "subscribers_put.lua", "ten minutes after its number was given up: till then the version of none (4)", Strings(head=4)),
-    KeyKind("{i:<hash>}", "string", "an id -> number of its subscriber (5)", "name_index", "when the subscriber is forgotten or refused"),
-    KeyKind("{h:<hash>}", "string", "an address -> who claims it: number (5), address number (1), since (4), never twice (2)", "name_index", "when it is dropped, dead or refused, or its subscriber forgotten"),
-    KeyKind("{h:<hash>}:dead", "string", "a mailbox that was called dead -> since when, UNIX s", "hard_bounces", "when it is removed, or 30 days after it was first called so"),
-    KeyKind("{t:<hash>}", "string", "an address that is on the suppression list -> since when, UNIX s; below zero where its owner cannot take it off", "suppressions unclaim.lua", "when its owner, or somebody with a reason, takes it off"),
-    KeyKind("{g:<z8>}:<tile>", "string", "sealed 16-byte records of the subscribers in a z12 tile", "cells_append.lua cells_replace.lua cells_compact.lua", "when the sweeper finds it empty"),
-    KeyKind("{r:<region>}:<shard>", "string", "sealed 16-byte records of the subscribers who named a region", "cells_append.lua cells_replace.lua cells_compact.lua", "when the sweeper finds it empty"),
-    *(
-        kind
-        for group in ("{g:<z8>}", "{r:<region>}")
-        for kind in (
-            KeyKind(f"{group}:cells", "string", "of each of its cells, in their order, how many records are in it, tombstones too (4)", "cells_append.lua cells_compact.lua", KEPT),
-            KeyKind(f"{group}:dirty", "zset", "cell -> ms since when it has records to settle, or was last looked at", "cells_append.lua cells_replace.lua cells_compact.lua", "an entry when its cell is clean"),
-            KeyKind(f"{group}:gens", "hash", "cell -> times it was added to or marked: never seen twice", "cells_append.lua cells_replace.lua", KEPT),
-        )
-    ),
-    KeyKind("{l:<carrier>}", "hash", "a limiter: of a carrier, of a domain (<carrier>/<domain>), of a key (key/<key id>), of requests to stand down (ask/<org>), of previews (reach/<key id>), or of one target (reach/<key id>/<kind>/<digest>, for a day)", "take.lua give_back.lua pause.lua failed.lua resume.lua limits", "a minute or more after it is full or the pause is over"),
-    KeyKind("{l:<carrier>}:bound", "string", "that a process is bound to a text message centre", "heartbeats", "three seconds after the last of them said so"),
-    KeyKind("{l:<carrier>}:taking", "string", "that it took a message of a process", "heartbeats", "fifteen seconds after the last of them said so"),
-    KeyKind("{l:<carrier>}:shares", "hash", "worker -> since when it lines up for connections (ms), whether it goes behind, how many it claims, whether one works, when it last said so (ms)", "share.lua connection_shares", "an entry when the worker ends, or is silent for three seconds"),
-    KeyKind("{l:<carrier>}:logins", "hash", "worker -> since when it finds this (ms), when it last said so (ms), whether it can log in at the carrier, and why not", "login.lua", "an entry when another worker says so, a minute after the worker last did"),
-    KeyKind("{l:<channel>}:at-work", "string", "that a worker sends by this channel", "heartbeats", "ten seconds after the last of them said so"),
-    KeyKind("{n:<hash>}", "string", "a carrier's id of a message -> its tag, how many parts it has and which try it is, or that it is nobody's, or what was said of it before that was known", "message_id.lua", "a day after the message's validity; what was said, after five minutes"),
-    KeyKind("{n:<hash>}:parts", "set", "one try of a message -> ids of those of its parts that were delivered", "message_ids", "a day after the last"),
-    KeyKind("{k:<key id>}", "string", "an API key, its secret hashed", "api_keys replace.lua", "when it is revoked", Strings()),
-    KeyKind("{k:<key id>}:used", "string", "ms it was last used, to a minute", "api_keys", "with the key, or when nobody used it for 400 days"),
-    KeyKind("{o:<org>}:keys", "set", "ids of its API keys", "api_keys", "an entry with its key"),
-    KeyKind("{o:<org>}:record", "string", "the organisation: name, where it may alert, what needs no second person; sealed", "organisations replace.lua", KEPT, Strings()),
-    KeyKind("{o:<org>}:operators", "hash", "operator -> who it is, roles, passkeys, identities, one-time code hashed: sealed", "operators exchange.lua", "an entry when the operator is removed", Fields()),
-    KeyKind("{q:<hash>}", "string", "a one-time code of an operator -> its organisation and operator", "operators", "an hour after it was made, or as sign_in.code_minutes says"),
-    KeyKind("{w:<hash>}", "string", "a session of an operator: organisation, operator, passkey or identity, times", "sessions", "when its operator signs out, does nothing for a while, or it has lasted long enough"),
-    KeyKind("{w:<hash>}:proof", "string", "when the operator last proved to be there, ms", "sessions", "after five minutes"),
-    KeyKind("{y:<hash>}", "string", "a challenge that a passkey is to sign, and for what", "sessions", "when it is answered, or after five minutes"),
-    KeyKind("{z:<hash>}", "string", "somebody who was sent to the OpenID provider: what they must come back with, and for what, sealed", "sessions", "when they come back, or after ten minutes", Strings()),
-    KeyKind("{j:<hash>}", "hash", "how often somebody tried to sign in, and until when they must wait", "sessions tries.lua", "when they have signed in, or an hour after the last try"),
-    KeyKind("{o:<org>}:unattended", "zset", "alert that went out without a second person -> ms it did", "allow.lua", "an hour after the last"),
-    KeyKind("{o:<org>}:glass", "hash", "operator who approved alone, or was about to -> alert, its revision and the try, one a line", "break_glass exchange.lua", "a line when another has reviewed it, or nothing came of it"),
-    KeyKind("{o:<org>}:spent:<what>", "hash", "segments of SMS that an alert (its chain) or a day (since 1970) has had, where there is a limit; whether nothing limits it", "spend.lua budgets", "a day after three, an alert after 400 days without an SMS"),
-    KeyKind("{o:<org>}:oncall", "string", "who is on call, with their addresses: sealed", "paging replace.lua", KEPT, Strings()),
-    KeyKind("{o:<org>}:texts", "hash", "revision -> all own texts of the organisation, sealed", "texts_add.lua", KEPT, Fields()),
-    KeyKind("{u:<org>}", "stream", "the organisation's audit: number -> time, link, what is told, sealed", "audit.lua", KEPT),
-    KeyKind("{v:<org>}", "stream", "the organisation's events: number -> when it got here, ids and codes as JSON", "prelude.lua events.lua", "an entry when it is too old, or there are too many"),
-    KeyKind("{v:<org>}:marks", "hash", "number of the last event; when its store was put back last; chain that is announced -> number of its last that got here", "prelude.lua events.lua events", "an entry with the announcement"),
-    KeyKind("{v:<org>}:hooks", "hash", "webhook -> URL, what signs, which events: sealed", "webhooks exchange.lua", "an entry with its webhook", Fields()),
-    KeyKind("{v:<org>}:distributors", "hash", "distributor -> the same of it, and which alerts it gets, as what: sealed", "webhooks exchange.lua free_distributor.lua", "an entry with its distributor", Fields()),
-    KeyKind("{v:<org>}:distribution:<chain>", "hash", "distributor -> the messages it was sent of an alert, by their CAP names, and what became of each; a refusal's words sealed under the case's key", "distribution track.lua", KEPT),
-    KeyKind("{v:<org>}:holders", "hash", "distributor and chain -> ms since when it has to take it down and has not confirmed that, 0 while it only has it", "distribution track.lua", "an entry when it confirms that, or the alert ended by itself"),
-    KeyKind("{v:<org>}:hook:<webhook>", "hash", "how far it was told, since when it fails, whether it is off; in how many turns something was queued; how often its way was changed", "prelude.lua webhooks hook_queue.lua hook_settle.lua free_distributor.lua", "with the webhook"),
-    KeyKind("{v:<org>}:queue:<webhook>", "zset", "event, or alert, that waits for it -> ms it is due", "prelude.lua webhooks hook_settle.lua", "an entry when it is told, or given up"),
-    KeyKind("{v:<org>}:tries:<webhook>", "hash", "event, or alert, that waits for it -> how often it was tried, first when, and in which turn it was queued", "prelude.lua webhooks hook_settle.lua", "with its entry of the queue"),
-    KeyKind("{v:<org>}:given-up:<webhook>", "zset", "event, or alert, that it never took -> ms that was given up", "prelude.lua webhooks hook_settle.lua", "an entry when it is told again, or a thousand later ones were given up"),
-    KeyKind("{o:<org>}:alerts", "zset", "alert -> ms it was made", "alerts", KEPT),
-    KeyKind("{o:<org>}:asked", "zset", "another's alert (its chain) for part of which the organisation is asked for its permission -> ms that was", "permissions", "an entry when its alert is purged, or a thousand came later"),
-    KeyKind("{o:<org>}:media", "zset", "photo that waits for an alert -> ms it is gone", "photos", "an entry when an alert has it, or it is gone"),
-    KeyKind("{p:<key id>:<hash>}", "hash", "an Idempotency-Key: HMAC of the request's digest, id, status", "idempotency idempotency.lua", "after a day, or when the request was refused"),
-    KeyKind("{x:<shard>}:live", "hash", "chains with work to do -> how often each was announced", "alerts retire.lua", "an entry when the work is done"),
-    KeyKind("{x:<shard>}:told", "zset", "chains to which something happens, or may have happened -> ms when each is looked at next; 0 when it was announced and nobody has", "alerts events looked.lua due_told.lua", "an entry when what happened is among the events"),
-    KeyKind("{x:<shard>}:expiry", "zset", "alert -> ms it expires", "alerts schedule", "an entry when it has expired"),
-    KeyKind("{x:<shard>}:waiting", "zset", "version that waits for its second person, or that another organisation asks to stand down -> ms at which the next people on call are paged", "paging", "an entry when nobody is paged about it any more"),
-    KeyKind("{x:<shard>}:starts", "zset", "alert that is approved and to start later -> ms it is to", "schedule", "an entry when it has started, or is not to any more"),
-    KeyKind("{m}:schema", "string", "version of what is stored", "schema", KEPT),
-    KeyKind("{m}:key-check", "string", "check value of the current master key; refuses other keys", "schema keys_rotate.lua", KEPT),
-    KeyKind("{m}:cell-key", "string", "the key that seals the records of the cells, wrapped under the master key", "schema reseal.lua", KEPT, Strings()),
-    KeyKind("{m}:rotation", "hash", "the last rotation of the master key: the names of both keys, its phase, its times, how far it is", "keys_rotate.lua state", KEPT),
-    KeyKind("{m}:processes", "hash", "process -> when it last said that it lives (ms), and which master keys it holds, the one it seals with first", "keys_beat.lua", "an entry when the process ends, or is silent for ten seconds"),
-    KeyKind("{m}:seals", "hash", "master or audit, and the name of the key -> how often it sealed", "keys_beat.lua state", "an entry when the key is rotated away"),
-    KeyKind("{m}:secrets", "hash", "the audit's keys that follow from earlier master keys, the name keys and the hashing secrets: sealed", "state reseal.lua", KEPT, Fields()),
-    KeyKind("{m}:rotator", "string", "the process that rotates keys at the moment", "hold.lua", "after its lease, unless renewed"),
-    KeyKind("{m}:sandbox", "string", "1 for a store for trials", "schema", KEPT),
-    KeyKind("{m}:clock", "hash", "the steady clock, by which waits what is of no chain: the last time it gave, by how much that is ahead of the server's, and since when it gave it without a gap", "clock hear.lua prelude.lua", KEPT),
-    KeyKind("{m}:counters", "hash", "last subscriber, carrier and drawn region numbers, living subscribers, changes of drawn regions, the time of an app's acknowledgement", "subscribers numbers draw.lua delete_drawing.lua acknowledgements", KEPT),
-    KeyKind("{m}:purges", "hash", "cases purged; of these, those after which the append-only file was rewritten", "case_keys aof_rewrite", KEPT),
-    KeyKind("{m}:organisations", "set", "organisations that something was written of", "organisations", KEPT),
-    KeyKind("{m}:stops", "hash", "generation; scope -> what is stopped, sealed", "stop.lua", "an entry when two people lifted it", Fields()),
-    KeyKind("{m}:labels", "string", "fingerprint of the regions that everybody's places are labelled with", "place_labels", KEPT),
-    KeyKind("{m}:numbers", "hash", "number -> code of an imported region, the same on every machine", "custom_regions", KEPT),
-    KeyKind("{b:<import>}", "string", "an import of regions: how far it is, its report", "region_imports", "after a week"),
-    KeyKind("{m}:carrier-tests", "list", "tests of carriers that wait for a worker: sealed, for each has an address", "tests", "an entry when a worker takes it, all a minute after the last came", Passing()),
-    KeyKind("{d:<test>}", "string", "what a carrier answered to a test", "tests", "after a day"),
-    KeyKind("{m}:drawn", "hash", "code -> number, revision, organisation, document of a drawn region", "draw.lua delete_drawing.lua", KEPT),
-    KeyKind("{m}:carriers", "hash", "name -> byte in ledgers", "numbers", KEPT),
-    KeyKind("{m}:z8", "string", "bitmap of the z8 ancestors that ever had a tile", "subscribers", KEPT),
-    KeyKind("{m}:regions", "set", "numbers of the regions that somebody ever named", "subscribers", KEPT),
-    KeyKind("{m}:passkeys", "hash", "hash of a passkey -> organisation and operator", "operators", "an entry when the passkey is replaced or the operator removed"),
-    KeyKind("{m}:identities", "hash", "hash of who somebody is at the OpenID provider -> organisation and operator", "operators", "an entry when the operator comes in with a code that replaces, or is removed"),
-    KeyKind("{m}:herald", "string", "who brings events and webhooks on their way at the moment", "hold.lua", "after its lease, unless renewed"),
-    KeyKind("{m}:hooked", "set", "organisations that have webhooks or distributors, or had", "webhooks", KEPT),
-    KeyKind("{m:<number>}:ready", "string", "that somebody asked whether writes are taken; one on each server", "ready.lua connection", "a minute after the last did"),
-    KeyKind("{m}:sweeper", "string", "the sweeper of the moment", "hold.lua", "after its lease, unless renewed"),
-)  # fmt: skip
 
 SHARDS = 16  # of the sets of live chains and expiries: enough to spread a cluster, few enough to poll in one pipeline
 SUBSCRIBERS_PER_TAG = 512  # contiguous numbers share a slot, so a sorted batch touches few

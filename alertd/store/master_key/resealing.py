@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from alertd.store.engine import keys
+from alertd.store.engine import key_table
 from alertd.store.engine.codec import SealError
 from alertd.store.engine.connection import UNAVAILABLE, Arg, Connection, checked, hash_in, translated
 from alertd.store.engine.sealed_values import Fields, Passing, Sealed, Strings
@@ -24,7 +24,7 @@ NAMED = re.compile(r"(\{[htie]:)([^{}]+)(\}(?::dead)?)")
 #: Keys that the store looks at in one step: a few milliseconds of it and of this process.
 PAGE = 500
 #: Everything that is sealed under the master key, by the name of its kind in the table of keys.
-SEALED: dict[str, Sealed] = {kind.name: kind.sealed for kind in keys.TABLE if kind.sealed}
+SEALED: dict[str, Sealed] = {kind.name: kind.sealed for kind in key_table.TABLE if kind.sealed}
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from alertd.store.carriers.budgets import Budgets
 from alertd.store.carriers.connection_shares import Shares
 from alertd.store.carriers.tests import Answered, CarrierTest, CarrierTestQueue
 from alertd.store.delivery.message_ids import Said, Sent
-from alertd.store.engine import keys
+from alertd.store.engine import key_table, keys
 from alertd.store.engine.heartbeats import at_work, bound, taking
 from alertd.store.master_key.resealing import SEALED
 from alertd.store.master_key.state import MasterKeys, Phase
@@ -62,7 +62,7 @@ from tests.passkeys import Authenticator
 from tests.unit.alertd.samples import changed
 
 
-async def held(parts: Parts) -> set[keys.KeyKind]:
+async def held(parts: Parts) -> set[key_table.KeyKind]:
     """The kinds of all keys there are now."""
     kinds = set()
     for raw in await parts.db.execute("KEYS", "*"):
@@ -91,15 +91,15 @@ async def _operator(parts: Parts) -> None:
     await SessionStore(parts.db).send_away("state", sent, 60_000)
 
 
-def kind_of(key: str) -> keys.KeyKind | None:
+def kind_of(key: str) -> key_table.KeyKind | None:
     """What a key is, None for one that is not in the table."""
     return next((kind for kind, pattern in _patterns() if pattern.fullmatch(key)), None)
 
 
 @cache
-def _patterns() -> list[tuple[keys.KeyKind, re.Pattern[str]]]:
+def _patterns() -> list[tuple[key_table.KeyKind, re.Pattern[str]]]:
     """Fixed names before those with something in brackets at their end: `:cells` is no tile."""
-    ordered = sorted(keys.TABLE, key=lambda kind: kind.name.endswith(">"))
+    ordered = sorted(key_table.TABLE, key=lambda kind: kind.name.endswith(">"))
     return [(kind, re.compile("[^{}:]+".join(map(re.escape, re.split("<[^>]+>", kind.name))))) for kind in ordered]
 
 
@@ -192,7 +192,7 @@ async def test_the_table_has_every_key_and_no_other(parts: Parts, sample: dict[s
     assert await cases.drop(record.case, await cases.held(record.case))
     seen |= await held(parts)
     await cases.destroy(record.case)
-    assert seen | await held(parts) == set(keys.TABLE)
+    assert seen | await held(parts) == set(key_table.TABLE)
 
 
 async def test_forgotten_subscribers_leave_no_name_and_no_record(parts: Parts):
@@ -207,7 +207,7 @@ def test_whoever_writes_a_key_exists_and_names_it():
     """The table names modules and scripts of the store; a module that writes a key of one name alone has that name."""
     folder = Path(store.__file__).parent
     constants = {value: name for name, value in vars(keys).items() if str(value).startswith("{m}:")}
-    for kind in keys.TABLE:
+    for kind in key_table.TABLE:
         for name in kind.writers.split():
             (writer,) = folder.rglob(name if name.endswith(".lua") else f"{name}.py")
             if writer.suffix == ".py" and kind.name.startswith("{m}:"):
