@@ -13,7 +13,8 @@ from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
 from alertd.store.people.audience import Audience
 from alertd.store.people.match_filter import Wanted
-from alertd.store.people.subscribers import GRACE_MS, Change, People
+from alertd.store.people.spots import Change
+from alertd.store.people.subscribers import GRACE_MS, People
 from alertd.store.people.sweeper import Sweeper
 from geofences.tiles import locate
 

@@ -20,7 +20,8 @@ from alertd.common.clock import Clock
 from alertd.common.errors import Problem
 from alertd.model.subscriber import Address, Subscriber
 from alertd.store.people.name_index import AddressClaim
-from alertd.store.people.subscribers import Absence, Change, People
+from alertd.store.people.spots import Change
+from alertd.store.people.subscribers import Absence, People
 
 #: A claim whose holder's record does not confirm it is somebody's unfinished work for this long, then nobody's.
 CLAIM_GRACE_S = 60

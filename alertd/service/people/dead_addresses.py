@@ -23,7 +23,8 @@ from alertd.model.subscriber import Address, Subscriber, without_dead
 from alertd.service.people.address_claims import give_up
 from alertd.service.people.suppression import Given, Suppressing
 from alertd.service.revision_check import TRIES
-from alertd.store.people.subscribers import Change, People
+from alertd.store.people.spots import Change
+from alertd.store.people.subscribers import People
 
 SMS, MAIL = map(CHANNELS.index, ("sms", "mail"))
 #: An outage of a provider of mailboxes may come back the next day.

@@ -21,7 +21,8 @@ from alertd.service.people.address_claims import AddressClaims, give_up, has, ta
 from alertd.service.people.registration_intake import Entry, read, record, whole
 from alertd.service.people.suppression import Suppressing, as_listed
 from alertd.service.revision_check import TRIES, changed_since, contested
-from alertd.store.people.subscribers import Absence, Change, People
+from alertd.store.people.spots import Change
+from alertd.store.people.subscribers import Absence, People
 
 #: Numbers looked at together, and how often one page may look.
 LOOK = 200

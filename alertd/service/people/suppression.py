@@ -27,7 +27,8 @@ from alertd.model.subscriber import AddressState, Key, Subscriber, key_of
 from alertd.service.people.address_claims import has
 from alertd.service.revision_check import TRIES
 from alertd.store.engine.connection import StoreUnavailableError
-from alertd.store.people.subscribers import Absence, Change, People
+from alertd.store.people.spots import Change
+from alertd.store.people.subscribers import Absence, People
 
 AT_ONCE = 1_000  # addresses written together: one round trip a step, and the store has others to serve
 

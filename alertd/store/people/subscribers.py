@@ -24,26 +24,35 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import enum
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import msgspec
 import numpy as np
 import structlog
-from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from alertd.common.clock import HOUR_MS, Clock
 from alertd.config.sections import LONGEST_QUERY_S
 from alertd.model.alert import MAX_AGE_H
-from alertd.model.subscriber import Place, Subscriber, decode, encode, place_flags, seen_s, without_past
+from alertd.model.subscriber import Subscriber, decode, encode, without_past
 from alertd.store.engine import keys
-from alertd.store.engine.cell_seal import CellSeal
 from alertd.store.engine.codec import SealError
 from alertd.store.engine.connection import WAITAOF_MS, Arg, Connection
 from alertd.store.people.hard_bounces import CalledDead
 from alertd.store.people.match_filter import Wanted, eligible
 from alertd.store.people.name_index import Names
+from alertd.store.people.spots import (
+    Change,
+    Spot,
+    Swap,
+    difference,
+    grouped,
+    marked,
+    record_of,
+    triples,
+    unmarked,
+    with_slots,
+)
 from alertd.store.people.suppressions import Suppressions
 from geofences import records
 from geofences.inside import inside
@@ -67,60 +76,6 @@ class Absence(enum.Enum):
     NEVER = enum.auto()  # nobody is there, yet or any more
     GIVEN_UP = enum.auto()  # a moment ago: it is never written again
     UNREADABLE = enum.auto()  # damaged, or not of this version
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One subscriber from what was read (None: new) to what is wanted (None: forgotten)."""
-
-    old: Subscriber | None
-    new: Subscriber | None
-
-    @property
-    def number(self) -> int:
-        known = self.new or self.old
-        assert known is not None
-        return known.number
-
-
-@dataclass(frozen=True, slots=True)
-class Spot:
-    """Where one subscriber of a change is, as a record in a cell; see `spots_of`."""
-
-    change: int
-    places: tuple[int, ...]  # indices among the subscriber's places
-    slot: int
-    cell: keys.Cell
-    record: bytes  # without the mark
-    at_s: int  # when somebody was seen there, 0 of where they belong
-
-
-@dataclass(frozen=True, slots=True)
-class _Swap:
-    """A record to replace in a cell, if it is still as expected."""
-
-    cell: keys.Cell
-    slot: int  # a hint
-    expected: bytes
-    new: bytes
-
-
-def cell_of(place: Place, number: int) -> keys.Cell:
-    """Where a place's record is kept."""
-    if place.region is not None:
-        return keys.region_cell(place.leaf, number)
-    return keys.tile_cell(place.tile)
-
-
-def record_of(subscriber: Subscriber, place: Place) -> bytes:
-    """The 16 bytes of one place of a subscriber, unmarked."""
-    return records.pack_one(subscriber.number, place.x, place.y, place.leaf, place_flags(subscriber, place))
-
-
-def marked(record: bytes) -> bytes:
-    """A record with its `moved` bit set."""
-    flags = int.from_bytes(record[12:], "little") | records.MOVED
-    return record[:12] + flags.to_bytes(4, "little")
 
 
 class People:
@@ -200,15 +155,15 @@ class People:
     async def put(self, changes: Sequence[Change]) -> list[bool]:
         """Carry out changes, each whole or not at all. False where the subscriber was changed since it was read."""
         changes = [Change(change.old, self.lasting(change.new)) for change in changes]
-        arriving, leaving, relabelled = _difference(changes)
+        arriving, leaving, relabelled = difference(changes)
         await self._mark_groups(arriving)
         arrived, deadline = await self._append(arriving)
         await self._leave(leaving)
         if relabelled:
             await self._replace("label", relabelled)
-        done = await self._write(_with_slots(changes, arrived), deadline)
+        done = await self._write(with_slots(changes, arrived), deadline)
         came = [spot for spot in arrived if done[spot.change]]
-        await self._replace("cleared", [_Swap(spot.cell, spot.slot, marked(spot.record), spot.record) for spot in came])
+        await self._replace("cleared", [Swap(spot.cell, spot.slot, marked(spot.record), spot.record) for spot in came])
         self.changes += 1  # at the end: a map of people counts no record that is still marked
         return done
 
@@ -218,7 +173,7 @@ class People:
 
     async def _append(self, arriving: Sequence[Spot]) -> tuple[list[Spot], int]:
         """Step 1. Answers the spots with their slots, and the time (ms, server) after which step 3 is refused."""
-        by_cell = _grouped(arriving)
+        by_cell = grouped(arriving)
         plain = [b"".join(marked(spot.record) for spot in spots) for spots in by_cell.values()]
         sealed = self._db.codec.cells.seal_each(list(by_cell), plain)
         answers = await self._db.run_many_ahead(
@@ -272,22 +227,22 @@ class People:
         its mover has not unmarked it yet. This then reads the cell and marks every record of the spot, since a mover may be about to
         unmark any of them.
         """
-        swaps = [_Swap(spot.cell, spot.slot, spot.record, records.left(spot.record)) for spot in leaving]
+        swaps = [Swap(spot.cell, spot.slot, spot.record, records.left(spot.record)) for spot in leaving]
         for cell in await self._replace("left", swaps):
             gone = {records.identity(swap.expected) for swap in swaps if swap.cell == cell}
             while found := await self._not_left(cell, gone):
                 await self._replace("left", found)
 
-    async def _not_left(self, cell: keys.Cell, gone: set[bytes]) -> list[_Swap]:
+    async def _not_left(self, cell: keys.Cell, gone: set[bytes]) -> list[Swap]:
         """Returns what to replace, so that all records of these identities in the cell are marked as left."""
         sealed = await self._db.execute("GET", cell.key) or b""
-        return await asyncio.to_thread(_unmarked, cell, self._db.codec.cells, sealed, gone)
+        return await asyncio.to_thread(unmarked, cell, self._db.codec.cells, sealed, gone)
 
-    async def _replace(self, how: str, swaps: Sequence[_Swap]) -> list[keys.Cell]:
+    async def _replace(self, how: str, swaps: Sequence[Swap]) -> list[keys.Cell]:
         """Replaces records that are still as expected: steps 2 and 4, and labels. `how` is that of `cells_replace.lua`. Returns the cells
         that lacked an expected record.
         """
-        by_cell: dict[keys.Cell, list[_Swap]] = {}
+        by_cell: dict[keys.Cell, list[Swap]] = {}
         for swap in swaps:
             by_cell.setdefault(swap.cell, []).append(swap)
         plain = [b"".join(swap.expected + swap.new for swap in of_cell) for of_cell in by_cell.values()]
@@ -299,7 +254,7 @@ class People:
                 (
                     "cells_replace",
                     [cell.key, cell.dirty, cell.gens],
-                    [cell.member, self._db.skew_ms, how, *_triples(of_cell, blob)],
+                    [cell.member, self._db.skew_ms, how, *triples(of_cell, blob)],
                 )
                 for (cell, of_cell), blob in zip(by_cell.items(), sealed, strict=True)
             ]
@@ -376,80 +331,3 @@ class People:
     async def counted(self, change: int) -> None:
         """So many came, or went if it is negative."""
         await self._db.execute("HINCRBY", keys.COUNTERS, "living", change)
-
-
-def spots_of(subscriber: Subscriber, change: int = 0) -> list[Spot]:
-    """The records of a subscriber's places. Places of one kind at one spot, as two that the subscriber named, have one together,
-    since nothing could tell theirs apart in the cell.
-    """
-    alike: dict[tuple[keys.Cell, int, int, int], list[int]] = {}
-    for i, place in enumerate(subscriber.places):
-        alike.setdefault((cell_of(place, subscriber.number), place.kind, place.x, place.y), []).append(i)
-    found = []
-    for (cell, *_), places in alike.items():
-        first = subscriber.places[places[0]]
-        found.append(Spot(change, tuple(places), first.slot, cell, record_of(subscriber, first), seen_s(first) or 0))
-    return found
-
-
-def _triples(swaps: Sequence[_Swap], sealed: bytes) -> Iterator[Arg]:
-    """Yields the arguments of `cells_replace.lua`: of each swap its slot and its two sealed records."""
-    size = records.SIZE
-    for i, swap in enumerate(swaps):
-        first = 2 * size * i
-        yield from (max(0, swap.slot), sealed[first : first + size], sealed[first + size : first + 2 * size])
-
-
-def _unmarked(cell: keys.Cell, seal: CellSeal, sealed: bytes, gone: set[bytes]) -> list[_Swap]:
-    """Returns a swap for each record of a cell that has one of these identities and is not marked as left yet."""
-    plain = seal.open(cell, sealed)
-    numbers = np.array([int.from_bytes(one[: records.NUMBER_BYTES], "little") for one in gone], np.uint64)
-    slots = np.flatnonzero(np.isin(records.unpack(plain).numbers, numbers)).tolist()
-    found = [(slot, plain[slot * records.SIZE : (slot + 1) * records.SIZE]) for slot in slots]
-    swaps = [
-        _Swap(cell, slot, record, records.left(record)) for slot, record in found if records.identity(record) in gone
-    ]
-    return [swap for swap in swaps if swap.expected != swap.new]
-
-
-def _difference(changes: Sequence[Change]) -> tuple[list[Spot], list[Spot], list[_Swap]]:
-    """Returns the spots to append, the spots to mark as left, and the records that get another label where they are."""
-    arriving, leaving, relabelled = list[Spot](), list[Spot](), list[_Swap]()
-    for i, change in enumerate(changes):
-        old, new = (
-            # With the hour itself: that of a record begins anew after 170 days, and what was that old is swept.
-            {
-                (spot.cell, records.deciding(spot.record), spot.at_s // 3_600): spot
-                for spot in (spots_of(side, i) if side else ())
-            }
-            for side in (change.old, change.new)
-        )
-        arriving += [spot for name, spot in new.items() if name not in old]
-        leaving += [spot for name, spot in old.items() if name not in new]
-        stayed = [(spot, new[name].record) for name, spot in old.items() if name in new]
-        relabelled += [_Swap(spot.cell, spot.slot, spot.record, new) for spot, new in stayed if spot.record != new]
-    return arriving, leaving, relabelled
-
-
-def _grouped(spots: Sequence[Spot]) -> dict[keys.Cell, list[Spot]]:
-    by_cell: dict[keys.Cell, list[Spot]] = {}
-    for spot in spots:
-        by_cell.setdefault(spot.cell, []).append(spot)
-    return by_cell
-
-
-def _with_slots(changes: Sequence[Change], arrived: Sequence[Spot]) -> list[Change]:
-    """The changes with the slots their new records were given."""
-    slots: dict[int, dict[int, int]] = {}
-    for spot in arrived:
-        slots.setdefault(spot.change, {}).update(dict.fromkeys(spot.places, spot.slot))
-    return [
-        Change(change.old, replace(change.new, places=_slotted(change.new.places, slots[i])))
-        if change.new and i in slots
-        else change
-        for i, change in enumerate(changes)
-    ]
-
-
-def _slotted(places: tuple[Place, ...], slots: dict[int, int]) -> tuple[Place, ...]:
-    return tuple(replace(place, slot=slots.get(i, place.slot)) for i, place in enumerate(places))

@@ -25,7 +25,8 @@ from alertd.common.clock import HOUR_MS, Clock
 from alertd.model.subscriber import without_past
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
-from alertd.store.people.subscribers import GRACE_MS, IN_DOUBT_AT_ONCE, TOO_OLD_H, People, spots_of
+from alertd.store.people.spots import spots_of
+from alertd.store.people.subscribers import GRACE_MS, IN_DOUBT_AT_ONCE, TOO_OLD_H, People
 from geofences import records
 
 LOOKED_AT = 25  # cells a round in which places may be too old

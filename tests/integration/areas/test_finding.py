@@ -12,7 +12,8 @@ from alertd.store.engine.bulk_reads import Bulk
 from alertd.store.engine.connection import Connection, StoreUnavailableError
 from alertd.store.people.audience import Audience
 from alertd.store.people.match_filter import Wanted
-from alertd.store.people.subscribers import Change, People
+from alertd.store.people.spots import Change
+from alertd.store.people.subscribers import People
 from tests.integration.movers import SEVILLA, Clock, person, place, wanted
 
 

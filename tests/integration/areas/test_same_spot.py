@@ -22,7 +22,8 @@ from alertd.store.engine.codec import Codec
 from alertd.store.engine.connection import Connection
 from alertd.store.people.audience import Audience
 from alertd.store.people.match_filter import Wanted
-from alertd.store.people.subscribers import Change, People, spots_of
+from alertd.store.people.spots import Change, spots_of
+from alertd.store.people.subscribers import People
 from tests.integration.movers import CrashError, Mortal, opened, settle
 
 DOOR, NEXT_DOOR = (-5.9845, 37.3891), (-5.9847, 37.3891)  # in one tile

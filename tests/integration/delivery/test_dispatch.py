@@ -21,7 +21,7 @@ from alertd.store.alerts.alerts import AlertRecord
 from alertd.store.carriers.limits import FAILURES, PROBE_MS, SHORTEST_REST_MS
 from alertd.store.delivery.work import Work
 from alertd.store.engine.connection import Connection, StoreUnavailableError
-from alertd.store.people.subscribers import Change
+from alertd.store.people.spots import Change
 from channels.base import Outcome, Prepared
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule

@@ -18,7 +18,8 @@ from alertd.store.engine import keys
 from alertd.store.engine.codec import Codec, Ring
 from alertd.store.engine.connection import Connection
 from alertd.store.people.audience import Audience
-from alertd.store.people.subscribers import IN_DOUBT_AT_ONCE, Change, People, cell_of
+from alertd.store.people.spots import Change, cell_of
+from alertd.store.people.subscribers import IN_DOUBT_AT_ONCE, People
 from geofences import records
 from tests.integration.movers import (
     CADIZ,

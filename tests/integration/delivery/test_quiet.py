@@ -18,7 +18,7 @@ from alertd.service.people.dead_addresses import Dead
 from alertd.service.people.registration_intake import read
 from alertd.store.alerts.alerts import AlertRecord
 from alertd.store.engine.scripts import STALLED_MS
-from alertd.store.people.subscribers import Change
+from alertd.store.people.spots import Change
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.clocks import Later

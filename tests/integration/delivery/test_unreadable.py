@@ -21,7 +21,8 @@ from alertd.service.people.address_claims import CLAIM_GRACE_S
 from alertd.service.people.registry import Registry
 from alertd.store.alerts.alerts import AlertRecord
 from alertd.store.engine import keys
-from alertd.store.people.subscribers import GRACE_MS, Change, marked
+from alertd.store.people.spots import Change, marked
+from alertd.store.people.subscribers import GRACE_MS
 from channels.sandbox import Sandbox
 from geofences import records
 from tests.integration.acts import counts, planned, register, registration, send, silence

@@ -15,7 +15,8 @@ from alertd.store.engine.codec import Codec
 from alertd.store.engine.connection import Connection
 from alertd.store.engine.keys import Cell
 from alertd.store.people.audience import Audience
-from alertd.store.people.subscribers import GRACE_MS, Change, People, _Swap, cell_of, record_of
+from alertd.store.people.spots import Change, Swap, cell_of, record_of
+from alertd.store.people.subscribers import GRACE_MS, People
 from alertd.store.people.sweeper import Sweeper
 from geofences import records
 from tests.integration.movers import (
@@ -67,7 +68,7 @@ class Overtaken(People):
         super().__init__(store, SystemClock())
         self._others, self.reads = others, 0
 
-    async def _not_left(self, cell: Cell, gone: set[bytes]) -> list[_Swap]:
+    async def _not_left(self, cell: Cell, gone: set[bytes]) -> list[Swap]:
         found = await super()._not_left(cell, gone)
         self.reads += 1
         if self.reads == 1:
@@ -118,7 +119,7 @@ async def test_a_record_that_changes_while_the_cell_is_read_is_marked(
 
     async def another_label() -> None:
         known = replace(relabelled.places[0], leaf=41)
-        swap = _Swap(HOME, 1, record_of(relabelled, known), record_of(relabelled, replace(known, leaf=42)))
+        swap = Swap(HOME, 1, record_of(relabelled, known), record_of(relabelled, replace(known, leaf=42)))
         assert not await people._replace("label", [swap])
 
     mover = Overtaken(store, another_label)

@@ -14,7 +14,8 @@ from alertd.common.clock import SystemClock
 from alertd.store.engine.connection import Connection
 from alertd.store.engine.keys import Cell
 from alertd.store.people.audience import Audience
-from alertd.store.people.subscribers import GRACE_MS, Change, People
+from alertd.store.people.spots import Change
+from alertd.store.people.subscribers import GRACE_MS, People
 from alertd.store.people.sweeper import Sweeper
 from tests.integration.movers import (
     CADIZ,

@@ -15,7 +15,8 @@ from alertd.store.engine.codec import Codec
 from alertd.store.engine.connection import Connection
 from alertd.store.people.audience import Audience
 from alertd.store.people.match_filter import Wanted
-from alertd.store.people.subscribers import GRACE_MS, TOO_OLD_H, Change, People
+from alertd.store.people.spots import Change
+from alertd.store.people.subscribers import GRACE_MS, TOO_OLD_H, People
 from alertd.store.people.sweeper import Sweeper
 from geofences import records
 from geofences.tiles import locate

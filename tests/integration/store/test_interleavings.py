@@ -22,7 +22,8 @@ from alertd.store.engine.connection import Connection
 from alertd.store.engine.nodes import Nodes
 from alertd.store.people.audience import Audience
 from alertd.store.people.match_filter import Wanted
-from alertd.store.people.subscribers import GRACE_MS, Change, People, Spot, cell_of
+from alertd.store.people.spots import Change, Spot, cell_of
+from alertd.store.people.subscribers import GRACE_MS, People
 from alertd.store.people.sweeper import Sweeper
 from geofences import records
 from geofences.scan import BORDER, INSIDE, Scan, edges_of

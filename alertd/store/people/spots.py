@@ -1,0 +1,146 @@
+"""Where subscribers are, as records in cells: what a change adds, what it leaves, and what it labels anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from msgspec.structs import replace
+
+from alertd.model.subscriber import Place, Subscriber, place_flags, seen_s
+from alertd.store.engine import keys
+from alertd.store.engine.cell_seal import CellSeal
+from alertd.store.engine.connection import Arg
+from geofences import records
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One subscriber from what was read (None: new) to what is wanted (None: forgotten)."""
+
+    old: Subscriber | None
+    new: Subscriber | None
+
+    @property
+    def number(self) -> int:
+        known = self.new or self.old
+        assert known is not None
+        return known.number
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where one subscriber of a change is, as a record in a cell; see `spots_of`."""
+
+    change: int
+    places: tuple[int, ...]  # indices among the subscriber's places
+    slot: int
+    cell: keys.Cell
+    record: bytes  # without the mark
+    at_s: int  # when somebody was seen there, 0 of where they belong
+
+
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """A record to replace in a cell, if it is still as expected."""
+
+    cell: keys.Cell
+    slot: int  # a hint
+    expected: bytes
+    new: bytes
+
+
+def cell_of(place: Place, number: int) -> keys.Cell:
+    """Where a place's record is kept."""
+    if place.region is not None:
+        return keys.region_cell(place.leaf, number)
+    return keys.tile_cell(place.tile)
+
+
+def record_of(subscriber: Subscriber, place: Place) -> bytes:
+    """The 16 bytes of one place of a subscriber, unmarked."""
+    return records.pack_one(subscriber.number, place.x, place.y, place.leaf, place_flags(subscriber, place))
+
+
+def marked(record: bytes) -> bytes:
+    """A record with its `moved` bit set."""
+    flags = int.from_bytes(record[12:], "little") | records.MOVED
+    return record[:12] + flags.to_bytes(4, "little")
+
+
+def spots_of(subscriber: Subscriber, change: int = 0) -> list[Spot]:
+    """The records of a subscriber's places. Places of one kind at one spot, as two that the subscriber named, have one together,
+    since nothing could tell theirs apart in the cell.
+    """
+    alike: dict[tuple[keys.Cell, int, int, int], list[int]] = {}
+    for i, place in enumerate(subscriber.places):
+        alike.setdefault((cell_of(place, subscriber.number), place.kind, place.x, place.y), []).append(i)
+    found = []
+    for (cell, *_), places in alike.items():
+        first = subscriber.places[places[0]]
+        found.append(Spot(change, tuple(places), first.slot, cell, record_of(subscriber, first), seen_s(first) or 0))
+    return found
+
+
+def triples(swaps: Sequence[Swap], sealed: bytes) -> Iterator[Arg]:
+    """Yields the arguments of `cells_replace.lua`: of each swap its slot and its two sealed records."""
+    size = records.SIZE
+    for i, swap in enumerate(swaps):
+        first = 2 * size * i
+        yield from (max(0, swap.slot), sealed[first : first + size], sealed[first + size : first + 2 * size])
+
+
+def unmarked(cell: keys.Cell, seal: CellSeal, sealed: bytes, gone: set[bytes]) -> list[Swap]:
+    """Returns a swap for each record of a cell that has one of these identities and is not marked as left yet."""
+    plain = seal.open(cell, sealed)
+    numbers = np.array([int.from_bytes(one[: records.NUMBER_BYTES], "little") for one in gone], np.uint64)
+    slots = np.flatnonzero(np.isin(records.unpack(plain).numbers, numbers)).tolist()
+    found = [(slot, plain[slot * records.SIZE : (slot + 1) * records.SIZE]) for slot in slots]
+    swaps = [
+        Swap(cell, slot, record, records.left(record)) for slot, record in found if records.identity(record) in gone
+    ]
+    return [swap for swap in swaps if swap.expected != swap.new]
+
+
+def difference(changes: Sequence[Change]) -> tuple[list[Spot], list[Spot], list[Swap]]:
+    """Returns the spots to append, the spots to mark as left, and the records that get another label where they are."""
+    arriving, leaving, relabelled = list[Spot](), list[Spot](), list[Swap]()
+    for i, change in enumerate(changes):
+        old, new = (
+            # With the hour itself: that of a record begins anew after 170 days, and what was that old is swept.
+            {
+                (spot.cell, records.deciding(spot.record), spot.at_s // 3_600): spot
+                for spot in (spots_of(side, i) if side else ())
+            }
+            for side in (change.old, change.new)
+        )
+        arriving += [spot for name, spot in new.items() if name not in old]
+        leaving += [spot for name, spot in old.items() if name not in new]
+        stayed = [(spot, new[name].record) for name, spot in old.items() if name in new]
+        relabelled += [Swap(spot.cell, spot.slot, spot.record, new) for spot, new in stayed if spot.record != new]
+    return arriving, leaving, relabelled
+
+
+def grouped(spots: Sequence[Spot]) -> dict[keys.Cell, list[Spot]]:
+    by_cell: dict[keys.Cell, list[Spot]] = {}
+    for spot in spots:
+        by_cell.setdefault(spot.cell, []).append(spot)
+    return by_cell
+
+
+def with_slots(changes: Sequence[Change], arrived: Sequence[Spot]) -> list[Change]:
+    """The changes with the slots their new records were given."""
+    slots: dict[int, dict[int, int]] = {}
+    for spot in arrived:
+        slots.setdefault(spot.change, {}).update(dict.fromkeys(spot.places, spot.slot))
+    return [
+        Change(change.old, replace(change.new, places=_slotted(change.new.places, slots[i])))
+        if change.new and i in slots
+        else change
+        for i, change in enumerate(changes)
+    ]
+
+
+def _slotted(places: tuple[Place, ...], slots: dict[int, int]) -> tuple[Place, ...]:
+    return tuple(replace(place, slot=slots.get(i, place.slot)) for i, place in enumerate(places))
