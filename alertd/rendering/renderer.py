@@ -18,7 +18,8 @@ from alertd.model.alert import Alert
 from alertd.model.case import MAX_CONTACTS
 from alertd.model.kinds import Kind
 from alertd.rendering.catalogue import REFERENCE, Catalogue, read_catalogues
-from alertd.rendering.facts import Facts, Room, Where, facts_of, mark_of
+from alertd.rendering.fact_values import Room, Where
+from alertd.rendering.facts import Facts, facts_of, mark_of
 from alertd.rendering.languages import matching
 from alertd.rendering.occasions import ENDED, MESSAGES, THE_ALERT, Telling, message_of
 from alertd.rendering.own_texts import NONE, OwnTexts, TextPlace

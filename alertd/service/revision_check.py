@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from alertd.common.errors import Problem
-from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.alerts.records import AlertRecord
 
 #: So often it is tried again where others changed the same at the same moment.
 TRIES = 5

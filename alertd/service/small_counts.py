@@ -15,7 +15,7 @@ from alertd.model.alert import Status
 from alertd.model.states import AlertState
 from alertd.service import reach
 from alertd.service.reach import Estimate
-from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.alerts.records import AlertRecord
 
 SMALL_COUNT = 20  # below this a count could tell where one person lives, so it is shown as "<20"
 

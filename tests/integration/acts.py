@@ -26,8 +26,7 @@ from alertd.service.alerts.intake import Taken
 from alertd.service.container import Parts
 from alertd.service.delivery.explaining import Explanation
 from alertd.service.people.registration_intake import Entry
-from alertd.store.alerts.alerts import AlertRecord
-from alertd.store.alerts.records import numbers_of
+from alertd.store.alerts.records import AlertRecord, numbers_of
 from alertd.store.delivery.work import Work
 from alertd.store.delivery.work_records import Lease
 from alertd.store.engine.connection import Connection

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shapely
 
 from alertd.model.states import AlertState, State
-from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.delivery.work import Work
 from alertd.store.delivery.work_records import Alike, Lease, Settlement, pack_ref
 from alertd.store.engine.connection import Connection

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
+from alertd.api.area_shapes import ETA, AreaReply, AudienceReply, area_reply, audience_reply, eta
 from alertd.api.http.call import PREPARED_ID, STANCE, credential, is_replay, note, prepared_id
 from alertd.api.http.conditions import Conditions, etag
 from alertd.api.http.idempotency import REPLAYED
@@ -18,19 +19,13 @@ from alertd.api.http.operations import Act, Operation, Reply
 from alertd.api.services import services
 from alertd.api.shapes import (
     ALERT_PATH,
-    ETA,
     REV,
     AlertId,
     AlertReply,
-    AreaReply,
-    AudienceReply,
     PermissionReply,
     Query,
     SimilarReply,
     alert_reply,
-    area_reply,
-    audience_reply,
-    eta,
     permission_replies,
     similar_replies,
 )
@@ -49,7 +44,7 @@ from alertd.service.areas.reach_audit import facts_of
 from alertd.service.areas.rings import REST
 from alertd.service.container import Parts
 from alertd.service.reach import Few, kept
-from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.alerts.records import AlertRecord
 
 
 class SubmitQuery(Query):

@@ -14,7 +14,7 @@ from alertd.api.services import services
 from alertd.api.shapes import AlertId
 from alertd.common.clock import time_of
 from alertd.service.retention.legal_holds import LegalHolds
-from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.alerts.records import AlertRecord
 
 
 class HoldReply(BaseModel):

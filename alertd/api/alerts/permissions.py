@@ -13,19 +13,11 @@ from pydantic import BaseModel, Field
 
 from alertd.api.alerts.alerts import Saw, Seen, seen, told
 from alertd.api.alerts.messages import MessagesPreview, making_of, messages_reply
+from alertd.api.area_shapes import AreaReply, area_reply
 from alertd.api.http.call import credential, is_replay, note
 from alertd.api.http.operations import Act, Operation, Reply
 from alertd.api.services import services
-from alertd.api.shapes import (
-    AlertId,
-    AlertReply,
-    AreaReply,
-    PermissionReply,
-    Query,
-    Remark,
-    area_reply,
-    permission_of,
-)
+from alertd.api.shapes import AlertId, AlertReply, PermissionReply, Query, Remark, permission_of
 from alertd.common.clock import time_of
 from alertd.model.fields import Language
 from alertd.model.kinds import PermissionState

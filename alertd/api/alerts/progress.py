@@ -22,7 +22,8 @@ from alertd.service.access import LEDGER
 from alertd.service.alerts.progress import Delivery, Wanted
 from alertd.service.reach import Estimate
 from alertd.service.small_counts import Shown, had_nobody_to_notify, people_shown, shown
-from alertd.store.alerts.alerts import AlertRecord, ListPlace
+from alertd.store.alerts.alerts import ListPlace
+from alertd.store.alerts.records import AlertRecord
 
 _CURSOR = r"^\d{1,15}_[0-9A-Z]{26}(-\d{1,4})?$"
 #: An event stream says something at least this often, so that proxies and people know it lives.

@@ -25,7 +25,7 @@ from alertd.service.alerts.results import Told, gone
 from alertd.service.container import Parts
 from alertd.service.reach import Estimate
 from alertd.service.records.evidence import digest_of, name_of
-from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.alerts.records import AlertRecord
 
 
 class SpeedReply(BaseModel):

@@ -12,7 +12,7 @@ from alertd.common.errors import Problem
 from alertd.service.access import Credential
 from alertd.service.organisations.organisations import Stance
 from alertd.service.records.audit import Fact, Noted
-from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.engine.codec import Box
 
 

@@ -11,11 +11,12 @@ import shapely
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
+from alertd.api.area_shapes import RepairReply, repairs_told
 from alertd.api.http.call import credential
 from alertd.api.http.conditions import Conditions, NewOrSeen, etag
 from alertd.api.http.operations import Act, Operation, Reply
 from alertd.api.services import services
-from alertd.api.shapes import Query, RepairReply, repairs_told
+from alertd.api.shapes import Query
 from alertd.common.errors import Fault, Problem
 from alertd.model.alert import Shape
 from alertd.model.fields import Language, Line

@@ -21,7 +21,7 @@ from alertd.common.ids import Door, Reference
 from alertd.model.states import AlertState
 from alertd.service.alerts.progress import VersionStanding
 from alertd.service.oncall.rota import cause
-from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.alerts.records import AlertRecord
 from channels.base import ReportState
 
 Tag = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")]

@@ -22,7 +22,7 @@ from alertd.service.access import Credential
 from alertd.service.alerts.second_person import check_key
 from alertd.service.sharing.distributor_acknowledgements import opened_note
 from alertd.service.sharing.distributors import MOST_AUTHORIZATION, Registered, Share
-from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.alerts.records import AlertRecord
 
 #: More are nobody's list to work through.
 MOST_TAKEDOWNS = 50

@@ -10,12 +10,13 @@ from typing import Annotated, Any
 import typer
 
 from alertd.commands.alerts.results import ledger, report, review
-from alertd.commands.alerts.review import remark_similar, tell_review, waits
+from alertd.commands.alerts.review import remark_similar, tell_review
 from alertd.commands.alerts.stops import remark_stops
+from alertd.commands.alerts.submitted import submit_document, tell_taken
 from alertd.commands.alerts.watching import watch as follow
-from alertd.commands.base.client import Client, UnreachableError, segment
+from alertd.commands.base.client import Client, segment
 from alertd.commands.base.options import AlertId, JsonOption, PeopleSeen, common, people_seen
-from alertd.commands.base.output import estimated, people_of, remark, tell, tell_facts, tell_json, tell_table
+from alertd.commands.base.output import people_of, remark, tell, tell_json, tell_table
 
 sending = typer.Typer(add_completion=False)
 app = typer.Typer(
@@ -27,10 +28,6 @@ for each in (ledger, report, review):
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the alert.")]
 Seen = Annotated[int | None, typer.Option("--seen", help="The version you saw: refused if it was changed since.")]
 #: Where an alert goes, and what it is called on the way.
-ALERT = ("/v1/alerts", "application/json")
-CAP = ("/v1/cap", "application/cap+xml")
-REGIONS_TOLD = 10
-WHOLE = 0.9995  # reads 100.0%
 COLUMNS = ("id", "state", "status", "level", "people", "author", "expires")
 
 
@@ -49,27 +46,12 @@ def send(
     document = file.read()
     client = common(ctx).client()
     query = {"dry_run": "true"} if dry_run else None
-    taken, is_repeat = _taken(client, document, query, idempotency_key or uuid.uuid4().hex)
+    taken, is_repeat = submit_document(client, document, query, idempotency_key or uuid.uuid4().hex)
     if is_repeat:
         remark(f"Alert {taken['id']} was submitted before and is {taken['state']}. The service stored nothing now.")
-    tell_json(taken) if as_json else _tell_taken(taken, dry_run=dry_run)
+    tell_json(taken) if as_json else tell_taken(taken, dry_run=dry_run)
     if watch and not dry_run:
         follow(client, taken["id"], as_json=as_json)
-
-
-def _taken(client: Client, document: bytes, query: dict[str, str] | None, idempotency_key: str) -> tuple[Any, bool]:
-    path, content_type = CAP if _is_xml(document) else ALERT
-    try:
-        return client.submit(path, document, query, idempotency_key=idempotency_key, content_type=content_type)
-    except UnreachableError as error:
-        hint = f"  If it was taken is not known. Sent again with --idempotency-key {idempotency_key} it is taken once."
-        raise UnreachableError(f"{error}\n{hint}") from None
-
-
-def _is_xml(document: bytes) -> bool:
-    """Whether these bytes begin as XML does, in UTF-8 or with the mark of UTF-16; JSON is never so."""
-    begin = document[:1000].lstrip(b" \t\r\n\xef\xbb\xbf")  # a mark in the wrong place is for the API to explain
-    return begin.startswith((b"<", b"\xff\xfe", b"\xfe\xff"))
 
 
 @app.command("list")
@@ -316,7 +298,7 @@ def update(
     body = {**document, "notify": notify} if isinstance(document, dict) else document
     query = {"dry_run": "true"} if dry_run else None
     taken = common(ctx).client().post(f"{_path(alert_id)}/updates", body, query, version=seen)
-    tell_json(taken) if as_json else _tell_taken(taken, dry_run=dry_run)
+    tell_json(taken) if as_json else tell_taken(taken, dry_run=dry_run)
 
 
 @app.command()
@@ -402,35 +384,3 @@ def _posted(client: Client, alert_id: str, step: str, body: Any, seen: int | Non
 
 def _path(alert_id: str) -> str:
     return f"/v1/alerts/{segment(alert_id)}"
-
-
-def _regions(shares: list[dict[str, Any]]) -> list[str]:
-    """What the area is made of; how much of it, where that is not all."""
-    told = [
-        f"{one['name']} ({one['code']})" + (f" {one['share']:.1%}" if one["share"] < WHOLE else "")
-        for one in shares[:REGIONS_TOLD]
-    ]
-    return [*told, f"and {len(shares) - REGIONS_TOLD} more"] if len(shares) > REGIONS_TOLD else told
-
-
-def _tell_taken(taken: dict[str, Any], *, dry_run: bool) -> None:
-    area, audience = taken["area"], taken["audience"]
-    facts = {
-        "alert": None if dry_run else taken["id"],
-        "state": taken["state"],
-        "people": estimated(audience["people"]),
-        "addresses": audience["addresses"],
-        "seconds needed": taken["eta"],
-        "area": f"{area['km2']:,} km2",
-        "regions": _regions(area["regions"]),
-        "repaired": area["repairs"],
-        "neighbours": waits(taken["permissions"]),
-    }
-    if update := taken.get("update"):
-        facts |= {"told again": estimated(update["told_again"]), "newly inside": estimated(update["newly_inside"])}
-    tell_facts(facts)
-    remark_similar(taken)
-    if dry_run:
-        tell("Nothing was done: this was a dry run.")
-    elif taken["state"] == "pending":
-        tell(f"Another person must approve it: alertd alerts approve {taken['id']} --seen {taken['rev']}")

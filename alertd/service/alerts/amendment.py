@@ -26,8 +26,9 @@ from alertd.service.alerts.update_audience import TELLS
 from alertd.service.records.photos import Photos
 from alertd.service.records.published_history import Past
 from alertd.service.revision_check import TRIES, changed_since, check_revision, has_ended
-from alertd.store.alerts.alerts import AlertRecord, Alerts, Footing
+from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.damaged import unless_damaged
+from alertd.store.alerts.records import AlertRecord, Footing
 from alertd.store.records.tombstones import Restriction, Tombstones
 from channels.base import Loudness
 

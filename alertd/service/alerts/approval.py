@@ -31,9 +31,9 @@ from alertd.service.messages.texts import Texts
 from alertd.service.organisations.organisations import Known, Organisations
 from alertd.service.reach import LEAST_SHOWN, kept, shown
 from alertd.service.revision_check import changed_since, check_revision, has_ended
-from alertd.store.alerts.alerts import AlertRecord, Alerts
+from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.frozen_audience import Frozen
-from alertd.store.alerts.records import numbers_of
+from alertd.store.alerts.records import AlertRecord, numbers_of
 from alertd.store.engine.codec import SealError
 
 

@@ -22,7 +22,8 @@ from alertd.service.alerts.follow_up_audience import versions_of
 from alertd.service.alerts.second_person import check_second_person, refused
 from alertd.service.organisations.organisations import Alone, Organisations
 from alertd.service.revision_check import TRIES, changed_since, check_revision
-from alertd.store.alerts.alerts import AlertRecord, Alerts, Footing
+from alertd.store.alerts.alerts import Alerts
+from alertd.store.alerts.records import AlertRecord, Footing
 from alertd.store.approvals.break_glass import Claim, Claims
 
 

@@ -15,7 +15,7 @@ from alertd.service.carriers.carriers import Carriers
 from alertd.service.messages.message_builder import rendered
 from alertd.service.messages.texts import Texts
 from alertd.service.reach import Count, kept
-from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.carriers.budgets import Budgets
 from alertd.store.delivery.work_records import Alike
 

@@ -24,7 +24,8 @@ from alertd.service.alerts.second_person import check_key
 from alertd.service.organisations.organisations import Organisations
 from alertd.service.records.audit import DONE, Audit, Noted
 from alertd.service.revision_check import TRIES
-from alertd.store.alerts.alerts import AlertRecord, Alerts
+from alertd.store.alerts.alerts import Alerts
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.carriers.limits import Limits
 from alertd.store.engine.connection import StoreUnavailableError
 

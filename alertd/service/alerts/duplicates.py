@@ -9,8 +9,9 @@ from typing import Any
 from alertd.common.clock import Clock
 from alertd.common.errors import Problem
 from alertd.common.ids import chain_of
-from alertd.store.alerts.alerts import AlertRecord, Alerts
+from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.external_ids import UNDER_WAY
+from alertd.store.alerts.records import AlertRecord
 
 #: A request that lost the race for an external id looks this often for the alert of the winner, which is written within milliseconds.
 LOOKS, LOOK_S = 40, 0.05

@@ -22,7 +22,8 @@ from alertd.service.alerts.second_person import check_key, refused
 from alertd.service.alerts.stops import Stopping
 from alertd.service.alerts.update_audience import TELLS
 from alertd.service.revision_check import TRIES, changed_since, has_ended
-from alertd.store.alerts.alerts import AlertRecord, Alerts, Footing
+from alertd.store.alerts.alerts import Alerts
+from alertd.store.alerts.records import AlertRecord, Footing
 from channels.base import Loudness
 
 #: How long people are told of what followed: a phone that was off for days still hears that it is over, and a stop or a carrier's bad week

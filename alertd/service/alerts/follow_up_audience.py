@@ -19,8 +19,9 @@ from alertd.model.states import AlertState
 from alertd.rendering import THE_ALERT, Telling
 from alertd.service.alerts.delivered_to import Pairs, may_have_been_told
 from alertd.service.small_counts import is_exact
-from alertd.store.alerts.alerts import AlertRecord, Alerts
+from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.frozen_audience import Frozen
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.delivery.work import Work
 
 #: What was in flight when the gate of what came before closed is waited for so long, so that nobody is told the end first; and what

@@ -18,8 +18,9 @@ from alertd.service.alerts.jurisdiction_split import newly_asked, taken_over
 from alertd.service.alerts.update_audience import audience
 from alertd.service.records.photos import Photos
 from alertd.service.revision_check import TRIES
-from alertd.store.alerts.alerts import AlertRecord, Alerts
+from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.frozen_audience import Frozen
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.approvals.permissions import PermissionStore
 from alertd.store.approvals.updates import TAKEN_OVER, Updates
 

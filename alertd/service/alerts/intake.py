@@ -48,7 +48,8 @@ from alertd.service.rate_limits import Buckets
 from alertd.service.reach import Reach
 from alertd.service.records.photos import Photos
 from alertd.service.revision_check import check_revision
-from alertd.store.alerts.alerts import AlertRecord, Alerts
+from alertd.store.alerts.alerts import Alerts
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.engine.codec import Box
 
 TOLD_TOO_LATE = "Somebody would be told too late."

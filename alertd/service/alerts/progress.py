@@ -14,7 +14,8 @@ from alertd.model.states import ATTEMPTS_MASK, CHANNELS, FLAG_DOUBT, OPEN_STATES
 from alertd.service.alerts.duplicates import similar
 from alertd.service.alerts.follow_up_audience import hides
 from alertd.service.alerts.update_audience import few
-from alertd.store.alerts.alerts import AlertRecord, Alerts, ListPlace
+from alertd.store.alerts.alerts import Alerts, ListPlace
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.carriers.numbers import CarrierNumbers
 from alertd.store.delivery.work import Work
 from alertd.store.engine.codec import Codec

@@ -22,8 +22,9 @@ from alertd.service.areas.reach_preview import Looks, population_of
 from alertd.service.areas.targeting import Targeting
 from alertd.service.reach import Estimate, by_code
 from alertd.service.records.published_history import Past
-from alertd.store.alerts.alerts import AlertRecord, Alerts
+from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.published_history import Published
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.delivery.work import Work
 
 #: Reasons of rows that are counted.

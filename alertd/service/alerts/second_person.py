@@ -8,7 +8,7 @@ from alertd.model.fields import folded_subject
 from alertd.model.states import AlertState
 from alertd.service.access import Credential, hands_of
 from alertd.service.revision_check import has_ended
-from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.alerts.records import AlertRecord
 
 
 def check_second_person(record: AlertRecord, who: Credential) -> None:

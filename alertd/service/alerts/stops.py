@@ -18,7 +18,8 @@ from alertd.model.fields import folded_subject
 from alertd.model.operator import scopes_of
 from alertd.service.access import Access, Credential
 from alertd.service.revision_check import changed_since, contested
-from alertd.store.alerts.alerts import AlertRecord, Alerts
+from alertd.store.alerts.alerts import Alerts
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.engine.connection import checked
 from alertd.store.organisations.operators import OperatorStore
 from alertd.store.organisations.stops import SERVICE, StandingStops, Stop, Stops, of_key, of_org

@@ -11,7 +11,7 @@ from alertd.common.ids import chain_of
 from alertd.model.states import CHANNELS, HANDED_OVER, State
 from alertd.service.alerts.update_audience import few
 from alertd.service.records.audit import BEGUN, REFUSED, Audit, Entry
-from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.delivery.work import Work
 
 #: What an act on an alert is called begins so; what only reads it is called otherwise.

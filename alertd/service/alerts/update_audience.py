@@ -21,8 +21,9 @@ from alertd.service.alerts.delivered_to import Heard, Pairs, heard
 from alertd.service.alerts.follow_up_audience import CHANNELS_OF, occasion_of
 from alertd.service.areas.rings import REST
 from alertd.service.small_counts import SMALL_COUNT, is_exact
-from alertd.store.alerts.alerts import AlertRecord, Alerts
+from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.frozen_audience import Frozen
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.delivery.work import Work
 
 #: What tells the alert, so that whoever got it may be told of its change.

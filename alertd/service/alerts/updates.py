@@ -23,9 +23,10 @@ from alertd.service.alerts.update_audience import TELLS, told_again, told_before
 from alertd.service.reach import kept
 from alertd.service.records.photos import Photos
 from alertd.service.revision_check import TRIES, changed_since, check_revision, has_ended
-from alertd.store.alerts.alerts import AlertRecord, Alerts
+from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.external_ids import UNDER_WAY
 from alertd.store.alerts.frozen_audience import pack_area
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.approvals.updates import Updates
 from alertd.store.delivery.work import Work
 

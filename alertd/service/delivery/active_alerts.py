@@ -11,7 +11,7 @@ from alertd.common.clock import Clock
 from alertd.common.ids import chain_of
 from alertd.config.sections import WorkerSection
 from alertd.service.fair_queue import Turns, those_next
-from alertd.store.alerts.alerts import PlanHead
+from alertd.store.alerts.records import PlanHead
 from channels.base import Loudness
 
 #: An alert whose plan is far ahead of what is sent, with others beside it, goes on for one chunk so often: that takes a process a tenth of

@@ -15,8 +15,8 @@ from alertd.model.states import CHANNELS, PLACE_KINDS, SHOWN, State
 from alertd.model.subscriber import AddressState, Subscriber, wants_kind
 from alertd.service.alerts.progress import Delivery, Reports
 from alertd.service.delivery.belonging import Belongs, Standing
-from alertd.store.alerts.alerts import AlertRecord, Alerts
-from alertd.store.alerts.records import numbers_of
+from alertd.store.alerts.alerts import Alerts
+from alertd.store.alerts.records import AlertRecord, numbers_of
 from alertd.store.people.name_index import Names
 
 Told = Literal["yes", "no", "maybe"]

@@ -15,7 +15,8 @@ from alertd.service.cache import Kept
 from alertd.service.carriers.carriers import Carrier
 from alertd.service.messages.message_builder import rendered, tell
 from alertd.service.messages.texts import Texts
-from alertd.store.alerts.alerts import AlertRecord, Alerts
+from alertd.store.alerts.alerts import Alerts
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.delivery.work_records import Alike
 from channels.base import Loudness, Prepared
 

@@ -12,7 +12,8 @@ from alertd.model.states import OPEN_STATES
 from alertd.service.delivery.active_alerts import Agenda
 from alertd.service.delivery.planner import FIRST_CHUNK, Planner
 from alertd.service.guard import Steps
-from alertd.store.alerts.alerts import Alerts, PlanHead
+from alertd.store.alerts.alerts import Alerts
+from alertd.store.alerts.records import PlanHead
 from alertd.store.delivery.work import Work
 
 #: Batches of a channel that are ready to be sent are enough for most of a second.

@@ -20,9 +20,9 @@ from alertd.service.alerts import delivered_to, follow_up_audience, update_audie
 from alertd.service.areas import rings
 from alertd.service.delivery import expand_addresses
 from alertd.service.delivery.belonging import Belongs
-from alertd.store.alerts.alerts import AlertRecord, Alerts
+from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.frozen_audience import Frozen
-from alertd.store.alerts.records import numbers_of
+from alertd.store.alerts.records import AlertRecord, numbers_of
 from alertd.store.delivery.work import BATCH, Work
 from alertd.store.delivery.work_records import AT_ONCE, When
 from alertd.store.people.subscribers import Absence, People

@@ -11,8 +11,8 @@ from alertd.service.access import Credential
 from alertd.service.alerts.follow_up_audience import occasion_of
 from alertd.service.alerts.second_person import check_key
 from alertd.service.alerts.stops import Stopping
-from alertd.store.alerts.alerts import AlertRecord, Alerts
-from alertd.store.alerts.records import listed
+from alertd.store.alerts.alerts import Alerts
+from alertd.store.alerts.records import AlertRecord, listed
 from alertd.store.delivery.work import Work
 
 #: Batches a script call: 10,000 rows hold nobody up for longer than a planning chunk.

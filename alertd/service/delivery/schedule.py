@@ -17,7 +17,8 @@ from alertd.service.access import Credential
 from alertd.service.alerts.approval import Approval
 from alertd.service.areas.regions import Regions
 from alertd.service.records.audit import DONE, REFUSED, Audit, Noted
-from alertd.store.alerts.alerts import AlertRecord, Alerts
+from alertd.store.alerts.alerts import Alerts
+from alertd.store.alerts.records import AlertRecord
 from geofences.errors import LibraryError
 
 ACT = "alert.start"

@@ -34,7 +34,8 @@ from alertd.service.oncall.rota import Duty, KnownRota, begun, cause
 from alertd.service.organisations.organisations import Organisations
 from alertd.service.records.audit import DONE, Audit, Noted
 from alertd.service.revision_check import TRIES
-from alertd.store.alerts.alerts import AlertRecord, Alerts
+from alertd.store.alerts.alerts import Alerts
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.engine.connection import StoreUnavailableError
 from alertd.store.organisations.paging import Page, Paged, Waiting
 from channels.base import Loudness, Stamp

@@ -22,7 +22,8 @@ from alertd.service.access import Credential
 from alertd.service.alerts.approval import Approval
 from alertd.service.alerts.second_person import check_key, check_second_person
 from alertd.service.revision_check import TRIES, changed_since
-from alertd.store.alerts.alerts import AlertRecord, Alerts
+from alertd.store.alerts.alerts import Alerts
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.organisations.paging import Paged, Rotas, StoredRota, Waiting
 
 

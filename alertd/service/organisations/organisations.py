@@ -21,7 +21,7 @@ from alertd.rendering.languages import matching
 from alertd.service.access import APPROVE, OF_HOST, Credential
 from alertd.service.areas.jurisdiction import KEYS, OWN, Beyond, Grounds, refused
 from alertd.service.revision_check import changed_since
-from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.organisations.organisations import OrganisationStore, StoredOrganisation
 from alertd.store.organisations.stops import StandingStops
 from geofences.geodesy import area_km2

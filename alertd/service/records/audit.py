@@ -13,7 +13,8 @@ import msgspec
 from alertd.metrics import Metrics
 from alertd.service.access import BY_GLASS, BY_POLICY, Credential
 from alertd.service.small_counts import people_shown
-from alertd.store.alerts.alerts import AlertRecord, Alerts
+from alertd.store.alerts.alerts import Alerts
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.engine.codec import Box, Codec
 from alertd.store.records.audit import AuditLog, Verdict
 

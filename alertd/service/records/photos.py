@@ -23,7 +23,8 @@ from alertd.service.access import Credential
 from alertd.service.batcher import Together
 from alertd.service.cache import Kept
 from alertd.service.records.photo_decoder import Decoder
-from alertd.store.alerts.alerts import AlertRecord, Alerts
+from alertd.store.alerts.alerts import Alerts
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.photos.photos import Media, MediaRecord
 from channels.fetching import Fetcher, FetchError
 

@@ -18,9 +18,10 @@ from alertd.model.distribution import put_back
 from alertd.model.states import SHOWN, WAITING, AlertState
 from alertd.service.access import Credential
 from alertd.service.records.audit import DONE, Audit, Noted
-from alertd.store.alerts.alerts import Alerts, Footing
+from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.damaged import unless_damaged
 from alertd.store.alerts.open_alerts import Current
+from alertd.store.alerts.records import Footing
 from alertd.store.records.tombstones import PutBack, Tombstones
 from alertd.store.sharing.distribution import Tracks
 

@@ -17,7 +17,8 @@ from alertd.service.access import Credential
 from alertd.service.alerts.follow_up_audience import versions_of
 from alertd.service.records.audit import DONE, Audit, Noted
 from alertd.service.records.published_history import Past
-from alertd.store.alerts.alerts import Alerts, Footing
+from alertd.store.alerts.alerts import Alerts
+from alertd.store.alerts.records import Footing
 from alertd.store.records.case_keys import Cases
 
 ACT = "alert.forget"

@@ -15,7 +15,8 @@ from alertd.service.alerts.approval import Approval
 from alertd.service.organisations.organisations import Organisations
 from alertd.service.records.audit import DONE, Audit, Noted
 from alertd.service.revision_check import TRIES
-from alertd.store.alerts.alerts import AlertRecord, Alerts
+from alertd.store.alerts.alerts import Alerts
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.photos.photos import KEPT_AFTER_MS
 from alertd.store.records.case_keys import Cases, Hold
 

@@ -20,7 +20,8 @@ from alertd.service.access import Credential
 from alertd.service.alerts.approval import Approval
 from alertd.service.alerts.follow_up_audience import versions_of
 from alertd.service.revision_check import check_revision
-from alertd.store.alerts.alerts import AlertRecord, Alerts
+from alertd.store.alerts.alerts import Alerts
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.photos.photos import Media
 from alertd.store.records.case_keys import PHOTO, PURGING_MS, Cases
 from alertd.store.records.tombstones import Purged, Tombstone, Tombstones

@@ -32,9 +32,10 @@ from alertd.service.alerts.progress import LOOK, LOOKS, Reports, Wanted
 from alertd.service.alerts.submission import submit, submitted
 from alertd.service.alerts.updates import Updating
 from alertd.service.areas.regions import Regions
-from alertd.service.sharing.cap_drafts import MOST_REASON, Draft, draft_of, external_id, refused, retold, sent_of
-from alertd.store.alerts.alerts import AlertRecord
+from alertd.service.sharing.cap_areas import Draft, refused
+from alertd.service.sharing.cap_drafts import MOST_REASON, draft_of, external_id, retold, sent_of
 from alertd.store.alerts.external_ids import UNDER_WAY
+from alertd.store.alerts.records import AlertRecord
 
 _CANCELLED = {AlertState.CANCELLED, AlertState.REJECTED}
 #: No sender's clock is further ahead: an alert ends after it was sent, and at most so long after it was made; and a day to spare.

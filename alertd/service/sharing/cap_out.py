@@ -38,7 +38,8 @@ from alertd.service.messages.message_builder import rendered
 from alertd.service.messages.texts import Texts
 from alertd.service.organisations.organisations import Organisations
 from alertd.service.sharing.cap_trust import signer_of
-from alertd.store.alerts.alerts import AlertRecord, Alerts
+from alertd.store.alerts.alerts import Alerts
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.delivery.work_records import Alike
 from channels.text import spelled_for_sms
 from geofences.errors import UnknownRegion

@@ -24,7 +24,8 @@ from alertd.service.access import Credential
 from alertd.service.alerts.second_person import check_key
 from alertd.service.records.events import CONFIRMED, OWED, REFUSED, TAKEDOWN_REFUSED, envelope
 from alertd.service.revision_check import TRIES, contested
-from alertd.store.alerts.alerts import AlertRecord, Alerts
+from alertd.store.alerts.alerts import Alerts
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.sharing.distribution import Tracks
 from alertd.store.sharing.webhooks import DistributorHook, DistributorHooks
 

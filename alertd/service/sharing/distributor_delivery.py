@@ -7,7 +7,6 @@ a message is posted it is written down that it may arrive, so that whoever may h
 
 from __future__ import annotations
 
-import asyncio
 import math
 import secrets
 from collections import Counter
@@ -16,14 +15,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import msgspec
-import shapely
 import structlog
 
 from alertd.common.clock import DAY_MS, Clock, ms_of, second_of
 from alertd.common.errors import Problem
 from alertd.metrics import Metrics
-from alertd.model.alert import Alert
-from alertd.model.cap.messages import MsgType, Reference
+from alertd.model.cap.messages import MsgType
 from alertd.model.cap.writer import MEDIA_TYPE
 from alertd.model.distribution import (
     FAILED,
@@ -38,7 +35,6 @@ from alertd.model.distribution import (
     settled,
 )
 from alertd.model.distributor import Distributor
-from alertd.model.organisation import Jurisdiction
 from alertd.model.states import NO_LONGER_SHOWN, SHOWN, AlertState
 from alertd.service.alerts.stops import Stopping
 from alertd.service.areas.jurisdiction import Grounds
@@ -47,7 +43,9 @@ from alertd.service.records.webhooks import signed
 from alertd.service.revision_check import TRIES
 from alertd.service.sharing.cap_out import CapOut
 from alertd.service.sharing.distributor_acknowledgements import Confirming, sealed_note, word_on
-from alertd.store.alerts.alerts import AlertRecord, Alerts
+from alertd.service.sharing.distributor_terms import goes_down, lies_in, not_taken, references, why_not
+from alertd.store.alerts.alerts import Alerts
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.records.events import KeptEvent
 from alertd.store.sharing.distribution import Tracks
 from alertd.store.sharing.webhooks import DistributorHook, DistributorHooks, Due, HookStanding, Tried
@@ -192,7 +190,7 @@ class ToDistributors:
         fits = shown and not track.has and await self._fits(case)
         at = Now(
             identifier=head.identifier, sender=head.sender, sent=ms_of(head.sent), expires=record.expires,
-            shown=shown, down=bool(record.start) and not shown and _goes_down(record, track), at=now,
+            shown=shown, down=bool(record.start) and not shown and goes_down(record, track), at=now,
             restricted=record.restricted,
         )  # fmt: skip
         return decided(track, at, fits=fits)
@@ -245,7 +243,7 @@ class ToDistributors:
         head = await self._cap_out.head(record)
         head = replace(
             head, identifier=entry.identifier, sender=entry.sender, sent=second_of(entry.sent), msg_type=entry.type,
-            references=_references(case.track, entry),
+            references=references(case.track, entry),
         )  # fmt: skip
         wants = case.distributor
         if entry.type is MsgType.CANCEL:
@@ -339,7 +337,7 @@ class ToDistributors:
             return Verdict(state=state, maybe=True, answered=status, ack=said.identifier if said else "")
         if status in NEVER and entry.type is not MsgType.CANCEL:
             return Verdict(state=MessageState.REFUSED, maybe=entry.maybe, answered=status)
-        return Verdict(state=MessageState.QUEUED, maybe=entry.maybe or not _not_taken(status), answered=status)
+        return Verdict(state=MessageState.QUEUED, maybe=entry.maybe or not not_taken(status), answered=status)
 
     async def _keep(self, case: _Case, track: Track, way: int | None = None) -> bool:
         """False where it was changed since it was read, or the way by which it is to be sent was."""
@@ -362,47 +360,6 @@ async def handed_over(
     if hook.authorization:
         headers["Authorization"] = hook.authorization
     return await poster.hand_over(hook.url, document, headers, ANSWER_BYTES, may_post)
-
-
-async def lies_in(grounds: Grounds, alerts: Alerts, jurisdiction: Jurisdiction, record: AlertRecord) -> bool:
-    """Whether an alert has ground in a jurisdiction. Raises Problem where that is of ground that is gone."""
-    ground = await grounds.of(jurisdiction)
-    area = await alerts.area(record.id)
-    return bool(await asyncio.to_thread(lambda: shapely.intersection(ground, area).area > 0))
-
-
-def why_not(wants: Distributor, record: AlertRecord, alert: Alert) -> str:
-    """Why a distributor does not get an alert, as a code; '' where nothing but its ground may speak against it."""
-    reasons = {
-        "off": not wants.enabled,
-        "status": record.status not in wants.statuses,
-        "level": bool(wants.levels) and record.level not in wants.levels,
-        "scope": alert.scope != "Public",
-    }
-    return next((reason for reason, holds in reasons.items() if holds), "")
-
-
-def _not_taken(status: int) -> bool:
-    """Whether a status says that a message surely was not taken. A redirect may follow what was (303 See Other); and who waited too long for the
-    message (408) may be a gateway's proxy, behind which it arrived.
-    """
-    return 400 <= status < 500 and status != 408
-
-
-def _goes_down(record: AlertRecord, track: Track) -> bool:
-    """Whether an alert that is over must be taken down: not where it ended when its messages said it would, for then it is down."""
-    if not track.over and (record.state not in {*SHOWN, AlertState.EXPIRED} or track.owed):
-        return True
-    return track.shown_until > record.expires
-
-
-def _references(track: Track, entry: Entry) -> tuple[Reference, ...]:
-    """What a message takes the place of: all that may have arrived and is not taken down."""
-    if entry.type is MsgType.ALERT:
-        return ()
-    return tuple(
-        Reference(sender=one.sender, identifier=one.identifier, sent=second_of(one.sent)) for one in track.arrived
-    )
 
 
 def _wait_s(tries: int, answer: Answered | None) -> int:

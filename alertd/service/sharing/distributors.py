@@ -20,8 +20,10 @@ from alertd.service.areas.jurisdiction import Grounds
 from alertd.service.records.webhooks import MOST, new_secret, rotated
 from alertd.service.sharing.cap_out import CapOut
 from alertd.service.sharing.distributor_acknowledgements import Confirming, word_on
-from alertd.service.sharing.distributor_delivery import handed_over, lies_in, why_not
-from alertd.store.alerts.alerts import AlertRecord, Alerts
+from alertd.service.sharing.distributor_delivery import handed_over
+from alertd.service.sharing.distributor_terms import lies_in, why_not
+from alertd.store.alerts.alerts import Alerts
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.records.events import Events
 from alertd.store.sharing.distribution import Tracks
 from alertd.store.sharing.webhooks import DistributorHook, DistributorHooks, HeldError, HookStanding

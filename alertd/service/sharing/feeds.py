@@ -20,9 +20,10 @@ from alertd.rendering import Renderer
 from alertd.rendering.catalogue import REFERENCE
 from alertd.service.messages.texts import Texts
 from alertd.service.sharing.cap_out import CapOut, sender
-from alertd.store.alerts.alerts import AlertRecord, Alerts
+from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.damaged import unless_damaged
 from alertd.store.alerts.open_alerts import Current
+from alertd.store.alerts.records import AlertRecord
 
 #: An alert, one of its changes, or its end, as CAP names them.
 _IDENTIFIER = re.compile(r"(?P<alert>[0-9A-HJKMNP-TV-Z]{26})(?:\.(?:[0-9]{1,15}|[a-z_]{1,20}))?")

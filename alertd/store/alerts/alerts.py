@@ -30,6 +30,7 @@ from alertd.store.alerts.records import (
     record_of,
     said,
     sources_of,
+    version_key,
 )
 from alertd.store.alerts.schedule import Times
 from alertd.store.engine import keys
@@ -40,16 +41,10 @@ from alertd.store.records.case_keys import PHOTO, Cases
 from alertd.store.records.events import announcement
 from alertd.store.records.versions import version_ids
 
-__all__ = ("AlertRecord", "Alerts", "Footing", "ListPlace", "PlanHead", "sources_of")
-
 #: A place in an organisation's list of alerts: creation time (ms), id.
 ListPlace = tuple[int, str]
 #: More than are asked for, so that alerts made in the same millisecond rarely cost a second look.
 _TIES = 8
-
-
-def _version(alert_id: str) -> str:
-    return keys.of_chain(chain_of(alert_id), "version", alert_id)
 
 
 class Alerts:
@@ -61,9 +56,7 @@ class Alerts:
         self.times = Times(connection)
 
     def case_id(self, org: str, number: str) -> str:
-        """The name of an organisation's case in the store: one for all spellings of its number. Organisations that use the same number share
-        no name, so none of them can touch another's key or hold.
-        """
+        """Returns the name of a case in the store: one for all spellings of its number, and another for each organisation."""
         return self._db.codec.hashed("case", f"{org}\n{folded_number(number)}")
 
     async def case_box(self, case: str, holder: str) -> Box:
@@ -117,7 +110,7 @@ class Alerts:
 
     async def get(self, alert_id: str) -> AlertRecord | None:
         """An alert with its document, or None. A purged alert has an empty document."""
-        found, chain = await self._db.hashes([_version(alert_id), keys.chain(chain_of(alert_id))])
+        found, chain = await self._db.hashes([version_key(alert_id), keys.chain(chain_of(alert_id))])
         if not found:
             return None
         fields = {key.decode(): value for key, value in found.items()}
@@ -128,7 +121,7 @@ class Alerts:
         """Alerts without their documents, None where there is none, in two round trips."""
         names = ("state", "planned", "pending_at", *NUMBERS, *TEXTS, *OF_CASE, *OF_STAFF)
         chains = [("HMGET", keys.chain(chain_of(alert_id)), *OF_CHAIN) for alert_id in alert_ids]
-        versions = [("HMGET", _version(alert_id), *names) for alert_id in alert_ids]
+        versions = [("HMGET", version_key(alert_id), *names) for alert_id in alert_ids]
         rows = await self._db.execute_many([*versions, *chains])
         rows, chained = rows[: len(alert_ids)], rows[len(alert_ids) :]
         found = [{name: value for name, value in zip(names, row, strict=True) if value is not None} for row in rows]
@@ -150,7 +143,7 @@ class Alerts:
 
     async def plan_heads(self, alert_ids: Sequence[str]) -> list[PlanHead | Exception | None]:
         """What a planner has to know of alerts, in one round trip; what is wrong with one is its answer."""
-        rows = await self._db.execute_each([("HMGET", _version(alert_id), *PLAN_HEAD) for alert_id in alert_ids])
+        rows = await self._db.execute_each([("HMGET", version_key(alert_id), *PLAN_HEAD) for alert_id in alert_ids])
         return [
             row if isinstance(row, Exception) else plan_head(alert_id, row)
             for alert_id, row in zip(alert_ids, rows, strict=True)
@@ -161,7 +154,7 @@ class Alerts:
 
     async def rev(self, alert_id: str) -> int:
         """The revision of an alert, 0 where there is none."""
-        return int(await self._db.execute("HGET", _version(alert_id), "rev") or 0)
+        return int(await self._db.execute("HGET", version_key(alert_id), "rev") or 0)
 
     async def states(self, alert_ids: Sequence[str]) -> list[AlertState | None]:
         """Where alerts stand, None where there is none, in one round trip."""
@@ -169,7 +162,7 @@ class Alerts:
 
     async def fields(self, alert_ids: Sequence[str], *names: str) -> list[list[bytes | None]]:
         """These fields of alerts as they are kept, in one round trip."""
-        return await self._db.execute_many([("HMGET", _version(alert_id), *names) for alert_id in alert_ids])
+        return await self._db.execute_many([("HMGET", version_key(alert_id), *names) for alert_id in alert_ids])
 
     async def area(self, alert_id: str) -> shapely.MultiPolygon:
         """The area, a copy of the caller's own. What only tells of an alert has none but the alert's."""
@@ -302,7 +295,7 @@ class Alerts:
         kept, raw = await self._db.execute_many(
             [("SET", name, pack_audience(pairs.numbers, pairs.rings), "NX"), ("GET", name)]
         )
-        await self._db.execute("HSET", _version(alert_id), "people", people)
+        await self._db.execute("HSET", version_key(alert_id), "people", people)
         return pairs if kept else unpack_audience(raw)
 
     async def purge(
@@ -320,9 +313,7 @@ class Alerts:
         return bool(done), old.decode()
 
     async def pause(self, alert_id: str, *, waits: bool, by: str, rev: int | None) -> tuple[bool, str]:
-        """Let a chain that is being told wait, or go on, durably; any of its versions names it. Answers whether it is so now, and the
-        state that version has ('changed' when it is not of the revision `rev`).
-        """
+        """Pauses or resumes a chain, durably. Returns whether it is so now, and the version's state ('changed' if its `rev` is another)."""
         sealed, chain = self._seals(alert_id, None).seal("by", by), chain_of(alert_id)
         await self.enliven(alert_id, works=False)
         done, old = await self._db.run_durably(
@@ -369,7 +360,7 @@ class Alerts:
 
     async def sum_up(self, alert_id: str) -> bool:
         """That a version was sent is about to be told in logs and metrics. Answers whether that is for the first time."""
-        return bool(await self._db.execute("HSETNX", _version(alert_id), "summed_up", 1))
+        return bool(await self._db.execute("HSETNX", version_key(alert_id), "summed_up", 1))
 
     async def live(self) -> dict[str, bytes]:
         """Chains that have work, each with what tells whether it was announced again."""
@@ -393,7 +384,7 @@ class Alerts:
 
     async def _box_of(self, alert_id: str) -> Box | None:
         """The key of an alert's case."""
-        case = await self._db.execute("HGET", _version(alert_id), "case")
+        case = await self._db.execute("HGET", version_key(alert_id), "case")
         return await self._box(case.decode()) if case else None
 
     async def _box(self, case: str) -> Box | None:

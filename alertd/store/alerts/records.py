@@ -12,8 +12,14 @@ import numpy as np
 from alertd.common.ids import chain_of, version_id
 from alertd.model.alert import Alert
 from alertd.model.states import ALERT_STEPS, AlertState
+from alertd.store.engine import keys
 from alertd.store.engine.codec import Box, Ring
 from alertd.store.engine.sealed_values import OF_STAFF
+
+
+def version_key(alert_id: str) -> str:
+    """Returns the key of an alert's version."""
+    return keys.of_chain(chain_of(alert_id), "version", alert_id)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from alertd.service.alerts.delivered_to import may_have_been_told
 from alertd.service.alerts.follow_up import CLOSE, Followed
 from alertd.service.alerts.follow_up_audience import SETTLE_MS, later_version
 from alertd.service.container import Parts
-from alertd.store.alerts.alerts import Footing
+from alertd.store.alerts.records import Footing
 from alertd.store.delivery.work_records import Alike, Gate, Settlement
 from alertd.store.engine.connection import Connection
 from channels.sandbox import Sandbox

@@ -25,7 +25,7 @@ from alertd.service.alerts.follow_up_audience import SETTLE_MS, later_version
 from alertd.service.container import Parts
 from alertd.service.delivery.message_cache import LOOK_S
 from alertd.service.delivery.planner import FIRST_BATCH
-from alertd.store.alerts.alerts import AlertRecord, Footing
+from alertd.store.alerts.records import AlertRecord, Footing
 from alertd.store.delivery.work_records import Alike
 from alertd.store.engine import keys
 from alertd.store.engine.codec import Codec

@@ -16,7 +16,7 @@ from alertd.service.alerts.stops import FRESH_S
 from alertd.service.alerts.submission import submit
 from alertd.service.container import Parts
 from alertd.service.delivery.expiry import Ending
-from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.engine import keys
 from alertd.store.engine.connection import StoreUnavailableError
 from alertd.store.organisations.stops import SERVICE, of_key, of_org

@@ -19,7 +19,7 @@ from alertd.service.alerts.follow_up_audience import ANSWERED_MS, MOST_GAPS, SET
 from alertd.service.alerts.intake import Taken
 from alertd.service.container import Parts
 from alertd.service.delivery.planner import Planner
-from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.delivery.work_records import Alike, Lease
 from channels.sandbox import Sandbox
 from tests.integration.acts import (

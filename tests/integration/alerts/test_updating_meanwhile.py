@@ -24,8 +24,9 @@ from alertd.service.alerts.updates import Updating
 from alertd.service.areas.reach_preview import Looks
 from alertd.service.container import Parts
 from alertd.service.records.events import event_of
-from alertd.store.alerts.alerts import AlertRecord, Alerts
+from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.frozen_audience import Frozen, pack_area
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.approvals.updates import Updates
 from alertd.store.engine import keys
 from channels.sandbox import Sandbox

@@ -20,7 +20,7 @@ from alertd.service.container import Parts
 from alertd.service.delivery.carrier_selection import Offer
 from alertd.service.delivery.credibility import IN_A_ROW
 from alertd.service.delivery.heeding import ChunkSaid
-from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.carriers.limits import FAILURES, LONGEST_REST_MS, PROBE_MS, SHORTEST_REST_MS
 from alertd.store.carriers.numbers import CarrierNumbers
 from alertd.store.delivery.work import Work

@@ -25,7 +25,7 @@ from alertd.service.carriers.carriers import Carrier, Domain
 from alertd.service.carriers.domains import LEAST_BURST, REST_S, Domains
 from alertd.service.container import Parts
 from alertd.service.people.registration_intake import Entry
-from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.carriers.limits import PROBE_MS, Limits
 from alertd.store.engine.codec import Codec
 from alertd.store.engine.connection import Connection

@@ -24,7 +24,7 @@ from alertd.runtime.worker_container import worker_of
 from alertd.service.container import Parts
 from alertd.service.delivery.receipts import Receipts
 from alertd.service.people.registration_intake import Entry
-from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.carriers.budgets import Budgets
 from alertd.store.delivery.message_ids import MessageIds, Sent
 from alertd.store.delivery.work import Work

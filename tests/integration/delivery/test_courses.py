@@ -21,7 +21,7 @@ from alertd.model.states import AlertState
 from alertd.runtime.worker_container import worker_of
 from alertd.service.container import Parts
 from alertd.service.delivery.planner import Planner
-from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.engine import keys
 from channels.base import ReportState
 from channels.sandbox import Sandbox

@@ -17,7 +17,7 @@ from alertd.service.carriers.retries import FIRST_WAIT_S
 from alertd.service.container import Parts
 from alertd.service.people.dead_addresses import Dead
 from alertd.service.people.registration_intake import Entry
-from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.carriers.limits import FAILURES, PROBE_MS, SHORTEST_REST_MS
 from alertd.store.delivery.work import Work
 from alertd.store.engine.connection import Connection, StoreUnavailableError

@@ -15,7 +15,7 @@ from alertd.model.states import State
 from alertd.runtime.worker_container import worker_of
 from alertd.service.alerts.follow_up_audience import ANSWERED_MS, SETTLE_MS
 from alertd.service.container import Parts
-from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.engine.scripts import STALLED_MS
 from channels.base import ReportState
 from channels.sandbox import Sandbox

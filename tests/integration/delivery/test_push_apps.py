@@ -13,7 +13,7 @@ from alertd.common.ids import Door, new_id
 from alertd.model.states import AlertState
 from alertd.runtime.worker_container import worker_of
 from alertd.service.container import Parts
-from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.alerts.records import AlertRecord
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.integration.acts import counts, lease_of, planned, register, send, silence, tokens

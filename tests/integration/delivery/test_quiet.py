@@ -16,7 +16,7 @@ from alertd.runtime.worker_container import worker_of
 from alertd.service.container import Parts
 from alertd.service.people.dead_addresses import Dead
 from alertd.service.people.registration_intake import read
-from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.engine.scripts import STALLED_MS
 from alertd.store.people.spots import Change
 from channels.sandbox import Sandbox

@@ -16,7 +16,7 @@ from alertd.runtime.assembly import opened
 from alertd.runtime.worker_container import worker_of
 from alertd.service.carriers.carriers import Carrier
 from alertd.service.container import Parts
-from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.carriers.limits import RAMP_FLOOR, Limits
 from alertd.store.engine.codec import Codec
 from alertd.store.engine.connection import Connection

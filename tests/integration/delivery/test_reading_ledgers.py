@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from alertd.service.container import Parts
-from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.delivery.work_records import Alike, pack_ref, subscribers_in, unpack_refs
 from tests.integration.acts import BEA, register, submitted
 

@@ -17,7 +17,7 @@ from alertd.runtime.worker_container import worker_of
 from alertd.service.carriers.binds import NOBODY
 from alertd.service.container import Parts
 from alertd.service.people.registration_intake import Entry
-from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.carriers.limits import FAILURES, LONGEST_REST_MS, SHORTEST_REST_MS
 from alertd.store.engine.codec import Codec
 from channels.sandbox import Sandbox

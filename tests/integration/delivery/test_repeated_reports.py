@@ -9,7 +9,7 @@ import pytest
 from alertd.common.ids import Door, new_id
 from alertd.model.states import CHANNELS
 from alertd.service.container import Parts
-from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.alerts.records import AlertRecord
 from channels.base import Reason, ReportState
 from channels.bounces import MailReport
 from channels.sandbox import Sandbox

@@ -17,7 +17,8 @@ from alertd.service.carriers.carriers import Carriers
 from alertd.service.carriers.channel_coverage import Attendance
 from alertd.service.carriers.states import CarrierStates
 from alertd.service.delivery.fleet import Fleet
-from alertd.store.alerts.alerts import AlertRecord, Alerts
+from alertd.store.alerts.alerts import Alerts
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.carriers.limits import Limits
 from alertd.store.carriers.logins import Logins
 from alertd.store.carriers.numbers import CarrierNumbers

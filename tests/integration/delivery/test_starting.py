@@ -14,7 +14,7 @@ from alertd.model.states import AlertState
 from alertd.runtime.worker_container import worker_of
 from alertd.service.container import Parts
 from alertd.service.delivery.schedule import Starting
-from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.organisations.operators import OperatorStore
 from tests.clocks import Later
 from tests.integration.acts import (

@@ -19,7 +19,7 @@ from alertd.runtime.worker_container import worker_of
 from alertd.service.container import Parts
 from alertd.service.people.address_claims import CLAIM_GRACE_S
 from alertd.service.people.registry import Registry
-from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.engine import keys
 from alertd.store.people.spots import Change, marked
 from alertd.store.people.subscribers import GRACE_MS

@@ -9,7 +9,7 @@ from alertd.model.distributor import Distributor
 from alertd.model.kinds import Notify
 from alertd.service.container import Parts
 from alertd.service.sharing.distributors import Share
-from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.alerts.records import AlertRecord
 from tests.integration.acts import ANA, BEA, alert_of
 from tests.integration.gateways import Gateway, answering
 

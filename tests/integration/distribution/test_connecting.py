@@ -11,7 +11,7 @@ import pytest
 from alertd.service.alerts.stops import Stopping
 from alertd.service.container import Parts
 from alertd.service.sharing.distributor_delivery import ToDistributors
-from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.organisations.stops import StandingStops
 from alertd.store.sharing.webhooks import DistributorHooks, Due
 from geofences.regions import Library

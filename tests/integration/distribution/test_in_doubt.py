@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from alertd.service.container import Parts
-from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.alerts.records import AlertRecord
 from tests.integration.acts import ANA, BEA, CARL, planned
 from tests.integration.distribution.acts import ACK, ERROR, events, made, receipts, states, takedowns, told
 from tests.integration.distribution.test_order import begun, until

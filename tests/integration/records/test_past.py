@@ -11,7 +11,7 @@ import pytest
 from alertd.model.kinds import PurgeReason
 from alertd.service.container import Parts
 from alertd.service.retention.legal_holds import LegalHolds
-from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.engine import keys
 from tests.clocks import Later
 from tests.integration.acts import ANA, BEA, alert_of, planned, register

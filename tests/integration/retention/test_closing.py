@@ -17,7 +17,7 @@ from alertd.service.container import Parts
 from alertd.service.retention.archiving import Closing
 from alertd.service.retention.forgetting import Forgetting
 from alertd.store.alerts import archive
-from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.engine import keys
 from alertd.store.organisations.organisations import OrganisationStore
 from alertd.store.records.case_keys import Cases

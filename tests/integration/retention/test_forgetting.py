@@ -10,7 +10,7 @@ import pytest
 from alertd.common.errors import Problem
 from alertd.model.states import AlertState
 from alertd.service.container import Parts
-from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.alerts.records import AlertRecord
 from tests.clocks import Later
 from tests.integration.acts import ANA, BEA, alert_of, planned, register, submitted
 from tests.integration.retention.test_closing import DAY_MS, closing

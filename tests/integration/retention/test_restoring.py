@@ -16,8 +16,8 @@ from alertd.model.states import CHANNELS, AlertState, LedgerReason
 from alertd.runtime.assembly import opened
 from alertd.service.container import Parts
 from alertd.service.records.restoring import Restoring
-from alertd.store.alerts.alerts import AlertRecord
 from alertd.store.alerts.open_alerts import Current
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.engine import keys
 from alertd.store.engine.codec import Codec
 from alertd.store.engine.connection import Connection, StoreUnavailableError

@@ -19,7 +19,7 @@ from alertd.model.states import AlertState
 from alertd.service.alerts.updates import Updating
 from alertd.service.container import Parts
 from alertd.service.delivery.expiry import Ending
-from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.approvals.updates import Updates
 from tests.clocks import Later
 from tests.integration.acts import ANA, BEA, register

@@ -9,7 +9,7 @@ from alertd.common.ids import new_id
 from alertd.config.sections import WorkerSection
 from alertd.service.delivery.active_alerts import EMPTY_S, LEFT_S, Agenda
 from alertd.service.fair_queue import FOLLOWED
-from alertd.store.alerts.alerts import PlanHead
+from alertd.store.alerts.records import PlanHead
 from tests.clocks import Later
 
 

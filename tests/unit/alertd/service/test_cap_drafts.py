@@ -17,7 +17,8 @@ from alertd.model.cap.messages import MsgType, Reference
 from alertd.model.cap.reader import read
 from alertd.model.faults import faults_of
 from alertd.model.kinds import KINDS, Kind, Level
-from alertd.service.sharing.cap_drafts import Draft, draft_of, external_id, retold, tag
+from alertd.service.sharing.cap_areas import Draft, tag
+from alertd.service.sharing.cap_drafts import draft_of, external_id, retold
 from geofences.regions import Library
 from tests.unit.alertd.model.cap_documents import WHOLE, changed, element
 from tests.unit.alertd.samples import MISSING_CHILD

@@ -1,0 +1,163 @@
+"""Areas and audiences, as answers show them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from alertd.model.alert import Policy, Target
+from alertd.rendering.areas import area_name
+from alertd.rendering.catalogue import REFERENCE
+from alertd.rendering.languages import matching
+from alertd.service.areas import rings
+from alertd.service.areas.reach_preview import Look
+from alertd.service.areas.targeting import Share
+from alertd.service.container import Parts
+from alertd.service.reach import LEAST_SHOWN, NOBODY, Count, Estimate, about, by_code
+from channels.base import Loudness
+from geofences.shapes import Repair, RepairCode
+from geofences.targets import Area
+
+
+class RegionShare(BaseModel):
+    code: str
+    name: str
+    share: float = Field(description="Part of the region's ground that lies in the area.")
+
+
+class RepairReply(BaseModel):
+    """One repair, for whoever tells it in words of their own."""
+
+    pointer: str
+    code: RepairCode
+    figures: dict[str, float | int | str] = Field(
+        description="The numbers of its sentence, each in the unit of its name."
+    )
+    text: str = Field(description="The sentence, as `repairs` has it after the pointer.")
+
+
+class AreaReply(BaseModel):
+    name: str | None = Field(description="What a person would call it, in the alert's first language; null at sea.")
+    km2: float
+    regions: list[RegionShare]
+    repairs: list[str] = Field(description="What was mended in the shapes as they were sent.")
+    mended: list[RepairReply] = Field([], description="The same in parts, in the same order.")
+
+
+class RingReply(BaseModel):
+    """People of one ring of the target; whoever is in several is counted in the smallest."""
+
+    ring: int = Field(description="1 is the first ring of the target; 0 is the area outside all rings.")
+    loudness: Loudness | None = Field(description="Null in a preview of a target where the alert's level decides.")
+    delay_min: int
+    km2: float = Field(description="Of the ground that belongs to no smaller ring.")
+    people: Estimate
+    addresses: dict[str, Estimate]
+
+
+class AudienceReply(BaseModel):
+    """Estimates from a noisy map of people, because exact counts would show where a person lives: two significant digits, "<100" below
+    100. Each person counts once, at home or at the first place they have. Only the area in your jurisdiction counts.
+    """
+
+    exact: bool = Field(False, description="Always false: an approval freezes the exact audience.")
+    people: Estimate
+    addresses: dict[str, Estimate] = Field(description="By channel; counts of 3 and more for one person count as 3.")
+    regions: dict[str, Estimate] = Field(description="People by the smallest region they are in; only of 100 and more.")
+    rings: list[RingReply] = Field([], description="From the innermost; empty where the target has no rings.")
+
+
+#: Of each reply that has an `eta`.
+ETA = (
+    "Seconds each channel needs at its carrier's rate, its ramp included unless all of it is loud, or at a slower pace that is asked "
+    "for. Not counted: what other alerts take meanwhile, the limits of mail domains, and SMS of several segments."
+)
+
+
+def repairs_told(repairs: Sequence[Repair]) -> dict[str, Any]:
+    """What was mended, as a reply has it: in sentences, and in parts."""
+    return {
+        "repairs": [f"{one.pointer}: {one.what}" for one in repairs],
+        "mended": [
+            RepairReply(pointer=one.pointer, code=one.code, figures=dict(one.figures), text=one.what) for one in repairs
+        ],
+    }
+
+
+async def area_reply(s: Parts, area: Area, shares: Sequence[Share], language: str) -> AreaReply:
+    """An area as it is shown, its name in a language, else in English."""
+    parts = await s.targeting.parts(area, shares)
+    words = s.renderer.words(matching(language, s.renderer.all_languages()) or REFERENCE)
+    return AreaReply(
+        name=area_name(words, parts) or None,
+        km2=round(area.km2, 3),
+        regions=[RegionShare(code=r.code, name=r.name, share=round(r.share, 4)) for r in shares[:100]],
+        **repairs_told(area.repairs),
+    )
+
+
+def audience_reply(look: Look, target: Target, loudness: Callable[[int], Loudness | None]) -> AudienceReply:
+    """The people of a target as they are shown; `loudness` is that of each ring."""
+    delays = dict(enumerate((ring.delay_min for ring in target.rings), 1))
+    return AudienceReply(
+        **_counted(look.reach.whole if look.reach else NOBODY),
+        regions=by_code(look.reach.regions, codes(look)) if look.reach else {},
+        rings=[
+            RingReply(
+                ring=number,
+                loudness=loudness(number),
+                delay_min=delays.get(number, 0),
+                km2=round(ring.km2, 3),
+                **_counted(ring.count),
+            )
+            for number, ring in look.rings.items()
+        ],
+    )
+
+
+def _counted(count: Count) -> dict[str, Any]:
+    return {
+        "people": about(count.people),
+        "addresses": {
+            channel: about(number) if number >= 1 else 0 for channel, number in count.addresses.items()
+        },
+    }  # fmt: skip
+
+
+def codes(look: Look) -> dict[int, str]:
+    return {share.number: share.code for share in look.shares}
+
+
+def eta(
+    s: Parts,
+    audience: AudienceReply,
+    asked: tuple[Target, Policy],
+    channels: Collection[str],
+    loudness: Iterable[Loudness | None],
+) -> dict[str, float]:
+    """Seconds by channel at the carriers' rates and the pace that is asked for; "<100" counts as 100, and what is or may be not loud
+    ramps up.
+
+    Limits of mail domains are not in it: who has a mailbox where is known only when every record has been opened, which takes
+    seconds for a million people and tells of them what a count of addresses does not.
+    """
+    loud, told = set(loudness) == {Loudness.LOUD}, s.carriers.channels.intersection(channels)
+    of_ring = {ring.ring: ring.addresses for ring in audience.rings} or {rings.REST: audience.addresses}
+    slow = rings.paced_s(
+        rings.paces(*asked), {ring: sum(_most(by[one]) for one in told & by.keys()) for ring, by in of_ring.items()}
+    )
+    paced = {
+        channel: max((slow.get(ring, 0) for ring, by in of_ring.items() if _most(by.get(channel, 0))), default=0)
+        for channel in told
+    }
+    return {
+        channel: round(max(s.carriers.seconds_for(channel, _most(count), loud=loud), paced[channel]), 3)
+        for channel, count in audience.addresses.items()
+        if channel in told
+    }
+
+
+def _most(count: Estimate) -> int:
+    return count if isinstance(count, int) else LEAST_SHOWN
