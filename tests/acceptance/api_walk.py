@@ -22,7 +22,7 @@ from tests.passkeys import Authenticator
 from tests.pictures import drawn, written
 from tests.unit.alertd.samples import MISSING_CHILD, changed
 
-FILE = Path(__file__).parents[2] / "alertd" / "api" / "examples.json"
+FILE = Path(__file__).parents[2] / "alertd" / "api" / "docs" / "examples.json"
 JSON, NDJSON = "application/json", "application/x-ndjson"
 BINARY = "application/octet-stream"
 CAP, MULTIPART, EVENTS = "application/cap+xml", "multipart/form-data", "text/event-stream"
