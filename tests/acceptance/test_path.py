@@ -23,7 +23,7 @@ MOST = {"files": 149, "functions": 869}
 def path() -> dict[str, Any]:
     """What `ops/path --json` prints."""
     command = [sys.executable, str(ROOT / "ops" / "path.py"), "--json"]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert ran.returncode == 0, ran.stderr
     return json.loads(ran.stdout.splitlines()[-1])
 
