@@ -191,7 +191,7 @@ class Worker:
         await self.paging.close()
 
     async def _test(self) -> None:
-        await self.carrier_tests.round(self.binds.may_use)
+        await self.carrier_tests.round(self.binds.may_use, self.logins.log_in)
 
     async def _beat(self) -> None:
         if self.feeder.held:  # first: whoever does not say in time that they live lose what they have

@@ -83,7 +83,7 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "throttled": ("The carrier limits how much it takes: {said}. Try again in a minute.", "rate"),
     "unavailable": ("The carrier reports a fault of its own: {said}. Look at its status page.", ""),
     "timeout": ("The carrier did not answer in time. The message may still arrive.", "place"),
-    "connection": ("The connection to the carrier was lost. The login works again: repeat the test.", ""),
+    "connection": ("The connection to the carrier was lost. Repeat the test.", ""),
     "garbage": ("The answer is not of the carrier's protocol: {said}.", "place"),
     "fault": ("alertd failed. The log of the workers names the error.", ""),
 }

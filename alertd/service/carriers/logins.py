@@ -27,7 +27,7 @@ FIRST_LOGIN_WAIT_S, LAST_LOGIN_WAIT_S = 2.0, 30.0
 #: Seconds between attempts while the carrier works, less up to a fifth by chance. The first attempt waits up to `FIRST_LOGIN_WAIT_S` by chance.
 WORKS_WAIT_S = 300.0
 #: One attempt takes no longer.
-LONGEST_S = 30.0
+LONGEST_S = 15.0
 #: A finding is stored again this often, so that it outlives its life in the store by far.
 REPEAT_S = LIFE_MS / 3000
 _CHANCE = secrets.SystemRandom()
@@ -71,19 +71,29 @@ class LoginWatch:
             rests = resting[carrier.name]
             if rests and not known.wait_s and known.login is not None:  # its breaker has just opened
                 known.due_s = min(known.due_s, now_s + FIRST_LOGIN_WAIT_S)
-            if now_s >= known.due_s and (known.task is None or known.task.done()):
+            if now_s >= known.due_s:
                 known.due_s = now_s + self.longest_s
-                known.task = asyncio.create_task(
-                    self._guarded(carrier, known, rests=rests), name=f"log in {carrier.name}"
-                )
+                self._begin(carrier, known, rests=rests)
             if known.login is not None and now_s - known.stored_s >= REPEAT_S:
                 await self._store(carrier, known, known.login)
+
+    async def log_in(self, carrier: Carrier) -> Login:
+        """Returns what a login finds now, and stores it as this worker's finding. Waits for the attempt that is under way, if there is one."""
+        known = self._known.setdefault(carrier.name, _Carrier())
+        await asyncio.wait([self._begin(carrier, known, rests=False)])
+        return known.login or Login(LoginState.NOT_KNOWN)
 
     async def close(self) -> None:
         """End the attempts under way."""
         for known in self._known.values():
             if known.task is not None:
                 await ended(known.task)
+
+    def _begin(self, carrier: Carrier, known: _Carrier, *, rests: bool) -> asyncio.Task[None]:
+        """Begins an attempt unless one is under way. Returns the one that is."""
+        if known.task is None or known.task.done():
+            known.task = asyncio.create_task(self._guarded(carrier, known, rests=rests), name=f"log in {carrier.name}")
+        return known.task
 
     async def _guarded(self, carrier: Carrier, known: _Carrier, *, rests: bool) -> None:
         log = structlog.get_logger()

@@ -7,8 +7,7 @@ A worker sends it, for workers alone bind to text message centres, through the l
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from html import escape
 
@@ -25,6 +24,7 @@ from alertd.service.access import Credential
 from alertd.service.alerts.stops import Stopping
 from alertd.service.carriers.carriers import Carrier, Carriers
 from alertd.service.carriers.causes import Cause, cause_of_answer, cause_of_login, may_be_the_login
+from alertd.service.carriers.logins import LONGEST_S
 from alertd.service.carriers.states import CarrierStates
 from alertd.service.oncall.pager import ANSWER_S, IMPOSSIBLE, PERMIT_S, Pager
 from alertd.service.organisations.organisations import Organisations
@@ -44,15 +44,15 @@ from channels.base import (
     SmsMessage,
     Stamp,
 )
+from channels.login import Login
 
 #: So many at once and then a minute of one carrier: enough to set an account up, too few to annoy anybody with.
 A_MINUTE = 5
 LOOK_S = 0.25
 #: A worker, which looks twice a second, takes a test within so long, waits for a permit, then for the carrier; so long somebody waits.
 TAKEN_S = 5.0
-#: After a failure the worker logs in once, to find the cause. A login that takes longer says that the carrier does not answer.
-LOGIN_S = 10.0
-PATIENCE_S = TAKEN_S + PERMIT_S + ANSWER_S + LOGIN_S
+#: After a failure the worker logs in once, to find the cause.
+PATIENCE_S = TAKEN_S + PERMIT_S + ANSWER_S + LONGEST_S
 LIFE_S = 3600
 #: At once in one process, over all carriers: what comes then is another worker's, or waits.
 AT_ONCE = 16
@@ -77,6 +77,8 @@ NO_SUBSCRIBER = (
 )
 NO_TESTER = 'This subscriber is no tester. Set "tester": true on a subscriber of your own, and give that id.'
 NO_BROWSER = "This subscriber has no web push address. Subscribe a browser of your own first (ops/apps.md)."
+#: Logs in at a carrier now. The worker's login watch does it, so that it stores what it finds.
+LogIn = Callable[[Carrier], Awaitable[Login]]
 #: No worker took it in time.
 NO_WORKER = Answered(answer=Answer.WITHHELD.value, reason="no_worker", took_ms=0)
 
@@ -145,9 +147,9 @@ class CarrierTests:
         """What came of one that was asked for before."""
         return await self.queue.answered(test_id) or NO_WORKER
 
-    async def round(self, may_use: Callable[[Carrier], bool]) -> None:
+    async def round(self, may_use: Callable[[Carrier], bool], log_in: LogIn) -> None:
         """Begins to send what was asked for, each by itself: a carrier that says nothing keeps no other waiting. What this process `may_use`
-        no carrier for is another's.
+        no carrier for is another's. `log_in` tells why a test failed.
         """
         others = list[CarrierTest]()
         self._tasks = {task for task in self._tasks if not task.done()}
@@ -156,7 +158,7 @@ class CarrierTests:
             if carrier is not None and not may_use(carrier):
                 others.append(test)
             elif carrier is not None and self.clock.now_ms() <= test.until:
-                self._tasks.add(asyncio.create_task(self._guarded(test, carrier), name=f"test {test.id}"))
+                self._tasks.add(asyncio.create_task(self._guarded(test, carrier, log_in), name=f"test {test.id}"))
         for test in others:
             await self.queue.add(test)
 
@@ -168,21 +170,21 @@ class CarrierTests:
             await ended(task)
         self._tasks.clear()
 
-    async def _guarded(self, test: CarrierTest, carrier: Carrier) -> None:
+    async def _guarded(self, test: CarrierTest, carrier: Carrier, log_in: LogIn) -> None:
         log = structlog.get_logger()
         try:
-            await self._answer(test, carrier)
+            await self._answer(test, carrier, log_in)
         except StoreUnavailableError:
             log.warning("store unavailable", step="carrier test", test=test.id)
         except Exception as error:  # noqa: BLE001  whoever asked hears that nothing came of it
             log.error("step failed", step="carrier test", test=test.id, error=type(error).__name__)  # noqa: TRY400  its text may hold the address
 
-    async def _answer(self, test: CarrierTest, carrier: Carrier) -> None:
+    async def _answer(self, test: CarrierTest, carrier: Carrier, log_in: LogIn) -> None:
         began = self.clock.monotonic()
         outcome = await self._sent(test, carrier)
         took_ms = int((self.clock.monotonic() - began) * 1000)
         answered = Answered(answer=outcome.answer.value, reason=outcome.reason.name.lower(), took_ms=took_ms)
-        answered = _with(answered, await _cause(carrier, outcome, test.to))
+        answered = _with(answered, await _cause(carrier, outcome, test.to, log_in))
         structlog.get_logger().info(
             "carrier tested", test=test.id, carrier=carrier.name, outcome=answered.answer, reason=answered.reason,
             cause=answered.code,
@@ -197,13 +199,10 @@ class CarrierTests:
         return await self.pager.send(carrier, prepared, Recipient(test.to, f"test-{test.id}", is_new=True), test.id)
 
 
-async def _cause(carrier: Carrier, outcome: Outcome, address: str) -> Cause | None:
+async def _cause(carrier: Carrier, outcome: Outcome, address: str, log_in: LogIn) -> Cause | None:
     """Why a test failed: what the login says, else the carrier's answer. None when the carrier accepted it."""
-    if may_be_the_login(outcome):
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LOGIN_S):
-                if cause := cause_of_login(carrier, await carrier.channel.log_in()):
-                    return cause
+    if may_be_the_login(outcome) and (cause := cause_of_login(carrier, await log_in(carrier))):
+        return cause
     return cause_of_answer(carrier, outcome, address)
 
 

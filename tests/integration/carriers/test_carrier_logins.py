@@ -7,6 +7,7 @@ import json
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,16 +20,21 @@ from alertd.config.settings import Settings
 from alertd.model.registration import Registration
 from alertd.runtime.assembly import opened
 from alertd.runtime.worker_container import worker_of
+from alertd.service.carriers.carriers import Carrier, Carriers
 from alertd.service.carriers.causes import Cause
 from alertd.service.carriers.logins import FIRST_LOGIN_WAIT_S, REPEAT_S, WORKS_WAIT_S, LoginWatch
 from alertd.service.container import Parts
 from alertd.store.carriers.limits import FAILURES
 from alertd.store.carriers.logins import LIFE_MS
+from alertd.store.carriers.tests import CarrierTest, CarrierTestQueue
 from alertd.store.engine import keys
 from alertd.store.engine.codec import Codec
 from channels.login import WORKS, Login, LoginState
+from channels.mail import MailChannel
+from channels.mail_message import MailIdentity
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
+from channels.smtp_pool import RelaySettings
 from geofences.regions import Library
 from tests.clocks import Later
 from tests.integration.acts import api_of
@@ -117,6 +123,18 @@ def nobody() -> Iterator[int]:
 
 
 @pytest.fixture
+async def silent() -> AsyncIterator[int]:
+    """The port of a server that takes connections and says nothing."""
+
+    async def wait_for_more(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(wait_for_more, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+@pytest.fixture
 async def plain_http() -> AsyncIterator[int]:
     """The port of a server that speaks HTTP without TLS."""
     runner = web.AppRunner(web.Application())
@@ -193,6 +211,45 @@ async def test_a_relay_that_is_down_is_named_with_host_port_and_cause(running: A
     )
     assert (shown["state"], shown["cause"]["sentence"]) == ("connection_refused", sentence)
     assert (status, tested["cause"]["sentence"]) == (200, sentence)
+
+
+@pytest.mark.parametrize(("longest_s", "server", "said"), [(30.0, "127.0.0.1:{port}", "0.3 s"), (0.1, "", "0.1 s")])
+async def test_a_test_by_a_relay_that_says_nothing_names_the_time_out(
+    parts: Parts, silent: int, longest_s: float, server: str, said: str
+):
+    """As with tls = "starttls" at a port of tls = "tls". No login ever worked there, so the cause says nothing of one that works."""
+    relay = RelaySettings(host="127.0.0.1", port=silent, connect_timeout_s=0.3)
+    channel = MailChannel(
+        relay, MailIdentity(sender="a@b.example", domain="b.example", unsubscribe_base="https://b.example")
+    )
+    carriers = Carriers([Carrier(name="relay", number=1, channel=channel, kind="smtp")])
+    watch = LoginWatch(
+        carriers=carriers, logins=parts.logins, limits=parts.limits, clock=parts.clock, longest_s=longest_s
+    )
+    tests, queue = replace(parts.carrier_tests, carriers=carriers), CarrierTestQueue(parts.db)
+    until_ms = parts.clock.now_ms() + 60_000
+    await channel.open()
+    await queue.add(CarrierTest(id="one", carrier="relay", to=OWN["mail"], language="en", until=until_ms))
+    await tests.round(lambda _: True, watch.log_in)
+    await until(lambda: queue.answered("one"))
+    answered = await queue.answered("one")
+    assert answered is not None
+    assert (answered.code, answered.server, answered.said) == ("timed_out", server.format(port=silent), said)
+    assert answered.settings == ("carriers.relay.host", "carriers.relay.port", "carriers.relay.tls")
+    assert await state_of(parts) is LoginState.TIMED_OUT
+    await tests.close()
+    await channel.close()
+
+
+async def test_what_a_test_finds_of_the_login_is_shown_at_once(running: Any, sandbox: Sandbox):
+    """A worker that works logs in every five minutes. The list does not wait for that once a test has found that the login is refused."""
+    async with running(relay=mail(sandbox)) as service:
+        assert (await service.known("relay"))["state"] == "works"
+        sandbox.mail.account = ("alertd", "the right one")
+        status, tested = await service.test("relay", OWN["mail"])
+        shown = await service.carrier("relay")
+    assert (status, tested["cause"]["code"]) == (200, "login_refused")
+    assert (shown["state"], shown["cause"]) == ("login_refused", tested["cause"])
 
 
 @pytest.mark.parametrize("make", [fcm, twilio])

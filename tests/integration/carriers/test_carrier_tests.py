@@ -14,6 +14,7 @@ from alertd.service.delivery.carrier_tests import A_MINUTE, LINGER_S, WORDS
 from alertd.store.carriers.tests import WAITS_MS, CarrierTest, CarrierTestQueue
 from alertd.store.engine import keys
 from alertd.store.records.events import Events as EventStore
+from channels.login import Login, LoginState
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.integration.acts import ANA
@@ -26,6 +27,11 @@ def anybody(_: Carrier) -> bool:
     return True
 
 
+async def no_login(_: Carrier) -> Login:
+    """No login of this process tells anything."""
+    return Login(LoginState.NOT_KNOWN)
+
+
 async def headers(parts: Parts, org: str = "default", *, test: bool = False, **more: str) -> dict[str, str]:
     _, token = await parts.access.create(org=org, subject="ana", scopes=frozenset({"admin"}), test=test)
     return {"Authorization": f"Bearer {token}", **more}
@@ -36,7 +42,7 @@ async def sent_by(client: Any, parts: Parts, name: str, to: str, **more: Any) ->
     named = more.pop("headers", None) or await headers(parts)
     asked = asyncio.create_task(client.post(f"/v1/carriers/{name}/test", json={"to": to, **more}, headers=named))
     while not asked.done():
-        await parts.carrier_tests.round(anybody)
+        await parts.carrier_tests.round(anybody, no_login)
         await asyncio.wait([asked], timeout=0.05)
     return (await asked).status, await (await asked).json()
 
@@ -103,7 +109,7 @@ async def test_a_carrier_that_says_nothing_keeps_no_other_test_waiting(client: A
     named = await headers(parts)
     silent = asyncio.create_task(client.post("/v1/carriers/text/test", json={"to": OWN["text"]}, headers=named))
     while not sandbox.sms.recorded:
-        await parts.carrier_tests.round(anybody)
+        await parts.carrier_tests.round(anybody, no_login)
         await asyncio.wait([silent], timeout=0.05)
     status, told = await sent_by(client, parts, "relay", OWN["relay"], headers=named)
     assert (status, told["answer"]) == (200, "accepted")
@@ -118,10 +124,10 @@ async def test_who_may_not_use_a_carrier_leaves_its_test_to_another(parts: Parts
     for name, to in OWN.items():
         until = parts.clock.now_ms() + 60_000
         await queue.add(CarrierTest(id=name, carrier=name, to=to, language="en", until=until))
-    await parts.carrier_tests.round(lambda carrier: carrier.name != "text")
+    await parts.carrier_tests.round(lambda carrier: carrier.name != "text", no_login)
     await parts.carrier_tests.close()
     assert [bool(await queue.answered(name)) for name in OWN] == [True, False, True]
-    await parts.carrier_tests.round(anybody)
+    await parts.carrier_tests.round(anybody, no_login)
     await parts.carrier_tests.close()
     assert (await queue.answered("text")).answer == "accepted"
 
