@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -59,6 +60,7 @@ def carrier_of(
         number=number,
         channel=channel,
         kind=section.kind,
+        login=_login_of(section),
         rate=section.rate or UNLIMITED,
         burst=section.burst or section.rate or UNLIMITED,
         ramp_s=section.ramp_s,
@@ -66,6 +68,17 @@ def carrier_of(
         hold=section.on_unknown == "hold",
         domains=_domains(name, section),
     )
+
+
+#: What a login at an SMS centre depends on. Only there may a worker's finding stand for a login of one's own.
+_OF_A_LOGIN = ("host", "port", "tls", "ca_file", "system_id", "password", "system_type")
+
+
+def _login_of(section: AnyCarrier) -> str:
+    if not isinstance(section, SmppCarrier):
+        return ""
+    values = section.model_dump(mode="json", include={*_OF_A_LOGIN})
+    return json.dumps({**values, "password": section.password.get_secret_value()}, sort_keys=True)
 
 
 def _domains(carrier: str, section: AnyCarrier) -> dict[str, Domain]:

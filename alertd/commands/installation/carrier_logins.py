@@ -12,6 +12,7 @@ from alertd.service.carriers.carriers import Carrier
 from alertd.store.carriers.logins import Logins
 from alertd.store.engine.codec import Codec, SealError
 from alertd.store.engine.connection import Connection, StoreUnavailableError
+from alertd.store.master_key.schema import load_secrets
 from channels.base import Binding
 from channels.login import Login, LoginState
 
@@ -22,21 +23,22 @@ ANSWER_S = 5.0
 
 async def found(carriers: Mapping[str, Carrier], store: tuple[str, Codec] | None) -> dict[str, Login]:
     """By carrier, whether it lets this machine in. Workers that run hold the binds of an SMS centre, which counts them: there it is their
-    finding. `store` is the URL and codec of a store that answers, None where there is none.
+    finding, if they log in with the same settings. `store` is the URL and codec of a store that answers, None where there is none.
     """
-    binding = [name for name, one in carriers.items() if isinstance(one.channel, Binding)]
+    binding = {name: one.login for name, one in carriers.items() if isinstance(one.channel, Binding)}
     of_workers = await _of_workers(binding, *store) if store and binding else {}
     todo = [name for name in carriers if name not in of_workers]
     own = await asyncio.gather(*(_own(carriers[name]) for name in todo))
     return of_workers | dict(zip(todo, own, strict=True))
 
 
-async def _of_workers(names: list[str], url: str, codec: Codec) -> dict[str, Login]:
+async def _of_workers(settings: Mapping[str, str], url: str, codec: Codec) -> dict[str, Login]:
     try:
         async with Redis.from_url(url, socket_connect_timeout=ANSWER_S, socket_timeout=ANSWER_S) as client:
             connection = Connection(client, codec)
             await connection.meet()
-            records = await Logins(connection).get(names)
+            await load_secrets(connection)
+            records = await Logins(connection).get_same(settings)
     except (StoreUnavailableError, RedisError, SealError, OSError):
         return {}  # the finding for the store says so
     return {name: record.login for name, record in records.items() if record is not None}

@@ -32,6 +32,9 @@ class Carrier:
     number: int  # its byte in ledgers, never given to another
     channel: Channel
     kind: str = ""  # which settings it has: `kind` in alertd.toml
+    login: str = field(
+        default="", repr=False
+    )  # the settings it logs in with, password included, as one text; never stored or logged as it is
     rate: float = UNLIMITED  # permits a second, in the carrier's unit
     burst: float = UNLIMITED
     weight: float = 1  # its share of what the channel's carriers are given; 0: only while the others rest

@@ -129,7 +129,7 @@ class LoginWatch:
         """Returns False if another worker can log in and this one cannot. Logs in again soon if another worker's login began to fail: a new
         password locks this worker out too.
         """
-        records = await self.logins.put(carrier.name, self.worker, login)
+        records = await self.logins.put(carrier.name, self.worker, login, carrier.login)
         known.stored_s = self.clock.monotonic()
         others = [one for one in records if one.worker != self.worker]
         failures = {(one.worker, one.since_ms) for one in others if one.login.fails}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import batched
 
 import msgspec
@@ -21,6 +21,7 @@ class LoginRecord(msgspec.Struct, frozen=True, kw_only=True):
     worker: str
     login: Login
     since_ms: int  # UNIX milliseconds: since when the worker finds this state
+    settings: str = ""  # a keyed hash of what it logs in with
 
 
 class Logins:
@@ -29,9 +30,11 @@ class Logins:
     def __init__(self, connection: Connection) -> None:
         self._db = connection
 
-    async def put(self, carrier: str, worker: str, login: Login) -> Sequence[LoginRecord]:
-        """Store what a worker found. Returns the findings of all workers. Raises StoreUnavailableError."""
-        rest = msgspec.json.encode((login.server, login.said))
+    async def put(self, carrier: str, worker: str, login: Login, settings: str = "") -> Sequence[LoginRecord]:
+        """Store what a worker found with these `settings`, of which the store gets a keyed hash. Returns the findings of all workers. Raises
+        StoreUnavailableError.
+        """
+        rest = msgspec.json.encode((login.server, login.said, self._hashed(carrier, settings)))
         found = await self._db.run(
             "login", [keys.logins(carrier)], worker, login.state.value, rest, LIFE_MS, self._db.skew_ms
         )
@@ -41,9 +44,23 @@ class Logins:
         """Returns one finding for each carrier: one that works if any worker has one, else the newest. None if no worker stored one in the
         last minute. Raises StoreUnavailableError.
         """
+        return {name: chosen(records) for name, records in (await self._all(carriers)).items()}
+
+    async def get_same(self, settings: Mapping[str, str]) -> dict[str, LoginRecord | None]:
+        """As `get`, but counts only the workers that log in with these settings, which are given by carrier. Raises StoreUnavailableError."""
+        found = await self._all(settings)
+        return {
+            name: chosen([one for one in records if one.settings == self._hashed(name, settings[name])])
+            for name, records in found.items()
+        }
+
+    async def _all(self, carriers: Iterable[str]) -> dict[str, list[LoginRecord]]:
         names = list(carriers)
         found = await self._db.execute_many([("HGETALL", keys.logins(name)) for name in names])
-        return {name: chosen(_records(raw)) for name, raw in zip(names, found, strict=True)}
+        return {name: _records(raw) for name, raw in zip(names, found, strict=True)}
+
+    def _hashed(self, carrier: str, settings: str) -> str:
+        return self._db.codec.hashed("login", f"{carrier}\0{settings}")
 
 
 def chosen(records: Sequence[LoginRecord]) -> LoginRecord | None:
@@ -59,8 +76,9 @@ def _records(found: dict[bytes, bytes]) -> list[LoginRecord]:
 
 def _record(worker: str, value: bytes) -> LoginRecord:
     since, _, state, rest = value.split(b" ", 3)
-    server, said = msgspec.json.decode(rest, type=tuple[str, str])
-    return LoginRecord(worker=worker, login=Login(_state(state.decode()), server, said), since_ms=int(since))
+    server, said, settings = msgspec.json.decode(rest, type=tuple[str, str, str])
+    login = Login(_state(state.decode()), server, said)
+    return LoginRecord(worker=worker, login=login, since_ms=int(since), settings=settings)
 
 
 def _state(word: str) -> LoginState:

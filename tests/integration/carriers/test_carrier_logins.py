@@ -15,10 +15,13 @@ from aiohttp import web
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
+from alertd.commands.installation import carrier_logins
 from alertd.config.carriers import AnyCarrier, FcmCarrier, SmppCarrier, SmtpCarrier, TwilioCarrier, WebPushCarrier
 from alertd.config.settings import Settings
 from alertd.model.registration import Registration
 from alertd.runtime.assembly import opened
+from alertd.runtime.carrier_factory import carrier_of
+from alertd.runtime.container import Parts, opened
 from alertd.runtime.worker_container import worker_of
 from alertd.service.carriers.carriers import Carrier, Carriers
 from alertd.service.carriers.causes import Cause
@@ -319,6 +322,36 @@ async def register(parts: Parts, *, tester: bool, addresses: list[dict[str, Any]
         "consent": {"at": "2026-01-10T12:00:00Z", "source": "web form"},
     }  # fmt: skip
     await parts.registry.put("me", Registration.model_validate_json(json.dumps(document)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "state", "said"),
+    [
+        ({}, LoginState.WORKS, ""),
+        ({"rate": 7.0}, LoginState.WORKS, ""),
+        ({"password": SECRET}, LoginState.LOGIN_REFUSED, "invalid password (0x0E)"),
+        ({"system_type": "other"}, LoginState.LOGIN_REFUSED, "bind failed (0x0D)"),
+    ],
+)
+async def test_the_check_takes_the_workers_finding_for_the_same_login_alone(
+    running: Any,
+    sandbox: Sandbox,
+    valkey_socket: str,
+    codec: Codec,
+    changes: dict[str, Any],
+    state: LoginState,
+    said: str,
+):
+    """A file may have another host, account or password than the workers started with. Then the check binds itself, beside them: this centre
+    lets in one.
+    """
+    async with running(centre=centre(sandbox, password="sandbox")) as service:
+        assert (await service.known("centre"))["state"] == "works"
+        settings = Settings(carriers={"centre": centre(sandbox, **{"password": "sandbox"} | changes)})
+        sandbox.smpp.habits.binds = 1
+        carriers = {"centre": carrier_of("centre", settings.carriers["centre"], settings)}
+        found = await carrier_logins.found(carriers, (f"unix://{valkey_socket}", codec))
+        assert (found["centre"].state, found["centre"].said) == (state, said)
 
 
 async def test_a_test_that_no_worker_takes_names_the_worker(parts: Parts, aiohttp_client: Any):
