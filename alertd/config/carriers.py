@@ -7,10 +7,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from alertd.config.sections import MOST_PORT, Listening, Section
+from alertd.config.sections import MOST_PORT, Listening, Secret, Section
 from alertd.model.kinds import Channel
 from channels.text import TableName
 
@@ -44,7 +44,7 @@ class FcmCarrier(Carrier):
 class WebPushCarrier(Carrier):
     channel = Channel.WEBPUSH
     kind: Literal["webpush"]
-    private_key: SecretStr
+    private_key: Secret
     contact: str
     hosts: tuple[str, ...] | None = None
     endpoint: str | None = None
@@ -56,7 +56,7 @@ class TwilioCarrier(Carrier):
     channel = Channel.SMS
     kind: Literal["twilio"]
     account: str
-    password: SecretStr
+    password: Secret
     sender: str
     endpoint: str = "https://api.twilio.com"
     transliterate: bool = True
@@ -82,7 +82,7 @@ class SmppCarrier(Carrier):
     plain_allowed: bool = False
     ca_file: Path | None = None
     system_id: str
-    password: SecretStr
+    password: Secret
     system_type: str = ""
     service_type: str = ""
     sender: str
@@ -111,7 +111,7 @@ class DkimKey(Section):
 
     domain: str
     selector: str
-    key: SecretStr
+    key: Secret
 
 
 def _domain(name: str) -> str:
@@ -138,12 +138,12 @@ class SmtpCarrier(Carrier):
     tls: Literal["starttls", "tls", "plain"] = "starttls"
     plain_allowed: bool = False
     user: str | None = None
-    password: SecretStr | None = None
+    password: Secret | None = None
     sender: str
     bounces: str | None = None
     bounces_listen: Listening = ""
     reports: Literal["ses", "postmark", "mailgun"] | None = None
-    reports_secret: SecretStr | None = None
+    reports_secret: Secret | None = None
     reports_topic: str | None = None
     dkim: tuple[DkimKey, ...] | None = None
     domains: dict[DomainName, DomainLimit] | None = None

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    SecretStr,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 #: A record that someone moved away from stays for 17 s, so that a query begun before the move still finds them: a query
@@ -15,24 +26,76 @@ LONGEST_QUERY_S = 5.0
 MOST_PORT = 65_535
 
 
+#: The type of the fault of a secret's file. Its place is the option that the file was to give.
+OF_ITS_FILE = "of_its_file"
+
+
+@dataclass(frozen=True, slots=True)
+class _NoSecret:
+    """Stands for the secret that a file did not give."""
+
+    why: str
+
+
+def _secret_in(path: Any) -> str | _NoSecret:
+    if not isinstance(path, str):
+        return _NoSecret("this must be the path of a file")
+    try:
+        secret = Path(path).read_text(encoding="utf-8").rstrip("\n")
+    except OSError as error:
+        return _NoSecret(unreadable(path, error))
+    except ValueError:
+        return _NoSecret(f"{path} holds no text in UTF-8")
+    return secret or _NoSecret(f"{path} is empty")
+
+
+def _given(value: Any) -> Any:
+    """Raises for this option alone, so that the faults of all options are told at once."""
+    if isinstance(value, _NoSecret):
+        raise PydanticCustomError(OF_ITS_FILE, "{why}", {"why": value.why})
+    return value
+
+
+#: A secret. A file may give it: `password_file` in the place of `password`.
+Secret = Annotated[SecretStr, BeforeValidator(_given)]
+
+
+def unreadable(path: Path | str, error: OSError) -> str:
+    """Why a file of the configuration cannot be read."""
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return f"there is no file {path}"
+    if isinstance(error, PermissionError):
+        return f"this user may not read {path}"
+    return f"{path} cannot be read: {error.strerror}"
+
+
 class Section(BaseModel):
     """A table of the file. Unknown options are refused."""
 
     # What is reckoned with infinity becomes no number, and then an alert is refused for a fault of ours: 0 says that there is no limit.
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    @model_validator(mode="before")
+    _from_files: frozenset[str] = PrivateAttr(frozenset())
+
+    @property
+    def from_files(self) -> frozenset[str]:
+        """The options that a file gave: `password` if the table has `password_file`."""
+        return self._from_files
+
+    @model_validator(mode="wrap")
     @classmethod
-    def _secrets_from_files(cls, values: Any) -> Any:
+    def _secrets_from_files(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         """`password_file = "..."` gives `password` without its trailing newline."""
         if not isinstance(values, dict):
-            return values
+            return handler(values)
         read = dict(values)
         for name in values:
             secret = name.removesuffix("_file")
             if name.endswith("_file") and name not in cls.model_fields and secret in cls.model_fields:
-                read[secret] = Path(read.pop(name)).read_text(encoding="utf-8").rstrip("\n")
-        return read
+                read[secret] = _secret_in(read.pop(name))
+        made = handler(read)
+        made._from_files = frozenset(read.keys() - values.keys())  # noqa: SLF001  its own
+        return made
 
 
 class StoreSection(Section):
@@ -43,8 +106,8 @@ class StoreSection(Section):
     reserve_mb: int = Field(512, ge=0)
     replicas_required: int = Field(0, ge=0, le=1)
     ballast_mb: int = Field(64, ge=0)
-    master_key: SecretStr | None = None
-    hash_key: SecretStr | None = None
+    master_key: Secret | None = None
+    hash_key: Secret | None = None
     next_master_key_file: Path | None = None
     tombstones: Path | None = None
     sandbox: bool = False
@@ -112,7 +175,7 @@ class OidcSection(Section):
     issuer: str = Field("", pattern=r"^(https://[^\s?#@\\]+|http://127\.0\.0\.1:[0-9]+[^\s?#@\\]*)?$")
     name: str = Field("", max_length=40)
     client_id: str = Field("", max_length=255)
-    client_secret: SecretStr | None = None
+    client_secret: Secret | None = None
     acr: list[str] = []
     own_network: bool = False
     ca_file: Path | None = None
@@ -211,14 +274,14 @@ class AlertSection(Section):
 class CapIssuer(Section):
     """A certificate that is known, and the senders whose documents it may be on."""
 
-    certificate: SecretStr
+    certificate: Secret
     senders: tuple[str, ...]
 
 
 class CapSection(Section):
     sender: str = Field("", pattern=r"^[^\s,<&]*$", max_length=200)
-    key: SecretStr | None = None
-    certificate: SecretStr | None = None
+    key: Secret | None = None
+    certificate: Secret | None = None
     issuers: tuple[CapIssuer, ...] | None = None
 
 

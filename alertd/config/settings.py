@@ -25,6 +25,7 @@ from pydantic_settings import (
 )
 
 from alertd.common.errors import ConfigError
+from alertd.config import sections
 from alertd.config.carriers import KINDS_OF_CARRIER, AnyCarrier, WebPushCarrier
 from alertd.config.sections import (
     AlertSection,
@@ -37,11 +38,13 @@ from alertd.config.sections import (
     MetricsSection,
     OidcSection,
     RetentionSection,
+    Secret,
     Section,
     SignInSection,
     StoreSection,
     WebhookSection,
     WorkerSection,
+    unreadable,
 )
 
 
@@ -133,10 +136,10 @@ def load(path: Path | None = None) -> Settings:
         raise ConfigError(_not_json(str(error))) from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
-    except UnicodeDecodeError:  # a secret's is told as a fault of its option
+    except UnicodeDecodeError:
         raise ConfigError(f"{path} is not in UTF-8") from None
     except OSError as error:
-        raise ConfigError(f"a secret's file cannot be read: {error.filename}") from None
+        raise ConfigError(unreadable(path or "", error)) from None
 
 
 def _reading(path: Path | None) -> type[Settings]:
@@ -169,10 +172,13 @@ def _sentences(error: ValidationError) -> Iterator[str]:
         where = ".".join(place) or "carriers"  # the one fault of the whole is theirs
         match fault["type"]:
             case "extra_forbidden":
-                yield f"{where}: there is no such option{_elsewhere(where) or _near(place[-1], names)}"
+                files = [f"{name}_file" for name in _secrets().intersection(names)]
+                yield f"{where}: there is no such option{_elsewhere(where) or _near(place[-1], [*names, *files])}"
             case "union_tag_invalid" | "union_tag_not_found":
                 wrote = str(fault.get("ctx", {}).get("tag", ""))
                 yield f"{where}.kind: this must be one of {', '.join(KINDS_OF_CARRIER)}{_near(wrote, list(KINDS_OF_CARRIER))}"
+            case sections.OF_ITS_FILE:
+                yield f"{where}_file: {fault['msg']}"
             case "missing":
                 yield f"{where}: this is required" + (f", or {place[-1]}_file" if place[-1] in _secrets() else "")
             case _:
@@ -228,7 +234,11 @@ def _names() -> list[str]:
 
 def _secrets() -> set[str]:
     fields = (item for section in _sections(Section) for item in section.model_fields.items())
-    return {name for name, field in fields if SecretStr in {field.annotation, *get_args(field.annotation)}}
+    return {
+        name
+        for name, field in fields
+        if {SecretStr, Secret}.intersection({field.annotation, *get_args(field.annotation)})
+    }
 
 
 def _sections(of: type[Section]) -> Iterator[type[Section]]:

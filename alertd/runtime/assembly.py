@@ -16,7 +16,7 @@ from alertd.common.resources import templates_dir
 from alertd.config import settings as config
 from alertd.config.sections import StoreSection
 from alertd.rendering import Renderer
-from alertd.runtime.carrier_factory import carrier_of, common_sms_settings, usable
+from alertd.runtime.carrier_factory import carriers_of, common_sms_settings, usable
 from alertd.service.carriers.carriers import Carriers
 from alertd.service.container import Parts, next_key_file
 from alertd.store.carriers.numbers import CarrierNumbers
@@ -67,10 +67,7 @@ async def opened(
     async with AsyncExitStack() as stack:
         db, clock, key_watch = await stack.enter_async_context(joined(settings.store, redis, codec))
         numbers = CarrierNumbers(db)
-        carriers = [
-            carrier_of(name, section, settings, await numbers.of(name), clock)
-            for name, section in settings.carriers.items()
-        ]
+        carriers = carriers_of(settings, {name: await numbers.of(name) for name in settings.carriers}, clock)
         if loads:
             library = library or library_of(settings)
         sms = common_sms_settings(settings.carriers.values())

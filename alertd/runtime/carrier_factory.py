@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import ssl
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 from alertd.common.clock import Clock, SystemClock
 from alertd.common.errors import ConfigError
 from alertd.config import settings as config
 from alertd.config.carriers import AnyCarrier, FcmCarrier, SmppCarrier, SmtpCarrier, TwilioCarrier, WebPushCarrier
+from alertd.config.sections import unreadable
 from alertd.service.carriers.carriers import UNLIMITED, Carrier, Domain
+from channels.access_token import AccessToken
 from channels.base import Answer, Channel, Outcome, Reason, Subject
 from channels.bounces_hooks import Hook
 from channels.bounces_mailgun import MailgunHook
@@ -53,6 +56,8 @@ def carrier_of(
     make: dict[str, Callable[..., Channel]] = {
         "fcm": _fcm, "webpush": _webpush, "twilio": _twilio, "smpp": _smpp, "smtp": _smtp,
     }  # fmt: skip
+    if faults := [f"carriers.{name}.{fault}" for fault in _faults_of_files(section)]:
+        raise ConfigError("\n".join(faults))
     with usable(name):
         channel = make[section.kind](section, settings, name, lambda: shown.now_ms() / 1000)
     return Carrier(
@@ -60,6 +65,7 @@ def carrier_of(
         number=number,
         channel=channel,
         kind=section.kind,
+        from_files=section.from_files,
         login=_login_of(section),
         rate=section.rate or UNLIMITED,
         burst=section.burst or section.rate or UNLIMITED,
@@ -68,6 +74,58 @@ def carrier_of(
         hold=section.on_unknown == "hold",
         domains=_domains(name, section),
     )
+
+
+def carriers_of(settings: config.Settings, numbers: Mapping[str, int], clock: Clock | None = None) -> list[Carrier]:
+    """All carriers of the settings, as `carrier_of` makes them. Raises ConfigError with the faults of all."""
+    found, faults = list[Carrier](), list[str]()
+    for name, section in settings.carriers.items():
+        try:
+            found.append(carrier_of(name, section, settings, numbers[name], clock))
+        except ConfigError as error:
+            faults.append(str(error))
+    if faults:
+        raise ConfigError("\n".join(faults))
+    return found
+
+
+def _faults_of_files(section: AnyCarrier) -> Iterator[str]:
+    """What is wrong with the files that a carrier's options name, but for secrets: those are read with the configuration."""
+    for option, look in (("credentials", _service_account), ("ca_file", _authorities)):
+        if path := getattr(section, option, None):
+            try:
+                look(path)
+            except OSError as error:
+                yield f"{option}: {unreadable(path, error)}"
+            except ValueError as error:
+                yield f"{option}: {path} {error}"
+
+
+def _authorities(path: Path) -> None:
+    """Raises OSError, and ValueError if no certificate is in the file."""
+    try:
+        ssl.create_default_context(cafile=path)
+    except ssl.SSLError:
+        raise ValueError("holds no certificate in PEM") from None
+
+
+def _service_account(path: Path) -> None:
+    """Raises OSError, and ValueError if no service account is in the file."""
+    text = path.read_text(encoding="utf-8")
+    if not text.strip():
+        raise ValueError("is empty")
+    try:
+        found = json.loads(text)
+    except ValueError:
+        raise ValueError("holds no JSON") from None
+    if not isinstance(found, dict) or found.get("type") != "service_account":
+        is_of_the_app = isinstance(found, dict) and "project_info" in found
+        other = "is the app's google-services.json, not a service account"
+        raise ValueError(other if is_of_the_app else "holds no service account")
+    try:
+        AccessToken(found, None)
+    except ValueError as error:
+        raise ValueError(f"holds no service account: {str(error.__cause__ or error).rstrip('.')}") from None
 
 
 #: What a login at an SMS centre depends on. Only there may a worker's finding stand for a login of one's own.
@@ -165,8 +223,6 @@ _PATIENCE_S = 1.0
 
 
 def _smpp(section: SmppCarrier, _settings: config.Settings, _name: str, now: _Now) -> Channel:
-    if section.ca_file:
-        ssl.create_default_context(cafile=section.ca_file)  # in those processes, too, that do not bind
     return SmppChannel(
         SmppSettings(
             host=section.host,

@@ -453,7 +453,7 @@ def test_installation_is_looked_at_without_being_started(served: Served, tmp_pat
     looked = alertd(served, "--config", str(file), "check")
     assert looked.returncode == 1
     lines = [" ".join(line.split()) for line in looked.stdout.decode().splitlines()]
-    assert "FAULT carrier push credentials: there is no file /nowhere/key.json" in lines
+    assert "FAULT carrier push carriers.push.credentials: there is no file /nowhere/key.json" in lines
     assert re.fullmatch(r"alertd: 1 of \d+ are at fault\n", looked.stderr.decode())
     file.write_text("[api]\nprot = 1\n")
     assert "did you mean port?" in refused(served, "--config", str(file), "check")

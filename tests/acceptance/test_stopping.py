@@ -177,7 +177,7 @@ def test_directory_in_use_is_told_and_left_alone(installation: Callable[..., Ser
         (
             "serve",
             {"ALERTD_CARRIERS": json.dumps({"app": {"kind": "fcm", "credentials": "/nowhere/account.json"}})},
-            "carriers.app cannot be used",
+            "carriers.app.credentials: there is no file /nowhere/account.json",
         ),
     ],
 )

@@ -304,16 +304,13 @@ def _regions(library: Library | ConfigError) -> Finding:
 def _carriers(settings: Settings, *, contact: bool) -> Iterator[Finding]:
     usable = dict[str, Carrier]()
     for name, carrier in settings.carriers.items():
-        missing = [f"{option}: there is no file {path}" for option, path in _files(carrier) if not path.is_file()]
-        if not missing:
-            try:
-                usable[name] = carrier_of(name, carrier, settings)
-            except ConfigError as error:
-                missing = [str(error)]
-        if missing:
-            yield Finding(part=f"carrier {name}", ok=False, says="; ".join(missing))
-        elif not contact:
-            yield Finding(part=f"carrier {name}", ok=True, says=f"{_about(carrier)}; not contacted")
+        try:
+            usable[name] = carrier_of(name, carrier, settings)
+        except ConfigError as error:
+            yield Finding(part=f"carrier {name}", ok=False, says="; ".join(str(error).splitlines()))
+        else:
+            if not contact:
+                yield Finding(part=f"carrier {name}", ok=True, says=f"{_about(carrier)}; not contacted")
     if contact:
         logins = asyncio.run(carrier_logins.found(usable, _running(settings.store)))
         yield from (_login(one, logins[name], settings.carriers[name]) for name, one in usable.items())
@@ -387,8 +384,3 @@ def _is_here(url: str) -> bool:
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
     return address.is_loopback or address.is_unspecified
-
-
-def _files(carrier: AnyCarrier) -> Iterator[tuple[str, Path]]:
-    """The options of a carrier that name files."""
-    return ((name, value) for name, value in carrier if isinstance(value, Path))

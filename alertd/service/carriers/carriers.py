@@ -32,6 +32,7 @@ class Carrier:
     number: int  # its byte in ledgers, never given to another
     channel: Channel
     kind: str = ""  # which settings it has: `kind` in alertd.toml
+    from_files: frozenset[str] = frozenset()  # the options whose value a file gives: in alertd.toml they are NAME_file
     login: str = field(
         default="", repr=False
     )  # the settings it logs in with, password included, as one text; never stored or logged as it is

@@ -142,7 +142,8 @@ def made(carrier: Carrier, code: str, server: str = "", said: str = "") -> Cause
     own = SETTINGS.get(carrier.kind, {})
     names = (*own.get("login", ()), *own.get("sender", ())) if where == "account" else own.get(where)
     settings = COMMON_SETTINGS.get(where, ()) if names is None else names
-    return Cause(code, server, said, tuple(f"carriers.{carrier.name}.{name}" for name in dict.fromkeys(settings)))
+    names = tuple(f"{name}_file" if name in carrier.from_files else name for name in dict.fromkeys(settings))
+    return Cause(code, server, said, tuple(f"carriers.{carrier.name}.{name}" for name in names))
 
 
 #: Every state a carrier can have. A metric shows it as a label.

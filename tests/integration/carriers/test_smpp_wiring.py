@@ -486,7 +486,7 @@ async def test_only_who_sends_binds(process: Any, centre: SmscSandbox, sends: bo
 def test_faulty_section_is_named(wrong: dict[str, Any]):
     """Before anything is started, and by `alertd check`, without what is secret in it."""
     section = SmppCarrier(**{**CARRIER, **wrong})
-    with pytest.raises(ConfigError, match=r"carriers\.centre cannot be used") as refused:
+    with pytest.raises(ConfigError, match=r"carriers\.centre(\.ca_file:| cannot be used)") as refused:
         carrier_of("centre", section, Settings())
     assert "correct horse " * 5 not in str(refused.value)
     (finding,) = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,8 @@ def written(folder: Path, text: str) -> Path:
         ("[events]\nkeeps = 1", "events.keeps", "keep"),
         ("[webhooks]\nprots = [443]", "webhooks.prots", "ports"),
         (SMTP + "on_unknwon = 'hold'", "on_unknwon", "on_unknown"),
-        (SMTP + "pasword_file = '/x'", "pasword_file", "password"),
+        (SMTP + "pasword_file = '/x'", "pasword_file", "password_file?"),
+        (SMTP + "pasword = '/x'", "pasword", "password?"),
     ],
 )
 def test_typo_is_refused_with_the_nearest_name(tmp_path: Path, text: str, where: str, near: str):
@@ -120,10 +122,43 @@ def test_secret_comes_from_its_file_without_the_newline(tmp_path: Path):
     assert SECRET not in repr(settings) + str(settings) + settings.model_dump_json()
 
 
-def test_missing_secret_file_is_named(tmp_path: Path):
-    """The path that cannot be read is told."""
-    with pytest.raises(ConfigError, match="no-such-file"):
-        load(written(tmp_path, SMTP + f"password_file = '{tmp_path}/no-such-file'"))
+def test_every_secret_file_that_gives_no_secret_is_named_at_once(tmp_path: Path):
+    """With the option that names it, among the other faults: two carriers may have the same file."""
+    (tmp_path / "empty").write_text("\n")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    (tmp_path / "folder").mkdir()
+    there = f"kind = 'twilio'\naccount = 'a'\nsender = 'b'\npassword_file = '{tmp_path}"
+    text = (
+        f"[store]\nmaster_key_file = '{tmp_path}/gone'\n[api]\nport = -1\n"
+        f"[carriers.missing]\n{there}/gone'\n[carriers.empty]\n{there}/empty'\n[carriers.folder]\n{there}/folder'\n"
+        f"[carriers.binary]\n{there}/binary'\n[carriers.number]\n{there[: there.rindex(chr(39))]}7\n"
+        + SMTP
+        + f"user = 'a'\npassword_file = '{tmp_path}/empty'\n"
+        f"dkim = [{{ domain = 'b.example', selector = 's', key_file = '{tmp_path}/gone' }}]"
+    )
+    with pytest.raises(ConfigError) as refused:
+        load(written(tmp_path, text))
+    assert sorted(str(refused.value).splitlines()) == sorted([
+        f"store.master_key_file: there is no file {tmp_path}/gone",
+        "api.port: Input should be greater than or equal to 0",
+        f"carriers.missing.password_file: there is no file {tmp_path}/gone",
+        f"carriers.empty.password_file: {tmp_path}/empty is empty",
+        f"carriers.folder.password_file: {tmp_path}/folder cannot be read: Is a directory",
+        f"carriers.binary.password_file: {tmp_path}/binary holds no text in UTF-8",
+        "carriers.number.password_file: this must be the path of a file",
+        f"carriers.relay.password_file: {tmp_path}/empty is empty",
+        f"carriers.relay.dkim.0.key_file: there is no file {tmp_path}/gone",
+    ])  # fmt: skip
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
+def test_a_secret_file_of_another_user_is_named(tmp_path: Path):
+    """As one that was made with sudo."""
+    (tmp_path / "secret").write_text(SECRET)
+    (tmp_path / "secret").chmod(0)
+    with pytest.raises(ConfigError) as refused:
+        load(written(tmp_path, SMTP + f"user = 'a'\npassword_file = '{tmp_path}/secret'"))
+    assert str(refused.value) == f"carriers.relay.password_file: this user may not read {tmp_path}/secret"
 
 
 def test_faulty_secret_is_not_shown(tmp_path: Path):

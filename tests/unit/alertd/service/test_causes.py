@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from dataclasses import replace
 
 import pytest
 
@@ -64,6 +65,14 @@ def test_a_cause_names_server_words_and_settings():
     says = "mx.example:587 refused the login: 535 5.7.8 no. Check carriers.one.user and carriers.one.password."
     assert cause.sentence == says
     assert cause_of_login(carrier(), WORKS) is None
+
+
+def test_a_cause_names_the_option_that_the_file_has():
+    """Where the password comes from a file, the option that names the file."""
+    refused = Login(LoginState.LOGIN_REFUSED, "mx.example:587", "535 5.7.8 no")
+    cause = cause_of_login(replace(carrier(), from_files=frozenset({"password"})), refused)
+    assert cause is not None
+    assert cause.settings == ("carriers.one.user", "carriers.one.password_file")
 
 
 def test_a_refused_message_is_explained_in_the_carriers_words_without_the_address():
