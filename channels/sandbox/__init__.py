@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ from channels.sandbox.smsc_habits import SENDER as SHORT_NUMBER
 from channels.sandbox.smtp import SmtpSandbox
 from channels.sandbox.webpush import HOST as PUSH_HOST
 from channels.sandbox.webpush import WebPushSandbox
+
+#: The user that the relay lets in, if it asks for a password.
+MAIL_USER = "sandbox"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,6 +73,12 @@ class Sandbox:
 
     def _control(self, control: Control) -> Listener:
         return Listener(control.serve, self.authority.server_context(), 0.0)
+
+    def places(self) -> Iterator[str]:
+        """Each carrier and where it listens."""
+        for name in ("push", "webpush", "sms", "smpp", "mail"):
+            one = self.endpoints[name]
+            yield f"{name} at {one.get('endpoint') or '{host}:{port}'.format(**one)}"
 
     @property
     def endpoints(self) -> dict[str, dict[str, Any]]:
@@ -125,15 +135,27 @@ class Sandbox:
         }
 
 
-async def run(directory: Path, ports: SandboxPorts | None = None, latency_s: float = 0.0) -> None:
-    """Serve until cancelled. `sandbox.json` in `directory` appears, whole, when everything listens."""
+async def run(
+    directory: Path,
+    ports: SandboxPorts | None = None,
+    latency_s: float = 0.0,
+    *,
+    mail_password: str | None = None,
+    listens: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Serve until cancelled. `sandbox.json` in `directory` appears, whole, when everything listens; then `listens` gets a line that says where.
+    With a `mail_password` the relay refuses every other login than that of the user `sandbox`.
+    """
     ready, part = directory / "sandbox.json", directory / "sandbox.json.part"
     ready.unlink(missing_ok=True)  # of one that was killed
     sandbox = Sandbox(directory, ports, latency_s)
+    if mail_password is not None:
+        sandbox.mail.account = (MAIL_USER, mail_password)
     await sandbox.start()
     try:
         part.write_text(json.dumps(sandbox.endpoints, indent=1))
         part.replace(ready)
+        listens(f"The sandbox listens: {', '.join(sandbox.places())}. {ready} has the settings.")
         await asyncio.Event().wait()
     finally:
         ready.unlink(missing_ok=True)

@@ -11,6 +11,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from channels.login import LoginState
+from channels.smtp_pool import RelaySettings, SmtpPool
+
 PROGRAM = "import asyncio, pathlib, sys; from channels.sandbox import run; asyncio.run(run(pathlib.Path(sys.argv[1])))"
 
 
@@ -76,3 +79,29 @@ async def test_an_order_that_is_not_known_is_refused(elsewhere, http, order):
     for name in ("push", "sms", "smpp", "mail"):
         async with http.post(f"{elsewhere['control'][name]}/control", json=order) as answer:
             assert answer.status == 400
+
+
+async def test_the_command_says_where_it_listens_and_its_relay_refuses_a_wrong_password(tmp_path):
+    """So that a newcomer can try a wrong mail password, as with the other carriers."""
+    arguments = ("-m", "alertd", "sandbox", "--directory", str(tmp_path), "--mail-password", "the right one")
+    process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stderr=asyncio.subprocess.PIPE)
+    try:
+        async with asyncio.timeout(60):
+            line = (await process.stderr.readline()).decode()
+        ends = json.loads((tmp_path / "sandbox.json").read_text())
+        assert line == (
+            f"The sandbox listens: push at {ends['push']['endpoint']}, webpush at {ends['webpush']['endpoint']}, "
+            f"sms at {ends['sms']['endpoint']}, smpp at 127.0.0.1:{ends['smpp']['port']}, "
+            f"mail at 127.0.0.1:{ends['mail']['port']}. {tmp_path}/sandbox.json has the settings.\n"
+        )
+        relay = {"host": "127.0.0.1", "port": ends["mail"]["port"], "ca_file": ends["mail"]["ca_file"]}
+        states = []
+        for password in ("the right one", "a wrong one"):
+            pool = SmtpPool(RelaySettings(**relay, username="sandbox", password=password))
+            pool.open()
+            states.append((await pool.log_in()).state)
+            await pool.close()
+        assert states == [LoginState.WORKS, LoginState.LOGIN_REFUSED]
+    finally:
+        process.terminate()
+        await process.wait()

@@ -9,6 +9,7 @@ import typer
 import uvloop
 
 from alertd.commands.base.client import RefusedError
+from alertd.commands.base.output import remark
 from alertd.runtime.processes import Life, die_with_parent
 from channels.sandbox import run
 
@@ -20,18 +21,24 @@ def sandbox(
     directory: Annotated[Path, typer.Option(help="Where its certificates and sandbox.json go.")] = Path(
         "alertd-sandbox"
     ),
+    mail_password: Annotated[
+        str | None,
+        typer.Option(
+            help="The relay takes the user sandbox with this password alone. Without it any user and password will do."
+        ),
+    ] = None,
 ) -> None:
     """The local carriers alone."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        uvloop.run(_serve(directory.resolve()))  # whoever reads sandbox.json may be elsewhere
+        uvloop.run(_serve(directory.resolve(), mail_password))  # whoever reads sandbox.json may be elsewhere
     except OSError as error:
         raise RefusedError(f"{error.filename or directory} cannot be written: {error.strerror}") from None
 
 
-async def _serve(directory: Path) -> None:
+async def _serve(directory: Path, mail_password: str | None) -> None:
     """Until SIGTERM or SIGINT."""
     die_with_parent()
     life = Life()
     life.ready()
-    await life.run(run(directory))
+    await life.run(run(directory, mail_password=mail_password, listens=remark))

@@ -14,6 +14,7 @@ SETTINGS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "fcm": {
         "login": ("credentials", "project"),
         "place": ("endpoint", "credentials"),
+        "answer": ("endpoint", "credentials"),
         "silence": ("endpoint", "credentials"),
         "tls": ("endpoint",),
         "trust": ("ca_file",),
@@ -22,6 +23,7 @@ SETTINGS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "webpush": {
         "login": ("private_key", "contact"),
         "place": ("endpoint", "hosts"),
+        "answer": ("endpoint", "hosts"),
         "silence": ("endpoint", "hosts"),
         "tls": ("endpoint",),
         "trust": ("ca_file",),
@@ -30,6 +32,7 @@ SETTINGS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "twilio": {
         "login": ("account", "password"),
         "place": ("endpoint",),
+        "answer": ("endpoint", "account"),
         "silence": ("endpoint",),
         "tls": ("endpoint",),
         "trust": ("ca_file",),
@@ -38,6 +41,7 @@ SETTINGS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "smpp": {
         "login": ("system_id", "password", "system_type", "connections"),
         "place": ("host", "port"),
+        "answer": ("host", "port"),
         "silence": ("host", "port", "tls"),
         "tls": ("tls", "port"),
         "trust": ("ca_file", "host"),
@@ -47,6 +51,7 @@ SETTINGS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "login": ("user", "password"),
         "offer": ("user", "tls", "port"),
         "place": ("host", "port"),
+        "answer": ("host", "port"),
         "silence": ("host", "port", "tls"),
         "tls": ("tls", "port"),
         "trust": ("ca_file", "host"),
@@ -84,7 +89,7 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "unavailable": ("The carrier reports a fault of its own: {said}. Look at its status page.", ""),
     "timeout": ("The carrier did not answer in time. The message may still arrive.", "place"),
     "connection": ("The connection to the carrier was lost. Repeat the test.", ""),
-    "garbage": ("The answer is not of the carrier's protocol: {said}.", "place"),
+    "garbage": ("The answer is not of the carrier's protocol: {said}.", "answer"),
     "fault": ("alertd failed. The log of the workers names the error.", ""),
 }
 #: A worker of a newer version may store a code that this version does not know.

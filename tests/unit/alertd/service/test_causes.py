@@ -75,6 +75,14 @@ def test_a_cause_names_the_option_that_the_file_has():
     assert cause.settings == ("carriers.one.user", "carriers.one.password_file")
 
 
+def test_an_answer_for_another_account_names_the_account_too():
+    """Twilio's account is part of the URL: a wrong one is answered like a wrong endpoint."""
+    answered = Outcome(Answer.UNKNOWN, Reason.GARBAGE, said="HTTP 404")
+    cause = cause_of_answer(carrier("twilio"), answered, "+34600000001")
+    assert cause is not None
+    assert cause.settings == ("carriers.one.endpoint", "carriers.one.account")
+
+
 def test_a_refused_message_is_explained_in_the_carriers_words_without_the_address():
     """The words often quote it."""
     refused = Outcome(Answer.NEVER, Reason.BAD_ADDRESS, said="550 5.1.3 <me@centre.example> is no mailbox")
