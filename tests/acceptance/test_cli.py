@@ -193,6 +193,10 @@ def test_an_alert_is_paused_resumed_and_accounted_for(served: Served, ana: str, 
         served.control(channel, {"rules": []})
     assert (said.returncode, f"alertd alerts resume {taken}" in said.stdout.decode()) == (0, True), said.stderr.decode()
     assert done(served, "alerts", "show", taken)["paused"]
+    [row] = [one for one in alertd(served, "alerts", "list").stdout.decode().splitlines() if one.startswith(taken)]
+    assert "sending, paused" in row
+    assert "sending, paused" in alertd(served, "alerts", "report", taken).stdout.decode()
+    assert served.call("GET", f"/v1/alerts/{taken}/progress")[1]["paused"]
     resumed = alertd(served, "alerts", "resume", taken, key=bea)
     assert resumed.stdout.decode().startswith(f"Alert {taken} goes on, it is ")
     assert alertd(served, "alerts", "watch", taken, key=bea).returncode == 0

@@ -72,6 +72,7 @@ class ProgressReply(BaseModel):
     permissions: list[PermissionStanding] = Field(
         [], description="Neighbours whose permission this alert has, waits for, or was refused."
     )
+    paused: bool = Field(description="As in the alert: nothing more of it is sent until it is resumed.")
     stalled: bool = Field(
         False, description="For a minute nothing of it got its end, although some is due: `alert.stalled`."
     )
@@ -145,6 +146,7 @@ async def _progress(request: web.Request, alert_id: str) -> tuple[ProgressReply,
         nobody=had_nobody_to_notify(record),
         channels=channels,
         few=few,
+        paused=record.paused,
         stalled=stalled,
         permissions=[
             PermissionStanding(organisation=one.org, name=one.name, state=one.state(record.state))

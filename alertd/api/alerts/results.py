@@ -57,6 +57,7 @@ class VersionReport(BaseModel):
 class ReportReply(BaseModel):
     id: str
     state: AlertState
+    paused: bool = Field(description="As in the alert: nothing more of it is sent until it is resumed.")
     kind: str
     level: str
     status: str
@@ -136,7 +137,7 @@ async def alert_report(request: web.Request, *, id: AlertId) -> ReportReply:
     found = await s.results.report(await s.approval.get(id, credential(request)))
     decisions = history_reply(found.record.id, found.history)
     return ReportReply(
-        id=found.record.id, state=found.record.state, kind=found.record.kind, level=found.record.level,
+        id=found.record.id, state=found.record.state, paused=found.record.paused, kind=found.record.kind, level=found.record.level,
         status=found.record.status, people=found.people, regions=dict(found.regions),
         versions=[_version(one) for one in found.versions], decisions=decisions.acts, whole=decisions.whole,
         outcome=found.outcome or None, break_glass=break_glass_reply(found.record),

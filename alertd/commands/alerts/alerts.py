@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from alertd.commands.alerts.results import ledger, report, review
-from alertd.commands.alerts.review import remark_similar, tell_review
+from alertd.commands.alerts.review import remark_similar, standing, tell_review, waits
 from alertd.commands.alerts.stops import remark_stops
 from alertd.commands.alerts.submitted import submit_document, tell_taken
 from alertd.commands.alerts.watching import watch as follow
@@ -72,7 +72,7 @@ def list_alerts(
     if as_json:
         tell_json(page)
         return
-    tell_table(COLUMNS, ([alert[name] for name in COLUMNS] for alert in page["alerts"]))
+    tell_table(COLUMNS, ([(alert | {"state": standing(alert)})[name] for name in COLUMNS] for alert in page["alerts"]))
     remark_stops(client)
     if page["next"] is not None:
         remark(f"There are older ones: --cursor {page['next']}")

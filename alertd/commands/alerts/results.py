@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from alertd.commands.alerts.review import standing
 from alertd.commands.base.client import segment
 from alertd.commands.base.options import AlertId, JsonOption, common
 from alertd.commands.base.output import remark, tell, tell_facts, tell_json, tell_table
@@ -56,7 +57,8 @@ def report(ctx: typer.Context, alert_id: AlertId, as_json: JsonOption = False) -
     if as_json:
         tell_json(found)
         return
-    tell_facts({name: found[name] for name in ("id", "state", "kind", "level", "status", "people", "outcome")})
+    facts = found | {"state": standing(found)}
+    tell_facts({name: facts[name] for name in ("id", "state", "kind", "level", "status", "people", "outcome")})
     for version in found["versions"]:
         tell(f"\n{version['id']}, {version['occasion']}, {version['state']}:")
         tell_table(

@@ -7,6 +7,7 @@ from typing import Any
 
 from alertd.commands.base.client import Client, RefusedError
 from alertd.commands.base.output import remark, tell, tell_facts
+from alertd.model.states import OPEN_STATES, AlertState
 
 _WAITS = {
     "unasked": "will ask {}", "asked": "waits for {}", "granted": "is permitted by {}", "refused": "is refused by {}",
@@ -43,6 +44,16 @@ def remark_similar(alert: Mapping[str, Any]) -> None:
         remark(
             f"The case has another alert: {one['id']} is {one['state']}, submitted by {one['author']} at {one['created']}."
         )
+
+
+def standing(alert: Mapping[str, Any]) -> str:
+    """The state of an alert, and that it is paused if it would be sent otherwise."""
+    return f"{alert['state']}, paused" if is_on_hold(alert) else alert["state"]
+
+
+def is_on_hold(alert: Mapping[str, Any]) -> bool:
+    """Whether a pause keeps messages of an alert back."""
+    return bool(alert.get("paused")) and AlertState(alert["state"]) in OPEN_STATES
 
 
 def waits(permissions: Iterable[Mapping[str, Any]]) -> list[str]:

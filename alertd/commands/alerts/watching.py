@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from alertd.commands.alerts.review import waits
+from alertd.commands.alerts.review import is_on_hold, standing, waits
 from alertd.commands.base.client import Client, NobodyError, RefusedError, UnreachableError, segment
 from alertd.commands.base.output import console, harmless, tell, tell_json
 from alertd.model.states import UNWATCHED, AlertState
@@ -83,18 +83,17 @@ def _lines(changes: Iterator[dict[str, Any]]) -> None:
         channels = progress["channels"].items()
         parts = [f"{name} {_over(c):,} of {c.get('targeted', 0):,}{_outcomes(c)}" for name, c in channels]
         parts += [f"{name} not shown" for name in progress.get("few", ())]
-        state = progress["state"]
+        state = standing(progress)
         tell(": ".join([state, "; ".join(parts)] if parts else [state]) + _seconds(progress) + _waits(progress))
 
 
 def _bars(changes: Iterator[dict[str, Any]]) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[told]}"))
-    stands, bars = ("", False), dict[str, TaskID]()
+    stands, bars = ("", ""), dict[str, TaskID]()
     with Progress(*columns, console=console()) as progress_bars:
         for progress in changes:
-            state = progress["state"]
-            if stands != (stands := (state, progress.get("stalled", False))):
-                progress_bars.console.print(harmless(state + _seconds(progress) + _waits(progress)))
+            if stands != (stands := (standing(progress), _waits(progress))):
+                progress_bars.console.print(harmless(stands[0] + _seconds(progress) + stands[1]))
             for name, counts in progress["channels"].items():
                 if name not in bars:
                     bars[name] = progress_bars.add_task(name, told="")
@@ -113,7 +112,11 @@ def _outcomes(counts: dict[str, int]) -> str:
 
 
 def _waits(progress: dict[str, Any]) -> str:
-    said = [*waits(progress.get("permissions", [])), *([STALLS] if progress.get("stalled") else [])]
+    said = waits(progress.get("permissions", []))
+    if is_on_hold(progress):
+        said.append(f"to go on: alertd alerts resume {progress['id']}")
+    elif progress.get("stalled"):
+        said.append(STALLS)
     return f"; {'; '.join(said)}" if said else ""
 
 

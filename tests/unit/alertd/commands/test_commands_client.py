@@ -139,6 +139,17 @@ def test_watching_an_alert_that_is_not_sent_is_refused(peer: Peer):
         watch(Client(url, None), "x", as_json=True)
 
 
+def test_watching_says_that_an_alert_is_paused(peer: Peer, capsys: pytest.CaptureFixture[str]):
+    """A line that does not move says why, and what goes on with it."""
+    paused = {**progress("sending", 1), "paused": True}
+    url, _ = peer([stream(paused, progress("sending", 1), {**progress("sent", 2), "paused": True})])
+    watch(Client(url, None), "x", as_json=False)
+    assert capsys.readouterr().out.splitlines() == [
+        "sending, paused: push 1 of 2 (accepted 1); to go on: alertd alerts resume x",
+        "sending: push 1 of 2 (accepted 1)", "sent: push 2 of 2 (accepted 2)",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(("status", "says"), [("Test", "notifies testers only"), ("Actual", "No subscriber of kind")])
 def test_watching_an_alert_that_had_nobody_to_notify_ends_with_a_code_of_its_own(peer: Peer, status: str, says: str):
     """Whoever waits for it does not take it for one that people got."""
