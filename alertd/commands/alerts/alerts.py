@@ -27,7 +27,7 @@ for each in (ledger, report, review):
 
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the alert.")]
 Seen = Annotated[int | None, typer.Option("--seen", help="The version you saw: refused if it was changed since.")]
-#: Where an alert goes, and what it is called on the way.
+WATCH_HELP = "Stay until nobody more is told. Then ends with 3 if there was nobody to notify."
 COLUMNS = ("id", "state", "status", "level", "people", "author", "expires")
 
 
@@ -35,7 +35,7 @@ COLUMNS = ("id", "state", "status", "level", "people", "author", "expires")
 def send(
     ctx: typer.Context,
     file: Annotated[typer.FileBinaryRead, typer.Argument(help="The alert, JSON or CAP; - is standard input.")],
-    watch: Annotated[bool, typer.Option("--watch", help="Stay until nobody more is told.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help=WATCH_HELP)] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Answer the same and do nothing.")] = False,
     idempotency_key: Annotated[
         str | None, typer.Option(help="A word of your own for this alert: sent again within 24 h, it is the same one.")
@@ -97,7 +97,7 @@ def show(
 
 @app.command()
 def watch(ctx: typer.Context, alert_id: AlertId, as_json: JsonOption = False) -> None:
-    """Stay until nobody more is told."""
+    """Stay until nobody more is told. Ends with 0 if it was sent, 1 if it ended otherwise, 3 if there was nobody to notify."""
     client = common(ctx).client()
     if not as_json:
         remark_stops(client)
@@ -120,7 +120,7 @@ def approve(
         list[str] | None, typer.Option(help="The plate of a vehicle it names, typed again. Once for each.")
     ] = None,
     overspend: Annotated[str | None, typer.Option(help="Why it may cost more than the budget of SMS.")] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Stay until nobody more is told.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help=WATCH_HELP)] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Approve an alert, so that it is sent. Names the other living alerts of its case, and on a terminal asks first if there are any."""
@@ -151,7 +151,7 @@ def resend(
         list[str] | None, typer.Option(help="unknown or failed; may be given twice. Default: both.")
     ] = None,
     channel: Annotated[str | None, typer.Option(help="Of one channel. Default: of all.")] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Stay until nobody more is told.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help=WATCH_HELP)] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Send again what may not have arrived. What did arrive although nobody knows comes twice."""

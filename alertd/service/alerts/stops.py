@@ -174,7 +174,9 @@ class Stopping:
             )
             raise Problem("precondition-failed", sentence)
         if not done:
-            raise Problem("precondition-failed", f"An alert that is {old} cannot be {'paused' if waits else 'resumed'}.")
+            raise Problem(
+                "precondition-failed", f"An alert that is {old} cannot be {'paused' if waits else 'resumed'}."
+            )
         return await self._alerts.get(record.id) or record
 
     async def _kept(self, seen: StandingStops, scope: str, stop: Stop | None) -> bool:

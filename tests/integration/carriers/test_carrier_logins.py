@@ -21,7 +21,6 @@ from alertd.config.settings import Settings
 from alertd.model.registration import Registration
 from alertd.runtime.assembly import opened
 from alertd.runtime.carrier_factory import carrier_of
-from alertd.runtime.container import Parts, opened
 from alertd.runtime.worker_container import worker_of
 from alertd.service.carriers.carriers import Carrier, Carriers
 from alertd.service.carriers.causes import Cause

@@ -49,6 +49,13 @@ def test_the_list_of_commands_says_what_each_says_of_itself(group: type[OnDemand
         assert " ".join(str(command.help).split("\n\n")[0].split()) == place.summary, name
 
 
+@pytest.mark.parametrize("words", [["send"], ["alerts", "watch"], ["alerts", "approve"]])
+def test_help_names_the_exit_code_of_an_alert_that_had_nobody_to_notify(words: list[str]):
+    """A script that waits for an alert has to know it."""
+    said = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "200"}).output
+    assert "3 if there was nobody to notify" in " ".join(said.split())
+
+
 @pytest.mark.parametrize("where", [0, 1, 2])
 def test_the_service_and_the_key_are_named_anywhere_on_the_line(peer: Peer, tmp_path: Path, where: int):
     """Before the group, between group and command, or at the end. The place nearest to the command counts."""

@@ -11,8 +11,8 @@ from alertd.commands.installation.inspection import inspected
 from alertd.common.errors import ConfigError
 from alertd.config.carriers import FcmCarrier, SmtpCarrier
 from alertd.config.settings import Settings
+from alertd.runtime.assembly import library_of
 from alertd.runtime.carrier_factory import carriers_of
-from alertd.runtime.container import library_of
 
 PEM = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 ACCOUNT = {
