@@ -35,13 +35,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             ],
             0,
         ),
-        ("Lucía P.", [], 1),
+        ("Lucía P.", ["sandbox-sms · UCS-2 · 5 SMS parts · 0.25 · sent this way"], 1),
     ],
 )
 async def test_an_approver_sees_the_price_of_each_coding_of_an_sms(
     served: Served, plain: Browser, alert: dict[str, Any], name: str, codings: list[str], name_decides: int
 ):
-    """Without accents an SMS is cheaper. A name keeps its letters, and if it leaves no choice of a coding, the page says so."""
+    """Without accents an SMS is cheaper. A name keeps its letters, and if it leaves no choice of a coding, the page says so and what that costs."""
     document = {**changed(alert, "case/children/0/name", {"public": name}), "channels": ["sms"]}
     ana, bea = (served.person(f"{who}@centre.example") for who in ("ana", "bea"))
     status, taken = served.call("POST", "/v1/alerts", document, ana)

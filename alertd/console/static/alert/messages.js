@@ -38,7 +38,7 @@ const Coded = ({ one }) => html`<li>${[
 
 const Sms = ({ message }) => html`<div class="bubble"><p>${message.text}</p></div>
   <div class="small muted" dir=${document.dir || "ltr"}><p>${t("segments", { n: message.segments })} · ${codingOf(message)}</p>
-    ${message.codings.length > 1 ? html`<ul>${message.codings.map((one) => html`<${Coded} one=${one} />`)}</ul>` : null}
+    ${message.codings.length > 1 || message.codings.some((one) => one.price !== null) ? html`<ul>${message.codings.map((one) => html`<${Coded} one=${one} />`)}</ul>` : null}
     ${message.name_decides ? html`<p>${t("sms-name")}</p>` : null}</div>`;
 
 const Mail = ({ message }) => html`<details class="letter"><summary><${Icon} name="mail" /><span>${message.subject}</span></summary>
