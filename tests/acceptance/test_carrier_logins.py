@@ -21,7 +21,7 @@ SECRET = "a-wrong-password-7"
 #: By carrier, what its cause has to say.
 CAUSES = {
     "relay": ("refused the login: 535 5.7.8", "carriers.relay.user and carriers.relay.password."),
-    "down": ("refused the connection", "carriers.down.host and carriers.down.port."),
+    "down-relay": ("refused the connection", "carriers.down-relay.host and carriers.down-relay.port."),
     "centre": ("refused the login: invalid password (0x0E)", "carriers.centre.system_id, carriers.centre.password"),
     "texts": ("refused the login: HTTP 401", "carriers.texts.account and carriers.texts.password."),
     "phones": ("speaks plain HTTP, not HTTPS", "carriers.phones.endpoint."),
@@ -59,7 +59,7 @@ def mistaken(tmp_path: Path, sandbox: Sandbox, plain_http: int) -> Configured:
         "store": {"directory": str(tmp_path / "data"), "reserve_mb": 1}, "api": {"port": 0},
         "worker": {"processes": 1},
         "carriers.relay": {**of_relay, "user": "alertd", "password": SECRET},
-        "carriers.down": {**of_relay, "port": 1},
+        "carriers.down-relay": {**of_relay, "port": 1},
         "carriers.centre": {**ends["smpp"], "kind": "smpp", "password": SECRET},
         "carriers.texts": {
             "kind": "twilio", "account": ends["sms"]["account"], "password": SECRET, "sender": "+15005550006",

@@ -5,7 +5,7 @@ import { silence, silentOf } from "../parts/at-work.js";
 import { TRIAL } from "../alert/draft.js";
 import { Awaited, Button, Check, Empty, Field, Icon, NotYet, Older, Refused, Stale, html, may, mayDo, useAct, usePolled, useState } from "../parts/parts.js";
 import { TABLES } from "../tables.js";
-import { direction, known, language, list, moment, personOf, t } from "../parts/words.js";
+import { direction, known, language, list, listed, moment, personOf, t } from "../parts/words.js";
 
 /** A rate above this is none: the carrier takes what it is given. */
 const rateOf = (one) => (one.rate ? t("rate", { n: one.rate }) : t("no-limit"));
@@ -13,7 +13,13 @@ const rateOf = (one) => (one.rate ? t("rate", { n: one.rate }) : t("no-limit"));
 /** Why a carrier cannot send, or why a test failed: the cause in the reader's language, the carrier's own words, and the settings to check. */
 const Cause = ({ cause: { code, server, said, settings } }) => html`<p class="cause">
   ${t(`cause-${code}`, { server: server ? apart(server) : t("the-carrier"), said: said ? apart(said) : t("no-reason") })}
-  ${settings.length ? html` ${t("check-settings", { list: list(settings.map(apart)) })}` : null}</p>`;
+  ${settings.length ? html` <${Check} settings=${settings} />` : null}</p>`;
+
+/** Which settings to check. A name is not broken at its hyphen: it is to be found in alertd.toml. */
+function Check({ settings }) {
+  const [before, after] = t("check-settings", { list: "\n" }).split("\n");
+  return html`${before}${listed(settings, (name) => html`<span class="setting">${apart(name)}</span>`)}${after}`;
+}
 
 /** Latin words in a sentence from right to left keep their order (Unicode isolates). */
 const apart = (latin) => (direction === "rtl" ? `\u2068${latin}\u2069` : latin);

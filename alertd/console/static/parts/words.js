@@ -75,3 +75,5 @@ export const languageName = (tag) => new Intl.DisplayNames(locale, { type: "lang
 export const personOf = (name, organisation, own) => (name && organisation && organisation !== own ? `${name} (${organisation})` : name);
 
 export const list = (words) => new Intl.ListFormat(locale).format(words);
+/** The same in pieces, each word as `shown`. */
+export const listed = (words, shown) => new Intl.ListFormat(locale).formatToParts(words).map(({ type, value }) => (type === "element" ? shown(value) : value));
