@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from alertd.commands.alerts.results import ledger, report, review
-from alertd.commands.alerts.review import remark_similar, standing, tell_review, waits
+from alertd.commands.alerts.review import remark_similar, standing, tell_review
 from alertd.commands.alerts.stops import remark_stops
 from alertd.commands.alerts.submitted import submit_document, tell_taken
 from alertd.commands.alerts.watching import watch as follow
