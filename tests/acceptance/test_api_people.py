@@ -12,16 +12,8 @@ from typing import Any
 from alertd.common.ids import Door
 from tests.acceptance.asking import pointers
 from tests.acceptance.conftest import Served
+from tests.acceptance.people_imports import imported
 from tests.unit.alertd.samples import SUBSCRIBER, changed
-
-
-def imported(served: Served, lines: list[str]) -> list[dict[str, Any]]:
-    """What an import of these lines answers."""
-    headers = {"Authorization": f"Bearer {served.key}", "Content-Type": "application/x-ndjson"}
-    url = f"{served.url}/v1/subscribers/import"
-    request = urllib.request.Request(url, "\n".join(lines).encode("utf-8-sig"), headers, method="POST")
-    with urllib.request.urlopen(request, timeout=60) as response:
-        return [json.loads(line) for line in response.read().splitlines()]
 
 
 def test_an_import_writes_what_it_can(served: Served):

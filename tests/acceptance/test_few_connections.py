@@ -14,8 +14,8 @@ import pytest
 from channels.sandbox.authority import make_authority
 from channels.sandbox.script import Rule
 from channels.sandbox.smtp import SmtpSandbox
-from tests.acceptance.test_api_people import imported
-from tests.acceptance.test_configuration import Configured, in_toml
+from tests.acceptance.configured import Configured, in_toml
+from tests.acceptance.people_imports import imported
 from tests.threads import in_a_thread
 
 PEOPLE, TAKES, WORKERS = 260, 6, 3

@@ -16,8 +16,8 @@ from redis import Redis
 
 from alertd.store.engine import keys
 from alertd.store.engine.codec import NEXT_KEY, Codec, Keys, SealError, mark_of
+from tests.acceptance.commands import alertd, done, environment, refused
 from tests.acceptance.conftest import CHANNELS, STORE_KEYS, Served, first_key, start
-from tests.acceptance.test_cli import alertd, done, environment, refused
 
 PEOPLE = 3_000
 SLOW = {"rules": [{"prefix": "", "do": "slow", "delay_s": 0.2}]}

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from alertd.service.reach import about
+from tests.acceptance.cap_calls import published
 from tests.acceptance.conftest import Served
-from tests.acceptance.test_cap import published
-from tests.acceptance.test_media import hand_in, look
+from tests.acceptance.photo_calls import hand_in, look
 from tests.pictures import drawn, written
 from tests.unit.alertd.samples import changed
 

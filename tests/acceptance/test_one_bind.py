@@ -12,8 +12,8 @@ import pytest
 
 from channels.sandbox.smsc import SmscSandbox
 from channels.sandbox.smsc_habits import PASSWORD, SENDER, SYSTEM_ID, Habits
-from tests.acceptance.test_configuration import Configured, in_toml
-from tests.acceptance.test_smpp_wiring import NUMBERS, PEOPLE, links, person
+from tests.acceptance.configured import Configured, in_toml
+from tests.acceptance.smpp_people import NUMBERS, PEOPLE, links, person
 from tests.threads import in_a_thread
 
 

@@ -15,8 +15,8 @@ from typing import Any
 from redis import Redis
 
 from alertd.store.engine.codec import Keys
+from tests.acceptance.commands import done, refused
 from tests.acceptance.conftest import STORE_KEYS, Served, start
-from tests.acceptance.test_cli import done, refused
 
 RECOVER = ("keys", "recover")
 

@@ -8,9 +8,9 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from tests.acceptance.commands import alertd, done, refused
 from tests.acceptance.conftest import Served
-from tests.acceptance.test_cli import alertd, done, refused
-from tests.acceptance.test_crash import begun, slowed
+from tests.acceptance.slow_sending import begun, slowed
 
 PEOPLE = 1500
 

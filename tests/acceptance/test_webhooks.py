@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
+from tests.acceptance.commands import alertd, done, refused
 from tests.acceptance.conftest import Served
-from tests.acceptance.test_cli import alertd, done, refused
 from tests.recorders import Local, a_local
 
 

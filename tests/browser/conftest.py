@@ -9,10 +9,10 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
-from tests.acceptance.conftest import alert, ana, bea, served
+from tests.acceptance.conftest import alert, ana, bea, radio, served
 from tests.browser.desks import WITHOUT_WEBGL, launched
 
-__all__ = ["alert", "ana", "bea", "browser", "pictures", "plain", "served"]
+__all__ = ["alert", "ana", "bea", "browser", "pictures", "plain", "radio", "served"]
 
 
 @pytest.fixture

@@ -12,14 +12,12 @@ from PIL import Image
 from playwright.async_api import Browser, expect
 
 from tests.acceptance.conftest import Served
-from tests.browser.desks import Desk, desk
-from tests.browser.test_desk import MARIA
-from tests.browser.test_story import SLOWLY
+from tests.browser.alert_pages import MARIA, SEVILLA, opened
+from tests.browser.desks import desk
+from tests.browser.layout import SLOWLY
 from tests.pictures import drawn, read, written
 
 pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
-
-SEVILLA = "41091"
 
 
 def photo_of(served: Served, media: str, key: str) -> Image.Image:
@@ -27,11 +25,6 @@ def photo_of(served: Served, media: str, key: str) -> Image.Image:
     request = urllib.request.Request(f"{served.url}/m/{media}?size=page", headers={"Authorization": f"Bearer {key}"})
     with urllib.request.urlopen(request) as answer:
         return read(answer.read())
-
-
-async def opened(window: Desk, alert_id: str) -> None:
-    await window.page.goto(f"{window.url}/console#/alerts/{alert_id}")
-    await window.page.locator(".times li").first.wait_for()
 
 
 async def test_what_happened_is_told_in_order_with_who_did_it(

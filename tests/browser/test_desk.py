@@ -13,16 +13,12 @@ from playwright.async_api import Browser, Route, expect
 
 from alertd.runtime.sample_people import BROWSER, BROWSER_KEYS
 from tests.acceptance.conftest import Served
+from tests.browser.alert_pages import MARIA
 from tests.browser.desks import desk
 
 pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
 
 PATROL = {"type": "Polygon", "coordinates": [[[-6, 37.3], [-5.9, 37.3], [-5.9, 37.4], [-6, 37.4], [-6, 37.3]]]}
-MARIA: dict[str, Any] = {
-    "languages": ["es"], "kinds": ["missing-child"], "places": {"home": {"point": [-5.9845, 37.3891]}},
-    "addresses": [{"channel": "sms", "number": "+34612345678"}],
-    "consent": {"at": "2026-01-10T12:00:00+01:00", "source": "web form"},
-}  # fmt: skip
 
 
 async def test_a_region_is_found_drawn_by_hand_and_named(served: Served, browser: Browser, ana: str):

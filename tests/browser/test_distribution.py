@@ -8,12 +8,10 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from tests.acceptance.conftest import Served
-from tests.acceptance.test_distributors import Radio, radio
+from tests.acceptance.radio import Radio
+from tests.browser.alert_pages import SEVILLA, opened
 from tests.browser.desks import desk
-from tests.browser.test_alert import SEVILLA, opened
-from tests.browser.test_keep import TOO_WIDE, check_in_both_lights
-
-__all__ = ["radio"]
+from tests.browser.layout import TOO_WIDE, check_in_both_lights
 
 pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
 

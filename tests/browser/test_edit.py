@@ -9,7 +9,7 @@ from playwright.async_api import Browser, expect
 
 from tests.acceptance.conftest import Served
 from tests.browser.desks import desk
-from tests.browser.test_story import SLOWLY
+from tests.browser.layout import SLOWLY
 
 #: Whether the words that people will read, and what was verified, stand above the buttons.
 APPROVED_LAST = """() => ['.verified', '.languages-row'].every((one) =>

@@ -8,13 +8,10 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from tests.acceptance.conftest import Served
-from tests.acceptance.test_distributors import Radio, radio
-from tests.browser.desks import Desk, desk
-from tests.browser.test_keep import TOO_WIDE, check_in_both_lights
-from tests.browser.test_organisation import come, own
-from tests.browser.test_people import come_in, invited, with_authenticator
-
-__all__ = ["radio"]
+from tests.acceptance.radio import Radio
+from tests.browser.desks import Desk, desk, invited
+from tests.browser.layout import TOO_WIDE, check_in_both_lights
+from tests.browser.sign_in import come, come_in, own, with_authenticator
 
 pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
 

@@ -11,14 +11,11 @@ from playwright.async_api import Browser, expect
 
 from alertd.service.records.evidence import verified
 from tests.acceptance.conftest import Served
+from tests.browser.alert_pages import SEVILLA, opened
 from tests.browser.desks import Desk, desk, number
-from tests.browser.test_alert import SEVILLA, opened
-from tests.browser.test_screens import SCHEMES
+from tests.browser.layout import TOO_WIDE, check_in_both_lights
 
 pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
-
-#: How far a screen is wider than its window, in px.
-TOO_WIDE = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
 async def saved(window: Desk, name: str) -> Any:
@@ -27,13 +24,6 @@ async def saved(window: Desk, name: str) -> Any:
         await window.press(name)
     path = await (await download.value).path()
     return json.loads(await asyncio.to_thread(path.read_text, "utf-8"))
-
-
-async def check_in_both_lights(window: Desk) -> None:
-    for scheme in SCHEMES:
-        await window.page.emulate_media(color_scheme=scheme)
-        await window.check_readable()
-    await window.check_readable("rtl")
 
 
 async def test_the_report_is_read_and_kept(served: Served, browser: Browser, ana: str, bea: str, alert: dict[str, Any]):

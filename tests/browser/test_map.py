@@ -10,8 +10,8 @@ from PIL import Image, ImageChops, ImageStat
 from playwright.async_api import Browser, Locator, Page, Route, expect
 
 from tests.acceptance.conftest import Served
+from tests.browser.alert_pages import submitted
 from tests.browser.desks import Desk, desk
-from tests.browser.test_misread import submitted
 
 pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
 

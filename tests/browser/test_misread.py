@@ -11,13 +11,13 @@ from playwright.async_api import Browser, Route, expect
 
 from alertd.console.words import modules
 from tests.acceptance.conftest import CHANNELS, Served
-from tests.acceptance.test_media import hand_in
-from tests.acceptance.test_messages import GENERAL
+from tests.acceptance.photo_calls import hand_in
+from tests.browser.alert_pages import submitted
 from tests.browser.desks import STATIC, desk
-from tests.browser.test_keep import TOO_WIDE, check_in_both_lights
-from tests.browser.test_organisation import come
-from tests.browser.test_story import SLOWLY
+from tests.browser.layout import SLOWLY, TOO_WIDE, check_in_both_lights
+from tests.browser.sign_in import come
 from tests.pictures import drawn, written
+from tests.unit.alertd.samples import GENERAL
 from tests.waiting import until
 
 pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
@@ -30,12 +30,6 @@ NOBODY = [
         "to": "11:00",
     }
 ]
-
-
-def submitted(served: Served, alert: dict[str, Any], key: str, **more: Any) -> str:
-    status, taken = served.call("POST", "/v1/alerts", {**alert, "target": {"regions": ["41091"]}, **more}, key)
-    assert status == 202, taken
-    return str(taken["id"])
 
 
 async def test_what_is_approved_and_waits_for_its_hour_says_so(

@@ -8,11 +8,9 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from tests.acceptance.conftest import Served
+from tests.browser.alert_pages import SEVILLA, opened, submitted
 from tests.browser.desks import Desk, desk
-from tests.browser.test_alert import SEVILLA, opened
-from tests.browser.test_keep import TOO_WIDE
-from tests.browser.test_misread import submitted
-from tests.browser.test_story import SLOWLY
+from tests.browser.layout import SLOWLY, TOO_WIDE
 
 pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
 

@@ -8,9 +8,9 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from tests.acceptance.conftest import Served
+from tests.browser.alert_pages import SEVILLA
 from tests.browser.desks import Desk, desk
-from tests.browser.test_alert import SEVILLA
-from tests.browser.test_keep import TOO_WIDE, check_in_both_lights
+from tests.browser.layout import TOO_WIDE, check_in_both_lights
 
 pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
 

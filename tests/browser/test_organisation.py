@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 from playwright.async_api import Browser, expect
 
 from tests.acceptance.conftest import Served
 from tests.browser.desks import Desk, desk
-from tests.browser.test_keep import TOO_WIDE, check_in_both_lights
+from tests.browser.layout import TOO_WIDE, check_in_both_lights
+from tests.browser.sign_in import come, own
 
 pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
 
 SQUARE = {"type": "Polygon", "coordinates": [[[-6.4, 36.5], [-6.2, 36.5], [-6.2, 36.7], [-6.4, 36.7], [-6.4, 36.5]]]}
-
-
-def own(served: Served, key: str | None = None, name: str = "default") -> Any:
-    status, told = served.call("GET", f"/v1/organisations/{name}", None, key)
-    assert status == 200, told
-    return told["organisation"]
 
 
 async def draw(window: Desk, *corners: tuple[int, int]) -> None:
@@ -33,12 +27,6 @@ async def draw(window: Desk, *corners: tuple[int, int]) -> None:
     for right, down in (*corners, corners[-1]):
         await window.page.mouse.move(middle[0] + right, middle[1] + down, steps=4)
         await window.page.mouse.click(middle[0] + right, middle[1] + down)
-
-
-async def come(window: Desk, key: str) -> None:
-    await window.sign_in(key)
-    await window.page.get_by_role("link", name="Organisation").click()
-    await window.page.get_by_role("heading", level=1).wait_for()
 
 
 async def test_whoever_runs_the_service_makes_another(served: Served, plain: Browser, ana: str):

@@ -3,41 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, CDPSession, expect
+from playwright.async_api import Browser, expect
 
 from tests.acceptance.conftest import Served
-from tests.browser.desks import PATIENCE_MS, Desk, desk, invited
+from tests.browser.desks import PATIENCE_MS, desk, invited
+from tests.browser.sign_in import KEY, come_in, with_authenticator
 
 pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
-
-KEY: dict[str, Any] = {
-    "protocol": "ctap2", "transport": "internal", "hasResidentKey": True, "hasUserVerification": True,
-    "isUserVerified": True, "automaticPresenceSimulation": True,
-}  # fmt: skip
-
-
-@asynccontextmanager
-async def with_authenticator(
-    browser: Browser, served: Served, *refusals: int
-) -> AsyncIterator[tuple[Desk, CDPSession, str]]:
-    """A window on a machine that keeps passkeys, under its name, for a bare address has none."""
-    async with desk(browser, served.url.replace("127.0.0.1", "localhost"), *refusals) as window:
-        device = await window.page.context.new_cdp_session(window.page)
-        await device.send("WebAuthn.enable")
-        made = await device.send("WebAuthn.addVirtualAuthenticator", {"options": KEY})
-        yield window, device, made["authenticatorId"]
-
-
-async def come_in(window: Desk, url: str) -> None:
-    """With the one-time address, which makes a passkey."""
-    await window.page.goto(url)
-    await window.press("Make my passkey")
-    await window.page.get_by_role("link", name="Now", exact=True).wait_for()
 
 
 async def test_somebody_is_let_in_by_a_link_and_approves_with_a_passkey(

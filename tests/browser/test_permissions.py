@@ -9,7 +9,7 @@ from playwright.async_api import Browser, expect
 
 from tests.acceptance.conftest import Served
 from tests.browser.desks import desk
-from tests.browser.test_keep import TOO_WIDE, check_in_both_lights
+from tests.browser.layout import TOO_WIDE, check_in_both_lights
 from tests.unit.alertd.samples import changed
 
 pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]

@@ -16,7 +16,7 @@ from playwright.async_api import Browser, Page, expect
 
 from tests.acceptance.conftest import Served
 from tests.browser.desks import PATIENCE_MS, Desk, desk, invited
-from tests.browser.test_people import KEY, with_authenticator
+from tests.browser.sign_in import KEY, with_authenticator
 from tests.oidc_provider import providing
 from tests.ports import free_port
 

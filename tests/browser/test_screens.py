@@ -11,7 +11,7 @@ import io
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import pytest
 from PIL import Image, ImageDraw
@@ -19,6 +19,7 @@ from playwright.async_api import Browser
 
 from tests.acceptance.conftest import Served
 from tests.browser.desks import Desk, desk
+from tests.browser.layout import SCHEMES, Scheme
 from tests.pictures import written
 
 pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
@@ -31,8 +32,6 @@ STILL = """() => Promise.all(document.getAnimations().filter(one => one.effect.g
     .map(one => one.finished.catch(() => {})))"""
 LOOKS = 12  # until a screen is at rest; one that never is, is taken as it moves
 SCREENS = 31
-Scheme = Literal["light", "dark"]
-SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 MARIA = {
     "languages": ["es", "en"], "kinds": ["missing-child"], "places": {"home": {"point": [-5.9845, 37.3891]}, "school": {"region": "41091"}},
     "addresses": [{"channel": "sms", "number": "+34612345678"}, {"channel": "mail", "mailbox": "maria@mail.example"}],

@@ -9,13 +9,12 @@ from playwright.async_api import Browser, expect
 
 from tests.acceptance.conftest import Served
 from tests.browser.desks import Desk, desk
+from tests.browser.layout import SLOWLY
 from tests.browser.wire import wire
 
 pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
 
 SEVILLA = "41091"
-#: Each push message is answered late: an alert to everybody is under way for several times as long.
-SLOWLY = {"rules": [{"prefix": "", "do": "slow", "delay_s": 10}]}
 #: What a case is told with by keyboard, in the order of the fields; None is a box that is ticked.
 BY_KEYS = (
     ("Authority that verified it", "Policía Nacional"), ("Its reference", "2026/4711"), ("A minor", None), ("At high risk", None),

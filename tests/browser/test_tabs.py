@@ -10,7 +10,7 @@ from playwright.async_api import Browser, Page, expect
 
 from tests.acceptance.conftest import Served
 from tests.browser.desks import Desk, invited
-from tests.browser.test_people import KEY, come_in, with_authenticator
+from tests.browser.sign_in import KEY, come_in, with_authenticator
 
 pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
 

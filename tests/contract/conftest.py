@@ -25,7 +25,11 @@ from channels.smpp.words import BY_LANGUAGE
 from channels.sms_http import HttpSmsChannel, HttpSmsSettings
 from channels.smtp_pool import RelaySettings
 from channels.webpush import WebPushChannel, WebPushSettings
+from tests.contract.node_centre import environment, node
+from tests.contract.postfix_server import bounces, directory, postfix
 from tests.contract.smpp_parties import Heard, SmppParty
+
+__all__ = ["bounces", "directory", "environment", "node", "postfix"]
 
 # Far more than a local answer takes on a busy machine; tests of silence give a short one.
 TIMEOUT_S = 30.0

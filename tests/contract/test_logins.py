@@ -16,11 +16,8 @@ from channels.sms_http import HttpSmsChannel, HttpSmsSettings
 from channels.smtp_pool import RelaySettings
 from channels.webpush import WebPushChannel, WebPushSettings
 from tests.contract import programs
-from tests.contract.test_mail_postfix import IDENTITY, bounces, directory, postfix
-from tests.contract.test_smpp_node import environment, node
+from tests.contract.postfix_server import IDENTITY
 from tests.ports import free_port
-
-__all__ = ["bounces", "directory", "environment", "node", "postfix"]
 
 pytestmark = pytest.mark.peer
 

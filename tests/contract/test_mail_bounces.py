@@ -11,7 +11,7 @@ import pytest
 from channels.base import Reason, ReportState
 from channels.bounces import LIMIT_BYTES
 from channels.bounces_lmtp import CONNECTIONS, BounceListener
-from tests.unit.channels.test_mail_bounces import COMPLAINT, GONE, POSTFIX
+from tests.unit.channels.bounces import COMPLAINT, GONE, POSTFIX
 
 TO = "bounce+t4g_-@a.example"
 

@@ -35,7 +35,10 @@ from tests.integration.acts import api_of, register
 from tests.integration.batches import AREA, record
 from tests.integration.clusters import a_cluster
 from tests.integration.nights import Night
+from tests.integration.organisations.operators import ana, console
 from tests.unit.alertd.samples import MISSING_CHILD, changed
+
+__all__ = ["ana", "console"]
 
 
 @pytest.fixture

@@ -43,7 +43,9 @@ from tests.integration.acts import (
     submitted,
     tell,
 )
-from tests.integration.delivery.test_worker import until, working
+from tests.integration.alerts.updates import is_in_state, is_retired
+from tests.integration.delivery.workers import working
+from tests.waiting import until
 
 #: Names and places of the sample, which no end may tell.
 SECRET = ("Luc", "Santa Justa")
@@ -374,20 +376,12 @@ async def test_workers_tell_it_by_themselves(parts: Parts, sandbox: Sandbox, sam
     taken = await submitted(parts, sample, channels=["push", "mail"])
     async with working(parts):
         record = await parts.approval.approve(taken.record.id, BEA)
-        await until(lambda: _is(parts, record.id, AlertState.SENT))
+        await until(lambda: is_in_state(parts, record.id, AlertState.SENT))
         done = await parts.following.close(record.id, ANA, "Found")
-        await until(lambda: _is(parts, done.told_by, AlertState.SENT))
-        await until(lambda: _retired(parts))
+        await until(lambda: is_in_state(parts, done.told_by, AlertState.SENT))
+        await until(lambda: is_retired(parts))
     found = await parts.work.counts(done.told_by)
     assert {channel: n["accepted"] for channel, n in found.items()} == {"push": 50, "mail": 50}
-
-
-async def _is(parts: Parts, alert_id: str, state: AlertState) -> bool:
-    return await parts.alerts.state(alert_id) is state
-
-
-async def _retired(parts: Parts) -> bool:
-    return not await parts.alerts.live()
 
 
 async def test_that_an_alert_reached_nobody_is_told_when_it_ends(

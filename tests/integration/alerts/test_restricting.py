@@ -36,7 +36,7 @@ from geofences.regions import Library
 from tests.integration.acts import ANA, BEA, counts, lease_of, photo, planned, register, send, sent, slug, submitted
 from tests.integration.conftest import settings_for
 from tests.integration.media.conftest import showing
-from tests.integration.retention.test_purging import everything, put_back
+from tests.integration.retention.purges import everything, put_back
 from tests.unit.alertd.samples import changed
 
 #: What the sample tells of the child, and what of the rest stays.

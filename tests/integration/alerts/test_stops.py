@@ -24,7 +24,8 @@ from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.clocks import Later
 from tests.integration.acts import ANA, BEA, CARL, alert_of, counts, lease_of, planned, register, send, slug, submitted
-from tests.integration.delivery.test_worker import ended, until, working
+from tests.integration.delivery.workers import ended, working
+from tests.waiting import until
 
 ORG = of_org("default")
 

@@ -15,7 +15,8 @@ from alertd.service.container import Parts
 from alertd.store.engine import keys
 from alertd.store.engine.named_values import names_of
 from tests.integration.acts import ANA, BEA, CARL, alert_of, register
-from tests.integration.sharing.test_cap_intake import named, told, update
+from tests.integration.sharing.cap_intake import told, update
+from tests.unit.alertd.model.cap_documents import named
 from tests.unit.alertd.samples import changed
 
 #: A key of another organisation.

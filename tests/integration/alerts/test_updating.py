@@ -21,12 +21,15 @@ from alertd.service.container import Parts
 from alertd.service.delivery.planner import Planner
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.delivery.work_records import Alike, Lease
+from alertd.service.alerts.follow_up_audience import ANSWERED_MS, MOST_GAPS
+from alertd.service.delivery.planner import Planner
+from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.delivery.work_records import Lease
 from channels.sandbox import Sandbox
 from tests.integration.acts import (
     ALL,
     ANA,
     BEA,
-    CADIZ,
     CARL,
     alert_of,
     counts,
@@ -44,34 +47,23 @@ from tests.integration.acts import (
     submitted,
     yes,
 )
-from tests.integration.alerts.test_following import _is, _retired
+from tests.integration.alerts.updates import (
+    WIDER,
+    again,
+    got,
+    in_cadiz,
+    is_in_state,
+    is_retired,
+    plan,
+    proposed,
+    reasons,
+    updated,
+)
 from tests.integration.batches import unsent
-from tests.integration.delivery.test_worker import until, working
+from tests.integration.delivery.workers import working
 from tests.integration.media.conftest import showing
 from tests.unit.alertd.samples import changed
-
-CITY, WIDER = {"regions": ["41091"]}, {"regions": ["41091", "ES-CA"]}
-
-
-async def proposed(
-    parts: Parts, record: AlertRecord, sample: dict[str, Any], notify: Notify = Notify.FULL, **changes: Any
-) -> Taken:
-    """An update by Ana, wider than the alert was, on the same channels."""
-    return await parts.updating.submit(record.id, alert_of(sample, **{"target": WIDER, **changes}), notify, ANA)
-
-
-async def updated(
-    parts: Parts, record: AlertRecord, sample: dict[str, Any], notify: Notify = Notify.FULL, **changes: Any
-) -> AlertRecord:
-    """The same, approved by Bea and planned, as if what was in flight had the time to arrive."""
-    taken = await proposed(parts, record, sample, notify, **changes)
-    update = await parts.approval.approve(taken.record.id, BEA)
-    await plan(parts, update)
-    return await parts.alerts.get(update.id)
-
-
-async def plan(parts: Parts, update: AlertRecord) -> None:
-    assert await worker_of(parts).plans.planner.plan(dataclasses.replace(update, start=update.start - SETTLE_MS))
+from tests.waiting import until
 
 
 async def test_only_what_is_told_tells_of_an_alert(parts: Parts, sample: dict[str, Any]):
@@ -83,26 +75,6 @@ async def test_only_what_is_told_tells_of_an_alert(parts: Parts, sample: dict[st
     assert await parts.reports.told_by(record.id) is None
     update = await updated(parts, record, sample)
     assert await parts.reports.told_by(record.id) == update.id
-
-
-async def in_cadiz(parts: Parts, count: int, first: int = 100) -> None:
-    await register(parts, count, first=first, places={"home": {"point": list(CADIZ)}})
-
-
-def got(sandbox: Sandbox, version: str) -> list[str]:
-    """The tokens that a version went to."""
-    return sorted(address for _, told, address, *_ in sandbox.push.recorded if told == version)
-
-
-async def again(parts: Parts, alert_id: str, channel: str = "push", *, was_told: bool = True) -> str:
-    """A message as its carrier takes it, for whoever was told before or was not."""
-    alike = Alike(channel=channel, language="es", again=was_told)
-    ready = await worker_of(parts).feeder.dispatch.offers.messages.ready(alert_id, alike, parts.carriers.of(channel)[0])
-    return repr(ready.prepared.payload).replace(" ", "")
-
-
-async def reasons(parts: Parts, alert_id: str) -> set[int]:
-    return {int(row["reason"]) async for _, rows, _ in parts.work.ledger(alert_id) for row in rows}
 
 
 async def test_the_told_are_told_again_and_the_newly_inside_once(
@@ -496,10 +468,10 @@ async def test_workers_tell_it_by_themselves(parts: Parts, sandbox: Sandbox, sam
     await in_cadiz(parts, 5)
     taken = await proposed(parts, record, sample)
     async with working(parts):
-        await until(lambda: _retired(parts))
+        await until(lambda: is_retired(parts))
         await parts.approval.approve(taken.record.id, BEA)
-        await until(lambda: _is(parts, taken.record.id, AlertState.SENT))
-        await until(lambda: _retired(parts))
+        await until(lambda: is_in_state(parts, taken.record.id, AlertState.SENT))
+        await until(lambda: is_retired(parts))
     assert len(got(sandbox, taken.record.id)) == 25
 
 

@@ -45,7 +45,7 @@ from tests.integration.acts import (
     slug,
     tell,
 )
-from tests.integration.alerts.test_updating import CITY, WIDER, again, got, in_cadiz, plan, proposed, updated
+from tests.integration.alerts.updates import CITY, WIDER, again, got, in_cadiz, plan, proposed, updated
 from tests.unit.alertd.samples import changed
 
 

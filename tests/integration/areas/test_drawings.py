@@ -19,7 +19,7 @@ from alertd.service.container import Parts
 from alertd.store.areas.custom_regions import Drawings
 from alertd.store.engine.codec import Codec
 from tests.integration.acts import BEA, SEVILLA, draw, register, registration, submitted
-from tests.integration.areas.test_own_regions import PATROL, drawn, imported, settings_of, shipped
+from tests.integration.areas.own_regions import PATROL, drawn, imported, settings_of, shipped
 
 
 def ring(positions: int) -> shapely.MultiPolygon:

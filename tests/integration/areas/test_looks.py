@@ -20,7 +20,7 @@ from alertd.store.engine.codec import Codec
 from channels.sandbox import Sandbox
 from geofences.regions import Library
 from tests.integration.acts import ANA, BEA, CADIZ, alert_of, is_about, register, submitted
-from tests.integration.areas.test_own_regions import drawn, sending, shipped
+from tests.integration.areas.own_regions import drawn, sending, shipped
 
 SAME = {"regions": ["41091"]}
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,53 +22,14 @@ from alertd.runtime.worker_container import worker_of
 from alertd.service.areas.reach_preview import Looks
 from alertd.service.container import Parts
 from alertd.store.engine.codec import Codec
-from geofences import files, importer
-from geofences.additions import install
+from geofences import files
 from geofences.drawn import FIRST_NUMBER
 from geofences.errors import LibraryError
-from geofences.regions import Library
 from tests.integration.acts import BEA, alert_of, reached, register, submitted
-from tests.integration.conftest import Sandbox, settings_for
+from tests.integration.areas.own_regions import HARBOUR, PATROL, drawn, imported, sending, settings_of, shipped
+from tests.integration.conftest import Sandbox
 
-HARBOUR = shapely.box(-6.02, 37.33, -5.98, 37.36)
-SOURCE = files.Source(name="the port", licence="CC0", attribution="the port")
-PATROL = {"type": "Polygon", "coordinates": [[[-6.1, 37.3], [-5.9, 37.3], [-5.9, 37.5], [-6.1, 37.3]]]}
 ALL_THERE = Target(regions=("PORT-1",))
-
-
-def settings_of(tmp_path: Path) -> Settings:
-    return Settings(store=StoreSection(directory=tmp_path))
-
-
-def sending(tmp_path: Path, sandbox: Sandbox) -> Settings:
-    """With carriers, and regions of one's own."""
-    settings = settings_for(sandbox)
-    return settings.model_copy(update={"store": settings.store.model_copy(update={"directory": tmp_path})})
-
-
-@cache
-def shipped() -> Library:
-    """Loaded once for all tests of this file that begin without regions of their own."""
-    return Library.load()
-
-
-def imported(data: Path, shape: shapely.Polygon = HARBOUR, country: str = "ES") -> None:
-    """One district of Sevilla, from GeoJSON into a data directory."""
-    feature = {"type": "Feature", "properties": {"id": "PORT-1", "title": "Muelle de Tablada"}}
-    drawn = data / "port.geojson"
-    drawn.write_text(
-        json.dumps({"type": "FeatureCollection", "features": [feature | {"geometry": shapely.geometry.mapping(shape)}]})
-    )
-    report = importer.read(drawn, kind="city", code_field="id", name_field="title", country=country)
-    assert report.problems == ()
-    install(
-        data / "regions",
-        "port",
-        source=SOURCE,
-        rows=report.regions,
-        geometries=report.geometries,
-        library=shipped(),
-    )
 
 
 async def test_an_import_after_the_submission_takes_nobody_out(
@@ -236,14 +195,6 @@ async def test_people_are_labelled_with_finer_regions_in_the_background(
         assert await parts.labels.bring_up() == 30
         assert await counted() == {"PORT-1": 30}
         assert await parts.labels.bring_up() == 0
-
-
-async def drawn(parts: Parts, code: str = "PATROL-1", name: str = "Our patrol area", *, org: str = "ours", seen=None):
-    return (
-        await parts.regions.draw(
-            code, name, {"es": "Nuestra zona"}, await parts.regions.outline(PATROL), org=org, seen=seen
-        )
-    ).region
 
 
 async def test_a_drawn_region_is_everybodys_at_once_and_nobodys_leaf(tmp_path: Path, redis: Redis, codec: Codec):

@@ -32,7 +32,7 @@ from tests.integration.acts import (
     submitted,
     yes,
 )
-from tests.integration.alerts.test_updating import updated
+from tests.integration.alerts.updates import updated
 from tests.unit.alertd.samples import changed
 
 DELAY_MS = 15 * 60_000

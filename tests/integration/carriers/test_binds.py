@@ -25,9 +25,9 @@ from alertd.store.engine.heartbeats import bound as bound_of
 from channels.sandbox import Sandbox
 from channels.sandbox.smsc import SmscSandbox
 from channels.sandbox.smsc_habits import PASSWORD, SENDER, SYSTEM_ID, Habits
-from channels.smpp.bind import Bind
 from geofences.regions import Library
 from tests.integration.acts import BEA, counts, lease_of, planned, register, send, silence, submitted, working
+from tests.integration.carriers.binds import answers, bind_of
 from tests.waiting import until
 
 PEOPLE, ALERTS = 20, 8
@@ -61,10 +61,6 @@ def process(redis: Redis, codec: Codec, centre: SmscSandbox, library: Library) -
     return running
 
 
-def bind_of(parts: Parts) -> Bind:
-    return parts.carriers.named("centre").channel._senders[0]
-
-
 def text_of(sandbox: Sandbox, **limits: float) -> TwilioCarrier:
     """Another carrier of SMS."""
     sms = sandbox.endpoints["sms"]
@@ -85,14 +81,6 @@ def sent(parts: Parts, alert_ids: Sequence[str]) -> Callable[[], Awaitable[bool]
         return set(await parts.alerts.states(alert_ids)) == {AlertState.SENT}
 
     return are_sent
-
-
-def answers(parts: Parts) -> dict[tuple[str, str], float]:
-    """What its carriers answered a process, how often, by answer and reason."""
-    samples = [one for metric in parts.metrics.registry.collect() for one in metric.samples]
-    found = {(one.labels["outcome"], one.labels["reason"]): one.value for one in samples
-             if one.name == "alertd_outcomes_total"}  # fmt: skip
-    return {what: times for what, times in found.items() if times}
 
 
 async def test_who_is_not_bound_takes_nothing(process: Any, centre: SmscSandbox, sample: dict[str, Any]):

@@ -26,7 +26,7 @@ from channels.sandbox.smsc_habits import PASSWORD, SENDER, SYSTEM_ID, Habits
 from channels.sandbox.smtp import SmtpSandbox
 from geofences.regions import Library
 from tests.integration.acts import BEA, register, submitted, working
-from tests.integration.carriers.test_binds import answers, bind_of
+from tests.integration.carriers.binds import answers, bind_of
 from tests.waiting import until
 
 PEOPLE, ALERTS, TAKES, WORKERS = 65, 4, 6, 4

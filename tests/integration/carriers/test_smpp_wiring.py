@@ -50,7 +50,7 @@ from tests.integration.acts import (
     submitted,
     working,
 )
-from tests.integration.delivery.test_budget import limited
+from tests.integration.delivery.deferrals import limited
 from tests.waiting import until
 
 PEOPLE = 30

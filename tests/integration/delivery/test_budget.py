@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from alertd.common.clock import DAY_MS, SystemClock
+from alertd.common.clock import DAY_MS
 from alertd.common.errors import Problem
 from alertd.config.sections import BudgetSection
 from alertd.runtime.worker_container import worker_of
 from alertd.service.access import Credential
-from alertd.service.alerts.budget import Budget
 from alertd.service.alerts.follow_up_audience import SETTLE_MS
 from alertd.service.container import Parts
 from alertd.service.delivery.deferral import ASK_AGAIN_MS
@@ -25,21 +24,12 @@ from alertd.store.engine.scripts import STALLED_MS
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.integration.acts import BEA, counts, finish, lease_of, planned, register, send, slug, submitted
-from tests.integration.alerts.test_updating import updated
+from tests.integration.alerts.updates import updated
+from tests.integration.delivery.deferrals import NOON, Noon, limited
 
 SMS = {"channels": ["sms"]}
 PEOPLE, MORE = 30, 400
 APPROVER = Credential(key_id="d", org="default", subject="dora@centre.example", scopes=frozenset({"alerts:approve"}))
-
-
-class Noon(SystemClock):
-    """It stays the same moment, so that no midnight comes between."""
-
-    def now_ms(self) -> int:
-        return 1_795_608_000_000
-
-
-NOON = Noon()
 
 
 @dataclass
@@ -50,16 +40,6 @@ class Midnight(Noon):
 
     def now_ms(self) -> int:
         return super().now_ms() + DAY_MS * bool(self.sandbox.sms.recorded.total)
-
-
-def limited(parts: Parts, store: Connection | None = None, clock: SystemClock = NOON, **limits: Any) -> None:
-    """With these limits, wherever the budget is asked."""
-    parts.clock = clock
-    budget = Budget(
-        Budgets(store or parts.db), parts.carriers, parts.renderer, parts.texts, BudgetSection(**limits), clock
-    )
-    parts.budget = budget
-    parts.approval._budget = budget
 
 
 async def segments(parts: Parts, sample: dict[str, Any]) -> int:

@@ -34,8 +34,8 @@ from tests.integration.acts import (
     silence,
     texted,
 )
-from tests.integration.alerts.test_updating import WIDER, in_cadiz
-from tests.integration.delivery.test_quiet import asleep
+from tests.integration.alerts.updates import WIDER, in_cadiz
+from tests.integration.delivery.deferrals import asleep
 from tests.waiting import until
 
 AFTER_MS = 60_000

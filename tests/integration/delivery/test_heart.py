@@ -11,7 +11,8 @@ from alertd.store.engine.scripts import LEASE_MS
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.integration.acts import counts, register
-from tests.integration.delivery.test_worker import approved, ended, until, working
+from tests.integration.delivery.workers import approved, ended, working
+from tests.waiting import until
 
 
 async def test_who_waits_longer_than_a_lease_keeps_it(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):

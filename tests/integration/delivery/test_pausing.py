@@ -10,7 +10,7 @@ import pytest
 from alertd.model.states import AlertState
 from alertd.service.container import Parts
 from tests.integration.acts import ANA, BEA, counts, lease_of, planned, register, send, sent, slug
-from tests.integration.alerts.test_updating import updated
+from tests.integration.alerts.updates import updated
 
 
 async def test_a_pause_is_over_with_an_update_and_holds_one(parts: Parts, sample: dict[str, Any]):

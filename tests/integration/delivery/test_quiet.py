@@ -36,15 +36,9 @@ from tests.integration.acts import (
     texted,
     told,
 )
+from tests.integration.delivery.deferrals import asleep
 
 HOUR_MS = 3_600_000
-
-
-def asleep(hours: float = 2) -> dict[str, Any]:
-    """Quiet hours that began an hour ago, and last so much longer."""
-    now = datetime.now(UTC).replace(second=0)
-    ends = now + timedelta(hours=hours)
-    return {"time_zone": "UTC", "quiet": {"from": f"{now - timedelta(hours=1):%H:%M}", "to": f"{ends:%H:%M}"}}
 
 
 @pytest.fixture(autouse=True)

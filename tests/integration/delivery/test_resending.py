@@ -17,7 +17,7 @@ from alertd.store.delivery.work_records import Settlement
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.integration.acts import ANA, BEA, counts, lease_of, over, planned, register, send, sent
-from tests.integration.alerts.test_updating import updated
+from tests.integration.alerts.updates import updated
 
 BOTH = (State.UNKNOWN, State.FAILED)
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
@@ -31,32 +30,10 @@ from alertd.store.people.subscribers import People
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.integration.acts import BEA, CADIZ, counts, lease_of, planned, register, send, submitted
+from tests.integration.delivery.workers import approved, ended, working
 from tests.waiting import until
 
 HOUR_MS = 3_600_000
-
-
-@asynccontextmanager
-async def working(parts: Parts) -> AsyncIterator[asyncio.Task[None]]:
-    worker = worker_of(parts)
-    task = asyncio.create_task(worker.run())
-    try:
-        yield task
-    finally:
-        worker.stop()
-        await task
-
-
-async def approved(parts: Parts, sample: dict[str, Any], **changes: Any) -> str:
-    taken = await submitted(parts, sample, **changes)
-    return (await parts.approval.approve(taken.record.id, BEA)).id
-
-
-def ended(parts: Parts, alert_id: str) -> Callable[[], Awaitable[bool]]:
-    async def is_sent() -> bool:
-        return await parts.alerts.state(alert_id) is AlertState.SENT
-
-    return is_sent
 
 
 async def test_message_that_cannot_be_made_fails_alone(parts: Parts, sandbox: Sandbox, sample: dict, tmp_path: Path):

@@ -18,7 +18,7 @@ from tests.clocks import Later
 from tests.integration.acts import register
 from tests.integration.conftest import settings_for
 from tests.integration.gateways import Gateway, a_gateway
-from tests.unit.alertd.model.test_cap_signatures import Party
+from tests.unit.alertd.model.cap_parties import Party
 
 
 @pytest.fixture

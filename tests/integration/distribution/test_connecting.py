@@ -18,7 +18,7 @@ from geofences.regions import Library
 from tests.clocks import Later
 from tests.integration.acts import ANA, BEA, CARL, planned
 from tests.integration.distribution.acts import made, share, states, takedowns, told
-from tests.integration.distribution.test_order import Standing, begun
+from tests.integration.distribution.standing import Standing, begun
 from tests.integration.gateways import Gateway
 
 Act = Callable[[Parts, AlertRecord], Awaitable[Any]]

@@ -11,7 +11,7 @@ from alertd.service.container import Parts
 from alertd.store.alerts.records import AlertRecord
 from tests.integration.acts import ANA, BEA, CARL, planned
 from tests.integration.distribution.acts import ACK, ERROR, events, made, receipts, states, takedowns, told
-from tests.integration.distribution.test_order import begun, until
+from tests.integration.distribution.standing import begun, until
 from tests.integration.gateways import Gateway, answering
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,32 +17,12 @@ from alertd.service.sharing.distributor_delivery import POSTED_AT_ONCE, ToDistri
 from alertd.store.areas.custom_regions import Drawings
 from alertd.store.engine import keys
 from alertd.store.sharing.webhooks import DistributorHooks, Due, Tried
-from channels.fetching import Fetcher
 from geofences.regions import Library
 from tests.clocks import Later
 from tests.integration.acts import BEA, CARL, planned
 from tests.integration.distribution.acts import ACK, ERROR, events, made, receipts, states, takedowns, told
+from tests.integration.distribution.standing import Standing, begun, until
 from tests.integration.gateways import Gateway, answering
-
-
-class Standing:
-    """A process that stands still between what it wrote down and the socket: the name of the gateway is not resolved until it goes on."""
-
-    def __init__(self, gateway: Gateway) -> None:
-        self.stands, self.goes_on = asyncio.Event(), asyncio.Event()
-        self._gateway = gateway
-
-    async def resolve(self, host: str) -> Sequence[str]:
-        self.stands.set()
-        await self.goes_on.wait()
-        return await self._gateway.resolve(host)
-
-    def fetcher(self) -> Fetcher:
-        """As the gateway's, but for the time it takes."""
-        gateway = self._gateway
-        return Fetcher(
-            resolve=self.resolve, is_allowed="127.0.0.1".__eq__, ports=frozenset({gateway.port}), trust=gateway.trust, timeout_s=30
-        )  # fmt: skip
 
 
 class Loading(Regions):
@@ -57,20 +36,6 @@ class Loading(Regions):
         self.asked.set()
         await self.goes_on.wait()
         await super().ready()
-
-
-async def begun(parts: Parts) -> None:
-    """What is due is begun to be told, and not waited for."""
-    assert await parts.events.leads()
-    await parts.events.bring()
-    await parts.webhook_delivery.round()
-
-
-async def until(parts: Parts, holds: Callable[[], bool]) -> None:
-    """It comes true while others work."""
-    async with asyncio.timeout(10):
-        while not holds():
-            await parts.clock.sleep(0.01)
 
 
 async def test_a_process_that_stood_still_sends_nothing_that_another_has_taken_over(

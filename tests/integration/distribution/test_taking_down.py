@@ -31,9 +31,9 @@ from tests.integration.distribution.acts import (
     told,
 )
 from tests.integration.gateways import Gateway, answering
-from tests.integration.retention.test_purging import Meanwhile
-from tests.integration.retention.test_restoring import copied, put_back
-from tests.integration.sharing.test_publishing import over_and_told
+from tests.integration.retention.backups import copied, put_back
+from tests.integration.retention.purges import Meanwhile
+from tests.integration.sharing.published import over_and_told
 
 
 async def test_a_cancel_goes_to_whoever_may_have_the_alert_and_to_nobody_else(

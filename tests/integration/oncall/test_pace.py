@@ -17,7 +17,7 @@ from alertd.store.engine import keys
 from channels.sandbox import Sandbox
 from tests.clocks import Later
 from tests.integration.acts import ANA, BEA, SEVILLA, counts, lease_of, over, planned, register, send, submitted, yes
-from tests.integration.delivery.test_quiet import asleep
+from tests.integration.delivery.deferrals import asleep
 
 MINUTE_MS = 60_000
 ONE_A_MINUTE = {"pace_per_min": 1}

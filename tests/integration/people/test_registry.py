@@ -30,7 +30,7 @@ from alertd.store.people.name_index import AddressClaim
 from alertd.store.people.subscribers import People
 from geofences.targets import Selection, Target, resolve
 from tests.integration.acts import SEVILLA, register, registration
-from tests.integration.people.test_registry_races import Clock
+from tests.integration.people.held import Clock
 from tests.unit.alertd.samples import SUBSCRIBER
 
 PUSH = 0

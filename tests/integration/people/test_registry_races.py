@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -27,68 +26,11 @@ from alertd.store.engine.connection import Connection
 from alertd.store.people.subscribers import People
 from geofences.regions import Library
 from tests.integration.acts import registration
+from tests.integration.people.held import Clock, CrashError, Held
 
 pytestmark = pytest.mark.once
 
 Act = Callable[[Registry], Awaitable[Any]]
-
-
-class CrashError(Exception):
-    """It dies here."""
-
-
-@dataclass
-class Clock:
-    """A clock that is set."""
-
-    seconds: float = 1_800_000_000
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-    def now_ms(self) -> int:
-        return int(self.seconds * 1000)
-
-    async def sleep(self, seconds: float) -> None:
-        self.seconds += seconds
-
-
-class Held(Connection):
-    """A client that is held before its n-th round trip, or dies there."""
-
-    def __init__(self, redis: Redis, codec: Codec, trips: int, *, dies: bool = False) -> None:
-        super().__init__(redis, codec)
-        self._trips = trips
-        self._dies = dies
-        self.is_there, self.may_go = asyncio.Event(), asyncio.Event()
-
-    async def run_many(self, calls: Sequence[Any]) -> list[Any]:
-        await self._trip()
-        return await super().run_many(calls)
-
-    async def run_many_durably(self, calls: Sequence[Any]) -> list[Any]:
-        await self._trip()
-        return await super().run_many_durably(calls)
-
-    async def execute(self, *command: Any) -> Any:
-        await self._trip()
-        return await super().execute(*command)
-
-    async def execute_many(self, commands: Sequence[Any]) -> list[Any]:
-        await self._trip()
-        return await super().execute_many(commands)
-
-    async def execute_durably(self, commands: Sequence[Any]) -> list[Any]:
-        await self._trip()
-        return await super().execute_durably(commands)
-
-    async def _trip(self) -> None:
-        self._trips -= 1
-        if self._trips == -1:
-            self.is_there.set()
-            if self._dies:
-                raise CrashError
-            await self.may_go.wait()
 
 
 def put(name: str, *tokens: str) -> Act:

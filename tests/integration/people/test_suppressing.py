@@ -34,7 +34,7 @@ from channels.smpp.inbox import Written
 from channels.smpp.words import Word
 from geofences.regions import Library
 from tests.integration.acts import counts, planned, register, registration, send
-from tests.integration.people.test_registry_races import Clock, CrashError, Held
+from tests.integration.people.held import Clock, CrashError, Held
 
 PUSH, SMS, MAIL = map(CHANNELS.index, ("push", "sms", "mail"))
 ACTIVE, STOPPED = AddressState.ACTIVE, AddressState.STOPPED

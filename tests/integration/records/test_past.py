@@ -16,8 +16,8 @@ from alertd.store.engine import keys
 from tests.clocks import Later
 from tests.integration.acts import ANA, BEA, alert_of, planned, register
 from tests.integration.authority.desks import Desk
-from tests.integration.retention.test_closing import DAY_MS, closing
-from tests.integration.retention.test_forgetting import told as told_of_sought
+from tests.integration.retention.closings import DAY_MS, closing
+from tests.integration.retention.closings import told as told_of_sought
 
 NAME, COAT = "Lucía P.", "abrigo rojo"
 

@@ -13,9 +13,8 @@ from alertd.service.access import Terms
 from alertd.service.container import Parts
 from alertd.store.organisations.stops import of_key
 from tests.integration.acts import ANA, api_of, register, submitted
-from tests.integration.organisations.test_operators import OWN, Console
-from tests.integration.organisations.test_operators import ana as ana  # noqa: PLC0414  a fixture
-from tests.integration.organisations.test_operators import console as console  # noqa: PLC0414  a fixture
+from tests.integration.consoles import OWN
+from tests.integration.organisations.operators import Console
 from tests.passkeys import Authenticator
 from tests.waiting import until
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from alertd.common.clock import SystemClock, time_of
+from alertd.common.clock import time_of
 from alertd.common.errors import Problem
 from alertd.config.sections import RetentionSection
 from alertd.model.kinds import Notify
@@ -19,15 +19,13 @@ from alertd.service.retention.forgetting import Forgetting
 from alertd.store.alerts import archive
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.engine import keys
-from alertd.store.organisations.organisations import OrganisationStore
-from alertd.store.records.case_keys import Cases
 from channels.sandbox import Sandbox
 from geofences.regions import Library
 from tests.clocks import Later
 from tests.integration.acts import ANA, BEA, counts, over, planned, register, send, sent
-from tests.integration.alerts.test_updating import CITY, got, in_cadiz, plan, updated
+from tests.integration.alerts.updates import CITY, got, in_cadiz, plan, updated
+from tests.integration.retention.closings import DAY_MS, closing
 
-DAY_MS = 86_400_000
 PEOPLE = 40
 
 
@@ -40,12 +38,6 @@ async def ended(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]) -> Alert
     assert await over(parts, record)
     await parts.following.close(record.id, ANA, "found")
     return await parts.alerts.get(record.id)
-
-
-def closing(parts: Parts, clock: SystemClock, **settings: int) -> Closing:
-    section = RetentionSection(**settings)
-    forgetting = Forgetting(parts.alerts, Cases(parts.db), parts.past, parts.audit, section, clock)
-    return Closing(parts.db, parts.alerts, OrganisationStore(parts.db), section, clock, "default", forgetting)
 
 
 async def deliveries(parts: Parts, record: AlertRecord) -> list[Delivery]:

@@ -13,42 +13,12 @@ from alertd.service.container import Parts
 from alertd.store.alerts.records import AlertRecord
 from tests.clocks import Later
 from tests.integration.acts import ANA, BEA, alert_of, planned, register, submitted
-from tests.integration.retention.test_closing import DAY_MS, closing
+from tests.integration.retention.closings import DAY_MS, closing, told, with_sought
 from tests.unit.alertd.samples import changed
 
 #: What is told of whom is sought, and nowhere else in the sample.
 THEIRS = ("Jan K.", "1234", "BCD", "furgoneta", "tall", "order of the judge", "يان")
 DAYS = 7
-
-
-def with_sought(sample: dict[str, Any], **more: Any) -> dict[str, Any]:
-    said: dict[str, Any] = {
-        "persons_sought": [
-            {
-                "name": {"public": "Jan K.", "scripts": {"ar": "يان"}},
-                "description": {"en": "tall"},
-                "legal_basis": "order of the judge",
-            }
-        ],
-        "vehicles": [{"plate": "1234-BCD", "description": {"es": "furgoneta"}, "legal_basis": "order of the judge"}],
-    }
-    for name, value in (said | more).items():
-        sample = changed(sample, f"case/{name}", value)
-    return {
-        **sample,
-        "info": {"en": {"instruction": "Look for jan k. and for 1234 BCD, in Seville.", "source": "human"}},
-    }
-
-
-async def told(parts: Parts, sample: dict[str, Any]) -> AlertRecord:
-    """An alert that seeks a person and a vehicle, updated once, as it is told."""
-    await register(parts, 20)
-    document = with_sought(sample)
-    taken = await submitted(parts, document)
-    record = await parts.approval.approve(taken.record.id, BEA, plates=["1234bcd"])
-    update = await parts.updating.submit(record.id, alert_of(document, level="appeal"), "none", ANA)
-    await parts.approval.approve(update.record.id, BEA, plates=["1234bcd"])
-    return await parts.alerts.get(record.id)
 
 
 async def documents(parts: Parts, record: AlertRecord) -> list[str]:

@@ -17,7 +17,7 @@ from alertd.store.records.case_keys import PURGING_MS, Cases
 from tests.clocks import Later
 from tests.integration.acts import ANA, BEA, CARL, alert_of, photo, slug, submitted
 from tests.integration.media.conftest import showing
-from tests.integration.retention.test_purging import WHY, closed
+from tests.integration.retention.purges import WHY, closed
 
 
 async def test_a_held_case_is_not_purged_until_another_lets_it_go(parts: Parts, sample: dict[str, Any]):

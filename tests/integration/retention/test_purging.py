@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import resource
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from structlog.testing import capture_logs
 
 from alertd.common.errors import Problem
 from alertd.common.ids import new_id
-from alertd.model.kinds import PurgeReason
 from alertd.model.organisation import Organisation
 from alertd.model.states import AlertState
 from alertd.runtime.assembly import opened
@@ -22,6 +20,7 @@ from alertd.runtime.worker_container import worker_of
 from alertd.service.container import Parts
 from alertd.service.records.audit import Noted
 from alertd.store.alerts.records import AlertRecord, Footing
+from alertd.store.alerts.alerts import Footing
 from alertd.store.engine import keys
 from alertd.store.engine.codec import Codec
 from alertd.store.engine.connection import Connection
@@ -46,29 +45,9 @@ from tests.integration.acts import (
 )
 from tests.integration.conftest import settings_for
 from tests.integration.media.conftest import showing
+from tests.integration.retention.purges import WHY, Meanwhile, closed, everything, put_back
 
-WHY = PurgeReason.RETENTION
 ROOM = 1 << 20  # bytes: more than anything else that this process writes to a file meanwhile
-
-
-async def closed(parts: Parts, sample: dict[str, Any], **changes: Any) -> AlertRecord:
-    """Told by push, closed, and told so."""
-    record = await sent(parts, sample, channels=["push"], **changes)
-    done = await parts.following.close(record.id, ANA, "Found, well")
-    await tell(parts, done, ("push",))
-    assert await finish(parts.work, done.told_by) == "done"
-    return await parts.alerts.get(record.id)
-
-
-async def everything(store: Connection) -> dict[bytes, bytes]:
-    """All keys of the store, as they would be copied."""
-    return {name: await store.execute("DUMP", name) for name in await store.execute("KEYS", "*")}
-
-
-async def put_back(store: Connection, copy: dict[bytes, bytes]) -> None:
-    await store.execute("FLUSHALL")
-    for name, dump in copy.items():
-        await store.execute("RESTORE", name, 0, dump, "REPLACE")  # whoever is at work may have written meanwhile
 
 
 async def test_nothing_of_it_can_be_read(parts: Parts, sample: dict[str, Any], store: Connection):
@@ -311,14 +290,6 @@ async def test_a_copy_brings_back_no_alert_that_was_purged_without_its_key(
         async with opened(settings_for(sandbox), redis, codec, library=library) as again:
             found = await again.alerts.get(own.id)
             assert (found.state, found.document, found.rev) == (AlertState.PURGED, b"", own.rev + 2)
-
-
-class Meanwhile(Cases):
-    """Something is sealed under a case's key right before it is taken away."""
-
-    async def drop(self, case: str, held: Mapping[str, int]) -> bool:
-        await self.box(case, "another")
-        return await super().drop(case, held)
 
 
 async def test_words_about_an_alert_are_gone_with_it(parts: Parts, sample: dict[str, Any]):

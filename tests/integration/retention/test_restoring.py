@@ -39,23 +39,13 @@ from tests.integration.acts import (
     submitted,
     tell,
 )
-from tests.integration.alerts.test_updating import plan, proposed, reasons, updated
+from tests.integration.alerts.updates import plan, proposed, reasons, updated
 from tests.integration.conftest import settings_for
+from tests.integration.retention.backups import copied, put_back
 from tests.unit.alertd.samples import changed
 
 HAIR = "case/children/0/hair"
 MADE = "2026-11-24T12:00:00+00:00"
-
-
-async def copied(redis: Redis) -> dict[bytes, bytes]:
-    return {name: await redis.dump(name) for name in await redis.keys("*")}
-
-
-async def put_back(redis: Redis, copy: dict[bytes, bytes]) -> None:
-    await redis.flushdb()
-    for name, dumped in copy.items():
-        await redis.restore(name, 0, dumped, replace=True)
-    await redis.delete(keys.HERALD)
 
 
 async def test_nothing_open_goes_on_by_itself(parts: Parts, sample: dict[str, Any], store: Connection):

@@ -4,7 +4,6 @@ again by a document that was told, or is older than what is.
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -13,8 +12,6 @@ import pytest
 
 from alertd.common.clock import DAY_MS
 from alertd.common.errors import Problem
-from alertd.model.cap.reader import read
-from alertd.model.cap.values import reference_text
 from alertd.model.states import AlertState
 from alertd.service.alerts.updates import Updating
 from alertd.service.container import Parts
@@ -23,30 +20,8 @@ from alertd.store.alerts.records import AlertRecord
 from alertd.store.approvals.updates import Updates
 from tests.clocks import Later
 from tests.integration.acts import ANA, BEA, register
+from tests.integration.sharing.cap_intake import after, taken, told, update
 from tests.unit.alertd.model.cap_documents import CANCEL, SENT, named
-
-
-def after(document: str, *earlier: str) -> str:
-    """The document as one that names earlier ones."""
-    references = " ".join(reference_text(read(one.encode()).reference) for one in earlier)
-    return re.sub("<references>.*</references>", f"<references>{references}</references>", document)
-
-
-def update(identifier: str, *earlier: str, minutes: int = 0) -> str:
-    """An Update in words of its own, sent so many minutes after the first of all."""
-    document = named(identifier).replace(">Alert<", ">Update<").replace("No beba agua del grifo", identifier)
-    sent = (SENT + timedelta(minutes=minutes)).isoformat()
-    return after(document, *earlier).replace(f"<sent>{SENT.isoformat()}<", f"<sent>{sent}<")
-
-
-async def taken(parts: Parts, document: str) -> AlertRecord:
-    """What becomes of a document of Ana's."""
-    return (await parts.cap_intake.take(document.encode(), ANA))[0].record
-
-
-async def told(parts: Parts, *documents: str) -> list[AlertRecord]:
-    """Each of them, approved by Bea as it came."""
-    return [await parts.approval.approve((await taken(parts, one)).id, BEA) for one in documents]
 
 
 async def ended_unapproved(parts: Parts, document: str) -> AlertRecord:

@@ -19,6 +19,7 @@ from alertd.model.cap.reader import read
 from alertd.model.kinds import PurgeReason
 from alertd.public import FRESH_S, WAITING, public_routes
 from alertd.runtime.worker_container import worker_of
+from alertd.runtime.container import Parts
 from alertd.service.alerts.submission import submit
 from alertd.service.container import Parts
 from alertd.service.sharing.feeds import Publishing
@@ -27,7 +28,8 @@ from alertd.store.alerts.open_alerts import Current
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
 from tests.clocks import Later
-from tests.integration.acts import ANA, BEA, CARL, alert_of, api_of, finish, planned, register, send, submitted
+from tests.integration.acts import ANA, BEA, CARL, alert_of, api_of, planned, register, submitted
+from tests.integration.sharing.published import over_and_told
 from tests.waiting import until
 
 SITE = "https://alerts.centre.example"
@@ -75,14 +77,6 @@ async def cap(reader: Any, url: str) -> Message:
     raw = await answer.read()
     SCHEMA.assertValid(etree.fromstring(raw))
     return read(raw)
-
-
-async def over_and_told(parts: Parts, notice: str) -> None:
-    """A version that tells of a step has told all."""
-    record = await parts.alerts.get(notice)
-    await worker_of(parts).plans.planner.plan(record)
-    await send(parts, record)
-    assert await finish(parts.work, notice) == "done"
 
 
 async def test_the_feed_has_what_is_told_and_is_to_be_published(parts: Parts, reader: Any, sample: dict[str, Any]):

@@ -19,7 +19,7 @@ from alertd.store.embedded.backups import Backup, BackupError, Mark
 from alertd.store.embedded.server import EmbeddedServer
 from alertd.store.engine.codec import Codec, Keys
 from alertd.store.master_key.schema import SCHEMA_VERSION
-from tests.integration.store.test_embedded import client_of, settings, write
+from tests.integration.store.embedded import client_of, settings, write
 
 MADE = datetime(2026, 11, 24, tzinfo=UTC)
 PUT_BACK = 1_800_000_000_000

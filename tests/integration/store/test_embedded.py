@@ -8,47 +8,20 @@ import fcntl
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from alertd.store.embedded.data_directory import DirectoryInUseError
 from alertd.store.embedded.server import EmbeddedServer, EmbeddedServerError, EmbeddedSettings, Listener, Loading
 from alertd.store.embedded.server_binary import ServerNotFoundError, find_server
+from tests.integration.store.embedded import client_of, settings, write
 from tests.waiting import until
 
 #: More than a start, a load and a stop take together on a busy machine.
 DEADLINE_S = 30
-
-
-def settings(directory: Path, **more: int) -> EmbeddedSettings:
-    """Settings as in production, but for the memory of a test."""
-    return EmbeddedSettings(directory=directory, maxmemory_mb=64, **more)
-
-
-@contextlib.asynccontextmanager
-async def client_of(server: EmbeddedServer) -> AsyncIterator[Redis]:
-    """A client that tells the first failure."""
-    client = Redis(unix_socket_path=server.socket, decode_responses=True, retry=Retry(NoBackoff(), 0))
-    try:
-        yield client
-    finally:
-        await client.aclose()
-
-
-async def write(client: Redis, first: int, count: int) -> list[str]:
-    """Write one after the other, and give the names of those that the server acknowledged."""
-    acknowledged = []
-    with contextlib.suppress(RedisError, OSError):
-        for number in range(first, first + count):
-            await client.set(f"key:{number}", "x" * 1000)
-            acknowledged.append(f"key:{number}")
-    return acknowledged
 
 
 def runs(pid: int) -> bool:

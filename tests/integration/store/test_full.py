@@ -21,7 +21,8 @@ from alertd.store.engine.connection import StoreUnavailableError
 from channels.sandbox import Sandbox
 from tests.conftest import MAXMEMORY
 from tests.integration.acts import BEA, counts, planned, register, submitted, tokens, working
-from tests.integration.delivery.test_worker import ended, until
+from tests.integration.delivery.workers import ended
+from tests.waiting import until
 
 
 @asynccontextmanager

@@ -20,8 +20,7 @@ from alertd.service.messages.message_builder import stamp_of
 from channels.base import Loudness, PushMessage
 from channels.fcm_message import SOUNDS, body_for, encode
 from channels.push_content import SCHEMA
-from tests.unit.alertd.rendering.test_rendering_languages import SAMPLES, URL, alert_of
-from tests.unit.alertd.rendering.test_rendering_occasions import AT
+from tests.unit.alertd.rendering.usual import AT, SAMPLES, URL, alert_of
 
 CHAIN = "01M885E6PQYDF6FR2R1P9138GR"
 PUBLISHED = json.loads((SCHEMAS / f"push-{SCHEMA}.json").read_text(encoding="utf-8"))

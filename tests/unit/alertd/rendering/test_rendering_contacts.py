@@ -19,8 +19,8 @@ from alertd.rendering.plaintext import FSI, PDI
 from channels import fcm_message, webpush_message
 from channels.base import Loudness, Stamp
 from channels.text import fold, spelled_for_sms
-from tests.unit.alertd.rendering.test_rendering import LONGEST_CHILD
-from tests.unit.alertd.rendering.test_rendering_languages import bare
+from tests.unit.alertd.rendering.longest import LONGEST_CHILD
+from tests.unit.alertd.rendering.usual import bare
 from tests.unit.alertd.samples import MISSING_CHILD, changed
 
 LANGUAGES = Renderer(templates_dir()).all_languages()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import re
 import shutil
 import subprocess
@@ -23,54 +22,25 @@ from alertd.rendering import Renderer, choose_language
 from alertd.rendering.catalogue import SHARED
 from alertd.rendering.plaintext import FSI, PDI, rows
 from alertd.rendering.renderer import CLOSED_ROWS, MAX_PUSH_BYTES, ROW
-from channels.base import Loudness, MailMessage, Message, PushMessage, SmsMessage, Stamp
+from channels.base import Loudness, MailMessage, PushMessage, SmsMessage, Stamp
 from channels.text import segments, spelled_for_sms
-from tests.unit.alertd.rendering.test_rendering import CHILD, LANGUAGES, LONGEST_CHILD, LONGEST_GENERAL, SOUGHT, parts
-from tests.unit.alertd.samples import MISSING_CHILD, as_sent
+from tests.unit.alertd.rendering.longest import LANGUAGES, LONGEST_CHILD, parts
+from tests.unit.alertd.rendering.usual import (
+    CHANNELS,
+    ROOT,
+    SAFETY,
+    SAMPLES,
+    SEVERAL,
+    SMALLEST_GENERAL,
+    STATUSES,
+    URL,
+    USUAL,
+    alert_of,
+    bare,
+    render,
+)
+from tests.unit.alertd.samples import as_sent
 from tests.unit.alertd.samples import changed as document_with
-
-ROOT = Path(__file__).parents[4]
-CHANNELS = ("push", "webpush", "sms", "mail")
-STATUSES = ("Actual", "Exercise", "Test")
-URL = "https://alerts.example.org/a/k3v9q2"
-
-#: As it comes in: a name that GSM spells, and a place and clothing in every language.
-USUAL = document_with(MISSING_CHILD, "case/children/0/name", {"public": "Inés P."})
-USUAL["case"]["children"][0]["clothing"] = dict.fromkeys(LANGUAGES, "Anorak")
-USUAL["case"]["last_seen"]["place"] = {"es": "Santa Justa"}
-USUAL["info"] = {}
-
-#: As little as an alert may say.
-SMALLEST_CHILD = document_with(MISSING_CHILD, "case/children", [{"id": "c1", "sex": "male", "age": {"months": 7}}])
-SMALLEST_CHILD["case"] = {
-    name: SMALLEST_CHILD["case"][name] for name in ("number", "verification", "children", "contact")
-}
-SMALLEST_CHILD["info"] = {}
-SMALLEST_GENERAL = {**LONGEST_GENERAL, "info": {tag: {"headline": "h", "description": "d"} for tag in LANGUAGES}}
-SEVERAL = {
-    **LONGEST_CHILD,
-    "case": {**LONGEST_CHILD["case"], "children": [{**CHILD, "id": f"c{n}", "age": {"years": n}} for n in range(9)]},
-}
-LONGEST = {**LONGEST_CHILD, "case": {**LONGEST_CHILD["case"], **SOUGHT}}
-SAMPLES = {
-    "missing-child": {"longest": LONGEST, "smallest": SMALLEST_CHILD, "several": SEVERAL, "usual": USUAL},
-    "general": {"longest": LONGEST_GENERAL, "smallest": SMALLEST_GENERAL},
-}
-
-SAFETY = {
-    "en": "Do not approach. If you see them, call 116000.",
-    "ar": "لا تقترب. إذا رأيت هذا الطفل فاتصل بالرقم 116000.",
-    "de": "Nähern Sie sich nicht. Wenn Sie dieses Kind sehen, rufen Sie 116000 an.",
-    "es": "No se acerque. Si ve a esta persona, llame al 116000.",
-    "fr": "N’approchez pas. Si vous voyez cet enfant, appelez le 116000.",
-    "hi": "पास न जाएँ। इस बच्चे को देखें तो 116000 पर फ़ोन करें।",
-    "it": "Non si avvicini. Se vede questo minore, chiami il 116000.",
-    "pl": "Prosimy nie podchodzić. Jeśli widzą Państwo to dziecko, prosimy dzwonić pod numer 116000.",
-    "pt": "Não se aproxime. Se vir esta criança, ligue para 116000.",
-    "tr": "Yaklaşmayın. Bu çocuğu görürseniz 116000 numarasını arayın.",
-    "uk": "Не наближайтеся. Якщо бачите цю дитину, телефонуйте: 116000.",
-    "zh": "请勿靠近。如看到这名儿童，请致电 116000。",
-}
 
 #: Alphabet and segments of the usual SMS with its link, and of the longest. Arabic and Hindi have letters of their own; Turkish keeps its
 #: dotless i; the longest has a fox in the child's name, which costs every language the large alphabet.
@@ -90,25 +60,10 @@ SMS = {
 }
 
 
-def alert_of(document: dict[str, Any], **top: Any) -> Alert:
-    return Alert.model_validate_json(json.dumps({**document, **top}))
-
-
-def render(
-    renderer: Renderer, alert: Alert, channel: str, language: str, loudness: Loudness = Loudness.LOUD
-) -> Message:
-    stamp = Stamp(chain="c", version="v", sent_s=1, expires_s=2, loudness=loudness, language=language)
-    return renderer.render(alert, channel=channel, language=language, stamp=stamp, url=URL)
-
-
 def push(renderer: Renderer, alert: Alert, language: str) -> PushMessage:
     message = render(renderer, alert, "push", language)
     assert isinstance(message, PushMessage)
     return message
-
-
-def bare(text: str) -> str:
-    return text.replace(FSI, "").replace(PDI, "")
 
 
 @pytest.mark.parametrize(("kind", "status", "language"), list(itertools.product(SAMPLES, STATUSES, LANGUAGES)))

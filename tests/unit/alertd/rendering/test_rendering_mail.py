@@ -16,8 +16,8 @@ from alertd.rendering import Renderer, Telling
 from alertd.rendering.languages import accepted
 from alertd.rendering.own_texts import TextPlace, read_text
 from channels.base import OWN_LEAVE, Loudness, MailMessage, Stamp
-from tests.unit.alertd.rendering.test_rendering import LANGUAGES
-from tests.unit.alertd.rendering.test_rendering_languages import SAMPLES, alert_of, render
+from tests.unit.alertd.rendering.longest import LANGUAGES
+from tests.unit.alertd.rendering.usual import SAMPLES, alert_of, render
 
 #: Of normal text on its ground (WCAG 2.2, 1.4.3, level AA).
 LEAST_CONTRAST = 4.5

@@ -24,21 +24,10 @@ from alertd.service.delivery.message_cache import alert_of as alert_of_version
 from channels.base import Loudness, MailMessage, Message, PushMessage, SmsMessage, Stamp
 from channels.fcm_message import PAYLOAD_BYTES, encode
 from channels.text import is_gsm, segments, spelled_for_sms
-from tests.unit.alertd.rendering.test_rendering import LANGUAGES, SECRETS, parts
-from tests.unit.alertd.rendering.test_rendering_languages import (
-    CHANNELS,
-    ROOT,
-    SAFETY,
-    SAMPLES,
-    STATUSES,
-    URL,
-    USUAL,
-    alert_of,
-    bare,
-)
+from tests.unit.alertd.rendering.longest import LANGUAGES, SECRETS, parts
+from tests.unit.alertd.rendering.usual import AT, CHANNELS, ROOT, SAFETY, SAMPLES, STATUSES, URL, USUAL, alert_of, bare
 from tests.unit.alertd.samples import as_sent
 
-AT = datetime(2026, 11, 24, 18, 5, tzinfo=UTC)
 UPDATE = Telling(occasion=Occasion.UPDATE)
 STAND_DOWN = Telling(occasion=Occasion.STAND_DOWN, alerted_at=AT)
 CLOSE = Telling(occasion=Occasion.CLOSE, alerted_at=AT)

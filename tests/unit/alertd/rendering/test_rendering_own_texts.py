@@ -27,8 +27,8 @@ from alertd.rendering.own_texts import (
 )
 from alertd.rendering.rehearsal import rehearse
 from channels.base import Loudness, MailMessage, SmsMessage, Stamp
-from tests.unit.alertd.rendering.test_rendering import CHANNELS, LANGUAGES, LONGEST_CHILD, parts
-from tests.unit.alertd.rendering.test_rendering_languages import SAFETY, SAMPLES, USUAL, alert_of, bare
+from tests.unit.alertd.rendering.longest import CHANNELS, LANGUAGES, LONGEST_CHILD, parts
+from tests.unit.alertd.rendering.usual import SAFETY, SAMPLES, USUAL, alert_of, bare
 
 TITLE = TextPlace("missing-child", "push", "en", "title")
 BODY = TextPlace("missing-child", "push", "en", "body")

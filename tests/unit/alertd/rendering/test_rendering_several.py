@@ -12,8 +12,8 @@ from alertd.rendering import Preview, Renderer, Telling
 from alertd.rendering.renderer import MAX_SEGMENTS_GSM, MAX_SEGMENTS_UCS2
 from channels.base import Loudness, SmsMessage, Stamp
 from channels.text import is_gsm, segments, spelled_for_sms
-from tests.unit.alertd.rendering.test_rendering import LANGUAGES
-from tests.unit.alertd.rendering.test_rendering_languages import SAFETY, SEVERAL, STATUSES, URL, USUAL, alert_of, bare
+from tests.unit.alertd.rendering.longest import LANGUAGES
+from tests.unit.alertd.rendering.usual import SAFETY, SEVERAL, STATUSES, URL, USUAL, alert_of, bare
 from tests.unit.alertd.samples import as_sent, changed
 
 NAMES = ("Inés P.", "Hugo P.", "Paula P.", "Marta P.", "Bruno P.", "Elena P.", "Olga P.", "Pablo P.", "Ruth P.")

@@ -1,0 +1,75 @@
+"""Updates of an alert, and what its recipients got."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from alertd.model.kinds import Notify
+from alertd.model.states import AlertState
+from alertd.runtime.container import Parts
+from alertd.runtime.worker_container import worker_of
+from alertd.service.alerts.follow_up_audience import SETTLE_MS
+from alertd.service.alerts.intake import Taken
+from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.delivery.work_records import Alike
+from channels.sandbox import Sandbox
+from tests.integration.acts import (
+    ANA,
+    BEA,
+    CADIZ,
+    alert_of,
+    register,
+)
+
+
+async def is_in_state(parts: Parts, alert_id: str, state: AlertState) -> bool:
+    return await parts.alerts.state(alert_id) is state
+
+
+async def is_retired(parts: Parts) -> bool:
+    return not await parts.alerts.live()
+
+
+CITY, WIDER = {"regions": ["41091"]}, {"regions": ["41091", "ES-CA"]}
+
+
+async def proposed(
+    parts: Parts, record: AlertRecord, sample: dict[str, Any], notify: Notify = Notify.FULL, **changes: Any
+) -> Taken:
+    """An update by Ana, wider than the alert was, on the same channels."""
+    return await parts.updating.submit(record.id, alert_of(sample, **{"target": WIDER, **changes}), notify, ANA)
+
+
+async def updated(
+    parts: Parts, record: AlertRecord, sample: dict[str, Any], notify: Notify = Notify.FULL, **changes: Any
+) -> AlertRecord:
+    """The same, approved by Bea and planned, as if what was in flight had the time to arrive."""
+    taken = await proposed(parts, record, sample, notify, **changes)
+    update = await parts.approval.approve(taken.record.id, BEA)
+    await plan(parts, update)
+    return await parts.alerts.get(update.id)
+
+
+async def plan(parts: Parts, update: AlertRecord) -> None:
+    assert await worker_of(parts).plans.planner.plan(dataclasses.replace(update, start=update.start - SETTLE_MS))
+
+
+async def in_cadiz(parts: Parts, count: int, first: int = 100) -> None:
+    await register(parts, count, first=first, places={"home": {"point": list(CADIZ)}})
+
+
+def got(sandbox: Sandbox, version: str) -> list[str]:
+    """The tokens that a version went to."""
+    return sorted(address for _, told, address, *_ in sandbox.push.recorded if told == version)
+
+
+async def again(parts: Parts, alert_id: str, channel: str = "push", *, was_told: bool = True) -> str:
+    """A message as its carrier takes it, for whoever was told before or was not."""
+    alike = Alike(channel=channel, language="es", again=was_told)
+    ready = await worker_of(parts).feeder.dispatch.offers.messages.ready(alert_id, alike, parts.carriers.of(channel)[0])
+    return repr(ready.prepared.payload).replace(" ", "")
+
+
+async def reasons(parts: Parts, alert_id: str) -> set[int]:
+    return {int(row["reason"]) async for _, rows, _ in parts.work.ledger(alert_id) for row in rows}

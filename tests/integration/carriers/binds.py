@@ -1,0 +1,18 @@
+"""Workers that share the binds of an SMS centre."""
+
+from __future__ import annotations
+
+from alertd.runtime.container import Parts
+from channels.smpp.bind import Bind
+
+
+def bind_of(parts: Parts) -> Bind:
+    return parts.carriers.named("centre").channel._senders[0]
+
+
+def answers(parts: Parts) -> dict[tuple[str, str], float]:
+    """What its carriers answered a process, how often, by answer and reason."""
+    samples = [one for metric in parts.metrics.registry.collect() for one in metric.samples]
+    found = {(one.labels["outcome"], one.labels["reason"]): one.value for one in samples
+             if one.name == "alertd_outcomes_total"}  # fmt: skip
+    return {what: times for what, times in found.items() if times}
