@@ -17,7 +17,7 @@ from alertd.model.kinds import KINDS, Criterion, Eyes, Hair, Level, Sex
 from alertd.rendering import Renderer, UnsafeMessageError, choose_language
 from alertd.rendering.plaintext import clip, isolate, line
 from alertd.rendering.renderer import MAX_PUSH_BYTES, MAX_SEGMENTS_GSM, MAX_SEGMENTS_UCS2
-from channels.base import Loudness, MailMessage, Message, PushMessage, SmsMessage, Stamp
+from channels.base import Loudness, MailMessage, Message, PushMessage, SmsMessage
 from channels.text import is_gsm, segments, spelled_for_sms
 from tests.unit.alertd.rendering.longest import (
     CHANNELS,
@@ -30,10 +30,8 @@ from tests.unit.alertd.rendering.longest import (
     SOUGHT,
     parts,
 )
+from tests.unit.alertd.rendering.usual import URL, render
 from tests.unit.alertd.samples import as_sent
-
-URL = "https://alerts.example.org/a/k3v9q2"
-
 
 SAMPLES = {
     "missing-child": {**LONGEST_CHILD, "case": {**LONGEST_CHILD["case"], **SOUGHT}},
@@ -47,14 +45,6 @@ def changed(sample: dict[str, Any], **top: Any) -> Alert:
 
 def case_changed(**case: Any) -> Alert:
     return changed(LONGEST_CHILD, case={**LONGEST_CHILD["case"], **case})
-
-
-def stamp(language: str, loudness: Loudness = Loudness.LOUD) -> Stamp:
-    return Stamp(chain="c", version="v", sent_s=1, expires_s=2, loudness=loudness, language=language)
-
-
-def render(renderer: Renderer, alert: Alert, channel: str, language: str, loudness: Loudness = Loudness.LOUD) -> Any:
-    return renderer.render(alert, channel=channel, language=language, stamp=stamp(language, loudness), url=URL)
 
 
 @pytest.fixture(params=[(k, c, lang) for k in SAMPLES for c in CHANNELS for lang in LANGUAGES], ids="-".join)

@@ -24,6 +24,8 @@ from alertd.service.delivery.message_cache import alert_of as alert_of_version
 from channels.base import Loudness, MailMessage, Message, PushMessage, SmsMessage, Stamp
 from channels.fcm_message import PAYLOAD_BYTES, encode
 from channels.text import is_gsm, segments, spelled_for_sms
+from tests.sampling import sampled
+from tests.unit.alertd.rendering import usual
 from tests.unit.alertd.rendering.longest import LANGUAGES, SECRETS, parts
 from tests.unit.alertd.rendering.usual import AT, CHANNELS, ROOT, SAFETY, SAMPLES, STATUSES, URL, USUAL, alert_of, bare
 from tests.unit.alertd.samples import as_sent
@@ -52,9 +54,7 @@ OUTCOMES = re.compile(
 def render(
     renderer: Renderer, document: dict[str, Any], channel: str, language: str, telling: Telling, **top: Any
 ) -> Any:
-    stamp = Stamp(chain="c", version="v", sent_s=1, expires_s=2, loudness=Loudness.LOUD, language=language)
-    alert = alert_of(document, **top)
-    return renderer.render(alert, channel=channel, language=language, stamp=stamp, url=URL, telling=telling)
+    return usual.render(renderer, alert_of(document, **top), channel, language, telling=telling)
 
 
 def shown(message: Message) -> str:
@@ -67,8 +67,16 @@ def name_of(telling: Telling) -> str:
     return telling.code
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("telling", [UPDATE, *ENDS], ids=name_of)
+def takes_turns(telling: Telling, language: str) -> bool:
+    """Each language with every third occasion, each occasion with a third of the languages."""
+    return [UPDATE, *ENDS].index(telling) % 3 == LANGUAGES.index(language) % 3
+
+
+@pytest.mark.parametrize(
+    ("telling", "language"),
+    sampled(itertools.product([UPDATE, *ENDS], LANGUAGES), takes_turns),
+    ids=lambda value: getattr(value, "code", value),
+)
 def test_every_message_of_every_occasion_is_made(renderer: Renderer, telling: Telling, language: str):
     """Each kind, status and channel, of the longest alert and the barest: marked as a drill first, short enough, with nothing
     left open.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from alertd.model.alert import Alert
-from alertd.rendering import Renderer
+from alertd.rendering import Renderer, Telling
 from alertd.rendering.plaintext import FSI, PDI
 from channels.base import Loudness, Message, Stamp
 from tests.unit.alertd.rendering.longest import CHILD, LANGUAGES, LONGEST_CHILD, LONGEST_GENERAL, SOUGHT
@@ -63,11 +63,25 @@ def alert_of(document: dict[str, Any], **top: Any) -> Alert:
     return Alert.model_validate_json(json.dumps({**document, **top}))
 
 
+#: Rendering takes most of the time of these tests, and many rules are checked on the same messages.
+_RENDERED: dict[tuple[Any, ...], Message] = {}
+
+
 def render(
-    renderer: Renderer, alert: Alert, channel: str, language: str, loudness: Loudness = Loudness.LOUD
-) -> Message:
-    stamp = Stamp(chain="c", version="v", sent_s=1, expires_s=2, loudness=loudness, language=language)
-    return renderer.render(alert, channel=channel, language=language, stamp=stamp, url=URL)
+    renderer: Renderer,
+    alert: Alert,
+    channel: str,
+    language: str,
+    loudness: Loudness = Loudness.LOUD,
+    telling: Telling | None = None,
+) -> Any:
+    """The message of an alert, rendered once in this process for all rules that it is checked against."""
+    key = (renderer, alert.model_dump_json(), channel, language, loudness, telling)
+    if key not in _RENDERED:
+        stamp = Stamp(chain="c", version="v", sent_s=1, expires_s=2, loudness=loudness, language=language)
+        more = {"telling": telling} if telling else {}
+        _RENDERED[key] = renderer.render(alert, channel=channel, language=language, stamp=stamp, url=URL, **more)
+    return _RENDERED[key]
 
 
 def bare(text: str) -> str:
