@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import Awaitable, Callable
 from itertools import count
 from pathlib import Path
@@ -27,6 +28,7 @@ from alertd.store.people.subscribers import People
 from geofences.regions import Library
 from tests.integration.acts import registration
 from tests.integration.people.held import Clock, CrashError, Held
+from tests.sampling import sampled
 
 pytestmark = pytest.mark.once
 
@@ -102,9 +104,16 @@ async def meet(
             return
 
 
-@pytest.mark.parametrize(("is_there", "slow"), [(True, True), (False, True), (False, False)])
-@pytest.mark.parametrize("between", BETWEEN)
-@pytest.mark.parametrize("first", ACTS)
+def is_one_of_two(_first: str, between: str, is_there: bool, slow: bool) -> bool:
+    """One comes between for the same person and one for another, before an old claim and before a new one."""
+    return (between, is_there, slow) in {("forget add", True, True), ("drop other", False, False)}
+
+
+FOUND = [(True, True), (False, True), (False, False)]
+MEETINGS = [(first, between, *found) for first, between, found in itertools.product(ACTS, BETWEEN, FOUND)]
+
+
+@pytest.mark.parametrize(("first", "between", "is_there", "slow"), sampled(MEETINGS, is_one_of_two))
 async def test_whatever_comes_between_nobody_is_nameless_and_no_address_has_two(
     redis: Redis, codec: Codec, library: Library, first: str, between: str, is_there: bool, slow: bool
 ):
@@ -112,8 +121,14 @@ async def test_whatever_comes_between_nobody_is_nameless_and_no_address_has_two(
     await meet(redis, codec, library, first, between, is_there=is_there, slow=slow)
 
 
-@pytest.mark.parametrize("between", ["add", "other", "forget", "forget add"])
-@pytest.mark.parametrize("first", ACTS)
+def is_the_same_or_another(_first: str, between: str) -> bool:
+    return between in {"other", "forget add"}
+
+
+DEATHS = itertools.product(ACTS, ["add", "other", "forget", "forget add"])
+
+
+@pytest.mark.parametrize(("first", "between"), sampled(DEATHS, is_the_same_or_another))
 async def test_whoever_dies_halfway_takes_nothing_along(
     redis: Redis, codec: Codec, library: Library, first: str, between: str
 ):
