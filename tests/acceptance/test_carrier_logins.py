@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import json
-import threading
 import urllib.request
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
-import pytest
-
-from channels.sandbox import Sandbox
+from tests.acceptance.carrier_logins import SECRET, carriers, is_known, mistaken, plain_http, running, sandbox
 from tests.acceptance.commands import alertd
-from tests.acceptance.configured import Configured, in_toml
-from tests.threads import in_a_thread
+from tests.acceptance.configured import Configured
 
-SECRET = "a-wrong-password-7"
+__all__ = ["mistaken", "plain_http", "running", "sandbox"]
+
 #: By carrier, what its cause has to say.
 CAUSES = {
     "relay": ("refused the login: 535 5.7.8", "carriers.relay.user and carriers.relay.password."),
