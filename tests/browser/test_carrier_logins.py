@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import Browser, expect
 
+from tests.acceptance.carrier_logins import is_known, mistaken, plain_http, running, sandbox
 from tests.acceptance.configured import Configured
-from tests.acceptance.test_carrier_logins import is_known, mistaken, plain_http, running, sandbox
 from tests.browser.desks import desk
 
 __all__ = ["mistaken", "plain_http", "running", "sandbox"]

@@ -15,15 +15,10 @@ from alertd.model.cap.reader import read
 from alertd.model.kinds import Notify, PurgeReason
 from alertd.model.states import AlertState, LedgerReason, State
 from alertd.runtime.worker_container import worker_of
-from alertd.service.alerts.follow_up_audience import ANSWERED_MS, MOST_GAPS, SETTLE_MS
-from alertd.service.alerts.intake import Taken
+from alertd.service.alerts.follow_up_audience import ANSWERED_MS, MOST_GAPS
 from alertd.service.container import Parts
 from alertd.service.delivery.planner import Planner
 from alertd.store.alerts.records import AlertRecord
-from alertd.store.delivery.work_records import Alike, Lease
-from alertd.service.alerts.follow_up_audience import ANSWERED_MS, MOST_GAPS
-from alertd.service.delivery.planner import Planner
-from alertd.store.alerts.alerts import AlertRecord
 from alertd.store.delivery.work_records import Lease
 from channels.sandbox import Sandbox
 from tests.integration.acts import (

@@ -7,11 +7,11 @@ from typing import Any
 
 from alertd.model.kinds import Notify
 from alertd.model.states import AlertState
-from alertd.runtime.container import Parts
 from alertd.runtime.worker_container import worker_of
 from alertd.service.alerts.follow_up_audience import SETTLE_MS
 from alertd.service.alerts.intake import Taken
-from alertd.store.alerts.alerts import AlertRecord
+from alertd.service.container import Parts
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.delivery.work_records import Alike
 from channels.sandbox import Sandbox
 from tests.integration.acts import (

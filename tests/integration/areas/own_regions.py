@@ -10,7 +10,7 @@ import shapely
 
 from alertd.config.sections import StoreSection
 from alertd.config.settings import Settings
-from alertd.runtime.container import Parts
+from alertd.service.container import Parts
 from geofences import files, importer
 from geofences.additions import install
 from geofences.regions import Library

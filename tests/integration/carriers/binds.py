@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alertd.runtime.container import Parts
+from alertd.service.container import Parts
 from channels.smpp.bind import Bind
 
 

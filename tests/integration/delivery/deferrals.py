@@ -7,8 +7,8 @@ from typing import Any
 
 from alertd.common.clock import SystemClock
 from alertd.config.sections import BudgetSection
-from alertd.runtime.container import Parts
 from alertd.service.alerts.budget import Budget
+from alertd.service.container import Parts
 from alertd.store.carriers.budgets import Budgets
 from alertd.store.engine.connection import Connection
 

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from alertd.model.states import AlertState
-from alertd.runtime.container import Parts
 from alertd.runtime.worker_container import worker_of
+from alertd.service.container import Parts
 from tests.integration.acts import BEA, submitted
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from alertd.runtime.container import Parts
+from alertd.service.container import Parts
 from channels.fetching import Fetcher
 from tests.integration.gateways import Gateway
 

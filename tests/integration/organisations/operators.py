@@ -9,8 +9,8 @@ import pytest
 
 from alertd.config.settings import Settings
 from alertd.rendering import Renderer
-from alertd.runtime.container import Parts
 from alertd.service.carriers.carriers import Carriers
+from alertd.service.container import Parts
 from alertd.store.engine.connection import Connection
 from tests.clocks import Later
 from tests.integration.acts import api_of

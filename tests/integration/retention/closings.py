@@ -6,10 +6,10 @@ from typing import Any
 
 from alertd.common.clock import SystemClock
 from alertd.config.sections import RetentionSection
-from alertd.runtime.container import Parts
+from alertd.service.container import Parts
 from alertd.service.retention.archiving import Closing
 from alertd.service.retention.forgetting import Forgetting
-from alertd.store.alerts.alerts import AlertRecord
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.organisations.organisations import OrganisationStore
 from alertd.store.records.case_keys import Cases
 from tests.integration.acts import ANA, BEA, alert_of, register, submitted

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from alertd.model.kinds import PurgeReason
-from alertd.runtime.container import Parts
-from alertd.store.alerts.alerts import AlertRecord
+from alertd.service.container import Parts
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.engine.connection import Connection
 from alertd.store.records.case_keys import Cases
 from tests.integration.acts import (

@@ -14,8 +14,6 @@ from alertd.model.kinds import Notify
 from alertd.model.states import AlertState, State
 from alertd.service.alerts.progress import Delivery
 from alertd.service.container import Parts
-from alertd.service.retention.archiving import Closing
-from alertd.service.retention.forgetting import Forgetting
 from alertd.store.alerts import archive
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.engine import keys

@@ -19,8 +19,7 @@ from alertd.runtime.assembly import opened
 from alertd.runtime.worker_container import worker_of
 from alertd.service.container import Parts
 from alertd.service.records.audit import Noted
-from alertd.store.alerts.records import AlertRecord, Footing
-from alertd.store.alerts.alerts import Footing
+from alertd.store.alerts.records import Footing
 from alertd.store.engine import keys
 from alertd.store.engine.codec import Codec
 from alertd.store.engine.connection import Connection

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 from alertd.model.cap.reader import read
 from alertd.model.cap.values import reference_text
-from alertd.runtime.container import Parts
-from alertd.store.alerts.alerts import AlertRecord
+from alertd.service.container import Parts
+from alertd.store.alerts.records import AlertRecord
 from tests.integration.acts import ANA, BEA
 from tests.unit.alertd.model.cap_documents import SENT, named
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from alertd.runtime.container import Parts
 from alertd.runtime.worker_container import worker_of
+from alertd.service.container import Parts
 from tests.integration.acts import finish, send
 
 

@@ -18,8 +18,6 @@ from alertd.model.cap.messages import Message, MsgType
 from alertd.model.cap.reader import read
 from alertd.model.kinds import PurgeReason
 from alertd.public import FRESH_S, WAITING, public_routes
-from alertd.runtime.worker_container import worker_of
-from alertd.runtime.container import Parts
 from alertd.service.alerts.submission import submit
 from alertd.service.container import Parts
 from alertd.service.sharing.feeds import Publishing
