@@ -21,9 +21,9 @@ from alertd.model.states import KINDS, PLACE_KINDS
 from alertd.service.areas import rings
 from alertd.service.areas.jurisdiction import copy_of, unresolved
 from alertd.service.areas.regions import TANGLED, Regions
-from alertd.service.batcher import Together
 from alertd.service.cache import Kept, digest
 from alertd.service.small_counts import SMALL_COUNT
+from alertd.store.engine.batcher import Batcher
 from alertd.store.people.audience import Audience
 from alertd.store.people.match_filter import Wanted
 from alertd.store.people.matches import Found
@@ -65,7 +65,7 @@ class Targeting:
         self._clock = clock
         self._metrics = metrics
         self._names: Kept[tuple[Part, ...]] = Kept(KEPT)
-        self._searches: Kept[Together[Wanted, Found]] = Kept(KEPT)
+        self._searches: Kept[Batcher[Wanted, Found]] = Kept(KEPT)
         self._shares: Kept[tuple[Share, ...]] = Kept(KEPT)
 
     @property
@@ -133,11 +133,11 @@ class Targeting:
         )  # fmt: skip
         return await (await self._searches.once(None, name, self._searcher)).one(wanted)
 
-    async def _searcher(self) -> Together[Wanted, Found]:
+    async def _searcher(self) -> Batcher[Wanted, Found]:
         """Those who look for the same people while a search for them runs share the next: it begins after they asked, so that it
         finds whoever was registered before.
         """
-        return Together(self._find_once)
+        return Batcher(self._find_once)
 
     async def _find_once(self, alike: Sequence[Wanted]) -> list[Found]:
         return [await self._audience.find(alike[-1])] * len(alike)

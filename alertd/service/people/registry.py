@@ -16,11 +16,11 @@ from alertd.model.registration import AnyAddress, Registration
 from alertd.model.states import CHANNELS
 from alertd.model.subscriber import Address, AddressState, Place, Subscriber, key_of, to_document
 from alertd.service.areas.regions import Regions
-from alertd.service.batcher import Together
 from alertd.service.people.address_claims import AddressClaims, give_up, has, taken
 from alertd.service.people.registration_intake import Entry, read, record, whole
 from alertd.service.people.suppression import Suppressing, as_listed
 from alertd.service.revision_check import TRIES, changed_since, contested
+from alertd.store.engine.batcher import Batcher
 from alertd.store.people.spots import Change
 from alertd.store.people.subscribers import Absence, People
 
@@ -43,8 +43,8 @@ class Registry:
         self._clock = clock
         self._claims = AddressClaims(people, clock)
         self._suppressing = Suppressing(people, clock)
-        self._found = Together(self._find)
-        self._written = Together(self._write)
+        self._found = Batcher(self._find)
+        self._written = Batcher(self._write)
 
     async def get(self, name: str) -> Subscriber:
         """Raises Problem when there is none."""

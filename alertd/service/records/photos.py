@@ -20,11 +20,11 @@ from alertd.model.case import Photo, PhotoFacts
 from alertd.model.photo import Copy, UnreadablePhotoError
 from alertd.model.states import NO_LONGER_SHOWN, SHOWN, TAKEN_AWAY, UNDECIDED, WAITING, AlertState
 from alertd.service.access import Credential
-from alertd.service.batcher import Together
 from alertd.service.cache import Kept
 from alertd.service.records.photo_decoder import Decoder
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.records import AlertRecord
+from alertd.store.engine.batcher import Batcher
 from alertd.store.photos.photos import Media, MediaRecord
 from channels.fetching import Fetcher, FetchError
 
@@ -76,7 +76,7 @@ class Photos:
         self._settings = settings
         self._naming = naming
         self._held: Kept[bytes | None] = Kept(HELD, fresh_s=HELD_S / 2, now=clock.monotonic)
-        self._looks = Together(self._looked)
+        self._looks = Batcher(self._looked)
 
     async def fetch(self, url: str, most_bytes: int) -> bytes:
         """What a URL names, once. Raises Problem."""

@@ -1,34 +1,59 @@
-"""What several ask for at once is read once.
+"""Sends many callers' items in one call. An item that comes during a call goes with the next, so it is answered by a call that began after it came.
 
-Whoever asks for the same in one turn of the event loop shares a reading, which begins when all of them have asked: nobody is told what was so
-before they did. So it may serve what must not be a moment old: who calls, and what is stopped. Where a reading is under way, another begins beside it
-(`service/together.py` has one at a time, of items that several bring).
+So it serves reads that must not be a moment old, too: who calls, and what is stopped.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-Name = TypeVar("Name", bound=Hashable)
+from alertd.store.engine.connection import StoreUnavailableError
+
+Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
+MOST = 500  # items in a call
 
-class AtOnce(Generic[Name, Answer]):
-    """Readings by name. What is read is everybody's: nobody changes it."""
 
-    def __init__(self, read: Callable[[Name], Awaitable[Answer]]) -> None:
-        self._read = read
-        self._asked: dict[Name, asyncio.Task[Answer]] = {}  # those that did not begin yet
+class Batcher(Generic[Item, Answer]):
+    """Calls `many` with the items that wait, one call at a time. `many` returns an answer for each item, in their order."""
 
-    async def ask(self, name: Name) -> Answer:
-        """What is read after this was asked; who leaves meanwhile takes it from nobody else. Raises what reading raises."""
-        task = self._asked.get(name)
-        if task is None:
-            task = self._asked[name] = asyncio.get_running_loop().create_task(self._begun(name))
-        return await asyncio.shield(task)
+    def __init__(self, many: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]]) -> None:
+        self._many = many
+        self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
+        self._calling: asyncio.Task[None] | None = None
 
-    async def _begun(self, name: Name) -> Answer:
-        del self._asked[name]
-        return await self._read(name)
+    async def one(self, item: Item) -> Answer:
+        """Returns the answer for an item. Raises what the call raised; if one item of several made it fail, only that item's caller gets the error."""
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if self._calling is None or self._calling.done():
+            self._calling = asyncio.create_task(self._call())
+        return await future
+
+    async def _call(self) -> None:
+        while self._waiting:
+            some, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+            try:
+                await self._answer(some)
+            finally:
+                for _, future in some:
+                    future.cancel()  # none is left waiting; what is answered stays so
+
+    async def _answer(self, some: Sequence[tuple[Item, asyncio.Future[Answer]]]) -> None:
+        try:
+            answers = await self._many([item for item, _ in some])
+        except Exception as error:  # noqa: BLE001  it is raised where it is waited for
+            if len(some) == 1 or isinstance(error, StoreUnavailableError):
+                for _, future in some:
+                    if not future.done():
+                        future.set_exception(error)
+                return
+            for one in some:
+                await self._answer([one])
+            return
+        for (_, future), answer in zip(some, answers, strict=True):
+            if not future.done():
+                future.set_result(answer)

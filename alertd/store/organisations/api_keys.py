@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from alertd.store.engine import keys
-from alertd.store.engine.batcher import AtOnce
+from alertd.store.engine.batcher import Batcher
 from alertd.store.engine.connection import Connection
 
 #: When a key was last used is told for so long: about a year.
@@ -43,7 +43,7 @@ class Keyring:
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
-        self._at_once: AtOnce[str, tuple[StoredKey | None, bytes]] = AtOnce(self._read)
+        self._reads = Batcher(self._read_many)
 
     async def add(self, key_id: str, stored: StoredKey) -> None:
         await self._db.execute("SADD", keys.org(stored.org, "keys"), key_id)  # first, so that no key is out of sight
@@ -54,12 +54,14 @@ class Keyring:
 
     async def read(self, key_id: str) -> tuple[StoredKey | None, bytes]:
         """A key, and what stands for it in `replace`."""
-        return await self._at_once.ask(key_id)
+        return await self._reads.one(key_id)
 
-    async def _read(self, key_id: str) -> tuple[StoredKey | None, bytes]:
-        name = keys.api_key(key_id)
-        sealed = await self._db.execute("GET", name) or b""
-        return (self._opened(sealed, name) if sealed else None), sealed
+    async def _read_many(self, key_ids: Sequence[str]) -> list[tuple[StoredKey | None, bytes]]:
+        names = [keys.api_key(key_id) for key_id in key_ids]
+        blobs = await self._db.mget(names)
+        return [
+            (self._opened(blob, name) if blob else None, blob or b"") for blob, name in zip(blobs, names, strict=True)
+        ]
 
     async def replace(self, key_id: str, stored: StoredKey, *, seen: bytes) -> bool:
         """Keep a key in place of what was seen, durably. False when it is another since, or was revoked."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from alertd.store.engine import keys
-from alertd.store.engine.batcher import AtOnce
+from alertd.store.engine.batcher import Batcher
 from alertd.store.engine.connection import Connection
 from alertd.store.organisations.stops import READ, StandingStops, Stops
 
@@ -34,7 +36,7 @@ class OrganisationStore:
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
-        self._at_once: AtOnce[str, _Stance] = AtOnce(self._stance)
+        self._stances = Batcher(self._read_stances)
 
     async def get(self, org: str) -> tuple[StoredOrganisation | None, bytes]:
         """A record, None where nothing was written of it, and what stands for it in `put`. Raises SealError for one that was tampered with."""
@@ -43,13 +45,18 @@ class OrganisationStore:
 
     async def stance(self, org: str) -> _Stance:
         """What is stopped, the revision of an organisation's own texts, and what `get` answers, in one round trip. Raises as `Stops.read` does."""
-        return await self._at_once.ask(org)
+        return await self._stances.one(org)
 
-    async def _stance(self, org: str) -> _Stance:
-        *stops, texts, sealed = await self._db.execute_many(
-            [*READ, ("HLEN", keys.org(org, "texts")), ("GET", keys.org(org, "record"))]
-        )
-        return Stops(self._db).standing(stops), int(texts), self._opened(org, sealed or b""), sealed or b""
+    async def _read_stances(self, asked: Sequence[str]) -> list[_Stance]:
+        orgs = list(dict.fromkeys(asked))
+        own = [(what, keys.org(org, part)) for org in orgs for what, part in (("HLEN", "texts"), ("GET", "record"))]
+        found = await self._db.execute_many([*READ, *own])
+        stops, parts = Stops(self._db).standing(found[: len(READ)]), iter(found[len(READ) :])
+        by_org = {
+            org: (stops, int(texts), self._opened(org, sealed or b""), sealed or b"")
+            for org, texts, sealed in zip(orgs, parts, parts, strict=True)
+        }
+        return [by_org[org] for org in asked]
 
     async def put(self, org: str, stored: StoredOrganisation, *, seen: bytes) -> bool:
         """Keep a record in place of what was seen, durably. False when it is another since."""

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from alertd.store.engine import keys
-from alertd.store.engine.batcher import AtOnce
+from alertd.store.engine.batcher import Batcher
 from alertd.store.engine.connection import Arg, Connection, StoreUnavailableError, checked, hash_in
 
 SERVICE = "service"
@@ -69,14 +69,14 @@ class Stops:
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
-        self._at_once: AtOnce[None, StandingStops] = AtOnce(self._read)
+        self._reads = Batcher(self._read_many)
 
     async def read(self) -> StandingStops:
         """Raises StoreUnavailableError, also where this is the store of another installation, put in the place of ours while we run."""
-        return await self._at_once.ask(None)
+        return await self._reads.one(None)
 
-    async def _read(self, _: None) -> StandingStops:
-        return self.standing(await self._db.execute_many(READ))
+    async def _read_many(self, asked: Sequence[None]) -> list[StandingStops]:
+        return [self.standing(await self._db.execute_many(READ))] * len(asked)
 
     def standing(self, found: Sequence[Any]) -> StandingStops:
         """From the answers to `READ`. Raises as `read` does."""

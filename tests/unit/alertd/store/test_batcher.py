@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from alertd.service.batcher import MOST, Together
+from alertd.store.engine.batcher import MOST, Batcher
 from alertd.store.engine.connection import StoreUnavailableError
 
 
@@ -29,7 +29,7 @@ class Doubler:
         return [2 * number for number in numbers]
 
 
-async def asked(together: Together[int, int], numbers: Sequence[int]) -> list[asyncio.Task[int]]:
+async def asked(together: Batcher[int, int], numbers: Sequence[int]) -> list[asyncio.Task[int]]:
     """Callers that wait, each for one."""
     tasks = [asyncio.create_task(together.one(number)) for number in numbers]
     await asyncio.sleep(0)
@@ -40,7 +40,7 @@ async def asked(together: Together[int, int], numbers: Sequence[int]) -> list[as
 async def test_the_first_goes_at_once_and_the_others_go_together():
     """Nobody waits for company; whoever comes during a call goes with all who came during it, a bounded number at a time."""
     doubler = Doubler()
-    together = Together(doubler)
+    together = Batcher(doubler)
     first = await asked(together, [1])
     others = await asked(together, range(2, MOST + 3))
     assert doubler.calls == [[1]]
@@ -52,7 +52,7 @@ async def test_the_first_goes_at_once_and_the_others_go_together():
 async def test_what_one_brings_about_the_others_do_not_suffer():
     """An error that comes of one item is raised for that one alone."""
     doubler = Doubler()
-    together = Together(doubler)
+    together = Batcher(doubler)
     tasks = [*await asked(together, [1]), *await asked(together, [2, -3, 4])]
     doubler.may.set()
     answers = await asyncio.gather(*tasks, return_exceptions=True)
@@ -65,7 +65,7 @@ async def test_a_store_that_is_gone_is_gone_for_all_and_asked_once():
     """It would be gone for each of them, too."""
     doubler = Doubler()
     doubler.gone = True
-    together = Together(doubler)
+    together = Batcher(doubler)
     tasks = [*await asked(together, [1]), *await asked(together, [2, 3, 4])]
     doubler.may.set()
     answers = await asyncio.gather(*tasks, return_exceptions=True)
@@ -76,7 +76,7 @@ async def test_a_store_that_is_gone_is_gone_for_all_and_asked_once():
 async def test_who_gives_up_takes_nobody_along():
     """A caller that is cancelled is one caller less, before the call and during it."""
     doubler = Doubler()
-    together = Together(doubler)
+    together = Batcher(doubler)
     tasks = [*await asked(together, [1]), *await asked(together, [2, 3])]
     tasks[0].cancel()
     tasks[1].cancel()
@@ -89,9 +89,30 @@ async def test_who_gives_up_takes_nobody_along():
 async def test_nobody_waits_for_a_call_that_was_ended():
     """When the call itself is cancelled, as at the end of a process, so is everyone who waits for it."""
     doubler = Doubler()
-    together = Together(doubler)
+    together = Batcher(doubler)
     tasks = await asked(together, [1])
     for task in asyncio.all_tasks() - {asyncio.current_task(), *tasks}:
         task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await tasks[0]
+
+
+async def test_an_answer_is_of_a_call_that_began_after_the_question():
+    """What was stopped a moment ago counts for whoever asks now, though another's question is under way."""
+    state = ["going"]
+    may = asyncio.Event()
+
+    async def read(asked: Sequence[None]) -> list[str]:
+        seen = state[0]
+        await may.wait()
+        return [seen] * len(asked)
+
+    batcher = Batcher(read)
+    before = asyncio.create_task(batcher.one(None))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    state[0] = "stopped"
+    after = asyncio.create_task(batcher.one(None))
+    await asyncio.sleep(0)
+    may.set()
+    assert await asyncio.gather(before, after) == ["going", "stopped"]
