@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 
 from alertd.config import settings
 from alertd.config.carriers import AnyCarrier
+from alertd.config.sections import Secret
 
 FILE = Path(__file__).parents[2] / "ops" / "alertd.toml"
 TEXT = FILE.read_text(encoding="utf-8")
@@ -34,7 +35,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
 
 def name_in_file(name: str, field: FieldInfo) -> str:
     """A secret is shown as its file."""
-    return f"{name}_file" if SecretStr in {field.annotation, *get_args(field.annotation)} else name
+    return f"{name}_file" if {SecretStr, Secret} & {field.annotation, *get_args(field.annotation)} else name
 
 
 def options(model: type[BaseModel]) -> dict[str, FieldInfo]:
