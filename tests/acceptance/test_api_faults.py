@@ -12,6 +12,8 @@ from tests.acceptance.asking import pointers, raw
 from tests.acceptance.conftest import Served
 from tests.unit.alertd.samples import SUBSCRIBER, changed
 
+pytestmark = pytest.mark.shares
+
 BOW_TIE = [[[-6.1, 37.3], [-5.8, 37.5], [-5.8, 37.3], [-6.1, 37.5], [-6.1, 37.3]]]
 
 

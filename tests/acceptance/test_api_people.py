@@ -9,11 +9,15 @@ import urllib.parse
 import urllib.request
 from typing import Any
 
+import pytest
+
 from alertd.common.ids import Door
 from tests.acceptance.asking import pointers
 from tests.acceptance.conftest import Served
 from tests.acceptance.people_imports import imported
 from tests.unit.alertd.samples import SUBSCRIBER, changed
+
+pytestmark = pytest.mark.shares
 
 
 def test_an_import_writes_what_it_can(served: Served):

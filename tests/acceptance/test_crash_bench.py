@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.long]  # test_crash.py kills each process, and runs always
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,10 +7,14 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from tests.acceptance.conftest import Served
 from tests.acceptance.photo_calls import hand_in, look
 from tests.pictures import drawn, read, scan_bomb, written
 from tests.unit.alertd.samples import changed
+
+pytestmark = pytest.mark.shares
 
 Make = Callable[..., Served]
 

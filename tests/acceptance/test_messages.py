@@ -13,6 +13,8 @@ from channels.base import NO_LEAVE
 from tests.acceptance.conftest import Served
 from tests.unit.alertd.samples import GENERAL, changed
 
+pytestmark = pytest.mark.shares
+
 LANGUAGES = Renderer(templates_dir()).all_languages()
 PREVIEW = "/v1/messages/preview"
 

@@ -15,7 +15,7 @@ from tests.acceptance.conftest import Served
 from tests.contract import programs
 from tests.ports import free_port
 
-pytestmark = pytest.mark.peer
+pytestmark = [pytest.mark.peer, pytest.mark.shares]
 
 SERVERS = "server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://{there}; }} }}"
 #: Sooner than nginx gives up a line over which nothing comes.

@@ -19,6 +19,8 @@ import shapely
 from tests.acceptance.conftest import Served
 from tests.unit.alertd.samples import changed
 
+pytestmark = pytest.mark.shares
+
 COMMUNES = Path(__file__).parents[1] / "data" / "fr_communes.topo.json.gz"
 RENNES, CESSON = "FR-35238", "FR-35051"
 BOX = (-1.76, 48.06, -1.46, 48.19)

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from alertd.config.settings import Settings
-from tests.acceptance.conftest import Served
+from tests.acceptance.conftest import Served, installed
 
 ROOT = Path(__file__).parents[2]
 #: Of zeros: in gzip a thousandth.
@@ -42,10 +42,11 @@ def bomb() -> bytes:
     return b"".join([*(packer.compress(zeros) for _ in range(BOMB_MB)), packer.flush()])
 
 
-@pytest.fixture
-def few(installation: Callable[..., Served]) -> Served:
+@pytest.fixture(scope="module")
+def few() -> Iterator[Served]:
     """An installation that takes at most 40 connections at once, and of each key so many requests a minute."""
-    return installation(0, ALERTD_API__CONNECTIONS="40", ALERTD_API__KEY_RATE_PER_MIN=str(RATE))
+    with installed(0, ALERTD_API__CONNECTIONS="40", ALERTD_API__KEY_RATE_PER_MIN=str(RATE)) as made:
+        yield made
 
 
 def posted(url: str, path: str, body: bytes, **headers: str) -> tuple[int, http.client.HTTPMessage, Any]:
@@ -434,6 +435,7 @@ def test_a_siege_fails_by_each_of_its_figures(monkeypatch: pytest.MonkeyPatch, c
     assert siege.is_held(found | changed) is held
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_alerts_are_accepted_under_siege():
     """All attacks at once, for some seconds, without a bound on speed: nearly every call is answered, and the memory comes back."""

@@ -7,7 +7,11 @@ import time
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
+
 from tests.acceptance.conftest import Served
+
+pytestmark = pytest.mark.shares
 
 #: Longer than a stream is silent: something was written to those who had gone.
 SILENCE_S = 20

@@ -9,6 +9,8 @@ import pytest
 
 from tests.acceptance.conftest import Served
 
+pytestmark = pytest.mark.shares
+
 TEXTS = "/v1/organisations/default/texts"
 TITLE = f"{TEXTS}/missing-child/push/en/title"
 PREVIEW = "/v1/messages/preview?channels=push,sms,mail&languages=en"

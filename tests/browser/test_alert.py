@@ -17,7 +17,7 @@ from tests.browser.desks import desk
 from tests.browser.layout import SLOWLY
 from tests.pictures import drawn, read, written
 
-pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.peer, pytest.mark.shares, pytest.mark.asyncio(loop_scope="session")]
 
 
 def photo_of(served: Served, media: str, key: str) -> Image.Image:

@@ -14,7 +14,7 @@ from geofences.shapes import MAX_VERTICES
 from tests.acceptance.conftest import Served
 from tests.browser.desks import Desk, desk
 
-pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.peer, pytest.mark.shares, pytest.mark.asyncio(loop_scope="session")]
 
 OUTLINE = [[-6.05, 37.3], [-5.9, 37.3], [-5.9, 37.45], [-6.05, 37.45], [-6.05, 37.3]]
 POLYGON = {"type": "Polygon", "coordinates": [OUTLINE]}

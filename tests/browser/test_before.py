@@ -10,7 +10,7 @@ from playwright.async_api import Browser, expect
 from tests.acceptance.conftest import Served
 from tests.browser.desks import desk
 
-pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="session")]
 
 
 async def test_what_would_be_refused_is_told_before_the_last_step(served: Served, plain: Browser, ana: str):

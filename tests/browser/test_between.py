@@ -11,7 +11,7 @@ from tests.acceptance.conftest import Served
 from tests.browser.desks import desk
 from tests.unit.alertd.samples import changed
 
-pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.peer, pytest.mark.shares, pytest.mark.asyncio(loop_scope="session")]
 
 
 @pytest.fixture(scope="module")

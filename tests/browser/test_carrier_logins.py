@@ -11,7 +11,7 @@ from tests.browser.desks import desk
 
 __all__ = ["mistaken", "plain_http", "running", "sandbox"]
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 @pytest.mark.parametrize("width", [1360, 390])

@@ -10,7 +10,7 @@ from playwright.async_api import Browser, expect
 from tests.acceptance.conftest import Served
 from tests.browser.desks import desk
 
-pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.peer, pytest.mark.shares, pytest.mark.asyncio(loop_scope="session")]
 
 
 async def test_a_vehicle_is_named_and_its_plate_typed_again(

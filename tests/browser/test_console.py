@@ -11,7 +11,7 @@ from playwright.async_api import Browser, Route, expect
 from tests.acceptance.conftest import Served
 from tests.browser.desks import Desk, desk
 
-pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="session")]
 
 SEVILLA = "41091"
 

@@ -16,7 +16,7 @@ from tests.acceptance.conftest import Served
 from tests.browser.alert_pages import MARIA
 from tests.browser.desks import desk
 
-pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="session")]
 
 PATROL = {"type": "Polygon", "coordinates": [[[-6, 37.3], [-5.9, 37.3], [-5.9, 37.4], [-6, 37.4], [-6, 37.3]]]}
 

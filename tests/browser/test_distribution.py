@@ -13,7 +13,7 @@ from tests.browser.alert_pages import SEVILLA, opened
 from tests.browser.desks import desk
 from tests.browser.layout import TOO_WIDE, check_in_both_lights
 
-pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.peer, pytest.mark.shares, pytest.mark.asyncio(loop_scope="session")]
 
 
 async def test_a_take_down_stands_above_all_else_until_it_is_confirmed(

@@ -15,7 +15,7 @@ from tests.browser.layout import SLOWLY
 APPROVED_LAST = """() => ['.verified', '.languages-row'].every((one) =>
     document.querySelector(one).compareDocumentPosition(document.querySelector('.decide')) & Node.DOCUMENT_POSITION_FOLLOWING)"""
 
-pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.peer, pytest.mark.shares, pytest.mark.asyncio(loop_scope="session")]
 
 
 async def test_two_change_one_alert_and_nothing_is_lost(

@@ -13,7 +13,7 @@ from tests.browser.desks import Desk, desk, invited
 from tests.browser.layout import TOO_WIDE, check_in_both_lights
 from tests.browser.sign_in import come, come_in, own, with_authenticator
 
-pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="session")]
 
 NARROW, WIDE = {"width": 360, "height": 740}, {"width": 1360, "height": 860}
 

@@ -15,7 +15,7 @@ from tests.browser.alert_pages import SEVILLA, opened
 from tests.browser.desks import Desk, desk, number
 from tests.browser.layout import TOO_WIDE, check_in_both_lights
 
-pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.peer, pytest.mark.shares, pytest.mark.asyncio(loop_scope="session")]
 
 
 async def saved(window: Desk, name: str) -> Any:

@@ -13,7 +13,7 @@ from alertd.common.ids import Door
 from tests.acceptance.conftest import Served
 from tests.browser.desks import desk
 
-pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.peer, pytest.mark.shares, pytest.mark.asyncio(loop_scope="session")]
 
 
 @pytest.mark.parametrize(("scheme", "row", "is_dark"), [("light", 3, False), ("dark", 4, True)])

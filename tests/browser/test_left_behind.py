@@ -13,7 +13,7 @@ from playwright.async_api import async_playwright
 from tests.acceptance.conftest import Served
 from tests.browser.desks import PATIENCE_MS, WITHOUT_WEBGL, Desk, chromium
 
-pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.peer, pytest.mark.shares, pytest.mark.asyncio(loop_scope="session")]
 
 
 def offered(profile: Path) -> list[str]:

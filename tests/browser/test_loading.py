@@ -11,7 +11,7 @@ from playwright.async_api import Browser, Page, Route, expect
 from tests.acceptance.conftest import Served
 from tests.browser.desks import desk
 
-pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.peer, pytest.mark.shares, pytest.mark.asyncio(loop_scope="session")]
 
 MAP, FORM, ALERT = "maplibre-gl.mjs", "compose.js", "alert.js"
 GONE = "ERR_INTERNET_DISCONNECTED"

@@ -20,7 +20,7 @@ from tests.pictures import drawn, written
 from tests.unit.alertd.samples import GENERAL
 from tests.waiting import until
 
-pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="session")]
 
 BOW_TIE = {"type": "Polygon", "coordinates": [[[-6.0, 37.3], [-5.9, 37.4], [-5.9, 37.3], [-6.0, 37.4], [-6.0, 37.3]]]}
 NOBODY = [

@@ -12,7 +12,7 @@ from tests.browser.alert_pages import SEVILLA, opened, submitted
 from tests.browser.desks import Desk, desk
 from tests.browser.layout import SLOWLY, TOO_WIDE
 
-pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="session")]
 
 PHONE = {"width": 360, "height": 740}
 #: Words of an element that stand on more than one line.

@@ -12,7 +12,7 @@ from tests.browser.alert_pages import SEVILLA
 from tests.browser.desks import Desk, desk
 from tests.browser.layout import TOO_WIDE, check_in_both_lights
 
-pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="session")]
 
 DESK = {"name": "Duty desk", "addresses": [{"channel": "sms", "number": "+34600000001"}]}
 

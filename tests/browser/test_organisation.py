@@ -12,7 +12,7 @@ from tests.browser.desks import Desk, desk
 from tests.browser.layout import TOO_WIDE, check_in_both_lights
 from tests.browser.sign_in import come, own
 
-pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="session")]
 
 SQUARE = {"type": "Polygon", "coordinates": [[[-6.4, 36.5], [-6.2, 36.5], [-6.2, 36.7], [-6.4, 36.7], [-6.4, 36.5]]]}
 

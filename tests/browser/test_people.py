@@ -12,7 +12,7 @@ from tests.acceptance.conftest import Served
 from tests.browser.desks import PATIENCE_MS, desk, invited
 from tests.browser.sign_in import KEY, come_in, with_authenticator
 
-pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="session")]
 
 
 async def test_somebody_is_let_in_by_a_link_and_approves_with_a_passkey(

@@ -12,7 +12,7 @@ from tests.browser.desks import desk
 from tests.browser.layout import TOO_WIDE, check_in_both_lights
 from tests.unit.alertd.samples import changed
 
-pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="session")]
 
 BOTH = {"regions": ["ES-SE", "ES-CA"], "beyond": "ask"}
 

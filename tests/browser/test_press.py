@@ -13,7 +13,7 @@ from playwright.async_api import Browser, Locator, Page, Route, expect
 from tests.acceptance.conftest import Served
 from tests.browser.desks import Desk, desk
 
-pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="session")]
 
 SEVILLA = "41091"
 #: Each push message is answered late: an alert to everybody is under way for several times as long.

@@ -20,7 +20,7 @@ from tests.browser.sign_in import KEY, with_authenticator
 from tests.oidc_provider import providing
 from tests.ports import free_port
 
-pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="session")]
 
 CLIENT, SECRET = "alertd", "of a test"
 

@@ -21,7 +21,7 @@ from tests.browser.centre_site import PushServices, Site, Stands, Visitor, servi
 from tests.ports import free_port
 from tests.waiting import until
 
-pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="session")]
 
 CHAIN, OTHER = "01M885E6PQYDF6FR2R1P9138GR", "01M885E6PQYDF6FR2R1P9138GS"
 NAME = "Lucía P."
@@ -29,7 +29,7 @@ NEUTRAL = "Missing-child alerts"
 PAGE = "https://alerts.centre.example/a/lucia"
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def services(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PushServices]:
     running = PushServices(tmp_path_factory.mktemp("sandbox"))
     await running.start()
@@ -37,13 +37,13 @@ async def services(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pu
     await running.stop()
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def stands() -> Stands:
     """What alertd answers, and was told."""
     return Stands()
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def site(stands: Stands) -> AsyncIterator[Site]:
     """On another origin than alertd."""
     async with serving(stands.routes()) as alertd:
@@ -52,7 +52,7 @@ async def site(stands: Stands) -> AsyncIterator[Site]:
             yield found
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def visitor(plain: Browser, site: Site) -> AsyncIterator[Visitor]:
     """Whatever happens, no name of a child stands in what their browser logs."""
     async with visiting(plain, site) as found:

@@ -12,7 +12,7 @@ from tests.browser.desks import Desk, desk
 from tests.browser.layout import SLOWLY
 from tests.browser.wire import wire
 
-pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="session")]
 
 SEVILLA = "41091"
 #: What a case is told with by keyboard, in the order of the fields; None is a box that is ticked.
