@@ -67,8 +67,8 @@ LOOK_EVERY_S, WITHIN_S = 0.005, 60.0
 
 Function = tuple[str, str]  # file and name
 
-#: What started the code that runs: a name in STEPS, or "".
-started_by: ContextVar[str] = ContextVar("started_by", default="")
+#: What started the code that runs: a name in STEPS, or "". The audience's own threads have no context, and only the API asks them.
+started_by: ContextVar[str] = ContextVar("started_by", default="api")
 
 
 @dataclass
@@ -122,6 +122,7 @@ def _new_task(loop: asyncio.AbstractEventLoop, coro: Any, **named: Any) -> async
 
 async def follow(recorder: Recorder, folder: Path) -> None:
     """Sends one alert to the subscribers, and records the calls of each step."""
+    started_by.set("")
     asyncio.get_running_loop().set_task_factory(_new_task)
     (folder / "carriers").mkdir()
     sandbox = Sandbox(folder / "carriers")
