@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 from channels.base import WITHHELD, Answer, MayWrite, Outcome, Reason
 from channels.http2_head import Head
-from channels.posting import Reply
+from channels.posting import Hear, Reply
 
 # The server says it has not looked at it: another connection may take it at once.
 UNTAKEN = Outcome(Answer.RETRY, Reason.CONNECTION)
@@ -53,7 +53,12 @@ class Posts:
     """Posts of one call: `done` when the last of them is answered."""
 
     def __init__(
-        self, request: Encoded, bodies: Sequence[bytes], may_write: MayWrite, paths: Sequence[str] | None = None
+        self,
+        request: Encoded,
+        bodies: Sequence[bytes],
+        may_write: MayWrite,
+        paths: Sequence[str] | None = None,
+        hear: Hear | None = None,
     ) -> None:
         self.answers: list[Reply | Outcome] = [WITHHELD] * len(bodies)
         self.request = request
@@ -61,6 +66,7 @@ class Posts:
         self.posts = [Post(self, index, body, path) for index, (body, path) in enumerate(zip(bodies, own, strict=True))]
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._may_write = may_write
+        self._hear = hear
         self._left = len(bodies)
 
     def may_write(self) -> bool:
@@ -75,6 +81,8 @@ class Posts:
 
     def answer(self, post: Post, answer: Reply | Outcome) -> None:
         self.answers[post.index] = answer
+        if self._hear:
+            self._hear(answer)
         self._left -= 1
         if self._left == 0 and not self.done.done():
             self.done.set_result(None)

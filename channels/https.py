@@ -24,7 +24,7 @@ from channels.http2 import Http2Connection
 from channels.http2_frames import STREAMS
 from channels.http2_head import encode_head, path_of
 from channels.http_posts import UNTAKEN, Connection, Encoded, Post, Posts
-from channels.posting import PostSettings, Reply
+from channels.posting import Hear, PostSettings, Reply
 
 _log = logging.getLogger(__name__)
 
@@ -99,11 +99,12 @@ class HttpsTransport:
         headers: Mapping[str, str],
         may_write: MayWrite,
         paths: Sequence[str] | None = None,
+        hear: Hear | None = None,
     ) -> list[Reply | Outcome]:
         """Post each once; again only what the server says it has not looked at, as when it goes away."""
         if self._context is None:
             raise RuntimeError("the channel is not open")
-        together = Posts(self._encode(headers), bodies, may_write, paths)
+        together = Posts(self._encode(headers), bodies, may_write, paths, hear)
         self._waiting.extend(together.posts)
         self._hand_over_soon()
         try:

@@ -28,6 +28,10 @@ class Reply(NamedTuple):
     body: bytes
 
 
+#: Hears one answer.
+Hear = Callable[[Reply | Outcome], None]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PostSettings:
     url: str  # https; without a path, each request has its own
@@ -50,9 +54,10 @@ class Transport(Protocol):
         headers: Mapping[str, str],
         may_write: MayWrite,
         paths: Sequence[str] | None = None,
+        hear: Hear | None = None,
     ) -> list[Reply | Outcome]:
         """Post each once; the answers are in their order. `may_write` is asked last thing before each request is written. `paths` are those
-        of the requests (ASCII, with their query), where the URL has none.
+        of the requests (ASCII, with their query), where the URL has none. `hear` gets each answer as soon as it comes; it must not raise.
 
         `headers` are the same object for as long as they do not change, so that they are encoded once.
         """
@@ -61,12 +66,12 @@ class Transport(Protocol):
 
 async def post_each(
     transport: Transport, recipients: Sequence[Recipient], body_for: Callable[[Recipient], bytes],
-    headers: Mapping[str, str], may_write: MayWrite,
+    headers: Mapping[str, str], may_write: MayWrite, hear: Hear | None = None,
 ) -> list[Reply | Outcome]:  # fmt: skip
     """The answer for each recipient, in their order. Whose body cannot be made is told nothing, and the others go on."""
     made = [_made(body_for, recipient) for recipient in recipients]
     bodies = [body for body in made if isinstance(body, bytes)]
-    answers = iter(await transport.post(bodies, headers, may_write))
+    answers = iter(await transport.post(bodies, headers, may_write, hear=hear))
     return [next(answers) if isinstance(body, bytes) else body for body in made]
 
 

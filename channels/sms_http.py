@@ -17,9 +17,10 @@ import aiohttp
 from channels.base import MayWrite, Outcome, Prepared, Reason, Recipient, ReportState, SmsMessage
 from channels.https import HttpsTransport
 from channels.login import Login, LoginState, fault_of_https, server_of, words_of_reply
-from channels.posting import PostSettings, outcome_of, post_each
+from channels.posting import PostSettings, Reply, outcome_of, post_each
 from channels.sms_answers import outcome, status
 from channels.text import Coding, SmsSettings, codings
+from channels.unknowns import Unknowns
 
 # The provider refuses a longer body (error 21617).
 TEXT_CHARACTERS = 1600
@@ -77,6 +78,7 @@ class HttpSmsChannel:
     def __init__(self, settings: HttpSmsSettings, clock: Callable[[], float] = time.time) -> None:
         self._settings = settings
         self._clock = clock
+        self._unknowns = Unknowns()
         self._account_url = f"{settings.endpoint.rstrip('/')}/2010-04-01/Accounts/{settings.account}"
         self._transport = HttpsTransport(
             PostSettings(
@@ -131,15 +133,23 @@ class HttpSmsChannel:
         return codings(message.text, self._settings.text, message.names)
 
     async def send(self, prepared: Prepared, recipients: Sequence[Recipient], may_write: MayWrite) -> list[Outcome]:
-        """The validity period is what is left at this call."""
+        """The validity period is what is left at this call. After many unknown answers one message tries the provider, before the others."""
         payload: SmsPayload = prepared.payload
         left_s = int(payload.expires_s - self._clock())
         validity_s = min(max(1, left_s), VALIDITY_MAX_S)
         form = b"%b&ValidityPeriod=%d" % (payload.form, validity_s)
+        tries = 1 if self._unknowns.are_enough else 0
+        tried = await self._post(form, recipients[:tries], may_write)
+        return tried + await self._post(form, recipients[tries:], lambda: may_write() and not self._unknowns.are_enough)
+
+    async def _post(self, form: bytes, recipients: Sequence[Recipient], may_write: MayWrite) -> list[Outcome]:
         answers = await post_each(
-            self._transport, recipients, lambda one: form + self._for(one), self._headers, may_write
+            self._transport, recipients, lambda one: form + self._for(one), self._headers, may_write, self._hear
         )
         return [outcome_of(answer, outcome) for answer in answers]
+
+    def _hear(self, answer: Reply | Outcome) -> None:
+        self._unknowns.hear(outcome_of(answer, outcome))
 
     def read_report(self, form: Mapping[str, str]) -> tuple[ReportState, Reason, str]:
         """Implements `channels.base.Reporting`."""

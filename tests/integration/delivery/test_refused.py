@@ -22,6 +22,7 @@ from alertd.store.carriers.limits import FAILURES, LONGEST_REST_MS, SHORTEST_RES
 from alertd.store.engine.codec import Codec
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
+from channels.unknowns import ENOUGH
 from geofences.regions import Library
 from tests.integration.acts import counts, lease_of, planned, registration, send
 from tests.integration.conftest import settings_for
@@ -31,6 +32,8 @@ PEOPLE = 250
 REFUSED = range(0, PEOPLE, 10)
 #: Longer than an urgent message waits between two tries.
 LATER_MS = 61_000
+#: SMS that a process writes at the same time to an HTTP provider.
+AT_A_TIME = 32
 
 
 class Kind(NamedTuple):
@@ -187,6 +190,26 @@ async def test_a_wrong_retry_after_delays_a_loud_alert_by_a_minute_at_most(
         parts.db.skew_ms += 60_000
         await send(parts, record, kind.channel)
         assert await accepted(parts, record, kind.channel) == PEOPLE
+
+
+async def test_a_provider_that_answers_pages_costs_a_few_sms_and_the_others_arrive_later(
+    process: Callable[..., Any], sandbox: Sandbox, sample: dict[str, Any]
+):
+    """A proxy answers a page with status 200 in place of the provider. The SMS that were written stay unknown and are never repeated."""
+    kind = next(kind for kind in KINDS if kind.carrier == "text")
+    sandbox.sms.script.set(Rule("", "html"))
+    async with process(kind) as parts:
+        record = await planned(parts, sample, channels=["sms"], level="child-alert")
+        dispatch = worker_of(parts).feeder.dispatch
+        lease = await lease_of(parts.work, record.id, "sms", parts.carriers.held("sms"))
+        await dispatch.drain(lease, lambda: bool(dispatch.heeding.failing))
+        sandbox.sms.script.set()
+        parts.db.skew_ms += 15_000
+        await send(parts, record, "sms")
+        found = await counts(parts, record, "sms")
+        assert found["unknown"] < ENOUGH + AT_A_TIME
+        assert found["accepted"] == PEOPLE - found["unknown"]
+        assert sandbox.sms.recorded.total == found["accepted"]
 
 
 def port_of(sandbox: Sandbox, kind: Kind) -> int:
