@@ -41,8 +41,10 @@ OK = frozenset({250, 251, 252})
 GO_AHEAD = frozenset({354})
 
 #: What an envelope is made of: where we are, and the replies hoped for.
-ENVELOPE = ((Stage.SENDER, OK), (Stage.RECIPIENT, OK), (Stage.RECIPIENT, GO_AHEAD))
+Step = tuple[Stage, frozenset[int]]
 RESET = (Stage.SENDER, OK)
+NAMING = (Stage.RECIPIENT, OK)
+ENVELOPE = ((Stage.SENDER, OK), NAMING, (Stage.RECIPIENT, GO_AHEAD))
 
 
 class MailChannel:
@@ -101,9 +103,11 @@ class MailChannel:
         body = payload.to(to, recipient, self._clock())
         if not may_write():
             return WITHHELD
-        outcome, ended = await self._try_one(await self._pool.take(), recipient, to, body, may_write)
+        outcome, ended = await self._try_one(
+            await self._pool.take(is_new=recipient.is_new), recipient, to, body, may_write
+        )
         if ended:  # kept connections end when the relay likes; there is no need to wait before the next
-            session = await self._pool.replace() if may_write() else self._pool.lose()
+            session = await self._pool.replace(is_new=recipient.is_new) if may_write() else self._pool.lose()
             outcome, _ = await self._try_one(session, recipient, to, body, may_write)
         return outcome
 
@@ -131,13 +135,7 @@ class MailChannel:
         commands = _envelope(session, return_path(recipient, self._identity), to, len(body))
         if commands is None:
             return NOT_A_MAILBOX
-        try:
-            refused = await self._converse(session, commands, may_write)
-        except TimeoutError:
-            session.close()
-            return SLOW_BEFORE
-        except SessionLostError:
-            return LOST_BEFORE
+        refused = await self._named(session, recipient, commands, may_write)
         if refused is not None:
             return refused
         heed_cancelling()
@@ -146,10 +144,24 @@ class MailChannel:
         session.close()  # the server waits for content, and whatever it got would be that
         return WITHHELD
 
-    async def _converse(self, session: MailSession, commands: Sequence[bytes], may_write: MayWrite) -> Outcome | None:
-        """Write the envelope; None when the server waits for the content, else the outcome of the first that went wrong."""
+    async def _named(
+        self, session: MailSession, recipient: Recipient, commands: Sequence[bytes], may_write: MayWrite
+    ) -> Outcome | None:
+        """Returns None when the server waits for the content, else the outcome."""
         if not may_write():
             return WITHHELD
+        try:
+            return await self._converse(session, recipient, commands, may_write)
+        except TimeoutError:
+            session.close()
+            return SLOW_BEFORE
+        except SessionLostError:
+            return LOST_BEFORE
+
+    async def _converse(
+        self, session: MailSession, recipient: Recipient, commands: Sequence[bytes], may_write: MayWrite
+    ) -> Outcome | None:
+        """Write the envelope; None when the server waits for the content, else the outcome of the first that went wrong."""
         steps = (RESET, *ENVELOPE) if session.unclean else ENVELOPE
         session.unclean = True
         at_once = "pipelining" in session.extensions
@@ -161,7 +173,7 @@ class MailChannel:
                 if refused is None and not may_write():
                     return WITHHELD
                 session.write(command, 1)
-            reply = await session.reply(self._relay.timeout_s)
+            reply = await self._answer((stage, hoped), session, recipient)
             if reply.code not in hoped and refused is None:
                 refused = refusal(reply.code, reply.text, stage)._replace(said=f"{reply.code} {reply.text}")
                 if _ends(reply.code):
@@ -172,6 +184,13 @@ class MailChannel:
         if refused is not None and reply.code in GO_AHEAD:
             session.close()  # whatever it got now would be a mail, and an empty one to whom it may have taken
         return refused
+
+    async def _answer(self, step: Step, session: MailSession, recipient: Recipient) -> Reply:
+        """Returns the reply to a command. Raises `SessionLostError` or `TimeoutError`."""
+        if step != NAMING:
+            return await session.reply(self._relay.timeout_s)
+        async with self._pool.slow.limit(is_new=recipient.is_new, connections=self._pool.lanes):
+            return await session.reply(self._relay.timeout_s)
 
     async def _content(self, session: MailSession, body: bytes, may_write: MayWrite) -> Outcome:
         session.write(body, 1)

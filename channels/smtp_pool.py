@@ -8,9 +8,10 @@ import logging
 import math
 import ssl
 import time
-from collections import deque
 from collections.abc import Coroutine
 from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import count
 from typing import Literal, NamedTuple, cast
 
 import aiosmtplib
@@ -19,6 +20,7 @@ from channels.base import NOT_CONNECTED, WITHHELD, Answer, Outcome, Reason, Subj
 from channels.hosts import is_this_machine
 from channels.login import Login, LoginState, clean, fault_of
 from channels.mail_session import MailSession, session_over
+from channels.slow_recipients import SlowRecipients
 
 _log = logging.getLogger(__name__)
 
@@ -66,6 +68,14 @@ class _Idle(NamedTuple):
     since_s: float
 
 
+class _Waiting(NamedTuple):
+    """A message that waits for a connection. They sort in the order of their turns."""
+
+    is_repeated: bool  # it was tried before
+    turn: int
+    future: asyncio.Future[MailSession | Outcome]
+
+
 class _Failed(NamedTuple):
     """A connection that could not be made."""
 
@@ -98,7 +108,9 @@ class SmtpPool:
         self._watch: asyncio.TimerHandle | None = None  # looks at whether the relay is silent while messages wait
         self._lent = 0
         self._logins = 0  # connections that only log in
-        self._waiting: deque[asyncio.Future[MailSession | Outcome]] = deque()
+        self._waiting: list[_Waiting] = []  # a heap
+        self._turns = count()
+        self.slow = SlowRecipients()
         self._opening: set[asyncio.Task[None]] = set()
         self._ending: set[asyncio.Task[None]] = set()
 
@@ -146,16 +158,18 @@ class SmtpPool:
             self._end(self._idle.pop(0))
         self._serve()
 
-    async def take(self) -> MailSession | Outcome:
-        """A connection that has said hello, or the outcome for a message that cannot have one."""
+    async def take(self, *, is_new: bool) -> MailSession | Outcome:
+        """A connection that has said hello, or the outcome for a message that cannot have one. New messages go first."""
         if not self._somebody_waits() and (session := self._kept()):
             self._lent_one()
             return session
         if self._failed and not (self.is_working or self._opening) and time.monotonic() < self._failed_until_s:
             return self._failed
         waiter: asyncio.Future[MailSession | Outcome] = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiter)
+        heappush(self._waiting, _Waiting(not is_new, next(self._turns), waiter))
         self._serve()
+        if is_new and not waiter.done():
+            self.slow.make_room()
         try:
             return await waiter
         except asyncio.CancelledError:
@@ -165,7 +179,7 @@ class SmtpPool:
                     self.give_back(found, kept=True)
             raise
 
-    async def replace(self) -> MailSession | Outcome:
+    async def replace(self, *, is_new: bool) -> MailSession | Outcome:
         """A new connection in the place of a lent one that the relay ended, else as `take`."""
         try:
             found = await self._connect()
@@ -177,7 +191,7 @@ class SmtpPool:
         self._lent -= 1
         if found.is_refusal and self.is_working:
             self._learn(found)
-            return await self.take()
+            return await self.take(is_new=is_new)
         self._fail(found)
         return found.outcome
 
@@ -250,14 +264,14 @@ class SmtpPool:
         self._serve()
 
     def _somebody_waits(self) -> bool:
-        while self._waiting and self._waiting[0].done():  # cancelled
-            self._waiting.popleft()
+        while self._waiting and self._waiting[0].future.done():  # cancelled
+            heappop(self._waiting)
         return bool(self._waiting)
 
     def _lend(self, session: MailSession) -> None:
         """Lends a connection to the message that waits first."""
         self._lent_one()
-        self._waiting.popleft().set_result(session)
+        heappop(self._waiting).future.set_result(session)
 
     def _lent_one(self) -> None:
         self._lent += 1
@@ -322,7 +336,7 @@ class SmtpPool:
     def _answer(self, found: Outcome | Exception) -> None:
         """Answers all messages that wait."""
         while self._waiting:
-            waiter = self._waiting.popleft()
+            waiter = heappop(self._waiting).future
             if waiter.done():
                 continue
             if isinstance(found, Exception):
