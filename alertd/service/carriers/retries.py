@@ -18,9 +18,11 @@ LONGEST_URGENT_S = 60.0
 #: An urgent message waits at least this long, even if its carrier asks for 0 s. The wait doubles after `LEAST_URGENT_TIMES` tries. Otherwise
 #: alertd would try each refused recipient every second.
 LEAST_URGENT_S, LEAST_URGENT_TIMES = 1.0, 4
-#: Longest wait of an urgent message after a failed connection, so that alertd finds a carrier within 15 s of its return. A connection
-#: attempt costs the carrier little.
+#: Longest wait of an urgent message at which the carrier may have failed, so that it is due within 15 s of the carrier's return. While the
+#: carrier rests, this costs it nothing: only single messages probe it.
 LONGEST_AWAY_S = 13.0
+#: Reasons of such a failure. A timeout is none: the relay may only be slow for this mailbox.
+_OF_AN_OUTAGE = frozenset({Reason.CONNECTION, Reason.UNAVAILABLE, Reason.THROTTLED, Reason.CREDENTIALS, Reason.GARBAGE})
 #: Where other carriers have the channel too, what one surely did not take need not wait for it to come back: so many times for each,
 #: since one that rests is tried with single messages; once where it names a time. What all refuse waits as long as where there is one.
 ELSEWHERE_S, ELSEWHERE_TIMES = 1.0, 2
@@ -135,8 +137,9 @@ def failures(answers: Sequence[Outcome], attempts: Sequence[int]) -> tuple[int, 
 
 
 def _own_wait_s(answer: Outcome, attempt: int, *, urgent: bool) -> float:
-    """Returns the wait of our own accord, in seconds."""
-    if urgent and answer.subject is Subject.CARRIER and answer.reason is Reason.CONNECTION:
+    """Returns the wait of our own accord, in seconds. It grows after an unknown answer, because the tries after those are counted."""
+    may_be_outage = answer.answer is Answer.RETRY and answer.subject is not Subject.RECIPIENT
+    if urgent and may_be_outage and answer.reason in _OF_AN_OUTAGE:
         return _CHANCE.uniform(FIRST_WAIT_S, LONGEST_AWAY_S)
     return wait_s(attempt, urgent=urgent)
 

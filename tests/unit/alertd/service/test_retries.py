@@ -215,11 +215,28 @@ def test_a_carrier_that_names_no_time_is_left_alone_for_ten_seconds(reason: Reas
         assert after(Outcome(Answer.RETRY, reason), **more).delay_ms >= 1000 * FIRST_WAIT_S
 
 
-def test_an_urgent_message_finds_a_carrier_within_15_s_of_its_return():
-    """However often it could not be reached."""
+@pytest.mark.parametrize(
+    "reason", [Reason.CONNECTION, Reason.UNAVAILABLE, Reason.THROTTLED, Reason.CREDENTIALS, Reason.GARBAGE]
+)
+def test_an_urgent_message_finds_a_carrier_within_15_s_of_its_return(reason: Reason):
+    """However often it failed, and whatever it answered meanwhile."""
     for attempt in (1, 5, 31):
         more = {"attempt": attempt, "attempts": 8, "doubted": False, "hold": False, "left_ms": LONG_MS, "urgent": True}
-        assert after(NOT_CONNECTED, **more).delay_ms <= 1000 * LONGEST_AWAY_S < 15_000
+        assert after(Outcome(Answer.RETRY, reason), **more).delay_ms <= 1000 * LONGEST_AWAY_S < 15_000
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Outcome(Answer.RETRY, Reason.UNAVAILABLE, of=Subject.RECIPIENT),
+        Outcome(Answer.RETRY, Reason.TIMEOUT),
+        Outcome(Answer.UNKNOWN, Reason.GARBAGE),
+    ],
+)
+def test_an_urgent_message_waits_longer_and_longer_for_its_recipient_and_where_tries_are_counted(answer: Outcome):
+    """A refused or slow recipient costs a carrier less and less. What may have arrived is sent again so many times only, spread over minutes."""
+    more = {"attempt": 5, "attempts": 8, "doubted": False, "hold": False, "left_ms": LONG_MS, "urgent": True}
+    assert after(answer, **more).delay_ms >= 1000 * LONGEST_URGENT_S / 2
 
 
 def test_a_message_that_was_not_written_waits_until_its_server_may_be_asked():
