@@ -47,7 +47,7 @@ def mistaken(tmp_path: Path, sandbox: Sandbox, plain_http: int) -> Configured:
         "store": {"directory": str(tmp_path / "data"), "reserve_mb": 1}, "api": {"port": 0},
         "worker": {"processes": 1},
         "carriers.relay": {**of_relay, "user": "alertd", "password": SECRET},
-        "carriers.down-relay": {**of_relay, "port": 1},
+        "carriers.down-here": {**of_relay, "port": 1},
         "carriers.centre": {**ends["smpp"], "kind": "smpp", "password": SECRET},
         "carriers.texts": {
             "kind": "twilio", "account": ends["sms"]["account"], "password": SECRET, "sender": "+15005550006",

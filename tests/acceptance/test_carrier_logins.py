@@ -15,7 +15,7 @@ __all__ = ["mistaken", "plain_http", "running", "sandbox"]
 #: By carrier, what its cause has to say.
 CAUSES = {
     "relay": ("refused the login: 535 5.7.8", "carriers.relay.user and carriers.relay.password."),
-    "down-relay": ("refused the connection", "carriers.down-relay.host and carriers.down-relay.port."),
+    "down-here": ("refused the connection", "carriers.down-here.host and carriers.down-here.port."),
     "centre": ("refused the login: invalid password (0x0E)", "carriers.centre.system_id, carriers.centre.password"),
     "texts": ("refused the login: HTTP 401", "carriers.texts.account and carriers.texts.password."),
     "phones": ("speaks plain HTTP, not HTTPS", "carriers.phones.endpoint."),
