@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from geofences import files
 from geofences.belonging import astray, elsewhere
 from geofences.errors import LibraryError
-from geofences.regions import Kind, Library, Region
+from geofences.region_records import Kind, Region
+from geofences.regions import Library
 from geofences.shores import SHORE_DEGREES
 from geofences.siblings import doubly_covered
 from geofences.wording import code_fault

@@ -15,7 +15,8 @@ import shapely
 from geofences.geodesy import areas_km2
 from geofences.index import FILLED
 from geofences.names import fold
-from geofences.regions import Kind, Library, Region
+from geofences.region_records import Kind, Region
+from geofences.regions import Library
 
 # Nobody minds a twentieth: outlines are generalised, and drawn ones cut corners.
 WHOLE = 0.95

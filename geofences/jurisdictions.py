@@ -18,7 +18,7 @@ from shapely.geometry.base import BaseGeometry
 
 from geofences.geodesy import area_km2
 from geofences.planes import Plane
-from geofences.regions import Region
+from geofences.region_records import Region
 from geofences.slivers import NO_GROUND, ground
 
 #: Outlines of two sources differ by some hundred metres: ground farther from the jurisdiction was meant.

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import enum
 import json
 import zlib
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from weakref import proxy
@@ -15,7 +13,6 @@ from weakref import proxy
 import numpy as np
 import shapely
 from numpy.typing import ArrayLike, NDArray
-from shapely.geometry.base import BaseGeometry
 
 from geofences import aliases, files
 from geofences.aliases import Alias, Aliases, Own
@@ -24,6 +21,7 @@ from geofences.geodesy import EQUATOR_M
 from geofences.index import NOWHERE, RegionIndex
 from geofences.names import NameIndex, fold
 from geofences.polygons import polygons_of
+from geofences.region_records import Ground, Kind, Region
 
 SHIPPED = Path(__file__).parent / "library"
 OFFERS = 3  # codes offered for an unknown one
@@ -34,49 +32,6 @@ GROUNDS_KEPT = 16
 NEAR_KM = 50.0
 # Between the scheme of a foreign code and the code: NUTS:ES618.
 SCHEME = ":"
-
-
-class Kind(enum.StrEnum):
-    """What a region is, from the widest to the narrowest."""
-
-    COUNTRY = "country"
-    PROVINCE = "province"
-    COUNTY = "county"
-    CITY = "city"
-    DRAWN = "drawn"  # by an operator, across all others; see `Library.with_drawn`
-
-    @property
-    def depth(self) -> int:
-        return _DEPTHS[self]
-
-
-_DEPTHS = {kind: depth for depth, kind in enumerate(Kind)}  # made once: every load asks three times a region
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Region:
-    code: str
-    name: str
-    kind: Kind
-    parent: str | None  # code of the region it is part of
-    country: str  # ISO 3166-1 alpha-2, empty where nobody agrees
-    number: int  # what tile records hold: 24 bits, given once, never reused
-    km2: float  # true area
-    source: str
-    licence: str
-    names: Mapping[str, str]  # by language, where they differ from the name
-
-    def name_in(self, language: str) -> str:
-        """The name in a language (BCP 47), else the one that it has at home."""
-        return self.names.get(language, self.names.get(language.partition("-")[0], self.name))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ground:
-    """The ground of some regions together. Both are shared: do not prepare them."""
-
-    outline: BaseGeometry
-    shore: BaseGeometry  # off their coasts, where places are theirs too; see `shores`
 
 
 class Library:

@@ -18,7 +18,7 @@ from geofences.buffers import MOST_EXCESS, buffered
 from geofences.circles import Circle, circle
 from geofences.errors import EmptyArea, InvalidGeometry, TargetErrors, TargetFault, TooManyVertices, UnknownRegion
 from geofences.geodesy import area_km2
-from geofences.regions import Ground
+from geofences.region_records import Ground
 from geofences.shapes import MAX_VERTICES, Outline, Repair, polygon
 from geofences.slivers import ground
 from geofences.tangles import too_tangled

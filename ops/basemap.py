@@ -15,7 +15,8 @@ from typing import Any
 
 import shapely
 
-from geofences.regions import Library, Region
+from geofences.region_records import Region
+from geofences.regions import Library
 
 OUT = Path(__file__).parents[1] / "alertd/console/static/map/base.pmtiles"
 #: Beyond, a tile is stretched: at 6 its grid is some 150 metres, as good as the outlines of most of the world are.

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from alertd.rendering.catalogue import Catalogue
 from geofences.area_names import WORLD, Named, Part
 from geofences.names import fold
-from geofences.regions import Kind
+from geofences.region_records import Kind
 
 #: What the provinces of a country are, where that is another word; used only to tell a province from its town.
 PROVINCES: Mapping[str, str] = {

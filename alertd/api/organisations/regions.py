@@ -24,7 +24,8 @@ from alertd.service.areas.jurisdiction import refused
 from alertd.service.areas.regions import check_live
 from alertd.store.areas.custom_regions import NOTHING
 from geofences.errors import UnknownRegion
-from geofences.regions import SCHEME, Library, Region
+from geofences.region_records import Region
+from geofences.regions import SCHEME, Library
 from geofences.simple import simple
 
 #: A code of the library's own, or a foreign one with its scheme.

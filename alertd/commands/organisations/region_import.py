@@ -19,7 +19,7 @@ from geofences import files
 from geofences.additions import Order, Problem, gone
 from geofences.errors import GeofenceError
 from geofences.importing import FaultyFileError, import_file
-from geofences.regions import Kind
+from geofences.region_records import Kind
 
 app = typer.Typer(add_completion=False)
 removing = typer.Typer(add_completion=False)

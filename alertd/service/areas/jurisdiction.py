@@ -17,7 +17,7 @@ from alertd.service.areas.regions import Regions
 from alertd.service.cache import Kept, digest
 from geofences.errors import TargetErrors, UnknownRegion
 from geofences.jurisdictions import Division, Outside, divide, outside
-from geofences.regions import Kind as RegionKind
+from geofences.region_records import Kind as RegionKind
 from geofences.regions import Library
 from geofences.slivers import ground
 from geofences.targets import Target, resolve

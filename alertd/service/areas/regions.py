@@ -26,7 +26,8 @@ from alertd.service.access import Credential
 from alertd.store.areas.custom_regions import Drawing, Drawings, TooManyDrawingsError
 from geofences import drawn, files
 from geofences.errors import InvalidGeometry, LibraryError
-from geofences.regions import Library, Region, revision_of
+from geofences.region_records import Region
+from geofences.regions import Library, revision_of
 from geofences.shapes import Repair
 
 #: An import is found within this; to look costs a directory listing and one command of the store.

@@ -31,7 +31,7 @@ from geofences import targets
 from geofences.area_names import Part, parts_of
 from geofences.circles import Circle
 from geofences.errors import InvalidGeometry, TargetErrors
-from geofences.regions import Kind as RegionKind
+from geofences.region_records import Kind as RegionKind
 from geofences.regions import Library
 from geofences.slivers import ground as ground_of
 

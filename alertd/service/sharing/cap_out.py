@@ -44,8 +44,8 @@ from alertd.store.delivery.work_records import Alike
 from channels.text import spelled_for_sms
 from geofences.errors import UnknownRegion
 from geofences.geodesy import area_km2
-from geofences.regions import Kind as RegionKind
-from geofences.regions import Region
+from geofences.region_records import Kind as RegionKind
+from geofences.region_records import Region
 from geofences.targets import Area as Ground
 
 Profile = Literal["ipaws", "cap-cp"]

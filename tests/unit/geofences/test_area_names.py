@@ -10,7 +10,8 @@ from geofences.area_names import WORLD, parts_of
 from geofences.circles import Circle, circle
 from geofences.drawn import region
 from geofences.geodesy import area_km2
-from geofences.regions import Kind, Library
+from geofences.region_records import Kind
+from geofences.regions import Library
 
 SEVILLE = (-5.9756, 37.3919)
 

@@ -8,7 +8,8 @@ import shapely
 
 from geofences.geodesy import area_km2
 from geofences.jurisdictions import BORDER_M, divide, outside
-from geofences.regions import Kind, Library, Region
+from geofences.region_records import Kind, Region
+from geofences.regions import Library
 
 WEST, EAST = shapely.box(0, 0, 1, 1), shapely.box(1, 0, 2, 1)
 DEGREE_M = 111_320  # of longitude at the equator
