@@ -32,7 +32,9 @@ class ExternalIds:
         if not record.external_id:
             return None
         hashed = self._hashed(record)
-        for standing in await values_of(self._db, keys.external_id, [hashed, self._hashed_with_author(record)]):
+        # An older version stored the external id of an alert for each author. Such alerts may still be under way after an upgrade.
+        of_author = self._hashed(record, folded_subject(record.author))
+        for standing in await values_of(self._db, keys.external_id, [hashed, of_author]):
             other = (standing or b"").decode().partition(" ")[0]
             if other not in {"", record.id} and await self._goes_as(other, hashed):
                 return other
@@ -83,12 +85,6 @@ class ExternalIds:
     def _names(self, hashed: str) -> list[str]:
         return names_of(self._db, keys.external_id, hashed)
 
-    def _hashed(self, record: AlertRecord) -> str:
-        return self._hash_of(record.org, record.kind, record.status, record.external_id)
-
-    def _hashed_with_author(self, record: AlertRecord) -> str:
-        """An older version stored the external id of an alert for each author. Such alerts may still be under way after an upgrade."""
-        return self._hash_of(record.org, folded_subject(record.author), record.kind, record.status, record.external_id)
-
-    def _hash_of(self, *parts: str) -> str:
+    def _hashed(self, record: AlertRecord, *author: str) -> str:
+        parts = (record.org, *author, record.kind, record.status, record.external_id)
         return self._db.codec.hashed("external-id", "\0".join(parts))
