@@ -13,10 +13,5 @@ class SigningKeys:
 
     def take(self, keys: tuple[bytes, ...], current: bytes) -> None:
         """Verify with these keys, the oldest first, and sign with the `current` one."""
-        self.first = keys[0]
+        self.first, self.current = keys[0], current
         self.every = (current, *(key for key in reversed(keys) if key != current))
-
-    @property
-    def current(self) -> bytes:
-        """The key that signs."""
-        return self.every[0]

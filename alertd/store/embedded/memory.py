@@ -28,11 +28,8 @@ class MemoryGuard:
     def __init__(self, nodes: Nodes) -> None:
         self._nodes = nodes
         self._full = frozenset[Redis]()
-
-    @property
-    def takes_writes(self) -> bool:
-        """Whether the service may accept what has to be kept: an alert to many people is on every server."""
-        return not self._full
+        #: Whether the service may accept what has to be kept: an alert to many people is on every server.
+        self.takes_writes = True
 
     def kept(self, clock: Clock) -> AbstractAsyncContextManager[None]:
         """Looks again and again, as long as this lasts."""
@@ -43,6 +40,7 @@ class MemoryGuard:
         servers = self._nodes.all
         found = await asyncio.gather(*map(self._is_full, servers))
         self._full = frozenset(server for server, is_full in zip(servers, found, strict=True) if is_full)
+        self.takes_writes = not self._full
 
     async def _is_full(self, server: Redis) -> bool:
         was = server in self._full
