@@ -132,7 +132,7 @@ class Submitted(Outlook):
 
 async def _read_stance(request: web.Request) -> None:
     """What a submission is measured against, read at once with what is stopped. Raises Problem where its key is."""
-    request[STANCE] = stance = await services(request).intake.stance(credential(request))
+    request[STANCE] = stance = await services(request).organisations.stance(credential(request).org)
     check_key_in(stance.standing, credential(request))
 
 

@@ -42,7 +42,6 @@ from alertd.service.organisations.organisations import (
     Organisations,
     Stance,
     completed,
-    unverified,
 )
 from alertd.service.rate_limits import Buckets
 from alertd.service.reach import Reach
@@ -312,7 +311,11 @@ class Intake:
             ),
             ("invalid-request", "A contact names a child.", lambda: rules.naming_contacts(alert)),
             ("invalid-request", "Somebody who is sought is called guilty.", lambda: rules.not_neutral(alert)),
-            ("case-not-verified", NOT_VERIFIED, lambda: [] if draft else unverified(alert, own)),
+            (
+                "case-not-verified",
+                NOT_VERIFIED,
+                lambda: [] if draft else rules.missing_verification(alert, own.verification.get(alert.level)),
+            ),
             ("contact-voice-only", VOICE_ONLY, lambda: [] if draft else rules.voice_only(alert)),
             ("language-missing", "The alert can be told in no language.", lambda: self._without_words(alert)),
         )

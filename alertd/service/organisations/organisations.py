@@ -224,7 +224,8 @@ class Organisations:
 
     async def check_verified(self, alert: Alert, org: str) -> None:
         """Raises Problem where the case of an alert is not verified as its organisation asks for now."""
-        if faults := unverified(alert, (await self.get(org)).organisation):
+        own = (await self.get(org)).organisation
+        if faults := rules.missing_verification(alert, own.verification.get(alert.level)):
             raise Problem("case-not-verified", NOT_VERIFIED, faults=tuple(faults))
 
     async def beyond(self, area: shapely.MultiPolygon, who: Credential, known: Known | None = None) -> Beyond | None:
@@ -243,11 +244,6 @@ class Organisations:
             if jurisdiction is not None:
                 geometry = await self._grounds.cut(geometry, jurisdiction)
         return None if geometry.is_empty else Area(geometry=geometry, km2=area_km2(geometry))
-
-
-def unverified(alert: Alert, own: Organisation) -> list[Fault]:
-    """What the case of an alert lacks before anybody may be told, by the service's rules and by those of an organisation."""
-    return rules.missing_verification(alert, own.verification.get(alert.level))
 
 
 def completed(alert: Alert, own: Organisation) -> Alert:
