@@ -58,10 +58,11 @@ def accessed(file: Path) -> Iterator[str]:
 
 
 def own(file: Path) -> set[str]:
-    """The private methods that a file defines."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    functions = (one for one in ast.walk(tree) if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef))
-    return {one.name for one in functions if private(one.name)}
+    """The private methods and annotated attributes that a file defines."""
+    nodes = [*ast.walk(ast.parse(file.read_text(encoding="utf-8")))]
+    methods = {one.name for one in nodes if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)}
+    attributes = {ast.unparse(one.target) for one in nodes if isinstance(one, ast.AnnAssign)}
+    return {name for name in methods | attributes if private(name)}
 
 
 def test_every_private_member_that_is_used_is_known_here():
