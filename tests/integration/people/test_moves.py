@@ -6,6 +6,7 @@ Steps are driven, not raced: the mover's client is stopped after a given number 
 from __future__ import annotations
 
 import contextlib
+import itertools
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ from tests.integration.movers import (
     records_in,
     settle,
 )
+from tests.sampling import sampled
 
 pytestmark = pytest.mark.once
 
@@ -60,8 +62,14 @@ async def test_crash_at_every_step(mover: Mortal, people: People, audience: Audi
     assert await records_in(store, CADIZ) == (1 if authority else 0)
 
 
-@pytest.mark.parametrize("first", range(TRIPS + 1))
-@pytest.mark.parametrize("second", range(TRIPS + 1))
+def takes_turns(second: int, first: int) -> bool:
+    """Each step of either with two steps of the other."""
+    return (first + second) % 3 == 0
+
+
+@pytest.mark.parametrize(
+    ("second", "first"), sampled(itertools.product(range(TRIPS + 1), range(TRIPS + 1)), takes_turns)
+)
 async def test_two_movers_of_one_person(
     mover: Mortal, redis, codec, people: People, audience: Audience, store: Connection, first: int, second: int
 ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -35,6 +36,7 @@ from channels.smpp.words import Word
 from geofences.regions import Library
 from tests.integration.acts import counts, planned, register, registration, send
 from tests.integration.people.held import Clock, CrashError, Held
+from tests.sampling import sampled
 
 PUSH, SMS, MAIL = map(CHANNELS.index, ("push", "sms", "mail"))
 ACTIVE, STOPPED = AddressState.ACTIVE, AddressState.STOPPED
@@ -299,10 +301,15 @@ async def _quietly(act: Any) -> None:
         await act
 
 
-@pytest.mark.parametrize("dies", [False, True])
-@pytest.mark.parametrize("held", ["writer", "word"])
-@pytest.mark.parametrize("word", [Word.STOP, Word.START])
-@pytest.mark.parametrize("write", BEFORE)
+def takes_turns(_write: str, word: Word, held: str, dies: bool) -> bool:
+    """Each word with either held, and with either that dies."""
+    return (word is Word.STOP) ^ (held == "word") ^ dies
+
+
+WORDS = itertools.product(BEFORE, [Word.STOP, Word.START], ["writer", "word"], [False, True])
+
+
+@pytest.mark.parametrize(("write", "word", "held", "dies"), sampled(WORDS, takes_turns))
 async def test_a_word_that_comes_while_a_record_is_written_is_heeded(
     redis: Redis, codec: Codec, library: Library, write: str, word: Word, held: str, dies: bool
 ):
