@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from channels.base import Loudness, MailMessage, Stamp
 from channels.mail_message import MailIdentity
 from tests.ports import free_port, wait_for_port
 
@@ -65,6 +66,11 @@ postlog unix-dgram n - n - 1 postlogd
 
 
 IDENTITY = MailIdentity(sender="Alertas <alerts@a.example>", domain="a.example", unsubscribe_base="https://a.example")
+
+
+def message(text: str) -> MailMessage:
+    stamp = Stamp(chain="c1", version="v1", sent_s=0, expires_s=4_000_000_000, loudness=Loudness.LOUD, language="es")
+    return MailMessage(stamp=stamp, subject="Niña desaparecida: 漢字", text=text, html="<p>Lucía</p>")
 
 
 @pytest.fixture

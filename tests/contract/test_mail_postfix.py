@@ -15,11 +15,11 @@ from alertd.model.states import CHANNELS
 from alertd.runtime.assembly import opened
 from alertd.runtime.bounce_servers import bounce_sites
 from alertd.service.people.dead_addresses import AGAIN_AFTER_S
-from channels.base import Answer, Loudness, MailMessage, Outcome, Reason, Recipient, Stamp, Subject
+from channels.base import Answer, Outcome, Reason, Recipient, Subject
 from channels.mail import MailChannel
 from channels.sandbox.script import Rule
 from channels.smtp_pool import RelaySettings
-from tests.contract.postfix_server import IDENTITY
+from tests.contract.postfix_server import IDENTITY, message
 from tests.integration.acts import counts, planned, register, send
 from tests.outcomes import without_words
 from tests.unit.alertd.samples import MISSING_CHILD, changed
@@ -38,11 +38,6 @@ async def channel(sandbox, postfix):
     await opened.open()
     yield opened
     await opened.close()
-
-
-def message(text: str) -> MailMessage:
-    stamp = Stamp(chain="c1", version="v1", sent_s=0, expires_s=4_000_000_000, loudness=Loudness.LOUD, language="es")
-    return MailMessage(stamp=stamp, subject="Niña desaparecida: 漢字", text=text, html="<p>Lucía</p>")
 
 
 async def test_postfix_takes_every_mail_over_the_connections_that_it_allows(sandbox, postfix, directory):
