@@ -6,14 +6,10 @@ import json
 import urllib.request
 from typing import Any
 
-import pytest
-
 from alertd.common.ids import Door
 from tests.acceptance.asking import asked
 from tests.acceptance.conftest import Served
 from tests.unit.alertd.samples import SUBSCRIBER
-
-pytestmark = pytest.mark.shares
 
 
 def put(served: Served, name: str, **changes: Any) -> None:
