@@ -28,7 +28,7 @@ class HookUnavailableError(Exception):
 class Hook(Protocol):
     """One relay's way of posting reports."""
 
-    async def read(self, headers: Mapping[str, str], body: bytes) -> list[MailReport]:
+    async def parse(self, headers: Mapping[str, str], body: bytes) -> list[MailReport]:
         """What is posted; empty when it says nothing that matters. `headers` by lower-case name.
 
         Raises `NotVouchedError`, `HookUnavailableError`, and `ValueError` for what cannot be read.

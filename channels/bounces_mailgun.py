@@ -24,7 +24,7 @@ class MailgunHook:
         self._key = secret.encode()
         self._clock = clock
 
-    async def read(self, headers: Mapping[str, str], body: bytes) -> list[MailReport]:  # noqa: ARG002 all is in the body
+    async def parse(self, headers: Mapping[str, str], body: bytes) -> list[MailReport]:  # noqa: ARG002 all is in the body
         posted = posted_json(body)
         self._check(inner(posted, "signature"))
         said = inner(posted, "event-data")

@@ -36,7 +36,7 @@ class PostmarkHook:
         """`secret`: user:password."""
         self._expected = b"Basic " + base64.b64encode(secret.encode())
 
-    async def read(self, headers: Mapping[str, str], body: bytes) -> list[MailReport]:
+    async def parse(self, headers: Mapping[str, str], body: bytes) -> list[MailReport]:
         if not hmac.compare_digest(headers.get("authorization", "").encode("utf-8", "replace"), self._expected):
             raise NotVouchedError
         said = posted_json(body)

@@ -68,7 +68,7 @@ class SesHook:
         self._keys: dict[str, RSAPublicKey] = {}
         self._fetching = asyncio.Lock()
 
-    async def read(self, headers: Mapping[str, str], body: bytes) -> list[MailReport]:  # noqa: ARG002 all is in the body
+    async def parse(self, headers: Mapping[str, str], body: bytes) -> list[MailReport]:  # noqa: ARG002 all is in the body
         posted = posted_json(body)
         await self._check(posted)
         if posted["Type"] == "SubscriptionConfirmation":

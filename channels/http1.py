@@ -86,4 +86,4 @@ class Http1Connection(asyncio.Protocol):
         if post is not None:
             self._owner.answered(post, answer)
         self.idle_since_s = self._loop.time()
-        self._owner.heard(self)
+        self._owner.on_event(self)

@@ -72,7 +72,7 @@ class Http2Connection(asyncio.Protocol):
 
     def connection_lost(self, _: Exception | None) -> None:
         self._end()
-        self._owner.heard(self)
+        self._owner.on_event(self)
 
     def pause_writing(self) -> None:
         self._paused = True
@@ -114,7 +114,7 @@ class Http2Connection(asyncio.Protocol):
                 self._owner.turned_away()
         elif self.room > 0:
             self.idle_since_s = self._loop.time()
-        self._owner.heard(self)
+        self._owner.on_event(self)
         self.flush()
 
     def _look(self) -> None:

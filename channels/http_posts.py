@@ -124,7 +124,7 @@ class Owner(Protocol):
 
     def answered(self, post: Post, answer: Reply | Outcome) -> None: ...
 
-    def heard(self, connection: Connection) -> None:
+    def on_event(self, connection: Connection) -> None:
         """Something happened: there may be room for what waits."""
         ...
 

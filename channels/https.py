@@ -134,7 +134,7 @@ class HttpsTransport:
         else:
             post.together.answer(post, answer)
 
-    def heard(self, connection: Connection) -> None:
+    def on_event(self, connection: Connection) -> None:
         """Implements `channels.http_posts.Owner`."""
         self._list(connection)
         self._hand_over_soon()  # not now: who closes right behind an answer is heard first

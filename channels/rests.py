@@ -57,7 +57,7 @@ class Rests:
         trouble.until_s, trouble.tried = now_s + self._try_s, True
         return None
 
-    def heard(self, server: str, outcomes: Sequence[Outcome], are_new: Sequence[bool]) -> None:
+    def note_outcomes(self, server: str, outcomes: Sequence[Outcome], are_new: Sequence[bool]) -> None:
         """Records what came of a call. `are_new` says which messages were never tried: only they, and a connection that cannot be made, count
         as failures of the server.
         """

@@ -146,7 +146,7 @@ class WebPushChannel:
             _log.error("what was to be sent could not be", exc_info=fault)
             answers = [FAULT] * len(requests)
         found = [outcome_of(answer, outcome) for answer in answers]
-        self._rests.heard(origin, found, are_new)
+        self._rests.note_outcomes(origin, found, are_new)
         if any(one.reason is Reason.CREDENTIALS for one in found):
             _log.error("%s does not take our token", origin)  # nobody else says so: the carrier works for all others
             self._vapid.forget(origin)

@@ -172,7 +172,7 @@ def gone(folder: Path, name: str, rows: Sequence[files.Row]) -> tuple[str, ...]:
     if not path.exists():
         return ()
     kept = {row.code for row in rows}
-    return tuple(row.code for row in files.read(path).rows if row.code not in kept)
+    return tuple(row.code for row in files.read_file(path).rows if row.code not in kept)
 
 
 def _below(row: files.Row, number: int, spot: shapely.Point, library: Library) -> files.Row:
@@ -246,7 +246,7 @@ def _check_owners(folder: Path, path: Path, rows: Sequence[files.Row]) -> None:
     codes = {row.code for row in rows}
     for other in sorted(folder.glob(f"*{files.SUFFIX}")):
         if other != path:
-            for row in files.read(other).rows:
+            for row in files.read_file(other).rows:
                 if row.code in codes:
                     raise LibraryError(
                         f"Region {row.code} is already in {other.name}. Import under that name to replace it."

@@ -174,7 +174,7 @@ def _provinces(own: Mapping[str, Own]) -> dict[tuple[str, str], str]:
     return {name: parents.pop() for name, parents in found.items() if len(parents) == 1}
 
 
-def read(folder: Path) -> list[Alias]:
+def load_aliases(folder: Path) -> list[Alias]:
     """The rows of a folder's list, if it has one. Raises LibraryError for one that is damaged."""
     path = folder / ALIASES
     if not path.exists():

@@ -111,7 +111,7 @@ def write(path: Path, source: Source, rows: Sequence[Row], geometries: Geometrie
             archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_LZMA)
 
 
-def read(path: Path) -> RegionFile:
+def read_file(path: Path) -> RegionFile:
     """Reads a region file. Raises LibraryError if it is damaged or none."""
     try:
         with zipfile.ZipFile(path) as archive:

@@ -70,7 +70,7 @@ class ImportReport:
     repaired: tuple[str, ...] = ()  # codes of regions whose outline crossed itself and was made valid
 
 
-def read(
+def read_regions(
     path: Path,
     *,
     kind: str,

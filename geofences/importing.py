@@ -57,7 +57,7 @@ def import_file(
     if order.country is not None:
         _check_country(order.country, Library.load(added=folder))
     step("reading", 0)
-    report = importer.read(
+    report = importer.read_regions(
         file, kind=order.kind, code_field=order.code_field, name_field=order.name_field, parent_field=order.parent_field,
         country=order.country, encoding=order.encoding, layer=order.layer,
     )  # fmt: skip

@@ -80,12 +80,12 @@ class Library:
         """
         base = path or SHIPPED
         found = _read_folder(base, {})
-        foreign, fitted = aliases.read(base), set(found)
+        foreign, fitted = aliases.load_aliases(base), set(found)
         if added is not None:
             more = _read_folder(added, files.read_numbers(base))
             found.update(more)
             fitted -= more.keys()
-            foreign += aliases.read(added)
+            foreign += aliases.load_aliases(added)
         regions, shapes = zip(*found.values(), strict=True) if found else ((), ())
         return cls(regions, _array(shapes), foreign, fitted=fitted)
 
@@ -335,7 +335,7 @@ def _read_folder(folder: Path, given: Mapping[str, int]) -> dict[str, tuple[Regi
     numbers = files.read_numbers(folder)
     found: dict[str, tuple[Region, shapely.Geometry]] = {}
     for path in sorted(folder.glob(f"*{files.SUFFIX}")):
-        content = files.read(path)
+        content = files.read_file(path)
         for row, geometry in zip(content.rows, content.geometries, strict=True):
             if row.code in found or row.code not in numbers:
                 raise LibraryError(f"Region {row.code} of {path.name} is there twice or has no number.")

@@ -49,7 +49,7 @@ from alertd.api.people import mail_reports, push, subscribers, suppressions, uns
 from alertd.api.services import SERVICES
 from alertd.api.sharing import cap, distributors, events, webhooks
 from alertd.common.errors import Problem
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.store.engine.connection import StoreUnavailableError
 
 OPERATIONS = (
@@ -96,7 +96,7 @@ def needs() -> dict[str, tuple[str, ...]]:
     return {one.act.name: tuple(scope for scope in (one.scope, one.or_scope) if scope) for one in OPERATIONS if one.act}
 
 
-def create_app(services: Parts) -> web.Application:
+def create_app(services: Container) -> web.Application:
     """The application over these services."""
     app = web.Application(client_max_size=services.settings.api.body_mb * 1024 * 1024)
     app[SERVICES], app[GOES_DOWN] = services, asyncio.Event()

@@ -12,9 +12,9 @@ from alertd.rendering.areas import area_name
 from alertd.rendering.catalogue import REFERENCE
 from alertd.rendering.languages import matching
 from alertd.service.areas import rings
-from alertd.service.areas.reach_preview import Look
+from alertd.service.areas.reach_preview import AreaReach
 from alertd.service.areas.targeting import Share
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.service.reach import LEAST_SHOWN, NOBODY, Count, Estimate, about, by_code
 from channels.base import Loudness
 from geofences.shapes import Repair, RepairCode
@@ -86,7 +86,7 @@ def repairs_told(repairs: Sequence[Repair]) -> dict[str, Any]:
     }
 
 
-async def area_reply(s: Parts, area: Area, shares: Sequence[Share], language: str) -> AreaReply:
+async def area_reply(s: Container, area: Area, shares: Sequence[Share], language: str) -> AreaReply:
     """An area as it is shown, its name in a language, else in English."""
     parts = await s.targeting.parts(area, shares)
     words = s.renderer.words(matching(language, s.renderer.all_languages()) or REFERENCE)
@@ -98,7 +98,7 @@ async def area_reply(s: Parts, area: Area, shares: Sequence[Share], language: st
     )
 
 
-def audience_reply(look: Look, target: Target, loudness: Callable[[int], Loudness | None]) -> AudienceReply:
+def audience_reply(look: AreaReach, target: Target, loudness: Callable[[int], Loudness | None]) -> AudienceReply:
     """The people of a target as they are shown; `loudness` is that of each ring."""
     delays = dict(enumerate((ring.delay_min for ring in target.rings), 1))
     return AudienceReply(
@@ -126,12 +126,12 @@ def _counted(count: Count) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def codes(look: Look) -> dict[int, str]:
+def codes(look: AreaReach) -> dict[int, str]:
     return {share.number: share.code for share in look.shares}
 
 
 def eta(
-    s: Parts,
+    s: Container,
     audience: AudienceReply,
     asked: tuple[Target, Policy],
     channels: Collection[str],

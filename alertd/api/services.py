@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from alertd.service.container import Parts
+from alertd.service.container import Container
 
-SERVICES = web.AppKey("services", Parts)
+SERVICES = web.AppKey("services", Container)
 
 
-def services(request: web.Request) -> Parts:
+def services(request: web.Request) -> Container:
     """Returns the services of this process."""
     return request.app[SERVICES]

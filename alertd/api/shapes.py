@@ -13,14 +13,14 @@ from alertd.api.area_shapes import codes
 from alertd.common.clock import time_of, time_or_none
 from alertd.common.ids import chain_of
 from alertd.model.kinds import Notify, Occasion, PermissionState, Verdict
-from alertd.model.permission import Permission, read, words_of
-from alertd.model.stand_down_request import read as read_requests
+from alertd.model.permission import Permission, parse_permissions, words_of
+from alertd.model.stand_down_request import parse_requests as read_requests
 from alertd.model.states import AlertState
 from alertd.service import reach
 from alertd.service.access import signer
 from alertd.service.alerts.break_glass import broken_by
 from alertd.service.alerts.follow_up_audience import occasion_of
-from alertd.service.areas.reach_preview import Look
+from alertd.service.areas.reach_preview import AreaReach
 from alertd.service.reach import Estimate, by_code
 from alertd.service.small_counts import Shown, had_nobody_to_notify, is_exact, people_shown
 from alertd.store.alerts.records import AlertRecord
@@ -183,7 +183,7 @@ def similar_replies(records: Iterable[AlertRecord]) -> list[SimilarReply]:
     ]
 
 
-def untold_reply(look: Look) -> dict[str, Estimate]:
+def untold_reply(look: AreaReach) -> dict[str, Estimate]:
     """By region, the people who named it instead of a point and are not notified: too little of it lies in the area."""
     return by_code(look.reach.unnotified, codes(look)) if look.reach else {}
 
@@ -233,7 +233,7 @@ def signed(kept: str, org: str) -> tuple[str, str] | tuple[None, None]:
 
 def permission_replies(record: AlertRecord) -> list[PermissionReply]:
     """Where the permissions of an alert stand, for the organisation that asks."""
-    return [permission_of(record, one) for one in read(record.permissions)]
+    return [permission_of(record, one) for one in parse_permissions(record.permissions)]
 
 
 def permission_of(record: AlertRecord, one: Permission, *, counts: bool = False) -> PermissionReply:

@@ -87,7 +87,7 @@ class Reference:
     to: bytes = b""  # in older tags: a few bytes of another keyed hash of it
 
 
-class Door(enum.IntEnum):
+class TokenPurpose(enum.IntEnum):
     """What a tag is for. It is signed with it, so that a tag shown at one door opens no other."""
 
     RECEIPT = 1  # a carrier's late report
@@ -98,7 +98,12 @@ class Door(enum.IntEnum):
 
 #: The door that a message's tag opens, by its channel: what is in the message is what its receiver is shown. A mail's is in its
 #: return path; reports of mail are taken only from whom the relay vouches for.
-DOOR_OF = {"push": Door.ACK, "webpush": Door.ACK, "sms": Door.RECEIPT, "mail": Door.RECEIPT}
+DOOR_OF = {
+    "push": TokenPurpose.ACK,
+    "webpush": TokenPurpose.ACK,
+    "sms": TokenPurpose.RECEIPT,
+    "mail": TokenPurpose.RECEIPT,
+}
 
 #: Channels whose messages hold a second tag, for `Door.LEAVE`.
 LINKED = frozenset({"mail"})
@@ -110,7 +115,9 @@ class Tags:
     def __init__(self, keys: SigningKeys) -> None:
         self._keys = keys
 
-    def make(self, alert_id: str, row: int, door: Door = Door.RECEIPT, address: str | None = None) -> str:
+    def make(
+        self, alert_id: str, row: int, door: TokenPurpose = TokenPurpose.RECEIPT, address: str | None = None
+    ) -> str:
         """The tag of one row for one door: 42 characters, or 56 with the name of the address that the message goes to. Raises ValueError where it
         has no room for the row.
         """
@@ -121,7 +128,7 @@ class Tags:
         mac = _mac(_key_of(self._keys.current), body, door)[: _NAMED_MAC_BYTES if address else _MAC_BYTES]
         return base64.urlsafe_b64encode(body + mac).decode().rstrip("=")
 
-    def read(self, tag: str, door: Door = Door.RECEIPT) -> Reference | None:
+    def parse(self, tag: str, door: TokenPurpose = TokenPurpose.RECEIPT) -> Reference | None:
         """The reference a tag names, or None if it was not made here for this door."""
         try:
             raw = base64.urlsafe_b64decode(tag + "=" * (-len(tag) % 4))
@@ -151,7 +158,7 @@ class Tags:
         random = hmac.digest(_key_of(self._keys.first), b"page" + alert_id.encode(), "sha256")[:10]
         return _ulid_text(_ulid_bytes(chain_of(alert_id))[:6] + random)
 
-    def _is_ours(self, body: bytes, door: Door, mac: bytes) -> bool:
+    def _is_ours(self, body: bytes, door: TokenPurpose, mac: bytes) -> bool:
         keys = map(_key_of, self._keys.every)
         return any(
             hmac.compare_digest(mac, own(key, body, door)[: len(mac)]) for key in keys for own in (_mac, _old_mac)
@@ -164,12 +171,12 @@ def _key_of(key: bytes) -> bytes:
     return hashlib.sha256(b"tag" + key).digest()
 
 
-def _mac(key: bytes, body: bytes, door: Door) -> bytes:
+def _mac(key: bytes, body: bytes, door: TokenPurpose) -> bytes:
     # Keyed BLAKE2 is a MAC by itself (RFC 7693 section 1), for a third of what HMAC costs: each message has one.
     return hashlib.blake2b(body, key=key, digest_size=_MAC_BYTES, person=bytes((door,))).digest()
 
 
-def _old_mac(key: bytes, body: bytes, door: Door) -> bytes:
+def _old_mac(key: bytes, body: bytes, door: TokenPurpose) -> bytes:
     """As tags were signed at first: those messages are out, and are reported, acknowledged and left by them yet."""
     return hmac.digest(key, bytes((door,)) + body, "sha256")[:_MAC_BYTES]
 

@@ -52,13 +52,13 @@ def written(permissions: Sequence[Permission]) -> str:
     return _encode(permissions).decode() if permissions else ""
 
 
-def read(text: str) -> tuple[Permission, ...]:
+def parse_permissions(text: str) -> tuple[Permission, ...]:
     return _decode(text) if text else ()
 
 
 def permitting(text: str) -> list[str]:
     """The keys by which something of it is permitted, as a chain has those of other organisations: one that is stopped stops what it permitted."""
-    return [f"{one.org}:{key}" for one in read(text) for key in one.key.split()]
+    return [f"{one.org}:{key}" for one in parse_permissions(text) for key in one.key.split()]
 
 
 def words_of(text: str) -> dict[str, str]:

@@ -152,7 +152,7 @@ def write(copies: Mapping[str, Copy], to: IO[bytes]) -> None:
     to.write(json.dumps(head).encode() + b"\n" + b"".join(copy.data for copy in copies.values()))
 
 
-def read(answer: bytes) -> dict[str, Copy]:
+def parse_copies(answer: bytes) -> dict[str, Copy]:
     """What `write` wrote. Raises UnreadablePhotoError if the answer is that one was raised."""
     head, _, rest = answer.partition(b"\n")
     copies, start = {}, 0

@@ -29,6 +29,6 @@ def written(requests: Sequence[StandDownRequest]) -> str:
     return _encode(requests).decode() if requests else ""
 
 
-def read(text: str) -> tuple[StandDownRequest, ...]:
+def parse_requests(text: str) -> tuple[StandDownRequest, ...]:
     """The requests that a record keeps, the oldest first."""
     return _decode(text) if text else ()

@@ -18,7 +18,7 @@ from alertd.common.clock import Clock
 from alertd.common.errors import Problem
 from alertd.model.cap.writer import MEDIA_TYPE
 from alertd.public.atom import FEED_TYPE, atom
-from alertd.service.sharing.feeds import Publishing
+from alertd.service.sharing.feeds import Feeds
 
 #: An answer is so old at most, and whoever keeps it may keep it so long: together less than the five seconds in which a child is hidden.
 FRESH_S = 1.0
@@ -76,7 +76,7 @@ class _Answers:
         _ = task.cancelled() or task.exception()
 
 
-def public_routes(publishing: Publishing, site: str, clock: Clock) -> list[web.RouteDef]:
+def public_routes(publishing: Feeds, site: str, clock: Clock) -> list[web.RouteDef]:
     """`site` is where this is reached from outside, without a slash at its end."""
     # Apart: whoever asks for documents that there are not keeps nobody from the feed.
     feeds, documents = _Answers(clock), _Answers(clock)

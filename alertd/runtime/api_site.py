@@ -22,7 +22,7 @@ from alertd.runtime.http_server import Bounds, Runner, connections_within, liste
 from alertd.runtime.installation import Store
 from alertd.runtime.processes import StartError
 from alertd.runtime.worker_site import LAST_CALLS_S, PROCESS_HEADER
-from alertd.service.container import Parts
+from alertd.service.container import Container
 
 #: What the kernel keeps of answers that a client does not read, a connection; by itself it would be up to 4 MB.
 SENDING_BYTES = 256 * 1024
@@ -68,7 +68,7 @@ def reserved_for_metrics(listen: str) -> Iterator[socket.socket | None]:
 
 @asynccontextmanager
 async def api_site(
-    parts: Parts,
+    parts: Container,
     store: Store,
     worker_sockets: Sequence[str],
     address: socket.socket,

@@ -18,7 +18,7 @@ from alertd.config.sections import StoreSection
 from alertd.rendering import Renderer
 from alertd.runtime.carrier_factory import carriers_of, common_sms_settings, usable
 from alertd.service.carriers.carriers import Carriers
-from alertd.service.container import Parts, next_key_file
+from alertd.service.container import Container, next_key_file
 from alertd.store.carriers.numbers import CarrierNumbers
 from alertd.store.engine.clock import StoreClock
 from alertd.store.engine.codec import Codec
@@ -40,9 +40,9 @@ async def joined(
         stack.push_async_callback(db.nodes.close)
         await open_store(db, sandbox=section.sandbox)
         clock = StoreClock(db)
-        await stack.enter_async_context(clock.kept())
+        await stack.enter_async_context(clock.run())
         key_watch = KeyWatch(db, next_key_file(section))
-        await stack.enter_async_context(key_watch.kept(clock))
+        await stack.enter_async_context(key_watch.run(clock))
         yield db, clock, key_watch
 
 
@@ -56,7 +56,7 @@ async def opened(
     loads: bool = True,
     library: Library | None = None,
     renderer: Renderer | None = None,
-) -> AsyncIterator[Parts]:
+) -> AsyncIterator[Container]:
     """All parts, their carriers open, over a store that is checked. Closes what it opened, in reverse order.
 
     Whoever has loaded the `library` or the `renderer` gives it. A process that `loads` no library does so when it is first asked for:
@@ -72,7 +72,7 @@ async def opened(
             library = library or library_of(settings)
         sms = common_sms_settings(settings.carriers.values())
         renderer = renderer or Renderer(templates_dir(), settings.api.reached_at, sms)
-        parts = Parts(
+        parts = Container(
             settings=settings, db=db, library=library, renderer=renderer, carriers=Carriers(carriers), key_watch=key_watch,
             clock=clock,
         )  # fmt: skip

@@ -8,14 +8,14 @@ from functools import partial
 
 from alertd.config.carriers import SmtpCarrier
 from alertd.runtime.processes import StartError
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.store.engine.connection import StoreUnavailableError
 from channels.bounces import MailReport
 from channels.bounces_lmtp import BounceListener
 
 
 @asynccontextmanager
-async def bounce_sites(parts: Parts) -> AsyncIterator[list[int]]:
+async def bounce_sites(parts: Container) -> AsyncIterator[list[int]]:
     """A server for each relay whose settings have one; answers the ports. Raises StartError for a port that is taken."""
     listeners: list[BounceListener] = []
     try:
@@ -36,7 +36,7 @@ async def bounce_sites(parts: Parts) -> AsyncIterator[list[int]]:
             await listener.stop()
 
 
-async def _take_bounces(parts: Parts, carrier: str, reports: Sequence[MailReport]) -> bool:
+async def _take_bounces(parts: Container, carrier: str, reports: Sequence[MailReport]) -> bool:
     try:
         await parts.mail_reports.take(reports, carrier)
     except StoreUnavailableError:

@@ -20,7 +20,7 @@ from alertd.config.sections import StoreSection
 from alertd.config.settings import Settings
 from alertd.runtime.assembly import opened
 from alertd.runtime.processes import StartError
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.embedded.aof_rewrite import RewritePolicy, is_quiet
 from alertd.store.embedded.data_directory import DataDirectory
@@ -57,7 +57,7 @@ class Store:
 
 
 @asynccontextmanager
-async def parts_of(settings: Settings, store: Store, *, sends: bool = False) -> AsyncIterator[Parts]:
+async def parts_of(settings: Settings, store: Store, *, sends: bool = False) -> AsyncIterator[Container]:
     """The parts of this process over a store; one that `sends` binds to text message centres, and is
     a worker, which loads no regions. Says when the store promises less than it should.
 

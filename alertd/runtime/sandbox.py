@@ -14,7 +14,7 @@ from alertd.config.settings import Settings
 from alertd.model.registration import Registration
 from alertd.runtime.processes import appeared, kept_running
 from alertd.runtime.sample_people import Person, people
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.service.people.registration_intake import Entry
 from channels.lanes import heed_cancelling
 
@@ -54,7 +54,7 @@ def sandbox_carriers(ends: dict[str, dict[str, object]]) -> dict[str, object]:
     }  # fmt: skip
 
 
-async def load_sample_people(parts: Parts, count: int) -> None:
+async def load_sample_people(parts: Container, count: int) -> None:
     """The first `count` sample people, unless they are there already."""
     have = await parts.people.count()
     if not have:

@@ -20,7 +20,7 @@ from alertd.runtime.installation import Store, parts_of, shared_store, store_of
 from alertd.runtime.processes import Life, StartError, appeared, check_packages, kept_running, take_files
 from alertd.runtime.sandbox import load_sample_people, sandbox_of
 from alertd.runtime.sockets import socket_folder
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.store.embedded import backups
 
 #: Where one dies another is at work already; and one alone leaves the second of two processors to the API, which needs little of it.
@@ -70,7 +70,7 @@ async def _all(life: Life, settings: Settings, sample_people: int | None) -> Non
         await _serve(life, parts, store, sockets, (address, metrics_address))
 
 
-async def _settle_restored(parts: Parts, settings: Settings) -> None:
+async def _settle_restored(parts: Container, settings: Settings) -> None:
     """Before anything of a store is sent that was put back from a copy."""
     directory = settings.store.directory.resolve()
     if not settings.store.url and (mark := backups.marked(directory)):
@@ -98,7 +98,7 @@ def _listening_at(address: socket.socket, settings: Settings) -> Settings:
 
 async def _serve(
     life: Life,
-    parts: Parts,
+    parts: Container,
     store: Store,
     worker_sockets: list[str],
     addresses: tuple[socket.socket, socket.socket | None],
@@ -109,12 +109,12 @@ async def _serve(
     site = api_site(parts, store, worker_sockets, *addresses)
     async with (
         parts.regions.watched(),
-        parts.region_imports.kept(),
-        parts.labels.kept(),
-        parts.reaches.kept(lambda: parts.regions.library),
-        parts.attendance.kept(),
-        parts.memory.kept(parts.clock),
-        parts.key_rotation.kept(),
+        parts.region_imports.run(),
+        parts.labels.run(),
+        parts.reaches.run(lambda: parts.regions.library),
+        parts.attendance.run(),
+        parts.memory.run(parts.clock),
+        parts.key_rotation.run(),
         bounce_sites(parts),
         site,
     ):
@@ -126,7 +126,7 @@ async def _serve(
         await asyncio.Event().wait()  # until it is cancelled
 
 
-async def _first_ways_in(parts: Parts) -> FirstWaysIn | None:
+async def _first_ways_in(parts: Container) -> FirstWaysIn | None:
     """Those of the administrator of a store that has no key yet, else None."""
     org = parts.settings.alerts.organisation
     key = await parts.access.first(org)

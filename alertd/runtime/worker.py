@@ -14,23 +14,23 @@ from alertd.common.clock import Clock
 from alertd.common.ids import chain_of
 from alertd.common.repetition import ended
 from alertd.config.sections import WorkerSection
-from alertd.service.alerts.stops import FRESH_S, Stopping
+from alertd.service.alerts.stops import FRESH_S, StopControl
 from alertd.service.carriers.binds import Binds
 from alertd.service.carriers.logins import LoginWatch
-from alertd.service.delivery.active_alerts import Agenda
+from alertd.service.delivery.active_alerts import ActiveAlerts
 from alertd.service.delivery.carrier_tests import CarrierTests
-from alertd.service.delivery.expiry import Ending
+from alertd.service.delivery.expiry import Expiry
 from alertd.service.delivery.feeder import Feeder
-from alertd.service.delivery.plan_scheduler import Plans
-from alertd.service.delivery.schedule import Starting
-from alertd.service.guard import Steps
+from alertd.service.delivery.plan_scheduler import PlanScheduler
+from alertd.service.delivery.schedule import Schedule
+from alertd.service.guard import ErrorGuard
 from alertd.service.oncall.paging import Paging
 from alertd.service.records.events import Events
 from alertd.service.records.webhook_delivery import WebhookDelivery
-from alertd.service.retention.archiving import Closing
+from alertd.service.retention.archiving import Archiving
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.delivery.work import Work
-from alertd.store.engine.heartbeats import Signs
+from alertd.store.engine.heartbeats import Heartbeats
 from alertd.store.engine.scripts import LEASE_MS
 from alertd.store.people.sweeper import Sweeper
 
@@ -59,22 +59,22 @@ class Worker:
 
     alerts: Alerts
     work: Work
-    plans: Plans
+    plans: PlanScheduler
     feeder: Feeder
-    agenda: Agenda
-    steps: Steps
-    stopping: Stopping
-    ending: Ending
-    starting: Starting
+    agenda: ActiveAlerts
+    steps: ErrorGuard
+    stopping: StopControl
+    ending: Expiry
+    starting: Schedule
     sweeper: Sweeper
-    closing: Closing
+    closing: Archiving
     events: Events
     webhooks: WebhookDelivery
     paging: Paging
     carrier_tests: CarrierTests
     logins: LoginWatch
     binds: Binds
-    at_work: Signs
+    at_work: Heartbeats
     channels: Sequence[str]
     clock: Clock
     settings: WorkerSection
@@ -200,4 +200,4 @@ class Worker:
 
     async def _sign(self) -> None:
         """That messages are taken here, as long as they are: not while it drains."""
-        await self.at_work.said(dict.fromkeys(self.channels, True))
+        await self.at_work.announce(dict.fromkeys(self.channels, True))

@@ -5,42 +5,42 @@ from __future__ import annotations
 from alertd.runtime.worker import Worker
 from alertd.service.carriers.binds import Binds
 from alertd.service.carriers.logins import LoginWatch
-from alertd.service.container import Parts
-from alertd.service.delivery.active_alerts import Agenda
-from alertd.service.delivery.carrier_selection import Offers
-from alertd.service.delivery.deferral import Holding
+from alertd.service.container import Container
+from alertd.service.delivery.active_alerts import ActiveAlerts
+from alertd.service.delivery.carrier_selection import CarrierSelection
+from alertd.service.delivery.deferral import Deferral
 from alertd.service.delivery.dispatch import Dispatch
-from alertd.service.delivery.expiry import Ending
+from alertd.service.delivery.expiry import Expiry
 from alertd.service.delivery.feeder import Feeder
 from alertd.service.delivery.heeding import Heeding
-from alertd.service.delivery.message_cache import Messages
-from alertd.service.delivery.plan_scheduler import Plans
+from alertd.service.delivery.message_cache import MessageCache
+from alertd.service.delivery.plan_scheduler import PlanScheduler
 from alertd.service.delivery.planner import Planner
-from alertd.service.delivery.schedule import Starting
-from alertd.service.delivery.sender import HandOver
-from alertd.service.guard import Steps
-from alertd.service.retention.archiving import Closing
-from alertd.store.carriers.connection_shares import Shares
+from alertd.service.delivery.schedule import Schedule
+from alertd.service.delivery.sender import Sender
+from alertd.service.guard import ErrorGuard
+from alertd.service.retention.archiving import Archiving
+from alertd.store.carriers.connection_shares import ConnectionShares
 from alertd.store.engine.heartbeats import at_work, bound, taking
 from alertd.store.organisations.organisations import OrganisationStore
 from alertd.store.people.sweeper import Sweeper
 
 
-def worker_of(parts: Parts) -> Worker:
+def worker_of(parts: Container) -> Worker:
     """This process's share of the work."""
     settings, channels = parts.settings.worker, sorted(parts.carriers.channels)
-    agenda = Agenda(channels, settings, parts.clock)
+    agenda = ActiveAlerts(channels, settings, parts.clock)
 
     def lost() -> None:
         agenda.forget_plans()
         parts.stopping.doubt()
 
-    steps = Steps(lost, parts.clock)
-    binds = Binds(parts.carriers, bound(parts.db), taking(parts.db), Shares(parts.db), parts.clock)
+    steps = ErrorGuard(lost, parts.clock)
+    binds = Binds(parts.carriers, bound(parts.db), taking(parts.db), ConnectionShares(parts.db), parts.clock)
     return Worker(
         alerts=parts.alerts,
         work=parts.work,
-        plans=Plans(
+        plans=PlanScheduler(
             alerts=parts.alerts,
             work=parts.work,
             planner=Planner(parts.alerts, parts.people, parts.work, parts.renderer, parts.clock),
@@ -62,9 +62,9 @@ def worker_of(parts: Parts) -> Worker:
         agenda=agenda,
         steps=steps,
         stopping=parts.stopping,
-        starting=Starting(parts.alerts, parts.approval, parts.audit, parts.regions, parts.clock),
-        ending=Ending(parts.alerts, parts.work, parts.clock, parts.metrics),
-        closing=Closing(
+        starting=Schedule(parts.alerts, parts.approval, parts.audit, parts.regions, parts.clock),
+        ending=Expiry(parts.alerts, parts.work, parts.clock, parts.metrics),
+        closing=Archiving(
             parts.db,
             parts.alerts,
             OrganisationStore(parts.db),
@@ -93,18 +93,18 @@ def worker_of(parts: Parts) -> Worker:
     )
 
 
-def _dispatch(parts: Parts, binds: Binds) -> Dispatch:
-    offers = Offers(
+def _dispatch(parts: Container, binds: Binds) -> Dispatch:
+    offers = CarrierSelection(
         limits=parts.limits,
-        messages=Messages(parts.alerts, parts.renderer, parts.texts, parts.clock),
+        messages=MessageCache(parts.alerts, parts.renderer, parts.texts, parts.clock),
         carriers=parts.carriers,
         binds=binds,
         metrics=parts.metrics,
         chunk=parts.settings.worker.chunk,
     )
-    hand_over = HandOver(
+    hand_over = Sender(
         people=parts.people,
-        holding=Holding(parts.acks, parts.budget),
+        holding=Deferral(parts.acks, parts.budget),
         domains=parts.domains,
         carriers=parts.carriers,
         binds=binds,

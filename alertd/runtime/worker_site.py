@@ -11,7 +11,7 @@ from aiohttp import web
 from alertd.api.health import healthz, readiness
 from alertd.runtime.http_server import Runner
 from alertd.runtime.processes import StartError
-from alertd.service.container import Parts
+from alertd.service.container import Container
 
 #: Tells a worker's series from those of the worker that was there before.
 PROCESS_HEADER = "Alertd-Process"
@@ -20,7 +20,7 @@ LAST_CALLS_S = 5.0
 
 
 @asynccontextmanager
-async def metrics_site(parts: Parts, where: str) -> AsyncIterator[None]:
+async def metrics_site(parts: Container, where: str) -> AsyncIterator[None]:
     """A worker's own series and health, at "unix:PATH" or "HOST:PORT". Raises StartError where it cannot listen there."""
     process = {PROCESS_HEADER: secrets.token_hex(8)}
 

@@ -18,10 +18,10 @@ from alertd.common.clock import Clock
 from alertd.common.errors import Problem
 from alertd.model.fields import folded_subject
 from alertd.model.organisation import Jurisdiction
-from alertd.service.rate_limits import Buckets
+from alertd.service.rate_limits import RateLimits
 from alertd.store.carriers.limits import Limits
 from alertd.store.engine.connection import StoreUnavailableError
-from alertd.store.organisations.api_keys import Keyring, StoredKey
+from alertd.store.organisations.api_keys import ApiKeys, StoredKey
 from alertd.store.organisations.operators import digest_of
 
 #: Every scope there is. `admin` stands for all of them.
@@ -178,14 +178,14 @@ def is_sent_alone(approver: Credential) -> bool:
 class Access:
     """Makes keys and recognises them. Only a hash of the secret is kept."""
 
-    def __init__(self, keyring: Keyring, limits: Limits, clock: Clock, default_rate_per_min: int = 0) -> None:
+    def __init__(self, keyring: ApiKeys, limits: Limits, clock: Clock, default_rate_per_min: int = 0) -> None:
         """`default_rate_per_min`: requests of a key without a rate of its own; 0: no limit."""
         self._keyring = keyring
         self._limits = limits
         self._clock = clock
         self._default = default_rate_per_min
         self._used: dict[str, int] = {}
-        self._calls = Buckets(clock)
+        self._calls = RateLimits(clock)
 
     async def create(
         self, *, org: str, subject: str, scopes: frozenset[str], test: bool = False, maker: Credential | None = None,
@@ -253,7 +253,7 @@ class Access:
         """
         if who.by_old_secret:
             raise Problem("not-allowed", "This secret was rotated away: the key's new one rotates.")
-        stored, seen = await self._keyring.read(key_id)
+        stored, seen = await self._keyring.read_key(key_id)
         if stored is None or stored.org != who.org:
             raise Problem("not-found", "There is no such key.")
         if key_id != who.key_id:

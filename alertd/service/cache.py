@@ -30,7 +30,7 @@ class _Value(Generic[V]):
     follows: asyncio.Future[V] | None = None  # what is to take its place
 
 
-class Kept(Generic[V]):
+class SingleFlightCache(Generic[V]):
     """The values asked for last, by name, each worked out once. All are forgotten when what they are made from is another object.
 
     With `fresh_s`, one that is asked for when it is that old at most is worked out anew beside whoever asks, who gets the old

@@ -13,33 +13,33 @@ from alertd.config.sections import StoreSection, WebhookSection
 from alertd.metrics import Metrics
 from alertd.rendering import Renderer
 from alertd.service.access import Access
-from alertd.service.alerts.amendment import Revising
+from alertd.service.alerts.amendment import Amendment
 from alertd.service.alerts.approval import Approval
 from alertd.service.alerts.break_glass import BreakGlass
 from alertd.service.alerts.budget import Budget
-from alertd.service.alerts.case_stand_down import WholeCase
-from alertd.service.alerts.follow_up import Following
+from alertd.service.alerts.case_stand_down import CaseStandDown
+from alertd.service.alerts.follow_up import FollowUps
 from alertd.service.alerts.freezing import Freezing
 from alertd.service.alerts.intake import Intake
-from alertd.service.alerts.jurisdiction_split import Borders
+from alertd.service.alerts.jurisdiction_split import JurisdictionSplit
 from alertd.service.alerts.permissions import Permissions
-from alertd.service.alerts.progress import Reports
+from alertd.service.alerts.progress import ProgressReports
 from alertd.service.alerts.results import Results
-from alertd.service.alerts.stops import Stopping
-from alertd.service.alerts.timeline import Course
-from alertd.service.alerts.updates import Updating
-from alertd.service.areas.jurisdiction import Grounds
+from alertd.service.alerts.stops import StopControl
+from alertd.service.alerts.timeline import Timeline
+from alertd.service.alerts.updates import UpdateProposals
+from alertd.service.areas.jurisdiction import Jurisdictions
 from alertd.service.areas.reach_audit import ReachAudit
-from alertd.service.areas.reach_preview import Looks
+from alertd.service.areas.reach_preview import ReachPreview
 from alertd.service.areas.regions import Regions
 from alertd.service.areas.targeting import Targeting
 from alertd.service.carriers.carriers import Carriers
-from alertd.service.carriers.channel_coverage import Attendance
+from alertd.service.carriers.channel_coverage import ChannelCoverage
 from alertd.service.carriers.domains import Domains
 from alertd.service.carriers.states import CarrierStates
 from alertd.service.delivery.carrier_tests import CarrierTests
-from alertd.service.delivery.explaining import Explaining
-from alertd.service.delivery.fleet import Fleet
+from alertd.service.delivery.explaining import Explanations
+from alertd.service.delivery.fleet import FleetMetrics
 from alertd.service.delivery.inbound import Inbound
 from alertd.service.delivery.mail_reports import MailReports
 from alertd.service.delivery.receipts import Receipts
@@ -48,29 +48,29 @@ from alertd.service.messages.texts import Texts
 from alertd.service.oncall.pace import PagePace
 from alertd.service.oncall.pager import Pager
 from alertd.service.oncall.paging import Paging
-from alertd.service.oncall.rota import Duty
+from alertd.service.oncall.rota import OnCallRota
 from alertd.service.organisations.key_rotation import KeyRotation
 from alertd.service.organisations.oidc import Oidc
-from alertd.service.organisations.oidc_provider import Provider, guarded
+from alertd.service.organisations.oidc_provider import OidcProvider, guarded
 from alertd.service.organisations.operators import Operators
 from alertd.service.organisations.organisations import Organisations
 from alertd.service.organisations.passkeys import Passkeys, RelyingParty
 from alertd.service.organisations.region_imports import RegionImports
 from alertd.service.organisations.sessions import Sessions
-from alertd.service.organisations.sign_in import Entering
-from alertd.service.people.dead_addresses import Removal
-from alertd.service.people.place_labels import Labels
+from alertd.service.organisations.sign_in import SignIn
+from alertd.service.people.dead_addresses import DeadAddresses
+from alertd.service.people.place_labels import PlaceLabels
 from alertd.service.people.registry import Registry
-from alertd.service.people.suppression import Suppressing
+from alertd.service.people.suppression import Suppression
 from alertd.service.reach import Reaches
 from alertd.service.records.audit import Audit
 from alertd.service.records.events import Events
 from alertd.service.records.evidence import Seal
 from alertd.service.records.photo_decoder import Decoder
 from alertd.service.records.photos import Photos
-from alertd.service.records.published_history import Past
+from alertd.service.records.published_history import PublishedHistory
 from alertd.service.records.restoring import Restoring
-from alertd.service.records.upload_dirs import Rooms
+from alertd.service.records.upload_dirs import UploadDirs
 from alertd.service.records.webhook_delivery import ToWebhooks, WebhookDelivery
 from alertd.service.records.webhooks import Webhooks
 from alertd.service.retention.forgetting import Forgetting
@@ -79,32 +79,32 @@ from alertd.service.retention.purging import Purging
 from alertd.service.sharing.cap import CapIntake
 from alertd.service.sharing.cap_out import CapOut
 from alertd.service.sharing.cap_trust import issuers_of
-from alertd.service.sharing.distributor_acknowledgements import Confirming
-from alertd.service.sharing.distributor_delivery import ToDistributors
+from alertd.service.sharing.distributor_acknowledgements import DistributorAcknowledgements
+from alertd.service.sharing.distributor_delivery import DistributorDelivery
 from alertd.service.sharing.distributors import Distributors
-from alertd.service.sharing.feeds import Publishing
+from alertd.service.sharing.feeds import Feeds
 from alertd.store.alerts.alerts import Alerts
-from alertd.store.alerts.open_alerts import Current
+from alertd.store.alerts.open_alerts import OpenAlerts
 from alertd.store.approvals.break_glass import Claims
 from alertd.store.approvals.permissions import PermissionStore
 from alertd.store.approvals.updates import Updates
-from alertd.store.areas.custom_regions import Drawings
-from alertd.store.areas.region_imports import Imports
+from alertd.store.areas.custom_regions import CustomRegions
+from alertd.store.areas.region_imports import ImportRecords
 from alertd.store.carriers.budgets import Budgets
 from alertd.store.carriers.limits import Limits
 from alertd.store.carriers.logins import Logins
 from alertd.store.carriers.numbers import CarrierNumbers
 from alertd.store.carriers.tests import CarrierTestQueue
-from alertd.store.delivery.acknowledgements import Acks
+from alertd.store.delivery.acknowledgements import Acknowledgements
 from alertd.store.delivery.message_ids import MessageIds
 from alertd.store.delivery.work import Work
 from alertd.store.embedded.memory import MemoryGuard
-from alertd.store.engine.bulk_reads import Bulk
+from alertd.store.engine.bulk_reads import BulkReads
 from alertd.store.engine.codec import NEXT_KEY
 from alertd.store.engine.connection import Connection
 from alertd.store.engine.heartbeats import at_work, taking
 from alertd.store.master_key.key_watch import KeyWatch
-from alertd.store.organisations.api_keys import Keyring
+from alertd.store.organisations.api_keys import ApiKeys
 from alertd.store.organisations.operators import OperatorStore
 from alertd.store.organisations.organisations import OrganisationStore
 from alertd.store.organisations.paging import Rotas, Waiting
@@ -127,7 +127,7 @@ from geofences.regions import Library
 
 
 @dataclass(kw_only=True)
-class Parts:
+class Container:
     """Everything of one process, made once."""
 
     settings: config.Settings
@@ -149,18 +149,18 @@ class Parts:
         self.alerts = Alerts(self.db)
         self.people = People(self.db, clock)
         self.work = Work(self.db)
-        self.acks = Acks(self.db)
+        self.acks = Acknowledgements(self.db)
         self.limits = Limits(self.db)
-        self.suppressing = Suppressing(self.people, clock)
-        self.removal = Removal(self.people, self.suppressing, clock, metrics)
+        self.suppressing = Suppression(self.people, clock)
+        self.removal = DeadAddresses(self.people, self.suppressing, clock, metrics)
         deadline_s = settings.audience.deadline_s
         self.audience = Audience(
-            Bulk(self.db.nodes, timeout_s=deadline_s),
+            BulkReads(self.db.nodes, timeout_s=deadline_s),
             self.db.codec.cells,
             self.people.authority,
             deadline_s=deadline_s,
         )
-        self.regions = Regions(library, Drawings(self.db), settings.store.regions, clock)
+        self.regions = Regions(library, CustomRegions(self.db), settings.store.regions, clock)
         self.targeting = Targeting(self.regions, self.audience, settings.audience, clock, metrics)
         self.media = Media(self.db, self.alerts)
         self.photos = Photos(
@@ -168,22 +168,22 @@ class Parts:
             self.db.codec.derived("media"),
         )  # fmt: skip
         self.texts = Texts(TextStore(self.db), self.renderer)
-        self.access = Access(Keyring(self.db), self.limits, clock, settings.api.key_rate_per_min)
+        self.access = Access(ApiKeys(self.db), self.limits, clock, settings.api.key_rate_per_min)
         operators, sessions = OperatorStore(self.db), SessionStore(self.db)
         self.operators = Operators(operators, clock, settings.sign_in)
         self.sessions = Sessions(sessions, operators, clock, settings.sign_in)
-        self.stopping = Stopping(
+        self.stopping = StopControl(
             Stops(self.db), self.alerts, self.access, operators, clock, host=settings.alerts.organisation
         )
-        self.grounds = Grounds(self.regions, border_share=settings.alerts.border_share)
+        self.grounds = Jurisdictions(self.regions, border_share=settings.alerts.border_share)
         self.organisations = Organisations(
             OrganisationStore(self.db), self.grounds, self.stopping.administers, default=settings.alerts.organisation
         )
         self.reaches = Reaches(
             self.audience, self.people, self.db.codec, settings.store.directory / "people-map", clock
         )  # fmt: skip
-        looks = self.looks = Looks(self.targeting, self.reaches)
-        borders = Borders(self.alerts, looks, self.targeting, self.organisations, self.grounds)
+        looks = self.looks = ReachPreview(self.targeting, self.reaches)
+        borders = JurisdictionSplit(self.alerts, looks, self.targeting, self.organisations, self.grounds)
         self.borders = borders
         self.intake = Intake(
             self.alerts, looks, borders, self.renderer, clock, self.carriers, self.photos, self.texts, self.organisations,
@@ -198,13 +198,13 @@ class Parts:
         )  # fmt: skip
         self.break_glass = BreakGlass(self.alerts, self.approval, self.organisations, Claims(self.db), clock)
         self.waiting = Waiting(self.db)
-        self.duty = Duty(Rotas(self.db), self.waiting, self.alerts, self.approval, self.carriers.channels, clock)
-        self.updating = Updating(self.alerts, updates, self.work, self.intake, self.approval, self.photos)
+        self.duty = OnCallRota(Rotas(self.db), self.waiting, self.alerts, self.approval, self.carriers.channels, clock)
+        self.updating = UpdateProposals(self.alerts, updates, self.work, self.intake, self.approval, self.photos)
         self.audit = Audit(AuditLog(self.db), self.alerts, self.db.codec, metrics)
         self.reach_audit = ReachAudit(self.limits, self.audit, per_min=settings.api.reach_per_min)
         self.region_imports = RegionImports(
-            Imports(self.db), self.regions, self.organisations, self.audit, settings.store.regions,
-            Rooms(settings.store.directory / "imports", settings.store.reserve_bytes), clock,
+            ImportRecords(self.db), self.regions, self.organisations, self.audit, settings.store.regions,
+            UploadDirs(settings.store.directory / "imports", settings.store.reserve_bytes), clock,
         )  # fmt: skip
         self.permissions = Permissions(
             permissions, self.alerts, updates, self.approval, self.organisations, self.targeting, self.stopping, self.budget,
@@ -213,12 +213,12 @@ class Parts:
         self._compose_following()
         self._compose_forgetting(updates)
         self.registry = Registry(self.people, self.regions, clock)
-        self.labels = Labels(self.registry, self.people, self.regions, LabelMark(self.db), clock)
+        self.labels = PlaceLabels(self.registry, self.people, self.regions, LabelMark(self.db), clock)
         self.receipts = Receipts(
             self.work, self.acks, MessageIds(self.db), self.suppressing, self.removal, self.tags, clock, metrics
         )
         self.mail_reports = MailReports(self.receipts, self.removal, self.work, self.people)
-        self.current = Current(self.db)
+        self.current = OpenAlerts(self.db)
         self._compose_signing_in(operators, sessions)
         self._compose_rest(key_watch or KeyWatch(self.db, next_key_file(settings.store)))
 
@@ -241,17 +241,17 @@ class Parts:
     def _compose_signing_in(self, operators: OperatorStore, sessions: SessionStore) -> None:
         """What lets people in."""
         settings, clock = self.settings, self.clock
-        entering = Entering(operators, sessions, self.audit, clock, self.stopping.administers)
+        entering = SignIn(operators, sessions, self.audit, clock, self.stopping.administers)
         self.passkeys = Passkeys(operators, sessions, entering, clock, RelyingParty.of(settings))
-        provider = Provider(settings.oidc, guarded(settings.oidc), clock) if settings.oidc.issuer else None
+        provider = OidcProvider(settings.oidc, guarded(settings.oidc), clock) if settings.oidc.issuer else None
         self.oidc = Oidc(
             operators, sessions, self.sessions, entering, clock, provider, host=settings.alerts.organisation
         )
 
     def _compose_following(self) -> None:
         """What is decided about alerts that are told."""
-        self.following = Following(self.alerts, self.approval, self.stopping, self.clock)
-        self.whole_case = WholeCase(
+        self.following = FollowUps(self.alerts, self.approval, self.stopping, self.clock)
+        self.whole_case = CaseStandDown(
             self.alerts, self.approval, self.following, self.organisations, self.limits, self.audit, self.clock
         )
         self.resending = Resending(self.alerts, self.work, self.stopping)
@@ -259,9 +259,9 @@ class Parts:
     def _compose_forgetting(self, updates: Updates) -> None:
         """What takes out of alerts what is not to be known any more, here and in copies that are put back."""
         cases, tombstones = Cases(self.db), self._tombstones
-        self.past = Past(updates.published, cases)
+        self.past = PublishedHistory(updates.published, cases)
         self.legal_holds = LegalHolds(cases, self.alerts, self.approval, self.organisations, self.audit, self.clock)
-        self.revising = Revising(self.alerts, self.approval, self.photos, self.past, tombstones, self.clock)
+        self.revising = Amendment(self.alerts, self.approval, self.photos, self.past, tombstones, self.clock)
         self.purging = Purging(self.alerts, cases, self.media, tombstones, self.approval, self.clock)
 
     def _compose_rest(self, key_watch: KeyWatch) -> None:
@@ -274,7 +274,7 @@ class Parts:
         self.webhooks = Webhooks(hooks, kept, poster, clock)
         self.domains = Domains(self.limits, clock, metrics)
         pager = Pager(carriers=self.carriers, limits=self.limits, domains=self.domains, clock=clock, metrics=metrics)
-        self.attendance = Attendance(self.carriers, at_work(self.db), clock)
+        self.attendance = ChannelCoverage(self.carriers, at_work(self.db), clock)
         self.logins = Logins(self.db)
         self.carrier_states = CarrierStates(
             carriers=self.carriers, logins=self.logins, taking=taking(self.db), limits=self.limits,
@@ -290,11 +290,11 @@ class Parts:
             names=self.organisations.names, pace=PagePace(clock), site=RelyingParty.of(settings).origins[0],
             step_aside=self.events.step_aside,
         )  # fmt: skip
-        self.reports = Reports(self.alerts, self.work, CarrierNumbers(self.db), self.db.codec)
-        self.course = Course(self.audit, self.work)
+        self.reports = ProgressReports(self.alerts, self.work, CarrierNumbers(self.db), self.db.codec)
+        self.course = Timeline(self.audit, self.work)
         self.results = Results(self.alerts, self.work, self.reports, self.course, self.targeting, self.looks, self.past)
         self.seal = Seal(self.db.codec)
-        self.explaining = Explaining(self.alerts, self.reports, self.people.names)
+        self.explaining = Explanations(self.alerts, self.reports, self.people.names)
         self.cap_intake = CapIntake(
             intake=self.intake, approval=self.approval, ends=self.following, updating=self.updating,
             reports=self.reports, regions=self.regions, issuers=issuers_of(settings.cap), clock=clock,
@@ -302,25 +302,25 @@ class Parts:
         self.cap_out = CapOut(
             self.alerts, self.targeting, self.regions, self.renderer, self.texts, self.organisations, settings
         )
-        self.publishing = Publishing(self.current, self.alerts, self.cap_out, self.renderer, self.texts, clock)
+        self.publishing = Feeds(self.current, self.alerts, self.cap_out, self.renderer, self.texts, clock)
         to_distributors = self._compose_distribution(kept, poster)
         self.webhook_delivery = WebhookDelivery(
             (ToWebhooks(hooks, kept, poster, self.events.may_post, clock, metrics), to_distributors), kept, clock
         )
         self.requests = Requests(self.db)
-        self.fleet = Fleet(
+        self.fleet = FleetMetrics(
             self.alerts, self.work, self.people, self.carrier_states, hooks, self.tracks, clock, self.organisations.names,
             self.break_glass.awaiting, self.attendance.channels, self.key_rotation.seals,
         )  # fmt: skip
 
-    def _compose_distribution(self, kept: event_store.Events, poster: Fetcher) -> ToDistributors:
+    def _compose_distribution(self, kept: event_store.Events, poster: Fetcher) -> DistributorDelivery:
         hooks, self.tracks = DistributorHooks(self.db), Tracks(self.db)
         key, site = self.db.codec.derived("distributors"), self.settings.api.reached_at
-        self.confirming = Confirming(hooks, self.tracks, self.alerts, self.clock, key, site)
+        self.confirming = DistributorAcknowledgements(hooks, self.tracks, self.alerts, self.clock, key, site)
         self.distributors = Distributors(
             hooks, self.tracks, self.alerts, kept, self.grounds, self.cap_out, self.confirming, poster, self.clock
         )  # fmt: skip
-        return ToDistributors(
+        return DistributorDelivery(
             hooks, self.tracks, self.alerts, self.cap_out, self.grounds, self.regions, self.stopping, poster,
             self.events.may_post, self.confirming, self.clock, self.metrics,
         )  # fmt: skip

@@ -24,7 +24,7 @@ def those_next(chains: Sequence[str], last: str) -> list[str]:
     return [*chains[after:], *chains[:after]][: max(FOLLOWED, -(len(chains) // -3))]
 
 
-class Turns:
+class FairQueue:
     """The chains of one loudness. Who is new stands last, and who had a turn again; who had nothing keeps its place."""
 
     def __init__(self, lanes: int, chunk: int) -> None:

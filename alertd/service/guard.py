@@ -15,7 +15,7 @@ PATIENCE_S = 5.0  # a store that is away may be waited for by each of them
 AT_ONCE = 16  # alerts for which the same is done beside one another
 
 
-class Steps:
+class ErrorGuard:
     """Takes steps, and says what failed."""
 
     def __init__(self, lost: Callable[[], None], clock: Clock) -> None:

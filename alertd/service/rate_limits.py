@@ -5,7 +5,7 @@ from __future__ import annotations
 from alertd.common.clock import Clock
 
 
-class Buckets:
+class RateLimits:
     """Token buckets by name. A bucket is full at first."""
 
     def __init__(self, clock: Clock) -> None:

@@ -25,7 +25,7 @@ from alertd.model.states import CHANNELS
 from alertd.store.areas.outlines import Outlines
 from alertd.store.engine.codec import Codec, SealError
 from alertd.store.people.audience import Audience
-from alertd.store.people.people_map import COLUMNS, Part, PeopleMap, Population, build, read, write
+from alertd.store.people.people_map import COLUMNS, Part, PeopleMap, Population, build, load, write
 from alertd.store.people.subscribers import People
 from geofences.people_map import NOISE
 from geofences.regions import Library
@@ -103,7 +103,7 @@ def by_code(people: Mapping[int, float], codes: Mapping[int, str]) -> dict[str, 
     return {code: count for code, count in found.items() if count != "<100"}
 
 
-def kept(estimate: float | Literal["<100"]) -> int:
+def stored_estimate(estimate: float | Literal["<100"]) -> int:
     """An estimate as a record keeps it: as it is shown, 0 for "<100"."""
     shown = about(estimate) if isinstance(estimate, (int, float)) else estimate
     return shown if isinstance(shown, int) else 0
@@ -131,7 +131,7 @@ class Reaches:
         self._building: asyncio.Task[None] | None = None
 
     @asynccontextmanager
-    async def kept(self, library: Callable[[], Library]) -> AsyncIterator[None]:
+    async def run(self, library: Callable[[], Library]) -> AsyncIterator[None]:
         """Loads the map of the last start and builds a new one. On exit it waits for a build that runs, because a thread cannot be stopped."""
         await self._load()
         self._begin(library())
@@ -188,7 +188,7 @@ class Reaches:
     async def _load(self) -> None:
         with suppress(OSError, SealError, KeyError, ValueError):
             age_s = self._clock.now_ms() / 1_000 - self._cache.stat().st_mtime
-            self._map = await asyncio.to_thread(read, self._cache, self._codec)
+            self._map = await asyncio.to_thread(load, self._cache, self._codec)
             self._made_at = self._clock.monotonic() - max(age_s, 0.0)
 
     def _is_quick(self) -> bool:

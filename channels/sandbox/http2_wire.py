@@ -57,7 +57,7 @@ class Heads:
         self._decoder = hpack.Decoder()
         self._known: dict[bytes, tuple[bytes, bytes]] = {}
 
-    def read(self, block: bytes) -> tuple[bytes, bytes]:
+    def decode(self, block: bytes) -> tuple[bytes, bytes]:
         """As HTTP/1.1 would have it: the request's line, and the lines of its head. Raises `ValueError`."""
         found = self._known.get(block)
         if found is not None:
@@ -175,7 +175,7 @@ class Http2Wire(asyncio.Protocol):
         if not flags & END_HEADERS or not number % 2:
             raise ValueError("a head in many frames, or one of a stream that no client begins")
         block = unpadded(flags, payload)
-        line, head = self._heads.read(block[5:] if flags & PRIORITY else block)
+        line, head = self._heads.decode(block[5:] if flags & PRIORITY else block)
         if number > self._last:  # what comes later on a stream are trailers, which say nothing to us
             self._last = number
             self._streams[number] = _Stream(line, head, self._stream_window)

@@ -24,7 +24,7 @@ from channels.sandbox.smsc_habits import (
     nonsense,
     receipt,
 )
-from channels.smpp.coding import PART, elements, read
+from channels.smpp.coding import PART, decode_text, elements
 from channels.smpp.names import RESPONSE, Command, Status, Tag
 from channels.smpp.pdu import Frames, Pdu, PduError, decode, encode
 
@@ -110,7 +110,7 @@ class SmscSandbox:
         part = elements(text, pdu.number("esm_class"))[0].get(PART)
         if part is None or part[2:] == b"\x01":
             version = hashlib.sha256(text).hexdigest()[:16]
-            self.texts[version] = read(text, pdu.number("data_coding"), pdu.number("esm_class"))
+            self.texts[version] = decode_text(text, pdu.number("data_coding"), pdu.number("esm_class"))
             self.recorded.add("", version, address(pdu))
         if self.messages is not None:
             self.messages.append(pdu)

@@ -95,7 +95,7 @@ def elements(octets: bytes, esm_class: int) -> tuple[dict[int, bytes], bytes]:
     return found, octets[end:]
 
 
-def read(octets: bytes, data_coding: int, esm_class: int) -> str:
+def decode_text(octets: bytes, data_coding: int, esm_class: int) -> str:
     """The text of a message that somebody sent us. Never raises: what has no meaning is left out or replaced."""
     header_, octets = elements(octets, esm_class)
     if data_coding & 0x0C == 0x08:

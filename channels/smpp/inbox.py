@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, Protocol
 
 from channels.smpp import receipts
 from channels.smpp.bind import Bind
-from channels.smpp.coding import read
+from channels.smpp.coding import decode_text
 from channels.smpp.names import Status
 from channels.smpp.pdu import Pdu
 from channels.smpp.receipts import Receipts, Report
@@ -54,7 +54,7 @@ class Listener(Protocol):
     The two are called independently of each other.
     """
 
-    async def said(self, answers: Sequence[Written]) -> None:
+    async def take_answers(self, answers: Sequence[Written]) -> None:
         """After some tries the centre is asked to bring them again."""
         ...
 
@@ -138,7 +138,7 @@ class Inbox:
         """What these receipts say that was not known."""
         reports: list[Report] = []
         for waiting in some:
-            receipt = receipts.read(waiting.pdu, self._settings.receipt_ids)
+            receipt = receipts.parse_receipt(waiting.pdu, self._settings.receipt_ids)
             if receipt is not None:
                 reports += self._known.take(receipt)
         return reports
@@ -162,7 +162,7 @@ class Inbox:
 
     def _read(self, pdu: Pdu) -> Written:
         number = written_by(pdu.text("source_addr"), pdu.number("source_addr_ton"), self._settings.calling_code)
-        text = read(pdu.message, pdu.number("data_coding"), pdu.number("esm_class"))
+        text = decode_text(pdu.message, pdu.number("data_coding"), pdu.number("esm_class"))
         return Written(number, meaning(text, self._words), text)
 
 

@@ -94,7 +94,7 @@ def names_of(message_id: str) -> tuple[str, ...]:
     return tuple(plain(one) for one in message_id.split(BETWEEN_IDS))
 
 
-def read(pdu: Pdu, form: IdForm = "same") -> Receipt | None:
+def parse_receipt(pdu: Pdu, form: IdForm = "same") -> Receipt | None:
     """Read a receipt; None when it says nothing that can be understood."""
     said = {name.lower(): value for name, value in reversed(_FIELD.findall(pdu.message[:_TEXT].decode("latin-1")))}
     state = pdu.tlvs.get(Tag.MESSAGE_STATE)

@@ -21,13 +21,13 @@ from redis.asyncio import Redis
 from alertd.common.clock import SystemClock
 from alertd.store.embedded.server import EmbeddedServer, EmbeddedSettings
 from alertd.store.engine import keys
-from alertd.store.engine.bulk_reads import Bulk
+from alertd.store.engine.bulk_reads import BulkReads
 from alertd.store.engine.cell_seal import CellSeal
 from alertd.store.engine.codec import Codec, Keys
 from alertd.store.engine.connection import Connection
 from alertd.store.master_key.schema import open_store
 from alertd.store.people.audience import Audience
-from alertd.store.people.match_filter import Wanted
+from alertd.store.people.match_filter import MatchFilter
 from alertd.store.people.subscribers import People
 from geofences import records
 from geofences.polygons import polygons_of
@@ -47,7 +47,7 @@ class Alertd:
     async def find(self, wkb: bytes) -> NDArray[np.int64]:
         """The numbers of those inside, sorted. The shape is made anew, as every alert's is."""
         area = polygons_of(shapely.from_wkb(wkb))
-        found = await self.audience.find(Wanted(area=area, kind=MISSING_CHILD, places=frozenset({HOME})))
+        found = await self.audience.find(MatchFilter(area=area, kind=MISSING_CHILD, places=frozenset({HOME})))
         return found.numbers.view(np.int64)
 
 
@@ -64,7 +64,7 @@ async def opened(points: Points, folder: Path) -> AsyncIterator[Alertd]:
         await _load(connection, points)
         index_bytes = (await _used(redis) - before) / len(points)
         audience = Audience(
-            Bulk(connection.nodes, timeout_s=DEADLINE_S),
+            BulkReads(connection.nodes, timeout_s=DEADLINE_S),
             connection.codec.cells,
             People(connection, SystemClock()).authority,
             deadline_s=DEADLINE_S,

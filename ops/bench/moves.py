@@ -26,8 +26,8 @@ from rich.table import Table
 from alertd.config.settings import Settings
 from alertd.runtime.assembly import opened
 from alertd.runtime.processes import keep_loaded
-from alertd.service.container import Parts
-from alertd.service.people.registration_intake import Entry, read
+from alertd.service.container import Container
+from alertd.service.people.registration_intake import Entry, parse_registration
 from alertd.store.embedded.server import EmbeddedServer, EmbeddedSettings
 from alertd.store.engine.codec import Codec, Keys
 
@@ -56,7 +56,7 @@ class Took:
 class Store:
     """A registry over a store of its own."""
 
-    parts: Parts
+    parts: Container
     redis: Redis
     socket: str
 
@@ -110,7 +110,7 @@ def _entries(homes: list[list[float]]) -> list[Entry]:
     return [
         Entry(
             f"bench-{person}",
-            read(
+            parse_registration(
                 {
                     "languages": ["es"],
                     "kinds": ["missing-child"],

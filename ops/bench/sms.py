@@ -36,7 +36,7 @@ class Heard:
     def __init__(self) -> None:
         self.count = 0
 
-    async def said(self, answers: Sequence[Any]) -> None: ...
+    async def take_answers(self, answers: Sequence[Any]) -> None: ...
 
     async def reports(self, reports: Sequence[Any]) -> None:
         self.count += sum(one.tag is not None for one in reports)  # no part of a message

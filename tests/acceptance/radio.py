@@ -9,7 +9,7 @@ import pytest
 from lxml import etree
 
 from alertd.model.cap.messages import Message, Status
-from alertd.model.cap.reader import read
+from alertd.model.cap.reader import parse_message
 from tests.integration.gateways import SCHEMA
 from tests.recorders import Local, a_local
 
@@ -25,7 +25,7 @@ class Radio:
         """What it is to tell, each valid by the schema."""
         for _, raw in self.local.got:
             SCHEMA.assertValid(etree.fromstring(raw))
-        found = [read(raw) for _, raw in self.local.got]
+        found = [parse_message(raw) for _, raw in self.local.got]
         return [message for message in found if message.status is not Status.SYSTEM]
 
     @property

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from alertd.common.ids import Door
+from alertd.common.ids import TokenPurpose
 from tests.acceptance.asking import pointers
 from tests.acceptance.conftest import Served
 from tests.acceptance.people_imports import imported
@@ -98,23 +98,23 @@ def test_a_report_counts_for_its_carriers_channel_alone(served: Served, alert: d
         first = {row["channel"]: row["row"] for row in map(json.loads, response.read().splitlines()[::-1])}
     name = {c["channel"]: c["name"] for c in served.call("GET", "/v1/carriers")[1]["carriers"]}
     tags, delivered = served.tags(), {"MessageStatus": "delivered"}
-    report = tags.make(alert_id, first["sms"], Door.RECEIPT)
+    report = tags.make(alert_id, first["sms"], TokenPurpose.RECEIPT)
     assert posted(served, f"/v1/receipts/{name['sms']}/{report}", delivered) == 204
     assert posted(served, f"/v1/receipts/{name['sms']}/{report}", {"MessageStatus": "nonsense"}) == 400
     assert served.progress(alert_id)["channels"]["sms"]["delivered"] >= 1
-    others = tags.make(alert_id, first["push"], Door.RECEIPT)
+    others = tags.make(alert_id, first["push"], TokenPurpose.RECEIPT)
     for path in (
         f"/v1/receipts/{name['sms']}/{others}",  # of a push
         f"/v1/receipts/{name['mail']}/{report}",  # whose channel knows no reports
         f"/v1/receipts/nobody/{report}",
-        f"/v1/receipts/{name['sms']}/{tags.make(alert_id, first['sms'], Door.LEAVE)}",
+        f"/v1/receipts/{name['sms']}/{tags.make(alert_id, first['sms'], TokenPurpose.LEAVE)}",
         f"/u/{report}",
-        f"/u/{tags.make(alert_id, first['push'], Door.ACK)}",
+        f"/u/{tags.make(alert_id, first['push'], TokenPurpose.ACK)}",
     ):
         assert posted(served, path, delivered) == 404, path
     assert served.call("POST", f"/r/{report}")[0] == 404
     assert served.progress(alert_id)["channels"]["push"]["delivered"] == 0
-    assert served.call("POST", f"/r/{tags.make(alert_id, first['push'], Door.ACK)}")[0] == 204
+    assert served.call("POST", f"/r/{tags.make(alert_id, first['push'], TokenPurpose.ACK)}")[0] == 204
     assert served.progress(alert_id)["channels"]["push"]["delivered"] == 1
 
 

@@ -20,7 +20,7 @@ from xml.sax.saxutils import escape
 import pytest
 
 from alertd.model.cap.messages import Message, MsgType, Status
-from alertd.model.cap.reader import read
+from alertd.model.cap.reader import parse_message
 from tests.acceptance.asking import asked, pointers
 from tests.acceptance.cap_calls import CAP, post, published
 from tests.acceptance.conftest import Served
@@ -40,7 +40,7 @@ def test_an_alert_comes_in_is_approved_goes_out_and_is_cancelled(served: Served,
     assert (draft.status, draft.msg_type) == (Status.DRAFT, MsgType.ALERT)
     assert served.call("POST", f"/v1/alerts/{taken['id']}/approve", {}, ana)[1]["type"] == "/problems/same-person"
     assert served.call("POST", f"/v1/alerts/{taken['id']}/approve", {}, bea)[0] == 200
-    came, told = read(document.encode()), published(served, taken["id"], bea)
+    came, told = parse_message(document.encode()), published(served, taken["id"], bea)
     assert (told.status, told.identifier) == (Status.ACTUAL, taken["id"])
     for name in ("headline", "instruction", "urgency", "severity", "certainty", "event", "expires", "sender_name"):
         assert getattr(told.infos[0], name) == getattr(came.infos[0], name)
@@ -164,7 +164,7 @@ def test_profiles_say_what_they_lack_and_give_what_they_want(served: Served, ana
         f"{served.url}/v1/alerts/{taken['id']}.cap?profile=ipaws", headers={"Authorization": f"Bearer {ana}"}
     )
     with urllib.request.urlopen(request, timeout=60) as response:
-        info = read(response.read()).infos[0]
+        info = parse_message(response.read()).infos[0]
     assert info.event_codes[0].value == "CEM"
     assert ("SAME", "006000") in {(code.name, code.value) for code in info.areas[0].geocodes}
 

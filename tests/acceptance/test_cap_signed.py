@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from alertd.model.cap.reader import read
+from alertd.model.cap.reader import parse_message
 from alertd.model.cap.signatures import Issuer, check_signature
 from tests.acceptance.cap_calls import post
 from tests.acceptance.conftest import Served
@@ -41,6 +41,6 @@ def test_a_document_is_heard_by_its_signature_and_answered_signed(installation: 
     )
     with urllib.request.urlopen(request, timeout=60) as response:
         raw = response.read()
-    check_signature(raw, read(raw), [Issuer(certificate=ours.certificate, senders=("centre.example",))], now)
+    check_signature(raw, parse_message(raw), [Issuer(certificate=ours.certificate, senders=("centre.example",))], now)
     status, over = post(served, police.signer.signed(cancel), served.key)
     assert (status, over["id"], over["state"]) == (202, taken["id"], "cancelled")

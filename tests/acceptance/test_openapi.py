@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from alertd.common.ids import Door
+from alertd.common.ids import TokenPurpose
 from tests.acceptance.api_samples import MARIA, the_alert
 from tests.acceptance.conftest import Served
 
@@ -177,7 +177,7 @@ def _there(served: Served, ana: str, bea: str) -> dict[str, Any]:
         "/v1/webhooks/": {"id": [hook]},
         "/v1/operators/": {"id": [eva]},
         "/v1/receipts/": {"carrier": ["sandbox-sms", "sandbox-mail"]},
-        "/r/": {"tag": [served.tags().make(told, 0, Door.ACK)]},
+        "/r/": {"tag": [served.tags().make(told, 0, TokenPurpose.ACK)]},
     }
 
 

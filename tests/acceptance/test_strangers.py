@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from alertd.common.ids import Door
+from alertd.common.ids import TokenPurpose
 from tests.acceptance.conftest import Served
 
 #: What only the code's own readers know.
@@ -69,7 +69,7 @@ def test_broken_link_to_leave_is_told_in_a_page(served: Served):
 
 def test_who_cannot_leave_by_an_old_link_is_told_so(served: Served):
     """Where it is no longer kept whom a mail was sent to, nobody is told that they get no more of them: they would."""
-    tag = served.tags().make("01ARZ3NDEKTSV4RRFFQ69G5FAV", 3, Door.LEAVE)
+    tag = served.tags().make("01ARZ3NDEKTSV4RRFFQ69G5FAV", 3, TokenPurpose.LEAVE)
     for method in ("GET", "POST"):
         status, kind, _, page = fetched(served, f"/u/{tag}", "text/html,application/xhtml+xml,*/*;q=0.8", method)
         assert (status, kind) == (410, "text/html")

@@ -6,7 +6,7 @@ import json
 import urllib.request
 from typing import Any
 
-from alertd.common.ids import Door
+from alertd.common.ids import TokenPurpose
 from tests.acceptance.asking import asked
 from tests.acceptance.conftest import Served
 from tests.unit.alertd.samples import SUBSCRIBER
@@ -124,7 +124,7 @@ def test_one_click_leaves(served: Served, alert: dict[str, Any]):
     alert_id = served.approved({**alert, "channels": ["mail"]})
     served.wait_for(lambda: served.progress(alert_id)["state"] == "sent")
     everyone = served.total("mail")
-    tag = served.tags().make(alert_id, 3, Door.LEAVE)
+    tag = served.tags().make(alert_id, 3, TokenPurpose.LEAVE)
     for wanted, language, direction, title in (
         ("", "en", "ltr", "Stop these alerts?"), ("fr-CA,fr;q=0.9,en;q=0.5", "fr", "ltr", "Ne plus recevoir ces alertes"),
         ("xx, en;q=0.1, ar;q=0.7", "ar", "rtl", "هل تريد إيقاف هذه الإنذارات؟"), ("<b>,;q=,es;q=9", "en", "ltr", "Stop these alerts?"),

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from playwright.async_api import Browser, expect
 
-from alertd.common.ids import Door
+from alertd.common.ids import TokenPurpose
 from tests.acceptance.conftest import Served
 from tests.browser.desks import desk
 
@@ -23,7 +23,7 @@ async def test_whoever_left_can_look_whether_it_worked(
     """Opened again the link says that no more is sent, and asks nothing; in the dark the whole page is."""
     alert_id = served.approved({**alert, "channels": ["mail"], "external_id": f"leave-{scheme}"})
     served.wait_for(lambda: served.progress(alert_id)["state"] == "sent")
-    link = f"{served.url}/u/{served.tags().make(alert_id, row, Door.LEAVE)}"
+    link = f"{served.url}/u/{served.tags().make(alert_id, row, TokenPurpose.LEAVE)}"
     async with desk(plain, served.url, color_scheme=scheme) as window:
         page = window.page
         await page.goto(link)

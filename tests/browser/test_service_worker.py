@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
-from alertd.common.ids import Door
+from alertd.common.ids import TokenPurpose
 from channels.base import Loudness, PushMessage, Stamp
 from tests.acceptance.conftest import Served
 from tests.browser.centre_site import PushServices, Site, Stands, Visitor, serving, visiting
@@ -323,7 +323,7 @@ async def test_alertd_answers_the_worker_of_another_site(
     rows = served.call("GET", f"/v1/alerts/{alert_id}/deliveries")[1]
     row = next(one["row"] for one in rows if one["channel"] == "push" and one["state"] == "accepted")
     tag, before = (
-        served.tags().make(alert_id, row, Door.ACK),
+        served.tags().make(alert_id, row, TokenPurpose.ACK),
         served.progress(alert_id)["channels"]["push"]["delivered"],
     )
     site = Site(served.url)

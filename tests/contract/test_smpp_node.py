@@ -26,7 +26,7 @@ class Heard:
     def __init__(self):
         self.answers, self.told = [], []
 
-    async def said(self, answers):
+    async def take_answers(self, answers):
         self.answers += answers
 
     async def reports(self, reports):

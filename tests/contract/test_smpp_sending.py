@@ -12,7 +12,7 @@ import pytest
 from channels.base import Answer, Reason, Recipient, SmsMessage
 from channels.sandbox import smsc_habits as smsc
 from channels.sandbox.script import Rule
-from channels.smpp.coding import read
+from channels.smpp.coding import decode_text
 from channels.text import SmsSettings
 from tests.contract.smpp_parties import N
 
@@ -85,7 +85,10 @@ async def test_a_long_text_arrives_whole(open_centre, text, long, pdus, cost):
     if pdus > 1:
         assert [one[:3] + one[4:6] for one in octets] == [bytes((5, 0, 3, pdus, n + 1)) for n in range(pdus)]
         assert len({one[3] for one in octets}) == 1
-    assert "".join(read(one.message, one.number("data_coding"), one.number("esm_class")) for one in messages) == text
+    assert (
+        "".join(decode_text(one.message, one.number("data_coding"), one.number("esm_class")) for one in messages)
+        == text
+    )
 
 
 @pytest.mark.parametrize(
@@ -103,7 +106,7 @@ async def test_a_text_with_a_national_table_arrives_as_written(open_centre, text
     assert outcome.answer is Answer.ACCEPTED
     assert len(messages) == len(outcome.message_id.split(",")) == pdus
     assert {one.number("data_coding") for one in messages} == {0}
-    assert "".join(read(one.message, 0, one.number("esm_class")) for one in messages) == text
+    assert "".join(decode_text(one.message, 0, one.number("esm_class")) for one in messages) == text
     assert party.carrier.recorded.total == 1
 
 

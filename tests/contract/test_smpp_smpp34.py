@@ -14,7 +14,7 @@ import pytest
 
 from channels.base import Answer, Loudness, Reason, Recipient, SmsMessage, Stamp
 from channels.smpp.channel import SmppChannel
-from channels.smpp.coding import read
+from channels.smpp.coding import decode_text
 from channels.smpp.settings import SmppSettings
 from channels.sms_answers import SmsState
 from channels.text import SmsSettings
@@ -31,7 +31,7 @@ class Heard:
     def __init__(self):
         self.told = []
 
-    async def said(self, answers): ...
+    async def take_answers(self, answers): ...
 
     async def reports(self, reports):
         self.told += reports
@@ -87,5 +87,5 @@ async def test_smpp34_reads_what_we_send_and_its_receipts_find_home(smpp34, text
     for row in sorted(rows(), key=lambda row: row.get("text", "")[10:12]):  # by the number of the part
         if "text" in row:
             texts.setdefault(row["to"], "")
-            texts[row["to"]] += read(bytes.fromhex(row["text"]), row["coding"], row["esm_class"])
+            texts[row["to"]] += decode_text(bytes.fromhex(row["text"]), row["coding"], row["esm_class"])
     assert texts == {one.address[1:]: text for one in recipients}

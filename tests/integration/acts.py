@@ -23,7 +23,7 @@ from alertd.runtime.worker_container import worker_of
 from alertd.service.access import Credential
 from alertd.service.alerts.follow_up import Followed
 from alertd.service.alerts.intake import Taken
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.service.delivery.explaining import Explanation
 from alertd.service.people.registration_intake import Entry
 from alertd.store.alerts.records import AlertRecord, numbers_of
@@ -32,7 +32,7 @@ from alertd.store.delivery.work_records import Lease
 from alertd.store.engine.connection import Connection
 from alertd.store.engine.scripts import LEASE_MS
 from alertd.store.organisations.operators import OperatorStore, StoredOperator
-from alertd.store.people.matches import Found
+from alertd.store.people.matches import Matches
 from channels.sandbox import Sandbox
 from tests.pictures import drawn, written
 
@@ -62,7 +62,7 @@ def registration(i: int, **changes: Any) -> Registration:
     return Registration.model_validate_json(json.dumps(document))
 
 
-async def register(parts: Parts, count: int, *, first: int = 0, **changes: Any) -> None:
+async def register(parts: Container, count: int, *, first: int = 0, **changes: Any) -> None:
     """`count` people, from person `first` on."""
     entries = [Entry(f"p{i}", registration(i, **changes)) for i in range(first, first + count)]
     outcomes = await parts.registry.put_many(entries)
@@ -75,12 +75,12 @@ def alert_of(sample: dict[str, Any], **changes: Any) -> Alert:
     return Alert.model_validate_json(json.dumps(document))
 
 
-async def submitted(parts: Parts, sample: dict[str, Any], **changes: Any) -> Taken:
+async def submitted(parts: Container, sample: dict[str, Any], **changes: Any) -> Taken:
     """Submitted by Ana."""
     return await parts.intake.submit(alert_of(sample, **changes), ANA)
 
 
-async def reached(parts: Parts, record: AlertRecord) -> Found:
+async def reached(parts: Container, record: AlertRecord) -> Matches:
     """Exactly the people whom an approval of this alert would freeze now; everybody is shown an estimate of them."""
     area = await parts.alerts.area(record.id)
     return await parts.targeting.people(area, record.alert, numbers_of(record.regions))
@@ -96,18 +96,18 @@ def is_about(estimate: float, people: int) -> bool:
 APPROVER = StoredOperator(id=BEA.key_id, org="default", subject=BEA.subject, name="Bea", roles=("approver",), made=1)
 
 
-async def employ(parts: Parts) -> None:
+async def employ(parts: Container) -> None:
     """Bea is somebody who may approve, as is asked again when what she approved is to start."""
     assert await OperatorStore(parts.db).add(APPROVER)
 
 
-async def draw(parts: Parts, centre: tuple[float, float]) -> None:
+async def draw(parts: Container, centre: tuple[float, float]) -> None:
     """The region X-PATROL is a patrol area around this point from now on."""
     shape = shapely.geometry.mapping(shapely.Point(centre).buffer(0.05))
     await parts.regions.draw("X-PATROL", "Patrol", {}, await parts.regions.outline(shape), org="default", seen=None)
 
 
-async def planned(parts: Parts, sample: dict[str, Any], **changes: Any) -> AlertRecord:
+async def planned(parts: Container, sample: dict[str, Any], **changes: Any) -> AlertRecord:
     """Submitted by Ana, approved by Bea, planned."""
     taken = await submitted(parts, sample, **changes)
     record = await parts.approval.approve(taken.record.id, BEA)
@@ -135,7 +135,7 @@ def _raised(answer: Any) -> Any:
     return answer
 
 
-async def send(parts: Parts, record: AlertRecord, channel: str = "push") -> int:
+async def send(parts: Container, record: AlertRecord, channel: str = "push") -> int:
     """Drain every lease there is now. Answers how many there were."""
     dispatch, leases = worker_of(parts).feeder.dispatch, 0
     while lease := await lease_of(parts.work, record.id, channel, parts.carriers.held(channel)):
@@ -145,7 +145,7 @@ async def send(parts: Parts, record: AlertRecord, channel: str = "push") -> int:
 
 
 @asynccontextmanager
-async def working(*processes: Parts) -> AsyncIterator[None]:
+async def working(*processes: Container) -> AsyncIterator[None]:
     """Their workers, until the end."""
     workers = [worker_of(parts) for parts in processes]
     async with asyncio.TaskGroup() as tasks:
@@ -163,7 +163,7 @@ async def silence(store: Connection, chain: str) -> None:
         await finish(Work(store), chain)
 
 
-async def counts(parts: Parts, record: AlertRecord, channel: str = "push") -> dict[str, int]:
+async def counts(parts: Container, record: AlertRecord, channel: str = "push") -> dict[str, int]:
     """References of one channel by state, without those that are none; the identity is checked on the way."""
     found = (await parts.work.counts(record.id))[channel]
     assert found["targeted"] == sum(found.get(state.word, 0) for state in State)
@@ -173,7 +173,7 @@ async def counts(parts: Parts, record: AlertRecord, channel: str = "push") -> di
     return {word: count for word, count in found.items() if count and word != "targeted"}
 
 
-async def over(parts: Parts, record: AlertRecord) -> bool:
+async def over(parts: Container, record: AlertRecord) -> bool:
     """Whether the alert has ended."""
     answer = await finish(parts.work, record.id)
     for batch in range(record.batches if answer == "sweep" else 0):
@@ -181,7 +181,7 @@ async def over(parts: Parts, record: AlertRecord) -> bool:
     return await finish(parts.work, record.id) == "done"
 
 
-async def sent(parts: Parts, sample: dict[str, Any], people: int = 20, **changes: Any) -> AlertRecord:
+async def sent(parts: Container, sample: dict[str, Any], people: int = 20, **changes: Any) -> AlertRecord:
     """An alert that everyone was told on all channels, and is over."""
     await register(parts, people)
     record = await planned(parts, sample, **{"channels": list(ALL), **changes})
@@ -195,7 +195,7 @@ def record_channels(changes: dict[str, Any]) -> tuple[str, ...]:
     return tuple(changes.get("channels", ALL))
 
 
-async def tell(parts: Parts, followed: Followed, channels: tuple[str, ...] = ALL) -> dict[str, dict[str, int]]:
+async def tell(parts: Container, followed: Followed, channels: tuple[str, ...] = ALL) -> dict[str, dict[str, int]]:
     """Plans and sends the version that tells of a step; answers its counts."""
     assert followed.told_by is not None
     notice = await parts.alerts.get(followed.told_by)
@@ -211,18 +211,18 @@ async def yes() -> bool:
     return True
 
 
-def api_of(parts: Parts) -> web.Application:
+def api_of(parts: Container) -> web.Application:
     """Its API: ready, and taking writes."""
     return create_app(parts)
 
 
-async def tokens(parts: Parts, names: Sequence[str]) -> list[list[str]]:
+async def tokens(parts: Container, names: Sequence[str]) -> list[list[str]]:
     """The push tokens of subscribers."""
     people = [await parts.registry.get(name) for name in names]
     return [[a.value for a in person.addresses if a.channel == 0] for person in people]
 
 
-async def photo(parts: Parts, who: Credential = ANA) -> str:
+async def photo(parts: Container, who: Credential = ANA) -> str:
     """A photo that Ana, or somebody else, hands in."""
     facts = PhotoFacts(source="the mother", taken="2026-08", rights="consent of both parents", alt={"es": "Lucía"})
     return (await parts.photos.take(written(drawn()), facts, who, place="/photo")).id
@@ -235,7 +235,7 @@ async def slug(call: Any) -> str:
     return refusal.value.slug
 
 
-async def explained(parts: Parts, name: str, record: AlertRecord) -> Explanation:
+async def explained(parts: Container, name: str, record: AlertRecord) -> Explanation:
     return await parts.explaining.explain(await parts.registry.get(name), await parts.alerts.get(record.id))
 
 

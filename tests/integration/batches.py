@@ -7,11 +7,11 @@ import shapely
 from alertd.model.states import AlertState, State
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.delivery.work import Work
-from alertd.store.delivery.work_records import Alike, Lease, Settlement, pack_ref
+from alertd.store.delivery.work_records import BatchKey, Lease, Settlement, pack_ref
 from alertd.store.engine.connection import Connection
 from tests.integration.acts import lease_of, silence
 
-PUSH = Alike(channel="push", language="es")
+PUSH = BatchKey(channel="push", language="es")
 
 
 CARRIER = 7

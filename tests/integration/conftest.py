@@ -19,10 +19,10 @@ from alertd.config.sections import StoreSection
 from alertd.config.settings import Settings
 from alertd.rendering import Renderer
 from alertd.runtime.assembly import opened
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.delivery.work import Work
-from alertd.store.engine.bulk_reads import Bulk
+from alertd.store.engine.bulk_reads import BulkReads
 from alertd.store.engine.codec import Codec
 from alertd.store.engine.connection import Connection
 from alertd.store.master_key.schema import open_store
@@ -76,7 +76,7 @@ def settings_for(sandbox: Sandbox) -> Settings:
 @pytest.fixture
 async def parts(
     redis: Redis, codec: Codec, sandbox: Sandbox, library: Library, renderer: Renderer
-) -> AsyncIterator[Parts]:
+) -> AsyncIterator[Container]:
     """Everything a process has, over the empty store."""
     async with opened(settings_for(sandbox), redis, codec, library=library, renderer=renderer) as made:
         yield made
@@ -98,7 +98,7 @@ async def night(
 
 
 @pytest.fixture
-async def client(parts: Parts, aiohttp_client: Any) -> Any:
+async def client(parts: Container, aiohttp_client: Any) -> Any:
     """A client of its API."""
     return await aiohttp_client(api_of(parts))
 
@@ -118,7 +118,7 @@ def people(store: Connection) -> People:
 @pytest.fixture
 def audience(store: Connection, people: People) -> Audience:
     """Whom its queries find."""
-    return Audience(Bulk(store.nodes, timeout_s=5), store.codec.cells, people.authority, deadline_s=5)
+    return Audience(BulkReads(store.nodes, timeout_s=5), store.codec.cells, people.authority, deadline_s=5)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp.test_utils import TestClient
 
-from alertd.service.container import Parts
+from alertd.service.container import Container
 
 #: What browsers say of a call by the page's own scripts.
 OWN = {"Sec-Fetch-Site": "same-origin"}
@@ -16,7 +16,7 @@ ANA = {"subject": "ana@centre.example", "name": "Ana García", "roles": ["author
 class Page:
     """A browser with the console's pages, and the key of whoever administrates."""
 
-    def __init__(self, parts: Parts, client: TestClient[Any, Any], key: str) -> None:
+    def __init__(self, parts: Container, client: TestClient[Any, Any], key: str) -> None:
         self.parts, self.client, self.key = parts, client, key
 
     async def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:

@@ -16,7 +16,7 @@ from signxml import XMLVerifier
 from signxml.verifier import SignatureConfiguration
 
 from alertd.model.cap.messages import Message
-from alertd.model.cap.reader import read
+from alertd.model.cap.reader import parse_message
 from tests.recorders import Recorder, running
 
 HOST = "gateway.example"
@@ -46,8 +46,8 @@ class Gateway(Recorder[Message]):
         signed = XMLVerifier().verify(
             raw, x509_cert=self.certificate.decode(), expect_config=SignatureConfiguration(location="./")
         )
-        message = read(raw)
-        assert read(signed.signed_data) == message
+        message = parse_message(raw)
+        assert parse_message(signed.signed_data) == message
         return message
 
     def answer(self, answer: Any, kept: Message) -> web.Response:

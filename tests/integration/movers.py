@@ -12,7 +12,7 @@ from alertd.model.subscriber import Consent, Place, Subscriber
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
 from alertd.store.people.audience import Audience
-from alertd.store.people.match_filter import Wanted
+from alertd.store.people.match_filter import MatchFilter
 from alertd.store.people.spots import Change
 from alertd.store.people.subscribers import GRACE_MS, People
 from alertd.store.people.sweeper import Sweeper
@@ -82,9 +82,9 @@ def person(number: int, *places: Place) -> Subscriber:
     )  # fmt: skip
 
 
-def wanted(lon_lat: tuple[float, float], degrees: float = 0.05) -> Wanted:
+def wanted(lon_lat: tuple[float, float], degrees: float = 0.05) -> MatchFilter:
     area = shapely.MultiPolygon([shapely.Point(lon_lat).buffer(degrees)])
-    return Wanted(area=area, kind=1, places=frozenset(range(5)))
+    return MatchFilter(area=area, kind=1, places=frozenset(range(5)))
 
 
 async def numbers(audience: Audience, lon_lat: tuple[float, float]) -> list[int]:

@@ -9,7 +9,7 @@ from typing import Any
 from alertd.model.oncall import OnCall
 from alertd.service.access import Credential
 from alertd.service.alerts.submission import submit
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from channels.sandbox import Sandbox
 from tests.clocks import Later
 from tests.integration.acts import ANA, alert_of
@@ -39,7 +39,7 @@ THREE = ([person("Desk", sms(DESK))], [person("Deputy", sms(DEPUTY))], [person("
 class Night:
     """A service at night: what waits, and what the phones of those on call got."""
 
-    parts: Parts
+    parts: Container
     sandbox: Sandbox
     clock: Later
     sample: dict[str, Any]
@@ -70,7 +70,7 @@ class Night:
     async def events(self) -> list[str]:
         """What happened, without its state."""
         await self.parts.events.bring()
-        found = await self.parts.events.read("default", None, 100)
+        found = await self.parts.events.read_page("default", None, 100)
         words = [json.loads(event)["type"].removeprefix("alert.") for _, event in found.events]
         return [word for word in words if word in {"paged", "taken", "unanswered"}]
 

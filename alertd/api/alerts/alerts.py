@@ -42,8 +42,8 @@ from alertd.service.alerts.stops import check_key_in
 from alertd.service.alerts.submission import submit, submitted
 from alertd.service.areas.reach_audit import facts_of
 from alertd.service.areas.rings import REST
-from alertd.service.container import Parts
-from alertd.service.reach import Few, kept
+from alertd.service.container import Container
+from alertd.service.reach import Few, stored_estimate
 from alertd.store.alerts.records import AlertRecord
 
 
@@ -57,7 +57,7 @@ Seen = Annotated[int, Field(ge=0)] | Few
 
 def seen(people: Seen | None) -> int | None:
     """What somebody saw, as a record keeps it."""
-    return None if people is None else kept(people)
+    return None if people is None else stored_estimate(people)
 
 
 class Saw(BaseModel):
@@ -106,7 +106,7 @@ class AlertPatch(RootModel[dict[str, Any]]):
 Decision = Callable[[Approval, Credential], Awaitable[AlertRecord]]
 
 #: What follows an alert, asked for by somebody.
-Follow = Callable[[Parts, Credential], Awaitable[Followed]]
+Follow = Callable[[Container, Credential], Awaitable[Followed]]
 NOBODY_TOLD = "Nobody is told of this."
 
 
@@ -181,7 +181,7 @@ async def show_alert(request: web.Request, *, id: AlertId) -> Reply[AlertReply]:
     """One alert, as it was sent and as it stands. Its ETag, sent as If-Match with a decision, binds that to what was seen."""
     s = services(request)
     record = await s.approval.get(id, credential(request))
-    reply = told(record, whole=True)
+    reply = reply_with_alert(record, whole=True)
     reply.body.still_named = await s.revising.still_named(record)
     reply.body.told_by = await s.reports.told_by(id)
     reply.body.similar = similar_replies(await s.reports.similar(record))
@@ -258,10 +258,10 @@ async def followed(request: web.Request, alert_id: str, follow: Follow) -> Reply
     """Does what follows an alert, and answers how it stands and which version tells of it."""
     s, who = services(request), credential(request)
     if is_replay(request):
-        return told(await s.approval.get(alert_id, who))
+        return reply_with_alert(await s.approval.get(alert_id, who))
     done = await follow(s, who)
     note(request, record=done.record, told_by=done.told_by or "")
-    reply = told(done.record)
+    reply = reply_with_alert(done.record)
     said = {"told_by": done.told_by, "notice": None if done.told_by else NOBODY_TOLD}
     return replace(reply, body=reply.body.model_copy(update=said))
 
@@ -269,17 +269,17 @@ async def followed(request: web.Request, alert_id: str, follow: Follow) -> Reply
 async def _decided(request: web.Request, alert_id: str, decide: Decision) -> Reply[AlertReply]:
     approval, who = services(request).approval, credential(request)
     if is_replay(request):
-        return told(await approval.get(alert_id, who))
+        return reply_with_alert(await approval.get(alert_id, who))
     record = await decide(approval, who)
     note(request, record=record)
-    return told(record)
+    return reply_with_alert(record)
 
 
-def told(record: AlertRecord, *, whole: bool = False) -> Reply[AlertReply]:
+def reply_with_alert(record: AlertRecord, *, whole: bool = False) -> Reply[AlertReply]:
     return Reply(alert_reply(record, whole=whole), headers=etag(record.rev))
 
 
-async def submitted_reply(s: Parts, taken: Taken, alert: Alert) -> Reply[Submitted]:
+async def submitted_reply(s: Container, taken: Taken, alert: Alert) -> Reply[Submitted]:
     """What was taken in, and whom it would reach: that is written once for all who share a look."""
     language = next(iter(s.renderer.languages(alert)), REFERENCE)
     how_loud = {ring: loudness(alert, ring) for ring in taken.rings}

@@ -7,7 +7,7 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import BaseModel, Field
 
-from alertd.api.alerts.alerts import Saw, looked_at, seen, told
+from alertd.api.alerts.alerts import Saw, looked_at, reply_with_alert, seen
 from alertd.api.http.call import credential, is_replay, note
 from alertd.api.http.conditions import Conditions
 from alertd.api.http.operations import Act, Operation, Reply
@@ -40,11 +40,11 @@ async def break_glass(request: web.Request, *, id: AlertId, headers: Conditions,
     """
     s, who = services(request), credential(request)
     if is_replay(request):
-        return told(await s.approval.get(id, who))
+        return reply_with_alert(await s.approval.get(id, who))
     rev = await looked_at(request, id, headers, body)
     record = await s.break_glass.approve(id, who, body.reason, people=seen(body.people), plates=body.plates, rev=rev)
     note(request, record=record)
-    return told(record)
+    return reply_with_alert(record)
 
 
 async def review_alert(request: web.Request, *, id: AlertId, body: Review) -> Reply[AlertReply]:
@@ -53,10 +53,10 @@ async def review_alert(request: web.Request, *, id: AlertId, body: Review) -> Re
     """
     s, who = services(request), credential(request)
     if is_replay(request):
-        return told(await s.approval.get(id, who))
+        return reply_with_alert(await s.approval.get(id, who))
     record = await s.break_glass.review(id, who, body.verdict, body.note)
     note(request, record=record, verdict=record.verdict)
-    return told(record)
+    return reply_with_alert(record)
 
 
 async def list_reviews(request: web.Request) -> ReviewList:

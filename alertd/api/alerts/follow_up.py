@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
-from alertd.api.alerts.alerts import Decide, followed, told
+from alertd.api.alerts.alerts import Decide, followed, reply_with_alert
 from alertd.api.http.call import credential, is_replay, note
 from alertd.api.http.conditions import Conditions
 from alertd.api.http.operations import Act, Operation, Reply
@@ -135,10 +135,10 @@ async def purge_alert(request: web.Request, *, id: AlertId, headers: Conditions,
     """
     s, who = services(request), credential(request)
     if is_replay(request):
-        return told(await s.approval.get(id, who))
+        return reply_with_alert(await s.approval.get(id, who))
     record = await s.purging.purge(id, who, body.reason, rev=headers.version)
     note(request, record=record, reason=str(body.reason))
-    return told(record)
+    return reply_with_alert(record)
 
 
 _GROUP = "Alerts"

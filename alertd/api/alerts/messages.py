@@ -21,7 +21,7 @@ from alertd.model.fields import Instant
 from alertd.model.kinds import CancelReason, Channel, Occasion
 from alertd.rendering import Renderer, Telling
 from alertd.rendering.own_texts import OwnTexts
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.service.messages import previews
 from channels.base import NO_LEAVE, OWN_LEAVE, MailMessage, Message, PushMessage, SmsMessage, Texting
 from channels.text import TableName, best_coding
@@ -104,7 +104,7 @@ async def preview_messages(request: web.Request, *, query: MessagesQuery, body: 
     """
     s, alert, who = services(request), body.alert(), credential(request)
     alert = await s.intake.check_unsigned(alert, who)
-    alert = await s.photos.told(alert, who)
+    alert = await s.photos.add_descriptions(alert, who)
     s.targeting.check_own(alert.target, who.org)
     async with s.reach_audit.one_of_few(who):
         countries = await s.intake.countries(alert)
@@ -126,7 +126,7 @@ class Making:
     segment_price: float  # 0: unknown
 
 
-def making_of(s: Parts) -> Making:
+def making_of(s: Container) -> Making:
     """The renderer and the SMS carriers of this process."""
     texting = {one.name: one.channel for one in s.carriers.all() if isinstance(one.channel, Texting)}
     return Making(renderer=s.renderer, texting=texting, segment_price=s.settings.budget.segment_price)

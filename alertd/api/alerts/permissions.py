@@ -11,7 +11,7 @@ import shapely
 from aiohttp import web
 from pydantic import BaseModel, Field
 
-from alertd.api.alerts.alerts import Saw, Seen, seen, told
+from alertd.api.alerts.alerts import Saw, Seen, reply_with_alert, seen
 from alertd.api.alerts.messages import MessagesPreview, making_of, messages_reply
 from alertd.api.area_shapes import AreaReply, area_reply
 from alertd.api.http.call import credential, is_replay, note
@@ -25,7 +25,7 @@ from alertd.model.organisation import OrganisationId
 from alertd.model.states import SHOWN
 from alertd.rendering import THE_ALERT
 from alertd.service.alerts.permissions import Request
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.service.reach import Estimate, about
 from geofences.targets import Area
 
@@ -133,10 +133,10 @@ async def ask_permission(request: web.Request, *, id: AlertId, body: AskAgain) -
     """Asks a neighbour again that has refused. Each is asked for the first time when the alert is approved."""
     s, who = services(request), credential(request)
     if is_replay(request):
-        return told(await s.approval.get(id, who))
+        return reply_with_alert(await s.approval.get(id, who))
     record = await s.permissions.ask(id, who, body.organisation)
     note(request, record=record, organisation=body.organisation)
-    return told(record)
+    return reply_with_alert(record)
 
 
 def request_reply(asked: Request) -> PermissionRequest:
@@ -150,7 +150,7 @@ def request_reply(asked: Request) -> PermissionRequest:
     )  # fmt: skip
 
 
-async def _whole(s: Parts, asked: Request, language: str) -> PermissionRequest:
+async def _whole(s: Container, asked: Request, language: str) -> PermissionRequest:
     """The same with its ground and its messages."""
     reply, record, geometry = request_reply(asked), asked.record, asked.ground
     if geometry.is_empty:

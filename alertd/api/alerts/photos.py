@@ -21,7 +21,7 @@ from alertd.common.clock import time_of
 from alertd.common.errors import Fault, Problem
 from alertd.model.case import MEDIA_ID, PhotoFacts
 from alertd.service.access import Credential
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.service.records.photos import TakenPhoto
 
 FORM = "multipart/form-data"
@@ -102,7 +102,7 @@ async def show_media(request: web.Request, *, id: MediaId, query: ShowQuery) -> 
     return web.Response(body=data, content_type="image/jpeg", headers=headers)
 
 
-async def _from_url(request: web.Request, s: Parts, who: Credential) -> TakenPhoto:
+async def _from_url(request: web.Request, s: Container, who: Credential) -> TakenPhoto:
     body, faults = validated(TypeAdapter(MediaByUrl), await raw_json(request))
     _refuse(faults)
     s.photos.check(body)
@@ -110,7 +110,7 @@ async def _from_url(request: web.Request, s: Parts, who: Credential) -> TakenPho
     return await s.photos.take(raw, body, who, name=prepared_id(request), place="/url")
 
 
-async def _from_form(request: web.Request, s: Parts, who: Credential) -> TakenPhoto:
+async def _from_form(request: web.Request, s: Container, who: Credential) -> TakenPhoto:
     parts = await _parts(request)
     _refuse([Fault(f"/{name}", "This part is required.") for name in ("photo", "facts") if name not in parts])
     check_json(parts["facts"])
@@ -151,7 +151,7 @@ def _refuse(faults: list[Fault]) -> None:
         raise Problem("invalid-request", "The request has faults; `errors` has all of them.", faults=tuple(faults))
 
 
-def _told(s: Parts, kept: TakenPhoto) -> Reply[MediaReply]:
+def _told(s: Container, kept: TakenPhoto) -> Reply[MediaReply]:
     width, height, _ = kept.sizes["page"]
     sizes: dict[str, Any] = {name: SizeReply(width=w, height=h, bytes=n) for name, (w, h, n) in kept.sizes.items()}
     body = MediaReply(

@@ -16,7 +16,7 @@ from alertd.api.shapes import HAD_NOBODY, REV, AlertId, AlertReply, Query, alert
 from alertd.common.clock import ms_of
 from alertd.model.fields import Instant
 from alertd.model.kinds import PermissionState
-from alertd.model.permission import read
+from alertd.model.permission import parse_permissions
 from alertd.model.states import SETTLED, UNWATCHED, AlertState, State
 from alertd.service.access import LEDGER
 from alertd.service.alerts.progress import Delivery, Wanted
@@ -150,7 +150,7 @@ async def _progress(request: web.Request, alert_id: str) -> tuple[ProgressReply,
         stalled=stalled,
         permissions=[
             PermissionStanding(organisation=one.org, name=one.name, state=one.state(record.state))
-            for one in read(record.permissions)
+            for one in parse_permissions(record.permissions)
         ],
         first_send_s=(record.first_send - record.start) / 1000 if record.first_send else None,
         last_send_s=(record.last_send - record.start) / 1000 if record.last_send else None,

@@ -22,7 +22,7 @@ from alertd.model.states import AlertState
 from alertd.service.access import Credential
 from alertd.service.alerts.follow_up_audience import occasion_of
 from alertd.service.alerts.results import Told, gone
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.service.reach import Estimate
 from alertd.service.records.evidence import digest_of, name_of
 from alertd.store.alerts.records import AlertRecord
@@ -167,7 +167,7 @@ async def show_evidence_key(request: web.Request) -> EvidenceKeys:
     return EvidenceKeys(name=current.name, pem=current.pem, earlier=earlier)
 
 
-async def _evidence(s: Parts, record: AlertRecord, who: Credential) -> Evidence:
+async def _evidence(s: Container, record: AlertRecord, who: Credential) -> Evidence:
     found = await s.results.report(record)
     verdict = await s.audit.verify(record.org, None)
     area = shapely.to_geojson(await s.results.area(record))
@@ -187,11 +187,11 @@ async def _evidence(s: Parts, record: AlertRecord, who: Credential) -> Evidence:
     )  # fmt: skip
 
 
-async def _digest(s: Parts, record: AlertRecord) -> str | None:
+async def _digest(s: Container, record: AlertRecord) -> str | None:
     return None if await s.reports.is_deleted(record) else await digest_of(s.reports.lines(record))
 
 
-async def _published(s: Parts, record: AlertRecord) -> list[PublishedReply]:
+async def _published(s: Container, record: AlertRecord) -> list[PublishedReply]:
     return [
         PublishedReply(
             since=time_of(one.since), alert=json.loads(one.document), digest=one.digest,

@@ -117,7 +117,7 @@ class _Shown:
     def taken(self, operation: Operation) -> Schema:
         return self._content(operation, "body", (each for each in operation.takes if each != ANY))
 
-    def given(self, operation: Operation) -> Schema:
+    def response_content(self, operation: Operation) -> Schema:
         return self._content(operation, "gives", operation.gives)
 
     def _content(self, operation: Operation, part: str, kinds: Iterable[str]) -> Schema:
@@ -259,7 +259,7 @@ def _listed(schema: Schema) -> Schema:
 
 
 def _successes(operation: Operation, signature: Signature, shown: _Shown) -> Schema:
-    content = shown.given(operation) if signature.writes or signature.gives is not None else {}
+    content = shown.response_content(operation) if signature.writes or signature.gives is not None else {}
     own = operation.status if content else HTTPStatus.NO_CONTENT
     statuses = sorted({own, *(status for status in operation.also if status < 400)})
     return {str(status): _success(status, operation, content) for status in statuses}

@@ -71,7 +71,7 @@ class Keyless:
     def __init__(self) -> None:
         self._large = 0
 
-    async def read(self, request: web.Request, within_s: float) -> web.Request:
+    async def read_body(self, request: web.Request, within_s: float) -> web.Request:
         """The request, its body read. Raises Problem if it does not come in time or too many large ones are on their way; and web's own
         if it is too large.
         """

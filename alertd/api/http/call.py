@@ -10,7 +10,7 @@ from aiohttp import web
 
 from alertd.common.errors import Problem
 from alertd.service.access import Credential
-from alertd.service.organisations.organisations import Stance
+from alertd.service.organisations.organisations import OrganisationPolicy
 from alertd.service.records.audit import Fact, Noted
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.engine.codec import Box
@@ -51,7 +51,7 @@ MAY = web.RequestKey("may", Question)
 WATCHES = web.RequestKey("watches", bool)
 
 #: What a submission is measured against, as it was when it was let in. Missing elsewhere.
-STANCE = web.RequestKey("stance", Stance)
+STANCE = web.RequestKey("stance", OrganisationPolicy)
 
 #: When it was found out last who calls, by the event loop's clock. Missing where an operation needs no key.
 ASKED = web.RequestKey("asked", float)

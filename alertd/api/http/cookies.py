@@ -48,12 +48,12 @@ async def known(request: web.Request) -> Credential | None:
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="alertd"'}
 
 
-def given(request: web.Request, token: str) -> dict[str, str]:
+def session_cookie(request: web.Request, token: str) -> dict[str, str]:
     """The header that gives a browser its session: until it is closed, or the session over."""
     return {hdrs.SET_COOKIE: f"{_name(request)}={token}; {_attributes(request)}"}
 
 
-def taken(request: web.Request) -> dict[str, str]:
+def expired_cookie(request: web.Request) -> dict[str, str]:
     """The header that takes it away."""
     return {hdrs.SET_COOKIE: f"{_name(request)}=; Max-Age=0; {_attributes(request)}"}
 

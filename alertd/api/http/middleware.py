@@ -271,7 +271,7 @@ def with_body(operations: Mapping[str, Operation], within_s: float) -> Middlewar
     keyless, inflated = Keyless(), asyncio.Semaphore(INFLATED_AT_ONCE)
 
     @web.middleware
-    async def read(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def read_body(request: web.Request, handler: Handler) -> web.StreamResponse:
         operation = operations.get(request.match_info.route.name or "")
         if operation is None or not request.body_exists:
             return await handler(request)
@@ -279,7 +279,7 @@ def with_body(operations: Mapping[str, Operation], within_s: float) -> Middlewar
         if operation.streams:
             return await handler(request)
         if operation.scope is None:
-            request = await keyless.read(request, within_s)
+            request = await keyless.read_body(request, within_s)
         elif not request.content.is_eof():
             await in_time(request.read(), within_s)
         if not packed:
@@ -290,7 +290,7 @@ def with_body(operations: Mapping[str, Operation], within_s: float) -> Middlewar
             await inflate(request)
             return await handler(request)
 
-    return read
+    return read_body
 
 
 def still_let_in(operations: Mapping[str, Operation], check_stop: CheckStop) -> Middleware:

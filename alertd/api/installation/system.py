@@ -12,7 +12,7 @@ from alertd.api.http.operations import Operation
 from alertd.api.people.push import no_message
 from alertd.api.services import services
 from alertd.common.errors import Problem
-from alertd.common.ids import Door
+from alertd.common.ids import TokenPurpose
 from alertd.model.alert import Alert
 from alertd.model.kinds import KINDS, Kind
 from channels.base import Reason, Reporting, ReportState
@@ -49,9 +49,9 @@ async def show_kind(request: web.Request, *, kind: Kind) -> KindReply:
 async def take_receipt(request: web.Request, *, carrier: str, tag: Tag) -> None:
     """A carrier's late report about one message. The tag in the address is signed, so no key is asked for."""
     s = services(request)
-    if s.receipts.reference(tag, Door.PAGE):
+    if s.receipts.reference(tag, TokenPurpose.PAGE):
         return  # of a message to somebody on call, which is in no ledger
-    reference, sender = s.receipts.reference(tag, Door.RECEIPT), s.carriers.named(carrier)
+    reference, sender = s.receipts.reference(tag, TokenPurpose.RECEIPT), s.carriers.named(carrier)
     if reference is None or sender is None or not isinstance(sender.channel, Reporting):
         raise no_message()
     try:

@@ -14,7 +14,7 @@ from alertd.api.services import services
 from alertd.common.clock import time_or_none
 from alertd.common.errors import Problem
 from alertd.service.access import Credential
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.service.organisations.key_rotation import Standing
 
 
@@ -83,7 +83,7 @@ async def show_master_key_rotation(request: web.Request) -> RotationReply:
     return _reply(await s.key_rotation.standing())
 
 
-def _check_host(s: Parts, who: Credential) -> None:
+def _check_host(s: Container, who: Credential) -> None:
     """Raises Problem."""
     if who.test or not s.organisations.is_host(who):
         raise Problem(

@@ -27,7 +27,7 @@ from alertd.service.access import (
     check_giving,
     terms_of,
 )
-from alertd.service.container import Parts
+from alertd.service.container import Container
 
 KeyId = Annotated[str, Field(pattern="^[0-9a-f]{12}$")]
 #: More than any client needs; a key without a rate has no limit at all.
@@ -173,7 +173,7 @@ async def revoke_key(request: web.Request, *, id: KeyId) -> None:
     await services(request).access.revoke(id, credential(request))
 
 
-async def _organisation(s: Parts, body: NewKey, who: Credential) -> str:
+async def _organisation(s: Container, body: NewKey, who: Credential) -> str:
     """Whose the key will be. Raises Problem."""
     if body.organisation in {None, who.org}:
         return who.org
@@ -187,7 +187,7 @@ async def _organisation(s: Parts, body: NewKey, who: Credential) -> str:
     return str(body.organisation)
 
 
-async def _check_terms(s: Parts, body: NewKey) -> None:
+async def _check_terms(s: Container, body: NewKey) -> None:
     """Raises Problem."""
     if body.expires and body.terms.expires <= s.clock.now_ms():
         raise Problem("invalid-request", "The key would be over.", faults=(Fault("/expires", "This time has passed."),))

@@ -101,7 +101,9 @@ async def register_passkey(request: web.Request, *, body: PasskeyRegistration) -
         body.code, body.passkey.model_dump(exclude_none=True), caller_of(request)
     )
     token = await s.sessions.begin(operator, passkey, proven=False)
-    return Reply(signed_in_as(credential_of(operator, passkey), operator.name), headers=cookies.given(request, token))
+    return Reply(
+        signed_in_as(credential_of(operator, passkey), operator.name), headers=cookies.session_cookie(request, token)
+    )
 
 
 async def sign_in_options(request: web.Request) -> Options:
@@ -128,7 +130,7 @@ async def sign_out(request: web.Request) -> Reply[None]:
     token = cookies.session_token(request)
     if token:
         await services(request).sessions.end(token)
-    return Reply(None, headers=cookies.taken(request))
+    return Reply(None, headers=cookies.expired_cookie(request))
 
 
 def caller_of(request: web.Request) -> str:
@@ -152,7 +154,9 @@ async def let_in(request: web.Request, operator: StoredOperator, way: WayIn, *, 
         if token:
             await sessions.end(token)
         token = await sessions.begin(operator, way, proven=proven)
-    return Reply(signed_in_as(credential_of(operator, way), operator.name), headers=cookies.given(request, token))
+    return Reply(
+        signed_in_as(credential_of(operator, way), operator.name), headers=cookies.session_cookie(request, token)
+    )
 
 
 def signed_in_as(who: Credential, name: str) -> SignedIn:

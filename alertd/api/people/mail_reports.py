@@ -30,7 +30,7 @@ async def take_mail_reports(request: web.Request, *, carrier: str) -> ReportsTak
         raise Problem("not-found", "No carrier of this name posts reports.")
     headers = {name.lower(): value for name, value in request.headers.items()}
     try:
-        reports = await hook.read(headers, await request.read())
+        reports = await hook.parse(headers, await request.read())
     except NotVouchedError:
         raise Problem("not-allowed", "This does not prove that it comes from the relay.") from None
     except HookUnavailableError:

@@ -17,7 +17,7 @@ from alertd.api.services import services
 from alertd.api.shapes import Query
 from alertd.common.clock import time_of
 from alertd.common.errors import Problem
-from alertd.common.ids import Door, Reference
+from alertd.common.ids import Reference, TokenPurpose
 from alertd.model.states import AlertState
 from alertd.service.alerts.progress import VersionStanding
 from alertd.service.oncall.rota import cause
@@ -49,7 +49,7 @@ async def show_standing(request: web.Request, *, tag: Tag) -> Standing:
     of whatever site, may ask as well.
     """
     s = services(request)
-    page = s.receipts.reference(tag, Door.PAGE)  # to somebody on call
+    page = s.receipts.reference(tag, TokenPurpose.PAGE)  # to somebody on call
     if page:
         waits = await s.duty.head(page.alert_id)
         return _standing(waits, show=waits is not None and cause(waits) is not None)
@@ -66,7 +66,7 @@ def _standing(found: VersionStanding | AlertRecord | None, *, show: bool) -> Sta
 
 async def take_ack(request: web.Request, *, tag: Tag, query: AckQuery) -> None:
     """An app says that it got the message, or that somebody opened it; as often as it likes. A body is not read."""
-    if services(request).receipts.reference(tag, Door.PAGE):
+    if services(request).receipts.reference(tag, TokenPurpose.PAGE):
         return  # it is in no ledger
     if not await services(request).receipts.acknowledged(_reference(request, tag), ReportState(query.state)):
         raise no_message()
@@ -86,7 +86,7 @@ def schema_routes() -> list[web.RouteDef]:
 
 
 def _reference(request: web.Request, tag: str) -> Reference:
-    reference = services(request).receipts.reference(tag, Door.ACK)
+    reference = services(request).receipts.reference(tag, TokenPurpose.ACK)
     if reference is None:
         raise no_message()
     return reference

@@ -26,7 +26,7 @@ from alertd.model.faults import faults_of
 from alertd.model.registration import AddressDocument, Part, PlaceDocument, PlaceName, Registration, SubscriberId
 from alertd.model.states import CHANNELS
 from alertd.model.subscriber import Subscriber, to_document
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.service.people.registration_intake import Entry
 
 #: Lines written together: one round trip a step for all of them, and answered together.
@@ -243,7 +243,7 @@ async def _batches(request: web.Request) -> AsyncIterator[list[bytes]]:
         yield lines
 
 
-async def _written(s: Parts, lines: list[bytes], done: dict[str, int]) -> dict[str, Any]:
+async def _written(s: Container, lines: list[bytes], done: dict[str, int]) -> dict[str, Any]:
     faults: list[dict[str, Any]] = []
     # Lines for one id go one after another, so the last that can be taken counts; all others go together.
     turns: list[dict[str, tuple[int, Entry]]] = []
@@ -263,7 +263,7 @@ async def _written(s: Parts, lines: list[bytes], done: dict[str, int]) -> dict[s
     return {**done, "faults": faults}
 
 
-async def _put(s: Parts, entries: dict[str, tuple[int, Entry]]) -> list[dict[str, Any]]:
+async def _put(s: Container, entries: dict[str, tuple[int, Entry]]) -> list[dict[str, Any]]:
     """Writes entries by id, each with its line; those that were refused."""
     faults: list[dict[str, Any]] = []
     outcomes = await s.registry.put_many([entry for _, entry in entries.values()])

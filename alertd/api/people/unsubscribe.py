@@ -8,7 +8,7 @@ from aiohttp import hdrs, web
 
 from alertd.api.services import services
 from alertd.common.errors import Problem
-from alertd.common.ids import Door, Reference
+from alertd.common.ids import Reference, TokenPurpose
 from alertd.rendering.catalogue import Catalogue
 from alertd.rendering.languages import accepted, choose_language
 
@@ -53,7 +53,7 @@ async def leave(request: web.Request) -> web.Response:
 
 def _reference(request: web.Request) -> Reference | web.Response:
     """Which mail the link is of, or what is answered where it is not whole: mail programs break long links. Raises Problem."""
-    reference = services(request).receipts.reference(request.match_info["tag"], Door.LEAVE)
+    reference = services(request).receipts.reference(request.match_info["tag"], TokenPurpose.LEAVE)
     return reference or _refused(request, "whole", "This link is not whole. Open it from the mail again.", 404)
 
 

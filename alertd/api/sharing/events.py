@@ -69,7 +69,7 @@ async def list_events(
     """
     s, org = services(request), credential(request).org
     cursor = headers.last_event_id or query.cursor
-    batch = await s.events.read(org, cursor, query.limit)
+    batch = await s.events.read_page(org, cursor, query.limit)
     if "text/event-stream" not in request.headers.get("Accept", ""):
         found = [Event.model_validate_json(event) for _, event in batch.events]
         return EventPage(events=found, cursor=batch.cursor, more=batch.more)
@@ -91,7 +91,7 @@ async def _stream(request: web.Request, org: str, batch: Batch) -> AsyncIterator
             yield b": still here\n\n"
         if not await still_may(request):
             return
-        batch = await services(request).events.read(org, batch.cursor, _MOST)
+        batch = await services(request).events.read_page(org, batch.cursor, _MOST)
 
 
 OPERATIONS = (

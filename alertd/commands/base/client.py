@@ -83,11 +83,11 @@ class Client:
         """The answer's JSON, with the `version` that its ETag tells. Raises RefusedError."""
         request = self._request("GET", path)
 
-        def read() -> tuple[bytes, str | None]:
+        def fetch() -> tuple[bytes, str | None]:
             with self._open(request) as response:
                 return response.read(), response.headers["ETag"]
 
-        raw, etag = self._repeated(read)
+        raw, etag = self._repeated(fetch)
         return {**self._parsed(raw), "version": int(etag.strip('"')) if etag else None}
 
     def submit(
@@ -98,11 +98,11 @@ class Client:
             "POST", path, query, data=document, content_type=content_type, idempotency_key=idempotency_key
         )
 
-        def read() -> tuple[bytes, bool]:
+        def fetch() -> tuple[bytes, bool]:
             with self._open(request) as response:
                 return response.read(), response.headers["Idempotent-Replayed"] == "true"
 
-        raw, is_repeat = self._repeated(read)
+        raw, is_repeat = self._repeated(fetch)
         return self._parsed(raw), is_repeat
 
     def post(

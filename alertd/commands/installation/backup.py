@@ -124,7 +124,7 @@ def _put_back(own: DataDirectory, copy: Path, keys: Path | None) -> backups.Back
         there = own.path if all((own.path / name).exists() for name in KEYS) else keys
         if there is None:
             raise backups.BackupError(f"the keys of the backup are not in {own.path}: say where with --keys")
-        done = backups.read(copy, _codec(there))
+        done = backups.read_backup(copy, _codec(there))
         if there != own.path:
             _copy_keys(there, own.path)
         backups.put_back(copy, own.path, done, now_ms=round(time.time() * 1000))

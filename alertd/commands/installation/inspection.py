@@ -32,7 +32,7 @@ from alertd.runtime.installation import Store, running_store, shared_store
 from alertd.runtime.processes import StartError
 from alertd.service.carriers.carriers import Carrier
 from alertd.service.carriers.causes import cause_of_login
-from alertd.service.organisations.oidc_provider import Provider, ProviderFault, guarded
+from alertd.service.organisations.oidc_provider import OidcProvider, ProviderFault, guarded
 from alertd.service.organisations.passkeys import RelyingParty
 from alertd.service.people.place_labels import MOST_TOLD, regions_gone
 from alertd.store.embedded.disk import free_bytes
@@ -192,7 +192,7 @@ def _provider(settings: Settings) -> Iterator[Finding]:
         return
     back = f"{RelyingParty.of(settings).origins[0]}/console"
     try:
-        asyncio.run(Provider(settings.oidc, guarded(settings.oidc), SystemClock()).meet())
+        asyncio.run(OidcProvider(settings.oidc, guarded(settings.oidc), SystemClock()).meet())
     except ConfigError as error:
         yield Finding(part="sign-in provider", ok=False, says=str(error))
     except ProviderFault as fault:

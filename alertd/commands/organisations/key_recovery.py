@@ -24,7 +24,7 @@ from alertd.store.carriers.limits import Limits
 from alertd.store.engine import keys
 from alertd.store.engine.codec import Codec, SealError
 from alertd.store.engine.connection import Connection, StoreRefusedError, StoreUnavailableError
-from alertd.store.organisations.api_keys import Keyring
+from alertd.store.organisations.api_keys import ApiKeys
 from alertd.store.records.audit import AuditLog
 from alertd.store.records.events import Events
 
@@ -62,7 +62,7 @@ async def _recovered(settings: Settings, store: Store, subject: str) -> tuple[Cr
         section = settings.store.model_copy(update={"sandbox": await _is_sandbox(redis, Codec(store.keys))})
         async with joined(section, redis, Codec(store.keys)) as (db, clock, _):
             recovery = Recovery(
-                access=Access(Keyring(db), Limits(db), clock, settings.api.key_rate_per_min),
+                access=Access(ApiKeys(db), Limits(db), clock, settings.api.key_rate_per_min),
                 audit=Audit(AuditLog(db), Alerts(db), db.codec, Metrics()),
                 events=Events(db, keep=settings.events.keep, keep_days=settings.events.keep_days),
                 clock=clock,

@@ -38,7 +38,7 @@ _INFOS_LISTS = ("category", "responseType", "eventCode", "parameter", "resource"
 _RESOURCE = ("resourceDesc", "mimeType", "size", "uri", "derefUri", "digest")
 
 
-def read(raw: bytes) -> Message:
+def parse_message(raw: bytes) -> Message:
     """The message. Raises CapError with every fault, each with its line, in the order of lines."""
     root, notes = parsed(raw), Notes()
     message = _message(root, notes)

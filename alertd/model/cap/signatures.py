@@ -22,7 +22,7 @@ from signxml.verifier import SignatureConfiguration, XMLVerifier
 from alertd.common.errors import Fault
 from alertd.model.cap.messages import CapError, Message
 from alertd.model.cap.parsing import line_of, parsed
-from alertd.model.cap.reader import SIGNATURE, read
+from alertd.model.cap.reader import SIGNATURE, parse_message
 
 #: Of public keys alone, and not over SHA-1, in which forgeries were made.
 METHODS = frozenset(
@@ -96,7 +96,7 @@ def _is_signed(root: etree._Element, message: Message, certificate: x509.Certifi
     expected = dataclasses.replace(_EXPECTED, verification_time=at)  # else it would be the machine's
     try:
         result = XMLVerifier().verify(copy.deepcopy(root), x509_cert=certificate, expect_config=expected)
-        return not isinstance(result, list) and read(result.signed_data) == message
+        return not isinstance(result, list) and parse_message(result.signed_data) == message
     except (SignXMLException, InvalidInput, CapError, ValueError, TypeError, KeyError, etree.LxmlError):
         return False  # whatever is wrong with it, it is no signature
 

@@ -113,13 +113,13 @@ def number_text(value: float) -> str:
 def code_of(codes: type[Code]) -> Callable[[str], Code]:
     """The reader of one of these words."""
 
-    def read(text: str) -> Code:
+    def parse(text: str) -> Code:
         try:
             return codes(text)
         except ValueError:
             raise ValueError(f"This must be one of: {', '.join(codes)}.") from None
 
-    return read
+    return parse
 
 
 def certainty(text: str) -> Certainty:

@@ -11,7 +11,7 @@ from lxml import etree
 from alertd.common.errors import Fault
 from alertd.model.cap.messages import CapError, Message, Position, Reference
 from alertd.model.cap.parsing import refusal
-from alertd.model.cap.reader import read
+from alertd.model.cap.reader import parse_message
 from alertd.model.cap.values import instant_text, number_text, position_text, reference_text
 
 NAMESPACE = "urn:oasis:names:tc:emergency:cap:1.2"
@@ -98,7 +98,7 @@ def write(message: Message) -> bytes:
         raise refusal("A text has a character in it that XML does not allow.") from None
     etree.indent(root)
     raw = etree.tostring(root, xml_declaration=True, encoding="UTF-8")
-    again = read(raw)
+    again = parse_message(raw)
     changed = [
         each.name
         for each in fields(message)

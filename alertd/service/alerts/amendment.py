@@ -24,7 +24,7 @@ from alertd.service.alerts.follow_up_audience import if_told, later_version, rep
 from alertd.service.alerts.second_person import check_key
 from alertd.service.alerts.update_audience import TELLS
 from alertd.service.records.photos import Photos
-from alertd.service.records.published_history import Past
+from alertd.service.records.published_history import PublishedHistory
 from alertd.service.revision_check import TRIES, changed_since, check_revision, has_ended
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.damaged import unless_damaged
@@ -49,11 +49,17 @@ class _Change:
 Change = Callable[[AlertRecord, list[AlertRecord]], Awaitable[_Change | Followed]]
 
 
-class Revising:
+class Amendment:
     """Changes alerts that people know of. Whoever says the same twice gets the same answer."""
 
     def __init__(
-        self, alerts: Alerts, approval: Approval, photos: Photos, past: Past, tombstones: Tombstones, clock: Clock
+        self,
+        alerts: Alerts,
+        approval: Approval,
+        photos: Photos,
+        past: PublishedHistory,
+        tombstones: Tombstones,
+        clock: Clock,
     ) -> None:
         self._alerts = alerts
         self._approval = approval

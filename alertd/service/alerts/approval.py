@@ -22,17 +22,17 @@ from alertd.service.alerts.budget import Budget
 from alertd.service.alerts.duplicates import claim_external_id
 from alertd.service.alerts.freezing import Freezing
 from alertd.service.alerts.intake import TOLD_TOO_LATE
-from alertd.service.alerts.jurisdiction_split import Borders
+from alertd.service.alerts.jurisdiction_split import JurisdictionSplit
 from alertd.service.alerts.second_person import check_key, check_second_person, refused
-from alertd.service.alerts.stops import Stopping, check_submission
-from alertd.service.areas.reach_preview import Looks, population_of
+from alertd.service.alerts.stops import StopControl, check_submission
+from alertd.service.areas.reach_preview import ReachPreview, population_of
 from alertd.service.areas.targeting import Targeting
 from alertd.service.messages.texts import Texts
 from alertd.service.organisations.organisations import Known, Organisations
-from alertd.service.reach import LEAST_SHOWN, kept, shown
+from alertd.service.reach import LEAST_SHOWN, shown, stored_estimate
 from alertd.service.revision_check import changed_since, check_revision, has_ended
 from alertd.store.alerts.alerts import Alerts
-from alertd.store.alerts.frozen_audience import Frozen
+from alertd.store.alerts.frozen_audience import FrozenAudience
 from alertd.store.alerts.records import AlertRecord, numbers_of
 from alertd.store.engine.codec import SealError
 
@@ -46,12 +46,12 @@ class Approval:
         freezing: Freezing,
         targeting: Targeting,
         texts: Texts,
-        stopping: Stopping,
+        stopping: StopControl,
         clock: Clock,
         organisations: Organisations,
         budget: Budget,
-        borders: Borders,
-        looks: Looks,
+        borders: JurisdictionSplit,
+        looks: ReachPreview,
     ) -> None:
         self._looks = looks
         self._alerts = alerts
@@ -238,7 +238,7 @@ class Approval:
         if record.starts > self._clock.now_ms() and not record.notify:
             return await self._schedule(record, who, people)
         found = await self._targeting.people(area, alert, told)
-        frozen = Frozen(numbers=found.numbers, rings=await self._targeting.rings(area, alert, found))
+        frozen = FrozenAudience(numbers=found.numbers, rings=await self._targeting.rings(area, alert, found))
         if record.notify:
             done, old = await self._freezing.replace(record, alert, frozen, who)
         else:
@@ -258,7 +258,7 @@ class Approval:
         """
         alert = record.alert
         reach = await self._looks.reach(area, await self._targeting.shares(area), population_of(alert), told)
-        people = kept(reach.whole.people)
+        people = stored_estimate(reach.whole.people)
         if alert.status is Status.ACTUAL:
             self._looks.check_people(reach)
         if most is not None and max(people, LEAST_SHOWN) > most:

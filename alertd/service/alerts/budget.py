@@ -14,10 +14,10 @@ from alertd.rendering import Renderer
 from alertd.service.carriers.carriers import Carriers
 from alertd.service.messages.message_builder import rendered
 from alertd.service.messages.texts import Texts
-from alertd.service.reach import Count, kept
+from alertd.service.reach import Count, stored_estimate
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.carriers.budgets import Budgets
-from alertd.store.delivery.work_records import Alike
+from alertd.store.delivery.work_records import BatchKey
 
 
 class Budget:
@@ -61,7 +61,7 @@ class Budget:
             return
         if await self._budgets.is_free(record.org, chain):
             return
-        needed = kept(count.addresses[Channel.SMS]) * await self._least_segments(record, alert)
+        needed = stored_estimate(count.addresses[Channel.SMS]) * await self._least_segments(record, alert)
         spent = await self._budgets.spent(record.org, chain, self._clock.now_ms())
         left = min(most - one for most, one in zip(self._most, spent, strict=True) if most)
         if needed > left:
@@ -83,7 +83,7 @@ class Budget:
             return min(
                 carrier.channel.prepare(
                     rendered(
-                        alert, new_id(record.created), Alike(channel=Channel.SMS, language=language), self._renderer,
+                        alert, new_id(record.created), BatchKey(channel=Channel.SMS, language=language), self._renderer,
                         sent_ms=record.created, own=own, countries=record.countries.split(),
                     )
                 ).cost

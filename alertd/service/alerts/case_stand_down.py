@@ -15,11 +15,11 @@ from typing import Any
 
 from alertd.common.clock import Clock
 from alertd.common.errors import Problem
-from alertd.model.stand_down_request import StandDownRequest, read, written
+from alertd.model.stand_down_request import StandDownRequest, parse_requests, written
 from alertd.model.states import ASKABLE, SHOWN, WAITING, AlertState
 from alertd.service.access import Credential
 from alertd.service.alerts.approval import Approval
-from alertd.service.alerts.follow_up import Followed, Following
+from alertd.service.alerts.follow_up import Followed, FollowUps
 from alertd.service.alerts.second_person import check_key
 from alertd.service.organisations.organisations import Organisations
 from alertd.service.records.audit import DONE, Audit, Noted
@@ -47,11 +47,11 @@ class Hidden:
     others: int | None  # alerts of other organisations that were stood down; None if their people were only asked
 
 
-class WholeCase:
+class CaseStandDown:
     """Stands down all alerts of a case, or asks for that. Repeating a call does the same to alerts that came since."""
 
     def __init__(
-        self, alerts: Alerts, approval: Approval, following: Following, organisations: Organisations, limits: Limits,
+        self, alerts: Alerts, approval: Approval, following: FollowUps, organisations: Organisations, limits: Limits,
         audit: Audit, clock: Clock,
     ) -> None:  # fmt: skip
         self._alerts = alerts
@@ -156,7 +156,7 @@ class WholeCase:
     async def _ask(self, head: AlertRecord, request: StandDownRequest, who: Credential) -> None:
         """Ask the people of an alert to stand it down. An organisation that asked already is not noted again until they have."""
         for _ in range(TRIES):
-            asked = read(head.stand_down_asked)
+            asked = parse_requests(head.stand_down_asked)
             if head.state not in ASKABLE or any(one.org == request.org for one in asked):
                 return
             fields = {ASKED: written([*asked, request])}

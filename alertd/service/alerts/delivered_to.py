@@ -31,7 +31,7 @@ Pairs = NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
+class DeliveredTo:
     """Who is in the ledger of a version. Whoever has two addresses on a channel may have been told and wait as well."""
 
     everyone: Pairs
@@ -42,11 +42,11 @@ class Heard:
 
 async def may_have_been_told(work: Work, versions: Iterable[str], channels: Collection[str]) -> Pairs:
     """Everyone in the ledgers of some versions who may have been told by one of the channels."""
-    found = [(await heard(work, version, channels)).told for version in versions]
+    found = [(await find_delivered(work, version, channels)).told for version in versions]
     return np.unique(np.concatenate([np.empty(0, np.uint64), *found]))
 
 
-async def heard(work: Work, version: str, channels: Collection[str]) -> Heard:
+async def find_delivered(work: Work, version: str, channels: Collection[str]) -> DeliveredTo:
     """Who is in a version's ledger by one of the channels."""
     nobody = np.empty(0, np.uint64)
     wanted = [CHANNELS.index(channel) for channel in channels]
@@ -67,7 +67,9 @@ async def heard(work: Work, version: str, channels: Collection[str]) -> Heard:
     )
     cut_off, failed_ = np.setdiff1d(cut_, told_), np.setdiff1d(failed_, told_)
     unsure = np.union1d(cut_off, failed_)
-    return Heard(everyone=everyone, told=np.union1d(told_, unsure), waits=np.union1d(waits_, cut_off), unsure=unsure)
+    return DeliveredTo(
+        everyone=everyone, told=np.union1d(told_, unsure), waits=np.union1d(waits_, cut_off), unsure=unsure
+    )
 
 
 def _is_cut_off(records: Any, codes: NDArray[np.int64]) -> NDArray[np.bool_]:

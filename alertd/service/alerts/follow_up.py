@@ -19,7 +19,7 @@ from alertd.service.access import Credential
 from alertd.service.alerts.approval import Approval
 from alertd.service.alerts.follow_up_audience import check_room, if_told, later_version, occasion_of, versions_of
 from alertd.service.alerts.second_person import check_key, refused
-from alertd.service.alerts.stops import Stopping
+from alertd.service.alerts.stops import StopControl
 from alertd.service.alerts.update_audience import TELLS
 from alertd.service.revision_check import TRIES, changed_since, has_ended
 from alertd.store.alerts.alerts import Alerts
@@ -77,10 +77,10 @@ class Followed:
     told_by: str | None
 
 
-class Following:
+class FollowUps:
     """Does these steps. Whoever says the same twice gets the same answer."""
 
-    def __init__(self, alerts: Alerts, approval: Approval, stopping: Stopping, clock: Clock) -> None:
+    def __init__(self, alerts: Alerts, approval: Approval, stopping: StopControl, clock: Clock) -> None:
         self._alerts = alerts
         self._approval = approval
         self._stopping = stopping

@@ -20,7 +20,7 @@ from alertd.rendering import THE_ALERT, Telling
 from alertd.service.alerts.delivered_to import Pairs, may_have_been_told
 from alertd.service.small_counts import is_exact
 from alertd.store.alerts.alerts import Alerts
-from alertd.store.alerts.frozen_audience import Frozen
+from alertd.store.alerts.frozen_audience import FrozenAudience
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.delivery.work import Work
 
@@ -112,7 +112,7 @@ async def frozen(alerts: Alerts, work: Work, record: AlertRecord, channels: Coll
         earlier = await alerts.chain(chain_of(record.id))
         told = [one.id for one in earlier if occasion_of(one) in record.follows.split()]
         pairs = await may_have_been_told(work, told, told_on(record, channels))
-        found = Frozen(numbers=pairs, rings=np.zeros(len(pairs), np.uint8))
+        found = FrozenAudience(numbers=pairs, rings=np.zeros(len(pairs), np.uint8))
         kept = await alerts.keep_pairs(record.id, found, len(np.unique(pairs >> np.uint64(3))))
     return kept.numbers
 

@@ -19,7 +19,7 @@ from alertd.service.alerts.update_audience import audience
 from alertd.service.records.photos import Photos
 from alertd.service.revision_check import TRIES
 from alertd.store.alerts.alerts import Alerts
-from alertd.store.alerts.frozen_audience import Frozen
+from alertd.store.alerts.frozen_audience import FrozenAudience
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.approvals.permissions import PermissionStore
 from alertd.store.approvals.updates import TAKEN_OVER, Updates
@@ -37,7 +37,7 @@ class Freezing:
         self._permissions = permissions
         self._clock = clock
 
-    async def freeze(self, record: AlertRecord, frozen: Frozen, who: Credential) -> tuple[bool, str]:
+    async def freeze(self, record: AlertRecord, frozen: FrozenAudience, who: Credential) -> tuple[bool, str]:
         """Of an alert. What neighbours are asked is written before it is told."""
         alone = {"why": record.why, "hands": record.hands} if record.why else {}
         if is_sent_alone(who):
@@ -50,7 +50,9 @@ class Freezing:
             sent_by=(record.key, who.sender), asked=asked, **alone,
         )  # fmt: skip
 
-    async def replace(self, update: AlertRecord, alert: Alert, inside: Frozen, who: Credential) -> tuple[bool, str]:
+    async def replace(
+        self, update: AlertRecord, alert: Alert, inside: FrozenAudience, who: Credential
+    ) -> tuple[bool, str]:
         """The same of an update, which takes the place of what the alert said. Raises Problem where that is told no more. That an alert comes
         to be sent, or is sent to its end, at this very moment stands in no update's way.
         """
@@ -64,7 +66,7 @@ class Freezing:
         return done, state
 
     async def _take_place(
-        self, update: AlertRecord, alert: Alert, inside: Frozen, who: Credential
+        self, update: AlertRecord, alert: Alert, inside: FrozenAudience, who: Credential
     ) -> tuple[bool, str, str]:
         """Of the alert as it is read now. Not where it was changed since the update was submitted ('revised'): its author has not seen what
         would be undone.

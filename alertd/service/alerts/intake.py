@@ -29,21 +29,21 @@ from alertd.model.states import AMENDABLE, AlertState
 from alertd.rendering import THE_ALERT, Renderer, Telling
 from alertd.service.access import Credential, hands_of, hands_text
 from alertd.service.alerts.duplicates import find_first, similar
-from alertd.service.alerts.jurisdiction_split import Borders
+from alertd.service.alerts.jurisdiction_split import JurisdictionSplit
 from alertd.service.alerts.second_person import check_key
-from alertd.service.areas.reach_preview import Look, Looks, Sight, check_contacts
-from alertd.service.cache import Kept, digest
+from alertd.service.areas.reach_preview import AlertReach, AreaReach, ReachPreview, check_contacts
+from alertd.service.cache import SingleFlightCache, digest
 from alertd.service.carriers.carriers import Carriers
 from alertd.service.messages.message_builder import impossible
 from alertd.service.messages.texts import Texts
 from alertd.service.organisations.organisations import (
     NOT_VERIFIED,
     VOICE_ONLY,
+    OrganisationPolicy,
     Organisations,
-    Stance,
     completed,
 )
-from alertd.service.rate_limits import Buckets
+from alertd.service.rate_limits import RateLimits
 from alertd.service.reach import Reach
 from alertd.service.records.photos import Photos
 from alertd.service.revision_check import check_revision
@@ -58,7 +58,7 @@ KEPT = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Taken(Look):
+class Taken(AreaReach):
     """An alert that was taken in, with what it would do."""
 
     record: AlertRecord
@@ -67,7 +67,7 @@ class Taken(Look):
     similar: Sequence[AlertRecord] = ()  # other living alerts of its case, if it has no external id to tell them apart
 
     @classmethod
-    def of(cls, record: AlertRecord, look: Look, box: Box | None = None, *, is_repeat: bool = False) -> Taken:
+    def of(cls, record: AlertRecord, look: AreaReach, box: Box | None = None, *, is_repeat: bool = False) -> Taken:
         """An alert and what its target comes to."""
         return cls(
             record=record,
@@ -87,7 +87,7 @@ class _Checked(NamedTuple):
 
     alert: Alert  # as it will be kept
     document: bytes  # the same, as JSON
-    look: Sight  # whom it would reach at once
+    look: AlertReach  # whom it would reach at once
     texts: int  # the revision of the own texts it would be told with
 
 
@@ -97,8 +97,8 @@ class Intake:
     def __init__(  # noqa: PLR0913, PLR0917  each is a rule of its own
         self,
         alerts: Alerts,
-        looks: Looks,
-        borders: Borders,
+        looks: ReachPreview,
+        borders: JurisdictionSplit,
         renderer: Renderer,
         clock: Clock,
         carriers: Carriers,
@@ -118,11 +118,11 @@ class Intake:
         self._texts = texts
         self._organisations = organisations
         self._author_mb = author_mb
-        self._written = Buckets(clock)
-        self._unsayable: Kept[list[Fault]] = Kept(KEPT)
+        self._written = RateLimits(clock)
+        self._unsayable: SingleFlightCache[list[Fault]] = SingleFlightCache(KEPT)
 
     async def submit(
-        self, alert: Alert, who: Credential, stance: Stance | None = None, *,
+        self, alert: Alert, who: Credential, stance: OrganisationPolicy | None = None, *,
         alert_id: str | None = None, dry_run: bool = False, draft: bool = False, known: str = "",
     ) -> Taken:  # fmt: skip
         """Check everything, find the audience, and keep the alert unless this is a dry run. `stance` is that of the caller's organisation
@@ -208,12 +208,12 @@ class Intake:
             detail = f"The alerts and drafts of one person may take {self._author_mb} MB, and as much again over a day."
             raise Problem("rate-limited", detail, headers={"Retry-After": str(math.ceil(wait_s))})
 
-    async def stance(self, who: Credential) -> Stance:
+    async def stance(self, who: Credential) -> OrganisationPolicy:
         """What the caller's submission is measured against."""
         return await self._organisations.stance(who.org)
 
     async def _checked(
-        self, alert: Alert, who: Credential, stance: Stance | None = None, *,
+        self, alert: Alert, who: Credential, stance: OrganisationPolicy | None = None, *,
         telling: Telling = THE_ALERT, draft: bool = False, upon: AlertRecord | None = None,
     ) -> _Checked:  # fmt: skip
         """The alert with what is to be known of it. Raises Problem for everything that stands against it."""
@@ -223,7 +223,7 @@ class Intake:
         if telling is THE_ALERT:
             self._check_start(alert)
         self._looks.check_own(alert, who.org)
-        alert = await self._photos.told(alert, who)
+        alert = await self._photos.add_descriptions(alert, who)
         look = await self._looks.lately(alert)
         check_contacts(alert, look.countries)
         texts = stance.texts
@@ -247,14 +247,14 @@ class Intake:
         self._looks.check_size(alert, look)
         return _Checked(alert, document, look, texts)
 
-    async def look(self, alert: Alert, who: Credential) -> Look:
+    async def look(self, alert: Alert, who: Credential) -> AreaReach:
         """The area of an alert's target and the people in it, as `looks` tells them; only what is told at once, where neighbours are asked."""
         look = await self._looks.lately(alert)
         with suppress(Problem):
             return await self._borders.divided(alert, look, who)
         return await self._borders.counted(alert, look, who)
 
-    async def newly(self, alert: Alert, look: Look, before: shapely.MultiPolygon) -> Reach:
+    async def newly(self, alert: Alert, look: AreaReach, before: shapely.MultiPolygon) -> Reach:
         """About how many people an update would reach where the alert, told in an area `before`, does not."""
         return await self._looks.newly(alert, look, before)
 

@@ -12,14 +12,21 @@ import shapely
 from alertd.common.errors import Problem
 from alertd.model.alert import Alert, Target
 from alertd.model.kinds import Kind, PermissionState
-from alertd.model.permission import Permission, read, written
+from alertd.model.permission import Permission, parse_permissions, written
 from alertd.service.access import Credential, Terms
-from alertd.service.areas.jurisdiction import KEYS, OWN, Beyond, Grounds, refused
-from alertd.service.areas.reach_preview import ANSWERS, Look, Looks, Sight, check_contacts, population_of
+from alertd.service.areas.jurisdiction import KEYS, OWN, Beyond, Jurisdictions, refused
+from alertd.service.areas.reach_preview import (
+    ANSWERS,
+    AlertReach,
+    AreaReach,
+    ReachPreview,
+    check_contacts,
+    population_of,
+)
 from alertd.service.areas.targeting import Targeting
-from alertd.service.cache import Kept, digest
+from alertd.service.cache import SingleFlightCache, digest
 from alertd.service.organisations.organisations import Known, Organisations
-from alertd.service.reach import kept, shown
+from alertd.service.reach import shown, stored_estimate
 from alertd.service.revision_check import changed_since
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.frozen_audience import pack_area, unpack_area
@@ -51,11 +58,16 @@ class Split:
     parts: tuple[Part, ...]
 
 
-class Borders:
+class JurisdictionSplit:
     """Divides targets, and keeps what is divided."""
 
     def __init__(
-        self, alerts: Alerts, looks: Looks, targeting: Targeting, organisations: Organisations, grounds: Grounds
+        self,
+        alerts: Alerts,
+        looks: ReachPreview,
+        targeting: Targeting,
+        organisations: Organisations,
+        grounds: Jurisdictions,
     ) -> None:
         self._alerts = alerts
         self._looks = looks
@@ -109,8 +121,13 @@ class Borders:
         return division, {org: near[org].name for org in division.others}
 
     async def divided(
-        self, alert: Alert, whole: Sight, who: Credential, known: Known | None = None, upon: AlertRecord | None = None
-    ) -> Sight:
+        self,
+        alert: Alert,
+        whole: AlertReach,
+        who: Credential,
+        known: Known | None = None,
+        upon: AlertRecord | None = None,
+    ) -> AlertReach:
         """Of a look at the whole target, that at what is told at once, with what neighbours are asked for. Ground that was permitted to the
         alert `upon` which this is an update is told at once, too. Raises Problem for a target that nobody may permit all of.
         """
@@ -122,7 +139,7 @@ class Borders:
         if found is None:
             return whole
         sight = await self._looks.sight(alert, found.at_once, whole.countries)
-        keys = {one.org: one.key for one in read(upon.permissions)} if upon else {}
+        keys = {one.org: one.key for one in parse_permissions(upon.permissions)} if upon else {}
         # Whoever was given the ground since has permitted nothing, and is asked nothing: another's permission covers it.
         parts = [part for part in found.parts if not part.is_granted or keys.get(part.org)]
         grounds = {f"{GROUND}{part.org}": pack_area(part.geometry) for part in parts}
@@ -135,19 +152,22 @@ class Borders:
             outline=whole.outline,
         )
 
-    async def counted(self, alert: Alert, whole: Sight, who: Credential, known: Known | None = None) -> Sight:
+    async def counted(self, alert: Alert, whole: AlertReach, who: Credential, known: Known | None = None) -> AlertReach:
         """A look at the whole target, with the people of that part alone that lies in the caller's jurisdictions."""
         if await self._organisations.beyond(whole.area.geometry, who, known) is None:
             return whole
         own = await self._organisations.within(whole.area, who, known)
         counts = await self._looks.sight(alert, own, whole.countries) if own else None
         return replace(
-            whole, reach=counts.reach if counts else None, rings=counts.rings if counts else {}, answers=Kept(ANSWERS)
+            whole,
+            reach=counts.reach if counts else None,
+            rings=counts.rings if counts else {},
+            answers=SingleFlightCache(ANSWERS),
         )
 
     async def previewed(
         self, target: Target, kind: Kind, who: Credential
-    ) -> tuple[Area, Look, Beyond | None, list[Permission]]:
+    ) -> tuple[Area, AreaReach, Beyond | None, list[Permission]]:
         """What a target comes to for the caller.
 
         Returns the ground that would be alerted, a look at the part of it in the caller's jurisdictions, what of the target would be refused,
@@ -160,7 +180,7 @@ class Borders:
         with suppress(Problem):
             split = await self.split(area, who)
         own = await self._organisations.within(area, who)
-        nothing = Look(area=Area(geometry=_NOTHING, km2=0.0), shares=[], reach=None, rings={})
+        nothing = AreaReach(area=Area(geometry=_NOTHING, km2=0.0), shares=[], reach=None, rings={})
         look = await self._looks.of(own, target, kind) if own else nothing
         if split is None:
             return area, look, beyond, []
@@ -172,7 +192,9 @@ class Borders:
         regions = await self._targeting.told_across(at_once.geometry, part.geometry)
         shares = await self._targeting.shares(part.geometry)
         reach = await self._looks.reach(part.geometry, shares, population_of(alert), regions)
-        return msgspec.structs.replace(self._asked(part, kept(reach.whole.people), runs_of(regions)), key=key)
+        return msgspec.structs.replace(
+            self._asked(part, stored_estimate(reach.whole.people), runs_of(regions)), key=key
+        )
 
     @staticmethod
     def _asked(part: Part, people: int, regions: str) -> Permission:
@@ -226,7 +248,7 @@ class Borders:
             found = await self._neighbours(where.area.geometry, replace(who, terms=Terms()))
             others = found[0].others if found else {}
             parts = {(org, _digest(part.geometry)): part.geometry for org, part in others.items()}
-            asked = {(one.org, one.ground) for one in read(record.permissions)}
+            asked = {(one.org, one.ground) for one in parse_permissions(record.permissions)}
             rest = [geometry for part, geometry in parts.items() if part not in asked]
             return asked <= parts.keys() and await self._is_permitted(rest, granted_of(record))
         return False
@@ -256,8 +278,8 @@ def taken_over(alert: AlertRecord, update: AlertRecord) -> AlertRecord:
     """The alert with what is asked for by its update. An answer stands for the ground that it was given for; what a permission covers is
     not asked again. One that the update leaves out stays with its keys: a later update may have that ground again, and asks nobody.
     """
-    before = {one.org: one for one in read(alert.permissions)}
-    merged = [_carried(one, before.pop(one.org, None)) for one in read(update.permissions)]
+    before = {one.org: one for one in parse_permissions(alert.permissions)}
+    merged = [_carried(one, before.pop(one.org, None)) for one in parse_permissions(update.permissions)]
     merged += [_left_out(one) for one in before.values() if one.key]
     asked = {name: wkb for name, wkb in update.grounds.items() if name != GRANTED}
     return replace(alert, permissions=written(merged), grounds=asked)
@@ -265,8 +287,12 @@ def taken_over(alert: AlertRecord, update: AlertRecord) -> AlertRecord:
 
 def newly_asked(alert: AlertRecord, before: AlertRecord | None = None) -> list[str]:
     """The neighbours that are asked by an approval, and were not asked the same by what was `before`."""
-    old = {(one.org, one.ground) for one in read(before.permissions) if not one.answer} if before else set()
-    return [one.org for one in read(alert.permissions) if not one.answer and (one.org, one.ground) not in old]
+    old = (
+        {(one.org, one.ground) for one in parse_permissions(before.permissions) if not one.answer} if before else set()
+    )
+    return [
+        one.org for one in parse_permissions(alert.permissions) if not one.answer and (one.org, one.ground) not in old
+    ]
 
 
 def _carried(new: Permission, old: Permission | None) -> Permission:

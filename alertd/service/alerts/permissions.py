@@ -19,7 +19,7 @@ from alertd.common.errors import Problem
 from alertd.model.alert import Status
 from alertd.model.fields import folded_subject
 from alertd.model.kinds import Notify, Occasion, PermissionState
-from alertd.model.permission import Permission, read, with_words, words_of, written
+from alertd.model.permission import Permission, parse_permissions, with_words, words_of, written
 from alertd.model.states import AlertState
 from alertd.service.access import BY_POLICY, Credential, signer
 from alertd.service.alerts.approval import Approval, check_drift
@@ -27,16 +27,16 @@ from alertd.service.alerts.budget import Budget
 from alertd.service.alerts.follow_up_audience import check_room, later_version, versions_of
 from alertd.service.alerts.jurisdiction_split import granted_of
 from alertd.service.alerts.second_person import check_key, check_second_person
-from alertd.service.alerts.stops import Stopping
+from alertd.service.alerts.stops import StopControl
 from alertd.service.alerts.update_audience import TELLS
-from alertd.service.areas.reach_preview import Looks, population_of
+from alertd.service.areas.reach_preview import ReachPreview, population_of
 from alertd.service.areas.targeting import Targeting
 from alertd.service.organisations.organisations import Organisations
-from alertd.service.reach import Reach, kept
+from alertd.service.reach import Reach, stored_estimate
 from alertd.service.records.audit import DONE, REFUSED, Audit, Noted
 from alertd.service.revision_check import TRIES, changed_since, has_ended
 from alertd.store.alerts.alerts import Alerts
-from alertd.store.alerts.frozen_audience import Frozen, pack_area, unpack_area
+from alertd.store.alerts.frozen_audience import FrozenAudience, pack_area, unpack_area
 from alertd.store.alerts.records import GRANTED, GROUND, AlertRecord, numbers_of, runs_of
 from alertd.store.approvals.permissions import PermissionStore
 from alertd.store.approvals.updates import Updates
@@ -82,11 +82,11 @@ class Permissions:
         approval: Approval,
         organisations: Organisations,
         targeting: Targeting,
-        stopping: Stopping,
+        stopping: StopControl,
         budget: Budget,
         audit: Audit,
         clock: Clock,
-        looks: Looks,
+        looks: ReachPreview,
     ) -> None:
         self._looks = looks
         self._store = store
@@ -244,13 +244,13 @@ class Permissions:
 
     async def _audience(
         self, record: AlertRecord, permission: Permission, ground: shapely.MultiPolygon, people: int | None
-    ) -> tuple[Frozen, int]:
+    ) -> tuple[FrozenAudience, int]:
         """Whoever it was frozen for so far, and whoever is on the ground now; how many of these are new. Raises Problem."""
         alert = record.alert
         told = numbers_of(permission.regions)
         reach = await self.reach(record, ground, told)
         seen = permission.seen if people is None else people
-        check_drift(seen, kept(reach.whole.people), self._targeting.settings.drift_share)
+        check_drift(seen, stored_estimate(reach.whole.people), self._targeting.settings.drift_share)
         await self._budget.check(record, alert, reach.whole)
         found = await self._targeting.people(ground, alert, told)
         of_each = await self._targeting.rings(ground, alert, found)
@@ -259,7 +259,7 @@ class Permissions:
         numbers = np.concatenate([before.numbers, found.numbers[new]])
         order = np.argsort(numbers, kind="stable")
         rings = np.concatenate([before.rings, of_each[new]])
-        return Frozen(numbers=numbers[order], rings=rings[order]), int(new.sum())
+        return FrozenAudience(numbers=numbers[order], rings=rings[order]), int(new.sum())
 
     async def _widened(
         self, record: AlertRecord, permission: Permission, who: Credential, ground: shapely.MultiPolygon
@@ -304,11 +304,11 @@ def replace_one(record: AlertRecord, permission: Permission, **changes: str | in
     """What an alert's record keeps of all permissions after a change of one."""
     fields = {name: getattr(permission, name) for name in Permission.__struct_fields__}
     new = Permission(**(fields | changes))
-    return written([new if one.org == new.org else one for one in read(record.permissions)])
+    return written([new if one.org == new.org else one for one in parse_permissions(record.permissions)])
 
 
 def _of(record: AlertRecord, org: str) -> Permission | None:
-    return next((one for one in read(record.permissions) if one.org == org), None)
+    return next((one for one in parse_permissions(record.permissions) if one.org == org), None)
 
 
 def _asked(record: AlertRecord, org: str) -> Permission | None:

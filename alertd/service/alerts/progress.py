@@ -84,7 +84,7 @@ class VersionStanding:
         return self.state in SHOWN and now_ms < self.expires and not self.is_old
 
 
-class Reports:
+class ProgressReports:
     """Reads ledgers."""
 
     def __init__(self, alerts: Alerts, work: Work, numbers: CarrierNumbers, codec: Codec) -> None:
@@ -219,7 +219,7 @@ class Reports:
         def moment(value: Any) -> int:
             return record.start + int(value) if value else 0
 
-        def read(at: int, row: Any, ref: tuple[int, int], channel: str) -> Delivery:
+        def make_delivery(at: int, row: Any, ref: tuple[int, int], channel: str) -> Delivery:
             return Delivery(
                 row=at,
                 subscriber=self._codec.hashed(f"delivery:{record.id}", str(ref[0])),
@@ -235,4 +235,4 @@ class Reports:
                 receipt_ms=moment(row["receipt"]),
             )
 
-        return read
+        return make_delivery

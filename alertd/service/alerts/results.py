@@ -15,13 +15,13 @@ from alertd.common.errors import Problem
 from alertd.common.ids import chain_of
 from alertd.model.states import CHANNELS, HANDED_OVER, AlertState, LedgerReason, State
 from alertd.service.alerts.follow_up_audience import occasion_of
-from alertd.service.alerts.progress import Reports
-from alertd.service.alerts.timeline import Course, History
+from alertd.service.alerts.progress import ProgressReports
+from alertd.service.alerts.timeline import History, Timeline
 from alertd.service.alerts.update_audience import TELLS
-from alertd.service.areas.reach_preview import Looks, population_of
+from alertd.service.areas.reach_preview import ReachPreview, population_of
 from alertd.service.areas.targeting import Targeting
 from alertd.service.reach import Estimate, by_code
-from alertd.service.records.published_history import Past
+from alertd.service.records.published_history import PublishedHistory
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.published_history import Published
 from alertd.store.alerts.records import AlertRecord
@@ -75,11 +75,11 @@ class Results:
         self,
         alerts: Alerts,
         work: Work,
-        reports: Reports,
-        course: Course,
+        reports: ProgressReports,
+        course: Timeline,
         targeting: Targeting,
-        looks: Looks,
-        past: Past,
+        looks: ReachPreview,
+        past: PublishedHistory,
     ) -> None:
         self._past = past
         self._alerts = alerts

@@ -37,7 +37,7 @@ class Effect:
     halted: int  # live alerts that wait because of any stop
 
 
-class Stopping:
+class StopControl:
     """Stops and resumes, and says what is stopped."""
 
     def __init__(
@@ -57,7 +57,7 @@ class Stopping:
         """From the answer on nothing more is begun. Whoever asked to resume before is asked again. Raises Problem."""
         _check_live(who)
         for _ in range(TRIES):
-            seen = await self._stops.read()
+            seen = await self._stops.read_standing()
             old = seen.stops.get(scope)
             stop = (
                 old
@@ -72,7 +72,7 @@ class Stopping:
         """The first person asks, the second lifts the stop. Raises Problem for the same human on both sides."""
         _check_live(who)
         for _ in range(TRIES):
-            seen = await self._stops.read()
+            seen = await self._stops.read_standing()
             check_key_in(seen, who)
             new = _resumed(seen.stops.get(scope), who)
             if await self._kept(seen, scope, new):
@@ -81,7 +81,7 @@ class Stopping:
 
     async def active(self, org: str) -> dict[str, Stop]:
         """What is stopped, as far as it touches an organisation, by scope."""
-        found = (await self._stops.read()).stops
+        found = (await self._stops.read_standing()).stops
         own = (SERVICE, of_org(org))
         return {scope: stop for scope, stop in found.items() if scope in own or scope.startswith(of_key(org, ""))}
 
@@ -96,7 +96,7 @@ class Stopping:
         if what == "organisation":
             return of_org(who.org)
         is_stopped = (
-            key_id and of_key(who.org, key_id) in (await self._stops.read()).stops
+            key_id and of_key(who.org, key_id) in (await self._stops.read_standing()).stops
         )  # a key that was revoked since
         if not key_id or not (is_stopped or await self._has(who.org, key_id)):
             raise Problem("not-found", "There is no such key or operator. If it was revoked, stop the organisation.")
@@ -109,7 +109,10 @@ class Stopping:
 
     async def administers(self, org: str, key_id: str) -> bool:
         """Whether an organisation has this key, or operator, now, it is an administrator's, and it is not stopped."""
-        return "admin" in await self.scopes(org, key_id) and of_key(org, key_id) not in (await self._stops.read()).stops
+        return (
+            "admin" in await self.scopes(org, key_id)
+            and of_key(org, key_id) not in (await self._stops.read_standing()).stops
+        )
 
     async def scopes(self, org: str, key_id: str) -> frozenset[str]:
         """What a key, or an operator, of an organisation may do now; nothing where it was revoked, disabled or has expired."""
@@ -121,19 +124,19 @@ class Stopping:
 
     async def check(self, org: str, *key_ids: str) -> None:
         """Raises Problem when nothing of an organisation that these keys have a hand in may be opened now."""
-        _check(await self._stops.read(), org, *key_ids)
+        _check(await self._stops.read_standing(), org, *key_ids)
 
     async def standing(self) -> StandingStops:
         """What is stopped now."""
-        return await self._stops.read()
+        return await self._stops.read_standing()
 
     async def check_key(self, who: Credential) -> None:
         """Raises Problem when this key is stopped."""
-        check_key_in(await self._stops.read(), who)
+        check_key_in(await self._stops.read_standing(), who)
 
     async def put_on(self, chain: str) -> None:
         """What is stopped now counts for a chain whose gate was just opened."""
-        standing = await self._stops.read()
+        standing = await self._stops.read_standing()
         if standing.generation:
             checked(await self._stops.put_on(standing, [chain]))
 
@@ -143,7 +146,7 @@ class Stopping:
         does and was brought in line.
         """
         asked, behind = self._clock.monotonic(), frozenset[str]()
-        standing = await self._stops.read()
+        standing = await self._stops.read_standing()
         if standing.stops or standing.generation != self._obeyed:
             chains = list(await self._alerts.live())
             answers = zip(chains, await self._stops.put_on(standing, chains), strict=True)
@@ -189,7 +192,7 @@ class Stopping:
         return await self._stops.change(seen, scope, stop)
 
     async def _put_on(self, scope: str) -> Effect:
-        standing = await self._stops.read()
+        standing = await self._stops.read_standing()
         halted = sum(answer == 1 for answer in await self._stops.put_on(standing, await self._alerts.live()))
         return Effect(scope=scope, stop=standing.stops.get(scope), halted=halted)
 

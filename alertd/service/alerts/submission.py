@@ -9,7 +9,7 @@ from alertd.service.access import Credential
 from alertd.service.alerts.approval import Approval
 from alertd.service.alerts.intake import Intake, Taken
 from alertd.service.alerts.stops import check_submission
-from alertd.service.organisations.organisations import Stance
+from alertd.service.organisations.organisations import OrganisationPolicy
 
 
 async def submit(  # noqa: PLR0913  each is a choice of its own
@@ -17,7 +17,7 @@ async def submit(  # noqa: PLR0913  each is a choice of its own
     approval: Approval,
     alert: Alert,
     who: Credential,
-    stance: Stance | None = None,
+    stance: OrganisationPolicy | None = None,
     *,
     alert_id: str | None = None,
     dry_run: bool = False,

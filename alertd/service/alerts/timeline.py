@@ -42,7 +42,7 @@ class Curve:
     delivered: Mapping[str, Sequence[int]]
 
 
-class Course:
+class Timeline:
     """Reads what became of alerts, and by whom."""
 
     def __init__(self, audit: Audit, work: Work, *, look: int = LOOK, looks: int = LOOKS) -> None:

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from alertd.common.ids import chain_of
 from alertd.model.kinds import Notify, Occasion
 from alertd.model.states import CHANNELS, OPEN_STATES, AlertState
-from alertd.service.alerts.delivered_to import Heard, Pairs, heard
+from alertd.service.alerts.delivered_to import DeliveredTo, Pairs, find_delivered
 from alertd.service.alerts.follow_up_audience import CHANNELS_OF, occasion_of
 from alertd.service.areas.rings import REST
 from alertd.service.small_counts import SMALL_COUNT, is_exact
 from alertd.store.alerts.alerts import Alerts
-from alertd.store.alerts.frozen_audience import Frozen
+from alertd.store.alerts.frozen_audience import FrozenAudience
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.delivery.work import Work
 
@@ -52,21 +52,21 @@ def few(record: AlertRecord, channels: Iterable[str], counts: Mapping[str, int],
 
 async def told_before(
     alerts: Alerts, work: Work, chain: str, channels: Collection[str], inside: NDArray[np.uint64], *, but: str = ""
-) -> Frozen:
+) -> FrozenAudience:
     """Everyone who may have been told the alert by any version of it, `but` one, on one of the channels: pairs, with 1 as the ring
     of those whom a version is still to tell of a change. `inside` are the people in the area.
     """
     told = owed = NOBODY
     for one in await alerts.chain(chain):
         if one.id != but and occasion_of(one) in TELLS:
-            found = await heard(work, one.id, channels)
+            found = await find_delivered(work, one.id, channels)
             waits = np.intersect1d(_waits(one, found, on(told, again_on(one.notify or Notify.SILENT, channels))), told)
             owed = np.union1d(np.setdiff1d(owed, np.setdiff1d(found.everyone, found.waits)), waits)
             told = np.union1d(told, np.setdiff1d(found.told, found.unsure[np.isin(found.unsure >> _BITS, inside)]))
-    return Frozen(numbers=told, rings=np.isin(told, owed).astype(np.uint8))
+    return FrozenAudience(numbers=told, rings=np.isin(told, owed).astype(np.uint8))
 
 
-def _waits(version: AlertRecord, found: Heard, meant: Pairs) -> Pairs:
+def _waits(version: AlertRecord, found: DeliveredTo, meant: Pairs) -> Pairs:
     """Whom a version is still to tell, of those who are in its ledger or are to be planned."""
     if version.state not in _CUT_SHORT:
         return np.empty(0, np.uint64)
@@ -78,12 +78,12 @@ def on(pairs: Pairs, channels: Collection[str]) -> Pairs:
     return pairs[np.isin(pairs & np.uint64(7), [CHANNELS.index(channel) for channel in channels])]
 
 
-def told_again(told: Frozen, notify: str, channels: Collection[str]) -> Pairs:
+def told_again(told: FrozenAudience, notify: str, channels: Collection[str]) -> Pairs:
     """Of those who were told before, those whom an update tells again."""
     return np.union1d(told.numbers[told.rings > 0], on(told.numbers, again_on(notify, channels)))
 
 
-async def audience(alerts: Alerts, record: AlertRecord, inside: Frozen) -> Frozen:
+async def audience(alerts: Alerts, record: AlertRecord, inside: FrozenAudience) -> FrozenAudience:
     """Whom an update may tell for the first time, of those `inside` its area: without notice only those for whom a version that is
     being told was meant.
     """
@@ -92,10 +92,12 @@ async def audience(alerts: Alerts, record: AlertRecord, inside: Frozen) -> Froze
     versions = await alerts.chain(chain_of(record.id))
     open_ = [(await alerts.audience(one.id)).numbers for one in versions if one.state in OPEN_STATES]
     meant = np.isin(inside.numbers, np.concatenate([np.empty(0, np.uint64), *open_]))
-    return Frozen(numbers=inside.numbers[meant], rings=inside.rings[meant])
+    return FrozenAudience(numbers=inside.numbers[meant], rings=inside.rings[meant])
 
 
-async def told(alerts: Alerts, work: Work, record: AlertRecord, channels: Collection[str], inside: Frozen) -> Frozen:
+async def find_notified(
+    alerts: Alerts, work: Work, record: AlertRecord, channels: Collection[str], inside: FrozenAudience
+) -> FrozenAudience:
     """Who was told before an update: found once, when nothing of before is on its way any more, and then kept."""
     kept = await alerts.pairs(record.id)
     if kept is None:
@@ -105,10 +107,10 @@ async def told(alerts: Alerts, work: Work, record: AlertRecord, channels: Collec
     return kept
 
 
-def everyone(again: Pairs, inside: Frozen) -> Frozen:
+def everyone(again: Pairs, inside: FrozenAudience) -> FrozenAudience:
     """Those to plan for, and the ring of each; whoever is outside now is in none."""
     outside = np.setdiff1d(again >> _BITS, inside.numbers)
     numbers = np.concatenate([inside.numbers, outside])
     rings = np.concatenate([inside.rings, np.full(len(outside), REST, np.uint8)])
     order = np.argsort(numbers, kind="stable")
-    return Frozen(numbers=numbers[order], rings=rings[order])
+    return FrozenAudience(numbers=numbers[order], rings=rings[order])

@@ -20,7 +20,7 @@ from alertd.service.alerts.follow_up_audience import check_room, versions_of
 from alertd.service.alerts.intake import Intake, Taken
 from alertd.service.alerts.second_person import check_key
 from alertd.service.alerts.update_audience import TELLS, told_again, told_before
-from alertd.service.reach import kept
+from alertd.service.reach import stored_estimate
 from alertd.service.records.photos import Photos
 from alertd.service.revision_check import TRIES, changed_since, check_revision, has_ended
 from alertd.store.alerts.alerts import Alerts
@@ -33,7 +33,7 @@ from alertd.store.delivery.work import Work
 _UPDATE = Telling(occasion=Occasion.UPDATE)
 
 
-class Updating:
+class UpdateProposals:
     """Takes updates in. Whoever says the same twice gets the same answer."""
 
     def __init__(
@@ -107,7 +107,7 @@ class Updating:
         if record.notify == Notify.NONE or taken.reach is None:
             return len(again), 0
         new = await self._intake.newly(record.alert, taken, await self._alerts.area(chain))
-        return len(again), kept(new.whole.people)
+        return len(again), stored_estimate(new.whole.people)
 
     async def _done(
         self, versions: Sequence[AlertRecord], alert: Alert, notify: Notify, external_id: str, who: Credential,
@@ -115,7 +115,7 @@ class Updating:
     ) -> Taken | None:  # fmt: skip
         """What was taken in before, as it stands now, and whom it would reach now."""
         alert = await self._intake.completed(alert, who)
-        said = await self._photos.told(alert.model_copy(update={"external_id": external_id or None}), who)
+        said = await self._photos.add_descriptions(alert.model_copy(update={"external_id": external_id or None}), who)
         document = said.model_dump_json(by_alias=True).encode()
         record = await self._same(versions, document, notify, who)
         if record is None and notify == Notify.NONE:

@@ -14,7 +14,7 @@ from shapely.geometry.base import BaseGeometry
 from alertd.common.errors import Fault, Problem
 from alertd.model.organisation import Jurisdiction
 from alertd.service.areas.regions import Regions
-from alertd.service.cache import Kept, digest
+from alertd.service.cache import SingleFlightCache, digest
 from geofences.errors import TargetErrors, UnknownRegion
 from geofences.jurisdictions import Division, Outside, divide, outside
 from geofences.region_records import Kind as RegionKind
@@ -40,14 +40,14 @@ class Beyond:
     regions: tuple[tuple[str, str, float], ...]  # code, name, share of the region that lies in the area: the most first
 
 
-class Grounds:
+class Jurisdictions:
     """Jurisdictions as ground, and areas measured against it; what was asked for last is kept."""
 
     def __init__(self, regions: Regions, *, border_share: float) -> None:
         self._regions = regions
         self._border_share = border_share
-        self._resolved: Kept[bytes] = Kept(KEPT)
-        self._beyond: Kept[Beyond | None] = Kept(KEPT)
+        self._resolved: SingleFlightCache[bytes] = SingleFlightCache(KEPT)
+        self._beyond: SingleFlightCache[Beyond | None] = SingleFlightCache(KEPT)
 
     async def of(self, jurisdiction: Jurisdiction) -> BaseGeometry:
         """The ground of a jurisdiction. Raises Problem for one that is none, its faults below `/jurisdiction`."""

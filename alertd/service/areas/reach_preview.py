@@ -19,8 +19,8 @@ from alertd.model.alert import Alert, Status, Target
 from alertd.model.permission import Permission
 from alertd.service.areas import rings
 from alertd.service.areas.targeting import Share, Targeting
-from alertd.service.cache import Kept, digest
-from alertd.service.reach import Count, Ground, Reach, Reaches, kept
+from alertd.service.cache import SingleFlightCache, digest
+from alertd.service.reach import Count, Ground, Reach, Reaches, stored_estimate
 from alertd.service.small_counts import too_few_people
 from alertd.store.alerts.frozen_audience import pack_area
 from alertd.store.alerts.records import runs_of
@@ -61,7 +61,7 @@ class Ring:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class AreaReach:
     """The area of a target and its estimated reach. Callers share it, so none may prepare the geometry."""
 
     area: Area
@@ -69,16 +69,18 @@ class Look:
     reach: Reach | None  # None: the caller has no jurisdiction there, so no counts are shown
     rings: Mapping[int, Ring]  # by number, from the innermost; empty where the target has no rings
     permissions: tuple[Permission, ...] = ()  # of neighbours, for what is not in `area`
-    answers: Kept[Any] = field(default_factory=lambda: Kept(ANSWERS), compare=False)  # what was made of it to be told
+    answers: SingleFlightCache[Any] = field(
+        default_factory=lambda: SingleFlightCache(ANSWERS), compare=False
+    )  # what was made of it to be told
 
     @property
     def people(self) -> int:
         """The estimate, as a record keeps it."""
-        return kept(self.reach.whole.people) if self.reach else 0
+        return stored_estimate(self.reach.whole.people) if self.reach else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sight(Look):
+class AlertReach(AreaReach):
     """A look at the target of an alert, with what the alert's record says of it."""
 
     countries: tuple[str, ...]
@@ -88,14 +90,14 @@ class Sight(Look):
     grounds: Mapping[str, bytes] = field(default_factory=dict)  # as an alert's record has them
 
 
-class Looks:
+class ReachPreview:
     """Looks at targets."""
 
     def __init__(self, targeting: Targeting, reaches: Reaches) -> None:
         self._targeting = targeting
         self._reaches = reaches
-        self._resolved: Kept[Resolved] = Kept(RESOLVED)
-        self._kept: Kept[Sight] = Kept(KEPT, fresh_s=FRESH_S)
+        self._resolved: SingleFlightCache[Resolved] = SingleFlightCache(RESOLVED)
+        self._kept: SingleFlightCache[AlertReach] = SingleFlightCache(KEPT, fresh_s=FRESH_S)
 
     async def countries(self, alert: Alert) -> tuple[str, ...]:
         """The countries that an alert's target lies in. Raises Problem for a target that is none, and where no contact works in all of
@@ -109,7 +111,7 @@ class Looks:
         """Raises Problem where its target names what another organisation drew."""
         self._targeting.check_own(alert.target, org)
 
-    async def lately(self, alert: Alert) -> Sight:
+    async def lately(self, alert: Alert) -> AlertReach:
         """A look that began four seconds ago at most, from the latest map of people. Raises Problem for a target that is none."""
         people = await self._reaches.current(self._targeting.library)
         where = await self.resolved(alert.target)
@@ -117,7 +119,7 @@ class Looks:
         name = (where.outline, alert.target, population_of(alert))
         return await self._kept.once(people, name, lambda: self._sight(alert, where))
 
-    def check_size(self, alert: Alert, look: Look) -> None:
+    def check_size(self, alert: Alert, look: AreaReach) -> None:
         """Raises Problem where an Actual alert has too small an area, or too few people."""
         if alert.status is not Status.ACTUAL:
             return
@@ -146,13 +148,13 @@ class Looks:
 
         return await self._resolved.once(self._targeting.library, digest(target.model_dump_json().encode()), worked_out)
 
-    async def of(self, area: Area, target: Target, kind: str) -> Look:
+    async def of(self, area: Area, target: Target, kind: str) -> AreaReach:
         """What a target comes to on some ground, for everybody who consented to a kind of alert."""
         shares = await self._targeting.shares(area.geometry)
         reach = await self.reach(area.geometry, shares, (kind, False))
-        return Look(area=area, shares=shares, reach=reach, rings=await self._rings(area, target, (kind, False)))
+        return AreaReach(area=area, shares=shares, reach=reach, rings=await self._rings(area, target, (kind, False)))
 
-    async def sight(self, alert: Alert, area: Area, countries: tuple[str, ...]) -> Sight:
+    async def sight(self, alert: Alert, area: Area, countries: tuple[str, ...]) -> AlertReach:
         """What an alert comes to on some ground."""
         return await self._sight(alert, self._of(area, await self._targeting.shares(area.geometry), countries))
 
@@ -171,7 +173,7 @@ class Looks:
         ground = Ground(area=area, told=told, touched={share.number: share.share for share in shares})
         return await self._reaches.of(population, ground, self._targeting.library)
 
-    async def newly(self, alert: Alert, look: Look, before: shapely.MultiPolygon) -> Reach:
+    async def newly(self, alert: Alert, look: AreaReach, before: shapely.MultiPolygon) -> Reach:
         """Estimates the reach of a look outside the area `before`."""
         told = set(self._targeting.told_regions(await self._targeting.shares(before)))
         new = await asyncio.to_thread(lambda: ground(shapely.difference(look.area.geometry, before)))
@@ -199,9 +201,9 @@ class Looks:
             packed=pack_area(area.geometry), outline=digest(shapely.to_wkb(area.geometry)).hex(),
         )  # fmt: skip
 
-    async def _sight(self, alert: Alert, where: Resolved) -> Sight:
+    async def _sight(self, alert: Alert, where: Resolved) -> AlertReach:
         population = population_of(alert)
-        return Sight(
+        return AlertReach(
             area=where.area,
             shares=where.shares,
             reach=await self.reach(where.area.geometry, where.shares, population, where.told),

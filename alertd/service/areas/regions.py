@@ -23,7 +23,7 @@ from alertd.common.clock import Clock
 from alertd.common.errors import Fault, Problem
 from alertd.common.repetition import repeated
 from alertd.service.access import Credential
-from alertd.store.areas.custom_regions import Drawing, Drawings, TooManyDrawingsError
+from alertd.store.areas.custom_regions import CustomRegions, Drawing, TooManyDrawingsError
 from geofences import drawn, files
 from geofences.errors import InvalidGeometry, LibraryError
 from geofences.region_records import Region
@@ -78,7 +78,7 @@ def check_live(who: Credential) -> None:
 class Regions:
     """Holds the library; `library` is a whole one at every moment."""
 
-    def __init__(self, library: Library | None, drawings: Drawings, folder: Path, clock: Clock) -> None:
+    def __init__(self, library: Library | None, drawings: CustomRegions, folder: Path, clock: Clock) -> None:
         """`library` has the regions that are in the folder now; None: it is loaded when it is first asked for."""
         if library is not None:
             self._base = library

@@ -21,12 +21,12 @@ from alertd.model.states import KINDS, PLACE_KINDS
 from alertd.service.areas import rings
 from alertd.service.areas.jurisdiction import copy_of, unresolved
 from alertd.service.areas.regions import TANGLED, Regions
-from alertd.service.cache import Kept, digest
+from alertd.service.cache import SingleFlightCache, digest
 from alertd.service.small_counts import SMALL_COUNT
 from alertd.store.engine.batcher import Batcher
 from alertd.store.people.audience import Audience
-from alertd.store.people.match_filter import Wanted
-from alertd.store.people.matches import Found
+from alertd.store.people.match_filter import MatchFilter
+from alertd.store.people.matches import Matches
 from geofences import targets
 from geofences.area_names import Part, parts_of
 from geofences.circles import Circle
@@ -64,9 +64,9 @@ class Targeting:
         self.settings = settings
         self._clock = clock
         self._metrics = metrics
-        self._names: Kept[tuple[Part, ...]] = Kept(KEPT)
-        self._searches: Kept[Batcher[Wanted, Found]] = Kept(KEPT)
-        self._shares: Kept[tuple[Share, ...]] = Kept(KEPT)
+        self._names: SingleFlightCache[tuple[Part, ...]] = SingleFlightCache(KEPT)
+        self._searches: SingleFlightCache[Batcher[MatchFilter, Matches]] = SingleFlightCache(KEPT)
+        self._shares: SingleFlightCache[tuple[Share, ...]] = SingleFlightCache(KEPT)
 
     @property
     def library(self) -> Library:
@@ -91,12 +91,12 @@ class Targeting:
         if faults:
             raise Problem("unknown-region", "The target cannot be resolved; see the faults.", faults=faults)
 
-    async def people(self, geometry: shapely.MultiPolygon, alert: Alert, regions: Sequence[int]) -> Found:
+    async def people(self, geometry: shapely.MultiPolygon, alert: Alert, regions: Sequence[int]) -> Matches:
         """Everyone in the area whom this alert is for, and whoever named one of these `regions` instead of a point."""
         testers_only = alert.status is not Status.ACTUAL
         return await self._timed(self._wanted(geometry, alert.kind, alert.policy, regions, testers_only=testers_only))
 
-    async def find(self, geometry: shapely.MultiPolygon, kind: str, policy: Policy, regions: Sequence[int]) -> Found:
+    async def find(self, geometry: shapely.MultiPolygon, kind: str, policy: Policy, regions: Sequence[int]) -> Matches:
         """Everyone in the area who consented to the kind and whose place counts, and whoever named one of these `regions` instead of a point."""
         return await self._timed(self._wanted(geometry, kind, policy, regions))
 
@@ -108,8 +108,8 @@ class Targeting:
         regions: Sequence[int],
         *,
         testers_only: bool = False,
-    ) -> Wanted:
-        return Wanted(
+    ) -> MatchFilter:
+        return MatchFilter(
             area=geometry,
             regions=regions,
             kind=1 << KINDS.index(kind),
@@ -119,30 +119,30 @@ class Targeting:
             now_h=self._clock.now_ms() // HOUR_MS,
         )
 
-    async def _timed(self, wanted: Wanted) -> Found:
+    async def _timed(self, wanted: MatchFilter) -> Matches:
         started = self._clock.monotonic()
         found = await self._search(wanted)
         self._metrics.audience_seconds.observe(self._clock.monotonic() - started)
         self._metrics.audience_people.observe(_about(len(found)))
         return found
 
-    async def _search(self, wanted: Wanted) -> Found:
+    async def _search(self, wanted: MatchFilter) -> Matches:
         name = (
             wanted.shape, *wanted.regions, "", wanted.kind, wanted.places, wanted.max_age_h,
             wanted.testers_only,
         )  # fmt: skip
         return await (await self._searches.once(None, name, self._searcher)).one(wanted)
 
-    async def _searcher(self) -> Batcher[Wanted, Found]:
+    async def _searcher(self) -> Batcher[MatchFilter, Matches]:
         """Those who look for the same people while a search for them runs share the next: it begins after they asked, so that it
         finds whoever was registered before.
         """
         return Batcher(self._find_once)
 
-    async def _find_once(self, alike: Sequence[Wanted]) -> list[Found]:
+    async def _find_once(self, alike: Sequence[MatchFilter]) -> list[Matches]:
         return [await self._audience.find(alike[-1])] * len(alike)
 
-    async def rings(self, geometry: shapely.MultiPolygon, alert: Alert, found: Found) -> NDArray[np.uint8]:
+    async def rings(self, geometry: shapely.MultiPolygon, alert: Alert, found: Matches) -> NDArray[np.uint8]:
         """The ring of each person found in an alert's area: the innermost that one of their places lies in."""
         target, testers_only = alert.target, alert.status is not Status.ACTUAL
         base = rings.base(target)

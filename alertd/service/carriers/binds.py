@@ -23,9 +23,9 @@ import structlog
 
 from alertd.common.clock import Clock
 from alertd.service.carriers.carriers import Carrier, Carriers
-from alertd.store.carriers.connection_shares import Share, Shares
+from alertd.store.carriers.connection_shares import ConnectionShares, Share
 from alertd.store.carriers.limits import FAILURES
-from alertd.store.engine.heartbeats import TAKING_MS, Signs
+from alertd.store.engine.heartbeats import TAKING_MS, Heartbeats
 from channels.base import WITHHELD, Answer, Binding, Outcome, Reason, Sharing
 
 #: So many beats in a row nobody was bound: who has just been let in has said so by then. The first is counted before it was heard.
@@ -49,7 +49,9 @@ _NOT_BOUND = {Reason.CONNECTION, Reason.CREDENTIALS}
 class Binds:
     """Of one process."""
 
-    def __init__(self, carriers: Carriers, bound: Signs, taking: Signs, shares: Shares, clock: Clock) -> None:
+    def __init__(
+        self, carriers: Carriers, bound: Heartbeats, taking: Heartbeats, shares: ConnectionShares, clock: Clock
+    ) -> None:
         self._carriers = carriers
         self._bound = bound
         self._taking = taking
@@ -80,7 +82,7 @@ class Binds:
         at once, and so is what was left to others that have no message taken any more.
         """
         since, self._beaten = self._beaten, self._clock.monotonic()
-        taking = await self._taking.said(
+        taking = await self._taking.announce(
             {one.name: self._took.get(one.name, -math.inf) > since for one in self._carriers.all()}
         )
         await self._hear_who_is_bound()
@@ -91,7 +93,7 @@ class Binds:
     async def _hear_who_is_bound(self) -> None:
         if not self._binding:
             return
-        somebody = await self._bound.said({name: one.is_bound() for name, one in self._binding.items()})
+        somebody = await self._bound.announce({name: one.is_bound() for name, one in self._binding.items()})
         for name, is_so in somebody.items():
             self._nobody[name] = 0 if is_so else self._nobody[name] + 1
             if self._nobody[name] == 1:
@@ -186,7 +188,7 @@ class Binds:
         if self._failed[carrier.name] < FAILURES or self._takes_here(carrier):
             return False
         self._goes_last[carrier.name] = self._clock.monotonic()
-        if not (await self._taking.heard([carrier.name]))[carrier.name]:
+        if not (await self._taking.find([carrier.name]))[carrier.name]:
             return False
         self._left[carrier.name] = self._clock.monotonic() + LEFT_S
         return True
@@ -194,7 +196,7 @@ class Binds:
     def _takes_here(self, carrier: Carrier) -> bool:
         return self._clock.monotonic() - self._took.get(carrier.name, -math.inf) < TAKEN_S
 
-    def heard(self, carrier: Carrier, answers: Sequence[Outcome]) -> list[Outcome]:
+    def note_answers(self, carrier: Carrier, answers: Sequence[Outcome]) -> list[Outcome]:
         """The answers to a chunk. It is no answer of the carrier's that this process lost its bind meanwhile, or that the carrier takes no more
         connections than those of other processes.
         """

@@ -9,15 +9,15 @@ import structlog
 from alertd.common.clock import Clock
 from alertd.common.repetition import repeated
 from alertd.service.carriers.carriers import Carriers
-from alertd.store.engine.heartbeats import Signs
+from alertd.store.engine.heartbeats import Heartbeats
 
 LOOK_S = 10.0
 
 
-class Attendance:
+class ChannelCoverage:
     """Of an installation, as an API process sees it."""
 
-    def __init__(self, carriers: Carriers, at_work: Signs, clock: Clock) -> None:
+    def __init__(self, carriers: Carriers, at_work: Heartbeats, clock: Clock) -> None:
         self._carriers = carriers
         self._at_work = at_work
         self._clock = clock
@@ -26,9 +26,9 @@ class Attendance:
 
     async def channels(self) -> dict[str, bool]:
         """Of each channel that has a carrier here, whether a worker sends by it."""
-        return await self._at_work.heard(sorted(self._carriers.channels))
+        return await self._at_work.find(sorted(self._carriers.channels))
 
-    def kept(self) -> AbstractAsyncContextManager[None]:
+    def run(self) -> AbstractAsyncContextManager[None]:
         """Looks again and again, as long as this lasts."""
         return repeated("attendance", self.look, LOOK_S, self._clock)
 

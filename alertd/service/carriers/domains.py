@@ -94,7 +94,7 @@ class Domains:
             with suppress(StoreUnavailableError):
                 await self._limits.give_back(domain.limiter, domain.rate, len(indices), loud=loud, block=blocks[domain])
 
-    def heard(
+    def note_answers(
         self,
         carrier: Carrier,
         probed: Mapping[Domain, Block],

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from alertd.service.carriers.carriers import Carrier, Carriers
 from alertd.service.carriers.causes import Cause, cause_of_login, made
-from alertd.service.carriers.channel_coverage import Attendance
+from alertd.service.carriers.channel_coverage import ChannelCoverage
 from alertd.store.carriers.limits import Limits
 from alertd.store.carriers.logins import LoginRecord, Logins
-from alertd.store.engine.heartbeats import Signs
+from alertd.store.engine.heartbeats import Heartbeats
 from channels.login import LoginState
 
 
@@ -35,15 +35,15 @@ class CarrierStates:
 
     carriers: Carriers
     logins: Logins
-    taking: Signs
+    taking: Heartbeats
     limits: Limits
-    attendance: Attendance
+    attendance: ChannelCoverage
 
     async def all(self) -> dict[str, CarrierState]:
         """By carrier."""
         names = [carrier.name for carrier in self.carriers.all()]
         at_work, resting = await self.attendance.channels(), await self.limits.open_breakers(names)
-        found, taking = await self.logins.get(names), await self.taking.heard(names)
+        found, taking = await self.logins.get(names), await self.taking.find(names)
         return {
             one.name: _state(
                 one,

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from alertd.common.clock import Clock
 from alertd.common.ids import chain_of
 from alertd.config.sections import WorkerSection
-from alertd.service.fair_queue import Turns, those_next
+from alertd.service.fair_queue import FairQueue, those_next
 from alertd.store.alerts.records import PlanHead
 from channels.base import Loudness
 
@@ -23,7 +23,7 @@ LEFT_S = 1.0
 EMPTY_S = 2.0
 
 
-class Agenda:
+class ActiveAlerts:
     """The live chains and their versions, as they were when they were last looked at."""
 
     def __init__(self, channels: Iterable[str], settings: WorkerSection, clock: Clock) -> None:
@@ -31,7 +31,9 @@ class Agenda:
         self._poll_s = settings.poll_ms / 1000
         self.live: dict[str, bytes] = {}  # chains, each as it was before its versions were read
         self.versions: list[str] = []  # of the live chains
-        self.turns = {(one, loud): Turns(settings.lanes, settings.chunk) for one in channels for loud in (True, False)}
+        self.turns = {
+            (one, loud): FairQueue(settings.lanes, settings.chunk) for one in channels for loud in (True, False)
+        }
         self._loud: dict[str, bool] = {}  # versions that were read
         self._planned = set[str]()  # versions: what is planned stays so while the store does, and is not read again
         self._begun = set[str]()  # chains of which something is planned: the others have nothing to send
@@ -60,7 +62,7 @@ class Agenda:
         """The versions that are not known to be planned to their end."""
         return [one for one in self.versions if one not in self._planned]
 
-    def read(self, asked: Sequence[str], heads: Sequence[PlanHead]) -> None:
+    def note_heads(self, asked: Sequence[str], heads: Sequence[PlanHead]) -> None:
         """What was read of those that were asked for."""
         for chain in {chain_of(head.id) for head in heads if head.begun} - self._begun:
             self.expect(chain)

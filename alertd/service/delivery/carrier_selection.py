@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from alertd.metrics import Metrics
 from alertd.service.carriers.binds import Binds
 from alertd.service.carriers.carriers import UNLIMITED, Carrier, Carriers
-from alertd.service.delivery.message_cache import Messages, Ready
+from alertd.service.delivery.message_cache import MessageCache, Ready
 from alertd.store.carriers.limits import Block, Limits
 from alertd.store.delivery.work_records import Lease
 from alertd.store.engine.connection import StoreUnavailableError
@@ -19,7 +19,7 @@ LONGEST_SLEEP_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class CarrierSlot:
     """Which carrier takes which rows next, by their indices; none of them: how long until it is worth asking again."""
 
     carrier: Carrier
@@ -34,7 +34,9 @@ def _after(carrier: int, known: Sequence[int]) -> int:
     return known[(known.index(carrier) + 1) % len(known)]
 
 
-def _meant_for(carrier: Carrier, left: Sequence[int], meant: Mapping[int, int], offers: Sequence[Offer]) -> list[int]:
+def _meant_for(
+    carrier: Carrier, left: Sequence[int], meant: Mapping[int, int], offers: Sequence[CarrierSlot]
+) -> list[int]:
     """The rows that a carrier may have, after such offers of others: what is meant for one is no other's; and a reserve has nothing else while
     the others work, though they have no permit at the moment.
     """
@@ -43,23 +45,23 @@ def _meant_for(carrier: Carrier, left: Sequence[int], meant: Mapping[int, int], 
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Offers:
+class CarrierSelection:
     """Asks the carriers of a channel in turn."""
 
     limits: Limits
-    messages: Messages
+    messages: MessageCache
     carriers: Carriers
     binds: Binds
     metrics: Metrics
     chunk: int  # rows at most
 
-    async def next(self, lease: Lease, left: Sequence[int]) -> Offer | None:
+    async def next(self, lease: Lease, left: Sequence[int]) -> CarrierSlot | None:
         """The first carrier of the channel that has permits, and what it may take; else the one that has some soonest. None where others
         are bound to one that this process is not: they need not wait for it.
 
         What may have arrived goes to nobody but whom it was given to: only there are both seen as one.
         """
-        offers, channel = list[Offer](), lease.alike.channel
+        offers, channel = list[CarrierSlot](), lease.alike.channel
         usable = self.binds.usable(self.carriers.turn(channel))
         known = [carrier.number for carrier in self.carriers.of(channel)]
         tried = {i: lease.carriers[i] for i in left if lease.carriers[i] in known}  # by whom, of those that were
@@ -83,15 +85,15 @@ class Offers:
         if len(known) == 1 or offer.wait_s <= LONGEST_SLEEP_S or not all(i in bound for i in left):
             return offer
         waiting = [i for i in left if bound[i] == offer.carrier.number]  # not in a lane, which others can be sent from
-        return Offer(offer.carrier, None, waiting[: self.chunk], offer.wait_s)
+        return CarrierSlot(offer.carrier, None, waiting[: self.chunk], offer.wait_s)
 
-    async def _of(self, carrier: Carrier, ready: Ready | None, rows: Sequence[int], *, is_new: bool) -> Offer:
+    async def _of(self, carrier: Carrier, ready: Ready | None, rows: Sequence[int], *, is_new: bool) -> CarrierSlot:
         """The rows that may go now; when none, the seconds until it is worth asking again; both to probe a paused carrier. `is_new`: the
         first of them was never tried.
         """
         rows = rows[: self.chunk]
         if ready is None:  # nothing is sent
-            return Offer(carrier, None, list(rows), 0)
+            return CarrierSlot(carrier, None, list(rows), 0)
         cost = ready.prepared.cost
         block = await self.limits.take(
             carrier.name, carrier.rate, carrier.burst, carrier.block(cost, len(rows)), cost,
@@ -99,9 +101,9 @@ class Offers:
         )  # fmt: skip
         if not block.granted:
             self.metrics.limit_wait_seconds.labels(carrier.channel.name, carrier.name).observe(block.wait_s)
-        return Offer(carrier, ready, list(rows[: block.granted // cost]), block.wait_s, block)
+        return CarrierSlot(carrier, ready, list(rows[: block.granted // cost]), block.wait_s, block)
 
-    async def give_back(self, offer: Offer, rows: int) -> Offer:
+    async def give_back(self, offer: CarrierSlot, rows: int) -> CarrierSlot:
         """Permits of rows that nothing was written for: another may have them, and another may try a carrier that rests. Answers the offer
         without them. Of a store that is away nobody can have any, and they come again by themselves.
         """

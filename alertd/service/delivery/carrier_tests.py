@@ -21,7 +21,7 @@ from alertd.model.kinds import Channel
 from alertd.model.states import CHANNELS
 from alertd.model.subscriber import AddressState, Subscriber
 from alertd.service.access import Credential
-from alertd.service.alerts.stops import Stopping
+from alertd.service.alerts.stops import StopControl
 from alertd.service.carriers.carriers import Carrier, Carriers
 from alertd.service.carriers.causes import Cause, cause_of_answer, cause_of_login, may_be_the_login
 from alertd.service.carriers.logins import LONGEST_S
@@ -90,7 +90,7 @@ class CarrierTests:
     queue: CarrierTestQueue
     carriers: Carriers
     organisations: Organisations
-    stopping: Stopping
+    stopping: StopControl
     limits: Limits
     pager: Pager
     states: CarrierStates

@@ -15,7 +15,7 @@ from alertd.model.states import CHANNELS, LedgerReason, State
 from alertd.model.subscriber import AddressState, Subscriber, wants_kind
 from alertd.service.alerts.budget import Budget
 from alertd.service.delivery.message_cache import Ready
-from alertd.store.delivery.acknowledgements import Acks
+from alertd.store.delivery.acknowledgements import Acknowledgements
 from alertd.store.delivery.work_records import Lease, Settlement
 from alertd.store.people.subscribers import Absence
 
@@ -23,10 +23,10 @@ from alertd.store.people.subscribers import Absence
 ASK_AGAIN_MS = 30_000
 
 
-class Holding:
+class Deferral:
     """Settles what is held back."""
 
-    def __init__(self, acks: Acks, budget: Budget) -> None:
+    def __init__(self, acks: Acknowledgements, budget: Budget) -> None:
         self._acks = acks
         self._budget = budget
 

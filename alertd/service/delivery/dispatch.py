@@ -12,11 +12,11 @@ from functools import partial
 import structlog
 
 from alertd.common.clock import Clock
-from alertd.service.delivery.carrier_selection import LONGEST_SLEEP_S, Offer, Offers
+from alertd.service.delivery.carrier_selection import LONGEST_SLEEP_S, CarrierSelection, CarrierSlot
 from alertd.service.delivery.heeding import Heeding
-from alertd.service.delivery.send_deadline import SendUntil
-from alertd.service.delivery.sender import HandOver, Way, unsent
-from alertd.service.people.dead_addresses import Removal
+from alertd.service.delivery.send_deadline import SendDeadline
+from alertd.service.delivery.sender import LeaseProgress, Sender, unsent
+from alertd.service.people.dead_addresses import DeadAddresses
 from alertd.store.delivery.work import Work
 from alertd.store.delivery.work_records import Gate, Lease
 from alertd.store.engine.connection import StoreUnavailableError
@@ -31,10 +31,10 @@ class Dispatch:
     """Sends leases."""
 
     work: Work
-    offers: Offers
-    hand_over: HandOver
+    offers: CarrierSelection
+    hand_over: Sender
     heeding: Heeding
-    removal: Removal
+    removal: DeadAddresses
     clock: Clock
 
     async def drain(
@@ -43,7 +43,7 @@ class Dispatch:
         """Try every row of a lease once. What is not tried because the gate is held, we stop or it gives way, to what is loud, to others
         whose turn it is or to whoever is bound, is given back.
         """
-        way = Way(list(range(len(lease.rows))))
+        way = LeaseProgress(list(range(len(lease.rows))))
         try:
             await self._chunks(lease, way, lambda: stopping() or gives_way())
         except StoreUnavailableError:
@@ -55,7 +55,7 @@ class Dispatch:
         await self._end(lease, way, stopping)
         await self.removal.gone(way.dead)  # last: they hurt nobody who waits
 
-    async def _chunks(self, lease: Lease, way: Way, stopping: Callable[[], bool]) -> None:
+    async def _chunks(self, lease: Lease, way: LeaseProgress, stopping: Callable[[], bool]) -> None:
         while way.left and not stopping():
             offer = await self.offers.next(lease, way.left)
             if offer is None:  # what is left is given back
@@ -64,7 +64,7 @@ class Dispatch:
                 await self.clock.sleep(offer.wait_s)
                 continue
             way.asked = offer.rows
-            until = SendUntil(self.clock, partial(self._goes_on, lease, offer, way, stopping))
+            until = SendDeadline(self.clock, partial(self._goes_on, lease, offer, way, stopping))
             asked = [lease.rows[i] for i in offer.rows]
             gate, granted = await self.work.gate(lease, way.settled, asked, offer.carrier.number)
             way.settled = []
@@ -76,13 +76,15 @@ class Dispatch:
             way.left = [i for i in way.left if i not in gone]
             if offer.rows:
                 indices = [i for i, may in zip(offer.rows, granted, strict=True) if may]
-                async with until.kept():
+                async with until.keep_asking():
                     said = await self.hand_over.send(lease, indices, offer, until, way)
                 await self.heeding.heed(said, offer)
             else:  # what was answered is settled, and whoever cancels meanwhile is heard
                 await self.clock.sleep(min(offer.wait_s, LONGEST_SLEEP_S))
 
-    async def _goes_on(self, lease: Lease, offer: Offer, way: Way, stopping: Callable[[], bool]) -> bool:
+    async def _goes_on(
+        self, lease: Lease, offer: CarrierSlot, way: LeaseProgress, stopping: Callable[[], bool]
+    ) -> bool:
         """Whether what was begun may still be written: of a slow carrier's chunk most is not, yet."""
         rev = offer.ready.rev if offer.ready else 0
         try:
@@ -92,7 +94,9 @@ class Dispatch:
         except StoreUnavailableError:
             return False
 
-    async def _end(self, lease: Lease, way: Way, stopping: Callable[[], bool], *, later: bool = False) -> None:
+    async def _end(
+        self, lease: Lease, way: LeaseProgress, stopping: Callable[[], bool], *, later: bool = False
+    ) -> None:
         """Nobody else knows what was answered and what was never sent: a store that is away is told when it is back.
 
         The gate may have taken what it could not say it took, so what it was asked for last is told as unsent.

@@ -15,12 +15,12 @@ from alertd.model.states import CHANNELS
 from alertd.model.subscriber import Address, AddressState, Subscriber, wants_kind
 from alertd.rendering import choose_language
 from alertd.service.alerts.delivered_to import SCREENS, Pairs
-from alertd.store.delivery.work_records import Alike, pack_ref
+from alertd.store.delivery.work_records import BatchKey, pack_ref
 from alertd.store.people.subscribers import Absence
 
 SMS = CHANNELS.index(Channel.SMS)
 #: References that have something in common.
-Group = tuple[Alike, bytes]
+Group = tuple[BatchKey, bytes]
 
 
 def of_pairs(kind: str, people: Sequence[Subscriber | Absence], pairs: Pairs, languages: Sequence[str]) -> list[Group]:
@@ -37,7 +37,7 @@ def of_pairs(kind: str, people: Sequence[Subscriber | Absence], pairs: Pairs, la
                 group = groups.setdefault((channel, _language(person, address, languages), muted), [])
                 group.append(pack_ref(person.number, address.number))
     return [
-        (Alike(channel=CHANNELS[channel], language=language, muted=muted), b"".join(refs))
+        (BatchKey(channel=CHANNELS[channel], language=language, muted=muted), b"".join(refs))
         for (channel, language, muted), refs in sorted(groups.items())
     ]
 
@@ -70,7 +70,7 @@ def of_people(
             groups.setdefault(alike, []).append(pack_ref(number, address.number))
     return [
         (
-            Alike(
+            BatchKey(
                 channel=CHANNELS[channel],
                 language=language,
                 ring=ring,
@@ -136,4 +136,4 @@ def among(known: NDArray[np.uint64], wanted: NDArray[np.uint64]) -> NDArray[np.b
 def untold(numbers: Sequence[int], channel: str, language: str) -> list[Group]:
     """References for people whose records cannot be read, so that the ledger shows that somebody was not told."""
     refs = b"".join(pack_ref(number, 0) for number in numbers)
-    return [(Alike(channel=channel, language=language), refs)] if refs else []
+    return [(BatchKey(channel=channel, language=language), refs)] if refs else []

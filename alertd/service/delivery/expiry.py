@@ -21,7 +21,7 @@ EARLY_S = 60.0
 _OVER = (AlertState.SENT, AlertState.EXPIRED)
 
 
-class Ending:
+class Expiry:
     """Brings alerts to their end."""
 
     def __init__(self, alerts: Alerts, work: Work, clock: Clock, metrics: Metrics) -> None:

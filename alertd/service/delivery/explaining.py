@@ -13,11 +13,11 @@ from alertd.model.alert import Alert, Status
 from alertd.model.kinds import PlaceKind
 from alertd.model.states import CHANNELS, PLACE_KINDS, SHOWN, State
 from alertd.model.subscriber import AddressState, Subscriber, wants_kind
-from alertd.service.alerts.progress import Delivery, Reports
+from alertd.service.alerts.progress import Delivery, ProgressReports
 from alertd.service.delivery.belonging import Belongs, Standing
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.records import AlertRecord, numbers_of
-from alertd.store.people.name_index import Names
+from alertd.store.people.name_index import NameIndex
 
 Told = Literal["yes", "no", "maybe"]
 
@@ -63,10 +63,10 @@ class Explanation:
     messages: Sequence[Delivery]
 
 
-class Explaining:
+class Explanations:
     """Explains one person's part in one alert."""
 
-    def __init__(self, alerts: Alerts, reports: Reports, names: Names) -> None:
+    def __init__(self, alerts: Alerts, reports: ProgressReports, names: NameIndex) -> None:
         self._alerts = alerts
         self._reports = reports
         self._names = names

@@ -12,18 +12,18 @@ from dataclasses import dataclass, field
 
 from alertd.common.ids import chain_of
 from alertd.config.sections import WorkerSection
-from alertd.service.alerts.stops import Stopping
+from alertd.service.alerts.stops import StopControl
 from alertd.service.carriers.binds import Binds
 from alertd.service.carriers.carriers import Carriers
-from alertd.service.delivery.active_alerts import Agenda
+from alertd.service.delivery.active_alerts import ActiveAlerts
 from alertd.service.delivery.dispatch import Dispatch
-from alertd.service.guard import Steps
+from alertd.service.guard import ErrorGuard
 from alertd.store.delivery.work import Work
 from alertd.store.delivery.work_records import Lease
 from alertd.store.engine.connection import StoreUnavailableError
 
 
-class Lanes:
+class Slots:
     """The lanes of one channel: what is loud may have them all, the rest all but one. Where there is only one the rest has it, and what is
     loud another. A lease of fewer rows than a chunk takes a share of a lane, so that many alerts to few go beside one another.
 
@@ -67,15 +67,15 @@ class Feeder:
     dispatch: Dispatch
     carriers: Carriers
     binds: Binds
-    stopping: Stopping
-    agenda: Agenda
-    steps: Steps
+    stopping: StopControl
+    agenda: ActiveAlerts
+    steps: ErrorGuard
     settings: WorkerSection
     held: dict[str, Lease] = field(default_factory=dict)  # by name: those that this process drains
 
     async def feed(self, channel: str, stop: asyncio.Event) -> None:
         """Keep the lanes of one channel busy until `stop`; returns when all are drained or given back."""
-        lanes = Lanes(self.settings.lanes, self.settings.chunk)
+        lanes = Slots(self.settings.lanes, self.settings.chunk)
         async with asyncio.TaskGroup() as tasks:
             while not stop.is_set():
                 found = 0
@@ -130,7 +130,7 @@ class Feeder:
                 self.steps.failed("lease", answer, chain)
         return found
 
-    async def _drain(self, lease: Lease, lanes: Lanes, stop: asyncio.Event, *, loud: bool) -> None:
+    async def _drain(self, lease: Lease, lanes: Slots, stop: asyncio.Event, *, loud: bool) -> None:
         channel = lease.alike.channel
         turns, chain = self.agenda.turns[channel, loud], chain_of(lease.alert_id)
 

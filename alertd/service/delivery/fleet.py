@@ -21,7 +21,7 @@ from alertd.store.sharing.webhooks import Hook, Hooks
 RECENT = 1_000
 
 
-class Fleet:
+class FleetMetrics:
     """Makes `/metrics/fleet`: a few round trips, however many alerts there are."""
 
     def __init__(  # noqa: PLR0913, PLR0917  each is a thing it measures

@@ -9,7 +9,7 @@ import structlog
 from alertd.service.carriers.binds import OF_A_MACHINE, Binds
 from alertd.service.carriers.carriers import Carrier, Carriers
 from alertd.service.carriers.domains import Heard
-from alertd.service.delivery.carrier_selection import Offer
+from alertd.service.delivery.carrier_selection import CarrierSlot
 from alertd.store.carriers.limits import Limits
 from channels.base import Reason
 
@@ -38,7 +38,7 @@ class Heeding:
     binds: Binds
     failing: set[str] = field(default_factory=set)  # carriers that took nothing of the last chunk
 
-    async def heed(self, said: ChunkSaid, offer: Offer) -> None:
+    async def heed(self, said: ChunkSaid, offer: CarrierSlot) -> None:
         """Pauses a carrier or domain that asks for it, until a probe shows that it works."""
         carrier = offer.carrier
         if said.accepted:

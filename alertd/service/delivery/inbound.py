@@ -11,7 +11,7 @@ from alertd.metrics import Metrics
 from alertd.model.kinds import Channel
 from alertd.model.states import CHANNELS, State
 from alertd.service.delivery.receipts import REPORTED, End, Receipts
-from alertd.service.people.suppression import Suppressing
+from alertd.service.people.suppression import Suppression
 from alertd.store.delivery.message_ids import Said, Sent
 from alertd.store.engine.connection import StoreUnavailableError
 from channels.smpp import inbox
@@ -28,7 +28,7 @@ _HEEDED = (Word.STOP, Word.START)
 class Inbound:
     """Listens to one carrier. Implements `channels.smpp.inbox.Listener`; both calls may be made again with the same."""
 
-    def __init__(self, carrier: str, receipts: Receipts, suppressing: Suppressing, metrics: Metrics) -> None:
+    def __init__(self, carrier: str, receipts: Receipts, suppressing: Suppression, metrics: Metrics) -> None:
         self._carrier = carrier
         self._receipts = receipts
         self._suppressing = suppressing
@@ -44,7 +44,7 @@ class Inbound:
         ]
         await self._receipts.ended(self._carrier, _CHANNEL, ends)
 
-    async def said(self, answers: Sequence[inbox.Written]) -> None:
+    async def take_answers(self, answers: Sequence[inbox.Written]) -> None:
         """Of one number's answers the last counts; one that may be anybody's is nobody's. Raises StoreUnavailableError, and then all of them may
         be told again.
         """

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from alertd.common.ids import Door, Reference
+from alertd.common.ids import Reference, TokenPurpose
 from alertd.model.states import CHANNELS
 from alertd.service.delivery.receipts import Receipts
-from alertd.service.people.dead_addresses import Dead, Removal
+from alertd.service.people.dead_addresses import Dead, DeadAddresses
 from alertd.store.delivery.work import Work
 from alertd.store.people.subscribers import People
 from channels.base import Reason, ReportState
@@ -19,7 +19,7 @@ MAIL = CHANNELS.index("mail")
 class MailReports:
     """Takes reports in any order, any number of times."""
 
-    def __init__(self, receipts: Receipts, removal: Removal, work: Work, people: People) -> None:
+    def __init__(self, receipts: Receipts, removal: DeadAddresses, work: Work, people: People) -> None:
         self._receipts = receipts
         self._removal = removal
         self._work = work
@@ -30,7 +30,7 @@ class MailReports:
         return sum([await self._one(report, carrier) for report in reports])
 
     async def _one(self, report: MailReport, carrier: str) -> bool:
-        found = (self._receipts.reference(tag, Door.RECEIPT) for tag in report.tags)
+        found = (self._receipts.reference(tag, TokenPurpose.RECEIPT) for tag in report.tags)
         reference = next((one for one in found if one is not None), None)
         if reference is None:
             return False

@@ -11,13 +11,13 @@ from alertd.model.kinds import ON_SCREEN, Notify
 from alertd.rendering import THE_ALERT, Renderer, Telling
 from alertd.rendering.own_texts import OwnTexts
 from alertd.service.alerts.follow_up_audience import hides, telling_of
-from alertd.service.cache import Kept
+from alertd.service.cache import SingleFlightCache
 from alertd.service.carriers.carriers import Carrier
 from alertd.service.messages.message_builder import rendered, tell
 from alertd.service.messages.texts import Texts
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.records import AlertRecord
-from alertd.store.delivery.work_records import Alike
+from alertd.store.delivery.work_records import BatchKey
 from channels.base import Loudness, Prepared
 
 #: How old what is known of an alert's revision may be: with the half second of `send_until`, nothing that was taken out of it is sent a
@@ -27,7 +27,7 @@ READ = 64  # alerts in memory: what is sent of one at once is in several languag
 KEPT = 256  # prepared messages in memory: 20 alerts in 12 languages on one channel
 
 
-def _loud(record: AlertRecord, alike: Alike) -> Loudness | None:
+def _loud(record: AlertRecord, alike: BatchKey) -> Loudness | None:
     """What follows an alert is as loud as it says; an update as the alert is, but whoever is told in silence. None: as the alert is."""
     if alike.muted:
         return Loudness.SILENT
@@ -36,7 +36,7 @@ def _loud(record: AlertRecord, alike: Alike) -> Loudness | None:
     return Loudness.SILENT if alike.again and record.notify == Notify.SILENT else None
 
 
-def _telling(record: AlertRecord, alike: Alike) -> Telling:
+def _telling(record: AlertRecord, alike: BatchKey) -> Telling:
     """Whoever was not told before an update is told the alert."""
     return THE_ALERT if record.notify and not alike.again else telling_of(record)
 
@@ -66,7 +66,7 @@ class Ready:
     )
 
 
-class Messages:
+class MessageCache:
     """Renders and prepares, and remembers for as long as the alert is of the same revision: what it says may be restricted, and its
     end put off, while it is sent.
     """
@@ -76,11 +76,11 @@ class Messages:
         self._renderer = renderer
         self._texts = texts
         self._clock = clock
-        self._kept: Kept[Ready | None] = Kept(KEPT)
-        self._read: Kept[tuple[AlertRecord, Alert, OwnTexts] | None] = Kept(READ)
+        self._kept: SingleFlightCache[Ready | None] = SingleFlightCache(KEPT)
+        self._read: SingleFlightCache[tuple[AlertRecord, Alert, OwnTexts] | None] = SingleFlightCache(READ)
         self._looks: dict[str, tuple[int, float]] = {}  # by alert: its revision, and when that was looked at
 
-    async def ready(self, alert_id: str, alike: Alike, carrier: Carrier) -> Ready | None:
+    async def ready(self, alert_id: str, alike: BatchKey, carrier: Carrier) -> Ready | None:
         """The message, or None when its document is gone (purged) or cannot be told this way, which is told once."""
         rev = await self._rev(alert_id)
         name = (alert_id, rev, alike, carrier.name)
@@ -105,7 +105,7 @@ class Messages:
             return None
         return record, alert_of(record), await self._texts.of(record.org, record.texts)
 
-    async def _make(self, alert_id: str, rev: int, alike: Alike, carrier: Carrier) -> Ready | None:
+    async def _make(self, alert_id: str, rev: int, alike: BatchKey, carrier: Carrier) -> Ready | None:
         """Raises what keeps this process from reading the alert: what it says is not known, and another process may read it."""
         read = await self._read.once(None, (alert_id, rev), lambda: self._told(alert_id))
         if read is None:

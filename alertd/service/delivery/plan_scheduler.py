@@ -9,9 +9,9 @@ from functools import partial
 from alertd.common.clock import Clock
 from alertd.metrics import Metrics
 from alertd.model.states import OPEN_STATES
-from alertd.service.delivery.active_alerts import Agenda
+from alertd.service.delivery.active_alerts import ActiveAlerts
 from alertd.service.delivery.planner import FIRST_CHUNK, Planner
-from alertd.service.guard import Steps
+from alertd.service.guard import ErrorGuard
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.records import PlanHead
 from alertd.store.delivery.work import Work
@@ -21,14 +21,14 @@ ENOUGH = 16
 
 
 @dataclass(kw_only=True, slots=True)
-class Plans:
+class PlanScheduler:
     """Plans what is not planned, again and again."""
 
     alerts: Alerts
     work: Work
     planner: Planner
-    agenda: Agenda
-    steps: Steps
+    agenda: ActiveAlerts
+    steps: ErrorGuard
     clock: Clock
     metrics: Metrics
 
@@ -42,7 +42,7 @@ class Plans:
                 self.steps.failed("plan", head, alert_id)
             elif head:
                 heads.append(head)
-        self.agenda.read(unread, heads)
+        self.agenda.note_heads(unread, heads)
         todo = [head for head in heads if not head.planned and head.state in OPEN_STATES]
         todo.sort(key=lambda head: (not self.agenda.is_loud(head.id), max(head.people, FIRST_CHUNK), hash(head.id)))
         begun = [head for head in todo if head.cursor]

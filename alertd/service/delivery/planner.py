@@ -21,7 +21,7 @@ from alertd.service.areas import rings
 from alertd.service.delivery import expand_addresses
 from alertd.service.delivery.belonging import Belongs
 from alertd.store.alerts.alerts import Alerts
-from alertd.store.alerts.frozen_audience import Frozen
+from alertd.store.alerts.frozen_audience import FrozenAudience
 from alertd.store.alerts.records import AlertRecord, numbers_of
 from alertd.store.delivery.work import BATCH, Work
 from alertd.store.delivery.work_records import AT_ONCE, When
@@ -69,7 +69,7 @@ class Planner:
         self._renderer = renderer
         self._clock = clock
         self._first, self._rest = chunks
-        self._kept: tuple[tuple[str, int], Frozen, shapely.MultiPolygon] | None = None
+        self._kept: tuple[tuple[str, int], FrozenAudience, shapely.MultiPolygon] | None = None
 
     async def plan(self, record: AlertRecord, gives_way: GivesWay = _never) -> bool:
         """Plan what is left of an alert. False when its gate is closed, another planner is at it, or it gives way between chunks."""
@@ -83,7 +83,7 @@ class Planner:
         if record.notify:
             if await self._waits(record):
                 return False
-            before = await update_audience.told(self._alerts, self._work, record, alert.channels, frozen)
+            before = await update_audience.find_notified(self._alerts, self._work, record, alert.channels, frozen)
             told, again = before.numbers, update_audience.told_again(before, record.notify, alert.channels)
             frozen = update_audience.everyone(again, frozen)
         refer = partial(self._groups, alert, belongs, told, again, inside)
@@ -91,7 +91,7 @@ class Planner:
         when = rings.when(alert, max(0, record.start - began), waited_ms)
         return await self._plan_people(record, alert, frozen, refer, gives_way, when)
 
-    async def _frozen(self, record: AlertRecord) -> tuple[Frozen, shapely.MultiPolygon]:
+    async def _frozen(self, record: AlertRecord) -> tuple[FrozenAudience, shapely.MultiPolygon]:
         """What was frozen with a version. That of the last one is kept, for a plan that gives way goes on chunk by chunk: to unpack a million
         people takes as long as to plan a thousand of them.
         """
@@ -102,7 +102,7 @@ class Planner:
         return self._kept[1:]
 
     async def _plan_people(
-        self, record: AlertRecord, alert: Alert, frozen: Frozen, refer: Refer, gives_way: GivesWay, when: When
+        self, record: AlertRecord, alert: Alert, frozen: FrozenAudience, refer: Refer, gives_way: GivesWay, when: When
     ) -> bool:
         turn = rings.in_turn(alert, frozen.rings)
 

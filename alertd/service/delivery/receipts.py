@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import structlog
 
 from alertd.common.clock import Clock
-from alertd.common.ids import LINKED, Door, Reference, Tags
+from alertd.common.ids import LINKED, Reference, Tags, TokenPurpose
 from alertd.metrics import Metrics
 from alertd.model.states import CHANNELS, STEPS, LedgerReason, State
-from alertd.service.people.dead_addresses import Dead, Removal
-from alertd.service.people.suppression import Suppressing
-from alertd.store.delivery.acknowledgements import Acks
+from alertd.service.people.dead_addresses import Dead, DeadAddresses
+from alertd.service.people.suppression import Suppression
+from alertd.store.delivery.acknowledgements import Acknowledgements
 from alertd.store.delivery.message_ids import MessageIds, Owner, Said, Sent
 from alertd.store.delivery.work import Work
 from alertd.store.delivery.work_records import LateReport, Reported
@@ -46,10 +46,10 @@ class Receipts:
     def __init__(
         self,
         work: Work,
-        acks: Acks,
+        acks: Acknowledgements,
         ids: MessageIds,
-        suppressing: Suppressing,
-        removal: Removal,
+        suppressing: Suppression,
+        removal: DeadAddresses,
         tags: Tags,
         clock: Clock,
         metrics: Metrics,
@@ -63,9 +63,9 @@ class Receipts:
         self._tags = tags
         self._metrics = metrics
 
-    def reference(self, tag: str, door: Door) -> Reference | None:
+    def reference(self, tag: str, door: TokenPurpose) -> Reference | None:
         """The reference a signed tag names, or None if it was not made here for this door."""
-        return self._tags.read(tag, door)
+        return self._tags.parse(tag, door)
 
     async def reported(self, reference: Reference, said: ReportState, reason: Reason, carrier: str, *, of: str) -> bool:
         """What a carrier says of one reference, where `of` is its channel. False when there is no such row on that channel."""
@@ -134,7 +134,7 @@ class Receipts:
     async def _settle(self, placed: Sequence[tuple[Owner, Said]], carrier: str, channel: str) -> None:
         reports = []
         for owner, said in await self._ends(placed):
-            reference = self._tags.read(owner.tag, Door.RECEIPT)
+            reference = self._tags.parse(owner.tag, TokenPurpose.RECEIPT)
             if reference and await self._is_there(reference, channel):
                 old = SOURCES[said.state]
                 reports.append(LateReport(reference.alert_id, reference.row, channel, said.state, said.reason, old))

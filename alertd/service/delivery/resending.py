@@ -10,7 +10,7 @@ from alertd.model.states import TRUE_IN, State
 from alertd.service.access import Credential
 from alertd.service.alerts.follow_up_audience import occasion_of
 from alertd.service.alerts.second_person import check_key
-from alertd.service.alerts.stops import Stopping
+from alertd.service.alerts.stops import StopControl
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.records import AlertRecord, listed
 from alertd.store.delivery.work import Work
@@ -22,7 +22,7 @@ BATCHES = 20
 class Resending:
     """Queues references of an alert again."""
 
-    def __init__(self, alerts: Alerts, work: Work, stopping: Stopping) -> None:
+    def __init__(self, alerts: Alerts, work: Work, stopping: StopControl) -> None:
         self._alerts = alerts
         self._work = work
         self._stopping = stopping

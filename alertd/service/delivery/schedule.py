@@ -27,7 +27,7 @@ PATIENCE_MS = 120_000
 
 
 @dataclass(frozen=True, slots=True)
-class Starting:
+class Schedule:
     """Starts alerts. Two at it do no harm: the second finds it started."""
 
     alerts: Alerts

@@ -22,7 +22,7 @@ SEND_WITHIN_S = 0.5
 ASK_AGAIN_S = SEND_WITHIN_S / 2
 
 
-class SendUntil:
+class SendDeadline:
     """Made right before the gate is asked."""
 
     def __init__(self, clock: Clock, goes_on: GoesOn) -> None:
@@ -36,7 +36,7 @@ class SendUntil:
         return self._clock.monotonic() < self._until_s
 
     @asynccontextmanager
-    async def kept(self) -> AsyncIterator[None]:
+    async def keep_asking(self) -> AsyncIterator[None]:
         """While this lasts, and for as long as the answer is yes, it is asked again: at once where the gate itself took long. It
         answers when the disk has what it wrote, and a slow disk would leave no time to write anything, ever.
         """

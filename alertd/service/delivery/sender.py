@@ -12,7 +12,7 @@ from typing import NamedTuple
 import structlog
 
 from alertd.common.clock import Clock
-from alertd.common.ids import DOOR_OF, LINKED, Door, Tags
+from alertd.common.ids import DOOR_OF, LINKED, Tags, TokenPurpose
 from alertd.metrics import Metrics
 from alertd.model.states import CHANNELS, LedgerReason, State
 from alertd.model.subscriber import Subscriber
@@ -20,13 +20,13 @@ from alertd.service.carriers.binds import Binds
 from alertd.service.carriers.carriers import Carrier, Carriers
 from alertd.service.carriers.domains import Admission, Domains
 from alertd.service.carriers.retries import Verdict, after, asked_s, failures, of_the_carrier, wait_s, works
-from alertd.service.delivery.carrier_selection import Offer, Offers
+from alertd.service.delivery.carrier_selection import CarrierSelection, CarrierSlot
 from alertd.service.delivery.credibility import Credibility
-from alertd.service.delivery.deferral import Holding, usable_value
+from alertd.service.delivery.deferral import Deferral, usable_value
 from alertd.service.delivery.heeding import ChunkSaid
 from alertd.service.delivery.message_cache import Ready
 from alertd.service.delivery.receipts import Receipts
-from alertd.service.delivery.send_deadline import SendUntil
+from alertd.service.delivery.send_deadline import SendDeadline
 from alertd.service.people.dead_addresses import Dead
 from alertd.store.carriers.limits import PROBE_MS
 from alertd.store.delivery.message_ids import Sent
@@ -43,7 +43,7 @@ LOOK_AGAIN_S = 1.0
 
 
 @dataclass(slots=True)
-class Way:
+class LeaseProgress:
     """How far a lease has come, in indices of its rows."""
 
     left: list[int]
@@ -67,15 +67,15 @@ class _Try(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class HandOver:
+class Sender:
     """Sends chunks."""
 
     people: People
-    holding: Holding
+    holding: Deferral
     domains: Domains
     carriers: Carriers
     binds: Binds
-    offers: Offers
+    offers: CarrierSelection
     receipts: Receipts
     tags: Tags
     clock: Clock
@@ -83,7 +83,9 @@ class HandOver:
     attempts: int  # of what may have arrived
     credibility: Credibility = field(default_factory=Credibility)
 
-    async def send(self, lease: Lease, indices: Sequence[int], offer: Offer, until: SendUntil, way: Way) -> ChunkSaid:
+    async def send(
+        self, lease: Lease, indices: Sequence[int], offer: CarrierSlot, until: SendDeadline, way: LeaseProgress
+    ) -> ChunkSaid:
         """What was answered is on its `way` before anything else is asked of the store, which may be gone by then."""
         carrier, ready = offer.carrier, offer.ready
         if ready is None:
@@ -98,7 +100,7 @@ class HandOver:
         await until.renewed()
         way.sending, started = True, self.clock.monotonic()
         said = await carrier.channel.send(ready.prepared, [one.recipient for one in tries], until.holds)
-        said = self.binds.heard(carrier, said)
+        said = self.binds.note_answers(carrier, said)
         attempts = [one.attempt for one in tries]
         is_probe = offer.wait_s > 0
         answers, refused = self.credibility.believed(_whose(tries, carrier), said, attempts=attempts, resting=is_probe)
@@ -134,7 +136,7 @@ class HandOver:
             wait_s=asked_s(of_the_carrier(said, attempts, believed=is_probe or refused > 0)),
             accepted=any(answer.answer is Answer.ACCEPTED for answer in said),
             works=works(said),
-            domains=self.domains.heard(
+            domains=self.domains.note_answers(
                 carrier, admission.probed, [one.recipient.address for one in tries], said, attempts
             ),
             failed=failed,
@@ -142,7 +144,7 @@ class HandOver:
             refused=refused,
         )
 
-    async def still(self, lease: Lease, offer: Offer, way: Way) -> bool:
+    async def still(self, lease: Lease, offer: CarrierSlot, way: LeaseProgress) -> bool:
         """Whether everybody whom a carrier has may be sent to as they were read; looked at again each second. Raises StoreUnavailableError."""
         now_s = self.clock.monotonic()
         if not way.tries or not offer.ready or now_s < way.looked_s + LOOK_AGAIN_S:
@@ -201,7 +203,7 @@ class HandOver:
                 continue
             channel, row = lease.alike.channel, lease.rows[i]
             to = self.people.names.address_hash(CHANNELS.index(channel), value) if channel in LINKED else None
-            leave = self.tags.make(lease.alert_id, row, Door.LEAVE, to) if to else None
+            leave = self.tags.make(lease.alert_id, row, TokenPurpose.LEAVE, to) if to else None
             tag = self.tags.make(lease.alert_id, row, DOOR_OF[channel], to)
             recipient = Recipient(value, tag, leave=leave, is_new=not lease.tries[i])
             tries.append(_Try(lease.rows[i], lease.tries[i] + 1, *lease.refs[i], recipient, lease.doubted[i]))
@@ -265,7 +267,7 @@ def _settlement(one: _Try, verdict: Verdict, carrier: Carrier) -> Settlement:
     )
 
 
-def _nothing_sent(lease: Lease, index: int, offer: Offer) -> Settlement:
+def _nothing_sent(lease: Lease, index: int, offer: CarrierSlot) -> Settlement:
     """For a row whose message cannot be made, or that is to wait for its carrier: no longer than till that is tried again."""
     if not offer.wait_s:
         return _unsendable(lease, index, State.FAILED, LedgerReason.LEFT_BLANK)

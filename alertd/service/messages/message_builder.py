@@ -12,7 +12,7 @@ from alertd.model.alert import Alert, loudness
 from alertd.rendering import THE_ALERT, Renderer, Telling
 from alertd.rendering.own_texts import NONE, OwnTexts
 from alertd.service.carriers.carriers import Carrier, Carriers
-from alertd.store.delivery.work_records import Alike
+from alertd.store.delivery.work_records import BatchKey
 from channels.base import Loudness, Message, Stamp
 
 
@@ -32,7 +32,7 @@ def stamp_of(
 
 
 def rendered(  # noqa: PLR0913  each says something else of it
-    alert: Alert, alert_id: str, alike: Alike, renderer: Renderer, *, sent_ms: int, own: OwnTexts = NONE,
+    alert: Alert, alert_id: str, alike: BatchKey, renderer: Renderer, *, sent_ms: int, own: OwnTexts = NONE,
     countries: Sequence[str] = (), telling: Telling = THE_ALERT, loud: Loudness | None = None,
 ) -> Message:  # fmt: skip
     """The message for one channel in one of the alert's languages, as it is checked and as it is sent. Raises whatever is wrong with it."""
@@ -73,18 +73,18 @@ def _failing(
     for language in renderer.languages(alert):
         try:
             # Where it is loud it has one word more than elsewhere.
-            alike = Alike(channel=channel, language=language, ring=ring)
+            alike = BatchKey(channel=channel, language=language, ring=ring)
             message = rendered(
                 alert, alert_id, alike, renderer, sent_ms=now_ms, own=own, countries=countries, telling=telling
             )
             carrier.channel.prepare(message)
         except Exception as error:  # noqa: BLE001  whatever is wrong, it would be wrong when it is to be sent
-            tell(alert_id, Alike(channel=channel, language=language), error)
+            tell(alert_id, BatchKey(channel=channel, language=language), error)
             failing.append(language)
     return failing
 
 
-def tell(alert_id: str, alike: Alike, error: Exception) -> None:
+def tell(alert_id: str, alike: BatchKey, error: Exception) -> None:
     """That one cannot be made, and not what it says."""
     structlog.get_logger().error(
         "message cannot be made", alert=alert_id, channel=alike.channel, language=alike.language,

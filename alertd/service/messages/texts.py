@@ -11,7 +11,7 @@ from alertd.common.errors import Fault, Problem
 from alertd.rendering import Renderer
 from alertd.rendering.own_texts import NONE, OwnTexts, RefusedTextError, TextPlace, read_text
 from alertd.rendering.rehearsal import rehearse
-from alertd.service.cache import Kept
+from alertd.service.cache import SingleFlightCache
 from alertd.store.engine.codec import SealError
 from alertd.store.organisations.texts import TextKey, TextStore
 
@@ -27,7 +27,7 @@ class Texts:
     def __init__(self, store: TextStore, renderer: Renderer) -> None:
         self._store = store
         self._renderer = renderer
-        self._kept: Kept[OwnTexts] = Kept(KEPT)
+        self._kept: SingleFlightCache[OwnTexts] = SingleFlightCache(KEPT)
 
     async def revision(self, org: str) -> int:
         """The latest, 0 for none."""
@@ -46,13 +46,13 @@ class Texts:
             return NONE
 
     async def _read(self, org: str, revision: int) -> OwnTexts:
-        return _ready(await self._store.read(org, revision))
+        return _ready(await self._store.read_revision(org, revision))
 
     async def listed(self, org: str) -> tuple[int, dict[TextPlace, str]]:
         """The latest revision, and its texts as they were written."""
         revision = await self.revision(org)
         return revision, {
-            TextPlace(*place): source for place, source in (await self._store.read(org, revision)).items()
+            TextPlace(*place): source for place, source in (await self._store.read_revision(org, revision)).items()
         }
 
     async def put(

@@ -19,7 +19,7 @@ import structlog
 
 from alertd.common.clock import HOUR_MS, Clock
 from alertd.common.errors import Problem
-from alertd.common.ids import Door, Tags
+from alertd.common.ids import Tags, TokenPurpose
 from alertd.common.repetition import ended
 from alertd.metrics import Metrics
 from alertd.model.oncall import Cause, OnCall, Turn, cause_of, turn
@@ -27,10 +27,10 @@ from alertd.model.states import AlertState
 from alertd.rendering import Renderer
 from alertd.rendering.pages import PageFacts, page
 from alertd.service.access import Credential, hands_of
-from alertd.service.alerts.stops import Stopping
+from alertd.service.alerts.stops import StopControl
 from alertd.service.oncall.pace import PageClaim, PagePace
 from alertd.service.oncall.pager import Make, Pager, Reached
-from alertd.service.oncall.rota import Duty, KnownRota, begun, cause
+from alertd.service.oncall.rota import KnownRota, OnCallRota, begun, cause
 from alertd.service.organisations.organisations import Organisations
 from alertd.service.records.audit import DONE, Audit, Noted
 from alertd.service.revision_check import TRIES
@@ -73,10 +73,10 @@ class Paging:
 
     alerts: Alerts
     waiting: Waiting
-    duty: Duty
+    duty: OnCallRota
     pager: Pager
     organisations: Organisations
-    stopping: Stopping
+    stopping: StopControl
     audit: Audit
     renderer: Renderer
     tags: Tags
@@ -229,7 +229,7 @@ class Paging:
         if rounds >= rota.times:
             await self._unanswered(record, msgspec.structs.replace(paged, rev=stood.rev), seen, alone=False)
             return
-        told = await self.told(record, whose, seen=seen, number=paged.told)
+        told = await self.page_step(record, whose, seen=seen, number=paged.told)
         if not told:  # nobody need be told any more, which the next look tells apart
             return
         due = now + rota.after_min * 60_000  # however long the slowest of a step took
@@ -250,7 +250,7 @@ class Paging:
             self.metrics.unanswered.labels(reason).inc()
             structlog.get_logger().error("alert waits unanswered", alert=record.id, reason=reason)
 
-    async def told(self, record: AlertRecord, whose: Turn, *, seen: bytes = b"", number: int = 0) -> list[Page]:
+    async def page_step(self, record: AlertRecord, whose: Turn, *, seen: bytes = b"", number: int = 0) -> list[Page]:
         """Tell everybody of a step at the same time, as long as what was `seen` of the alert stands. It is in the audit before anybody is
         told. Who was told a moment ago is not told again, and nobody is where they do not know of this alert: it is looked at again when they may be. Each page has a `number` from this on: a mail program drops what is called as one that came before, which is right for a page
         that is sent again alone.
@@ -277,7 +277,7 @@ class Paging:
         make, needed = await self._make(record, len(waiting) - 1), partial(self._needed, record.id, cause(record), seen)
 
         async def tell(i: int) -> None:
-            tag = self.tags.make(record.id, number + i, Door.PAGE)
+            tag = self.tags.make(record.id, number + i, TokenPurpose.PAGE)
             found[i] = await self.pager.tell(whose.people[i], make, tag, record.id, needed)
 
         await asyncio.gather(*map(tell, claim.mine))

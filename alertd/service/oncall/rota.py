@@ -16,7 +16,7 @@ from alertd.common.clock import Clock
 from alertd.common.errors import Fault, Problem
 from alertd.model.alert import Status
 from alertd.model.oncall import Cause, OnCall, OnCallPerson, OnCallStep, cause_of, on_duty
-from alertd.model.stand_down_request import read as read_requests
+from alertd.model.stand_down_request import parse_requests as read_requests
 from alertd.model.states import AlertState
 from alertd.service.access import Credential
 from alertd.service.alerts.approval import Approval
@@ -50,7 +50,7 @@ class Call:
     paged: Paged | None
 
 
-class Duty:
+class OnCallRota:
     """Keeps rotas, and notes who has what waits."""
 
     def __init__(

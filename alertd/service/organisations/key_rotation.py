@@ -100,7 +100,7 @@ class KeyRotation:
         """How often the current master key sealed, and the audit's key that follows from it."""
         return await self._keys.seals(self._codec.check_value)
 
-    def kept(self) -> AbstractAsyncContextManager[None]:
+    def run(self) -> AbstractAsyncContextManager[None]:
         """Takes the steps of a rotation, as long as this lasts."""
         return repeated("rotation of the master key", self.round, LOOK_S, self.clock)
 
@@ -170,7 +170,7 @@ class KeyRotation:
         """Go on with the pass for a while. A pass that meets nothing of the old key ends the walk; any other is followed by the next."""
         if rotation.blocked and not rotation.give_up:
             return
-        place, total, found = Place.read(rotation.place), rotation.total, rotation.found
+        place, total, found = Place.parse(rotation.place), rotation.total, rotation.found
         if not rotation.place or not await self._walk.goes_on(place):
             (place, total), found = await self._walk.begin(), Found()
         place, bite = await self._bite(place, rotation)

@@ -20,9 +20,9 @@ from alertd.common.clock import Clock
 from alertd.common.errors import Problem
 from alertd.model.operator import normal_code
 from alertd.service.access import Credential
-from alertd.service.organisations.oidc_provider import Provider
+from alertd.service.organisations.oidc_provider import OidcProvider
 from alertd.service.organisations.sessions import Sessions, credential_of
-from alertd.service.organisations.sign_in import OF_CALLER, Entering, Refusal, no_code
+from alertd.service.organisations.sign_in import OF_CALLER, Refusal, SignIn, no_code
 from alertd.store.organisations.operators import Identity, OperatorStore, StoredOperator, digest_of
 from alertd.store.organisations.sessions import Away, SessionStore
 
@@ -69,8 +69,8 @@ class Oidc:
     """The ways out to the provider and back. `caller` is the address that asks, of which a keyed hash is kept."""
 
     def __init__(
-        self, operators: OperatorStore, store: SessionStore, sessions: Sessions, entering: Entering, clock: Clock,
-        provider: Provider | None, *, host: str,
+        self, operators: OperatorStore, store: SessionStore, sessions: Sessions, entering: SignIn, clock: Clock,
+        provider: OidcProvider | None, *, host: str,
     ) -> None:  # fmt: skip
         """`host`: the organisation that has in its audit what no operator's did."""
         self._operators = operators
@@ -221,7 +221,7 @@ class Oidc:
             return Credential(key_id="", org=self._host, subject="", scopes=frozenset())
         return Credential(key_id=operator.id, org=operator.org, subject=operator.subject, scopes=frozenset())
 
-    def _there(self) -> Provider:
+    def _there(self) -> OidcProvider:
         if self._provider is None:
             raise Problem("not-found", "Nobody signs in by a provider here.")
         return self._provider

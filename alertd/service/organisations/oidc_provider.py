@@ -105,7 +105,7 @@ class Discovered:
     names_itself: bool  # with each answer (RFC 9207)
 
 
-class Provider:
+class OidcProvider:
     """One issuer, as the settings name it."""
 
     def __init__(self, settings: OidcSection, asks: Asks, clock: Clock) -> None:

@@ -19,7 +19,7 @@ from alertd.model.kinds import Kind
 from alertd.model.organisation import GRANTED, Organisation
 from alertd.rendering.languages import matching
 from alertd.service.access import APPROVE, OF_HOST, Credential
-from alertd.service.areas.jurisdiction import KEYS, OWN, Beyond, Grounds, refused
+from alertd.service.areas.jurisdiction import KEYS, OWN, Beyond, Jurisdictions, refused
 from alertd.service.revision_check import changed_since
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.organisations.organisations import OrganisationStore, StoredOrganisation
@@ -48,7 +48,7 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stance:
+class OrganisationPolicy:
     """What a submission is measured against, as it all was at one moment."""
 
     standing: StandingStops  # what is stopped, anywhere
@@ -76,7 +76,9 @@ class Alone:
 class Organisations:
     """Keeps organisations, and refuses what lies outside their jurisdictions."""
 
-    def __init__(self, store: OrganisationStore, grounds: Grounds, administers: Administers, *, default: str) -> None:
+    def __init__(
+        self, store: OrganisationStore, grounds: Jurisdictions, administers: Administers, *, default: str
+    ) -> None:
         self._store = store
         self._administers = administers
         self._grounds = grounds
@@ -87,10 +89,10 @@ class Organisations:
         """As it stands; of one that nobody has written, its id as its name and everything permitted."""
         return self._kept(org, *await self._store.get(org))
 
-    async def stance(self, org: str) -> Stance:
+    async def stance(self, org: str) -> OrganisationPolicy:
         """What is submitted for it now is measured against this."""
         standing, texts, stored, sealed = await self._store.stance(org)
-        return Stance(standing=standing, texts=texts, known=self._kept(org, stored, sealed))
+        return OrganisationPolicy(standing=standing, texts=texts, known=self._kept(org, stored, sealed))
 
     def _kept(self, org: str, stored: StoredOrganisation | None, sealed: bytes) -> Known:
         if org not in self._read or self._read[org][0] != sealed:

@@ -28,7 +28,7 @@ from alertd.common.errors import Problem
 from alertd.config.settings import Settings
 from alertd.model.operator import normal_code
 from alertd.service.organisations.sessions import credential_of
-from alertd.service.organisations.sign_in import OF_CALLER, OF_OPERATOR, Entering
+from alertd.service.organisations.sign_in import OF_CALLER, OF_OPERATOR, SignIn
 from alertd.store.organisations.operators import OperatorStore, Passkey, StoredOperator, digest_of
 from alertd.store.organisations.sessions import Challenge, SessionStore
 
@@ -70,7 +70,7 @@ class Passkeys:
     """The ceremonies of passkeys. `caller` is the address that asks, of which a keyed hash is kept."""
 
     def __init__(
-        self, operators: OperatorStore, sessions: SessionStore, entering: Entering, clock: Clock, relying: RelyingParty
+        self, operators: OperatorStore, sessions: SessionStore, entering: SignIn, clock: Clock, relying: RelyingParty
     ) -> None:
         self.relying = relying
         self._operators = operators
@@ -180,12 +180,12 @@ class Passkeys:
             raise Problem("precondition-failed", "This passkey is registered already.")
         await self._operators.show_passkey(operator, passkey.id)  # first: the record decides whether it counts
 
-        def kept(seen: StoredOperator) -> StoredOperator:
+        def with_passkey(seen: StoredOperator) -> StoredOperator:
             if len(seen.passkeys) >= MOST_PASSKEYS:
                 raise Problem("precondition-failed", "There are passkeys enough. Ask for a code that replaces them.")
             return msgspec.structs.replace(seen, passkeys=(*seen.passkeys, passkey))
 
-        return await self._entering.bind(operator, digest, kept)
+        return await self._entering.bind(operator, digest, with_passkey)
 
     async def _challenge(self, asked: Challenge) -> bytes:
         challenge = webauthn.helpers.generate_challenge()

@@ -30,8 +30,8 @@ from alertd.service.areas.regions import Regions, check_live
 from alertd.service.organisations.organisations import Organisations
 from alertd.service.records.audit import DONE, FAILED, REFUSED, Audit, Fact, Noted
 from alertd.service.records.photo_decoder import without_ours
-from alertd.service.records.upload_dirs import NO_ROOM, Room, Rooms
-from alertd.store.areas.region_imports import Import, Imports
+from alertd.service.records.upload_dirs import NO_ROOM, UploadDir, UploadDirs
+from alertd.store.areas.region_imports import Import, ImportRecords
 from alertd.store.engine.connection import StoreUnavailableError
 from geofences import files
 from geofences.additions import Order
@@ -67,12 +67,12 @@ class RegionImports:
 
     def __init__(
         self,
-        imports: Imports,
+        imports: ImportRecords,
         regions: Regions,
         organisations: Organisations,
         audit: Audit,
         folder: Path,
-        rooms: Rooms,
+        rooms: UploadDirs,
         clock: Clock,
     ) -> None:
         """`folder` is that of one's own regions, `rooms` for what is handed in, on the same disk."""
@@ -87,7 +87,7 @@ class RegionImports:
         self._going: asyncio.Task[None] | None = None
 
     @asynccontextmanager
-    async def kept(self) -> AsyncIterator[None]:
+    async def run(self) -> AsyncIterator[None]:
         """As long as this lasts; an import that is under way at its end is given up, and nothing of it is stored. What one left that ended in the
         middle is gone before it begins.
         """
@@ -152,7 +152,7 @@ class RegionImports:
         self._rooms.sweep()
         files.sweep(self._folder)
 
-    async def _done(self, one: Import, who: Credential, room: Room, file: Path, order: Order) -> None:
+    async def _done(self, one: Import, who: Credential, room: UploadDir, file: Path, order: Order) -> None:
         told = one
         try:
             async with aclosing(self._followed(one, file, order)) as steps:

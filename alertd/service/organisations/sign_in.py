@@ -33,7 +33,7 @@ class Refusal(Problem):
         self.reason = reason
 
 
-class Entering:
+class SignIn:
     """The door that all ways in lead to."""
 
     def __init__(

@@ -21,7 +21,7 @@ from alertd.metrics import Metrics
 from alertd.model.states import CHANNELS
 from alertd.model.subscriber import Address, Subscriber, without_dead
 from alertd.service.people.address_claims import give_up
-from alertd.service.people.suppression import Given, Suppressing
+from alertd.service.people.suppression import Given, Suppression
 from alertd.service.revision_check import TRIES
 from alertd.store.people.spots import Change
 from alertd.store.people.subscribers import People
@@ -43,10 +43,10 @@ class Dead:
     value: str
 
 
-class Removal:
+class DeadAddresses:
     """Takes addresses out of their subscribers' records, or stops them."""
 
-    def __init__(self, people: People, suppressing: Suppressing, clock: Clock, metrics: Metrics) -> None:
+    def __init__(self, people: People, suppressing: Suppression, clock: Clock, metrics: Metrics) -> None:
         self._people = people
         self._suppressing = suppressing
         self._clock = clock

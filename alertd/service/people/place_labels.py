@@ -28,7 +28,7 @@ PAUSE = 3
 MOST_TOLD = 20
 
 
-class Labels:
+class PlaceLabels:
     """Labels places in the background."""
 
     def __init__(self, registry: Registry, people: People, regions: Regions, mark: LabelMark, clock: Clock) -> None:
@@ -38,7 +38,7 @@ class Labels:
         self._mark = mark
         self._clock = clock
 
-    def kept(self) -> AbstractAsyncContextManager[None]:
+    def run(self) -> AbstractAsyncContextManager[None]:
         """Looks again and again, as long as this lasts."""
         return repeated("labels", self.bring_up, LOOK_S, self._clock)
 

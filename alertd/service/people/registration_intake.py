@@ -26,7 +26,7 @@ class Entry:
     only: tuple[str, ...] = ()
 
 
-def read(document: dict[str, Any]) -> Registration:
+def parse_registration(document: dict[str, Any]) -> Registration:
     """A registration from JSON values. Raises Problem with every fault."""
     with _told():
         return Registration.model_validate_json(json.dumps(document))
@@ -36,7 +36,7 @@ def whole(entry: Entry, previous: Subscriber | None) -> Registration:
     """What is registered once an entry is written. Raises Problem with every fault."""
     if previous is None or not entry.only:
         return entry.document
-    before = read(to_document(previous))
+    before = parse_registration(to_document(previous))
     with _told():
         return registration.within(entry.document, entry.only, before)
 

@@ -17,8 +17,8 @@ from alertd.model.states import CHANNELS
 from alertd.model.subscriber import Address, AddressState, Place, Subscriber, key_of, to_document
 from alertd.service.areas.regions import Regions
 from alertd.service.people.address_claims import AddressClaims, give_up, has, taken
-from alertd.service.people.registration_intake import Entry, read, record, whole
-from alertd.service.people.suppression import Suppressing, as_listed
+from alertd.service.people.registration_intake import Entry, parse_registration, record, whole
+from alertd.service.people.suppression import Suppression, as_listed
 from alertd.service.revision_check import TRIES, changed_since, contested
 from alertd.store.engine.batcher import Batcher
 from alertd.store.people.spots import Change
@@ -42,7 +42,7 @@ class Registry:
         self._regions = regions
         self._clock = clock
         self._claims = AddressClaims(people, clock)
-        self._suppressing = Suppressing(people, clock)
+        self._suppressing = Suppression(people, clock)
         self._found = Batcher(self._find)
         self._written = Batcher(self._write)
 
@@ -141,7 +141,7 @@ class Registry:
         """Change members of a registration: a JSON merge patch (RFC 7396). Raises Problem with every fault."""
 
         def edit(person: Subscriber) -> Subscriber:
-            document = read(merged(to_document(person), patch))
+            document = parse_registration(merged(to_document(person), patch))
             problem = self._problem(document, person.places)
             if problem:
                 raise problem

@@ -45,7 +45,7 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
-class Suppressing:
+class Suppression:
     """Changes the suppression list. Every call may be made again with the same, and ends what one that died has begun."""
 
     people: People

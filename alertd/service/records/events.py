@@ -157,9 +157,11 @@ class Events:
         chains = sorted({*due, *turn})
         self._drop_courses(live)
         courses = {chain: self._courses.setdefault(chain, _Course()) for chain in chains}
-        found = dict(zip(chains, await self._events.told({one: courses[one].got for one in chains}), strict=True))
+        found = dict(
+            zip(chains, await self._events.take_events({one: courses[one].got for one in chains}), strict=True)
+        )
         count = await self._brought(found)
-        await self._events.looked([self._look(chain, one, found[chain]) for chain, one in due.items()])
+        await self._events.record_looks([self._look(chain, one, found[chain]) for chain, one in due.items()])
         await self._trim()
         return count
 
@@ -226,7 +228,7 @@ class Events:
             await self._events.trim(org)
         self._trimmed = now
 
-    async def read(self, org: str, cursor: str | None, limit: int) -> Batch:
+    async def read_page(self, org: str, cursor: str | None, limit: int) -> Batch:
         """What follows a cursor, or the oldest there is. Raises Problem for a cursor that is none, or leads nowhere any more."""
         after = number_of(cursor) if cursor else 0
         page = await self._events.page(org, after, limit)

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Mapping
 
-from alertd.model.photo import Copy, UnreadablePhotoError, read
+from alertd.model.photo import Copy, UnreadablePhotoError, parse_copies
 
 #: Each may take a gigabyte for a second.
 AT_ONCE = 2
@@ -31,7 +31,7 @@ class Decoder:
             answer = await _asked(raw, self._cpu_s)
         if not answer:
             raise UnreadablePhotoError("This picture takes too long to be read.")
-        return read(answer)
+        return parse_copies(answer)
 
 
 async def _asked(raw: bytes, cpu_s: int) -> bytes:

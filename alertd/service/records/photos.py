@@ -20,7 +20,7 @@ from alertd.model.case import Photo, PhotoFacts
 from alertd.model.photo import Copy, UnreadablePhotoError
 from alertd.model.states import NO_LONGER_SHOWN, SHOWN, TAKEN_AWAY, UNDECIDED, WAITING, AlertState
 from alertd.service.access import Credential
-from alertd.service.cache import Kept
+from alertd.service.cache import SingleFlightCache
 from alertd.service.records.photo_decoder import Decoder
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.records import AlertRecord
@@ -75,7 +75,7 @@ class Photos:
         self._clock = clock
         self._settings = settings
         self._naming = naming
-        self._held: Kept[bytes | None] = Kept(HELD, fresh_s=HELD_S / 2, now=clock.monotonic)
+        self._held: SingleFlightCache[bytes | None] = SingleFlightCache(HELD, fresh_s=HELD_S / 2, now=clock.monotonic)
         self._looks = Batcher(self._looked)
 
     async def fetch(self, url: str, most_bytes: int) -> bytes:
@@ -131,7 +131,7 @@ class Photos:
             fault = Fault(f"{part}/taken", "This day is still to come.")
             raise Problem("invalid-request", "The photo cannot have been taken then.", faults=(fault,))
 
-    async def told(self, alert: Alert, who: Credential) -> Alert:
+    async def add_descriptions(self, alert: Alert, who: Credential) -> Alert:
         """The alert, its photos with the words they came with where it has no own. Raises Problem for photos it cannot have."""
         names = {photo.media for _, photo in _photos(alert)}
         if not names:

@@ -13,7 +13,7 @@ from alertd.store.records.case_keys import Cases
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class PublishedHistory:
     """The words of then. A legal hold keeps them whole, and nothing else does once they are to be forgotten."""
 
     words: PublishedWords
@@ -23,7 +23,7 @@ class Past:
         """All that an alert, read whole, ever said in public, in order."""
         return await self.words.of(record)
 
-    async def said(self, record: AlertRecord) -> list[Alert]:
+    async def read_documents(self, record: AlertRecord) -> list[Alert]:
         """The same, as it is read."""
         return [Alert.model_validate_json(one.document) for one in await self.words.of(record)]
 

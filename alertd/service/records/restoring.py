@@ -20,7 +20,7 @@ from alertd.service.access import Credential
 from alertd.service.records.audit import DONE, Audit, Noted
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.damaged import unless_damaged
-from alertd.store.alerts.open_alerts import Current
+from alertd.store.alerts.open_alerts import OpenAlerts
 from alertd.store.alerts.records import Footing
 from alertd.store.records.tombstones import PutBack, Tombstones
 from alertd.store.sharing.distribution import Tracks
@@ -36,7 +36,7 @@ class Restoring:
     """Does this before anything is served or sent. Doing it again, where a start failed meanwhile, changes nothing more."""
 
     def __init__(
-        self, current: Current, alerts: Alerts, tracks: Tracks, tombstones: Tombstones, audit: Audit, names: Names,
+        self, current: OpenAlerts, alerts: Alerts, tracks: Tracks, tombstones: Tombstones, audit: Audit, names: Names,
         clock: Clock, org: str,
     ) -> None:  # fmt: skip
         self._current = current

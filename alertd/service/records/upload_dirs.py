@@ -24,7 +24,7 @@ NO_ROOM = "The disk of the data is nearly full."
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class UploadDir:
     """A folder of one's own."""
 
     path: Path
@@ -36,7 +36,7 @@ class Room:
         os.close(self.lock)
 
 
-class Rooms:
+class UploadDirs:
     """Gives them out."""
 
     def __init__(
@@ -52,13 +52,13 @@ class Rooms:
         self._free = free
         self._silence_s = silence_s
 
-    def make(self) -> Room:
+    def make(self) -> UploadDir:
         """A new one; what processes that ended in the middle left is gone."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with files.alone(self._folder):  # between making a folder and holding it
             self._sweep()
             path = Path(tempfile.mkdtemp(dir=self._folder))
-            return Room(path, _held(path))
+            return UploadDir(path, _held(path))
 
     def sweep(self) -> None:
         """Removes what is held by nobody."""
@@ -72,7 +72,7 @@ class Rooms:
                 lock = _held(old)
             except BlockingIOError:
                 continue
-            Room(old, lock).clear()
+            UploadDir(old, lock).clear()
 
     def holds(self, more: int = 0) -> bool:
         """Whether so many bytes more leave the disk as much as is kept free for the store."""

@@ -25,7 +25,7 @@ LOOK = 100
 
 
 @dataclass(slots=True)
-class Closing:
+class Archiving:
     """Looks at all alerts, a few a round. Two at it do no harm: the script takes one copy."""
 
     db: Connection

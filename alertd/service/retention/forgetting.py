@@ -16,7 +16,7 @@ from alertd.model.states import ENDED, AlertState
 from alertd.service.access import Credential
 from alertd.service.alerts.follow_up_audience import versions_of
 from alertd.service.records.audit import DONE, Audit, Noted
-from alertd.service.records.published_history import Past
+from alertd.service.records.published_history import PublishedHistory
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.records import Footing
 from alertd.store.records.case_keys import Cases
@@ -34,7 +34,7 @@ class Forgetting:
 
     alerts: Alerts
     cases: Cases
-    past: Past
+    past: PublishedHistory
     audit: Audit
     settings: RetentionSection
     clock: Clock
@@ -52,7 +52,7 @@ class Forgetting:
         heads = await versions_of(self.alerts, alert_id)
         found = [await self.alerts.get(one.id) for one in heads]
         versions = [(one, one.alert) for one in found if one and one.document]
-        said = [*(alert for _, alert in versions), *await self.past.said(record)]
+        said = [*(alert for _, alert in versions), *await self.past.read_documents(record)]
         if not any(map(has_sought, said)) or await self.cases.is_kept(record.case):
             return False
         forget = partial(without_sought, theirs=sought_in(said))

@@ -69,7 +69,7 @@ class Purging:
             if state is not None and state is not _S.PURGED:
                 await self._alerts.purge(one, (), "", "")
                 structlog.get_logger().warning("a purged alert was in the store again, and is purged", alert=one)
-        stones = await asyncio.to_thread(self._tombstones.read)
+        stones = await asyncio.to_thread(self._tombstones.read_all)
         for stone in await self._cases.undone(stones):
             await self._cases.destroy(stone.case)
         for stone in await self._cases.risen(stones):

@@ -18,7 +18,7 @@ from alertd.common.errors import Fault, Problem
 from alertd.common.ids import chain_of
 from alertd.model.alert import Alert
 from alertd.model.cap.messages import CapError, Message, MsgType, Reference
-from alertd.model.cap.reader import read
+from alertd.model.cap.reader import parse_message
 from alertd.model.cap.signatures import Issuer, check_signature
 from alertd.model.faults import faults_of
 from alertd.model.kinds import Notify
@@ -28,9 +28,9 @@ from alertd.rendering.plaintext import clip
 from alertd.service.access import Credential
 from alertd.service.alerts.approval import Approval
 from alertd.service.alerts.intake import Intake, Taken
-from alertd.service.alerts.progress import LOOK, LOOKS, Reports, Wanted
+from alertd.service.alerts.progress import LOOK, LOOKS, ProgressReports, Wanted
 from alertd.service.alerts.submission import submit, submitted
-from alertd.service.alerts.updates import Updating
+from alertd.service.alerts.updates import UpdateProposals
 from alertd.service.areas.regions import Regions
 from alertd.service.sharing.cap_areas import Draft, refused
 from alertd.service.sharing.cap_drafts import MOST_REASON, draft_of, external_id, retold, sent_of
@@ -55,8 +55,8 @@ class CapIntake:
     intake: Intake
     approval: Approval
     ends: Ends
-    updating: Updating
-    reports: Reports
+    updating: UpdateProposals
+    reports: ProgressReports
     regions: Regions
     issuers: Sequence[Issuer]  # whose signatures count; if there are any, each document must have one of theirs
     clock: Clock
@@ -79,7 +79,7 @@ class CapIntake:
         return await self._submit(message, who, alert_id=alert_id, again=again, dry_run=dry_run)
 
     def _read(self, raw: bytes) -> Message:
-        message = read(raw)
+        message = parse_message(raw)
         if self.issuers:
             check_signature(raw, message, self.issuers, self._now())
         return message

@@ -40,7 +40,7 @@ from alertd.service.organisations.organisations import Organisations
 from alertd.service.sharing.cap_trust import signer_of
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.records import AlertRecord
-from alertd.store.delivery.work_records import Alike
+from alertd.store.delivery.work_records import BatchKey
 from channels.text import spelled_for_sms
 from geofences.errors import UnknownRegion
 from geofences.geodesy import area_km2
@@ -237,7 +237,7 @@ class CapOut:
 
     def _rendered(self, record: AlertRecord, alert: Alert, channel: str, language: str, own: OwnTexts) -> Any:
         sent_ms = record.start or record.created
-        alike = Alike(channel=channel, language=language)
+        alike = BatchKey(channel=channel, language=language)
         countries = record.countries.split()
         return rendered(alert, record.id, alike, self._renderer, sent_ms=sent_ms, own=own, countries=countries)
 

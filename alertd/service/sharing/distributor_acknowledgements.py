@@ -18,7 +18,7 @@ from alertd.common.clock import Clock
 from alertd.common.errors import Problem
 from alertd.common.signing_keys import SigningKeys
 from alertd.model.cap.messages import CapError, Message, MsgType
-from alertd.model.cap.reader import read
+from alertd.model.cap.reader import parse_message
 from alertd.model.distribution import FAILED, Entry, MessageState, Track, Verdict, again, confirmed, settled
 from alertd.service.access import Credential
 from alertd.service.alerts.second_person import check_key
@@ -35,7 +35,7 @@ _TOKEN = re.compile(r"([a-z0-9-]{1,40})\.(dis_[0-9a-f]{16})\.([0-9a-f]{32})")
 _ABOUT = {MsgType.ACK: MessageState.ACKNOWLEDGED, MsgType.ERROR: MessageState.REFUSED}
 
 
-class Confirming:
+class DistributorAcknowledgements:
     """Takes what is said of messages."""
 
     def __init__(
@@ -56,7 +56,7 @@ class Confirming:
         """An Ack or an Error. Answers of how many messages. Raises Problem for what is no such document, or about none of ours."""
         hook = await self._of(token)
         try:
-            message = read(raw)
+            message = parse_message(raw)
         except CapError as error:
             raise Problem("invalid-request", "The CAP document has faults.", faults=error.faults) from None
         if message.msg_type not in _ABOUT:
@@ -121,7 +121,7 @@ class Confirming:
         """Write down what a distributor has in place of what was seen, and tell what follows. With `look`, what is to be sent for it is sent at
         once, such as the Cancel of what names a child still. False where it is another since.
         """
-        fresh, words = told(old, new)
+        fresh, words = events_of_change(old, new)
         now = self._clock.now_ms()
         events = [event_of(word, distributor, record.id, now) for word in words]
         is_put = await self._tracks.put(
@@ -157,14 +157,14 @@ def word_on(raw: bytes, identifier: str) -> Message | None:
     if not raw.strip():
         return None
     try:
-        message = read(raw)
+        message = parse_message(raw)
     except CapError:
         return None  # it may answer whatever it likes
     is_about = message.msg_type in _ABOUT and any(one.identifier == identifier for one in message.references)
     return message if is_about else None
 
 
-def told(old: Track, new: Track) -> tuple[Track, list[str]]:
+def events_of_change(old: Track, new: Track) -> tuple[Track, list[str]]:
     """What of a change is told as events; and the track that says so where it is told once."""
     before = {one.identifier: one.state for one in old.entries}
     failed = [

@@ -36,13 +36,13 @@ from alertd.model.distribution import (
 )
 from alertd.model.distributor import Distributor
 from alertd.model.states import NO_LONGER_SHOWN, SHOWN, AlertState
-from alertd.service.alerts.stops import Stopping
-from alertd.service.areas.jurisdiction import Grounds
+from alertd.service.alerts.stops import StopControl
+from alertd.service.areas.jurisdiction import Jurisdictions
 from alertd.service.areas.regions import Regions
 from alertd.service.records.webhooks import signed
 from alertd.service.revision_check import TRIES
 from alertd.service.sharing.cap_out import CapOut
-from alertd.service.sharing.distributor_acknowledgements import Confirming, sealed_note, word_on
+from alertd.service.sharing.distributor_acknowledgements import DistributorAcknowledgements, sealed_note, word_on
 from alertd.service.sharing.distributor_terms import goes_down, lies_in, not_taken, references, why_not
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.records import AlertRecord
@@ -110,15 +110,15 @@ class _Case:
     seen: bytes
 
 
-class ToDistributors:
+class DistributorDelivery:
     """A distributor is sent what its alerts say."""
 
     at_once = LOOKED_AT_ONCE
 
     def __init__(  # noqa: PLR0913, PLR0917  each is asked before anything is sent
-        self, hooks: DistributorHooks, tracks: Tracks, alerts: Alerts, cap_out: CapOut, grounds: Grounds,
-        regions: Regions, stopping: Stopping, poster: Fetcher, leads: MayPost,
-        confirming: Confirming, clock: Clock, metrics: Metrics,
+        self, hooks: DistributorHooks, tracks: Tracks, alerts: Alerts, cap_out: CapOut, grounds: Jurisdictions,
+        regions: Regions, stopping: StopControl, poster: Fetcher, leads: MayPost,
+        confirming: DistributorAcknowledgements, clock: Clock, metrics: Metrics,
     ) -> None:  # fmt: skip
         self.hooks = hooks
         self._tracks = tracks

@@ -16,12 +16,12 @@ from alertd.model.distribution import (
 from alertd.model.distributor import Distributor
 from alertd.model.organisation import Jurisdiction
 from alertd.model.states import SHOWN, AlertState
-from alertd.service.areas.jurisdiction import Grounds
+from alertd.service.areas.jurisdiction import Jurisdictions
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.records import AlertRecord
 
 
-async def lies_in(grounds: Grounds, alerts: Alerts, jurisdiction: Jurisdiction, record: AlertRecord) -> bool:
+async def lies_in(grounds: Jurisdictions, alerts: Alerts, jurisdiction: Jurisdiction, record: AlertRecord) -> bool:
     """Whether an alert has ground in a jurisdiction. Raises Problem where that is of ground that is gone."""
     ground = await grounds.of(jurisdiction)
     area = await alerts.area(record.id)

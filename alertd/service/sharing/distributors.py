@@ -16,10 +16,10 @@ from alertd.model.distribution import Track
 from alertd.model.distributor import Distributor
 from alertd.model.states import ENDED, AlertState
 from alertd.service.access import Credential
-from alertd.service.areas.jurisdiction import Grounds
+from alertd.service.areas.jurisdiction import Jurisdictions
 from alertd.service.records.webhooks import MOST, new_secret, rotated
 from alertd.service.sharing.cap_out import CapOut
-from alertd.service.sharing.distributor_acknowledgements import Confirming, word_on
+from alertd.service.sharing.distributor_acknowledgements import DistributorAcknowledgements, word_on
 from alertd.service.sharing.distributor_delivery import handed_over
 from alertd.service.sharing.distributor_terms import lies_in, why_not
 from alertd.store.alerts.alerts import Alerts
@@ -64,8 +64,8 @@ class Distributors:
     """Registers distributors and shows them."""
 
     def __init__(  # noqa: PLR0913, PLR0917  each is asked for a part of what is shown
-        self, hooks: DistributorHooks, tracks: Tracks, alerts: Alerts, events: Events, grounds: Grounds,
-        cap_out: CapOut, confirming: Confirming, poster: Fetcher, clock: Clock,
+        self, hooks: DistributorHooks, tracks: Tracks, alerts: Alerts, events: Events, grounds: Jurisdictions,
+        cap_out: CapOut, confirming: DistributorAcknowledgements, poster: Fetcher, clock: Clock,
     ) -> None:  # fmt: skip
         self._hooks = hooks
         self._tracks = tracks

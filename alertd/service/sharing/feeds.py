@@ -22,7 +22,7 @@ from alertd.service.messages.texts import Texts
 from alertd.service.sharing.cap_out import CapOut, sender
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.damaged import unless_damaged
-from alertd.store.alerts.open_alerts import Current
+from alertd.store.alerts.open_alerts import OpenAlerts
 from alertd.store.alerts.records import AlertRecord
 
 #: An alert, one of its changes, or its end, as CAP names them.
@@ -68,11 +68,11 @@ class _Head:
 Stands = TypeVar("Stands", AlertRecord, _Head)
 
 
-class Publishing:
+class Feeds:
     """Answers what is published."""
 
     def __init__(
-        self, current: Current, alerts: Alerts, cap_out: CapOut, renderer: Renderer, texts: Texts, clock: Clock
+        self, current: OpenAlerts, alerts: Alerts, cap_out: CapOut, renderer: Renderer, texts: Texts, clock: Clock
     ) -> None:
         self._current = current
         self._alerts = alerts

@@ -13,7 +13,14 @@ from alertd.model.fields import folded_number
 from alertd.model.states import AMENDABLE, QUEUED_BECOMES, AlertState
 from alertd.store.alerts.damaged import unless_damaged
 from alertd.store.alerts.external_ids import ExternalIds
-from alertd.store.alerts.frozen_audience import Frozen, Numbers, Rings, pack_audience, unpack_area, unpack_audience
+from alertd.store.alerts.frozen_audience import (
+    FrozenAudience,
+    Numbers,
+    Rings,
+    pack_audience,
+    unpack_area,
+    unpack_audience,
+)
 from alertd.store.alerts.records import (
     NUMBERS,
     OF_CASE,
@@ -25,14 +32,14 @@ from alertd.store.alerts.records import (
     PlanHead,
     Seals,
     changed,
+    encode_content,
     listed,
     plan_head,
     record_of,
-    said,
     sources_of,
     version_key,
 )
-from alertd.store.alerts.schedule import Times
+from alertd.store.alerts.schedule import AlertSchedule
 from alertd.store.engine import keys
 from alertd.store.engine.codec import Box, SealError
 from alertd.store.engine.connection import Arg, Connection
@@ -53,7 +60,7 @@ class Alerts:
     def __init__(self, connection: Connection) -> None:
         self._db = connection
         self.external_ids = ExternalIds(connection, self.heads)
-        self.times = Times(connection)
+        self.times = AlertSchedule(connection)
 
     def case_id(self, org: str, number: str) -> str:
         """Returns the name of a case in the store: one for all spellings of its number, and another for each organisation."""
@@ -92,7 +99,7 @@ class Alerts:
         seals = self._seals(record.id, box)
         made = await self._db.run_durably(
             "create", [keys.chain(chain)], record.id, area, record.org, self._db.skew_ms,
-            "state", str(record.state), *said(record, seals),
+            "state", str(record.state), *encode_content(record, seals),
         )  # fmt: skip
         return box if made else None
 
@@ -104,7 +111,7 @@ class Alerts:
         await self.times.bring_forward(record)
         done, old = await self._db.run_durably(
             "amend", [keys.chain(chain_of(record.id))], record.id, listed(AMENDABLE), record.rev, area,
-            *said(record, seals, anew=False),
+            *encode_content(record, seals, anew=False),
         )  # fmt: skip
         return bool(done), old.decode()
 
@@ -170,7 +177,7 @@ class Alerts:
         own = await self._db.execute("GET", keys.of_chain(chain, "area", alert_id))
         return unpack_area(own or await self._db.execute("GET", keys.of_chain(chain, "area", chain)))
 
-    async def audience(self, alert_id: str) -> Frozen:
+    async def audience(self, alert_id: str) -> FrozenAudience:
         """The frozen audience."""
         raw = await self._db.execute("GET", keys.of_chain(chain_of(alert_id), "audience", alert_id))
         return unpack_audience(raw or pack_audience(np.empty(0, np.uint64)))
@@ -263,7 +270,7 @@ class Alerts:
         told = []
         if notice is not None:
             await self.times.note_end(notice)
-            told = ["alerted", notice.alerted, *said(notice, self._seals(notice.id, box))]
+            told = ["alerted", notice.alerted, *encode_content(notice, self._seals(notice.id, box))]
         done, old = await self.run_live(
             "follow", record.id, listed(footing.sources), str(new or ""), self._db.skew_ms,
             "" if footing.rev is None else footing.rev, footing.last, " ".join(sent_by), notice.id if notice else "",
@@ -282,14 +289,14 @@ class Alerts:
         """All versions of a chain, in order, without their documents."""
         return [one for one in await self.heads(await self.versions([chain])) if one is not None]
 
-    async def pairs(self, alert_id: str) -> Frozen | None:
+    async def pairs(self, alert_id: str) -> FrozenAudience | None:
         """Whom a version tells of what came before, by number and channel, with 1 as the ring of those whom a version before was
         still to tell; None while that is not known.
         """
         raw = await self._db.execute("GET", keys.of_chain(chain_of(alert_id), "heard", alert_id))
         return unpack_audience(raw) if raw else None
 
-    async def keep_pairs(self, alert_id: str, pairs: Frozen, people: int) -> Frozen:
+    async def keep_pairs(self, alert_id: str, pairs: FrozenAudience, people: int) -> FrozenAudience:
         """Keeps them, if nobody did before, and how many `people` the version tells. Answers those that are kept."""
         name = keys.of_chain(chain_of(alert_id), "heard", alert_id)
         kept, raw = await self._db.execute_many(

@@ -22,7 +22,7 @@ ROW_BYTES, REF_BYTES = 16, 6
 _ROWS = struct.Struct("<I")
 
 
-async def read(db: Connection, alert_id: str) -> tuple[bytes, bytes] | None:
+async def read_ledger(db: Connection, alert_id: str) -> tuple[bytes, bytes] | None:
     """The rows and the references of a version as they were, None where there is no copy, or none any more."""
     copy = await db.execute("GET", keys.of_chain(chain_of(alert_id), "closed", alert_id))
     return await asyncio.to_thread(unpacked, copy) if copy else None

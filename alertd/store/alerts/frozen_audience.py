@@ -14,7 +14,7 @@ Rings = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Frozen:
+class FrozenAudience:
     """Who is to be told: numbers, sorted, and the ring of each, 0 for those in none."""
 
     numbers: Numbers
@@ -39,9 +39,9 @@ def pack_audience(numbers: Numbers, rings: Rings | None = None) -> bytes:
     return packed if rings is None or not rings.any() else packed + zlib.compress(rings.tobytes(), 1)
 
 
-def unpack_audience(blob: bytes) -> Frozen:
+def unpack_audience(blob: bytes) -> FrozenAudience:
     deltas = zlib.decompressobj()
     numbers = np.cumsum(np.frombuffer(deltas.decompress(blob), "<u8"), dtype=np.uint64)
     if not deltas.unused_data:
-        return Frozen(numbers=numbers, rings=np.zeros(len(numbers), np.uint8))
-    return Frozen(numbers=numbers, rings=np.frombuffer(zlib.decompress(deltas.unused_data), np.uint8))
+        return FrozenAudience(numbers=numbers, rings=np.zeros(len(numbers), np.uint8))
+    return FrozenAudience(numbers=numbers, rings=np.frombuffer(zlib.decompress(deltas.unused_data), np.uint8))

@@ -15,7 +15,7 @@ _AT_ONCE = 8
 _REVISIONS = 1_000_000
 
 
-class Current:
+class OpenAlerts:
     """The repository of what is under way."""
 
     def __init__(self, connection: Connection) -> None:

@@ -276,7 +276,7 @@ _PLAIN_SAID = ("expires", "seen", "texts", "starts", "restricted", "again", "new
 _SEALED_SAID = (*OF_CASE, *OF_STAFF)
 
 
-def said(record: AlertRecord, seals: Seals, *, anew: bool = True) -> list[str | bytes | int]:
+def encode_content(record: AlertRecord, seals: Seals, *, anew: bool = True) -> list[str | bytes | int]:
     """The fields of what an alert says, its document and what people wrote sealed. Of one that is written `anew`, those that are empty
     are left out, half of them, for they read the same; over an older one they must be written.
     """

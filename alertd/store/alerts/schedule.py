@@ -13,7 +13,7 @@ from alertd.store.engine.connection import Connection
 _DUE_AT_ONCE = 100
 
 
-class Times:
+class AlertSchedule:
     """Both are written before the state that they are of, so that no crash hides them."""
 
     def __init__(self, connection: Connection) -> None:

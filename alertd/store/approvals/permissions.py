@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from alertd.common.ids import nth_of
 from alertd.model.states import SHOWN
 from alertd.store.alerts.alerts import Alerts
-from alertd.store.alerts.frozen_audience import Frozen, pack_audience
-from alertd.store.alerts.records import GRANTED, AlertRecord, Seals, listed, said
+from alertd.store.alerts.frozen_audience import FrozenAudience, pack_audience
+from alertd.store.alerts.records import GRANTED, AlertRecord, Seals, encode_content, listed
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
 
@@ -49,7 +49,7 @@ class PermissionStore:
         return await self._alerts.note_from(record, org, word, fields, states=SHOWN)
 
     async def widen(
-        self, alert: AlertRecord, version: AlertRecord, area: bytes, audience: Frozen, *, org: str, key: str
+        self, alert: AlertRecord, version: AlertRecord, area: bytes, audience: FrozenAudience, *, org: str, key: str
     ) -> tuple[bool, str]:
         """Make an alert what `alert` says, with an area (packed) that a neighbour's ground is part of, and open the gate of the version that
         tells its audience, durably and all or nothing, if the alert is of the revision it has here and the version is its next.
@@ -65,6 +65,6 @@ class PermissionStore:
         done, old = await self._alerts.run_live(
             "widen", alert.id, listed(SHOWN), alert.rev, last, version.id, area,
             pack_audience(audience.numbers, audience.rings), len(audience.numbers), self._db.skew_ms, org, f"{org}:{key}",
-            len(fields), *fields, "alerted", version.alerted, *said(version, Seals(version.id, self._db.codec.master, box)),
+            len(fields), *fields, "alerted", version.alerted, *encode_content(version, Seals(version.id, self._db.codec.master, box)),
         )  # fmt: skip
         return bool(done), old.decode()

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from alertd.common.ids import chain_of
 from alertd.model.states import SHOWN, AlertState
 from alertd.store.alerts.alerts import Alerts
-from alertd.store.alerts.frozen_audience import Frozen, pack_audience
+from alertd.store.alerts.frozen_audience import FrozenAudience, pack_audience
 from alertd.store.alerts.published_history import PublishedWords
-from alertd.store.alerts.records import AlertRecord, Seals, listed, said, sources_of
+from alertd.store.alerts.records import AlertRecord, Seals, encode_content, listed, sources_of
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
 
@@ -34,7 +34,7 @@ class Updates:
         await self._alerts.enliven(alert.id, works=False)
         done, old = await self._db.run_durably(
             "propose", [keys.chain(alert.id)], alert.id, listed(SHOWN), alert.rev, last, update.id,
-            area, self._db.skew_ms, "alerted", update.alerted, *said(update, await self._seals(update)),
+            area, self._db.skew_ms, "alerted", update.alerted, *encode_content(update, await self._seals(update)),
         )  # fmt: skip
         return bool(done), old.decode()
 
@@ -43,7 +43,7 @@ class Updates:
         await self._db.execute("ZADD", keys.org(update.org, "alerts"), "NX", update.created, update.id)
 
     async def approve(
-        self, alert: AlertRecord, update: AlertRecord, audience: Frozen, approver: str, *, sent_by: Iterable[str],
+        self, alert: AlertRecord, update: AlertRecord, audience: FrozenAudience, approver: str, *, sent_by: Iterable[str],
         asked: Iterable[str] = (), sent_alone: bool = False,
     ) -> tuple[bool, str, str]:  # fmt: skip
         """Freeze the audience of an update and open its gate, close those of what told the alert before, and make the alert say what

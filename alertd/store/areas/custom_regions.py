@@ -32,7 +32,7 @@ class TooManyDrawingsError(Exception):
     """There are as many as there may be."""
 
 
-class Drawings:
+class CustomRegions:
     """The repository of drawn regions."""
 
     def __init__(self, connection: Connection) -> None:

@@ -35,7 +35,7 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Import).decode
 
 
-class Imports:
+class ImportRecords:
     """The repository of imports."""
 
     def __init__(self, connection: Connection) -> None:

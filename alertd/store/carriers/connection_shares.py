@@ -20,7 +20,7 @@ class Share(NamedTuple):
     working: int  # other workers that have a connection that works
 
 
-class Shares:
+class ConnectionShares:
     """Divides connections among workers, on all machines."""
 
     def __init__(self, connection: Connection) -> None:

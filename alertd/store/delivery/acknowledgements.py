@@ -18,7 +18,7 @@ BELIEVED_MS = 30 * DAY_MS
 _MARK = "acknowledged"
 
 
-class Acks:
+class Acknowledgements:
     """Of every alert that escalates, and of the service."""
 
     def __init__(self, connection: Connection) -> None:

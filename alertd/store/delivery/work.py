@@ -25,7 +25,7 @@ from alertd.store.alerts.records import listed
 from alertd.store.delivery.work_records import (
     AT_ONCE,
     REF_BYTES,
-    Alike,
+    BatchKey,
     Gate,
     LateReport,
     Lease,
@@ -97,7 +97,7 @@ class Work:
         alert_id: str,
         cursor: int,
         after: int,
-        groups: Sequence[tuple[Alike, bytes]],
+        groups: Sequence[tuple[BatchKey, bytes]],
         *,
         last: bool,
         when: When = AT_ONCE,
@@ -292,7 +292,7 @@ class Work:
                     ("GETRANGE", refs_of, row * REF_BYTES, (row + window) * REF_BYTES - 1),
                 ]
             )
-            if not records and (whole := whole or await archive.read(self._db, alert_id)):
+            if not records and (whole := whole or await archive.read_ledger(self._db, alert_id)):
                 records, refs = (
                     whole[0][row * 16 : (row + window) * 16],
                     whole[1][row * REF_BYTES : (row + window) * REF_BYTES],
@@ -319,7 +319,7 @@ class Work:
         """Subscriber and address number of one row."""
         name = keys.of_chain(chain_of(alert_id), "refs", alert_id)
         raw = await self._db.execute("GETRANGE", name, row * REF_BYTES, (row + 1) * REF_BYTES - 1)
-        if not raw and (whole := await archive.read(self._db, alert_id)):
+        if not raw and (whole := await archive.read_ledger(self._db, alert_id)):
             raw = whole[1][row * REF_BYTES : (row + 1) * REF_BYTES]
         return unpack_refs(raw)[0] if len(raw) == REF_BYTES else None
 

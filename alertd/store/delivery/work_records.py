@@ -41,7 +41,7 @@ _MARKS = ("again", "unheard", "muted")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Alike:
+class BatchKey:
     """What the references of a batch have in common."""
 
     channel: str
@@ -82,7 +82,7 @@ class When:
     late_ms: int = 0
     since_ms: int = 0
 
-    def of(self, alike: Alike) -> tuple[int, str]:
+    def of(self, alike: BatchKey) -> tuple[int, str]:
         """The delay and the words of the pace of what has this in common. Whoever is told again is told at once."""
         late_ms = self.late_ms * alike.unheard
         if alike.again:
@@ -102,7 +102,7 @@ class Lease:
     name: str
     alert_id: str
     batch: str
-    alike: Alike
+    alike: BatchKey
     rows: list[int]
     refs: list[tuple[int, int]]
     tries: list[int]  # attempts made before
@@ -180,7 +180,7 @@ def leased(name: str, channel: str, given: Sequence[Any]) -> Lease:
         name=name,
         alert_id=version.decode(),
         batch=batch.decode(),
-        alike=Alike(
+        alike=BatchKey(
             channel=channel,
             language=language,
             format=form,

@@ -116,7 +116,7 @@ def _check_room(directory: Path, to: Path, needed: int, reserve_bytes: int) -> N
         )
 
 
-def read(copy: Path, codec: Codec) -> Backup:
+def read_backup(copy: Path, codec: Codec) -> Backup:
     """What a copy says of itself. Raises BackupError where it is none, was made with other keys, or is of another schema than this alertd's."""
     try:
         sealed = msgspec.json.decode((copy / NAME).read_bytes(), type=_Sealed)

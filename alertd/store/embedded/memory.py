@@ -31,7 +31,7 @@ class MemoryGuard:
         #: Whether the service may accept what has to be kept: an alert to many people is on every server.
         self.takes_writes = True
 
-    def kept(self, clock: Clock) -> AbstractAsyncContextManager[None]:
+    def run(self, clock: Clock) -> AbstractAsyncContextManager[None]:
         """Looks again and again, as long as this lasts."""
         return repeated("memory", self.check, LOOK_S, clock)
 

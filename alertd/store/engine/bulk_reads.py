@@ -23,7 +23,7 @@ READ_BYTES = 1 << 18  # a turn: more is no quicker, less is
 Command = Sequence[str]  # plain, with a key after its name
 
 
-class Bulk:
+class BulkReads:
     """The same servers as an asynchronous client's, for any number of threads."""
 
     def __init__(self, nodes: Nodes, *, timeout_s: float) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from redis import exceptions
 
 from alertd.store.engine.clock import APART_S, apart_s
-from alertd.store.engine.command_pipeline import WAIT, Lines
+from alertd.store.engine.command_pipeline import WAIT, CommandPipeline
 from alertd.store.engine.connection import UNAVAILABLE, Connection, StoreRefusedError, checked, translated
 
 #: So long a replica may take to confirm where it is only looked at: one that is there confirms what it has in milliseconds.
@@ -44,7 +44,7 @@ async def check_engine(connection: Connection) -> list[str]:
     return list(weaker)
 
 
-async def _weaker(lines: Lines, replicas: int) -> list[str]:
+async def _weaker(lines: CommandPipeline, replicas: int) -> list[str]:
     try:
         *settings, limit, told, confirmed = await lines.ask(
             [

@@ -18,7 +18,7 @@ import structlog
 from alertd.common.clock import SystemClock
 from alertd.common.repetition import repeated
 from alertd.store.engine import keys
-from alertd.store.engine.command_pipeline import Lines
+from alertd.store.engine.command_pipeline import CommandPipeline
 from alertd.store.engine.connection import UNAVAILABLE, Connection, StoreUnavailableError, checked, translated
 
 #: So long, at most, it shows another time after the server's clock was set, or another server has taken over. Between two looks this
@@ -60,7 +60,7 @@ class StoreClock(SystemClock):
         self.back_ms = int(back_ms)
 
     @asynccontextmanager
-    async def kept(self) -> AsyncIterator[None]:
+    async def run(self) -> AsyncIterator[None]:
         """Hears it now, and again as long as this lasts. Raises StoreUnavailableError where it cannot be heard at first."""
         await self.hear()
         async with (
@@ -98,7 +98,7 @@ def apart(shown: Sequence[tuple[float, float]]) -> float:
     return max(0.0, max(least for least, _ in shown) - min(most for _, most in shown))
 
 
-async def _shown(lines: Lines) -> tuple[float, float]:
+async def _shown(lines: CommandPipeline) -> tuple[float, float]:
     asked_s = time.monotonic()
     try:
         seconds, microseconds = checked(await lines.ask([("TIME",)]))[0]

@@ -42,7 +42,7 @@ class _Ask:
     future: asyncio.Future[list[Any]]
 
 
-class Lines:
+class CommandPipeline:
     """The lines to one server."""
 
     def __init__(self, node: Redis) -> None:

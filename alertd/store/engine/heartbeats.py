@@ -12,7 +12,7 @@ TAKING_MS = 15_000  # one with a low limit takes a message every few seconds
 AT_WORK_MS = 10_000  # on a machine that is overloaded a second may take several
 
 
-class Signs:
+class Heartbeats:
     """Of one kind: each name has a key that lives on as long as somebody gives signs."""
 
     def __init__(self, connection: Connection, key_of: Callable[[str], str], life_ms: int) -> None:
@@ -20,7 +20,7 @@ class Signs:
         self._key_of = key_of
         self._life_ms = life_ms
 
-    async def said(self, here: Mapping[str, bool]) -> dict[str, bool]:
+    async def announce(self, here: Mapping[str, bool]) -> dict[str, bool]:
         """Say of each name whether it is so in this process. Answers whether it is in any."""
         calls = [
             ("SET", self._key_of(name), 1, "PX", self._life_ms) if is_here else ("EXISTS", self._key_of(name))
@@ -28,21 +28,21 @@ class Signs:
         ]
         return {name: bool(found) for name, found in zip(here, await self._db.execute_many(calls), strict=True)}
 
-    async def heard(self, names: Iterable[str]) -> dict[str, bool]:
+    async def find(self, names: Iterable[str]) -> dict[str, bool]:
         """Of each name whether it is so in any process."""
-        return await self.said(dict.fromkeys(names, False))
+        return await self.announce(dict.fromkeys(names, False))
 
 
-def bound(connection: Connection) -> Signs:
+def bound(connection: Connection) -> Heartbeats:
     """Which carriers processes are bound to."""
-    return Signs(connection, keys.bound, BOUND_MS)
+    return Heartbeats(connection, keys.bound, BOUND_MS)
 
 
-def taking(connection: Connection) -> Signs:
+def taking(connection: Connection) -> Heartbeats:
     """Which carriers take messages of processes."""
-    return Signs(connection, keys.taking, TAKING_MS)
+    return Heartbeats(connection, keys.taking, TAKING_MS)
 
 
-def at_work(connection: Connection) -> Signs:
+def at_work(connection: Connection) -> Heartbeats:
     """By which channels workers send."""
-    return Signs(connection, keys.at_work, AT_WORK_MS)
+    return Heartbeats(connection, keys.at_work, AT_WORK_MS)

@@ -290,7 +290,7 @@ def live(shard: int) -> str:
     return f"{{x:{shard}}}:live"
 
 
-def told(shard: int) -> str:
+def told_key(shard: int) -> str:
     return f"{{x:{shard}}}:told"
 
 

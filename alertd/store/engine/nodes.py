@@ -18,7 +18,7 @@ from redis.backoff import NoBackoff
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.maint_notifications import MaintNotificationsConfig
 
-from alertd.store.engine.command_pipeline import Lines
+from alertd.store.engine.command_pipeline import CommandPipeline
 
 Group = TypeVar("Group", bound=Hashable)
 Item = TypeVar("Item")
@@ -38,7 +38,7 @@ class Nodes:
         self.first = client
         self.stale = False
         self._clients: dict[tuple[str, int], Redis] = {}
-        self._lines: dict[Redis, Lines] = {}
+        self._lines: dict[Redis, CommandPipeline] = {}
         self._slots: list[Redis] = []  # by slot, of a cluster
         self._learning = asyncio.Lock()
         self._turn = -1
@@ -57,10 +57,10 @@ class Nodes:
         """The client of the server that holds a key."""
         return self._slots[slot_of(key)] if self._slots else self.first
 
-    def lines(self, client: Redis) -> Lines:
+    def lines(self, client: Redis) -> CommandPipeline:
         """The lines to a client's server, the same for all who ask: they keep some of its connections."""
         if client not in self._lines:
-            self._lines[client] = Lines(client)
+            self._lines[client] = CommandPipeline(client)
         return self._lines[client]
 
     async def hang_up(self) -> None:

@@ -14,7 +14,7 @@ from alertd.common.repetition import repeated
 from alertd.store.engine.codec import SealError, next_key
 from alertd.store.engine.connection import Connection, StoreRefusedError, StoreUnavailableError
 from alertd.store.engine.name_keys import NameKeys
-from alertd.store.master_key.state import Kept, MasterKeys, Phase, Rotation, makes, reads, seal_counter
+from alertd.store.master_key.state import MasterKeys, Phase, Rotation, StoredSecrets, makes, reads, seal_counter
 
 BEAT_S = 1.0
 
@@ -30,11 +30,11 @@ class KeyWatch:
         self._missing = ""  # the key that the log knows to be missing
         self._refused = ""  # why the keys in the store cannot be used, as the log knows it
         self._nodes = connection.nodes
-        self._kept: Kept | None = None  # None: not read yet
+        self._kept: StoredSecrets | None = None  # None: not read yet
         self._joined: tuple[str, ...] = ()  # what it says of the secret that joins
 
     @asynccontextmanager
-    async def kept(self, clock: Clock) -> AsyncIterator[None]:
+    async def run(self, clock: Clock) -> AsyncIterator[None]:
         """Says that this process lives, now and every second as long as this lasts. Raises StoreUnavailableError where it cannot at first."""
         await self.beat()
         await self.beat()  # others read what this one loaded

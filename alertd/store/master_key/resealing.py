@@ -44,7 +44,7 @@ class Place:
         return f"{','.join(self.servers)} {self.at} {self.cursor}"
 
     @classmethod
-    def read(cls, text: str) -> Place:
+    def parse(cls, text: str) -> Place:
         """From its text; of none, a place of no pass."""
         servers, at, cursor = text.split() if text else ("", "0", "0")
         return cls(tuple(servers.split(",")), int(at), int(cursor))

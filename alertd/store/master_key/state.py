@@ -94,7 +94,7 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True):
                 return said[:1] == (self.new,)
 
 
-class Kept(NamedTuple):
+class StoredSecrets(NamedTuple):
     """The keys that the store keeps, sealed, each kind by its number."""
 
     names: list[bytes]  # from number 1 on
@@ -173,7 +173,7 @@ class MasterKeys:
         commands = [("HSETNX", keys.SECRETS, field, seal(key, _bound(field))) for field, key in made.items()]
         await self._db.execute_durably(commands)
 
-    async def load_secrets(self) -> Kept:
+    async def load_secrets(self) -> StoredSecrets:
         """Take up the keys of the audit's entries that earlier master keys left. Returns the other keys, up to the first that does not open."""
         codec, found = self._db.codec, dict[tuple[str, int], bytes]()
         for raw, sealed in (await self._db.hash_of(keys.SECRETS)).items():
@@ -192,7 +192,7 @@ class MasterKeys:
             [found[one] for one in takewhile(found.__contains__, zip(repeat(kind), count(first)))]
             for kind, first in (("names", 1), ("hash", 0))
         )
-        return Kept(names, hashing)
+        return StoredSecrets(names, hashing)
 
     async def forget(self, name: str) -> None:
         """Leave nothing of a master key that is gone, and have the append-only file rewritten."""

@@ -38,7 +38,7 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(StoredKey).decode
 
 
-class Keyring:
+class ApiKeys:
     """The repository of API keys."""
 
     def __init__(self, connection: Connection) -> None:
@@ -50,9 +50,9 @@ class Keyring:
         await self._db.execute("SET", keys.api_key(key_id), self._sealed(key_id, stored))
 
     async def get(self, key_id: str) -> StoredKey | None:
-        return (await self.read(key_id))[0]
+        return (await self.read_key(key_id))[0]
 
-    async def read(self, key_id: str) -> tuple[StoredKey | None, bytes]:
+    async def read_key(self, key_id: str) -> tuple[StoredKey | None, bytes]:
         """A key, and what stands for it in `replace`."""
         return await self._reads.one(key_id)
 

@@ -71,7 +71,7 @@ class Stops:
         self._db = connection
         self._reads = Batcher(self._read_many)
 
-    async def read(self) -> StandingStops:
+    async def read_standing(self) -> StandingStops:
         """Raises StoreUnavailableError, also where this is the store of another installation, put in the place of ours while we run."""
         return await self._reads.one(None)
 

@@ -34,7 +34,7 @@ class TextStore:
         """The latest revision, 0 for none."""
         return int(await self._db.execute("HLEN", keys.org(org, "texts")))
 
-    async def read(self, org: str, revision: int) -> dict[TextKey, str]:
+    async def read_revision(self, org: str, revision: int) -> dict[TextKey, str]:
         """All texts of one revision; none of revision 0. Raises `KeyError` for one that was never made."""
         if not revision:
             return {}

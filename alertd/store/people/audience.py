@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 
 from alertd.store.areas.outlines import Outlines
 from alertd.store.engine import keys
-from alertd.store.engine.bulk_reads import Bulk
+from alertd.store.engine.bulk_reads import BulkReads
 from alertd.store.engine.cell_seal import Blocks, CellSeal, names_of
 from alertd.store.engine.connection import StoreUnavailableError
-from alertd.store.people.match_filter import IN_DOUBT, YES, Wanted, table, verdicts
-from alertd.store.people.matches import Found, found
+from alertd.store.people.match_filter import IN_DOUBT, YES, MatchFilter, table, verdicts
+from alertd.store.people.matches import Matches, found
 from geofences import records, scan
 from geofences.inside import DEPTH, inside_tiles
 from geofences.tiles import ANCESTOR_ZOOM, ZOOM, deinterleave
@@ -93,7 +93,7 @@ class _Sifted:
 class _Sieve:
     """What decides which records belong to what is wanted."""
 
-    wanted: Wanted
+    wanted: MatchFilter
     table: NDArray[np.uint8]
     squares: Callable[[], scan.Scan]  # of the border tiles, for whoever has points to test
     seal: CellSeal
@@ -111,14 +111,14 @@ class _Sieve:
 
 
 #: Given numbers in doubt, those whose own record says they belong to what is wanted, with flags and region.
-Authority = Callable[[NDArray[np.uint64], Wanted], Awaitable[records.Records]]
+Authority = Callable[[NDArray[np.uint64], MatchFilter], Awaitable[records.Records]]
 
 
 class Audience:
     """Finds people by place."""
 
     def __init__(
-        self, bulk: Bulk, seal: CellSeal, authority: Authority, *, deadline_s: float, threads: int = THREADS
+        self, bulk: BulkReads, seal: CellSeal, authority: Authority, *, deadline_s: float, threads: int = THREADS
     ) -> None:
         self._bulk = bulk
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="audience")
@@ -133,7 +133,7 @@ class Audience:
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._bulk.close()
 
-    async def find(self, wanted: Wanted) -> Found:
+    async def find(self, wanted: MatchFilter) -> Matches:
         """Everyone inside. Raises StoreUnavailableError when the deadline passes: a partial audience is never given."""
         try:
             async with asyncio.timeout(self._deadline_s):
@@ -159,7 +159,7 @@ class Audience:
                     held, counts = _opened(self._seal, part, whole)
                     yield kind, np.repeat(part.members, counts), held
 
-    async def _find(self, wanted: Wanted) -> Found:
+    async def _find(self, wanted: MatchFilter) -> Matches:
         outline, jobs = await self._in_thread(self._outlined, wanted)
         squares = partial(outline.at, ZOOM + DEPTH)
         sifted = await self._read(jobs, _Sieve(wanted=wanted, table=table(wanted), squares=squares, seal=self._seal))
@@ -174,7 +174,7 @@ class Audience:
     def _in_thread(self, function: Callable[..., T], *args: Any) -> Awaitable[T]:
         return asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
 
-    def _outlined(self, wanted: Wanted) -> tuple[scan.Outline, list[_Job]]:
+    def _outlined(self, wanted: MatchFilter) -> tuple[scan.Outline, list[_Job]]:
         """The area's outline, and what is to be read, the long jobs, those of the border, first."""
         outline = self._outlines.get(wanted.shape) or scan.Outline(wanted.area)
         tiles = self._tiles(outline.at(ANCESTOR_ZOOM))

@@ -13,7 +13,7 @@ from alertd.store.engine.named_values import named, values_of
 KEPT_S = 30 * DAY_MS // 1000
 
 
-class CalledDead:
+class HardBounces:
     """Of every mailbox, hashed as `Names.address_hash` does it."""
 
     def __init__(self, connection: Connection) -> None:

@@ -21,7 +21,7 @@ _DECIDING = 1 << (records.HOUR_SHIFT - records.PLACE_SHIFT)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class MatchFilter:
     """Whom an alert is for."""
 
     area: shapely.MultiPolygon
@@ -37,12 +37,12 @@ class Wanted:
         """The area's name: another of the same outline has it too (SHA-256)."""
         return hashlib.sha256(shapely.to_wkb(self.area)).digest()
 
-    def own(self) -> Wanted:
+    def own(self) -> MatchFilter:
         """The same for one thread: a geometry is prepared in place."""
         return replace(self, area=cast("shapely.MultiPolygon", shapely.from_wkb(shapely.to_wkb(self.area))))
 
 
-def eligible(flags: NDArray[np.uint32], wanted: Wanted) -> NDArray[np.bool_]:
+def eligible(flags: NDArray[np.uint32], wanted: MatchFilter) -> NDArray[np.bool_]:
     """Which records count by their flags."""
     places = np.zeros(8, bool)
     places[list(wanted.places)] = True
@@ -54,7 +54,7 @@ def eligible(flags: NDArray[np.uint32], wanted: Wanted) -> NDArray[np.bool_]:
     return fit
 
 
-def table(wanted: Wanted) -> NDArray[np.uint8]:
+def table(wanted: MatchFilter) -> NDArray[np.uint8]:
     """`eligible`, worked out once for all that the deciding bits can be: NO, YES or IN_DOUBT of each."""
     every = np.arange(_DECIDING, dtype=np.uint32) << np.uint32(records.PLACE_SHIFT)
     found = eligible(every, replace(wanted, max_age_h=None)).astype(np.uint8)
@@ -62,7 +62,7 @@ def table(wanted: Wanted) -> NDArray[np.uint8]:
     return found
 
 
-def verdicts(held: records.Records, wanted: Wanted, decided: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def verdicts(held: records.Records, wanted: MatchFilter, decided: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """NO, YES or IN_DOUBT of each record, given the table of what is wanted."""
     bits = (held.high >> np.uint64(records.FLAGS_SHIFT + records.PLACE_SHIFT)) & np.uint64(_DECIDING - 1)
     found = decided.take(bits.view(np.int64))  # looked up by signed words, which are not copied for it

@@ -21,7 +21,7 @@ _NOBODY: Part = (np.empty(0, np.uint64), np.empty(0, np.uint64))
 
 
 @dataclass(frozen=True)
-class Found:
+class Matches:
     """People, sorted by number, each once. What the first of the parts that has them says of them is put into that order only
     when it is asked for: whom to tell is known without.
     """
@@ -44,12 +44,12 @@ class Found:
 
     @functools.cached_property
     def _said(self) -> records.Records:
-        return records.Records(self.numbers, said(self.parts))
+        return records.Records(self.numbers, merge_words(self.parts))
 
 
-def found(parts: Sequence[Part]) -> Found:
+def found(parts: Sequence[Part]) -> Matches:
     """Everyone of these parts."""
-    return Found(in_order([numbers for numbers, _ in parts]), parts)
+    return Matches(in_order([numbers for numbers, _ in parts]), parts)
 
 
 def in_order(parts: Sequence[Words]) -> Words:
@@ -65,7 +65,7 @@ def in_order(parts: Sequence[Words]) -> Words:
     return np.flatnonzero(ticked).view(np.uint64)
 
 
-def said(parts: Sequence[Part]) -> Words:
+def merge_words(parts: Sequence[Part]) -> Words:
     """What belongs to each number of `in_order`: what the first part that has it says."""
     numbers, whats = (np.concatenate(half) for half in zip(_NOBODY, *parts, strict=True))
     # Sorted with its index below it, each stays where it was among its equals: four times faster than `np.unique`.

@@ -43,7 +43,7 @@ class AddressClaim:
         return cls(hashed, int.from_bytes(raw[:5], "little"), raw[5], int.from_bytes(raw[6:10], "little"), raw[10:])
 
 
-class Names:
+class NameIndex:
     """The claims."""
 
     def __init__(self, connection: Connection) -> None:

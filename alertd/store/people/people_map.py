@@ -91,7 +91,7 @@ def write(path: Path, people: PeopleMap, codec: Codec) -> None:
     part.rename(path)
 
 
-def read(path: Path, codec: Codec) -> PeopleMap:
+def load(path: Path, codec: Codec) -> PeopleMap:
     """The map that was kept. Raises OSError, SealError, KeyError and ValueError where there is none that can be read."""
     with np.load(io.BytesIO(codec.master.open(path.read_bytes(), _SEALED_AS)), allow_pickle=False) as arrays:
         if int(arrays["format"]) != _FORMAT:

@@ -38,9 +38,9 @@ from alertd.model.subscriber import Subscriber, decode, encode, without_past
 from alertd.store.engine import keys
 from alertd.store.engine.codec import SealError
 from alertd.store.engine.connection import WAITAOF_MS, Arg, Connection
-from alertd.store.people.hard_bounces import CalledDead
-from alertd.store.people.match_filter import Wanted, eligible
-from alertd.store.people.name_index import Names
+from alertd.store.people.hard_bounces import HardBounces
+from alertd.store.people.match_filter import MatchFilter, eligible
+from alertd.store.people.name_index import NameIndex
 from alertd.store.people.spots import (
     Change,
     Spot,
@@ -88,9 +88,9 @@ class People:
         self._clock = clock
         self._told = set[str]()  # the unreadable that the log knows of
         self.changes = 0  # moves with whatever is written here: whoever looked before may find others now
-        self.names = Names(connection)
+        self.names = NameIndex(connection)
         self.suppressions = Suppressions(connection)
-        self.called_dead = CalledDead(connection)
+        self.called_dead = HardBounces(connection)
 
     async def numbers(self, count: int) -> range:
         """Fresh numbers, never given before."""
@@ -276,7 +276,7 @@ class People:
         if commands:
             await self._db.execute_ahead(commands)
 
-    async def authority(self, numbers: NDArray[np.uint64], wanted: Wanted) -> records.Records:
+    async def authority(self, numbers: NDArray[np.uint64], wanted: MatchFilter) -> records.Records:
         """Of the subscribers in doubt, the records of those who by their own word belong to what is wanted.
 
         They may be many: they are read bit by bit and looked at in a thread, so that the loop goes on and a deadline is kept.
@@ -287,7 +287,7 @@ class People:
             found.append(await asyncio.to_thread(self._belonging, some, own))
         return records.together(found)
 
-    def _belonging(self, some: Sequence[tuple[bytes | None, str]], wanted: Wanted) -> records.Records:
+    def _belonging(self, some: Sequence[tuple[bytes | None, str]], wanted: MatchFilter) -> records.Records:
         opened = [self._opened(blob, name) for blob, name in some]
         since_s = (wanted.now_h - TOO_OLD_H) * 3_600  # of whom nothing was written since
         people = [without_past(person, since_s) for person in opened if isinstance(person, Subscriber)]

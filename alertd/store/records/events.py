@@ -88,7 +88,11 @@ class Events:
         """Chains that are to be looked at now, as they were announced or once more. Each is held for a look."""
         found = await self._db.run_many(
             [
-                ("due_told", [keys.told(shard)], [DUE_AT_ONCE // keys.SHARDS, LAST_LOOK_MS, HELD_MS, self._db.skew_ms])
+                (
+                    "due_told",
+                    [keys.told_key(shard)],
+                    [DUE_AT_ONCE // keys.SHARDS, LAST_LOOK_MS, HELD_MS, self._db.skew_ms],
+                )
                 for shard in range(keys.SHARDS)
             ]
         )
@@ -98,7 +102,7 @@ class Events:
                 due[chain.decode()] = Due(held=held.decode(), is_announced=at == ANNOUNCED)
         return due
 
-    async def looked(self, looks: Sequence[Look]) -> None:
+    async def record_looks(self, looks: Sequence[Look]) -> None:
         """When chains are due again; those that are let go have nothing left to tell. One that was announced again since stays as it
         is. How far a chain got is known till it goes, so that nobody who was slow brings again what another has brought.
         """
@@ -108,7 +112,7 @@ class Events:
                 (look.chain, look.held, look.wait)
             )
         gone = await self._db.run_many(
-            [("looked", [keys.told(shard)], arguments) for shard, arguments in by_shard.items()]
+            [("looked", [keys.told_key(shard)], arguments) for shard, arguments in by_shard.items()]
         )
         orgs = {look.chain: look.orgs for look in looks}
         let_go = [chain.decode() for chains in gone for chain in chains]
@@ -117,7 +121,7 @@ class Events:
                 [("HDEL", self._names(org)[1], chain) for chain in let_go for org in orgs[chain]]
             )
 
-    async def told(self, chains: Mapping[str, int]) -> list[Told]:
+    async def take_events(self, chains: Mapping[str, int]) -> list[Told]:
         """What each of these chains has to tell after that number, in one round trip; what came before is taken from it."""
         answers = await self._db.run_many(
             [("told", [keys.chain(chain)], (after, AT_ONCE, self._db.skew_ms)) for chain, after in chains.items()]
@@ -191,7 +195,7 @@ class Announcements:
 
 def announcement(chain: str) -> tuple[Arg, ...]:
     """The command by which a chain is announced: something is about to happen to it, and it is looked at at once."""
-    return "ZADD", keys.told(keys.shard_of(chain)), ANNOUNCED, chain
+    return "ZADD", keys.told_key(keys.shard_of(chain)), ANNOUNCED, chain
 
 
 def _kept(entry: Any) -> KeptEvent:

@@ -64,7 +64,7 @@ class Tombstones:
             os.close(handle)
         to_disk(self.path.parent)  # the file itself may be new
 
-    def read(self) -> list[Tombstone]:
+    def read_all(self) -> list[Tombstone]:
         """All keys that were destroyed; a line that was cut off was never acted on. Raises OSError, but none where there is no file."""
         return [one for one in self._lines() if isinstance(one, Tombstone)]
 

@@ -13,7 +13,7 @@ from alertd.model.kinds import Protection, Verdict
 from alertd.model.operator import scopes_of
 from alertd.model.restriction import restricted
 from alertd.service.access import BY_GLASS, Credential
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.store.approvals.break_glass import Claim, Claims
 from alertd.store.engine import keys
 from alertd.store.organisations.operators import OperatorStore, Passkey, StoredOperator
@@ -31,7 +31,7 @@ BOTH = ("author", "approver")
 class Desk:
     """People who signed in, each with a passkey that nobody else let them in with, and an administrator's key."""
 
-    def __init__(self, parts: Parts, client: Any, alert: dict[str, Any]) -> None:
+    def __init__(self, parts: Container, client: Any, alert: dict[str, Any]) -> None:
         self.parts, self.client, self.alert = parts, client, alert
         self.headers: dict[str, dict[str, str]] = {}
 
@@ -92,7 +92,7 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(parts: Parts, client: Any, sample: dict[str, Any]) -> Desk:
+async def desk(parts: Container, client: Any, sample: dict[str, Any]) -> Desk:
     """Forty people in a city; Ana writes and approves, Bea too; what Root allows goes out alone."""
     await register(parts, 40)
     alert = changed(changed(sample, "author/subject", None), "external_id", None)
@@ -255,7 +255,7 @@ async def test_nobody_overlooks_it(desk: Desk):
     assert WHY["reason"] not in json.dumps(entries)
     assert b"alertd_reviews_pending 1.0" in (await desk.parts.fleet.metrics()).whole
     await desk.parts.events.bring()
-    batch = await desk.parts.events.read("default", None, 100)
+    batch = await desk.parts.events.read_page("default", None, 100)
     events = [json.loads(event) for _, event in batch.events]
     assert [each["type"] for each in events][-2:] == ["alert.approved", "alert.break_glass"]
     assert events[-1]["data"]["alert"] == one
@@ -383,7 +383,7 @@ async def test_a_review_is_said_once_and_stands(desk: Desk):
     review = (await desk.shown(one))["break_glass"]["review"]
     assert (review["verdict"], review["by"], review["note"]) == (Verdict.UNJUSTIFIED, "bea", WELL["note"])
     await desk.parts.events.bring()
-    batch = await desk.parts.events.read("default", None, 100)
+    batch = await desk.parts.events.read_page("default", None, 100)
     assert json.loads(batch.events[-1][1])["type"] == "alert.reviewed"
     acts = (await desk.ask("bea", "GET", f"/v1/alerts/{one}/history"))[1]["acts"]
     assert ("alert.review", "bea") in [(act["act"], act["by"]) for act in acts]

@@ -8,20 +8,20 @@ import numpy as np
 
 from alertd.model.states import CHANNELS, State
 from alertd.service.alerts import timeline
-from alertd.service.alerts.timeline import Course
-from alertd.service.container import Parts
+from alertd.service.alerts.timeline import Timeline
+from alertd.service.container import Container
 from alertd.service.records.audit import DONE, REFUSED, Noted
 from channels.sandbox import Sandbox
 from tests.integration.acts import ANA, BEA, planned, register, send, submitted
 
 
-async def acted(parts: Parts, act: str, name: str, outcome: str | None = DONE) -> None:
+async def acted(parts: Container, act: str, name: str, outcome: str | None = DONE) -> None:
     number = await parts.audit.begin(BEA, act, name)
     if outcome:
         await parts.audit.end(BEA, act, outcome, Noted(object=name), of=number)
 
 
-async def test_the_acts_on_an_alert_are_told_oldest_first(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+async def test_the_acts_on_an_alert_are_told_oldest_first(parts: Container, sandbox: Sandbox, sample: dict[str, Any]):
     """Its own and its later versions' alone, page by page; what only reads it and what was refused is no part of it, and what has
     no outcome is said to have none. Of an audit that is too long it is said that older ones were not looked for.
     """
@@ -34,18 +34,18 @@ async def test_the_acts_on_an_alert_are_told_oldest_first(parts: Parts, sandbox:
     await acted(parts, "alert.approve", other.id)
     await acted(parts, "ledger.read", mine.id)
     await acted(parts, "alert.cancel", f"{mine.id}-2", None)
-    history = await Course(parts.audit, parts.work, look=4).history(mine)
+    history = await Timeline(parts.audit, parts.work, look=4).history(mine)
     assert [(one.act, one.outcome, one.by) for one in history.acts] == [
         ("alert.create", "done", ANA.subject), ("alert.approve", "done", BEA.subject),
         ("alert.cancel", "begun", BEA.subject),
     ]  # fmt: skip
     assert history.whole
-    short = await Course(parts.audit, parts.work, look=4, looks=1).history(mine)
+    short = await Timeline(parts.audit, parts.work, look=4, looks=1).history(mine)
     assert [one.act for one in short.acts] == ["alert.cancel"]
     assert not short.whole
 
 
-async def test_the_curve_ends_at_what_the_ledger_counts(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+async def test_the_curve_ends_at_what_the_ledger_counts(parts: Container, sandbox: Sandbox, sample: dict[str, Any]):
     """By channel, never falling, as many at its end as were handed over and delivered; what failed is in neither."""
     await register(parts, 30)
     record = await planned(parts, sample, channels=["push", "mail"])

@@ -21,7 +21,7 @@ from alertd.model.restriction import restricted
 from alertd.model.states import AlertState
 from alertd.runtime.worker_container import worker_of
 from alertd.service.access import Credential
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.engine.connection import Arg, Connection
 from alertd.store.records.case_keys import Cases
@@ -30,7 +30,7 @@ from tests.integration.acts import ANA, BEA, CADIZ, CARL, SEVILLA, alert_of, dra
 
 
 @pytest.fixture(autouse=True)
-async def people(parts: Parts) -> None:
+async def people(parts: Container) -> None:
     await register(parts, 30)
 
 
@@ -40,7 +40,7 @@ async def refused(deed: Any) -> tuple[str, int]:
     return caught.value.slug, caught.value.status
 
 
-async def test_approving_twice_is_approving_once(parts: Parts, sample: dict[str, Any]):
+async def test_approving_twice_is_approving_once(parts: Container, sample: dict[str, Any]):
     """The same person gets the same answer again; another one learns that it is decided."""
     taken = await submitted(parts, sample)
     first = await parts.approval.approve(taken.record.id, BEA)
@@ -55,7 +55,7 @@ async def test_approving_twice_is_approving_once(parts: Parts, sample: dict[str,
     assert await refused(parts.approval.approve(taken.record.id, BEA)) == ("precondition-failed", 409)
 
 
-async def test_what_is_approved_no_more_is_said_first(parts: Parts, sample: dict[str, Any]):
+async def test_what_is_approved_no_more_is_said_first(parts: Container, sample: dict[str, Any]):
     """Whoever comes too late is not sent to look at another revision, or another count, of what ended or was rejected."""
     rejected, late = [(await submitted(parts, sample)).record for _ in range(2)]
     await parts.approval.reject(rejected.id, BEA, "wrong area")
@@ -67,7 +67,7 @@ async def test_what_is_approved_no_more_is_said_first(parts: Parts, sample: dict
     assert await refused(parts.approval.approve(late.id, BEA, **stale)) == ("expired", 409)
 
 
-async def test_no_other_revision_is_approved_by_saying_it_again(parts: Parts, sample: dict[str, Any]):
+async def test_no_other_revision_is_approved_by_saying_it_again(parts: Container, sample: dict[str, Any]):
     """Whoever means an update and names the alert hears that this is not what they looked at, also where it was to start later."""
     for starts in (None, (datetime.now(UTC) + timedelta(hours=1)).isoformat()):
         taken = await submitted(parts, {**sample, "starts": starts})
@@ -88,7 +88,7 @@ class Late(Connection):
         return await super().run_durably(name, names, *args)
 
 
-async def test_a_slow_approval_says_nothing_of_another_revision(parts: Parts, redis: Redis, sample: dict[str, Any]):
+async def test_a_slow_approval_says_nothing_of_another_revision(parts: Container, redis: Redis, sample: dict[str, Any]):
     """While it looks for the people, the alert is changed and approved anew by the same person: that was not what it was asked for."""
     taken, late = await submitted(parts, sample), Late(redis, parts.db.codec)
     parts.freezing._alerts = Alerts(late)
@@ -113,7 +113,7 @@ def person(subject: str, *makers: str, test: bool = False) -> Credential:
 
 
 @pytest.mark.parametrize("subject", ["ana@centre.example ", "Ana@Centre.Example", "\uff41na@centre.example"])
-async def test_another_spelling_is_no_second_person(parts: Parts, sample: dict[str, Any], subject: str):
+async def test_another_spelling_is_no_second_person(parts: Container, sample: dict[str, Any], subject: str):
     """Whoever is called the same, but for spaces, letter case and forms of letters, is the author."""
     taken = await submitted(parts, sample)
     assert await refused(parts.approval.approve(taken.record.id, person(subject))) == ("same-person", 403)
@@ -121,7 +121,7 @@ async def test_another_spelling_is_no_second_person(parts: Parts, sample: dict[s
     assert (await parts.intake.amend(amended, {"external_id": "x"}, person(subject))).record.external_id == "x"
 
 
-async def test_whoever_made_a_key_is_no_second_person_beside_it(parts: Parts, sample: dict[str, Any]):
+async def test_whoever_made_a_key_is_no_second_person_beside_it(parts: Container, sample: dict[str, Any]):
     """However many keys lie between them, and whichever of the two wrote the alert; keys of one maker are two persons."""
     made_by_ana = person("eva@centre.example", "administrator", "ana@centre.example")
     taken = await submitted(parts, sample)
@@ -134,7 +134,7 @@ async def test_whoever_made_a_key_is_no_second_person_beside_it(parts: Parts, sa
     assert (await parts.approval.approve(taken.record.id, approver)).state is AlertState.APPROVED
 
 
-async def test_changing_an_alert_with_another_key_forgets_no_maker(parts: Parts, sample: dict[str, Any]):
+async def test_changing_an_alert_with_another_key_forgets_no_maker(parts: Container, sample: dict[str, Any]):
     """A draft that was written with a key of somebody's making stays theirs."""
     draft = await parts.intake.submit(alert_of(sample), person(ANA.subject, "bea@centre.example"), draft=True)
     await parts.intake.amend(draft.record, {"external_id": "x"}, ANA)
@@ -142,7 +142,7 @@ async def test_changing_an_alert_with_another_key_forgets_no_maker(parts: Parts,
     assert await refused(parts.approval.approve(draft.record.id, BEA)) == ("same-person", 403)
 
 
-async def test_a_child_under_protection_has_a_protection_officer(parts: Parts, sample: dict[str, Any]):
+async def test_a_child_under_protection_has_a_protection_officer(parts: Container, sample: dict[str, Any]):
     """Who may approve others may not approve this one without that scope; nor an update that takes the protection away."""
     bare = restricted(alert_of(sample))
     case = bare.case.model_copy(update={"protection": (Protection.THREATENED,)})
@@ -155,7 +155,7 @@ async def test_a_child_under_protection_has_a_protection_officer(parts: Parts, s
     assert await refused(parts.approval.approve(update.record.id, second)) == ("protection-review-required", 422)
 
 
-async def test_protection_is_of_the_child(parts: Parts, sample: dict[str, Any]):
+async def test_protection_is_of_the_child(parts: Container, sample: dict[str, Any]):
     """A second alert of the case that says nothing of it takes an officer, too, while the first is told or waits; afterwards no more."""
     bare = restricted(alert_of(sample))
     case = bare.case.model_copy(update={"protection": (Protection.THREATENED,)})
@@ -170,7 +170,7 @@ async def test_protection_is_of_the_child(parts: Parts, sample: dict[str, Any]):
     assert (await parts.approval.approve(second.record.id, approver)).state is AlertState.APPROVED
 
 
-async def test_the_plate_of_a_vehicle_is_typed_again(parts: Parts, sample: dict[str, Any]):
+async def test_the_plate_of_a_vehicle_is_typed_again(parts: Container, sample: dict[str, Any]):
     """Another plate, or none, tells nobody; how it is spaced does not matter."""
     van = {"plate": "1234-BCD", "legal_basis": "order of the judge"}
     taken = await submitted(parts, sample, case={**sample["case"], "vehicles": [van]})
@@ -179,7 +179,7 @@ async def test_the_plate_of_a_vehicle_is_typed_again(parts: Parts, sample: dict[
     assert (await parts.approval.approve(taken.record.id, BEA, plates=["1234 bcd"])).state is AlertState.APPROVED
 
 
-async def test_a_test_key_decides_nothing_of_an_actual_alert(parts: Parts, sample: dict[str, Any]):
+async def test_a_test_key_decides_nothing_of_an_actual_alert(parts: Container, sample: dict[str, Any]):
     """Neither before it is sent nor after."""
     taken = await submitted(parts, sample)
     tester = person("tess@centre.example", test=True)
@@ -189,7 +189,7 @@ async def test_a_test_key_decides_nothing_of_an_actual_alert(parts: Parts, sampl
 
 
 @pytest.mark.parametrize("deed", ["give_back", "reject", "cancel"])
-async def test_what_was_decided_may_be_said_again(parts: Parts, sample: dict[str, Any], deed: str):
+async def test_what_was_decided_may_be_said_again(parts: Container, sample: dict[str, Any], deed: str):
     """By the same person, whose first answer may have been lost, with the first reason standing; by nobody else."""
     taken = await submitted(parts, sample)
     if deed == "cancel":
@@ -201,7 +201,9 @@ async def test_what_was_decided_may_be_said_again(parts: Parts, sample: dict[str
 
 
 @pytest.mark.parametrize("status", ["Test", "Exercise"])
-async def test_a_test_needs_nobody_else_and_may_be_taken_in_again(parts: Parts, sample: dict[str, Any], status: str):
+async def test_a_test_needs_nobody_else_and_may_be_taken_in_again(
+    parts: Container, sample: dict[str, Any], status: str
+):
     """It is approved at once, also when the request was cut off in between and came again, and when it was a draft."""
     taken = await submitted(parts, sample, status=status)
     assert taken.record.state is AlertState.PENDING  # here the first request is cut off
@@ -213,7 +215,7 @@ async def test_a_test_needs_nobody_else_and_may_be_taken_in_again(parts: Parts, 
     assert (await parts.approval.submit(draft.record.id, ANA)).state is AlertState.APPROVED
 
 
-async def test_the_same_case_sent_again_makes_no_second_alert(parts: Parts, sample: dict[str, Any]):
+async def test_the_same_case_sent_again_makes_no_second_alert(parts: Container, sample: dict[str, Any]):
     """While the first one is under way, however often and at once it comes; the answer is the first. A dry run says it too, and a draft and a
     test are none of it.
     """
@@ -234,7 +236,7 @@ async def test_the_same_case_sent_again_makes_no_second_alert(parts: Parts, samp
     assert (second.record.id != taken.record.id, second.is_repeat) == (True, False)
 
 
-async def test_a_draft_is_no_way_around_that(parts: Parts, sample: dict[str, Any]):
+async def test_a_draft_is_no_way_around_that(parts: Container, sample: dict[str, Any]):
     """A second draft of one case is refused when it is submitted, as is one that was amended or returned, until the first is
     over; what was changed to another external id keeps only that.
     """
@@ -260,7 +262,7 @@ async def test_a_draft_is_no_way_around_that(parts: Parts, sample: dict[str, Any
     assert (await submitted(parts, sample, external_id="cms-1")).record.id not in {first, second}
 
 
-async def test_an_external_id_that_was_given_up_is_free(parts: Parts, sample: dict[str, Any]):
+async def test_an_external_id_that_was_given_up_is_free(parts: Container, sample: dict[str, Any]):
     """An alert that was returned and goes on under another one holds its first no more."""
     taken = await submitted(parts, sample, external_id="cms-1")
     returned = await parts.approval.give_back(taken.record.id, BEA, "Which exit?")
@@ -271,13 +273,13 @@ async def test_an_external_id_that_was_given_up_is_free(parts: Parts, sample: di
     assert (await submitted(parts, sample, external_id="cms-2")).record.id == taken.record.id
 
 
-async def test_an_actual_alert_waits(parts: Parts, sample: dict[str, Any]):
+async def test_an_actual_alert_waits(parts: Container, sample: dict[str, Any]):
     """Taking it in decides nothing."""
     taken = await submitted(parts, sample)
     assert await parts.approval.begin(taken.record, ANA) == taken.record
 
 
-async def test_an_audience_that_has_shrunk_below_the_least_is_notified(parts: Parts, sample: dict[str, Any]):
+async def test_an_audience_that_has_shrunk_below_the_least_is_notified(parts: Container, sample: dict[str, Any]):
     """Two persons answered for the alert, and a refusal by the exact count would tell that count."""
     taken = await submitted(parts, sample)
     for i in range(11):
@@ -286,7 +288,7 @@ async def test_an_audience_that_has_shrunk_below_the_least_is_notified(parts: Pa
     assert (approved.state, approved.people) == (AlertState.APPROVED, 19)
 
 
-async def test_a_decision_is_about_what_was_seen(parts: Parts, sample: dict[str, Any]):
+async def test_a_decision_is_about_what_was_seen(parts: Container, sample: dict[str, Any]):
     """Whoever saw an older revision approves, rejects and changes nothing."""
     taken = await submitted(parts, sample)
     seen = (await parts.approval.get(taken.record.id, BEA)).rev
@@ -304,7 +306,7 @@ async def test_a_decision_is_about_what_was_seen(parts: Parts, sample: dict[str,
     assert (await parts.approval.approve(taken.record.id, BEA, rev=now.rev)).state is AlertState.APPROVED
 
 
-async def test_an_approval_of_what_changes_under_it_is_stale(parts: Parts, sample: dict[str, Any]):
+async def test_an_approval_of_what_changes_under_it_is_stale(parts: Container, sample: dict[str, Any]):
     """The audience that is frozen is that of the text that was read, or nothing is sent."""
     taken = await submitted(parts, sample)
     await parts.approval.give_back(taken.record.id, BEA, "Which exit?")
@@ -315,7 +317,7 @@ async def test_an_approval_of_what_changes_under_it_is_stale(parts: Parts, sampl
     assert (await parts.approval.get(taken.record.id, BEA)).state is AlertState.PENDING
 
 
-async def test_the_ground_that_is_told_is_what_its_approver_is_shown(parts: Parts, sample: dict[str, Any]):
+async def test_the_ground_that_is_told_is_what_its_approver_is_shown(parts: Container, sample: dict[str, Any]):
     """A screen shows what the target comes to now: where that is another than was submitted, nobody is told of either. Returned, and submitted
     again, it is the ground of now that is told.
     """
@@ -334,7 +336,7 @@ async def test_the_ground_that_is_told_is_what_its_approver_is_shown(parts: Part
     assert not area.intersects(shapely.Point(CADIZ))
 
 
-async def test_a_ring_that_nobody_would_be_told_in_is_not_approved(parts: Parts, sample: dict[str, Any]):
+async def test_a_ring_that_nobody_would_be_told_in_is_not_approved(parts: Container, sample: dict[str, Any]):
     """Its second person comes later than the alert's end allows: nobody is told that they are told while some never are."""
     rings = [{"center": SEVILLA, "radius_km": 1 + minutes, "delay_min": minutes} for minutes in (0, 60)]
     ends = (datetime.now(UTC) + timedelta(hours=2)).isoformat()
@@ -346,7 +348,7 @@ async def test_a_ring_that_nobody_would_be_told_in_is_not_approved(parts: Parts,
     assert [fault.pointer for fault in caught.value.faults] == ["/target/rings/1/delay_min"]
 
 
-async def test_an_alert_has_one_case_for_life(parts: Parts, sample: dict[str, Any]):
+async def test_an_alert_has_one_case_for_life(parts: Container, sample: dict[str, Any]):
     """A hold, a purge and a stand-down of a case find its alerts by it, so a draft does not move to another; its number may be spelled anew."""
     draft = (await parts.intake.submit(alert_of(sample), ANA, draft=True)).record
     number = sample["case"]["number"]
@@ -359,14 +361,16 @@ async def test_an_alert_has_one_case_for_life(parts: Parts, sample: dict[str, An
     assert set(await Cases(parts.db).held(draft.case)) == {draft.id}
 
 
-async def test_an_alert_that_names_no_channels_goes_by_all_that_have_a_carrier(parts: Parts, sample: dict[str, Any]):
+async def test_an_alert_that_names_no_channels_goes_by_all_that_have_a_carrier(
+    parts: Container, sample: dict[str, Any]
+):
     """Nobody is left out for a word that is missing, and whoever approves reads by which it goes."""
     words = json.loads(alert_of(sample).model_dump_json(exclude={"channels"}, by_alias=True))
     taken = await parts.intake.submit(Alert.model_validate_json(json.dumps(words)), ANA)
     assert set(taken.record.alert.channels) == parts.carriers.channels != set(Channel)
 
 
-async def test_a_draft_is_changed_by_its_author_alone(parts: Parts, sample: dict[str, Any]):
+async def test_a_draft_is_changed_by_its_author_alone(parts: Container, sample: dict[str, Any]):
     """What it says, where and how long is replaced and checked anew; once somebody else has it before them, no more."""
     draft = (await parts.intake.submit(alert_of(sample, external_id="one"), ANA, draft=True)).record
     case = {
@@ -394,7 +398,7 @@ async def test_a_draft_is_changed_by_its_author_alone(parts: Parts, sample: dict
     assert await refused(parts.intake.amend(pending, case, ANA)) == ("precondition-failed", 409)
 
 
-async def test_a_cancel_wins_over_an_approval_that_comes_with_it(parts: Parts, sample: dict[str, Any]):
+async def test_a_cancel_wins_over_an_approval_that_comes_with_it(parts: Container, sample: dict[str, Any]):
     """Whichever is first, nobody's cancel is refused for it, and the alert does not go on."""
     for _ in range(20):
         taken = await submitted(parts, sample)

@@ -12,13 +12,13 @@ from alertd.common.clock import time_of
 from alertd.common.errors import Problem
 from alertd.model.alert import Alert
 from alertd.model.cap.messages import MsgType
-from alertd.model.cap.reader import read
+from alertd.model.cap.reader import parse_message
 from alertd.model.kinds import Notify
 from alertd.model.states import AlertState
 from alertd.runtime.worker_container import worker_of
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.service.delivery.message_cache import LOOK_S
-from alertd.store.delivery.work_records import Alike
+from alertd.store.delivery.work_records import BatchKey
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
 from alertd.store.photos.photos import KEPT_AFTER_MS
@@ -50,15 +50,15 @@ def later(record: Any, hours: float = 10) -> datetime:
     return time_of(record.expires) + timedelta(hours=hours)
 
 
-async def expiry(parts: Parts, alert_id: str, at_ms: int) -> list[str]:
+async def expiry(parts: Container, alert_id: str, at_ms: int) -> list[str]:
     return [one for one in await parts.alerts.times.to_end(at_ms) if one == alert_id]
 
 
-async def test_it_lives_on_and_nobody_hears_of_it(parts: Parts, sample: dict[str, Any]):
+async def test_it_lives_on_and_nobody_hears_of_it(parts: Container, sample: dict[str, Any]):
     """What is queued goes out after the old end, with the new one in its words; no version tells of it."""
     await register(parts, 20)
     record = await planned(parts, sample, channels=["push"], external_id="x-1")
-    messages, alike = worker_of(parts).feeder.dispatch.offers.messages, Alike(channel="push", language="es")
+    messages, alike = worker_of(parts).feeder.dispatch.offers.messages, BatchKey(channel="push", language="es")
     carrier = parts.carriers.of("push")[0]
     assert (await messages.ready(record.id, alike, carrier)).expires_ms == record.expires
     done = await parts.revising.extend(record.id, BEA, later(record), "Still missing")
@@ -74,7 +74,7 @@ async def test_it_lives_on_and_nobody_hears_of_it(parts: Parts, sample: dict[str
     assert (await parts.work.gate(lease, [], lease.rows, 1))[0] == "go"
 
 
-async def test_the_end_stays_on_the_clocks_of_the_sender(parts: Parts, sample: dict[str, Any]):
+async def test_the_end_stays_on_the_clocks_of_the_sender(parts: Container, sample: dict[str, Any]):
     """Whoever puts it off by another clock: an end that people read is of the same day as before."""
     await register(parts, 20)
     record = await planned(parts, sample)
@@ -84,13 +84,13 @@ async def test_the_end_stays_on_the_clocks_of_the_sender(parts: Parts, sample: d
     assert done.record.alert.expires.utcoffset() == record.alert.expires.utcoffset() != elsewhere.utcoffset()
 
 
-async def test_what_an_update_says_of_the_end_is_read_again(parts: Parts, sample: dict[str, Any]):
+async def test_what_an_update_says_of_the_end_is_read_again(parts: Container, sample: dict[str, Any]):
     """By whoever has its message in memory: a push with the old end in it would be thrown away by the phone."""
     await register(parts, 20)
     record = await planned(parts, sample)
     taken = await parts.updating.submit(record.id, alert_of(sample, level="appeal"), Notify.FULL, ANA)
     update = await parts.approval.approve(taken.record.id, BEA)
-    messages, alike = worker_of(parts).feeder.dispatch.offers.messages, Alike(channel="push", language="es")
+    messages, alike = worker_of(parts).feeder.dispatch.offers.messages, BatchKey(channel="push", language="es")
     carrier = parts.carriers.of("push")[0]
     assert (await messages.ready(update.id, alike, carrier)).expires_ms == update.expires
     done = await parts.revising.extend(record.id, BEA, later(update), "Still missing")
@@ -98,7 +98,7 @@ async def test_what_an_update_says_of_the_end_is_read_again(parts: Parts, sample
     assert (await messages.ready(update.id, alike, carrier)).expires_ms == done.record.expires > update.expires
 
 
-async def test_the_end_comes_when_it_is_put_off_to(parts: Parts, sample: dict[str, Any], store: Connection):
+async def test_the_end_comes_when_it_is_put_off_to(parts: Container, sample: dict[str, Any], store: Connection):
     """Not at the old one, even if whoever ends alerts had found it due before; nor if nobody noted the new one."""
     await register(parts, 20)
     record = await planned(parts, sample)
@@ -112,7 +112,7 @@ async def test_the_end_comes_when_it_is_put_off_to(parts: Parts, sample: dict[st
     assert await expiry(parts, record.id, record.expires + 1) == []
 
 
-async def refused(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]) -> Any:
+async def refused(parts: Container, sandbox: Sandbox, sample: dict[str, Any]) -> Any:
     """An alert that nine of twenty got: the carrier took none of the others, when less was left than they have to wait."""
     await register(parts, 20)
     sandbox.push.script.set(Rule("token-1", "unavailable"))
@@ -125,7 +125,7 @@ async def refused(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]) -> Any
 
 
 async def test_who_was_to_be_tried_after_the_end_is_told_once_it_is_put_off(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any]
 ):
     """Their wait outlasts the alert that it was, and nobody gave them up for it."""
     record = await refused(parts, sandbox, sample)
@@ -137,7 +137,7 @@ async def test_who_was_to_be_tried_after_the_end_is_told_once_it_is_put_off(
 
 
 async def test_who_was_to_be_tried_after_the_end_expires_with_the_alert(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any]
 ):
     """Where the end stands; and the ledger says what kept them from being told."""
     record = await refused(parts, sandbox, sample)
@@ -148,7 +148,7 @@ async def test_who_was_to_be_tried_after_the_end_expires_with_the_alert(
     assert {one.reason for one in lost} == {"unavailable"}
 
 
-async def test_photos_last_as_long(parts: Parts, sample: dict[str, Any], store: Connection):
+async def test_photos_last_as_long(parts: Container, sample: dict[str, Any], store: Connection):
     """They are kept for as long after the new end as they were after the old one."""
     await register(parts, 20)
     media = await photo(parts)
@@ -157,7 +157,7 @@ async def test_photos_last_as_long(parts: Parts, sample: dict[str, Any], store: 
     assert await store.execute("PEXPIRETIME", keys.media(media)) == done.record.expires + KEPT_AFTER_MS
 
 
-async def test_what_was_told_stays_told(parts: Parts, sample: dict[str, Any]):
+async def test_what_was_told_stays_told(parts: Container, sample: dict[str, Any]):
     """Of an alert that is sent or stood down no row is touched, and it can be closed as before."""
     record = await sent(parts, sample, channels=["push"])
     before = await counts(parts, record)
@@ -172,7 +172,7 @@ async def test_what_was_told_stays_told(parts: Parts, sample: dict[str, Any]):
     await send(parts, record)
 
 
-async def test_an_actual_alert_takes_a_second_person(parts: Parts, sample: dict[str, Any]):
+async def test_an_actual_alert_takes_a_second_person(parts: Container, sample: dict[str, Any]):
     """Not its author: the name would be told for longer than anybody else has agreed to. A Test takes nobody."""
     record = await sent(parts, sample, channels=["push"])
     assert await slug(parts.revising.extend(record.id, ANA, later(record), "x")) == "same-person"
@@ -184,19 +184,21 @@ async def test_an_actual_alert_takes_a_second_person(parts: Parts, sample: dict[
     assert (await parts.revising.extend(drill.id, ANA, later(drill), "x")).record.expires > drill.expires
 
 
-async def test_cap_says_it_as_an_update(parts: Parts, sample: dict[str, Any]):
+async def test_cap_says_it_as_an_update(parts: Container, sample: dict[str, Any]):
     """With the new end, and each change under a name of its own."""
     record = await sent(parts, sample, channels=["push"])
-    first = read(await parts.cap_out.document(record))
-    one = read(await parts.cap_out.document((await parts.revising.extend(record.id, BEA, later(record), "x")).record))
+    first = parse_message(await parts.cap_out.document(record))
+    one = parse_message(
+        await parts.cap_out.document((await parts.revising.extend(record.id, BEA, later(record), "x")).record)
+    )
     assert (one.msg_type, one.infos[0].expires) == (MsgType.UPDATE, later(record).replace(microsecond=0))
     await parts.clock.sleep(0.002)
-    two = read(await parts.cap_out.document((await parts.revising.restrict(record.id, BEA, "x")).record))
+    two = parse_message(await parts.cap_out.document((await parts.revising.restrict(record.id, BEA, "x")).record))
     assert two.references == (first.reference, one.reference)
     assert len({first.identifier, one.identifier, two.identifier}) == 3
 
 
-async def test_breaches_are_refused(parts: Parts, sample: dict[str, Any]):
+async def test_breaches_are_refused(parts: Container, sample: dict[str, Any]):
     """An end that is earlier, the same, in the past or too far; an alert that is not told, or has ended meanwhile."""
     await register(parts, 20)
     pending = (await submitted(parts, sample)).record

@@ -18,9 +18,9 @@ from alertd.runtime.worker_container import worker_of
 from alertd.service.alerts.delivered_to import may_have_been_told
 from alertd.service.alerts.follow_up import CLOSE, Followed
 from alertd.service.alerts.follow_up_audience import SETTLE_MS, later_version
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.store.alerts.records import Footing
-from alertd.store.delivery.work_records import Alike, Gate, Settlement
+from alertd.store.delivery.work_records import BatchKey, Gate, Settlement
 from alertd.store.engine.connection import Connection
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
@@ -51,7 +51,7 @@ from tests.waiting import until
 SECRET = ("Luc", "Santa Justa")
 
 
-async def test_what_is_told_of_an_alert_that_is_over_is_found(parts: Parts, sample: dict[str, Any]):
+async def test_what_is_told_of_an_alert_that_is_over_is_found(parts: Container, sample: dict[str, Any]):
     """By the alert, from then on, and in a list of what is being told, for as long as it is; the alert itself is none of that."""
     record = await sent(parts, sample)
     assert await parts.reports.told_by(record.id) is None
@@ -65,7 +65,7 @@ async def test_what_is_told_of_an_alert_that_is_over_is_found(parts: Parts, samp
     assert await parts.reports.told_by(record.id) == done.told_by
 
 
-async def test_a_close_reaches_those_who_were_told_and_nobody_else(parts: Parts, sample: dict[str, Any]):
+async def test_a_close_reaches_those_who_were_told_and_nobody_else(parts: Container, sample: dict[str, Any]):
     """On each channel they were told on; not whoever came into the area since, nor whose message came to nothing."""
     record = await sent(parts, sample)
     await register(parts, 10, first=100)
@@ -74,7 +74,7 @@ async def test_a_close_reaches_those_who_were_told_and_nobody_else(parts: Parts,
     assert await tell(parts, done) == {channel: {"targeted": 20, "accepted": 20} for channel in ALL}
 
 
-async def test_what_was_stood_down_is_hidden_although_its_end_is_told_later(parts: Parts, sample: dict[str, Any]):
+async def test_what_was_stood_down_is_hidden_although_its_end_is_told_later(parts: Container, sample: dict[str, Any]):
     """The family is to know first: phones that were not told yet that it is stood down still are, and everybody of the end when that is told."""
     record = await sent(parts, sample)
     down = await parts.following.stand_down(record.id, ANA, "x")
@@ -84,7 +84,7 @@ async def test_what_was_stood_down_is_hidden_although_its_end_is_told_later(part
     assert await tell(parts, done) == {channel: {"targeted": 20, "accepted": 20} for channel in ALL}
 
 
-async def test_a_return_is_said_twice_and_done_once(parts: Parts, sample: dict[str, Any]):
+async def test_a_return_is_said_twice_and_done_once(parts: Container, sample: dict[str, Any]):
     """Also when nothing was left to send: whose answer was lost would else be told that the alert is no more stood down than it was."""
     record = await sent(parts, sample, channels=["push"])
     await tell(parts, await parts.following.stand_down(record.id, ANA, "x"), ("push",))
@@ -96,7 +96,9 @@ async def test_a_return_is_said_twice_and_done_once(parts: Parts, sample: dict[s
     assert await slug(parts.following.reopen(record.id, CARL, "x")) == "precondition-failed"
 
 
-async def test_who_ends_an_alert_that_was_updated_since_it_was_read_looks_again(parts: Parts, sample: dict[str, Any]):
+async def test_who_ends_an_alert_that_was_updated_since_it_was_read_looks_again(
+    parts: Container, sample: dict[str, Any]
+):
     """An update may tell on more channels: the end is told on them, too."""
     record = await sent(parts, sample, channels=["push"])
     update = await parts.updating.submit(record.id, alert_of(sample, channels=list(ALL)), Notify.FULL, ANA)
@@ -107,7 +109,7 @@ async def test_who_ends_an_alert_that_was_updated_since_it_was_read_looks_again(
     assert await parts.alerts.follow(before, footing, CLOSE.new, end, fields={}) == (False, "again")
 
 
-async def test_an_end_in_other_words_is_refused(parts: Parts, sample: dict[str, Any]):
+async def test_an_end_in_other_words_is_refused(parts: Container, sample: dict[str, Any]):
     """By whoever said it too: another outcome or code would be thrown away. In the same words it is answered as before."""
     closed, cancelled = [await sent(parts, sample, channels=["push"]) for _ in range(2)]
     first = await parts.following.close(closed.id, ANA, "Found, well")
@@ -119,7 +121,7 @@ async def test_an_end_in_other_words_is_refused(parts: Parts, sample: dict[str, 
     assert await slug(parts.following.cancel(cancelled.id, ANA, "x")) == "precondition-failed"
 
 
-async def test_it_reaches_them_at_the_address_of_now(parts: Parts, sample: dict[str, Any]):
+async def test_it_reaches_them_at_the_address_of_now(parts: Container, sample: dict[str, Any]):
     """A token rotated since is the one that is sent to; who left, or was forgotten, is not."""
     record = await sent(parts, sample, channels=["push"])
     addresses_of = [{"channel": "push", "token": "rotated"}]
@@ -132,7 +134,7 @@ async def test_it_reaches_them_at_the_address_of_now(parts: Parts, sample: dict[
     assert [a.value for a in people[0].addresses] == ["rotated"]
 
 
-async def test_who_may_have_been_told_is_told(parts: Parts, sample: dict[str, Any], store: Connection):
+async def test_who_may_have_been_told_is_told(parts: Container, sample: dict[str, Any], store: Connection):
     """In flight, in doubt and unknown count, and what its carrier took and reported as failed; refused, suppressed and never sent do not."""
     await register(parts, 20)
     record = await planned(parts, sample)
@@ -164,7 +166,7 @@ async def test_who_may_have_been_told_is_told(parts: Parts, sample: dict[str, An
 
 
 async def test_whose_sms_is_reported_as_failed_and_then_as_delivered_is_told_the_end(
-    parts: Parts, sample: dict[str, Any]
+    parts: Container, sample: dict[str, Any]
 ):
     """Also where the second report comes when those who are told the end were found. Who wants no more is sent nothing all the same."""
     record = await sent(parts, sample, channels=["sms"])
@@ -181,7 +183,7 @@ async def test_whose_sms_is_reported_as_failed_and_then_as_delivered_is_told_the
     assert await parts.work.ref(record.id, late.row) in ends
 
 
-async def test_whose_sms_was_to_be_sent_again_is_told_the_end(parts: Parts, sample: dict[str, Any]):
+async def test_whose_sms_was_to_be_sent_again_is_told_the_end(parts: Container, sample: dict[str, Any]):
     """A carrier took it and reported it as failed: it may report yet that it arrived, also while it waits for another try."""
     record = await sent(parts, sample, channels=["sms"])
     assert await parts.receipts.report(Reference(record.id, 0), State.FAILED, 0, "text")
@@ -190,7 +192,7 @@ async def test_whose_sms_was_to_be_sent_again_is_told_the_end(parts: Parts, samp
     assert await tell(parts, done, ("sms",)) == {"sms": {"targeted": 20, "accepted": 20}}
 
 
-async def test_ends_name_nobody(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+async def test_ends_name_nobody(parts: Container, sandbox: Sandbox, sample: dict[str, Any]):
     """Neither the child, nor the place, nor the outcome is in what goes out, on any channel."""
     record = await sent(parts, sample)
     done = await parts.following.close(record.id, ANA, "Found, well")
@@ -198,14 +200,14 @@ async def test_ends_name_nobody(parts: Parts, sandbox: Sandbox, sample: dict[str
     notice = await parts.alerts.get(done.told_by)
     messages = worker_of(parts).feeder.dispatch.offers.messages
     for channel in ALL:
-        ready = await messages.ready(notice.id, Alike(channel=channel, language="es"), parts.carriers.of(channel)[0])
+        ready = await messages.ready(notice.id, BatchKey(channel=channel, language="es"), parts.carriers.of(channel)[0])
         text = repr(ready.prepared.payload)
         assert not [word for word in (*SECRET, "Found") if word in text], channel
         assert not ready.loud
     assert sandbox.push.recorded.counts()["doubled"] == 0
 
 
-async def test_stand_down_hides_and_comes_back(parts: Parts, sample: dict[str, Any]):
+async def test_stand_down_hides_and_comes_back(parts: Container, sample: dict[str, Any]):
     """The gate is held and what is queued stays; push alone tells it; the return goes to those who were told of it."""
     await register(parts, 20)
     record = await planned(parts, sample, channels=["push", "sms"])
@@ -231,7 +233,7 @@ async def test_stand_down_hides_and_comes_back(parts: Parts, sample: dict[str, A
 
 @pytest.mark.parametrize("act", ["restrict", "stand_down", "close"])
 async def test_it_is_taken_off_the_screen_of_whoever_wants_no_more_of_the_kind(
-    parts: Parts, sample: dict[str, Any], act: str
+    parts: Container, sample: dict[str, Any], act: str
 ):
     """They have it on their phone, so it goes to them without a sound, and by nothing but push. Whoever withdrew, or left, gets nothing more."""
     record = await sent(parts, sample, channels=["push", "mail"])
@@ -260,7 +262,7 @@ async def test_it_is_taken_off_the_screen_of_whoever_wants_no_more_of_the_kind(
     assert found.get("mail") == (mail if act == "close" else None)
 
 
-async def test_whoever_wants_no_more_of_the_kind_hears_of_no_return(parts: Parts, sample: dict[str, Any]):
+async def test_whoever_wants_no_more_of_the_kind_hears_of_no_return(parts: Container, sample: dict[str, Any]):
     """It was taken off their screen, and stays off."""
     record = await sent(parts, sample, channels=["push"])
     await parts.registry.patch("p3", {"kinds": []})
@@ -270,7 +272,7 @@ async def test_whoever_wants_no_more_of_the_kind_hears_of_no_return(parts: Parts
     assert await tell(parts, again, ("push",)) == {"push": {"targeted": 20, "accepted": 19, "suppressed": 1}}
 
 
-async def test_a_notice_that_is_overtaken_is_told_no_more(parts: Parts, sample: dict[str, Any]):
+async def test_a_notice_that_is_overtaken_is_told_no_more(parts: Container, sample: dict[str, Any]):
     """Reopened before anybody heard that it was stood down: the first notice ends, and nobody needs the second."""
     record = await sent(parts, sample, channels=["push"])
     down = await parts.following.stand_down(record.id, ANA, "x")
@@ -280,7 +282,7 @@ async def test_a_notice_that_is_overtaken_is_told_no_more(parts: Parts, sample: 
     assert await tell(parts, again, ("push",)) == {}
 
 
-async def test_a_cancel_is_told_by_its_reason(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+async def test_a_cancel_is_told_by_its_reason(parts: Container, sandbox: Sandbox, sample: dict[str, Any]):
     """In prepared words; one that nobody was told of tells nobody; one without a start tells nobody at all."""
     record = await sent(parts, sample, channels=["push"])
     done = await parts.following.cancel(record.id, ANA, "It was a test", code=CancelReason.SENT_IN_ERROR)
@@ -291,7 +293,7 @@ async def test_a_cancel_is_told_by_its_reason(parts: Parts, sandbox: Sandbox, sa
     assert (rejected.record.state, rejected.told_by) == (AlertState.REJECTED, None)
 
 
-async def test_a_close_can_be_held_until_the_family_knows(parts: Parts, sample: dict[str, Any]):
+async def test_a_close_can_be_held_until_the_family_knows(parts: Container, sample: dict[str, Any]):
     """Closed in silence it is hidden at once; closed again it is told, once, even after its end."""
     record = await sent(parts, sample, channels=["push"])
     silent = await parts.following.close(record.id, ANA, "x", notify=False)
@@ -303,7 +305,7 @@ async def test_a_close_can_be_held_until_the_family_knows(parts: Parts, sample: 
     assert await slug(parts.following.close(record.id, BEA, "x")) == "precondition-failed"
 
 
-async def test_an_alert_that_has_ended_can_be_closed(parts: Parts, sample: dict[str, Any]):
+async def test_an_alert_that_has_ended_can_be_closed(parts: Container, sample: dict[str, Any]):
     """Its time is over, and the child is found: those who were told hear of it."""
     record = await sent(parts, sample, channels=["push"])
     await parts.alerts.step(record.id, AlertState.EXPIRED)
@@ -312,7 +314,7 @@ async def test_an_alert_that_has_ended_can_be_closed(parts: Parts, sample: dict[
     assert (await tell(parts, done, ("push",)))["push"]["accepted"] == 20
 
 
-async def test_two_who_end_it_at_once_tell_it_once(parts: Parts, sample: dict[str, Any]):
+async def test_two_who_end_it_at_once_tell_it_once(parts: Container, sample: dict[str, Any]):
     """One of them is done, and the other hears that it is."""
     record = await sent(parts, sample, channels=["push"])
     answers = await asyncio.gather(
@@ -323,7 +325,7 @@ async def test_two_who_end_it_at_once_tell_it_once(parts: Parts, sample: dict[st
 
 
 @pytest.mark.parametrize("state", ["draft", "pending", "rejected"])
-async def test_breaches_are_refused(parts: Parts, sample: dict[str, Any], state: str):
+async def test_breaches_are_refused(parts: Container, sample: dict[str, Any], state: str):
     """Nothing follows what was never sent; nobody reopens what was not stood down; a version that tells is not decided about."""
     await register(parts, 20)
     record = (await submitted(parts, sample)).record
@@ -342,7 +344,7 @@ async def test_breaches_are_refused(parts: Parts, sample: dict[str, Any], state:
     assert await slug(parts.following.close(other.id, ANA, "x", rev=1)) == "version-changed"
 
 
-async def test_what_is_in_flight_is_waited_for(parts: Parts, sample: dict[str, Any]):
+async def test_what_is_in_flight_is_waited_for(parts: Container, sample: dict[str, Any]):
     """So that nobody is told the end first; but no longer than it can take."""
     await register(parts, 20)
     record = await planned(parts, sample)
@@ -356,7 +358,7 @@ async def test_what_is_in_flight_is_waited_for(parts: Parts, sample: dict[str, A
     assert (await parts.work.counts(notice.id))["push"]["queued"] == 20
 
 
-async def test_a_worker_that_is_late_lets_no_chain_go_that_has_work_again(parts: Parts, sample: dict[str, Any]):
+async def test_a_worker_that_is_late_lets_no_chain_go_that_has_work_again(parts: Container, sample: dict[str, Any]):
     """Seen to be over, then cancelled, then let go by whoever saw it: its end is told all the same, and then the chain goes."""
     record = await sent(parts, sample)
     seen = (await parts.alerts.live())[record.id]
@@ -370,7 +372,7 @@ async def test_a_worker_that_is_late_lets_no_chain_go_that_has_work_again(parts:
     assert record.id not in await parts.alerts.live()
 
 
-async def test_workers_tell_it_by_themselves(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+async def test_workers_tell_it_by_themselves(parts: Container, sandbox: Sandbox, sample: dict[str, Any]):
     """From the approval to the close, with nobody planning but the workers; each address hears twice, and the chain ends."""
     await register(parts, 50)
     taken = await submitted(parts, sample, channels=["push", "mail"])
@@ -385,7 +387,7 @@ async def test_workers_tell_it_by_themselves(parts: Parts, sandbox: Sandbox, sam
 
 
 async def test_that_an_alert_reached_nobody_is_told_when_it_ends(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any]
 ):
     """Its carrier took no message for as long as it lived, so it was never sent."""
     await register(parts, 20)
@@ -400,7 +402,7 @@ async def test_that_an_alert_reached_nobody_is_told_when_it_ends(
     assert [(line["event"], line["people"]) for line in lines] == [("alert reached nobody", 20)]
 
 
-async def test_that_an_alert_was_sent_is_told_once(parts: Parts, sample: dict[str, Any]):
+async def test_that_an_alert_was_sent_is_told_once(parts: Container, sample: dict[str, Any]):
     """However often its chain has something to tell again, and whichever worker finds it over."""
     record = await sent(parts, sample)
     for worker in (worker_of(parts), worker_of(parts)):

@@ -12,21 +12,21 @@ import pytest
 from redis.asyncio import Redis
 
 from alertd.common.errors import Problem
-from alertd.common.ids import Door
+from alertd.common.ids import TokenPurpose
 from alertd.model.alert import Alert
 from alertd.model.cap.messages import MsgType
-from alertd.model.cap.reader import read
+from alertd.model.cap.reader import parse_message
 from alertd.model.kinds import Occasion
 from alertd.model.states import AlertState
 from alertd.runtime.assembly import opened
 from alertd.runtime.worker_container import worker_of
 from alertd.service.alerts.follow_up import REOPEN
 from alertd.service.alerts.follow_up_audience import SETTLE_MS, later_version
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.service.delivery.message_cache import LOOK_S
 from alertd.service.delivery.planner import FIRST_BATCH
 from alertd.store.alerts.records import AlertRecord, Footing
-from alertd.store.delivery.work_records import Alike
+from alertd.store.delivery.work_records import BatchKey
 from alertd.store.engine import keys
 from alertd.store.engine.codec import Codec
 from alertd.store.records.tombstones import Tombstones
@@ -44,15 +44,15 @@ FACTS = ("Luc", "لوسيا", "abrigo", "red coat", "[118,", "118–", "brown", 
 KEPT = ("Santa Justa", '"years":7', "female", "116000", "SE-2026-117")
 
 
-async def said(parts: Parts, alert_id: str, channel: str = "push") -> str:
+async def said(parts: Container, alert_id: str, channel: str = "push") -> str:
     """A message as its carrier takes it, by a worker that had nothing in memory."""
     ready = await worker_of(parts).feeder.dispatch.offers.messages.ready(
-        alert_id, Alike(channel=channel, language="es"), parts.carriers.of(channel)[0]
+        alert_id, BatchKey(channel=channel, language="es"), parts.carriers.of(channel)[0]
     )
     return repr(ready.prepared.payload)
 
 
-async def test_what_else_still_tells_of_the_case_is_said(parts: Parts, client: Any, sample: dict[str, Any]):
+async def test_what_else_still_tells_of_the_case_is_said(parts: Container, client: Any, sample: dict[str, Any]):
     """Of one's own organisation, told or waiting; neither of another case nor what is over, restricted or another organisation's."""
     await register(parts, 20)
     case = {**sample["case"], "number": "SE-2026-9"}
@@ -74,13 +74,13 @@ async def test_what_else_still_tells_of_the_case_is_said(parts: Parts, client: A
     assert (shown.status, (await shown.json())["still_named"]) == (200, []), "one that is damaged hides no other"
 
 
-async def replacement(parts: Parts, told_by: str) -> AlertRecord:
+async def replacement(parts: Container, told_by: str) -> AlertRecord:
     """The version that replaces what was told, as if the moment were over in which the old words may still be sent."""
     notice = await parts.alerts.get(told_by)
     return dataclasses.replace(notice, start=notice.start - SETTLE_MS)
 
 
-async def test_nothing_of_the_child_is_left(parts: Parts, sample: dict[str, Any]):
+async def test_nothing_of_the_child_is_left(parts: Container, sample: dict[str, Any]):
     """In no version of the alert, no message and no CAP; the place, the age and whom to call are still there; the photo is gone."""
     await register(parts, 20)
     media = await photo(parts)
@@ -106,7 +106,7 @@ async def test_nothing_of_the_child_is_left(parts: Parts, sample: dict[str, Any]
     assert await slug(parts.photos.show(media, "push", ANA)) == "gone"
 
 
-async def test_no_address_that_people_are_given_has_her_name(parts: Parts, sample: dict[str, Any]):
+async def test_no_address_that_people_are_given_has_her_name(parts: Container, sample: dict[str, Any]):
     """It could not be taken out of it, and goes on in what is told at the end: the alert is refused where it says so."""
     await register(parts, 20)
     with pytest.raises(Problem) as refusal:
@@ -115,7 +115,7 @@ async def test_no_address_that_people_are_given_has_her_name(parts: Parts, sampl
     assert [fault.pointer for fault in refusal.value.faults] == ["/case/contact/3/url"]
 
 
-async def test_who_was_told_gets_it_in_its_place_without_a_sound(parts: Parts, sample: dict[str, Any]):
+async def test_who_was_told_gets_it_in_its_place_without_a_sound(parts: Container, sample: dict[str, Any]):
     """By push, at once after the moment in which the old words may still leave, as an update of the same chain."""
     record = await sent(parts, sample)
     done = await parts.revising.restrict(record.id, ANA, "x")
@@ -133,11 +133,11 @@ async def test_who_was_told_gets_it_in_its_place_without_a_sound(parts: Parts, s
     assert '"occasion":"update"' in text.replace(" ", "")
 
 
-async def test_an_app_shows_no_message_that_left_with_them(parts: Parts, client: Any, sample: dict[str, Any]):
+async def test_an_app_shows_no_message_that_left_with_them(parts: Container, client: Any, sample: dict[str, Any]):
     """It asks before it shows a name: no for what was sent before, yes for what takes its place and for what leaves without them."""
 
     async def shows(version: str, row: int) -> bool:
-        async with client.get(f"/r/{parts.tags.make(version, row, Door.ACK)}") as answer:
+        async with client.get(f"/r/{parts.tags.make(version, row, TokenPurpose.ACK)}") as answer:
             return bool((await answer.json())["show"])
 
     await register(parts, FIRST_BATCH + 1)
@@ -160,7 +160,7 @@ async def test_an_app_shows_no_message_that_left_with_them(parts: Parts, client:
 
 
 async def test_an_app_shows_no_message_that_was_under_way_with_them(
-    parts: Parts, client: Any, sandbox: Sandbox, sample: dict[str, Any]
+    parts: Container, client: Any, sandbox: Sandbox, sample: dict[str, Any]
 ):
     """Of one that its carrier answered late, it counts when it left."""
     sandbox.push.script.set(Rule("token-", "slow", delay_s=2))
@@ -174,16 +174,16 @@ async def test_an_app_shows_no_message_that_was_under_way_with_them(
     await parts.revising.restrict(record.id, ANA, "x")
     await under_way
     assert await counts(parts, record) == {"accepted": 20}
-    async with client.get(f"/r/{parts.tags.make(record.id, 0, Door.ACK)}") as answer:
+    async with client.get(f"/r/{parts.tags.make(record.id, 0, TokenPurpose.ACK)}") as answer:
         assert not (await answer.json())["show"]
 
 
-async def test_what_is_queued_goes_out_without_them(parts: Parts, sample: dict[str, Any]):
+async def test_what_is_queued_goes_out_without_them(parts: Container, sample: dict[str, Any]):
     """Also from a worker that had the old words in memory."""
     await register(parts, 20)
     record = await planned(parts, sample, channels=["sms"])
     messages = worker_of(parts).feeder.dispatch.offers.messages
-    alike, carrier = Alike(channel="sms", language="es"), parts.carriers.of("sms")[0]
+    alike, carrier = BatchKey(channel="sms", language="es"), parts.carriers.of("sms")[0]
     assert "Luc" in repr((await messages.ready(record.id, alike, carrier)).prepared.payload)
     await parts.revising.restrict(record.id, ANA, "x")
     await parts.clock.sleep(LOOK_S)
@@ -192,7 +192,7 @@ async def test_what_is_queued_goes_out_without_them(parts: Parts, sample: dict[s
     assert await counts(parts, record, "sms") == {"accepted": 20}
 
 
-async def test_of_one_that_is_stood_down_nobody_hears(parts: Parts, sample: dict[str, Any]):
+async def test_of_one_that_is_stood_down_nobody_hears(parts: Container, sample: dict[str, Any]):
     """The words that it is over stay on the way; when it is reopened it comes back without the facts."""
     record = await sent(parts, sample, channels=["push"])
     down = await parts.following.stand_down(record.id, ANA, "x")
@@ -205,7 +205,9 @@ async def test_of_one_that_is_stood_down_nobody_hears(parts: Parts, sample: dict
     assert "Luc" not in await said(parts, again.told_by)
 
 
-async def test_what_follows_has_none_of_the_words_that_were_taken_out_meanwhile(parts: Parts, sample: dict[str, Any]):
+async def test_what_follows_has_none_of_the_words_that_were_taken_out_meanwhile(
+    parts: Container, sample: dict[str, Any]
+):
     """Who comes back with an alert that was read before it was restricted looks again."""
     record = await sent(parts, sample, channels=["push"])
     await parts.following.stand_down(record.id, ANA, "x")
@@ -222,7 +224,7 @@ async def test_what_follows_has_none_of_the_words_that_were_taken_out_meanwhile(
 
 @pytest.mark.parametrize("first", ["restricted", "stood down"])
 async def test_phones_that_heard_nothing_of_a_stand_down_are_told_without_them_when_it_comes_back(
-    parts: Parts, sample: dict[str, Any], first: str
+    parts: Container, sample: dict[str, Any], first: str
 ):
     """They show the alert as it was: neither what took the facts out nor that it was stood down had come to them."""
     record = await sent(parts, sample, channels=["push"])
@@ -237,7 +239,7 @@ async def test_phones_that_heard_nothing_of_a_stand_down_are_told_without_them_w
     assert "Luc" not in await said(parts, again.told_by)
 
 
-async def test_phones_are_told_without_them_although_the_end_is_told_later(parts: Parts, sample: dict[str, Any]):
+async def test_phones_are_told_without_them_although_the_end_is_told_later(parts: Container, sample: dict[str, Any]):
     """Until the family knows they show what was left of it, and no name; what comes back is not told any more once it is over."""
     record = await sent(parts, sample, channels=["push"])
     done = await parts.revising.restrict(record.id, ANA, "x")
@@ -255,7 +257,7 @@ async def test_phones_are_told_without_them_although_the_end_is_told_later(parts
     assert end.told_by == f"{record.id}-3"
 
 
-async def test_a_halt_stays(parts: Parts, sample: dict[str, Any]):
+async def test_a_halt_stays(parts: Container, sample: dict[str, Any]):
     """An alert that waits goes on waiting, and the key that it is sent by stays the one that a stop finds."""
     await register(parts, 20)
     record = await planned(parts, sample)
@@ -265,7 +267,7 @@ async def test_a_halt_stays(parts: Parts, sample: dict[str, Any]):
     assert await lease_of(parts.work, record.id, "push") is None
 
 
-async def test_it_is_said_twice_and_done_once(parts: Parts, sample: dict[str, Any]):
+async def test_it_is_said_twice_and_done_once(parts: Container, sample: dict[str, Any]):
     """Whoever says it again, and be it another, gets the same answer; no revision and no version are made."""
     record = await sent(parts, sample, channels=["push"])
     first = await parts.revising.restrict(record.id, ANA, "x")
@@ -274,19 +276,19 @@ async def test_it_is_said_twice_and_done_once(parts: Parts, sample: dict[str, An
     assert len(await parts.alerts.versions([record.id])) == 2
 
 
-async def test_cap_says_it_as_an_update(parts: Parts, sample: dict[str, Any]):
+async def test_cap_says_it_as_an_update(parts: Container, sample: dict[str, Any]):
     """Of a name of its own that refers to the first; the end refers to both."""
     record = await sent(parts, sample, channels=["push"])
-    first = read(await parts.cap_out.document(record))
+    first = parse_message(await parts.cap_out.document(record))
     done = await parts.revising.restrict(record.id, ANA, "x")
-    update = read(await parts.cap_out.document(done.record))
+    update = parse_message(await parts.cap_out.document(done.record))
     assert (update.msg_type, update.references) == (MsgType.UPDATE, (first.reference,))
     assert update.identifier not in {first.identifier, record.id}
     closed = await parts.following.close(record.id, ANA, "x")
-    assert read(await parts.cap_out.document(closed.record)).references == (first.reference, update.reference)
+    assert parse_message(await parts.cap_out.document(closed.record)).references == (first.reference, update.reference)
 
 
-async def test_breaches_are_refused(parts: Parts, sample: dict[str, Any]):
+async def test_breaches_are_refused(parts: Container, sample: dict[str, Any]):
     """Nothing is taken out of what nobody knows yet, or any more; a general alert has no such facts; the seen revision counts."""
     await register(parts, 20)
     pending = (await submitted(parts, sample)).record
@@ -300,7 +302,7 @@ async def test_breaches_are_refused(parts: Parts, sample: dict[str, Any]):
         assert await slug(parts.revising.restrict(one, ANA, "x")) == "precondition-failed"
 
 
-async def test_a_general_alert_is_refused(parts: Parts, sample: dict[str, Any]):
+async def test_a_general_alert_is_refused(parts: Container, sample: dict[str, Any]):
     """It is about nobody; what is wrong with it is ended or corrected."""
     document = {
         "kind": "general", "level": "warning", "status": "Test", "expires": sample["expires"], "case": {},
@@ -314,7 +316,7 @@ async def test_a_general_alert_is_refused(parts: Parts, sample: dict[str, Any]):
 
 
 async def test_a_copy_that_is_put_back_names_nobody(
-    parts: Parts, sample: dict[str, Any], redis: Redis, codec: Codec, sandbox: Sandbox, library: Library
+    parts: Container, sample: dict[str, Any], redis: Redis, codec: Codec, sandbox: Sandbox, library: Library
 ):
     """What was restricted since it was made is so before anything of it is served, in every version, whatever state it has there; what was
     not is as it was.
@@ -343,7 +345,7 @@ async def test_a_copy_that_is_put_back_names_nobody(
 
 
 async def test_a_restricted_alert_that_is_damaged_keeps_no_process_from_starting(
-    parts: Parts, sample: dict[str, Any], redis: Redis, codec: Codec, sandbox: Sandbox, library: Library
+    parts: Container, sample: dict[str, Any], redis: Redis, codec: Codec, sandbox: Sandbox, library: Library
 ):
     """It is restricted, and nothing of it is to be done again: what is sealed of it is not looked at."""
     record = await sent(parts, sample, channels=["push"])
@@ -355,7 +357,7 @@ async def test_a_restricted_alert_that_is_damaged_keeps_no_process_from_starting
 
 @pytest.mark.parametrize("what", ["its case", "what followed it"])
 async def test_one_that_is_damaged_in_a_copy_keeps_no_process_from_starting(
-    parts: Parts, sample: dict[str, Any], redis: Redis, codec: Codec, sandbox: Sandbox, library: Library, what: str
+    parts: Container, sample: dict[str, Any], redis: Redis, codec: Codec, sandbox: Sandbox, library: Library, what: str
 ):
     """What of it can be read, and so be shown, is restricted."""
     record = await sent(parts, sample, channels=["push"])
@@ -378,7 +380,7 @@ async def test_one_that_is_damaged_in_a_copy_keeps_no_process_from_starting(
 
 
 async def test_a_restriction_that_cannot_be_written_down_is_done_and_said_so(
-    parts: Parts, sample: dict[str, Any], tmp_path: Path
+    parts: Container, sample: dict[str, Any], tmp_path: Path
 ):
     """No full disk keeps a name in public; whoever asked is told that a copy would bring it back, and says it again."""
     record = await sent(parts, sample)
@@ -388,4 +390,4 @@ async def test_a_restriction_that_cannot_be_written_down_is_done_and_said_so(
     parts.revising._tombstones = Tombstones(tmp_path / "tombstones")
     await parts.revising.restrict(record.id, ANA, "x")
     assert list(parts.revising._tombstones.restrictions()) == [record.id]
-    assert parts.revising._tombstones.read() == []
+    assert parts.revising._tombstones.read_all() == []

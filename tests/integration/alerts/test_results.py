@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from alertd.common.ids import Door
+from alertd.common.ids import TokenPurpose
 from alertd.model.kinds import PurgeReason
 from alertd.model.states import LedgerReason, State
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.service.delivery.receipts import SOURCES
 from alertd.service.records.audit import Noted
 from alertd.service.records.evidence import EvidenceError, Seal, verified
@@ -29,7 +29,7 @@ RUNBOOK = (Path(__file__).parents[3] / "ops" / "runbook.md").read_text(encoding=
 
 
 @pytest.fixture
-async def closed(parts: Parts, sample: dict[str, Any]) -> str:
+async def closed(parts: Container, sample: dict[str, Any]) -> str:
     """Told to twenty by push and mail, of whom two have opened it and one has left; closed, and told so."""
     record = await sent(parts, sample, channels=["push", "mail"])
     for row in (0, 1):
@@ -37,7 +37,7 @@ async def closed(parts: Parts, sample: dict[str, Any]) -> str:
             record.id, row, "push", State.DELIVERED, LedgerReason.SEEN.value, SOURCES[State.DELIVERED]
         )
     row = next(first for first, channel in await parts.work.spans(record.id) if channel == "mail")
-    reference = parts.receipts.reference(parts.tags.make(record.id, row, Door.LEAVE), Door.LEAVE)
+    reference = parts.receipts.reference(parts.tags.make(record.id, row, TokenPurpose.LEAVE), TokenPurpose.LEAVE)
     for _ in range(2):
         assert await parts.receipts.leave(reference)
     entry = await parts.audit.begin(ANA, "alert.close", record.id)
@@ -49,7 +49,7 @@ async def closed(parts: Parts, sample: dict[str, Any]) -> str:
 
 
 @pytest.fixture
-def call(parts: Parts, client: Any) -> Callable[..., Awaitable[tuple[int, Any]]]:
+def call(parts: Container, client: Any) -> Callable[..., Awaitable[tuple[int, Any]]]:
     """A call with a key of these scopes, or without one: status and answer."""
 
     async def made(path: str, *scopes: str) -> tuple[int, Any]:
@@ -119,7 +119,7 @@ async def test_evidence_is_checked_by_whoever_has_it(closed: str, call: Any, cli
             verified(nothing, key["pem"])
 
 
-async def test_the_digest_is_that_of_the_ledger_as_it_is_read(parts: Parts, closed: str, call: Any, client: Any):
+async def test_the_digest_is_that_of_the_ledger_as_it_is_read(parts: Container, closed: str, call: Any, client: Any):
     """Byte by byte: whoever kept the ledger can show that it is the one."""
     _, signed = await call(f"/v1/alerts/{closed}/evidence", "evidence:read")
     found = verified(signed, (await call("/v1/evidence/key"))[1]["pem"])
@@ -131,7 +131,7 @@ async def test_the_digest_is_that_of_the_ledger_as_it_is_read(parts: Parts, clos
     assert len(found["ledgers"]) == 2
 
 
-async def test_nobody_is_told_what_a_deleted_ledger_had(parts: Parts, closed: str, call: Any):
+async def test_nobody_is_told_what_a_deleted_ledger_had(parts: Container, closed: str, call: Any):
     """It is gone for good: nobody is said not to have been told, and nothing is signed as though there had been nothing."""
     paths = (f"/v1/alerts/{closed}/deliveries", f"/v1/subscribers/p7/explain?alert={closed}")
     assert await archive(parts.db, closed, 1)
@@ -153,7 +153,7 @@ async def test_a_version_that_is_not_there_has_no_evidence(closed: str, call: An
         assert (await call(f"/v1/alerts/{name}", "alerts:read"))[0] in {400, 404}
 
 
-async def test_both_need_their_scope_and_end_with_the_case(parts: Parts, closed: str, call: Any):
+async def test_both_need_their_scope_and_end_with_the_case(parts: Container, closed: str, call: Any):
     """Both are acts that the audit has; neither is there once the case is purged."""
     for what, scope in (("report", "ledger:read"), ("evidence", "evidence:read")):
         path = f"/v1/alerts/{closed}/{what}"

@@ -14,8 +14,8 @@ from alertd.runtime.worker_container import worker_of
 from alertd.service.access import Credential
 from alertd.service.alerts.stops import FRESH_S
 from alertd.service.alerts.submission import submit
-from alertd.service.container import Parts
-from alertd.service.delivery.expiry import Ending
+from alertd.service.container import Container
+from alertd.service.delivery.expiry import Expiry
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.engine import keys
 from alertd.store.engine.connection import StoreUnavailableError
@@ -30,7 +30,7 @@ from tests.waiting import until
 ORG = of_org("default")
 
 
-async def leased(parts: Parts, record: AlertRecord) -> bool:
+async def leased(parts: Container, record: AlertRecord) -> bool:
     """Whether anybody is given work of this alert now."""
     lease = await lease_of(parts.work, record.id, "push")
     if lease is not None:
@@ -39,7 +39,7 @@ async def leased(parts: Parts, record: AlertRecord) -> bool:
 
 
 @pytest.mark.parametrize("scope", [SERVICE, ORG, of_key("default", ANA.key_id), of_key("default", BEA.key_id)])
-async def test_a_stop_holds_what_is_under_way(parts: Parts, sample: dict[str, Any], scope: str):
+async def test_a_stop_holds_what_is_under_way(parts: Container, sample: dict[str, Any], scope: str):
     """The whole service's, the organisation's, that of the author's key and that of the approver's; two people resume."""
     await register(parts, 20)
     record = await planned(parts, sample)
@@ -56,7 +56,7 @@ async def test_a_stop_holds_what_is_under_way(parts: Parts, sample: dict[str, An
 
 
 @pytest.mark.parametrize("scope", [of_org("other"), of_key("default", CARL.key_id), of_key("other", ANA.key_id)])
-async def test_a_stop_holds_nothing_else(parts: Parts, sample: dict[str, Any], scope: str):
+async def test_a_stop_holds_nothing_else(parts: Container, sample: dict[str, Any], scope: str):
     """What is sent by other keys, or for other organisations, goes on."""
     await register(parts, 20)
     record = await planned(parts, sample)
@@ -64,7 +64,7 @@ async def test_a_stop_holds_nothing_else(parts: Parts, sample: dict[str, Any], s
     assert await leased(parts, record)
 
 
-async def test_work_that_was_leased_before_meets_a_held_gate(parts: Parts, sample: dict[str, Any]):
+async def test_work_that_was_leased_before_meets_a_held_gate(parts: Container, sample: dict[str, Any]):
     """The intents of a chunk are refused, its rows go back to the queue, and nobody is lost or told twice."""
     await register(parts, 20)
     record = await planned(parts, sample)
@@ -78,7 +78,7 @@ async def test_work_that_was_leased_before_meets_a_held_gate(parts: Parts, sampl
     assert await counts(parts, record) == {"accepted": 20}
 
 
-async def test_an_end_outlives_a_stop_of_days(parts: Parts, sample: dict[str, Any]):
+async def test_an_end_outlives_a_stop_of_days(parts: Container, sample: dict[str, Any]):
     """Whoever was told hears that it is over once the stop is lifted."""
     await register(parts, 20)
     record = await planned(parts, sample)
@@ -96,20 +96,20 @@ async def test_an_end_outlives_a_stop_of_days(parts: Parts, sample: dict[str, An
     assert await counts(parts, end) == {"accepted": 20}
 
 
-async def test_an_end_that_not_everybody_was_told_is_an_error_in_the_log(parts: Parts, sample: dict[str, Any]):
+async def test_an_end_that_not_everybody_was_told_is_an_error_in_the_log(parts: Container, sample: dict[str, Any]):
     """A week is too late, and nobody may think that all of them know."""
     await register(parts, 20)
     record = await planned(parts, sample)
     await send(parts, record)
     closed = await parts.following.close(record.id, BEA, "She was found, well.")
-    later = Ending(parts.alerts, parts.work, Later(7 * DAY_MS), parts.metrics)
+    later = Expiry(parts.alerts, parts.work, Later(7 * DAY_MS), parts.metrics)
     with structlog.testing.capture_logs() as logs:
         await later.expire(closed.told_by)
         await later.expire(record.id)
     assert [(one["event"], one["alert"]) for one in logs] == [("an end was not told to everybody", closed.told_by)]
 
 
-async def test_one_person_does_not_resume(parts: Parts):
+async def test_one_person_does_not_resume(parts: Container):
     """Not by saying it twice, not under another spelling, not with a key they made, not with a test key."""
     await parts.stopping.stop(ORG, ANA, "Something is wrong")
     again = dataclasses.replace(CARL, subject=" Carl@Centre.example ", key_id="c2")
@@ -123,7 +123,7 @@ async def test_one_person_does_not_resume(parts: Parts):
     assert ORG in await parts.stopping.active("default")
 
 
-async def test_whoever_stops_again_is_heard(parts: Parts):
+async def test_whoever_stops_again_is_heard(parts: Container):
     """Who asked to resume before must ask again; until then the first stop keeps its author and its reason."""
     await parts.stopping.stop(ORG, ANA, "First")
     assert (await parts.stopping.stop(ORG, BEA, "Second")).stop.reason == "First"
@@ -133,7 +133,7 @@ async def test_whoever_stops_again_is_heard(parts: Parts):
     assert (await parts.stopping.resume(ORG, CARL)).stop is None
 
 
-async def test_nothing_is_opened_while_it_is_stopped(parts: Parts, sample: dict[str, Any]):
+async def test_nothing_is_opened_while_it_is_stopped(parts: Container, sample: dict[str, Any]):
     """No approval, and no test, which needs none; submitting and cancelling go on, and a draft."""
     await register(parts, 20, tester=True)
     sent = await planned(parts, sample)
@@ -147,7 +147,7 @@ async def test_nothing_is_opened_while_it_is_stopped(parts: Parts, sample: dict[
     assert (await parts.approval.reject(pending.id, BEA, "over")).state == "rejected"
 
 
-async def test_a_stopped_key_does_nothing_more(parts: Parts, sample: dict[str, Any]):
+async def test_a_stopped_key_does_nothing_more(parts: Container, sample: dict[str, Any]):
     """It neither submits nor approves, makes no other key and lifts no stop; nor is what it submitted approved by others."""
     await register(parts, 20)
     before = (await submitted(parts, sample)).record
@@ -162,7 +162,7 @@ async def test_a_stopped_key_does_nothing_more(parts: Parts, sample: dict[str, A
     assert (await parts.approval.approve(other.record.id, CARL)).state == "approved"
 
 
-async def test_scopes_are_ones_own(parts: Parts):
+async def test_scopes_are_ones_own(parts: Container):
     """Only an administrator stops the service; a key must be there, and of one's organisation."""
     writer = Credential(key_id="w", org="default", subject="w", scopes=frozenset({"alerts:write"}))
     made, _ = await parts.access.create(org="default", subject="x", scopes=frozenset({"alerts:write"}))
@@ -176,27 +176,27 @@ async def test_scopes_are_ones_own(parts: Parts):
     assert await parts.stopping.active("default") == {}
 
 
-async def test_fan_outs_that_overtake_each_other_end_as_the_last_says(parts: Parts, sample: dict[str, Any]):
+async def test_fan_outs_that_overtake_each_other_end_as_the_last_says(parts: Container, sample: dict[str, Any]):
     """A halt of an earlier generation changes nothing where a later one was: neither way."""
     await register(parts, 20)
     record = await planned(parts, sample)
     await parts.stopping.stop(ORG, ANA, "x")
-    stopped = await parts.stopping._stops.read()
+    stopped = await parts.stopping._stops.read_standing()
     await parts.stopping.resume(ORG, BEA)
     await parts.stopping.resume(ORG, CARL)
     await parts.stopping._stops.put_on(stopped, [record.id])
     assert await leased(parts, record)
-    lifted = await parts.stopping._stops.read()
+    lifted = await parts.stopping._stops.read_standing()
     await parts.stopping.stop(ORG, ANA, "x")
     await parts.stopping._stops.put_on(lifted, [record.id])
     assert not await leased(parts, record)
 
 
-async def test_a_stop_counts_although_its_record_went_back(parts: Parts, sample: dict[str, Any]):
+async def test_a_stop_counts_although_its_record_went_back(parts: Container, sample: dict[str, Any]):
     """A master that falls back behind its replica may lose what was stopped and let go on; the chains on others know of it."""
     await register(parts, 20)
     record = await planned(parts, sample)
-    before = await parts.stopping._stops.read()
+    before = await parts.stopping._stops.read_standing()
     for _ in range(3):
         await parts.stopping.stop(ORG, CARL, "x")
         await parts.stopping.resume(ORG, ANA)
@@ -206,7 +206,7 @@ async def test_a_stop_counts_although_its_record_went_back(parts: Parts, sample:
     assert not await leased(parts, record)
 
 
-async def test_a_stop_that_came_back_counts_once_it_is_said_again(parts: Parts, sample: dict[str, Any]):
+async def test_a_stop_that_came_back_counts_once_it_is_said_again(parts: Container, sample: dict[str, Any]):
     """Its record went back to before it was lifted, and the chains know that it was: whoever stops again is obeyed."""
     await register(parts, 20)
     record = await planned(parts, sample)
@@ -220,26 +220,26 @@ async def test_a_stop_that_came_back_counts_once_it_is_said_again(parts: Parts, 
     assert not await leased(parts, record)
 
 
-async def test_a_stop_that_is_said_again_is_written_again(parts: Parts):
+async def test_a_stop_that_is_said_again_is_written_again(parts: Container):
     """Whoever said it before may have heard that it was not confirmed: the answer to them now is about what is on disk."""
     first = (await parts.stopping.stop(ORG, CARL, "x")).stop
-    before = await parts.stopping._stops.read()
+    before = await parts.stopping._stops.read_standing()
     assert (await parts.stopping.stop(ORG, ANA, "y")).stop == first
-    assert (await parts.stopping._stops.read()).generation > before.generation
+    assert (await parts.stopping._stops.read_standing()).generation > before.generation
     again = await asyncio.gather(
         *(parts.stopping.stop(ORG, ANA, "y") for _ in range(40))
     )  # and nobody is told to try again
     assert {one.stop for one in again} == {first}
 
 
-async def test_two_who_stop_at_once_are_both_heard(parts: Parts):
+async def test_two_who_stop_at_once_are_both_heard(parts: Container):
     """Each changes the record only as it read it."""
     scopes = [of_key("default", f"k{i}") for i in range(8)]
     await asyncio.gather(*(parts.stopping.stop(scope, ANA, "x") for scope in scopes))
     assert set(await parts.stopping.active("default")) == set(scopes)
 
 
-async def test_a_worker_obeys_what_nobody_put_on_its_chains(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+async def test_a_worker_obeys_what_nobody_put_on_its_chains(parts: Container, sandbox: Sandbox, sample: dict[str, Any]):
     """Whoever stopped, or resumed, and died before they reached the chains: the record alone is enough, both ways."""
     await register(parts, 200)
     sandbox.push.script.set(Rule("", "slow", delay_s=0.3))
@@ -248,21 +248,21 @@ async def test_a_worker_obeys_what_nobody_put_on_its_chains(parts: Parts, sandbo
     async with working(parts):
         record = await parts.approval.approve(taken.record.id, BEA)
         await until(lambda: _some_sent(parts, record))
-        seen = await stops.read()
+        seen = await stops.read_standing()
         stop = (await parts.stopping.stop(of_org("other"), ANA, "x")).stop
-        assert await stops.change(await stops.read(), ORG, stop)
+        assert await stops.change(await stops.read_standing(), ORG, stop)
         began = asyncio.get_running_loop().time()
         await until(lambda: _halted(parts, record))
         assert asyncio.get_running_loop().time() - began < 1
-        assert seen.generation < (await stops.read()).generation
+        assert seen.generation < (await stops.read_standing()).generation
         sandbox.push.script.set()
-        assert await stops.change(await stops.read(), ORG, None)
+        assert await stops.change(await stops.read_standing(), ORG, None)
         await until(ended(parts, record.id))
     assert await counts(parts, record) == {"accepted": 200}
     assert sandbox.push.recorded.counts()["doubled"] == 0
 
 
-async def test_a_resume_that_the_store_lost_is_put_on_again(parts: Parts, sample: dict[str, Any]):
+async def test_a_resume_that_the_store_lost_is_put_on_again(parts: Container, sample: dict[str, Any]):
     """A server that fell back to before it let an alert go was away, so what was put on the chains is put on them once more."""
     await register(parts, 20)
     record = await planned(parts, sample)
@@ -280,7 +280,7 @@ async def test_a_resume_that_the_store_lost_is_put_on_again(parts: Parts, sample
     assert await leased(parts, record)
 
 
-async def test_a_worker_that_hears_nothing_sends_nothing(parts: Parts, sample: dict[str, Any]):
+async def test_a_worker_that_hears_nothing_sends_nothing(parts: Container, sample: dict[str, Any]):
     """Half a second after it last read what is stopped it takes no work, and what it has it gives back."""
     await register(parts, 20)
     record = await planned(parts, sample)
@@ -297,7 +297,7 @@ async def test_a_worker_that_hears_nothing_sends_nothing(parts: Parts, sample: d
 
 
 async def test_nothing_is_sent_from_the_store_of_another_installation(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any]
 ):
     """One that is put in the place of ours below a worker: what is under way there is told by nobody here, until ours is back."""
     await register(parts, 20)
@@ -313,7 +313,7 @@ async def test_nothing_is_sent_from_the_store_of_another_installation(
     assert await counts(parts, record) == {"accepted": 20}
 
 
-async def test_one_alert_waits_and_goes_on(parts: Parts, sample: dict[str, Any]):
+async def test_one_alert_waits_and_goes_on(parts: Container, sample: dict[str, Any]):
     """Nothing of it passes the gate; the others go on. Both are decisions about a version that was seen."""
     await register(parts, 20)
     record, other = await planned(parts, sample), await planned(parts, sample)
@@ -335,9 +335,9 @@ async def test_one_alert_waits_and_goes_on(parts: Parts, sample: dict[str, Any])
     assert await slug(parts.stopping.pause(pending, ANA, waits=True, rev=None)) == "precondition-failed"
 
 
-async def _some_sent(parts: Parts, record: AlertRecord) -> bool:
+async def _some_sent(parts: Container, record: AlertRecord) -> bool:
     return bool((await parts.work.counts(record.id)).get("push", {}).get("in_flight"))
 
 
-async def _halted(parts: Parts, record: AlertRecord) -> bool:
+async def _halted(parts: Container, record: AlertRecord) -> bool:
     return bool(await parts.db.execute("HGET", f"{{a:{record.id}}}", "halt"))

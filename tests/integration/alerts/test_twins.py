@@ -11,7 +11,7 @@ import pytest
 from alertd.common.errors import Problem
 from alertd.service.alerts.intake import Taken
 from alertd.service.alerts.submission import submit
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.store.engine import keys
 from alertd.store.engine.named_values import names_of
 from tests.integration.acts import ANA, BEA, CARL, alert_of, register
@@ -29,7 +29,7 @@ def unsigned(sample: dict[str, Any]) -> dict[str, Any]:
     return changed(sample, "author/subject", None)
 
 
-async def posted(parts: Parts, sample: dict[str, Any], who: Any = ANA, **changes: Any) -> Taken:
+async def posted(parts: Container, sample: dict[str, Any], who: Any = ANA, **changes: Any) -> Taken:
     return await submit(parts.intake, parts.approval, alert_of(sample, **changes), who)
 
 
@@ -39,11 +39,11 @@ async def problem_of(call: Any) -> Problem:
     return caught.value
 
 
-async def ids_of(parts: Parts, org: str = "default") -> list[str]:
+async def ids_of(parts: Container, org: str = "default") -> list[str]:
     return [one for _, one in await parts.alerts.of_org(org, before=None, limit=100)]
 
 
-async def test_an_external_id_is_one_alert_for_all_keys_of_an_organisation(parts: Parts, unsigned: dict[str, Any]):
+async def test_an_external_id_is_one_alert_for_all_keys_of_an_organisation(parts: Container, unsigned: dict[str, Any]):
     """Six submissions by three keys at once store one alert. Five are answered with it."""
     people = (ANA, BEA, CARL, ANA, BEA, CARL)
     found = await asyncio.gather(*(posted(parts, unsigned, who, external_id="cms-1") for who in people))
@@ -52,7 +52,7 @@ async def test_an_external_id_is_one_alert_for_all_keys_of_an_organisation(parts
     assert await ids_of(parts) == [found[0].record.id]
 
 
-async def test_an_external_id_names_its_alert_until_that_ends(parts: Parts, unsigned: dict[str, Any]):
+async def test_an_external_id_names_its_alert_until_that_ends(parts: Container, unsigned: dict[str, Any]):
     """While it waits, while it is sent, and after it was sent; once it was cancelled, the id is free."""
     await register(parts, 25)
     first = await posted(parts, unsigned, ANA, external_id="cms-1")
@@ -68,7 +68,7 @@ async def test_an_external_id_names_its_alert_until_that_ends(parts: Parts, unsi
     assert (anew.record.id != first.record.id, anew.is_repeat) == (True, False)
 
 
-async def test_another_alert_under_the_same_external_id_is_refused(parts: Parts, unsigned: dict[str, Any]):
+async def test_another_alert_under_the_same_external_id_is_refused(parts: Container, unsigned: dict[str, Any]):
     """Nobody takes a change for stored that was not. Kind and status are part of the identity, the author is not."""
     first = await posted(parts, unsigned, ANA, external_id="cms-1")
     for dry_run in (False, True):
@@ -84,7 +84,7 @@ async def test_another_alert_under_the_same_external_id_is_refused(parts: Parts,
     assert (test.is_repeat, test.record.id != first.record.id) == (False, True)
 
 
-async def test_an_external_id_of_another_organisation_is_another_alert(parts: Parts, unsigned: dict[str, Any]):
+async def test_an_external_id_of_another_organisation_is_another_alert(parts: Container, unsigned: dict[str, Any]):
     """It learns nothing of the first."""
     first = await posted(parts, unsigned, ANA, external_id="cms-1")
     other = await posted(parts, unsigned, OTHER, external_id="cms-1")
@@ -92,7 +92,7 @@ async def test_an_external_id_of_another_organisation_is_another_alert(parts: Pa
     assert (await ids_of(parts), await ids_of(parts, "police")) == ([first.record.id], [other.record.id])
 
 
-async def test_a_cap_message_that_two_keys_hand_in_is_one_alert(parts: Parts):
+async def test_a_cap_message_that_two_keys_hand_in_is_one_alert(parts: Container):
     """At once, while it waits, and after it was sent; a dry run says so, too. Another organisation's is another alert."""
     await register(parts, 25, kinds=["general"])
     document = named("z-1").encode()
@@ -111,7 +111,7 @@ async def test_a_cap_message_that_two_keys_hand_in_is_one_alert(parts: Parts):
     assert (other.record.id != alert_id, other.is_repeat) == (True, False)
 
 
-async def test_a_cap_message_with_other_content_is_refused(parts: Parts):
+async def test_a_cap_message_with_other_content_is_refused(parts: Container):
     """It has the identity of the first, and would be taken for it."""
     await register(parts, 25, kinds=["general"])
     first, _ = await parts.cap_intake.take(named("z-2").encode(), ANA)
@@ -121,7 +121,7 @@ async def test_a_cap_message_with_other_content_is_refused(parts: Parts):
     assert (problem.slug, problem.extra) == ("duplicate-case", {"alert": first.record.id})
 
 
-async def test_a_cap_update_that_two_keys_hand_in_is_one_update(parts: Parts):
+async def test_a_cap_update_that_two_keys_hand_in_is_one_update(parts: Container):
     """At once, while it waits, and after it was approved."""
     await register(parts, 25, kinds=["general"])
     first = named("z-3")
@@ -135,7 +135,7 @@ async def test_a_cap_update_that_two_keys_hand_in_is_one_update(parts: Parts):
     assert (again.record.id, again.record.state, again.is_repeat) == (f"{alert.id}-2", "approved", True)
 
 
-async def test_a_repeat_of_an_alert_that_ends_meanwhile_stores_no_alert(parts: Parts, unsigned: dict[str, Any]):
+async def test_a_repeat_of_an_alert_that_ends_meanwhile_stores_no_alert(parts: Container, unsigned: dict[str, Any]):
     """Nobody asked for another alert, and nothing stored one without its approval."""
     first = await posted(parts, unsigned, ANA, external_id="cms-1")
     await parts.approval.reject(first.record.id, BEA, "Not so.")
@@ -145,7 +145,7 @@ async def test_a_repeat_of_an_alert_that_ends_meanwhile_stores_no_alert(parts: P
     assert await ids_of(parts) == [first.record.id]
 
 
-async def test_a_repeated_cap_message_is_refused_while_its_sender_is_stopped(parts: Parts):
+async def test_a_repeated_cap_message_is_refused_while_its_sender_is_stopped(parts: Container):
     """As every other submission is."""
     document = named("z-6").replace("<status>Actual</status>", "<status>Test</status>").encode()
     await parts.cap_intake.take(document, ANA)
@@ -154,7 +154,7 @@ async def test_a_repeated_cap_message_is_refused_while_its_sender_is_stopped(par
     assert problem.slug == "stop-active"
 
 
-async def test_a_retry_that_fails_leaves_the_external_id_to_its_alert(parts: Parts, unsigned: dict[str, Any]):
+async def test_a_retry_that_fails_leaves_the_external_id_to_its_alert(parts: Container, unsigned: dict[str, Any]):
     """Its first try stored the alert and was cut off before the answer. The retry is refused, for example because the author's alerts take too
     many bytes.
     """
@@ -165,7 +165,7 @@ async def test_a_retry_that_fails_leaves_the_external_id_to_its_alert(parts: Par
 
 
 async def test_an_external_id_that_an_older_version_stored_still_names_its_alert(
-    parts: Parts, unsigned: dict[str, Any]
+    parts: Container, unsigned: dict[str, Any]
 ):
     """That version stored it for each author. The author who submits the case again after an upgrade gets the first alert."""
     first = (await posted(parts, unsigned, ANA, external_id="cms-1")).record
@@ -181,7 +181,7 @@ async def test_an_external_id_that_an_older_version_stored_still_names_its_alert
 
 
 async def test_a_case_that_is_posted_twice_without_an_external_id_names_the_first(
-    parts: Parts, unsigned: dict[str, Any]
+    parts: Container, unsigned: dict[str, Any]
 ):
     """Two alerts of one case may both be meant, so the second is stored. Its answer and its approver see the first, unless that has ended, or
     is a Test.

@@ -11,12 +11,12 @@ import pytest
 from alertd.common.clock import time_of
 from alertd.common.errors import Problem
 from alertd.model.cap.messages import MsgType
-from alertd.model.cap.reader import read
+from alertd.model.cap.reader import parse_message
 from alertd.model.kinds import Notify, PurgeReason
 from alertd.model.states import AlertState, LedgerReason, State
 from alertd.runtime.worker_container import worker_of
 from alertd.service.alerts.follow_up_audience import ANSWERED_MS, MOST_GAPS
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.service.delivery.planner import Planner
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.delivery.work_records import Lease
@@ -61,7 +61,7 @@ from tests.unit.alertd.samples import changed
 from tests.waiting import until
 
 
-async def test_only_what_is_told_tells_of_an_alert(parts: Parts, sample: dict[str, Any]):
+async def test_only_what_is_told_tells_of_an_alert(parts: Container, sample: dict[str, Any]):
     """An update that waits for its second person, or was rejected, takes no place before what was told."""
     record = await sent(parts, sample, channels=["push"])
     waits = await proposed(parts, record, sample)
@@ -73,7 +73,7 @@ async def test_only_what_is_told_tells_of_an_alert(parts: Parts, sample: dict[st
 
 
 async def test_the_told_are_told_again_and_the_newly_inside_once(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any]
 ):
     """At the token of now, though they moved away; whoever is newly inside is told of the alert; nobody else is."""
     record = await sent(parts, sample, channels=["push"])
@@ -93,7 +93,7 @@ async def test_the_told_are_told_again_and_the_newly_inside_once(
     assert got(sandbox, update.id) == sorted(told)
 
 
-async def test_an_update_says_about_how_many_people_are_on_its_new_ground(parts: Parts, sample: dict[str, Any]):
+async def test_an_update_says_about_how_many_people_are_on_its_new_ground(parts: Container, sample: dict[str, Any]):
     """Whoever is on the alert's own ground is not among them, also who registered since."""
     record = await sent(parts, sample, channels=["push"])
     await in_cadiz(parts, 300)
@@ -101,7 +101,7 @@ async def test_an_update_says_about_how_many_people_are_on_its_new_ground(parts:
     assert is_about((await proposed(parts, record, sample)).record.newly, 300)
 
 
-async def test_it_is_loud_for_some_and_the_alert_for_others(parts: Parts, sample: dict[str, Any]):
+async def test_it_is_loud_for_some_and_the_alert_for_others(parts: Container, sample: dict[str, Any]):
     """Whoever was told is told that it was changed, as loud as it is or in silence; whoever was not gets the alert as it is now."""
     record = await sent(parts, sample, channels=["push"], level="child-alert")
     case = changed(sample, "case/children/0/hair", "black")["case"]
@@ -116,7 +116,7 @@ async def test_it_is_loud_for_some_and_the_alert_for_others(parts: Parts, sample
         assert '"occasion":"alert"' in new
 
 
-async def test_silence_speaks_through_push_alone(parts: Parts, sample: dict[str, Any]):
+async def test_silence_speaks_through_push_alone(parts: Container, sample: dict[str, Any]):
     """Whoever was told by SMS and mail gets neither twice; whoever is newly inside gets all three."""
     record = await sent(parts, sample)
     await in_cadiz(parts, 5)
@@ -125,7 +125,7 @@ async def test_silence_speaks_through_push_alone(parts: Parts, sample: dict[str,
     assert found == {"push": 25, "sms": 5, "mail": 5}
 
 
-async def test_whoever_wants_no_more_of_the_kind_hears_of_no_change(parts: Parts, sample: dict[str, Any]):
+async def test_whoever_wants_no_more_of_the_kind_hears_of_no_change(parts: Container, sample: dict[str, Any]):
     """Though it would make no sound: it shows them the alert, and takes nothing away."""
     record = await sent(parts, sample, people=21, channels=["push"])
     await parts.registry.patch("p3", {"kinds": []})
@@ -134,7 +134,7 @@ async def test_whoever_wants_no_more_of_the_kind_hears_of_no_change(parts: Parts
     assert await counts(parts, update) == {"accepted": 20, "suppressed": 1}
 
 
-async def test_without_notice_only_what_is_shown_changes(parts: Parts, sample: dict[str, Any]):
+async def test_without_notice_only_what_is_shown_changes(parts: Container, sample: dict[str, Any]):
     """Nobody is told; the API and CAP say the new end and words, CAP as an Update of what it was."""
     record = await sent(parts, sample, channels=["push"])
     await in_cadiz(parts, 5)
@@ -146,12 +146,12 @@ async def test_without_notice_only_what_is_shown_changes(parts: Parts, sample: d
     assert await parts.alerts.state(update.id) is AlertState.SENT
     now = await parts.alerts.get(record.id)
     assert b'"hair":"black"' in now.document
-    message = read(await parts.cap_out.document(now))
+    message = parse_message(await parts.cap_out.document(now))
     assert (message.msg_type, len(message.references)) == (MsgType.UPDATE, 1)
     assert message.references[0].identifier == record.id
 
 
-async def test_what_is_queued_is_told_anew(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+async def test_what_is_queued_is_told_anew(parts: Container, sandbox: Sandbox, sample: dict[str, Any]):
     """While the first version is being sent: its queue is cancelled as superseded, each of them is told once, by the second."""
     await register(parts, 130)
     record = await planned(parts, sample)
@@ -169,7 +169,7 @@ async def test_what_is_queued_is_told_anew(parts: Parts, sandbox: Sandbox, sampl
     assert len(set(got(sandbox, update.id))) == 130
 
 
-async def test_without_notice_the_queued_are_still_told(parts: Parts, sample: dict[str, Any]):
+async def test_without_notice_the_queued_are_still_told(parts: Container, sample: dict[str, Any]):
     """With the words of now, if they are still inside; those newly inside are not, and those who were told are not."""
     await register(parts, 130)
     record = await planned(parts, sample)
@@ -181,7 +181,7 @@ async def test_without_notice_the_queued_are_still_told(parts: Parts, sample: di
     assert (await parts.work.counts(update.id))["push"]["targeted"] == 130 - told
 
 
-async def test_what_is_in_flight_is_waited_for(parts: Parts, sample: dict[str, Any]):
+async def test_what_is_in_flight_is_waited_for(parts: Container, sample: dict[str, Any]):
     """No longer than it can take; it counts as told, whatever comes of it."""
     await register(parts, 20)
     record = await planned(parts, sample)
@@ -196,7 +196,7 @@ async def test_what_is_in_flight_is_waited_for(parts: Parts, sample: dict[str, A
 
 @pytest.mark.parametrize("notify", [Notify.SILENT, Notify.NEWLY, Notify.NONE])
 async def test_what_a_slow_carrier_gets_no_more_is_told_by_the_update(
-    parts: Parts, sample: dict[str, Any], notify: Notify
+    parts: Container, sample: dict[str, Any], notify: Notify
 ):
     """Of a chunk that is under way for long, whatever was not asked for when the update took the alert's place: none of them was told."""
     record, lease, update = await _in_flight(parts, sample, notify)
@@ -212,7 +212,7 @@ async def test_what_a_slow_carrier_gets_no_more_is_told_by_the_update(
 @pytest.mark.parametrize("lost", [False, True])
 @pytest.mark.parametrize("notify", [Notify.SILENT, Notify.NEWLY, Notify.NONE])
 async def test_while_nobody_can_settle_what_is_in_flight_no_time_goes_by(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any], notify: Notify, lost: bool
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any], notify: Notify, lost: bool
 ):
     """The store was away, or all workers were killed with it in hand: when they are back the update waits for what becomes of it, and tells
     whoever was told by nobody.
@@ -232,7 +232,7 @@ async def test_while_nobody_can_settle_what_is_in_flight_no_time_goes_by(
     assert got(sandbox, update.id) == sorted(f"token-{i}" for i in range(20))
 
 
-async def test_what_is_reported_while_all_workers_are_away_is_no_sign_of_them(parts: Parts, sample: dict[str, Any]):
+async def test_what_is_reported_while_all_workers_are_away_is_no_sign_of_them(parts: Container, sample: dict[str, Any]):
     """Phones go on to say what they got, and servers take that in: for what is in flight no time goes by."""
     record, _, update = await _in_flight(parts, sample, Notify.NONE)
     for _ in range(ANSWERED_MS // 1_000 + 1):
@@ -241,7 +241,7 @@ async def test_what_is_reported_while_all_workers_are_away_is_no_sign_of_them(pa
     assert not await worker_of(parts).plans.planner.plan(update)
 
 
-async def test_a_store_that_comes_and_goes_puts_no_update_off_for_ever(parts: Parts, sample: dict[str, Any]):
+async def test_a_store_that_comes_and_goes_puts_no_update_off_for_ever(parts: Container, sample: dict[str, Any]):
     """What nobody ever settles is waited for after a few gaps, and then counts as told."""
     _, _, update = await _in_flight(parts, sample, Notify.NONE)
     planner = worker_of(parts).plans.planner
@@ -255,7 +255,7 @@ async def test_a_store_that_comes_and_goes_puts_no_update_off_for_ever(parts: Pa
 @pytest.mark.parametrize("channel", ["push", "sms"])
 @pytest.mark.parametrize("notify", [Notify.SILENT, Notify.NEWLY, Notify.NONE])
 async def test_whom_a_killed_worker_had_in_hand_is_told_by_the_update(
-    parts: Parts, sample: dict[str, Any], notify: Notify, channel: str
+    parts: Container, sample: dict[str, Any], notify: Notify, channel: str
 ):
     """Without the update another worker would have sent it again where it takes its twin's place, and have left a text message that may have
     arrived. Whoever is told of the end is told of it in both cases.
@@ -278,7 +278,9 @@ async def test_whom_a_killed_worker_had_in_hand_is_told_by_the_update(
     assert (await parts.work.counts(close.id))[channel]["targeted"] == 20
 
 
-async def test_a_crash_in_the_middle_of_planning_loses_nobody(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+async def test_a_crash_in_the_middle_of_planning_loses_nobody(
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any]
+):
     """Whoever goes on finds the same people, though the ledgers they were found in have moved on."""
     record = await sent(parts, sample, people=60, channels=["push"])
     await in_cadiz(parts, 60)
@@ -293,7 +295,7 @@ async def test_a_crash_in_the_middle_of_planning_loses_nobody(parts: Parts, sand
     assert len(set(got(sandbox, update.id))) == 120
 
 
-async def test_one_waits_at_a_time(parts: Parts, sample: dict[str, Any]):
+async def test_one_waits_at_a_time(parts: Container, sample: dict[str, Any]):
     """A second is refused, the same one said again is the same; one that was returned gives way to the next; the next after it tells all."""
     record = await sent(parts, sample, channels=["push"])
     first = await proposed(parts, record, sample)
@@ -315,7 +317,7 @@ async def test_one_waits_at_a_time(parts: Parts, sample: dict[str, Any]):
     assert await counts(parts, update) == {"accepted": 25}
 
 
-async def test_the_end_reaches_both_audiences(parts: Parts, sample: dict[str, Any]):
+async def test_the_end_reaches_both_audiences(parts: Container, sample: dict[str, Any]):
     """Those who were told at first and those who were newly inside; an update that waits ends with the alert, whose photo is gone."""
     media = await photo(parts)
     record = await sent(parts, sample, channels=["push"])
@@ -334,7 +336,7 @@ async def test_the_end_reaches_both_audiences(parts: Parts, sample: dict[str, An
     assert await slug(parts.photos.show(media, "push")) == "gone"
 
 
-async def test_a_photo_that_was_replaced_is_shown_no_more(parts: Parts, sample: dict[str, Any]):
+async def test_a_photo_that_was_replaced_is_shown_no_more(parts: Container, sample: dict[str, Any]):
     """Not before the second person said yes, and the new one not either."""
     old, new = await photo(parts), await photo(parts)
     record = await planned_with(parts, sample, old)
@@ -347,12 +349,12 @@ async def test_a_photo_that_was_replaced_is_shown_no_more(parts: Parts, sample: 
     assert await slug(parts.photos.show(old, "push")) == "gone"
 
 
-async def planned_with(parts: Parts, sample: dict[str, Any], media: str) -> AlertRecord:
+async def planned_with(parts: Container, sample: dict[str, Any], media: str) -> AlertRecord:
     await register(parts, 20)
     return await planned(parts, sample, case=showing(sample, media))
 
 
-async def test_a_stand_down_holds_an_update_and_a_return_lets_it_go_on(parts: Parts, sample: dict[str, Any]):
+async def test_a_stand_down_holds_an_update_and_a_return_lets_it_go_on(parts: Container, sample: dict[str, Any]):
     """What is queued of it is put aside with the alert, and goes out when that is reopened: nobody newly inside is lost."""
     record = await sent(parts, sample, channels=["push"])
     await in_cadiz(parts, 5)
@@ -370,7 +372,7 @@ async def test_a_stand_down_holds_an_update_and_a_return_lets_it_go_on(parts: Pa
         assert await parts.alerts.state(one.id) is AlertState.SENT
 
 
-async def test_a_restriction_takes_the_facts_out_of_an_update_too(parts: Parts, sample: dict[str, Any]):
+async def test_a_restriction_takes_the_facts_out_of_an_update_too(parts: Container, sample: dict[str, Any]):
     """Of one that is being told and of one that waits, which is approved no more; nobody is told less for it. What is updated
     then names nobody.
     """
@@ -390,7 +392,7 @@ async def test_a_restriction_takes_the_facts_out_of_an_update_too(parts: Parts, 
     assert await slug(proposed(parts, record, sample)) == "invalid-request"
 
 
-async def test_its_end_moves_that_of_the_alert(parts: Parts, sample: dict[str, Any]):
+async def test_its_end_moves_that_of_the_alert(parts: Container, sample: dict[str, Any]):
     """An extension after it moves both, so that what is queued of it lives on."""
     record = await sent(parts, sample, channels=["push"])
     ends = (time_of(record.expires) - timedelta(hours=1)).isoformat()
@@ -415,7 +417,7 @@ async def test_its_end_moves_that_of_the_alert(parts: Parts, sample: dict[str, A
     ],
 )
 async def test_what_is_another_alert_is_refused(
-    parts: Parts, sample: dict[str, Any], changes: dict[str, Any], pointer: str
+    parts: Container, sample: dict[str, Any], changes: dict[str, Any], pointer: str
 ):
     """Another status, case, kind or name, or a channel that people would never hear the end on."""
     await register(parts, 20)
@@ -428,7 +430,7 @@ async def test_what_is_another_alert_is_refused(
 
 
 @pytest.mark.parametrize("state", ["pending", "closed", "cancelled", "stood_down"])
-async def test_what_is_not_told_is_not_updated(parts: Parts, sample: dict[str, Any], state: str):
+async def test_what_is_not_told_is_not_updated(parts: Container, sample: dict[str, Any], state: str):
     """Nor approved, where the alert has ended meanwhile: its update has ended, too."""
     await register(parts, 20)
     if state == "pending":
@@ -443,7 +445,7 @@ async def test_what_is_not_told_is_not_updated(parts: Parts, sample: dict[str, A
     assert await slug(proposed(parts, record, sample)) == "precondition-failed"
 
 
-async def test_an_alert_that_was_updated_is_purged_with_its_updates(parts: Parts, sample: dict[str, Any]):
+async def test_an_alert_that_was_updated_is_purged_with_its_updates(parts: Container, sample: dict[str, Any]):
     """No version has a document afterwards, and its photo is gone."""
     media = await photo(parts)
     record = await planned_with(parts, sample, media)
@@ -457,7 +459,7 @@ async def test_an_alert_that_was_updated_is_purged_with_its_updates(parts: Parts
     assert await slug(parts.photos.show(media, "push", ANA)) == "gone"
 
 
-async def test_workers_tell_it_by_themselves(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+async def test_workers_tell_it_by_themselves(parts: Container, sandbox: Sandbox, sample: dict[str, Any]):
     """From the approval on, with nobody planning but the workers; the chain ends, and an update that waits keeps nothing alive."""
     record = await sent(parts, sample, channels=["push"])
     await in_cadiz(parts, 5)
@@ -471,7 +473,7 @@ async def test_workers_tell_it_by_themselves(parts: Parts, sandbox: Sandbox, sam
 
 
 async def test_an_update_before_anybody_is_planned_tells_them_all_for_the_first_time(
-    parts: Parts, sample: dict[str, Any]
+    parts: Container, sample: dict[str, Any]
 ):
     """The first version comes to its end with nobody in its ledger."""
     await register(parts, 20)
@@ -485,7 +487,7 @@ async def test_an_update_before_anybody_is_planned_tells_them_all_for_the_first_
     assert await parts.work.counts(first.id) == {}
 
 
-async def test_an_exercise_is_updated_at_once_and_said_again_it_is_the_same(parts: Parts, sample: dict[str, Any]):
+async def test_an_exercise_is_updated_at_once_and_said_again_it_is_the_same(parts: Container, sample: dict[str, Any]):
     """As an exercise needs no second person, none is needed for its update; a client that repeats its call makes no second one."""
     await register(parts, 20, tester=True)
     taken = await submitted(parts, sample, status="Exercise")
@@ -499,7 +501,9 @@ async def test_an_exercise_is_updated_at_once_and_said_again_it_is_the_same(part
     assert await parts.alerts.versions([record.id]) == [record.id, update.id]
 
 
-async def _in_flight(parts: Parts, sample: dict[str, Any], notify: Notify) -> tuple[AlertRecord, Lease, AlertRecord]:
+async def _in_flight(
+    parts: Container, sample: dict[str, Any], notify: Notify
+) -> tuple[AlertRecord, Lease, AlertRecord]:
     """An alert of which everything is in flight, what of it is, and its update, which is approved and not planned."""
     await register(parts, 20)
     record = await planned(parts, sample)

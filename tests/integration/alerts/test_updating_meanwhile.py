@@ -17,15 +17,15 @@ from alertd.model.restriction import restricted
 from alertd.model.states import AlertState, State
 from alertd.runtime.worker_container import worker_of
 from alertd.service.alerts.approval import Approval
-from alertd.service.alerts.follow_up import Following
+from alertd.service.alerts.follow_up import FollowUps
 from alertd.service.alerts.follow_up_audience import MOST_VERSIONS
 from alertd.service.alerts.update_audience import NOBODY
-from alertd.service.alerts.updates import Updating
-from alertd.service.areas.reach_preview import Looks
-from alertd.service.container import Parts
+from alertd.service.alerts.updates import UpdateProposals
+from alertd.service.areas.reach_preview import ReachPreview
+from alertd.service.container import Container
 from alertd.service.records.events import event_of
 from alertd.store.alerts.alerts import Alerts
-from alertd.store.alerts.frozen_audience import Frozen, pack_area
+from alertd.store.alerts.frozen_audience import FrozenAudience, pack_area
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.approvals.updates import Updates
 from alertd.store.engine import keys
@@ -52,7 +52,7 @@ from tests.unit.alertd.samples import changed
 class _Late(Updates):
     """A store that hears of an update just after somebody took the facts out of its alert."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Container) -> None:
         super().__init__(parts.db, parts.alerts)
         self._parts = parts
 
@@ -61,16 +61,16 @@ class _Late(Updates):
         return await super().propose(alert, *args, **more)
 
 
-async def test_an_alert_restricted_meanwhile_is_looked_at_again(parts: Parts, sample: dict[str, Any]):
+async def test_an_alert_restricted_meanwhile_is_looked_at_again(parts: Container, sample: dict[str, Any]):
     """Told by SMS alone, so that no version tells of it: the facts are refused as where they had been out from the start."""
     record = await sent(parts, sample, channels=["sms"])
-    late = Updating(parts.alerts, _Late(parts), parts.work, parts.intake, parts.approval, parts.photos)
+    late = UpdateProposals(parts.alerts, _Late(parts), parts.work, parts.intake, parts.approval, parts.photos)
     update = alert_of(sample, target=WIDER, channels=["sms"])
     assert await slug(late.submit(record.id, update, Notify.FULL, ANA)) == "invalid-request"
     assert await parts.alerts.versions([record.id]) == [record.id]
 
 
-async def test_an_update_undoes_nothing_that_its_author_has_not_seen(parts: Parts, sample: dict[str, Any]):
+async def test_an_update_undoes_nothing_that_its_author_has_not_seen(parts: Container, sample: dict[str, Any]):
     """The alert's end was put off while it waited, so it is approved no more; the one that takes its place is."""
     record = await sent(parts, sample, channels=["push"])
     waits = (await proposed(parts, record, sample)).record
@@ -84,7 +84,7 @@ async def test_an_update_undoes_nothing_that_its_author_has_not_seen(parts: Part
     assert (await parts.alerts.get(record.id)).expires == record.expires + 18_000_000
 
 
-async def test_an_update_of_an_exercise_begins_though_its_first_request_died(parts: Parts, sample: dict[str, Any]):
+async def test_an_update_of_an_exercise_begins_though_its_first_request_died(parts: Container, sample: dict[str, Any]):
     """It was kept, and nobody began it: the same request said again does, and tells of it in the list."""
     await register(parts, 20, tester=True)
     record = await planned(parts, sample, status="Exercise")
@@ -115,7 +115,7 @@ class _Dies(Alerts):
 
 
 async def test_an_alert_whose_end_was_brought_forward_ends_then_though_whoever_approved_that_was_killed(
-    parts: Parts, sample: dict[str, Any]
+    parts: Container, sample: dict[str, Any]
 ):
     """With nothing but what is in the store by then: its state says that it is over, and not a day later."""
     record = await sent(parts, sample, channels=["push"])
@@ -123,14 +123,14 @@ async def test_an_alert_whose_end_was_brought_forward_ends_then_though_whoever_a
     waits = (await proposed(parts, record, sample, channels=["push"], expires=sooner.isoformat())).record
     new, dying = replace(record, expires=waits.expires), Updates(parts.db, _Dies(parts.db))
     with pytest.raises(ProcessLookupError):
-        await dying.approve(new, waits, Frozen(numbers=NOBODY, rings=NOBODY), BEA.subject, sent_by=("a", "b"))
+        await dying.approve(new, waits, FrozenAudience(numbers=NOBODY, rings=NOBODY), BEA.subject, sent_by=("a", "b"))
     assert (await parts.alerts.get(record.id)).expires == waits.expires
     assert record.id in await parts.alerts.times.to_end(waits.expires)
 
 
 @pytest.mark.parametrize("is_planned", [True, False])
 async def test_whom_an_update_was_to_tell_is_told_by_the_next(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any], is_planned: bool
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any], is_planned: bool
 ):
     """Though that says `none` and another follows at once: queued or not planned yet, on each channel, and once. Whoever heard the
     first on the way is not told again.
@@ -159,7 +159,7 @@ async def test_whom_an_update_was_to_tell_is_told_by_the_next(
     assert (nobody.again, await parts.work.counts(nobody.id)) == (0, {})
 
 
-async def quietly_updated(parts: Parts, record: AlertRecord, sample: dict[str, Any]) -> AlertRecord:
+async def quietly_updated(parts: Container, record: AlertRecord, sample: dict[str, Any]) -> AlertRecord:
     """An update that would tell nobody, wider and without facts, approved and sent."""
     alert = restricted(alert_of(sample, target=WIDER))
     taken = await parts.updating.submit(record.id, alert, Notify.NONE, ANA)
@@ -170,7 +170,7 @@ async def quietly_updated(parts: Parts, record: AlertRecord, sample: dict[str, A
 
 
 async def test_an_update_without_notice_tells_in_silence_what_was_still_to_be_told(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any]
 ):
     """That the facts are out, and that it goes on; also where another such follows at once. Whoever is newly inside is told nothing,
     and where nothing was to be told, nobody is.
@@ -196,7 +196,7 @@ async def test_an_update_without_notice_tells_in_silence_what_was_still_to_be_to
     assert got(sandbox, (await quietly_updated(parts, record, sample)).id) == sorted(told)
 
 
-async def test_a_restriction_that_was_overtaken_is_told_when_it_is_said_again(parts: Parts, sample: dict[str, Any]):
+async def test_a_restriction_that_was_overtaken_is_told_when_it_is_said_again(parts: Container, sample: dict[str, Any]):
     """By a stand-down and a return before anybody heard of it; then it is the same again, as it is to whoever says it while it is told."""
     record = await sent(parts, sample, channels=["push"])
     first = await parts.revising.restrict(record.id, ANA, "x")
@@ -216,7 +216,7 @@ async def test_a_restriction_that_was_overtaken_is_told_when_it_is_said_again(pa
 class _Overtaken(Alerts):
     """A store that hears of a decision just after Bea approved what it is about."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Container) -> None:
         super().__init__(parts.db)
         self._parts = parts
 
@@ -226,7 +226,7 @@ class _Overtaken(Alerts):
 
 
 async def test_an_update_that_was_approved_meanwhile_is_cancelled_no_more(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any]
 ):
     """Its author is refused, before and after the approval is known, and it is told: the alert never says what nobody is told."""
     record = await sent(parts, sample, channels=["push"])
@@ -234,9 +234,9 @@ async def test_an_update_that_was_approved_meanwhile_is_cancelled_no_more(
     waits = (await proposed(parts, record, sample)).record
     late = Approval(
         _Overtaken(parts), parts.freezing, parts.targeting, parts.texts, parts.stopping, parts.clock,
-        parts.organisations, parts.budget, parts.borders, Looks(parts.targeting, parts.reaches),
+        parts.organisations, parts.budget, parts.borders, ReachPreview(parts.targeting, parts.reaches),
     )  # fmt: skip
-    following = Following(parts.alerts, late, parts.stopping, parts.clock)
+    following = FollowUps(parts.alerts, late, parts.stopping, parts.clock)
     for cancel in (following.cancel, parts.following.cancel, parts.approval.cancel):
         assert await slug(cancel(waits.id, ANA, "x")) == "precondition-failed"
     update = await parts.alerts.get(waits.id)
@@ -248,7 +248,7 @@ async def test_an_update_that_was_approved_meanwhile_is_cancelled_no_more(
 
 @pytest.mark.parametrize(("notify", "hidden"), [(Notify.SILENT, ["sms", "mail"]), (Notify.FULL, [])])
 async def test_the_count_of_the_few_who_are_newly_inside_is_not_told(
-    parts: Parts, client: TestClient, sample: dict[str, Any], notify: Notify, hidden: list[str]
+    parts: Container, client: TestClient, sample: dict[str, Any], notify: Notify, hidden: list[str]
 ):
     """Where an update tells them alone on a channel, neither its progress nor its curve has it; the ledger's own counts are whole."""
     record = await sent(parts, sample)
@@ -282,7 +282,7 @@ def test_an_event_to_a_few_has_no_counts(targeted: str, told: int | None):
 
 @pytest.mark.parametrize("is_planned", [True, False])
 async def test_what_only_an_update_tells_goes_on_after_a_return(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any], is_planned: bool
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any], is_planned: bool
 ):
     """A worker asks while the alert is stood down: the texts that its update added wait with it, and go out when it is reopened."""
     await register(parts, 25)
@@ -303,7 +303,7 @@ async def test_what_only_an_update_tells_goes_on_after_a_return(
 
 @pytest.mark.parametrize("notify", [Notify.FULL, Notify.SILENT])
 async def test_an_update_that_waited_while_its_alert_was_hidden_and_shown_is_written_anew(
-    parts: Parts, sample: dict[str, Any], notify: Notify
+    parts: Container, sample: dict[str, Any], notify: Notify
 ):
     """Phones show what has the highest number: it would have been told below the return, and have been shown on none."""
     record = await sent(parts, sample, channels=["push"])
@@ -331,7 +331,7 @@ class _Moving(Alerts):
         return found
 
 
-async def test_that_an_alert_goes_on_stands_in_no_update_s_way(parts: Parts, sample: dict[str, Any]):
+async def test_that_an_alert_goes_on_stands_in_no_update_s_way(parts: Container, sample: dict[str, Any]):
     """Nobody changed what it says, so the same approval holds."""
     record = await sent(parts, sample, channels=["push"])
     waits = (await proposed(parts, record, sample, channels=["push"])).record
@@ -342,7 +342,7 @@ async def test_that_an_alert_goes_on_stands_in_no_update_s_way(parts: Parts, sam
 
 @pytest.mark.parametrize("notify", [Notify.FULL, Notify.SILENT])
 async def test_whom_a_killed_worker_may_have_told_and_who_is_outside_now_is_told_of_the_change(
-    parts: Parts, sample: dict[str, Any], notify: Notify
+    parts: Container, sample: dict[str, Any], notify: Notify
 ):
     """Nobody inside is told by the old words any more, so nobody else would put them right."""
     await register(parts, 20)
@@ -362,7 +362,7 @@ async def test_whom_a_killed_worker_may_have_told_and_who_is_outside_now_is_told
 
 
 async def test_whose_sms_was_reported_as_failed_is_told_the_alert_inside_and_its_change_outside(
-    parts: Parts, sample: dict[str, Any]
+    parts: Container, sample: dict[str, Any]
 ):
     """Whoever is inside surely hears of it by that; whoever is outside may have the old words, and nobody else would put them right."""
     await register(parts, 20)
@@ -379,7 +379,9 @@ async def test_whose_sms_was_reported_as_failed_is_told_the_alert_inside_and_its
     assert await counts(parts, update, "sms") == {"accepted": 40}
 
 
-async def test_an_alert_that_was_told_too_often_is_told_no_more_but_of_its_end(parts: Parts, sample: dict[str, Any]):
+async def test_an_alert_that_was_told_too_often_is_told_no_more_but_of_its_end(
+    parts: Container, sample: dict[str, Any]
+):
     """A message's tag has a byte for its version: what hides or ends the alert finds room there, however often it was changed."""
     record = await sent(parts, sample, channels=["push"])
     seen = await parts.updating.submit(record.id, alert_of(sample, target=WIDER), Notify.FULL, ANA, dry_run=True)

@@ -12,13 +12,13 @@ from alertd.common.errors import Problem
 from alertd.model.organisation import Organisation
 from alertd.model.states import AlertState
 from alertd.service.access import Credential
-from alertd.service.alerts.case_stand_down import Hidden, WholeCase
+from alertd.service.alerts.case_stand_down import CaseStandDown, Hidden
 from alertd.service.alerts.follow_up import Followed
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from tests.integration.acts import CARL, alert_of, planned, register, slug, submitted
 
 
-async def test_a_case_is_stood_down_as_a_whole(parts: Parts, sample: dict[str, Any]):
+async def test_a_case_is_stood_down_as_a_whole(parts: Container, sample: dict[str, Any]):
     """Every alert of it that is told is hidden, one that waits goes back to its author, another case goes on; sent again it does
     the same to what came since, and of a case nobody knows it says so.
     """
@@ -42,7 +42,7 @@ async def test_a_case_is_stood_down_as_a_whole(parts: Parts, sample: dict[str, A
     assert await slug(parts.whole_case.stand_down("SE-2026-3", CARL, "She was found")) == "not-found"
 
 
-async def test_a_case_is_one_however_its_number_is_spelled(parts: Parts, sample: dict[str, Any]):
+async def test_a_case_is_one_however_its_number_is_spelled(parts: Container, sample: dict[str, Any]):
     """Capitals, spaces and forms of letters hide nobody from a stand-down; what is shown is as it was written."""
     await register(parts, 20)
     spelled = ("SE-2026-Ñ 1", "se-2026-n\u0303  1 ")
@@ -52,7 +52,7 @@ async def test_a_case_is_one_however_its_number_is_spelled(parts: Parts, sample:
     assert json.loads(shown[0].document)["case"]["number"] == spelled[0]
 
 
-async def test_a_test_key_asks_no_other_organisation(parts: Parts, sample: dict[str, Any]):
+async def test_a_test_key_asks_no_other_organisation(parts: Container, sample: dict[str, Any]):
     """Whatever number it guesses, it is as one that nobody knows, and the alerts go on."""
     await register(parts, 20)
     shown = await planned(parts, sample, case={**sample["case"], "number": "SE-2026-1"})
@@ -63,7 +63,7 @@ async def test_a_test_key_asks_no_other_organisation(parts: Parts, sample: dict[
     assert (now.state, now.stand_down_asked) == (AlertState.SENDING, "")
 
 
-async def test_who_may_not_stand_all_of_a_case_down_hides_nothing(parts: Parts, sample: dict[str, Any]):
+async def test_who_may_not_stand_all_of_a_case_down_hides_nothing(parts: Container, sample: dict[str, Any]):
     """A key for tests may stand no real alert down: it hears so, and the drill that waits is as it was, as the audit has it."""
     await register(parts, 20, tester=True)
     case = {**sample["case"], "number": "SE-2026-1"}
@@ -76,7 +76,7 @@ async def test_who_may_not_stand_all_of_a_case_down_hides_nothing(parts: Parts, 
     assert await parts.alerts.state(drill.record.id) is AlertState.PENDING
 
 
-async def test_where_there_is_one_organisation_nobody_is_asked(parts: Parts, sample: dict[str, Any]):
+async def test_where_there_is_one_organisation_nobody_is_asked(parts: Container, sample: dict[str, Any]):
     """Somebody who may write alerts stands down the organisation's own, approved or not, and hears of an unknown number only that others were asked."""
     await register(parts, 20)
     writer = dataclasses.replace(CARL, scopes=frozenset({"alerts:write"}))
@@ -90,7 +90,7 @@ async def test_where_there_is_one_organisation_nobody_is_asked(parts: Parts, sam
 class _Failing:
     """Following alerts, but one of them cannot be stood down."""
 
-    def __init__(self, parts: Parts, but: str) -> None:
+    def __init__(self, parts: Container, but: str) -> None:
         self._parts = parts
         self._but = but
 
@@ -101,7 +101,7 @@ class _Failing:
 
 
 async def test_an_alert_that_fails_keeps_no_other_from_being_stood_down_or_asked_for(
-    parts: Parts, sample: dict[str, Any]
+    parts: Container, sample: dict[str, Any]
 ):
     """Of two alerts of one's own the first fails, and another organisation has one of the case."""
     await register(parts, 20)
@@ -111,7 +111,7 @@ async def test_an_alert_that_fails_keeps_no_other_from_being_stood_down_or_asked
     fred = dataclasses.replace(CARL, org="fire", subject="fred", key_id="fred")
     body = alert_of(sample, case=case, author={"subject": "fred"})
     theirs = (await parts.intake.submit(body, fred)).record
-    whole = WholeCase(
+    whole = CaseStandDown(
         parts.alerts, parts.approval, _Failing(parts, own[0].id), parts.organisations, parts.limits, parts.audit,
         parts.clock,
     )  # fmt: skip

@@ -10,9 +10,9 @@ from alertd.model.states import AlertState
 from alertd.runtime.worker_container import worker_of
 from alertd.service.alerts.follow_up_audience import SETTLE_MS
 from alertd.service.alerts.intake import Taken
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.store.alerts.records import AlertRecord
-from alertd.store.delivery.work_records import Alike
+from alertd.store.delivery.work_records import BatchKey
 from channels.sandbox import Sandbox
 from tests.integration.acts import (
     ANA,
@@ -23,11 +23,11 @@ from tests.integration.acts import (
 )
 
 
-async def is_in_state(parts: Parts, alert_id: str, state: AlertState) -> bool:
+async def is_in_state(parts: Container, alert_id: str, state: AlertState) -> bool:
     return await parts.alerts.state(alert_id) is state
 
 
-async def is_retired(parts: Parts) -> bool:
+async def is_retired(parts: Container) -> bool:
     return not await parts.alerts.live()
 
 
@@ -35,14 +35,14 @@ CITY, WIDER = {"regions": ["41091"]}, {"regions": ["41091", "ES-CA"]}
 
 
 async def proposed(
-    parts: Parts, record: AlertRecord, sample: dict[str, Any], notify: Notify = Notify.FULL, **changes: Any
+    parts: Container, record: AlertRecord, sample: dict[str, Any], notify: Notify = Notify.FULL, **changes: Any
 ) -> Taken:
     """An update by Ana, wider than the alert was, on the same channels."""
     return await parts.updating.submit(record.id, alert_of(sample, **{"target": WIDER, **changes}), notify, ANA)
 
 
 async def updated(
-    parts: Parts, record: AlertRecord, sample: dict[str, Any], notify: Notify = Notify.FULL, **changes: Any
+    parts: Container, record: AlertRecord, sample: dict[str, Any], notify: Notify = Notify.FULL, **changes: Any
 ) -> AlertRecord:
     """The same, approved by Bea and planned, as if what was in flight had the time to arrive."""
     taken = await proposed(parts, record, sample, notify, **changes)
@@ -51,11 +51,11 @@ async def updated(
     return await parts.alerts.get(update.id)
 
 
-async def plan(parts: Parts, update: AlertRecord) -> None:
+async def plan(parts: Container, update: AlertRecord) -> None:
     assert await worker_of(parts).plans.planner.plan(dataclasses.replace(update, start=update.start - SETTLE_MS))
 
 
-async def in_cadiz(parts: Parts, count: int, first: int = 100) -> None:
+async def in_cadiz(parts: Container, count: int, first: int = 100) -> None:
     await register(parts, count, first=first, places={"home": {"point": list(CADIZ)}})
 
 
@@ -64,12 +64,12 @@ def got(sandbox: Sandbox, version: str) -> list[str]:
     return sorted(address for _, told, address, *_ in sandbox.push.recorded if told == version)
 
 
-async def again(parts: Parts, alert_id: str, channel: str = "push", *, was_told: bool = True) -> str:
+async def again(parts: Container, alert_id: str, channel: str = "push", *, was_told: bool = True) -> str:
     """A message as its carrier takes it, for whoever was told before or was not."""
-    alike = Alike(channel=channel, language="es", again=was_told)
+    alike = BatchKey(channel=channel, language="es", again=was_told)
     ready = await worker_of(parts).feeder.dispatch.offers.messages.ready(alert_id, alike, parts.carriers.of(channel)[0])
     return repr(ready.prepared.payload).replace(" ", "")
 
 
-async def reasons(parts: Parts, alert_id: str) -> set[int]:
+async def reasons(parts: Container, alert_id: str) -> set[int]:
     return {int(row["reason"]) async for _, rows, _ in parts.work.ledger(alert_id) for row in rows}

@@ -10,7 +10,7 @@ import shapely
 
 from alertd.config.sections import StoreSection
 from alertd.config.settings import Settings
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from geofences import files, importer
 from geofences.additions import install
 from geofences.regions import Library
@@ -44,7 +44,7 @@ def imported(data: Path, shape: shapely.Polygon = HARBOUR, country: str = "ES") 
     drawn.write_text(
         json.dumps({"type": "FeatureCollection", "features": [feature | {"geometry": shapely.geometry.mapping(shape)}]})
     )
-    report = importer.read(drawn, kind="city", code_field="id", name_field="title", country=country)
+    report = importer.read_regions(drawn, kind="city", code_field="id", name_field="title", country=country)
     assert report.problems == ()
     install(
         data / "regions",
@@ -56,7 +56,9 @@ def imported(data: Path, shape: shapely.Polygon = HARBOUR, country: str = "ES") 
     )
 
 
-async def drawn(parts: Parts, code: str = "PATROL-1", name: str = "Our patrol area", *, org: str = "ours", seen=None):
+async def drawn(
+    parts: Container, code: str = "PATROL-1", name: str = "Our patrol area", *, org: str = "ours", seen=None
+):
     return (
         await parts.regions.draw(
             code, name, {"es": "Nuestra zona"}, await parts.regions.outline(PATROL), org=org, seen=seen

@@ -15,8 +15,8 @@ from redis.asyncio import Redis
 from alertd.common.errors import Problem
 from alertd.runtime.assembly import opened
 from alertd.service.areas.regions import MOST_DRAWINGS, MOST_POSITIONS
-from alertd.service.container import Parts
-from alertd.store.areas.custom_regions import Drawings
+from alertd.service.container import Container
+from alertd.store.areas.custom_regions import CustomRegions
 from alertd.store.engine.codec import Codec
 from tests.integration.acts import BEA, SEVILLA, draw, register, registration, submitted
 from tests.integration.areas.own_regions import PATROL, drawn, imported, settings_of, shipped
@@ -29,11 +29,11 @@ def ring(positions: int) -> shapely.MultiPolygon:
     return shapely.MultiPolygon([shapely.Polygon([(-6 + 0.4 * cos(a), 37.4 + 0.4 * sin(a)) for a in angles])])
 
 
-async def stored(parts: Parts, code: str, shape: shapely.MultiPolygon, org: str = "ours") -> None:
+async def stored(parts: Container, code: str, shape: shapely.MultiPolygon, org: str = "ours") -> None:
     """Stores a drawing as another process does."""
     wkb = base64.b64encode(shapely.to_wkb(shape)).decode()
     document = json.dumps({"name": code, "names": {}, "wkb": wkb}).encode()
-    await Drawings(parts.db).put(code, org, document, revision=1, seen=None)
+    await CustomRegions(parts.db).put(code, org, document, revision=1, seen=None)
 
 
 async def slug_of(attempt: Any) -> str:
@@ -109,7 +109,7 @@ async def test_an_imported_region_is_everybodys_though_its_code_was_drawn_before
         assert parts.regions.library.get("PORT-1").kind == "city"
 
 
-async def test_an_organisation_deletes_its_own_drawings_and_the_host_any(client: Any, parts: Parts):
+async def test_an_organisation_deletes_its_own_drawings_and_the_host_any(client: Any, parts: Container):
     """To others there is no such region; If-Match keeps a drawing that was changed meanwhile."""
     tokens = {}
     for name, org, scopes, test in (
@@ -145,7 +145,9 @@ async def test_an_organisation_deletes_its_own_drawings_and_the_host_any(client:
     assert gone.status == 404
 
 
-async def test_an_alert_keeps_its_area_though_a_drawing_that_it_names_is_deleted(parts: Parts, sample: dict[str, Any]):
+async def test_an_alert_keeps_its_area_though_a_drawing_that_it_names_is_deleted(
+    parts: Container, sample: dict[str, Any]
+):
     """It can be ended as ever. A draft cannot be submitted, and what waits cannot be approved, until its target is changed."""
     await register(parts, 200)
     await draw(parts, SEVILLA)
@@ -162,7 +164,9 @@ async def test_an_alert_keeps_its_area_though_a_drawing_that_it_names_is_deleted
     assert await slug_of(parts.borders.check_ground(waiting.record, BEA)) == "approval-stale"
 
 
-async def test_a_public_document_hides_the_outline_of_a_drawing_that_was_deleted(parts: Parts, sample: dict[str, Any]):
+async def test_a_public_document_hides_the_outline_of_a_drawing_that_was_deleted(
+    parts: Container, sample: dict[str, Any]
+):
     """It shows whole regions, as it did before: the outline may say where a child is looked for."""
     await register(parts, 200)
     await draw(parts, SEVILLA)
@@ -173,7 +177,7 @@ async def test_a_public_document_hides_the_outline_of_a_drawing_that_was_deleted
     assert await parts.cap_out.document(record) == before
 
 
-async def test_a_drawing_does_not_make_the_map_of_people_out_of_date(parts: Parts):
+async def test_a_drawing_does_not_make_the_map_of_people_out_of_date(parts: Container):
     """Nobody belongs to a drawing, and counting ten million people anew takes a minute."""
     await register(parts, 20)
     before = await parts.reaches.current(parts.regions.library)
@@ -181,7 +185,7 @@ async def test_a_drawing_does_not_make_the_map_of_people_out_of_date(parts: Part
     assert await parts.reaches.current(parts.regions.library) is before
 
 
-async def test_nobody_lives_in_a_drawing(parts: Parts):
+async def test_nobody_lives_in_a_drawing(parts: Container):
     """Its organisation could draw it elsewhere, and other people would get its alerts."""
     await draw(parts, SEVILLA)
     with pytest.raises(Problem, match="cannot be taken"):

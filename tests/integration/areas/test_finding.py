@@ -8,10 +8,10 @@ import shapely
 from msgspec.structs import replace
 
 from alertd.model.subscriber import Place
-from alertd.store.engine.bulk_reads import Bulk
+from alertd.store.engine.bulk_reads import BulkReads
 from alertd.store.engine.connection import Connection, StoreUnavailableError
 from alertd.store.people.audience import Audience
-from alertd.store.people.match_filter import Wanted
+from alertd.store.people.match_filter import MatchFilter
 from alertd.store.people.spots import Change
 from alertd.store.people.subscribers import People
 from tests.integration.movers import SEVILLA, Clock, person, place, wanted
@@ -23,7 +23,7 @@ async def test_region_places_are_found_by_region(people: People, audience: Audie
     await people.put([Change(None, person(1, named))])
     query = wanted(SEVILLA)
     assert (await audience.find(query)).numbers.tolist() == []
-    by_region = Wanted(area=query.area, regions=[76, 77], kind=1, places=query.places)
+    by_region = MatchFilter(area=query.area, regions=[76, 77], kind=1, places=query.places)
     assert (await audience.find(by_region)).numbers.tolist() == [1]
 
 
@@ -39,9 +39,9 @@ async def test_consent_place_and_age_decide(store: Connection, audience: Audienc
             Change(None, replace(person(4, place(SEVILLA)), tester=True)),
         ]
     )
-    query = Wanted(area=wanted(SEVILLA).area, kind=1, places=frozenset({0, 1}), max_age_h=24, now_h=101)
+    query = MatchFilter(area=wanted(SEVILLA).area, kind=1, places=frozenset({0, 1}), max_age_h=24, now_h=101)
     assert (await audience.find(query)).numbers.tolist() == [1, 4]
-    testers = Wanted(area=query.area, kind=1, places=query.places, testers_only=True)
+    testers = MatchFilter(area=query.area, kind=1, places=query.places, testers_only=True)
     assert (await audience.find(testers)).numbers.tolist() == [4]
 
 
@@ -69,6 +69,6 @@ async def test_deadline_gives_nobody_rather_than_some(store: Connection, people:
     """A query that cannot end in time is refused: a partial audience would lose people silently."""
     await people.put([Change(None, person(1, place(SEVILLA)))])
     with pytest.raises(StoreUnavailableError):
-        await Audience(Bulk(store.nodes, timeout_s=5), store.codec.cells, people.authority, deadline_s=0).find(
+        await Audience(BulkReads(store.nodes, timeout_s=5), store.codec.cells, people.authority, deadline_s=0).find(
             wanted(SEVILLA)
         )

@@ -15,7 +15,7 @@ from alertd.api.alerts.alerts import submitted_reply
 from alertd.common.errors import Problem
 from alertd.config.sections import AlertSection
 from alertd.runtime.assembly import opened
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.store.engine.codec import Codec
 from channels.sandbox import Sandbox
 from geofences.regions import Library
@@ -25,7 +25,7 @@ from tests.integration.areas.own_regions import drawn, sending, shipped
 SAME = {"regions": ["41091"]}
 
 
-async def test_a_look_at_the_same_target_is_shared(parts: Parts, sample: dict[str, Any]):
+async def test_a_look_at_the_same_target_is_shared(parts: Container, sample: dict[str, Any]):
     """Two alerts to one target share a look; another kind of alert, which is for others, does not."""
     await register(parts, 30)
     first, second = [await submitted(parts, sample, target=SAME) for _ in range(2)]
@@ -34,7 +34,7 @@ async def test_a_look_at_the_same_target_is_shared(parts: Parts, sample: dict[st
     assert drill.reach is not first.reach
 
 
-async def test_the_same_words_are_tried_once(parts: Parts, sample: dict[str, Any]):
+async def test_the_same_words_are_tried_once(parts: Container, sample: dict[str, Any]):
     """Two alerts that differ in their external id alone, with quotes or none in it, say the same; another sentence does not."""
     await register(parts, 30)
     tried = parts.intake._unsayable._values  # by what is said
@@ -46,7 +46,7 @@ async def test_the_same_words_are_tried_once(parts: Parts, sample: dict[str, Any
     assert len(tried) == 2
 
 
-async def test_the_alerts_of_an_author_have_a_limit_in_bytes(parts: Parts, sample: dict[str, Any]):
+async def test_the_alerts_of_an_author_have_a_limit_in_bytes(parts: Container, sample: dict[str, Any]):
     """A store that one person has filled would take no alert of anybody. Dry runs store nothing."""
     alerts = AlertSection(author_mb=1)
     limited = replace(
@@ -68,7 +68,7 @@ async def test_the_alerts_of_an_author_have_a_limit_in_bytes(parts: Parts, sampl
     assert not taken.is_repeat, "the refused alert gave its external id back"
 
 
-async def test_whoever_registered_is_counted_at_once(parts: Parts, sample: dict[str, Any]):
+async def test_whoever_registered_is_counted_at_once(parts: Container, sample: dict[str, Any]):
     """A look is not shared with whoever asks after people registered, moved away or were forgotten."""
     await register(parts, 300)
     counted = [(await submitted(parts, sample, target=SAME)).people]
@@ -83,7 +83,7 @@ async def test_whoever_registered_is_counted_at_once(parts: Parts, sample: dict[
 
 
 async def test_an_approval_freezes_whoever_is_there(
-    parts: Parts, sample: dict[str, Any], redis: Redis, codec: Codec, library: Library
+    parts: Container, sample: dict[str, Any], redis: Redis, codec: Codec, library: Library
 ):
     """People who registered at another process are in the audience, though the estimate of this process does not have them yet."""
     await register(parts, 30)
@@ -106,13 +106,13 @@ async def test_a_region_that_was_drawn_anew_is_looked_at_anew(
         assert await submitted_there(parts, sample) < before / 2
 
 
-async def submitted_there(parts: Parts, sample: dict[str, Any]) -> float:
+async def submitted_there(parts: Container, sample: dict[str, Any]) -> float:
     """The km2 that a drill in the drawn region is told of."""
     taken = await submitted(parts, sample, target={"regions": ["PATROL-1"]}, status="Test")
     return taken.area.km2
 
 
-async def test_whoever_shares_a_look_is_told_of_their_own_channels(parts: Parts, sample: dict[str, Any]):
+async def test_whoever_shares_a_look_is_told_of_their_own_channels(parts: Container, sample: dict[str, Any]):
     """How long an alert takes is told by the channels that it asks for, though another to the same target asked for others."""
     await register(parts, 30)
     told = []

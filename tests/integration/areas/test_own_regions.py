@@ -19,8 +19,8 @@ from alertd.config.settings import Settings
 from alertd.model.alert import Target
 from alertd.runtime.assembly import opened
 from alertd.runtime.worker_container import worker_of
-from alertd.service.areas.reach_preview import Looks
-from alertd.service.container import Parts
+from alertd.service.areas.reach_preview import ReachPreview
+from alertd.service.container import Container
 from alertd.store.engine.codec import Codec
 from geofences import files
 from geofences.drawn import FIRST_NUMBER
@@ -234,7 +234,7 @@ async def test_a_target_is_the_ground_that_its_region_has_now(tmp_path: Path, re
             "X-PATROL", "Patrulla", {}, await parts.regions.outline(PATROL), org="default", seen=None
         )
         target = Target(regions=("X-PATROL",), polygons=(shapely.geometry.mapping(HARBOUR),))
-        looks = Looks(parts.targeting, parts.reaches)
+        looks = ReachPreview(parts.targeting, parts.reaches)
         first, again = [(await looks.resolved(target)).area for _ in range(2)]
         assert first is again
         assert not shapely.is_prepared(first.geometry)
@@ -296,7 +296,7 @@ async def test_what_may_not_be_drawn(tmp_path: Path, redis: Redis, codec: Codec)
         assert (await drawn(parts, name="y", seen=seen)).name == "y"
 
 
-async def test_what_is_to_be_new_overwrites_nothing(client: Any, parts: Parts):
+async def test_what_is_to_be_new_overwrites_nothing(client: Any, parts: Container):
     """`If-None-Match: *` draws where nothing has the code, and is refused where something has, which stays as it was."""
     _, token = await parts.access.create(org="default", subject="ana", scopes=frozenset({"regions:write"}))
     headers = {"Authorization": f"Bearer {token}", "If-None-Match": "*"}
@@ -309,7 +309,7 @@ async def test_what_is_to_be_new_overwrites_nothing(client: Any, parts: Parts):
     assert parts.regions.library.get("PATROL-1").name == "ours"
 
 
-async def test_a_test_key_draws_no_region(client: Any, parts: Parts):
+async def test_a_test_key_draws_no_region(client: Any, parts: Container):
     """Neither anew nor in place of one that Actual alerts name: who they reach would be another's to say."""
     answers = []
     for test in (False, True):

@@ -21,12 +21,12 @@ from alertd.model.alert import Target
 from alertd.model.organisation import Jurisdiction, Organisation
 from alertd.runtime.assembly import opened
 from alertd.service.areas.reach_audit import ACT
-from alertd.service.areas.reach_preview import Looks
-from alertd.service.container import Parts
+from alertd.service.areas.reach_preview import ReachPreview
+from alertd.service.container import Container
 from alertd.service.reach import FEW_RECORDS, MOST_AGE_S, Reach, Reaches
 from alertd.store.engine.codec import Codec, Keys, SealError
 from alertd.store.engine.keys import Cell
-from alertd.store.people.people_map import build, read, write
+from alertd.store.people.people_map import build, load, write
 from channels.sandbox import Sandbox
 from geofences.regions import Library
 from geofences.tiles import locate_one
@@ -57,17 +57,17 @@ def near(place: Sequence[float], km: float = 3) -> dict[str, Any]:
 
 
 async def reach_of(
-    parts: Parts, target: dict[str, Any], *, testers: bool = False, reaches: Reaches | None = None
+    parts: Container, target: dict[str, Any], *, testers: bool = False, reaches: Reaches | None = None
 ) -> Reach:
     """The estimate for a target."""
     area = await parts.targeting.area(Target.model_validate(target, strict=False))
     shares = await parts.targeting.shares(area.geometry)
-    return await Looks(parts.targeting, reaches or parts.reaches).reach(
+    return await ReachPreview(parts.targeting, reaches or parts.reaches).reach(
         area.geometry, shares, ("missing-child", testers)
     )
 
 
-async def people_at(parts: Parts, *places: Sequence[float], **how: Any) -> list[float]:
+async def people_at(parts: Container, *places: Sequence[float], **how: Any) -> list[float]:
     """The estimates of the people around each of these places."""
     return [(await reach_of(parts, near(place), **how)).whole.people for place in places]
 
@@ -76,7 +76,7 @@ def are_about(estimates: Sequence[float], *people: int) -> bool:
     return len(estimates) == len(people) and all(map(is_about, estimates, people))
 
 
-async def test_the_map_follows_who_registers_moves_and_is_forgotten(parts: Parts):
+async def test_the_map_follows_who_registers_moves_and_is_forgotten(parts: Container):
     assert are_about(await people_at(parts, SEVILLA, CADIZ), 0, 0)
     await register(parts, 500, places=HERE)
     assert are_about(await people_at(parts, SEVILLA, CADIZ), 500, 0)
@@ -87,7 +87,7 @@ async def test_the_map_follows_who_registers_moves_and_is_forgotten(parts: Parts
     assert are_about(await people_at(parts, SEVILLA, CADIZ), 200, 0)
 
 
-async def test_the_addresses_of_each_channel_are_estimated(parts: Parts):
+async def test_the_addresses_of_each_channel_are_estimated(parts: Container):
     """Also of a channel that nobody uses there."""
     await register(parts, 300, places=HERE)
     for i in range(300, 500):
@@ -97,14 +97,14 @@ async def test_the_addresses_of_each_channel_are_estimated(parts: Parts):
     assert are_about([addresses[name] for name in ("push", "sms", "mail", "webpush")], 500, 300, 300, 0)
 
 
-async def test_each_person_is_counted_once_at_home(parts: Parts):
+async def test_each_person_is_counted_once_at_home(parts: Container):
     """Though they are somewhere else now and have a school: two estimates that both had them would show that they move between."""
     now = {"point": CADIZ, "at": datetime.now(UTC).isoformat()}
     await register(parts, 400, places={"home": {"point": SEVILLA}, "now": now, "school": {"point": MADRID}})
     assert are_about(await people_at(parts, SEVILLA, CADIZ, MADRID), 400, 0, 0)
 
 
-async def test_a_person_without_a_home_is_counted_once_elsewhere(parts: Parts):
+async def test_a_person_without_a_home_is_counted_once_elsewhere(parts: Container):
     """At work rather than at school, and where they are now only if they gave no other place. An alert reaches all of these places."""
     now = {"point": CADIZ, "at": datetime.now(UTC).isoformat()}
     await register(parts, 300, places={"now": now})
@@ -113,7 +113,7 @@ async def test_a_person_without_a_home_is_counted_once_elsewhere(parts: Parts):
     assert are_about(await people_at(parts, SEVILLA, CADIZ, MADRID), 400, 300, 500)
 
 
-async def test_who_named_a_region_is_counted_where_that_region_is_notified(parts: Parts):
+async def test_who_named_a_region_is_counted_where_that_region_is_notified(parts: Container):
     """In an alert to the city or to its province, and in none to a part of the city or to the next town."""
     await register(parts, 400, places={"home": {"region": "41091"}})
     targets = ({"regions": ["41091"]}, {"regions": ["ES-SE"]}, near(SEVILLA, 1), {"regions": ["11012"]})
@@ -123,7 +123,7 @@ async def test_who_named_a_region_is_counted_where_that_region_is_notified(parts
     assert [number in reach.unnotified for reach in found] == [False, False, True, False]
 
 
-async def test_a_test_and_an_exercise_count_testers_alone(parts: Parts, sample: dict[str, Any]):
+async def test_a_test_and_an_exercise_count_testers_alone(parts: Container, sample: dict[str, Any]):
     await register(parts, 300, tester=True, places=HERE)
     await register(parts, 300, first=300, places=HERE)
     assert are_about(await people_at(parts, SEVILLA, testers=True), 300)
@@ -150,7 +150,7 @@ async def test_an_alert_to_surely_too_few_people_is_refused(
 class Shelf:
     """A cache file of the map, and who opens it with which clock."""
 
-    parts: Parts
+    parts: Container
     path: Path
     clock: Later
 
@@ -168,7 +168,7 @@ class Shelf:
 
 
 @pytest.fixture
-def shelf(parts: Parts, tmp_path: Path) -> Shelf:
+def shelf(parts: Container, tmp_path: Path) -> Shelf:
     return Shelf(parts, tmp_path / "people-map", Later())
 
 
@@ -178,7 +178,7 @@ async def test_a_kept_map_is_sealed(shelf: Shelf, codec: Codec):
     await register(parts, 400, places=HERE)
     made = build(parts.audience, parts.regions.library, codec, await parts.people.last())
     write(shelf.path, made, codec)
-    again = read(shelf.path, codec)
+    again = load(shelf.path, codec)
     part, kept = made.parts["missing-child", False], again.parts["missing-child", False]
     assert (kept.leaves.codes.tolist(), kept.leaves.counts.tolist()) == (
         part.leaves.codes.tolist(),
@@ -195,7 +195,7 @@ async def test_a_kept_map_is_sealed(shelf: Shelf, codec: Codec):
     ):
         assert clear not in raw
     with pytest.raises(SealError):
-        read(shelf.path, Codec(Keys(master=b"n" * 32, hashing=b"h" * 32)))
+        load(shelf.path, Codec(Keys(master=b"n" * 32, hashing=b"h" * 32)))
 
 
 async def test_the_map_of_the_last_start_answers_until_there_is_a_new_one(shelf: Shelf, codec: Codec):
@@ -205,7 +205,7 @@ async def test_the_map_of_the_last_start_answers_until_there_is_a_new_one(shelf:
     await shelf.keep_large(codec)
     await register(parts, 400, places={"home": {"point": CADIZ}})
     reaches = shelf.reaches()
-    async with reaches.kept(lambda: parts.regions.library):
+    async with reaches.run(lambda: parts.regions.library):
         first = await reaches.current(parts.regions.library)
         assert first.records == FEW_RECORDS + 1
     assert are_about(await shelf.around(reaches, SEVILLA, CADIZ), 0, 400)
@@ -233,7 +233,7 @@ async def test_a_kept_map_that_cannot_be_read_is_made_anew(shelf: Shelf, codec: 
     else:
         shelf.path.write_bytes(damage)
     reaches = shelf.reaches()
-    async with reaches.kept(lambda: shelf.parts.regions.library):
+    async with reaches.run(lambda: shelf.parts.regions.library):
         assert are_about(await shelf.around(reaches, SEVILLA), 400)
 
 
@@ -250,7 +250,7 @@ async def test_people_who_register_at_another_process_are_in_the_map_a_minute_la
     assert are_about(await shelf.around(reaches, SEVILLA), 500)
 
 
-async def test_a_cell_that_was_cut_off_hides_nobody_else(parts: Parts, redis: Redis):
+async def test_a_cell_that_was_cut_off_hides_nobody_else(parts: Container, redis: Redis):
     await register(parts, 400, places=HERE)
     await register(parts, 100, first=400, places={"home": {"point": CADIZ}})
     tile, _, _ = locate_one(*CADIZ)
@@ -259,7 +259,7 @@ async def test_a_cell_that_was_cut_off_hides_nobody_else(parts: Parts, redis: Re
 
 
 @asynccontextmanager
-async def desk_of(parts: Parts, aiohttp_client: Any) -> AsyncIterator[Desk]:
+async def desk_of(parts: Container, aiohttp_client: Any) -> AsyncIterator[Desk]:
     """Ana and Bea of the police of Sevilla."""
     police = Organisation(name=POLICE["name"], jurisdiction=Jurisdiction(regions=("ES-SE",)))
     await parts.organisations.put("police", police, ANA)
@@ -270,7 +270,7 @@ async def desk_of(parts: Parts, aiohttp_client: Any) -> AsyncIterator[Desk]:
 
 
 @pytest.fixture
-async def desk(parts: Parts, aiohttp_client: Any) -> AsyncIterator[Desk]:
+async def desk(parts: Container, aiohttp_client: Any) -> AsyncIterator[Desk]:
     async with desk_of(parts, aiohttp_client) as found:
         yield found
 
@@ -303,7 +303,7 @@ async def entered(desk: Desk) -> list[tuple[str, dict[str, Any]]]:
     return [(one.by, dict(one.facts)) for one in entries if one.act == ACT]
 
 
-async def test_an_organisation_has_two_questions_worked_out_at_once(parts: Parts):
+async def test_an_organisation_has_two_questions_worked_out_at_once(parts: Container):
     """A third waits. Another organisation does not: a large target may take many seconds."""
     turns, guest = parts.reach_audit.turn, dataclasses.replace(ANA, org="guest")
     async with turns(ANA), turns(BEA):
@@ -343,7 +343,7 @@ async def test_a_dry_run_is_entered_in_the_audit(desk: Desk, alert: dict[str, An
     assert {name: done[name] for name in facts} == facts
 
 
-async def test_a_key_asks_sixty_times_a_minute(parts: Parts):
+async def test_a_key_asks_sixty_times_a_minute(parts: Container):
     """Permits come back one a second, so that a slow machine grants one more for each second that this takes."""
     assert Settings().api.reach_per_min == 60
     began, granted = parts.clock.monotonic(), list[int]()

@@ -29,10 +29,10 @@ from alertd.api.http.call import HOLDS_S
 from alertd.config.sections import StoreSection
 from alertd.config.settings import Settings
 from alertd.runtime.assembly import opened
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.service.organisations import region_imports
-from alertd.service.records.upload_dirs import NO_ROOM, Rooms
-from alertd.store.areas.region_imports import Import, Imports
+from alertd.service.records.upload_dirs import NO_ROOM, UploadDirs
+from alertd.store.areas.region_imports import Import, ImportRecords
 from alertd.store.engine import keys
 from alertd.store.engine.codec import Codec
 from geofences import files
@@ -60,15 +60,15 @@ def shipped() -> Library:
 
 
 @pytest.fixture
-async def parts(tmp_path: Path, redis: Redis, codec: Codec) -> AsyncIterator[Parts]:
+async def parts(tmp_path: Path, redis: Redis, codec: Codec) -> AsyncIterator[Container]:
     """A service with a data directory of its own."""
     settings = Settings(store=StoreSection(directory=tmp_path / "data"))
-    async with opened(settings, redis, codec, library=shipped()) as made, made.region_imports.kept():
+    async with opened(settings, redis, codec, library=shipped()) as made, made.region_imports.run():
         yield made
 
 
 @pytest.fixture
-async def client(parts: Parts, aiohttp_client: Any) -> Any:
+async def client(parts: Container, aiohttp_client: Any) -> Any:
     return await aiohttp_client(api_of(parts))
 
 
@@ -85,12 +85,12 @@ def geojson(**regions: shapely.Polygon) -> bytes:
     return json.dumps({"type": "FeatureCollection", "features": rows}).encode()
 
 
-async def headers(parts: Parts, org: str = "default", *, test: bool = False) -> dict[str, str]:
+async def headers(parts: Container, org: str = "default", *, test: bool = False) -> dict[str, str]:
     _, token = await parts.access.create(org=org, subject="ana", scopes=frozenset({"admin"}), test=test)
     return {"Authorization": f"Bearer {token}", "Content-Type": "application/octet-stream"}
 
 
-async def handed_in(client: Any, parts: Parts, data: Any, **query: Any) -> Any:
+async def handed_in(client: Any, parts: Container, data: Any, **query: Any) -> Any:
     """Hands a file in, waits until it is over, and answers how that was."""
     named = await headers(parts)
     taken = await client.post("/v1/regions/import", data=data, headers=named, params=WORDS | query)
@@ -108,7 +108,7 @@ async def over(client: Any, named: dict[str, str], where: str) -> Any:
     raise AssertionError(f"it is still {told['step']}")
 
 
-async def test_a_file_is_tried_then_imported_and_its_regions_are_there(client: Any, parts: Parts):
+async def test_a_file_is_tried_then_imported_and_its_regions_are_there(client: Any, parts: Container):
     """A dry run tells what would be done and stores nothing; without, the regions are found as soon as it is done, and the audit says who
     ordered it and what came of it.
     """
@@ -127,7 +127,7 @@ async def test_a_file_is_tried_then_imported_and_its_regions_are_there(client: A
     assert acts == [("region.imported", "done", 1), ("region.import", "done", None), ("region.import", "begun", None)]
 
 
-async def test_a_zipped_shapefile_and_a_geopackage_are_read(client: Any, parts: Parts, tmp_path: Path):
+async def test_a_zipped_shapefile_and_a_geopackage_are_read(client: Any, parts: Container, tmp_path: Path):
     """As offices hand them out."""
     frame = gpd.GeoDataFrame({"id": ["P1"], "title": ["Muelle"]}, geometry=[HARBOUR], crs="EPSG:4326")
     frame.to_file(tmp_path / "port.gpkg", layer="port")
@@ -140,7 +140,7 @@ async def test_a_zipped_shapefile_and_a_geopackage_are_read(client: Any, parts: 
         assert (told["state"], told["report"]["reprojected_from"]) == ("done", was), told
 
 
-async def test_one_feature_that_is_none_keeps_the_whole_file_out(client: Any, parts: Parts):
+async def test_one_feature_that_is_none_keeps_the_whole_file_out(client: Any, parts: Container):
     """Each fault has its row; nothing is stored, and no file is left."""
     told = await handed_in(client, parts, geojson(P1=HARBOUR, P2=HARBOUR))
     assert (told["state"], told["faults"], told["report"]) == ("refused", 1, None)
@@ -152,7 +152,7 @@ async def test_one_feature_that_is_none_keeps_the_whole_file_out(client: Any, pa
     assert list((folder / "imports").iterdir()) == []
 
 
-async def test_a_file_that_names_other_files_is_not_followed(client: Any, parts: Parts, tmp_path: Path):
+async def test_a_file_that_names_other_files_is_not_followed(client: Any, parts: Container, tmp_path: Path):
     """A virtual format would read whatever lies on the server."""
     (tmp_path / "secret.geojson").write_bytes(geojson(P1=HARBOUR))
     virtual = f'<OGRVRTDataSource><OGRVRTLayer name="secret"><SrcDataSource>{tmp_path}/secret.geojson</SrcDataSource></OGRVRTLayer></OGRVRTDataSource>'
@@ -161,7 +161,7 @@ async def test_a_file_that_names_other_files_is_not_followed(client: Any, parts:
     assert str(tmp_path) not in told["why"]
 
 
-async def test_who_may_not(client: Any, parts: Parts):
+async def test_who_may_not(client: Any, parts: Container):
     """Another organisation, whose administrator would change where others alert; a test key; nothing in the file; too much of it."""
     for named in (await headers(parts, "police"), await headers(parts, test=True)):
         refused = await client.post("/v1/regions/import", data=b"{}", headers=named, params=WORDS)
@@ -175,9 +175,9 @@ async def test_who_may_not(client: Any, parts: Parts):
     assert (await client.get(where, headers=await headers(parts, "police"))).status == 404
 
 
-async def test_an_upload_that_stalls_keeps_nobody_out_and_is_given_up(client: Any, parts: Parts, tmp_path: Path):
+async def test_an_upload_that_stalls_keeps_nobody_out_and_is_given_up(client: Any, parts: Container, tmp_path: Path):
     """The turn is for files that are there: whoever sends one without an end blocks no other, and is told after a while."""
-    parts.region_imports._rooms = Rooms(tmp_path / "slow", 0, silence_s=3)
+    parts.region_imports._rooms = UploadDirs(tmp_path / "slow", 0, silence_s=3)
     named, never = await headers(parts), asyncio.Event()
 
     async def slow() -> AsyncIterator[bytes]:
@@ -193,7 +193,7 @@ async def test_an_upload_that_stalls_keeps_nobody_out_and_is_given_up(client: An
     assert list((tmp_path / "slow").iterdir()) == []
 
 
-async def test_one_file_at_a_time(client: Any, parts: Parts):
+async def test_one_file_at_a_time(client: Any, parts: Container):
     """While one is imported another is refused, before it is sent."""
     named = await headers(parts)
     first = await client.post("/v1/regions/import", data=geojson(P1=HARBOUR), headers=named, params=WORDS)
@@ -206,7 +206,7 @@ async def test_one_file_at_a_time(client: Any, parts: Parts):
 
 
 @pytest.fixture
-async def address(parts: Parts) -> AsyncIterator[tuple[str, int]]:
+async def address(parts: Container) -> AsyncIterator[tuple[str, int]]:
     """The API as it is served: what is under way is not cancelled with its connection, as aiohttp's test server would."""
     runner = web.AppRunner(api_of(parts))
     await runner.setup()
@@ -215,7 +215,7 @@ async def address(parts: Parts) -> AsyncIterator[tuple[str, int]]:
     await runner.cleanup()
 
 
-async def test_a_connection_that_is_reset_is_no_failure_of_ours(address: tuple[str, int], parts: Parts):
+async def test_a_connection_that_is_reset_is_no_failure_of_ours(address: tuple[str, int], parts: Container):
     """Nothing is logged as an error, the audit has it as refused, and nothing of the file is left."""
     named, (host, port) = await headers(parts), address
     query = "&".join(f"{name}={value}" for name, value in WORDS.items())
@@ -234,7 +234,7 @@ async def test_a_connection_that_is_reset_is_no_failure_of_ours(address: tuple[s
     assert [one for one in logs if one["log_level"] == "error"] == []
 
 
-async def settled_audit(parts: Parts) -> None:
+async def settled_audit(parts: Container) -> None:
     """The act that was begun has its outcome, and that is a refusal."""
     for _ in range(LOOKS):
         [latest] = await parts.audit.page("default", before=None, limit=1)
@@ -245,10 +245,10 @@ async def settled_audit(parts: Parts) -> None:
     raise AssertionError("it has no outcome")
 
 
-async def test_a_file_that_would_take_the_stores_room_is_refused(client: Any, parts: Parts, tmp_path: Path):
+async def test_a_file_that_would_take_the_stores_room_is_refused(client: Any, parts: Container, tmp_path: Path):
     """The store ends where its disk is full: what does not leave its reserve free is refused as it comes, and cleared away."""
     free = [100 + 2]
-    parts.region_imports._rooms = Rooms(tmp_path / "full", 100, free=lambda _folder: free[0])
+    parts.region_imports._rooms = UploadDirs(tmp_path / "full", 100, free=lambda _folder: free[0])
     named = await headers(parts)
     refused = await client.post("/v1/regions/import", data=geojson(P1=HARBOUR), headers=named, params=WORDS)
     assert (refused.status, refused.headers["Retry-After"]) == (503, "30")
@@ -262,7 +262,7 @@ async def test_a_file_that_would_take_the_stores_room_is_refused(client: Any, pa
     assert list((tmp_path / "full").iterdir()) == []
 
 
-async def test_what_is_stored_and_not_taken_in_is_told_as_that(client: Any, parts: Parts):
+async def test_what_is_stored_and_not_taken_in_is_told_as_that(client: Any, parts: Container):
     """Whoever is told that it was refused hands it in again; and who is told that it is done names regions that are not there."""
     await parts.db.execute("HSET", keys.NUMBERS, str(files.FIRST_OWN_NUMBER), "another machine's")
     told = await handed_in(client, parts, geojson(P1=HARBOUR))
@@ -276,11 +276,11 @@ async def test_what_is_stored_and_not_taken_in_is_told_as_that(client: Any, part
 
 async def test_what_a_process_left_that_ended_in_the_middle_is_gone_at_the_start(tmp_path: Path):
     """A folder that somebody holds is in use, by another process, too."""
-    rooms = Rooms(tmp_path / "imports", 0)
+    rooms = UploadDirs(tmp_path / "imports", 0)
     held = rooms.make()
     (tmp_path / "imports" / "left").mkdir()
     (tmp_path / "imports" / "left" / "half.geojson").write_bytes(b"{")
-    Rooms(tmp_path / "imports", 0).sweep()
+    UploadDirs(tmp_path / "imports", 0).sweep()
     assert list((tmp_path / "imports").iterdir()) == [held.path]
     held.clear()
     assert list((tmp_path / "imports").iterdir()) == []
@@ -307,7 +307,7 @@ def test_an_importer_ends_with_whoever_began_it(tmp_path: Path):
     assert list(folder.glob("*.regions")) == []
 
 
-async def test_an_importer_that_is_killed_is_told_and_logged_with_how_it_ended(client: Any, parts: Parts):
+async def test_an_importer_that_is_killed_is_told_and_logged_with_how_it_ended(client: Any, parts: Container):
     """Whoever runs the service learns why, and whoever ordered it that nothing is there."""
     named = await headers(parts)
     with capture_logs() as logs:
@@ -319,7 +319,7 @@ async def test_an_importer_that_is_killed_is_told_and_logged_with_how_it_ended(c
     assert (await parts.audit.page("default", before=None, limit=1))[0].outcome == "failed"
 
 
-async def test_what_an_importer_says_of_its_own_failure_is_logged(client: Any, parts: Parts):
+async def test_what_an_importer_says_of_its_own_failure_is_logged(client: Any, parts: Container):
     """It alone knows what went wrong: here something lies in the folder that cannot be copied."""
     folder = parts.settings.store.directory / "regions"
     folder.mkdir(parents=True)
@@ -359,7 +359,7 @@ def children() -> list[int]:
     return [int(child) for one in found for child in one.read_text(encoding="ascii").split()]
 
 
-async def test_an_import_whose_process_ended_is_told_as_ended(client: Any, parts: Parts):
+async def test_an_import_whose_process_ended_is_told_as_ended(client: Any, parts: Container):
     """Nobody waits for ever for what nobody does any more."""
     left = Import(
         id="01M8AXPN5MSWKNT840269650J6",
@@ -369,7 +369,7 @@ async def test_an_import_whose_process_ended_is_told_as_ended(client: Any, parts
         state="running",
         seen=parts.clock.now_ms(),
     )
-    named, where, imports = await headers(parts), f"/v1/regions/imports/{left.id}", Imports(parts.db)
+    named, where, imports = await headers(parts), f"/v1/regions/imports/{left.id}", ImportRecords(parts.db)
     await imports.put(left)
     assert (await (await client.get(where, headers=named)).json())["state"] == "running"
     await imports.put(replace(left, seen=left.seen - region_imports.SILENT_MS - 1))
@@ -377,7 +377,7 @@ async def test_an_import_whose_process_ended_is_told_as_ended(client: Any, parts
     assert (told["state"], "hand the file in again" in told["why"]) == ("refused", True)
 
 
-async def test_a_file_whose_sender_may_no_more_is_not_imported(client: Any, parts: Parts):
+async def test_a_file_whose_sender_may_no_more_is_not_imported(client: Any, parts: Container):
     """Its key was revoked when the half of it was there: everybody's alerts could name its regions."""
     who, token = await parts.access.create(org="default", subject="mallory", scopes=frozenset({"admin"}))
     named, raw = await headers(parts), geojson(P1=HARBOUR)

@@ -10,9 +10,9 @@ import pytest
 from alertd.model.kinds import Notify
 from alertd.runtime.worker_container import worker_of
 from alertd.service.areas.rings import in_turn
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.service.delivery.planner import Planner
-from alertd.store.delivery.work_records import Alike
+from alertd.store.delivery.work_records import BatchKey
 from alertd.store.engine import keys
 from channels.base import Loudness
 from channels.sandbox import Sandbox
@@ -43,7 +43,7 @@ IN_INNER, IN_OUTER, OUTSIDE = range(30), range(30, 70), range(70, 100)
 
 
 @pytest.fixture(autouse=True)
-async def people(parts: Parts) -> None:
+async def people(parts: Container) -> None:
     """30 in the city, 40 some 20 km north of it, 30 at 50 km; one of the inner has a school in the outer ring."""
     await register(parts, 29)
     await register(
@@ -57,7 +57,7 @@ def told(sandbox: Sandbox) -> set[int]:
     return {int(address.removeprefix("token-")) for _, _, address, *_ in sandbox.push.recorded}
 
 
-async def test_whoever_is_in_two_rings_is_in_the_inner_one(parts: Parts, sample: dict[str, Any]):
+async def test_whoever_is_in_two_rings_is_in_the_inner_one(parts: Container, sample: dict[str, Any]):
     """The frozen audience keeps each person's ring."""
     taken = await submitted(parts, sample, target=RINGS)
     await parts.approval.approve(taken.record.id, BEA)
@@ -65,7 +65,7 @@ async def test_whoever_is_in_two_rings_is_in_the_inner_one(parts: Parts, sample:
     assert np.bincount(frozen.rings).tolist() == [0, len(IN_OUTER), len(IN_INNER)]
 
 
-async def test_the_estimate_of_a_ring_leaves_out_the_smaller_rings(parts: Parts, sample: dict[str, Any]):
+async def test_the_estimate_of_a_ring_leaves_out_the_smaller_rings(parts: Container, sample: dict[str, Any]):
     """People and addresses of each ring, from the innermost; together they are those of the area."""
     await register(parts, 300, first=100)
     await register(parts, 500, first=400, places={"home": {"point": [SEVILLA[0], 37.57]}})
@@ -79,7 +79,7 @@ async def test_the_estimate_of_a_ring_leaves_out_the_smaller_rings(parts: Parts,
 
 
 async def test_the_inner_ring_is_told_at_once_and_the_outer_after_its_delay(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any]
 ):
     """Nobody of the outer ring hears anything a second before their time; then everyone does, once."""
     record = await planned(parts, sample, target=RINGS)
@@ -99,7 +99,7 @@ async def test_the_inner_ring_is_told_at_once_and_the_outer_after_its_delay(
 
 
 async def test_an_alert_that_ends_before_a_ring_is_told_leaves_nothing(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any]
 ):
     """Cancelled meanwhile, nobody of the ring that waited is told, and no work is left behind."""
     record = await planned(parts, sample, target=RINGS)
@@ -115,7 +115,7 @@ async def test_an_alert_that_ends_before_a_ring_is_told_leaves_nothing(
 
 @pytest.mark.parametrize(("radius_km", "told_then"), [(30, {*IN_INNER, *IN_OUTER}), (31, set(IN_INNER))])
 async def test_an_update_keeps_no_ring_waiting_longer(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any], radius_km: int, told_then: set[int]
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any], radius_km: int, told_then: set[int]
 ):
     """However often something becomes known: the delay counts on, where the rings are left as they were."""
     record = await planned(parts, sample, target=RINGS)
@@ -132,7 +132,7 @@ async def test_an_update_keeps_no_ring_waiting_longer(
     assert told(sandbox) == told_then
 
 
-async def test_a_worker_that_dies_with_a_ring_loses_no_one(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+async def test_a_worker_that_dies_with_a_ring_loses_no_one(parts: Container, sandbox: Sandbox, sample: dict[str, Any]):
     """Whoever leased a batch that had waited and went silent is followed, and everyone is told."""
     record = await planned(parts, sample, target=RINGS)
     parts.db.skew_ms += DELAY_MS + 1_000
@@ -144,7 +144,7 @@ async def test_a_worker_that_dies_with_a_ring_loses_no_one(parts: Parts, sandbox
     assert await counts(parts, record) == {"accepted": 70}
 
 
-async def test_a_planner_that_resumes_keeps_the_rings(parts: Parts, sample: dict[str, Any]):
+async def test_a_planner_that_resumes_keeps_the_rings(parts: Container, sample: dict[str, Any]):
     """The inner ring is planned first, whatever the numbers of its people, and a planner that stops between is followed."""
     taken = await submitted(parts, sample, target=RINGS)
     record = await parts.approval.approve(taken.record.id, BEA)
@@ -159,7 +159,7 @@ async def test_a_planner_that_resumes_keeps_the_rings(parts: Parts, sample: dict
 
 
 async def test_the_rest_of_the_area_is_told_at_once_as_the_alert_says(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any]
 ):
     """Whoever a target names besides its rings does not wait for them."""
     target = {"rings": [OUTER], "circles": [{"center": list(SEVILLA), "radius_km": 60}]}
@@ -170,7 +170,7 @@ async def test_the_rest_of_the_area_is_told_at_once_as_the_alert_says(
     assert np.bincount(frozen.rings).tolist() == [30, 70]
 
 
-async def test_each_ring_is_as_loud_as_it_says(parts: Parts, sample: dict[str, Any]):
+async def test_each_ring_is_as_loud_as_it_says(parts: Container, sample: dict[str, Any]):
     """The inner ring's phones sound, the outer's do not; the alert goes with the loud ones; what is loud is planned first."""
     alert = alert_of(sample, target={"rings": [OUTER, INNER], "regions": ["41091"]})
     record = (await submitted(parts, sample, target=RINGS)).record
@@ -179,7 +179,7 @@ async def test_each_ring_is_as_loud_as_it_says(parts: Parts, sample: dict[str, A
     loud = [
         (
             await worker_of(parts).feeder.dispatch.offers.messages.ready(
-                record.id, Alike(channel="push", language="es", ring=ring), carrier
+                record.id, BatchKey(channel="push", language="es", ring=ring), carrier
             )
         ).loud
         for ring in (1, 2)
@@ -188,7 +188,7 @@ async def test_each_ring_is_as_loud_as_it_says(parts: Parts, sample: dict[str, A
     assert in_turn(alert, np.array([0, 1, 2, 0], np.uint8)).tolist() == [2, 0, 3, 1]
 
 
-async def test_a_buffer_makes_everything_wider(parts: Parts, sample: dict[str, Any]):
+async def test_a_buffer_makes_everything_wider(parts: Container, sample: dict[str, Any]):
     """Rings grow by it as circles do: those 50 km away are reached by 45 and 10."""
     narrow = await submitted(parts, sample, target={"circles": [{"center": list(SEVILLA), "radius_km": 45}]})
     wide = await submitted(parts, sample, target={"rings": [{**INNER, "radius_km": 45}], "buffer_km": 10})
@@ -198,7 +198,7 @@ async def test_a_buffer_makes_everything_wider(parts: Parts, sample: dict[str, A
     assert [repair.pointer for repair in wide.area.repairs] == ["/buffer_km"]
 
 
-async def test_what_a_neighbour_permits_waits_as_the_update_before_it_did(parts: Parts, sample: dict[str, Any]):
+async def test_what_a_neighbour_permits_waits_as_the_update_before_it_did(parts: Container, sample: dict[str, Any]):
     """Rings wait from the approval of what began anew: of an update that is told an hour after its alert, too."""
     record = await planned(parts, sample, target={"rings": [INNER]})
     await send(parts, record)

@@ -16,12 +16,12 @@ from redis.asyncio import Redis
 
 from alertd.common.clock import SystemClock
 from alertd.model.subscriber import Subscriber, from_document
-from alertd.service.people.registration_intake import read
+from alertd.service.people.registration_intake import parse_registration
 from alertd.store.engine import keys
 from alertd.store.engine.codec import Codec
 from alertd.store.engine.connection import Connection
 from alertd.store.people.audience import Audience
-from alertd.store.people.match_filter import Wanted
+from alertd.store.people.match_filter import MatchFilter
 from alertd.store.people.spots import Change, spots_of
 from alertd.store.people.subscribers import People
 from tests.integration.movers import CrashError, Mortal, opened, settle
@@ -47,7 +47,7 @@ STEPS = st.lists(
 
 def registered(number: int, places: dict[str, Any], language: str, previous: Subscriber | None) -> Subscriber:
     """The record of somebody with these places: name, spot, and a name of a time."""
-    document = read(
+    document = parse_registration(
         {
             "languages": [language],
             "kinds": ["missing-child"],
@@ -67,9 +67,9 @@ def around(spot: tuple[float, float]) -> shapely.MultiPolygon:
     return shapely.MultiPolygon([shapely.Point(spot).buffer(0.0001)])
 
 
-QUERIES = [((spot, None), Wanted(area=around(spot), kind=1, places=frozenset({4}), max_age_h=24, now_h=NOW_S // 3_600))
+QUERIES = [((spot, None), MatchFilter(area=around(spot), kind=1, places=frozenset({4}), max_age_h=24, now_h=NOW_S // 3_600))
            for spot in (DOOR, NEXT_DOOR)] + [
-    ((None, code), Wanted(area=around((0, 0)), regions=(leaf,), kind=1, places=frozenset({4}), max_age_h=24, now_h=NOW_S // 3_600))
+    ((None, code), MatchFilter(area=around((0, 0)), regions=(leaf,), kind=1, places=frozenset({4}), max_age_h=24, now_h=NOW_S // 3_600))
     for code, leaf in LEAVES.items()
 ]  # fmt: skip
 

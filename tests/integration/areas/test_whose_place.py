@@ -14,7 +14,7 @@ import shapely
 from alertd.common.errors import Problem
 from alertd.model.alert import Policy, Target
 from alertd.runtime.worker_container import worker_of
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from channels.sandbox import Sandbox
 from geofences.regions import Library
 from tests.integration.acts import BEA, CADIZ, SEVILLA, is_about, reached, register, registration, send, submitted, told
@@ -44,7 +44,7 @@ def afloat(library: Library, code: str) -> list[list[float]]:
     ],
 )
 async def test_whoever_lives_off_a_coarse_coast_is_told_once(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any], target: dict[str, Any], towns: tuple[str, ...]
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any], target: dict[str, Any], towns: tuple[str, ...]
 ):
     """An alert for a town on the coast, its province or its country reaches its people in the water and no other town's; who is
     left out is not told; the people in the area, the frozen audience and those who are told are the same.
@@ -65,7 +65,7 @@ async def test_whoever_lives_off_a_coarse_coast_is_told_once(
 
 
 async def test_a_municipality_drawn_along_its_border_alerts_no_neighbouring_province(
-    parts: Parts, sample: dict[str, Any]
+    parts: Container, sample: dict[str, Any]
 ):
     """Lebrija lies along the border to Cádiz. Whoever named Lebrija as their place is told; whoever named either province, the
     neighbour's municipality or a point across is not.
@@ -86,7 +86,7 @@ async def test_a_municipality_drawn_along_its_border_alerts_no_neighbouring_prov
 
 
 async def test_a_place_of_now_counts_for_as_long_as_the_alert_says_and_home_always(
-    parts: Parts, sample: dict[str, Any]
+    parts: Container, sample: dict[str, Any]
 ):
     """Seen in Sevilla two or thirty hours ago, at home in Cádiz, as was noted in January: whom an alert reaches goes by its age limit and
     its places, and an accuracy of kilometres moves nobody.
@@ -112,7 +112,7 @@ async def test_a_place_of_now_counts_for_as_long_as_the_alert_says_and_home_alwa
 
 @pytest.mark.parametrize("hours", [24 * 31 + 1, 4_100, 2 * 4_100])
 async def test_who_was_seen_months_ago_is_neither_found_nor_kept_there(
-    parts: Parts, sample: dict[str, Any], hours: int
+    parts: Container, sample: dict[str, Any], hours: int
 ):
     """Also where the hour of a record begins anew."""
     at = datetime.fromtimestamp(parts.clock.now_ms() / 1000 - hours * 3600, UTC).isoformat()
@@ -125,7 +125,7 @@ async def test_who_was_seen_months_ago_is_neither_found_nor_kept_there(
 
 
 async def test_whoever_was_frozen_has_not_grown_too_old_when_they_are_told(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any]
 ):
     """The age of a place counts in whole hours, for the approval and for the plan alike: who was frozen with 24 hours is told."""
     at = datetime.fromtimestamp((parts.clock.now_ms() // 3_600_000 - 24) * 3600, UTC).isoformat()
@@ -139,7 +139,7 @@ async def test_whoever_was_frozen_has_not_grown_too_old_when_they_are_told(
 
 
 async def test_who_moves_in_while_an_alert_lives_is_not_told_by_it(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any]
 ):
     """The audience is frozen at the approval; another alert to the same target finds the new people."""
     await register(parts, EACH)
@@ -153,7 +153,7 @@ async def test_who_moves_in_while_an_alert_lives_is_not_told_by_it(
     assert len(await reached(parts, again.record)) == 2 * EACH
 
 
-async def test_an_area_that_would_take_too_long_is_refused(parts: Parts):
+async def test_an_area_that_would_take_too_long_is_refused(parts: Container):
     """A comb of 9,000 teeth across a hundred towns has a clear answer at once."""
     comb = [[-5 + i * 1e-4, 37 + i % 2] for i in range(9_000)]
     drawn = {"polygons": [{"type": "Polygon", "coordinates": [[*comb, comb[0]]]}]}
@@ -164,7 +164,7 @@ async def test_an_area_that_would_take_too_long_is_refused(parts: Parts):
     assert "simpler" in str(caught.value.faults[0])
 
 
-async def test_a_registration_that_waits_for_a_search_holds_up_nobody_else(parts: Parts):
+async def test_a_registration_that_waits_for_a_search_holds_up_nobody_else(parts: Container):
     """While a million places are looked up, one more registers and the event loop goes on."""
     xy = np.random.default_rng(5).uniform((-7, 37), (-4, 38), (1_000_000, 2))
     loop = asyncio.get_running_loop()
@@ -181,7 +181,9 @@ async def test_a_registration_that_waits_for_a_search_holds_up_nobody_else(parts
 
 
 @pytest.mark.parametrize("code", ["41091", "ES-SE"])
-async def test_an_estimate_says_who_named_a_region_and_is_not_notified(parts: Parts, sample: dict[str, Any], code: str):
+async def test_an_estimate_says_who_named_a_region_and_is_not_notified(
+    parts: Container, sample: dict[str, Any], code: str
+):
     """A small target in Sevilla reaches nobody who gave only the city or the province as their place. Who has a school in it is reached
     there, and counted at home.
     """

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from alertd.model.organisation import Organisation
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from tests.integration.acts import ANA, CADIZ, register
 from tests.integration.authority.desks import HOME, POLICE, Desk
 from tests.unit.alertd.samples import changed
 
 
 @pytest.fixture
-async def desk(parts: Parts, client: Any) -> Desk:
+async def desk(parts: Container, client: Any) -> Desk:
     """Of the police of one province: Ana and Bea, and 200 people in each of two cities."""
     await register(parts, 200)
     await register(parts, 200, first=200, places={"home": {"point": CADIZ}})

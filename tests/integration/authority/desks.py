@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from alertd.service.container import Parts
+from alertd.service.container import Container
 
 POLICE = {"name": "Policía de Sevilla", "jurisdiction": {"regions": ["ES-SE"]}}
 HOME, AWAY, BOTH = ({"regions": codes} for codes in (["41091"], ["ES-CA"], ["ES-SE", "ES-CA"]))
@@ -20,7 +20,7 @@ ALLOWED = {"levels": ["endangered"], "people": 400, "alerts_per_hour": 2}
 class Desk:
     """Calls of the API, each with somebody's key."""
 
-    def __init__(self, parts: Parts, client: Any) -> None:
+    def __init__(self, parts: Container, client: Any) -> None:
         self.parts = parts
         self.client = client
         self.tokens: dict[str, str] = {}

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import ClientPayloadError
 
 from alertd.api.http.call import HOLDS_S
-from alertd.store.delivery.work_records import Alike, pack_ref
+from alertd.store.delivery.work_records import BatchKey, pack_ref
 from tests.integration.acts import ANA, BEA, alert_of, registration
 from tests.integration.authority.desks import ALL, Desk
 from tests.waiting import until
@@ -110,7 +110,7 @@ async def test_a_ledger_is_read_no_further_than_its_key_may(desk: Desk, sample: 
     parts = desk.parts
     record = await parts.approval.approve((await parts.intake.submit(alert_of(sample), ANA)).record.id, BEA)
     refs = b"".join(pack_ref(number, 0) for number in range(1, CHUNK + 1))
-    rows = [(Alike(channel="push", language="es"), refs)]
+    rows = [(BatchKey(channel="push", language="es"), refs)]
     for i in range(CHUNKS):
         planned = await parts.work.plan(record.id, i * CHUNK, (i + 1) * CHUNK, rows, last=i + 1 == CHUNKS)
         assert planned == "ok"

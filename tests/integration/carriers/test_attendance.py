@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from alertd.model.states import AlertState
 from alertd.runtime.worker_container import worker_of
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.store.engine import keys
 from alertd.store.engine.heartbeats import AT_WORK_MS, at_work
 from alertd.store.engine.scripts import STALLED_MS
@@ -18,13 +18,13 @@ from tests.waiting import until
 
 
 @pytest.fixture
-async def admin(parts: Parts) -> str:
+async def admin(parts: Container) -> str:
     """A key's token."""
     return (await parts.access.create(org="default", subject="ana", scopes=frozenset({"admin"})))[1]
 
 
 @pytest.fixture
-def nobody(parts: Parts) -> dict[str, bool]:
+def nobody(parts: Container) -> dict[str, bool]:
     """By channel that has a carrier."""
     assert {"push", "sms", "mail"} <= parts.carriers.channels
     return dict.fromkeys(parts.carriers.channels, False)
@@ -37,7 +37,9 @@ async def shown(client: Any, token: str, path: str) -> dict[str, Any]:
     return found
 
 
-async def test_where_no_worker_sends_the_api_says_so(parts: Parts, client: Any, admin: str, nobody: dict[str, bool]):
+async def test_where_no_worker_sends_the_api_says_so(
+    parts: Container, client: Any, admin: str, nobody: dict[str, bool]
+):
     """Nobody else could: what a worker would tell of, it tells no more. Once a worker gives a sign it is over, and for so long after its last one."""
     assert await parts.attendance.channels() == nobody
     assert {one["at_work"] for one in (await shown(client, admin, "/v1/carriers"))["carriers"]} == {False}
@@ -49,21 +51,21 @@ async def test_where_no_worker_sends_the_api_says_so(parts: Parts, client: Any, 
     assert 0 < await parts.db.execute("PTTL", keys.at_work("sms")) <= AT_WORK_MS
 
 
-async def test_a_worker_that_lacks_a_carrier_is_no_worker_of_its_channel(parts: Parts, nobody: dict[str, bool]):
+async def test_a_worker_that_lacks_a_carrier_is_no_worker_of_its_channel(parts: Container, nobody: dict[str, bool]):
     """Of hosts that are set up differently: what only the API has a carrier for is sent by nobody."""
-    await at_work(parts.db).said({"push": True, "mail": True})
+    await at_work(parts.db).announce({"push": True, "mail": True})
     assert await parts.attendance.channels() == {**nobody, "push": True, "mail": True}
 
 
-async def test_the_log_says_it_once_and_when_it_is_over(parts: Parts, nobody: dict[str, bool]):
+async def test_the_log_says_it_once_and_when_it_is_over(parts: Container, nobody: dict[str, bool]):
     """Not at the first look: a worker may be starting."""
     with capture_logs() as logs:
         await parts.attendance.look()
         assert logs == []
-        await at_work(parts.db).said({**nobody, "push": True, "mail": True})
+        await at_work(parts.db).announce({**nobody, "push": True, "mail": True})
         for _ in range(3):
             await parts.attendance.look()
-        await at_work(parts.db).said({"sms": True})
+        await at_work(parts.db).announce({"sms": True})
         await parts.attendance.look()
         await parts.attendance.look()
     told = [(one["log_level"], one["event"], one["channel"]) for one in logs]
@@ -75,7 +77,7 @@ async def test_the_log_says_it_once_and_when_it_is_over(parts: Parts, nobody: di
 
 @pytest.mark.parametrize("goes_on", [True, False])
 async def test_an_alert_that_stands_still_says_so(
-    parts: Parts, client: Any, admin: str, sample: dict[str, Any], goes_on: bool
+    parts: Container, client: Any, admin: str, sample: dict[str, Any], goes_on: bool
 ):
     """After a minute in which something was due; no more once somebody is told."""
     await register(parts, 30)
@@ -93,6 +95,6 @@ async def test_an_alert_that_stands_still_says_so(
         assert not (await shown(client, admin, path))["stalled"]
 
 
-async def _is_sent(parts: Parts, alert_id: str) -> bool:
+async def _is_sent(parts: Container, alert_id: str) -> bool:
     await finish(parts.work, alert_id)
     return (await parts.alerts.states([alert_id]))[0] is AlertState.SENT

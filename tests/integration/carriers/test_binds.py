@@ -15,7 +15,7 @@ from alertd.model.states import AlertState
 from alertd.runtime.assembly import opened
 from alertd.runtime.worker_container import worker_of
 from alertd.service.carriers.binds import NOBODY
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.store.carriers.limits import FAILURES
 from alertd.store.engine import keys
 from alertd.store.engine.codec import Codec
@@ -48,7 +48,7 @@ def process(redis: Redis, codec: Codec, centre: SmscSandbox, library: Library) -
     """Opens a process over the store, which the centre has let in, or refused, when it is there."""
 
     @asynccontextmanager
-    async def running(**carriers: TwilioCarrier) -> AsyncIterator[Parts]:
+    async def running(**carriers: TwilioCarrier) -> AsyncIterator[Container]:
         section = SmppCarrier(
             kind="smpp", host="127.0.0.1", port=centre.port, tls=False, system_id=SYSTEM_ID, password=PASSWORD,
             sender=SENDER, rate=0 if carriers else 200, burst=None if carriers else 20, on_unknown="resend" if carriers else "hold",
@@ -70,13 +70,13 @@ def text_of(sandbox: Sandbox, **limits: float) -> TwilioCarrier:
     )  # fmt: skip
 
 
-async def approved(parts: Parts, sample: dict[str, Any]) -> list[str]:
+async def approved(parts: Container, sample: dict[str, Any]) -> list[str]:
     """Alerts to everybody by SMS."""
     taken = [await submitted(parts, sample, channels=["sms"]) for _ in range(ALERTS)]
     return [(await parts.approval.approve(one.record.id, BEA)).id for one in taken]
 
 
-def sent(parts: Parts, alert_ids: Sequence[str]) -> Callable[[], Awaitable[bool]]:
+def sent(parts: Container, alert_ids: Sequence[str]) -> Callable[[], Awaitable[bool]]:
     async def are_sent() -> bool:
         return set(await parts.alerts.states(alert_ids)) == {AlertState.SENT}
 
@@ -210,7 +210,7 @@ async def test_what_may_have_arrived_waits_for_who_is_bound(
 async def test_a_bind_is_known_for_as_long_as_its_process_says_so(store: Connection):
     """To all, and for a moment more; of another carrier it says nothing."""
     bound = bound_of(store)
-    assert await bound.heard(["centre"]) == {"centre": False}
-    assert await bound.said({"centre": True, "other": False}) == {"centre": True, "other": False}
-    assert await bound.said({"centre": False, "other": False}) == {"centre": True, "other": False}
+    assert await bound.find(["centre"]) == {"centre": False}
+    assert await bound.announce({"centre": True, "other": False}) == {"centre": True, "other": False}
+    assert await bound.announce({"centre": False, "other": False}) == {"centre": True, "other": False}
     assert 0 < await store.execute("PTTL", keys.bound("centre")) <= BOUND_MS

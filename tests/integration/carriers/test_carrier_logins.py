@@ -25,7 +25,7 @@ from alertd.runtime.worker_container import worker_of
 from alertd.service.carriers.carriers import Carrier, Carriers
 from alertd.service.carriers.causes import Cause
 from alertd.service.carriers.logins import FIRST_LOGIN_WAIT_S, REPEAT_S, WORKS_WAIT_S, LoginWatch
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.store.carriers.limits import FAILURES
 from alertd.store.carriers.logins import LIFE_MS
 from alertd.store.carriers.tests import CarrierTest, CarrierTestQueue
@@ -91,7 +91,7 @@ def running(redis: Redis, codec: Codec, library: Library, aiohttp_client: Any) -
 class Service:
     """What a person sees of it."""
 
-    def __init__(self, parts: Parts, client: Any, headers: dict[str, str]) -> None:
+    def __init__(self, parts: Container, client: Any, headers: dict[str, str]) -> None:
         self.parts, self._client, self._headers = parts, client, headers
 
     async def carrier(self, name: str) -> dict[str, Any]:
@@ -217,7 +217,7 @@ async def test_a_relay_that_is_down_is_named_with_host_port_and_cause(running: A
 
 @pytest.mark.parametrize(("longest_s", "server", "said"), [(30.0, "127.0.0.1:{port}", "0.3 s"), (0.1, "", "0.1 s")])
 async def test_a_test_by_a_relay_that_says_nothing_names_the_time_out(
-    parts: Parts, silent: int, longest_s: float, server: str, said: str
+    parts: Container, silent: int, longest_s: float, server: str, said: str
 ):
     """As with tls = "starttls" at a port of tls = "tls". No login ever worked there, so the cause says nothing of one that works."""
     relay = RelaySettings(host="127.0.0.1", port=silent, connect_timeout_s=0.3)
@@ -314,7 +314,7 @@ async def test_a_test_of_web_push_says_what_is_missing(running: Any, sandbox: Sa
         assert (status, told["answer"], told["cause"]) == (200, "accepted", None)
 
 
-async def register(parts: Parts, *, tester: bool, addresses: list[dict[str, Any]]) -> None:
+async def register(parts: Container, *, tester: bool, addresses: list[dict[str, Any]]) -> None:
     document = {
         "languages": ["en"], "kinds": ["missing-child"], "places": {"home": {"point": [-5.97, 37.39]}},
         "addresses": addresses or [{"channel": "mail", "mailbox": "me@centre.example"}], "tester": tester,
@@ -353,7 +353,7 @@ async def test_the_check_takes_the_workers_finding_for_the_same_login_alone(
         assert (found["centre"].state, found["centre"].said) == (state, said)
 
 
-async def test_a_test_that_no_worker_takes_names_the_worker(parts: Parts, aiohttp_client: Any):
+async def test_a_test_that_no_worker_takes_names_the_worker(parts: Container, aiohttp_client: Any):
     """Or why workers cannot log in, where that is known."""
     client = await aiohttp_client(api_of(parts))
     _, token = await parts.access.create(org="default", subject="ana", scopes=frozenset({"admin"}))
@@ -362,12 +362,12 @@ async def test_a_test_that_no_worker_takes_names_the_worker(parts: Parts, aiohtt
     assert (await service.carrier("relay"))["cause"]["sentence"].startswith("No worker sends by this carrier.")
 
 
-async def state_of(parts: Parts) -> LoginState | None:
+async def state_of(parts: Container) -> LoginState | None:
     record = (await parts.logins.get(["relay"]))["relay"]
     return record and record.login.state
 
 
-async def test_a_worker_that_cannot_log_in_does_not_hide_one_that_can(parts: Parts):
+async def test_a_worker_that_cannot_log_in_does_not_hide_one_that_can(parts: Container):
     """The fault is its machine's, or the carrier allows so many binds. Once the other one fails too, both do."""
     for worker, login, state in (
         ("one", REFUSED, LoginState.LOGIN_REFUSED),
@@ -379,7 +379,7 @@ async def test_a_worker_that_cannot_log_in_does_not_hide_one_that_can(parts: Par
         assert await state_of(parts) is state
 
 
-async def test_workers_that_log_in_at_once_show_a_carrier_that_works(parts: Parts):
+async def test_workers_that_log_in_at_once_show_a_carrier_that_works(parts: Container):
     """Whichever of them stores its finding last."""
     for count in range(20):
         puts = [parts.logins.put(f"c{count}", worker, login) for worker, login in (("a", WORKS), ("b", REFUSED))]
@@ -388,7 +388,7 @@ async def test_workers_that_log_in_at_once_show_a_carrier_that_works(parts: Part
     assert {record and record.login.state for record in records.values()} == {LoginState.WORKS}
 
 
-async def test_a_finding_of_a_dead_worker_goes_away(parts: Parts):
+async def test_a_finding_of_a_dead_worker_goes_away(parts: Container):
     """The worker that is left stores what it finds, and removes it."""
     await parts.logins.put("relay", "dead", WORKS)
     parts.db.skew_ms += LIFE_MS // 2
@@ -440,7 +440,7 @@ async def test_a_worker_logs_in_again_soon_after_another_begins_to_fail(
         assert await state_of(parts) is LoginState.LOGIN_REFUSED
 
 
-def watch_of(parts: Parts, clock: Later, **changes: Any) -> LoginWatch:
+def watch_of(parts: Container, clock: Later, **changes: Any) -> LoginWatch:
     """Of one worker; chance adds nothing to its waits."""
     settings = {"chance": lambda: 0.0, **changes}
     return LoginWatch(carriers=parts.carriers, logins=parts.logins, limits=parts.limits, clock=clock, **settings)

@@ -16,8 +16,8 @@ from alertd.config.carriers import FcmCarrier
 from alertd.config.settings import Settings
 from alertd.runtime.assembly import opened
 from alertd.runtime.worker_container import worker_of
-from alertd.service.container import Parts
-from alertd.service.delivery.carrier_selection import Offer
+from alertd.service.container import Container
+from alertd.service.delivery.carrier_selection import CarrierSlot
 from alertd.service.delivery.credibility import IN_A_ROW
 from alertd.service.delivery.heeding import ChunkSaid
 from alertd.store.alerts.records import AlertRecord
@@ -55,31 +55,31 @@ def push_of(sandbox: Sandbox, weight: float) -> FcmCarrier:
 @pytest.fixture
 async def parts(
     redis: Redis, codec: Codec, sandbox: Sandbox, second: Sandbox, library: Library, weights: tuple[float, float]
-) -> AsyncIterator[Parts]:
+) -> AsyncIterator[Container]:
     """Everything a process has, with two carriers of push."""
     settings = Settings(carriers={"one": push_of(sandbox, weights[0]), "two": push_of(second, weights[1])})
     async with opened(settings, redis, codec, library=library) as made:
         yield made
 
 
-async def told(parts: Parts, record: AlertRecord) -> Counter[str]:
+async def told(parts: Container, record: AlertRecord) -> Counter[str]:
     """Who was told by which carrier, by the ledger."""
     names = await CarrierNumbers(parts.db).names()
     return Counter([names[row["carrier"]] async for _, rows, _ in parts.work.ledger(record.id) for row in rows])
 
 
-async def breakers(parts: Parts) -> dict[str, bool]:
+async def breakers(parts: Container) -> dict[str, bool]:
     return await parts.limits.open_breakers(["one", "two"])
 
 
-async def breaks(parts: Parts, carrier: str) -> None:
+async def breaks(parts: Container, carrier: str) -> None:
     """It fails again and again, until it rests for as long as one may."""
     while (rest_s := await parts.limits.failed(carrier, FAILURES)) < LONGEST_REST_MS / 1000:
         parts.db.skew_ms += int(1000 * rest_s) + 1
 
 
 @pytest.mark.parametrize("weights", [(3, 1)])
-async def test_each_has_its_share(parts: Parts, sandbox: Sandbox, second: Sandbox, sample: dict[str, Any]):
+async def test_each_has_its_share(parts: Container, sandbox: Sandbox, second: Sandbox, sample: dict[str, Any]):
     """Chunks go to both, and each person is told once, by one of them."""
     await register(parts, PEOPLE)
     shares = Counter[str]()
@@ -95,7 +95,7 @@ async def test_each_has_its_share(parts: Parts, sandbox: Sandbox, second: Sandbo
 @pytest.mark.parametrize("how", ["unavailable", "unregistered", "sender-mismatch", "unexplained"])
 @pytest.mark.parametrize("weights", [(3, 1), (1, 0)])
 async def test_one_carries_on_where_another_breaks(
-    parts: Parts, sandbox: Sandbox, second: Sandbox, sample: dict[str, Any], weights: tuple[float, float], how: str
+    parts: Container, sandbox: Sandbox, second: Sandbox, sample: dict[str, Any], weights: tuple[float, float], how: str
 ):
     """What a broken carrier did not take is taken by the other within ten seconds, and nobody is told twice. One that calls
     everybody's address dead takes no more along than are believed in a row, before it is known; one that is set up for another project takes nobody.
@@ -117,7 +117,7 @@ async def test_one_carries_on_where_another_breaks(
 
 @pytest.mark.parametrize("weights", [(1, 1), (9, 1), (1, 0)])
 async def test_whose_address_is_another_carrier_s_is_told_by_that(
-    parts: Parts, sandbox: Sandbox, second: Sandbox, sample: dict[str, Any], weights: tuple[float, float]
+    parts: Container, sandbox: Sandbox, second: Sandbox, sample: dict[str, Any], weights: tuple[float, float]
 ):
     """As while apps move to another project: each carrier is asked before one is asked again, a reserve too, though the first works."""
     await register(parts, PEOPLE)
@@ -151,7 +151,7 @@ async def test_a_reserve_has_nothing_while_the_first_waits_for_permits(
 
 @pytest.mark.parametrize("weights", [(1, 0)])
 async def test_a_carrier_that_works_again_has_its_share_again(
-    parts: Parts, sandbox: Sandbox, second: Sandbox, sample: dict[str, Any]
+    parts: Container, sandbox: Sandbox, second: Sandbox, sample: dict[str, Any]
 ):
     """After its rest one message tries it, and when that is accepted it has the rest."""
     await register(parts, PEOPLE)
@@ -165,7 +165,7 @@ async def test_a_carrier_that_works_again_has_its_share_again(
 
 
 @pytest.mark.parametrize("weights", [(1, 1)])
-async def test_a_carrier_that_others_replace_has_to_accept_somebody(parts: Parts):
+async def test_a_carrier_that_others_replace_has_to_accept_somebody(parts: Container):
     """It may refuse everybody: that it refused one who was tried before is no reason to give it the rest. An only carrier would have it."""
     heeding, carrier = worker_of(parts).feeder.dispatch.heeding, parts.carriers.named("one")
 
@@ -173,7 +173,7 @@ async def test_a_carrier_that_others_replace_has_to_accept_somebody(parts: Parts
         block = await parts.limits.take("one", 100, 100, 1)
         assert block.granted == 1
         assert block.wait_s
-        await heeding.heed(said, Offer(carrier, None, [0], block.wait_s, block))
+        await heeding.heed(said, CarrierSlot(carrier, None, [0], block.wait_s, block))
         return await breakers(parts)
 
     for name in ("one", "two"):
@@ -190,7 +190,7 @@ async def test_a_carrier_that_others_replace_has_to_accept_somebody(parts: Parts
 
 @pytest.mark.parametrize("weights", [(1, 0)])
 async def test_what_may_have_arrived_is_repeated_by_the_same_carrier(
-    parts: Parts, sandbox: Sandbox, second: Sandbox, sample: dict[str, Any]
+    parts: Container, sandbox: Sandbox, second: Sandbox, sample: dict[str, Any]
 ):
     """Only there are both seen as one message: the other never gets what was cut off before its answer."""
     await register(parts, 30)
@@ -207,7 +207,7 @@ async def test_what_may_have_arrived_is_repeated_by_the_same_carrier(
 
 @pytest.mark.parametrize("weights", [(1, 0)])
 async def test_what_only_a_carrier_that_rests_may_have_keeps_no_lane(
-    parts: Parts, sandbox: Sandbox, second: Sandbox, sample: dict[str, Any]
+    parts: Container, sandbox: Sandbox, second: Sandbox, sample: dict[str, Any]
 ):
     """It waits in the queue as often as it takes, still in doubt and still that carrier's, while the other has the rest; and goes
     once the carrier works again.
@@ -246,7 +246,7 @@ class Deaf(Connection):
 
 @pytest.mark.parametrize("weights", [(1, 0)])
 async def test_what_may_have_arrived_stays_its_carrier_s_when_leave_is_not_heard_of(
-    parts: Parts, redis: Redis, sandbox: Sandbox, second: Sandbox, sample: dict[str, Any]
+    parts: Container, redis: Redis, sandbox: Sandbox, second: Sandbox, sample: dict[str, Any]
 ):
     """The store gives leave and cannot say so: what goes back unsent is still nobody's but whose it was, if that rests by then."""
     await register(parts, 30)

@@ -23,7 +23,7 @@ from alertd.runtime.assembly import opened
 from alertd.runtime.worker_container import worker_of
 from alertd.service.carriers.carriers import Carrier, Domain
 from alertd.service.carriers.domains import LEAST_BURST, REST_S, Domains
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.service.people.registration_intake import Entry
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.carriers.limits import PROBE_MS, Limits
@@ -141,7 +141,7 @@ async def test_what_a_domain_asks_for_while_it_is_tried_stands(store: Connection
     domains = Domains(limits, clock, Metrics())
     admission = await domains.admit(relay, "alert", mail, [True], loud=True)
     await limits.pause("relay/big.example", 3_600)
-    [said] = domains.heard(relay, admission.probed, mail, [Outcome(Answer.ACCEPTED)], [1])
+    [said] = domains.note_answers(relay, admission.probed, mail, [Outcome(Answer.ACCEPTED)], [1])
     assert (said.works, await limits.resume(said.limiter, said.probed)) == (True, False)
 
 
@@ -150,7 +150,7 @@ def process_of(redis: Redis, codec: Codec, sandbox: Sandbox, library: Library) -
     """Opens a process whose relay has limits by domain."""
 
     @asynccontextmanager
-    async def running(**relay: Any) -> AsyncIterator[Parts]:
+    async def running(**relay: Any) -> AsyncIterator[Container]:
         settings = settings_for(sandbox)
         changed = settings.carriers["relay"].model_copy(update={"domains": BIG} | relay)
         settings = settings.model_copy(update={"carriers": {**settings.carriers, "relay": changed}})
@@ -161,13 +161,13 @@ def process_of(redis: Redis, codec: Codec, sandbox: Sandbox, library: Library) -
 
 
 @pytest.fixture
-async def parts(process_of: Callable[..., Any]) -> AsyncIterator[Parts]:
+async def parts(process_of: Callable[..., Any]) -> AsyncIterator[Container]:
     """One of them."""
     async with process_of() as made:
         yield made
 
 
-async def people(parts: Parts, *domains: str, each: int = 20) -> None:
+async def people(parts: Container, *domains: str, each: int = 20) -> None:
     """So many with a mailbox at each domain, one domain after the other."""
     boxes = [f"p{i}@{domain}" for i, domain in enumerate(domain for domain in domains for _ in range(each))]
     outcomes = await parts.registry.put_many(
@@ -184,7 +184,7 @@ def taken(sandbox: Sandbox) -> Counter[str]:
     return Counter(address.rpartition("@")[2] for _, _, address, *_ in sandbox.mail.recorded)
 
 
-async def attempts(parts: Parts, record: AlertRecord, state: State) -> set[int]:
+async def attempts(parts: Container, record: AlertRecord, state: State) -> set[int]:
     """How many attempts the rows in a state have had."""
     return {
         int(row["tries"]) & ATTEMPTS_MASK
@@ -194,7 +194,7 @@ async def attempts(parts: Parts, record: AlertRecord, state: State) -> set[int]:
     }
 
 
-async def test_who_is_over_a_limit_waits_and_the_rest_go(parts: Parts, sandbox: Sandbox, sample: dict):
+async def test_who_is_over_a_limit_waits_and_the_rest_go(parts: Container, sandbox: Sandbox, sample: dict):
     """In one chunk: both names of a provider count together, the waiting have made no attempt, and each gets one mail in the end."""
     await people(parts, "big.example", "grand.example", "people.example")
     record = await planned(parts, sample, channels=["mail"], level="child-alert")
@@ -212,7 +212,7 @@ async def test_who_is_over_a_limit_waits_and_the_rest_go(parts: Parts, sandbox: 
 
 
 async def test_a_domain_that_throttles_rests_alone_and_for_every_worker(
-    parts: Parts, process_of: Callable[..., Any], sandbox: Sandbox, sample: dict
+    parts: Container, process_of: Callable[..., Any], sandbox: Sandbox, sample: dict
 ):
     """A second worker asks it for nothing before a minute is over, and sends to all others meanwhile."""
     rule = Rule("@calm.example", "slow-down", times=1_000)
@@ -235,7 +235,7 @@ async def test_a_domain_that_throttles_rests_alone_and_for_every_worker(
         assert await counts(second, record, "mail") == {"accepted": 40}
 
 
-async def test_a_resting_domain_is_tried_for_what_is_loud(parts: Parts, sandbox: Sandbox, sample: dict):
+async def test_a_resting_domain_is_tried_for_what_is_loud(parts: Container, sandbox: Sandbox, sample: dict):
     """One mail after a quarter of a minute; refused, it rests on, and accepted, all may go again."""
     await people(parts, "calm.example")
     await parts.limits.pause("relay/calm.example", 3_600)
@@ -252,7 +252,7 @@ async def test_a_resting_domain_is_tried_for_what_is_loud(parts: Parts, sandbox:
     assert taken(sandbox) == {"calm.example": 21}
 
 
-async def test_one_mailbox_s_limit_is_not_its_domain_s(parts: Parts, sandbox: Sandbox, sample: dict):
+async def test_one_mailbox_s_limit_is_not_its_domain_s(parts: Container, sandbox: Sandbox, sample: dict):
     """One of twenty is told to wait; nobody else is."""
     sandbox.mail.script.set(Rule("p7@", "slow-down"))
     await people(parts, "calm.example")
@@ -262,7 +262,7 @@ async def test_one_mailbox_s_limit_is_not_its_domain_s(parts: Parts, sandbox: Sa
     assert (await parts.limits.take("relay/calm.example", 100, 100, 5, loud=False)).granted == 5
 
 
-async def test_mailboxes_that_stay_throttled_rest_no_domain(parts: Parts, sandbox: Sandbox, sample: dict):
+async def test_mailboxes_that_stay_throttled_rest_no_domain(parts: Container, sandbox: Sandbox, sample: dict):
     """A small chunk of which all are told to wait speaks of them; so do many who are tried again. Ten new ones in a row speak of the domain."""
     sandbox.mail.script.set(Rule("p", "defer"))
     await people(parts, "calm.example", each=9)
@@ -276,7 +276,7 @@ async def test_mailboxes_that_stay_throttled_rest_no_domain(parts: Parts, sandbo
 
 
 @pytest.mark.alone
-async def test_the_relay_s_own_limit_is_no_domain_s(parts: Parts, sandbox: Sandbox, sample: dict):
+async def test_the_relay_s_own_limit_is_no_domain_s(parts: Container, sandbox: Sandbox, sample: dict):
     """SES' "maximum sending rate exceeded" stops the account for a second, and rests no domain."""
     sandbox.mail.script.set(Rule("", "account-rate"))
     await people(parts, "calm.example")
@@ -322,7 +322,7 @@ async def test_two_workers_end_an_alert_at_its_domain_s_rate(
 
 @pytest.mark.parametrize("rests", [False, True])
 async def test_mails_that_are_not_sent_give_back_the_permits_of_their_domain(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any], *, rests: bool
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any], *, rests: bool
 ):
     """A worker that loses its share of connections spends nothing: others may send to the domain at once, or try it if it rests."""
     await people(parts, "big.example", each=5)

@@ -6,20 +6,20 @@ from typing import Any
 
 import pytest
 
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from tests.integration.acts import ANA, alert_of, planned, register, send
 
 HOUR_MS = 3_600_000
 
 
-async def told(parts: Parts, series: str) -> float:
+async def told(parts: Container, series: str) -> float:
     """The value of a series."""
     text = await parts.fleet.metrics()
     (value,) = [line.rpartition(" ")[2] for line in text.whole.decode().splitlines() if line.startswith(f"{series} ")]
     return float(value)
 
 
-async def test_an_alert_waits_since_it_was_submitted(parts: Parts, sample: dict[str, Any]):
+async def test_an_alert_waits_since_it_was_submitted(parts: Container, sample: dict[str, Any]):
     """Not since it was begun: nobody is woken for the time that its author took to write it."""
     await register(parts, 40)
     parts.db.skew_ms = -HOUR_MS
@@ -30,7 +30,7 @@ async def test_an_alert_waits_since_it_was_submitted(parts: Parts, sample: dict[
     assert await told(parts, "alertd_pending_oldest_seconds") == pytest.approx(600, abs=30)
 
 
-async def test_what_is_still_to_be_told_is_counted_by_its_loudness(parts: Parts, sample: dict[str, Any]):
+async def test_what_is_still_to_be_told_is_counted_by_its_loudness(parts: Container, sample: dict[str, Any]):
     """By channel, with how long ago it was approved; nothing once all of it is handed over."""
     await register(parts, 40)
     parts.db.skew_ms = -HOUR_MS

@@ -15,8 +15,8 @@ from alertd.model.states import ATTEMPTS_MASK, AlertState
 from alertd.runtime.assembly import opened
 from alertd.runtime.worker_container import worker_of
 from alertd.service.carriers.binds import Binds
-from alertd.service.container import Parts
-from alertd.store.carriers.connection_shares import LEAST, SILENT_MS, Share, Shares
+from alertd.service.container import Container
+from alertd.store.carriers.connection_shares import LEAST, SILENT_MS, ConnectionShares, Share
 from alertd.store.carriers.limits import FAILURES
 from alertd.store.engine.codec import Codec
 from alertd.store.engine.connection import Connection
@@ -44,7 +44,7 @@ def process(redis: Redis, codec: Codec, relay: SmtpSandbox, library: Library, sa
     """Opens a process over the store, whose settings say that the relay takes so many connections."""
 
     @asynccontextmanager
-    async def running(connections: int) -> AsyncIterator[Parts]:
+    async def running(connections: int) -> AsyncIterator[Container]:
         section = SmtpCarrier(
             kind="smtp", host="127.0.0.1", port=relay.port, ca_file=sandbox.authority.ca_file, sender="alerts@a.example",
             connections=connections,
@@ -64,7 +64,7 @@ async def centre() -> AsyncIterator[SmscSandbox]:
     await running.stop()
 
 
-async def claimed(shares: Shares, worker: str, most: int, **changes: Any) -> Share:
+async def claimed(shares: ConnectionShares, worker: str, most: int, **changes: Any) -> Share:
     """A share that a worker asks for which has nothing yet."""
     asked = {"held": 0, "works": False, "behind": False, **changes}
     return await shares.claim("relay", worker, most=most, **asked)
@@ -204,7 +204,7 @@ async def test_the_only_bound_process_leaves_the_mail_connections_to_others_if_t
 
 async def test_shares_add_up_to_the_connections_of_the_carrier(store: Connection):
     """The oldest workers get one. A share is no smaller than is of use, if the carrier takes as many."""
-    shares = Shares(store)
+    shares = ConnectionShares(store)
     for worker in "abcde":
         store.skew_ms += 1
         await claimed(shares, worker, 2 * LEAST + 1)
@@ -216,7 +216,7 @@ async def test_shares_add_up_to_the_connections_of_the_carrier(store: Connection
 
 async def test_a_worker_gets_what_others_have_given_up_and_no_more(store: Connection):
     """One that comes later waits until the connections of the first are closed."""
-    shares, most = Shares(store), 2 * LEAST
+    shares, most = ConnectionShares(store), 2 * LEAST
     assert await claimed(shares, "a", most) == Share(most, 0, 0)
     store.skew_ms += 1
     assert await claimed(shares, "b", most) == Share(0, most, 0)
@@ -228,7 +228,7 @@ async def test_a_worker_gets_what_others_have_given_up_and_no_more(store: Connec
 
 async def test_a_worker_that_the_carrier_fails_goes_behind_one_that_reaches_fewer_channels(store: Connection):
     """Until its failure is old. It then goes first again."""
-    shares = Shares(store)
+    shares = ConnectionShares(store)
     for failed_ms, got in ((0, [0, LEAST]), (None, [LEAST, 0])):
         for _ in range(2):
             a = await claimed(shares, "a", LEAST, failed_ms=failed_ms)
@@ -238,7 +238,7 @@ async def test_a_worker_that_the_carrier_fails_goes_behind_one_that_reaches_fewe
 
 async def test_the_share_of_a_worker_that_ends_or_falls_silent_is_free(store: Connection):
     """At once, or after three seconds."""
-    shares = Shares(store)
+    shares = ConnectionShares(store)
     await claimed(shares, "a", LEAST)
     store.skew_ms += SILENT_MS - 1000
     assert (await claimed(shares, "b", LEAST)).connections == 0
@@ -250,7 +250,7 @@ async def test_the_share_of_a_worker_that_ends_or_falls_silent_is_free(store: Co
 
 async def test_a_worker_that_the_carrier_fails_or_that_reaches_fewer_channels_goes_behind(store: Connection):
     """Its share goes to another as soon as it is given up."""
-    shares = Shares(store)
+    shares = ConnectionShares(store)
     for changes in ({"behind": True}, {"failed_ms": 0}):
         for worker in "ab":
             store.skew_ms += 1

@@ -21,7 +21,7 @@ from alertd.model.subscriber import AddressState
 from alertd.runtime.assembly import opened
 from alertd.runtime.carrier_factory import carrier_of
 from alertd.runtime.worker_container import worker_of
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.service.delivery.receipts import Receipts
 from alertd.service.people.registration_intake import Entry
 from alertd.store.alerts.records import AlertRecord
@@ -73,7 +73,7 @@ def process(redis: Redis, codec: Codec, centre: SmscSandbox, library: Library) -
     """Opens a process over the store; one that sends is bound when it is there."""
 
     @asynccontextmanager
-    async def running(*, sends: bool = True, **options: Any) -> AsyncIterator[Parts]:
+    async def running(*, sends: bool = True, **options: Any) -> AsyncIterator[Container]:
         section = SmppCarrier(**CARRIER, port=centre.port, **options)
         links = len(centre.links)
         settings = Settings(carriers={"centre": section})
@@ -84,14 +84,14 @@ def process(redis: Redis, codec: Codec, centre: SmscSandbox, library: Library) -
     return running
 
 
-def ended(parts: Parts, record: AlertRecord, **wanted: int) -> Callable[[], Awaitable[bool]]:
+def ended(parts: Container, record: AlertRecord, **wanted: int) -> Callable[[], Awaitable[bool]]:
     async def is_so() -> bool:
         return await counts(parts, record, "sms") == wanted
 
     return is_so
 
 
-async def told(parts: Parts, sample: dict[str, Any]) -> AlertRecord:
+async def told(parts: Container, sample: dict[str, Any]) -> AlertRecord:
     """An alert by SMS that every one of `PEOPLE` got."""
     await register(parts, PEOPLE)
     record = await planned(parts, sample, channels=["sms"])
@@ -325,13 +325,13 @@ async def test_stop_stops_that_number_in_mid_alert(process: Any, centre: SmscSan
         assert 'alertd_optouts_total{channel="sms"} 1.0' in parts.metrics.text().decode()
 
 
-async def stopped(parts: Parts, number: str) -> int:
+async def stopped(parts: Container, number: str) -> int:
     """The state of a number."""
     person = await parts.registry.lookup(2, number)
     return next(address.state for address in person.addresses if address.value == number)
 
 
-async def is_sent(parts: Parts, alert_id: str) -> bool:
+async def is_sent(parts: Container, alert_id: str) -> bool:
     return await parts.alerts.state(alert_id) is AlertState.SENT
 
 
@@ -385,7 +385,7 @@ async def test_a_stop_meets_a_centre_that_is_slow(process: Any, centre: SmscSand
     assert centre.recorded.counts() == {"total": PEOPLE, "addresses": PEOPLE, "doubled": 0}
 
 
-async def none_in_flight(parts: Parts, record: AlertRecord) -> bool:
+async def none_in_flight(parts: Container, record: AlertRecord) -> bool:
     return "in_flight" not in await counts(parts, record, "sms")
 
 
@@ -408,7 +408,7 @@ async def test_start_undoes_the_stop_of_that_number_alone(process: Any, centre: 
         assert await states(parts, after)
 
 
-async def states(parts: Parts, wanted: list[AddressState]) -> bool:
+async def states(parts: Container, wanted: list[AddressState]) -> bool:
     return [address.state for address in (await parts.registry.get("p")).addresses] == wanted
 
 
@@ -421,7 +421,7 @@ async def test_number_without_its_plus_is_the_same(process: Any, centre: SmscSan
         await until(lambda: is_stopped(parts, "+34600000000"))
 
 
-async def is_stopped(parts: Parts, number: str) -> bool:
+async def is_stopped(parts: Container, number: str) -> bool:
     return await stopped(parts, number) == AddressState.STOPPED
 
 
@@ -446,7 +446,7 @@ async def test_receipts_for_nobody_and_repeated_ones_change_nothing(process: Any
         assert [rows.tobytes() async for _, rows, _ in parts.work.ledger(record.id)] == before
 
 
-async def is_size(parts: Parts, size: int) -> bool:
+async def is_size(parts: Container, size: int) -> bool:
     return bool(await parts.db.execute("DBSIZE") == size)
 
 

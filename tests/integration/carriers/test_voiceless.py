@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from alertd.model.organisation import Organisation
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from tests.integration.acts import ANA, register
 from tests.integration.authority.desks import Desk
 from tests.unit.alertd.samples import changed
@@ -21,7 +21,7 @@ PAGE = {"url": "https://centre.example/tell"}
 
 
 @pytest.fixture
-async def desk(parts: Parts, client: Any) -> Desk:
+async def desk(parts: Container, client: Any) -> Desk:
     await register(parts, 40)
     await parts.organisations.put("police", Organisation.model_validate_json(json.dumps(POLICE)), ANA)
     found = Desk(parts, client)

@@ -8,7 +8,7 @@ from typing import Any
 from alertd.common.clock import SystemClock
 from alertd.config.sections import BudgetSection
 from alertd.service.alerts.budget import Budget
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.store.carriers.budgets import Budgets
 from alertd.store.engine.connection import Connection
 
@@ -23,7 +23,7 @@ class Noon(SystemClock):
 NOON = Noon()
 
 
-def limited(parts: Parts, store: Connection | None = None, clock: SystemClock = NOON, **limits: Any) -> None:
+def limited(parts: Container, store: Connection | None = None, clock: SystemClock = NOON, **limits: Any) -> None:
     """With these limits, wherever the budget is asked."""
     parts.clock = clock
     budget = Budget(

@@ -15,7 +15,7 @@ from alertd.config.sections import BudgetSection
 from alertd.runtime.worker_container import worker_of
 from alertd.service.access import Credential
 from alertd.service.alerts.follow_up_audience import SETTLE_MS
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.service.delivery.deferral import ASK_AGAIN_MS
 from alertd.store.carriers.budgets import Budgets
 from alertd.store.engine import keys
@@ -42,7 +42,7 @@ class Midnight(Noon):
         return super().now_ms() + DAY_MS * bool(self.sandbox.sms.recorded.total)
 
 
-async def segments(parts: Parts, sample: dict[str, Any]) -> int:
+async def segments(parts: Container, sample: dict[str, Any]) -> int:
     """What the sample alert's message has for each of them."""
     limited(parts, alert_segments=10**9)
     record = (await submitted(parts, sample, **SMS)).record
@@ -56,11 +56,11 @@ async def segments(parts: Parts, sample: dict[str, Any]) -> int:
 
 
 @pytest.fixture(autouse=True)
-async def people(parts: Parts) -> None:
+async def people(parts: Container) -> None:
     await register(parts, PEOPLE)
 
 
-async def test_what_would_surely_cost_more_is_not_approved(parts: Parts, sample: dict[str, Any]):
+async def test_what_would_surely_cost_more_is_not_approved(parts: Container, sample: dict[str, Any]):
     """It says how much it would be and how much is left; who may exceed it says why, and it goes."""
     each = await segments(parts, sample)
     await register(parts, MORE, first=PEOPLE)  # an estimate of fewer than 100 costs nothing yet
@@ -80,7 +80,7 @@ async def test_what_would_surely_cost_more_is_not_approved(parts: Parts, sample:
 
 
 async def test_what_is_spent_stops_at_the_limit_and_goes_on_when_there_is_more(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any]
 ):
     """Not one SMS more than may be, the rest waits with its reason; what was not taken is not paid for; a word sends the rest."""
     each = await segments(parts, sample)
@@ -115,7 +115,7 @@ async def test_what_is_spent_stops_at_the_limit_and_goes_on_when_there_is_more(
 
 
 @pytest.mark.parametrize("how", ["close", "cancel"])
-async def test_whoever_was_told_hears_the_end_whatever_is_left(parts: Parts, sample: dict[str, Any], how: str):
+async def test_whoever_was_told_hears_the_end_whatever_is_left(parts: Container, sample: dict[str, Any], how: str):
     """It counts, and is held for nobody: the alert was worth its SMS, and a name stays on no phone for want of money."""
     each = await segments(parts, sample)
     limited(parts, alert_segments=PEOPLE * each + 3)
@@ -131,7 +131,7 @@ async def test_whoever_was_told_hears_the_end_whatever_is_left(parts: Parts, sam
     assert spent > PEOPLE * each + 3
 
 
-async def test_an_update_is_held_as_its_alert_is(parts: Parts, sample: dict[str, Any]):
+async def test_an_update_is_held_as_its_alert_is(parts: Container, sample: dict[str, Any]):
     """It may be for thousands more than were told before."""
     each = await segments(parts, sample)
     record = await planned(parts, sample, **SMS)
@@ -143,7 +143,7 @@ async def test_an_update_is_held_as_its_alert_is(parts: Parts, sample: dict[str,
     assert (found["queued"], found.get("accepted", 0)) in {(PEOPLE, 0), (PEOPLE - 1, 1)}
 
 
-async def test_what_is_refused_lifts_no_limit(parts: Parts, sample: dict[str, Any]):
+async def test_what_is_refused_lifts_no_limit(parts: Container, sample: dict[str, Any]):
     """The next who approves needs a word of their own, and the scope for it."""
     each = await segments(parts, sample)
     await register(parts, MORE, first=PEOPLE)
@@ -153,7 +153,7 @@ async def test_what_is_refused_lifts_no_limit(parts: Parts, sample: dict[str, An
     assert await slug(parts.approval.approve(record.id, APPROVER)) == "over-budget"
 
 
-async def test_nothing_is_paid_for_who_cannot_be_sent_to(parts: Parts, sample: dict[str, Any]):
+async def test_nothing_is_paid_for_who_cannot_be_sent_to(parts: Container, sample: dict[str, Any]):
     """Who has left since the plan takes nobody's place: as many are told as may be, and that many are paid for."""
     each = await segments(parts, sample)
     limited(parts, alert_segments=20 * each)
@@ -167,7 +167,7 @@ async def test_nothing_is_paid_for_who_cannot_be_sent_to(parts: Parts, sample: d
 
 
 async def test_what_did_not_go_is_given_back_to_the_day_that_paid(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any]
 ):
     """Midnight comes while they are sent: the new day has what it may have, and not one SMS more."""
     each = await segments(parts, sample)
@@ -194,7 +194,7 @@ class Leaving(Connection):
 
 
 async def test_a_store_that_leaves_once_they_are_sent_sends_nobody_a_second(
-    parts: Parts, redis: Redis, sandbox: Sandbox, sample: dict[str, Any]
+    parts: Container, redis: Redis, sandbox: Sandbox, sample: dict[str, Any]
 ):
     """What was answered is settled though what was not taken cannot be given back: that counts as spent."""
     leaving = Leaving(redis, parts.db.codec)
@@ -217,7 +217,7 @@ def test_a_limit_of_money_is_one_of_segments():
         BudgetSection(alert_cost=5)
 
 
-async def test_without_a_limit_nothing_is_counted(parts: Parts, sample: dict[str, Any]):
+async def test_without_a_limit_nothing_is_counted(parts: Container, sample: dict[str, Any]):
     """By default a child costs what it costs, and nothing is written for it."""
     record = (await submitted(parts, sample, **SMS)).record
     approved = await parts.approval.approve(record.id, BEA)

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from alertd.common.errors import Problem
-from alertd.common.ids import Door
+from alertd.common.ids import TokenPurpose
 from alertd.model.kinds import Notify
 from alertd.model.states import AlertState
 from alertd.runtime.worker_container import worker_of
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.service.delivery.planner import Planner
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.engine import keys
@@ -65,7 +65,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 class Course:
     """One alert to people in a city, by push and SMS, and what happens to it."""
 
-    def __init__(self, parts: Parts, sandbox: Sandbox, sample: dict[str, Any], seed: int) -> None:
+    def __init__(self, parts: Container, sandbox: Sandbox, sample: dict[str, Any], seed: int) -> None:
         self.parts, self.sandbox, self.sample, self.chance = parts, sandbox, sample, random.Random(seed)
         self.worker = worker_of(parts)
         self.worker.plans.planner = Planner(
@@ -154,9 +154,9 @@ class Course:
         for one in await self.versions():
             async for row in self.parts.reports.deliveries(one):
                 if row.channel == "push" and row.state == "accepted" and self.chance.random() < 0.3:
-                    tag = self.parts.tags.make(one.id, row.row, Door.ACK)
+                    tag = self.parts.tags.make(one.id, row.row, TokenPurpose.ACK)
                     await self.parts.receipts.acknowledged(
-                        self.parts.receipts.reference(tag, Door.ACK), ReportState.DELIVERED
+                        self.parts.receipts.reference(tag, TokenPurpose.ACK), ReportState.DELIVERED
                     )
                     self.acknowledged.add((await self.parts.work.ref(one.id, row.row))[0])
 
@@ -226,7 +226,7 @@ def address(channel: str, i: int) -> str:
 
 @pytest.mark.timeout(300)
 async def test_nobody_is_left_out_told_twice_or_left_with_a_name(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any], seed: int
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any], seed: int
 ):
     """Forty things that happen to an alert; then it is told to its end, and closed."""
     parts.clock = Later()

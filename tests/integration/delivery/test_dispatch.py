@@ -14,7 +14,7 @@ from alertd.model.states import AlertState, State
 from alertd.runtime.worker_container import worker_of
 from alertd.service.carriers.carriers import Carrier, Carriers
 from alertd.service.carriers.retries import FIRST_WAIT_S
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.service.people.dead_addresses import Dead
 from alertd.service.people.registration_intake import Entry
 from alertd.store.alerts.records import AlertRecord
@@ -28,13 +28,13 @@ from channels.sandbox.script import Rule
 from tests.integration.acts import counts, lease_of, planned, register, registration, send, silence, tokens
 
 
-async def until_settled(parts: Parts, record: AlertRecord, accepted: int) -> None:
+async def until_settled(parts: Container, record: AlertRecord, accepted: int) -> None:
     async with asyncio.timeout(60):
         while (await counts(parts, record)).get("accepted", 0) < accepted:  # noqa: ASYNC110  nobody sets an event
             await asyncio.sleep(0.02)
 
 
-async def test_answers_are_settled_while_the_carrier_is_waited_for(parts: Parts, sandbox: Sandbox, sample: dict):
+async def test_answers_are_settled_while_the_carrier_is_waited_for(parts: Container, sandbox: Sandbox, sample: dict):
     """A carrier that asks for an hour's rest leaves nothing in flight meanwhile, and a cancel ends the wait."""
     parts.settings = parts.settings.model_copy(
         update={"worker": parts.settings.worker.model_copy(update={"chunk": 50})}
@@ -55,7 +55,7 @@ async def test_answers_are_settled_while_the_carrier_is_waited_for(parts: Parts,
 
 @pytest.mark.parametrize(("channel", "becomes"), [("sms", {"unknown": 25}), ("push", {"accepted": 25, "doubled": 25})])
 async def test_what_a_carrier_had_that_is_no_more_is_as_its_channel_has_it(
-    parts: Parts, sample: dict[str, Any], channel: str, becomes: dict[str, int]
+    parts: Container, sample: dict[str, Any], channel: str, becomes: dict[str, int]
 ):
     """A worker died with it, and the carrier is not in the settings any more: no other sends a text message again."""
     await register(parts, 25)
@@ -67,7 +67,7 @@ async def test_what_a_carrier_had_that_is_no_more_is_as_its_channel_has_it(
     assert await counts(parts, record, channel) == becomes
 
 
-async def test_one_recipient_s_limit_stops_nobody_else(parts: Parts, sandbox: Sandbox, sample: dict):
+async def test_one_recipient_s_limit_stops_nobody_else(parts: Container, sandbox: Sandbox, sample: dict):
     """A carrier that wants an hour's rest for one of a hundred has all the others, and the next alert's."""
     await register(parts, 150)
     sandbox.push.script.set(Rule("token-7", "throttle", times=1, retry_after_s=3600))
@@ -78,7 +78,7 @@ async def test_one_recipient_s_limit_stops_nobody_else(parts: Parts, sandbox: Sa
 
 
 async def test_one_who_is_throttled_again_and_alone_stops_nobody_else(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any]
 ):
     """Their later tries come by themselves: all that is answered then is theirs."""
     await register(parts, 30)
@@ -97,7 +97,7 @@ async def test_one_who_is_throttled_again_and_alone_stops_nobody_else(
 
 
 async def test_a_carrier_that_throttles_many_new_recipients_is_paused_and_later_tries_wait_alone(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any]
 ):
     """So many at once speak of the carrier. Tried again, each of them waits as long as it was told, and nobody else does."""
     await register(parts, 30)
@@ -113,7 +113,7 @@ async def test_a_carrier_that_throttles_many_new_recipients_is_paused_and_later_
         assert await send(parts, record) == 0
 
 
-async def test_a_loud_message_is_tried_again_when_its_carrier_said(parts: Parts, sandbox: Sandbox, sample: dict):
+async def test_a_loud_message_is_tried_again_when_its_carrier_said(parts: Container, sandbox: Sandbox, sample: dict):
     """Each answer is `503` with `Retry-After: 3`: the phone has its message after three times three seconds, not after minutes."""
     await register(parts, 30)
     sandbox.push.script.set(Rule("token-7", "unavailable", times=3, retry_after_s=3))
@@ -126,7 +126,7 @@ async def test_a_loud_message_is_tried_again_when_its_carrier_said(parts: Parts,
     assert await counts(parts, record) == {"accepted": 30}
 
 
-async def test_a_probe_that_is_accepted_ends_a_pause(parts: Parts, sandbox: Sandbox, sample: dict):
+async def test_a_probe_that_is_accepted_ends_a_pause(parts: Container, sandbox: Sandbox, sample: dict):
     """A carrier that was said to rest for an hour is tried with one message of a loud alert, and has the rest at once."""
     await register(parts, 30)
     record = await planned(parts, sample, level="child-alert")
@@ -136,7 +136,7 @@ async def test_a_probe_that_is_accepted_ends_a_pause(parts: Parts, sandbox: Sand
     assert await counts(parts, record) == {"accepted": 30}
 
 
-async def test_a_carrier_is_tried_with_what_is_really_sent(parts: Parts, sandbox: Sandbox, sample: dict):
+async def test_a_carrier_is_tried_with_what_is_really_sent(parts: Container, sandbox: Sandbox, sample: dict):
     """Of a lease whose first people have left since, the carrier that failed is tried with the first who has not, at once, and has the rest."""
     await register(parts, 30)
     record = await planned(parts, sample)
@@ -150,7 +150,7 @@ async def test_a_carrier_is_tried_with_what_is_really_sent(parts: Parts, sandbox
     assert await parts.limits.open_breakers(["fcm"]) == {"fcm": False}
 
 
-async def test_dead_addresses_stop_no_carrier_that_is_the_only_one(parts: Parts, sandbox: Sandbox, sample: dict):
+async def test_dead_addresses_stop_no_carrier_that_is_the_only_one(parts: Container, sandbox: Sandbox, sample: dict):
     """It says of more addresses in a row that they are dead than are believed, and it may be right: it takes the next alert at once."""
     sandbox.push.script.set(Rule("token-", "unregistered"))
     await register(parts, 3 * FAILURES)
@@ -162,7 +162,7 @@ async def test_dead_addresses_stop_no_carrier_that_is_the_only_one(parts: Parts,
     assert (await parts.limits.take("fcm", 1_000, 1_000, 5, loud=False)).granted == 5
 
 
-async def test_what_was_under_way_ends_no_pause(parts: Parts, sandbox: Sandbox, sample: dict):
+async def test_what_was_under_way_ends_no_pause(parts: Container, sandbox: Sandbox, sample: dict):
     """A carrier failed, and asks for a rest while it has a chunk of before: that it takes this one ends the failures, and not the rest."""
     parts.settings = parts.settings.model_copy(
         update={"worker": parts.settings.worker.model_copy(update={"chunk": 10})}
@@ -188,7 +188,7 @@ async def test_what_was_under_way_ends_no_pause(parts: Parts, sandbox: Sandbox, 
     assert (await parts.limits.take("fcm", 1_000, 1_000, 5, loud=False)).granted == 0
 
 
-async def test_stopping_ends_the_wait_for_permits(parts: Parts, sandbox: Sandbox, sample: dict):
+async def test_stopping_ends_the_wait_for_permits(parts: Container, sandbox: Sandbox, sample: dict):
     """A worker that stops while its carrier rests gives back what it has, and another may take it at once."""
     await register(parts, 30)
     record = await planned(parts, sample)
@@ -204,12 +204,12 @@ async def test_stopping_ends_the_wait_for_permits(parts: Parts, sandbox: Sandbox
     assert len((await lease_of(parts.work, record.id, "push")).rows) == 30
 
 
-def _waits(parts: Parts) -> bool:
+def _waits(parts: Container) -> bool:
     """Whether permits were asked for and not given."""
     return b'limit_wait_seconds_count{carrier="fcm",channel="push"} 0.0' not in parts.metrics.text()
 
 
-async def test_dead_addresses_go_after_their_answers_are_settled(parts: Parts, sandbox: Sandbox, sample: dict):
+async def test_dead_addresses_go_after_their_answers_are_settled(parts: Container, sandbox: Sandbox, sample: dict):
     """Of a lease with several dead addresses all are removed, of one person too; who has another token keeps it."""
     sandbox.push.script.set(Rule("dead", "unregistered"))
     two = [{"channel": "push", "token": name} for name in ("dead-a", "token-other")]
@@ -227,7 +227,7 @@ async def test_dead_addresses_go_after_their_answers_are_settled(parts: Parts, s
     assert await tokens(parts, ["new"]) == [["dead-b", "dead-c"]]
 
 
-async def test_token_that_rotated_while_it_was_sent_to_survives(parts: Parts):
+async def test_token_that_rotated_while_it_was_sent_to_survives(parts: Container):
     """The carrier says the old token is dead; the new one under the same number is not touched."""
     await register(parts, 1)
     person = await parts.registry.get("p0")
@@ -252,7 +252,7 @@ class Away(Connection):
         raise StoreUnavailableError
 
 
-async def test_answers_outlive_a_store_that_is_away(parts: Parts, redis: Redis, sandbox: Sandbox, sample: dict):
+async def test_answers_outlive_a_store_that_is_away(parts: Container, redis: Redis, sandbox: Sandbox, sample: dict):
     """What was answered while the store restarts is settled when it is back, and nobody is told again."""
     away = Away(redis, parts.db.codec)
     away.away = (2, 3, 4)  # the first is the gate's leave, the second would settle
@@ -269,7 +269,7 @@ async def test_answers_outlive_a_store_that_is_away(parts: Parts, redis: Redis, 
 
 @pytest.mark.parametrize("takes", [True, False])
 async def test_leave_that_was_never_heard_of_is_given_back(
-    parts: Parts, redis: Redis, sandbox: Sandbox, sample: dict, takes: bool
+    parts: Container, redis: Redis, sandbox: Sandbox, sample: dict, takes: bool
 ):
     """A store that gives leave and cannot say so, or gives none: nothing was sent, so nobody is unknown or in doubt."""
     away = Away(redis, parts.db.codec)
@@ -284,7 +284,9 @@ async def test_leave_that_was_never_heard_of_is_given_back(
     assert sandbox.sms.recorded.counts()["doubled"] == 0
 
 
-async def test_what_fails_before_anything_is_sent_leaves_nobody_in_doubt(parts: Parts, sandbox: Sandbox, sample: dict):
+async def test_what_fails_before_anything_is_sent_leaves_nobody_in_doubt(
+    parts: Container, sandbox: Sandbox, sample: dict
+):
     """Of one of them it cannot be told whether they sleep: all wait a little, apart, and once it is mended each has one message, and no second."""
     await register(parts, 30)
     record = await planned(parts, sample)
@@ -324,7 +326,7 @@ class Breaking:
         """Nothing to close."""
 
 
-async def test_what_fails_while_it_is_sent_may_have_arrived(parts: Parts, sample: dict):
+async def test_what_fails_while_it_is_sent_may_have_arrived(parts: Container, sample: dict):
     """It is in doubt, and counted as somebody's second if it goes again."""
     await register(parts, 30)
     record = await planned(parts, sample)
@@ -336,7 +338,7 @@ async def test_what_fails_while_it_is_sent_may_have_arrived(parts: Parts, sample
 
 
 @pytest.mark.parametrize("crashed", [0, 4])
-async def test_what_is_sent_again_after_a_crash_is_counted(parts: Parts, sample: dict, crashed: int):
+async def test_what_is_sent_again_after_a_crash_is_counted(parts: Container, sample: dict, crashed: int):
     """Each message that may be somebody's second counts once, and nothing else does."""
     await register(parts, 30)
     record = await planned(parts, sample)

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from alertd.common.ids import Door
+from alertd.common.ids import TokenPurpose
 from alertd.model.kinds import Notify
 from alertd.model.states import State
 from alertd.runtime.worker_container import worker_of
 from alertd.service.alerts.follow_up_audience import ANSWERED_MS, SETTLE_MS
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.engine.scripts import STALLED_MS
 from channels.base import ReportState
@@ -44,24 +44,26 @@ NO_PHONE = {"addresses": [{"channel": "sms", "number": "+34600000099"}]}
 
 
 @pytest.fixture(autouse=True)
-async def people(parts: Parts) -> None:
+async def people(parts: Container) -> None:
     """30 with the app and a number, one with a number alone."""
     await register(parts, 30)
     await register(parts, 1, first=99, **NO_PHONE)
 
 
-async def acknowledge(parts: Parts, record: AlertRecord, people: set[str], channel: str = "push") -> None:
+async def acknowledge(parts: Container, record: AlertRecord, people: set[str], channel: str = "push") -> None:
     """Their phones say that they have the alert."""
     rows = [one async for one in parts.reports.deliveries(record)]
     numbers = {name: (await parts.registry.get(name)).number for name in people}
     named = {parts.db.codec.hashed(f"delivery:{record.id}", str(number)) for number in numbers.values()}
     for one in rows:
         if one.channel == channel and one.subscriber in named:
-            tag = parts.tags.make(record.id, one.row, Door.ACK)
-            assert await parts.receipts.acknowledged(parts.receipts.reference(tag, Door.ACK), ReportState.DELIVERED)
+            tag = parts.tags.make(record.id, one.row, TokenPurpose.ACK)
+            assert await parts.receipts.acknowledged(
+                parts.receipts.reference(tag, TokenPurpose.ACK), ReportState.DELIVERED
+            )
 
 
-async def test_an_sms_goes_to_those_who_did_not_acknowledge(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+async def test_an_sms_goes_to_those_who_did_not_acknowledge(parts: Container, sandbox: Sandbox, sample: dict[str, Any]):
     """At once to whoever has no screen; after the time, to whoever was silent; to nobody who acknowledged, and the ledger says why."""
     record = await planned(parts, sample, **ESCALATES)
     await send(parts, record)
@@ -84,7 +86,7 @@ async def test_an_sms_goes_to_those_who_did_not_acknowledge(parts: Parts, sandbo
 
 
 async def test_whoever_acknowledges_while_a_slow_carrier_has_them_gets_no_sms(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any]
 ):
     """Of a chunk most is not written yet where a carrier takes a second for each."""
     await register(parts, 150, first=100)
@@ -101,7 +103,7 @@ async def test_whoever_acknowledges_while_a_slow_carrier_has_them_gets_no_sms(
     assert found["accepted"] + found["suppressed"] == 181
 
 
-async def test_a_worker_that_dies_with_the_sms_loses_no_one(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+async def test_a_worker_that_dies_with_the_sms_loses_no_one(parts: Container, sandbox: Sandbox, sample: dict[str, Any]):
     """Whoever leased what had waited and went silent is followed; an acknowledgement meanwhile still counts."""
     record = await planned(parts, sample, **ESCALATES)
     await send(parts, record)
@@ -117,7 +119,7 @@ async def test_a_worker_that_dies_with_the_sms_loses_no_one(parts: Parts, sandbo
 
 
 async def test_what_waits_for_an_acknowledgement_is_no_stall_and_ends_with_the_alert(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any]
 ):
     """The wait is asked for; a cancel in it sends no SMS, and leaves nothing behind."""
     policy = {"mode": "escalate", "after_s": 3_600}
@@ -134,7 +136,7 @@ async def test_what_waits_for_an_acknowledgement_is_no_stall_and_ends_with_the_a
     assert len(texted(sandbox)) == 1
 
 
-async def test_an_update_asks_anew(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+async def test_an_update_asks_anew(parts: Container, sandbox: Sandbox, sample: dict[str, Any]):
     """Whoever acknowledged the alert gets no SMS of it; of its update they get one unless they acknowledge that, too. Who had an SMS
     gets its change by SMS.
     """
@@ -155,7 +157,7 @@ async def test_an_update_asks_anew(parts: Parts, sandbox: Sandbox, sample: dict[
 
 
 async def test_the_preview_says_whether_any_app_acknowledges(
-    parts: Parts, client: Any, sandbox: Sandbox, sample: dict[str, Any]
+    parts: Container, client: Any, sandbox: Sandbox, sample: dict[str, Any]
 ):
     """Where none ever did, everyone will get the SMS, and it says so; after the first acknowledgement it does not."""
     _, key = await parts.access.create(org="default", subject=ANA.subject, scopes=frozenset({"admin"}))
@@ -173,7 +175,7 @@ async def test_the_preview_says_whether_any_app_acknowledges(
     assert await notice() is None
 
 
-async def test_without_escalation_nothing_waits(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+async def test_without_escalation_nothing_waits(parts: Container, sandbox: Sandbox, sample: dict[str, Any]):
     """By default every address is used at once, and no acknowledgement is noted for it."""
     record = await planned(parts, sample, channels=["push", "sms"])
     await send(parts, record)
@@ -186,7 +188,7 @@ async def test_without_escalation_nothing_waits(parts: Parts, sandbox: Sandbox, 
 
 @pytest.mark.parametrize("notify", [Notify.NONE, Notify.NEWLY])
 async def test_who_acknowledged_the_alert_gets_no_sms_of_what_shows_nothing_new(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any], notify: Notify
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any], notify: Notify
 ):
     """An update that tells nobody again is acknowledged by nobody: what was acknowledged before it counts. The others, and whoever has
     no screen, get the SMS.
@@ -203,7 +205,7 @@ async def test_who_acknowledged_the_alert_gets_no_sms_of_what_shows_nothing_new(
     assert len(texted(sandbox)) == 11
 
 
-async def told(parts: Parts, alert: AlertRecord, version: str) -> AlertRecord:
+async def told(parts: Container, alert: AlertRecord, version: str) -> AlertRecord:
     """A version that follows an alert, planned as if the time were over in which what came before may arrive, and pushed."""
     record = await parts.alerts.get(version)
     older = replace(record, start=record.start - ANSWERED_MS, alerted=record.alerted - ANSWERED_MS)
@@ -212,18 +214,21 @@ async def told(parts: Parts, alert: AlertRecord, version: str) -> AlertRecord:
     return record
 
 
-async def restricted(parts: Parts, record: AlertRecord) -> str:
+async def restricted(parts: Container, record: AlertRecord) -> str:
     return (await parts.revising.restrict(record.id, ANA, "x")).told_by
 
 
-async def brought_back(parts: Parts, record: AlertRecord) -> str:
+async def brought_back(parts: Container, record: AlertRecord) -> str:
     await told(parts, record, (await parts.following.stand_down(record.id, ANA, "x")).told_by)
     return (await parts.following.reopen(record.id, BEA, "x")).told_by
 
 
 @pytest.mark.parametrize("shown_by", [restricted, brought_back])
 async def test_who_acknowledges_what_took_the_alert_s_place_gets_no_sms(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any], shown_by: Callable[[Parts, AlertRecord], Awaitable[str]]
+    parts: Container,
+    sandbox: Sandbox,
+    sample: dict[str, Any],
+    shown_by: Callable[[Container, AlertRecord], Awaitable[str]],
 ):
     """A phone that was off gets the last of what was sent in one place: the alert without its name, or brought back. It has the alert."""
     record = await planned(parts, sample, **ESCALATES)
@@ -237,7 +242,7 @@ async def test_who_acknowledges_what_took_the_alert_s_place_gets_no_sms(
 
 
 async def test_who_acknowledges_that_it_is_over_has_not_the_alert(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any]
 ):
     """It comes back, and may never have been on their screen."""
     record = await planned(parts, sample, **ESCALATES)
@@ -252,7 +257,7 @@ async def test_who_acknowledges_that_it_is_over_has_not_the_alert(
 
 @pytest.mark.parametrize("notify", [Notify.NONE, Notify.NEWLY])
 async def test_what_was_acknowledged_before_everybody_was_told_anew_counts_no_more(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any], notify: Notify
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any], notify: Notify
 ):
     """An update asks anew: who acknowledges nothing of it gets its SMS, also where a third version, which shows nothing new, brings that."""
     record = await planned(parts, sample, **ESCALATES)
@@ -270,13 +275,13 @@ async def test_what_was_acknowledged_before_everybody_was_told_anew_counts_no_mo
     assert await counts(parts, update, "sms") == {"accepted": 30, "suppressed": 1}
 
 
-async def permitted(parts: Parts, record: AlertRecord, sample: dict[str, Any], **changes: Any) -> AlertRecord:
+async def permitted(parts: Container, record: AlertRecord, sample: dict[str, Any], **changes: Any) -> AlertRecord:
     """A neighbour permits more, which tells nobody again; planned, and pushed."""
     taken = await parts.updating.submit(record.id, alert_of(sample, **ESCALATES, **changes), Notify.NEWLY, ANA)
     return await told(parts, record, (await parts.approval.approve(taken.record.id, BEA)).id)
 
 
-async def test_what_a_neighbour_permits_puts_no_sms_off(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+async def test_what_a_neighbour_permits_puts_no_sms_off(parts: Container, sandbox: Sandbox, sample: dict[str, Any]):
     """Whoever had the alert on their screen by then gets the SMS when they would have; whoever has it since has their whole time."""
     await in_cadiz(parts, 10)
     record = await planned(parts, sample, **ESCALATES)
@@ -293,7 +298,7 @@ async def test_what_a_neighbour_permits_puts_no_sms_off(parts: Parts, sandbox: S
     assert await counts(parts, update, "sms") == {"accepted": 41}
 
 
-async def test_who_slept_has_the_time_to_acknowledge(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+async def test_who_slept_has_the_time_to_acknowledge(parts: Container, sandbox: Sandbox, sample: dict[str, Any]):
     """In the morning the push goes first, and an SMS after the time to those alone who are silent."""
     parts.clock = Later()
     await register(parts, 10, first=40, **asleep(1))

@@ -8,13 +8,13 @@ from typing import Any
 
 from alertd.runtime.worker_container import worker_of
 from alertd.service.alerts.submission import submit
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.integration.acts import ANA, CADIZ, SEVILLA, alert_of, explained, planned, register, send, submitted
 
 
-async def test_who_was_told_and_who_was_refused(parts: Parts, sandbox: Sandbox, sample: dict):
+async def test_who_was_told_and_who_was_refused(parts: Container, sandbox: Sandbox, sample: dict):
     """Inside by which place, each message with its carrier, state and reason, in the order of the ledger."""
     await register(parts, 25)
     sandbox.push.script.set(Rule("token-3", "bad-request", times=1))
@@ -32,7 +32,7 @@ async def test_who_was_told_and_who_was_refused(parts: Parts, sandbox: Sandbox, 
     assert {one.channel: one.state for one in refused.messages} == {"push": "failed", "mail": "accepted"}
 
 
-async def test_who_was_not_told(parts: Parts, sandbox: Sandbox, sample: dict):
+async def test_who_was_not_told(parts: Container, sandbox: Sandbox, sample: dict):
     """Outside, without consent, without an address, too old a place, there since, or of an alert that nobody approved."""
     await register(parts, 25)
     old = (datetime.now(UTC) - timedelta(days=3)).isoformat()
@@ -55,7 +55,9 @@ async def test_who_was_not_told(parts: Parts, sandbox: Sandbox, sample: dict):
     assert (await explained(parts, "p1", draft)).why == "not-approved"
 
 
-async def test_nobody_finds_where_somebody_lives_by_alerts_that_one_person_writes(parts: Parts, sample: dict[str, Any]):
+async def test_nobody_finds_where_somebody_lives_by_alerts_that_one_person_writes(
+    parts: Container, sample: dict[str, Any]
+):
     """As many drafts as one likes, and Tests of as little ground: of whoever they are not for they say nothing of a place."""
     await register(parts, 25)
     await register(parts, 1, first=30, tester=True)
@@ -69,7 +71,7 @@ async def test_nobody_finds_where_somebody_lives_by_alerts_that_one_person_write
     assert [place.standing for place in (await explained(parts, "p30", drill)).places] == ["inside"]
 
 
-async def test_an_alert_that_is_over_follows_nobody(parts: Parts, sample: dict[str, Any]):
+async def test_an_alert_that_is_over_follows_nobody(parts: Container, sample: dict[str, Any]):
     """Its area stays: whoever asks again and again would be told when somebody comes there, and goes."""
     await register(parts, 25)
     now = {"point": list(SEVILLA), "at": datetime.now(UTC).isoformat(), "accuracy_m": 10}
@@ -83,7 +85,7 @@ async def test_an_alert_that_is_over_follows_nobody(parts: Parts, sample: dict[s
 
 
 async def test_the_answer_names_no_address_and_is_in_the_audit(
-    parts: Parts, client: Any, sandbox: Sandbox, sample: dict
+    parts: Container, client: Any, sandbox: Sandbox, sample: dict
 ):
     """It takes a scope of its own; nothing by which somebody is reached or found is in it; who asked is written down."""
     await register(parts, 25)
@@ -119,7 +121,7 @@ async def test_the_answer_names_no_address_and_is_in_the_audit(
         assert (await client.get(missing, headers=headers)).status == 404
 
 
-async def test_what_only_tells_of_an_alert_is_explained_by_the_alert_s_area(parts: Parts, sample: dict[str, Any]):
+async def test_what_only_tells_of_an_alert_is_explained_by_the_alert_s_area(parts: Container, sample: dict[str, Any]):
     """An end has no ground of its own."""
     await register(parts, 25)
     await register(parts, 1, first=30, places={"home": {"point": list(CADIZ)}})

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.store.engine.scripts import LEASE_MS
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
@@ -15,7 +15,7 @@ from tests.integration.delivery.workers import approved, ended, working
 from tests.waiting import until
 
 
-async def test_who_waits_longer_than_a_lease_keeps_it(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+async def test_who_waits_longer_than_a_lease_keeps_it(parts: Container, sandbox: Sandbox, sample: dict[str, Any]):
     """A carrier that answers after a lease and a half, beside a worker that has nothing to do: nobody is told twice."""
     one_lane = parts.settings.worker.model_copy(update={"lanes": 1})  # a worker that asks for more renews by that
     parts.settings = parts.settings.model_copy(update={"worker": one_lane})

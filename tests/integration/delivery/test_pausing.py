@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from alertd.model.states import AlertState
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from tests.integration.acts import ANA, BEA, counts, lease_of, planned, register, send, sent, slug
 from tests.integration.alerts.updates import updated
 
 
-async def test_a_pause_is_over_with_an_update_and_holds_one(parts: Parts, sample: dict[str, Any]):
+async def test_a_pause_is_over_with_an_update_and_holds_one(parts: Container, sample: dict[str, Any]):
     """Whoever approves the update of an alert that waits wants it told; the update can be made to wait as well, until it comes back."""
     await register(parts, 20)
     record = await planned(parts, sample)
@@ -35,7 +35,7 @@ async def test_a_pause_is_over_with_an_update_and_holds_one(parts: Parts, sample
 
 @pytest.mark.parametrize(("first", "then"), [("alert", "update"), ("update", "alert")])
 async def test_whichever_version_is_named_what_is_told_waits_and_goes_on(
-    parts: Parts, sample: dict[str, Any], first: str, then: str
+    parts: Container, sample: dict[str, Any], first: str, then: str
 ):
     """Of an alert that was sent and is told anew: each version says that it waits and has another revision, and the alert's events
     say so once.
@@ -58,12 +58,12 @@ async def test_whichever_version_is_named_what_is_told_waits_and_goes_on(
     assert (await counts(parts, update))["accepted"] == 25
     await parts.events.leads()
     await parts.events.bring()
-    told = [json.loads(event) for _, event in (await parts.events.read("default", None, 100)).events]
+    told = [json.loads(event) for _, event in (await parts.events.read_page("default", None, 100)).events]
     words = [(one["type"], one["data"]["alert"]) for one in told if one["type"] in {"alert.paused", "alert.resumed"}]
     assert words == [("alert.paused", record.id), ("alert.resumed", record.id)]
 
 
-async def test_what_waits_with_nothing_left_to_tell_can_go_on(parts: Parts, sample: dict[str, Any]):
+async def test_what_waits_with_nothing_left_to_tell_can_go_on(parts: Container, sample: dict[str, Any]):
     """Else what is sent again of it would wait for ever. What does not wait cannot be made to."""
     record = await sent(parts, sample, channels=["push"])
     assert await slug(parts.stopping.pause(record, ANA, waits=True, rev=None)) == "precondition-failed"
@@ -75,7 +75,9 @@ async def test_what_waits_with_nothing_left_to_tell_can_go_on(parts: Parts, samp
 
 
 @pytest.mark.parametrize("step", ["cancel", "close", "stand_down"])
-async def test_that_it_is_over_waits_for_nobody_who_has_not_seen_it(parts: Parts, sample: dict[str, Any], step: str):
+async def test_that_it_is_over_waits_for_nobody_who_has_not_seen_it(
+    parts: Container, sample: dict[str, Any], step: str
+):
     """Whoever halts an alert a moment after somebody else ended it means the alert, not its end."""
     record = await sent(parts, sample, channels=["push"])
     await register(parts, 5, first=100)

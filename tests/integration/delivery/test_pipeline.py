@@ -15,7 +15,7 @@ from alertd.model.registration import Registration
 from alertd.model.states import AlertState, State
 from alertd.runtime.worker_container import worker_of
 from alertd.service.access import Credential
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.service.delivery.planner import Planner
 from alertd.service.people.registration_intake import Entry
 from alertd.store.people.subscribers import People
@@ -46,7 +46,7 @@ def registration(i: int, lon: float, lat: float) -> Registration:
 
 
 @pytest.fixture
-async def people(parts: Parts) -> tuple[set[int], set[int]]:
+async def people(parts: Container) -> tuple[set[int], set[int]]:
     """Who lives in Sevilla, and who in Cádiz."""
     chance = np.random.default_rng(1)
     spots = [(-5.98, 37.39), (-6.29, 36.53)]
@@ -64,7 +64,7 @@ def alert(sample: dict, **changes: object) -> Alert:
 
 
 @asynccontextmanager
-async def working(parts: Parts):
+async def working(parts: Container):
     worker = worker_of(parts)
     task = asyncio.create_task(worker.run())
     try:
@@ -74,13 +74,13 @@ async def working(parts: Parts):
         await task
 
 
-async def until(parts: Parts, alert_id: str, state: AlertState) -> None:
+async def until(parts: Container, alert_id: str, state: AlertState) -> None:
     async with asyncio.timeout(60):
         while await parts.alerts.state(alert_id) is not state:  # noqa: ASYNC110  it is in the store: nobody sets an event
             await asyncio.sleep(0.02)
 
 
-async def test_everyone_inside_and_nobody_else(parts: Parts, sandbox: Sandbox, people, sample: dict):
+async def test_everyone_inside_and_nobody_else(parts: Container, sandbox: Sandbox, people, sample: dict):
     """Every phone, number and mailbox of Sevilla gets the alert once, and none of Cádiz."""
     inside, _ = people
     taken = await parts.intake.submit(alert(sample), ANA)
@@ -113,13 +113,13 @@ class Dying(People):
         return await super().read_many(numbers)
 
 
-def planner(parts: Parts, people: People) -> Planner:
+def planner(parts: Container, people: People) -> Planner:
     """One whose chunks are small enough for several."""
     return Planner(parts.alerts, people, parts.work, parts.renderer, parts.clock, chunks=(50, 60))
 
 
 @pytest.mark.parametrize("reads", [0, 1, 2])
-async def test_planner_that_dies_is_followed(parts: Parts, people, sample: dict, reads: int):
+async def test_planner_that_dies_is_followed(parts: Container, people, sample: dict, reads: int):
     """Whatever chunk a planner dies after, the next one goes on from there, and everyone is planned once."""
     inside, _ = people
     taken = await parts.intake.submit(alert(sample), ANA)
@@ -137,7 +137,7 @@ async def test_planner_that_dies_is_followed(parts: Parts, people, sample: dict,
     assert len(refs) == len(set(refs)) == 3 * len(inside)
 
 
-async def test_planner_gives_way_and_goes_on(parts: Parts, people, sample: dict):
+async def test_planner_gives_way_and_goes_on(parts: Container, people, sample: dict):
     """Between two chunks it may let another alert go first; then it goes on where it was, and everyone is planned once."""
     inside, _ = people
     taken = await parts.intake.submit(alert(sample), ANA)

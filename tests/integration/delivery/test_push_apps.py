@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from alertd.common.ids import Door, new_id
+from alertd.common.ids import TokenPurpose, new_id
 from alertd.model.states import AlertState
 from alertd.runtime.worker_container import worker_of
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.store.alerts.records import AlertRecord
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
@@ -22,7 +22,7 @@ PEOPLE = 21
 
 
 @pytest.fixture
-async def told(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]) -> AlertRecord:
+async def told(parts: Container, sandbox: Sandbox, sample: dict[str, Any]) -> AlertRecord:
     """An alert that FCM took for everybody."""
     await register(parts, PEOPLE)
     record = await planned(parts, sample)
@@ -30,8 +30,8 @@ async def told(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]) -> AlertR
     return record
 
 
-def path_of(parts: Parts, record: AlertRecord, row: int) -> str:
-    return f"/r/{parts.tags.make(record.id, row, Door.ACK)}"
+def path_of(parts: Container, record: AlertRecord, row: int) -> str:
+    return f"/r/{parts.tags.make(record.id, row, TokenPurpose.ACK)}"
 
 
 async def test_the_schema_is_published(client: Any):
@@ -46,7 +46,7 @@ async def test_the_schema_is_published(client: Any):
             assert (answer.status, answer.content_type) == (404, "application/problem+json")
 
 
-async def test_an_acknowledgement_is_taken_whatever_its_body(parts: Parts, client: Any, told: AlertRecord):
+async def test_an_acknowledgement_is_taken_whatever_its_body(parts: Container, client: Any, told: AlertRecord):
     """Apps, beacons and broken proxies send what they like: the tag alone counts."""
     bodies = (b"", b"{", b"\xff" * 100, b'{"state": "failed"}', b"x" * 1_000_000)
     kinds = ("application/json", "text/plain;charset=UTF-8", "no kind at all")
@@ -57,7 +57,7 @@ async def test_an_acknowledgement_is_taken_whatever_its_body(parts: Parts, clien
         assert await counts(parts, told) == {"accepted": PEOPLE - row - 1, "delivered": row + 1}
 
 
-async def test_what_was_seen_stays_seen(parts: Parts, client: Any, told: AlertRecord):
+async def test_what_was_seen_stays_seen(parts: Container, client: Any, told: AlertRecord):
     """In any order and as often as the app likes: a row is delivered, and the ledger says that it was seen."""
     orders = (["seen"], ["delivered", "seen"], ["seen", "delivered"], ["delivered", "seen", "seen", "seen"])
     for row, said in enumerate(orders):
@@ -69,25 +69,25 @@ async def test_what_was_seen_stays_seen(parts: Parts, client: Any, told: AlertRe
     assert await counts(parts, told) == {"accepted": PEOPLE - len(orders), "delivered": len(orders)}
 
 
-async def test_a_word_that_is_none_is_refused(parts: Parts, client: Any, told: AlertRecord):
+async def test_a_word_that_is_none_is_refused(parts: Container, client: Any, told: AlertRecord):
     """An app that says something else is told so, and nothing changes."""
     async with client.post(f"{path_of(parts, told, 4)}?state=failed") as answer:
         assert (answer.status, (await answer.json())["errors"][0]["parameter"]) == (400, "state")
     assert await counts(parts, told) == {"accepted": PEOPLE}
 
 
-async def test_a_forged_tag_and_an_old_one_get_the_same_answer(parts: Parts, client: Any, told: AlertRecord):
+async def test_a_forged_tag_and_an_old_one_get_the_same_answer(parts: Container, client: Any, told: AlertRecord):
     """Nobody learns whether a tag was ever one: forged, cut, for another door, of a row or an alert that there is not."""
-    good = parts.tags.make(told.id, 4, Door.ACK)
-    gone = parts.tags.make(new_id(1), 4, Door.ACK)
+    good = parts.tags.make(told.id, 4, TokenPurpose.ACK)
+    gone = parts.tags.make(new_id(1), 4, TokenPurpose.ACK)
     forged = good[:-2] + ("AA" if good[-2:] != "AA" else "BB")
     tags = (
         forged,
         good[:-4],
         "x",
         gone,
-        parts.tags.make(told.id, PEOPLE, Door.ACK),
-        parts.tags.make(told.id, 4, Door.RECEIPT),
+        parts.tags.make(told.id, PEOPLE, TokenPurpose.ACK),
+        parts.tags.make(told.id, 4, TokenPurpose.RECEIPT),
     )
     answers = set()
     for tag in tags:
@@ -108,7 +108,7 @@ async def test_a_forged_tag_and_an_old_one_get_the_same_answer(parts: Parts, cli
     ],
 )
 async def test_an_app_learns_how_an_alert_stands(
-    parts: Parts, client: Any, told: AlertRecord, state: AlertState, show: bool
+    parts: Container, client: Any, told: AlertRecord, state: AlertState, show: bool
 ):
     """Before it shows a name it asks: yes while people are to be told, no from the moment on that it is taken back."""
     await parts.alerts.step(told.id, AlertState.SENDING)
@@ -117,11 +117,11 @@ async def test_an_app_learns_how_an_alert_stands(
         standing = await answer.json()
         assert (answer.status, answer.headers["Cache-Control"]) == (200, "no-store")
         assert (standing["show"], standing["state"]) == (show, state)
-    async with client.get(f"/r/{parts.tags.make(told.id, 0, Door.RECEIPT)}") as answer:
+    async with client.get(f"/r/{parts.tags.make(told.id, 0, TokenPurpose.RECEIPT)}") as answer:
         assert answer.status == 404
 
 
-async def test_a_worker_of_another_site_may_read_every_answer(parts: Parts, client: Any, told: AlertRecord):
+async def test_a_worker_of_another_site_may_read_every_answer(parts: Container, client: Any, told: AlertRecord):
     """The centre's own site has another origin. A refusal that its worker could not read would be no answer, without which it shows the name."""
     path, forged, no_tag = path_of(parts, told, 0), "/r/forged", "/r/no%20tag"
     asked = {("GET", path): 200, ("GET", forged): 404, ("GET", no_tag): 404, ("GET", f"{path}?a=1"): 400}
@@ -134,7 +134,7 @@ async def test_a_worker_of_another_site_may_read_every_answer(parts: Parts, clie
             assert "Access-Control-Allow-Origin" not in answer.headers, elsewhere
 
 
-async def test_only_unregistered_removes_an_address(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+async def test_only_unregistered_removes_an_address(parts: Container, sandbox: Sandbox, sample: dict[str, Any]):
     """A storm of bad requests, of 503, of wrong senders and of a refused key costs nobody their address; UNREGISTERED does."""
     await register(parts, 60)
     storm = ["bad-request", "bad-token", "sender-mismatch", "unavailable", "throttle", "forbidden", "apns-key", "html"]
@@ -155,7 +155,7 @@ async def test_only_unregistered_removes_an_address(parts: Parts, sandbox: Sandb
     assert all(word.startswith(("queued", "unknown")) for word in by_reason)
 
 
-async def try_until_it_rests(parts: Parts, record: AlertRecord) -> None:
+async def try_until_it_rests(parts: Container, record: AlertRecord) -> None:
     """Drain what there is, until the carrier has failed so often that it rests."""
     dispatch = worker_of(parts).feeder.dispatch
     while not dispatch.heeding.failing and (
@@ -165,7 +165,7 @@ async def try_until_it_rests(parts: Parts, record: AlertRecord) -> None:
 
 
 @pytest.mark.parametrize("behaviour", ["bad-request", "unavailable", "html", "forbidden"])
-async def test_a_storm_removes_nobody(parts: Parts, sandbox: Sandbox, sample: dict[str, Any], behaviour: str):
+async def test_a_storm_removes_nobody(parts: Container, sandbox: Sandbox, sample: dict[str, Any], behaviour: str):
     """When FCM answers everybody so, and again whenever they are tried: all addresses stay, and the next alert reaches all."""
     await register(parts, PEOPLE)
     sandbox.push.script.set(Rule("token-", behaviour))

@@ -13,9 +13,9 @@ from alertd.model.registration import PushAddress
 from alertd.model.states import CHANNELS, AlertState
 from alertd.model.subscriber import to_document
 from alertd.runtime.worker_container import worker_of
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.service.people.dead_addresses import Dead
-from alertd.service.people.registration_intake import read
+from alertd.service.people.registration_intake import parse_registration
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.engine.scripts import STALLED_MS
 from alertd.store.people.spots import Change
@@ -42,20 +42,20 @@ HOUR_MS = 3_600_000
 
 
 @pytest.fixture(autouse=True)
-async def people(parts: Parts) -> None:
+async def people(parts: Container) -> None:
     """20 who are awake and 10 who sleep for two hours more."""
     parts.clock = Later()
     await register(parts, 20)
     await register(parts, 10, first=20, **asleep())
 
 
-def pass_time(parts: Parts, ms: int) -> None:
+def pass_time(parts: Container, ms: int) -> None:
     assert isinstance(parts.clock, Later)
     parts.clock.ahead_ms += ms
     parts.db.skew_ms += ms
 
 
-async def told_of(parts: Parts, record: AlertRecord, version: str) -> dict[str, int]:
+async def told_of(parts: Container, record: AlertRecord, version: str) -> dict[str, int]:
     """What came of a version of it, a minute later."""
     pass_time(parts, 60_000)
     notice = await parts.alerts.get(version)
@@ -65,7 +65,7 @@ async def told_of(parts: Parts, record: AlertRecord, version: str) -> dict[str, 
 
 
 async def test_whose_quiet_hours_begin_while_a_slow_carrier_has_them_is_let_sleep(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any]
 ):
     """Of a chunk most is not written yet where a carrier takes a second for each."""
     begin = datetime.fromtimestamp(parts.clock.now_ms() / 1000, UTC).replace(second=0, microsecond=0) + timedelta(
@@ -82,7 +82,9 @@ async def test_whose_quiet_hours_begin_while_a_slow_carrier_has_them_is_let_slee
     assert found["accepted"] + found["queued"] == 200
 
 
-async def test_who_sleeps_is_told_when_their_quiet_hours_end(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+async def test_who_sleeps_is_told_when_their_quiet_hours_end(
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any]
+):
     """Nobody of them a second before, everybody after, once; the wait is no stall, no attempt, and is explained."""
     record = await planned(parts, sample)
     await send(parts, record)
@@ -104,7 +106,7 @@ async def test_who_sleeps_is_told_when_their_quiet_hours_end(parts: Parts, sandb
     assert await over(parts, record)
 
 
-async def test_what_is_loud_wakes_everybody(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+async def test_what_is_loud_wakes_everybody(parts: Container, sandbox: Sandbox, sample: dict[str, Any]):
     """A child's life is worth a night's sleep."""
     loud = await planned(parts, sample, level="child-alert")
     await send(parts, loud)
@@ -112,7 +114,9 @@ async def test_what_is_loud_wakes_everybody(parts: Parts, sandbox: Sandbox, samp
     assert await counts(parts, loud) == {"accepted": 30}
 
 
-async def test_only_the_newest_version_is_told_in_the_morning(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+async def test_only_the_newest_version_is_told_in_the_morning(
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any]
+):
     """What waited of an alert that was updated meanwhile is not sent: the update is, once."""
     record = await planned(parts, sample)
     await send(parts, record)
@@ -131,7 +135,7 @@ async def test_only_the_newest_version_is_told_in_the_morning(parts: Parts, sand
     assert versions == {"token-25": update.id}
 
 
-async def test_an_alert_that_ends_in_the_night_wakes_nobody(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+async def test_an_alert_that_ends_in_the_night_wakes_nobody(parts: Container, sandbox: Sandbox, sample: dict[str, Any]):
     """Whoever slept through it is not told of it, and the ledger says why."""
     ends = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     record = await planned(parts, sample, expires=ends)
@@ -147,7 +151,7 @@ async def test_an_alert_that_ends_in_the_night_wakes_nobody(parts: Parts, sandbo
 
 @pytest.mark.parametrize("act", ["stand down", "restrict"])
 async def test_what_takes_a_name_off_a_sleeper_s_phone_does_not_wait(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any], act: str
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any], act: str
 ):
     """An end, and a restriction, takes the alert's place on phones at once, whoever sleeps: it does not wait with the name still there."""
     loud = await planned(parts, sample, level="child-alert")
@@ -159,7 +163,7 @@ async def test_what_takes_a_name_off_a_sleeper_s_phone_does_not_wait(
 
 @pytest.mark.parametrize("followed_by", ["", "stand down"])
 async def test_a_busy_carrier_is_asked_each_minute_for_what_rings_and_what_takes_a_name_away(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any], followed_by: str
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any], followed_by: str
 ):
     """A dozen refusals of one phone are a dozen minutes: nobody waits ten for the next try, with the child in danger or the name still there."""
     record = await planned(parts, sample, level="child-alert")
@@ -179,7 +183,7 @@ async def test_a_busy_carrier_is_asked_each_minute_for_what_rings_and_what_takes
 
 
 async def test_what_waits_for_the_morning_lives_as_long_as_its_alert(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any]
 ):
     """The alert's end is put off while they sleep, to whom its return is still to be told."""
     ends = datetime.now(UTC) + timedelta(hours=1)
@@ -198,7 +202,7 @@ async def test_what_waits_for_the_morning_lives_as_long_as_its_alert(
 
 
 async def test_a_try_that_comes_due_in_the_night_waits_for_the_morning(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any]
 ):
     """What was planned in the day and given back is looked at again when it is taken again."""
     record = await planned(parts, sample)
@@ -213,7 +217,7 @@ async def test_a_try_that_comes_due_in_the_night_waits_for_the_morning(
 
 @pytest.mark.parametrize("way", ["put", "patch"])
 async def test_who_changes_their_phone_in_the_night_is_told_in_the_morning(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any], way: str
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any], way: str
 ):
     """The new token comes with the whole registration, as apps give it: it is told once, and the old one is not."""
     record = await planned(parts, sample)
@@ -221,7 +225,7 @@ async def test_who_changes_their_phone_in_the_night_is_told_in_the_morning(
     document = to_document(await parts.registry.get("p20"))
     document["addresses"][0] = {"channel": "push", "token": "token-120"}
     if way == "put":
-        await parts.registry.put("p20", read(document))
+        await parts.registry.put("p20", parse_registration(document))
     else:
         await parts.registry.patch("p20", {"addresses": document["addresses"]})
     pass_time(parts, 2 * HOUR_MS + 60_000)
@@ -232,7 +236,7 @@ async def test_who_changes_their_phone_in_the_night_is_told_in_the_morning(
 
 @pytest.mark.parametrize("way", ["whole", "address"])
 async def test_whose_dead_phone_comes_back_with_another_token_is_told_in_the_morning(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any], way: str
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any], way: str
 ):
     """The old token was dead before the new one came, in a call of its own: what waits goes to the new one."""
     record = await planned(parts, sample)
@@ -241,7 +245,7 @@ async def test_whose_dead_phone_comes_back_with_another_token_is_told_in_the_mor
     assert await parts.removal.gone([Dead(person.number, 0, "token-20")]) == 1
     if way == "whole":
         fresh = {**to_document(person), "addresses": [{"channel": "push", "token": "token-120"}]}
-        await parts.registry.put("p20", read(fresh))
+        await parts.registry.put("p20", parse_registration(fresh))
     else:
         await parts.registry.put_address("p20", 0, PushAddress(channel="push", token="token-120"))
     pass_time(parts, 2 * HOUR_MS + 60_000)
@@ -251,7 +255,7 @@ async def test_whose_dead_phone_comes_back_with_another_token_is_told_in_the_mor
 
 
 async def test_who_leaves_in_the_night_is_not_told_in_the_morning(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any]
 ):
     """Erased, a phone given up for another place, no consent any more, STOP: nobody of them, and none is lost for it."""
     record = await planned(parts, sample)
@@ -267,7 +271,7 @@ async def test_who_leaves_in_the_night_is_not_told_in_the_morning(
     assert await counts(parts, record) == {"accepted": 26, "suppressed": 4}
 
 
-async def test_whose_time_zone_is_not_known_here_is_told(parts: Parts, sample: dict[str, Any]):
+async def test_whose_time_zone_is_not_known_here_is_told(parts: Container, sample: dict[str, Any]):
     """Nobody knows whether they sleep, and those who are told with them do not wait for them."""
     person = await parts.registry.get("p25")
     wanted = replace(person, version=person.version + 1, time_zone="Nowhere/Else")

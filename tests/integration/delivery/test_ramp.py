@@ -15,7 +15,7 @@ from alertd.model.states import AlertState
 from alertd.runtime.assembly import opened
 from alertd.runtime.worker_container import worker_of
 from alertd.service.carriers.carriers import Carrier
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.carriers.limits import RAMP_FLOOR, Limits
 from alertd.store.engine.codec import Codec
@@ -153,7 +153,9 @@ def test_the_time_foretold_is_the_line_s(permits: int):
 
 
 @asynccontextmanager
-async def process(redis: Redis, codec: Codec, sandbox: Sandbox, *, lanes: int = 8, **push: Any) -> AsyncIterator[Parts]:
+async def process(
+    redis: Redis, codec: Codec, sandbox: Sandbox, *, lanes: int = 8, **push: Any
+) -> AsyncIterator[Container]:
     """One whose push carrier ramps up."""
     settings = settings_for(sandbox)
     changed = settings.carriers["fcm"].model_copy(update={"ramp_s": 60.0, **push})
@@ -273,9 +275,9 @@ async def test_lanes_that_wait_for_it_are_given_up_to_what_is_loud(
     assert sandbox.push.recorded.counts() == {"total": 150, "addresses": 150, "doubled": 0}
 
 
-async def _has(parts: Parts, record: AlertRecord, state: str, more_than: int = 0) -> bool:
+async def _has(parts: Container, record: AlertRecord, state: str, more_than: int = 0) -> bool:
     return (await parts.work.counts(record.id)).get("push", {}).get(state, 0) > more_than
 
 
-async def _is_sent(parts: Parts, record: AlertRecord) -> bool:
+async def _is_sent(parts: Container, record: AlertRecord) -> bool:
     return await parts.alerts.state(record.id) is AlertState.SENT

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.store.alerts.records import AlertRecord
-from alertd.store.delivery.work_records import Alike, pack_ref, subscribers_in, unpack_refs
+from alertd.store.delivery.work_records import BatchKey, pack_ref, subscribers_in, unpack_refs
 from tests.integration.acts import BEA, register, submitted
 
 #: More than are read at once, in one chunk of a plan.
@@ -18,20 +18,20 @@ MANY = 5_000
 
 
 @pytest.fixture
-async def approved(parts: Parts, sample: dict[str, Any]) -> AlertRecord:
+async def approved(parts: Container, sample: dict[str, Any]) -> AlertRecord:
     await register(parts, 25)
     taken = await submitted(parts, sample, channels=["push", "sms"])
     return await parts.approval.approve(taken.record.id, BEA)
 
 
-async def plan(parts: Parts, record: AlertRecord, cursor: int, channels: Sequence[str], *, last: bool) -> None:
+async def plan(parts: Container, record: AlertRecord, cursor: int, channels: Sequence[str], *, last: bool) -> None:
     """One chunk of the same people by each of some channels."""
     refs = b"".join(pack_ref(number, 0) for number in range(1, MANY + 1))
-    groups = [(Alike(channel=channel, language="es"), refs) for channel in channels]
+    groups = [(BatchKey(channel=channel, language="es"), refs) for channel in channels]
     assert await parts.work.plan(record.id, cursor, cursor + MANY, groups, last=last) == "ok"
 
 
-async def test_what_is_planned_while_it_is_read_has_its_channel(parts: Parts, approved: AlertRecord):
+async def test_what_is_planned_while_it_is_read_has_its_channel(parts: Container, approved: AlertRecord):
     """The first rows are of one channel, and those that come meanwhile of another."""
     await plan(parts, approved, 0, ["push"], last=False)
     deliveries = parts.reports.deliveries(approved)
@@ -41,7 +41,7 @@ async def test_what_is_planned_while_it_is_read_has_its_channel(parts: Parts, ap
     assert told == {"push": MANY, "sms": MANY}
 
 
-async def test_what_is_planned_while_it_is_searched_has_its_channel(parts: Parts, approved: AlertRecord):
+async def test_what_is_planned_while_it_is_searched_has_its_channel(parts: Container, approved: AlertRecord):
     """Why somebody was told, in the middle of a plan."""
     await plan(parts, approved, 0, ["push"], last=False)
     deliveries = parts.reports.deliveries_to(approved, 1)

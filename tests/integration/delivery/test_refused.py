@@ -15,7 +15,7 @@ from alertd.config.settings import Settings
 from alertd.runtime.assembly import opened
 from alertd.runtime.worker_container import worker_of
 from alertd.service.carriers.binds import NOBODY
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.service.people.registration_intake import Entry
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.carriers.limits import FAILURES, LONGEST_REST_MS, SHORTEST_REST_MS
@@ -89,7 +89,7 @@ def process(redis: Redis, codec: Codec, sandbox: Sandbox, library: Library) -> C
     """Opens a process with one carrier, and registers people of whom one in ten is refused."""
 
     @asynccontextmanager
-    async def running(kind: Kind) -> AsyncIterator[Parts]:
+    async def running(kind: Kind) -> AsyncIterator[Container]:
         sandbox.smpp.habits.receipts = False  # what was accepted stays accepted
         ends, base = sandbox.endpoints, settings_for(sandbox)
         smpp = {name: value for name, value in ends["smpp"].items() if name != "ca_file"}
@@ -110,13 +110,13 @@ def process(redis: Redis, codec: Codec, sandbox: Sandbox, library: Library) -> C
     return running
 
 
-async def is_free(parts: Parts, carrier: str) -> bool:
+async def is_free(parts: Container, carrier: str) -> bool:
     """Returns whether a new message may leave now: the carrier neither rests nor is paused."""
     block = await parts.limits.take(carrier, 1_000, 1_000, 1)
     return (block.granted, block.wait_s) == (1, 0) and await parts.limits.open_breakers([carrier]) == {carrier: False}
 
 
-async def accepted(parts: Parts, record: AlertRecord, channel: str) -> int:
+async def accepted(parts: Container, record: AlertRecord, channel: str) -> int:
     return (await counts(parts, record, channel)).get("accepted", 0)
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from alertd.common.ids import Door, new_id
+from alertd.common.ids import TokenPurpose, new_id
 from alertd.model.states import CHANNELS
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.store.alerts.records import AlertRecord
 from channels.base import Reason, ReportState
 from channels.bounces import MailReport
@@ -18,7 +18,7 @@ from tests.integration.acts import counts, planned, register, send
 TIMES = 1_000
 
 
-async def told(parts: Parts, sample: dict[str, Any], channel: str) -> AlertRecord:
+async def told(parts: Container, sample: dict[str, Any], channel: str) -> AlertRecord:
     """An alert that all carriers took."""
     await register(parts, 21)
     record = await planned(parts, sample, channels=[channel])
@@ -26,7 +26,7 @@ async def told(parts: Parts, sample: dict[str, Any], channel: str) -> AlertRecor
     return record
 
 
-async def everything(parts: Parts, record: AlertRecord) -> tuple[list[bytes], int]:
+async def everything(parts: Container, record: AlertRecord) -> tuple[list[bytes], int]:
     """The ledger, and how many keys the store has."""
     return [rows.tobytes() async for _, rows, _ in parts.work.ledger(record.id)], await parts.db.execute("DBSIZE")
 
@@ -37,11 +37,11 @@ async def posted(client: Any, path: str, body: Any, headers: dict[str, str] | No
 
 
 async def test_the_same_report_of_an_sms_a_thousand_times_counts_once(
-    parts: Parts, client: Any, sandbox: Sandbox, sample: dict[str, Any]
+    parts: Container, client: Any, sandbox: Sandbox, sample: dict[str, Any]
 ):
     """Each is taken, so that it stops coming; the ledger is as it was, also after as many of the contrary and of another id."""
     record = await told(parts, sample, "sms")
-    path = f"/v1/receipts/text/{parts.tags.make(record.id, 0, Door.RECEIPT)}"
+    path = f"/v1/receipts/text/{parts.tags.make(record.id, 0, TokenPurpose.RECEIPT)}"
     delivered = {"MessageSid": "SM1", "MessageStatus": "delivered"}
     assert await posted(client, path, delivered) == 204
     before = await everything(parts, record)
@@ -53,18 +53,18 @@ async def test_the_same_report_of_an_sms_a_thousand_times_counts_once(
 
 
 async def test_reports_of_sms_for_nobody_change_nothing(
-    parts: Parts, client: Any, sandbox: Sandbox, sample: dict[str, Any]
+    parts: Container, client: Any, sandbox: Sandbox, sample: dict[str, Any]
 ):
     """A row that there is not, an alert that there is not, tags for other doors, forged ones: refused, and nothing is kept."""
     record = await told(parts, sample, "sms")
     before = await everything(parts, record)
-    good = parts.tags.make(record.id, 0, Door.RECEIPT)
+    good = parts.tags.make(record.id, 0, TokenPurpose.RECEIPT)
     for tag in (
         parts.tags.make(record.id, 21),
         parts.tags.make(record.id, 2**29 - 1),
         parts.tags.make(new_id(1_700_000_000_000), 0),
-        parts.tags.make(record.id, 0, Door.ACK),
-        parts.tags.make(record.id, 0, Door.LEAVE),
+        parts.tags.make(record.id, 0, TokenPurpose.ACK),
+        parts.tags.make(record.id, 0, TokenPurpose.LEAVE),
         good[:-1],
         good.swapcase(),
         "x" * 4_000,
@@ -87,29 +87,29 @@ async def test_reports_of_sms_for_nobody_change_nothing(
     ],
 )
 async def test_garbage_instead_of_a_report_gets_a_clear_no(
-    parts: Parts, client: Any, sandbox: Sandbox, sample: dict[str, Any], body: bytes, kind: str
+    parts: Container, client: Any, sandbox: Sandbox, sample: dict[str, Any], body: bytes, kind: str
 ):
     """It says nothing of anybody, and the fault is the sender's."""
     record = await told(parts, sample, "sms")
     before = await everything(parts, record)
-    path = f"/v1/receipts/text/{parts.tags.make(record.id, 0, Door.RECEIPT)}"
+    path = f"/v1/receipts/text/{parts.tags.make(record.id, 0, TokenPurpose.RECEIPT)}"
     assert await posted(client, path, body, {"Content-Type": kind}) in {400, 413, 415}
     assert await everything(parts, record) == before
 
 
 async def test_the_same_acknowledgement_a_thousand_times_counts_once(
-    parts: Parts, client: Any, sandbox: Sandbox, sample: dict[str, Any]
+    parts: Container, client: Any, sandbox: Sandbox, sample: dict[str, Any]
 ):
     """An app that cannot stop changes one row, once."""
     record = await told(parts, sample, "push")
-    path = f"/r/{parts.tags.make(record.id, 3, Door.ACK)}"
+    path = f"/r/{parts.tags.make(record.id, 3, TokenPurpose.ACK)}"
     assert await posted(client, path, b"") == 204
     before = await everything(parts, record)
     assert {await posted(client, path, b"") for _ in range(TIMES)} == {204}
     assert await everything(parts, record) == before
 
 
-async def test_the_same_bounce_a_thousand_times_counts_once(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+async def test_the_same_bounce_a_thousand_times_counts_once(parts: Container, sandbox: Sandbox, sample: dict[str, Any]):
     """In one call and in many, beside as many about nobody: one mail failed, and one mailbox, which was called dead long before, is gone."""
     record = await told(parts, sample, "mail")
     tags = {to: path.removeprefix("bounce+").partition("@")[0] for to, path in sandbox.mail.return_paths.items()}

@@ -12,18 +12,18 @@ from structlog.testing import capture_logs
 from alertd.common.clock import SystemClock
 from alertd.common.ids import new_id
 from alertd.model.states import AlertState
-from alertd.service.alerts.progress import LOOK, Reports, Wanted
+from alertd.service.alerts.progress import LOOK, ProgressReports, Wanted
 from alertd.service.carriers.carriers import Carriers
-from alertd.service.carriers.channel_coverage import Attendance
+from alertd.service.carriers.channel_coverage import ChannelCoverage
 from alertd.service.carriers.states import CarrierStates
-from alertd.service.delivery.fleet import Fleet
+from alertd.service.delivery.fleet import FleetMetrics
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.carriers.limits import Limits
 from alertd.store.carriers.logins import Logins
 from alertd.store.carriers.numbers import CarrierNumbers
 from alertd.store.delivery.work import Work
-from alertd.store.delivery.work_records import Alike, pack_ref
+from alertd.store.delivery.work_records import BatchKey, pack_ref
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
 from alertd.store.engine.heartbeats import at_work, taking
@@ -41,8 +41,8 @@ def alerts(store: Connection) -> Alerts:
 
 
 @pytest.fixture
-def reports(store: Connection, alerts: Alerts) -> Reports:
-    return Reports(alerts, Work(store), CarrierNumbers(store), store.codec)
+def reports(store: Connection, alerts: Alerts) -> ProgressReports:
+    return ProgressReports(alerts, Work(store), CarrierNumbers(store), store.codec)
 
 
 async def made(alerts: Alerts, created: int = MADE_MS, **changes: object) -> str:
@@ -57,7 +57,7 @@ async def made(alerts: Alerts, created: int = MADE_MS, **changes: object) -> str
     return name
 
 
-async def all_pages(reports: Reports, wanted: Wanted, limit: int) -> list[list[str]]:
+async def all_pages(reports: ProgressReports, wanted: Wanted, limit: int) -> list[list[str]]:
     pages: list[list[str]] = []
     before = None
     while True:
@@ -67,7 +67,7 @@ async def all_pages(reports: Reports, wanted: Wanted, limit: int) -> list[list[s
             return pages
 
 
-async def test_alerts_of_one_millisecond_are_all_listed(alerts: Alerts, reports: Reports):
+async def test_alerts_of_one_millisecond_are_all_listed(alerts: Alerts, reports: ProgressReports):
     """A page that ends between alerts of the same moment goes on with the others, each once."""
     names = {await made(alerts) for _ in range(25)} | {await made(alerts, MADE_MS - 1)}
     pages = await all_pages(reports, Wanted(), 10)
@@ -77,7 +77,7 @@ async def test_alerts_of_one_millisecond_are_all_listed(alerts: Alerts, reports:
     assert listed == sorted(listed, reverse=True)
 
 
-async def test_a_filter_fills_its_page(alerts: Alerts, reports: Reports):
+async def test_a_filter_fills_its_page(alerts: Alerts, reports: ProgressReports):
     """What is rare is found on the first page, however many others were made since."""
     rare = [await made(alerts, MADE_MS + i, external_id="cms-7") for i in range(3)]
     for i in range(LOOK + 5):
@@ -88,7 +88,7 @@ async def test_a_filter_fills_its_page(alerts: Alerts, reports: Reports):
     assert await all_pages(reports, Wanted(state=AlertState.SENT), 5) == [[]]
 
 
-async def test_a_request_that_was_cut_off_keeps_its_alerts_place(alerts: Alerts, reports: Reports):
+async def test_a_request_that_was_cut_off_keeps_its_alerts_place(alerts: Alerts, reports: ProgressReports):
     """Taking the same alert in again makes it no younger, so no page repeats it."""
     first = await made(alerts)
     await made(alerts, MADE_MS + 1)
@@ -104,7 +104,7 @@ async def planned(alerts: Alerts, work: Work, people: int) -> str:
     numbers = np.arange(1, people + 1, dtype=np.uint64)
     assert (await alerts.approve(name, numbers, "b"))[0]
     refs = b"".join(pack_ref(number, 0) for number in range(1, people + 1))
-    assert await work.plan(name, 0, people, [(Alike(channel="push", language="es"), refs)], last=True) == "ok"
+    assert await work.plan(name, 0, people, [(BatchKey(channel="push", language="es"), refs)], last=True) == "ok"
     return name
 
 
@@ -127,7 +127,7 @@ async def _no_seals() -> dict[str, int]:
 async def test_the_fleet_is_told_of_live_alerts_alone(store: Connection, alerts: Alerts):
     """Figures of references are of live alerts, as their help says, and hundreds of alerts cost a few round trips."""
     work, nobody = Work(store), Carriers([])
-    fleet = Fleet(
+    fleet = FleetMetrics(
         alerts,
         work,
         People(store, SystemClock()),
@@ -136,7 +136,7 @@ async def test_the_fleet_is_told_of_live_alerts_alone(store: Connection, alerts:
             logins=Logins(store),
             taking=taking(store),
             limits=Limits(store),
-            attendance=Attendance(nobody, at_work(store), SystemClock()),
+            attendance=ChannelCoverage(nobody, at_work(store), SystemClock()),
         ),
         Hooks(store, Hook),
         Tracks(store),
@@ -161,7 +161,7 @@ async def test_the_fleet_is_told_of_live_alerts_alone(store: Connection, alerts:
     assert 'alertd_alerts{state="cancelled"} 1.0' in text
 
 
-async def test_one_that_is_damaged_hides_no_other(store: Connection, alerts: Alerts, reports: Reports):
+async def test_one_that_is_damaged_hides_no_other(store: Connection, alerts: Alerts, reports: ProgressReports):
     """Whoever looks for the alert that is to be stopped finds it; of the other the log tells."""
     first, damaged, last = [await made(alerts, MADE_MS + i) for i in range(3)]
     await store.execute("SETRANGE", keys.case(damaged), 20, b"\xff\xff\xff\xff")

@@ -12,7 +12,7 @@ from alertd.model.states import AlertState, State
 from alertd.runtime.worker_container import worker_of
 from alertd.service.alerts.follow_up import Followed
 from alertd.service.alerts.follow_up_audience import SETTLE_MS
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.store.delivery.work_records import Settlement
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
@@ -22,7 +22,7 @@ from tests.integration.alerts.updates import updated
 BOTH = (State.UNKNOWN, State.FAILED)
 
 
-async def test_the_failed_are_told_when_they_are_sent_again(parts: Parts, sandbox: Sandbox, sample: dict):
+async def test_the_failed_are_told_when_they_are_sent_again(parts: Container, sandbox: Sandbox, sample: dict):
     """Ten whom the carrier refused are told at the second try and nobody else again; the alert sends, and is sent again."""
     await register(parts, 30)
     sandbox.push.script.set(*[Rule(f"token-{i}", "bad-request") for i in range(10, 20)])
@@ -43,7 +43,7 @@ async def test_the_failed_are_told_when_they_are_sent_again(parts: Parts, sandbo
     assert len(told) == len(set(told)) == 30
 
 
-async def test_the_unknown_are_marked_when_they_are_sent_again(parts: Parts, sandbox: Sandbox, sample: dict):
+async def test_the_unknown_are_marked_when_they_are_sent_again(parts: Container, sandbox: Sandbox, sample: dict):
     """What may have arrived is counted as told twice, and only the channel that was named is sent again."""
     await register(parts, 25)
     record = await planned(parts, sample, channels=["push", "sms"])
@@ -61,7 +61,9 @@ async def test_the_unknown_are_marked_when_they_are_sent_again(parts: Parts, san
 
 
 @pytest.mark.parametrize("state", [AlertState.CANCELLED, AlertState.STOOD_DOWN, AlertState.EXPIRED])
-async def test_nothing_is_sent_again_of_what_is_over(parts: Parts, sandbox: Sandbox, sample: dict, state: AlertState):
+async def test_nothing_is_sent_again_of_what_is_over(
+    parts: Container, sandbox: Sandbox, sample: dict, state: AlertState
+):
     """Whoever stood it down, or its end, has the last word: refused, and the ledger stays as it is."""
     await register(parts, 25)
     sandbox.push.script.set(Rule("token-", "bad-request"))
@@ -74,7 +76,7 @@ async def test_nothing_is_sent_again_of_what_is_over(parts: Parts, sandbox: Sand
     assert await counts(parts, record) == {"failed": 25}
 
 
-async def refused(parts: Parts, version: str) -> str:
+async def refused(parts: Container, version: str) -> str:
     """What whoever sends a version again is told, where it is refused."""
     with pytest.raises(Problem) as refusal:
         await parts.resending.resend(await parts.alerts.get(version), BEA, BOTH, None)
@@ -82,11 +84,11 @@ async def refused(parts: Parts, version: str) -> str:
     return refusal.value.detail
 
 
-async def resent(parts: Parts, version: str) -> int:
+async def resent(parts: Container, version: str) -> int:
     return await parts.resending.resend(await parts.alerts.get(version), BEA, BOTH, None)
 
 
-async def half_told(parts: Parts, done: Followed) -> str:
+async def half_told(parts: Container, done: Followed) -> str:
     """The version that tells of a step, as if the moment that it waits were over: ten are told, and ten refused."""
     notice = await parts.alerts.get(done.told_by)
     assert await worker_of(parts).plans.planner.plan(replace(notice, start=notice.start - SETTLE_MS))
@@ -96,7 +98,7 @@ async def half_told(parts: Parts, done: Followed) -> str:
     return notice.id
 
 
-async def test_a_version_is_sent_again_only_while_it_is_true(parts: Parts, sandbox: Sandbox, sample: dict):
+async def test_a_version_is_sent_again_only_while_it_is_true(parts: Container, sandbox: Sandbox, sample: dict):
     """That it is over, while it is over; that it goes on, while it goes on: so after the close no phone hears of the child again."""
     record = await sent(parts, sample, channels=["push"])
     sandbox.push.script.set(*[Rule(f"token-{i}", "bad-request") for i in range(10, 20)])
@@ -120,7 +122,9 @@ async def test_a_version_is_sent_again_only_while_it_is_true(parts: Parts, sandb
     assert {version for _, version, *_ in list(sandbox.push.recorded)[before:]} == {end}
 
 
-async def test_of_two_versions_that_tell_the_same_the_later_is_sent_again(parts: Parts, sandbox: Sandbox, sample: dict):
+async def test_of_two_versions_that_tell_the_same_the_later_is_sent_again(
+    parts: Container, sandbox: Sandbox, sample: dict
+):
     """Whoever was not told the first time is told by the second; an update that is told before both is as true as ever."""
     record = await sent(parts, sample, channels=["push"])
     update = await updated(parts, record, sample)
@@ -134,7 +138,7 @@ async def test_of_two_versions_that_tell_the_same_the_later_is_sent_again(parts:
     assert await resent(parts, second) == 10
 
 
-async def test_nothing_is_sent_again_under_a_stop(parts: Parts, sandbox: Sandbox, sample: dict):
+async def test_nothing_is_sent_again_under_a_stop(parts: Container, sandbox: Sandbox, sample: dict):
     """A stop holds it, too."""
     await register(parts, 25)
     record = await planned(parts, sample)
@@ -144,7 +148,7 @@ async def test_nothing_is_sent_again_under_a_stop(parts: Parts, sandbox: Sandbox
     assert refusal.value.slug == "stop-active"
 
 
-async def test_the_same_call_sends_again_once(parts: Parts, client: Any, sandbox: Sandbox, sample: dict):
+async def test_the_same_call_sends_again_once(parts: Container, client: Any, sandbox: Sandbox, sample: dict):
     """Under one Idempotency-Key what has failed in between stays; whoever may not approve sends nothing; the audit has the count."""
     await register(parts, 25)
     sandbox.push.script.set(Rule("token-", "bad-request"))

@@ -12,7 +12,7 @@ import pytest
 from alertd.common.ids import new_id
 from alertd.model.states import FLAG_DELAYED, AlertState, LedgerReason, State
 from alertd.store.alerts.alerts import Alerts
-from alertd.store.alerts.open_alerts import Current
+from alertd.store.alerts.open_alerts import OpenAlerts
 from alertd.store.delivery.work import BATCH, Work
 from alertd.store.delivery.work_records import LateReport, Lease, Settlement, pack_outcomes, pack_ref, pack_runs
 from alertd.store.engine import keys
@@ -172,7 +172,7 @@ async def test_rows_together_come_to_what_rows_alone_come_to(alerts: Alerts, wor
         await one.resend()
         await one.ask(sorted(await one.lease(b""))[::2])
     if seed % 3 == 0:  # of a store that was put back from a copy
-        unsure, unsure_alone = [await Current(store).put_back(one.id, PEOPLE) for one in both]
+        unsure, unsure_alone = [await OpenAlerts(store).put_back(one.id, PEOPLE) for one in both]
         assert unsure == unsure_alone
     for one in both:
         await alerts.step(one.id, AlertState.CANCELLED)

@@ -14,8 +14,8 @@ from alertd.model.states import AlertState
 from alertd.rendering.renderer import Renderer
 from alertd.runtime.assembly import opened
 from alertd.service.carriers.binds import LEFT_S, TAKEN_S, Binds
-from alertd.service.container import Parts
-from alertd.store.carriers.connection_shares import Shares
+from alertd.service.container import Container
+from alertd.store.carriers.connection_shares import ConnectionShares
 from alertd.store.carriers.limits import FAILURES
 from alertd.store.engine import keys
 from alertd.store.engine.codec import Codec
@@ -45,7 +45,7 @@ class Ticking:
 @pytest.fixture
 async def sick(
     redis: Redis, codec: Codec, sandbox: Sandbox, library: Library, renderer: Renderer, tmp_path: Path
-) -> AsyncIterator[Parts]:
+) -> AsyncIterator[Container]:
     """A process on a machine that does not know who signed the carriers' certificates, or has another date."""
     (tmp_path / "other").mkdir()
     other = Sandbox(tmp_path / "other")
@@ -58,7 +58,9 @@ async def sick(
     await other.stop()
 
 
-async def test_one_sick_machine_stops_nobody_else(parts: Parts, sick: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+async def test_one_sick_machine_stops_nobody_else(
+    parts: Container, sick: Container, sandbox: Sandbox, sample: dict[str, Any]
+):
     """Everybody is told by the others, once; the carrier rests for nobody, and what that machine tried counts as tried."""
     await register(parts, PEOPLE)
     sandbox.push.script.set(Rule("token-", "slow", delay_s=0.1))
@@ -77,23 +79,25 @@ async def test_one_sick_machine_stops_nobody_else(parts: Parts, sick: Parts, san
     assert "carrier fails" not in {one["event"] for one in logs}
 
 
-async def _is_taking(parts: Parts) -> bool:
-    return (await taking(parts.db).heard(["fcm"]))["fcm"]
+async def _is_taking(parts: Container) -> bool:
+    return (await taking(parts.db).find(["fcm"]))["fcm"]
 
 
-async def _are_sent(parts: Parts, alert_ids: Sequence[str]) -> bool:
+async def _are_sent(parts: Container, alert_ids: Sequence[str]) -> bool:
     return set(await parts.alerts.states(alert_ids)) == {AlertState.SENT}
 
 
 @pytest.fixture
-def binds(parts: Parts, store: Connection) -> tuple[Binds, Binds, Ticking]:
+def binds(parts: Container, store: Connection) -> tuple[Binds, Binds, Ticking]:
     """Those of two processes, and their clock."""
     clock = Ticking()
-    one, two = (Binds(parts.carriers, bound(store), taking(store), Shares(store), clock) for _ in range(2))
+    one, two = (Binds(parts.carriers, bound(store), taking(store), ConnectionShares(store), clock) for _ in range(2))
     return one, two, clock
 
 
-async def test_a_carrier_is_left_to_those_whom_it_takes_messages_of(parts: Parts, binds: tuple[Binds, Binds, Ticking]):
+async def test_a_carrier_is_left_to_those_whom_it_takes_messages_of(
+    parts: Container, binds: tuple[Binds, Binds, Ticking]
+):
     """For a while, and then tried again; meanwhile it takes no work of the channel. Who can send nothing at all tells nobody on call either."""
     well, here, clock = binds
     push, *others = parts.carriers.all()
@@ -114,7 +118,7 @@ async def test_a_carrier_is_left_to_those_whom_it_takes_messages_of(parts: Parts
 
 
 async def test_what_was_left_to_others_is_taken_up_when_they_are_gone(
-    parts: Parts, store: Connection, binds: tuple[Binds, Binds, Ticking]
+    parts: Container, store: Connection, binds: tuple[Binds, Binds, Ticking]
 ):
     """Nobody waits for a process that has no message taken any more."""
     well, here, _ = binds
@@ -131,7 +135,7 @@ async def test_what_was_left_to_others_is_taken_up_when_they_are_gone(
 
 
 async def test_a_carrier_that_takes_nothing_of_anybody_is_left_to_nobody(
-    parts: Parts, binds: tuple[Binds, Binds, Ticking]
+    parts: Container, binds: tuple[Binds, Binds, Ticking]
 ):
     """Nor is one that took a message of this process a moment ago: it fails, and all are to know it."""
     well, here, clock = binds
@@ -158,7 +162,7 @@ async def test_nobody_takes_their_own_sign_for_anothers(store: Connection, binds
 
 
 async def test_a_sick_machine_leaves_it_to_another_to_tell_people_on_call(
-    parts: Parts, sick: Parts, sandbox: Sandbox, sample: dict[str, Any]
+    parts: Container, sick: Container, sandbox: Sandbox, sample: dict[str, Any]
 ):
     """In a quiet night nothing else shows that it is sick: whoever it was to wake is woken by another within seconds."""
     phones = [[person(name, {"channel": "push", "token": f"token-{name}"})] for name in ("desk", "chief")]

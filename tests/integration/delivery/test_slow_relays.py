@@ -18,7 +18,7 @@ from alertd.config.settings import Settings
 from alertd.model.states import AlertState
 from alertd.runtime.assembly import opened
 from alertd.runtime.worker_container import worker_of
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.store.delivery.work_records import Lease
 from alertd.store.engine.codec import Codec
 from geofences.regions import Library
@@ -67,7 +67,7 @@ async def relay() -> AsyncIterator[tuple[Relay, int]]:
 @pytest.fixture
 async def slow(
     relay: tuple[Relay, int], redis: Redis, codec: Codec, library: Library, tmp_path: Path
-) -> AsyncIterator[Parts]:
+) -> AsyncIterator[Container]:
     """An alertd that sends through it, over four connections."""
     carrier = SmtpCarrier(
         kind="smtp", host="127.0.0.1", port=relay[1], tls="plain", sender="Alerts <a@centre.example>", connections=4
@@ -79,7 +79,7 @@ async def slow(
 
 @pytest.mark.parametrize(("greets_s", "looks_s"), [(0.8, 0.0), (0.0, 0.8)])
 async def test_a_slow_relay_gets_every_mail(
-    slow: Parts, relay: tuple[Relay, int], sample: dict, greets_s: float, looks_s: float
+    slow: Container, relay: tuple[Relay, int], sample: dict, greets_s: float, looks_s: float
 ):
     """Whatever takes its time, the greeting or the look at each recipient: each mail goes once, over no more connections than the relay may have."""
     relay[0].greets_s, relay[0].looks_s = greets_s, looks_s
@@ -92,7 +92,9 @@ async def test_a_slow_relay_gets_every_mail(
     assert all(NAME in _words(mail) for mail in relay[0].taken)
 
 
-async def _begun(parts: Parts, relay: Relay, sample: dict, looks_s: float = 1.2) -> tuple[Lease, asyncio.Task[None]]:
+async def _begun(
+    parts: Container, relay: Relay, sample: dict, looks_s: float = 1.2
+) -> tuple[Lease, asyncio.Task[None]]:
     """A lane that waits for the relay to say yes to a recipient."""
     relay.looks_s = looks_s
     await register(parts, 20)
@@ -104,7 +106,7 @@ async def _begun(parts: Parts, relay: Relay, sample: dict, looks_s: float = 1.2)
     return lease, drain
 
 
-async def test_what_is_cancelled_meanwhile_gets_no_content(slow: Parts, relay: tuple[Relay, int], sample: dict):
+async def test_what_is_cancelled_meanwhile_gets_no_content(slow: Container, relay: tuple[Relay, int], sample: dict):
     """The relay says yes after the cancel, and is given nothing."""
     lease, drain = await _begun(slow, relay[0], sample)
     await slow.alerts.step(lease.alert_id, AlertState.CANCELLED)
@@ -118,7 +120,7 @@ def _words(taken: bytes) -> str:
     return "".join(part.get_content() for part in mail.walk() if part.get_content_maintype() == "text")
 
 
-async def _sent_on(parts: Parts, relay: Relay, chain: str) -> None:
+async def _sent_on(parts: Container, relay: Relay, chain: str) -> None:
     """The relay is quick again, and the rest is sent."""
     relay.looks_s = 0
     lease = await lease_of(parts.work, chain, "mail")
@@ -126,7 +128,7 @@ async def _sent_on(parts: Parts, relay: Relay, chain: str) -> None:
     await worker_of(parts).feeder.dispatch.drain(lease, lambda: False)
 
 
-async def test_what_is_taken_out_meanwhile_is_in_no_content(slow: Parts, relay: tuple[Relay, int], sample: dict):
+async def test_what_is_taken_out_meanwhile_is_in_no_content(slow: Container, relay: tuple[Relay, int], sample: dict):
     """A name that is not to be told any more stands in no mail that the relay had not been given; they are written anew."""
     lease, drain = await _begun(slow, relay[0], sample)
     await slow.revising.restrict(lease.alert_id, BEA, "Her identity is protected")
@@ -136,7 +138,7 @@ async def test_what_is_taken_out_meanwhile_is_in_no_content(slow: Parts, relay: 
     assert [NAME in _words(mail) for mail in relay[0].taken] == [False] * 20
 
 
-async def test_whoever_leaves_meanwhile_gets_no_content(slow: Parts, relay: tuple[Relay, int], sample: dict):
+async def test_whoever_leaves_meanwhile_gets_no_content(slow: Container, relay: tuple[Relay, int], sample: dict):
     """A second after they were looked up, people are looked up again: who is not there any more gets nothing, and the others theirs."""
     lease, drain = await _begun(slow, relay[0], sample, looks_s=3.0)
     for i in range(5):
@@ -149,7 +151,9 @@ async def test_whoever_leaves_meanwhile_gets_no_content(slow: Parts, relay: tupl
     assert not any(one in mail for mail in relay[0].taken for one in gone)
 
 
-async def test_a_lease_that_was_lost_meanwhile_writes_no_content(slow: Parts, relay: tuple[Relay, int], sample: dict):
+async def test_a_lease_that_was_lost_meanwhile_writes_no_content(
+    slow: Container, relay: tuple[Relay, int], sample: dict
+):
     """Whoever was taken for dead finds the gate shut, and another sends the mails, each once."""
     lease, drain = await _begun(slow, relay[0], sample)
     await silence(slow.db, lease.alert_id)

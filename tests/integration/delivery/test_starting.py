@@ -12,8 +12,8 @@ import pytest
 from alertd.common.errors import Problem
 from alertd.model.states import AlertState
 from alertd.runtime.worker_container import worker_of
-from alertd.service.container import Parts
-from alertd.service.delivery.schedule import Starting
+from alertd.service.container import Container
+from alertd.service.delivery.schedule import Schedule
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.organisations.operators import OperatorStore
 from tests.clocks import Later
@@ -41,7 +41,7 @@ def at(hours: float) -> str:
     return (datetime.now(UTC) + timedelta(hours=hours)).isoformat()
 
 
-async def scheduled(parts: Parts, sample: dict[str, Any], **changes: Any) -> AlertRecord:
+async def scheduled(parts: Container, sample: dict[str, Any], **changes: Any) -> AlertRecord:
     """Submitted by Ana for in two hours, approved by Bea."""
     taken = await submitted(parts, sample, starts=at(2), **changes)
     return await parts.approval.approve(taken.record.id, BEA)
@@ -50,7 +50,7 @@ async def scheduled(parts: Parts, sample: dict[str, Any], **changes: Any) -> Ale
 class Clock(Later):
     """Of all who ask whether it is time, the store's scripts too."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Container) -> None:
         super().__init__()
         self._parts = parts
         parts.approval._clock = self
@@ -61,22 +61,22 @@ class Clock(Later):
 
 
 @pytest.fixture
-async def clock(parts: Parts) -> Clock:
+async def clock(parts: Container) -> Clock:
     await register(parts, PEOPLE)
     await employ(parts)
     return Clock(parts)
 
 
-async def tick(parts: Parts, clock: Clock) -> list[str]:
+async def tick(parts: Container, clock: Clock) -> list[str]:
     """What each of two workers does at the same moment. Answers what was due."""
-    workers = [Starting(parts.alerts, parts.approval, parts.audit, parts.regions, clock) for _ in range(2)]
+    workers = [Schedule(parts.alerts, parts.approval, parts.audit, parts.regions, clock) for _ in range(2)]
     due = await workers[0].due()
     await asyncio.gather(*(worker.start(one) for worker in workers for one in due))
     return due
 
 
 async def test_it_is_told_when_its_time_has_come_to_whoever_is_there(
-    parts: Parts, clock: Clock, sample: dict[str, Any]
+    parts: Container, clock: Clock, sample: dict[str, Any]
 ):
     """Until then nobody is, and it shows nothing; whoever came since is told and whoever left is not, once each. The event and the audit
     name whoever approved it.
@@ -100,7 +100,9 @@ async def test_it_is_told_when_its_time_has_come_to_whoever_is_there(
     assert {(one.by, one.outcome) for one in entries if one.act == "alert.start"} == {(BEA.subject, "done")}
 
 
-async def test_another_audience_than_was_approved_is_told_nothing(parts: Parts, clock: Clock, sample: dict[str, Any]):
+async def test_another_audience_than_was_approved_is_told_nothing(
+    parts: Container, clock: Clock, sample: dict[str, Any]
+):
     """It says so, and waits for its second person, who sees the new estimate and has it told at once: its time has come."""
     record = await scheduled(parts, sample)
     await register(parts, 300, first=PEOPLE)
@@ -120,7 +122,9 @@ async def test_another_audience_than_was_approved_is_told_nothing(parts: Parts, 
     assert set(told) == {("refused", "audience-changed")}
 
 
-async def test_what_its_target_names_now_is_not_told_in_its_place(parts: Parts, clock: Clock, sample: dict[str, Any]):
+async def test_what_its_target_names_now_is_not_told_in_its_place(
+    parts: Container, clock: Clock, sample: dict[str, Any]
+):
     """The approver saw the region as it was; as it is now nobody has seen it. Submitted anew it is the ground of now."""
     await draw(parts, SEVILLA)
     record = await scheduled(parts, sample, target={"regions": ["X-PATROL"]})
@@ -134,7 +138,7 @@ async def test_what_its_target_names_now_is_not_told_in_its_place(parts: Parts, 
 
 @pytest.mark.parametrize("change", [{"disabled": 1}, {"roles": ("author",)}])
 async def test_whoever_may_not_approve_any_more_has_approved_nothing(
-    parts: Parts, clock: Clock, sample: dict[str, Any], change: dict[str, Any]
+    parts: Container, clock: Clock, sample: dict[str, Any], change: dict[str, Any]
 ):
     """Whoever let them go may have had a reason: somebody looks at what they approved."""
     record = await scheduled(parts, sample)
@@ -149,7 +153,7 @@ async def test_whoever_may_not_approve_any_more_has_approved_nothing(
 
 
 async def test_a_ring_that_nobody_would_be_told_in_any_more_stops_it(
-    parts: Parts, clock: Clock, sample: dict[str, Any]
+    parts: Container, clock: Clock, sample: dict[str, Any]
 ):
     """It was held up until its end was nearer than the delay of the ring."""
     rings = [{"center": SEVILLA, "radius_km": 1 + minutes, "delay_min": minutes} for minutes in (0, 60)]
@@ -163,7 +167,7 @@ async def test_a_ring_that_nobody_would_be_told_in_any_more_stops_it(
     assert (await parts.alerts.get(record.id)).reason == "It did not start. Somebody would be told too late."
 
 
-async def test_it_is_called_off_before(parts: Parts, clock: Clock, sample: dict[str, Any]):
+async def test_it_is_called_off_before(parts: Container, clock: Clock, sample: dict[str, Any]):
     """Cancelled, nobody is told of anything, for nobody was told; and its time passes."""
     record = await scheduled(parts, sample)
     done = await parts.following.cancel(record.id, ANA, "She is home")
@@ -174,7 +178,7 @@ async def test_it_is_called_off_before(parts: Parts, clock: Clock, sample: dict[
     assert await parts.alerts.versions([record.id]) == [record.id]
 
 
-async def test_what_is_changed_is_approved_anew(parts: Parts, clock: Clock, sample: dict[str, Any]):
+async def test_what_is_changed_is_approved_anew(parts: Container, clock: Clock, sample: dict[str, Any]):
     """While it is scheduled nobody changes it. Returned, it is approved by nobody any more, and does not start."""
     record = await scheduled(parts, sample)
     assert await slug(parts.intake.amend(record, {"level": "appeal"}, ANA)) == "precondition-failed"
@@ -193,7 +197,7 @@ async def test_what_is_changed_is_approved_anew(parts: Parts, clock: Clock, samp
     assert (await parts.alerts.get(record.id)).state is AlertState.APPROVED
 
 
-async def test_no_other_approval_starts_it_early(parts: Parts, clock: Clock, sample: dict[str, Any]):
+async def test_no_other_approval_starts_it_early(parts: Container, clock: Clock, sample: dict[str, Any]):
     """Whoever approved it may say so again; another person, an update and its author alone do nothing to it."""
     record = await scheduled(parts, sample)
     assert (await parts.approval.approve(record.id, BEA)).rev == record.rev
@@ -206,7 +210,7 @@ async def test_no_other_approval_starts_it_early(parts: Parts, clock: Clock, sam
     assert (await parts.alerts.get(record.id)).state is AlertState.SCHEDULED
 
 
-async def test_a_child_that_was_found_is_not_told_of_later(parts: Parts, clock: Clock, sample: dict[str, Any]):
+async def test_a_child_that_was_found_is_not_told_of_later(parts: Container, clock: Clock, sample: dict[str, Any]):
     """Hiding the case takes the approval away from what of it was to start."""
     record = await scheduled(parts, sample)
     await parts.whole_case.stand_down(sample["case"]["number"], CARL, "found")
@@ -215,7 +219,7 @@ async def test_a_child_that_was_found_is_not_told_of_later(parts: Parts, clock: 
     assert (await parts.alerts.get(record.id)).state is AlertState.RETURNED
 
 
-async def test_a_stop_keeps_it_from_starting(parts: Parts, clock: Clock, sample: dict[str, Any]):
+async def test_a_stop_keeps_it_from_starting(parts: Container, clock: Clock, sample: dict[str, Any]):
     """Until two people lift it."""
     record = await scheduled(parts, sample)
     await parts.stopping.stop("org:default", ANA, "A key is in the wrong hands")
@@ -228,7 +232,7 @@ async def test_a_stop_keeps_it_from_starting(parts: Parts, clock: Clock, sample:
     assert (await parts.alerts.get(record.id)).state is AlertState.APPROVED
 
 
-async def test_a_store_that_was_put_back_starts_nothing(parts: Parts, clock: Clock, sample: dict[str, Any]):
+async def test_a_store_that_was_put_back_starts_nothing(parts: Container, clock: Clock, sample: dict[str, Any]):
     """It may have been called off since the copy was made."""
     record = await scheduled(parts, sample)
     await parts.restoring.settle("2026-01-01T00:00:00Z", parts.clock.now_ms())
@@ -239,14 +243,14 @@ async def test_a_store_that_was_put_back_starts_nothing(parts: Parts, clock: Clo
 
 
 @pytest.mark.parametrize("hours", [-1, 30])
-async def test_a_time_that_is_none_is_refused(parts: Parts, clock: Clock, sample: dict[str, Any], hours: int):
+async def test_a_time_that_is_none_is_refused(parts: Container, clock: Clock, sample: dict[str, Any], hours: int):
     """One that has passed, or comes after the end."""
     with pytest.raises(Problem) as refusal:
         await submitted(parts, sample, starts=at(hours))
     assert [fault.pointer for fault in refusal.value.faults] == ["/starts"]
 
 
-async def test_an_update_is_told_at_once(parts: Parts, clock: Clock, sample: dict[str, Any]):
+async def test_an_update_is_told_at_once(parts: Container, clock: Clock, sample: dict[str, Any]):
     """It has the start of its alert, which has come, and no other."""
     start = at(2)
     taken = await submitted(parts, sample, starts=start)
@@ -259,7 +263,7 @@ async def test_an_update_is_told_at_once(parts: Parts, clock: Clock, sample: dic
     assert (await parts.approval.approve(update.record.id, BEA)).state is AlertState.APPROVED
 
 
-async def test_a_worker_starts_it(parts: Parts, sample: dict[str, Any]):
+async def test_a_worker_starts_it(parts: Container, sample: dict[str, Any]):
     """Whichever runs then; a Test needs no second person, and starts as well."""
     await register(parts, PEOPLE)
     await register(parts, 5, first=PEOPLE, tester=True)

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from alertd.common.errors import Problem
 from alertd.model.states import CHANNELS, LedgerReason, State
 from alertd.runtime.worker_container import worker_of
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.service.people.address_claims import CLAIM_GRACE_S
 from alertd.service.people.registry import Registry
 from alertd.store.alerts.records import AlertRecord
@@ -62,14 +62,14 @@ def newest_zones(tmp_path: Path) -> Iterator[Callable[[bool], None]]:
     has(False)
 
 
-async def damaged(parts: Parts, name: str) -> int:
+async def damaged(parts: Container, name: str) -> int:
     """Four bytes of the record are overwritten. Answers its number."""
     number = await parts.people.names.number_of(name)
     await parts.db.execute("SETRANGE", keys.subscriber(number), 40, b"\xff\xff\xff\xff")
     return number
 
 
-async def reasons(parts: Parts, record: AlertRecord) -> list[int]:
+async def reasons(parts: Container, record: AlertRecord) -> list[int]:
     """Of the suppressed references."""
     rows = [row async for _, found, _ in parts.work.ledger(record.id) for row in found]
     return [int(row["reason"]) for row in rows if row["state"] == State.SUPPRESSED]
@@ -77,7 +77,7 @@ async def reasons(parts: Parts, record: AlertRecord) -> list[int]:
 
 @pytest.mark.parametrize("before_planning", [True, False])
 async def test_one_unreadable_record_keeps_nobody_else_from_being_told(
-    parts: Parts, sample: dict[str, Any], before_planning: bool
+    parts: Container, sample: dict[str, Any], before_planning: bool
 ):
     """Its own reference is suppressed, for all to see, and the log tells once whose it is, by number."""
     await register(parts, 25)
@@ -95,7 +95,7 @@ async def test_one_unreadable_record_keeps_nobody_else_from_being_told(
 
 
 async def test_a_doubtful_place_of_an_unreadable_record_stops_neither_alert_nor_sweeper(
-    parts: Parts, sample: dict[str, Any]
+    parts: Container, sample: dict[str, Any]
 ):
     """Where only the record could tell, nobody is found; the cell is settled all the same."""
     await register(parts, 25)
@@ -120,7 +120,7 @@ async def test_a_doubtful_place_of_an_unreadable_record_stops_neither_alert_nor_
     assert await sweeper.round() == 1
 
 
-async def test_an_unreadable_record_is_said_to_be_one_and_can_be_forgotten(parts: Parts):
+async def test_an_unreadable_record_is_said_to_be_one_and_can_be_forgotten(parts: Container):
     """Nothing is written over what nobody has seen: it is deleted on purpose, and the addresses are free a grace later."""
     await register(parts, 1)
     await damaged(parts, "p0")
@@ -140,7 +140,7 @@ async def test_an_unreadable_record_is_said_to_be_one_and_can_be_forgotten(parts
 
 
 async def test_a_reference_is_not_sent_to_an_address_of_another_channel(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any]
 ):
     """Whatever a record came to have under the number: a telephone number is no token."""
     await register(parts, 25)
@@ -155,7 +155,7 @@ async def test_a_reference_is_not_sent_to_an_address_of_another_channel(
     assert [address for _, _, address, *_ in sandbox.push.recorded].count("+34600000000") == 0
 
 
-async def test_a_number_that_was_given_up_is_never_written_again(parts: Parts):
+async def test_a_number_that_was_given_up_is_never_written_again(parts: Container):
     """Whoever read that nobody is there comes too late, however they try."""
     await register(parts, 1)
     person = await parts.registry.get("p0")
@@ -167,7 +167,7 @@ async def test_a_number_that_was_given_up_is_never_written_again(parts: Parts):
 
 
 async def test_an_alert_that_one_process_cannot_read_is_sent_by_another(
-    parts: Parts, sample: dict[str, Any], newest_zones: Callable[[bool], None]
+    parts: Container, sample: dict[str, Any], newest_zones: Callable[[bool], None]
 ):
     """Its machine has older time zones, or it is of an earlier version: it does not know what the alert says, and fails nobody for that."""
     await register(parts, 25)

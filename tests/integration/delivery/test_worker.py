@@ -20,7 +20,7 @@ from alertd.rendering import Renderer
 from alertd.runtime.worker import Worker
 from alertd.runtime.worker_container import worker_of
 from alertd.service.carriers.carriers import Carriers
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.service.delivery.plan_scheduler import ENOUGH
 from alertd.service.delivery.planner import Planner
 from alertd.store.alerts.alerts import Alerts
@@ -36,7 +36,9 @@ from tests.waiting import until
 HOUR_MS = 3_600_000
 
 
-async def test_message_that_cannot_be_made_fails_alone(parts: Parts, sandbox: Sandbox, sample: dict, tmp_path: Path):
+async def test_message_that_cannot_be_made_fails_alone(
+    parts: Container, sandbox: Sandbox, sample: dict, tmp_path: Path
+):
     """A template that breaks on one alert's facts fails those who would get it; the others get theirs, and the alert ends."""
     shutil.copytree(templates_dir(), tmp_path / "templates")
     (tmp_path / "templates/messages/missing-child/push/fr.body.txt").write_text("{{ nothing_of_the_kind }}")
@@ -53,7 +55,7 @@ async def test_message_that_cannot_be_made_fails_alone(parts: Parts, sandbox: Sa
     assert {int(row["reason"]) for row in failed} == {LedgerReason.LEFT_BLANK}
 
 
-async def test_broken_alerts_keep_no_other_from_being_told(parts: Parts, sandbox: Sandbox, sample: dict):
+async def test_broken_alerts_keep_no_other_from_being_told(parts: Container, sandbox: Sandbox, sample: dict):
     """Documents that cannot be opened, queues and records of another type: the next alert is sent all the same."""
     await register(parts, 30)
     unreadable = await approved(parts, sample)
@@ -73,7 +75,7 @@ async def test_broken_alerts_keep_no_other_from_being_told(parts: Parts, sandbox
     assert {version for _, version, *_ in sandbox.push.recorded} == {alert_id}
 
 
-async def test_every_live_alert_gets_its_turn(parts: Parts, sandbox: Sandbox, sample: dict):
+async def test_every_live_alert_gets_its_turn(parts: Container, sandbox: Sandbox, sample: dict):
     """More alerts than lanes are all sent, and expired ones end although others cannot."""
     await register(parts, 30)
     parts.settings = parts.settings.model_copy(update={"worker": parts.settings.worker.model_copy(update={"lanes": 2})})
@@ -89,7 +91,7 @@ async def test_every_live_alert_gets_its_turn(parts: Parts, sandbox: Sandbox, sa
 
 
 @pytest.mark.alone  # a worker that is deaf for half a second gives its batch back, and it is leased again
-async def test_live_alerts_are_leased_in_turn(parts: Parts, sandbox: Sandbox, sample: dict):
+async def test_live_alerts_are_leased_in_turn(parts: Container, sandbox: Sandbox, sample: dict):
     """Where there are fewer lanes than alerts, each sends one chunk before any sends its next."""
     update = {"lanes": 1, "chunk": 25}
     parts.settings = parts.settings.model_copy(update={"worker": parts.settings.worker.model_copy(update=update)})
@@ -106,7 +108,7 @@ async def test_live_alerts_are_leased_in_turn(parts: Parts, sandbox: Sandbox, sa
 
 
 @pytest.mark.alone  # as above
-async def test_what_is_told_in_many_batches_has_one_turn(parts: Parts, sandbox: Sandbox, sample: dict):
+async def test_what_is_told_in_many_batches_has_one_turn(parts: Container, sandbox: Sandbox, sample: dict):
     """However many batches that takes: nobody of it waits until all others had their first."""
     parts.settings = parts.settings.model_copy(update={"worker": parts.settings.worker.model_copy(update={"lanes": 1})})
     await register(parts, 75)
@@ -124,7 +126,7 @@ async def test_what_is_told_in_many_batches_has_one_turn(parts: Parts, sandbox: 
 class Reading(People):
     """Does something once, when a plan reads its second chunk."""
 
-    def __init__(self, parts: Parts, at_second: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, parts: Container, at_second: Callable[[], Awaitable[None]]) -> None:
         super().__init__(parts.db, parts.clock)
         self.first_read, self._at_second = list[int](), at_second  # of each chunk
 
@@ -135,7 +137,9 @@ class Reading(People):
         return await super().read_many(numbers)
 
 
-async def test_a_small_loud_alert_does_not_wait_for_the_plan_of_a_big_one(parts: Parts, sandbox: Sandbox, sample: dict):
+async def test_a_small_loud_alert_does_not_wait_for_the_plan_of_a_big_one(
+    parts: Container, sandbox: Sandbox, sample: dict
+):
     """A loud alert to few that is approved while one to many is planned is planned at once, and has a lane of its own."""
     await register(parts, 200)
     await register(parts, 25, first=2000, places={"home": {"point": CADIZ}})
@@ -172,7 +176,7 @@ class Counting(People):
         return await super().read_many(numbers)
 
 
-async def test_of_two_processes_one_plans_an_alert(parts: Parts, sample: dict):
+async def test_of_two_processes_one_plans_an_alert(parts: Container, sample: dict):
     """The other would read every chunk in vain, for the first has appended it by then."""
     await register(parts, 500)
     alert_id = await approved(parts, sample)
@@ -192,7 +196,7 @@ async def test_of_two_processes_one_plans_an_alert(parts: Parts, sample: dict):
 class Looked(Alerts):
     """Does something in the middle of a look: what is live is read, and its versions are not."""
 
-    def __init__(self, parts: Parts, meanwhile: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, parts: Container, meanwhile: Callable[[], Awaitable[None]]) -> None:
         super().__init__(parts.db)
         self._meanwhile = meanwhile
 
@@ -201,7 +205,7 @@ class Looked(Alerts):
         return await super().versions(chains)
 
 
-async def test_what_is_announced_during_a_look_is_not_let_go(parts: Parts, sandbox: Sandbox, sample: dict):
+async def test_what_is_announced_during_a_look_is_not_let_go(parts: Container, sandbox: Sandbox, sample: dict):
     """A chain that is over and is about to tell something more stays, though it is finished between the two halves of a look."""
     await register(parts, 25)
     record = await planned(parts, sample)
@@ -216,7 +220,7 @@ async def test_what_is_announced_during_a_look_is_not_let_go(parts: Parts, sandb
     assert record.id not in await parts.alerts.live()
 
 
-async def test_a_plan_that_is_far_ahead_leaves_the_process_to_others(parts: Parts, sample: dict):
+async def test_a_plan_that_is_far_ahead_leaves_the_process_to_others(parts: Container, sample: dict):
     """While others are told, an alert with enough to send is planned no further for a while; and to its end when it is alone."""
     await register(parts, 500)
     await register(parts, 25, first=2000, places={"home": {"point": CADIZ}})
@@ -241,7 +245,7 @@ async def test_a_plan_that_is_far_ahead_leaves_the_process_to_others(parts: Part
 class Waiting(Planner):
     """Plans one alert not yet, as an update that waits until what came before has arrived."""
 
-    def __init__(self, parts: Parts, waits: str) -> None:
+    def __init__(self, parts: Container, waits: str) -> None:
         super().__init__(parts.alerts, parts.people, parts.work, parts.renderer, parts.clock)
         self._waiting = waits
 
@@ -249,7 +253,7 @@ class Waiting(Planner):
         return record.id != self._waiting and await super().plan(record, gives_way)
 
 
-async def test_what_is_not_planned_yet_takes_no_lane_from_others(parts: Parts, sample: dict):
+async def test_what_is_not_planned_yet_takes_no_lane_from_others(parts: Container, sample: dict):
     """However often it is looked at, what has nothing to send counts as nobody who waits."""
     parts.settings = parts.settings.model_copy(update={"worker": parts.settings.worker.model_copy(update={"lanes": 4})})
     await register(parts, 400)
@@ -265,7 +269,7 @@ async def test_what_is_not_planned_yet_takes_no_lane_from_others(parts: Parts, s
     assert [lease.alert_id for lease in leases] == [big] * 4
 
 
-async def test_a_plan_that_went_with_a_master_is_made_again(parts: Parts, sandbox: Sandbox, sample: dict):
+async def test_a_plan_that_went_with_a_master_is_made_again(parts: Container, sandbox: Sandbox, sample: dict):
     """A replica takes the place of the store before it has what was planned: whoever planned it does so again, and everyone is told."""
     await register(parts, 25)
     alert_id = await approved(parts, sample)
@@ -289,7 +293,7 @@ async def test_a_plan_that_went_with_a_master_is_made_again(parts: Parts, sandbo
     assert await counts(parts, await parts.alerts.get(alert_id)) == {"queued": 25}
 
 
-async def test_an_alert_to_few_is_shared_by_the_lanes(parts: Parts, sandbox: Sandbox, sample: dict):
+async def test_an_alert_to_few_is_shared_by_the_lanes(parts: Container, sandbox: Sandbox, sample: dict):
     """Three hundred people are three leases, so that three lanes send at once."""
     await register(parts, 300)
     record = await planned(parts, sample, level="child-alert")
@@ -297,7 +301,7 @@ async def test_an_alert_to_few_is_shared_by_the_lanes(parts: Parts, sandbox: San
     assert [len(lease.rows) for lease in leases] == [100, 100, 100]
 
 
-async def test_what_is_loud_does_not_wait_behind_the_rest(parts: Parts, sandbox: Sandbox, sample: dict):
+async def test_what_is_loud_does_not_wait_behind_the_rest(parts: Container, sandbox: Sandbox, sample: dict):
     """However much of something else is under way, one lane is left: a loud alert is told before the first of that is answered."""
     parts.settings = parts.settings.model_copy(update={"worker": parts.settings.worker.model_copy(update={"lanes": 2})})
     await register(parts, 1100)
@@ -314,15 +318,15 @@ async def test_what_is_loud_does_not_wait_behind_the_rest(parts: Parts, sandbox:
         await parts.alerts.step(quiet, AlertState.CANCELLED)
 
 
-async def _has_in_flight(parts: Parts, alert_id: str) -> bool:
+async def _has_in_flight(parts: Container, alert_id: str) -> bool:
     return (await parts.work.counts(alert_id)).get("push", {}).get("in_flight", 0) > 0
 
 
-async def _is_expired(parts: Parts, alert_id: str) -> bool:
+async def _is_expired(parts: Container, alert_id: str) -> bool:
     return await parts.alerts.state(alert_id) is AlertState.EXPIRED
 
 
-def slowly(parts: Parts) -> None:
+def slowly(parts: Container) -> None:
     """Five lanes of ten, and a carrier that takes twenty a second."""
     few = parts.settings.worker.model_copy(update={"lanes": 5, "chunk": 10})
     parts.settings = parts.settings.model_copy(update={"worker": few})
@@ -331,7 +335,7 @@ def slowly(parts: Parts) -> None:
 
 
 async def test_an_alert_that_comes_while_all_lanes_are_taken_has_its_share(
-    parts: Parts, sandbox: Sandbox, sample: dict
+    parts: Container, sandbox: Sandbox, sample: dict
 ):
     """What goes on gives way to it after a chunk of each lane at most, not when a lease is drained."""
     slowly(parts)
@@ -353,7 +357,7 @@ async def test_an_alert_that_comes_while_all_lanes_are_taken_has_its_share(
 
 
 async def test_what_comes_due_again_while_all_lanes_are_taken_has_its_share(
-    parts: Parts, sandbox: Sandbox, sample: dict
+    parts: Container, sandbox: Sandbox, sample: dict
 ):
     """A worker died with all of an alert to few: once its leases are lost, who has all lanes with another alert gives some up."""
     slowly(parts)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from alertd.common.clock import SystemClock
 from alertd.runtime.worker_container import worker_of
-from alertd.service.container import Parts
+from alertd.service.container import Container
 
 #: Looking, planning, finishing, expiring, sweeping, and the heart.
 STEPS = 6
@@ -28,7 +28,7 @@ class NightClock(SystemClock):
         await asyncio.Event().wait()
 
 
-async def test_stop_wakes_every_step_of_an_idle_worker(parts: Parts) -> None:
+async def test_stop_wakes_every_step_of_an_idle_worker(parts: Container) -> None:
     """The longest pause is five seconds, for which nobody who pressed Ctrl-C should wait."""
     clock = NightClock()
     worker = replace(worker_of(parts), clock=clock)

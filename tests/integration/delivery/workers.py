@@ -9,12 +9,12 @@ from typing import Any
 
 from alertd.model.states import AlertState
 from alertd.runtime.worker_container import worker_of
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from tests.integration.acts import BEA, submitted
 
 
 @asynccontextmanager
-async def working(parts: Parts) -> AsyncIterator[asyncio.Task[None]]:
+async def working(parts: Container) -> AsyncIterator[asyncio.Task[None]]:
     worker = worker_of(parts)
     task = asyncio.create_task(worker.run())
     try:
@@ -24,12 +24,12 @@ async def working(parts: Parts) -> AsyncIterator[asyncio.Task[None]]:
         await task
 
 
-async def approved(parts: Parts, sample: dict[str, Any], **changes: Any) -> str:
+async def approved(parts: Container, sample: dict[str, Any], **changes: Any) -> str:
     taken = await submitted(parts, sample, **changes)
     return (await parts.approval.approve(taken.record.id, BEA)).id
 
 
-def ended(parts: Parts, alert_id: str) -> Callable[[], Awaitable[bool]]:
+def ended(parts: Container, alert_id: str) -> Callable[[], Awaitable[bool]]:
     async def is_sent() -> bool:
         return await parts.alerts.state(alert_id) is AlertState.SENT
 

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from alertd.config.sections import CapSection
 from alertd.runtime.assembly import opened
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from channels.sandbox import Sandbox
 from geofences.regions import Library
 from tests.clocks import Later
@@ -36,7 +36,7 @@ async def gateway(party: Party) -> AsyncIterator[Gateway]:
 @pytest.fixture
 async def parts(
     redis, codec, sandbox: Sandbox, library: Library, gateway: Gateway, party: Party
-) -> AsyncIterator[Parts]:
+) -> AsyncIterator[Container]:
     """Everything a process has; it signs, and its clock can be put forward."""
     cap = CapSection(
         sender="centre.example", key=SecretStr(party.key.decode()), certificate=SecretStr(party.pem.decode())

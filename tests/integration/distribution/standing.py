@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from channels.fetching import Fetcher
 from tests.integration.gateways import Gateway
 
@@ -30,14 +30,14 @@ class Standing:
         )  # fmt: skip
 
 
-async def begun(parts: Parts) -> None:
+async def begun(parts: Container) -> None:
     """What is due is begun to be told, and not waited for."""
     assert await parts.events.leads()
     await parts.events.bring()
     await parts.webhook_delivery.round()
 
 
-async def until(parts: Parts, holds: Callable[[], bool]) -> None:
+async def until(parts: Container, holds: Callable[[], bool]) -> None:
     """It comes true while others work."""
     async with asyncio.timeout(10):
         while not holds():

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from alertd.service.alerts.stops import Stopping
-from alertd.service.container import Parts
-from alertd.service.sharing.distributor_delivery import ToDistributors
+from alertd.service.alerts.stops import StopControl
+from alertd.service.container import Container
+from alertd.service.sharing.distributor_delivery import DistributorDelivery
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.organisations.stops import StandingStops
 from alertd.store.sharing.webhooks import DistributorHooks, Due
@@ -21,7 +21,7 @@ from tests.integration.distribution.acts import made, share, states, takedowns, 
 from tests.integration.distribution.standing import Standing, begun
 from tests.integration.gateways import Gateway
 
-Act = Callable[[Parts, AlertRecord], Awaitable[Any]]
+Act = Callable[[Container, AlertRecord], Awaitable[Any]]
 ENDS: dict[str, Act] = {
     "cancel": lambda parts, record: parts.following.cancel(record.id, BEA, "a mistake"),
     "close": lambda parts, record: parts.following.close(record.id, BEA, "found"),
@@ -29,24 +29,24 @@ ENDS: dict[str, Act] = {
 }
 
 
-async def stop(parts: Parts, record: AlertRecord) -> None:
+async def stop(parts: Container, record: AlertRecord) -> None:
     await parts.stopping.stop(f"org:{record.org}", ANA, "a key is in the wrong hands")
 
 
-async def resume(parts: Parts, record: AlertRecord) -> None:
+async def resume(parts: Container, record: AlertRecord) -> None:
     for who in (ANA, CARL):
         await parts.stopping.resume(f"org:{record.org}", who)
 
 
-async def pause(parts: Parts, record: AlertRecord) -> None:
+async def pause(parts: Container, record: AlertRecord) -> None:
     await parts.stopping.pause(record, ANA, waits=True, rev=None)
 
 
-async def go_on(parts: Parts, record: AlertRecord) -> None:
+async def go_on(parts: Container, record: AlertRecord) -> None:
     await parts.stopping.pause(record, ANA, waits=False, rev=None)
 
 
-class Asleep(Stopping):
+class Asleep(StopControl):
     """Of a process that stands still once it has read what is stopped; its lease goes on."""
 
     async def standing(self) -> StandingStops:
@@ -58,7 +58,7 @@ class Asleep(Stopping):
 class Slow:
     """A process whose connection to the gateway comes about only when it is let."""
 
-    def __init__(self, parts: Parts, gateway: Gateway, library: Library) -> None:
+    def __init__(self, parts: Container, gateway: Gateway, library: Library) -> None:
         self._standing = Standing(gateway)
         self.parts = replace(parts, library=library, poster=self._standing.fetcher(), clock=Later())
 
@@ -76,13 +76,13 @@ class Slow:
 
 
 @pytest.fixture
-def slow(parts: Parts, gateway: Gateway, library: Library) -> Slow:
+def slow(parts: Container, gateway: Gateway, library: Library) -> Slow:
     return Slow(parts, gateway, library)
 
 
 @pytest.mark.parametrize("end", ENDS)
 async def test_an_alert_that_is_over_before_there_is_a_connection_is_not_sent(
-    parts: Parts, gateway: Gateway, slow: Slow, sample: dict[str, Any], end: str
+    parts: Container, gateway: Gateway, slow: Slow, sample: dict[str, Any], end: str
 ):
     """Nor its Cancel: it surely was not sent."""
     radio = await made(parts, gateway, "/radio")
@@ -96,7 +96,7 @@ async def test_an_alert_that_is_over_before_there_is_a_connection_is_not_sent(
 
 
 async def test_a_child_who_was_restricted_before_there_is_a_connection_is_not_named(
-    parts: Parts, gateway: Gateway, slow: Slow, sample: dict[str, Any]
+    parts: Container, gateway: Gateway, slow: Slow, sample: dict[str, Any]
 ):
     await made(parts, gateway, "/radio")
     record = await planned(parts, sample)
@@ -111,7 +111,7 @@ async def test_a_child_who_was_restricted_before_there_is_a_connection_is_not_na
 
 @pytest.mark.parametrize(("halts", "lifts"), [(stop, resume), (pause, go_on)])
 async def test_what_is_to_wait_before_there_is_a_connection_waits(
-    parts: Parts, gateway: Gateway, slow: Slow, sample: dict[str, Any], halts: Act, lifts: Act
+    parts: Container, gateway: Gateway, slow: Slow, sample: dict[str, Any], halts: Act, lifts: Act
 ):
     """And goes out after that as if nobody had tried."""
     radio = await made(parts, gateway, "/radio")
@@ -130,7 +130,7 @@ async def test_what_is_to_wait_before_there_is_a_connection_waits(
 
 
 async def test_a_cancel_waits_for_no_stop_once_there_is_a_connection(
-    parts: Parts, gateway: Gateway, slow: Slow, sample: dict[str, Any]
+    parts: Container, gateway: Gateway, slow: Slow, sample: dict[str, Any]
 ):
     await made(parts, gateway, "/radio")
     record = await planned(parts, sample)
@@ -144,7 +144,7 @@ async def test_a_cancel_waits_for_no_stop_once_there_is_a_connection(
 
 
 async def test_an_alert_that_ends_before_there_is_a_connection_is_not_sent(
-    parts: Parts, gateway: Gateway, slow: Slow, sample: dict[str, Any]
+    parts: Container, gateway: Gateway, slow: Slow, sample: dict[str, Any]
 ):
     await made(parts, gateway, "/radio")
     record = await planned(parts, sample)
@@ -155,7 +155,7 @@ async def test_an_alert_that_ends_before_there_is_a_connection_is_not_sent(
 
 
 async def test_a_process_that_stood_still_after_it_asked_asks_again(
-    parts: Parts, gateway: Gateway, sample: dict[str, Any]
+    parts: Container, gateway: Gateway, sample: dict[str, Any]
 ):
     """What it read may be no longer so: a second later an alert that was cancelled meanwhile must not leave."""
     await made(parts, gateway, "/radio")
@@ -164,7 +164,7 @@ async def test_a_process_that_stood_still_after_it_asked_asks_again(
     stopping = Asleep(
         parts.stopping._stops, parts.alerts, parts.access, parts.stopping._operators, clock, host="default"
     )
-    asleep = ToDistributors(
+    asleep = DistributorDelivery(
         hooks, parts.tracks, parts.alerts, parts.cap_out, parts.organisations, parts.regions, stopping, gateway.fetcher(),
         parts.events.may_post, parts.confirming, clock, parts.metrics,
     )  # fmt: skip

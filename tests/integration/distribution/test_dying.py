@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from alertd.common.signing_keys import SigningKeys
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.service.records.webhook_delivery import WebhookDelivery
-from alertd.service.sharing.distributor_acknowledgements import Confirming
+from alertd.service.sharing.distributor_acknowledgements import DistributorAcknowledgements
 from alertd.store.records.events import Events, KeptEvent
 from alertd.store.sharing.distribution import Tracks
 from alertd.store.sharing.webhooks import DistributorHooks, Due, Tried
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.once
 
 
 async def test_whoever_dies_while_a_message_is_sent_again_leaves_it_to_be_sent(
-    parts: Parts, gateway: Gateway, sample: dict[str, Any]
+    parts: Container, gateway: Gateway, sample: dict[str, Any]
 ):
     """A person asks, and the process dies at once after that was written down: it is sent all the same."""
     gateway.answers["/radio"] = [422, 202]
@@ -46,7 +46,7 @@ async def test_whoever_dies_while_a_message_is_sent_again_leaves_it_to_be_sent(
             raise DeadError
 
     hooks = DistributorHooks(parts.db)
-    dying = Confirming(hooks, Dying(parts.db), parts.alerts, parts.clock, SigningKeys(b""), "")
+    dying = DistributorAcknowledgements(hooks, Dying(parts.db), parts.alerts, parts.clock, SigningKeys(b""), "")
     with pytest.raises(DeadError):
         await dying.send_again(await parts.alerts.get(record.id), radio, CARL)
     await told(parts, after_s=10)
@@ -55,7 +55,7 @@ async def test_whoever_dies_while_a_message_is_sent_again_leaves_it_to_be_sent(
 
 
 async def test_whoever_dies_before_the_answer_leaves_it_known_that_it_may_have_arrived(
-    parts: Parts, gateway: Gateway, sample: dict[str, Any]
+    parts: Container, gateway: Gateway, sample: dict[str, Any]
 ):
     """Its successor tries the same message again, under the same name."""
     gateway.answers["/radio"] = ["silence", ACK]
@@ -74,7 +74,7 @@ async def test_whoever_dies_before_the_answer_leaves_it_known_that_it_may_have_a
     assert [one.identifier for _, one in gateway.got["/radio"]] == [record.id, record.id]
 
 
-async def test_what_cannot_be_looked_at_is_put_off(parts: Parts, gateway: Gateway, sample: dict[str, Any]):
+async def test_what_cannot_be_looked_at_is_put_off(parts: Container, gateway: Gateway, sample: dict[str, Any]):
     """For a fault of ours: else it would be the first to be looked at again, and keep what is behind it waiting."""
 
     class Faulty:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.store.alerts.records import AlertRecord
 from tests.integration.acts import ANA, BEA, CARL, planned
 from tests.integration.distribution.acts import ACK, ERROR, events, made, receipts, states, takedowns, told
@@ -15,7 +15,7 @@ from tests.integration.distribution.standing import begun, until
 from tests.integration.gateways import Gateway, answering
 
 
-async def unanswered(parts: Parts, gateway: Gateway, sample: dict[str, Any], path: str) -> AlertRecord:
+async def unanswered(parts: Container, gateway: Gateway, sample: dict[str, Any], path: str) -> AlertRecord:
     """An alert that the gateway there got and never answered."""
     record = await planned(parts, sample)
     await begun(parts)
@@ -24,13 +24,15 @@ async def unanswered(parts: Parts, gateway: Gateway, sample: dict[str, Any], pat
     return record
 
 
-async def says(parts: Parts, distributor: str, document: bytes) -> None:
+async def says(parts: Container, distributor: str, document: bytes) -> None:
     """It posts an Ack or an Error."""
     token = (await receipts(parts, distributor)).rpartition("/")[2]
     assert await parts.confirming.take(token, document) == 1
 
 
-async def test_an_ack_that_is_posted_spares_no_second_cancel(parts: Parts, gateway: Gateway, sample: dict[str, Any]):
+async def test_an_ack_that_is_posted_spares_no_second_cancel(
+    parts: Container, gateway: Gateway, sample: dict[str, Any]
+):
     """The gateway answers 202 and posts its Ack a moment later, which is how most do: the Alert may be taken up after that all the same, and
     the Cancel goes out once more. The take-down is open until that one is acknowledged.
     """
@@ -52,7 +54,7 @@ async def test_an_ack_that_is_posted_spares_no_second_cancel(parts: Parts, gatew
 
 @pytest.mark.parametrize("posted", [False, True])
 async def test_who_took_the_cancel_may_refuse_its_repetition(
-    parts: Parts, gateway: Gateway, sample: dict[str, Any], *, posted: bool
+    parts: Container, gateway: Gateway, sample: dict[str, Any], *, posted: bool
 ):
     """It has nothing any more that there is to cancel, and says so by an Error, at once or later: the take-down is confirmed, and refused by nobody."""
     gateway.answers["/radio"] = ["silence", ACK, 202 if posted else ERROR]
@@ -73,7 +75,7 @@ async def test_who_took_the_cancel_may_refuse_its_repetition(
 
 
 async def test_who_only_answered_the_cancel_and_refuses_its_repetition_refuses(
-    parts: Parts, gateway: Gateway, sample: dict[str, Any]
+    parts: Container, gateway: Gateway, sample: dict[str, Any]
 ):
     """A 202 is no Ack where Acks are sent: an Error after it may be about what is shown still, and that is told."""
     gateway.answers["/radio"] = ["silence", 202, ERROR]
@@ -87,7 +89,7 @@ async def test_who_only_answered_the_cancel_and_refuses_its_repetition_refuses(
 
 
 async def test_an_ack_of_an_earlier_cancel_takes_nothing_down_that_came_after_it(
-    parts: Parts, gateway: Gateway, sample: dict[str, Any]
+    parts: Container, gateway: Gateway, sample: dict[str, Any]
 ):
     """The gateway took a Cancel and never acknowledged it, the alert came back, and was cancelled again: a late Ack of the first says nothing of
     the second, which is tried until it is taken.
@@ -111,7 +113,7 @@ async def test_an_ack_of_an_earlier_cancel_takes_nothing_down_that_came_after_it
 
 
 async def test_what_says_less_of_a_child_is_sent_once_more_after_what_may_name_her(
-    parts: Parts, gateway: Gateway, sample: dict[str, Any]
+    parts: Container, gateway: Gateway, sample: dict[str, Any]
 ):
     """The Alert that names her may be taken up after the Update that does not: the Update goes out again, though all is stopped meanwhile."""
     gateway.answers["/radio"] = ["silence", 202]
@@ -132,7 +134,7 @@ async def test_what_says_less_of_a_child_is_sent_once_more_after_what_may_name_h
     assert len(gateway.types("/radio")) == 3
 
 
-async def test_an_update_meanwhile_says_less_as_well(parts: Parts, gateway: Gateway, sample: dict[str, Any]):
+async def test_an_update_meanwhile_says_less_as_well(parts: Container, gateway: Gateway, sample: dict[str, Any]):
     """It takes the place of the Update that waits to be sent again, and is itself sent again once the Alert can no longer follow it."""
     gateway.answers["/radio"] = ["silence", 202]
     await made(parts, gateway, "/radio")
@@ -150,7 +152,7 @@ async def test_an_update_meanwhile_says_less_as_well(parts: Parts, gateway: Gate
 
 
 async def test_a_word_that_is_posted_does_not_say_that_nothing_followed(
-    parts: Parts, gateway: Gateway, sample: dict[str, Any]
+    parts: Container, gateway: Gateway, sample: dict[str, Any]
 ):
     """The Ack of an Alert that was never answered comes after its Cancel was begun: which of the two was taken first nobody knows."""
     gateway.answers["/radio"] = ["silence", 503, ACK]
@@ -167,7 +169,7 @@ async def test_a_word_that_is_posted_does_not_say_that_nothing_followed(
 
 
 async def test_an_error_after_more_tries_leaves_the_others_in_doubt(
-    parts: Parts, gateway: Gateway, sample: dict[str, Any]
+    parts: Container, gateway: Gateway, sample: dict[str, Any]
 ):
     """The first try of an Alert was not answered and the second was refused: the first may be taken up after the Cancel."""
     gateway.answers["/radio"] = ["silence", ERROR, ACK]
@@ -182,7 +184,7 @@ async def test_an_error_after_more_tries_leaves_the_others_in_doubt(
 
 
 async def test_a_cancel_that_nobody_answered_takes_nothing_down_for_sure(
-    parts: Parts, gateway: Gateway, sample: dict[str, Any]
+    parts: Container, gateway: Gateway, sample: dict[str, Any]
 ):
     """The alert came back before its Cancel was answered, and goes on under a new name. Its end names the first Alert as well, which may be shown."""
     gateway.answers["/radio"] = [202, 503, 202]
@@ -203,7 +205,7 @@ async def test_a_cancel_that_nobody_answered_takes_nothing_down_for_sure(
 
 
 async def test_who_refused_a_cancel_is_told_the_next_end_as_well(
-    parts: Parts, gateway: Gateway, sample: dict[str, Any]
+    parts: Container, gateway: Gateway, sample: dict[str, Any]
 ):
     """It refused the first stand-down, the alert came back and was shown there all the time: the second stand-down is sent, and owed."""
     gateway.answers["/radio"] = [202, ERROR, ACK]

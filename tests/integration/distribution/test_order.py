@@ -12,9 +12,9 @@ from structlog.testing import capture_logs
 from alertd.commands.installation.inspection import _takedowns
 from alertd.common.errors import Problem
 from alertd.service.areas.regions import Regions
-from alertd.service.container import Parts
-from alertd.service.sharing.distributor_delivery import POSTED_AT_ONCE, ToDistributors
-from alertd.store.areas.custom_regions import Drawings
+from alertd.service.container import Container
+from alertd.service.sharing.distributor_delivery import POSTED_AT_ONCE, DistributorDelivery
+from alertd.store.areas.custom_regions import CustomRegions
 from alertd.store.engine import keys
 from alertd.store.sharing.webhooks import DistributorHooks, Due, Tried
 from geofences.regions import Library
@@ -28,8 +28,8 @@ from tests.integration.gateways import Gateway, answering
 class Loading(Regions):
     """The library as a process has it that is asked for it first: it takes its time."""
 
-    def __init__(self, parts: Parts, library: Library) -> None:
-        super().__init__(library, Drawings(parts.db), parts.settings.store.regions, parts.clock)
+    def __init__(self, parts: Container, library: Library) -> None:
+        super().__init__(library, CustomRegions(parts.db), parts.settings.store.regions, parts.clock)
         self.asked, self.goes_on = asyncio.Event(), asyncio.Event()
 
     async def ready(self) -> None:
@@ -39,7 +39,7 @@ class Loading(Regions):
 
 
 async def test_a_process_that_stood_still_sends_nothing_that_another_has_taken_over(
-    parts: Parts, gateway: Gateway, library: Library, sample: dict[str, Any]
+    parts: Container, gateway: Gateway, library: Library, sample: dict[str, Any]
 ):
     """It wrote down that it sends an Alert, and stood still. Another took over and sent the Cancel. When it goes on it sends nothing: an Alert
     after its own Cancel would stand for good.
@@ -64,13 +64,13 @@ async def test_a_process_that_stood_still_sends_nothing_that_another_has_taken_o
 
 
 async def test_what_changed_while_the_regions_were_loaded_is_looked_at_again(
-    parts: Parts, gateway: Gateway, library: Library, sample: dict[str, Any]
+    parts: Container, gateway: Gateway, library: Library, sample: dict[str, Any]
 ):
     """A child who was restricted meanwhile is not named by what was read before."""
     await made(parts, gateway, "/radio")
     record = await planned(parts, sample)
     hooks, loading = DistributorHooks(parts.db), Loading(parts, library)
-    slow = ToDistributors(
+    slow = DistributorDelivery(
         hooks, parts.tracks, parts.alerts, parts.cap_out, parts.organisations, loading, parts.stopping, gateway.fetcher(),
         parts.events.may_post, parts.confirming, parts.clock, parts.metrics,
     )  # fmt: skip
@@ -86,7 +86,7 @@ async def test_what_changed_while_the_regions_were_loaded_is_looked_at_again(
     assert gateway.types("/radio") == ["Alert"]
 
 
-async def test_a_take_back_outlives_the_event_that_said_so(parts: Parts, gateway: Gateway, sample: dict[str, Any]):
+async def test_a_take_back_outlives_the_event_that_said_so(parts: Container, gateway: Gateway, sample: dict[str, Any]):
     """A distributor is down for days while so much happens that its events are let go of: the Cancel goes out when it is back."""
     gateway.answers["/radio"] = [202, 503, 503, 202]
     radio = await made(parts, gateway, "/radio")
@@ -102,7 +102,7 @@ async def test_a_take_back_outlives_the_event_that_said_so(parts: Parts, gateway
 
 
 async def test_what_is_let_go_of_before_anybody_looked_is_looked_for(
-    parts: Parts, gateway: Gateway, sample: dict[str, Any]
+    parts: Container, gateway: Gateway, sample: dict[str, Any]
 ):
     """All that the distributor has, and all that is told, is looked at where events are missing."""
     await made(parts, gateway, "/radio")
@@ -119,7 +119,7 @@ async def test_what_is_let_go_of_before_anybody_looked_is_looked_for(
 
 
 async def test_what_is_asked_for_while_it_is_tried_is_tried_again(
-    parts: Parts, gateway: Gateway, sample: dict[str, Any]
+    parts: Container, gateway: Gateway, sample: dict[str, Any]
 ):
     """A try that was under way when it was queued again does not take it out of the queue, whatever came of it; nor does it put it off."""
     radio = await made(parts, gateway, "/radio")
@@ -139,7 +139,7 @@ async def test_what_is_asked_for_while_it_is_tried_is_tried_again(
     assert await hooks.due(hook, now, 10) == []
 
 
-async def test_a_take_down_waits_for_no_slow_answer(parts: Parts, gateway: Gateway, sample: dict[str, Any]):
+async def test_a_take_down_waits_for_no_slow_answer(parts: Container, gateway: Gateway, sample: dict[str, Any]):
     """While another alert is on its way to a gateway that does not answer, and as many as may be at once, a Cancel goes out beside them."""
     gateway.answers["/radio"] = [202, "silence"]
     await made(parts, gateway, "/radio")
@@ -156,7 +156,7 @@ async def test_a_take_down_waits_for_no_slow_answer(parts: Parts, gateway: Gatew
     await parts.webhook_delivery.close()
 
 
-async def test_one_that_cannot_be_read_silences_nobody(parts: Parts, gateway: Gateway, sample: dict[str, Any]):
+async def test_one_that_cannot_be_read_silences_nobody(parts: Container, gateway: Gateway, sample: dict[str, Any]):
     """Its id is in the log, once; others are sent what they are to get, and are shown."""
     broken, radio = await made(parts, gateway, "/broken"), await made(parts, gateway, "/radio")
     await parts.db.execute("HSET", keys.org_events("default", ":distributors"), broken, b"\x00no record")
@@ -174,7 +174,7 @@ async def test_one_that_cannot_be_read_silences_nobody(parts: Parts, gateway: Ga
 
 
 async def test_a_cancel_that_an_alert_may_have_followed_is_sent_once_more(
-    parts: Parts, gateway: Gateway, sample: dict[str, Any]
+    parts: Container, gateway: Gateway, sample: dict[str, Any]
 ):
     """A gateway had the Alert and gave no answer; it may take it up after the Cancel, whatever it says of that. The take-down is open until the
     Cancel that surely came last is taken.
@@ -200,7 +200,7 @@ async def test_a_cancel_that_an_alert_may_have_followed_is_sent_once_more(
 
 @pytest.mark.parametrize("change", ["url", "acknowledges"])
 async def test_the_way_stays_while_there_is_something_to_take_back(
-    parts: Parts, gateway: Gateway, sample: dict[str, Any], change: str
+    parts: Container, gateway: Gateway, sample: dict[str, Any], change: str
 ):
     """Its URL, and whether it acknowledges, are refused another value while it shows an alert or has not confirmed the end of one; then not."""
     radio = await made(parts, gateway, "/radio")
@@ -222,7 +222,7 @@ async def test_the_way_stays_while_there_is_something_to_take_back(
     assert (await parts.distributors.get("default", radio)).distributor == new
 
 
-async def test_nothing_is_sent_the_way_that_was(parts: Parts, gateway: Gateway, sample: dict[str, Any]):
+async def test_nothing_is_sent_the_way_that_was(parts: Container, gateway: Gateway, sample: dict[str, Any]):
     """Whoever is about to send an Alert to the old URL when that is changed does not: its Cancel would go to the new one."""
     radio = await made(parts, gateway, "/old")
     record = await planned(parts, sample)
@@ -239,7 +239,7 @@ async def test_nothing_is_sent_the_way_that_was(parts: Parts, gateway: Gateway, 
 
 
 async def test_an_error_beside_a_fault_of_its_own_ends_no_cancel(
-    parts: Parts, gateway: Gateway, sample: dict[str, Any]
+    parts: Container, gateway: Gateway, sample: dict[str, Any]
 ):
     """With a 503 it is the gateway that failed, whatever is in its answer: the Cancel is tried again."""
     gateway.answers["/radio"] = [202, (503, ERROR), (429, ERROR), 202]
@@ -256,7 +256,7 @@ async def test_an_error_beside_a_fault_of_its_own_ends_no_cancel(
 
 @pytest.mark.parametrize("status", [200, 422])
 async def test_a_take_down_that_is_refused_is_said_loudly(
-    parts: Parts, gateway: Gateway, sample: dict[str, Any], status: int
+    parts: Container, gateway: Gateway, sample: dict[str, Any], status: int
 ):
     """Nothing more is tried, so the log, the metric, `alertd check` and an event of its own say so, until it is confirmed."""
     gateway.answers["/radio"] = [202, (status, ERROR)]
@@ -278,7 +278,7 @@ async def test_a_take_down_that_is_refused_is_said_loudly(
     assert b"\nalertd_distributor_takedowns_refused 0.0\n" in (await parts.fleet.metrics()).whole
 
 
-async def test_another_secret_is_another_address_for_acks(parts: Parts, gateway: Gateway, sample: dict[str, Any]):
+async def test_another_secret_is_another_address_for_acks(parts: Container, gateway: Gateway, sample: dict[str, Any]):
     """Whoever has got hold of the old one can say nothing for the distributor any more, which learns the new one with its next message."""
     radio = await made(parts, gateway, "/radio")
     record = await planned(parts, sample)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from alertd.common.errors import Problem
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.service.records.webhooks import MOST
 from tests.integration.acts import BEA, planned
 from tests.integration.distribution.acts import (
@@ -20,7 +20,7 @@ from tests.integration.gateways import HOST, Gateway
 
 
 async def test_distributors_are_registered_over_http(
-    parts: Parts, gateway: Gateway, sample: dict[str, Any], client: Any
+    parts: Container, gateway: Gateway, sample: dict[str, Any], client: Any
 ):
     """What cannot be is refused with its place; secrets are told once or never; another organisation's do not exist; more than so many
     are too many.
@@ -81,7 +81,7 @@ async def test_distributors_are_registered_over_http(
 
 
 async def test_a_distributor_that_is_turned_off_is_told_of_what_it_has(
-    parts: Parts, gateway: Gateway, sample: dict[str, Any]
+    parts: Container, gateway: Gateway, sample: dict[str, Any]
 ):
     """It is not removed before; the secrets of it are in no dump of the store."""
     radio = await made(parts, gateway, "/radio", "Bearer hush", acknowledges=False)

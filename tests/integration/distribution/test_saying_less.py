@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from tests.integration.acts import ANA, BEA, CARL, planned
 from tests.integration.distribution.acts import (
     ERROR,
@@ -20,7 +20,7 @@ from tests.integration.distribution.acts import (
 from tests.integration.gateways import Gateway
 
 
-async def test_what_is_stopped_or_waits_is_sent_to_nobody(parts: Parts, gateway: Gateway, sample: dict[str, Any]):
+async def test_what_is_stopped_or_waits_is_sent_to_nobody(parts: Container, gateway: Gateway, sample: dict[str, Any]):
     """An alert goes on when it does; a Cancel stops harm, and goes at once."""
     radio = await made(parts, gateway, "/radio")
     first, second = await planned(parts, sample), await planned(parts, sample)
@@ -42,7 +42,7 @@ async def test_what_is_stopped_or_waits_is_sent_to_nobody(parts: Parts, gateway:
 
 
 @pytest.mark.parametrize("key", ["a", "b"])
-async def test_stopping_either_key_stops_it(parts: Parts, gateway: Gateway, sample: dict[str, Any], key: str):
+async def test_stopping_either_key_stops_it(parts: Container, gateway: Gateway, sample: dict[str, Any], key: str):
     """Of whoever wrote it and of whoever approved it, as for phones; resumed, it goes on."""
     radio = await made(parts, gateway, "/radio")
     record = await planned(parts, sample)
@@ -58,7 +58,7 @@ async def test_stopping_either_key_stops_it(parts: Parts, gateway: Gateway, samp
 
 @pytest.mark.parametrize("halt", ["stop", "pause"])
 async def test_what_says_less_of_a_child_is_kept_by_no_stop(
-    parts: Parts, gateway: Gateway, sample: dict[str, Any], halt: str
+    parts: Container, gateway: Gateway, sample: dict[str, Any], halt: str
 ):
     """Whoever may show her name gets the Update without it at once; whoever has nothing yet gets nothing."""
     gateway.answers = {"/radio": [202], "/none": [404]}
@@ -77,7 +77,9 @@ async def test_what_says_less_of_a_child_is_kept_by_no_stop(
     assert await states(parts, record, names["/none"]) == [("Alert", "superseded"), ("Alert", "queued")]
 
 
-async def test_who_refuses_to_say_less_of_a_child_says_nothing(parts: Parts, gateway: Gateway, sample: dict[str, Any]):
+async def test_who_refuses_to_say_less_of_a_child_says_nothing(
+    parts: Container, gateway: Gateway, sample: dict[str, Any]
+):
     """What names her is cancelled there, and that has to be confirmed; the alert goes on under a new name, as far as it is taken."""
     gateway.answers = {"/radio": [202, 422, 202, 422], "/fine": [202]}
     radio, fine = await made(parts, gateway, "/radio"), await made(parts, gateway, "/fine")
@@ -100,14 +102,14 @@ async def test_who_refuses_to_say_less_of_a_child_says_nothing(parts: Parts, gat
     assert [state for _, state in await states(parts, record, fine)] == ["accepted", "accepted", "accepted"]
 
 
-async def refuse(parts: Parts, distributor: str, gateway: Gateway, path: str) -> None:
+async def refuse(parts: Container, distributor: str, gateway: Gateway, path: str) -> None:
     """A CAP Error about the last message there, posted later."""
     token = (await receipts(parts, distributor)).rpartition("/")[2]
     assert await parts.confirming.take(token, ERROR(gateway.last(path))) == 1
 
 
 async def test_who_refuses_later_to_say_less_of_a_child_says_nothing_either(
-    parts: Parts, gateway: Gateway, sample: dict[str, Any]
+    parts: Container, gateway: Gateway, sample: dict[str, Any]
 ):
     """A gateway answers 202 and posts its Error afterwards: what names her is cancelled there then, whatever else happens to the alert."""
     radio = await made(parts, gateway, "/radio")
@@ -122,7 +124,7 @@ async def test_who_refuses_later_to_say_less_of_a_child_says_nothing_either(
     assert await takedowns(parts) == 1
 
 
-async def test_an_error_stands_though_no_answer_came(parts: Parts, gateway: Gateway, sample: dict[str, Any]):
+async def test_an_error_stands_though_no_answer_came(parts: Container, gateway: Gateway, sample: dict[str, Any]):
     """The Error is posted while the try is under way, which then ends without an answer: it is refused, and what follows is sent."""
     gateway.answers["/radio"] = [202, "silence", 202]
     radio = await made(parts, gateway, "/radio")

@@ -15,7 +15,7 @@ from alertd.model.kinds import Notify
 from alertd.model.organisation import Organisation
 from alertd.runtime.worker_container import worker_of
 from alertd.service.alerts.submission import submit
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.service.records.events import envelope
 from alertd.store.sharing.webhooks import DistributorHook, DistributorHooks
 from tests.integration.acts import ANA, BEA, CARL, alert_of, planned, register, submitted
@@ -33,7 +33,9 @@ from tests.integration.distribution.acts import (
 from tests.integration.gateways import Gateway
 
 
-async def test_a_distributor_gets_the_whole_course_of_an_alert(parts: Parts, gateway: Gateway, sample: dict[str, Any]):
+async def test_a_distributor_gets_the_whole_course_of_an_alert(
+    parts: Container, gateway: Gateway, sample: dict[str, Any]
+):
     """An Alert when it is approved, an Update with each change, a Cancel when it is closed: each names all that it takes the place of, is valid
     by the schema of OASIS, and carries our signature (the gateway checks). What it acknowledges is known by the Ack's name.
     """
@@ -73,7 +75,7 @@ async def test_a_distributor_gets_the_whole_course_of_an_alert(parts: Parts, gat
     assert await events(parts) == ["distributor.takedown_confirmed"]
 
 
-async def test_each_gets_what_it_asked_for(parts: Parts, gateway: Gateway, sample: dict[str, Any]):
+async def test_each_gets_what_it_asked_for(parts: Container, gateway: Gateway, sample: dict[str, Any]):
     """By status, level and ground; in its languages where there are any; one that is off gets no new alert."""
     wants: dict[str, dict[str, Any]] = {
         "/all": {"statuses": ["Actual", "Test"]},
@@ -102,7 +104,9 @@ async def test_each_gets_what_it_asked_for(parts: Parts, gateway: Gateway, sampl
     assert (await share(parts, record, late)).why_not == "over"
 
 
-async def test_who_wants_a_region_that_is_gone_hides_no_other(parts: Parts, gateway: Gateway, sample: dict[str, Any]):
+async def test_who_wants_a_region_that_is_gone_hides_no_other(
+    parts: Container, gateway: Gateway, sample: dict[str, Any]
+):
     """As an edition of the library that knew the region left it: it is said so, and it gets the alert once it has a region that there is."""
     radio, other = [
         await made(parts, gateway, path, jurisdiction={"regions": ["ES-SE"]}) for path in ("/radio", "/other")
@@ -124,7 +128,9 @@ async def test_who_wants_a_region_that_is_gone_hides_no_other(parts: Parts, gate
     assert gateway.types("/radio") == ["Alert"]
 
 
-async def test_what_was_not_taken_gives_way_to_what_is_true_now(parts: Parts, gateway: Gateway, sample: dict[str, Any]):
+async def test_what_was_not_taken_gives_way_to_what_is_true_now(
+    parts: Container, gateway: Gateway, sample: dict[str, Any]
+):
     """Its first message is an Alert, whatever came before it: an Update never arrives before its Alert, and nothing old after something new."""
     gateway.answers["/radio"] = [503, 404, 202]
     radio = await made(parts, gateway, "/radio")
@@ -144,7 +150,9 @@ async def test_what_was_not_taken_gives_way_to_what_is_true_now(parts: Parts, ga
     assert await states(parts, record, late) == [("Alert", "superseded"), ("Alert", "accepted")]
 
 
-async def test_who_is_slow_to_take_one_alert_gets_the_others(parts: Parts, gateway: Gateway, sample: dict[str, Any]):
+async def test_who_is_slow_to_take_one_alert_gets_the_others(
+    parts: Container, gateway: Gateway, sample: dict[str, Any]
+):
     """Side by side, each alert by itself in order."""
     radio = await made(parts, gateway, "/radio")
     gateway.answers["/radio"] = ["silence", 202]
@@ -162,7 +170,9 @@ async def test_who_is_slow_to_take_one_alert_gets_the_others(parts: Parts, gatew
     assert [(await states(parts, one, radio))[-1][1] for one in (first, second)] == ["accepted", "accepted"]
 
 
-async def test_what_is_another_organisations_is_sent_to_nobody(parts: Parts, gateway: Gateway, sample: dict[str, Any]):
+async def test_what_is_another_organisations_is_sent_to_nobody(
+    parts: Container, gateway: Gateway, sample: dict[str, Any]
+):
     """Also where an event tells of it, as a neighbour is told what it is asked to permit."""
     await made(parts, gateway, "/radio")
     police = replace(ANA, org="police")
@@ -180,7 +190,7 @@ async def test_what_is_another_organisations_is_sent_to_nobody(parts: Parts, gat
 
 
 async def test_what_cannot_be_told_in_a_profile_is_refused_and_said(
-    parts: Parts, gateway: Gateway, sample: dict[str, Any]
+    parts: Container, gateway: Gateway, sample: dict[str, Any]
 ):
     """Sevilla has no SAME code. Mended, it is sent again by a person's word. A Cancel has the profile's code, whatever else it lacks."""
     radio = await made(parts, gateway, "/radio", profile="ipaws")
@@ -203,7 +213,7 @@ async def test_what_cannot_be_told_in_a_profile_is_refused_and_said(
     assert gateway.last("/radio").codes == ("IPAWSv1.0",)
 
 
-async def test_what_is_reopened_is_sent_under_a_new_name(parts: Parts, gateway: Gateway, sample: dict[str, Any]):
+async def test_what_is_reopened_is_sent_under_a_new_name(parts: Container, gateway: Gateway, sample: dict[str, Any]):
     """A gateway that took it down would not show the old one again. One that had not heard of the stand-down yet just keeps it."""
     gateway.answers = {"/radio": [ACK], "/slow": [ACK, 404, ACK]}
     names = {path: await made(parts, gateway, path) for path in gateway.answers}
@@ -225,7 +235,7 @@ async def test_what_is_reopened_is_sent_under_a_new_name(parts: Parts, gateway: 
     assert await takedowns(parts) == 0
 
 
-async def test_an_alert_is_never_sent_past_its_end(parts: Parts, gateway: Gateway, sample: dict[str, Any]):
+async def test_an_alert_is_never_sent_past_its_end(parts: Container, gateway: Gateway, sample: dict[str, Any]):
     """It is given up. What ended when its messages said owes no take-down, unless it ended earlier than what was sent last says."""
     gateway.answers = {"/none": [404], "/radio": [202], "/late": [202]}
     names = {path: await made(parts, gateway, path) for path in gateway.answers}

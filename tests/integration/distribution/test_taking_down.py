@@ -15,7 +15,7 @@ from alertd.model.distribution import MessageState
 from alertd.model.kinds import Notify, PurgeReason
 from alertd.model.organisation import Organisation
 from alertd.runtime.worker_container import worker_of
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.service.sharing.distributor_acknowledgements import opened_note
 from tests.integration.acts import ANA, BEA, CARL, alert_of, planned
 from tests.integration.distribution.acts import (
@@ -37,7 +37,7 @@ from tests.integration.sharing.published import over_and_told
 
 
 async def test_a_cancel_goes_to_whoever_may_have_the_alert_and_to_nobody_else(
-    parts: Parts, gateway: Gateway, sample: dict[str, Any]
+    parts: Container, gateway: Gateway, sample: dict[str, Any]
 ):
     """Who never answered may have it, and so may who keeps what it got and redirects, or has a proxy that waited too long; who could not be
     asked, or said no, has not, and owes nothing.
@@ -69,7 +69,7 @@ async def test_a_cancel_goes_to_whoever_may_have_the_alert_and_to_nobody_else(
 
 
 async def test_whoever_may_have_taken_an_alert_since_a_copy_that_is_put_back_is_told_its_end(
-    parts: Parts, gateway: Gateway, sample: dict[str, Any], redis: Redis
+    parts: Container, gateway: Gateway, sample: dict[str, Any], redis: Redis
 ):
     """It was to get the alert when the copy was made, and nobody here knows what it took since; who refused it then has not."""
     gateway.answers = {"/busy": [429, ACK], "/bad": [400]}
@@ -89,7 +89,7 @@ async def test_whoever_may_have_taken_an_alert_since_a_copy_that_is_put_back_is_
 
 
 async def test_a_late_error_says_nothing_of_what_was_posted_since_a_copy_that_is_put_back(
-    parts: Parts, gateway: Gateway, sample: dict[str, Any], redis: Redis, client: Any
+    parts: Container, gateway: Gateway, sample: dict[str, Any], redis: Redis, client: Any
 ):
     """It was tried once when the copy was made, and refused; what it took after that is to be taken down."""
     gateway.answers = {"/busy": [429, 202]}
@@ -109,7 +109,7 @@ async def test_a_late_error_says_nothing_of_what_was_posted_since_a_copy_that_is
 
 @pytest.mark.parametrize("step", ["stand_down", "close", "cancel"])
 async def test_a_take_down_is_open_until_it_is_confirmed(
-    parts: Parts, gateway: Gateway, sample: dict[str, Any], client: Any, step: str
+    parts: Container, gateway: Gateway, sample: dict[str, Any], client: Any, step: str
 ):
     """Taken is not confirmed: an Ack is, by a later post to an address that is known to that distributor alone; and a 2xx of one that never
     acknowledges.
@@ -146,7 +146,7 @@ async def test_a_take_down_is_open_until_it_is_confirmed(
 
 
 async def test_a_cancel_is_tried_for_three_days_and_then_a_person_asks(
-    parts: Parts, gateway: Gateway, sample: dict[str, Any]
+    parts: Container, gateway: Gateway, sample: dict[str, Any]
 ):
     """Whatever it is answered; after that the take-down stays open until somebody's word stands for the distributor's."""
     gateway.answers["/radio"] = [202, 400]
@@ -179,7 +179,7 @@ async def test_a_cancel_is_tried_for_three_days_and_then_a_person_asks(
     assert await parts.distributors.of_org("default") == []
 
 
-async def test_a_refusals_words_go_with_the_case(parts: Parts, gateway: Gateway, sample: dict[str, Any]):
+async def test_a_refusals_words_go_with_the_case(parts: Container, gateway: Gateway, sample: dict[str, Any]):
     """They may name the child; which messages there were stays. A Cancel that was not taken goes out after the purge, too."""
     gateway.answers = {"/radio": [ERROR], "/slow": [202, 404, 202]}
     radio = await made(parts, gateway, "/radio")
@@ -204,7 +204,7 @@ async def test_a_refusals_words_go_with_the_case(parts: Parts, gateway: Gateway,
 
 
 async def test_a_refusals_words_go_though_the_case_keeps_its_key(
-    parts: Parts, gateway: Gateway, sample: dict[str, Any]
+    parts: Container, gateway: Gateway, sample: dict[str, Any]
 ):
     """They go like everything that was written of a purged alert, also when something else was sealed under the key meanwhile, so that the key stays."""
     gateway.answers = {"/radio": [ERROR]}
@@ -222,7 +222,7 @@ async def test_a_refusals_words_go_though_the_case_keeps_its_key(
 
 
 async def test_a_distributor_may_have_what_nobody_knows_of_until_it_says_so(
-    parts: Parts, gateway: Gateway, sample: dict[str, Any]
+    parts: Container, gateway: Gateway, sample: dict[str, Any]
 ):
     """A later Error about its only try says that it has it not; an Ack is true whatever was thought before."""
     radio, other = await made(parts, gateway, "/radio"), await made(parts, gateway, "/other")
@@ -240,7 +240,7 @@ async def test_a_distributor_may_have_what_nobody_knows_of_until_it_says_so(
 
 @pytest.mark.parametrize("answer", [503, 202])
 async def test_who_may_show_an_alert_longer_than_it_goes_on_is_told_its_end(
-    parts: Parts, gateway: Gateway, sample: dict[str, Any], answer: int
+    parts: Container, gateway: Gateway, sample: dict[str, Any], answer: int
 ):
     """An Update brought the end forward. Who took it shows nothing any more when it is over, and owes nothing; who gave no answer to it may show the
     alert until the end that was told first, and gets a Cancel. So does who refuses the Update only after that.
@@ -268,7 +268,9 @@ async def test_who_may_show_an_alert_longer_than_it_goes_on_is_told_its_end(
     assert gateway.last("/radio").references[0].identifier == record.id
 
 
-async def test_a_cancel_that_cannot_be_written_is_said_loudly(parts: Parts, gateway: Gateway, sample: dict[str, Any]):
+async def test_a_cancel_that_cannot_be_written_is_said_loudly(
+    parts: Container, gateway: Gateway, sample: dict[str, Any]
+):
     """The organisation was given a name meanwhile that no document can hold: nothing is sent, so an event of its own and the log say so, as where
     the distributor refuses it, and the take-down stays open.
     """
@@ -290,7 +292,7 @@ async def test_a_cancel_that_cannot_be_written_is_said_loudly(parts: Parts, gate
 
 @pytest.mark.parametrize("step_ms", [3_600_000, 600_000])
 async def test_a_clock_that_is_set_back_keeps_no_cancel_waiting(
-    parts: Parts, gateway: Gateway, sample: dict[str, Any], step_ms: int
+    parts: Container, gateway: Gateway, sample: dict[str, Any], step_ms: int
 ):
     """What was to be tried again is tried as soon, whatever the clock shows by then; and not at every look."""
     gateway.answers = {"/radio": [ACK, 503, 503, ACK]}

@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestServer
 
 from alertd.rendering import Renderer
 from alertd.runtime.assembly import opened
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from channels.fetching import Fetcher
 from channels.sandbox import Sandbox
 from geofences.regions import Library
@@ -70,7 +70,7 @@ async def pages() -> AsyncIterator[Pages]:
 @pytest.fixture
 async def parts(
     redis, codec, sandbox: Sandbox, library: Library, renderer: Renderer, pages: Pages
-) -> AsyncIterator[Parts]:
+) -> AsyncIterator[Container]:
     """Everything a process has; for its fetcher this machine is the public internet, and its clock can be put forward."""
 
     async def this_machine(_host: str) -> list[str]:
@@ -89,6 +89,6 @@ def showing(sample: dict[str, Any], *media: str, alt: dict[str, str] | None = No
     return {**sample["case"], "children": [child]}
 
 
-async def approved(parts: Parts, sample: dict[str, Any], *media: str, **changes: Any) -> str:
+async def approved(parts: Container, sample: dict[str, Any], *media: str, **changes: Any) -> str:
     taken = await submitted(parts, sample, case=showing(sample, *media), **changes)
     return (await parts.approval.approve(taken.record.id, BEA)).id

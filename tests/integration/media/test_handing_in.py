@@ -15,7 +15,7 @@ from PIL import Image
 from redis.asyncio import Redis
 
 from alertd.model.case import PhotoFacts
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.store.engine import keys
 from tests.integration.acts import ANA, BEA, api_of, register
 from tests.integration.media.conftest import FACTS, RAW, Pages, approved
@@ -26,7 +26,7 @@ from tests.pictures import moving, read, written
 class Api:
     """A client of the API, and Ana's key."""
 
-    parts: Parts
+    parts: Container
     client: TestClient[Any, Any]
     key: str
     pages: Pages
@@ -57,7 +57,7 @@ class Api:
 
 
 @pytest.fixture
-async def api(parts: Parts, pages: Pages, aiohttp_client) -> Api:
+async def api(parts: Container, pages: Pages, aiohttp_client) -> Api:
     """The API over the empty store."""
     client = await aiohttp_client(api_of(parts))
     _, key = await parts.access.create(org="default", subject=ANA.subject, scopes=frozenset({"alerts:write"}))

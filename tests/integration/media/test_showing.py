@@ -15,7 +15,7 @@ from alertd.common.signing_keys import SigningKeys
 from alertd.model.alert import Alert
 from alertd.model.states import NO_LONGER_SHOWN, SHOWN, AlertState
 from alertd.service.access import Credential, Terms
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.service.records.photo_decoder import Decoder
 from alertd.service.records.photos import HELD_S, Photos
 from alertd.store.alerts.alerts import Alerts
@@ -29,7 +29,7 @@ from tests.integration.media.conftest import ELSEWHERE, FACTS, approved, showing
 from tests.pictures import read
 
 
-async def standing(parts: Parts, media: str, who: Credential | None = None) -> int:
+async def standing(parts: Container, media: str, who: Credential | None = None) -> int:
     """The status of a look at a photo."""
     try:
         return 200 if read(await parts.photos.show(media, "push", who)) else 0
@@ -37,7 +37,7 @@ async def standing(parts: Parts, media: str, who: Credential | None = None) -> i
         return problem.status
 
 
-async def test_the_public_sees_a_photo_while_its_alert_is_told(parts: Parts, sample: dict[str, Any]):
+async def test_the_public_sees_a_photo_while_its_alert_is_told(parts: Container, sample: dict[str, Any]):
     """Not when it was handed in, not while the alert waits for its second person; then everyone; after the alert nobody."""
     await register(parts, 30)
     media = await photo(parts)
@@ -51,7 +51,7 @@ async def test_the_public_sees_a_photo_while_its_alert_is_told(parts: Parts, sam
     assert await standing(parts, media, ANA) == 410
 
 
-async def test_a_draft_shows_its_photo_to_those_who_work_on_it(parts: Parts, sample: dict[str, Any]):
+async def test_a_draft_shows_its_photo_to_those_who_work_on_it(parts: Container, sample: dict[str, Any]):
     """A key that may read or write alerts of the organisation, and no other."""
     media = await photo(parts)
     assert await standing(parts, media, ANA) == 200
@@ -63,7 +63,7 @@ async def test_a_draft_shows_its_photo_to_those_who_work_on_it(parts: Parts, sam
 
 
 async def test_a_photo_is_shown_to_no_stopped_key_and_not_faster_than_a_key_may_ask(
-    parts: Parts, aiohttp_client: Any, sample: dict[str, Any]
+    parts: Container, aiohttp_client: Any, sample: dict[str, Any]
 ):
     """As on every other path: a stopped key is refused, one that asks too often 429. Without a key the photo stays public or hidden as it was."""
     media, client = await photo(parts), await aiohttp_client(api_of(parts))
@@ -83,7 +83,7 @@ async def test_a_photo_is_shown_to_no_stopped_key_and_not_faster_than_a_key_may_
     }  # fmt: skip
 
 
-async def test_a_drill_brings_no_photo_back(parts: Parts, sample: dict[str, Any]):
+async def test_a_drill_brings_no_photo_back(parts: Container, sample: dict[str, Any]):
     """One person alone sends a Test: it shows nothing to the public, be the photo gone or never seen, and those who work on it see it where none is over."""
     await register(parts, 30, tester=True)
     media, fresh = await photo(parts), await photo(parts)
@@ -97,7 +97,7 @@ async def test_a_drill_brings_no_photo_back(parts: Parts, sample: dict[str, Any]
     assert await standing(parts, fresh, BEA) == 200
 
 
-async def test_every_state_of_an_alert_says_what_becomes_of_its_photo(parts: Parts, sample: dict[str, Any]):
+async def test_every_state_of_an_alert_says_what_becomes_of_its_photo(parts: Container, sample: dict[str, Any]):
     """Shown, gone, or not yet shown: by the table of states, those to come too."""
     await register(parts, 30)
     media = await photo(parts)
@@ -108,7 +108,7 @@ async def test_every_state_of_an_alert_says_what_becomes_of_its_photo(parts: Par
         assert (state, await standing(parts, media)) == (state, expected)
 
 
-async def test_an_alert_past_its_end_shows_nothing(parts: Parts, sample: dict[str, Any]):
+async def test_an_alert_past_its_end_shows_nothing(parts: Container, sample: dict[str, Any]):
     """Also when nobody has noted yet that it has expired."""
     await register(parts, 30)
     media = await photo(parts)
@@ -118,7 +118,7 @@ async def test_an_alert_past_its_end_shows_nothing(parts: Parts, sample: dict[st
     assert await standing(parts, media) == 410
 
 
-async def test_a_rush_of_phones_costs_the_store_few_looks_and_one_copy(parts: Parts, sample: dict[str, Any]):
+async def test_a_rush_of_phones_costs_the_store_few_looks_and_one_copy(parts: Container, sample: dict[str, Any]):
     """Everyone who is told asks at once: those who wait together are answered by one look, and the copy is held for a second."""
     await register(parts, 30)
     media = await photo(parts)
@@ -132,7 +132,7 @@ async def test_a_rush_of_phones_costs_the_store_few_looks_and_one_copy(parts: Pa
     assert await standing(parts, media) == 404
 
 
-async def looks(parts: Parts) -> int:
+async def looks(parts: Container) -> int:
     """How often the store was asked for the alerts of a photo."""
     return int((await parts.db.nodes.first.info("commandstats"))["cmdstat_smembers"]["calls"])
 
@@ -151,7 +151,7 @@ class Slow(Alerts):
         return found
 
 
-async def test_a_photo_is_hidden_by_the_answer_of_the_cancel(parts: Parts, sample: dict[str, Any]):
+async def test_a_photo_is_hidden_by_the_answer_of_the_cancel(parts: Container, sample: dict[str, Any]):
     """Whoever asks after it sees nothing, in no process, though it was shown a moment ago and a look from before is under way."""
     await register(parts, 30)
     media = await photo(parts)
@@ -173,7 +173,7 @@ async def test_a_photo_is_hidden_by_the_answer_of_the_cancel(parts: Parts, sampl
         await late
 
 
-async def test_one_alert_that_is_told_is_enough(parts: Parts, sample: dict[str, Any]):
+async def test_one_alert_that_is_told_is_enough(parts: Container, sample: dict[str, Any]):
     """A photo that a second alert of the case shows stays when the first is cancelled."""
     await register(parts, 30)
     media = await photo(parts)
@@ -183,7 +183,7 @@ async def test_one_alert_that_is_told_is_enough(parts: Parts, sample: dict[str, 
     assert await standing(parts, media) == 200
 
 
-async def test_whoever_approves_the_next_alert_of_a_case_sees_its_photo(parts: Parts, sample: dict[str, Any]):
+async def test_whoever_approves_the_next_alert_of_a_case_sees_its_photo(parts: Container, sample: dict[str, Any]):
     """It is gone for the public, and for all but those who work on the alert that would bring it back, until that is approved."""
     await register(parts, 30)
     media = await photo(parts)
@@ -201,7 +201,7 @@ async def test_whoever_approves_the_next_alert_of_a_case_sees_its_photo(parts: P
     ("field", "value"), [("state", AlertState.STOOD_DOWN), ("state", AlertState.PURGED), ("restricted", 1)]
 )
 async def test_what_was_taken_away_stays_so_for_whoever_approves_the_next(
-    parts: Parts, sample: dict[str, Any], field: str, value: str | int
+    parts: Container, sample: dict[str, Any], field: str, value: str | int
 ):
     """A photo of a child who was hidden, purged or restricted is seen by nobody, though an alert that has it waits."""
     await register(parts, 30)
@@ -212,7 +212,7 @@ async def test_what_was_taken_away_stays_so_for_whoever_approves_the_next(
     assert [await standing(parts, media, one) for one in (None, ANA, BEA)] == [410, 410, 410]
 
 
-async def test_a_photo_that_was_taken_out_of_a_draft_is_shown_to_nobody(parts: Parts, sample: dict[str, Any]):
+async def test_a_photo_that_was_taken_out_of_a_draft_is_shown_to_nobody(parts: Container, sample: dict[str, Any]):
     """It was of another child, and the alert was returned for that."""
     await register(parts, 30)
     wrong, right = await photo(parts), await photo(parts)
@@ -224,7 +224,7 @@ async def test_a_photo_that_was_taken_out_of_a_draft_is_shown_to_nobody(parts: P
     assert (await standing(parts, wrong), await standing(parts, right)) == (410, 200)
 
 
-async def test_a_photo_dies_with_the_key_of_its_case(parts: Parts, sample: dict[str, Any]):
+async def test_a_photo_dies_with_the_key_of_its_case(parts: Container, sample: dict[str, Any]):
     """Nothing but that key opens it: not the master key, and no copy of it that was left."""
     await register(parts, 30)
     media = await photo(parts)
@@ -239,7 +239,7 @@ async def test_a_photo_dies_with_the_key_of_its_case(parts: Parts, sample: dict[
         parts.db.codec.master.open(after[b"key"], keys.media(media))
 
 
-async def test_no_pixel_and_no_word_is_in_the_store_in_clear(parts: Parts):
+async def test_no_pixel_and_no_word_is_in_the_store_in_clear(parts: Container):
     """Neither picture nor facts."""
     media = await photo(parts)
     fields = await parts.db.hash_of(keys.media(media))
@@ -247,7 +247,7 @@ async def test_no_pixel_and_no_word_is_in_the_store_in_clear(parts: Parts):
     assert not [value for value in fields.values() if b"JFIF" in value or b"mother" in value]
 
 
-async def test_a_photo_that_nobody_uses_is_gone_in_a_day(parts: Parts, sample: dict[str, Any]):
+async def test_a_photo_that_nobody_uses_is_gone_in_a_day(parts: Container, sample: dict[str, Any]):
     """Taken by an alert it stays for as long as that lives, and 90 days."""
     await register(parts, 30)
     media = await photo(parts)
@@ -259,7 +259,7 @@ async def test_a_photo_that_nobody_uses_is_gone_in_a_day(parts: Parts, sample: d
     assert await parts.db.execute("ZCARD", keys.org("default", "media")) == 0
 
 
-async def test_a_draft_that_is_given_more_time_keeps_its_photo_for_longer(parts: Parts, sample: dict[str, Any]):
+async def test_a_draft_that_is_given_more_time_keeps_its_photo_for_longer(parts: Container, sample: dict[str, Any]):
     """What moves the end of an alert moves that of its photos."""
     media = await photo(parts)
     draft = alert_of(sample, status="Test", case=showing(sample, media))
@@ -269,7 +269,7 @@ async def test_a_draft_that_is_given_more_time_keeps_its_photo_for_longer(parts:
     assert await parts.db.execute("PTTL", keys.media(media)) > 109 * 86_400_000
 
 
-async def test_a_dry_run_takes_no_photo(parts: Parts, sample: dict[str, Any]):
+async def test_a_dry_run_takes_no_photo(parts: Container, sample: dict[str, Any]):
     """It answers the same and does nothing."""
     media = await photo(parts)
     draft = alert_of(sample, status="Test", case=showing(sample, media))
@@ -277,7 +277,7 @@ async def test_a_dry_run_takes_no_photo(parts: Parts, sample: dict[str, Any]):
     assert not await parts.db.execute("EXISTS", keys.media_alerts(media))
 
 
-async def test_a_photo_belongs_to_one_case_and_one_organisation(parts: Parts, redis: Redis, sample: dict[str, Any]):
+async def test_a_photo_belongs_to_one_case_and_one_organisation(parts: Container, redis: Redis, sample: dict[str, Any]):
     """An unknown id, another organisation's photo and one of another case are refused at their places, and nothing is kept."""
     await register(parts, 30)
     mine, theirs = await photo(parts), await photo(parts, ELSEWHERE)
@@ -291,7 +291,7 @@ async def test_a_photo_belongs_to_one_case_and_one_organisation(parts: Parts, re
     assert await redis.dbsize() == before
 
 
-async def test_words_of_a_photo_go_with_it_unless_the_alert_has_its_own(parts: Parts, sample: dict[str, Any]):
+async def test_words_of_a_photo_go_with_it_unless_the_alert_has_its_own(parts: Container, sample: dict[str, Any]):
     """The alert as it is kept says what each photo shows."""
     media = await photo(parts)
     for alt, told in ({}, FACTS["alt"]), ({"en": "Lucía in a red coat"}, {"en": "Lucía in a red coat"}):
@@ -301,7 +301,7 @@ async def test_words_of_a_photo_go_with_it_unless_the_alert_has_its_own(parts: P
         assert kept.alt == told
 
 
-async def test_too_many_photos_without_an_alert_are_refused(parts: Parts):
+async def test_too_many_photos_without_an_alert_are_refused(parts: Container):
     """Who hands in and never alerts cannot fill the store; another organisation's do not count."""
     waiting = {f"med_{n}": parts.clock.now_ms() + 60_000 for n in range(parts.settings.media.waiting)}
     await parts.db.nodes.first.zadd(keys.org("default", "media"), waiting)

@@ -9,10 +9,10 @@ import pytest
 
 from alertd.common.errors import Problem
 from alertd.rendering.own_texts import TextPlace
-from alertd.service.container import Parts
-from alertd.service.delivery.message_cache import Messages
+from alertd.service.container import Container
+from alertd.service.delivery.message_cache import MessageCache
 from alertd.service.messages.texts import Texts
-from alertd.store.delivery.work_records import Alike
+from alertd.store.delivery.work_records import BatchKey
 from alertd.store.engine import keys
 from alertd.store.organisations.texts import TextStore
 from channels.sandbox import Sandbox
@@ -22,15 +22,15 @@ TITLE = TextPlace("missing-child", "push", "es", "title")
 BODY = TextPlace("missing-child", "push", "es", "body")
 
 
-async def told(parts: Parts, alert_id: str) -> bytes:
+async def told(parts: Container, alert_id: str) -> bytes:
     """The push as its carrier takes it, made by a worker that had nothing in memory."""
-    fresh = Messages(parts.alerts, parts.renderer, Texts(TextStore(parts.db), parts.renderer), parts.clock)
-    ready = await fresh.ready(alert_id, Alike(channel="push", language="es"), parts.carriers.of("push")[0])
+    fresh = MessageCache(parts.alerts, parts.renderer, Texts(TextStore(parts.db), parts.renderer), parts.clock)
+    ready = await fresh.ready(alert_id, BatchKey(channel="push", language="es"), parts.carriers.of("push")[0])
     return b"".join(ready.prepared.payload.pieces)
 
 
 async def test_an_alert_is_told_to_its_end_in_the_words_it_was_submitted_with(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any]
 ):
     """What is changed or removed after its approval serves the next alerts, whichever worker sends."""
     await register(parts, 20)
@@ -52,7 +52,7 @@ async def test_an_alert_is_told_to_its_end_in_the_words_it_was_submitted_with(
     assert sandbox.push.recorded.counts()["doubled"] == 0
 
 
-async def test_nobody_approves_words_that_were_changed_after_the_submission(parts: Parts, sample: dict[str, Any]):
+async def test_nobody_approves_words_that_were_changed_after_the_submission(parts: Container, sample: dict[str, Any]):
     """The second person may have read the others. It goes back to its author, and out in the words it was submitted with then."""
     await register(parts, 20)
     taken = await submitted(parts, sample)
@@ -67,7 +67,7 @@ async def test_nobody_approves_words_that_were_changed_after_the_submission(part
     assert b"Changed: Luc" in await told(parts, approved.id)
 
 
-async def test_texts_that_cannot_be_read_leave_the_usual_words(parts: Parts, sample: dict[str, Any]):
+async def test_texts_that_cannot_be_read_leave_the_usual_words(parts: Container, sample: dict[str, Any]):
     """A revision that is damaged, or one text of it that was taken under other rules: nobody is left untold."""
     store = TextStore(parts.db)
     await register(parts, 20)
@@ -82,7 +82,7 @@ async def test_texts_that_cannot_be_read_leave_the_usual_words(parts: Parts, sam
     assert b"menor en peligro: Luc" in await told(parts, mixed.id)
 
 
-async def test_nobody_puts_words_into_a_mouth_by_way_of_the_store(parts: Parts):
+async def test_nobody_puts_words_into_a_mouth_by_way_of_the_store(parts: Container):
     """A revision is sealed to its organisation and number: another's, or an older one in its place, does not open."""
     store = TextStore(parts.db)
     await store.add("default", [(TITLE, "One {{ who }}")], after=0)
@@ -96,7 +96,7 @@ async def test_nobody_puts_words_into_a_mouth_by_way_of_the_store(parts: Parts):
     assert await parts.texts.of("other", 1) == {}
 
 
-async def test_two_who_change_texts_at_once_both_have_theirs(parts: Parts):
+async def test_two_who_change_texts_at_once_both_have_theirs(parts: Container):
     """Each change is made upon the other; whoever named the revision they saw is refused when it is no longer the latest; the same
     words again are no change.
     """
@@ -111,14 +111,14 @@ async def test_two_who_change_texts_at_once_both_have_theirs(parts: Parts):
     assert (await texts.listed("default"))[0] == 3
 
 
-async def test_a_text_is_of_one_organisation(parts: Parts):
+async def test_a_text_is_of_one_organisation(parts: Container):
     """What another says changes nothing here."""
     await parts.texts.put("other", TITLE, "Other: {{ who }}")
     assert await parts.texts.latest("default") == {}
     assert list(await parts.texts.latest("other")) == [TITLE]
 
 
-async def test_a_title_is_tried_together_with_its_body(parts: Parts):
+async def test_a_title_is_tried_together_with_its_body(parts: Container):
     """They share the room of one push: each may fit with the usual words and not with the other."""
     await parts.texts.put("default", BODY, "{{ who }} " + "word " * 120)
     with pytest.raises(Problem) as refused:
@@ -128,7 +128,7 @@ async def test_a_title_is_tried_together_with_its_body(parts: Parts):
     assert list(await parts.texts.latest("default")) == [BODY]
 
 
-async def test_a_dry_run_answers_the_revision_there_would_be(parts: Parts):
+async def test_a_dry_run_answers_the_revision_there_would_be(parts: Container):
     """The next one, or the same where nothing would change; refused where the texts were changed since; and nothing is kept."""
     assert await parts.texts.put("default", TITLE, "Own: {{ who }}", dry_run=True) == 1
     assert await parts.texts.listed("default") == (0, {})

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from alertd.model.organisation import Organisation
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from tests.integration.acts import ANA
 from tests.integration.authority.desks import BOTH, HOME, Desk
 
@@ -85,7 +85,7 @@ async def _progress(desk: Desk, version: str) -> Any:
                     yield json.loads(line.removeprefix(b"data: "))
 
 
-async def people_told(parts: Parts, version: str) -> list[int]:
+async def people_told(parts: Container, version: str) -> list[int]:
     """The numbers of those who were told by a version."""
     return [
         number

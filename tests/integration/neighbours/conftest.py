@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from alertd.model.organisation import Organisation
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from tests.integration.acts import ANA, CADIZ, SEVILLA, register
 from tests.integration.authority.desks import POLICE, Desk
 from tests.integration.neighbours.asks import (
@@ -19,7 +19,7 @@ from tests.unit.alertd.samples import changed
 
 
 @pytest.fixture
-async def desk(parts: Parts, client: Any) -> Desk:
+async def desk(parts: Container, client: Any) -> Desk:
     """Ana and Bea of the police of Sevilla, Eva and Gil of the guard of Cádiz; 40 people in each, and one with a place in both."""
     await register(parts, 40)
     await register(parts, 40, first=40, places={"home": {"point": CADIZ}})

@@ -11,7 +11,7 @@ import pytest
 from alertd.model.kinds import PermissionState
 from alertd.model.organisation import Organisation
 from alertd.service.access import Credential, Terms
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.service.records.events import Events
 from alertd.store.engine import keys
 from alertd.store.organisations.organisations import OrganisationStore
@@ -102,7 +102,7 @@ async def test_what_is_over_is_permitted_no_more(desk: Desk, alert: dict[str, An
     assert (await desk.ask("eva", "GET", "/v1/permissions?state=asked"))[1] == {"requests": []}
 
 
-async def test_nobody_permits_after_the_end(desk: Desk, alert: dict[str, Any], parts: Parts):
+async def test_nobody_permits_after_the_end(desk: Desk, alert: dict[str, Any], parts: Container):
     """Whether or not the service has noticed that it has come."""
     alert_id = await approved(desk, alert)
     shown = await seen(desk, alert_id)
@@ -195,7 +195,7 @@ async def test_a_neighbour_answers_no_more_for_ground_that_it_lost(desk: Desk, a
     assert await grant(desk, alert_id) == "outside-jurisdiction"
 
 
-async def test_nobody_is_asked_for_ground_that_is_anothers_by_now(desk: Desk, alert: dict[str, Any], parts: Parts):
+async def test_nobody_is_asked_for_ground_that_is_anothers_by_now(desk: Desk, alert: dict[str, Any], parts: Container):
     """What waits for its second person when a neighbour's ground goes to another organisation is submitted again, and that one is asked."""
     waits = f"/v1/alerts/{(await submitted(desk, alert))['id']}"
     await parts.organisations.put(
@@ -212,7 +212,7 @@ async def test_nobody_is_asked_for_ground_that_is_anothers_by_now(desk: Desk, al
 
 
 async def test_a_neighbour_whose_regions_are_gone_keeps_nobody_from_asking_another(
-    desk: Desk, alert: dict[str, Any], parts: Parts
+    desk: Desk, alert: dict[str, Any], parts: Container
 ):
     """An edition of the library, or an import that is taken away, may leave a jurisdiction with a code that nobody knows."""
     kept = OrganisationStore(parts.db)
@@ -262,7 +262,7 @@ async def test_a_draft_is_divided_when_it_is_submitted(desk: Desk, alert: dict[s
 
 
 async def test_both_organisations_hear_of_it_and_have_it_in_their_audit(
-    desk: Desk, alert: dict[str, Any], parts: Parts
+    desk: Desk, alert: dict[str, Any], parts: Container
 ):
     """The neighbour's events tell that it is asked, the alert's own what was answered."""
     alert_id = await approved(desk, alert)
@@ -297,7 +297,7 @@ async def test_both_organisations_hear_of_it_and_have_it_in_their_audit(
     assert "alert.permission-granted" in [one["act"] for one in history["acts"]]
 
 
-async def test_no_mark_of_it_stays_with_the_neighbour(desk: Desk, alert: dict[str, Any], parts: Parts):
+async def test_no_mark_of_it_stays_with_the_neighbour(desk: Desk, alert: dict[str, Any], parts: Container):
     """How far a chain's events got is forgotten once it has nothing left to tell, also by a process that did not bring them."""
     alert_id = await approved(desk, alert)
     while await parts.events.bring():  # until the chain has forgotten that it asked
@@ -311,14 +311,16 @@ async def test_no_mark_of_it_stays_with_the_neighbour(desk: Desk, alert: dict[st
         parts.waiting,
     )
     await desk.slug("ana", "POST", f"/v1/alerts/{alert_id}/cancel", {"reason": "sent-in-error"})
-    while await parts.db.execute("ZSCORE", keys.told(keys.shard_of(alert_id)), alert_id) is not None:
+    while await parts.db.execute("ZSCORE", keys.told_key(keys.shard_of(alert_id)), alert_id) is not None:
         await other.bring()
         parts.db.skew_ms += 10_000
     assert set(await parts.db.hash_of("{v:guard}:marks")) == {b"last"}
     assert set(await parts.db.hash_of("{v:police}:marks")) == {b"last"}
 
 
-async def test_one_that_is_damaged_hides_no_other_from_the_neighbour(desk: Desk, alert: dict[str, Any], parts: Parts):
+async def test_one_that_is_damaged_hides_no_other_from_the_neighbour(
+    desk: Desk, alert: dict[str, Any], parts: Container
+):
     """Nor is it forgotten: it may be put back."""
     damaged, other = await approved(desk, alert), await approved(desk, {**alert, "external_id": "other"})
     name = keys.of_chain(damaged, "version", damaged)
@@ -329,7 +331,7 @@ async def test_one_that_is_damaged_hides_no_other_from_the_neighbour(desk: Desk,
     assert await asked(desk) == [other, damaged]
 
 
-async def test_nothing_is_left_of_it_after_a_purge(desk: Desk, alert: dict[str, Any], parts: Parts):
+async def test_nothing_is_left_of_it_after_a_purge(desk: Desk, alert: dict[str, Any], parts: Container):
     """Neither the ground nor the words, and the neighbour's list has it no more."""
     alert_id = await approved(desk, alert)
     assert await desk.slug("eva", "POST", f"/v1/permissions/{alert_id}/refuse", NO) == "ok"

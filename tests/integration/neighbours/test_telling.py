@@ -11,7 +11,7 @@ import pytest
 from alertd.common.errors import Problem
 from alertd.model.organisation import Jurisdiction, Organisation
 from alertd.runtime.worker_container import worker_of
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.store.engine import keys
 from tests.integration.acts import ANA, CADIZ, SEVILLA, is_about, photo, register, working
 from tests.integration.authority.desks import BOTH, HOME, Desk
@@ -31,7 +31,7 @@ from tests.unit.alertd.samples import changed
 ACROSS = {"regions": ["ES-SE", "ES-CO", "ES-BA", "ES-CA"], "beyond": "ask"}
 
 
-async def test_what_is_permitted_is_told_once(desk: Desk, alert: dict[str, Any], parts: Parts):
+async def test_what_is_permitted_is_told_once(desk: Desk, alert: dict[str, Any], parts: Container):
     """Whoever has a place in both was told with the first part, and is not told again."""
     alert_id = await approved(desk, alert)
     async with working(parts):
@@ -46,7 +46,7 @@ async def test_what_is_permitted_is_told_once(desk: Desk, alert: dict[str, Any],
 
 
 async def test_a_grant_in_the_middle_leaves_nobody_out_and_tells_nobody_twice(
-    desk: Desk, alert: dict[str, Any], parts: Parts
+    desk: Desk, alert: dict[str, Any], parts: Container
 ):
     """What was queued of the first part when the neighbour answers is told by the version that tells the second."""
     alert_id = await approved(desk, alert)
@@ -59,7 +59,7 @@ async def test_a_grant_in_the_middle_leaves_nobody_out_and_tells_nobody_twice(
 
 @pytest.mark.parametrize("is_restricted", [False, True])
 async def test_whoever_was_there_when_it_was_approved_is_told_however_late_a_neighbour_permits(
-    desk: Desk, alert: dict[str, Any], parts: Parts, is_restricted: bool
+    desk: Desk, alert: dict[str, Any], parts: Container, is_restricted: bool
 ):
     """Where somebody is now grows old; of who was counted, and waits for a ring's time or sleeps, it was new enough on the day of the approval.
     Also where the permission tells in silence what people are still to hear of.
@@ -78,7 +78,7 @@ async def test_whoever_was_there_when_it_was_approved_is_told_however_late_a_nei
 
 @pytest.mark.parametrize(("radius_km", "told_min"), [(10, 60), (11, 70)])
 async def test_a_permission_begins_no_ring_anew_and_hastens_none(
-    desk: Desk, alert: dict[str, Any], parts: Parts, radius_km: int, told_min: int
+    desk: Desk, alert: dict[str, Any], parts: Container, radius_km: int, told_min: int
 ):
     """It goes on where the alert was, also after an update: an hour from the approval, or from that of an update of the target."""
     ring = {"center": CADIZ, "radius_km": 10, "delay_min": 60}
@@ -96,7 +96,7 @@ async def test_a_permission_begins_no_ring_anew_and_hastens_none(
     assert told == [told_min]
 
 
-async def test_the_end_reaches_those_beyond_the_border(desk: Desk, alert: dict[str, Any], parts: Parts):
+async def test_the_end_reaches_those_beyond_the_border(desk: Desk, alert: dict[str, Any], parts: Container):
     """Whoever was told there is told that it is over, as all others are."""
     alert_id = await approved(desk, alert)
     async with working(parts):
@@ -132,7 +132,7 @@ async def _dividing(desk: Desk, **jurisdictions: tuple[str, ...]) -> None:
 
 
 async def test_who_named_a_region_across_the_border_is_told_with_the_neighbours_part(
-    desk: Desk, alert: dict[str, Any], parts: Parts
+    desk: Desk, alert: dict[str, Any], parts: Container
 ):
     """Enough of it lies in the whole target, and in neither part: they are counted for the neighbour, who sees so, and told when it permits."""
     await _dividing(desk, police=("ES-SE", "ES-CO"), guard=("ES-BA", "ES-CA"))
@@ -148,7 +148,7 @@ async def test_who_named_a_region_across_the_border_is_told_with_the_neighbours_
 
 
 async def test_who_named_a_region_across_several_borders_is_told_with_the_last_part(
-    desk: Desk, alert: dict[str, Any], parts: Parts
+    desk: Desk, alert: dict[str, Any], parts: Container
 ):
     """Enough of it is told only when all have permitted; whoever does so last sees how many they are by then."""
     await _dividing(desk, police=("ES-SE", "ES-CO"), guard=("ES-CA",), fire=("ES-BA",))
@@ -165,7 +165,7 @@ async def test_who_named_a_region_across_several_borders_is_told_with_the_last_p
     assert (await parts.alerts.audience(f"{alert_id}-3")).numbers.size == 381
 
 
-async def test_the_photo_is_shown_on_both_sides_of_the_border(desk: Desk, alert: dict[str, Any], parts: Parts):
+async def test_the_photo_is_shown_on_both_sides_of_the_border(desk: Desk, alert: dict[str, Any], parts: Container):
     """What tells the alert on the neighbour's ground shows what the alert shows, and nothing shows it when it is stood down."""
     media = await photo(parts, replace(ANA, org="police"))
     alert_id = await approved(desk, alert, case=showing(alert, media))
@@ -177,7 +177,7 @@ async def test_the_photo_is_shown_on_both_sides_of_the_border(desk: Desk, alert:
         await parts.photos.show(media, "push")
 
 
-async def test_a_wrong_count_is_not_answered_with_a_small_one(desk: Desk, alert: dict[str, Any], parts: Parts):
+async def test_a_wrong_count_is_not_answered_with_a_small_one(desk: Desk, alert: dict[str, Any], parts: Container):
     """Who lives in one hamlet of the neighbour's would be told by whoever asks for it and whoever permits it, and nobody would notice."""
     hamlet = {"center": [-5.9, 36.5], "radius_km": 8}
     await register(parts, 1, first=90, places={"home": {"point": hamlet["center"]}})

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from alertd.model.organisation import Organisation
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.store.approvals.permissions import PermissionStore
 from tests.integration.acts import ANA, reached
 from tests.integration.authority.desks import BOTH, Desk
@@ -25,7 +25,7 @@ from tests.integration.neighbours.asks import (
 )
 
 
-async def test_a_permission_covers_the_ground_that_was_shown(desk: Desk, alert: dict[str, Any], parts: Parts):
+async def test_a_permission_covers_the_ground_that_was_shown(desk: Desk, alert: dict[str, Any], parts: Container):
     """An update within it asks nobody; one that reaches further asks anew, and what was permitted goes on being told."""
     await reaching_malaga(desk)
     alert_id = await approved(desk, alert)
@@ -90,7 +90,7 @@ async def test_an_answer_stands_where_an_update_asks_the_same(desk: Desk, alert:
     assert await updated(desk, alert, alert_id, ASK) == "refused"
 
 
-async def test_what_is_asked_again_is_the_latest_again(desk: Desk, alert: dict[str, Any], parts: Parts):
+async def test_what_is_asked_again_is_the_latest_again(desk: Desk, alert: dict[str, Any], parts: Container):
     """An organisation is shown the latest that it is asked; what it refused long ago and is asked again was not among them."""
     store = PermissionStore(parts.db, parts.alerts)
     alert_id = await approved(desk, alert)
@@ -152,7 +152,7 @@ async def _stopped_down(desk: Desk, _alert: dict[str, Any], alert_id: str) -> No
     ],
 )
 async def test_a_stop_of_the_key_that_permitted_holds_the_alert(
-    desk: Desk, alert: dict[str, Any], parts: Parts, meanwhile: Any, halt: bytes | None
+    desk: Desk, alert: dict[str, Any], parts: Container, meanwhile: Any, halt: bytes | None
 ):
     """It had a hand in what is sent, whatever became of the alert since; it holds up no end."""
     alert_id = await approved(desk, alert)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from alertd.common.errors import Problem
-from alertd.common.ids import Door
+from alertd.common.ids import TokenPurpose
 from alertd.model.states import AlertState
 from tests.integration.acts import ANA, BEA, CARL, alert_of
 from tests.integration.nights import DEPUTY, DESK, THREE, Night, person, rota_of, sms
@@ -87,7 +87,7 @@ async def test_no_address_of_anybody_on_call_is_ever_told(night: Night, caplog: 
     await night.round()
     await night.round(5)
     assert DESK not in caplog.text
-    found = await night.parts.events.read("default", None, 100)
+    found = await night.parts.events.read_page("default", None, 100)
     assert DESK not in repr(found)
     kept = [
         await night.parts.db.execute("DUMP", key) async for key in night.parts.db.nodes.first.scan_iter("{o:*}:oncall")
@@ -103,7 +103,7 @@ async def test_a_push_to_somebody_on_call_is_no_alert(night: Night, client: Any)
     await night.round()
     [(chain, _, _, _, _, _)] = [row for row in night.sandbox.push.recorded if row[2] == "desk-phone"]
     assert chain != alert_id
-    tag = night.parts.tags.make(alert_id, 0, Door.PAGE)
+    tag = night.parts.tags.make(alert_id, 0, TokenPurpose.PAGE)
     async with client.get(f"/r/{tag}") as answer:
         assert (await answer.json())["show"] is True
     async with client.post(f"/r/{tag}?state=seen") as answer:

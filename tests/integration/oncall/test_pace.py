@@ -10,9 +10,9 @@ import pytest
 from alertd.model.alert import Policy, Target
 from alertd.model.states import State
 from alertd.service.areas.rings import paced_s, paces
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.service.delivery.planner import Planner
-from alertd.store.delivery.work_records import Alike, Pace, Settlement, When, pack_ref
+from alertd.store.delivery.work_records import BatchKey, Pace, Settlement, When, pack_ref
 from alertd.store.engine import keys
 from channels.sandbox import Sandbox
 from tests.clocks import Later
@@ -24,7 +24,7 @@ ONE_A_MINUTE = {"pace_per_min": 1}
 PEOPLE = 20  # as few as may be told
 
 
-async def test_a_pace_lets_so_many_go_a_minute(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+async def test_a_pace_lets_so_many_go_a_minute(parts: Container, sandbox: Sandbox, sample: dict[str, Any]):
     """One a minute from the approval on, until everyone was told once."""
     await register(parts, PEOPLE)
     record = await planned(parts, sample, policy=ONE_A_MINUTE)
@@ -38,7 +38,7 @@ async def test_a_pace_lets_so_many_go_a_minute(parts: Parts, sandbox: Sandbox, s
 
 
 async def test_what_waited_through_a_pause_does_not_come_at_once(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any]
 ):
     """After an hour in which nothing went the next goes, and the one after it a minute later."""
     await register(parts, PEOPLE)
@@ -56,16 +56,16 @@ async def test_what_waited_through_a_pause_does_not_come_at_once(
         parts.db.skew_ms += MINUTE_MS
 
 
-async def test_no_number_of_batches_that_wait_for_their_pace_hides_a_retry(parts: Parts, sample: dict[str, Any]):
+async def test_no_number_of_batches_that_wait_for_their_pace_hides_a_retry(parts: Container, sample: dict[str, Any]):
     """All of them are due after an hour's pause, before the one message that is to be tried again."""
     await register(parts, PEOPLE)
     record = (await submitted(parts, sample)).record
     await parts.approval.approve(record.id, BEA)
-    refs, paced = [pack_ref(number + 1, 0) for number in range(PEOPLE)], Alike(channel="push", language="es")
+    refs, paced = [pack_ref(number + 1, 0) for number in range(PEOPLE)], BatchKey(channel="push", language="es")
     when = When(paces={0: Pace("all", 10)})
     for cursor in range(600):
         assert await parts.work.plan(record.id, cursor, cursor + 1, [(paced, refs[0])], last=False, when=when) == "ok"
-    other = Alike(channel="push", language="es", ring=1)
+    other = BatchKey(channel="push", language="es", ring=1)
     assert await parts.work.plan(record.id, 600, 601, [(other, refs[1])], last=True) == "ok"
     first, lease = [await lease_of(parts.work, record.id, "push") for _ in range(2)]
     assert (first.rows, lease.rows) == ([0], [600])
@@ -78,7 +78,9 @@ async def test_no_number_of_batches_that_wait_for_their_pace_hides_a_retry(parts
     assert (await lease_of(parts.work, record.id, "push")).rows == [2]
 
 
-async def test_who_is_told_in_the_morning_is_told_at_the_pace(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+async def test_who_is_told_in_the_morning_is_told_at_the_pace(
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any]
+):
     """Whatever brought them back into the queue: the hotline is called by no more than it can take."""
     parts.clock = Later()
     await register(parts, PEOPLE, **asleep(1))
@@ -101,7 +103,7 @@ async def test_who_is_told_in_the_morning_is_told_at_the_pace(parts: Parts, sand
     assert await counts(parts, record) == {"accepted": PEOPLE}
 
 
-async def test_all_channels_share_a_pace(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+async def test_all_channels_share_a_pace(parts: Container, sandbox: Sandbox, sample: dict[str, Any]):
     """Who answers the hotline does not care what way the message went."""
     await register(parts, PEOPLE)
     record = await planned(parts, sample, policy=ONE_A_MINUTE, channels=["push", "mail"])
@@ -112,7 +114,7 @@ async def test_all_channels_share_a_pace(parts: Parts, sandbox: Sandbox, sample:
         parts.db.skew_ms += MINUTE_MS
 
 
-async def test_a_ring_of_its_own_pace_slows_no_other(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+async def test_a_ring_of_its_own_pace_slows_no_other(parts: Container, sandbox: Sandbox, sample: dict[str, Any]):
     """Those near are told at once, those further out one a minute."""
     await register(parts, PEOPLE)
     await register(parts, 3, first=PEOPLE, places={"home": {"point": [SEVILLA[0], 37.57]}})
@@ -124,7 +126,7 @@ async def test_a_ring_of_its_own_pace_slows_no_other(parts: Parts, sandbox: Sand
         parts.db.skew_ms += MINUTE_MS
 
 
-async def test_a_planner_that_resumes_goes_on_behind_the_last(parts: Parts, sample: dict[str, Any]):
+async def test_a_planner_that_resumes_goes_on_behind_the_last(parts: Container, sample: dict[str, Any]):
     """However often a plan is left, each batch has ten seconds' worth and a turn of its own."""
     await register(parts, 25)
     taken = await submitted(parts, sample, policy={"pace_per_min": 30})
@@ -139,13 +141,13 @@ async def test_a_planner_that_resumes_goes_on_behind_the_last(parts: Parts, samp
     assert [int(header.split()[-1]) for header in headers.values()] == [5] * 5
 
 
-async def test_whoever_was_told_hears_of_a_change_at_once(parts: Parts, sample: dict[str, Any]):
+async def test_whoever_was_told_hears_of_a_change_at_once(parts: Container, sample: dict[str, Any]):
     """A correction is not slowed by the pace of what it corrects."""
     await register(parts, PEOPLE)
     taken = await submitted(parts, sample, policy=ONE_A_MINUTE)
     record = await parts.approval.approve(taken.record.id, BEA)
     refs = b"".join(pack_ref(number, 1) for number in range(1, PEOPLE + 1))
-    again = Alike(channel="push", language="es", again=True)
+    again = BatchKey(channel="push", language="es", again=True)
     when = When(paces={0: Pace("all", 1)})
     assert await parts.work.plan(record.id, 0, PEOPLE, [(again, refs)], last=True, when=when) == "ok"
     lease = await lease_of(parts.work, record.id, "push")

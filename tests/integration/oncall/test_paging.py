@@ -176,7 +176,7 @@ async def test_one_process_dies_after_it_told_and_before_it_said_so(night: Night
     record = await night.parts.alerts.get(alert_id)
     assert record is not None
     people = rota_of(*THREE).steps[0].people
-    await night.parts.paging.told(record, Turn(0, people, again=False))  # as far as that process came
+    await night.parts.paging.page_step(record, Turn(0, people, again=False))  # as far as that process came
     await night.round()
     assert night.got() == [DESK, DESK]
     assert len((await night.call(alert_id)).pages) == 1
@@ -194,7 +194,7 @@ async def test_nobody_is_told_of_what_was_rejected_or_taken_since_it_was_looked_
         await night.parts.approval.reject(alert_id, BEA, "No")
     if meanwhile == "taken":
         await night.parts.duty.take(alert_id, BEA)
-    told = await night.parts.paging.told(record, Turn(0, rota_of(*THREE).steps[0].people, again=False))
+    told = await night.parts.paging.page_step(record, Turn(0, rota_of(*THREE).steps[0].people, again=False))
     assert (len(told), night.got()) == ((1, [DESK]) if meanwhile == "waits" else (0, []))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from alertd.common.ids import Door
+from alertd.common.ids import TokenPurpose
 from alertd.model.organisation import Organisation
 from alertd.service.access import Credential
 from tests.integration.acts import ANA, BEA, api_of, slug
@@ -122,7 +122,7 @@ async def test_an_app_shows_a_page_about_a_request_until_the_alert_is_stood_down
     await asked(night)
     await night.round()
     client = await aiohttp_client(api_of(night.parts))
-    tag = night.parts.tags.make(sent, 0, Door.PAGE)
+    tag = night.parts.tags.make(sent, 0, TokenPurpose.PAGE)
     for show in (True, False):
         async with client.get(f"/r/{tag}") as answer:
             assert (await answer.json())["show"] is show

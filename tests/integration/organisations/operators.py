@@ -10,7 +10,7 @@ import pytest
 from alertd.config.settings import Settings
 from alertd.rendering import Renderer
 from alertd.service.carriers.carriers import Carriers
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.store.engine.connection import Connection
 from tests.clocks import Later
 from tests.integration.acts import api_of
@@ -50,7 +50,9 @@ async def console(
 ) -> AsyncIterator[Console]:
     """A browser before an API without operators, whose clock can be put forward; with the settings that a test is parametrised by."""
     settings = getattr(request, "param", Settings())
-    parts = Parts(settings=settings, db=store, library=None, renderer=renderer, carriers=Carriers([]), clock=Later())
+    parts = Container(
+        settings=settings, db=store, library=None, renderer=renderer, carriers=Carriers([]), clock=Later()
+    )
     _, key = await parts.access.create(org="default", subject=ROOT, scopes=frozenset({"admin"}))
     yield Console(parts, await aiohttp_client(api_of(parts)), key)
     parts.audience.close()

@@ -13,12 +13,12 @@ from alertd.service.access import Access
 from alertd.store.carriers.limits import Limits
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
-from alertd.store.organisations.api_keys import Keyring
+from alertd.store.organisations.api_keys import ApiKeys
 
 
 @pytest.fixture
 def access(store: Connection) -> Access:
-    return Access(Keyring(store), Limits(store), SystemClock())
+    return Access(ApiKeys(store), Limits(store), SystemClock())
 
 
 async def test_a_key_is_recognised_with_its_scopes(access: Access):

@@ -14,12 +14,12 @@ import structlog
 from redis.asyncio import Redis
 
 from alertd.common.errors import Problem
-from alertd.common.ids import Door, Reference
+from alertd.common.ids import Reference, TokenPurpose
 from alertd.model.case import PhotoFacts
 from alertd.model.states import CHANNELS
 from alertd.rendering import Renderer
 from alertd.runtime.assembly import opened
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.service.organisations.key_rotation import SETTLE_MS
 from alertd.service.people.registration_intake import Entry
 from alertd.service.records.audit import DONE, Noted
@@ -60,7 +60,7 @@ from tests.pictures import drawn, written
 
 FACTS = PhotoFacts(source="the mother", taken="2026-08", rights="consent of both parents", alt={"es": "Lucía"})
 ALERT = "01K3X2T0000000000000000000"
-Process = Callable[..., AbstractAsyncContextManager[Parts]]
+Process = Callable[..., AbstractAsyncContextManager[Container]]
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def process(redis: Redis, sandbox: Sandbox, library: Library, renderer: Renderer
     """Opens the store as a process does that starts now: with the keys of the data directory."""
 
     @asynccontextmanager
-    async def starting(client: Redis = redis, **store: Any) -> AsyncIterator[Parts]:
+    async def starting(client: Redis = redis, **store: Any) -> AsyncIterator[Container]:
         settings = settings_for(sandbox)
         section = settings.store.model_copy(update={"directory": directory, **store})
         settings = settings.model_copy(update={"store": section})
@@ -89,13 +89,13 @@ def process(redis: Redis, sandbox: Sandbox, library: Library, renderer: Renderer
     return starting
 
 
-def later(*processes: Parts) -> None:
+def later(*processes: Container) -> None:
     """What was under way when the new key became the current one has been written by now."""
     for parts in processes:
         parts.db.skew_ms += SETTLE_MS
 
 
-async def rounds(api: Parts, *others: Parts, until: Phase = Phase.DONE, most: int = 20) -> None:
+async def rounds(api: Container, *others: Container, until: Phase = Phase.DONE, most: int = 20) -> None:
     """The rotation as it goes in a service that runs, up to a phase."""
     for _ in range(most):
         standing = await api.key_rotation.standing()
@@ -109,18 +109,18 @@ async def rounds(api: Parts, *others: Parts, until: Phase = Phase.DONE, most: in
     raise AssertionError(standing)
 
 
-async def lease_ends(parts: Parts) -> None:
+async def lease_ends(parts: Container) -> None:
     """The process that took the steps has been silent for as long as its lease."""
     await parts.db.execute("DEL", keys.ROTATOR)
 
 
-async def rotated(api: Parts, *others: Parts) -> None:
+async def rotated(api: Container, *others: Container) -> None:
     """A whole rotation."""
     await api.key_rotation.start()
     await rounds(api, *others)
 
 
-async def everything(parts: Parts, sample: dict[str, Any]) -> str:
+async def everything(parts: Container, sample: dict[str, Any]) -> str:
     """One of everything that is sealed under the master key. Returns the id of an alert that waits."""
     db = parts.db
     await register(parts, 30)
@@ -178,7 +178,7 @@ async def test_the_old_key_opens_nothing_afterwards_and_the_new_key_everything(
             assert SERVICE in (await parts.stopping.standing()).stops
     async with process() as fresh:
         assert (await fresh.registry.get("p29")).addresses
-        assert await TextStore(fresh.db).read("default", 1)
+        assert await TextStore(fresh.db).read_revision("default", 1)
         assert (await fresh.audit.verify("default", None)).broken is None
         assert [one.act for one in await fresh.audit.page("default", before=None, limit=2)] == ["alert.create"] * 2
         await lease_ends(fresh)
@@ -260,7 +260,7 @@ async def test_writers_who_come_between_lose_nothing(process: Process, sample: d
         await register(api, 300)
         over = asyncio.Event()
 
-        async def write(parts: Parts, first: int) -> None:
+        async def write(parts: Container, first: int) -> None:
             turn = 0
             while not over.is_set() or turn < 3:
                 turn += 1
@@ -389,7 +389,7 @@ async def damage(redis: Redis, name: str, field: str = "") -> None:
     await (redis.hset(name, field, changed) if field else redis.set(name, changed))
 
 
-async def blocks(api: Parts) -> None:
+async def blocks(api: Container) -> None:
     """The rotation goes on until it stops because of unreadable values."""
     await rounds(api, until=Phase.SEALING)
     later(api)
@@ -653,17 +653,17 @@ async def test_what_the_old_hashing_key_signed_holds_after_two_rotations(process
         url="https://a.example/", types=(), secrets=(("s", 0),), by="a", made=1,
     )  # fmt: skip
 
-    def ids(one: Parts) -> tuple[str, str]:
+    def ids(one: Container) -> tuple[str, str]:
         """What a case and an operator are found by."""
         return one.alerts.case_id("default", "SE-2026-1"), OperatorStore(one.db).id_of("default", "eva@centre.example")
 
-    async def holds(one: Parts) -> None:
+    async def holds(one: Container) -> None:
         assert ids(one) == before
         public = Seal(one.db.codec).public
         assert public[-1] == pem
         for signed, key in zip(evidence, reversed(public), strict=True):
             assert verified(asdict(signed), key) == {"alert": "a"}
-        assert [one.tags.read(tag, Door.LEAVE) for tag in tags] == [Reference(ALERT, 7)] * 3
+        assert [one.tags.parse(tag, TokenPurpose.LEAVE) for tag in tags] == [Reference(ALERT, 7)] * 3
         for address in addresses:
             assert "has faults" in await said_of(one.confirming.take(address, b"<a/>"))
         assert (await one.photos.taken("request-1", ANA)).id == shown
@@ -675,13 +675,16 @@ async def test_what_the_old_hashing_key_signed_holds_after_two_rotations(process
         await Hooks(api.db, DistributorHook).put(hook, queued=0)
         await api.audit.begin(ANA, "alert.create", "01ABC")
         evidence, [pem] = [Seal(api.db.codec).signed({"alert": "a"})], Seal(api.db.codec).public
-        tags, addresses = [api.tags.make(ALERT, 7, Door.LEAVE)], [api.confirming.receipts(hook).rpartition("/")[2]]
+        tags, addresses = (
+            [api.tags.make(ALERT, 7, TokenPurpose.LEAVE)],
+            [api.confirming.receipts(hook).rpartition("/")[2]],
+        )
         shown = (await api.photos.take(written(drawn()), FACTS, ANA, name="request-1", place="/photo")).id
         for _ in range(2):
             await rotated(api, worker)
             await worker.audit.begin(ANA, "alert.create", "01ABD")
             evidence.append(Seal(worker.db.codec).signed({"alert": "a"}))
-            tags.append(worker.tags.make(ALERT, 7, Door.LEAVE))
+            tags.append(worker.tags.make(ALERT, 7, TokenPurpose.LEAVE))
             addresses.append(worker.confirming.receipts(hook).rpartition("/")[2])
         for one in (api, worker):
             await holds(one)
@@ -721,7 +724,7 @@ async def test_every_process_verifies_with_a_new_secret_before_one_signs_with_it
                 tags = [one.tags.make(ALERT, 7) for one in (api, worker)]
                 seen.add(len(set(tags)))
                 for one in (api, worker):
-                    assert [one.tags.read(tag) for tag in tags] == [Reference(ALERT, 7)] * 2
+                    assert [one.tags.parse(tag) for tag in tags] == [Reference(ALERT, 7)] * 2
             later(api, worker)
         assert seen == {1, 2}, "for a moment they sign differently"
 

@@ -16,7 +16,7 @@ from alertd.config.sections import OidcSection
 from alertd.config.settings import Settings
 from alertd.rendering import Renderer
 from alertd.service.carriers.carriers import Carriers
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
 from tests.clocks import Later
@@ -34,7 +34,7 @@ NOWHERE = "/v1/alerts/01M882R9G938BE2P8KXNZ55750"
 class Console(Page):
     """With the provider that its browser is sent to."""
 
-    def __init__(self, parts: Parts, client: TestClient[Any, Any], key: str, issuer: Issuer) -> None:
+    def __init__(self, parts: Container, client: TestClient[Any, Any], key: str, issuer: Issuer) -> None:
         super().__init__(parts, client, key)
         self.issuer = issuer
 
@@ -75,7 +75,7 @@ async def console(store: Connection, renderer: Renderer, aiohttp_client: Any) ->
     """A browser before an API without operators, with a provider, whose clock can be put forward."""
     async with issuing() as issuer:
         oidc = OidcSection(issuer=issuer.url, name="the Centre", client_id=CLIENT, client_secret=SECRET)
-        parts = Parts(
+        parts = Container(
             settings=Settings(oidc=oidc),
             db=store,
             library=None,
@@ -400,7 +400,7 @@ async def test_a_stronger_proof_is_asked_for_where_the_settings_name_one(
 ):
     """With `acr` what decides needs one of its values besides."""
     oidc = OidcSection(issuer=console.issuer.url, client_id=CLIENT, client_secret=SECRET, acr=["mfa"])
-    parts = Parts(settings=Settings(oidc=oidc), db=store, library=None, renderer=renderer, carriers=Carriers([]))
+    parts = Container(settings=Settings(oidc=oidc), db=store, library=None, renderer=renderer, carriers=Carriers([]))
     strict = Console(parts, await aiohttp_client(api_of(parts)), console.key, console.issuer)
     assert (await strict.sign_in())[0] == 200
     assert (await strict.sign_in(prove=True))[0] == 403
@@ -543,7 +543,7 @@ async def test_no_secret_of_a_sign_in_is_in_the_store(console: Console, ana: dic
 
 async def test_without_a_provider_there_is_none(store: Connection, renderer: Renderer, aiohttp_client: Any):
     """The console is told so, and nobody is sent anywhere."""
-    parts = Parts(settings=Settings(), db=store, library=None, renderer=renderer, carriers=Carriers([]))
+    parts = Container(settings=Settings(), db=store, library=None, renderer=renderer, carriers=Carriers([]))
     client = await aiohttp_client(api_of(parts))
     assert (await (await client.get("/v1/sign-in")).json())["provider"] is None
     assert (await client.post("/v1/sign-in/provider", headers=OWN)).status == 404

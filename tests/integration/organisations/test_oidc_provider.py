@@ -13,7 +13,7 @@ from alertd.config.sections import OidcSection
 from alertd.config.settings import Settings
 from alertd.rendering import Renderer
 from alertd.service.carriers.carriers import Carriers
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.store.engine.connection import Connection
 from tests.integration.acts import api_of
 from tests.oidc_provider import Somebody, providing
@@ -57,7 +57,9 @@ class Way:
 async def opened(way: Way, store: Connection, renderer: Renderer, aiohttp_client: Any) -> AsyncIterator[Console]:
     with providing(CLIENT, way.secret, BACK, way.algorithm, age_s=way.age_s) as url:
         oidc = OidcSection(issuer=url, client_id=CLIENT, client_secret=way.secret)
-        parts = Parts(settings=Settings(oidc=oidc), db=store, library=None, renderer=renderer, carriers=Carriers([]))
+        parts = Container(
+            settings=Settings(oidc=oidc), db=store, library=None, renderer=renderer, carriers=Carriers([])
+        )
         _, key = await parts.access.create(org="default", subject="root", scopes=frozenset({"admin"}))
         somebody = Somebody()
         yield Console(await aiohttp_client(api_of(parts)), key, somebody)

@@ -16,7 +16,7 @@ from alertd.model.organisation import Jurisdiction
 from alertd.rendering import Renderer
 from alertd.service.access import Credential, Terms
 from alertd.service.carriers.carriers import Carriers
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
 from alertd.store.organisations.operators import digest_of
@@ -348,7 +348,7 @@ async def test_over_tls_the_cookie_goes_no_other_way(
 ):
     """Where the service is reached over https its session's cookie is for this host and https alone; its passkeys for that domain."""
     api = ApiSection(public_url="https://alerts.centre.example")
-    parts = Parts(settings=Settings(api=api), db=store, library=None, renderer=renderer, carriers=Carriers([]))
+    parts = Container(settings=Settings(api=api), db=store, library=None, renderer=renderer, carriers=Carriers([]))
     made, passkey = await console.add(), Authenticator("https://alerts.centre.example")
     client = await aiohttp_client(api_of(parts))
     asked = await client.post("/v1/passkeys/options", json={"code": made["code"]}, headers=OWN)

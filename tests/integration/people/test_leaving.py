@@ -13,14 +13,14 @@ import pytest
 from aiohttp import hdrs
 from aiohttp.test_utils import TestClient
 
-from alertd.common.ids import Door, Tags
+from alertd.common.ids import Tags, TokenPurpose
 from alertd.common.signing_keys import SigningKeys
 from alertd.model.registration import MailAddress
 from alertd.model.states import CHANNELS
 from alertd.model.subscriber import AddressState
 from alertd.runtime.worker_container import worker_of
 from alertd.service.carriers.carriers import Carrier, Carriers
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.service.people.registration_intake import Entry
 from channels.base import Answer, MayWrite, Outcome, Prepared, Reason, Recipient, ReportState
 from channels.bounces import MailReport
@@ -53,7 +53,7 @@ class Kept:
         """Nothing to close."""
 
 
-async def mailed(parts: Parts, sample: dict[str, Any]) -> dict[str, Recipient]:
+async def mailed(parts: Container, sample: dict[str, Any]) -> dict[str, Recipient]:
     """Send an alert by mail. Answers what each mailbox got."""
     kept = Kept()
     record = await planned(parts, sample, channels=["mail"])
@@ -70,44 +70,46 @@ async def clicked(client: TestClient, link: str | None, method: str = "POST") ->
         return answer.status, await answer.text()
 
 
-async def state(parts: Parts, name: str) -> AddressState:
+async def state(parts: Container, name: str) -> AddressState:
     person = await parts.registry.get(name)
     return next(AddressState(address.state) for address in person.addresses if address.channel == MAIL)
 
 
-async def number_of(parts: Parts, name: str) -> int:
+async def number_of(parts: Container, name: str) -> int:
     return next(a.number for a in (await parts.registry.get(name)).addresses if a.channel == MAIL)
 
 
-async def written_anew(parts: Parts) -> None:
+async def written_anew(parts: Container) -> None:
     """As a case system does that deletes everybody and imports the whole list."""
     await parts.registry.forget("p3")
     await register(parts, 1, first=3)
 
 
-async def added_again(parts: Parts) -> None:
+async def added_again(parts: Container) -> None:
     await parts.registry.drop_address("p3", await number_of(parts, "p3"))
     await register(parts, 1, first=3)
 
 
-async def moved(parts: Parts) -> None:
+async def moved(parts: Container) -> None:
     """A household is split: the mailbox is another subscriber's now."""
     await parts.registry.drop_address("p3", await number_of(parts, "p3"))
     box = {"channel": "mail", "mailbox": BOX}
     await parts.registry.put_many([Entry("partner", registration(500, addresses=[box]))])
 
 
-async def deleted(parts: Parts) -> None:
+async def deleted(parts: Container) -> None:
     """And comes again after they left."""
     await parts.registry.forget("p3")
 
 
-Course = Callable[[Parts], Awaitable[None]]
+Course = Callable[[Container], Awaitable[None]]
 COURSES = pytest.mark.parametrize("course", [written_anew, added_again, moved, deleted])
 
 
 @COURSES
-async def test_whoever_left_is_mailed_no_more(parts: Parts, client: TestClient, sample: dict[str, Any], course: Course):
+async def test_whoever_left_is_mailed_no_more(
+    parts: Container, client: TestClient, sample: dict[str, Any], course: Course
+):
     """Whatever became of the record since the mail: the page says so, and it is so."""
     await register(parts, 25)
     got = await mailed(parts, sample)
@@ -124,7 +126,7 @@ async def test_whoever_left_is_mailed_no_more(parts: Parts, client: TestClient, 
 
 
 @COURSES
-async def test_whoever_complained_is_mailed_no_more(parts: Parts, sample: dict[str, Any], course: Course):
+async def test_whoever_complained_is_mailed_no_more(parts: Container, sample: dict[str, Any], course: Course):
     """The provider of a mailbox tells it by the tag of the return path."""
     await register(parts, 25)
     got = await mailed(parts, sample)
@@ -134,7 +136,9 @@ async def test_whoever_complained_is_mailed_no_more(parts: Parts, sample: dict[s
     assert await parts.suppressing.since((MAIL, BOX))
 
 
-async def test_the_link_of_an_old_mail_stops_no_other_address(parts: Parts, client: TestClient, sample: dict[str, Any]):
+async def test_the_link_of_an_old_mail_stops_no_other_address(
+    parts: Container, client: TestClient, sample: dict[str, Any]
+):
     """The number has another mailbox by now, perhaps another person's: it stays; the mailbox of the mail can leave,
     however its capitals are written now."""
     await register(parts, 25)
@@ -152,7 +156,7 @@ async def test_the_link_of_an_old_mail_stops_no_other_address(parts: Parts, clie
     assert await state(parts, "p0") is AddressState.STOPPED
 
 
-async def test_who_leaves_is_counted_once(parts: Parts, client: TestClient, sample: dict[str, Any]):
+async def test_who_leaves_is_counted_once(parts: Container, client: TestClient, sample: dict[str, Any]):
     """However often they click; what came of the alert names them."""
     await register(parts, 25)
     got = await mailed(parts, sample)
@@ -161,19 +165,19 @@ async def test_who_leaves_is_counted_once(parts: Parts, client: TestClient, samp
     assert 'alertd_optouts_total{channel="mail"} 1.0' in parts.metrics.text().decode()
 
 
-def older(parts: Parts, link: str | None, mailbox: str) -> str:
+def older(parts: Container, link: str | None, mailbox: str) -> str:
     """A link as it was before links named the address: it told it by its row, and three bytes of a hash."""
-    reference = parts.receipts.reference(link or "", Door.LEAVE)
+    reference = parts.receipts.reference(link or "", TokenPurpose.LEAVE)
     assert reference is not None
     plain = base64.urlsafe_b64decode(Tags(SigningKeys(b"")).make(reference.alert_id, reference.row) + "==")[:-10]
     key = hashlib.sha256(b"tag" + parts.db.codec.derived("tags").current).digest()
     body = plain + hmac.digest(key, b"\0" + mailbox.encode(), "sha256")[:3]
-    mac = hashlib.blake2b(body, key=key, digest_size=10, person=bytes((Door.LEAVE,))).digest()
+    mac = hashlib.blake2b(body, key=key, digest_size=10, person=bytes((TokenPurpose.LEAVE,))).digest()
     return base64.urlsafe_b64encode(body + mac).decode().rstrip("=")
 
 
 async def test_a_link_of_before_stops_its_address_where_that_is_known(
-    parts: Parts, client: TestClient, sample: dict[str, Any]
+    parts: Container, client: TestClient, sample: dict[str, Any]
 ):
     """While the record has it under its number; whose has another there, or was written anew, is told that the link is too old."""
     await register(parts, 25)

@@ -15,14 +15,14 @@ import pytest
 from pydantic import SecretStr
 
 from alertd.common.clock import HOUR_MS
-from alertd.common.ids import Door
+from alertd.common.ids import TokenPurpose
 from alertd.model.registration import MailAddress
 from alertd.model.states import CHANNELS
 from alertd.model.subscriber import AddressState
 from alertd.runtime.assembly import opened
 from alertd.runtime.bounce_servers import bounce_sites
 from alertd.runtime.processes import StartError
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.service.people.dead_addresses import AGAIN_AFTER_S
 from alertd.store.alerts import archive
 from alertd.store.engine import keys
@@ -37,7 +37,9 @@ from tests.integration.conftest import settings_for
 MAIL = CHANNELS.index("mail")
 
 
-async def sent(parts: Parts, sandbox: Sandbox, sample: dict[str, Any], people: int = 21) -> tuple[Any, dict[str, str]]:
+async def sent(
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any], people: int = 21
+) -> tuple[Any, dict[str, str]]:
     """An alert by mail. Answers its record, and the tag in the return path of each mailbox."""
     await register(parts, people)
     record = await planned(parts, sample, channels=["mail"])
@@ -46,7 +48,7 @@ async def sent(parts: Parts, sandbox: Sandbox, sample: dict[str, Any], people: i
     return record, tags
 
 
-async def state(parts: Parts, name: str) -> AddressState | None:
+async def state(parts: Container, name: str) -> AddressState | None:
     person = await parts.registry.get(name)
     return next((AddressState(one.state) for one in person.addresses if one.channel == MAIL), None)
 
@@ -56,7 +58,7 @@ def bounce(tag: str, mailbox: str = "p0@people.example", **changes: Any) -> Mail
     return replace(made, **changes)
 
 
-async def again_later(parts: Parts, *reports: MailReport) -> None:
+async def again_later(parts: Container, *reports: MailReport) -> None:
     """A provider says so of the same mailboxes today and days later."""
     await parts.mail_reports.take(reports, "relay")
     parts.db.skew_ms += 1000 * AGAIN_AFTER_S
@@ -64,7 +66,7 @@ async def again_later(parts: Parts, *reports: MailReport) -> None:
 
 
 async def test_a_bounce_settles_the_mail_and_a_later_one_removes_the_mailbox(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any]
 ):
     """However often it comes before; nobody else is touched, and nobody claims the mailbox any more."""
     record, tags = await sent(parts, sandbox, sample)
@@ -82,7 +84,9 @@ async def test_a_bounce_settles_the_mail_and_a_later_one_removes_the_mailbox(
     )
 
 
-async def test_the_outage_of_a_provider_takes_nobody_s_mailbox(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+async def test_the_outage_of_a_provider_takes_nobody_s_mailbox(
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any]
+):
     """It calls everybody's dead on two days in a row, as Gmail did on 14 and 15 December 2020, by a relay's bounces and in the conversation
     itself: the ledgers say so, and the next alert goes to them all.
     """
@@ -98,7 +102,7 @@ async def test_the_outage_of_a_provider_takes_nobody_s_mailbox(parts: Parts, san
 
 
 async def test_a_mailbox_that_was_removed_and_is_brought_anew_is_believed(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any]
 ):
     """One answer takes it no more than at first; what a server says a year later has nothing to do with it."""
     _, tags = await sent(parts, sandbox, sample)
@@ -121,7 +125,7 @@ async def test_a_mailbox_that_was_removed_and_is_brought_anew_is_believed(
     ],
 )
 async def test_only_the_very_mailbox_that_died_is_removed(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any], changes
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any], changes
 ):
     """A full mailbox, a policy, or the death of what it forwards to leave it."""
     record, tags = await sent(parts, sandbox, sample)
@@ -130,7 +134,7 @@ async def test_only_the_very_mailbox_that_died_is_removed(
     assert await state(parts, "p0") is AddressState.ACTIVE
 
 
-async def test_a_late_bounce_hurts_no_new_mailbox(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+async def test_a_late_bounce_hurts_no_new_mailbox(parts: Container, sandbox: Sandbox, sample: dict[str, Any]):
     """The number has another mailbox by now, and even one that the bounce names is not what this mail was sent to."""
     _, tags = await sent(parts, sandbox, sample)
     number = next(a.number for a in (await parts.registry.get("p0")).addresses if a.channel == MAIL)
@@ -144,7 +148,7 @@ async def test_a_late_bounce_hurts_no_new_mailbox(parts: Parts, sandbox: Sandbox
     assert await state(parts, "p0") is AddressState.ACTIVE
 
 
-async def test_who_complains_gets_no_more(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+async def test_who_complains_gets_no_more(parts: Container, sandbox: Sandbox, sample: dict[str, Any]):
     """A complaint proves that the mail arrived, and stops the address."""
     record, tags = await sent(parts, sandbox, sample)
     complaint = bounce(tags["p0@people.example"], state=ReportState.DELIVERED, reason=Reason.NONE, left=True)
@@ -153,7 +157,7 @@ async def test_who_complains_gets_no_more(parts: Parts, sandbox: Sandbox, sample
     assert await state(parts, "p0") is AddressState.STOPPED
 
 
-async def test_who_complains_of_an_old_alert_gets_no_more(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+async def test_who_complains_of_an_old_alert_gets_no_more(parts: Container, sandbox: Sandbox, sample: dict[str, Any]):
     """Its ledger is compressed and takes no report any more; whom each mail was sent to is known all the same."""
     record, tags = await sent(parts, sandbox, sample)
     await parts.following.close(record.id, ANA, "found")
@@ -167,7 +171,7 @@ async def test_who_complains_of_an_old_alert_gets_no_more(parts: Parts, sandbox:
 
 
 async def test_a_delay_changes_nothing_and_delivered_outranks_failed(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any]
 ):
     """Reports come in any order."""
     record, tags = await sent(parts, sandbox, sample)
@@ -179,11 +183,11 @@ async def test_a_delay_changes_nothing_and_delivered_outranks_failed(
     assert await counts(parts, record, "mail") == {"delivered": 1, "accepted": 20}
 
 
-async def test_tags_of_others_are_nobodys(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+async def test_tags_of_others_are_nobodys(parts: Container, sandbox: Sandbox, sample: dict[str, Any]):
     """A forged tag, that of the link to leave, one in small letters; the first that is ours counts."""
     record, tags = await sent(parts, sandbox, sample)
     tag = tags["p0@people.example"]
-    leave = parts.tags.make(record.id, 0, Door.LEAVE)
+    leave = parts.tags.make(record.id, 0, TokenPurpose.LEAVE)
     forged = tag[:30] + ("A" if tag[30] != "A" else "B") + tag[31:]
     assert await parts.mail_reports.take([bounce(one) for one in (forged, "", leave, tag.lower())], "relay") == 0
     assert await parts.mail_reports.take([replace(bounce(tag), tags=(tag.upper(), tag))], "relay") == 1
@@ -277,7 +281,7 @@ async def test_the_one_click_of_a_mail_works(relay, sandbox: Sandbox, sample: di
     assert await state(parts, "p1") is AddressState.ACTIVE
 
 
-async def test_a_port_that_is_taken_is_told_at_start(parts: Parts):
+async def test_a_port_that_is_taken_is_told_at_start(parts: Container):
     """With the option to change."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         where = f"127.0.0.1:{taken.getsockname()[1]}"

@@ -18,14 +18,14 @@ from alertd.common.clock import time_of
 from alertd.common.errors import Problem
 from alertd.model.registration import PushAddress
 from alertd.model.subscriber import AddressState, Subscriber, to_document
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.service.people.address_claims import CLAIM_GRACE_S, give_up
 from alertd.service.people.registration_intake import Entry
 from alertd.service.people.registry import Registry
 from alertd.store.engine import keys
 from alertd.store.engine.codec import Codec
 from alertd.store.engine.connection import Connection
-from alertd.store.people.match_filter import Wanted
+from alertd.store.people.match_filter import MatchFilter
 from alertd.store.people.name_index import AddressClaim
 from alertd.store.people.subscribers import People
 from geofences.targets import Selection, Target, resolve
@@ -36,15 +36,15 @@ from tests.unit.alertd.samples import SUBSCRIBER
 PUSH = 0
 
 
-async def found_in(parts: Parts, code: str) -> list[int]:
+async def found_in(parts: Container, code: str) -> list[int]:
     """Numbers of those who belong to a region."""
     area = resolve(Target(regions=(code,), exclude=Selection()), parts.regions.library).geometry
     regions = parts.targeting.told_regions(await parts.targeting.shares(area))
-    wanted = Wanted(area=area, regions=regions, kind=1, places=frozenset(range(5)))
+    wanted = MatchFilter(area=area, regions=regions, kind=1, places=frozenset(range(5)))
     return (await parts.audience.find(wanted)).numbers.tolist()
 
 
-async def test_put_get_forget(parts: Parts):
+async def test_put_get_forget(parts: Container):
     """What was written is read, and what was forgotten is nowhere: not by id, address or place."""
     person, is_new = await parts.registry.put("p1", registration(1))
     assert is_new
@@ -62,7 +62,7 @@ async def test_put_get_forget(parts: Parts):
         await parts.registry.forget("p1")
 
 
-async def test_nothing_of_a_person_is_in_clear(parts: Parts):
+async def test_nothing_of_a_person_is_in_clear(parts: Container):
     """Neither address nor id can be read from the store without its keys."""
     await parts.registry.put("household-1", registration(1))
     secrets = (b"token-1", b"+34600000001", b"p1@people", b"household-1")
@@ -71,7 +71,7 @@ async def test_nothing_of_a_person_is_in_clear(parts: Parts):
         assert not any(secret in name + dump for secret in secrets)
 
 
-async def test_a_forgotten_number_is_not_given_again(parts: Parts):
+async def test_a_forgotten_number_is_not_given_again(parts: Container):
     """Old ledgers never point at somebody new."""
     old, _ = await parts.registry.put("p1", registration(1))
     await parts.registry.forget("p1")
@@ -79,7 +79,7 @@ async def test_a_forgotten_number_is_not_given_again(parts: Parts):
     assert new.number != old.number
 
 
-async def test_a_number_that_is_given_again_takes_nobodys_place(parts: Parts):
+async def test_a_number_that_is_given_again_takes_nobodys_place(parts: Container):
     """A part of the store that went back to before it counted somebody offers their number once more: they stay who they are, and whoever is new
     has the next.
     """
@@ -92,7 +92,7 @@ async def test_a_number_that_is_given_again_takes_nobodys_place(parts: Parts):
     assert await found_in(parts, "41091") == [there.number, new.number]
 
 
-async def test_an_address_of_somebody_else_is_refused(parts: Parts):
+async def test_an_address_of_somebody_else_is_refused(parts: Container):
     """Without saying whose it is, and without leaving anything behind."""
     await parts.registry.put("secret-household", registration(1))
     with pytest.raises(Problem) as refused:
@@ -105,7 +105,7 @@ async def test_an_address_of_somebody_else_is_refused(parts: Parts):
     assert await parts.people.count() == 1
 
 
-async def test_a_refused_registration_holds_nothing(parts: Parts):
+async def test_a_refused_registration_holds_nothing(parts: Container):
     """The id and the other addresses it asked for are free at once."""
     await parts.registry.put("p1", registration(1))
     taken, free = {"channel": "push", "token": "token-1"}, {"channel": "push", "token": "free"}
@@ -116,7 +116,7 @@ async def test_a_refused_registration_holds_nothing(parts: Parts):
     assert (await parts.registry.lookup(PUSH, "free")).number == other.number
 
 
-async def test_a_refused_change_gives_up_only_what_is_new(parts: Parts):
+async def test_a_refused_change_gives_up_only_what_is_new(parts: Container):
     """What the subscriber had stays theirs; what was asked for besides is free."""
     await parts.registry.put("p1", registration(1))
     mine, free, taken = ({"channel": "push", "token": token} for token in ("mine", "free", "token-1"))
@@ -129,7 +129,7 @@ async def test_a_refused_change_gives_up_only_what_is_new(parts: Parts):
     await parts.registry.put("p3", registration(3, addresses=[free]))
 
 
-async def test_a_refused_registration_takes_no_name_from_another_of_the_same_id(parts: Parts):
+async def test_a_refused_registration_takes_no_name_from_another_of_the_same_id(parts: Container):
     """Two come for one new id, one with an address of somebody else: whoever is written can be found by the id."""
     await parts.registry.put("p1", registration(1))
     taken = [{"channel": "push", "token": "token-1"}]
@@ -145,14 +145,14 @@ async def test_a_refused_registration_takes_no_name_from_another_of_the_same_id(
     assert len(await found_in(parts, "41091")) == await parts.people.count() == 1
 
 
-async def test_one_address_is_not_told_twice_under_two_numbers(parts: Parts):
+async def test_one_address_is_not_told_twice_under_two_numbers(parts: Container):
     """A subscriber's second address is another one."""
     await parts.registry.put("p1", registration(1))
     with pytest.raises(Problem, match="duplicate-address"):
         await parts.registry.put_address("p1", 3, PushAddress(channel="push", token="token-1"))
 
 
-async def test_the_same_person_keeps_their_address_numbers(parts: Parts):
+async def test_the_same_person_keeps_their_address_numbers(parts: Container):
     """Order, additions and removals do not matter."""
     first, _ = await parts.registry.put("p1", registration(1))
     numbers = {address.value: address.number for address in first.addresses}
@@ -168,7 +168,7 @@ async def test_the_same_person_keeps_their_address_numbers(parts: Parts):
     assert third.addresses[1].number == 4  # the dropped number came back as another
 
 
-async def test_a_dropped_address_is_free(parts: Parts):
+async def test_a_dropped_address_is_free(parts: Container):
     """Whoever gave it up leaves it to the next."""
     await parts.registry.put("p1", registration(1))
     await parts.registry.put("p1", registration(1, addresses=[]))
@@ -176,7 +176,7 @@ async def test_a_dropped_address_is_free(parts: Parts):
     assert (await parts.registry.lookup(PUSH, "token-1")).number == other.number
 
 
-async def test_a_claim_nobody_confirms_is_taken_over_after_the_grace(parts: Parts):
+async def test_a_claim_nobody_confirms_is_taken_over_after_the_grace(parts: Container):
     """Half a registration blocks an address for a minute, not for ever."""
     names, now_s = parts.people.names, parts.clock.now_ms() // 1000
     hashed, ghost = names.address_hash(PUSH, "token-1"), next(iter(await parts.people.numbers(1)))
@@ -218,7 +218,7 @@ class Counted(Connection):
 
 
 async def test_an_import_of_what_is_taken_costs_no_more_trips_than_one_line_of_it(
-    parts: Parts, redis: Redis, codec: Codec
+    parts: Container, redis: Redis, codec: Codec
 ):
     """Where every address is another's by an old claim, holders are looked at together, and what was for nothing is given up so."""
     await register(parts, 40)
@@ -233,7 +233,7 @@ async def test_an_import_of_what_is_taken_costs_no_more_trips_than_one_line_of_i
     assert await parts.people.names.numbers_of([f"other-{i}" for i in range(40)]) == [None] * 40
 
 
-async def test_claims_for_a_number_where_nobody_is_yet_do_not_end_by_themselves(parts: Parts):
+async def test_claims_for_a_number_where_nobody_is_yet_do_not_end_by_themselves(parts: Container):
     """Somebody may be about to write there, and would not look again; once the number is given up they do."""
     person, _ = await parts.registry.put("p1", registration(1))
     names, unborn = parts.people.names, next(iter(await parts.people.numbers(1)))
@@ -247,7 +247,7 @@ async def test_claims_for_a_number_where_nobody_is_yet_do_not_end_by_themselves(
     assert await names.holder(claim.hashed) is None
 
 
-async def test_two_at_once_for_one_new_id_make_one_subscriber(parts: Parts):
+async def test_two_at_once_for_one_new_id_make_one_subscriber(parts: Container):
     """Both are answered, one wrote after the other."""
     outcomes = await asyncio.gather(*(parts.registry.put("p1", registration(1)) for _ in range(4)))
     assert len({person.number for person, _ in outcomes}) == 1
@@ -257,7 +257,7 @@ async def test_two_at_once_for_one_new_id_make_one_subscriber(parts: Parts):
     assert await found_in(parts, "41091") == [outcomes[0][0].number]
 
 
-async def test_two_at_once_for_one_address_one_wins(parts: Parts):
+async def test_two_at_once_for_one_address_one_wins(parts: Container):
     """The other is refused, and nobody is told twice."""
     token = [{"channel": "push", "token": "shared"}]
     outcomes = await asyncio.gather(
@@ -269,7 +269,7 @@ async def test_two_at_once_for_one_address_one_wins(parts: Parts):
     assert (await parts.registry.lookup(PUSH, "shared")).number == winners[0].number
 
 
-async def test_a_region_place_is_found_by_its_code(parts: Parts):
+async def test_a_region_place_is_found_by_its_code(parts: Container):
     """Whoever named a city belongs to it, and not to the province's every alert."""
     person, _ = await parts.registry.put("p1", registration(1, places={"home": {"region": "41091"}}))
     assert await found_in(parts, "41091") == [person.number]
@@ -277,7 +277,7 @@ async def test_a_region_place_is_found_by_its_code(parts: Parts):
     assert await found_in(parts, "ES-CA") == []
 
 
-async def test_an_unknown_region_is_told_with_its_place(parts: Parts):
+async def test_an_unknown_region_is_told_with_its_place(parts: Container):
     """Every fault with a pointer, and nothing written."""
     places = {"home": {"region": "41091"}, "work": {"region": "XX-1"}, "school": {"region": "99999"}}
     with pytest.raises(Problem) as refused:
@@ -286,7 +286,7 @@ async def test_an_unknown_region_is_told_with_its_place(parts: Parts):
     assert await parts.people.names.number_of("p1") is None
 
 
-async def test_importing_the_same_file_twice_changes_nothing(parts: Parts):
+async def test_importing_the_same_file_twice_changes_nothing(parts: Container):
     """The same people, numbers, addresses and cells."""
     entries = [Entry(f"p{i}", registration(i)) for i in range(50)]
     first = await parts.registry.put_many(entries)
@@ -299,7 +299,7 @@ async def test_importing_the_same_file_twice_changes_nothing(parts: Parts):
     assert (await parts.people.count(), await found_in(parts, "41091")) == (50, audience)
 
 
-async def test_one_bad_line_of_an_import_spoils_no_other(parts: Parts):
+async def test_one_bad_line_of_an_import_spoils_no_other(parts: Container):
     """Each by itself: two stand, and the refused one says why."""
     bad = registration(2, places={"home": {"region": "XX-1"}})
     outcomes = await parts.registry.put_many(
@@ -308,14 +308,14 @@ async def test_one_bad_line_of_an_import_spoils_no_other(parts: Parts):
     assert [type(outcome) for outcome in outcomes] == [Subscriber, Problem, Subscriber]
 
 
-async def test_two_lines_with_one_address_give_it_to_one(parts: Parts):
+async def test_two_lines_with_one_address_give_it_to_one(parts: Container):
     """In one import as in two."""
     token = [{"channel": "push", "token": "shared"}]
     outcomes = await parts.registry.put_many([Entry(f"p{i}", registration(i, addresses=token)) for i in range(2)])
     assert [type(outcome) for outcome in outcomes] == [Subscriber, Problem]
 
 
-async def test_whoever_left_stays_out(parts: Parts):
+async def test_whoever_left_stays_out(parts: Container):
     """STOP outlives a new import and a new language of the same address: only another address is another wish."""
     await parts.registry.put("p1", registration(1))
     await parts.suppressing.stop([(PUSH, "token-1")])
@@ -327,7 +327,7 @@ async def test_whoever_left_stays_out(parts: Parts):
     assert [a.state for a in other.addresses if a.number == 0] == [AddressState.ACTIVE]
 
 
-async def test_put_during_forget_leaves_nobody_without_a_name(parts: Parts):
+async def test_put_during_forget_leaves_nobody_without_a_name(parts: Container):
     """Whoever is told can be found and forgotten, whatever comes at the same time."""
     for _ in range(15):
         await parts.registry.put("p1", registration(1))
@@ -343,7 +343,7 @@ async def test_put_during_forget_leaves_nobody_without_a_name(parts: Parts):
         assert await found_in(parts, "41091") == []
 
 
-async def test_an_import_ends_where_there_is_no_more_room(parts: Parts, aiohttp_client: Any):
+async def test_an_import_ends_where_there_is_no_more_room(parts: Container, aiohttp_client: Any):
     """What was written until then is told; half an answer is broken off, and never looks whole."""
     room = [True]
     parts.has_room = lambda: room[0]
@@ -369,7 +369,7 @@ async def test_an_import_ends_where_there_is_no_more_room(parts: Parts, aiohttp_
         await parts.registry.get("p1500")
 
 
-async def test_a_spreadsheet_takes_nothing_that_it_has_no_column_for(parts: Parts, client: Any):
+async def test_a_spreadsheet_takes_nothing_that_it_has_no_column_for(parts: Container, client: Any):
     """Where somebody is now and when they sleep comes from their phone: the centre's list of each night leaves it, and what the list has an
     empty cell for goes.
     """
@@ -398,7 +398,7 @@ async def test_a_spreadsheet_takes_nothing_that_it_has_no_column_for(parts: Part
     assert [address.value for address in (await parts.registry.get("p1")).addresses] == ["token-1"]
 
 
-async def test_what_one_of_a_batch_gives_up_another_of_it_has(parts: Parts):
+async def test_what_one_of_a_batch_gives_up_another_of_it_has(parts: Container):
     """A household parts in one file: the number goes from one line's person to the other's, whichever comes first; that of somebody who is
     not in the file stays theirs.
     """

@@ -21,7 +21,7 @@ from alertd.common.errors import Problem
 from alertd.service.areas.regions import Regions
 from alertd.service.people.address_claims import CLAIM_GRACE_S
 from alertd.service.people.registry import Registry
-from alertd.store.areas.custom_regions import Drawings
+from alertd.store.areas.custom_regions import CustomRegions
 from alertd.store.engine.codec import Codec
 from alertd.store.engine.connection import Connection
 from alertd.store.people.subscribers import People
@@ -86,7 +86,7 @@ async def meet(
         await redis.flushall()
         store = Connection(redis, codec)
         people, held = People(store, clock), Held(redis, codec, trips, dies=dies)
-        regions = Regions(library, Drawings(store), Path("nowhere"), clock)
+        regions = Regions(library, CustomRegions(store), Path("nowhere"), clock)
         registry = Registry(people, regions, later)
         for act in [put("p9", "x"), *([put("p1", "b")] if is_there else [])]:
             await act(Registry(people, regions, clock))

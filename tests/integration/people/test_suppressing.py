@@ -15,17 +15,17 @@ import pytest
 from pydantic import ValidationError
 from redis.asyncio import Redis
 
-from alertd.common.ids import Door
+from alertd.common.ids import TokenPurpose
 from alertd.model.registration import PushAddress
 from alertd.model.states import CHANNELS
 from alertd.model.subscriber import AddressState
 from alertd.service.areas.regions import Regions
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.service.people.address_claims import give_up
 from alertd.service.people.registration_intake import Entry
 from alertd.service.people.registry import Registry
-from alertd.service.people.suppression import Done, Suppressing
-from alertd.store.areas.custom_regions import Drawings
+from alertd.service.people.suppression import Done, Suppression
+from alertd.store.areas.custom_regions import CustomRegions
 from alertd.store.engine.codec import Codec
 from alertd.store.engine.connection import Connection
 from alertd.store.people.subscribers import People
@@ -43,17 +43,17 @@ ACTIVE, STOPPED = AddressState.ACTIVE, AddressState.STOPPED
 NUMBER = "+34600000000"  # of p0
 
 
-async def states(parts: Parts, name: str = "p0") -> dict[str, AddressState]:
+async def states(parts: Container, name: str = "p0") -> dict[str, AddressState]:
     """By channel."""
     person = await parts.registry.get(name)
     return {CHANNELS[a.channel]: AddressState(a.state) for a in person.addresses}
 
 
-async def say(parts: Parts, word: Word, number: str = NUMBER) -> None:
-    await parts.inbound("centre").said([Written(number, word, "")])
+async def say(parts: Container, word: Word, number: str = NUMBER) -> None:
+    await parts.inbound("centre").take_answers([Written(number, word, "")])
 
 
-async def test_stopped_forgotten_and_imported_again_is_not_told(parts: Parts, sample: dict[str, Any]):
+async def test_stopped_forgotten_and_imported_again_is_not_told(parts: Container, sample: dict[str, Any]):
     """A case system knows nothing of a STOP: whoever comes with its next import is told by the other addresses alone."""
     await register(parts, 25)
     await say(parts, Word.STOP)
@@ -65,7 +65,7 @@ async def test_stopped_forgotten_and_imported_again_is_not_told(parts: Parts, sa
     assert await counts(parts, record, "sms") == {"accepted": 24}
 
 
-async def test_stop_of_a_number_that_nobody_has_holds_for_whoever_comes_with_it(parts: Parts):
+async def test_stop_of_a_number_that_nobody_has_holds_for_whoever_comes_with_it(parts: Container):
     """Written one by one, as one of many, added, or in place of another address."""
     await say(parts, Word.STOP)
     await register(parts, 1)
@@ -81,7 +81,7 @@ async def test_stop_of_a_number_that_nobody_has_holds_for_whoever_comes_with_it(
     assert (await states(parts))["push"] is STOPPED
 
 
-async def test_start_takes_it_back_for_whoever_has_the_number_and_whoever_comes(parts: Parts):
+async def test_start_takes_it_back_for_whoever_has_the_number_and_whoever_comes(parts: Container):
     """Both where somebody has it and where nobody does."""
     await register(parts, 1)
     await say(parts, Word.STOP)
@@ -94,7 +94,9 @@ async def test_start_takes_it_back_for_whoever_has_the_number_and_whoever_comes(
     assert (await states(parts))["sms"] is ACTIVE
 
 
-async def test_stop_of_a_number_without_a_country_stops_no_stranger(parts: Parts, capsys: pytest.CaptureFixture[str]):
+async def test_stop_of_a_number_without_a_country_stops_no_stranger(
+    parts: Container, capsys: pytest.CaptureFixture[str]
+):
     """It may be anybody's: it is counted and told, without the number, and so are not the words of others that change nothing."""
     await register(parts, 1, addresses=[{"channel": "sms", "number": "+600000000"}])
     await say(parts, Word.STOP, "600000000")
@@ -105,7 +107,7 @@ async def test_stop_of_a_number_without_a_country_stops_no_stranger(parts: Parts
 
 
 async def test_stop_that_was_said_to_the_carrier_holds_for_every_import_and_carrier(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any]
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any]
 ):
     """Of a number that opted out at it a carrier says so when it is next written to: it stays listed, and nobody writes there again."""
     await register(parts, 25)
@@ -127,7 +129,7 @@ async def test_stop_that_was_said_to_the_carrier_holds_for_every_import_and_carr
 
 @pytest.mark.parametrize(("to", "listed"), [(NUMBER, True), ("+34699999999", False), ("", False)])
 async def test_stop_that_a_carrier_tells_only_after_it_took_a_message_holds_too(
-    parts: Parts, client: Any, sandbox: Sandbox, sample: dict[str, Any], to: str, listed: bool
+    parts: Container, client: Any, sandbox: Sandbox, sample: dict[str, Any], to: str, listed: bool
 ):
     """By its status report, however often that comes; of nobody else's number, whoever has the address of one message."""
     await register(parts, 25)
@@ -137,14 +139,14 @@ async def test_stop_that_a_carrier_tells_only_after_it_took_a_message_holds_too(
     row = await anext(one.row async for one in parts.reports.deliveries_to(record, number))
     form = {"MessageStatus": "failed", "ErrorCode": "21610", "To": to}
     for _ in range(2):
-        await client.post(f"/v1/receipts/text/{parts.tags.make(record.id, row, Door.RECEIPT)}", data=form)
+        await client.post(f"/v1/receipts/text/{parts.tags.make(record.id, row, TokenPurpose.RECEIPT)}", data=form)
     assert await counts(parts, record, "sms") == {"accepted": 24, "failed": 1}
     assert bool(await parts.suppressing.since((SMS, to or NUMBER))) is listed
     assert (await states(parts))["sms"] is (STOPPED if listed else ACTIVE)
 
 
 @pytest.mark.parametrize("first", [Word.STOP, None])
-async def test_start_takes_nothing_back_that_its_owner_did_not_put_there(parts: Parts, first: Word | None):
+async def test_start_takes_nothing_back_that_its_owner_did_not_put_there(parts: Container, first: Word | None):
     """An operator listed the number, whether or not it had said STOP before: only an operator takes it off, and all of it."""
     await register(parts, 1)
     if first:
@@ -161,7 +163,7 @@ async def test_start_takes_nothing_back_that_its_owner_did_not_put_there(parts: 
     assert (await states(parts))["sms"] is ACTIVE
 
 
-async def test_an_address_is_stopped_by_its_name(parts: Parts):
+async def test_an_address_is_stopped_by_its_name(parts: Container):
     """As whoever leaves by one click is known: for whoever has it, and whoever has it next."""
     await register(parts, 1)
     name = parts.people.names.address_hash(SMS, NUMBER)
@@ -173,7 +175,7 @@ async def test_an_address_is_stopped_by_its_name(parts: Parts):
     assert (await states(parts, "other"))["sms"] is STOPPED
 
 
-async def test_the_list_keeps_the_first_time_and_counts_what_changed(parts: Parts):
+async def test_the_list_keeps_the_first_time_and_counts_what_changed(parts: Container):
     """Said again it changes nothing; an address that is not listed is lifted without harm."""
     await register(parts, 1)
     assert await parts.suppressing.since((SMS, NUMBER)) is None
@@ -189,7 +191,7 @@ async def test_the_list_keeps_the_first_time_and_counts_what_changed(parts: Part
     assert (done.listed, done.changed) == (0, 0)
 
 
-async def test_a_mailbox_is_one_however_its_capitals_are_written(parts: Parts, redis: Redis):
+async def test_a_mailbox_is_one_however_its_capitals_are_written(parts: Container, redis: Redis):
     """A list of another provider is in small letters: it stops whoever registered in capitals, and whoever comes so; nobody has both. The mail
     goes to what was written.
     """
@@ -215,7 +217,7 @@ async def test_a_mailbox_is_one_however_its_capitals_are_written(parts: Parts, r
         registration(2, addresses=[address, again])
 
 
-async def test_ten_thousand_addresses_are_taken_in_seconds(parts: Parts):
+async def test_ten_thousand_addresses_are_taken_in_seconds(parts: Container):
     """As many as another provider brings along, a thousand of them of subscribers."""
     await register(parts, 1_000)
     began = monotonic()
@@ -225,7 +227,7 @@ async def test_ten_thousand_addresses_are_taken_in_seconds(parts: Parts):
     assert (await states(parts, "p999"))["sms"] is STOPPED
 
 
-async def test_an_import_asks_the_list_once_for_a_thousand(parts: Parts, redis: Redis, codec: Codec):
+async def test_an_import_asks_the_list_once_for_a_thousand(parts: Container, redis: Redis, codec: Codec):
     """Not once an address, and not at all where nobody brings another address."""
 
     class Counting(Connection):
@@ -243,7 +245,7 @@ async def test_an_import_asks_the_list_once_for_a_thousand(parts: Parts, redis: 
         assert store.trips == 1
 
 
-async def test_nothing_of_a_listed_address_is_in_the_store_in_clear(parts: Parts, redis: Redis):
+async def test_nothing_of_a_listed_address_is_in_the_store_in_clear(parts: Container, redis: Redis):
     """Neither in names nor in values."""
     await say(parts, Word.STOP)
     await parts.suppressing.stop([(PUSH, "token-of-maria")])
@@ -267,13 +269,13 @@ async def meet(redis: Redis, codec: Codec, library: Library, write: str, *, word
         await redis.flushall()
         clock, store = Clock(), Connection(redis, codec)
         slow = Held(redis, codec, trips, dies=dies)
-        regions = Regions(library, Drawings(store), Path("nowhere"), clock)
+        regions = Regions(library, CustomRegions(store), Path("nowhere"), clock)
         registry = Registry(People(slow if held == "writer" else store, clock), regions, clock)
-        word_taker = Suppressing(People(slow if held == "word" else store, clock), clock)
+        word_taker = Suppression(People(slow if held == "word" else store, clock), clock)
         before = BEFORE[write]
         if before:
             await Registry(People(store, clock), regions, clock).put("p0", before)
-        sure = Suppressing(People(store, clock), clock)
+        sure = Suppression(People(store, clock), clock)
         if word is Word.START:
             await sure.stop([(SMS, NUMBER)])
         heed = word_taker.stop if word is Word.STOP else word_taker.lift
@@ -318,7 +320,7 @@ async def test_a_word_that_comes_while_a_record_is_written_is_heeded(
 
 
 async def test_a_stop_is_heeded_even_while_the_claim_of_what_is_added_is_withdrawn(
-    parts: Parts, redis: Redis, codec: Codec
+    parts: Container, redis: Redis, codec: Codec
 ):
     """The same address was dropped a moment ago, and whoever dropped it gives up the claim of whoever adds it: a STOP finds nobody then."""
     await parts.registry.put("p0", BEFORE["add"])
@@ -344,11 +346,11 @@ async def test_a_stop_is_heeded_even_while_the_claim_of_what_is_added_is_withdra
 
 @pytest.mark.parametrize("trips", range(4))
 async def test_whoever_dies_while_a_stop_is_written_leaves_it_on_the_list(
-    parts: Parts, redis: Redis, codec: Codec, trips: int
+    parts: Container, redis: Redis, codec: Codec, trips: int
 ):
     """The list is first: once anything is written, whoever comes with the number is not told, whether the STOP comes again or not."""
     await register(parts, 1)
-    dying = Suppressing(People(Held(redis, codec, trips, dies=True), parts.clock), parts.clock)
+    dying = Suppression(People(Held(redis, codec, trips, dies=True), parts.clock), parts.clock)
     with contextlib.suppress(CrashError):
         await dying.stop([(SMS, NUMBER)])
     is_listed = await parts.suppressing.since((SMS, NUMBER)) is not None
@@ -361,12 +363,12 @@ async def test_whoever_dies_while_a_stop_is_written_leaves_it_on_the_list(
 @pytest.mark.parametrize("last", [Word.STOP, Word.START])
 @pytest.mark.parametrize("trips", range(6))
 async def test_of_two_words_at_once_list_and_record_say_the_same(
-    parts: Parts, redis: Redis, codec: Codec, last: Word, trips: int
+    parts: Container, redis: Redis, codec: Codec, last: Word, trips: int
 ):
     """An operator lifts what its owner stops at that moment: whichever came last, the record is as the list."""
     await register(parts, 1)
     slow = Held(redis, codec, trips)
-    held = Suppressing(People(slow, parts.clock), parts.clock)
+    held = Suppression(People(slow, parts.clock), parts.clock)
     first = asyncio.ensure_future((held.lift if last is Word.STOP else held.stop)([(SMS, NUMBER)]))
     reached = asyncio.ensure_future(slow.is_there.wait())
     await asyncio.wait([first, reached], return_when=asyncio.FIRST_COMPLETED)

@@ -14,7 +14,7 @@ from alertd.store.engine import keys
 from alertd.store.engine.codec import Codec
 from alertd.store.engine.connection import Connection
 from alertd.store.people.audience import Audience
-from alertd.store.people.match_filter import Wanted
+from alertd.store.people.match_filter import MatchFilter
 from alertd.store.people.spots import Change
 from alertd.store.people.subscribers import GRACE_MS, TOO_OLD_H, People
 from alertd.store.people.sweeper import Sweeper
@@ -152,7 +152,7 @@ async def test_two_places_in_one_tile(people: People, audience: Audience, store:
     stored = await people.get(1)
     await people.put([Change(stored, replace(stored, version=2, places=stored.places[:1]))])
     assert await numbers(audience, SEVILLA) == [1]
-    only_work = Wanted(area=wanted(SEVILLA).area, kind=1, places=frozenset({2}))
+    only_work = MatchFilter(area=wanted(SEVILLA).area, kind=1, places=frozenset({2}))
     assert (await audience.find(only_work)).numbers.tolist() == []
     await settle(store, people)
     assert await records_in(store, SEVILLA) == 1

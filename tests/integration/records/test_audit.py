@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.service.records.audit import BEGUN, DONE, Noted
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
@@ -17,7 +17,7 @@ from tests.integration.acts import ANA, BEA, register, submitted
 Fields = dict[bytes, bytes]
 
 
-async def written(parts: Parts, count: int = 6) -> None:
+async def written(parts: Container, count: int = 6) -> None:
     """So many entries, half of them outcomes."""
     for _ in range(count // 2):
         number = await parts.audit.begin(ANA, "alert.create", "01ABC")
@@ -37,7 +37,7 @@ async def rewritten(db: Connection, change: Callable[[int, Fields], Fields | Non
             await db.execute("XADD", name, number, *(part for pair in changed.items() for part in pair))
 
 
-async def test_entries_are_numbered_timed_and_hold(parts: Parts):
+async def test_entries_are_numbered_timed_and_hold(parts: Container):
     """In the order they were written, by the store's clock, which never goes back, from several writers at once."""
     numbers = await asyncio.gather(*(parts.audit.begin(ANA, "target.preview", f"{i}") for i in range(40)))
     parts.db.skew_ms = -3_600_000
@@ -53,7 +53,7 @@ async def test_entries_are_numbered_timed_and_hold(parts: Parts):
 
 
 @pytest.mark.parametrize("field", [b"at", b"link", b"said"])
-async def test_one_byte_changed_is_found(parts: Parts, field: bytes):
+async def test_one_byte_changed_is_found(parts: Container, field: bytes):
     """Wherever it is, in the entry that has it."""
     await written(parts)
 
@@ -70,7 +70,7 @@ async def test_one_byte_changed_is_found(parts: Parts, field: bytes):
 
 
 @pytest.mark.parametrize("taken", [1, 4, 6])
-async def test_an_entry_taken_away_is_found(parts: Parts, taken: int):
+async def test_an_entry_taken_away_is_found(parts: Container, taken: int):
     """The first, one in the middle, and the last; what is written afterwards does not hide it."""
     await written(parts)
     await parts.db.execute("XDEL", keys.org_audit("default"), taken)
@@ -79,7 +79,7 @@ async def test_an_entry_taken_away_is_found(parts: Parts, taken: int):
     assert (await parts.audit.verify("default", None)).broken == taken
 
 
-async def test_entries_that_change_places_are_found(parts: Parts):
+async def test_entries_that_change_places_are_found(parts: Container):
     """Each is bound to its number."""
     await written(parts)
     found: dict[int, Fields] = {}
@@ -88,7 +88,7 @@ async def test_entries_that_change_places_are_found(parts: Parts):
     assert (await parts.audit.verify("default", None)).broken == 2
 
 
-async def test_a_chain_cut_short_does_not_fit_what_was_noted(parts: Parts):
+async def test_a_chain_cut_short_does_not_fit_what_was_noted(parts: Container):
     """Who rebuilds the whole stream can leave its end out, or write another; a link that was written down tells."""
     await written(parts)
     head = (await parts.audit.page("default", before=None, limit=1))[0]
@@ -100,7 +100,7 @@ async def test_a_chain_cut_short_does_not_fit_what_was_noted(parts: Parts):
     assert (await parts.audit.verify("default", (head.number, head.link))).broken == 6
 
 
-async def test_nobody_and_no_case_is_in_the_store_in_clear(parts: Parts, sample: dict[str, Any]):
+async def test_nobody_and_no_case_is_in_the_store_in_clear(parts: Container, sample: dict[str, Any]):
     """What an entry says is sealed; values of a case are names under its key, so that a purge leaves the chain whole."""
     await register(parts, 20)
     record = (await submitted(parts, sample)).record
@@ -119,7 +119,7 @@ async def test_nobody_and_no_case_is_in_the_store_in_clear(parts: Parts, sample:
     assert (await parts.audit.verify("default", None)).broken is None
 
 
-async def test_what_does_not_open_is_shown_and_told(parts: Parts):
+async def test_what_does_not_open_is_shown_and_told(parts: Container):
     """An entry of another store's keys reads as an act without a name, and the chain names it."""
     await written(parts, 4)
 

@@ -13,7 +13,7 @@ from alertd.common.ids import new_id
 from alertd.model.distribution import Track
 from alertd.model.kinds import PurgeReason
 from alertd.model.states import AlertState, State
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.service.records.events import FACTS, event_of
 from alertd.service.records.events import Events as Brings
 from alertd.store.alerts.alerts import Alerts
@@ -21,7 +21,7 @@ from alertd.store.delivery.work import Work
 from alertd.store.delivery.work_records import When, pack_ref
 from alertd.store.engine.connection import Connection
 from alertd.store.engine.keys import shard_of
-from alertd.store.engine.keys import told as told_of
+from alertd.store.engine.keys import told_key as told_of
 from alertd.store.engine.scripts import RECEIPTS_MS, STALLED_MS
 from alertd.store.organisations.paging import Waiting
 from alertd.store.records.events import HELD_MS, LAST_LOOK_MS, Events, Look
@@ -32,11 +32,11 @@ from tests.integration.acts import ANA, BEA, finish, lease_of, over, planned, re
 from tests.integration.batches import AREA, record
 
 
-async def told(parts: Parts) -> list[dict[str, Any]]:
+async def told(parts: Container) -> list[dict[str, Any]]:
     """All events there are, brought on their way first."""
     assert await parts.events.leads()
     await parts.events.bring()
-    batch = await parts.events.read("default", None, 1000)
+    batch = await parts.events.read_page("default", None, 1000)
     return [json.loads(event) for _, event in batch.events]
 
 
@@ -44,7 +44,7 @@ async def _default() -> list[str]:
     return ["default"]
 
 
-async def test_every_state_of_an_alert_is_told_in_order(parts: Parts, sample: dict[str, Any]):
+async def test_every_state_of_an_alert_is_told_in_order(parts: Container, sample: dict[str, Any]):
     """From its submission to its purge, also those of the versions that tell of what follows it; and no word of the case."""
     await register(parts, 30)
     alert = await planned(parts, sample)
@@ -74,13 +74,13 @@ async def test_every_state_of_an_alert_is_told_in_order(parts: Parts, sample: di
     assert not [word for word in ("Lucía", "SE-2026", "cms-", "ana@", "bea@", "found", "family") if word in text]
 
 
-async def test_what_dies_in_between_loses_nothing_and_tells_nothing_twice(parts: Parts, alerts: Alerts):
+async def test_what_dies_in_between_loses_nothing_and_tells_nothing_twice(parts: Container, alerts: Alerts):
     """An event that got to the stream and is still with its chain is not brought again."""
     first, second = new_id(1_700_000_000_000), new_id(1_700_000_000_001)
     await alerts.create(record(first), AREA)
     names = ["{v:default}", "{v:default}:marks"]
     kept = Events(parts.db, keep=1000, keep_days=30)
-    [chain] = await kept.told({first: 0})
+    [chain] = await kept.take_events({first: 0})
     said = json.loads(chain.events[0])
     await parts.db.run("events", names, 0, 1000, 10**9, first, said["n"], event_of(said))  # and then it died
     await alerts.step(first, AlertState.REJECTED)
@@ -104,7 +104,7 @@ async def test_a_chain_that_has_nothing_left_to_tell_is_let_go(store: Connection
         await brings.bring()
         store.skew_ms += 10_000
     assert store.skew_ms - began >= 50_000 + LAST_LOOK_MS
-    assert len((await brings.read("default", None, 10)).events) == 1
+    assert len((await brings.read_page("default", None, 10)).events) == 1
     assert await store.hash_of("{v:default}:marks") == {b"last": b"1"}
 
 
@@ -138,7 +138,7 @@ async def test_who_takes_over_brings_nothing_again(store: Connection, alerts: Al
     while await store.execute("ZCARD", told_of(shard_of(name))):
         await brings.bring()
         store.skew_ms += LAST_LOOK_MS
-    assert len((await brings.read("default", None, 10)).events) == 1
+    assert len((await brings.read_page("default", None, 10)).events) == 1
 
 
 async def test_what_is_announced_while_it_is_looked_at_is_looked_at_next(store: Connection, alerts: Alerts):
@@ -148,10 +148,10 @@ async def test_what_is_announced_while_it_is_looked_at_is_looked_at_next(store: 
     await alerts.create(record(name), AREA)
     due = (await kept.due())[name]
     await alerts.enliven(name, works=False)
-    await kept.looked([Look(orgs=("default",), chain=name, held=due.held, wait=LAST_LOOK_MS)])
+    await kept.record_looks([Look(orgs=("default",), chain=name, held=due.held, wait=LAST_LOOK_MS)])
     again = (await kept.due())[name]
     assert again.is_announced
-    await kept.looked([Look(orgs=("default",), chain=name, held=again.held, wait=LAST_LOOK_MS)])
+    await kept.record_looks([Look(orgs=("default",), chain=name, held=again.held, wait=LAST_LOOK_MS)])
     assert not await kept.due()
 
 
@@ -176,7 +176,7 @@ async def test_an_event_that_cannot_be_read_keeps_no_other_back(store: Connectio
     raw = await store.execute("LINDEX", told_key, 0)
     await store.execute("LSET", told_key, 0, raw[:-1] + b',"step":5}')  # no text
     assert await brings.bring() == 1
-    [(_, event)] = (await brings.read("default", None, 10)).events
+    [(_, event)] = (await brings.read_page("default", None, 10)).events
     assert json.loads(event)["data"]["alert"] == names[1]
     assert await store.execute("LLEN", told_key) == 1
 
@@ -195,25 +195,25 @@ async def test_a_clock_set_back_holds_nothing_up(store: Connection, alerts: Aler
     assert await store.execute("ZCARD", told_of(shard_of(name))) == 0
 
 
-async def test_a_cursor_leads_on_from_where_it_was(parts: Parts, alerts: Alerts):
+async def test_a_cursor_leads_on_from_where_it_was(parts: Container, alerts: Alerts):
     """Page by page, also later, and to nothing that was there before."""
     names = [new_id(1_700_000_000_000 + i) for i in range(5)]
     for name in names[:4]:
         await alerts.create(record(name), AREA)
     assert len(await told(parts)) == 4
-    page = await parts.events.read("default", None, 3)
+    page = await parts.events.read_page("default", None, 3)
     assert (len(page.events), page.more) == (3, True)
-    rest = await parts.events.read("default", page.cursor, 3)
+    rest = await parts.events.read_page("default", page.cursor, 3)
     assert (len(rest.events), rest.more) == (1, False)
-    assert (await parts.events.read("default", rest.cursor, 3)).events == []
+    assert (await parts.events.read_page("default", rest.cursor, 3)).events == []
     await alerts.create(record(names[4]), AREA)
     await told(parts)
-    [(_, event)] = (await parts.events.read("default", rest.cursor, 3)).events
+    [(_, event)] = (await parts.events.read_page("default", rest.cursor, 3)).events
     assert json.loads(event)["data"]["alert"] == names[4]
-    assert (await parts.events.read("other", None, 3)).events == []
+    assert (await parts.events.read_page("other", None, 3)).events == []
 
 
-async def test_a_cursor_whose_next_event_is_gone_is_told_so(parts: Parts, store: Connection):
+async def test_a_cursor_whose_next_event_is_gone_is_told_so(parts: Container, store: Connection):
     """By count or by age; one of another store, too. The last cursor before the oldest event still leads on."""
     names = ["{v:default}", "{v:default}:marks"]
 
@@ -222,23 +222,23 @@ async def test_a_cursor_whose_next_event_is_gone_is_told_so(parts: Parts, store:
         await store.run("events", names, store.skew_ms, keep, 60_000, *flat)
 
     await add(*range(1, 7))
-    start = await parts.events.read("default", None, 1)
+    start = await parts.events.read_page("default", None, 1)
     await add(keep=3)
     with pytest.raises(Problem) as gone:
-        await parts.events.read("default", start.cursor, 10)
+        await parts.events.read_page("default", start.cursor, 10)
     assert gone.value.status == 410
-    assert [cursor for cursor, _ in (await parts.events.read("default", "e3", 10)).events] == ["e4", "e5", "e6"]
+    assert [cursor for cursor, _ in (await parts.events.read_page("default", "e3", 10)).events] == ["e4", "e5", "e6"]
     with pytest.raises(Problem) as foreign:
-        await parts.events.read("default", "e7", 10)
+        await parts.events.read_page("default", "e7", 10)
     assert foreign.value.status == 410
     store.skew_ms += 60_001
     await add()
-    page = await parts.events.read("default", None, 10)
+    page = await parts.events.read_page("default", None, 10)
     assert (page.events, page.cursor) == ([], "e6")
-    assert (await parts.events.read("default", page.cursor, 10)).events == []
+    assert (await parts.events.read_page("default", page.cursor, 10)).events == []
 
 
-async def test_one_process_brings_events(parts: Parts, store: Connection):
+async def test_one_process_brings_events(parts: Container, store: Connection):
     """Another does as soon as that one is gone."""
     kept = Events(store, keep=1000, keep_days=30)
     assert await parts.events.leads()
@@ -248,7 +248,7 @@ async def test_one_process_brings_events(parts: Parts, store: Connection):
     assert not await parts.events.leads()
 
 
-async def test_events_are_read_over_http(parts: Parts, client: Any, sample: dict[str, Any]):
+async def test_events_are_read_over_http(parts: Container, client: Any, sample: dict[str, Any]):
     """A page as JSON, and a stream that goes on where it is told to; a key sees what its organisation's alerts did."""
     await register(parts, 30)
     _, token = await parts.access.create(org="default", subject="r", scopes=frozenset({"alerts:read"}))
@@ -271,7 +271,7 @@ async def test_events_are_read_over_http(parts: Parts, client: Any, sample: dict
     assert json.loads(lines[2].removeprefix("data: "))["data"]["was"] == "pending"
 
 
-async def test_a_purged_case_leaves_ids_in_its_events(parts: Parts, sample: dict[str, Any]):
+async def test_a_purged_case_leaves_ids_in_its_events(parts: Container, sample: dict[str, Any]):
     """What is left of them says no more than what was there before: ids, states and codes."""
     await register(parts, 30)
     alert = await planned(parts, sample)
@@ -288,7 +288,7 @@ def types(events: list[dict[str, Any]], alert_id: str) -> list[tuple[str, int | 
     return [(one["type"], one["data"].get("percent")) for one in events if one["data"]["alert"] == alert_id]
 
 
-async def test_how_far_it_is_is_told_once_each(parts: Parts, alert_id: str, work: Work):
+async def test_how_far_it_is_is_told_once_each(parts: Container, alert_id: str, work: Work):
     """At half, nine tenths and all of those that were to be told; what went in one leap is told all the same."""
     await batches.planned(work, alert_id, 1200)
     start = len(await told(parts))
@@ -303,7 +303,9 @@ async def test_how_far_it_is_is_told_once_each(parts: Parts, alert_id: str, work
     ]  # fmt: skip
 
 
-async def test_what_stalls_is_told_and_what_goes_on_again(parts: Parts, store: Connection, alert_id: str, work: Work):
+async def test_what_stalls_is_told_and_what_goes_on_again(
+    parts: Container, store: Connection, alert_id: str, work: Work
+):
     """A minute in which nothing got its end although something is due, once; not while it is halted on purpose."""
     await batches.planned(work, alert_id, 10)
     await parts.alerts.pause(alert_id, waits=True, by="b", rev=None)
@@ -324,7 +326,7 @@ async def test_what_stalls_is_told_and_what_goes_on_again(parts: Parts, store: C
     assert words[-4:] == ["alert.paused", "alert.resumed", "alert.stalled", "alert.recovered"]
 
 
-async def test_what_is_leased_and_waits_stalls(parts: Parts, store: Connection, alert_id: str, work: Work):
+async def test_what_is_leased_and_waits_stalls(parts: Container, store: Connection, alert_id: str, work: Work):
     """A worker has all that is left in its hands, and its carrier takes none for a minute: no queue holds it, and it is told."""
     await batches.planned(work, alert_id, 10)
     lease = await lease_of(work, alert_id, "push")
@@ -339,7 +341,7 @@ async def test_what_is_leased_and_waits_stalls(parts: Parts, store: Connection, 
     assert [word for word, _ in types(await told(parts), alert_id)][-2:] == ["alert.progress", "alert.sent"]
 
 
-async def test_what_waits_for_its_ring_does_not_stall(parts: Parts, store: Connection, alert_id: str, work: Work):
+async def test_what_waits_for_its_ring_does_not_stall(parts: Container, store: Connection, alert_id: str, work: Work):
     """Its time has not come."""
     refs = b"".join(pack_ref(number, 0) for number in range(1, 11))
     later = When(delays_ms={batches.PUSH.ring: 60 * STALLED_MS})
@@ -350,7 +352,7 @@ async def test_what_waits_for_its_ring_does_not_stall(parts: Parts, store: Conne
     assert "alert.stalled" not in [word for word, _ in types(await told(parts), alert_id)]
 
 
-async def test_late_reports_are_told_of_together(parts: Parts, sample: dict[str, Any]):
+async def test_late_reports_are_told_of_together(parts: Container, sample: dict[str, Any]):
     """A minute after the first of them, how many references are in which state; then a minute after the next."""
     await register(parts, 30)
     alert = await planned(parts, sample, channels=["sms"])
@@ -378,7 +380,7 @@ async def test_events_of_a_cluster_come_together(cluster: Connection):
     brings = Brings(kept, alerts, SystemClock(), _default, Waiting(cluster))
     assert await brings.leads()
     assert await brings.bring() == 20
-    batch = await brings.read("default", None, 100)
+    batch = await brings.read_page("default", None, 100)
     assert {json.loads(event)["data"]["alert"] for _, event in batch.events} == set(names)
     hooks = Hooks(cluster, Hook)
     hook = Hook(id="wh_1", org="default", url="https://cases.example/", types=(), secrets=(), by="a", made=1)

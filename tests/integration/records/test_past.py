@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from alertd.model.kinds import PurgeReason
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.service.retention.legal_holds import LegalHolds
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.engine import keys
@@ -23,14 +23,14 @@ NAME, COAT = "Lucía P.", "abrigo rojo"
 
 
 @pytest.fixture
-async def desk(parts: Parts, client: Any) -> Desk:
+async def desk(parts: Container, client: Any) -> Desk:
     found = Desk(parts, client)
     await found.key("ana", org="default")
     return found
 
 
 @pytest.fixture
-def holds(parts: Parts) -> LegalHolds:
+def holds(parts: Container) -> LegalHolds:
     return parts.legal_holds
 
 
@@ -47,7 +47,7 @@ def words(said: dict[str, Any]) -> str:
     return json.dumps(said["alert"], ensure_ascii=False)
 
 
-async def updated(parts: Parts, sample: dict[str, Any]) -> AlertRecord:
+async def updated(parts: Container, sample: dict[str, Any]) -> AlertRecord:
     """Told with a red coat, and then with another level and no coat."""
     await register(parts, 20)
     record = await planned(parts, sample)
@@ -58,7 +58,7 @@ async def updated(parts: Parts, sample: dict[str, Any]) -> AlertRecord:
     return await parts.alerts.get(record.id)
 
 
-async def test_the_evidence_has_what_was_said_at_each_time(parts: Parts, desk: Desk, sample: dict[str, Any]):
+async def test_the_evidence_has_what_was_said_at_each_time(parts: Container, desk: Desk, sample: dict[str, Any]):
     """Before and after an update, each from its time on, and each as the audit compared it when it was decided."""
     record = await updated(parts, sample)
     first, second = await published(desk, record)
@@ -71,7 +71,7 @@ async def test_the_evidence_has_what_was_said_at_each_time(parts: Parts, desk: D
     assert (second["digest"], first["digest"] != second["digest"]) == (of_case["document"], True)
 
 
-async def test_what_was_said_before_a_restriction_is_gone(parts: Parts, desk: Desk, sample: dict[str, Any]):
+async def test_what_was_said_before_a_restriction_is_gone(parts: Container, desk: Desk, sample: dict[str, Any]):
     """Also from the evidence: when something was said is left, and a digest of it. Nothing of it is in the store."""
     record = await updated(parts, sample)
     digests = [one["digest"] for one in await published(desk, record)]
@@ -84,7 +84,7 @@ async def test_what_was_said_before_a_restriction_is_gone(parts: Parts, desk: De
 
 
 async def test_a_legal_hold_keeps_it_for_the_evidence_alone(
-    parts: Parts, desk: Desk, holds: LegalHolds, sample: dict[str, Any]
+    parts: Container, desk: Desk, holds: LegalHolds, sample: dict[str, Any]
 ):
     """The alert itself names nobody from the restriction on; the evidence does until the hold is released, and then no more."""
     record = await updated(parts, sample)
@@ -102,7 +102,7 @@ async def test_a_legal_hold_keeps_it_for_the_evidence_alone(
     assert not [one for one in await published(desk, record) if NAME in words(one) or COAT in words(one)]
 
 
-async def test_whom_it_sought_is_forgotten_there_too(parts: Parts, desk: Desk, sample: dict[str, Any]):
+async def test_whom_it_sought_is_forgotten_there_too(parts: Container, desk: Desk, sample: dict[str, Any]):
     """In all it ever said; the rest of its words stays."""
     record = await told_of_sought(parts, sample)
     await parts.following.close(record.id, ANA, "found", notify=False)
@@ -115,7 +115,7 @@ async def test_whom_it_sought_is_forgotten_there_too(parts: Parts, desk: Desk, s
     assert all(NAME in words(one) for one in after)
 
 
-async def test_it_goes_with_the_case(parts: Parts, sample: dict[str, Any]):
+async def test_it_goes_with_the_case(parts: Container, sample: dict[str, Any]):
     """A purge leaves none of it, and what is kept is sealed until then."""
     record = await updated(parts, sample)
     name = keys.of_chain(record.id, "published")

@@ -10,7 +10,7 @@ import pytest
 
 from alertd.config.sections import ApiSection
 from alertd.service.access import Terms
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.store.organisations.stops import of_key
 from tests.integration.acts import ANA, api_of, register, submitted
 from tests.integration.consoles import OWN
@@ -46,13 +46,13 @@ async def watched(client: Any, path: str, token: str) -> Any:
     return stream
 
 
-async def key(parts: Parts, subject: str, **more: Any) -> tuple[str, str]:
+async def key(parts: Container, subject: str, **more: Any) -> tuple[str, str]:
     made, token = await parts.access.create(org="default", subject=subject, scopes=frozenset({"alerts:read"}), **more)
     return made.key_id, token
 
 
 @pytest.mark.parametrize("path", ["/v1/events", "/v1/alerts/{id}/progress"])
-async def test_the_streams_of_a_revoked_key_end(parts: Parts, client: Any, sample: dict[str, Any], path: str):
+async def test_the_streams_of_a_revoked_key_end(parts: Container, client: Any, sample: dict[str, Any], path: str):
     """Within seconds, though something is still to come of what they watch; another key's is left open."""
     await register(parts, 20)
     path = path.replace("{id}", (await submitted(parts, sample)).record.id)
@@ -106,7 +106,7 @@ async def test_the_streams_of_a_stopped_key_end(console: Console):
     beside.close()
 
 
-async def test_a_key_has_a_limited_number_of_streams(parts: Parts, aiohttp_client: Any, sample: dict[str, Any]):
+async def test_a_key_has_a_limited_number_of_streams(parts: Container, aiohttp_client: Any, sample: dict[str, Any]):
     """One key cannot take all connections by streams. A stream that its reader closed counts no more."""
     settings = parts.settings.model_copy(update={"api": ApiSection(streams_per_key=2)})
     client = await aiohttp_client(api_of(replace(parts, library=parts.regions.library, settings=settings)))

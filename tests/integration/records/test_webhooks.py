@@ -17,7 +17,7 @@ from alertd.common.errors import Problem
 from alertd.common.ids import new_id
 from alertd.model.states import AlertState
 from alertd.runtime.assembly import opened
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.service.organisations.recovery import Recovery
 from alertd.service.records.webhook_delivery import OFF_AFTER_MS, SPANS_S, TOLD_AT_ONCE, due_again
 from alertd.service.records.webhooks import GIVEN_UP_SHOWN, MOST_SECRETS
@@ -71,7 +71,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 
 @pytest.fixture
-async def parts(redis, codec, sandbox: Sandbox, library: Library, receiver: Receiver) -> AsyncIterator[Parts]:
+async def parts(redis, codec, sandbox: Sandbox, library: Library, receiver: Receiver) -> AsyncIterator[Container]:
     """Everything a process has; 127.0.0.1 is its public internet, and its clock can be put forward."""
     async with opened(settings_for(sandbox), redis, codec, library=library) as made:
         own = replace(made, library=library, poster=receiver.fetcher(), clock=Later())
@@ -79,7 +79,7 @@ async def parts(redis, codec, sandbox: Sandbox, library: Library, receiver: Rece
         await own.webhook_delivery.close()
 
 
-async def happens(parts: Parts, count: int = 1) -> list[str]:
+async def happens(parts: Container, count: int = 1) -> list[str]:
     """So many alerts are submitted; answers their ids."""
     names = [new_id(parts.clock.now_ms()) for _ in range(count)]
     for name in names:
@@ -89,20 +89,20 @@ async def happens(parts: Parts, count: int = 1) -> list[str]:
     return names
 
 
-async def told(parts: Parts, *, after_ms: int = 0) -> None:
+async def told(parts: Container, *, after_ms: int = 0) -> None:
     """The webhooks are told what is due by then."""
     parts.clock.ahead_ms += after_ms  # type: ignore[attr-defined]
     await parts.webhook_delivery.round()
     await parts.webhook_delivery.settled()
 
 
-async def made(parts: Parts, receiver: Receiver, path: str, *types: str) -> tuple[str, str]:
+async def made(parts: Container, receiver: Receiver, path: str, *types: str) -> tuple[str, str]:
     """A webhook at that path: its id and its secret."""
     watched, secret = await parts.webhooks.create(ANA, receiver.url(path), types)
     return watched.hook.id, secret
 
 
-async def test_a_receiver_gets_what_is_read_signed(parts: Parts, receiver: Receiver):
+async def test_a_receiver_gets_what_is_read_signed(parts: Container, receiver: Receiver):
     """The very event that is read, under its id; what others wrote to check such signatures takes it, and no other body. From when
     it was made on, and only what it asked for.
     """
@@ -113,7 +113,7 @@ async def test_a_receiver_gets_what_is_read_signed(parts: Parts, receiver: Recei
     await parts.alerts.step(name, AlertState.REJECTED)
     await happens(parts)
     await told(parts)
-    read = [event for _, event in (await parts.events.read("default", None, 100)).events]
+    read = [event for _, event in (await parts.events.read_page("default", None, 100)).events]
     assert [body for _, body in receiver.got["/all"]] == read[1:]
     for headers, body in receiver.got["/all"]:
         assert Webhook(secret).verify(body, headers)["id"] == headers["webhook-id"]
@@ -123,7 +123,7 @@ async def test_a_receiver_gets_what_is_read_signed(parts: Parts, receiver: Recei
     assert [json.loads(body)["type"] for _, body in receiver.got["/ends"]] == ["alert.rejected"]
 
 
-async def test_a_new_secret_signs_beside_the_old_one_for_a_day(parts: Parts, receiver: Receiver):
+async def test_a_new_secret_signs_beside_the_old_one_for_a_day(parts: Container, receiver: Receiver):
     """So that no receiver is ever without a signature that it knows."""
     name, old = await made(parts, receiver, "/all")
     _, new = await parts.webhooks.rotate("default", name)
@@ -137,7 +137,7 @@ async def test_a_new_secret_signs_beside_the_old_one_for_a_day(parts: Parts, rec
     assert len(receiver.got["/all"][1][0]["webhook-signature"].split()) == 1
 
 
-async def test_what_the_receiver_has_signs_for_a_day_whatever_answer_was_lost(parts: Parts, receiver: Receiver):
+async def test_what_the_receiver_has_signs_for_a_day_whatever_answer_was_lost(parts: Container, receiver: Receiver):
     """Each secret has a day of its own; two that are made at once both sign. More than ten are refused until one ends."""
     name, first = await made(parts, receiver, "/all")
     both = [secret for _, secret in await asyncio.gather(*(parts.webhooks.rotate("default", name) for _ in range(2)))]
@@ -157,7 +157,7 @@ async def test_what_the_receiver_has_signs_for_a_day_whatever_answer_was_lost(pa
     await parts.webhooks.rotate("default", name)
 
 
-async def test_a_webhook_that_is_removed_meanwhile_stays_removed(parts: Parts, receiver: Receiver):
+async def test_a_webhook_that_is_removed_meanwhile_stays_removed(parts: Container, receiver: Receiver):
     """Whatever of the two comes first: a new secret is written only where there still is a webhook."""
     for _ in range(10):
         name, _ = await made(parts, receiver, "/all")
@@ -168,7 +168,9 @@ async def test_a_webhook_that_is_removed_meanwhile_stays_removed(parts: Parts, r
         await parts.webhooks.rotate("default", name)
 
 
-async def test_what_is_not_taken_is_tried_again_under_its_id_while_others_are_told(parts: Parts, receiver: Receiver):
+async def test_what_is_not_taken_is_tried_again_under_its_id_while_others_are_told(
+    parts: Container, receiver: Receiver
+):
     """An error, a redirect, and a host that leads inside are no taking; whoever asks for time gets it."""
     receiver.answers["/all"] = [
         500,
@@ -197,16 +199,16 @@ async def test_what_is_not_taken_is_tried_again_under_its_id_while_others_are_to
     assert (watched.waiting, watched.given_up, watched.standing.failing, watched.standing.answered) == (0, 0, 0, 204)
 
 
-async def test_events_of_one_moment_are_told_in_their_order(parts: Parts, receiver: Receiver):
+async def test_events_of_one_moment_are_told_in_their_order(parts: Container, receiver: Receiver):
     """The tenth after the ninth: names are compared as words where the store has nothing else to go by."""
     await made(parts, receiver, "/all")
     await happens(parts, 12)
     await told(parts)
-    read = [json.loads(event)["id"] for _, event in (await parts.events.read("default", None, 100)).events]
+    read = [json.loads(event)["id"] for _, event in (await parts.events.read_page("default", None, 100)).events]
     assert receiver.ids("/all") == read
 
 
-async def test_who_no_longer_leads_posts_nothing(parts: Parts, receiver: Receiver):
+async def test_who_no_longer_leads_posts_nothing(parts: Container, receiver: Receiver):
     """Another process may have told it by then, and what came after it. It stays where it is for whoever leads."""
     await made(parts, receiver, "/all")
     await happens(parts)
@@ -218,7 +220,7 @@ async def test_who_no_longer_leads_posts_nothing(parts: Parts, receiver: Receive
     assert len(receiver.ids("/all")) == 1
 
 
-async def test_who_is_silent_holds_up_no_other(parts: Parts, receiver: Receiver):
+async def test_who_is_silent_holds_up_no_other(parts: Container, receiver: Receiver):
     """Each webhook is told by itself. What a process had begun when it ended another tells again, under the same id."""
     receiver.answers["/silent"] = ["silence", 204]
     await made(parts, receiver, "/silent")
@@ -234,7 +236,7 @@ async def test_who_is_silent_holds_up_no_other(parts: Parts, receiver: Receiver)
     assert len({*receiver.ids("/silent"), *receiver.ids("/all")}) == 1
 
 
-async def test_after_three_days_an_event_is_given_up_and_can_be_told_again(parts: Parts, receiver: Receiver):
+async def test_after_three_days_an_event_is_given_up_and_can_be_told_again(parts: Container, receiver: Receiver):
     """Ten tries in all, while others are taken; then it is listed, and told once more by an operator's word."""
     receiver.answers["/all"] = [500, 204]
     name, _ = await made(parts, receiver, "/all")
@@ -259,7 +261,7 @@ async def test_after_three_days_an_event_is_given_up_and_can_be_told_again(parts
 
 
 @pytest.mark.parametrize(("status", "why"), [(410, "gone"), (500, "failing")])
-async def test_a_webhook_that_takes_nothing_is_turned_off(parts: Parts, receiver: Receiver, status: int, why: str):
+async def test_a_webhook_that_takes_nothing_is_turned_off(parts: Container, receiver: Receiver, status: int, why: str):
     """At once where it says that it is gone, after three days of failures else; the events say so, and what waits is told as soon as it is
     turned on again, in its order, and as often as if it had never been tried.
     """
@@ -273,7 +275,7 @@ async def test_a_webhook_that_takes_nothing_is_turned_off(parts: Parts, receiver
     watched = await parts.webhooks.get("default", name)
     assert (bool(watched.standing.off), watched.standing.why, watched.waiting) == (True, why, 1)
     assert b"\nalertd_webhooks_off 1.0\n" in (await parts.fleet.metrics()).whole
-    events = [json.loads(event) for _, event in (await parts.events.read("default", None, 100)).events]
+    events = [json.loads(event) for _, event in (await parts.events.read_page("default", None, 100)).events]
     assert (events[-1]["type"], events[-1]["data"]) == ("webhook.off", {"webhook": name, "why": why})
     await happens(parts)
     tries = len(receiver.ids("/all"))
@@ -291,7 +293,7 @@ async def test_a_webhook_that_takes_nothing_is_turned_off(parts: Parts, receiver
     assert [one for one in found if one != "webhook.off"] == ["alert.pending", "alert.pending"]
 
 
-async def test_a_recovered_key_is_posted_to_the_webhooks(parts: Parts, receiver: Receiver):
+async def test_a_recovered_key_is_posted_to_the_webhooks(parts: Container, receiver: Receiver):
     """By its id alone: the programs of the organisation notify its other administrators."""
     await made(parts, receiver, "/keys", "key.recovered")
     kept = Events(parts.db, keep=100, keep_days=1)
@@ -304,7 +306,7 @@ async def test_a_recovered_key_is_posted_to_the_webhooks(parts: Parts, receiver:
     assert (event["type"], event["data"]) == ("key.recovered", {"key": key.key_id})
 
 
-async def test_events_are_told_again_on_demand(parts: Parts, receiver: Receiver):
+async def test_events_are_told_again_on_demand(parts: Container, receiver: Receiver):
     """From a cursor on, or one of them, under their ids; what is not there is said so."""
     name, _ = await made(parts, receiver, "/all")
     await happens(parts, 3)
@@ -320,7 +322,7 @@ async def test_events_are_told_again_on_demand(parts: Parts, receiver: Receiver)
             await parts.webhooks.replay("default", name, **wrong)
 
 
-async def test_all_that_was_given_up_is_told_again(parts: Parts, receiver: Receiver):
+async def test_all_that_was_given_up_is_told_again(parts: Container, receiver: Receiver):
     """More than is listed, too. What is no longer kept by then is passed over, and is no failure of whoever was never asked."""
     name, _ = await made(parts, receiver, "/all")
     hook = (await parts.webhooks.get("default", name)).hook
@@ -348,7 +350,7 @@ def test_a_retry_comes_at_any_moment_of_its_span():
     assert due_again(Due(1, 0, first), first, 1e9) == first + DAY_MS
 
 
-async def test_a_clock_that_is_set_back_keeps_no_event_waiting(parts: Parts, library: Library, receiver: Receiver):
+async def test_a_clock_that_is_set_back_keeps_no_event_waiting(parts: Container, library: Library, receiver: Receiver):
     """What was to be tried again is tried as soon, and no sooner, whatever the store's clock shows by then."""
     clock = StoreClock(parts.db)
     await clock.hear()
@@ -367,7 +369,7 @@ async def test_a_clock_that_is_set_back_keeps_no_event_waiting(parts: Parts, lib
     assert [await told_after(ms) for ms in (0, -3_600_000, 50_000, 15_000)] == [1, 1, 1, 2]
 
 
-async def test_webhooks_are_made_and_removed_over_http(parts: Parts, client: Any, receiver: Receiver):
+async def test_webhooks_are_made_and_removed_over_http(parts: Container, client: Any, receiver: Receiver):
     """The secret is told once; what cannot be is refused with its place; another organisation's does not exist; nothing in the
     store shows where a webhook leads, or what signs.
     """

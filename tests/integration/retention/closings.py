@@ -6,8 +6,8 @@ from typing import Any
 
 from alertd.common.clock import SystemClock
 from alertd.config.sections import RetentionSection
-from alertd.service.container import Parts
-from alertd.service.retention.archiving import Closing
+from alertd.service.container import Container
+from alertd.service.retention.archiving import Archiving
 from alertd.service.retention.forgetting import Forgetting
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.organisations.organisations import OrganisationStore
@@ -18,10 +18,10 @@ from tests.unit.alertd.samples import changed
 DAY_MS = 86_400_000
 
 
-def closing(parts: Parts, clock: SystemClock, **settings: int) -> Closing:
+def closing(parts: Container, clock: SystemClock, **settings: int) -> Archiving:
     section = RetentionSection(**settings)
     forgetting = Forgetting(parts.alerts, Cases(parts.db), parts.past, parts.audit, section, clock)
-    return Closing(parts.db, parts.alerts, OrganisationStore(parts.db), section, clock, "default", forgetting)
+    return Archiving(parts.db, parts.alerts, OrganisationStore(parts.db), section, clock, "default", forgetting)
 
 
 def with_sought(sample: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def with_sought(sample: dict[str, Any], **more: Any) -> dict[str, Any]:
     }
 
 
-async def told(parts: Parts, sample: dict[str, Any]) -> AlertRecord:
+async def told(parts: Container, sample: dict[str, Any]) -> AlertRecord:
     """An alert that seeks a person and a vehicle, updated once, as it is told."""
     await register(parts, 20)
     document = with_sought(sample)

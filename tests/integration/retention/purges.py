@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from alertd.model.kinds import PurgeReason
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.engine.connection import Connection
 from alertd.store.records.case_keys import Cases
@@ -20,7 +20,7 @@ from tests.integration.acts import (
 WHY = PurgeReason.RETENTION
 
 
-async def closed(parts: Parts, sample: dict[str, Any], **changes: Any) -> AlertRecord:
+async def closed(parts: Container, sample: dict[str, Any], **changes: Any) -> AlertRecord:
     """Told by push, closed, and told so."""
     record = await sent(parts, sample, channels=["push"], **changes)
     done = await parts.following.close(record.id, ANA, "Found, well")

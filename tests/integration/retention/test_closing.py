@@ -13,7 +13,7 @@ from alertd.config.sections import RetentionSection
 from alertd.model.kinds import Notify
 from alertd.model.states import AlertState, State
 from alertd.service.alerts.progress import Delivery
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.store.alerts import archive
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.engine import keys
@@ -28,7 +28,7 @@ PEOPLE = 40
 
 
 @pytest.fixture
-async def ended(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]) -> AlertRecord:
+async def ended(parts: Container, sandbox: Sandbox, sample: dict[str, Any]) -> AlertRecord:
     """An alert that was told to 40, closed, and told so."""
     await register(parts, PEOPLE)
     record = await planned(parts, sample)
@@ -38,16 +38,16 @@ async def ended(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]) -> Alert
     return await parts.alerts.get(record.id)
 
 
-async def deliveries(parts: Parts, record: AlertRecord) -> list[Delivery]:
+async def deliveries(parts: Container, record: AlertRecord) -> list[Delivery]:
     return [one async for one in parts.reports.deliveries(record)]
 
 
-def pass_days(parts: Parts, clock: Later, days: int) -> None:
+def pass_days(parts: Container, clock: Later, days: int) -> None:
     clock.ahead_ms += days * DAY_MS
     parts.db.skew_ms += days * DAY_MS
 
 
-async def test_what_has_ended_long_ago_is_compressed_and_read_as_before(parts: Parts, ended: AlertRecord):
+async def test_what_has_ended_long_ago_is_compressed_and_read_as_before(parts: Container, ended: AlertRecord):
     """Not a day too early; then its rows, its explanations and its identity are what they were, under one small key."""
     clock = Later()
     after = closing(parts, clock)
@@ -67,14 +67,14 @@ async def test_what_has_ended_long_ago_is_compressed_and_read_as_before(parts: P
     assert await after.round() == 0
 
 
-async def test_a_late_receipt_changes_no_compressed_ledger(parts: Parts, ended: AlertRecord):
+async def test_a_late_receipt_changes_no_compressed_ledger(parts: Container, ended: AlertRecord):
     """It is answered as one for a row that is not there, and breaks nothing."""
     assert await archive.archive(parts.db, ended.id, 0)
     assert (await parts.work.receipt(ended.id, 0, "push", State.DELIVERED, 0, [State.ACCEPTED])).old == 0
     assert await counts(parts, ended) == {"accepted": PEOPLE}
 
 
-async def test_what_may_still_be_told_is_not_compressed(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+async def test_what_may_still_be_told_is_not_compressed(parts: Container, sandbox: Sandbox, sample: dict[str, Any]):
     """An alert that is stood down may come back, and one with rows to settle is not over, however old it is."""
     await register(parts, PEOPLE)
     record = await planned(parts, sample)
@@ -88,7 +88,7 @@ async def test_what_may_still_be_told_is_not_compressed(parts: Parts, sandbox: S
     assert await counts(parts, record) == {"cancelled": PEOPLE}
 
 
-async def test_a_compressed_ledger_is_dated_where_that_is_set(parts: Parts, ended: AlertRecord):
+async def test_a_compressed_ledger_is_dated_where_that_is_set(parts: Container, ended: AlertRecord):
     """It goes so long after the end, by the store's own clock; by default it never does."""
     clock = Later()
     pass_days(parts, clock, 38)
@@ -103,7 +103,7 @@ async def test_a_compressed_ledger_is_dated_where_that_is_set(parts: Parts, ende
 
 
 async def test_who_was_told_by_an_update_that_is_over_for_long_is_told_the_end(
-    parts: Parts, sandbox: Sandbox, sample: dict[str, Any], library: Library
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any], library: Library
 ):
     """Its alert went on: the end of that is what dates the ledger of all that told of it, and what compresses it."""
     clock = Later()
@@ -135,7 +135,7 @@ async def test_who_was_told_by_an_update_that_is_over_for_long_is_told_the_end(
 
 
 async def test_one_that_is_damaged_keeps_no_other_ledger_beyond_its_time(
-    parts: Parts, ended: AlertRecord, sample: dict[str, Any]
+    parts: Container, ended: AlertRecord, sample: dict[str, Any]
 ):
     """It is looked at before the others, in each round anew."""
     damaged = await planned(parts, sample, case={**sample["case"], "number": "another"})
@@ -146,7 +146,7 @@ async def test_one_that_is_damaged_keeps_no_other_ledger_beyond_its_time(
     assert await parts.db.execute("EXISTS", keys.of_chain(ended.id, "closed", ended.id))
 
 
-async def test_a_damaged_version_keeps_its_own_alert_s_ledger(parts: Parts, ended: AlertRecord):
+async def test_a_damaged_version_keeps_its_own_alert_s_ledger(parts: Container, ended: AlertRecord):
     """Nobody can say that it was not told yesterday."""
     clock, last = Later(), (await parts.alerts.versions([ended.id]))[-1]
     pass_days(parts, clock, 38)
@@ -155,7 +155,7 @@ async def test_a_damaged_version_keeps_its_own_alert_s_ledger(parts: Parts, ende
     assert not await parts.db.execute("EXISTS", keys.of_chain(ended.id, "closed", ended.id))
 
 
-async def test_a_retention_that_is_set_later_holds_for_what_was_compressed_before(parts: Parts, ended: AlertRecord):
+async def test_a_retention_that_is_set_later_holds_for_what_was_compressed_before(parts: Container, ended: AlertRecord):
     """Whoever sets it after a year means that year, too; and whoever makes it longer, what is still there."""
     clock, name = Later(), keys.of_chain(ended.id, "closed", ended.id)
     pass_days(parts, clock, 38)

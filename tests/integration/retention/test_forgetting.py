@@ -9,7 +9,7 @@ import pytest
 
 from alertd.common.errors import Problem
 from alertd.model.states import AlertState
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.store.alerts.records import AlertRecord
 from tests.clocks import Later
 from tests.integration.acts import ANA, BEA, alert_of, planned, register, submitted
@@ -21,26 +21,26 @@ THEIRS = ("Jan K.", "1234", "BCD", "furgoneta", "tall", "order of the judge", "�
 DAYS = 7
 
 
-async def documents(parts: Parts, record: AlertRecord) -> list[str]:
+async def documents(parts: Container, record: AlertRecord) -> list[str]:
     versions = await parts.alerts.versions([record.id])
     found = [await parts.alerts.get(one) for one in versions]
     return [json.dumps(json.loads(one.document), ensure_ascii=False) for one in found if one.document]
 
 
-async def later(parts: Parts, days: float) -> int:
+async def later(parts: Container, days: float) -> int:
     """A round of the keeper so many days after now. Answers how many versions still tell of them."""
     clock = Later(int(days * DAY_MS))
     await closing(parts, clock, sought_days=DAYS).round()
     return len([text for text in await documents(parts, await first(parts)) if any(one in text for one in THEIRS)])
 
 
-async def first(parts: Parts) -> AlertRecord:
+async def first(parts: Container) -> AlertRecord:
     """The alert that there is, not its update."""
     places = await parts.alerts.of_org("default", before=None, limit=9)
     return await parts.alerts.get(places[-1][1])
 
 
-async def test_who_was_sought_is_forgotten_before_the_case(parts: Parts, sample: dict[str, Any]):
+async def test_who_was_sought_is_forgotten_before_the_case(parts: Container, sample: dict[str, Any]):
     """Not while they are sought, and not a day too early; then in every version of the alert and in its own words, and all else
     of the case is there. It is in the audit, and done once.
     """
@@ -62,7 +62,7 @@ async def test_who_was_sought_is_forgotten_before_the_case(parts: Parts, sample:
     assert forgot == [("done", "alertd retention", record.id), ("begun", "alertd retention", record.id)]
 
 
-async def test_who_was_sought_until_an_update_is_forgotten_too(parts: Parts, sample: dict[str, Any]):
+async def test_who_was_sought_until_an_update_is_forgotten_too(parts: Container, sample: dict[str, Any]):
     """What the alert says now names nobody as sought, but its words do, and so does what it said before. The child keeps its name."""
     await register(parts, 20)
     document = changed(with_sought(sample), "case/children/0/clothing/en", "red coat; a gift of Jan K.")
@@ -86,7 +86,7 @@ async def test_who_was_sought_until_an_update_is_forgotten_too(parts: Parts, sam
     assert await later(parts, DAYS + 1) == 0
 
 
-async def test_what_was_never_told_is_forgotten_too(parts: Parts, sample: dict[str, Any]):
+async def test_what_was_never_told_is_forgotten_too(parts: Container, sample: dict[str, Any]):
     """An alert that was rejected sought somebody, too."""
     await register(parts, 20)
     taken = await submitted(parts, with_sought(sample))
@@ -96,7 +96,7 @@ async def test_what_was_never_told_is_forgotten_too(parts: Parts, sample: dict[s
     assert (await parts.alerts.get(taken.record.id)).state is AlertState.REJECTED
 
 
-async def test_a_legal_hold_keeps_them(parts: Parts, client: Any, sample: dict[str, Any]):
+async def test_a_legal_hold_keeps_them(parts: Container, client: Any, sample: dict[str, Any]):
     """Until it is released: a court may ask who was sought."""
     record = await told(parts, sample)
     await parts.following.close(record.id, ANA, "found", notify=False)
@@ -107,7 +107,7 @@ async def test_a_legal_hold_keeps_them(parts: Parts, client: Any, sample: dict[s
     assert await later(parts, DAYS + 1) == 0
 
 
-async def test_other_alerts_stay_as_they_are(parts: Parts, sample: dict[str, Any]):
+async def test_other_alerts_stay_as_they_are(parts: Container, sample: dict[str, Any]):
     """What sought nobody is not written anew."""
     await register(parts, 20)
     record = await planned(parts, sample)
@@ -125,7 +125,7 @@ async def test_other_alerts_stay_as_they_are(parts: Parts, sample: dict[str, Any
         ("vehicles", [{"description": {"ar": "سيارة المجرم"}, "legal_basis": "x"}], "description/ar"),
     ],
 )
-async def test_nobody_is_called_guilty(parts: Parts, sample: dict[str, Any], part: str, value: Any, place: str):
+async def test_nobody_is_called_guilty(parts: Container, sample: dict[str, Any], part: str, value: Any, place: str):
     """Refused where it is said, in the language it is said in; looks are told."""
     await register(parts, 20)
     with pytest.raises(Problem) as refusal:

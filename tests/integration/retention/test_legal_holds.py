@@ -7,8 +7,8 @@ from typing import Any
 
 from alertd.config.sections import RetentionSection
 from alertd.model.states import AlertState
-from alertd.service.container import Parts
-from alertd.service.retention.archiving import Closing
+from alertd.service.container import Container
+from alertd.service.retention.archiving import Archiving
 from alertd.store.alerts.archive import archive
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
@@ -20,7 +20,7 @@ from tests.integration.media.conftest import showing
 from tests.integration.retention.purges import WHY, closed
 
 
-async def test_a_held_case_is_not_purged_until_another_lets_it_go(parts: Parts, sample: dict[str, Any]):
+async def test_a_held_case_is_not_purged_until_another_lets_it_go(parts: Container, sample: dict[str, Any]):
     """By none of its alerts, and nothing of them is taken out; its photos stay beyond their age. Released, it goes as any other."""
     media, holds = await photo(parts), parts.legal_holds
     record = await closed(parts, sample, case=showing(sample, media))
@@ -44,7 +44,7 @@ async def test_a_held_case_is_not_purged_until_another_lets_it_go(parts: Parts, 
     assert await slug(holds.hold(record.id, ANA, "x")) == "precondition-failed"
 
 
-async def test_who_releases_one_hold_releases_no_later_one(parts: Parts, sample: dict[str, Any]):
+async def test_who_releases_one_hold_releases_no_later_one(parts: Container, sample: dict[str, Any]):
     """What is let go is the hold that was looked at: another that was put there meanwhile stays."""
     record, holds, cases = await closed(parts, sample), parts.legal_holds, Cases(parts.db)
     await holds.hold(record.id, ANA, "court 1")
@@ -55,7 +55,7 @@ async def test_who_releases_one_hold_releases_no_later_one(parts: Parts, sample:
     assert (await holds.of(record)).by == BEA.subject
 
 
-async def test_a_purge_that_stood_still_destroys_nothing(parts: Parts, sample: dict[str, Any]):
+async def test_a_purge_that_stood_still_destroys_nothing(parts: Container, sample: dict[str, Any]):
     """A minute after it began its steps do nothing more, and the key stays where somebody holds the case by then."""
     record, holds, cases = await closed(parts, sample), parts.legal_holds, Cases(parts.db)
     until_ms = await cases.begin_purge(record.case)
@@ -67,7 +67,7 @@ async def test_a_purge_that_stood_still_destroys_nothing(parts: Parts, sample: d
     assert (await parts.alerts.get(record.id)).document == record.document
 
 
-async def test_its_ledgers_do_not_go_by_their_age(parts: Parts, sample: dict[str, Any]):
+async def test_its_ledgers_do_not_go_by_their_age(parts: Container, sample: dict[str, Any]):
     """One that was compressed and dated for deletion stays; released it has its date again, or 90 days; one that is kept for ever stays so. While it is held none
     is dated.
     """
@@ -80,7 +80,7 @@ async def test_its_ledgers_do_not_go_by_their_age(parts: Parts, sample: dict[str
     assert await parts.db.execute("PTTL", dated) == -1
     settings = RetentionSection(ledger_days=365)
     later, organisations = Later(550 * 86_400_000), OrganisationStore(parts.db)
-    closing = Closing(parts.db, parts.alerts, organisations, settings, later, "default", parts.forgetting)
+    closing = Archiving(parts.db, parts.alerts, organisations, settings, later, "default", parts.forgetting)
     assert await closing.round() == 0
     await holds.release(record.id, BEA)
     assert await parts.db.execute("PTTL", dated) > 80 * 86_400_000
@@ -89,7 +89,7 @@ async def test_its_ledgers_do_not_go_by_their_age(parts: Parts, sample: dict[str
     assert await parts.db.execute("EXISTS", keys.of_chain(other.id, "closed", other.id))
 
 
-async def test_whoever_put_it_there_does_not_release_it(parts: Parts, sample: dict[str, Any]):
+async def test_whoever_put_it_there_does_not_release_it(parts: Container, sample: dict[str, Any]):
     """However the name is spelled, nor by a key that one of the two made for the other; nor by a test key, nor another organisation's."""
     record, holds = await closed(parts, sample), parts.legal_holds
     await holds.hold(record.id, ANA, "x")
@@ -103,7 +103,7 @@ async def test_whoever_put_it_there_does_not_release_it(parts: Parts, sample: di
     assert await holds.of(record) is None
 
 
-async def test_a_test_key_releases_no_hold_by_a_test_of_the_case(parts: Parts, sample: dict[str, Any]):
+async def test_a_test_key_releases_no_hold_by_a_test_of_the_case(parts: Container, sample: dict[str, Any]):
     """What is kept is the case, and so the Actual alert; of a case that has none it may."""
     tester, holds = dataclasses.replace(ANA, test=True), parts.legal_holds
     record = await closed(parts, sample)
@@ -119,7 +119,9 @@ async def test_a_test_key_releases_no_hold_by_a_test_of_the_case(parts: Parts, s
     assert await holds.of(own) is None
 
 
-async def test_a_hold_and_a_purge_at_once_do_not_both_succeed(parts: Parts, sample: dict[str, Any], store: Connection):
+async def test_a_hold_and_a_purge_at_once_do_not_both_succeed(
+    parts: Container, sample: dict[str, Any], store: Connection
+):
     """While a case is being purged nobody is told that it is kept; a purge that broke off stands in the way for a minute at most, and one that was refused not
     at all.
     """
@@ -136,7 +138,7 @@ async def test_a_hold_and_a_purge_at_once_do_not_both_succeed(parts: Parts, samp
     assert (await parts.alerts.get(pending.id)).document == pending.document
 
 
-async def test_over_http_it_is_shown_and_audited(parts: Parts, client: Any, sample: dict[str, Any]):
+async def test_over_http_it_is_shown_and_audited(parts: Container, client: Any, sample: dict[str, Any]):
     """Asked for with a reason, by whoever may approve; released by an administrator; each an act, without the reason's words."""
     record = await closed(parts, sample)
     keys_of = {}
@@ -161,7 +163,7 @@ async def test_over_http_it_is_shown_and_audited(parts: Parts, client: Any, samp
 
 
 async def test_what_was_purged_is_purged_in_a_backup_that_held_it(
-    parts: Parts, sample: dict[str, Any], store: Connection
+    parts: Container, sample: dict[str, Any], store: Connection
 ):
     """A hold in the copy is older than the purge: it was released before."""
     record, holds = await closed(parts, sample), parts.legal_holds

@@ -17,7 +17,7 @@ from alertd.model.organisation import Organisation
 from alertd.model.states import AlertState
 from alertd.runtime.assembly import opened
 from alertd.runtime.worker_container import worker_of
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.service.records.audit import Noted
 from alertd.store.alerts.records import Footing
 from alertd.store.engine import keys
@@ -49,7 +49,7 @@ from tests.integration.retention.purges import WHY, Meanwhile, closed, everythin
 ROOM = 1 << 20  # bytes: more than anything else that this process writes to a file meanwhile
 
 
-async def test_nothing_of_it_can_be_read(parts: Parts, sample: dict[str, Any], store: Connection):
+async def test_nothing_of_it_can_be_read(parts: Container, sample: dict[str, Any], store: Connection):
     """In no version; the key, the photo and the area are gone; who was told when, and who decided, stays."""
     media = await photo(parts)
     record = await closed(parts, sample, case=showing(sample, media))
@@ -71,7 +71,7 @@ async def test_nothing_of_it_can_be_read(parts: Parts, sample: dict[str, Any], s
     assert purged.code == "retention"
 
 
-async def test_what_was_audited_can_be_checked_and_not_read(parts: Parts, sample: dict[str, Any]):
+async def test_what_was_audited_can_be_checked_and_not_read(parts: Container, sample: dict[str, Any]):
     """The chain holds; no value of the case is in what is written after it, and nobody can make the HMACs of before again."""
     record = await closed(parts, sample)
     await parts.audit.end(ANA, "alert.close", "done", Noted(record=record), of=1)
@@ -83,7 +83,7 @@ async def test_what_was_audited_can_be_checked_and_not_read(parts: Parts, sample
     assert await parts.alerts.of_case(record.case, {"document": record.document}) == {}
 
 
-async def test_all_alerts_of_the_case_go_together(parts: Parts, sample: dict[str, Any]):
+async def test_all_alerts_of_the_case_go_together(parts: Container, sample: dict[str, Any]):
     """They are sealed under one key. One that is not over keeps it, and them."""
     record = await closed(parts, sample)
     other = await planned(parts, sample)
@@ -95,7 +95,7 @@ async def test_all_alerts_of_the_case_go_together(parts: Parts, sample: dict[str
     assert (await parts.alerts.get(other.id)).state is AlertState.PURGED
 
 
-async def test_the_next_alert_of_the_case_has_a_key_of_its_own(parts: Parts, sample: dict[str, Any]):
+async def test_the_next_alert_of_the_case_has_a_key_of_its_own(parts: Container, sample: dict[str, Any]):
     """It is read as any other, and purging the first again does not touch it."""
     record = await closed(parts, sample)
     await parts.purging.purge(record.id, BEA, WHY)
@@ -106,7 +106,7 @@ async def test_the_next_alert_of_the_case_has_a_key_of_its_own(parts: Parts, sam
     assert (await parts.alerts.heads([record.id]))[0].external_id == ""
 
 
-async def test_one_that_is_stood_down_is_purged_and_settled(parts: Parts, sample: dict[str, Any]):
+async def test_one_that_is_stood_down_is_purged_and_settled(parts: Container, sample: dict[str, Any]):
     """When its notice has been told; what was queued is cancelled, and the alert ends."""
     await register(parts, 20)
     record = await planned(parts, sample, channels=["push", "sms"])
@@ -123,7 +123,7 @@ async def test_one_that_is_stood_down_is_purged_and_settled(parts: Parts, sample
     assert await slug(parts.following.reopen(record.id, BEA, "x")) in {"precondition-failed", "expired"}
 
 
-async def test_what_is_about_to_be_written_keeps_the_key(parts: Parts, sample: dict[str, Any]):
+async def test_what_is_about_to_be_written_keeps_the_key(parts: Container, sample: dict[str, Any]):
     """An alert of the case, between its key and its document, would be sealed and never opened again."""
     record = await closed(parts, sample)
     await parts.alerts.case_box(record.case, new_id(parts.clock.now_ms()))
@@ -134,7 +134,7 @@ async def test_what_is_about_to_be_written_keeps_the_key(parts: Parts, sample: d
 
 
 async def test_a_copy_that_is_put_back_shows_nothing(
-    parts: Parts, sample: dict[str, Any], redis: Redis, codec: Codec, sandbox: Sandbox, library: Library
+    parts: Container, sample: dict[str, Any], redis: Redis, codec: Codec, sandbox: Sandbox, library: Library
 ):
     """Of a case that was purged since, in whatever state it is there; another case is as it was."""
     media = await photo(parts)
@@ -154,7 +154,7 @@ async def test_a_copy_that_is_put_back_shows_nothing(
         assert (await again.alerts.get(other.id)).document == other.document
 
 
-async def test_a_crash_before_the_tombstone_is_gone_on_with(parts: Parts, sample: dict[str, Any], tmp_path: Path):
+async def test_a_crash_before_the_tombstone_is_gone_on_with(parts: Container, sample: dict[str, Any], tmp_path: Path):
     """The key that was taken away is there until it is written down; the same call writes it, and destroys the key."""
     record = await closed(parts, sample)
     purging = parts.purging
@@ -165,12 +165,12 @@ async def test_a_crash_before_the_tombstone_is_gone_on_with(parts: Parts, sample
     purging._tombstones = Tombstones(tmp_path / "tombstones")
     await purging.purge(record.id, BEA, WHY)
     assert not await parts.db.execute("EXISTS", keys.case_dropped(record.case))
-    assert [stone.case for stone in purging._tombstones.read()] == [record.case]
+    assert [stone.case for stone in purging._tombstones.read_all()] == [record.case]
 
 
 @pytest.mark.parametrize("goes_on", ["call", "start"])
 async def test_what_a_purge_left_undone_touches_nothing_that_came_since(
-    parts: Parts, sample: dict[str, Any], tmp_path: Path, goes_on: str
+    parts: Container, sample: dict[str, Any], tmp_path: Path, goes_on: str
 ):
     """The child is missing again, with another key, photo and hold: the key that was taken away is destroyed, by the same call or the next start,
     and nothing else. The old photo is shown to nobody.
@@ -196,7 +196,7 @@ async def test_what_a_purge_left_undone_touches_nothing_that_came_since(
     with pytest.raises(Problem) as refusal:
         await parts.photos.show(old_media, "push", ANA)
     assert refusal.value.status in {404, 410}
-    assert [stone.case for stone in stones.read()] == [record.case]
+    assert [stone.case for stone in stones.read_all()] == [record.case]
 
 
 def test_a_line_that_was_cut_off_is_none(tmp_path: Path):
@@ -204,14 +204,14 @@ def test_a_line_that_was_cut_off_is_none(tmp_path: Path):
     a warning that quotes nothing.
     """
     stones = Tombstones(tmp_path / "tombstones")
-    assert stones.read() == []
+    assert stones.read_all() == []
     stones.add(Tombstone(case="a", key="1"))
     for torn in (b'{"case":"b","ke', b'{"case":"b', b'{"case":"b\xc3"}', b"\0\0\0", b'{"case":"b"}'):
         with stones.path.open("ab") as file:
             file.write(torn)
         stones.add(Tombstone(case="c", key="3"))
     with capture_logs() as said:
-        assert [stone.case for stone in stones.read()] == ["a", *"ccccc"]
+        assert [stone.case for stone in stones.read_all()] == ["a", *"ccccc"]
     assert [(line["log_level"], line["lines"]) for line in said] == [("warning", [2, 4, 6, 8, 10])]
     assert "case" not in str(said)
     assert stones.path.stat().st_mode & 0o777 == 0o600
@@ -230,10 +230,12 @@ def test_a_tombstone_that_has_no_room_is_an_error(tmp_path: Path):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert stones.path.stat().st_size == ROOM + 10
     stones.add(Tombstone(case="a", key="1"))
-    assert [stone.case for stone in stones.read()] == ["a"]
+    assert [stone.case for stone in stones.read_all()] == ["a"]
 
 
-async def test_another_organisation_with_the_same_number_keeps_nothing_of_a_case(parts: Parts, sample: dict[str, Any]):
+async def test_another_organisation_with_the_same_number_keeps_nothing_of_a_case(
+    parts: Container, sample: dict[str, Any]
+):
     """Anyone who knows the number of a case can write a draft of it. The others' case is purged all the same, key and all, and the draft
     stays readable. A backup brings nothing of it back.
     """
@@ -256,7 +258,7 @@ async def test_another_organisation_with_the_same_number_keeps_nothing_of_a_case
     assert await cases.held(other.case) == {}
 
 
-async def test_a_draft_keeps_no_case_from_being_purged(parts: Parts, sample: dict[str, Any]):
+async def test_a_draft_keeps_no_case_from_being_purged(parts: Container, sample: dict[str, Any]):
     """A draft of the same case goes with it, for nobody has submitted it; one that waits for its second person keeps the case."""
     record = await closed(parts, sample)
     draft = (await parts.intake.submit(alert_of(sample), ANA, draft=True)).record
@@ -271,7 +273,7 @@ async def test_a_draft_keeps_no_case_from_being_purged(parts: Parts, sample: dic
 
 
 async def test_a_copy_brings_back_no_alert_that_was_purged_without_its_key(
-    parts: Parts, sample: dict[str, Any], redis: Redis, codec: Codec, sandbox: Sandbox, library: Library
+    parts: Container, sample: dict[str, Any], redis: Redis, codec: Codec, sandbox: Sandbox, library: Library
 ):
     """Something was sealed under the key meanwhile, so that the case keeps it: the purged alert stays away all the same, however often the
     copy is served.
@@ -291,7 +293,7 @@ async def test_a_copy_brings_back_no_alert_that_was_purged_without_its_key(
             assert (found.state, found.document, found.rev) == (AlertState.PURGED, b"", own.rev + 2)
 
 
-async def test_words_about_an_alert_are_gone_with_it(parts: Parts, sample: dict[str, Any]):
+async def test_words_about_an_alert_are_gone_with_it(parts: Container, sample: dict[str, Any]):
     """Why the glass was broken, and what the review found. Who reviewed it, and the verdict, stay."""
     await register(parts, 20)
     own = (await submitted(parts, sample)).record
@@ -309,7 +311,7 @@ async def test_words_about_an_alert_are_gone_with_it(parts: Parts, sample: dict[
     assert (purged.why, purged.note, purged.verdict, purged.reviewer) == ("", "", "justified", BEA.subject)
 
 
-async def test_a_test_key_purges_no_actual_alert_by_a_test_of_its_case(parts: Parts, sample: dict[str, Any]):
+async def test_a_test_key_purges_no_actual_alert_by_a_test_of_its_case(parts: Container, sample: dict[str, Any]):
     """A Test is a test key's own to purge, and the key of its case is the Actual alert's, too: nothing is, then, of neither."""
     tester = dataclasses.replace(ANA, test=True)
     record = await closed(parts, sample)
@@ -326,7 +328,7 @@ async def test_a_test_key_purges_no_actual_alert_by_a_test_of_its_case(parts: Pa
 
 
 @pytest.mark.parametrize("state", ["pending", "sent"])
-async def test_breaches_are_refused(parts: Parts, sample: dict[str, Any], state: str):
+async def test_breaches_are_refused(parts: Container, sample: dict[str, Any], state: str):
     """What is not over is not purged, nor what is another's, nor a version that tells, nor one that was changed since."""
     if state == "pending":
         await register(parts, 20)
@@ -343,7 +345,7 @@ async def test_breaches_are_refused(parts: Parts, sample: dict[str, Any], state:
     assert (await parts.alerts.get(record.id)).document == record.document
 
 
-async def test_decisions_about_what_was_purged_are_refused(parts: Parts, sample: dict[str, Any]):
+async def test_decisions_about_what_was_purged_are_refused(parts: Container, sample: dict[str, Any]):
     """Each with its problem, and none fails on what is not there any more."""
     await register(parts, 20)
     record = (await submitted(parts, sample)).record

@@ -11,12 +11,12 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from alertd.common.errors import Problem
-from alertd.common.ids import Door, sequence_of
+from alertd.common.ids import TokenPurpose, sequence_of
 from alertd.model.states import CHANNELS, AlertState, LedgerReason
 from alertd.runtime.assembly import opened
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.service.records.restoring import Restoring
-from alertd.store.alerts.open_alerts import Current
+from alertd.store.alerts.open_alerts import OpenAlerts
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.engine import keys
 from alertd.store.engine.codec import Codec
@@ -48,7 +48,7 @@ HAIR = "case/children/0/hair"
 MADE = "2026-11-24T12:00:00+00:00"
 
 
-async def test_nothing_open_goes_on_by_itself(parts: Parts, sample: dict[str, Any], store: Connection):
+async def test_nothing_open_goes_on_by_itself(parts: Container, sample: dict[str, Any], store: Connection):
     """What was to be sent is unknown, also where a worker had it; the alert is stood down, and nobody is told so. Opened again it
     sends nothing until somebody asks for it; closed it reaches whoever may have been told.
     """
@@ -74,7 +74,7 @@ async def test_nothing_open_goes_on_by_itself(parts: Parts, sample: dict[str, An
 
 
 async def test_what_happens_from_then_on_is_called_by_no_name_that_was_told(
-    parts: Parts, sample: dict[str, Any], sandbox: Sandbox, redis: Redis, codec: Codec, library: Library
+    parts: Container, sample: dict[str, Any], sandbox: Sandbox, redis: Redis, codec: Codec, library: Library
 ):
     """Programs know by its id what they had, and ask by a cursor for what is new: of an alert that was approved after the copy was made they
     hear that it went back.
@@ -86,21 +86,21 @@ async def test_what_happens_from_then_on_is_called_by_no_name_that_was_told(
     copy = await copied(redis)
     await parts.approval.approve(pending.id, BEA)
     await parts.events.bring()
-    before = await parts.events.read("default", None, 100)
+    before = await parts.events.read_page("default", None, 100)
     await put_back(redis, copy)
     async with opened(settings_for(sandbox), redis, codec, library=library) as again:
         await again.restoring.settle(MADE, again.clock.now_ms())
-        assert (await again.events.read("default", before.cursor, 100)).more is False
+        assert (await again.events.read_page("default", before.cursor, 100)).more is False
         assert await again.events.leads()
         await again.events.bring()
-        [(_, event)] = (await again.events.read("default", before.cursor, 100)).events
+        [(_, event)] = (await again.events.read_page("default", before.cursor, 100)).events
         told_since = json.loads(event)
         assert (told_since["type"], told_since["data"]["alert"]) == ("alert.returned", pending.id)
         assert told_since["id"] not in {json.loads(one)["id"] for _, one in before.events}
 
 
 async def test_phones_take_what_is_told_from_then_on(
-    parts: Parts, sample: dict[str, Any], sandbox: Sandbox, redis: Redis, codec: Codec, library: Library
+    parts: Container, sample: dict[str, Any], sandbox: Sandbox, redis: Redis, codec: Codec, library: Library
 ):
     """They drop what has a lower number than they had. Nobody here knows how many updates were told since the copy was made, nor since the same
     copy was put back before.
@@ -129,7 +129,13 @@ async def test_phones_take_what_is_told_from_then_on(
 
 @pytest.mark.parametrize("channel", ["mail", "sms"])
 async def test_an_update_of_before_a_restore_is_written_anew(
-    parts: Parts, sample: dict[str, Any], sandbox: Sandbox, redis: Redis, codec: Codec, library: Library, channel: str
+    parts: Container,
+    sample: dict[str, Any],
+    sandbox: Sandbox,
+    redis: Redis,
+    codec: Codec,
+    library: Library,
+    channel: str,
 ):
     """It may have been told since the copy was made, by its number. Where no phone shows the alert, reopening it tells nothing above that."""
     record = await sent(parts, sample, channels=[channel])
@@ -154,14 +160,16 @@ async def test_an_update_of_before_a_restore_is_written_anew(
     assert set(of_versions.values()) == {20}
 
 
-class _CutOff(Current):
+class _CutOff(OpenAlerts):
     """A store that is gone once numbers have leapt."""
 
     async def put_back(self, *_: Any) -> int:
         raise StoreUnavailableError
 
 
-async def test_a_start_that_fails_after_a_restore_uses_up_nothing(parts: Parts, sample: dict[str, Any], redis: Redis):
+async def test_a_start_that_fails_after_a_restore_uses_up_nothing(
+    parts: Container, sample: dict[str, Any], redis: Redis
+):
     """The next one does what is left: numbers leap once for each restore, however many starts it took, or another restore might come to the same."""
     record = await sent(parts, sample, channels=["push"])
     assert await parts.events.leads()
@@ -191,7 +199,7 @@ async def test_a_start_that_fails_after_a_restore_uses_up_nothing(parts: Parts, 
     assert (await numbers())[0] == b"1:2"
 
 
-async def test_nothing_is_settled_while_it_cannot_be_written_down(parts: Parts, sample: dict[str, Any]):
+async def test_nothing_is_settled_while_it_cannot_be_written_down(parts: Container, sample: dict[str, Any]):
     """Put back once more it would use numbers again that were told: the service does not start, and says why."""
     await register(parts, 20)
     record = await planned(parts, sample)
@@ -202,21 +210,21 @@ async def test_nothing_is_settled_while_it_cannot_be_written_down(parts: Parts, 
 
 
 async def test_what_was_told_since_the_copy_is_taken_for_nothing_that_is_told_now(
-    parts: Parts, sample: dict[str, Any], sandbox: Sandbox, redis: Redis, codec: Codec, library: Library
+    parts: Container, sample: dict[str, Any], sandbox: Sandbox, redis: Redis, codec: Codec, library: Library
 ):
     """What an update told is not seen as the end, an app that asks of the update hears that it is nobody's, and no mail of the end goes by its
     name. What was told before the copy is known.
     """
     record = await sent(parts, sample, channels=["push", "mail"])
-    before, copy = parts.tags.make(record.id, 3, Door.ACK), await copied(redis)
+    before, copy = parts.tags.make(record.id, 3, TokenPurpose.ACK), await copied(redis)
     update = await told_of(parts, record, sample, "black")
-    since = parts.tags.make(update.id, 3, Door.ACK)
+    since = parts.tags.make(update.id, 3, TokenPurpose.ACK)
     await put_back(redis, copy)
     async with opened(settings_for(sandbox), redis, codec, library=library) as again:
         await again.restoring.settle(MADE, again.clock.now_ms())
         closed = await again.following.close(record.id, CARL, "found")
         assert (await tell(again, closed, ("push", "mail")))["push"] == {"targeted": 20, "accepted": 20}
-        (known, unknown) = (again.receipts.reference(tag, Door.ACK) for tag in (before, since))
+        (known, unknown) = (again.receipts.reference(tag, TokenPurpose.ACK) for tag in (before, since))
         assert await again.receipts.acknowledged(known, ReportState.SEEN)
         assert await again.reports.standing(unknown.alert_id, unknown.row) is None
         assert not await again.receipts.acknowledged(unknown, ReportState.SEEN)
@@ -225,7 +233,7 @@ async def test_what_was_told_since_the_copy_is_taken_for_nothing_that_is_told_no
 
 
 async def test_whoever_left_since_the_copy_by_a_mails_link_leaves_by_it_again(
-    parts: Parts, sample: dict[str, Any], sandbox: Sandbox, redis: Redis, codec: Codec, library: Library
+    parts: Container, sample: dict[str, Any], sandbox: Sandbox, redis: Redis, codec: Codec, library: Library
 ):
     """A proxy's log may have the link: nothing else knows of them. Of what the mail said nothing need be there, nor of the life it was told in."""
     record = await sent(parts, sample, channels=["mail"])
@@ -239,15 +247,15 @@ async def test_whoever_left_since_the_copy_by_a_mails_link_leaves_by_it_again(
             versions.append((await told_of(again, record, sample, "red")).id)
     assert [sequence_of(one) // 256 for one in versions] == [0, 0, 1, 2]
     for version in versions:
-        tag = parts.tags.make(version, 1, Door.LEAVE, parts.people.names.address_hash(*address))
+        tag = parts.tags.make(version, 1, TokenPurpose.LEAVE, parts.people.names.address_hash(*address))
         await put_back(redis, copy)
         assert not await parts.suppressing.since(address)
-        assert await parts.receipts.leave(parts.receipts.reference(tag, Door.LEAVE))
+        assert await parts.receipts.leave(parts.receipts.reference(tag, TokenPurpose.LEAVE))
         assert await parts.suppressing.since(address)
 
 
 async def test_an_alert_that_was_put_back_goes_on_as_any_other(
-    parts: Parts, sample: dict[str, Any], sandbox: Sandbox, redis: Redis, codec: Codec, library: Library
+    parts: Container, sample: dict[str, Any], sandbox: Sandbox, redis: Redis, codec: Codec, library: Library
 ):
     """What tells it anew takes the place of what told it before, is restricted with it, and is purged with it."""
     record = await sent(parts, sample, channels=["push"])
@@ -272,7 +280,7 @@ async def test_an_alert_that_was_put_back_goes_on_as_any_other(
     assert {one.state for one in versions} == {AlertState.PURGED}
 
 
-async def told_of(parts: Parts, record: AlertRecord, sample: dict[str, Any], hair: str) -> AlertRecord:
+async def told_of(parts: Container, record: AlertRecord, sample: dict[str, Any], hair: str) -> AlertRecord:
     """An update that everybody was told."""
     alert = (await parts.alerts.get(record.id)).alert
     update = await updated(parts, record, sample, case=changed(sample, HAIR, hair)["case"], channels=alert.channels)
@@ -281,7 +289,7 @@ async def told_of(parts: Parts, record: AlertRecord, sample: dict[str, Any], hai
     return update
 
 
-async def test_whoever_was_told_is_not_told_again(parts: Parts, sample: dict[str, Any], sandbox: Sandbox):
+async def test_whoever_was_told_is_not_told_again(parts: Container, sample: dict[str, Any], sandbox: Sandbox):
     """An alert that was sent is hidden like any other, and its ledger stays."""
     record = await sent(parts, sample, channels=["push"])
     got = sandbox.push.recorded.total
@@ -292,7 +300,7 @@ async def test_whoever_was_told_is_not_told_again(parts: Parts, sample: dict[str
     assert sandbox.push.recorded.total == got
 
 
-async def test_what_waits_goes_back_and_what_is_over_stays(parts: Parts, sample: dict[str, Any]):
+async def test_what_waits_goes_back_and_what_is_over_stays(parts: Container, sample: dict[str, Any]):
     """It may have been approved since. The audit has it, and can be followed."""
     await register(parts, 20)
     pending = (await submitted(parts, sample)).record
@@ -310,7 +318,7 @@ async def test_what_waits_goes_back_and_what_is_over_stays(parts: Parts, sample:
 
 @pytest.mark.parametrize("what", ["its case", "what followed it"])
 async def test_one_that_cannot_be_read_keeps_no_other_from_being_hidden(
-    parts: Parts, sample: dict[str, Any], sandbox: Sandbox, what: str
+    parts: Container, sample: dict[str, Any], sandbox: Sandbox, what: str
 ):
     """Nor the service from starting. It is sent to nobody itself, and where that can be read that is shown, it is hidden."""
     await register(parts, 20)

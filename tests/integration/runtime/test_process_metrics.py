@@ -17,7 +17,7 @@ from alertd.runtime.api_site import api_site, reserved, reserved_for_metrics, ur
 from alertd.runtime.installation import Store
 from alertd.runtime.processes import StartError
 from alertd.runtime.worker_site import metrics_site
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from geofences.regions import Library
 from tests.clocks import Later
 
@@ -37,7 +37,7 @@ def clock() -> Later:
 
 
 @pytest.fixture
-async def ask(parts: Parts, library: Library, where: str, clock: Later) -> AsyncIterator[aiohttp.ClientSession]:
+async def ask(parts: Container, library: Library, where: str, clock: Later) -> AsyncIterator[aiohttp.ClientSession]:
     """Asks the metrics port of the API that has this worker."""
     parts = replace(parts, library=library, clock=clock)
     store = Store(url="", keys=None, environment={})  # type: ignore[arg-type]  nothing here opens it
@@ -50,7 +50,7 @@ async def ask(parts: Parts, library: Library, where: str, clock: Later) -> Async
 
 
 async def test_what_a_worker_counted_stays_when_it_is_gone(
-    parts: Parts, library: Library, where: str, ask: aiohttp.ClientSession, clock: Later
+    parts: Container, library: Library, where: str, ask: aiohttp.ClientSession, clock: Later
 ):
     """While none answers, and when the next begins at nothing: a counter that falls would be a rise to whoever alarms on it."""
 
@@ -70,7 +70,7 @@ async def test_what_a_worker_counted_stays_when_it_is_gone(
         assert await told(ask) == 5
 
 
-async def test_a_port_that_is_taken_is_told_at_start(parts: Parts):
+async def test_a_port_that_is_taken_is_told_at_start(parts: Container):
     """As by the second worker of a machine, which has the same file."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         where = f"127.0.0.1:{taken.getsockname()[1]}"
@@ -79,7 +79,7 @@ async def test_a_port_that_is_taken_is_told_at_start(parts: Parts):
                 pass
 
 
-async def test_scrapes_of_one_second_share_one_collection(parts: Parts, ask: aiohttp.ClientSession, clock: Later):
+async def test_scrapes_of_one_second_share_one_collection(parts: Container, ask: aiohttp.ClientSession, clock: Later):
     """However many ask: a collection costs the processor time in which alerts are accepted."""
     parts.metrics.duplicates.labels("push").inc(1)
     assert set(await asyncio.gather(*(told(ask) for _ in range(20)))) == {1}

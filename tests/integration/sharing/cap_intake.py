@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
-from alertd.model.cap.reader import read
+from alertd.model.cap.reader import parse_message
 from alertd.model.cap.values import reference_text
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.store.alerts.records import AlertRecord
 from tests.integration.acts import ANA, BEA
 from tests.unit.alertd.model.cap_documents import SENT, named
@@ -15,7 +15,7 @@ from tests.unit.alertd.model.cap_documents import SENT, named
 
 def after(document: str, *earlier: str) -> str:
     """The document as one that names earlier ones."""
-    references = " ".join(reference_text(read(one.encode()).reference) for one in earlier)
+    references = " ".join(reference_text(parse_message(one.encode()).reference) for one in earlier)
     return re.sub("<references>.*</references>", f"<references>{references}</references>", document)
 
 
@@ -26,11 +26,11 @@ def update(identifier: str, *earlier: str, minutes: int = 0) -> str:
     return after(document, *earlier).replace(f"<sent>{SENT.isoformat()}<", f"<sent>{sent}<")
 
 
-async def taken(parts: Parts, document: str) -> AlertRecord:
+async def taken(parts: Container, document: str) -> AlertRecord:
     """What becomes of a document of Ana's."""
     return (await parts.cap_intake.take(document.encode(), ANA))[0].record
 
 
-async def told(parts: Parts, *documents: str) -> list[AlertRecord]:
+async def told(parts: Container, *documents: str) -> list[AlertRecord]:
     """Each of them, approved by Bea as it came."""
     return [await parts.approval.approve((await taken(parts, one)).id, BEA) for one in documents]

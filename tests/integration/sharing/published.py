@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from alertd.runtime.worker_container import worker_of
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from tests.integration.acts import finish, send
 
 
-async def over_and_told(parts: Parts, notice: str) -> None:
+async def over_and_told(parts: Container, notice: str) -> None:
     """A version that tells of a step has told all."""
     record = await parts.alerts.get(notice)
     await worker_of(parts).plans.planner.plan(record)

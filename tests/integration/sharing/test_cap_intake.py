@@ -13,9 +13,9 @@ import pytest
 from alertd.common.clock import DAY_MS
 from alertd.common.errors import Problem
 from alertd.model.states import AlertState
-from alertd.service.alerts.updates import Updating
-from alertd.service.container import Parts
-from alertd.service.delivery.expiry import Ending
+from alertd.service.alerts.updates import UpdateProposals
+from alertd.service.container import Container
+from alertd.service.delivery.expiry import Expiry
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.approvals.updates import Updates
 from tests.clocks import Later
@@ -24,30 +24,30 @@ from tests.integration.sharing.cap_intake import after, taken, told, update
 from tests.unit.alertd.model.cap_documents import CANCEL, SENT, named
 
 
-async def ended_unapproved(parts: Parts, document: str) -> AlertRecord:
+async def ended_unapproved(parts: Container, document: str) -> AlertRecord:
     """One that waited for its second person until its end had passed."""
     waiting = await taken(parts, document)
-    await Ending(parts.alerts, parts.work, Later(DAY_MS), parts.metrics).expire(waiting.id)
+    await Expiry(parts.alerts, parts.work, Later(DAY_MS), parts.metrics).expire(waiting.id)
     return await parts.approval.get(waiting.id, BEA)
 
 
-async def states(parts: Parts, *records: AlertRecord) -> list[AlertState]:
+async def states(parts: Container, *records: AlertRecord) -> list[AlertState]:
     return [(await parts.approval.get(one.id, BEA)).state for one in records]
 
 
-async def refused(parts: Parts, document: str) -> Problem:
+async def refused(parts: Container, document: str) -> Problem:
     with pytest.raises(Problem) as caught:
         await taken(parts, document)
     return caught.value
 
 
 @pytest.fixture(autouse=True)
-async def people(parts: Parts):
+async def people(parts: Container):
     """Whom a general alert reaches."""
     await register(parts, 25, kinds=["general"])
 
 
-async def test_a_cancel_that_names_every_message_of_an_alert_ends_it(parts: Parts):
+async def test_a_cancel_that_names_every_message_of_an_alert_ends_it(parts: Container):
     """CAP 1.2, section 3.2.1, `references`: the earlier messages. One was replaced while it was still being told, another waits."""
     first = named("a-1")
     second, third = update("a-2", first), update("a-3", first)
@@ -62,7 +62,7 @@ async def test_a_cancel_that_names_every_message_of_an_alert_ends_it(parts: Part
     assert await states(parts, waiting) == ["rejected"]
 
 
-async def test_an_update_that_names_every_message_of_an_alert_is_of_that_alert(parts: Parts):
+async def test_an_update_that_names_every_message_of_an_alert_is_of_that_alert(parts: Container):
     first = named("b-1")
     second, third = update("b-2", first), update("b-3", first)
     alert, *_ = await told(parts, first, second, third)
@@ -70,7 +70,7 @@ async def test_an_update_that_names_every_message_of_an_alert_is_of_that_alert(p
     assert (fourth.id, fourth.state) == (f"{alert.id}-4", "pending")
 
 
-async def test_a_cancel_of_an_update_alone_ends_what_is_told_or_else_the_update(parts: Parts):
+async def test_a_cancel_of_an_update_alone_ends_what_is_told_or_else_the_update(parts: Container):
     """One that was replaced was told, so its alert is meant; of one that waits nobody knows yet."""
     first = named("c-1")
     second, third = update("c-2", first), update("c-3", first)
@@ -83,7 +83,7 @@ async def test_a_cancel_of_an_update_alone_ends_what_is_told_or_else_the_update(
     assert await states(parts, alert) == ["cancelled"]
 
 
-async def test_a_cancel_of_an_update_that_nobody_approved_in_time_ends_nothing(parts: Parts):
+async def test_a_cancel_of_an_update_that_nobody_approved_in_time_ends_nothing(parts: Container):
     """It was never told; named with its alert it keeps nobody from ending that."""
     first = named("i-1")
     (alert,) = await told(parts, first)
@@ -96,7 +96,7 @@ async def test_a_cancel_of_an_update_that_nobody_approved_in_time_ends_nothing(p
     assert await states(parts, late, alert) == ["expired", "cancelled"]
 
 
-async def test_a_cancel_passes_over_what_is_over(parts: Parts):
+async def test_a_cancel_passes_over_what_is_over(parts: Container):
     """Of two alerts one was closed: the other is ended, and after that nothing is left to cancel. What is unknown ends nothing."""
     one, other = named("d-1"), named("d-2")
     closed, going = await told(parts, one, other)
@@ -111,7 +111,7 @@ async def test_a_cancel_passes_over_what_is_over(parts: Parts):
     assert (over.slug, [fault.pointer for fault in over.faults]) == ("not-found", ["/references"])
 
 
-async def test_an_update_of_what_is_left_of_several_is_of_that(parts: Parts):
+async def test_an_update_of_what_is_left_of_several_is_of_that(parts: Container):
     """Of two alerts that were made one, the other was closed before."""
     one, other = named("e-1"), named("e-2")
     closed, going = await told(parts, one, other)
@@ -121,7 +121,7 @@ async def test_an_update_of_what_is_left_of_several_is_of_that(parts: Parts):
     assert (await taken(parts, both)).id == f"{going.id}-2"
 
 
-async def test_an_update_that_is_older_than_what_is_told_is_refused(parts: Parts):
+async def test_an_update_that_is_older_than_what_is_told_is_refused(parts: Container):
     """It names the alert that both follow, and was late. Nobody has to see that it says less; what is later is taken."""
     first = named("f-1")
     earlier, told_now = update("f-2", first, minutes=1), update("f-3", first, minutes=2)
@@ -141,7 +141,7 @@ async def test_an_update_that_is_older_than_what_is_told_is_refused(parts: Parts
 class _Overtaken(Updates):
     """A store that writes an update just after another one was told."""
 
-    def __init__(self, parts: Parts, other: str) -> None:
+    def __init__(self, parts: Container, other: str) -> None:
         super().__init__(parts.db, parts.alerts)
         self._parts = parts
         self._other = [other]
@@ -152,20 +152,20 @@ class _Overtaken(Updates):
         return await super().propose(*args, **more)
 
 
-async def test_an_update_is_refused_where_a_later_one_is_told_meanwhile(parts: Parts):
+async def test_an_update_is_refused_where_a_later_one_is_told_meanwhile(parts: Container):
     """That came and was approved after the first look at what is told: the second person is not asked for what says less."""
     first = named("m-1")
     earlier, later = update("m-2", first, minutes=1), update("m-3", first, minutes=2)
     await told(parts, first)
     store = _Overtaken(parts, later)
-    updating = Updating(parts.alerts, store, parts.work, parts.intake, parts.approval, parts.photos)
+    updating = UpdateProposals(parts.alerts, store, parts.work, parts.intake, parts.approval, parts.photos)
     with pytest.raises(Problem) as caught:
         await replace(parts.cap_intake, updating=updating).take(earlier.encode(), ANA)
     problem = caught.value
     assert (problem.slug, [fault.pointer for fault in problem.faults]) == ("superseded", ["/sent"])
 
 
-async def test_an_update_that_nobody_approved_in_time_keeps_none_away(parts: Parts):
+async def test_an_update_that_nobody_approved_in_time_keeps_none_away(parts: Container):
     """Nobody was told what it said: one that was sent before it is taken, and so is itself, sent again."""
     first, late = named("j-1"), update("j-2", named("j-1"), minutes=2)
     alert, *_ = await told(parts, first)
@@ -176,7 +176,7 @@ async def test_an_update_that_nobody_approved_in_time_keeps_none_away(parts: Par
     assert (await taken(parts, late)).id == f"{alert.id}-4"
 
 
-async def test_an_alert_that_was_called_off_before_it_began_is_not_told_by_its_document(parts: Parts):
+async def test_an_alert_that_was_called_off_before_it_began_is_not_told_by_its_document(parts: Container):
     """It was approved: whoever approved it and called it off decided. One that nobody approved in time may come again."""
     begins = (SENT + timedelta(hours=2)).isoformat()
     later = named("k-1").replace("2026-11-25T08:05:00+01:00", begins)
@@ -190,7 +190,7 @@ async def test_an_alert_that_was_called_off_before_it_began_is_not_told_by_its_d
     assert (anew.state, anew.id != missed.id) == ("pending", True)
 
 
-async def test_an_update_that_was_replaced_is_not_told_again(parts: Parts):
+async def test_an_update_that_was_replaced_is_not_told_again(parts: Container):
     """The very same document, by whomever; while it waits or is told it is the same update, and once it was rejected it may come again."""
     first = named("g-1")
     second, third = update("g-2", first), update("g-3", first)
@@ -205,7 +205,7 @@ async def test_an_update_that_was_replaced_is_not_told_again(parts: Parts):
     assert (await taken(parts, fourth)).state == "pending"
 
 
-async def test_an_alert_that_is_over_is_not_told_again_by_its_document(parts: Parts):
+async def test_an_alert_that_is_over_is_not_told_again_by_its_document(parts: Container):
     """Whoever means it anew says so by an identifier of its own; what was only rejected comes again under the same. A request that was cut
     off is answered as before.
     """
@@ -225,7 +225,7 @@ async def test_an_alert_that_is_over_is_not_told_again_by_its_document(parts: Pa
     assert (anew.state, anew.id != rejected.id) == ("pending", True)
 
 
-async def test_a_document_is_found_however_far_ahead_its_senders_clock_is(parts: Parts):
+async def test_a_document_is_found_however_far_ahead_its_senders_clock_is(parts: Container):
     """By its Cancel, and by itself where it comes again."""
     ahead = named("l-1").replace(SENT.isoformat(), (SENT + timedelta(days=3)).isoformat())
     ahead = ahead.replace((SENT + timedelta(hours=12)).isoformat(), (SENT + timedelta(days=4)).isoformat())
@@ -235,7 +235,7 @@ async def test_a_document_is_found_however_far_ahead_its_senders_clock_is(parts:
     assert (await refused(parts, ahead)).slug == "duplicate-case"
 
 
-async def test_an_update_that_names_one_that_nobody_approved_in_time_is_of_their_alert(parts: Parts):
+async def test_an_update_that_names_one_that_nobody_approved_in_time_is_of_their_alert(parts: Container):
     """It was never told, and the alert is: what its sender says last is of that."""
     first = named("m-1")
     (alert,) = await told(parts, first)

@@ -15,14 +15,14 @@ from lxml import etree
 
 from alertd.common.errors import Problem
 from alertd.model.cap.messages import Message, MsgType
-from alertd.model.cap.reader import read
+from alertd.model.cap.reader import parse_message
 from alertd.model.kinds import PurgeReason
 from alertd.public import FRESH_S, WAITING, public_routes
 from alertd.service.alerts.submission import submit
-from alertd.service.container import Parts
-from alertd.service.sharing.feeds import Publishing
+from alertd.service.container import Container
+from alertd.service.sharing.feeds import Feeds
 from alertd.store.alerts.alerts import Alerts
-from alertd.store.alerts.open_alerts import Current
+from alertd.store.alerts.open_alerts import OpenAlerts
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
 from tests.clocks import Later
@@ -43,7 +43,7 @@ CLOCK = web.AppKey("clock", Later)
 
 
 @pytest.fixture
-async def reader(parts: Parts, aiohttp_client: Any) -> Any:
+async def reader(parts: Container, aiohttp_client: Any) -> Any:
     """Somebody without a key."""
     await register(parts, 20)
     app = api_of(parts)
@@ -74,10 +74,10 @@ async def cap(reader: Any, url: str) -> Message:
     assert (answer.status, answer.content_type) == (200, "application/cap+xml")
     raw = await answer.read()
     SCHEMA.assertValid(etree.fromstring(raw))
-    return read(raw)
+    return parse_message(raw)
 
 
-async def test_the_feed_has_what_is_told_and_is_to_be_published(parts: Parts, reader: Any, sample: dict[str, Any]):
+async def test_the_feed_has_what_is_told_and_is_to_be_published(parts: Container, reader: Any, sample: dict[str, Any]):
     """Neither one that waits, nor one that nobody asked to publish, nor a Test; each entry leads to its CAP document."""
     assert (await feed(reader)).entries == []
     await submitted(parts, sample, publish=PUBLISHED)
@@ -99,7 +99,7 @@ async def test_the_feed_has_what_is_told_and_is_to_be_published(parts: Parts, re
         assert (await reader.get(f"/cap/{other}.xml")).status == 404
 
 
-async def test_one_that_is_damaged_costs_no_other_its_place(parts: Parts, reader: Any, sample: dict[str, Any]):
+async def test_one_that_is_damaged_costs_no_other_its_place(parts: Container, reader: Any, sample: dict[str, Any]):
     """Neither its words nor the key of its case need open: whoever asks is told of all other children, of whichever organisation."""
     words, key, whole = [
         await planned(parts, sample, publish=PUBLISHED, case={**sample["case"], "number": number}) for number in "123"
@@ -125,12 +125,12 @@ class Slow(Alerts):
         return await super().get(alert_id)
 
 
-async def test_two_who_make_the_feed_at_once_both_have_it(parts: Parts, sample: dict[str, Any]):
+async def test_two_who_make_the_feed_at_once_both_have_it(parts: Container, sample: dict[str, Any]):
     """Whoever asks for many other addresses has it made anew while it is being made."""
     await register(parts, 20)
     first, second = [await planned(parts, sample, publish=PUBLISHED) for _ in range(2)]
     slow = Slow(parts.db)
-    publishing = Publishing(Current(parts.db), slow, parts.cap_out, parts.renderer, parts.texts, parts.clock)
+    publishing = Feeds(OpenAlerts(parts.db), slow, parts.cap_out, parts.renderer, parts.texts, parts.clock)
     early = asyncio.create_task(publishing.feed())
     await slow.asked.wait()
     await parts.following.stand_down(first.id, BEA, "x")
@@ -140,7 +140,7 @@ async def test_two_who_make_the_feed_at_once_both_have_it(parts: Parts, sample: 
 
 
 @pytest.mark.parametrize("step", ["stand_down", "close", "cancel", "purge"])
-async def test_it_leaves_with_the_step_that_ends_it(parts: Parts, reader: Any, sample: dict[str, Any], step: str):
+async def test_it_leaves_with_the_step_that_ends_it(parts: Container, reader: Any, sample: dict[str, Any], step: str):
     """Within what an answer is old at most; its address then answers with a Cancel that names nobody, and once it is purged with nothing."""
     record = await planned(parts, sample, publish=PUBLISHED)
     (entry,) = (await feed(reader)).entries
@@ -160,7 +160,7 @@ async def test_it_leaves_with_the_step_that_ends_it(parts: Parts, reader: Any, s
         assert (await feed(reader)).entries == []
 
 
-async def test_it_leaves_at_its_end_whoever_has_noted_that(parts: Parts, reader: Any, sample: dict[str, Any]):
+async def test_it_leaves_at_its_end_whoever_has_noted_that(parts: Container, reader: Any, sample: dict[str, Any]):
     """While no worker runs, too: its address answers with the Cancel."""
     record = await planned(parts, sample, publish=PUBLISHED)
     (entry,) = (await feed(reader)).entries
@@ -171,7 +171,7 @@ async def test_it_leaves_at_its_end_whoever_has_noted_that(parts: Parts, reader:
     assert (over.msg_type, over.infos) == (MsgType.CANCEL, ())
 
 
-async def test_what_is_changed_is_so_in_the_feed(parts: Parts, reader: Any, sample: dict[str, Any]):
+async def test_what_is_changed_is_so_in_the_feed(parts: Container, reader: Any, sample: dict[str, Any]):
     """A restricted alert stays, and names nobody; it is read under the name that the alert had before, too. Reopened it is back."""
     record = await planned(parts, sample, publish=PUBLISHED, senderName="Police, for Lucía P.")
     (entry,) = (await feed(reader)).entries
@@ -188,7 +188,7 @@ async def test_what_is_changed_is_so_in_the_feed(parts: Parts, reader: Any, samp
 
 
 async def test_for_whom_its_author_wrote_is_public_while_the_child_is(
-    parts: Parts, reader: Any, sample: dict[str, Any]
+    parts: Container, reader: Any, sample: dict[str, Any]
 ):
     """Free text that may name anybody: of a restricted alert it stays inside."""
     author = {"subject": ANA.subject, "on_behalf_of": "The family of Lucía P."}
@@ -200,7 +200,7 @@ async def test_for_whom_its_author_wrote_is_public_while_the_child_is(
     assert b"The family of" in (await parts.alerts.get(record.id)).document
 
 
-async def test_the_area_is_shown_as_it_was_asked_for(parts: Parts, reader: Any, sample: dict[str, Any]):
+async def test_the_area_is_shown_as_it_was_asked_for(parts: Container, reader: Any, sample: dict[str, Any]):
     """The outline that was drawn; of regions whole ones alone, so that nobody sees where a child is looked for; or none."""
     shapes = {}
     for area in ("exact", "regions", "none"):
@@ -214,7 +214,7 @@ async def test_the_area_is_shown_as_it_was_asked_for(parts: Parts, reader: Any, 
     assert regions.centroid.distance(shapely.Point(SECRET)) > 0.02
 
 
-async def test_an_answer_is_asked_for_again_at_little_cost(parts: Parts, reader: Any, sample: dict[str, Any]):
+async def test_an_answer_is_asked_for_again_at_little_cost(parts: Container, reader: Any, sample: dict[str, Any]):
     """By its tag; kept for two seconds; to everybody's pages; nothing is written by it, and no key is asked for."""
     record = await planned(parts, sample, publish=PUBLISHED)
     for path in ("/feed.atom", f"/cap/{record.id}.xml"):
@@ -231,7 +231,7 @@ async def test_an_answer_is_asked_for_again_at_little_cost(parts: Parts, reader:
 
 
 async def test_whoever_asks_by_the_time_of_what_they_have_is_told_what_left(
-    parts: Parts, reader: Any, sample: dict[str, Any]
+    parts: Container, reader: Any, sample: dict[str, Any]
 ):
     """An alert that left and is purged leaves no time of a change behind: no time tells whoever has the child's name that it is still so."""
     record = await planned(parts, sample, publish=PUBLISHED)
@@ -249,7 +249,7 @@ async def test_whoever_asks_by_the_time_of_what_they_have_is_told_what_left(
 class Unhurried:
     """A store that has no document in good time."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Container) -> None:
         self.feed = parts.publishing.feed
         self.go_on = asyncio.Event()
 
@@ -258,7 +258,7 @@ class Unhurried:
         raise Problem("not-found", f"There is no {identifier}.")
 
 
-async def test_whoever_asks_for_many_documents_keeps_nobody_from_the_feed(parts: Parts, aiohttp_client: Any):
+async def test_whoever_asks_for_many_documents_keeps_nobody_from_the_feed(parts: Container, aiohttp_client: Any):
     """More than may wait for one are told to come again; who reads the feed waits for none of them."""
     slow, app = Unhurried(parts), api_of(parts)
     app.add_routes(public_routes(slow, SITE, parts.clock))  # type: ignore[arg-type]

@@ -6,12 +6,12 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.store.engine import keys
 from tests.integration.acts import ANA, alert_of, register, submitted
 
 
-async def test_what_an_alert_does_not_say_is_not_kept(parts: Parts, sample: dict[str, Any], redis: Redis):
+async def test_what_an_alert_does_not_say_is_not_kept(parts: Container, sample: dict[str, Any], redis: Redis):
     """It reads as it was submitted, whole or without its document."""
     await register(parts, 30)
     record = (await submitted(parts, sample)).record
@@ -31,7 +31,7 @@ async def test_what_an_alert_does_not_say_is_not_kept(parts: Parts, sample: dict
         assert (one.approver, one.note, one.starts, one.notify, one.texts) == ("", "", 0, "", 0)
 
 
-async def test_what_a_draft_says_no_more_is_gone(parts: Parts, sample: dict[str, Any]):
+async def test_what_a_draft_says_no_more_is_gone(parts: Container, sample: dict[str, Any]):
     """What is empty takes the place of what was there."""
     await register(parts, 30)
     draft = await parts.intake.submit(alert_of(sample, external_id="x"), ANA, draft=True)

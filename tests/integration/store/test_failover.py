@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from alertd.config.sections import StoreSection
 from alertd.runtime.assembly import opened
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.store.engine import keys
 from alertd.store.engine.capabilities import REPLICAS_UNASKED, check_engine
 from alertd.store.engine.codec import Codec
@@ -88,7 +88,7 @@ async def _told(sandbox: Sandbox, people: int) -> bool:
     return sandbox.push.recorded.total >= people
 
 
-async def _replaced(parts: Parts, port: int) -> bool:
+async def _replaced(parts: Container, port: int) -> bool:
     """Whether another has what it had."""
     try:
         await parts.db.meet()
@@ -97,7 +97,7 @@ async def _replaced(parts: Parts, port: int) -> bool:
     return port not in {_port_of(node) for node in parts.db.nodes.all}
 
 
-async def _over(parts: Parts, alert_id: str) -> bool:
+async def _over(parts: Container, alert_id: str) -> bool:
     try:
         return (await parts.alerts.get(alert_id)).state == "sent"
     except StoreUnavailableError:

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from alertd.model.kinds import Channel
 from alertd.model.states import CHANNELS
 from alertd.model.subscriber import AddressState
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.service.people.suppression import Done
 from alertd.service.records.audit import DONE
 from alertd.store.delivery.message_ids import MessageIds, Owner
@@ -36,7 +36,7 @@ async def full(redis: Redis) -> AsyncIterator[None]:
 
 
 async def test_what_is_planned_is_sent_and_what_is_new_waits_for_room(
-    parts: Parts, redis: Redis, sandbox: Sandbox, sample: dict[str, Any]
+    parts: Container, redis: Redis, sandbox: Sandbox, sample: dict[str, Any]
 ):
     """An alert whose plan took the last of it reaches everybody; the next is not planned before there is room, and then it is."""
     await register(parts, 20)
@@ -58,7 +58,7 @@ async def test_what_is_planned_is_sent_and_what_is_new_waits_for_room(
     assert sandbox.push.recorded.counts() == {"total": 40, "addresses": 40, "doubled": 0}
 
 
-async def test_whoever_stops_it_is_heard(parts: Parts, client: Any, redis: Redis, sample: dict[str, Any]):
+async def test_whoever_stops_it_is_heard(parts: Container, client: Any, redis: Redis, sample: dict[str, Any]):
     """One alert, everything, and one address; each is written down, and said again it is answered the same."""
     await register(parts, 20)
     record, other = await planned(parts, sample), await planned(parts, sample)
@@ -85,12 +85,12 @@ async def test_whoever_stops_it_is_heard(parts: Parts, client: Any, redis: Redis
     assert acts.count(("stop.set", DONE)) == acts.count(("alert.cancel", DONE)) == 1
 
 
-async def _is_swept(parts: Parts, alert_id: str) -> bool:
+async def _is_swept(parts: Container, alert_id: str) -> bool:
     found = (await parts.work.counts(alert_id))["push"]
     return found.get("cancelled") == found["targeted"]
 
 
-async def test_what_follows_a_refused_command_is_asked_after_it(parts: Parts, redis: Redis):
+async def test_what_follows_a_refused_command_is_asked_after_it(parts: Container, redis: Redis):
     """Parts of a text message are counted as they are delivered, and forgotten in time; a write that is durable is so."""
     owner, ids = Owner("tag", 2), MessageIds(parts.db)
     async with full(redis):

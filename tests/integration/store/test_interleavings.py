@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from alertd.common.clock import SystemClock
 from alertd.model.subscriber import Place
-from alertd.store.engine.bulk_reads import Bulk, Command
+from alertd.store.engine.bulk_reads import BulkReads, Command
 from alertd.store.engine.connection import Connection
 from alertd.store.engine.nodes import Nodes
 from alertd.store.people.audience import Audience
-from alertd.store.people.match_filter import Wanted
+from alertd.store.people.match_filter import MatchFilter
 from alertd.store.people.spots import Change, Spot, cell_of
 from alertd.store.people.subscribers import GRACE_MS, People
 from alertd.store.people.sweeper import Sweeper
@@ -94,7 +94,7 @@ class Driven(Connection):
         await self._turns.acquire()
 
 
-class Stepped(Bulk):
+class Stepped(BulkReads):
     """Reading that lets others go first, each time."""
 
     def __init__(self, nodes: Nodes, first: Callable[[], Awaitable[None]]) -> None:
@@ -181,13 +181,13 @@ class Interleaving:
     async def _ask(self) -> list[int]:
         bulk = Stepped(self._store.nodes, self._let)
 
-        async def authority(numbers: NDArray[Any], wanted: Wanted) -> records.Records:
+        async def authority(numbers: NDArray[Any], wanted: MatchFilter) -> records.Records:
             await self._let()
             return await self._people.authority(numbers, wanted)
 
         audience = Audience(bulk, self._store.codec.cells, authority, deadline_s=10, threads=1)
         try:
-            wanted = Wanted(area=AREA, regions=[LEAF], kind=1, places=frozenset({1}))
+            wanted = MatchFilter(area=AREA, regions=[LEAF], kind=1, places=frozenset({1}))
             return (await audience.find(wanted)).numbers.tolist()
         finally:
             audience.close()
@@ -256,7 +256,7 @@ async def test_a_lost_hint_marks_the_record_that_counts(store: Connection):
         lost = replace(before, places=tuple(replace(spot, slot=0) for spot in before.places))  # as compaction would
         after = replace(before, version=before.version + 1, places=(place(goal),))
         assert await people.put([Change(lost, after)]) == [True]
-    query = Wanted(area=AREA, kind=1, places=frozenset({1}))
+    query = MatchFilter(area=AREA, kind=1, places=frozenset({1}))
     assert (await audience.find(query)).numbers.tolist() == []
     audience.close()
 
@@ -278,7 +278,7 @@ async def test_who_leaves_before_their_arrival_is_unmarked_stays_away(store: Con
     await slow.step()
     assert slow.task
     assert await slow.task == [True]
-    query = Wanted(area=AREA, kind=1, places=frozenset({1}))
+    query = MatchFilter(area=AREA, kind=1, places=frozenset({1}))
     assert (await audience.find(query)).numbers.tolist() == []
     audience.close()
 
@@ -313,5 +313,5 @@ async def test_no_twin_is_restored_beside_one_that_is_about_to_count(store: Conn
 def ordinary(store: Connection) -> Audience:
     """An audience that nobody holds up."""
     return Audience(
-        Bulk(store.nodes, timeout_s=5), store.codec.cells, People(store, SystemClock()).authority, deadline_s=5
+        BulkReads(store.nodes, timeout_s=5), store.codec.cells, People(store, SystemClock()).authority, deadline_s=5
     )

@@ -17,17 +17,17 @@ from alertd.model.organisation import Organisation
 from alertd.model.states import AlertState, State
 from alertd.rendering.own_texts import TextPlace
 from alertd.runtime.worker_container import worker_of
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.service.delivery.receipts import End
 from alertd.service.people.dead_addresses import Dead
 from alertd.store.alerts import archive
 from alertd.store.alerts.published_history import PublishedWords
 from alertd.store.approvals.break_glass import Claim, Claims
 from alertd.store.approvals.permissions import PermissionStore
-from alertd.store.areas.custom_regions import Drawings
-from alertd.store.areas.region_imports import Import, Imports
+from alertd.store.areas.custom_regions import CustomRegions
+from alertd.store.areas.region_imports import Import, ImportRecords
 from alertd.store.carriers.budgets import Budgets
-from alertd.store.carriers.connection_shares import Shares
+from alertd.store.carriers.connection_shares import ConnectionShares
 from alertd.store.carriers.tests import Answered, CarrierTest, CarrierTestQueue
 from alertd.store.delivery.message_ids import Said, Sent
 from alertd.store.engine import key_table, keys
@@ -62,7 +62,7 @@ from tests.passkeys import Authenticator
 from tests.unit.alertd.samples import changed
 
 
-async def held(parts: Parts) -> set[key_table.KeyKind]:
+async def held(parts: Container) -> set[key_table.KeyKind]:
     """The kinds of all keys there are now."""
     kinds = set()
     for raw in await parts.db.execute("KEYS", "*"):
@@ -76,7 +76,7 @@ async def held(parts: Parts) -> set[key_table.KeyKind]:
     return kinds
 
 
-async def _operator(parts: Parts) -> None:
+async def _operator(parts: Container) -> None:
     """Somebody comes in with a code, and another asks to sign in."""
     passkey = Authenticator("http://localhost:8080")
     root, _ = await parts.access.create(org="default", subject="root", scopes=frozenset({"admin"}))
@@ -103,7 +103,7 @@ def _patterns() -> list[tuple[key_table.KeyKind, re.Pattern[str]]]:
     return [(kind, re.compile("[^{}:]+".join(map(re.escape, re.split("<[^>]+>", kind.name))))) for kind in ordered]
 
 
-async def test_the_table_has_every_key_and_no_other(parts: Parts, sample: dict[str, Any]):
+async def test_the_table_has_every_key_and_no_other(parts: Container, sample: dict[str, Any]):
     """From the first registration to the last settlement, at each step."""
     _, token = await parts.access.create(org="default", subject="ana", scopes=frozenset({"admin"}))
     assert await parts.access.recognise(token)
@@ -122,19 +122,19 @@ async def test_the_table_has_every_key_and_no_other(parts: Parts, sample: dict[s
     await parts.registry.put("p0", registration(0, places={"home": {"region": "41091"}}))
     await parts.registry.put("p1", registration(1, places={"home": {"point": CADIZ}}))
     await worker_of(parts).sweeper.round()
-    await Drawings(parts.db).put("our-area", "default", b"{}", revision=1, seen=None)
-    await Drawings(parts.db).clash({"FR-N1": 1 << 23})
+    await CustomRegions(parts.db).put("our-area", "default", b"{}", revision=1, seen=None)
+    await CustomRegions(parts.db).clash({"FR-N1": 1 << 23})
     await LabelMark(parts.db).set("fingerprint")
     tests = CarrierTestQueue(parts.db)
     await tests.add(CarrierTest(id="i", carrier="text", to="+34600000001", language="en", until=0))
     await tests.answer("i", Answered(answer="accepted", reason="none", took_ms=1))
-    await bound(parts.db).said({"text": True})
-    await at_work(parts.db).said({"push": True})
-    await taking(parts.db).said({"fcm": True})
+    await bound(parts.db).announce({"text": True})
+    await at_work(parts.db).announce({"push": True})
+    await taking(parts.db).announce({"fcm": True})
     await parts.logins.put("fcm", "worker", WORKS)
     share = {"most": 10, "held": 0, "works": True, "behind": False}
-    assert (await Shares(parts.db).claim("relay", "worker", **share)).connections == 10
-    await Imports(parts.db).put(Import(id="i", org="default", name="port", dry_run=True, state="running", seen=0))
+    assert (await ConnectionShares(parts.db).claim("relay", "worker", **share)).connections == 10
+    await ImportRecords(parts.db).put(Import(id="i", org="default", name="port", dry_run=True, state="running", seen=0))
     sample = changed(sample, "case/children/0/photos", [{"media": await photo(parts)}])
     await _operator(parts)
     seen = await held(parts)
@@ -195,7 +195,7 @@ async def test_the_table_has_every_key_and_no_other(parts: Parts, sample: dict[s
     assert seen | await held(parts) == set(key_table.TABLE)
 
 
-async def test_forgotten_subscribers_leave_no_name_and_no_record(parts: Parts):
+async def test_forgotten_subscribers_leave_no_name_and_no_record(parts: Container):
     """Of those keys that end with a subscriber, none is left."""
     await register(parts, 2)
     for name in ("p0", "p1"):

@@ -21,9 +21,9 @@ from redis import exceptions
 from redis.asyncio import Redis
 
 from alertd.service.alerts.submission import submit
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.store.engine.codec import Codec
-from alertd.store.engine.command_pipeline import TOGETHER, Lines
+from alertd.store.engine.command_pipeline import TOGETHER, CommandPipeline
 from alertd.store.engine.connection import Connection, StoreUnavailableError
 from alertd.store.engine.nodes import way_in
 from tests.integration.acts import ANA, alert_of, register
@@ -110,7 +110,7 @@ async def test_a_full_piece_does_not_wait_for_the_turn_to_end(store: Connection,
 
 async def test_who_asks_right_after_the_server_hung_up_is_answered(redis: Redis, valkey_socket: str):
     """The event loop did not look since, and does not before a full piece is written: its connection is made anew all the same."""
-    lines = Lines(redis)
+    lines = CommandPipeline(redis)
     for _ in range(2):
         await asyncio.gather(*(lines.ask([("PING",)]) for _ in range(2 * TOGETHER)))  # two connections are kept
         with SyncRedis(unix_socket_path=valkey_socket) as other:
@@ -133,7 +133,7 @@ def test_who_asks_after_a_connection_ended_is_answered(run: Any, end: str, valke
         async with Middle(valkey_socket, own if within else None) as middle:
             how = {"ssl": True, "ssl_ca_data": authority.cert_pem.bytes().decode()} if within else {}
             async with Redis(host="127.0.0.1", port=middle.port, **how) as client:
-                lines = Lines(client)
+                lines = CommandPipeline(client)
                 for seen_by_the_loop in (True, False, True):
                     await asyncio.gather(*(lines.ask([("PING",)]) for _ in range(2 * TOGETHER)))
                     assert middle.count >= 2
@@ -146,7 +146,7 @@ def test_who_asks_after_a_connection_ended_is_answered(run: Any, end: str, valke
     run(ended())
 
 
-async def test_a_submission_asks_the_store_few_times(parts: Parts, sample: dict[str, Any], redis: Redis):
+async def test_a_submission_asks_the_store_few_times(parts: Container, sample: dict[str, Any], redis: Redis):
     """What it is measured against, its external id as it is and as older versions stored it, its case with its lists, and the alert itself."""
     await register(parts, 30)
     asked = []
@@ -213,7 +213,7 @@ async def test_a_server_that_stalls_keeps_its_callers_waiting(store: Connection,
 async def test_an_answer_that_comes_too_late_is_nobody_else_s(redis: Redis):
     """Whoever asks after others who did not wait for it has the answer to what they asked themselves."""
     async with Redis(unix_socket_path=way_in(redis)["path"], socket_timeout=0.2) as client:
-        lines, server = Lines(client), int((await redis.info("server"))["process_id"])
+        lines, server = CommandPipeline(client), int((await redis.info("server"))["process_id"])
         assert await lines.ask([("INCR", "{x:1}")]) == [1]
         os.kill(server, signal.SIGSTOP)
         try:

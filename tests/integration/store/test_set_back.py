@@ -11,7 +11,7 @@ import pytest
 
 from alertd.model.states import AlertState, State
 from alertd.runtime.worker_container import worker_of
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.store.engine.scripts import RECEIPTS_MS, STALLED_MS
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
@@ -22,7 +22,7 @@ PEOPLE = 20
 
 
 @pytest.fixture(autouse=True)
-async def people(parts: Parts) -> None:
+async def people(parts: Container) -> None:
     await register(parts, PEOPLE)
 
 
@@ -31,7 +31,7 @@ def ends(hours: float) -> str:
     return (datetime.now(UTC) + timedelta(hours=hours)).isoformat()
 
 
-async def test_what_is_tried_again_is_tried_as_soon(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+async def test_what_is_tried_again_is_tried_as_soon(parts: Container, sandbox: Sandbox, sample: dict[str, Any]):
     """What a carrier did not take at first is sent half a minute later, not an hour."""
     record = await planned(parts, sample)
     sandbox.push.script.set(Rule("token-", "unavailable", times=5))
@@ -45,7 +45,9 @@ async def test_what_is_tried_again_is_tried_as_soon(parts: Parts, sandbox: Sandb
     assert await counts(parts, record) == {"accepted": PEOPLE}
 
 
-async def test_an_sms_comes_as_soon_to_who_did_not_acknowledge(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+async def test_an_sms_comes_as_soon_to_who_did_not_acknowledge(
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any]
+):
     """A minute after the approval, whatever the clock shows by then."""
     escalates = {"mode": "escalate", "after_s": 60}
     record = await planned(parts, sample, channels=["push", "sms"], policy=escalates)
@@ -58,7 +60,7 @@ async def test_an_sms_comes_as_soon_to_who_did_not_acknowledge(parts: Parts, san
     assert await counts(parts, record, "sms") == {"accepted": PEOPLE}
 
 
-async def test_whoever_goes_silent_is_followed(parts: Parts, sample: dict[str, Any]):
+async def test_whoever_goes_silent_is_followed(parts: Container, sample: dict[str, Any]):
     """What a worker had in hand when it died is another's a lease later."""
     record = await planned(parts, sample)
     first = await lease_of(parts.work, record.id, "push")
@@ -70,7 +72,7 @@ async def test_whoever_goes_silent_is_followed(parts: Parts, sample: dict[str, A
     assert (second.rows, sum(second.doubted)) == (first.rows, 4)
 
 
-async def test_a_stall_is_told(parts: Parts, sample: dict[str, Any]):
+async def test_a_stall_is_told(parts: Container, sample: dict[str, Any]):
     """Nothing goes although something is due: whoever is on call hears of it after a minute."""
     record = await planned(parts, sample)
     await finish(parts.work, record.id)
@@ -82,7 +84,7 @@ async def test_a_stall_is_told(parts: Parts, sample: dict[str, Any]):
     assert await parts.db.execute("HGET", f"{{a:{record.id}}}:v:{record.id}", "stalled")
 
 
-async def test_it_ends_when_the_clock_says_so(parts: Parts, sample: dict[str, Any]):
+async def test_it_ends_when_the_clock_says_so(parts: Container, sample: dict[str, Any]):
     """Neither an hour early, by how long it was told, nor late; then it has ended, though the clock is set back once more."""
     record = await planned(parts, sample, expires=ends(0.5))
     await finish(parts.work, record.id)
@@ -104,7 +106,9 @@ async def test_it_ends_when_the_clock_says_so(parts: Parts, sample: dict[str, An
     assert await counts(parts, record) == {"expired": PEOPLE}
 
 
-async def test_a_clock_that_is_put_right_again_hastens_nothing(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+async def test_a_clock_that_is_put_right_again_hastens_nothing(
+    parts: Container, sandbox: Sandbox, sample: dict[str, Any]
+):
     """Back by an hour and forward again: a pace of one a minute stays that."""
     record = await planned(parts, sample, policy={"pace_per_min": 1})
     for told in range(1, 4):
@@ -118,7 +122,7 @@ async def test_a_clock_that_is_put_right_again_hastens_nothing(parts: Parts, san
         parts.db.skew_ms += 60_000
 
 
-async def test_who_was_told_hears_at_once_that_it_was_restricted(parts: Parts, sample: dict[str, Any]):
+async def test_who_was_told_hears_at_once_that_it_was_restricted(parts: Container, sample: dict[str, Any]):
     """The names are taken off their screens as soon as what is on its way has had the time to arrive."""
     record = await planned(parts, sample)
     await send(parts, record)
@@ -132,7 +136,7 @@ async def test_who_was_told_hears_at_once_that_it_was_restricted(parts: Parts, s
     assert await counts(parts, await parts.alerts.get(version)) == {"accepted": PEOPLE}
 
 
-async def test_what_begins_after_the_step_is_not_hurried(parts: Parts, sample: dict[str, Any]):
+async def test_what_begins_after_the_step_is_not_hurried(parts: Container, sample: dict[str, Any]):
     """Its chain's clock is not ahead: what is on its way has the time to arrive before the names are taken off the screens."""
     parts.db.skew_ms -= HOUR_MS
     record = await planned(parts, sample)
@@ -141,7 +145,7 @@ async def test_what_begins_after_the_step_is_not_hurried(parts: Parts, sample: d
     assert not await worker_of(parts).plans.planner.plan(await parts.alerts.get(version))
 
 
-async def test_an_end_can_still_be_put_off(parts: Parts, sample: dict[str, Any]):
+async def test_an_end_can_still_be_put_off(parts: Container, sample: dict[str, Any]):
     """Half an hour before its end, which the clock's step brings no nearer."""
     record = await planned(parts, sample, expires=ends(0.5))
     await send(parts, record)
@@ -152,7 +156,7 @@ async def test_an_end_can_still_be_put_off(parts: Parts, sample: dict[str, Any])
     await parts.revising.extend(record.id, BEA, datetime.now(UTC) + timedelta(hours=3), "still missing")
 
 
-async def test_late_reports_are_told_of_a_minute_later(parts: Parts, sample: dict[str, Any]):
+async def test_late_reports_are_told_of_a_minute_later(parts: Container, sample: dict[str, Any]):
     """Not an hour and a minute."""
     record = await planned(parts, sample)
     await send(parts, record)
@@ -162,5 +166,5 @@ async def test_late_reports_are_told_of_a_minute_later(parts: Parts, sample: dic
     await parts.events.bring()
     parts.db.skew_ms += RECEIPTS_MS + 1_000
     await parts.events.bring()
-    found = await parts.events.read("default", None, 1_000)
+    found = await parts.events.read_page("default", None, 1_000)
     assert "alert.receipts" in [json.loads(event)["type"] for _, event in found.events]

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from alertd.common.clock import SystemClock
 from alertd.model.states import AlertState
 from alertd.runtime.worker_container import worker_of
-from alertd.service.container import Parts
+from alertd.service.container import Container
 from alertd.store.engine.clock import StoreClock, apart, apart_s
 from alertd.store.engine.connection import Connection, StoreUnavailableError
 from channels.sandbox import Sandbox
@@ -157,13 +157,13 @@ async def test_a_store_that_takes_no_writes_shows_its_time(store: Connection):
         await store.execute("CONFIG", "SET", "min-replicas-to-write", 0)
 
 
-def at(parts: Parts, hours: float) -> str:
+def at(parts: Container, hours: float) -> str:
     """So many hours after what the store's clock shows."""
     shown_s = (datetime.now(UTC).timestamp() * 1000 + parts.db.skew_ms) / 1000
     return (datetime.fromtimestamp(shown_s, UTC) + timedelta(hours=hours)).isoformat()
 
 
-async def test_a_fast_machine_ends_nothing_early(parts: Parts, sandbox: Sandbox, sample: dict[str, Any]):
+async def test_a_fast_machine_ends_nothing_early(parts: Container, sandbox: Sandbox, sample: dict[str, Any]):
     """It is two hours ahead of the store: an alert that lasts for one is sent, and what its carrier does not take at first waits for
     its next try, which the alert is there for.
     """
@@ -179,7 +179,7 @@ async def test_a_fast_machine_ends_nothing_early(parts: Parts, sandbox: Sandbox,
     assert await parts.alerts.state(record.id) is AlertState.SENDING
 
 
-async def test_a_fast_machine_starts_nothing_early(parts: Parts, sample: dict[str, Any]):
+async def test_a_fast_machine_starts_nothing_early(parts: Container, sample: dict[str, Any]):
     """It is two hours ahead of the store: an alert that is to start in one waits."""
     parts.db.skew_ms = -2 * HOUR_MS
     await register(parts, 20)
@@ -196,7 +196,7 @@ async def test_a_fast_machine_starts_nothing_early(parts: Parts, sample: dict[st
     assert await parts.alerts.state(record.id) is AlertState.APPROVED
 
 
-async def test_a_slow_machine_ends_nothing_late(parts: Parts, sample: dict[str, Any]):
+async def test_a_slow_machine_ends_nothing_late(parts: Container, sample: dict[str, Any]):
     """It is two hours behind the store: an alert that lasted for one has ended."""
     await register(parts, 20)
     record = (await submitted(parts, sample, expires=at(parts, 1))).record

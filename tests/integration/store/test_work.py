@@ -9,7 +9,7 @@ from alertd.common.ids import new_id
 from alertd.model.states import AlertState, LedgerReason, State
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.delivery.work import Work
-from alertd.store.delivery.work_records import Alike, Gate, Settlement, pack_ref
+from alertd.store.delivery.work_records import BatchKey, Gate, Settlement, pack_ref
 from alertd.store.engine.connection import Connection
 from tests.integration.acts import finish, lease_of, silence
 from tests.integration.batches import (
@@ -181,7 +181,7 @@ async def test_a_receipt_tells_how_long_its_message_took(work: Work, alert_id: s
 
 async def test_channels_of_rows_are_asked_for_once(work: Work, alert_id: str, store: Connection):
     """While planning goes on every row has its channel; when all is planned a receipt costs no look at the batches."""
-    sms = Alike(channel="sms", language="es")
+    sms = BatchKey(channel="sms", language="es")
     refs = b"".join(pack_ref(number, 0) for number in range(1, 601))
     assert await work.plan(alert_id, 0, 600, [(PUSH, refs)], last=False) == "ok"
     assert [await work.channel_of(alert_id, row) for row in (0, 599)] == ["push", "push"]

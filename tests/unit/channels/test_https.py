@@ -44,7 +44,7 @@ async def connection(request, transport):
     """Open, with room."""
     made = transport.connection_for(request.param)
     made.connection_made(Wire())
-    transport.heard(made)
+    transport.on_event(made)
     return made
 
 
@@ -67,7 +67,7 @@ async def test_a_path_of_its_own_stands_where_the_url_has_none(url, line):
     await transport.open()
     connection, wire = transport.connection_for(None), Wire()
     connection.connection_made(wire)
-    transport.heard(connection)
+    transport.on_event(connection)
     own = None if url.count("/") > 2 else ["/push/1?a=b%20c"]
     posting = asyncio.ensure_future(transport.post([b"body"], HEADERS, always, own))
     await turns()
@@ -160,7 +160,7 @@ async def test_what_waits_is_not_gone_through_at_each_answer(transport):
     """While another connection is being opened, which may take seconds: a call may be ten thousand."""
     asked, connection, wire = 0, transport.connection_for("http/1.1"), Wire()
     connection.connection_made(wire)
-    transport.heard(connection)
+    transport.on_event(connection)
 
     def may_write():
         nonlocal asked

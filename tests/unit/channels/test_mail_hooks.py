@@ -92,7 +92,7 @@ def posted(what) -> bytes:
 
 
 async def read_ses(what, aws=None):
-    return await SesHook(TOPIC, (aws or Aws()).fetch).read({}, posted(what))
+    return await SesHook(TOPIC, (aws or Aws()).fetch).parse({}, posted(what))
 
 
 @pytest.mark.parametrize("version", ["1", "2"])
@@ -178,13 +178,13 @@ async def test_a_certificate_is_fetched_once_and_again_after_a_failure():
     aws = Aws(None)
     hook = SesHook(TOPIC, aws.fetch)
     with pytest.raises(HookUnavailableError):
-        await hook.read({}, posted(sns(ses(eventType="Delivery"))))
+        await hook.parse({}, posted(sns(ses(eventType="Delivery"))))
     aws.gives = b"<html>back soon</html>"
     with pytest.raises(NotVouchedError):
-        await hook.read({}, posted(sns(ses(eventType="Delivery"))))
+        await hook.parse({}, posted(sns(ses(eventType="Delivery"))))
     aws.gives = PEM
     for _ in range(3):
-        assert await hook.read({}, posted(sns(ses(eventType="Delivery"))))
+        assert await hook.parse({}, posted(sns(ses(eventType="Delivery"))))
     assert aws.asked == [CERTIFICATE] * 3
 
 
@@ -241,7 +241,7 @@ def pm(record, **changes):
 async def test_postmark_says_what_became_of_a_mail(event, expected):
     """By the tag that it was told in a header."""
     headers = {"authorization": POSTMARK["Authorization"]}
-    reports = await PostmarkHook("alertd:correct horse").read(headers, posted(event))
+    reports = await PostmarkHook("alertd:correct horse").parse(headers, posted(event))
     assert [(one.state, one.reason, one.left) for one in reports] == ([expected] if expected else [])
     assert {one.tags for one in reports} <= {("t4g_-",)}
 
@@ -250,7 +250,7 @@ async def test_postmark_says_what_became_of_a_mail(event, expected):
 async def test_postmark_without_the_password_is_not_believed(shown):
     """Nothing is read before it."""
     with pytest.raises(NotVouchedError):
-        await PostmarkHook("alertd:correct horse").read({} if shown is None else {"authorization": shown}, b"{")
+        await PostmarkHook("alertd:correct horse").parse({} if shown is None else {"authorization": shown}, b"{")
 
 
 def mailgun(event, key=b"correct horse", when=str(int(NOW_S)), **changes):
@@ -267,7 +267,7 @@ def mailgun(event, key=b"correct horse", when=str(int(NOW_S)), **changes):
 
 
 async def read_mailgun(what):
-    return await MailgunHook("correct horse", lambda: NOW_S).read({}, posted(what))
+    return await MailgunHook("correct horse", lambda: NOW_S).parse({}, posted(what))
 
 
 @pytest.mark.parametrize(
@@ -333,7 +333,7 @@ async def test_what_is_no_report_is_refused(body):
     headers = {"authorization": POSTMARK["Authorization"]}
     for hook in (SesHook(TOPIC, Aws().fetch), PostmarkHook("alertd:correct horse"), MailgunHook("correct horse")):
         with pytest.raises(ValueError, match="report"):
-            await hook.read(headers, body)
+            await hook.parse(headers, body)
 
 
 JSONISH = st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5), lambda of: st.lists(of, max_size=3) | st.dictionaries(st.text(max_size=5), of, max_size=3), max_leaves=5)  # fmt: skip

@@ -34,8 +34,8 @@ def clock():
 class Listening(Rests):
     """Messages are new unless a test says otherwise."""
 
-    def heard(self, server, outcomes, are_new=None):
-        super().heard(server, outcomes, [True] * len(outcomes) if are_new is None else are_new)
+    def note_outcomes(self, server, outcomes, are_new=None):
+        super().note_outcomes(server, outcomes, [True] * len(outcomes) if are_new is None else are_new)
 
 
 @pytest.fixture
@@ -44,26 +44,26 @@ def rests(clock):
 
 
 def test_one_that_fails_again_and_again_rests_and_others_do_not(rests):
-    rests.heard("a", [NOT_CONNECTED] * (ENOUGH - 1))
+    rests.note_outcomes("a", [NOT_CONNECTED] * (ENOUGH - 1))
     assert rests.refusal("a") is None
-    rests.heard("a", [LATE])
+    rests.note_outcomes("a", [LATE])
     assert rests.refusal("a") == waits(Reason.TIMEOUT, SHORTEST_S)
     assert rests.refusal("b") is None
 
 
 def test_when_its_rest_is_over_one_tries_it_while_the_others_wait(rests, clock):
     """What is answered to the others was surely not written."""
-    rests.heard("a", [NOT_CONNECTED] * ENOUGH)
+    rests.note_outcomes("a", [NOT_CONNECTED] * ENOUGH)
     clock.now_s += SHORTEST_S
     assert rests.refusal("a") is None
     assert rests.refusal("a") == waits(Reason.CONNECTION, SHORTEST_S)
-    rests.heard("a", [ACCEPTED])
+    rests.note_outcomes("a", [ACCEPTED])
     assert rests.refusal("a") is None
     assert rests.refusal("a") is None
 
 
 def test_who_tried_it_and_died_holds_it_no_longer_than_a_try_takes(rests, clock):
-    rests.heard("a", [NOT_CONNECTED] * ENOUGH)
+    rests.note_outcomes("a", [NOT_CONNECTED] * ENOUGH)
     clock.now_s += SHORTEST_S
     assert rests.refusal("a") is None
     clock.now_s += TRY_S
@@ -73,7 +73,7 @@ def test_who_tried_it_and_died_holds_it_no_longer_than_a_try_takes(rests, clock)
 def test_each_rest_is_longer_up_to_five_seconds(rests, clock):
     found = []
     for _ in range(8):
-        rests.heard("a", [NOT_CONNECTED] * ENOUGH)
+        rests.note_outcomes("a", [NOT_CONNECTED] * ENOUGH)
         began = clock.now_s
         while rests.refusal("a"):
             clock.now_s += 0.5
@@ -85,7 +85,7 @@ def test_each_rest_is_longer_up_to_five_seconds(rests, clock):
 def test_one_that_is_down_for_days_rests_as_ever(rests, clock):
     """Nobody's answer is lost for it: whoever made up a name that leads nowhere is a server that is down for good."""
     for _ in range(2_000):
-        rests.heard("a", [NOT_CONNECTED] * ENOUGH)
+        rests.note_outcomes("a", [NOT_CONNECTED] * ENOUGH)
         assert rests.refusal("a").reason is Reason.CONNECTION
         clock.now_s += LONGEST_S
         assert rests.refusal("a") is None
@@ -93,7 +93,7 @@ def test_one_that_is_down_for_days_rests_as_ever(rests, clock):
 
 def test_nobody_is_left_alone_for_a_day(rests, clock):
     """A digit too many, or a date of another year, would silence all browsers of one maker for the alerts of tomorrow, too."""
-    rests.heard("a", [throttled(86_400.0)] * ENOUGH)
+    rests.note_outcomes("a", [throttled(86_400.0)] * ENOUGH)
     assert rests.refusal("a") == waits(Reason.THROTTLED, LONGEST_ASKED_S)
     clock.now_s += LONGEST_ASKED_S
     assert rests.refusal("a") is None
@@ -102,18 +102,18 @@ def test_nobody_is_left_alone_for_a_day(rests, clock):
 @pytest.mark.parametrize("answer", [ACCEPTED, GONE, FAULT, Outcome(Answer.RETRY, Reason.CREDENTIALS)])
 def test_one_that_answers_works(rests, answer):
     """A no to one message shows it, and what is our own fault is not the server's."""
-    rests.heard("a", [NOT_CONNECTED] * (ENOUGH - 1))
-    rests.heard("a", [NOT_CONNECTED, answer])
-    rests.heard("a", [NOT_CONNECTED])
+    rests.note_outcomes("a", [NOT_CONNECTED] * (ENOUGH - 1))
+    rests.note_outcomes("a", [NOT_CONNECTED, answer])
+    rests.note_outcomes("a", [NOT_CONNECTED])
     assert rests.refusal("a") is None
 
 
 def test_one_that_asks_for_it_is_left_alone_as_long_as_most_of_its_answers_say(rests, clock):
     """A limit may be one recipient's: that one, or few in a row, wait alone."""
-    rests.heard("a", [*[throttled(600.0)] * ENOUGH, *[ACCEPTED] * ENOUGH])
-    rests.heard("a", [throttled(600.0)] * (ENOUGH - 1))
+    rests.note_outcomes("a", [*[throttled(600.0)] * ENOUGH, *[ACCEPTED] * ENOUGH])
+    rests.note_outcomes("a", [throttled(600.0)] * (ENOUGH - 1))
     assert rests.refusal("a") is None
-    rests.heard("b", [*[throttled(7.0)] * ENOUGH, throttled(600.0), *[ACCEPTED] * 5])
+    rests.note_outcomes("b", [*[throttled(7.0)] * ENOUGH, throttled(600.0), *[ACCEPTED] * 5])
     assert rests.refusal("b") == waits(Reason.THROTTLED, 7.0)
     assert rests.refusal("a") is None
     clock.now_s += 3.0
@@ -122,55 +122,55 @@ def test_one_that_asks_for_it_is_left_alone_as_long_as_most_of_its_answers_say(r
 
 def test_a_try_of_which_nothing_was_written_is_none(rests, clock):
     """The alert was stopped right then: the next asks again at once."""
-    rests.heard("a", [NOT_CONNECTED] * ENOUGH)
+    rests.note_outcomes("a", [NOT_CONNECTED] * ENOUGH)
     clock.now_s += SHORTEST_S
     assert rests.refusal("a") is None
-    rests.heard("a", [WITHHELD] * 5)
-    rests.heard("b", [])
+    rests.note_outcomes("a", [WITHHELD] * 5)
+    rests.note_outcomes("b", [])
     assert rests.refusal("a") is None
 
 
 def test_what_was_never_written_ends_no_rest(rests):
     """An alert that was cancelled meanwhile had a chunk there, of which nothing went."""
-    rests.heard("a", [throttled(600.0)] * ENOUGH)
-    rests.heard("a", [WITHHELD] * 5)
-    rests.heard("a", [])
+    rests.note_outcomes("a", [throttled(600.0)] * ENOUGH)
+    rests.note_outcomes("a", [WITHHELD] * 5)
+    rests.note_outcomes("a", [])
     assert rests.refusal("a") == waits(Reason.THROTTLED, 600.0)
 
 
 def test_names_without_number_are_not_remembered(rests):
     for n in range(3 * MOST):
-        rests.heard(f"s{n}", [NOT_CONNECTED])
+        rests.note_outcomes(f"s{n}", [NOT_CONNECTED])
     assert len(rests._troubles) <= MOST
 
 
 def test_names_without_number_do_not_make_us_forget_one_that_is_down(rests):
     for n in range(3 * MOST):
-        rests.heard(f"s{n}", [NOT_CONNECTED])
+        rests.note_outcomes(f"s{n}", [NOT_CONNECTED])
         if n % ENOUGH == 0:
-            rests.heard("a", [NOT_CONNECTED] * ENOUGH)
+            rests.note_outcomes("a", [NOT_CONNECTED] * ENOUGH)
         assert rests.refusal("a")
 
 
 @pytest.mark.parametrize("answer", [LATE, throttled(600.0), Outcome(Answer.RETRY, Reason.UNAVAILABLE)])
 def test_messages_that_are_tried_again_leave_their_server_to_others(rests, answer):
     """However many browsers stay refused, those who were never tried are sent to; an answer to anybody shows that the server works."""
-    rests.heard("a", [answer] * 60, [False] * 60)
+    rests.note_outcomes("a", [answer] * 60, [False] * 60)
     assert rests.refusal("a") is None
-    rests.heard("a", [answer] * (ENOUGH - 1))
-    rests.heard("a", [GONE], [False])
-    rests.heard("a", [answer])
+    rests.note_outcomes("a", [answer] * (ENOUGH - 1))
+    rests.note_outcomes("a", [GONE], [False])
+    rests.note_outcomes("a", [answer])
     assert rests.refusal("a") is None
 
 
 def test_a_resting_server_is_tried_with_new_messages_first(rests, clock):
     """Messages that were tried before try it only if no new one does; refused again, they make its rest no longer."""
-    rests.heard("a", [LATE] * ENOUGH)
+    rests.note_outcomes("a", [LATE] * ENOUGH)
     clock.now_s += SHORTEST_S
     assert rests.refusal("a", is_new=False)
     clock.now_s += NEW_FIRST_S
     assert rests.refusal("a", is_new=False) is None
-    rests.heard("a", [LATE] * 60, [False] * 60)
+    rests.note_outcomes("a", [LATE] * 60, [False] * 60)
     assert rests.refusal("a") == waits(Reason.TIMEOUT, SHORTEST_S)
     clock.now_s += SHORTEST_S
     assert rests.refusal("a") is None

@@ -166,12 +166,12 @@ def test_a_block_means_what_the_table_says_now():
     newest, older = b"\xbe", b"\xbf"
     for block in (add[0], add[1], newest, older, add[1], newest, older, b"\x20", b"\x3f\xe1\x1f", add[0], newest):
         expected = b"".join(b"\r\n%b: %b" % field for field in table.decode(block, raw=True)) + b"\r\n"
-        assert heads.read(block)[1] == expected
+        assert heads.decode(block)[1] == expected
 
 
 def test_blocks_that_never_come_again_are_not_kept():
     """A client may spell a length or an id out in every head."""
     heads = Heads()
     for n in range(3_000):
-        heads.read(b"\x00\x03x-n" + bytes([4]) + b"%04d" % n)
+        heads.decode(b"\x00\x03x-n" + bytes([4]) + b"%04d" % n)
     assert len(heads._known) <= 1_000

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from channels.smpp.coding import ALPHABET, EXTENSION, MOST_PARTS, code, header, read
+from channels.smpp.coding import ALPHABET, EXTENSION, MOST_PARTS, code, decode_text, header
 from channels.smpp.names import Command, Status, Tag
 from channels.smpp.pdu import HEADER, LAYOUTS, LONGEST_PDU, TAG_SIZES, Frames, Pdu, PduError, decode, encode, tlv
 from channels.text import GSM_BASIC, GSM_EXTENSION, Coding, divided, segments
@@ -152,7 +152,7 @@ def test_a_text_is_cut_into_as_many_parts_as_are_paid_for(text):
     encoding, pieces = divided(text)
     coded = code(Coding(encoding, None, False, text, tuple(pieces)))
     assert len(coded.parts) == segments(text)[1]
-    assert "".join(read(part, coded.data_coding, 0) for part in coded.parts) == text
+    assert "".join(decode_text(part, coded.data_coding, 0) for part in coded.parts) == text
     widest = {(0, True): 160, (0, False): 153, (8, True): 140, (8, False): 134}
     assert all(len(part) <= widest[coded.data_coding, len(coded.parts) == 1] for part in coded.parts)
 
@@ -160,11 +160,11 @@ def test_a_text_is_cut_into_as_many_parts_as_are_paid_for(text):
 def test_a_header_of_parts_is_skipped_when_read():
     """What people write in more than one part begins with octets that are no letters."""
     assert header(9, MOST_PARTS, 1) == bytes((5, 0, 3, 9, 20, 1))
-    assert read(header(9, 2, 1) + b"STOP", 0, 0x40) == "STOP"
-    assert read(header(9, 2, 1) + "СТОП".encode("utf-16-be"), 8, 0x40) == "СТОП"
+    assert decode_text(header(9, 2, 1) + b"STOP", 0, 0x40) == "STOP"
+    assert decode_text(header(9, 2, 1) + "СТОП".encode("utf-16-be"), 8, 0x40) == "СТОП"
 
 
 @given(st.binary(max_size=60), st.integers(0, 255), st.integers(0, 255))
 def test_whatever_people_send_is_a_text(octets, data_coding, esm_class):
     """Reading never fails."""
-    assert isinstance(read(octets, data_coding, esm_class), str)
+    assert isinstance(decode_text(octets, data_coding, esm_class), str)

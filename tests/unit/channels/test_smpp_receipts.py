@@ -14,7 +14,7 @@ from channels.smpp import message
 from channels.smpp.message import LONGEST_VALIDITY_S, Writer
 from channels.smpp.names import Command, Tag
 from channels.smpp.pdu import HEADER, Pdu, decode
-from channels.smpp.receipts import Receipt, Receipts, Report, is_receipt, read
+from channels.smpp.receipts import Receipt, Receipts, Report, is_receipt, parse_receipt
 from channels.smpp.settings import SmppSettings
 from channels.sms_answers import SmsState
 from channels.text import SmsSettings
@@ -58,7 +58,7 @@ def receipt(text="", message_id=None, state=None):
 )
 def test_receipts_are_read(pdu, form, expected):
     """In text or parameters, in the carrier's form of an id; what says nothing is None."""
-    assert read(pdu, form) == expected
+    assert parse_receipt(pdu, form) == expected
 
 
 @given(st.binary(max_size=254), st.binary(min_size=1, max_size=65), st.integers(0, 255))
@@ -67,7 +67,7 @@ def test_whatever_a_receipt_holds_is_read_or_is_none(text, message_id, state):
     tlvs = {Tag.RECEIPTED_MESSAGE_ID: message_id, Tag.MESSAGE_STATE: bytes((state,))}
     for form in ("same", "hex-then-decimal", "decimal-then-hex"):
         for parameters in ({}, tlvs):
-            got = read(Pdu(5, 1, fields={"esm_class": 4, "short_message": text}, tlvs=parameters), form)
+            got = parse_receipt(Pdu(5, 1, fields={"esm_class": 4, "short_message": text}, tlvs=parameters), form)
             assert got is None or got.ids
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from channels.smpp.coding import TABLES, code, header, read
+from channels.smpp.coding import TABLES, code, decode_text, header
 from channels.text import ALPHABETS, GSM_BASIC, NATIONAL, SmsSettings, best_coding, codings
 
 #: 3GPP TS 23.038 annex A.2.2, written down here once more: septet and character.
@@ -31,7 +31,7 @@ def decoded(octets):
     assert found[0x24] == b"\x02"
     rest = iter(octets[1 + size :])
     for octet in rest:
-        text += SPANISH_TABLE[next(rest)] if octet == 0x1B else read(bytes((octet,)), 0, 0)
+        text += SPANISH_TABLE[next(rest)] if octet == 0x1B else decode_text(bytes((octet,)), 0, 0)
     return text, found.get(0x00), len(octets) - 1 - size
 
 
@@ -76,7 +76,7 @@ def test_what_is_written_with_a_table_is_read_with_it(table):
     coding = next(one for one in codings(text, SmsSettings(tables=(table,), transliterate=False)) if one.table)
     coded = code(coding)
     parts = [header(1, len(coded.parts), n, table) + part for n, part in enumerate(coded.parts, 1)]
-    assert "".join(read(part, 0, 0x40) for part in parts) == coding.text
+    assert "".join(decode_text(part, 0, 0x40) for part in parts) == coding.text
 
 
 LONG = "Última vez en la estación de autobuses, salió sin compañía. " * 4

@@ -246,7 +246,7 @@ def test_two_imports_at_once_are_as_one_after_the_other(tmp_path, library, names
         with ThreadPoolExecutor(2) as pool:
             answers = list(pool.map(imported, [folder] * 2, names, outlines, [together] * 2))
         assert answers.count("stored") == stored, answers
-        found = files.read(next(folder.glob("*.regions")))
+        found = files.read_file(next(folder.glob("*.regions")))
         assert any(shapely.equals_exact(found.geometries, given).all() for given in outlines)
         assert len(list(folder.iterdir())) == 2  # and the numbers
 

@@ -128,7 +128,7 @@ def test_a_foreign_code_is_targeted_by_its_scheme(library):
 
 def test_every_code_of_the_list_is_known_and_of_its_form(library):
     """Each row names regions that are there, in a scheme that is known, in the form of that scheme."""
-    rows = aliases.read(SHIPPED)
+    rows = aliases.load_aliases(SHIPPED)
     assert len(rows) > 10_000
     for row in rows:
         assert row.codes
@@ -137,7 +137,7 @@ def test_every_code_of_the_list_is_known_and_of_its_form(library):
 
 def test_no_district_reaches_across_an_ocean(library):
     """The regions of one code of NUTS 3 lie side by side, whichever post codes were not known: people of Guyane are not told with Bayonne's."""
-    districts = [row.codes for row in aliases.read(SHIPPED) if row.scheme == "NUTS" and len(row.value) == 5]
+    districts = [row.codes for row in aliases.load_aliases(SHIPPED) if row.scheme == "NUTS" and len(row.value) == 5]
     for codes in filter(lambda codes: len(codes) > 1, districts):
         for code in codes:
             others = shapely.union_all([library.geometry(other) for other in codes if other != code])
@@ -161,9 +161,9 @@ def test_a_list_is_read_as_it_was_written(tmp_path):
         Alias(scheme="NUTS", value="ES61", codes=("ES-CA", "ES-SE"), exact=False),
         Alias(scheme="NUTS", value="ES618", codes=("ES-SE",), exact=True),
     ]
-    assert aliases.read(tmp_path) == []
+    assert aliases.load_aliases(tmp_path) == []
     aliases.write(tmp_path, rows)
-    assert aliases.read(tmp_path) == rows
+    assert aliases.load_aliases(tmp_path) == rows
     (tmp_path / aliases.ALIASES).write_text("NUTS,ES61\n")
     with pytest.raises(LibraryError, match=r"aliases\.csv cannot be read"):
-        aliases.read(tmp_path)
+        aliases.load_aliases(tmp_path)

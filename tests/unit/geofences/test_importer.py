@@ -30,7 +30,7 @@ def frame(
 
 
 def read(path, **options):
-    return importer.read(
+    return importer.read_regions(
         path, **{"kind": "city", "code_field": "ine", "name_field": "nombre", "country": "ES"} | options
     )
 

@@ -182,7 +182,7 @@ def test_a_region_file_is_read_as_it_was_written(tmp_path):
     ]
     for name in ("one.regions", "two.regions"):
         files.write(tmp_path / name, SOURCE, rows, shapes, 100_000)
-    found = files.read(tmp_path / "one.regions")
+    found = files.read_file(tmp_path / "one.regions")
     assert (list(found.rows), found.source) == (rows, SOURCE)
     assert shapely.equals_exact(found.geometries, shapes).all()
     assert (tmp_path / "one.regions").read_bytes() == (tmp_path / "two.regions").read_bytes()
@@ -192,12 +192,12 @@ def test_whatever_is_damaged_is_told_as_damaged(tmp_path):
     """Each byte of a file changed, and each beginning of it: the content is as it was, or it is a LibraryError with the file's name."""
     folder_of(tmp_path, ("A", "country", None, (0, 0, 1, 1)), ("A-1", "city", "A", (0, 0, 0.5, 0.5)))
     path = tmp_path / "some.regions"
-    whole, before = path.read_bytes(), files.read(path)
+    whole, before = path.read_bytes(), files.read_file(path)
     changed = [whole[:at] + bytes([whole[at] ^ flip]) + whole[at + 1 :] for at in range(len(whole)) for flip in (1, 64)]
     for content in changed + [whole[:size] for size in range(len(whole))]:
         path.write_bytes(content)
         try:
-            found = files.read(path)
+            found = files.read_file(path)
         except LibraryError as error:
             assert str(error).startswith("some.regions cannot be read as a region file: ")  # noqa: PT017  most are, some are whole
         else:

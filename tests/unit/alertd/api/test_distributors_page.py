@@ -7,7 +7,7 @@ from pathlib import Path
 
 from alertd.config.sections import WebhookSection
 from alertd.model.cap.messages import MsgType
-from alertd.model.cap.reader import read
+from alertd.model.cap.reader import parse_message
 from alertd.model.cap.writer import MEDIA_TYPE
 from alertd.service.sharing.distributor_acknowledgements import word_on
 from alertd.service.sharing.distributor_delivery import CANCEL_MS, LONGEST_WAIT_S, NEVER, RECEIPTS_HEADER
@@ -18,7 +18,7 @@ PAGE = (Path(__file__).parents[4] / "ops" / "distributors.md").read_text(encodin
 def test_the_ack_of_the_page_is_one():
     """As it stands, for the message that it names, and for no other."""
     [document] = re.findall(r"```xml\n(.*?)```", PAGE, re.DOTALL)
-    message = read(document.encode())
+    message = parse_message(document.encode())
     assert message.msg_type is MsgType.ACK
     [about] = message.references
     assert word_on(document.encode(), about.identifier) == message

@@ -11,7 +11,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 from alertd.api.people.push import SCHEMAS
-from alertd.common.ids import Door, Tags
+from alertd.common.ids import Tags, TokenPurpose
 from alertd.common.signing_keys import SigningKeys
 from alertd.model.alert import Status
 from alertd.model.kinds import CancelReason, Kind, Occasion
@@ -42,7 +42,7 @@ def sent(
         alert, channel="push", language="es", stamp=stamp, url=url, telling=telling_of(occasion)
     )  # fmt: skip
     assert isinstance(message, PushMessage)
-    tag = Tags(SigningKeys(b"k" * 32)).make(version, 2**29 - 1, Door.ACK)
+    tag = Tags(SigningKeys(b"k" * 32)).make(version, 2**29 - 1, TokenPurpose.ACK)
     return dict(json.loads(body_for(encode(message).at(0), TOKEN, tag))["message"])
 
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from alertd.common.ids import (
     DOOR_OF,
-    Door,
     Reference,
     Tags,
+    TokenPurpose,
     chain_of,
     made_ms,
     new_id,
@@ -41,7 +41,7 @@ def test_tag_names_its_reference(alert_id: str, row: int):
     tag = TAGS.make(alert_id, row)
     assert re.fullmatch(r"[A-Za-z0-9_-]+", tag)
     assert len(tag) <= 64  # the local part of a mailbox
-    assert TAGS.read(tag) == Reference(alert_id, row)
+    assert TAGS.parse(tag) == Reference(alert_id, row)
 
 
 def test_no_tag_is_made_for_a_row_that_it_has_no_room_for():
@@ -57,60 +57,60 @@ def test_tag_that_was_touched_is_refused(alert_id: str, row: int, place: int, ch
     tag = TAGS.make(alert_id, row)
     place %= len(tag) - 1  # the last letter has bits that stand for nothing
     other = ALPHABET[(ALPHABET.index(tag[place]) + change % 63 + 1) % 64]
-    assert TAGS.read(tag[:place] + other + tag[place + 1 :]) is None
+    assert TAGS.parse(tag[:place] + other + tag[place + 1 :]) is None
 
 
 @pytest.mark.parametrize("text", ["", "A", "AAAA", "é" * 42, "=" * 10, "A" * 42, "A" * 4000, "\0", "../../etc"])
 def test_no_tag_at_all_is_refused(text: str):
     """Whatever comes from outside is read without an error."""
-    assert TAGS.read(text) is None
+    assert TAGS.parse(text) is None
 
 
 def test_tag_of_another_installation_is_refused():
     """The key makes the difference."""
-    assert TAGS.read(Tags(SigningKeys(b"x" * 32)).make(FIRST, 1)) is None
+    assert TAGS.parse(Tags(SigningKeys(b"x" * 32)).make(FIRST, 1)) is None
 
 
-@given(ids, rows, st.permutations(Door))
-def test_a_tag_opens_its_own_door_alone(alert_id: str, row: int, doors: list[Door]):
+@given(ids, rows, st.permutations(TokenPurpose))
+def test_a_tag_opens_its_own_door_alone(alert_id: str, row: int, doors: list[TokenPurpose]):
     """What a carrier or an app was given for its reports stops nobody's address."""
     made_for, *others = doors
     tag = TAGS.make(alert_id, row, made_for)
-    assert TAGS.read(tag, made_for) == Reference(alert_id, row)
-    assert [TAGS.read(tag, other) for other in others] == [None] * len(others)
+    assert TAGS.parse(tag, made_for) == Reference(alert_id, row)
+    assert [TAGS.parse(tag, other) for other in others] == [None] * len(others)
 
 
-@given(ids, rows, names, st.sampled_from(Door), st.integers(0, 240), st.integers(1, 255))
-def test_a_tag_may_name_an_address(alert_id: str, row: int, name: str, door: Door, place: int, change: int):
+@given(ids, rows, names, st.sampled_from(TokenPurpose), st.integers(0, 240), st.integers(1, 255))
+def test_a_tag_may_name_an_address(alert_id: str, row: int, name: str, door: TokenPurpose, place: int, change: int):
     """It names the row, too, opens its own door alone, fits into a return path, and is nobody's when it was touched."""
     tag = TAGS.make(alert_id, row, door, name)
     assert len(f"bounce+{tag}") <= 64
-    assert [TAGS.read(tag, one) for one in Door] == [
-        Reference(alert_id, row, name) if one is door else None for one in Door
+    assert [TAGS.parse(tag, one) for one in TokenPurpose] == [
+        Reference(alert_id, row, name) if one is door else None for one in TokenPurpose
     ]
     place %= len(tag)
     other = ALPHABET[(ALPHABET.index(tag[place]) + change % 63 + 1) % 64]
-    assert TAGS.read(tag[:place] + other + tag[place + 1 :], door) is None
+    assert TAGS.parse(tag[:place] + other + tag[place + 1 :], door) is None
 
 
 @pytest.mark.parametrize(
     ("tag", "door", "alert_id"),
     [
-        ("AaIQLCYJGhbhWRPtflKcoAIAAAAHlvgbQEADqm0iew", Door.RECEIPT, f"{FIRST}-2"),
-        ("AaIQLCYJGhbhWRPtflKcoAIAAAAH3MCM7jZ-SplHkg", Door.ACK, f"{FIRST}-2"),
-        ("AaIQLCYJGhbhWRPtflKcoAEAAAAH_200HV5pPa2QVMFmSg", Door.LEAVE, FIRST),
-        ("AaIQLCYJGhbhWRPtflKcoAEAAAAH_200OCy0IixjYCX9gg", Door.LEAVE, FIRST),
-        ("AaIQLCYJGhbhWRPtflKcoAEAAAAH_200MYeI_eHXgq49vQ", Door.RECEIPT, FIRST),
+        ("AaIQLCYJGhbhWRPtflKcoAIAAAAHlvgbQEADqm0iew", TokenPurpose.RECEIPT, f"{FIRST}-2"),
+        ("AaIQLCYJGhbhWRPtflKcoAIAAAAH3MCM7jZ-SplHkg", TokenPurpose.ACK, f"{FIRST}-2"),
+        ("AaIQLCYJGhbhWRPtflKcoAEAAAAH_200HV5pPa2QVMFmSg", TokenPurpose.LEAVE, FIRST),
+        ("AaIQLCYJGhbhWRPtflKcoAEAAAAH_200OCy0IixjYCX9gg", TokenPurpose.LEAVE, FIRST),
+        ("AaIQLCYJGhbhWRPtflKcoAEAAAAH_200MYeI_eHXgq49vQ", TokenPurpose.RECEIPT, FIRST),
     ],
 )
-def test_a_tag_as_they_were_made_before_opens_its_door_yet(tag: str, door: Door, alert_id: str):
+def test_a_tag_as_they_were_made_before_opens_its_door_yet(tag: str, door: TokenPurpose, alert_id: str):
     """What was sent before an upgrade is reported, acknowledged and left after it; and through no other door."""
-    reference = TAGS.read(tag, door)
+    reference = TAGS.parse(tag, door)
     assert reference
     assert (reference.alert_id, reference.row) == (alert_id, 7)
     assert TAGS.is_for(reference, "A@example.org")
     assert TAGS.is_for(reference, "b@example.org") is (reference.to == b"")
-    assert [TAGS.read(tag, other) for other in Door if other is not door] == [None] * 3
+    assert [TAGS.parse(tag, other) for other in TokenPurpose if other is not door] == [None] * 3
 
 
 def test_every_channels_tag_has_its_door():
@@ -120,7 +120,7 @@ def test_every_channels_tag_has_its_door():
 
 def test_tag_with_more_behind_it_is_refused():
     """A tag is read whole."""
-    assert TAGS.read(TAGS.make(FIRST, 1) + "AAAA") is None
+    assert TAGS.parse(TAGS.make(FIRST, 1) + "AAAA") is None
 
 
 def test_ids_sort_by_time():

@@ -9,7 +9,7 @@ import pytest
 
 from alertd.model.cap.messages import CapError, Message, Named
 from alertd.model.cap.profiles import CAP_CP_LOCATION, Facts, cap_cp, ipaws, septets
-from alertd.model.cap.reader import read
+from alertd.model.cap.reader import parse_message
 from alertd.model.cap.writer import write
 from alertd.model.kinds import Level
 from tests.unit.alertd.model.cap_documents import WHOLE
@@ -26,7 +26,7 @@ FACTS = Facts(
 
 @pytest.fixture
 def message() -> Message:
-    return read(WHOLE.encode())
+    return parse_message(WHOLE.encode())
 
 
 def faults(message: Message, facts: Facts) -> list[str]:
@@ -47,7 +47,7 @@ def test_ipaws_has_one_event_places_and_texts_for_phones(level: Level, code: str
         assert [one.value for one in info.areas[0].geocodes if one.name == "SAME"] == ["006037", "006000"]
         texts = {one.name: one.value for one in info.parameters}
         assert (texts["CMAMtext"], texts["CMAMlongtext"]) == FACTS.phone[info.language]
-    assert read(write(made)) == made
+    assert parse_message(write(made)) == made
 
 
 def test_ipaws_ends_within_a_day(message: Message):

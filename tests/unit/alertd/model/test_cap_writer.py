@@ -25,7 +25,7 @@ from alertd.model.cap.messages import (
     Scope,
     Status,
 )
-from alertd.model.cap.reader import read
+from alertd.model.cap.reader import parse_message
 from alertd.model.cap.values import SPACE, instant_text
 from alertd.model.cap.writer import write
 from alertd.model.kinds import Category, Certainty, ResponseType, Severity, Urgency
@@ -42,11 +42,11 @@ def schema() -> etree.XMLSchema:
 @pytest.mark.parametrize("document", [WHOLE, CANCEL, WHOLE.replace(NAMESPACE, "http://www.incident.com/cap/1.0")])
 def test_what_was_read_is_written_valid_and_means_the_same(document: str, schema: etree.XMLSchema):
     """In, out and in again: nothing is lost, and what is written is CAP 1.2, whatever came in."""
-    message = read(document.encode())
+    message = parse_message(document.encode())
     raw = write(message)
     schema.assertValid(etree.fromstring(raw))
-    assert read(raw) == message
-    assert read(raw).version == "1.2"
+    assert parse_message(raw) == message
+    assert parse_message(raw).version == "1.2"
 
 
 _words = st.text(st.characters(exclude_categories=("Cs", "Cc", "Cn"), exclude_characters="\ufffe\uffff"), max_size=40)
@@ -146,7 +146,7 @@ def test_any_message_is_written_valid_and_read_again(schema: etree.XMLSchema, me
     """Whatever there is to say, in any script and any time zone, comes back as it was."""
     raw = write(message)
     schema.assertValid(etree.fromstring(raw))
-    assert read(raw) == message
+    assert parse_message(raw) == message
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_times_are_written_as_cap_wants_them(at: datetime, text: str):
 
 def test_small_numbers_are_written_in_digits():
     """A power of ten is no number to CAP."""
-    message = read(WHOLE.encode())
+    message = parse_message(WHOLE.encode())
     info = message.infos[0]
     area = replace(info.areas[0], circles=(Circle(center=(1e-7, -2.5e-6), radius_km=1e-5),))
     raw = write(replace(message, infos=(replace(info, areas=(area,)),)))
@@ -189,5 +189,5 @@ def test_small_numbers_are_written_in_digits():
 def test_what_could_not_be_read_again_is_not_written(change: dict[str, object]):
     """The writer is strict: a message that a reader would refuse, or read as another, is refused here."""
     with pytest.raises(CapError) as caught:
-        write(replace(read(WHOLE.encode()), **change))
+        write(replace(parse_message(WHOLE.encode()), **change))
     assert caught.value.faults

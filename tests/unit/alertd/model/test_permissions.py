@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from alertd.model.kinds import PermissionState
-from alertd.model.permission import Permission, read, with_words, words_of, written
+from alertd.model.permission import Permission, parse_permissions, with_words, words_of, written
 from alertd.model.states import AlertState
 
 ONE = Permission(org="cadiz", name="Policía de Cádiz", ground="00", km2=7450.6, seen=3, people="<20", regions="1-4")
@@ -27,8 +27,8 @@ def test_every_state_of_an_alert_has_its_word(state: AlertState):
 
 def test_what_is_written_is_what_is_read():
     """Of none nothing is written; what was said is kept by organisation, and taken back."""
-    assert read(written((ONE, ONE))) == (ONE, ONE)
-    assert (written(()), read("")) == ("", ())
+    assert parse_permissions(written((ONE, ONE))) == (ONE, ONE)
+    assert (written(()), parse_permissions("")) == ("", ())
     said = with_words(with_words("", "cadiz", "eva"), "huelva", "gil")
     assert words_of(said) == {"cadiz": "eva", "huelva": "gil"}
     assert words_of(with_words(said, "cadiz", "")) == {"huelva": "gil"}

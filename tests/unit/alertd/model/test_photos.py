@@ -172,4 +172,4 @@ def test_copies_are_read_as_they_were_written():
     """The two ends of the pipe understand each other."""
     copies, to = copies_of(written(drawn())), io.BytesIO()
     photo.write(copies, to)
-    assert photo.read(to.getvalue()) == copies
+    assert photo.parse_copies(to.getvalue()) == copies

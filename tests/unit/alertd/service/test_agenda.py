@@ -7,7 +7,7 @@ import pytest
 from alertd.common.clock import SystemClock
 from alertd.common.ids import new_id
 from alertd.config.sections import WorkerSection
-from alertd.service.delivery.active_alerts import EMPTY_S, LEFT_S, Agenda
+from alertd.service.delivery.active_alerts import EMPTY_S, LEFT_S, ActiveAlerts
 from alertd.service.fair_queue import FOLLOWED
 from alertd.store.alerts.records import PlanHead
 from tests.clocks import Later
@@ -16,7 +16,7 @@ from tests.clocks import Later
 @pytest.mark.parametrize("many", [0, 1, FOLLOWED, FOLLOWED + 1, 240, 1_000])
 def test_every_chain_is_followed_in_three_rounds(many: int):
     """However many are live: one that is asked more seldom would not know which of its leases are lost."""
-    agenda = Agenda(["push"], WorkerSection(), SystemClock())
+    agenda = ActiveAlerts(["push"], WorkerSection(), SystemClock())
     chains = [new_id(1) for _ in range(many)]
     agenda.look(dict.fromkeys(chains, b"1"), [*chains, *(f"{chain}-2" for chain in chains)])
     rounds = [agenda.to_follow() for _ in range(3)]
@@ -31,7 +31,7 @@ def at(alert_id: str, cursor: int) -> PlanHead:
 def test_a_plan_that_another_process_moves_on_is_left_to_it():
     """Until it has stood still for a second: its process may be gone."""
     clock, alert_id = Later(), new_id(1)
-    agenda = Agenda(["push"], WorkerSection(), clock)
+    agenda = ActiveAlerts(["push"], WorkerSection(), clock)
     for cursor in (500, 1_500, 1_500, 2_500):
         assert agenda.elsewhere([at(alert_id, cursor)]) == {alert_id}
         clock.pass_by(0.7)
@@ -42,7 +42,7 @@ def test_a_plan_that_another_process_moves_on_is_left_to_it():
 
 def test_a_plan_that_this_process_moves_on_is_its_own():
     """Whatever another did to it meanwhile; and one that only it moves on from then on is left to it."""
-    agenda, alert_id = Agenda(["push"], WorkerSection(), Later()), new_id(1)
+    agenda, alert_id = ActiveAlerts(["push"], WorkerSection(), Later()), new_id(1)
     for cursor in (500, 1_500):
         agenda.begun(alert_id)
         assert agenda.elsewhere([at(alert_id, cursor)]) == set()
@@ -53,9 +53,9 @@ def test_a_plan_that_this_process_moves_on_is_its_own():
 def test_a_chain_that_had_nothing_is_asked_again_when_something_of_it_came_due():
     """A retry, or what was a lost lease's, does not wait for the next time that everything is asked."""
     clock, chain = Later(), new_id(1)
-    agenda = Agenda(["push", "sms"], WorkerSection(), clock)
+    agenda = ActiveAlerts(["push", "sms"], WorkerSection(), clock)
     agenda.look({chain: b"1"}, [chain])
-    agenda.read([chain], [at(chain, 10)])
+    agenda.note_heads([chain], [at(chain, 10)])
     for channel in ("push", "sms"):
         assert agenda.in_turn(channel, loud=True) == [chain]
         agenda.nothing(chain, channel, loud=True, soon=False)

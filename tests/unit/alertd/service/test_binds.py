@@ -38,7 +38,7 @@ class Processes:
         self.others = set[str]()
         self.asked = 0
 
-    async def said(self, here: Mapping[str, bool]) -> dict[str, bool]:
+    async def announce(self, here: Mapping[str, bool]) -> dict[str, bool]:
         self.asked += 1
         return {name: is_here or name in self.others for name, is_here in here.items()}
 
@@ -134,10 +134,10 @@ async def test_a_lost_bind_is_no_answer():
     others.append(Outcome(Answer.RETRY, Reason.CREDENTIALS, partly=True))
     binds, _, _, _ = binds_of(CENTRE, TEXT)
     centre, text = sorted(binds._carriers.of("sms"), key=lambda one: one.number)
-    assert binds.heard(centre, [*lost, *others]) == [WITHHELD, WITHHELD, *others]
-    assert binds.heard(text, [*lost, *others]) == [*lost, *others]
+    assert binds.note_answers(centre, [*lost, *others]) == [WITHHELD, WITHHELD, *others]
+    assert binds.note_answers(text, [*lost, *others]) == [*lost, *others]
     await beats(binds, NOBODY)
-    assert binds.heard(centre, [*lost, *others]) == [*lost, *others]
+    assert binds.note_answers(centre, [*lost, *others]) == [*lost, *others]
 
 
 async def test_where_nothing_is_bound_nobody_is_asked_who_is():

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from alertd.service.rate_limits import Buckets
+from alertd.service.rate_limits import RateLimits
 from tests.clocks import Later
 
 
 def test_a_bucket_fills_up_steadily():
     clock = Later()
-    buckets = Buckets(clock)
+    buckets = RateLimits(clock)
 
     def wait_s(amount: float, name: str = "ana") -> float:
         return buckets.wait_s(name, amount, per_s=10, most=100)

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from alertd.common.errors import Fault, Problem
 from alertd.model.alert import Alert
 from alertd.model.cap.messages import MsgType, Reference
-from alertd.model.cap.reader import read
+from alertd.model.cap.reader import parse_message
 from alertd.model.faults import faults_of
 from alertd.model.kinds import KINDS, Kind, Level
 from alertd.service.sharing.cap_areas import Draft, tag
@@ -31,7 +31,7 @@ NOW = datetime(2026, 11, 25, 8, tzinfo=UTC)
 
 
 def drafted(raw: bytes, library: Library, now: datetime = NOW) -> Draft:
-    return draft_of(read(raw), library, now)
+    return draft_of(parse_message(raw), library, now)
 
 
 def refused(raw: bytes, library: Library) -> Problem:
@@ -242,7 +242,7 @@ def test_what_takes_effect_later_is_told_then(library: Library):
 )
 def test_a_fault_of_the_alert_is_told_where_it_came_from(came: str, told: str, library: Library):
     """Whoever sent CAP is told places and lines of CAP."""
-    message = read(WHOLE.encode())
+    message = parse_message(WHOLE.encode())
     draft = draft_of(message, library, NOW)
     problem = retold(Problem("invalid-geometry", "No.", faults=(Fault(came, "Why."),), status=422), draft, message)
     (fault,) = problem.faults
@@ -348,7 +348,10 @@ def test_an_expired_message_is_told_so_first(library: Library):
         drafted(endless, library, late + timedelta(hours=12))
     (fault,) = caught.value.faults
     assert (fault.pointer, "24 hours" in fault.detail) == ("/sent", True)
-    assert draft_of(read(endless), library, late + timedelta(hours=12), again=True).document["kind"] == Kind.GENERAL
+    assert (
+        draft_of(parse_message(endless), library, late + timedelta(hours=12), again=True).document["kind"]
+        == Kind.GENERAL
+    )
 
 
 def test_a_circle_without_a_radius_is_told_so(library: Library):
@@ -385,7 +388,7 @@ def test_the_long_text_for_phones_serves_where_the_description_is_missing(librar
 def test_a_missing_description_is_named(library: Library):
     """Of a headline and a description, the one that is missing is told, with the place in the document."""
     raw = changed("<description>Hay una avería en la red &amp; el agua no es potable.</description>", "")
-    message = read(raw)
+    message = parse_message(raw)
     draft = draft_of(message, library, NOW)
     with pytest.raises(ValidationError) as caught:
         alert_of(draft)
@@ -398,7 +401,7 @@ def test_a_missing_description_is_named(library: Library):
 def test_a_fault_of_the_case_names_the_parameter(library: Library):
     """Who left the number of the case out reads where it belongs."""
     case = case_of(json.dumps({**MISSING_CHILD["case"], "number": None}))
-    message = read(changed("<parameter>", f"{case}<parameter>"))
+    message = parse_message(changed("<parameter>", f"{case}<parameter>"))
     draft = draft_of(message, library, NOW)
     with pytest.raises(ValidationError) as caught:
         alert_of(draft)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from alertd.service.delivery.feeder import Lanes
-from alertd.service.fair_queue import Turns
-from alertd.store.delivery.work_records import Alike, Lease
+from alertd.service.delivery.feeder import Slots
+from alertd.service.fair_queue import FairQueue
+from alertd.store.delivery.work_records import BatchKey, Lease
 
 
 def test_small_leases_share_a_lane():
     """Leases of 25 rows go on being asked for until not even a chunk would fit; a large one takes one lane, and no more."""
-    lanes, taken = Lanes(4, 100), 0
+    lanes, taken = Slots(4, 100), 0
     while lanes.room(loud=True):
         lanes.take(25, loud=True)
         taken += 25
@@ -21,7 +21,7 @@ def test_small_leases_share_a_lane():
 
 def test_what_is_not_loud_leaves_a_lane():
     """However small its leases are, what is loud finds room."""
-    lanes = Lanes(2, 100)
+    lanes = Slots(2, 100)
     while lanes.room(loud=False):
         lanes.take(10, loud=False)
     assert lanes.room(loud=True) == 1
@@ -29,7 +29,7 @@ def test_what_is_not_loud_leaves_a_lane():
 
 def test_what_is_loud_has_a_lane_where_there_is_only_one():
     """What is not loud has it for as long as its carrier takes; what is loud never waits for that, and takes no more than one beside it."""
-    lanes = Lanes(1, 100)
+    lanes = Slots(1, 100)
     assert lanes.room(loud=False) == 1
     lanes.take(500, loud=False)
     assert (lanes.room(loud=False), lanes.room(loud=True)) == (0, 1)
@@ -40,14 +40,14 @@ def test_what_is_loud_has_a_lane_where_there_is_only_one():
 def lease(chain: str, name: str, rows: int) -> Lease:
     """So many rows of a chain."""
     return Lease(
-        name=name, alert_id=chain, batch="0", alike=Alike(channel="push", language="en"), rows=list(range(rows)), refs=[],
+        name=name, alert_id=chain, batch="0", alike=BatchKey(channel="push", language="en"), rows=list(range(rows)), refs=[],
         tries=[], doubted=[], carriers=[],
     )  # fmt: skip
 
 
 def test_a_turn_is_a_chunk():
     """Who had less stays first, however many batches that takes; who had a chunk or more stands last, and who is new behind them."""
-    turns = Turns(8, 100)
+    turns = FairQueue(8, 100)
     assert turns.order(["a", "b"]) == ["a", "b"]
     turns.take(lease("a", "1", 40))
     assert turns.order(["a", "b"]) == ["a", "b"]
@@ -59,7 +59,7 @@ def test_a_turn_is_a_chunk():
 
 def test_who_had_nothing_keeps_its_place():
     """It is told before those who came later, once there is something of it."""
-    turns = Turns(8, 100)
+    turns = FairQueue(8, 100)
     turns.order(["b"])
     turns.nothing("b")
     assert turns.order(["a", "b"]) == ["b", "a"]
@@ -67,7 +67,7 @@ def test_who_had_nothing_keeps_its_place():
 
 def test_an_alert_has_all_lanes_until_others_wait():
     """Then its share of them, and one at least; what it has above that is given up. It has them again when the others have nothing."""
-    turns = Turns(4, 100)
+    turns = FairQueue(4, 100)
     turns.order(["big"])
     leases = [lease("big", str(n), 500) for n in range(4)]
     for one in leases:

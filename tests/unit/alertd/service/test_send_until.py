@@ -7,7 +7,7 @@ import contextlib
 
 import pytest
 
-from alertd.service.delivery.send_deadline import SEND_WITHIN_S, SendUntil
+from alertd.service.delivery.send_deadline import SEND_WITHIN_S, SendDeadline
 
 
 class Clock:
@@ -49,8 +49,8 @@ class Gate:
 async def test_leave_lasts_as_long_as_the_gate_says_so():
     """However long a carrier takes; once the gate is closed, half a second from its last yes."""
     clock, gate = Clock(), Gate()
-    leave = SendUntil(clock, gate.goes_on)
-    async with leave.kept():
+    leave = SendDeadline(clock, gate.goes_on)
+    async with leave.keep_asking():
         await clock.go(0)
         for _ in range(100):
             await clock.go(SEND_WITHIN_S / 2)
@@ -68,8 +68,8 @@ async def test_leave_lasts_as_long_as_the_gate_says_so():
 async def test_who_slept_may_not_write_before_the_gate_has_spoken():
     """A process that was stopped wakes without leave, and has it again only if its lease is still its own."""
     clock, gate = Clock(), Gate()
-    leave = SendUntil(clock, gate.goes_on)
-    async with leave.kept():
+    leave = SendDeadline(clock, gate.goes_on)
+    async with leave.keep_asking():
         await clock.go(0)
         gate.away = asyncio.Event()
         await clock.go(3)
@@ -84,8 +84,8 @@ async def test_who_slept_may_not_write_before_the_gate_has_spoken():
 async def test_an_answer_counts_from_its_question():
     """A store, or a process, that takes long to answer adds nothing."""
     clock, gate = Clock(), Gate()
-    leave = SendUntil(clock, gate.goes_on)
-    async with leave.kept():
+    leave = SendDeadline(clock, gate.goes_on)
+    async with leave.keep_asking():
         await clock.go(0)
         gate.away = asyncio.Event()
         await clock.go(SEND_WITHIN_S / 2)
@@ -100,9 +100,9 @@ async def test_an_answer_counts_from_its_question():
 async def test_a_gate_that_took_long_leaves_time_to_write_if_it_is_open_still(opens: bool):
     """It answers when the disk has what it wrote. However slow that is, whoever is owed an alert is told."""
     clock, gate = Clock(), Gate(opens=opens)
-    leave = SendUntil(clock, gate.goes_on)
+    leave = SendDeadline(clock, gate.goes_on)
     await clock.go(3)
-    async with leave.kept():
+    async with leave.keep_asking():
         assert gate.asked == 1
         assert leave.holds() == opens
 
@@ -110,8 +110,8 @@ async def test_a_gate_that_took_long_leaves_time_to_write_if_it_is_open_still(op
 async def test_what_was_asked_of_the_store_meanwhile_costs_no_time_to_write():
     """Whom a chunk is for is read after the gate has spoken: a store that takes 0.3 s for each answer would leave no time, ever."""
     clock, gate = Clock(), Gate()
-    leave = SendUntil(clock, gate.goes_on)
-    async with leave.kept():
+    leave = SendDeadline(clock, gate.goes_on)
+    async with leave.keep_asking():
         gate.away = asyncio.Event()  # the question that is put meanwhile is not answered yet
         await clock.go(SEND_WITHIN_S + 0.1)
         assert not leave.holds()
@@ -126,7 +126,7 @@ async def test_what_was_asked_of_the_store_meanwhile_costs_no_time_to_write():
 async def test_nothing_is_asked_when_it_is_over():
     """Nor for what is over at once."""
     clock, gate = Clock(), Gate()
-    async with SendUntil(clock, gate.goes_on).kept():
+    async with SendDeadline(clock, gate.goes_on).keep_asking():
         pass
     await clock.go(10)
     assert gate.asked == 0
@@ -142,7 +142,7 @@ async def test_a_question_that_swallows_its_cancellation_holds_nobody_up():
             await asyncio.Event().wait()
         return True
 
-    async with asyncio.timeout(5), SendUntil(clock, swallowing).kept():
+    async with asyncio.timeout(5), SendDeadline(clock, swallowing).keep_asking():
         await clock.go(0)
         await clock.go(1)
         assert asked.is_set()

@@ -8,7 +8,7 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alertd.store.people.match_filter import IN_DOUBT, NO, YES, Wanted, eligible, table, verdicts
+from alertd.store.people.match_filter import IN_DOUBT, NO, YES, MatchFilter, eligible, table, verdicts
 from alertd.store.people.matches import found, in_order
 from geofences import records
 from geofences.records import NUMBER_LIMIT
@@ -39,7 +39,7 @@ def test_nobody_in_order_is_nobody():
     assert (len(nobody), len(nobody.flags), len(in_order([]))) == (0, 0, 0)
 
 
-def told(flags, wanted: Wanted) -> list[int]:
+def told(flags, wanted: MatchFilter) -> list[int]:
     high = flags.astype(np.uint64) << np.uint64(records.FLAGS_SHIFT)
     return verdicts(records.Records(np.zeros_like(high), high), wanted, table(wanted)).tolist()
 
@@ -55,7 +55,7 @@ def test_a_verdict_is_what_the_flags_say(
     flags: list[int], places: frozenset[int], kind: int, testers_only: bool, max_age_h: int | None
 ):
     """What is looked up is what working it out for each record gives, and a mark of doubt comes before all else."""
-    wanted = Wanted(
+    wanted = MatchFilter(
         area=shapely.MultiPolygon(),
         kind=kind,
         places=places,
@@ -70,5 +70,5 @@ def test_a_verdict_is_what_the_flags_say(
 
 def test_a_tombstone_is_nobody():
     """What was zeroed names nobody, whoever is wanted."""
-    everybody = Wanted(area=shapely.MultiPolygon(), kind=15, places=frozenset(range(8)))
+    everybody = MatchFilter(area=shapely.MultiPolygon(), kind=15, places=frozenset(range(8)))
     assert told(np.zeros(1, np.uint32), everybody) == [NO]
