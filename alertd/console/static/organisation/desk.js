@@ -13,10 +13,10 @@ const rateOf = (one) => (one.rate ? t("rate", { n: one.rate }) : t("no-limit"));
 /** Why a carrier cannot send, or why a test failed: the cause in the reader's language, the carrier's own words, and the settings to check. */
 const Cause = ({ cause: { code, server, said, settings } }) => html`<p class="cause">
   ${t(`cause-${code}`, { server: server ? apart(server) : t("the-carrier"), said: said ? apart(said) : t("no-reason") })}
-  ${settings.length ? html` <${Check} settings=${settings} />` : null}</p>`;
+  ${settings.length ? html` <${ToCheck} settings=${settings} />` : null}</p>`;
 
 /** Which settings to check. A name is not broken at its hyphen: it is to be found in alertd.toml. */
-function Check({ settings }) {
+function ToCheck({ settings }) {
   const [before, after] = t("check-settings", { list: "\n" }).split("\n");
   return html`${before}${listed(settings, (name) => html`<span class="setting">${apart(name)}</span>`)}${after}`;
 }
