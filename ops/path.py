@@ -138,7 +138,7 @@ async def follow(recorder: Recorder, folder: Path) -> None:
         worker = worker_of(await stack.enter_async_context(parts_of(settings, store, sends=True)))
         await parts.registry.put_many([_subscriber(token) for token in TOKENS])
         await stack.enter_async_context(parts.regions.watched())
-        await stack.enter_async_context(parts.reaches.kept(lambda: parts.regions.library))
+        await stack.enter_async_context(parts.reaches.run(lambda: parts.regions.library))
         await parts.reaches.current(parts.regions.library)  # the map of all subscribers is made at the start
         address = stack.enter_context(reserved("127.0.0.1", 0, "no option"))
         before = started_by.set("api")
