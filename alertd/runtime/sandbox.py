@@ -28,7 +28,7 @@ async def sandbox_of(settings: Settings, environment: Mapping[str, str]) -> Asyn
     directory.mkdir(parents=True, exist_ok=True)
     ready = directory / "sandbox.json"
     ready.unlink(missing_ok=True)
-    async with kept_running(["sandbox", "--directory", str(directory)], [environment]):
+    async with kept_running(["sandbox", "--quiet", "--directory", str(directory)], [environment]):
         await appeared(ready)
         yield sandbox_carriers(json.loads(await asyncio.to_thread(ready.read_text, encoding="utf-8")))
 

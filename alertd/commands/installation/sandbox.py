@@ -27,18 +27,25 @@ def sandbox(
             help="The relay takes the user sandbox with this password alone. Without it any user and password will do."
         ),
     ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Do not print where it listens.")] = False,
 ) -> None:
     """The local carriers alone."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        uvloop.run(_serve(directory.resolve(), mail_password))  # whoever reads sandbox.json may be elsewhere
+        uvloop.run(
+            _serve(directory.resolve(), mail_password, quiet=quiet)
+        )  # whoever reads sandbox.json may be elsewhere
     except OSError as error:
         raise RefusedError(f"{error.filename or directory} cannot be written: {error.strerror}") from None
 
 
-async def _serve(directory: Path, mail_password: str | None) -> None:
+async def _serve(directory: Path, mail_password: str | None, *, quiet: bool) -> None:
     """Until SIGTERM or SIGINT."""
     die_with_parent()
     life = Life()
     life.ready()
-    await life.run(run(directory, mail_password=mail_password, listens=remark))
+    await life.run(run(directory, mail_password=mail_password, listens=_ignore if quiet else remark))
+
+
+def _ignore(line: str) -> None:
+    """Prints nothing."""
