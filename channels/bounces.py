@@ -90,15 +90,16 @@ def read_bounce(raw: bytes, to: Sequence[str] = ()) -> list[MailReport]:
 
 def status_reason(status: str, diagnostic: str = "", for_people: str = "") -> Reason:
     """Returns why a mail failed for good. `diagnostic` is the answer of the last server, and `for_people` the lines about this mailbox. The most exact
-    code counts. `for_people` is read if `status` and `diagnostic` are vague. A temporary code wins over all others.
+    code counts, and among equally exact ones one that does not call the mailbox dead. `for_people` is read if `status` and `diagnostic` are vague. A temporary code wins over all others.
     """
     codes = [code for text in (status, diagnostic) for code in _codes(text)]
     if not any(map(_exactness, codes)):
         codes += _codes(for_people)
     if _TEMPORARY.match(diagnostic) or any(code.startswith("4") for code in codes):
         return Reason.UNAVAILABLE  # tried again until there was no more time
-    codes.sort(key=_exactness, reverse=True)
-    reason = next((reason for code in codes if (reason := by_code(code))), Reason.BLOCKED)
+    known = [(_exactness(code), reason) for code in codes if (reason := by_code(code))]
+    # Of equally exact codes, one that blocks the mail wins: it does not say that the mailbox is dead.
+    _, reason = max(known, key=lambda one: (one[0], one[1] is not Reason.GONE), default=(0, Reason.BLOCKED))
     is_full = any(map(_FULL.search, (status, diagnostic, for_people)))
     return Reason.BLOCKED if reason is Reason.GONE and is_full else reason
 

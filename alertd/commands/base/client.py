@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -240,6 +241,14 @@ class Client:
 
     def _unreachable(self, error: Exception) -> UnreachableError:
         cause = error.reason if isinstance(error, urllib.error.URLError) else error
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return UnreachableError(
+                f"{self._url} shows a certificate that this machine does not trust ({cause.verify_message})"
+            )
+        if isinstance(cause, ssl.SSLError):
+            return UnreachableError(
+                f"what answers at {self._url} does not speak TLS; if it is alertd itself, the address begins with http://"
+            )
         what = "the connection broke off" if self._reached or _broke_off(error) else "nobody answers"
         why = getattr(cause, "strerror", None) or cause
         return UnreachableError(

@@ -80,7 +80,7 @@ def test_each_action_means_what_the_standard_says(action, status, state, reason)
         ("5.0.0", "smtp; 554 client host 5.2.1.44 is on a list", Reason.BLOCKED),
         ("5.2.1", "smtp; 550-5.2.1 The user is receiving mail at a rate that prevents additional", Reason.BLOCKED),
         ("", "smtp; 550-5.1.1. No such user", Reason.GONE),
-        ("5.1.1", "smtp; 550 5.7.1 blocked", Reason.GONE),
+        ("5.1.1", "smtp; 550 5.7.1 rejected as spam", Reason.BLOCKED),
         ("4.0.0", "smtp; 450 4.2.2 full", Reason.UNAVAILABLE),
         ("", "", Reason.BLOCKED),
         ("5.9999.1", "x" * 100_000, Reason.BLOCKED),

@@ -177,6 +177,13 @@ def test_nobody_there_is_told_at_once():
             Client(f"http://127.0.0.1:{held.getsockname()[1]}", None).get("/v1/me")
 
 
+def test_a_server_without_tls_is_told_from_nobody(peer: Peer):
+    """Who writes https:// for http:// reads that somebody answers there, and what to write."""
+    url, _ = peer([(200, {}, b"{}")])
+    with pytest.raises(UnreachableError, match=r"does not speak TLS.*http://"):
+        Client(url.replace("http://", "https://"), None).get("/v1/me")
+
+
 def test_stranger_is_told_from_the_service(peer: Peer):
     """What is no JSON is not alertd's, and a failure of ours is told with the name it has in the logs."""
     url, _ = peer([(200, {}, b"<html>")])
