@@ -27,7 +27,8 @@ from channels.login import Login
 from channels.mail_answers import Stage, refusal
 from channels.mail_message import MailIdentity, MailPayload, encode, mailbox, return_path
 from channels.mail_session import MailSession, Reply, SessionLostError
-from channels.smtp_pool import RelaySettings, SmtpPool
+from channels.smtp_pool import SmtpPool
+from channels.smtp_relay import RelaySettings
 
 NOT_A_MAILBOX = Outcome(Answer.NEVER, Reason.BAD_ADDRESS)
 LOST_BEFORE = Outcome(Answer.RETRY, Reason.CONNECTION, of=Subject.EITHER)  # some servers hang up on one recipient

@@ -28,7 +28,7 @@ from channels.smpp.channel import SmppChannel
 from channels.smpp.settings import INTERNATIONAL, SmppSettings
 from channels.smpp.words import Word
 from channels.sms_http import HttpSmsChannel, HttpSmsSettings
-from channels.smtp_pool import RelaySettings
+from channels.smtp_relay import RelaySettings
 from channels.text import SmsSettings
 from channels.webpush import HOSTS, WebPushChannel, WebPushSettings
 

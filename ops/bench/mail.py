@@ -26,7 +26,7 @@ from channels.base import OWN_LEAVE, MailMessage, Recipient
 from channels.dkim import DkimSettings, Signer
 from channels.mail import MailChannel
 from channels.mail_message import MailIdentity
-from channels.smtp_pool import RelaySettings
+from channels.smtp_relay import RelaySettings
 
 SENDER, DOMAIN = "Alertas <alerts@centre.example>", "centre.example"
 SUBJECT = "Niña desaparecida en Sevilla: Lucía P., 7 años"

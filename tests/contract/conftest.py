@@ -23,7 +23,7 @@ from channels.smpp.channel import SmppChannel
 from channels.smpp.settings import SmppSettings
 from channels.smpp.words import BY_LANGUAGE
 from channels.sms_http import HttpSmsChannel, HttpSmsSettings
-from channels.smtp_pool import RelaySettings
+from channels.smtp_relay import RelaySettings
 from channels.webpush import WebPushChannel, WebPushSettings
 from tests.contract.node_centre import environment, node
 from tests.contract.postfix_server import bounces, directory, postfix

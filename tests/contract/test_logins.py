@@ -13,7 +13,7 @@ from channels.mail import MailChannel
 from channels.smpp.channel import SmppChannel
 from channels.smpp.settings import SmppSettings
 from channels.sms_http import HttpSmsChannel, HttpSmsSettings
-from channels.smtp_pool import RelaySettings
+from channels.smtp_relay import RelaySettings
 from channels.webpush import WebPushChannel, WebPushSettings
 from tests.contract import programs
 from tests.contract.postfix_server import IDENTITY

@@ -10,7 +10,7 @@ import pytest
 from channels.base import Answer, Loudness, MailMessage, Outcome, Reason, Recipient, Stamp, Subject
 from channels.mail import MailChannel
 from channels.mail_message import MailIdentity
-from channels.smtp_pool import RelaySettings
+from channels.smtp_relay import RelaySettings
 from tests.outcomes import without_words
 
 IDENTITY = MailIdentity(sender="a@a.example", domain="a.example", unsubscribe_base=None)

@@ -16,7 +16,7 @@ from channels.base import Answer, Loudness, MailMessage, Recipient, Stamp
 from channels.dkim import DkimSettings, Signer
 from channels.mail import MailChannel
 from channels.mail_message import MailIdentity
-from channels.smtp_pool import RelaySettings
+from channels.smtp_relay import RelaySettings
 
 pytestmark = pytest.mark.peer
 

@@ -18,7 +18,7 @@ from alertd.service.people.dead_addresses import AGAIN_AFTER_S
 from channels.base import Answer, Outcome, Reason, Recipient, Subject
 from channels.mail import MailChannel
 from channels.sandbox.script import Rule
-from channels.smtp_pool import RelaySettings
+from channels.smtp_relay import RelaySettings
 from tests.contract.postfix_server import IDENTITY, message
 from tests.integration.acts import counts, planned, register, send
 from tests.outcomes import without_words

@@ -11,7 +11,7 @@ import pytest
 from channels.base import Answer, Outcome, Reason, Recipient
 from channels.mail import SLOW_BEFORE, MailChannel
 from channels.slow_recipients import LEAST_S, PATIENT
-from channels.smtp_pool import RelaySettings
+from channels.smtp_relay import RelaySettings
 from tests.contract.conftest import IDENTITY
 from tests.contract.postfix_server import message
 from tests.waiting import until

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from channels.base import Answer, Outcome, Reason, Recipient, Subject
-from channels.smtp_pool import RelaySettings
+from channels.smtp_relay import RelaySettings
 from tests.waiting import until
 
 

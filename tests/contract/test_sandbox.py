@@ -12,7 +12,8 @@ import aiohttp
 import pytest
 
 from channels.login import LoginState
-from channels.smtp_pool import RelaySettings, SmtpPool
+from channels.smtp_pool import SmtpPool
+from channels.smtp_relay import RelaySettings
 
 PROGRAM = "import asyncio, pathlib, sys; from channels.sandbox import run; asyncio.run(run(pathlib.Path(sys.argv[1])))"
 

@@ -36,7 +36,7 @@ from channels.mail import MailChannel
 from channels.mail_message import MailIdentity
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
-from channels.smtp_pool import RelaySettings
+from channels.smtp_relay import RelaySettings
 from geofences.regions import Library
 from tests.clocks import Later
 from tests.integration.acts import api_of
