@@ -65,8 +65,8 @@ class Failing:
     def __init__(self, *answers):
         self.answers = iter(answers)
 
-    async def post(self, bodies, headers, may_write):
-        del headers, may_write
+    async def post(self, bodies, headers, may_write, hear=None):
+        del headers, may_write, hear
         answer = next(self.answers)
         return [answer(body) for body in bodies]
 
