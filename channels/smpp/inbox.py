@@ -117,7 +117,7 @@ class Inbox:
             self._somebody.clear()
             while self._said:
                 some = [self._said.popleft() for _ in range(min(BATCH, len(self._said)))]
-                taken = await self._told("said", [said for _, said in some], _TRIES)
+                taken = await self._told("take_answers", [said for _, said in some], _TRIES)
                 _acknowledge([waiting for waiting, _ in some], Status.OK if taken else Status.RECEIVER_TEMPORARY)
 
     async def _hand_over_reports(self) -> None:
@@ -143,7 +143,7 @@ class Inbox:
                 reports += self._known.take(receipt)
         return reports
 
-    async def _told(self, what: Literal["said", "reports"], things: Sequence[Any], tries: int | None) -> bool:
+    async def _told(self, what: Literal["take_answers", "reports"], things: Sequence[Any], tries: int | None) -> bool:
         """Whether the listener took them, after so many tries; None for as many as it takes."""
         if self._listener is None or not things:
             return True
