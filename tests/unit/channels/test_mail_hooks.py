@@ -356,5 +356,5 @@ async def test_no_shape_makes_them_fail(data):
     headers = {"authorization": POSTMARK["Authorization"]}
     hooks = [(SesHook(TOPIC, Aws().fetch), sns(event)), (PostmarkHook("alertd:correct horse"), event), (MailgunHook("correct horse", lambda: NOW_S), {**mailgun(""), **event})]  # fmt: skip
     for hook, what in hooks:
-        for report in await hook.read(headers, posted(what)):
+        for report in await hook.parse(headers, posted(what)):
             assert isinstance(report.state, ReportState)
