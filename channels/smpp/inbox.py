@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 import itertools
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Protocol
 
 from channels.smpp import receipts
 from channels.smpp.bind import Bind
@@ -117,7 +117,8 @@ class Inbox:
             self._somebody.clear()
             while self._said:
                 some = [self._said.popleft() for _ in range(min(BATCH, len(self._said)))]
-                taken = await self._told("take_answers", [said for _, said in some], _TRIES)
+                take = self._listener.take_answers if self._listener else None
+                taken = await self._told(take, [said for _, said in some], _TRIES)
                 _acknowledge([waiting for waiting, _ in some], Status.OK if taken else Status.RECEIVER_TEMPORARY)
 
     async def _hand_over_reports(self) -> None:
@@ -131,7 +132,7 @@ class Inbox:
             while self._receipts or self._reports:
                 some = [self._receipts.popleft() for _ in range(min(BATCH, len(self._receipts)))]
                 new, self._reports = self._reports + self._new(some), []
-                await self._told("reports", new, None)
+                await self._told(self._listener.reports if self._listener else None, new, None)
                 _acknowledge(some, Status.OK)
 
     def _new(self, some: Sequence[_Waiting]) -> list[Report]:
@@ -143,13 +144,15 @@ class Inbox:
                 reports += self._known.take(receipt)
         return reports
 
-    async def _told(self, what: Literal["take_answers", "reports"], things: Sequence[Any], tries: int | None) -> bool:
+    async def _told(
+        self, take: Callable[[Any], Awaitable[None]] | None, things: Sequence[Any], tries: int | None
+    ) -> bool:
         """Whether the listener took them, after so many tries; None for as many as it takes."""
-        if self._listener is None or not things:
+        if take is None or not things:
             return True
         for number in itertools.count(1):
             try:
-                await getattr(self._listener, what)(things)
+                await take(things)
             except Exception as error:  # noqa: BLE001 whatever it is, it may pass, and nothing may be lost for it
                 context = {"message": "the listener of an SMS channel failed", "exception": error}
                 asyncio.get_running_loop().call_exception_handler(context)
