@@ -12,7 +12,7 @@ import typer
 from alertd import __version__
 from alertd.commands.base.client import RefusedError
 from alertd.commands.base.on_demand import OnDemand, Place
-from alertd.commands.base.options import Common, ConfigOption, KeyFileOption, UrlOption, read_key
+from alertd.commands.base.options import Common, ConfigOption, KeyFileOption, UrlOption, keep, read_key
 from alertd.commands.base.output import remark, tell
 from alertd.common.errors import ConfigError
 from alertd.common.logs import places_of
@@ -23,15 +23,15 @@ COLLECTED_AT = (50_000, 10, 10)
 
 class Commands(OnDemand):
     places: ClassVar[dict[str, Place]] = {
-        "serve": Place("alertd.commands.installation.serve:serving_all", "API, workers and embedded store in one."),
-        "api": Place("alertd.commands.installation.serve:serving_api", "The API alone, over `store.url`."),
-        "worker": Place("alertd.commands.installation.worker:app", "One worker, over `store.url`."),
-        "sandbox": Place("alertd.commands.installation.sandbox:app", "The local carriers alone."),
+        "serve": Place("alertd.commands.installation.serve:serve", "API, workers and embedded store in one.", answers=False),
+        "api": Place("alertd.commands.installation.serve:api", "The API alone, over `store.url`.", answers=False),
+        "worker": Place("alertd.commands.installation.worker:worker", "One worker, over `store.url`.", answers=False),
+        "sandbox": Place("alertd.commands.installation.sandbox:sandbox", "The local carriers alone.", answers=False),
         "check": Place(
-            "alertd.commands.installation.check:app",
+            "alertd.commands.installation.check:check",
             "Look at configuration, store and carriers; with --ready at the running service.",
         ),
-        "send": Place("alertd.commands.alerts.alerts:sending", "Submit an alert."),
+        "send": Place("alertd.commands.alerts.alerts:send", "Submit an alert."),
         "alerts": Place("alertd.commands.alerts.alerts:app", "Alerts: list, show, decide, watch, pause, account for."),
         "permissions": Place(
             "alertd.commands.alerts.permissions:app", "Permissions of neighbours: list, show, grant, refuse, ask."
@@ -58,21 +58,21 @@ class Commands(OnDemand):
         "audit": Place("alertd.commands.alerts.audit:app", "The audit: list, verify."),
         "evidence": Place("alertd.commands.alerts.evidence:app", "Signed evidence: export, key, verify."),
         "backup": Place(
-            "alertd.commands.installation.backup:backing_up",
+            "alertd.commands.installation.backup:backup",
             "Copy the embedded store, running or not; what was acknowledged is in it.",
         ),
         "restore": Place(
-            "alertd.commands.installation.backup:restoring",
+            "alertd.commands.installation.backup:restore",
             "Put a backup into a data directory that has no store, whole or not at all.",
         ),
         "stop": Place(
-            "alertd.commands.alerts.stops:stopping",
+            "alertd.commands.alerts.stops:stop",
             "Halt everything that your organisation sends, at once. Two people resume.",
         ),
         "resume": Place(
-            "alertd.commands.alerts.stops:resuming", "Lift a stop: the first person asks, the second lifts it."
+            "alertd.commands.alerts.stops:resume", "Lift a stop: the first person asks, the second lifts it."
         ),
-        "completion": Place("alertd.commands.base.completion:app", "Print the completion script of a shell."),
+        "completion": Place("alertd.commands.base.completion:completion", "Print the completion script of a shell.", answers=False),
     }  # fmt: skip
 
 
@@ -102,7 +102,7 @@ def _common(
 ) -> None:
     if key_file is not None and (key is None or _is_on_the_line(ctx, "key_file")):
         key = read_key(key_file)
-    ctx.obj = Common(config_file=config_file, url=url, key=key.strip() or None if key else None)
+    keep(Common(config_file=config_file, url=url, key=key.strip() or None if key else None))
 
 
 def _is_on_the_line(ctx: typer.Context, option: str) -> bool:

@@ -258,19 +258,16 @@ def fleet_text(  # noqa: PLR0913  one a thing that is measured
     sealed = Gauge("alertd_key_seals", "Seals of the current key; rotate it from 2^31 on", ["key"], registry=r)
     for key, count in seals.items():
         sealed.labels(key).set(count)
-    Gauge("alertd_subscribers", "People who asked to be told", registry=counting).set(subscribers)
-    Gauge("alertd_webhooks_off", "Webhooks that were turned off", registry=r).set(webhooks_off)
-    awaited = Gauge("alertd_reviews_pending", "Alerts approved alone that await their review", registry=counting)
-    awaited.set(reviews_pending)
-    Gauge("alertd_distributor_takedowns_open", "Take-downs that a distributor has not confirmed", registry=r).set(
-        takedowns_open
-    )
-    Gauge(
-        "alertd_distributor_takedowns_refused",
-        "Of the take-downs that are not confirmed, those that were refused or never taken: nothing more is tried",
-        registry=r,
-    ).set(takedowns_refused)
-    Gauge(
-        "alertd_pending_oldest_seconds", "How long the oldest alert waits for a second person", registry=counting
-    ).set(pending_oldest_s)
+    for registry, name, says, value in (
+        (counting, "subscribers", "People who asked to be told", subscribers),
+        (counting, "reviews_pending", "Alerts approved alone that await their review", reviews_pending),
+        (counting, "pending_oldest_seconds", "How long the oldest alert waits for a second person", pending_oldest_s),
+        (r, "webhooks_off", "Webhooks that were turned off", webhooks_off),
+        (r, "distributor_takedowns_open", "Take-downs that a distributor has not confirmed", takedowns_open),
+        (
+            r, "distributor_takedowns_refused",
+            "Of the take-downs that are not confirmed, those that were refused or never taken: nothing more is tried", takedowns_refused,
+        ),
+    ):  # fmt: skip
+        Gauge(f"alertd_{name}", says, registry=registry).set(value)
     return FleetText(generate_latest(r), generate_latest(counting))

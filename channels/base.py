@@ -199,6 +199,7 @@ class Recipient(NamedTuple):
     tag: str  # opaque and signed by the caller: names the reference in callbacks, VERP and Message-ID ([A-Za-z0-9_-]+)
     is_new: bool  # this message was never tried for this recipient; without a default, so that no sender forgets it
     leave: str | None = None  # such a tag, too: whoever shows it wants no more; where a message holds a link to leave
+    is_alone: bool = False  # one single message, as to a person on call: a slow carrier may take its time
 
 
 @dataclass(frozen=True, slots=True)

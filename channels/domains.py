@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import idna
 
 
+@lru_cache(4096)  # most people's addresses are at a few domains
 def in_ascii(domain: str) -> str:
     """A domain by the rules of 2008 (RFC 5891, UTS 46). Python's own are those of 2003, to which `straße` is `strasse`: somebody else's.
 

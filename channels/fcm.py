@@ -2,22 +2,279 @@
 
 firebase-admin gives the credentials, the message and the error classes; its transport is not used, because it costs a
 millisecond of processor per message. Guide: firebase.google.com/docs/cloud-messaging/scale-fcm.
+
+A message is encoded once and cut open where the recipient goes. What differs per recipient (its address and the acknowledgement tag) and per
+moment (the time to live) is spliced in as bytes. What answers mean is a table (firebase.google.com/docs/cloud-messaging/error-codes); only 404
+with UNREGISTERED says that a token is dead.
 """
 
 from __future__ import annotations
 
+import json
 import logging
+import re
+import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+from firebase_admin import messaging
 
 from channels.access_token import AccessToken
-from channels.base import FAULT, MayWrite, Outcome, Prepared, PushMessage, Recipient
-from channels.fcm_answers import outcome, token_refused
-from channels.fcm_message import FcmPayload, body_for, encode
+from channels.base import (
+    FAULT,
+    Answer,
+    Loudness,
+    MayWrite,
+    Outcome,
+    Prepared,
+    PushMessage,
+    Reason,
+    Recipient,
+    Stamp,
+    Subject,
+)
 from channels.https import HttpsTransport, trust
 from channels.login import Login, LoginState, reach
-from channels.posting import PostSettings, Reply, Transport, outcome_of, post_each
+from channels.posting import COMMON, PostSettings, Reply, Transport, json_object, outcome_of, post_each, refusal
+from channels.push_content import data_of, fitted, inside_string
+
+BAD_REQUEST = "type.googleapis.com/google.rpc.BadRequest"
+
+# The fields of a message that hold its recipient.
+TARGETS = ("message.token", "message.fid")
+
+# By what firebase-admin makes of the FcmError in the answer, with the status it must come with.
+BY_FCM_ERROR: dict[tuple[int, type[Exception]], tuple[Answer, Reason]] = {
+    (404, messaging.UnregisteredError): (Answer.NEVER, Reason.GONE),
+    # Another project's token: it may be ours that is wrong.
+    (403, messaging.SenderIdMismatchError): (Answer.NEVER, Reason.BAD_ADDRESS),
+    (401, messaging.ThirdPartyAuthError): (Answer.RETRY, Reason.CREDENTIALS),  # the APNs key in FCM's console is wrong
+}
+
+# By HTTP status, when the FcmError says nothing more.
+BY_STATUS = {**COMMON, 403: (Answer.RETRY, Reason.CREDENTIALS)}
+
+# Statuses below 500 that may speak of the project. A 429 may be the project's quota or one device's.
+MAYBE_OF_THE_PROJECT = frozenset({401, 403, 404, 429})
+
+
+class _Taken(msgspec.Struct):
+    name: str
+
+
+_taken = msgspec.json.Decoder(_Taken)  # once a message: json takes five times as long
+
+# A 200 that is not FCM's: somebody between us and FCM answered, before or after FCM took the message. It may have arrived.
+NOT_FCM = Outcome(Answer.UNKNOWN, Reason.GARBAGE)
+
+
+def outcome(reply: Reply) -> Outcome:
+    """Read one answer. Never raises, whatever the body holds."""
+    if reply.status == 200:
+        return _accepted(reply.body)
+    error = _error(reply.body)
+    answer, reason = _refused(reply.status, error)
+    refused = refusal(reply, answer, reason)
+    is_of_one = bool(error) and 400 <= reply.status < 500 and reply.status not in MAYBE_OF_THE_PROJECT
+    return refused._replace(of=Subject.RECIPIENT) if is_of_one and answer is Answer.RETRY else refused
+
+
+def token_refused(reply: Reply) -> bool:
+    """Whether our access token was refused, and not the project's key for APNs, which another token would not help."""
+    return reply.status == 401 and _fcm_error(_error(reply.body)) is not messaging.ThirdPartyAuthError
+
+
+def _accepted(body: bytes) -> Outcome:
+    """FCM answers {"name": "projects/P/messages/ID"}."""
+    try:
+        return Outcome(Answer.ACCEPTED, message_id=_taken.decode(body).name)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # a text that is no UTF-8 is no DecodeError
+        return NOT_FCM
+
+
+def _refused(status: int, error: dict[str, Any]) -> tuple[Answer, Reason]:
+    kind = _fcm_error(error)
+    if kind is not None and (status, kind) in BY_FCM_ERROR:
+        return BY_FCM_ERROR[status, kind]
+    # If FCM does not say what was wrong, nobody's message is given up for that.
+    if status == 400 and error and all(one.get("errorCode") != "UNSPECIFIED_ERROR" for one in error["details"]):
+        return Answer.NEVER, _fault(error)
+    return BY_STATUS.get(status, (Answer.UNKNOWN if status > 500 else Answer.RETRY, Reason.GARBAGE))
+
+
+def _fcm_error(error: dict[str, Any]) -> type[Exception] | None:
+    if not all(isinstance(detail.get("errorCode", ""), str) for detail in error.get("details", ())):
+        return None
+    kind: type[Exception] | None = messaging._MessagingService._build_fcm_error(error)  # noqa: SLF001 held by a test
+    return kind
+
+
+def _fault(error: dict[str, Any]) -> Reason:
+    """Whose fault a 400 is. BadRequest names the field; without it, INVALID_ARGUMENT is how FCM calls a malformed token."""
+    requests = [detail for detail in error["details"] if detail.get("@type") == BAD_REQUEST]
+    if not requests:
+        return Reason.BAD_ADDRESS if error["details"] else Reason.BAD_MESSAGE
+    violations = requests[0].get("fieldViolations")
+    listed = violations if isinstance(violations, list) else []
+    fields = [violation.get("field") for violation in listed if isinstance(violation, dict)]
+    return Reason.BAD_ADDRESS if any(field in TARGETS for field in fields) else Reason.BAD_MESSAGE
+
+
+def _error(body: bytes) -> dict[str, Any]:
+    """The error object with its `details` made a list of objects; empty when the answer is not of this protocol."""
+    error = json_object(body).get("error")
+    if not isinstance(error, dict):
+        return {}
+    details = error.get("details")
+    listed = details if isinstance(details, list) else []
+    return {**error, "details": [detail for detail in listed if isinstance(detail, dict)]}
+
+
+# FCM refuses more ("Message payload size limit", 4096 bytes). We count the whole JSON, keys included, which is always more than FCM counts.
+PAYLOAD_BYTES = 4096
+
+# Room kept inside PAYLOAD_BYTES for the tag, which is known only per recipient.
+TAG_BYTES = 128
+
+# FCM's longest time to live is four weeks; beyond it the request is refused.
+TTL_MAX_S = 2_419_200
+
+# APNs refuses a longer apns-collapse-id.
+COLLAPSE_ID_BYTES = 64
+
+# A Firebase installation ID, which firebase-admin 7.7 names `fid` and prefers to a token. A token is longer and holds a colon.
+INSTALLATION = re.compile(r"[cdef][A-Za-z0-9_-]{21}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """How a loudness is spelled for each phone system."""
+
+    android_priority: str  # when FCM wakes the phone
+    notification_priority: str  # how Android shows it
+    channel_id: str  # the app makes these notification channels
+    apns_priority: str
+    interruption_level: str
+    sound: str | None
+    critical: bool = False
+
+
+SOUNDS = {
+    Loudness.LOUD: Sound("high", "max", "alert-loud", "10", "time-sensitive", "default"),
+    Loudness.NORMAL: Sound("high", "high", "alert-normal", "10", "active", "default"),
+    Loudness.SILENT: Sound("normal", "low", "alert-silent", "5", "passive", None),
+}
+
+# Sounds where the phone is muted, and needs Apple's entitlement for the app and its user's consent.
+CRITICAL = replace(SOUNDS[Loudness.LOUD], interruption_level="critical", critical=True)
+
+
+@dataclass(frozen=True, slots=True)
+class FcmPayload:
+    """The request body in four pieces: the time to live, the tag, and the recipient's field with its value go between them."""
+
+    pieces: tuple[bytes, bytes, bytes, bytes]
+    expires_s: int
+
+    def at(self, now_s: float) -> tuple[bytes, bytes, bytes]:
+        """The pieces for one chunk, with the time to live that is left at `now_s`."""
+        ttl_s = min(max(0, int(self.expires_s - now_s)), TTL_MAX_S)
+        before_ttl, before_ack, before_target, end = self.pieces
+        return (b"%b%ds%b" % (before_ttl, ttl_s, before_ack), before_target, end)
+
+
+def body_for(pieces: tuple[bytes, bytes, bytes], address: str, tag: str) -> bytes:
+    """The request body for one recipient. Whatever the address holds stays inside its JSON string."""
+    head, before_target, end = pieces
+    target = b'fid":"' if INSTALLATION.fullmatch(address) else b'token":"'
+    return b"".join((head, inside_string(tag), before_target, target, inside_string(address), end))
+
+
+def encode(message: PushMessage, *, critical: bool = False) -> FcmPayload:
+    """Encode once. The payload is made to fit by what it can best do without; the title is kept. `critical` is for what is loud.
+
+    Raises `ValueError` when the message does not fit even without its body, or its chain is no collapse id.
+    """
+    if not 0 < len(message.stamp.chain.encode()) <= COLLAPSE_ID_BYTES:
+        raise ValueError("the chain's name is empty or longer than an APNs collapse id")
+    ttl, ack, target = (secrets.token_hex(16) for _ in range(3))  # unguessable, so that no text can hold one
+
+    def whole(message: PushMessage) -> bytes:
+        return _json({"message": {**_fields(message, critical, ttl=ttl, ack=ack), target: ""}})
+
+    rest = whole(message)
+    if (
+        len(rest) > PAYLOAD_BYTES - TAG_BYTES
+    ):  # the marks are longer than what is counted in their places, but for the tag
+        rest = whole(fitted(message, PAYLOAD_BYTES, lambda lighter: _size(lighter, critical)))
+    pieces: list[bytes] = []
+    for mark in (ttl, ack, f'{target}":"'):
+        piece, _, rest = rest.partition(mark.encode())
+        pieces.append(piece)
+    return FcmPayload((pieces[0], pieces[1], pieces[2], rest), message.stamp.expires_s)
+
+
+def _fields(message: PushMessage, critical: bool, *, ttl: str, ack: str) -> dict[str, Any]:
+    """The message's JSON without whom it is for.
+
+    firebase-admin wants a target and warns at its `token`, although tokens are what apps hold today: encode for a
+    placeholder in its other field, then leave that away.
+    """
+    loudness = message.stamp.loudness
+    sound = CRITICAL if critical and loudness is Loudness.LOUD else SOUNDS[loudness]
+    built = messaging.Message(
+        data=data_of(message, ack),
+        notification=messaging.Notification(title=message.title, body=message.body, image=message.image_url),
+        android=_android(message.stamp, sound),
+        apns=_apns(message, sound),
+        fid="placeholder",
+    )
+    encoded: dict[str, Any] = messaging._MessagingService.encode_message(built)  # noqa: SLF001 held by a test
+    del encoded["fid"]
+    encoded["android"]["ttl"] = ttl
+    return encoded
+
+
+def _android(stamp: Stamp, sound: Sound) -> messaging.AndroidConfig:
+    """No collapse key: FCM keeps four of them a device. The notification's tag replaces an older version on the phone."""
+    return messaging.AndroidConfig(
+        priority=sound.android_priority,
+        ttl=0,
+        notification=messaging.AndroidNotification(
+            tag=stamp.chain, channel_id=sound.channel_id, priority=sound.notification_priority, sound=sound.sound
+        ),
+    )
+
+
+def _apns(message: PushMessage, sound: Sound) -> messaging.APNSConfig:
+    stamp = message.stamp
+    aps = messaging.Aps(
+        sound=messaging.CriticalSound("default", critical=True, volume=1.0) if sound.critical else sound.sound,
+        thread_id=stamp.chain,
+        mutable_content=True,  # an extension of the app may ask for the state and load the image before it is shown
+        custom_data={"interruption-level": sound.interruption_level},
+    )
+    headers = {
+        "apns-priority": sound.apns_priority,
+        "apns-expiration": str(stamp.expires_s),  # an absolute UNIX time, unlike Android's ttl
+        "apns-collapse-id": stamp.chain,
+    }
+    image = messaging.APNSFCMOptions(image=message.image_url) if message.image_url else None
+    return messaging.APNSConfig(headers=headers, payload=messaging.APNSPayload(aps=aps), fcm_options=image)
+
+
+def _size(message: PushMessage, critical: bool) -> int:
+    """Bytes of the whole request without the recipient's address, the tag and the time to live at their longest."""
+    fields = _fields(message, critical, ttl=f"{TTL_MAX_S}s", ack="x" * TAG_BYTES)
+    return len(_json({"message": {**fields, "token": ""}}))
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
 
 _log = logging.getLogger(__name__)
 
@@ -102,27 +359,22 @@ class FcmChannel:
     ) -> list[Reply | Outcome]:
         """A fault, as when somebody in between answers for Google, is the outcome of these: what is known of others is never lost."""
         try:
-            return await self._posted(pieces, recipients, may_write)
+            token = await self._token.get()
+            if isinstance(token, Outcome):
+                return [token] * len(recipients)
+            if self._headers[0] != token:
+                headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json; charset=UTF-8"}
+                self._headers = (token, headers)
+            answers = await post_each(
+                self._transport,
+                recipients,
+                lambda one: body_for(pieces, one.address, one.tag),
+                self._headers[1],
+                may_write,
+            )
+            if any(isinstance(answer, Reply) and token_refused(answer) for answer in answers):
+                self._token.refuse(token)
         except Exception as fault:  # noqa: BLE001 whatever it is, it is told
             _log.error("what was to be sent could not be", exc_info=fault)
             return [FAULT] * len(recipients)
-
-    async def _posted(
-        self, pieces: tuple[bytes, bytes, bytes], recipients: Sequence[Recipient], may_write: MayWrite
-    ) -> list[Reply | Outcome]:
-        token = await self._token.get()
-        if isinstance(token, Outcome):
-            return [token] * len(recipients)
-        answers = await post_each(
-            self._transport, recipients, lambda one: body_for(pieces, one.address, one.tag),
-            self._headers_for(token), may_write,
-        )  # fmt: skip
-        if any(isinstance(answer, Reply) and token_refused(answer) for answer in answers):
-            self._token.refuse(token)
         return answers
-
-    def _headers_for(self, token: str) -> Mapping[str, str]:
-        if self._headers[0] != token:
-            headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json; charset=UTF-8"}
-            self._headers = (token, headers)
-        return self._headers[1]

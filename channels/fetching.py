@@ -66,9 +66,7 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 MOST_REDIRECTS = 3
 NAMES_AT_ONCE = 32  # threads that wait more than they work
 _PIECE = 65_536
-#: Of the answer to what was posted, which nobody needs: a connection is closed in order after so little.
-_ANSWER = 4_096
-#: And it has so long once the status is there, which says all that must be known.
+#: The body of an answer has so long once the status is there, which says all that must be known.
 _BODY_S = 3.0
 _HERE = "127.0.0.1"
 _LONGEST_NAME = 254  # with a dot at its end
@@ -201,20 +199,12 @@ class Fetcher:
             raise FetchError(_NOT_THERE, self._cause(error)) from None
         raise FetchError(_NOT_THERE, f"it redirects more than {MOST_REDIRECTS} times")
 
-    async def post(
-        self, url: str, body: bytes, headers: Mapping[str, str], may_post: MayPost | None = None
-    ) -> tuple[int, Mapping[str, str]]:
-        """Posts once, to this URL and to no other: a redirect is an answer like any. The answer's status and headers. Raises
-        FetchError where there is none in time, and WithheldError where `may_post`, asked once there is a connection, says no.
-        """
-        answer = await self.hand_over(url, body, headers, _ANSWER, may_post)
-        return answer.status, answer.headers
-
     async def hand_over(
         self, url: str, body: bytes, headers: Mapping[str, str], most_bytes: int, may_post: MayPost | None = None
     ) -> Answered:
-        """Posts as `post` does, and reads so much of what is answered. Raises NotAskedError where surely nothing was sent, and
-        FetchError where it may have arrived all the same.
+        """Posts once, to this URL and to no other: a redirect is an answer like any. Returns the answer with at most `most_bytes` of its body. Raises
+        NotAskedError where surely nothing was sent, FetchError where there is no answer in time, though it may have arrived, and WithheldError where
+        `may_post`, asked once there is a connection, says no.
         """
         asked = self._asked("POST", url, body, headers, may_post)
         try:
@@ -227,7 +217,7 @@ class Fetcher:
             raise FetchError(_NO_ANSWER) from None
 
     async def exchange(self, url: str, body: bytes, headers: Mapping[str, str], most_bytes: int) -> tuple[int, bytes]:
-        """Posts as `post` does, and reads what is answered, whatever its status. Raises FetchError where there is no answer in time,
+        """Posts as `hand_over` does, and reads what is answered, whatever its status. Raises FetchError where there is no answer in time,
         or too much of it.
         """
         try:

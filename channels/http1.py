@@ -1,18 +1,161 @@
-"""An HTTP/1.1 connection: one POST at a time. One of the two kinds that `channels.https` keeps."""
+"""An HTTP/1.1 connection: one POST at a time. One of the two kinds that `channels.https` keeps.
+
+Replies are read from bytes as they come (RFC 9112). Strict: what is not clearly a reply is a `ValueError`, makes the outcome unknown and closes
+the connection.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import re
+from dataclasses import dataclass
 from typing import cast
 
 from channels.base import Outcome
-from channels.http1_reader import ReplyReader
-from channels.http_posts import LOST, NOT_HTTP, TIMED_OUT, Owner, Post, Posts
-from channels.posting import Reply
+from channels.posting import LOST, NOT_HTTP, TIMED_OUT, Owner, Post, Posts, Reply
+
+# Carriers answer a few hundred bytes. More is a page of somebody in between, of which we need nothing.
+HEAD_BYTES = 65_536
+BODY_BYTES = 1_048_576
+
+STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5]\d\d)(?: .*)?")
+HEX = re.compile(rb"[0-9A-Fa-f]{1,8}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    status: int
+    headers: dict[str, str]
+    length: int | None  # of the body; None: chunked, or until the connection ends
+    chunked: bool
+    keeps: bool
+
+
+class ReplyReader:
+    """One connection's replies. After a reply, `keeps` says whether the connection may be used again."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._head: _Head | None = None
+        self._chunks: list[bytes] = []
+        self._chunked_bytes = 0
+        self.keeps = False
+
+    def feed(self, data: bytes) -> Reply | None:
+        """The reply, once it is whole. Raises `ValueError`; the connection is of no use then."""
+        self._buffer += data
+        while self._head is None:
+            head = self._take_head()
+            if head is None:
+                return None
+            if head.status >= 200:  # the others are interim, the reply follows
+                self._head = head
+        body = self._take_chunked() if self._head.chunked else self._take_plain(self._head)
+        return None if body is None else self._whole(self._head, body)
+
+    def end(self) -> Reply | None:
+        """The connection ended: the reply, if it was one that lasts until then."""
+        head = self._head
+        if head is None or head.chunked or head.length is not None:
+            return None
+        return self._whole(head, bytes(self._buffer))
+
+    def _whole(self, head: _Head, body: bytes) -> Reply:
+        self._head = None
+        self.keeps = head.keeps and not self._buffer  # bytes that nobody asked for: the next reply could be another's
+        return Reply(head.status, head.headers, body)
+
+    def _take_head(self) -> _Head | None:
+        end = self._buffer.find(b"\r\n\r\n")
+        if end < 0:
+            if len(self._buffer) > HEAD_BYTES:
+                raise ValueError("the head of the reply is too long")
+            return None
+        lines = bytes(self._buffer[:end]).split(b"\r\n")
+        del self._buffer[: end + 4]
+        return _parse_head(lines)
+
+    def _take_plain(self, head: _Head) -> bytes | None:
+        if len(self._buffer) > BODY_BYTES or (head.length or 0) > BODY_BYTES:
+            raise ValueError("the body of the reply is too long")
+        if head.length is None or len(self._buffer) < head.length:
+            return None
+        body = bytes(self._buffer[: head.length])
+        del self._buffer[: head.length]
+        return body
+
+    def _take_chunked(self) -> bytes | None:
+        """Chunks as far as they have come; the whole body after the last one and its trailers (RFC 9112 7.1)."""
+        while (end := self._buffer.find(b"\r\n")) >= 0:
+            size_text = bytes(self._buffer[:end]).partition(b";")[0].strip()
+            if not HEX.fullmatch(size_text):
+                raise ValueError("a chunk of the reply has no size")
+            size = int(size_text, 16)
+            if size == 0:
+                return self._take_trailers(end)
+            if self._chunked_bytes + size > BODY_BYTES:
+                raise ValueError("the body of the reply is too long")
+            if len(self._buffer) < end + 2 + size + 2:
+                return None
+            if self._buffer[end + 2 + size : end + 4 + size] != b"\r\n":
+                raise ValueError("a chunk of the reply does not end where it says")
+            self._chunks.append(bytes(self._buffer[end + 2 : end + 2 + size]))
+            self._chunked_bytes += size
+            del self._buffer[: end + 4 + size]
+        if len(self._buffer) > HEAD_BYTES:
+            raise ValueError("a chunk of the reply has no size")
+        return None
+
+    def _take_trailers(self, last: int) -> bytes | None:
+        """`last` is where the line of the last chunk ends; an empty line ends the trailers."""
+        end = self._buffer.find(b"\r\n\r\n", last)
+        if end < 0:
+            if len(self._buffer) > HEAD_BYTES:
+                raise ValueError("the trailers of the reply are too long")
+            return None
+        del self._buffer[: end + 4]
+        body = b"".join(self._chunks)
+        self._chunks, self._chunked_bytes = [], 0
+        return body
+
+
+def _parse_head(lines: list[bytes]) -> _Head:
+    found = STATUS_LINE.fullmatch(lines[0])
+    if found is None:
+        raise ValueError("not an HTTP/1 reply")
+    headers: dict[str, str] = {}
+    for line in lines[1:]:
+        name, colon, value = line.partition(b":")
+        if not colon or not name or name != name.strip():
+            raise ValueError("a header line of the reply is malformed")
+        key, text = name.decode("latin-1").lower(), value.strip().decode("latin-1")
+        headers[key] = f"{headers[key]}, {text}" if key in headers else text
+    status = int(found[2])
+    if status == 101:
+        raise ValueError("the server switches protocols unasked")
+    length, chunked = _framing(status, headers)
+    keeps = found[1] == b"1" and "close" not in headers.get("connection", "").lower()
+    return _Head(status, headers, length, chunked, keeps and (chunked or length is not None))
+
+
+def _framing(status: int, headers: dict[str, str]) -> tuple[int | None, bool]:
+    """Length of the body and whether it is chunked (RFC 9112 6.3)."""
+    coding, length = headers.get("transfer-encoding"), headers.get("content-length")
+    if coding is not None and (coding.lower() != "chunked" or length is not None):
+        raise ValueError("the reply's length is ambiguous")
+    if status in {204, 304}:
+        return 0, False
+    if coding is not None:
+        return None, True
+    if length is None:
+        return None, False
+    if not (length.isascii() and length.isdigit()):
+        raise ValueError("the reply's length is not a number")
+    return int(length), False
 
 
 class Http1Connection(asyncio.Protocol):
-    """`post` writes a request, whose reply its owner is told. Implements `channels.http_posts.Connection`."""
+    """`post` writes a request, whose reply its owner is told. Implements `channels.posting.Connection`."""
 
     most = 1
 

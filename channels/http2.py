@@ -9,7 +9,7 @@ from typing import NamedTuple, cast
 from channels.base import WITHHELD
 from channels.http2_frames import STREAMS
 from channels.http2_session import Answered, Http2Session
-from channels.http_posts import LOST, NOT_HTTP, TIMED_OUT, Owner, Post, Posts
+from channels.posting import LOST, NOT_HTTP, TIMED_OUT, Owner, Post, Posts
 
 # At the latest; well below `https.KEEP_IDLE_S`, because a connection that waits for answers is not idle.
 LOOK_S = 10.0
@@ -21,7 +21,7 @@ class _Posted(NamedTuple):
 
 
 class Http2Connection(asyncio.Protocol):
-    """What is posted is written by `flush` in one go. Implements `channels.http_posts.Connection`."""
+    """What is posted is written by `flush` in one go. Implements `channels.posting.Connection`."""
 
     def __init__(self, timeout_s: float, owner: Owner, most: int = STREAMS) -> None:
         """`most` at a time, until the server says."""
@@ -53,7 +53,11 @@ class Http2Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         whole = self._session.whole
-        self._withhold()
+        for number in self._session.held:
+            # What the server is about to grant room for is not written any more where it may not be.
+            if not self._posted[number].post.together.may_write():
+                self._session.cancel(number)
+                self._answer([(number, WITHHELD)])
         try:
             answered = self._session.feed(data)
         except ValueError:
@@ -133,13 +137,6 @@ class Http2Connection(asyncio.Protocol):
         if dead:
             self.abort()
         self._tell()
-
-    def _withhold(self) -> None:
-        """What the server is about to grant room for is not written any more where it may not be."""
-        for number in self._session.held:
-            if not self._posted[number].post.together.may_write():
-                self._session.cancel(number)
-                self._answer([(number, WITHHELD)])
 
     def _answer(self, answered: Iterable[Answered]) -> None:
         for number, reply in answered:

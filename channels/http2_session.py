@@ -23,18 +23,21 @@ from channels.http2_frames import (
     PREFACE,
     PRIORITY,
     REFUSED_STREAM,
+    START,
     STREAMS,
     TABLE_BYTES,
     WINDOW,
     Frame,
     Frames,
+    Head,
     Setting,
+    content_length,
     frame,
+    own_path,
+    table_size,
     unpadded,
 )  # fmt: skip
-from channels.http2_head import START, Head, content_length, own_path, table_size
-from channels.http_posts import LOST, NOT_HTTP, UNTAKEN
-from channels.posting import Reply
+from channels.posting import LOST, NOT_HTTP, UNTAKEN, Reply
 
 Answered = tuple[int, Reply | Outcome]
 
@@ -137,7 +140,11 @@ class Http2Session:
         """What was answered. Raises `ValueError` when the connection is of no use any more."""
         for kind, flags, stream, payload in self._frames.feed(data):
             self.whole += 1
-            self._take_frame(kind, flags, stream, payload)
+            if self._block is not None and kind != Frame.CONTINUATION:
+                raise ValueError("a header block was interrupted")
+            take = TAKE.get(kind)
+            if take is not None:
+                take(self, flags, stream, payload)
         return self.answered()
 
     def answered(self) -> list[Answered]:
@@ -178,13 +185,6 @@ class Http2Session:
             self._window -= size
             stream.window -= size
         self._held.discard(number)
-
-    def _take_frame(self, kind: int, flags: int, number: int, payload: bytes) -> None:
-        if self._block is not None and kind != Frame.CONTINUATION:
-            raise ValueError("a header block was interrupted")
-        take = TAKE.get(kind)
-        if take is not None:
-            take(self, flags, number, payload)
 
     def _data(self, flags: int, number: int, payload: bytes) -> None:
         self._received += len(payload)

@@ -21,10 +21,8 @@ import aiohappyeyeballs
 from channels.base import NOT_CONNECTED, WITHHELD, MayWrite, Outcome
 from channels.http1 import Http1Connection
 from channels.http2 import Http2Connection
-from channels.http2_frames import STREAMS
-from channels.http2_head import encode_head, path_of
-from channels.http_posts import UNTAKEN, Connection, Encoded, Post, Posts
-from channels.posting import Hear, PostSettings, Reply
+from channels.http2_frames import STREAMS, encode_head, path_of
+from channels.posting import UNTAKEN, Connection, Encoded, Hear, Post, Posts, PostSettings, Reply
 
 _log = logging.getLogger(__name__)
 
@@ -127,20 +125,21 @@ class HttpsTransport:
         return Http1Connection(self._settings.timeout_s, self)
 
     def answered(self, post: Post, answer: Reply | Outcome) -> None:
-        """Implements `channels.http_posts.Owner`."""
+        """Implements `channels.posting.Owner`."""
         self._under_way -= 1
-        if answer is UNTAKEN and post.tried < self._tries and not post.together.done.done():
+        is_open = answer is UNTAKEN and not post.together.done.done()
+        if is_open and post.tried < CONNECTIONS_TRIED + self._settings.connections // self._each:
             self._waiting.appendleft(post)
         else:
             post.together.answer(post, answer)
 
     def on_event(self, connection: Connection) -> None:
-        """Implements `channels.http_posts.Owner`."""
+        """Implements `channels.posting.Owner`."""
         self._list(connection)
         self._hand_over_soon()  # not now: who closes right behind an answer is heard first
 
     def turned_away(self) -> None:
-        """Implements `channels.http_posts.Owner`: the same as when none could be made. The next would take nothing either, and the next."""
+        """Implements `channels.posting.Owner`: the same as when none could be made. The next would take nothing either, and the next."""
         self._answer_first(STREAMS, NOT_CONNECTED)
 
     def _answer_first(self, count: int, answer: Outcome) -> None:
@@ -157,10 +156,6 @@ class HttpsTransport:
     def _each(self) -> int:
         """How many messages a new connection will take at a time: as many as the one before it does."""
         return (self._newest and self._newest.most) or STREAMS
-
-    @property
-    def _tries(self) -> int:
-        return CONNECTIONS_TRIED + self._settings.connections // self._each
 
     def _encode(self, headers: Mapping[str, str]) -> Encoded:
         """Everything before the body, for both kinds, once for as long as the headers stay the same object."""

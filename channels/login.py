@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import enum
 import errno
+import ipaddress
 import json
 import re
 import socket
@@ -14,6 +15,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether a host's name or address is that of the loopback."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class LoginState(enum.StrEnum):

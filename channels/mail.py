@@ -190,8 +190,7 @@ class MailChannel:
         """Returns the reply to a command. Raises `SessionLostError` or `TimeoutError`."""
         if step != NAMING:
             return await session.reply(self._relay.timeout_s)
-        async with self._pool.slow.limit(is_new=recipient.is_new, connections=self._pool.lanes):
-            return await session.reply(self._relay.timeout_s)
+        return await self._pool.slow.reply(session, self._relay.timeout_s, recipient, self._pool.lanes)
 
     async def _content(self, session: MailSession, body: bytes, may_write: MayWrite) -> Outcome:
         session.write(body, 1)

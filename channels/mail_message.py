@@ -5,16 +5,68 @@ Everything is 7-bit (quoted-printable), so that any relay takes it as it is, a D
 
 from __future__ import annotations
 
+import base64
 import email.policy
 import email.utils
 import re
 from dataclasses import dataclass
 from email.message import EmailMessage
+from functools import lru_cache
 
 from channels.base import NO_LEAVE, OWN_LEAVE, Loudness, MailMessage, Recipient
 from channels.dkim import Common, Signer
 from channels.domains import in_ascii
-from channels.mail_headers import header, sender
+
+# A line with an encoded word has at most 76 characters (RFC 2047 section 2); others should have at most 78 (RFC 5322 2.1.1).
+LINE_CHARACTERS = 76
+# So many bytes of UTF-8 leave room in such a line for the longest name of a header that holds a text.
+WORD_BYTES = 36
+
+_PLAIN = re.compile(r"(?:[!-~](?:[ -~]*[!-~])?)?")
+_SENDER = re.compile(r'\s*"?(.*?)"?\s*<([^<>]*)>\s*')  # quoted or not: a name with a comma is one name all the same
+#: Printable ASCII without what RFC 5322 gives a meaning of its own, at a domain.
+_MAILBOX = re.compile(r'[^\0-\x20\x7f-\U0010ffff"(),:;<>@\[\\\]]+@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?')
+_BREAK = re.compile(r"[\r\n]")
+
+
+def header(name: str, text: str) -> bytes:
+    """One header whose value is a text. Raises `ValueError` when it holds a line break."""
+    if _BREAK.search(text):
+        raise ValueError(f"{name} holds a linefeed")
+    return f"{name}: {_words(text, LINE_CHARACTERS - len(name) - 2)}\r\n".encode("ascii")
+
+
+def sender(text: str) -> bytes:
+    """From, of "Name <mailbox>". Raises `ValueError` for a line break, and for what is no mailbox in ASCII."""
+    if _BREAK.search(text):
+        raise ValueError("From holds a linefeed")
+    found = _SENDER.fullmatch(text)
+    name, mailbox = (re.sub(r"\\(.)", r"\1", found[1]), found[2]) if found else ("", text.strip())
+    if not _MAILBOX.fullmatch(mailbox):
+        raise ValueError('the sender must be a mailbox, or "Name <mailbox>"')
+    phrase = _words(name, LINE_CHARACTERS)
+    if phrase == name:  # it needs no encoded words; what it needs quotes for, it gets
+        return f"From: {email.utils.formataddr((name, mailbox))}\r\n".encode("ascii")
+    return f"From: {phrase}\r\n <{mailbox}>\r\n".encode("ascii")
+
+
+def _words(text: str, room: int) -> str:
+    """As it stands where a reader will see the same; else as encoded words, between which spaces do not count."""
+    if len(text) <= room and _PLAIN.fullmatch(text) and "=?" not in text:
+        return text
+    return "\r\n ".join(f"=?utf-8?b?{base64.b64encode(part).decode()}?=" for part in _parts(text))
+
+
+def _parts(text: str) -> list[bytes]:
+    """UTF-8 in pieces that hold whole characters, as each encoded word must (RFC 2047 section 5)."""
+    parts = [bytearray()]
+    for character in text:
+        raw = character.encode("utf-8", "replace")
+        if len(parts[-1]) + len(raw) > WORD_BYTES:
+            parts.append(bytearray())
+        parts[-1] += raw
+    return [bytes(part) for part in parts]
+
 
 POLICY = email.policy.SMTP.clone(cte_type="7bit", max_line_length=76)  # RFC 2045 section 6.7
 
@@ -55,10 +107,15 @@ class MailPayload:
     def to(self, to: str, recipient: Recipient, now_s: float) -> bytes:
         """The mail for one recipient; `to` is what `mailbox` gave for them."""
         leave = (recipient.leave or NO_LEAVE).encode()
-        own = b"Date: %b\r\n%b" % (email.utils.formatdate(now_s).encode(), headers_for(to, recipient, self.identity))
+        own = b"Date: %b\r\n%b" % (_date(int(now_s)), headers_for(to, recipient, self.identity))
         if self.common is not None:
             own = self.common.signatures(own, self.identity.signers, int(now_s), leave) + own
         return own + self.head + leave.join(self.body)
+
+
+@lru_cache(1)  # many mails go in one second
+def _date(now_s: int) -> bytes:
+    return email.utils.formatdate(now_s).encode()
 
 
 def encode(message: MailMessage, identity: MailIdentity) -> MailPayload:

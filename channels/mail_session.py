@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple, cast
+
+from channels.base import Recipient
 
 #: Of one reply, its continuations included. Longer is no mail server.
 REPLY_LIMIT_BYTES = 32_768
@@ -62,13 +65,16 @@ class MailSession(asyncio.Protocol):
         if not self._replies:
             if not self.is_open:
                 raise SessionLostError
-            self._waiter = asyncio.get_running_loop().create_future()
+            loop = asyncio.get_running_loop()
+            self._waiter = loop.create_future()
+            timer = loop.call_later(timeout_s, self._wake, TimeoutError)
             try:
-                async with asyncio.timeout(timeout_s):
-                    await self._waiter
+                await self._waiter
             except TimeoutError:
                 if not self._replies:  # else it came in the same step, as to a process that stood still
                     raise
+            finally:
+                timer.cancel()
         return self._replies.popleft()
 
     async def quit(self, timeout_s: float) -> None:
@@ -109,16 +115,20 @@ class MailSession(asyncio.Protocol):
         self._wake()
 
     def connection_lost(self, _: Exception | None) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_exception(SessionLostError())
+        self._wake(SessionLostError)
 
     def _lose(self) -> None:
         self._buffer.clear()
         self._transport.abort()
 
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
+    def _wake(self, error: type[Exception] | None = None) -> None:
+        """Ends the wait for a reply: one is there, or `error` says why none is."""
+        if self._waiter is None or self._waiter.done():
+            return
+        if error is None:
             self._waiter.set_result(None)
+        else:
+            self._waiter.set_exception(error())
 
 
 def session_over(
@@ -126,3 +136,75 @@ def session_over(
 ) -> MailSession:
     """Returns a session on a connection that somebody else made. `hear` is called whenever the server says something."""
     return MailSession(cast("asyncio.Transport", transport), extensions, hear)
+
+
+#: A new mail waits at least so long for the answer to its recipient, and so many times as long as usual. Postfix answers each refusal after a second.
+LEAST_S, TIMES = 2.0, 4
+#: How much one answer changes what is usual.
+WEIGHT = 1 / 16
+#: One connection in so many, and one at least, may wait for a slow recipient until the relay answers.
+PATIENT = 4
+
+
+class SlowRecipients:
+    """Limits how long the answer to a recipient holds a connection, so that a few slow mailboxes never hold all connections of a process.
+
+    A new mail is given up after a few times the usual time, and tried later. On a quarter of the connections, a mail that was tried before
+    waits until the relay answers. On the other connections it waits until a new mail needs the connection. If many recipients are slow, the
+    usual time grows. A mail that goes alone is none of many: it waits until the relay answers.
+    """
+
+    def __init__(self) -> None:
+        self._usual_s: float | None = None  # of a new mail
+        self._patient = 0  # mails that wait until the relay answers
+        self._yielding: dict[
+            asyncio.Timeout, float
+        ] = {}  # mails that a new one ends, each with when it may end at the soonest
+
+    async def reply(self, session: MailSession, timeout_s: float, recipient: Recipient, connections: int) -> Reply:
+        """The reply to one recipient. `connections` is how many this process may have. Raises SessionLostError and TimeoutError."""
+        if recipient.is_alone:
+            return await session.reply(timeout_s)
+        if recipient.is_new:
+            return await self._reply_to_new(session, timeout_s)
+        if self._patient < max(1, connections // PATIENT):
+            self._patient += 1
+            try:
+                return await session.reply(timeout_s)
+            finally:
+                self._patient -= 1
+        async with asyncio.timeout(None) as limit:
+            usual_s = 0.0 if self._usual_s is None else self._longest_s()
+            self._yielding[limit] = asyncio.get_running_loop().time() + usual_s
+            try:
+                return await session.reply(timeout_s)
+            finally:
+                del self._yielding[limit]
+
+    def make_room(self) -> None:
+        """A new mail waits for a connection."""
+        if not self._yielding:
+            return
+        now_s = asyncio.get_running_loop().time()
+        for limit, soonest_s in self._yielding.items():
+            if not limit.expired():
+                limit.reschedule(max(now_s, soonest_s))
+
+    def _longest_s(self) -> float:
+        """Returns how long a new mail may take: without end as long as nothing is known."""
+        return math.inf if self._usual_s is None else max(LEAST_S, TIMES * self._usual_s)
+
+    async def _reply_to_new(self, session: MailSession, timeout_s: float) -> Reply:
+        """Learns what is usual from the reply, or from a wait that is given up."""
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        try:
+            reply = await session.reply(min(timeout_s, self._longest_s()))
+        except TimeoutError:
+            self._learn(loop.time() - began_s)
+            raise
+        self._learn(loop.time() - began_s)
+        return reply
+
+    def _learn(self, took_s: float) -> None:
+        self._usual_s = took_s if self._usual_s is None else self._usual_s + WEIGHT * (took_s - self._usual_s)

@@ -1,4 +1,4 @@
-"""Servers that are left alone for a while, where one channel speaks to several: what one of them says, or does not, is no other's business."""
+"""Pauses single servers of a channel that sends to several. The failures of one server never pause another."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ ENOUGH = 10
 SHORTEST_S, LONGEST_S = 1.0, 5.0
 #: A chunk without new messages may try a server this long after one with new messages may.
 NEW_FIRST_S = 1.0
-#: Who asks for more is tried again after an hour: what it said may be wrong, and alerts are short-lived.
-LONGEST_ASKED_S = 3600.0
+#: A server that asks for more is tried again after a minute: what it said may be wrong, and one alert must not wait an hour for it.
+LONGEST_ASKED_S = 60.0
 #: Servers in trouble that are remembered, those that failed last: made-up names do not make us forget one that all wait for.
 MOST = 256
 #: What speaks of the server, and not of the message or of us.
@@ -62,42 +62,33 @@ class Rests:
         as failures of the server.
         """
         said = [(one, new) for one, new in zip(outcomes, are_new, strict=True) if one.answer is not Answer.WITHHELD]
+        trouble = self._troubles.get(server)
         if not said:
-            self._untried(server)
+            # Nothing was asked: what it asked for stands, and of a try that was none the next may try.
+            if trouble and trouble.tried:
+                trouble.until_s = 0.0
             return
         failed = [(one, new) for one, new in said if one.answer in UNTAKEN and one.reason in ITS_OWN]
         counted = [one for one, new in failed if new or one.subject is Subject.CARRIER]
         asked_s = sorted(one.retry_after_s or 0.0 for one in counted if one.reason is Reason.THROTTLED)
-        # Most of many: a limit may be one recipient's.
+        # Most of many: a limit, and the wait that the server asks for, may be one recipient's.
         is_over = len(asked_s) >= ENOUGH and len(asked_s) > len(said) // 2
         if len(failed) < len(said) and not is_over:
             self._troubles.pop(server, None)
         elif counted:
-            self._failed(server, counted, asked_s[len(asked_s) // 2] if asked_s else 0.0)
-        elif (trouble := self._troubles.get(server)) and trouble.tried:  # its probe says nothing: it rests on
+            self._failed(server, counted, asked_s[len(asked_s) // 2] if is_over else 0.0)
+        elif trouble and trouble.tried:  # its probe says nothing: it rests on
             trouble.until_s, trouble.tried = self._clock() + trouble.rest_s, False
 
     def _failed(self, server: str, failed: Sequence[Outcome], asked_s: float) -> None:
-        trouble = self._trouble(server)
-        trouble.failed, trouble.until_s, trouble.tried = trouble.failed + len(failed), 0.0, False
-        if trouble.failed >= ENOUGH:
-            self._rest(server, trouble, asked_s, failed[-1].reason)
-
-    def _untried(self, server: str) -> None:
-        """Nothing was asked: what it asked for itself stands, and of a try that was none the next may try."""
-        trouble = self._troubles.get(server)
-        if trouble and trouble.tried:
-            trouble.until_s = 0.0
-
-    def _trouble(self, server: str) -> _Trouble:
         trouble = self._troubles.pop(server, None) or _Trouble()
         if len(self._troubles) >= MOST:
             del self._troubles[next(iter(self._troubles))]
         self._troubles[server] = trouble
-        return trouble
-
-    def _rest(self, server: str, trouble: _Trouble, asked_s: float, reason: Reason) -> None:
+        trouble.failed, trouble.until_s, trouble.tried = trouble.failed + len(failed), 0.0, False
+        if trouble.failed < ENOUGH:
+            return
         trouble.rest_s = min(LONGEST_S, 2 * trouble.rest_s or SHORTEST_S)
         seconds = max(min(asked_s, LONGEST_ASKED_S), trouble.rest_s)
-        trouble.reason, trouble.until_s = reason, self._clock() + seconds
-        _log.warning("%s is left alone for %.0f s: %s", server, seconds, reason.name.lower())
+        trouble.reason, trouble.until_s = failed[-1].reason, self._clock() + seconds
+        _log.warning("%s is left alone for %.0f s: %s", server, seconds, trouble.reason.name.lower())

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from channels.base import Answer, Outcome, Reason, ReportState, Subject
-from channels.http_answers import COMMON
-from channels.posting import Reply, json_object, retry_after_s
+from channels.posting import COMMON, Reply, json_object, retry_after_s
 
 SmsState = ReportState  # its name where only SMS is spoken of
 

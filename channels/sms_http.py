@@ -14,13 +14,37 @@ from urllib.parse import quote_plus, urlencode
 
 import aiohttp
 
-from channels.base import MayWrite, Outcome, Prepared, Reason, Recipient, ReportState, SmsMessage
+from channels.base import Answer, MayWrite, Outcome, Prepared, Reason, Recipient, ReportState, SmsMessage, Subject
 from channels.https import HttpsTransport
 from channels.login import Login, LoginState, fault_of_https, server_of, words_of_reply
 from channels.posting import PostSettings, Reply, outcome_of, post_each
 from channels.sms_answers import outcome, status
 from channels.text import Coding, SmsSettings, codings
-from channels.unknowns import Unknowns
+
+#: After so many unknown answers since the last clear one, a process writes no more than one message of a chunk.
+ENOUGH = 10
+
+
+class Unknowns:
+    """Counts the unknown answers of one carrier, over all chunks of this process, since it last accepted or refused a recipient.
+
+    A message with an unknown answer may never be sent again. So a page that a proxy sends in the carrier's place must not use up every message.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    @property
+    def are_enough(self) -> bool:
+        return self._count >= ENOUGH
+
+    def hear(self, outcome: Outcome) -> None:
+        """Records an answer as soon as it comes."""
+        if outcome.answer is Answer.UNKNOWN:
+            self._count += 1
+        elif outcome.subject is Subject.RECIPIENT:
+            self._count = 0
+
 
 # The provider refuses a longer body (error 21617).
 TEXT_CHARACTERS = 1600

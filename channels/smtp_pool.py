@@ -17,8 +17,7 @@ import aiosmtplib
 
 from channels.base import NOT_CONNECTED, WITHHELD, Answer, Outcome, Reason, Subject
 from channels.login import Login, LoginState
-from channels.mail_session import MailSession, session_over
-from channels.slow_recipients import SlowRecipients
+from channels.mail_session import MailSession, SlowRecipients, session_over
 from channels.smtp_relay import RelaySettings, fault
 
 _log = logging.getLogger(__name__)
@@ -102,7 +101,7 @@ class SmtpPool:
     @property
     def is_working(self) -> bool:
         """Whether a connection is open and the relay answered within the last `silent_s`."""
-        return self._open > 0 and time.monotonic() < self._heard_s + self._relay.silent_s
+        return time.monotonic() < self._heard_s + self._relay.silent_s and self._open > 0
 
     @property
     def held(self) -> int:
@@ -111,7 +110,7 @@ class SmtpPool:
 
     @property
     def _open(self) -> int:
-        return self._lent + sum(one.session.is_open for one in self._idle)
+        return self._lent + len([one for one in self._idle if one.session.is_open])
 
     @property
     def lanes(self) -> int:

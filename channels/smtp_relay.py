@@ -7,8 +7,7 @@ from typing import Literal
 
 import aiosmtplib
 
-from channels.hosts import is_this_machine
-from channels.login import Login, LoginState, clean, fault_of
+from channels.login import Login, LoginState, clean, fault_of, is_this_machine
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

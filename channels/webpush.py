@@ -1,4 +1,6 @@
-"""Push to browsers (RFC 8030): to each by the push service of whoever made it, at the address that it was given there."""
+"""Push to browsers (RFC 8030): to each by the push service of whoever made it, at the address that it was given there. It
+knows us by a signed token (VAPID, RFC 8292).
+"""
 
 from __future__ import annotations
 
@@ -9,15 +11,109 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
-from channels.base import FAULT, Answer, MayWrite, Outcome, Prepared, PushMessage, Reason, Recipient
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from joserfc import jwt
+from joserfc.jwk import ECKey
+
+from channels.base import ACCEPTED, FAULT, Answer, MayWrite, Outcome, Prepared, PushMessage, Reason, Recipient
 from channels.https import HttpsTransport, trust
 from channels.login import WORKS, Login, reach
-from channels.posting import UNMADE, PostSettings, Reply, outcome_of
+from channels.posting import COMMON, UNMADE, PostSettings, Reply, outcome_of, refusal
 from channels.rests import Rests
-from channels.vapid import Vapid
-from channels.webpush_answers import outcome
-from channels.webpush_message import Subscription, WebPushPayload, encode
+from channels.webpush_message import Subscription, WebPushPayload, base64url, encode
+
+#: What Apple and Google call a token of ours that they do not take, with 403, as when our clock is wrong: of another subscription they say the
+#: same number.
+OUR_TOKEN = (b"BadJwtToken", b"ExpiredJwtToken", b"invalid JWT", b"exp claim")
+
+BY_STATUS = {
+    **COMMON,
+    400: (Answer.NEVER, Reason.BAD_MESSAGE),
+    403: (Answer.NEVER, Reason.BAD_ADDRESS),  # subscribed with another key than ours (RFC 8292 section 4.2)
+    404: (Answer.NEVER, Reason.GONE),  # expired (RFC 8030 section 7.3)
+    406: (Answer.RETRY, Reason.THROTTLED),  # Microsoft's
+    410: (Answer.NEVER, Reason.GONE),  # unsubscribed
+}
+
+#: What finds fault with a message for good. Push services say so in JSON, in a line, or without a word.
+_OF_THE_MESSAGE = frozenset({400, 413})
+
+#: Taken (RFC 8030 section 5), or taken and a receipt promised (section 5.1).
+TAKEN = frozenset({201, 202})
+
+
+def outcome(reply: Reply) -> Outcome:
+    """Read one answer. Never raises, whatever the body holds."""
+    if reply.status in TAKEN:
+        return ACCEPTED
+    return refusal(reply, *_refused(reply))
+
+
+def _refused(reply: Reply) -> tuple[Answer, Reason]:
+    if reply.status == 403 and any(words in reply.body for words in OUR_TOKEN):
+        return Answer.RETRY, Reason.CREDENTIALS
+    # A page is somebody's in between, and no message's fault.
+    if reply.status in _OF_THE_MESSAGE and reply.body.lstrip().startswith(b"<"):
+        return Answer.RETRY, Reason.GARBAGE
+    # Another "yes" is somebody's in between, before or after it was taken.
+    is_doubtful = reply.status < 300 or reply.status > 500
+    return BY_STATUS.get(reply.status, (Answer.UNKNOWN if is_doubtful else Answer.RETRY, Reason.GARBAGE))
+
+
+#: A token is good for a day at most (RFC 8292 section 2). Half of it: clocks differ. It is made anew when half of that is over.
+LIFE_S = 12 * 3600
+RENEW_S = LIFE_S / 2
+#: Tokens that are kept. There are four push services of browsers, one of them with some ten names.
+MOST = 64
+
+
+class Vapid:
+    """One key. `public_key` is what pages subscribe with (`applicationServerKey`), in base64url."""
+
+    def __init__(self, private_key: str, contact: str, clock: Callable[[], float]) -> None:
+        """`private_key` is a PEM of P-256, `contact` a `mailto:` or `https:` address for whoever runs a push service, `clock` answers UNIX
+        seconds. Raises `ValueError`.
+        """
+        if urlsplit(contact).scheme not in {"mailto", "https"}:
+            raise ValueError("the contact is a mailto: or an https: address")
+        key = _p256(private_key)
+        self._key = ECKey.import_key(key)
+        point = key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        self.public_key = base64url(point)
+        self._contact = contact
+        self._clock = clock
+        self._made: dict[str, tuple[float, str]] = {}  # by origin: when, and the header
+
+    def authorization(self, origin: str) -> str:
+        """The header's value for a push service, named by scheme, host and port."""
+        now_s = self._clock()
+        made_s, header = self._made.get(origin, (0.0, ""))
+        if not made_s <= now_s < made_s + RENEW_S:  # or the clock was put back
+            claims = {"aud": origin, "exp": int(now_s) + LIFE_S, "sub": self._contact}
+            header = f"vapid t={jwt.encode({'alg': 'ES256', 'typ': 'JWT'}, claims, self._key)}, k={self.public_key}"
+            if len(self._made) >= MOST:  # whoever made up names below a served one
+                self._made.clear()
+            self._made[origin] = now_s, header
+        return header
+
+    def forget(self, origin: str) -> None:
+        """Its token is refused: the next is another."""
+        self._made.pop(origin, None)
+
+
+def _p256(pem: str) -> ec.EllipticCurvePrivateKey:
+    try:
+        key = load_pem_private_key(pem.encode(), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise ValueError("the private key is no PEM, or encrypted") from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
+        raise ValueError("the private key is not one of P-256")
+    return key
+
 
 _log = logging.getLogger(__name__)
 

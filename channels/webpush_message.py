@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from channels.base import Loudness, PushMessage, Stamp
-from channels.http2_head import path_of
+from channels.http2_frames import path_of
 from channels.push_content import data_of, fitted, inside_string
 
 CURVE = ec.SECP256R1()

@@ -16,13 +16,11 @@ import shapely
 from numpy.typing import NDArray
 
 from geofences import files
-from geofences.belonging import astray, elsewhere
+from geofences.belonging import astray, doubly_covered, elsewhere
 from geofences.errors import LibraryError
-from geofences.region_records import Kind, Region
-from geofences.regions import Library
-from geofences.shores import SHORE_DEGREES
-from geofences.siblings import doubly_covered
-from geofences.wording import code_fault
+from geofences.index import SHORE_DEGREES
+from geofences.names import code_fault
+from geofences.regions import Kind, Library, Region
 
 #: Of an import, in their order.
 STEPS = ("reading", "checking", "trying", "storing")

@@ -15,8 +15,7 @@ import shapely
 from geofences.geodesy import areas_km2
 from geofences.index import FILLED
 from geofences.names import fold
-from geofences.region_records import Kind, Region
-from geofences.regions import Library
+from geofences.regions import Kind, Library, Region
 
 # Nobody minds a twentieth: outlines are generalised, and drawn ones cut corners.
 WHOLE = 0.95

@@ -11,8 +11,7 @@ import shapely
 from geofences import files
 from geofences.errors import InvalidGeometry, LibraryError
 from geofences.geodesy import area_km2
-from geofences.region_records import Kind, Region
-from geofences.regions import Library
+from geofences.regions import Kind, Library, Region
 from geofences.shapes import Repair, polygon
 
 # Numbers of drawn regions count on from here: above those of imported ones, within the 24 bits of a tile record.

@@ -27,9 +27,9 @@ from geofences.additions import Problem
 from geofences.antimeridian import cut_at_antimeridian, leaps
 from geofences.errors import LibraryError
 from geofences.geodesy import areas_km2
-from geofences.region_records import Kind
+from geofences.names import code_fault, mended_name, name_fault
+from geofences.regions import Kind
 from geofences.shapes import outside
-from geofences.wording import code_fault, mended_name, name_fault
 
 Geometries = NDArray[np.object_]
 

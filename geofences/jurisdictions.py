@@ -12,14 +12,13 @@ from typing import Protocol
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
 from geofences.geodesy import area_km2
 from geofences.planes import Plane
-from geofences.region_records import Region
-from geofences.slivers import NO_GROUND, ground
+from geofences.polygons import NO_GROUND, copy_of, ground
+from geofences.regions import Region
 
 #: Outlines of two sources differ by some hundred metres: ground farther from the jurisdiction was meant.
 BORDER_M = 500.0
@@ -111,8 +110,7 @@ def _land_km2(area: MultiPolygon, library: Regions) -> float:
 
 def _topmost(area: MultiPolygon, library: Regions) -> Iterator[tuple[Region, float]]:
     """The regions that are part of no other: each place is in one of them."""
-    copy = shapely.from_wkb(shapely.to_wkb(area))  # it is prepared on the way
-    return ((region, share) for region, share in library.overlapping(copy) if region.parent is None)
+    return ((region, share) for region, share in library.overlapping(copy_of(area)) if region.parent is None)
 
 
 def _without_far(own: MultiPolygon, within: BaseGeometry, library: Regions) -> MultiPolygon:
@@ -134,9 +132,5 @@ def _is_far(part: Polygon, within: BaseGeometry) -> bool:
     near = shapely.clip_by_rect(within, west - margin, south - NEAR_DEGREES, east + margin, north + NEAR_DEGREES)
     if near.is_empty:
         return True
-
-    def flat(lon_lat: NDArray[np.float64]) -> NDArray[np.float64]:
-        return plane.flat(lon_lat)
-
-    reach = shapely.buffer(shapely.transform(near, flat), BORDER_M)
-    return not bool(shapely.covers(reach, shapely.transform(part, flat)))
+    reach = shapely.buffer(shapely.transform(near, plane.flat), BORDER_M)
+    return not bool(shapely.covers(reach, shapely.transform(part, plane.flat)))

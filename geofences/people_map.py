@@ -15,7 +15,7 @@ begin. One household that comes or goes changes nothing unless its leaf crosses 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -24,9 +24,8 @@ import shapely
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
 
-from geofences.inside import inside
-from geofences.scan import BORDER, INSIDE, OUTSIDE, Outline
-from geofences.tiles import Codes, latitude
+from geofences.scan import BORDER, INSIDE, OUTSIDE, Outline, inside
+from geofences.tiles import Codes, deinterleave, interleave, latitude
 
 Floats = NDArray[np.float64]
 Words = NDArray[np.uint64]
@@ -203,15 +202,13 @@ class Leaves:
         border = near[verdicts == BORDER]
         if len(border):
             along = min(max(math.isqrt(POINTS // len(border)), FEWEST_ALONG), MOST_ALONG)
-            shares[border] = self._shares_on_border(area, border, along)
+            lon, lat, own = self.points(border, along)
+            within = inside(area, lon.ravel(), lat.ravel()).reshape(lon.shape)
+            own |= ~own.any(
+                axis=1, keepdims=True
+            )  # a leaf between its inner leaves that no point hits: as if it had none
+            shares[border] = (within & own).sum(axis=1) / own.sum(axis=1)
         return shares
-
-    def _shares_on_border(self, area: shapely.MultiPolygon, leaves: NDArray[np.int64], along: int) -> Floats:
-        lon, lat, own = self.points(leaves, along)
-        within = inside(area, lon.ravel(), lat.ravel()).reshape(lon.shape)
-        own |= ~own.any(axis=1, keepdims=True)  # a leaf between its inner leaves that no point hits: as if it had none
-        result: Floats = (within & own).sum(axis=1) / own.sum(axis=1)
-        return result
 
     def points(self, leaves: NDArray[np.int64], along: int) -> tuple[Floats, Floats, NDArray[np.bool_]]:
         """A grid of points over the box of each leaf, shape (leaves, along * along): longitude and latitude in degrees, and
@@ -220,17 +217,12 @@ class Leaves:
         west, top, width, height = (side[:, None] for side in _box(self.depths[leaves], self.codes[leaves]))
         steps = (np.arange(along) + 0.5) / along
         east, down = west + np.tile(steps, along) * width, top + np.repeat(steps, along) * height
-        own = self._innermost(east, down) == leaves[:, None]
-        return east * 360 - 180, latitude(down), own
-
-    def _innermost(self, east: Floats, down: Floats) -> NDArray[np.int64]:
-        """The innermost leaf of each point, given as shares of the world's side."""
         side = 1 << FINEST
-        squares = _interleaved((east * side).astype(np.uint64), (down * side).astype(np.uint64))
-        found = np.searchsorted(self._starts, squares, side="right") - 1
-        while (beyond := self._ends[found] <= squares).any():
-            found = np.where(beyond, self._outer[found], found)
-        return found
+        squares = interleave((east * side).astype(np.uint64), (down * side).astype(np.uint64))
+        innermost = np.searchsorted(self._starts, squares, side="right") - 1
+        while (beyond := self._ends[innermost] <= squares).any():
+            innermost = np.where(beyond, self._outer[innermost], innermost)
+        return east * 360 - 180, latitude(down), innermost == leaves[:, None]
 
     @cached_property
     def _starts(self) -> Words:
@@ -324,7 +316,7 @@ def _start(depths: NDArray[np.uint8], codes: Words) -> Words:
 def _box(depths: NDArray[np.uint8], codes: Words) -> tuple[Floats, Floats, Floats, Floats]:
     """West and top edge, width and height of each box, as shares of the world's side."""
     odd = depths.astype(np.int64) & 1
-    columns, rows = _columns_rows(codes << odd.astype(np.uint64))
+    columns, rows = deinterleave(codes << odd.astype(np.uint64))
     side = np.ldexp(1.0, -(depths.astype(np.int64) + odd) // 2)
     return columns * side, rows * side, side * (1 + odd), side
 
@@ -333,38 +325,6 @@ def _verdicts(outline: Outline, depth: int, codes: Words) -> NDArray[np.uint8]:
     """OUTSIDE, INSIDE or BORDER of each box of a depth."""
     squares = outline.at((depth + 1) // 2)
     if depth % 2 == 0:
-        return squares.verdicts(*_columns_rows(codes))
-    left, right = (squares.verdicts(*_columns_rows(codes << np.uint64(1) | np.uint64(i))) for i in (0, 1))
+        return squares.verdicts(*deinterleave(codes))
+    left, right = (squares.verdicts(*deinterleave(codes << np.uint64(1) | np.uint64(i))) for i in (0, 1))
     return np.where(left == right, left, BORDER).astype(np.uint8)
-
-
-def _columns_rows(codes: Words) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    return _gathered(codes), _gathered(codes >> np.uint64(1))
-
-
-#: How bits move together from the even positions, and apart: shift by so much, keep these bits.
-_MASKS: Sequence[tuple[np.uint64, np.uint64]] = tuple(
-    (np.uint64(shift), np.uint64(mask))
-    for shift, mask in (
-        (1, 0x3333333333333333), (2, 0x0F0F0F0F0F0F0F0F), (4, 0x00FF00FF00FF00FF), (8, 0x0000FFFF0000FFFF), (16, 0x00000000FFFFFFFF),
-    )
-)  # fmt: skip
-_EVEN = np.uint64(0x5555555555555555)
-
-
-def _gathered(codes: Words) -> NDArray[np.int64]:
-    bits = codes & _EVEN
-    for shift, mask in _MASKS:
-        bits = (bits | (bits >> shift)) & mask
-    return bits.astype(np.int64)
-
-
-def _interleaved(columns: Words, rows: Words) -> Words:
-    return _spread(columns) | (_spread(rows) << np.uint64(1))
-
-
-def _spread(bits: Words) -> Words:
-    kept = (*(mask for _, mask in _MASKS[:-1][::-1]), _EVEN)
-    for (shift, _), mask in zip(reversed(_MASKS), kept, strict=True):
-        bits = (bits | (bits << shift)) & mask
-    return bits

@@ -1,9 +1,42 @@
-"""What a calculation made of an outline: valid, and of polygons alone."""
+"""What a calculation made of an outline: valid, of polygons alone, and without slivers; and how tangled outlines are.
+
+Slivers are the parts and holes of no area that overlays leave along borders. They hold nobody, and GEOS stumbles over them: an area of a
+town and one sliver of 1e-18 square degrees, valid, "shares" with a town 10 km away all of that town's ground (GEOS 3.14.1).
+
+The work that validating, mending or uniting outlines will cost is estimated before it is begun. It grows with the pairs of edges that may
+cross. An outline of the allowed 100,000 vertices drawn with malice can hold thousands of millions of them (measured: 143 s to validate a comb
+of long slanting teeth, 66 s to mend 4,000 random points), while real coasts have fewer than ten an edge. Counting stops as soon as there are
+too many.
+"""
 
 from __future__ import annotations
 
+from typing import TypeVar, cast
+
+import numpy as np
 import shapely
+from numpy.typing import NDArray
+from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
+
+G = TypeVar("G", bound=BaseGeometry)
+
+#: Square degrees: on the ground at most that of a hand. Slivers have some 1e-17.
+NO_GROUND = 1e-12
+# Pairs of edges whose bounding boxes meet, each counted from both sides, the edge with itself and its neighbours included.
+PAIRS_AN_EDGE = 20  # several times what real outlines have
+PAIRS_TO_JOIN = 500_000  # at worst some 3 s to unite
+PAIRS_TO_MEND = 5_000  # mending is dearer, and what is worth mending crosses itself a few times
+PAIRS_AT_ONCE = 1_000_000  # 16 MB
+# Of an area and the regions that it cuts. Russia with its shores has 66,000 such pairs; each costs some 15 us.
+PAIRS_ACROSS = 200_000
+# Positions of the area times the regions that it cuts: each region is cut by the whole area, 0.1 us a position.
+WORK_ACROSS = 100_000_000
+
+
+def copy_of(geometry: G) -> G:
+    """A copy for one thread: shapely prepares a geometry in place."""
+    return cast("G", shapely.from_wkb(shapely.to_wkb(geometry)))
 
 
 def valid(geometry: BaseGeometry) -> BaseGeometry:
@@ -13,3 +46,53 @@ def valid(geometry: BaseGeometry) -> BaseGeometry:
 def polygons_of(geometry: shapely.Geometry) -> shapely.MultiPolygon:
     """Its polygons, without the lines and points where others touch it."""
     return shapely.MultiPolygon([part for part in shapely.get_parts(geometry) if part.geom_type == "Polygon"])
+
+
+def ground(geometry: BaseGeometry) -> MultiPolygon:
+    """The polygons of a geometry as a new MultiPolygon, sharing nothing with it, without parts and holes of no area; lines and points fall
+    out. No position is moved, so whoever lies on a border still lies on it.
+    """
+    parts = shapely.get_parts(geometry)
+    is_ground = (shapely.get_type_id(parts) == shapely.GeometryType.POLYGON) & (shapely.area(parts) > NO_GROUND)
+    found = []
+    for part in parts[is_ground].tolist():
+        holes = [hole for hole in part.interiors if Polygon(hole).area > NO_GROUND]
+        found.append(part if len(holes) == len(part.interiors) else Polygon(part.exterior, holes))
+    return MultiPolygon(found)
+
+
+def too_tangled(geometries: NDArray[np.object_], *, mending: bool = False) -> bool:
+    """Whether the edges of these polygons come near each other so often that working on them would take too long."""
+    edges = _edges(geometries)
+    count = len(edges)
+    limit = PAIRS_AN_EDGE * count + (PAIRS_TO_MEND if mending else PAIRS_TO_JOIN)
+    if count * count <= limit:
+        return False
+    return _more_pairs(edges, edges, limit)
+
+
+def too_tangled_with(area: shapely.Geometry, others: NDArray[np.object_]) -> bool:
+    """Whether cutting each of these polygons by an area would take too long, more than some 10 s."""
+    edges = _edges(shapely.get_parts(area))
+    if len(edges) * len(others) > WORK_ACROSS:
+        return True
+    theirs = _edges(shapely.get_parts(others))
+    return _more_pairs(edges, theirs, PAIRS_ACROSS + len(edges) + len(theirs))
+
+
+def _edges(polygons: NDArray[np.object_]) -> NDArray[np.object_]:
+    lon_lat, ring = shapely.get_coordinates(shapely.get_rings(polygons), return_index=True)
+    edges = np.stack([lon_lat[:-1], lon_lat[1:]], axis=1)[ring[1:] == ring[:-1]]
+    return np.array(shapely.linestrings(edges), dtype=object)
+
+
+def _more_pairs(edges: NDArray[np.object_], others: NDArray[np.object_], limit: int) -> bool:
+    """Whether more than so many pairs of edges have boxes that meet. Counting stops as soon as that is known."""
+    tree = shapely.STRtree(edges)
+    step = max(1, PAIRS_AT_ONCE // max(1, len(edges)))
+    found = 0
+    for at in range(0, len(others), step):
+        found += tree.query(others[at : at + step]).shape[1]
+        if found > limit:
+            return True
+    return False

@@ -86,10 +86,6 @@ class Records:
         """Those that the mask picks."""
         return self if mask.all() else Records(self.low[mask], self.high[mask])
 
-    def take(self, order: NDArray[np.integer]) -> Records:
-        """Those at these indices."""
-        return Records(self.low.take(order), self.high.take(order))
-
 
 def together(parts: Sequence[Records]) -> Records:
     """One after another."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import enum
 import json
 import zlib
 from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from weakref import proxy
@@ -13,6 +15,7 @@ from weakref import proxy
 import numpy as np
 import shapely
 from numpy.typing import ArrayLike, NDArray
+from shapely.geometry.base import BaseGeometry
 
 from geofences import aliases, files
 from geofences.aliases import Alias, Aliases, Own
@@ -21,7 +24,46 @@ from geofences.geodesy import EQUATOR_M
 from geofences.index import NOWHERE, RegionIndex
 from geofences.names import NameIndex, fold
 from geofences.polygons import polygons_of
-from geofences.region_records import Ground, Kind, Region
+
+
+class Kind(enum.StrEnum):
+    """What a region is, from the widest to the narrowest."""
+
+    COUNTRY = "country"
+    PROVINCE = "province"
+    COUNTY = "county"
+    CITY = "city"
+    DRAWN = "drawn"  # by an operator, across all others; see `Library.with_drawn`
+
+    def __init__(self, _value: str) -> None:
+        self.depth = len(type(self).__members__)  # 0 is the widest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Region:
+    code: str
+    name: str
+    kind: Kind
+    parent: str | None  # code of the region it is part of
+    country: str  # ISO 3166-1 alpha-2, empty where nobody agrees
+    number: int  # what tile records hold: 24 bits, given once, never reused
+    km2: float  # true area
+    source: str
+    licence: str
+    names: Mapping[str, str]  # by language, where they differ from the name
+
+    def name_in(self, language: str) -> str:
+        """The name in a language (BCP 47), else the one that it has at home."""
+        return self.names.get(language, self.names.get(language.partition("-")[0], self.name))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """The ground of some regions together. Both are shared: do not prepare them."""
+
+    outline: BaseGeometry
+    shore: BaseGeometry  # off their coasts, where places are theirs too; see `index.shore_of`
+
 
 SHIPPED = Path(__file__).parent / "library"
 OFFERS = 3  # codes offered for an unknown one
@@ -87,7 +129,7 @@ class Library:
             fitted -= more.keys()
             foreign += aliases.load_aliases(added)
         regions, shapes = zip(*found.values(), strict=True) if found else ((), ())
-        return cls(regions, _array(shapes), foreign, fitted=fitted)
+        return cls(regions, np.array(shapes, dtype=object), foreign, fitted=fitted)
 
     def with_drawn(self, drawn: Iterable[tuple[Region, shapely.MultiPolygon]]) -> Library:
         """Returns this library with drawn regions added. A drawn region whose code this library has is left out.
@@ -96,7 +138,7 @@ class Library:
         belongs to a drawing, and drawings of one organisation cost the alerts of another nothing.
         """
         fresh = [(region, shape) for region, shape in drawn if region.code not in self._position]
-        shapes = np.concatenate([self._geometries, _array(shape for _, shape in fresh)])
+        shapes = np.array([*self._geometries, *(shape for _, shape in fresh)], dtype=object)
         every = [*self.regions, *(region for region, _ in fresh)]
         return Library(every, shapes, self._foreign, base=self.without_drawn, index=self._index)
 
@@ -181,7 +223,7 @@ class Library:
 
     def is_filled(self, code: str) -> bool:
         """Whether the parts of a region cover it, but for gaps. Raises UnknownRegion."""
-        return self._index.is_filled(self._at(code))
+        return not self._index.is_leaf[self._at(code)]
 
     def by_number(self, number: int) -> Region | None:
         return self._by_number.get(number)
@@ -278,8 +320,8 @@ class Library:
 
         The geometry is prepared in place.
         """
-        found = self._index.overlaps(geometry)
-        return [(self.regions[i], float(share)) for i, share in zip(found.regions, found.shares, strict=True)]
+        found, shares = self._index.overlaps(geometry)
+        return [(self.regions[i], share) for i, share in zip(found.tolist(), shares.tolist(), strict=True)]
 
     def is_tangled(self, geometry: shapely.Geometry) -> bool:
         """Whether telling what an area is `overlapping` would take too long. The geometry is prepared in place."""
@@ -323,13 +365,6 @@ def revision_of(region: Region, shape: shapely.Geometry) -> int:
     return zlib.crc32(shapely.to_wkb(shape), zlib.crc32(told.encode()))
 
 
-def _array(shapes: Iterable[shapely.Geometry]) -> NDArray[np.object_]:
-    listed = list(shapes)
-    array = np.empty(len(listed), dtype=object)
-    array[:] = listed
-    return array
-
-
 def _read_folder(folder: Path, given: Mapping[str, int]) -> dict[str, tuple[Region, shapely.Geometry]]:
     """Every region of every file of a folder, by code. A number that is `given` to a code already stays."""
     numbers = files.read_numbers(folder)
@@ -341,22 +376,19 @@ def _read_folder(folder: Path, given: Mapping[str, int]) -> dict[str, tuple[Regi
                 raise LibraryError(f"Region {row.code} of {path.name} is there twice or has no number.")
             number = given.get(row.code, numbers[row.code])
             try:
-                found[row.code] = (_region(row, number, content.source), geometry)
+                region = Region(
+                    code=row.code,
+                    name=row.name,
+                    kind=Kind(row.kind),
+                    parent=row.parent,
+                    country=row.country,
+                    number=number,
+                    km2=row.km2,
+                    source=content.source.name,
+                    licence=content.source.licence,
+                    names=row.names,
+                )
             except ValueError as error:  # a kind that is none
                 raise LibraryError(f"Region {row.code} of {path.name} cannot be one: {error}.") from error
+            found[row.code] = region, geometry
     return found
-
-
-def _region(row: files.Row, number: int, source: files.Source) -> Region:
-    return Region(
-        code=row.code,
-        name=row.name,
-        kind=Kind(row.kind),
-        parent=row.parent,
-        country=row.country,
-        number=number,
-        km2=row.km2,
-        source=source.name,
-        licence=source.licence,
-        names=row.names,
-    )

@@ -1,5 +1,9 @@
-"""Scan conversion: which cells of a level of the tile pyramid an area's edges run through, and which of the others are inside.
+"""Which points lie in an area or on its border: a point on the shared border of two regions belongs to both.
 
+Where many points are close together, as in a city, small squares are looked at first: a square that no edge runs through decides
+for all its points, and only the others are tested one by one.
+
+Scan conversion tells which cells of a level of the tile pyramid an area's edges run through, and which of the others are inside.
 Along the middle of a row of cells, every edge that is crossed changes outside to inside and back. A cell that no edge runs through
 is all of one kind, so the crossings before it tell which. Edges are straight in longitude and latitude, rows end at parallels.
 """
@@ -7,13 +11,15 @@ is all of one kind, so the crossings before it tell which. Edges are straight in
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from typing import Any
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from geofences.tiles import easting, latitude, southing
+from geofences.records import Records
+from geofences.tiles import Codes, deinterleave, easting, latitude, position, southing
 
 Floats = NDArray[np.float64]
 Cells = NDArray[np.int64]
@@ -23,18 +29,15 @@ OUTSIDE, INSIDE, BORDER = range(3)
 MOST_PIECES = 1_000_000
 #: Of a cell. An edge so near to a cell runs through it: thousands of times what the arithmetic is wrong by.
 MARGIN = 1e-6
-
-
-def edges_of(area: shapely.Geometry) -> Floats:
-    """Of every edge of polygons, shape (n, 6): longitude and latitude (degrees, within -180..180) of both ends, and their southings."""
-    points, ring = shapely.get_coordinates(shapely.get_rings(shapely.get_parts(area)), return_index=True)
-    joined = ring[1:] == ring[:-1]
-    south = southing(points[:, 1])
-    return np.column_stack([points[:-1][joined], points[1:][joined], south[:-1][joined], south[1:][joined]])
+DEPTH = 4  # levels below the tile: squares of about 500 metres. Measured: 3 is as good, 2 and 5 take a quarter longer
+SQUARES = 1 << DEPTH  # along a tile's side
+#: The most outlines that are kept, and their most bytes together. With all its levels the outline of a city has 4 to 20 kB, Spain 450 kB, Canada
+#: 8 MB.
+MOST, MOST_BYTES = 256, 16_000_000
 
 
 class Scan:
-    """An area, given by its edges, on the cells of a level. It never changes, so threads may share it."""
+    """An area, given by its edges as `Outline` has them, on the cells of a level. It never changes, so threads may share it."""
 
     def __init__(self, edges: Floats, zoom: int) -> None:
         tops, bottoms, coarser = _rows(edges, zoom)
@@ -45,11 +48,12 @@ class Scan:
         row = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count - tops, count)
         pieces = edges[edge]
         self._starts, self._ends = self._marks(pieces, row)
-        self._crossings = self._crossed(pieces, row)
-
-    @property
-    def nbytes(self) -> int:
-        return self._starts.nbytes + self._ends.nbytes + self._crossings.nbytes
+        # Where edges cross the middles of rows, in columns counted on from row to row, ascending; an even number a row.
+        middle = latitude((row + 0.5) / self._side)
+        crosses = (pieces[:, 1] > middle) != (pieces[:, 3] > middle)
+        lon = _along(pieces[crosses], middle[crosses])
+        self._crossings = np.sort(easting(lon) * self._side + row[crosses] * float(self._side))
+        self.nbytes: int = self._starts.nbytes + self._ends.nbytes + self._crossings.nbytes
 
     def verdicts(self, columns: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.uint8]:
         """OUTSIDE, INSIDE or BORDER of each cell. Quickest when they come in some order."""
@@ -72,19 +76,16 @@ class Scan:
         order = np.argsort(row * self._side + first)
         return (row * self._side + first)[order], np.maximum.accumulate((row * self._side + last)[order])
 
-    def _crossed(self, pieces: Floats, row: Cells) -> Floats:
-        """Where edges cross the middles of rows, in columns counted on from row to row, ascending; an even number a row."""
-        middle = latitude((row + 0.5) / self._side)
-        crosses = (pieces[:, 1] > middle) != (pieces[:, 3] > middle)
-        lon = _along(pieces[crosses], middle[crosses])
-        return np.sort(easting(lon) * self._side + row[crosses] * float(self._side))
-
 
 class Outline:
     """An area, on each level that is asked for. Threads may share it: a level is scanned once."""
 
     def __init__(self, area: shapely.Geometry) -> None:
-        self._edges = edges_of(area)
+        # Of every edge, shape (n, 6): longitude and latitude (degrees, within -180..180) of both ends, and their southings.
+        points, ring = shapely.get_coordinates(shapely.get_rings(shapely.get_parts(area)), return_index=True)
+        joined = ring[1:] == ring[:-1]
+        south = southing(points[:, 1])
+        self._edges = np.column_stack([points[:-1][joined], points[1:][joined], south[:-1][joined], south[1:][joined]])
         self._scans: dict[int, Scan] = {}
         self._lock = threading.Lock()
 
@@ -122,3 +123,56 @@ def _along(pieces: Floats, lat: Floats) -> Floats:
     share = np.where(level, lat < y, (lat - y) / np.where(level, 1, to_y - y))
     along: Floats = x + np.clip(share, 0, 1) * (to_x - x)
     return along
+
+
+def inside(area: shapely.Geometry, lon: ArrayLike, lat: ArrayLike) -> NDArray[np.bool_]:
+    """Prepares the area in place, so that no other thread may use it meanwhile, and frees the interpreter's lock."""
+    shapely.prepare(area)
+    result: NDArray[np.bool_] = shapely.intersects_xy(area, np.asarray(lon, np.float64), np.asarray(lat, np.float64))
+    return result
+
+
+def inside_tiles(
+    area: shapely.Geometry, squares: Scan, tiles: Codes, of_each: NDArray[np.int64], held: Records
+) -> NDArray[np.bool_]:
+    """The same of records, each in the tile of that index, given the area's scan at `ZOOM + DEPTH`."""
+    square = (of_each << 2 * DEPTH) | held.squares(DEPTH)
+    is_asked = np.zeros(len(tiles) << 2 * DEPTH, np.bool_)
+    is_asked[square] = True
+    used = np.flatnonzero(is_asked)
+    column, row = (side.astype(np.int64)[used >> 2 * DEPTH] << DEPTH for side in deinterleave(tiles))
+    of_squares = np.empty(len(is_asked), np.uint8)  # of those that are asked for; the others mean nothing
+    of_squares[used] = squares.verdicts(column + used % SQUARES, row + (used >> DEPTH) % SQUARES)
+    decided = of_squares[square]
+    result: NDArray[np.bool_] = decided == INSIDE
+    open_ = np.flatnonzero(decided == BORDER)
+    tested = Records(held.low.take(open_), held.high.take(open_))
+    result[open_] = inside(area, *position(tiles[of_each[open_]], tested.x, tested.y))
+    return result
+
+
+class Outlines:
+    """The outlines of areas that were asked for last, by the shapes of the areas: by whoever draws one, at its approval, ring by ring, by one
+    alert after another. They grow with the levels that they are asked for.
+    """
+
+    def __init__(self, most: int = MOST, most_bytes: int = MOST_BYTES) -> None:
+        self._most, self._most_bytes = most, most_bytes
+        self._kept = OrderedDict[bytes, tuple[Outline, int]]()  # with the bytes that it had then
+        self._bytes = 0
+
+    def get(self, shape: bytes) -> Outline | None:
+        """The outline of a shape, if it is kept. Any thread may ask."""
+        one = self._kept.get(shape)
+        return one[0] if one else None
+
+    def keep(self, shape: bytes, outline: Outline) -> None:
+        """As the one asked for last, from the event loop. One that alone is larger than all may be is not kept."""
+        self._bytes -= self._kept.pop(shape, (None, 0))[1]
+        size = outline.nbytes
+        if size > self._most_bytes:
+            return
+        self._kept[shape] = outline, size
+        self._bytes += size
+        while len(self._kept) > self._most or self._bytes > self._most_bytes:
+            self._bytes -= self._kept.popitem(last=False)[1][1]

@@ -1,7 +1,7 @@
 """From what an operator drew or a program sent to valid polygons on the map.
 
 A polygon is a GeoJSON Polygon or MultiPolygon object, one ring of [lon, lat] positions, or a list of rings (the outline, then its
-holes). Edges run as a web map draws them (see `edges`). Longitudes may run past 180: 177 to 182 crosses the antimeridian, and is
+holes). Edges run as a web map draws them (see `planes`). Longitudes may run past 180: 177 to 182 crosses the antimeridian, and is
 cut there; a ring that ends where it began after a whole turn encloses the pole that is nearer. What can be mended without guessing
 is mended and reported; the rest is refused.
 """
@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
-from geofences import antimeridian, edges
+from geofences import antimeridian, planes
 from geofences.errors import InvalidGeometry, TooManyVertices
 from geofences.geodesy import area_km2
-from geofences.tangles import too_tangled
-from geofences.thinning import thinned
+from geofences.polygons import too_tangled
+from geofences.simplifying import thinned
 
 Floats = NDArray[np.float64]
 
@@ -187,9 +187,9 @@ def _ring(pointer: str, ring: Sequence[Any], repairs: list[Repair], *, hole: boo
     is_line = np.linalg.matrix_rank(lon_lat - lon_lat[0]) < 2 and not antimeridian.goes_round(lon_lat)
     if is_line and not hole:
         raise InvalidGeometry(pointer, _NOTHING)  # before its edges are bent
-    if (count := int(edges.pieces(lon_lat).sum())) > MAX_VERTICES:
+    if (count := int(planes.pieces(lon_lat).sum())) > MAX_VERTICES:
         raise TooManyVertices(pointer, count, MAX_VERTICES)
-    return edges.as_drawn(lon_lat)
+    return planes.as_drawn(lon_lat)
 
 
 def _pole(pointer: str, lon_lat: Floats) -> Literal["north", "south"]:

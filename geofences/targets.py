@@ -4,7 +4,7 @@ as one MultiPolygon.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
@@ -18,10 +18,9 @@ from geofences.buffers import MOST_EXCESS, buffered
 from geofences.circles import Circle, circle
 from geofences.errors import EmptyArea, InvalidGeometry, TargetErrors, TargetFault, TooManyVertices, UnknownRegion
 from geofences.geodesy import area_km2
-from geofences.region_records import Ground
+from geofences.polygons import ground, too_tangled
+from geofences.regions import Ground
 from geofences.shapes import MAX_VERTICES, Outline, Repair, polygon
-from geofences.slivers import ground
-from geofences.tangles import too_tangled
 
 # Looking for the nearest of an unknown code takes some 20 ms; a list of nothing but such codes must not hold a worker for minutes.
 MOST_UNKNOWN = 20
@@ -73,8 +72,10 @@ class Regions(Protocol):
 def resolve(target: Target, library: Regions) -> Area:
     """The area of a target. Raises TargetErrors with every fault at once, each with a pointer into the target."""
     faults: list[TargetFault] = []
-    wanted = _named(target.regions, library, "", faults) + _drawn(_wanted(target), faults)
-    unwanted = _named(target.exclude.regions, library, "/exclude", faults) + _drawn(_unwanted(target.exclude), faults)
+    wanted = _named(target.regions, library, "", faults) + _drawn(
+        target, "", faults, rings=target.rings, wider_km=target.buffer_km
+    )
+    unwanted = _named(target.exclude.regions, library, "/exclude", faults) + _drawn(target.exclude, "/exclude", faults)
     if not wanted and not faults:
         faults.append(EmptyArea("", "The target names no region, polygon or circle. Give at least one."))
     faults += _too_much(wanted + unwanted)
@@ -102,7 +103,9 @@ def resolve(target: Target, library: Regions) -> Area:
 def outline(target: Target, library: Regions) -> MultiPolygon:
     """The ground of a target's selection alone, without shores, buffer or exclusions. Raises TargetErrors."""
     faults: list[TargetFault] = []
-    wanted = _named(target.regions, library, "", faults) + _drawn(_wanted(target), faults)
+    wanted = _named(target.regions, library, "", faults) + _drawn(
+        target, "", faults, rings=target.rings, wider_km=target.buffer_km
+    )
     faults += _too_much(wanted)
     if faults:
         raise TargetErrors(tuple(faults))
@@ -177,10 +180,6 @@ def _widened(found: list[_Found], buffer_km: float, repairs: list[Repair]) -> Ba
     return _together(wide)
 
 
-#: Reads one member of a selection, given its pointer.
-_Read = Callable[[str], Outline]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Found:
     pointer: str
@@ -189,13 +188,6 @@ class _Found:
     drawn: bool
     wide: bool  # the buffer is in it already: a circle becomes wider by its radius
     shore: BaseGeometry = field(default_factory=MultiPolygon)
-
-
-@dataclass(frozen=True, slots=True)
-class _Member:
-    pointer: str
-    read: _Read
-    wide: bool = False
 
 
 def _named(codes: Sequence[str], library: Regions, under: str, faults: list[TargetFault]) -> list[_Found]:
@@ -217,35 +209,30 @@ def _named(codes: Sequence[str], library: Regions, under: str, faults: list[Targ
     return [_Found(pointer=pointer, geometry=found.outline, repairs=(), drawn=False, wide=False, shore=found.shore)]
 
 
-def _drawn(members: Iterator[_Member], faults: list[TargetFault]) -> list[_Found]:
-    """The outline of every shape of a selection that has one; the faults of the others are added to `faults`."""
+def _drawn(
+    selection: Selection, under: str, faults: list[TargetFault], *, rings: Sequence[Circle] = (), wider_km: float = 0
+) -> list[_Found]:
+    """The outline of every shape of a selection that has one, and of rings; the faults of the others are added to `faults`."""
+    excludes = bool(under)
+    members: list[tuple[str, bool, Callable[[str], Outline]]] = [
+        (f"{under}/polygons/{i}", False, partial(polygon, drawn, excludes=excludes))
+        for i, drawn in enumerate(selection.polygons)
+    ]
+    for name, circles in (("circles", selection.circles), ("rings", rings)):
+        members += [
+            (f"{under}/{name}/{i}", True, partial(circle, asked, wider_km=wider_km, excludes=excludes))
+            for i, asked in enumerate(circles)
+        ]
     found = []
-    for one in members:
+    for pointer, is_wide, read in members:
         try:
-            outline = one.read(one.pointer)
+            outline = read(pointer)
         except TargetFault as fault:
             faults.append(fault)
         else:
             shape = outline.geometry
-            found.append(
-                _Found(pointer=one.pointer, geometry=shape, repairs=outline.repairs, drawn=True, wide=one.wide)
-            )
+            found.append(_Found(pointer=pointer, geometry=shape, repairs=outline.repairs, drawn=True, wide=is_wide))
     return found
-
-
-def _wanted(target: Target) -> Iterator[_Member]:
-    for i, drawn in enumerate(target.polygons):
-        yield _Member(f"/polygons/{i}", partial(polygon, drawn))
-    for name, circles in (("circles", target.circles), ("rings", target.rings)):
-        for i, asked in enumerate(circles):
-            yield _Member(f"/{name}/{i}", partial(circle, asked, wider_km=target.buffer_km), wide=True)
-
-
-def _unwanted(selection: Selection) -> Iterator[_Member]:
-    for i, drawn in enumerate(selection.polygons):
-        yield _Member(f"/exclude/polygons/{i}", partial(polygon, drawn, excludes=True))
-    for i, asked in enumerate(selection.circles):
-        yield _Member(f"/exclude/circles/{i}", partial(circle, asked, excludes=True))
 
 
 def _together(geometries: list[BaseGeometry]) -> BaseGeometry:

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Codes = NDArray[np.uint32]
+Word = TypeVar("Word", np.uint32, np.uint64)  # of codes: the longer ones are of levels below the sixteenth
 Offsets = NDArray[np.uint16]
 Floats = NDArray[np.float64]
 
@@ -31,7 +33,8 @@ def locate(lon: ArrayLike, lat: ArrayLike) -> tuple[Codes, Offsets, Offsets]:
     """Tile code and position in the tile (x eastward, y southward) of each point (degrees, lon -180..180)."""
     x = _cells(easting(lon))
     y = _cells(southing(lat))
-    return interleave(x >> 16, y >> 16), (x & 0xFFFF).astype(np.uint16), (y & 0xFFFF).astype(np.uint16)
+    tile = interleave((x >> 16).astype(np.uint32), (y >> 16).astype(np.uint32))
+    return tile, (x & 0xFFFF).astype(np.uint16), (y & 0xFFFF).astype(np.uint16)
 
 
 def locate_one(lon: float, lat: float) -> tuple[int, int, int]:
@@ -47,7 +50,7 @@ def locate_one(lon: float, lat: float) -> tuple[int, int, int]:
 
 def position(tile: ArrayLike, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
     """Longitude and latitude (degrees) of the centre of each cell: at most 0.11 m from what `locate` was given."""
-    column, row = deinterleave(tile)
+    column, row = deinterleave(np.asarray(tile, np.uint32))
     east = (column.astype(np.float64) * 65536 + np.asarray(x, np.float64) + 0.5) / STEPS
     south = (row.astype(np.float64) * 65536 + np.asarray(y, np.float64) + 0.5) / STEPS
     return east * 360 - 180, latitude(south)
@@ -55,7 +58,7 @@ def position(tile: ArrayLike, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Float
 
 def bounds(code: ArrayLike, zoom: int) -> tuple[Floats, Floats, Floats, Floats]:
     """West, south, east and north edge (degrees) of each cell of a level, given its Morton code in that level."""
-    column, row = deinterleave(code)
+    column, row = deinterleave(np.asarray(code, np.uint32))
     x, y = column.astype(np.float64) / (1 << zoom), row.astype(np.float64) / (1 << zoom)
     side = 1 / (1 << zoom)  # a power of two, so neighbours share their edges to the last bit
     return x * 360 - 180, latitude(y + side), (x + side) * 360 - 180, latitude(y)
@@ -79,16 +82,14 @@ def latitude(share: Floats) -> Floats:
     return result
 
 
-def interleave(x: ArrayLike, y: ArrayLike) -> Codes:
-    """The Morton code of columns and rows below 2**12."""
-    result: Codes = _spread(x) | (_spread(y) << np.uint32(1))
-    return result
+def interleave(x: NDArray[Word], y: NDArray[Word]) -> NDArray[Word]:
+    """The Morton code of columns and rows, which may have half as many bits as it."""
+    return _spread(x) | (_spread(y) << y.dtype.type(1))
 
 
-def deinterleave(code: ArrayLike) -> tuple[Codes, Codes]:
+def deinterleave(code: NDArray[Word]) -> tuple[NDArray[Word], NDArray[Word]]:
     """The column and row of each Morton code."""
-    wide = np.asarray(code, np.uint32)
-    return _gather(wide), _gather(wide >> np.uint32(1))
+    return _gather(code), _gather(code >> code.dtype.type(1))
 
 
 @functools.cache
@@ -101,30 +102,32 @@ def _cells(share: Floats) -> NDArray[np.int64]:
     return np.clip(np.floor(share * STEPS), 0, STEPS - 1).astype(np.int64)
 
 
-# How twelve bits move apart to the even positions of 24, and back: shift by so much, keep these bits.
-_APART_ONE = ((8, 0x00FF00FF), (4, 0x0F0F0F0F), (2, 0x33333333), (1, 0x55555555))
-_APART = tuple((np.uint32(shift), np.uint32(mask)) for shift, mask in _APART_ONE)
-_TOGETHER = tuple(
-    (np.uint32(shift), np.uint32(mask))
-    for shift, mask in ((1, 0x33333333), (2, 0x0F0F0F0F), (4, 0x00FF00FF), (8, 0x0000FFFF))
-)
+#: How bits move apart to the even positions, and back: between two of these masks by 1, 2, 4, and so on.
+_EVERY_MASK = (
+    0x5555555555555555, 0x3333333333333333, 0x0F0F0F0F0F0F0F0F, 0x00FF00FF00FF00FF, 0x0000FFFF0000FFFF, 0x00000000FFFFFFFF,
+)  # fmt: skip
+_MASKS: dict[Any, tuple[Any, ...]] = {
+    np.uint32: tuple(np.uint32(mask & 0xFFFFFFFF) for mask in _EVERY_MASK[:5]),
+    np.uint64: tuple(map(np.uint64, _EVERY_MASK)),
+}
 
 
-def _spread(value: ArrayLike) -> Codes:
-    bits: Codes = np.asarray(value).astype(np.uint32)
-    for shift, mask in _APART:
-        bits = (bits | (bits << shift)) & mask
+def _spread(bits: NDArray[Word]) -> NDArray[Word]:
+    masks = _MASKS[bits.dtype.type]
+    for i in reversed(range(len(masks) - 1)):
+        bits = (bits | (bits << (1 << i))) & masks[i]
     return bits
 
 
 def _spread_one(value: int) -> int:
-    for shift, mask in _APART_ONE:
-        value = (value | value << shift) & mask
+    for i in (3, 2, 1, 0):
+        value = (value | value << (1 << i)) & _EVERY_MASK[i]
     return value
 
 
-def _gather(code: Codes) -> Codes:
-    bits: Codes = code & np.uint32(0x55555555)
-    for shift, mask in _TOGETHER:
-        bits = (bits | (bits >> shift)) & mask
+def _gather(code: NDArray[Word]) -> NDArray[Word]:
+    first, *others = _MASKS[code.dtype.type]
+    bits: NDArray[Word] = code & first
+    for i, mask in enumerate(others):
+        bits = (bits | (bits >> (1 << i))) & mask
     return bits

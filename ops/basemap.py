@@ -15,8 +15,7 @@ from typing import Any
 
 import shapely
 
-from geofences.region_records import Region
-from geofences.regions import Library
+from geofences.regions import Library, Region
 
 OUT = Path(__file__).parents[1] / "alertd/console/static/map/base.pmtiles"
 #: Beyond, a tile is stretched: at 6 its grid is some 150 metres, as good as the outlines of most of the world are.

@@ -32,9 +32,9 @@ sys.path.insert(0, str(HERE.parent))
 from alertd.common.resources import templates_dir  # noqa: E402
 from alertd.model.alert import Alert, loudness  # noqa: E402  beside this script
 from alertd.model.kinds import CancelReason, Occasion  # noqa: E402
-from alertd.model.restriction import restricted  # noqa: E402
+from alertd.model.redaction import restricted  # noqa: E402
 from alertd.rendering import THE_ALERT, Preview, Renderer, Telling  # noqa: E402
-from alertd.service.alerts.follow_up_audience import CHANNELS_OF  # noqa: E402
+from alertd.service.alerts.later_audience import CHANNELS_OF  # noqa: E402
 from channels.base import Loudness, MailMessage, PushMessage, SmsMessage, Stamp  # noqa: E402
 from channels.text import divided  # noqa: E402
 
@@ -209,7 +209,7 @@ class Sheet:
 
     def __init__(self) -> None:
         self.renderer = Renderer(templates_dir(), SITE)
-        self.languages = self.renderer.all_languages()
+        self.languages = self.renderer.all_languages
 
     def preview(self, document: dict[str, Any], channel: str, language: str, telling: Telling = THE_ALERT) -> Preview:
         alert = Alert.model_validate_json(json.dumps(document))

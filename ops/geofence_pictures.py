@@ -149,8 +149,8 @@ def rings(library: Library) -> Picture:
         picture.shape(library.geometry(town.code), LAND, (222, 216, 204, 255), 1)
     target = Target(rings=tuple(Circle(lon_lat=SANTA_JUSTA, radius_km=km) for km in (5, 30)))
     area = resolve(target, library).geometry
-    codes = np.arange(tiles.TILES)
-    verdicts = scan.Scan(scan.edges_of(area), tiles.ZOOM).verdicts(*tiles.deinterleave(codes))
+    codes = np.arange(tiles.TILES, dtype=np.uint32)
+    verdicts = scan.Outline(area).at(tiles.ZOOM).verdicts(*tiles.deinterleave(codes))
     for verdict, fill in ((scan.INSIDE, (31, 95, 191, 46)), (scan.BORDER, (217, 95, 2, 40))):
         for box in shapely.box(*tiles.bounds(codes[verdicts == verdict], tiles.ZOOM)):
             picture.shape(box, fill, (255, 255, 255, 130), 0.7)

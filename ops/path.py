@@ -34,6 +34,7 @@ from collections.abc import Awaitable, Callable, Collection
 from contextlib import AsyncExitStack
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -48,7 +49,7 @@ from alertd.model.registration import Registration
 from alertd.runtime.api_site import api_site, reserved, url_of
 from alertd.runtime.installation import parts_of, store_of
 from alertd.runtime.sandbox import sandbox_carriers
-from alertd.runtime.worker_container import worker_of
+from alertd.runtime.worker import worker_of
 from alertd.service.people.registration_intake import Entry
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
@@ -107,12 +108,11 @@ def _function_of(code: CodeType) -> Function | None:
 def _new_task(loop: asyncio.AbstractEventLoop, coro: Any, **named: Any) -> asyncio.Task[Any]:
     """Makes a task of `loop`. A round of the worker, the feeder and what `repeated` runs start what they do themselves."""
     match coro.__qualname__:
-        case "Worker._repeat":
-            starter = coro.cr_frame.f_locals["name"]
+        case "repeat":
+            step = coro.cr_frame.f_locals["step"]
+            starter = step.args[0] if isinstance(step, partial) else ""
         case "Feeder.feed":
             starter = "feed"
-        case "repeated.<locals>.forever":
-            starter = ""
         case _:
             return asyncio.Task(coro, loop=loop, **named)
     context = copy_context()

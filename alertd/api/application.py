@@ -28,7 +28,7 @@ from alertd.api.alerts import (
 from alertd.api.docs import docs_routes
 from alertd.api.docs.openapi import openapi
 from alertd.api.http import audit
-from alertd.api.http.call import GOES_DOWN, end_streams
+from alertd.api.http.call import GOES_DOWN, SERVICES, end_streams
 from alertd.api.http.cookies import signed_in
 from alertd.api.http.idempotency import KeptKeys
 from alertd.api.http.middleware import install
@@ -37,17 +37,14 @@ from alertd.api.installation import carriers, system
 from alertd.api.organisations import (
     key_rotation,
     keys,
-    oidc,
     operators,
     organisations,
     region_imports,
     regions,
     sign_in,
-    texts,
 )
-from alertd.api.people import mail_reports, push, subscribers, suppressions, unsubscribe
-from alertd.api.services import SERVICES
-from alertd.api.sharing import cap, distributors, events, webhooks
+from alertd.api.people import receipts, subscribers, suppressions
+from alertd.api.sharing import cap, distributors, events
 from alertd.common.errors import Problem
 from alertd.service.container import Container
 from alertd.store.engine.connection import StoreUnavailableError
@@ -67,7 +64,6 @@ OPERATIONS = (
     *region_imports.OPERATIONS,
     *regions.OPERATIONS,
     *messages.OPERATIONS,
-    *texts.OPERATIONS,
     *photos.OPERATIONS,
     *subscribers.OPERATIONS,
     *suppressions.OPERATIONS,
@@ -78,16 +74,13 @@ OPERATIONS = (
     *organisations.OPERATIONS,
     *operators.OPERATIONS,
     *sign_in.OPERATIONS,
-    *oidc.OPERATIONS,
     *follow_up.OPERATIONS,
     *legal_holds.OPERATIONS,
     *stops.OPERATIONS,
     *audit.OPERATIONS,
     *events.OPERATIONS,
-    *webhooks.OPERATIONS,
     *distributors.OPERATIONS,
-    *mail_reports.OPERATIONS,
-    *push.OPERATIONS,
+    *receipts.OPERATIONS,
 )
 
 
@@ -122,8 +115,8 @@ def create_app(services: Container) -> web.Application:
         takes_writes=services.takes_writes,
     )
     app.add_routes(system.PLAIN_ROUTES)
-    app.add_routes(unsubscribe.ROUTES)
-    app.add_routes(push.schema_routes())
+    app.add_routes(receipts.ROUTES)
+    app.add_routes(receipts.schema_routes())
     app.add_routes(docs_routes(document))
     return app
 

@@ -8,9 +8,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from alertd.model.alert import Policy, Target
-from alertd.rendering.areas import area_name
-from alertd.rendering.catalogue import REFERENCE
-from alertd.rendering.languages import matching
+from alertd.rendering.catalogue import REFERENCE, area_name, matching
 from alertd.service.areas import rings
 from alertd.service.areas.reach_preview import AreaReach
 from alertd.service.areas.targeting import Share
@@ -89,7 +87,7 @@ def repairs_told(repairs: Sequence[Repair]) -> dict[str, Any]:
 async def area_reply(s: Container, area: Area, shares: Sequence[Share], language: str) -> AreaReply:
     """An area as it is shown, its name in a language, else in English."""
     parts = await s.targeting.parts(area, shares)
-    words = s.renderer.words(matching(language, s.renderer.all_languages()) or REFERENCE)
+    words = s.renderer.words(matching(language, s.renderer.all_languages) or REFERENCE)
     return AreaReply(
         name=area_name(words, parts) or None,
         km2=round(area.km2, 3),

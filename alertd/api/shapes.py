@@ -13,16 +13,13 @@ from alertd.api.area_shapes import codes
 from alertd.common.clock import time_of, time_or_none
 from alertd.common.ids import chain_of
 from alertd.model.kinds import Notify, Occasion, PermissionState, Verdict
-from alertd.model.permission import Permission, parse_permissions, words_of
-from alertd.model.stand_down_request import parse_requests as read_requests
+from alertd.model.permission import Permission, parse_permissions, parse_requests, words_of
 from alertd.model.states import AlertState
 from alertd.service import reach
 from alertd.service.access import signer
 from alertd.service.alerts.break_glass import broken_by
-from alertd.service.alerts.follow_up_audience import occasion_of
 from alertd.service.areas.reach_preview import AreaReach
-from alertd.service.reach import Estimate, by_code
-from alertd.service.small_counts import Shown, had_nobody_to_notify, is_exact, people_shown
+from alertd.service.reach import Estimate, Shown, by_code, had_nobody_to_notify, is_exact, people_shown
 from alertd.store.alerts.records import AlertRecord
 
 #: For paths beside `{id}.cap`: an id has no dot, and what has one is no alert.
@@ -115,7 +112,9 @@ class SimilarReply(BaseModel):
     created: datetime = Field(description="When it was submitted.")
 
 
-class AlertReply(BaseModel):
+class AlertIdentity(BaseModel):
+    """Which alert it is, how it stands, and who wrote it."""
+
     id: str
     state: AlertState
     rev: int = Field(description=REV)
@@ -124,6 +123,9 @@ class AlertReply(BaseModel):
     status: str
     author: str
     author_org: str = Field(description="The organisation of `author`, which alerts.")
+
+
+class AlertReply(AlertIdentity):
     approver: str | None = Field(
         description="After `policy: ` whoever allowed that nobody looks; after `break-glass: ` the author, who approved it alone."
     )
@@ -178,7 +180,13 @@ class AlertReply(BaseModel):
 def similar_replies(records: Iterable[AlertRecord]) -> list[SimilarReply]:
     """Returns the other living alerts of a case as replies show them."""
     return [
-        SimilarReply(id=one.id, state=one.state, author=one.author, author_org=one.org, created=time_of(one.created))
+        SimilarReply(
+            id=one.id,
+            state=one.state,
+            author=one.author.subject,
+            author_org=one.org,
+            created=time_of(one.times.created),
+        )
         for one in records
     ]
 
@@ -190,7 +198,7 @@ def untold_reply(look: AreaReach) -> dict[str, Estimate]:
 
 def alert_reply(record: AlertRecord, *, whole: bool = False) -> AlertReply:
     """An alert as it is told; `whole` with its document."""
-    approver, approver_org = signed(record.approver, record.org)
+    approver, approver_org = signed(record.approval.by, record.org)
     return AlertReply(
         id=record.id,
         state=record.state,
@@ -198,29 +206,29 @@ def alert_reply(record: AlertRecord, *, whole: bool = False) -> AlertReply:
         kind=record.kind,
         level=record.level,
         status=record.status,
-        author=record.author,
+        author=record.author.subject,
         author_org=record.org,
         approver=approver,
         approver_org=approver_org,
         break_glass=break_glass_reply(record),
-        reason=record.reason or None,
-        created=time_of(record.created),
-        approved=time_or_none(record.start),
+        reason=record.last_step.reason or None,
+        created=time_of(record.times.created),
+        approved=time_or_none(record.times.start),
         expires=time_of(record.expires),
-        starts=time_or_none(record.starts),
-        restricted=record.restricted > 0,
-        paused=record.paused,
+        starts=time_or_none(record.times.starts),
+        restricted=record.times.restricted > 0,
+        paused=record.chain.paused,
         exact=is_exact(record),
         people=people_shown(record),
         nobody=had_nobody_to_notify(record),
-        occasion=occasion_of(record),
-        update=update_facts(record) if record.notify else None,
+        occasion=record.occasion,
+        update=update_facts(record),
         permissions=permission_replies(record),
         stand_down_asked=[
             StandDownAsked(
                 organisation=one.org, name=one.name, by=one.by, by_org=one.org, at=time_of(one.at), reason=one.reason
             )
-            for one in read_requests(record.stand_down_asked)
+            for one in parse_requests(record.neighbours.stand_down_asked)
         ],
         alert=json.loads(record.document) if whole and record.document else None,
     )
@@ -233,12 +241,12 @@ def signed(kept: str, org: str) -> tuple[str, str] | tuple[None, None]:
 
 def permission_replies(record: AlertRecord) -> list[PermissionReply]:
     """Where the permissions of an alert stand, for the organisation that asks."""
-    return [permission_of(record, one) for one in parse_permissions(record.permissions)]
+    return [permission_of(record, one) for one in parse_permissions(record.neighbours.permissions)]
 
 
 def permission_of(record: AlertRecord, one: Permission, *, counts: bool = False) -> PermissionReply:
     """Where one of them stands; with its count of people if it `counts`, or was permitted."""
-    by, why = words_of(record.permitted_by).get(one.org), words_of(record.permission_why).get(one.org)
+    by, why = words_of(record.neighbours.answered_by).get(one.org), words_of(record.neighbours.reasons).get(one.org)
     state = one.state(record.state)
     reply = permission_reply(one, state, by if one.at else None, why if one.at else None)
     return reply if counts or state is PermissionState.GRANTED else reply.model_copy(update={"people": None})
@@ -256,27 +264,25 @@ def permission_reply(
 
 def break_glass_reply(record: AlertRecord) -> BreakGlassReply | None:
     """That its author approved it alone, if they did, and what another thinks of it."""
-    if not record.broken:
+    glass = record.approval.glass
+    if not glass:
         return None
-    review = None
-    if record.reviewed:
-        review = ReviewReply(
-            verdict=Verdict(record.verdict),
-            note=record.note or None,
-            by=record.reviewer,
-            by_org=record.org,
-            at=time_of(record.reviewed),
-        )
+    review = glass.review and ReviewReply(
+        verdict=glass.review.verdict, note=glass.review.note or None, by=glass.review.by, by_org=record.org,
+        at=time_of(glass.review.at),
+    )  # fmt: skip
     return BreakGlassReply(
-        by=broken_by(record), by_org=record.org, at=time_of(record.broken), reason=record.why or None, review=review
+        by=broken_by(record), by_org=record.org, at=time_of(glass.at), reason=glass.why or None, review=review
     )
 
 
-def update_facts(record: AlertRecord) -> UpdateFacts:
-    """Whom an update tells, as it was seen at its submission."""
+def update_facts(record: AlertRecord) -> UpdateFacts | None:
+    """Whom an update tells, as it was seen at its submission; None for what is none."""
+    if (update := record.update) is None:
+        return None
     return UpdateFacts(
         of=chain_of(record.id),
-        notify=Notify(record.notify),
-        told_again=reach.shown(record.again),
-        newly_inside=reach.shown(record.newly),
+        notify=update.notify,
+        told_again=reach.shown(update.again),
+        newly_inside=reach.shown(update.newly),
     )

@@ -52,16 +52,21 @@ class WebPushCarrier(Carrier):
     connections: int = Field(400, ge=1)
 
 
-class TwilioCarrier(Carrier):
+class SmsCarrier(Carrier):
+    """What carriers of text messages have in common."""
+
     channel = Channel.SMS
-    kind: Literal["twilio"]
-    account: str
-    password: Secret
     sender: str
-    endpoint: str = "https://api.twilio.com"
-    transliterate: bool = True
+    password: Secret
     ca_file: Path | None = None
     on_unknown: Literal["resend", "hold"] = "hold"
+    transliterate: bool = True
+
+
+class TwilioCarrier(SmsCarrier):
+    kind: Literal["twilio"]
+    account: str
+    endpoint: str = "https://api.twilio.com"
 
 
 #: Languages whose words for stop and start are known.
@@ -73,28 +78,22 @@ def _status(value: Any) -> Any:
     return int(value, 0) if isinstance(value, str) else value
 
 
-class SmppCarrier(Carrier):
-    channel = Channel.SMS
+class SmppCarrier(SmsCarrier):
     kind: Literal["smpp"]
     host: str
     port: int = Field(3550, ge=1, le=MOST_PORT)
     tls: bool = True
     plain_allowed: bool = False
-    ca_file: Path | None = None
     system_id: str
-    password: Secret
     system_type: str = ""
     service_type: str = ""
-    sender: str
     sender_numbering: tuple[int, int] | None = None
     number_numbering: tuple[int, int] | None = None
     calling_code: str | None = Field(None, pattern=r"^[1-9][0-9]{0,2}$")
-    on_unknown: Literal["resend", "hold"] = "hold"
     connections: int = Field(1, ge=1)
     receivers: int = Field(0, ge=0)
     window: int = Field(50, ge=1)
     enquire_s: float = Field(30.0, gt=0)
-    transliterate: bool = True
     national_tables: list[TableName] = Field([])
     long: Literal["udh", "payload"] = "udh"
     validity: Literal["relative", "absolute", "none"] = "relative"

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from alertd.service.carriers.causes import SENTENCES
+from alertd.service.carriers.states import SENTENCES
 
 
 class Catalogue(NamedTuple):

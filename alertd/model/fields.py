@@ -159,12 +159,12 @@ def to_subject(value: str) -> str:
 
 def folded_subject(subject: str) -> str:
     """What two spellings of one person's name have in common: compare people by this alone."""
-    return _folded(subject)
+    return " ".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", subject).casefold()).split())
 
 
 def folded_number(number: str) -> str:
     """What two spellings of one case number have in common, capitals, spaces and what nobody sees aside: compare cases by this alone."""
-    folded = _folded(number)
+    folded = folded_subject(number)
     if _is_plain(folded):
         return folded
     return "".join(c for c in folded if unicodedata.category(c)[0] != "C" and not _UNSEEN.match(c))
@@ -173,10 +173,6 @@ def folded_number(number: str) -> str:
 def _is_plain(text: str) -> bool:
     """Whether each of its characters is one of ASCII that is printed: nothing in it is a control character or unseen."""
     return text.isascii() and text.isprintable()
-
-
-def _folded(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).split())
 
 
 MAX_SUBJECT = 254  # a mailbox fits (RFC 5321)

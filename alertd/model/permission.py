@@ -1,7 +1,8 @@
-"""What neighbouring organisations permit of an alert that reaches beyond its own jurisdiction. Pure: no I/O, no clock.
+"""What other organisations permit of an alert that reaches beyond its own jurisdiction, and ask of it. Pure: no I/O, no clock.
 
 A permission stands in the record of the alert itself. What was answered is kept; whether an answer is still wanted follows from the
 state of the alert, so that no crash leaves the two apart.
+The requests to stand an alert down stand there, too: one for each organisation that knows that the child was found.
 """
 
 from __future__ import annotations
@@ -42,14 +43,25 @@ class Permission(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return PermissionState.UNASKED if alert in UNTOLD | {AlertState.SCHEDULED} else PermissionState.LAPSED
 
 
+class StandDownRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One organisation's request."""
+
+    org: str
+    name: str  # of the organisation, as it was when it asked
+    by: str  # the subject of its person
+    at: int  # UNIX milliseconds
+    reason: str
+
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(tuple[Permission, ...]).decode
+_decode_requests = msgspec.json.Decoder(tuple[StandDownRequest, ...]).decode
 _decode_words = msgspec.json.Decoder(dict[str, str]).decode
 
 
-def written(permissions: Sequence[Permission]) -> str:
-    """As a record keeps them; '' for none."""
-    return _encode(permissions).decode() if permissions else ""
+def written(asked: Sequence[Permission | StandDownRequest]) -> str:
+    """Permissions, or requests, as a record keeps them; '' for none."""
+    return _encode(asked).decode() if asked else ""
 
 
 def parse_permissions(text: str) -> tuple[Permission, ...]:
@@ -70,3 +82,8 @@ def with_words(text: str, org: str, words: str) -> str:
     """The same with what one organisation says now; '' says nothing."""
     said = words_of(text) | {org: words}
     return _encode({name: one for name, one in said.items() if one}).decode()
+
+
+def parse_requests(text: str) -> tuple[StandDownRequest, ...]:
+    """The requests that a record keeps, the oldest first."""
+    return _decode_requests(text) if text else ()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from functools import cache
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -19,10 +18,9 @@ from alertd.model.case import ContactRole, Verification, bare_plate
 from alertd.model.faults import Location, pointer_of
 from alertd.model.fields import CLOCK_SKEW, Document, folded_subject
 from alertd.model.kinds import ON_SCREEN, Channel, Criterion, Kind, Level
+from alertd.model.organisation import VerificationRule
 from alertd.model.presumption_of_innocence import calls_guilty
-from alertd.model.redaction import names_any, words_in, words_of
-from alertd.model.restriction import RESTRICTED, called
-from alertd.model.verification import VerificationRule
+from alertd.model.redaction import RESTRICTED, called, names_any, words_in, words_of
 
 #: The ledger counts milliseconds since the start in 32 bits: 49 days. A longer search is extended, which a person does.
 MAX_LIFE = timedelta(days=30)
@@ -270,7 +268,7 @@ def future_faults(alert: Alert, now: datetime) -> list[Fault]:
 
 def _values(document: Document, path: str) -> list[tuple[Location, Any]]:
     """Every (place, value) that a path of fields names; `*` stands for each member. Below what is absent, the value is None."""
-    return _below(document, _steps(path))
+    return _below(document, tuple(path.split("/")))
 
 
 def _below(node: Any, steps: tuple[str, ...]) -> list[tuple[Location, Any]]:
@@ -287,11 +285,6 @@ def _below(node: Any, steps: tuple[str, ...]) -> list[tuple[Location, Any]]:
         if node is not None:
             node = getattr(node, step)
     return [(steps, node)]
-
-
-@cache
-def _steps(path: str) -> tuple[str, ...]:
-    return tuple(path.split("/"))
 
 
 def _pointer(document: Document, place: Location) -> str:

@@ -6,8 +6,7 @@
 
 from __future__ import annotations
 
-from alertd.rendering.catalogue import Catalogue
-from alertd.rendering.languages import choose_language
+from alertd.rendering.catalogue import Catalogue, choose_language
 from alertd.rendering.occasions import THE_ALERT, Telling
 from alertd.rendering.renderer import Preview, Renderer, UnsafeMessageError
 

@@ -1,21 +1,89 @@
-"""The words of one language, read from `templates/catalogue/<lang>.toml`: adding a language begins there."""
+"""The words of one language, read from `templates/catalogue/<lang>.toml`: adding a language begins there.
+
+Also which language a reader gets, and what an area is called in it: "Sevilla, Dos Hermanas and 12 other municipalities of Sevilla
+province". Language tags are BCP 47.
+"""
 
 from __future__ import annotations
 
+import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from babel import Locale
+from babel.core import get_global
 from babel.dates import format_date, format_skeleton, get_timezone_name
+from babel.languages import get_official_languages
 from babel.lists import format_list
 
 from alertd.rendering.plaintext import isolate
+from geofences.area_names import WORLD, Named, Part
+from geofences.names import fold
+from geofences.regions import Kind
+
+
+def base_language(tag: str) -> str:
+    """`pt` of `pt-BR`."""
+    return tag.split("-", 1)[0].lower()
+
+
+def matching(tag: str, available: Iterable[str]) -> str | None:
+    """The available tag that serves `tag`: the same one, else the first of the same base language."""
+    tags = list(available)
+    if tag in tags:
+        return tag
+    return next((other for other in tags if base_language(other) == base_language(tag)), None)
+
+
+def choose_language(wanted: Sequence[str], available: Sequence[str]) -> str:
+    """The language for someone who reads `wanted`, best first.
+
+    For each wanted tag the exact one, then its base language; then the first available, which is the alert's own first
+    language where it has one, else English (`Renderer.languages` orders them so). Raises `ValueError` if none is available.
+    """
+    return _chosen(tuple(wanted), tuple(available))
+
+
+@lru_cache(maxsize=4_096)  # asked for everybody in an audience, who read a few languages
+def _chosen(wanted: tuple[str, ...], available: tuple[str, ...]) -> str:
+    if not available:
+        raise ValueError("The alert can be told in no language.")
+    return next((found for tag in wanted if (found := matching(tag, available)) is not None), available[0])
+
+
+_WANTED = re.compile(r"\s*([A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*)\s*(?:;\s*q=(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\s*)?")
+
+
+def accepted(header: str) -> list[str]:
+    """The language tags of an Accept-Language header, best first (RFC 9110 section 12.5.4); what is not well formed is passed over."""
+    found = filter(None, map(_WANTED.fullmatch, header[:1_000].split(",")))
+    wanted = [(float(one[2] or 1), one[1]) for one in found]
+    return [tag for quality, tag in sorted(wanted, key=lambda one: -one[0]) if quality > 0]
+
+
+def spoken_at(time_zone: str) -> tuple[str, ...]:
+    """The languages of the country whose clocks these are, as Unicode CLDR has them: what signs are written in there."""
+    zone = get_global("zone_aliases").get(time_zone, time_zone)
+    country = get_global("zone_territories").get(zone)
+    return get_official_languages(country, de_facto=True) if country else ()
+
+
+def told_in(texts: Mapping[str, str], language: str) -> str:
+    """The text in this language, or nothing: another language's words would only puzzle the reader."""
+    found = matching(language, texts)
+    return "" if found is None else texts[found]
+
+
+def told_in_any(texts: Mapping[str, str], language: str, first: Sequence[str]) -> str:
+    """The text in this language, else in that of `first`, English or any: for names of places, which serve in any language."""
+    return texts[choose_language((language, *first, "en"), tuple(texts))] if texts else ""
+
 
 #: The catalogue every other one is compared with.
 REFERENCE = "en"
@@ -136,3 +204,41 @@ def _paths(words: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
             yield from _paths(value, f"{prefix}{key}.")
         else:
             yield prefix + key
+
+
+#: What the provinces of a country are, where that is another word; used only to tell a province from its town.
+PROVINCES: Mapping[str, str] = {
+    "CH": "canton", "US": "state", "DE": "state", "AT": "state", "BR": "state", "MX": "state", "AU": "state", "IN": "state",
+    "FR": "department", "CO": "department", "AR": "province",
+}  # fmt: skip
+UNITS: Mapping[Kind, str] = {Kind.CITY: "cities", Kind.COUNTRY: "countries"}
+
+
+def area_name(words: Catalogue, parts: Sequence[Part]) -> str:
+    """The name of an area from what `area_names.parts_of` found in it; empty for the high sea."""
+    phrases = [_phrase(words, part) for part in parts]
+    if any(len(part.named) + bool(part.others) > 1 for part in parts):
+        return words.joined(phrases, "people")
+    return words.listed(phrases)
+
+
+def _phrase(words: Catalogue, part: Part) -> str:
+    if part == WORLD:
+        return str(words.words["area"]["world"])
+    names = [_name(words, named) for named in part.named]
+    if part.others:
+        unit = UNITS.get(part.kind, "regions") if part.parent else "countries"
+        names.append(words.counted(unit, part.others, parent=_name(words, part.parent) if part.parent else ""))
+    listed = words.listed(names)
+    return str(words.words["area"]["parts"]).format(names=listed) if part.partly else listed
+
+
+def _name(words: Catalogue, named: Named) -> str:
+    region = named.region
+    name = region.name_in(words.language)
+    if named.ambiguous and region.kind is Kind.PROVINCE:
+        pattern = str(words.words["area"][PROVINCES.get(region.country, "province")])
+        told_already = len(name.split()) > len(region.name.split()) or fold(pattern.format(name="")) in fold(name)
+        if not told_already:  # as in "Community of Madrid"
+            name = pattern.format(name=name)
+    return words.isolate(name)

@@ -14,10 +14,8 @@ from typing import Any
 from alertd.model.alert import Alert, Info, Status
 from alertd.model.case import Age, Child, Contact, LastSeen, PersonSought, Photo, Vehicle
 from alertd.model.kinds import Kind, Occasion
-from alertd.rendering.catalogue import Catalogue
-from alertd.rendering.fact_values import NOWHERE, ChildFacts, ContactFacts, Room, ShownPhoto, Where
-from alertd.rendering.languages import base_language, matching, spoken_at, told_in, told_in_any
-from alertd.rendering.occasions import SAFETY, Telling
+from alertd.rendering.catalogue import Catalogue, base_language, matching, spoken_at, told_in, told_in_any
+from alertd.rendering.occasions import NOWHERE, SAFETY, ChildFacts, ContactFacts, Room, ShownPhoto, Telling, Where
 from alertd.rendering.plaintext import clip, line, lines
 from channels.base import OWN_LEAVE, Loudness
 
@@ -93,9 +91,7 @@ def facts_of(
             (_who(case.children, words, one), _place(case.last_seen, alert, words, one))
             for one in room.for_fewer(len(case.children))
         ),
-        children=tuple(
-            replace(_child(child, words, room), photos=_photos(child, words, room, where.site)) for child in children
-        ),
+        children=tuple(_child(child, words, room, where.site) for child in children),
         companions=tuple(_companion(person, words, room) for person in sought),
         sought=tuple(_name(person, words, room) for person in sought),
         vehicles=tuple(_vehicle(vehicle, words, room) for vehicle in case.vehicles[: room.people]),
@@ -150,12 +146,8 @@ def safety_line(alert: Alert, words: Catalogue, occasion: Occasion, countries: S
     if not alert.case.contact:
         raise ValueError("A missing-child alert needs a contact: without one there is no safety line.")
     way, value = _way(_by_use(alert.case.contact, countries)[0])
-    return _filled(forms[way], _shown(way, value, words))
-
-
-def _filled(form: str, contact: str) -> str:
-    """A catalogue form with its contact; the form is ours, the contact is data and is not read as a form."""
-    return form.format(contact=contact)
+    # The form is ours; the contact is data and is not read as a form.
+    return str(forms[way].format(contact=_shown(way, value, words)))
 
 
 def mark_of(alert: Alert, words: Catalogue) -> str:
@@ -196,16 +188,22 @@ def _who(children: Sequence[Child], words: Catalogue, room: Room) -> str:
     return words.joined([*people, more], "people")
 
 
-def _child(child: Child, words: Catalogue, room: Room) -> ChildFacts:
+def _child(child: Child, words: Catalogue, room: Room, site: str) -> ChildFacts:
+    height = ""
+    if child.height_cm is not None:
+        low, high = child.height_cm
+        shown = str(low) if low == high else f"{low}–{high}"
+        height = str(words.words["height"]["text"]).format(cm=words.isolate(shown))
     return ChildFacts(
         name=_name(child, words, room),
         age=_age(child.age, words),
         sex=_sex(child, words),
-        height=_height(child.height_cm, words),
+        height=height,
         hair=words.coded("hair", child.hair),
         eyes=words.coded("eyes", child.eyes),
         clothing=_freely(child.clothing, words, room),
         marks=_freely(child.marks, words, room),
+        photos=tuple(_photo(photo, child, words, room, site) for photo in child.photos) if room.photo else (),
     )
 
 
@@ -226,14 +224,9 @@ def _vehicle(vehicle: Vehicle, words: Catalogue, room: Room) -> str:
     return words.joined([_freely(vehicle.description, words, room), plate])
 
 
-def _photos(child: Child, words: Catalogue, room: Room, site: str) -> tuple[ShownPhoto, ...]:
-    name = _name(child, words, room)
-    return tuple(_photo(photo, name, words, room, site) for photo in child.photos) if room.photo else ()
-
-
-def _photo(photo: Photo, name: str, words: Catalogue, room: Room, site: str) -> ShownPhoto:
+def _photo(photo: Photo, child: Child, words: Catalogue, room: Room, site: str) -> ShownPhoto:
     shows = words.isolate(line(told_in(photo.alt, words.language)))
-    caption = words.joined([words.words["label"]["photo"], shows or name], "colon")
+    caption = words.joined([words.words["label"]["photo"], shows or _name(child, words, room)], "colon")
     return ShownPhoto(url=f"{site}/m/{photo.media}?size={room.photo}", alt=shows or caption, caption=caption)
 
 
@@ -259,14 +252,6 @@ def _age(age: Age | None, words: Catalogue) -> str:
     if age.months is not None:
         return words.counted("months", age.months)
     return "" if age.years is None else words.counted("years", age.years)
-
-
-def _height(height_cm: tuple[int, int] | None, words: Catalogue) -> str:
-    if height_cm is None:
-        return ""
-    low, high = height_cm
-    shown = str(low) if low == high else f"{low}–{high}"
-    return str(words.words["height"]["text"]).format(cm=words.isolate(shown))
 
 
 def _place(seen: LastSeen | None, alert: Alert, words: Catalogue, room: Room) -> str:
@@ -309,18 +294,16 @@ def _by_use(contacts: Sequence[Contact], countries: Sequence[str]) -> list[Conta
     """The one for everybody first: one that works in all of these countries, a number before an address, one without a role before
     one for some.
     """
-
-    def use(contact: Contact) -> tuple[int, int, bool]:
-        return len(contact.missing_in(countries)), _WAYS.index(_way(contact)[0]), contact.role is not None
-
-    return sorted(contacts, key=use)
+    return sorted(
+        contacts, key=lambda one: (len(one.missing_in(countries)), _WAYS.index(_way(one)[0]), one.role is not None)
+    )
 
 
 def _contact(contact: Contact, words: Catalogue, where: Where) -> ContactFacts:
     way, value = _way(contact)
     shown = _shown(way, value, words)
     return ContactFacts(
-        ask=_filled(words.words["label"][way], shown),
+        ask=words.words["label"][way].format(contact=shown),
         shown=shown,
         href={"dial": f"tel:{value}", "text": f"sms:{value}", "url": value}[way],
         label=words.coded("role", contact.role) or (words.words["label"]["url"] if way == "url" else ""),

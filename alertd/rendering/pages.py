@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 from markupsafe import escape
 
 from alertd.model.alert import Status
-from alertd.rendering.catalogue import REFERENCE, Catalogue
-from alertd.rendering.languages import matching
+from alertd.rendering.catalogue import REFERENCE, Catalogue, matching
 from alertd.rendering.plaintext import clip, line
 from alertd.rendering.renderer import Renderer
 from channels.base import MailMessage, Message, PushMessage, SmsMessage, Stamp
@@ -35,7 +34,7 @@ class PageFacts:
 
 def page(renderer: Renderer, channel: str, language: str, stamp: Stamp, facts: PageFacts) -> Message:
     """The message of a channel, in this language or else in English. A test is marked in front. Raises `KeyError` for an unknown channel."""
-    words = renderer.words(matching(language, renderer.all_languages()) or REFERENCE)
+    words = renderer.words(matching(language, renderer.all_languages) or REFERENCE)
     stamp = replace(stamp, language=words.language, status=facts.status)
     title, text = (words.words["page"][f"asked_{name}" if facts.asks else name] for name in ("title", "text"))
     said = text.format(organisation=words.isolate(clip(line(facts.organisation), NAME_ROOM)))

@@ -93,16 +93,14 @@ def rows(text: str, columns: int) -> int:
     """How many rows a phone breaks a line into: at spaces, with wide characters as two columns and marks as none."""
     count, used = 1, 0
     for word in text.split(" "):
-        width = sum(map(_columns, word))
+        width = sum(
+            1 + (unicodedata.east_asian_width(char) in {"W", "F"})
+            for char in word
+            if unicodedata.category(char) not in _NO_WIDTH
+        )
         if used and used + 1 + width > columns:
             count, used = count + 1, 0
         used += width + (1 if used else 0)
         while used > columns:
             count, used = count + 1, used - columns
     return count
-
-
-def _columns(char: str) -> int:
-    if unicodedata.category(char) in _NO_WIDTH:
-        return 0
-    return 2 if unicodedata.east_asian_width(char) in {"W", "F"} else 1

@@ -17,11 +17,9 @@ from markupsafe import escape
 from alertd.model.alert import Alert
 from alertd.model.case import MAX_CONTACTS
 from alertd.model.kinds import Kind
-from alertd.rendering.catalogue import REFERENCE, Catalogue, read_catalogues
-from alertd.rendering.fact_values import Room, Where
+from alertd.rendering.catalogue import REFERENCE, Catalogue, matching, read_catalogues
 from alertd.rendering.facts import Facts, facts_of, mark_of
-from alertd.rendering.languages import matching
-from alertd.rendering.occasions import ENDED, MESSAGES, THE_ALERT, Telling, message_of
+from alertd.rendering.occasions import ENDED, MESSAGES, THE_ALERT, Room, Telling, Where, message_of
 from alertd.rendering.own_texts import NONE, OwnTexts, TextPlace
 from alertd.rendering.plaintext import packed, rows, tidy
 from channels.base import Loudness, MailMessage, Message, PushMessage, SmsMessage, Stamp
@@ -47,6 +45,7 @@ ROOM = {
         named=3, people=20, name=80, place=500, headline=160, text=0, form="long", contacts=MAX_CONTACTS, photo="mail"
     ),
 }
+ROOM |= {"webpush": ROOM["push"], "cap": ROOM["mail"]}
 
 #: FCM takes 4,096 bytes and web push about as much, with links and stamp, and JSON may write a letter of two bytes as
 #: six: 1,000 bytes of title and body are at most 3,000 there.
@@ -107,7 +106,8 @@ class Renderer:
         self._site = site.rstrip("/")
         self.sms = sms or SmsSettings()
         self._catalogues = read_catalogues(templates_dir / "catalogue")
-        self._languages = tuple(sorted(self._catalogues, key=lambda tag: (tag != REFERENCE, tag)))
+        #: The languages with a catalogue, English first.
+        self.all_languages = tuple(sorted(self._catalogues, key=lambda tag: (tag != REFERENCE, tag)))
         environment = ImmutableSandboxedEnvironment(
             loader=FileSystemLoader(templates_dir),
             undefined=StrictUndefined,
@@ -130,10 +130,6 @@ class Renderer:
             "cap": _cap,
         }
 
-    def all_languages(self) -> tuple[str, ...]:
-        """The languages with a catalogue, English first."""
-        return self._languages
-
     def words(self, language: str) -> Catalogue:
         """The catalogue for a language tag, or that of its base language. Raises `KeyError` if there is neither."""
         found = matching(language, self._catalogues)
@@ -151,7 +147,7 @@ class Renderer:
         own = [tag for tag in document.info if matching(tag, self._catalogues) is not None]
         if document.kind is Kind.GENERAL:
             return tuple(tag for tag in own if document.info[tag].headline and document.info[tag].description)
-        return (*own, *(tag for tag in self.all_languages() if tag not in own)) if own else self.all_languages()
+        return (*own, *(tag for tag in self.all_languages if tag not in own)) if own else self.all_languages
 
     def render(
         self, document: Alert, *, channel: str, language: str, stamp: Stamp, url: str | None = None,
@@ -165,7 +161,7 @@ class Renderer:
         to call is told by them. Raises `UnsafeMessageError` for a message without safety
         line or mark, `ValueError` for a missing-child alert without contact, `KeyError` for an unknown channel or language.
         """
-        facts = self._facts(document, ROOM[_like(channel)], language, stamp.loudness, url, telling, countries)
+        facts = self._facts(document, ROOM[channel], language, stamp.loudness, url, telling, countries)
         return self._made(document, facts, channel, stamp, telling, own)[0]
 
     def preview(
@@ -173,7 +169,7 @@ class Renderer:
         telling: Telling = THE_ALERT, own: OwnTexts = NONE, countries: Sequence[str] = (),
     ) -> Preview:  # fmt: skip
         """As `render`, with what was left out or cut."""
-        room = ROOM[_like(channel)]
+        room = ROOM[channel]
         known = self._facts(document, room, language, stamp.loudness, url, telling, countries)
         whole = self._facts(document, room.boundless(), language, stamp.loudness, url, telling, countries)
         message, told = self._made(document, known, channel, stamp, telling, own)
@@ -224,25 +220,19 @@ def _marked(text: str, mark: str, words: Catalogue) -> str:
     return words.joined([mark, text], "dash") if text and not text.startswith(mark) else text
 
 
-def _like(channel: str) -> str:
-    """Whose templates and room a channel has."""
-    return {"webpush": "push", "cap": "mail"}.get(channel, channel)
-
-
 def _name(message: str, channel: str, part: str, language: str = "") -> str:
     return f"messages/{message}/{channel}/{language}{'.' * bool(language)}{part}"
 
 
+@dataclass(slots=True)
 class _Rendering:
     """One alert on its way into one channel and language."""
 
-    def __init__(self, renderer: Renderer, message: str, words: Catalogue, facts: Facts, own: OwnTexts) -> None:
-        self._renderer, self._message, self._words, self.facts, self._own = renderer, message, words, facts, own
-
-    @property
-    def sms(self) -> SmsSettings:
-        """What every SMS carrier takes."""
-        return self._renderer.sms
+    renderer: Renderer
+    message: str
+    words: Catalogue
+    facts: Facts
+    own: OwnTexts
 
     def part(self, channel: str, part: str, facts: Facts) -> str:
         """One template, or the organisation's own text, filled in, and nothing else."""
@@ -250,23 +240,23 @@ class _Rendering:
             return (
                 self._filled("messages/_own.txt", facts, own=own) if channel == "mail" and part == "body.txt" else own
             )
-        special = _name(self._message, channel, part, self._words.language)
-        return self._filled(special, facts, shared=_name(self._message, channel, part))
+        special = _name(self.message, channel, part, self.words.language)
+        return self._filled(special, facts, shared=_name(self.message, channel, part))
 
     def _filled(self, name: str, facts: Facts, *, shared: str = "", own: str = "") -> str:
-        template = self._renderer.template(name, shared)
-        return template.render(facts=facts, words=self._words.words, own=own.split("\n"))
+        template = self.renderer.template(name, shared)
+        return template.render(facts=facts, words=self.words.words, own=own.split("\n"))
 
     def _own_text(self, channel: str, part: str, facts: Facts) -> str:
         """What the organisation says in this place, with the mark of a test in front; empty where it says nothing."""
-        text = self._own.get(TextPlace(self._message, channel, self._words.language, part.removesuffix(".txt")))
+        text = self.own.get(TextPlace(self.message, channel, self.words.language, part.removesuffix(".txt")))
         told = text.filled(self._named(facts)) if text else ""
-        return _marked(told, facts.mark, self._words)
+        return _marked(told, facts.mark, self.words)
 
     def _named(self, facts: Facts) -> dict[str, str]:
         """Every fact by the name that own texts call it."""
-        shared: Any = self._renderer.template("messages/_shared.txt").module
-        words = self._words.words
+        shared: Any = self.renderer.template("messages/_shared.txt").module
+        words = self.words.words
         return {
             **{field.name: getattr(facts, field.name) for field in fields(facts) if field.type == "str"},
             "description": "\n".join(facts.description),
@@ -306,14 +296,14 @@ class _Rendering:
         )
         if not self.facts.safety:
             return page.strip()
-        block = "</header>\n" + self._renderer.template("messages/_safety.html").render(facts=self.facts)
+        block = "</header>\n" + self.renderer.template("messages/_safety.html").render(facts=self.facts)
         return page.strip().replace("</header>", block, 1)
 
     def shorter(self) -> Iterator[Facts]:
         """The facts, then ever fewer of them."""
         facts = self.facts
         yield facts
-        for name in LEFT_OUT[self._message]:
+        for name in LEFT_OUT[self.message]:
             facts = facts.without(name)
             yield facts
         for who, place in facts.fewer:
@@ -333,7 +323,7 @@ def _push(rendering: _Rendering, stamp: Stamp) -> tuple[PushMessage, Facts]:
 def _sms(rendering: _Rendering, stamp: Stamp) -> tuple[SmsMessage, Facts]:
     texts = ((packed(rendering.text("sms", "text.txt", facts)), facts) for facts in rendering.shorter())
     messages = ((SmsMessage(stamp=stamp, text=text, names=facts.names), facts) for text, facts in texts)
-    message, told = _first_that(lambda one: segments_over(one, rendering.sms) <= 0, messages)
+    message, told = _first_that(lambda one: segments_over(one, rendering.renderer.sms) <= 0, messages)
     _demand(rendering.facts.safety, message.text)
     if not message.text.startswith(rendering.facts.mark):
         raise UnsafeMessageError("A test came out without its mark in front.")

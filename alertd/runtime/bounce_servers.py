@@ -10,8 +10,7 @@ from alertd.config.carriers import SmtpCarrier
 from alertd.runtime.processes import StartError
 from alertd.service.container import Container
 from alertd.store.engine.connection import StoreUnavailableError
-from channels.bounces import MailReport
-from channels.bounces_lmtp import BounceListener
+from channels.bounces import BounceListener, MailReport
 
 
 @asynccontextmanager

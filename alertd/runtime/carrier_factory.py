@@ -8,23 +8,31 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from alertd.common.clock import Clock, SystemClock
 from alertd.common.errors import ConfigError
 from alertd.config import settings as config
-from alertd.config.carriers import AnyCarrier, FcmCarrier, SmppCarrier, SmtpCarrier, TwilioCarrier, WebPushCarrier
+from alertd.config.carriers import (
+    AnyCarrier,
+    FcmCarrier,
+    SmppCarrier,
+    SmsCarrier,
+    SmtpCarrier,
+    TwilioCarrier,
+    WebPushCarrier,
+)
 from alertd.config.sections import unreadable
 from alertd.service.carriers.carriers import UNLIMITED, Carrier, Domain
 from channels.access_token import AccessToken
 from channels.base import Answer, Channel, Outcome, Reason, Subject
-from channels.bounces_hooks import Hook
-from channels.bounces_mailgun import MailgunHook
-from channels.bounces_postmark import POSTMARK_HEADER, PostmarkHook
-from channels.bounces_ses import SesHook
+from channels.bounces_hooks import POSTMARK_HEADER, Hook, MailgunHook, PostmarkHook, SesHook
 from channels.dkim import DkimSettings, Signer
 from channels.fcm import FcmChannel, FcmSettings
 from channels.mail import MailChannel
 from channels.mail_message import MailIdentity
 from channels.smpp.channel import SmppChannel
+from channels.smpp.session import SessionSettings
 from channels.smpp.settings import INTERNATIONAL, SmppSettings
 from channels.smpp.words import Word
 from channels.sms_http import HttpSmsChannel, HttpSmsSettings
@@ -128,15 +136,19 @@ def _service_account(path: Path) -> None:
         raise ValueError(f"holds no service account: {str(error.__cause__ or error).rstrip('.')}") from None
 
 
-#: What a login at an SMS centre depends on. Only there may a worker's finding stand for a login of one's own.
-_OF_A_LOGIN = ("host", "port", "tls", "ca_file", "system_id", "password", "system_type")
+#: What a login depends on, where a worker's finding may stand for a login of one's own: the server limits binds or connections.
+_OF_A_LOGIN = {
+    "smpp": ("host", "port", "tls", "ca_file", "system_id", "password", "system_type"),
+    "smtp": ("host", "port", "tls", "ca_file", "user", "password"),
+}
 
 
 def _login_of(section: AnyCarrier) -> str:
-    if not isinstance(section, SmppCarrier):
+    if section.kind not in _OF_A_LOGIN:
         return ""
-    values = section.model_dump(mode="json", include={*_OF_A_LOGIN})
-    return json.dumps({**values, "password": section.password.get_secret_value()}, sort_keys=True)
+    values = section.model_dump(mode="json", include={*_OF_A_LOGIN[section.kind]})
+    password: SecretStr | None = getattr(section, "password", None)
+    return json.dumps({**values, "password": password.get_secret_value() if password else None}, sort_keys=True)
 
 
 def _domains(carrier: str, section: AnyCarrier) -> dict[str, Domain]:
@@ -196,7 +208,7 @@ def _twilio(section: TwilioCarrier, settings: config.Settings, name: str, now: _
     )
 
 
-def sms_settings(section: TwilioCarrier | SmppCarrier) -> SmsSettings:
+def sms_settings(section: SmsCarrier) -> SmsSettings:
     """How texts may be coded for one carrier."""
     tables = tuple(section.national_tables) if isinstance(section, SmppCarrier) else ()
     return SmsSettings(tables=tables, transliterate=section.transliterate)
@@ -204,7 +216,7 @@ def sms_settings(section: TwilioCarrier | SmppCarrier) -> SmsSettings:
 
 def common_sms_settings(sections: Iterable[AnyCarrier]) -> SmsSettings:
     """Returns what every SMS carrier takes. Any of them may send a text, so the text must not be too long for one."""
-    each = [sms_settings(one) for one in sections if isinstance(one, TwilioCarrier | SmppCarrier)]
+    each = [sms_settings(one) for one in sections if isinstance(one, SmsCarrier)]
     if not each:
         return SmsSettings()
     tables = tuple(name for name in each[0].tables if all(name in one.tables for one in each))
@@ -230,9 +242,15 @@ def _smpp(section: SmppCarrier, _settings: config.Settings, _name: str, now: _No
             tls=section.tls,
             plain_allowed=section.plain_allowed,
             ca_file=str(section.ca_file) if section.ca_file else None,
-            system_id=section.system_id,
-            password=section.password.get_secret_value(),
-            system_type=section.system_type,
+            session=SessionSettings(
+                system_id=section.system_id,
+                password=section.password.get_secret_value(),
+                system_type=section.system_type,
+                window=section.window,
+                timeout_s=section.timeout_s,
+                enquire_s=section.enquire_s,
+                statuses={code: _MEANINGS[word] for code, word in (section.statuses or {}).items()},
+            ),
             service_type=section.service_type,
             sender=section.sender,
             sender_numbering=section.sender_numbering,
@@ -240,15 +258,11 @@ def _smpp(section: SmppCarrier, _settings: config.Settings, _name: str, now: _No
             calling_code=section.calling_code or "",
             binds=section.connections,
             receivers=section.receivers,
-            window=section.window,
-            timeout_s=section.timeout_s,
-            enquire_s=section.enquire_s,
             text=sms_settings(section),
             long=section.long,
             validity=section.validity,
             receipt_ids=section.receipt_ids,
             patience_s=_PATIENCE_S,
-            statuses={code: _MEANINGS[word] for code, word in (section.statuses or {}).items()},
             languages=tuple(section.languages),
             words={word: Word(meaning) for word, meaning in (section.words or {}).items()},
         ),

@@ -24,13 +24,12 @@ from alertd.service.container import Container
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.embedded.aof_rewrite import RewritePolicy, is_quiet
 from alertd.store.embedded.data_directory import DataDirectory
-from alertd.store.embedded.disk import DiskGuard, DiskSettings
-from alertd.store.embedded.server import EmbeddedServer, EmbeddedSettings, Listener
-from alertd.store.engine.capabilities import check_engine
+from alertd.store.embedded.server import EmbeddedServer, EmbeddedSettings
+from alertd.store.embedded.space import DiskGuard, DiskSettings
+from alertd.store.engine.capabilities import check_engine, until_loaded
 from alertd.store.engine.codec import NEXT_KEY, Codec, Keys, SealError, next_key
 from alertd.store.engine.connection import Connection, StoreUnavailableError
 from alertd.store.engine.keys import SCHEMA
-from alertd.store.engine.loading import until_loaded
 from alertd.store.engine.nodes import NO_NOTICES
 
 _MB = 1024 * 1024
@@ -127,7 +126,7 @@ async def store_of(settings: Settings) -> AsyncIterator[Store]:
     )
     guard.check()
     options = EmbeddedSettings(directory=directory, server=section.server, maxmemory_mb=section.maxmemory_mb)
-    async with EmbeddedServer(options, Listener(on_down=lambda _code: _look(guard))) as server:
+    async with EmbeddedServer(options, on_down=lambda _code: guard.check()) as server:
         keys = await _keys_of(directory, server)
         store = Store(
             url=f"unix://{server.socket}",
@@ -182,10 +181,6 @@ def client_of(url: str) -> Redis:
     return Redis.from_url(
         url, retry=never, maint_notifications_config=NO_NOTICES, socket_connect_timeout=5, socket_timeout=30
     )
-
-
-def _look(guard: DiskGuard) -> None:
-    guard.check()
 
 
 async def _keep(directory: Path, guard: DiskGuard, store: Store) -> None:

@@ -17,9 +17,8 @@ from alertd.config.settings import Settings
 from alertd.runtime.api_site import API_OPTIONS, FirstWaysIn, announce, api_site, reserved, reserved_for_metrics, url_of
 from alertd.runtime.bounce_servers import bounce_sites
 from alertd.runtime.installation import Store, parts_of, shared_store, store_of
-from alertd.runtime.processes import Life, StartError, appeared, check_packages, kept_running, take_files
+from alertd.runtime.processes import Life, StartError, appeared, check_packages, kept_running, socket_folder, take_files
 from alertd.runtime.sandbox import load_sample_people, sandbox_of
-from alertd.runtime.sockets import socket_folder
 from alertd.service.container import Container
 from alertd.store.embedded import backups
 

@@ -7,31 +7,38 @@ settled, the rest is given back.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from alertd.common.clock import Clock
 from alertd.common.ids import chain_of
-from alertd.common.repetition import ended
+from alertd.common.repetition import ErrorGuard, ended, pause, repeat
 from alertd.config.sections import WorkerSection
 from alertd.service.alerts.stops import FRESH_S, StopControl
-from alertd.service.carriers.binds import Binds
+from alertd.service.carriers.health import CarrierHealth
 from alertd.service.carriers.logins import LoginWatch
+from alertd.service.container import Container
 from alertd.service.delivery.active_alerts import ActiveAlerts
+from alertd.service.delivery.carrier_selection import CarrierSelection
 from alertd.service.delivery.carrier_tests import CarrierTests
-from alertd.service.delivery.expiry import Expiry
-from alertd.service.delivery.feeder import Feeder
-from alertd.service.delivery.plan_scheduler import PlanScheduler
-from alertd.service.delivery.schedule import Schedule
-from alertd.service.guard import ErrorGuard
+from alertd.service.delivery.deferral import Deferral
+from alertd.service.delivery.feeder import Dispatch, Feeder
+from alertd.service.delivery.message_cache import MessageCache
+from alertd.service.delivery.planner import Planner, PlanScheduler
+from alertd.service.delivery.schedule import Expiry, Schedule
+from alertd.service.delivery.sender import Sender
 from alertd.service.oncall.paging import Paging
 from alertd.service.records.events import Events
 from alertd.service.records.webhook_delivery import WebhookDelivery
 from alertd.service.retention.archiving import Archiving
 from alertd.store.alerts.alerts import Alerts
+from alertd.store.carriers.limits import ConnectionShares
 from alertd.store.delivery.work import Work
-from alertd.store.engine.heartbeats import Heartbeats
+from alertd.store.engine.connection import StoreUnavailableError
+from alertd.store.engine.heartbeats import Heartbeats, at_work, bound, taking
 from alertd.store.engine.scripts import LEASE_MS
+from alertd.store.organisations.organisations import OrganisationStore
 from alertd.store.people.sweeper import Sweeper
 
 HEARTBEAT_S = LEASE_MS / 3000  # three beats a lease
@@ -73,7 +80,7 @@ class Worker:
     paging: Paging
     carrier_tests: CarrierTests
     logins: LoginWatch
-    binds: Binds
+    health: CarrierHealth
     at_work: Heartbeats
     channels: Sequence[str]
     clock: Clock
@@ -105,7 +112,7 @@ class Worker:
                     ("log in", self.logins.round, LOG_IN_S),
                     ("sign", self._sign, SIGN_S),
                 ):
-                    work.create_task(self._repeat(name, step, every_s))
+                    work.create_task(repeat(partial(self.steps.tried, name, step), every_s, self.clock, self._stop))
                 work.create_task(self._listen())
                 for channel in self.channels:
                     work.create_task(self.feeder.feed(channel, self._stop))
@@ -113,7 +120,7 @@ class Worker:
             await self.logins.close()
             await self.carrier_tests.close()
             await ended(heart)
-            await self.steps.tried("share", self.binds.end)
+            await self.steps.tried("share", self.health.end)
 
     async def _obey(self) -> None:
         if not await self.stopping.obey():
@@ -127,27 +134,12 @@ class Worker:
                 if len(asking) < QUESTIONS:
                     asking.add(one := questions.create_task(self.steps.tried("obey", self._obey)))
                     one.add_done_callback(asking.discard)
-                await self._pause(LISTEN_S, until_stop=True)
+                await pause(LISTEN_S, self.clock, self._stop)
 
     async def _heart(self) -> None:
-        await self._pause(HEARTBEAT_S, until_stop=False)
-        await self._repeat("beat", self._beat, HEARTBEAT_S, until_stop=False)
-
-    async def _repeat(
-        self, name: str, step: Callable[[], Awaitable[object]], every_s: float, *, until_stop: bool = True
-    ) -> None:
-        while not (until_stop and self._stop.is_set()):
-            await self.steps.tried(name, step)
-            await self._pause(every_s, until_stop=until_stop)
-
-    async def _pause(self, seconds: float, *, until_stop: bool) -> None:
-        """An idle worker that is to stop does not sleep on; the heart beats as long as something is held."""
-        sleep, stop = asyncio.ensure_future(self.clock.sleep(seconds)), asyncio.ensure_future(self._stop.wait())
-        try:
-            await asyncio.wait((sleep, stop) if until_stop else (sleep,), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sleep.cancel()
-            stop.cancel()
+        """Beats as long as something is held, after the worker is to stop, too."""
+        await self.clock.sleep(HEARTBEAT_S)
+        await repeat(partial(self.steps.tried, "beat", self._beat), HEARTBEAT_S, self.clock)
 
     async def _look(self) -> None:
         live = await self.alerts.live()
@@ -178,7 +170,7 @@ class Worker:
         await self.steps.each("start", await self.starting.due(), self.starting.start, at_once=1)
 
     async def _tell(self) -> None:
-        if self.binds.reaches_all() and await self.events.leads():  # people on call are told by it, too
+        if self.health.reaches_all() and await self.events.leads():  # people on call are told by it, too
             await self.steps.tried("events", self.events.bring)
             await self.steps.tried("webhooks", self.webhooks.round)
             await self.steps.tried("paging", self.paging.round)
@@ -191,13 +183,113 @@ class Worker:
         await self.paging.close()
 
     async def _test(self) -> None:
-        await self.carrier_tests.round(self.binds.may_use, self.logins.log_in)
+        await self.carrier_tests.round(self.health.may_use, self.logins.log_in)
 
     async def _beat(self) -> None:
         if self.feeder.held:  # first: whoever does not say in time that they live lose what they have
             await self.steps.tried("renew", lambda: self.work.renew(list(self.feeder.held.values())))
-        await self.binds.beat()
+        await self.health.beat()
 
     async def _sign(self) -> None:
         """That messages are taken here, as long as they are: not while it drains."""
         await self.at_work.announce(dict.fromkeys(self.channels, True))
+
+
+def worker_of(parts: Container) -> Worker:
+    """This process's share of the work."""
+    settings, channels = parts.settings.worker, sorted(parts.carriers.channels)
+    agenda = ActiveAlerts(channels, settings, parts.clock)
+
+    def lost() -> None:
+        agenda.forget_plans()
+        parts.stopping.doubt()
+
+    steps = ErrorGuard(lost, parts.clock, StoreUnavailableError)
+    health = CarrierHealth(
+        carriers=parts.carriers, limits=parts.limits, bound=bound(parts.db), taking=taking(parts.db),
+        shares=ConnectionShares(parts.db), clock=parts.clock, metrics=parts.metrics,
+    )  # fmt: skip
+    return Worker(
+        alerts=parts.alerts,
+        work=parts.work,
+        plans=PlanScheduler(
+            alerts=parts.alerts,
+            work=parts.work,
+            planner=Planner(parts.alerts, parts.people, parts.work, parts.renderer, parts.clock),
+            agenda=agenda,
+            steps=steps,
+            clock=parts.clock,
+            metrics=parts.metrics,
+        ),
+        feeder=Feeder(
+            work=parts.work,
+            dispatch=_dispatch(parts, health),
+            carriers=parts.carriers,
+            health=health,
+            stopping=parts.stopping,
+            agenda=agenda,
+            steps=steps,
+            settings=settings,
+        ),
+        agenda=agenda,
+        steps=steps,
+        stopping=parts.stopping,
+        starting=Schedule(parts.alerts, parts.approval, parts.audit, parts.regions, parts.clock),
+        ending=Expiry(parts.alerts, parts.work, parts.clock, parts.metrics),
+        closing=Archiving(
+            parts.db,
+            parts.alerts,
+            OrganisationStore(parts.db),
+            parts.settings.retention,
+            parts.clock,
+            parts.settings.alerts.organisation,
+            parts.forgetting,
+        ),
+        sweeper=Sweeper(parts.db, parts.people, parts.clock),
+        events=parts.events,
+        webhooks=parts.webhook_delivery,
+        paging=parts.paging,
+        carrier_tests=parts.carrier_tests,
+        logins=LoginWatch(
+            carriers=parts.carriers,
+            logins=parts.logins,
+            limits=parts.limits,
+            clock=parts.clock,
+            may_log_in=health.has_share,
+        ),
+        health=health,
+        at_work=at_work(parts.db),
+        channels=channels,
+        clock=parts.clock,
+        settings=settings,
+    )
+
+
+def _dispatch(parts: Container, health: CarrierHealth) -> Dispatch:
+    offers = CarrierSelection(
+        messages=MessageCache(parts.alerts, parts.renderer, parts.texts, parts.clock),
+        carriers=parts.carriers,
+        health=health,
+        chunk=parts.settings.worker.chunk,
+    )
+    hand_over = Sender(
+        people=parts.people,
+        holding=Deferral(parts.acks, parts.budget),
+        domains=parts.domains,
+        carriers=parts.carriers,
+        health=health,
+        offers=offers,
+        receipts=parts.receipts,
+        tags=parts.tags,
+        clock=parts.clock,
+        metrics=parts.metrics,
+        attempts=parts.settings.worker.attempts,
+    )
+    return Dispatch(
+        work=parts.work,
+        offers=offers,
+        hand_over=hand_over,
+        health=health,
+        removal=parts.removal,
+        clock=parts.clock,
+    )

@@ -10,7 +10,7 @@ import structlog
 from alertd.config.settings import Settings
 from alertd.runtime.installation import Store, parts_of, shared_store
 from alertd.runtime.processes import Life, check_packages, die_with_parent, take_files
-from alertd.runtime.worker_container import worker_of
+from alertd.runtime.worker import worker_of
 from alertd.runtime.worker_site import metrics_site
 
 

@@ -1,4 +1,4 @@
-"""Who may do what: API keys, each for one person, with scopes."""
+"""Who may do what: API keys, each for one person, with scopes; and rate limits, which are token buckets in the memory of one process."""
 
 from __future__ import annotations
 
@@ -18,11 +18,29 @@ from alertd.common.clock import Clock
 from alertd.common.errors import Problem
 from alertd.model.fields import folded_subject
 from alertd.model.organisation import Jurisdiction
-from alertd.service.rate_limits import RateLimits
 from alertd.store.carriers.limits import Limits
 from alertd.store.engine.connection import StoreUnavailableError
-from alertd.store.organisations.api_keys import ApiKeys, StoredKey
-from alertd.store.organisations.operators import digest_of
+from alertd.store.organisations.api_keys import ApiKeys, StoredKey, digest_of
+
+
+class RateLimits:
+    """Token buckets by name. A bucket is full at first."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._full_at: dict[str, float] = {}
+
+    def wait_s(self, name: str, amount: float, *, per_s: float, most: float) -> float:
+        """Takes an amount from a bucket that holds `most` and gains `per_s` a second. Returns 0, or the seconds until there is enough; then
+        nothing is taken.
+        """
+        now = self._clock.monotonic()
+        full_at = max(now, self._full_at.get(name, now)) + amount / per_s
+        if (wait_s := full_at - now - most / per_s) > 0:
+            return wait_s
+        self._full_at[name] = full_at
+        return 0.0
+
 
 #: Every scope there is. `admin` stands for all of them.
 Scope = Literal[
@@ -215,7 +233,10 @@ class Access:
         is_new, is_old = _is_secret(stored, match[3], now)
         if not (is_new or is_old) or 0 < stored.expires <= now:
             return None
-        await self._note_use(match[2], now)
+        if now - self._used.get(match[2], 0) >= USED_MS:
+            self._used[match[2]] = now
+            with suppress(StoreUnavailableError):  # a store that takes no writes still answers
+                await self._keyring.use(match[2], now)
         return _credential(match[2], stored, by_old_secret=not is_new)
 
     async def get(self, key_id: str) -> Credential | None:
@@ -224,13 +245,6 @@ class Access:
         if stored is None or 0 < stored.expires <= self._clock.now_ms():
             return None
         return _credential(key_id, stored)
-
-    async def _note_use(self, key_id: str, now_ms: int) -> None:
-        """To a minute, and not at the cost of the call: a store that takes no writes still answers."""
-        if now_ms - self._used.get(key_id, 0) >= USED_MS:
-            self._used[key_id] = now_ms
-            with suppress(StoreUnavailableError):
-                await self._keyring.use(key_id, now_ms)
 
     async def meter(self, who: Credential) -> None:
         """Raises Problem when a key asked more often than it may: its bucket has a minute's requests and fills up steadily. A rate of its

@@ -34,19 +34,15 @@ from alertd.service.areas.reach_preview import ReachPreview
 from alertd.service.areas.regions import Regions
 from alertd.service.areas.targeting import Targeting
 from alertd.service.carriers.carriers import Carriers
-from alertd.service.carriers.channel_coverage import ChannelCoverage
 from alertd.service.carriers.domains import Domains
-from alertd.service.carriers.states import CarrierStates
+from alertd.service.carriers.states import CarrierStates, ChannelCoverage
 from alertd.service.delivery.carrier_tests import CarrierTests
 from alertd.service.delivery.explaining import Explanations
 from alertd.service.delivery.fleet import FleetMetrics
-from alertd.service.delivery.inbound import Inbound
-from alertd.service.delivery.mail_reports import MailReports
-from alertd.service.delivery.receipts import Receipts
+from alertd.service.delivery.receipts import Inbound, MailReports, Receipts
 from alertd.service.delivery.resending import Resending
 from alertd.service.messages.texts import Texts
-from alertd.service.oncall.pace import PagePace
-from alertd.service.oncall.pager import Pager
+from alertd.service.oncall.pager import PagePace, Pager
 from alertd.service.oncall.paging import Paging
 from alertd.service.oncall.rota import OnCallRota
 from alertd.service.organisations.key_rotation import KeyRotation
@@ -56,8 +52,7 @@ from alertd.service.organisations.operators import Operators
 from alertd.service.organisations.organisations import Organisations
 from alertd.service.organisations.passkeys import Passkeys, RelyingParty
 from alertd.service.organisations.region_imports import RegionImports
-from alertd.service.organisations.sessions import Sessions
-from alertd.service.organisations.sign_in import SignIn
+from alertd.service.organisations.sign_in import Sessions, SignIn
 from alertd.service.people.dead_addresses import DeadAddresses
 from alertd.service.people.place_labels import PlaceLabels
 from alertd.service.people.registry import Registry
@@ -66,19 +61,17 @@ from alertd.service.reach import Reaches
 from alertd.service.records.audit import Audit
 from alertd.service.records.events import Events
 from alertd.service.records.evidence import Seal
-from alertd.service.records.photo_decoder import Decoder
-from alertd.service.records.photos import Photos
+from alertd.service.records.photos import Decoder, Photos
 from alertd.service.records.published_history import PublishedHistory
 from alertd.service.records.restoring import Restoring
 from alertd.service.records.upload_dirs import UploadDirs
 from alertd.service.records.webhook_delivery import ToWebhooks, WebhookDelivery
 from alertd.service.records.webhooks import Webhooks
-from alertd.service.retention.forgetting import Forgetting
+from alertd.service.retention.archiving import Forgetting
 from alertd.service.retention.legal_holds import LegalHolds
 from alertd.service.retention.purging import Purging
-from alertd.service.sharing.cap import CapIntake
+from alertd.service.sharing.cap import CapIntake, issuers_of
 from alertd.service.sharing.cap_out import CapOut
-from alertd.service.sharing.cap_trust import issuers_of
 from alertd.service.sharing.distributor_acknowledgements import DistributorAcknowledgements
 from alertd.service.sharing.distributor_delivery import DistributorDelivery
 from alertd.service.sharing.distributors import Distributors
@@ -86,19 +79,17 @@ from alertd.service.sharing.feeds import Feeds
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.open_alerts import OpenAlerts
 from alertd.store.approvals.break_glass import Claims
-from alertd.store.approvals.permissions import PermissionStore
-from alertd.store.approvals.updates import Updates
+from alertd.store.approvals.later_versions import PermissionStore, Updates
 from alertd.store.areas.custom_regions import CustomRegions
 from alertd.store.areas.region_imports import ImportRecords
-from alertd.store.carriers.budgets import Budgets
-from alertd.store.carriers.limits import Limits
+from alertd.store.carriers.limits import Budgets, Limits
 from alertd.store.carriers.logins import Logins
 from alertd.store.carriers.numbers import CarrierNumbers
 from alertd.store.carriers.tests import CarrierTestQueue
 from alertd.store.delivery.acknowledgements import Acknowledgements
 from alertd.store.delivery.message_ids import MessageIds
 from alertd.store.delivery.work import Work
-from alertd.store.embedded.memory import MemoryGuard
+from alertd.store.embedded.space import MemoryGuard
 from alertd.store.engine.bulk_reads import BulkReads
 from alertd.store.engine.codec import NEXT_KEY
 from alertd.store.engine.connection import Connection
@@ -106,22 +97,19 @@ from alertd.store.engine.heartbeats import at_work, taking
 from alertd.store.master_key.key_watch import KeyWatch
 from alertd.store.organisations.api_keys import ApiKeys
 from alertd.store.organisations.operators import OperatorStore
-from alertd.store.organisations.organisations import OrganisationStore
+from alertd.store.organisations.organisations import OrganisationStore, TextStore
 from alertd.store.organisations.paging import Rotas, Waiting
 from alertd.store.organisations.sessions import SessionStore
 from alertd.store.organisations.stops import Stops
-from alertd.store.organisations.texts import TextStore
 from alertd.store.people.audience import Audience
-from alertd.store.people.place_labels import LabelMark
-from alertd.store.people.subscribers import People
+from alertd.store.people.subscribers import LabelMark, People
 from alertd.store.photos.photos import Media
 from alertd.store.records import events as event_store
 from alertd.store.records.audit import AuditLog
 from alertd.store.records.case_keys import Cases
 from alertd.store.records.idempotency import Requests
 from alertd.store.records.tombstones import Tombstones
-from alertd.store.sharing.distribution import Tracks
-from alertd.store.sharing.webhooks import DistributorHooks, Hook, Hooks
+from alertd.store.sharing.webhooks import DistributorHooks, Hook, Hooks, Tracks
 from channels.fetching import Fetcher
 from geofences.regions import Library
 
@@ -278,7 +266,7 @@ class Container:
         self.logins = Logins(self.db)
         self.carrier_states = CarrierStates(
             carriers=self.carriers, logins=self.logins, taking=taking(self.db), limits=self.limits,
-            attendance=self.attendance,
+            attendance=self.attendance, clock=clock,
         )  # fmt: skip
         self.carrier_tests = CarrierTests(
             queue=CarrierTestQueue(self.db), carriers=self.carriers, organisations=self.organisations, stopping=self.stopping,

@@ -1,7 +1,8 @@
 """Reach: the estimated number of people in an area, before an alert to it is approved.
 
 Every count before an approval comes from the noisy map of people (`geofences.people_map`), because exact counts show where a person
-lives. The approval freezes the exact audience; after it the numbers of that alert are exact.
+lives. The approval freezes the exact audience; after it the numbers of that alert are exact, but small ones are not shown, and none that
+nobody but its author answers for.
 """
 
 from __future__ import annotations
@@ -21,15 +22,18 @@ from numpy.typing import NDArray
 from pydantic import WithJsonSchema
 
 from alertd.common.clock import Clock
-from alertd.model.states import CHANNELS
-from alertd.store.areas.outlines import Outlines
+from alertd.common.errors import Problem
+from alertd.common.ids import chain_of
+from alertd.model.alert import Status
+from alertd.model.states import CHANNELS, AlertState
+from alertd.store.alerts.records import AlertRecord
 from alertd.store.engine.codec import Codec, SealError
 from alertd.store.people.audience import Audience
 from alertd.store.people.people_map import COLUMNS, Part, PeopleMap, Population, build, load, write
 from alertd.store.people.subscribers import People
 from geofences.people_map import NOISE
 from geofences.regions import Library
-from geofences.scan import Outline
+from geofences.scan import Outline, Outlines
 
 #: Smallest estimate that is shown as a number: about the people of one leaf of the map.
 LEAST_SHOWN = 100
@@ -268,3 +272,44 @@ def _by_region(part: Part, people: NDArray[np.float64], named: NDArray[np.float6
         if count:
             found[number] = found.get(number, 0.0) + count
     return found
+
+
+SMALL_COUNT = 20  # below this a count could tell where one person lives, so it is shown as "<20"
+
+#: What a small count is shown as. In JSON Schema an enum: clients that are generated from a `const` refuse every other form.
+Small = Annotated[Literal["<20"], WithJsonSchema({"type": "string", "enum": ["<20"]})]
+#: An exact count from 20 up.
+Shown = int | Small
+
+
+def is_exact(record: AlertRecord) -> bool:
+    """Whether its counts are exact: it was approved, and a second person approved it or reviewed it since.
+
+    Whoever sends alone could compare the counts of two alerts, and so learn where one person lives.
+    """
+    return bool(record.times.start) and record.status == Status.ACTUAL and not record.approval.is_alone
+
+
+def had_nobody_to_notify(record: AlertRecord) -> bool:
+    """Whether an alert was sent without a single message, because nobody was in its audience or nobody had an address for its channels.
+
+    Known only after it ended. It reveals no more than the progress of the alert, which has no first hand-over then.
+    """
+    return record.state is AlertState.SENT and not record.plan.batches and record.id == chain_of(record.id)
+
+
+def people_shown(record: AlertRecord) -> Shown | Estimate:
+    """The people of an alert: the frozen audience where counts are exact, otherwise the estimate at submission."""
+    return exactly_shown(record.people) if is_exact(record) else shown(record.target.seen)
+
+
+def exactly_shown(count: int) -> Shown:
+    """An exact count of people. Nobody and a few read the same."""
+    return count if count >= SMALL_COUNT else "<20"
+
+
+def too_few_people(least: int) -> Problem:
+    """An Actual alert would reach so few that telling them tells who they are."""
+    return Problem(
+        "audience-too-small", f"Fewer than {least} people are in the area: telling them would tell who they are."
+    )

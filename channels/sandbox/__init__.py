@@ -13,13 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from channels.sandbox.authority import make_authority
-from channels.sandbox.control import Control
 from channels.sandbox.fcm import FcmSandbox
-from channels.sandbox.listener import Listener
+from channels.sandbox.listener import Control, Listener
 from channels.sandbox.sms_http import ACCOUNT, SECRET, SENDER, HttpSmsSandbox
-from channels.sandbox.smsc import SmscSandbox
-from channels.sandbox.smsc_habits import PASSWORD, SYSTEM_ID
-from channels.sandbox.smsc_habits import SENDER as SHORT_NUMBER
+from channels.sandbox.smsc import PASSWORD, SYSTEM_ID, SmscSandbox
+from channels.sandbox.smsc import SENDER as SHORT_NUMBER
 from channels.sandbox.smtp import SmtpSandbox
 from channels.sandbox.webpush import HOST as PUSH_HOST
 from channels.sandbox.webpush import WebPushSandbox

@@ -17,11 +17,9 @@ import msgspec
 from google.auth import jwt
 
 from channels.sandbox.authority import Authority, make_service_account
-from channels.sandbox.control import Control
-from channels.sandbox.faults import FAULTS, misbehaved
 from channels.sandbox.http_wire import Answer, Late, Reply, Request
-from channels.sandbox.listener import Listener
-from channels.sandbox.script import Recorded, Script
+from channels.sandbox.listener import Control, Listener
+from channels.sandbox.script import FAULTS, Recorded, Script, misbehaved
 
 TOKEN_LIFE_S = 3600  # as Google's
 

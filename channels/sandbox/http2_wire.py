@@ -32,9 +32,9 @@ from channels.http2_frames import (
     Frames,
     Setting,
     frame,
+    table_size,
     unpadded,
 )  # fmt: skip
-from channels.http2_head import table_size
 from channels.http2_session import OUR_WINDOW
 from channels.sandbox.http_wire import Answer, Connection, Half, Late, Reply, Request, Streamed
 

@@ -22,11 +22,9 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
 from channels.sandbox.authority import Authority, vapid_key
-from channels.sandbox.control import Control
-from channels.sandbox.faults import FAULTS, misbehaved
 from channels.sandbox.http_wire import Answer, Reply, Request
-from channels.sandbox.listener import Listener
-from channels.sandbox.script import Recorded, Script
+from channels.sandbox.listener import Control, Listener
+from channels.sandbox.script import FAULTS, Recorded, Script, misbehaved
 from channels.webpush_message import CURVE, HEAD_BYTES, RECORD_BYTES, SALT_BYTES, Subscription, base64url, derived
 
 #: What is pushed goes to paths below this.

@@ -11,10 +11,8 @@ from typing import Final, cast
 
 from channels.base import NOT_CONNECTED, Answer, Outcome, Reason, Subject
 from channels.login import Login, LoginState, fault_of
-from channels.smpp.answers import refusal
-from channels.smpp.events import Answered, Bound, Delivered, Ended, Event, Role
-from channels.smpp.names import name_of
-from channels.smpp.session import Phase, Session
+from channels.smpp.pdu import name_of
+from channels.smpp.session import Answered, Bound, Delivered, Ended, Event, Phase, Role, Session, refusal
 from channels.smpp.settings import SmppSettings
 
 NOT_TRUSTED: Final = Outcome(Answer.RETRY, Reason.CREDENTIALS, of=Subject.CARRIER)
@@ -98,14 +96,14 @@ class Bind:
         self.down: Outcome | None = None  # why the last attempt failed; None while bound or still hoping
         self.login: Login | None = None  # what the last attempt found; None before the first one
         self._settings = settings
-        self._session_settings = settings.session(role)
+        self._role = role
         self._hear = hear
         self._connection: _Connection | None = None
         self._changed = asyncio.Event()
         self._soon = asyncio.Event()
         self._failures = 0
         self._bound_s: float | None = None
-        self._step_s = min(_LONGEST_STEP_S, min(settings.timeout_s, settings.enquire_s) / _STEPS)
+        self._step_s = min(_LONGEST_STEP_S, min(settings.session.timeout_s, settings.session.enquire_s) / _STEPS)
 
     def room(self, now_s: float) -> int:
         """How many PDUs may be written now."""
@@ -160,7 +158,7 @@ class Bind:
     async def _live(self, context: ssl.SSLContext | None) -> None:
         """One connection from its beginning to its end."""
         settings, loop = self._settings, asyncio.get_running_loop()
-        connection = _Connection(Session(self._session_settings, loop.time()), self._take)
+        connection = _Connection(Session(settings.session, loop.time(), self._role), self._take)
         name = settings.host if context else None
         self._connection = connection
         try:
@@ -219,11 +217,11 @@ class Bind:
         """Why a conversation ended."""
         server, status = self._settings.server, self.session.bind_status if self.session else 0
         if status:
-            is_ours = refusal(status, self._settings.statuses).reason is Reason.CREDENTIALS
+            is_ours = refusal(status, self._settings.session.statuses).reason is Reason.CREDENTIALS
             return Login(LoginState.LOGIN_REFUSED if is_ours else LoginState.BUSY, server, name_of(status))
         if reason is Reason.GARBAGE:
             return Login(LoginState.WRONG_PROTOCOL, server, "it does not answer as an SMS centre")
         if reason is Reason.TIMEOUT:
-            return Login(LoginState.TIMED_OUT, server, f"{self._settings.timeout_s:g} s")
+            return Login(LoginState.TIMED_OUT, server, f"{self._settings.session.timeout_s:g} s")
         said = "the connection was lost" if was_bound else "it closed the connection before it answered the bind"
         return Login(LoginState.UNREACHABLE, server, said)

@@ -13,12 +13,11 @@ from channels.base import WITHHELD, Answer, MayWrite, Outcome, Prepared, Reason,
 from channels.login import Login, LoginState
 from channels.smpp import message
 from channels.smpp.bind import Bind
-from channels.smpp.events import Answered, Delivered
 from channels.smpp.flight import Flight, Message, Piece
 from channels.smpp.inbox import Inbox, Listener
 from channels.smpp.message import SmppPayload, Writer
 from channels.smpp.receipts import BETWEEN_IDS, Receipts, Report, names_of
-from channels.smpp.session import Session
+from channels.smpp.session import Answered, Delivered, Session
 from channels.smpp.settings import SmppSettings
 from channels.sms_answers import SmsState
 from channels.text import Coding, codings
@@ -132,7 +131,7 @@ class SmppChannel:
         bind = max(self._senders, key=lambda one: one.room(now_s))
         if not may_write():
             flight.stop(WITHHELD)
-        elif piece and bind.room(now_s) >= min(len(piece.numbers), self._settings.window):
+        elif piece and bind.room(now_s) >= min(len(piece.numbers), self._settings.session.window):
             message_ = piece.message
             for number in piece.numbers:
                 bind.request(message_.bodies[number], (message_, number), now_s, is_new=message_.is_new)

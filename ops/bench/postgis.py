@@ -23,7 +23,7 @@ import numpy as np
 from audience_people import FLAGS, HOME, MISSING_CHILD, Points
 from numpy.typing import NDArray
 
-from alertd.store.people.matches import found
+from alertd.store.people.audience import in_order
 from geofences import records
 
 START_S = 30
@@ -117,12 +117,7 @@ class PostGis:
 def _sorted(copied: bytes, question: str) -> NDArray[np.int64]:
     """Whoever is on the border of two pieces comes twice."""
     rows = np.frombuffer(copied, ANSWER_ROWS[question])
-    numbers = rows["number"].astype(np.uint64)
-    if question == WHOLE:
-        whats = (rows["flags"].astype(np.uint64) << np.uint64(32)) | rows["region"].astype(np.uint64)
-    else:
-        whats = numbers
-    return found([(numbers, whats)]).numbers.view(np.int64)
+    return in_order([rows["number"].astype(np.uint64)]).view(np.int64)
 
 
 @contextlib.asynccontextmanager

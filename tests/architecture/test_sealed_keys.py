@@ -14,21 +14,20 @@ from alertd.store.master_key.resealing import SEALED
 ROOT = Path(__file__).parents[2] / "alertd"
 #: Modules that seal under the master key: what each of their places in the code seals, as the table of keys calls it.
 SEALERS = {
-    "store/alerts/records.py": ["{a:<chain>}:v:<id>"],
+    "store/alerts/record_fields.py": ["{a:<chain>}:v:<id>"],
     "store/carriers/tests.py": ["{m}:carrier-tests"],
     "store/records/case_keys.py": ["{c:<case>}"],
     "store/organisations/api_keys.py": ["{k:<key id>}"],
     "store/master_key/state.py": ["{m}:secrets", "{m}:secrets"],
     "store/photos/photos.py": ["{f:<media>}"],
     "store/organisations/operators.py": ["{o:<org>}:operators"],
-    "store/organisations/organisations.py": ["{o:<org>}:record"],
+    "store/organisations/organisations.py": ["{o:<org>}:record", "{o:<org>}:texts"],
     "store/organisations/paging.py": ["{o:<org>}:oncall", "{a:<chain>}:paged:<id>"],
     "store/people/subscribers.py": ["{s:<number // 512>}:<number>"],
     "store/people/people_map.py": ["a file: made again if it does not open"],
     "store/master_key/schema.py": ["{m}:cell-key"],
     "store/organisations/sessions.py": ["{z:<hash>}"],
     "store/organisations/stops.py": ["{m}:stops"],
-    "store/organisations/texts.py": ["{o:<org>}:texts"],
     "store/sharing/webhooks.py": ["{v:<org>}:hooks"],
 }
 #: Kinds whose sealed values come from another key, or from the same place in the code as another kind.
@@ -50,7 +49,7 @@ def seals(file: Path) -> Iterator[str]:
     """The places of a file that seal under the master key, by the line."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Attribute) and (
-            node.attr in {"new_case_key", "new_cell_key"}
+            node.attr == "new_key"
             or (node.attr == "seal" and ast.unparse(node.value).endswith("codec.master"))
             or (node.attr == "staff" and isinstance(node.ctx, ast.Load))
         ):

@@ -26,12 +26,12 @@ from alertd.model.states import AlertState, State
 from alertd.rendering.renderer import LEFT_OUT, NEVER_LEFT_OUT
 from alertd.service.alerts.permissions import ACTS
 from alertd.service.delivery import schedule
-from alertd.service.delivery.belonging import Standing
+from alertd.service.delivery.expand_addresses import Standing
 from alertd.service.delivery.explaining import Told, Why
 from alertd.service.oncall import paging
 from alertd.service.organisations import region_imports
 from alertd.service.records import restoring
-from alertd.service.retention import forgetting
+from alertd.service.retention import archiving
 from geofences.shapes import RepairCode
 from tests.acceptance.conftest import CHANNELS
 
@@ -157,7 +157,7 @@ def written_besides() -> set[str]:
     texts = [path.read_text(encoding="utf-8") for path in Path(service.__path__[0]).rglob("*.py")]
     lines = [line for text in texts for line in re.findall(r"^ *(?:ACT|act) = .*|\brecorded\(.*", text, re.MULTILINE)]
     found = {act for line in lines for act in re.findall(r'"([a-z]+\.[a-z_-]+)"', line)}
-    assert found >= {forgetting.ACT, paging.ACT, region_imports.ACT, restoring.ACT, schedule.ACT, "identity.bind"}
+    assert found >= {archiving.ACT, paging.ACT, region_imports.ACT, restoring.ACT, schedule.ACT, "identity.bind"}
     return found | set(ACTS.values())
 
 

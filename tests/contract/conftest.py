@@ -14,20 +14,18 @@ from channels.base import Loudness, MailMessage, PushMessage, Recipient, SmsMess
 from channels.fcm import FcmChannel, FcmSettings
 from channels.mail import MailChannel
 from channels.mail_message import MailIdentity
-from channels.sandbox import Sandbox
-from channels.sandbox import smsc_habits as smsc
+from channels.sandbox import Sandbox, smsc
 from channels.sandbox.authority import make_authority
 from channels.sandbox.script import Rule
 from channels.sandbox.smsc import SmscSandbox
 from channels.smpp.channel import SmppChannel
-from channels.smpp.settings import SmppSettings
 from channels.smpp.words import BY_LANGUAGE
 from channels.sms_http import HttpSmsChannel, HttpSmsSettings
 from channels.smtp_relay import RelaySettings
 from channels.webpush import WebPushChannel, WebPushSettings
 from tests.contract.node_centre import environment, node
 from tests.contract.postfix_server import bounces, directory, postfix
-from tests.contract.smpp_parties import Heard, SmppParty
+from tests.contract.smpp_parties import Heard, SmppParty, centre_settings
 
 __all__ = ["bounces", "directory", "environment", "node", "postfix"]
 
@@ -111,7 +109,7 @@ def sms(sandbox: Sandbox, **settings) -> Party:
 
 def smpp(sandbox: Sandbox, **settings) -> Party:
     quick = {"binds": 3, "back_off_s": 0.02, "throttle_pause_s": 0.02, "statuses": smsc.STATUSES}
-    made = SmppSettings(**{**sandbox.endpoints["smpp"], "timeout_s": TIMEOUT_S, **quick, **settings})
+    made = centre_settings(**{**sandbox.endpoints["smpp"], "timeout_s": TIMEOUT_S, **quick, **settings})
     message = SmsMessage(stamp=stamp(), text="Niña desaparecida: Lucía, 7 años")
     return Party(SmppChannel(made), sandbox.smpp, message, "+346000{:05}", SMS_WORDS)
 
@@ -192,7 +190,7 @@ async def open_centre(tmp_path):
             **settings,
         }
         heard = Heard()
-        channel = SmppChannel(SmppSettings(**made), listener=heard)
+        channel = SmppChannel(centre_settings(**made), listener=heard)
         await channel.open()
         opened.append((channel, carrier))
         return SmppParty(channel, carrier, heard)

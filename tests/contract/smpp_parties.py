@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import fields
 
 from channels.base import Answer, Loudness, Recipient, SmsMessage, Stamp
 from channels.sandbox.script import Rule
+from channels.smpp.session import SessionSettings
+from channels.smpp.settings import SmppSettings
 
 N = 20  # messages
+
+
+def centre_settings(**given):
+    """Settings of a channel; those of a session are among them."""
+    session = {one.name: given.pop(one.name) for one in fields(SessionSettings) if one.name in given}
+    return SmppSettings(session=SessionSettings(**session), **given)
 
 
 async def send_until_accepted(send, recipients):

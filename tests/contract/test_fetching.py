@@ -343,9 +343,11 @@ async def test_what_is_posted_goes_to_its_url_alone(make: Make):
     """With its headers, by the certificate's name; a redirect is the answer and is not followed, an endless answer is not read."""
     world = make()
     sent = {"Content-Type": "application/json", "webhook-id": "evt_1"}
-    assert (await world.fetcher.post(world.url("/status/204"), b"{}", sent))[0] == 204
-    assert (await world.fetcher.post(world.url("/to?where=https://photos.example/photo"), b"{}", sent))[0] == 307
-    assert (await world.fetcher.post(world.url("/endless"), b"{}", sent))[0] == 200
+    assert (await world.fetcher.hand_over(world.url("/status/204"), b"{}", sent, MOST)).status == 204
+    assert (
+        await world.fetcher.hand_over(world.url("/to?where=https://photos.example/photo"), b"{}", sent, MOST)
+    ).status == 307
+    assert (await world.fetcher.hand_over(world.url("/endless"), b"{}", sent, MOST)).status == 200
     assert [request.method for request in world.seen] == ["POST"] * 3
     assert world.seen[0].headers["webhook-id"] == "evt_1"
     assert world.seen[0].headers["Host"] == f"{HOST}:{world.server.port}"
@@ -372,7 +374,7 @@ async def test_nothing_is_posted_inside(make: Make, address: str):
     world = make(is_allowed=is_public)
     world.names[HOST] = [[address]]
     with pytest.raises(FetchError):
-        await world.fetcher.post(world.url(), b"{}", {})
+        await world.fetcher.hand_over(world.url(), b"{}", {}, MOST)
     with pytest.raises(FetchError, match="public internet"):
         world.fetcher.check(f"https://{f'[{address}]' if ':' in address else address}:{world.server.port}/")
     assert not world.seen
@@ -416,14 +418,14 @@ async def test_who_does_not_answer_in_time_gave_no_answer(make: Make):
     """A server that takes the post and says nothing."""
     world = make(timeout_s=0.2)
     with pytest.raises(FetchError, match="in time"):
-        await world.fetcher.post(world.url("/mute"), b"{}", {})
+        await world.fetcher.hand_over(world.url("/mute"), b"{}", {}, MOST)
 
 
 async def test_who_answers_and_never_ends_has_answered(make: Make):
     """The status says it, and so much of the body as came; no more is waited for."""
     world = make(timeout_s=2)
     url = world.url("/unfinished")
-    assert (await world.fetcher.post(url, b"{}", {}))[0] == 200
+    assert (await world.fetcher.hand_over(url, b"{}", {}, MOST)).status == 200
     answered = await world.fetcher.hand_over(url, b"{}", {}, MOST)
     assert (answered.status, answered.body) == (200, b"a be")
 
@@ -440,7 +442,7 @@ async def test_this_machine_is_asked_only_where_that_is_meant():
     app.router.add_post("/", take)
     async with TestServer(app, host="127.0.0.1") as server:
         url = f"http://127.0.0.1:{server.port}/"
-        assert (await Fetcher(loopback=True).post(url, b"{}", {}))[0] == 200
+        assert (await Fetcher(loopback=True).hand_over(url, b"{}", {}, MOST)).status == 200
         for fetcher, other in (
             (Fetcher(), url),
             (Fetcher(loopback=True), f"http://localhost:{server.port}/"),
@@ -449,5 +451,5 @@ async def test_this_machine_is_asked_only_where_that_is_meant():
             (Fetcher(loopback=True), "http://127.0.0.1/"),
         ):
             with pytest.raises(FetchError):
-                await fetcher.post(other, b"{}", {})
+                await fetcher.hand_over(other, b"{}", {}, MOST)
     assert seen == ["{}"]

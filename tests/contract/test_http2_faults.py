@@ -9,9 +9,8 @@ import h2.settings
 import pytest
 
 from channels.base import NOT_CONNECTED, WITHHELD, Answer
-from channels.http_posts import LOST, TIMED_OUT
 from channels.https import HttpsTransport
-from channels.posting import PostSettings, Reply
+from channels.posting import LOST, TIMED_OUT, PostSettings, Reply
 from channels.sandbox.authority import make_authority
 from tests.contract.http2_server import Served, listening
 

@@ -10,7 +10,7 @@ import ssl
 import pytest
 
 from channels.base import Answer, Outcome, Reason
-from channels.http1_reader import HEAD_BYTES
+from channels.http1 import HEAD_BYTES
 
 N = 4
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"

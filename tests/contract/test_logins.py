@@ -11,12 +11,12 @@ from channels.fcm import FcmChannel, FcmSettings
 from channels.login import LoginState
 from channels.mail import MailChannel
 from channels.smpp.channel import SmppChannel
-from channels.smpp.settings import SmppSettings
 from channels.sms_http import HttpSmsChannel, HttpSmsSettings
 from channels.smtp_relay import RelaySettings
 from channels.webpush import WebPushChannel, WebPushSettings
 from tests.contract import programs
 from tests.contract.postfix_server import IDENTITY
+from tests.contract.smpp_parties import centre_settings
 from tests.ports import free_port
 
 pytestmark = pytest.mark.peer
@@ -75,7 +75,7 @@ async def test_postfix_says_why_it_refuses_a_login(sandbox, postfix, directory, 
 async def test_node_smpp_says_whether_the_password_is_right(node, password, state):
     """By the status of its answer to the bind."""
     account = {"host": "127.0.0.1", "system_id": "sandbox", "password": password, "sender": "12345"}
-    login = await found(SmppChannel(SmppSettings(**account, **node[0])))
+    login = await found(SmppChannel(centre_settings(**account, **node[0])))
     assert (login.state, login.server) == (state, f"127.0.0.1:{node[0]['port']}")
     assert "(0x" in login.said or state is LoginState.WORKS
 

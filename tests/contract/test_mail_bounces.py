@@ -9,8 +9,7 @@ import smtplib
 import pytest
 
 from channels.base import Reason, ReportState
-from channels.bounces import LIMIT_BYTES
-from channels.bounces_lmtp import CONNECTIONS, BounceListener
+from channels.bounces import CONNECTIONS, LIMIT_BYTES, BounceListener
 from tests.unit.channels.bounces import COMPLAINT, GONE, POSTFIX
 
 TO = "bounce+t4g_-@a.example"

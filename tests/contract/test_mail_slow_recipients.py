@@ -10,7 +10,7 @@ import pytest
 
 from channels.base import Answer, Outcome, Reason, Recipient
 from channels.mail import SLOW_BEFORE, MailChannel
-from channels.slow_recipients import LEAST_S, PATIENT
+from channels.mail_session import LEAST_S, PATIENT
 from channels.smtp_relay import RelaySettings
 from tests.contract.conftest import IDENTITY
 from tests.contract.postfix_server import message
@@ -107,8 +107,18 @@ async def test_a_slow_mailbox_gets_its_mail_when_it_is_tried_again(channel: Mail
     assert await send(channel, people("slow", 20, is_new=False)) == [Answer.ACCEPTED] * 20
 
 
+async def test_a_mail_that_goes_alone_waits_until_the_relay_answers(channel: MailChannel, relay: Relay):
+    """As one to a person on call: nothing waits behind it, and nobody would try it again."""
+    relay.looks_s = LEAST_S + 0.5
+    alone = Recipient("slow@people.example", "tag", is_new=True, is_alone=True)
+    assert await send(channel, [alone]) == [Answer.ACCEPTED]
+
+
 async def test_a_relay_that_is_slow_for_everyone_gets_every_mail(channel: MailChannel, relay: Relay):
-    """It was quick before. The first mails are given up, and then alertd knows that it is slow."""
+    """It was quick before. The first mails are given up, and then alertd knows that it is slow: when they are sent again, all are accepted."""
     relay.looks_s = LEAST_S + 0.5
     answers = await send(channel, people("slow", 6 * CONNECTIONS))
     assert answers[-CONNECTIONS:] == [Answer.ACCEPTED] * CONNECTIONS
+    given_up = answers.count(Answer.RETRY)
+    assert given_up < len(answers) // 2
+    assert await send(channel, people("slow", given_up)) == [Answer.ACCEPTED] * given_up

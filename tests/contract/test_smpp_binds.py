@@ -10,9 +10,8 @@ import pytest
 
 from channels.base import Answer, Outcome, Reason
 from channels.sandbox.script import Rule
-from channels.sandbox.smsc_habits import Habits
-from channels.smpp.names import Command, Status
-from channels.smpp.pdu import HEADER, Pdu, encode
+from channels.sandbox.smsc import Habits
+from channels.smpp.pdu import HEADER, Command, Pdu, Status, encode
 from tests.contract.smpp_parties import N
 from tests.waiting import until
 

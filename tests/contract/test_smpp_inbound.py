@@ -10,8 +10,8 @@ import pytest
 
 from channels.base import Answer, Outcome, Reason
 from channels.sandbox.script import Rule
-from channels.sandbox.smsc_habits import Habits
-from channels.smpp.names import Status, Tag
+from channels.sandbox.smsc import Habits
+from channels.smpp.pdu import Status, Tag
 from channels.smpp.words import Word
 from channels.sms_answers import SmsState
 from tests.contract.smpp_parties import N

@@ -10,11 +10,10 @@ import pytest
 
 from channels.base import Answer, Loudness, Reason, Recipient, SmsMessage, Stamp
 from channels.smpp.channel import SmppChannel
-from channels.smpp.settings import SmppSettings
 from channels.smpp.words import Word
 from channels.sms_answers import SmsState
 from channels.text import SmsSettings
-from tests.contract.smpp_parties import send_until_accepted
+from tests.contract.smpp_parties import centre_settings, send_until_accepted
 from tests.waiting import until
 
 pytestmark = pytest.mark.peer
@@ -49,7 +48,7 @@ async def open_sms(node):
             **changes,
         }
         heard = Heard()
-        channel = SmppChannel(SmppSettings(**made), listener=heard)
+        channel = SmppChannel(centre_settings(**made), listener=heard)
         await channel.open()
         opened.append(channel)
         return channel, heard

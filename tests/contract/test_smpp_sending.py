@@ -10,9 +10,9 @@ from dataclasses import replace
 import pytest
 
 from channels.base import Answer, Reason, Recipient, SmsMessage
-from channels.sandbox import smsc_habits as smsc
+from channels.sandbox import smsc
 from channels.sandbox.script import Rule
-from channels.smpp.coding import decode_text
+from channels.smpp.message import decode_text
 from channels.text import SmsSettings
 from tests.contract.smpp_parties import N
 

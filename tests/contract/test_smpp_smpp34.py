@@ -14,10 +14,10 @@ import pytest
 
 from channels.base import Answer, Loudness, Reason, Recipient, SmsMessage, Stamp
 from channels.smpp.channel import SmppChannel
-from channels.smpp.coding import decode_text
-from channels.smpp.settings import SmppSettings
+from channels.smpp.message import decode_text
 from channels.sms_answers import SmsState
 from channels.text import SmsSettings
+from tests.contract.smpp_parties import centre_settings
 from tests.ports import free_port
 from tests.waiting import until
 
@@ -61,7 +61,7 @@ async def test_smpp34_reads_what_we_send_and_its_receipts_find_home(smpp34, text
     """500 messages, in one part or two: each arrives whole, its receipts are answered, and closing unbinds."""
     port, rows = smpp34
     heard = Heard()
-    settings = SmppSettings(
+    settings = centre_settings(
         host="127.0.0.1", port=port, tls=False, system_id="me", password="a longer one", sender="ALERTS",
         text=SmsSettings(transliterate=False),
     )  # fmt: skip

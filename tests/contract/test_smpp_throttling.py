@@ -9,7 +9,7 @@ import pytest
 
 from channels.base import Answer, Reason
 from channels.sandbox.script import Rule
-from channels.sandbox.smsc_habits import Habits
+from channels.sandbox.smsc import Habits
 from tests.contract.smpp_parties import send_until_accepted
 from tests.waiting import until
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from channels.base import Answer
-from channels.unknowns import ENOUGH
+from channels.sms_http import ENOUGH
 
 #: A whole chunk, many times what may be under way.
 CHUNK = 100

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import json
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,7 +19,7 @@ from alertd.model.alert import Alert
 from alertd.model.case import PhotoFacts
 from alertd.model.registration import Registration
 from alertd.model.states import State
-from alertd.runtime.worker_container import worker_of
+from alertd.runtime.worker import worker_of
 from alertd.service.access import Credential
 from alertd.service.alerts.follow_up import Followed
 from alertd.service.alerts.intake import Taken
@@ -32,7 +32,7 @@ from alertd.store.delivery.work_records import Lease
 from alertd.store.engine.connection import Connection
 from alertd.store.engine.scripts import LEASE_MS
 from alertd.store.organisations.operators import OperatorStore, StoredOperator
-from alertd.store.people.matches import Matches
+from alertd.store.people.audience import Matches
 from channels.sandbox import Sandbox
 from tests.pictures import drawn, written
 
@@ -62,6 +62,11 @@ def registration(i: int, **changes: Any) -> Registration:
     return Registration.model_validate_json(json.dumps(document))
 
 
+def started_before(record: AlertRecord, ms: int) -> AlertRecord:
+    """The version as if it had been approved so much earlier."""
+    return replace(record, times=replace(record.times, start=record.times.start - ms))
+
+
 async def register(parts: Container, count: int, *, first: int = 0, **changes: Any) -> None:
     """`count` people, from person `first` on."""
     entries = [Entry(f"p{i}", registration(i, **changes)) for i in range(first, first + count)]
@@ -83,7 +88,7 @@ async def submitted(parts: Container, sample: dict[str, Any], **changes: Any) ->
 async def reached(parts: Container, record: AlertRecord) -> Matches:
     """Exactly the people whom an approval of this alert would freeze now; everybody is shown an estimate of them."""
     area = await parts.alerts.area(record.id)
-    return await parts.targeting.people(area, record.alert, numbers_of(record.regions))
+    return await parts.targeting.people(area, record.alert, numbers_of(record.target.regions))
 
 
 def is_about(estimate: float, people: int) -> bool:
@@ -176,7 +181,7 @@ async def counts(parts: Container, record: AlertRecord, channel: str = "push") -
 async def over(parts: Container, record: AlertRecord) -> bool:
     """Whether the alert has ended."""
     answer = await finish(parts.work, record.id)
-    for batch in range(record.batches if answer == "sweep" else 0):
+    for batch in range(record.plan.batches if answer == "sweep" else 0):
         await parts.work.sweep(record.id, batch, 1)
     return await finish(parts.work, record.id) == "done"
 
@@ -200,7 +205,7 @@ async def tell(parts: Container, followed: Followed, channels: tuple[str, ...] =
     assert followed.told_by is not None
     notice = await parts.alerts.get(followed.told_by)
     assert await worker_of(parts).plans.planner.plan(notice)
-    chain = dataclasses.replace(notice, id=followed.record.id)
+    chain = replace(notice, id=followed.record.id)
     for channel in channels:
         await send(parts, chain, channel)
     found = await parts.work.counts(notice.id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shapely
 
 from alertd.model.states import AlertState, State
-from alertd.store.alerts.records import AlertRecord
+from alertd.store.alerts.records import AlertAuthor, AlertRecord, TargetFacts, Times
 from alertd.store.delivery.work import Work
 from alertd.store.delivery.work_records import BatchKey, Lease, Settlement, pack_ref
 from alertd.store.engine.connection import Connection
@@ -27,8 +27,8 @@ def record(alert_id: str, **changes: object) -> AlertRecord:
     """A pending alert that never expires."""
     values = {
         "id": alert_id, "state": AlertState.PENDING, "org": "default", "kind": "missing-child", "level": "endangered",
-        "status": "Actual", "loudness": "loud", "author": "a", "external_id": "", "case": alert_id, "created": 1,
-        "expires": FOREVER_MS, "rev": 1, "seen": 3, "document": b"{}",
+        "status": "Actual", "loudness": "loud", "author": AlertAuthor(subject="a"), "external_id": "", "case": alert_id, "times": Times(created=1),
+        "expires": FOREVER_MS, "rev": 1, "target": TargetFacts(seen=3), "document": b"{}",
     }  # fmt: skip
     return AlertRecord(**(values | changes))  # type: ignore[arg-type]
 

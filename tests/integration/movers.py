@@ -11,8 +11,7 @@ from msgspec.structs import replace
 from alertd.model.subscriber import Consent, Place, Subscriber
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
-from alertd.store.people.audience import Audience
-from alertd.store.people.match_filter import MatchFilter
+from alertd.store.people.audience import Audience, MatchFilter
 from alertd.store.people.spots import Change
 from alertd.store.people.subscribers import GRACE_MS, People
 from alertd.store.people.sweeper import Sweeper

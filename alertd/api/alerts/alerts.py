@@ -12,11 +12,9 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from alertd.api.area_shapes import ETA, AreaReply, AudienceReply, area_reply, audience_reply, eta
-from alertd.api.http.call import PREPARED_ID, STANCE, credential, is_replay, note, prepared_id
-from alertd.api.http.conditions import Conditions, etag
+from alertd.api.http.call import PREPARED_ID, STANCE, Conditions, credential, etag, is_replay, note, services
 from alertd.api.http.idempotency import REPLAYED
 from alertd.api.http.operations import Act, Operation, Reply
-from alertd.api.services import services
 from alertd.api.shapes import (
     ALERT_PATH,
     REV,
@@ -151,11 +149,11 @@ async def create_alert(request: web.Request, *, query: SubmitQuery, body: AlertR
     asks = query.dry_run or body.state == "draft" or alert.status is not Status.ACTUAL
     async with s.reach_audit.turn(who) if asks else nullcontext():
         if is_replay(request) and not query.dry_run:
-            taken = await submitted(s.intake, s.approval, prepared_id(request) or "", alert, who)
+            taken = await submitted(s.intake, s.approval, request.get(PREPARED_ID) or "", alert, who)
         else:
             taken = await submit(
                 s.intake, s.approval, alert, who, request[STANCE],
-                alert_id=prepared_id(request), dry_run=query.dry_run, draft=body.state == "draft",
+                alert_id=request.get(PREPARED_ID), dry_run=query.dry_run, draft=body.state == "draft",
             )  # fmt: skip
     note_taken(request, taken, dry_run=query.dry_run)
     return await submitted_reply(s, taken, alert)

@@ -8,10 +8,8 @@ from aiohttp import web
 from pydantic import BaseModel, Field
 
 from alertd.api.alerts.alerts import Saw, looked_at, reply_with_alert, seen
-from alertd.api.http.call import credential, is_replay, note
-from alertd.api.http.conditions import Conditions
+from alertd.api.http.call import Conditions, credential, is_replay, note, services
 from alertd.api.http.operations import Act, Operation, Reply
-from alertd.api.services import services
 from alertd.api.shapes import AlertId, AlertReply, Remark, alert_reply
 from alertd.model.kinds import Verdict
 
@@ -55,7 +53,7 @@ async def review_alert(request: web.Request, *, id: AlertId, body: Review) -> Re
     if is_replay(request):
         return reply_with_alert(await s.approval.get(id, who))
     record = await s.break_glass.review(id, who, body.verdict, body.note)
-    note(request, record=record, verdict=record.verdict)
+    note(request, record=record, verdict=body.verdict)
     return reply_with_alert(record)
 
 

@@ -8,16 +8,15 @@ from typing import Annotated, Literal
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
-from alertd.api.http.call import credential, is_replay, note
+from alertd.api.http.call import credential, is_replay, note, services
 from alertd.api.http.operations import Act, Operation
-from alertd.api.services import services
 from alertd.api.shapes import AlertId, Query
 from alertd.common.clock import time_or_none
 from alertd.model.kinds import Channel
 from alertd.model.registration import SubscriberId
 from alertd.model.states import AlertState, State
 from alertd.service.alerts.progress import Delivery
-from alertd.service.delivery.belonging import Standing
+from alertd.service.delivery.expand_addresses import Standing
 from alertd.service.delivery.explaining import Told, Why
 
 Resendable = Literal["unknown", "failed"]

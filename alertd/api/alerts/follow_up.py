@@ -8,10 +8,8 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from alertd.api.alerts.alerts import Decide, followed, reply_with_alert
-from alertd.api.http.call import credential, is_replay, note
-from alertd.api.http.conditions import Conditions
+from alertd.api.http.call import Conditions, credential, is_replay, note, services
 from alertd.api.http.operations import Act, Operation, Reply
-from alertd.api.services import services
 from alertd.api.shapes import AlertId, AlertReply, alert_reply
 from alertd.model.fields import Instant
 from alertd.model.kinds import PurgeReason

@@ -8,9 +8,8 @@ from aiohttp import web
 from pydantic import BaseModel, Field
 
 from alertd.api.alerts.alerts import Decide
-from alertd.api.http.call import credential, is_replay, note
+from alertd.api.http.call import credential, is_replay, note, services
 from alertd.api.http.operations import Act, Operation
-from alertd.api.services import services
 from alertd.api.shapes import AlertId
 from alertd.common.clock import time_of
 from alertd.service.retention.legal_holds import LegalHolds

@@ -10,9 +10,8 @@ from typing import Any, Literal
 from aiohttp import web
 from pydantic import BaseModel, Field, field_validator
 
-from alertd.api.http.call import credential
+from alertd.api.http.call import credential, services
 from alertd.api.http.operations import Operation
-from alertd.api.services import services
 from alertd.api.shapes import Query
 from alertd.common.clock import time_of
 from alertd.model.alert import Alert, AlertRequest
@@ -107,7 +106,7 @@ async def preview_messages(request: web.Request, *, query: MessagesQuery, body: 
     alert = await s.photos.add_descriptions(alert, who)
     s.targeting.check_own(alert.target, who.org)
     async with s.reach_audit.one_of_few(who):
-        countries = await s.intake.countries(alert)
+        countries = await s.looks.countries(alert)
     languages = previews.chosen_languages(alert, s.renderer, _listed(query.languages))
     channels = _listed(query.channels) or list(dict.fromkeys(alert.channels))
     own, now_ms = await s.texts.latest(who.org), s.clock.now_ms()

@@ -8,10 +8,8 @@ from typing import Literal
 from aiohttp import web
 from pydantic import BaseModel, Field
 
-from alertd.api.http.call import credential, is_replay, note
-from alertd.api.http.conditions import Conditions, etag
+from alertd.api.http.call import Conditions, credential, etag, is_replay, note, services
 from alertd.api.http.operations import Act, Operation, Reply
-from alertd.api.services import services
 from alertd.api.shapes import BY_ORG, AlertId, AlertReply, alert_reply
 from alertd.common.clock import time_of, time_or_none
 from alertd.model.kinds import Channel

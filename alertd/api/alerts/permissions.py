@@ -14,9 +14,8 @@ from pydantic import BaseModel, Field
 from alertd.api.alerts.alerts import Saw, Seen, reply_with_alert, seen
 from alertd.api.alerts.messages import MessagesPreview, making_of, messages_reply
 from alertd.api.area_shapes import AreaReply, area_reply
-from alertd.api.http.call import credential, is_replay, note
+from alertd.api.http.call import credential, is_replay, note, services
 from alertd.api.http.operations import Act, Operation, Reply
-from alertd.api.services import services
 from alertd.api.shapes import AlertId, AlertReply, PermissionReply, Query, Remark, permission_of
 from alertd.common.clock import time_of
 from alertd.model.fields import Language
@@ -145,7 +144,7 @@ def request_reply(asked: Request) -> PermissionRequest:
     permission = permission_of(record, asked.permission, counts=True)
     return PermissionRequest(
         id=record.id, asked_by=record.org, asked_by_name=asked.asked_by, kind=record.kind, level=record.level,
-        status=record.status, approved=time_of(record.start), expires=time_of(record.expires), live=record.state in SHOWN,
+        status=record.status, approved=time_of(record.times.start), expires=time_of(record.expires), live=record.state in SHOWN,
         ground=asked.permission.ground, permission=permission,
     )  # fmt: skip
 
@@ -164,9 +163,9 @@ async def _whole(s: Container, asked: Request, language: str) -> PermissionReque
         alert = record.alert
         reach = await s.permissions.reach(record, geometry, await s.permissions.regions(asked))
         said["people_now"] = about(reach.whole.people)
-        own, countries = await s.texts.of(record.org, record.texts), record.countries.split()
+        own, countries = await s.texts.of(record.org, record.texts), record.target.countries.split()
         said["messages"] = await asyncio.to_thread(
-            messages_reply, making_of(s), alert, (alert.channels, s.renderer.languages(alert)), THE_ALERT, own, record.start, countries
+            messages_reply, making_of(s), alert, (alert.channels, s.renderer.languages(alert)), THE_ALERT, own, record.times.start, countries
         )  # fmt: skip
         said["channels"] = list(alert.channels)
     return reply.model_copy(update=said)

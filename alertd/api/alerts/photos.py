@@ -11,11 +11,10 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import BaseModel, Field, TypeAdapter
 
-from alertd.api.http.bodies import check_json, raw_json, validated
-from alertd.api.http.call import credential, is_replay, note, prepared_id
+from alertd.api.http.bodies import JSON, check_json, raw_json, validated
+from alertd.api.http.call import PREPARED_ID, credential, is_replay, note, services
 from alertd.api.http.cookies import known
-from alertd.api.http.operations import JSON, Act, Operation, Reply
-from alertd.api.services import services
+from alertd.api.http.operations import Act, Operation, Reply
 from alertd.api.shapes import Query
 from alertd.common.clock import time_of
 from alertd.common.errors import Fault, Problem
@@ -74,7 +73,7 @@ async def create_media(request: web.Request) -> Reply[MediaReply]:
     """
     s, who = services(request), credential(request)
     if is_replay(request):
-        return _told(s, await s.photos.taken(prepared_id(request) or "", who))
+        return _told(s, await s.photos.taken(request.get(PREPARED_ID) or "", who))
     take = _from_form if request.content_type == FORM else _from_url
     kept = await take(request, s, who)
     note(request, object_=kept.id)
@@ -107,7 +106,7 @@ async def _from_url(request: web.Request, s: Container, who: Credential) -> Take
     _refuse(faults)
     s.photos.check(body)
     raw = await s.photos.fetch(body.url, s.settings.api.body_mb * 1024 * 1024)
-    return await s.photos.take(raw, body, who, name=prepared_id(request), place="/url")
+    return await s.photos.take(raw, body, who, name=request.get(PREPARED_ID), place="/url")
 
 
 async def _from_form(request: web.Request, s: Container, who: Credential) -> TakenPhoto:
@@ -117,7 +116,7 @@ async def _from_form(request: web.Request, s: Container, who: Credential) -> Tak
     facts, faults = validated(TypeAdapter(PhotoFacts), parts["facts"])
     _refuse([Fault(f"/facts{fault.pointer}", fault.detail) for fault in faults])
     s.photos.check(facts, "/facts")
-    return await s.photos.take(parts["photo"], facts, who, name=prepared_id(request), place="/photo")
+    return await s.photos.take(parts["photo"], facts, who, name=request.get(PREPARED_ID), place="/photo")
 
 
 async def _parts(request: web.Request) -> dict[str, bytes]:

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Mapping
 from aiohttp import web
 from pydantic import BaseModel, Field
 
-from alertd.api.http.call import check_caller, credential, still_may
-from alertd.api.http.operations import EVENTS, JSON, NDJSON, Act, Operation
+from alertd.api.http.bodies import JSON
+from alertd.api.http.call import check_caller, credential, services, still_may
+from alertd.api.http.operations import EVENTS, NDJSON, Act, Operation
 from alertd.api.http.streams import send_events
-from alertd.api.services import services
 from alertd.api.shapes import HAD_NOBODY, REV, AlertId, AlertReply, Query, alert_reply
 from alertd.common.clock import ms_of
 from alertd.model.fields import Instant
@@ -20,8 +20,7 @@ from alertd.model.permission import parse_permissions
 from alertd.model.states import SETTLED, UNWATCHED, AlertState, State
 from alertd.service.access import LEDGER
 from alertd.service.alerts.progress import Delivery, Wanted
-from alertd.service.reach import Estimate
-from alertd.service.small_counts import Shown, had_nobody_to_notify, people_shown, shown
+from alertd.service.reach import Estimate, Shown, exactly_shown, had_nobody_to_notify, people_shown
 from alertd.store.alerts.alerts import ListPlace
 from alertd.store.alerts.records import AlertRecord
 
@@ -90,7 +89,7 @@ async def list_alerts(request: web.Request, *, query: ListQuery) -> AlertList:
     wanted = Wanted(
         state=query.state,
         external_ids=None if query.external_id is None else frozenset({query.external_id}),
-        case=s.intake.case_id(org, query.case) if query.case else None,
+        case=s.alerts.case_id(org, query.case) if query.case else None,
         since_ms=ms_of(query.since) if query.since else 0,
     )
     before = _place(query.cursor) if query.cursor else None
@@ -146,14 +145,14 @@ async def _progress(request: web.Request, alert_id: str) -> tuple[ProgressReply,
         nobody=had_nobody_to_notify(record),
         channels=channels,
         few=few,
-        paused=record.paused,
+        paused=record.chain.paused,
         stalled=stalled,
         permissions=[
             PermissionStanding(organisation=one.org, name=one.name, state=one.state(record.state))
-            for one in parse_permissions(record.permissions)
+            for one in parse_permissions(record.neighbours.permissions)
         ],
-        first_send_s=(record.first_send - record.start) / 1000 if record.first_send else None,
-        last_send_s=(record.last_send - record.start) / 1000 if record.last_send else None,
+        first_send_s=(record.times.first_send - record.times.start) / 1000 if record.times.first_send else None,
+        last_send_s=(record.times.last_send - record.times.start) / 1000 if record.times.last_send else None,
     )
     return reply, is_over(record.state, whole)
 
@@ -161,7 +160,7 @@ async def _progress(request: web.Request, alert_id: str) -> tuple[ProgressReply,
 def _people(record: AlertRecord, *, reads_ledger: bool) -> Shown | Estimate:
     if not reads_ledger:
         return people_shown(record)
-    return shown(record.people) if record.notify else record.people
+    return exactly_shown(record.people) if record.update else record.people
 
 
 async def _events(request: web.Request, alert_id: str) -> AsyncIterator[bytes]:

@@ -12,15 +12,13 @@ from pydantic import BaseModel, Field
 
 from alertd.api.alerts.timeline import ActReply, history_reply
 from alertd.api.http.audit import AuditEntry, entry_reply
-from alertd.api.http.call import credential, note
+from alertd.api.http.call import credential, note, services
 from alertd.api.http.operations import Act, Operation
-from alertd.api.services import services
 from alertd.api.shapes import BY_ORG, AlertId, AlertReply, BreakGlassReply, alert_reply, break_glass_reply, signed
 from alertd.common.clock import second_of, time_of
 from alertd.model.kinds import Occasion
 from alertd.model.states import AlertState
 from alertd.service.access import Credential
-from alertd.service.alerts.follow_up_audience import occasion_of
 from alertd.service.alerts.results import Told, gone
 from alertd.service.container import Container
 from alertd.service.reach import Estimate
@@ -137,7 +135,7 @@ async def alert_report(request: web.Request, *, id: AlertId) -> ReportReply:
     found = await s.results.report(await s.approval.get(id, credential(request)))
     decisions = history_reply(found.record.id, found.history)
     return ReportReply(
-        id=found.record.id, state=found.record.state, paused=found.record.paused, kind=found.record.kind, level=found.record.level,
+        id=found.record.id, state=found.record.state, paused=found.record.chain.paused, kind=found.record.kind, level=found.record.level,
         status=found.record.status, people=found.people, regions=dict(found.regions),
         versions=[_version(one) for one in found.versions], decisions=decisions.acts, whole=decisions.whole,
         outcome=found.outcome or None, break_glass=break_glass_reply(found.record),
@@ -208,10 +206,10 @@ def _version(told: Told) -> VersionReport:
         for each in (told.handed_over, told.delivered)
     )  # fmt: skip
     handed_over, delivered = speeds
-    (by, by_org), (approver, approver_org) = signed(one.by, one.org), signed(one.approver, one.org)
+    (by, by_org), (approver, approver_org) = signed(one.last_step.by, one.org), signed(one.approval.by, one.org)
     return VersionReport(
-        id=one.id, occasion=occasion_of(one), state=one.state, code=one.code or None, by=by, by_org=by_org,
-        approver=approver, approver_org=approver_org, began=time_of(one.start),
+        id=one.id, occasion=one.occasion, state=one.state, code=one.last_step.code or None, by=by, by_org=by_org,
+        approver=approver, approver_org=approver_org, began=time_of(one.times.start),
         people=one.people, channels={channel: dict(counts) for channel, counts in told.counts.items()},
         handed_over=handed_over, delivered=delivered, seen=dict(told.seen), opted_out=dict(told.opted_out),
         left=dict(told.left),

@@ -8,15 +8,13 @@ from typing import Annotated, Literal
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from alertd.api.http.call import credential, is_replay, note
-from alertd.api.http.conditions import Conditions, etag
+from alertd.api.http.call import Conditions, credential, etag, is_replay, note, services
 from alertd.api.http.operations import Act, Operation, Reply
-from alertd.api.services import services
 from alertd.api.shapes import BY_ORG, AlertId, AlertReply, alert_reply
 from alertd.common.clock import time_of
 from alertd.model.faults import refusal
-from alertd.service.alerts.second_person import check_key
 from alertd.service.alerts.stops import Effect
+from alertd.service.decision_checks import check_key
 from alertd.store.organisations.stops import Stop
 
 
@@ -106,7 +104,7 @@ async def _pause(request: web.Request, alert_id: str, headers: Conditions, *, wa
     if not is_replay(request):
         check_key(record, who)
         record = await s.stopping.pause(record, who, waits=waits, rev=headers.version)
-        note(request, record=record, paused=record.paused)
+        note(request, record=record, paused=record.chain.paused)
     return Reply(alert_reply(record), headers=etag(record.rev))
 
 

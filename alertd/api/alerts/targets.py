@@ -10,9 +10,8 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from alertd.api.area_shapes import ETA, AreaReply, AudienceReply, RegionShare, area_reply, audience_reply, eta
-from alertd.api.http.call import credential
+from alertd.api.http.call import credential, services
 from alertd.api.http.operations import Operation
-from alertd.api.services import services
 from alertd.api.shapes import PermissionReply, permission_reply, untold_reply
 from alertd.common.errors import Problem
 from alertd.model.alert import Policy, Target

@@ -7,9 +7,8 @@ from datetime import datetime
 from aiohttp import web
 from pydantic import BaseModel, Field
 
-from alertd.api.http.call import credential
+from alertd.api.http.call import credential, services
 from alertd.api.http.operations import Operation
-from alertd.api.services import services
 from alertd.api.shapes import BY_ORG, AlertId
 from alertd.common.clock import time_of
 from alertd.service.access import LEDGER

@@ -7,10 +7,8 @@ from contextlib import nullcontext
 from aiohttp import web
 
 from alertd.api.alerts.alerts import REFUSED, SubmitQuery, Submitted, note_reach, submitted_reply
-from alertd.api.http.call import credential, is_replay, note
-from alertd.api.http.conditions import Conditions
+from alertd.api.http.call import Conditions, credential, is_replay, note, services
 from alertd.api.http.operations import Act, Operation, Reply
-from alertd.api.services import services
 from alertd.api.shapes import AlertId, UpdateFacts, update_facts
 from alertd.model.alert import UpdateRequest
 

@@ -14,7 +14,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from alertd.api.docs.fields import Reader, Row, Schema
-from alertd.api.http.operations import JSON
+from alertd.api.http.bodies import JSON
 from alertd.common.errors import CATALOGUE
 
 #: Lines of an example: what comes after is more of the same.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from alertd.api.http.operations import JSON, Operation, Signature, names_of
+from alertd.api.http.bodies import JSON
+from alertd.api.http.operations import Operation, Signature, names_of
 from alertd.api.http.problems import CONTENT_TYPE as PROBLEM
 from alertd.common.errors import CATALOGUE
 

@@ -11,10 +11,9 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 from pydantic import BaseModel, Field
 
-from alertd.api.http.call import CREDENTIAL, NOTED, REQUEST_ID, credential, is_replay
+from alertd.api.http.call import CREDENTIAL, NOTED, REQUEST_ID, credential, is_replay, services
 from alertd.api.http.operations import Act, Operation
 from alertd.api.http.problems import Explain, problem_of
-from alertd.api.services import services
 from alertd.api.shapes import BY_ORG, Query
 from alertd.common.clock import time_of
 from alertd.service.access import Credential
@@ -44,8 +43,9 @@ def audited(operations: Mapping[str, Operation], recorder: Recorder, explain: Ex
         operation = operations.get(request.match_info.route.name or "")
         if operation is None or operation.act is None or (operation.act.once and is_replay(request)):
             return await handler(request)
-        act, who, noted = operation.act, request[CREDENTIAL], Noted(object=_object(request, operation.act, recorder))
-        request[NOTED] = noted
+        act, who = operation.act, request[CREDENTIAL]
+        named = "/".join(request.match_info.values())[:LONGEST]
+        request[NOTED] = noted = Noted(object=recorder.hidden(named) if named and act.of_person else named)
         number = 0
         try:
             number = await recorder.begin(who, act.name, noted.object)
@@ -73,12 +73,6 @@ async def _ended(request: web.Request, recorder: Recorder, act: Act, outcome: st
     except Exception as error:  # noqa: BLE001  whatever the store raises
         log = structlog.get_logger()
         log.warning("refusal not in the audit", request_id=request.get(REQUEST_ID), error=type(error).__qualname__)
-
-
-def _object(request: web.Request, act: Act, recorder: Recorder) -> str:
-    """What the address names."""
-    named = "/".join(request.match_info.values())[:LONGEST]
-    return recorder.hidden(named) if named and act.of_person else named
 
 
 class AuditQuery(Query):

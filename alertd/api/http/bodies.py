@@ -14,9 +14,10 @@ from aiohttp import hdrs, web
 from pydantic import TypeAdapter, ValidationError
 
 from alertd.api.http.call import CREDENTIAL, check_caller
-from alertd.api.http.operations import JSON
 from alertd.common.errors import Fault, Problem
 from alertd.model.faults import faults_of, is_overfull
+
+JSON = "application/json"
 
 #: A whole body may take so long, a photograph over a bad line; and of one that is read as it comes, the next piece.
 BODY_S, PIECE_S = 120.0, 60.0

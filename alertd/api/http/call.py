@@ -1,15 +1,21 @@
-"""What is known of a call besides what was sent: who makes it, its name, and whether it was made before."""
+"""What is known of a call besides its body: who makes it, its name, whether it was made before, and which version its caller saw.
+
+Answers name a version by `ETag`, requests by `If-Match` (RFC 9110, sections 8.8.3 and 13.1.1).
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field
 
 from alertd.common.errors import Problem
 from alertd.service.access import Credential
+from alertd.service.container import Container
 from alertd.service.organisations.organisations import OrganisationPolicy
 from alertd.service.records.audit import Fact, Noted
 from alertd.store.alerts.records import AlertRecord
@@ -108,11 +114,45 @@ def credential(request: web.Request) -> Credential:
     return request[CREDENTIAL]
 
 
-def prepared_id(request: web.Request) -> str | None:
-    """The id that what is made must get, or None: then any."""
-    return request.get(PREPARED_ID)
-
-
 def is_replay(request: web.Request) -> bool:
     """Whether to answer from what there is and do nothing."""
     return REPLAY in request and request[REPLAY]
+
+
+_NEVER = -1  # a version that nothing has
+
+
+class Conditions(BaseModel):
+    """The headers of a request that changes something."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    if_match: str | None = Field(None, alias="If-Match", description="ETag of the version you saw.", max_length=32)
+
+    @property
+    def version(self) -> int | None:
+        """The version that must still be there; None if any will do."""
+        if self.if_match in {None, "*"}:
+            return None
+        text = str(self.if_match).strip('"')
+        return int(text) if text.isascii() and text.isdecimal() else _NEVER
+
+
+class NewOrSeen(Conditions):
+    """The headers of a request that may make what it names, too."""
+
+    if_none_match: Literal["*"] | None = Field(
+        None, alias="If-None-Match", description="Only if nothing has this name yet (RFC 9110, section 13.1.2)."
+    )
+
+
+def etag(version: int) -> dict[str, str]:
+    """The header that names a version."""
+    return {"ETag": f'"{version}"'}
+
+
+SERVICES = web.AppKey("services", Container)
+
+
+def services(request: web.Request) -> Container:
+    """Returns the services of this process."""
+    return request.app[SERVICES]

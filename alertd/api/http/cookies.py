@@ -6,8 +6,7 @@ import re
 
 from aiohttp import hdrs, web
 
-from alertd.api.http.call import WATCHES
-from alertd.api.services import services
+from alertd.api.http.call import WATCHES, services
 from alertd.common.errors import Problem
 from alertd.service.access import Credential
 

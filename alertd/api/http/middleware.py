@@ -20,9 +20,8 @@ from alertd.api.http.audit import Recorder, audited
 from alertd.api.http.bodies import BODY_S, INFLATED_AT_ONCE, Keyless, in_time, inflate, is_gzip
 from alertd.api.http.call import ASKED, CREDENTIAL, MAY, REQUEST_ID, STARTED, Question, check_caller
 from alertd.api.http.idempotency import Idempotency, idempotent
-from alertd.api.http.operations import EVENTS, Operation
+from alertd.api.http.operations import EVENTS, Operation, routes_of
 from alertd.api.http.problems import Explain, answer, log_failure, no_room, problem_of, route_of
-from alertd.api.http.typed import routes_of
 from alertd.common.errors import Problem
 from alertd.service.access import Credential
 
@@ -108,7 +107,8 @@ def guarded(explain: Explain, observe: Observe) -> Middleware:
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         # A request that never waits is answered without a turn of the loop: one connection full of them would let nothing else run.
         await asyncio.sleep(0)
-        request[REQUEST_ID] = _request_id(request)
+        given = request.headers.get(REQUEST_ID_HEADER, "")
+        request[REQUEST_ID] = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
         bound = structlog.contextvars.bind_contextvars(request_id=request[REQUEST_ID])
         began = asyncio.get_running_loop().time()
         status = 500
@@ -124,7 +124,10 @@ def guarded(explain: Explain, observe: Observe) -> Middleware:
         finally:
             structlog.contextvars.reset_contextvars(**bound)
             ended = request.get(STARTED) or asyncio.get_running_loop().time()
-            observe(route_of(request), _method(request), status, ended - began)
+            method = (
+                request.method if request.method in hdrs.METH_ALL else "other"
+            )  # a closed set, unlike what can be sent
+            observe(route_of(request), method, status, ended - began)
         return response
 
     return guard
@@ -209,7 +212,8 @@ async def _let_in(
     operation: Operation, scope: str, recognise: Recognise, signed_in: SignedIn, check_scope: CheckScope, request: web.Request
 ) -> Credential:  # fmt: skip
     """Who calls. Raises Problem where they may not."""
-    credential = await _credential(request, recognise, signed_in)
+    credential = None if hdrs.AUTHORIZATION in request.headers else await signed_in(request)
+    credential = credential or await by_key(request, recognise)
     if not any(credential.may(one) for one in (scope, operation.or_scope) if one):
         challenge = f'Bearer realm="alertd", error="insufficient_scope", scope="{scope}"'
         raise Problem(
@@ -230,12 +234,6 @@ async def _anew(
     if not operation.while_stopped:
         await check_stop(now)
     return now
-
-
-async def _credential(request: web.Request, recognise: Recognise, signed_in: SignedIn) -> Credential:
-    if hdrs.AUTHORIZATION not in request.headers and (found := await signed_in(request)) is not None:
-        return found
-    return await by_key(request, recognise)
 
 
 async def by_key(request: web.Request, recognise: Recognise) -> Credential:
@@ -330,13 +328,3 @@ def prepared(operations: Mapping[str, Operation]) -> Callable[[web.Request, web.
             response.headers[REQUEST_ID_HEADER] = request[REQUEST_ID]
 
     return prepare
-
-
-def _request_id(request: web.Request) -> str:
-    given = request.headers.get(REQUEST_ID_HEADER, "")
-    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
-
-
-def _method(request: web.Request) -> str:
-    """A closed set, unlike what can be sent."""
-    return request.method if request.method in hdrs.METH_ALL else "other"

@@ -1,20 +1,28 @@
-"""One row of the API's table: an operation. Routes, checks and the OpenAPI document are all made from it."""
+"""One row of the API's table: an operation. Routes, checks and the OpenAPI document are all made from it.
+
+A route checks and types the handler's arguments. It answers all faults of a request at once: those of the query, the headers and the body
+together. A path whose variables are not of their form is not found.
+"""
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import UnionType
 from typing import Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from aiohttp import web
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from alertd.api.http.bodies import JSON, raw_json, validated, wrong_content_type
+from alertd.common.errors import Fault, Problem
+from alertd.model.faults import faults_of
 
 Body = TypeVar("Body")
 
-JSON = "application/json"
 NDJSON = "application/x-ndjson"
 EVENTS = "text/event-stream"
 ANY = "*/*"  # a body that nobody reads
@@ -165,3 +173,97 @@ def _gives(annotation: Any) -> Any:
 
 def _is_response(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, web.StreamResponse)
+
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def routes_of(operations: Iterable[Operation]) -> list[web.RouteDef]:
+    """The routes, each named by its operation. Raises TypeError for a handler that does not fit its path."""
+    return [web.RouteDef(each.method, each.path, _Endpoint(each).handle, {"name": each.id}) for each in operations]
+
+
+class _Endpoint:
+    """One operation: reads a request, calls the handler, writes its answer."""
+
+    def __init__(self, operation: Operation) -> None:
+        signature = signature_of(operation)
+        self._operation = operation
+        self._path = {name: TypeAdapter(kind) for name, kind in signature.path.items()}
+        self._query: type[BaseModel] | None = signature.query
+        self._headers: type[BaseModel] | None = signature.headers
+        self._body = None if signature.body is None else TypeAdapter(signature.body)
+        self._body_required = signature.body_required
+        self._gives = None if signature.gives is None else TypeAdapter(signature.gives)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        answer = await self._operation.handler(request, **await self._arguments(request))
+        if isinstance(answer, web.StreamResponse):
+            return answer
+        reply = answer if isinstance(answer, Reply) else Reply(answer)
+        if self._gives is None or reply.body is None:
+            return web.Response(status=reply.status or 204, headers=reply.headers)
+        body = self._gives.dump_json(reply.body, by_alias=True)
+        if reply.made:  # one JSON object has the members of both, neither of them empty
+            body = body[:-1] + b"," + reply.made[1:]
+        return web.Response(
+            body=body,
+            status=reply.status or self._operation.status,
+            headers=reply.headers,
+            content_type=self._operation.gives[0],
+        )
+
+    async def _arguments(self, request: web.Request) -> dict[str, Any]:
+        """The handler's keyword arguments. Raises Problem with every fault there is."""
+        try:
+            arguments = {name: kind.validate_strings(request.match_info[name]) for name, kind in self._path.items()}
+        except ValidationError:
+            raise Problem("not-found", "There is nothing at this address.") from None
+        faults = _misnamed(request.query, self._query)
+        if self._query is not None:
+            arguments["query"] = _model(self._query, request.query, faults)
+        if self._headers is not None:
+            arguments["headers"] = _model(self._headers, request.headers, faults)
+        if self._operation.reads_json:
+            arguments |= await self._body_of(request, faults)
+        elif not {request.content_type, ANY} & set(self._operation.takes):
+            raise wrong_content_type(*self._operation.takes)
+        if faults:
+            raise Problem("invalid-request", "The request has faults; `errors` has all of them.", faults=tuple(faults))
+        return arguments
+
+    async def _body_of(self, request: web.Request, faults: list[Fault]) -> dict[str, Any]:
+        if not request.body_exists:
+            if self._body is not None and self._body_required:
+                faults.append(Fault("", "A body is required."))
+            return {}
+        raw = await raw_json(request)
+        if self._body is not None:
+            body, found = validated(self._body, raw)
+            faults += found
+            return {"body": body}
+        if raw.strip() not in {b"", b"{}"}:
+            faults.append(Fault("", "Nothing is expected here."))
+        return {}
+
+
+def _misnamed(query: Any, model: type[BaseModel] | None) -> list[Fault]:
+    """The parameters of a query that are given twice, or that the model does not have."""
+    faults = [Fault("", "This may be given once.", name) for name in query if len(query.getall(name)) > 1][:1]
+    known = [] if model is None else list(names_of(model))
+    for name in query:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; the nearest is {near[0]}" if near else ""
+            faults.append(Fault("", f"There is no such parameter{hint}.", name))
+    return faults
+
+
+def _model(model: type[BaseModel], texts: Mapping[str, str], faults: list[Fault]) -> BaseModel | None:
+    """A model of parameters, or None, with its faults added."""
+    known = {name: texts[name] for name in names_of(model) if name in texts}
+    try:
+        return model.model_validate_strings(known)
+    except ValidationError as error:
+        faults += [Fault("", fault.detail, fault.pointer.removeprefix("/")) for fault in faults_of(error)]
+        return None

@@ -9,13 +9,11 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from alertd.api.http.addresses import as_kept
-from alertd.api.http.call import credential, is_replay, note, prepared_id
+from alertd.api.http.call import PREPARED_ID, credential, is_replay, note, services
 from alertd.api.http.operations import Act, Operation
-from alertd.api.services import services
 from alertd.common.ids import new_id
 from alertd.model.kinds import Channel
-from alertd.service.carriers.causes import STATES, Cause
-from alertd.service.carriers.states import CarrierState
+from alertd.service.carriers.states import STATES, CarrierState, Cause
 from channels.base import Subscribed
 
 CarrierName = Annotated[str, Field(pattern="^[A-Za-z0-9_.-]{1,64}$", examples=["relay"])]
@@ -69,7 +67,7 @@ class CarrierReply(BaseModel):
     state: str = Field(
         json_schema_extra={"enum": list(STATES)},
         description="Whether it can send, in one word. `works`: a worker logged in, or it accepted a message a moment ago. `not_known`: no worker "
-        "has logged in yet, or the carrier has no call that checks an account. `no_worker`: see `at_work`. `rests`: see `breaker_open`. "
+        "has logged in yet, or the carrier has no call that checks an account. `no_worker`: see `at_work`. `rests`: see `breaker_open`. `waits`: the carrier asked alertd to wait. "
         "Any other word says why workers cannot connect or log in.",
     )
     since: datetime | None = Field(None, description="Since when the workers' logins find this state.")
@@ -133,7 +131,7 @@ async def test_carrier(request: web.Request, *, name: CarrierName, body: Carrier
         to = await s.carrier_tests.browser(body.to)
     else:
         to = as_kept(carrier.channel.name, body.to, "/to")
-    test_id = prepared_id(request) or new_id(s.clock.now_ms())
+    test_id = request.get(PREPARED_ID) or new_id(s.clock.now_ms())
     if is_replay(request):
         found = await s.carrier_tests.answered(test_id)
     else:

@@ -8,9 +8,9 @@ from aiohttp import web
 from pydantic import BaseModel, Field
 
 from alertd.api.health import healthz, readiness
+from alertd.api.http.call import services
 from alertd.api.http.operations import Operation
-from alertd.api.people.push import no_message
-from alertd.api.services import services
+from alertd.api.people.receipts import no_message
 from alertd.common.errors import Problem
 from alertd.common.ids import TokenPurpose
 from alertd.model.alert import Alert
@@ -31,7 +31,7 @@ class KindReply(BaseModel):
 async def show_kind(request: web.Request, *, kind: Kind) -> KindReply:
     """What an alert of this kind may say: JSON Schema, levels, and coded values with their translations."""
     renderer = services(request).renderer
-    languages = renderer.all_languages()
+    languages = renderer.all_languages
     facts = ("hair", "eyes", "sex", "person", "criterion")
     codes = {fact: {language: dict(renderer.words(language).codes(fact)) for language in languages} for fact in facts}
     return KindReply(

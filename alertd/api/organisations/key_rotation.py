@@ -8,9 +8,8 @@ from typing import Literal
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
-from alertd.api.http.call import credential, is_replay, note
+from alertd.api.http.call import credential, is_replay, note, services
 from alertd.api.http.operations import Act, Operation
-from alertd.api.services import services
 from alertd.common.clock import time_or_none
 from alertd.common.errors import Problem
 from alertd.service.access import Credential

@@ -8,9 +8,8 @@ from typing import Annotated, Any, Self
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from alertd.api.http.call import credential, is_replay, note
+from alertd.api.http.call import credential, is_replay, note, services
 from alertd.api.http.operations import Act, Operation
-from alertd.api.services import services
 from alertd.common.clock import ms_of, time_or_none
 from alertd.common.errors import Fault, Problem
 from alertd.model.faults import refusal

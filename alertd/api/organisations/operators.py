@@ -9,9 +9,8 @@ from typing import Annotated, Any
 from aiohttp import web
 from pydantic import BaseModel, Field
 
-from alertd.api.http.call import credential, is_replay, note
+from alertd.api.http.call import credential, is_replay, note, services
 from alertd.api.http.operations import Act, Operation
-from alertd.api.services import services
 from alertd.common.clock import time_of
 from alertd.common.errors import Problem
 from alertd.model.fields import Document, Subject, Words, folded_subject

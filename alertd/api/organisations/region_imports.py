@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from aiohttp import web
+from msgspec.structs import asdict
 from pydantic import BaseModel, Field
 
 from alertd.api.http.bodies import pieces_of
-from alertd.api.http.call import credential, note
+from alertd.api.http.call import credential, note, services
 from alertd.api.http.operations import Act, Operation, Reply
-from alertd.api.services import services
 from alertd.api.shapes import Query
 from alertd.store.areas.region_imports import Import
 from geofences.additions import STEPS, Order
@@ -128,13 +128,9 @@ async def import_regions(request: web.Request, *, query: ImportQuery) -> Reply[I
     may, one file at a time: everybody's alerts can name them. Sent again under the same name it changes nothing. They are stored where alertd
     keeps its data; another machine's data directory needs the same import.
     """
-    order = Order(
-        kind=query.kind, code_field=query.code_field, name_field=query.name_field, parent_field=query.parent_field,
-        parent_digits=query.parent_digits, guess_parents=query.guess_parents,
-        exclaves=tuple(code.strip() for code in (query.exclaves or "").split(",") if code.strip()),
-        country=query.country, layer=query.layer, encoding=query.encoding, source=query.source, licence=query.licence,
-        replace=query.replace, dry_run=query.dry_run,
-    )  # fmt: skip
+    named = query.model_dump(exclude={"name", "format", "exclaves"})
+    codes = (code.strip() for code in (query.exclaves or "").split(","))
+    order = Order(**named, exclaves=tuple(filter(None, codes)))
     one = await services(request).region_imports.take(
         credential(request), query.name, f".{query.format}", order, pieces_of(request)
     )
@@ -148,11 +144,7 @@ async def show_import(request: web.Request, *, id: ImportId) -> ImportReply:
 
 
 def _reply(one: Import) -> ImportReply:
-    return ImportReply(
-        id=one.id, name=one.name, dry_run=one.dry_run, state=one.state, step=one.step, regions=one.regions, why=one.why or None,
-        faults=one.faults, problems=[ImportProblem(**each) for each in one.problems],
-        report=RegionsReport(**one.report) if one.report else None,
-    )  # fmt: skip
+    return ImportReply.model_validate({**asdict(one), "why": one.why or None, "report": one.report or None})
 
 
 _GROUP = "Targets"

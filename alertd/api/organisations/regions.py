@@ -12,10 +12,8 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from alertd.api.area_shapes import RepairReply, repairs_told
-from alertd.api.http.call import credential
-from alertd.api.http.conditions import Conditions, NewOrSeen, etag
+from alertd.api.http.call import Conditions, NewOrSeen, credential, etag, services
 from alertd.api.http.operations import Act, Operation, Reply
-from alertd.api.services import services
 from alertd.api.shapes import Query
 from alertd.common.errors import Fault, Problem
 from alertd.model.alert import Shape
@@ -24,9 +22,8 @@ from alertd.service.areas.jurisdiction import refused
 from alertd.service.areas.regions import check_live
 from alertd.store.areas.custom_regions import NOTHING
 from geofences.errors import UnknownRegion
-from geofences.region_records import Region
-from geofences.regions import SCHEME, Library
-from geofences.simple import simple
+from geofences.regions import SCHEME, Library, Region
+from geofences.simplifying import simple
 
 #: A code of the library's own, or a foreign one with its scheme.
 RegionCode = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+:~-]{0,31}$", examples=["41091", "NUTS:ES618"])]

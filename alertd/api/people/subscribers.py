@@ -15,11 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
 from alertd.api.http.addresses import as_kept
 from alertd.api.http.bodies import check_json, pieces_of
-from alertd.api.http.call import note
-from alertd.api.http.conditions import Conditions, etag
+from alertd.api.http.call import Conditions, etag, note, services
 from alertd.api.http.operations import NDJSON, Act, Operation, Reply
 from alertd.api.http.problems import no_room
-from alertd.api.services import services
 from alertd.api.shapes import Query
 from alertd.common.errors import Problem
 from alertd.model.faults import faults_of

@@ -10,10 +10,9 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import BaseModel, Field
 
-from alertd.api.http.call import note
+from alertd.api.http.call import note, services
 from alertd.api.http.operations import Act, Operation
 from alertd.api.people.subscribers import Lookup, address_of
-from alertd.api.services import services
 from alertd.common.errors import Problem
 from alertd.model.fields import Document
 from alertd.model.kinds import LiftReason

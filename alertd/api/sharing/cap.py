@@ -8,9 +8,8 @@ from aiohttp import hdrs, web
 from pydantic import Field
 
 from alertd.api.alerts.alerts import REFUSED, SubmitQuery, Submitted, note_taken, submitted_reply
-from alertd.api.http.call import credential, is_replay, prepared_id
+from alertd.api.http.call import PREPARED_ID, credential, is_replay, services
 from alertd.api.http.operations import Act, Operation, Reply
-from alertd.api.services import services
 from alertd.api.shapes import AlertId, Query
 from alertd.model.cap.writer import MEDIA_TYPE
 from alertd.service.sharing.cap_out import Profile
@@ -46,7 +45,7 @@ async def create_cap(request: web.Request, *, query: SubmitQuery) -> Reply[Submi
     s, who, again = services(request), credential(request), is_replay(request)
     async with s.reach_audit.turn(who) if query.dry_run else nullcontext():
         taken, alert = await s.cap_intake.take(
-            await request.read(), who, alert_id=prepared_id(request), again=again, dry_run=query.dry_run
+            await request.read(), who, alert_id=request.get(PREPARED_ID), again=again, dry_run=query.dry_run
         )
     note_taken(request, taken, dry_run=query.dry_run)
     return await submitted_reply(s, taken, alert)

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 from aiohttp import web
 from pydantic import BaseModel, Field
 
-from alertd.api.http.call import credential, is_replay, note
+from alertd.api.http.call import credential, is_replay, note, services
 from alertd.api.http.operations import Act, Operation
-from alertd.api.services import services
 from alertd.api.shapes import BY_ORG, AlertId
+from alertd.api.sharing.events import MADE_AND_TOLD, Pinged, SubscriptionReply, refuse_replay, subscription_facts
 from alertd.common.clock import time_or_none
 from alertd.common.errors import Problem
 from alertd.model.cap.messages import MsgType
@@ -19,7 +19,7 @@ from alertd.model.cap.writer import MEDIA_TYPE
 from alertd.model.distribution import Entry, MessageState, Track
 from alertd.model.distributor import Distributor
 from alertd.service.access import Credential
-from alertd.service.alerts.second_person import check_key
+from alertd.service.decision_checks import check_key
 from alertd.service.sharing.distributor_acknowledgements import opened_note
 from alertd.service.sharing.distributors import MOST_AUTHORIZATION, Registered, Share
 from alertd.store.alerts.records import AlertRecord
@@ -43,8 +43,7 @@ class WrittenDistributor(Distributor):
         return Distributor.model_construct(**plain), self.authorization
 
 
-class DistributorReply(BaseModel):
-    id: str
+class DistributorReply(SubscriptionReply):
     name: str
     host: str = Field(description="Where its messages go.")
     distributor: Distributor | None = Field(
@@ -55,12 +54,6 @@ class DistributorReply(BaseModel):
     )
     authorized: bool = Field(description="Messages are sent with an Authorization.")
     enabled: bool
-    made_at: datetime
-    made_by: str
-    made_by_org: str = Field(description=BY_ORG)
-    failing_since: datetime | None = Field(description="Of the first try after which none was taken.")
-    answered: int | None = Field(description="Status of the last answer; null where there was none.")
-    tried_at: datetime | None
     alerts: int = Field(description="Alerts that it has, and that are told.")
     takedowns_open: int = Field(description="Alerts that are over, and that it has not confirmed to have taken down.")
     takedowns: list[str] = Field(description=f"Their ids, the longest open first, {MOST_TAKEDOWNS} at most.")
@@ -77,9 +70,7 @@ class DistributorList(BaseModel):
     distributors: list[DistributorReply]
 
 
-class Tested(BaseModel):
-    taken: bool = Field(description="It answered with a status from 200 to 299.")
-    answered: int | None = Field(description="Its status; null where there was no answer.")
+class Tested(Pinged):
     acknowledged: bool = Field(description="There was a CAP Ack of the message in its answer.")
 
 
@@ -135,8 +126,7 @@ async def create_distributor(request: web.Request, *, body: WrittenDistributor) 
     change, a Cancel when it is stood down, closed or cancelled. What it does not take is tried again, an alert until its end, a Cancel
     for three days.
     """
-    if is_replay(request):
-        raise Problem("precondition-failed", "The distributor was registered and its secret told.")
+    refuse_replay(request, "The distributor was registered and its secret told.")
     s, (new, authorization) = services(request), body.parts()
     made, secret = await s.distributors.create(_live(request), new, authorization or "")
     note(request, object_=made.hook.id)
@@ -172,8 +162,7 @@ async def rotate_distributor(request: web.Request, *, id: DistributorId) -> Dist
     """A new secret. Those before it go on signing, each for a day. `receipts` is another address from now on, which the next message names, and
     the old one is none any more: whoever got hold of that can say nothing for the distributor.
     """
-    if is_replay(request):
-        raise Problem("precondition-failed", "The secret was made and told; make another with a new Idempotency-Key.")
+    refuse_replay(request, MADE_AND_TOLD)
     made, secret = await services(request).distributors.rotate(_live(request).org, id)
     return DistributorMade(**_facts(request, made), secret=secret)
 
@@ -255,14 +244,11 @@ def _message(one: Entry, record: AlertRecord) -> DistributedMessage:
 
 
 def _facts(request: web.Request, one: Registered) -> dict[str, Any]:
-    hook, standing = one.hook, one.standing
     is_told = credential(request).may("admin")
-    return {
-        "id": hook.id, "name": one.distributor.name, "host": one.host, "distributor": one.distributor if is_told else None,
-        "receipts": services(request).distributors.receipts(one) if is_told else None, "authorized": bool(hook.authorization),
-        "enabled": one.distributor.enabled, "made_at": time_or_none(hook.made), "made_by": hook.by, "made_by_org": hook.org,
-        "failing_since": time_or_none(standing.failing), "answered": standing.answered or None, "tried_at": time_or_none(standing.tried),
-        "alerts": one.has, "takedowns_open": len(one.owed),
+    return subscription_facts(one.hook, one.standing) | {
+        "name": one.distributor.name, "host": one.host, "distributor": one.distributor if is_told else None,
+        "receipts": services(request).distributors.receipts(one) if is_told else None, "authorized": bool(one.hook.authorization),
+        "enabled": one.distributor.enabled, "alerts": one.has, "takedowns_open": len(one.owed),
         "takedowns": list(one.owed[:MOST_TAKEDOWNS]),
     }  # fmt: skip
 

@@ -7,25 +7,22 @@ from typing import Annotated, Any
 import typer
 
 from alertd.commands.base.client import RefusedError
-from alertd.commands.base.options import JsonOption, common
-from alertd.commands.base.output import remark, tell, tell_json, tell_table
+from alertd.commands.base.options import connect
+from alertd.commands.base.output import remark, tell, tell_table, told_in_json
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="The audit: list, verify.")
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 COLUMNS = ("entry", "at", "act", "outcome", "by", "by_org", "object")
 
 
 @app.command("list")
 def list_entries(
-    ctx: typer.Context,
     limit: Annotated[int | None, typer.Option(help="At most so many.")] = None,
     cursor: Annotated[str | None, typer.Option(help="Go on where the page before ended.")] = None,
-    as_json: JsonOption = False,
 ) -> None:
     """The organisation's entries, newest first."""
-    page = common(ctx).client().get("/v1/audit", {"limit": limit, "cursor": cursor})
-    if as_json:
-        tell_json(page)
+    page = connect().get("/v1/audit", {"limit": limit, "cursor": cursor})
+    if told_in_json(page):
         return
     tell_table(COLUMNS, ([entry[name] for name in COLUMNS] for entry in page["entries"]))
     if page["next"] is not None:
@@ -34,19 +31,16 @@ def list_entries(
 
 @app.command()
 def verify(
-    ctx: typer.Context,
     noted: Annotated[
         str | None, typer.Option(metavar="ENTRY:LINK", help="A head that you noted before: it must still be there.")
     ] = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Follow the chain from its first entry; names the first that is not as it was written, and ends with 1."""
-    verdict = common(ctx).client().get("/v1/audit/verify", _query(noted))
-    if as_json:
-        tell_json(verdict)
+    verdict = connect().get("/v1/audit/verify", _query(noted))
+    is_told = told_in_json(verdict)
     if verdict["broken"] is not None:
         raise RefusedError(f"the audit is broken at entry {verdict['broken']}: {verdict['why']}")
-    if not as_json:
+    if not is_told:
         head = f" Note its head elsewhere: {verdict['entries']}:{verdict['head']}" if verdict["head"] else ""
         tell(f"All {verdict['entries']} entries are as they were written.{head}")
 

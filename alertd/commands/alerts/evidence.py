@@ -9,31 +9,24 @@ from typing import Annotated
 import typer
 
 from alertd.commands.base.client import RefusedError, segment
-from alertd.commands.base.options import JsonOption, common
-from alertd.commands.base.output import remark, tell, tell_json
+from alertd.commands.base.options import connect
+from alertd.commands.base.output import remark, tell, tell_answer, tell_json, told_in_json
 from alertd.service.records.evidence import EvidenceError, verified
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Signed evidence: export, key, verify.")
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 
 @app.command()
-def export(
-    ctx: typer.Context,
-    alert_id: Annotated[str, typer.Argument(metavar="ID")],
-    as_json: JsonOption = False,  # noqa: ARG001  evidence is JSON in any case
-) -> None:
+def export(alert_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
     """An alert with all that proves what was decided and told, on standard output. It holds what the case holds."""
-    tell_json(common(ctx).client().get(f"/v1/alerts/{segment(alert_id)}/evidence"))
+    tell_json(connect().get(f"/v1/alerts/{segment(alert_id)}/evidence"))
 
 
 @app.command()
-def key(ctx: typer.Context, as_json: JsonOption = False) -> None:
+def key() -> None:
     """The public half of the key that signs, in PEM: keep it with the case system, before you need it."""
-    found = common(ctx).client().get("/v1/evidence/key")
-    if as_json:
-        tell_json(found)
-        return
-    tell(found["pem"].rstrip())
+    found = connect().get("/v1/evidence/key")
+    tell_answer(found, found["pem"].rstrip())
 
 
 @app.command()
@@ -42,15 +35,13 @@ def verify(
     key_file: Annotated[
         Path, typer.Option("--key", exists=True, dir_okay=False, help="The public half that you kept, in PEM.")
     ],
-    as_json: JsonOption = False,
 ) -> None:
     """Offline: whether it is what was signed. With --json tells what that is."""
     try:
         found = verified(json.loads(file.read_bytes()), key_file.read_text(encoding="ascii"))
     except (EvidenceError, ValueError) as error:
         raise RefusedError(str(error) if isinstance(error, EvidenceError) else "It is no signed evidence.") from None
-    if as_json:
-        tell_json(found)
+    if told_in_json(found):
         return
     tell(f"As it was signed: alert {found['alert']['id']}, made {found['made']} for {found['by']}.")
     remark(f"Entry {found['audit']['entries']} of the audit had the link {found['audit']['head']}.")

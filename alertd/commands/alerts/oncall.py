@@ -7,53 +7,45 @@ from typing import Annotated, Any
 import typer
 
 from alertd.commands.base.client import segment
-from alertd.commands.base.options import JsonOption, common
-from alertd.commands.base.output import tell, tell_json, tell_table
-from alertd.commands.base.whole import whole
+from alertd.commands.base.options import connect, whole
+from alertd.commands.base.output import tell, tell_answer, tell_table
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="People on call: show, set, alerts, take.")
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 
 @app.command()
-def show(ctx: typer.Context, as_json: JsonOption = False) -> None:
+def show() -> None:
     """Who would be called now; with --json as `set` takes it."""
-    found = common(ctx).client().get("/v1/oncall")
-    tell_json(found) if as_json else _tell(found)
+    found = connect().get("/v1/oncall")
+    tell_answer(found, _tell)
 
 
 @app.command("set")
 def set_rota(
-    ctx: typer.Context,
     file: Annotated[
         typer.FileBinaryRead,
         typer.Argument(help="The whole rota as JSON, or what `show --json` told; - is standard input."),
     ],
-    as_json: JsonOption = False,
 ) -> None:
     """Write your organisation's rota, whole."""
-    written = common(ctx).client().put("/v1/oncall", whole(file.read(), "rota"))
-    tell_json(written) if as_json else _tell(written)
+    written = connect().put("/v1/oncall", whole(file.read(), "rota"))
+    tell_answer(written, _tell)
 
 
 @app.command()
-def alerts(ctx: typer.Context, as_json: JsonOption = False) -> None:
+def alerts() -> None:
     """Alerts that people are called for, how often, and who took each."""
-    found = common(ctx).client().get("/v1/oncall/alerts")
-    tell_json(found) if as_json else tell_table(
-        ("alert", "called", "last", "taken by", "next"), (_line(one) for one in found["calls"])
-    )
+    found = connect().get("/v1/oncall/alerts")
+    columns = ("alert", "called", "last", "taken by", "next")
+    tell_answer(found, lambda _: tell_table(columns, map(_line, found["calls"])))
 
 
 @app.command()
-def take(
-    ctx: typer.Context,
-    alert_id: Annotated[str, typer.Argument(help="The alert's id.")],
-    as_json: JsonOption = False,
-) -> None:
+def take(alert_id: Annotated[str, typer.Argument(help="The alert's id.")]) -> None:
     """Say that you see to it: nobody else is called for a while."""
-    call = common(ctx).client().post(f"/v1/alerts/{segment(alert_id)}/take", None)
+    call = connect().post(f"/v1/alerts/{segment(alert_id)}/take", None)
     until = call["taken"]["until"]
-    tell_json(call) if as_json else tell(f"Nobody else is called{f' until {until}' if until else ''}.")
+    tell_answer(call, f"Nobody else is called{f' until {until}' if until else ''}.")
 
 
 def _tell(found: dict[str, Any]) -> None:

@@ -10,8 +10,8 @@ import typer
 
 from alertd.commands.alerts.review import standing
 from alertd.commands.base.client import segment
-from alertd.commands.base.options import AlertId, JsonOption, common
-from alertd.commands.base.output import remark, tell, tell_facts, tell_json, tell_table
+from alertd.commands.base.options import AlertId, common, connect
+from alertd.commands.base.output import remark, tell, tell_facts, tell_json, tell_table, told_in_json
 from alertd.model.states import CHANNELS, State
 
 STATES = tuple(state.word for state in State)
@@ -23,12 +23,10 @@ REVIEW_IN_CONSOLE = "A review takes an operator who is signed in, and not the au
 
 
 def ledger(
-    ctx: typer.Context,
     alert_id: AlertId,
     state: Annotated[str | None, typer.Option(help="Only the rows in this state, such as unknown or failed.")] = None,
     channel: Annotated[str | None, typer.Option(help="Only the rows of this channel.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Show at most so many rows; --json prints all.")] = 50,
-    as_json: JsonOption = False,
 ) -> None:
     """List the ledger: a row for each address with its state, its reason and its carrier. With --json one object a line.
 
@@ -36,9 +34,9 @@ def ledger(
     """
     _check("--state", state, STATES)
     _check("--channel", channel, CHANNELS)
-    rows = common(ctx).client().get_lines(f"/v1/alerts/{segment(alert_id)}/deliveries")
+    rows = connect().get_lines(f"/v1/alerts/{segment(alert_id)}/deliveries")
     wanted = (row for row in rows if state in {None, row["state"]} and channel in {None, row["channel"]})
-    if as_json:
+    if common().as_json:
         for row in wanted:
             tell_json(row)
         return
@@ -51,11 +49,10 @@ def ledger(
         remark(f"{more:,} more rows: --limit shows them, --json prints all.")
 
 
-def report(ctx: typer.Context, alert_id: AlertId, as_json: JsonOption = False) -> None:
+def report(alert_id: AlertId) -> None:
     """Show what an alert came to: counts and times by channel, who decided what, and the outcome. It takes the scope ledger:read."""
-    found = common(ctx).client().get(f"/v1/alerts/{segment(alert_id)}/report")
-    if as_json:
-        tell_json(found)
+    found = connect().get(f"/v1/alerts/{segment(alert_id)}/report")
+    if told_in_json(found):
         return
     facts = found | {"state": standing(found)}
     tell_facts({name: facts[name] for name in ("id", "state", "kind", "level", "status", "people", "outcome")})
@@ -70,11 +67,10 @@ def report(ctx: typer.Context, alert_id: AlertId, as_json: JsonOption = False) -
         remark("Older decisions are missing here: alertd audit list has them.")
 
 
-def review(ctx: typer.Context, as_json: JsonOption = False) -> None:
+def review() -> None:
     """List the alerts that their authors approved alone and that await a review, the oldest first."""
-    found = common(ctx).client().get("/v1/reviews")
-    if as_json:
-        tell_json(found)
+    found = connect().get("/v1/reviews")
+    if told_in_json(found):
         return
     tell_table(REVIEWS, ([one[name] for name in REVIEWS] for one in found["alerts"]))
     if found["alerts"]:

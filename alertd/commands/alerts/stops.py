@@ -7,34 +7,27 @@ from typing import Annotated, Any
 import typer
 
 from alertd.commands.base.client import Client
-from alertd.commands.base.options import JsonOption, common
-from alertd.commands.base.output import remark, tell, tell_json
-
-stopping = typer.Typer(add_completion=False)
-resuming = typer.Typer(add_completion=False)
+from alertd.commands.base.options import connect
+from alertd.commands.base.output import remark, tell, tell_answer
 
 Service = Annotated[bool, typer.Option("--service", help="The whole service; for administrators.")]
 Key = Annotated[str | None, typer.Option("--key", help="One key of your organisation, by its id.")]
 
 
-@stopping.command()
 def stop(
-    ctx: typer.Context,
     reason: Annotated[str, typer.Option("--reason", help="Why.")],
     service: Service = False,
     key: Key = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Halt everything that your organisation sends, at once. Two people resume."""
-    answer = common(ctx).client().post("/v1/stop", {**_scope(service=service, key=key), "reason": reason})
-    tell_json(answer) if as_json else _tell(answer)
+    answer = connect().post("/v1/stop", {**_scope(service=service, key=key), "reason": reason})
+    tell_answer(answer, _tell)
 
 
-@resuming.command()
-def resume(ctx: typer.Context, service: Service = False, key: Key = None, as_json: JsonOption = False) -> None:
+def resume(service: Service = False, key: Key = None) -> None:
     """Lift a stop: the first person asks, the second lifts it."""
-    answer = common(ctx).client().post("/v1/resume", _scope(service=service, key=key))
-    tell_json(answer) if as_json else _tell(answer)
+    answer = connect().post("/v1/resume", _scope(service=service, key=key))
+    tell_answer(answer, _tell)
 
 
 def remark_stops(client: Client) -> None:

@@ -5,8 +5,10 @@ Nothing is done twice: every POST carries an Idempotency-Key that its repetition
 
 from __future__ import annotations
 
+import http
 import http.client
 import json
+import shlex
 import ssl
 import time
 import urllib.error
@@ -15,8 +17,6 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
-
-from alertd.commands.base.problems import explained, read_refusal, slug
 
 T = TypeVar("T")
 
@@ -82,13 +82,7 @@ class Client:
 
     def get_versioned(self, path: str) -> dict[str, Any]:
         """The answer's JSON, with the `version` that its ETag tells. Raises RefusedError."""
-        request = self._request("GET", path)
-
-        def fetch() -> tuple[bytes, str | None]:
-            with self._open(request) as response:
-                return response.read(), response.headers["ETag"]
-
-        raw, etag = self._repeated(fetch)
+        raw, etag = self._read_with(self._request("GET", path), "ETag")
         return {**self._parsed(raw), "version": int(etag.strip('"')) if etag else None}
 
     def submit(
@@ -98,13 +92,8 @@ class Client:
         request = self._request(
             "POST", path, query, data=document, content_type=content_type, idempotency_key=idempotency_key
         )
-
-        def fetch() -> tuple[bytes, bool]:
-            with self._open(request) as response:
-                return response.read(), response.headers["Idempotent-Replayed"] == "true"
-
-        raw, is_repeat = self._repeated(fetch)
-        return self._parsed(raw), is_repeat
+        raw, replayed = self._read_with(request, "Idempotent-Replayed")
+        return self._parsed(raw), replayed == "true"
 
     def post(
         self, path: str, body: Any = None, query: Mapping[str, Any] | None = None, *, version: int | None = None
@@ -151,24 +140,13 @@ class Client:
 
     def get_lines(self, path: str) -> Iterator[Any]:
         """Each line of an NDJSON answer. Raises RefusedError; UnreachableError if the answer breaks off: half of it must not look whole."""
-        request = self._request("GET", path, accept=NDJSON)
-        try:
-            with self._repeated(lambda: self._open(request)) as response:
-                for line in response:
-                    yield self._parsed(line)
-        except (OSError, http.client.HTTPException) as error:
-            raise self._unreachable(error) from None
+        yield from map(self._parsed, self._stream(path, NDJSON))
 
     def events(self, path: str) -> Iterator[Any]:
         """The data of each server-sent event until the stream ends. Raises RefusedError; UnreachableError if it breaks off."""
-        request = self._request("GET", path, accept="text/event-stream")
-        try:
-            with self._repeated(lambda: self._open(request)) as response:
-                for line in response:
-                    if line.startswith(b"data: "):
-                        yield json.loads(line.removeprefix(b"data: "))
-        except (OSError, http.client.HTTPException) as error:
-            raise self._unreachable(error) from None
+        for line in self._stream(path, "text/event-stream"):
+            if line.startswith(b"data: "):
+                yield json.loads(line.removeprefix(b"data: "))
 
     def is_ready(self) -> tuple[bool, str]:
         """What /readyz says, asked once."""
@@ -220,6 +198,24 @@ class Client:
     def _read(self, request: urllib.request.Request) -> bytes:
         with self._open(request) as response:
             return response.read()
+
+    def _read_with(self, request: urllib.request.Request, header: str) -> tuple[bytes, str | None]:
+        """The answer's body and one of its headers, None where it has none. Raises RefusedError."""
+
+        def attempt() -> tuple[bytes, str | None]:
+            with self._open(request) as response:
+                return response.read(), response.headers[header]
+
+        return self._repeated(attempt)
+
+    def _stream(self, path: str, accept: str) -> Iterator[bytes]:
+        """The lines of an answer as they come. Raises RefusedError; UnreachableError if it breaks off."""
+        request = self._request("GET", path, accept=accept)
+        try:
+            with self._repeated(lambda: self._open(request)) as response:
+                yield from response
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unreachable(error) from None
 
     def _repeated(self, attempt: Callable[[], T]) -> T:
         """The attempt's result, tried again while the failure is of the kind that passes. Raises RefusedError."""
@@ -276,3 +272,57 @@ def _broke_off(error: Exception) -> bool:
     if isinstance(error, urllib.error.URLError):
         return isinstance(error.reason, ConnectionResetError | BrokenPipeError)
     return True
+
+
+#: What is told in words of its own, or is no news; the other members of a problem are told by their names.
+_SAID = frozenset({"type", "title", "status", "detail", "instance", "errors", "what_to_do", "request_id"})
+
+
+def explained(status: int, problem: Mapping[str, Any]) -> str:
+    """A problem (RFC 9457) as lines for people: title, detail, each fault with its place, what to do."""
+    if not slug(problem):
+        return f"the service answered {status}, which is not alertd's way; ALERTD_URL names its address"
+    lines = [f"{problem.get('title')} ({slug(problem)}): {problem.get('detail')}"]
+    lines += [f"  {place(fault)}: {fault.get('detail', '')}" for fault in problem.get("errors", ())]
+    lines += [
+        f"  {name}: {value}" for name, value in problem.items() if name not in _SAID and isinstance(value, str | int)
+    ]
+    if remedy := _remedy(problem):
+        lines.append(f"  What to do: {remedy}")
+    if status == http.HTTPStatus.UNAUTHORIZED:
+        lines.append(
+            "  Put your key into ALERTD_KEY. The first `alertd serve` says where the first one is; of a lost one see `alertd keys recover`."
+        )
+    if status >= http.HTTPStatus.INTERNAL_SERVER_ERROR and problem.get("request_id"):
+        lines.append(f"  Request: {problem['request_id']}")
+    return "\n".join(lines)
+
+
+def _remedy(problem: Mapping[str, Any]) -> str | None:
+    """What the service says that is to be done, or how it is done here."""
+    if slug(problem) == "audience-changed" and "now" in problem:
+        return f"Look at it again, then approve it with --people {shlex.quote(str(problem['now']))}."
+    return problem.get("what_to_do")
+
+
+def place(fault: Mapping[str, Any]) -> str:
+    """Where a fault is: a JSON pointer, or the name of a parameter; of XML with its line."""
+    named = str(fault.get("parameter") or fault.get("pointer") or "the whole")
+    return f"line {fault['line']}, {named}" if "line" in fault else named
+
+
+def slug(problem: Mapping[str, Any]) -> str:
+    """Which of the catalogue's problems it is; empty if it is none."""
+    return str(problem.get("type", "")).rpartition("/")[2]
+
+
+def read_refusal(refusal: urllib.error.HTTPError) -> tuple[int, dict[str, Any], float | None]:
+    """Status, problem (empty if it is none) and the seconds of Retry-After."""
+    with refusal:
+        raw = refusal.read()
+    try:
+        problem = json.loads(raw)
+    except ValueError:
+        problem = None
+    after = refusal.headers.get("Retry-After", "")
+    return refusal.code, problem if isinstance(problem, dict) else {}, float(after) if after.isdecimal() else None

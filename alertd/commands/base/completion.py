@@ -8,8 +8,6 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(add_completion=False)
-
 
 class Shell(StrEnum):
     """The shells that a script is written for."""
@@ -19,7 +17,6 @@ class Shell(StrEnum):
     FISH = "fish"
 
 
-@app.command()
 def completion(ctx: typer.Context, shell: Annotated[Shell, typer.Argument(help="bash, zsh or fish.")]) -> None:
     """Print the completion script of a shell.
 

@@ -14,8 +14,9 @@ from alertd.commands.base.options import take_common
 class Place(NamedTuple):
     """Where a command is defined, and the line that a list of commands shows for it."""
 
-    where: str  # module:Typer application
-    summary: str  # the first paragraph of its help, so that the list needs no module
+    where: str  # module:function, or module:Typer application for a group
+    summary: str  # the help of a group; of a command the first paragraph of it, so that the list needs no module
+    answers: bool = True  # it takes --json
 
 
 class OnDemand(TyperGroup):
@@ -29,11 +30,17 @@ class OnDemand(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002  typer passes it
         if cmd_name not in self.places:
             return None
-        module, _, name = self.places[cmd_name].where.partition(":")
-        loaded: typer.Typer = getattr(importlib.import_module(module), name)
+        place = self.places[cmd_name]
+        module, _, name = place.where.partition(":")
+        loaded = getattr(importlib.import_module(module), name)
+        if not isinstance(loaded, typer.Typer):
+            function, loaded = loaded, typer.Typer(add_completion=False)
+            loaded.command()(function)
         command = typer.main.get_command(loaded)
         command.name = cmd_name
-        take_common(command)
+        if isinstance(command, TyperGroup):
+            command.help = place.summary
+        take_common(command, answers=place.answers)
         return command
 
     def format_help(self, ctx: Any, formatter: Any) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from alertd.commands.base.client import Client
+from alertd.commands.base.client import Client, RefusedError
 
 if TYPE_CHECKING:
     from alertd.config.settings import Settings
@@ -29,17 +32,17 @@ PeopleSeen = Annotated[
         "--people", metavar="ESTIMATE", help="The estimate you saw, if another than at submission: 480 or '<100'."
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 EVERYWHERE = frozenset({"0.0.0.0", "::", ""})  # noqa: S104  compared with, never bound to
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Common:
-    """Where the service is and whose key to use, from the line or the environment."""
+    """Where the service is, whose key to use and how to answer, from the line or the environment."""
 
     config_file: Path | None
     url: str | None
     key: str | None
+    as_json: bool = False
 
     def settings(self) -> Settings:
         """The installation's settings. Raises ConfigError."""
@@ -57,11 +60,31 @@ def people_seen(text: str | None) -> int | str | None:
     return int(text) if text and text.isdecimal() else text
 
 
-def take_common(command: Any) -> None:
-    """Let a command, and every command below it, take `--config`, `--url` and `--key-file` after its name too."""
+_common: ContextVar[Common] = ContextVar("common")
+
+
+def common() -> Common:
+    """Returns what the command line says so far."""
+    return _common.get()
+
+
+def keep(said: Common) -> None:
+    """Stores what the command line says."""
+    _common.set(said)
+
+
+def connect() -> Client:
+    """Returns a client of the service that the command line or the settings name. Raises ConfigError, RefusedError."""
+    return common().client()
+
+
+def take_common(command: Any, *, answers: bool = True) -> None:
+    """Let a command, and every command below it, take `--config`, `--url` and `--key-file` after its name too, and `--json` if it `answers`."""
     for each in getattr(command, "commands", {}).values():
         take_common(each)
-    command.params.extend(typer.main.get_command(_later).params)
+    params = typer.main.get_command(_later).params
+    answers = answers and not isinstance(command, TyperGroup)
+    command.params.extend(one for one in params if answers or one.name != "later_json")
 
 
 def read_key(file: Path) -> str:
@@ -69,23 +92,11 @@ def read_key(file: Path) -> str:
     return file.read_text(encoding="utf-8", errors="replace").strip()
 
 
-def _keep_config(ctx: typer.Context, value: Path | None) -> None:
-    _keep(ctx, config_file=value)
-
-
-def _keep_url(ctx: typer.Context, value: str | None) -> None:
-    _keep(ctx, url=value)
-
-
-def _keep_key(ctx: typer.Context, value: Path | None) -> None:
-    _keep(ctx, key=read_key(value) if value else None)
-
-
 def _keep(ctx: typer.Context, **given: Any) -> None:
     """Replaces the value from before the command's name by the one after it."""
     said = {name: value for name, value in given.items() if value is not None}
     if said and not ctx.resilient_parsing:  # while a shell completes a line, nothing before the command's name was read
-        ctx.obj = replace(common(ctx), **said)
+        keep(replace(common(), **said))
 
 
 _later = typer.Typer(add_completion=False)
@@ -94,19 +105,31 @@ _PANEL = "Where and as whom"
 
 @_later.command()
 def _said_later(
+    later_json: Annotated[
+        bool,
+        typer.Option(
+            "--json", expose_value=False, callback=lambda ctx, value: _keep(ctx, as_json=value or None), help="Answer in JSON."
+        ),
+    ] = False,
     later_config: Annotated[
         Path | None,
-        typer.Option("--config", expose_value=False, callback=_keep_config, help=CONFIG_HELP, rich_help_panel=_PANEL),
+        typer.Option(
+            "--config", expose_value=False, callback=lambda ctx, value: _keep(ctx, config_file=value), help=CONFIG_HELP,
+            rich_help_panel=_PANEL,
+        ),
     ] = None,
     later_url: Annotated[
         str | None,
-        typer.Option("--url", expose_value=False, callback=_keep_url, help=URL_HELP, rich_help_panel=_PANEL),
+        typer.Option(
+            "--url", expose_value=False, callback=lambda ctx, value: _keep(ctx, url=value), help=URL_HELP,
+            rich_help_panel=_PANEL,
+        ),
     ] = None,
     later_key: Annotated[
         Path | None,
         typer.Option(
-            "--key-file", expose_value=False, callback=_keep_key, exists=True, dir_okay=False, help=KEY_FILE_HELP,
-            rich_help_panel=_PANEL,
+            "--key-file", expose_value=False, callback=lambda ctx, value: _keep(ctx, key=value and read_key(value)),
+            exists=True, dir_okay=False, help=KEY_FILE_HELP, rich_help_panel=_PANEL,
         ),
     ] = None,
 ) -> None: ...  # fmt: skip
@@ -118,8 +141,24 @@ def address_of(settings: Settings) -> str:
     return f"http://[{host}]:{settings.api.port}" if ":" in host else f"http://{host}:{settings.api.port}"
 
 
-def common(ctx: typer.Context) -> Common:
-    """What the callback of `cli` kept."""
-    found = ctx.find_object(Common)
-    assert found is not None
-    return found
+WholeFile = Annotated[
+    typer.FileBinaryRead,
+    typer.Argument(help="The whole of it as JSON, or what `show --json` told; - is standard input."),
+]
+
+
+def whole(given: bytes, part: str) -> bytes:
+    """The document in what `show` told under `part`; what is no such answer is left as it is, for the API to judge. Raises RefusedError where
+    it was not told.
+    """
+    try:
+        told = json.loads(given)
+    except ValueError:
+        return given
+    if not isinstance(told, dict) or part not in told:
+        return given
+    if told[part] is None:
+        raise RefusedError(
+            f"`show` did not tell you the whole of it: its {part} is null. An administrator of it sees it."
+        )
+    return json.dumps(told[part]).encode()

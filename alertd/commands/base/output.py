@@ -6,12 +6,14 @@ import json
 import re
 import sys
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from alertd.commands.base.options import common
 
 #: Off a terminal nothing is cut or wrapped: a line is a row.
 UNBOUNDED = 10_000
@@ -28,6 +30,19 @@ def tell_json(document: Any) -> None:
     text = json.dumps(document, ensure_ascii=(sys.stdout.encoding or "").lower() not in UNICODE)
     sys.stdout.write(_COMMANDS.sub(lambda one: f"\\u{ord(one[0]):04x}", text) + "\n")
     sys.stdout.flush()
+
+
+def told_in_json(document: Any) -> bool:
+    """Prints an answer as JSON if the command line has --json. Returns whether it did."""
+    if common().as_json:
+        tell_json(document)
+    return common().as_json
+
+
+def tell_answer(answer: Any, in_words: str | Callable[[Any], object]) -> None:
+    """Prints an answer: as JSON with --json, else as the sentence, or by the function."""
+    if not told_in_json(answer):
+        tell(in_words) if isinstance(in_words, str) else in_words(answer)
 
 
 def tell(line: str) -> None:
@@ -66,14 +81,16 @@ def tell_facts(facts: Mapping[str, Any]) -> None:
     _print(table)
 
 
-def tell_some(answer: Mapping[str, Any], names: Iterable[str], *, as_json: bool) -> None:
+def tell_some(answer: Mapping[str, Any], names: Iterable[str]) -> None:
     """Those of an answer's facts; in JSON all of it."""
-    tell_json(answer) if as_json else tell_facts({name: answer[name] for name in names})
+    if not told_in_json(answer):
+        tell_facts({name: answer[name] for name in names})
 
 
-def tell_list(answer: Mapping[str, Any], under: str, columns: Sequence[str], *, as_json: bool) -> None:
+def tell_list(answer: Mapping[str, Any], under: str, columns: Sequence[str]) -> None:
     """What an answer has `under` a name, one a row; in JSON all of it."""
-    tell_json(answer) if as_json else tell_table(columns, ([one[name] for name in columns] for one in answer[under]))
+    if not told_in_json(answer):
+        tell_table(columns, ([one[name] for name in columns] for one in answer[under]))
 
 
 def _print(table: Table) -> None:

@@ -15,17 +15,16 @@ from alertd.common import logs
 from alertd.config import settings as config
 from alertd.runtime.processes import StartError
 from alertd.store.embedded.data_directory import DirectoryInUseError
-from alertd.store.embedded.server import EmbeddedServerError
-from alertd.store.embedded.server_binary import ServerNotFoundError
+from alertd.store.embedded.server import EmbeddedServerError, ServerNotFoundError
 from alertd.store.engine.connection import StoreRefusedError
 
 #: What a person can mend: told in a sentence, without a traceback.
 REFUSALS = (StartError, StoreRefusedError, DirectoryInUseError, EmbeddedServerError, ServerNotFoundError)
 
 
-def run(ctx: typer.Context, what: Callable[[config.Settings], Coroutine[Any, Any, None]]) -> None:
+def run(what: Callable[[config.Settings], Coroutine[Any, Any, None]]) -> None:
     """Load the settings and run. Raises ConfigError, RefusedError."""
-    settings = common(ctx).settings()
+    settings = common().settings()
     logs.set_up(settings.log_level)
     try:
         uvloop.run(what(settings))

@@ -12,15 +12,12 @@ import typer
 
 from alertd import __version__
 from alertd.commands.base.client import RefusedError
-from alertd.commands.base.options import JsonOption, common
-from alertd.commands.base.output import remark, tell, tell_json
+from alertd.commands.base.options import common
+from alertd.commands.base.output import remark, tell, told_in_json
 from alertd.config.sections import StoreSection
 from alertd.store.embedded import backups
 from alertd.store.embedded.data_directory import DataDirectory, DirectoryInUseError
 from alertd.store.engine.codec import NEXT_KEY, Codec, Keys, SealError
-
-backing_up = typer.Typer(add_completion=False)
-restoring = typer.Typer(add_completion=False)
 
 KEYS = ("master.key", "hash.key")
 KEPT_APART = (
@@ -40,17 +37,14 @@ WHAT_FOLLOWS = (
 )
 
 
-@backing_up.command()
 def backup(
-    ctx: typer.Context,
     to: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder for it.")],
     keys: Annotated[
         Path | None, typer.Option("--keys", metavar="DIR", help="Copy the two keys too, into this other folder.")
     ] = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Copy the embedded store, running or not; what was acknowledged is in it."""
-    section = _embedded(common(ctx).settings().store)
+    section = _embedded(common().settings().store)
     directory = section.directory.resolve()
     if keys is not None and keys.resolve().is_relative_to(to.resolve()):
         raise RefusedError("the keys open every copy: give them a folder that is not in the backup's own")
@@ -71,17 +65,14 @@ def backup(
     except backups.BackupError as error:
         raise RefusedError(str(error)) from None
     size = sum(one.bytes for one in made.files.values())
-    if as_json:
-        tell_json({"made": made.made, "schema": made.schema, "files": len(made.files), "bytes": size})
+    if told_in_json({"made": made.made, "schema": made.schema, "files": len(made.files), "bytes": size}):
         return
     tell(f"{to}: {len(made.files)} files, {size:,} bytes, of {made.made}")
     if keys is None:
         remark(KEPT_APART)
 
 
-@restoring.command()
 def restore(
-    ctx: typer.Context,
     copy: Annotated[Path, typer.Argument(metavar="DIR", exists=True, file_okay=False, help="What backup made.")],
     keys: Annotated[
         Path | None,
@@ -92,10 +83,9 @@ def restore(
     nothing_purged: Annotated[
         bool, typer.Option("--nothing-purged", help="No case was ever purged: there are no tombstones.")
     ] = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Put a backup into a data directory that has no store, whole or not at all."""
-    section = _embedded(common(ctx).settings().store)
+    section = _embedded(common().settings().store)
     directory = section.directory.resolve()
     if not nothing_purged and not section.tombstones_file.exists():
         raise RefusedError(NO_TOMBSTONES.format(file=section.tombstones_file))
@@ -109,8 +99,7 @@ def restore(
         raise RefusedError(f"{error.filename} cannot be written: {error.strerror}") from None
     finally:
         own.release()
-    if as_json:
-        tell_json({"made": done.made, "schema": done.schema, "files": len(done.files)})
+    if told_in_json({"made": done.made, "schema": done.schema, "files": len(done.files)}):
         return
     tell(f"{directory} holds what it was at {done.made}.")
     remark(WHAT_FOLLOWS)

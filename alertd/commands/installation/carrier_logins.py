@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -22,17 +22,26 @@ ANSWER_S = 5.0
 
 
 async def found(carriers: Mapping[str, Carrier], store: tuple[str, Codec] | None) -> dict[str, Login]:
-    """By carrier, whether it lets this machine in. Workers that run hold the binds of an SMS centre, which counts them: there it is their
-    finding, if they log in with the same settings. `store` is the URL and codec of a store that answers, None where there is none.
+    """By carrier, whether it lets this machine in. Workers that run hold the binds of an SMS centre and the connections of a mail relay, and
+    both count them. So it is the workers' finding at a centre, and at a relay that is busy, if they log in with the same settings. `store` is
+    the URL and codec of a store that answers, None where there is none.
     """
-    binding = {name: one.login for name, one in carriers.items() if isinstance(one.channel, Binding)}
-    of_workers = await _of_workers(binding, *store) if store and binding else {}
+    binding = [name for name, one in carriers.items() if isinstance(one.channel, Binding)]
+    of_workers = await _of_workers(carriers, binding, store)
     todo = [name for name in carriers if name not in of_workers]
-    own = await asyncio.gather(*(_own(carriers[name]) for name in todo))
-    return of_workers | dict(zip(todo, own, strict=True))
+    own = dict(zip(todo, await asyncio.gather(*(_own(carriers[name]) for name in todo)), strict=True))
+    busy = [name for name, login in own.items() if login.state is LoginState.BUSY]
+    return of_workers | own | await _of_workers(carriers, busy, store)
 
 
-async def _of_workers(settings: Mapping[str, str], url: str, codec: Codec) -> dict[str, Login]:
+async def _of_workers(
+    carriers: Mapping[str, Carrier], names: Sequence[str], store: tuple[str, Codec] | None
+) -> dict[str, Login]:
+    """What workers found that log in with the same settings."""
+    settings = {name: carriers[name].login for name in names if carriers[name].login}
+    if not settings or store is None:
+        return {}
+    url, codec = store
     try:
         async with Redis.from_url(url, socket_connect_timeout=ANSWER_S, socket_timeout=ANSWER_S) as client:
             connection = Connection(client, codec)

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from alertd.commands.base.client import RefusedError, segment
-from alertd.commands.base.options import JsonOption, common
-from alertd.commands.base.output import tell, tell_json, tell_table
+from alertd.commands.base.options import connect
+from alertd.commands.base.output import tell, tell_answer, tell_table, told_in_json
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Carriers: list, test.")
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 
 class Language(StrEnum):
@@ -32,10 +32,10 @@ def _group() -> None: ...
 
 
 @app.command("list")
-def list_carriers(ctx: typer.Context, as_json: JsonOption = False) -> None:
+def list_carriers() -> None:
     """The carriers: how many messages a second each may be given, whether it can send, and if not, why and which settings to check."""
-    found = common(ctx).client().get("/v1/carriers")
-    tell_json(found) if as_json else tell_table(COLUMNS, map(_row, found["carriers"]))
+    found = connect().get("/v1/carriers")
+    tell_answer(found, lambda _: tell_table(COLUMNS, map(_row, found["carriers"])))
 
 
 def _row(one: Mapping[str, Any]) -> tuple[str, ...]:
@@ -45,7 +45,6 @@ def _row(one: Mapping[str, Any]) -> tuple[str, ...]:
 
 @app.command("test")
 def send_test(
-    ctx: typer.Context,
     name: Annotated[str, typer.Argument(help="The carrier.")],
     to: Annotated[
         str,
@@ -54,17 +53,15 @@ def send_test(
         ),
     ],
     language: Annotated[Language, typer.Option(help="Of the message.")] = Language.EN,
-    as_json: JsonOption = False,
 ) -> None:
     """Send one message that says that it is a test, by this carrier, to an address of your own. Ends with 0 when the carrier accepts it; else says why not,
     and which settings to check.
     """
     body = {"to": to, "language": language.value}
-    found = common(ctx).client().post(f"/v1/carriers/{segment(name)}/test", body)
-    if as_json:
-        tell_json(found)
+    found = connect().post(f"/v1/carriers/{segment(name)}/test", body)
+    is_told = told_in_json(found)
     if found["answer"] != "accepted":
         cause = found["cause"]["sentence"] if found["cause"] else f"the answer was {found['answer']}."
         raise RefusedError(f"{found['carrier']} did not accept the test: {cause}")
-    if not as_json:
+    if not is_told:
         tell(f"{found['carrier']} accepted it. Check that it arrived.")

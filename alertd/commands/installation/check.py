@@ -8,35 +8,28 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from alertd.commands.base.client import Client, RefusedError
-from alertd.commands.base.options import Common, JsonOption, address_of, common
-from alertd.commands.base.output import tell, tell_json, tell_table
+from alertd.commands.base.options import Common, address_of, common
+from alertd.commands.base.output import tell, tell_table, told_in_json
 from alertd.common import logs
 
 if TYPE_CHECKING:
     from alertd.commands.installation.inspection import Finding
 
-app = typer.Typer(add_completion=False)
 
-
-@app.command()
 def check(
-    ctx: typer.Context,
     ready: Annotated[bool, typer.Option("--ready", help="Ask the running service alone: 0 ready, 1 not.")] = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Look at configuration, store and carriers; with --ready at the running service."""
     if ready:
-        _ask(common(ctx), as_json=as_json)
+        _ask(common())
         return
-    said = common(ctx)
+    said = common()
     settings = said.settings()
     logs.set_up(settings.log_level)
     from alertd.commands.installation.inspection import inspected  # noqa: PLC0415  a second that no health check need wait
 
     findings: list[Finding] = inspected(settings, said.config_file, contact=True)
-    if as_json:
-        tell_json({"findings": [asdict(finding) for finding in findings]})
-    else:
+    if not told_in_json({"findings": [asdict(finding) for finding in findings]}):
         tell_table(("", "part", "says"), ((_verdict(f), f.part, f.says) for f in findings))
     faults = sum(not finding.ok for finding in findings)
     if faults:
@@ -49,11 +42,10 @@ def _verdict(finding: Finding) -> str:
     return "warning" if finding.warns else "ok"
 
 
-def _ask(said: Common, *, as_json: bool) -> None:
+def _ask(said: Common) -> None:
     is_ready, words = Client(said.url or address_of(said.settings()), None).is_ready()
-    if as_json:
-        tell_json({"ready": is_ready, "says": words})
+    is_told = told_in_json({"ready": is_ready, "says": words})
     if not is_ready:
         raise RefusedError(words)
-    if not as_json:
+    if not is_told:
         tell(words)

@@ -31,12 +31,12 @@ from alertd.runtime.carrier_factory import carrier_of
 from alertd.runtime.installation import Store, running_store, shared_store
 from alertd.runtime.processes import StartError
 from alertd.service.carriers.carriers import Carrier
-from alertd.service.carriers.causes import cause_of_login
+from alertd.service.carriers.states import cause_of_login
 from alertd.service.organisations.oidc_provider import OidcProvider, ProviderFault, guarded
 from alertd.service.organisations.passkeys import RelyingParty
 from alertd.service.people.place_labels import MOST_TOLD, regions_gone
-from alertd.store.embedded.disk import free_bytes
-from alertd.store.embedded.server_binary import ServerNotFoundError, find_server
+from alertd.store.embedded.server import ServerNotFoundError, find_server
+from alertd.store.embedded.space import free_bytes
 from alertd.store.engine import keys
 from alertd.store.engine.capabilities import check_engine
 from alertd.store.engine.clock import StoreClock
@@ -47,8 +47,7 @@ from alertd.store.master_key.state import MasterKeys
 from alertd.store.organisations.organisations import OrganisationStore
 from alertd.store.organisations.paging import Rotas
 from alertd.store.people.subscribers import People
-from alertd.store.sharing.distribution import Tracks
-from alertd.store.sharing.webhooks import DistributorHook, Hooks
+from alertd.store.sharing.webhooks import DistributorHook, Hooks, Tracks
 from channels.login import Login, LoginState
 from geofences.regions import Library
 

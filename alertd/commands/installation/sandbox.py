@@ -13,10 +13,7 @@ from alertd.commands.base.output import remark
 from alertd.runtime.processes import Life, die_with_parent
 from channels.sandbox import run
 
-app = typer.Typer(add_completion=False)
 
-
-@app.command()
 def sandbox(
     directory: Annotated[Path, typer.Option(help="Where its certificates and sandbox.json go.")] = Path(
         "alertd-sandbox"

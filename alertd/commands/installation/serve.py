@@ -10,15 +10,10 @@ from alertd.commands.base.client import RefusedError
 from alertd.commands.base.running import run
 from alertd.runtime import serve as serving
 
-serving_all = typer.Typer(add_completion=False)
-serving_api = typer.Typer(add_completion=False)
-
 SAMPLE_PEOPLE = 1_000
 
 
-@serving_all.command()
 def serve(
-    ctx: typer.Context,
     sandbox: Annotated[
         bool, typer.Option("--sandbox", help="Local carriers instead of the configured ones, and sample people.")
     ] = False,
@@ -30,10 +25,9 @@ def serve(
             "--people makes sample people, whom only the sandbox's carriers may be asked to reach: add --sandbox"
         )
     sample = SAMPLE_PEOPLE if people is None else people
-    run(ctx, lambda settings: serving.run_all(settings, sandbox=sandbox, sample_people=sample))
+    run(lambda settings: serving.run_all(settings, sandbox=sandbox, sample_people=sample))
 
 
-@serving_api.command()
-def api(ctx: typer.Context) -> None:
+def api() -> None:
     """The API alone, over `store.url`."""
-    run(ctx, serving.run_api)
+    run(serving.run_api)

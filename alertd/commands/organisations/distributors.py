@@ -7,15 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from alertd.commands.base.client import segment
-from alertd.commands.base.options import JsonOption, common
-from alertd.commands.base.output import tell, tell_facts, tell_json, tell_list, tell_some, tell_table
-from alertd.commands.base.whole import WholeFile, whole
+from alertd.commands.base.options import WholeFile, connect, whole
+from alertd.commands.base.output import tell, tell_answer, tell_facts, tell_list, tell_some, tell_table, told_in_json
 from alertd.commands.organisations.webhooks import tell_taken
 
-app = typer.Typer(
-    no_args_is_help=True, add_completion=False,
-    help="Distributors: list, add, show, set, rotate, test, remove; of an alert: having, confirm, resend.",
-)  # fmt: skip
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 COLUMNS = ("id", "name", "host", "enabled", "failing_since", "answered", "alerts", "takedowns_open")
 #: As `why_not` of a share says it.
@@ -36,86 +32,77 @@ Alert = Annotated[str, typer.Argument(help="Id of the alert.")]
 
 
 @app.command("list")
-def list_distributors(ctx: typer.Context, as_json: JsonOption = False) -> None:
+def list_distributors() -> None:
     """Your organisation's distributors: since when each takes nothing, and how many take-downs it has not confirmed."""
-    found = common(ctx).client().get("/v1/distributors")
-    tell_list(found, "distributors", COLUMNS, as_json=as_json)
+    tell_list(connect().get("/v1/distributors"), "distributors", COLUMNS)
 
 
 @app.command()
 def add(
-    ctx: typer.Context,
     file: Annotated[typer.FileBinaryRead, typer.Argument(help="A distributor as JSON; - is standard input.")],
-    as_json: JsonOption = False,
 ) -> None:
     """Register a distributor. Its secret, which checks what is posted to it, is told once and never again."""
-    made = common(ctx).client().post("/v1/distributors", file.read())
-    tell_some(made, ("id", "name", "host", "receipts", "secret"), as_json=as_json)
+    made = connect().post("/v1/distributors", file.read())
+    tell_some(made, ("id", "name", "host", "receipts", "secret"))
 
 
 @app.command()
-def show(ctx: typer.Context, distributor: Distributor, as_json: JsonOption = False) -> None:
+def show(distributor: Distributor) -> None:
     """One distributor, whole; with --json as `set` takes it."""
-    found = common(ctx).client().get(f"/v1/distributors/{segment(distributor)}")
-    if as_json:
-        tell_json(found)
+    found = connect().get(f"/v1/distributors/{segment(distributor)}")
+    if told_in_json(found):
         return
     whole = found.pop("distributor") or {}
     tell_facts({**found, **{name: value for name, value in whole.items() if name not in found}})
 
 
 @app.command("set")
-def set_distributor(
-    ctx: typer.Context,
-    distributor: Distributor,
-    file: WholeFile,
-    as_json: JsonOption = False,
-) -> None:
+def set_distributor(distributor: Distributor, file: WholeFile) -> None:
     """Change a distributor. With `"enabled": false` it gets no new alert, and is still told the end of those that it has."""
-    written = common(ctx).client().put(f"/v1/distributors/{segment(distributor)}", whole(file.read(), "distributor"))
-    tell_some(written, COLUMNS, as_json=as_json)
+    written = connect().put(f"/v1/distributors/{segment(distributor)}", whole(file.read(), "distributor"))
+    tell_some(written, COLUMNS)
 
 
 @app.command()
-def rotate(ctx: typer.Context, distributor: Distributor, as_json: JsonOption = False) -> None:
+def rotate(distributor: Distributor) -> None:
     """Give it a new secret, which is told once, and another address for its Acks. For a day the secret before signs as well."""
-    made = common(ctx).client().post(f"/v1/distributors/{segment(distributor)}/rotate")
-    tell_some(made, ("id", "name", "receipts", "secret"), as_json=as_json)
+    made = connect().post(f"/v1/distributors/{segment(distributor)}/rotate")
+    tell_some(made, ("id", "name", "receipts", "secret"))
 
 
 @app.command("test")
-def try_distributor(ctx: typer.Context, distributor: Distributor, as_json: JsonOption = False) -> None:
+def try_distributor(distributor: Distributor) -> None:
     """Post a CAP message of status System to it, now and once."""
-    answer = common(ctx).client().post(f"/v1/distributors/{segment(distributor)}/test")
-    tell_taken(distributor, answer, as_json=as_json)
+    answer = connect().post(f"/v1/distributors/{segment(distributor)}/test")
+    tell_taken(distributor, answer)
 
 
 @app.command()
-def remove(ctx: typer.Context, distributor: Distributor, as_json: JsonOption = False) -> None:
+def remove(distributor: Distributor) -> None:
     """It is sent nothing more. Refused while it has an alert."""
-    common(ctx).client().delete(f"/v1/distributors/{segment(distributor)}")
-    tell_json({"removed": distributor}) if as_json else tell(f"Distributor {distributor} is removed.")
+    connect().delete(f"/v1/distributors/{segment(distributor)}")
+    tell_answer({"removed": distributor}, f"Distributor {distributor} is removed.")
 
 
 @app.command()
-def having(ctx: typer.Context, alert: Alert, as_json: JsonOption = False) -> None:
+def having(alert: Alert) -> None:
     """Which distributors have an alert, what became of each message, and who has not confirmed the take-down."""
-    found = common(ctx).client().get(f"/v1/alerts/{segment(alert)}/distribution")
-    tell_json(found) if as_json else _tell(found)
+    found = connect().get(f"/v1/alerts/{segment(alert)}/distribution")
+    tell_answer(found, _tell)
 
 
 @app.command()
-def confirm(ctx: typer.Context, alert: Alert, distributor: Distributor, as_json: JsonOption = False) -> None:
+def confirm(alert: Alert, distributor: Distributor) -> None:
     """You asked, and this distributor shows the alert no more."""
-    found = common(ctx).client().post(f"/v1/alerts/{segment(alert)}/distribution/{segment(distributor)}/confirm")
-    tell_json(found) if as_json else _tell(found)
+    found = connect().post(f"/v1/alerts/{segment(alert)}/distribution/{segment(distributor)}/confirm")
+    tell_answer(found, _tell)
 
 
 @app.command()
-def resend(ctx: typer.Context, alert: Alert, distributor: Distributor, as_json: JsonOption = False) -> None:
+def resend(alert: Alert, distributor: Distributor) -> None:
     """Send a distributor once more what it refused, or did not take in time."""
-    found = common(ctx).client().post(f"/v1/alerts/{segment(alert)}/distribution/{segment(distributor)}/resend")
-    tell_json(found) if as_json else _tell(found)
+    found = connect().post(f"/v1/alerts/{segment(alert)}/distribution/{segment(distributor)}/resend")
+    tell_answer(found, _tell)
 
 
 def _tell(found: dict[str, Any]) -> None:

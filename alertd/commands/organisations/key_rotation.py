@@ -11,7 +11,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from alertd.commands.base.client import Client, RefusedError
-from alertd.commands.base.options import JsonOption, common
+from alertd.commands.base.options import common, connect
 from alertd.commands.base.output import console, remark, tell, tell_json
 
 PATH = "/v1/master-key/rotation"
@@ -36,7 +36,6 @@ OLD_COPIES = (
 
 
 def rotate_master(
-    ctx: typer.Context,
     give_up_unreadable: Annotated[
         bool,
         typer.Option(
@@ -45,16 +44,15 @@ def rotate_master(
         ),
     ] = False,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Start it and return.")] = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Rotate the master key and the hashing secret while the service runs. Run it again to follow the running rotation."""
-    client = common(ctx).client()
+    client = connect()
     first = client.post(PATH, {"give_up_unreadable": give_up_unreadable})
-    show = _as_json if as_json else _bar if sys.stdout.isatty() else _lines
+    show = _as_json if common().as_json else _bar if sys.stdout.isatty() else _lines
     last = show(iter([first]) if no_wait else _changes(client, first))
     if last["blocked"]:
         raise RefusedError(BLOCKED.format(**last, first=", ".join(last["unreadable_keys"])))
-    if last["state"] == "done" and not as_json:
+    if last["state"] == "done" and not common().as_json:
         remark(OLD_COPIES)
 
 

@@ -7,14 +7,12 @@ from typing import Annotated
 import typer
 
 from alertd.commands.base.client import segment
-from alertd.commands.base.options import JsonOption, common
-from alertd.commands.base.output import remark, tell, tell_json, tell_list, tell_some
+from alertd.commands.base.options import common, connect
+from alertd.commands.base.output import remark, tell, tell_answer, tell_list, tell_some, told_in_json
 from alertd.commands.organisations.key_rotation import rotate_master
 from alertd.common import logs
 
-app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="Keys: make, list, rotate, revoke, recover; rotate the master key."
-)
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 app.command()(rotate_master)
 
 COLUMNS = (
@@ -34,8 +32,7 @@ Key = Annotated[str, typer.Argument(help="As `list` shows it.")]
 
 
 @app.command()
-def create(  # noqa: PLR0913, PLR0917  each is an option
-    ctx: typer.Context,
+def create(
     subject: Annotated[str, typer.Option(help="The person the key belongs to.")],
     scope: Annotated[list[str], typer.Option(help="What it may do, such as alerts:write; may be given again.")],
     test: Annotated[bool, typer.Option("--test", help="It cannot send Actual alerts.")] = False,
@@ -45,42 +42,32 @@ def create(  # noqa: PLR0913, PLR0917  each is an option
     region: Annotated[
         list[str] | None, typer.Option(help="Its alerts may be told there alone; may be given again.")
     ] = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Make a key. Its token is told once and never again."""
     body = {
         "subject": subject, "scopes": scope, "test": test, "organisation": organisation, "expires": expires,
         "rate_per_min": rate_per_min, "jurisdiction": {"regions": region} if region else None,
     }  # fmt: skip
-    tell_some(common(ctx).client().post("/v1/keys", body), MADE, as_json=as_json)
+    tell_some(connect().post("/v1/keys", body), MADE)
 
 
 @app.command("list")
-def list_keys(ctx: typer.Context, as_json: JsonOption = False) -> None:
+def list_keys() -> None:
     """The organisation's keys, without their secrets."""
-    found = common(ctx).client().get("/v1/keys")
-    tell_list(found, "keys", COLUMNS, as_json=as_json)
+    tell_list(connect().get("/v1/keys"), "keys", COLUMNS)
 
 
 @app.command()
 def rotate(
-    ctx: typer.Context,
     key: Key,
     overlap_s: Annotated[int, typer.Option(help="For so many seconds the old secret is good, too.")] = 3600,
-    as_json: JsonOption = False,
 ) -> None:
     """Give a key a new secret, told once and never again; all else of it stays."""
-    tell_some(
-        common(ctx).client().post(f"/v1/keys/{segment(key)}/rotate", {"overlap_s": overlap_s}), MADE, as_json=as_json
-    )
+    tell_some(connect().post(f"/v1/keys/{segment(key)}/rotate", {"overlap_s": overlap_s}), MADE)
 
 
 @app.command()
-def recover(
-    ctx: typer.Context,
-    subject: Annotated[str, typer.Option(help="The person the key is for.")] = "administrator",
-    as_json: JsonOption = False,
-) -> None:
+def recover(subject: Annotated[str, typer.Option(help="The person the key is for.")] = "administrator") -> None:
     """Make an administrator's key on the machine of the store, if no administrator has one any more. It takes no key.
 
     It needs the files of the data directory, or store.url and its keys, and the store must run. The audit has it, the event key.recovered goes to webhooks, and
@@ -88,11 +75,10 @@ def recover(
     """
     from alertd.commands.organisations.key_recovery import recovered  # noqa: PLC0415  it loads a second's worth of the service
 
-    settings = common(ctx).settings()
+    settings = common().settings()
     logs.set_up(settings.log_level)
     made, token = recovered(settings, subject)
-    if as_json:
-        tell_json({"key": made.key_id, "subject": made.subject, "scopes": sorted(made.scopes), "token": token})
+    if told_in_json({"key": made.key_id, "subject": made.subject, "scopes": sorted(made.scopes), "token": token}):
         return
     tell(f"Key {made.key_id} of {made.subject}, told this once; to use it: export ALERTD_KEY={token}")
     remark(
@@ -101,7 +87,7 @@ def recover(
 
 
 @app.command()
-def revoke(ctx: typer.Context, key: Key, as_json: JsonOption = False) -> None:
+def revoke(key: Key) -> None:
     """The key is known no more."""
-    common(ctx).client().delete(f"/v1/keys/{segment(key)}")
-    tell_json({"revoked": key}) if as_json else tell(f"Key {key} is revoked.")
+    connect().delete(f"/v1/keys/{segment(key)}")
+    tell_answer({"revoked": key}, f"Key {key} is revoked.")

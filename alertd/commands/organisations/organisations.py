@@ -7,39 +7,32 @@ from typing import Annotated, Any
 import typer
 
 from alertd.commands.base.client import segment
-from alertd.commands.base.options import JsonOption, common
-from alertd.commands.base.output import tell_facts, tell_json, tell_list
-from alertd.commands.base.whole import WholeFile, whole
+from alertd.commands.base.options import WholeFile, connect, whole
+from alertd.commands.base.output import tell_answer, tell_facts, tell_list
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Organisations: list, show, set.")
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 Organisation = Annotated[str, typer.Argument(help="Its id, such as police.")]
 
 
 @app.command("list")
-def list_organisations(ctx: typer.Context, as_json: JsonOption = False) -> None:
+def list_organisations() -> None:
     """All there are: your own whole, the others by name."""
-    found = common(ctx).client().get("/v1/organisations")
-    tell_list(found, "organisations", ("id", "name"), as_json=as_json)
+    tell_list(connect().get("/v1/organisations"), "organisations", ("id", "name"))
 
 
 @app.command()
-def show(ctx: typer.Context, organisation: Organisation, as_json: JsonOption = False) -> None:
+def show(organisation: Organisation) -> None:
     """One organisation; with --json as `set` takes it."""
-    found = common(ctx).client().get(f"/v1/organisations/{segment(organisation)}")
-    tell_json(found) if as_json else _tell(found)
+    found = connect().get(f"/v1/organisations/{segment(organisation)}")
+    tell_answer(found, _tell)
 
 
 @app.command("set")
-def set_organisation(
-    ctx: typer.Context,
-    organisation: Organisation,
-    file: WholeFile,
-    as_json: JsonOption = False,
-) -> None:
+def set_organisation(organisation: Organisation, file: WholeFile) -> None:
     """Make an organisation, or change it."""
-    written = common(ctx).client().put(f"/v1/organisations/{segment(organisation)}", whole(file.read(), "organisation"))
-    tell_json(written) if as_json else _tell(written)
+    written = connect().put(f"/v1/organisations/{segment(organisation)}", whole(file.read(), "organisation"))
+    tell_answer(written, _tell)
 
 
 def _tell(found: dict[str, Any]) -> None:

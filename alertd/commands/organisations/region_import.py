@@ -13,16 +13,13 @@ from typing import Annotated, Any
 import typer
 
 from alertd.commands.base.client import RefusedError
-from alertd.commands.base.options import JsonOption, common
-from alertd.commands.base.output import remark, tell, tell_facts, tell_json
+from alertd.commands.base.options import common
+from alertd.commands.base.output import remark, tell, tell_answer, tell_facts
 from geofences import files
 from geofences.additions import Order, Problem, gone
 from geofences.errors import GeofenceError
 from geofences.importing import FaultyFileError, import_file
-from geofences.region_records import Kind
-
-app = typer.Typer(add_completion=False)
-removing = typer.Typer(add_completion=False)
+from geofences.regions import Kind
 
 COVERED_TOLD = 3
 PROBLEMS_TOLD = 20
@@ -39,9 +36,7 @@ LABELS = {
 }
 
 
-@app.command("import")
 def import_regions(  # noqa: PLR0913, PLR0917  each is an option of the command
-    ctx: typer.Context,
     file: Annotated[
         Path,
         typer.Argument(exists=True, dir_okay=False, help="GeoJSON, GeoPackage, FlatGeobuf, Shapefile or TopoJSON."),
@@ -70,10 +65,9 @@ def import_regions(  # noqa: PLR0913, PLR0917  each is an option of the command
         typer.Option("--replace", help="Also put them in the place of regions of the same code that lie elsewhere."),
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, write nothing.")] = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Add regions of your own to the data directory."""
-    settings = common(ctx).settings()
+    settings = common().settings()
     folder, kept_as = settings.store.regions, name or _name_of(file)
     order = Order(
         kind=kind, code_field=code_field, name_field=name_field, parent_field=parent_field, parent_digits=parent_digits,
@@ -87,21 +81,18 @@ def import_regions(  # noqa: PLR0913, PLR0917  each is an option of the command
     except GeofenceError as error:
         raise RefusedError(str(error)) from None
     facts = {"regions": facts.pop("regions"), "file": str((folder / f"{kept_as}{files.SUFFIX}").resolve()), **facts}
-    tell_json(facts) if as_json else _tell(facts)
+    tell_answer(facts, _tell)
     if not (settings.store.directory / "master.key").exists():
         remark(
             f"No alertd has its data in {settings.store.directory.resolve()} yet: one that keeps it elsewhere does not see these."
         )
 
 
-@removing.command("remove")
 def remove_regions(
-    ctx: typer.Context,
     name: Annotated[str, typer.Argument(help="What they are kept under: `wrong` of regions/wrong.regions.")],
-    as_json: JsonOption = False,
 ) -> None:
     """Take regions that were imported out of the data directory. Their numbers are given to no other region."""
-    folder = common(ctx).settings().store.regions
+    folder = common().settings().store.regions
     kept = sorted(path.name.removesuffix(files.SUFFIX) for path in folder.glob(f"*{files.SUFFIX}"))
     if name not in kept:
         raise RefusedError(
@@ -111,7 +102,7 @@ def remove_regions(
         codes = gone(folder, name, ())
         (folder / f"{name}{files.SUFFIX}").unlink()
     facts = {"regions": len(codes), "codes": [codes[0], codes[-1]]}
-    tell_json(facts) if as_json else _tell_gone(facts)
+    tell_answer(facts, _tell_gone)
 
 
 def _tell_gone(facts: dict[str, Any]) -> None:

@@ -13,13 +13,21 @@ from typing import IO, Annotated, Any
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from alertd.commands.base.client import Client, RefusedError, segment
-from alertd.commands.base.options import JsonOption, common
-from alertd.commands.base.output import console, estimated, remark, tell, tell_facts, tell_json, tell_table
+from alertd.commands.base.client import Client, RefusedError, place, segment
+from alertd.commands.base.options import common, connect
+from alertd.commands.base.output import (
+    console,
+    estimated,
+    remark,
+    tell,
+    tell_answer,
+    tell_facts,
+    tell_table,
+    told_in_json,
+)
 from alertd.commands.base.people_files import CsvError, Line, csv_lines, ndjson_lines
-from alertd.commands.base.problems import place
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Subscribers: import, count, show, explain, forget.")
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 #: Lines a call: what the service writes together, and little enough to be sent again after a broken connection.
 LINES = 1_000
@@ -32,18 +40,16 @@ SubscriberId = Annotated[str, typer.Argument(metavar="ID", help="The subscriber'
 
 @app.command("import")
 def import_people(
-    ctx: typer.Context,
     file: Annotated[
         typer.FileBinaryRead, typer.Argument(help="NDJSON, or CSV if its name ends so; - is standard input.")
     ],
     is_csv: Annotated[bool, typer.Option("--csv", help="It is CSV, whatever its name.")] = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Write many subscribers. The same file again changes nothing. Of whoever is there a CSV writes what it has columns for, and an empty
     cell takes away what was there; a line of NDJSON takes the place of all, or with `only` of the parts it names.
     """
-    client, read = common(ctx).client(), csv_lines if is_csv or file.name.lower().endswith(".csv") else ndjson_lines
-    telling, counts = _Telling(file, as_json=as_json), {"written": 0, "refused": 0}
+    client, read = connect(), csv_lines if is_csv or file.name.lower().endswith(".csv") else ndjson_lines
+    telling, counts = _Telling(file), {"written": 0, "refused": 0}
     try:
         with telling:
             for batch in _batches(read(file)):
@@ -53,7 +59,7 @@ def import_people(
                 telling.step(counts, faults, sum(len(line) for _, line in batch))
     except CsvError as error:
         raise RefusedError(f"{file.name}: {error}; {counts['written']:,} were written before") from None
-    tell_json(counts) if as_json else tell(f"{counts['written']:,} written, {counts['refused']:,} refused.")
+    tell_answer(counts, f"{counts['written']:,} written, {counts['refused']:,} refused.")
     if counts["refused"]:
         lines = "1 line was" if counts["refused"] == 1 else f"{counts['refused']:,} lines were"
         raise RefusedError(f"{lines} refused; mend and send the file again")
@@ -61,16 +67,13 @@ def import_people(
 
 @app.command()
 def count(
-    ctx: typer.Context,
     within: Annotated[str, typer.Option("--in", metavar="CODE|GEOJSON", help="A region's code, a file or its text.")],
     kind: Annotated[str | None, typer.Option(help="Who asked for this kind of alert; else missing-child.")] = None,
-    as_json: JsonOption = False,
 ) -> None:
     """About how many people and addresses an area has."""
     body = {"target": _target(within)} | ({} if kind is None else {"kind": kind})
-    found = common(ctx).client().post("/v1/targets/preview", body)
-    if as_json:
-        tell_json({name: found[name] for name in ("area", "audience", "eta")})
+    found = connect().post("/v1/targets/preview", body)
+    if told_in_json({name: found[name] for name in ("area", "audience", "eta")}):
         return
     area, audience = found["area"], found["audience"]
     tell_facts(
@@ -80,23 +83,20 @@ def count(
 
 
 @app.command()
-def show(ctx: typer.Context, subscriber_id: SubscriberId, as_json: JsonOption = False) -> None:
+def show(subscriber_id: SubscriberId) -> None:
     """One subscriber."""
-    found = common(ctx).client().get(_path(subscriber_id))
-    tell_json(found) if as_json else tell_facts({"id": found["id"], **found["registration"]})
+    found = connect().get(_path(subscriber_id))
+    tell_answer(found, lambda _: tell_facts({"id": found["id"], **found["registration"]}))
 
 
 @app.command()
 def explain(
-    ctx: typer.Context,
     subscriber_id: SubscriberId,
     alert: Annotated[str, typer.Option("--alert", metavar="ALERT", help="The alert's id.")],
-    as_json: JsonOption = False,
 ) -> None:
     """Why somebody was told of an alert, or was not."""
-    found = common(ctx).client().get(f"{_path(subscriber_id)}/explain", {"alert": alert})
-    if as_json:
-        tell_json(found)
+    found = connect().get(f"{_path(subscriber_id)}/explain", {"alert": alert})
+    if told_in_json(found):
         return
     tell_facts({name: found[name] for name in ("told", "why", "in_audience", "consents", "tester")})
     for many in ("places", "addresses", "messages"):
@@ -105,10 +105,10 @@ def explain(
 
 
 @app.command()
-def forget(ctx: typer.Context, subscriber_id: SubscriberId, as_json: JsonOption = False) -> None:
+def forget(subscriber_id: SubscriberId) -> None:
     """Remove a subscriber with places and addresses. It cannot be undone."""
-    common(ctx).client().delete(_path(subscriber_id))
-    tell_json({"forgotten": subscriber_id}) if as_json else tell(f"Subscriber {subscriber_id} is forgotten.")
+    connect().delete(_path(subscriber_id))
+    tell_answer({"forgotten": subscriber_id}, f"Subscriber {subscriber_id} is forgotten.")
 
 
 def _path(subscriber_id: str) -> str:
@@ -135,11 +135,10 @@ def sent(client: Client, batch: list[Line]) -> list[dict[str, Any]]:
 class _Telling:
     """Tells how far an import is: a bar on a terminal, lines elsewhere; faults as they come, to standard error."""
 
-    def __init__(self, file: IO[bytes], *, as_json: bool) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-        self._bar = Progress(*columns, console=console(), disable=as_json or not sys.stdout.isatty())
+        self._bar = Progress(*columns, console=console(), disable=common().as_json or not sys.stdout.isatty())
         self._task = self._bar.add_task("0 written", total=_size(file))
-        self._as_json = as_json
         self._calls = self._told = 0
 
     def __enter__(self) -> None:
@@ -152,14 +151,13 @@ class _Telling:
         said = f"{counts['written']:,} written" + (f", {counts['refused']:,} refused" if counts["refused"] else "")
         self._bar.update(self._task, advance=size, description=said)
         self._calls += 1
-        if self._bar.disable and not self._as_json and self._calls % REMARK_EVERY == 0:
+        if self._bar.disable and not common().as_json and self._calls % REMARK_EVERY == 0:
             tell(said)
         for fault in faults:
             self._tell_fault(fault)
 
     def _tell_fault(self, fault: dict[str, Any]) -> None:
-        if self._as_json:
-            tell_json(fault)
+        if told_in_json(fault):
             return
         self._told += 1
         if self._told <= FAULTS_TOLD:

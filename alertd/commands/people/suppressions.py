@@ -11,11 +11,11 @@ from typing import IO, Annotated, Any
 import typer
 
 from alertd.commands.base.client import RefusedError
-from alertd.commands.base.options import JsonOption, common
-from alertd.commands.base.output import tell, tell_json
+from alertd.commands.base.options import connect
+from alertd.commands.base.output import tell_answer
 from alertd.commands.base.people_files import ADDRESSES
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="The suppression list: add, show, remove.")
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 #: Addresses a call, as many as the API takes.
 AT_ONCE = 5_000
@@ -45,48 +45,41 @@ Address = Annotated[
 
 @app.command()
 def add(
-    ctx: typer.Context,
     channel: ChannelArgument,
     file: Annotated[typer.FileBinaryRead, typer.Argument(help="One address a line; - is standard input.")],
-    as_json: JsonOption = False,
 ) -> None:
     """Put addresses on the list, such as those that told another provider STOP. The same file again changes nothing."""
-    client, done = common(ctx).client(), {"listed": 0, "stopped": 0}
+    client, done = connect(), {"listed": 0, "stopped": 0}
     for batch in _batches(file):
         addresses = [{"channel": channel.value, ADDRESSES[channel]: one} for one in batch]
         answer = client.post("/v1/suppressions", {"addresses": addresses})
         done = {name: count + answer[name] for name, count in done.items()}
-    tell_json(done) if as_json else tell(
-        f"{done['listed']:,} addresses are new on the list; {done['stopped']:,} addresses of subscribers are stopped."
+    tell_answer(
+        done,
+        f"{done['listed']:,} addresses are new on the list; {done['stopped']:,} addresses of subscribers are stopped.",
     )
 
 
 @app.command()
-def show(ctx: typer.Context, channel: ChannelArgument, address: Address, as_json: JsonOption = False) -> None:
+def show(channel: ChannelArgument, address: Address) -> None:
     """Say since when an address is on the list. Ends with 1 if it is not."""
-    found = common(ctx).client().post("/v1/suppressions/lookup", _lookup(channel, address))
-    tell_json(found) if as_json else tell(f"It is on the list since {found['since']}.")
+    found = connect().post("/v1/suppressions/lookup", _lookup(channel, address))
+    tell_answer(found, f"It is on the list since {found['since']}.")
 
 
 @app.command()
 def remove(
-    ctx: typer.Context,
     channel: ChannelArgument,
     address: Address,
     reason: Annotated[
         Why,
         typer.Option(help="request: its owner asked; reassigned: it is another person's; error: it should never have been listed."),
     ],
-    as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Take an address off the list: alertd writes to whoever has it again."""
-    answer = common(ctx).client().post("/v1/suppressions/lift", {**_lookup(channel, address), "reason": reason.value})
-    if as_json:
-        tell_json(answer)
-    elif answer["lifted"]:
-        tell(f"It is off the list; {answer['active']} subscribers' addresses are in use again.")
-    else:
-        tell("It was not on the list.")
+    answer = connect().post("/v1/suppressions/lift", {**_lookup(channel, address), "reason": reason.value})
+    off = f"It is off the list; {answer['active']} subscribers' addresses are in use again."
+    tell_answer(answer, off if answer["lifted"] else "It was not on the list.")
 
 
 def _lookup(channel: Channel, address: str) -> dict[str, Any]:

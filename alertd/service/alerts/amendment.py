@@ -15,20 +15,17 @@ from alertd.common.errors import Fault, Problem
 from alertd.model import rules
 from alertd.model.alert import Alert
 from alertd.model.kinds import Kind, Occasion
-from alertd.model.restriction import restricted
+from alertd.model.redaction import restricted
 from alertd.model.states import KNOWN, SHOWN, WAITING, AlertState
 from alertd.service.access import Credential
 from alertd.service.alerts.approval import Approval
 from alertd.service.alerts.follow_up import Followed
-from alertd.service.alerts.follow_up_audience import if_told, later_version, replaces, versions_of
-from alertd.service.alerts.second_person import check_key
-from alertd.service.alerts.update_audience import TELLS
+from alertd.service.alerts.later_audience import TELLS, if_told, later_version, replaces, versions_of
+from alertd.service.decision_checks import TRIES, changed_since, check_key, check_revision, has_ended
 from alertd.service.records.photos import Photos
 from alertd.service.records.published_history import PublishedHistory
-from alertd.service.revision_check import TRIES, changed_since, check_revision, has_ended
 from alertd.store.alerts.alerts import Alerts
-from alertd.store.alerts.damaged import unless_damaged
-from alertd.store.alerts.records import AlertRecord, Footing
+from alertd.store.alerts.records import AlertRecord, Footing, unless_damaged
 from alertd.store.records.tombstones import Restriction, Tombstones
 from channels.base import Loudness
 
@@ -76,7 +73,9 @@ class Amendment:
         done = await self._revised(alert_id, who, reason, rev, partial(self._restriction, who))
         await self._past.settle(await self._approval.get(alert_id, who))
         try:  # outside the store, whose copy knows nothing of it
-            await asyncio.to_thread(self._tombstones.add, Restriction(restricted=alert_id, at=done.record.restricted))
+            await asyncio.to_thread(
+                self._tombstones.add, Restriction(restricted=alert_id, at=done.record.times.restricted)
+            )
         except OSError:
             raise Problem(
                 "store-unavailable",
@@ -88,11 +87,11 @@ class Amendment:
         """Of an alert that was restricted: those of its case and organisation that go on saying what was taken out, or will. Each is its author's,
         and may be about another child of the case, so none is restricted with it.
         """
-        if not record.restricted:
+        if not record.times.restricted:
             return []
         now, found = self._clock.now_ms(), await self._alerts.listed(await self._alerts.ids_in_case(record.case))
         own = [one for one in found if one and one.state in KNOWN | WAITING and now < one.expires]
-        return [one.id for one in own if not one.restricted and one.kind == Kind.MISSING_CHILD]
+        return [one.id for one in own if not one.times.restricted and one.kind == Kind.MISSING_CHILD]
 
     async def restore(self) -> None:
         """Before a store is served: whatever was restricted since it was copied is restricted in it, but for what is damaged and shown to nobody.
@@ -110,13 +109,13 @@ class Amendment:
             structlog.get_logger().warning("a restricted alert had its facts again, and is restricted", alert=record.id)
 
     async def _restricted_anew(self, record: AlertRecord, at: int) -> None:
-        await self._past.keep(record)
+        await self._past.words.keep(record)
         versions = await self._alerts.versions([record.id])
         known = [one for version in versions if (one := await self._readable(version)) and one.document]
-        anew = [replace(_anew(one, at, restricted), restricted=at) for one in known]
+        anew = [_restricted(one, at) for one in known]
         footing = Footing(sources=AlertState, last=len(versions), rev=None)
         await self._alerts.follow(record, footing, None, None, fields={}, anew=anew)
-        await self._past.settle(replace(record, restricted=at))
+        await self._past.settle(replace(record, times=replace(record.times, restricted=at)))
 
     async def _readable(self, alert_id: str) -> AlertRecord | None:
         return await unless_damaged(alert_id, self._alerts.get(alert_id))
@@ -132,24 +131,24 @@ class Amendment:
     async def _restriction(
         self, who: Credential, record: AlertRecord, versions: list[AlertRecord]
     ) -> _Change | Followed:
-        if record.restricted:
+        if record.times.restricted:
             return self._said_again(who, record, versions)
         _check_state(record.state)
         if record.kind != Kind.MISSING_CHILD:
             raise Problem("precondition-failed", "Only the alert of a missing child has facts that can be taken out.")
         now = self._clock.now_ms()
-        fresh = replace(_anew(record, now, restricted), restricted=now)
+        fresh = _restricted(record, now)
         later = await asyncio.gather(*(self._alerts.get(one.id) for one in versions if one.id != record.id))
         told_by = _replacement(fresh, len(versions) + 1, who)
         return _Change(
-            word="restricted", anew=[fresh, *(_anew(one, now, restricted) for one in later if one)], told_by=told_by
+            word="restricted", anew=[fresh, *(_restricted(one, now) for one in later if one)], told_by=told_by
         )
 
     def _said_again(self, who: Credential, record: AlertRecord, versions: list[AlertRecord]) -> _Change | Followed:
         """A restriction that was said before is told anew where another version took the place of the one that told it."""
-        told = [one for one in versions if one.restricted and replaces(one) and one.state in SHOWN]
+        told = [one for one in versions if one.times.restricted and replaces(one) and one.state in SHOWN]
         told_by = _replacement(record, len(versions) + 1, who)
-        if told_by is None or (told and not told[-1].notify):
+        if told_by is None or (told and not told[-1].update):
             return Followed(record=record, told_by=told[-1].id if told else None)
         return _Change(word="", anew=[], told_by=told_by)
 
@@ -157,7 +156,7 @@ class Amendment:
         self, who: Credential, expires: datetime, record: AlertRecord, _versions: list[AlertRecord]
     ) -> _Change | Followed:
         ends = ms_of(expires)
-        if record.expires == ends and who.is_person(record.by):
+        if record.expires == ends and who.is_person(record.last_step.by):
             return Followed(record=record, told_by=None)
         _check_state(record.state)
         await self._approval.check_approver(record, who)
@@ -176,7 +175,7 @@ class Amendment:
         faults = rules.expiry_faults(new.alert, now)
         if new.expires <= record.expires:
             faults.append(Fault("/expires", "It ends then already, or later: an end is only put off."))
-        if new.expires > record.start + LONGEST_MS:
+        if new.expires > record.times.start + LONGEST_MS:
             faults.append(Fault("/expires", "It would be told for more than 49 days: write a new one."))
         if faults:
             raise Problem("invalid-request", "The alert cannot end then.", faults=tuple(faults))
@@ -191,7 +190,7 @@ class Amendment:
                 return found
             check_revision(record, rev)
             if found.anew:
-                await self._past.keep(record)
+                await self._past.words.keep(record)
             if await self._write(record, found, len(versions), {"by": who.signature, "reason": reason}):
                 told_by = found.told_by.id if found.told_by else None
                 return Followed(record=await self._approval.get(alert_id, who), told_by=told_by)
@@ -213,7 +212,14 @@ def _anew(record: AlertRecord, now_ms: int, change: Callable[[Alert], Alert]) ->
     """The version as it is after a change of its document."""
     alert = change(record.alert)
     document = alert.model_dump_json(by_alias=True).encode()
-    return replace(record, document=document, changes=f"{record.changes} {now_ms}".strip())
+    changes = f"{record.times.changes} {now_ms}".strip()
+    return replace(record, document=document, times=replace(record.times, changes=changes))
+
+
+def _restricted(record: AlertRecord, now_ms: int) -> AlertRecord:
+    """The version without its facts and photos."""
+    less = _anew(record, now_ms, restricted)
+    return replace(less, times=replace(less.times, restricted=now_ms))
 
 
 def _replacement(record: AlertRecord, nth: int, who: Credential) -> AlertRecord | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import shapely
 from pydantic import ValidationError
@@ -16,57 +16,51 @@ from alertd.common.ids import chain_of
 from alertd.model import rules
 from alertd.model.alert import Alert, Status
 from alertd.model.case import bare_plate
-from alertd.model.states import AMENDABLE, KNOWN, SHOWN, UNTOLD, WAITING, AlertState
+from alertd.model.states import AMENDABLE, KNOWN, SHOWN, WAITING, AlertState
 from alertd.service.access import APPROVE, BY_GLASS, BY_POLICY, OVERSPEND, Credential, hands_of, hands_text
 from alertd.service.alerts.budget import Budget
 from alertd.service.alerts.duplicates import claim_external_id
 from alertd.service.alerts.freezing import Freezing
 from alertd.service.alerts.intake import TOLD_TOO_LATE
 from alertd.service.alerts.jurisdiction_split import JurisdictionSplit
-from alertd.service.alerts.second_person import check_key, check_second_person, refused
 from alertd.service.alerts.stops import StopControl, check_submission
 from alertd.service.areas.reach_preview import ReachPreview, population_of
 from alertd.service.areas.targeting import Targeting
+from alertd.service.decision_checks import (
+    changed_since,
+    check_key,
+    check_revision,
+    check_second_person,
+    has_ended,
+    refused,
+)
 from alertd.service.messages.texts import Texts
 from alertd.service.organisations.organisations import Known, Organisations
 from alertd.service.reach import LEAST_SHOWN, shown, stored_estimate
-from alertd.service.revision_check import changed_since, check_revision, has_ended
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.frozen_audience import FrozenAudience
-from alertd.store.alerts.records import AlertRecord, numbers_of
+from alertd.store.alerts.records import AlertRecord, BrokenGlass, numbers_of
 from alertd.store.engine.codec import SealError
 
 
+@dataclass(slots=True)
 class Approval:
     """Decides about alerts. Whoever says the same twice, as a client does whose answer was lost, gets the same answer."""
 
-    def __init__(  # noqa: PLR0913, PLR0917  each is a rule of its own
-        self,
-        alerts: Alerts,
-        freezing: Freezing,
-        targeting: Targeting,
-        texts: Texts,
-        stopping: StopControl,
-        clock: Clock,
-        organisations: Organisations,
-        budget: Budget,
-        borders: JurisdictionSplit,
-        looks: ReachPreview,
-    ) -> None:
-        self._looks = looks
-        self._alerts = alerts
-        self._freezing = freezing
-        self._clock = clock
-        self._targeting = targeting
-        self._texts = texts
-        self._stopping = stopping
-        self._organisations = organisations
-        self._budget = budget
-        self._borders = borders
+    alerts: Alerts
+    freezing: Freezing
+    targeting: Targeting
+    texts: Texts
+    stopping: StopControl
+    clock: Clock
+    organisations: Organisations
+    budget: Budget
+    borders: JurisdictionSplit
+    looks: ReachPreview
 
     async def get(self, alert_id: str, who: Credential) -> AlertRecord:
         """An alert of the caller's organisation. Raises Problem: what is another's is not found."""
-        record = await self._alerts.get(alert_id)
+        record = await self.alerts.get(alert_id)
         if record is None or record.org != who.org:
             raise Problem("not-found", "There is no such alert.")
         return record
@@ -78,7 +72,7 @@ class Approval:
 
     async def check_stops(self, alert: Alert, who: Credential) -> None:
         """Raises Problem when what is submitted meets a stop, as `check_submission` tells it."""
-        check_submission(await self._stopping.standing(), who, goes_out=alert.status is not Status.ACTUAL)
+        check_submission(await self.stopping.standing(), who, goes_out=alert.status is not Status.ACTUAL)
 
     async def begin(self, record: AlertRecord, who: Credential, known: Known | None = None) -> AlertRecord:
         """What becomes of an alert that was just taken in, `known` being its organisation where that was read with it. Doing it again
@@ -94,33 +88,32 @@ class Approval:
         """Opens the gate without a second person where the organisation allows that. Whoever allowed it counts as the second: what they
         may not approve themselves waits, and so does whatever else stands against it, for a person who is told why.
         """
-        unattended = await self._organisations.unattended(record, known)
+        unattended = await self.organisations.unattended(record, known)
         # Nobody knows yet how many people a scheduled alert reaches. An alert to so few would show whether somebody lives there.
-        if unattended is None or record.starts or record.seen < LEAST_SHOWN:
+        if unattended is None or record.times.starts or record.target.seen < LEAST_SHOWN:
             return record
         try:
-            check_second_person(record, unattended.setter)
-            await self._check_protection(record, unattended.setter)
+            await self.check_person(record, unattended.setter)
             _check_plates(record, ())
-            if not await self._organisations.count(record, unattended):
+            if not await self.organisations.count(record, unattended):
                 return record
             policy = replace(unattended.setter, subject=BY_POLICY + unattended.setter.subject)
-            return await self._open(record, policy, record.seen, most=unattended.people)
+            return await self._open(record, policy, record.target.seen, most=unattended.people)
         except Problem:
             return await self.get(record.id, who)
 
     async def submit(self, alert_id: str, who: Credential, *, rev: int | None = None) -> AlertRecord:
         """A draft, or one that was returned, asks for its second person, who is not whoever asks. Raises Problem, as where it is taken in."""
         record = await self.get(alert_id, who)
-        hands = hands_text(who.hands | hands_of(record.author, record.hands))
+        hands = hands_text(who.hands | hands_of(record.author.subject, record.author.hands))
         if record.state in AMENDABLE:
             check_key(record, who)
             check_revision(record, rev)
-            await self._organisations.check_ready(record.alert, record.org)
-            record = await self._borders.submitted(record, who)
-            await claim_external_id(self._alerts, record)
+            await self.organisations.check_ready(record.alert, record.org)
+            record = await self.borders.submitted(record, who)
+            await claim_external_id(self.alerts, record)
             rev = record.rev  # the external id that was claimed is the one it has then
-        texts = await self._texts.revision(record.org)
+        texts = await self.texts.revision(record.org)
         pending = await self._step(alert_id, AlertState.PENDING, who, rev, texts=texts, hands=hands)
         return await self.begin(pending, who)
 
@@ -146,22 +139,23 @@ class Approval:
         if overspend and not who.may(OVERSPEND):
             raise Problem("not-allowed", f"To exceed the budget a key needs the scope {OVERSPEND}.", scope=OVERSPEND)
         if _is_approved(record, who):
-            if record.approved_rev and rev != record.approved_rev:
+            if record.approval.rev and rev != record.approval.rev:
                 check_revision(record, rev)
             if overspend:
-                await self._budget.free(record)
+                await self.budget.free(record)
             return record
+        await self.check_person(record, who)
         if record.status == Status.ACTUAL:
-            check_second_person(record, who)
-            await self._check_protection(record, who)
             _check_plates(record, plates)
         # First: with whatever revision and count, it is approved no more.
         if record.state not in WAITING:
             raise refused(record.state, AlertState.APPROVED)
-        if record.expires <= self._clock.now_ms():
+        if record.expires <= self.clock.now_ms():
             raise has_ended()
         check_revision(record, rev)
-        return await self._open(record, who, record.seen if people is None else people, overspends=bool(overspend))
+        return await self._open(
+            record, who, record.target.seen if people is None else people, overspends=bool(overspend)
+        )
 
     async def approve_alone(
         self, record: AlertRecord, who: Credential, why: str, *, people: int | None, plates: Sequence[str]
@@ -169,40 +163,44 @@ class Approval:
         """The same by its author, where `break_glass` found that they may; all but the second person is as in `approve`. Whoever can
         have what they signed in with is no second person from then on. Raises Problem as `approve` does.
         """
-        if record.starts > self._clock.now_ms():
+        if record.times.starts > self.clock.now_ms():
             raise Problem("precondition-failed", "It is to start later: there is time for a second person until then.")
         await self._check_protection(record, who)
         _check_plates(record, plates)
-        alone = replace(record, why=why, hands=hands_text(hands_of(record.author, record.hands) | who.hands))
+        hands = hands_text(hands_of(record.author.subject, record.author.hands) | who.hands)
+        glass = BrokenGlass(at=0, why=why)
+        alone = replace(
+            record, author=replace(record.author, hands=hands), approval=replace(record.approval, glass=glass)
+        )
         named = replace(who, subject=BY_GLASS + who.subject)
-        return await self._open(alone, named, record.seen if people is None else people)
+        return await self._open(alone, named, record.target.seen if people is None else people)
 
     async def start(self, record: AlertRecord) -> AlertRecord:
         """The time of an alert has come that was approved to start then: its audience is who is there now, and all that an approval asks is
         asked again. Raises Problem: nobody is told then.
         """
-        scopes = await self._stopping.scopes(record.org, record.approver_key)
-        who = Credential(key_id=record.approver_key, org=record.org, subject=record.approver, scopes=scopes)
+        scopes = await self.stopping.scopes(record.org, record.approval.key)
+        who = Credential(key_id=record.approval.key, org=record.org, subject=record.approval.by, scopes=scopes)
         if record.status == Status.ACTUAL:
             if not who.may(APPROVE):
                 raise Problem("not-allowed", "Whoever approved it may approve nothing any more.", scope=APPROVE)
             await self._check_protection(record, who)
-        return await self._open(record, who, record.seen, starts=True)
+        return await self._open(record, who, record.target.seen, starts=True)
 
     async def unschedule(self, record: AlertRecord, reason: str) -> AlertRecord | None:
         """It is not what was approved any more: it waits for its second person again, as its organisation's texts are now. None where it is
         not scheduled any more.
         """
-        texts = await self._texts.revision(record.org)
-        done, _ = await self._alerts.step(
+        texts = await self.texts.revision(record.org)
+        done, _ = await self.alerts.step(
             record.id, AlertState.PENDING, rev=record.rev, texts=texts, reason=reason, approver="", approver_key=""
         )
-        return await self._alerts.get(record.id) if done else None
+        return await self.alerts.get(record.id) if done else None
 
     async def _schedule(self, record: AlertRecord, who: Credential, people: int) -> AlertRecord:
         """Approved, for later. The count is what the audience is compared with then."""
-        await self._alerts.times.note_start(record)
-        done, old = await self._alerts.step(
+        await self.alerts.times.note_start(record)
+        done, old = await self.alerts.step(
             record.id, AlertState.SCHEDULED, rev=record.rev, by=who.signature, approver=who.signature,
             approver_key=who.key_id, approved_rev=str(record.rev), seen=str(people),
         )  # fmt: skip
@@ -219,54 +217,56 @@ class Approval:
         how many may be told, and what `overspends` may cost what it costs. What is scheduled is opened when it `starts`, and by no other
         approval.
         """
-        if record.state is AlertState.SCHEDULED and not starts:
+        if (record.state is AlertState.SCHEDULED and not starts) or not record.document:
             raise refused(record.state, AlertState.APPROVED)
-        await self._alerts.enliven(record.id)  # before it is asked: who stops from now on finds it
-        await self._stopping.check(record.org, record.key, who.sender)
-        await self._check_texts(record)
-        if not record.document:
-            raise refused(record.state, AlertState.APPROVED)
-        alert = record.alert
-        area = await self._alerts.area(record.id)
-        await self._borders.check(record, who, area)
-        await self._borders.check_ground(record, who)
-        self._check_delays(record, alert)
-        await self._organisations.check_verified(alert, record.org)
-        # As they were at the submission: what is imported since takes nobody out whom the area was shown with.
-        told = numbers_of(record.regions)
-        people = await self._check_reach(record, area, told, seen=seen, most=most, overspends=overspends)
-        if record.starts > self._clock.now_ms() and not record.notify:
+        await self.alerts.enliven(record.id)  # before it is asked: who stops from now on finds it
+        area = await self.alerts.area(record.id)
+        await self._check(record, who, area)
+        people = await self._check_reach(record, area, seen=seen, most=most, overspends=overspends)
+        if record.times.starts > self.clock.now_ms() and not record.update:
             return await self._schedule(record, who, people)
-        found = await self._targeting.people(area, alert, told)
-        frozen = FrozenAudience(numbers=found.numbers, rings=await self._targeting.rings(area, alert, found))
-        if record.notify:
-            done, old = await self._freezing.replace(record, alert, frozen, who)
+        found = await self.targeting.people(area, record.alert, numbers_of(record.target.regions))
+        frozen = FrozenAudience(numbers=found.numbers, rings=await self.targeting.rings(area, record.alert, found))
+        if record.update:
+            done, old = await self.freezing.replace(record, record.alert, frozen, who)
         else:
-            done, old = await self._freezing.freeze(record, frozen, who)
-        await self._stopping.put_on(chain_of(record.id))
+            done, old = await self.freezing.freeze(record, frozen, who)
+        await self.stopping.put_on(chain_of(record.id))
         now = await self.get(record.id, who)
         if not done and not _is_as_approved(now, record, who):
             raise refused(old, AlertState.APPROVED)
         return now
 
+    async def _check(self, record: AlertRecord, who: Credential, area: shapely.MultiPolygon) -> None:
+        """Raises Problem for the first of these that stands against an approval: a stop, own texts that the approver may not have seen, ground
+        outside the jurisdiction, a target that comes to other ground by now, people who would be notified too late, and an unverified case.
+        """
+        await self.stopping.check(record.org, record.author.key, who.sender)
+        await self._check_texts(record)
+        await self.borders.check(record, who, area)
+        await self.borders.check_ground(record, who)
+        self._check_delays(record)
+        await self.organisations.check_verified(record.alert, record.org)
+
     async def _check_reach(
-        self, record: AlertRecord, area: shapely.MultiPolygon, told: Sequence[int], *,
-        seen: int | None, most: int | None, overspends: bool,
-    ) -> int:  # fmt: skip
+        self, record: AlertRecord, area: shapely.MultiPolygon, *, seen: int | None, most: int | None, overspends: bool
+    ) -> int:
         """Checks the estimated reach and returns it. Raises Problem if it is too small, too large, differs from what was seen, or costs too
         much. The exact count decides nothing here, because a refusal would reveal it.
         """
         alert = record.alert
-        reach = await self._looks.reach(area, await self._targeting.shares(area), population_of(alert), told)
+        # As they were at the submission: what is imported since takes nobody out whom the area was shown with.
+        told = numbers_of(record.target.regions)
+        reach = await self.looks.reach(area, await self.targeting.shares(area), population_of(alert), told)
         people = stored_estimate(reach.whole.people)
         if alert.status is Status.ACTUAL:
-            self._looks.check_people(reach)
+            self.looks.check_people(reach)
         if most is not None and max(people, LEAST_SHOWN) > most:
             raise Problem("too-many-people", "More people than may be told without a second person.")
         if seen is not None:
-            check_drift(seen, people, self._targeting.settings.drift_share)
+            check_drift(seen, people, self.targeting.settings.drift_share)
         # Last of what is asked: a refusal lifts no limit.
-        await (self._budget.free(record) if overspends else self._budget.check(record, alert, reach.whole))
+        await (self.budget.free(record) if overspends else self.budget.check(record, alert, reach.whole))
         return people
 
     async def check_approver(self, record: AlertRecord, who: Credential) -> None:
@@ -274,7 +274,7 @@ class Approval:
         outside-jurisdiction. It is asked of whoever lets it be told again, or for longer, than its second person did.
         """
         await self.check_person(record, who)
-        await self._borders.check(record, who, await self._alerts.area(record.id))
+        await self.borders.check(record, who, await self.alerts.area(record.id))
 
     async def check_person(self, record: AlertRecord, who: Credential) -> None:
         """The same of who they are, wherever it is told: also of a neighbour, who lets it be told to others than its second person did."""
@@ -288,7 +288,7 @@ class Approval:
         """
         live = [
             one.id
-            for one in await self._alerts.in_case(record.case)
+            for one in await self.alerts.in_case(record.case)
             if one.id != record.id and one.state in KNOWN | WAITING
         ]
         own = [record.alert] if record.document else []
@@ -301,19 +301,19 @@ class Approval:
     async def _said(self, alert_id: str) -> Alert | None:
         """What an alert says; None where that cannot be read, which keeps no other from being told."""
         with suppress(SealError, ValidationError):
-            record = await self._alerts.get(alert_id)
+            record = await self.alerts.get(alert_id)
             return record.alert if record and record.document else None
         return None
 
-    def _check_delays(self, record: AlertRecord, alert: Alert) -> None:
+    def _check_delays(self, record: AlertRecord) -> None:
         """Nobody approves what some would never be told of: since the submission the end has come nearer."""
-        rings_from = record.rings_from if record.notify else None
-        if faults := tuple(rules.delay_faults(alert, time_of(self._clock.now_ms()), rings_from)):
+        rings_from = record.times.rings_from if record.update else None
+        if faults := tuple(rules.delay_faults(record.alert, time_of(self.clock.now_ms()), rings_from)):
             raise Problem("invalid-request", TOLD_TOO_LATE, faults=faults)
 
     async def _check_texts(self, record: AlertRecord) -> None:
         """Nobody approves words that they may not have seen."""
-        if await self._texts.revision(record.org) != record.texts:
+        if await self.texts.revision(record.org) != record.texts:
             raise Problem(
                 "approval-stale",
                 "Your organisation's own texts were changed since this alert was submitted. Return it, and have it submitted again.",
@@ -330,26 +330,18 @@ class Approval:
             alert_id, AlertState.RETURNED, who, rev, reason=reason, approver="", approver_key="", stand_down_asked=""
         )
 
-    async def cancel(self, alert_id: str, who: Credential, reason: str, *, rev: int | None = None) -> AlertRecord:
-        """Close the gate: what is queued is not sent. Whoever was told already is told nothing more by this. An update is only
-        withdrawn while it waits: once it is approved it is the alert that says so, and that is cancelled under its own id.
-        """
-        if alert_id != chain_of(alert_id):
-            return await self.reject(alert_id, who, reason, rev=rev)
-        record = await self.get(alert_id, who)
-        new = AlertState.REJECTED if record.state in UNTOLD else AlertState.CANCELLED
-        try:
-            return await self._step(alert_id, new, who, rev, reason=reason)
-        except Problem:
-            if new is AlertState.CANCELLED or (await self.get(alert_id, who)).state in UNTOLD:
-                raise
-        return await self._step(alert_id, AlertState.CANCELLED, who, rev, reason=reason)  # it was approved meanwhile
+    async def call_off(self, record: AlertRecord, who: Credential, reason: str, *, rev: int | None) -> AlertRecord:
+        """Reject an alert that waits, or cancel one that is to start, as it was read. Nobody was notified of it. Raises Problem."""
+        if record.state is AlertState.SCHEDULED:
+            rev = record.rev if rev is None else rev  # it may start at this moment
+            return await self._step(record.id, AlertState.CANCELLED, who, rev, reason=reason)
+        return await self.reject(record.id, who, reason, rev=rev)
 
     async def check_case(self, record: AlertRecord, who: Credential) -> None:
         """Raises Problem where this key decides nothing about some alert of its case: a Test may be of the case of an
         Actual alert.
         """
-        for one in (record, *await self._alerts.in_case(record.case)):
+        for one in (record, *await self.alerts.in_case(record.case)):
             check_key(one, who)
 
     async def _step(
@@ -357,9 +349,9 @@ class Approval:
         **fields: str,
     ) -> AlertRecord:  # fmt: skip
         check_key(await self.get(alert_id, who), who)
-        done, old = await self._alerts.step(alert_id, new, rev=rev, texts=texts, by=who.signature, **fields)
+        done, old = await self.alerts.step(alert_id, new, rev=rev, texts=texts, by=who.signature, **fields)
         now = await self.get(alert_id, who)
-        said_before = now.state is new and who.is_person(now.by)
+        said_before = now.state is new and who.is_person(now.last_step.by)
         if not done and not said_before:
             raise changed_since() if old == "changed" else refused(old, new)
         return now
@@ -386,12 +378,12 @@ def _check_plates(record: AlertRecord, plates: Sequence[str]) -> None:
 
 def _is_approved(record: AlertRecord, who: Credential) -> bool:
     """Whether this very person approved it and it goes its way."""
-    return record.state in _ON_ITS_WAY and who.is_person(record.approver)
+    return record.state in _ON_ITS_WAY and who.is_person(record.approval.by)
 
 
 def _is_as_approved(now: AlertRecord, read: AlertRecord, who: Credential) -> bool:
     """Whether this very person approved it meanwhile, as it was read."""
-    return _is_approved(now, who) and now.approved_rev in {read.rev, read.approved_rev}
+    return _is_approved(now, who) and now.approval.rev in {read.rev, read.approval.rev}
 
 
 _ON_ITS_WAY = SHOWN | {AlertState.SCHEDULED}

@@ -18,12 +18,11 @@ from alertd.model.kinds import Verdict
 from alertd.model.states import AlertState
 from alertd.service.access import BY_GLASS, Credential, hands_of
 from alertd.service.alerts.approval import Approval
-from alertd.service.alerts.follow_up_audience import versions_of
-from alertd.service.alerts.second_person import check_second_person, refused
+from alertd.service.alerts.later_audience import versions_of
+from alertd.service.decision_checks import TRIES, changed_since, check_revision, check_second_person, refused
 from alertd.service.organisations.organisations import Alone, Organisations
-from alertd.service.revision_check import TRIES, changed_since, check_revision
 from alertd.store.alerts.alerts import Alerts
-from alertd.store.alerts.records import AlertRecord, Footing
+from alertd.store.alerts.records import AlertRecord, Footing, Review
 from alertd.store.approvals.break_glass import Claim, Claims
 
 
@@ -54,7 +53,7 @@ class BreakGlass:
         """
         record = await self._approval.get(alert_id, who)
         _check_operator(who)
-        if record.broken and who.is_person(record.author):
+        if record.approval.glass and who.is_person(record.author.subject):
             return record
         _check_alert(record, who)
         check_revision(record, rev)
@@ -77,11 +76,11 @@ class BreakGlass:
         _check_operator(who)
         for _ in range(TRIES):
             record = await self._approval.get(alert_id, who)
-            if not record.broken:
+            if not record.approval.glass:
                 raise Problem("precondition-failed", "Nobody approved this alert alone.")
             check_second_person(record, who)
-            if record.reviewed:
-                return await self._reviewed(record, who, verdict)
+            if record.approval.glass.review:
+                return await self._reviewed(record, record.approval.glass.review, who, verdict)
             if await self._write(record, who, verdict, note):
                 await self._forget(record)
                 return await self._approval.get(alert_id, who)
@@ -91,7 +90,9 @@ class BreakGlass:
         """The organisation's alerts that were approved alone and await their review, the oldest first; without their documents."""
         claims = (await self._claims.of_org(org)).values()
         heads = await self._heads(one.alert for each in claims for one in each)
-        return sorted((one for one in heads.values() if _is_owed(one)), key=lambda one: one.broken)
+        return sorted(
+            filter(_is_owed, heads.values()), key=lambda one: one.approval.glass.at if one.approval.glass else 0
+        )
 
     async def _write(self, record: AlertRecord, who: Credential, verdict: Verdict, note: str) -> bool:
         """False where the alert was changed meanwhile, and is to be looked at again."""
@@ -103,16 +104,16 @@ class BreakGlass:
         done, _ = await self._alerts.follow(record, footing, None, None, fields=fields)
         return done
 
-    async def _reviewed(self, record: AlertRecord, who: Credential, verdict: Verdict) -> AlertRecord:
+    async def _reviewed(self, record: AlertRecord, review: Review, who: Credential, verdict: Verdict) -> AlertRecord:
         """The answer to whoever says what they said before. Raises Problem for anything else."""
-        if not who.is_person(record.reviewer) or record.verdict != verdict:
+        if not who.is_person(review.by) or review.verdict is not verdict:
             raise Problem("precondition-failed", "It was reviewed already, and that stands.")
         await self._forget(record)
         return record
 
     def _check_wait(self, record: AlertRecord, allowed: Alone) -> None:
         """Raises Problem while somebody may still come."""
-        since = record.since or record.created  # it was never in another state
+        since = record.last_step.since or record.times.created  # it was never in another state
         left_ms = since + allowed.after_ms - self._clock.now_ms()
         if left_ms > 0:
             raise Problem(
@@ -158,7 +159,7 @@ class BreakGlass:
 
 
 def _is_owed(record: AlertRecord) -> bool:
-    return record.broken > 0 and not record.reviewed
+    return record.approval.glass is not None and not record.approval.glass.review
 
 
 def _stands(record: AlertRecord, claim: Claim) -> bool:
@@ -174,7 +175,7 @@ def _check_operator(who: Credential) -> None:
 
 def _check_alert(record: AlertRecord, who: Credential) -> None:
     """Raises Problem for one that is not waiting for a second person, or is not the caller's own."""
-    if not who.is_person(record.author):
+    if not who.is_person(record.author.subject):
         raise Problem("not-allowed", "Only its author approves an alert alone; you may be its second person.")
     if record.id != chain_of(record.id):
         raise Problem(
@@ -186,7 +187,7 @@ def _check_alert(record: AlertRecord, who: Credential) -> None:
 
 def _check_setter(record: AlertRecord, who: Credential, allowed: Alone) -> None:
     """Raises Problem where whoever allowed it and its author may be one."""
-    setter, hands = allowed.setter, hands_of(record.author, record.hands) | who.hands
+    setter, hands = allowed.setter, hands_of(record.author.subject, record.author.hands) | who.hands
     if folded_subject(setter.subject) in hands or folded_subject(who.subject) in setter.hands:
         raise Problem(
             "same-person",
@@ -196,4 +197,4 @@ def _check_setter(record: AlertRecord, who: Credential, allowed: Alone) -> None:
 
 def broken_by(record: AlertRecord) -> str:
     """Whoever approved it alone."""
-    return record.approver.removeprefix(BY_GLASS)
+    return record.approval.by.removeprefix(BY_GLASS)

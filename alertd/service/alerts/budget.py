@@ -16,7 +16,7 @@ from alertd.service.messages.message_builder import rendered
 from alertd.service.messages.texts import Texts
 from alertd.service.reach import Count, stored_estimate
 from alertd.store.alerts.records import AlertRecord
-from alertd.store.carriers.budgets import Budgets
+from alertd.store.carriers.limits import Budgets
 from alertd.store.delivery.work_records import BatchKey
 
 
@@ -83,8 +83,8 @@ class Budget:
             return min(
                 carrier.channel.prepare(
                     rendered(
-                        alert, new_id(record.created), BatchKey(channel=Channel.SMS, language=language), self._renderer,
-                        sent_ms=record.created, own=own, countries=record.countries.split(),
+                        alert, new_id(record.times.created), BatchKey(channel=Channel.SMS, language=language), self._renderer,
+                        sent_ms=record.times.created, own=own, countries=record.target.countries.split(),
                     )
                 ).cost
                 for carrier in self._carriers.of(Channel.SMS)

@@ -15,15 +15,14 @@ from typing import Any
 
 from alertd.common.clock import Clock
 from alertd.common.errors import Problem
-from alertd.model.stand_down_request import StandDownRequest, parse_requests, written
+from alertd.model.permission import StandDownRequest, parse_requests, written
 from alertd.model.states import ASKABLE, SHOWN, WAITING, AlertState
 from alertd.service.access import Credential
 from alertd.service.alerts.approval import Approval
 from alertd.service.alerts.follow_up import Followed, FollowUps
-from alertd.service.alerts.second_person import check_key
+from alertd.service.decision_checks import TRIES, check_key
 from alertd.service.organisations.organisations import Organisations
 from alertd.service.records.audit import DONE, Audit, Noted
-from alertd.service.revision_check import TRIES
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.carriers.limits import Limits
@@ -156,7 +155,7 @@ class CaseStandDown:
     async def _ask(self, head: AlertRecord, request: StandDownRequest, who: Credential) -> None:
         """Ask the people of an alert to stand it down. An organisation that asked already is not noted again until they have."""
         for _ in range(TRIES):
-            asked = parse_requests(head.stand_down_asked)
+            asked = parse_requests(head.neighbours.stand_down_asked)
             if head.state not in ASKABLE or any(one.org == request.org for one in asked):
                 return
             fields = {ASKED: written([*asked, request])}

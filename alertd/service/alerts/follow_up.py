@@ -17,11 +17,9 @@ from alertd.model.permission import permitting
 from alertd.model.states import KNOWN, OPEN_STATES, SHOWN, UNTOLD, AlertState
 from alertd.service.access import Credential
 from alertd.service.alerts.approval import Approval
-from alertd.service.alerts.follow_up_audience import check_room, if_told, later_version, occasion_of, versions_of
-from alertd.service.alerts.second_person import check_key, refused
+from alertd.service.alerts.later_audience import TELLS, check_room, if_told, later_version, versions_of
 from alertd.service.alerts.stops import StopControl
-from alertd.service.alerts.update_audience import TELLS
-from alertd.service.revision_check import TRIES, changed_since, has_ended
+from alertd.service.decision_checks import TRIES, changed_since, check_key, has_ended, refused
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.records import AlertRecord, Footing
 from channels.base import Loudness
@@ -95,7 +93,7 @@ class FollowUps:
         could approve it now: what was known when it was approved is not why it was stood down. Raises Problem.
         """
         record = await self._approval.get(alert_id, who)
-        await self._stopping.check(record.org, record.key, who.key_id)
+        await self._stopping.check(record.org, record.author.key, who.key_id)
         if record.state is _S.STOOD_DOWN and record.expires <= self._clock.now_ms():
             raise has_ended()
         return await self._step(alert_id, REOPEN, who, rev, reason=reason)
@@ -119,26 +117,16 @@ class FollowUps:
         rev: int | None = None,
     ) -> Followed:
         """It should not have been: nothing more is sent, and who was told is told so, in prepared words."""
-        record = await self._approval.get(alert_id, who)
-        if record.state is _S.SCHEDULED and (called_off := await self._called_off(record, who, reason, rev)):
-            return Followed(record=called_off, told_by=None)
-        if record.state in UNTOLD:
-            cancelled = await self._approval.cancel(alert_id, who, reason, rev=rev)
-            if cancelled.state is not _S.CANCELLED:
-                return Followed(record=cancelled, told_by=None)
-            rev = None  # it was approved meanwhile, and is cancelled: whoever was told hears of it
-        return await self._step(alert_id, CANCEL, who, rev, notify=notify, code=code, reason=reason)
-
-    async def _called_off(
-        self, record: AlertRecord, who: Credential, reason: str, rev: int | None
-    ) -> AlertRecord | None:
-        """What nobody was told of yet, cancelled; None where it has started meanwhile. Raises Problem."""
-        try:
-            return await self._approval.cancel(record.id, who, reason, rev=record.rev if rev is None else rev)
-        except Problem:
-            if (await self._approval.get(record.id, who)).state is not _S.SCHEDULED:
-                return None
-            raise
+        for _ in range(TRIES):
+            record = await self._approval.get(alert_id, who)
+            if record.state not in UNTOLD | {_S.SCHEDULED}:
+                return await self._step(alert_id, CANCEL, who, rev, notify=notify, code=code, reason=reason)
+            try:
+                return Followed(record=await self._approval.call_off(record, who, reason, rev=rev), told_by=None)
+            except Problem:
+                if (await self._approval.get(alert_id, who)).state is record.state:
+                    raise
+        raise changed_since()
 
     async def _step(
         self,
@@ -183,7 +171,7 @@ class FollowUps:
     ) -> tuple[bool, str]:  # fmt: skip
         late = record.state in step.late
         # A stop of who had it told holds up no end.
-        again = (record.key, *permitting(record.permissions)) if step is REOPEN else ()
+        again = (record.author.key, *permitting(record.neighbours.permissions)) if step is REOPEN else ()
         footing = Footing(
             sources=[record.state] if late else step.sources, last=last, rev=rev, alive=step.alive and not late
         )
@@ -216,11 +204,13 @@ class FollowUps:
         words: tuple[str, CancelReason | None],
     ) -> Followed:  # fmt: skip
         """The answer to whoever says what they said before. Raises Problem for anybody else, and for an end in other words, which would be thrown away."""
-        by = told.by if told else record.by  # who had it wait since has put their name on the alert itself
+        by = (told or record).last_step.by  # who had it wait since has put their name on the alert itself
         if not who.is_person(by):
             raise refused(record.state, step.new)
         reason, code = words
-        if step.occasion in _ENDS and (record.reason != reason or (told and code and told.code != code)):
+        if step.occasion in _ENDS and (
+            record.last_step.reason != reason or (told and code and told.last_step.code != code)
+        ):
             raise Problem(
                 "precondition-failed", f"The alert is {record.state} already, in other words: these are not kept."
             )
@@ -229,16 +219,18 @@ class FollowUps:
 
 def _follows(step: Step, record: AlertRecord) -> tuple[Occasion, ...]:
     """Who was told of these is told of a step. Of what was restricted everybody: a phone to which nothing came since shows what was taken out."""
-    return tuple(dict.fromkeys((*step.follows, *TELLS))) if record.restricted else step.follows
+    return tuple(dict.fromkeys((*step.follows, *TELLS))) if record.times.restricted else step.follows
 
 
 def _already(versions: Sequence[AlertRecord], step: Step) -> AlertRecord | None:
     """The version that told of the end before, where this is one; or of this very step, while it is told."""
-    ends = [one for one in versions if occasion_of(one) in _ENDS]
+    ends = [one for one in versions if one.occasion in _ENDS]
     if step.occasion in _ENDS and ends:
         return ends[0]
-    said = " ".join(_follows(step, versions[0]))
+    said = _follows(step, versions[0])
     same = [
-        one for one in versions if (occasion_of(one), one.follows) == (step.occasion, said) and one.state in OPEN_STATES
+        one
+        for one in versions
+        if one.follow_up and (one.occasion, one.follow_up.follows) == (step.occasion, said) and one.state in OPEN_STATES
     ]
     return same[-1] if same and versions[0].state is step.new else None

@@ -15,14 +15,13 @@ from alertd.model.permission import permitting
 from alertd.model.states import AlertState
 from alertd.service.access import Credential, is_sent_alone
 from alertd.service.alerts.jurisdiction_split import newly_asked, taken_over
-from alertd.service.alerts.update_audience import audience
+from alertd.service.alerts.later_audience import audience
+from alertd.service.decision_checks import TRIES
 from alertd.service.records.photos import Photos
-from alertd.service.revision_check import TRIES
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.frozen_audience import FrozenAudience
 from alertd.store.alerts.records import AlertRecord
-from alertd.store.approvals.permissions import PermissionStore
-from alertd.store.approvals.updates import TAKEN_OVER, Updates
+from alertd.store.approvals.later_versions import PermissionStore, Updates
 
 
 class Freezing:
@@ -39,15 +38,16 @@ class Freezing:
 
     async def freeze(self, record: AlertRecord, frozen: FrozenAudience, who: Credential) -> tuple[bool, str]:
         """Of an alert. What neighbours are asked is written before it is told."""
-        alone = {"why": record.why, "hands": record.hands} if record.why else {}
+        glass = record.approval.glass
+        alone = {"why": glass.why, "hands": record.author.hands} if glass else {}
         if is_sent_alone(who):
             alone["sent_alone"] = "1"
         asked = newly_asked(record)
         await self._permissions.note(asked, record.id, self._clock.now_ms())
         return await self._alerts.approve(
             record.id, frozen.numbers, who.signature, rings=frozen.rings, rev=record.rev,
-            approved_rev=record.approved_rev if record.state is AlertState.SCHEDULED else record.rev,
-            sent_by=(record.key, who.sender), asked=asked, **alone,
+            approved_rev=record.approval.rev if record.state is AlertState.SCHEDULED else record.rev,
+            sent_by=(record.author.key, who.sender), asked=asked, **alone,
         )  # fmt: skip
 
     async def replace(
@@ -71,24 +71,31 @@ class Freezing:
         """Of the alert as it is read now. Not where it was changed since the update was submitted ('revised'): its author has not seen what
         would be undone.
         """
-        old = await self._alerts.get(chain_of(update.id))
-        if old is None:
+        old, facts = await self._alerts.get(chain_of(update.id)), update.update
+        if old is None or facts is None:
             return False, "", "alert"
-        if update.state is AlertState.PENDING and old.changes != update.upon:  # the script wants both as they were read
+        # The script wants both as they were read.
+        if update.state is AlertState.PENDING and old.times.changes != facts.upon:
             return False, "revised", "update"
-        frozen = await audience(self._alerts, update, inside)
+        frozen = await audience(self._alerts, update.id, facts.notify, inside)
         now_ms = self._clock.now_ms()
-        changes = f"{old.changes} {now_ms}".strip()
+        changes = f"{old.times.changes} {now_ms}".strip()
         document = alert.model_copy(update={"external_id": old.external_id or None}).model_dump_json(by_alias=True)
         new = replace(
-            taken_over(old, update), document=document.encode(), expires=update.expires, texts=update.texts, changes=changes, by=who.signature,
-            **{name: getattr(update, name) for name in TAKEN_OVER if name not in {"changes", "rings_from"}},
-            rings_from=update.rings_from or now_ms + old.ahead,
-        )  # fmt: skip
+            taken_over(old, update),
+            document=document.encode(),
+            expires=update.expires,
+            texts=update.texts,
+            level=update.level,
+            loudness=update.loudness,
+            last_step=replace(old.last_step, by=who.signature),
+            times=replace(old.times, changes=changes, rings_from=update.times.rings_from or now_ms + old.chain.ahead),
+            target=replace(old.target, regions=update.target.regions, countries=update.target.countries),
+        )
         asked = newly_asked(new, old)
         await self._permissions.note(asked, old.id, now_ms)
         await self._updates.published.keep(old)
-        sent_by = (update.key, who.sender, *permitting(new.permissions))
+        sent_by = (update.author.key, who.sender, *permitting(new.neighbours.permissions))
         return await self._updates.approve(
             new, update, frozen, who.signature, sent_by=sent_by, asked=asked, sent_alone=is_sent_alone(who)
         )

@@ -27,13 +27,13 @@ from alertd.model.organisation import Organisation
 from alertd.model.permission import written
 from alertd.model.states import AMENDABLE, AlertState
 from alertd.rendering import THE_ALERT, Renderer, Telling
-from alertd.service.access import Credential, hands_of, hands_text
+from alertd.service.access import Credential, RateLimits, hands_of, hands_text
 from alertd.service.alerts.duplicates import find_first, similar
 from alertd.service.alerts.jurisdiction_split import JurisdictionSplit
-from alertd.service.alerts.second_person import check_key
 from alertd.service.areas.reach_preview import AlertReach, AreaReach, ReachPreview, check_contacts
 from alertd.service.cache import SingleFlightCache, digest
 from alertd.service.carriers.carriers import Carriers
+from alertd.service.decision_checks import check_key, check_revision
 from alertd.service.messages.message_builder import impossible
 from alertd.service.messages.texts import Texts
 from alertd.service.organisations.organisations import (
@@ -43,12 +43,10 @@ from alertd.service.organisations.organisations import (
     Organisations,
     completed,
 )
-from alertd.service.rate_limits import RateLimits
 from alertd.service.reach import Reach
 from alertd.service.records.photos import Photos
-from alertd.service.revision_check import check_revision
 from alertd.store.alerts.alerts import Alerts
-from alertd.store.alerts.records import AlertRecord
+from alertd.store.alerts.records import AlertAuthor, AlertRecord, LastStep, Neighbours, TargetFacts, Times
 from alertd.store.engine.codec import Box
 
 TOLD_TOO_LATE = "Somebody would be told too late."
@@ -131,7 +129,7 @@ class Intake:
         """
         checked, box = await self._checked(alert, who, stance, draft=draft), None
         record = self._record(checked, who, alert_id or new_id(self._clock.now_ms()), draft=draft)
-        if not draft and (first := await self.find_first(record, dry_run=dry_run, known=known)):
+        if not draft and (first := await find_first(self._alerts, self._clock, record, dry_run=dry_run, known=known)):
             return Taken.of(first, checked.look, is_repeat=True)
         if not dry_run:
             try:
@@ -148,9 +146,9 @@ class Intake:
         taken = Taken.of(record, checked.look, box)
         return taken if record.external_id else replace(taken, similar=await similar(self._alerts, record))
 
-    async def find_first(self, record: AlertRecord, *, dry_run: bool = False, known: str = "") -> AlertRecord | None:
-        """Returns the alert that this submission repeats, as in `twins`."""
-        return await find_first(self._alerts, self._clock, record, dry_run=dry_run, known=known)
+    async def find_first(self, record: AlertRecord) -> AlertRecord | None:
+        """Returns the alert that this one repeats, else claims its external id for it, as `duplicates.find_first` does."""
+        return await find_first(self._alerts, self._clock, record)
 
     async def look_over(
         self, alert: Alert, who: Credential, alert_id: str, telling: Telling, *, upon: AlertRecord
@@ -172,18 +170,23 @@ class Intake:
         """
         check_revision(record, rev)
         check_key(record, who)
-        if not who.wrote(record.author, record.key):
+        if not who.wrote(record.author.subject, record.author.key):
             raise Problem("not-allowed", "Only its author may change an alert.")
-        if record.notify:
+        if record.update:
             raise Problem("precondition-failed", "An update is not changed. Send it anew in place of the one returned.")
         if record.state not in AMENDABLE:
             raise Problem("precondition-failed", f"An alert that is {record.state} cannot be changed.")
         checked = await self._checked(_read(merged(json.loads(record.document), patch)), who, draft=True)
         fresh = self._record(checked, who, record.id, draft=True)
+        hands = hands_text(who.hands | hands_of(record.author.subject, record.author.hands))
         new = replace(
-            fresh, state=record.state, reason=record.reason, created=record.created, rev=record.rev,
-            hands=hands_text(who.hands | hands_of(record.author, record.hands)),
-        )  # fmt: skip
+            fresh,
+            state=record.state,
+            rev=record.rev,
+            author=replace(fresh.author, hands=hands),
+            last_step=LastStep(reason=record.last_step.reason),
+            times=replace(fresh.times, created=record.times.created),
+        )
         if new.case != record.case:
             fault = Fault("/case/number", "An alert stays with its case. Reject this one and draft another.")
             raise Problem("invalid-request", "An alert's case cannot be changed.", faults=(fault,))
@@ -220,9 +223,11 @@ class Intake:
         stance = stance or await self.stance(who)
         alert = self._completed(alert, stance.known.organisation)
         self.check(alert, who, stance.known.organisation, draft=draft, upon=upon)
-        if telling is THE_ALERT:
-            self._check_start(alert)
-        self._looks.check_own(alert, who.org)
+        # An update has the start of its alert, which may have come.
+        starts = rules.start_faults(alert, time_of(self._clock.now_ms())) if telling is THE_ALERT else []
+        if starts:
+            raise Problem("invalid-request", "The alert cannot start then.", faults=tuple(starts))
+        self._looks.targeting.check_own(alert.target, who.org)
         alert = await self._photos.add_descriptions(alert, who)
         look = await self._looks.lately(alert)
         check_contacts(alert, look.countries)
@@ -257,14 +262,6 @@ class Intake:
     async def newly(self, alert: Alert, look: AreaReach, before: shapely.MultiPolygon) -> Reach:
         """About how many people an update would reach where the alert, told in an area `before`, does not."""
         return await self._looks.newly(alert, look, before)
-
-    async def countries(self, alert: Alert) -> tuple[str, ...]:
-        """As `looks` tells them."""
-        return await self._looks.countries(alert)
-
-    def case_id(self, org: str, number: str) -> str:
-        """The name of an organisation's case in the store."""
-        return self._alerts.case_id(org, number)
 
     async def check_unsigned(self, alert: Alert, who: Credential) -> Alert:
         """What `check` checks, for whoever only looks: the author may be anyone. Answers the alert as it would be kept."""
@@ -324,12 +321,6 @@ class Intake:
             if faults:
                 raise Problem(slug, detail, faults=faults)
 
-    def _check_start(self, alert: Alert) -> None:
-        """Raises Problem for a start that is none. An update has that of its alert, which may have come."""
-        now = time_of(self._clock.now_ms())
-        if faults := tuple(rules.start_faults(alert, now)):
-            raise Problem("invalid-request", "The alert cannot start then.", faults=faults)
-
     def _without_carrier(self, alert: Alert) -> list[Fault]:
         return [
             Fault(f"/channels/{i}", f"No carrier is configured for {channel}.")
@@ -352,23 +343,22 @@ class Intake:
             level=alert.level,
             status=alert.status,
             loudness=loudest(alert),
-            author=(alert.author.subject if who.is_delegate else None) or who.subject,
-            hands=hands_text(who.hands),
-            key=who.key_id,
             external_id=alert.external_id or "",
             case=self._alerts.case_id(who.org, alert.case.number) if alert.case.number else alert_id,
-            regions=look.regions,
-            created=self._clock.now_ms(),
-            expires=ms_of(alert.expires),
-            starts=ms_of(alert.starts) if alert.starts else 0,
             rev=1,
-            seen=look.people,
-            countries=" ".join(look.countries),
-            outline=look.outline,
+            expires=ms_of(alert.expires),
             texts=checked.texts,
+            author=AlertAuthor(
+                subject=(alert.author.subject if who.is_delegate else None) or who.subject,
+                key=who.key_id,
+                hands=hands_text(who.hands),
+            ),
+            times=Times(created=self._clock.now_ms(), starts=ms_of(alert.starts) if alert.starts else 0),
+            target=TargetFacts(
+                seen=look.people, regions=look.regions, countries=" ".join(look.countries), outline=look.outline
+            ),
+            neighbours=Neighbours(permissions=written(look.permissions), grounds=look.grounds),
             document=checked.document,
-            permissions=written(look.permissions),
-            grounds=look.grounds,
         )
 
 

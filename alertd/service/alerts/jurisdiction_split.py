@@ -25,15 +25,16 @@ from alertd.service.areas.reach_preview import (
 )
 from alertd.service.areas.targeting import Targeting
 from alertd.service.cache import SingleFlightCache, digest
+from alertd.service.decision_checks import changed_since
 from alertd.service.organisations.organisations import Known, Organisations
 from alertd.service.reach import shown, stored_estimate
-from alertd.service.revision_check import changed_since
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.frozen_audience import pack_area, unpack_area
-from alertd.store.alerts.records import GRANTED, GROUND, AlertRecord, runs_of
+from alertd.store.alerts.record_fields import GRANTED, GROUND
+from alertd.store.alerts.records import AlertRecord, TargetFacts, runs_of
 from geofences.geodesy import area_km2
 from geofences.jurisdictions import Division
-from geofences.slivers import ground
+from geofences.polygons import ground
 from geofences.targets import Area
 
 _NOTHING = shapely.MultiPolygon()
@@ -139,7 +140,7 @@ class JurisdictionSplit:
         if found is None:
             return whole
         sight = await self._looks.sight(alert, found.at_once, whole.countries)
-        keys = {one.org: one.key for one in parse_permissions(upon.permissions)} if upon else {}
+        keys = {one.org: one.key for one in parse_permissions(upon.neighbours.permissions)} if upon else {}
         # Whoever was given the ground since has permitted nothing, and is asked nothing: another's permission covers it.
         parts = [part for part in found.parts if not part.is_granted or keys.get(part.org)]
         grounds = {f"{GROUND}{part.org}": pack_area(part.geometry) for part in parts}
@@ -220,9 +221,12 @@ class JurisdictionSplit:
         sight = await self.divided(alert, whole, who, upon=record)
         self._looks.check_size(alert, sight)
         new = replace(
-            record, permissions=written(sight.permissions), grounds=sight.grounds, regions=sight.regions,
-            seen=sight.people, countries=" ".join(whole.countries), outline=whole.outline,
-        )  # fmt: skip
+            record,
+            target=TargetFacts(
+                seen=sight.people, regions=sight.regions, countries=" ".join(whole.countries), outline=whole.outline
+            ),
+            neighbours=replace(record.neighbours, permissions=written(sight.permissions), grounds=sight.grounds),
+        )
         done, _ = await self._alerts.amend(new, sight.packed)
         if not done:
             raise changed_since()
@@ -241,14 +245,14 @@ class JurisdictionSplit:
     async def _is_as_submitted(self, record: AlertRecord, who: Credential) -> bool:
         with suppress(Problem):  # a region that is gone, or ground that is nobody's by now
             where = await self._looks.resolved(record.alert.target)
-            if where.outline != record.outline:
+            if where.outline != record.target.outline:
                 return False
             if record.alert.target.beyond != "ask":
                 return True
             found = await self._neighbours(where.area.geometry, replace(who, terms=Terms()))
             others = found[0].others if found else {}
             parts = {(org, _digest(part.geometry)): part.geometry for org, part in others.items()}
-            asked = {(one.org, one.ground) for one in parse_permissions(record.permissions)}
+            asked = {(one.org, one.ground) for one in parse_permissions(record.neighbours.permissions)}
             rest = [geometry for part, geometry in parts.items() if part not in asked]
             return asked <= parts.keys() and await self._is_permitted(rest, granted_of(record))
         return False
@@ -259,7 +263,7 @@ class JurisdictionSplit:
 
     async def check(self, record: AlertRecord, who: Credential, area: shapely.MultiPolygon) -> None:
         """Raises Problem where the area of an alert lies outside the caller's jurisdictions and no neighbour has permitted it."""
-        own = ground(shapely.difference(area, granted_of(record))) if GRANTED in record.grounds else area
+        own = ground(shapely.difference(area, granted_of(record))) if GRANTED in record.neighbours.grounds else area
         if not own.is_empty:
             await self._organisations.check(who, area=own)
 
@@ -270,7 +274,7 @@ def _digest(geometry: shapely.MultiPolygon) -> str:
 
 def granted_of(record: AlertRecord) -> shapely.MultiPolygon:
     """The ground that neighbours have permitted."""
-    raw = record.grounds.get(GRANTED)
+    raw = record.neighbours.grounds.get(GRANTED)
     return unpack_area(raw) if raw else _NOTHING
 
 
@@ -278,20 +282,24 @@ def taken_over(alert: AlertRecord, update: AlertRecord) -> AlertRecord:
     """The alert with what is asked for by its update. An answer stands for the ground that it was given for; what a permission covers is
     not asked again. One that the update leaves out stays with its keys: a later update may have that ground again, and asks nobody.
     """
-    before = {one.org: one for one in parse_permissions(alert.permissions)}
-    merged = [_carried(one, before.pop(one.org, None)) for one in parse_permissions(update.permissions)]
+    before = {one.org: one for one in parse_permissions(alert.neighbours.permissions)}
+    merged = [_carried(one, before.pop(one.org, None)) for one in parse_permissions(update.neighbours.permissions)]
     merged += [_left_out(one) for one in before.values() if one.key]
-    asked = {name: wkb for name, wkb in update.grounds.items() if name != GRANTED}
-    return replace(alert, permissions=written(merged), grounds=asked)
+    asked = {name: wkb for name, wkb in update.neighbours.grounds.items() if name != GRANTED}
+    return replace(alert, neighbours=replace(alert.neighbours, permissions=written(merged), grounds=asked))
 
 
 def newly_asked(alert: AlertRecord, before: AlertRecord | None = None) -> list[str]:
     """The neighbours that are asked by an approval, and were not asked the same by what was `before`."""
     old = (
-        {(one.org, one.ground) for one in parse_permissions(before.permissions) if not one.answer} if before else set()
+        {(one.org, one.ground) for one in parse_permissions(before.neighbours.permissions) if not one.answer}
+        if before
+        else set()
     )
     return [
-        one.org for one in parse_permissions(alert.permissions) if not one.answer and (one.org, one.ground) not in old
+        one.org
+        for one in parse_permissions(alert.neighbours.permissions)
+        if not one.answer and (one.org, one.ground) not in old
     ]
 
 

@@ -24,23 +24,21 @@ from alertd.model.states import AlertState
 from alertd.service.access import BY_POLICY, Credential, signer
 from alertd.service.alerts.approval import Approval, check_drift
 from alertd.service.alerts.budget import Budget
-from alertd.service.alerts.follow_up_audience import check_room, later_version, versions_of
 from alertd.service.alerts.jurisdiction_split import granted_of
-from alertd.service.alerts.second_person import check_key, check_second_person
+from alertd.service.alerts.later_audience import TELLS, check_room, later_version, versions_of
 from alertd.service.alerts.stops import StopControl
-from alertd.service.alerts.update_audience import TELLS
 from alertd.service.areas.reach_preview import ReachPreview, population_of
 from alertd.service.areas.targeting import Targeting
+from alertd.service.decision_checks import TRIES, changed_since, check_key, check_second_person, has_ended
 from alertd.service.organisations.organisations import Organisations
 from alertd.service.reach import Reach, stored_estimate
 from alertd.service.records.audit import DONE, REFUSED, Audit, Noted
-from alertd.service.revision_check import TRIES, changed_since, has_ended
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.frozen_audience import FrozenAudience, pack_area, unpack_area
-from alertd.store.alerts.records import GRANTED, GROUND, AlertRecord, numbers_of, runs_of
-from alertd.store.approvals.permissions import PermissionStore
-from alertd.store.approvals.updates import Updates
-from geofences.slivers import ground as ground_of
+from alertd.store.alerts.record_fields import GRANTED, GROUND
+from alertd.store.alerts.records import AlertRecord, Update, numbers_of, runs_of
+from alertd.store.approvals.later_versions import PermissionStore, Updates
+from geofences.polygons import ground as ground_of
 
 #: The latest that an organisation is shown; those that wait are among them, for an alert has its end.
 MOST = 200
@@ -63,7 +61,7 @@ class Request:
     @property
     def ground(self) -> shapely.MultiPolygon:
         """The part of the target that is asked for; empty where the alert was purged, or its record was not read whole."""
-        raw = self.record.grounds.get(f"{GROUND}{self.permission.org}")
+        raw = self.record.neighbours.grounds.get(f"{GROUND}{self.permission.org}")
         return unpack_area(raw) if raw else shapely.MultiPolygon()
 
     @property
@@ -209,8 +207,8 @@ class Permissions:
     async def _refuse(self, record: AlertRecord, permission: Permission, who: Credential, why: str) -> tuple[bool, str]:
         fields = {
             "permissions": replace_one(record, permission, answer=_S.REFUSED, at=self._clock.now_ms()),
-            "permitted_by": with_words(record.permitted_by, who.org, who.subject),
-            "permission_why": with_words(record.permission_why, who.org, why),
+            "permitted_by": with_words(record.neighbours.answered_by, who.org, who.subject),
+            "permission_why": with_words(record.neighbours.reasons, who.org, why),
         }
         return await self._store.answer(record, WORDS[_S.REFUSED], who.org, fields)
 
@@ -219,28 +217,29 @@ class Permissions:
         permission = msgspec.structs.replace(asked.permission, regions=runs_of(await self.regions(asked)))
         await self._approval.check_person(record, who)
         await self._check_senders(record, who)
-        await self._stopping.check(record.org, record.key)
+        await self._stopping.check(record.org, record.author.key)
         await self._stopping.check(who.org, who.key_id)
         await self._organisations.check(who, area=ground)
         frozen, newly = await self._audience(record, permission, ground, people)
-        alert, version = await self._widened(record, permission, who, ground)
+        alert, version = await self._widened(record, permission, who, ground, people=len(frozen.numbers), newly=newly)
         area = ground_of(shapely.union(await self._alerts.area(record.id), ground))
-        version = replace(version, seen=len(frozen.numbers), newly=newly)
         done, old = await self._store.widen(alert, version, pack_area(area), frozen, org=who.org, key=who.key_id)
         await self._stopping.put_on(record.id)
         if done:
-            await self._updates.list(replace(version, created=self._clock.now_ms()))
+            await self._updates.list(replace(version, times=replace(version.times, created=self._clock.now_ms())))
         return done, old
 
     async def _check_senders(self, record: AlertRecord, who: Credential) -> None:
         """Raises Problem for one of the two that sent the alert, or an update that asked: nobody tells people with two keys alone."""
         if record.status != Status.ACTUAL:
             return
-        allowed_hands = (await self._organisations.get(record.org)).allowed_hands
+        allowed_hands = frozenset((await self._organisations.get(record.org)).stored.allowed_hands)
         for one in await versions_of(self._alerts, record.id):
-            if one.approver and (one.id == record.id or one.permissions):  # what a neighbour permitted asks nobody
+            if one.approval.by and (
+                one.id == record.id or one.neighbours.permissions
+            ):  # what a neighbour permitted asks nobody
                 check_second_person(one, who)
-                _check_approver(one.approver, who, allowed_hands)
+                _check_approver(one.approval.by, who, allowed_hands)
 
     async def _audience(
         self, record: AlertRecord, permission: Permission, ground: shapely.MultiPolygon, people: int | None
@@ -262,8 +261,9 @@ class Permissions:
         return FrozenAudience(numbers=numbers[order], rings=rings[order]), int(new.sum())
 
     async def _widened(
-        self, record: AlertRecord, permission: Permission, who: Credential, ground: shapely.MultiPolygon
-    ) -> tuple[AlertRecord, AlertRecord]:
+        self, record: AlertRecord, permission: Permission, who: Credential, ground: shapely.MultiPolygon, *,
+        people: int, newly: int,
+    ) -> tuple[AlertRecord, AlertRecord]:  # fmt: skip
         """The alert as it is with this ground, and the version that tells it there."""
         last, now = len(await versions_of(self._alerts, record.id)), self._clock.now_ms()
         check_room(last + 1)
@@ -277,18 +277,26 @@ class Permissions:
             loudness=record.loudness,
         )
         granted = pack_area(ground_of(shapely.union(granted_of(record), ground)))
+        changed = replace_one(
+            record, permission, answer=_S.GRANTED, at=now, version=version.id, key=permission.with_key(who.key_id)
+        )
+        regions = runs_of({*numbers_of(record.target.regions), *numbers_of(permission.regions)})
         alert = replace(
             record,
-            permissions=replace_one(
-                record, permission, answer=_S.GRANTED, at=now, version=version.id, key=permission.with_key(who.key_id)
+            times=replace(record.times, changes=f"{record.times.changes} {now}".strip()),
+            target=replace(record.target, regions=regions),
+            neighbours=replace(
+                record.neighbours,
+                permissions=changed,
+                answered_by=with_words(record.neighbours.answered_by, who.org, who.subject),
+                reasons=with_words(record.neighbours.reasons, who.org, ""),
+                grounds={**record.neighbours.grounds, GRANTED: granted},
             ),
-            permitted_by=with_words(record.permitted_by, who.org, who.subject),
-            permission_why=with_words(record.permission_why, who.org, ""),
-            regions=runs_of({*numbers_of(record.regions), *numbers_of(permission.regions)}),
-            changes=f"{record.changes} {now}".strip(),
-            grounds={**record.grounds, GRANTED: granted},
         )
-        return alert, replace(version, notify=Notify.NEWLY, regions=alert.regions, again=0)
+        update = Update(
+            occasion=Occasion.UPDATE, follows=TELLS, alerted=record.times.start, notify=Notify.NEWLY, newly=newly
+        )
+        return alert, replace(version, follow_up=update, target=replace(alert.target, seen=people))
 
     async def _request(self, record: AlertRecord, permission: Permission) -> Request:
         name = (await self._organisations.get(record.org)).organisation.name
@@ -297,23 +305,25 @@ class Permissions:
 
 def _said(asked: Request, who: Credential, answer: PermissionState) -> bool:
     """Whether this very person has answered so."""
-    return asked.permission.answer == answer and who.is_person(words_of(asked.record.permitted_by).get(who.org, ""))
+    return asked.permission.answer == answer and who.is_person(
+        words_of(asked.record.neighbours.answered_by).get(who.org, "")
+    )
 
 
 def replace_one(record: AlertRecord, permission: Permission, **changes: str | int) -> str:
     """What an alert's record keeps of all permissions after a change of one."""
     fields = {name: getattr(permission, name) for name in Permission.__struct_fields__}
     new = Permission(**(fields | changes))
-    return written([new if one.org == new.org else one for one in parse_permissions(record.permissions)])
+    return written([new if one.org == new.org else one for one in parse_permissions(record.neighbours.permissions)])
 
 
 def _of(record: AlertRecord, org: str) -> Permission | None:
-    return next((one for one in parse_permissions(record.permissions) if one.org == org), None)
+    return next((one for one in parse_permissions(record.neighbours.permissions) if one.org == org), None)
 
 
 def _asked(record: AlertRecord, org: str) -> Permission | None:
     """What an organisation may see that it is asked for: nothing before the alert has its second person."""
-    permission = _of(record, org) if record.start else None
+    permission = _of(record, org) if record.times.start else None
     return permission if permission and permission.state(record.state) is not _S.UNASKED else None
 
 

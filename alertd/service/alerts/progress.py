@@ -12,8 +12,7 @@ from alertd.common.ids import chain_of
 from alertd.model.kinds import Occasion
 from alertd.model.states import ATTEMPTS_MASK, CHANNELS, FLAG_DOUBT, OPEN_STATES, SHOWN, AlertState, LedgerReason, State
 from alertd.service.alerts.duplicates import similar
-from alertd.service.alerts.follow_up_audience import hides
-from alertd.service.alerts.update_audience import few
+from alertd.service.alerts.later_audience import few, hides
 from alertd.store.alerts.alerts import Alerts, ListPlace
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.carriers.numbers import CarrierNumbers
@@ -100,22 +99,23 @@ class ProgressReports:
         one, alert = await self._alerts.heads([alert_id, chain_of(alert_id)])
         if one is None or alert is None:
             return None
-        if one.occasion not in {"", Occasion.UPDATE}:
+        if one.occasion not in {Occasion.ALERT, Occasion.UPDATE}:
             return VersionStanding(state=one.state, expires=one.expires)
-        is_old = alert.restricted > 0 and await self._left_before(one, row, alert)
+        is_old = alert.times.restricted > 0 and await self._left_before(one, row, alert)
         return VersionStanding(state=alert.state, expires=alert.expires, is_old=is_old)
 
     async def _left_before(self, version: AlertRecord, row: int, alert: AlertRecord) -> bool:
         """Whether a message left with the words from before its alert was restricted; also where nobody knows any more. What was written after
         that never did, whatever the clocks say. Of one that was tried again, it is known only when the last try was answered.
         """
-        if hides(version) or str(alert.restricted) in version.upon.split():
+        knew = version.update is not None and str(alert.times.restricted) in version.update.upon.split()
+        if hides(version) or knew:
             return False
         found = await self._work.row(version.id, row)
         if found is None:
             return True
         left = found["first" if int(found["tries"]) & ATTEMPTS_MASK == 1 else "last"]
-        return version.start + int(left) < alert.restricted + alert.ahead + OLD_WORDS_MS
+        return version.times.start + int(left) < alert.times.restricted + alert.chain.ahead + OLD_WORDS_MS
 
     async def told_by(self, alert_id: str) -> str | None:
         """The last version that tells those whom an alert has told; None where nothing followed, and for what tells of another itself."""
@@ -135,7 +135,7 @@ class ProgressReports:
         states = await self._alerts.states(later)
         busy = [one for one, state in zip(later, states, strict=True) if state in OPEN_STATES]
         heads = await self._alerts.listed(busy)
-        return sorted((one for one in heads if one and one.org == org), key=lambda one: one.start, reverse=True)
+        return sorted((one for one in heads if one and one.org == org), key=lambda one: one.times.start, reverse=True)
 
     async def counts(self, alert_id: str) -> dict[str, dict[str, int]]:
         """References by channel: targeted, and every state; doubled besides."""
@@ -217,7 +217,7 @@ class ProgressReports:
         carriers = await self._numbers.names()
 
         def moment(value: Any) -> int:
-            return record.start + int(value) if value else 0
+            return record.times.start + int(value) if value else 0
 
         def make_delivery(at: int, row: Any, ref: tuple[int, int], channel: str) -> Delivery:
             return Delivery(

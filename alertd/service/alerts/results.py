@@ -14,10 +14,9 @@ import shapely
 from alertd.common.errors import Problem
 from alertd.common.ids import chain_of
 from alertd.model.states import CHANNELS, HANDED_OVER, AlertState, LedgerReason, State
-from alertd.service.alerts.follow_up_audience import occasion_of
+from alertd.service.alerts.later_audience import TELLS
 from alertd.service.alerts.progress import ProgressReports
 from alertd.service.alerts.timeline import History, Timeline
-from alertd.service.alerts.update_audience import TELLS
 from alertd.service.areas.reach_preview import ReachPreview, population_of
 from alertd.service.areas.targeting import Targeting
 from alertd.service.reach import Estimate, by_code
@@ -94,8 +93,8 @@ class Results:
         head = await self._alerts.get(chain_of(record.id))
         if head is None or not head.document:
             raise gone()
-        records = [one for one in await self._alerts.chain(head.id) if one.start]
-        audiences = [(await self._alerts.audience(one.id)).numbers for one in records if occasion_of(one) in TELLS]
+        records = [one for one in await self._alerts.chain(head.id) if one.times.start]
+        audiences = [(await self._alerts.audience(one.id)).numbers for one in records if one.occasion in TELLS]
         people = np.unique(np.concatenate(audiences)) if audiences else np.empty(0, np.uint64)
         return Report(
             record=head,
@@ -103,12 +102,12 @@ class Results:
             regions=await self._regions(head) if len(people) else {},
             versions=[await self._told(one) for one in records],
             history=await self._course.history(head),
-            outcome=head.reason if head.state in _ENDED else "",
+            outcome=head.last_step.reason if head.state in _ENDED else "",
         )
 
     async def published(self, record: AlertRecord) -> list[Published]:
         """What it said in public at each time, in order."""
-        return await self._past.of(record)
+        return await self._past.words.of(record)
 
     async def area(self, record: AlertRecord) -> shapely.MultiPolygon:
         """Where it is told."""

@@ -17,7 +17,7 @@ from alertd.common.errors import Problem
 from alertd.model.fields import folded_subject
 from alertd.model.operator import scopes_of
 from alertd.service.access import Access, Credential
-from alertd.service.revision_check import changed_since, contested
+from alertd.service.decision_checks import changed_since, contested
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.engine.connection import checked

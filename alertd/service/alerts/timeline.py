@@ -9,7 +9,7 @@ import numpy as np
 
 from alertd.common.ids import chain_of
 from alertd.model.states import CHANNELS, HANDED_OVER, State
-from alertd.service.alerts.update_audience import few
+from alertd.service.alerts.later_audience import few
 from alertd.service.records.audit import BEGUN, REFUSED, Audit, Entry
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.delivery.work import Work
@@ -64,7 +64,7 @@ class Timeline:
                 is_act = entry.act.startswith(_ACTS) and chain_of(entry.object) == chain
                 if is_act and entry.outcome != REFUSED and (entry.outcome != BEGUN or entry.number not in ended):
                     acts.append(entry)
-            if len(page) < self._look or page[-1].at < record.created - SLACK_MS:
+            if len(page) < self._look or page[-1].at < record.times.created - SLACK_MS:
                 return History(acts=acts[::-1], whole=True)
             before = page[-1].number
         return History(acts=acts[::-1], whole=False)

@@ -11,23 +11,21 @@ from alertd.common.errors import Fault, Problem
 from alertd.common.ids import chain_of
 from alertd.model.alert import Alert
 from alertd.model.kinds import Notify, Occasion
-from alertd.model.restriction import restricted
+from alertd.model.redaction import restricted
 from alertd.model.states import SHOWN, AlertState
 from alertd.rendering import Telling
 from alertd.service.access import Credential
 from alertd.service.alerts.approval import Approval
-from alertd.service.alerts.follow_up_audience import check_room, versions_of
 from alertd.service.alerts.intake import Intake, Taken
-from alertd.service.alerts.second_person import check_key
-from alertd.service.alerts.update_audience import TELLS, told_again, told_before
+from alertd.service.alerts.later_audience import TELLS, check_room, told_again, told_before, versions_of
+from alertd.service.decision_checks import TRIES, changed_since, check_key, check_revision, has_ended
 from alertd.service.reach import stored_estimate
 from alertd.service.records.photos import Photos
-from alertd.service.revision_check import TRIES, changed_since, check_revision, has_ended
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.external_ids import UNDER_WAY
 from alertd.store.alerts.frozen_audience import pack_area
-from alertd.store.alerts.records import AlertRecord
-from alertd.store.approvals.updates import Updates
+from alertd.store.alerts.records import AlertRecord, Update
+from alertd.store.approvals.later_versions import Updates
 from alertd.store.delivery.work import Work
 
 _UPDATE = Telling(occasion=Occasion.UPDATE)
@@ -87,26 +85,26 @@ class UpdateProposals:
     ) -> Taken:  # fmt: skip
         """The update as it would be kept, and whom it would reach."""
         before = old.alert
-        if faults := tuple(_other(before, alert, restricted_only=old.restricted > 0)):
+        if faults := tuple(_other(before, alert, restricted_only=old.times.restricted > 0)):
             raise Problem("invalid-request", "This is another alert, not an update of it.", faults=faults)
         alert = alert.model_copy(update={"external_id": external_id or None})
         taken = await self._intake.look_over(alert, who, old.version(len(versions) + 1), _UPDATE, upon=old)
-        record = replace(
-            taken.record, case=old.case, occasion=Occasion.UPDATE, follows=" ".join(TELLS), notify=notify,
-            alerted=old.start, upon=old.changes,
-            rings_from=old.counts_on(taken.record.alert),
+        again, newly = await self._counts(taken, notify, before)
+        update = Update(
+            occasion=Occasion.UPDATE, follows=TELLS, alerted=old.times.start, notify=notify, again=again, newly=newly,
+            upon=old.times.changes,
         )  # fmt: skip
-        again, newly = await self._counts(record, taken, before)
-        return replace(taken, record=replace(record, again=again, newly=newly))
+        times = replace(taken.record.times, rings_from=old.counts_on(taken.record.alert))
+        return replace(taken, record=replace(taken.record, case=old.case, follow_up=update, times=times))
 
-    async def _counts(self, record: AlertRecord, taken: Taken, before: Alert) -> tuple[int, int]:
+    async def _counts(self, taken: Taken, notify: Notify, before: Alert) -> tuple[int, int]:
         """People who were notified and would be again, and about how many people are in the area where it is not the alert's."""
-        chain, channels = chain_of(record.id), before.channels
+        chain, channels = chain_of(taken.record.id), before.channels
         told = await told_before(self._alerts, self._work, chain, channels, np.empty(0, np.uint64))
-        again = np.unique(told_again(told, record.notify, channels) >> np.uint64(3))
-        if record.notify == Notify.NONE or taken.reach is None:
+        again = np.unique(told_again(told, notify, channels) >> np.uint64(3))
+        if notify is Notify.NONE or taken.reach is None:
             return len(again), 0
-        new = await self._intake.newly(record.alert, taken, await self._alerts.area(chain))
+        new = await self._intake.newly(taken.record.alert, taken, await self._alerts.area(chain))
         return len(again), stored_estimate(new.whole.people)
 
     async def _done(
@@ -133,7 +131,11 @@ class UpdateProposals:
     ) -> AlertRecord | None:
         """Returns the update with this very document: the caller's own, or anyone's in the organisation if it came as a CAP message."""
         for one in versions:
-            if one.notify == notify and (one.external_id or who.wrote(one.author, one.key)):
+            if (
+                one.update
+                and one.update.notify is notify
+                and (one.external_id or who.wrote(one.author.subject, one.author.key))
+            ):
                 kept = await self._alerts.get(one.id)
                 if kept and kept.document == document:
                     return kept

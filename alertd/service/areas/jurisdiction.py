@@ -17,9 +17,9 @@ from alertd.service.areas.regions import Regions
 from alertd.service.cache import SingleFlightCache, digest
 from geofences.errors import TargetErrors, UnknownRegion
 from geofences.jurisdictions import Division, Outside, divide, outside
-from geofences.region_records import Kind as RegionKind
+from geofences.polygons import copy_of, ground
+from geofences.regions import Kind as RegionKind
 from geofences.regions import Library
-from geofences.slivers import ground
 from geofences.targets import Target, resolve
 
 #: Regions that are named to whoever asked for an area outside.
@@ -113,11 +113,6 @@ def unresolved(error: TargetErrors, pointer: str, what: str) -> Problem:
     return Problem(slug, f"The {what} cannot be resolved; see the faults.", faults=faults)
 
 
-def copy_of(area: shapely.MultiPolygon) -> shapely.MultiPolygon:
-    """To be prepared in a thread of its own."""
-    return cast("shapely.MultiPolygon", shapely.from_wkb(shapely.to_wkb(area)))
-
-
 def refused(beyond: Beyond, pointer: str = "/target", what: str = "target") -> Problem:
     """The problem of an area that leaves a jurisdiction; `pointer` and `what` say where in the document the area is."""
     found = beyond.outside
@@ -168,7 +163,7 @@ def _beyond(wkb: bytes, within: BaseGeometry, library: Library, *, whose: str, m
 
 def _named(found: Outside, library: Library, whose: str) -> Beyond:
     """With the regions that it lies in."""
-    touched = library.overlapping(shapely.from_wkb(shapely.to_wkb(found.geometry)))
+    touched = library.overlapping(copy_of(found.geometry))
     # The most ground first, and of what is part of each other the wider: Spain, then Sevilla.
     named = sorted(touched, key=lambda one: (-round(one[0].km2 * one[1], 1), one[0].kind.depth))[:MOST_NAMED]
     return Beyond(whose=whose, outside=found, regions=tuple((r.code, r.name, share) for r, share in named))

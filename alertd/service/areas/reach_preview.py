@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import shapely
@@ -20,13 +21,12 @@ from alertd.model.permission import Permission
 from alertd.service.areas import rings
 from alertd.service.areas.targeting import Share, Targeting
 from alertd.service.cache import SingleFlightCache, digest
-from alertd.service.reach import Count, Ground, Reach, Reaches, stored_estimate
-from alertd.service.small_counts import too_few_people
+from alertd.service.reach import Count, Ground, Reach, Reaches, stored_estimate, too_few_people
 from alertd.store.alerts.frozen_audience import pack_area
 from alertd.store.alerts.records import runs_of
 from alertd.store.people.people_map import Population
 from geofences.geodesy import area_km2
-from geofences.slivers import ground
+from geofences.polygons import ground
 from geofences.targets import Area
 
 #: Targets that are kept resolved: a country's outline has a megabyte.
@@ -70,7 +70,7 @@ class AreaReach:
     rings: Mapping[int, Ring]  # by number, from the innermost; empty where the target has no rings
     permissions: tuple[Permission, ...] = ()  # of neighbours, for what is not in `area`
     answers: SingleFlightCache[Any] = field(
-        default_factory=lambda: SingleFlightCache(ANSWERS), compare=False
+        default_factory=partial(SingleFlightCache, ANSWERS), compare=False
     )  # what was made of it to be told
 
     @property
@@ -94,7 +94,7 @@ class ReachPreview:
     """Looks at targets."""
 
     def __init__(self, targeting: Targeting, reaches: Reaches) -> None:
-        self._targeting = targeting
+        self.targeting = targeting
         self._reaches = reaches
         self._resolved: SingleFlightCache[Resolved] = SingleFlightCache(RESOLVED)
         self._kept: SingleFlightCache[AlertReach] = SingleFlightCache(KEPT, fresh_s=FRESH_S)
@@ -107,13 +107,9 @@ class ReachPreview:
         check_contacts(alert, countries)
         return countries
 
-    def check_own(self, alert: Alert, org: str) -> None:
-        """Raises Problem where its target names what another organisation drew."""
-        self._targeting.check_own(alert.target, org)
-
     async def lately(self, alert: Alert) -> AlertReach:
         """A look that began four seconds ago at most, from the latest map of people. Raises Problem for a target that is none."""
-        people = await self._reaches.current(self._targeting.library)
+        people = await self._reaches.current(self.targeting.regions.library)
         where = await self.resolved(alert.target)
         # With the outline: a region that the target names may be drawn anew.
         name = (where.outline, alert.target, population_of(alert))
@@ -123,7 +119,7 @@ class ReachPreview:
         """Raises Problem where an Actual alert has too small an area, or too few people."""
         if alert.status is not Status.ACTUAL:
             return
-        least = self._targeting.settings
+        least = self.targeting.settings
         if look.area.km2 < least.least_km2:
             raise Problem(
                 "audience-too-small", f"The area has {look.area.km2:.3f} km2; the least is {least.least_km2} km2."
@@ -135,28 +131,30 @@ class ReachPreview:
         """Raises Problem `audience-too-small` if the map is sure that an Actual alert reaches too few people. The noise of the map alone never
         stops an alert.
         """
-        if reach.most < self._targeting.settings.least_people:
-            raise too_few_people(self._targeting.settings.least_people)
+        if reach.most < self.targeting.settings.least_people:
+            raise too_few_people(self.targeting.settings.least_people)
 
     async def resolved(self, target: Target) -> Resolved:
         """The ground of a target as it is now. Raises Problem for a target that is none."""
 
         async def worked_out() -> Resolved:
-            area = await self._targeting.area(target)
-            shares = await self._targeting.shares(area.geometry)
-            return self._of(area, shares, self._targeting.countries(target, area, shares))
+            area = await self.targeting.area(target)
+            shares = await self.targeting.shares(area.geometry)
+            return self._of(area, shares, self.targeting.countries(target, area, shares))
 
-        return await self._resolved.once(self._targeting.library, digest(target.model_dump_json().encode()), worked_out)
+        return await self._resolved.once(
+            self.targeting.regions.library, digest(target.model_dump_json().encode()), worked_out
+        )
 
     async def of(self, area: Area, target: Target, kind: str) -> AreaReach:
         """What a target comes to on some ground, for everybody who consented to a kind of alert."""
-        shares = await self._targeting.shares(area.geometry)
+        shares = await self.targeting.shares(area.geometry)
         reach = await self.reach(area.geometry, shares, (kind, False))
         return AreaReach(area=area, shares=shares, reach=reach, rings=await self._rings(area, target, (kind, False)))
 
     async def sight(self, alert: Alert, area: Area, countries: tuple[str, ...]) -> AlertReach:
         """What an alert comes to on some ground."""
-        return await self._sight(alert, self._of(area, await self._targeting.shares(area.geometry), countries))
+        return await self._sight(alert, self._of(area, await self.targeting.shares(area.geometry), countries))
 
     async def reach(
         self,
@@ -169,33 +167,33 @@ class ReachPreview:
         whole, by default those with enough of their ground in the area.
         """
         if told is None:
-            told = self._targeting.told_regions(shares)
+            told = self.targeting.told_regions(shares)
         ground = Ground(area=area, told=told, touched={share.number: share.share for share in shares})
-        return await self._reaches.of(population, ground, self._targeting.library)
+        return await self._reaches.of(population, ground, self.targeting.regions.library)
 
     async def newly(self, alert: Alert, look: AreaReach, before: shapely.MultiPolygon) -> Reach:
         """Estimates the reach of a look outside the area `before`."""
-        told = set(self._targeting.told_regions(await self._targeting.shares(before)))
+        told = set(self.targeting.told_regions(await self.targeting.shares(before)))
         new = await asyncio.to_thread(lambda: ground(shapely.difference(look.area.geometry, before)))
-        shares = [] if new.is_empty else await self._targeting.shares(new)
-        own = self._targeting.told_regions(look.shares)
+        shares = [] if new.is_empty else await self.targeting.shares(new)
+        own = self.targeting.told_regions(look.shares)
         return await self.reach(new, shares, population_of(alert), [one for one in own if one not in told])
 
     async def _rings(self, area: Area, target: Target, population: Population) -> dict[int, Ring]:
-        discs = await self._targeting.ring_grounds(target, area.geometry)
+        discs = await self.targeting.ring_grounds(target, area.geometry)
         found, before = dict[int, Ring](), set[int]()
         own = await asyncio.to_thread(rings.own_grounds, target, discs, area.geometry) if discs else {}
         for ring, part in own.items():
             whole = area.geometry if ring == rings.REST else discs[ring - 1]
-            told = [] if whole.is_empty else self._targeting.told_regions(await self._targeting.shares(whole))
-            shares = [] if part.is_empty else await self._targeting.shares(part)
+            told = [] if whole.is_empty else self.targeting.told_regions(await self.targeting.shares(whole))
+            shares = [] if part.is_empty else await self.targeting.shares(part)
             reach = await self.reach(part, shares, population, [one for one in told if one not in before])
             before.update(told)
             found[ring] = Ring(km2=sum(map(area_km2, part.geoms)), count=reach.whole)
         return found
 
     def _of(self, area: Area, shares: Sequence[Share], countries: tuple[str, ...]) -> Resolved:
-        told = self._targeting.told_regions(shares)
+        told = self.targeting.told_regions(shares)
         return Resolved(
             area=area, shares=shares, countries=countries, told=told, regions=runs_of(told),
             packed=pack_area(area.geometry), outline=digest(shapely.to_wkb(area.geometry)).hex(),

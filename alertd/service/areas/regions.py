@@ -26,8 +26,8 @@ from alertd.service.access import Credential
 from alertd.store.areas.custom_regions import CustomRegions, Drawing, TooManyDrawingsError
 from geofences import drawn, files
 from geofences.errors import InvalidGeometry, LibraryError
-from geofences.region_records import Region
-from geofences.regions import Library, revision_of
+from geofences.polygons import copy_of
+from geofences.regions import Library, Region, revision_of
 from geofences.shapes import Repair
 
 #: An import is found within this; to look costs a directory listing and one command of the store.
@@ -87,7 +87,7 @@ class Regions:
         self._clock = clock
         self._stamp = _stamp(folder)
         self._drawn: dict[str, _Stored] = {}  # by code
-        self._is_whole = True  # what is in the folder was taken in, too
+        self.is_whole = True  # what is in the folder was taken in, too
         self._edition = 0
         self._changing = asyncio.Lock()
         self._drawing = asyncio.Lock()
@@ -101,11 +101,6 @@ class Regions:
     def _base(self) -> Library:
         """Without what was drawn."""
         return Library.load(added=self._folder)
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether what is in the folder was taken in, too."""
-        return self._is_whole
 
     async def ready(self) -> None:
         """Loaded, beside whatever else this process does, and as it is now. Raises LibraryError for a file that is damaged."""
@@ -128,12 +123,12 @@ class Regions:
             if (stamp, edition) == (self._stamp, self._edition):
                 return
             if stamp != self._stamp:
-                self._is_whole = await self._load()
+                self.is_whole = await self._load()
             drawings = await self._drawings.all()
             self.library, self._drawn = await asyncio.to_thread(_with_drawn, self._base, drawings)
             self._stamp = stamp
             self._edition = edition
-            told = "regions taken in" if self._is_whole else "drawn regions taken in, imported ones as before"
+            told = "regions taken in" if self.is_whole else "drawn regions taken in, imported ones as before"
             structlog.get_logger().info(told, regions=len(self.library), drawings=edition)
 
     def is_anothers(self, code: str, org: str) -> bool:
@@ -254,7 +249,7 @@ def _with_drawn(base: Library, drawings: list[Drawing]) -> tuple[Library, dict[s
 def _outlined(geometry: Any, base: Library) -> Outline:
     """Raises InvalidGeometry."""
     shape, repairs = drawn.outline(geometry, "/geometry")
-    if base.is_tangled(shapely.from_wkb(shapely.to_wkb(shape))):  # a copy, because it is prepared
+    if base.is_tangled(copy_of(shape)):
         raise InvalidGeometry("/geometry", TANGLED)
     return Outline(shape=shape, repairs=repairs)
 

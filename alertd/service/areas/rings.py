@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from alertd.model.alert import Alert, Policy, Target, loudness
 from alertd.store.delivery.work_records import Pace, When
 from channels.base import Loudness
-from geofences.slivers import ground
+from geofences.polygons import ground
 
 REST = 0
 _MINUTE_MS = 60_000

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,24 +17,23 @@ from alertd.common.errors import Fault, Problem
 from alertd.config.sections import AudienceSection
 from alertd.metrics import Metrics
 from alertd.model import alert as documents
-from alertd.model.alert import Alert, Policy, Status, Target
+from alertd.model.alert import Alert, Status, Target
 from alertd.model.states import KINDS, PLACE_KINDS
 from alertd.service.areas import rings
-from alertd.service.areas.jurisdiction import copy_of, unresolved
+from alertd.service.areas.jurisdiction import unresolved
 from alertd.service.areas.regions import TANGLED, Regions
 from alertd.service.cache import SingleFlightCache, digest
-from alertd.service.small_counts import SMALL_COUNT
-from alertd.store.engine.batcher import Batcher
-from alertd.store.people.audience import Audience
-from alertd.store.people.match_filter import MatchFilter
-from alertd.store.people.matches import Matches
+from alertd.service.reach import SMALL_COUNT
+from alertd.store.engine.bulk_reads import Batcher
+from alertd.store.people.audience import Audience, Matches, MatchFilter
 from geofences import targets
 from geofences.area_names import Part, parts_of
 from geofences.circles import Circle
 from geofences.errors import InvalidGeometry, TargetErrors
-from geofences.region_records import Kind as RegionKind
+from geofences.polygons import copy_of
+from geofences.polygons import ground as ground_of
+from geofences.regions import Kind as RegionKind
 from geofences.regions import Library
-from geofences.slivers import ground as ground_of
 
 #: How much of an area that is drawn lies in a country, so that it is more than beside it: outlines of two sources differ by some
 #: hundred metres. A small country may lie in it whole.
@@ -59,24 +59,19 @@ class Targeting:
     def __init__(
         self, regions: Regions, audience: Audience, settings: AudienceSection, clock: Clock, metrics: Metrics
     ) -> None:
-        self._regions = regions
+        self.regions = regions
         self._audience = audience
         self.settings = settings
         self._clock = clock
         self._metrics = metrics
         self._names: SingleFlightCache[tuple[Part, ...]] = SingleFlightCache(KEPT)
-        self._searches: SingleFlightCache[Batcher[MatchFilter, Matches]] = SingleFlightCache(KEPT)
+        self._searches = lru_cache(KEPT)(lambda _name: Batcher(self._find_once))
         self._shares: SingleFlightCache[tuple[Share, ...]] = SingleFlightCache(KEPT)
-
-    @property
-    def library(self) -> Library:
-        """The regions as they are now."""
-        return self._regions.library
 
     async def area(self, target: Target) -> targets.Area:
         """The area of a target. Raises Problem with every fault at once, each with its pointer under /target."""
         try:
-            return await asyncio.to_thread(_resolved, asked_for(target), self._regions.library)
+            return await asyncio.to_thread(_resolved, asked_for(target), self.regions.library)
         except TargetErrors as error:
             raise unresolved(error, "/target", "target") from None
 
@@ -86,74 +81,52 @@ class Targeting:
             Fault(f"/target/{part}regions/{i}", f"There is no region {code}.")
             for part, named in (("", target), ("exclude/", target.exclude))
             for i, code in enumerate(named.regions)
-            if self._regions.is_anothers(code, org)
+            if self.regions.is_anothers(code, org)
         )
         if faults:
             raise Problem("unknown-region", "The target cannot be resolved; see the faults.", faults=faults)
 
     async def people(self, geometry: shapely.MultiPolygon, alert: Alert, regions: Sequence[int]) -> Matches:
         """Everyone in the area whom this alert is for, and whoever named one of these `regions` instead of a point."""
-        testers_only = alert.status is not Status.ACTUAL
-        return await self._timed(self._wanted(geometry, alert.kind, alert.policy, regions, testers_only=testers_only))
-
-    async def find(self, geometry: shapely.MultiPolygon, kind: str, policy: Policy, regions: Sequence[int]) -> Matches:
-        """Everyone in the area who consented to the kind and whose place counts, and whoever named one of these `regions` instead of a point."""
-        return await self._timed(self._wanted(geometry, kind, policy, regions))
-
-    def _wanted(
-        self,
-        geometry: shapely.MultiPolygon,
-        kind: str,
-        policy: Policy,
-        regions: Sequence[int],
-        *,
-        testers_only: bool = False,
-    ) -> MatchFilter:
-        return MatchFilter(
-            area=geometry,
-            regions=regions,
-            kind=1 << KINDS.index(kind),
-            places=frozenset(PLACE_KINDS.index(place) for place in policy.places),
-            max_age_h=policy.max_age_h,
-            testers_only=testers_only,
-            now_h=self._clock.now_ms() // HOUR_MS,
-        )
-
-    async def _timed(self, wanted: MatchFilter) -> Matches:
         started = self._clock.monotonic()
-        found = await self._search(wanted)
+        found = await self._search(geometry, alert, regions)
         self._metrics.audience_seconds.observe(self._clock.monotonic() - started)
-        self._metrics.audience_people.observe(_about(len(found)))
+        # Anybody reads a metric and adds it up: it has the order of magnitude, and nothing of a few.
+        magnitude = 10 ** (len(str(len(found))) - 1) if len(found) >= SMALL_COUNT else 0
+        self._metrics.audience_people.observe(magnitude)
         return found
 
-    async def _search(self, wanted: MatchFilter) -> Matches:
-        name = (
-            wanted.shape, *wanted.regions, "", wanted.kind, wanted.places, wanted.max_age_h,
-            wanted.testers_only,
-        )  # fmt: skip
-        return await (await self._searches.once(None, name, self._searcher)).one(wanted)
-
-    async def _searcher(self) -> Batcher[MatchFilter, Matches]:
+    async def _search(self, geometry: shapely.MultiPolygon, alert: Alert, regions: Sequence[int]) -> Matches:
         """Those who look for the same people while a search for them runs share the next: it begins after they asked, so that it
         finds whoever was registered before.
         """
-        return Batcher(self._find_once)
+        wanted = MatchFilter(
+            area=geometry,
+            regions=regions,
+            kind=1 << KINDS.index(alert.kind),
+            places=frozenset(PLACE_KINDS.index(place) for place in alert.policy.places),
+            max_age_h=alert.policy.max_age_h,
+            testers_only=alert.status is not Status.ACTUAL,
+            now_h=self._clock.now_ms() // HOUR_MS,
+        )
+        name = (
+            wanted.shape, *regions, "", wanted.kind, wanted.places, wanted.max_age_h, wanted.testers_only,
+        )  # fmt: skip
+        return await self._searches(name).one(wanted)
 
     async def _find_once(self, alike: Sequence[MatchFilter]) -> list[Matches]:
         return [await self._audience.find(alike[-1])] * len(alike)
 
     async def rings(self, geometry: shapely.MultiPolygon, alert: Alert, found: Matches) -> NDArray[np.uint8]:
         """The ring of each person found in an alert's area: the innermost that one of their places lies in."""
-        target, testers_only = alert.target, alert.status is not Status.ACTUAL
+        target = alert.target
         base = rings.base(target)
         of_each = np.full(len(found), base, np.uint8)
         grounds = await self.ring_grounds(target, geometry)
         for ring in reversed(rings.outwards(target)):
             ground = grounds[ring - 1]
             if ring != base and not ground.is_empty:
-                regions = self.told_regions(await self.shares(ground))
-                wanted = self._wanted(ground, alert.kind, alert.policy, regions, testers_only=testers_only)
-                inside = await self._search(wanted)
+                inside = await self._search(ground, alert, self.told_regions(await self.shares(ground)))
                 of_each[np.isin(found.numbers, inside.numbers, assume_unique=True)] = ring
         return of_each
 
@@ -163,21 +136,14 @@ class Targeting:
 
     async def shares(self, geometry: shapely.MultiPolygon) -> list[Share]:
         """The regions an area touches, with the share of each that lies inside."""
-        library, wkb = self._regions.library.without_drawn, shapely.to_wkb(geometry)
-        return list(await self._shares.once(library, digest(wkb), lambda: self._shared(library, _own(wkb))))
-
-    async def _shared(self, library: Library, geometry: shapely.MultiPolygon) -> tuple[Share, ...]:
-        touched = await asyncio.to_thread(library.overlapping, geometry)
-        return tuple(
-            Share(code=region.code, name=region.name, kind=region.kind, number=region.number, share=share)
-            for region, share in touched
-        )
+        library, wkb = self.regions.library.without_drawn, shapely.to_wkb(geometry)
+        return list(await self._shares.once(library, digest(wkb), lambda: asyncio.to_thread(_shares_of, library, wkb)))
 
     def countries(self, target: Target, area: targets.Area, shares: Sequence[Share]) -> tuple[str, ...]:
         """The countries that people are told in, as ISO 3166-1 codes: those of the regions that the target names, and where it is
         drawn those with enough of its ground. `shares` are the area's own.
         """
-        library = self._regions.library
+        library = self.regions.library
         found = {library.get(code).country for name in target.regions for code in library.codes(name)}
         if target.polygons or target.circles or target.rings or target.buffer_km:
             touched = [(library.get(share.code), share.share) for share in shares if share.code in library]
@@ -191,13 +157,11 @@ class Targeting:
 
     async def parts(self, area: targets.Area, shares: Sequence[Share]) -> tuple[Part, ...]:
         """What to call an area; `shares` are its own."""
-        library, name = self._regions.library.without_drawn, digest(shapely.to_wkb(area.geometry))
-
-        def make() -> Awaitable[tuple[Part, ...]]:
-            found = [(library.get(share.code), share.share) for share in shares if share.code in library]
-            return asyncio.to_thread(parts_of, library, area.geometry, area.km2, found)
-
-        return await self._names.once(library, name, make)
+        library, name = self.regions.library.without_drawn, digest(shapely.to_wkb(area.geometry))
+        found = ((library.get(share.code), share.share) for share in shares if share.code in library)
+        return await self._names.once(
+            library, name, lambda: asyncio.to_thread(parts_of, library, area.geometry, area.km2, [*found])
+        )
 
     def told_regions(self, shares: Sequence[Share]) -> list[int]:
         """Numbers of the regions whose people are told although they named no point: enough of the region is inside."""
@@ -210,16 +174,11 @@ class Targeting:
         return sorted(alone | (whole - before))
 
 
-def _own(wkb: bytes) -> shapely.MultiPolygon:
-    """A copy that may be prepared."""
-    geometry = shapely.from_wkb(wkb)
-    assert isinstance(geometry, shapely.MultiPolygon)
-    return geometry
-
-
-def _about(count: int) -> int:
-    """A count as a metric may have it, which anybody reads and adds up: its order of magnitude, and nothing of a few."""
-    return 10 ** (len(str(count)) - 1) if count >= SMALL_COUNT else 0
+def _shares_of(library: Library, wkb: bytes) -> tuple[Share, ...]:
+    return tuple(
+        Share(code=region.code, name=region.name, kind=region.kind, number=region.number, share=share)
+        for region, share in library.overlapping(shapely.from_wkb(wkb))  # a copy, which may be prepared
+    )
 
 
 def _resolved(target: targets.Target, library: Library) -> targets.Area:
@@ -232,20 +191,18 @@ def _resolved(target: targets.Target, library: Library) -> targets.Area:
 
 def asked_for(target: Target) -> targets.Target:
     """The document's target as geofences know it."""
+    selections: list[dict[str, Any]] = [
+        {
+            "regions": one.regions,
+            "polygons": tuple(shape.model_dump() for shape in one.polygons),
+            "circles": _circles(one.circles),
+        }
+        for one in (target, target.exclude)
+    ]
+    wanted, unwanted = selections
     return targets.Target(
-        **_selection(target),
-        rings=_circles(target.rings),
-        buffer_km=target.buffer_km,
-        exclude=targets.Selection(**_selection(target.exclude)),
+        **wanted, rings=_circles(target.rings), buffer_km=target.buffer_km, exclude=targets.Selection(**unwanted)
     )
-
-
-def _selection(target: Any) -> dict[str, Any]:
-    return {
-        "regions": target.regions,
-        "polygons": tuple(shape.model_dump() for shape in target.polygons),
-        "circles": _circles(target.circles),
-    }
 
 
 def _circles(circles: Sequence[documents.Circle]) -> tuple[Circle, ...]:

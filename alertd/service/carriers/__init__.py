@@ -1,1 +1,1 @@
-"""The carriers of this installation: their state, logins, binds, limits by domain, and the decision to retry."""
+"""The carriers of this installation: their state, logins, health, limits by domain, and the decision to retry."""

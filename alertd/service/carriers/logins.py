@@ -15,7 +15,7 @@ import structlog
 from alertd.common.clock import Clock
 from alertd.common.repetition import ended
 from alertd.service.carriers.carriers import Carrier, Carriers
-from alertd.service.carriers.causes import cause_of_login
+from alertd.service.carriers.states import cause_of_login
 from alertd.store.carriers.limits import Limits
 from alertd.store.carriers.logins import LIFE_MS, Logins
 from alertd.store.engine.connection import StoreUnavailableError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections import Counter
 from collections.abc import Sequence
@@ -68,7 +69,7 @@ def after(
         case Answer.NEVER:
             return Verdict(State.UNKNOWN if answer.partly else State.FAILED, reason)
         case Answer.WITHHELD:
-            return Verdict(State.QUEUED, reason, int(1000 * pause_s(answer, urgent=urgent)), unsent=True)
+            return not_tried(pause_s(answer, urgent=urgent), reason)
         case Answer.UNKNOWN if hold:
             return Verdict(State.UNKNOWN, reason)
         case Answer.RETRY | Answer.UNKNOWN:
@@ -85,6 +86,11 @@ def after(
             return Verdict(State.QUEUED, reason, delay_ms, doubt)
 
 
+def not_tried(wait_s: float, reason: int = 0) -> Verdict:
+    """The verdict on a row that nothing was written for: it goes again after the wait, and it was no attempt."""
+    return Verdict(State.QUEUED, reason, math.ceil(1000 * wait_s), unsent=True)
+
+
 def pause_s(answer: Outcome, *, urgent: bool = False) -> float:
     """Returns how many seconds the carrier asked alertd to wait, at most `LONGEST_PAUSE_S`; at most `LONGEST_URGENT_S` for an urgent message.
 
@@ -94,46 +100,36 @@ def pause_s(answer: Outcome, *, urgent: bool = False) -> float:
     return min(answer.retry_after_s or 0.0, LONGEST_URGENT_S if urgent else LONGEST_PAUSE_S)
 
 
-def of_the_carrier(answers: Sequence[Outcome], attempts: Sequence[int], *, believed: bool) -> list[Outcome]:
-    """Returns the answers of a chunk that may speak of the carrier: all of `Subject.CARRIER`, and the others for new recipients.
+class Signs(NamedTuple):
+    """What the answers to a chunk say of their carrier."""
 
-    A recipient that stays refused is tried again and again, and says nothing new of the carrier. A delay that may be meant for one
-    recipient counts if the chunk has `ENOUGH` new recipients, or if `believed`: it tried a resting carrier, or many in a row were refused.
+    wait_s: float = 0  # what the carrier asks for
+    works: bool = False  # it accepted or refused a recipient
+    failed: int = 0  # messages that the carrier itself failed at; 0 if it works
+    why: Reason = Reason.NONE  # the most frequent reason
+
+
+def signs_of(answers: Sequence[Outcome], attempts: Sequence[int], *, believed: bool) -> Signs:
+    """Reads a chunk's answers. `attempts` numbers the try of each.
+
+    A recipient that is tried again says nothing new of the carrier, unless the answer is of `Subject.CARRIER`. A carrier asks to be left alone
+    for as long as most of these answers do. A delay that may be meant for one recipient counts if the chunk has `ENOUGH` new recipients, or if
+    `believed`: many in a row were refused.
     """
-    new = [
-        answer
-        for answer, attempt in zip(answers, attempts, strict=True)
-        if answer.answer is not Answer.WITHHELD and (attempt == 1 or answer.subject is Subject.CARRIER)
+    of_it = [
+        one
+        for one, attempt in zip(answers, attempts, strict=True)
+        if one.subject is Subject.CARRIER or (attempt == 1 and one.subject is not Subject.NOBODY)
     ]
-    if believed or len(new) >= ENOUGH:
-        return new
-    return [answer for answer in new if answer.subject is Subject.CARRIER or answer.retry_after_s is None]
-
-
-def asked_s(asked: Sequence[Outcome]) -> float:
-    """Returns how many seconds a carrier asks to be left alone: as long as most of such answers do."""
-    waits = sorted((pause_s(answer) for answer in asked if answer.answer is Answer.RETRY), reverse=True)
-    return waits[len(asked) // 2] if len(waits) > len(asked) // 2 else 0
-
-
-def works(answers: Sequence[Outcome]) -> bool:
-    """Returns whether the answers show that the carrier works: it accepted or refused a recipient."""
-    return any(one.subject is Subject.RECIPIENT for one in answers)
-
-
-def failures(answers: Sequence[Outcome], attempts: Sequence[int]) -> tuple[int, str]:
-    """Returns how many messages of a chunk the carrier failed at, and the most frequent reason; 0 if the chunk shows that it works.
-
-    What may speak of the recipient counts at the first try only.
-    """
-    if works(answers):
-        return 0, ""
-    reasons = Counter(
-        answer.reason.name.lower()
-        for answer, attempt in zip(answers, attempts, strict=True)
-        if answer.subject is Subject.CARRIER or (answer.subject is Subject.EITHER and attempt == 1)
-    )
-    return (reasons.total(), reasons.most_common(1)[0][0]) if reasons else (0, "")
+    works = any(one.subject is Subject.RECIPIENT for one in answers)
+    reasons = Counter(one.reason for one in of_it if one.subject is not Subject.RECIPIENT)
+    if not (believed or len(of_it) >= ENOUGH):
+        of_it = [one for one in of_it if one.subject is Subject.CARRIER or one.retry_after_s is None]
+    waits_s = sorted((pause_s(one) for one in of_it if one.answer is Answer.RETRY), reverse=True)
+    wait_s = waits_s[len(of_it) // 2] if len(waits_s) > len(of_it) // 2 else 0
+    if works or not reasons:
+        return Signs(wait_s, works)
+    return Signs(wait_s, works, reasons.total(), reasons.most_common(1)[0][0])
 
 
 def _own_wait_s(answer: Outcome, attempt: int, *, urgent: bool) -> float:

@@ -1,16 +1,201 @@
-"""The state of each carrier in one word, its cause and since when: for the API, the console, the metrics and the command line."""
+"""The state of each carrier in one word, its cause and since when: for the API, the console, the metrics and the command line.
+
+One table has the sentences that say why a carrier cannot send, and the settings to change.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
+import structlog
+
+from alertd.common.clock import Clock
+from alertd.common.repetition import repeated
 from alertd.service.carriers.carriers import Carrier, Carriers
-from alertd.service.carriers.causes import Cause, cause_of_login, made
-from alertd.service.carriers.channel_coverage import ChannelCoverage
 from alertd.store.carriers.limits import Limits
 from alertd.store.carriers.logins import LoginRecord, Logins
 from alertd.store.engine.heartbeats import Heartbeats
-from channels.login import LoginState
+from channels.base import Answer, Outcome, Reason
+from channels.login import Login, LoginState
+
+#: What each kind of carrier calls the settings that a fault can lie in. The order is the order in the sentence.
+SETTINGS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "fcm": {
+        "login": ("credentials", "project"),
+        "place": ("endpoint", "credentials"),
+        "answer": ("endpoint", "credentials"),
+        "silence": ("endpoint", "credentials"),
+        "tls": ("endpoint",),
+        "trust": ("ca_file",),
+        "sender": ("project",),
+    },
+    "webpush": {
+        "login": ("private_key", "contact"),
+        "place": ("endpoint", "hosts"),
+        "answer": ("endpoint", "hosts"),
+        "silence": ("endpoint", "hosts"),
+        "tls": ("endpoint",),
+        "trust": ("ca_file",),
+        "sender": ("private_key",),
+    },
+    "twilio": {
+        "login": ("account", "password"),
+        "place": ("endpoint",),
+        "answer": ("endpoint", "account"),
+        "silence": ("endpoint",),
+        "tls": ("endpoint",),
+        "trust": ("ca_file",),
+        "sender": ("sender",),
+    },
+    "smpp": {
+        "login": ("system_id", "password", "system_type", "connections"),
+        "place": ("host", "port"),
+        "answer": ("host", "port"),
+        "silence": ("host", "port", "tls"),
+        "tls": ("tls", "port"),
+        "trust": ("ca_file", "host"),
+        "sender": ("sender", "sender_numbering"),
+    },
+    "smtp": {
+        "login": ("user", "password"),
+        "offer": ("user", "tls", "port"),
+        "place": ("host", "port"),
+        "answer": ("host", "port"),
+        "silence": ("host", "port", "tls"),
+        "tls": ("tls", "port"),
+        "trust": ("ca_file", "host"),
+        "sender": ("sender",),
+    },
+}  # fmt: skip
+#: The same for every kind.
+COMMON_SETTINGS: Mapping[str, tuple[str, ...]] = {"rate": ("rate",), "": ()}
+
+#: By code: the sentence, and in which settings the fault can lie. {server} is host:port, {said} the words that were heard.
+#: Its other languages are in the words of the console (`console.words`).
+SENTENCES: Mapping[str, tuple[str, str]] = {
+    # What a login found, and why no worker logs in.
+    "login_refused": ("{server} refused the login: {said}.", "login"),
+    "login_not_offered": ("{server} offers no login.", "offer"),
+    "tls_not_offered": ("{server} offers no STARTTLS.", "tls"),
+    "no_tls": ("{server} speaks no TLS: {said}.", "tls"),
+    "plain_http": ("{server} speaks plain HTTP, not HTTPS: this is the wrong port for https://.", "tls"),
+    "certificate_refused": ("This machine does not trust the certificate of {server}: {said}.", "trust"),
+    "name_not_found": ("The name in {server} has no address: {said}.", "place"),
+    "connection_refused": ("{server} refused the connection: no program listens there.", "place"),
+    "timed_out": ("{server} did not answer within {said}.", "silence"),
+    "unreachable": ("{server} cannot be reached: {said}.", "silence"),
+    "wrong_protocol": ("{server} does not speak the carrier's protocol: {said}.", "place"),
+    "busy": ("{server} is not ready to serve this account: {said}.", ""),
+    "no_worker": ("No worker sends by this carrier. Start a worker that has it in its configuration.", ""),
+    "rests": ("It refused message after message and rests. The log of the workers names the reason.", ""),
+    "waits": ("The carrier asked alertd to wait; {said} are left.", "rate"),
+    # What a test found, by the reason of its outcome.
+    "gone": ("The carrier says that the address does not exist: {said}. Test with another address.", ""),
+    "bad_address": ("The carrier refuses the address: {said}. Test with another address.", "sender"),
+    "bad_message": ("The carrier refuses the message: {said}.", "sender"),
+    "blocked": ("The carrier, or the recipient's provider, blocks the message: {said}.", "sender"),
+    "credentials": ("The carrier refuses the account or the sender: {said}.", "account"),
+    "throttled": ("The carrier limits how much it takes: {said}. Try again in a minute.", "rate"),
+    "unavailable": ("The carrier reports a fault of its own: {said}. Look at its status page.", ""),
+    "timeout": ("The carrier did not answer in time. The message may still arrive.", "place"),
+    "connection": ("The connection to the carrier was lost. Repeat the test.", ""),
+    "garbage": ("The answer is not of the carrier's protocol: {said}.", "answer"),
+    "fault": ("alertd failed. The log of the workers names the error.", ""),
+}
+#: A worker of a newer version may store a code that this version does not know.
+_UNKNOWN = ("{server} reports {code}: {said}.", "")
+#: Reasons that speak of the message or its recipient. Any other refusal may come from the login.
+_OF_A_MESSAGE = frozenset({Reason.GONE, Reason.BAD_ADDRESS, Reason.BAD_MESSAGE})
+_NO_WORDS = "it gives no reason"
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why a carrier cannot send. `code` is a key of `SENTENCES`; `settings` are dotted names of alertd.toml."""
+
+    code: str
+    server: str = ""
+    said: str = ""
+    settings: tuple[str, ...] = ()
+
+    @property
+    def sentence(self) -> str:
+        """What happened, then what to check."""
+        said, server = self.said or _NO_WORDS, self.server or "The carrier"
+        sentence, _ = SENTENCES.get(self.code, _UNKNOWN)
+        text = sentence.format(server=server, said=said, code=self.code)
+        return f"{text} Check {listed(self.settings)}." if self.settings else text
+
+
+def listed(names: tuple[str, ...]) -> str:
+    """Names in a sentence: `a, b and c`."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def cause_of_login(carrier: Carrier, login: Login) -> Cause | None:
+    """Why no message can go, None while messages can."""
+    if not login.fails:
+        return None
+    return made(carrier, login.state.value, login.server, login.said)
+
+
+def cause_of_answer(carrier: Carrier, outcome: Outcome, address: str) -> Cause | None:
+    """Why a test failed, by the carrier's answer alone; None when the carrier accepted it. Leaves the `address` out."""
+    if outcome.answer is Answer.ACCEPTED or outcome.reason is Reason.NONE:
+        return None
+    return made(carrier, outcome.reason.name.lower(), "", outcome.words(address))
+
+
+def may_be_the_login(outcome: Outcome) -> bool:
+    """Whether a login can tell why a test failed."""
+    return outcome.answer is not Answer.ACCEPTED and outcome.reason not in _OF_A_MESSAGE
+
+
+def made(carrier: Carrier, code: str, server: str = "", said: str = "") -> Cause:
+    """A cause with the settings of this carrier."""
+    _, where = SENTENCES[code]
+    own = SETTINGS.get(carrier.kind, {})
+    names = (*own.get("login", ()), *own.get("sender", ())) if where == "account" else own.get(where)
+    settings = COMMON_SETTINGS.get(where, ()) if names is None else names
+    names = tuple(f"{name}_file" if name in carrier.from_files else name for name in dict.fromkeys(settings))
+    return Cause(code, server, said, tuple(f"carriers.{carrier.name}.{name}" for name in names))
+
+
+#: Every state a carrier can have. A metric shows it as a label.
+STATES = (*(state.value for state in LoginState), "no_worker", "rests", "waits")
+
+
+LOOK_S = 10.0
+
+
+class ChannelCoverage:
+    """Of an installation, as an API process sees it."""
+
+    def __init__(self, carriers: Carriers, at_work: Heartbeats, clock: Clock) -> None:
+        self._carriers = carriers
+        self._at_work = at_work
+        self._clock = clock
+        self._missed: set[str] = set()
+        self._told: set[str] = set()
+
+    async def channels(self) -> dict[str, bool]:
+        """Of each channel that has a carrier here, whether a worker sends by it."""
+        return await self._at_work.find(sorted(self._carriers.channels))
+
+    def run(self) -> AbstractAsyncContextManager[None]:
+        """Looks again and again, as long as this lasts."""
+        return repeated("attendance", self.look, LOOK_S, self._clock)
+
+    async def look(self) -> None:
+        """Tell in the log of what nobody sends by; of what was missed once a worker may be starting."""
+        missed = {channel for channel, is_so in (await self.channels()).items() if not is_so}
+        for channel in sorted((missed & self._missed) - self._told):
+            structlog.get_logger().error("no worker sends", channel=channel)
+        for channel in sorted(self._told - missed):
+            structlog.get_logger().info("a worker sends again", channel=channel)
+        self._missed, self._told = missed, missed & (self._missed | self._told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +223,14 @@ class CarrierStates:
     taking: Heartbeats
     limits: Limits
     attendance: ChannelCoverage
+    clock: Clock
 
     async def all(self) -> dict[str, CarrierState]:
         """By carrier."""
         names = [carrier.name for carrier in self.carriers.all()]
         at_work, resting = await self.attendance.channels(), await self.limits.open_breakers(names)
         found, taking = await self.logins.get(names), await self.taking.find(names)
+        waits_until_ms, now_ms = await self.limits.waits_until_ms(names), self.clock.now_ms()
         return {
             one.name: _state(
                 one,
@@ -51,6 +238,7 @@ class CarrierStates:
                 at_work=at_work[one.channel.name],
                 takes=taking[one.name],
                 rests=resting[one.name],
+                waits_s=(waits_until_ms[one.name] - now_ms) / 1000,
             )
             for one in self.carriers.all()
         }
@@ -61,7 +249,9 @@ class CarrierStates:
         return found.cause or made(carrier, "no_worker")
 
 
-def _state(carrier: Carrier, found: LoginRecord | None, *, at_work: bool, takes: bool, rests: bool) -> CarrierState:
+def _state(
+    carrier: Carrier, found: LoginRecord | None, *, at_work: bool, takes: bool, rests: bool, waits_s: float
+) -> CarrierState:
     """The first that applies. A message that was accepted a moment ago proves that the login works."""
     cause, state, since_ms = None, LoginState.NOT_KNOWN.value, None
     if not at_work:
@@ -70,6 +260,8 @@ def _state(carrier: Carrier, found: LoginRecord | None, *, at_work: bool, takes:
         cause, since_ms = cause_of_login(carrier, found.login), found.since_ms
     elif rests:
         cause = made(carrier, "rests")
+    elif waits_s > 0:
+        cause = made(carrier, "waits", said=f"{waits_s:.0f} s")
     elif takes:
         state = LoginState.WORKS.value
     elif found is not None:

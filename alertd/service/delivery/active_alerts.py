@@ -1,17 +1,24 @@
 """What one process knows of the alerts that have work: which there are, how loud they are, how far planned, and where there was nothing.
 
 The truth is in the store. What is known here spares asking it, and is forgotten when the store was away.
+
+Alerts take turns by chunks, not by batches. A large alert has batches of five chunks, and an alert to a hundred people has one batch for each
+language. In turns by batches, the large alert would go out twenty times as fast, and each small one would wait for its second batch until all
+had sent their first.
 """
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import count
 
 from alertd.common.clock import Clock
 from alertd.common.ids import chain_of
+from alertd.common.repetition import those_next
 from alertd.config.sections import WorkerSection
-from alertd.service.fair_queue import FairQueue, those_next
 from alertd.store.alerts.records import PlanHead
+from alertd.store.delivery.work_records import Lease
 from channels.base import Loudness
 
 #: An alert whose plan is far ahead of what is sent, with others beside it, goes on for one chunk so often: that takes a process a tenth of
@@ -21,6 +28,67 @@ STEP_S = 0.25
 LEFT_S = 1.0
 #: What is planned and had nothing to send on a channel is asked again, if nobody says before that something of it came due.
 EMPTY_S = 2.0
+
+
+class FairQueue:
+    """The chains of one loudness. Who is new stands last, and who had a turn again; who had nothing keeps its place."""
+
+    def __init__(self, lanes: int, chunk: int) -> None:
+        self._all, self._chunk = lanes * chunk, chunk  # rows
+        self._places: dict[str, int] = {}
+        self._last = count()
+        self._waits = set[str]()  # had something when they were last asked, or may have by now
+        self._had = Counter[str]()  # rows of the turn that goes on
+        self._held: defaultdict[str, dict[str, int]] = defaultdict(dict)  # rows by chain and lease
+
+    def order(self, chains: Sequence[str]) -> list[str]:
+        """Of all there are, those that may have more, in their turn."""
+        new = [chain for chain in chains if chain not in self._places]
+        self._waits = (self._waits | set(new)).intersection(chains)
+        self._places = {chain: self._places[chain] if chain in self._places else next(self._last) for chain in chains}
+        share = self._share()
+        short = [chain for chain in chains if chain not in self._held or sum(self._held[chain].values()) < share]
+        return sorted(short, key=self._places.__getitem__)
+
+    def expect(self, chain: str) -> None:
+        """It may have something by now."""
+        if chain in self._places:
+            self._waits.add(chain)
+
+    def nothing(self, chain: str) -> None:
+        """It was asked, and has nothing."""
+        self._waits.discard(chain)
+        self._had.pop(chain, None)
+
+    def take(self, lease: Lease) -> None:
+        """This is of its turn, which is over when that makes a chunk."""
+        chain, rows = chain_of(lease.alert_id), min(len(lease.rows), self._chunk)
+        self._waits.add(chain)
+        self._held[chain][lease.name] = rows
+        self._had[chain] += rows
+        if self._had[chain] >= self._chunk:
+            self._places[chain] = next(self._last)
+            del self._had[chain]
+
+    def free(self, lease: Lease) -> None:
+        """It was drained, or given back."""
+        chain = chain_of(lease.alert_id)
+        self._held[chain].pop(lease.name, None)
+        if not self._held[chain]:
+            del self._held[chain]
+
+    def over(self, lease: Lease) -> bool:
+        """Whether its chain has more than its share with this one: others wait that did not when it was taken."""
+        rows, share = 0, self._share()
+        for name, of_lease in self._held[chain_of(lease.alert_id)].items():
+            rows += of_lease
+            if name == lease.name:
+                break
+        return rows > share
+
+    def _share(self) -> int:
+        """Rows that each may have under way: of a lane at least."""
+        return max(self._chunk, self._all // max(1, len(self._waits)))
 
 
 class ActiveAlerts:
@@ -143,10 +211,6 @@ class ActiveAlerts:
         turn = self.turns[channel, loud].order(chains)  # of all: who has no lane counts as waiting
         now = self._clock.monotonic()
         return [chain for chain in turn if self._empty.get((chain, channel), 0) <= now]
-
-    def growing(self) -> set[str]:
-        """The chains of which more is to be planned."""
-        return {chain_of(one) for one in self.unplanned()}
 
     def nothing(self, chain: str, channel: str, *, loud: bool, soon: bool) -> None:
         """It was asked, and has nothing to send: it is asked again later, sooner where more of it was still to be planned."""

@@ -23,9 +23,8 @@ from alertd.model.subscriber import AddressState, Subscriber
 from alertd.service.access import Credential
 from alertd.service.alerts.stops import StopControl
 from alertd.service.carriers.carriers import Carrier, Carriers
-from alertd.service.carriers.causes import Cause, cause_of_answer, cause_of_login, may_be_the_login
 from alertd.service.carriers.logins import LONGEST_S
-from alertd.service.carriers.states import CarrierStates
+from alertd.service.carriers.states import CarrierStates, Cause, cause_of_answer, cause_of_login, may_be_the_login
 from alertd.service.oncall.pager import ANSWER_S, IMPOSSIBLE, PERMIT_S, Pager
 from alertd.service.organisations.organisations import Organisations
 from alertd.service.people.registry import Registry
@@ -196,7 +195,9 @@ class CarrierTests:
             prepared = carrier.channel.prepare(_message(carrier.channel.name, test, self.clock.now_ms() // 1000))
         except ValueError:
             return IMPOSSIBLE
-        return await self.pager.send(carrier, prepared, Recipient(test.to, f"test-{test.id}", is_new=True), test.id)
+        return await self.pager.send(
+            carrier, prepared, Recipient(test.to, f"test-{test.id}", is_new=True, is_alone=True), test.id
+        )
 
 
 async def _cause(carrier: Carrier, outcome: Outcome, address: str, log_in: LogIn) -> Cause | None:

@@ -14,13 +14,14 @@ from alertd.model import quiet_hours
 from alertd.model.states import CHANNELS, LedgerReason, State
 from alertd.model.subscriber import AddressState, Subscriber, wants_kind
 from alertd.service.alerts.budget import Budget
+from alertd.service.carriers.retries import Verdict, not_tried
 from alertd.service.delivery.message_cache import Ready
 from alertd.store.delivery.acknowledgements import Acknowledgements
 from alertd.store.delivery.work_records import Lease, Settlement
 from alertd.store.people.subscribers import Absence
 
 #: So often it is asked whether more may be spent.
-ASK_AGAIN_MS = 30_000
+ASK_AGAIN_S = 30.0
 
 
 class Deferral:
@@ -45,7 +46,13 @@ class Deferral:
         pays = self._budget.limits(lease.alike.channel)
         if not indices or not (ready.hushed or lease.alike.unheard or pays):
             return {}
-        found = {} if not ready.hushed else self._asleep(lease, indices, people, ready, carrier, now_ms)
+        found = dict[int, Settlement]()
+        for i, person in zip(indices, people, strict=True) if ready.hushed else ():
+            # Queued until their quiet hours end, or have for as long as an alert is waited for to be acknowledged: what is on their screen is held
+            # as long.
+            if (until := _asleep_until(person, now_ms)) is not None:
+                later = not_tried((until - now_ms + ready.late_ms) / 1000, LedgerReason.QUIET_HOURS)
+                found[i] = settlement(lease, i, later, carrier)
         if lease.alike.unheard:
             found |= await self._told(lease, indices)
         if pays:
@@ -78,25 +85,8 @@ class Deferral:
         paid = await self._budget.take(
             ready.org, lease.alert_id, len(indices), ready.prepared.cost, now_ms, limited=not ready.follows
         )
-        return {i: _later(lease, i, LedgerReason.OVER_BUDGET, carrier, ASK_AGAIN_MS) for i in indices[paid:]}
-
-    def _asleep(
-        self,
-        lease: Lease,
-        indices: Sequence[int],
-        people: Sequence[Subscriber],
-        ready: Ready,
-        carrier: int,
-        now_ms: int,
-    ) -> dict[int, Settlement]:
-        """Queued until their quiet hours end, or have for as long as an alert is waited for to be acknowledged: what is on their screen is
-        held as long.
-        """
-        found = dict[int, Settlement]()
-        for i, person in zip(indices, people, strict=True):
-            if (until := _asleep_until(person, now_ms)) is not None:
-                found[i] = _later(lease, i, LedgerReason.QUIET_HOURS, carrier, until - now_ms + ready.late_ms)
-        return found
+        later = not_tried(ASK_AGAIN_S, LedgerReason.OVER_BUDGET)
+        return {i: settlement(lease, i, later, carrier) for i in indices[paid:]}
 
     async def _told(self, lease: Lease, indices: Sequence[int]) -> dict[int, Settlement]:
         """Of an alert that escalates, those who have it on a screen; where a try may have arrived nobody knows what they have."""
@@ -120,10 +110,11 @@ def _asleep_until(person: Subscriber, now_ms: int) -> int | None:
         return None
 
 
-def _later(lease: Lease, i: int, reason: LedgerReason, carrier: int, delay_ms: int) -> Settlement:
-    """Queued, and it was no attempt."""
+def settlement(lease: Lease, index: int, verdict: Verdict, carrier: int) -> Settlement:
+    """What a verdict on a row of a lease makes of it; it may have arrived before."""
+    state, reason, delay_ms, doubt, unsent = verdict
     return Settlement(
-        lease.rows[i], State.QUEUED, reason, carrier, delay_ms=delay_ms, doubt=lease.doubted[i], unsent=True
+        lease.rows[index], state, reason, carrier, delay_ms, doubt=doubt or lease.doubted[index], unsent=unsent
     )
 
 

@@ -14,7 +14,7 @@ from alertd.model.kinds import PlaceKind
 from alertd.model.states import CHANNELS, PLACE_KINDS, SHOWN, State
 from alertd.model.subscriber import AddressState, Subscriber, wants_kind
 from alertd.service.alerts.progress import Delivery, ProgressReports
-from alertd.service.delivery.belonging import Belongs, Standing
+from alertd.service.delivery.expand_addresses import Belongs, Standing
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.records import AlertRecord, numbers_of
 from alertd.store.people.name_index import NameIndex
@@ -77,7 +77,7 @@ class Explanations:
         """
         alert = record.alert if record.document else None
         tells_all = record.status == Status.ACTUAL
-        is_for_them = bool(record.start) and (tells_all or person.tester)
+        is_for_them = bool(record.times.start) and (tells_all or person.tester)
         places = await self._places(person, alert, record) if alert and is_for_them else []
         frozen, told = await self._alerts.audience(record.id), await self._alerts.pairs(record.id)
         audience = frozen.numbers if told is None else np.union1d(frozen.numbers, told.numbers >> np.uint64(3))
@@ -87,7 +87,7 @@ class Explanations:
         addresses = _addresses(person, alert)
         checks: tuple[tuple[bool, Why], ...] = (
             (bool(messages), "has-messages"),
-            (not record.start, "not-approved"),
+            (not record.times.start, "not-approved"),
             (not consents, "no-consent"),
             (not (tells_all or person.tester), "no-tester"),
             (not in_audience and not any(place.standing == "inside" for place in places), "outside"),
@@ -116,8 +116,8 @@ class Explanations:
 
     async def _places(self, person: Subscriber, alert: Alert, record: AlertRecord) -> list[PlaceStanding]:
         area = await self._alerts.area(record.id)
-        regions = set(numbers_of(record.regions))
-        belongs = Belongs(alert, area, regions, record.start or record.created)
+        regions = set(numbers_of(record.target.regions))
+        belongs = Belongs(alert, area, regions, record.times.start or record.times.created)
         # Where they are now is nobody's to ask of an alert that is over: its area would tell each time that they come and go.
         asked = [one for one in person.places if record.state in SHOWN or PLACE_KINDS[one.kind] != PlaceKind.NOW]
         return [

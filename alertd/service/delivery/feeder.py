@@ -1,26 +1,123 @@
 """From the live alerts to the lanes: one loop a channel takes leases, as many as there is room for, in turn, the loud alerts first; a lane
-drains one lease.
+drains one lease, chunk by chunk: permits, gate, hand-over, settle.
+
+The outcomes of a chunk are settled by the same call that asks leave for the next, so the ledger costs one round trip a chunk.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
+import structlog
+
+from alertd.common.clock import Clock
 from alertd.common.ids import chain_of
+from alertd.common.repetition import ErrorGuard, retry
 from alertd.config.sections import WorkerSection
 from alertd.service.alerts.stops import StopControl
-from alertd.service.carriers.binds import Binds
 from alertd.service.carriers.carriers import Carriers
+from alertd.service.carriers.health import CarrierHealth
+from alertd.service.carriers.retries import wait_s
 from alertd.service.delivery.active_alerts import ActiveAlerts
-from alertd.service.delivery.dispatch import Dispatch
-from alertd.service.guard import ErrorGuard
+from alertd.service.delivery.carrier_selection import LONGEST_SLEEP_S, CarrierSelection, CarrierSlot
+from alertd.service.delivery.sender import LeaseProgress, SendDeadline, Sender, unsent
+from alertd.service.people.dead_addresses import DeadAddresses
 from alertd.store.delivery.work import Work
-from alertd.store.delivery.work_records import Lease
+from alertd.store.delivery.work_records import Gate, Lease
 from alertd.store.engine.connection import StoreUnavailableError
+
+#: How often the store is told again what it could not take, and for how long when we stop.
+SETTLE_EVERY_S = 0.2
+SETTLE_WITHIN_S = 10.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dispatch:
+    """Sends leases."""
+
+    work: Work
+    offers: CarrierSelection
+    hand_over: Sender
+    health: CarrierHealth
+    removal: DeadAddresses
+    clock: Clock
+
+    async def drain(
+        self, lease: Lease, stopping: Callable[[], bool], gives_way: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Try every row of a lease once. What is not tried because the gate is held, we stop or it gives way, to what is loud, to others
+        whose turn it is or to whoever is bound, is given back.
+        """
+        way = LeaseProgress(list(range(len(lease.rows))))
+        try:
+            await self._chunks(lease, way, lambda: stopping() or gives_way())
+        except StoreUnavailableError:
+            structlog.get_logger().warning("store unavailable", step="drain", alert=lease.alert_id, batch=lease.batch)
+        except Exception:  # no carrier has seen them: later and apart, or whose fault it is stops the same others again
+            if not way.sending and (way.asked or way.settled):
+                await self._end(lease, way, stopping, later=True)
+            raise
+        await self._end(lease, way, stopping)
+        await self.removal.gone(way.dead)  # last: they hurt nobody who waits
+
+    async def _chunks(self, lease: Lease, way: LeaseProgress, stopping: Callable[[], bool]) -> None:
+        while way.left and not stopping():
+            offer = await self.offers.next(lease, way.left)
+            if offer is None:  # what is left is given back
+                return
+            if not offer.rows and not way.settled and offer.wait_s < LONGEST_SLEEP_S:
+                await self.clock.sleep(offer.wait_s)
+                continue
+            way.asked = offer.rows
+            until = SendDeadline(self.clock, partial(self._goes_on, lease, offer, way, stopping))
+            asked = [lease.rows[i] for i in offer.rows]
+            gate, granted = await self.work.gate(lease, way.settled, asked, offer.carrier.number)
+            way.settled = []
+            if gate is not Gate.GO:
+                way.asked = []
+                await self.offers.give_back(offer, len(asked))
+                return
+            gone = set(offer.rows)
+            way.left = [i for i in way.left if i not in gone]
+            if offer.rows:
+                indices = [i for i, may in zip(offer.rows, granted, strict=True) if may]
+                async with until.keep_asking():
+                    report = await self.hand_over.send(lease, indices, offer, until, way)
+                await self.health.heed(offer.carrier, report, offer.block if offer.wait_s else None)
+            else:  # what was answered is settled, and whoever cancels meanwhile is heard
+                await self.clock.sleep(min(offer.wait_s, LONGEST_SLEEP_S))
+
+    async def _goes_on(
+        self, lease: Lease, offer: CarrierSlot, way: LeaseProgress, stopping: Callable[[], bool]
+    ) -> bool:
+        """Whether what was begun may still be written: of a slow carrier's chunk most is not, yet."""
+        rev = offer.ready.rev if offer.ready else 0
+        try:
+            return (
+                not stopping() and await self.work.goes_on(lease, rev) and await self.hand_over.still(lease, offer, way)
+            )
+        except StoreUnavailableError:
+            return False
+
+    async def _end(
+        self, lease: Lease, way: LeaseProgress, stopping: Callable[[], bool], *, later: bool = False
+    ) -> None:
+        """Stores what carriers answered and which rows were not sent. Only this process knows, so it waits for a store that is away.
+
+        The gate may have let rows through and not been able to say so. The rows that it was asked for last are stored as unsent.
+        """
+        settled = [*way.settled, *(unsent(lease, i, wait_s(1) if later else 0) for i in way.asked)]
+        back = [lease.rows[i] for i in way.left]
+        give_up = self.clock.monotonic() + SETTLE_WITHIN_S
+        await retry(
+            lambda: self.work.end(lease, settled, back), StoreUnavailableError, SETTLE_EVERY_S, self.clock,
+            lambda: stopping() and self.clock.monotonic() > give_up,
+        )  # fmt: skip
 
 
 class Slots:
@@ -66,7 +163,7 @@ class Feeder:
     work: Work
     dispatch: Dispatch
     carriers: Carriers
-    binds: Binds
+    health: CarrierHealth
     stopping: StopControl
     agenda: ActiveAlerts
     steps: ErrorGuard
@@ -100,7 +197,7 @@ class Feeder:
         # Their turn is asked for without room, too: whoever finds none counts as waiting.
         turn, chunk = self.agenda.in_turn(channel, loud=loud), self.settings.chunk
         todo = [chain for chain in turn if not self.stopping.is_deaf(chain)]
-        if not room or not self.binds.takes(channel):
+        if not room or not self.health.takes(channel):
             return found
         again = set[str]()
         while todo and (again or not found) and (left := room + sum(rows.values()) // -chunk) > 0:
@@ -114,7 +211,7 @@ class Feeder:
 
     async def _asked(self, channel: str, chains: Sequence[str], *, loud: bool) -> list[Lease]:
         """What each of them has to send now."""
-        growing, found = self.agenda.growing(), list[Lease]()
+        growing, found = {chain_of(one) for one in self.agenda.unplanned()}, list[Lease]()
         try:
             answers = await self.work.leases(chains, channel, self.carriers.held(channel), self.held.values())
         except StoreUnavailableError:
@@ -135,7 +232,7 @@ class Feeder:
         turns, chain = self.agenda.turns[channel, loud], chain_of(lease.alert_id)
 
         def gives_way() -> bool:
-            lost = not self.binds.reaches(channel)
+            lost = not self.health.reaches(channel)
             return lost or self.stopping.is_deaf(chain) or (lanes.pressed and not loud) or turns.over(lease)
 
         try:

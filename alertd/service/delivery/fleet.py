@@ -14,8 +14,7 @@ from alertd.service.carriers.states import CarrierStates
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.delivery.work import Work
 from alertd.store.people.subscribers import People
-from alertd.store.sharing.distribution import Tracks
-from alertd.store.sharing.webhooks import Hook, Hooks
+from alertd.store.sharing.webhooks import Hook, Hooks, Tracks
 
 #: Alerts of each organisation looked at for their states: the newest.
 RECENT = 1_000

@@ -8,9 +8,9 @@ from alertd.common.clock import Clock, time_of
 from alertd.model.alert import Alert
 from alertd.model.alert import loudness as loudness_of
 from alertd.model.kinds import ON_SCREEN, Notify
-from alertd.rendering import THE_ALERT, Renderer, Telling
+from alertd.rendering import THE_ALERT, Renderer
 from alertd.rendering.own_texts import OwnTexts
-from alertd.service.alerts.follow_up_audience import hides, telling_of
+from alertd.service.alerts.later_audience import hides, telling_of
 from alertd.service.cache import SingleFlightCache
 from alertd.service.carriers.carriers import Carrier
 from alertd.service.messages.message_builder import rendered, tell
@@ -31,20 +31,15 @@ def _loud(record: AlertRecord, alike: BatchKey) -> Loudness | None:
     """What follows an alert is as loud as it says; an update as the alert is, but whoever is told in silence. None: as the alert is."""
     if alike.muted:
         return Loudness.SILENT
-    if not record.notify:
-        return Loudness(record.loudness) if record.occasion else None
-    return Loudness.SILENT if alike.again and record.notify == Notify.SILENT else None
-
-
-def _telling(record: AlertRecord, alike: BatchKey) -> Telling:
-    """Whoever was not told before an update is told the alert."""
-    return THE_ALERT if record.notify and not alike.again else telling_of(record)
+    if not record.update:
+        return Loudness(record.loudness) if record.follow_up else None
+    return Loudness.SILENT if alike.again and record.update.notify is Notify.SILENT else None
 
 
 def alert_of(record: AlertRecord) -> Alert:
     """The alert as a version tells it: what follows an alert has an end of its own, on the clocks that the sender wrote the first one by."""
     alert = record.alert
-    if not record.occasion:
+    if not record.follow_up:
         return alert
     return alert.model_copy(update={"expires": time_of(record.expires).astimezone(alert.expires.tzinfo)})
 
@@ -112,10 +107,12 @@ class MessageCache:
             return None
         record, alert, own = read
         loudness = _loud(record, alike) or loudness_of(alert, alike.ring)
+        # Whoever was not told before an update is told the alert.
+        telling = THE_ALERT if record.update and not alike.again else telling_of(record)
         try:
             message = rendered(
-                alert, alert_id, alike, self._renderer, sent_ms=record.start, own=own, countries=record.countries.split(),
-                telling=_telling(record, alike), loud=loudness,
+                alert, alert_id, alike, self._renderer, sent_ms=record.times.start, own=own, countries=record.target.countries.split(),
+                telling=telling, loud=loudness,
             )  # fmt: skip
             prepared = carrier.channel.prepare(message)
         except Exception as error:  # noqa: BLE001  whatever is wrong, it is wrong with this message alone
@@ -127,5 +124,5 @@ class MessageCache:
         return Ready(
             prepared, rev, kind, record.expires, loud,
             hushed=not loud and not takes_back, late_ms=1_000 * alert.policy.after_s * alike.unheard, org=record.org,
-            follows=bool(record.follows) and not record.notify,
+            follows=bool(record.follow_up) and not record.update,
         )  # fmt: skip

@@ -1,9 +1,12 @@
-"""The planner: from a frozen audience to batches of references, in deterministic chunks that resume after a crash."""
+"""The planner: from a frozen audience to batches of references, in deterministic chunks that resume after a crash; and whose plan goes on
+in this process: whoever is told to few is not kept waiting by who is told to many.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -12,19 +15,23 @@ from numpy.typing import NDArray
 
 from alertd.common.clock import Clock
 from alertd.common.ids import chain_of
+from alertd.common.repetition import ErrorGuard
+from alertd.metrics import Metrics
 from alertd.model.alert import Alert
 from alertd.model.kinds import Notify
+from alertd.model.states import OPEN_STATES
 from alertd.model.subscriber import Subscriber
 from alertd.rendering import Renderer
-from alertd.service.alerts import delivered_to, follow_up_audience, update_audience
+from alertd.service.alerts import later_audience
 from alertd.service.areas import rings
 from alertd.service.delivery import expand_addresses
-from alertd.service.delivery.belonging import Belongs
+from alertd.service.delivery.active_alerts import ActiveAlerts
+from alertd.service.delivery.expand_addresses import Belongs
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.frozen_audience import FrozenAudience
-from alertd.store.alerts.records import AlertRecord, numbers_of
+from alertd.store.alerts.records import AlertRecord, PlanHead, numbers_of
 from alertd.store.delivery.work import BATCH, Work
-from alertd.store.delivery.work_records import AT_ONCE, When
+from alertd.store.delivery.work_records import AT_ONCE, BatchKey, When, pack_ref
 from alertd.store.people.subscribers import Absence, People
 
 #: People a chunk. The first is small, so that the first phone rings while the rest is planned; the others hold up what else the
@@ -41,10 +48,6 @@ GivesWay = Callable[[], Awaitable[bool]]
 
 async def _never() -> bool:
     return False
-
-
-#: From numbers of people and the ring of each to their references.
-Refer = Callable[[NDArray[np.uint64], NDArray[np.uint8]], Awaitable[list[expand_addresses.Group]]]
 
 
 class Planner:
@@ -69,55 +72,49 @@ class Planner:
         self._renderer = renderer
         self._clock = clock
         self._first, self._rest = chunks
+        # What was frozen with the last version, for a plan that gives way goes on chunk by chunk: to unpack a million people takes as long as to
+        # plan a thousand of them.
         self._kept: tuple[tuple[str, int], FrozenAudience, shapely.MultiPolygon] | None = None
 
     async def plan(self, record: AlertRecord, gives_way: GivesWay = _never) -> bool:
         """Plan what is left of an alert. False when its gate is closed, another planner is at it, or it gives way between chunks."""
         alert = record.alert
-        if record.occasion and not record.notify:
+        if record.follow_up and not record.update:
             return await self._plan_notice(record, alert, gives_way)
-        frozen, area = await self._frozen(record)
+        if self._kept is None or self._kept[0] != (record.id, record.times.start):
+            frozen, area = await asyncio.gather(self._alerts.audience(record.id), self._alerts.area(record.id))
+            self._kept = (record.id, record.times.start), frozen, area
+        _, frozen, area = self._kept
         began = await self._began(record)
-        belongs = Belongs(alert, area, set(numbers_of(record.regions)), began)
-        inside, told, again = frozen.numbers, update_audience.NOBODY, update_audience.NOBODY
-        if record.notify:
+        belongs = Belongs(alert, area, set(numbers_of(record.target.regions)), began)
+        inside, told, again = frozen.numbers, later_audience.NOBODY, later_audience.NOBODY
+        if record.update:
             if await self._waits(record):
                 return False
-            before = await update_audience.find_notified(self._alerts, self._work, record, alert.channels, frozen)
-            told, again = before.numbers, update_audience.told_again(before, record.notify, alert.channels)
-            frozen = update_audience.everyone(again, frozen)
-        refer = partial(self._groups, alert, belongs, told, again, inside)
-        waited_ms = max(0, began - record.rings_from) if record.rings_from else 0
-        when = rings.when(alert, max(0, record.start - began), waited_ms)
-        return await self._plan_people(record, alert, frozen, refer, gives_way, when)
-
-    async def _frozen(self, record: AlertRecord) -> tuple[FrozenAudience, shapely.MultiPolygon]:
-        """What was frozen with a version. That of the last one is kept, for a plan that gives way goes on chunk by chunk: to unpack a million
-        people takes as long as to plan a thousand of them.
-        """
-        its = record.id, record.start
-        if self._kept is None or self._kept[0] != its:
-            frozen, area = await asyncio.gather(self._alerts.audience(record.id), self._alerts.area(record.id))
-            self._kept = its, frozen, area
-        return self._kept[1:]
-
-    async def _plan_people(
-        self, record: AlertRecord, alert: Alert, frozen: FrozenAudience, refer: Refer, gives_way: GivesWay, when: When
-    ) -> bool:
+            before = await later_audience.find_notified(
+                self._alerts, self._work, record.id, record.update.notify, alert.channels, frozen
+            )
+            told, again = before.numbers, later_audience.told_again(before, record.update.notify, alert.channels)
+            frozen = later_audience.everyone(again, frozen)
         turn = rings.in_turn(alert, frozen.rings)
 
         async def groups(chunk: slice) -> list[expand_addresses.Group]:
-            return await refer(frozen.numbers[turn[chunk]], frozen.rings[turn[chunk]])
+            in_turn = turn[chunk]
+            return await self._groups(
+                alert, belongs, told, again, inside, frozen.numbers[in_turn], frozen.rings[in_turn]
+            )
 
+        waited_ms = max(0, began - record.times.rings_from) if record.times.rings_from else 0
+        when = rings.when(alert, max(0, record.times.start - began), waited_ms)
         return await self._append(record, len(turn), groups, gives_way, when)
 
     async def _plan_notice(self, record: AlertRecord, alert: Alert, gives_way: GivesWay) -> bool:
         """The same of what follows an alert; not before what came before has arrived, or had the time to."""
         earlier = await self._alerts.versions([chain_of(record.id)])
-        waited = self._has_waited(record, follow_up_audience.SETTLE_MS)
-        if not waited and (follow_up_audience.replaces(record) or await delivered_to.in_flight(self._work, earlier)):
+        waited = self._has_waited(record, later_audience.SETTLE_MS)
+        if not waited and (later_audience.replaces(record) or await later_audience.in_flight(self._work, earlier)):
             return False
-        pairs = await follow_up_audience.frozen(self._alerts, self._work, record, alert.channels)
+        pairs = await later_audience.frozen(self._alerts, self._work, record, alert.channels)
         languages = self._renderer.languages(alert)
 
         async def groups(chunk: slice) -> list[expand_addresses.Group]:
@@ -135,7 +132,7 @@ class Planner:
         when: When = AT_ONCE,
     ) -> bool:
         """Chunk by chunk from the cursor on. False where another appended meanwhile, the gate is closed, or it gives way."""
-        cursor = record.cursor
+        cursor = record.plan.cursor
         while True:
             size, batch = (self._first, FIRST_BATCH) if cursor == 0 else (self._rest, BATCH)
             after = min(cursor + size, total)
@@ -152,38 +149,45 @@ class Planner:
         """From when on its rings wait, and by when whoever is told was there: what a neighbour permits only goes on with what told the alert; any
         other update begins anew.
         """
-        if not record.goes_on:
-            return record.start
+        if not (record.update and record.update.continues):
+            return record.times.start
         before = await self._alerts.chain(chain_of(record.id))
-        return max([record.alerted, *(one.start for one in before if one.notify and not one.goes_on)])
+        return max(
+            [record.update.alerted, *(one.times.start for one in before if one.update and not one.update.continues)]
+        )
 
     def _has_waited(self, record: AlertRecord, ms: int, since: int = 0) -> bool:
         """Whether a version was approved so long ago, by its chain's clock, and `since` is as long ago."""
-        return self._clock.now_ms() + record.ahead >= max(record.start, since) + ms
+        return self._clock.now_ms() + record.chain.ahead >= max(record.times.start, since) + ms
 
     async def _waits(self, record: AlertRecord) -> bool:
         """Whether an update is planned later: something of what was told before is on its way, and had not the time to arrive. Time in which nobody
         could settle it, for the store was away or all workers were, is not counted; after more than a few such gaps all of it is, or a store that
         comes and goes would put an update off for ever.
         """
-        if record.cursor:
+        if record.plan.cursor:
             return False
         chain = chain_of(record.id)
         versions = await self._alerts.versions([chain])
-        if not await delivered_to.in_flight(self._work, [one for one in versions if one != record.id]):
+        if not await later_audience.in_flight(self._work, [one for one in versions if one != record.id]):
             return False
         steady, gaps = await self._work.settling(chain)
-        waits_ms = follow_up_audience.SETTLE_MS if record.notify == Notify.FULL else follow_up_audience.ANSWERED_MS
-        return not self._has_waited(record, waits_ms, since=steady if 0 < gaps <= follow_up_audience.MOST_GAPS else 0)
+        waits_ms = (
+            later_audience.SETTLE_MS
+            if record.update and record.update.notify is Notify.FULL
+            else later_audience.ANSWERED_MS
+        )
+        return not self._has_waited(record, waits_ms, since=steady if 0 < gaps <= later_audience.MOST_GAPS else 0)
 
     async def _groups(
-        self, alert: Alert, belongs: Belongs, told: delivered_to.Pairs, again: delivered_to.Pairs,
+        self, alert: Alert, belongs: Belongs, told: later_audience.Pairs, again: later_audience.Pairs,
         inside: NDArray[np.uint64], numbers: NDArray[np.uint64], in_rings: NDArray[np.uint8],
     ) -> list[expand_addresses.Group]:  # fmt: skip
         """The references of some people, given the ring of each: of those inside, and of an update those who are told again of what they
         were told before, wherever they are.
         """
-        people, languages, untold = await self._read(alert, numbers)
+        found, languages = await self._people.read_many(numbers), self._renderer.languages(alert)
+        people = [person for person in found if isinstance(person, Subscriber)]
         ring_of = dict(zip(numbers.tolist(), in_rings.tolist(), strict=True))
         meant = set(numbers[expand_addresses.among(inside, numbers)].tolist())
         still = {person.number for person in belongs.still(people)} & meant
@@ -191,13 +195,67 @@ class Planner:
             people, alert.channels, languages, ring_of, expand_addresses.pairs_of(told, numbers),
             expand_addresses.pairs_of(again, numbers), still, escalates=alert.policy.escalates,
         )  # fmt: skip
-        return groups + untold
+        # So that the ledger shows that somebody was not told.
+        unreadable = numbers[np.array([one is Absence.UNREADABLE for one in found], bool)].tolist()
+        refs = b"".join(pack_ref(number, 0) for number in unreadable)
+        return [*groups, (BatchKey(channel=alert.channels[0], language=languages[0]), refs)] if refs else groups
 
-    async def _read(
-        self, alert: Alert, numbers: NDArray[np.uint64]
-    ) -> tuple[list[Subscriber], Sequence[str], list[expand_addresses.Group]]:
-        """Some people, the languages that the alert can be told in, and the references of those whose records cannot be read."""
-        found, languages = await self._people.read_many(numbers), self._renderer.languages(alert)
-        unreadable = np.array([one is Absence.UNREADABLE for one in found], bool)
-        untold = expand_addresses.untold(numbers[unreadable].tolist(), alert.channels[0], languages[0])
-        return [person for person in found if isinstance(person, Subscriber)], languages, untold
+
+#: Batches of a channel that are ready to be sent are enough for most of a second.
+ENOUGH = 16
+
+
+@dataclass(kw_only=True, slots=True)
+class PlanScheduler:
+    """Plans what is not planned, again and again."""
+
+    alerts: Alerts
+    work: Work
+    planner: Planner
+    agenda: ActiveAlerts
+    steps: ErrorGuard
+    clock: Clock
+    metrics: Metrics
+
+    async def round(self) -> None:
+        """Plans loud alerts first, and of those the ones with the fewest people: they wait for one chunk of a large alert at most. Each process
+        plans alerts of one chunk in another order, so that no two plan the same one. Raises StoreUnavailableError.
+        """
+        unread, heads = self.agenda.unplanned(), list[PlanHead]()
+        for alert_id, head in zip(unread, await self.alerts.plan_heads(unread), strict=True):
+            if isinstance(head, Exception):
+                self.steps.failed("plan", head, alert_id)
+            elif head:
+                heads.append(head)
+        self.agenda.note_heads(unread, heads)
+        todo = [head for head in heads if not head.planned and head.state in OPEN_STATES]
+        todo.sort(key=lambda head: (not self.agenda.is_loud(head.id), max(head.people, FIRST_CHUNK), hash(head.id)))
+        begun = [head for head in todo if head.cursor]
+        waits = self.agenda.elsewhere(begun) | await self._ahead(begun)
+        await self.steps.each("plan", [head.id for head in todo if head.id not in waits], self._plan)
+
+    async def _ahead(self, begun: Sequence[PlanHead]) -> set[str]:
+        """Of alerts that are planned in part, those that have enough to send, where there are others to be told: their plan goes on
+        step by step until those are.
+        """
+        resting, waits = self.agenda.resting(begun), set[str]()
+        if resting and len(self.agenda.versions) > 1:
+            ready = await self.work.ready([head.id for head in resting])
+            waits = {head.id for head, batches in zip(resting, ready, strict=True) if batches >= ENOUGH}
+        self.agenda.step([head for head in begun if head.id not in waits])
+        return waits
+
+    async def _plan(self, alert_id: str) -> None:
+        record = await self.alerts.get(alert_id)
+        if record is None or record.plan.is_complete:
+            return
+        if await self.planner.plan(record, partial(self._gives_way, alert_id)):
+            self.metrics.plan_seconds.observe((self.clock.now_ms() - record.times.start) / 1000)
+            self.agenda.planned(alert_id)
+
+    async def _gives_way(self, alert_id: str) -> bool:
+        """Whether the plan of an alert is to be left for another's, or has gone far enough where there are others to be told."""
+        self.agenda.begun(alert_id)
+        if self.agenda.has_unread():
+            return True
+        return len(self.agenda.versions) > 1 and (await self.work.ready([alert_id]))[0] >= ENOUGH

@@ -1,7 +1,10 @@
-"""Late reports: what a carrier says of a message after it took it, what an app acknowledges, and who leaves."""
+"""Late reports: what a carrier says of a message after it took it, what an app acknowledges, and who leaves; as text
+message centres and mail servers tell it.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +13,7 @@ import structlog
 from alertd.common.clock import Clock
 from alertd.common.ids import LINKED, Reference, Tags, TokenPurpose
 from alertd.metrics import Metrics
+from alertd.model.kinds import Channel
 from alertd.model.states import CHANNELS, STEPS, LedgerReason, State
 from alertd.service.people.dead_addresses import Dead, DeadAddresses
 from alertd.service.people.suppression import Suppression
@@ -18,7 +22,12 @@ from alertd.store.delivery.message_ids import MessageIds, Owner, Said, Sent
 from alertd.store.delivery.work import Work
 from alertd.store.delivery.work_records import LateReport, Reported
 from alertd.store.engine.connection import StoreUnavailableError
+from alertd.store.people.subscribers import People
 from channels.base import Reason, ReportState
+from channels.bounces import MailReport
+from channels.smpp import inbox
+from channels.smpp.receipts import Report, names_of
+from channels.smpp.words import Word
 
 #: What a carrier's report makes of a row; the rest are stations on the way.
 REPORTED = {ReportState.DELIVERED: State.DELIVERED, ReportState.FAILED: State.FAILED}
@@ -195,3 +204,103 @@ class Receipts:
 
 def _told(alert_id: str, error: Exception) -> None:
     structlog.get_logger().error("report cannot be taken", alert=alert_id, error=type(error).__name__)
+
+
+_CHANNEL = Channel.SMS.value
+AT_ONCE = 16  # answers heeded together: each costs some round trips, and the store has others to serve
+
+#: Nothing else that is said changes anything.
+_HEEDED = (Word.STOP, Word.START)
+
+
+class Inbound:
+    """Listens to one carrier. Implements `channels.smpp.inbox.Listener`; both calls may be made again with the same."""
+
+    def __init__(self, carrier: str, receipts: Receipts, suppressing: Suppression, metrics: Metrics) -> None:
+        self._carrier = carrier
+        self._receipts = receipts
+        self._suppressing = suppressing
+        self._metrics = metrics
+
+    async def reports(self, reports: Sequence[Report]) -> None:
+        """Raises StoreUnavailableError, and then all of them may be told again."""
+        taken = [Sent(one.tag, names_of(one.message_id), 0) for one in reports if one.tag and one.state not in REPORTED]
+        await self._receipts.sent(self._carrier, _CHANNEL, taken)  # what is said of them may come to another process
+        ends = [
+            End(one.tag, Said(one.message_id, REPORTED.get(one.state, State.ACCEPTED), one.reason.value))
+            for one in reports
+        ]
+        await self._receipts.ended(self._carrier, _CHANNEL, ends)
+
+    async def take_answers(self, answers: Sequence[inbox.Written]) -> None:
+        """Of one number's answers the last counts; one that may be anybody's is nobody's. Raises StoreUnavailableError, and then all of them may
+        be told again.
+        """
+        heard = {one.number: one.word for one in answers if one.word in _HEEDED}
+        last = [(number, word) for number, word in heard.items() if number.startswith("+")]
+        if unplaced := len(heard) - len(last):
+            self._metrics.unplaced.labels(self._carrier).inc(unplaced)
+            structlog.get_logger().error(
+                "answers from numbers without a country", carrier=self._carrier, answers=unplaced
+            )
+        for start in range(0, len(last), AT_ONCE):
+            heeded = (self._heed(number, word) for number, word in last[start : start + AT_ONCE])
+            for fault in await asyncio.gather(*heeded, return_exceptions=True):
+                if isinstance(fault, StoreUnavailableError):
+                    raise fault
+                if isinstance(fault, Exception):  # it is that answer's alone, and no repeating helps
+                    structlog.get_logger().error("answer cannot be heeded", error=type(fault).__name__)
+
+    async def _heed(self, number: str, word: Word | None) -> None:
+        """Whether anybody has the number or not: it may come with the next import."""
+        address = (CHANNELS.index(_CHANNEL), number)
+        if word is Word.START:
+            await self._suppressing.start([address])
+        elif (await self._suppressing.stop([address])).changed:
+            self._metrics.optouts.labels(_CHANNEL).inc()
+
+
+MAIL = CHANNELS.index("mail")
+
+
+class MailReports:
+    """Takes reports in any order, any number of times."""
+
+    def __init__(self, receipts: Receipts, removal: DeadAddresses, work: Work, people: People) -> None:
+        self._receipts = receipts
+        self._removal = removal
+        self._work = work
+        self._people = people
+
+    async def take(self, reports: Sequence[MailReport], carrier: str) -> int:
+        """Answers how many were about a mail of ours. A report about none is no fault: tags end, and strangers write."""
+        return sum([await self._one(report, carrier) for report in reports])
+
+    async def _one(self, report: MailReport, carrier: str) -> bool:
+        found = (self._receipts.reference(tag, TokenPurpose.RECEIPT) for tag in report.tags)
+        reference = next((one for one in found if one is not None), None)
+        if reference is None:
+            return False
+        # A ledger that is compressed takes no report, and knows yet whom it is about.
+        is_taken = await self._receipts.reported(reference, report.state, report.reason, carrier, of="mail")
+        if report.left:
+            is_taken = await self._receipts.leave(reference) or is_taken
+        if report.state is ReportState.FAILED and report.reason is Reason.GONE:
+            await self._gone(reference, report.mailboxes)
+        return is_taken
+
+    async def _gone(self, reference: Reference, mailboxes: frozenset[str]) -> None:
+        """Removes the address, if it still is what was sent to, and what died: it may forward to one that did."""
+        sent_to = await self._receipts.sent_to(reference)
+        ref = await self._work.ref(reference.alert_id, reference.row)
+        person = await self._people.get(ref[0]) if ref else None
+        if ref is None or person is None:
+            return
+        dead = [
+            Dead(person.number, address.number, address.value)
+            for address in person.addresses
+            if (address.number, address.channel) == (ref[1], MAIL)
+            and address.value.lower() in mailboxes
+            and self._people.names.address_hash(MAIL, address.value) == sent_to
+        ]
+        await self._removal.gone(dead)

@@ -8,9 +8,8 @@ from alertd.common.errors import Problem
 from alertd.common.ids import chain_of
 from alertd.model.states import TRUE_IN, State
 from alertd.service.access import Credential
-from alertd.service.alerts.follow_up_audience import occasion_of
-from alertd.service.alerts.second_person import check_key
 from alertd.service.alerts.stops import StopControl
+from alertd.service.decision_checks import check_key
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.records import AlertRecord, listed
 from alertd.store.delivery.work import Work
@@ -33,9 +32,9 @@ class Resending:
         is not true of it any more; stop-active.
         """
         check_key(record, who)
-        await self._stopping.check(record.org, record.key, who.key_id)
+        await self._stopping.check(record.org, record.author.key, who.key_id)
         await self._alerts.enliven(record.id)  # before the step, so that no crash hides it
-        resent, batch, last, true_in = 0, 0, False, listed(TRUE_IN[occasion_of(record)])
+        resent, batch, last, true_in = 0, 0, False, listed(TRUE_IN[record.occasion])
         while not last:
             state, queued, last = await self._work.resend(record.id, true_in, batch, BATCHES, states, channel)
             if state is not None:
@@ -52,4 +51,4 @@ def _why(record: AlertRecord, state: str) -> str:
         return f"Nothing more is sent of an alert that is {state or 'gone'}."
     if state == "superseded":
         return "A later version tells this in its place."
-    return f"What this version tells, {occasion_of(record)}, does not hold of an alert that is {state or 'gone'}."
+    return f"What this version tells, {record.occasion}, does not hold of an alert that is {state or 'gone'}."

@@ -1,10 +1,15 @@
-"""One chunk that the gate let through: from references to addresses, to the carrier, and what each answer makes of its row."""
+"""One chunk that the gate let through: from references to addresses, to the carrier, and what each answer makes of its row.
+
+What the gate let through may be written for half a second from the last time it was asked. A carrier may take longer than that, to connect or to
+look at an envelope. So the gate is asked again meanwhile, for no rows, and each "go" is worth another half second (ops/decisions/0022).
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
@@ -13,27 +18,79 @@ import structlog
 
 from alertd.common.clock import Clock
 from alertd.common.ids import DOOR_OF, LINKED, Tags, TokenPurpose
+from alertd.common.repetition import ended, retry
 from alertd.metrics import Metrics
 from alertd.model.states import CHANNELS, LedgerReason, State
 from alertd.model.subscriber import Subscriber
-from alertd.service.carriers.binds import Binds
 from alertd.service.carriers.carriers import Carrier, Carriers
 from alertd.service.carriers.domains import Admission, Domains
-from alertd.service.carriers.retries import Verdict, after, asked_s, failures, of_the_carrier, wait_s, works
+from alertd.service.carriers.health import CarrierHealth, ChunkReport
+from alertd.service.carriers.retries import after, not_tried
 from alertd.service.delivery.carrier_selection import CarrierSelection, CarrierSlot
-from alertd.service.delivery.credibility import Credibility
-from alertd.service.delivery.deferral import Deferral, usable_value
-from alertd.service.delivery.heeding import ChunkSaid
+from alertd.service.delivery.deferral import Deferral, settlement, usable_value
 from alertd.service.delivery.message_cache import Ready
 from alertd.service.delivery.receipts import Receipts
-from alertd.service.delivery.send_deadline import SendDeadline
 from alertd.service.people.dead_addresses import Dead
 from alertd.store.carriers.limits import PROBE_MS
 from alertd.store.delivery.message_ids import Sent
 from alertd.store.delivery.work_records import Lease, Settlement
 from alertd.store.engine.connection import StoreUnavailableError
 from alertd.store.people.subscribers import Absence, People
-from channels.base import Answer, Apart, Outcome, Reason, Recipient, ReportingById
+from channels.base import Answer, Outcome, Reason, Recipient, ReportingById
+
+#: Asks the store whether what was begun may still be written.
+GoesOn = Callable[[], Awaitable[bool]]
+
+#: From asking the gate to the last write to a socket. A worker that slept in between writes nothing when it wakes.
+SEND_WITHIN_S = 0.5
+#: Often enough that an answer from the store may take as long.
+ASK_AGAIN_S = SEND_WITHIN_S / 2
+
+
+class SendDeadline:
+    """Made right before the gate is asked."""
+
+    def __init__(self, clock: Clock, goes_on: GoesOn) -> None:
+        self._clock = clock
+        self._goes_on = goes_on
+        self._until_s = clock.monotonic() + SEND_WITHIN_S
+        self._over = False  # a cancellation that was swallowed has come, too
+
+    def holds(self) -> bool:
+        """A `channels.base.MayWrite`."""
+        return self._clock.monotonic() < self._until_s
+
+    @asynccontextmanager
+    async def keep_asking(self) -> AsyncIterator[None]:
+        """While this lasts, and for as long as the answer is yes, it is asked again: at once where the gate itself took long. It
+        answers when the disk has what it wrote, and a slow disk would leave no time to write anything, ever.
+        """
+        asking = asyncio.create_task(self._keep(goes=await self.renewed()))
+        try:
+            yield
+        finally:
+            self._over = True
+            await ended(asking)
+
+    async def renewed(self) -> bool:
+        """Before anything is written: asks again where little of the leave is left, for whatever was asked of the store since may have
+        taken it as long. Answers whether it goes on.
+        """
+        return self._clock.monotonic() < self._until_s - ASK_AGAIN_S or await self._ask()
+
+    async def _keep(self, *, goes: bool) -> None:
+        while goes and not self._over:
+            await self._clock.sleep(max(0.0, self._until_s - ASK_AGAIN_S - self._clock.monotonic()))
+            goes = await self._ask()
+
+    async def _ask(self) -> bool:
+        """A yes counts from when it was asked for."""
+        until_s = self._clock.monotonic() + SEND_WITHIN_S
+        goes = await self._goes_on()
+        if goes:
+            self._until_s = max(self._until_s, until_s)
+        return goes
+
 
 #: How long, and how often, the store is told what a carrier calls its messages: less than a worker has to stop.
 NAME_WITHIN_S = 30.0
@@ -56,9 +113,9 @@ class LeaseProgress:
 
 
 class _Try(NamedTuple):
-    """One row the gate let through, with whom it is for."""
+    """One row the gate let through, by its index, with whom it is for."""
 
-    row: int
+    at: int
     attempt: int
     number: int
     address: int
@@ -74,23 +131,22 @@ class Sender:
     holding: Deferral
     domains: Domains
     carriers: Carriers
-    binds: Binds
+    health: CarrierHealth
     offers: CarrierSelection
     receipts: Receipts
     tags: Tags
     clock: Clock
     metrics: Metrics
     attempts: int  # of what may have arrived
-    credibility: Credibility = field(default_factory=Credibility)
 
     async def send(
         self, lease: Lease, indices: Sequence[int], offer: CarrierSlot, until: SendDeadline, way: LeaseProgress
-    ) -> ChunkSaid:
+    ) -> ChunkReport:
         """What was answered is on its `way` before anything else is asked of the store, which may be gone by then."""
         carrier, ready = offer.carrier, offer.ready
         if ready is None:
             way.settled, way.asked = [_nothing_sent(lease, i, offer) for i in indices], []
-            return ChunkSaid()
+            return ChunkReport()
         now_ms, way.looked_s = self.clock.now_ms(), self.clock.monotonic()
         found, settled = await self._addressed(lease, indices, ready, carrier, now_ms)
         tries, later, admission = await self._admitted(lease, found, carrier, ready)
@@ -100,11 +156,8 @@ class Sender:
         await until.renewed()
         way.sending, started = True, self.clock.monotonic()
         said = await carrier.channel.send(ready.prepared, [one.recipient for one in tries], until.holds)
-        said = self.binds.note_answers(carrier, said)
-        attempts = [one.attempt for one in tries]
-        is_probe = offer.wait_s > 0
-        answers, refused = self.credibility.believed(_whose(tries, carrier), said, attempts=attempts, resting=is_probe)
-        answered = list(zip(tries, answers, strict=True))
+        addresses, attempts = [one.recipient.address for one in tries], [one.attempt for one in tries]
+        report = self.health.read(carrier, addresses, attempts, said, probes=offer.wait_s > 0)
         judged = partial(
             after,
             attempts=self.attempts,
@@ -113,36 +166,25 @@ class Sender:
             carriers=len(self.carriers.of(carrier.channel.name)),
             urgent=not ready.hushed,
         )
+        answered = list(zip(tries, report.answers, strict=True))
         now = [
-            _settlement(one, judged(answer, attempt=one.attempt, doubted=one.doubted), carrier)
+            settlement(lease, one.at, judged(answer, attempt=one.attempt, doubted=one.doubted), carrier.number)
             for one, answer in answered
         ]
         way.settled, way.asked, way.sending, way.tries = settled + later + now, [], False, ()
         way.dead += [Dead(one.number, one.address, one.recipient.address) for one, its in answered if its.address_gone]
         self.metrics.send_seconds.labels(carrier.channel.name, carrier.name).observe(self.clock.monotonic() - started)
-        self._count(tries, answers, carrier)
+        self._count(answered, carrier)
         if isinstance(carrier.channel, ReportingById):
-            await self._name(tries, answers, carrier, carrier.channel, ready)
-        gone = sum(answer.may_have_left for answer in answers)
+            await self._name(answered, carrier, carrier.channel, ready)
+        gone = sum(answer.may_have_left for answer in report.answers)
         with suppress(StoreUnavailableError):  # it counts as spent
             await self.holding.unsent(lease, ready, len(indices) - len(settled) - gone, now_ms)
         withheld = [one.recipient.address for one, its in answered if its.answer is Answer.WITHHELD]
         await self.offers.give_back(offer, len(withheld))
         await self.domains.give_back(carrier, admission.blocks, withheld, loud=ready.loud)
-        if isinstance(carrier.channel, Apart):
-            return ChunkSaid()
-        failed, why = failures(said, attempts)
-        return ChunkSaid(
-            wait_s=asked_s(of_the_carrier(said, attempts, believed=is_probe or refused > 0)),
-            accepted=any(answer.answer is Answer.ACCEPTED for answer in said),
-            works=works(said),
-            domains=self.domains.note_answers(
-                carrier, admission.probed, [one.recipient.address for one in tries], said, attempts
-            ),
-            failed=failed,
-            why=why,
-            refused=refused,
-        )
+        domains = self.domains.note_answers(carrier, admission.probed, addresses, report.said, attempts)
+        return report._replace(domains=domains)
 
     async def still(self, lease: Lease, offer: CarrierSlot, way: LeaseProgress) -> bool:
         """Whether everybody whom a carrier has may be sent to as they were read; looked at again each second. Raises StoreUnavailableError."""
@@ -168,15 +210,7 @@ class Sender:
         admission = await self.domains.admit(carrier, lease.alert_id, addresses, is_new, loud=ready.loud)
         asked = list(zip(found, admission.waits_s, strict=True))
         later = [
-            Settlement(
-                one.row,
-                State.QUEUED,
-                Reason.THROTTLED.value,
-                carrier.number,
-                delay_ms=int(1000 * wait_s) + 1,
-                doubt=one.doubted,
-                unsent=True,
-            )
+            settlement(lease, one.at, not_tried(wait_s, Reason.THROTTLED.value), carrier.number)
             for one, wait_s in asked
             if wait_s
         ]
@@ -191,7 +225,7 @@ class Sender:
         for i, person in zip(indices, people, strict=True):
             value, reason = usable_value(person, lease.refs[i][1], lease.alike.channel, ready.kind)
             if value is None or isinstance(person, Absence):
-                settled.append(_unsendable(lease, i, State.SUPPRESSED, reason))
+                settled.append(Settlement(lease.rows[i], State.SUPPRESSED, reason, 0))
             else:
                 usable[i] = value, person
         # Nothing is paid for who cannot be sent to.
@@ -206,76 +240,42 @@ class Sender:
             leave = self.tags.make(lease.alert_id, row, TokenPurpose.LEAVE, to) if to else None
             tag = self.tags.make(lease.alert_id, row, DOOR_OF[channel], to)
             recipient = Recipient(value, tag, leave=leave, is_new=not lease.tries[i])
-            tries.append(_Try(lease.rows[i], lease.tries[i] + 1, *lease.refs[i], recipient, lease.doubted[i]))
+            tries.append(_Try(i, lease.tries[i] + 1, *lease.refs[i], recipient, lease.doubted[i]))
         return tries, settled
 
     async def _name(
-        self,
-        tries: Sequence[_Try],
-        answers: Sequence[Outcome],
-        carrier: Carrier,
-        channel: ReportingById,
-        ready: Ready,
+        self, answered: Sequence[tuple[_Try, Outcome]], carrier: Carrier, channel: ReportingById, ready: Ready
     ) -> None:
         """Before they are settled, so that what is reported of an accepted row finds it. A store that is away is waited for."""
         keep_ms, give_up = ready.expires_ms - self.clock.now_ms(), self.clock.monotonic() + NAME_WITHIN_S
         sent = [
             Sent(one.recipient.tag, channel.names_of(answer.message_id), keep_ms)
-            for one, answer in zip(tries, answers, strict=True)
+            for one, answer in answered
             if answer.message_id
         ]
-        while True:
-            try:
-                return await self.receipts.sent(carrier.name, carrier.channel.name, sent)
-            except StoreUnavailableError:
-                if self.clock.monotonic() > give_up:
-                    structlog.get_logger().error("reports will find no row", carrier=carrier.name, messages=len(sent))
-                    return None
-            await self.clock.sleep(NAME_EVERY_S)
+        try:
+            await retry(
+                lambda: self.receipts.sent(carrier.name, carrier.channel.name, sent),
+                StoreUnavailableError, NAME_EVERY_S, self.clock, lambda: self.clock.monotonic() > give_up,
+            )  # fmt: skip
+        except StoreUnavailableError:
+            structlog.get_logger().error("reports will find no row", carrier=carrier.name, messages=len(sent))
 
-    def _count(self, tries: Sequence[_Try], answers: Sequence[Outcome], carrier: Carrier) -> None:
-        for (answer, reason), times in Counter((one.answer, one.reason) for one in answers).items():
+    def _count(self, answered: Sequence[tuple[_Try, Outcome]], carrier: Carrier) -> None:
+        for (answer, reason), times in Counter((one.answer, one.reason) for _, one in answered).items():
             labels = (carrier.channel.name, carrier.name, answer.value, reason.name.lower())
             self.metrics.outcomes.labels(*labels).inc(times)
-        again = sum(
-            one.doubted and answer.answer is not Answer.WITHHELD for one, answer in zip(tries, answers, strict=True)
-        )
+        again = sum(one.doubted and answer.answer is not Answer.WITHHELD for one, answer in answered)
         self.metrics.duplicates.labels(carrier.channel.name).inc(again)
-
-
-def _whose(tries: Sequence[_Try], carrier: Carrier) -> list[str]:
-    """Who answers each: one push service that calls all its browsers dead is not believed for what another accepts."""
-    channel = carrier.channel
-    if not isinstance(channel, Apart):
-        return [carrier.name] * len(tries)
-    return [f"{carrier.name} {channel.server_of(one.recipient.address)}" for one in tries]
-
-
-def _unsendable(lease: Lease, index: int, state: State, reason: int) -> Settlement:
-    return Settlement(lease.rows[index], state, reason, 0)
-
-
-def _settlement(one: _Try, verdict: Verdict, carrier: Carrier) -> Settlement:
-    return Settlement(
-        one.row,
-        verdict.state,
-        verdict.reason,
-        carrier.number,
-        delay_ms=verdict.delay_ms,
-        doubt=verdict.doubt or one.doubted,
-        unsent=verdict.unsent,
-    )
 
 
 def _nothing_sent(lease: Lease, index: int, offer: CarrierSlot) -> Settlement:
     """For a row whose message cannot be made, or that is to wait for its carrier: no longer than till that is tried again."""
     if not offer.wait_s:
-        return _unsendable(lease, index, State.FAILED, LedgerReason.LEFT_BLANK)
-    delay_ms = min(int(1000 * offer.wait_s) + 1, PROBE_MS)
-    return unsent(lease, index)._replace(delay_ms=delay_ms)
+        return Settlement(lease.rows[index], State.FAILED, LedgerReason.LEFT_BLANK, 0)
+    return unsent(lease, index, min(offer.wait_s, PROBE_MS / 1000))
 
 
-def unsent(lease: Lease, index: int, *, later: bool = False) -> Settlement:
+def unsent(lease: Lease, index: int, later_s: float = 0) -> Settlement:
     """For a row that the gate may have let through, and that nothing was written for: it is whose it was before."""
-    before, doubt, delay_ms = lease.carriers[index], lease.doubted[index], int(1000 * wait_s(1)) if later else 0
-    return Settlement(lease.rows[index], State.QUEUED, 0, before, delay_ms, doubt, unsent=True)
+    return settlement(lease, index, not_tried(later_s), lease.carriers[index])

@@ -11,7 +11,7 @@ from alertd.common.ids import new_id
 from alertd.model.alert import Alert
 from alertd.model.kinds import CancelReason, Kind, Occasion
 from alertd.rendering import Preview, Renderer, Telling
-from alertd.rendering.languages import matching
+from alertd.rendering.catalogue import matching
 from alertd.rendering.own_texts import OwnTexts
 from alertd.service.messages.message_builder import stamp_of
 

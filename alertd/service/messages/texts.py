@@ -13,7 +13,7 @@ from alertd.rendering.own_texts import NONE, OwnTexts, RefusedTextError, TextPla
 from alertd.rendering.rehearsal import rehearse
 from alertd.service.cache import SingleFlightCache
 from alertd.store.engine.codec import SealError
-from alertd.store.organisations.texts import TextKey, TextStore
+from alertd.store.organisations.organisations import TextKey, TextStore
 
 KEPT = 64  # revisions in memory; one that is sent is of the latest few
 TRIES = 3  # against others who change texts at the same moment
@@ -105,10 +105,10 @@ class Texts:
             raise Problem("message-impossible", "A message of these words cannot be sent.", faults=faults)
 
     def _check(self, place: TextPlace) -> None:
-        if place.language not in self._renderer.all_languages():
+        if place.language not in self._renderer.all_languages:
             raise Problem(
                 "not-found",
-                f"There is no catalogue of this language; there are {', '.join(self._renderer.all_languages())}.",
+                f"There is no catalogue of this language; there are {', '.join(self._renderer.all_languages)}.",
             )
 
 

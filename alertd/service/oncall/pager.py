@@ -8,20 +8,20 @@ nobody need be told any more, nobody else is asked.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import structlog
 
 from alertd.common.clock import Clock
 from alertd.metrics import Metrics
 from alertd.model.oncall import ContactAddress, OnCallPerson
-from alertd.service.carriers.binds import OF_A_MACHINE
 from alertd.service.carriers.carriers import Carrier, Carriers
 from alertd.service.carriers.domains import Domains
-from alertd.service.carriers.retries import asked_s, failures, of_the_carrier
+from alertd.service.carriers.health import OF_A_MACHINE
+from alertd.service.carriers.retries import signs_of
 from alertd.store.carriers.limits import Block, Limits
-from channels.base import FAULT, Answer, Message, Outcome, Prepared, Reason, Recipient
+from channels.base import FAULT, Answer, Message, Outcome, Prepared, Reason, Recipient, Subject
 
 #: A permit is waited for so long, a second's worth of pages at the slowest rate that makes sense; then another address is tried.
 PERMIT_S = 3.0
@@ -88,7 +88,7 @@ class Pager:
             prepared = carrier.channel.prepare(make(address.channel, address.language))
         except ValueError:
             return IMPOSSIBLE
-        return await self.send(carrier, prepared, Recipient(address.value, tag, is_new=True), alert_id)
+        return await self.send(carrier, prepared, Recipient(address.value, tag, is_new=True, is_alone=True), alert_id)
 
     async def send(self, carrier: Carrier, prepared: Prepared, to: Recipient, about: str) -> Outcome:
         """Send one message by one carrier, when its limits let it go. `about` is an id of what it is about."""
@@ -128,12 +128,81 @@ class Pager:
         return outcome
 
     async def _heed(self, carrier: Carrier, outcome: Outcome, block: Block) -> None:
-        """What it says of itself counts for alerts, too."""
-        wait_s = asked_s(of_the_carrier([outcome], [1], believed=block.wait_s > 0))
-        failed, _ = failures([outcome], [1])
-        if wait_s:
-            await self.limits.pause(carrier.name, wait_s)
-        elif failed:
-            await self.limits.failed(carrier.name, failed)
-        elif outcome.answer is Answer.ACCEPTED and block.wait_s:
-            await self.limits.resume(carrier.name, block)
+        """What it says of itself counts for alerts, too. What may be the fault of the one address counts for nothing."""
+        signs = signs_of([outcome], [1], believed=False)
+        if outcome.subject is not Subject.CARRIER:
+            if block.wait_s and signs.works:
+                await self.limits.resume(carrier.name, block)
+            elif block.wait_s:
+                await self.limits.undecided(carrier.name, block)
+        elif signs.wait_s:
+            await self.limits.pause(carrier.name, signs.wait_s)
+        else:
+            await self.limits.failed(carrier.name, 1)
+
+
+#: So long a page is good for what waited when it was sent: nobody reads a second one sooner, and a minute is what a step has at least.
+PACE_MS = 60_000
+
+#: Organisation, group of alerts, addresses of the person.
+_Who = tuple[str, str, tuple[tuple[str, str], ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What came of telling somebody, and what for."""
+
+    alert_id: str
+    at: int  # UNIX ms
+    waiting: frozenset[str] = frozenset()  # all that they were told of
+    reached: Reached | None = None  # None where nobody was told
+
+    @property
+    def is_taken(self) -> bool:
+        return self.reached is not None and self.reached.taken
+
+
+@dataclass(slots=True)
+class PageClaim:
+    """Who of some people is to be told of an alert now."""
+
+    wait_ms: int = 0  # nobody yet: somebody was told a moment ago, of others
+    shared: dict[int, Shared] = field(default_factory=dict)  # by their place: who was told of this one with another
+    mine: dict[int, asyncio.Future[Shared]] = field(default_factory=dict)  # and who is to be told now
+
+    def settle(self, alert_id: str, at: int, waiting: frozenset[str], found: Mapping[int, Reached | None]) -> None:
+        """Those that were to be told were, or were not. Said again it changes nothing."""
+        for i, told in self.mine.items():
+            if not told.done():
+                told.set_result(Shared(alert_id, at, waiting, found.get(i)))
+
+
+class PagePace:
+    """Sends each person on call at most one page a minute. It names the alert that came first, and how many others wait. Each process counts for
+    itself: after another process takes over, a person may get one page more, and never one too few.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._last: dict[_Who, asyncio.Future[Shared]] = {}
+
+    async def claim(self, org: str, group: str, people: Sequence[OnCallPerson], alert_id: str) -> PageClaim:
+        """Claims the people to page about an alert. The caller pages them and settles the claim; meanwhile another caller waits. A page covers alerts
+        of one `group` only, so a page about a test or about a request delays no other page.
+        """
+        names: list[_Who] = [(org, group, tuple((one.channel, one.value) for one in each.addresses)) for each in people]
+        while going := [told for name in names if (told := self._last.get(name)) and not told.done()]:
+            await asyncio.wait(going)
+        now = self._clock.now_ms()
+        self._last = {  # what is told of as still to come was before the clock was set back
+            name: told for name, told in self._last.items() if not told.done() or abs(now - told.result().at) < PACE_MS
+        }
+        lately = {i: told.result() for i, name in enumerate(names) if (told := self._last.get(name))}
+        lately = {i: one for i, one in lately.items() if one.is_taken and one.alert_id != alert_id}
+        if waits := [one.at + PACE_MS - now for one in lately.values() if alert_id not in one.waiting]:
+            return PageClaim(wait_ms=max(waits))
+        claim, loop = PageClaim(shared=lately), asyncio.get_running_loop()
+        for i, name in enumerate(names):
+            if i not in lately:
+                claim.mine[i] = self._last[name] = loop.create_future()
+        return claim

@@ -28,12 +28,11 @@ from alertd.rendering import Renderer
 from alertd.rendering.pages import PageFacts, page
 from alertd.service.access import Credential, hands_of
 from alertd.service.alerts.stops import StopControl
-from alertd.service.oncall.pace import PageClaim, PagePace
-from alertd.service.oncall.pager import Make, Pager, Reached
+from alertd.service.decision_checks import TRIES
+from alertd.service.oncall.pager import Make, PageClaim, PagePace, Pager, Reached
 from alertd.service.oncall.rota import KnownRota, OnCallRota, begun, cause
 from alertd.service.organisations.organisations import Organisations
 from alertd.service.records.audit import DONE, Audit, Noted
-from alertd.service.revision_check import TRIES
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.engine.connection import StoreUnavailableError
@@ -193,7 +192,7 @@ class Paging:
             await self.waiting.add({alert_id: now + OVER_MS})
         else:
             # Who wrote an alert cannot approve it, but can stand it down.
-            hands = hands_of(record.author, record.hands) if why is Cause.APPROVAL else frozenset[str]()
+            hands = hands_of(record.author.subject, record.author.hands) if why is Cause.APPROVAL else frozenset[str]()
             whose = turn(rota, min(paged.step, len(rota.steps)), self.clock.now_ms(), hands)
             await self._take_turn(record, stood, (paged, seen), whose)
 
@@ -201,12 +200,12 @@ class Paging:
         """For how many ms nobody is to be told; 0: somebody is."""
         if rota is None or not rota.steps:  # since a moment ago
             return AGAIN_MS
-        waited_ms = self.clock.now_ms() + record.ahead - paged.since
+        waited_ms = self.clock.now_ms() + record.chain.ahead - paged.since
         is_new = cause(record) is Cause.APPROVAL and abs(waited_ms) < UNATTENDED_MS
         if is_new and await self.organisations.unattended(record):
             return UNATTENDED_MS - waited_ms
         try:
-            await self.stopping.check(record.org, record.key)
+            await self.stopping.check(record.org, record.author.key)
         except Problem:
             return AGAIN_MS  # nothing leaves while it is stopped, and nobody could approve it
         return 0
@@ -332,7 +331,7 @@ class Paging:
         stamp = Stamp(
             chain=chain, version=chain, sent_s=now_s, expires_s=min(record.expires // 1000, now_s + FRESH_S),
             loudness=Loudness.LOUD, language="",
-            sequence=now_s - record.created // 1000 + 1,  # a later page takes the place of the one before
+            sequence=now_s - record.times.created // 1000 + 1,  # a later page takes the place of the one before
         )  # fmt: skip
         first = own.languages[0] if own.languages else "en"
         return lambda channel, language: page(self.renderer, channel, language or first, stamp, facts)

@@ -16,12 +16,11 @@ from alertd.common.clock import Clock
 from alertd.common.errors import Fault, Problem
 from alertd.model.alert import Status
 from alertd.model.oncall import Cause, OnCall, OnCallPerson, OnCallStep, cause_of, on_duty
-from alertd.model.stand_down_request import parse_requests as read_requests
+from alertd.model.permission import parse_requests
 from alertd.model.states import AlertState
 from alertd.service.access import Credential
 from alertd.service.alerts.approval import Approval
-from alertd.service.alerts.second_person import check_key, check_second_person
-from alertd.service.revision_check import TRIES, changed_since
+from alertd.service.decision_checks import TRIES, changed_since, check_key, check_second_person
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.organisations.paging import Paged, Rotas, StoredRota, Waiting
@@ -50,21 +49,19 @@ class Call:
     paged: Paged | None
 
 
+@dataclass(frozen=True, slots=True)
 class OnCallRota:
     """Keeps rotas, and notes who has what waits."""
 
-    def __init__(
-        self, rotas: Rotas, waiting: Waiting, alerts: Alerts, approval: Approval, channels: frozenset[str], clock: Clock
-    ) -> None:
-        self._rotas = rotas
-        self._waiting = waiting
-        self._alerts = alerts
-        self._approval = approval
-        self._channels = channels
-        self._clock = clock
+    rotas: Rotas
+    waiting: Waiting
+    alerts: Alerts
+    approval: Approval
+    channels: frozenset[str]
+    clock: Clock
 
     async def get(self, org: str) -> KnownRota:
-        return _known((await self._rotas.get(org))[0])
+        return _known((await self.rotas.get(org))[0])
 
     async def put(self, rota: OnCall, who: Credential, *, rev: int | None = None) -> KnownRota:
         """Write the caller's organisation's, whole, over the revision `rev` if that matters. Said again it changes nothing. What waits is
@@ -72,7 +69,7 @@ class OnCallRota:
         """
         if who.test:
             raise Problem("not-allowed", "A test key decides nothing about who is called for Actual alerts.")
-        stored, seen = await self._rotas.get(who.org)
+        stored, seen = await self.rotas.get(who.org)
         old = _known(stored)
         if rev not in {None, old.rev}:
             raise changed_since("rota")
@@ -80,12 +77,12 @@ class OnCallRota:
         if rota == old.rota:
             return old
         fresh = StoredRota(
-            rev=old.rev + 1, document=rota.model_dump_json(by_alias=True), by=who.subject, at=self._clock.now_ms()
+            rev=old.rev + 1, document=rota.model_dump_json(by_alias=True), by=who.subject, at=self.clock.now_ms()
         )
-        if not await self._rotas.put(who.org, fresh, seen=seen):
+        if not await self.rotas.put(who.org, fresh, seen=seen):
             raise changed_since("rota")
-        now = self._clock.now_ms()
-        await self._waiting.add({call.record.id: now for call in await self.calls(who.org)}, rule="LT")
+        now = self.clock.now_ms()
+        await self.waiting.add({call.record.id: now for call in await self.calls(who.org)}, rule="LT")
         return _known(fresh)
 
     def _check_channels(self, rota: OnCall) -> None:
@@ -94,60 +91,62 @@ class OnCallRota:
             for i, step in enumerate(rota.steps)
             for j, person in enumerate(step.people)
             for k, address in enumerate(person.addresses)
-            if address.channel not in self._channels
+            if address.channel not in self.channels
         )
         if faults:
             raise Problem("channel-unavailable", "A channel has no carrier.", faults=faults)
 
     def now(self, rota: OnCall) -> Sequence[tuple[OnCallPerson, ...]]:
         """Who is on duty at each step."""
-        now = self._clock.now_ms()
+        now = self.clock.now_ms()
         return [on_duty(rota, step, now) for step in range(len(rota.steps))]
 
     async def calls(self, org: str) -> list[Call]:
         """The organisation's alerts that people are called for, the one that waits longest first."""
-        ids = await self._waiting.all()
-        heads = await self._alerts.listed(ids)
+        ids = await self.waiting.all()
+        heads = await self.alerts.listed(ids)
         own = [one for one in heads if one is not None and one.org == org and cause(one)]
-        known = await self._waiting.paged([one.id for one in own])
+        known = await self.waiting.paged([one.id for one in own])
         calls = [self._call(record, paged) for record, (paged, _) in zip(own, known, strict=True)]
-        return sorted(calls, key=lambda one: (one.paged.since if one.paged else one.record.created, one.record.id))
+        return sorted(
+            calls, key=lambda one: (one.paged.since if one.paged else one.record.times.created, one.record.id)
+        )
 
     async def call(self, alert_id: str, who: Credential) -> Call:
         """What is known of one alert, whether or not it still waits. Raises Problem."""
-        record = await self._approval.get(alert_id, who)
-        [(paged, _)] = await self._waiting.paged([alert_id])
+        record = await self.approval.get(alert_id, who)
+        [(paged, _)] = await self.waiting.paged([alert_id])
         return self._call(record, paged)
 
     def _call(self, record: AlertRecord, paged: Paged | None) -> Call:
         if cause(record):
             paged = paged and begun(paged, record)  # who had it before it went back has it no more
-        if paged is not None and (back_ms := self._clock.back_ms):
+        if paged is not None and (back_ms := self.clock.back_ms):
             until = paged.until and paged.until - back_ms
             paged = msgspec.structs.replace(paged, due=paged.due - back_ms, until=until)
         return Call(record=record, paged=paged)
 
     async def head(self, alert_id: str) -> AlertRecord | None:
         """An alert that somebody was told of, without its document; None where there is none any more."""
-        return (await self._alerts.heads([alert_id]))[0]
+        return (await self.alerts.heads([alert_id]))[0]
 
     async def take(self, alert_id: str, who: Credential) -> Call:
         """Notes that the caller took the alert. alertd calls nobody for `hold_min` minutes; for a request to stand it down it calls nobody else at all.
         Raises Problem: not-found, not-allowed, precondition-failed, and same-person if the caller could not approve the alert.
         """
         for _ in range(TRIES):
-            record = await self._approval.get(alert_id, who)
+            record = await self.approval.get(alert_id, who)
             _check_taker(record, who)
-            [(paged, seen)] = await self._waiting.paged([alert_id])
+            [(paged, seen)] = await self.waiting.paged([alert_id])
             rota = (await self.get(record.org)).rota
             hold_min = rota.hold_min if rota else _HOLD_MIN
-            fresh = _taken(begun(paged, record), who, self._clock, 0 if cause(record) is Cause.STAND_DOWN else hold_min)
-            match await self._waiting.put(alert_id, fresh, seen=seen, word="taken"):
+            fresh = _taken(begun(paged, record), who, self.clock, 0 if cause(record) is Cause.STAND_DOWN else hold_min)
+            match await self.waiting.put(alert_id, fresh, seen=seen, word="taken"):
                 case "done":
                     return self._call(record, fresh)
                 case "over":
                     break
-        raise _waits_no_more((await self._approval.get(alert_id, who)).state)
+        raise _waits_no_more((await self.approval.get(alert_id, who)).state)
 
 
 #: As long as a rota says where none is written.
@@ -156,15 +155,15 @@ _HOLD_MIN: int = OnCall.model_fields["hold_min"].default
 
 def cause(record: AlertRecord) -> Cause | None:
     """Why people are called about an alert; None if nobody is."""
-    return cause_of(record.state, is_asked=bool(record.stand_down_asked))
+    return cause_of(record.state, is_asked=bool(record.neighbours.stand_down_asked))
 
 
 def begun(paged: Paged | None, record: AlertRecord) -> Paged:
     """The calls for the present cause. Calls for an earlier cause do not count, nor calls before a further organisation asked. The numbers of pages
     go on, because a mail's id contains its number.
     """
-    asked = [one.at for one in read_requests(record.stand_down_asked)]
-    since = max(asked) if cause(record) is Cause.STAND_DOWN else record.since or record.created
+    asked = [one.at for one in parse_requests(record.neighbours.stand_down_asked)]
+    since = max(asked) if cause(record) is Cause.STAND_DOWN else record.last_step.since or record.times.created
     if paged is not None and paged.since == since:
         return paged
     return Paged(since=since, due=since, told=paged.told if paged else 0)

@@ -151,7 +151,7 @@ class KeyRotation:
         return [said for said in await self._keys.processes() if not rotation.is_ready(said)]
 
     async def _step(self, rotation: Rotation) -> None:
-        if not self._codec.holds(rotation.new) or await self._without(rotation):
+        if rotation.new not in self._codec.master.names or await self._without(rotation):
             return
         now = self.clock.now_ms()
         match rotation.phase:

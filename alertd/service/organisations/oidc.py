@@ -11,7 +11,7 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import msgspec
@@ -21,9 +21,9 @@ from alertd.common.errors import Problem
 from alertd.model.operator import normal_code
 from alertd.service.access import Credential
 from alertd.service.organisations.oidc_provider import OidcProvider
-from alertd.service.organisations.sessions import Sessions, credential_of
-from alertd.service.organisations.sign_in import OF_CALLER, Refusal, SignIn, no_code
-from alertd.store.organisations.operators import Identity, OperatorStore, StoredOperator, digest_of
+from alertd.service.organisations.sign_in import OF_CALLER, Refusal, Sessions, SignIn, credential_of, no_code
+from alertd.store.organisations.api_keys import digest_of
+from alertd.store.organisations.operators import Identity, OperatorStore, StoredOperator
 from alertd.store.organisations.sessions import Away, SessionStore
 
 #: Somebody finds their phone for the provider's second factor meanwhile.
@@ -65,26 +65,23 @@ class CameBack:
     fresh: bool  # the provider asked them just now who they are
 
 
+@dataclass(frozen=True, slots=True)
 class Oidc:
     """The ways out to the provider and back. `caller` is the address that asks, of which a keyed hash is kept."""
 
-    def __init__(
-        self, operators: OperatorStore, store: SessionStore, sessions: Sessions, entering: SignIn, clock: Clock,
-        provider: OidcProvider | None, *, host: str,
-    ) -> None:  # fmt: skip
-        """`host`: the organisation that has in its audit what no operator's did."""
-        self._operators = operators
-        self._store = store
-        self._sessions = sessions
-        self._entering = entering
-        self._clock = clock
-        self._provider = provider
-        self._host = host
+    operators: OperatorStore
+    store: SessionStore
+    sessions: Sessions
+    entering: SignIn
+    clock: Clock
+    provider: OidcProvider | None
+    _: KW_ONLY
+    host: str  # the organisation that has in its audit what no operator's did
 
     @property
     def name(self) -> str | None:
         """What the provider is called, or None where there is none."""
-        return self._provider.name if self._provider else None
+        return self.provider.name if self.provider else None
 
     async def send(
         self,
@@ -101,35 +98,35 @@ class Oidc:
         code's operator from then on; who `proves`, in a session of this secret, is to be asked anew by the provider. Raises Problem.
         """
         provider, digest = self._there(), ""
-        await self._entering.attempt(f"{'code' if code else 'sign-in'} {caller}", OF_CALLER)
+        await self.entering.attempt(f"{'code' if code else 'sign-in'} {caller}", OF_CALLER)
         if code:
-            await self._entering.invited(code)
+            await self.entering.invited(code)
             digest = digest_of(normal_code(code))
         state, nonce, verifier, fresh = (secrets.token_urlsafe(32) for _ in range(4))
         browser = browser if browser and len(browser) == len(fresh) else fresh
         url = await provider.address(state=state, nonce=nonce, verifier=verifier, back=back, anew=proves is not None)
         sent = Away(
-            made=self._clock.now_ms(), browser=digest_of(browser), nonce=nonce, verifier=verifier, back=back, code=digest,
+            made=self.clock.now_ms(), browser=digest_of(browser), nonce=nonce, verifier=verifier, back=back, code=digest,
             org=proves.org if proves else "", operator=proves.id if proves else "",
             session=digest_of(session) if proves and session else "",
         )  # fmt: skip
-        await self._store.send_away(state, sent, SENT_MS)
+        await self.store.send_away(state, sent, SENT_MS)
         return url, browser
 
     async def welcome(self, answer: Answer, caller: str) -> CameBack:
         """Who came back. Raises Problem; the audit has why."""
         self._there()
-        await self._entering.attempt(f"sign-in {caller}", OF_CALLER)
-        sent = await self._store.come_back(answer.state)
+        await self.entering.attempt(f"sign-in {caller}", OF_CALLER)
+        sent = await self.store.come_back(answer.state)
         act = "identity.bind" if sent and sent.code else "session.prove"
         try:
             sent, claims = await self._proven(sent, answer)
-            identity_id = self._operators.identity_id(claims["iss"], claims["sub"])
+            identity_id = self.operators.identity_id(claims["iss"], claims["sub"])
             operator, identity = await self._whose(sent, identity_id)
         except Refusal:
-            async with self._entering.recorded(await self._asker(sent), act):
+            async with self.entering.recorded(await self._asker(sent), act):
                 raise
-        async with self._entering.recorded(credential_of(operator, identity), act):
+        async with self.entering.recorded(credential_of(operator, identity), act):
             if operator.disabled:
                 raise Refusal("disabled", "This operator is disabled. An administrator can enable them.")
             if sent.operator and not await self._is_there(sent, answer.session):
@@ -140,18 +137,18 @@ class Oidc:
             fresh = self._fresh(sent, operator, claims)
             if sent.code:
                 operator = await self._bind(operator, identity, sent.code)
-        await self._entering.forgive(f"sign-in {caller}", *([f"code {caller}"] if sent.code else []))
+        await self.entering.forgive(f"sign-in {caller}", *([f"code {caller}"] if sent.code else []))
         return CameBack(operator=operator, identity=identity, fresh=fresh and not sent.code)
 
     async def _is_there(self, sent: Away, session: str | None) -> bool:
         """Whether the browser still has the session that asked for a proof: a late one neither undoes a sign-out nor replaces another's."""
         if session is None or digest_of(session) != sent.session:
             return False
-        return await self._sessions.recognise(session) is not None
+        return await self.sessions.recognise(session) is not None
 
     async def _proven(self, sent: Away | None, answer: Answer) -> tuple[Away, Mapping[str, Any]]:
         """What the provider says of whoever came back to where they were sent from. Raises Refusal, Problem."""
-        if sent is None or self._clock.now_ms() - sent.made >= SENT_MS:
+        if sent is None or self.clock.now_ms() - sent.made >= SENT_MS:
             raise Refusal("state", "This was answered already, or took longer than ten minutes. Begin again.")
         if answer.browser is None or not hmac.compare_digest(digest_of(answer.browser), sent.browser):
             raise Refusal("browser", "This sign-in was begun in another browser. Begin again here.")
@@ -165,16 +162,16 @@ class Oidc:
 
     async def _whose(self, sent: Away, identity_id: str) -> tuple[StoredOperator, Identity]:
         """The operator of an identity, or of the one-time code that it came with. Raises Refusal, Problem."""
-        known = await self._operators.of_identity(identity_id)
+        known = await self.operators.of_identity(identity_id)
         found = known.way(identity_id) if known else None
         if sent.code:
-            operator = await self._operators.of_code_digest(sent.code)
-            if operator is None or not await self._entering.counts(operator, sent.code) or operator.code is None:
+            operator = await self.operators.of_code_digest(sent.code)
+            if operator is None or not await self.entering.counts(operator, sent.code) or operator.code is None:
                 raise Refusal("code", no_code().detail)
             if found is not None:
                 raise Refusal("bound", "This account of the provider is an operator's already.")
             makers = operator.code.makers
-            return operator, Identity(id=identity_id, made=self._clock.now_ms(), makers=makers)
+            return operator, Identity(id=identity_id, made=self.clock.now_ms(), makers=makers)
         if known is None or not isinstance(found, Identity):
             sentence = "Nobody here is known by this account. An administrator can let you in with a one-time code."
             raise Refusal("unknown", sentence)
@@ -197,34 +194,34 @@ class Oidc:
         return not stale
 
     def _is_now(self, at_s: int, since_s: int) -> bool:
-        return since_s - AUTH_TIME_SKEW_S <= at_s <= self._clock.now_ms() // 1000 + AUTH_TIME_SKEW_S
+        return since_s - AUTH_TIME_SKEW_S <= at_s <= self.clock.now_ms() // 1000 + AUTH_TIME_SKEW_S
 
     async def _bind(self, operator: StoredOperator, identity: Identity, digest: str) -> StoredOperator:
         """The operator with one identity more and no code. Raises Problem where the code was used meanwhile."""
-        await self._operators.show_identity(operator, identity.id)  # first: the record decides whether it counts
+        await self.operators.show_identity(operator, identity.id)  # first: the record decides whether it counts
 
         def bound(seen: StoredOperator) -> StoredOperator:
             if len(seen.identities) >= MOST_IDENTITIES:
                 raise Problem("precondition-failed", "There are identities enough. Ask for a code that replaces them.")
             return msgspec.structs.replace(seen, identities=(*seen.identities, identity))
 
-        return await self._entering.bind(operator, digest, bound)
+        return await self.entering.bind(operator, digest, bound)
 
     async def _asker(self, sent: Away | None) -> Credential:
         """Whoever was sent, as far as that is known, for the audit."""
         operator = None
         if sent and sent.operator:
-            operator = await self._operators.get(sent.org, sent.operator)
+            operator = await self.operators.get(sent.org, sent.operator)
         elif sent and sent.code:
-            operator = await self._operators.of_code_digest(sent.code)
+            operator = await self.operators.of_code_digest(sent.code)
         if operator is None:
-            return Credential(key_id="", org=self._host, subject="", scopes=frozenset())
+            return Credential(key_id="", org=self.host, subject="", scopes=frozenset())
         return Credential(key_id=operator.id, org=operator.org, subject=operator.subject, scopes=frozenset())
 
     def _there(self) -> OidcProvider:
-        if self._provider is None:
+        if self.provider is None:
             raise Problem("not-found", "Nobody signs in by a provider here.")
-        return self._provider
+        return self.provider
 
 
 def _stale(claim: str, operator: StoredOperator) -> Refusal:

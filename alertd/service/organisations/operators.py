@@ -14,7 +14,8 @@ from alertd.common.ids import CROCKFORD
 from alertd.config.sections import SignInSection
 from alertd.model.operator import CODE_GROUP, CODE_GROUPS, Role, normal_code
 from alertd.service.access import Credential, Terms
-from alertd.store.organisations.operators import Code, OperatorStore, StoredOperator, digest_of
+from alertd.store.organisations.api_keys import digest_of
+from alertd.store.organisations.operators import Code, OperatorStore, StoredOperator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

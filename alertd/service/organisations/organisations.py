@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import shapely
+from msgspec.structs import replace
 
 from alertd.common.errors import Fault, Problem
 from alertd.model import rules
@@ -17,10 +18,10 @@ from alertd.model.alert import Alert
 from alertd.model.case import MAX_CONTACTS
 from alertd.model.kinds import Kind
 from alertd.model.organisation import GRANTED, Organisation
-from alertd.rendering.languages import matching
+from alertd.rendering.catalogue import matching
 from alertd.service.access import APPROVE, OF_HOST, Credential
 from alertd.service.areas.jurisdiction import KEYS, OWN, Beyond, Jurisdictions, refused
-from alertd.service.revision_check import changed_since
+from alertd.service.decision_checks import changed_since
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.organisations.organisations import OrganisationStore, StoredOrganisation
 from alertd.store.organisations.stops import StandingStops
@@ -34,17 +35,11 @@ NOT_VERIFIED, VOICE_ONLY = "The case is not verified.", "The alert names only nu
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """An organisation as it stands. `rev` is 0 before anybody has written it."""
+    """An organisation as it stands."""
 
     id: str
-    rev: int
     organisation: Organisation
-    allowed_by: str  # the person who last changed what goes out without a second one
-    allowed_hands: frozenset[str]
-    allowed_with: tuple[str, str]  # organisation, and key or operator
-    glass_by: str  # the person who last changed what its author may approve alone
-    glass_hands: frozenset[str]
-    glass_with: tuple[str, str]
+    stored: StoredOrganisation  # its record, with who answers for what; revision 0 before the first write
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +91,9 @@ class Organisations:
 
     def _kept(self, org: str, stored: StoredOrganisation | None, sealed: bytes) -> Known:
         if org not in self._read or self._read[org][0] != sealed:
-            self._read[org] = (sealed, _known(org, stored))
+            stored = stored or StoredOrganisation(rev=0, document=Organisation(name=org).model_dump_json())
+            organisation = Organisation.model_validate_json(stored.document)
+            self._read[org] = (sealed, Known(id=org, organisation=organisation, stored=stored))
         return self._read[org][1]
 
     async def exists(self, org: str) -> bool:
@@ -124,7 +121,7 @@ class Organisations:
     async def list(self) -> list[Known]:
         """All of them, by id."""
         found = await asyncio.gather(*map(self.get, await self.names()))
-        return [known for known in found if known.rev or known.id == self._default]
+        return [known for known in found if known.stored.rev or known.id == self._default]
 
     async def put(self, org: str, new: Organisation, who: Credential, *, rev: int | None = None) -> Known:
         """Make an organisation, or change it if it still is of revision `rev`. Whoever runs the service makes it and grants what is
@@ -132,23 +129,23 @@ class Organisations:
         out unattended administers no more: then the caller allows it. Raises Problem.
         """
         stored, seen = await self._store.get(org)
-        old = _known(org, stored)
-        if rev not in {None, old.rev}:
+        old = self._kept(org, stored, seen)
+        if rev not in {None, old.stored.rev}:
             raise changed_since("organisation")
         self._check_rights(old, new, who)
         if new.jurisdiction is not None:
             await self._grounds.of(new.jurisdiction)
-        made = replace(old, rev=old.rev + 1, organisation=new)
-        with_, hands = (who.org, who.key_id), who.hands
-        if await self._answers(old, new, "unattended", old.allowed_with, who):
-            made = replace(made, allowed_by=who.subject, allowed_hands=hands, allowed_with=with_)
-        if await self._answers(old, new, "break_glass", old.glass_with, who):
-            made = replace(made, glass_by=who.subject, glass_hands=hands, glass_with=with_)
-        if stored is not None and replace(made, rev=old.rev) == old:
+        fresh, hands, with_ = old.stored, tuple(sorted(who.hands)), (who.org, who.key_id)
+        if await self._answers(old, new, "unattended", fresh.allowed_with, who):
+            fresh = replace(fresh, allowed_by=who.subject, allowed_hands=hands, allowed_with=with_)
+        if await self._answers(old, new, "break_glass", fresh.glass_with, who):
+            fresh = replace(fresh, glass_by=who.subject, glass_hands=hands, glass_with=with_)
+        if stored is not None and fresh == stored and new == old.organisation:
             return old
-        if not await self._store.put(org, _stored(made), seen=seen):
+        fresh = replace(fresh, rev=fresh.rev + 1, document=new.model_dump_json())
+        if not await self._store.put(org, fresh, seen=seen):
             raise changed_since("organisation")
-        return made
+        return Known(id=org, organisation=new, stored=fresh)
 
     async def _answers(self, old: Known, new: Organisation, table: str, by: tuple[str, str], who: Credential) -> bool:
         """Whether the caller answers for a table from now on: it is another, or whoever did administers no more."""
@@ -161,7 +158,7 @@ class Organisations:
         if who.test:
             raise Problem("not-allowed", "A test key decides nothing about who may send Actual alerts.")
         is_host, is_own = self.is_host(who), who.org == old.id
-        if not is_own and not (is_host and old.rev == 0):
+        if not is_own and not (is_host and old.stored.rev == 0):
             changed = {name for name in Organisation.model_fields if _differs(name, new, old.organisation)}
             if not is_host:
                 raise Problem("not-found", "There is no such organisation, or it is another's.")
@@ -180,25 +177,33 @@ class Organisations:
         that was read for this very request.
         """
         known = known or await self.get(record.org)
-        allowed = known.organisation.unattended
-        people = max(record.seen, record.again + record.newly)  # an update tells those again who were told
+        allowed, stored = known.organisation.unattended, known.stored
+        again = record.update.again + record.update.newly if record.update else 0
+        people = max(record.target.seen, again)  # an update tells those again who were told
         if allowed is None or record.level not in allowed.levels or people > allowed.people:
             return None
-        if not await self._administers(*known.allowed_with):
-            return None  # whoever allowed it has no say any more
-        setter = _setter(record, known.allowed_by, known.allowed_hands, known.allowed_with)
-        return GoesUnattended(setter=setter, people=allowed.people, per_hour=allowed.alerts_per_hour)
+        setter = await self._setter(record, stored.allowed_by, stored.allowed_hands, stored.allowed_with)
+        per_hour = allowed.alerts_per_hour
+        return GoesUnattended(setter=setter, people=allowed.people, per_hour=per_hour) if setter else None
 
     async def alone(self, record: AlertRecord) -> Alone | None:
         """Who allowed that its author approves an alert like this; None where nobody did who still might."""
         known = await self.get(record.org)
-        allowed = known.organisation.break_glass
+        allowed, stored = known.organisation.break_glass, known.stored
         if allowed is None or record.level not in allowed.levels:
             return None
-        if not await self._administers(*known.glass_with):
+        setter = await self._setter(record, stored.glass_by, stored.glass_hands, stored.glass_with)
+        return Alone(setter=setter, after_ms=allowed.after_min * 60_000) if setter else None
+
+    async def _setter(
+        self, record: AlertRecord, subject: str, hands: tuple[str, ...], key: tuple[str, str]
+    ) -> Credential | None:
+        """Whoever allowed something, as if they approved an alert; None where they administer no more."""
+        if not await self._administers(*key):
             return None
-        setter = _setter(record, known.glass_by, known.glass_hands, known.glass_with)
-        return Alone(setter=setter, after_ms=allowed.after_min * 60_000)
+        return Credential(
+            key_id=key[1], org=record.org, home=key[0], subject=subject, scopes=frozenset({APPROVE}), makers=hands
+        )
 
     async def count(self, record: AlertRecord, unattended: GoesUnattended) -> bool:
         """Count the alert among those of the last hour. False when there were as many as may be."""
@@ -213,8 +218,10 @@ class Organisations:
         it was read for this very request.
         """
         known = known or await self.get(who.org)
-        if told is not None:
-            _check_languages(known.organisation, told)
+        languages = known.organisation.languages if told is not None else ()
+        if missing := [tag for tag in languages if matching(tag, told or ()) is None]:
+            fault = Fault("/info", f"Your organisation tells each alert in these as well: {', '.join(missing)}.")
+            raise Problem("language-missing", "The alert lacks a language of your organisation.", faults=(fault,))
         if area is not None and (beyond := await self.beyond(area, who, known)):
             raise refused(beyond)
 
@@ -255,39 +262,6 @@ def completed(alert: Alert, own: Organisation) -> Alert:
         return alert
     contact = (*case.contact, *own.contact)[:MAX_CONTACTS]
     return alert.model_copy(update={"case": case.model_copy(update={"contact": contact})})
-
-
-def _setter(record: AlertRecord, subject: str, hands: frozenset[str], key: tuple[str, str]) -> Credential:
-    """Whoever allowed something, as if they approved an alert."""
-    return Credential(
-        key_id=key[1], org=record.org, home=key[0], subject=subject, scopes=frozenset({APPROVE}),
-        makers=tuple(sorted(hands)),
-    )  # fmt: skip
-
-
-def _known(org: str, stored: StoredOrganisation | None) -> Known:
-    if stored is None:
-        stored = StoredOrganisation(rev=0, document=Organisation(name=org).model_dump_json())
-    return Known(
-        id=org, rev=stored.rev, organisation=Organisation.model_validate_json(stored.document),
-        allowed_by=stored.allowed_by, allowed_hands=frozenset(stored.allowed_hands), allowed_with=stored.allowed_with,
-        glass_by=stored.glass_by, glass_hands=frozenset(stored.glass_hands), glass_with=stored.glass_with,
-    )  # fmt: skip
-
-
-def _stored(known: Known) -> StoredOrganisation:
-    return StoredOrganisation(
-        rev=known.rev, document=known.organisation.model_dump_json(), allowed_by=known.allowed_by,
-        allowed_hands=tuple(sorted(known.allowed_hands)), allowed_with=known.allowed_with,
-        glass_by=known.glass_by, glass_hands=tuple(sorted(known.glass_hands)), glass_with=known.glass_with,
-    )  # fmt: skip
-
-
-def _check_languages(own: Organisation, told: Sequence[str]) -> None:
-    """Raises Problem."""
-    if missing := [tag for tag in own.languages if matching(tag, told) is None]:
-        fault = Fault("/info", f"Your organisation tells each alert in these as well: {', '.join(missing)}.")
-        raise Problem("language-missing", "The alert lacks a language of your organisation.", faults=(fault,))
 
 
 def _differs(name: str, new: Organisation, old: Organisation) -> bool:

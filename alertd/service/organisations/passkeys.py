@@ -27,9 +27,9 @@ from alertd.common.clock import Clock
 from alertd.common.errors import Problem
 from alertd.config.settings import Settings
 from alertd.model.operator import normal_code
-from alertd.service.organisations.sessions import credential_of
-from alertd.service.organisations.sign_in import OF_CALLER, OF_OPERATOR, SignIn
-from alertd.store.organisations.operators import OperatorStore, Passkey, StoredOperator, digest_of
+from alertd.service.organisations.sign_in import OF_CALLER, OF_OPERATOR, SignIn, credential_of
+from alertd.store.organisations.api_keys import digest_of
+from alertd.store.organisations.operators import OperatorStore, Passkey, StoredOperator
 from alertd.store.organisations.sessions import Challenge, SessionStore
 
 T = TypeVar("T")
@@ -66,23 +66,21 @@ class RelyingParty:
         return all(origin.startswith("https:") for origin in self.origins)
 
 
+@dataclass(frozen=True, slots=True)
 class Passkeys:
     """The ceremonies of passkeys. `caller` is the address that asks, of which a keyed hash is kept."""
 
-    def __init__(
-        self, operators: OperatorStore, sessions: SessionStore, entering: SignIn, clock: Clock, relying: RelyingParty
-    ) -> None:
-        self.relying = relying
-        self._operators = operators
-        self._sessions = sessions
-        self._entering = entering
-        self._clock = clock
+    operators: OperatorStore
+    sessions: SessionStore
+    entering: SignIn
+    clock: Clock
+    relying: RelyingParty
 
     async def invited(self, code: str, caller: str) -> tuple[StoredOperator, dict[str, Any]]:
         """Whose code it is, and what their browser is to make a passkey of. Raises Problem."""
-        await self._entering.attempt(f"code {caller}", OF_CALLER)
-        operator = await self._entering.invited(code)
-        challenge = await self._challenge(Challenge(made=self._clock.now_ms(), code=digest_of(normal_code(code))))
+        await self.entering.attempt(f"code {caller}", OF_CALLER)
+        operator = await self.entering.invited(code)
+        challenge = await self._challenge(Challenge(made=self.clock.now_ms(), code=digest_of(normal_code(code))))
         options = webauthn.generate_registration_options(
             rp_id=self.relying.id, rp_name="alertd", user_id=operator.id.encode(), user_name=operator.subject,
             user_display_name=operator.name, challenge=challenge, timeout=CHALLENGE_MS,
@@ -95,8 +93,8 @@ class Passkeys:
 
     async def register(self, code: str, answer: dict[str, Any], caller: str) -> tuple[StoredOperator, Passkey]:
         """Keeps a passkey; the code is used up. Raises Problem."""
-        await self._entering.attempt(f"code {caller}", OF_CALLER)
-        operator, digest = await self._entering.invited(code), digest_of(normal_code(code))
+        await self.entering.attempt(f"code {caller}", OF_CALLER)
+        operator, digest = await self.entering.invited(code), digest_of(normal_code(code))
         asked, challenge = await self._asked(answer)
         if asked.code != digest or operator.code is None:
             raise _over()
@@ -108,17 +106,17 @@ class Passkeys:
         )  # fmt: skip
         passkey = Passkey(
             id=bytes_to_base64url(made.credential_id), key=made.credential_public_key, count=made.sign_count,
-            made=self._clock.now_ms(), makers=operator.code.makers,
+            made=self.clock.now_ms(), makers=operator.code.makers,
         )  # fmt: skip
-        async with self._entering.recorded(credential_of(operator, passkey), "passkey.register"):
+        async with self.entering.recorded(credential_of(operator, passkey), "passkey.register"):
             operator = await self._keep(operator, passkey, digest)
-        await self._entering.forgive(f"code {caller}")
+        await self.entering.forgive(f"code {caller}")
         return operator, passkey
 
     async def ask(self, caller: str, operator: StoredOperator | None) -> dict[str, Any]:
         """What a browser is to let a passkey sign: any, or one of this operator's. Raises Problem."""
-        await self._entering.attempt(f"sign-in {caller}", OF_CALLER)
-        challenge = await self._challenge(Challenge(made=self._clock.now_ms()))
+        await self.entering.attempt(f"sign-in {caller}", OF_CALLER)
+        challenge = await self._challenge(Challenge(made=self.clock.now_ms()))
         options = webauthn.generate_authentication_options(
             rp_id=self.relying.id, challenge=challenge, timeout=CHALLENGE_MS,
             user_verification=UserVerificationRequirement.REQUIRED,
@@ -128,17 +126,17 @@ class Passkeys:
 
     async def prove(self, answer: dict[str, Any], caller: str) -> tuple[StoredOperator, Passkey]:
         """Whose passkey signed. Raises Problem."""
-        await self._entering.attempt(f"sign-in {caller}", OF_CALLER)
+        await self.entering.attempt(f"sign-in {caller}", OF_CALLER)
         asked, challenge = await self._asked(answer)
         passkey_id = str(answer["id"])
-        operator = await self._operators.of_passkey(passkey_id)
+        operator = await self.operators.of_passkey(passkey_id)
         passkey = next((one for one in operator.passkeys if one.id == passkey_id), None) if operator else None
         if asked.code or operator is None or passkey is None:
             raise _refused()
-        await self._entering.attempt(f"operator {operator.org} {operator.id}", OF_OPERATOR)
-        async with self._entering.recorded(credential_of(operator, passkey), "session.prove"):
+        await self.entering.attempt(f"operator {operator.org} {operator.id}", OF_OPERATOR)
+        async with self.entering.recorded(credential_of(operator, passkey), "session.prove"):
             operator = await self._signed(operator, passkey, answer, challenge)
-        await self._entering.forgive(f"sign-in {caller}", f"operator {operator.org} {operator.id}")
+        await self.entering.forgive(f"sign-in {caller}", f"operator {operator.org} {operator.id}")
         return operator, passkey
 
     async def _signed(
@@ -168,28 +166,28 @@ class Passkeys:
 
         if not proof.new_sign_count:  # it does not count
             return operator
-        fresh = await self._operators.change(operator.org, operator.id, counted)
+        fresh = await self.operators.change(operator.org, operator.id, counted)
         if fresh is None:
             raise _refused()
         return fresh
 
     async def _keep(self, operator: StoredOperator, passkey: Passkey, digest: str) -> StoredOperator:
         """The operator with one passkey more and no code. Raises Problem where the code was used meanwhile."""
-        other = await self._operators.of_passkey(passkey.id)
+        other = await self.operators.of_passkey(passkey.id)
         if other is not None and any(one.id == passkey.id for one in other.passkeys):
             raise Problem("precondition-failed", "This passkey is registered already.")
-        await self._operators.show_passkey(operator, passkey.id)  # first: the record decides whether it counts
+        await self.operators.show_passkey(operator, passkey.id)  # first: the record decides whether it counts
 
         def with_passkey(seen: StoredOperator) -> StoredOperator:
             if len(seen.passkeys) >= MOST_PASSKEYS:
                 raise Problem("precondition-failed", "There are passkeys enough. Ask for a code that replaces them.")
             return msgspec.structs.replace(seen, passkeys=(*seen.passkeys, passkey))
 
-        return await self._entering.bind(operator, digest, with_passkey)
+        return await self.entering.bind(operator, digest, with_passkey)
 
     async def _challenge(self, asked: Challenge) -> bytes:
         challenge = webauthn.helpers.generate_challenge()
-        await self._sessions.ask(challenge, asked, CHALLENGE_MS)
+        await self.sessions.ask(challenge, asked, CHALLENGE_MS)
         return challenge
 
     async def _asked(self, answer: dict[str, Any]) -> tuple[Challenge, bytes]:
@@ -197,8 +195,8 @@ class Passkeys:
         raw = self._verified(
             lambda: parse_client_data_json(base64url_to_bytes(answer["response"]["clientDataJSON"])).challenge
         )
-        asked = await self._sessions.take(raw)
-        if asked is None or self._clock.now_ms() - asked.made >= CHALLENGE_MS:
+        asked = await self.sessions.take(raw)
+        if asked is None or self.clock.now_ms() - asked.made >= CHALLENGE_MS:
             raise _over()
         return asked, raw
 

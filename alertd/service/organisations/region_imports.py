@@ -29,7 +29,7 @@ from alertd.service.access import Credential
 from alertd.service.areas.regions import Regions, check_live
 from alertd.service.organisations.organisations import Organisations
 from alertd.service.records.audit import DONE, FAILED, REFUSED, Audit, Fact, Noted
-from alertd.service.records.photo_decoder import without_ours
+from alertd.service.records.photos import without_ours
 from alertd.service.records.upload_dirs import NO_ROOM, UploadDir, UploadDirs
 from alertd.store.areas.region_imports import Import, ImportRecords
 from alertd.store.engine.connection import StoreUnavailableError
@@ -62,29 +62,19 @@ NOT_READ = (
 )
 
 
+@dataclasses.dataclass(slots=True)
 class RegionImports:
     """Does one import at a time, and tells of all."""
 
-    def __init__(
-        self,
-        imports: ImportRecords,
-        regions: Regions,
-        organisations: Organisations,
-        audit: Audit,
-        folder: Path,
-        rooms: UploadDirs,
-        clock: Clock,
-    ) -> None:
-        """`folder` is that of one's own regions, `rooms` for what is handed in, on the same disk."""
-        self._imports = imports
-        self._regions = regions
-        self._organisations = organisations
-        self._audit = audit
-        self._folder = folder
-        self._rooms = rooms
-        self._clock = clock
-        self._turn = asyncio.Lock()
-        self._going: asyncio.Task[None] | None = None
+    imports: ImportRecords
+    regions: Regions
+    organisations: Organisations
+    audit: Audit
+    folder: Path  # of one's own regions
+    rooms: UploadDirs  # for what is handed in, on the same disk
+    clock: Clock
+    _turn: asyncio.Lock = dataclasses.field(default_factory=asyncio.Lock)
+    _going: asyncio.Task[None] | None = None
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
@@ -102,10 +92,10 @@ class RegionImports:
         """Begin to import a file, to be kept under a name. `suffix` is that of the file, by which it is read. Raises Problem."""
         self.check(who)
         self._check_turn()  # before anything comes
-        room = await asyncio.to_thread(self._rooms.make)
+        room = await asyncio.to_thread(self.rooms.make)
         try:
             file = room.path / f"{name}{suffix}"
-            await self._rooms.write(file, pieces, MOST_BYTES)
+            await self.rooms.write(file, pieces, MOST_BYTES)
             self._check_turn()  # and again: one that comes slowly keeps nobody out
             made = await self._begun(who, name, order)
         except BaseException:
@@ -123,10 +113,10 @@ class RegionImports:
     async def _begun(self, who: Credential, name: str, order: Order) -> Import:
         """Takes the turn, which is free."""
         await self._turn.acquire()
-        now = self._clock.now_ms()
+        now = self.clock.now_ms()
         made = Import(id=new_id(now), org=who.org, name=name, dry_run=order.dry_run, state="running", seen=now)
         try:
-            await self._imports.put(made)
+            await self.imports.put(made)
         except BaseException:
             self._turn.release()
             raise
@@ -134,23 +124,23 @@ class RegionImports:
 
     def check(self, who: Credential) -> None:
         """Raises Problem for whoever may not: imported regions are everybody's."""
-        if not self._organisations.is_host(who):
+        if not self.organisations.is_host(who):
             raise Problem("not-allowed", "Imported regions are everybody's: whoever runs the service imports them.")
         check_live(who)
 
     async def show(self, import_id: str, who: Credential) -> Import:
         """How far it is. Raises Problem."""
-        found = await self._imports.get(import_id)
+        found = await self.imports.get(import_id)
         if found is None or found.org != who.org:
             raise Problem("not-found", "There is no such import, or it was a week ago.")
-        if found.state == "running" and self._clock.now_ms() - found.seen > SILENT_MS:
+        if found.state == "running" and self.clock.now_ms() - found.seen > SILENT_MS:
             why = "Whoever did it ended before it was done. Look whether the regions are there; else hand the file in again."
             return msgspec.structs.replace(found, state="refused", why=why)
         return found
 
     def _swept(self) -> None:
-        self._rooms.sweep()
-        files.sweep(self._folder)
+        self.rooms.sweep()
+        files.sweep(self.folder)
 
     async def _done(self, one: Import, who: Credential, room: UploadDir, file: Path, order: Order) -> None:
         told = one
@@ -158,7 +148,7 @@ class RegionImports:
             async with aclosing(self._followed(one, file, order)) as steps:
                 async for told in steps:
                     if told.state == "running":
-                        await self._imports.put(told)
+                        await self.imports.put(told)
             if told.state == "done" and not one.dry_run:
                 told = await self._taken_in(told)
         except Exception:  # noqa: BLE001  whatever it is, it is told
@@ -166,29 +156,29 @@ class RegionImports:
         finally:
             self._turn.release()
             await asyncio.to_thread(room.clear)
-            await asyncio.to_thread(files.sweep, self._folder)
+            await asyncio.to_thread(files.sweep, self.folder)
         outcome = {"done": DONE, "refused": REFUSED}.get(told.state, FAILED)
         if told.state == "running":
             told = broken_off(told)
         facts: dict[str, Fact] = {"dry_run": one.dry_run, "regions": told.report.get("regions", 0)}
         try:
-            await self._audit.end(who, ACT, outcome, Noted(object=one.id, facts=facts), of=0)
+            await self.audit.end(who, ACT, outcome, Noted(object=one.id, facts=facts), of=0)
         finally:
-            await self._imports.put(told)
+            await self.imports.put(told)
 
     async def _taken_in(self, told: Import) -> Import:
         """An import whose regions are stored, as it is told once this process has looked for them."""
         try:
-            await self._regions.refresh()
+            await self.regions.refresh()
         except StoreUnavailableError:
             structlog.get_logger().warning("store unavailable", step="regions", import_id=told.id)
             return msgspec.structs.replace(told, state="stored", why=TAKEN_IN_LATER)
-        return told if self._regions.is_whole else msgspec.structs.replace(told, state="stored", why=NOT_TAKEN_IN)
+        return told if self.regions.is_whole else msgspec.structs.replace(told, state="stored", why=NOT_TAKEN_IN)
 
     async def _followed(self, one: Import, file: Path, order: Order) -> AsyncGenerator[Import]:
         """Lets a process import the file and tells how far it is, again and again. It may end in the middle: that is logged, with why."""
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", "-m", "geofences.importing", file.name, self._folder.resolve(), one.name,
+            sys.executable, "-P", "-m", "geofences.importing", file.name, self.folder.resolve(), one.name,
             env={**without_ours(os.environ), "GDAL_SKIP": NOT_READ, "TMPDIR": str(file.parent.resolve())}, cwd=file.parent,
             limit=LONGEST_LINE, start_new_session=True,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
@@ -197,15 +187,15 @@ class RegionImports:
         last_words = asyncio.create_task(_end_of(process.stderr))
         try:
             process.stdin.write(json.dumps(dataclasses.asdict(order)).encode() + b"\n")  # it ends when this is closed
-            until_s = self._clock.monotonic() + PATIENCE_S
+            until_s = self.clock.monotonic() + PATIENCE_S
             while one.state == "running" and (line := await _line(process.stdout)) != b"":
                 one = msgspec.structs.replace(
-                    one, seen=self._clock.now_ms(), **(_said(json.loads(line)) if line else {})
+                    one, seen=self.clock.now_ms(), **(_said(json.loads(line)) if line else {})
                 )
-                if one.state == "running" and not await asyncio.to_thread(self._rooms.holds):
+                if one.state == "running" and not await asyncio.to_thread(self.rooms.holds):
                     one = broken_off(one, NO_ROOM)
                 yield one
-                if self._clock.monotonic() > until_s:
+                if self.clock.monotonic() > until_s:
                     break
         finally:
             with contextlib.suppress(ProcessLookupError):  # `process.kill` would reap it, and its code would be lost

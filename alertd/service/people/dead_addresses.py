@@ -20,9 +20,9 @@ from alertd.common.clock import DAY_MS, Clock
 from alertd.metrics import Metrics
 from alertd.model.states import CHANNELS
 from alertd.model.subscriber import Address, Subscriber, without_dead
+from alertd.service.decision_checks import TRIES
 from alertd.service.people.address_claims import give_up
 from alertd.service.people.suppression import Given, Suppression
-from alertd.service.revision_check import TRIES
 from alertd.store.people.spots import Change
 from alertd.store.people.subscribers import People
 
@@ -43,14 +43,14 @@ class Dead:
     value: str
 
 
+@dataclass(frozen=True, slots=True)
 class DeadAddresses:
     """Takes addresses out of their subscribers' records, or stops them."""
 
-    def __init__(self, people: People, suppressing: Suppression, clock: Clock, metrics: Metrics) -> None:
-        self._people = people
-        self._suppressing = suppressing
-        self._clock = clock
-        self._metrics = metrics
+    people: People
+    suppressing: Suppression
+    clock: Clock
+    metrics: Metrics
 
     async def gone(self, dead: Iterable[Dead]) -> int:
         """The carrier says these addresses are dead. A token that rotated since survives. Answers how many were removed."""
@@ -61,14 +61,14 @@ class DeadAddresses:
         for _ in range(TRIES):
             if not left:
                 return removed
-            people = await self._people.get_many(list(left))
+            people = await self.people.get_many(list(left))
             still = [(person, _still(person, left[person.number])) for person in people if person]
             await self._opted_out([(a.channel, a.value) for _, lost in still for a in lost if a.channel == SMS])
             found = await self._believed(still)
-            done = await self._people.put([Change(person, without_dead(person, lost)) for person, lost in found])
+            done = await self.people.put([Change(person, without_dead(person, lost)) for person, lost in found])
             gone = [pair for pair, is_done in zip(found, done, strict=True) if is_done]
-            await give_up(self._people, [(person.number, a) for person, lost in gone for a in lost])
-            await self._people.called_dead.forget(self._mailboxes(gone))
+            await give_up(self.people, [(person.number, a) for person, lost in gone for a in lost])
+            await self.people.called_dead.forget(self._mailboxes(gone))
             removed += sum(len(lost) for _, lost in gone)
             left = {
                 person.number: left[person.number]
@@ -80,13 +80,13 @@ class DeadAddresses:
         return removed
 
     async def _opted_out(self, numbers: Sequence[Given]) -> None:
-        done = await self._suppressing.stop(numbers)
-        self._metrics.optouts.labels(CHANNELS[SMS]).inc(done.changed)
+        done = await self.suppressing.stop(numbers)
+        self.metrics.optouts.labels(CHANNELS[SMS]).inc(done.changed)
 
     async def _believed(self, found: Sequence[Lost]) -> list[Lost]:
         """Without numbers, and mailboxes that are called dead for the first time, or were in these days."""
-        names, now_s = self._mailboxes(found), self._clock.now_ms() // 1000
-        since = await self._people.called_dead.note(names, now_s)
+        names, now_s = self._mailboxes(found), self.clock.now_ms() // 1000
+        since = await self.people.called_dead.note(names, now_s)
         alive = {name for name, first_s in zip(names, since, strict=True) if now_s < first_s + AGAIN_AFTER_S}
         sure = [
             (person, [a for a in lost if a.channel != SMS and self._name(a) not in alive]) for person, lost in found
@@ -98,7 +98,7 @@ class DeadAddresses:
         return [self._name(a) for _, lost in found for a in lost if a.channel == MAIL]
 
     def _name(self, address: Address) -> str:
-        return self._people.names.address_hash(address.channel, address.value)
+        return self.people.names.address_hash(address.channel, address.value)
 
 
 def _still(person: Subscriber, dead: Sequence[Dead]) -> list[Address]:

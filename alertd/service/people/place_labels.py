@@ -7,6 +7,7 @@ Until everybody was gone through, counts fall back to the parent of what is not 
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 
 import structlog
 
@@ -14,8 +15,7 @@ from alertd.common.clock import Clock
 from alertd.common.repetition import repeated
 from alertd.service.areas.regions import Regions
 from alertd.service.people.registry import Registry
-from alertd.store.people.place_labels import LabelMark
-from alertd.store.people.subscribers import People
+from alertd.store.people.subscribers import LabelMark, People
 from geofences.regions import Library
 
 #: How often it is looked whether there is something to do.
@@ -28,36 +28,36 @@ PAUSE = 3
 MOST_TOLD = 20
 
 
+@dataclass(frozen=True, slots=True)
 class PlaceLabels:
     """Labels places in the background."""
 
-    def __init__(self, registry: Registry, people: People, regions: Regions, mark: LabelMark, clock: Clock) -> None:
-        self._registry = registry
-        self._people = people
-        self._regions = regions
-        self._mark = mark
-        self._clock = clock
+    registry: Registry
+    people: People
+    regions: Regions
+    mark: LabelMark
+    clock: Clock
 
     def run(self) -> AbstractAsyncContextManager[None]:
         """Looks again and again, as long as this lasts."""
-        return repeated("labels", self.bring_up, LOOK_S, self._clock)
+        return repeated("labels", self.bring_up, LOOK_S, self.clock)
 
     async def bring_up(self) -> int:
         """Label everybody's places anew if the regions are others than the last time. Answers how many people got others."""
-        wanted = self._regions.library.fingerprint
-        if await self._mark.get() == wanted:
+        wanted = self.regions.library.fingerprint
+        if await self.mark.get() == wanted:
             return 0
         changed, complete = 0, True
         after: int | None = 0
         while after is not None:
-            began = self._clock.monotonic()
-            count, done, after = await self._registry.relabel(after, PAGE)
+            began = self.clock.monotonic()
+            count, done, after = await self.registry.relabel(after, PAGE)
             changed, complete = changed + count, complete and done
-            await self._clock.sleep(PAUSE * (self._clock.monotonic() - began))
-        if complete and self._regions.library.fingerprint == wanted:
-            await self._mark.set(wanted)
+            await self.clock.sleep(PAUSE * (self.clock.monotonic() - began))
+        if complete and self.regions.library.fingerprint == wanted:
+            await self.mark.set(wanted)
         structlog.get_logger().info("places labelled", people=changed, complete=complete)
-        if gone := await regions_gone(self._people, self._regions.library.without_drawn):
+        if gone := await regions_gone(self.people, self.regions.library.without_drawn):
             structlog.get_logger().warning(
                 "people named regions that are gone",
                 people=len(set[int]().union(*gone.values())),

@@ -16,11 +16,11 @@ from alertd.model.registration import AnyAddress, Registration
 from alertd.model.states import CHANNELS
 from alertd.model.subscriber import Address, AddressState, Place, Subscriber, key_of, to_document
 from alertd.service.areas.regions import Regions
+from alertd.service.decision_checks import TRIES, changed_since, contested
 from alertd.service.people.address_claims import AddressClaims, give_up, has, taken
 from alertd.service.people.registration_intake import Entry, parse_registration, record, whole
 from alertd.service.people.suppression import Suppression, as_listed
-from alertd.service.revision_check import TRIES, changed_since, contested
-from alertd.store.engine.batcher import Batcher
+from alertd.store.engine.bulk_reads import Batcher
 from alertd.store.people.spots import Change
 from alertd.store.people.subscribers import Absence, People
 

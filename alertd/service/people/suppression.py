@@ -24,8 +24,8 @@ from msgspec.structs import replace
 
 from alertd.common.clock import Clock
 from alertd.model.subscriber import AddressState, Key, Subscriber, key_of
+from alertd.service.decision_checks import TRIES
 from alertd.service.people.address_claims import has
-from alertd.service.revision_check import TRIES
 from alertd.store.engine.connection import StoreUnavailableError
 from alertd.store.people.spots import Change
 from alertd.store.people.subscribers import Absence, People

@@ -12,7 +12,7 @@ import msgspec
 
 from alertd.metrics import Metrics
 from alertd.service.access import BY_GLASS, BY_POLICY, Credential
-from alertd.service.small_counts import people_shown
+from alertd.service.reach import people_shown
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.engine.codec import Box, Codec
@@ -72,79 +72,64 @@ class Noted:
     facts: Mapping[str, Fact] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
 class Audit:
     """Writes entries and reads them."""
 
-    def __init__(self, log: AuditLog, alerts: Alerts, codec: Codec, metrics: Metrics) -> None:
-        self._log = log
-        self._alerts = alerts
-        self._codec = codec
-        self._metrics = metrics
+    log: AuditLog
+    alerts: Alerts
+    codec: Codec
+    metrics: Metrics
 
     def hidden(self, name: str) -> str:
         """A subscriber's id, which may be a person's name, as it stands in entries."""
-        return self._codec.hashed("audit", name)
+        return self.codec.hashed("audit", name)
 
     async def begin(self, who: Credential, act: str, object_: str) -> int:
         """Before the act. Answers the entry's number. Raises StoreUnavailableError: then the act must not be done."""
-        return await self._append(who, act, BEGUN, object_, 0, {}, {})
+        said = _Said(act=act, outcome=BEGUN, key=who.key_id, by=who.subject, by_org=who.own_org, object=object_)
+        return await self._append(who.org, said)
 
     async def end(self, who: Credential, act: str, outcome: str, noted: Noted, *, of: int) -> None:
-        """After the act, before anybody is told that it is done. Raises StoreUnavailableError."""
+        """After the act, before anybody is told that it is done. Raises StoreUnavailableError. What the alert says, and why somebody decided so, are HMACs
+        under the case's key; nothing once it is destroyed.
+        """
         record = noted.record
-        facts = dict(noted.facts)
+        facts, case = dict(noted.facts), dict[str, str]()
         if record is not None:
-            facts |= {
-                "state": str(record.state),
-                "rev": record.rev,
-                "people": people_shown(record),
-            }
-            if record.approver.startswith(BY_POLICY):
+            facts |= {"state": str(record.state), "rev": record.rev, "people": people_shown(record)}
+            if record.approval.by.startswith(BY_POLICY):
                 facts["approved_by_policy"] = True
-            if record.approver.startswith(BY_GLASS):
+            if record.approval.by.startswith(BY_GLASS):
                 facts["break_glass"] = True
-        case = await self._case(record, record.box or noted.box) if record is not None else {}
-        await self._append(who, act, outcome, record.id if record else noted.object, of, facts, case)
+            values = {"case": record.case.encode(), "document": record.document}
+            glass = record.approval.glass
+            values |= {
+                "reason": record.last_step.reason.encode(),
+                "why": glass.why.encode() if glass else b"",
+                "note": glass.review.note.encode() if glass and glass.review else b"",
+            }
+            values = {name: value for name, value in values.items() if value}
+            case = await self.alerts.of_case(record.case, values, record.box or noted.box)
+        said = _Said(
+            act=act, outcome=outcome, key=who.key_id, by=who.subject, by_org=who.own_org,
+            object=record.id if record else noted.object, of=of, facts=facts, case=case,
+        )  # fmt: skip
+        await self._append(who.org, said)
 
     async def page(self, org: str, *, before: int | None, limit: int) -> list[Entry]:
         """The latest entries of an organisation before a number, newest first."""
         found = []
-        for sealed, raw in await self._log.page(org, before=before, limit=limit):
+        for sealed, raw in await self.log.page(org, before=before, limit=limit):
             said = msgspec.structs.asdict(_decode(raw)) if raw else {"facts": {}, "case": {}}
             found.append(Entry(number=sealed.number, at=sealed.at, link=sealed.link, **said))
         return found
 
     async def verify(self, org: str, noted: tuple[int, str] | None) -> Verdict:
         """Whether every entry is as it was written."""
-        return await self._log.verify(org, noted=noted)
+        return await self.log.verify(org, noted=noted)
 
-    async def _case(self, record: AlertRecord, box: Box | None) -> dict[str, str]:
-        """What the alert says, and why somebody decided so, as HMACs under the case's key; nothing once it is destroyed."""
-        values = {"case": record.case.encode(), "document": record.document}
-        values |= {name: getattr(record, name).encode() for name in ("reason", "why", "note")}
-        return await self._alerts.of_case(record.case, {name: value for name, value in values.items() if value}, box)
-
-    async def _append(
-        self,
-        who: Credential,
-        act: str,
-        outcome: str,
-        object_: str,
-        of: int,
-        facts: dict[str, Fact],
-        case: dict[str, str],
-    ) -> int:
-        said = _Said(
-            act=act,
-            outcome=outcome,
-            key=who.key_id,
-            by=who.subject,
-            by_org=who.own_org,
-            object=object_,
-            of=of,
-            facts=facts,
-            case=case,
-        )
-        number = await self._log.append(who.org, _encode(said))
-        self._metrics.audit_entries.inc()
+    async def _append(self, org: str, said: _Said) -> int:
+        number = await self.log.append(org, _encode(said))
+        self.metrics.audit_entries.inc()
         return number

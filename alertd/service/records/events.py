@@ -18,10 +18,10 @@ import structlog
 from alertd.common.clock import Clock, time_of
 from alertd.common.errors import Fault, Problem
 from alertd.common.ids import chain_of
+from alertd.common.repetition import those_next
 from alertd.model.alert import Status
 from alertd.model.states import AlertState, State
-from alertd.service.fair_queue import those_next
-from alertd.service.small_counts import SMALL_COUNT
+from alertd.service.reach import SMALL_COUNT
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.organisations.paging import Waiting
 from alertd.store.records import events as store

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hmac
-from collections.abc import Container, Iterable, Iterator, Sequence
+import os
+import sys
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -17,14 +20,13 @@ from alertd.common.signing_keys import SigningKeys
 from alertd.config.sections import MediaSection
 from alertd.model.alert import Alert, Status
 from alertd.model.case import Photo, PhotoFacts
-from alertd.model.photo import Copy, UnreadablePhotoError
+from alertd.model.photo import Copy, UnreadablePhotoError, parse_copies
 from alertd.model.states import NO_LONGER_SHOWN, SHOWN, TAKEN_AWAY, UNDECIDED, WAITING, AlertState
 from alertd.service.access import Credential
 from alertd.service.cache import SingleFlightCache
-from alertd.service.records.photo_decoder import Decoder
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.records import AlertRecord
-from alertd.store.engine.batcher import Batcher
+from alertd.store.engine.bulk_reads import Batcher
 from alertd.store.photos.photos import Media, MediaRecord
 from channels.fetching import Fetcher, FetchError
 
@@ -194,7 +196,7 @@ class Photos:
         if await self._is_in(media_id, tellers.values(), SHOWN):
             return _Visibility(shown=True, is_over=False, is_for_staff=False)
         is_over = any(head.state in NO_LONGER_SHOWN or head.state in SHOWN for head in found)
-        is_away = any(head.state in TAKEN_AWAY or head.restricted for head in found)
+        is_away = any(head.state in TAKEN_AWAY or head.times.restricted for head in found)
         again = (
             is_over
             and not is_away
@@ -206,7 +208,7 @@ class Photos:
         """Whether one of these alerts, in one of these states and not yet at its end, has the photo."""
         now = self._clock.now_ms()
         return any(
-            one.state in states and now < one.expires and not one.restricted
+            one.state in states and now < one.expires and not one.times.restricted
             for one in await asyncio.gather(*map(self._alerts.get, alert_ids))
             if one and media_id.encode() in one.document  # what an update took out of an alert is shown no more
         )
@@ -262,3 +264,54 @@ def _with_words(alert: Alert, words: dict[str, dict[str, str]]) -> Alert:
 
 def _id_of(key: bytes, name: str) -> str:
     return f"med_{base64.urlsafe_b64encode(hmac.digest(key, name.encode(), 'sha256')[:ID_BYTES]).decode()}"
+
+
+#: Each may take a gigabyte for a second.
+AT_ONCE = 2
+#: Processor time of one; the largest photos take two seconds of it.
+CPU_S = 10
+#: On a busy machine, processor time takes a while.
+PATIENCE_S = 40.0
+
+
+class Decoder:
+    """Turns pictures into copies of our own, a few at once, each in a process that may take only so much memory and time, and whose crash is its
+    own.
+    """
+
+    def __init__(self, cpu_s: int = CPU_S) -> None:
+        self._cpu_s = cpu_s
+        self._turns = asyncio.Semaphore(AT_ONCE)
+
+    async def copies_of(self, raw: bytes) -> dict[str, Copy]:
+        """As `photos.copies_of`. Raises UnreadablePhotoError, also for a picture that takes too long."""
+        async with self._turns:
+            answer = await _asked(raw, self._cpu_s)
+        if not answer:
+            raise UnreadablePhotoError("This picture takes too long to be read.")
+        return parse_copies(answer)
+
+
+async def _asked(raw: bytes, cpu_s: int) -> bytes:
+    """What the process answers; nothing when it had to be ended, or ended itself."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "alertd.model.photo", str(cpu_s), env=without_ours(os.environ),
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            answer, _ = await process.communicate(raw)
+    except TimeoutError:
+        return b""
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+    return answer if process.returncode == 0 else b""
+
+
+def without_ours(variables: Mapping[str, str]) -> dict[str, str]:
+    """What a decoding process may know: there may be secrets in our variables, and a picture made to look for some."""
+    return {name: value for name, value in variables.items() if not name.startswith("ALERTD_")}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from alertd.model.alert import Alert
-from alertd.model.restriction import restricted
-from alertd.store.alerts.published_history import Published, PublishedWords
+from alertd.model.redaction import restricted
+from alertd.store.alerts.published_history import PublishedWords
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.records.case_keys import Cases
 
@@ -19,24 +18,12 @@ class PublishedHistory:
     words: PublishedWords
     cases: Cases
 
-    async def of(self, record: AlertRecord) -> list[Published]:
-        """All that an alert, read whole, ever said in public, in order."""
-        return await self.words.of(record)
-
     async def read_documents(self, record: AlertRecord) -> list[Alert]:
-        """The same, as it is read."""
+        """All that an alert, read whole, ever said in public, in order."""
         return [Alert.model_validate_json(one.document) for one in await self.words.of(record)]
-
-    async def keep(self, record: AlertRecord) -> None:
-        """What an alert says, before it is changed."""
-        await self.words.keep(record)
-
-    async def forget(self, record: AlertRecord, change: Callable[[Alert], Alert]) -> int:
-        """Take something out of all that was said before. Answers of how many it was."""
-        return await self.words.rewrite(record, change)
 
     async def settle(self, record: AlertRecord) -> int:
         """What an alert that was restricted said before is restricted, too, unless a legal hold keeps its case. Answers how much was."""
-        if not record.restricted or await self.cases.is_kept(record.case):
+        if not record.times.restricted or await self.cases.is_kept(record.case):
             return 0
         return await self.words.rewrite(record, restricted)

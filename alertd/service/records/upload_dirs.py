@@ -11,11 +11,11 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterable, Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 from alertd.common.errors import Fault, Problem
-from alertd.store.embedded.disk import free_bytes
+from alertd.store.embedded.space import free_bytes
 from geofences import files
 
 #: So long nothing may come of a file, and so long it may take to come: 512 MB over 2 Mbit/s take 35 minutes.
@@ -36,38 +36,32 @@ class UploadDir:
         os.close(self.lock)
 
 
+@dataclass(frozen=True, slots=True)
 class UploadDirs:
     """Gives them out."""
 
-    def __init__(
-        self,
-        folder: Path,
-        reserve_bytes: int,
-        *,
-        free: Callable[[Path], int] = free_bytes,
-        silence_s: float = SILENCE_S,
-    ) -> None:
-        self._folder = folder
-        self._reserve = reserve_bytes
-        self._free = free
-        self._silence_s = silence_s
+    folder: Path
+    reserve_bytes: int
+    _: KW_ONLY
+    free: Callable[[Path], int] = free_bytes
+    silence_s: float = SILENCE_S
 
     def make(self) -> UploadDir:
         """A new one; what processes that ended in the middle left is gone."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with files.alone(self._folder):  # between making a folder and holding it
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with files.alone(self.folder):  # between making a folder and holding it
             self._sweep()
-            path = Path(tempfile.mkdtemp(dir=self._folder))
+            path = Path(tempfile.mkdtemp(dir=self.folder))
             return UploadDir(path, _held(path))
 
     def sweep(self) -> None:
         """Removes what is held by nobody."""
-        if self._folder.is_dir():
-            with files.alone(self._folder):
+        if self.folder.is_dir():
+            with files.alone(self.folder):
                 self._sweep()
 
     def _sweep(self) -> None:
-        for old in self._folder.iterdir():
+        for old in self.folder.iterdir():
             try:
                 lock = _held(old)
             except BlockingIOError:
@@ -76,7 +70,7 @@ class UploadDirs:
 
     def holds(self, more: int = 0) -> bool:
         """Whether so many bytes more leave the disk as much as is kept free for the store."""
-        return self._free(self._folder) - more >= self._reserve
+        return self.free(self.folder) - more >= self.reserve_bytes
 
     async def write(self, file: Path, pieces: AsyncIterable[bytes], most: int) -> None:
         """Writes a file as it comes. Raises Problem for one that has more bytes than `most`, or none, comes too slowly, or finds
@@ -85,7 +79,7 @@ class UploadDirs:
         size, now = 0, asyncio.get_running_loop().time
         until = now() + WHOLE_S
         try:
-            async with asyncio.timeout(self._silence_s) as patience:
+            async with asyncio.timeout(self.silence_s) as patience:
                 with file.open("xb") as opened:
                     async for piece in pieces:
                         size += len(piece)
@@ -94,7 +88,7 @@ class UploadDirs:
                         if not await asyncio.to_thread(self.holds, len(piece)):
                             raise Problem("store-unavailable", NO_ROOM, headers={"Retry-After": "30"})
                         await asyncio.to_thread(opened.write, piece)
-                        patience.reschedule(min(now() + self._silence_s, until))
+                        patience.reschedule(min(now() + self.silence_s, until))
         except TimeoutError:
             raise Problem("invalid-request", "The file came too slowly; hand it in again.", status=408) from None
         if not size:

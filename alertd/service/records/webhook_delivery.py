@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate
 from typing import Any, Protocol
@@ -22,11 +22,12 @@ from alertd.common.clock import DAY_MS, Clock
 from alertd.common.repetition import ended
 from alertd.metrics import Metrics
 from alertd.service.records.events import envelope
-from alertd.service.records.webhooks import posted
+from alertd.service.records.webhooks import post
 from alertd.store.engine.connection import StoreUnavailableError
 from alertd.store.records.events import Events, KeptEvent
 from alertd.store.sharing.webhooks import Due, Hook, Hooks, HookStanding, Tried
-from channels.fetching import Fetcher, MayPost, WithheldError
+from channels.fetching import Answered, Fetcher, FetchError, MayPost, WithheldError
+from channels.posting import retry_after_s
 
 #: When an event is tried again: Standard Webhooks' schedule (5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h, 24 h), three days and three
 #: and a half hours in all. A retry comes at any moment of its span, so that a receiver that comes back is not hit by all at once.
@@ -41,6 +42,7 @@ LEAST_WAIT_MS = 1_000  # a span that is over, as after a night without any proce
 FAULT_WAIT_MS = 10_000
 QUEUED_AT_ONCE = 500
 TOLD_AT_ONCE = 20
+NO_ANSWER = Answered(0, {}, b"")
 GONE = 410  # the receiver says that it wants no more
 _CHANCE = secrets.SystemRandom()
 
@@ -179,20 +181,18 @@ class WebhookDelivery:
             return Tried(word="again", status=None, due=self._clock.steady_ms() + FAULT_WAIT_MS)
 
 
+@dataclass(frozen=True, slots=True)
 class ToWebhooks:
     """A webhook is told each event that it wants."""
 
     at_once = TOLD_AT_ONCE
 
-    def __init__(
-        self, hooks: Hooks[Hook], events: Events, poster: Fetcher, may_post: MayPost, clock: Clock, metrics: Metrics
-    ) -> None:  # fmt: skip
-        self.hooks = hooks
-        self._events = events
-        self._poster = poster
-        self._may_post = may_post
-        self._clock = clock
-        self._metrics = metrics
+    hooks: Hooks[Hook]
+    events: Events
+    poster: Fetcher
+    may_post: MayPost
+    clock: Clock
+    metrics: Metrics
 
     def waiting(self, hook: Hook, one: KeptEvent) -> str | None:
         return str(one.number) if not hook.types or _read(one.event).type in hook.types else None
@@ -204,28 +204,32 @@ class ToWebhooks:
         return ""
 
     async def attempt(self, hook: Hook, standing: HookStanding, due: Due) -> Tried:
-        event = await self._events.one(hook.org, int(due.name))
+        event = await self.events.one(hook.org, int(due.name))
         if event is None:
             outcome = Tried(word="never", status=None)
         else:
-            name, now = _read(event).id, self._clock.now_ms()
-            status, wait_s = await posted(self._poster, hook, event, name, now, self._may_post)
-            outcome = self._outcome(hook, standing, due, status, wait_s)
+            name, now = _read(event).id, self.clock.now_ms()
+            try:
+                answer = await post(self.poster, hook, event, name, now, self.may_post)
+            except FetchError:
+                answer = NO_ANSWER
+            outcome = self._outcome(hook, standing, due, answer)
         for word in (outcome.word, *(["off"] if outcome.off else [])):
-            self._metrics.webhooks.labels(word).inc()
+            self.metrics.webhooks.labels(word).inc()
         return outcome
 
-    def _outcome(self, hook: Hook, standing: HookStanding, due: Due, status: int, wait_s: float) -> Tried:
+    def _outcome(self, hook: Hook, standing: HookStanding, due: Due, answer: Answered) -> Tried:
+        status = answer.status
         if 200 <= status < 300:
             return Tried(word="told", status=status)
-        now = self._clock.now_ms()
+        now = self.clock.now_ms()
         is_failing = standing.failing and now - standing.failing >= OFF_AFTER_MS
         why = "gone" if status == GONE else "failing" * bool(is_failing)
         said = {"webhook": hook.id, "why": why}
         event = envelope(f"evt_{secrets.token_hex(12)}", "webhook.off", now, said) if why else b""
         if due.tries == len(SPANS_S) and not why:
             return Tried(word="never", status=status)
-        due_ms = due_again(due, self._clock.steady_ms(), wait_s)
+        due_ms = due_again(due, self.clock.steady_ms(), retry_after_s(answer.headers) or 0.0)
         return Tried(word="again", status=status, due=due_ms, off=why, event=event)
 
 

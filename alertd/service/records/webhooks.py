@@ -11,8 +11,10 @@ import base64
 import hashlib
 import hmac
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import ClassVar, Generic
 
 import msgspec
 
@@ -22,8 +24,7 @@ from alertd.service.access import Credential
 from alertd.service.records.events import TYPES, cursor_of, envelope, number_of
 from alertd.store.records.events import Events
 from alertd.store.sharing.webhooks import MOST_GIVEN_UP, Hook, Hooks, HookStanding, Of
-from channels.fetching import Fetcher, FetchError, MayPost
-from channels.posting import retry_after_s
+from channels.fetching import Answered, Fetcher, FetchError, MayPost
 
 #: More would be somebody's mistake, and each is a copy of every event.
 MOST = 20
@@ -32,6 +33,8 @@ PREFIX = "whsec_"
 OVERLAP_MS = DAY_MS
 MOST_SECRETS = 10  # that sign at once: each is 48 bytes more in a header
 GIVEN_UP_SHOWN = 100  # the latest
+#: Of the answer to an event, which nobody needs: a connection is closed in order after so little.
+ANSWER_BYTES = 4_096
 EVENT = "application/json"
 
 
@@ -54,28 +57,64 @@ class GivenUp:
     at: int  # UNIX ms
 
 
-class Webhooks:
-    """Makes webhooks and shows them."""
+class Subscriptions(Generic[Of]):
+    """Registers webhooks or distributors: counts, changes and removes them."""
 
-    def __init__(self, hooks: Hooks[Hook], events: Events, poster: Fetcher, clock: Clock) -> None:
+    word: ClassVar[str]  # what one of them is called
+
+    def __init__(self, hooks: Hooks[Of], events: Events, poster: Fetcher, clock: Clock) -> None:
         self._hooks = hooks
         self._events = events
         self._poster = poster
         self._clock = clock
 
+    async def remove(self, org: str, hook_id: str) -> None:
+        """Removes one, with all that waits for it. Raises Problem if there is none."""
+        if not await self._hooks.remove(org, hook_id):
+            raise self._none()
+
+    async def _add(self, hook: Of) -> Of:
+        """Stores a new one. It gets the events from now on. Raises Problem if there are too many."""
+        if len(await self._hooks.of_org(hook.org)) >= MOST:
+            raise Problem("precondition-failed", f"There are {MOST} {self.word}s already: remove one.")
+        await self._hooks.put(hook, queued=(await self._events.page(hook.org, 0, 1)).last)
+        return hook
+
+    async def _change(self, org: str, hook_id: str, change: Callable[[Of], Of]) -> Of:
+        """Changes one and returns it. Raises Problem if there is none."""
+        if (fresh := await self._hooks.change(org, hook_id, change)) is None:
+            raise self._none()
+        return fresh
+
+    def _check(self, url: str, faults: Iterable[Fault]) -> None:
+        """Raises Problem with these faults, and with one more if alertd may not post to the URL."""
+        found = [*faults]
+        try:
+            self._poster.check(url)
+        except FetchError as error:
+            found.append(Fault("/url", str(error)))
+        if found:
+            raise Problem("invalid-request", f"There can be no such {self.word}.", faults=tuple(found))
+
+    def _none(self) -> Problem:
+        return Problem("not-found", f"There is no such {self.word}.")
+
+
+class Webhooks(Subscriptions[Hook]):
+    """Makes webhooks and shows them."""
+
+    word = "webhook"
+
     async def create(self, who: Credential, url: str, types: Sequence[str]) -> tuple[Watched, str]:
         """It is told of what happens from now on. With its secret. Raises Problem."""
-        self._check(url, types)
-        if len(await self._hooks.of_org(who.org)) >= MOST:
-            raise Problem("precondition-failed", f"There are {MOST} webhooks already: remove one.")
-        secret, now = new_secret(), self._clock.now_ms()
+        unknown = (i for i, name in enumerate(types) if name not in TYPES)
+        self._check(url, (Fault(f"/types/{i}", "There is no event of this type.") for i in unknown))
+        secret = new_secret()
         hook = Hook(
             id=f"wh_{secrets.token_hex(8)}", org=who.org, url=url, types=tuple(sorted(set(types))),
-            secrets=((secret, 0),), by=who.subject, made=now,
+            secrets=((secret, 0),), by=who.subject, made=self._clock.now_ms(),
         )  # fmt: skip
-        last = (await self._events.page(who.org, 0, 1)).last
-        await self._hooks.put(hook, queued=last)
-        return await self._watched(hook), secret
+        return await self._watched(await self._add(hook)), secret
 
     async def of_org(self, org: str) -> list[Watched]:
         """The oldest first."""
@@ -94,17 +133,10 @@ class Webhooks:
             for event, (number, at) in zip(events, found, strict=True)
         ]
 
-    async def remove(self, org: str, hook_id: str) -> None:
-        """With all that waits for it. Raises Problem."""
-        if not await self._hooks.remove(org, hook_id):
-            raise _no_hook()
-
     async def rotate(self, org: str, hook_id: str) -> tuple[Watched, str]:
         """A new secret, beside which each before it signs for a day. Raises Problem."""
         secret, now = new_secret(), self._clock.now_ms()
-        fresh = await self._hooks.change(org, hook_id, lambda hook: rotated(hook, secret, now))
-        if fresh is None:
-            raise _no_hook()
+        fresh = await self._change(org, hook_id, lambda hook: rotated(hook, secret, now))
         return await self._watched(fresh), secret
 
     async def resume(self, org: str, hook_id: str) -> Watched:
@@ -138,40 +170,28 @@ class Webhooks:
         hook, now = await self._hook(org, hook_id), self._clock.now_ms()
         event_id = f"evt_{secrets.token_hex(12)}"
         event = envelope(event_id, "ping", now, {"webhook": hook.id})
-        return (await posted(self._poster, hook, event, event_id, now))[0]
-
-    def _check(self, url: str, types: Iterable[str]) -> None:
-        faults = [
-            Fault(f"/types/{i}", "There is no event of this type.") for i, name in enumerate(types) if name not in TYPES
-        ]
         try:
-            self._poster.check(url)
-        except FetchError as error:
-            faults.append(Fault("/url", str(error)))
-        if faults:
-            raise Problem("invalid-request", "There can be no such webhook.", faults=tuple(faults))
+            return (await post(self._poster, hook, event, event_id, now)).status
+        except FetchError:
+            return 0
 
     async def _hook(self, org: str, hook_id: str) -> Hook:
         if found := await self._hooks.one(org, hook_id):
             return found
-        raise _no_hook()
+        raise self._none()
 
     async def _watched(self, hook: Hook) -> Watched:
         [standing], (waiting, given_up) = await self._hooks.standing([hook]), await self._hooks.counts(hook)
         return Watched(hook=hook, standing=standing, waiting=waiting, given_up=given_up)
 
 
-async def posted(
-    poster: Fetcher, hook: Hook, event: bytes, event_id: str, now_ms: int, may_post: MayPost | None = None
-) -> tuple[int, float]:  # fmt: skip
-    """One try: the status it was answered with, 0 for no answer, and how many seconds it asks to be left in peace, 0 for none. Raises WithheldError where
-    `may_post` says no.
-    """
-    try:
-        status, headers = await poster.post(hook.url, event, signed(hook, event, event_id, now_ms), may_post)
-    except FetchError:
-        return 0, 0.0
-    return status, retry_after_s(headers) or 0.0
+async def post(
+    poster: Fetcher, hook: Hook, body: bytes, message_id: str, now_ms: int, may_post: MayPost | None = None, *,
+    headers: Mapping[str, str] = MappingProxyType({}), answer_bytes: int = ANSWER_BYTES,
+) -> Answered:  # fmt: skip
+    """Posts a signed message once, with additional `headers`. Returns the answer with at most `answer_bytes` of its body. Raises as `Fetcher.hand_over` does."""
+    said = {**signed(hook, body, message_id, now_ms), **headers}
+    return await poster.hand_over(hook.url, body, said, answer_bytes, may_post)
 
 
 def signed(hook: Hook, event: bytes, event_id: str, now_ms: int) -> dict[str, str]:
@@ -202,7 +222,3 @@ def rotated(hook: Of, secret: str, now_ms: int) -> Of:
 
 def new_secret() -> str:
     return PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
-
-
-def _no_hook() -> Problem:
-    return Problem("not-found", "There is no such webhook.")

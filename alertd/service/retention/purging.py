@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import structlog
 
@@ -18,8 +19,8 @@ from alertd.model.kinds import PurgeReason
 from alertd.model.states import ENDED, AlertState
 from alertd.service.access import Credential
 from alertd.service.alerts.approval import Approval
-from alertd.service.alerts.follow_up_audience import versions_of
-from alertd.service.revision_check import check_revision
+from alertd.service.alerts.later_audience import versions_of
+from alertd.service.decision_checks import check_revision
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.photos.photos import Media
@@ -33,56 +34,54 @@ NAMED = ENDED | {_S.STOOD_DOWN}
 WITH_IT = ENDED | {_S.DRAFT}
 
 
+@dataclass(slots=True)
 class Purging:
     """Purges cases. Doing it again changes nothing."""
 
-    def __init__(
-        self, alerts: Alerts, cases: Cases, media: Media, tombstones: Tombstones, approval: Approval, clock: Clock
-    ) -> None:
-        self._alerts = alerts
-        self._cases = cases
-        self._media = media
-        self._tombstones = tombstones
-        self._approval = approval
-        self._clock = clock
+    alerts: Alerts
+    cases: Cases
+    media: Media
+    tombstones: Tombstones
+    approval: Approval
+    clock: Clock
 
     async def purge(self, alert_id: str, who: Credential, code: PurgeReason, *, rev: int | None = None) -> AlertRecord:
         """Purge the case of an alert, with all alerts and drafts of it. Other organisations that use the same number have cases of their own. Raises
         Problem if one of the alerts is not over, or a legal hold keeps the case.
         """
-        record = await self._approval.get(alert_id, who)
-        await self._approval.check_case(record, who)
-        await versions_of(self._alerts, alert_id)
+        record = await self.approval.get(alert_id, who)
+        await self.approval.check_case(record, who)
+        await versions_of(self.alerts, alert_id)
         # A key that a purge before could not: what is there by now is sealed under another.
         await self._destroy(record.case)
-        held = await self._cases.held(record.case)
+        held = await self.cases.held(record.case)
         if record.state is not _S.PURGED or alert_id in held:
             check_revision(record, None if record.state is _S.PURGED else rev)
             await self._unless_kept(record, held, who, code)
             await self._destroy(record.case, [one for one in held if one.startswith(PHOTO)])
-        return await self._approval.get(alert_id, who)
+        return await self.approval.get(alert_id, who)
 
     async def restore(self) -> None:
         """Before a store is served: whatever was purged since it was copied is purged in it. Raises OSError."""
-        purged = await asyncio.to_thread(self._tombstones.purged)
-        for one, state in zip(purged, await self._alerts.states(purged), strict=True):
+        purged = await asyncio.to_thread(self.tombstones.purged)
+        for one, state in zip(purged, await self.alerts.states(purged), strict=True):
             if state is not None and state is not _S.PURGED:
-                await self._alerts.purge(one, (), "", "")
+                await self.alerts.purge(one, (), "", "")
                 structlog.get_logger().warning("a purged alert was in the store again, and is purged", alert=one)
-        stones = await asyncio.to_thread(self._tombstones.read_all)
-        for stone in await self._cases.undone(stones):
-            await self._cases.destroy(stone.case)
-        for stone in await self._cases.risen(stones):
-            held = await self._cases.held(stone.case)
+        stones = await asyncio.to_thread(self.tombstones.read_all)
+        for stone in await self.cases.undone(stones):
+            await self.cases.destroy(stone.case)
+        for stone in await self.cases.risen(stones):
+            held = await self.cases.held(stone.case)
             for one in held:
                 if not one.startswith(PHOTO):
-                    await self._alerts.purge(one, (), "", "")
-            await self._cases.bury(stone.case)
-            await self._cases.destroy(stone.case, [one for one in held if one.startswith(PHOTO)])
+                    await self.alerts.purge(one, (), "", "")
+            await self.cases.bury(stone.case)
+            await self.cases.destroy(stone.case, [one for one in held if one.startswith(PHOTO)])
             structlog.get_logger().warning("a purged case was in the store again, and is purged", alerts=len(held))
 
     async def _unless_kept(self, record: AlertRecord, held: dict[str, int], who: Credential, code: PurgeReason) -> None:
-        until_ms = await self._cases.begin_purge(record.case)
+        until_ms = await self.cases.begin_purge(record.case)
         if not until_ms:
             raise Problem(
                 "precondition-failed",
@@ -92,7 +91,7 @@ class Purging:
         try:
             await self._purge_all(record, held, who, code, until_ms)
         finally:
-            await self._cases.end_purge(record.case)
+            await self.cases.end_purge(record.case)
 
     async def _purge_all(
         self, record: AlertRecord, held: dict[str, int], who: Credential, code: PurgeReason, until_ms: int
@@ -100,10 +99,10 @@ class Purging:
         alerts = await self._of_case(record, held)
         for one in (record.id, *alerts):
             sources = NAMED if one == record.id else WITH_IT
-            done, old = await self._alerts.purge(one, sources, code, who.signature, until_ms=until_ms)
+            done, old = await self.alerts.purge(one, sources, code, who.signature, until_ms=until_ms)
             if not done:
                 raise _not_over(one, old)
-        if await self._cases.drop(record.case, held):
+        if await self.cases.drop(record.case, held):
             return
         await self._write_down(*(Purged(purged=one) for one in (record.id, *alerts)))
         raise Problem(
@@ -115,29 +114,29 @@ class Purging:
         """The other alerts of its case. Raises Problem if one is not over, or about to be written."""
         touched = {one: at for one, at in held.items() if not one.startswith(PHOTO)}
         for photo in held.keys() - touched.keys():
-            touched = dict.fromkeys(await self._media.alerts(photo), held[photo]) | touched
+            touched = dict.fromkeys(await self.media.alerts(photo), held[photo]) | touched
         touched = {chain_of(one): max(at, touched.get(chain_of(one), 0)) for one, at in sorted(touched.items())}
         others = sorted(touched.keys() - {record.id})
-        heads = dict(zip(others, await self._alerts.heads(others), strict=True))
+        heads = dict(zip(others, await self.alerts.heads(others), strict=True))
         for one, head in heads.items():
-            if head is None and touched[one] > self._clock.now_ms() - PURGING_MS:
+            if head is None and touched[one] > self.clock.now_ms() - PURGING_MS:
                 raise Problem("precondition-failed", "An alert of this case is being written at this very moment.")
             if head is not None and head.state not in WITH_IT:
                 raise _not_over(one, head.state)
         return [head.id for head in heads.values() if head is not None]
 
     async def _destroy(self, case: str, photos: Sequence[str] = ()) -> None:
-        stone = await self._cases.dropped(case)
+        stone = await self.cases.dropped(case)
         if stone is None:
             return
         await self._write_down(stone)
-        await self._cases.destroy(case, photos)
+        await self.cases.destroy(case, photos)
 
     async def _write_down(self, *stones: Tombstone | Purged) -> None:
         """Outside the store, whose copy knows nothing of it. Raises Problem."""
         try:
             for stone in stones:
-                await asyncio.to_thread(self._tombstones.add, stone)
+                await asyncio.to_thread(self.tombstones.add, stone)
         except OSError:
             raise Problem(
                 "store-unavailable",

@@ -11,15 +11,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from cryptography import x509
 from pydantic import ValidationError
 
 from alertd.common.clock import DAY_MS, Clock, ms_of, time_of
-from alertd.common.errors import Fault, Problem
+from alertd.common.errors import ConfigError, Fault, Problem
 from alertd.common.ids import chain_of
+from alertd.config.sections import CapSection
 from alertd.model.alert import Alert
 from alertd.model.cap.messages import CapError, Message, MsgType, Reference
 from alertd.model.cap.reader import parse_message
-from alertd.model.cap.signatures import Issuer, check_signature
+from alertd.model.cap.signatures import Issuer, Signer, check_signature
 from alertd.model.faults import faults_of
 from alertd.model.kinds import Notify
 from alertd.model.rules import MAX_LIFE
@@ -186,7 +188,7 @@ def _check_not_ended(message: Message, records: Sequence[AlertRecord], *, but: s
     that nobody approved in time, may come again.
     """
     for record in _same(message, records):
-        if record.approver and record.state not in UNDER_WAY and record.id != but:
+        if record.approval.by and record.state not in UNDER_WAY and record.id != but:
             raise Problem(
                 "duplicate-case",
                 f"This message came before, and its alert is {record.state}; `alert` is its id. Give a new message a new identifier.",
@@ -200,7 +202,7 @@ def _check_later(message: Message, versions: Sequence[AlertRecord]) -> None:
     """
     for record in versions:
         sent = sent_of(record.external_id)
-        if sent and record.start and message.sent < sent:
+        if sent and record.times.start and message.sent < sent:
             fault = Fault("/sent", "What is told already was sent after this.")
             raise refused("superseded", "This Update is older than what is told.", [fault], message)
 
@@ -224,7 +226,7 @@ def _meant(message: Message, records: Sequence[AlertRecord]) -> list[str]:
             faults.append(Fault("/status", f"Reference {count} names an alert of another status."))
         elif reference.sender != message.sender:
             faults.append(Fault("/sender", f"Reference {count} names an alert of another sender."))
-        meant |= {chain_of(record.id) if record.start else record.id: None for record in same}
+        meant |= {chain_of(record.id) if record.times.start else record.id: None for record in same}
     if faults:
         raise _not_plain(message, faults)
     return [one for one in meant if one == chain_of(one) or chain_of(one) not in meant]
@@ -241,3 +243,30 @@ def _not_plain(message: Message, faults: Sequence[Fault]) -> Problem:
     return refused(
         "not-found", f"It is not plain what this {message.msg_type} means; nothing was done.", faults, message
     )
+
+
+def issuers_of(settings: CapSection) -> tuple[Issuer, ...]:
+    """Those who are known; empty where no signature is looked at. Raises ConfigError for a certificate that is none."""
+    try:
+        return tuple(
+            Issuer(
+                certificate=x509.load_pem_x509_certificate(one.certificate.get_secret_value().encode()),
+                senders=one.senders,
+            )
+            for one in settings.issuers or ()
+        )
+    except ValueError:
+        raise ConfigError("cap.issuers: a certificate is a file in PEM (-----BEGIN CERTIFICATE-----)") from None
+
+
+def signer_of(settings: CapSection) -> Signer | None:
+    """What signs, if anything does. Raises ConfigError for a key or a certificate that is none, or one without the other."""
+    if settings.key is None and settings.certificate is None:
+        return None
+    if settings.key is None or settings.certificate is None:
+        raise ConfigError("cap.key and cap.certificate: give both, or none")
+    try:
+        return Signer(settings.key.get_secret_value().encode(), settings.certificate.get_secret_value().encode())
+    except ValueError as error:
+        own = str(error) if "CAP" in str(error) else "each is a file in PEM, and the key has no password"
+        raise ConfigError(f"cap.key and cap.certificate: {own}") from None

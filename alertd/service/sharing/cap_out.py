@@ -28,8 +28,7 @@ from alertd.model.cap.writer import write
 from alertd.model.kinds import KINDS, Kind
 from alertd.model.states import NO_LONGER_SHOWN, SHOWN
 from alertd.rendering import Renderer
-from alertd.rendering.areas import area_name
-from alertd.rendering.languages import base_language, matching
+from alertd.rendering.catalogue import area_name, base_language, matching
 from alertd.rendering.own_texts import OwnTexts
 from alertd.rendering.plaintext import clip
 from alertd.service.areas.regions import Regions
@@ -37,15 +36,15 @@ from alertd.service.areas.targeting import Share, Targeting
 from alertd.service.messages.message_builder import rendered
 from alertd.service.messages.texts import Texts
 from alertd.service.organisations.organisations import Organisations
-from alertd.service.sharing.cap_trust import signer_of
+from alertd.service.sharing.cap import signer_of
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.delivery.work_records import BatchKey
 from channels.text import spelled_for_sms
 from geofences.errors import UnknownRegion
 from geofences.geodesy import area_km2
-from geofences.region_records import Kind as RegionKind
-from geofences.region_records import Region
+from geofences.regions import Kind as RegionKind
+from geofences.regions import Region
 from geofences.targets import Area as Ground
 
 Profile = Literal["ipaws", "cap-cp"]
@@ -121,14 +120,14 @@ class CapOut:
         head = Message(
             identifier=record.id,
             sender=await self.sender_of(record.org),
-            sent=second_of(record.start or record.created),
-            status=Status(record.status) if record.start else Status.DRAFT,
+            sent=second_of(record.times.start or record.times.created),
+            status=Status(record.status) if record.times.start else Status.DRAFT,
             msg_type=MsgType.ALERT,
             scope=Scope.PUBLIC,
         )
-        if changes := [int(ms) for ms in record.changes.split()]:
+        if changes := [int(ms) for ms in record.times.changes.split()]:
             head = _updated(head, changes)
-        return _cancel(head, record) if record.start and record.state in NO_LONGER_SHOWN else head
+        return _cancel(head, record) if record.times.start and record.state in NO_LONGER_SHOWN else head
 
     def headline(self, record: AlertRecord, alert: Alert, language: str, own: OwnTexts) -> str:
         """What the document has above its text in a language."""
@@ -177,7 +176,7 @@ class CapOut:
         own = await self._texts.of(record.org, record.texts)
         infos = []
         for language, tag in languages.items():
-            words = self._renderer.words(matching(language, self._renderer.all_languages()) or language)
+            words = self._renderer.words(matching(language, self._renderer.all_languages) or language)
             name = area_name(words, parts) or (_bounds(ground) if outline == "exact" else "")
             areas = (Area(description=name, polygons=rings),) if name and outline != "none" else ()
             told = await asyncio.to_thread(self._told, record, alert, language, own)
@@ -236,9 +235,9 @@ class CapOut:
         )
 
     def _rendered(self, record: AlertRecord, alert: Alert, channel: str, language: str, own: OwnTexts) -> Any:
-        sent_ms = record.start or record.created
+        sent_ms = record.times.start or record.times.created
         alike = BatchKey(channel=channel, language=language)
-        countries = record.countries.split()
+        countries = record.target.countries.split()
         return rendered(alert, record.id, alike, self._renderer, sent_ms=sent_ms, own=own, countries=countries)
 
     def _photos(self, alert: Alert, language: str) -> Iterator[Resource]:
@@ -298,7 +297,7 @@ class CapOut:
 
 def sender(record: AlertRecord, alert: Alert) -> str | None:
     """Who speaks, as everybody is told. For whom its author wrote is free text that may name anybody: it stays inside where the child may not be known."""
-    bare = record.restricted or alert.case.protection
+    bare = record.times.restricted or alert.case.protection
     return alert.sender_name or (None if bare else alert.author.on_behalf_of)
 
 
@@ -316,7 +315,7 @@ def _cancel(head: Message, record: AlertRecord) -> Message:
     return replace(
         head,
         identifier=f"{record.id}.{record.state}",
-        sent=max(head.sent, second_of(record.since)),
+        sent=max(head.sent, second_of(record.last_step.since)),
         msg_type=MsgType.CANCEL,
         references=(*head.references, head.reference),
     )

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import msgspec
 import structlog
@@ -19,38 +20,50 @@ from alertd.common.errors import Problem
 from alertd.common.signing_keys import SigningKeys
 from alertd.model.cap.messages import CapError, Message, MsgType
 from alertd.model.cap.reader import parse_message
+from alertd.model.cap.writer import MEDIA_TYPE
 from alertd.model.distribution import FAILED, Entry, MessageState, Track, Verdict, again, confirmed, settled
 from alertd.service.access import Credential
-from alertd.service.alerts.second_person import check_key
+from alertd.service.decision_checks import TRIES, check_key, contested
 from alertd.service.records.events import CONFIRMED, OWED, REFUSED, TAKEDOWN_REFUSED, envelope
-from alertd.service.revision_check import TRIES, contested
+from alertd.service.records.webhooks import post
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.records import AlertRecord
-from alertd.store.sharing.distribution import Tracks
-from alertd.store.sharing.webhooks import DistributorHook, DistributorHooks
+from alertd.store.sharing.webhooks import DistributorHook, DistributorHooks, Tracks
+from channels.fetching import Answered, Fetcher, MayPost
 
+RECEIPTS_HEADER = "Alertd-Receipts"
+#: Of an answer: an Ack has a few hundred bytes, an Error some more.
+ANSWER_BYTES = 65_536
 MOST_NOTE = 500  # characters of a refusal's words
 _NAMED = re.compile(r"([0-9A-HJKMNP-TV-Z]{26})(?:\..*)?")
 _TOKEN = re.compile(r"([a-z0-9-]{1,40})\.(dis_[0-9a-f]{16})\.([0-9a-f]{32})")
 _ABOUT = {MsgType.ACK: MessageState.ACKNOWLEDGED, MsgType.ERROR: MessageState.REFUSED}
 
 
+@dataclass(frozen=True, slots=True)
 class DistributorAcknowledgements:
     """Takes what is said of messages."""
 
-    def __init__(
-        self, hooks: DistributorHooks, tracks: Tracks, alerts: Alerts, clock: Clock, signing: SigningKeys, site: str
-    ) -> None:
-        self._hooks = hooks
-        self._tracks = tracks
-        self._alerts = alerts
-        self._clock = clock
-        self._signing = signing
-        self._site = site
+    hooks: DistributorHooks
+    tracks: Tracks
+    alerts: Alerts
+    clock: Clock
+    signing: SigningKeys
+    site: str
 
     def receipts(self, hook: DistributorHook) -> str:
         """Where a distributor posts its Acks and Errors, until it has another secret."""
-        return f"{self._site}/v1/receipts/distributors/{hook.org}.{hook.id}.{_mac(self._signing.current, hook)}"
+        return f"{self.site}/v1/receipts/distributors/{hook.org}.{hook.id}.{_mac(self.signing.current, hook)}"
+
+    async def post(
+        self, poster: Fetcher, hook: DistributorHook, document: bytes, identifier: str, may_post: MayPost | None = None
+    ) -> Answered:
+        """Posts a signed document to a distributor. A header names the address for its Acks and Errors. Raises as `Fetcher.hand_over` does."""
+        headers = {"Content-Type": MEDIA_TYPE, RECEIPTS_HEADER: self.receipts(hook)}
+        if hook.authorization:
+            headers["Authorization"] = hook.authorization
+        now = self.clock.now_ms()
+        return await post(poster, hook, document, identifier, now, may_post, headers=headers, answer_bytes=ANSWER_BYTES)
 
     async def take(self, token: str, raw: bytes) -> int:
         """An Ack or an Error. Answers of how many messages. Raises Problem for what is no such document, or about none of ours."""
@@ -76,7 +89,7 @@ class DistributorAcknowledgements:
                 return
             if not track.owed:
                 raise Problem("precondition-failed", "Nothing is to be taken down there.")
-            fresh = confirmed(track, self._clock.now_ms(), who.subject)
+            fresh = confirmed(track, self.clock.now_ms(), who.subject)
             if await self.put(record, distributor, track, fresh, seen):
                 return
         raise contested("what this distributor has")
@@ -84,7 +97,7 @@ class DistributorAcknowledgements:
     async def send_again(self, record: AlertRecord, distributor: str, who: Credential) -> None:
         """The last message, which was refused or given up. Raises Problem."""
         check_key(record, who)
-        hook = await self._hooks.one(record.org, distributor)
+        hook = await self.hooks.one(record.org, distributor)
         if hook is None:
             raise Problem("not-found", "There is no such distributor.")
         for _ in range(TRIES):
@@ -98,18 +111,18 @@ class DistributorAcknowledgements:
 
     async def _take(self, hook: DistributorHook, name: str, message: Message) -> bool:
         named = _NAMED.fullmatch(name)
-        record = await self._alerts.get(named[1]) if named else None
+        record = await self.alerts.get(named[1]) if named else None
         if record is None or record.org != hook.org:
             return False
         acknowledges = hook.distributor.acknowledges
         for _ in range(TRIES):
-            track, seen = await self._tracks.get(hook.org, record.id, hook.id)
+            track, seen = await self.tracks.get(hook.org, record.id, hook.id)
             entry = track.entry(name)
             if entry is None or not entry.tries:
                 return False
             fresh = settled(
-                track, name, _verdict(entry, message, record), self._clock.now_ms(),
-                acknowledges=acknowledges, restricted=record.restricted, back_ms=self._clock.back_ms,
+                track, name, _verdict(entry, message, record), self.clock.now_ms(),
+                acknowledges=acknowledges, restricted=record.times.restricted, back_ms=self.clock.back_ms,
             )  # fmt: skip
             if await self.put(record, hook.id, track, fresh, seen, look=True):
                 return True
@@ -122,9 +135,9 @@ class DistributorAcknowledgements:
         once, such as the Cancel of what names a child still. False where it is another since.
         """
         fresh, words = events_of_change(old, new)
-        now = self._clock.now_ms()
+        now = self.clock.now_ms()
         events = [event_of(word, distributor, record.id, now) for word in words]
-        is_put = await self._tracks.put(
+        is_put = await self.tracks.put(
             record.org, record.id, distributor, fresh, seen=seen, now_ms=now, events=events, look=look
         )
         if is_put:
@@ -132,7 +145,7 @@ class DistributorAcknowledgements:
         return is_put
 
     async def _track(self, record: AlertRecord, distributor: str) -> tuple[Track, bytes]:
-        track, seen = await self._tracks.get(record.org, record.id, distributor)
+        track, seen = await self.tracks.get(record.org, record.id, distributor)
         if not seen:
             raise Problem("not-found", "This distributor was sent nothing of this alert.")
         return track, seen
@@ -140,8 +153,8 @@ class DistributorAcknowledgements:
     async def _of(self, token: str) -> DistributorHook:
         """Raises Problem for what was not made here."""
         parts = _TOKEN.fullmatch(token)
-        hook = await self._hooks.one(parts[1], parts[2]) if parts else None
-        keys = self._signing.every
+        hook = await self.hooks.one(parts[1], parts[2]) if parts else None
+        keys = self.signing.every
         if parts is None or hook is None or not any(hmac.compare_digest(parts[3], _mac(key, hook)) for key in keys):
             raise Problem("not-found", "There is no such address.")
         return hook

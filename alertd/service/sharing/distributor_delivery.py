@@ -11,7 +11,7 @@ import math
 import secrets
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import msgspec
@@ -21,7 +21,6 @@ from alertd.common.clock import DAY_MS, Clock, ms_of, second_of
 from alertd.common.errors import Problem
 from alertd.metrics import Metrics
 from alertd.model.cap.messages import MsgType
-from alertd.model.cap.writer import MEDIA_TYPE
 from alertd.model.distribution import (
     FAILED,
     Entry,
@@ -39,16 +38,14 @@ from alertd.model.states import NO_LONGER_SHOWN, SHOWN, AlertState
 from alertd.service.alerts.stops import StopControl
 from alertd.service.areas.jurisdiction import Jurisdictions
 from alertd.service.areas.regions import Regions
-from alertd.service.records.webhooks import signed
-from alertd.service.revision_check import TRIES
+from alertd.service.decision_checks import TRIES
 from alertd.service.sharing.cap_out import CapOut
 from alertd.service.sharing.distributor_acknowledgements import DistributorAcknowledgements, sealed_note, word_on
-from alertd.service.sharing.distributor_terms import goes_down, lies_in, not_taken, references, why_not
+from alertd.service.sharing.distributors import goes_down, lies_in, not_taken, references, why_not
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.records.events import KeptEvent
-from alertd.store.sharing.distribution import Tracks
-from alertd.store.sharing.webhooks import DistributorHook, DistributorHooks, Due, HookStanding, Tried
+from alertd.store.sharing.webhooks import DistributorHook, DistributorHooks, Due, HookStanding, Tracks, Tried
 from channels.fetching import Answered, Fetcher, FetchError, MayPost, NotAskedError, WithheldError
 from channels.posting import retry_after_s
 
@@ -71,8 +68,6 @@ HALTED_S = 5
 YES_S = 1.0
 #: What was changed by somebody else at the same moment is looked at again so soon.
 SOON_MS = 1_000
-#: Of an answer: an Ack has a few hundred bytes, an Error some more.
-ANSWER_BYTES = 65_536
 #: Statuses that say that it will never take this document, however often it is sent (RFC 9110). All others may pass: a key that is
 #: not known yet, too many requests, a fault of its own.
 NEVER = frozenset({400, 406, 409, 410, 413, 415, 422})
@@ -82,7 +77,6 @@ PASSING = frozenset({408, 425, 429})
 #: something down, which wait for none.
 LOOKED_AT_ONCE = 500
 POSTED_AT_ONCE = 20
-RECEIPTS_HEADER = "Alertd-Receipts"
 _CHANCE = secrets.SystemRandom()
 
 
@@ -110,31 +104,26 @@ class _Case:
     seen: bytes
 
 
+@dataclass(frozen=True, slots=True)
 class DistributorDelivery:
     """A distributor is sent what its alerts say."""
 
     at_once = LOOKED_AT_ONCE
 
-    def __init__(  # noqa: PLR0913, PLR0917  each is asked before anything is sent
-        self, hooks: DistributorHooks, tracks: Tracks, alerts: Alerts, cap_out: CapOut, grounds: Jurisdictions,
-        regions: Regions, stopping: StopControl, poster: Fetcher, leads: MayPost,
-        confirming: DistributorAcknowledgements, clock: Clock, metrics: Metrics,
-    ) -> None:  # fmt: skip
-        self.hooks = hooks
-        self._tracks = tracks
-        self._alerts = alerts
-        self._cap_out = cap_out
-        self._grounds = grounds
-        self._regions = regions
-        self._stopping = stopping
-        self._poster = poster
-        self._leads = leads  # whether it is on this process to send
-        self._confirming = confirming
-        self._clock = clock
-        self._metrics = metrics
-        self._busy: Counter[str] = (
-            Counter()
-        )  # by distributor: messages on their way, besides those that take something down
+    hooks: DistributorHooks
+    tracks: Tracks
+    alerts: Alerts
+    cap_out: CapOut
+    grounds: Jurisdictions
+    regions: Regions
+    stopping: StopControl
+    poster: Fetcher
+    leads: MayPost  # whether it is on this process to send
+    confirming: DistributorAcknowledgements
+    clock: Clock
+    metrics: Metrics
+    #: By distributor: messages on their way, besides those that take something down.
+    _busy: Counter[str] = field(default_factory=Counter)
 
     def waiting(self, _hook: DistributorHook, one: KeptEvent) -> str | None:
         event = _read(one.event)
@@ -142,9 +131,9 @@ class DistributorDelivery:
 
     async def missed(self, hook: DistributorHook) -> Sequence[str]:
         """All that it has, and all that is told now."""
-        holders = (await self._tracks.holders([hook.org]))[hook.org]
+        holders = (await self.tracks.holders([hook.org]))[hook.org]
         held = [one.chain for one in holders if one.distributor == hook.id]
-        return sorted({*held, *await self._alerts.live()})
+        return sorted({*held, *await self.alerts.live()})
 
     def lane(self, name: str) -> str:
         """Each alert by itself: one that it is slow to take keeps no other, and no other's end, waiting."""
@@ -152,10 +141,10 @@ class DistributorDelivery:
 
     async def attempt(self, hook: DistributorHook, _standing: HookStanding, due: Due) -> Tried:
         """Send what an alert says now, if the distributor has not got that."""
-        record = await self._alerts.get(due.name)
+        record = await self.alerts.get(due.name)
         if record is None or record.org != hook.org:  # of a neighbour's alert events tell, too
             return DONE
-        track, seen = await self._tracks.get(hook.org, record.id, hook.id)
+        track, seen = await self.tracks.get(hook.org, record.id, hook.id)
         case = _Case(hook, hook.distributor, record, track, seen)
         fresh, entry = await self._decided(case)
         fresh = msgspec.structs.replace(fresh, name=case.distributor.name)
@@ -165,13 +154,13 @@ class DistributorDelivery:
 
     async def _go_on(self, case: _Case, entry: Entry) -> Tried:
         """Post a message unless it has to wait: for what is stopped, for its time, or for others that are on their way to a slow distributor."""
-        now, hook = self._clock.steady_ms(), case.hook
-        takes_down = says_less(case.track, entry, case.record.restricted)
+        now, hook = self.clock.steady_ms(), case.hook
+        takes_down = says_less(case.track, entry, case.record.times.restricted)
         if not takes_down and await self._has_to_wait(case.record):
             return Tried(word="again", status=None, due=now + HALTED_S * 1000)
         if now < entry.due:
             return Tried(word="again", status=None, due=entry.due)
-        track, seen = await self._tracks.get(hook.org, case.record.id, hook.id)
+        track, seen = await self.tracks.get(hook.org, case.record.id, hook.id)
         stands = track.entry(entry.identifier)
         if stands is None or stands.state is not MessageState.QUEUED:  # it may have said something meanwhile
             return DONE
@@ -184,14 +173,14 @@ class DistributorDelivery:
             self._busy[hook.id] -= not takes_down
 
     async def _decided(self, case: _Case) -> tuple[Track, Entry | None]:
-        record, track, now = case.record, case.track, self._clock.now_ms()
-        head = await self._cap_out.head(record)
-        shown = bool(record.start) and record.state in SHOWN and record.expires > now
+        record, track, now = case.record, case.track, self.clock.now_ms()
+        head = await self.cap_out.head(record)
+        shown = bool(record.times.start) and record.state in SHOWN and record.expires > now
         fits = shown and not track.has and await self._fits(case)
         at = Now(
             identifier=head.identifier, sender=head.sender, sent=ms_of(head.sent), expires=record.expires,
-            shown=shown, down=bool(record.start) and not shown and goes_down(record, track), at=now,
-            restricted=record.restricted,
+            shown=shown, down=bool(record.times.start) and not shown and goes_down(record, track), at=now,
+            restricted=record.times.restricted,
         )  # fmt: skip
         return decided(track, at, fits=fits)
 
@@ -203,9 +192,9 @@ class DistributorDelivery:
             return False
         if wants.jurisdiction is None:
             return True
-        await self._regions.ready()
+        await self.regions.ready()
         try:
-            return await lies_in(self._grounds, self._alerts, wants.jurisdiction, record)
+            return await lies_in(self.grounds, self.alerts, wants.jurisdiction, record)
         except Problem:
             structlog.get_logger().error("jurisdiction cannot be resolved", distributor=case.hook.id, alert=record.id)
             raise  # it is looked at again, until it has another or the alert is over
@@ -213,8 +202,8 @@ class DistributorDelivery:
     async def _has_to_wait(self, record: AlertRecord) -> bool:
         """It is paused, or stopped: everybody whose key it is sent by counts, as for phones."""
         return (
-            record.paused
-            or (await self._stopping.standing()).of(record.org, record.sent_by or (record.key,)) is not None
+            record.chain.paused
+            or (await self.stopping.standing()).of(record.org, record.chain.sent_by or (record.author.key,)) is not None
         )
 
     async def _send(self, case: _Case, entry: Entry, *, takes_down: bool) -> Tried:
@@ -224,14 +213,14 @@ class DistributorDelivery:
             words = " ".join(fault.detail for fault in problem.faults) or problem.detail
             verdict = Verdict(state=MessageState.REFUSED, maybe=entry.maybe, note=sealed_note(case.record, words))
             return await self._settle(case, entry, verdict, None, tries=entry.tries)
-        may_arrive = begun(case.track, entry.identifier, self._clock.now_ms())
+        may_arrive = begun(case.track, entry.identifier, self.clock.now_ms())
         if not await self._keep(case, may_arrive, way=case.hook.way):
             return self._soon()
         may_post = partial(self._may_post, case.record, entry, takes_down=takes_down)
         try:
             answer, was_asked = await self._post(case.hook, entry, document, may_post)
         except WithheldError:
-            if not await self._leads():
+            if not await self.leads():
                 raise  # whoever has taken over goes on from there
             await self._take_back(case, may_arrive)
             return self._soon()
@@ -240,31 +229,31 @@ class DistributorDelivery:
 
     async def _document(self, case: _Case, entry: Entry) -> bytes:
         record = case.record
-        head = await self._cap_out.head(record)
+        head = await self.cap_out.head(record)
         head = replace(
             head, identifier=entry.identifier, sender=entry.sender, sent=second_of(entry.sent), msg_type=entry.type,
             references=references(case.track, entry),
         )  # fmt: skip
         wants = case.distributor
         if entry.type is MsgType.CANCEL:
-            return await self._cap_out.under(head, record, wants.profile, "none")
-        await self._regions.ready()
+            return await self.cap_out.under(head, record, wants.profile, "none")
+        await self.regions.ready()
         alert = record.alert
-        return await self._cap_out.under(head, record, wants.profile, alert.publish.area, wants.languages)
+        return await self.cap_out.under(head, record, wants.profile, alert.publish.area, wants.languages)
 
     async def _may_post(self, record: AlertRecord, entry: Entry, *, takes_down: bool) -> bool:
         """Whether a message is to go out as it was made: its alert is as it was read, is not over and need not wait. Asked once there is a
         connection: the regions are loaded for a message, and a name is looked up, in seconds, and it may name who is not known any more.
         """
-        asked = self._clock.monotonic()
-        if await self._alerts.rev(record.id) != record.rev or (not takes_down and await self._has_to_wait(record)):
+        asked = self.clock.monotonic()
+        if await self.alerts.rev(record.id) != record.rev or (not takes_down and await self._has_to_wait(record)):
             return False
-        is_over = entry.type is not MsgType.CANCEL and record.expires <= self._clock.now_ms()
-        return not is_over and self._clock.monotonic() - asked < YES_S and await self._leads()
+        is_over = entry.type is not MsgType.CANCEL and record.expires <= self.clock.now_ms()
+        return not is_over and self.clock.monotonic() - asked < YES_S and await self.leads()
 
     async def _take_back(self, case: _Case, may_arrive: Track) -> None:
         """Nothing was written, so nothing may arrive; unless more was written down meanwhile, which knew of no such thing."""
-        track, seen = await self._tracks.get(case.hook.org, case.record.id, case.hook.id)
+        track, seen = await self.tracks.get(case.hook.org, case.record.id, case.hook.id)
         if track == may_arrive:
             await self._keep(replace(case, track=track, seen=seen), case.track)
 
@@ -272,9 +261,8 @@ class DistributorDelivery:
         self, hook: DistributorHook, entry: Entry, document: bytes, may_post: MayPost
     ) -> tuple[Answered | None, bool]:
         """The answer, None for none; and whether it may have arrived. Raises WithheldError where it may not be posted."""
-        receipts, now = self._confirming.receipts(hook), self._clock.now_ms()
         try:
-            return await handed_over(self._poster, hook, receipts, document, entry.identifier, now, may_post), True
+            return await self.confirming.post(self.poster, hook, document, entry.identifier, may_post), True
         except NotAskedError:
             return None, False
         except FetchError:
@@ -284,22 +272,22 @@ class DistributorDelivery:
         self, case: _Case, entry: Entry, verdict: Verdict, answer: Answered | None, *, tries: int
     ) -> Tried:
         """Write down what came of a try; what the distributor said meanwhile elsewhere stands. `tries`: so many there are, by this one."""
-        now = self._clock.now_ms()
+        now = self.clock.now_ms()
         if verdict.state is MessageState.QUEUED:
             wait_ms = _wait_s(entry.tries, answer) * 1000
             until = (entry.first or now) + CANCEL_MS if entry.type is MsgType.CANCEL else entry.expires
             state = MessageState.GIVEN_UP if now + wait_ms >= until else MessageState.QUEUED
-            verdict = replace(verdict, due=self._clock.steady_ms() + wait_ms, state=state)
+            verdict = replace(verdict, due=self.clock.steady_ms() + wait_ms, state=state)
         for _ in range(TRIES):
-            track, seen = await self._tracks.get(case.hook.org, case.record.id, case.hook.id)
+            track, seen = await self.tracks.get(case.hook.org, case.record.id, case.hook.id)
             stands = track.entry(entry.identifier)
             if stands is not None and stands.tries != tries:  # another tried it, too, and that may have arrived
                 verdict = replace(verdict, maybe=True)
             fresh = settled(
                 track, entry.identifier, verdict, now,
-                acknowledges=case.distributor.acknowledges, restricted=case.record.restricted, back_ms=self._clock.back_ms,
+                acknowledges=case.distributor.acknowledges, restricted=case.record.times.restricted, back_ms=self.clock.back_ms,
             )  # fmt: skip
-            if await self._confirming.put(case.record, case.hook.id, track, fresh, seen):
+            if await self.confirming.put(case.record, case.hook.id, track, fresh, seen):
                 status = answer.status if answer else 0 if tries > entry.tries else None
                 return self._outcome(case, entry, verdict, fresh, status)
         return self._soon()
@@ -307,7 +295,7 @@ class DistributorDelivery:
     def _outcome(self, case: _Case, entry: Entry, verdict: Verdict, track: Track, status: int | None) -> Tried:
         """What is done about an alert after a try."""
         state = verdict.state
-        self._metrics.distributions.labels("again" if state is MessageState.QUEUED else state).inc()
+        self.metrics.distributions.labels("again" if state is MessageState.QUEUED else state).inc()
         if state in FAILED:
             return self._failed(case, entry, status)
         if state is MessageState.QUEUED:
@@ -317,8 +305,8 @@ class DistributorDelivery:
 
     def _failed(self, case: _Case, entry: Entry, status: int | None) -> Tried:
         """It is tried no more; where it would have said less of a child it is looked at again, for then a Cancel has to."""
-        if entry.type is MsgType.UPDATE and case.record.restricted:
-            return Tried(word="again", status=status, due=self._clock.steady_ms() + SOON_MS)
+        if entry.type is MsgType.UPDATE and case.record.times.restricted:
+            return Tried(word="again", status=status, due=self.clock.steady_ms() + SOON_MS)
         return Tried(word="never", status=status)
 
     def _verdict(self, case: _Case, entry: Entry, answer: Answered | None, *, was_asked: bool) -> Verdict:
@@ -343,23 +331,11 @@ class DistributorDelivery:
         """False where it was changed since it was read, or the way by which it is to be sent was."""
         if track == case.track and case.seen:
             return True
-        now, hook = self._clock.now_ms(), case.hook
-        return await self._tracks.put(hook.org, case.record.id, hook.id, track, seen=case.seen, now_ms=now, way=way)
+        now, hook = self.clock.now_ms(), case.hook
+        return await self.tracks.put(hook.org, case.record.id, hook.id, track, seen=case.seen, now_ms=now, way=way)
 
     def _soon(self) -> Tried:
-        return Tried(word="again", status=None, due=self._clock.steady_ms() + SOON_MS)
-
-
-async def handed_over(
-    poster: Fetcher, hook: DistributorHook, receipts: str, document: bytes, identifier: str, now_ms: int,
-    may_post: MayPost | None = None,
-) -> Answered:  # fmt: skip
-    """Post a signed document to a distributor, which is to post its Acks and Errors to `receipts`. Raises as `Fetcher.hand_over` does."""
-    headers = signed(hook, document, identifier, now_ms)
-    headers |= {"Content-Type": MEDIA_TYPE, RECEIPTS_HEADER: receipts}
-    if hook.authorization:
-        headers["Authorization"] = hook.authorization
-    return await poster.hand_over(hook.url, document, headers, ANSWER_BYTES, may_post)
+        return Tried(word="again", status=None, due=self.clock.steady_ms() + SOON_MS)
 
 
 def _wait_s(tries: int, answer: Answered | None) -> int:

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections import Counter
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import msgspec
+import shapely
 
 from alertd.common.clock import Clock, second_of
 from alertd.common.errors import Fault, Problem
-from alertd.model.cap.messages import Message, MsgType, Scope, Status
-from alertd.model.distribution import Track
+from alertd.model.alert import Alert
+from alertd.model.cap.messages import Message, MsgType, Reference, Scope, Status
+from alertd.model.distribution import (
+    Entry,
+    Track,
+)
 from alertd.model.distributor import Distributor
-from alertd.model.states import ENDED, AlertState
+from alertd.model.organisation import Jurisdiction
+from alertd.model.states import ENDED, SHOWN, AlertState
 from alertd.service.access import Credential
 from alertd.service.areas.jurisdiction import Jurisdictions
-from alertd.service.records.webhooks import MOST, new_secret, rotated
+from alertd.service.records.webhooks import Subscriptions, new_secret, rotated
 from alertd.service.sharing.cap_out import CapOut
 from alertd.service.sharing.distributor_acknowledgements import DistributorAcknowledgements, word_on
-from alertd.service.sharing.distributor_delivery import handed_over
-from alertd.service.sharing.distributor_terms import lies_in, why_not
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.records.events import Events
-from alertd.store.sharing.distribution import Tracks
-from alertd.store.sharing.webhooks import DistributorHook, DistributorHooks, HeldError, HookStanding
+from alertd.store.sharing.webhooks import DistributorHook, DistributorHooks, HeldError, HookStanding, Tracks
 from channels.fetching import Fetcher, FetchError
 
 _OVER = ENDED | {AlertState.STOOD_DOWN}
@@ -60,50 +64,44 @@ class Share:
     why_not: str  # as the API has it; '' where it gets it, or will
 
 
-class Distributors:
+class Distributors(Subscriptions[DistributorHook]):
     """Registers distributors and shows them."""
+
+    word = "distributor"
 
     def __init__(  # noqa: PLR0913, PLR0917  each is asked for a part of what is shown
         self, hooks: DistributorHooks, tracks: Tracks, alerts: Alerts, events: Events, grounds: Jurisdictions,
         cap_out: CapOut, confirming: DistributorAcknowledgements, poster: Fetcher, clock: Clock,
     ) -> None:  # fmt: skip
-        self._hooks = hooks
+        super().__init__(hooks, events, poster, clock)
         self._tracks = tracks
         self._alerts = alerts
-        self._events = events
         self._grounds = grounds
         self._cap_out = cap_out
         self._confirming = confirming
-        self._poster = poster
-        self._clock = clock
 
     async def create(self, who: Credential, new: Distributor, authorization: str) -> tuple[Registered, str]:
         """It is sent what happens from now on. With the secret that signs. Raises Problem."""
-        await self._check(new, authorization)
-        if len(await self._hooks.of_org(who.org)) >= MOST:
-            raise Problem("precondition-failed", f"There are {MOST} distributors already: remove one.")
+        await self._check_new(new, authorization)
         secret = new_secret()
         hook = DistributorHook(
             id=f"dis_{secrets.token_hex(8)}", org=who.org, url=new.url, types=(), secrets=((secret, 0),), by=who.subject,
             made=self._clock.now_ms(), document=new.model_dump_json(), authorization=authorization,
         )  # fmt: skip
-        last = (await self._events.page(who.org, 0, 1)).last
-        await self._hooks.put(hook, queued=last)
+        await self._add(hook)
         return await self.get(who.org, hook.id), secret
 
     async def change(self, org: str, distributor: str, new: Distributor, authorization: str | None) -> Registered:
         """What it is from now on, whole; its Authorization stays where None is given. Raises Problem."""
-        await self._check(new, authorization or "")
+        await self._check_new(new, authorization or "")
         try:
-            fresh = await self._hooks.change(org, distributor, lambda hook: _changed(hook, new, authorization))
+            await self._change(org, distributor, lambda hook: _changed(hook, new, authorization))
         except HeldError:
             raise await self._held(
                 org, distributor,
                 "Until these are over it stays where it is, and confirms as it does: what it shows is taken back there. For another address register "
                 "another distributor, and turn this one off.",
             ) from None  # fmt: skip
-        if fresh is None:
-            raise _none()
         return await self.get(org, distributor)
 
     async def rotate(self, org: str, distributor: str) -> tuple[Registered, str]:
@@ -111,11 +109,9 @@ class Distributors:
         names the new one. Raises Problem.
         """
         secret, now = new_secret(), self._clock.now_ms()
-        fresh = await self._hooks.change(
+        await self._change(
             org, distributor, lambda hook: msgspec.structs.replace(rotated(hook, secret, now), rotated=hook.rotated + 1)
         )
-        if fresh is None:
-            raise _none()
         return await self.get(org, distributor), secret
 
     async def of_org(self, org: str) -> list[Registered]:
@@ -135,7 +131,7 @@ class Distributors:
         """Raises Problem."""
         found = [one for one in await self.of_org(org) if one.hook.id == distributor]
         if not found:
-            raise _none()
+            raise self._none()
         return found[0]
 
     def receipts(self, registered: Registered) -> str:
@@ -145,12 +141,10 @@ class Distributors:
     async def remove(self, org: str, distributor: str) -> None:
         """Nothing more is sent to it. Raises Problem while it has an alert that it must be told the end of."""
         try:
-            is_gone = await self._hooks.remove(org, distributor)
+            await super().remove(org, distributor)
         except HeldError:
             words = "Turn it off: it gets no new ones, and is removed when these are over."
             raise await self._held(org, distributor, words) from None
-        if not is_gone:
-            raise _none()
 
     async def _held(self, org: str, distributor: str, words: str) -> Problem:
         """What it has, as a refusal."""
@@ -174,9 +168,8 @@ class Distributors:
             scope=Scope.PRIVATE, addresses=found.hook.id, note="Is this heard? Answer with 2xx; nobody is to be told.",
         )  # fmt: skip
         document = await self._cap_out.signed(message)
-        receipts = self.receipts(found)
         try:
-            answer = await handed_over(self._poster, found.hook, receipts, document, message.identifier, now)
+            answer = await self._confirming.post(self._poster, found.hook, document, message.identifier)
         except FetchError:
             return 0, False
         said = word_on(answer.body, message.identifier)
@@ -198,7 +191,7 @@ class Distributors:
     async def _why_not(self, hook: DistributorHook, wants: Distributor, record: AlertRecord) -> str:
         if record.state in _OVER or not record.document:
             return "over"
-        late = "later" if record.start and hook.made > record.start else ""
+        late = "later" if record.times.start and hook.made > record.times.start else ""
         why = why_not(wants, record, record.alert)
         if why or wants.jurisdiction is None:
             return why or late
@@ -208,17 +201,11 @@ class Distributors:
             return "unresolved"
         return late if inside else "elsewhere"
 
-    async def _check(self, new: Distributor, authorization: str) -> None:
+    async def _check_new(self, new: Distributor, authorization: str) -> None:
         """Raises Problem."""
-        faults = []
-        if len(authorization) > MOST_AUTHORIZATION or not (authorization.isascii() and authorization.isprintable()):
-            faults.append(Fault("/authorization", "A header has visible characters and spaces, at most 1,000."))
-        try:
-            self._poster.check(new.url)
-        except FetchError as error:
-            faults.append(Fault("/url", str(error)))
-        if faults:
-            raise Problem("invalid-request", "There can be no such distributor.", faults=tuple(faults))
+        is_header = len(authorization) <= MOST_AUTHORIZATION and authorization.isascii() and authorization.isprintable()
+        fault = Fault("/authorization", "A header has visible characters and spaces, at most 1,000.")
+        self._check(new.url, () if is_header else (fault,))
         if new.jurisdiction is not None:
             await self._grounds.of(new.jurisdiction)
 
@@ -231,5 +218,42 @@ def _changed(hook: DistributorHook, new: Distributor, authorization: str | None)
     )
 
 
-def _none() -> Problem:
-    return Problem("not-found", "There is no such distributor.")
+async def lies_in(grounds: Jurisdictions, alerts: Alerts, jurisdiction: Jurisdiction, record: AlertRecord) -> bool:
+    """Whether an alert has ground in a jurisdiction. Raises Problem where that is of ground that is gone."""
+    ground = await grounds.of(jurisdiction)
+    area = await alerts.area(record.id)
+    return bool(await asyncio.to_thread(lambda: shapely.intersection(ground, area).area > 0))
+
+
+def why_not(wants: Distributor, record: AlertRecord, alert: Alert) -> str:
+    """Why a distributor does not get an alert, as a code; '' where nothing but its ground may speak against it."""
+    reasons = {
+        "off": not wants.enabled,
+        "status": record.status not in wants.statuses,
+        "level": bool(wants.levels) and record.level not in wants.levels,
+        "scope": alert.scope != "Public",
+    }
+    return next((reason for reason, holds in reasons.items() if holds), "")
+
+
+def not_taken(status: int) -> bool:
+    """Whether a status says that a message surely was not taken. A redirect may follow what was (303 See Other); and who waited too long for the
+    message (408) may be a gateway's proxy, behind which it arrived.
+    """
+    return 400 <= status < 500 and status != 408
+
+
+def goes_down(record: AlertRecord, track: Track) -> bool:
+    """Whether an alert that is over must be taken down: not where it ended when its messages said it would, for then it is down."""
+    if not track.over and (record.state not in {*SHOWN, AlertState.EXPIRED} or track.owed):
+        return True
+    return track.shown_until > record.expires
+
+
+def references(track: Track, entry: Entry) -> tuple[Reference, ...]:
+    """What a message takes the place of: all that may have arrived and is not taken down."""
+    if entry.type is MsgType.ALERT:
+        return ()
+    return tuple(
+        Reference(sender=one.sender, identifier=one.identifier, sent=second_of(one.sent)) for one in track.arrived
+    )

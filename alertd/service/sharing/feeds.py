@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from alertd.common.clock import Clock, ms_of
 from alertd.common.errors import Problem
@@ -21,9 +20,8 @@ from alertd.rendering.catalogue import REFERENCE
 from alertd.service.messages.texts import Texts
 from alertd.service.sharing.cap_out import CapOut, sender
 from alertd.store.alerts.alerts import Alerts
-from alertd.store.alerts.damaged import unless_damaged
 from alertd.store.alerts.open_alerts import OpenAlerts
-from alertd.store.alerts.records import AlertRecord
+from alertd.store.alerts.records import AlertRecord, unless_damaged
 
 #: An alert, one of its changes, or its end, as CAP names them.
 _IDENTIFIER = re.compile(r"(?P<alert>[0-9A-HJKMNP-TV-Z]{26})(?:\.(?:[0-9]{1,15}|[a-z_]{1,20}))?")
@@ -62,10 +60,6 @@ class _Head:
     rev: int
     start: int
     expires: int
-    since: int = 0
-
-
-Stands = TypeVar("Stands", AlertRecord, _Head)
 
 
 class Feeds:
@@ -85,7 +79,7 @@ class Feeds:
 
     async def feed(self) -> Feed:
         """Every organisation's. Only what changed since it was last asked is read again."""
-        heads = [self._now(one) for one in await self._heads() if _public(one)]
+        heads = [replace(one, state=self._state(one)) for one in await self._heads() if _public(one, one.start)]
         seen = {(one.id, one.rev, one.state): one.id for one in heads}
         known = self._seen  # another may be asked meanwhile, and let go of some
         self._seen = now = {
@@ -118,11 +112,16 @@ class Feeds:
         facts = await self._alerts.fields(current, "state", "status", "rev", "start", "expires")
         return [_head(one, *found) for one, found in zip(current, facts, strict=True) if found[0]]
 
-    def _now(self, record: Stands) -> Stands:
-        """The alert as it is: past its end it is over, also where no worker has come to say so yet."""
-        if record.state in SHOWN and record.expires <= self._clock.now_ms():
-            return replace(record, state=AlertState.EXPIRED, since=record.expires)
-        return record
+    def _state(self, record: AlertRecord | _Head) -> AlertState:
+        """How an alert stands: past its end it is over, also where no worker has come to say so yet."""
+        is_over = record.state in SHOWN and record.expires <= self._clock.now_ms()
+        return AlertState.EXPIRED if is_over else record.state
+
+    def _now(self, record: AlertRecord) -> AlertRecord:
+        """The alert as it stands."""
+        if (state := self._state(record)) is record.state:
+            return record
+        return replace(record, state=state, last_step=replace(record.last_step, since=record.expires))
 
     async def _look(self, alert_id: str) -> Published | int | None:
         """What the feed says of an alert; of one that is over, when it left; None for one that never was in it."""
@@ -133,7 +132,7 @@ class Feeds:
         record = self._now(record)
         head = await self._cap_out.head(record)
         if head.msg_type is MsgType.CANCEL:
-            return record.since
+            return record.last_step.since
         language = next(iter(self._renderer.languages(alert)), REFERENCE)
         own = await self._texts.of(record.org, record.texts)
         return Published(
@@ -144,7 +143,7 @@ class Feeds:
             language=language,
             headline=self._cap_out.headline(record, alert, language, own),
             sender=sender(record, alert) or "",
-            began=record.start,
+            began=record.times.start,
             updated=ms_of(head.sent),
         )
 
@@ -155,13 +154,13 @@ def _head(alert_id: str, *facts: bytes | None) -> _Head:
     return _Head(id=alert_id, state=AlertState(state), status=status, rev=rev, start=start, expires=expires)
 
 
-def _public(head: AlertRecord | _Head) -> bool:
-    return bool(head.start) and head.status == Status.ACTUAL and head.state in SHOWN | NO_LONGER_SHOWN
+def _public(head: AlertRecord | _Head, start: int) -> bool:
+    return bool(start) and head.status == Status.ACTUAL and head.state in SHOWN | NO_LONGER_SHOWN
 
 
 def _published(record: AlertRecord) -> Alert | None:
     """What an alert says, where it is published, or was while it was told."""
-    if not record.document or not _public(record):
+    if not record.document or not _public(record, record.times.start):
         return None
     alert = record.alert
     return alert if alert.publish.feed and alert.scope == "Public" else None

@@ -11,7 +11,6 @@ import shapely
 from alertd.common.ids import chain_of
 from alertd.model.fields import folded_number
 from alertd.model.states import AMENDABLE, QUEUED_BECOMES, AlertState
-from alertd.store.alerts.damaged import unless_damaged
 from alertd.store.alerts.external_ids import ExternalIds
 from alertd.store.alerts.frozen_audience import (
     FrozenAudience,
@@ -21,32 +20,25 @@ from alertd.store.alerts.frozen_audience import (
     unpack_area,
     unpack_audience,
 )
-from alertd.store.alerts.records import (
-    NUMBERS,
+from alertd.store.alerts.record_fields import (
+    NAMES,
     OF_CASE,
     OF_CHAIN,
     PLAN_HEAD,
-    TEXTS,
-    AlertRecord,
-    Footing,
-    PlanHead,
+    Flat,
     Seals,
     changed,
+    decode_plan_head,
+    decode_record,
     encode_content,
-    listed,
-    plan_head,
-    record_of,
-    sources_of,
-    version_key,
 )
+from alertd.store.alerts.records import AlertRecord, Footing, PlanHead, listed, sources_of, unless_damaged, version_key
 from alertd.store.alerts.schedule import AlertSchedule
 from alertd.store.engine import keys
 from alertd.store.engine.codec import Box, SealError
 from alertd.store.engine.connection import Arg, Connection
-from alertd.store.engine.sealed_values import OF_STAFF
-from alertd.store.records.case_keys import PHOTO, Cases
+from alertd.store.records.case_keys import PHOTO, Cases, version_ids
 from alertd.store.records.events import announcement
-from alertd.store.records.versions import version_ids
 
 #: A place in an organisation's list of alerts: creation time (ms), id.
 ListPlace = tuple[int, str]
@@ -91,7 +83,7 @@ class Alerts:
         """Write a first version with its area (packed), durably. Answers the key of its case; None when the id is there already."""
         chain = chain_of(record.id)
         listed_first = [
-            ("ZADD", keys.org(record.org, "alerts"), "NX", record.created, record.id),  # a retry keeps its place
+            ("ZADD", keys.org(record.org, "alerts"), "NX", record.times.created, record.id),  # a retry keeps its place
             ("ZADD", keys.expiry(keys.shard_of(chain)), record.expires, record.id),
             announcement(chain),
         ]
@@ -122,11 +114,11 @@ class Alerts:
             return None
         fields = {key.decode(): value for key, value in found.items()}
         seals = self._seals(alert_id, await self._box(fields["case"].decode()))
-        return record_of(fields, seals, [chain.get(name.encode()) for name in OF_CHAIN])
+        return decode_record(fields, seals, [chain.get(name.encode()) for name in OF_CHAIN])
 
     async def heads(self, alert_ids: Sequence[str]) -> list[AlertRecord | None]:
         """Alerts without their documents, None where there is none, in two round trips."""
-        names = ("state", "planned", "pending_at", *NUMBERS, *TEXTS, *OF_CASE, *OF_STAFF)
+        names = ("pending_at", *NAMES)
         chains = [("HMGET", keys.chain(chain_of(alert_id)), *OF_CHAIN) for alert_id in alert_ids]
         versions = [("HMGET", version_key(alert_id), *names) for alert_id in alert_ids]
         rows = await self._db.execute_many([*versions, *chains])
@@ -134,7 +126,7 @@ class Alerts:
         found = [{name: value for name, value in zip(names, row, strict=True) if value is not None} for row in rows]
         boxes = await self._boxes({fields["case"].decode() for fields in found if "case" in fields})
         return [
-            record_of(fields, self._seals(alert_id, boxes[fields["case"].decode()]), of_chain)
+            decode_record(fields, self._seals(alert_id, boxes[fields["case"].decode()]), of_chain)
             if "state" in fields
             else None
             for alert_id, fields, of_chain in zip(alert_ids, found, chained, strict=True)
@@ -152,7 +144,7 @@ class Alerts:
         """What a planner has to know of alerts, in one round trip; what is wrong with one is its answer."""
         rows = await self._db.execute_each([("HMGET", version_key(alert_id), *PLAN_HEAD) for alert_id in alert_ids])
         return [
-            row if isinstance(row, Exception) else plan_head(alert_id, row)
+            row if isinstance(row, Exception) else decode_plan_head(alert_id, row)
             for alert_id, row in zip(alert_ids, rows, strict=True)
         ]
 
@@ -236,7 +228,7 @@ class Alerts:
         # First, so that what is queued is settled, and what happened told, even if we die here.
         await self.enliven(alert_id, works=new in QUEUED_BECOMES)
         seals = self._seals(alert_id, await self._box_of(alert_id) if fields.keys() & set(OF_CASE) else None)
-        flat: list[str | bytes | int] = [] if texts is None else ["texts", texts]
+        flat: Flat = [] if texts is None else ["texts", texts]
         flat += seals.flat(fields)
         done, old = await self._db.run_durably(
             "step", [keys.chain(chain_of(alert_id))], alert_id, sources_of(new), str(new), self._db.skew_ms,
@@ -264,17 +256,15 @@ class Alerts:
         seals = self._seals(record.id, box)
         flat = seals.flat(fields)
         flat += [part for one in anew if one.id == record.id for part in changed(one)]
-        docs: list[str | bytes | int] = [
-            part for one in anew for part in (one.id, self._seals(one.id, box).sealed(one.document))
-        ]
-        told = []
+        docs: Flat = [part for one in anew for part in (one.id, self._seals(one.id, box).sealed(one.document))]
+        told: Flat = []
         if notice is not None:
             await self.times.note_end(notice)
-            told = ["alerted", notice.alerted, *encode_content(notice, self._seals(notice.id, box))]
+            told = encode_content(notice, self._seals(notice.id, box))
         done, old = await self.run_live(
             "follow", record.id, listed(footing.sources), str(new or ""), self._db.skew_ms,
             "" if footing.rev is None else footing.rev, footing.last, " ".join(sent_by), notice.id if notice else "",
-            int(footing.alive), len(flat), len(docs), footing.word, record.changes, *flat, *docs, *told,
+            int(footing.alive), len(flat), len(docs), footing.word, record.times.changes, *flat, *docs, *told,
         )  # fmt: skip
         for one in anew:
             if done and one.id == record.id:
@@ -350,20 +340,17 @@ class Alerts:
         found: list[ListPlace] = []
         offset, step = 0, limit + _TIES
         while len(found) < limit:
-            page = await self._index(org, top, offset, step)
+            flat = await self._db.execute(
+                "ZREVRANGEBYSCORE", keys.org(org, "alerts"), top, "-inf", "WITHSCORES", "LIMIT", offset, step
+            )
+            nested = flat and isinstance(flat[0], (list, tuple))
+            pairs = flat if nested else zip(flat[::2], flat[1::2], strict=True)
+            page = [(int(float(score)), name.decode()) for name, score in pairs]
             found += [place for place in page if before is None or place < before]
             if len(page) < step:
                 break
             offset += step
         return found[:limit]
-
-    async def _index(self, org: str, top: str | int, offset: int, limit: int) -> list[ListPlace]:
-        flat = await self._db.execute(
-            "ZREVRANGEBYSCORE", keys.org(org, "alerts"), top, "-inf", "WITHSCORES", "LIMIT", offset, limit
-        )
-        nested = flat and isinstance(flat[0], (list, tuple))
-        pairs = flat if nested else zip(flat[::2], flat[1::2], strict=True)
-        return [(int(float(score)), name.decode()) for name, score in pairs]
 
     async def sum_up(self, alert_id: str) -> bool:
         """That a version was sent is about to be told in logs and metrics. Answers whether that is for the first time."""

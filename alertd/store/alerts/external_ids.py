@@ -8,8 +8,7 @@ from alertd.model.fields import folded_subject
 from alertd.model.states import KNOWN, WAITING
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.engine import keys
-from alertd.store.engine.connection import Arg, Connection
-from alertd.store.engine.named_values import named, names_of, values_of
+from alertd.store.engine.connection import Arg, Connection, named, names_of, values_of
 
 #: The states in which an alert keeps its external id: a second alert under it would notify the same people twice.
 UNDER_WAY = KNOWN | WAITING
@@ -33,7 +32,7 @@ class ExternalIds:
             return None
         hashed = self._hashed(record)
         # An older version stored the external id of an alert for each author. Such alerts may still be under way after an upgrade.
-        of_author = self._hashed(record, folded_subject(record.author))
+        of_author = self._hashed(record, folded_subject(record.author.subject))
         for standing in await values_of(self._db, keys.external_id, [hashed, of_author]):
             other = (standing or b"").decode().partition(" ")[0]
             if other not in {"", record.id} and await self._goes_as(other, hashed):

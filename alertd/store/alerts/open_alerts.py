@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from alertd.common.ids import chain_of, made_ms, with_life
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
-from alertd.store.records.versions import version_ids
+from alertd.store.records.case_keys import version_ids
 
 #: Batches a call: 4,000 rows at most, so that the server is held for a few milliseconds.
 _AT_ONCE = 8

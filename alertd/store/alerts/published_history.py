@@ -35,14 +35,14 @@ class PublishedWords:
 
     async def keep(self, record: AlertRecord) -> None:
         """What an alert says, before that is changed; whatever comes of the change, it was true until then. Again changes nothing."""
-        if record.start and record.document and record.box:
+        if record.times.start and record.document and record.box:
             said = self._now(record, record.box)
             sealed = record.box.seal(_encode(said), _place(record, said.since))
             await self._db.execute("HSETNX", _name(record), said.since, sealed)
 
     async def of(self, record: AlertRecord) -> list[Published]:
         """All that an alert ever said in public, in order, its words of now at the end; nothing of one that was never told."""
-        if not (record.start and record.document and record.box):
+        if not (record.times.start and record.document and record.box):
             return []
         now = self._now(record, record.box)
         kept = [one for one in await self._kept(record, record.box) if one.since <= now.since]
@@ -66,10 +66,10 @@ class PublishedWords:
         return sorted(opened, key=lambda one: one.since)
 
     def _now(self, record: AlertRecord, box: Box) -> Published:
-        since = int(record.changes.split()[-1]) if record.changes else record.start
+        since = int(record.times.changes.split()[-1]) if record.times.changes else record.times.start
         document = record.document.decode()
         return Published(
-            since=since, document=document, digest=box.hashed(record.document), whole=not record.restricted
+            since=since, document=document, digest=box.hashed(record.document), whole=not record.times.restricted
         )
 
 

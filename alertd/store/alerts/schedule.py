@@ -28,7 +28,7 @@ class AlertSchedule:
         await self._db.execute("ZADD", _of(keys.expiry, record.id), "LT", record.expires, record.id)
 
     async def note_start(self, record: AlertRecord) -> None:
-        await self._db.execute("ZADD", _of(keys.starts, record.id), record.starts, record.id)
+        await self._db.execute("ZADD", _of(keys.starts, record.id), record.times.starts, record.id)
 
     async def to_end(self, now_ms: int) -> list[str]:
         """Alerts whose end has come."""

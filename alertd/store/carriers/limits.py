@@ -1,10 +1,14 @@
-"""The carriers' limits: one GCRA for all processes, on the server's clock, paid in the carrier's unit."""
+"""The limits of what is sent: one GCRA a carrier for all processes, on the server's clock, paid in the carrier's unit; budgets; and shares of the
+connections that a carrier takes from the whole installation.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
+from alertd.common.clock import DAY_MS
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
 
@@ -104,3 +108,91 @@ class Limits:
         names = list(carriers)
         rests = await self._db.execute_many([("HGET", keys.limiter(name), "rests") for name in names])
         return {name: bool(rest) for name, rest in zip(names, rests, strict=True)}
+
+    async def waits_until_ms(self, carriers: Iterable[str]) -> dict[str, int]:
+        """Returns until when each carrier asked alertd to wait, as UNIX time in milliseconds; 0 for one that did not, or that rests by itself."""
+        names = list(carriers)
+        found = await self._db.execute_many([("HMGET", keys.limiter(name), "paused", "rests") for name in names])
+        return {
+            name: 0 if rests or not paused else int(paused) // 1000
+            for name, (paused, rests) in zip(names, found, strict=True)
+        }
+
+
+#: A day is asked of until it is over everywhere, an alert as long as it may be extended.
+KEPT_DAY_MS = 3 * DAY_MS
+KEPT_ALERT_MS = 400 * DAY_MS
+
+
+class Budgets:
+    """Counts for all workers."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._db = connection
+
+    async def take(self, org: str, chain: str, now_ms: int, messages: int, each: int, most: tuple[int, int]) -> int:
+        """How many of so many messages may go, at `each` units, where an alert and a day may have `most` (0: no limit). Below 0: these
+        did not go after all.
+        """
+        names = [keys.org_spent(org, chain), keys.org_spent(org, str(now_ms // DAY_MS))]
+        granted: int = await self._db.run("spend", names, messages, each, *most, KEPT_ALERT_MS, KEPT_DAY_MS)
+        return granted
+
+    async def spent(self, org: str, chain: str, now_ms: int) -> tuple[int, int]:
+        """Units of the alert and of the day."""
+        names = [keys.org_spent(org, chain), keys.org_spent(org, str(now_ms // DAY_MS))]
+        alert, day = await self._db.execute_many([("HGET", name, "units") for name in names])
+        return int(alert or 0), int(day or 0)
+
+    async def free(self, org: str, chain: str) -> None:
+        """Nothing limits this alert any more."""
+        name = keys.org_spent(org, chain)
+        await self._db.execute_many([("HSET", name, "free", 1), ("PEXPIRE", name, KEPT_ALERT_MS)])
+
+    async def is_free(self, org: str, chain: str) -> bool:
+        return bool(await self._db.execute("HEXISTS", keys.org_spent(org, chain), "free"))
+
+
+SILENT_MS = 3_000  # the share of a worker that is silent this long is free: workers claim theirs every second
+#: A worker with fewer connections sends slowly, for one worker sends a whole batch. Only a carrier that takes fewer gives a worker less.
+LEAST = 4
+
+
+class Share(NamedTuple):
+    """What one worker may have of a carrier's connections."""
+
+    connections: int
+    others: int  # connections that other workers claim
+    working: int  # other workers that have a connection that works
+
+
+class ConnectionShares:
+    """Divides connections among workers, on all machines."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._db = connection
+
+    async def claim(
+        self,
+        carrier: str,
+        worker: str,
+        *,
+        most: int,
+        held: int,
+        works: bool,
+        behind: bool,
+        failed_ms: int | None = None,
+    ) -> Share:
+        """Returns the worker's share of the carrier's `most` connections. The worker claims it every second. `held` counts its connections that are
+        open, and `works` says whether one of them works. A worker that is `behind` gets a share after those that are not. A worker that the
+        carrier failed goes behind all others; `failed_ms` is how long ago that was. Raises StoreUnavailableError.
+        """
+        found = await self._db.run(
+            "share", [keys.shares(carrier)],
+            worker, most, LEAST, held, int(works), int(behind), "" if failed_ms is None else failed_ms, SILENT_MS, self._db.skew_ms,
+        )  # fmt: skip
+        return Share(*found)
+
+    async def give_up(self, carrier: str, worker: str) -> None:
+        """Frees the share of a worker that ends. Raises StoreUnavailableError."""
+        await self._db.execute("HDEL", keys.shares(carrier), worker)

@@ -146,36 +146,33 @@ class Work:
         ]
 
     async def gate(
-        self, lease: Lease, outcomes: Sequence[Settlement], wanted: Sequence[int], carrier: int
-    ) -> tuple[Gate, list[bool]]:
-        """Settle `outcomes` and ask leave for the rows `wanted`. Answers the gate's word, and leave by row."""
-        return await self._gate(lease, outcomes, wanted, carrier, ends=False, back=())
-
-    async def goes_on(self, lease: Lease, rev: int) -> bool:
-        """Whether what the gate gave leave for may still be written, in the words of this revision."""
-        chain = keys.chain(chain_of(lease.alert_id))
-        return bool(await self._db.run("goes_on", [chain], lease.alert_id, lease.name, rev, self._db.skew_ms))
-
-    async def end(self, lease: Lease, outcomes: Sequence[Settlement], back: Sequence[int]) -> None:
-        """Settle `outcomes`, give `back` the rows that were not tried, and end the lease."""
-        await self._gate(lease, outcomes, (), 0, ends=True, back=back)
-
-    async def _gate(
         self,
         lease: Lease,
         outcomes: Sequence[Settlement],
-        wanted: Sequence[int],
-        carrier: int,
+        wanted: Sequence[int] = (),
+        carrier: int = 0,
         *,
-        ends: bool,
-        back: Sequence[int],
+        ends: bool = False,
+        back: Sequence[int] = (),
     ) -> tuple[Gate, list[bool]]:
+        """Settle `outcomes` and ask leave for the rows `wanted`. Answers the gate's word, and leave by row. What `ends` gives `back` the rows that
+        were not tried.
+        """
         status, granted = await self._db.run_durably(
             "gate", [keys.chain(chain_of(lease.alert_id))], lease.alert_id, lease.batch, lease.alike.channel, lease.name,
             LEASE_MS, pack_outcomes(outcomes), pack_runs(wanted), carrier, self._db.skew_ms,
             "1" if ends else "0", pack_runs(back),
         )  # fmt: skip
         return Gate(status.decode()), [byte == ord("1") for byte in granted]
+
+    async def end(self, lease: Lease, outcomes: Sequence[Settlement], back: Sequence[int]) -> None:
+        """Settle `outcomes`, give `back` the rows that were not tried, and end the lease."""
+        await self.gate(lease, outcomes, ends=True, back=back)
+
+    async def goes_on(self, lease: Lease, rev: int) -> bool:
+        """Whether what the gate gave leave for may still be written, in the words of this revision."""
+        chain = keys.chain(chain_of(lease.alert_id))
+        return bool(await self._db.run("goes_on", [chain], lease.alert_id, lease.name, rev, self._db.skew_ms))
 
     async def renew(self, leases: Sequence[Lease]) -> None:
         """A sign of life for every lease a worker holds."""

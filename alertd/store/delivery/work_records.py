@@ -121,12 +121,6 @@ class Settlement(NamedTuple):
     doubt: bool = False  # this or an earlier attempt may have been sent although it will be tried again
     unsent: bool = False  # nothing was written: the attempt does not count
 
-    def pack(self, rows: int) -> bytes:
-        """The same of so many rows, this one the first of them."""
-        flags = (FLAG_DOUBT if self.doubt else 0) | (FLAG_UNSENT if self.unsent else 0)
-        delay_ms = min(self.delay_ms, 2**32 - 1)
-        return _OUTCOME.pack(self.row, rows, flags, self.state, self.reason, self.carrier, delay_ms)
-
 
 def pack_outcomes(outcomes: Sequence[Settlement]) -> bytes:
     """As `gate.lua` takes them: rows that follow one another, and of which the same became, are one."""
@@ -135,7 +129,12 @@ def pack_outcomes(outcomes: Sequence[Settlement]) -> bytes:
         for i, one in enumerate(outcomes)
         if not i or one.row != outcomes[i - 1].row + 1 or one[1:] != outcomes[i - 1][1:]
     ]
-    return b"".join(outcomes[i].pack(end - i) for i, end in pairwise([*starts, len(outcomes)]))
+    packed = list[bytes]()
+    for i, end in pairwise([*starts, len(outcomes)]):
+        row, state, reason, carrier, delay_ms, doubt, unsent = outcomes[i]
+        flags = (FLAG_DOUBT if doubt else 0) | (FLAG_UNSENT if unsent else 0)
+        packed.append(_OUTCOME.pack(row, end - i, flags, state, reason, carrier, min(delay_ms, 2**32 - 1)))
+    return b"".join(packed)
 
 
 def pack_runs(rows: Sequence[int]) -> bytes:

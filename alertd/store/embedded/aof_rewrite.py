@@ -21,7 +21,7 @@ from redis.exceptions import RedisError, ResponseError
 from alertd.common.clock import DAY_MS, Clock
 from alertd.model.states import OPEN_STATES
 from alertd.store.alerts.alerts import Alerts
-from alertd.store.embedded.disk import DiskGuard
+from alertd.store.embedded.space import DiskGuard
 from alertd.store.engine import keys
 from channels.base import Loudness
 

@@ -1,4 +1,4 @@
-"""Becomes the server of the embedded store. Run as a script of its own, by no one but `embedded.py`; standard library only.
+"""Becomes the server of the embedded store. Run as a script of its own, by no one but `server.py`; standard library only.
 
 Usage: launcher.py PARENT_PID LOCK_FD FILE_SIZE_LIMIT SERVER [ARGUMENT...]
 

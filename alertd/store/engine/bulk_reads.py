@@ -1,14 +1,13 @@
-"""Reading megabytes from the store, in threads.
-
-The client of the event loop copies every byte six times, and on the loop; the blocking one does it in half the time and beside it.
-"""
+"""Reads of many things at once: many callers' items in one call (`Batcher`), and megabytes from the store, in threads (`BulkReads`)."""
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
 import redis
 from redis import asyncio as aioredis
@@ -19,12 +18,70 @@ from redis.retry import Retry
 from alertd.store.engine.connection import UNAVAILABLE, StoreUnavailableError, checked, translated
 from alertd.store.engine.nodes import Nodes, grouped, in_place, way_in
 
-READ_BYTES = 1 << 18  # a turn: more is no quicker, less is
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
 Command = Sequence[str]  # plain, with a key after its name
+MOST = 500  # items in a call
+READ_BYTES = 1 << 18  # a turn: more is no quicker, less is
+_KINDS: dict[type[Any], type[Any]] = {
+    aioredis.UnixDomainSocketConnection: redis.UnixDomainSocketConnection,
+    aioredis.SSLConnection: redis.SSLConnection,
+    aioredis.Connection: redis.Connection,
+}
+
+
+@dataclass(slots=True)
+class Batcher(Generic[Item, Answer]):
+    """Calls `many` with the items that wait, one call at a time. `many` returns an answer for each item, in their order.
+
+    An item that comes during a call goes with the next, so it is answered by a call that began after it came. So it serves reads that must
+    not be a moment old, too: who calls, and what is stopped.
+    """
+
+    many: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]]
+    _waiting: list[tuple[Item, asyncio.Future[Answer]]] = field(default_factory=list)
+    _calling: asyncio.Task[None] | None = None
+
+    async def one(self, item: Item) -> Answer:
+        """Returns the answer for an item. Raises what the call raised; if one item of several made it fail, only that item's caller gets the error."""
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if self._calling is None or self._calling.done():
+            self._calling = asyncio.create_task(self._call())
+        return await future
+
+    async def _call(self) -> None:
+        while self._waiting:
+            some, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+            try:
+                await self._answer(some)
+            finally:
+                for _, future in some:
+                    future.cancel()  # none is left waiting; what is answered stays so
+
+    async def _answer(self, some: Sequence[tuple[Item, asyncio.Future[Answer]]]) -> None:
+        try:
+            answers = await self.many([item for item, _ in some])
+        except Exception as error:  # noqa: BLE001  it is raised where it is waited for
+            if len(some) == 1 or isinstance(error, StoreUnavailableError):
+                for _, future in some:
+                    if not future.done():
+                        future.set_exception(error)
+                return
+            for one in some:
+                await self._answer([one])
+            return
+        for (_, future), answer in zip(some, answers, strict=True):
+            if not future.done():
+                future.set_result(answer)
 
 
 class BulkReads:
-    """The same servers as an asynchronous client's, for any number of threads."""
+    """The same servers as an asynchronous client's, for any number of threads.
+
+    The client of the event loop copies every byte six times, and on the loop; the blocking one does it in half the time and beside it.
+    """
 
     def __init__(self, nodes: Nodes, *, timeout_s: float) -> None:
         self._nodes = nodes
@@ -32,13 +89,8 @@ class BulkReads:
         self._twins: dict[aioredis.Redis, redis.Redis] = {}
         self._making = threading.Lock()
 
-    def mget(self, names: Sequence[str]) -> list[bytes | None]:
-        """Many values, missing ones as None. Raises StoreUnavailableError."""
-        (values,) = self.mgets([names])
-        return values
-
     def mgets(self, groups: Iterable[Sequence[str]]) -> Iterator[list[bytes | None]]:
-        """The same of one group after another, in turns."""
+        """Many values, missing ones as None, of one group of names after another, in turns. Raises StoreUnavailableError."""
         split: deque[list[list[int]]] = deque()
 
         def commands() -> Iterator[list[Command]]:
@@ -73,7 +125,10 @@ class BulkReads:
             self._nodes.stale = True
             raise translated(error) from error
         finally:
-            lines.give_back()
+            for node, line in lines.to.items():
+                if lines.asked is not None:  # its answer would be taken for another's
+                    line.disconnect()
+                self._twin(node).connection_pool.release(line)
 
     def close(self) -> None:
         """Give back the connections."""
@@ -83,66 +138,48 @@ class BulkReads:
     def _twin(self, node: aioredis.Redis) -> redis.Redis:
         with self._making:
             if node not in self._twins:
-                self._twins[node] = _blocking(node, self._timeout_s)
+                kind = node.connection_pool.connection_class
+                self._twins[node] = redis.Redis.from_pool(
+                    redis.ConnectionPool(
+                        connection_class=next(twin for known, twin in _KINDS.items() if issubclass(kind, known)),
+                        socket_read_size=READ_BYTES,
+                        retry=Retry(NoBackoff(), 0),
+                        **way_in(node) | {"socket_timeout": self._timeout_s, "socket_connect_timeout": self._timeout_s},
+                    )
+                )
             return self._twins[node]
 
 
+@dataclass(slots=True)
 class _Lines:
     """A connection to each server that was asked."""
 
-    def __init__(self, nodes: Nodes, twin: Callable[[aioredis.Redis], redis.Redis]) -> None:
-        self._nodes, self._twin = nodes, twin
-        self._lines: dict[aioredis.Redis, Any] = {}  # the client's connections, whose methods have no types
-        self.asked: dict[aioredis.Redis, list[int]] | None = None  # which commands each server has not answered yet
+    nodes: Nodes
+    twin: Callable[[aioredis.Redis], redis.Redis]
+    asked: dict[aioredis.Redis, list[int]] | None = None  # which commands each server has not answered yet
+    to: dict[aioredis.Redis, Any] = field(default_factory=dict)  # the client's connections, whose methods have no types
 
     def ask(self, commands: Sequence[Command] | None) -> None:
         """The servers that have the keys; nothing at all if there is nothing."""
         if commands is None:
             return
-        self.asked = grouped((self._nodes.of(command[1]), i) for i, command in enumerate(commands))
+        self.asked = grouped((self.nodes.of(command[1]), i) for i, command in enumerate(commands))
         for node, members in self.asked.items():
-            if node not in self._lines:
-                self._lines[node] = self._twin(node).connection_pool.get_connection()
-            line = self._lines[node]
+            if node not in self.to:
+                self.to[node] = self.twin(node).connection_pool.get_connection()
+            line = self.to[node]
             line.send_packed_command(line.pack_commands([commands[i] for i in members]))
 
     def answers(self) -> list[Any]:
         """To what was asked, in its order."""
         assert self.asked is not None
-        found = [[_answer(self._lines[node]) for _ in members] for node, members in self.asked.items()]
+        found: list[list[Any]] = []
+        for node, members in self.asked.items():
+            found.append([])
+            for _ in members:
+                try:
+                    found[-1].append(self.to[node].read_response())
+                except ResponseError as error:  # the answers after it are still to be read
+                    found[-1].append(error)
         shares, self.asked = self.asked.values(), None
         return in_place(shares, map(checked, found), sum(map(len, shares)))
-
-    def give_back(self) -> None:
-        """The connections. With an open question they end here, or the answer would be taken for another's."""
-        for node, line in self._lines.items():
-            if self.asked is not None:
-                line.disconnect()
-            self._twin(node).connection_pool.release(line)
-
-
-def _answer(line: Any) -> Any:
-    try:
-        return line.read_response()
-    except ResponseError as error:  # the answers after it are still to be read
-        return error
-
-
-def _blocking(node: aioredis.Redis, timeout_s: float) -> redis.Redis:
-    kind = node.connection_pool.connection_class
-    settings = {**way_in(node), "socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
-    return redis.Redis.from_pool(
-        redis.ConnectionPool(
-            connection_class=next(twin for known, twin in _KINDS.items() if issubclass(kind, known)),
-            socket_read_size=READ_BYTES,
-            retry=Retry(NoBackoff(), 0),
-            **settings,
-        )
-    )
-
-
-_KINDS: dict[type[Any], type[Any]] = {
-    aioredis.UnixDomainSocketConnection: redis.UnixDomainSocketConnection,
-    aioredis.SSLConnection: redis.SSLConnection,
-    aioredis.Connection: redis.Connection,
-}

@@ -1,15 +1,20 @@
-"""What the servers of a store promise, and what they promise less than they should."""
+"""What the servers of a store promise, and what they promise less than they should; and whether they have read their files."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from redis import exceptions
+from redis.asyncio import Redis
 
+from alertd.common.clock import Clock
 from alertd.store.engine.clock import APART_S, apart_s
-from alertd.store.engine.command_pipeline import WAIT, CommandPipeline
 from alertd.store.engine.connection import UNAVAILABLE, Connection, StoreRefusedError, checked, translated
+from alertd.store.engine.nodes import WAIT, CommandPipeline
 
+#: How often a loading server is asked: a start should not be later for it.
+LOOK_EVERY_S = 0.25
 #: So long a replica may take to confirm where it is only looked at: one that is there confirms what it has in milliseconds.
 CHECK_MS = 2_000
 #: Settings an engine must have for the whole promise, and what it promises otherwise.
@@ -84,3 +89,20 @@ def _setting(answer: Any) -> str:
     checked([answer])
     value: bytes = next(iter(answer.values()) if isinstance(answer, dict) else iter(answer[1:]), b"?")
     return value.decode()
+
+
+async def until_loaded(client: Redis, tell: Callable[[], None], clock: Clock) -> None:
+    """Return once the store no longer says that it loads, whatever it says then; `tell` is called once if it does."""
+    told = False
+    while True:
+        try:
+            await client.ping()
+        except exceptions.BusyLoadingError:
+            if not told:
+                tell()
+                told = True
+            await clock.sleep(LOOK_EVERY_S)
+        except (exceptions.RedisError, OSError):  # whoever opens the store finds the words for that
+            return
+        else:
+            return

@@ -24,8 +24,6 @@ from geofences.records import SIZE
 
 Blocks = NDArray[np.uint64]  # shape (blocks, 2)
 
-SECRET_BYTES = 32
-
 
 class CellSeal:
     """Seals and opens records. Threads may share it."""
@@ -42,22 +40,20 @@ class CellSeal:
         """Returns the records of each cell, sealed."""
         names = names_of([cell.group for cell in cells], np.arange(len(cells)), [cell.member for cell in cells])
         counts = [len(records) // SIZE for records in plain]
-        sealed = self._crypted(self._records.encryptor(), names, counts, b"".join(plain)).tobytes()
+        sealed = self.crypted(names, counts, b"".join(plain), opens=False).tobytes()
         ends = np.cumsum([0, *counts]) * SIZE
         return [sealed[first:end] for first, end in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)]
 
     def open(self, cell: Cell, sealed: bytes) -> bytes:
         """Returns the records of one cell, plain."""
         names = names_of([cell.group], [0], [cell.member])
-        return self._crypted(self._records.decryptor(), names, [len(sealed) // SIZE], sealed).tobytes()
+        return self.crypted(names, [len(sealed) // SIZE], sealed, opens=True).tobytes()
 
-    def open_all(self, names: Blocks, counts: Sequence[int], sealed: bytes) -> Blocks:
-        """Returns the plain records of many cells, one block a record. `names` are those of `names_of`, `counts` the records of each cell,
-        and `sealed` the records of all cells in that order.
+    def crypted(self, names: Blocks, counts: Sequence[int], data: bytes, *, opens: bool) -> Blocks:
+        """Returns the records of many cells, opened or sealed, one block a record. `names` are those of `names_of`, `counts` the records of
+        each cell, and `data` the records of all cells in that order.
         """
-        return self._crypted(self._records.decryptor(), names, counts, sealed)
-
-    def _crypted(self, cipher: CipherContext, names: Blocks, counts: Sequence[int], data: bytes) -> Blocks:
+        cipher = self._records.decryptor() if opens else self._records.encryptor()
         given = np.frombuffer(data, "<u8").reshape(-1, 2)
         masks = np.repeat(_through(self._masks.encryptor(), names), np.asarray(counts, np.intp), axis=0)
         done = _through(cipher, given ^ masks)
@@ -73,15 +69,10 @@ def names_of(
 ) -> Blocks:
     """Returns the names of cells as blocks. The cell at i is in `groups[group[i]]` and is its member `members[i]`."""
     blocks = np.empty((len(members), 2), "<u8")
-    blocks[:, 0] = np.array([_number(name) for name in groups], np.uint64)[group]
+    # Of "g:<z8>" or "r:<region>", a number that no other group has.
+    blocks[:, 0] = np.array([ord(name[0]) << 32 | int(name[2:]) for name in groups], np.uint64)[group]
     blocks[:, 1] = members
     return blocks
-
-
-def _number(group: str) -> int:
-    """Returns a number for the name of a group, "g:<z8>" or "r:<region>", that no other group has."""
-    kind, _, number = group.partition(":")
-    return ord(kind) << 32 | int(number)
 
 
 def _cipher(secret: bytes, purpose: bytes) -> Cipher[modes.ECB]:

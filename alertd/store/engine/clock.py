@@ -18,8 +18,8 @@ import structlog
 from alertd.common.clock import SystemClock
 from alertd.common.repetition import repeated
 from alertd.store.engine import keys
-from alertd.store.engine.command_pipeline import CommandPipeline
 from alertd.store.engine.connection import UNAVAILABLE, Connection, StoreUnavailableError, checked, translated
+from alertd.store.engine.nodes import CommandPipeline
 
 #: So long, at most, it shows another time after the server's clock was set, or another server has taken over. Between two looks this
 #: machine counts the time, which it does right to a few microseconds a second.

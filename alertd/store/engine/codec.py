@@ -2,7 +2,7 @@
 
 Subscribers are sealed under the master key; an alert's document under its case's own key, which is kept wrapped by the
 master key, so that destroying the wrapped key destroys every copy of the document. The records of the cells are sealed under a
-key of their own (`cell_seal.py`), wrapped in the same way. A sealed value is
+key of their own (`cell_seal`), wrapped in the same way. A sealed value is
 `1 byte format | 12 bytes nonce | ciphertext and tag`, bound to its key's name as associated data, so that a value moved to
 another key does not open. Nonces are random: 96 bits allow 2^32 seals a key before a repeat is likelier than 2^-32.
 
@@ -24,15 +24,13 @@ import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from alertd.common.signing_keys import SigningKeys
-from alertd.store.engine.cell_seal import SECRET_BYTES, CellSeal
-from alertd.store.engine.name_keys import NameKeys, short_name
+from alertd.store.engine.cell_seal import CellSeal
 from geofences.files import to_disk
 
 _FORMAT, _RING_FORMAT = b"\x01", b"\x02"
@@ -41,10 +39,50 @@ _NONCE = 12
 #: In a data directory, during a rotation: the master key that takes the place of the one in `master.key`.
 NEXT_KEY = "master.next.key"
 KEY_BYTES = 32
-
-
 #: After this many seals the operator should rotate the key: half of the limit that random nonces set.
 MOST_SEALS = 2**31
+_HASH_BYTES = 12  # 96 bits: among 10^9 addresses a chance collision is below 10^-10
+
+
+@dataclass(frozen=True, slots=True)
+class NameKeys:
+    """The keys on top of the hashing key that make the names of people's ids and addresses in the store. Each rotation adds one.
+
+    Each key hashes the name once more, so the walk makes a new name from an old one, without the plain text. The number of keys stands before a
+    name. While a key is `joining`, the store has a value under the old or the new name.
+    """
+
+    settled: tuple[bytes, ...] = ()
+    joining: bytes | None = None
+    prefers_new: bool = False  # under which of the two something new is kept
+
+    def stored(self, hashed: str) -> tuple[str, ...]:
+        """The names in the store for a value that `Codec.hashed` made. Two during a rotation: writers use the first for something new."""
+        old = hashed
+        for number, key in enumerate(self.settled, 1):
+            old = _renamed(number, key, old)
+        if self.joining is None:
+            return (old,)
+        return (self.after(old), old) if self.prefers_new else (old, self.after(old))
+
+    def after(self, old: str) -> str:
+        """The new name for an old one."""
+        assert self.joining is not None
+        return _renamed(len(self.settled) + 1, self.joining, old)
+
+    def is_old(self, name: str) -> bool:
+        """Whether a name in the store was made without the key that is joining."""
+        number = name.partition(".")[0] if "." in name else "0"
+        return int(number) == len(self.settled)
+
+
+def _renamed(number: int, key: bytes, name: str) -> str:
+    return f"{number}.{short_name(hmac.digest(key, name.encode(), 'sha256'))}"
+
+
+def short_name(digest: bytes) -> str:
+    """The name that the store has for a keyed hash."""
+    return base64.urlsafe_b64encode(digest[:_HASH_BYTES]).decode()
 
 
 class SealError(Exception):
@@ -72,12 +110,8 @@ class Box:
 
     def hashed(self, value: bytes) -> str:
         """A name for a value that can be compared with it for as long as there is the key, and then tells nothing."""
-        return hmac.digest(self._hashing, value, "sha256").hex()
-
-    @cached_property
-    def _hashing(self) -> bytes:
-        """A key of its own."""
-        return hmac.digest(self._key, b"values", "sha256")
+        own_key = hmac.digest(self._key, b"values", "sha256")
+        return hmac.digest(own_key, value, "sha256").hex()
 
 
 @dataclass(slots=True)
@@ -191,7 +225,7 @@ class Codec:
         self._cells: CellSeal | None = None
         self.master, self.audit = Ring(), Ring()
         self.names = NameKeys()
-        self._audit_keys: dict[str, bytes] = {}
+        self.audit_keys: dict[str, bytes] = {}  # of the audit's entries, by the master key that each belongs to
         self._hold_own()
 
     def name_of(self, master: bytes) -> str:
@@ -206,16 +240,8 @@ class Codec:
 
     def hold_audit(self, name: str, key: bytes) -> None:
         """Read what the audit's entries say that were sealed under a master key, which may be gone."""
-        self._audit_keys[name] = key
+        self.audit_keys[name] = key
         self.audit.hold(name, key)
-
-    def audit_key(self, name: str) -> bytes:
-        """The key of the audit's entries that belongs to a master key. Raises KeyError."""
-        return self._audit_keys[name]
-
-    def holds(self, name: str) -> bool:
-        """Whether a master key is held, by its name."""
-        return name in self.master.names
 
     def use(self, name: str) -> None:
         """Seal with this master key, from now on. Raises SealError if it is not held."""
@@ -276,16 +302,12 @@ class Codec:
             if master is not None:
                 self.hold(master)
 
-    def new_case_key(self, name: str) -> bytes:
-        """A fresh key, wrapped."""
+    def new_key(self, name: str) -> bytes:
+        """A fresh key, of a case or of the cells, wrapped under the master key."""
         return self.master.seal(secrets.token_bytes(KEY_BYTES), name)
 
     def case_box(self, wrapped: bytes, name: str) -> Box:
         return Box(self.master.open(wrapped, name))
-
-    def new_cell_key(self, name: str) -> bytes:
-        """Returns a fresh key for the seal of the cells, wrapped under the master key."""
-        return self.master.seal(secrets.token_bytes(SECRET_BYTES), name)
 
     def use_cell_key(self, wrapped: bytes, name: str) -> None:
         """Takes the store's cell key. Raises SealError if the master key does not open it."""

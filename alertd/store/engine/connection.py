@@ -1,9 +1,13 @@
-"""The connection to the store: running scripts, and waiting until what they wrote is on disk."""
+"""The connection to the store: running scripts, and waiting until what they wrote is on disk.
+
+While a name key is joining, a value under a hashed name is under the old or the new name. Every command looks at both names in one step and
+works on the value that it finds, so processes may prefer different names (`names_of`, `named`, `values_of`).
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from redis import exceptions
@@ -11,8 +15,7 @@ from redis.asyncio import Redis
 
 from alertd.store.engine import keys
 from alertd.store.engine.codec import Codec
-from alertd.store.engine.command_pipeline import WAIT
-from alertd.store.engine.nodes import Nodes, grouped, in_place
+from alertd.store.engine.nodes import WAIT, Nodes, grouped, in_place
 from alertd.store.engine.scripts import script, when_full
 
 #: How long a write may take to reach the disk (and a replica, where one is required) before the caller is told 503.
@@ -21,6 +24,11 @@ WAITAOF_MS = 5_000
 READY_MS = 60_000
 
 Arg = str | bytes | int | float
+KeyOf = Callable[[str], str]
+#: A script's name, its keys and its arguments.
+Call = tuple[str, Sequence[str], Sequence[Arg]]
+#: A key that a command is about, and the command.
+Keyed = tuple[str, Sequence[Arg]]
 
 
 class StoreUnavailableError(Exception):
@@ -83,15 +91,16 @@ class Connection:
         """The same, with plain commands in the same round trip, of which neither waits for the other."""
         return checked(await self._pipelined([(name, names, args)], durable=False, beside=commands))[0]
 
-    async def run_many(self, calls: Sequence[tuple[str, Sequence[str], Sequence[Arg]]]) -> list[Any]:
+    async def run_many(self, calls: Sequence[Call]) -> list[Any]:
         """Run scripts in one round trip, each atomic by itself."""
         return checked(await self._pipelined(calls, durable=False))
 
-    async def run_each(self, calls: Sequence[tuple[str, Sequence[str], Sequence[Arg]]]) -> list[Any]:
+    async def run_each(self, calls: Sequence[Call]) -> list[Any]:
         """The same, but where one call fails its error is its answer: it takes nobody else's answer along. A server of a cluster may lack
         its replica while others work. Raises StoreUnavailableError where that is the answer to all.
         """
-        answers = [_meant(answer) for answer in await self._pipelined(calls, durable=False)]
+        answers = await self._pipelined(calls, durable=False)
+        answers = [translated(answer) if isinstance(answer, Exception) else answer for answer in answers]
         if answers and all(isinstance(answer, StoreUnavailableError) for answer in answers):
             raise answers[0]
         return answers
@@ -102,11 +111,11 @@ class Connection:
         """
         return self._confirmed(1, await self._pipelined([(name, names, args)], durable=True))[0]
 
-    async def run_many_durably(self, calls: Sequence[tuple[str, Sequence[str], Sequence[Arg]]]) -> list[Any]:
+    async def run_many_durably(self, calls: Sequence[Call]) -> list[Any]:
         """The same of many, in one round trip to each server."""
         return self._confirmed(len(calls), await self._pipelined(calls, durable=True))
 
-    async def run_many_ahead(self, calls: Sequence[tuple[str, Sequence[str], Sequence[Arg]]]) -> list[Any]:
+    async def run_many_ahead(self, calls: Sequence[Call]) -> list[Any]:
         """The same of what a write of the caller stands on that waits for the disk later, wherever that is: one server keeps the order in which it
         is told, and of several each confirms its own.
         """
@@ -126,14 +135,14 @@ class Connection:
 
     async def execute_durably(self, commands: Sequence[Sequence[Arg]]) -> list[Any]:
         """The same, and waits as `run_durably` does."""
-        keyed = _keyed(commands)
-        return self._confirmed(len(keyed), await self._each([*keyed, *self._confirmations([key for key, _ in keyed])]))
+        return self._confirmed(len(commands), await self._each(_keyed(commands), durable=True))
 
     async def execute_each(self, commands: Sequence[Sequence[Arg]]) -> list[Any]:
         """The same, but where one command fails its error is its answer. Raises StoreUnavailableError where that is one: what is read is
         everybody's.
         """
-        answers = [_meant(answer) for answer in await self._each(_keyed(commands))]
+        answers = await self._each(_keyed(commands))
+        answers = [translated(answer) if isinstance(answer, Exception) else answer for answer in answers]
         checked([answer for answer in answers if isinstance(answer, StoreUnavailableError)])
         return answers
 
@@ -154,7 +163,7 @@ class Connection:
             check = await self.execute("GET", keys.KEY_CHECK)
         except StoreUnavailableError:
             return False
-        return check is not None and self.codec.holds(check.decode())
+        return check is not None and check.decode() in self.codec.master.names
 
     async def hash_of(self, name: str) -> dict[bytes, bytes]:
         """A whole hash, empty when there is none."""
@@ -173,76 +182,74 @@ class Connection:
 
     async def _pipelined(
         self,
-        calls: Sequence[tuple[str, Sequence[str], Sequence[Arg]]],
+        calls: Sequence[Call],
         *,
         durable: bool,
         beside: Sequence[Sequence[Arg]] = (),
     ) -> list[Any]:
         """The answers, errors among them; those to the plain commands `beside` follow, or when `durable`, those of WAITAOF."""
-        answers = await self._each([*self._commands(calls, durable=durable), *_keyed(beside)])
+        answers = await self._each([*self._commands(calls), *_keyed(beside)], durable=durable)
         again = [i for i, answer in enumerate(answers) if isinstance(answer, exceptions.NoScriptError)]
         if again:
-            fresh = await self._each(self._commands([calls[i] for i in again], durable=durable, whole=True))
+            fresh = await self._each(self._commands([calls[i] for i in again], whole=True), durable=durable)
             for i, answer in zip(again, fresh, strict=False):
                 answers[i] = answer
             answers += fresh[len(again) :]
         return answers
 
-    def _commands(
-        self, calls: Sequence[tuple[str, Sequence[str], Sequence[Arg]]], *, durable: bool, whole: bool = False
-    ) -> list[tuple[str, Sequence[Arg]]]:
+    def _commands(self, calls: Sequence[Call], *, whole: bool = False) -> list[Keyed]:
         """By name, or `whole` to a server that does not know them (any more), which then cannot say so again.
 
         In a cluster each names a key that is never there, too: from a slot that is on its way to another server, key by key, that server
         refuses it whole. By the keys that it has it would run, and be ended at the first that has gone, with half of it written.
         """
-        commands: list[tuple[str, Sequence[Arg]]] = []
+        commands: list[Keyed] = []
         for name, names, args in calls:
             known = ("EVAL", script(name).text) if whole else ("EVALSHA", script(name).sha)
             whole_slot = () if self.nodes.only else (keys.absent(names[0]),)
             commands.append((names[0], (*known, len(names) + len(whole_slot), *names, *whole_slot, *args)))
-        return [*commands, *self._confirmations([names[0] for _, names, _ in calls])] if durable else commands
+        return commands
 
-    def _confirmations(self, names: Sequence[str]) -> list[tuple[str, Sequence[Arg]]]:
-        """One for each slot that has any of these keys, for it may have moved by itself: its confirmation is asked for where it is now. A server counts
-        what its own connection wrote: the same server, the same pipeline.
-        """
-        each = [names[part[0]] for part in self.nodes.parts(names)]
-        return [(name, (WAIT, 1, self.replicas, WAITAOF_MS)) for name in each]
-
-    async def _each(self, commands: Sequence[tuple[str, Sequence[Arg]]]) -> list[Any]:
-        """The answers to commands, each given with a key it is about; errors are answers. Raises StoreUnavailableError when a
-        server cannot be reached. A server that no longer holds a key says so and does nothing: the one that does is asked. One that is full
-        refuses whatever it is for: it is asked again in words that it takes.
+    async def _each(self, commands: Sequence[Keyed], *, durable: bool = False) -> list[Any]:
+        """The answers to commands, each given with a key it is about; errors are answers. When `durable`, those of WAITAOF follow. Raises
+        StoreUnavailableError when a server cannot be reached. A server that no longer holds a key says so and does nothing: the one that does
+        is asked. One that is full refuses whatever it is for: it is asked again in words that it takes.
         """
         try:
             if self.nodes.stale:
                 await self.nodes.freshen()
+            if durable:
+                # One for each slot that has any of these keys, for it may have moved by itself: its confirmation is asked for where it is now.
+                # A server counts what its own connection wrote: the same server, the same pipeline.
+                names = [key for key, _ in commands]
+                wait = (WAIT, 1, self.replicas, WAITAOF_MS)
+                commands = [*commands, *((names[part[0]], wait) for part in self.nodes.parts(names))]
             answers = await self._asked(commands)
-            if _has_failed(answers):
-                await self._put_right(commands, answers)
+            for answer in answers:  # not `any`, which takes twice as long
+                if isinstance(answer, Exception):
+                    await self._put_right(commands, answers)
+                    break
         except UNAVAILABLE as error:
             self.nodes.stale = True
             raise translated(error) from error
         return answers
 
-    async def _put_right(self, commands: Sequence[tuple[str, Sequence[Arg]]], answers: list[Any]) -> None:
+    async def _put_right(self, commands: Sequence[Keyed], answers: list[Any]) -> None:
         """Asks anew for what went to the wrong server, and for what a full one refused. Where one has become a replica, whoever has taken its
         place is asked the next time.
         """
-        if self._is_elsewhere(answers):
+        if elsewhere := [i for i, answer in enumerate(answers) if isinstance(answer, ELSEWHERE)]:
+            self.nodes.stale = True  # what is known of the servers is no longer so
             await self.nodes.freshen()
-            await self._ask_again(commands, answers, [i for i, one in enumerate(answers) if isinstance(one, ELSEWHERE)])
-            self._is_elsewhere(answers)
+            await self._ask_again(commands, answers, elsewhere)
+            self.nodes.stale |= any(isinstance(answer, ELSEWHERE) for answer in answers)
         if any(isinstance(answer, exceptions.ReadOnlyError) for answer in answers):
             await self.nodes.hang_up()
         refused = {i for i, answer in enumerate(answers) if isinstance(answer, exceptions.OutOfMemoryError)}
         if refused:
             await self._ask_full(commands, answers, refused)
 
-    async def _ask_full(
-        self, commands: Sequence[tuple[str, Sequence[Arg]]], answers: list[Any], refused: set[int]
-    ) -> None:
+    async def _ask_full(self, commands: Sequence[Keyed], answers: list[Any], refused: set[int]) -> None:
         """Asks for what a full server refused in words that it takes, and again for the plain commands that follow it: they may have been about that."""
         asked = [(key, when_full(command) if i in refused else command) for i, (key, command) in enumerate(commands)]
         after = range(min(refused), len(commands))
@@ -250,9 +257,7 @@ class Connection:
             asked, answers, [i for i in after if i in refused or commands[i][1][0] not in {"EVAL", "EVALSHA", WAIT}]
         )
 
-    async def _ask_again(
-        self, commands: Sequence[tuple[str, Sequence[Arg]]], answers: list[Any], which: Sequence[int]
-    ) -> None:
+    async def _ask_again(self, commands: Sequence[Keyed], answers: list[Any], which: Sequence[int]) -> None:
         """Puts in the place of these answers what is answered now, and waits anew: what waited did so for what was not carried out. What was confirmed
         is what is so both times.
         """
@@ -260,14 +265,7 @@ class Connection:
         for i, answer in zip(again, await self._asked([commands[i] for i in again]), strict=True):
             answers[i] = _least(answers[i], answer) if commands[i][1][0] == WAIT else answer
 
-    def _is_elsewhere(self, answers: Sequence[Any]) -> bool:
-        """Whether a server says that what it was asked for is not its own; then what is known of the servers is no longer so."""
-        if any(isinstance(answer, ELSEWHERE) for answer in answers):
-            self.nodes.stale = True
-            return True
-        return False
-
-    async def _asked(self, commands: Sequence[tuple[str, Sequence[Arg]]]) -> list[Any]:
+    async def _asked(self, commands: Sequence[Keyed]) -> list[Any]:
         """Of each server its share, all at once."""
         if node := self.nodes.only:
             return await self.nodes.lines(node).ask([command for _, command in commands]) if commands else []
@@ -287,7 +285,7 @@ class Connection:
         return answers[:count]
 
 
-def _keyed(commands: Sequence[Sequence[Arg]]) -> list[tuple[str, Sequence[Arg]]]:
+def _keyed(commands: Sequence[Sequence[Arg]]) -> list[Keyed]:
     """Plain commands, each with the key it is about."""
     return [(str(command[1]) if command[1:] else "", command) for command in commands]
 
@@ -295,14 +293,6 @@ def _keyed(commands: Sequence[Sequence[Arg]]) -> list[tuple[str, Sequence[Arg]]]
 def hash_in(answer: Any) -> dict[bytes, bytes]:
     """The hash in the answer to HGETALL, which the client reads for some."""
     return answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))
-
-
-def _has_failed(answers: Sequence[Any]) -> bool:
-    """Whether an answer is an error. It is asked of each request, and `any` would take twice as long."""
-    for answer in answers:  # noqa: SIM110
-        if isinstance(answer, Exception):
-            return True
-    return False
 
 
 def _least(first: Any, second: Any) -> Any:
@@ -319,12 +309,25 @@ def checked(answers: list[Any]) -> list[Any]:
     return answers
 
 
-def _meant(answer: Any) -> Any:
-    return translated(answer) if isinstance(answer, Exception) else answer
-
-
 def translated(error: BaseException) -> BaseException:
     """What an error of the client means to us."""
     if isinstance(error, UNAVAILABLE) or str(error).startswith(_NOT_NOW):
         return StoreUnavailableError("The store cannot be reached or takes no writes at the moment.")
     return error
+
+
+def names_of(connection: Connection, key_of: KeyOf, hashed: str) -> list[str]:
+    """The keys of the store for what belongs to a hashed name, as scripts take them."""
+    return [key_of(name) for name in connection.codec.names.stored(hashed)]
+
+
+def named(connection: Connection, key_of: KeyOf, hashed: str, command: str, *args: Arg) -> Call:
+    """A plain command on what belongs to a hashed name, as a call of a script."""
+    return "named", names_of(connection, key_of, hashed), [command, *args]
+
+
+async def values_of(connection: Connection, key_of: KeyOf, hashed: Sequence[str]) -> list[bytes | None]:
+    """What belongs to hashed names, None where there is nothing. Read in one step."""
+    names = [names_of(connection, key_of, one) for one in hashed]
+    found = iter(await connection.mget([name for both in names for name in both]))
+    return [next(filter(None, blobs), None) for blobs in ([next(found) for _ in both] for both in names)]

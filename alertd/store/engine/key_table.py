@@ -2,18 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from alertd.store.engine.sealed_values import (
-    OF_STAFF,
-    Fields,
-    Passing,
-    Sealed,
-    Strings,
-    case_bound,
-    media_bound,
-    version_bound,
-)
+#: Fields of an alert that are sealed under the master key: who wrote and who decided outlives the case.
+OF_STAFF = ("author", "hands", "approver", "by", "reviewer", "permitted_by")
+
+
+@dataclass(frozen=True, slots=True)
+class Strings:
+    """Each key holds one sealed value."""
+
+    head: int = 0  # bytes in front of the sealed value
+    bound: Callable[[str], str] = lambda name: name  # to what name a value is bound, by its key
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """Each key is a hash with sealed fields."""
+
+    names: tuple[str, ...] = ()  # none: all
+    bound: Callable[[str, str], str] = lambda name, field: f"{name} {field}"
+
+
+@dataclass(frozen=True, slots=True)
+class Passing:
+    """Each key is a list of sealed entries that expire within a minute: a rotation waits for that."""
+
+
+Sealed = Strings | Fields | Passing
+
+
+def version_bound(name: str, field: str) -> str:
+    """The name that a field of an alert is bound to: the alert's id, not its chain's key."""
+    return f"{name.rpartition(':')[2]} {field}"
+
+
+def media_bound(name: str, field: str) -> str:
+    """The name that the key of a photo is bound to."""
+    assert field == "key"
+    return name
+
+
+def case_bound(name: str) -> str:
+    """The name that the key of a case is bound to, also while the case is being purged."""
+    return name.removesuffix(":dropped")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +96,7 @@ TABLE = (
     KeyKind("{s:<number // 512>}:<number>", "string", "a subscriber: version (4), sealed record", "subscribers_put.lua", "ten minutes after its number was given up: till then the version of none (4)", Strings(head=4)),
     KeyKind("{i:<hash>}", "string", "an id -> number of its subscriber (5)", "name_index", "when the subscriber is forgotten or refused"),
     KeyKind("{h:<hash>}", "string", "an address -> who claims it: number (5), address number (1), since (4), never twice (2)", "name_index", "when it is dropped, dead or refused, or its subscriber forgotten"),
-    KeyKind("{h:<hash>}:dead", "string", "a mailbox that was called dead -> since when, UNIX s", "hard_bounces", "when it is removed, or 30 days after it was first called so"),
+    KeyKind("{h:<hash>}:dead", "string", "a mailbox that was called dead -> since when, UNIX s", "suppressions", "when it is removed, or 30 days after it was first called so"),
     KeyKind("{t:<hash>}", "string", "an address that is on the suppression list -> since when, UNIX s; below zero where its owner cannot take it off", "suppressions unclaim.lua", "when its owner, or somebody with a reason, takes it off"),
     KeyKind("{g:<z8>}:<tile>", "string", "sealed 16-byte records of the subscribers in a z12 tile", "cells_append.lua cells_replace.lua cells_compact.lua", "when the sweeper finds it empty"),
     KeyKind("{r:<region>}:<shard>", "string", "sealed 16-byte records of the subscribers who named a region", "cells_append.lua cells_replace.lua cells_compact.lua", "when the sweeper finds it empty"),
@@ -79,7 +112,7 @@ TABLE = (
     KeyKind("{l:<carrier>}", "hash", "a limiter: of a carrier, of a domain (<carrier>/<domain>), of a key (key/<key id>), of requests to stand down (ask/<org>), of previews (reach/<key id>), or of one target (reach/<key id>/<kind>/<digest>, for a day)", "take.lua give_back.lua pause.lua failed.lua resume.lua limits", "a minute or more after it is full or the pause is over"),
     KeyKind("{l:<carrier>}:bound", "string", "that a process is bound to a text message centre", "heartbeats", "three seconds after the last of them said so"),
     KeyKind("{l:<carrier>}:taking", "string", "that it took a message of a process", "heartbeats", "fifteen seconds after the last of them said so"),
-    KeyKind("{l:<carrier>}:shares", "hash", "worker -> since when it lines up for connections (ms), whether it goes behind, how many it claims, whether one works, when it last said so (ms)", "share.lua connection_shares", "an entry when the worker ends, or is silent for three seconds"),
+    KeyKind("{l:<carrier>}:shares", "hash", "worker -> since when it lines up for connections (ms), whether it goes behind, how many it claims, whether one works, when it last said so (ms)", "share.lua limits", "an entry when the worker ends, or is silent for three seconds"),
     KeyKind("{l:<carrier>}:logins", "hash", "worker -> since when it finds this (ms), when it last said so (ms), whether it can log in at the carrier, and why not", "login.lua", "an entry when another worker says so, a minute after the worker last did"),
     KeyKind("{l:<channel>}:at-work", "string", "that a worker sends by this channel", "heartbeats", "ten seconds after the last of them said so"),
     KeyKind("{n:<hash>}", "string", "a carrier's id of a message -> its tag, how many parts it has and which try it is, or that it is nobody's, or what was said of it before that was known", "message_id.lua", "a day after the message's validity; what was said, after five minutes"),
@@ -97,7 +130,7 @@ TABLE = (
     KeyKind("{j:<hash>}", "hash", "how often somebody tried to sign in, and until when they must wait", "sessions tries.lua", "when they have signed in, or an hour after the last try"),
     KeyKind("{o:<org>}:unattended", "zset", "alert that went out without a second person -> ms it did", "allow.lua", "an hour after the last"),
     KeyKind("{o:<org>}:glass", "hash", "operator who approved alone, or was about to -> alert, its revision and the try, one a line", "break_glass exchange.lua", "a line when another has reviewed it, or nothing came of it"),
-    KeyKind("{o:<org>}:spent:<what>", "hash", "segments of SMS that an alert (its chain) or a day (since 1970) has had, where there is a limit; whether nothing limits it", "spend.lua budgets", "a day after three, an alert after 400 days without an SMS"),
+    KeyKind("{o:<org>}:spent:<what>", "hash", "segments of SMS that an alert (its chain) or a day (since 1970) has had, where there is a limit; whether nothing limits it", "spend.lua limits", "a day after three, an alert after 400 days without an SMS"),
     KeyKind("{o:<org>}:oncall", "string", "who is on call, with their addresses: sealed", "paging replace.lua", KEPT, Strings()),
     KeyKind("{o:<org>}:texts", "hash", "revision -> all own texts of the organisation, sealed", "texts_add.lua", KEPT, Fields()),
     KeyKind("{u:<org>}", "stream", "the organisation's audit: number -> time, link, what is told, sealed", "audit.lua", KEPT),
@@ -105,14 +138,14 @@ TABLE = (
     KeyKind("{v:<org>}:marks", "hash", "number of the last event; when its store was put back last; chain that is announced -> number of its last that got here", "prelude.lua events.lua events", "an entry with the announcement"),
     KeyKind("{v:<org>}:hooks", "hash", "webhook -> URL, what signs, which events: sealed", "webhooks exchange.lua", "an entry with its webhook", Fields()),
     KeyKind("{v:<org>}:distributors", "hash", "distributor -> the same of it, and which alerts it gets, as what: sealed", "webhooks exchange.lua free_distributor.lua", "an entry with its distributor", Fields()),
-    KeyKind("{v:<org>}:distribution:<chain>", "hash", "distributor -> the messages it was sent of an alert, by their CAP names, and what became of each; a refusal's words sealed under the case's key", "distribution track.lua", KEPT),
-    KeyKind("{v:<org>}:holders", "hash", "distributor and chain -> ms since when it has to take it down and has not confirmed that, 0 while it only has it", "distribution track.lua", "an entry when it confirms that, or the alert ended by itself"),
+    KeyKind("{v:<org>}:distribution:<chain>", "hash", "distributor -> the messages it was sent of an alert, by their CAP names, and what became of each; a refusal's words sealed under the case's key", "webhooks track.lua", KEPT),
+    KeyKind("{v:<org>}:holders", "hash", "distributor and chain -> ms since when it has to take it down and has not confirmed that, 0 while it only has it", "webhooks track.lua", "an entry when it confirms that, or the alert ended by itself"),
     KeyKind("{v:<org>}:hook:<webhook>", "hash", "how far it was told, since when it fails, whether it is off; in how many turns something was queued; how often its way was changed", "prelude.lua webhooks hook_queue.lua hook_settle.lua free_distributor.lua", "with the webhook"),
     KeyKind("{v:<org>}:queue:<webhook>", "zset", "event, or alert, that waits for it -> ms it is due", "prelude.lua webhooks hook_settle.lua", "an entry when it is told, or given up"),
     KeyKind("{v:<org>}:tries:<webhook>", "hash", "event, or alert, that waits for it -> how often it was tried, first when, and in which turn it was queued", "prelude.lua webhooks hook_settle.lua", "with its entry of the queue"),
     KeyKind("{v:<org>}:given-up:<webhook>", "zset", "event, or alert, that it never took -> ms that was given up", "prelude.lua webhooks hook_settle.lua", "an entry when it is told again, or a thousand later ones were given up"),
     KeyKind("{o:<org>}:alerts", "zset", "alert -> ms it was made", "alerts", KEPT),
-    KeyKind("{o:<org>}:asked", "zset", "another's alert (its chain) for part of which the organisation is asked for its permission -> ms that was", "permissions", "an entry when its alert is purged, or a thousand came later"),
+    KeyKind("{o:<org>}:asked", "zset", "another's alert (its chain) for part of which the organisation is asked for its permission -> ms that was", "later_versions", "an entry when its alert is purged, or a thousand came later"),
     KeyKind("{o:<org>}:media", "zset", "photo that waits for an alert -> ms it is gone", "photos", "an entry when an alert has it, or it is gone"),
     KeyKind("{p:<key id>:<hash>}", "hash", "an Idempotency-Key: HMAC of the request's digest, id, status", "idempotency idempotency.lua", "after a day, or when the request was refused"),
     KeyKind("{x:<shard>}:live", "hash", "chains with work to do -> how often each was announced", "alerts retire.lua", "an entry when the work is done"),
@@ -134,7 +167,7 @@ TABLE = (
     KeyKind("{m}:purges", "hash", "cases purged; of these, those after which the append-only file was rewritten", "case_keys aof_rewrite", KEPT),
     KeyKind("{m}:organisations", "set", "organisations that something was written of", "organisations", KEPT),
     KeyKind("{m}:stops", "hash", "generation; scope -> what is stopped, sealed", "stop.lua", "an entry when two people lifted it", Fields()),
-    KeyKind("{m}:labels", "string", "fingerprint of the regions that everybody's places are labelled with", "place_labels", KEPT),
+    KeyKind("{m}:labels", "string", "fingerprint of the regions that everybody's places are labelled with", "subscribers", KEPT),
     KeyKind("{m}:numbers", "hash", "number -> code of an imported region, the same on every machine", "custom_regions", KEPT),
     KeyKind("{b:<import>}", "string", "an import of regions: how far it is, its report", "region_imports", "after a week"),
     KeyKind("{m}:carrier-tests", "list", "tests of carriers that wait for a worker: sealed, for each has an address", "tests", "an entry when a worker takes it, all a minute after the last came", Passing()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from geofences.tiles import ANCESTOR_SHIFT
@@ -32,6 +33,8 @@ CHAIN_SUFFIXES = {
 
 SHARDS = 16  # of the sets of live chains and expiries: enough to spread a cluster, few enough to poll in one pipeline
 SUBSCRIBERS_PER_TAG = 512  # contiguous numbers share a slot, so a sorted batch touches few
+REGION_SHARD_BITS = 14  # 16,384 subscribers' numbers a shard: 256 kB when all of them belong to the region
+COUNT_BYTES = 4  # of the number of a cell's records
 
 SCHEMA = "{m}:schema"
 CLOCK = "{m}:clock"
@@ -59,6 +62,57 @@ ORGANISATIONS = "{m}:organisations"
 PURGES = "{m}:purges"
 PASSKEYS = "{m}:passkeys"
 IDENTITIES = "{m}:identities"
+
+#: Makes a key of one name, of one number, or of two names.
+Named = Callable[[str], str]
+Numbered = Callable[[int], str]
+Paired = Callable[[str, str], str]
+
+#: Where is written, on a server that holds it, to see whether that is possible.
+ready: Numbered = "{{m:{}}}:ready".format
+#: How many records each cell of a group has: COUNT_BYTES each, from `first_member` on.
+cells: Named = "{{{}}}:cells".format
+#: The cells of a group that have something to settle.
+dirty: Named = "{{{}}}:dirty".format
+chain: Named = "{{a:{}}}".format
+case: Named = "{{c:{}}}".format
+case_held: Named = "{{c:{}}}:held".format
+case_dropped: Named = "{{c:{}}}:dropped".format
+case_kept: Named = "{{c:{}}}:kept".format
+media: Named = "{{f:{}}}".format
+media_alerts: Named = "{{f:{}}}:alerts".format
+external_id: Named = "{{e:{}}}".format
+subscriber_id: Named = "{{i:{}}}".format
+address: Named = "{{h:{}}}".format
+called_dead: Named = "{{h:{}}}:dead".format
+suppression: Named = "{{t:{}}}".format
+limiter: Named = "{{l:{}}}".format
+bound: Named = "{{l:{}}}:bound".format
+taking: Named = "{{l:{}}}:taking".format
+shares: Named = "{{l:{}}}:shares".format
+logins: Named = "{{l:{}}}:logins".format
+at_work: Named = "{{l:{}}}:at-work".format
+message_id: Named = "{{n:{}}}".format
+message_parts: Named = "{{n:{}}}:parts".format
+api_key: Named = "{{k:{}}}".format
+api_key_used: Named = "{{k:{}}}:used".format
+sign_in_code: Named = "{{q:{}}}".format
+session: Named = "{{w:{}}}".format
+session_proof: Named = "{{w:{}}}:proof".format
+challenge: Named = "{{y:{}}}".format
+sent_away: Named = "{{z:{}}}".format
+tries: Named = "{{j:{}}}".format
+org: Paired = "{{o:{}}}:{}".format
+org_spent: Paired = "{{o:{}}}:spent:{}".format
+org_audit: Named = "{{u:{}}}".format
+carrier_test: Named = "{{d:{}}}".format
+regions_import: Named = "{{b:{}}}".format
+idempotency: Paired = "{{p:{}:{}}}".format
+live: Numbered = "{{x:{}}}:live".format
+told_key: Numbered = "{{x:{}}}:told".format
+starts: Numbered = "{{x:{}}}:starts".format
+expiry: Numbered = "{{x:{}}}:expiry".format
+waiting: Numbered = "{{x:{}}}:waiting".format
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,28 +149,10 @@ def absent(beside: str) -> str:
     return f"{beside[: beside.index('}') + 1]}:absent"
 
 
-def ready(number: int) -> str:
-    """Where is written, on a server that holds it, to see whether that is possible."""
-    return f"{{m:{number}}}:ready"
-
-
-def cells(group: str) -> str:
-    """How many records each cell of a group has: COUNT_BYTES each, from `first_member` on."""
-    return f"{{{group}}}:cells"
-
-
-COUNT_BYTES = 4
-
-
 def first_member(group: str) -> int:
     """The first cell that a group can have."""
     kind, _, number = group.partition(":")
     return int(number) << ANCESTOR_SHIFT if kind == "g" else 0
-
-
-def dirty(group: str) -> str:
-    """The cells of a group that have something to settle."""
-    return f"{{{group}}}:dirty"
 
 
 def tile_cell(tile: int) -> Cell:
@@ -124,16 +160,9 @@ def tile_cell(tile: int) -> Cell:
     return Cell(f"g:{tile >> ANCESTOR_SHIFT}", tile)
 
 
-REGION_SHARD_BITS = 14  # 16,384 subscribers' numbers a shard: 256 kB when all of them belong to the region
-
-
 def region_cell(region: int, subscriber: int) -> Cell:
     """The cell of a subscriber who named a region instead of a point."""
     return Cell(f"r:{region}", subscriber >> REGION_SHARD_BITS)
-
-
-def chain(chain_id: str) -> str:
-    return f"{{a:{chain_id}}}"
 
 
 def of_chain(chain_id: str, part: str, name: str = "") -> str:
@@ -141,166 +170,14 @@ def of_chain(chain_id: str, part: str, name: str = "") -> str:
     return f"{{a:{chain_id}}}{CHAIN_SUFFIXES[part]}{name}"
 
 
-def case(case_id: str) -> str:
-    return f"{{c:{case_id}}}"
-
-
-def case_held(case_id: str) -> str:
-    return f"{{c:{case_id}}}:held"
-
-
-def case_dropped(case_id: str) -> str:
-    return f"{{c:{case_id}}}:dropped"
-
-
-def case_kept(case_id: str) -> str:
-    return f"{{c:{case_id}}}:kept"
-
-
-def media(media_id: str) -> str:
-    return f"{{f:{media_id}}}"
-
-
-def media_alerts(media_id: str) -> str:
-    return f"{{f:{media_id}}}:alerts"
-
-
-def external_id(hashed: str) -> str:
-    return f"{{e:{hashed}}}"
-
-
 def subscriber(number: int) -> str:
     return f"{{s:{number // SUBSCRIBERS_PER_TAG}}}:{number}"
-
-
-def subscriber_id(hashed: str) -> str:
-    return f"{{i:{hashed}}}"
-
-
-def address(hashed: str) -> str:
-    return f"{{h:{hashed}}}"
-
-
-def called_dead(hashed: str) -> str:
-    return f"{{h:{hashed}}}:dead"
-
-
-def suppression(hashed: str) -> str:
-    return f"{{t:{hashed}}}"
-
-
-def limiter(carrier: str) -> str:
-    return f"{{l:{carrier}}}"
-
-
-def bound(carrier: str) -> str:
-    return f"{{l:{carrier}}}:bound"
-
-
-def taking(carrier: str) -> str:
-    return f"{{l:{carrier}}}:taking"
-
-
-def shares(carrier: str) -> str:
-    return f"{{l:{carrier}}}:shares"
-
-
-def logins(carrier: str) -> str:
-    return f"{{l:{carrier}}}:logins"
-
-
-def at_work(channel: str) -> str:
-    return f"{{l:{channel}}}:at-work"
-
-
-def message_id(hashed: str) -> str:
-    return f"{{n:{hashed}}}"
-
-
-def message_parts(hashed: str) -> str:
-    return f"{{n:{hashed}}}:parts"
-
-
-def api_key(key_id: str) -> str:
-    return f"{{k:{key_id}}}"
-
-
-def api_key_used(key_id: str) -> str:
-    return f"{{k:{key_id}}}:used"
-
-
-def sign_in_code(digest: str) -> str:
-    return f"{{q:{digest}}}"
-
-
-def session(digest: str) -> str:
-    return f"{{w:{digest}}}"
-
-
-def session_proof(digest: str) -> str:
-    return f"{{w:{digest}}}:proof"
-
-
-def challenge(digest: str) -> str:
-    return f"{{y:{digest}}}"
-
-
-def sent_away(digest: str) -> str:
-    return f"{{z:{digest}}}"
-
-
-def tries(hashed: str) -> str:
-    return f"{{j:{hashed}}}"
-
-
-def org(name: str, part: str) -> str:
-    return f"{{o:{name}}}:{part}"
-
-
-def org_spent(name: str, what: str) -> str:
-    return f"{{o:{name}}}:spent:{what}"
-
-
-def org_audit(name: str) -> str:
-    return f"{{u:{name}}}"
 
 
 def org_events(name: str, part: str = "") -> str:
     return f"{{v:{name}}}{part}"
 
 
-def carrier_test(test_id: str) -> str:
-    return f"{{d:{test_id}}}"
-
-
-def regions_import(import_id: str) -> str:
-    return f"{{b:{import_id}}}"
-
-
-def idempotency(key_id: str, hashed: str) -> str:
-    return f"{{p:{key_id}:{hashed}}}"
-
-
 def shard_of(chain_id: str) -> int:
     """The last characters of a ULID are random."""
     return sum(chain_id[-2:].encode()) % SHARDS
-
-
-def live(shard: int) -> str:
-    return f"{{x:{shard}}}:live"
-
-
-def told_key(shard: int) -> str:
-    return f"{{x:{shard}}}:told"
-
-
-def starts(shard: int) -> str:
-    return f"{{x:{shard}}}:starts"
-
-
-def expiry(shard: int) -> str:
-    return f"{{x:{shard}}}:expiry"
-
-
-def waiting(shard: int) -> str:
-    return f"{{x:{shard}}}:waiting"

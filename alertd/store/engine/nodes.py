@@ -1,16 +1,27 @@
-"""The servers of a store: one, or the masters of a cluster, each reached by a client of its own.
+"""The servers of a store: one, or the masters of a cluster, each reached by a client of its own (`Nodes`) and its lines (`CommandPipeline`).
 
 All of a chain, of a group of cells or of 512 subscribers lies under one hash tag (`keys`), so no call ever needs two servers: one
 client a server, and the rest of the store does not know which of both it is.
+
+What is asked of one server in one turn of the event loop goes out together, on few connections, and each is read in one go.
+A request that is small costs the client more than the server. Of a thousand at once, few travel alone, and nobody waits for company. Nor do
+all travel as one: they would go on together, and the server would rest while they are worked on here, and we while it works.
+What waits for the disk has a line of its own, so that nothing else waits behind it, and waits once for all: it counts what its own
+connection wrote before it (WAITAOF).
 """
 
 from __future__ import annotations
 
 import asyncio
+import select
+import sys
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
 from itertools import count
 from typing import Any, TypeVar
 
+from hiredis import pack_command
 from redis import exceptions
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -18,17 +29,142 @@ from redis.backoff import NoBackoff
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.maint_notifications import MaintNotificationsConfig
 
-from alertd.store.engine.command_pipeline import CommandPipeline
-
 Group = TypeVar("Group", bound=Hashable)
 Item = TypeVar("Item")
+Command = Sequence[Any]
+WAIT = "WAITAOF"
+#: So much is under way at most of what waits for the disk, and of the rest: the client refuses the hundred and first connection. While the
+#: server is slow, as when it forks, what is asked meanwhile goes together once there is a line.
+MOST = 40
+#: So many connections at most stay here between two turns, whatever a burst took, and no more than this share of those that the client may have.
+IDLE, IDLE_SHARE = 8, 0.25
+#: So many callers at most share a connection's turn. They do not wait for those who ask after them in the same turn of the event loop.
+TOGETHER = 20
+#: A task begins as it is made (Python 3.12): what it asks is written a turn sooner.
+_AT_ONCE: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 #: What of a client's settings says where its server is, who may enter, and how long that may take.
 _WAY_IN = ("path", "host", "port", "db", "username", "password", "socket_timeout", "socket_connect_timeout")
-
 #: A client that waits to be told of maintenance hands out connections that the server has closed meanwhile, as after a restart or a silence.
 NO_NOTICES = MaintNotificationsConfig(enabled=False)
 #: So long one server of several is waited for that is asked who holds what: where it is gone, another has long taken its place.
 ANSWER_S = 5.0
+
+
+@dataclass(slots=True)
+class _Ask:
+    """One caller's commands."""
+
+    names: list[Any]
+    packed: list[bytes]  # in C; the client does it in Python
+    future: asyncio.Future[list[Any]]
+
+
+class CommandPipeline:
+    """The lines to one server."""
+
+    def __init__(self, node: Redis) -> None:
+        self._node = node
+        self._asked: dict[bool, list[_Ask]] = {False: [], True: []}  # by whether it waits for the disk
+        self._tasks: dict[bool, set[asyncio.Task[None]]] = {False: set(), True: set()}
+        # By the few names there are: the client looks for them in capitals.
+        self._callback: Callable[[str], Callable[[Any], Any] | None] = cache(node.response_callbacks.get)
+        self._idle: list[Any] = []  # connections of the client's pool
+
+    def ask(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
+        """The answers, errors among them. Where the last command is WAITAOF, it is once for all that go with it. Raises what the
+        client raises when the server cannot be reached.
+        """
+        loop = asyncio.get_running_loop()
+        # What cannot be packed is the caller's alone.
+        ask = _Ask([command[0] for command in commands], [*map(_packed, commands)], loop.create_future())
+        waits = ask.names[-1] == WAIT
+        if not self._asked[waits]:
+            loop.call_soon(self._go, waits)
+        self._asked[waits].append(ask)
+        if len(self._asked[waits]) >= TOGETHER:
+            self._go(waits)
+        return ask.future
+
+    async def hang_up(self) -> None:
+        """Whoever asks next connects anew."""
+        for connection in self._idle:
+            await connection.disconnect(nowait=True)
+        await self._node.connection_pool.disconnect(inuse_connections=False)
+
+    def _go(self, waits: bool) -> None:
+        while self._asked[waits] and len(self._tasks[waits]) < MOST:
+            asked, self._asked[waits] = self._asked[waits][:TOGETHER], self._asked[waits][TOGETHER:]
+            task = asyncio.Task(self._together(asked, waits), loop=asyncio.get_running_loop(), **_AT_ONCE)
+            self._tasks[waits].add(task)
+            task.add_done_callback(self._tasks[waits].discard)
+            task.add_done_callback(lambda _: self._go(waits))
+
+    async def _together(self, asked: Sequence[_Ask], waits: bool) -> None:
+        try:
+            await self._exchange(asked, int(waits))
+        except Exception as error:  # noqa: BLE001  it is raised where it is waited for
+            for ask in asked:
+                if not ask.future.done():
+                    ask.future.set_exception(error)
+        finally:
+            for ask in asked:
+                ask.future.cancel()  # none is left waiting; what is answered stays so
+
+    async def _exchange(self, asked: Sequence[_Ask], shared: int) -> None:
+        """`shared` are the commands at the end that all have in common: 1 or none."""
+        packed = [piece for ask in asked for piece in ask.packed[: len(ask.packed) - shared]]
+        packed += asked[0].packed[len(asked[0].packed) - shared :]
+        pool: Any = self._node.connection_pool
+        # Few connections go back to the client's pool: it takes a lock and counts them, which is some 3 % of what an alert takes of the API.
+        connection = self._idle.pop() if self._idle else pool.get_available_connection()
+        try:
+            if _was_left(connection):
+                await connection.disconnect(nowait=True)
+            await pool.ensure_connection(connection)  # one that ended meanwhile is made anew
+            # The client's own way takes a task to write them, and a time-out and five calls for each answer.
+            async with asyncio.timeout(connection.socket_timeout):
+                connection._writer.write(b"".join(packed))  # noqa: SLF001  it has no other name
+                await connection._writer.drain()  # noqa: SLF001
+                answers = [await connection._parser.read_response() for _ in packed]  # noqa: SLF001
+        except BaseException as error:
+            await connection.disconnect(nowait=True)  # whatever it was: not all was read, or it is none any more
+            if isinstance(error, TimeoutError):
+                raise exceptions.TimeoutError("no answer in time") from error
+            raise
+        finally:
+            if len(self._idle) < min(IDLE, IDLE_SHARE * pool.max_connections):
+                self._idle.append(connection)
+            else:
+                await pool.release(connection)
+        end, first = answers[len(answers) - shared :], 0
+        for ask in asked:
+            own = answers[first : (first := first + len(ask.names) - shared)]
+            for i, answer in enumerate(own):  # each becomes what the client gives to whoever asks alone
+                if (callback := self._callback(ask.names[i])) and not isinstance(answer, Exception):
+                    own[i] = callback(answer)
+            if not ask.future.done():  # else whoever asked has gone
+                ask.future.set_result([*own, *end])
+
+
+def _was_left(connection: Any) -> bool:
+    """Whether the server has ended it, or said what nobody asked for: the event loop may have seen it, which the client does not, or not have
+    looked since.
+    """
+    if not connection.is_connected:
+        return False
+    writer = connection._writer  # noqa: SLF001  it has no other name
+    if writer.is_closing():
+        return True
+    looked = select.poll()
+    looked.register(writer.get_extra_info("socket").fileno(), select.POLLIN)
+    return bool(looked.poll(0))
+
+
+def _packed(command: Command) -> bytes:
+    """A command as it is written; some have a name of two words."""
+    name: str = command[0]
+    packed: bytes = pack_command((*name.split(), *command[1:]) if " " in name else tuple(command))
+    return packed
 
 
 class Nodes:
@@ -36,37 +172,24 @@ class Nodes:
 
     def __init__(self, client: Redis) -> None:
         self.first = client
+        self.all = [client]  # every server that holds keys
+        self.only: Redis | None = client  # the client of the server that holds all keys; None in a cluster
         self.stale = False
         self._clients: dict[tuple[str, int], Redis] = {}
-        self._lines: dict[Redis, CommandPipeline] = {}
+        #: The lines to a client's server, the same for all who ask: they keep some of its connections.
+        self.lines: Callable[[Redis], CommandPipeline] = cache(CommandPipeline)
         self._slots: list[Redis] = []  # by slot, of a cluster
         self._learning = asyncio.Lock()
         self._turn = -1
 
-    @property
-    def all(self) -> list[Redis]:
-        """Every server that holds keys."""
-        return list(dict.fromkeys(self._slots)) or [self.first]
-
-    @property
-    def only(self) -> Redis | None:
-        """The client of the server that holds all keys; None in a cluster."""
-        return None if self._slots else self.first
-
-    def of(self, key: str | bytes) -> Redis:
+    def of(self, key: str) -> Redis:
         """The client of the server that holds a key."""
         return self._slots[slot_of(key)] if self._slots else self.first
 
-    def lines(self, client: Redis) -> CommandPipeline:
-        """The lines to a client's server, the same for all who ask: they keep some of its connections."""
-        if client not in self._lines:
-            self._lines[client] = CommandPipeline(client)
-        return self._lines[client]
-
     async def hang_up(self) -> None:
         """The name of a server may lead to another by now, and connections that are kept lead to the one before."""
-        for lines in self._lines.values():
-            await lines.hang_up()
+        for client in (self.first, *self._clients.values()):
+            await self.lines(client).hang_up()
 
     def parts(self, names: Sequence[str]) -> list[list[int]]:
         """The indices of names that one command may have together: all, or in a cluster those of one slot."""
@@ -97,6 +220,7 @@ class Nodes:
             here = self._client((host or b"").decode(), port)  # none: the host that was asked, as behind a proxy
             slots[first : last + 1] = [here] * (last + 1 - first)
         self._slots, self.stale = slots, False
+        self.all, self.only = list(dict.fromkeys(slots)) or [self.first], None if slots else self.first
 
     async def close(self) -> None:
         """Close the clients that were made here; the first is its owner's."""
@@ -143,9 +267,9 @@ def way_in(client: Redis) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name in _WAY_IN or name.startswith("ssl_")}
 
 
-def slot_of(key: str | bytes) -> int:
+def slot_of(key: str) -> int:
     """The cluster's slot of a key, by its hash tag."""
-    return key_slot(key.encode() if isinstance(key, str) else key)
+    return key_slot(key.encode())
 
 
 def grouped(pairs: Iterable[tuple[Group, Item]]) -> dict[Group, list[Item]]:

@@ -56,7 +56,7 @@ class Script:
 @cache
 def script(name: str) -> Script:
     """The script of `<name>.lua` with its prelude."""
-    text = _read(name)
+    text = _files()[name].read_text(encoding="utf-8")
     used = set(_WORD.findall(text))
     for makes, words, piece in reversed(_shared()):
         if makes & used:
@@ -88,7 +88,7 @@ def _shared() -> list[tuple[set[str], set[str], str]]:
     """What scripts share, in pieces, each with the names that it makes and all that are in it: a script is given what it uses, for the server makes all of it
     anew at each call.
     """
-    pieces = [*_tables(), *_read("prelude").split("\n\n")]
+    pieces = [*_tables(), *_files()["prelude"].read_text(encoding="utf-8").split("\n\n")]
     return [(set(_WORD.findall(" ".join(_LOCAL.findall(piece)))), set(_WORD.findall(piece)), piece) for piece in pieces]
 
 
@@ -96,10 +96,6 @@ def _shared() -> list[tuple[set[str], set[str], str]]:
 def _files() -> dict[str, Path]:
     """Each script by its name; it lies beside the module that runs it."""
     return {file.stem: file for file in _FOLDER.rglob("*.lua")}
-
-
-def _read(name: str) -> str:
-    return _files()[name].read_text(encoding="utf-8")
 
 
 def _tables() -> list[str]:

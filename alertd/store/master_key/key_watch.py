@@ -11,9 +11,8 @@ import structlog
 
 from alertd.common.clock import Clock
 from alertd.common.repetition import repeated
-from alertd.store.engine.codec import SealError, next_key
+from alertd.store.engine.codec import NameKeys, SealError, next_key
 from alertd.store.engine.connection import Connection, StoreRefusedError, StoreUnavailableError
-from alertd.store.engine.name_keys import NameKeys
 from alertd.store.master_key.state import MasterKeys, Phase, Rotation, StoredSecrets, makes, reads, seal_counter
 
 BEAT_S = 1.0
@@ -46,9 +45,9 @@ class KeyWatch:
     async def beat(self) -> None:
         """Say which keys this process holds, load the one that it lacks, and use the current one. Raises StoreUnavailableError."""
         check, rotation = await self._master_keys.beat(self._process, " ".join(self._says()), self._taken())
-        if rotation.is_running and not self._codec.holds(rotation.new):
+        if rotation.is_running and rotation.new not in self._codec.master.names:
             self._load(rotation.new)
-        if self._codec.holds(check):
+        if check in self._codec.master.names:
             self._codec.use(check)
             if rotation.phase is Phase.DONE:
                 self._codec.master.drop_others()

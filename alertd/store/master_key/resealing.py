@@ -16,7 +16,7 @@ from typing import Any
 from alertd.store.engine import key_table
 from alertd.store.engine.codec import SealError
 from alertd.store.engine.connection import UNAVAILABLE, Arg, Connection, checked, hash_in, translated
-from alertd.store.engine.sealed_values import Fields, Passing, Sealed, Strings
+from alertd.store.engine.key_table import Fields, Passing, Sealed, Strings
 from alertd.store.master_key.state import Found
 
 #: The keys of the store under names that can be guessed: addresses, mailboxes that were called dead, the suppression list, ids, external ids.

@@ -33,7 +33,7 @@ async def open_store(connection: Connection, *, sandbox: bool = False) -> None:
     codec = connection.codec
     if not codec.has_secret:
         raise StoreRefusedError("a new store needs store.hash_key (or store.hash_key_file) too")
-    cell_key = keys.CELL_KEY, codec.new_cell_key(keys.CELL_KEY)
+    cell_key = keys.CELL_KEY, codec.new_key(keys.CELL_KEY)
     own = keys.SCHEMA, SCHEMA_VERSION, keys.KEY_CHECK, codec.check_value, keys.SANDBOX, int(sandbox), *cell_key
     await connection.execute_durably([("MSETNX", *own)])  # does nothing if another process was here first
     if not await look(connection, sandbox=sandbox):
@@ -69,7 +69,7 @@ async def look(connection: Connection, *, sandbox: bool) -> bool:
         await load_secrets(connection)
     except SealError:
         raise StoreRefusedError(OTHER_KEYS) from None
-    if not connection.codec.holds(check.decode()):
+    if check.decode() not in connection.codec.master.names:
         raise StoreRefusedError(OTHER_KEYS)
     connection.codec.use(check.decode())
     if (is_sandbox == b"1") != sandbox:

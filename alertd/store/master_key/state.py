@@ -156,8 +156,8 @@ class MasterKeys:
 
     async def keep_secrets(self, name: str) -> None:
         """Keep, durably, what a master key that goes away leaves: the key of the audit's entries. Needs the new key to be the current one."""
-        field = _audit_field(name)
-        sealed = self._db.codec.master.seal(self._db.codec.audit_key(name), _bound(field))
+        field = f"audit {name}"
+        sealed = self._db.codec.master.seal(self._db.codec.audit_keys[name], _bound(field))
         await self._db.execute_durably([("HSET", keys.SECRETS, field, sealed)])
 
     async def add_name_key(self, number: int) -> None:
@@ -221,10 +221,6 @@ def _rotation(fields: Mapping[bytes, bytes]) -> Rotation:
 def seal_counter(ring: str, name: str) -> str:
     """The field that counts the seals of a key."""
     return f"{ring} {name}"
-
-
-def _audit_field(name: str) -> str:
-    return f"audit {name}"
 
 
 def _bound(field: str) -> str:

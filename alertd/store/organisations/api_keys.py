@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 import msgspec
 
 from alertd.store.engine import keys
-from alertd.store.engine.batcher import Batcher
+from alertd.store.engine.bulk_reads import Batcher
 from alertd.store.engine.connection import Connection
 
 #: When a key was last used is told for so long: about a year.
@@ -98,3 +99,8 @@ class ApiKeys:
 
     def _opened(self, sealed: bytes, name: str) -> StoredKey:
         return _decode(self._db.codec.master.open(sealed, name))
+
+
+def digest_of(secret: str) -> str:
+    """What is kept of a code, a session or a key: they are random, so no slow hash is needed."""
+    return hashlib.sha256(secret.encode()).hexdigest()

@@ -7,7 +7,6 @@ record ends what it is to end.
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Callable
 
 import msgspec
@@ -15,6 +14,7 @@ import msgspec
 from alertd.model.fields import folded_subject
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
+from alertd.store.organisations.api_keys import digest_of
 
 
 class Passkey(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,8 +166,3 @@ class OperatorStore:
 
     def _opened(self, name: str, operator_id: str, sealed: bytes) -> StoredOperator:
         return _decode(self._db.codec.master.open(sealed, f"{name} {operator_id}"))
-
-
-def digest_of(secret: str) -> str:
-    """What is kept of a code, a session or a key: they are random, so no slow hash is needed."""
-    return hashlib.sha256(secret.encode()).hexdigest()

@@ -12,7 +12,7 @@ import msgspec
 from alertd.common.clock import HOUR_MS
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
-from alertd.store.organisations.operators import digest_of
+from alertd.store.organisations.api_keys import digest_of
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):

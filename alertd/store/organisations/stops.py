@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from alertd.store.engine import keys
-from alertd.store.engine.batcher import Batcher
+from alertd.store.engine.bulk_reads import Batcher
 from alertd.store.engine.connection import Arg, Connection, StoreUnavailableError, checked, hash_in
 
 SERVICE = "service"
@@ -76,20 +76,7 @@ class Stops:
         return await self._reads.one(None)
 
     async def _read_many(self, asked: Sequence[None]) -> list[StandingStops]:
-        return [self.standing(await self._db.execute_many(READ))] * len(asked)
-
-    def standing(self, found: Sequence[Any]) -> StandingStops:
-        """From the answers to `READ`. Raises as `read` does."""
-        record, check = found
-        if check is not None and not self._db.codec.holds(
-            check.decode()
-        ):  # where there is none there is nothing to send
-            raise StoreUnavailableError("This is not the store that was opened.")
-        fields = {name.decode(): value for name, value in hash_in(record).items()}
-        generation = int(fields.pop("generation", b"0"))
-        return StandingStops(
-            generation=generation, stops={scope: self._opened(scope, sealed) for scope, sealed in fields.items()}
-        )
+        return [standing_of(self._db, await self._db.execute_many(READ))] * len(asked)
 
     async def change(self, seen: StandingStops, scope: str, stop: Stop | None) -> bool:
         """Keep a stop, or lift it (None), durably. False when something else was changed since."""
@@ -110,9 +97,18 @@ class Stops:
         checked([answer for answer in answers if not isinstance(answer, StoreUnavailableError)])
         return answers
 
-    def _opened(self, scope: str, sealed: bytes) -> Stop:
-        return _decode(self._db.codec.master.open(sealed, _bound(scope)))
-
 
 def _bound(scope: str) -> str:
     return f"{keys.STOPS} {scope}"
+
+
+def standing_of(db: Connection, found: Sequence[Any]) -> StandingStops:
+    """What is stopped, from the answers to `READ`. Raises as `Stops.read_standing` does."""
+    record, check = found
+    # Where there is none there is nothing to send.
+    if check is not None and check.decode() not in db.codec.master.names:
+        raise StoreUnavailableError("This is not the store that was opened.")
+    fields = {name.decode(): value for name, value in hash_in(record).items()}
+    generation, opened = int(fields.pop("generation", b"0")), db.codec.master.open
+    stops = {scope: _decode(opened(sealed, _bound(scope))) for scope, sealed in fields.items()}
+    return StandingStops(generation=generation, stops=stops)

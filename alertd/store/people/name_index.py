@@ -14,8 +14,7 @@ from dataclasses import dataclass
 
 from alertd.model.states import CHANNELS, folded_address
 from alertd.store.engine import keys
-from alertd.store.engine.connection import Connection
-from alertd.store.engine.named_values import names_of, values_of
+from alertd.store.engine.connection import Connection, names_of, values_of
 
 _ONCE_BYTES = 2  # with the second: two alike would have to meet within one race of four steps
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -31,6 +31,8 @@ COLUMNS = 1 + len(CHANNELS)
 _ORDER = (PlaceKind.HOME, PlaceKind.WORK, PlaceKind.SCHOOL, PlaceKind.OTHER, PlaceKind.NOW)
 _RANK = np.full(8, len(_ORDER), np.uint8)
 _RANK[[PLACE_KINDS.index(kind) for kind in _ORDER]] = np.arange(len(_ORDER))
+#: Leaves whose points are labelled in one go.
+LEAVES_AT_ONCE = 5_000
 #: Of a cache file. Another one is not read.
 _FORMAT = 1
 _SEALED_AS = "people-map"
@@ -69,8 +71,8 @@ def build(audience: Audience, library: Library, codec: Codec, last: int) -> Peop
     parts = {}
     for number, population in enumerate(POPULATIONS):
         noise = Noise(key, number)
-        leaves = Leaves.build(*summed(*tally.squares(population)), noise)
-        regions = RegionLeaves.build(*summed(*tally.regions(population)), parents, noise)
+        leaves = Leaves.build(*summed(*tally.at_squares[population].whole()), noise)
+        regions = RegionLeaves.build(*summed(*tally.at_regions[population].whole()), parents, noise)
         parts[population] = Part(leaves=leaves, regions=regions, labels=_labels(leaves, library))
     return PeopleMap(parts=parts, records=tally.records)
 
@@ -151,8 +153,8 @@ class _Tally:
     def __init__(self, last: int) -> None:
         """`last` is the last number that was given to a subscriber: a record with a larger one is damaged."""
         self._last = np.uint64(last)
-        self._at_squares: dict[Population, _Counted] = {one: _Counted() for one in POPULATIONS}
-        self._at_regions: dict[Population, _Counted] = {one: _Counted() for one in POPULATIONS}
+        self.at_squares: dict[Population, _Counted] = {one: _Counted() for one in POPULATIONS}
+        self.at_regions: dict[Population, _Counted] = {one: _Counted() for one in POPULATIONS}
         self.records = 0
         self._is_home = np.zeros(last + 1, np.bool_)  # by number: the subscriber is counted at home
         self._others = list[tuple[NDArray[Any], ...]]()  # of everybody else's places
@@ -187,19 +189,13 @@ class _Tally:
             chosen = first[pointed[first] == where]
             self._count(where, names[chosen], flags[chosen])
 
-    def squares(self, population: Population) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
-        return self._at_squares[population].whole()
-
-    def regions(self, population: Population) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
-        return self._at_regions[population].whole()
-
     def _count(self, pointed: bool, names: NDArray[np.uint64], flags: NDArray[np.uint32]) -> None:
         consents, tester = records.kinds(flags), records.tester(flags)
         for kind, testers in POPULATIONS:
             counts = (consents & (1 << KINDS.index(kind))) != 0
             if testers:
                 counts &= tester
-            (self._at_squares if pointed else self._at_regions)[kind, testers].add(names[counts], flags[counts])
+            (self.at_squares if pointed else self.at_regions)[kind, testers].add(names[counts], flags[counts])
 
 
 def _parents(library: Library) -> dict[int, int]:
@@ -212,15 +208,9 @@ def _parents(library: Library) -> dict[int, int]:
 
 def _labels(leaves: Leaves, library: Library) -> NDArray[np.uint32]:
     """The region at each point of each leaf."""
-    labels = [*_labelled(leaves, library)]
-    return np.concatenate(labels) if labels else np.empty((0, REGION_ALONG**2), np.uint32)
-
-
-def _labelled(leaves: Leaves, library: Library) -> Iterator[NDArray[np.uint32]]:
-    for some in _windows(len(leaves)):
+    labels = [np.empty((0, REGION_ALONG**2), np.uint32)]
+    for first in range(0, len(leaves), LEAVES_AT_ONCE):
+        some = np.arange(first, min(first + LEAVES_AT_ONCE, len(leaves)))
         lon, lat, own = leaves.points(some, REGION_ALONG)
-        yield np.where(own, library.leaf_numbers(lon.ravel(), lat.ravel()).reshape(lon.shape), 0)
-
-
-def _windows(length: int) -> Iterable[NDArray[np.int64]]:
-    return np.split(np.arange(length), range(5_000, length, 5_000)) if length else ()
+        labels.append(np.where(own, library.leaf_numbers(lon.ravel(), lat.ravel()).reshape(lon.shape), 0))
+    return np.concatenate(labels)

@@ -122,13 +122,6 @@ def difference(changes: Sequence[Change]) -> tuple[list[Spot], list[Spot], list[
     return arriving, leaving, relabelled
 
 
-def grouped(spots: Sequence[Spot]) -> dict[keys.Cell, list[Spot]]:
-    by_cell: dict[keys.Cell, list[Spot]] = {}
-    for spot in spots:
-        by_cell.setdefault(spot.cell, []).append(spot)
-    return by_cell
-
-
 def with_slots(changes: Sequence[Change], arrived: Sequence[Spot]) -> list[Change]:
     """The changes with the slots their new records were given."""
     slots: dict[int, dict[int, int]] = {}

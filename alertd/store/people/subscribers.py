@@ -38,24 +38,23 @@ from alertd.model.subscriber import Subscriber, decode, encode, without_past
 from alertd.store.engine import keys
 from alertd.store.engine.codec import SealError
 from alertd.store.engine.connection import WAITAOF_MS, Arg, Connection
-from alertd.store.people.hard_bounces import HardBounces
-from alertd.store.people.match_filter import MatchFilter, eligible
+from alertd.store.engine.nodes import grouped
+from alertd.store.people.audience import MatchFilter, eligible
 from alertd.store.people.name_index import NameIndex
 from alertd.store.people.spots import (
     Change,
     Spot,
     Swap,
     difference,
-    grouped,
     marked,
     record_of,
     triples,
     unmarked,
     with_slots,
 )
-from alertd.store.people.suppressions import Suppressions
+from alertd.store.people.suppressions import HardBounces, Suppressions
 from geofences import records
-from geofences.inside import inside
+from geofences.scan import inside
 from geofences.tiles import position
 
 MOVE_MS = 5_000 + WAITAOF_MS  # from step 1, which may wait for the disk, to step 3, on the server's clock
@@ -110,11 +109,8 @@ class People:
 
     async def read_many(self, numbers: Sequence[int] | NDArray[np.uint64]) -> list[Subscriber | Absence]:
         """Subscribers by number, or why there is none. One record that cannot be read costs nobody else."""
-        return [self._opened(blob, name) for blob, name in await self._sealed_many(numbers)]
-
-    async def _sealed_many(self, numbers: Sequence[int] | NDArray[np.uint64]) -> list[tuple[bytes | None, str]]:
         names = [keys.subscriber(int(number)) for number in numbers]
-        return list(zip(await self._db.mget(names), names, strict=True))
+        return [self._opened(blob, name) for blob, name in zip(await self._db.mget(names), names, strict=True)]
 
     def _opened(self, blob: bytes | None, name: str) -> Subscriber | Absence:
         if not blob:
@@ -173,7 +169,7 @@ class People:
 
     async def _append(self, arriving: Sequence[Spot]) -> tuple[list[Spot], int]:
         """Step 1. Answers the spots with their slots, and the time (ms, server) after which step 3 is refused."""
-        by_cell = grouped(arriving)
+        by_cell = grouped((spot.cell, spot) for spot in arriving)
         plain = [b"".join(marked(spot.record) for spot in spots) for spots in by_cell.values()]
         sealed = self._db.codec.cells.seal_each(list(by_cell), plain)
         answers = await self._db.run_many_ahead(
@@ -193,9 +189,7 @@ class People:
 
     async def _write(self, changes: Sequence[Change], deadline: int) -> list[bool]:
         """Step 3, durably: who is stopped or gone stays so whichever server fails."""
-        by_slot: dict[int, list[int]] = {}
-        for i, change in enumerate(changes):
-            by_slot.setdefault(change.number // keys.SUBSCRIBERS_PER_TAG, []).append(i)
+        by_slot = grouped((change.number // keys.SUBSCRIBERS_PER_TAG, i) for i, change in enumerate(changes))
         answers = await self._db.run_many_durably(
             [
                 ("subscribers_put", *self._put_arguments([changes[i] for i in members], deadline))
@@ -242,9 +236,7 @@ class People:
         """Replaces records that are still as expected: steps 2 and 4, and labels. `how` is that of `cells_replace.lua`. Returns the cells
         that lacked an expected record.
         """
-        by_cell: dict[keys.Cell, list[Swap]] = {}
-        for swap in swaps:
-            by_cell.setdefault(swap.cell, []).append(swap)
+        by_cell = grouped((swap.cell, swap) for swap in swaps)
         plain = [b"".join(swap.expected + swap.new for swap in of_cell) for of_cell in by_cell.values()]
         sealed = self._db.codec.cells.seal_each(list(by_cell), plain)
         # A crash may bring a cleared mark back, which is safe: a query looks up marked subscribers.
@@ -283,12 +275,12 @@ class People:
         """
         own, found = wanted.own(), list[records.Records]()
         for first in range(0, len(numbers), IN_DOUBT_AT_ONCE):
-            some = await self._sealed_many(numbers[first : first + IN_DOUBT_AT_ONCE])
-            found.append(await asyncio.to_thread(self._belonging, some, own))
+            names = [keys.subscriber(int(number)) for number in numbers[first : first + IN_DOUBT_AT_ONCE]]
+            found.append(await asyncio.to_thread(self._belonging, await self._db.mget(names), names, own))
         return records.together(found)
 
-    def _belonging(self, some: Sequence[tuple[bytes | None, str]], wanted: MatchFilter) -> records.Records:
-        opened = [self._opened(blob, name) for blob, name in some]
+    def _belonging(self, blobs: Sequence[bytes | None], names: Sequence[str], wanted: MatchFilter) -> records.Records:
+        opened = map(self._opened, blobs, names)
         since_s = (wanted.now_h - TOO_OLD_H) * 3_600  # of whom nothing was written since
         people = [without_past(person, since_s) for person in opened if isinstance(person, Subscriber)]
         parts = [(person, place, record_of(person, place)) for person in people for place in person.places]
@@ -331,3 +323,17 @@ class People:
     async def counted(self, change: int) -> None:
         """So many came, or went if it is negative."""
         await self._db.execute("HINCRBY", keys.COUNTERS, "living", change)
+
+
+class LabelMark:
+    """The mark of the last time that everybody was gone through."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._db = connection
+
+    async def get(self) -> str:
+        """Empty when nobody ever was."""
+        return (await self._db.execute("GET", keys.LABELS) or b"").decode()
+
+    async def set(self, fingerprint: str) -> None:
+        await self._db.execute("SET", keys.LABELS, fingerprint)

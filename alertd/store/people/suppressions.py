@@ -1,20 +1,25 @@
-"""The suppression list: addresses whose owners want nothing more, under keyed hashes, so that none can be read from the store.
-
-Who has such an address, or whether anybody has, makes no difference to it: it outlives the subscriber. The time since when it stands there is below
-zero where somebody put it there who keeps the list, and not its owner.
+"""Addresses that get nothing, or may soon: the suppression list, and mailboxes that were called dead once. Both are under keyed hashes
+(`NameIndex.address_hash`), so that no address can be read from the store.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from alertd.common.clock import DAY_MS
 from alertd.store.engine import keys
-from alertd.store.engine.connection import Arg, Connection
-from alertd.store.engine.named_values import Call, named, names_of, values_of
+from alertd.store.engine.connection import Arg, Call, Connection, named, names_of, values_of
+
+#: What was said of a mailbox longer ago than this is forgotten: outages a season apart do not add up, for it may have had mail in between.
+KEPT_S = 30 * DAY_MS // 1000
 
 
 class Suppressions:
-    """The repository of the list. Addresses are hashed as `Names.address_hash` does it."""
+    """The repository of the list of addresses whose owners want nothing more.
+
+    Who has such an address, or whether anybody has, makes no difference to it: it outlives the subscriber. The time since when it stands there is
+    below zero where somebody put it there who keeps the list, and not its owner.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
@@ -49,3 +54,24 @@ class Suppressions:
 
     def _call(self, name: str, command: str, *args: Arg) -> Call:
         return named(self._db, keys.suppression, name, command, *args)
+
+
+class HardBounces:
+    """The repository of mailboxes that were called dead: since when each was."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._db = connection
+
+    async def note(self, hashed: Sequence[str], now_s: int) -> list[int]:
+        """They are called dead now. Answers since when (UNIX s) each has been."""
+        if not hashed:
+            return []
+        await self._db.run_many(
+            [named(self._db, keys.called_dead, name, "SET", now_s, "NX", "EX", KEPT_S) for name in hashed]
+        )
+        return [int(raw or now_s) for raw in await values_of(self._db, keys.called_dead, hashed)]
+
+    async def forget(self, hashed: Sequence[str]) -> None:
+        """They are removed: whoever brings one anew is believed, until it is called dead again."""
+        if hashed:
+            await self._db.run_many([named(self._db, keys.called_dead, name, "DEL") for name in hashed])

@@ -39,7 +39,7 @@ class Media:
     ) -> bool:
         """Write a photo that waits for its alert, durably. False when the id is there already."""
         name = keys.media(media_id)
-        wrapped = self._db.codec.new_case_key(name)
+        wrapped = self._db.codec.new_key(name)
         box = self._db.codec.case_box(wrapped, name)
         await self._db.execute(
             "ZADD", keys.org(org, "media"), now_ms + keep_ms, media_id

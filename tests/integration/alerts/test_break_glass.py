@@ -11,7 +11,7 @@ import pytest
 from alertd.model.alert import Alert
 from alertd.model.kinds import Protection, Verdict
 from alertd.model.operator import scopes_of
-from alertd.model.restriction import restricted
+from alertd.model.redaction import restricted
 from alertd.service.access import BY_GLASS, Credential
 from alertd.service.container import Container
 from alertd.store.approvals.break_glass import Claim, Claims

@@ -15,7 +15,7 @@ from alertd.model.cap.messages import MsgType
 from alertd.model.cap.reader import parse_message
 from alertd.model.kinds import Notify
 from alertd.model.states import AlertState
-from alertd.runtime.worker_container import worker_of
+from alertd.runtime.worker import worker_of
 from alertd.service.container import Container
 from alertd.service.delivery.message_cache import LOOK_S
 from alertd.store.delivery.work_records import BatchKey

@@ -14,10 +14,9 @@ from structlog.testing import capture_logs
 from alertd.common.ids import Reference
 from alertd.model.kinds import CancelReason, Notify, Occasion
 from alertd.model.states import CHANNELS, AlertState, State
-from alertd.runtime.worker_container import worker_of
-from alertd.service.alerts.delivered_to import may_have_been_told
+from alertd.runtime.worker import worker_of
 from alertd.service.alerts.follow_up import CLOSE, Followed
-from alertd.service.alerts.follow_up_audience import SETTLE_MS, later_version
+from alertd.service.alerts.later_audience import SETTLE_MS, later_version, may_have_been_told
 from alertd.service.container import Container
 from alertd.store.alerts.records import Footing
 from alertd.store.delivery.work_records import BatchKey, Gate, Settlement
@@ -40,6 +39,7 @@ from tests.integration.acts import (
     send,
     sent,
     slug,
+    started_before,
     submitted,
     tell,
 )
@@ -70,7 +70,11 @@ async def test_a_close_reaches_those_who_were_told_and_nobody_else(parts: Contai
     record = await sent(parts, sample)
     await register(parts, 10, first=100)
     done = await parts.following.close(record.id, ANA, "Found, well")
-    assert (done.record.state, done.record.reason, done.told_by) == (AlertState.CLOSED, "Found, well", f"{record.id}-2")
+    assert (done.record.state, done.record.last_step.reason, done.told_by) == (
+        AlertState.CLOSED,
+        "Found, well",
+        f"{record.id}-2",
+    )
     assert await tell(parts, done) == {channel: {"targeted": 20, "accepted": 20} for channel in ALL}
 
 
@@ -248,7 +252,7 @@ async def test_it_is_taken_off_the_screen_of_whoever_wants_no_more_of_the_kind(
             record.id, ANA, "x"
         )
     notice = await parts.alerts.get(done.told_by)
-    assert await worker_of(parts).plans.planner.plan(dataclasses.replace(notice, start=notice.start - SETTLE_MS))
+    assert await worker_of(parts).plans.planner.plan(started_before(notice, SETTLE_MS))
     dispatch, heard = worker_of(parts).feeder.dispatch, dict[bool, str]()
     while lease := await lease_of(parts.work, record.id, "push"):
         ready = await dispatch.offers.messages.ready(notice.id, lease.alike, parts.carriers.of("push")[0])
@@ -286,7 +290,7 @@ async def test_a_cancel_is_told_by_its_reason(parts: Container, sandbox: Sandbox
     """In prepared words; one that nobody was told of tells nobody; one without a start tells nobody at all."""
     record = await sent(parts, sample, channels=["push"])
     done = await parts.following.cancel(record.id, ANA, "It was a test", code=CancelReason.SENT_IN_ERROR)
-    assert (await parts.alerts.get(done.told_by)).code == "sent-in-error"
+    assert (await parts.alerts.get(done.told_by)).last_step.code == "sent-in-error"
     assert (await tell(parts, done, ("push",)))["push"]["accepted"] == 20
     pending = (await submitted(parts, sample)).record
     rejected = await parts.following.cancel(pending.id, ANA, "x")
@@ -310,7 +314,7 @@ async def test_an_alert_that_has_ended_can_be_closed(parts: Container, sample: d
     record = await sent(parts, sample, channels=["push"])
     await parts.alerts.step(record.id, AlertState.EXPIRED)
     done = await parts.following.close(record.id, ANA, "Found")
-    assert (done.record.state, done.record.reason) == (AlertState.EXPIRED, "Found")
+    assert (done.record.state, done.record.last_step.reason) == (AlertState.EXPIRED, "Found")
     assert (await tell(parts, done, ("push",)))["push"]["accepted"] == 20
 
 
@@ -354,7 +358,7 @@ async def test_what_is_in_flight_is_waited_for(parts: Container, sample: dict[st
     notice = await parts.alerts.get(done.told_by)
     planner = worker_of(parts).plans.planner
     assert not await planner.plan(notice)
-    assert await planner.plan(dataclasses.replace(notice, start=notice.start - SETTLE_MS))
+    assert await planner.plan(started_before(notice, SETTLE_MS))
     assert (await parts.work.counts(notice.id))["push"]["queued"] == 20
 
 

@@ -19,9 +19,9 @@ from alertd.model.cap.reader import parse_message
 from alertd.model.kinds import Occasion
 from alertd.model.states import AlertState
 from alertd.runtime.assembly import opened
-from alertd.runtime.worker_container import worker_of
+from alertd.runtime.worker import worker_of
 from alertd.service.alerts.follow_up import REOPEN
-from alertd.service.alerts.follow_up_audience import SETTLE_MS, later_version
+from alertd.service.alerts.later_audience import SETTLE_MS, later_version
 from alertd.service.container import Container
 from alertd.service.delivery.message_cache import LOOK_S
 from alertd.service.delivery.planner import FIRST_BATCH
@@ -33,7 +33,20 @@ from alertd.store.records.tombstones import Tombstones
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from geofences.regions import Library
-from tests.integration.acts import ANA, BEA, counts, lease_of, photo, planned, register, send, sent, slug, submitted
+from tests.integration.acts import (
+    ANA,
+    BEA,
+    counts,
+    lease_of,
+    photo,
+    planned,
+    register,
+    send,
+    sent,
+    slug,
+    started_before,
+    submitted,
+)
 from tests.integration.conftest import settings_for
 from tests.integration.media.conftest import showing
 from tests.integration.retention.purges import everything, put_back
@@ -77,7 +90,7 @@ async def test_what_else_still_tells_of_the_case_is_said(parts: Container, clien
 async def replacement(parts: Container, told_by: str) -> AlertRecord:
     """The version that replaces what was told, as if the moment were over in which the old words may still be sent."""
     notice = await parts.alerts.get(told_by)
-    return dataclasses.replace(notice, start=notice.start - SETTLE_MS)
+    return started_before(notice, SETTLE_MS)
 
 
 async def test_nothing_of_the_child_is_left(parts: Container, sample: dict[str, Any]):
@@ -90,7 +103,7 @@ async def test_nothing_of_the_child_is_left(parts: Container, sample: dict[str, 
     down = await parts.following.stand_down(record.id, ANA, "x")
     await parts.following.reopen(record.id, BEA, "x")
     done = await parts.revising.restrict(record.id, ANA, "Her name is protected")
-    assert (done.record.state, done.record.reason) == (AlertState.SENDING, "Her name is protected")
+    assert (done.record.state, done.record.last_step.reason) == (AlertState.SENDING, "Her name is protected")
     for version in await parts.alerts.versions([record.id]):
         document = (await parts.alerts.get(version)).document.decode()
         assert not [fact for fact in FACTS if fact in document], version
@@ -263,7 +276,7 @@ async def test_a_halt_stays(parts: Container, sample: dict[str, Any]):
     record = await planned(parts, sample)
     await parts.stopping.pause(record, ANA, waits=True, rev=None)
     done = await parts.revising.restrict(record.id, ANA, "x")
-    assert done.record.paused
+    assert done.record.chain.paused
     assert await lease_of(parts.work, record.id, "push") is None
 
 
@@ -331,7 +344,7 @@ async def test_a_copy_that_is_put_back_names_nobody(
     assert b"Luc" in (await parts.alerts.get(record.id)).document
     async with opened(settings_for(sandbox), redis, codec, library=library) as again:
         found = await again.alerts.get(record.id)
-        assert found.restricted
+        assert found.times.restricted
         assert found.state is AlertState.STOOD_DOWN
         versions = [await again.alerts.get(one) for one in await again.alerts.versions([record.id])]
         assert len(versions) == 2
@@ -375,7 +388,7 @@ async def test_one_that_is_damaged_in_a_copy_keeps_no_process_from_starting(
         assert await again.db.takes_writes()
         if what == "what followed it":
             found = await again.alerts.get(record.id)
-            assert found.restricted
+            assert found.times.restricted
             assert not [fact for fact in FACTS if fact in found.document.decode()]
 
 
@@ -386,7 +399,7 @@ async def test_a_restriction_that_cannot_be_written_down_is_done_and_said_so(
     record = await sent(parts, sample)
     parts.revising._tombstones = Tombstones(tmp_path / "none" / "tombstones")
     assert await slug(parts.revising.restrict(record.id, ANA, "x")) == "store-unavailable"
-    assert (await parts.alerts.get(record.id)).restricted
+    assert (await parts.alerts.get(record.id)).times.restricted
     parts.revising._tombstones = Tombstones(tmp_path / "tombstones")
     await parts.revising.restrict(record.id, ANA, "x")
     assert list(parts.revising._tombstones.restrictions()) == [record.id]

@@ -10,12 +10,12 @@ import pytest
 import structlog
 
 from alertd.common.clock import DAY_MS
-from alertd.runtime.worker_container import worker_of
+from alertd.runtime.worker import worker_of
 from alertd.service.access import Credential
 from alertd.service.alerts.stops import FRESH_S
 from alertd.service.alerts.submission import submit
 from alertd.service.container import Container
-from alertd.service.delivery.expiry import Expiry
+from alertd.service.delivery.schedule import Expiry
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.engine import keys
 from alertd.store.engine.connection import StoreUnavailableError
@@ -143,7 +143,7 @@ async def test_nothing_is_opened_while_it_is_stopped(parts: Container, sample: d
     assert await slug(submit(parts.intake, parts.approval, alert_of(sample, status="Test"), ANA)) == "stop-active"
     draft = await parts.intake.submit(alert_of(sample, status="Test"), ANA, draft=True)
     assert await slug(parts.approval.submit(draft.record.id, ANA)) == "stop-active"
-    assert (await parts.approval.cancel(sent.id, BEA, "over")).state == "cancelled"
+    assert (await parts.following.cancel(sent.id, BEA, "over", notify=False)).record.state == "cancelled"
     assert (await parts.approval.reject(pending.id, BEA, "over")).state == "rejected"
 
 
@@ -319,13 +319,13 @@ async def test_one_alert_waits_and_goes_on(parts: Container, sample: dict[str, A
     record, other = await planned(parts, sample), await planned(parts, sample)
     record = await parts.alerts.get(record.id)
     waiting = await parts.stopping.pause(record, ANA, waits=True, rev=record.rev)
-    assert (waiting.paused, waiting.state, waiting.by) == (True, "sending", ANA.subject)
+    assert (waiting.chain.paused, waiting.state, waiting.last_step.by) == (True, "sending", ANA.subject)
     assert not await leased(parts, record)
     assert await leased(parts, other)
     assert await slug(parts.stopping.pause(record, ANA, waits=False, rev=record.rev)) == "version-changed"
     assert (await parts.stopping.pause(record, ANA, waits=True, rev=None)).rev == waiting.rev
     await parts.stopping.stop(ORG, ANA, "x")
-    assert not (await parts.stopping.pause(record, BEA, waits=False, rev=None)).paused
+    assert not (await parts.stopping.pause(record, BEA, waits=False, rev=None)).chain.paused
     assert not await leased(parts, record)
     await parts.stopping.resume(ORG, BEA)
     await parts.stopping.resume(ORG, CARL)

@@ -13,7 +13,7 @@ from alertd.service.alerts.intake import Taken
 from alertd.service.alerts.submission import submit
 from alertd.service.container import Container
 from alertd.store.engine import keys
-from alertd.store.engine.named_values import names_of
+from alertd.store.engine.connection import names_of
 from tests.integration.acts import ANA, BEA, CARL, alert_of, register
 from tests.integration.sharing.cap_intake import told, update
 from tests.unit.alertd.model.cap_documents import named

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from datetime import timedelta
 from typing import Any
 
@@ -14,8 +13,8 @@ from alertd.model.cap.messages import MsgType
 from alertd.model.cap.reader import parse_message
 from alertd.model.kinds import Notify, PurgeReason
 from alertd.model.states import AlertState, LedgerReason, State
-from alertd.runtime.worker_container import worker_of
-from alertd.service.alerts.follow_up_audience import ANSWERED_MS, MOST_GAPS
+from alertd.runtime.worker import worker_of
+from alertd.service.alerts.later_audience import ANSWERED_MS, MOST_GAPS
 from alertd.service.container import Container
 from alertd.service.delivery.planner import Planner
 from alertd.store.alerts.records import AlertRecord
@@ -39,6 +38,7 @@ from tests.integration.acts import (
     sent,
     silence,
     slug,
+    started_before,
     submitted,
     yes,
 )
@@ -82,7 +82,7 @@ async def test_the_told_are_told_again_and_the_newly_inside_once(
     await parts.registry.put("p0", registration(0, addresses=[{"channel": "push", "token": "rotated"}]))
     await parts.registry.put("p1", registration(1, places={"home": {"point": [-3.7, 40.4]}}))
     taken = await proposed(parts, record, sample)
-    assert (taken.record.state, taken.record.again) == (AlertState.PENDING, 20)
+    assert (taken.record.state, taken.record.update.again) == (AlertState.PENDING, 20)
     update = await parts.approval.approve(taken.record.id, BEA)
     assert (update.id, update.state) == (f"{record.id}-2", AlertState.APPROVED)
     await plan(parts, update)
@@ -98,7 +98,7 @@ async def test_an_update_says_about_how_many_people_are_on_its_new_ground(parts:
     record = await sent(parts, sample, channels=["push"])
     await in_cadiz(parts, 300)
     await register(parts, 300, first=500)
-    assert is_about((await proposed(parts, record, sample)).record.newly, 300)
+    assert is_about((await proposed(parts, record, sample)).record.update.newly, 300)
 
 
 async def test_it_is_loud_for_some_and_the_alert_for_others(parts: Container, sample: dict[str, Any]):
@@ -140,7 +140,7 @@ async def test_without_notice_only_what_is_shown_changes(parts: Container, sampl
     await in_cadiz(parts, 5)
     case = changed(sample, "case/children/0/hair", "black")["case"]
     update = await updated(parts, record, sample, Notify.NONE, case=case)
-    assert (update.people, update.again, update.newly) == (0, 0, 0)
+    assert (update.people, update.update.again, update.update.newly) == (0, 0, 0)
     assert await parts.work.counts(update.id) == {}
     assert await over(parts, update)
     assert await parts.alerts.state(update.id) is AlertState.SENT
@@ -200,7 +200,7 @@ async def test_what_a_slow_carrier_gets_no_more_is_told_by_the_update(
 ):
     """Of a chunk that is under way for long, whatever was not asked for when the update took the alert's place: none of them was told."""
     record, lease, update = await _in_flight(parts, sample, notify)
-    planner, long_ago = worker_of(parts).plans.planner, dataclasses.replace(update, start=update.start - 15_000)
+    planner, long_ago = worker_of(parts).plans.planner, started_before(update, 15_000)
     assert not await planner.plan(long_ago)
     await parts.work.end(lease, unsent(lease.rows), [])
     assert await planner.plan(long_ago)

@@ -13,13 +13,12 @@ from aiohttp.test_utils import TestClient
 from alertd.common.clock import time_of
 from alertd.common.ids import Reference, chain_of, sequence_of
 from alertd.model.kinds import Notify
-from alertd.model.restriction import restricted
+from alertd.model.redaction import restricted
 from alertd.model.states import AlertState, State
-from alertd.runtime.worker_container import worker_of
+from alertd.runtime.worker import worker_of
 from alertd.service.alerts.approval import Approval
 from alertd.service.alerts.follow_up import FollowUps
-from alertd.service.alerts.follow_up_audience import MOST_VERSIONS
-from alertd.service.alerts.update_audience import NOBODY
+from alertd.service.alerts.later_audience import MOST_VERSIONS, NOBODY
 from alertd.service.alerts.updates import UpdateProposals
 from alertd.service.areas.reach_preview import ReachPreview
 from alertd.service.container import Container
@@ -27,7 +26,7 @@ from alertd.service.records.events import event_of
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.frozen_audience import FrozenAudience, pack_area
 from alertd.store.alerts.records import AlertRecord
-from alertd.store.approvals.updates import Updates
+from alertd.store.approvals.later_versions import Updates
 from alertd.store.engine import keys
 from channels.sandbox import Sandbox
 from tests.integration.acts import (
@@ -149,14 +148,14 @@ async def test_whom_an_update_was_to_tell_is_told_by_the_next(
     for hair in ("black", "red"):
         case = changed(sample, "case/children/0/hair", hair)["case"]
         last = await updated(parts, record, sample, Notify.NONE, channels=["push", "sms"], case=case)
-    assert last.again == 130
+    assert last.update.again == 130
     for channel in ("push", "sms"):
         await send(parts, record, channel)
     assert await counts(parts, last) == {"accepted": 130 - heard}
     assert await counts(parts, last, "sms") == {"accepted": 130}
     assert sorted(got(sandbox, first.id) + got(sandbox, last.id)) == sorted(f"token-{i}" for i in range(130))
     nobody = await updated(parts, record, sample, Notify.NONE, channels=["push", "sms"])
-    assert (nobody.again, await parts.work.counts(nobody.id)) == (0, {})
+    assert (nobody.update.again, await parts.work.counts(nobody.id)) == (0, {})
 
 
 async def quietly_updated(parts: Container, record: AlertRecord, sample: dict[str, Any]) -> AlertRecord:
@@ -182,7 +181,7 @@ async def test_an_update_without_notice_tells_in_silence_what_was_still_to_be_to
     first = await quietly_updated(parts, record, sample)
     same = restricted(alert_of(sample, target=WIDER))
     assert (await parts.updating.submit(record.id, same, Notify.NONE, ANA, again=True)).record.id == first.id
-    assert first.notify == Notify.SILENT
+    assert first.update.notify == Notify.SILENT
     assert got(sandbox, first.id) == sorted(told)
     assert '"loudness":"silent"' in await again(parts, first.id)
     assert await over(parts, await parts.alerts.get(first.id))
@@ -192,7 +191,7 @@ async def test_an_update_without_notice_tells_in_silence_what_was_still_to_be_to
     await send(parts, record)
     await parts.following.reopen(record.id, BEA, "x")
     taken = await parts.updating.submit(record.id, restricted(alert_of(sample)), Notify.NONE, ANA)
-    assert (await parts.approval.approve(taken.record.id, BEA)).notify == Notify.SILENT
+    assert (await parts.approval.approve(taken.record.id, BEA)).update.notify == Notify.SILENT
     assert got(sandbox, (await quietly_updated(parts, record, sample)).id) == sorted(told)
 
 
@@ -237,7 +236,7 @@ async def test_an_update_that_was_approved_meanwhile_is_cancelled_no_more(
         parts.organisations, parts.budget, parts.borders, ReachPreview(parts.targeting, parts.reaches),
     )  # fmt: skip
     following = FollowUps(parts.alerts, late, parts.stopping, parts.clock)
-    for cancel in (following.cancel, parts.following.cancel, parts.approval.cancel):
+    for cancel in (following.cancel, parts.following.cancel):
         assert await slug(cancel(waits.id, ANA, "x")) == "precondition-failed"
     update = await parts.alerts.get(waits.id)
     assert update.state is AlertState.APPROVED
@@ -372,7 +371,7 @@ async def test_whose_sms_was_reported_as_failed_is_told_the_alert_inside_and_its
     for row in range(40):
         assert await parts.receipts.report(Reference(record.id, row), State.FAILED, 0, "text")
     taken = await proposed(parts, record, sample, Notify.FULL, target=CITY, channels=["sms"])
-    assert taken.record.again == 40
+    assert taken.record.update.again == 40
     update = await parts.approval.approve(taken.record.id, BEA)
     await plan(parts, update)
     await send(parts, record, "sms")

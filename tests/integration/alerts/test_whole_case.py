@@ -35,7 +35,7 @@ async def test_a_case_is_stood_down_as_a_whole(parts: Container, sample: dict[st
         waits.id: AlertState.RETURNED,
     }
     assert await parts.alerts.state(other.id) is AlertState.SENDING
-    assert (await parts.alerts.get(waits.id)).reason == "She was found"
+    assert (await parts.alerts.get(waits.id)).last_step.reason == "She was found"
     later = await planned(parts, sample, case=case)
     again = await parts.whole_case.stand_down("SE-2026-1", CARL, "She was found")
     assert {one.record.id: one.record.state for one in again.own} == {**states, later.id: AlertState.STOOD_DOWN}
@@ -60,7 +60,7 @@ async def test_a_test_key_asks_no_other_organisation(parts: Container, sample: d
     for number in ("SE-2026-1", "SE-2026-3"):
         assert await slug(parts.whole_case.stand_down(number, guesses, "x")) == "not-found"
     now = await parts.alerts.get(shown.id)
-    assert (now.state, now.stand_down_asked) == (AlertState.SENDING, "")
+    assert (now.state, now.neighbours.stand_down_asked) == (AlertState.SENDING, "")
 
 
 async def test_who_may_not_stand_all_of_a_case_down_hides_nothing(parts: Container, sample: dict[str, Any]):
@@ -118,4 +118,4 @@ async def test_an_alert_that_fails_keeps_no_other_from_being_stood_down_or_asked
     ana = dataclasses.replace(CARL, scopes=frozenset({"alerts:write"}))
     assert await slug(whole.stand_down("SE-2026-1", ana, "She was found")) == "precondition-failed"
     assert await parts.alerts.state(own[1].id) is AlertState.STOOD_DOWN
-    assert "default" in (await parts.alerts.get(theirs.id)).stand_down_asked
+    assert "default" in (await parts.alerts.get(theirs.id)).neighbours.stand_down_asked

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 from alertd.model.kinds import Notify
 from alertd.model.states import AlertState
-from alertd.runtime.worker_container import worker_of
-from alertd.service.alerts.follow_up_audience import SETTLE_MS
+from alertd.runtime.worker import worker_of
 from alertd.service.alerts.intake import Taken
+from alertd.service.alerts.later_audience import SETTLE_MS
 from alertd.service.container import Container
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.delivery.work_records import BatchKey
@@ -20,6 +19,7 @@ from tests.integration.acts import (
     CADIZ,
     alert_of,
     register,
+    started_before,
 )
 
 
@@ -52,7 +52,7 @@ async def updated(
 
 
 async def plan(parts: Container, update: AlertRecord) -> None:
-    assert await worker_of(parts).plans.planner.plan(dataclasses.replace(update, start=update.start - SETTLE_MS))
+    assert await worker_of(parts).plans.planner.plan(started_before(update, SETTLE_MS))
 
 
 async def in_cadiz(parts: Container, count: int, first: int = 100) -> None:

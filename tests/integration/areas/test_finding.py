@@ -10,8 +10,7 @@ from msgspec.structs import replace
 from alertd.model.subscriber import Place
 from alertd.store.engine.bulk_reads import BulkReads
 from alertd.store.engine.connection import Connection, StoreUnavailableError
-from alertd.store.people.audience import Audience
-from alertd.store.people.match_filter import MatchFilter
+from alertd.store.people.audience import Audience, MatchFilter
 from alertd.store.people.spots import Change
 from alertd.store.people.subscribers import People
 from tests.integration.movers import SEVILLA, Clock, person, place, wanted

@@ -18,7 +18,7 @@ from alertd.config.sections import StoreSection
 from alertd.config.settings import Settings
 from alertd.model.alert import Target
 from alertd.runtime.assembly import opened
-from alertd.runtime.worker_container import worker_of
+from alertd.runtime.worker import worker_of
 from alertd.service.areas.reach_preview import ReachPreview
 from alertd.service.container import Container
 from alertd.store.engine.codec import Codec

@@ -177,7 +177,7 @@ async def test_who_may_not(client: Any, parts: Container):
 
 async def test_an_upload_that_stalls_keeps_nobody_out_and_is_given_up(client: Any, parts: Container, tmp_path: Path):
     """The turn is for files that are there: whoever sends one without an end blocks no other, and is told after a while."""
-    parts.region_imports._rooms = UploadDirs(tmp_path / "slow", 0, silence_s=3)
+    parts.region_imports.rooms = UploadDirs(tmp_path / "slow", 0, silence_s=3)
     named, never = await headers(parts), asyncio.Event()
 
     async def slow() -> AsyncIterator[bytes]:
@@ -248,7 +248,7 @@ async def settled_audit(parts: Container) -> None:
 async def test_a_file_that_would_take_the_stores_room_is_refused(client: Any, parts: Container, tmp_path: Path):
     """The store ends where its disk is full: what does not leave its reserve free is refused as it comes, and cleared away."""
     free = [100 + 2]
-    parts.region_imports._rooms = UploadDirs(tmp_path / "full", 100, free=lambda _folder: free[0])
+    parts.region_imports.rooms = UploadDirs(tmp_path / "full", 100, free=lambda _folder: free[0])
     named = await headers(parts)
     refused = await client.post("/v1/regions/import", data=geojson(P1=HARBOUR), headers=named, params=WORDS)
     assert (refused.status, refused.headers["Retry-After"]) == (503, "30")

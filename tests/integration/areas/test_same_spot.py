@@ -20,8 +20,7 @@ from alertd.service.people.registration_intake import parse_registration
 from alertd.store.engine import keys
 from alertd.store.engine.codec import Codec
 from alertd.store.engine.connection import Connection
-from alertd.store.people.audience import Audience
-from alertd.store.people.match_filter import MatchFilter
+from alertd.store.people.audience import Audience, MatchFilter
 from alertd.store.people.spots import Change, spots_of
 from alertd.store.people.subscribers import People
 from tests.integration.movers import CrashError, Mortal, opened, settle

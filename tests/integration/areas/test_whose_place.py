@@ -12,12 +12,24 @@ import pytest
 import shapely
 
 from alertd.common.errors import Problem
-from alertd.model.alert import Policy, Target
-from alertd.runtime.worker_container import worker_of
+from alertd.model.alert import Target
+from alertd.runtime.worker import worker_of
 from alertd.service.container import Container
 from channels.sandbox import Sandbox
 from geofences.regions import Library
-from tests.integration.acts import BEA, CADIZ, SEVILLA, is_about, reached, register, registration, send, submitted, told
+from tests.integration.acts import (
+    BEA,
+    CADIZ,
+    SEVILLA,
+    alert_of,
+    is_about,
+    reached,
+    register,
+    registration,
+    send,
+    submitted,
+    told,
+)
 
 #: Cádiz, A Coruña, Palma, Las Palmas and Lanzarote's Arrecife.
 TOWNS = ("11012", "15030", "07040", "35016", "35004")
@@ -101,12 +113,10 @@ async def test_a_place_of_now_counts_for_as_long_as_the_alert_says_and_home_alwa
         ("today", "41091", {}), ("two days", "41091", {"max_age_h": 48}), ("by home", "11012", {}),
         ("not by home", "11012", {"places": ["now", "work"]}),
     ):  # fmt: skip
-        area = await parts.targeting.area(Target(regions=(region,)))
+        alert = alert_of(sample, target={"regions": [region]}, policy=policy)
+        area = await parts.targeting.area(alert.target)
         shares = await parts.targeting.shares(area.geometry)
-        wanted = Policy.model_validate_json(json.dumps(policy))
-        found[name] = len(
-            await parts.targeting.find(area.geometry, "missing-child", wanted, parts.targeting.told_regions(shares))
-        )
+        found[name] = len(await parts.targeting.people(area.geometry, alert, parts.targeting.told_regions(shares)))
     assert found == {"today": EACH, "two days": 2 * EACH, "by home": 2 * EACH, "not by home": 0}
 
 

@@ -11,7 +11,7 @@ import pytest
 from alertd.model.case import Protection
 from alertd.model.kinds import Level
 from alertd.model.organisation import Organisation
-from alertd.model.restriction import restricted
+from alertd.model.redaction import restricted
 from tests.integration.acts import ANA, alert_of
 from tests.integration.authority.desks import ALLOWED, HOME, Desk
 

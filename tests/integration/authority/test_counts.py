@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from alertd.model.states import AlertState
-from alertd.runtime.worker_container import worker_of
+from alertd.runtime.worker import worker_of
 from tests.integration.acts import CADIZ, SEVILLA, is_about, register
 from tests.integration.authority.desks import ALLOWED, Desk
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from alertd.model.states import CHANNELS
-from alertd.runtime.worker_container import worker_of
+from alertd.runtime.worker import worker_of
 from tests.integration.acts import CADIZ, SEVILLA, register, send
 from tests.integration.authority.desks import Desk
 

@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from alertd.model.states import AlertState
-from alertd.runtime.worker_container import worker_of
+from alertd.runtime.worker import worker_of
 from alertd.service.container import Container
 from alertd.store.engine import keys
 from alertd.store.engine.heartbeats import AT_WORK_MS, at_work

@@ -13,8 +13,8 @@ from alertd.config.carriers import SmppCarrier, TwilioCarrier
 from alertd.config.settings import Settings
 from alertd.model.states import AlertState
 from alertd.runtime.assembly import opened
-from alertd.runtime.worker_container import worker_of
-from alertd.service.carriers.binds import NOBODY
+from alertd.runtime.worker import worker_of
+from alertd.service.carriers.health import NOBODY
 from alertd.service.container import Container
 from alertd.store.carriers.limits import FAILURES
 from alertd.store.engine import keys
@@ -23,8 +23,7 @@ from alertd.store.engine.connection import Connection
 from alertd.store.engine.heartbeats import BOUND_MS
 from alertd.store.engine.heartbeats import bound as bound_of
 from channels.sandbox import Sandbox
-from channels.sandbox.smsc import SmscSandbox
-from channels.sandbox.smsc_habits import PASSWORD, SENDER, SYSTEM_ID, Habits
+from channels.sandbox.smsc import PASSWORD, SENDER, SYSTEM_ID, Habits, SmscSandbox
 from geofences.regions import Library
 from tests.integration.acts import BEA, counts, lease_of, planned, register, send, silence, submitted, working
 from tests.integration.carriers.binds import answers, bind_of
@@ -138,9 +137,9 @@ async def test_where_nobody_is_bound_the_carrier_fails(process: Any, centre: Sms
         record = await planned(parts, sample, channels=["sms"])
         worker = worker_of(parts)
         for _ in range(NOBODY - 1):
-            assert not worker.binds.takes("sms")
-            await worker.binds.beat()
-        assert worker.binds.takes("sms")
+            assert not worker.health.takes("sms")
+            await worker.health.beat()
+        assert worker.health.takes("sms")
         lease = await lease_of(parts.work, record.id, "sms", parts.carriers.held("sms"))
         await worker.feeder.dispatch.drain(lease, lambda: False)
         assert await counts(parts, record, "sms") == {"queued": FAILURES}
@@ -177,11 +176,11 @@ async def test_nobody_waits_for_a_slow_carrier_that_another_is_bound_beside(
         await register(one, PEOPLE)
         record = await planned(one, sample, channels=["sms"])
         worker = worker_of(two)
-        await worker_of(one).binds.beat()
-        await worker.binds.beat()
+        await worker_of(one).health.beat()
+        await worker.health.beat()
         await worker.feeder.dispatch.drain(await lease_of(two.work, record.id, "sms"), lambda: False)
         assert await counts(one, record, "sms") == {"accepted": 1, "queued": PEOPLE - 1}
-        assert not worker.binds.takes("sms")
+        assert not worker.health.takes("sms")
         await send(one, record, "sms")
         assert await counts(one, record, "sms") == {"accepted": PEOPLE}
         assert (centre.recorded.total, sandbox.sms.recorded.total) == (PEOPLE - 1, 1)
@@ -199,8 +198,8 @@ async def test_what_may_have_arrived_waits_for_who_is_bound(
         await silence(one.db, record.id)
         two.db.skew_ms = one.db.skew_ms
         worker = worker_of(two)
-        await worker_of(one).binds.beat()
-        await worker.binds.beat()
+        await worker_of(one).health.beat()
+        await worker.health.beat()
         await worker.feeder.dispatch.drain(await lease_of(two.work, record.id, "sms"), lambda: False)
         assert await counts(one, record, "sms") == {"queued": PEOPLE, "doubled": PEOPLE}
         await send(one, record, "sms")

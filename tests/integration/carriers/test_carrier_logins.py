@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -21,10 +22,10 @@ from alertd.config.settings import Settings
 from alertd.model.registration import Registration
 from alertd.runtime.assembly import opened
 from alertd.runtime.carrier_factory import carrier_of
-from alertd.runtime.worker_container import worker_of
+from alertd.runtime.worker import worker_of
 from alertd.service.carriers.carriers import Carrier, Carriers
-from alertd.service.carriers.causes import Cause
 from alertd.service.carriers.logins import FIRST_LOGIN_WAIT_S, REPEAT_S, WORKS_WAIT_S, LoginWatch
+from alertd.service.carriers.states import Cause
 from alertd.service.container import Container
 from alertd.store.carriers.limits import FAILURES
 from alertd.store.carriers.logins import LIFE_MS
@@ -133,6 +134,18 @@ async def silent() -> AsyncIterator[int]:
         writer.close()
 
     async with await asyncio.start_server(wait_for_more, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+@pytest.fixture
+async def full() -> AsyncIterator[int]:
+    """The port of a relay that has all the connections that it takes."""
+
+    async def refuse(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"421 4.7.0 too many connections\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
         yield server.sockets[0].getsockname()[1]
 
 
@@ -353,6 +366,23 @@ async def test_the_check_takes_the_workers_finding_for_the_same_login_alone(
         assert (found["centre"].state, found["centre"].said) == (state, said)
 
 
+async def test_the_check_of_a_relay_whose_connections_the_workers_hold_is_their_finding(
+    running: Any, sandbox: Sandbox, valkey_socket: str, codec: Codec, full: int
+):
+    """The relay refuses one connection more with 421. It works, and the check says so."""
+    async with running(relay=mail(sandbox)) as service:
+        await until(lambda: _works(service, "relay"))
+        settings = Settings(carriers={"relay": mail(sandbox)})
+        relay = carrier_of("relay", settings.carriers["relay"], settings)
+        identity = MailIdentity(sender="a@b.example", domain="b.example", unsubscribe_base="https://b.example")
+        busy = replace(
+            relay, channel=MailChannel(RelaySettings(host="127.0.0.1", port=full, security="plain"), identity)
+        )
+        assert (await carrier_logins.found({"relay": busy}, None))["relay"].state is LoginState.BUSY
+        found = await carrier_logins.found({"relay": busy}, (f"unix://{valkey_socket}", codec))
+        assert found["relay"].state is LoginState.WORKS
+
+
 async def test_a_test_that_no_worker_takes_names_the_worker(parts: Container, aiohttp_client: Any):
     """Or why workers cannot log in, where that is known."""
     client = await aiohttp_client(api_of(parts))
@@ -360,6 +390,21 @@ async def test_a_test_that_no_worker_takes_names_the_worker(parts: Container, ai
     service = Service(parts, client, {"Authorization": f"Bearer {token}"})
     assert (await service.carrier("relay"))["state"] == "no_worker"
     assert (await service.carrier("relay"))["cause"]["sentence"].startswith("No worker sends by this carrier.")
+
+
+async def test_a_carrier_that_asked_to_wait_is_not_shown_as_working(running: Any, sandbox: Sandbox):
+    """It accepted the login. The cause says how long alertd has to wait."""
+    async with running(relay=mail(sandbox)) as service:
+        await until(lambda: _works(service, "relay"))
+        await service.parts.limits.pause("relay", 600)
+        shown = await service.carrier("relay")
+        assert (shown["state"], shown["breaker_open"]) == ("waits", False)
+        assert re.fullmatch(
+            r"The carrier asked alertd to wait; (59\d|600) s are left. Check carriers.relay.rate.",
+            shown["cause"]["sentence"],
+        )
+        await service.parts.limits.resume("relay")
+        assert await _works(service, "relay")
 
 
 async def state_of(parts: Container) -> LoginState | None:
@@ -490,11 +535,11 @@ async def test_a_worker_without_a_share_of_the_connections_does_not_log_in(
         for each in (first, second):
             each.logins.clock, each.logins.chance = clock, lambda: 0.0
             assert await logins_after(each.logins, clock, sandbox, 1) == 0, "its share is not known yet"
-            await each.binds.beat()
+            await each.health.beat()
         assert await logins_after(second.logins, clock, sandbox, 1) == 0
         assert await logins_after(first.logins, clock, sandbox, 1) == 1
-        await first.binds.end()
-        await second.binds.beat()
+        await first.health.end()
+        await second.health.beat()
         assert await logins_after(second.logins, clock, sandbox, 1) == 1
 
 

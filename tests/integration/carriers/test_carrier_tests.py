@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from alertd.runtime.worker_container import worker_of
+from alertd.runtime.worker import worker_of
 from alertd.service.carriers.carriers import Carrier
 from alertd.service.container import Container
 from alertd.service.delivery.carrier_tests import A_MINUTE, LINGER_S, WORDS

@@ -15,11 +15,10 @@ from redis.asyncio import Redis
 from alertd.config.carriers import FcmCarrier
 from alertd.config.settings import Settings
 from alertd.runtime.assembly import opened
-from alertd.runtime.worker_container import worker_of
+from alertd.runtime.worker import worker_of
+from alertd.service.carriers.health import IN_A_ROW, ChunkReport
+from alertd.service.carriers.retries import Signs
 from alertd.service.container import Container
-from alertd.service.delivery.carrier_selection import CarrierSlot
-from alertd.service.delivery.credibility import IN_A_ROW
-from alertd.service.delivery.heeding import ChunkSaid
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.carriers.limits import FAILURES, LONGEST_REST_MS, PROBE_MS, SHORTEST_REST_MS
 from alertd.store.carriers.numbers import CarrierNumbers
@@ -167,25 +166,25 @@ async def test_a_carrier_that_works_again_has_its_share_again(
 @pytest.mark.parametrize("weights", [(1, 1)])
 async def test_a_carrier_that_others_replace_has_to_accept_somebody(parts: Container):
     """It may refuse everybody: that it refused one who was tried before is no reason to give it the rest. An only carrier would have it."""
-    heeding, carrier = worker_of(parts).feeder.dispatch.heeding, parts.carriers.named("one")
+    health, carrier = worker_of(parts).health, parts.carriers.named("one")
 
-    async def probed(said: ChunkSaid) -> dict[str, bool]:
+    async def probed(report: ChunkReport) -> dict[str, bool]:
         block = await parts.limits.take("one", 100, 100, 1)
         assert block.granted == 1
         assert block.wait_s
-        await heeding.heed(said, CarrierSlot(carrier, None, [0], block.wait_s, block))
+        await health.heed(carrier, report, block)
         return await breakers(parts)
 
     for name in ("one", "two"):
         await parts.limits.failed(name, FAILURES)
     await parts.limits.resume("two")
     parts.db.skew_ms += SHORTEST_REST_MS
-    assert await probed(ChunkSaid(works=True)) == {"one": True, "two": False}
-    assert await probed(ChunkSaid(accepted=True, works=True)) == {"one": False, "two": False}
+    assert await probed(ChunkReport(signs=Signs(works=True))) == {"one": True, "two": False}
+    assert await probed(ChunkReport(signs=Signs(works=True), accepted=True)) == {"one": False, "two": False}
     for name in ("one", "two"):
         await parts.limits.failed(name, FAILURES)
     parts.db.skew_ms += SHORTEST_REST_MS
-    assert await probed(ChunkSaid(works=True)) == {"one": False, "two": True}
+    assert await probed(ChunkReport(signs=Signs(works=True))) == {"one": False, "two": True}
 
 
 @pytest.mark.parametrize("weights", [(1, 0)])

@@ -20,7 +20,7 @@ from alertd.config.carriers import DomainLimit
 from alertd.metrics import Metrics
 from alertd.model.states import ATTEMPTS_MASK, AlertState, State
 from alertd.runtime.assembly import opened
-from alertd.runtime.worker_container import worker_of
+from alertd.runtime.worker import worker_of
 from alertd.service.carriers.carriers import Carrier, Domain
 from alertd.service.carriers.domains import LEAST_BURST, REST_S, Domains
 from alertd.service.container import Container

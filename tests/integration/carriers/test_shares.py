@@ -13,16 +13,14 @@ from alertd.config.carriers import SmppCarrier, SmtpCarrier
 from alertd.config.settings import Settings
 from alertd.model.states import ATTEMPTS_MASK, AlertState
 from alertd.runtime.assembly import opened
-from alertd.runtime.worker_container import worker_of
-from alertd.service.carriers.binds import Binds
+from alertd.runtime.worker import worker_of
+from alertd.service.carriers.health import CarrierHealth
 from alertd.service.container import Container
-from alertd.store.carriers.connection_shares import LEAST, SILENT_MS, ConnectionShares, Share
-from alertd.store.carriers.limits import FAILURES
+from alertd.store.carriers.limits import FAILURES, LEAST, SILENT_MS, ConnectionShares, Share
 from alertd.store.engine.codec import Codec
 from alertd.store.engine.connection import Connection
 from channels.sandbox import Sandbox
-from channels.sandbox.smsc import SmscSandbox
-from channels.sandbox.smsc_habits import PASSWORD, SENDER, SYSTEM_ID, Habits
+from channels.sandbox.smsc import PASSWORD, SENDER, SYSTEM_ID, Habits, SmscSandbox
 from channels.sandbox.smtp import SmtpSandbox
 from geofences.regions import Library
 from tests.integration.acts import BEA, register, submitted, working
@@ -158,7 +156,7 @@ def both_of(
     """Opens two processes with a relay that takes one connection. The first is bound to the text message centre and has that connection."""
 
     @asynccontextmanager
-    async def running() -> AsyncIterator[tuple[Binds, Binds]]:
+    async def running() -> AsyncIterator[tuple[CarrierHealth, CarrierHealth]]:
         mail = SmtpCarrier(
             kind="smtp", host="127.0.0.1", port=relay.port, ca_file=sandbox.authority.ca_file, sender="alerts@a.example", connections=1
         )  # fmt: skip
@@ -169,7 +167,7 @@ def both_of(
         async with AsyncExitStack() as stack:
             parts = [await stack.enter_async_context(opened(settings, redis, codec, library=library)) for _ in range(2)]
             await until(lambda: any(bind_of(one).is_bound for one in parts))
-            processes = (worker_of(one).binds for one in parts)
+            processes = (worker_of(one).health for one in parts)
             bound, other = sorted(processes, key=lambda one: one.reaches("sms"), reverse=True)
             await other.beat()
             assert other.reaches("mail")
@@ -191,7 +189,7 @@ async def test_the_process_that_is_bound_to_the_text_message_centre_gets_the_mai
 async def test_the_only_bound_process_leaves_the_mail_connections_to_others_if_the_relay_fails_it(both_of: Any):
     """Another machine may reach the relay. The bound process can still page people by text message."""
     async with both_of() as (bound, other):
-        relay = bound._carriers.named("relay")
+        relay = bound.carriers.named("relay")
         assert bound.has_share(relay)
         await bound.leave(relay, FAILURES)
         for _ in range(2):

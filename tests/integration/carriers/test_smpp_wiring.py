@@ -20,12 +20,12 @@ from alertd.model.states import CHANNELS, AlertState, State
 from alertd.model.subscriber import AddressState
 from alertd.runtime.assembly import opened
 from alertd.runtime.carrier_factory import carrier_of
-from alertd.runtime.worker_container import worker_of
+from alertd.runtime.worker import worker_of
 from alertd.service.container import Container
 from alertd.service.delivery.receipts import Receipts
 from alertd.service.people.registration_intake import Entry
 from alertd.store.alerts.records import AlertRecord
-from alertd.store.carriers.budgets import Budgets
+from alertd.store.carriers.limits import Budgets
 from alertd.store.delivery.message_ids import MessageIds, Sent
 from alertd.store.delivery.work import Work
 from alertd.store.engine import keys
@@ -33,9 +33,8 @@ from alertd.store.engine.codec import Codec
 from alertd.store.engine.connection import Connection, StoreUnavailableError
 from alertd.store.organisations.stops import of_org
 from channels.sandbox.script import Rule
-from channels.sandbox.smsc import SmscSandbox
-from channels.sandbox.smsc_habits import PASSWORD, SENDER, SYSTEM_ID, Habits
-from channels.smpp.names import Status
+from channels.sandbox.smsc import PASSWORD, SENDER, SYSTEM_ID, Habits, SmscSandbox
+from channels.smpp.pdu import Status
 from geofences.regions import Library
 from tests.integration.acts import (
     ANA,

@@ -9,7 +9,7 @@ from alertd.common.clock import SystemClock
 from alertd.config.sections import BudgetSection
 from alertd.service.alerts.budget import Budget
 from alertd.service.container import Container
-from alertd.store.carriers.budgets import Budgets
+from alertd.store.carriers.limits import Budgets
 from alertd.store.engine.connection import Connection
 
 
@@ -30,7 +30,7 @@ def limited(parts: Container, store: Connection | None = None, clock: SystemCloc
         Budgets(store or parts.db), parts.carriers, parts.renderer, parts.texts, BudgetSection(**limits), clock
     )
     parts.budget = budget
-    parts.approval._budget = budget
+    parts.approval.budget = budget
 
 
 def asleep(hours: float = 2) -> dict[str, Any]:

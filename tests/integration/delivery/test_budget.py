@@ -12,12 +12,12 @@ from redis.asyncio import Redis
 from alertd.common.clock import DAY_MS
 from alertd.common.errors import Problem
 from alertd.config.sections import BudgetSection
-from alertd.runtime.worker_container import worker_of
+from alertd.runtime.worker import worker_of
 from alertd.service.access import Credential
-from alertd.service.alerts.follow_up_audience import SETTLE_MS
+from alertd.service.alerts.later_audience import SETTLE_MS
 from alertd.service.container import Container
-from alertd.service.delivery.deferral import ASK_AGAIN_MS
-from alertd.store.carriers.budgets import Budgets
+from alertd.service.delivery.deferral import ASK_AGAIN_S
+from alertd.store.carriers.limits import Budgets
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Arg, Connection, StoreUnavailableError
 from alertd.store.engine.scripts import STALLED_MS
@@ -93,7 +93,7 @@ async def test_what_is_spent_stops_at_the_limit_and_goes_on_when_there_is_more(
     await send(parts, approved, "sms")
     found = await counts(parts, approved, "sms")
     assert (found["queued"], found["accepted"]) == (10, 19)
-    parts.db.skew_ms += ASK_AGAIN_MS + 1_000
+    parts.db.skew_ms += int(1000 * ASK_AGAIN_S) + 1_000
     await send(parts, approved, "sms")
     assert (await counts(parts, approved, "sms"))["accepted"] == 20
     (message,) = [
@@ -109,7 +109,7 @@ async def test_what_is_spent_stops_at_the_limit_and_goes_on_when_there_is_more(
         "HEXISTS", keys.of_chain(record.id, "version", record.id), "stalled"
     )  # somebody must decide
     await parts.approval.approve(record.id, BEA, overspend="Found nowhere yet.")
-    parts.db.skew_ms += ASK_AGAIN_MS + 1_000
+    parts.db.skew_ms += int(1000 * ASK_AGAIN_S) + 1_000
     await send(parts, approved, "sms")
     assert (await counts(parts, approved, "sms"))["accepted"] == 29
 

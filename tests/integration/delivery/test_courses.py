@@ -18,7 +18,7 @@ from alertd.common.errors import Problem
 from alertd.common.ids import TokenPurpose
 from alertd.model.kinds import Notify
 from alertd.model.states import AlertState
-from alertd.runtime.worker_container import worker_of
+from alertd.runtime.worker import worker_of
 from alertd.service.container import Container
 from alertd.service.delivery.planner import Planner
 from alertd.store.alerts.records import AlertRecord
@@ -89,7 +89,7 @@ class Course:
 
     async def versions(self) -> list[AlertRecord]:
         heads = await self.parts.alerts.heads(await self.parts.alerts.versions([self.id]))
-        return [one for one in heads if one and one.start]
+        return [one for one in heads if one and one.times.start]
 
     def told(self, channel: str) -> Counter[str]:
         """How often each address got anything."""
@@ -115,7 +115,7 @@ class Course:
             return gives_way
 
         for one in await self.versions():
-            if not one.planned and one.state in {AlertState.APPROVED, AlertState.SENDING}:
+            if not one.plan.is_complete and one.state in {AlertState.APPROVED, AlertState.SENDING}:
                 await self.worker.plans.planner.plan(await self.parts.alerts.get(one.id), way)
 
     async def send(self) -> None:
@@ -140,7 +140,7 @@ class Course:
         """Whether anything of it is over."""
         for one in await self.versions():
             if await finish(self.parts.work, one.id) == "sweep":
-                for batch in range(one.batches):
+                for batch in range(one.plan.batches):
                     await self.parts.work.sweep(one.id, batch, 1)
 
     async def wait(self, seconds: int = 0) -> None:

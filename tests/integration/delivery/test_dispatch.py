@@ -11,7 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from alertd.model.states import AlertState, State
-from alertd.runtime.worker_container import worker_of
+from alertd.runtime.worker import worker_of
 from alertd.service.carriers.carriers import Carrier, Carriers
 from alertd.service.carriers.retries import FIRST_WAIT_S
 from alertd.service.container import Container
@@ -171,8 +171,8 @@ async def test_what_was_under_way_ends_no_pause(parts: Container, sandbox: Sandb
     dispatch, stop = worker_of(parts).feeder.dispatch, asyncio.Event()
     sandbox.push.script.set(Rule("token-", "unavailable"))
     failed = await planned(parts, sample)
-    await dispatch.drain(await lease_of(parts.work, failed.id, "push"), lambda: bool(dispatch.heeding.failing))
-    assert dispatch.heeding.failing == {"fcm"}
+    await dispatch.drain(await lease_of(parts.work, failed.id, "push"), lambda: bool(dispatch.health.failing))
+    assert dispatch.health.failing == {"fcm"}
     sandbox.push.script.set(Rule("token-", "slow", delay_s=2))
     record = await planned(parts, sample)
     drain = asyncio.create_task(dispatch.drain(await lease_of(parts.work, record.id, "push"), stop.is_set))
@@ -184,7 +184,7 @@ async def test_what_was_under_way_ends_no_pause(parts: Container, sandbox: Sandb
     stop.set()
     await drain
     assert await counts(parts, record) == {"accepted": 10, "queued": 20}
-    assert not dispatch.heeding.failing
+    assert not dispatch.health.failing
     assert (await parts.limits.take("fcm", 1_000, 1_000, 5, loud=False)).granted == 0
 
 

@@ -12,8 +12,8 @@ import pytest
 from alertd.common.ids import TokenPurpose
 from alertd.model.kinds import Notify
 from alertd.model.states import State
-from alertd.runtime.worker_container import worker_of
-from alertd.service.alerts.follow_up_audience import ANSWERED_MS, SETTLE_MS
+from alertd.runtime.worker import worker_of
+from alertd.service.alerts.later_audience import ANSWERED_MS, SETTLE_MS
 from alertd.service.container import Container
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.engine.scripts import STALLED_MS
@@ -32,6 +32,7 @@ from tests.integration.acts import (
     register,
     send,
     silence,
+    started_before,
     texted,
 )
 from tests.integration.alerts.updates import WIDER, in_cadiz
@@ -130,7 +131,7 @@ async def test_what_waits_for_an_acknowledgement_is_no_stall_and_ends_with_the_a
         assert not await over(parts, record)
         parts.db.skew_ms += STALLED_MS
     assert await parts.db.execute("HGET", f"{{a:{record.id}}}:v:{record.id}", "stalled") is None
-    await parts.approval.cancel(record.id, BEA, "found")
+    await parts.following.cancel(record.id, BEA, "found", notify=False)
     assert await over(parts, await parts.alerts.get(record.id))
     assert await counts(parts, record, "sms") == {"accepted": 1, "cancelled": 30}
     assert len(texted(sandbox)) == 1
@@ -148,7 +149,7 @@ async def test_an_update_asks_anew(parts: Container, sandbox: Sandbox, sample: d
     assert await counts(parts, record, "sms") == {"accepted": 1, "suppressed": 30}
     taken = await parts.updating.submit(record.id, alert_of(sample, **ESCALATES, level="appeal"), Notify.FULL, ANA)
     update = await parts.approval.approve(taken.record.id, BEA)
-    assert await worker_of(parts).plans.planner.plan(replace(update, start=update.start - SETTLE_MS))
+    assert await worker_of(parts).plans.planner.plan(started_before(update, SETTLE_MS))
     await send(parts, record)
     await acknowledge(parts, update, {"p1"})
     parts.db.skew_ms += AFTER_MS + 1_000
@@ -198,7 +199,7 @@ async def test_who_acknowledged_the_alert_gets_no_sms_of_what_shows_nothing_new(
     await acknowledge(parts, record, {f"p{i}" for i in range(20)})
     taken = await parts.updating.submit(record.id, alert_of(sample, **ESCALATES), notify, ANA)
     update = await parts.approval.approve(taken.record.id, BEA)
-    assert await worker_of(parts).plans.planner.plan(replace(update, start=update.start - SETTLE_MS))
+    assert await worker_of(parts).plans.planner.plan(started_before(update, SETTLE_MS))
     parts.db.skew_ms += AFTER_MS + 1_000
     await send(parts, record, "sms")
     assert await counts(parts, update, "sms") == {"accepted": 11, "suppressed": 20}
@@ -208,7 +209,9 @@ async def test_who_acknowledged_the_alert_gets_no_sms_of_what_shows_nothing_new(
 async def told(parts: Container, alert: AlertRecord, version: str) -> AlertRecord:
     """A version that follows an alert, planned as if the time were over in which what came before may arrive, and pushed."""
     record = await parts.alerts.get(version)
-    older = replace(record, start=record.start - ANSWERED_MS, alerted=record.alerted - ANSWERED_MS)
+    told = replace(record.follow_up, alerted=record.follow_up.alerted - ANSWERED_MS)
+    times = replace(record.times, start=record.times.start - ANSWERED_MS)
+    older = replace(record, times=times, follow_up=told)
     assert await worker_of(parts).plans.planner.plan(older)
     await send(parts, alert)
     return record

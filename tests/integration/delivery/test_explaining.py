@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from alertd.runtime.worker_container import worker_of
+from alertd.runtime.worker import worker_of
 from alertd.service.alerts.submission import submit
 from alertd.service.container import Container
 from channels.sandbox import Sandbox
@@ -64,7 +64,7 @@ async def test_nobody_finds_where_somebody_lives_by_alerts_that_one_person_write
     here = {"circles": [{"center": list(SEVILLA), "radius_km": 0.05}]}
     draft = (await parts.intake.submit(alert_of(sample), ANA, draft=True)).record
     drill = (await submit(parts.intake, parts.approval, alert_of(sample, target=here, status="Test"), ANA)).record
-    assert drill.start
+    assert drill.times.start
     for record, why in ((draft, "not-approved"), (drill, "no-tester")):
         found = await explained(parts, "p1", record)
         assert (found.why, found.places, found.in_audience) == (why, [], False)

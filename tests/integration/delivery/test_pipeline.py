@@ -13,7 +13,7 @@ from alertd.common.errors import Problem
 from alertd.model.alert import Alert
 from alertd.model.registration import Registration
 from alertd.model.states import AlertState, State
-from alertd.runtime.worker_container import worker_of
+from alertd.runtime.worker import worker_of
 from alertd.service.access import Credential
 from alertd.service.container import Container
 from alertd.service.delivery.planner import Planner
@@ -129,7 +129,7 @@ async def test_planner_that_dies_is_followed(parts: Container, people, sample: d
     with pytest.raises(PlannerDiedError):
         await planner(parts, dying).plan(record)
     again = await parts.alerts.get(record.id)
-    assert again.cursor == (0, 50, 110)[reads]
+    assert again.plan.cursor == (0, 50, 110)[reads]
     follower = planner(parts, parts.people)
     assert await follower.plan(again)
     assert not await follower.plan(record)  # one that slept since the beginning changes nothing
@@ -145,7 +145,7 @@ async def test_planner_gives_way_and_goes_on(parts: Container, people, sample: d
     first = planner(parts, parts.people)
     assert not await first.plan(record, yes)
     again = await parts.alerts.get(record.id)
-    assert again.cursor == 50
+    assert again.plan.cursor == 50
     assert await first.plan(again)
     refs = [ref async for _, _, refs in parts.work.ledger(record.id) for ref in refs]
     assert len(refs) == len(set(refs)) == 3 * len(inside)

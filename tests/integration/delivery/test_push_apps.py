@@ -11,7 +11,7 @@ import pytest
 
 from alertd.common.ids import TokenPurpose, new_id
 from alertd.model.states import AlertState
-from alertd.runtime.worker_container import worker_of
+from alertd.runtime.worker import worker_of
 from alertd.service.container import Container
 from alertd.store.alerts.records import AlertRecord
 from channels.sandbox import Sandbox
@@ -158,10 +158,10 @@ async def test_only_unregistered_removes_an_address(parts: Container, sandbox: S
 async def try_until_it_rests(parts: Container, record: AlertRecord) -> None:
     """Drain what there is, until the carrier has failed so often that it rests."""
     dispatch = worker_of(parts).feeder.dispatch
-    while not dispatch.heeding.failing and (
+    while not dispatch.health.failing and (
         lease := await lease_of(parts.work, record.id, "push", parts.carriers.held("push"))
     ):
-        await dispatch.drain(lease, lambda: bool(dispatch.heeding.failing))
+        await dispatch.drain(lease, lambda: bool(dispatch.health.failing))
 
 
 @pytest.mark.parametrize("behaviour", ["bad-request", "unavailable", "html", "forbidden"])

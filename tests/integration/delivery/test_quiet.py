@@ -12,7 +12,7 @@ from alertd.model.kinds import Notify
 from alertd.model.registration import PushAddress
 from alertd.model.states import CHANNELS, AlertState
 from alertd.model.subscriber import to_document
-from alertd.runtime.worker_container import worker_of
+from alertd.runtime.worker import worker_of
 from alertd.service.container import Container
 from alertd.service.people.dead_addresses import Dead
 from alertd.service.people.registration_intake import parse_registration

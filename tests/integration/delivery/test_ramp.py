@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from alertd.model.states import AlertState
 from alertd.runtime.assembly import opened
-from alertd.runtime.worker_container import worker_of
+from alertd.runtime.worker import worker_of
 from alertd.service.carriers.carriers import Carrier
 from alertd.service.container import Container
 from alertd.store.alerts.records import AlertRecord

@@ -13,8 +13,8 @@ from redis.asyncio import Redis
 from alertd.config.carriers import SmppCarrier, WebPushCarrier
 from alertd.config.settings import Settings
 from alertd.runtime.assembly import opened
-from alertd.runtime.worker_container import worker_of
-from alertd.service.carriers.binds import NOBODY
+from alertd.runtime.worker import worker_of
+from alertd.service.carriers.health import NOBODY
 from alertd.service.container import Container
 from alertd.service.people.registration_intake import Entry
 from alertd.store.alerts.records import AlertRecord
@@ -22,7 +22,7 @@ from alertd.store.carriers.limits import FAILURES, LONGEST_REST_MS, SHORTEST_RES
 from alertd.store.engine.codec import Codec
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
-from channels.unknowns import ENOUGH
+from channels.sms_http import ENOUGH
 from geofences.regions import Library
 from tests.integration.acts import counts, lease_of, planned, registration, send
 from tests.integration.conftest import settings_for
@@ -155,9 +155,9 @@ async def test_a_carrier_that_is_down_rests_and_is_found_within_15_s_of_its_retu
         record = await planned(parts, sample, channels=[kind.channel], level="child-alert")
         dispatch = worker_of(parts).feeder.dispatch
         for _ in range(NOBODY):
-            await dispatch.heeding.binds.beat()
+            await dispatch.health.beat()
         lease = await lease_of(parts.work, record.id, kind.channel, parts.carriers.held(kind.channel))
-        await dispatch.drain(lease, lambda: bool(dispatch.heeding.failing))
+        await dispatch.drain(lease, lambda: bool(dispatch.health.failing))
         assert await parts.limits.open_breakers([kind.carrier]) == {kind.carrier: True}
         for _ in range(10):
             parts.db.skew_ms += LONGEST_REST_MS
@@ -202,7 +202,7 @@ async def test_a_provider_that_answers_pages_costs_a_few_sms_and_the_others_arri
         record = await planned(parts, sample, channels=["sms"], level="child-alert")
         dispatch = worker_of(parts).feeder.dispatch
         lease = await lease_of(parts.work, record.id, "sms", parts.carriers.held("sms"))
-        await dispatch.drain(lease, lambda: bool(dispatch.heeding.failing))
+        await dispatch.drain(lease, lambda: bool(dispatch.health.failing))
         sandbox.sms.script.set()
         parts.db.skew_ms += 15_000
         await send(parts, record, "sms")
@@ -248,5 +248,21 @@ async def test_a_carrier_whose_probe_is_refused_for_its_recipient_works_again(
         parts.db.skew_ms += SHORTEST_REST_MS
         record = await planned(parts, sample, channels=[kind.channel], level="child-alert")
         await send(parts, record, kind.channel)
+        assert await is_free(parts, kind.carrier)
+        assert await accepted(parts, record, kind.channel) == PEOPLE - len(REFUSED)
+
+
+async def test_a_probe_that_meets_the_limit_of_one_phone_delays_nobody_else(
+    process: Callable[..., Any], sandbox: Sandbox, sample: dict[str, Any]
+):
+    """FCM was away and has rested. It limits the first phone for an hour, and that is no limit of the carrier: a quiet alert reaches the others in seconds."""
+    kind = next(kind for kind in KINDS if kind.carrier == "fcm")
+    sandbox.push.script.set(Rule(prefix(sandbox, kind.channel, "no"), "throttle", retry_after_s=3_600))
+    async with process(kind) as parts:
+        await parts.limits.failed(kind.carrier, FAILURES)
+        record = await planned(parts, sample, channels=[kind.channel], level="appeal")
+        for _ in range(2):
+            parts.db.skew_ms += LONGEST_REST_MS
+            await send(parts, record, kind.channel)
         assert await is_free(parts, kind.carrier)
         assert await accepted(parts, record, kind.channel) == PEOPLE - len(REFUSED)

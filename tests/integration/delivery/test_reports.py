@@ -14,11 +14,10 @@ from alertd.common.ids import new_id
 from alertd.model.states import AlertState
 from alertd.service.alerts.progress import LOOK, ProgressReports, Wanted
 from alertd.service.carriers.carriers import Carriers
-from alertd.service.carriers.channel_coverage import ChannelCoverage
-from alertd.service.carriers.states import CarrierStates
+from alertd.service.carriers.states import CarrierStates, ChannelCoverage
 from alertd.service.delivery.fleet import FleetMetrics
 from alertd.store.alerts.alerts import Alerts
-from alertd.store.alerts.records import AlertRecord
+from alertd.store.alerts.records import AlertAuthor, AlertRecord, TargetFacts, Times
 from alertd.store.carriers.limits import Limits
 from alertd.store.carriers.logins import Logins
 from alertd.store.carriers.numbers import CarrierNumbers
@@ -28,8 +27,7 @@ from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
 from alertd.store.engine.heartbeats import at_work, taking
 from alertd.store.people.subscribers import People
-from alertd.store.sharing.distribution import Tracks
-from alertd.store.sharing.webhooks import Hook, Hooks
+from alertd.store.sharing.webhooks import Hook, Hooks, Tracks
 
 AREA = shapely.to_wkb(shapely.MultiPolygon([shapely.box(-6, 37, -5, 38)]))
 MADE_MS = 1_700_000_000_000
@@ -50,8 +48,8 @@ async def made(alerts: Alerts, created: int = MADE_MS, **changes: object) -> str
     name = new_id(created)
     values = {
         "id": name, "state": AlertState.PENDING, "org": "default", "kind": "missing-child", "level": "endangered",
-        "status": "Actual", "loudness": "loud", "author": "a", "external_id": "", "case": name, "created": created,
-        "expires": 10**15, "rev": 1, "seen": 3, "document": b"{}",
+        "status": "Actual", "loudness": "loud", "author": AlertAuthor(subject="a"), "external_id": "", "case": name, "times": Times(created=created),
+        "expires": 10**15, "rev": 1, "target": TargetFacts(seen=3), "document": b"{}",
     }  # fmt: skip
     assert await alerts.create(AlertRecord(**(values | changes)), AREA)  # type: ignore[arg-type]
     return name
@@ -94,7 +92,7 @@ async def test_a_request_that_was_cut_off_keeps_its_alerts_place(alerts: Alerts,
     await made(alerts, MADE_MS + 1)
     record = await alerts.get(first)
     assert record is not None
-    await alerts.create(replace(record, created=MADE_MS + 5), AREA)
+    await alerts.create(replace(record, times=Times(created=MADE_MS + 5)), AREA)
     assert [record.id for record in (await reports.list("default", Wanted(), before=None, limit=9))[0]][-1] == first
 
 
@@ -137,6 +135,7 @@ async def test_the_fleet_is_told_of_live_alerts_alone(store: Connection, alerts:
             taking=taking(store),
             limits=Limits(store),
             attendance=ChannelCoverage(nobody, at_work(store), SystemClock()),
+            clock=SystemClock(),
         ),
         Hooks(store, Hook),
         Tracks(store),

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from alertd.common.errors import Problem
 from alertd.model.states import AlertState, State
-from alertd.runtime.worker_container import worker_of
+from alertd.runtime.worker import worker_of
 from alertd.service.alerts.follow_up import Followed
-from alertd.service.alerts.follow_up_audience import SETTLE_MS
+from alertd.service.alerts.later_audience import SETTLE_MS
 from alertd.service.container import Container
 from alertd.store.delivery.work_records import Settlement
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
-from tests.integration.acts import ANA, BEA, counts, lease_of, over, planned, register, send, sent
+from tests.integration.acts import ANA, BEA, counts, lease_of, over, planned, register, send, sent, started_before
 from tests.integration.alerts.updates import updated
 
 BOTH = (State.UNKNOWN, State.FAILED)
@@ -91,7 +90,7 @@ async def resent(parts: Container, version: str) -> int:
 async def half_told(parts: Container, done: Followed) -> str:
     """The version that tells of a step, as if the moment that it waits were over: ten are told, and ten refused."""
     notice = await parts.alerts.get(done.told_by)
-    assert await worker_of(parts).plans.planner.plan(replace(notice, start=notice.start - SETTLE_MS))
+    assert await worker_of(parts).plans.planner.plan(started_before(notice, SETTLE_MS))
     await send(parts, done.record)
     assert await over(parts, notice)
     assert await counts(parts, notice) == {"accepted": 10, "failed": 10}

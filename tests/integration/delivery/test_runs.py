@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import struct
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
@@ -191,6 +192,9 @@ def test_what_follows_and_is_alike_is_packed_as_one():
     """Rows in another order, with a gap, or of which something else became, are apart."""
     accepted = [Settlement(row, State.ACCEPTED, 0, CARRIER) for row in (4, 5, 6, 9)]
     failed = [Settlement(row, State.FAILED, 3, CARRIER) for row in (10, 11)]
-    assert pack_outcomes([*accepted, *failed]) == accepted[0].pack(3) + accepted[3].pack(1) + failed[0].pack(2)
+    runs = [(4, 3, State.ACCEPTED, 0), (9, 1, State.ACCEPTED, 0), (10, 2, State.FAILED, 3)]
+    assert pack_outcomes([*accepted, *failed]) == b"".join(
+        struct.pack("<IHBBBBI", row, rows, 0, state, reason, CARRIER, 0) for row, rows, state, reason in runs
+    )
     assert pack_outcomes([]) == b"" == pack_runs([])
     assert pack_runs([7, 6, 7, 8]) == bytes.fromhex("07000000 0100 06000000 0300")

@@ -13,10 +13,9 @@ from structlog.testing import capture_logs
 from alertd.model.states import AlertState
 from alertd.rendering.renderer import Renderer
 from alertd.runtime.assembly import opened
-from alertd.service.carriers.binds import LEFT_S, TAKEN_S, Binds
+from alertd.service.carriers.health import LEFT_S, TAKEN_S, CarrierHealth
 from alertd.service.container import Container
-from alertd.store.carriers.connection_shares import ConnectionShares
-from alertd.store.carriers.limits import FAILURES
+from alertd.store.carriers.limits import FAILURES, ConnectionShares
 from alertd.store.engine import keys
 from alertd.store.engine.codec import Codec
 from alertd.store.engine.connection import Connection
@@ -88,18 +87,24 @@ async def _are_sent(parts: Container, alert_ids: Sequence[str]) -> bool:
 
 
 @pytest.fixture
-def binds(parts: Container, store: Connection) -> tuple[Binds, Binds, Ticking]:
+def health(parts: Container, store: Connection) -> tuple[CarrierHealth, CarrierHealth, Ticking]:
     """Those of two processes, and their clock."""
     clock = Ticking()
-    one, two = (Binds(parts.carriers, bound(store), taking(store), ConnectionShares(store), clock) for _ in range(2))
+    one, two = (
+        CarrierHealth(
+            carriers=parts.carriers, limits=parts.limits, bound=bound(store), taking=taking(store),
+            shares=ConnectionShares(store), clock=clock, metrics=parts.metrics,
+        )
+        for _ in range(2)
+    )  # fmt: skip
     return one, two, clock
 
 
 async def test_a_carrier_is_left_to_those_whom_it_takes_messages_of(
-    parts: Container, binds: tuple[Binds, Binds, Ticking]
+    parts: Container, health: tuple[CarrierHealth, CarrierHealth, Ticking]
 ):
     """For a while, and then tried again; meanwhile it takes no work of the channel. Who can send nothing at all tells nobody on call either."""
-    well, here, clock = binds
+    well, here, clock = health
     push, *others = parts.carriers.all()
     for one in (push, *others):
         well.took(one)
@@ -118,10 +123,10 @@ async def test_a_carrier_is_left_to_those_whom_it_takes_messages_of(
 
 
 async def test_what_was_left_to_others_is_taken_up_when_they_are_gone(
-    parts: Container, store: Connection, binds: tuple[Binds, Binds, Ticking]
+    parts: Container, store: Connection, health: tuple[CarrierHealth, CarrierHealth, Ticking]
 ):
     """Nobody waits for a process that has no message taken any more."""
-    well, here, _ = binds
+    well, here, _ = health
     carrier = parts.carriers.named("fcm")
     well.took(carrier)
     await well.beat()
@@ -135,10 +140,10 @@ async def test_what_was_left_to_others_is_taken_up_when_they_are_gone(
 
 
 async def test_a_carrier_that_takes_nothing_of_anybody_is_left_to_nobody(
-    parts: Container, binds: tuple[Binds, Binds, Ticking]
+    parts: Container, health: tuple[CarrierHealth, CarrierHealth, Ticking]
 ):
     """Nor is one that took a message of this process a moment ago: it fails, and all are to know it."""
-    well, here, clock = binds
+    well, here, clock = health
     carrier = parts.carriers.named("fcm")
     assert not await here.leave(carrier, FAILURES)
     here.took(carrier)
@@ -149,10 +154,12 @@ async def test_a_carrier_that_takes_nothing_of_anybody_is_left_to_nobody(
     assert await here.leave(carrier, FAILURES)
 
 
-async def test_nobody_takes_their_own_sign_for_anothers(store: Connection, binds: tuple[Binds, Binds, Ticking]):
+async def test_nobody_takes_their_own_sign_for_anothers(
+    store: Connection, health: tuple[CarrierHealth, CarrierHealth, Ticking]
+):
     """It is said once for each time that a message was taken, and gone before that is forgotten here."""
-    here, _, _ = binds
-    carrier = here._carriers.named("fcm")
+    here, _, _ = health
+    carrier = here.carriers.named("fcm")
     here.took(carrier)
     await here.beat()
     assert 0 < await store.execute("PTTL", keys.taking("fcm")) <= TAKING_MS < 1000 * TAKEN_S

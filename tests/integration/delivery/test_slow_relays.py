@@ -17,7 +17,7 @@ from alertd.config.sections import StoreSection
 from alertd.config.settings import Settings
 from alertd.model.states import AlertState
 from alertd.runtime.assembly import opened
-from alertd.runtime.worker_container import worker_of
+from alertd.runtime.worker import worker_of
 from alertd.service.container import Container
 from alertd.store.delivery.work_records import Lease
 from alertd.store.engine.codec import Codec

@@ -11,7 +11,7 @@ import pytest
 
 from alertd.common.errors import Problem
 from alertd.model.states import AlertState
-from alertd.runtime.worker_container import worker_of
+from alertd.runtime.worker import worker_of
 from alertd.service.container import Container
 from alertd.service.delivery.schedule import Schedule
 from alertd.store.alerts.records import AlertRecord
@@ -53,7 +53,7 @@ class Clock(Later):
     def __init__(self, parts: Container) -> None:
         super().__init__()
         self._parts = parts
-        parts.approval._clock = self
+        parts.approval.clock = self
 
     def passes(self, hours: float) -> None:
         self.ahead_ms += int(hours * HOUR_MS)
@@ -82,7 +82,7 @@ async def test_it_is_told_when_its_time_has_come_to_whoever_is_there(
     name whoever approved it.
     """
     record = await scheduled(parts, sample)
-    assert (record.state, record.approver, record.start) == (AlertState.SCHEDULED, BEA.subject, 0)
+    assert (record.state, record.approval.by, record.times.start) == (AlertState.SCHEDULED, BEA.subject, 0)
     clock.passes(1.9)
     assert await tick(parts, clock) == []
     assert not await worker_of(parts).plans.planner.plan(await parts.alerts.get(record.id))
@@ -91,7 +91,7 @@ async def test_it_is_told_when_its_time_has_come_to_whoever_is_there(
     clock.passes(0.2)
     assert await tick(parts, clock) == [record.id]
     started = await parts.alerts.get(record.id)
-    assert (started.state, started.approver, started.people) == (AlertState.APPROVED, BEA.subject, PEOPLE)
+    assert (started.state, started.approval.by, started.people) == (AlertState.APPROVED, BEA.subject, PEOPLE)
     assert await worker_of(parts).plans.planner.plan(started)
     await send(parts, started)
     assert (await parts.work.counts(record.id))["push"]["accepted"] == PEOPLE
@@ -109,8 +109,8 @@ async def test_another_audience_than_was_approved_is_told_nothing(
     clock.passes(2.1)
     await tick(parts, clock)
     stopped = await parts.alerts.get(record.id)
-    assert (stopped.state, stopped.approver) == (AlertState.PENDING, "")
-    assert stopped.reason.startswith("It did not start. The audience is no longer the one that was seen.")
+    assert (stopped.state, stopped.approval.by) == (AlertState.PENDING, "")
+    assert stopped.last_step.reason.startswith("It did not start. The audience is no longer the one that was seen.")
     assert await tick(parts, clock) == []
     with pytest.raises(Problem) as refused:
         await parts.approval.approve(record.id, BEA)
@@ -132,8 +132,8 @@ async def test_what_its_target_names_now_is_not_told_in_its_place(
     clock.passes(2.1)
     await tick(parts, clock)
     stopped = await parts.alerts.get(record.id)
-    assert (stopped.state, stopped.approver) == (AlertState.PENDING, "")
-    assert "What this alert's target names is another by now" in stopped.reason
+    assert (stopped.state, stopped.approval.by) == (AlertState.PENDING, "")
+    assert "What this alert's target names is another by now" in stopped.last_step.reason
 
 
 @pytest.mark.parametrize("change", [{"disabled": 1}, {"roles": ("author",)}])
@@ -148,8 +148,8 @@ async def test_whoever_may_not_approve_any_more_has_approved_nothing(
     clock.passes(2.1)
     await tick(parts, clock)
     stopped = await parts.alerts.get(record.id)
-    assert (stopped.state, stopped.approver) == (AlertState.PENDING, "")
-    assert stopped.reason == "It did not start. Whoever approved it may approve nothing any more."
+    assert (stopped.state, stopped.approval.by) == (AlertState.PENDING, "")
+    assert stopped.last_step.reason == "It did not start. Whoever approved it may approve nothing any more."
 
 
 async def test_a_ring_that_nobody_would_be_told_in_any_more_stops_it(
@@ -164,7 +164,7 @@ async def test_a_ring_that_nobody_would_be_told_in_any_more_stops_it(
     for who in (ANA, BEA):
         await parts.stopping.resume("org:default", who)
     await tick(parts, clock)
-    assert (await parts.alerts.get(record.id)).reason == "It did not start. Somebody would be told too late."
+    assert (await parts.alerts.get(record.id)).last_step.reason == "It did not start. Somebody would be told too late."
 
 
 async def test_it_is_called_off_before(parts: Container, clock: Clock, sample: dict[str, Any]):
@@ -184,7 +184,7 @@ async def test_what_is_changed_is_approved_anew(parts: Container, clock: Clock, 
     assert await slug(parts.intake.amend(record, {"level": "appeal"}, ANA)) == "precondition-failed"
     await parts.approval.give_back(record.id, CARL, "another hour")
     returned = await parts.alerts.get(record.id)
-    assert (returned.state, returned.approver) == (AlertState.RETURNED, "")
+    assert (returned.state, returned.approval.by) == (AlertState.RETURNED, "")
     clock.passes(2.1)
     await tick(parts, clock)
     assert (await parts.alerts.get(record.id)).state is AlertState.RETURNED
@@ -239,7 +239,7 @@ async def test_a_store_that_was_put_back_starts_nothing(parts: Container, clock:
     clock.passes(2.1)
     await tick(parts, clock)
     restored = await parts.alerts.get(record.id)
-    assert (restored.state, restored.approver) == (AlertState.RETURNED, "")
+    assert (restored.state, restored.approval.by) == (AlertState.RETURNED, "")
 
 
 @pytest.mark.parametrize("hours", [-1, 30])
@@ -274,5 +274,5 @@ async def test_a_worker_starts_it(parts: Container, sample: dict[str, Any]):
     async with working(parts), asyncio.timeout(60):
         while (now := await parts.alerts.get(record.id)).state is not AlertState.SENT:  # noqa: ASYNC110  the worker tells nobody here
             await asyncio.sleep(0.05)
-    assert now.start >= record.starts
+    assert now.times.start >= record.times.starts
     assert now.people == 5

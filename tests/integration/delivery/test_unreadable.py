@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from alertd.common.errors import Problem
 from alertd.model.states import CHANNELS, LedgerReason, State
-from alertd.runtime.worker_container import worker_of
+from alertd.runtime.worker import worker_of
 from alertd.service.container import Container
 from alertd.service.people.address_claims import CLAIM_GRACE_S
 from alertd.service.people.registry import Registry

@@ -17,12 +17,10 @@ from alertd.common.ids import new_id
 from alertd.common.resources import templates_dir
 from alertd.model.states import AlertState, LedgerReason, State
 from alertd.rendering import Renderer
-from alertd.runtime.worker import Worker
-from alertd.runtime.worker_container import worker_of
+from alertd.runtime.worker import Worker, worker_of
 from alertd.service.carriers.carriers import Carriers
 from alertd.service.container import Container
-from alertd.service.delivery.plan_scheduler import ENOUGH
-from alertd.service.delivery.planner import Planner
+from alertd.service.delivery.planner import ENOUGH, Planner
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.engine import keys
 from alertd.store.engine.connection import StoreUnavailableError
@@ -157,9 +155,9 @@ async def test_a_small_loud_alert_does_not_wait_for_the_plan_of_a_big_one(
     big = await approved(parts, sample, level="child-alert")
     await worker._look()
     await worker.plans.round()  # the big one gives way
-    assert not (await parts.alerts.get(big)).planned
+    assert not (await parts.alerts.get(big)).plan.is_complete
     await worker.plans.round()
-    assert [(await parts.alerts.get(one)).planned for one in (small, big)] == [True, True]
+    assert [(await parts.alerts.get(one)).plan.is_complete for one in (small, big)] == [True, True]
     assert max(reading.first_read) > 200 >= reading.first_read[-1]  # the small one's before the last of the big one's
     await parts.stopping.obey()
     rows = [len(lease.rows) for lease in await worker.feeder.leases("push", 2, loud=True)]
@@ -186,7 +184,7 @@ async def test_of_two_processes_one_plans_an_alert(parts: Container, sample: dic
         await worker._look()
 
     async def plan(worker: Worker) -> None:
-        while not (await parts.alerts.get(alert_id)).planned:
+        while not (await parts.alerts.get(alert_id)).plan.is_complete:
             await worker.plans.round()
 
     await asyncio.gather(*map(plan, workers))
@@ -239,7 +237,7 @@ async def test_a_plan_that_is_far_ahead_leaves_the_process_to_others(parts: Cont
     assert await parts.work.ready([big]) == [ENOUGH]
     worker.agenda.versions = [big]
     await worker.plans.round()
-    assert (await parts.alerts.get(big)).planned
+    assert (await parts.alerts.get(big)).plan.is_complete
 
 
 class Waiting(Planner):
@@ -276,7 +274,7 @@ async def test_a_plan_that_went_with_a_master_is_made_again(parts: Container, sa
     worker = worker_of(parts)
     await worker._look()
     await worker.plans.round()
-    assert (await parts.alerts.get(alert_id)).planned
+    assert (await parts.alerts.get(alert_id)).plan.is_complete
     version, *rest = (
         keys.of_chain(alert_id, part, alert_id) for part in ("version", "ledger", "refs", "counts", "batches")
     )
@@ -289,7 +287,7 @@ async def test_a_plan_that_went_with_a_master_is_made_again(parts: Container, sa
     await worker.steps.tried("away", away)
     await worker._look()
     await worker.plans.round()
-    assert (await parts.alerts.get(alert_id)).planned
+    assert (await parts.alerts.get(alert_id)).plan.is_complete
     assert await counts(parts, await parts.alerts.get(alert_id)) == {"queued": 25}
 
 

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 
 from alertd.common.clock import SystemClock
-from alertd.runtime.worker_container import worker_of
+from alertd.runtime.worker import worker_of
 from alertd.service.container import Container
 
 #: Looking, planning, finishing, expiring, sweeping, and the heart.

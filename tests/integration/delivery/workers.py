@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from alertd.model.states import AlertState
-from alertd.runtime.worker_container import worker_of
+from alertd.runtime.worker import worker_of
 from alertd.service.container import Container
 from tests.integration.acts import BEA, submitted
 

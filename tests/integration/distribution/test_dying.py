@@ -13,8 +13,7 @@ from alertd.service.container import Container
 from alertd.service.records.webhook_delivery import WebhookDelivery
 from alertd.service.sharing.distributor_acknowledgements import DistributorAcknowledgements
 from alertd.store.records.events import Events, KeptEvent
-from alertd.store.sharing.distribution import Tracks
-from alertd.store.sharing.webhooks import DistributorHooks, Due, Tried
+from alertd.store.sharing.webhooks import DistributorHooks, Due, Tracks, Tried
 from tests.integration.acts import CARL, planned
 from tests.integration.distribution.acts import (
     ACK,

@@ -13,7 +13,7 @@ from alertd.common.errors import Problem
 from alertd.model.distributor import Distributor
 from alertd.model.kinds import Notify
 from alertd.model.organisation import Organisation
-from alertd.runtime.worker_container import worker_of
+from alertd.runtime.worker import worker_of
 from alertd.service.alerts.submission import submit
 from alertd.service.container import Container
 from alertd.service.records.events import envelope

@@ -14,7 +14,7 @@ from alertd.model.cap.messages import MsgType
 from alertd.model.distribution import MessageState
 from alertd.model.kinds import Notify, PurgeReason
 from alertd.model.organisation import Organisation
-from alertd.runtime.worker_container import worker_of
+from alertd.runtime.worker import worker_of
 from alertd.service.container import Container
 from alertd.service.sharing.distributor_acknowledgements import opened_note
 from tests.integration.acts import ANA, BEA, CARL, alert_of, planned
@@ -212,7 +212,7 @@ async def test_a_refusals_words_go_though_the_case_keeps_its_key(
     record = await planned(parts, sample)
     await told(parts)
     await parts.following.cancel(record.id, BEA, "x", notify=False)
-    parts.purging._cases = Meanwhile(parts.db)
+    parts.purging.cases = Meanwhile(parts.db)
     with pytest.raises(Problem, match="Something came to this case meanwhile"):
         await parts.purging.purge(record.id, BEA, PurgeReason.RETENTION)
     found = await share(parts, record, radio)

@@ -16,8 +16,7 @@ from alertd.model.alert import Alert
 from alertd.model.states import NO_LONGER_SHOWN, SHOWN, AlertState
 from alertd.service.access import Credential, Terms
 from alertd.service.container import Container
-from alertd.service.records.photo_decoder import Decoder
-from alertd.service.records.photos import HELD_S, Photos
+from alertd.service.records.photos import HELD_S, Decoder, Photos
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
@@ -46,7 +45,7 @@ async def test_the_public_sees_a_photo_while_its_alert_is_told(parts: Container,
     assert await standing(parts, media) == 404
     await parts.approval.approve(taken.record.id, BEA)
     assert await standing(parts, media) == 200
-    await parts.approval.cancel(taken.record.id, BEA, "found")
+    await parts.following.cancel(taken.record.id, BEA, "found", notify=False)
     assert await standing(parts, media) == 410
     assert await standing(parts, media, ANA) == 410
 
@@ -163,7 +162,7 @@ async def test_a_photo_is_hidden_by_the_answer_of_the_cancel(parts: Container, s
     early = asyncio.create_task(there.show(media, "push"))
     await slow.asked.wait()
     assert await standing(parts, media) == 200
-    await parts.approval.cancel(alert_id, BEA, "found")
+    await parts.following.cancel(alert_id, BEA, "found", notify=False)
     assert await standing(parts, media) == 410
     late = asyncio.create_task(there.show(media, "push"))
     await asyncio.sleep(0)
@@ -179,7 +178,7 @@ async def test_one_alert_that_is_told_is_enough(parts: Container, sample: dict[s
     media = await photo(parts)
     first = await approved(parts, sample, media)
     await approved(parts, sample, media)
-    await parts.approval.cancel(first, BEA, "wrong area")
+    await parts.following.cancel(first, BEA, "wrong area", notify=False)
     assert await standing(parts, media) == 200
 
 
@@ -188,7 +187,7 @@ async def test_whoever_approves_the_next_alert_of_a_case_sees_its_photo(parts: C
     await register(parts, 30)
     media = await photo(parts)
     first = await approved(parts, sample, media)
-    await parts.approval.cancel(first, BEA, "found")
+    await parts.following.cancel(first, BEA, "found", notify=False)
     taken = await submitted(parts, sample, case=showing(sample, media))
     assert (await standing(parts, media, ANA), await standing(parts, media, BEA)) == (200, 200)
     helper = replace(BEA, scopes=frozenset({"subscribers:write"}))

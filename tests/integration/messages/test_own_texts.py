@@ -14,7 +14,7 @@ from alertd.service.delivery.message_cache import MessageCache
 from alertd.service.messages.texts import Texts
 from alertd.store.delivery.work_records import BatchKey
 from alertd.store.engine import keys
-from alertd.store.organisations.texts import TextStore
+from alertd.store.organisations.organisations import TextStore
 from channels.sandbox import Sandbox
 from tests.integration.acts import ANA, BEA, counts, planned, register, send, submitted
 

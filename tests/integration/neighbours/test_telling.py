@@ -10,7 +10,7 @@ import pytest
 
 from alertd.common.errors import Problem
 from alertd.model.organisation import Jurisdiction, Organisation
-from alertd.runtime.worker_container import worker_of
+from alertd.runtime.worker import worker_of
 from alertd.service.container import Container
 from alertd.store.engine import keys
 from tests.integration.acts import ANA, CADIZ, SEVILLA, is_about, photo, register, working
@@ -83,7 +83,7 @@ async def test_a_permission_begins_no_ring_anew_and_hastens_none(
     """It goes on where the alert was, also after an update: an hour from the approval, or from that of an update of the target."""
     ring = {"center": CADIZ, "radius_km": 10, "delay_min": 60}
     alert_id = await approved(desk, alert, target={**ASK, "rings": [ring]})
-    began = (await parts.alerts.get(alert_id)).start
+    began = (await parts.alerts.get(alert_id)).times.start
     parts.db.skew_ms += 10 * 60_000
     said = changed(alert, "info/es/instruction", "Lleva una mochila azul.")
     await updated(desk, said, alert_id, {**ASK, "rings": [{**ring, "radius_km": radius_km}]})

@@ -9,7 +9,7 @@ import pytest
 
 from alertd.model.organisation import Organisation
 from alertd.service.container import Container
-from alertd.store.approvals.permissions import PermissionStore
+from alertd.store.approvals.later_versions import PermissionStore
 from tests.integration.acts import ANA, reached
 from tests.integration.authority.desks import BOTH, Desk
 from tests.integration.neighbours.asks import (

@@ -133,7 +133,8 @@ async def test_a_carrier_that_fails_is_no_reason_not_to_be_told(night: Night):
     assert (page.name, page.channel, page.taken) == ("Desk", "mail", True)
 
 
-async def test_a_page_that_is_refused_for_its_address_is_no_failure_of_its_carrier(night: Night):
+@pytest.mark.parametrize("does", ["blocked", "unavailable", "cut"])
+async def test_a_page_that_is_refused_for_its_address_is_no_failure_of_its_carrier(night: Night, does: str):
     """However often that mailbox is refused, the relay is free for alerts."""
     parts, to = night.parts, Recipient("desk@centre.example", "tag", is_new=True)
     pager = Pager(
@@ -142,7 +143,7 @@ async def test_a_page_that_is_refused_for_its_address_is_no_failure_of_its_carri
     relay = parts.carriers.named("relay")
     stamp = Stamp(chain="c", version="v", sent_s=1, expires_s=2_000_000_000, loudness=Loudness.LOUD, language="en")
     page = relay.channel.prepare(MailMessage(stamp=stamp, subject="Page", text="Text", html="<p>Text</p>"))
-    night.sandbox.mail.script.set(Rule("desk@", "blocked"))
+    night.sandbox.mail.script.set(Rule("desk@", does))
     for _ in range(FAILURES + 1):
         assert (await pager.send(relay, page, to, "about")).answer is Answer.RETRY
     assert await parts.limits.open_breakers(["relay"]) == {"relay": False}

@@ -33,11 +33,10 @@ from alertd.store.master_key.resealing import SEALED, Resealing
 from alertd.store.master_key.schema import load_cell_key
 from alertd.store.master_key.state import SIGN_MS, MasterKeys, Phase
 from alertd.store.organisations.operators import OperatorStore
-from alertd.store.organisations.organisations import OrganisationStore, StoredOrganisation
+from alertd.store.organisations.organisations import OrganisationStore, StoredOrganisation, TextStore
 from alertd.store.organisations.paging import Paged, Rotas, StoredRota
 from alertd.store.organisations.sessions import Away, SessionStore
 from alertd.store.organisations.stops import SERVICE
-from alertd.store.organisations.texts import TextStore
 from alertd.store.records.case_keys import Cases
 from alertd.store.sharing.webhooks import DistributorHook, Hook, Hooks
 from channels.sandbox import Sandbox
@@ -174,7 +173,7 @@ async def test_the_old_key_opens_nothing_afterwards_and_the_new_key_everything(
         for parts in (api, worker):
             assert parts.db.codec.master.names == ((await redis.get(keys.KEY_CHECK)).decode(),)
             assert (await parts.registry.get("p3")).addresses
-            assert (await parts.alerts.get(waits)).author == ANA.subject
+            assert (await parts.alerts.get(waits)).author.subject == ANA.subject
             assert SERVICE in (await parts.stopping.standing()).stops
     async with process() as fresh:
         assert (await fresh.registry.get("p29")).addresses

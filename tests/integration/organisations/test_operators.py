@@ -19,7 +19,7 @@ from alertd.service.carriers.carriers import Carriers
 from alertd.service.container import Container
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
-from alertd.store.organisations.operators import digest_of
+from alertd.store.organisations.api_keys import digest_of
 from alertd.store.organisations.sessions import SessionStore
 from tests.integration.acts import api_of
 from tests.integration.consoles import ANA, OWN

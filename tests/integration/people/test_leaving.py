@@ -18,7 +18,7 @@ from alertd.common.signing_keys import SigningKeys
 from alertd.model.registration import MailAddress
 from alertd.model.states import CHANNELS
 from alertd.model.subscriber import AddressState
-from alertd.runtime.worker_container import worker_of
+from alertd.runtime.worker import worker_of
 from alertd.service.carriers.carriers import Carrier, Carriers
 from alertd.service.container import Container
 from alertd.service.people.registration_intake import Entry

@@ -26,7 +26,7 @@ from alertd.service.container import Container
 from alertd.service.people.dead_addresses import AGAIN_AFTER_S
 from alertd.store.alerts import archive
 from alertd.store.engine import keys
-from alertd.store.people.hard_bounces import KEPT_S
+from alertd.store.people.suppressions import KEPT_S
 from channels.base import Reason, ReportState
 from channels.bounces import MailReport
 from channels.sandbox import Sandbox

@@ -25,7 +25,7 @@ from alertd.service.people.registry import Registry
 from alertd.store.engine import keys
 from alertd.store.engine.codec import Codec
 from alertd.store.engine.connection import Connection
-from alertd.store.people.match_filter import MatchFilter
+from alertd.store.people.audience import MatchFilter
 from alertd.store.people.name_index import AddressClaim
 from alertd.store.people.subscribers import People
 from geofences.targets import Selection, Target, resolve

@@ -13,8 +13,7 @@ from alertd.model.alert import MAX_AGE_H
 from alertd.store.engine import keys
 from alertd.store.engine.codec import Codec
 from alertd.store.engine.connection import Connection
-from alertd.store.people.audience import Audience
-from alertd.store.people.match_filter import MatchFilter
+from alertd.store.people.audience import Audience, MatchFilter
 from alertd.store.people.spots import Change
 from alertd.store.people.subscribers import GRACE_MS, TOO_OLD_H, People
 from alertd.store.people.sweeper import Sweeper

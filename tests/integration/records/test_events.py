@@ -25,8 +25,7 @@ from alertd.store.engine.keys import told_key as told_of
 from alertd.store.engine.scripts import RECEIPTS_MS, STALLED_MS
 from alertd.store.organisations.paging import Waiting
 from alertd.store.records.events import HELD_MS, LAST_LOOK_MS, Events, Look
-from alertd.store.sharing.distribution import Tracks
-from alertd.store.sharing.webhooks import Hook, Hooks, Tried
+from alertd.store.sharing.webhooks import Hook, Hooks, Tracks, Tried
 from tests.integration import batches
 from tests.integration.acts import ANA, BEA, finish, lease_of, over, planned, register, send, submitted
 from tests.integration.batches import AREA, record

@@ -12,13 +12,13 @@ import pytest
 from aiohttp import web
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from alertd.commands.organisations.key_recovery import Recovery
 from alertd.common.clock import SystemClock
 from alertd.common.errors import Problem
 from alertd.common.ids import new_id
 from alertd.model.states import AlertState
 from alertd.runtime.assembly import opened
 from alertd.service.container import Container
-from alertd.service.organisations.recovery import Recovery
 from alertd.service.records.webhook_delivery import OFF_AFTER_MS, SPANS_S, TOLD_AT_ONCE, due_again
 from alertd.service.records.webhooks import GIVEN_UP_SHOWN, MOST_SECRETS
 from alertd.store.engine.clock import StoreClock

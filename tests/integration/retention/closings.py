@@ -7,8 +7,7 @@ from typing import Any
 from alertd.common.clock import SystemClock
 from alertd.config.sections import RetentionSection
 from alertd.service.container import Container
-from alertd.service.retention.archiving import Archiving
-from alertd.service.retention.forgetting import Forgetting
+from alertd.service.retention.archiving import Archiving, Forgetting
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.organisations.organisations import OrganisationStore
 from alertd.store.records.case_keys import Cases

@@ -78,7 +78,7 @@ async def test_who_was_sought_until_an_update_is_forgotten_too(parts: Container,
     await parts.following.close(record.id, ANA, "found", notify=False)
     assert await later(parts, DAYS + 0.1) == 0
     record = await parts.alerts.get(record.id)
-    said = [one.document for one in await parts.past.of(record)]
+    said = [one.document for one in await parts.past.words.of(record)]
     assert len(said) > 1
     assert not [text for text in said if any(one in text for one in THEIRS)]
     assert all("Lucía P." in text for text in said)

@@ -16,7 +16,7 @@ from alertd.common.ids import new_id
 from alertd.model.organisation import Organisation
 from alertd.model.states import AlertState
 from alertd.runtime.assembly import opened
-from alertd.runtime.worker_container import worker_of
+from alertd.runtime.worker import worker_of
 from alertd.service.container import Container
 from alertd.service.records.audit import Noted
 from alertd.store.alerts.records import Footing
@@ -57,8 +57,13 @@ async def test_nothing_of_it_can_be_read(parts: Container, sample: dict[str, Any
     purged = await parts.purging.purge(record.id, BEA, WHY)
     for version in await parts.alerts.versions([record.id]):
         found = await parts.alerts.get(version)
-        assert (found.state, found.document, found.reason, found.external_id) == (AlertState.PURGED, b"", "", "")
-        assert (found.regions, found.countries) == ("", "")
+        assert (found.state, found.document, found.last_step.reason, found.external_id) == (
+            AlertState.PURGED,
+            b"",
+            "",
+            "",
+        )
+        assert (found.target.regions, found.target.countries) == ("", "")
         assert not await store.execute("EXISTS", keys.of_chain(record.id, "area", version))
     for name in (keys.case, keys.case_held, keys.case_dropped):
         assert not await store.execute("EXISTS", name(record.case))
@@ -67,8 +72,8 @@ async def test_nothing_of_it_can_be_read(parts: Container, sample: dict[str, Any
         await parts.photos.show(media, "push", ANA)
     assert refusal.value.status == 410
     assert await slug(parts.cap_out.document(purged)) == "not-found"
-    assert (await counts(parts, record), purged.approver, purged.by) == (before, BEA.subject, BEA.subject)
-    assert purged.code == "retention"
+    assert (await counts(parts, record), purged.approval.by, purged.last_step.by) == (before, BEA.subject, BEA.subject)
+    assert purged.last_step.code == "retention"
 
 
 async def test_what_was_audited_can_be_checked_and_not_read(parts: Container, sample: dict[str, Any]):
@@ -128,9 +133,9 @@ async def test_what_is_about_to_be_written_keeps_the_key(parts: Container, sampl
     record = await closed(parts, sample)
     await parts.alerts.case_box(record.case, new_id(parts.clock.now_ms()))
     assert await slug(parts.purging.purge(record.id, BEA, WHY)) == "precondition-failed"
-    held = await parts.purging._cases.held(record.case)
+    held = await parts.purging.cases.held(record.case)
     await parts.alerts.case_box(record.case, record.id)
-    assert not await parts.purging._cases.drop(record.case, held)
+    assert not await parts.purging.cases.drop(record.case, held)
 
 
 async def test_a_copy_that_is_put_back_shows_nothing(
@@ -158,14 +163,14 @@ async def test_a_crash_before_the_tombstone_is_gone_on_with(parts: Container, sa
     """The key that was taken away is there until it is written down; the same call writes it, and destroys the key."""
     record = await closed(parts, sample)
     purging = parts.purging
-    purging._tombstones = Tombstones(tmp_path / "none" / "tombstones")
+    purging.tombstones = Tombstones(tmp_path / "none" / "tombstones")
     assert await slug(purging.purge(record.id, BEA, WHY)) == "store-unavailable"
     assert await parts.db.execute("EXISTS", keys.case_dropped(record.case))
     assert (await parts.alerts.get(record.id)).document == b""
-    purging._tombstones = Tombstones(tmp_path / "tombstones")
+    purging.tombstones = Tombstones(tmp_path / "tombstones")
     await purging.purge(record.id, BEA, WHY)
     assert not await parts.db.execute("EXISTS", keys.case_dropped(record.case))
-    assert [stone.case for stone in purging._tombstones.read_all()] == [record.case]
+    assert [stone.case for stone in purging.tombstones.read_all()] == [record.case]
 
 
 @pytest.mark.parametrize("goes_on", ["call", "start"])
@@ -177,10 +182,10 @@ async def test_what_a_purge_left_undone_touches_nothing_that_came_since(
     """
     old_media, media = await photo(parts), await photo(parts)
     record, purging = await closed(parts, sample, case=showing(sample, old_media)), parts.purging
-    stones = purging._tombstones
-    purging._tombstones = Tombstones(tmp_path / "none" / "tombstones")
+    stones = purging.tombstones
+    purging.tombstones = Tombstones(tmp_path / "none" / "tombstones")
     assert await slug(purging.purge(record.id, BEA, WHY)) == "store-unavailable"
-    purging._tombstones = stones
+    purging.tombstones = stones
     other = await sent(parts, sample, channels=["push"], case=showing(sample, media))
     await parts.legal_holds.hold(other.id, CARL, "x")
     if goes_on == "call":
@@ -281,11 +286,11 @@ async def test_a_copy_brings_back_no_alert_that_was_purged_without_its_key(
     await register(parts, 20)
     own = (await submitted(parts, sample)).record
     await parts.approval.reject(own.id, BEA, "x")
-    copy, cases = await everything(parts.db), parts.purging._cases
-    parts.purging._cases = Meanwhile(parts.db)
+    copy, cases = await everything(parts.db), parts.purging.cases
+    parts.purging.cases = Meanwhile(parts.db)
     with pytest.raises(Problem, match="Something came to this case meanwhile"):
         await parts.purging.purge(own.id, BEA, WHY)
-    parts.purging._cases = cases
+    parts.purging.cases = cases
     await put_back(parts.db, copy)
     for _ in range(2):
         async with opened(settings_for(sandbox), redis, codec, library=library) as again:
@@ -299,16 +304,18 @@ async def test_words_about_an_alert_are_gone_with_it(parts: Container, sample: d
     own = (await submitted(parts, sample)).record
     alone = await parts.approval.approve_alone(own, ANA, "Lucía P. is three", people=None, plates=())
     footing = Footing(sources=AlertState, last=1, rev=alone.rev)
-    said = {"reviewer": BEA.subject, "verdict": "justified", "note": "Lucía's mother had called"}
+    said = {"reviewed": "1", "reviewer": BEA.subject, "verdict": "justified", "note": "Lucía's mother had called"}
     assert (await parts.alerts.follow(alone, footing, None, None, fields=said))[0]
     before = await parts.alerts.get(own.id)
-    assert ("Lucía" in before.why, "Lucía" in before.note) == (True, True)
+    glass = before.approval.glass
+    assert ("Lucía" in glass.why, "Lucía" in glass.review.note) == (True, True)
     await parts.following.cancel(own.id, BEA, "x", notify=False)
     await parts.purging.purge(own.id, BEA, WHY)
     fields = await parts.db.hash_of(keys.of_chain(own.id, "version", own.id))
     assert not {b"why", b"note", b"doc", b"reason"} & fields.keys()
     purged = await parts.alerts.get(own.id)
-    assert (purged.why, purged.note, purged.verdict, purged.reviewer) == ("", "", "justified", BEA.subject)
+    left = purged.approval.glass
+    assert (left.why, left.review.note, left.review.verdict, left.review.by) == ("", "", "justified", BEA.subject)
 
 
 async def test_a_test_key_purges_no_actual_alert_by_a_test_of_its_case(parts: Container, sample: dict[str, Any]):

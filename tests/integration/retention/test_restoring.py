@@ -60,8 +60,8 @@ async def test_nothing_open_goes_on_by_itself(parts: Container, sample: dict[str
     done = await parts.restoring.settle(MADE, parts.clock.now_ms())
     assert (done["stood_down"], done["unknown"]) == (1, 20)
     found = await parts.alerts.get(record.id)
-    assert (found.state, found.by) == (AlertState.STOOD_DOWN, "alertd restore")
-    assert MADE in found.reason
+    assert (found.state, found.last_step.by) == (AlertState.STOOD_DOWN, "alertd restore")
+    assert MADE in found.last_step.reason
     assert await parts.alerts.versions([record.id]) == [record.id]
     assert await counts(parts, record) == {"unknown": 20}
     assert await reasons(parts, record.id) == {LedgerReason.PUT_BACK}
@@ -267,7 +267,7 @@ async def test_an_alert_that_was_put_back_goes_on_as_any_other(
         waits = (await proposed(again, record, sample, case=changed(sample, HAIR, "red")["case"])).record
         assert await again.alerts.versions([record.id]) == [record.id, f"{record.id}-258", update.id, waits.id]
         restricted = await again.revising.restrict(record.id, ANA, "her wish")
-        assert (await again.alerts.get(update.id)).restricted
+        assert (await again.alerts.get(update.id)).times.restricted
         await plan(again, await again.alerts.get(restricted.told_by))
         await send(again, record)
         closed = await again.following.close(record.id, CARL, "found")

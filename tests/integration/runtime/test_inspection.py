@@ -33,7 +33,7 @@ def server(valkey_socket: str) -> Iterator[Redis]:
     """A store of this alertd, and a user of it who may not tell the time."""
     with Redis(unix_socket_path=valkey_socket) as client:
         client.flushall()
-        cell_key = OWN.new_cell_key(keys.CELL_KEY)
+        cell_key = OWN.new_key(keys.CELL_KEY)
         own = {keys.SCHEMA: SCHEMA_VERSION, keys.KEY_CHECK: OWN.check_value, keys.SANDBOX: 0, keys.CELL_KEY: cell_key}
         client.mset(own)
         client.execute_command("ACL", "SETUSER", "few", "reset", "on", ">s", "~*", "+@all", "-time")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alertd.runtime.worker_container import worker_of
+from alertd.runtime.worker import worker_of
 from alertd.service.container import Container
 from tests.integration.acts import finish, send
 

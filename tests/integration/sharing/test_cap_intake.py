@@ -15,9 +15,9 @@ from alertd.common.errors import Problem
 from alertd.model.states import AlertState
 from alertd.service.alerts.updates import UpdateProposals
 from alertd.service.container import Container
-from alertd.service.delivery.expiry import Expiry
+from alertd.service.delivery.schedule import Expiry
 from alertd.store.alerts.records import AlertRecord
-from alertd.store.approvals.updates import Updates
+from alertd.store.approvals.later_versions import Updates
 from tests.clocks import Later
 from tests.integration.acts import ANA, BEA, register
 from tests.integration.sharing.cap_intake import after, taken, told, update
@@ -182,7 +182,7 @@ async def test_an_alert_that_was_called_off_before_it_began_is_not_told_by_its_d
     later = named("k-1").replace("2026-11-25T08:05:00+01:00", begins)
     (alert,) = await told(parts, later)
     assert alert.state == "scheduled"
-    await parts.approval.cancel(alert.id, BEA, "Mended before.")
+    await parts.following.cancel(alert.id, BEA, "Mended before.", notify=False)
     problem = await refused(parts, later)
     assert (problem.slug, problem.extra["alert"]) == ("duplicate-case", alert.id)
     missed = await ended_unapproved(parts, named("k-2"))

@@ -84,7 +84,7 @@ async def test_the_feed_has_what_is_told_and_is_to_be_published(parts: Container
     await planned(parts, sample)
     await register(parts, 3, first=50, tester=True)
     drill = await submit(parts.intake, parts.approval, alert_of(sample, publish=PUBLISHED, status="Test"), ANA)
-    assert drill.record.start
+    assert drill.record.times.start
     record = await planned(parts, sample, publish=PUBLISHED)
     found = await feed(reader)
     (entry,) = found.entries

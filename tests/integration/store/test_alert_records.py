@@ -22,13 +22,13 @@ async def test_what_an_alert_does_not_say_is_not_kept(parts: Container, sample: 
     assert head
     assert whole.document == record.document
     for one in (whole, head):
-        assert (one.author, one.regions, one.seen, one.external_id) == (
-            record.author,
-            record.regions,
-            record.seen,
+        assert (one.author.subject, one.target.regions, one.target.seen, one.external_id) == (
+            record.author.subject,
+            record.target.regions,
+            record.target.seen,
             record.external_id,
         )
-        assert (one.approver, one.note, one.starts, one.notify, one.texts) == ("", "", 0, "", 0)
+        assert (one.approval.by, one.approval.glass, one.times.starts, one.update, one.texts) == ("", None, 0, None, 0)
 
 
 async def test_what_a_draft_says_no_more_is_gone(parts: Container, sample: dict[str, Any]):

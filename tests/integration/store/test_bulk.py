@@ -58,7 +58,7 @@ async def test_threads_read_what_the_loop_wrote(redis: Redis, bulk: BulkReads):
     """Values come whole and in order, and what is missing says so."""
     large = bytes(range(256)) * 20_000
     await redis.set("large", large)
-    assert await asyncio.to_thread(bulk.mget, ["none", "large"]) == [None, large]
+    assert await asyncio.to_thread(bulk.many, [("GET", "none"), ("GET", "large")]) == [None, large]
     await redis.hset("h", mapping={"1": "2"})
     (found,) = await asyncio.to_thread(bulk.many, [("HGETALL", "h")])
     assert dict(found) == {b"1": b"2"}
@@ -87,7 +87,7 @@ async def test_answer_nobody_waits_for_is_nobody_s(redis: Redis, bulk: BulkReads
         turns = bulk.mgets([["a"], ["b"]])
         assert next(turns) == [b"1"]
         turns.close()
-        return bulk.mget(["c"])
+        return bulk.many([("GET", "c")])
 
     assert await asyncio.to_thread(read) == [b"3"]
 
@@ -95,17 +95,17 @@ async def test_answer_nobody_waits_for_is_nobody_s(redis: Redis, bulk: BulkReads
 async def test_the_way_in_is_the_client_s_own(guarded: Redis):
     """A host, a port, a password and a database are taken over: a store over the network is read as the embedded one is."""
     await guarded.set("x", "y")
-    assert await asyncio.to_thread(BulkReads(Nodes(guarded), timeout_s=5).mget, ["x"]) == [b"y"]
+    assert await asyncio.to_thread(BulkReads(Nodes(guarded), timeout_s=5).many, [("GET", "x")]) == [b"y"]
 
 
 async def test_store_that_went_is_unavailable(guarded: Redis):
     """A store that ends between two reads is told as such by both ways of reading."""
     bulk = BulkReads(Nodes(guarded), timeout_s=5)
-    await asyncio.to_thread(bulk.mget, ["x"])
+    await asyncio.to_thread(bulk.many, [("GET", "x")])
     with contextlib.suppress(GoneError):
         await guarded.execute_command("SHUTDOWN", "NOSAVE")
     with pytest.raises(StoreUnavailableError):
-        await asyncio.to_thread(bulk.mget, ["x"])
+        await asyncio.to_thread(bulk.many, [("GET", "x")])
     with pytest.raises(StoreUnavailableError):
         await asyncio.to_thread(bulk.many, [("GET", "x")])
 
@@ -121,7 +121,7 @@ async def test_fault_of_ours_is_not_called_unavailable(redis: Redis, bulk: BulkR
 
 async def test_connections_are_given_back(redis: Redis, bulk: BulkReads):
     """What is closed holds no connection to the store."""
-    await asyncio.to_thread(bulk.mget, ["x"])
+    await asyncio.to_thread(bulk.many, [("GET", "x")])
     before = (await redis.info("clients"))["connected_clients"]
     bulk.close()
     for _ in range(100):

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from alertd.runtime.assembly import opened
 from alertd.runtime.installation import client_of
-from alertd.runtime.worker_container import worker_of
+from alertd.runtime.worker import worker_of
 from alertd.service.container import Container
 from alertd.service.delivery.feeder import Slots
 from alertd.store.delivery.work_records import Lease
@@ -132,12 +132,12 @@ async def test_a_script_runs_whole_or_not_at_all_while_its_slot_moves(cluster: C
 async def test_audiences_are_found_where_their_cells_have_moved(cluster: Connection, masters: list[int]):
     """A process that only looks for people learns of it, too: the one query that is told of it fails, and the next does not."""
     name, bulk = "{moved-in-bulk}:x", BulkReads(cluster.nodes, timeout_s=5)
-    assert bulk.mget([name]) == [None]
+    assert bulk.many([("GET", name)]) == [None]
     _move(slot_of(name), masters)
     with pytest.raises(StoreUnavailableError):
-        bulk.mget([name])
+        bulk.many([("GET", name)])
     await cluster.execute("GET", "{elsewhere}")
-    assert bulk.mget([name]) == [None]
+    assert bulk.many([("GET", name)]) == [None]
     bulk.close()
 
 

@@ -25,8 +25,8 @@ from alertd.store.embedded.aof_rewrite import (
     is_quiet,
     wants_rewrite,
 )
-from alertd.store.embedded.disk import DiskGuard, DiskSettings, Space
 from alertd.store.embedded.server import EmbeddedServer, EmbeddedSettings
+from alertd.store.embedded.space import DiskGuard, DiskSettings, Space
 from alertd.store.engine import keys
 from alertd.store.engine.codec import Codec, Keys
 from alertd.store.engine.connection import Connection

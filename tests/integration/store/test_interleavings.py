@@ -10,6 +10,7 @@ import random
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 import shapely
 from msgspec.structs import replace
@@ -20,13 +21,12 @@ from alertd.model.subscriber import Place
 from alertd.store.engine.bulk_reads import BulkReads, Command
 from alertd.store.engine.connection import Connection
 from alertd.store.engine.nodes import Nodes
-from alertd.store.people.audience import Audience
-from alertd.store.people.match_filter import MatchFilter
+from alertd.store.people.audience import Audience, MatchFilter
 from alertd.store.people.spots import Change, Spot, cell_of
 from alertd.store.people.subscribers import GRACE_MS, People
 from alertd.store.people.sweeper import Sweeper
 from geofences import records
-from geofences.scan import BORDER, INSIDE, Scan, edges_of
+from geofences.scan import BORDER, INSIDE, Outline
 from geofences.tiles import ZOOM, deinterleave, locate, position
 from tests.integration.movers import CADIZ, Clock, opened, person, place, settle
 
@@ -241,8 +241,8 @@ async def drive(store: Connection, count: int) -> None:
 def test_the_area_has_tiles_of_both_kinds():
     """The area of these tests has whole tiles and border tiles, or they would show half of it."""
     inside, outside = spots()
-    codes = [place.tile for place in inside + outside]
-    assert {INSIDE, BORDER} <= set(Scan(edges_of(AREA), ZOOM).verdicts(*deinterleave(codes)).tolist())
+    codes = np.array([place.tile for place in inside + outside], np.uint32)
+    assert {INSIDE, BORDER} <= set(Outline(AREA).at(ZOOM).verdicts(*deinterleave(codes)).tolist())
 
 
 async def test_a_lost_hint_marks_the_record_that_counts(store: Connection):

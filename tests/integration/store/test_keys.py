@@ -16,18 +16,17 @@ from alertd.model.operator import Role
 from alertd.model.organisation import Organisation
 from alertd.model.states import AlertState, State
 from alertd.rendering.own_texts import TextPlace
-from alertd.runtime.worker_container import worker_of
+from alertd.runtime.worker import worker_of
 from alertd.service.container import Container
 from alertd.service.delivery.receipts import End
 from alertd.service.people.dead_addresses import Dead
 from alertd.store.alerts import archive
 from alertd.store.alerts.published_history import PublishedWords
 from alertd.store.approvals.break_glass import Claim, Claims
-from alertd.store.approvals.permissions import PermissionStore
+from alertd.store.approvals.later_versions import PermissionStore
 from alertd.store.areas.custom_regions import CustomRegions
 from alertd.store.areas.region_imports import Import, ImportRecords
-from alertd.store.carriers.budgets import Budgets
-from alertd.store.carriers.connection_shares import ConnectionShares
+from alertd.store.carriers.limits import Budgets, ConnectionShares
 from alertd.store.carriers.tests import Answered, CarrierTest, CarrierTestQueue
 from alertd.store.delivery.message_ids import Said, Sent
 from alertd.store.engine import key_table, keys
@@ -38,11 +37,10 @@ from alertd.store.organisations.operators import OperatorStore
 from alertd.store.organisations.organisations import OrganisationStore
 from alertd.store.organisations.paging import Paged, Rotas, StoredRota, Waiting
 from alertd.store.organisations.sessions import Away, SessionStore
-from alertd.store.people.place_labels import LabelMark
+from alertd.store.people.subscribers import LabelMark
 from alertd.store.records.case_keys import Cases
 from alertd.store.records.idempotency import Requests
-from alertd.store.sharing.distribution import Tracks
-from alertd.store.sharing.webhooks import Hook, Hooks, Tried
+from alertd.store.sharing.webhooks import Hook, Hooks, Tracks, Tried
 from channels.login import WORKS
 from tests.integration.acts import (
     ANA,
@@ -145,7 +143,7 @@ async def test_the_table_has_every_key_and_no_other(parts: Container, sample: di
     assert await Waiting(parts.db).put(waits.record.id, Paged(since=1, due=1), seen=b"") == "done"
     await PermissionStore(parts.db, parts.alerts).note(["police"], record.id, 1)
     await PublishedWords(parts.db).keep(await parts.alerts.get(record.id))
-    await parts.alerts.times.note_start(replace(record, starts=1))
+    await parts.alerts.times.note_start(replace(record, times=replace(record.times, starts=1)))
     seen |= await held(parts)
     hook = (await parts.webhooks.create(ANA, "https://cases.example/", []))[0].hook
     assert await parts.events.leads()

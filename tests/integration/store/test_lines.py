@@ -23,9 +23,8 @@ from redis.asyncio import Redis
 from alertd.service.alerts.submission import submit
 from alertd.service.container import Container
 from alertd.store.engine.codec import Codec
-from alertd.store.engine.command_pipeline import TOGETHER, CommandPipeline
 from alertd.store.engine.connection import Connection, StoreUnavailableError
-from alertd.store.engine.nodes import way_in
+from alertd.store.engine.nodes import TOGETHER, CommandPipeline, way_in
 from tests.integration.acts import ANA, alert_of, register
 
 

@@ -13,8 +13,8 @@ from redis.exceptions import RedisError
 
 from alertd.common.clock import SystemClock
 from alertd.runtime.installation import client_of
-from alertd.store.embedded.server_binary import find_server
-from alertd.store.engine.loading import until_loaded
+from alertd.store.embedded.server import find_server
+from alertd.store.engine.capabilities import until_loaded
 
 KEYS = 2_000
 SLOWLY = ("--key-load-delay", "500", "--loading-process-events-interval-bytes", "1024")

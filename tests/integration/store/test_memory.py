@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from alertd.config.sections import StoreSection
 from alertd.config.settings import Settings
 from alertd.runtime.installation import client_of, store_of
-from alertd.store.embedded.memory import MemoryGuard
+from alertd.store.embedded.space import MemoryGuard
 from alertd.store.engine.codec import Codec
 from alertd.store.engine.connection import Connection
 from alertd.store.engine.nodes import Nodes

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from alertd.model.states import AlertState, State
-from alertd.runtime.worker_container import worker_of
+from alertd.runtime.worker import worker_of
 from alertd.service.container import Container
 from alertd.store.engine.scripts import RECEIPTS_MS, STALLED_MS
 from channels.sandbox import Sandbox

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from alertd.common.clock import SystemClock
 from alertd.model.states import AlertState
-from alertd.runtime.worker_container import worker_of
+from alertd.runtime.worker import worker_of
 from alertd.service.container import Container
 from alertd.store.engine.clock import StoreClock, apart, apart_s
 from alertd.store.engine.connection import Connection, StoreUnavailableError

@@ -82,7 +82,7 @@ async def test_the_last_hand_over_is_one(work: Work, alerts: Alerts, alert_id: s
         await work.gate(lease, [], [settlement.row], CARRIER)
         await work.gate(lease, [settlement], [], CARRIER)
         record = await alerts.get(alert_id)
-        assert bool(record and record.last_send) == is_one
+        assert bool(record and record.times.last_send) == is_one
 
 
 async def test_no_row_passes_the_gate_twice(work: Work, alert_id: str):

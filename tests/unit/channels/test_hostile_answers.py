@@ -6,11 +6,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from channels import fcm_answers, sms_answers
+from channels import fcm, sms_answers
 from channels.base import Answer, Outcome, Reason
 from channels.posting import LONGEST_WAIT_S, Reply, retry_after_s
 
-READERS = [fcm_answers.outcome, sms_answers.outcome]
+READERS = [fcm.outcome, sms_answers.outcome]
 FCM_ERROR = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -18,7 +18,7 @@ JSON = st.recursive(
     max_leaves=8,
 )
 DETAIL = st.fixed_dictionaries(
-    {}, optional={"@type": st.sampled_from([FCM_ERROR, fcm_answers.BAD_REQUEST]) | JSON, "errorCode": JSON, "fieldViolations": JSON}
+    {}, optional={"@type": st.sampled_from([FCM_ERROR, fcm.BAD_REQUEST]) | JSON, "errorCode": JSON, "fieldViolations": JSON}
 )  # fmt: skip
 ERRORS = st.fixed_dictionaries({}, optional={"error": st.fixed_dictionaries({}, optional={"details": st.lists(DETAIL) | JSON, "status": JSON}) | JSON, "code": JSON})  # fmt: skip
 

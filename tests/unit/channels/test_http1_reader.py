@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from channels.http1_reader import BODY_BYTES, ReplyReader
+from channels.http1 import BODY_BYTES, ReplyReader
 
 PLAIN = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\ncontent-length: 11\r\n\r\n{"name": 1}'
 CHUNKED = (

@@ -13,11 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from channels.base import Answer, Outcome, Reason
-from channels.http2_frames import Frame, frame
-from channels.http2_head import encode_head
+from channels.http2_frames import Frame, encode_head, frame
 from channels.http2_session import Http2Session
-from channels.http_posts import LOST, NOT_HTTP, UNTAKEN
-from channels.posting import Reply
+from channels.posting import LOST, NOT_HTTP, UNTAKEN, Reply
 
 URL = urlsplit("https://fcm.example:8443/v1/projects/p/messages:send?x=%20")
 HEADERS = {"Authorization": "Bearer " + "t" * 1_000, "Content-Type": "application/json"}

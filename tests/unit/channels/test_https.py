@@ -6,9 +6,8 @@ import pytest
 
 from channels import https
 from channels.base import WITHHELD
-from channels.http_posts import Posts
 from channels.https import KEEP_IDLE_S, HttpsTransport
-from channels.posting import PostSettings
+from channels.posting import Posts, PostSettings
 
 HEADERS = {"Authorization": "Bearer x"}
 

@@ -20,10 +20,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from channels.base import Reason, ReportState
-from channels.bounces_hooks import LIMIT_BYTES, HookUnavailableError, NotVouchedError
-from channels.bounces_mailgun import MailgunHook
-from channels.bounces_postmark import PostmarkHook
-from channels.bounces_ses import SesHook
+from channels.bounces_hooks import (
+    LIMIT_BYTES,
+    HookUnavailableError,
+    MailgunHook,
+    NotVouchedError,
+    PostmarkHook,
+    SesHook,
+)
 
 NOW_S = 1_800_000_000.0
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:bounces"

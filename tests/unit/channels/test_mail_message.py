@@ -13,8 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from channels.base import NO_LEAVE, OWN_LEAVE, Loudness, MailMessage, Recipient, Stamp
-from channels.mail_headers import header
-from channels.mail_message import MailIdentity, encode, mailbox, return_path
+from channels.mail_message import MailIdentity, encode, header, mailbox, return_path
 from channels.smtp_relay import RelaySettings
 
 STAMP = Stamp(chain="c1", version="v1", sent_s=0, expires_s=86_400, loudness=Loudness.LOUD, language="es")

@@ -91,6 +91,15 @@ def test_one_that_is_down_for_days_rests_as_ever(rests, clock):
         assert rests.refusal("a") is None
 
 
+def test_one_recipient_s_limit_pauses_no_server(rests, clock):
+    """The server was away and returns. Its first answer is a limit of one browser, which may last an hour; the others do not wait for that."""
+    rests.note_outcomes("a", [NOT_CONNECTED] * ENOUGH)
+    clock.now_s += SHORTEST_S
+    assert rests.refusal("a") is None
+    rests.note_outcomes("a", [throttled(3_600.0)])
+    assert rests.refusal("a").retry_after_s <= LONGEST_S
+
+
 def test_nobody_is_left_alone_for_a_day(rests, clock):
     """A digit too many, or a date of another year, would silence all browsers of one maker for the alerts of tomorrow, too."""
     rests.note_outcomes("a", [throttled(86_400.0)] * ENOUGH)
@@ -132,10 +141,10 @@ def test_a_try_of_which_nothing_was_written_is_none(rests, clock):
 
 def test_what_was_never_written_ends_no_rest(rests):
     """An alert that was cancelled meanwhile had a chunk there, of which nothing went."""
-    rests.note_outcomes("a", [throttled(600.0)] * ENOUGH)
+    rests.note_outcomes("a", [throttled(30.0)] * ENOUGH)
     rests.note_outcomes("a", [WITHHELD] * 5)
     rests.note_outcomes("a", [])
-    assert rests.refusal("a") == waits(Reason.THROTTLED, 600.0)
+    assert rests.refusal("a") == waits(Reason.THROTTLED, 30.0)
 
 
 def test_names_without_number_are_not_remembered(rests):

@@ -6,9 +6,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from channels.smpp.coding import ALPHABET, EXTENSION, MOST_PARTS, code, decode_text, header
-from channels.smpp.names import Command, Status, Tag
-from channels.smpp.pdu import HEADER, LAYOUTS, LONGEST_PDU, TAG_SIZES, Frames, Pdu, PduError, decode, encode, tlv
+from channels.smpp.message import ALPHABET, EXTENSION, MOST_PARTS, code, decode_text, header
+from channels.smpp.pdu import (
+    HEADER,
+    LAYOUTS,
+    LONGEST_PDU,
+    TAG_SIZES,
+    Command,
+    Frames,
+    Pdu,
+    PduError,
+    Status,
+    Tag,
+    decode,
+    encode,
+    tlv,
+)
 from channels.text import GSM_BASIC, GSM_EXTENSION, Coding, divided, segments
 
 

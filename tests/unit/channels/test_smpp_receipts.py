@@ -12,12 +12,11 @@ from hypothesis import strategies as st
 from channels.base import Loudness, Reason, Recipient, SmsMessage, Stamp
 from channels.smpp import message
 from channels.smpp.message import LONGEST_VALIDITY_S, Writer
-from channels.smpp.names import Command, Tag
-from channels.smpp.pdu import HEADER, Pdu, decode
+from channels.smpp.pdu import HEADER, Command, Pdu, Tag, decode
 from channels.smpp.receipts import Receipt, Receipts, Report, is_receipt, parse_receipt
-from channels.smpp.settings import SmppSettings
 from channels.sms_answers import SmsState
 from channels.text import SmsSettings
+from tests.contract.smpp_parties import centre_settings
 
 DELIVERED, FAILED, ACCEPTED = SmsState.DELIVERED, SmsState.FAILED, SmsState.ACCEPTED
 
@@ -156,7 +155,7 @@ def test_memory_has_an_end():
     assert known.take(Receipt(("1",), DELIVERED)) == []
 
 
-ACCOUNT = SmppSettings(host="127.0.0.1", tls=False, system_id="me", password="secret", sender="ALERTS")
+ACCOUNT = centre_settings(host="127.0.0.1", tls=False, system_id="me", password="secret", sender="ALERTS")
 
 
 def written(settings, text="Hi", expires_s=1000, now_s=900.0, address="+34600000001"):
@@ -217,10 +216,10 @@ def test_what_no_centre_takes_is_refused_at_once(text):
     "changes",
     [
         {"host": "smsc.example"},
-        {"window": 0},
+        {"session": replace(ACCOUNT.session, window=0)},
         {"binds": 0},
         {"receivers": -1},
-        {"system_id": "x" * 16},
+        {"session": replace(ACCOUNT.session, system_id="x" * 16)},
         {"sender": "é\0"},
     ],
 )

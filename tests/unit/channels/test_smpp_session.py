@@ -9,11 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from channels.base import Answer, Outcome, Reason, Subject
-from channels.smpp.answers import BY_STATUS, refusal
-from channels.smpp.events import Answered, Bound, Delivered, Ended, SessionSettings
-from channels.smpp.names import LAST_SEQUENCE, RESPONSE, Command, Status
-from channels.smpp.pdu import HEADER, Frames, Pdu, decode, encode
-from channels.smpp.session import BINDS, MOST_LATE, Phase, Session
+from channels.smpp.pdu import HEADER, LAST_SEQUENCE, RESPONSE, Command, Frames, Pdu, Status, decode, encode
+from channels.smpp.session import (
+    BINDS,
+    BY_STATUS,
+    MOST_LATE,
+    Answered,
+    Bound,
+    Delivered,
+    Ended,
+    Phase,
+    Session,
+    SessionSettings,
+    refusal,
+)
 
 SETTINGS = SessionSettings(system_id="me", password="secret", window=3, timeout_s=10, enquire_s=30)
 
@@ -47,7 +56,7 @@ def accepted(sequence, message_id="a1", status=0):
 @pytest.mark.parametrize("role", BINDS)
 def test_it_binds_first(role):
     """Who we are goes out at once, and no message before the answer."""
-    session = Session(replace(SETTINGS, role=role, system_type="alerts"), 0)
+    session = Session(replace(SETTINGS, system_type="alerts"), 0, role)
     (asked,) = sent(session)
     assert asked.command == BINDS[role]
     assert (asked.text("system_id"), asked.text("password"), asked.text("system_type")) == ("me", "secret", "alerts")

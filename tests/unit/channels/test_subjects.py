@@ -6,15 +6,16 @@ import json
 
 import pytest
 
-from channels import fcm_answers, sms_answers
+from channels import sms_answers
 from channels.access_token import REFUSED
 from channels.base import ACCEPTED, FAULT, NOT_CONNECTED, WITHHELD, Answer, Outcome, Reason, Subject
+from channels.fcm import outcome as outcome_of_fcm
 from channels.mail import LOST_AFTER, LOST_BEFORE, SLOW_BEFORE
 from channels.mail_answers import Stage, refusal
 from channels.posting import Reply
-from channels.smpp import answers as smpp_answers
+from channels.smpp import session as smpp_session
 from channels.smpp.bind import NOT_TRUSTED as NOT_BOUND
-from channels.smpp.names import Status
+from channels.smpp.pdu import Status
 from channels.smtp_pool import NOT_TRUSTED
 
 CARRIER, EITHER, RECIPIENT = Subject.CARRIER, Subject.EITHER, Subject.RECIPIENT
@@ -93,7 +94,7 @@ def test_a_mail_server_speaks_of_the_recipient_after_the_sender(code: int, text:
     ],
 )
 def test_an_sms_centre_speaks_of_the_number_where_no_code_of_the_standard_is_its_own(status: int, subject: Subject):
-    assert smpp_answers.refusal(status, {}).subject is subject
+    assert smpp_session.refusal(status, {}).subject is subject
 
 
 def fcm(status: int, code: str | None) -> Reply:
@@ -119,7 +120,7 @@ def fcm(status: int, code: str | None) -> Reply:
     ],
 )
 def test_fcm_speaks_of_the_token_with_an_error_of_its_own(reply: Reply, subject: Subject):
-    assert fcm_answers.outcome(reply).subject is subject
+    assert outcome_of_fcm(reply).subject is subject
 
 
 @pytest.mark.parametrize(

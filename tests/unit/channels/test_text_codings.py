@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from channels.smpp.coding import TABLES, code, decode_text, header
+from channels.smpp.message import TABLES, code, decode_text, header
 from channels.text import ALPHABETS, GSM_BASIC, NATIONAL, SmsSettings, best_coding, codings
 
 #: 3GPP TS 23.038 annex A.2.2, written down here once more: septet and character.

@@ -10,8 +10,7 @@ from geofences.area_names import WORLD, parts_of
 from geofences.circles import Circle, circle
 from geofences.drawn import region
 from geofences.geodesy import area_km2
-from geofences.region_records import Kind
-from geofences.regions import Library
+from geofences.regions import Kind, Library
 
 SEVILLE = (-5.9756, 37.3919)
 

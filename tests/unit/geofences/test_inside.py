@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geofences import records, scan, tiles
-from geofences.inside import DEPTH, inside, inside_tiles
+from geofences.scan import DEPTH, inside, inside_tiles
 
 
 @st.composite
@@ -24,7 +24,7 @@ def areas(draw):
 
 
 def squares(area) -> scan.Scan:
-    return scan.Scan(scan.edges_of(area), tiles.ZOOM + DEPTH)
+    return scan.Outline(area).at(tiles.ZOOM + DEPTH)
 
 
 @settings(max_examples=60, deadline=None)

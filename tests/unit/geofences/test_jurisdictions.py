@@ -8,8 +8,7 @@ import shapely
 
 from geofences.geodesy import area_km2
 from geofences.jurisdictions import BORDER_M, divide, outside
-from geofences.region_records import Kind, Region
-from geofences.regions import Library
+from geofences.regions import Kind, Library, Region
 
 WEST, EAST = shapely.box(0, 0, 1, 1), shapely.box(1, 0, 2, 1)
 DEGREE_M = 111_320  # of longitude at the equator

@@ -14,7 +14,7 @@ import shapely
 from alertd.config.sections import AudienceSection
 from geofences.drawn import region
 from geofences.geodesy import area_km2
-from geofences.region_records import Ground, Kind
+from geofences.regions import Ground, Kind
 from geofences.shapes import polygon
 from geofences.targets import Target, resolve
 

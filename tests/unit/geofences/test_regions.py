@@ -55,7 +55,7 @@ def test_the_shipped_library_is_whole(library):
 
 def test_serving_regions_loads_no_geopandas():
     """A process that serves stays small: geopandas is for the importer alone."""
-    script = "import sys, geofences.regions, geofences.targets, geofences.inside; sys.exit('geopandas' in sys.modules)"
+    script = "import sys, geofences.regions, geofences.targets, geofences.scan; sys.exit('geopandas' in sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True, cwd=SHIPPED.parent.parent)
 
 

@@ -9,12 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geofences import scan, tiles
-from geofences.inside import inside
-from geofences.scan import BORDER, INSIDE, OUTSIDE
+from geofences.scan import BORDER, INSIDE, OUTSIDE, inside
 
 
 def verdicts(area: shapely.Geometry, zoom: int, *cells):
-    return scan.Scan(scan.edges_of(area), zoom).verdicts(*(np.array(side) for side in cells))
+    return scan.Outline(area).at(zoom).verdicts(*(np.array(side) for side in cells))
 
 
 def grid(zoom: int):
@@ -68,7 +67,7 @@ def test_every_cell_of_a_coarse_level_is_as_geometry_says(area):
     """A cell is inside, outside or touched by an edge, and no cell that no edge comes near is called border."""
     zoom = 7
     columns, rows = grid(zoom)
-    codes = tiles.interleave(columns, rows)
+    codes = tiles.interleave(columns.astype(np.uint32), rows.astype(np.uint32))
     cells = shapely.box(*tiles.bounds(codes, zoom))
     found = verdicts(area, zoom, columns, rows)
     assert shapely.contains(area, cells[found == INSIDE]).all()
@@ -86,7 +85,7 @@ def test_an_area_of_many_long_edges_is_drawn_onto_coarser_cells():
     random = np.random.default_rng(1)
     code, x, y = tiles.locate(random.uniform(-179, 140, 5_000), random.uniform(-40, 80, 5_000))
     truth = inside(area, *tiles.position(code, x, y))
-    drawn = scan.Scan(scan.edges_of(area), tiles.ZOOM)
+    drawn = scan.Outline(area).at(tiles.ZOOM)
     found = drawn.verdicts(*tiles.deinterleave(code))
     assert truth[found == INSIDE].all()
     assert not truth[found == OUTSIDE].any()

@@ -10,12 +10,12 @@ import shapely
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from geofences.edges import as_drawn
 from geofences.errors import InvalidGeometry, TargetErrors, TooManyVertices, UnknownRegion
 from geofences.geodesy import area_km2
+from geofences.planes import as_drawn
 from geofences.shapes import polygon
+from geofences.simplifying import MOST_VERTICES, thinned
 from geofences.targets import Circle, Selection, Target, resolve, ring_areas
-from geofences.thinning import MOST_VERTICES, thinned
 
 SUVA, LABASA, TAVEUNI = (178.44, -18.14), (179.38, -16.43), (-179.97, -16.83)
 ANADYR, UELEN, NOME = (177.51, 64.73), (-169.81, 66.16), (-165.41, 64.50)

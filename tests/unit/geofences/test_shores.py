@@ -9,8 +9,8 @@ import shapely
 from geofences import drawn, files
 from geofences.circles import Circle
 from geofences.geodesy import area_km2
+from geofences.index import LEAST_SHORE, SHORE_DEGREES, SLACK
 from geofences.regions import Library
-from geofences.shores import NOTHING, SHORE_DEGREES, SLACK
 from geofences.targets import Selection, Target, resolve
 
 #: Cádiz, A Coruña, Palma, Las Palmas, Gibraltar, a port between two others, an island province, a coastal one, two countries.
@@ -130,7 +130,7 @@ def test_a_buffer_goes_from_the_land(library):
     assert shapely.area(shapely.difference(exact, wide)) < 1e-9
     inland = shapely.intersection(wide, shapely.difference(library.geometry("ES-PM"), library.geometry("07040")))
     parts = shapely.get_parts(inland)
-    places = shapely.get_coordinates(parts[shapely.area(parts) > NOTHING])
+    places = shapely.get_coordinates(parts[shapely.area(parts) > LEAST_SHORE])
     away = shapely.distance(library.geometry("07040"), shapely.points(places))
     assert 0.008 < away.max() < 0.013
 

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import shapely
 
-from geofences.simplifying import MOST_WHOLE, simplified
-from geofences.thinning import MOST_VERTICES, thinned
+from geofences.simplifying import MOST_VERTICES, MOST_WHOLE, simplified, thinned
 
 #: A comb of so many teeth ended the process while it was simplified.
 TEETH = 60_000

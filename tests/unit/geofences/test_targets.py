@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from geofences.circles import Circle, circle
 from geofences.errors import InvalidGeometry, TargetErrors, TooManyVertices, UnknownRegion
 from geofences.geodesy import area_km2
-from geofences.region_records import Ground
+from geofences.regions import Ground
 from geofences.shapes import polygon
 from geofences.targets import Selection, Target, resolve
 

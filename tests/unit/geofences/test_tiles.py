@@ -28,7 +28,7 @@ def test_one_point_is_located_as_many_are(point):
     """In the same cell, or beside it if it lies on their border to the last bit."""
     code, x, y = (int(of_many) for of_many in tiles.locate(*point))
     one, east, south = tiles.locate_one(*point)
-    columns, rows = tiles.deinterleave(np.array([code, one]))
+    columns, rows = tiles.deinterleave(np.array([code, one], np.uint32))
     for cells, offsets in ((columns, (x, east)), (rows, (y, south))):
         first, second = (int(cell) << 16 | offset for cell, offset in zip(cells, offsets, strict=True))
         assert abs(first - second) <= 1
@@ -39,8 +39,8 @@ def test_codes_are_slippy_tiles_in_morton_order():
     code, _, _ = tiles.locate(-5.98, 37.39)
     row = int((1 - math.asinh(math.tan(math.radians(37.39))) / math.pi) / 2 * 4096)
     assert [int(v) for v in tiles.deinterleave(code)] == [int((180 - 5.98) / 360 * 4096), row]
-    assert int(tiles.interleave(np.array([1]), np.array([0]))[0]) == 1
-    assert int(tiles.interleave(np.array([0]), np.array([1]))[0]) == 2
+    assert int(tiles.interleave(np.array([1], np.uint32), np.array([0], np.uint32))[0]) == 1
+    assert int(tiles.interleave(np.array([0], np.uint32), np.array([1], np.uint32))[0]) == 2
 
 
 def test_the_poles_are_put_on_the_edge_of_the_map():

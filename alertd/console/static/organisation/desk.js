@@ -48,7 +48,7 @@ function TestSend({ one, onBack }) {
 const mayTest = (me) => me.host && !me.test && mayDo(me, "carrier.test");
 
 /** The state of a carrier in a few words. Any state that is not here: it cannot send. */
-const STATES = { works: "takes", not_known: "not-known-yet", no_worker: "nobody-sends", rests: "rests" };
+const STATES = { works: "takes", not_known: "not-known-yet", no_worker: "nobody-sends", rests: "rests", waits: "rests" };
 
 function CarrierCard({ one, me }) {
   const [testing, test] = useState(false);

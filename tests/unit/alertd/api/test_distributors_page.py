@@ -9,8 +9,8 @@ from alertd.config.sections import WebhookSection
 from alertd.model.cap.messages import MsgType
 from alertd.model.cap.reader import parse_message
 from alertd.model.cap.writer import MEDIA_TYPE
-from alertd.service.sharing.distributor_acknowledgements import word_on
-from alertd.service.sharing.distributor_delivery import CANCEL_MS, LONGEST_WAIT_S, NEVER, RECEIPTS_HEADER
+from alertd.service.sharing.distributor_acknowledgements import RECEIPTS_HEADER, word_on
+from alertd.service.sharing.distributor_delivery import CANCEL_MS, LONGEST_WAIT_S, NEVER
 
 PAGE = (Path(__file__).parents[4] / "ops" / "distributors.md").read_text(encoding="utf-8")
 

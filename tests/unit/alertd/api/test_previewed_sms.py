@@ -11,13 +11,13 @@ from alertd.model.alert import Alert
 from alertd.rendering import THE_ALERT, Renderer
 from alertd.rendering.own_texts import NONE
 from channels.smpp.channel import SmppChannel
-from channels.smpp.settings import SmppSettings
 from channels.sms_http import HttpSmsChannel, HttpSmsSettings
 from channels.text import SmsSettings
+from tests.contract.smpp_parties import centre_settings
 from tests.unit.alertd.samples import MISSING_CHILD, changed
 
 ES = SmsSettings(tables=("spanish",), transliterate=False)
-CENTRE = SmppChannel(SmppSettings(host="127.0.0.1", tls=False, system_id="a", password="p", sender="12345", text=ES))
+CENTRE = SmppChannel(centre_settings(host="127.0.0.1", tls=False, system_id="a", password="p", sender="12345", text=ES))
 PROVIDER = HttpSmsChannel(HttpSmsSettings(account="AC1", secret="s", sender="12345"))
 
 

@@ -14,7 +14,7 @@ from aiohttp import ClientPayloadError, web
 from pydantic import BaseModel
 
 from alertd.api.http.bodies import KEYLESS_BYTES
-from alertd.api.http.call import credential, is_replay, prepared_id
+from alertd.api.http.call import PREPARED_ID, credential, is_replay
 from alertd.api.http.idempotency import Done, Fresh, Mismatch, Running
 from alertd.api.http.middleware import install
 from alertd.api.http.operations import NDJSON, Operation
@@ -89,8 +89,8 @@ class Notes:
         self.last = weakref.ref(request)
         await self.go_on.wait()
         if not is_replay(request):
-            self.made.append((prepared_id(request), body.text))
-        return Kept(id=prepared_id(request), by=credential(request).subject)
+            self.made.append((request.get(PREPARED_ID), body.text))
+        return Kept(id=request.get(PREPARED_ID), by=credential(request).subject)
 
     async def stream_notes(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()

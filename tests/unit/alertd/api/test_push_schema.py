@@ -10,7 +10,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from alertd.api.people.push import SCHEMAS
+from alertd.api.people.receipts import SCHEMAS
 from alertd.common.ids import Tags, TokenPurpose
 from alertd.common.signing_keys import SigningKeys
 from alertd.model.alert import Status
@@ -18,7 +18,7 @@ from alertd.model.kinds import CancelReason, Kind, Occasion
 from alertd.rendering import Renderer, Telling
 from alertd.service.messages.message_builder import stamp_of
 from channels.base import Loudness, PushMessage
-from channels.fcm_message import SOUNDS, body_for, encode
+from channels.fcm import SOUNDS, body_for, encode
 from channels.push_content import SCHEMA
 from tests.unit.alertd.rendering.usual import AT, SAMPLES, URL, alert_of
 

@@ -11,8 +11,7 @@ from typer.testing import CliRunner
 
 from alertd.cli import app
 from alertd.commands.alerts.watching import watch
-from alertd.commands.base.client import Client, NobodyError, RefusedError, UnreachableError
-from alertd.commands.base.problems import explained
+from alertd.commands.base.client import Client, NobodyError, RefusedError, UnreachableError, explained
 from alertd.commands.people.subscribers import sent
 from tests.unit.alertd.peers import Peer
 

@@ -16,7 +16,7 @@ from alertd.model.alert import Alert, AlertRequest, loudest, loudness
 from alertd.model.case import bare_plate
 from alertd.model.faults import faults_of
 from alertd.model.kinds import KINDS, Level
-from alertd.model.restriction import restricted
+from alertd.model.redaction import restricted
 from alertd.model.rules import (
     delay_faults,
     expiry_faults,

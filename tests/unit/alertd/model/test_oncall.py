@@ -106,7 +106,7 @@ def test_what_no_rota_can_be_is_refused_at_its_place(steps: list[Any], pointer: 
 
 def test_a_page_tells_whose_alert_it_is_and_where_in_every_language(renderer: Renderer):
     """In two segments of SMS or less where the alphabet allows, with the link whole and alone on its line; a test is marked in front."""
-    for language in renderer.all_languages():
+    for language in renderer.all_languages:
         for status in ("Actual", "Exercise", "Test"):
             facts = PageFacts(organisation="Policía Nacional", link=LINK, status=status)
             made = {name: page(renderer, name, language, STAMP, facts) for name in ("sms", "push", "mail")}

@@ -9,7 +9,7 @@ from PIL import Image, ImageCms, PngImagePlugin
 
 from alertd.model import photo
 from alertd.model.photo import SIZES, UnreadablePhotoError, copies_of
-from alertd.service.records.photo_decoder import Decoder, without_ours
+from alertd.service.records.photos import Decoder, without_ours
 from tests.pictures import drawn, moving, read, scan_bomb, written
 
 #: Words that a photo brings along, each found nowhere else.

@@ -6,7 +6,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from alertd.model.fields import Line, RegionCode
-from geofences.wording import LONGEST_NAME, code_fault, name_fault
+from geofences.names import LONGEST_NAME, code_fault, name_fault
 
 
 @pytest.mark.parametrize(

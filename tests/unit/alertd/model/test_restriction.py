@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from alertd.model.alert import Alert
-from alertd.model.restriction import restricted
+from alertd.model.redaction import restricted
 from tests.unit.alertd.samples import MISSING_CHILD, changed
 
 PHOTO = {"media": "med_0000000000", "alt": {"es": "Lucía sonríe"}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import shapely
 
-from alertd.rendering.areas import area_name
+from alertd.rendering.catalogue import area_name
 from geofences.area_names import WORLD, parts_of
 from geofences.geodesy import area_km2
 

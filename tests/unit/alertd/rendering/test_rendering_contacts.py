@@ -16,14 +16,14 @@ from alertd.model.case import MAX_URL
 from alertd.rendering import Renderer
 from alertd.rendering.own_texts import TextPlace, read_text
 from alertd.rendering.plaintext import FSI, PDI
-from channels import fcm_message, webpush_message
+from channels import fcm, webpush_message
 from channels.base import Loudness, Stamp
 from channels.text import fold, spelled_for_sms
 from tests.unit.alertd.rendering.longest import LONGEST_CHILD
 from tests.unit.alertd.rendering.usual import bare
 from tests.unit.alertd.samples import MISSING_CHILD, changed
 
-LANGUAGES = Renderer(templates_dir()).all_languages()
+LANGUAGES = Renderer(templates_dir()).all_languages
 STAMP = Stamp(chain="c", version="v", sent_s=1, expires_s=2, loudness=Loudness.LOUD, language="en")
 FRANCE, SPAIN = {"dial": "119", "countries": ["FR"]}, {"dial": "112", "countries": ["ES"]}
 BOTH = {"dial": "112", "countries": ["ES", "FR"]}
@@ -87,7 +87,7 @@ def test_the_longest_address_stays_whole(renderer: Renderer, language: str):
     push: Any = renderer.render(
         alert, channel="push", language=language, stamp=STAMP, url=f"https://alerts.example.org/a/{'k' * 60}"
     )
-    for sent in (fcm_message.encode(push), webpush_message.encode(push)):
+    for sent in (fcm.encode(push), webpush_message.encode(push)):
         assert address.encode() in b"".join(sent.pieces)
 
 

@@ -13,7 +13,7 @@ import pytest
 from alertd.common.resources import templates_dir
 from alertd.model.kinds import Occasion
 from alertd.rendering import Renderer, Telling
-from alertd.rendering.languages import accepted
+from alertd.rendering.catalogue import accepted
 from alertd.rendering.own_texts import TextPlace, read_text
 from channels.base import OWN_LEAVE, Loudness, MailMessage, Stamp
 from tests.unit.alertd.rendering.longest import LANGUAGES

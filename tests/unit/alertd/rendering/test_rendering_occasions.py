@@ -21,8 +21,9 @@ from alertd.rendering.occasions import ENDINGS
 from alertd.rendering.plaintext import rows
 from alertd.rendering.renderer import CLOSED_ROWS, MAX_PUSH_BYTES, MAX_SEGMENTS_GSM, MAX_SEGMENTS_UCS2, ROW
 from alertd.service.delivery.message_cache import alert_of as alert_of_version
+from alertd.store.alerts.records import FollowUp
 from channels.base import Loudness, MailMessage, Message, PushMessage, SmsMessage, Stamp
-from channels.fcm_message import PAYLOAD_BYTES, encode
+from channels.fcm import PAYLOAD_BYTES, encode
 from channels.text import is_gsm, segments, spelled_for_sms
 from tests.sampling import sampled
 from tests.unit.alertd.rendering import usual
@@ -107,7 +108,8 @@ def test_an_end_is_told_on_the_clocks_of_the_sender(renderer: Renderer):
     """Where nobody says in which zone it is: in UTC it can be another day, and whoever got the alert knows of none on that day."""
     alerted, document = datetime(2026, 11, 24, 23, 30, tzinfo=UTC), SAMPLES["general"]["smallest"]
     alert = alert_of(document, status="Actual", expires="2026-11-26T08:00:00+01:00")
-    version: Any = SimpleNamespace(alert=alert, occasion=Occasion.CLOSE, expires=ms_of(alert.expires) + HOUR_MS)
+    follow_up = FollowUp(occasion=Occasion.CLOSE, follows=(Occasion.ALERT,), alerted=ms_of(alerted))
+    version: Any = SimpleNamespace(alert=alert, follow_up=follow_up, expires=ms_of(alert.expires) + HOUR_MS)
     told = alert_of_version(version)
     assert told.expires.isoformat() == "2026-11-26T09:00:00+01:00"
     stamp = Stamp(chain="c", version="v", sent_s=1, expires_s=2, loudness=Loudness.LOUD, language="es")

@@ -53,7 +53,7 @@ def test_the_text_of_a_mail_tells_words_and_link(renderer: Renderer):
     assert f"Photo: Lucía smiling\n{SITE}/m/med_one?size=mail\n" in text
 
 
-@pytest.mark.parametrize("language", Renderer(templates_dir()).all_languages())
+@pytest.mark.parametrize("language", Renderer(templates_dir()).all_languages)
 def test_a_photo_that_nobody_described_in_a_language_is_called_by_the_childs_name(renderer: Renderer, language: str):
     """No Spanish sentence stands in a German mail; every language has a word for photo."""
     mail = render(renderer, "mail", language, changed(SAMPLE, "case/children/0/photos", PHOTOS[1:]))
@@ -111,7 +111,7 @@ def test_without_photos_nothing_changes(renderer: Renderer):
         assert "?size=" not in repr(render(renderer, channel, "es", MISSING_CHILD))
 
 
-@pytest.mark.parametrize("language", Renderer(templates_dir()).all_languages())
+@pytest.mark.parametrize("language", Renderer(templates_dir()).all_languages)
 @pytest.mark.parametrize("place", ["Santa Justa", "estación de autobuses de Santa Justa, junto al andén 14"])
 def test_a_locked_phone_shows_the_safety_line_beside_the_photo(renderer: Renderer, language: str, place: str):
     """A small picture takes room from each row: the line still stands whole within four."""

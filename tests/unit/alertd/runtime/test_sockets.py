@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from alertd.runtime.processes import StartError
-from alertd.runtime.sockets import PREFIX, socket_folder
+from alertd.runtime.processes import PREFIX, StartError, socket_folder
 
-HOLDS = "from alertd.runtime.sockets import socket_folder\nwith socket_folder() as f:\n    print(f, flush=True)\n    input()"
+HOLDS = "from alertd.runtime.processes import socket_folder\nwith socket_folder() as f:\n    print(f, flush=True)\n    input()"
 
 
 @pytest.fixture

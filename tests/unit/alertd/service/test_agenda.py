@@ -6,9 +6,9 @@ import pytest
 
 from alertd.common.clock import SystemClock
 from alertd.common.ids import new_id
+from alertd.common.repetition import FOLLOWED
 from alertd.config.sections import WorkerSection
 from alertd.service.delivery.active_alerts import EMPTY_S, LEFT_S, ActiveAlerts
-from alertd.service.fair_queue import FOLLOWED
 from alertd.store.alerts.records import PlanHead
 from tests.clocks import Later
 

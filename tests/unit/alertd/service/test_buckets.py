@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alertd.service.rate_limits import RateLimits
+from alertd.service.access import RateLimits
 from tests.clocks import Later
 
 

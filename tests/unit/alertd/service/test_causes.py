@@ -11,7 +11,7 @@ from alertd.config.carriers import KINDS_OF_CARRIER
 from alertd.console import STATIC
 from alertd.console.words import catalogue_of
 from alertd.service.carriers.carriers import Carrier
-from alertd.service.carriers.causes import COMMON_SETTINGS, SENTENCES, SETTINGS, STATES, cause_of_answer, cause_of_login
+from alertd.service.carriers.states import COMMON_SETTINGS, SENTENCES, SETTINGS, STATES, cause_of_answer, cause_of_login
 from channels.base import ACCEPTED, Answer, Outcome, Reason
 from channels.login import WORKS, Login, LoginState
 
@@ -27,8 +27,8 @@ def test_every_fault_and_every_reason_has_a_sentence():
     """And no sentence is without a code that can occur."""
     states = {one.value for one in LoginState if one not in HEALTHY}
     reasons = {one.name.lower() for one in Reason if one is not Reason.NONE}
-    assert set(SENTENCES) == states | reasons | {"no_worker", "rests"}
-    assert set(STATES) == states | {one.value for one in HEALTHY} | {"no_worker", "rests"}
+    assert set(SENTENCES) == states | reasons | {"no_worker", "rests", "waits"}
+    assert set(STATES) == states | {one.value for one in HEALTHY} | {"no_worker", "rests", "waits"}
 
 
 @pytest.mark.parametrize("kind", KINDS_OF_CARRIER)

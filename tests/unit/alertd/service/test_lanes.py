@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from alertd.service.delivery.active_alerts import FairQueue
 from alertd.service.delivery.feeder import Slots
-from alertd.service.fair_queue import FairQueue
 from alertd.store.delivery.work_records import BatchKey, Lease
 
 

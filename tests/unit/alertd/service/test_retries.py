@@ -17,9 +17,7 @@ from alertd.service.carriers.retries import (
     LONGEST_URGENT_S,
     LONGEST_WAIT_S,
     after,
-    asked_s,
-    failures,
-    of_the_carrier,
+    signs_of,
     wait_s,
 )
 from channels.base import ACCEPTED, NOT_CONNECTED, WITHHELD, Answer, Outcome, Reason, Subject
@@ -272,7 +270,7 @@ GONE = Outcome(Answer.NEVER, Reason.GONE)
 )
 def test_a_carrier_rests_as_long_as_most_of_its_answers_ask(answers: list[Outcome], seconds: float):
     """A few recipients' limits are no limit of the carrier, unless it says so; what was not asked has no say."""
-    assert asked_s(of_the_carrier(answers, [1] * len(answers), believed=False)) == seconds
+    assert signs_of(answers, [1] * len(answers), believed=False).wait_s == seconds
 
 
 @pytest.mark.parametrize(
@@ -281,32 +279,34 @@ def test_a_carrier_rests_as_long_as_most_of_its_answers_ask(answers: list[Outcom
 )
 def test_recipients_who_are_tried_again_speak_of_themselves(attempts: list[int], *, believed: bool, seconds: float):
     """However many there are, and even if they were to try a resting carrier."""
-    assert asked_s(of_the_carrier([HOUR] * len(attempts), attempts, believed=believed)) == seconds
+    assert signs_of([HOUR] * len(attempts), attempts, believed=believed).wait_s == seconds
 
 
 @pytest.mark.parametrize(
     ("answers", "attempts", "failed"),
     [
-        ([UNAVAILABLE] * 3, [1, 1, 1], (3, "unavailable")),
-        ([UNAVAILABLE] * 3, [1, 2, 3], (1, "unavailable")),
-        ([UNAVAILABLE] * 60, [2] * 60, (0, "")),
-        ([Outcome(Answer.UNKNOWN, Reason.TIMEOUT)] * 2, [1, 2], (1, "timeout")),
-        ([NOT_CONNECTED] * 60, [2] * 60, (60, "connection")),
-        ([UNAVAILABLE, GREYLISTED], [1, 2], (0, "")),
-        ([UNAVAILABLE, GONE], [1, 1], (0, "")),
-        ([NOT_CONNECTED, ACCEPTED], [1, 2], (0, "")),
-        ([GREYLISTED] * 60, [1] * 60, (0, "")),
-        ([WITHHELD] * 3, [1] * 3, (0, "")),
+        ([UNAVAILABLE] * 3, [1, 1, 1], (3, Reason.UNAVAILABLE)),
+        ([UNAVAILABLE] * 3, [1, 2, 3], (1, Reason.UNAVAILABLE)),
+        ([UNAVAILABLE] * 60, [2] * 60, (0, Reason.NONE)),
+        ([Outcome(Answer.UNKNOWN, Reason.TIMEOUT)] * 2, [1, 2], (1, Reason.TIMEOUT)),
+        ([NOT_CONNECTED] * 60, [2] * 60, (60, Reason.CONNECTION)),
+        ([UNAVAILABLE, GREYLISTED], [1, 2], (0, Reason.NONE)),
+        ([UNAVAILABLE, GONE], [1, 1], (0, Reason.NONE)),
+        ([NOT_CONNECTED, ACCEPTED], [1, 2], (0, Reason.NONE)),
+        ([GREYLISTED] * 60, [1] * 60, (0, Reason.NONE)),
+        ([WITHHELD] * 3, [1] * 3, (0, Reason.NONE)),
     ],
 )
 def test_only_answers_that_speak_of_the_carrier_are_its_failures(
-    answers: list[Outcome], attempts: list[int], failed: tuple[int, str]
+    answers: list[Outcome], attempts: list[int], failed: tuple[int, Reason]
 ):
     """An answer about a recipient, at any try, shows that the carrier works. Who is tried again fails a carrier only if it cannot be reached."""
-    assert failures(answers, attempts) == failed
+    signs = signs_of(answers, attempts, believed=False)
+    assert (signs.failed, signs.why) == failed
 
 
 def test_an_answer_outside_the_protocol_is_a_failure_of_the_carrier_at_every_try():
     """A proxy's page in HTML says nothing of the recipient. So a probe that gets one keeps the breaker open, and costs no other row a try."""
     page = Outcome(Answer.UNKNOWN, Reason.GARBAGE)
-    assert failures([page], [5]) == (1, "garbage")
+    signs = signs_of([page], [5], believed=False)
+    assert (signs.failed, signs.why) == (1, Reason.GARBAGE)

@@ -7,7 +7,7 @@ import contextlib
 
 import pytest
 
-from alertd.service.delivery.send_deadline import SEND_WITHIN_S, SendDeadline
+from alertd.service.delivery.sender import SEND_WITHIN_S, SendDeadline
 
 
 class Clock:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from structlog.testing import capture_logs
 
-from alertd.service.guard import AT_ONCE, TELL_AGAIN_S, ErrorGuard
+from alertd.common.repetition import AT_ONCE, TELL_AGAIN_S, ErrorGuard
 from alertd.store.engine.connection import StoreUnavailableError
 from tests.clocks import Later
 
@@ -13,7 +13,7 @@ from tests.clocks import Later
 async def test_what_goes_on_failing_is_told_every_ten_minutes():
     """Not four times a second, and not only on the night before."""
     clock = Later()
-    steps, told = ErrorGuard(lambda: None, clock), list[int]()
+    steps, told = ErrorGuard(lambda: None, clock, StoreUnavailableError), list[int]()
     for _ in range(4):
         with capture_logs() as logs:
             for _ in range(10):
@@ -27,7 +27,7 @@ async def test_what_goes_on_failing_is_told_every_ten_minutes():
 
 async def test_one_that_fails_keeps_no_other_from_its_step():
     """However many there are, each has its own."""
-    done, steps = list[str](), ErrorGuard(lambda: None, Later())
+    done, steps = list[str](), ErrorGuard(lambda: None, Later(), StoreUnavailableError)
     alerts = [f"a{number}" for number in range(3 * AT_ONCE)]
 
     async def work(alert_id: str) -> None:
@@ -43,7 +43,7 @@ async def test_one_that_fails_keeps_no_other_from_its_step():
 
 async def test_a_server_that_is_away_keeps_no_other_alert_from_its_step():
     """Each has its turn, one by one too, and it is told at the end."""
-    steps = ErrorGuard(lambda: None, Later())
+    steps = ErrorGuard(lambda: None, Later(), StoreUnavailableError)
     for at_once in (1, AT_ONCE):
         done = list[str]()
 
@@ -69,5 +69,7 @@ async def test_a_store_that_is_away_is_asked_for_few():
         raise StoreUnavailableError
 
     with pytest.raises(StoreUnavailableError):
-        await ErrorGuard(lambda: None, clock).each("plan", [f"a{number}" for number in range(10 * AT_ONCE)], work)
+        await ErrorGuard(lambda: None, clock, StoreUnavailableError).each(
+            "plan", [f"a{number}" for number in range(10 * AT_ONCE)], work
+        )
     assert len(tried) < 3 * AT_ONCE

@@ -8,8 +8,7 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alertd.store.people.match_filter import IN_DOUBT, NO, YES, MatchFilter, eligible, table, verdicts
-from alertd.store.people.matches import found, in_order
+from alertd.store.people.audience import IN_DOUBT, NO, YES, Matches, MatchFilter, eligible, in_order, table, verdicts
 from geofences import records
 from geofences.records import NUMBER_LIMIT
 
@@ -27,7 +26,7 @@ def test_each_number_once_with_what_the_first_part_says(most: int, data: st.Data
         parts.append((np.array(numbers, np.uint64), whats))
         for number, what in zip(numbers, whats.tolist(), strict=True):
             first.setdefault(number, what)
-    people = found(parts)
+    people = Matches(in_order([numbers for numbers, _ in parts]), parts)
     assert people.numbers.tolist() == sorted(first)
     assert people.flags.tolist() == [first[number] >> 32 for number in sorted(first)]
     assert len(people.regions) == len(people)
@@ -35,7 +34,7 @@ def test_each_number_once_with_what_the_first_part_says(most: int, data: st.Data
 
 def test_nobody_in_order_is_nobody():
     """An audience of no parts has nobody in it."""
-    nobody = found([])
+    nobody = Matches(in_order([]), [])
     assert (len(nobody), len(nobody.flags), len(in_order([]))) == (0, 0, 0)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from alertd.store.engine.batcher import MOST, Batcher
+from alertd.store.engine.bulk_reads import MOST, Batcher
 from alertd.store.engine.connection import StoreUnavailableError
 
 

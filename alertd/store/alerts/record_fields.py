@@ -1,0 +1,245 @@
+"""How the store writes an alert's version: the fields of its hash. What people wrote is sealed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from alertd.model.kinds import Notify, Occasion, Verdict
+from alertd.model.states import AlertState
+from alertd.store.alerts.records import (
+    AlertAuthor,
+    AlertRecord,
+    ApprovalFacts,
+    BrokenGlass,
+    ChainState,
+    FollowUp,
+    LastStep,
+    Neighbours,
+    PlanHead,
+    PlanProgress,
+    Review,
+    TargetFacts,
+    Times,
+    Update,
+)
+from alertd.store.engine.codec import Box, Ring
+from alertd.store.engine.key_table import OF_STAFF
+
+NUMBERS = (
+    "created",
+    "expires",
+    "rev",
+    "seen",
+    "people",
+    "start",
+    "first_send",
+    "last_send",
+    "cursor",
+    "rows",
+    "batches",
+    "planned",
+    "texts",
+    "alerted",
+    "restricted",
+    "again",
+    "newly",
+    "goes_on",
+    "rings_from",
+    "broken",
+    "reviewed",
+    "starts",
+    "approved_rev",
+    "sent_alone",
+)
+TEXTS = (
+    "state",
+    "org",
+    "kind",
+    "level",
+    "status",
+    "loudness",
+    "case",
+    "regions",
+    "countries",
+    "key",
+    "occasion",
+    "code",
+    "follows",
+    "changes",
+    "upon",
+    "notify",
+    "verdict",
+    "permissions",
+    "approver_key",
+    "outline",
+)
+#: Sealed under the case's key, and gone with it: what people wrote.
+OF_CASE = ("external_id", "reason", "why", "note", "permission_why", "stand_down_asked")
+#: All of a version but its document, its ground, and when it came into a state.
+NAMES = (*NUMBERS, *TEXTS, *OF_CASE, *OF_STAFF)
+#: Fields that hold ground: of one organisation, by its id after this, and of all that was permitted.
+GROUND, GRANTED = "ground:", "granted"
+#: The fields of a chain that a version's record has.
+OF_CHAIN = ("paused", "ahead", "keys", "lives")
+#: The fields of a `PlanHead`.
+PLAN_HEAD = ("state", "loudness", "people", "cursor", "planned")
+_PLAIN = frozenset({*NUMBERS, *TEXTS})
+
+#: Fields as a script takes them, one after the other: name, value.
+Flat = list[str | bytes | int]
+
+
+@dataclass(frozen=True, slots=True)
+class Seals:
+    """Seals and opens the texts of one alert; without the case's key, those of the case are empty."""
+
+    alert_id: str
+    staff: Ring
+    case: Box | None
+
+    def seal(self, name: str, text: str) -> bytes:
+        """A field as it is kept: codes and numbers as they are."""
+        if name in _PLAIN:
+            return text.encode()
+        box = self._box(name)
+        return box.seal(text.encode(), f"{self.alert_id} {name}") if box and text else b""
+
+    def flat(self, fields: Mapping[str, str]) -> Flat:
+        """Fields as a script takes them."""
+        return [part for name, text in fields.items() for part in (name, self.seal(name, text))]
+
+    def open(self, name: str, sealed: bytes) -> str:
+        box = self._box(name)
+        return box.open(sealed, f"{self.alert_id} {name}").decode() if box and sealed else ""
+
+    def sealed(self, document: bytes) -> bytes:
+        assert self.case is not None
+        return self.case.seal(document, self.alert_id)
+
+    def _box(self, name: str) -> Box | Ring | None:
+        return self.staff if name in OF_STAFF else self.case
+
+
+def encode_content(record: AlertRecord, seals: Seals, *, anew: bool = True) -> Flat:
+    """The fields of what an alert says, its document and what people wrote sealed. Of one that is written `anew`, those that are empty
+    are left out, half of them, for they read the same; over an older one they must be written.
+    """
+    said = {
+        "org": record.org, "kind": record.kind, "level": record.level, "status": record.status,
+        "loudness": record.loudness, "case": record.case, "external_id": record.external_id,
+        "expires": record.expires, "texts": record.texts,
+        "author": record.author.subject, "key": record.author.key, "hands": record.author.hands,
+        "by": record.last_step.by, "reason": record.last_step.reason, "code": record.last_step.code,
+        "approver": record.approval.by, "approver_key": record.approval.key, "sent_alone": int(record.approval.is_alone),
+        "starts": record.times.starts, "restricted": record.times.restricted, "rings_from": record.times.rings_from,
+        "changes": record.times.changes,
+        "seen": record.target.seen, "regions": record.target.regions, "countries": record.target.countries,
+        "outline": record.target.outline,
+        "permissions": record.neighbours.permissions, "permitted_by": record.neighbours.answered_by,
+        "permission_why": record.neighbours.reasons, "stand_down_asked": record.neighbours.stand_down_asked,
+        **_encode_follow_up(record.follow_up),
+    }  # fmt: skip
+    fields = {
+        name: value if isinstance(value, int) else seals.seal(name, value)
+        for name, value in said.items()
+        if value or not anew
+    }
+    fields |= {**record.neighbours.grounds, "doc": seals.sealed(record.document)}
+    return [part for field in fields.items() for part in field]
+
+
+def _encode_follow_up(found: FollowUp | None) -> dict[str, str | int]:
+    if found is None:
+        return {}
+    fields: dict[str, str | int] = {
+        "occasion": found.occasion, "follows": " ".join(found.follows), "alerted": found.alerted
+    }  # fmt: skip
+    if isinstance(found, Update):
+        fields |= {"notify": found.notify, "again": found.again, "newly": found.newly, "upon": found.upon}
+    return fields
+
+
+def changed(record: AlertRecord) -> Flat:
+    """The fields of an alert that may change while it is told, but its document."""
+    times = record.times
+    return ["expires", record.expires, "restricted", times.restricted, "changes", times.changes]
+
+
+def decode_record(fields: Mapping[str, bytes], seals: Seals, of_chain: Sequence[bytes | None]) -> AlertRecord:
+    """From the store's fields, and those of its chain, `OF_CHAIN`; those that are not there are empty."""
+    paused, ahead, sent_by, lives = of_chain
+    number = {name: int(fields.get(name, 0)) for name in NUMBERS}
+    text = {name: fields.get(name, b"").decode() for name in TEXTS}
+    text |= {name: seals.open(name, fields.get(name, b"")) for name in (*OF_CASE, *OF_STAFF)}
+    return AlertRecord(
+        id=seals.alert_id, state=AlertState(text["state"]), org=text["org"], kind=text["kind"], level=text["level"],
+        status=text["status"], loudness=text["loudness"], external_id=text["external_id"], case=text["case"],
+        rev=number["rev"], expires=number["expires"], people=number["people"], texts=number["texts"],
+        author=AlertAuthor(subject=text["author"], key=text["key"], hands=text["hands"]),
+        last_step=LastStep(
+            by=text["by"], reason=text["reason"], code=text["code"], since=int(fields.get(f"{text['state']}_at", 0))
+        ),
+        approval=_decode_approval(number, text),
+        follow_up=_decode_follow_up(number, text),
+        times=Times(
+            created=number["created"], starts=number["starts"], start=number["start"], first_send=number["first_send"],
+            last_send=number["last_send"], rings_from=number["rings_from"], changes=text["changes"],
+            restricted=number["restricted"],
+        ),
+        plan=PlanProgress(
+            cursor=number["cursor"], rows=number["rows"], batches=number["batches"], is_complete=bool(number["planned"])
+        ),
+        target=TargetFacts(
+            seen=number["seen"], regions=text["regions"], countries=text["countries"], outline=text["outline"]
+        ),
+        neighbours=Neighbours(
+            permissions=text["permissions"], answered_by=text["permitted_by"], reasons=text["permission_why"],
+            stand_down_asked=text["stand_down_asked"],
+            grounds={name: ground for name, ground in fields.items() if name == GRANTED or name.startswith(GROUND)},
+        ),
+        chain=ChainState(
+            paused=paused == b"1", ahead=int(ahead or 0), lives=(lives or b"").decode(),
+            sent_by=tuple((sent_by or b"").decode().split()),
+        ),
+        document=seals.case.open(fields["doc"], seals.alert_id) if seals.case and "doc" in fields else b"",
+        box=seals.case,
+    )  # fmt: skip
+
+
+def _decode_approval(number: Mapping[str, int], text: Mapping[str, str]) -> ApprovalFacts:
+    review = glass = None
+    if number["reviewed"]:
+        review = Review(at=number["reviewed"], by=text["reviewer"], verdict=Verdict(text["verdict"]), note=text["note"])
+    if number["broken"]:
+        glass = BrokenGlass(at=number["broken"], why=text["why"], review=review)
+    return ApprovalFacts(
+        by=text["approver"], rev=number["approved_rev"], key=text["approver_key"], is_alone=bool(number["sent_alone"]),
+        glass=glass,
+    )  # fmt: skip
+
+
+def _decode_follow_up(number: Mapping[str, int], text: Mapping[str, str]) -> FollowUp | None:
+    if not text["occasion"]:
+        return None
+    occasion, alerted = Occasion(text["occasion"]), number["alerted"]
+    follows = tuple(map(Occasion, text["follows"].split()))
+    if not text["notify"]:
+        return FollowUp(occasion=occasion, follows=follows, alerted=alerted)
+    return Update(
+        occasion=occasion, follows=follows, alerted=alerted, notify=Notify(text["notify"]), again=number["again"],
+        newly=number["newly"], upon=text["upon"], continues=bool(number["goes_on"]),
+    )  # fmt: skip
+
+
+def decode_plan_head(alert_id: str, fields: Sequence[bytes | None]) -> PlanHead | Exception | None:
+    """From the values of `PLAN_HEAD`; None where there is no alert, and what is wrong with them where something is."""
+    state, loudness, people, cursor, planned = fields
+    if state is None:
+        return None
+    try:
+        return PlanHead(
+            alert_id, state.decode(), (loudness or b"").decode(), int(people or 0), int(cursor or 0), planned == b"1"
+        )
+    except ValueError as error:
+        return error

@@ -1,0 +1,143 @@
+"""Later versions of a chain that are sent in place of all before: updates, which wait for their second person, and what a neighbour permits.
+
+Of permissions it also knows where each neighbour finds what it is asked for, and writes the answers into the alert.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from alertd.common.ids import chain_of, nth_of
+from alertd.model.states import SHOWN, AlertState
+from alertd.store.alerts.alerts import Alerts
+from alertd.store.alerts.frozen_audience import FrozenAudience, pack_audience
+from alertd.store.alerts.published_history import PublishedWords
+from alertd.store.alerts.record_fields import GRANTED, Flat, Seals, encode_content
+from alertd.store.alerts.records import AlertRecord, listed, sources_of
+from alertd.store.engine import keys
+from alertd.store.engine.connection import Connection
+
+
+class Updates:
+    """The repository of updates."""
+
+    def __init__(self, connection: Connection, alerts: Alerts) -> None:
+        self._db = connection
+        self._alerts = alerts
+        self.published = PublishedWords(connection)
+
+    async def propose(self, alert: AlertRecord, update: AlertRecord, area: bytes, *, last: int) -> tuple[bool, str]:
+        """Write an update of an alert, durably, if the alert is shown and of the revision it has here, its chain has `last`
+        versions, and no other update waits. Answers whether it was done, and the alert's state ('changed', 'expired', 'again' for
+        another last version or the id of the update that waits, where that is why not).
+        """
+        await self._alerts.times.note_end(update)
+        await self._alerts.enliven(alert.id, works=False)
+        done, old = await self._db.run_durably(
+            "propose", [keys.chain(alert.id)], alert.id, listed(SHOWN), alert.rev, last, update.id,
+            area, self._db.skew_ms, *encode_content(update, await self._seals(update)),
+        )  # fmt: skip
+        return bool(done), old.decode()
+
+    async def list(self, update: AlertRecord) -> None:
+        """Put it among its organisation's alerts, where approvers look. Again changes nothing."""
+        await self._db.execute("ZADD", keys.org(update.org, "alerts"), "NX", update.times.created, update.id)
+
+    async def approve(
+        self, alert: AlertRecord, update: AlertRecord, audience: FrozenAudience, approver: str, *, sent_by: Iterable[str],
+        asked: Iterable[str] = (), sent_alone: bool = False,
+    ) -> tuple[bool, str, str]:  # fmt: skip
+        """Freeze the audience of an update and open its gate, close those of what told the alert before, and make the alert say what
+        `alert` does, durably and all or nothing, if both are of the revisions they have here; the neighbours `asked` are told so. Answers whether it was done, the state
+        that stood against it ('expired' or 'changed'), and whose: 'alert' or 'update'.
+        """
+        await self._alerts.times.bring_forward(alert)
+        of_alert = await self._fields(alert)
+        done, old, whose = await self._alerts.run_live(
+            "approve_update", alert.id, listed(SHOWN), alert.rev, update.id,
+            sources_of(AlertState.APPROVED), update.rev, pack_audience(audience.numbers, audience.rings),
+            len(audience.numbers), self._db.skew_ms, " ".join(sent_by), " ".join(asked),
+            len(of_alert), *of_alert,
+            "approver", (await self._seals(update)).seal("approver", approver), "approved_rev", update.rev,
+            "sent_alone", int(sent_alone),
+        )  # fmt: skip
+        return bool(done), old.decode(), whose.decode()
+
+    async def _fields(self, alert: AlertRecord) -> Flat:
+        """What an alert says from now on."""
+        seals = await self._seals(alert)
+        fields: Flat = ["level", alert.level, "loudness", alert.loudness]
+        fields += ["regions", alert.target.regions, "countries", alert.target.countries]
+        fields += ["changes", alert.times.changes, "rings_from", alert.times.rings_from]
+        fields += ["expires", alert.expires, "texts", alert.texts, "by", seals.seal("by", alert.last_step.by)]
+        fields += [
+            "permissions",
+            alert.neighbours.permissions,
+            *(part for ground in alert.neighbours.grounds.items() for part in ground),
+        ]
+        return [*fields, "doc", seals.sealed(alert.document)]
+
+    async def _seals(self, record: AlertRecord) -> Seals:
+        """Its alert holds the key of the case; that something is sealed under it again is what a purge must know."""
+        box = await self._alerts.case_box(record.case, chain_of(record.id))
+        return Seals(record.id, self._db.codec.master, box)
+
+
+#: Of each organisation the latest that it was asked about; five times what it is shown.
+REMEMBERED = 1_000
+
+
+class PermissionStore:
+    """The repository of these. The alert's record is the authority; an entry of an organisation's list only leads to it."""
+
+    def __init__(self, connection: Connection, alerts: Alerts) -> None:
+        self._db = connection
+        self._alerts = alerts
+
+    async def note(self, orgs: Iterable[str], chain: str, now_ms: int) -> None:
+        """Neighbours are about to be asked: written before the alert is approved, so that no crash hides it from them."""
+        names = [keys.org(org, "asked") for org in orgs]
+        if names:  # asked again it is the latest again: an organisation is shown the latest alone
+            await self._db.execute_many([("ZADD", name, "GT", now_ms, chain) for name in names])
+            await self._db.execute_many([("ZREMRANGEBYRANK", name, 0, -REMEMBERED - 1) for name in names])
+
+    async def of(self, org: str, limit: int) -> list[str]:
+        """The latest alerts that an organisation was, or was about to be, asked about, newest first."""
+        found = await self._db.execute("ZREVRANGE", keys.org(org, "asked"), 0, limit - 1)
+        return [chain.decode() for chain in found]
+
+    async def drop(self, org: str, chains: Iterable[str]) -> None:
+        """Nothing is left of these alerts."""
+        if gone := list(chains):
+            await self._db.execute("ZREM", keys.org(org, "asked"), *gone)
+
+    async def teller(self, chain: str) -> str:
+        """The version that tells an alert now."""
+        return (await self._db.execute("HGET", keys.chain(chain), "teller") or chain.encode()).decode()
+
+    async def answer(self, record: AlertRecord, word: str, org: str, fields: Mapping[str, str]) -> tuple[bool, str]:
+        """Set fields of an alert that is shown, and notify its people by the event `word`, as `Alerts.note_from` does."""
+        return await self._alerts.note_from(record, org, word, fields, states=SHOWN)
+
+    async def widen(
+        self, alert: AlertRecord, version: AlertRecord, area: bytes, audience: FrozenAudience, *, org: str, key: str
+    ) -> tuple[bool, str]:
+        """Make an alert what `alert` says, with an area (packed) that a neighbour's ground is part of, and open the gate of the version that
+        tells its audience, durably and all or nothing, if the alert is of the revision it has here and the version is its next.
+        Answers as `answer` does, or 'again' for another last version.
+        """
+        box = await self._alerts.case_box(alert.case, alert.id)
+        seals = Seals(alert.id, self._db.codec.master, box)
+        await self._alerts.times.note_end(version)
+        fields = seals.flat({
+            "permissions": alert.neighbours.permissions, "permitted_by": alert.neighbours.answered_by,
+            "permission_why": alert.neighbours.reasons, "regions": alert.target.regions, "changes": alert.times.changes,
+        })  # fmt: skip
+        fields += [GRANTED, alert.neighbours.grounds[GRANTED]]
+        last = nth_of(version.id) - 1
+        done, old = await self._alerts.run_live(
+            "widen", alert.id, listed(SHOWN), alert.rev, last, version.id, area,
+            pack_audience(audience.numbers, audience.rings), len(audience.numbers), self._db.skew_ms, org, f"{org}:{key}",
+            len(fields), *fields, *encode_content(version, Seals(version.id, self._db.codec.master, box)),
+        )  # fmt: skip
+        return bool(done), old.decode()
