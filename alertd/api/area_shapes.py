@@ -9,9 +9,8 @@ from pydantic import BaseModel, Field
 
 from alertd.model.alert import Policy, Target
 from alertd.rendering.catalogue import REFERENCE, area_name, matching
-from alertd.service.areas import rings
 from alertd.service.areas.reach_preview import AreaReach
-from alertd.service.areas.targeting import Share
+from alertd.service.areas.targeting import REST, Share, paced_s, ring_paces
 from alertd.service.container import Container
 from alertd.service.reach import LEAST_SHOWN, NOBODY, Count, Estimate, about, by_code
 from channels.base import Loudness
@@ -142,9 +141,9 @@ def eta(
     seconds for a million people and tells of them what a count of addresses does not.
     """
     loud, told = set(loudness) == {Loudness.LOUD}, s.carriers.channels.intersection(channels)
-    of_ring = {ring.ring: ring.addresses for ring in audience.rings} or {rings.REST: audience.addresses}
-    slow = rings.paced_s(
-        rings.paces(*asked), {ring: sum(_most(by[one]) for one in told & by.keys()) for ring, by in of_ring.items()}
+    of_ring = {ring.ring: ring.addresses for ring in audience.rings} or {REST: audience.addresses}
+    slow = paced_s(
+        ring_paces(*asked), {ring: sum(_most(by[one]) for one in told & by.keys()) for ring, by in of_ring.items()}
     )
     paced = {
         channel: max((slow.get(ring, 0) for ring, by in of_ring.items() if _most(by.get(channel, 0))), default=0)

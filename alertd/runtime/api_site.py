@@ -75,7 +75,7 @@ async def api_site(
     metrics_address: socket.socket | None = None,
 ) -> AsyncIterator[None]:
     """The API, listening. Its metrics port shows this process and the workers at these sockets."""
-    parts.has_room = store.has_room
+    parts.disk = store.disk
     workers = {where: Succession() for where in worker_sockets}
 
     async def process_metrics() -> bytes:

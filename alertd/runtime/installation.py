@@ -50,10 +50,6 @@ class Store:
     environment: Mapping[str, str]
     disk: DiskGuard | None = None  # under the embedded store
 
-    def has_room(self) -> bool:
-        """On its disk, as far as that can be seen from here."""
-        return self.disk is None or self.disk.takes_writes
-
 
 @asynccontextmanager
 async def parts_of(settings: Settings, store: Store, *, sends: bool = False) -> AsyncIterator[Container]:

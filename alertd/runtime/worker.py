@@ -20,14 +20,13 @@ from alertd.service.carriers.health import CarrierHealth
 from alertd.service.carriers.logins import LoginWatch
 from alertd.service.container import Container
 from alertd.service.delivery.active_alerts import ActiveAlerts
-from alertd.service.delivery.carrier_selection import CarrierSelection
 from alertd.service.delivery.carrier_tests import CarrierTests
 from alertd.service.delivery.deferral import Deferral
 from alertd.service.delivery.feeder import Dispatch, Feeder
 from alertd.service.delivery.message_cache import MessageCache
 from alertd.service.delivery.planner import Planner, PlanScheduler
 from alertd.service.delivery.schedule import Expiry, Schedule
-from alertd.service.delivery.sender import Sender
+from alertd.service.delivery.sender import CarrierSelection, Sender
 from alertd.service.oncall.paging import Paging
 from alertd.service.records.events import Events
 from alertd.service.records.webhook_delivery import WebhookDelivery

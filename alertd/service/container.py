@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 
@@ -33,8 +32,7 @@ from alertd.service.areas.reach_audit import ReachAudit
 from alertd.service.areas.reach_preview import ReachPreview
 from alertd.service.areas.regions import Regions
 from alertd.service.areas.targeting import Targeting
-from alertd.service.carriers.carriers import Carriers
-from alertd.service.carriers.domains import Domains
+from alertd.service.carriers.carriers import Carriers, Domains
 from alertd.service.carriers.states import CarrierStates, ChannelCoverage
 from alertd.service.delivery.carrier_tests import CarrierTests
 from alertd.service.delivery.explaining import Explanations
@@ -89,7 +87,7 @@ from alertd.store.carriers.tests import CarrierTestQueue
 from alertd.store.delivery.acknowledgements import Acknowledgements
 from alertd.store.delivery.message_ids import MessageIds
 from alertd.store.delivery.work import Work
-from alertd.store.embedded.space import MemoryGuard
+from alertd.store.embedded.space import DiskGuard, MemoryGuard
 from alertd.store.engine.bulk_reads import BulkReads
 from alertd.store.engine.codec import NEXT_KEY
 from alertd.store.engine.connection import Connection
@@ -128,7 +126,7 @@ class Container:
     metrics: Metrics = field(default_factory=Metrics)
     fetcher: Fetcher = field(default_factory=Fetcher)
     poster: Fetcher | None = None  # None: as the settings say
-    has_room: Callable[[], bool] = lambda: True  # whether the embedded store's disk has room for writes
+    disk: DiskGuard | None = None  # under the embedded store
 
     def __post_init__(self, library: Library | None, key_watch: KeyWatch | None) -> None:
         settings, clock, metrics = self.settings, self.clock, self.metrics
@@ -212,7 +210,7 @@ class Container:
 
     def takes_writes(self) -> bool:
         """Returns whether the disk and the memory of the store have room for what is new."""
-        return self.has_room() and self.memory.takes_writes
+        return self.memory.takes_writes and (self.disk is None or self.disk.takes_writes)
 
     async def is_ready(self) -> bool:
         """Returns whether the store answers and takes writes."""

@@ -5,11 +5,16 @@ A decision about an Actual alert takes two persons, and no test key.
 
 from __future__ import annotations
 
-from alertd.common.errors import Problem
+from collections.abc import Sequence
+
+from alertd.common.errors import Fault, Problem
+from alertd.model import rules
 from alertd.model.alert import Status
+from alertd.model.case import bare_plate
 from alertd.model.fields import folded_subject
 from alertd.model.states import AlertState
 from alertd.service.access import Credential, hands_of
+from alertd.service.reach import LEAST_SHOWN, shown
 from alertd.store.alerts.records import AlertRecord
 
 #: So often it is tried again where others changed the same at the same moment.
@@ -59,6 +64,25 @@ def check_key(record: AlertRecord, who: Credential) -> None:
     """Raises Problem where a test key would decide about an Actual alert."""
     if who.test and record.status == Status.ACTUAL:
         raise Problem("not-allowed", "A test key decides nothing about an Actual alert.")
+
+
+def check_drift(seen: int, now: int, most_share: float) -> None:
+    """Raises Problem `audience-changed` if the estimate differs too much from the one that was seen; "<100" counts as 100."""
+    before, after = max(seen, LEAST_SHOWN), max(now, LEAST_SHOWN)
+    if abs(after - before) > most_share * before:
+        raise Problem(
+            "audience-changed",
+            "The audience is no longer the one that was seen. Look at it again, then approve with its count.",
+            seen=shown(seen),
+            now=shown(now),
+        )
+
+
+def check_plates(record: AlertRecord, plates: Sequence[str]) -> None:
+    """Raises Problem where these are not those of its vehicles."""
+    if record.document and rules.plates(record.alert) != frozenset(map(bare_plate, plates)):
+        fault = Fault("/plates", "Type the plate of each vehicle as the case has it: these are others.")
+        raise Problem("invalid-request", "The plates are typed again before anybody is told.", faults=(fault,))
 
 
 def refused(old: str, new: AlertState) -> Problem:

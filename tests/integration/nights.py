@@ -8,7 +8,7 @@ from typing import Any
 
 from alertd.model.oncall import OnCall
 from alertd.service.access import Credential
-from alertd.service.alerts.submission import submit
+from alertd.service.alerts.approval import submit
 from alertd.service.container import Container
 from channels.sandbox import Sandbox
 from tests.clocks import Later

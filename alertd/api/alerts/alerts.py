@@ -33,13 +33,12 @@ from alertd.model.kinds import CancelReason
 from alertd.model.states import AlertState
 from alertd.rendering.catalogue import REFERENCE
 from alertd.service.access import Credential
-from alertd.service.alerts.approval import Approval
+from alertd.service.alerts.approval import Approval, submit, submitted
 from alertd.service.alerts.follow_up import Followed
 from alertd.service.alerts.intake import Taken
 from alertd.service.alerts.stops import check_key_in
-from alertd.service.alerts.submission import submit, submitted
 from alertd.service.areas.reach_audit import facts_of
-from alertd.service.areas.rings import REST
+from alertd.service.areas.targeting import REST
 from alertd.service.container import Container
 from alertd.service.reach import Few, stored_estimate
 from alertd.store.alerts.records import AlertRecord

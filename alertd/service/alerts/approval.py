@@ -1,4 +1,4 @@
-"""The second person: an alert is sent only after someone else has seen what it will do."""
+"""The second person: an alert is sent only after someone else has seen what it will do. One that needs nobody else goes out as it is submitted."""
 
 from __future__ import annotations
 
@@ -11,34 +11,35 @@ import shapely
 from pydantic import ValidationError
 
 from alertd.common.clock import Clock, time_of
-from alertd.common.errors import Fault, Problem
+from alertd.common.errors import Problem
 from alertd.common.ids import chain_of
 from alertd.model import rules
 from alertd.model.alert import Alert, Status
-from alertd.model.case import bare_plate
 from alertd.model.states import AMENDABLE, KNOWN, SHOWN, WAITING, AlertState
 from alertd.service.access import APPROVE, BY_GLASS, BY_POLICY, OVERSPEND, Credential, hands_of, hands_text
 from alertd.service.alerts.budget import Budget
 from alertd.service.alerts.duplicates import claim_external_id
 from alertd.service.alerts.freezing import Freezing
-from alertd.service.alerts.intake import TOLD_TOO_LATE
+from alertd.service.alerts.intake import TOLD_TOO_LATE, Intake, Taken
 from alertd.service.alerts.jurisdiction_split import JurisdictionSplit
 from alertd.service.alerts.stops import StopControl, check_submission
 from alertd.service.areas.reach_preview import ReachPreview, population_of
 from alertd.service.areas.targeting import Targeting
 from alertd.service.decision_checks import (
     changed_since,
+    check_drift,
     check_key,
+    check_plates,
     check_revision,
     check_second_person,
     has_ended,
     refused,
 )
 from alertd.service.messages.texts import Texts
-from alertd.service.organisations.organisations import Known, Organisations
-from alertd.service.reach import LEAST_SHOWN, shown, stored_estimate
+from alertd.service.organisations.organisations import Known, OrganisationPolicy, Organisations
+from alertd.service.reach import LEAST_SHOWN, stored_estimate
 from alertd.store.alerts.alerts import Alerts
-from alertd.store.alerts.frozen_audience import FrozenAudience
+from alertd.store.alerts.record_fields import FrozenAudience
 from alertd.store.alerts.records import AlertRecord, BrokenGlass, numbers_of
 from alertd.store.engine.codec import SealError
 
@@ -94,7 +95,7 @@ class Approval:
             return record
         try:
             await self.check_person(record, unattended.setter)
-            _check_plates(record, ())
+            check_plates(record, ())
             if not await self.organisations.count(record, unattended):
                 return record
             policy = replace(unattended.setter, subject=BY_POLICY + unattended.setter.subject)
@@ -146,7 +147,7 @@ class Approval:
             return record
         await self.check_person(record, who)
         if record.status == Status.ACTUAL:
-            _check_plates(record, plates)
+            check_plates(record, plates)
         # First: with whatever revision and count, it is approved no more.
         if record.state not in WAITING:
             raise refused(record.state, AlertState.APPROVED)
@@ -166,7 +167,7 @@ class Approval:
         if record.times.starts > self.clock.now_ms():
             raise Problem("precondition-failed", "It is to start later: there is time for a second person until then.")
         await self._check_protection(record, who)
-        _check_plates(record, plates)
+        check_plates(record, plates)
         hands = hands_text(hands_of(record.author.subject, record.author.hands) | who.hands)
         glass = BrokenGlass(at=0, why=why)
         alone = replace(
@@ -242,10 +243,16 @@ class Approval:
         outside the jurisdiction, a target that comes to other ground by now, people who would be notified too late, and an unverified case.
         """
         await self.stopping.check(record.org, record.author.key, who.sender)
-        await self._check_texts(record)
+        if await self.texts.revision(record.org) != record.texts:
+            raise Problem(
+                "approval-stale",
+                "Your organisation's own texts were changed since this alert was submitted. Return it, and have it submitted again.",
+            )
         await self.borders.check(record, who, area)
         await self.borders.check_ground(record, who)
-        self._check_delays(record)
+        rings_from = record.times.rings_from if record.update else None
+        if faults := tuple(rules.delay_faults(record.alert, time_of(self.clock.now_ms()), rings_from)):
+            raise Problem("invalid-request", TOLD_TOO_LATE, faults=faults)
         await self.organisations.check_verified(record.alert, record.org)
 
     async def _check_reach(
@@ -305,20 +312,6 @@ class Approval:
             return record.alert if record and record.document else None
         return None
 
-    def _check_delays(self, record: AlertRecord) -> None:
-        """Nobody approves what some would never be told of: since the submission the end has come nearer."""
-        rings_from = record.times.rings_from if record.update else None
-        if faults := tuple(rules.delay_faults(record.alert, time_of(self.clock.now_ms()), rings_from)):
-            raise Problem("invalid-request", TOLD_TOO_LATE, faults=faults)
-
-    async def _check_texts(self, record: AlertRecord) -> None:
-        """Nobody approves words that they may not have seen."""
-        if await self.texts.revision(record.org) != record.texts:
-            raise Problem(
-                "approval-stale",
-                "Your organisation's own texts were changed since this alert was submitted. Return it, and have it submitted again.",
-            )
-
     async def reject(self, alert_id: str, who: Credential, reason: str, *, rev: int | None = None) -> AlertRecord:
         """It will not be sent."""
         return await self._step(alert_id, AlertState.REJECTED, who, rev, reason=reason)
@@ -357,23 +350,35 @@ class Approval:
         return now
 
 
-def check_drift(seen: int, now: int, most_share: float) -> None:
-    """Raises Problem `audience-changed` if the estimate differs too much from the one that was seen; "<100" counts as 100."""
-    before, after = max(seen, LEAST_SHOWN), max(now, LEAST_SHOWN)
-    if abs(after - before) > most_share * before:
-        raise Problem(
-            "audience-changed",
-            "The audience is no longer the one that was seen. Look at it again, then approve with its count.",
-            seen=shown(seen),
-            now=shown(now),
-        )
+async def submit(  # noqa: PLR0913  each is a choice of its own
+    intake: Intake,
+    approval: Approval,
+    alert: Alert,
+    who: Credential,
+    stance: OrganisationPolicy | None = None,
+    *,
+    alert_id: str | None = None,
+    dry_run: bool = False,
+    draft: bool = False,
+    known: str = "",
+) -> Taken:
+    """The alert as it is kept then, or would be where this is a dry run. `stance` is that of the caller's organisation where it was read for
+    this very request. `known` is the id of the alert that this one repeats, if the caller found it already. Raises Problem.
+    """
+    stance = stance or await intake.stance(who)
+    # First: whoever is stopped is told that, whatever else is wrong.
+    check_submission(stance.standing, who, goes_out=not draft and alert.status is not Status.ACTUAL)
+    taken = await intake.submit(alert, who, stance, alert_id=alert_id, dry_run=dry_run, draft=draft, known=known)
+    if dry_run or taken.is_repeat:
+        return taken
+    record = await approval.begin(taken.record, who, stance.known)
+    return taken if record is taken.record else replace(taken, record=record)
 
 
-def _check_plates(record: AlertRecord, plates: Sequence[str]) -> None:
-    """Raises Problem where these are not those of its vehicles."""
-    if record.document and rules.plates(record.alert) != frozenset(map(bare_plate, plates)):
-        fault = Fault("/plates", "Type the plate of each vehicle as the case has it: these are others.")
-        raise Problem("invalid-request", "The plates are typed again before anybody is told.", faults=(fault,))
+async def submitted(intake: Intake, approval: Approval, alert_id: str, alert: Alert, who: Credential) -> Taken:
+    """What was submitted before, as it stands now, and whom it would reach now. Raises Problem."""
+    record = await approval.get(alert_id, who)
+    return Taken.of(record, await intake.look(alert, who))
 
 
 def _is_approved(record: AlertRecord, who: Credential) -> bool:

@@ -19,7 +19,7 @@ from alertd.service.alerts.later_audience import audience
 from alertd.service.decision_checks import TRIES
 from alertd.service.records.photos import Photos
 from alertd.store.alerts.alerts import Alerts
-from alertd.store.alerts.frozen_audience import FrozenAudience
+from alertd.store.alerts.record_fields import FrozenAudience
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.approvals.later_versions import PermissionStore, Updates
 

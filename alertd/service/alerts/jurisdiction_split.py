@@ -29,8 +29,7 @@ from alertd.service.decision_checks import changed_since
 from alertd.service.organisations.organisations import Known, Organisations
 from alertd.service.reach import shown, stored_estimate
 from alertd.store.alerts.alerts import Alerts
-from alertd.store.alerts.frozen_audience import pack_area, unpack_area
-from alertd.store.alerts.record_fields import GRANTED, GROUND
+from alertd.store.alerts.record_fields import GRANTED, GROUND, pack_area, unpack_area
 from alertd.store.alerts.records import AlertRecord, TargetFacts, runs_of
 from geofences.geodesy import area_km2
 from geofences.jurisdictions import Division

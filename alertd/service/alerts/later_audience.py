@@ -27,10 +27,10 @@ from alertd.common.ids import chain_of
 from alertd.model.kinds import ON_SCREEN, CancelReason, Notify, Occasion
 from alertd.model.states import CHANNELS, FLAG_DOUBT, OPEN_STATES, AlertState, LedgerReason, State
 from alertd.rendering import THE_ALERT, Telling
-from alertd.service.areas.rings import REST
+from alertd.service.areas.targeting import REST
 from alertd.service.reach import SMALL_COUNT, is_exact
 from alertd.store.alerts.alerts import Alerts
-from alertd.store.alerts.frozen_audience import FrozenAudience
+from alertd.store.alerts.record_fields import FrozenAudience
 from alertd.store.alerts.records import AlertRecord, ApprovalFacts, FollowUp, LastStep, Neighbours
 from alertd.store.delivery.work import Work
 from alertd.store.delivery.work_records import subscribers_in

@@ -22,20 +22,19 @@ from alertd.model.kinds import Notify, Occasion, PermissionState
 from alertd.model.permission import Permission, parse_permissions, with_words, words_of, written
 from alertd.model.states import AlertState
 from alertd.service.access import BY_POLICY, Credential, signer
-from alertd.service.alerts.approval import Approval, check_drift
+from alertd.service.alerts.approval import Approval
 from alertd.service.alerts.budget import Budget
 from alertd.service.alerts.jurisdiction_split import granted_of
 from alertd.service.alerts.later_audience import TELLS, check_room, later_version, versions_of
 from alertd.service.alerts.stops import StopControl
 from alertd.service.areas.reach_preview import ReachPreview, population_of
 from alertd.service.areas.targeting import Targeting
-from alertd.service.decision_checks import TRIES, changed_since, check_key, check_second_person, has_ended
+from alertd.service.decision_checks import TRIES, changed_since, check_drift, check_key, check_second_person, has_ended
 from alertd.service.organisations.organisations import Organisations
 from alertd.service.reach import Reach, stored_estimate
 from alertd.service.records.audit import DONE, REFUSED, Audit, Noted
 from alertd.store.alerts.alerts import Alerts
-from alertd.store.alerts.frozen_audience import FrozenAudience, pack_area, unpack_area
-from alertd.store.alerts.record_fields import GRANTED, GROUND
+from alertd.store.alerts.record_fields import GRANTED, GROUND, FrozenAudience, pack_area, unpack_area
 from alertd.store.alerts.records import AlertRecord, Update, numbers_of, runs_of
 from alertd.store.approvals.later_versions import PermissionStore, Updates
 from geofences.polygons import ground as ground_of

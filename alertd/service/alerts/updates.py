@@ -23,7 +23,7 @@ from alertd.service.reach import stored_estimate
 from alertd.service.records.photos import Photos
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.external_ids import UNDER_WAY
-from alertd.store.alerts.frozen_audience import pack_area
+from alertd.store.alerts.record_fields import pack_area
 from alertd.store.alerts.records import AlertRecord, Update
 from alertd.store.approvals.later_versions import Updates
 from alertd.store.delivery.work import Work

@@ -18,11 +18,10 @@ from alertd.common.errors import Problem
 from alertd.model import rules
 from alertd.model.alert import Alert, Status, Target
 from alertd.model.permission import Permission
-from alertd.service.areas import rings
-from alertd.service.areas.targeting import Share, Targeting
+from alertd.service.areas.targeting import REST, Share, Targeting, own_ring_grounds
 from alertd.service.cache import SingleFlightCache, digest
 from alertd.service.reach import Count, Ground, Reach, Reaches, stored_estimate, too_few_people
-from alertd.store.alerts.frozen_audience import pack_area
+from alertd.store.alerts.record_fields import pack_area
 from alertd.store.alerts.records import runs_of
 from alertd.store.people.people_map import Population
 from geofences.geodesy import area_km2
@@ -182,9 +181,9 @@ class ReachPreview:
     async def _rings(self, area: Area, target: Target, population: Population) -> dict[int, Ring]:
         discs = await self.targeting.ring_grounds(target, area.geometry)
         found, before = dict[int, Ring](), set[int]()
-        own = await asyncio.to_thread(rings.own_grounds, target, discs, area.geometry) if discs else {}
+        own = await asyncio.to_thread(own_ring_grounds, target, discs, area.geometry) if discs else {}
         for ring, part in own.items():
-            whole = area.geometry if ring == rings.REST else discs[ring - 1]
+            whole = area.geometry if ring == REST else discs[ring - 1]
             told = [] if whole.is_empty else self.targeting.told_regions(await self.targeting.shares(whole))
             shares = [] if part.is_empty else await self.targeting.shares(part)
             reach = await self.reach(part, shares, population, [one for one in told if one not in before])

@@ -1,9 +1,14 @@
-"""From a target to an area, and from an area to the people in it."""
+"""From a target to an area, from an area to the people in it, and to the ring that each of them is in.
+
+A person in several rings belongs to the innermost, and is notified as loud and as late as that ring says. A ring goes by its number: 1 for the
+first of the target, and so on; 0 is the rest of the area, notified at once and as the alert says.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -17,15 +22,16 @@ from alertd.common.errors import Fault, Problem
 from alertd.config.sections import AudienceSection
 from alertd.metrics import Metrics
 from alertd.model import alert as documents
-from alertd.model.alert import Alert, Status, Target
+from alertd.model.alert import Alert, Policy, Status, Target, loudness
 from alertd.model.states import KINDS, PLACE_KINDS
-from alertd.service.areas import rings
 from alertd.service.areas.jurisdiction import unresolved
 from alertd.service.areas.regions import TANGLED, Regions
 from alertd.service.cache import SingleFlightCache, digest
 from alertd.service.reach import SMALL_COUNT
+from alertd.store.delivery.work_records import Pace, When
 from alertd.store.engine.bulk_reads import Batcher
 from alertd.store.people.audience import Audience, Matches, MatchFilter
+from channels.base import Loudness
 from geofences import targets
 from geofences.area_names import Part, parts_of
 from geofences.circles import Circle
@@ -120,10 +126,10 @@ class Targeting:
     async def rings(self, geometry: shapely.MultiPolygon, alert: Alert, found: Matches) -> NDArray[np.uint8]:
         """The ring of each person found in an alert's area: the innermost that one of their places lies in."""
         target = alert.target
-        base = rings.base(target)
+        base = base_ring(target)
         of_each = np.full(len(found), base, np.uint8)
         grounds = await self.ring_grounds(target, geometry)
-        for ring in reversed(rings.outwards(target)):
+        for ring in reversed(rings_outwards(target)):
             ground = grounds[ring - 1]
             if ring != base and not ground.is_empty:
                 inside = await self._search(ground, alert, self.told_regions(await self.shares(ground)))
@@ -207,3 +213,72 @@ def asked_for(target: Target) -> targets.Target:
 
 def _circles(circles: Sequence[documents.Circle]) -> tuple[Circle, ...]:
     return tuple(Circle(lon_lat=circle.center, radius_km=circle.radius_km) for circle in circles)
+
+
+REST = 0
+_MINUTE_MS = 60_000
+_LOUDEST_FIRST = (Loudness.LOUD, Loudness.NORMAL, Loudness.SILENT)
+
+
+def rings_outwards(target: Target) -> list[int]:
+    """The rings from the innermost to the outermost; of equal ones the first."""
+    return sorted(range(1, len(target.rings) + 1), key=lambda ring: (target.rings[ring - 1].radius_km, ring))
+
+
+def base_ring(target: Target) -> int:
+    """Where those are who are in none of the smaller rings: the outermost if there is nothing but rings, else the rest."""
+    other = target.regions or target.polygons or target.circles
+    return REST if other or not target.rings else rings_outwards(target)[-1]
+
+
+def own_ring_grounds(
+    target: Target, grounds: Sequence[shapely.MultiPolygon], area: shapely.MultiPolygon
+) -> dict[int, shapely.MultiPolygon]:
+    """The part of each ring that no smaller ring has, and the rest of the area, by ring. `grounds` are in the target's order."""
+    taken: shapely.Geometry = shapely.MultiPolygon()
+    found: dict[int, shapely.MultiPolygon] = {}
+    for ring in rings_outwards(target):
+        found[ring] = ground_of(shapely.difference(grounds[ring - 1], taken))
+        taken = shapely.union(taken, grounds[ring - 1])
+    if base_ring(target) == REST:
+        found[REST] = ground_of(shapely.difference(area, taken))
+    return found
+
+
+def ring_delays_ms(target: Target) -> dict[int, int]:
+    """How long after the approval each ring is told."""
+    return {number: ring.delay_min * _MINUTE_MS for number, ring in enumerate(target.rings, 1)}
+
+
+def ring_waits(alert: Alert, since_ms: int = 0, waited_ms: int = 0) -> When:
+    """What each ring waits for, `since_ms` after the approval; before that its rings have waited for `waited_ms` already."""
+    paced = ring_paces(alert.target, alert.policy)
+    delays = {ring: max(0, delay_ms - waited_ms) for ring, delay_ms in ring_delays_ms(alert.target).items()}
+    return When(delays_ms=delays, paces=paced, late_ms=1_000 * alert.policy.after_s, since_ms=since_ms)
+
+
+def ring_paces(target: Target, policy: Policy) -> dict[int, Pace]:
+    """How fast each ring is told. Those without a pace of their own, and the rest, share the policy's; empty where nothing is slowed."""
+    own = {REST: None} | {number: ring.pace_per_min for number, ring in enumerate(target.rings, 1)}
+    shared = Pace("all", policy.pace_per_min) if policy.pace_per_min else None
+    wanted = {number: Pace(str(number), pace) if pace else shared for number, pace in own.items()}
+    return {number: pace for number, pace in wanted.items() if pace}
+
+
+def paced_s(paces_of: Mapping[int, Pace], messages: Mapping[int, int]) -> dict[int, float]:
+    """Seconds that each ring's pace takes, given the messages of each ring; a ring that is not slowed is left out."""
+    totals = Counter[Pace]()
+    for ring, count in messages.items():
+        if pace := paces_of.get(ring):
+            totals[pace] += count
+    return {ring: totals[pace] * 60 / pace.per_min for ring, pace in paces_of.items()}
+
+
+def ring_order(alert: Alert, rings: NDArray[np.uint8]) -> NDArray[np.intp]:
+    """The order in which people are planned, given the ring of each: what waits last, what is loud first, from inside out."""
+    delays, inner = ring_delays_ms(alert.target), [*rings_outwards(alert.target), REST]
+    numbers = range(len(alert.target.rings) + 1)
+    turn = sorted(numbers, key=lambda r: (delays.get(r, 0), _LOUDEST_FIRST.index(loudness(alert, r)), inner.index(r)))
+    place = np.empty(len(turn), np.uint8)
+    place[turn] = np.arange(len(turn))
+    return np.argsort(place[rings], kind="stable")

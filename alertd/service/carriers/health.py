@@ -28,8 +28,7 @@ import structlog
 
 from alertd.common.clock import Clock
 from alertd.metrics import Metrics
-from alertd.service.carriers.carriers import UNLIMITED, Carrier, Carriers
-from alertd.service.carriers.domains import Heard
+from alertd.service.carriers.carriers import UNLIMITED, Carrier, Carriers, Heard
 from alertd.service.carriers.retries import Signs, signs_of
 from alertd.store.carriers.limits import FAILURES, Block, ConnectionShares, Limits, Share
 from alertd.store.engine.connection import StoreUnavailableError

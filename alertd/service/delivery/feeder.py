@@ -24,8 +24,15 @@ from alertd.service.carriers.carriers import Carriers
 from alertd.service.carriers.health import CarrierHealth
 from alertd.service.carriers.retries import wait_s
 from alertd.service.delivery.active_alerts import ActiveAlerts
-from alertd.service.delivery.carrier_selection import LONGEST_SLEEP_S, CarrierSelection, CarrierSlot
-from alertd.service.delivery.sender import LeaseProgress, SendDeadline, Sender, unsent
+from alertd.service.delivery.sender import (
+    LONGEST_SLEEP_S,
+    CarrierSelection,
+    CarrierSlot,
+    LeaseProgress,
+    SendDeadline,
+    Sender,
+    unsent,
+)
 from alertd.service.people.dead_addresses import DeadAddresses
 from alertd.store.delivery.work import Work
 from alertd.store.delivery.work_records import Gate, Lease
@@ -63,7 +70,8 @@ class Dispatch:
                 await self._end(lease, way, stopping, later=True)
             raise
         await self._end(lease, way, stopping)
-        await self.removal.gone(way.dead)  # last: they hurt nobody who waits
+        if way.dead:  # last: they hurt nobody who waits
+            await self.removal.gone(way.dead)
 
     async def _chunks(self, lease: Lease, way: LeaseProgress, stopping: Callable[[], bool]) -> None:
         while way.left and not stopping():

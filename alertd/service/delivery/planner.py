@@ -23,12 +23,12 @@ from alertd.model.states import OPEN_STATES
 from alertd.model.subscriber import Subscriber
 from alertd.rendering import Renderer
 from alertd.service.alerts import later_audience
-from alertd.service.areas import rings
+from alertd.service.areas.targeting import ring_order, ring_waits
 from alertd.service.delivery import expand_addresses
 from alertd.service.delivery.active_alerts import ActiveAlerts
 from alertd.service.delivery.expand_addresses import Belongs
 from alertd.store.alerts.alerts import Alerts
-from alertd.store.alerts.frozen_audience import FrozenAudience
+from alertd.store.alerts.record_fields import FrozenAudience
 from alertd.store.alerts.records import AlertRecord, PlanHead, numbers_of
 from alertd.store.delivery.work import BATCH, Work
 from alertd.store.delivery.work_records import AT_ONCE, BatchKey, When, pack_ref
@@ -96,7 +96,7 @@ class Planner:
             )
             told, again = before.numbers, later_audience.told_again(before, record.update.notify, alert.channels)
             frozen = later_audience.everyone(again, frozen)
-        turn = rings.in_turn(alert, frozen.rings)
+        turn = ring_order(alert, frozen.rings)
 
         async def groups(chunk: slice) -> list[expand_addresses.Group]:
             in_turn = turn[chunk]
@@ -105,7 +105,7 @@ class Planner:
             )
 
         waited_ms = max(0, began - record.times.rings_from) if record.times.rings_from else 0
-        when = rings.when(alert, max(0, record.times.start - began), waited_ms)
+        when = ring_waits(alert, max(0, record.times.start - began), waited_ms)
         return await self._append(record, len(turn), groups, gives_way, when)
 
     async def _plan_notice(self, record: AlertRecord, alert: Alert, gives_way: GivesWay) -> bool:

@@ -16,8 +16,7 @@ import structlog
 from alertd.common.clock import Clock
 from alertd.metrics import Metrics
 from alertd.model.oncall import ContactAddress, OnCallPerson
-from alertd.service.carriers.carriers import Carrier, Carriers
-from alertd.service.carriers.domains import Domains
+from alertd.service.carriers.carriers import Carrier, Carriers, Domains
 from alertd.service.carriers.health import OF_A_MACHINE
 from alertd.service.carriers.retries import signs_of
 from alertd.store.carriers.limits import Block, Limits

@@ -28,10 +28,9 @@ from alertd.model.rules import MAX_LIFE
 from alertd.model.states import ALERT_STEPS, AlertState
 from alertd.rendering.plaintext import clip
 from alertd.service.access import Credential
-from alertd.service.alerts.approval import Approval
+from alertd.service.alerts.approval import Approval, submit, submitted
 from alertd.service.alerts.intake import Intake, Taken
 from alertd.service.alerts.progress import LOOK, LOOKS, ProgressReports, Wanted
-from alertd.service.alerts.submission import submit, submitted
 from alertd.service.alerts.updates import UpdateProposals
 from alertd.service.areas.regions import Regions
 from alertd.service.sharing.cap_areas import Draft, refused

@@ -12,25 +12,23 @@ from alertd.common.ids import chain_of
 from alertd.model.fields import folded_number
 from alertd.model.states import AMENDABLE, QUEUED_BECOMES, AlertState
 from alertd.store.alerts.external_ids import ExternalIds
-from alertd.store.alerts.frozen_audience import (
-    FrozenAudience,
-    Numbers,
-    Rings,
-    pack_audience,
-    unpack_area,
-    unpack_audience,
-)
 from alertd.store.alerts.record_fields import (
     NAMES,
     OF_CASE,
     OF_CHAIN,
     PLAN_HEAD,
     Flat,
+    FrozenAudience,
+    Numbers,
+    Rings,
     Seals,
     changed,
     decode_plan_head,
     decode_record,
     encode_content,
+    pack_audience,
+    unpack_area,
+    unpack_audience,
 )
 from alertd.store.alerts.records import AlertRecord, Footing, PlanHead, listed, sources_of, unless_damaged, version_key
 from alertd.store.alerts.schedule import AlertSchedule

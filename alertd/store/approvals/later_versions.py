@@ -10,9 +10,8 @@ from collections.abc import Iterable, Mapping
 from alertd.common.ids import chain_of, nth_of
 from alertd.model.states import SHOWN, AlertState
 from alertd.store.alerts.alerts import Alerts
-from alertd.store.alerts.frozen_audience import FrozenAudience, pack_audience
 from alertd.store.alerts.published_history import PublishedWords
-from alertd.store.alerts.record_fields import GRANTED, Flat, Seals, encode_content
+from alertd.store.alerts.record_fields import GRANTED, Flat, FrozenAudience, Seals, encode_content, pack_audience
 from alertd.store.alerts.records import AlertRecord, listed, sources_of
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection

@@ -84,15 +84,11 @@ class DiskGuard:
         self, directory: Path, settings: DiskSettings | None = None, probe: Callable[[Path], int] = free_bytes
     ) -> None:
         self.space = Space.OK
+        self.takes_writes = True  # whether the service may accept what has to be kept
         self._directory = directory
         self._settings = settings or DiskSettings()
         self._probe = probe
         self._ballast = directory / "ballast"
-
-    @property
-    def takes_writes(self) -> bool:
-        """Whether the service may accept what has to be kept."""
-        return self.space is Space.OK
 
     def free_bytes(self) -> int:
         """Free now; 0 when the disk does not even answer that."""
@@ -108,7 +104,7 @@ class DiskGuard:
         decision = decide(self._settings, free, self.space, has_ballast)
         if decision.space is not self.space:
             structlog.get_logger().warning("disk space", space=decision.space.value, free_mb=free // _MB)
-        self.space = decision.space
+        self.space, self.takes_writes = decision.space, decision.space is Space.OK
         if has_ballast and not decision.ballast:
             self._ballast.unlink(missing_ok=True)
             structlog.get_logger().warning("ballast given up", free_mb=free // _MB)

@@ -12,8 +12,8 @@ import structlog
 from alertd.common.clock import DAY_MS
 from alertd.runtime.worker import worker_of
 from alertd.service.access import Credential
+from alertd.service.alerts.approval import submit
 from alertd.service.alerts.stops import FRESH_S
-from alertd.service.alerts.submission import submit
 from alertd.service.container import Container
 from alertd.service.delivery.schedule import Expiry
 from alertd.store.alerts.records import AlertRecord

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from alertd.common.errors import Problem
+from alertd.service.alerts.approval import submit
 from alertd.service.alerts.intake import Taken
-from alertd.service.alerts.submission import submit
 from alertd.service.container import Container
 from alertd.store.engine import keys
 from alertd.store.engine.connection import names_of

@@ -24,7 +24,7 @@ from alertd.service.areas.reach_preview import ReachPreview
 from alertd.service.container import Container
 from alertd.service.records.events import event_of
 from alertd.store.alerts.alerts import Alerts
-from alertd.store.alerts.frozen_audience import FrozenAudience, pack_area
+from alertd.store.alerts.record_fields import FrozenAudience, pack_area
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.approvals.later_versions import Updates
 from alertd.store.engine import keys

@@ -9,7 +9,7 @@ import pytest
 
 from alertd.model.kinds import Notify
 from alertd.runtime.worker import worker_of
-from alertd.service.areas.rings import in_turn
+from alertd.service.areas.targeting import ring_order
 from alertd.service.container import Container
 from alertd.service.delivery.planner import Planner
 from alertd.store.delivery.work_records import BatchKey
@@ -185,7 +185,7 @@ async def test_each_ring_is_as_loud_as_it_says(parts: Container, sample: dict[st
         for ring in (1, 2)
     ]
     assert loud == [False, True]
-    assert in_turn(alert, np.array([0, 1, 2, 0], np.uint8)).tolist() == [2, 0, 3, 1]
+    assert ring_order(alert, np.array([0, 1, 2, 0], np.uint8)).tolist() == [2, 0, 3, 1]
 
 
 async def test_a_buffer_makes_everything_wider(parts: Container, sample: dict[str, Any]):

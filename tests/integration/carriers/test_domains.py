@@ -21,8 +21,7 @@ from alertd.metrics import Metrics
 from alertd.model.states import ATTEMPTS_MASK, AlertState, State
 from alertd.runtime.assembly import opened
 from alertd.runtime.worker import worker_of
-from alertd.service.carriers.carriers import Carrier, Domain
-from alertd.service.carriers.domains import LEAST_BURST, REST_S, Domains
+from alertd.service.carriers.carriers import LEAST_BURST, REST_S, Carrier, Domain, Domains
 from alertd.service.container import Container
 from alertd.service.people.registration_intake import Entry
 from alertd.store.alerts.records import AlertRecord

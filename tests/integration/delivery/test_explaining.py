@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from alertd.runtime.worker import worker_of
-from alertd.service.alerts.submission import submit
+from alertd.service.alerts.approval import submit
 from alertd.service.container import Container
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule

@@ -14,7 +14,7 @@ from alertd.model.distributor import Distributor
 from alertd.model.kinds import Notify
 from alertd.model.organisation import Organisation
 from alertd.runtime.worker import worker_of
-from alertd.service.alerts.submission import submit
+from alertd.service.alerts.approval import submit
 from alertd.service.container import Container
 from alertd.service.records.events import envelope
 from alertd.store.sharing.webhooks import DistributorHook, DistributorHooks

@@ -9,7 +9,7 @@ import pytest
 
 from alertd.model.alert import Policy, Target
 from alertd.model.states import State
-from alertd.service.areas.rings import paced_s, paces
+from alertd.service.areas.targeting import paced_s, ring_paces
 from alertd.service.container import Container
 from alertd.service.delivery.planner import Planner
 from alertd.store.delivery.work_records import BatchKey, Pace, Settlement, When, pack_ref
@@ -171,5 +171,5 @@ def test_what_a_pace_takes_is_known_before(policy: int | None, of_rings: list[in
         regions=("41091",),
         rings=tuple({**ring, "pace_per_min": pace} for pace in of_rings),  # type: ignore[arg-type]
     )
-    found = paces(target, Policy(pace_per_min=policy))
+    found = ring_paces(target, Policy(pace_per_min=policy))
     assert paced_s(found, dict(enumerate([10, 20, 20][: len(of_rings) + 1]))) == seconds

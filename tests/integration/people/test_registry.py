@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from alertd.service.container import Container
 from alertd.service.people.address_claims import CLAIM_GRACE_S, give_up
 from alertd.service.people.registration_intake import Entry
 from alertd.service.people.registry import Registry
+from alertd.store.embedded.space import DiskGuard, Space
 from alertd.store.engine import keys
 from alertd.store.engine.codec import Codec
 from alertd.store.engine.connection import Connection
@@ -343,10 +345,9 @@ async def test_put_during_forget_leaves_nobody_without_a_name(parts: Container):
         assert await found_in(parts, "41091") == []
 
 
-async def test_an_import_ends_where_there_is_no_more_room(parts: Container, aiohttp_client: Any):
+async def test_an_import_ends_where_there_is_no_more_room(parts: Container, aiohttp_client: Any, tmp_path: Path):
     """What was written until then is told; half an answer is broken off, and never looks whole."""
-    room = [True]
-    parts.has_room = lambda: room[0]
+    disk = parts.disk = DiskGuard(tmp_path, probe=lambda _: 0)
     client = await aiohttp_client(create_app(parts))
     _, key = await parts.access.create(org="default", subject="eva@centre.example", scopes=frozenset({"admin"}))
     told = asyncio.Event()
@@ -361,7 +362,7 @@ async def test_an_import_ends_where_there_is_no_more_room(parts: Container, aioh
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/x-ndjson"}
     answer = await client.post("/v1/subscribers/import", data=lines(), headers=headers)
     assert json.loads(await answer.content.readline())["written"] == 1_000
-    room[0] = False
+    assert disk.check() is Space.LOW
     told.set()
     with pytest.raises(ClientPayloadError):
         await answer.read()

@@ -18,7 +18,7 @@ from alertd.model.cap.messages import Message, MsgType
 from alertd.model.cap.reader import parse_message
 from alertd.model.kinds import PurgeReason
 from alertd.public import FRESH_S, WAITING, public_routes
-from alertd.service.alerts.submission import submit
+from alertd.service.alerts.approval import submit
 from alertd.service.container import Container
 from alertd.service.sharing.feeds import Feeds
 from alertd.store.alerts.alerts import Alerts

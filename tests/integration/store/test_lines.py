@@ -20,7 +20,7 @@ from redis import Redis as SyncRedis
 from redis import exceptions
 from redis.asyncio import Redis
 
-from alertd.service.alerts.submission import submit
+from alertd.service.alerts.approval import submit
 from alertd.service.container import Container
 from alertd.store.engine.codec import Codec
 from alertd.store.engine.connection import Connection, StoreUnavailableError
