@@ -46,24 +46,16 @@ class _Change:
 Change = Callable[[AlertRecord, list[AlertRecord]], Awaitable[_Change | Followed]]
 
 
+@dataclass(slots=True)
 class Amendment:
     """Changes alerts that people know of. Whoever says the same twice gets the same answer."""
 
-    def __init__(
-        self,
-        alerts: Alerts,
-        approval: Approval,
-        photos: Photos,
-        past: PublishedHistory,
-        tombstones: Tombstones,
-        clock: Clock,
-    ) -> None:
-        self._alerts = alerts
-        self._approval = approval
-        self._photos = photos
-        self._past = past
-        self._tombstones = tombstones
-        self._clock = clock
+    alerts: Alerts
+    approval: Approval
+    photos: Photos
+    past: PublishedHistory
+    tombstones: Tombstones
+    clock: Clock
 
     async def restrict(self, alert_id: str, who: Credential, reason: str, *, rev: int | None = None) -> Followed:
         """Take the facts and the photos out of it, for good: of a child nothing is left but age and sex. What is still to be sent
@@ -71,10 +63,10 @@ class Amendment:
         evidence has what it said before, and nobody else. Raises Problem.
         """
         done = await self._revised(alert_id, who, reason, rev, partial(self._restriction, who))
-        await self._past.settle(await self._approval.get(alert_id, who))
+        await self.past.settle(await self.approval.get(alert_id, who))
         try:  # outside the store, whose copy knows nothing of it
             await asyncio.to_thread(
-                self._tombstones.add, Restriction(restricted=alert_id, at=done.record.times.restricted)
+                self.tombstones.add, Restriction(restricted=alert_id, at=done.record.times.restricted)
             )
         except OSError:
             raise Problem(
@@ -89,7 +81,7 @@ class Amendment:
         """
         if not record.times.restricted:
             return []
-        now, found = self._clock.now_ms(), await self._alerts.listed(await self._alerts.ids_in_case(record.case))
+        now, found = self.clock.now_ms(), await self.alerts.listed(await self.alerts.ids_in_case(record.case))
         own = [one for one in found if one and one.state in KNOWN | WAITING and now < one.expires]
         return [one.id for one in own if not one.times.restricted and one.kind == Kind.MISSING_CHILD]
 
@@ -97,8 +89,8 @@ class Amendment:
         """Before a store is served: whatever was restricted since it was copied is restricted in it, but for what is damaged and shown to nobody.
         Raises OSError.
         """
-        found = await asyncio.to_thread(self._tombstones.restrictions)
-        facts = await self._alerts.fields(list(found), "state", "restricted")
+        found = await asyncio.to_thread(self.tombstones.restrictions)
+        facts = await self.alerts.fields(list(found), "state", "restricted")
         risen = [  # without a look at what is sealed: of one that is damaged nothing is there again
             one
             for one, (state, since) in zip(found, facts, strict=True)
@@ -109,16 +101,16 @@ class Amendment:
             structlog.get_logger().warning("a restricted alert had its facts again, and is restricted", alert=record.id)
 
     async def _restricted_anew(self, record: AlertRecord, at: int) -> None:
-        await self._past.words.keep(record)
-        versions = await self._alerts.versions([record.id])
+        await self.past.words.keep(record)
+        versions = await self.alerts.versions([record.id])
         known = [one for version in versions if (one := await self._readable(version)) and one.document]
         anew = [_restricted(one, at) for one in known]
         footing = Footing(sources=AlertState, last=len(versions), rev=None)
-        await self._alerts.follow(record, footing, None, None, fields={}, anew=anew)
-        await self._past.settle(replace(record, times=replace(record.times, restricted=at)))
+        await self.alerts.follow(record, footing, None, None, fields={}, anew=anew)
+        await self.past.settle(replace(record, times=replace(record.times, restricted=at)))
 
     async def _readable(self, alert_id: str) -> AlertRecord | None:
-        return await unless_damaged(alert_id, self._alerts.get(alert_id))
+        return await unless_damaged(alert_id, self.alerts.get(alert_id))
 
     async def extend(
         self, alert_id: str, who: Credential, expires: datetime, reason: str, *, rev: int | None = None
@@ -136,9 +128,9 @@ class Amendment:
         _check_state(record.state)
         if record.kind != Kind.MISSING_CHILD:
             raise Problem("precondition-failed", "Only the alert of a missing child has facts that can be taken out.")
-        now = self._clock.now_ms()
+        now = self.clock.now_ms()
         fresh = _restricted(record, now)
-        later = await asyncio.gather(*(self._alerts.get(one.id) for one in versions if one.id != record.id))
+        later = await asyncio.gather(*(self.alerts.get(one.id) for one in versions if one.id != record.id))
         told_by = _replacement(fresh, len(versions) + 1, who)
         return _Change(
             word="restricted", anew=[fresh, *(_restricted(one, now) for one in later if one)], told_by=told_by
@@ -159,14 +151,14 @@ class Amendment:
         if record.expires == ends and who.is_person(record.last_step.by):
             return Followed(record=record, told_by=None)
         _check_state(record.state)
-        await self._approval.check_approver(record, who)
-        now = self._clock.now_ms()
+        await self.approval.check_approver(record, who)
+        now = self.clock.now_ms()
         # People go on reading it by the clocks that they were told the first by.
         at = expires.astimezone(record.alert.expires.tzinfo)
         new = replace(_anew(record, now, lambda alert: alert.model_copy(update={"expires": at})), expires=ends)
         self._check_end(record, new, now)
-        await self._photos.attach(new.alert, new)
-        await self._alerts.external_ids.keep(new)
+        await self.photos.attach(new.alert, new)
+        await self.alerts.external_ids.keep(new)
         return _Change(word="extended", anew=[new])
 
     def _check_end(self, record: AlertRecord, new: AlertRecord, now_ms: int) -> None:
@@ -182,24 +174,24 @@ class Amendment:
 
     async def _revised(self, alert_id: str, who: Credential, reason: str, rev: int | None, change: Change) -> Followed:
         for _ in range(TRIES):
-            record = await self._approval.get(alert_id, who)
+            record = await self.approval.get(alert_id, who)
             check_key(record, who)
-            versions = await versions_of(self._alerts, alert_id)
+            versions = await versions_of(self.alerts, alert_id)
             found = await change(record, versions)
             if isinstance(found, Followed):
                 return found
             check_revision(record, rev)
             if found.anew:
-                await self._past.words.keep(record)
+                await self.past.words.keep(record)
             if await self._write(record, found, len(versions), {"by": who.signature, "reason": reason}):
                 told_by = found.told_by.id if found.told_by else None
-                return Followed(record=await self._approval.get(alert_id, who), told_by=told_by)
+                return Followed(record=await self.approval.get(alert_id, who), told_by=told_by)
         raise changed_since()
 
     async def _write(self, record: AlertRecord, change: _Change, last: int, fields: dict[str, str]) -> bool:
         """Whether it was done; no where somebody else was first, and it is to be looked at again. Raises Problem."""
         footing = Footing(sources=KNOWN, last=last, rev=record.rev, alive=True, word=change.word)
-        done, old = await self._alerts.follow(record, footing, None, change.told_by, fields=fields, anew=change.anew)
+        done, old = await self.alerts.follow(record, footing, None, change.told_by, fields=fields, anew=change.anew)
         if done or old in {"again", "changed"}:
             return done
         if old == "expired":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from alertd.common.clock import Clock
 from alertd.common.errors import Problem
@@ -26,17 +27,15 @@ from alertd.store.alerts.records import AlertRecord, Footing, Review
 from alertd.store.approvals.break_glass import Claim, Claims
 
 
+@dataclass(slots=True)
 class BreakGlass:
     """Breaks the glass, and keeps who broke it from doing so again until it was reviewed."""
 
-    def __init__(
-        self, alerts: Alerts, approval: Approval, organisations: Organisations, claims: Claims, clock: Clock
-    ) -> None:
-        self._alerts = alerts
-        self._approval = approval
-        self._organisations = organisations
-        self._claims = claims
-        self._clock = clock
+    alerts: Alerts
+    approval: Approval
+    organisations: Organisations
+    claims: Claims
+    clock: Clock
 
     async def approve(
         self,
@@ -51,20 +50,20 @@ class BreakGlass:
         """Approve alone what one wrote; said again by the same person it changes nothing. Raises Problem: not-allowed, same-person,
         review-pending, precondition-failed, and all that an approval may raise.
         """
-        record = await self._approval.get(alert_id, who)
+        record = await self.approval.get(alert_id, who)
         _check_operator(who)
         if record.approval.glass and who.is_person(record.author.subject):
             return record
         _check_alert(record, who)
         check_revision(record, rev)
-        allowed = await self._organisations.alone(record)
+        allowed = await self.organisations.alone(record)
         if allowed is None:
             raise Problem("not-allowed", "Your organisation does not allow that anybody approves such an alert alone.")
         _check_setter(record, who, allowed)
         self._check_wait(record, allowed)
         claim = await self._claim(record, who)
         try:
-            return await self._approval.approve_alone(record, who, why, people=people, plates=plates)
+            return await self.approval.approve_alone(record, who, why, people=people, plates=plates)
         except Problem:
             await self._release(who, claim)
             raise
@@ -75,7 +74,7 @@ class BreakGlass:
         """
         _check_operator(who)
         for _ in range(TRIES):
-            record = await self._approval.get(alert_id, who)
+            record = await self.approval.get(alert_id, who)
             if not record.approval.glass:
                 raise Problem("precondition-failed", "Nobody approved this alert alone.")
             check_second_person(record, who)
@@ -83,12 +82,12 @@ class BreakGlass:
                 return await self._reviewed(record, record.approval.glass.review, who, verdict)
             if await self._write(record, who, verdict, note):
                 await self._forget(record)
-                return await self._approval.get(alert_id, who)
+                return await self.approval.get(alert_id, who)
         raise changed_since()
 
     async def awaiting(self, org: str) -> list[AlertRecord]:
         """The organisation's alerts that were approved alone and await their review, the oldest first; without their documents."""
-        claims = (await self._claims.of_org(org)).values()
+        claims = (await self.claims.of_org(org)).values()
         heads = await self._heads(one.alert for each in claims for one in each)
         return sorted(
             filter(_is_owed, heads.values()), key=lambda one: one.approval.glass.at if one.approval.glass else 0
@@ -97,11 +96,11 @@ class BreakGlass:
     async def _write(self, record: AlertRecord, who: Credential, verdict: Verdict, note: str) -> bool:
         """False where the alert was changed meanwhile, and is to be looked at again."""
         footing = Footing(
-            sources=AlertState, last=len(await versions_of(self._alerts, record.id)), rev=record.rev, word="reviewed"
+            sources=AlertState, last=len(await versions_of(self.alerts, record.id)), rev=record.rev, word="reviewed"
         )
-        now = str(self._clock.now_ms())
+        now = str(self.clock.now_ms())
         fields = {"reviewed": now, "reviewer": who.subject, "verdict": verdict.value, "note": note, "sent_alone": "0"}
-        done, _ = await self._alerts.follow(record, footing, None, None, fields=fields)
+        done, _ = await self.alerts.follow(record, footing, None, None, fields=fields)
         return done
 
     async def _reviewed(self, record: AlertRecord, review: Review, who: Credential, verdict: Verdict) -> AlertRecord:
@@ -114,7 +113,7 @@ class BreakGlass:
     def _check_wait(self, record: AlertRecord, allowed: Alone) -> None:
         """Raises Problem while somebody may still come."""
         since = record.last_step.since or record.times.created  # it was never in another state
-        left_ms = since + allowed.after_ms - self._clock.now_ms()
+        left_ms = since + allowed.after_ms - self.clock.now_ms()
         if left_ms > 0:
             raise Problem(
                 "precondition-failed", "It has not waited for its second person for as long as your organisation asks.",
@@ -125,7 +124,7 @@ class BreakGlass:
         """A line for this try. Raises Problem while one for another alert stands."""
         own = Claim(record.id, record.rev, secrets.token_hex(8))
         for _ in range(TRIES):
-            seen = await self._claims.of(who.org, who.key_id)
+            seen = await self.claims.of(who.org, who.key_id)
             others = [one for one in seen if one.alert != record.id]
             heads = await self._heads(one.alert for one in others)
             if standing := [one.alert for one in others if one.alert in heads and _stands(heads[one.alert], one)]:
@@ -135,26 +134,26 @@ class BreakGlass:
                     alert=standing[0],
                 )
             kept = [one for one in seen if one.alert == record.id]
-            if await self._claims.replace(who.org, who.key_id, seen, (*kept, own)):
+            if await self.claims.replace(who.org, who.key_id, seen, (*kept, own)):
                 return own
         raise changed_since()
 
     async def _release(self, who: Credential, claim: Claim) -> None:
         """Takes back the line of a try that came to nothing, and of no other. One that stays for once is found to be nothing later."""
         for _ in range(TRIES):
-            seen = await self._claims.of(who.org, who.key_id)
-            if await self._claims.replace(who.org, who.key_id, seen, [one for one in seen if one != claim]):
+            seen = await self.claims.of(who.org, who.key_id)
+            if await self.claims.replace(who.org, who.key_id, seen, [one for one in seen if one != claim]):
                 return
 
     async def _forget(self, record: AlertRecord) -> None:
-        for operator, seen in (await self._claims.of_org(record.org)).items():
+        for operator, seen in (await self.claims.of_org(record.org)).items():
             rest = [one for one in seen if one.alert != record.id]
             if len(rest) < len(seen):
-                await self._claims.replace(record.org, operator, seen, rest)
+                await self.claims.replace(record.org, operator, seen, rest)
 
     async def _heads(self, alert_ids: Iterable[str]) -> dict[str, AlertRecord]:
         ids = sorted(set(alert_ids))
-        found = await self._alerts.listed(ids)
+        found = await self.alerts.listed(ids)
         return {one.id: one for one in found if one is not None}
 
 

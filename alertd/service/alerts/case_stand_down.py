@@ -46,20 +46,17 @@ class Hidden:
     others: int | None  # alerts of other organisations that were stood down; None if their people were only asked
 
 
+@dataclass(slots=True)
 class CaseStandDown:
     """Stands down all alerts of a case, or asks for that. Repeating a call does the same to alerts that came since."""
 
-    def __init__(
-        self, alerts: Alerts, approval: Approval, following: FollowUps, organisations: Organisations, limits: Limits,
-        audit: Audit, clock: Clock,
-    ) -> None:  # fmt: skip
-        self._alerts = alerts
-        self._approval = approval
-        self._following = following
-        self._organisations = organisations
-        self._limits = limits
-        self._audit = audit
-        self._clock = clock
+    alerts: Alerts
+    approval: Approval
+    following: FollowUps
+    organisations: Organisations
+    limits: Limits
+    audit: Audit
+    clock: Clock
 
     async def stand_down(self, number: str, who: Credential, reason: str) -> Hidden:
         """Stand down every alert of a case that is shown, and return those that wait to their authors: the caller's own, and those of other
@@ -69,7 +66,7 @@ class CaseStandDown:
         an alert that failed, not-found if the caller sees the whole case and it is empty, and rate-limited if its organisation asked too often: the caller's
         own alerts are stood down by then.
         """
-        may_all = self._organisations.administers_host(who)
+        may_all = self.organisations.administers_host(who)
         for head in await self._reached(number, who, may_all=may_all):
             check_key(head, who)
         done, problem = await self._stand_down(number, who, reason, may_all=may_all)
@@ -84,17 +81,15 @@ class CaseStandDown:
 
     async def of(self, number: str, who: Credential) -> Hidden:
         """The alerts of a case as they stand, as far as `stand_down` reaches them. Raises Problem as it does where there is none."""
-        may_all = self._organisations.administers_host(who)
+        may_all = self.organisations.administers_host(who)
         heads = await self._reached(number, who, may_all=may_all)
         if not heads and (may_all or who.test):
             raise _no_case()
         return _hidden([Followed(record=one, told_by=None) for one in heads], who, may_all=may_all)
 
     async def _reached(self, number: str, who: Credential, *, may_all: bool) -> list[AlertRecord]:
-        orgs = await self._organisations.names() if may_all else []
-        return await self._alerts.in_case(
-            *(self._alerts.case_id(org, number) for org in dict.fromkeys([who.org, *orgs]))
-        )
+        orgs = await self.organisations.names() if may_all else []
+        return await self.alerts.in_case(*(self.alerts.case_id(org, number) for org in dict.fromkeys([who.org, *orgs])))
 
     async def _stand_down(
         self, number: str, who: Credential, reason: str, *, may_all: bool
@@ -120,13 +115,13 @@ class CaseStandDown:
         """An alert that is sent to nobody any more, until it is reopened or approved."""
         if head.state in WAITING:
             try:
-                return Followed(record=await self._approval.give_back(head.id, who, reason), told_by=None)
+                return Followed(record=await self.approval.give_back(head.id, who, reason), told_by=None)
             except Problem:
-                head = await self._approval.get(head.id, who)
+                head = await self.approval.get(head.id, who)
                 if head.state in WAITING:
                     raise  # else it was approved meanwhile
         if head.state in SHOWN:
-            return await self._following.stand_down(head.id, who, reason)
+            return await self.following.stand_down(head.id, who, reason)
         check_key(head, who)
         return Followed(record=head, told_by=None)
 
@@ -136,20 +131,20 @@ class CaseStandDown:
             return
         act = "alert.stand-down" if now.state is AlertState.STOOD_DOWN else "alert.return"
         noted = Noted(record=now, facts={"whole_case": True, "organisation": who.org})
-        await self._audit.end(who.acting_for(head.org), act, DONE, noted, of=0)
+        await self.audit.end(who.acting_for(head.org), act, DONE, noted, of=0)
 
     async def _ask_others(self, number: str, who: Credential, reason: str) -> None:
         """Ask every other organisation that has alerts of the case. Raises Problem for an organisation that asks too often."""
-        block = await self._limits.take(f"ask/{who.org}", ASKS_PER_HOUR / 3600, ASKS_PER_HOUR, 1)
+        block = await self.limits.take(f"ask/{who.org}", ASKS_PER_HOUR / 3600, ASKS_PER_HOUR, 1)
         if not block.granted:
             raise Problem(
                 "rate-limited", f"Your organisation asks others {ASKS_PER_HOUR} times an hour. Your own alerts of the case are stood down.",
                 headers={"Retry-After": str(math.ceil(block.wait_s))},
             )  # fmt: skip
-        others = [org for org in await self._organisations.names() if org != who.org]
-        name = (await self._organisations.get(who.org)).organisation.name
-        request = StandDownRequest(org=who.org, name=name, by=who.subject, at=self._clock.now_ms(), reason=reason)
-        for head in await self._alerts.in_case(*(self._alerts.case_id(org, number) for org in others)):
+        others = [org for org in await self.organisations.names() if org != who.org]
+        name = (await self.organisations.get(who.org)).organisation.name
+        request = StandDownRequest(org=who.org, name=name, by=who.subject, at=self.clock.now_ms(), reason=reason)
+        for head in await self.alerts.in_case(*(self.alerts.case_id(org, number) for org in others)):
             await self._ask(head, request, who)
 
     async def _ask(self, head: AlertRecord, request: StandDownRequest, who: Credential) -> None:
@@ -159,11 +154,11 @@ class CaseStandDown:
             if head.state not in ASKABLE or any(one.org == request.org for one in asked):
                 return
             fields = {ASKED: written([*asked, request])}
-            done, old = await self._alerts.note_from(head, who.org, ASKED, fields, states=ASKABLE)
+            done, old = await self.alerts.note_from(head, who.org, ASKED, fields, states=ASKABLE)
             if done:
                 noted = Noted(record=head, facts={"organisation": who.org})
-                await self._audit.end(who.acting_for(head.org), ACT, DONE, noted, of=0)
-            found = await self._alerts.heads([head.id])
+                await self.audit.end(who.acting_for(head.org), ACT, DONE, noted, of=0)
+            found = await self.alerts.heads([head.id])
             if done or old != "changed" or found[0] is None:
                 return
             head = found[0]

@@ -75,14 +75,14 @@ class Followed:
     told_by: str | None
 
 
+@dataclass(slots=True)
 class FollowUps:
     """Does these steps. Whoever says the same twice gets the same answer."""
 
-    def __init__(self, alerts: Alerts, approval: Approval, stopping: StopControl, clock: Clock) -> None:
-        self._alerts = alerts
-        self._approval = approval
-        self._stopping = stopping
-        self._clock = clock
+    alerts: Alerts
+    approval: Approval
+    stopping: StopControl
+    clock: Clock
 
     async def stand_down(self, alert_id: str, who: Credential, reason: str, *, rev: int | None = None) -> Followed:
         """Hide it everywhere and send nothing more, until it is reopened, closed or cancelled, or its end has passed."""
@@ -92,9 +92,9 @@ class FollowUps:
         """It is shown again; what was queued goes out, and who was told that it was stood down is told that it is not. It takes one who
         could approve it now: what was known when it was approved is not why it was stood down. Raises Problem.
         """
-        record = await self._approval.get(alert_id, who)
-        await self._stopping.check(record.org, record.author.key, who.key_id)
-        if record.state is _S.STOOD_DOWN and record.expires <= self._clock.now_ms():
+        record = await self.approval.get(alert_id, who)
+        await self.stopping.check(record.org, record.author.key, who.key_id)
+        if record.state is _S.STOOD_DOWN and record.expires <= self.clock.now_ms():
             raise has_ended()
         return await self._step(alert_id, REOPEN, who, rev, reason=reason)
 
@@ -118,13 +118,13 @@ class FollowUps:
     ) -> Followed:
         """It should not have been: nothing more is sent, and who was told is told so, in prepared words."""
         for _ in range(TRIES):
-            record = await self._approval.get(alert_id, who)
+            record = await self.approval.get(alert_id, who)
             if record.state not in UNTOLD | {_S.SCHEDULED}:
                 return await self._step(alert_id, CANCEL, who, rev, notify=notify, code=code, reason=reason)
             try:
-                return Followed(record=await self._approval.call_off(record, who, reason, rev=rev), told_by=None)
+                return Followed(record=await self.approval.call_off(record, who, reason, rev=rev), told_by=None)
             except Problem:
-                if (await self._approval.get(alert_id, who)).state is record.state:
+                if (await self.approval.get(alert_id, who)).state is record.state:
                     raise
         raise changed_since()
 
@@ -140,9 +140,9 @@ class FollowUps:
         code: CancelReason | None = None,
     ) -> Followed:
         for _ in range(TRIES):
-            record = await self._approval.get(alert_id, who)
+            record = await self.approval.get(alert_id, who)
             check_key(record, who)
-            versions = await versions_of(self._alerts, alert_id)
+            versions = await versions_of(self.alerts, alert_id)
             told = _already(versions, step)
             there = {step.new, *step.then, *step.late}
             if told or (record.state in there and not (notify and record.state in step.late)):
@@ -156,14 +156,14 @@ class FollowUps:
                 continue
             if not done:
                 raise changed_since() if old == "changed" else refused(old, step.new)
-            return Followed(record=await self._approval.get(alert_id, who), told_by=told_by.id if told_by else None)
+            return Followed(record=await self.approval.get(alert_id, who), told_by=told_by.id if told_by else None)
         raise changed_since()
 
     async def _check_return(self, record: AlertRecord, who: Credential) -> None:
         """Raises Problem where it is not stood down as it was read, or the caller could not approve now what is told again."""
         if record.state not in REOPEN.sources:
             raise refused(record.state, REOPEN.new)
-        await self._approval.check_approver(record, who)
+        await self.approval.check_approver(record, who)
 
     async def _follow(
         self, record: AlertRecord, step: Step, who: Credential, last: int, told_by: AlertRecord | None,
@@ -175,12 +175,12 @@ class FollowUps:
         footing = Footing(
             sources=[record.state] if late else step.sources, last=last, rev=rev, alive=step.alive and not late
         )
-        done, old = await self._alerts.follow(
+        done, old = await self.alerts.follow(
             record, footing, None if late else step.new, told_by,
             fields={"by": who.signature, "reason": reason, "stand_down_asked": ""}, sent_by=(*again, who.sender),
         )  # fmt: skip
         if done:
-            await self._stopping.put_on(chain_of(record.id))
+            await self.stopping.put_on(chain_of(record.id))
         return done, old
 
     def _notice(
@@ -193,7 +193,7 @@ class FollowUps:
             step.occasion,
             _follows(step, record),
             by=who.signature,
-            expires=record.expires if step is REOPEN else self._clock.now_ms() + TELLS_MS,
+            expires=record.expires if step is REOPEN else self.clock.now_ms() + TELLS_MS,
             loudness=QUIETER.get(record.loudness, record.loudness),
             code=code,
         )

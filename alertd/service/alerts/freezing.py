@@ -5,7 +5,7 @@ Each answers whether it was done, and the state that stood against it.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from alertd.common.clock import Clock
 from alertd.common.errors import Problem
@@ -24,17 +24,15 @@ from alertd.store.alerts.records import AlertRecord
 from alertd.store.approvals.later_versions import PermissionStore, Updates
 
 
+@dataclass(slots=True)
 class Freezing:
     """Freezes what was found, all or nothing."""
 
-    def __init__(
-        self, alerts: Alerts, updates: Updates, photos: Photos, permissions: PermissionStore, clock: Clock
-    ) -> None:
-        self._alerts = alerts
-        self._updates = updates
-        self._photos = photos
-        self._permissions = permissions
-        self._clock = clock
+    alerts: Alerts
+    updates: Updates
+    photos: Photos
+    permissions: PermissionStore
+    clock: Clock
 
     async def freeze(self, record: AlertRecord, frozen: FrozenAudience, who: Credential) -> tuple[bool, str]:
         """Of an alert. What neighbours are asked is written before it is told."""
@@ -43,8 +41,8 @@ class Freezing:
         if is_sent_alone(who):
             alone["sent_alone"] = "1"
         asked = newly_asked(record)
-        await self._permissions.note(asked, record.id, self._clock.now_ms())
-        return await self._alerts.approve(
+        await self.permissions.note(asked, record.id, self.clock.now_ms())
+        return await self.alerts.approve(
             record.id, frozen.numbers, who.signature, rings=frozen.rings, rev=record.rev,
             approved_rev=record.approval.rev if record.state is AlertState.SCHEDULED else record.rev,
             sent_by=(record.author.key, who.sender), asked=asked, **alone,
@@ -56,7 +54,7 @@ class Freezing:
         """The same of an update, which takes the place of what the alert said. Raises Problem where that is told no more. That an alert comes
         to be sent, or is sent to its end, at this very moment stands in no update's way.
         """
-        await self._photos.attach(alert, update)
+        await self.photos.attach(alert, update)
         for _ in range(TRIES):
             done, state, whose = await self._take_place(update, alert, inside, who)
             if (state, whose) != ("changed", "alert"):
@@ -71,14 +69,14 @@ class Freezing:
         """Of the alert as it is read now. Not where it was changed since the update was submitted ('revised'): its author has not seen what
         would be undone.
         """
-        old, facts = await self._alerts.get(chain_of(update.id)), update.update
+        old, facts = await self.alerts.get(chain_of(update.id)), update.update
         if old is None or facts is None:
             return False, "", "alert"
         # The script wants both as they were read.
         if update.state is AlertState.PENDING and old.times.changes != facts.upon:
             return False, "revised", "update"
-        frozen = await audience(self._alerts, update.id, facts.notify, inside)
-        now_ms = self._clock.now_ms()
+        frozen = await audience(self.alerts, update.id, facts.notify, inside)
+        now_ms = self.clock.now_ms()
         changes = f"{old.times.changes} {now_ms}".strip()
         document = alert.model_copy(update={"external_id": old.external_id or None}).model_dump_json(by_alias=True)
         new = replace(
@@ -93,9 +91,9 @@ class Freezing:
             target=replace(old.target, regions=update.target.regions, countries=update.target.countries),
         )
         asked = newly_asked(new, old)
-        await self._permissions.note(asked, old.id, now_ms)
-        await self._updates.published.keep(old)
+        await self.permissions.note(asked, old.id, now_ms)
+        await self.updates.published.keep(old)
         sent_by = (update.author.key, who.sender, *permitting(new.neighbours.permissions))
-        return await self._updates.approve(
+        return await self.updates.approve(
             new, update, frozen, who.signature, sent_by=sent_by, asked=asked, sent_alone=is_sent_alone(who)
         )

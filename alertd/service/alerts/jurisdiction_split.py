@@ -58,22 +58,15 @@ class Split:
     parts: tuple[Part, ...]
 
 
+@dataclass(slots=True)
 class JurisdictionSplit:
     """Divides targets, and keeps what is divided."""
 
-    def __init__(
-        self,
-        alerts: Alerts,
-        looks: ReachPreview,
-        targeting: Targeting,
-        organisations: Organisations,
-        grounds: Jurisdictions,
-    ) -> None:
-        self._alerts = alerts
-        self._looks = looks
-        self._targeting = targeting
-        self._organisations = organisations
-        self._grounds = grounds
+    alerts: Alerts
+    looks: ReachPreview
+    targeting: Targeting
+    organisations: Organisations
+    grounds: Jurisdictions
 
     async def split(
         self, area: Area, who: Credential, known: Known | None = None, granted: shapely.MultiPolygon = _NOTHING
@@ -94,7 +87,7 @@ class JurisdictionSplit:
         parts = [
             Part(
                 org=org, name=names[org], geometry=part.geometry, km2=part.km2,
-                is_granted=not granted.is_empty and await self._grounds.is_within(part.geometry, granted),
+                is_granted=not granted.is_empty and await self.grounds.is_within(part.geometry, granted),
             )
             for org, part in sorted(division.others.items())
         ]  # fmt: skip
@@ -107,15 +100,15 @@ class JurisdictionSplit:
         jurisdiction. Who may alert everywhere is nobody's neighbour. Raises Problem for what the key itself may not reach, for ground that
         nobody's is, and where nothing is the organisation's own.
         """
-        known = known or await self._organisations.get(who.org)
+        known = known or await self.organisations.get(who.org)
         narrow, own = who.terms.jurisdiction, known.organisation.jurisdiction
-        if narrow and (beyond := await self._grounds.beyond(area, narrow, KEYS)):
+        if narrow and (beyond := await self.grounds.beyond(area, narrow, KEYS)):
             raise refused(beyond)
-        if own is None or (beyond := await self._grounds.beyond(area, own, OWN)) is None:
+        if own is None or (beyond := await self.grounds.beyond(area, own, OWN)) is None:
             return None
-        near = {one.id: one.organisation for one in await self._organisations.list() if one.id != who.org}
+        near = {one.id: one.organisation for one in await self.organisations.list() if one.id != who.org}
         theirs = {org: one.jurisdiction for org, one in near.items() if one.jurisdiction}
-        division = await self._grounds.divided(area, own, theirs)
+        division = await self.grounds.divided(area, own, theirs)
         if division.own.is_empty:
             raise refused(beyond)
         return division, {org: near[org].name for org in division.others}
@@ -132,13 +125,13 @@ class JurisdictionSplit:
         alert `upon` which this is an update is told at once, too. Raises Problem for a target that nobody may permit all of.
         """
         if alert.target.beyond != "ask":
-            await self._organisations.check(who, area=whole.area.geometry, known=known)
+            await self.organisations.check(who, area=whole.area.geometry, known=known)
             return whole
         granted = granted_of(upon) if upon else _NOTHING
         found = await self.split(whole.area, who, known, granted)
         if found is None:
             return whole
-        sight = await self._looks.sight(alert, found.at_once, whole.countries)
+        sight = await self.looks.sight(alert, found.at_once, whole.countries)
         keys = {one.org: one.key for one in parse_permissions(upon.neighbours.permissions)} if upon else {}
         # Whoever was given the ground since has permitted nothing, and is asked nothing: another's permission covers it.
         parts = [part for part in found.parts if not part.is_granted or keys.get(part.org)]
@@ -154,10 +147,10 @@ class JurisdictionSplit:
 
     async def counted(self, alert: Alert, whole: AlertReach, who: Credential, known: Known | None = None) -> AlertReach:
         """A look at the whole target, with the people of that part alone that lies in the caller's jurisdictions."""
-        if await self._organisations.beyond(whole.area.geometry, who, known) is None:
+        if await self.organisations.beyond(whole.area.geometry, who, known) is None:
             return whole
-        own = await self._organisations.within(whole.area, who, known)
-        counts = await self._looks.sight(alert, own, whole.countries) if own else None
+        own = await self.organisations.within(whole.area, who, known)
+        counts = await self.looks.sight(alert, own, whole.countries) if own else None
         return replace(
             whole,
             reach=counts.reach if counts else None,
@@ -173,15 +166,15 @@ class JurisdictionSplit:
         Returns the ground that would be alerted, a look at the part of it in the caller's jurisdictions, what of the target would be refused,
         and what neighbours may permit. Raises Problem.
         """
-        area, split = (await self._looks.resolved(target)).area, None
-        beyond = await self._organisations.beyond(area.geometry, who)
+        area, split = (await self.looks.resolved(target)).area, None
+        beyond = await self.organisations.beyond(area.geometry, who)
         if beyond is None:
-            return area, await self._looks.of(area, target, kind), None, []
+            return area, await self.looks.of(area, target, kind), None, []
         with suppress(Problem):
             split = await self.split(area, who)
-        own = await self._organisations.within(area, who)
+        own = await self.organisations.within(area, who)
         nothing = AreaReach(area=Area(geometry=_NOTHING, km2=0.0), shares=[], reach=None, rings={})
-        look = await self._looks.of(own, target, kind) if own else nothing
+        look = await self.looks.of(own, target, kind) if own else nothing
         if split is None:
             return area, look, beyond, []
         permissions = [self._asked(part, 0, "") for part in split.parts]
@@ -189,9 +182,9 @@ class JurisdictionSplit:
         return split.at_once if asks else area, look, None if asks else beyond, permissions
 
     async def _permission(self, alert: Alert, part: Part, at_once: Area, key: str) -> Permission:
-        regions = await self._targeting.told_across(at_once.geometry, part.geometry)
-        shares = await self._targeting.shares(part.geometry)
-        reach = await self._looks.reach(part.geometry, shares, population_of(alert), regions)
+        regions = await self.targeting.told_across(at_once.geometry, part.geometry)
+        shares = await self.targeting.shares(part.geometry)
+        reach = await self.looks.reach(part.geometry, shares, population_of(alert), regions)
         return msgspec.structs.replace(
             self._asked(part, stored_estimate(reach.whole.people), runs_of(regions)), key=key
         )
@@ -215,10 +208,10 @@ class JurisdictionSplit:
         are drawn anew, and jurisdictions change. Raises Problem.
         """
         alert = record.alert
-        whole = await self._looks.lately(alert)
+        whole = await self.looks.lately(alert)
         check_contacts(alert, whole.countries)
         sight = await self.divided(alert, whole, who, upon=record)
-        self._looks.check_size(alert, sight)
+        self.looks.check_size(alert, sight)
         new = replace(
             record,
             target=TargetFacts(
@@ -226,7 +219,7 @@ class JurisdictionSplit:
             ),
             neighbours=replace(record.neighbours, permissions=written(sight.permissions), grounds=sight.grounds),
         )
-        done, _ = await self._alerts.amend(new, sight.packed)
+        done, _ = await self.alerts.amend(new, sight.packed)
         if not done:
             raise changed_since()
         return replace(new, rev=record.rev + 1)
@@ -243,7 +236,7 @@ class JurisdictionSplit:
 
     async def _is_as_submitted(self, record: AlertRecord, who: Credential) -> bool:
         with suppress(Problem):  # a region that is gone, or ground that is nobody's by now
-            where = await self._looks.resolved(record.alert.target)
+            where = await self.looks.resolved(record.alert.target)
             if where.outline != record.target.outline:
                 return False
             if record.alert.target.beyond != "ask":
@@ -258,13 +251,13 @@ class JurisdictionSplit:
 
     async def _is_permitted(self, parts: Sequence[shapely.MultiPolygon], granted: shapely.MultiPolygon) -> bool:
         """Whether all of these lie in what was permitted: nobody is asked for them."""
-        return all([not granted.is_empty and await self._grounds.is_within(part, granted) for part in parts])
+        return all([not granted.is_empty and await self.grounds.is_within(part, granted) for part in parts])
 
     async def check(self, record: AlertRecord, who: Credential, area: shapely.MultiPolygon) -> None:
         """Raises Problem where the area of an alert lies outside the caller's jurisdictions and no neighbour has permitted it."""
         own = ground(shapely.difference(area, granted_of(record))) if GRANTED in record.neighbours.grounds else area
         if not own.is_empty:
-            await self._organisations.check(who, area=own)
+            await self.organisations.check(who, area=own)
 
 
 def _digest(geometry: shapely.MultiPolygon) -> str:

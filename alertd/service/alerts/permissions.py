@@ -68,53 +68,40 @@ class Request:
         return self.permission.state(self.record.state)
 
 
+@dataclass(slots=True)
 class Permissions:
     """Answers for the neighbour, and asks for whoever alerts. Whoever says the same twice gets the same answer."""
 
-    def __init__(  # noqa: PLR0913, PLR0917  a grant is an approval of its own
-        self,
-        store: PermissionStore,
-        alerts: Alerts,
-        updates: Updates,
-        approval: Approval,
-        organisations: Organisations,
-        targeting: Targeting,
-        stopping: StopControl,
-        budget: Budget,
-        audit: Audit,
-        clock: Clock,
-        looks: ReachPreview,
-    ) -> None:
-        self._looks = looks
-        self._store = store
-        self._alerts = alerts
-        self._updates = updates
-        self._approval = approval
-        self._organisations = organisations
-        self._targeting = targeting
-        self._stopping = stopping
-        self._budget = budget
-        self._audit = audit
-        self._clock = clock
+    store: PermissionStore
+    alerts: Alerts
+    updates: Updates
+    approval: Approval
+    organisations: Organisations
+    targeting: Targeting
+    stopping: StopControl
+    budget: Budget
+    audit: Audit
+    clock: Clock
+    looks: ReachPreview
 
     async def asked_of(self, org: str) -> list[Request]:
         """What an organisation is and was asked for, the latest first; without documents."""
-        chains = await self._store.of(org, MOST)
-        states = await self._alerts.fields(chains, "state")
+        chains = await self.store.of(org, MOST)
+        states = await self.alerts.fields(chains, "state")
         gone = [
             chain
             for chain, (state,) in zip(chains, states, strict=True)
             if state in {None, AlertState.PURGED.value.encode()}
         ]
-        await self._store.drop(org, gone)
-        heads = await self._alerts.listed([chain for chain in chains if chain not in gone])
+        await self.store.drop(org, gone)
+        heads = await self.alerts.listed([chain for chain in chains if chain not in gone])
         found = [(one, _asked(one, org)) for one in heads if one is not None]
         asked = [(one, permission) for one, permission in found if permission]
         return list(await asyncio.gather(*(self._request(one, permission) for one, permission in asked)))
 
     async def get(self, alert_id: str, who: Credential) -> Request:
         """What the caller's organisation is asked for of another's alert. Raises Problem where it is not asked."""
-        record = await self._alerts.get(alert_id)
+        record = await self.alerts.get(alert_id)
         permission = _asked(record, who.org) if record else None
         if record is None or permission is None:
             raise Problem("not-found", "Your organisation is not asked about such an alert.")
@@ -124,13 +111,13 @@ class Permissions:
         """Numbers of the regions whose people are told with the ground that is asked for: those that were counted at the submission, and
         those that lie across it and what is told by now, for another neighbour may have permitted its part since.
         """
-        across = await self._targeting.told_across(await self._alerts.area(asked.record.id), asked.ground)
+        across = await self.targeting.told_across(await self.alerts.area(asked.record.id), asked.ground)
         return sorted({*numbers_of(asked.permission.regions), *across})
 
     async def reach(self, record: AlertRecord, ground: shapely.MultiPolygon, told: Sequence[int]) -> Reach:
         """About how many people an alert reaches on a ground. `told` are numbers of the regions that are notified there."""
-        shares = await self._targeting.shares(ground)
-        return await self._looks.reach(ground, shares, population_of(record.alert), told)
+        shares = await self.targeting.shares(ground)
+        return await self.looks.reach(ground, shares, population_of(record.alert), told)
 
     async def grant(self, alert_id: str, who: Credential, ground: str, *, people: int | None = None) -> Request:
         """Let the alert be told on the `ground` that was shown, by its digest. `people` is the count that was seen. Raises Problem: what an
@@ -146,17 +133,17 @@ class Permissions:
     async def ask(self, alert_id: str, who: Credential, org: str) -> AlertRecord:
         """Ask a neighbour again that has refused. Raises Problem: permission-pending for one that has not answered yet."""
         for _ in range(TRIES):
-            record = await self._approval.get(alert_id, who)
+            record = await self.approval.get(alert_id, who)
             check_key(record, who)
             permission = _of(record, org)
             if permission is None:
                 raise Problem("not-found", "Nothing of this alert's target is asked of that organisation.")
             _check_asks(permission.state(record.state))
             again = replace_one(record, permission, answer="", at=0)
-            await self._store.note([org], record.id, self._clock.now_ms())
-            done, old = await self._store.answer(record, WORDS[_S.ASKED], org, {"permissions": again})
+            await self.store.note([org], record.id, self.clock.now_ms())
+            done, old = await self.store.answer(record, WORDS[_S.ASKED], org, {"permissions": again})
             if done:
-                return await self._approval.get(alert_id, who)
+                return await self.approval.get(alert_id, who)
             _check(old)
         raise changed_since()
 
@@ -169,7 +156,7 @@ class Permissions:
             return asked
         check_key(asked.record, who)
         theirs = who.acting_for(asked.record.org)  # it is an act on their alert
-        number = await self._audit.begin(theirs, ACTS[answer], alert_id)
+        number = await self.audit.begin(theirs, ACTS[answer], alert_id)
         try:
             done = await self._tried(asked, who, answer, why, ground, people)
         except Problem:
@@ -201,39 +188,39 @@ class Permissions:
     ) -> None:
         """Into the audit of whoever alerts, and so into the alert's history."""
         noted = Noted(record=record, facts={"organisation": who.org})
-        await self._audit.end(who.acting_for(record.org), ACTS[answer], outcome, noted, of=number)
+        await self.audit.end(who.acting_for(record.org), ACTS[answer], outcome, noted, of=number)
 
     async def _refuse(self, record: AlertRecord, permission: Permission, who: Credential, why: str) -> tuple[bool, str]:
         fields = {
-            "permissions": replace_one(record, permission, answer=_S.REFUSED, at=self._clock.now_ms()),
+            "permissions": replace_one(record, permission, answer=_S.REFUSED, at=self.clock.now_ms()),
             "permitted_by": with_words(record.neighbours.answered_by, who.org, who.subject),
             "permission_why": with_words(record.neighbours.reasons, who.org, why),
         }
-        return await self._store.answer(record, WORDS[_S.REFUSED], who.org, fields)
+        return await self.store.answer(record, WORDS[_S.REFUSED], who.org, fields)
 
     async def _grant(self, asked: Request, who: Credential, people: int | None) -> tuple[bool, str]:
         record, ground = asked.record, asked.ground
         permission = msgspec.structs.replace(asked.permission, regions=runs_of(await self.regions(asked)))
-        await self._approval.check_person(record, who)
+        await self.approval.check_person(record, who)
         await self._check_senders(record, who)
-        await self._stopping.check(record.org, record.author.key)
-        await self._stopping.check(who.org, who.key_id)
-        await self._organisations.check(who, area=ground)
+        await self.stopping.check(record.org, record.author.key)
+        await self.stopping.check(who.org, who.key_id)
+        await self.organisations.check(who, area=ground)
         frozen, newly = await self._audience(record, permission, ground, people)
         alert, version = await self._widened(record, permission, who, ground, people=len(frozen.numbers), newly=newly)
-        area = ground_of(shapely.union(await self._alerts.area(record.id), ground))
-        done, old = await self._store.widen(alert, version, pack_area(area), frozen, org=who.org, key=who.key_id)
-        await self._stopping.put_on(record.id)
+        area = ground_of(shapely.union(await self.alerts.area(record.id), ground))
+        done, old = await self.store.widen(alert, version, pack_area(area), frozen, org=who.org, key=who.key_id)
+        await self.stopping.put_on(record.id)
         if done:
-            await self._updates.list(replace(version, times=replace(version.times, created=self._clock.now_ms())))
+            await self.updates.list(replace(version, times=replace(version.times, created=self.clock.now_ms())))
         return done, old
 
     async def _check_senders(self, record: AlertRecord, who: Credential) -> None:
         """Raises Problem for one of the two that sent the alert, or an update that asked: nobody tells people with two keys alone."""
         if record.status != Status.ACTUAL:
             return
-        allowed_hands = frozenset((await self._organisations.get(record.org)).stored.allowed_hands)
-        for one in await versions_of(self._alerts, record.id):
+        allowed_hands = frozenset((await self.organisations.get(record.org)).stored.allowed_hands)
+        for one in await versions_of(self.alerts, record.id):
             if one.approval.by and (
                 one.id == record.id or one.neighbours.permissions
             ):  # what a neighbour permitted asks nobody
@@ -248,11 +235,11 @@ class Permissions:
         told = numbers_of(permission.regions)
         reach = await self.reach(record, ground, told)
         seen = permission.seen if people is None else people
-        check_drift(seen, stored_estimate(reach.whole.people), self._targeting.settings.drift_share)
-        await self._budget.check(record, alert, reach.whole)
-        found = await self._targeting.people(ground, alert, told)
-        of_each = await self._targeting.rings(ground, alert, found)
-        before = await self._alerts.audience(await self._store.teller(record.id))
+        check_drift(seen, stored_estimate(reach.whole.people), self.targeting.settings.drift_share)
+        await self.budget.check(record, alert, reach.whole)
+        found = await self.targeting.people(ground, alert, told)
+        of_each = await self.targeting.rings(ground, alert, found)
+        before = await self.alerts.audience(await self.store.teller(record.id))
         new = ~np.isin(found.numbers, before.numbers, assume_unique=True)
         numbers = np.concatenate([before.numbers, found.numbers[new]])
         order = np.argsort(numbers, kind="stable")
@@ -264,7 +251,7 @@ class Permissions:
         people: int, newly: int,
     ) -> tuple[AlertRecord, AlertRecord]:  # fmt: skip
         """The alert as it is with this ground, and the version that tells it there."""
-        last, now = len(await versions_of(self._alerts, record.id)), self._clock.now_ms()
+        last, now = len(await versions_of(self.alerts, record.id)), self.clock.now_ms()
         check_room(last + 1)
         version = later_version(
             record,
@@ -298,7 +285,7 @@ class Permissions:
         return alert, replace(version, follow_up=update, target=replace(alert.target, seen=people))
 
     async def _request(self, record: AlertRecord, permission: Permission) -> Request:
-        name = (await self._organisations.get(record.org)).organisation.name
+        name = (await self.organisations.get(record.org)).organisation.name
         return Request(record=record, permission=permission, asked_by=name)
 
 

@@ -83,20 +83,20 @@ class VersionStanding:
         return self.state in SHOWN and now_ms < self.expires and not self.is_old
 
 
+@dataclass(slots=True)
 class ProgressReports:
     """Reads ledgers."""
 
-    def __init__(self, alerts: Alerts, work: Work, numbers: CarrierNumbers, codec: Codec) -> None:
-        self._alerts = alerts
-        self._work = work
-        self._numbers = numbers
-        self._codec = codec
+    alerts: Alerts
+    work: Work
+    numbers: CarrierNumbers
+    codec: Codec
 
     async def standing(self, alert_id: str, row: int) -> VersionStanding | None:
         """How a version stands, and what tells the alert as the alert does, for whoever has the message of a `row`; None where there is none any
         more.
         """
-        one, alert = await self._alerts.heads([alert_id, chain_of(alert_id)])
+        one, alert = await self.alerts.heads([alert_id, chain_of(alert_id)])
         if one is None or alert is None:
             return None
         if one.occasion not in {Occasion.ALERT, Occasion.UPDATE}:
@@ -111,7 +111,7 @@ class ProgressReports:
         knew = version.update is not None and str(alert.times.restricted) in version.update.upon.split()
         if hides(version) or knew:
             return False
-        found = await self._work.row(version.id, row)
+        found = await self.work.row(version.id, row)
         if found is None:
             return True
         left = found["first" if int(found["tries"]) & ATTEMPTS_MASK == 1 else "last"]
@@ -119,33 +119,33 @@ class ProgressReports:
 
     async def told_by(self, alert_id: str) -> str | None:
         """The last version that tells those whom an alert has told; None where nothing followed, and for what tells of another itself."""
-        later = (await self._alerts.versions([alert_id]))[1:]
-        starts = await self._alerts.fields(later, "start")
+        later = (await self.alerts.versions([alert_id]))[1:]
+        starts = await self.alerts.fields(later, "start")
         # An update may wait, or have been rejected.
         told = [one for one, (start,) in zip(later, starts, strict=True) if int(start or 0)]
         return told[-1] if told else None
 
     async def similar(self, record: AlertRecord) -> Sequence[AlertRecord]:
         """Returns the other living alerts of the same case, kind and status."""
-        return await similar(self._alerts, record)
+        return await similar(self.alerts, record)
 
     async def telling(self, org: str) -> Sequence[AlertRecord]:
         """What is being told of an organisation's alerts besides these: updates, what was taken out, ends. Newest first, without documents."""
-        later = [one for one in await self._alerts.versions(list(await self._alerts.live())) if one != chain_of(one)]
-        states = await self._alerts.states(later)
+        later = [one for one in await self.alerts.versions(list(await self.alerts.live())) if one != chain_of(one)]
+        states = await self.alerts.states(later)
         busy = [one for one, state in zip(later, states, strict=True) if state in OPEN_STATES]
-        heads = await self._alerts.listed(busy)
+        heads = await self.alerts.listed(busy)
         return sorted((one for one in heads if one and one.org == org), key=lambda one: one.times.start, reverse=True)
 
     async def counts(self, alert_id: str) -> dict[str, dict[str, int]]:
         """References by channel: targeted, and every state; doubled besides."""
-        found = await self._work.counts(alert_id)
+        found = await self.work.counts(alert_id)
         names = ("targeted", *(state.word for state in State), "doubled")
         return {channel: {name: counts.get(name, 0) for name in names} for channel, counts in found.items()}
 
     async def stalls(self, record: AlertRecord) -> bool:
         """Whether a version that is being sent has been at a standstill for long, although something of it is due."""
-        ((since,),) = await self._alerts.fields([record.id], "stalled")
+        ((since,),) = await self.alerts.fields([record.id], "stalled")
         return since is not None and record.state in OPEN_STATES
 
     async def list(
@@ -157,8 +157,8 @@ class ProgressReports:
         """
         kept: list[AlertRecord] = []
         for _ in range(LOOKS):
-            index = await self._alerts.of_org(org, before=before, limit=LOOK)
-            heads = await self._alerts.listed([name for _, name in index])
+            index = await self.alerts.of_org(org, before=before, limit=LOOK)
+            heads = await self.alerts.listed([name for _, name in index])
             for place, record in zip(index, heads, strict=True):
                 if place[0] < wanted.since_ms:
                     return kept, None
@@ -182,13 +182,13 @@ class ProgressReports:
 
     async def is_deleted(self, record: AlertRecord) -> bool:
         """Whether a version's ledger is no more: then nobody can say who was told, nor who was not."""
-        return await self._work.is_deleted(record.id)
+        return await self.work.is_deleted(record.id)
 
     async def deliveries(self, record: AlertRecord) -> AsyncIterator[Delivery]:
         """The whole ledger, in constant memory. Raises Problem where it was deleted."""
         read = await self._reader(record)
-        async for start, rows, refs in self._work.ledger(record.id):
-            codes = (await self._work.channels_of(record.id, start, len(rows))).tolist()
+        async for start, rows, refs in self.work.ledger(record.id):
+            codes = (await self.work.channels_of(record.id, start, len(rows))).tolist()
             for i, (row, ref, code) in enumerate(zip(rows, refs, codes, strict=True)):
                 yield read(start + i, row, ref, CHANNELS[code])
 
@@ -207,14 +207,14 @@ class ProgressReports:
     async def deliveries_to(self, record: AlertRecord, number: int) -> AsyncIterator[Delivery]:
         """Those of one subscriber, by its number. Raises Problem where the ledger was deleted, whoever is asked for."""
         read = await self._reader(record)
-        async for at, row, ref in self._work.rows_of(record.id, number):
-            yield read(at, row, ref, await self._work.channel_of(record.id, at) or "")
+        async for at, row, ref in self.work.rows_of(record.id, number):
+            yield read(at, row, ref, await self.work.channel_of(record.id, at) or "")
 
     async def _reader(self, record: AlertRecord) -> Callable[[int, Any, tuple[int, int], str], Delivery]:
         """Makes deliveries of rows, given each row's number, its record, its reference and its channel."""
         if await self.is_deleted(record):
             raise Problem("gone", "Its ledger was deleted when its time was over (retention.ledger_days).")
-        carriers = await self._numbers.names()
+        carriers = await self.numbers.names()
 
         def moment(value: Any) -> int:
             return record.times.start + int(value) if value else 0
@@ -222,7 +222,7 @@ class ProgressReports:
         def make_delivery(at: int, row: Any, ref: tuple[int, int], channel: str) -> Delivery:
             return Delivery(
                 row=at,
-                subscriber=self._codec.hashed(f"delivery:{record.id}", str(ref[0])),
+                subscriber=self.codec.hashed(f"delivery:{record.id}", str(ref[0])),
                 address=ref[1],
                 channel=channel,
                 state=State(row["state"]).word,

@@ -67,65 +67,56 @@ class Report:
     outcome: str  # as whoever ended it kept it; '' while it goes on
 
 
+@dataclass(slots=True)
 class Results:
     """Makes reports."""
 
-    def __init__(
-        self,
-        alerts: Alerts,
-        work: Work,
-        reports: ProgressReports,
-        course: Timeline,
-        targeting: Targeting,
-        looks: ReachPreview,
-        past: PublishedHistory,
-    ) -> None:
-        self._past = past
-        self._alerts = alerts
-        self._work = work
-        self._reports = reports
-        self._course = course
-        self._targeting = targeting
-        self._looks = looks
+    alerts: Alerts
+    work: Work
+    reports: ProgressReports
+    course: Timeline
+    targeting: Targeting
+    looks: ReachPreview
+    past: PublishedHistory
 
     async def report(self, record: AlertRecord) -> Report:
         """Of an alert, named by any of its versions. Raises Problem where it was purged."""
-        head = await self._alerts.get(chain_of(record.id))
+        head = await self.alerts.get(chain_of(record.id))
         if head is None or not head.document:
             raise gone()
-        records = [one for one in await self._alerts.chain(head.id) if one.times.start]
-        audiences = [(await self._alerts.audience(one.id)).numbers for one in records if one.occasion in TELLS]
+        records = [one for one in await self.alerts.chain(head.id) if one.times.start]
+        audiences = [(await self.alerts.audience(one.id)).numbers for one in records if one.occasion in TELLS]
         people = np.unique(np.concatenate(audiences)) if audiences else np.empty(0, np.uint64)
         return Report(
             record=head,
             people=len(people),
             regions=await self._regions(head) if len(people) else {},
             versions=[await self._told(one) for one in records],
-            history=await self._course.history(head),
+            history=await self.course.history(head),
             outcome=head.last_step.reason if head.state in _ENDED else "",
         )
 
     async def published(self, record: AlertRecord) -> list[Published]:
         """What it said in public at each time, in order."""
-        return await self._past.words.of(record)
+        return await self.past.words.of(record)
 
     async def area(self, record: AlertRecord) -> shapely.MultiPolygon:
         """Where it is told."""
-        return await self._alerts.area(record.id)
+        return await self.alerts.area(record.id)
 
     async def _regions(self, head: AlertRecord) -> Mapping[str, Estimate]:
         """Estimates, because an exact count would show at each report who came or left since."""
-        area = await self._alerts.area(head.id)
-        shares = await self._targeting.shares(area)
-        reach = await self._looks.reach(area, shares, population_of(head.alert))
+        area = await self.alerts.area(head.id)
+        shares = await self.targeting.shares(area)
+        reach = await self.looks.reach(area, shares, population_of(head.alert))
         return by_code(reach.regions, {share.number: share.code for share in shares})
 
     async def _told(self, record: AlertRecord) -> Told:
         sent: list[list[np.ndarray]] = [[] for _ in CHANNELS]
         came: list[list[np.ndarray]] = [[] for _ in CHANNELS]
         why = {reason: np.zeros(len(CHANNELS), np.int64) for reason in _COUNTED}
-        async for start, rows, _ in self._work.windows(record.id):
-            of = await self._work.channels_of(record.id, start, len(rows))
+        async for start, rows, _ in self.work.windows(record.id):
+            of = await self.work.channels_of(record.id, start, len(rows))
             arrived = rows["state"] == State.DELIVERED
             for code in np.unique(of).tolist():
                 its = of == code
@@ -136,7 +127,7 @@ class Results:
                     counts[code] += np.count_nonzero(its & (rows["reason"] == reason))
         return Told(
             record=record,
-            counts=await self._reports.counts(record.id),
+            counts=await self.reports.counts(record.id),
             handed_over=_speeds(sent),
             delivered=_speeds(came),
             seen=_named(why[LedgerReason.SEEN]),

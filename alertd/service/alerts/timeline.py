@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 
@@ -42,14 +42,15 @@ class Curve:
     delivered: Mapping[str, Sequence[int]]
 
 
+@dataclass(slots=True)
 class Timeline:
     """Reads what became of alerts, and by whom."""
 
-    def __init__(self, audit: Audit, work: Work, *, look: int = LOOK, looks: int = LOOKS) -> None:
-        self._audit = audit
-        self._work = work
-        self._look = look
-        self._looks = looks
+    audit: Audit
+    work: Work
+    _: KW_ONLY
+    look: int = LOOK
+    looks: int = LOOKS
 
     async def history(self, record: AlertRecord) -> History:
         """The acts on an alert and its chain that were done, or may have been: of one without an outcome nobody knows. What was
@@ -57,14 +58,14 @@ class Timeline:
         """
         chain, ended, before = chain_of(record.id), set[int](), None
         acts: list[Entry] = []
-        for _ in range(self._looks):
-            page = await self._audit.page(record.org, before=before, limit=self._look)
+        for _ in range(self.looks):
+            page = await self.audit.page(record.org, before=before, limit=self.look)
             for entry in page:
                 ended.add(entry.of)
                 is_act = entry.act.startswith(_ACTS) and chain_of(entry.object) == chain
                 if is_act and entry.outcome != REFUSED and (entry.outcome != BEGUN or entry.number not in ended):
                     acts.append(entry)
-            if len(page) < self._look or page[-1].at < record.times.created - SLACK_MS:
+            if len(page) < self.look or page[-1].at < record.times.created - SLACK_MS:
                 return History(acts=acts[::-1], whole=True)
             before = page[-1].number
         return History(acts=acts[::-1], whole=False)
@@ -72,8 +73,8 @@ class Timeline:
     async def curve(self, record: AlertRecord, *, reads_ledger: bool) -> Curve:
         """From the ledger as it is now, in one reading and constant memory."""
         counts, step, seen = np.zeros((2, len(CHANNELS), POINTS), np.int64), STEP_MS, set[int]()
-        async for start, rows, _ in self._work.windows(record.id):
-            codes = await self._work.channels_of(record.id, start, len(rows))
+        async for start, rows, _ in self.work.windows(record.id):
+            codes = await self.work.channels_of(record.id, start, len(rows))
             seen.update(np.unique(codes).tolist())
             handed, arrived = np.isin(rows["state"], HANDED_OVER), rows["state"] == State.DELIVERED
             for kind, (which, when) in enumerate(((handed, rows["last"]), (arrived, rows["receipt"]))):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -31,18 +31,16 @@ from alertd.store.delivery.work import Work
 _UPDATE = Telling(occasion=Occasion.UPDATE)
 
 
+@dataclass(slots=True)
 class UpdateProposals:
     """Takes updates in. Whoever says the same twice gets the same answer."""
 
-    def __init__(
-        self, alerts: Alerts, updates: Updates, work: Work, intake: Intake, approval: Approval, photos: Photos
-    ) -> None:
-        self._alerts = alerts
-        self._updates = updates
-        self._work = work
-        self._intake = intake
-        self._approval = approval
-        self._photos = photos
+    alerts: Alerts
+    updates: Updates
+    work: Work
+    intake: Intake
+    approval: Approval
+    photos: Photos
 
     async def submit(  # noqa: PLR0913  some are of one way in alone
         self, alert_id: str, alert: Alert, notify: Notify, who: Credential, *, rev: int | None = None,
@@ -55,9 +53,9 @@ class UpdateProposals:
         already; expired; superseded for a version that is none.
         """
         for _ in range(TRIES):
-            old = await self._approval.get(alert_id, who)
+            old = await self.approval.get(alert_id, who)
             check_key(old, who)
-            versions = await versions_of(self._alerts, alert_id)
+            versions = await versions_of(self.alerts, alert_id)
             if again and not dry_run and (done := await self._done(versions, alert, notify, external_id, who)):
                 return done
             living = [one for one in versions if external_id == one.external_id and one.state in UNDER_WAY]
@@ -67,7 +65,7 @@ class UpdateProposals:
                 check(versions)
             _check_shown(old.state)
             check_revision(old, rev)
-            await self._approval.check_stops(alert, who)
+            await self.approval.check_stops(alert, who)
             taken = await self._looked_over(old, alert, notify, who, versions, external_id)
             waiting = [one for one in versions if one.state is AlertState.PENDING]
             same = await self._same(waiting, taken.record.document, notify, who)
@@ -88,7 +86,7 @@ class UpdateProposals:
         if faults := tuple(_other(before, alert, restricted_only=old.times.restricted > 0)):
             raise Problem("invalid-request", "This is another alert, not an update of it.", faults=faults)
         alert = alert.model_copy(update={"external_id": external_id or None})
-        taken = await self._intake.look_over(alert, who, old.version(len(versions) + 1), _UPDATE, upon=old)
+        taken = await self.intake.look_over(alert, who, old.version(len(versions) + 1), _UPDATE, upon=old)
         again, newly = await self._counts(taken, notify, before)
         update = Update(
             occasion=Occasion.UPDATE, follows=TELLS, alerted=old.times.start, notify=notify, again=again, newly=newly,
@@ -100,11 +98,11 @@ class UpdateProposals:
     async def _counts(self, taken: Taken, notify: Notify, before: Alert) -> tuple[int, int]:
         """People who were notified and would be again, and about how many people are in the area where it is not the alert's."""
         chain, channels = chain_of(taken.record.id), before.channels
-        told = await told_before(self._alerts, self._work, chain, channels, np.empty(0, np.uint64))
+        told = await told_before(self.alerts, self.work, chain, channels, np.empty(0, np.uint64))
         again = np.unique(told_again(told, notify, channels) >> np.uint64(3))
         if notify is Notify.NONE or taken.reach is None:
             return len(again), 0
-        new = await self._intake.newly(taken.record.alert, taken, await self._alerts.area(chain))
+        new = await self.intake.newly(taken.record.alert, taken, await self.alerts.area(chain))
         return len(again), stored_estimate(new.whole.people)
 
     async def _done(
@@ -112,8 +110,8 @@ class UpdateProposals:
         *, dry_run: bool = False,
     ) -> Taken | None:  # fmt: skip
         """What was taken in before, as it stands now, and whom it would reach now."""
-        alert = await self._intake.completed(alert, who)
-        said = await self._photos.add_descriptions(alert.model_copy(update={"external_id": external_id or None}), who)
+        alert = await self.intake.completed(alert, who)
+        said = await self.photos.add_descriptions(alert.model_copy(update={"external_id": external_id or None}), who)
         document = said.model_dump_json(by_alias=True).encode()
         record = await self._same(versions, document, notify, who)
         if record is None and notify == Notify.NONE:
@@ -123,7 +121,7 @@ class UpdateProposals:
             return None
         if record.state is AlertState.PENDING and not dry_run:
             record = await self._begun(record.id, who)
-        look = await self._intake.look(said, who)
+        look = await self.intake.look(said, who)
         return Taken.of(record, look)
 
     async def _same(
@@ -136,7 +134,7 @@ class UpdateProposals:
                 and one.update.notify is notify
                 and (one.external_id or who.wrote(one.author.subject, one.author.key))
             ):
-                kept = await self._alerts.get(one.id)
+                kept = await self.alerts.get(one.id)
                 if kept and kept.document == document:
                     return kept
         return None
@@ -144,9 +142,9 @@ class UpdateProposals:
     async def _propose(self, old: AlertRecord, taken: Taken, versions: Sequence[AlertRecord]) -> bool:
         """Whether it was kept; no where the alert or its chain is another since, and is to be looked at again. Raises Problem."""
         record = taken.record
-        if await self._intake.find_first(record):  # another key of the organisation was faster
+        if await self.intake.find_first(record):  # another key of the organisation was faster
             return False
-        done, said = await self._updates.propose(old, record, pack_area(taken.area.geometry), last=len(versions))
+        done, said = await self.updates.propose(old, record, pack_area(taken.area.geometry), last=len(versions))
         if done or said in {"again", "changed"}:
             return done
         if said == "expired":
@@ -164,14 +162,14 @@ class UpdateProposals:
         """What becomes of an update that was just kept, or whose first request died there: it has its photos, and approvers find
         it. Doing it again changes nothing.
         """
-        record = await self._approval.get(update_id, who)
+        record = await self.approval.get(update_id, who)
         try:
-            await self._photos.attach(record.alert, record)
+            await self.photos.attach(record.alert, record)
         except Problem:
-            await self._approval.reject(record.id, who, "A photo is gone.")
+            await self.approval.reject(record.id, who, "A photo is gone.")
             raise
-        await self._updates.list(record)
-        return await self._approval.begin(record, who)
+        await self.updates.list(record)
+        return await self.approval.begin(record, who)
 
 
 def _check_shown(state: str) -> None:

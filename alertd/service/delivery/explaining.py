@@ -63,13 +63,13 @@ class Explanation:
     messages: Sequence[Delivery]
 
 
+@dataclass(slots=True)
 class Explanations:
     """Explains one person's part in one alert."""
 
-    def __init__(self, alerts: Alerts, reports: ProgressReports, names: NameIndex) -> None:
-        self._alerts = alerts
-        self._reports = reports
-        self._names = names
+    alerts: Alerts
+    reports: ProgressReports
+    names: NameIndex
 
     async def explain(self, person: Subscriber, record: AlertRecord) -> Explanation:
         """Whether and why. Of an alert that was purged, only what the ledger has. Of one that is not for them, or that nobody approved, nothing of
@@ -79,10 +79,10 @@ class Explanations:
         tells_all = record.status == Status.ACTUAL
         is_for_them = bool(record.times.start) and (tells_all or person.tester)
         places = await self._places(person, alert, record) if alert and is_for_them else []
-        frozen, told = await self._alerts.audience(record.id), await self._alerts.pairs(record.id)
+        frozen, told = await self.alerts.audience(record.id), await self.alerts.pairs(record.id)
         audience = frozen.numbers if told is None else np.union1d(frozen.numbers, told.numbers >> np.uint64(3))
         in_audience = bool(np.any(audience == person.number))
-        messages = [one async for one in self._reports.deliveries_to(record, person.number)]
+        messages = [one async for one in self.reports.deliveries_to(record, person.number)]
         consents = wants_kind(person, record.kind)
         addresses = _addresses(person, alert)
         checks: tuple[tuple[bool, Why], ...] = (
@@ -105,8 +105,8 @@ class Explanations:
         Raises Problem where none has left, in the same words and after the same search whether they exist or not: an alert that waits, and is
         cancelled in the morning, would find where somebody lives and nobody would hear of it.
         """
-        number = await self._names.number_of(name) or NOBODY
-        messages = [one async for one in self._reports.deliveries_to(record, number) if _has_left(one)]
+        number = await self.names.number_of(name) or NOBODY
+        messages = [one async for one in self.reports.deliveries_to(record, number) if _has_left(one)]
         if not messages:
             raise Problem("not-found", "No message of this alert went to such a subscriber.")
         return Explanation(
@@ -115,7 +115,7 @@ class Explanations:
         )  # fmt: skip
 
     async def _places(self, person: Subscriber, alert: Alert, record: AlertRecord) -> list[PlaceStanding]:
-        area = await self._alerts.area(record.id)
+        area = await self.alerts.area(record.id)
         regions = set(numbers_of(record.target.regions))
         belongs = Belongs(alert, area, regions, record.times.start or record.times.created)
         # Where they are now is nobody's to ask of an alert that is over: its area would tell each time that they come and go.

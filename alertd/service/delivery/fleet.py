@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence, Sized
+from dataclasses import dataclass
 from itertools import chain
 
 from alertd.common.clock import Clock
@@ -20,54 +21,49 @@ from alertd.store.sharing.webhooks import Hook, Hooks, Tracks
 RECENT = 1_000
 
 
+@dataclass(slots=True)
 class FleetMetrics:
     """Makes `/metrics/fleet`: a few round trips, however many alerts there are."""
 
-    def __init__(  # noqa: PLR0913, PLR0917  each is a thing it measures
-        self, alerts: Alerts, work: Work, people: People, carriers: CarrierStates, hooks: Hooks[Hook],
-        tracks: Tracks, clock: Clock, organisations: Callable[[], Awaitable[Sequence[str]]],
-        reviews: Callable[[str], Awaitable[Sized]], at_work: Callable[[], Awaitable[Mapping[str, bool]]],
-        seals: Callable[[], Awaitable[Mapping[str, int]]],
-    ) -> None:  # fmt: skip
-        self._alerts = alerts
-        self._work = work
-        self._people = people
-        self._carriers = carriers
-        self._hooks = hooks
-        self._tracks = tracks
-        self._clock = clock
-        self._organisations = organisations
-        self._reviews = reviews  # of an organisation, those that are owed
-        self._at_work = at_work  # of each channel, whether a worker sends by it
-        self._seals = seals  # how often the current master key sealed, and the audit's
+    alerts: Alerts
+    work: Work
+    people: People
+    carriers: CarrierStates
+    hooks: Hooks[Hook]
+    tracks: Tracks
+    clock: Clock
+    organisations: Callable[[], Awaitable[Sequence[str]]]
+    reviews: Callable[[str], Awaitable[Sized]]  # of an organisation, those that are owed
+    at_work: Callable[[], Awaitable[Mapping[str, bool]]]  # of each channel, whether a worker sends by it
+    seals: Callable[[], Awaitable[Mapping[str, int]]]  # how often the current master key sealed, and the audit's
 
     async def metrics(self) -> FleetText:
         """Prometheus' text format."""
-        orgs = await self._organisations()
-        places = await asyncio.gather(*(self._alerts.of_org(org, before=None, limit=RECENT) for org in orgs))
-        recent, hooks = list(chain.from_iterable(places)), await self._hooks.of_orgs(orgs)
-        states = await self._alerts.states([alert_id for _, alert_id in recent])
-        now, holders = self._clock.now_ms(), await self._tracks.holders(orgs)
+        orgs = await self.organisations()
+        places = await asyncio.gather(*(self.alerts.of_org(org, before=None, limit=RECENT) for org in orgs))
+        recent, hooks = list(chain.from_iterable(places)), await self.hooks.of_orgs(orgs)
+        states = await self.alerts.states([alert_id for _, alert_id in recent])
+        now, holders = self.clock.now_ms(), await self.tracks.holders(orgs)
         pending = [one for (_, one), state in zip(recent, states, strict=True) if state is AlertState.PENDING]
         counts, queues = await self._references(now)
         return fleet_text(
             counts,
             queues,
             dict(Counter(state for state in states if state)),
-            await self._carriers.all(),
-            await self._at_work(),
-            await self._seals(),
-            subscribers=await self._people.count(),
+            await self.carriers.all(),
+            await self.at_work(),
+            await self.seals(),
+            subscribers=await self.people.count(),
             pending_oldest_s=max(0, now - await self._waits_since(pending, now)) / 1000,
-            webhooks_off=sum(bool(one.off) for one in await self._hooks.standing(hooks)),
-            reviews_pending=sum(map(len, await asyncio.gather(*map(self._reviews, orgs)))),
+            webhooks_off=sum(bool(one.off) for one in await self.hooks.standing(hooks)),
+            reviews_pending=sum(map(len, await asyncio.gather(*map(self.reviews, orgs)))),
             takedowns_open=sum(bool(one.owed) for held in holders.values() for one in held),
-            takedowns_refused=sum(map(len, (await self._tracks.refused(holders)).values())),
+            takedowns_refused=sum(map(len, (await self.tracks.refused(holders)).values())),
         )
 
     async def _waits_since(self, pending: Sequence[str], now: int) -> int:
         """When the first of these came to wait for its second person; `now` where there is none."""
-        found = await self._alerts.fields(
+        found = await self.alerts.fields(
             pending, "pending_at", "created"
         )  # what was submitted at once came into no other state
         return min((int(since or made or now) for since, made in found), default=now)
@@ -78,9 +74,9 @@ class FleetMetrics:
         """
         totals: dict[str, Counter[str]] = {}
         queues: dict[tuple[str, str], tuple[int, float]] = {}
-        versions = await self._alerts.versions(list(await self._alerts.live()))
-        facts = await self._alerts.fields(versions, "loudness", "start")
-        for counts, (loudness, start) in zip(await self._work.counts_of(versions), facts, strict=True):
+        versions = await self.alerts.versions(list(await self.alerts.live()))
+        facts = await self.alerts.fields(versions, "loudness", "start")
+        for counts, (loudness, start) in zip(await self.work.counts_of(versions), facts, strict=True):
             for channel, found in counts.items():
                 totals.setdefault(channel, Counter()).update(found)
                 if queued := found.get(State.QUEUED.word, 0):

@@ -49,32 +49,22 @@ class End:
     said: Said
 
 
+@dataclass(slots=True)
 class Receipts:
     """Takes reports in any order, any number of times."""
 
-    def __init__(
-        self,
-        work: Work,
-        acks: Acknowledgements,
-        ids: MessageIds,
-        suppressing: Suppression,
-        removal: DeadAddresses,
-        tags: Tags,
-        clock: Clock,
-        metrics: Metrics,
-    ) -> None:
-        self._work = work
-        self._acks = acks
-        self._clock = clock
-        self._ids = ids
-        self._suppressing = suppressing
-        self._removal = removal
-        self._tags = tags
-        self._metrics = metrics
+    work: Work
+    acks: Acknowledgements
+    ids: MessageIds
+    suppressing: Suppression
+    removal: DeadAddresses
+    tags: Tags
+    clock: Clock
+    metrics: Metrics
 
     def reference(self, tag: str, door: TokenPurpose) -> Reference | None:
         """The reference a signed tag names, or None if it was not made here for this door."""
-        return self._tags.parse(tag, door)
+        return self.tags.parse(tag, door)
 
     async def reported(self, reference: Reference, said: ReportState, reason: Reason, carrier: str, *, of: str) -> bool:
         """What a carrier says of one reference, where `of` is its channel. False when there is no such row on that channel."""
@@ -85,51 +75,51 @@ class Receipts:
         """A carrier that keeps a list of its own says of a message after it took it that the owner of this number wants nothing more: they are on
         ours, too, if the message was theirs.
         """
-        if ref := await self._work.ref(reference.alert_id, reference.row):
-            await self._removal.gone([Dead(*ref, number)])
+        if ref := await self.work.ref(reference.alert_id, reference.row):
+            await self.removal.gone([Dead(*ref, number)])
 
     async def acknowledged(self, reference: Reference, said: ReportState) -> bool:
         """What an app says of a message: that it came, or that it was seen, which is more. False when there is no such row."""
         seen = said is ReportState.SEEN
-        channel = await self._work.channel_of(reference.alert_id, reference.row)
+        channel = await self.work.channel_of(reference.alert_id, reference.row)
         if channel is None:
             return False
         old = (*SOURCES[State.DELIVERED], *((State.DELIVERED,) if seen else ()))
         reason = LedgerReason.SEEN.value if seen else 0
-        answer = await self._work.receipt(reference.alert_id, reference.row, channel, State.DELIVERED, reason, old)
+        answer = await self.work.receipt(reference.alert_id, reference.row, channel, State.DELIVERED, reason, old)
         if not answer.old:
             return False
         self._count(answer, channel, "app", said.value)
-        await self._acks.note(self._clock.now_ms())
+        await self.acks.note(self.clock.now_ms())
         return True
 
     async def report(
         self, reference: Reference, state: State, reason: int, carrier: str, *, of: str | None = None
     ) -> bool:
         """A report for one reference; `of` is the carrier's channel. False when there is no such row on that channel."""
-        channel = await self._work.channel_of(reference.alert_id, reference.row)
+        channel = await self.work.channel_of(reference.alert_id, reference.row)
         if channel is None or of not in {None, channel}:
             return False
-        answer = await self._work.receipt(reference.alert_id, reference.row, channel, state, reason, SOURCES[state])
+        answer = await self.work.receipt(reference.alert_id, reference.row, channel, state, reason, SOURCES[state])
         if not answer.old:
             return False
         self._count(answer, channel, carrier, state.word)
         return True
 
     def _count(self, answer: Reported, channel: str, carrier: str, word: str) -> None:
-        self._metrics.receipts.labels(channel, carrier, word).inc()
+        self.metrics.receipts.labels(channel, carrier, word).inc()
         if answer.took_ms >= 0:
-            self._metrics.delivery_seconds.labels(channel).observe(answer.took_ms / 1000)
+            self.metrics.delivery_seconds.labels(channel).observe(answer.took_ms / 1000)
 
     async def sent(self, carrier: str, channel: str, messages: Sequence[Sent]) -> None:
         """A carrier took these, and will speak of them by its own ids. What it said before counts now."""
         if messages:
-            early = await self._ids.keep(carrier, messages)
+            early = await self.ids.keep(carrier, messages)
             await self._settle(early, carrier, channel)
 
     async def ended(self, carrier: str, channel: str, reports: Sequence[End]) -> None:
         """Reports, in their order. What is said of nobody's message changes nothing."""
-        owners = iter(await self._ids.owners(carrier, [one.said for one in reports if one.tag is None]))
+        owners = iter(await self.ids.owners(carrier, [one.said for one in reports if one.tag is None]))
         found = [(next(owners) if one.tag is None else Owner(one.tag, 1), one.said) for one in reports]
         await self._settle([(owner, said) for owner, said in found if owner], carrier, channel)
 
@@ -137,17 +127,17 @@ class Receipts:
         """Without the parts that arrived: a message has failed with any of them, and is delivered with the last."""
         is_part = [owner.parts > 1 and one.state is State.DELIVERED for owner, one in said]
         parts = [(owner, one.message_id) for (owner, one), is_one in zip(said, is_part, strict=True) if is_one]
-        whole = iter(await self._ids.whole(parts))
+        whole = iter(await self.ids.whole(parts))
         return [pair for pair, is_one in zip(said, is_part, strict=True) if not is_one or next(whole)]
 
     async def _settle(self, placed: Sequence[tuple[Owner, Said]], carrier: str, channel: str) -> None:
         reports = []
         for owner, said in await self._ends(placed):
-            reference = self._tags.parse(owner.tag, TokenPurpose.RECEIPT)
+            reference = self.tags.parse(owner.tag, TokenPurpose.RECEIPT)
             if reference and await self._is_there(reference, channel):
                 old = SOURCES[said.state]
                 reports.append(LateReport(reference.alert_id, reference.row, channel, said.state, said.reason, old))
-        for one, answer in zip(reports, await self._work.receipts(reports) if reports else (), strict=True):
+        for one, answer in zip(reports, await self.work.receipts(reports) if reports else (), strict=True):
             if isinstance(answer, Exception):
                 _told(one.alert_id, answer)
             else:
@@ -156,7 +146,7 @@ class Receipts:
     async def _is_there(self, reference: Reference, channel: str) -> bool:
         """Whether there is such a row on that channel. An alert whose rows cannot be read keeps no other from its reports."""
         try:
-            return await self._work.channel_of(reference.alert_id, reference.row) == channel
+            return await self.work.channel_of(reference.alert_id, reference.row) == channel
         except StoreUnavailableError:
             raise
         except Exception as error:  # noqa: BLE001  whatever is wrong, it is wrong with this alert alone
@@ -169,34 +159,34 @@ class Receipts:
         """
         if reference.address is not None:
             return reference.address
-        ref = await self._work.ref(reference.alert_id, reference.row)
-        channel = await self._work.channel_of(reference.alert_id, reference.row)
+        ref = await self.work.ref(reference.alert_id, reference.row)
+        channel = await self.work.channel_of(reference.alert_id, reference.row)
         if ref is None or channel not in LINKED:
             return None
-        person = await self._suppressing.people.get(ref[0])
+        person = await self.suppressing.people.get(ref[0])
         addresses = person.addresses if person else ()
         found = next((a for a in addresses if (a.number, CHANNELS[a.channel]) == (ref[1], channel)), None)
-        if found is None or not self._tags.is_for(reference, found.value):
+        if found is None or not self.tags.is_for(reference, found.value):
             return None
-        return self._suppressing.people.names.address_hash(found.channel, found.value)
+        return self.suppressing.people.names.address_hash(found.channel, found.value)
 
     async def has_left(self, name: str) -> bool:
         """Whether an address of this name, as `sent_to` answers it, gets no more."""
-        return (await self._suppressing.people.suppressions.since([name]))[0] is not None
+        return (await self.suppressing.people.suppressions.since([name]))[0] is not None
 
     async def leave(self, reference: Reference) -> bool:
         """Whoever got this mail wants no more at that address. False when nobody can tell which it was, and nothing was done."""
         name = await self.sent_to(reference)
         if name is None:
             return False
-        done = await self._suppressing.stop_named([name])
-        channel = await self._work.channel_of(reference.alert_id, reference.row)
+        done = await self.suppressing.stop_named([name])
+        channel = await self.work.channel_of(reference.alert_id, reference.row)
         if channel is None:  # its ledger is deleted
             return True
         if done.changed:
-            self._metrics.optouts.labels(channel).inc()
+            self.metrics.optouts.labels(channel).inc()
         old = (*SOURCES[State.DELIVERED], State.DELIVERED)
-        await self._work.receipt(
+        await self.work.receipt(
             reference.alert_id, reference.row, channel, State.DELIVERED, LedgerReason.LEFT.value, old
         )
         return True
@@ -213,24 +203,24 @@ AT_ONCE = 16  # answers heeded together: each costs some round trips, and the st
 _HEEDED = (Word.STOP, Word.START)
 
 
+@dataclass(slots=True)
 class Inbound:
     """Listens to one carrier. Implements `channels.smpp.inbox.Listener`; both calls may be made again with the same."""
 
-    def __init__(self, carrier: str, receipts: Receipts, suppressing: Suppression, metrics: Metrics) -> None:
-        self._carrier = carrier
-        self._receipts = receipts
-        self._suppressing = suppressing
-        self._metrics = metrics
+    carrier: str
+    receipts: Receipts
+    suppressing: Suppression
+    metrics: Metrics
 
     async def reports(self, reports: Sequence[Report]) -> None:
         """Raises StoreUnavailableError, and then all of them may be told again."""
         taken = [Sent(one.tag, names_of(one.message_id), 0) for one in reports if one.tag and one.state not in REPORTED]
-        await self._receipts.sent(self._carrier, _CHANNEL, taken)  # what is said of them may come to another process
+        await self.receipts.sent(self.carrier, _CHANNEL, taken)  # what is said of them may come to another process
         ends = [
             End(one.tag, Said(one.message_id, REPORTED.get(one.state, State.ACCEPTED), one.reason.value))
             for one in reports
         ]
-        await self._receipts.ended(self._carrier, _CHANNEL, ends)
+        await self.receipts.ended(self.carrier, _CHANNEL, ends)
 
     async def take_answers(self, answers: Sequence[inbox.Written]) -> None:
         """Of one number's answers the last counts; one that may be anybody's is nobody's. Raises StoreUnavailableError, and then all of them may
@@ -239,9 +229,9 @@ class Inbound:
         heard = {one.number: one.word for one in answers if one.word in _HEEDED}
         last = [(number, word) for number, word in heard.items() if number.startswith("+")]
         if unplaced := len(heard) - len(last):
-            self._metrics.unplaced.labels(self._carrier).inc(unplaced)
+            self.metrics.unplaced.labels(self.carrier).inc(unplaced)
             structlog.get_logger().error(
-                "answers from numbers without a country", carrier=self._carrier, answers=unplaced
+                "answers from numbers without a country", carrier=self.carrier, answers=unplaced
             )
         for start in range(0, len(last), AT_ONCE):
             heeded = (self._heed(number, word) for number, word in last[start : start + AT_ONCE])
@@ -255,45 +245,45 @@ class Inbound:
         """Whether anybody has the number or not: it may come with the next import."""
         address = (CHANNELS.index(_CHANNEL), number)
         if word is Word.START:
-            await self._suppressing.start([address])
-        elif (await self._suppressing.stop([address])).changed:
-            self._metrics.optouts.labels(_CHANNEL).inc()
+            await self.suppressing.start([address])
+        elif (await self.suppressing.stop([address])).changed:
+            self.metrics.optouts.labels(_CHANNEL).inc()
 
 
 MAIL = CHANNELS.index("mail")
 
 
+@dataclass(slots=True)
 class MailReports:
     """Takes reports in any order, any number of times."""
 
-    def __init__(self, receipts: Receipts, removal: DeadAddresses, work: Work, people: People) -> None:
-        self._receipts = receipts
-        self._removal = removal
-        self._work = work
-        self._people = people
+    receipts: Receipts
+    removal: DeadAddresses
+    work: Work
+    people: People
 
     async def take(self, reports: Sequence[MailReport], carrier: str) -> int:
         """Answers how many were about a mail of ours. A report about none is no fault: tags end, and strangers write."""
         return sum([await self._one(report, carrier) for report in reports])
 
     async def _one(self, report: MailReport, carrier: str) -> bool:
-        found = (self._receipts.reference(tag, TokenPurpose.RECEIPT) for tag in report.tags)
+        found = (self.receipts.reference(tag, TokenPurpose.RECEIPT) for tag in report.tags)
         reference = next((one for one in found if one is not None), None)
         if reference is None:
             return False
         # A ledger that is compressed takes no report, and knows yet whom it is about.
-        is_taken = await self._receipts.reported(reference, report.state, report.reason, carrier, of="mail")
+        is_taken = await self.receipts.reported(reference, report.state, report.reason, carrier, of="mail")
         if report.left:
-            is_taken = await self._receipts.leave(reference) or is_taken
+            is_taken = await self.receipts.leave(reference) or is_taken
         if report.state is ReportState.FAILED and report.reason is Reason.GONE:
             await self._gone(reference, report.mailboxes)
         return is_taken
 
     async def _gone(self, reference: Reference, mailboxes: frozenset[str]) -> None:
         """Removes the address, if it still is what was sent to, and what died: it may forward to one that did."""
-        sent_to = await self._receipts.sent_to(reference)
-        ref = await self._work.ref(reference.alert_id, reference.row)
-        person = await self._people.get(ref[0]) if ref else None
+        sent_to = await self.receipts.sent_to(reference)
+        ref = await self.work.ref(reference.alert_id, reference.row)
+        person = await self.people.get(ref[0]) if ref else None
         if ref is None or person is None:
             return
         dead = [
@@ -301,6 +291,6 @@ class MailReports:
             for address in person.addresses
             if (address.number, address.channel) == (ref[1], MAIL)
             and address.value.lower() in mailboxes
-            and self._people.names.address_hash(MAIL, address.value) == sent_to
+            and self.people.names.address_hash(MAIL, address.value) == sent_to
         ]
-        await self._removal.gone(dead)
+        await self.removal.gone(dead)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
 from alertd.common.errors import Problem
 from alertd.common.ids import chain_of
@@ -18,13 +19,13 @@ from alertd.store.delivery.work import Work
 BATCHES = 20
 
 
+@dataclass(slots=True)
 class Resending:
     """Queues references of an alert again."""
 
-    def __init__(self, alerts: Alerts, work: Work, stopping: StopControl) -> None:
-        self._alerts = alerts
-        self._work = work
-        self._stopping = stopping
+    alerts: Alerts
+    work: Work
+    stopping: StopControl
 
     async def resend(self, record: AlertRecord, who: Credential, states: Collection[State], channel: str | None) -> int:
         """Queue those of these states, of one channel or of all. Answers how many; none the second time, for they are queued by
@@ -32,16 +33,16 @@ class Resending:
         is not true of it any more; stop-active.
         """
         check_key(record, who)
-        await self._stopping.check(record.org, record.author.key, who.key_id)
-        await self._alerts.enliven(record.id)  # before the step, so that no crash hides it
+        await self.stopping.check(record.org, record.author.key, who.key_id)
+        await self.alerts.enliven(record.id)  # before the step, so that no crash hides it
         resent, batch, last, true_in = 0, 0, False, listed(TRUE_IN[record.occasion])
         while not last:
-            state, queued, last = await self._work.resend(record.id, true_in, batch, BATCHES, states, channel)
+            state, queued, last = await self.work.resend(record.id, true_in, batch, BATCHES, states, channel)
             if state is not None:
                 raise Problem("precondition-failed", _why(record, state))
             resent, batch = resent + queued, batch + BATCHES
-        await self._alerts.enliven(record.id)  # again: a worker may have found it over yet, and retired it
-        await self._stopping.put_on(chain_of(record.id))
+        await self.alerts.enliven(record.id)  # again: a worker may have found it over yet, and retired it
+        await self.stopping.put_on(chain_of(record.id))
         return resent
 
 

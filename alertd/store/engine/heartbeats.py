@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
@@ -12,21 +13,21 @@ TAKING_MS = 15_000  # one with a low limit takes a message every few seconds
 AT_WORK_MS = 10_000  # on a machine that is overloaded a second may take several
 
 
+@dataclass(slots=True)
 class Heartbeats:
     """Of one kind: each name has a key that lives on as long as somebody gives signs."""
 
-    def __init__(self, connection: Connection, key_of: Callable[[str], str], life_ms: int) -> None:
-        self._db = connection
-        self._key_of = key_of
-        self._life_ms = life_ms
+    connection: Connection
+    key_of: Callable[[str], str]
+    life_ms: int
 
     async def announce(self, here: Mapping[str, bool]) -> dict[str, bool]:
         """Say of each name whether it is so in this process. Answers whether it is in any."""
         calls = [
-            ("SET", self._key_of(name), 1, "PX", self._life_ms) if is_here else ("EXISTS", self._key_of(name))
+            ("SET", self.key_of(name), 1, "PX", self.life_ms) if is_here else ("EXISTS", self.key_of(name))
             for name, is_here in here.items()
         ]
-        return {name: bool(found) for name, found in zip(here, await self._db.execute_many(calls), strict=True)}
+        return {name: bool(found) for name, found in zip(here, await self.connection.execute_many(calls), strict=True)}
 
     async def find(self, names: Iterable[str]) -> dict[str, bool]:
         """Of each name whether it is so in any process."""
