@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from alertd.store.engine import keys
 from alertd.store.engine.codec import Codec
 from alertd.store.engine.nodes import WAIT, Nodes, grouped, in_place
-from alertd.store.engine.scripts import script, when_full
+from alertd.store.engine.scripts import in_full, script, when_full
 
 #: How long a write may take to reach the disk (and a replica, where one is required) before the caller is told 503.
 WAITAOF_MS = 5_000
@@ -89,17 +89,17 @@ class Connection:
 
     async def run_beside(self, commands: Sequence[Sequence[Arg]], name: str, names: Sequence[str], *args: Arg) -> Any:
         """The same, with plain commands in the same round trip, of which neither waits for the other."""
-        return checked(await self._pipelined([(name, names, args)], durable=False, beside=commands))[0]
+        return checked(await self._each([*self._commands([(name, names, args)]), *commands]))[0]
 
     async def run_many(self, calls: Sequence[Call]) -> list[Any]:
         """Run scripts in one round trip, each atomic by itself."""
-        return checked(await self._pipelined(calls, durable=False))
+        return checked(await self._each(self._commands(calls)))
 
     async def run_each(self, calls: Sequence[Call]) -> list[Any]:
         """The same, but where one call fails its error is its answer: it takes nobody else's answer along. A server of a cluster may lack
         its replica while others work. Raises StoreUnavailableError where that is the answer to all.
         """
-        answers = await self._pipelined(calls, durable=False)
+        answers = await self._each(self._commands(calls))
         answers = [translated(answer) if isinstance(answer, Exception) else answer for answer in answers]
         if answers and all(isinstance(answer, StoreUnavailableError) for answer in answers):
             raise answers[0]
@@ -109,11 +109,11 @@ class Connection:
         """Run a script and wait until it is on disk (and on a replica where one is required). Raises StoreUnavailableError when
         the disk does not confirm in time: the write may still come through, so callers must be idempotent.
         """
-        return self._confirmed(1, await self._pipelined([(name, names, args)], durable=True))[0]
+        return self._confirmed(1, await self._each(self._commands([(name, names, args)]), durable=True))[0]
 
     async def run_many_durably(self, calls: Sequence[Call]) -> list[Any]:
         """The same of many, in one round trip to each server."""
-        return self._confirmed(len(calls), await self._pipelined(calls, durable=True))
+        return self._confirmed(len(calls), await self._each(self._commands(calls), durable=True))
 
     async def run_many_ahead(self, calls: Sequence[Call]) -> list[Any]:
         """The same of what a write of the caller stands on that waits for the disk later, wherever that is: one server keeps the order in which it
@@ -131,17 +131,17 @@ class Connection:
 
     async def execute_many(self, commands: Sequence[Sequence[Arg]]) -> list[Any]:
         """Plain commands in one round trip."""
-        return checked(await self._each(_keyed(commands)))
+        return checked(await self._each(commands))
 
     async def execute_durably(self, commands: Sequence[Sequence[Arg]]) -> list[Any]:
         """The same, and waits as `run_durably` does."""
-        return self._confirmed(len(commands), await self._each(_keyed(commands), durable=True))
+        return self._confirmed(len(commands), await self._each(commands, durable=True))
 
     async def execute_each(self, commands: Sequence[Sequence[Arg]]) -> list[Any]:
         """The same, but where one command fails its error is its answer. Raises StoreUnavailableError where that is one: what is read is
         everybody's.
         """
-        answers = await self._each(_keyed(commands))
+        answers = await self._each(commands)
         answers = [translated(answer) if isinstance(answer, Exception) else answer for answer in answers]
         checked([answer for answer in answers if isinstance(answer, StoreUnavailableError)])
         return answers
@@ -180,54 +180,39 @@ class Connection:
         answers = await self.execute_many([("MGET", *(names[i] for i in part)) for part in parts])
         return in_place(parts, answers, len(names))
 
-    async def _pipelined(
-        self,
-        calls: Sequence[Call],
-        *,
-        durable: bool,
-        beside: Sequence[Sequence[Arg]] = (),
-    ) -> list[Any]:
-        """The answers, errors among them; those to the plain commands `beside` follow, or when `durable`, those of WAITAOF."""
-        answers = await self._each([*self._commands(calls), *_keyed(beside)], durable=durable)
-        again = [i for i, answer in enumerate(answers) if isinstance(answer, exceptions.NoScriptError)]
-        if again:
-            fresh = await self._each(self._commands([calls[i] for i in again], whole=True), durable=durable)
-            for i, answer in zip(again, fresh, strict=False):
-                answers[i] = answer
-            answers += fresh[len(again) :]
-        return answers
-
-    def _commands(self, calls: Sequence[Call], *, whole: bool = False) -> list[Keyed]:
-        """By name, or `whole` to a server that does not know them (any more), which then cannot say so again.
+    def _commands(self, calls: Sequence[Call]) -> list[Sequence[Arg]]:
+        """The commands that call scripts by the names that the server knows them by.
 
         In a cluster each names a key that is never there, too: from a slot that is on its way to another server, key by key, that server
         refuses it whole. By the keys that it has it would run, and be ended at the first that has gone, with half of it written.
         """
-        commands: list[Keyed] = []
+        commands: list[Sequence[Arg]] = []
         for name, names, args in calls:
-            known = ("EVAL", script(name).text) if whole else ("EVALSHA", script(name).sha)
             whole_slot = () if self.nodes.only else (keys.absent(names[0]),)
-            commands.append((names[0], (*known, len(names) + len(whole_slot), *names, *whole_slot, *args)))
+            commands.append(("EVALSHA", script(name).sha, len(names) + len(whole_slot), *names, *whole_slot, *args))
         return commands
 
-    async def _each(self, commands: Sequence[Keyed], *, durable: bool = False) -> list[Any]:
-        """The answers to commands, each given with a key it is about; errors are answers. When `durable`, those of WAITAOF follow. Raises
-        StoreUnavailableError when a server cannot be reached. A server that no longer holds a key says so and does nothing: the one that does
-        is asked. One that is full refuses whatever it is for: it is asked again in words that it takes.
+    async def _each(self, commands: Sequence[Sequence[Arg]], *, durable: bool = False) -> list[Any]:
+        """The answers to commands; errors are answers. When `durable`, those of WAITAOF follow. Raises StoreUnavailableError when a server
+        cannot be reached. A server that no longer holds a key, or does not know a script, says so and does nothing: it is asked again where the
+        key is, with the script's text. One that is full refuses whatever it is for: it is asked again in words that it takes.
         """
         try:
             if self.nodes.stale:
                 await self.nodes.freshen()
+            # A script's first key stands behind its name and the number of its keys.
+            places = [3 if command[0] in {"EVAL", "EVALSHA"} else 1 for command in commands]
+            names = [str(command[i]) if i < len(command) else "" for i, command in zip(places, commands, strict=True)]
+            keyed = list(zip(names, commands, strict=True))
             if durable:
                 # One for each slot that has any of these keys, for it may have moved by itself: its confirmation is asked for where it is now.
                 # A server counts what its own connection wrote: the same server, the same pipeline.
-                names = [key for key, _ in commands]
                 wait = (WAIT, 1, self.replicas, WAITAOF_MS)
-                commands = [*commands, *((names[part[0]], wait) for part in self.nodes.parts(names))]
-            answers = await self._asked(commands)
+                keyed += [(names[part[0]], wait) for part in self.nodes.parts(names)]
+            answers = await self._asked(keyed)
             for answer in answers:  # not `any`, which takes twice as long
                 if isinstance(answer, Exception):
-                    await self._put_right(commands, answers)
+                    await self._put_right(keyed, answers)
                     break
         except UNAVAILABLE as error:
             self.nodes.stale = True
@@ -235,9 +220,14 @@ class Connection:
         return answers
 
     async def _put_right(self, commands: Sequence[Keyed], answers: list[Any]) -> None:
-        """Asks anew for what went to the wrong server, and for what a full one refused. Where one has become a replica, whoever has taken its
-        place is asked the next time.
+        """Asks anew for the scripts that a server does not know (any more), for what went to the wrong server, and for what a full one refused.
+        Where one has become a replica, the server that has taken its place is asked the next time.
         """
+        commands = [
+            (key, in_full(command)) for key, command in commands
+        ]  # no server can say again that it does not know it
+        if unknown := [i for i, answer in enumerate(answers) if isinstance(answer, exceptions.NoScriptError)]:
+            await self._ask_again(commands, answers, unknown)
         if elsewhere := [i for i, answer in enumerate(answers) if isinstance(answer, ELSEWHERE)]:
             self.nodes.stale = True  # what is known of the servers is no longer so
             await self.nodes.freshen()
@@ -283,11 +273,6 @@ class Connection:
                     "The store took the request but did not confirm in time that it is on disk."
                 )
         return answers[:count]
-
-
-def _keyed(commands: Sequence[Sequence[Arg]]) -> list[Keyed]:
-    """Plain commands, each with the key it is about."""
-    return [(str(command[1]) if command[1:] else "", command) for command in commands]
 
 
 def hash_in(answer: Any) -> dict[bytes, bytes]:

@@ -75,8 +75,12 @@ class CommandPipeline:
         client raises when the server cannot be reached.
         """
         loop = asyncio.get_running_loop()
-        # What cannot be packed is the caller's alone.
-        ask = _Ask([command[0] for command in commands], [*map(_packed, commands)], loop.create_future())
+        # What cannot be packed is the caller's alone. Some commands have a name of two words.
+        packed = [
+            pack_command((*command[0].split(), *command[1:]) if " " in command[0] else tuple(command))
+            for command in commands
+        ]
+        ask = _Ask([command[0] for command in commands], packed, loop.create_future())
         waits = ask.names[-1] == WAIT
         if not self._asked[waits]:
             loop.call_soon(self._go, waits)
@@ -158,13 +162,6 @@ def _was_left(connection: Any) -> bool:
     looked = select.poll()
     looked.register(writer.get_extra_info("socket").fileno(), select.POLLIN)
     return bool(looked.poll(0))
-
-
-def _packed(command: Command) -> bytes:
-    """A command as it is written; some have a name of two words."""
-    name: str = command[0]
-    packed: bytes = pack_command((*name.split(), *command[1:]) if " " in name else tuple(command))
-    return packed
 
 
 class Nodes:

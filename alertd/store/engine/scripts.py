@@ -42,6 +42,8 @@ _ANSWERABLE = [state for state, steps in states.STEPS.items() if states.State.AC
 _LOCAL = re.compile(r"^local (?:function )?(\w+(?:, \w+)*)", re.MULTILINE)
 _WORD = re.compile(r"\w+")
 _FOLDER = Path(__file__).parents[1]
+#: The scripts that were asked for, by their texts and by the names that the server knows them by.
+_MADE: dict[str, Script] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,26 +63,24 @@ def script(name: str) -> Script:
     for makes, words, piece in reversed(_shared()):
         if makes & used:
             text, used = f"{piece}\n{text}", used | words
-    return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+    made = Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+    _MADE[made.sha] = _MADE[made.text] = made
+    return made
+
+
+def in_full(command: Sequence[Any]) -> Sequence[Any]:
+    """The call of a script with its text in place of the name that a server knows it by. Any other command as it is."""
+    return ("EVAL", _MADE[command[1]].text, *command[2:]) if command[0] == "EVALSHA" else command
 
 
 def when_full(command: Sequence[Any]) -> Sequence[Any]:
-    """What a server refused because it is full, as it takes it then; what brings something new as it is. A script that was refused for that has
-    written nothing.
+    """What a server refused because it is full, as it takes it then; what brings something new as it is. A script, given `in_full`, that was
+    refused for that has written nothing.
     """
     name, *rest = command
-    if name in {"EVAL", "EVALSHA"}:
-        text = _although_full(rest[0])
-        return ("EVAL", text, *rest[1:]) if text else command
-    return "EVAL", _PLAIN, 1, rest[0], *command
-
-
-@cache
-def _although_full(known_as: str) -> str:
-    """A script by its text, or the name the server knows it by; empty for one that brings what is new."""
-    every = (script(name) for name in _files() if name != "prelude")
-    found = next(one for one in every if known_as in {one.sha, one.text})
-    return "" if found.name in BRINGING else _ALTHOUGH_FULL + found.text
+    if name != "EVAL":
+        return "EVAL", _PLAIN, 1, rest[0], *command
+    return command if _MADE[rest[0]].name in BRINGING else ("EVAL", _ALTHOUGH_FULL + rest[0], *rest[1:])
 
 
 @cache
