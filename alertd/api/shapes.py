@@ -283,6 +283,6 @@ def update_facts(record: AlertRecord) -> UpdateFacts | None:
     return UpdateFacts(
         of=chain_of(record.id),
         notify=update.notify,
-        told_again=reach.shown(update.again),
-        newly_inside=reach.shown(update.newly),
+        told_again=reach.about(update.again),
+        newly_inside=reach.about(update.newly),
     )

@@ -230,8 +230,10 @@ class Access:
         stored, now = await self._keyring.get(match[2]), self._clock.now_ms()
         if stored is None:
             return None
-        is_new, is_old = _is_secret(stored, match[3], now)
-        if not (is_new or is_old) or 0 < stored.expires <= now:
+        # Both are compared, whichever it is.
+        digest = digest_of(match[3])
+        is_new, was_before = hmac.compare_digest(stored.digest, digest), hmac.compare_digest(stored.old_digest, digest)
+        if not (is_new or (was_before and now < stored.old_until)) or 0 < stored.expires <= now:
             return None
         if now - self._used.get(match[2], 0) >= USED_MS:
             self._used[match[2]] = now
@@ -342,13 +344,6 @@ def terms_of(asked: Terms, who: Credential) -> Terms:
 
 def _wider() -> Problem:
     return Problem("not-allowed", "A key makes none that lasts longer, asks more often or reaches farther than itself.")
-
-
-def _is_secret(stored: StoredKey, secret: str, now_ms: int) -> tuple[bool, bool]:
-    """Whether it is the key's, and whether it is the one before while that is good. Both are compared, whichever it is."""
-    digest = digest_of(secret)
-    is_new, is_old = hmac.compare_digest(stored.digest, digest), hmac.compare_digest(stored.old_digest, digest)
-    return is_new, is_old and now_ms < stored.old_until
 
 
 def _token(key_id: str, secret: str, *, test: bool) -> str:

@@ -14,7 +14,7 @@ from alertd.model.case import bare_plate
 from alertd.model.fields import folded_subject
 from alertd.model.states import AlertState
 from alertd.service.access import Credential, hands_of
-from alertd.service.reach import LEAST_SHOWN, shown
+from alertd.service.reach import LEAST_SHOWN, about
 from alertd.store.alerts.records import AlertRecord
 
 #: So often it is tried again where others changed the same at the same moment.
@@ -73,8 +73,8 @@ def check_drift(seen: int, now: int, most_share: float) -> None:
         raise Problem(
             "audience-changed",
             "The audience is no longer the one that was seen. Look at it again, then approve with its count.",
-            seen=shown(seen),
-            now=shown(now),
+            seen=about(seen),
+            now=about(now),
         )
 
 

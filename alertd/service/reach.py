@@ -113,11 +113,6 @@ def stored_estimate(estimate: float | Literal["<100"]) -> int:
     return shown if isinstance(shown, int) else 0
 
 
-def shown(kept: int) -> Estimate:
-    """What `kept` has kept, as it is shown."""
-    return about(float(kept))
-
-
 class Reaches:
     """Estimates reach, and builds the map again when it is out of date."""
 
@@ -300,7 +295,7 @@ def had_nobody_to_notify(record: AlertRecord) -> bool:
 
 def people_shown(record: AlertRecord) -> Shown | Estimate:
     """The people of an alert: the frozen audience where counts are exact, otherwise the estimate at submission."""
-    return exactly_shown(record.people) if is_exact(record) else shown(record.target.seen)
+    return exactly_shown(record.people) if is_exact(record) else about(record.target.seen)
 
 
 def exactly_shown(count: int) -> Shown:

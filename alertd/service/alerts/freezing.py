@@ -40,8 +40,8 @@ class Freezing:
         alone = {"why": glass.why, "hands": record.author.hands} if glass else {}
         if is_sent_alone(who):
             alone["sent_alone"] = "1"
-        asked = newly_asked(record)
-        await self.permissions.note(asked, record.id, self.clock.now_ms())
+        if asked := newly_asked(record):
+            await self.permissions.note(asked, record.id, self.clock.now_ms())
         return await self.alerts.approve(
             record.id, frozen.numbers, who.signature, rings=frozen.rings, rev=record.rev,
             approved_rev=record.approval.rev if record.state is AlertState.SCHEDULED else record.rev,
@@ -90,8 +90,8 @@ class Freezing:
             times=replace(old.times, changes=changes, rings_from=update.times.rings_from or now_ms + old.chain.ahead),
             target=replace(old.target, regions=update.target.regions, countries=update.target.countries),
         )
-        asked = newly_asked(new, old)
-        await self.permissions.note(asked, old.id, now_ms)
+        if asked := newly_asked(new, old):
+            await self.permissions.note(asked, old.id, now_ms)
         await self.updates.published.keep(old)
         sent_by = (update.author.key, who.sender, *permitting(new.neighbours.permissions))
         return await self.updates.approve(

@@ -89,34 +89,23 @@ class _Checked(NamedTuple):
     texts: int  # the revision of the own texts it would be told with
 
 
+@dataclass
 class Intake:
     """Takes alerts in."""
 
-    def __init__(  # noqa: PLR0913, PLR0917  each is a rule of its own
-        self,
-        alerts: Alerts,
-        looks: ReachPreview,
-        borders: JurisdictionSplit,
-        renderer: Renderer,
-        clock: Clock,
-        carriers: Carriers,
-        photos: Photos,
-        texts: Texts,
-        organisations: Organisations,
-        author_mb: int = 0,
-    ) -> None:
-        """`author_mb`: see `alerts.author_mb`."""
-        self._alerts = alerts
-        self._looks = looks
-        self._borders = borders
-        self._renderer = renderer
-        self._clock = clock
-        self._carriers = carriers
-        self._photos = photos
-        self._texts = texts
-        self._organisations = organisations
-        self._author_mb = author_mb
-        self._written = RateLimits(clock)
+    alerts: Alerts
+    looks: ReachPreview
+    borders: JurisdictionSplit
+    renderer: Renderer
+    clock: Clock
+    carriers: Carriers
+    photos: Photos
+    texts: Texts
+    organisations: Organisations
+    author_mb: int = 0  # see `alerts.author_mb`
+
+    def __post_init__(self) -> None:
+        self._written = RateLimits(self.clock)
         self._unsayable: SingleFlightCache[list[Fault]] = SingleFlightCache(KEPT)
 
     async def submit(
@@ -128,27 +117,27 @@ class Intake:
         Returns that alert, and stores nothing, if the organisation submitted the same before. Raises Problem.
         """
         checked, box = await self._checked(alert, who, stance, draft=draft), None
-        record = self._record(checked, who, alert_id or new_id(self._clock.now_ms()), draft=draft)
-        if not draft and (first := await find_first(self._alerts, self._clock, record, dry_run=dry_run, known=known)):
+        record = self._record(checked, who, alert_id or new_id(self.clock.now_ms()), draft=draft)
+        if not draft and (first := await find_first(self.alerts, self.clock, record, dry_run=dry_run, known=known)):
             return Taken.of(first, checked.look, is_repeat=True)
         if not dry_run:
             try:
                 self._check_size(checked, who)
-                await self._photos.attach(checked.alert, record)  # first: what an alert says it shows is there
+                await self.photos.attach(checked.alert, record)  # first: what an alert says it shows is there
             except Problem:  # a second try must not wait for this one
-                await self._alerts.external_ids.release(record)
+                await self.alerts.external_ids.release(record)
                 raise
-            box = await self._alerts.create(record, checked.look.packed)
+            box = await self.alerts.create(record, checked.look.packed)
             if (
                 box is None
             ):  # only the same request has an id that is there: its first try was cut off after the alert was kept
-                record = await self._alerts.get(record.id) or record
+                record = await self.alerts.get(record.id) or record
         taken = Taken.of(record, checked.look, box)
-        return taken if record.external_id else replace(taken, similar=await similar(self._alerts, record))
+        return taken if record.external_id else replace(taken, similar=await similar(self.alerts, record))
 
     async def find_first(self, record: AlertRecord) -> AlertRecord | None:
         """Returns the alert that this one repeats, else claims its external id for it, as `duplicates.find_first` does."""
-        return await find_first(self._alerts, self._clock, record)
+        return await find_first(self.alerts, self.clock, record)
 
     async def look_over(
         self, alert: Alert, who: Credential, alert_id: str, telling: Telling, *, upon: AlertRecord
@@ -191,8 +180,8 @@ class Intake:
             fault = Fault("/case/number", "An alert stays with its case. Reject this one and draft another.")
             raise Problem("invalid-request", "An alert's case cannot be changed.", faults=(fault,))
         self._check_size(checked, who)
-        await self._photos.attach(checked.alert, new)
-        done, old = await self._alerts.amend(new, checked.look.packed)
+        await self.photos.attach(checked.alert, new)
+        done, old = await self.alerts.amend(new, checked.look.packed)
         if not done:
             raise Problem(
                 "version-changed" if old == "changed" else "precondition-failed", "The alert was changed meanwhile."
@@ -203,17 +192,17 @@ class Intake:
         """Counts the bytes of an alert. Raises Problem if its author's alerts take too many. Alerts stay in the store's memory, and a full
         store refuses every alert.
         """
-        if not (most := self._author_mb << 20):
+        if not (most := self.author_mb << 20):
             return
         size = len(checked.document) + len(checked.look.packed)
         author = f"{who.own_org}/{folded_subject(who.subject)}"
         if wait_s := self._written.wait_s(author, size, per_s=most / DAY_S, most=most):
-            detail = f"The alerts and drafts of one person may take {self._author_mb} MB, and as much again over a day."
+            detail = f"The alerts and drafts of one person may take {self.author_mb} MB, and as much again over a day."
             raise Problem("rate-limited", detail, headers={"Retry-After": str(math.ceil(wait_s))})
 
     async def stance(self, who: Credential) -> OrganisationPolicy:
         """What the caller's submission is measured against."""
-        return await self._organisations.stance(who.org)
+        return await self.organisations.stance(who.org)
 
     async def _checked(
         self, alert: Alert, who: Credential, stance: OrganisationPolicy | None = None, *,
@@ -224,24 +213,24 @@ class Intake:
         alert = self._completed(alert, stance.known.organisation)
         self.check(alert, who, stance.known.organisation, draft=draft, upon=upon)
         # An update has the start of its alert, which may have come.
-        starts = rules.start_faults(alert, time_of(self._clock.now_ms())) if telling is THE_ALERT else []
+        starts = rules.start_faults(alert, time_of(self.clock.now_ms())) if telling is THE_ALERT else []
         if starts:
             raise Problem("invalid-request", "The alert cannot start then.", faults=tuple(starts))
-        self._looks.targeting.check_own(alert.target, who.org)
-        alert = await self._photos.add_descriptions(alert, who)
-        look = await self._looks.lately(alert)
+        self.looks.targeting.check_own(alert.target, who.org)
+        alert = await self.photos.add_descriptions(alert, who)
+        look = await self.looks.lately(alert)
         check_contacts(alert, look.countries)
         texts = stance.texts
-        await self._organisations.check(who, told=self._renderer.languages(alert), known=stance.known)
+        await self.organisations.check(who, told=self.renderer.languages(alert), known=stance.known)
         if draft:
-            look = await self._borders.counted(alert, look, who, stance.known)
+            look = await self.borders.counted(alert, look, who, stance.known)
         else:
-            look = await self._borders.divided(alert, look, who, stance.known, upon)
-        own = await self._texts.of(who.org, texts)
+            look = await self.borders.divided(alert, look, who, stance.known, upon)
+        own = await self.texts.of(who.org, texts)
 
         def unsayable() -> Awaitable[list[Fault]]:
             return asyncio.to_thread(  # a dozen languages and three channels take 40 ms: meanwhile the store answers
-                impossible, alert, self._carriers, self._renderer, own, now_ms=self._clock.now_ms(),
+                impossible, alert, self.carriers, self.renderer, own, now_ms=self.clock.now_ms(),
                 countries=look.countries, telling=telling,
             )  # fmt: skip
 
@@ -249,37 +238,37 @@ class Intake:
         says = digest(_unnamed(document, alert.external_id))  # a dry run is often of the same
         if faults := await self._unsayable.once(None, (says, who.org, texts, telling.code, *look.countries), unsayable):
             raise Problem("message-impossible", "A channel's message cannot be made.", faults=tuple(faults))
-        self._looks.check_size(alert, look)
+        self.looks.check_size(alert, look)
         return _Checked(alert, document, look, texts)
 
     async def look(self, alert: Alert, who: Credential) -> AreaReach:
         """The area of an alert's target and the people in it, as `looks` tells them; only what is told at once, where neighbours are asked."""
-        look = await self._looks.lately(alert)
+        look = await self.looks.lately(alert)
         with suppress(Problem):
-            return await self._borders.divided(alert, look, who)
-        return await self._borders.counted(alert, look, who)
+            return await self.borders.divided(alert, look, who)
+        return await self.borders.counted(alert, look, who)
 
     async def newly(self, alert: Alert, look: AreaReach, before: shapely.MultiPolygon) -> Reach:
         """About how many people an update would reach where the alert, told in an area `before`, does not."""
-        return await self._looks.newly(alert, look, before)
+        return await self.looks.newly(alert, look, before)
 
     async def check_unsigned(self, alert: Alert, who: Credential) -> Alert:
         """What `check` checks, for whoever only looks: the author may be anyone. Answers the alert as it would be kept."""
-        known = await self._organisations.get(who.org)
+        known = await self.organisations.get(who.org)
         alert = self._completed(alert, known.organisation)
         self.check(alert.model_copy(update={"author": Author()}), who, known.organisation)
         return alert
 
     async def completed(self, alert: Alert, who: Credential) -> Alert:
         """As it would be kept, before it is checked."""
-        return self._completed(alert, (await self._organisations.get(who.org)).organisation)
+        return self._completed(alert, (await self.organisations.get(who.org)).organisation)
 
     def _completed(self, alert: Alert, own: Organisation) -> Alert:
         """With what its organisation adds to it; one that names no channels goes by all there are, so that nobody is left out for a word
         that is missing.
         """
         if "channels" not in alert.model_fields_set:
-            carried = tuple(one for one in Channel if one in self._carriers.channels)
+            carried = tuple(one for one in Channel if one in self.carriers.channels)
             alert = alert.model_copy(update={"channels": carried or alert.channels})
         return completed(alert, own)
 
@@ -290,11 +279,16 @@ class Intake:
         verified, and the rings of an alert go on where an update `upon` it leaves them as they are. Raises the first problem, with all
         its faults.
         """
-        now = time_of(self._clock.now_ms())
+        author = alert.author.subject
+        if not (author is None or who.is_delegate or who.is_person(author)):
+            faults = (Fault("/author/subject", "This key belongs to someone else."),)
+            raise Problem("not-allowed", "The author must be the person the key belongs to.", faults=faults)
+        if who.test and alert.status is Status.ACTUAL:
+            faults = (Fault("/status", "Use Test or Exercise with a test key."),)
+            raise Problem("not-allowed", "A test key cannot send an Actual alert.", faults=faults)
+        now = time_of(self.clock.now_ms())
         rings_from = upon.counts_on(alert) if upon else None
         checks: tuple[tuple[str, str, Callable[[], Sequence[Fault]]], ...] = (
-            ("not-allowed", "The author must be the person the key belongs to.", lambda: _foreign_author(alert, who)),
-            ("not-allowed", "A test key cannot send an Actual alert.", lambda: _test_key(alert, who)),
             ("expired", "The alert's end is not possible.", lambda: rules.expiry_faults(alert, now)),
             ("invalid-request", "A time lies in the future.", lambda: rules.future_faults(alert, now)),
             ("invalid-request", TOLD_TOO_LATE, lambda: rules.delay_faults(alert, now, rings_from)),
@@ -314,24 +308,20 @@ class Intake:
                 lambda: [] if draft else rules.missing_verification(alert, own.verification.get(alert.level)),
             ),
             ("contact-voice-only", VOICE_ONLY, lambda: [] if draft else rules.voice_only(alert)),
-            ("language-missing", "The alert can be told in no language.", lambda: self._without_words(alert)),
         )
         for slug, detail, found_by in checks:
-            faults = tuple(found_by())
-            if faults:
-                raise Problem(slug, detail, faults=faults)
+            if found := tuple(found_by()):
+                raise Problem(slug, detail, faults=found)
+        if not self.renderer.languages(alert):
+            faults = (Fault("/info", "None of these languages has its words and safety line in the templates."),)
+            raise Problem("language-missing", "The alert can be told in no language.", faults=faults)
 
     def _without_carrier(self, alert: Alert) -> list[Fault]:
         return [
             Fault(f"/channels/{i}", f"No carrier is configured for {channel}.")
             for i, channel in enumerate(alert.channels)
-            if channel not in self._carriers.channels
+            if channel not in self.carriers.channels
         ]
-
-    def _without_words(self, alert: Alert) -> list[Fault]:
-        if self._renderer.languages(alert):
-            return []
-        return [Fault("/info", "None of these languages has its words and safety line in the templates.")]
 
     def _record(self, checked: _Checked, who: Credential, alert_id: str, *, draft: bool) -> AlertRecord:
         alert, look = checked.alert, checked.look
@@ -344,7 +334,7 @@ class Intake:
             status=alert.status,
             loudness=loudest(alert),
             external_id=alert.external_id or "",
-            case=self._alerts.case_id(who.org, alert.case.number) if alert.case.number else alert_id,
+            case=self.alerts.case_id(who.org, alert.case.number) if alert.case.number else alert_id,
             rev=1,
             expires=ms_of(alert.expires),
             texts=checked.texts,
@@ -353,7 +343,7 @@ class Intake:
                 key=who.key_id,
                 hands=hands_text(who.hands),
             ),
-            times=Times(created=self._clock.now_ms(), starts=ms_of(alert.starts) if alert.starts else 0),
+            times=Times(created=self.clock.now_ms(), starts=ms_of(alert.starts) if alert.starts else 0),
             target=TargetFacts(
                 seen=look.people, regions=look.regions, countries=" ".join(look.countries), outline=look.outline
             ),
@@ -376,15 +366,3 @@ def _read(document: dict[str, Any]) -> Alert:
         raise Problem(
             "invalid-request", "The alert would not be valid; `errors` has all faults.", faults=tuple(faults_of(error))
         ) from None
-
-
-def _foreign_author(alert: Alert, who: Credential) -> list[Fault]:
-    if alert.author.subject is None or who.is_delegate or who.is_person(alert.author.subject):
-        return []
-    return [Fault("/author/subject", "This key belongs to someone else.")]
-
-
-def _test_key(alert: Alert, who: Credential) -> list[Fault]:
-    if who.test and alert.status is Status.ACTUAL:
-        return [Fault("/status", "Use Test or Exercise with a test key.")]
-    return []

@@ -27,7 +27,7 @@ from alertd.service.areas.targeting import Targeting
 from alertd.service.cache import SingleFlightCache, digest
 from alertd.service.decision_checks import changed_since
 from alertd.service.organisations.organisations import Known, Organisations
-from alertd.service.reach import shown, stored_estimate
+from alertd.service.reach import about, stored_estimate
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.record_fields import GRANTED, GROUND, pack_area, unpack_area
 from alertd.store.alerts.records import AlertRecord, TargetFacts, runs_of
@@ -198,7 +198,7 @@ class JurisdictionSplit:
             ground=_digest(part.geometry),
             km2=round(part.km2, 3),
             seen=people,
-            people=shown(people),
+            people=about(people),
             regions=regions,
             answer=PermissionState.GRANTED if part.is_granted else "",
         )

@@ -245,24 +245,19 @@ class CarrierHealth:
         """Reads the answers to a chunk. `attempts` numbers the try of each. A chunk that `probes` was to try a resting carrier, which is not
         believed.
 
-        Each push service answers for itself: one that calls all its browsers dead is not believed for what another accepts, and what it says is
-        not the word of the carrier.
+        It is no answer of the carrier's that this process lost its bind meanwhile, or that the carrier takes no more connections than those of
+        other processes. Each push service answers for itself: one that calls all its browsers dead is not believed for what another accepts, and
+        what it says is not the word of the carrier.
         """
-        said, channel = self.note_answers(carrier, said), carrier.channel
+        if not self._is_bound(carrier) or self._is_refused(carrier, said):
+            said = [WITHHELD if _was_not_bound(one) else one for one in said]
+        channel = carrier.channel
         if isinstance(channel, Apart):
             whose = [f"{carrier.name} {channel.server_of(address)}" for address in addresses]
             return ChunkReport(said, self.believed(whose, said, attempts, resting=probes)[0])
         answers, refused = self.believed([carrier.name] * len(said), said, attempts, resting=probes)
         signs = signs_of(said, attempts, believed=refused > 0)
         return ChunkReport(said, answers, signs, any(one.answer is Answer.ACCEPTED for one in said), refused)
-
-    def note_answers(self, carrier: Carrier, answers: Sequence[Outcome]) -> Sequence[Outcome]:
-        """The answers to a chunk. It is no answer of the carrier's that this process lost its bind meanwhile, or that the carrier takes no more
-        connections than those of other processes.
-        """
-        if self._is_bound(carrier) and not self._is_refused(carrier, answers):
-            return answers
-        return [WITHHELD if _was_not_bound(one) else one for one in answers]
 
     def _is_refused(self, carrier: Carrier, answers: Sequence[Outcome]) -> bool:
         """Whether the carrier refuses the connections of this process and may take those of others. Then this process leaves it to them."""

@@ -96,9 +96,9 @@ class PermissionStore:
     async def note(self, orgs: Iterable[str], chain: str, now_ms: int) -> None:
         """Neighbours are about to be asked: written before the alert is approved, so that no crash hides it from them."""
         names = [keys.org(org, "asked") for org in orgs]
-        if names:  # asked again it is the latest again: an organisation is shown the latest alone
-            await self._db.execute_many([("ZADD", name, "GT", now_ms, chain) for name in names])
-            await self._db.execute_many([("ZREMRANGEBYRANK", name, 0, -REMEMBERED - 1) for name in names])
+        # Asked again it is the latest again: an organisation is shown the latest alone.
+        await self._db.execute_many([("ZADD", name, "GT", now_ms, chain) for name in names])
+        await self._db.execute_many([("ZREMRANGEBYRANK", name, 0, -REMEMBERED - 1) for name in names])
 
     async def of(self, org: str, limit: int) -> list[str]:
         """The latest alerts that an organisation was, or was about to be, asked about, newest first."""

@@ -51,7 +51,7 @@ class ApiKeys:
         await self._db.execute("SET", keys.api_key(key_id), self._sealed(key_id, stored))
 
     async def get(self, key_id: str) -> StoredKey | None:
-        return (await self.read_key(key_id))[0]
+        return (await self._reads.one(key_id))[0]
 
     async def read_key(self, key_id: str) -> tuple[StoredKey | None, bytes]:
         """A key, and what stands for it in `replace`."""

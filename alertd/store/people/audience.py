@@ -68,10 +68,6 @@ class MatchFilter:
         """The area's name: another of the same outline has it too (SHA-256)."""
         return hashlib.sha256(shapely.to_wkb(self.area)).digest()
 
-    def own(self) -> MatchFilter:
-        """The same for one thread: a geometry is prepared in place."""
-        return replace(self, area=copy_of(self.area))
-
 
 def eligible(flags: NDArray[np.uint32], wanted: MatchFilter) -> NDArray[np.bool_]:
     """Which records count by their flags."""
@@ -342,7 +338,8 @@ class Audience:
         self, todo: deque[tuple[int, _Job]], done: dict[int, _Sifted], sieve: _Sieve, over: threading.Event
     ) -> None:
         """One thread's share."""
-        own, taken = replace(sieve, wanted=sieve.wanted.own()), deque[tuple[int, _Job]]()
+        wanted = replace(sieve.wanted, area=copy_of(sieve.wanted.area))  # a geometry is prepared in place
+        own, taken = replace(sieve, wanted=wanted), deque[tuple[int, _Job]]()
         for blobs in self._bulk.mgets(job.cells.keys for _, job in _taken(todo, taken, over)):
             place, job = taken.popleft()
             done[place] = own.sift(job, blobs)

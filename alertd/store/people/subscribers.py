@@ -25,6 +25,7 @@ import asyncio
 import dataclasses
 import enum
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -54,6 +55,7 @@ from alertd.store.people.spots import (
 )
 from alertd.store.people.suppressions import HardBounces, Suppressions
 from geofences import records
+from geofences.polygons import copy_of
 from geofences.scan import inside
 from geofences.tiles import position
 
@@ -273,7 +275,7 @@ class People:
 
         They may be many: they are read bit by bit and looked at in a thread, so that the loop goes on and a deadline is kept.
         """
-        own, found = wanted.own(), list[records.Records]()
+        own, found = replace(wanted, area=copy_of(wanted.area)), list[records.Records]()
         for first in range(0, len(numbers), IN_DOUBT_AT_ONCE):
             names = [keys.subscriber(int(number)) for number in numbers[first : first + IN_DOUBT_AT_ONCE]]
             found.append(await asyncio.to_thread(self._belonging, await self._db.mget(names), names, own))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from alertd.common.clock import SystemClock
@@ -139,10 +139,16 @@ async def test_a_lost_bind_is_no_answer():
     others.append(Outcome(Answer.RETRY, Reason.CREDENTIALS, partly=True))
     health, _, _, _ = health_of(CENTRE, TEXT)
     centre, text = sorted(health.carriers.of("sms"), key=lambda one: one.number)
-    assert health.note_answers(centre, [*lost, *others]) == [WITHHELD, WITHHELD, *others]
-    assert health.note_answers(text, [*lost, *others]) == [*lost, *others]
+
+    def said_by(carrier: Carrier) -> Sequence[Outcome]:
+        answers = [*lost, *others]
+        addresses = [f"+3460000000{i}" for i in range(len(answers))]
+        return health.read(carrier, addresses, [1] * len(answers), answers, probes=False).said
+
+    assert said_by(centre) == [WITHHELD, WITHHELD, *others]
+    assert said_by(text) == [*lost, *others]
     await beats(health, NOBODY)
-    assert health.note_answers(centre, [*lost, *others]) == [*lost, *others]
+    assert said_by(centre) == [*lost, *others]
 
 
 async def test_where_nothing_is_bound_nobody_is_asked_who_is():
