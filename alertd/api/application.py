@@ -8,6 +8,7 @@ from functools import cache
 from aiohttp import web
 
 from alertd import __version__
+from alertd.api import health
 from alertd.api.alerts import (
     alerts,
     break_glass,
@@ -33,7 +34,7 @@ from alertd.api.http.cookies import signed_in
 from alertd.api.http.idempotency import KeptKeys
 from alertd.api.http.middleware import install
 from alertd.api.http.streams import STREAMS, Streams
-from alertd.api.installation import carriers, system
+from alertd.api.installation import carriers
 from alertd.api.organisations import (
     key_rotation,
     keys,
@@ -60,6 +61,7 @@ OPERATIONS = (
     *timeline.OPERATIONS,
     *results.OPERATIONS,
     *deliveries.OPERATIONS,
+    *deliveries.EXPLANATIONS,
     *targets.OPERATIONS,
     *region_imports.OPERATIONS,
     *regions.OPERATIONS,
@@ -70,8 +72,8 @@ OPERATIONS = (
     *keys.OPERATIONS,
     *key_rotation.OPERATIONS,
     *carriers.OPERATIONS,
-    *system.OPERATIONS,
     *organisations.OPERATIONS,
+    *organisations.TEXTS,
     *operators.OPERATIONS,
     *sign_in.OPERATIONS,
     *follow_up.OPERATIONS,
@@ -114,7 +116,7 @@ def create_app(services: Container) -> web.Application:
         observe=observe,
         takes_writes=services.takes_writes,
     )
-    app.add_routes(system.PLAIN_ROUTES)
+    app.add_routes(health.ROUTES)
     app.add_routes(receipts.ROUTES)
     app.add_routes(receipts.schema_routes())
     app.add_routes(docs_routes(document))

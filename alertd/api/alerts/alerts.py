@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 from alertd.api.area_shapes import ETA, AreaReply, AudienceReply, area_reply, audience_reply, eta
 from alertd.api.http.call import PREPARED_ID, STANCE, Conditions, credential, etag, is_replay, note, services
 from alertd.api.http.idempotency import REPLAYED
-from alertd.api.http.operations import Act, Operation, Reply
+from alertd.api.http.operations import Act, Operations, Reply
 from alertd.api.shapes import (
     ALERT_PATH,
     REV,
@@ -29,7 +29,7 @@ from alertd.api.shapes import (
 )
 from alertd.common.errors import Problem
 from alertd.model.alert import Alert, AlertRequest, Status, loudness
-from alertd.model.kinds import CancelReason
+from alertd.model.kinds import KINDS, CancelReason, Kind
 from alertd.model.states import AlertState
 from alertd.rendering.catalogue import REFERENCE
 from alertd.service.access import Credential
@@ -133,6 +133,26 @@ async def _read_stance(request: web.Request) -> None:
     check_key_in(stance.standing, credential(request))
 
 
+class KindReply(BaseModel):
+    kind: str
+    levels: dict[str, dict[str, str]] = Field(description="What each level stands for.")
+    languages: list[str] = Field(description="Languages with reviewed templates.")
+    codes: dict[str, dict[str, dict[str, str]]] = Field(description="Coded values: fact, code, language.")
+    json_schema: dict[str, Any]
+
+
+REFUSED = (
+    "case-not-verified", "expired", "channel-unavailable", "translation-unreviewed", "language-missing",
+    "duplicate-case", "photo-unreadable", "message-impossible", "audience-too-small", "unknown-region", "invalid-geometry",
+    "contact-unreachable-from-area", "contact-voice-only", "outside-jurisdiction",
+)  # fmt: skip
+OPERATIONS = Operations("Alerts")
+
+
+@OPERATIONS.add(
+    "POST", "/v1/alerts", "Submit an alert", "alerts:write", status=202, also=(200,), tells=("ETag", "Location"),
+    problems=(*REFUSED, "stop-active"), act=Act("alert.create", once=True), stop_check=_read_stance,
+)  # fmt: skip
 async def create_alert(request: web.Request, *, query: SubmitQuery, body: AlertRequest) -> Reply[Submitted]:
     """Takes an alert in: checks it, resolves its target, counts its audience and keeps it.
 
@@ -174,6 +194,7 @@ def note_reach(request: web.Request, taken: Taken, *, dry_run: bool) -> None:
         note(request, digest=facts["digest"], bounds=facts["bounds"], kind=facts["kind"])
 
 
+@OPERATIONS.add("GET", ALERT_PATH, "Show an alert", "alerts:read", tells=("ETag",))
 async def show_alert(request: web.Request, *, id: AlertId) -> Reply[AlertReply]:
     """One alert, as it was sent and as it stands. Its ETag, sent as If-Match with a decision, binds that to what was seen."""
     s = services(request)
@@ -185,6 +206,7 @@ async def show_alert(request: web.Request, *, id: AlertId) -> Reply[AlertReply]:
     return reply
 
 
+@OPERATIONS.add("PATCH", ALERT_PATH, "Change a draft", "alerts:write", problems=REFUSED, act=Act("alert.change"))
 async def patch_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: AlertPatch) -> Reply[Submitted]:
     """Changes members of a draft or a returned alert and leaves the rest (JSON merge patch, RFC 7396). Only its author may."""
     s, who = services(request), credential(request)
@@ -195,11 +217,27 @@ async def patch_alert(request: web.Request, *, id: AlertId, headers: Conditions,
     return await submitted_reply(s, taken, taken.record.alert)
 
 
+@OPERATIONS.add(
+    "POST", "/v1/alerts/{id}/submit", "Submit a draft", "alerts:write",
+    problems=(
+        "case-not-verified", "contact-voice-only", "duplicate-case", "expired", "stop-active", "outside-jurisdiction",
+        "unknown-region", "invalid-geometry", "contact-unreachable-from-area", "audience-too-small",
+    ),
+    act=Act("alert.submit", once=True),
+)  # fmt: skip
 async def submit_alert(request: web.Request, *, id: AlertId, headers: Conditions) -> Reply[AlertReply]:
     """A draft, or an alert that was returned, asks for its second person; a Test or Exercise needs none and goes out."""
     return await _decided(request, id, lambda decide, who: decide.submit(id, who, rev=headers.version))
 
 
+@OPERATIONS.add(
+    "POST", "/v1/alerts/{id}/approve", "Approve and send", "alerts:approve",
+    problems=(
+        "same-person", "case-not-verified", "protection-review-required", "audience-changed", "audience-too-small",
+        "approval-stale", "expired", "stop-active", "outside-jurisdiction", "over-budget", "version-required",
+    ),
+    step_up=True, act=Act("alert.approve", once=True),
+)  # fmt: skip
 async def approve_alert(
     request: web.Request, *, id: AlertId, headers: Conditions, body: Approve = AS_SUBMITTED
 ) -> Reply[AlertReply]:
@@ -230,16 +268,25 @@ async def looked_at(request: web.Request, alert_id: str, headers: Conditions, sa
     return rev
 
 
+@OPERATIONS.add(
+    "POST", "/v1/alerts/{id}/return", "Return to the author", "alerts:approve", act=Act("alert.return", once=True)
+)
 async def return_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Decide) -> Reply[AlertReply]:
     """Gives a pending alert back to its author."""
     return await _decided(request, id, lambda decide, who: decide.give_back(id, who, body.reason, rev=headers.version))
 
 
+@OPERATIONS.add(
+    "POST", "/v1/alerts/{id}/reject", "Reject", "alerts:approve", act=Act("alert.reject", stops_harm=True, once=True)
+)
 async def reject_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Decide) -> Reply[AlertReply]:
     """It will not be sent."""
     return await _decided(request, id, lambda decide, who: decide.reject(id, who, body.reason, rev=headers.version))
 
 
+@OPERATIONS.add(
+    "POST", "/v1/alerts/{id}/cancel", "Cancel", "alerts:write", act=Act("alert.cancel", stops_harm=True, once=True)
+)
 async def cancel_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Cancel) -> Reply[AlertReply]:
     """It should not have been. Closes the gate within a second: what is queued is not sent. Everyone who may have been told is
     told so, on the channel they were told on, in prepared words for `code` that name nobody; `reason` stays inside.
@@ -311,57 +358,20 @@ async def submitted_reply(s: Container, taken: Taken, alert: Alert) -> Reply[Sub
     )
 
 
-_GROUP = "Alerts"
-_STATES = ("not-found", "precondition-failed")
-REFUSED = (
-    "case-not-verified", "expired", "channel-unavailable", "translation-unreviewed", "language-missing",
-    "duplicate-case", "photo-unreadable", "message-impossible", "audience-too-small", "unknown-region", "invalid-geometry",
-    "contact-unreachable-from-area", "contact-voice-only", "outside-jurisdiction",
-)  # fmt: skip
-OPERATIONS = (
-    Operation(
-        method="POST", path="/v1/alerts", handler=create_alert, summary="Submit an alert", scope="alerts:write",
-        group=_GROUP, status=202, also=(200,), tells=("ETag", "Location"), problems=(*REFUSED, "stop-active"), act=Act("alert.create", once=True),
-        stop_check=_read_stance,
-    ),
-    Operation(
-        method="GET", path=ALERT_PATH, handler=show_alert, summary="Show an alert", scope="alerts:read",
-        group=_GROUP, tells=("ETag",), problems=("not-found",),
-    ),
-    Operation(
-        method="PATCH", path=ALERT_PATH, handler=patch_alert, summary="Change a draft", scope="alerts:write",
-        group=_GROUP, problems=(*_STATES, *REFUSED), act=Act("alert.change"),
-    ),
-    Operation(
-        method="POST", path="/v1/alerts/{id}/submit", handler=submit_alert, summary="Submit a draft",
-        scope="alerts:write", group=_GROUP,
-        problems=(
-            *_STATES, "case-not-verified", "contact-voice-only", "duplicate-case", "expired", "stop-active", "outside-jurisdiction",
-            "unknown-region", "invalid-geometry", "contact-unreachable-from-area", "audience-too-small",
-        ),
-        act=Act("alert.submit", once=True),
-    ),
-    Operation(
-        method="POST", path="/v1/alerts/{id}/approve", handler=approve_alert, summary="Approve and send",
-        scope="alerts:approve", group=_GROUP,
-        problems=(
-            *_STATES, "same-person", "case-not-verified", "protection-review-required", "audience-changed", "audience-too-small", "approval-stale",
-            "expired", "stop-active", "outside-jurisdiction", "over-budget", "version-required",
-        ),
-        step_up=True, act=Act("alert.approve", once=True),
-    ),
-    Operation(
-        method="POST", path="/v1/alerts/{id}/return", handler=return_alert, summary="Return to the author",
-        scope="alerts:approve", group=_GROUP, problems=_STATES, act=Act("alert.return", once=True),
-    ),
-    Operation(
-        method="POST", path="/v1/alerts/{id}/reject", handler=reject_alert, summary="Reject",
-        scope="alerts:approve", group=_GROUP, problems=_STATES, essential=True,
-        act=Act("alert.reject", stops_harm=True, once=True),
-    ),
-    Operation(
-        method="POST", path="/v1/alerts/{id}/cancel", handler=cancel_alert, summary="Cancel",
-        scope="alerts:write", group=_GROUP, problems=_STATES, essential=True,
-        act=Act("alert.cancel", stops_harm=True, once=True),
-    ),
-)  # fmt: skip
+@OPERATIONS.add("GET", "/v1/kinds/{kind}", "Show a kind of alert", "alerts:read")
+async def show_kind(request: web.Request, *, kind: Kind) -> KindReply:
+    """What an alert of this kind may say: JSON Schema, levels, and coded values with their translations."""
+    renderer = services(request).renderer
+    languages = renderer.all_languages
+    facts = ("hair", "eyes", "sex", "person", "criterion")
+    codes = {fact: {language: dict(renderer.words(language).codes(fact)) for language in languages} for fact in facts}
+    return KindReply(
+        kind=kind,
+        levels={
+            level: {"loudness": f.loudness, "urgency": f.urgency, "severity": f.severity, "certainty": f.certainty}
+            for level, f in KINDS[kind].items()
+        },
+        languages=list(languages),
+        codes=codes,
+        json_schema=Alert.model_json_schema(),
+    )

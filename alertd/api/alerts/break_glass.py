@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from alertd.api.alerts.alerts import Saw, looked_at, reply_with_alert, seen
 from alertd.api.http.call import Conditions, credential, is_replay, note, services
-from alertd.api.http.operations import Act, Operation, Reply
+from alertd.api.http.operations import Act, Operations, Reply
 from alertd.api.shapes import AlertId, AlertReply, Remark, alert_reply
 from alertd.model.kinds import Verdict
 
@@ -30,6 +30,17 @@ class ReviewList(BaseModel):
     alerts: list[AlertReply] = Field(description="The oldest first.")
 
 
+OPERATIONS = Operations("Alerts")
+
+
+@OPERATIONS.add(
+    "POST", "/v1/alerts/{id}/break-glass", "Approve alone", "alerts:approve",
+    problems=(
+        "version-required", "same-person", "review-pending", "protection-review-required", "audience-changed",
+        "audience-too-small", "approval-stale", "expired", "stop-active", "outside-jurisdiction", "over-budget",
+    ),
+    step_up=True, act=Act("alert.break_glass", once=True),
+)  # fmt: skip
 async def break_glass(request: web.Request, *, id: AlertId, headers: Conditions, body: Break) -> Reply[AlertReply]:
     """Its author approves an Actual alert alone, because no second person can be reached. It takes a session whose operator has just
     shown that it is they, and an organisation that allows it (`break_glass`) by the word of another person; a key never may. All else that
@@ -45,6 +56,10 @@ async def break_glass(request: web.Request, *, id: AlertId, headers: Conditions,
     return reply_with_alert(record)
 
 
+@OPERATIONS.add(
+    "POST", "/v1/alerts/{id}/review", "Review what was approved alone", "alerts:approve",
+    problems=("precondition-failed", "same-person"), step_up=True, act=Act("alert.review", once=True),
+)  # fmt: skip
 async def review_alert(request: web.Request, *, id: AlertId, body: Review) -> Reply[AlertReply]:
     """What another operator thinks of an alert that its author approved alone. It is said once; the same person may say it again. It
     changes nothing of what is sent: that is cancelled or stood down as ever.
@@ -57,30 +72,8 @@ async def review_alert(request: web.Request, *, id: AlertId, body: Review) -> Re
     return reply_with_alert(record)
 
 
+@OPERATIONS.add("GET", "/v1/reviews", "List what awaits its review", "alerts:read")
 async def list_reviews(request: web.Request) -> ReviewList:
     """The organisation's alerts that were approved alone, and that nobody has reviewed."""
     found = await services(request).break_glass.awaiting(credential(request).org)
     return ReviewList(alerts=[alert_reply(one) for one in found])
-
-
-_GROUP = "Alerts"
-OPERATIONS = (
-    Operation(
-        method="POST", path="/v1/alerts/{id}/break-glass", handler=break_glass, summary="Approve alone",
-        scope="alerts:approve", group=_GROUP,
-        problems=(
-            "not-found", "precondition-failed", "version-required", "same-person", "review-pending", "protection-review-required", "audience-changed",
-            "audience-too-small", "approval-stale", "expired", "stop-active", "outside-jurisdiction", "over-budget",
-        ),
-        step_up=True, act=Act("alert.break_glass", once=True),
-    ),
-    Operation(
-        method="POST", path="/v1/alerts/{id}/review", handler=review_alert, summary="Review what was approved alone",
-        scope="alerts:approve", group=_GROUP, problems=("not-found", "precondition-failed", "same-person"), step_up=True,
-        act=Act("alert.review", once=True),
-    ),
-    Operation(
-        method="GET", path="/v1/reviews", handler=list_reviews, summary="List what awaits its review", scope="alerts:read",
-        group=_GROUP,
-    ),
-)  # fmt: skip

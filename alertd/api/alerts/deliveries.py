@@ -9,7 +9,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from alertd.api.http.call import credential, is_replay, note, services
-from alertd.api.http.operations import Act, Operation
+from alertd.api.http.operations import Act, Operations
 from alertd.api.shapes import AlertId, Query
 from alertd.common.clock import time_or_none
 from alertd.model.kinds import Channel
@@ -46,6 +46,13 @@ class ResendReply(BaseModel):
     channels: dict[str, dict[str, int]] = Field(description="By channel: targeted, and how many are in each state now.")
 
 
+OPERATIONS, EXPLANATIONS = Operations("Alerts"), Operations("Subscribers")
+
+
+@OPERATIONS.add(
+    "POST", "/v1/alerts/{id}/deliveries/resend", "Send again", "alerts:approve",
+    problems=("precondition-failed", "stop-active"), act=Act("alert.resend", once=True),
+)  # fmt: skip
 async def resend_deliveries(request: web.Request, *, id: AlertId, body: Resend = ALL) -> ResendReply:
     """Sends again what may not have arrived. Each goes to the address that the person has now, and to nobody who left meanwhile.
     Refused once the alert is stood down, cancelled or at its end, and of a version once what it tells is no longer true.
@@ -110,6 +117,10 @@ class ExplainReply(BaseModel):
     messages: list[MessageReply]
 
 
+@EXPLANATIONS.add(
+    "GET", "/v1/subscribers/{id}/explain", "Explain who was told", "ledger:explain", problems=("gone",),
+    act=Act("subscriber.explain", of_person=True),
+)  # fmt: skip
 async def explain_subscriber(request: web.Request, *, id: SubscriberId, query: ExplainQuery) -> ExplainReply:
     """Why somebody was told of an alert, or was not. No address and no position is in the answer. Subscribers are of whoever runs the service: another
     organisation sees its own messages to them alone, and nobody whom none has left for.
@@ -139,17 +150,3 @@ def _message(one: Delivery) -> MessageReply:
         address=one.address, channel=one.channel, state=one.state, reason=one.reason, carrier=one.carrier,
         attempts=one.attempts, doubled=one.doubled, first=first, last=last, receipt=receipt,
     )  # fmt: skip
-
-
-OPERATIONS = (
-    Operation(
-        method="POST", path="/v1/alerts/{id}/deliveries/resend", handler=resend_deliveries, summary="Send again",
-        scope="alerts:approve", group="Alerts", problems=("not-found", "precondition-failed", "stop-active"),
-        act=Act("alert.resend", once=True),
-    ),
-    Operation(
-        method="GET", path="/v1/subscribers/{id}/explain", handler=explain_subscriber, summary="Explain who was told",
-        scope="ledger:explain", group="Subscribers", problems=("not-found", "gone"),
-        act=Act("subscriber.explain", of_person=True),
-    ),
-)  # fmt: skip

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from alertd.api.alerts.alerts import Decide, followed, reply_with_alert
 from alertd.api.http.call import Conditions, credential, is_replay, note, services
-from alertd.api.http.operations import Act, Operation, Reply
+from alertd.api.http.operations import Act, Operations, Reply
 from alertd.api.shapes import AlertId, AlertReply, alert_reply
 from alertd.model.fields import Instant
 from alertd.model.kinds import PurgeReason
@@ -48,6 +48,13 @@ class Purge(BaseModel):
     reason: Annotated[PurgeReason, Field(strict=False)]
 
 
+OPERATIONS = Operations("Alerts")
+
+
+@OPERATIONS.add(
+    "POST", "/v1/alerts/{id}/stand-down", "Stand down", "alerts:write", or_scope="alerts:approve",
+    act=Act("alert.stand-down", stops_harm=True, once=True),
+)  # fmt: skip
 async def stand_down_alert(
     request: web.Request, *, id: AlertId, headers: Conditions, body: Decide
 ) -> Reply[AlertReply]:
@@ -58,6 +65,11 @@ async def stand_down_alert(
     return await followed(request, id, lambda s, who: s.following.stand_down(id, who, body.reason, rev=headers.version))
 
 
+@OPERATIONS.add(
+    "POST", "/v1/cases/{number}/stand-down", "Stand a case down", "alerts:write", or_scope="alerts:approve",
+    problems=("precondition-failed",), also=(202,),
+    act=Act("case.stand-down", of_person=True, stops_harm=True, once=True),
+)  # fmt: skip
 async def stand_down_case(
     request: web.Request, *, number: Annotated[str, Field(min_length=1, max_length=64)], body: Decide
 ) -> Reply[CaseReply]:
@@ -83,11 +95,19 @@ def _hidden(found: Hidden) -> Reply[CaseReply]:
     return Reply(CaseReply(alerts=alerts, others=found.others, asked=asked), status=202 if asked else None)
 
 
+@OPERATIONS.add(
+    "POST", "/v1/alerts/{id}/reopen", "Reopen", "alerts:approve", problems=("stop-active", "expired"),
+    act=Act("alert.reopen", once=True),
+)  # fmt: skip
 async def reopen_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Decide) -> Reply[AlertReply]:
     """Shows an alert again that was stood down: it goes on where it was, and who was told of that is told that it is back."""
     return await followed(request, id, lambda s, who: s.following.reopen(id, who, body.reason, rev=headers.version))
 
 
+@OPERATIONS.add(
+    "POST", "/v1/alerts/{id}/close", "Close", "alerts:write", or_scope="alerts:approve",
+    act=Act("alert.close", stops_harm=True, once=True),
+)  # fmt: skip
 async def close_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Close) -> Reply[AlertReply]:
     """It is over. Everyone who may have been told is told so, on every channel they were told on and at the address they have
     now: that it is over, not how it ended, and nobody's name. An alert that has passed its end can be closed, too.
@@ -98,11 +118,19 @@ async def close_alert(request: web.Request, *, id: AlertId, headers: Conditions,
     )  # fmt: skip
 
 
+@OPERATIONS.add(
+    "POST", "/v1/alerts/{id}/found", "Close: the child was found", "alerts:write", or_scope="alerts:approve",
+    act=Act("alert.found", stops_harm=True, once=True),
+)  # fmt: skip
 async def found_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Close) -> Reply[AlertReply]:
     """The child was found: stands the alert down and closes it in one step, as `close` does."""
     return await close_alert(request, id=id, headers=headers, body=body)
 
 
+@OPERATIONS.add(
+    "POST", "/v1/alerts/{id}/restrict", "Take facts and photos out", "alerts:write", or_scope="alerts:approve",
+    problems=("expired",), act=Act("alert.restrict", stops_harm=True, once=True),
+)  # fmt: skip
 async def restrict_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Decide) -> Reply[AlertReply]:
     """Takes the facts and photos of the children out of an alert that is told or stood down, everywhere and for good: of each
     child age and sex are left, of the rest the place and time, the contacts and what is internal. Free texts go, for they may name
@@ -115,6 +143,10 @@ async def restrict_alert(request: web.Request, *, id: AlertId, headers: Conditio
     return reply
 
 
+@OPERATIONS.add(
+    "POST", "/v1/alerts/{id}/extend", "Put the end off", "alerts:approve",
+    problems=("expired", "same-person", "photo-unreadable"), act=Act("alert.extend", once=True),
+)  # fmt: skip
 async def extend_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Extend) -> Reply[AlertReply]:
     """Puts the end of an alert off that is told or stood down. What is queued lives on, its photos are kept for longer, and nobody
     hears of it; what was told before bears the end of then. It is told for longer than was approved, so an Actual alert takes
@@ -125,6 +157,10 @@ async def extend_alert(request: web.Request, *, id: AlertId, headers: Conditions
     )
 
 
+@OPERATIONS.add(
+    "POST", "/v1/alerts/{id}/purge", "Purge the case", "admin", essential=True, step_up=True,
+    act=Act("alert.purge", once=True),
+)  # fmt: skip
 async def purge_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Purge) -> Reply[AlertReply]:
     """Destroys the key of the alert's case, for good: of all alerts of the case neither document nor texts nor photos can be read
     any more, here or in a backup that is put back. All of them must be over; the one that is named may be stood down. What stays
@@ -137,47 +173,3 @@ async def purge_alert(request: web.Request, *, id: AlertId, headers: Conditions,
     record = await s.purging.purge(id, who, body.reason, rev=headers.version)
     note(request, record=record, reason=str(body.reason))
     return reply_with_alert(record)
-
-
-_GROUP = "Alerts"
-_PROBLEMS = ("not-found", "precondition-failed")
-OPERATIONS = (
-    Operation(
-        method="POST", path="/v1/alerts/{id}/stand-down", handler=stand_down_alert, summary="Stand down",
-        scope="alerts:write", or_scope="alerts:approve", group=_GROUP, problems=_PROBLEMS, essential=True,
-        act=Act("alert.stand-down", stops_harm=True, once=True),
-    ),
-    Operation(
-        method="POST", path="/v1/cases/{number}/stand-down", handler=stand_down_case, summary="Stand a case down",
-        scope="alerts:write", or_scope="alerts:approve", group=_GROUP, problems=_PROBLEMS, essential=True, also=(202,),
-        act=Act("case.stand-down", of_person=True, stops_harm=True, once=True),
-    ),
-    Operation(
-        method="POST", path="/v1/alerts/{id}/reopen", handler=reopen_alert, summary="Reopen", scope="alerts:approve",
-        group=_GROUP, problems=(*_PROBLEMS, "stop-active", "expired"), act=Act("alert.reopen", once=True),
-    ),
-    Operation(
-        method="POST", path="/v1/alerts/{id}/close", handler=close_alert, summary="Close", scope="alerts:write",
-        or_scope="alerts:approve", group=_GROUP, problems=_PROBLEMS, essential=True,
-        act=Act("alert.close", stops_harm=True, once=True),
-    ),
-    Operation(
-        method="POST", path="/v1/alerts/{id}/found", handler=found_alert, summary="Close: the child was found",
-        scope="alerts:write", or_scope="alerts:approve", group=_GROUP, problems=_PROBLEMS, essential=True,
-        act=Act("alert.found", stops_harm=True, once=True),
-    ),
-    Operation(
-        method="POST", path="/v1/alerts/{id}/restrict", handler=restrict_alert, summary="Take facts and photos out",
-        scope="alerts:write", or_scope="alerts:approve", group=_GROUP, problems=(*_PROBLEMS, "expired"), essential=True,
-        act=Act("alert.restrict", stops_harm=True, once=True),
-    ),
-    Operation(
-        method="POST", path="/v1/alerts/{id}/extend", handler=extend_alert, summary="Put the end off",
-        scope="alerts:approve", group=_GROUP, problems=(*_PROBLEMS, "expired", "same-person", "photo-unreadable"),
-        act=Act("alert.extend", once=True),
-    ),
-    Operation(
-        method="POST", path="/v1/alerts/{id}/purge", handler=purge_alert, summary="Purge the case", scope="admin",
-        group=_GROUP, problems=_PROBLEMS, essential=True, step_up=True, act=Act("alert.purge", once=True),
-    ),
-)  # fmt: skip

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from alertd.api.alerts.alerts import Decide
 from alertd.api.http.call import credential, is_replay, note, services
-from alertd.api.http.operations import Act, Operation
+from alertd.api.http.operations import Act, Operations
 from alertd.api.shapes import AlertId
 from alertd.common.clock import time_of
 from alertd.service.retention.legal_holds import LegalHolds
@@ -25,6 +25,11 @@ class HoldReply(BaseModel):
     reason: str | None
 
 
+_PATH = "/v1/alerts/{id}/hold"
+OPERATIONS = Operations("Alerts")
+
+
+@OPERATIONS.add("GET", _PATH, "Show a legal hold", "alerts:read")
 async def show_hold(request: web.Request, *, id: AlertId) -> HoldReply:
     """Whether a legal hold keeps an alert's case, and who put it there, when and why. An administrator of the organisation that runs the service sees
     those of all organisations.
@@ -33,6 +38,10 @@ async def show_hold(request: web.Request, *, id: AlertId) -> HoldReply:
     return await _shown(s.legal_holds, await s.legal_holds.seen(id, credential(request)))
 
 
+@OPERATIONS.add(
+    "POST", _PATH, "Put a case under a legal hold", "alerts:approve", problems=("precondition-failed",), essential=True,
+    act=Act("alert.hold", once=True),
+)  # fmt: skip
 async def hold_alert(request: web.Request, *, id: AlertId, body: Decide) -> HoldReply:
     """Puts a legal hold on an alert's case: none of its alerts is purged and none of its photos and ledgers goes by its age until another person
     of the organisation releases it. It does not change who is notified. A case has one hold: a second call leaves the first. It binds your organisation's case
@@ -44,6 +53,10 @@ async def hold_alert(request: web.Request, *, id: AlertId, body: Decide) -> Hold
     return await _shown(s.legal_holds, await s.approval.get(id, who))
 
 
+@OPERATIONS.add(
+    "POST", "/v1/alerts/{id}/release", "Release a legal hold", "admin",
+    problems=("precondition-failed", "same-person", "not-allowed"), step_up=True, act=Act("alert.release", once=True),
+)  # fmt: skip
 async def release_alert(request: web.Request, *, id: AlertId) -> HoldReply:
     """Releases a legal hold. The person who put it there cannot, and neither can a person whose key they made. Photos and ledgers are kept for 90 days from then at least.
     An administrator of the organisation that runs the service may release the hold of any organisation: that one's audit and the event
@@ -60,22 +73,3 @@ async def _shown(holds: LegalHolds, record: AlertRecord) -> HoldReply:
     if hold is None:
         return HoldReply(id=record.id, held=False, by=None, by_org=None, at=None, reason=None)
     return HoldReply(id=record.id, held=True, by=hold.by, by_org=hold.org, at=time_of(hold.at), reason=hold.reason)
-
-
-_GROUP = "Alerts"
-_PROBLEMS = ("not-found", "precondition-failed")
-_PATH = "/v1/alerts/{id}/hold"
-OPERATIONS = (
-    Operation(
-        method="GET", path=_PATH, handler=show_hold, summary="Show a legal hold", scope="alerts:read", group=_GROUP,
-        problems=("not-found",),
-    ),
-    Operation(
-        method="POST", path=_PATH, handler=hold_alert, summary="Put a case under a legal hold", scope="alerts:approve",
-        group=_GROUP, problems=_PROBLEMS, essential=True, act=Act("alert.hold", once=True),
-    ),
-    Operation(
-        method="POST", path="/v1/alerts/{id}/release", handler=release_alert, summary="Release a legal hold", scope="admin",
-        group=_GROUP, problems=(*_PROBLEMS, "same-person", "not-allowed"), step_up=True, act=Act("alert.release", once=True),
-    ),
-)  # fmt: skip

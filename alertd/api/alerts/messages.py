@@ -11,7 +11,7 @@ from aiohttp import web
 from pydantic import BaseModel, Field, field_validator
 
 from alertd.api.http.call import credential, services
-from alertd.api.http.operations import Operation
+from alertd.api.http.operations import Operations
 from alertd.api.shapes import Query
 from alertd.common.clock import time_of
 from alertd.model.alert import Alert, AlertRequest
@@ -96,6 +96,17 @@ class MessagesPreview(BaseModel):
     messages: list[PreviewMessage]
 
 
+OPERATIONS = Operations("Messages")
+
+
+@OPERATIONS.add(
+    "POST", "/v1/messages/preview", "Preview messages", "alerts:read", or_scope="alerts:write", essential=True,
+    problems=(
+        "case-not-verified", "expired", "channel-unavailable", "translation-unreviewed", "language-missing",
+        "photo-unreadable", "message-impossible", "unknown-region", "invalid-geometry",
+        "contact-unreachable-from-area", "contact-voice-only",
+    ),
+)  # fmt: skip
 async def preview_messages(request: web.Request, *, query: MessagesQuery, body: AlertRequest) -> MessagesPreview:
     """What an alert will look like on each channel in each language: its texts, the segments of an SMS, what had no room and
     what is not translated; with `occasion`, what people are told afterwards, as if the alert had gone out now, or when `alerted` says. An end names
@@ -205,16 +216,3 @@ def _sms(making: Making, message: SmsMessage) -> dict[str, Any]:
         "codings": found,
         "name_decides": sent.encoding == "ucs2" and nameless.encoding == "gsm7",
     }
-
-
-OPERATIONS = (
-    Operation(
-        method="POST", path="/v1/messages/preview", handler=preview_messages, summary="Preview messages",
-        scope="alerts:read", or_scope="alerts:write", group="Messages", essential=True,
-        problems=(
-            "case-not-verified", "expired", "channel-unavailable", "translation-unreviewed", "language-missing",
-            "photo-unreadable", "message-impossible", "unknown-region", "invalid-geometry",
-            "contact-unreachable-from-area", "contact-voice-only",
-        ),
-    ),
-)  # fmt: skip

@@ -9,7 +9,7 @@ from aiohttp import web
 from pydantic import BaseModel, Field
 
 from alertd.api.http.call import Conditions, credential, etag, is_replay, note, services
-from alertd.api.http.operations import Act, Operation, Reply
+from alertd.api.http.operations import Act, Operations, Reply
 from alertd.api.shapes import BY_ORG, AlertId, AlertReply, alert_reply
 from alertd.common.clock import time_of, time_or_none
 from alertd.model.kinds import Channel
@@ -70,11 +70,19 @@ class CallList(BaseModel):
     calls: list[CallReply] = Field(description="What waits longest first.")
 
 
+OPERATIONS = Operations("On call")
+
+
+@OPERATIONS.add("GET", "/v1/oncall", "Show who is on call", "alerts:read", tells=("ETag",))
 async def show_oncall(request: web.Request) -> Reply[OnCallReply]:
     """Who is on call in your organisation: the rota, and who would be called now."""
     return _reply(request, await services(request).duty.get(credential(request).org))
 
 
+@OPERATIONS.add(
+    "PUT", "/v1/oncall", "Write who is on call", "admin", tells=("ETag",), problems=("channel-unavailable",),
+    step_up=True, act=Act("oncall.write"),
+)  # fmt: skip
 async def put_oncall(request: web.Request, *, headers: Conditions, body: OnCall) -> Reply[OnCallReply]:
     """Writes your organisation's rota, whole. When an alert becomes `pending`, everybody of the first step who is on duty is told by the
     first of their addresses that a carrier takes it for; after `after_min` minutes the next step is, and so on, `times` times, until the
@@ -87,11 +95,16 @@ async def put_oncall(request: web.Request, *, headers: Conditions, body: OnCall)
     return _reply(request, known)
 
 
+@OPERATIONS.add("GET", "/v1/oncall/alerts", "List who was called for what waits", "alerts:read")
 async def list_calls(request: web.Request) -> CallList:
     """The organisation's alerts that wait for their second person, or that another organisation asks to stand down: who was called, and who has each."""
     return CallList(calls=[_call(one) for one in await services(request).duty.calls(credential(request).org)])
 
 
+@OPERATIONS.add(
+    "POST", "/v1/alerts/{id}/take", "Say that you have it", "alerts:approve",
+    problems=("precondition-failed", "same-person"), act=Act("alert.take", once=True),
+)  # fmt: skip
 async def take_alert(request: web.Request, *, id: AlertId) -> CallReply:
     """You see to an alert that waits: nobody else is called for `hold_min` minutes. It decides nothing; if it still waits then, the
     next are called. Whoever could not approve it cannot take it. If another organisation asks to stand the alert down, alertd calls nobody else for
@@ -141,25 +154,3 @@ def _call(call: Call) -> CallReply:
 
 def _page(one: Page) -> PageReply:
     return PageReply(at=time_of(one.at), step=one.step, name=one.name, channel=Channel(one.channel), taken=one.taken)
-
-
-_GROUP = "On call"
-OPERATIONS = (
-    Operation(
-        method="GET", path="/v1/oncall", handler=show_oncall, summary="Show who is on call", scope="alerts:read",
-        group=_GROUP, tells=("ETag",),
-    ),
-    Operation(
-        method="PUT", path="/v1/oncall", handler=put_oncall, summary="Write who is on call", scope="admin", group=_GROUP,
-        tells=("ETag",), problems=("precondition-failed", "channel-unavailable"), step_up=True, act=Act("oncall.write"),
-    ),
-    Operation(
-        method="GET", path="/v1/oncall/alerts", handler=list_calls, summary="List who was called for what waits",
-        scope="alerts:read", group=_GROUP,
-    ),
-    Operation(
-        method="POST", path="/v1/alerts/{id}/take", handler=take_alert, summary="Say that you have it",
-        scope="alerts:approve", group=_GROUP, problems=("not-found", "precondition-failed", "same-person"),
-        act=Act("alert.take", once=True),
-    ),
-)  # fmt: skip

@@ -15,7 +15,7 @@ from alertd.api.alerts.alerts import Saw, Seen, reply_with_alert, seen
 from alertd.api.alerts.messages import MessagesPreview, making_of, messages_reply
 from alertd.api.area_shapes import AreaReply, area_reply
 from alertd.api.http.call import credential, is_replay, note, services
-from alertd.api.http.operations import Act, Operation, Reply
+from alertd.api.http.operations import Act, Operations, Reply
 from alertd.api.shapes import AlertId, AlertReply, PermissionReply, Query, Remark, permission_of
 from alertd.common.clock import time_of
 from alertd.model.fields import Language
@@ -89,6 +89,11 @@ class ShownQuery(Query):
     language: Language = Field("en", description="To name the area in.")
 
 
+_ONE = "/v1/permissions/{id}"
+OPERATIONS = Operations("Permissions")
+
+
+@OPERATIONS.add("GET", "/v1/permissions", "List what neighbours ask", "alerts:read")
 async def list_permissions(request: web.Request, *, query: RequestsQuery) -> PermissionRequests:
     """What other organisations ask of yours: to be told in your jurisdiction, too. The latest 200."""
     found = await services(request).permissions.asked_of(credential(request).org)
@@ -97,6 +102,7 @@ async def list_permissions(request: web.Request, *, query: RequestsQuery) -> Per
     )
 
 
+@OPERATIONS.add("GET", _ONE, "Show what a neighbour asks", "alerts:read")
 async def show_permission(request: web.Request, *, id: AlertId, query: ShownQuery) -> PermissionRequest:
     """One of them, as whoever answers must see it: the ground, how many people are in it, and what they would read. Nothing else of the
     case is shown.
@@ -105,6 +111,13 @@ async def show_permission(request: web.Request, *, id: AlertId, query: ShownQuer
     return await _whole(s, await s.permissions.get(id, credential(request)), query.language)
 
 
+@OPERATIONS.add(
+    "POST", f"{_ONE}/grant", "Permit it", "alerts:approve", step_up=True, act=Act("permission.grant", once=True),
+    problems=(
+        "precondition-failed", "same-person", "protection-review-required", "audience-changed", "approval-stale",
+        "expired", "stop-active", "outside-jurisdiction", "over-budget",
+    ),
+)  # fmt: skip
 async def grant_permission(request: web.Request, *, id: AlertId, body: Grant) -> PermissionRequest:
     """The alert is told in your jurisdiction, too, on the ground that you were shown; whoever was told of it before is not told again.
     It takes whoever might approve such an alert, and is neither of the two that sent it. What was permitted is not taken back: the
@@ -118,6 +131,10 @@ async def grant_permission(request: web.Request, *, id: AlertId, body: Grant) ->
     return request_reply(done)
 
 
+@OPERATIONS.add(
+    "POST", f"{_ONE}/refuse", "Refuse it", "alerts:approve", step_up=True, act=Act("permission.refuse", once=True),
+    problems=("precondition-failed", "expired"),
+)  # fmt: skip
 async def refuse_permission(request: web.Request, *, id: AlertId, body: Refuse) -> PermissionRequest:
     """The alert is not told in your jurisdiction. Whoever may can still permit it while it is told."""
     s, who = services(request), credential(request)
@@ -128,6 +145,10 @@ async def refuse_permission(request: web.Request, *, id: AlertId, body: Refuse) 
     return request_reply(done)
 
 
+@OPERATIONS.add(
+    "POST", "/v1/alerts/{id}/permissions", "Ask a neighbour again", "alerts:write",
+    act=Act("alert.ask-permission", once=True), problems=("precondition-failed", "permission-pending", "expired"),
+)  # fmt: skip
 async def ask_permission(request: web.Request, *, id: AlertId, body: AskAgain) -> Reply[AlertReply]:
     """Asks a neighbour again that has refused. Each is asked for the first time when the alert is approved."""
     s, who = services(request), credential(request)
@@ -169,34 +190,3 @@ async def _whole(s: Container, asked: Request, language: str) -> PermissionReque
         )  # fmt: skip
         said["channels"] = list(alert.channels)
     return reply.model_copy(update=said)
-
-
-_GROUP, _ONE = "Permissions", "/v1/permissions/{id}"
-OPERATIONS = (
-    Operation(
-        method="GET", path="/v1/permissions", handler=list_permissions, summary="List what neighbours ask",
-        scope="alerts:read", group=_GROUP,
-    ),
-    Operation(
-        method="GET", path=_ONE, handler=show_permission, summary="Show what a neighbour asks", scope="alerts:read",
-        group=_GROUP, problems=("not-found",),
-    ),
-    Operation(
-        method="POST", path=f"{_ONE}/grant", handler=grant_permission, summary="Permit it", scope="alerts:approve",
-        group=_GROUP, step_up=True, act=Act("permission.grant", once=True),
-        problems=(
-            "not-found", "precondition-failed", "same-person", "protection-review-required", "audience-changed", "approval-stale",
-            "expired", "stop-active", "outside-jurisdiction", "over-budget",
-        ),
-    ),
-    Operation(
-        method="POST", path=f"{_ONE}/refuse", handler=refuse_permission, summary="Refuse it", scope="alerts:approve",
-        group=_GROUP, step_up=True, act=Act("permission.refuse", once=True),
-        problems=("not-found", "precondition-failed", "expired"),
-    ),
-    Operation(
-        method="POST", path="/v1/alerts/{id}/permissions", handler=ask_permission, summary="Ask a neighbour again",
-        scope="alerts:write", group=_GROUP, act=Act("alert.ask-permission", once=True),
-        problems=("not-found", "precondition-failed", "permission-pending", "expired"),
-    ),
-)  # fmt: skip

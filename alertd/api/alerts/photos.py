@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, TypeAdapter
 from alertd.api.http.bodies import JSON, check_json, raw_json, validated
 from alertd.api.http.call import PREPARED_ID, credential, is_replay, note, services
 from alertd.api.http.cookies import known
-from alertd.api.http.operations import Act, Operation, Reply
+from alertd.api.http.operations import Act, Operations, Reply
 from alertd.api.shapes import Query
 from alertd.common.clock import time_of
 from alertd.common.errors import Fault, Problem
@@ -63,6 +63,17 @@ class ShowQuery(Query):
     size: Literal["push", "mail", "page"] = Field("page", description="How large.")
 
 
+OPERATIONS = Operations("Photos")
+
+
+@OPERATIONS.add(
+    "POST", "/v1/media", "Hand in a photo", "alerts:write", status=201, takes=(FORM, JSON),
+    reads={FORM: MediaForm, JSON: MediaByUrl}, tells=("Location",),
+    problems=(
+        "photo-unreadable", "photo-rights-missing", "rate-limited", "too-large", "wrong-content-type", "not-found",
+    ),
+    act=Act("photo.upload", once=True),
+)  # fmt: skip
 async def create_media(request: web.Request) -> Reply[MediaReply]:
     """Takes a photo in, for an alert to show: a form (`multipart/form-data`) of a part `photo`, the file, and a part `facts`,
     JSON; or as JSON the facts and the `url` of the photo, which is fetched once, over https and from the public internet alone.
@@ -80,6 +91,9 @@ async def create_media(request: web.Request) -> Reply[MediaReply]:
     return _told(s, kept)
 
 
+@OPERATIONS.add(
+    "GET", "/m/{id}", "Show a photo", None, gives=("image/jpeg",), problems=("gone", "stop-active", "rate-limited")
+)
 async def show_media(request: web.Request, *, id: MediaId, query: ShowQuery) -> web.Response:
     """A photo, while an Actual alert that has it is told: for everyone, and not to be indexed. Then it is gone (410). Before that it is
     shown to a key with the scope `alerts:read` or `alerts:write` alone; and again while another alert that has it is still to be told,
@@ -158,18 +172,3 @@ def _told(s: Container, kept: TakenPhoto) -> Reply[MediaReply]:
         unused_until=time_of(kept.unused_until_ms),
     )  # fmt: skip
     return Reply(body, headers={"Location": f"/m/{kept.id}"})
-
-
-_GROUP = "Photos"
-OPERATIONS = (
-    Operation(
-        method="POST", path="/v1/media", handler=create_media, summary="Hand in a photo", scope="alerts:write",
-        group=_GROUP, status=201, takes=(FORM, JSON), reads={FORM: MediaForm, JSON: MediaByUrl}, tells=("Location",),
-        problems=("photo-unreadable", "photo-rights-missing", "rate-limited", "too-large", "wrong-content-type", "not-found"),
-        act=Act("photo.upload", once=True),
-    ),
-    Operation(
-        method="GET", path="/m/{id}", handler=show_media, summary="Show a photo", scope=None, group=_GROUP,
-        gives=("image/jpeg",), problems=("gone", "stop-active", "rate-limited"),
-    ),
-)  # fmt: skip

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from alertd.api.http.bodies import JSON
 from alertd.api.http.call import check_caller, credential, services, still_may
-from alertd.api.http.operations import EVENTS, NDJSON, Act, Operation
+from alertd.api.http.operations import EVENTS, NDJSON, Act, Operations
 from alertd.api.http.streams import send_events
 from alertd.api.shapes import HAD_NOBODY, REV, AlertId, AlertReply, Query, alert_reply
 from alertd.common.clock import ms_of
@@ -81,6 +81,10 @@ class ProgressReply(BaseModel):
     last_send_s: float | None
 
 
+OPERATIONS = Operations("Alerts")
+
+
+@OPERATIONS.add("GET", "/v1/alerts", "List alerts", "alerts:read")
 async def list_alerts(request: web.Request, *, query: ListQuery) -> AlertList:
     """The organisation's alerts, newest first. A page may be short where few alerts match: `next` tells whether to go on."""
     s, org = services(request), credential(request).org
@@ -105,6 +109,10 @@ def _place(cursor: str) -> ListPlace:
     return int(made), name
 
 
+@OPERATIONS.add(
+    "GET", "/v1/alerts/{id}/progress", "Watch an alert", "alerts:read", gives=(JSON, EVENTS),
+    writes_out={EVENTS: ProgressReply},
+)  # fmt: skip
 async def alert_progress(request: web.Request, *, id: AlertId) -> ProgressReply | web.StreamResponse:
     """How far it is. With `Accept: text/event-stream`, again at every change until nothing more is sent and every
     reference has its end.
@@ -115,6 +123,10 @@ async def alert_progress(request: web.Request, *, id: AlertId) -> ProgressReply 
     return await send_events(request, _events(request, id))
 
 
+@OPERATIONS.add(
+    "GET", "/v1/alerts/{id}/deliveries", "Read the ledger", "ledger:read", gives=(NDJSON,),
+    writes_out={NDJSON: Delivery}, problems=("gone",), act=Act("ledger.read"),
+)  # fmt: skip
 async def alert_deliveries(request: web.Request, *, id: AlertId) -> web.StreamResponse:
     """The ledger, one reference a line (NDJSON). Subscribers have names that mean nothing in any other alert."""
     s = services(request)
@@ -184,18 +196,3 @@ def is_over(state: AlertState, channels: Mapping[str, Mapping[str, int]]) -> boo
     """Nothing more is sent, and every reference has its end: those of a closed gate are settled after it closed."""
     left = sum(counts[state.word] for counts in channels.values() for state in UNSETTLED)
     return state in UNWATCHED and not left
-
-
-_GROUP = "Alerts"
-OPERATIONS = (
-    Operation(method="GET", path="/v1/alerts", handler=list_alerts, summary="List alerts", scope="alerts:read", group=_GROUP),
-    Operation(
-        method="GET", path="/v1/alerts/{id}/progress", handler=alert_progress, summary="Watch an alert",
-        scope="alerts:read", group=_GROUP, gives=(JSON, EVENTS), writes_out={EVENTS: ProgressReply}, problems=("not-found",),
-    ),
-    Operation(
-        method="GET", path="/v1/alerts/{id}/deliveries", handler=alert_deliveries, summary="Read the ledger",
-        scope="ledger:read", group=_GROUP, gives=(NDJSON,), writes_out={NDJSON: Delivery}, problems=("not-found", "gone"),
-        act=Act("ledger.read"),
-    ),
-)  # fmt: skip

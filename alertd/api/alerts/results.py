@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from alertd.api.alerts.timeline import ActReply, history_reply
 from alertd.api.http.audit import AuditEntry, entry_reply
 from alertd.api.http.call import credential, note, services
-from alertd.api.http.operations import Act, Operation
+from alertd.api.http.operations import Act, Operations
 from alertd.api.shapes import BY_ORG, AlertId, AlertReply, BreakGlassReply, alert_reply, break_glass_reply, signed
 from alertd.common.clock import second_of, time_of
 from alertd.model.kinds import Occasion
@@ -127,6 +127,12 @@ class EvidenceKeys(EvidenceKey):
     earlier: list[EvidenceKey] = Field(description="The keys that rotations replaced, the latest first.")
 
 
+OPERATIONS = Operations("Alerts")
+
+
+@OPERATIONS.add(
+    "GET", "/v1/alerts/{id}/report", "Show what it came to", "ledger:read", problems=("gone",), act=Act("report.read")
+)
 async def alert_report(request: web.Request, *, id: AlertId) -> ReportReply:
     """What an alert came to, with all that followed it: whom it reached, how fast, what was corrected, who left, who decided what, and
     its outcome. There is none once it is purged.
@@ -142,6 +148,9 @@ async def alert_report(request: web.Request, *, id: AlertId) -> ReportReply:
     )  # fmt: skip
 
 
+@OPERATIONS.add(
+    "GET", "/v1/alerts/{id}/evidence", "Export evidence", "evidence:read", problems=("gone",), act=Act("evidence.read")
+)
 async def alert_evidence(request: web.Request, *, id: AlertId) -> EvidenceReply:
     """An alert with everything that proves what was decided and told: its document, its area, all that followed it, the digests of their ledgers, and
     what the audit has of it. Signed with the installation's key, of which `GET /v1/evidence/key` gives the public half. It holds what the case holds: keep it
@@ -157,6 +166,7 @@ async def alert_evidence(request: web.Request, *, id: AlertId) -> EvidenceReply:
     return EvidenceReply(payload=signed.payload, protected=signed.protected, signature=signed.signature)
 
 
+@OPERATIONS.add("GET", "/v1/evidence/key", "Show what signs evidence", None)
 async def show_evidence_key(request: web.Request) -> EvidenceKeys:
     """The public half of the key that signs evidence, for everybody. `alertd keys rotate-master` replaces the key. Evidence from before that is
     verified with the earlier key, which stays in `earlier`.
@@ -214,20 +224,3 @@ def _version(told: Told) -> VersionReport:
         handed_over=handed_over, delivered=delivered, seen=dict(told.seen), opted_out=dict(told.opted_out),
         left=dict(told.left),
     )  # fmt: skip
-
-
-_GROUP = "Alerts"
-OPERATIONS = (
-    Operation(
-        method="GET", path="/v1/alerts/{id}/report", handler=alert_report, summary="Show what it came to",
-        scope="ledger:read", group=_GROUP, problems=("not-found", "gone"), act=Act("report.read"),
-    ),
-    Operation(
-        method="GET", path="/v1/alerts/{id}/evidence", handler=alert_evidence, summary="Export evidence",
-        scope="evidence:read", group=_GROUP, problems=("not-found", "gone"), act=Act("evidence.read"),
-    ),
-    Operation(
-        method="GET", path="/v1/evidence/key", handler=show_evidence_key, summary="Show what signs evidence", scope=None,
-        group=_GROUP,
-    ),
-)  # fmt: skip

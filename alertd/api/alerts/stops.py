@@ -9,7 +9,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from alertd.api.http.call import Conditions, credential, etag, is_replay, note, services
-from alertd.api.http.operations import Act, Operation, Reply
+from alertd.api.http.operations import Act, Operations, Reply
 from alertd.api.shapes import BY_ORG, AlertId, AlertReply, alert_reply
 from alertd.common.clock import time_of
 from alertd.model.faults import refusal
@@ -57,6 +57,13 @@ class StopList(BaseModel):
     stops: list[StopReply]
 
 
+OPERATIONS = Operations("Stopping")
+
+
+@OPERATIONS.add(
+    "POST", "/v1/stop", "Stop sending", "alerts:write", or_scope="alerts:approve",
+    problems=("not-found", "precondition-failed"), act=Act("stop.set", stops_harm=True, once=True),
+)  # fmt: skip
 async def stop_sending(request: web.Request, *, body: StopOrder) -> StopReply:
     """Halts everything that is being sent, at once and by one person's word: the organisation's (the default), one key's, or, for
     an administrator, the whole service's. The last message leaves within a second of the answer. What is queued stays so,
@@ -70,6 +77,10 @@ async def stop_sending(request: web.Request, *, body: StopOrder) -> StopReply:
     return _effect(await s.stop(scope, who, body.reason))
 
 
+@OPERATIONS.add(
+    "POST", "/v1/resume", "Resume sending", "alerts:approve",
+    problems=("not-found", "precondition-failed", "same-person", "stop-active"), act=Act("stop.lift", once=True),
+)  # fmt: skip
 async def resume_sending(request: web.Request, *, body: Scope = OWN) -> StopReply:
     """Lifts a stop, by two people: the first asks, the second lifts it. Neither may have made the other's key."""
     s, who = services(request).stopping, credential(request)
@@ -82,17 +93,25 @@ async def resume_sending(request: web.Request, *, body: Scope = OWN) -> StopRepl
     return _effect(effect)
 
 
+@OPERATIONS.add("GET", "/v1/stop", "List stops", "alerts:read")
 async def list_stops(request: web.Request) -> StopList:
     """What is stopped now."""
     found = await services(request).stopping.active(credential(request).org)
     return StopList(stops=[_shown(scope, stop) for scope, stop in sorted(found.items())])
 
 
+@OPERATIONS.add(
+    "POST", "/v1/alerts/{id}/pause", "Let an alert wait", "alerts:write", or_scope="alerts:approve",
+    act=Act("alert.pause", stops_harm=True, once=True),
+)  # fmt: skip
 async def pause_alert(request: web.Request, *, id: AlertId, headers: Conditions) -> Reply[AlertReply]:
     """One alert waits: nothing more of it is sent until it is resumed, or its end has passed. What is queued stays so."""
     return await _pause(request, id, headers, waits=True)
 
 
+@OPERATIONS.add(
+    "POST", "/v1/alerts/{id}/resume", "Let an alert go on", "alerts:approve", act=Act("alert.resume", once=True)
+)
 async def resume_alert(request: web.Request, *, id: AlertId, headers: Conditions) -> Reply[AlertReply]:
     """An alert that waits goes on. A stop that it is under holds it all the same."""
     return await _pause(request, id, headers, waits=False)
@@ -119,29 +138,3 @@ def _shown(scope: str, stop: Stop | None, alerts: int | None = None) -> StopRepl
         resume_asked_by=(stop.first or None) if stop else None,
         resume_asked_by_org=stop.first_org if stop and stop.first else None, alerts=alerts,
     )  # fmt: skip
-
-
-_GROUP = "Stopping"
-_OF_SCOPE = ("not-found", "precondition-failed")
-OPERATIONS = (
-    Operation(
-        method="POST", path="/v1/stop", handler=stop_sending, summary="Stop sending", scope="alerts:write",
-        or_scope="alerts:approve", group=_GROUP, problems=_OF_SCOPE, essential=True, act=Act("stop.set", stops_harm=True, once=True),
-    ),
-    Operation(
-        method="POST", path="/v1/resume", handler=resume_sending, summary="Resume sending", scope="alerts:approve",
-        group=_GROUP, problems=(*_OF_SCOPE, "same-person", "stop-active"), act=Act("stop.lift", once=True),
-    ),
-    Operation(
-        method="GET", path="/v1/stop", handler=list_stops, summary="List stops", scope="alerts:read", group=_GROUP
-    ),
-    Operation(
-        method="POST", path="/v1/alerts/{id}/pause", handler=pause_alert, summary="Let an alert wait",
-        scope="alerts:write", or_scope="alerts:approve", group=_GROUP, problems=_OF_SCOPE, essential=True,
-        act=Act("alert.pause", stops_harm=True, once=True),
-    ),
-    Operation(
-        method="POST", path="/v1/alerts/{id}/resume", handler=resume_alert, summary="Let an alert go on",
-        scope="alerts:approve", group=_GROUP, problems=_OF_SCOPE, act=Act("alert.resume", once=True),
-    ),
-)  # fmt: skip

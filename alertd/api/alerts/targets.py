@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from alertd.api.area_shapes import ETA, AreaReply, AudienceReply, RegionShare, area_reply, audience_reply, eta
 from alertd.api.http.call import credential, services
-from alertd.api.http.operations import Operation
+from alertd.api.http.operations import Operations
 from alertd.api.shapes import PermissionReply, permission_reply, untold_reply
 from alertd.common.errors import Problem
 from alertd.model.alert import Policy, Target
@@ -62,6 +62,13 @@ class PreviewReply(BaseModel):
     notice: str | None = Field(description="What the policy asks for and will not get.")
 
 
+OPERATIONS = Operations("Targets")
+
+
+@OPERATIONS.add(
+    "POST", "/v1/targets/preview", "Preview a target", "alerts:write", or_scope="alerts:approve",
+    problems=("unknown-region", "invalid-geometry", "rate-limited"), essential=True,
+)  # fmt: skip
 async def preview_target(request: web.Request, *, body: PreviewRequest) -> PreviewReply:
     """The area of a target, its regions, and about how many people and addresses are in it: estimates, only of ground in your
     jurisdiction. A key gets 60 previews and dry runs a minute unless the configuration says otherwise.
@@ -87,12 +94,3 @@ async def preview_target(request: web.Request, *, body: PreviewRequest) -> Previ
         neighbours=[permission_reply(one).model_copy(update={"people": None}) for one in neighbours],
         notice=NOBODY_ACKNOWLEDGES if body.policy.escalates and not await s.acks.lately(s.clock.now_ms()) else None,
     )
-
-
-OPERATIONS = (
-    Operation(
-        method="POST", path="/v1/targets/preview", handler=preview_target, summary="Preview a target",
-        scope="alerts:write", or_scope="alerts:approve", group="Targets",
-        problems=("unknown-region", "invalid-geometry", "rate-limited"), essential=True,
-    ),
-)  # fmt: skip

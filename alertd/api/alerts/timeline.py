@@ -8,7 +8,7 @@ from aiohttp import web
 from pydantic import BaseModel, Field
 
 from alertd.api.http.call import credential, services
-from alertd.api.http.operations import Operation
+from alertd.api.http.operations import Operations
 from alertd.api.shapes import BY_ORG, AlertId
 from alertd.common.clock import time_of
 from alertd.service.access import LEDGER
@@ -45,6 +45,10 @@ class CurveReply(BaseModel):
     delivered: dict[str, list[int]] = Field(description="By channel: messages with a receipt by then.")
 
 
+OPERATIONS = Operations("Alerts")
+
+
+@OPERATIONS.add("GET", "/v1/alerts/{id}/history", "Show who did what", "alerts:read")
 async def alert_history(request: web.Request, *, id: AlertId) -> HistoryReply:
     """Who did what with an alert and its later versions, as the audit has it."""
     s = services(request)
@@ -70,6 +74,7 @@ def history_reply(alert_id: str, found: History) -> HistoryReply:
     return HistoryReply(id=alert_id, acts=acts, whole=found.whole)
 
 
+@OPERATIONS.add("GET", "/v1/alerts/{id}/curve", "Show when it was told", "alerts:read")
 async def alert_curve(request: web.Request, *, id: AlertId) -> CurveReply:
     """How many messages were handed over and delivered, and when, from the ledger: up to 128 points, however long it took."""
     s, who = services(request), credential(request)
@@ -81,16 +86,3 @@ async def alert_curve(request: web.Request, *, id: AlertId) -> CurveReply:
         handed_over={channel: list(counts) for channel, counts in curve.handed_over.items()},
         delivered={channel: list(counts) for channel, counts in curve.delivered.items()},
     )
-
-
-_GROUP = "Alerts"
-OPERATIONS = (
-    Operation(
-        method="GET", path="/v1/alerts/{id}/history", handler=alert_history, summary="Show who did what",
-        scope="alerts:read", group=_GROUP, problems=("not-found",),
-    ),
-    Operation(
-        method="GET", path="/v1/alerts/{id}/curve", handler=alert_curve, summary="Show when it was told",
-        scope="alerts:read", group=_GROUP, problems=("not-found",),
-    ),
-)  # fmt: skip

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from alertd.api.alerts.alerts import REFUSED, SubmitQuery, Submitted, note_reach, submitted_reply
 from alertd.api.http.call import Conditions, credential, is_replay, note, services
-from alertd.api.http.operations import Act, Operation, Reply
+from alertd.api.http.operations import Act, Operations, Reply
 from alertd.api.shapes import AlertId, UpdateFacts, update_facts
 from alertd.model.alert import UpdateRequest
 
@@ -17,6 +17,13 @@ class Updated(Submitted):
     update: UpdateFacts
 
 
+OPERATIONS = Operations("Alerts")
+
+
+@OPERATIONS.add(
+    "POST", "/v1/alerts/{id}/updates", "Update an alert", "alerts:write", status=202, tells=("ETag", "Location"),
+    problems=(*REFUSED, "stop-active"), act=Act("alert.update", once=True),
+)  # fmt: skip
 async def update_alert(
     request: web.Request, *, id: AlertId, query: SubmitQuery, headers: Conditions, body: UpdateRequest
 ) -> Reply[Updated]:
@@ -43,12 +50,3 @@ async def update_alert(
     reply = await submitted_reply(s, taken, alert)
     own = {**dict(reply.body), "update": update_facts(taken.record)}
     return Reply(Updated.model_construct(**own), headers=reply.headers, made=reply.made)
-
-
-OPERATIONS = (
-    Operation(
-        method="POST", path="/v1/alerts/{id}/updates", handler=update_alert, summary="Update an alert",
-        scope="alerts:write", group="Alerts", status=202, tells=("ETag", "Location"),
-        problems=(*REFUSED, "not-found", "precondition-failed", "stop-active"), act=Act("alert.update", once=True),
-    ),
-)  # fmt: skip

@@ -51,7 +51,7 @@ def _told(operation: Operation, signature: Signature) -> Iterator[str]:
         if not operation.while_stopped:
             slugs += ("stop-active",)
     if signature.headers is not None and "If-Match" in names_of(signature.headers):
-        slugs += ("version-changed",)
+        slugs += ("version-changed", "precondition-failed")
     yield from slugs
 
 

@@ -12,7 +12,7 @@ from aiohttp.typedefs import Handler, Middleware
 from pydantic import BaseModel, Field
 
 from alertd.api.http.call import CREDENTIAL, NOTED, REQUEST_ID, credential, is_replay, services
-from alertd.api.http.operations import Act, Operation
+from alertd.api.http.operations import Act, Operation, Operations
 from alertd.api.http.problems import Explain, problem_of
 from alertd.api.shapes import BY_ORG, Query
 from alertd.common.clock import time_of
@@ -118,6 +118,10 @@ class AuditVerdict(BaseModel):
     why: str | None
 
 
+OPERATIONS = Operations("Audit")
+
+
+@OPERATIONS.add("GET", "/v1/audit", "Read the audit", "audit:read")
 async def list_audit(request: web.Request, *, query: AuditQuery) -> AuditPage:
     """The organisation's audit: each act that decides, discloses or changes what others are told, with who did it. Nothing
     in it can be changed or removed.
@@ -127,6 +131,7 @@ async def list_audit(request: web.Request, *, query: AuditQuery) -> AuditPage:
     return AuditPage(entries=[entry_reply(one) for one in found], next=found[-1].number if more else None)
 
 
+@OPERATIONS.add("GET", "/v1/audit/verify", "Verify the audit", "audit:read")
 async def verify_audit(request: web.Request, *, query: VerifyQuery) -> AuditVerdict:
     """Follows the chain from its first entry to its last and names the first that is not as it was written, or is missing."""
     noted = (query.entry, query.link) if query.entry is not None else None
@@ -143,15 +148,3 @@ def entry_reply(one: Entry) -> AuditEntry:
         of=one.of or None, by=one.by, by_org=one.by_org, key=one.key, object=one.object or None, facts=dict(one.facts),
         case=dict(one.case), link=one.link,
     )  # fmt: skip
-
-
-_GROUP = "Audit"
-OPERATIONS = (
-    Operation(
-        method="GET", path="/v1/audit", handler=list_audit, summary="Read the audit", scope="audit:read", group=_GROUP
-    ),
-    Operation(
-        method="GET", path="/v1/audit/verify", handler=verify_audit, summary="Verify the audit", scope="audit:read",
-        group=_GROUP,
-    ),
-)  # fmt: skip

@@ -1,4 +1,4 @@
-"""One row of the API's table: an operation. Routes, checks and the OpenAPI document are all made from it.
+"""The API's operations, each written at its handler. Routes, checks and the OpenAPI document are all made from them.
 
 A route checks and types the handler's arguments. It answers all faults of a request at once: those of the query, the headers and the body
 together. A path whose variables are not of their form is not found.
@@ -10,9 +10,9 @@ import difflib
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from types import UnionType
-from typing import Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from aiohttp import web
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -22,6 +22,8 @@ from alertd.common.errors import Fault, Problem
 from alertd.model.faults import faults_of
 
 Body = TypeVar("Body")
+Coroutine = TypeVar("Coroutine", bound=Callable[..., Awaitable[Any]])
+Facts = ParamSpec("Facts")
 
 NDJSON = "application/x-ndjson"
 EVENTS = "text/event-stream"
@@ -50,7 +52,7 @@ class Act:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Operation:
     """A method on a path, and the coroutine that does it.
 
@@ -60,17 +62,18 @@ class Operation:
     that. Its docstring describes the operation to the API's users.
     """
 
+    handler: Callable[..., Awaitable[Any]]
+    group: str  # the heading in the documentation
     method: str
     path: str  # with {variables}, as aiohttp has them
-    handler: Callable[..., Awaitable[Any]]
     summary: str
     scope: str | None  # None: no key is asked for
-    group: str  # the heading in the documentation
+    _: KW_ONLY
     or_scope: str | None = None  # another that serves as well
     status: int = 200
     also: tuple[int, ...] = ()  # other statuses with the same answer, or with none
     tells: tuple[str, ...] = ()  # headers of its answers: names in `openapi.HEADERS`
-    problems: tuple[str, ...] = ()  # slugs, besides those that every operation of its form can have
+    problems: tuple[str, ...] = ()  # slugs, besides those that `docs.refusals` adds to every operation of its form
     takes: tuple[str, ...] = (JSON,)  # the body's media types; what is not JSON reaches the handler unread
     gives: tuple[str, ...] = (JSON,)  # the answer's media types: a model's first, then what the handler writes itself
     reads: Mapping[str, Any] = field(default_factory=dict)  # bodies that the handler reads itself: what each type holds
@@ -83,9 +86,7 @@ class Operation:
     )
     any_origin: bool = False  # programs on anybody's pages may read its answers, refusals too: the path is the secret
     step_up: bool = False  # in a session, asked for only minutes after its operator showed that it is they
-    essential: bool = (
-        False  # goes on when the disk or the memory is nearly full: it only reads, or stops harm, or says what is true
-    )
+    essential: bool = False  # goes on when the disk or the memory is nearly full, as each act that stops harm does: it only reads, or says what is true
 
     of_caller: bool = False  # says who calls, and nothing else: a stopped key may read it
 
@@ -101,7 +102,8 @@ class Operation:
     @property
     def writes(self) -> bool:
         """Whether it needs room on the disk."""
-        return self.method != "GET" and not self.essential
+        stops_harm = self.act is not None and self.act.stops_harm
+        return self.method != "GET" and not (self.essential or stops_harm)
 
     @property
     def while_stopped(self) -> bool:
@@ -120,6 +122,32 @@ class Operation:
     @property
     def reads_json(self) -> bool:
         return self.takes == (JSON,) and not self.streams
+
+
+def _adds(
+    make: Callable[Concatenate[Callable[..., Awaitable[Any]], str, Facts], Operation],
+) -> Callable[Concatenate[Operations, Facts], Callable[[Coroutine], Coroutine]]:
+    """Returns the method `Operations.add`. It takes the facts that `make` takes after the handler and the group, and has their types."""
+
+    def add(table: Operations, /, *args: Facts.args, **facts: Facts.kwargs) -> Callable[[Coroutine], Coroutine]:
+        def added(handler: Coroutine) -> Coroutine:
+            table.append(make(handler, table.group, *args, **facts))
+            return handler
+
+        return added
+
+    return add
+
+
+class Operations(list[Operation]):
+    """The operations of one module in the order of their handlers: `@OPERATIONS.add("GET", "/v1/reviews", "List reviews", "alerts:read")`."""
+
+    def __init__(self, group: str) -> None:
+        """`group` is the heading in the documentation."""
+        super().__init__()
+        self.group = group
+
+    add = _adds(Operation)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from alertd.api.http.addresses import as_kept
 from alertd.api.http.call import PREPARED_ID, credential, is_replay, note, services
-from alertd.api.http.operations import Act, Operation
+from alertd.api.http.operations import Act, Operations
 from alertd.common.ids import new_id
 from alertd.model.kinds import Channel
 from alertd.service.carriers.states import STATES, CarrierState, Cause
@@ -104,6 +104,10 @@ class CarrierTestReply(BaseModel):
     )
 
 
+OPERATIONS = Operations("Service")
+
+
+@OPERATIONS.add("GET", "/v1/carriers", "List carriers", "alerts:read")
 async def list_carriers(request: web.Request) -> CarrierList:
     """The carriers, their limits, and the state of each: whether it can send, and if not, why and which settings to check."""
     s = services(request)
@@ -121,6 +125,10 @@ async def list_carriers(request: web.Request) -> CarrierList:
     )  # fmt: skip
 
 
+@OPERATIONS.add(
+    "POST", "/v1/carriers/{name}/test", "Test a carrier", "admin", problems=("stop-active", "rate-limited"),
+    act=Act("carrier.test", once=True),
+)  # fmt: skip
 async def test_carrier(request: web.Request, *, name: CarrierName, body: CarrierTestRequest) -> CarrierTestReply:
     """Sends one message that says in fixed words that it is a test, to an address of your own, by this carrier and no other; answers when
     the carrier has, within 40 seconds. A failure names its cause and the settings to check. Needs the organisation that runs the service; a few times a minute. The audit keeps the act and no address.
@@ -146,14 +154,3 @@ async def test_carrier(request: web.Request, *, name: CarrierName, body: Carrier
 def _shown(state: CarrierState) -> dict[str, Any]:
     since = None if state.since_ms is None else datetime.fromtimestamp(state.since_ms // 1000, UTC)
     return {"state": state.state, "since": since, "cause": CauseReply.of(state.cause)}
-
-
-OPERATIONS = (
-    Operation(
-        method="GET", path="/v1/carriers", handler=list_carriers, summary="List carriers", scope="alerts:read", group="Service"
-    ),
-    Operation(
-        method="POST", path="/v1/carriers/{name}/test", handler=test_carrier, summary="Test a carrier", scope="admin",
-        group="Service", problems=("not-found", "stop-active", "rate-limited"), act=Act("carrier.test", once=True),
-    ),
-)  # fmt: skip

@@ -9,7 +9,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from alertd.api.http.call import credential, is_replay, note, services
-from alertd.api.http.operations import Act, Operation
+from alertd.api.http.operations import Act, Operations
 from alertd.common.clock import time_or_none
 from alertd.common.errors import Problem
 from alertd.service.access import Credential
@@ -61,6 +61,14 @@ class RotationReply(BaseModel):
 NO_ORDER = RotationOrder(give_up_unreadable=False)
 
 
+_PATH = "/v1/master-key/rotation"
+OPERATIONS = Operations("Service")
+
+
+@OPERATIONS.add(
+    "POST", _PATH, "Rotate the master key", "admin", status=202, problems=("precondition-failed",), step_up=True,
+    act=Act("masterkey.rotate"),
+)  # fmt: skip
 async def rotate_master_key(request: web.Request, *, body: RotationOrder = NO_ORDER) -> RotationReply:
     """Starts a rotation of the master key and the hashing secret, or shows the running one. A rotation that has stopped reads all values again. The
     service continues to send. The caller must be an administrator of the host organisation. An embedded store makes the new key itself. With
@@ -75,6 +83,7 @@ async def rotate_master_key(request: web.Request, *, body: RotationOrder = NO_OR
     return _reply(standing)
 
 
+@OPERATIONS.add("GET", _PATH, "Show the rotation of the master key", "admin")
 async def show_master_key_rotation(request: web.Request) -> RotationReply:
     """Shows the state of the last rotation of the master key, and how often the current key has sealed a value."""
     s = services(request)
@@ -97,16 +106,3 @@ def _reply(standing: Standing) -> RotationReply:
         resealed=one.resealed, renamed=one.renamed, unreadable=one.found.unreadable,
         unreadable_keys=[*one.found.named], blocked=one.blocked, started=time_or_none(one.started), finished=time_or_none(one.finished), seals=standing.seals,
     )  # fmt: skip
-
-
-_PATH = "/v1/master-key/rotation"
-OPERATIONS = (
-    Operation(
-        method="POST", path=_PATH, handler=rotate_master_key, summary="Rotate the master key", scope="admin", group="Service",
-        status=202, problems=("precondition-failed",), step_up=True, act=Act("masterkey.rotate"),
-    ),
-    Operation(
-        method="GET", path=_PATH, handler=show_master_key_rotation, summary="Show the rotation of the master key", scope="admin",
-        group="Service",
-    ),
-)  # fmt: skip

@@ -9,7 +9,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from alertd.api.http.call import credential, is_replay, note, services
-from alertd.api.http.operations import Act, Operation
+from alertd.api.http.operations import Act, Operations
 from alertd.common.clock import ms_of, time_or_none
 from alertd.common.errors import Fault, Problem
 from alertd.model.faults import refusal
@@ -121,6 +121,10 @@ class KeyList(BaseModel):
     keys: list[KeyReply]
 
 
+OPERATIONS = Operations("Access")
+
+
+@OPERATIONS.add("GET", "/v1/me", "Who am I", "alerts:read", of_caller=True)
 async def show_me(request: web.Request) -> MeReply:
     """Whose key this is, or whose session."""
     who = credential(request)
@@ -129,12 +133,17 @@ async def show_me(request: web.Request) -> MeReply:
     return MeReply(**_facts(who), name=name, signed_in=who.signed_in, host=s.organisations.is_host(who))
 
 
+@OPERATIONS.add("GET", "/v1/keys", "List keys", "keys:write")
 async def list_keys(request: web.Request) -> KeyList:
     """The organisation's keys, without their secrets."""
     found = await services(request).access.held(credential(request).org)
     return KeyList(keys=[KeyReply(**_held(one)) for one in found])
 
 
+@OPERATIONS.add(
+    "POST", "/v1/keys", "Make a key", "keys:write", status=201,
+    problems=("precondition-failed", "unknown-region", "invalid-geometry"), step_up=True, act=Act("key.make"),
+)  # fmt: skip
 async def create_key(request: web.Request, *, body: NewKey) -> KeyMade:
     """A new key for one person. Nobody can give what they do not have, and only `admin` gives a key to somebody else. Whoever
     made a key cannot approve what it submits, nor can it approve what they submit. A key with `delegate` may name others as authors of
@@ -156,6 +165,10 @@ async def create_key(request: web.Request, *, body: NewKey) -> KeyMade:
     return KeyMade(**_held(Held(credential=made, used=0, old_until=0)), token=token)
 
 
+@OPERATIONS.add(
+    "POST", "/v1/keys/{id}/rotate", "Rotate a key", "keys:write", problems=("precondition-failed",), step_up=True,
+    act=Act("key.rotate"),
+)  # fmt: skip
 async def rotate_key(request: web.Request, *, id: KeyId, body: Rotation = WITHIN_THE_HOUR) -> KeyMade:
     """A new secret for a key, everything else as it was. The old secret is good for `overlap_s` more, so that its users can change over.
     Whoever rotates a key of somebody else has had it in hand, as if they had made it.
@@ -167,6 +180,10 @@ async def rotate_key(request: web.Request, *, id: KeyId, body: Rotation = WITHIN
     return KeyMade(**_held(held), token=token)
 
 
+@OPERATIONS.add(
+    "DELETE", "/v1/keys/{id}", "Revoke a key", "keys:write", status=204, step_up=True,
+    act=Act("key.revoke", stops_harm=True),
+)  # fmt: skip
 async def revoke_key(request: web.Request, *, id: KeyId) -> None:
     """The key is known no more, from the next call on. Anybody revokes their own; another's, whoever could make one like it."""
     await services(request).access.revoke(id, credential(request))
@@ -218,26 +235,3 @@ def _held(held: Held) -> dict[str, Any]:
         "old_secret_until": time_or_none(held.old_until),
         "recovered": time_or_none(held.recovered),
     }
-
-
-_GROUP = "Access"
-OPERATIONS = (
-    Operation(
-        method="GET", path="/v1/me", handler=show_me, summary="Who am I", scope="alerts:read", group=_GROUP, of_caller=True
-    ),
-    Operation(method="GET", path="/v1/keys", handler=list_keys, summary="List keys", scope="keys:write", group=_GROUP),
-    Operation(
-        method="POST", path="/v1/keys", handler=create_key, summary="Make a key", scope="keys:write", group=_GROUP,
-        status=201, problems=("precondition-failed", "unknown-region", "invalid-geometry"),
-        step_up=True, act=Act("key.make"),
-    ),
-    Operation(
-        method="POST", path="/v1/keys/{id}/rotate", handler=rotate_key, summary="Rotate a key", scope="keys:write",
-        group=_GROUP, problems=("not-found", "precondition-failed"), step_up=True, act=Act("key.rotate"),
-    ),
-    Operation(
-        method="DELETE", path="/v1/keys/{id}", handler=revoke_key, summary="Revoke a key", scope="keys:write",
-        group=_GROUP, status=204, problems=("not-found",), essential=True,
-        step_up=True, act=Act("key.revoke", stops_harm=True),
-    ),
-)  # fmt: skip

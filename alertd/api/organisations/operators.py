@@ -10,7 +10,7 @@ from aiohttp import web
 from pydantic import BaseModel, Field
 
 from alertd.api.http.call import credential, is_replay, note, services
-from alertd.api.http.operations import Act, Operation
+from alertd.api.http.operations import Act, Operations
 from alertd.common.clock import time_of
 from alertd.common.errors import Problem
 from alertd.model.fields import Document, Subject, Words, folded_subject
@@ -77,6 +77,10 @@ class Invitation(Document):
 ONE_MORE = Invitation()
 
 
+OPERATIONS = Operations("Operators")
+
+
+@OPERATIONS.add("GET", "/v1/operators", "List operators", "admin")
 async def list_operators(request: web.Request) -> OperatorList:
     """The organisation's operators, by their names."""
     s, who = services(request), credential(request)
@@ -84,6 +88,10 @@ async def list_operators(request: web.Request) -> OperatorList:
     return OperatorList(operators=[OperatorReply(**_facts(one, keys)) for one in found])
 
 
+@OPERATIONS.add(
+    "POST", "/v1/operators", "Add an operator", "admin", status=201, problems=("precondition-failed",), step_up=True,
+    act=Act("operator.add"),
+)  # fmt: skip
 async def create_operator(request: web.Request, *, body: NewOperator) -> OperatorInvited:
     """Somebody more may sign in: first with the one-time code in the answer, which registers a passkey or who they are at the sign-in
     provider, then with that. Whoever makes a code may have used it: so they cannot approve what is submitted with that passkey
@@ -97,6 +105,10 @@ async def create_operator(request: web.Request, *, body: NewOperator) -> Operato
     return await _invited(request, made)
 
 
+@OPERATIONS.add(
+    "PATCH", "/v1/operators/{id}", "Change an operator", "admin", problems=("precondition-failed",), step_up=True,
+    essential=True, act=Act("operator.change"),
+)  # fmt: skip
 async def change_operator(request: web.Request, *, id: OperatorId, body: OperatorChange) -> OperatorReply:
     """Another name, other roles, from the next call on. Whoever is disabled is signed out everywhere at once."""
     s, who = services(request), credential(request)
@@ -108,6 +120,10 @@ async def change_operator(request: web.Request, *, id: OperatorId, body: Operato
     return OperatorReply(**_facts(changed, await s.access.list(who.org)))
 
 
+@OPERATIONS.add(
+    "POST", "/v1/operators/{id}/code", "Give an operator a one-time code", "admin", problems=("precondition-failed",),
+    step_up=True, act=Act("operator.invite"),
+)  # fmt: skip
 async def invite_operator(request: web.Request, *, id: OperatorId, body: Invitation = ONE_MORE) -> OperatorInvited:
     """A one-time code, in place of the one before, for a passkey or an identity more; or, where one was lost, in place of
     all they have.
@@ -118,6 +134,10 @@ async def invite_operator(request: web.Request, *, id: OperatorId, body: Invitat
     return await _invited(request, made)
 
 
+@OPERATIONS.add(
+    "DELETE", "/v1/operators/{id}", "Remove an operator", "admin", status=204, problems=("precondition-failed",),
+    step_up=True, act=Act("operator.remove", stops_harm=True),
+)  # fmt: skip
 async def remove_operator(request: web.Request, *, id: OperatorId) -> None:
     """They are signed out everywhere and are nobody here. What they did stays in the audit."""
     await services(request).operators.remove(id, credential(request))
@@ -142,29 +162,3 @@ def _facts(one: StoredOperator, keys: Sequence[Credential]) -> dict[str, Any]:
         "made_at": time_of(one.made),
         "keys": sorted(key.key_id for key in keys if folded_subject(one.subject) in key.hands),
     }  # fmt: skip
-
-
-_GROUP = "Operators"
-_OF_ONE = ("not-found", "precondition-failed")
-OPERATIONS = (
-    Operation(
-        method="GET", path="/v1/operators", handler=list_operators, summary="List operators", scope="admin", group=_GROUP
-    ),
-    Operation(
-        method="POST", path="/v1/operators", handler=create_operator, summary="Add an operator", scope="admin",
-        group=_GROUP, status=201, problems=("precondition-failed",), step_up=True, act=Act("operator.add"),
-    ),
-    Operation(
-        method="PATCH", path="/v1/operators/{id}", handler=change_operator, summary="Change an operator", scope="admin",
-        group=_GROUP, problems=_OF_ONE, step_up=True, essential=True, act=Act("operator.change"),
-    ),
-    Operation(
-        method="POST", path="/v1/operators/{id}/code", handler=invite_operator, summary="Give an operator a one-time code",
-        scope="admin", group=_GROUP, problems=_OF_ONE, step_up=True, act=Act("operator.invite"),
-    ),
-    Operation(
-        method="DELETE", path="/v1/operators/{id}", handler=remove_operator, summary="Remove an operator", scope="admin",
-        group=_GROUP, status=204, problems=_OF_ONE, step_up=True, essential=True,
-        act=Act("operator.remove", stops_harm=True),
-    ),
-)  # fmt: skip

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from alertd.api.alerts.alerts import SubmitQuery
 from alertd.api.http.call import Conditions, NewOrSeen, credential, etag, note, services
-from alertd.api.http.operations import Act, Operation, Reply
+from alertd.api.http.operations import Act, Operations, Reply
 from alertd.api.shapes import BY_ORG
 from alertd.common.errors import Problem
 from alertd.model.fields import Language, Words
@@ -38,12 +38,20 @@ class OrganisationList(BaseModel):
     organisations: list[OrganisationReply]
 
 
+_ALL, _ONE = "/v1/organisations", "/v1/organisations/{id}"
+_TEXTS = "/v1/organisations/{org}/texts"
+_TEXT = _TEXTS + "/{message}/{channel}/{language}/{part}"
+OPERATIONS, TEXTS = Operations("Access"), Operations("Messages")
+
+
+@OPERATIONS.add("GET", _ALL, "List organisations", "alerts:read")
 async def list_organisations(request: web.Request) -> OrganisationList:
     """All there are: your own whole, the others by their names."""
     found = await services(request).organisations.list()
     return OrganisationList(organisations=[_reply(request, known) for known in found])
 
 
+@OPERATIONS.add("GET", _ONE, "Show an organisation", "alerts:read", tells=("ETag",))
 async def show_organisation(request: web.Request, *, id: OrganisationId) -> Reply[OrganisationReply]:
     """One organisation. Its ETag, sent as If-Match with a change, keeps you from overwriting what you have not seen."""
     s = services(request)
@@ -53,6 +61,10 @@ async def show_organisation(request: web.Request, *, id: OrganisationId) -> Repl
     return Reply(_reply(request, known), headers=etag(known.stored.rev))
 
 
+@OPERATIONS.add(
+    "PUT", _ONE, "Write an organisation", "admin", also=(201,), tells=("ETag",),
+    problems=("unknown-region", "invalid-geometry"), step_up=True, act=Act("organisation.write"),
+)  # fmt: skip
 async def put_organisation(
     request: web.Request, *, id: OrganisationId, headers: NewOrSeen, body: Organisation
 ) -> Reply[OrganisationReply]:
@@ -88,9 +100,6 @@ def _reply(request: web.Request, known: Known) -> OrganisationReply:
     )  # fmt: skip
 
 
-_ALL, _ONE = "/v1/organisations", "/v1/organisations/{id}"
-
-
 Org = Annotated[str, Field(pattern="^[a-z0-9-]{1,40}$")]
 Message = Literal["missing-child", "general", "ended"]
 TextChannel = Literal["push", "sms", "mail"]
@@ -121,6 +130,7 @@ class TextList(BaseModel):
     texts: list[TextReply]
 
 
+@TEXTS.add("GET", _TEXTS, "List own texts", "texts:write", or_scope="alerts:read")
 async def list_texts(request: web.Request, *, org: Org) -> Reply[TextList]:
     """What an organisation says in its own words; everything else is told in the usual ones."""
     revision, texts = await services(request).texts.listed(_own(request, org))
@@ -128,6 +138,7 @@ async def list_texts(request: web.Request, *, org: Org) -> Reply[TextList]:
     return Reply(TextList(revision=revision, texts=found), headers=etag(revision))
 
 
+@TEXTS.add("GET", _TEXT, "Show an own text", "texts:write", or_scope="alerts:read")
 async def show_text(
     request: web.Request, *, org: Org, message: Message, channel: TextChannel, language: Language, part: Part
 ) -> Reply[TextReply]:
@@ -139,6 +150,7 @@ async def show_text(
     return Reply(_text_reply(place, texts[place]), headers=etag(revision))
 
 
+@TEXTS.add("PUT", _TEXT, "Write an own text", "texts:write", problems=("message-impossible",), act=Act("text.write"))
 async def put_text(  # noqa: PLR0913  half of them are the path's
     request: web.Request, *, org: Org, message: Message, channel: TextChannel, language: Language, part: Part,
     query: SubmitQuery, headers: Conditions, body: NewText,
@@ -155,6 +167,7 @@ async def put_text(  # noqa: PLR0913  half of them are the path's
     return Reply(_text_reply(place, body.template), headers=etag(revision))
 
 
+@TEXTS.add("DELETE", _TEXT, "Remove an own text", "texts:write", status=204, act=Act("text.remove"))
 async def drop_text(
     request: web.Request, *, org: Org, message: Message, channel: TextChannel, language: Language, part: Part,
     headers: Conditions,
@@ -186,39 +199,3 @@ def _place(message: str, channel: str, language: str, part: str) -> TextPlace:
 
 def _text_reply(place: TextPlace, template: str) -> TextReply:
     return TextReply.model_validate({**place._asdict(), "template": template})
-
-
-_TEXTS = "/v1/organisations/{org}/texts"
-_TEXT = _TEXTS + "/{message}/{channel}/{language}/{part}"
-
-
-OPERATIONS = (
-    Operation(
-        method="GET", path=_ALL, handler=list_organisations, summary="List organisations", scope="alerts:read", group="Access",
-    ),
-    Operation(
-        method="GET", path=_ONE, handler=show_organisation, summary="Show an organisation", scope="alerts:read",
-        group="Access", tells=("ETag",), problems=("not-found",),
-    ),
-    Operation(
-        method="PUT", path=_ONE, handler=put_organisation, summary="Write an organisation", scope="admin", group="Access",
-        also=(201,), tells=("ETag",), problems=("not-found", "precondition-failed", "unknown-region", "invalid-geometry"),
-        step_up=True, act=Act("organisation.write"),
-    ),
-    Operation(
-        method="GET", path=_TEXTS, handler=list_texts, summary="List own texts", scope="texts:write",
-        or_scope="alerts:read", group="Messages", problems=("not-found",),
-    ),
-    Operation(
-        method="GET", path=_TEXT, handler=show_text, summary="Show an own text", scope="texts:write",
-        or_scope="alerts:read", group="Messages", problems=("not-found",),
-    ),
-    Operation(
-        method="PUT", path=_TEXT, handler=put_text, summary="Write an own text", scope="texts:write", group="Messages",
-        problems=("not-found", "precondition-failed", "message-impossible"), act=Act("text.write"),
-    ),
-    Operation(
-        method="DELETE", path=_TEXT, handler=drop_text, summary="Remove an own text", scope="texts:write",
-        group="Messages", status=204, problems=("not-found", "precondition-failed"), act=Act("text.remove"),
-    ),
-)  # fmt: skip

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from alertd.api.http.bodies import pieces_of
 from alertd.api.http.call import credential, note, services
-from alertd.api.http.operations import Act, Operation, Reply
+from alertd.api.http.operations import Act, Operations, Reply
 from alertd.api.shapes import Query
 from alertd.store.areas.region_imports import Import
 from geofences.additions import STEPS, Order
@@ -123,6 +123,13 @@ class ImportReply(BaseModel):
     report: RegionsReport | None
 
 
+OPERATIONS = Operations("Targets")
+
+
+@OPERATIONS.add(
+    "POST", _ALL, "Import regions", "admin", status=202, takes=(FILE,), reads={FILE: bytes}, streams=True,
+    tells=("Location",), problems=("too-large", "rate-limited"), step_up=True, act=Act("region.import"),
+)  # fmt: skip
 async def import_regions(request: web.Request, *, query: ImportQuery) -> Reply[ImportReply]:
     """Takes a file of regions in, as the body, and imports it while you ask how far it is: whole or not at all. Only whoever runs the service
     may, one file at a time: everybody's alerts can name them. Sent again under the same name it changes nothing. They are stored where alertd
@@ -138,6 +145,7 @@ async def import_regions(request: web.Request, *, query: ImportQuery) -> Reply[I
     return Reply(_reply(one), headers={"Location": f"/v1/regions/imports/{one.id}"})
 
 
+@OPERATIONS.add("GET", _ONE, "Show an import of regions", "admin")
 async def show_import(request: web.Request, *, id: ImportId) -> ImportReply:
     """How far an import is, and its report when it is done. It is kept for a week."""
     return _reply(await services(request).region_imports.show(id, credential(request)))
@@ -145,17 +153,3 @@ async def show_import(request: web.Request, *, id: ImportId) -> ImportReply:
 
 def _reply(one: Import) -> ImportReply:
     return ImportReply.model_validate({**asdict(one), "why": one.why or None, "report": one.report or None})
-
-
-_GROUP = "Targets"
-OPERATIONS = (
-    Operation(
-        method="POST", path=_ALL, handler=import_regions, summary="Import regions", scope="admin", group=_GROUP, status=202,
-        takes=(FILE,), reads={FILE: bytes}, streams=True, tells=("Location",), problems=("too-large", "rate-limited"), step_up=True,
-        act=Act("region.import"),
-    ),
-    Operation(
-        method="GET", path=_ONE, handler=show_import, summary="Show an import of regions", scope="admin", group=_GROUP,
-        problems=("not-found",),
-    ),
-)  # fmt: skip

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from alertd.api.area_shapes import RepairReply, repairs_told
 from alertd.api.http.call import Conditions, NewOrSeen, credential, etag, services
-from alertd.api.http.operations import Act, Operation, Reply
+from alertd.api.http.operations import Act, Operations, Reply
 from alertd.api.shapes import Query
 from alertd.common.errors import Fault, Problem
 from alertd.model.alert import Shape
@@ -118,6 +118,12 @@ class DrawnRegion(BaseModel):
     geometry: Shape
 
 
+#: `import` takes a file of many.
+_ONE = r"/v1/regions/{code:(?!import$)[^/]+}"
+OPERATIONS = Operations("Targets")
+
+
+@OPERATIONS.add("GET", "/v1/regions", "Find regions", "regions:read")
 async def list_regions(request: web.Request, *, query: RegionsQuery) -> RegionList:
     """Regions by name or code (`q`), at a point (`at`), in a box (`bbox`), of a kind, or below another. Of what is drawn, your organisation's."""
     regions, start = services(request).regions, int(query.cursor or 0)
@@ -142,6 +148,7 @@ def _found(library: Library, query: RegionsQuery, point: Any, box: Any) -> list[
     return library.find(text=query.q, kind=query.kind, parent=query.parent, bbox=box, near=point)
 
 
+@OPERATIONS.add("GET", _ONE, "Show a region", "regions:read", also=(304,), tells=("ETag",))
 async def show_region(
     request: web.Request, *, code: RegionCode, query: RegionQuery, headers: Seen
 ) -> Reply[OneRegion | None]:
@@ -169,6 +176,10 @@ def _known(library: Library, code: str) -> str:
     return codes[0]
 
 
+@OPERATIONS.add(
+    "PUT", _ONE, "Draw a region", "regions:write", also=(201,), tells=("ETag",),
+    problems=("not-allowed", "invalid-geometry", "outside-jurisdiction", "too-large"), act=Act("region.draw"),
+)  # fmt: skip
 async def draw_region(
     request: web.Request, *, code: DrawnCode, headers: NewOrSeen, body: DrawnRegion
 ) -> Reply[OneRegion]:
@@ -196,6 +207,10 @@ async def draw_region(
     )
 
 
+@OPERATIONS.add(
+    "DELETE", _ONE, "Delete a drawn region", "regions:write", status=204, problems=("not-allowed",),
+    act=Act("region.delete"),
+)  # fmt: skip
 async def delete_region(request: web.Request, *, code: DrawnCode, headers: Conditions) -> None:
     """Deletes a region that your organisation drew; administrators of the organisation that runs the service delete any drawn region. Alerts that name it keep the
     area that they were submitted with; a draft that names it needs another target. An ETag sent as If-Match keeps you from deleting what you have not seen.
@@ -241,25 +256,3 @@ def _numbers(text: str, parameter: str, form: str, count: int) -> tuple[float, .
     else:
         return numbers
     raise Problem("invalid-request", "That is no place on Earth.", faults=(fault,))
-
-
-#: `import` takes a file of many.
-_ONE = r"/v1/regions/{code:(?!import$)[^/]+}"
-OPERATIONS = (
-    Operation(
-        method="GET", path="/v1/regions", handler=list_regions, summary="Find regions", scope="regions:read", group="Targets"
-    ),
-    Operation(
-        method="GET", path=_ONE, handler=show_region, summary="Show a region", scope="regions:read",
-        group="Targets", problems=("not-found",), also=(304,), tells=("ETag",),
-    ),
-    Operation(
-        method="PUT", path=_ONE, handler=draw_region, summary="Draw a region", scope="regions:write",
-        group="Targets", also=(201,), tells=("ETag",), problems=("not-allowed", "invalid-geometry", "outside-jurisdiction", "precondition-failed", "too-large"),
-        act=Act("region.draw"),
-    ),
-    Operation(
-        method="DELETE", path=_ONE, handler=delete_region, summary="Delete a drawn region", scope="regions:write",
-        group="Targets", status=204, problems=("not-allowed", "not-found", "precondition-failed"), act=Act("region.delete"),
-    ),
-)  # fmt: skip

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from alertd.api.http import cookies
 from alertd.api.http.call import services
-from alertd.api.http.operations import Act, Operation, Reply
+from alertd.api.http.operations import Act, Operations, Reply
 from alertd.common.errors import Problem
 from alertd.model.fields import Document
 from alertd.model.operator import network_of
@@ -91,6 +91,15 @@ class SignedIn(BaseModel):
     scopes: list[str]
 
 
+_TRIED = ("not-allowed", "rate-limited")
+_AWAY = (*_TRIED, "not-found", "provider-unavailable")
+OPERATIONS = Operations("Signing in")
+
+
+@OPERATIONS.add(
+    "POST", "/v1/passkeys/options", "Begin to register a passkey", None, problems=("not-allowed", "rate-limited"),
+    essential=True,
+)  # fmt: skip
 async def passkey_options(request: web.Request, *, body: Enrolment) -> Invited:
     """Whose one-time code it is, and what their browser is to make a passkey of. The code stays good."""
     cookies.require_own(request)
@@ -99,6 +108,10 @@ async def passkey_options(request: web.Request, *, body: Enrolment) -> Invited:
     return Invited(rp_id=s.relying.id, public_key=options, name=operator.name, subject=operator.subject)
 
 
+@OPERATIONS.add(
+    "POST", "/v1/passkeys", "Register a passkey", None, status=201, tells=("Set-Cookie",),
+    problems=("not-allowed", "rate-limited", "precondition-failed"),
+)  # fmt: skip
 async def register_passkey(request: web.Request, *, body: PasskeyRegistration) -> Reply[SignedIn]:
     """Keeps a passkey and begins a session. The code is used up. What is decided asks for the passkey once more."""
     cookies.require_own(request)
@@ -112,6 +125,9 @@ async def register_passkey(request: web.Request, *, body: PasskeyRegistration) -
     )
 
 
+@OPERATIONS.add(
+    "POST", "/v1/sign-in/options", "Begin to sign in", None, problems=("not-allowed", "rate-limited"), essential=True
+)
 async def sign_in_options(request: web.Request) -> Options:
     """What a browser is to let a passkey sign: any, or, with a session, one of its operator's."""
     cookies.require_own(request)
@@ -121,6 +137,10 @@ async def sign_in_options(request: web.Request) -> Options:
     return Options(rp_id=s.passkeys.relying.id, public_key=await s.passkeys.ask(caller_of(request), operator))
 
 
+@OPERATIONS.add(
+    "POST", "/v1/sign-in", "Sign in", None, tells=("Set-Cookie",), problems=("not-allowed", "rate-limited"),
+    essential=True,
+)  # fmt: skip
 async def sign_in(request: web.Request, *, body: Proof) -> Reply[SignedIn]:
     """Begins a session for whoever's passkey it is. A session that began with this passkey goes on, and for five minutes its operator
     may approve, purge, and change operators and keys.
@@ -131,6 +151,10 @@ async def sign_in(request: web.Request, *, body: Proof) -> Reply[SignedIn]:
     return await let_in(request, operator, passkey, proven=True)
 
 
+@OPERATIONS.add(
+    "POST", "/v1/sign-out", "Sign out", "alerts:read", status=204, tells=("Set-Cookie",),
+    act=Act("session.end", stops_harm=True),
+)  # fmt: skip
 async def sign_out(request: web.Request) -> Reply[None]:
     """Ends the session. A key is revoked, not signed out."""
     token = cookies.session_token(request)
@@ -169,10 +193,6 @@ def signed_in_as(who: Credential, name: str) -> SignedIn:
     return SignedIn(organisation=who.org, subject=who.subject, name=name, scopes=sorted(who.scopes))
 
 
-_GROUP = "Signing in"
-_TRIED = ("not-allowed", "rate-limited")
-
-
 State = Annotated[str, Field(pattern="^[A-Za-z0-9_-]{43}$")]
 #: As providers make them: some have a thousand letters and more.
 Given = Annotated[str, Field(min_length=1, max_length=8_192)]
@@ -205,12 +225,17 @@ class ProviderAnswer(Document):
 SIGN_IN = Departure()
 
 
+@OPERATIONS.add("GET", "/v1/sign-in", "How operators sign in", None)
 async def sign_in_ways(request: web.Request) -> Ways:
     """How operators sign in here: with passkeys, and by an OpenID provider where there is one."""
     s = services(request)
     return Ways(rp_id=s.passkeys.relying.id, provider=s.oidc.name)
 
 
+@OPERATIONS.add(
+    "POST", "/v1/sign-in/provider", "Begin to sign in by the provider", None, tells=("Set-Cookie",), problems=_AWAY,
+    essential=True,
+)  # fmt: skip
 async def go_to_provider(request: web.Request, *, body: Departure = SIGN_IN) -> Reply[Destination]:
     """Where a browser is to go to sign in by the provider; once in five minutes, to show again that it is they, which the provider
     must ask anew. The answer's cookie ties the way back to this browser.
@@ -227,6 +252,10 @@ async def go_to_provider(request: web.Request, *, body: Departure = SIGN_IN) -> 
     return Reply(Destination(url=url), headers=cookies.sent(request, browser, SENT_MS // 1000))
 
 
+@OPERATIONS.add(
+    "POST", "/v1/sign-in/provider/answer", "Sign in by the provider", None, tells=("Set-Cookie",),
+    problems=(*_AWAY, "precondition-failed"), essential=True,
+)  # fmt: skip
 async def come_from_provider(request: web.Request, *, body: ProviderAnswer) -> Reply[SignedIn]:
     """Begins a session for the operator whom the provider vouches for, if an administrator let them in by a one-time code before. With a
     session of the same operator that one goes on. It may decide for five minutes where the provider asked anew who they are. A session that
@@ -246,41 +275,3 @@ def _back(request: web.Request) -> str:
     origins = services(request).passkeys.relying.origins
     origin = request.headers.get(hdrs.ORIGIN)
     return f"{origin if origin in origins else origins[0]}/console"
-
-
-_AWAY = (*_TRIED, "not-found", "provider-unavailable")
-
-
-OPERATIONS = (
-    Operation(
-        method="POST", path="/v1/passkeys/options", handler=passkey_options, summary="Begin to register a passkey",
-        scope=None, group=_GROUP, problems=_TRIED, essential=True,
-    ),
-    Operation(
-        method="POST", path="/v1/passkeys", handler=register_passkey, summary="Register a passkey", scope=None,
-        group=_GROUP, status=201, tells=("Set-Cookie",), problems=(*_TRIED, "precondition-failed"),
-    ),
-    Operation(
-        method="POST", path="/v1/sign-in/options", handler=sign_in_options, summary="Begin to sign in", scope=None,
-        group=_GROUP, problems=_TRIED, essential=True,
-    ),
-    Operation(
-        method="POST", path="/v1/sign-in", handler=sign_in, summary="Sign in", scope=None, group=_GROUP,
-        tells=("Set-Cookie",), problems=_TRIED, essential=True,
-    ),
-    Operation(
-        method="POST", path="/v1/sign-out", handler=sign_out, summary="Sign out", scope="alerts:read", group=_GROUP,
-        status=204, tells=("Set-Cookie",), essential=True, act=Act("session.end", stops_harm=True),
-    ),
-    Operation(
-        method="GET", path="/v1/sign-in", handler=sign_in_ways, summary="How operators sign in", scope=None, group=_GROUP
-    ),
-    Operation(
-        method="POST", path="/v1/sign-in/provider", handler=go_to_provider, summary="Begin to sign in by the provider",
-        scope=None, group=_GROUP, tells=("Set-Cookie",), problems=_AWAY, essential=True,
-    ),
-    Operation(
-        method="POST", path="/v1/sign-in/provider/answer", handler=come_from_provider, summary="Sign in by the provider",
-        scope=None, group=_GROUP, tells=("Set-Cookie",), problems=(*_AWAY, "precondition-failed"), essential=True,
-    ),
-)  # fmt: skip

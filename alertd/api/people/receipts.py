@@ -1,4 +1,4 @@
-"""Receipts over HTTP: apps and browsers acknowledge a push message, relays post reports of mails, and people unsubscribe by the link in a mail.
+"""Receipts over HTTP: apps and browsers acknowledge a push message, carriers and relays post reports, and people unsubscribe by the link in a mail.
 
 An app, or a browser's service worker, asks how the alert of a push message stands, and says that the message came: both by the tag in the message, which is
 signed, so no key is asked for. `alertd/schemas/push-1.json` describes the rest of the message.
@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 
 from alertd.api.http.bodies import JSON
 from alertd.api.http.call import services
-from alertd.api.http.operations import ANY, Operation
+from alertd.api.http.operations import ANY, Operations
 from alertd.api.shapes import Query
 from alertd.common.clock import time_of
 from alertd.common.errors import Problem
@@ -26,11 +26,14 @@ from alertd.rendering.catalogue import Catalogue, accepted, choose_language
 from alertd.service.alerts.progress import VersionStanding
 from alertd.service.oncall.rota import cause
 from alertd.store.alerts.records import AlertRecord
-from channels.base import ReportState
+from channels.base import Reason, Reporting, ReportState
 from channels.bounces_hooks import Hooked, HookUnavailableError, NotVouchedError
 
 Tag = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
 
+CarrierTag = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,80}$")]
+
+FORM = "application/x-www-form-urlencoded"
 SCHEMAS = Path(__file__).resolve().parents[2] / "schemas"
 
 #: The same for everyone; a web page may read it, too. An hour, because fields are added under the same number.
@@ -49,6 +52,10 @@ class AckQuery(Query):
     state: Literal["delivered", "seen"] = Field("delivered", description="That it came, or that somebody opened it.")
 
 
+OPERATIONS = Operations("Service")
+
+
+@OPERATIONS.add("GET", "/r/{tag}", "How the alert of a push message stands", None, any_origin=True)
 async def show_standing(request: web.Request, *, tag: Tag) -> Standing:
     """How the alert of a push message stands now: an app asks before it shows a name, because messages come late. A browser's service worker,
     of whatever site, may ask as well.
@@ -69,6 +76,9 @@ def _standing(found: VersionStanding | AlertRecord | None, *, show: bool) -> Sta
     return Standing(show=show, state=found.state, expires=time_of(found.expires))
 
 
+@OPERATIONS.add(
+    "POST", "/r/{tag}", "An app's acknowledgement", None, status=204, takes=(ANY,), essential=True, any_origin=True
+)
 async def take_ack(request: web.Request, *, tag: Tag, query: AckQuery) -> None:
     """An app says that it got the message, or that somebody opened it; as often as it likes. A body is not read."""
     if services(request).receipts.reference(tag, TokenPurpose.PAGE):
@@ -102,12 +112,40 @@ def no_message() -> Problem:
     return Problem("not-found", "There is no such message.")
 
 
+@OPERATIONS.add(
+    "POST", "/v1/receipts/{carrier}/{tag}", "A carrier's late report", None, status=204, takes=(FORM,),
+    reads={FORM: dict[str, str]}, essential=True,
+)  # fmt: skip
+async def take_receipt(request: web.Request, *, carrier: str, tag: CarrierTag) -> None:
+    """A carrier's late report about one message. The tag in the address is signed, so no key is asked for."""
+    s = services(request)
+    if s.receipts.reference(tag, TokenPurpose.PAGE):
+        return  # of a message to somebody on call, which is in no ledger
+    reference, sender = s.receipts.reference(tag, TokenPurpose.RECEIPT), s.carriers.named(carrier)
+    if reference is None or sender is None or not isinstance(sender.channel, Reporting):
+        raise no_message()
+    try:
+        said, reason, to = sender.channel.read_report(
+            {name: str(value) for name, value in (await request.post()).items()}
+        )
+    except ValueError as error:
+        raise Problem("invalid-request", str(error)) from None
+    if said is ReportState.FAILED and reason is Reason.GONE:  # first: said again it is no news of the row
+        await s.receipts.opted_out(reference, to)
+    if not await s.receipts.reported(reference, said, reason, carrier, of=sender.channel.name):
+        raise no_message()
+
+
 class ReportsTaken(BaseModel):
     """What was posted is done with."""
 
     taken: int = Field(description="How many of the reports were about a mail of this service.")
 
 
+@OPERATIONS.add(
+    "POST", "/v1/receipts/{carrier}", "A relay's reports of mails", None, takes=(JSON, "text/plain"),
+    reads={JSON: dict[str, Any]}, problems=("not-allowed",), essential=True,
+)  # fmt: skip
 async def take_mail_reports(request: web.Request, *, carrier: str) -> ReportsTaken:
     """Bounces and complaints, as SES (through SNS), Postmark or Mailgun post them. Each proves itself in its own way, so no
     key is asked for. A report about no mail of ours is taken, too: it would only come again.
@@ -129,22 +167,6 @@ async def take_mail_reports(request: web.Request, *, carrier: str) -> ReportsTak
     except ValueError as error:
         raise Problem("invalid-request", str(error)) from None
     return ReportsTaken(taken=await s.mail_reports.take(reports, carrier))
-
-
-OPERATIONS = (
-    Operation(
-        method="GET", path="/r/{tag}", handler=show_standing, summary="How the alert of a push message stands", scope=None,
-        group="Service", problems=("not-found",), any_origin=True,
-    ),
-    Operation(
-        method="POST", path="/r/{tag}", handler=take_ack, summary="An app's acknowledgement", scope=None, group="Service",
-        status=204, takes=(ANY,), problems=("not-found",), essential=True, any_origin=True,
-    ),
-    Operation(
-        method="POST", path="/v1/receipts/{carrier}", handler=take_mail_reports, summary="A relay's reports of mails",
-        scope=None, group="Service", takes=(JSON, "text/plain"), reads={JSON: dict[str, Any]}, problems=("not-found", "not-allowed"), essential=True,
-    ),
-)  # fmt: skip
 
 
 _PAGE = """<!doctype html>

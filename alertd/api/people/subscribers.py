@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 from alertd.api.http.addresses import as_kept
 from alertd.api.http.bodies import check_json, pieces_of
 from alertd.api.http.call import Conditions, etag, note, services
-from alertd.api.http.operations import NDJSON, Act, Operation, Reply
+from alertd.api.http.operations import NDJSON, Act, Operations, Reply
 from alertd.api.http.problems import no_room
 from alertd.api.shapes import Query
 from alertd.common.errors import Problem
@@ -115,19 +115,12 @@ class _Line(BaseModel):
     only: Only = None
 
 
-async def put_subscriber(
-    request: web.Request, *, id: SubscriberId, headers: Conditions, body: Registration
-) -> Reply[SubscriberReply]:
-    """Writes a subscriber, new or in place of what was there. Addresses that stay keep their numbers."""
-    person, is_new = await services(request).registry.put(id, body, headers.version)
-    return _reply(person, 201 if is_new else 200)
+#: What is done to all of them has no method that is done to one.
+_ONE = r"/v1/subscribers/{id:(?!(?:import|lookup)$)[^/]+}"
+OPERATIONS = Operations("Subscribers")
 
 
-async def show_subscriber(request: web.Request, *, id: SubscriberId) -> Reply[SubscriberReply]:
-    """One subscriber."""
-    return _reply(await services(request).registry.get(id))
-
-
+@OPERATIONS.add("GET", "/v1/subscribers", "List subscribers", "subscribers:read", act=Act("subscriber.list"))
 async def list_subscribers(request: web.Request, *, query: PageQuery) -> SubscriberList:
     """All subscribers, in the order they came. Whoever is registered while the pages are read comes at the end."""
     found, following = await services(request).registry.page(int(query.cursor or 0), query.limit)
@@ -137,6 +130,27 @@ async def list_subscribers(request: web.Request, *, query: PageQuery) -> Subscri
     )
 
 
+@OPERATIONS.add(
+    "PUT", _ONE, "Write a subscriber", "subscribers:write", also=(201,), tells=("ETag",),
+    problems=("duplicate-address",),
+)  # fmt: skip
+async def put_subscriber(
+    request: web.Request, *, id: SubscriberId, headers: Conditions, body: Registration
+) -> Reply[SubscriberReply]:
+    """Writes a subscriber, new or in place of what was there. Addresses that stay keep their numbers."""
+    person, is_new = await services(request).registry.put(id, body, headers.version)
+    return _reply(person, 201 if is_new else 200)
+
+
+@OPERATIONS.add(
+    "GET", _ONE, "Show a subscriber", "subscribers:read", tells=("ETag",), act=Act("subscriber.show", of_person=True)
+)
+async def show_subscriber(request: web.Request, *, id: SubscriberId) -> Reply[SubscriberReply]:
+    """One subscriber."""
+    return _reply(await services(request).registry.get(id))
+
+
+@OPERATIONS.add("PATCH", _ONE, "Change a subscriber", "subscribers:write", problems=("duplicate-address",))
 async def patch_subscriber(
     request: web.Request, *, id: SubscriberId, headers: Conditions, body: Patch
 ) -> Reply[SubscriberChanged]:
@@ -144,6 +158,9 @@ async def patch_subscriber(
     return _changed(await services(request).registry.patch(id, body.root, headers.version))
 
 
+@OPERATIONS.add(
+    "PUT", "/v1/subscribers/{id}/places/{name}", "Write a place", "subscribers:write", problems=("duplicate-address",)
+)
 async def put_place(
     request: web.Request, *, id: SubscriberId, name: PlaceName, headers: Conditions, body: PlaceDocument
 ) -> Reply[SubscriberChanged]:
@@ -153,11 +170,19 @@ async def put_place(
     return _changed(await services(request).registry.patch(id, patch, headers.version))
 
 
+@OPERATIONS.add(
+    "DELETE", "/v1/subscribers/{id}/places/{name}", "Remove a place", "subscribers:write", status=204,
+    problems=("duplicate-address",),
+)  # fmt: skip
 async def drop_place(request: web.Request, *, id: SubscriberId, name: PlaceName, headers: Conditions) -> None:
     """The subscriber does not belong there any more."""
     await services(request).registry.patch(id, {"places": {name: None}}, headers.version)
 
 
+@OPERATIONS.add(
+    "PUT", "/v1/subscribers/{id}/addresses/{n}", "Write an address", "subscribers:write",
+    problems=("duplicate-address",),
+)  # fmt: skip
 async def put_address(
     request: web.Request, *, id: SubscriberId, n: AddressNumber, headers: Conditions, body: AddressDocument
 ) -> Reply[SubscriberChanged]:
@@ -167,16 +192,28 @@ async def put_address(
     return _changed(await services(request).registry.put_address(id, n, body, headers.version))
 
 
+@OPERATIONS.add(
+    "DELETE", "/v1/subscribers/{id}/addresses/{n}", "Remove an address", "subscribers:write", status=204,
+    problems=("duplicate-address",), essential=True,
+)  # fmt: skip
 async def drop_address(request: web.Request, *, id: SubscriberId, n: AddressNumber, headers: Conditions) -> None:
     """Removes an address; what is queued for it is not sent. Its number is never used again."""
     await services(request).registry.drop_address(id, n, headers.version)
 
 
+@OPERATIONS.add(
+    "DELETE", _ONE, "Forget a subscriber", "subscribers:write", status=204,
+    act=Act("subscriber.forget", of_person=True, stops_harm=True),
+)  # fmt: skip
 async def forget_subscriber(request: web.Request, *, id: SubscriberId, headers: Conditions) -> None:
     """Removes a subscriber with places and addresses. Queued messages for it are not sent."""
     await services(request).registry.forget(id, headers.version)
 
 
+@OPERATIONS.add(
+    "POST", "/v1/subscribers/lookup", "Find by address", "subscribers:read", problems=("not-found",), essential=True,
+    act=Act("subscriber.lookup"),
+)  # fmt: skip
 async def lookup_subscriber(request: web.Request, *, body: Lookup) -> SubscriberReply:
     """Whoever has an address."""
     person = await services(request).registry.lookup(*address_of(body))
@@ -186,6 +223,10 @@ async def lookup_subscriber(request: web.Request, *, body: Lookup) -> Subscriber
     return SubscriberReply(id=person.id, registration=to_document(person))
 
 
+@OPERATIONS.add(
+    "POST", "/v1/subscribers/import", "Import subscribers", "subscribers:write", takes=(NDJSON,), gives=(NDJSON,),
+    reads={NDJSON: ImportLine}, writes_out={NDJSON: ImportReport}, streams=True, act=Act("subscriber.import"),
+)  # fmt: skip
 async def import_subscribers(request: web.Request) -> web.StreamResponse:
     """Writes many subscribers from NDJSON: each line a registration with its `id`. Answers as it goes, one object for
     every thousand lines, or megabyte: how many were written, and each line that was not, with its faults. Sending the same file again changes
@@ -303,57 +344,3 @@ def _refusal(line: int, problem: Problem) -> dict[str, Any]:
         "detail": problem.detail,
         "errors": [{"pointer": fault.pointer, "detail": fault.detail} for fault in problem.faults],
     }
-
-
-_GROUP = "Subscribers"
-#: What is done to all of them has no method that is done to one.
-_ONE = r"/v1/subscribers/{id:(?!(?:import|lookup)$)[^/]+}"
-_CHANGES = ("not-found", "duplicate-address", "precondition-failed")
-OPERATIONS = (
-    Operation(
-        method="GET", path="/v1/subscribers", handler=list_subscribers, summary="List subscribers",
-        scope="subscribers:read", group=_GROUP, act=Act("subscriber.list"),
-    ),
-    Operation(
-        method="PUT", path=_ONE, handler=put_subscriber, summary="Write a subscriber",
-        scope="subscribers:write", group=_GROUP, also=(201,), tells=("ETag",), problems=_CHANGES,
-    ),
-    Operation(
-        method="GET", path=_ONE, handler=show_subscriber, summary="Show a subscriber",
-        scope="subscribers:read", group=_GROUP, tells=("ETag",), problems=("not-found",), act=Act("subscriber.show", of_person=True),
-    ),
-    Operation(
-        method="PATCH", path=_ONE, handler=patch_subscriber, summary="Change a subscriber",
-        scope="subscribers:write", group=_GROUP, problems=_CHANGES,
-    ),
-    Operation(
-        method="PUT", path="/v1/subscribers/{id}/places/{name}", handler=put_place, summary="Write a place",
-        scope="subscribers:write", group=_GROUP, problems=_CHANGES,
-    ),
-    Operation(
-        method="DELETE", path="/v1/subscribers/{id}/places/{name}", handler=drop_place, summary="Remove a place",
-        scope="subscribers:write", group=_GROUP, status=204, problems=_CHANGES,
-    ),
-    Operation(
-        method="PUT", path="/v1/subscribers/{id}/addresses/{n}", handler=put_address, summary="Write an address",
-        scope="subscribers:write", group=_GROUP, problems=_CHANGES,
-    ),
-    Operation(
-        method="DELETE", path="/v1/subscribers/{id}/addresses/{n}", handler=drop_address, summary="Remove an address",
-        scope="subscribers:write", group=_GROUP, status=204, problems=_CHANGES, essential=True,
-    ),
-    Operation(
-        method="DELETE", path=_ONE, handler=forget_subscriber, summary="Forget a subscriber",
-        scope="subscribers:write", group=_GROUP, status=204, problems=("not-found", "precondition-failed"), essential=True,
-        act=Act("subscriber.forget", of_person=True, stops_harm=True),
-    ),
-    Operation(
-        method="POST", path="/v1/subscribers/lookup", handler=lookup_subscriber, summary="Find by address",
-        scope="subscribers:read", group=_GROUP, problems=("not-found",), essential=True, act=Act("subscriber.lookup"),
-    ),
-    Operation(
-        method="POST", path="/v1/subscribers/import", handler=import_subscribers, summary="Import subscribers",
-        scope="subscribers:write", group=_GROUP, takes=(NDJSON,), gives=(NDJSON,), reads={NDJSON: ImportLine},
-        writes_out={NDJSON: ImportReport}, streams=True, act=Act("subscriber.import"),
-    ),
-)  # fmt: skip

@@ -11,7 +11,7 @@ from aiohttp import web
 from pydantic import BaseModel, Field
 
 from alertd.api.http.call import note, services
-from alertd.api.http.operations import Act, Operation
+from alertd.api.http.operations import Act, Operations
 from alertd.api.people.subscribers import Lookup, address_of
 from alertd.common.errors import Problem
 from alertd.model.fields import Document
@@ -52,6 +52,10 @@ class LiftReply(BaseModel):
     active: int = Field(description="How many subscribers' addresses may be used again: one, or none.")
 
 
+OPERATIONS = Operations("Subscribers")
+
+
+@OPERATIONS.add("POST", "/v1/suppressions", "Suppress addresses", "subscribers:write", act=Act("suppression.add"))
 async def suppress_addresses(request: web.Request, *, body: Suppression) -> SuppressionReply:
     """Puts addresses on the suppression list, such as those that another provider was told STOP by. Nothing more goes to them: whoever has
     one is stopped, and whoever comes with one later. Sent again it changes nothing. No START takes these off again.
@@ -62,6 +66,10 @@ async def suppress_addresses(request: web.Request, *, body: Suppression) -> Supp
     return SuppressionReply(listed=done.listed, stopped=done.changed)
 
 
+@OPERATIONS.add(
+    "POST", "/v1/suppressions/lookup", "Since when an address is suppressed", "subscribers:read",
+    problems=("not-found",), essential=True, act=Act("suppression.lookup"),
+)  # fmt: skip
 async def lookup_suppression(request: web.Request, *, body: Lookup) -> Since:
     """Since when an address is on the suppression list."""
     address = address_of(body)
@@ -72,6 +80,7 @@ async def lookup_suppression(request: web.Request, *, body: Lookup) -> Since:
     return Since(since=datetime.fromtimestamp(since, UTC))
 
 
+@OPERATIONS.add("POST", "/v1/suppressions/lift", "Lift a suppression", "subscribers:write", act=Act("suppression.lift"))
 async def lift_suppression(request: web.Request, *, body: Lift) -> LiftReply:
     """Takes an address off the suppression list: whoever has it is told by it again, and whoever comes with it. A person who answered STOP
     undoes that with START; this is for whoever cannot, and for what was put there by hand.
@@ -80,20 +89,3 @@ async def lift_suppression(request: web.Request, *, body: Lift) -> LiftReply:
     note(request, object_=services(request).audit.hidden(address[1]), reason=str(body.reason))
     done = await services(request).suppressing.lift([address])
     return LiftReply(lifted=bool(done.listed), active=done.changed)
-
-
-_GROUP = "Subscribers"
-OPERATIONS = (
-    Operation(
-        method="POST", path="/v1/suppressions", handler=suppress_addresses, summary="Suppress addresses",
-        scope="subscribers:write", group=_GROUP, act=Act("suppression.add"),
-    ),
-    Operation(
-        method="POST", path="/v1/suppressions/lookup", handler=lookup_suppression, summary="Since when an address is suppressed",
-        scope="subscribers:read", group=_GROUP, problems=("not-found",), essential=True, act=Act("suppression.lookup"),
-    ),
-    Operation(
-        method="POST", path="/v1/suppressions/lift", handler=lift_suppression, summary="Lift a suppression",
-        scope="subscribers:write", group=_GROUP, act=Act("suppression.lift"),
-    ),
-)  # fmt: skip

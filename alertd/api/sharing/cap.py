@@ -9,7 +9,7 @@ from pydantic import Field
 
 from alertd.api.alerts.alerts import REFUSED, SubmitQuery, Submitted, note_taken, submitted_reply
 from alertd.api.http.call import PREPARED_ID, credential, is_replay, services
-from alertd.api.http.operations import Act, Operation, Reply
+from alertd.api.http.operations import Act, Operations, Reply
 from alertd.api.shapes import AlertId, Query
 from alertd.model.cap.writer import MEDIA_TYPE
 from alertd.service.sharing.cap_out import Profile
@@ -21,6 +21,17 @@ class CapQuery(Query):
     )
 
 
+OPERATIONS = Operations("Alerts")
+
+
+@OPERATIONS.add(
+    "POST", "/v1/cap", "Submit a CAP document", "alerts:write", status=202, also=(200,),
+    takes=(MEDIA_TYPE, "application/xml", "text/xml"), tells=("ETag", "Location"),
+    problems=(
+        *REFUSED, "not-found", "precondition-failed", "superseded", "stop-active", "too-large", "wrong-content-type",
+    ),
+    act=Act("alert.cap", once=True),
+)  # fmt: skip
 async def create_cap(request: web.Request, *, query: SubmitQuery) -> Reply[Submitted]:
     """Takes a CAP document in, 1.2 or one of its forerunners.
 
@@ -51,6 +62,10 @@ async def create_cap(request: web.Request, *, query: SubmitQuery) -> Reply[Submi
     return await submitted_reply(s, taken, alert)
 
 
+@OPERATIONS.add(
+    "GET", "/v1/alerts/{id}.cap", "Show an alert as CAP", "alerts:read", gives=(MEDIA_TYPE,),
+    problems=("message-impossible",),
+)  # fmt: skip
 async def show_cap(request: web.Request, *, id: AlertId, query: CapQuery) -> web.Response:
     """An alert as CAP 1.2. Before it is approved its CAP status is Draft; once it is over it is a Cancel without info.
 
@@ -63,18 +78,3 @@ async def show_cap(request: web.Request, *, id: AlertId, query: CapQuery) -> web
     return web.Response(
         body=document, content_type=MEDIA_TYPE, charset="utf-8", headers={hdrs.CACHE_CONTROL: "no-store"}
     )
-
-
-_GROUP = "Alerts"
-OPERATIONS = (
-    Operation(
-        method="POST", path="/v1/cap", handler=create_cap, summary="Submit a CAP document", scope="alerts:write",
-        group=_GROUP, status=202, also=(200,), takes=(MEDIA_TYPE, "application/xml", "text/xml"), tells=("ETag", "Location"),
-        problems=(*REFUSED, "not-found", "precondition-failed", "superseded", "stop-active", "too-large", "wrong-content-type"),
-        act=Act("alert.cap", once=True),
-    ),
-    Operation(
-        method="GET", path="/v1/alerts/{id}.cap", handler=show_cap, summary="Show an alert as CAP", scope="alerts:read",
-        group=_GROUP, gives=(MEDIA_TYPE,), problems=("not-found", "message-impossible"),
-    ),
-)  # fmt: skip

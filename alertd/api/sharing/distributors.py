@@ -9,7 +9,7 @@ from aiohttp import web
 from pydantic import BaseModel, Field
 
 from alertd.api.http.call import credential, is_replay, note, services
-from alertd.api.http.operations import Act, Operation
+from alertd.api.http.operations import Act, Operations
 from alertd.api.shapes import BY_ORG, AlertId
 from alertd.api.sharing.events import MADE_AND_TOLD, Pinged, SubscriptionReply, refuse_replay, subscription_facts
 from alertd.common.clock import time_or_none
@@ -121,6 +121,16 @@ class ReceiptsTaken(BaseModel):
     taken: int = Field(description="Messages that it was about.")
 
 
+_ALL, _ONE = "/v1/distributors", "/v1/distributors/{id}"
+_OF_ALERT = "/v1/alerts/{id}/distribution"
+_CAP = (MEDIA_TYPE, "application/xml", "text/xml")
+OPERATIONS = Operations("Distributors")
+
+
+@OPERATIONS.add(
+    "POST", _ALL, "Register a distributor", "admin", status=201,
+    problems=("precondition-failed", "unknown-region", "invalid-geometry"), step_up=True, act=Act("distributor.create"),
+)  # fmt: skip
 async def create_distributor(request: web.Request, *, body: WrittenDistributor) -> DistributorMade:
     """Who gets your alerts as CAP 1.2, signed where `cap.key` is configured, from now on: each one when it is approved, an Update with each
     change, a Cancel when it is stood down, closed or cancelled. What it does not take is tried again, an alert until its end, a Cancel
@@ -133,17 +143,23 @@ async def create_distributor(request: web.Request, *, body: WrittenDistributor) 
     return DistributorMade(**_facts(request, made), secret=secret)
 
 
+@OPERATIONS.add("GET", _ALL, "List distributors", "alerts:read")
 async def list_distributors(request: web.Request) -> DistributorList:
     """The organisation's, the oldest first."""
     found = await services(request).distributors.of_org(credential(request).org)
     return DistributorList(distributors=[DistributorReply(**_facts(request, one)) for one in found])
 
 
+@OPERATIONS.add("GET", _ONE, "Show a distributor", "alerts:read")
 async def get_distributor(request: web.Request, *, id: DistributorId) -> DistributorReply:
     """One of them, and how it stands."""
     return DistributorReply(**_facts(request, await services(request).distributors.get(credential(request).org, id)))
 
 
+@OPERATIONS.add(
+    "PUT", _ONE, "Write a distributor", "admin", problems=("unknown-region", "invalid-geometry", "precondition-failed"),
+    step_up=True, act=Act("distributor.write"),
+)  # fmt: skip
 async def put_distributor(request: web.Request, *, id: DistributorId, body: WrittenDistributor) -> DistributorReply:
     """Writes a distributor, whole. It counts for what it is sent from now on; whoever has an alert gets all that follows it. `url` and `acknowledges`
     are refused another value while it has an alert whose end it must be told, or has to confirm.
@@ -153,11 +169,19 @@ async def put_distributor(request: web.Request, *, id: DistributorId, body: Writ
     return DistributorReply(**_facts(request, changed))
 
 
+@OPERATIONS.add(
+    "DELETE", _ONE, "Remove a distributor", "admin", status=204, problems=("precondition-failed",), step_up=True,
+    act=Act("distributor.remove"),
+)  # fmt: skip
 async def remove_distributor(request: web.Request, *, id: DistributorId) -> None:
     """It is sent nothing more. Refused while it has an alert whose end it must be told, or has to confirm: until then turn it off."""
     await services(request).distributors.remove(_live(request).org, id)
 
 
+@OPERATIONS.add(
+    "POST", f"{_ONE}/rotate", "Give a distributor a new secret", "admin", problems=("precondition-failed",),
+    step_up=True, act=Act("distributor.rotate"),
+)  # fmt: skip
 async def rotate_distributor(request: web.Request, *, id: DistributorId) -> DistributorMade:
     """A new secret. Those before it go on signing, each for a day. `receipts` is another address from now on, which the next message names, and
     the old one is none any more: whoever got hold of that can say nothing for the distributor.
@@ -167,6 +191,7 @@ async def rotate_distributor(request: web.Request, *, id: DistributorId) -> Dist
     return DistributorMade(**_facts(request, made), secret=secret)
 
 
+@OPERATIONS.add("POST", f"{_ONE}/test", "Try a distributor", "admin", act=Act("distributor.test"))
 async def test_distributor(request: web.Request, *, id: DistributorId) -> Tested:
     """Posts a CAP message of status System once, also to one that is off, and answers what came of it."""
     status, acknowledged = await services(request).distributors.test(_live(request).org, id)
@@ -181,6 +206,7 @@ def _live(request: web.Request) -> Credential:
     return who
 
 
+@OPERATIONS.add("GET", _OF_ALERT, "Show which distributors have an alert", "alerts:read")
 async def alert_distribution(request: web.Request, *, id: AlertId) -> DistributionReply:
     """Which distributors have an alert, what each said of its messages, and who has not confirmed that it was taken down; before it is
     approved, who will get it.
@@ -189,6 +215,10 @@ async def alert_distribution(request: web.Request, *, id: AlertId) -> Distributi
     return await _distribution(request, await s.approval.chain(id, credential(request)))
 
 
+@OPERATIONS.add(
+    "POST", f"{_OF_ALERT}/{{distributor}}/confirm", "Confirm a take-down for a distributor", "alerts:write",
+    problems=("precondition-failed",), act=Act("alert.takedown-confirm"),
+)  # fmt: skip
 async def confirm_takedown(request: web.Request, *, id: AlertId, distributor: DistributorId) -> DistributionReply:
     """Somebody asked the distributor, and it shows the alert no more: your word stands for its own."""
     s, who = services(request), credential(request)
@@ -199,6 +229,10 @@ async def confirm_takedown(request: web.Request, *, id: AlertId, distributor: Di
     return await _distribution(request, record)
 
 
+@OPERATIONS.add(
+    "POST", f"{_OF_ALERT}/{{distributor}}/resend", "Send a distributor its message again", "alerts:write",
+    problems=("precondition-failed",), act=Act("alert.distribute-again", once=True),
+)  # fmt: skip
 async def resend_distribution(request: web.Request, *, id: AlertId, distributor: DistributorId) -> DistributionReply:
     """Sends a distributor once more what it refused, or did not take in time: what the alert says now, if that is another message."""
     s, who = services(request), credential(request)
@@ -210,6 +244,10 @@ async def resend_distribution(request: web.Request, *, id: AlertId, distributor:
     return await _distribution(request, record)
 
 
+@OPERATIONS.add(
+    "POST", "/v1/receipts/distributors/{token}", "A distributor's Ack or Error", None, takes=_CAP,
+    problems=("too-large", "wrong-content-type"), essential=True,
+)  # fmt: skip
 async def take_distributor_receipt(request: web.Request, *, token: str) -> ReceiptsTaken:
     """A CAP Ack or Error of a distributor. Its `references` name the messages that it is about; of an Error, `note` says why. The address is
     known to that distributor alone, so no key is asked for.
@@ -256,56 +294,3 @@ def _facts(request: web.Request, one: Registered) -> dict[str, Any]:
 _TYPES: dict[MsgType, Literal["Alert", "Update", "Cancel"]] = {
     MsgType.ALERT: "Alert", MsgType.UPDATE: "Update", MsgType.CANCEL: "Cancel",
 }  # fmt: skip
-_GROUP, _ALL, _ONE = "Distributors", "/v1/distributors", "/v1/distributors/{id}"
-_OF_ALERT = "/v1/alerts/{id}/distribution"
-_NONE = ("not-found",)
-_GROUND = ("unknown-region", "invalid-geometry")
-_CAP = (MEDIA_TYPE, "application/xml", "text/xml")
-OPERATIONS = (
-    Operation(
-        method="POST", path=_ALL, handler=create_distributor, summary="Register a distributor", scope="admin", group=_GROUP,
-        status=201, problems=("precondition-failed", *_GROUND), step_up=True, act=Act("distributor.create"),
-    ),
-    Operation(
-        method="GET", path=_ALL, handler=list_distributors, summary="List distributors", scope="alerts:read", group=_GROUP,
-    ),
-    Operation(
-        method="GET", path=_ONE, handler=get_distributor, summary="Show a distributor", scope="alerts:read", group=_GROUP,
-        problems=_NONE,
-    ),
-    Operation(
-        method="PUT", path=_ONE, handler=put_distributor, summary="Write a distributor", scope="admin", group=_GROUP,
-        problems=(*_NONE, *_GROUND, "precondition-failed"), step_up=True, act=Act("distributor.write"),
-    ),
-    Operation(
-        method="DELETE", path=_ONE, handler=remove_distributor, summary="Remove a distributor", scope="admin", group=_GROUP,
-        status=204, problems=(*_NONE, "precondition-failed"), step_up=True, act=Act("distributor.remove"),
-    ),
-    Operation(
-        method="POST", path=f"{_ONE}/rotate", handler=rotate_distributor, summary="Give a distributor a new secret", scope="admin",
-        group=_GROUP, problems=(*_NONE, "precondition-failed"), step_up=True, act=Act("distributor.rotate"),
-    ),
-    Operation(
-        method="POST", path=f"{_ONE}/test", handler=test_distributor, summary="Try a distributor", scope="admin",
-        group=_GROUP, problems=_NONE, act=Act("distributor.test"),
-    ),
-    Operation(
-        method="GET", path=_OF_ALERT, handler=alert_distribution, summary="Show which distributors have an alert",
-        scope="alerts:read", group=_GROUP, problems=_NONE,
-    ),
-    Operation(
-        method="POST", path=f"{_OF_ALERT}/{{distributor}}/confirm", handler=confirm_takedown,
-        summary="Confirm a take-down for a distributor", scope="alerts:write", group=_GROUP,
-        problems=(*_NONE, "precondition-failed"), act=Act("alert.takedown-confirm"),
-    ),
-    Operation(
-        method="POST", path=f"{_OF_ALERT}/{{distributor}}/resend", handler=resend_distribution,
-        summary="Send a distributor its message again", scope="alerts:write", group=_GROUP,
-        problems=(*_NONE, "precondition-failed"), act=Act("alert.distribute-again", once=True),
-    ),
-    Operation(
-        method="POST", path="/v1/receipts/distributors/{token}", handler=take_distributor_receipt,
-        summary="A distributor's Ack or Error", scope=None, group=_GROUP, takes=_CAP,
-        problems=(*_NONE, "too-large", "wrong-content-type"), essential=True,
-    ),
-)  # fmt: skip

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from alertd.api.alerts.progress import STREAM_EVERY_S, STREAM_SILENCE_S
 from alertd.api.http.bodies import JSON
 from alertd.api.http.call import credential, is_replay, note, services, still_may
-from alertd.api.http.operations import EVENTS, Act, Operation
+from alertd.api.http.operations import EVENTS, Act, Operations
 from alertd.api.http.streams import send_events
 from alertd.api.shapes import BY_ORG, Query
 from alertd.common.clock import time_of, time_or_none
@@ -66,6 +66,14 @@ class EventPage(BaseModel):
     more: bool = Field(description="Whether there is more already.")
 
 
+_SCOPE = "webhooks:write"
+OPERATIONS = Operations("Events")
+
+
+@OPERATIONS.add(
+    "GET", "/v1/events", "Read events", "alerts:read", gives=(JSON, EVENTS), writes_out={EVENTS: Event},
+    problems=("not-found", "gone"),
+)  # fmt: skip
 async def list_events(
     request: web.Request, *, query: EventQuery, headers: EventHeaders
 ) -> EventPage | web.StreamResponse:
@@ -180,6 +188,10 @@ class Pinged(BaseModel):
     answered: int | None = Field(description="Its status; null where there was no answer.")
 
 
+@OPERATIONS.add(
+    "POST", "/v1/webhooks", "Make a webhook", _SCOPE, status=201, problems=("precondition-failed",),
+    act=Act("webhook.create"),
+)  # fmt: skip
 async def create_webhook(request: web.Request, *, body: NewWebhook) -> WebhookMade:
     """A URL that is told of events as they happen, from now on: each is posted to it as `GET /v1/events` shows it, signed as Standard
     Webhooks say, until it answers with a status from 200 to 299. What it does not take is tried again over three days.
@@ -190,12 +202,14 @@ async def create_webhook(request: web.Request, *, body: NewWebhook) -> WebhookMa
     return WebhookMade(**_facts(watched), secret=secret)
 
 
+@OPERATIONS.add("GET", "/v1/webhooks", "List webhooks", _SCOPE)
 async def list_webhooks(request: web.Request) -> WebhookList:
     """The organisation's, the oldest first, without their secrets."""
     found = await services(request).webhooks.of_org(credential(request).org)
     return WebhookList(webhooks=[_shown(one) for one in found])
 
 
+@OPERATIONS.add("GET", "/v1/webhooks/{id}", "Show a webhook", _SCOPE)
 async def get_webhook(request: web.Request, *, id: HookId) -> WebhookFull:
     """How it stands, and which events it never took."""
     s, org = services(request).webhooks, credential(request).org
@@ -210,11 +224,18 @@ async def get_webhook(request: web.Request, *, id: HookId) -> WebhookFull:
     return WebhookFull(**_facts(watched), latest_given_up=given_up)
 
 
+@OPERATIONS.add(
+    "DELETE", "/v1/webhooks/{id}", "Remove a webhook", _SCOPE, status=204, act=Act("webhook.remove", stops_harm=True)
+)
 async def remove_webhook(request: web.Request, *, id: HookId) -> None:
     """It is told nothing more, and what waited for it is forgotten."""
     await services(request).webhooks.remove(credential(request).org, id)
 
 
+@OPERATIONS.add(
+    "POST", "/v1/webhooks/{id}/rotate", "Give a webhook a new secret", _SCOPE, problems=("precondition-failed",),
+    act=Act("webhook.rotate"),
+)  # fmt: skip
 async def rotate_webhook(request: web.Request, *, id: HookId) -> WebhookMade:
     """A new secret. Those before it go on signing, each for a day, so a receiver misses nothing meanwhile."""
     refuse_replay(request, f"{MADE_AND_TOLD} What your receiver has signs for a day.")
@@ -222,17 +243,22 @@ async def rotate_webhook(request: web.Request, *, id: HookId) -> WebhookMade:
     return WebhookMade(**_facts(watched), secret=secret)
 
 
+@OPERATIONS.add("POST", "/v1/webhooks/{id}/test", "Try a webhook", _SCOPE, act=Act("webhook.test"))
 async def test_webhook(request: web.Request, *, id: HookId) -> Pinged:
     """Posts an event of the type `ping` once, also to a webhook that is off, and answers what came of it."""
     status = await services(request).webhooks.ping(credential(request).org, id)
     return Pinged(taken=200 <= status < 300, answered=status or None)
 
 
+@OPERATIONS.add("POST", "/v1/webhooks/{id}/resume", "Turn a webhook on again", _SCOPE, act=Act("webhook.resume"))
 async def resume_webhook(request: web.Request, *, id: HookId) -> WebhookReply:
     """A webhook that was turned off is told again: what waited for it, and what happened meanwhile."""
     return _shown(await services(request).webhooks.resume(credential(request).org, id))
 
 
+@OPERATIONS.add(
+    "POST", "/v1/webhooks/{id}/replay", "Tell a webhook again", _SCOPE, act=Act("webhook.replay", once=True)
+)
 async def replay_webhook(request: web.Request, *, id: HookId, body: Replay = GIVEN_UP) -> WebhookReply:
     """Tells it again what it missed or lost, under the ids that the events have always had."""
     s, org = services(request).webhooks, credential(request).org
@@ -265,45 +291,3 @@ def refuse_replay(request: web.Request, sentence: str) -> None:
     """Raises Problem where the call was answered before: a secret is told once."""
     if is_replay(request):
         raise Problem("precondition-failed", sentence)
-
-
-_GROUP = "Events"
-_SCOPE = "webhooks:write"
-_NONE = ("not-found",)
-
-
-OPERATIONS = (
-    Operation(
-        method="GET", path="/v1/events", handler=list_events, summary="Read events", scope="alerts:read", group=_GROUP,
-        gives=(JSON, EVENTS), writes_out={EVENTS: Event}, problems=("not-found", "gone"),
-    ),
-    Operation(
-        method="POST", path="/v1/webhooks", handler=create_webhook, summary="Make a webhook", scope=_SCOPE, group=_GROUP,
-        status=201, problems=("precondition-failed",), act=Act("webhook.create"),
-    ),
-    Operation(method="GET", path="/v1/webhooks", handler=list_webhooks, summary="List webhooks", scope=_SCOPE, group=_GROUP),
-    Operation(
-        method="GET", path="/v1/webhooks/{id}", handler=get_webhook, summary="Show a webhook", scope=_SCOPE, group=_GROUP,
-        problems=_NONE,
-    ),
-    Operation(
-        method="DELETE", path="/v1/webhooks/{id}", handler=remove_webhook, summary="Remove a webhook", scope=_SCOPE,
-        group=_GROUP, status=204, problems=_NONE, essential=True, act=Act("webhook.remove", stops_harm=True),
-    ),
-    Operation(
-        method="POST", path="/v1/webhooks/{id}/rotate", handler=rotate_webhook, summary="Give a webhook a new secret",
-        scope=_SCOPE, group=_GROUP, problems=(*_NONE, "precondition-failed"), act=Act("webhook.rotate"),
-    ),
-    Operation(
-        method="POST", path="/v1/webhooks/{id}/test", handler=test_webhook, summary="Try a webhook", scope=_SCOPE,
-        group=_GROUP, problems=_NONE, act=Act("webhook.test"),
-    ),
-    Operation(
-        method="POST", path="/v1/webhooks/{id}/resume", handler=resume_webhook, summary="Turn a webhook on again",
-        scope=_SCOPE, group=_GROUP, problems=_NONE, act=Act("webhook.resume"),
-    ),
-    Operation(
-        method="POST", path="/v1/webhooks/{id}/replay", handler=replay_webhook, summary="Tell a webhook again",
-        scope=_SCOPE, group=_GROUP, problems=_NONE, act=Act("webhook.replay", once=True),
-    ),
-)  # fmt: skip
