@@ -8,7 +8,7 @@ from functools import cache
 from aiohttp import web
 
 from alertd import __version__
-from alertd.api import health
+from alertd.api import audit, health
 from alertd.api.alerts import (
     alerts,
     break_glass,
@@ -28,11 +28,10 @@ from alertd.api.alerts import (
 )
 from alertd.api.docs import docs_routes
 from alertd.api.docs.openapi import openapi
-from alertd.api.http import audit
 from alertd.api.http.call import GOES_DOWN, SERVICES, end_streams
 from alertd.api.http.cookies import signed_in
 from alertd.api.http.idempotency import KeptKeys
-from alertd.api.http.middleware import install
+from alertd.api.http.middleware import Admission, install
 from alertd.api.http.streams import STREAMS, Streams
 from alertd.api.installation import carriers
 from alertd.api.organisations import (
@@ -97,24 +96,21 @@ def create_app(services: Container) -> web.Application:
     app[SERVICES], app[GOES_DOWN] = services, asyncio.Event()
     app[STREAMS] = Streams(services.settings.api.streams_per_key)
     app.on_shutdown.append(end_streams)
-    observed = cache(services.metrics.http_request_seconds.labels)
-
-    def observe(route: str, method: str, status: int, seconds: float) -> None:
-        observed(route, method, str(status)).observe(seconds)
-
     install(
         app,
         OPERATIONS,
-        recognise=services.access.recognise,
-        signed_in=signed_in,
-        meter=services.access.meter,
-        check_scope=services.organisations.check_scope,
-        check_stop=services.stopping.check_key,
+        Admission(
+            recognise=services.access.recognise,
+            signed_in=signed_in,
+            meter=services.access.meter,
+            check_scope=services.organisations.check_scope,
+            check_stop=services.stopping.check_key,
+            takes_writes=services.takes_writes,
+        ),
         idempotency=KeptKeys(services.requests, services.clock),
         recorder=services.audit,
         explain=explain,
-        observe=observe,
-        takes_writes=services.takes_writes,
+        timer=cache(services.metrics.http_request_seconds.labels),
     )
     app.add_routes(health.ROUTES)
     app.add_routes(receipts.ROUTES)

@@ -50,7 +50,7 @@ def metrics_app(
         text = await of_fleet.get()
         return _prometheus(text.whole if with_counts else text.work)
 
-    app = web.Application(middlewares=[guarded(explain, lambda *_: None)])
+    app = web.Application(middlewares=[guarded(explain)])
     app.add_routes([web.get("/metrics", show_process), web.get("/metrics/fleet", show_fleet)])
     return app
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, TypeVar
 
 from aiohttp import BodyPartReader, MultipartReader, StreamReader, hdrs, web
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http_exceptions import HttpProcessingError
-from pydantic import BaseModel, Field, TypeAdapter
+from pydantic import BaseModel, Field, ValidationError
 
-from alertd.api.http.bodies import JSON, check_json, raw_json, validated
+from alertd.api.http.bodies import JSON, check_json, raw_json
 from alertd.api.http.call import PREPARED_ID, credential, is_replay, note, services
 from alertd.api.http.cookies import known
 from alertd.api.http.operations import Act, Operations, Reply
@@ -19,6 +19,7 @@ from alertd.api.shapes import Query
 from alertd.common.clock import time_of
 from alertd.common.errors import Fault, Problem
 from alertd.model.case import MEDIA_ID, PhotoFacts
+from alertd.model.faults import faults_of
 from alertd.service.access import Credential
 from alertd.service.container import Container
 from alertd.service.records.photos import TakenPhoto
@@ -28,6 +29,7 @@ FORM = "multipart/form-data"
 #: its alert.
 CACHE_S = 60
 
+Facts = TypeVar("Facts", bound=PhotoFacts)
 MediaId = Annotated[str, MEDIA_ID]
 
 
@@ -116,8 +118,7 @@ async def show_media(request: web.Request, *, id: MediaId, query: ShowQuery) -> 
 
 
 async def _from_url(request: web.Request, s: Container, who: Credential) -> TakenPhoto:
-    body, faults = validated(TypeAdapter(MediaByUrl), await raw_json(request))
-    _refuse(faults)
+    body = _validated(MediaByUrl, await raw_json(request))
     s.photos.check(body)
     raw = await s.photos.fetch(body.url, s.settings.api.body_mb * 1024 * 1024)
     return await s.photos.take(raw, body, who, name=request.get(PREPARED_ID), place="/url")
@@ -125,12 +126,20 @@ async def _from_url(request: web.Request, s: Container, who: Credential) -> Take
 
 async def _from_form(request: web.Request, s: Container, who: Credential) -> TakenPhoto:
     parts = await _parts(request)
-    _refuse([Fault(f"/{name}", "This part is required.") for name in ("photo", "facts") if name not in parts])
+    if missing := [Fault(f"/{name}", "This part is required.") for name in ("photo", "facts") if name not in parts]:
+        raise _faulty(missing)
     check_json(parts["facts"])
-    facts, faults = validated(TypeAdapter(PhotoFacts), parts["facts"])
-    _refuse([Fault(f"/facts{fault.pointer}", fault.detail) for fault in faults])
+    facts = _validated(PhotoFacts, parts["facts"], "/facts")
     s.photos.check(facts, "/facts")
     return await s.photos.take(parts["photo"], facts, who, name=request.get(PREPARED_ID), place="/photo")
+
+
+def _validated(model: type[Facts], raw: bytes, place: str = "") -> Facts:
+    """Returns the JSON as its model. Raises Problem with all its faults, each below `place`."""
+    try:
+        return model.model_validate_json(raw)
+    except ValidationError as error:
+        raise _faulty([Fault(f"{place}{fault.pointer}", fault.detail) for fault in faults_of(error)]) from None
 
 
 async def _parts(request: web.Request) -> dict[str, bytes]:
@@ -159,14 +168,13 @@ def _no_form(sentence: str) -> Problem:
     return Problem("invalid-request", "The form cannot be read.", faults=(Fault("", sentence),))
 
 
-def _refuse(faults: list[Fault]) -> None:
-    if faults:
-        raise Problem("invalid-request", "The request has faults; `errors` has all of them.", faults=tuple(faults))
+def _faulty(faults: list[Fault]) -> Problem:
+    return Problem("invalid-request", "The request has faults; `errors` has all of them.", faults=tuple(faults))
 
 
 def _told(s: Container, kept: TakenPhoto) -> Reply[MediaReply]:
     width, height, _ = kept.sizes["page"]
-    sizes: dict[str, Any] = {name: SizeReply(width=w, height=h, bytes=n) for name, (w, h, n) in kept.sizes.items()}
+    sizes = {name: SizeReply(width=w, height=h, bytes=n) for name, (w, h, n) in kept.sizes.items()}
     body = MediaReply(
         id=kept.id, width=width, height=height, sizes=sizes, url=f"{s.settings.api.reached_at}/m/{kept.id}",
         unused_until=time_of(kept.unused_until_ms),

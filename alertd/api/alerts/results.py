@@ -11,7 +11,7 @@ from aiohttp import web
 from pydantic import BaseModel, Field
 
 from alertd.api.alerts.timeline import ActReply, history_reply
-from alertd.api.http.audit import AuditEntry, entry_reply
+from alertd.api.audit import AuditEntry, entry_reply
 from alertd.api.http.call import credential, note, services
 from alertd.api.http.operations import Act, Operations
 from alertd.api.shapes import BY_ORG, AlertId, AlertReply, BreakGlassReply, alert_reply, break_glass_reply, signed

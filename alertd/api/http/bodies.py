@@ -11,11 +11,10 @@ from collections.abc import AsyncIterator, Awaitable
 from typing import Any, NoReturn, TypeVar
 
 from aiohttp import hdrs, web
-from pydantic import TypeAdapter, ValidationError
 
 from alertd.api.http.call import CREDENTIAL, check_caller
 from alertd.common.errors import Fault, Problem
-from alertd.model.faults import faults_of, is_overfull
+from alertd.model.faults import is_overfull
 
 JSON = "application/json"
 
@@ -183,14 +182,6 @@ def check_json(raw: bytes) -> None:
         raise _unreadable(f"This is not JSON: {error.msg}, line {error.lineno}, column {error.colno}.") from None
     except ValueError:  # an integer of thousands of digits
         raise _unreadable("This holds a number that is too large.") from None
-
-
-def validated(adapter: TypeAdapter[Any], raw: bytes) -> tuple[Any, list[Fault]]:
-    """The body as its model, or None and all its faults."""
-    try:
-        return adapter.validate_json(raw), []
-    except ValidationError as error:
-        return None, faults_of(error)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

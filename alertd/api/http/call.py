@@ -156,3 +156,9 @@ SERVICES = web.AppKey("services", Container)
 def services(request: web.Request) -> Container:
     """Returns the services of this process."""
     return request.app[SERVICES]
+
+
+def route_of(request: web.Request) -> str:
+    """The pattern of the path, such as /v1/alerts/{id}; "none" if nothing is there. A closed set, unlike paths."""
+    resource = request.match_info.route.resource
+    return "none" if resource is None else resource.canonical

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from alertd.api.http.call import CREDENTIAL, PREPARED_ID, REPLAY, REQUEST_ID
-from alertd.api.http.operations import Operation
+from alertd.api.http.operations import OPERATION
 from alertd.api.http.problems import Explain, problem_of
 from alertd.common.clock import Clock
 from alertd.common.errors import Fault, Problem
@@ -60,24 +59,8 @@ class Mismatch:
     """The key belongs to another request."""
 
 
-class Idempotency(Protocol):
-    """Keeps keys for 24 hours: of each its digest, its id and, once there is one, its status."""
-
-    async def begin(self, caller: str, key: str, digest: bytes) -> Fresh | Done | Running | Mismatch:
-        """Claims a key for a caller. A claim that is never finished ends by itself; the id outlives it."""
-        ...
-
-    async def finish(self, caller: str, key: str, made_id: str, status: int) -> None:
-        """Notes the status of the answer and the id that the key stands for: the prepared id, or the id of an earlier alert that this one repeats."""
-        ...
-
-    async def release(self, caller: str, key: str, *, forget: bool) -> None:
-        """It was not done. `forget` the key altogether, or keep its digest and id for the next try."""
-        ...
-
-
 class KeptKeys:
-    """Idempotency keys, kept in the store.
+    """Keeps idempotency keys in the store for 24 hours: of each its digest, its id and, once there is one, its status.
 
     What the store could not note, because it was away, is noted when the key comes again: until its claim ends by itself whoever was told
     to try again would hear that the first request is not answered yet, and an approval waits.
@@ -89,6 +72,7 @@ class KeptKeys:
         self._owed: dict[tuple[str, str], tuple[Note, float]] = {}
 
     async def begin(self, caller: str, key: str, digest: bytes) -> Fresh | Done | Running | Mismatch:
+        """Claims a key for a caller. A claim that is never finished ends by itself; the id outlives it."""
         await self._make_up(caller, key)
         word, name, number = await self._requests.claim(caller, key, digest.hex(), new_id(self._clock.now_ms()))
         match word:
@@ -102,9 +86,11 @@ class KeptKeys:
                 return Mismatch()
 
     async def finish(self, caller: str, key: str, made_id: str, status: int) -> None:
+        """Notes the status of the answer and the id that the key stands for: the prepared id, or the id of an earlier alert that this one repeats."""
         await self._noted(caller, key, lambda: self._requests.finish(caller, key, made_id, status))
 
     async def release(self, caller: str, key: str, *, forget: bool) -> None:
+        """It was not done. `forget` the key altogether, or keep its digest and id for the next try."""
         await self._noted(caller, key, lambda: self._requests.release(caller, key, forget=forget))
 
     async def _noted(self, caller: str, key: str, note: Note) -> None:
@@ -123,12 +109,12 @@ class KeptKeys:
         self._owed.pop((caller, key), None)
 
 
-def idempotent(operations: Mapping[str, Operation], store: Idempotency, explain: Explain) -> Middleware:
-    """The middleware. `operations` are by the names of their routes."""
+def idempotent(store: KeptKeys, explain: Explain) -> Middleware:
+    """The middleware."""
 
     @web.middleware
     async def once(request: web.Request, handler: Handler) -> web.StreamResponse:
-        operation = operations.get(request.match_info.route.name or "")
+        operation = request.get(OPERATION)
         key = request.headers.get(HEADER)
         if key is None or operation is None or not operation.takes_key:
             return await handler(request)
@@ -153,7 +139,7 @@ def idempotent(operations: Mapping[str, Operation], store: Idempotency, explain:
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
-    store: Idempotency
+    store: KeptKeys
     caller: str
     key: str
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from types import UnionType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -17,7 +17,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, Union, get_arg
 from aiohttp import web
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from alertd.api.http.bodies import JSON, raw_json, validated, wrong_content_type
+from alertd.api.http.bodies import JSON, raw_json, wrong_content_type
 from alertd.common.errors import Fault, Problem
 from alertd.model.faults import faults_of
 
@@ -124,6 +124,10 @@ class Operation:
         return self.takes == (JSON,) and not self.streams
 
 
+#: The operation of a call. Missing where its address is of none.
+OPERATION = web.RequestKey("operation", Operation)
+
+
 def _adds(
     make: Callable[Concatenate[Callable[..., Awaitable[Any]], str, Facts], Operation],
 ) -> Callable[Concatenate[Operations, Facts], Callable[[Coroutine], Coroutine]]:
@@ -223,6 +227,9 @@ class _Endpoint:
         self._body = None if signature.body is None else TypeAdapter(signature.body)
         self._body_required = signature.body_required
         self._gives = None if signature.gives is None else TypeAdapter(signature.gives)
+        self._reads_json = operation.reads_json
+        self._known_query = () if self._query is None else tuple(names_of(self._query))
+        self._known_headers = () if self._headers is None else tuple(names_of(self._headers))
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         answer = await self._operation.handler(request, **await self._arguments(request))
@@ -247,12 +254,12 @@ class _Endpoint:
             arguments = {name: kind.validate_strings(request.match_info[name]) for name, kind in self._path.items()}
         except ValidationError:
             raise Problem("not-found", "There is nothing at this address.") from None
-        faults = _misnamed(request.query, self._query)
+        faults = _misnamed(request.query, self._known_query) if request.query else []
         if self._query is not None:
-            arguments["query"] = _model(self._query, request.query, faults)
+            arguments["query"] = _parameters(self._query, self._known_query, request.query, faults)
         if self._headers is not None:
-            arguments["headers"] = _model(self._headers, request.headers, faults)
-        if self._operation.reads_json:
+            arguments["headers"] = _parameters(self._headers, self._known_headers, request.headers, faults)
+        if self._reads_json:
             arguments |= await self._body_of(request, faults)
         elif not {request.content_type, ANY} & set(self._operation.takes):
             raise wrong_content_type(*self._operation.takes)
@@ -266,19 +273,20 @@ class _Endpoint:
                 faults.append(Fault("", "A body is required."))
             return {}
         raw = await raw_json(request)
-        if self._body is not None:
-            body, found = validated(self._body, raw)
-            faults += found
-            return {"body": body}
-        if raw.strip() not in {b"", b"{}"}:
-            faults.append(Fault("", "Nothing is expected here."))
-        return {}
+        if self._body is None:
+            if raw.strip() not in {b"", b"{}"}:
+                faults.append(Fault("", "Nothing is expected here."))
+            return {}
+        try:
+            return {"body": self._body.validate_json(raw)}
+        except ValidationError as error:
+            faults += faults_of(error)
+            return {}
 
 
-def _misnamed(query: Any, model: type[BaseModel] | None) -> list[Fault]:
+def _misnamed(query: Any, known: Sequence[str]) -> list[Fault]:
     """The parameters of a query that are given twice, or that the model does not have."""
     faults = [Fault("", "This may be given once.", name) for name in query if len(query.getall(name)) > 1][:1]
-    known = [] if model is None else list(names_of(model))
     for name in query:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
@@ -287,11 +295,12 @@ def _misnamed(query: Any, model: type[BaseModel] | None) -> list[Fault]:
     return faults
 
 
-def _model(model: type[BaseModel], texts: Mapping[str, str], faults: list[Fault]) -> BaseModel | None:
+def _parameters(
+    model: type[BaseModel], known: Sequence[str], texts: Mapping[str, str], faults: list[Fault]
+) -> BaseModel | None:
     """A model of parameters, or None, with its faults added."""
-    known = {name: texts[name] for name in names_of(model) if name in texts}
     try:
-        return model.model_validate_strings(known)
+        return model.model_validate_strings({name: texts[name] for name in known if name in texts})
     except ValidationError as error:
         faults += [Fault("", fault.detail, fault.pointer.removeprefix("/")) for fault in faults_of(error)]
         return None

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from alertd.api.http.call import REQUEST_ID
+from alertd.api.http.call import REQUEST_ID, route_of
 from alertd.common.errors import Fault, Problem
 from alertd.common.logs import places_of
 
@@ -76,12 +76,6 @@ def log_failure(error: Exception, problem: Problem, request: web.Request) -> Non
             error=type(error).__qualname__,
             places=places_of(error),
         )
-
-
-def route_of(request: web.Request) -> str:
-    """The pattern of the path, such as /v1/alerts/{id}; "none" if nothing is there. A closed set, unlike paths."""
-    resource = request.match_info.route.resource
-    return "none" if resource is None else resource.canonical
 
 
 def _of_aiohttp(error: web.HTTPException) -> Problem:

@@ -6,7 +6,7 @@ import pytest
 from aiohttp import web
 
 from alertd.api.http.call import note
-from alertd.api.http.middleware import install
+from alertd.api.http.middleware import Admission, install
 from alertd.api.http.operations import Act, Operation
 from alertd.common.errors import Problem
 from alertd.service.access import Credential
@@ -92,9 +92,7 @@ async def client(aiohttp_client, recorder, deeds):
         row("GET", "/read", deeds.read_it, None),
     )
     app = web.Application()
-    install(
-        app, rows, recognise=recognise, idempotency=None, recorder=recorder, explain=explain, observe=lambda *_: None
-    )
+    install(app, rows, Admission(recognise=recognise), idempotency=None, recorder=recorder, explain=explain)
     return await aiohttp_client(app, headers={"Authorization": "Bearer w"})
 
 

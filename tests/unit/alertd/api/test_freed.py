@@ -41,7 +41,7 @@ async def test_a_refused_request_is_freed_at_once(aiohttp_client: Any, method: s
         requests.append(weakref.ref(request))
         return await handler(request)
 
-    app = web.Application(middlewares=[seen, guarded(lambda _: None, lambda *_: None)])
+    app = web.Application(middlewares=[seen, guarded(lambda _: None)])
     app.add_routes([web.get("/refused", refuse)])
     client = await aiohttp_client(app)
     async with client.request(method, path, headers={"Connection": "close"}) as answer:

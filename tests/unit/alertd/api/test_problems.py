@@ -7,6 +7,7 @@ import gc
 import io
 import json
 import weakref
+from types import SimpleNamespace
 
 import pytest
 import structlog
@@ -16,7 +17,7 @@ from pydantic import BaseModel
 from alertd.api.http.bodies import KEYLESS_BYTES
 from alertd.api.http.call import PREPARED_ID, credential, is_replay
 from alertd.api.http.idempotency import Done, Fresh, Mismatch, Running
-from alertd.api.http.middleware import install
+from alertd.api.http.middleware import Admission, install
 from alertd.api.http.operations import NDJSON, Operation
 from alertd.common.errors import Problem
 from alertd.service.access import Credential
@@ -146,8 +147,8 @@ async def client(aiohttp_client, notes, observed):
     )  # fmt: skip
     app = web.Application(client_max_size=4 * KEYLESS_BYTES)
     install(
-        app, rows, recognise=recognise, idempotency=Keys(), recorder=None, explain=explain,
-        observe=lambda *seen: observed.append(seen), takes_writes=lambda: notes.room, body_s=0.2,
+        app, rows, Admission(recognise=recognise, takes_writes=lambda: notes.room), idempotency=Keys(), recorder=None, explain=explain,
+        timer=lambda *seen: SimpleNamespace(observe=lambda s: observed.append((*seen, s))), body_s=0.2,
     )  # fmt: skip
     return await aiohttp_client(app)
 
@@ -240,7 +241,11 @@ async def test_calls_are_timed_by_the_pattern_of_their_route(client, observed):
     await client.get("/made/up")
     await keep(client)
     await client.get("/moved", allow_redirects=False)
-    assert [seen[:3] for seen in observed] == [("none", "GET", 404), ("/notes", "POST", 201), ("/moved", "GET", 302)]
+    assert [seen[:3] for seen in observed] == [
+        ("none", "GET", "404"),
+        ("/notes", "POST", "201"),
+        ("/moved", "GET", "302"),
+    ]
     assert all(0 <= seen[3] < 60 for seen in observed)
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from alertd.api.docs import docs_routes
 from alertd.api.docs.openapi import openapi
-from alertd.api.http.middleware import install
+from alertd.api.http.middleware import Admission, install
 from alertd.api.http.operations import NDJSON, Operation, Reply
 from alertd.common.errors import CATALOGUE
 
@@ -100,11 +100,10 @@ async def client(aiohttp_client, document):
     install(
         app,
         OPERATIONS,
-        recognise=recognise,
+        Admission(recognise=recognise),
         idempotency=None,
         recorder=None,
         explain=lambda _: None,
-        observe=lambda *_: None,
     )
     app.add_routes(docs_routes(lambda: document))
     return await aiohttp_client(app)

@@ -1,78 +1,20 @@
-"""The audit over HTTP: what is written around each act that the table of operations names, and how it is read."""
+"""The audit over HTTP: an organisation reads and verifies what the middleware wrote around each act."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Protocol
+from typing import Annotated
 
-import structlog
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
 from pydantic import BaseModel, Field
 
-from alertd.api.http.call import CREDENTIAL, NOTED, REQUEST_ID, credential, is_replay, services
-from alertd.api.http.operations import Act, Operation, Operations
-from alertd.api.http.problems import Explain, problem_of
+from alertd.api.http.call import credential, services
+from alertd.api.http.operations import Operations
 from alertd.api.shapes import BY_ORG, Query
 from alertd.common.clock import time_of
-from alertd.service.access import Credential
-from alertd.service.records.audit import DONE, FAILED, REFUSED, Entry, Noted
+from alertd.service.records.audit import Entry
 
 MOST_ENTRIES = 10**15  # no audit has as many, and the store counts further
-LONGEST = 200  # characters of what an address names: more is no id
-
-
-class Recorder(Protocol):
-    """Writes entries; each raises where it cannot."""
-
-    def hidden(self, name: str) -> str: ...
-
-    async def begin(self, who: Credential, act: str, object_: str) -> int: ...
-
-    async def end(self, who: Credential, act: str, outcome: str, noted: Noted, *, of: int) -> None: ...
-
-
-def audited(operations: Mapping[str, Operation], recorder: Recorder, explain: Explain) -> Middleware:
-    """The innermost: an act is written down before it is done, and what came of it before anybody is told. Where the first
-    cannot be written nothing is done, but for what stops harm: that is done, and told as done only once it is written.
-    """
-
-    @web.middleware
-    async def write_down(request: web.Request, handler: Handler) -> web.StreamResponse:
-        operation = operations.get(request.match_info.route.name or "")
-        if operation is None or operation.act is None or (operation.act.once and is_replay(request)):
-            return await handler(request)
-        act, who = operation.act, request[CREDENTIAL]
-        named = "/".join(request.match_info.values())[:LONGEST]
-        request[NOTED] = noted = Noted(object=recorder.hidden(named) if named and act.of_person else named)
-        number = 0
-        try:
-            number = await recorder.begin(who, act.name, noted.object)
-        except Exception:
-            if not act.stops_harm:
-                raise
-        try:
-            response = await handler(request)
-        except Exception as error:
-            noted.facts = {**noted.facts, "problem": problem_of(error, explain).slug}
-            outcome = REFUSED if problem_of(error, explain).status < 500 else FAILED
-            await _ended(request, recorder, act, outcome, noted, number)
-            raise
-        outcome = DONE if response.status < 400 else REFUSED
-        await recorder.end(who, act.name, outcome, noted, of=number)
-        return response
-
-    return write_down
-
-
-async def _ended(request: web.Request, recorder: Recorder, act: Act, outcome: str, noted: Noted, number: int) -> None:
-    """What was not done is answered as it would be, even if that cannot be written: the act's own entry stands."""
-    try:
-        await recorder.end(request[CREDENTIAL], act.name, outcome, noted, of=number)
-    except Exception as error:  # noqa: BLE001  whatever the store raises
-        log = structlog.get_logger()
-        log.warning("refusal not in the audit", request_id=request.get(REQUEST_ID), error=type(error).__qualname__)
 
 
 class AuditQuery(Query):
