@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,7 +23,7 @@ from babel.dates import format_date, format_skeleton, get_timezone_name
 from babel.languages import get_official_languages
 from babel.lists import format_list
 
-from alertd.rendering.plaintext import isolate
+from alertd.rendering.plaintext import FSI, PDI
 from geofences.area_names import WORLD, Named, Part
 from geofences.names import fold
 from geofences.regions import Kind
@@ -41,17 +42,13 @@ def matching(tag: str, available: Iterable[str]) -> str | None:
     return next((other for other in tags if base_language(other) == base_language(tag)), None)
 
 
-def choose_language(wanted: Sequence[str], available: Sequence[str]) -> str:
+@lru_cache(maxsize=4_096)  # asked for everybody in an audience, who read a few languages
+def choose_language(wanted: tuple[str, ...], available: tuple[str, ...]) -> str:
     """The language for someone who reads `wanted`, best first.
 
     For each wanted tag the exact one, then its base language; then the first available, which is the alert's own first
     language where it has one, else English (`Renderer.languages` orders them so). Raises `ValueError` if none is available.
     """
-    return _chosen(tuple(wanted), tuple(available))
-
-
-@lru_cache(maxsize=4_096)  # asked for everybody in an audience, who read a few languages
-def _chosen(wanted: tuple[str, ...], available: tuple[str, ...]) -> str:
     if not available:
         raise ValueError("The alert can be told in no language.")
     return next((found for tag in wanted if (found := matching(tag, available)) is not None), available[0])
@@ -80,11 +77,6 @@ def told_in(texts: Mapping[str, str], language: str) -> str:
     return "" if found is None else texts[found]
 
 
-def told_in_any(texts: Mapping[str, str], language: str, first: Sequence[str]) -> str:
-    """The text in this language, else in that of `first`, English or any: for names of places, which serve in any language."""
-    return texts[choose_language((language, *first, "en"), tuple(texts))] if texts else ""
-
-
 #: The catalogue every other one is compared with.
 REFERENCE = "en"
 
@@ -104,15 +96,16 @@ class Catalogue:
 
     language: str  # es, or the es-MX that these words serve
     words: Mapping[str, Any]
-
-    @property
-    def direction(self) -> str:
-        """`ltr` or `rtl`, as HTML names it."""
-        return str(self.words["direction"])
+    direction: str  # `ltr` or `rtl`, as HTML names it
+    locale: Locale  # whose plurals and dates these are
 
     def isolate(self, text: str) -> str:
-        """`text` made safe to stand in a line of this language, whichever way it runs itself."""
-        return isolate(text, rtl=self.direction == "rtl")
+        """`text` wrapped so that it cannot disturb the order of a line of this language; unchanged if it does not run the other way.
+
+        In a line that runs right to left, numbers count too: the plus of a phone number would land at its other end.
+        """
+        foreign = {"L", "EN"} if self.direction == "rtl" else {"R", "AL", "AN"}
+        return f"{FSI}{text}{PDI}" if any(unicodedata.bidirectional(char) in foreign for char in text) else text
 
     def coded(self, field: str, code: str | None) -> str:
         """A coded fact in words; nothing for none. Raises `KeyError` for a code the catalogue does not know."""
@@ -125,16 +118,16 @@ class Catalogue:
     def counted(self, unit: str, number: int, **values: str) -> str:
         """A number of one of `COUNTED` in this language's plural form (Unicode CLDR), with what else its words ask for."""
         forms: Mapping[str, str] = self.words[unit]
-        text = forms.get(str(number)) or forms[self._locale.plural_form(number)]
+        text = forms.get(str(number)) or forms[self.locale.plural_form(number)]
         return text.format(n=number, **values)
 
     def listed(self, parts: Sequence[str]) -> str:
         """A, B and C, as this language lists them (Unicode CLDR)."""
-        return format_list(list(parts), locale=self._locale)
+        return format_list(list(parts), locale=self.locale)
 
     def countries(self, codes: Sequence[str]) -> str:
         """The names of countries (ISO 3166-1), as this language has them (Unicode CLDR)."""
-        return self.listed([str(self._locale.territories.get(code, code)) for code in codes])
+        return self.listed([str(self.locale.territories.get(code, code)) for code in codes])
 
     def joined(self, parts: Sequence[str], mark: str = "comma") -> str:
         """The parts that say something, with this language's `comma`, `dash` or `colon` between them."""
@@ -144,27 +137,21 @@ class Catalogue:
         """A point in time (`form`: `long`, `short`, or `short-with-year`) on the clocks of `time_zone`, always with the zone's name or
         offset.
 
-        Never "two hours ago": nobody knows when a message is read.
+        The zone is `CET`, or `UTC-03:00` where the zone has only a number for a name, or readers of this language may take its name for
+        another zone's. Never "two hours ago": nobody knows when a message is read.
         """
         local = at if time_zone is None else at.astimezone(ZoneInfo(time_zone))
+        zone = local.tzname() or ""
+        is_clear = zone not in SHARED or zone == get_timezone_name(local, "short", locale=self.locale.language)
+        if not (zone.isalpha() and is_clear):
+            zone = f"UTC{local.isoformat()[-6:]}"
         day = (
-            format_date(local, "long", self._locale)
+            format_date(local, "long", self.locale)
             if form == "long"
-            else format_skeleton("MMMd" if form == "short" else "yMMMd", local, None, locale=self._locale)
+            else format_skeleton("MMMd" if form == "short" else "yMMMd", local, None, locale=self.locale)
         )
-        time = self.isolate(f"{local:%H:%M}\u00a0{self._zone_name(local)}")  # never apart at the end of a line
+        time = self.isolate(f"{local:%H:%M}\u00a0{zone}")  # never apart at the end of a line
         return str(self.words["moment"]["text"]).format(date=day, time=time)
-
-    def _zone_name(self, local: datetime) -> str:
-        """`CET`; where the zone has only a number for a name, or readers of this language may take it for another's, `UTC-03:00`."""
-        name, language = local.tzname() or "", self._locale.language
-        clear = name not in SHARED or name == get_timezone_name(local, "short", locale=language)
-        return name if name.isalpha() and clear else f"UTC{local.isoformat()[-6:]}"
-
-    @property
-    def _locale(self) -> Locale:
-        """Whose plurals and dates these are; Babel keeps it once it is read."""
-        return Locale.parse(self.words["moment"]["locale"])
 
 
 def read_catalogues(directory: Path) -> dict[str, Catalogue]:
@@ -179,7 +166,15 @@ def read_catalogues(directory: Path) -> dict[str, Catalogue]:
         differing = (expected | set(_plurals(words))).symmetric_difference(_paths(words))
         if differing:
             raise ValueError(f"The catalogue {language} differs from {REFERENCE} in {', '.join(sorted(differing))}.")
-    return {language: Catalogue(language=language, words=words) for language, words in found.items()}
+    return {
+        language: Catalogue(
+            language=language,
+            words=words,
+            direction=words["direction"],
+            locale=Locale.parse(words["moment"]["locale"]),
+        )
+        for language, words in found.items()
+    }
 
 
 def _plurals(words: Mapping[str, Any]) -> Iterator[str]:

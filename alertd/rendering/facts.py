@@ -1,23 +1,143 @@
 """What of an alert may be told, in the words of one language. Templates see this and nothing else.
 
 Left out on purpose, so that no template can show it: the exact point, the case number, verification and custody, the
-author, and what the case says about the child beyond what helps to recognise it.
+author, and what the case says about the child beyond what helps to recognise it. The message of an end says nothing about a child: a name
+that was withdrawn must not be repeated, and the outcome belongs to the family.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from alertd.model.alert import Alert, Info, Status
-from alertd.model.case import Age, Child, Contact, LastSeen, PersonSought, Photo, Vehicle
-from alertd.model.kinds import Kind, Occasion
-from alertd.rendering.catalogue import Catalogue, base_language, matching, spoken_at, told_in, told_in_any
-from alertd.rendering.occasions import NOWHERE, SAFETY, ChildFacts, ContactFacts, Room, ShownPhoto, Telling, Where
-from alertd.rendering.plaintext import clip, line, lines
+from alertd.model.case import Child, Contact, LastSeen, PersonSought, Photo, Vehicle
+from alertd.model.kinds import CancelReason, Kind, Occasion
+from alertd.rendering.catalogue import Catalogue, base_language, choose_language, matching, spoken_at, told_in
+from alertd.rendering.plaintext import clip, line, paragraphs
 from channels.base import OWN_LEAVE, Loudness
+
+#: The folder of messages that say an alert has ended; the others are named after its kind.
+ENDED = "ended"
+MESSAGES = (*Kind, ENDED)
+
+#: What ends an alert; the rest tells it.
+ENDINGS = frozenset({Occasion.STAND_DOWN, Occasion.CLOSE, Occasion.CANCEL})
+
+#: Which safety line goes with what, by its name in the catalogue; `one-or-many` by how many children are sought. None where nobody
+#: is to be looked for any more and nothing is to be kept away from. A stand-down can be reversed, so someone may still be
+#: seen; and whoever was told of a false alert may still be on their way.
+SAFETY: dict[Kind, dict[Occasion, str]] = {
+    Kind.MISSING_CHILD: {
+        Occasion.ALERT: "one-or-many",
+        Occasion.UPDATE: "one-or-many",
+        Occasion.STAND_DOWN: "stand-down",
+        Occasion.CANCEL: "cancel",
+    },
+    Kind.GENERAL: dict.fromkeys((Occasion.ALERT, Occasion.UPDATE, Occasion.STAND_DOWN), "general"),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Telling:
+    """The occasion of a version's messages. Raises `ValueError` for a cancel without reason, a reason without cancel, or an end
+    without the moment of what it ends.
+    """
+
+    occasion: Occasion = Occasion.ALERT
+    reason: CancelReason | None = None  # of a cancel
+    alerted_at: datetime | None = None  # of an end: when people were first told, aware
+
+    def __post_init__(self) -> None:
+        if (self.occasion is Occasion.CANCEL) != (self.reason is not None):
+            raise ValueError("A cancel has a reason, and nothing else has one.")
+        if self.is_end and self.alerted_at is None:
+            raise ValueError("Whoever is told of an end is told of which alert: of what moment it was.")
+
+    @property
+    def is_end(self) -> bool:
+        return self.occasion in ENDINGS
+
+    @property
+    def code(self) -> str:
+        """What has happened, as the catalogue names it: the reason of a cancel, else the occasion."""
+        return (self.reason or self.occasion).value
+
+
+def message_of(kind: Kind, telling: Telling) -> str:
+    """Which of `MESSAGES` it is."""
+    return ENDED if telling.is_end else kind.value
+
+
+#: What is sent today.
+THE_ALERT = Telling()
+
+#: More than any document is long.
+_ENDLESS = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Room:
+    """How much a channel has room for, in characters and people; more is cut, or counted (`and 2 more`)."""
+
+    named: int  # in the first line
+    people: int  # described below
+    name: int
+    place: int
+    headline: int
+    text: int  # one free text; 0 = whole, in paragraphs
+    form: str  # of dates: long or short; a short one that is long ago has its year
+    contacts: int  # ways to answer; the first is that of the safety line
+    photo: str = ""  # the size in which photos are shown; empty = not at all
+
+    def boundless(self) -> Room:
+        """The same without any limit."""
+        endless: Any = dict.fromkeys(("named", "people", "name", "place", "headline", "contacts"), _ENDLESS)
+        return replace(self, text=self.text and _ENDLESS, **endless)
+
+    def for_fewer(self, children: int) -> list[Room]:
+        """Of several children the others are counted, down to the first; in the end half of a long name and place is enough."""
+        rooms = [replace(self, named=named) for named in range(min(self.named, children) - 1, 0, -1)]
+        return [*rooms, replace(self, named=1, name=self.name // 2, place=self.place // 2)] if children > 1 else []
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShownPhoto:
+    """One photo: where it is, and what it shows in words: "Lucía smiling", else "Photo: Lucía P."."""
+
+    url: str
+    alt: str
+    caption: str  # the same, always with the word for a photo
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChildFacts:
+    """One child. Nothing known is an empty string."""
+
+    name: str
+    age: str
+    sex: str
+    height: str
+    hair: str
+    eyes: str
+    clothing: str
+    marks: str
+    photos: tuple[ShownPhoto, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ContactFacts:
+    """One way to answer."""
+
+    way: str  # dial, text or url
+    ask: str  # "Call 116000"
+    shown: str
+    href: str
+    label: str  # for whom it is, or what it is for; empty where `ask` says all
+    countries: str  # where it works, if that is not everywhere where people are told
+
 
 #: A day and a month are taken for those nearest to the alert.
 SAME_YEAR = timedelta(days=180)
@@ -73,68 +193,63 @@ class Facts:
 
 def facts_of(
     alert: Alert, words: Catalogue, room: Room, *, loudness: Loudness, url: str | None, telling: Telling,
-    where: Where = NOWHERE,
+    countries: Sequence[str], site: str,
 ) -> Facts:  # fmt: skip
-    """The facts of an alert for one channel. Raises `ValueError` if a missing-child alert names no contact."""
-    if telling.is_end:
-        return _facts_of_end(alert, words, room, telling, where)
-    case, info = alert.case, _info(alert, words.language)
-    children, sought = case.children[: room.people], case.persons_sought[: room.people]
-    return Facts(
+    """The facts of an alert for one channel. `countries` are those of its area (ISO 3166-1; empty if unknown), `site` is the address at which
+    people reach us, for photos and for opting out. Raises `ValueError` if a missing-child alert names no contact.
+    """
+    case, contacts = alert.case, _contacts(alert.case.contact, words, countries)
+    found = matching(words.language, alert.info)
+    info = Info() if found is None else alert.info[found]
+    headline = _short(info.headline or "", words, room.headline)
+    common = Facts(
         language=words.language,
         direction=words.direction,
         mark=mark_of(alert, words),
-        heading=_heading(alert, words, loudness, telling.occasion),
-        safety=safety_line(alert, words, telling.occasion, where.countries),
+        heading=_heading(alert, words, loudness, telling),
+        safety=_safety(alert, words, telling.occasion, contacts),
+        why=words.words["label"]["why"],
+        leave=f"{site}/u/{OWN_LEAVE}" if site else "",
+    )
+    if telling.is_end:
+        return _facts_of_end(common, alert, words, room, telling, headline)
+    children, sought = case.children[: room.people], case.persons_sought[: room.people]
+    return replace(
+        common,
         who=_who(case.children, words, room),
         fewer=tuple(
             (_who(case.children, words, one), _place(case.last_seen, alert, words, one))
             for one in room.for_fewer(len(case.children))
         ),
-        children=tuple(_child(child, words, room, where.site) for child in children),
+        children=tuple(_child(child, words, room, site) for child in children),
         companions=tuple(_companion(person, words, room) for person in sought),
         sought=tuple(_name(person, words, room) for person in sought),
         vehicles=tuple(_vehicle(vehicle, words, room) for vehicle in case.vehicles[: room.people]),
         place=_place(case.last_seen, alert, words, room),
         seen_at="" if case.last_seen is None else _moment(case.last_seen.at, alert, words, room),
-        headline=_headline(info, words, room),
-        description=_paragraphs(info.description, room),
-        instruction=_paragraphs(info.instruction, room),
+        headline=headline,
+        description=paragraphs(info.description or "", room.text),
+        instruction=paragraphs(info.instruction or "", room.text),
         valid_until=_moment(alert.expires, alert, words, room),
-        contacts=tuple(_contact(contact, words, where) for contact in _by_use(case.contact, where.countries)),
+        contacts=contacts,
         url=url or "",
-        why=words.words["label"]["why"],
-        leave=_leave(where),
         replaces=words.words["update"]["replaces"] if telling.occasion is Occasion.UPDATE else "",
     )
 
 
-def _facts_of_end(alert: Alert, words: Catalogue, room: Room, telling: Telling, where: Where) -> Facts:
-    """That an alert has ended, and of which moment it was: nothing of a child is among these facts, so no template can tell
-    any of it. A general alert is known by its headline.
-    """
-    public, alerted = alert.kind is Kind.GENERAL, telling.alerted_at
-    assert alerted is not None
-    return Facts(
-        language=words.language,
-        direction=words.direction,
-        mark=mark_of(alert, words),
-        heading=words.joined([mark_of(alert, words), words.words["ended"][alert.kind][telling.occasion]], "dash"),
-        safety=safety_line(alert, words, telling.occasion, where.countries),
-        headline=_headline(_info(alert, words.language), words, room) if public else "",
-        happened=words.words["happened"][telling.code].format(moment=_moment(alerted, alert, words, room)),
+def _facts_of_end(common: Facts, alert: Alert, words: Catalogue, room: Room, telling: Telling, headline: str) -> Facts:
+    """That the alert has ended, and when it was sent: nothing of a child, so no template can show it. A general alert has its headline."""
+    assert telling.alerted_at is not None
+    return replace(
+        common,
+        headline=headline if alert.kind is Kind.GENERAL else "",
+        happened=words.words["happened"][telling.code].format(moment=_moment(telling.alerted_at, alert, words, room)),
         wish=words.words["wish"][alert.kind],
-        why=words.words["label"]["why"],
-        leave=_leave(where),
     )
 
 
-def _leave(where: Where) -> str:
-    return f"{where.site}/u/{OWN_LEAVE}" if where.site else ""
-
-
-def safety_line(alert: Alert, words: Catalogue, occasion: Occasion, countries: Sequence[str] = ()) -> str:
-    """What everyone must be told: keep away, and whom to call in these countries. Empty where `occasions.SAFETY` has none."""
+def _safety(alert: Alert, words: Catalogue, occasion: Occasion, contacts: Sequence[ContactFacts]) -> str:
+    """The safety line: keep away, and whom to call, the first of `contacts`. Empty where `SAFETY` has none for the occasion."""
     name = SAFETY[alert.kind].get(occasion)
     if name is None:
         return ""
@@ -143,31 +258,32 @@ def safety_line(alert: Alert, words: Catalogue, occasion: Occasion, countries: S
     forms = words.words["safety"][name]
     if forms.keys() == {"text"}:  # it names no contact
         return str(forms["text"])
-    if not alert.case.contact:
+    if not contacts:
         raise ValueError("A missing-child alert needs a contact: without one there is no safety line.")
-    way, value = _way(_by_use(alert.case.contact, countries)[0])
     # The form is ours; the contact is data and is not read as a form.
-    return str(forms[way].format(contact=_shown(way, value, words)))
+    return str(forms[contacts[0].way].format(contact=contacts[0].shown))
 
 
 def mark_of(alert: Alert, words: Catalogue) -> str:
     """What says that it is a test or an exercise; empty where it is real."""
-    if alert.status is Status.ACTUAL:
-        return ""
-    return str(words.words["mark"][alert.kind.value][alert.status.value])
+    return "" if alert.status is Status.ACTUAL else str(words.words["mark"][alert.kind.value][alert.status.value])
 
 
-def _heading(alert: Alert, words: Catalogue, loudness: Loudness, occasion: Occasion) -> str:
+def _heading(alert: Alert, words: Catalogue, loudness: Loudness, telling: Telling) -> str:
+    mark = mark_of(alert, words)
+    if telling.is_end:
+        return words.joined([mark, words.words["ended"][alert.kind][telling.occasion]], "dash")
     subject = "missing-children" if len(alert.case.children) > 1 else alert.kind.value
     title = words.words["title"][subject][alert.level.value]
-    mark = mark_of(alert, words)
     urgent = words.words["loud"]["word"] if loudness is Loudness.LOUD and not mark else ""
-    update = words.words["update"]["word"] if occasion is Occasion.UPDATE else ""
+    update = words.words["update"]["word"] if telling.occasion is Occasion.UPDATE else ""
     return words.joined([mark, update, urgent, title], "dash")
 
 
-def _headline(info: Info, words: Catalogue, room: Room) -> str:
-    return words.isolate(clip(line(info.headline or ""), room.headline))
+def _short(text: str, words: Catalogue, limit: int) -> str:
+    """One clean line of at most `limit` characters (0: all of it), safe in a line of this language."""
+    text = line(text)
+    return words.isolate(clip(text, limit or len(text)))
 
 
 def _moment(at: datetime, alert: Alert, words: Catalogue, room: Room) -> str:
@@ -180,10 +296,10 @@ def _moment(at: datetime, alert: Alert, words: Catalogue, room: Room) -> str:
 def _who(children: Sequence[Child], words: Catalogue, room: Room) -> str:
     """Name and age of the first, and how many others there are; a child whose name is protected is told by sex and age."""
     others = len(children) - room.named
-    people = [
-        words.joined([_name(child, words, room) or _sex(child, words), _age(child.age, words)])
-        for child in children[: room.named]
-    ]
+    people = []
+    for child in children[: room.named]:
+        sex, age = _sex_and_age(child, words)
+        people.append(words.joined([_name(child, words, room) or sex, age]))
     more = words.counted("more", others) if others > 0 else ""
     return words.joined([*people, more], "people")
 
@@ -194,38 +310,33 @@ def _child(child: Child, words: Catalogue, room: Room, site: str) -> ChildFacts:
         low, high = child.height_cm
         shown = str(low) if low == high else f"{low}–{high}"
         height = str(words.words["height"]["text"]).format(cm=words.isolate(shown))
+    sex, age = _sex_and_age(child, words)
     return ChildFacts(
         name=_name(child, words, room),
-        age=_age(child.age, words),
-        sex=_sex(child, words),
+        age=age,
+        sex=sex,
         height=height,
         hair=words.coded("hair", child.hair),
         eyes=words.coded("eyes", child.eyes),
-        clothing=_freely(child.clothing, words, room),
-        marks=_freely(child.marks, words, room),
+        clothing=_short(told_in(child.clothing, words.language), words, room.text),
+        marks=_short(told_in(child.marks, words.language), words, room.text),
         photos=tuple(_photo(photo, child, words, room, site) for photo in child.photos) if room.photo else (),
     )
 
 
-def _freely(texts: Mapping[str, str], words: Catalogue, room: Room) -> str:
-    """One line of what was written by language."""
-    text = line(told_in(texts, words.language))
-    return words.isolate(clip(text, room.text or len(text)))
-
-
 def _companion(person: PersonSought, words: Catalogue, room: Room) -> str:
-    known = [_name(person, words, room), words.coded("person", person.sex), _freely(person.description, words, room)]
-    return words.joined(known)
+    looks = _short(told_in(person.description, words.language), words, room.text)
+    return words.joined([_name(person, words, room), words.coded("person", person.sex), looks])
 
 
 def _vehicle(vehicle: Vehicle, words: Catalogue, room: Room) -> str:
     country = f" ({words.countries((vehicle.country,))})" if vehicle.country else ""
-    plate = f"{words.isolate(line(vehicle.plate))}{country}" if vehicle.plate else ""
-    return words.joined([_freely(vehicle.description, words, room), plate])
+    plate = f"{_short(vehicle.plate, words, 0)}{country}" if vehicle.plate else ""
+    return words.joined([_short(told_in(vehicle.description, words.language), words, room.text), plate])
 
 
 def _photo(photo: Photo, child: Child, words: Catalogue, room: Room, site: str) -> ShownPhoto:
-    shows = words.isolate(line(told_in(photo.alt, words.language)))
+    shows = _short(told_in(photo.alt, words.language), words, 0)
     caption = words.joined([words.words["label"]["photo"], shows or _name(child, words, room)], "colon")
     return ShownPhoto(url=f"{site}/m/{photo.media}?size={room.photo}", alt=shows or caption, caption=caption)
 
@@ -233,82 +344,55 @@ def _photo(photo: Photo, child: Child, words: Catalogue, room: Room, site: str) 
 def _name(child: Child | PersonSought, words: Catalogue, room: Room) -> str:
     if child.name is None:
         return ""
-    name = told_in(child.name.scripts, words.language) or child.name.public
-    return words.isolate(clip(line(name), room.name))
+    return _short(told_in(child.name.scripts, words.language) or child.name.public, words, room.name)
 
 
 #: From this age on many languages have another word: whoever looks for a little girl passes by one of sixteen.
 TEENAGER_YEARS = 13
 
 
-def _sex(child: Child, words: Catalogue) -> str:
-    years = child.age.years if child.age else None
-    return words.coded("sex" if years is None or years < TEENAGER_YEARS else "teenager", child.sex)
-
-
-def _age(age: Age | None, words: Catalogue) -> str:
-    if age is None:
-        return ""
-    if age.months is not None:
-        return words.counted("months", age.months)
-    return "" if age.years is None else words.counted("years", age.years)
+def _sex_and_age(child: Child, words: Catalogue) -> tuple[str, str]:
+    years, months = (child.age.years, child.age.months) if child.age else (None, None)
+    sex = words.coded("sex" if years is None or years < TEENAGER_YEARS else "teenager", child.sex)
+    if months is not None:
+        return sex, words.counted("months", months)
+    return sex, "" if years is None else words.counted("years", years)
 
 
 def _place(seen: LastSeen | None, alert: Alert, words: Catalogue, room: Room) -> str:
-    if seen is None:
+    """In the reader's language, else in one of the place or of the alert, English or any: a place's name helps in every language."""
+    if seen is None or not seen.place:
         return ""
-    own = tuple(alert.info)
-    local = sorted(spoken_at(seen.time_zone), key=lambda tag: tag not in map(base_language, own))
-    place = line(told_in_any(seen.place, words.language, (*local, *own)))
-    return words.isolate(clip(place, room.place))
-
-
-def _info(alert: Alert, language: str) -> Info:
-    found = matching(language, alert.info)
-    return Info() if found is None else alert.info[found]
-
-
-def _paragraphs(text: str | None, room: Room) -> tuple[str, ...]:
-    """Whole paragraphs where there is room, else one short one."""
-    paragraphs = lines(text or "")
-    if room.text == 0 or not paragraphs:
-        return paragraphs
-    return (clip(" ".join(paragraphs), room.text),)
+    local = sorted(spoken_at(seen.time_zone), key=lambda tag: tag not in map(base_language, alert.info))
+    language = choose_language((words.language, *local, *alert.info, "en"), tuple(seen.place))
+    return _short(seen.place[language], words, room.place)
 
 
 #: Most people call; an address on the web serves everyone else; a number for texts often serves some only.
 _WAYS = ("dial", "url", "text")
 
 
-def _way(contact: Contact) -> tuple[str, str]:
-    way = next(way for way in _WAYS if getattr(contact, way) is not None)
-    return way, str(getattr(contact, way)).removeprefix("sms:")
-
-
-def _shown(way: str, value: str, words: Catalogue) -> str:
-    """A link stands as it is: phones take a mark of direction that touches it for a part of it."""
-    return value if way == "url" else words.isolate(value)
-
-
-def _by_use(contacts: Sequence[Contact], countries: Sequence[str]) -> list[Contact]:
+def _contacts(contacts: Sequence[Contact], words: Catalogue, countries: Sequence[str]) -> tuple[ContactFacts, ...]:
     """The one for everybody first: one that works in all of these countries, a number before an address, one without a role before
     one for some.
     """
-    return sorted(
-        contacts, key=lambda one: (len(one.missing_in(countries)), _WAYS.index(_way(one)[0]), one.role is not None)
-    )
-
-
-def _contact(contact: Contact, words: Catalogue, where: Where) -> ContactFacts:
-    way, value = _way(contact)
-    shown = _shown(way, value, words)
-    return ContactFacts(
-        ask=words.words["label"][way].format(contact=shown),
-        shown=shown,
-        href={"dial": f"tel:{value}", "text": f"sms:{value}", "url": value}[way],
-        label=words.coded("role", contact.role) or (words.words["label"]["url"] if way == "url" else ""),
-        countries=words.countries(contact.countries) if contact.missing_in(where.countries) else "",
-    )
+    found = []
+    for contact in contacts:
+        way = next(way for way in _WAYS if getattr(contact, way) is not None)
+        value = str(getattr(contact, way)).removeprefix("sms:")
+        # A link stands as it is: phones take a mark of direction that touches it for a part of it.
+        shown = value if way == "url" else words.isolate(value)
+        missing = contact.missing_in(countries)
+        facts = ContactFacts(
+            way=way,
+            ask=words.words["label"][way].format(contact=shown),
+            shown=shown,
+            href={"dial": f"tel:{value}", "text": f"sms:{value}", "url": value}[way],
+            label=words.coded("role", contact.role) or (words.words["label"]["url"] if way == "url" else ""),
+            countries=words.countries(contact.countries) if missing else "",
+        )
+        found.append((len(missing), _WAYS.index(way), contact.role is not None, facts))
+    return tuple(facts for *_, facts in sorted(found, key=lambda one: one[:3]))
 
 
 def _blank(record: Any, name: str) -> Any:

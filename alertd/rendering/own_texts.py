@@ -15,7 +15,7 @@ from typing import NamedTuple
 from jinja2 import Environment, TemplateSyntaxError, nodes
 
 from alertd.model.kinds import Kind
-from alertd.rendering.occasions import ENDED
+from alertd.rendering.facts import ENDED
 from alertd.rendering.plaintext import tidy
 
 #: Four times what fits any push; a mail of more is read by nobody.

@@ -29,21 +29,18 @@ def line(text: str) -> str:
     sender's that would end ours too early.
     """
     text = unicodedata.normalize("NFC", _EMBEDDINGS.sub("", text))
-    return " ".join((text if _isolates_match(text) else _ISOLATES.sub("", text)).split())
-
-
-def lines(text: str) -> tuple[str, ...]:
-    """The lines of a longer text, each clean, none empty."""
-    return tuple(clean for raw in text.splitlines() if (clean := line(raw)))
-
-
-def _isolates_match(text: str) -> bool:
     depth = 0
     for control in _ISOLATES.findall(text):
         depth += -1 if control == PDI else 1
         if depth < 0:
-            return False
-    return depth == 0
+            break
+    return " ".join((_ISOLATES.sub("", text) if depth else text).split())
+
+
+def paragraphs(text: str, limit: int) -> tuple[str, ...]:
+    """The lines of a longer text, each clean, none empty; or, with a `limit` that is not 0, one line of at most so many characters."""
+    found = tuple(clean for raw in text.splitlines() if (clean := line(raw)))
+    return (clip(" ".join(found), limit),) if found and limit else found
 
 
 def clip(text: str, limit: int) -> str:
@@ -63,15 +60,6 @@ def clip(text: str, limit: int) -> str:
 def _before_whole(text: str, end: int) -> int:
     """Where to cut: at `end`, or before the link or number that it falls into."""
     return next((found.start() for found in _WHOLE.finditer(text) if found.start() < end < found.end()), end)
-
-
-def isolate(text: str, *, rtl: bool) -> str:
-    """`text` wrapped so that it cannot disturb the order of a line that runs the other way; unchanged if it does not.
-
-    In a line that runs right to left, numbers count too: the plus of a phone number would land at its other end.
-    """
-    foreign = {"L", "EN"} if rtl else {"R", "AL", "AN"}
-    return f"{FSI}{text}{PDI}" if any(unicodedata.bidirectional(char) in foreign for char in text) else text
 
 
 def tidy(text: str) -> str:

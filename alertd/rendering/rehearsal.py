@@ -13,7 +13,7 @@ from typing import Any
 
 from alertd.model.alert import MAX_DESCRIPTION, MAX_HEADLINE, MAX_INSTRUCTION, Alert, Status
 from alertd.model.kinds import KINDS, CancelReason, Kind, Occasion
-from alertd.rendering.occasions import ENDED, Telling
+from alertd.rendering.facts import ENDED, Telling
 from alertd.rendering.own_texts import OwnTexts, TextPlace
 from alertd.rendering.renderer import (
     MAX_PUSH_BYTES,

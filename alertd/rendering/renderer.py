@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from jinja2 import FileSystemLoader, StrictUndefined, Template
+from jinja2 import FileSystemLoader, StrictUndefined, select_autoescape
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import escape
 
@@ -18,8 +18,7 @@ from alertd.model.alert import Alert
 from alertd.model.case import MAX_CONTACTS
 from alertd.model.kinds import Kind
 from alertd.rendering.catalogue import REFERENCE, Catalogue, matching, read_catalogues
-from alertd.rendering.facts import Facts, facts_of, mark_of
-from alertd.rendering.occasions import ENDED, MESSAGES, THE_ALERT, Room, Telling, Where, message_of
+from alertd.rendering.facts import ENDED, MESSAGES, THE_ALERT, Facts, Room, Telling, facts_of, mark_of, message_of
 from alertd.rendering.own_texts import NONE, OwnTexts, TextPlace
 from alertd.rendering.plaintext import packed, rows, tidy
 from channels.base import Loudness, MailMessage, Message, PushMessage, SmsMessage, Stamp
@@ -111,14 +110,14 @@ class Renderer:
         environment = ImmutableSandboxedEnvironment(
             loader=FileSystemLoader(templates_dir),
             undefined=StrictUndefined,
-            autoescape=lambda name: name is not None and name.endswith(".html"),
+            autoescape=select_autoescape(["html"]),
             auto_reload=False,
             cache_size=-1,  # all of them stay: the files are few and known
             trim_blocks=True,
             lstrip_blocks=True,
         )
         names = environment.list_templates(filter_func=lambda name: name.startswith("messages/"))
-        self._templates = {name: environment.get_template(name) for name in names}
+        self.templates = {name: environment.get_template(name) for name in names}
         needed = {_name(each, channel, part) for each in MESSAGES for channel in PARTS for part in PARTS[channel]}
         if missing := needed - set(names):
             raise ValueError(f"Templates are missing: {', '.join(sorted(missing))}.")
@@ -189,8 +188,9 @@ class Renderer:
         countries: Sequence[str],
     ) -> Facts:  # fmt: skip
         words = replace(self.words(language), language=language)
-        at = Where(countries=tuple(countries), site=self._site)
-        return facts_of(document, words, room, loudness=loudness, url=url, telling=telling, where=at)
+        return facts_of(
+            document, words, room, loudness=loudness, url=url, telling=telling, countries=countries, site=self._site
+        )
 
     def _made(
         self, document: Alert, facts: Facts, channel: str, stamp: Stamp, telling: Telling, own: OwnTexts
@@ -210,10 +210,6 @@ class Renderer:
         """What its sender says in a language, with the mark of a test in front, as every message has it."""
         words = self.words(language)
         return text and _marked(text, mark_of(document, words), words)
-
-    def template(self, *names: str) -> Template:
-        """The first of these compiled templates that there is, by its path below the templates directory."""
-        return next(self._templates[name] for name in names if name in self._templates)
 
 
 def _marked(text: str, mark: str, words: Catalogue) -> str:
@@ -240,12 +236,13 @@ class _Rendering:
             return (
                 self._filled("messages/_own.txt", facts, own=own) if channel == "mail" and part == "body.txt" else own
             )
-        special = _name(self.message, channel, part, self.words.language)
-        return self._filled(special, facts, shared=_name(self.message, channel, part))
+        name = _name(self.message, channel, part, self.words.language)
+        if name not in self.renderer.templates:  # the language has no template of its own
+            name = _name(self.message, channel, part)
+        return self._filled(name, facts)
 
-    def _filled(self, name: str, facts: Facts, *, shared: str = "", own: str = "") -> str:
-        template = self.renderer.template(name, shared)
-        return template.render(facts=facts, words=self.words.words, own=own.split("\n"))
+    def _filled(self, name: str, facts: Facts, *, own: str = "") -> str:
+        return self.renderer.templates[name].render(facts=facts, words=self.words.words, own=own.split("\n"))
 
     def _own_text(self, channel: str, part: str, facts: Facts) -> str:
         """What the organisation says in this place, with the mark of a test in front; empty where it says nothing."""
@@ -255,7 +252,7 @@ class _Rendering:
 
     def _named(self, facts: Facts) -> dict[str, str]:
         """Every fact by the name that own texts call it."""
-        shared: Any = self.renderer.template("messages/_shared.txt").module
+        shared: Any = self.renderer.templates["messages/_shared.txt"].module
         words = self.words.words
         return {
             **{field.name: getattr(facts, field.name) for field in fields(facts) if field.type == "str"},
@@ -296,11 +293,11 @@ class _Rendering:
         )
         if not self.facts.safety:
             return page.strip()
-        block = "</header>\n" + self.renderer.template("messages/_safety.html").render(facts=self.facts)
+        block = "</header>\n" + self.renderer.templates["messages/_safety.html"].render(facts=self.facts)
         return page.strip().replace("</header>", block, 1)
 
     def shorter(self) -> Iterator[Facts]:
-        """The facts, then ever fewer of them."""
+        """The facts, then ever fewer of them: if none fit, the last go out, because some must never be left out."""
         facts = self.facts
         yield facts
         for name in LEFT_OUT[self.message]:
@@ -311,9 +308,11 @@ class _Rendering:
 
 
 def _push(rendering: _Rendering, stamp: Stamp) -> tuple[PushMessage, Facts]:
-    texts = ((packed(rendering.text("push", "body.txt", facts)), facts) for facts in rendering.shorter())
     title = rendering.title("push", "title.txt")
-    body, told = _first_that(lambda text: len((title + text).encode()) <= MAX_PUSH_BYTES, texts)
+    for told in rendering.shorter():
+        body = packed(rendering.text("push", "body.txt", told))
+        if len((title + body).encode()) <= MAX_PUSH_BYTES:
+            break
     _demand(rendering.facts.safety, body)
     photos = [photo.url for child in rendering.facts.children for photo in child.photos]
     image = photos[0] if photos else None
@@ -321,9 +320,11 @@ def _push(rendering: _Rendering, stamp: Stamp) -> tuple[PushMessage, Facts]:
 
 
 def _sms(rendering: _Rendering, stamp: Stamp) -> tuple[SmsMessage, Facts]:
-    texts = ((packed(rendering.text("sms", "text.txt", facts)), facts) for facts in rendering.shorter())
-    messages = ((SmsMessage(stamp=stamp, text=text, names=facts.names), facts) for text, facts in texts)
-    message, told = _first_that(lambda one: segments_over(one, rendering.renderer.sms) <= 0, messages)
+    for told in rendering.shorter():
+        text = packed(rendering.text("sms", "text.txt", told))
+        message = SmsMessage(stamp=stamp, text=text, names=told.names)
+        if segments_over(message, rendering.renderer.sms) <= 0:
+            break
     _demand(rendering.facts.safety, message.text)
     if not message.text.startswith(rendering.facts.mark):
         raise UnsafeMessageError("A test came out without its mark in front.")
@@ -348,17 +349,6 @@ def segments_over(message: SmsMessage, sms: SmsSettings) -> int:
     """By how many segments an SMS is over its budget, with what every carrier takes."""
     coding = best_coding(message.text, sms, message.names)
     return len(coding.parts) - (MAX_SEGMENTS_GSM if coding.encoding == "gsm7" else MAX_SEGMENTS_UCS2)
-
-
-_Text = TypeVar("_Text")
-
-
-def _first_that(fits: Callable[[_Text], bool], texts: Iterator[tuple[_Text, Facts]]) -> tuple[_Text, Facts]:
-    """The first text that fits, else the last and shortest: what must never be left out goes before any budget."""
-    last = next(texts)
-    while not fits(last[0]) and (shorter := next(texts, None)) is not None:
-        last = shorter
-    return last
 
 
 def _demand(safety: str, text: str) -> None:

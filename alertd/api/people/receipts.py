@@ -229,7 +229,7 @@ def _refused(request: web.Request, text: str, sentence: str, status: int) -> web
 def _words(request: web.Request) -> Catalogue:
     """Those of the language that the reader's browser asks for, else English."""
     renderer = services(request).renderer
-    wanted = accepted(request.headers.get(hdrs.ACCEPT_LANGUAGE, ""))
+    wanted = tuple(accepted(request.headers.get(hdrs.ACCEPT_LANGUAGE, "")))
     return renderer.words(choose_language(wanted, renderer.all_languages))
 
 

@@ -165,7 +165,7 @@ def _meant(
 def _language(person: Subscriber, address: Address, languages: Sequence[str]) -> str:
     """The language that an address is told in, of those that the alert can be told in."""
     reads = (address.language, *person.languages) if address.language else person.languages
-    return choose_language(reads, languages)
+    return choose_language(reads, tuple(languages))
 
 
 def may_acknowledge(person: Subscriber, channels: Collection[str]) -> bool:

@@ -15,7 +15,7 @@ from alertd.model.alert import Alert
 from alertd.model.case import ContactRole
 from alertd.model.kinds import KINDS, Criterion, Eyes, Hair, Level, Sex
 from alertd.rendering import Renderer, UnsafeMessageError, choose_language
-from alertd.rendering.plaintext import clip, isolate, line
+from alertd.rendering.plaintext import clip, line
 from alertd.rendering.renderer import MAX_PUSH_BYTES, MAX_SEGMENTS_GSM, MAX_SEGMENTS_UCS2
 from channels.base import Loudness, MailMessage, Message, PushMessage, SmsMessage
 from channels.text import is_gsm, segments, spelled_for_sms
@@ -331,7 +331,7 @@ def test_a_broken_installation_is_found_at_the_start(tmp_path: Path, path: str) 
         Renderer(copy)
 
 
-def test_text_is_cut_between_words_and_kept_in_its_direction() -> None:
+def test_text_is_cut_between_words_and_kept_in_its_direction(renderer: Renderer) -> None:
     """Short stays as it is, long ends in an ellipsis, and only what runs the other way is isolated."""
     assert clip("one two three", 13) == "one two three"
     assert clip("one two three", 10) == "one two…"
@@ -345,6 +345,6 @@ def test_text_is_cut_between_words_and_kept_in_its_direction() -> None:
         assert clip(one * 20, limit) == one * ((limit - 1) // len(one)) + "…"
     assert line("a\u2069b \n c\u202e") == "ab c"
     assert line("\u2066+34\u2069") == "\u2066+34\u2069"
-    assert isolate("+34", rtl=True) == "\u2068+34\u2069"
-    assert isolate("+34", rtl=False) == "+34"
-    assert isolate("لوسيا", rtl=False) == "\u2068لوسيا\u2069"
+    assert renderer.words("ar").isolate("+34") == "\u2068+34\u2069"
+    assert renderer.words("es").isolate("+34") == "+34"
+    assert renderer.words("es").isolate("لوسيا") == "\u2068لوسيا\u2069"

@@ -17,7 +17,7 @@ import pytest
 from alertd.common.clock import HOUR_MS, ms_of
 from alertd.model.kinds import CancelReason, Kind, Occasion
 from alertd.rendering import Renderer, Telling
-from alertd.rendering.occasions import ENDINGS
+from alertd.rendering.facts import ENDINGS
 from alertd.rendering.plaintext import rows
 from alertd.rendering.renderer import CLOSED_ROWS, MAX_PUSH_BYTES, MAX_SEGMENTS_GSM, MAX_SEGMENTS_UCS2, ROW
 from alertd.service.delivery.message_cache import alert_of as alert_of_version

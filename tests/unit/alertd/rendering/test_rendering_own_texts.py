@@ -13,7 +13,7 @@ import pytest
 
 from alertd.model.kinds import Occasion
 from alertd.rendering import Renderer, Telling
-from alertd.rendering.occasions import MESSAGES
+from alertd.rendering.facts import MESSAGES
 from alertd.rendering.own_texts import (
     FILTERS,
     MAX_LENGTH,
