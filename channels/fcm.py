@@ -33,7 +33,6 @@ from channels.base import (
     PushMessage,
     Reason,
     Recipient,
-    Stamp,
     Subject,
 )
 from channels.https import HttpsTransport, trust
@@ -73,8 +72,11 @@ NOT_FCM = Outcome(Answer.UNKNOWN, Reason.GARBAGE)
 
 def outcome(reply: Reply) -> Outcome:
     """Read one answer. Never raises, whatever the body holds."""
-    if reply.status == 200:
-        return _accepted(reply.body)
+    if reply.status == 200:  # FCM answers {"name": "projects/P/messages/ID"}
+        try:
+            return Outcome(Answer.ACCEPTED, message_id=_taken.decode(reply.body).name)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # a text that is no UTF-8 is no DecodeError
+            return NOT_FCM
     error = _error(reply.body)
     answer, reason = _refused(reply.status, error)
     refused = refusal(reply, answer, reason)
@@ -85,14 +87,6 @@ def outcome(reply: Reply) -> Outcome:
 def token_refused(reply: Reply) -> bool:
     """Whether our access token was refused, and not the project's key for APNs, which another token would not help."""
     return reply.status == 401 and _fcm_error(_error(reply.body)) is not messaging.ThirdPartyAuthError
-
-
-def _accepted(body: bytes) -> Outcome:
-    """FCM answers {"name": "projects/P/messages/ID"}."""
-    try:
-        return Outcome(Answer.ACCEPTED, message_id=_taken.decode(body).name)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # a text that is no UTF-8 is no DecodeError
-        return NOT_FCM
 
 
 def _refused(status: int, error: dict[str, Any]) -> tuple[Answer, Reason]:
@@ -201,15 +195,10 @@ def encode(message: PushMessage, *, critical: bool = False) -> FcmPayload:
     if not 0 < len(message.stamp.chain.encode()) <= COLLAPSE_ID_BYTES:
         raise ValueError("the chain's name is empty or longer than an APNs collapse id")
     ttl, ack, target = (secrets.token_hex(16) for _ in range(3))  # unguessable, so that no text can hold one
-
-    def whole(message: PushMessage) -> bytes:
-        return _json({"message": {**_fields(message, critical, ttl=ttl, ack=ack), target: ""}})
-
-    rest = whole(message)
-    if (
-        len(rest) > PAYLOAD_BYTES - TAG_BYTES
-    ):  # the marks are longer than what is counted in their places, but for the tag
-        rest = whole(fitted(message, PAYLOAD_BYTES, lambda lighter: _size(lighter, critical)))
+    rest = _request(message, critical, ttl=ttl, ack=ack, target=target)
+    if len(rest) > PAYLOAD_BYTES - TAG_BYTES:  # the marks are longer than what `_size` counts for them, but for the tag
+        lighter = fitted(message, PAYLOAD_BYTES, lambda one: _size(one, critical))
+        rest = _request(lighter, critical, ttl=ttl, ack=ack, target=target)
     pieces: list[bytes] = []
     for mark in (ttl, ack, f'{target}":"'):
         piece, _, rest = rest.partition(mark.encode())
@@ -217,36 +206,33 @@ def encode(message: PushMessage, *, critical: bool = False) -> FcmPayload:
     return FcmPayload((pieces[0], pieces[1], pieces[2], rest), message.stamp.expires_s)
 
 
-def _fields(message: PushMessage, critical: bool, *, ttl: str, ack: str) -> dict[str, Any]:
-    """The message's JSON without whom it is for.
+def _request(message: PushMessage, critical: bool, *, ttl: str, ack: str, target: str) -> bytes:
+    """The body of a request: its JSON with an empty recipient in the field `target`.
 
     firebase-admin wants a target and warns at its `token`, although tokens are what apps hold today: encode for a
-    placeholder in its other field, then leave that away.
+    placeholder in its other field, then leave that away. No collapse key for Android: FCM keeps four of them a device. The
+    notification's tag replaces an older version on the phone.
     """
-    loudness = message.stamp.loudness
-    sound = CRITICAL if critical and loudness is Loudness.LOUD else SOUNDS[loudness]
+    stamp = message.stamp
+    sound = CRITICAL if critical and stamp.loudness is Loudness.LOUD else SOUNDS[stamp.loudness]
     built = messaging.Message(
         data=data_of(message, ack),
         notification=messaging.Notification(title=message.title, body=message.body, image=message.image_url),
-        android=_android(message.stamp, sound),
+        android=messaging.AndroidConfig(
+            priority=sound.android_priority,
+            ttl=0,
+            notification=messaging.AndroidNotification(
+                tag=stamp.chain, channel_id=sound.channel_id, priority=sound.notification_priority, sound=sound.sound
+            ),
+        ),
         apns=_apns(message, sound),
         fid="placeholder",
     )
     encoded: dict[str, Any] = messaging._MessagingService.encode_message(built)  # noqa: SLF001 held by a test
     del encoded["fid"]
     encoded["android"]["ttl"] = ttl
-    return encoded
-
-
-def _android(stamp: Stamp, sound: Sound) -> messaging.AndroidConfig:
-    """No collapse key: FCM keeps four of them a device. The notification's tag replaces an older version on the phone."""
-    return messaging.AndroidConfig(
-        priority=sound.android_priority,
-        ttl=0,
-        notification=messaging.AndroidNotification(
-            tag=stamp.chain, channel_id=sound.channel_id, priority=sound.notification_priority, sound=sound.sound
-        ),
-    )
+    request = {"message": {**encoded, target: ""}}
+    return json.dumps(request, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _apns(message: PushMessage, sound: Sound) -> messaging.APNSConfig:
@@ -268,12 +254,7 @@ def _apns(message: PushMessage, sound: Sound) -> messaging.APNSConfig:
 
 def _size(message: PushMessage, critical: bool) -> int:
     """Bytes of the whole request without the recipient's address, the tag and the time to live at their longest."""
-    fields = _fields(message, critical, ttl=f"{TTL_MAX_S}s", ack="x" * TAG_BYTES)
-    return len(_json({"message": {**fields, "token": ""}}))
-
-
-def _json(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return len(_request(message, critical, ttl=f"{TTL_MAX_S}s", ack="x" * TAG_BYTES, target="token"))
 
 
 _log = logging.getLogger(__name__)

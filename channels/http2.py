@@ -53,7 +53,7 @@ class Http2Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         whole = self._session.whole
-        for number in self._session.held:
+        for number in list(self._session.held):
             # What the server is about to grant room for is not written any more where it may not be.
             if not self._posted[number].post.together.may_write():
                 self._session.cancel(number)
@@ -61,7 +61,7 @@ class Http2Connection(asyncio.Protocol):
         try:
             answered = self._session.feed(data)
         except ValueError:
-            self._answer(self._session.answered())
+            self._answer(self._session.answered)
             self._answer((number, self._session.unanswered(number, NOT_HTTP)) for number in list(self._posted))
             self.abort()
             return

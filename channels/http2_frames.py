@@ -1,5 +1,5 @@
 """HTTP/2's frames (RFC 9113 section 4), for both ends: what they are called, how one is written, and how they are cut from what came; and the
-head of a request (RFC 7541).
+heads of a request and of a reply (RFC 7541).
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from enum import IntEnum
 from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import SplitResult
+
+import hpack
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 FRAME_BYTES = 16_384  # the most that we take in one frame, and the least that any peer takes
@@ -150,13 +152,10 @@ def table_size(size: int) -> bytes:
 def _literal(name: str, value: str, form: tuple[int, int]) -> bytes:
     """A field with its value written out (RFC 7541 section 6.2), its name by index where the static table has it."""
     known = NAMES.get(name)
-    start = _integer(known or 0, *form)
-    return start + (b"" if known else _text(name)) + _text(value)
-
-
-def _text(value: str) -> bytes:
-    raw = value.encode("ascii")
-    return _integer(len(raw), 0, 7) + raw
+    field = _integer(known or 0, *form)
+    for text in (value,) if known else (name, value):
+        field += _integer(len(text), 0, 7) + text.encode("ascii")
+    return field
 
 
 def _integer(value: int, flag: int, bits: int) -> bytes:
@@ -169,3 +168,34 @@ def _integer(value: int, flag: int, bits: int) -> bytes:
         out.append(value & 127 | 128)
         value >>= 7
     return bytes([*out, value])
+
+
+BLOCK_BYTES = 65_536  # of the head of a reply; more is a page of somebody in between
+#: `:status 200` as every server writes it, alone or after it has emptied its table as we asked.
+OK_BLOCKS = (b"\x88", b"\x20\x88")
+#: `:status 201`, which no table has whole: for the table, not for it or for none, its digits plain or in Huffman's code (RFC 7541 section 6.2).
+CREATED_BLOCKS = tuple(
+    emptied + form + digits
+    for emptied in (b"", b"\x20")
+    for form in (b"\x48", b"\x08", b"\x18")
+    for digits in (b"\x03201", b"\x82\x10\x03")
+)
+
+
+def read_head(block: bytes) -> tuple[int, dict[str, str]]:
+    """The status and the headers of a reply; a 200 and a 201 are read by their first bytes, without headers. Raises `ValueError`."""
+    if block.startswith(OK_BLOCKS):
+        return 200, {}
+    if block.startswith(CREATED_BLOCKS):
+        return 201, {}
+    decoder = hpack.Decoder(max_header_list_size=BLOCK_BYTES)
+    decoder.max_allowed_table_size = TABLE_BYTES
+    decoder.header_table_size = 0
+    try:
+        fields = {str(name): str(value) for name, value in decoder.decode(block)}
+    except (hpack.HPACKError, UnicodeDecodeError) as fault:
+        raise ValueError("the head of a reply cannot be read") from fault
+    status = fields.pop(":status", "")
+    if not (status.isascii() and status.isdigit()):
+        raise ValueError("a reply has no status")
+    return int(status), fields

@@ -10,11 +10,10 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import hpack
-
 from channels.base import Answer, Outcome
 from channels.http2_frames import (
     ACK,
+    BLOCK_BYTES,
     CANCEL,
     END_HEADERS,
     END_STREAM,
@@ -34,6 +33,7 @@ from channels.http2_frames import (
     content_length,
     frame,
     own_path,
+    read_head,
     table_size,
     unpadded,
 )  # fmt: skip
@@ -43,16 +43,7 @@ Answered = tuple[int, Reply | Outcome]
 
 OUR_WINDOW = 1 << 20  # what the server may send us unasked
 MAX_WINDOW = (1 << 31) - 1
-BLOCK_BYTES, BODY_BYTES = 65_536, 1_048_576  # of a reply; more is a page of somebody in between
-#: `:status 200` as every server writes it, alone or after it has emptied its table as we asked.
-OK_BLOCKS = (b"\x88", b"\x20\x88")
-#: `:status 201`, which no table has whole: for the table, not for it or for none, its digits plain or in Huffman's code (RFC 7541 section 6.2).
-CREATED_BLOCKS = tuple(
-    emptied + form + digits
-    for emptied in (b"", b"\x20")
-    for form in (b"\x48", b"\x08", b"\x18")
-    for digits in (b"\x03201", b"\x82\x10\x03")
-)
+BODY_BYTES = 1_048_576  # of a reply; more is a page of somebody in between
 
 
 @dataclass(slots=True)
@@ -67,7 +58,9 @@ class _Stream:
 
 
 class Http2Session:
-    """`feed` what came and send what `take` gives. `room` says how many more POSTs may start now."""
+    """One connection as bytes in and bytes out: `feed` what came and send what `take` gives. `room` says how many more POSTs may start now.
+    No I/O, no clock.
+    """
 
     def __init__(self, most: int = STREAMS) -> None:
         """`most` streams at a time, until the server says."""
@@ -77,7 +70,8 @@ class Http2Session:
         self._out: list[bytes] = [PREFACE, frame(Frame.SETTINGS, 0, 0, settings), grown]
         self._frames = Frames()
         self._streams: dict[int, _Stream] = {}
-        self._held: set[int] = set()  # streams whose body waits for a window
+        #: Streams whose body waits for a window. It goes on when the server says so, unless they are cancelled.
+        self.held: set[int] = set()
         self._next = 1
         self._window, self._stream_window = WINDOW, WINDOW
         self._frame_bytes, self._table_bytes = FRAME_BYTES, TABLE_BYTES
@@ -86,14 +80,14 @@ class Http2Session:
         self._resized = b""
         self._received = 0
         self._block: tuple[int, bool, bytearray] | None = None  # a header block that goes on in the next frame
-        self._answered: list[Answered] = []
+        self.answered: list[Answered] = []  # and not told: `feed` raises behind them
         self.whole = 0  # frames that came
         self.leaving = False  # the server goes away, or stream numbers are used up: no new POSTs
 
     @property
     def room(self) -> int:
         """How many POSTs may start now. None while a body waits for a window, so that a slow reader is not given more."""
-        if self.leaving or self._held or self._window <= 0:
+        if self.leaving or self.held or self._window <= 0:
             return 0
         return max(0, self.most - len(self._streams))
 
@@ -107,16 +101,18 @@ class Http2Session:
         number = self._next
         self._next += 2
         self.leaving = self.leaving or self._next > LAST_STREAM
-        block = self._head(head, b"" if path is None else own_path(path)) + content_length(len(body))
+        start = START if path is None else START + own_path(path)
+        if head is self._told:
+            block = start + head.again
+        else:
+            if head.table_bytes <= self._table_bytes:
+                self._told = head
+            block, self._resized = self._resized + start + head.first, b""
+        block += content_length(len(body))
         self._out.append(frame(Frame.HEADERS, END_HEADERS | (0 if body else END_STREAM), number, block))
         stream = self._streams[number] = _Stream(self._stream_window, body)
         self._send_body(number, stream)
         return number
-
-    @property
-    def held(self) -> list[int]:
-        """Streams whose body waits for a window. It goes on when the server says so, unless they are cancelled."""
-        return list(self._held)
 
     def unanswered(self, number: int, written: Outcome) -> Outcome:
         """What became of a stream without an answer: `written`, unless a rest of its body is still here. Then it cannot have been
@@ -145,46 +141,34 @@ class Http2Session:
             take = TAKE.get(kind)
             if take is not None:
                 take(self, flags, stream, payload)
-        return self.answered()
-
-    def answered(self) -> list[Answered]:
-        """What was answered and not told: `feed` may have raised behind it."""
-        answered, self._answered = self._answered, []
+        answered, self.answered = self.answered, []
         return answered
 
     def end(self) -> list[Answered]:
         """The connection is gone: what was written may have arrived."""
         lost: list[Answered] = [(number, self.unanswered(number, LOST)) for number in self._streams]
         self._streams.clear()
-        self._held.clear()
+        self.held.clear()
         self.leaving = True
         return lost
 
     def _drop(self, number: int) -> bool:
         """Forget a stream; answers whether there was one."""
-        self._held.discard(number)
+        self.held.discard(number)
         return self._streams.pop(number, None) is not None
-
-    def _head(self, head: Head, path: bytes) -> bytes:
-        if head is self._told:
-            return START + path + head.again
-        if head.table_bytes <= self._table_bytes:
-            self._told = head
-        resized, self._resized = self._resized, b""
-        return resized + START + path + head.first
 
     def _send_body(self, number: int, stream: _Stream) -> None:
         """As much of the body as the windows allow."""
         while stream.unsent:
             size = min(len(stream.unsent), self._frame_bytes, self._window, stream.window)
             if size <= 0:
-                self._held.add(number)
+                self.held.add(number)
                 return
             part, stream.unsent = stream.unsent[:size], stream.unsent[size:]
             self._out.append(frame(Frame.DATA, 0 if stream.unsent else END_STREAM, number, part))
             self._window -= size
             stream.window -= size
-        self._held.discard(number)
+        self.held.discard(number)
 
     def _data(self, flags: int, number: int, payload: bytes) -> None:
         self._received += len(payload)
@@ -196,7 +180,7 @@ class Http2Session:
             return  # cancelled meanwhile
         stream.body += unpadded(flags, payload)
         if not stream.status or len(stream.body) > BODY_BYTES:
-            self._answered.append((number, self.unanswered(number, NOT_HTTP)))
+            self.answered.append((number, self.unanswered(number, NOT_HTTP)))
             self.cancel(number)
         elif flags & END_STREAM:
             self._finish(number, stream)
@@ -221,7 +205,9 @@ class Http2Session:
         if not whole or stream is None:
             return
         if not stream.status:
-            _read_head(stream, bytes(block))
+            status, headers = read_head(bytes(block))
+            if status >= 200:  # the others are interim, the reply follows
+                stream.status, stream.headers = status, headers
         if ends:
             self._finish(number, stream)
 
@@ -230,13 +216,13 @@ class Http2Session:
         if stream.unsent:  # answered before it had read all: it wants no more of it (RFC 9113 section 8.1)
             self._out.append(frame(Frame.RST_STREAM, 0, number, CANCEL.to_bytes(4, "big")))
         reply = Reply(stream.status, stream.headers, stream.body)
-        self._answered.append((number, reply if stream.status >= 200 else NOT_HTTP))
+        self.answered.append((number, reply if stream.status >= 200 else NOT_HTTP))
 
     def _rst_stream(self, _: int, number: int, payload: bytes) -> None:
         lost = self.unanswered(number, LOST)
         if self._drop(number):
             refused = payload == REFUSED_STREAM.to_bytes(4, "big")  # nothing was done with it (RFC 9113 section 8.7)
-            self._answered.append((number, UNTAKEN if refused else lost))
+            self.answered.append((number, UNTAKEN if refused else lost))
 
     def _settings(self, flags: int, _: int, payload: bytes) -> None:
         if flags & ACK:
@@ -277,7 +263,7 @@ class Http2Session:
         last = int.from_bytes(payload[:4], "big") & LAST_STREAM
         for number in [number for number in self._streams if number > last]:
             self._drop(number)
-            self._answered.append((number, UNTAKEN))
+            self.answered.append((number, UNTAKEN))
 
     def _window_update(self, _: int, number: int, payload: bytes) -> None:
         more = int.from_bytes(payload, "big") & LAST_STREAM
@@ -295,29 +281,8 @@ class Http2Session:
         raise ValueError("the server pushes although we said no")
 
     def _go_on(self) -> None:
-        for number in sorted(self._held):
+        for number in sorted(self.held):
             self._send_body(number, self._streams[number])
-
-
-def _read_head(stream: _Stream, block: bytes) -> None:
-    if block.startswith(OK_BLOCKS):
-        stream.status = 200
-        return
-    if block.startswith(CREATED_BLOCKS):
-        stream.status = 201
-        return
-    decoder = hpack.Decoder(max_header_list_size=BLOCK_BYTES)
-    decoder.max_allowed_table_size = TABLE_BYTES
-    decoder.header_table_size = 0
-    try:
-        fields = {str(name): str(value) for name, value in decoder.decode(block)}
-    except (hpack.HPACKError, UnicodeDecodeError) as fault:
-        raise ValueError("the head of a reply cannot be read") from fault
-    status = fields.pop(":status", "")
-    if not (status.isascii() and status.isdigit()):
-        raise ValueError("a reply has no status")
-    if int(status) >= 200:  # the others are interim, the reply follows
-        stream.status, stream.headers = int(status), fields
 
 
 TAKE: dict[int, Callable[[Http2Session, int, int, bytes], None]] = {

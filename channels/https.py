@@ -135,7 +135,9 @@ class HttpsTransport:
 
     def on_event(self, connection: Connection) -> None:
         """Implements `channels.posting.Owner`."""
-        self._list(connection)
+        if connection.room > 0 and not connection.listed:
+            connection.listed = True
+            self._ready.append(connection)
         self._hand_over_soon()  # not now: who closes right behind an answer is heard first
 
     def turned_away(self) -> None:
@@ -146,11 +148,6 @@ class HttpsTransport:
         for _ in range(min(count, len(self._waiting))):
             post = self._waiting.popleft()
             post.together.answer(post, answer)
-
-    def _list(self, connection: Connection) -> None:
-        if connection.room > 0 and not connection.listed:
-            connection.listed = True
-            self._ready.append(connection)
 
     @property
     def _each(self) -> int:
@@ -174,26 +171,24 @@ class HttpsTransport:
             asyncio.get_running_loop().call_soon(self._hand_over)
 
     def _hand_over(self) -> None:
-        """What waits goes to connections with room, as far as there are; for the rest more are opened."""
+        """What waits goes to connections with room, as far as there are; for the rest more are opened. `may_write` is asked in the very step
+        that writes.
+        """
         self._handing = False
         while self._waiting and self._under_way < self._settings.connections:
             connection = self._with_room()
             if connection is None:
                 self._open_more()
                 return
-            self._fill(connection)
-
-    def _fill(self, connection: Connection) -> None:
-        """`may_write` is asked in the very step that writes."""
-        while self._waiting and self._under_way < self._settings.connections and connection.room > 0:
-            post = self._waiting.popleft()
-            if post.together.may_write():
-                post.tried += 1
-                self._under_way += 1
-                connection.post(post)
-            else:
-                post.together.answer(post, WITHHELD)
-        connection.flush()
+            while self._waiting and self._under_way < self._settings.connections and connection.room > 0:
+                post = self._waiting.popleft()
+                if post.together.may_write():
+                    post.tried += 1
+                    self._under_way += 1
+                    connection.post(post)
+                else:
+                    post.together.answer(post, WITHHELD)
+            connection.flush()
 
     def _with_room(self) -> Connection | None:
         oldest_s = asyncio.get_running_loop().time() - KEEP_IDLE_S
@@ -243,7 +238,10 @@ class HttpsTransport:
         fault = None if opening.cancelled() else opening.exception()
         if fault is not None:
             _log.error("a connection could not be tried", exc_info=fault)
-        if fault is not None or not (opening.cancelled() or opening.result()):
+        connection = None if fault is not None or opening.cancelled() else opening.result()
+        if connection is not None:
+            self.on_event(connection)
+        elif not opening.cancelled():
             self._answer_first(places, NOT_CONNECTED)
         self._hand_over_soon()  # not now: what the server allows comes right behind its handshake
 
@@ -272,5 +270,4 @@ class HttpsTransport:
             return None
         self._newest = chosen.connection
         self._all.add(chosen.connection)
-        self._list(chosen.connection)
         return chosen.connection

@@ -75,19 +75,17 @@ async def post_each(
     headers: Mapping[str, str], may_write: MayWrite, hear: Hear | None = None,
 ) -> list[Reply | Outcome]:  # fmt: skip
     """The answer for each recipient, in their order. Whose body cannot be made is told nothing, and the others go on."""
-    made = [_made(body_for, recipient) for recipient in recipients]
+    made: list[bytes | Outcome] = []
+    for recipient in recipients:
+        try:
+            made.append(body_for(recipient))
+        except Exception as fault:  # noqa: BLE001 whatever it is, it is told
+            # The exception may hold an address: whoever formats the log tells its class and place alone.
+            _log.error("a message could not be made", exc_info=fault)
+            made.append(UNMADE)
     bodies = [body for body in made if isinstance(body, bytes)]
     answers = iter(await transport.post(bodies, headers, may_write, hear=hear))
     return [next(answers) if isinstance(body, bytes) else body for body in made]
-
-
-def _made(body_for: Callable[[Recipient], bytes], recipient: Recipient) -> bytes | Outcome:
-    """Its exception may hold an address: whoever formats the log tells its class and place alone."""
-    try:
-        return body_for(recipient)
-    except Exception as fault:  # noqa: BLE001 whatever it is, it is told
-        _log.error("a message could not be made", exc_info=fault)
-        return UNMADE
 
 
 def outcome_of(answer: Reply | Outcome, read: Callable[[Reply], Outcome]) -> Outcome:

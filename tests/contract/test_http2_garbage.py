@@ -8,8 +8,8 @@ import struct
 import pytest
 
 from channels.base import Answer, Outcome, Reason
-from channels.http2_frames import FRAME_BYTES, Frame, frame
-from channels.http2_session import BLOCK_BYTES, BODY_BYTES
+from channels.http2_frames import BLOCK_BYTES, FRAME_BYTES, Frame, frame
+from channels.http2_session import BODY_BYTES
 from tests.contract.http2_server import listening
 from tests.outcomes import without_words
 
