@@ -89,7 +89,7 @@ def missing_verification(alert: Alert, rule: VerificationRule | None = None) -> 
 
 
 def _unmet(alert: Alert) -> list[Fault]:
-    """What the level that wakes everybody asks for above others (ops/decisions/0008)."""
+    """What the level that wakes everybody asks for above others (ops/docs/decisions/0008)."""
     verification = alert.case.verification
     if alert.level is not Level.CHILD_ALERT or verification is None or not verification.criteria:
         return []
@@ -99,7 +99,7 @@ def _unmet(alert: Alert) -> list[Fault]:
 
 
 def _beside(alert: Alert, rule: VerificationRule) -> list[Fault]:
-    """What its own organisation asks for and the case does not meet: a fault for each (ops/decisions/0042)."""
+    """What its own organisation asks for and the case does not meet: a fault for each (ops/docs/decisions/0042)."""
     said = alert.case.verification or Verification()
     told = CRITERIA if alert.level is Level.CHILD_ALERT and said.criteria else ()  # by `_unmet`
     unmet = [one for one in rule.all_of if one not in {*said.criteria, *told}]

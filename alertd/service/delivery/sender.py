@@ -1,7 +1,7 @@
 """One chunk: which of the channel's carriers takes it, and once the gate lets it through, its addresses, the carrier's answers and its outcomes.
 
 What the gate let through may be written for half a second from the last time it was asked. A carrier may take longer than that, to connect or to
-look at an envelope. So the gate is asked again meanwhile, for no rows, and each "go" is worth another half second (ops/decisions/0022).
+look at an envelope. So the gate is asked again meanwhile, for no rows, and each "go" is worth another half second (ops/docs/decisions/0022).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The store's time, for all that begins or ends by a moment, whatever the machine's own clock says (ops/decisions/0045).
+"""The store's time, for all that begins or ends by a moment, whatever the machine's own clock says (ops/docs/decisions/0045).
 
 Scripts read the server's clock. What is decided outside of them, an end, a start, how long a carrier may try, who sleeps, is decided by
 the same one, or a process whose clock is fast would end what the scripts still send. Where it is set back, what waits goes on by a steady
