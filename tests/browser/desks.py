@@ -99,7 +99,7 @@ class Desk:
 
     async def sign_in(self, key: str) -> None:
         await self.page.goto(f"{self.url}/console")
-        await self.page.get_by_label(self.say("Your key")).fill(key)
+        await self.page.get_by_label(self.say("Your API key")).fill(key)
         await self.page.get_by_role("button", name=self.say("Sign in")).click()
         await self.page.get_by_role("button", name=self.say("Sign out")).wait_for()
 
@@ -149,8 +149,10 @@ class Desk:
         await page.get_by_label(self.say("A minor")).check()
         await page.get_by_label(self.say("At high risk")).check()
         await page.get_by_label(self.say("There is something people can look for")).check()
-        await page.get_by_label(self.say("Custody was checked: who seeks the child may be the danger")).check()
-        await page.get_by_label(self.say("No protection of the child’s identity stands against it")).check()
+        await page.get_by_label(
+            self.say("Custody was checked (the person who seeks the child may be the danger)")
+        ).check()
+        await page.get_by_label(self.say("No identity protection forbids publishing")).check()
         await self.fill("The risk of publishing was weighed by", "m.ruiz@centre.example")
         await self.fill("In the child’s best interests, decided by", "m.ruiz@centre.example")
         await self.fill("Name to publish", "Lucía P.")

@@ -41,7 +41,7 @@ async def test_what_happened_is_told_in_order_with_who_did_it(
         await window.sign_in(ana)
         await opened(window, alert_id)
         await expect(window.page.locator(".times strong")).to_have_text([
-            "Submitted", "Approved", "First message handed over", "Latest message handed over", "Stood down", "It will end",
+            "Submitted", "Approved", "First message accepted", "Latest message accepted", "Stood down", "Ends",
         ])  # fmt: skip
         await expect(window.page.locator(".times .who")).to_have_text(
             ["ana@centre.example", "bea@centre.example", "ana@centre.example"]
@@ -51,7 +51,7 @@ async def test_what_happened_is_told_in_order_with_who_did_it(
         await expect(shown).to_have_text(f"{sum(counts[-1] for counts in curve['handed_over'].values()):,}")
         await window.press("SMS")
         await expect(shown).to_have_text(f"{curve['handed_over']['sms'][-1]:,}")
-        await expect(window.page.locator(".where")).to_contain_text("Carriers do not tell where a message was read.")
+        await expect(window.page.locator(".where")).to_contain_text("Carriers do not report where a message was read.")
 
 
 async def test_an_end_that_is_going_out_is_seen_as_it_goes(
@@ -98,11 +98,11 @@ async def test_it_is_asked_why_one_was_told(served: Served, browser: Browser, an
         await window.tab_to("Id")
         await window.page.keyboard.type("far")
         await window.page.keyboard.press("Enter")
-        await expect(answer).to_contain_text("far: Not told. None of their places lies in the area.")
+        await expect(answer).to_contain_text("far: Not told. None of this person’s places lies in the area.")
         await window.page.get_by_label("By", exact=True).select_option("sms")
         await window.fill("Number", "+34612345678")
         await window.press("Find")
-        await expect(answer).to_contain_text("Told.")
+        await expect(answer).to_contain_text("Notified.")
         await expect(answer).to_contain_text("sandbox-sms")
         await expect(answer).not_to_contain_text("+346")
         await window.check_readable("rtl")
@@ -110,11 +110,11 @@ async def test_it_is_asked_why_one_was_told(served: Served, browser: Browser, an
         assert wide == 0
         await window.fill("Number", "+34600000001")
         await window.press("Find")
-        await expect(window.page.get_by_text("Nobody is registered with that.")).to_be_visible()
+        await expect(window.page.get_by_text("No subscriber found.")).to_be_visible()
     async with desk(browser, served.url) as other:
         await other.sign_in(watcher)
         await opened(other, alert_id)
-        await expect(other.page.get_by_text("Why was one person told")).to_have_count(0)
+        await expect(other.page.get_by_text("Why was a person notified")).to_have_count(0)
         await expect(other.page.locator(".follow")).to_have_count(0)
         await expect(other.page.get_by_role("link", name="New alert")).to_have_count(0)
 
@@ -132,17 +132,17 @@ async def test_a_photo_is_cropped_told_in_words_and_blurred(served: Served, brow
         await page.get_by_role("link", name="New alert").click()
         await author.fill_case("SE-2026-401")
         await page.locator("input[type=file]").set_input_files(files[0])
-        await expect(page.get_by_text("This file is no picture that can be read.")).to_be_visible()
+        await expect(page.get_by_text("alertd cannot read this file as a picture.")).to_be_visible()
         await page.locator("input[type=file]").set_input_files(files[1])
         await author.press("Square")
         await page.locator(".crop canvas").focus()
         for key, presses in (("ArrowLeft", 13), ("ArrowUp", 10), ("+", 30)):
             for _ in range(presses):
                 await page.keyboard.press(key)
-        hand_in = page.get_by_role("button", name="Hand it in")
+        hand_in = page.get_by_role("button", name="Upload")
         await expect(hand_in).to_be_disabled()
         await expect(page.get_by_role("button", name="Continue")).to_be_disabled()
-        await expect(page.locator(".foot")).to_contain_text("The photo is not handed in yet")
+        await expect(page.locator(".foot")).to_contain_text("The photo is not uploaded yet")
         for label, words in (
             ("Who gave it", "her mother"), ("Taken (2026-08)", "2026-08"), ("Right to publish it", "consent of both parents"),
             ("What it shows, in words (English)", "Girl with short brown hair"),
@@ -151,7 +151,7 @@ async def test_a_photo_is_cropped_told_in_words_and_blurred(served: Served, brow
         await author.check_readable()
         await author.check_readable("rtl")
         await hand_in.click()
-        await expect(page.get_by_text("The photo is in.")).to_be_visible()
+        await expect(page.get_by_text("The photo is uploaded.")).to_be_visible()
         await author.press("Continue")
         await author.choose_region("Sevilla", SEVILLA)
         await author.people()
@@ -192,7 +192,7 @@ async def test_a_ring_that_waits_is_no_second_left(
         await opened(window, taken["id"])
         await expect(window.page.locator(".reach-channels li").first).to_contain_text("the last in about 20 minutes")
         await window.press("Approve and send")
-        await expect(window.page.locator("[data-channel=push]")).to_contain_text("the wider ring goes out at")
+        await expect(window.page.locator("[data-channel=push]")).to_contain_text("the wider ring starts at")
         await expect(window.page.locator(".told")).not_to_contain_text(" left")
     assert served.call("POST", f"/v1/alerts/{taken['id']}/cancel", {"reason": "a drill"}, ana)[0] == 200
 

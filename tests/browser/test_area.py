@@ -76,7 +76,7 @@ async def test_each_ring_has_its_loudness_and_delay_and_is_counted(served: Serve
         await author.fill("Longitude, latitude", "-5.9756, 37.3919")
         await author.fill("Radius, km", "2")
         await author.page.locator(".circle-form").get_by_role("button", name="Add").click()
-        await author.press("A ring of its own: Circle")
+        await author.press("Separate ring: Circle")
         await author.press("A wider ring around it")
         await author.page.get_by_label("Minutes later: Ring 2").fill("20")
         await author.page.get_by_label("Minutes later: Ring 2").press("Tab")
@@ -143,7 +143,7 @@ async def test_what_lies_outside_the_jurisdiction_is_said_while_it_is_drawn(serv
             await at_the_area(author, ana)
             await upload(author, "area.geojson", FILES["area.geojson"])
             said = author.page.locator("[data-outside]")
-            await expect(said).to_contain_text("100 % of this lies outside your jurisdiction (Spain, Sevilla,")
+            await expect(said).to_contain_text("100 % of this area lies outside your jurisdiction (Spain, Sevilla,")
             await author.check_readable()
     finally:
         assert served.call("PUT", "/v1/organisations/default", {"name": "default"})[0] == 200
@@ -181,14 +181,15 @@ async def test_a_hundred_thousand_corners_hold_nobody_up(served: Served, plain: 
         await author.page.reload()
         assert await author.people() == people
         await upload(author, "world.geojson", round_shape(MOST + 1))
-        await expect(author.page.locator(".fault")).to_contain_text(
-            "It has 100,001 corners, and at most 100,000 are taken."
-        )
+        await expect(author.page.locator(".fault")).to_contain_text("It has 100,001 corners; the maximum is 100,000.")
         await expect(author.page.locator(".pieces li")).to_have_count(1)
         await author.check_readable()
 
 
-UNREADABLE, EMPTY = "This is no GeoJSON, CAP or KML that can be read.", "There is no polygon or circle in it."
+UNREADABLE, EMPTY = (
+    "alertd cannot read this file as GeoJSON, CAP or KML.",
+    "The file contains no polygon and no circle.",
+)
 #: What each is told; no two in a row the same, so that each is seen to be told.
 NO_AREA = {
     "{": UNREADABLE,

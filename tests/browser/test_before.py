@@ -26,7 +26,7 @@ async def test_what_would_be_refused_is_told_before_the_last_step(served: Served
         await window.press("Continue")
         await window.choose_region("Sevilla", "41091")
         refused = page.locator(".would-refuse")
-        await expect(refused).to_contain_text("As it is, it would be refused:")
+        await expect(refused).to_contain_text("alertd would refuse this alert:")
         await window.check_readable()
         await refused.get_by_role("button", name="Age").click()
         await window.fill("Age", "7")

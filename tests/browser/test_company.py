@@ -71,4 +71,4 @@ async def test_of_a_child_under_protection_the_form_sends_the_least(
         await author.page.get_by_label("Someone who reads it may harm the child").check()
         await expect(preview).to_contain_text("girl, 7 years old")
         await expect(preview).not_to_contain_text("Lucía P.")
-        await expect(author.page.get_by_text("A protection officer approves it.").first).to_be_visible()
+        await expect(author.page.get_by_text("A protection officer must approve it.").first).to_be_visible()

@@ -97,11 +97,11 @@ async def test_two_people_tell_everyone_in_an_area(served: Served, browser: Brow
         await expect(approver.page.locator(".decide .refused")).to_contain_text("The audience has changed")
         await approver.press("Approve and send")
         await expect(approver.page.locator("#share")).to_have_text("100 %")
-        await expect(approver.page.locator(".verdict")).to_contain_text("All handed over, ")
+        await expect(approver.page.locator(".verdict")).to_contain_text("Carriers accepted all messages; ")
         assert served.progress(alert_id)["state"] == "sent"
         await approver.press("Stand down")
         await expect(approver.page.locator(".order-texts .phone-title")).to_be_visible()
-        await approver.fill("Why (stays inside)", "Found, well")
+        await approver.fill("Reason (internal)", "Found, well")
         await approver.page.locator(".order").get_by_role("button", name="Stand down").click()
         await expect(approver.page.locator(".alert-head .state")).to_have_text("Stood down")
     assert served.call("GET", f"/v1/alerts/{alert_id}")[1]["state"] == "stood_down"
@@ -119,7 +119,7 @@ async def test_without_webgl_the_same_is_done_by_words_and_numbers(served: Serve
         await author.fill("Longitude, latitude", "-5.9026, 37.4180")
         await author.fill("Radius, km", "1.5")
         await author.page.locator(".circle-form").get_by_role("button", name="Add").click()
-        await author.press("Take away: Circle")
+        await author.press("Cut out: Circle")
         circle = {"center": [-5.9026, 37.418], "radius_km": 1.5}
         assert await author.people() == people_of(served, {"regions": [SEVILLA], "exclude": {"circles": [circle]}})
         await author.check_readable("rtl")
@@ -175,7 +175,7 @@ async def test_what_is_no_shape_is_told_beside_its_field(served: Served, browser
         await author.fill("Longitude, latitude", "37.4 north")
         await author.fill("Or paste its text", '{"type": "Point", "coordinates": [0, 0]}')
         await author.page.locator(".paste-form").get_by_role("button", name="Add").click()
-        await expect(author.page.get_by_text("There is no polygon or circle in it.")).to_be_visible()
+        await expect(author.page.get_by_text("The file contains no polygon and no circle.")).to_be_visible()
         await expect(author.page.get_by_label("Longitude, latitude", exact=True)).to_have_value("37.4 north")
         search = author.page.get_by_label("Region, city or code", exact=True)
         await search.fill("Sevilla")
@@ -201,8 +201,10 @@ async def test_a_refusal_is_told_with_each_fault_and_the_draft_stays(served: Ser
     async with desk(browser, served.url, 400, 422) as author:
         await begun(author, ana, "SE-2026-119")
         await expect(author.page.locator(".phone-title").first).to_contain_text("Lucía P., 7")
-        await author.page.get_by_label("Custody was checked: who seeks the child may be the danger").uncheck()
-        await expect(author.page.locator(".old-says")).to_contain_text("written before")
+        await author.page.get_by_label(
+            "Custody was checked (the person who seeks the child may be the danger)"
+        ).uncheck()
+        await expect(author.page.locator(".old-says")).to_contain_text("earlier text")
         await author.press("Continue")
         await author.choose_region("Sevilla", SEVILLA)
         await author.people()
@@ -224,7 +226,7 @@ async def test_a_refusal_is_told_with_each_fault_and_the_draft_stays(served: Ser
         await expect(number).to_have_value("SE-2026-119")
         await author.page.evaluate("sessionStorage.setItem('alertd.draft', JSON.stringify({contacts: null}))")
         await author.page.reload()
-        await expect(author.page.get_by_text("This page made a mistake")).to_be_visible()
+        await expect(author.page.get_by_text("Error in this page")).to_be_visible()
         await author.check_readable()
         await author.press("Discard draft")
         await expect(number).to_have_value("")
@@ -251,16 +253,16 @@ async def test_one_person_stops_everything_and_two_resume(served: Served, browse
         await first.sign_in(ana)
         await second.sign_in(bea)
         await first.page.get_by_role("link", name="New alert").click()
-        await first.press("Stop all sending")
-        await expect(first.page.get_by_label("Why")).to_be_focused()  # whatever is typed blind is the reason
-        await first.fill("Why", "A key is in the wrong hands")
-        await first.press("Stop all sending")
+        await first.press("Stop everything")
+        await expect(first.page.get_by_label("Reason")).to_be_focused()  # whatever is typed blind is the reason
+        await first.fill("Reason", "A key is in the wrong hands")
+        await first.press("Stop everything")
         await second.page.get_by_role("link", name="Regions").click()
         await expect(second.page.get_by_role("heading", name="All sending is stopped")).to_be_visible()
         await second.check_readable()
         assert len(served.call("GET", "/v1/stop")[1]["stops"]) == 1
         await second.press("Ask to resume")
-        await expect(second.page.get_by_text("It takes a second person.")).to_be_visible()
+        await expect(second.page.get_by_text("A second person must confirm it.")).to_be_visible()
         await expect(second.page.get_by_role("button", name="Resume sending")).to_have_count(0)
         await first.press("Resume sending")
         await expect(first.page.get_by_role("heading", name="All sending is stopped")).to_have_count(0)
@@ -278,9 +280,9 @@ async def test_an_unknown_key_is_refused_and_a_lost_one_keeps_the_draft(served: 
         await author.page.goto(f"{served.url}/console")
         for key in ("live_5a43…", "live_000000000000_nobody"):  # the first is one that no header can hold
             await author.page.reload()
-            await author.fill("Your key", key)
+            await author.fill("Your API key", key)
             await author.press("Sign in")
-            await expect(author.page.get_by_text("This key is not known, or was revoked.")).to_be_visible()
+            await expect(author.page.get_by_text("This key is unknown or was revoked.")).to_be_visible()
         await author.sign_in(made["token"])
         await author.page.get_by_role("link", name="New alert").click()
         await author.fill("Case number", "SE-2026-120")

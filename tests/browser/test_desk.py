@@ -42,10 +42,10 @@ async def test_a_region_is_found_drawn_by_hand_and_named(served: Served, browser
             await page.mouse.move(x + right, y + down, steps=4)
             await page.mouse.click(x + right, y + down)
         await page.keyboard.press("Enter")
-        await page.get_by_text("The outline is there.").wait_for()
-        await window.fill("What people call it", "Our patrol")
+        await page.get_by_text("The outline is set.").wait_for()
+        await window.fill("Name of the region", "Our patrol")
         await window.fill("Code", "41091")
-        await window.press("Keep the region")
+        await window.press("Save the region")
         await expect(page.get_by_text("Sevilla has this code.")).to_be_visible()
         await window.fill("Code", "PATROL-1")
         await window.check_readable()
@@ -56,10 +56,10 @@ async def test_a_region_is_found_drawn_by_hand_and_named(served: Served, browser
             await route.continue_()
 
         await page.route("**/v1/regions/PATROL-1", another_is_first, times=1)
-        await window.press("Keep the region")
-        await expect(page.get_by_text("Somebody drew a region under this code meanwhile.")).to_be_visible()
+        await window.press("Save the region")
+        await expect(page.get_by_text("Someone drew a region with this code meanwhile.")).to_be_visible()
         await window.fill("Code", "PATROL-2")
-        await window.press("Keep the region")
+        await window.press("Save the region")
         await expect(page.locator(".facts")).to_contain_text("Drawn here")
     assert served.call("GET", "/v1/regions/PATROL-1")[1]["name"] == "Their patrol"
     assert served.call("GET", "/v1/regions/PATROL-2")[1]["name"] == "Our patrol"
@@ -90,25 +90,25 @@ async def test_a_library_is_tried_then_imported_and_its_regions_are_found(served
         page = window.page
         await window.sign_in(ana)
         await page.goto(f"{served.url}/console#/regions")
-        await window.press("Take in a whole library")
+        await window.press("Import a region library")
         await page.locator("input[type=file]").set_input_files(quays("Q1", "Q2"))
-        await expect(page.get_by_label("Keep them under")).to_have_value("muelles-2026")
+        await expect(page.get_by_label("Name of this import")).to_have_value("muelles-2026")
         await window.fill("Column with the codes", "ids")
         await window.fill("Column with the names", "title")
         await window.fill("Country of all of them (ES, FR)", "es")
-        await window.press("Try it, store nothing")
+        await window.press("Test the import, store nothing")
         await expect(page.get_by_text("Did you mean 'id'")).to_be_visible()
         await window.check_readable()
         await window.fill("Column with the codes", "id")
-        await window.press("Try it, store nothing")
-        await expect(page.get_by_text("Tried. Nothing is stored yet")).to_be_visible()
+        await window.press("Test the import, store nothing")
+        await expect(page.get_by_text("Tested. Nothing is stored yet")).to_be_visible()
         await expect(page.locator(".import-report")).to_contain_text("Q1 … Q2")
         await window.check_readable("rtl")
         assert served.call("GET", "/v1/regions/Q1")[0] == 404
         await window.press("Import 2 regions")
         await page.locator(".importing .is-now", has_text="Reading it").wait_for()  # it takes seconds
         await page.reload()
-        await expect(page.get_by_text("2 regions are here.")).to_be_visible()
+        await expect(page.get_by_text("2 regions imported.")).to_be_visible()
         await window.press("Back")
         await window.choose_region("Muelle", "Q2")
         await expect(page.locator(".facts h2")).to_have_text("Muelle Q2")
@@ -122,7 +122,7 @@ async def test_a_library_is_tried_then_imported_and_its_regions_are_found(served
         await window.sign_in(key)
         await window.page.goto(f"{served.url}/console#/regions")
         await window.page.get_by_role("button", name="Draw a region").wait_for()
-        await expect(window.page.get_by_role("button", name="Take in a whole library")).to_have_count(0)
+        await expect(window.page.get_by_role("button", name="Import a region library")).to_have_count(0)
 
 
 async def test_without_webgl_a_region_comes_from_a_file(served: Served, plain: Browser, ana: str):
@@ -133,9 +133,9 @@ async def test_without_webgl_a_region_comes_from_a_file(served: Served, plain: B
         await window.press("Draw a region")
         file: Any = {"name": "patrol.json", "mimeType": "application/json", "buffer": json.dumps(PATROL).encode()}
         await window.page.locator("input[type=file]").set_input_files(file)
-        await window.fill("What people call it", "Patrulla del río")
+        await window.fill("Name of the region", "Patrulla del río")
         await window.check_readable("rtl")
-        await window.press("Keep the region")
+        await window.press("Save the region")
         await expect(window.page.locator(".facts h2")).to_have_text("Patrulla del río")
     assert served.call("GET", "/v1/regions/PATRULLA-DEL-RIO")[1]["kind"] == "drawn"
 
@@ -165,15 +165,15 @@ async def test_a_subscriber_is_found_and_forgotten_by_name(served: Served, brows
         await page.get_by_label("By", exact=True).select_option("sms")
         await window.fill("Number", "+34612345678")
         await window.press("Find")
-        await window.press("Forget this person…")
-        forget = page.get_by_role("button", name="Forget for good")
+        await window.press("Delete this person…")
+        forget = page.get_by_role("button", name="Delete for good")
         await expect(forget).to_be_disabled()
         await window.fill("Type maria to confirm", "maria")
         await window.check_readable()
         await forget.click()
-        await expect(page.get_by_text("maria is forgotten.")).to_be_visible()
+        await expect(page.get_by_text("maria is deleted.")).to_be_visible()
         await window.press("Find")
-        await expect(page.get_by_text("Nobody is registered with that.")).to_be_visible()
+        await expect(page.get_by_text("No subscriber found.")).to_be_visible()
     assert served.call("GET", "/v1/subscribers/maria")[0] == 404
 
 
@@ -186,7 +186,7 @@ async def test_each_carrier_says_that_it_takes_messages(served: Served, browser:
         await window.page.get_by_role("link", name="New alert").click()
         await window.fill("Case number", "SE-2026-300")
         await window.page.get_by_role("link", name="Carriers").click()
-        await expect(window.page.get_by_text("Every carrier takes messages")).to_be_visible()
+        await expect(window.page.get_by_text("All carriers accept messages")).to_be_visible()
         assert await window.page.locator(".carrier").count() == len(served.call("GET", "/v1/carriers")[1]["carriers"])
         await window.page.get_by_role("link", name="Write a test").click()
         await expect(window.page.locator(".ribbon")).to_contain_text("Test reaches testers only")
@@ -209,7 +209,7 @@ async def test_a_carrier_is_tested_with_one_message(served: Served, plain: Brows
         before = served.total("sms")
         await window.fill("A number of your own", "+34600000009")
         await window.press("Send the test")
-        await expect(page.get_by_text("The carrier has it.")).to_be_visible()
+        await expect(page.get_by_text("The carrier accepted it.")).to_be_visible()
         await window.check_readable()
         await window.check_readable("rtl")
     assert served.recorded("sms")["+34600000009"] == 1
@@ -248,14 +248,14 @@ async def test_where_no_worker_sends_every_screen_says_so(
             for pid in hangs:
                 os.kill(pid, signal.SIGSTOP)
             alert_id = served.approved({**alert, "channels": ["push"]})
-            told = page.get_by_role("alert").filter(has_text="Nobody is being told by")
-            await expect(told).to_contain_text("No worker that sends by them is running")
+            told = page.get_by_role("alert").filter(has_text="No messages go out by")
+            await expect(told).to_contain_text("No worker for this is running")
             await expect(page.locator(".health")).not_to_contain_text("Everything works")
             await window.check_readable()
             await page.goto(f"{served.url}/console#/alerts/{alert_id}")
             await expect(told).to_be_visible()
             await page.goto(f"{served.url}/console#/carriers")
-            await expect(page.locator(".carrier.is-resting").first).to_contain_text("no worker sends")
+            await expect(page.locator(".carrier.is-resting").first).to_contain_text("no worker")
             await window.check_readable("rtl")
         finally:
             for pid in hangs:
@@ -273,7 +273,7 @@ async def test_a_key_is_made_told_once_and_revoked(served: Served, browser: Brow
         await window.sign_in(ana)
         await page.get_by_role("link", name="Keys").click()
         await window.press("Make a key")
-        await window.fill("Whose key", "carla@centre.example")
+        await window.fill("Key for", "carla@centre.example")
         await window.press("Make the key")
         secret = await page.locator(".secret").inner_text()
         await window.check_readable("rtl")
@@ -293,9 +293,9 @@ async def test_the_audit_is_read_and_verified(served: Served, browser: Browser, 
     async with desk(browser, served.url) as window:
         await window.sign_in(ana)
         await window.page.get_by_role("link", name="Audit").click()
-        looked = window.page.locator(".audit tbody tr", has_text="Looked at who would be reached").first
-        await expect(window.page.locator(".audit")).not_to_contain_text("Looked at")
-        await window.page.get_by_label("Show looks at who would be reached").check()
+        looked = window.page.locator(".audit tbody tr", has_text="Reach previewed").first
+        await expect(window.page.locator(".audit")).not_to_contain_text("Reach previewed")
+        await window.page.get_by_label("Show reach previews").check()
         await expect(looked).to_contain_text("done")
         await window.press("Verify")
-        await expect(window.page.get_by_text("entries are as they were written")).to_be_visible()
+        await expect(window.page.get_by_text("entries are unchanged")).to_be_visible()

@@ -39,21 +39,23 @@ async def test_an_administrator_says_what_a_case_must_meet_and_how_one_answers_w
         await come(window, ana)
         await window.press("Change")
         gravest, endangered = page.locator("[data-rule=child-alert]"), page.locator("[data-rule=endangered]")
-        await expect(gravest).to_contain_text("The service itself always asks here for: A minor")
-        await endangered.get_by_label("More is asked for at the level: Endangered").check()
+        await expect(gravest).to_contain_text("At this level the service itself always requires: A minor")
+        await endangered.get_by_label("Require more at the level: Endangered").check()
         await expect(page.get_by_role("button", name="Save")).to_be_disabled()
         await expect(endangered).to_contain_text("Choose at least one")
         for criterion, way in (
-            ("A minor", "Always needed"),
+            ("A minor", "Always required"),
             ("At high risk", "One of several"),
             ("Abducted", "One of several"),
         ):
             await endangered.get_by_label(criterion).select_option(way)
-        await endangered.get_by_label("So many of the several").select_option("at least 2 of 2")
-        await endangered.get_by_label("Only these verify it").fill("Policía Nacional\n Mossos d’Esquadra \n")
+        await endangered.get_by_label("How many of the several").select_option("at least 2 of 2")
+        await endangered.get_by_label("Only these authorities may verify").fill(
+            "Policía Nacional\n Mossos d’Esquadra \n"
+        )
         await endangered.get_by_label("Custody must have been checked").uncheck()
-        await gravest.get_by_label("More is asked for at the level: Child alert").check()
-        await gravest.get_by_label("Registered as missing").select_option("Always needed")
+        await gravest.get_by_label("Require more at the level: Child alert").check()
+        await gravest.get_by_label("Registered as missing").select_option("Always required")
         await expect(gravest).to_contain_text("Custody is always checked at this level.")
         await window.press("Add a way to answer")
         way = page.locator(".org-way")
@@ -67,7 +69,7 @@ async def test_an_administrator_says_what_a_case_must_meet_and_how_one_answers_w
         await window.press("Save")
         await page.locator("[data-level=endangered]").wait_for()
         await expect(page.locator("[data-level=endangered]")).to_contain_text("at least 2 of:")
-        await expect(page.locator("[data-level=endangered]")).to_contain_text("Custody need not be checked.")
+        await expect(page.locator("[data-level=endangered]")).to_contain_text("A custody check is not required.")
         await expect(page.locator(".org-facts")).to_contain_text("sms:+34600000000")
     written = own(served)
     assert written["verification"] == {
@@ -83,7 +85,7 @@ async def test_an_administrator_says_what_a_case_must_meet_and_how_one_answers_w
         page = window.page
         await come(window, ana)
         await window.press("Change")
-        await page.locator("[data-rule=endangered]").get_by_label("Abducted").select_option("Not asked for")
+        await page.locator("[data-rule=endangered]").get_by_label("Abducted").select_option("Not required")
         theirs = {
             **written,
             "verification": {**written["verification"], "appeal": {"all_of": ["consent"]}},
@@ -93,7 +95,7 @@ async def test_an_administrator_says_what_a_case_must_meet_and_how_one_answers_w
         await window.press("Save")
         await expect(page.locator(".conflict .taken")).to_contain_text("Appeal")
         await window.check_readable()
-        await window.press("Put together and look again")
+        await window.press("Combine and review")
         await window.press("Save")
         await expect(page.locator("[data-level=appeal]")).to_be_visible()
     met = own(served)
@@ -107,8 +109,8 @@ async def _register(window: Desk, radio: Radio) -> str:
     await window.press("Add a distributor")
     await window.fill("Name of the distributor", "Radio Sevilla")
     await expect(page.get_by_role("button", name="Register it")).to_be_disabled()
-    await window.fill("Address that alerts are posted to", radio.local.url)
-    await window.fill("Its Authorization", "Bearer of-radio")
+    await window.fill("URL that alerts are posted to", radio.local.url)
+    await window.fill("Authorization header", "Bearer of-radio")
     await page.get_by_label("Exercise").check()
     await fits(window)
     await window.press("Register it")
@@ -135,20 +137,20 @@ async def test_a_distributor_is_registered_tried_changed_and_removed(
         page, line = window.page, window.page.locator(".distribution .line")
         await come(window, ana)
         assert (await _register(window, radio)).startswith("whsec_")
-        await expect(line).to_contain_text("It was sent nothing yet.")
+        await expect(line).to_contain_text("No message has been sent to it yet.")
         await page.get_by_role("button", name="Try it: Radio Sevilla").click()
         await expect(line.get_by_role("status")).to_contain_text(
-            "It took the trial message (202), but its answer holds no Ack."
+            "It accepted the test message (202), but its answer contains no Ack."
         )
         await page.get_by_role("button", name="Change: Radio Sevilla").click()
-        await page.get_by_label("It confirms by CAP Acks").uncheck()
+        await page.get_by_label("Confirms with CAP Acks").uncheck()
         there = _distributor(served)
         body = {**there["distributor"], "name": "Radio Sevilla 1"}
         assert there["authorized"]
         assert served.call("PUT", f"/v1/distributors/{there['id']}", body)[0] == 200
         await window.press("Save")
         await expect(page.locator(".conflict")).to_contain_text("Radio Sevilla 1")
-        await window.press("Put together and look again")
+        await window.press("Combine and review")
         await fits(window)
         await window.press("Save")
         await expect(page.get_by_role("button", name="Save")).to_have_count(0)  # the name was there before
@@ -161,25 +163,25 @@ async def test_a_distributor_is_registered_tried_changed_and_removed(
         taken = len(radio.got)
         alert_id = served.approved({**alert, "target": {"regions": ["41091"]}})
         served.wait_for(lambda: len(radio.got) > taken)
-        await expect(line).to_contain_text("It has 1 alert that is told now.")
+        await expect(line).to_contain_text("It has 1 active alert.")
         await expect(line).to_contain_text("turn it off")
         await expect(line.get_by_role("button", name="Remove")).to_have_count(0)
         assert served.call("POST", f"/v1/alerts/{alert_id}/close", {"outcome": "Found, well"}, ana)[0] == 200
         await expect(line).to_contain_text("It has not confirmed the take-down of 1 alert")
         await fits(window)
         await line.get_by_role("link", name="Alert of").click()
-        await window.press("I asked: it is down there…")
+        await window.press("I asked: it is taken down…")
         await window.press("Confirm the take-down")
         await page.get_by_role("link", name="Organisation", exact=True).click()
         await page.get_by_role("button", name="Change: Radio Sevilla 1").click()
-        await page.get_by_label("It gets new alerts").uncheck()
-        await page.get_by_label("Take the kept one away").check()
+        await page.get_by_label("Receives new alerts").uncheck()
+        await page.get_by_label("Delete the stored one").check()
         await window.press("Save")
-        await expect(line).to_contain_text("Gets no new alert")
+        await expect(line).to_contain_text("Receives no new alerts")
         assert not _distributor(served)["authorized"]
         await page.get_by_role("button", name="Remove…: Radio Sevilla 1").click()
         await window.press("Remove for good")
-        await expect(page.get_by_text("None is registered.")).to_be_visible()
+        await expect(page.get_by_text("No distributor is registered.")).to_be_visible()
 
 
 async def test_who_registers_a_distributor_shows_again_that_it_is_they(served: Served, browser: Browser, radio: Radio):
@@ -197,7 +199,7 @@ async def test_who_registers_a_distributor_shows_again_that_it_is_they(served: S
 async def _filled(page: Page, radio: Radio) -> None:
     await page.get_by_role("button", name="Add a distributor").click()
     await page.get_by_label("Name of the distributor").fill("Onda")
-    await page.get_by_label("Address that alerts are posted to").fill(radio.local.url)
+    await page.get_by_label("URL that alerts are posted to").fill(radio.local.url)
 
 
 async def test_a_distributor_gets_another_secret(served: Served, browser: Browser, radio: Radio):
@@ -213,7 +215,7 @@ async def test_a_distributor_gets_another_secret(served: Served, browser: Browse
         await come_in(window, sole["url"])
         await page.get_by_role("link", name="Organisation", exact=True).click()
         await page.get_by_role("button", name="New secret…: Radio Sol").click()
-        await expect(line).to_contain_text("The old secret goes on signing beside the new one for a day")
+        await expect(line).to_contain_text("For one more day alertd signs with both secrets")
         await fits(window)
         await window.press("Make a new secret")
         await window.press("Use my passkey")

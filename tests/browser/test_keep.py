@@ -46,9 +46,7 @@ async def test_the_report_is_read_and_kept(served: Served, browser: Browser, ana
         assert number(figures[0]) == report["people"] > 0
         handed = [one["accepted"] + one["delivered"] for of in report["versions"] for one in of["channels"].values()]
         assert number(figures[1]) == sum(handed)
-        await expect(shown.locator("h4")).to_have_text(
-            ["The alert", "Notice that it was closed", "Where the people are"]
-        )
+        await expect(shown.locator("h4")).to_have_text(["The alert", "Notice of its closing", "Where the people are"])
         told = await saved(window, "Download the figures")
         assert told["versions"][0]["channels"] == report["versions"][0]["channels"]
         await check_in_both_lights(window)
@@ -90,17 +88,17 @@ async def test_a_legal_hold_is_seen_by_all_and_released_by_another(
         await opened(holder, taken["id"])
         await expect(holder.page.locator(".hold-note")).to_have_count(0)
         await holder.press("Put a hold on the case")
-        await holder.fill("Why (stays with the case)", "Court no. 3, 2026/117")
+        await holder.fill("Reason (stays with the case)", "Court no. 3, 2026/117")
         await check_in_both_lights(holder)
-        await holder.press("Put the hold in place")
+        await holder.press("Set the hold")
         note = holder.page.locator(".hold-note")
         await expect(note).to_contain_text("Court no. 3, 2026/117")
-        await expect(note).to_contain_text("You put it there, so another person releases it.")
-        await expect(holder.page.locator(".times strong").last).to_have_text("Put under a legal hold")
+        await expect(note).to_contain_text("You set the hold, so another person must release it.")
+        await expect(holder.page.locator(".times strong").last).to_have_text("Legal hold set")
         await expect(holder.page.get_by_role("button", name="Put a hold on the case")).to_have_count(0)
         await watcher.sign_in(viewer["token"])
         await opened(watcher, taken["id"])
-        await expect(watcher.page.locator(".hold-note")).to_contain_text("An administrator releases it.")
+        await expect(watcher.page.locator(".hold-note")).to_contain_text("An administrator must release it.")
         await expect(watcher.page.locator(".hold-note button")).to_have_count(0)
     async with desk(browser, served.url, 403) as same:
         await same.sign_in(served.person("Ana@centre.example"))

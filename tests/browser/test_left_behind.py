@@ -38,7 +38,7 @@ async def test_the_next_person_is_offered_nothing_that_was_typed(served: Served,
         await window.page.get_by_role("link", name="Now", exact=True).click()
         await window.press("Sign out")
         await window.press("Sign out: the draft is lost")
-        await window.page.get_by_label("Your key").wait_for()
+        await window.page.get_by_label("Your API key").wait_for()
         assert await window.page.evaluate("Object.keys(sessionStorage).length") == 0
         await profile.close()
     assert await asyncio.to_thread(offered, tmp_path) == []

@@ -38,7 +38,7 @@ async def test_a_form_and_its_map_are_there_before_they_are_asked_for(served: Se
     async with desk(browser, served.url) as author:
         page, asked = author.page, files(author.page)
         await page.goto(f"{served.url}/console")
-        await page.get_by_label("Your key").wait_for()
+        await page.get_by_label("Your API key").wait_for()
         assert not {MAP, FORM, ALERT} & {*asked}
         async with page.expect_event("worker"):  # MapLibre's: the last of what is fetched
             await author.sign_in(ana)

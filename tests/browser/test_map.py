@@ -63,7 +63,7 @@ async def drawn(window: Desk, key: str) -> None:
     await window.fill("Longitude, latitude", "-5.9026, 37.4180")
     await window.fill("Radius, km", "4")
     await page.locator(".circle-form").get_by_role("button", name="Add").click()
-    await window.press("Take away: Circle")
+    await window.press("Cut out: Circle")
     await page.get_by_text("By coordinates or file").click()
     await window.people()
 
@@ -173,9 +173,9 @@ async def test_a_finger_draws_a_circle_and_a_shape(served: Served, browser: Brow
         assert await window.people()
         await window.press("Draw a shape")
         await tap(page, x, y + 60)
-        await expect(page.locator(".foot")).to_contain_text("drop it with another tool")
+        await expect(page.locator(".foot")).to_contain_text("discard it with another tool")
         await window.press("Move and edit")
-        await expect(page.locator(".foot")).not_to_contain_text("not closed yet")
+        await expect(page.locator(".foot")).not_to_contain_text("still open")
         await window.press("Draw a shape")
         for dx, dy in ((-60, -60), (60, -60), (0, 70), (-60, -60)):
             await tap(page, x + dx, y + dy)

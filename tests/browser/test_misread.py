@@ -41,16 +41,16 @@ async def test_what_is_approved_and_waits_for_its_hour_says_so(
     async with desk(plain, served.url) as window:
         page = window.page
         await window.sign_in(bea)
-        await expect(page.locator(".alert-card")).to_contain_text("Once approved it waits until")
+        await expect(page.locator(".alert-card")).to_contain_text("After approval it waits until")
         assert served.call("POST", f"/v1/alerts/{alert_id}/approve", {}, bea)[0] == 200
         due = page.locator(".part", has_text="Scheduled")
-        await expect(due).to_contain_text("Approved, and nobody is told before")
+        await expect(due).to_contain_text("Approved. No one is notified before")
         await expect(page.locator(".live-card")).to_have_count(0)
         await expect(page.get_by_text("No alert is going out.")).to_be_visible()
         await check_in_both_lights(window)
         await due.get_by_role("link", name="Open").click()
-        await expect(page.locator(".is-due")).to_contain_text("Approved, and nobody is told before")
-        await expect(page.locator(".is-due")).to_contain_text("It goes out by itself then")
+        await expect(page.locator(".is-due")).to_contain_text("Approved. No one is notified before")
+        await expect(page.locator(".is-due")).to_contain_text("It then starts by itself")
         await check_in_both_lights(window)
         await page.set_viewport_size({"width": 360, "height": 740})
         assert await page.evaluate(TOO_WIDE) == 0
@@ -66,9 +66,9 @@ async def test_what_goes_by_one_channel_is_not_said_to_go_to_everybody(
         await window.sign_in(bea)
         sentence = window.page.locator(".sentence")
         await window.page.goto(f"{served.url}/console#/alerts/{by_sms}")
-        await expect(sentence).to_contain_text("who have such an address, and nobody else")
+        await expect(sentence).to_contain_text("go only to those of")
         await window.page.goto(f"{served.url}/console#/alerts/{by_all}")
-        await expect(sentence).not_to_contain_text("nobody else")
+        await expect(sentence).not_to_contain_text("only to those")
         await expect(sentence).to_contain_text("mails go to")
     for one in (by_sms, by_all):
         assert served.call("POST", f"/v1/alerts/{one}/reject", {"reason": "It was a test"}, bea)[0] == 200
@@ -105,7 +105,7 @@ async def test_a_test_that_had_nobody_to_notify_is_not_said_to_be_sent(
     async with desk(plain, served.url) as window:
         await window.sign_in(ana)
         await window.page.goto(f"{served.url}/console#/alerts/{alert_id}")
-        await expect(window.page.locator(".verdict")).to_contain_text("There was nobody to notify.")
+        await expect(window.page.locator(".verdict")).to_contain_text("No one to notify:")
         await expect(window.page.locator(".verdict")).to_contain_text("Register a subscriber there as a tester.")
 
 
@@ -123,7 +123,7 @@ async def test_a_photo_that_does_not_come_is_not_an_alert_without_one(
         await window.page.route("**/m/*", lambda route: route.fulfill(status=503, json={"status": 503}))
         await window.page.goto(f"{served.url}/console#/alerts/{alert_id}")
         face = window.page.locator(".alert-head .face")
-        await expect(face).to_have_text("The photo did not come.")
+        await expect(face).to_have_text("The photo did not load.")
         await window.check_readable()
         await window.page.unroute("**/m/*")
         await expect(face).to_have_text("Show photo")
@@ -141,9 +141,9 @@ async def test_an_end_says_by_which_clock_it_is_typed(served: Served, plain: Bro
             await window.fill("Time zone", zone)
             await window.press("3 Check and submit")
             await expect(ends.locator(".hint")).to_have_count(hints)
-        await expect(ends).to_contain_text("By the clock of Europe/Madrid")
-        await expect(window.page.locator(".send-step")).to_contain_text("Empty: once it is approved.")
-        await expect(window.page.locator(".send-step")).not_to_contain_text("It goes out by itself")
+        await expect(ends).to_contain_text("This time is in the time zone Europe/Madrid")
+        await expect(window.page.locator(".send-step")).to_contain_text("Empty: as soon as it is approved.")
+        await expect(window.page.locator(".send-step")).not_to_contain_text("It then starts by itself")
 
 
 @pytest.mark.parametrize(("zone", "hints"), [("Europe/Paris", 0), ("Atlantic/Canary", 1)])
@@ -160,7 +160,7 @@ async def test_whoever_approves_is_told_by_which_clock_it_ends(
         hint = window.page.locator(".alert-head .hint")
         await expect(hint).to_have_count(hints)
         if hints:
-            await expect(hint).to_contain_text("By the clock of Europe/Madrid")
+            await expect(hint).to_contain_text("This time is in the time zone Europe/Madrid")
             await check_in_both_lights(window)
     assert served.call("POST", f"/v1/alerts/{alert_id}/reject", {"reason": "It was a test"}, bea)[0] == 200
 
@@ -236,15 +236,15 @@ async def test_what_an_updated_alert_did_not_send_was_left_to_the_next_version(
         await window.sign_in(bea)
         await window.page.goto(f"{served.url}/console#/alerts/{alert_id}")
         left = window.page.locator(".left-to")
-        await expect(left).to_contain_text("left to the next version")
-        await expect(window.page.locator(".verdict")).to_have_text("The next version tells the rest.")
+        await expect(left).to_contain_text("in place of this one")
+        await expect(window.page.locator(".verdict")).to_have_text("The next version notifies the rest.")
         await window.check_readable()
         await left.get_by_role("link").click()
-        await expect(window.page.locator(".page")).to_contain_text("This version tells of an alert")
+        await expect(window.page.locator(".page")).to_contain_text("This version belongs to an alert")
         assert served.call("POST", f"/v1/alerts/{alert_id}/close", {"outcome": "Found, well"}, ana)[0] == 200
         await window.page.goto(f"{served.url}/console#/alerts/{alert_id}")
         await expect(window.page.locator(".alert-head .state")).to_have_text("Closed")
-        await expect(window.page.locator(".verdict")).to_have_text("The next version tells the rest.")
+        await expect(window.page.locator(".verdict")).to_have_text("The next version notifies the rest.")
 
 
 async def test_an_alert_that_ended_or_waits_is_not_said_to_be_told_or_sending(
@@ -262,15 +262,15 @@ async def test_an_alert_that_ended_or_waits_is_not_said_to_be_told_or_sending(
         page = window.page
         await window.sign_in(bea)
         card = page.locator(".live-card", has=page.locator(f"a[href='#/alerts/{paused}']"))
-        await expect(card).to_contain_text("It waits: nothing more of it is sent")
+        await expect(card).to_contain_text("Paused: alertd sends nothing more of it")
         await page.goto(f"{served.url}/console#/alerts")
         line = page.locator(".line", has=page.locator(f"a[href='#/alerts/{paused}']"))
-        await expect(line.locator(".state")).to_have_text("Told to wait")
+        await expect(line.locator(".state")).to_have_text("Paused")
         await page.goto(f"{served.url}/console#/alerts/{paused}")
-        await expect(page.locator(".verdict")).to_have_text("Told to wait")
-        await expect(page.locator(".alert-head .state")).to_have_text("Told to wait")
+        await expect(page.locator(".verdict")).to_have_text("Paused")
+        await expect(page.locator(".alert-head .state")).to_have_text("Paused")
         await page.goto(f"{served.url}/console#/alerts/{closed}")
-        await expect(page.locator(".verdict")).to_contain_text("It ended before all were told. Not sent: ")
+        await expect(page.locator(".verdict")).to_contain_text("It ended before everyone was notified. Not sent: ")
         await window.check_readable()
     assert served.call("POST", f"/v1/alerts/{paused}/close", {"outcome": "Found, well"}, ana)[0] == 200
 
@@ -307,7 +307,7 @@ async def test_the_last_step_on_call_promises_no_next_one(served: Served, plain:
         await window.sign_in(ana)
         await window.page.goto(f"{served.url}/console#/oncall")
         steps = window.page.locator(".rota-step")
-        await expect(steps.nth(0)).to_contain_text("the next step is called at once")
+        await expect(steps.nth(0)).to_contain_text("alertd calls the next step at once")
         await expect(steps.nth(1)).to_contain_text("no step comes after this one")
         await expect(steps.nth(1)).not_to_contain_text("at once")
     assert served.call("PUT", "/v1/oncall", {"time_zone": "UTC", "steps": []})[0] == 200
@@ -321,7 +321,7 @@ async def test_who_may_not_read_regions_is_told_why_there_are_codes(served: Serv
     key = served.call("POST", "/v1/keys", {"subject": "carla@centre.example", "scopes": ["alerts:read"]})[1]["token"]
     async with desk(plain, served.url, 403) as window:
         await come(window, key)
-        await expect(window.page.locator(".grounds")).to_contain_text("You may not read regions")
+        await expect(window.page.locator(".grounds")).to_contain_text("You may not see regions")
         await window.check_readable()
     assert served.call("PUT", "/v1/organisations/default", before)[0] == 200
 

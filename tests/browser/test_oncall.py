@@ -36,7 +36,7 @@ async def test_an_administrator_writes_who_is_on_call(served: Served, plain: Bro
     async with desk(plain, served.url, 400, 412) as window:
         page = window.page
         await come(window, ana)
-        await expect(page.locator(".note")).to_contain_text("Nobody is on call")
+        await expect(page.locator(".note")).to_contain_text("No one is on call")
         await window.press("Change")
         await window.press("Another step")
         first = page.get_by_role("region", name="Step 1")
@@ -117,8 +117,8 @@ async def test_who_was_called_is_seen_and_who_has_it_says_so(
         await check_in_both_lights(window)
         await card.get_by_role("link", name="Review").click()
         called = window.page.locator(".calls")
-        await expect(called).to_contain_text("If nobody decides, the next on call are called at")
-        await expect(called).to_contain_text("It approves nothing.")
+        await expect(called).to_contain_text("If no one decides, alertd calls the next people on call at")
+        await expect(called).to_contain_text("It does not approve the alert.")
         await called.get_by_role("button", name="I have it").click()
         await expect(called).to_contain_text("hal@centre.example has it until")
         await expect(called.get_by_role("button")).to_have_count(0)

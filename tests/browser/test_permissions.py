@@ -52,25 +52,25 @@ async def test_a_neighbour_reads_refuses_is_asked_again_and_permits(
         await author.check_readable()
 
         await neighbour.sign_in(keys["eva"])
-        asked = neighbour.page.locator(".part", has_text="Neighbours ask you")
+        asked = neighbour.page.locator(".part", has_text="Requests from neighbours")
         await expect(asked).to_contain_text("Policía de Sevilla asks to tell its alert")
         link = asked.locator(f"a[href='#/permissions/{alert_id}']")
         await link.click()
         await expect(neighbour.page.locator(".phone-title").first).to_contain_text("Lucía")
         await expect(neighbour.page.locator("figcaption")).to_contain_text("Cádiz province")
         await expect(neighbour.page.locator("figcaption")).to_contain_text("km² on land")
-        await expect(neighbour.page.locator(".alert-head")).to_contain_text("the alert is being told now")
+        await expect(neighbour.page.locator(".alert-head")).to_contain_text("the alert is active")
         await neighbour.check_readable()
         await neighbour.press("Refuse")
-        await neighbour.fill("Why (whoever alerts reads it)", "Ours is out already")
+        await neighbour.fill("Reason (the asking organisation reads it)", "Ours is out already")
         await neighbour.check_readable("rtl")
         await neighbour.press("Refuse")
         await expect(neighbour.page.locator(".state")).to_have_text("refused")
         await expect(neighbour.page.locator("h1")).to_have_text(
-            "Policía de Sevilla asked to tell its alert in your jurisdiction, too"
+            "Policía de Sevilla asked to send its alert in your jurisdiction too"
         )
-        await expect(neighbour.page.locator(".approval")).to_contain_text("nobody was told by it")
-        await expect(neighbour.page.locator(".approval")).to_contain_text("It can still be permitted")
+        await expect(neighbour.page.locator(".approval")).to_contain_text("this alert did not go to")
+        await expect(neighbour.page.locator(".approval")).to_contain_text("You can still permit it")
 
         await expect(standing).to_contain_text("Refused by Policía de Cádiz")
         await expect(standing).to_contain_text("Ours is out already")
@@ -80,14 +80,14 @@ async def test_a_neighbour_reads_refuses_is_asked_again_and_permits(
         await neighbour.press("Permit it")
         await expect(neighbour.page.locator(".state")).to_have_text("permitted")
         await expect(standing).to_contain_text("Permitted by Policía de Cádiz")
-        await expect(neighbour.page.locator(".approval")).to_contain_text("It was permitted: the alert went to")
+        await expect(neighbour.page.locator(".approval")).to_contain_text("Permitted: the alert went to")
         await expect(neighbour.page.locator(".page")).not_to_contain_text("If you permit it")
         await check_in_both_lights(neighbour)
         await neighbour.page.set_viewport_size({"width": 360, "height": 740})
         assert await neighbour.page.evaluate(TOO_WIDE) == 0
         await neighbour.page.set_viewport_size({"width": 1360, "height": 860})
         await neighbour.page.goto(f"{served.url}/console#/")
-        given = neighbour.page.locator(".part", has_text="You permitted")
+        given = neighbour.page.locator(".part", has_text="Permitted by you")
         await expect(given.locator(f"a[href='#/permissions/{alert_id}']")).to_contain_text("Policía de Sevilla asked")
         await expect(asked).to_have_count(0)
         await check_in_both_lights(neighbour)
@@ -98,7 +98,7 @@ async def test_a_neighbour_reads_refuses_is_asked_again_and_permits(
         assert served.call("POST", f"/v1/alerts/{alert_id}/close", {"outcome": "Found, well"}, keys["ana"])[0] == 200
         await expect(given).to_have_count(0)
         await neighbour.page.goto(f"{served.url}/console#/permissions/{alert_id}")
-        await expect(neighbour.page.locator(".alert-head")).to_contain_text("the alert is told no more")
+        await expect(neighbour.page.locator(".alert-head")).to_contain_text("the alert has ended")
 
 
 async def test_a_neighbour_permits_nothing_that_changed_under_its_eyes(
@@ -118,7 +118,7 @@ async def test_a_neighbour_permits_nothing_that_changed_under_its_eyes(
         status, update = served.call("POST", f"/v1/alerts/{alert_id}/updates", wider, keys["ana"])
         assert status == 202, update
         assert served.call("POST", f"/v1/alerts/{update['id']}/approve", {"rev": update["rev"]}, keys["bea"])[0] == 200
-        await expect(page.locator(".since")).to_contain_text("It was changed while you had it open")
+        await expect(page.locator(".since")).to_contain_text("It changed while you had it open")
         await expect(permit).to_be_disabled()
         await neighbour.check_readable()
         await neighbour.press("I have seen it")
@@ -140,7 +140,7 @@ async def test_the_form_offers_to_ask_the_neighbours(served: Served, plain: Brow
         await author.choose_region("Cádiz", "ES · ES-CA")
         await expect(author.page.locator("[data-outside]")).to_contain_text("lies outside your jurisdiction")
         await expect(author.page.locator("[data-neighbour=cadiz]")).to_contain_text("Policía de Cádiz")
-        await author.page.get_by_label("Ask the neighbours to tell it in their part").check()
+        await author.page.get_by_label("Ask the neighbours for permission in their part").check()
         await expect(author.page.locator("[data-outside]")).to_have_count(0)
         await expect(author.page.locator(".reach-area")).to_contain_text("Seville province")
         await author.check_readable()

@@ -138,14 +138,14 @@ async def test_a_press_against_an_alert_is_not_lost_where_what_is_above_it_comes
             await window.page.goto(f"{window.url}/console#/alerts/{alert_id}")
             async with pressed(window.page.get_by_role("button", name=name)):
                 await come()
-        await window.fill("Why", "The place is wrong")
+        await window.fill("Reason", "The place is wrong")
         await window.press(name)
         await expect(window.page.locator(".decide")).to_have_count(0)
     assert state(served, alert_id) in {"returned", "rejected"}
 
 
 @pytest.mark.parametrize(
-    ("name", "shows"), [("Stand down", ".order"), ("Cancel the alert", ".order"), ("Let it wait", ".note")]
+    ("name", "shows"), [("Stand down", ".order"), ("Cancel the alert", ".order"), ("Pause", ".note")]
 )
 async def test_a_press_that_ends_an_alert_is_not_lost_where_a_note_comes_above_it(
     served: Served, browser: Browser, bea: str, alert: dict[str, Any], name: str, shows: str
@@ -209,7 +209,7 @@ async def test_a_press_that_is_refused_says_so_until_another(
         await expect(refused).to_be_visible()
         send = window.page.get_by_role("button", name="Approve and send")
         await expect(send).to_be_disabled()
-        await expect(window.page.locator(".decide .hint")).to_contain_text("say above that you have seen it")
+        await expect(window.page.locator(".decide .hint")).to_contain_text("Confirm above that you have seen it")
         await window.press("I have seen it")
         await send.click()
         await expect(window.page.locator(".told")).to_be_visible()
@@ -230,19 +230,19 @@ async def test_a_press_that_shows_a_child_again_is_of_the_stand_down_that_was_re
         await window.sign_in(bea)
         await page.goto(f"{window.url}/console#/alerts/{alert_id}")
         await window.press("Reopen")
-        await window.fill("Why (stays inside)", "It was not her")
+        await window.fill("Reason (internal)", "It was not her")
         assert served.call("POST", f"{path}/reopen", {"reason": "It was not her"}, carl)[0] == 200
         assert served.call("POST", f"{path}/stand-down", {"reason": "Who seeks her is the danger"}, carl)[0] == 200
         await page.get_by_text("Who seeks her is the danger").first.wait_for()
         await window.press("Reopen")
-        await expect(page.locator(".order .refused")).to_contain_text("Look at it again, then decide.")
+        await expect(page.locator(".order .refused")).to_contain_text("Read it again, then decide.")
         assert state(served, alert_id) == "stood_down"
-        await expect(page.locator(".order .since")).to_contain_text("It was changed while you had it open")
+        await expect(page.locator(".order .since")).to_contain_text("It changed while you had it open")
         await window.check_readable()
         await window.press("I have seen it")
         await window.press("Reopen")
         await window.press("Stand down")
-        await window.fill("Why (stays inside)", "She is at home")
+        await window.fill("Reason (internal)", "She is at home")
         assert served.call("POST", f"{path}/stand-down", {"reason": "Seen with her mother"}, carl)[0] == 200
         assert served.call("POST", f"{path}/reopen", {"reason": "It was not her"}, carl)[0] == 200
         await page.locator(".order button.danger").click()
@@ -264,12 +264,12 @@ async def test_a_press_that_nobody_answers_says_that_it_is_waited_for(
         waited_for = window.page.get_by_text(WAITED_FOR)
         await pressed_late(window, "Approve and send", "**/approve")
         await expect(window.page.locator(".told")).to_be_visible()
-        await pressed_late(window, "Let it wait", "**/pause")
+        await pressed_late(window, "Pause", "**/pause")
         served.control("push", {"rules": []})
-        await expect(window.page.get_by_role("button", name="Let it go on")).to_be_visible()
+        await expect(window.page.get_by_role("button", name="Resume")).to_be_visible()
         async with late(window.page, "**/stand-down") as come:
             await window.press("Stand down")
-            await window.fill("Why (stays inside)", "Found, well")
+            await window.fill("Reason (internal)", "Found, well")
             await window.page.locator(".order").get_by_role("button", name="Stand down").click()
             await expect(waited_for).to_be_visible()
             await come()
@@ -279,7 +279,7 @@ async def test_a_press_that_nobody_answers_says_that_it_is_waited_for(
 
 @pytest.mark.parametrize(
     ("status", "says"),
-    [(504, "it may have arrived: look before"), (413, "It is too large for the way to alertd.")],
+    [(504, "it may have arrived. Check before"), (413, "It is too large for the server in front of alertd.")],
 )
 async def test_what_a_proxy_says_is_told_in_words(
     served: Served, plain: Browser, ana: str, bea: str, alert: dict[str, Any], status: int, says: str
@@ -318,8 +318,8 @@ async def test_whoever_submits_sees_what_came_of_it_where_they_pressed(served: S
         await pressed_late(window, "Submit for approval", "**/v1/alerts")
         await expect(window.page.get_by_text("another person must approve it")).to_be_visible()
         await window.press("Put a hold on the case")
-        await window.fill("Why (stays with the case)", "Court no. 3, 2026/911")
-        await pressed_late(window, "Put the hold in place", "**/hold")
+        await window.fill("Reason (stays with the case)", "Court no. 3, 2026/911")
+        await pressed_late(window, "Set the hold", "**/hold")
         await expect(window.page.locator(".hold-note")).to_be_visible()
         await expect(window.page.get_by_text(WAITED_FOR)).to_have_count(0)
 
@@ -369,9 +369,9 @@ async def test_a_press_that_asks_who_it_is_has_its_answer_beside_another_that_do
             await window.page.route(
                 path, lambda route: ask(route) if route.request.method == "POST" else route.continue_()
             )
-        await window.press("Stop all sending")
-        await window.fill("Why", "a drill")
-        await window.page.locator(".head .stop").get_by_role("button", name="Stop all sending").click()
+        await window.press("Stop everything")
+        await window.fill("Reason", "a drill")
+        await window.page.locator(".head .stop").get_by_role("button", name="Stop everything").click()
         await window.press("Approve and send")
         comes.set()
         await window.page.locator(".prove").get_by_role("button", name="Back").click()
@@ -422,7 +422,7 @@ async def test_a_press_that_needs_a_number_says_what_it_lacks(
         await expect(send).to_be_disabled()
         number = window.page.locator(".decide input")
         await number.fill("1234")
-        await expect(hint).to_contain_text("is another one")
+        await expect(hint).to_contain_text("does not match")
         await expect(send).to_be_disabled()
         await number.fill("12,345")
         await expect(hint).to_have_count(0)

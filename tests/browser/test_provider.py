@@ -62,7 +62,7 @@ def goes_elsewhere(window: Desk) -> None:
 
 
 def recovered_key(served: Served) -> Any:
-    """A key that was made on the machine itself, for eve."""
+    """A key that was made on the server itself, for eve."""
     environment = {**os.environ, "ALERTD_STORE__DIRECTORY": str(served.directory)}
     command = [sys.executable, "-m", "alertd", "keys", "recover", "--subject", "eve@centre.example", "--json"]
     return json.loads(subprocess.run(command, env=environment, capture_output=True, timeout=60, check=True).stdout)
@@ -99,7 +99,7 @@ async def test_somebody_is_let_in_by_a_link_and_approves_by_the_provider(
         assert page.url == f"{at_home(served)}/console#/"
         await page.get_by_role("link", name="Review").click()
         await window.press("Approve and send")
-        await page.get_by_role("heading", name="Show that it is you").wait_for()
+        await page.get_by_role("heading", name="Confirm that it is you").wait_for()
         await window.check_readable("rtl")
         async with page.expect_popup() as opening:
             await window.press("Sign in with the Centre")
@@ -108,7 +108,7 @@ async def test_somebody_is_let_in_by_a_link_and_approves_by_the_provider(
         await expect(page.locator("#share")).to_have_text("100 %", timeout=PATIENCE_MS)
         assert other.is_closed() or await other.get_by_text("You can close this window").is_visible()
         await window.press("Sign out")
-        await page.get_by_label("Your key").wait_for()
+        await page.get_by_label("Your API key").wait_for()
         await page.goto(f"{at_home(served)}/console#/alerts/{taken['id']}")
         await window.press("Sign in with the Centre")
         await expect(page.locator("div.who")).to_contain_text("Bea Ruiz")
@@ -152,7 +152,7 @@ async def test_a_provider_that_does_not_ask_again_leads_to_the_passkey(
             await window.press("Make my passkey")
             await page.get_by_role("link", name="Now", exact=True).wait_for()
             await window.press("Sign out")
-            await page.get_by_label("Your key").wait_for()
+            await page.get_by_label("Your API key").wait_for()
             await page.goto(f"{at_home(served)}/console#/alerts/{taken['id']}")
             await window.press("Sign in with the Centre")
             await window.press("Approve and send")
@@ -176,7 +176,7 @@ async def test_an_administrator_sees_a_recovered_key_on_every_screen(served: Ser
     made = recovered_key(served)
     async with desk(browser, served.url) as window:
         await window.sign_in(served.key)
-        notice = window.page.get_by_role("alert").filter(has_text="was made on the machine itself")
+        notice = window.page.get_by_role("alert").filter(has_text="on the server itself")
         await expect(notice).to_contain_text("eve@centre.example")
         await expect(notice).to_contain_text(made["key"])
         await window.check_readable()
@@ -197,7 +197,7 @@ async def test_whoever_only_the_provider_knows_is_told_so(served: Served, browse
         await expect(page.locator(".refused")).to_contain_text("Nobody here is known by this account")
         await window.check_readable()
         await window.press("Try again")
-        await page.get_by_label("Your key").wait_for()
+        await page.get_by_label("Your API key").wait_for()
         await page.goto(f"{at_home(served)}/console?state={'x' * 43}&code=stolen")
         await expect(page.locator(".refused")).to_contain_text("Begin again")
         assert "stolen" not in page.url
@@ -218,11 +218,11 @@ async def test_a_proof_window_that_comes_back_late_is_told_so(served: Served, br
         other = await opening.value
         await other.get_by_placeholder("Enter any login").wait_for()
         await window.press("Sign out")
-        await page.get_by_label("Your key").wait_for()
+        await page.get_by_label("Your API key").wait_for()
         await identify(other, "mia", consent=False)
         await expect(other.locator(".refused")).to_contain_text("is over")
-        await expect(other.get_by_role("heading", name="Show that it is you")).to_be_visible()
+        await expect(other.get_by_role("heading", name="Confirm that it is you")).to_be_visible()
         await other.get_by_role("button", name="Try again").click()
         await expect(other.locator(".refused")).to_contain_text("Only somebody who is signed in")
         await page.reload()
-        await expect(page.get_by_label("Your key")).to_be_visible()
+        await expect(page.get_by_label("Your API key")).to_be_visible()

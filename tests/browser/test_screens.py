@@ -153,7 +153,7 @@ async def author(window: Desk, way_in: str, key: str, case: str, sheet: Sheets) 
     await page.get_by_role("button", name="Make my passkey").wait_for()
     await sheet.take(window)
     await page.goto(f"{window.url}/console")
-    await page.get_by_label("Your key").wait_for()
+    await page.get_by_label("Your API key").wait_for()
     await sheet.take(window)
     await window.sign_in(key)
     await page.get_by_role("link", name="New alert").click()
@@ -174,8 +174,8 @@ async def author(window: Desk, way_in: str, key: str, case: str, sheet: Sheets) 
     await window.choose_region("Sevilla", "41091")
     await page.get_by_text("By coordinates or file").click()
     for place, radius, pressed in (
-        ("-5.8676, 37.4180", "2", "Take away: Circle"),
-        ("-5.9756, 37.3919", "3", "A ring of its own: Circle"),
+        ("-5.8676, 37.4180", "2", "Cut out: Circle"),
+        ("-5.9756, 37.3919", "3", "Separate ring: Circle"),
     ):
         await window.fill("Longitude, latitude", place)
         await window.fill("Radius, km", radius)
@@ -212,8 +212,8 @@ async def approver(window: Desk, key: str, sheet: Sheets) -> None:
     await window.page.locator(".keep").evaluate("one => one.scrollIntoView()")
     await sheet.take(window, "report")
     await window.press("Put a hold on the case")
-    await window.fill("Why (stays with the case)", "Juzgado de Instrucción n.º 3, 117/2026")
-    await window.press("Put the hold in place")
+    await window.fill("Reason (stays with the case)", "Juzgado de Instrucción n.º 3, 117/2026")
+    await window.press("Set the hold")
     await window.page.locator(".hold-note").wait_for()
     await window.page.evaluate("scrollTo(0, 0)")
     await sheet.take(window)
@@ -240,7 +240,7 @@ async def keeper(window: Desk, key: str, sheet: Sheets) -> None:
     await page.locator(".found button", has_text="province").click()
     await page.locator(".facts").wait_for()
     await sheet.take(window)
-    await window.press("Take in a whole library")
+    await window.press("Import a region library")
     await page.locator(".import").wait_for()
     await sheet.take(window, "import")
     await page.get_by_role("link", name="Subscribers").click()
@@ -285,7 +285,7 @@ async def keeper(window: Desk, key: str, sheet: Sheets) -> None:
             await window.press("Make a key")
         if name == "Audit":
             await window.press("Verify")
-            await page.get_by_text("entries are as they were written").wait_for()
+            await page.get_by_text("entries are unchanged").wait_for()
         await sheet.take(window)
         if name == "Carriers":
             await page.get_by_role("button", name="Test it").first.click()

@@ -52,5 +52,5 @@ async def test_an_approver_sees_the_price_of_each_coding_of_an_sms(
         sms = window.page.locator("[lang=es] .message")
         await expect(sms.locator(".bubble")).to_contain_text(name)
         await expect(sms.locator("li")).to_have_text(codings)
-        await expect(sms.get_by_text("A name decides the coding")).to_have_count(name_decides)
+        await expect(sms.get_by_text("A name needs this coding")).to_have_count(name_decides)
         await window.check_readable()

@@ -19,7 +19,7 @@ SEVILLA = "41091"
 BY_KEYS = (
     ("Authority that verified it", "Policía Nacional"), ("Its reference", "2026/4711"), ("A minor", None), ("At high risk", None),
     ("There is something people can look for", None),
-    ("Custody was checked", None), ("No protection", None), ("The risk of publishing was weighed by", "m.ruiz@centre.example"),
+    ("Custody was checked", None), ("No identity protection", None), ("The risk of publishing was weighed by", "m.ruiz@centre.example"),
     ("In the child’s best interests", "m.ruiz@centre.example"), ("Name to publish", "Lucía P."), ("Age", "7"),
     ("Case number", "SE-2026-301"), ("Number", "116000"), ("Works in", "ES"), ("https://", "https://centre.example/tell"),
 )  # fmt: skip
@@ -28,8 +28,8 @@ BY_KEYS = (
 async def enter(window: Desk, url: str, key: str) -> None:
     """Signs in with hands on the keys alone."""
     await window.page.goto(f"{url}/console")
-    await window.page.get_by_label("Your key").wait_for()
-    await window.tab_to("Your key")
+    await window.page.get_by_label("Your API key").wait_for()
+    await window.tab_to("Your API key")
     await window.page.keyboard.type(key)
     await window.page.keyboard.press("Enter")
     await window.page.locator(".health").wait_for()
@@ -43,7 +43,7 @@ async def go(window: Desk, name: str) -> None:
 async def all_told(window: Desk) -> None:
     await expect(window.page.locator("#share")).to_have_text("100 %")
     await expect(window.page.locator(".verdict")).to_contain_text(
-        window.say("All handed over, {n} confirmed.").split("{n}")[0]
+        window.say("Carriers accepted all messages; {n} are confirmed as delivered.").split("{n}")[0]
     )
 
 
@@ -79,7 +79,7 @@ async def test_the_whole_story_by_keyboard_alone(served: Served, browser: Browse
         await all_told(approver)
         await go(approver, "Stand down")
         await approver.page.locator(".order").wait_for()
-        await approver.tab_to("Why (stays inside)")
+        await approver.tab_to("Reason (internal)")
         await keys.type("Found, well")
         await keys.press("Enter")
         await expect(approver.page.locator(".alert-head .state")).to_have_text("Stood down")
@@ -120,7 +120,7 @@ async def test_the_whole_story_in_arabic(served: Served, browser: Browser, ana: 
         await fits(author)
         await author.press("Continue")
         await author.press("Submit for approval")
-        await author.page.get_by_text(author.say("You wrote this one: another person must approve it.")).wait_for()
+        await author.page.get_by_text(author.say("You wrote this alert. Another person must approve it.")).wait_for()
         await fits(author)
     async with desk(browser, served.url, **narrow, color_scheme="dark") as approver:
         await approver.speak_arabic()
@@ -130,7 +130,7 @@ async def test_the_whole_story_in_arabic(served: Served, browser: Browser, ana: 
         await all_told(approver)
         await fits(approver)
         await approver.press("Stand down")
-        await approver.fill("Why (stays inside)", "وُجدت بخير")
+        await approver.fill("Reason (internal)", "وُجدت بخير")
         await fits(approver)
         await approver.page.locator(".order").get_by_role("button", name=approver.say("Stand down")).click()
         await expect(approver.page.locator(".alert-head .state")).to_have_text(approver.say("Stood down"))
@@ -145,15 +145,15 @@ async def test_an_alert_waits_and_goes_on(served: Served, browser: Browser, ana:
         served.control("push", SLOWLY)
         alert_id = served.approved(alert)
         await window.page.goto(f"{served.url}/console#/alerts/{alert_id}")
-        await window.press("Let it wait")
-        await expect(window.page.get_by_text("It waits: nothing more of it is sent")).to_be_visible()
+        await window.press("Pause")
+        await expect(window.page.get_by_text("Paused: alertd sends nothing more of it")).to_be_visible()
         assert served.call("GET", f"/v1/alerts/{alert_id}")[1]["paused"]
         served.control("push", {"rules": []})
         await window.check_readable()
         await expect(window.page.locator("#share")).not_to_have_text("100 %")
-        await window.press("Let it go on")
+        await window.press("Resume")
         await all_told(window)
-        await expect(window.page.get_by_text("It waits: nothing more of it is sent")).to_have_count(0)
+        await expect(window.page.get_by_text("Paused: alertd sends nothing more of it")).to_have_count(0)
 
 
 async def test_a_live_stream_that_breaks_is_taken_up_again(

@@ -73,7 +73,7 @@ async def test_a_tab_does_nothing_in_the_name_of_whoever_came_in_by_another(
         await other.reload()
         await expect(other.locator(".who")).to_contain_text("Dora Gil")
         await other.get_by_role("button", name="Sign out").click()
-        await other.get_by_label("Your key").wait_for()
+        await other.get_by_label("Your API key").wait_for()
         await window.press("Use my passkey")
         await expect(window.page.get_by_label("Name to publish")).to_have_value("Marta")
     assert served.call("DELETE", f"/v1/operators/{ana['id']}")[0] < 300
@@ -93,7 +93,7 @@ async def test_a_session_that_is_over_is_over_in_each_tab(served: Served, plain:
                 await one.get_by_role("button", name="Approve and send").wait_for()
             if end == "sign out":
                 await other.get_by_role("button", name="Sign out").click()
-                await other.get_by_label("Your key").wait_for()
+                await other.get_by_label("Your API key").wait_for()
                 await left(page)
                 await window.press("Use my passkey")
                 await expect(page.locator("div.who")).to_contain_text("Eva Ruiz")
@@ -113,7 +113,7 @@ async def test_a_key_in_a_tab_ends_with_that_tab_alone(served: Served, plain: Br
         await other.evaluate(f"sessionStorage.setItem('alertd.key', {json.dumps(served.key)})")
         await other.reload()
         await other.get_by_role("button", name="Sign out").click()
-        await other.get_by_label("Your key").fill("wrong")
+        await other.get_by_label("Your API key").fill("wrong")
         await other.get_by_role("button", name="Sign in", exact=True).click()
         await other.get_by_text("known").wait_for()
         await window.page.reload()
@@ -128,4 +128,4 @@ async def test_whoever_signs_out_without_a_line_is_told_that_alertd_does_not_kno
         await come_in(window, gil["url"])
         await window.page.context.set_offline(True)
         await window.press("Sign out")
-        await window.page.get_by_text("alertd does not know that you signed out").wait_for()
+        await window.page.get_by_text("alertd could not sign you out").wait_for()
