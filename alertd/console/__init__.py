@@ -1,4 +1,4 @@
-"""The operators' console: files that browsers are given. What they do, they do through `/v1`, as any other client."""
+"""Serves the files of the operators' console. The console calls `/v1` like any other client."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from alertd.console.words import modules
 
 STATIC = Path(__file__).parent / "static"
 
-#: Nothing inline, nothing from elsewhere, in nobody's frame. `data:` and `blob:` are the map's icons and photos that need a key.
+#: No inline code, no other origins, no framing. The map's icons use `data:`, photos behind a key use `blob:`.
 _POLICY = (
     "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-#: Asked for again each time, and mostly answered with 304: a console that was brought up to date is so at once.
+#: Browsers revalidate each file (usually 304), so an upgrade takes effect at once.
 _HEADERS = {
     hdrs.CACHE_CONTROL: "no-cache",
     "Content-Security-Policy": _POLICY,
@@ -31,22 +31,22 @@ _TYPES = {
     ".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".json": "application/json",
     ".mjs": "text/javascript", ".svg": "image/svg+xml", ".txt": "text/plain",
 }  # fmt: skip
-#: Read in ranges from the disk: a browser takes the tiles that it shows. It keeps none of them: from its cache, Chromium now and then
-#: gives nothing for a range where another of the same file was given up.
+#: Served from disk in ranges: a browser fetches the tiles that it shows. Not cached: after an aborted range request, Chromium's cache
+#: sometimes returns an empty range of the same file.
 _IN_RANGES = {".pmtiles"}
 _RANGE_HEADERS = _HEADERS | {hdrs.CACHE_CONTROL: "no-store"}
 
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    plain: bytes  # kept too: inflating a script of 1 MB for each request would hold up all others
+    plain: bytes  # cached too: inflating a 1 MB script per request would block other requests
     packed: bytes
     etag: str
     content_type: str
 
 
 class _Files:
-    """The files, each read and compressed at its first request, and the scripts of the tables and of the words."""
+    """The console's files, read and compressed at their first request, and the generated scripts (tables, words)."""
 
     def __init__(self, folder: Path, needs: Needs, carried: Collection[str]) -> None:
         self._paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
@@ -72,9 +72,10 @@ class _Files:
 
 
 def console_routes(needs: Needs, carried: Collection[str]) -> list[web.RouteDef]:
-    """The console's page at /console, and the files it loads below. They ask for no key: they hold no data. `needs`: the scopes
-    of the API's acts, so that none is offered that would be refused; `carried`: the channels that have a carrier, by which an alert goes
-    unless its author says otherwise.
+    """Routes of the console: its page at /console and its files below. They need no key, because they contain no data.
+
+    `needs`: the scopes of each API act, so that the console offers only permitted acts. `carried`: the channels with a carrier, which
+    are the default channels of an alert.
     """
     files = _Files(STATIC, needs, carried)
 

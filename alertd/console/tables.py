@@ -1,4 +1,4 @@
-"""The tables that rule alerts, as the console's scripts read them: made from those that run, so that none is copied."""
+"""Rule tables for the console's scripts, generated from the running code, so that no rule is written twice."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from alertd.service.alerts.follow_up import CANCEL, CLOSE, REOPEN, STAND_DOWN, S
 from channels.base import Loudness
 from geofences.shapes import MAX_VERTICES
 
-#: References as people ask about them: has it the message, is it still to come, was it not to be had, was it not to be.
+#: The states of a reference in four groups: delivered, lost, still to come, not needed.
 _TOLD = (State.DELIVERED, State.ACCEPTED)
 _LOST = (State.UNKNOWN, State.FAILED, State.EXPIRED)
 _LEFT = tuple(sorted(set(State) - SETTLED, reverse=True))
 _SPARED = tuple(sorted(SETTLED - {*_TOLD, *_LOST}))
 _ACTS = {"stand-down": STAND_DOWN, "reopen": REOPEN, "close": CLOSE, "cancel": CANCEL}
 
-#: By act, as the audit calls it, the scopes of which one is needed for it.
+#: By audit name of an act: its scopes, one of which is required.
 Needs = Mapping[str, Sequence[str]]
 
 
 def tables(needs: Needs, carried: Collection[str]) -> dict[str, Any]:
-    """Each by its name in the scripts. States are in the order of their tables. `carried`: the channels that have a carrier."""
+    """Returns each table by its name in the scripts, states in table order. `carried`: the channels with a carrier."""
     return {
         "needs": {act: list(scopes) for act, scopes in needs.items()},
         "channels": list(Channel),
@@ -55,7 +55,7 @@ def tables(needs: Needs, carried: Collection[str]) -> dict[str, Any]:
         "amendable": _ordered(frozenset(AMENDABLE)),
         "acts": {name: _ordered(_from(step)) for name, step in _ACTS.items()}
         | {"update": _ordered(SHOWN), "extend": _ordered(KNOWN), "restrict": _ordered(KNOWN)},
-        "notify": [Notify.FULL, Notify.SILENT, Notify.NONE],  # what a person may ask for
+        "notify": [Notify.FULL, Notify.SILENT, Notify.NONE],  # the choices of an author
         "codes": list(CancelReason),
         "verdicts": list(Verdict),
         "references": {
@@ -74,25 +74,25 @@ def tables(needs: Needs, carried: Collection[str]) -> dict[str, Any]:
 
 @cache
 def _criteria_in_words() -> dict[str, dict[str, str]]:
-    """By language and code, as `GET /v1/kinds/missing-child` has them."""
+    """Texts of the criteria by language and code, as in `GET /v1/kinds/missing-child`."""
     catalogues = read_catalogues(templates_dir() / "catalogue")
     return {tag: dict(words.codes("criterion")) for tag, words in catalogues.items()}
 
 
 def module(needs: Needs, carried: Collection[str]) -> str:
-    """The script that has them."""
+    """Returns the tables as a JavaScript module."""
     told = json.dumps(tables(needs, carried), indent=1)
     return f"// Made by alertd from the tables that rule.\nexport const TABLES = {told};\n"
 
 
 def _value(model: type[BaseModel]) -> str:
-    """The field of an address that holds it."""
+    """Returns the name of the field that holds the address."""
     (name,) = set(model.model_fields) - {"channel", "language", "n"}
     return name
 
 
 def _from(step: Step) -> frozenset[AlertState]:
-    """The states in which there is something left to decide."""
+    """Returns the states from which the step is still possible."""
     return step.sources | step.late - {step.new}
 
 

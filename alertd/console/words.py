@@ -1,4 +1,4 @@
-"""The console's words, each language in a script of its own: a browser loads the one that it shows."""
+"""Makes one script of texts per language; a browser loads only its own."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from alertd.service.carriers.states import SENTENCES
 
 
 class Catalogue(NamedTuple):
-    """All words of the console."""
+    """All texts of the console."""
 
     languages: list[str]
     words: dict[str, list[str]]  # by key, in the order of the languages
 
 
 def catalogue_of(path: Path) -> Catalogue:
-    """Reads words.json. The English of a cause, which is null there, is the sentence of the API and the command line."""
+    """Reads words.json. The English text of a cause is null there; it comes from the API and the command line."""
     found = json.loads(path.read_text(encoding="utf-8"))
     for code, (sentence, _) in SENTENCES.items():
         found["words"][f"cause-{code}"][0] = sentence
@@ -25,7 +25,7 @@ def catalogue_of(path: Path) -> Catalogue:
 
 
 def modules(path: Path) -> dict[str, str]:
-    """By the name of its file, the script with the words of a language; words.json has them side by side."""
+    """Returns the script of each language by file name."""
     catalogue = catalogue_of(path)
     return {
         f"words.{tag}.js": _module({key: row[column] for key, row in catalogue.words.items()})

@@ -1,7 +1,7 @@
-"""What is published, for everybody, without a key: a feed of the alerts that are told now, and each as a CAP document.
+"""Public pages without a key: a feed of the active alerts, and each alert as a CAP document.
 
-It shows what the public is told and nothing else, and for as long as it is told: whoever keeps an answer keeps it for seconds. It cannot
-be made to work hard: an answer is made once a second at most, a few at a time.
+They contain only public data of active alerts, and caches may keep them for seconds only. Load is limited: each page is made at most
+once a second, and few at a time.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from alertd.model.cap.writer import MEDIA_TYPE
 from alertd.public.atom import FEED_TYPE, atom
 from alertd.service.sharing.feeds import Feeds
 
-#: An answer is so old at most, and whoever keeps it may keep it so long: together less than the five seconds in which a child is hidden.
+#: Maximum age of a page, and cache time for clients. Together they stay below the five seconds within which a child must be hidden.
 FRESH_S = 1.0
 KEEP_S = 2
-#: Answers that are kept, and that are made at the same time. More wait; more than so many are told to come again.
+#: Cached pages, pages made at the same time, and requests that may wait. Further requests get 429.
 MOST, AT_ONCE, WAITING = 256, 2, 200
 _HEADERS = {
     hdrs.CACHE_CONTROL: f"public, max-age={KEEP_S}, must-revalidate",
-    hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: "*",  # it is for everybody's pages, too
+    hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: "*",  # web pages of other sites may read it
 }
 
 
@@ -36,14 +36,14 @@ class _Answer:
     body: bytes
     content_type: str
     etag: str
-    location: str | None = None  # what it is called itself, where it was asked for by an older name
+    location: str | None = None  # its own path, if the request used an older identifier
 
 
 Make = Callable[[], Awaitable[_Answer]]
 
 
 class _Answers:
-    """Answers by name, each made at most once in `FRESH_S`, for all who ask meanwhile."""
+    """Pages by name, each made at most once in `FRESH_S` and shared by concurrent requests."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -52,7 +52,7 @@ class _Answers:
         self._waiting = 0
 
     async def of(self, name: str, make: Make) -> _Answer:
-        """Raises Problem, what `make` raises among them."""
+        """Returns the page. Raises Problem if too many requests wait, and any exception of `make`."""
         began, task = self._made.get(name, (0.0, None))
         if task is None or (task.done() and self._clock.monotonic() - began > FRESH_S):
             if self._waiting >= WAITING:
@@ -71,14 +71,14 @@ class _Answers:
             return await make()
 
     def _is_made(self, task: asyncio.Task[_Answer]) -> None:
-        """Or it failed, which is looked at though everybody who asked has gone."""
+        """Retrieves the exception of a failed task, even if no request waits for it any more."""
         self._waiting -= 1
         _ = task.cancelled() or task.exception()
 
 
 def public_routes(publishing: Feeds, site: str, clock: Clock) -> list[web.RouteDef]:
-    """`site` is where this is reached from outside, without a slash at its end."""
-    # Apart: whoever asks for documents that there are not keeps nobody from the feed.
+    """Routes of the feed and the CAP documents. `site` is the public URL without a trailing slash."""
+    # Separate queues: requests for missing documents cannot block the feed.
     feeds, documents = _Answers(clock), _Answers(clock)
 
     async def make_feed() -> _Answer:
@@ -105,8 +105,8 @@ def _answer(body: bytes, content_type: str, *, location: str | None = None) -> _
 
 
 def _told(request: web.Request, answer: _Answer) -> web.Response:
-    """The answer, or that the caller has it, as its tag tells. A time tells that of nothing here: of two alerts that change in one second,
-    or one that is purged, a child would stay with whoever asked by it.
+    """Returns the page, or 304 if the client's ETag matches. Does not support If-Modified-Since: with two changes in one second, or after
+    a purge, a client would keep a child that must be hidden.
     """
     response = web.Response(headers=_HEADERS)
     response.etag = answer.etag

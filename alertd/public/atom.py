@@ -1,4 +1,4 @@
-"""What is published as an Atom feed (RFC 4287)."""
+"""Writes the active alerts as an Atom feed (RFC 4287)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
 
 
 def atom(feed: Feed, site: str) -> bytes:
-    """The document. An entry has its headline and the link to its CAP document, which has the rest: what a reader keeps of it
-    is all that outlives the alert.
+    """Returns the feed document. An entry has only a headline and a link to the CAP document, because feed readers keep entries after
+    the alert has ended.
     """
     host = urlsplit(site).hostname or "alertd"
     root = etree.Element(f"{{{NAMESPACE}}}feed", nsmap={None: NAMESPACE})
@@ -34,7 +34,7 @@ def atom(feed: Feed, site: str) -> bytes:
 
 def _entry(root: etree._Element, one: Published, site: str, host: str) -> None:
     entry = _add(root, "entry", **{_LANGUAGE: one.language})
-    _add(entry, "id", f"tag:{host},{_time(one.began)[:10]}:{one.id}")  # RFC 4151: it outlives the site's addresses
+    _add(entry, "id", f"tag:{host},{_time(one.began)[:10]}:{one.id}")  # RFC 4151: stable if the site's URL changes
     _add(entry, "title", one.headline)
     _add(entry, "updated", _time(one.updated))
     _add(entry, "published", _time(one.began))
@@ -51,5 +51,5 @@ def _add(parent: etree._Element, name: str, text: str | None = None, **attribute
 
 
 def _time(ms: int) -> str:
-    """RFC 3339, as section 3.3 wants it."""
+    """Formats a time by RFC 3339, as RFC 4287 section 3.3 requires."""
     return time_of(ms).strftime("%Y-%m-%dT%H:%M:%SZ")

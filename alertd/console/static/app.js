@@ -1,4 +1,4 @@
-// The shell: who is signed in, where they are, and which screen that is.
+// The shell: the signed-in user, the current address, and its screen.
 
 import { get, session } from "./parts/api.js";
 import { Silent } from "./parts/at-work.js";
@@ -27,14 +27,14 @@ function useRoute() {
   return route;
 }
 
-/** Where one can go: the address, its word and icon, and the scope without which there is nothing to see. */
+/** The menu: address, label, icon, and the scope that a screen needs. */
 const PLACES = [
   ["", "now", "now", "alerts:read"], ["alerts", "all", "all", "alerts:read"], ["regions", "regions", "polygon", "regions:read"],
   ["subscribers", "subscribers", "person", "subscribers:read"], ["carriers", "carriers", "push", "alerts:read"],
   ["organisation", "organisation", "ring", "alerts:read"], ["people", "operators", "person", "admin"], ["keys", "keys", "key", "keys:write"], ["audit", "audit", "check", "audit:read"],
 ];
 
-/** What is reached from another place, and belongs to it. */
+/** Screens that belong to another menu entry. */
 const WITHIN = { oncall: "organisation" };
 
 function Head({ me, route, stops, onStopped, onSignOut }) {
@@ -53,7 +53,7 @@ function Head({ me, route, stops, onStopped, onSignOut }) {
   </header>`;
 }
 
-/** What needs somebody now, and all alerts, are there at once; each other screen is fetched. */
+/** The start screen and the list of alerts are in the first load; other screens are fetched. */
 function screenOf(route, me, stops) {
   const [place, id] = route.split("/");
   const name = place === "alerts" && id ? "alert" : place;
@@ -61,10 +61,10 @@ function screenOf(route, me, stops) {
   return html`<${Screen} key=${["alert", "edit", "update", "permissions"].includes(name) ? id : route} name=${name} id=${id} me=${me} stops=${stops} />`;
 }
 
-/** The places where one writes: a draft that no screen can show must not hold them for ever. */
+/** The screens with drafts: a draft that breaks its screen must be discardable. */
 const DRAFTS = ["new", "edit", "update"];
 
-/** What is left of a screen that made a mistake: what it was, and the way out. */
+/** Replaces a screen that failed: shows the error and a way out. */
 function Guarded({ route, children }) {
   const [error, reset] = useErrorBoundary();
   const [place, id] = route.split("/");
@@ -76,7 +76,7 @@ function Guarded({ route, children }) {
     <${Button} kind="primary" onClick=${again}>${t("try-again")}<//></div></div>`;
 }
 
-/** What stands on every screen, and the screen. */
+/** The parts common to every screen, and the screen. */
 function Signed({ me, route, onSignOut }) {
   const { stops, again } = useStops();
   useEffect(() => fetchAhead(me), []);
@@ -97,8 +97,8 @@ function App() {
   useEffect(() => {
     const drop = (asked) => { if (asked) asked.answer(false); return null; };
     session.onLost = () => { if (session.lost()) { lose("key-lost"); setMe(null); require(drop); } };
-    addEventListener("storage", () => { if (!session.same) session.onLost(); });  // at once, and not when it next asks
-    let asking = null;  // two that are asked for at once are one: each of them has its answer
+    addEventListener("storage", () => { if (!session.same) session.onLost(); });  // at once, not at the next poll
+    let asking = null;  // two requests at the same time share one dialog, and each gets its answer
     session.onProof = () => { asking ||= new Promise((answer) => require({ answer })).finally(() => { asking = null; }); return asking; };
   }, []);
   const enter = (who) => { session.claim(who); lose(""); setMe(who); };

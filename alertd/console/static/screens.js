@@ -1,4 +1,4 @@
-// The screens: the code of each is fetched when somebody goes there, and of those where they may go next while nothing else is to be done.
+// The screens: the code of each is fetched when it opens, and ahead for screens that may come next, while the browser is idle.
 
 import { Later, Missing, fetchPart } from "./parts/later.js";
 import { hasWebGl, html, mayDo } from "./parts/parts.js";
@@ -24,15 +24,15 @@ export const isScreen = (name) => Object.hasOwn(SCREENS, name);
 const fetchScreen = (name) => fetchPart(SCREENS[name]);
 export const Screen = ({ name, ...rest }) => html`<${Later} load=${SCREENS[name]} ...${rest} />`;
 
-/** Files that only a page that comes anew has: one that does not fit, as alertd was brought up to date since, or one that did not come. */
+/** Errors that only a reload fixes: a file from an upgraded alertd, or a missing file. */
 export const wantsReload = (error) => error instanceof SyntaxError || error instanceof Missing;
 
-/** Not every browser says when it has nothing to do. */
+/** Not every browser reports when it is idle. */
 const idle = window.requestIdleCallback || ((then) => setTimeout(then, 1000));
 
 /**
- * Fetches what they will need next, one after the other: an alert to be read, and whoever may write one its form and the map. Where
- * a line is dear or was cut, it is fetched when it is needed.
+ * Fetches the next screens one after the other: an alert, and for authors the form and the map. On an expensive or lost connection,
+ * fetches nothing ahead.
  */
 export function fetchAhead(me) {
   if (navigator.connection && navigator.connection.saveData) return;

@@ -1,4 +1,4 @@
-// One alert: what it will do, for whoever approves it; then how far it is, for everybody.
+// One alert: for an approver, what it will do; then, for everyone, its progress.
 
 import { ask, get, now, onceOf, onceOnly, pause, post, progressOf } from "../parts/api.js";
 import { Calls } from "./calls.js";
@@ -25,7 +25,7 @@ import { Permissions, StandDownAsked } from "./permits.js";
 import { Differences, Verified } from "./verified.js";
 import { language, moment, number, personOf, span, t } from "../parts/words.js";
 
-/** A later version has a number behind the id of its alert. */
+/** The id of a later version is the alert's id plus a number. */
 const versionOf = (id) => Number(id.split("-")[1] || 0);
 
 async function read(id, signal) {
@@ -33,7 +33,7 @@ async function read(id, signal) {
   return { ...body, etag };
 }
 
-/** What the target reaches, asked once of each version of an alert, or of all of them, and with each `turn`; `alert` is the one it is of. */
+/** Fetches what the target reaches, once per version of an alert, or once for all versions, and again with each `turn`; `alert` is the version that the answer belongs to. */
 function useReach(me, alert, of, turn = 0) {
   const { target, kind, policy } = alert.alert || {};
   const load = async (signal) => (target && may(me, "alerts:write", "alerts:approve") ? { ...(await post("/v1/targets/preview", { target, kind, policy, language }, { signal })), alert } : null);
@@ -45,7 +45,7 @@ const Changed = ({ alert, reach }) => html`<p class="changed ${alert.people === 
     ? t("nothing-changed")
     : t("people-changed", { then: reached(alert), now: about(reach.audience.people, "people") })}</p>`;
 
-/** `unseen`: it is another one than was read, and is not approved before that has been read as well. Of another audience `onMoved` hears. */
+/** `unseen`: the alert changed after it was read; it cannot be approved before the approver confirms the change. Calls `onMoved` if the audience changed. */
 function Decide({ alert, reach, me, unseen, onDecided, onMoved }) {
   const [typed, type] = useState("");
   const [reason, explain] = useTyped(`reason ${alert.id}`);
@@ -76,7 +76,7 @@ function Decide({ alert, reach, me, unseen, onDecided, onMoved }) {
   if (!mayDo(me, "alert.approve")) return html`<p class="note">${t("approver-decides")}</p>`;
   const seen = { ...(typeof people === "number" ? { people } : {}), ...(named.length ? { plates: Object.values(plates) } : {}) };
   const lack = unseen ? "lacks-seen" : lackOf(people, typed) || (named.some((_, i) => !(plates[i] || "").trim()) ? "lacks" : "");
-  const decides = Boolean(asked) === alone;  // and gives it neither back nor away
+  const decides = Boolean(asked) === alone;  // and may neither return nor reject it
   return html`<div class="decide of-${alert.status}">
     ${alone ? html`<p class="note">${t("yours")} ${t("break-glass-says")}</p>` : null}
     ${typing ? html`<${Field} label=${t("approve-sure", { n: people })} value=${typed} onChange=${type} inputmode="numeric" />` : null}
@@ -104,13 +104,13 @@ const Reach = ({ reach, target }) => html`<ul class="reach-channels">
       <${Eta} n=${n} eta=${reach.eta[name]} delay=${delayOf(target)} /></li>`)}
 </ul>`;
 
-/** Whether it ends before the last of them is told. What an update's rings have waited for already is not known here. */
+/** Whether the alert ends before its last message goes out. The time that an update's rings have already waited is not known here. */
 function endsFirst({ alert, expires, starts, update }, eta) {
   const last = Math.max(0, ...Object.values(eta)) + (update ? 0 : delayOf(alert.target));
   return last > (Date.parse(expires) - Math.max(now(), Date.parse(starts) || 0)) / 1000;
 }
 
-/** Of a new version what was read stays until that is counted, and with it what a press came to: nobody is left without an answer. */
+/** Keeps the version that was read, and the result of a press, on the screen until the new version is counted, so that every press gets an answer. */
 function Approval({ alert: newest, me, unseen, onDecided }) {
   const [turn, countAgain] = useState(0);
   const { data: reach, error } = useReach(me, newest, newest.rev, turn);
@@ -142,12 +142,12 @@ function Approval({ alert: newest, me, unseen, onDecided }) {
   <${Decide} alert=${{ ...alert, similar: newest.similar }} reach=${reach} me=${me} unseen=${unseen} onDecided=${onDecided} onMoved=${() => countAgain(turn + 1)} />`;
 }
 
-/** What people read of it, as it would be told now. */
+/** The messages as they would be sent now. */
 const Texts = ({ alert }) => (alert.alert && new Date(alert.expires) > now()
   ? html`<section><h2>${t(alert.approved ? "preview-sent" : "preview")}</h2>
       <${Messages} document=${alert.alert} only=${languagesOf(alert.alert)} query=${alert.update ? "&occasion=update" : ""} /></section>` : null);
 
-/** What happened, how fast, where, and why one was told: asked of the API, and each of it where the key may see it. */
+/** What happened, how fast, where, and why one person was notified: each from the API, if the key may see it. */
 function Account({ alert, progress, me, held }) {
   const { data: reach } = useReach(me, alert, alert.id);
   return html`<div class="course"><${Timeline} alert=${alert} progress=${progress} held=${held} />${progress ? html`<${Curve} alert=${alert} progress=${progress} />` : null}</div>
@@ -155,10 +155,10 @@ function Account({ alert, progress, me, held }) {
     ${may(me, "ledger:explain") ? html`<${Asked} alert=${alert} />` : null}`;
 }
 
-/** How many messages were still to be sent when an end, or the next version, came first. */
+/** Number of messages still unsent when an end, or the next version, came first. */
 const unsentOf = (progress) => Object.values(progress.channels).reduce((sum, counts) => sum + (counts.cancelled || 0), 0);
 
-/** The version that tells those whom this one was still to tell; null where it ended before, undefined until that is known. */
+/** The version that notifies the recipients that this version did not reach; null if the alert ended before, undefined until the answer is known. */
 function useNext(alert, unsent) {
   const { data } = usePolled(async (signal) => (unsent ? get(`/v1/alerts/${alert.id}/history`, { signal }) : null), 0, `${alert.id} ${alert.rev} ${Boolean(unsent)}`);
   const later = data && data.acts.filter((one) => one.act === "alert.approve").map((one) => one.object).find((id) => versionOf(id) > versionOf(alert.id));
@@ -172,7 +172,7 @@ function verdict(alert, progress, stopped, next) {
   if (progress.stalled) return t("stalled");
   if (!isOver(progress) || left) return t(stopped ? "stop-holds" : standsAs(alert, progress.state).word);
   if (progress.nobody) return t(alert.status === "Actual" ? "finished-nobody" : "finished-no-tester");
-  if (progress.few.length && !lost) return t(progress.state); // of a few nobody can say that all were told
+  if (progress.few.length && !lost) return t(progress.state); // too few to say that everyone was notified
   if (!targeted) return t("finished-nobody");
   if (unsent && !next) return next === null ? t("finished-short", { n: unsent }) : t(progress.state);
   if (lost) return t("finished-but", { n: lost });
@@ -180,7 +180,7 @@ function verdict(alert, progress, stopped, next) {
   return delivered < told ? t("finished-handed", { n: delivered }) : t("finished");
 }
 
-/** What tells of it since: an update, what was taken out, its end. It has numbers of its own. */
+/** Later notices about the alert: an update, a restriction, its end. Each has numbers of its own. */
 function ToldBy({ id }) {
   const { data } = usePolled(async (signal) => ({ alert: await read(id, signal), progress: await get(`/v1/alerts/${id}/progress`, { signal }) }), AGAIN_MS, id);
   if (!data) return null;
@@ -208,11 +208,11 @@ function Told({ alert, progress, me, stopped }) {
   </section>`;
 }
 
-/** Once nothing more of it is sent it may still be stood down, restricted or put off: so it is looked at, as seldom as that happens. */
+/** After sending, an alert may still be stood down, restricted or extended, so the screen polls it, rarely. */
 const AGAIN_MS = 2000;
 const SELDOM_MS = 5000;
 
-/** Tells how an alert stands, and how far it is as long as that changes; anew wherever another revision of it is told. */
+/** Yields an alert's state, and its progress while that changes; starts again when the alert has a new revision. */
 async function follow(id, add, signal) {
   let alert = await read(id, signal);
   add({ alert, error: null });
@@ -226,7 +226,7 @@ async function follow(id, add, signal) {
   return over ? SELDOM_MS : AGAIN_MS;
 }
 
-/** The alert and its progress, kept up to date; `error` says why what is shown may be old. */
+/** The alert and its progress, kept up to date; `error` says why the data may be old. */
 function useAlert(id) {
   const [told, tell] = useState({ alert: null, progress: null, error: null });
   const [turn, again] = useState(0);
@@ -245,14 +245,14 @@ function useAlert(id) {
   return { ...told, again: () => again(turn + 1) };
 }
 
-/** The languages that the author wrote something in. */
+/** The languages that the author wrote texts in. */
 function languagesOf(document) {
   const { info, case: { last_seen, children } } = document || { case: {} };
   const texts = [info, last_seen && last_seen.place, ...(children || []).map((child) => [child.clothing, child.marks]).flat()];
   return [...new Set(texts.flatMap((one) => Object.keys(one || {})))];
 }
 
-/** What its author may still do with what nobody has approved. */
+/** What the author may still do with an alert that is not approved. */
 function Own({ alert, me, onDone }) {
   const amendable = TABLES.amendable.includes(alert.state);
   if (!amendable && alert.state !== "pending" && alert.state !== "scheduled") return null;
@@ -273,7 +273,7 @@ function Shown({ alert, progress, error, me, stops, again }) {
   const [seen, see] = useState(alert);
   const unseen = !alert.approved && seen.alert && alert.alert && JSON.stringify(seen.alert) !== JSON.stringify(alert.alert);
   const state = TABLES.underWay.includes(alert.state) && progress ? progress.state : alert.state;
-  const [chain] = alert.id.split("-");  // what follows an alert has its id and a number, and is decided about with it
+  const [chain] = alert.id.split("-");  // a follow-up has the alert's id plus a number, and is decided together with the alert
   const clock = clockHint(alert.alert?.case?.last_seen?.time_zone);
   const number_ = alert.alert && alert.alert.case && alert.alert.case.number;
   return html`${alert.status === "Actual" ? null : html`<${Ribbon} status=${alert.status} />`}<div class="page alert-page of-${alert.status}">

@@ -1,11 +1,11 @@
-// Who was called for an alert that waits, or that another organisation asks to stand down; who has it, and the press by which one says so.
+// The people on call who were called for an alert that waits, or for another organisation's stand-down request; who took it; and the button "I have it".
 
 import { get, now, onceOnly, post } from "../parts/api.js";
 import { Button, Refused, html, mayDo, useAct, usePolled, useState } from "../parts/parts.js";
 import { list, minute, t } from "../parts/words.js";
 
 const LOOK_MS = 3000;
-/** Of those who were called, the last: all are in the audit. */
+/** The latest calls only: the audit has all of them. */
 const SHOWN = 4;
 
 export const readCalls = async (signal) => (await get("/v1/oncall/alerts", { signal })).calls;
@@ -13,13 +13,13 @@ export const callOf = (calls, alert) => calls.find((one) => one.alert.id === ale
 
 const personOf = ({ name, at, taken }) => t(taken ? "called-one" : "called-not", { who: name, time: minute(at) });
 
-/** What is to come: nothing where all were in vain. */
+/** The next call; nothing if all calls were in vain. */
 function Coming({ next, unanswered, held }) {
   if (unanswered && !held) return html`<p class="calls-alone"><strong>${t(unanswered === "nobody" ? "calls-nobody" : "calls-in-vain")}</strong></p>`;
   return next && new Date(next) > now() ? html`<p class="muted">${t("calls-next", { time: minute(next) })}</p>` : null;
 }
 
-/** `anothers`: whose own alert it is cannot have it. */
+/** `anothers`: the alert has another author; authors cannot take their own alerts. */
 export function Called({ call, me, anothers, onDone }) {
   const [told, tell] = useState(call);
   const shown = told.taken && (!call.taken || call.taken.at < told.taken.at) ? told : call;
@@ -36,7 +36,7 @@ export function Called({ call, me, anothers, onDone }) {
     ${offers ? html`<${Button} icon="check" busy=${act.busy} onClick=${() => act.run()}>${t("take")}<//>` : null}</div>`;
 }
 
-/** The same beside one alert, asked for again and again. */
+/** The same beside one alert, polled. */
 export function Calls({ alert, me, anothers }) {
   const { data } = usePolled(readCalls, LOOK_MS, alert.id);
   const call = data && callOf(data, alert);

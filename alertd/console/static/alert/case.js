@@ -1,4 +1,4 @@
-// The case: what was verified, who is missing, where they were seen, whom to call; beside it, what people will read.
+// The case: verification, the missing child, the last sighting, contacts; beside it, a preview of the messages.
 
 import { now } from "../parts/api.js";
 import { Asks } from "./asks.js";
@@ -95,7 +95,7 @@ function Seen({ draft, change, kind }) {
       <option value="">${t("add-language")}</option>${others.map((tag) => html`<option value=${tag}>${languageName(tag)}</option>`)}</select>` : null}<//>`;
 }
 
-/** Whoever names a country writes for those who live there: its language has a column as well. */
+/** If an author names a country, its language gets a column too, because its people read the alert. */
 const alsoIn = (countries, kind) => ({ languages }) => ({
   languages: [...new Set([...languages, ...listed(countries).map(spokenIn).filter((tag) => kind && kind.languages.includes(tag))])],
 });

@@ -1,4 +1,4 @@
-// How far an alert is, channel by channel.
+// Progress of an alert by channel.
 
 import { now, rows } from "../parts/api.js";
 import { Button, Icon, Refused, html, may, useAct, useRef, useState } from "../parts/parts.js";
@@ -7,13 +7,13 @@ import { TABLES } from "../tables.js";
 import { clock, number, span, t } from "../parts/words.js";
 
 const { told: TOLD, lost: LOST, left: LEFT, spared: SPARED } = TABLES.references;
-/** The states of a reference, in the order they are drawn: told, not told, still to come. */
+/** The states of a reference, in drawing order: delivered, lost, not needed, still to come. */
 const STATES = [...TOLD, ...LOST, ...SPARED, ...LEFT];
 const WORD = { unknown: "unknown-state" };
-/** Rates are taken over this long, so that they can be read. */
+/** Rates are averages over this time, so that they are readable. */
 const OVER_S = 6;
 
-/** Nothing more is planned for it: until then more addresses may come, and all is never yet all. */
+/** The planner has finished. Until then more addresses may come, so a share is never 100 %. */
 export const isOver = (progress) => TABLES.over.includes(progress.state);
 export const shareOf = (told, targeted, done) => Math.min(Math.floor((told / targeted) * 100), done ? 100 : 99);
 
@@ -27,16 +27,16 @@ export function totals(progress) {
   return { targeted: over((c) => c.targeted), told: over(told), delivered: over((c) => c.delivered || 0), lost: over((c) => sum(c, LOST)), left: over((c) => sum(c, LEFT)) };
 }
 
-/** Nobody more hears of it: it is over, or was stood down with nothing left; to be reopened is no telling. */
+/** No one more is notified: the alert is over, or stood down with nothing left to send. Reopening sends nothing by itself. */
 export const isDone = (progress) => isOver(progress) || (progress.state === "stood_down" && !totals(progress).left);
 
-/** Of how many: while more may be planned, of at least so many. */
+/** "of n"; while the planner still works, "of at least n". */
 export const ofAll = (n, done) => t(done ? "of" : "of-least", { n });
 
-/** Of how many addresses: while more may be planned, at least one of each person that was approved. */
+/** Expected number of addresses; while the planner still works, at least one per approved person. */
 export const expected = (progress) => Math.max(totals(progress).targeted, isOver(progress) || typeof progress.people !== "number" ? 0 : progress.people);
 
-/** Hand-overs a second by channel, from what was seen in the last seconds. */
+/** Accepted messages a second by channel, from the last seconds. */
 function useRates(progress) {
   const seen = useRef([]);
   const now = performance.now() / 1000;
@@ -52,16 +52,16 @@ function useRates(progress) {
   return rate;
 }
 
-/** It is full once its share is all. */
+/** Full when the share is 100 %. */
 const Bar = ({ name, counts, done }) => html`<div class="bar" role="progressbar" aria-label=${t(name)} aria-valuemin="0" aria-valuemax=${counts.targeted}
   aria-valuenow=${told(counts)}>
   ${STATES.filter((state) => counts[state]).map((state) => html`<i class="is-${state}" title=${`${wordOf(state)}: ${number(counts[state])}`}
     style=${{ width: `${(counts[state] / counts.targeted) * (done ? 100 : 99)}%` }}></i>`)}</div>`;
 
-/** When the latest ring of an alert begins, in ms, 0 without rings that wait: what is queued for it says nothing of how long the rest takes. */
+/** Start of the alert's latest ring in ms, 0 if no ring waits. Messages queued for a ring do not show how long the rest takes. */
 export const waitsUntil = ({ alert, approved }) => (approved && delayOf(alert && alert.target) ? new Date(approved).getTime() + delayOf(alert.target) * 1000 : 0);
 
-/** How long the rest takes; while a ring waits for its hour, that hour; of what is held nobody can say. */
+/** Remaining time; while a ring waits, its start; nothing while sending is held. */
 function Left({ left, rate, until, held }) {
   if (!left || held) return null;
   if (until > now()) return html`<span>${t("ring-waits", { time: clock(until) })}</span>`;
@@ -85,7 +85,7 @@ function Row({ name, counts, rate, done, until, held }) {
   </li>`;
 }
 
-/** A channel whose counts are not shown, because they could tell where somebody lives. */
+/** A channel with hidden counts, because they could show where a person lives. */
 const Few = ({ name }) => html`<li class="channel" data-channel=${name}>
     <span class="channel-name"><${Icon} name=${name} />${t(name)}</span><span class="channel-count"><b>${t("hidden")}</b></span></li>`;
 
@@ -97,7 +97,7 @@ export function Channels({ progress, until, held }) {
     ${progress.few.map((name) => html`<${Few} key=${name} name=${name} />`)}</ul>`;
 }
 
-/** Why addresses were not reached: counted from the ledger, when somebody asks, and once more where it were others by now. */
+/** Why addresses were not reached: counted from the ledger on demand, and offered again if the numbers have changed. */
 export function Reasons({ progress, me }) {
   const [found, find] = useState(null);
   const { lost } = totals(progress);

@@ -1,11 +1,11 @@
-// Beside the child: whether the alert itself endangers it, and whom and what it may be with.
+// Protection of the child, and the people and vehicles that the child may be with.
 
 import { Button, Check, Choice, Field, Icon, html } from "../parts/parts.js";
 import { TABLES } from "../tables.js";
 import { language, languageName, t } from "../parts/words.js";
 
 
-/** Under protection: the alert tells age, sex, place and contact, whatever else is filled in. */
+/** With protection, the alert shows only age, sex, place and contact, even if other fields are filled in. */
 export function Protection({ draft, change }) {
   const { protection } = draft;
   const toggle = (one, on) => change({ protection: on ? [...protection, one] : protection.filter((other) => other !== one) });
@@ -14,7 +14,7 @@ export function Protection({ draft, change }) {
     ${protection.length ? html`<p class="note" role="status">${t("protection-says")}</p>` : null}</fieldset>`;
 }
 
-/** What is written of each in every language of the alert, and the ground on which it is published. */
+/** The description of each in every language of the alert, and the legal basis for publishing it. */
 const Described = ({ one, set, languages }) => html`
   ${languages.map((tag) => html`<${Field} label=${`${t("looks")}: ${languageName(tag)}`} value=${one.description[tag] || ""} lang=${tag} dir="auto"
     onChange=${(text) => set({ description: { ...one.description, [tag]: text } })} />`)}

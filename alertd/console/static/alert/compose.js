@@ -1,4 +1,4 @@
-// A new alert, in three steps: the case, where, check and submit. The draft stays in the tab until it is submitted.
+// A new alert in three steps: case, area, check and submit. The draft stays in the tab until it is submitted.
 
 import { Problem, get, onceOf, post } from "../parts/api.js";
 import { AreaStep } from "../area/area.js";
@@ -27,7 +27,7 @@ function useDraft(name) {
   return { draft, full, change, clear: () => { forget(name); set(kept(name)); } };
 }
 
-/** It is always in sight, so what its button is refused stands in it. */
+/** The foot is always visible, so a refused submit shows its errors there. */
 const Foot = ({ step, go, held, reach, draft, full, busy, error, children }) => html`<footer class="foot foot-${draft.status}">
   ${step === "send" ? html`<${Refused} error=${error} go=${go} />` : null}
   <div class="foot-row"><div class="foot-words">${held ? html`<strong role="status">${t(held)}</strong>` : full ? html`<strong role="status">${t("draft-full")}</strong>` : reach.counting ? html`<span class="muted">${t("counting")}</span>` : reach.told
@@ -43,18 +43,18 @@ function useKind() {
   return usePolled((signal) => get("/v1/kinds/missing-child", { signal }), 0).data;
 }
 
-/** What the organisation asks for before a child is named, by level. */
+/** The checks that the organisation requires before a child is named, by level. */
 function useRules(me) {
   const { data } = usePolled((signal) => get(`/v1/organisations/${encodeURIComponent(me.organisation)}`, { signal }), 0);
   return data && data.organisation.verification;
 }
 
-/** Hands rest for so long before it is tried: every try is in the audit. */
+/** The author must pause this long before a rehearsal, because the audit records each one. */
 const TRY_MS = 1500;
 
 /**
- * What the API would refuse of it, asked for while the area is chosen, so that it is mended before the last step; what is chosen there is
- * not told yet. A file of so many corners that hands cannot hold it is not sent once more for this.
+ * Rehearses the alert while the author chooses the area, so that errors show early; hides errors of the last step alone.
+ * Does not upload a file's outline again for this.
  */
 function useRefusal(draft, rehearse, on) {
   const [refusal, tell] = useState(null);
@@ -69,14 +69,17 @@ function useRefusal(draft, rehearse, on) {
   return faults.length && faults.every((one) => stepOf(one.pointer || "") === "send") ? null : refusal;
 }
 
-/** The three steps of a draft, whoever holds it; `submit` does what is done at their end; `notify` says who hears of an update, and `same` that nothing is changed by it; `met` that another changed it, and what becomes of that is not chosen. */
+/**
+ * The three steps of a draft, new or existing. `submit` runs at the end; `notify` says who is notified of an update; `same`: the update
+ * changes nothing; `met`: another person changed the alert, and the author has not chosen yet.
+ */
 function Compose({ title, draft, full, change, me, notify, same, met, submit, rehearse, onDiscard, discard, children }) {
   const [open, onOpen] = useState(false);
-  const [step, setStep] = useState(() => (history.state || {}).step || STEPS[0]);  // loaded again, in another language perhaps, it is the same one
+  const [step, setStep] = useState(() => (history.state || {}).step || STEPS[0]);  // after a reload, perhaps in another language, the step is the same
   const [error, fail] = useState(null);
   const [busy, work] = useState(false);
   const [picture, take] = useState(null);
-  const held = picture ? "photo-waits" : open ? "shape-waits" : "";  // what is begun and not ended is not in the alert
+  const held = picture ? "photo-waits" : open ? "shape-waits" : "";  // an unfinished photo or shape is not part of the alert
   const kind = useKind();
   const rules = useRules(me);
   const reach = useReach(draft);
@@ -104,7 +107,7 @@ function Compose({ title, draft, full, change, me, notify, same, met, submit, re
 
 const rehearsal = (document, signal) => post("/v1/alerts?dry_run=true", document, { signal });
 
-/** `id`: a draft beside the one that is being written. */
+/** `id`: a draft kept beside the main one. */
 export function ComposeScreen({ me, id }) {
   const { draft, full, change, clear } = useDraft(id);
   useEffect(() => { if (me.test && draft.status === "Actual") change({ status: "Test" }); }, []);
@@ -119,7 +122,7 @@ export function ComposeScreen({ me, id }) {
 
 const changeOf = (set) => (more) => set((before) => ({ ...before, draft: { ...before.draft, ...(typeof more === "function" ? more(before.draft) : more) } }));
 
-/** An alert that there is already, changed by its author. */
+/** An existing alert that its author changes. */
 export function EditScreen({ id, me }) {
   const { edit, full, set, error, drop } = useEdit(id);
   const [theirs, meet] = useState(null);
@@ -134,16 +137,16 @@ export function EditScreen({ id, me }) {
     ${theirs ? html`<${Conflict} edit=${edit} theirs=${theirs} states=${TABLES.amendable} onMerged=${(whole) => { set(whole); meet(null); }} />` : null}<//>`;
 }
 
-/** Who hears that it was changed. */
+/** Who is notified of the change. */
 const Notify = ({ notify, choose }) => html`<fieldset class="sheet notify"><legend class="sr-only">${t("notify")}</legend><h2>${t("notify")}</h2><div class="options">${TABLES.notify.map((one) => html`
   <label class="option ${notify === one ? "is-chosen" : ""}"><input type="radio" name="notify" checked=${notify === one} onChange=${() => choose(one)} /><strong>${t(`notify-as-${one}`)}</strong><span>${t(`notify-${one}`)}</span></label>`)}</div></fieldset>`;
 
-/** What an alert that is told is to say from now on: a version of it, which another person approves. */
+/** An update of an alert that is out: a new version, which another person approves. */
 export function UpdateScreen({ id, me }) {
   const { edit, full, set, error, drop } = useEdit(id);
   const [theirs, meet] = useState(null);
   if (!edit) return html`<div class="page"><${NotYet} error=${error} /></div>`;
-  const { notify = TABLES.notify[0] } = edit;  // kept with what was typed: a page that is loaded again wakes nobody who was not to be woken
+  const { notify = TABLES.notify[0] } = edit;  // stored with the draft: a reload must not turn a silent update into a loud one
   const choose = (one) => set((before) => ({ ...before, notify: one }));
   const submit = async () => {
     const found = await update(id, edit, notify);

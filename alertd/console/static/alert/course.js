@@ -1,4 +1,4 @@
-// What happened to one alert: who did what and when, how fast it was told, and where.
+// What happened to one alert: acts with person and time, speed of sending, places.
 
 import { get, now } from "../parts/api.js";
 import { isOver, totals } from "./channels.js";
@@ -8,21 +8,21 @@ import { mostFirst, sized, useNames } from "../area/reach.js";
 import { TABLES } from "../tables.js";
 import { clock, date, number, personOf, span, t } from "../parts/words.js";
 
-/** Regions that a glance takes in; the others are told as one number of regions. */
+/** Number of regions listed; the others are one count. */
 const SHOWN_REGIONS = 7;
-/** A curve is asked for again so long after an answer, and the later the longer that took: a large ledger is not read all the time. */
+/** Pause between two fetches of a curve. A slow answer makes it longer, so that a large ledger is not read all the time. */
 const AGAIN_MS = 1500;
 const AGAIN_TIMES = 20;
 
-/** How an act is drawn: what lets it go out, what ends it; all others are plain. */
+/** How an act is drawn: approvals and ends stand out, all others are plain. */
 const LOOKS = { "alert.approve": "approved", "alert.cancel": "ended", "alert.stand-down": "ended", "alert.reject": "ended", "alert.purge": "ended", "alert.close": "ended", "alert.found": "ended" };
 const wordOf = ({ act, state, object }) => {
   if (act === "alert.create" && state === "draft") return t("act-draft");
-  return t(act === "alert.approve" && object.includes("-") ? "act-update-approved" : `act-${act}`);  // a later version has a number behind the id
+  return t(act === "alert.approve" && object.includes("-") ? "act-update-approved" : `act-${act}`);  // the id of a later version has a number at its end
 };
 const later = (iso, s) => new Date(new Date(iso).getTime() + s * 1000).toISOString();
 
-/** Acts, hand-overs and the end, in the order of time. */
+/** Acts, accepted messages and the end, in order of time. */
 function happened(alert, acts, progress) {
   const found = acts.map((one) => ({ at: one.at, what: wordOf(one), by: personOf(one.by, one.by_org, alert.author_org), look: LOOKS[one.act] || "", doubt: one.outcome === "done" ? "" : t(`doubt-${one.outcome}`) }));
   if (progress && progress.first_send_s !== null) {
@@ -34,7 +34,7 @@ function happened(alert, acts, progress) {
   return TABLES.acts.close.includes(alert.state) ? [...found, { at: alert.expires, what: t(past ? "has-ended" : "will-end"), look: past ? "ended" : "to-come" }] : found;
 }
 
-/** `held`: its legal hold, which changes no revision of it. */
+/** `held`: the legal hold, which does not change the alert's revision. */
 export function Timeline({ alert, progress, held }) {
   const { data, error } = usePolled((signal) => get(`/v1/alerts/${alert.id}/history`, { signal }), 0, `${alert.etag} ${(progress || alert).state} ${(held && held.at) || ""}`);
   const all = happened(alert, data ? data.acts : [], progress);
@@ -47,13 +47,13 @@ export function Timeline({ alert, progress, held }) {
       <span><strong>${one.what}</strong>${one.by ? html`<span class="who"><bdi>${one.by}</bdi></span>` : null}${one.doubt ? html`<span class="doubt">${one.doubt}</span>` : null}</span></li>`)}</ol></section>`;
 }
 
-/** The curves of some channels as one: each list goes on at its last number. */
+/** Adds the curves of several channels; a shorter list continues with its last number. */
 function summed(lists) {
   const length = Math.max(0, ...lists.map((list) => list.length));
   return Array.from({ length }, (_, i) => lists.reduce((n, list) => n + (list.length ? list[Math.min(i, list.length - 1)] : 0), 0));
 }
 
-/** From nothing at the approval; x and y of 1,000 by 1,000. */
+/** Starts from zero at the approval; x and y run to 1,000. */
 function pathOf(counts, most) {
   const x = (i) => ((i / counts.length) * 1000).toFixed(1);
   const y = (n) => (1000 - (n / most) * 1000).toFixed(1);
@@ -76,9 +76,9 @@ export function Curve({ alert, progress }) {
   const [handed, arrived] = [of("handed_over"), of("delivered")];
   const last = (counts) => counts[counts.length - 1] || 0;
   const most = Math.max(targeted, 1);
-  const seconds = data ? handed.length * data.step_s : 0; // to the last report of a carrier
+  const seconds = data ? handed.length * data.step_s : 0; // up to the last report of a carrier
   const took = data ? (handed.indexOf(last(handed)) + 1) * data.step_s : 0;
-  if (!known.length && progress.few.length) return null; // its counts are not shown
+  if (!known.length && progress.few.length) return null; // the counts are hidden
   const says = data && last(handed) ? t("curve-says", { half: span(halfAt(handed, data.step_s, last(handed)), 1), n: last(handed), time: span(took, 1) }) : t(totals(progress).told ? "counting" : "curve-none");
   return html`<section class="panel"><header><h2>${t("curve")}</h2>
       ${known.length > 1 ? html`<div class="chips" role="group" aria-label=${t("by-channels")}>${["", ...known].map((name) => html`
@@ -94,7 +94,7 @@ export function Curve({ alert, progress }) {
       <li class="arrived"><i></i>${t("delivered")} <b>${number(last(arrived))}</b></li></ul></section>`;
 }
 
-/** People by the region they are in, most first; of a long tail the number of its regions. */
+/** People by region, largest first; for the rest, the number of regions. */
 export function Shares({ regions, known }) {
   const told = mostFirst(regions);
   const shown = told.slice(0, SHOWN_REGIONS);
@@ -105,7 +105,7 @@ export function Shares({ regions, known }) {
       ${told.length > shown.length ? html`<p class="muted small shares-rest">${t("more-regions", { n: told.length - shown.length })}</p>` : null}`;
 }
 
-/** Where the people are that the target reaches at this moment: no carrier tells where a message was read. */
+/** Where the people in the target are now: carriers do not report where a message was read. */
 export const Where = ({ reach: { audience, area, geometry } }) => html`<section class="panel where"><div><h2>${t("where-people")}</h2><p class="muted small">${t("where-says")}</p>
       <${Shares} regions=${audience.regions} known=${area.regions} /></div>
     <figure><${Ground} geometry=${geometry} label=${area.name} /><figcaption>${area.name}<span class="muted">${number(Math.round(area.km2))} km²</span></figcaption></figure></section>`;

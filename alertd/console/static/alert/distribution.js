@@ -1,15 +1,15 @@
-// Who passes an alert on: which distributors have it, what each said, and who has not confirmed that it is down.
+// Distributors of an alert: which of them have it, their answers, and open take-downs.
 
 import { get, onceOf, onceOnly, post } from "../parts/api.js";
 import { Awaited, Button, Icon, Refused, html, mayDo, useAct, usePolled, useState } from "../parts/parts.js";
 import { TABLES } from "../tables.js";
 import { moment, t } from "../parts/words.js";
 
-/** A distributor may say something at any time. */
+/** Poll interval: a distributor may answer at any time. */
 const LOOK_MS = 5_000;
 const AGAIN = ["refused", "given_up"];
 
-/** What each has of the alert, null until it is known. */
+/** The state of each distributor for this alert, null until it is known. */
 export function useDistribution(alert) {
   const [turn, again] = useState(0);
   const [chain] = alert.id.split("-");
@@ -26,7 +26,7 @@ function Confirm({ one, chain, onDone }) {
     <div class="actions"><${Button} onClick=${() => askFor(false)}>${t("back")}<//><${Button} kind="danger" busy=${busy} onClick=${() => run()}>${t("takedown-sure")}<//></div>`;
 }
 
-/** Above all else: somebody may still show what is over. */
+/** Shown at the top: a distributor may still show an ended alert. */
 export function Takedowns({ distribution, me }) {
   const open = (distribution.shares || []).filter((one) => one.takedown.state === "open");
   return open.map((one) => html`<section key=${one.distributor} class="hold-note takedown" role="region" aria-label=${t("takedown-open", { name: one.name })}><${Icon} name="warn" /><div>
@@ -35,7 +35,7 @@ export function Takedowns({ distribution, me }) {
     ${mayDo(me, "alert.takedown-confirm") ? html`<${Confirm} one=${one} chain=${distribution.chain} onDone=${distribution.again} />` : null}</div></section>`);
 }
 
-/** How one stands, in words: what it was sent last, or why it was sent nothing. */
+/** The state of one distributor in words: the last message sent to it, or why none was sent. */
 function stands({ messages, why_not, takedown }) {
   if (takedown.state === "confirmed") return t(takedown.confirmed_by ? "takedown-done-by" : "takedown-done", { time: moment(takedown.confirmed_at), who: takedown.confirmed_by || "" });
   const last = messages.at(-1);
@@ -46,7 +46,7 @@ function stands({ messages, why_not, takedown }) {
 const GOOD = ["acknowledged", "accepted"];
 const lookOf = (last, open) => (open || (last && AGAIN.includes(last.state)) ? "rejected" : last && GOOD.includes(last.state) ? "sent" : "pending");
 
-/** `told`: the alert is, so that what was refused may still be wanted; of one that is over only the take-down is. */
+/** `told`: the alert is active, so a refused message may still matter; of an ended alert only the take-down matters. */
 function Share({ one, chain, told, me, onDone }) {
   const last = one.messages.at(-1);
   const [once] = useState(onceOnly);
@@ -59,7 +59,7 @@ function Share({ one, chain, told, me, onDone }) {
     ${wanted ? html`<${Button} busy=${busy} onClick=${() => run()}>${t("sent-again")}<//>` : null}</div></li>`;
 }
 
-/** All distributors of the organisation, as far as this alert goes; nothing where there is none. */
+/** All distributors of the organisation, for this alert; nothing if there is none. */
 export function Distribution({ alert, distribution, me }) {
   const { shares, chain, error, again } = distribution;
   if (!shares || !shares.length) return error && !error.again ? html`<${Refused} error=${error} />` : null;

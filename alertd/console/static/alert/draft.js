@@ -1,4 +1,4 @@
-// What the author has filled in so far, kept in this tab, and the alert that the API is sent for it.
+// The author's draft, kept in this tab, and the alert document made from it.
 
 import { now } from "../parts/api.js";
 import { letGo, polygonsOf } from "../area/shapes.js";
@@ -16,38 +16,38 @@ const two = (n) => String(n).padStart(2, "0");
 export const local = (date) =>
   `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}T${two(date.getHours())}:${two(date.getMinutes())}`;
 
-/** What the clocks in a zone say at a moment, as a field of time has it. */
+/** The local time of a moment in a zone, in the format of a time field. */
 function clockIn(zone, ms) {
   const format = new Intl.DateTimeFormat("en-GB", { timeZone: zone, hourCycle: "h23", year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit" });
   const part = Object.fromEntries(format.formatToParts(new Date(ms)).map(({ type, value }) => [type, value]));
   return `${part.year.padStart(4, "0")}-${part.month}-${part.day}T${part.hour}:${part.minute}`;
 }
 
-/** The moment at which the clocks in a zone say this; a zone that nobody knows is the API's to refuse, not this one's to guess. */
+/** The moment of a local time in a zone. For an unknown zone the API refuses; this code does not guess. */
 function momentIn(zone, clock) {
   const said = new Date(`${clock}Z`).getTime();
   try {
     const ahead = (ms) => new Date(`${clockIn(zone, ms)}Z`).getTime() - ms;
-    return new Date(said - ahead(said - ahead(said))).toISOString();  // near a change of the clocks the first guess has the hour of the other side
+    return new Date(said - ahead(said - ahead(said))).toISOString();  // near a clock change the first guess is an hour off
   } catch { return `${clock}:00Z`; }
 }
 
-/** Where the clocks where a child was seen say another time than this computer's, by which an end is typed and told: by which it is. */
+/** If the clocks where the child was seen differ from this computer's: a hint which clock the end follows. */
 export function clockHint(zone) {
   try { return clockIn(zone, now()) === clockIn(ZONE, now()) ? "" : t("clock-of", { zone: ZONE }); } catch { return ""; }
 }
 
-/** Half a day from now, at a whole hour. It is told by how long it is gone: clocks that go back say an hour twice. */
+/** Twelve hours from now, at a whole hour, computed as a duration: when clocks go back, one local hour occurs twice. */
 function soon() {
   const end = new Date(now() + HOURS * 3600e3);
   return new Date(end.getTime() - ((end.getMinutes() * 60 + end.getSeconds()) * 1000 + end.getMilliseconds()));
 }
 
-/** When it ends: until somebody has said so, half a day from now, however long ago the form was opened. */
+/** The end; by default twelve hours from now, not from the time when the form was opened. */
 export const endOf = ({ expires }) => expires ?? local(soon());
 
 export const blank = () => ({
-  external_id: uuid(),  // one alert, however often it is handed in
+  external_id: uuid(),  // same id for each retry, so that a retry makes no second alert
   status: "Actual", level: "child-alert", expires: null, starts: "", channels: TABLES.usualChannels, pace: "", number: "",
   checks: { authority: "", reference: "", criteria: [], custody: false, identity: false, risk: "", riskAt: 0, interests: "", interestsAt: 0 },
   child: { id: "c1", name: "", age: "", sex: "", hair: "", eyes: "", from: "", to: "", photo: null },
@@ -55,22 +55,22 @@ export const blank = () => ({
   languages: [...new Set([language, "en"])], contacts: [{ way: "dial", value: "", countries: "" }, { way: "url", value: "", countries: "" }], pieces: [], beyond: {}, view: null,
 });
 
-/** Where a draft of this name is kept, beside the one that is being written; without one, that one. */
+/** Storage key of the draft of this name; without a name, the main draft. */
 const placeOf = (name) => (name ? `${KEPT}.${name}` : KEPT);
 
-/** A Test that is begun to try something, beside whatever is being written. */
+/** A Test begun to try the carriers, beside the main draft. */
 export const TRIAL = "trial";
 const begun = (name) => (name === TRIAL ? { ...blank(), status: "Test" } : blank());
 
 export function kept(name) {
   try { return { ...begun(name), ...JSON.parse(sessionStorage.getItem(placeOf(name))) }; } catch { return begun(name); }
 }
-/** Without what is there before anybody types. */
+/** The draft without the fields that every new draft has. */
 const typed = ({ external_id, view, ...rest }) => JSON.stringify(rest);
-/** Whether somebody would miss something of what this tab keeps. */
+/** Whether this tab holds a draft with content. */
 export const draftsLeft = () => Object.keys(sessionStorage).some((key) => key.startsWith(`${KEPT}.`) && key !== placeOf(TRIAL))
   || ["", TRIAL].some((name) => typed(kept(name)) !== typed(begun(name)));
-/** Whether the tab had room for it. */
+/** Stores a draft; returns whether the tab had room. */
 function stored(name, value) {
   try { sessionStorage.setItem(name, JSON.stringify(value)); return true; } catch { return false; }
 }
@@ -80,14 +80,14 @@ export function forget(name) {
   letGo(Object.keys(sessionStorage).filter((key) => key.startsWith(KEPT)).map((key) => sessionStorage.getItem(key)));
 }
 
-/** A time as the API takes it; what is none, half typed or far beyond the calendar, is left to the API, which asks for it. */
+/** A time for the API; invalid or partial input is left out, and the API asks for it. */
 export const iso = (text) => (Number.isNaN(new Date(text || NaN).getTime()) ? undefined : new Date(text).toISOString());
-/** What a field says that proposed a moment: that very one until somebody types another, for its text alone may be of two moments. */
+/** The exact moment that a field proposed, unless the user typed another: its text alone may name two moments. */
 export const proposedOr = (text, proposed) => iso(text === local(proposed) ? proposed : text);
 const filled = (texts, languages) => Object.fromEntries(languages.filter((tag) => texts[tag] && texts[tag].trim()).map((tag) => [tag, texts[tag].trim()]));
-/** A number where it is one; what is none is the API's to refuse, in words, and not dropped here without one. */
+/** A number if the input is one; otherwise the input itself, so that the API refuses it with a message. */
 const whole = (text) => (/^\d+$/.test(digits(text.trim())) ? Number(digits(text)) : text.trim() || undefined);
-/** Whether it is something else than the number that its field asks for. */
+/** Whether the input is not the number that its field needs. */
 export const isNoNumber = (text) => typeof whole(text) === "string";
 const unset = (object) => Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined && value !== ""));
 
@@ -110,14 +110,14 @@ const ground = ({ description, basis }, languages) => ({ description: filled(des
 const soughtOf = (one, languages) => unset({ name: one.name.trim() ? { public: one.name.trim() } : undefined, sex: one.sex, ...ground(one, languages) });
 const vehicleOf = (one, languages) => unset({ plate: one.plate.trim(), country: one.country.trim().toUpperCase(), ...ground(one, languages) });
 
-/** Whether anything of it is filled in: a row that was only opened is nobody. */
+/** Whether a row has any content; an empty row counts as absent. */
 const isSaid = (one) => Object.values(one).some((value) => (typeof value === "string" ? value.trim() : Object.keys(value).length));
 
-/** Whom and what the child may be with; of a child under protection nothing is said. */
+/** People and vehicles beside the child; none for a child under protection. */
 const besideOf = ({ protection, sought, vehicles, languages }) => (protection.length
   ? { protection } : { persons_sought: sought.filter(isSaid).map((one) => soughtOf(one, languages)), vehicles: vehicles.filter(isSaid).map((one) => vehicleOf(one, languages)) });
 
-/** Countries as they are typed: "es, fr". */
+/** Country codes as typed: "es, fr". */
 export const listed = (countries) => countries.toUpperCase().split(/[\s,;]+/).filter(Boolean);
 
 function contactOf({ way, value, countries }) {
@@ -126,7 +126,7 @@ function contactOf({ way, value, countries }) {
   return way === "url" ? { url: said } : { [way]: said, countries: where };
 }
 
-/** Who weighed and decided did so by when the author said so. */
+/** A decision and its time, as the author states them. */
 const decided = (by, at) => (by.trim() ? { by: by.trim(), at: new Date(at).toISOString() } : undefined);
 
 function caseOf(draft) {
@@ -153,16 +153,16 @@ const shapes = (pieces) => ({
 
 const rings = (pieces) => pieces.filter((one) => one.type === "ring").map(({ center, radius_km, loudness, delay_min, pace_per_min }) => unset({ center, radius_km, loudness, delay_min, pace_per_min }));
 
-/** Files whose outlines this tab has no longer: without them the area is another one. */
+/** Files with outlines that this tab no longer has: without them the area would be a different one. */
 export const goneFiles = ({ pieces }) => pieces.filter((one) => one.type === "file" && !polygonsOf(one.id).length);
 
-/** The target, or null where nothing is chosen to reach. */
+/** The target, or null if nothing is chosen. */
 export function targetOf({ pieces, beyond = {} }) {
   const wanted = pieces.filter((one) => !one.minus);
   return wanted.length || (beyond.groups || []).length ? { ...beyond, ...shapes(wanted), rings: rings(wanted), exclude: shapes(pieces.filter((one) => one.minus)) } : null;
 }
 
-/** The kind of alert that the form is for; others are written by programs. */
+/** The kind of alert that this form makes; programs submit the other kinds. */
 const KIND = "missing-child";
 export const hasForm = ({ kind }) => kind === KIND;
 
@@ -173,23 +173,23 @@ export function documentOf(draft) {
   };
 }
 
-/** What the words are previewed with: they depend on no area, and a case has no number before it is given one. */
+/** The document for the text preview: without area, and with a case number only if there is one. */
 export function previewOf(draft) {
   const document = documentOf(draft);
   if (!document.case.contact.length) return null;
   document.case.number ||= "-";
-  if (document.case.last_seen && !document.case.last_seen.at) delete document.case.last_seen;  // a place is typed before its time
+  if (document.case.last_seen && !document.case.last_seen.at) delete document.case.last_seen;  // the author types a place before its time
   document.target = { circles: [{ center: [0, 0], radius_km: 1 }] };
   return document;
 }
 
-/** What the case of a level must meet: all of some, so many of others; `rules` are those of the organisation, by level. */
+/** What a case of this level must meet: all of some criteria, a number of others; `rules` are the organisation's, by level. */
 export function askedOf(level, rules) {
   const { all_of = [], any_of = [], at_least = 1, authorities = [], custody_checked = true } = (rules || {})[level] || {};
   return { all: [...new Set([...(level === TABLES.gravest ? TABLES.criteria : []), ...all_of])], any: any_of, least: any_of.length ? at_least : 0, authorities, custody: custody_checked };
 }
 
-/** What an Actual alert still lacks, one entry a check. */
+/** What an Actual alert still lacks, one entry per check. */
 export function checksLeft({ status, level, checks }, rules) {
   if (status !== "Actual") return 0;
   const { all, any, least, custody } = askedOf(level, rules);
@@ -199,7 +199,7 @@ export function checksLeft({ status, level, checks }, rules) {
   return done.filter((one) => !one).length;
 }
 
-/** What an area has beside what the form knows: a buffer, groups. It stays as it was. */
+/** Parts of a target that the form does not know (buffer, groups). They stay unchanged. */
 const beyondOf = ({ regions, polygons, circles, rings: all, exclude, ...beyond }) => beyond;
 
 const toPieces = ({ regions = [], polygons = [], circles = [], rings = [] }, names, minus) => [
@@ -221,7 +221,7 @@ const besideFrom = ({ protection = [], persons_sought = [], vehicles = [] }) => 
   vehicles: vehicles.map((one) => ({ plate: one.plate || "", country: one.country || "", description: one.description || {}, basis: one.legal_basis || "" })),
 });
 
-/** The form's draft of an alert that there is; `names` has the regions of its target. What the form has no field for is not in it. */
+/** The form's draft of an existing alert; `names` maps its region codes to names. Parts unknown to the form are left out. */
 export function draftOf(document, names) {
   const { verification: verified, best_interests, children = [], last_seen, contact = [], number } = document.case;
   const [child = {}] = children;
@@ -246,6 +246,6 @@ export function draftOf(document, names) {
   };
 }
 
-/** What is typed into an alert that there is, beside the draft of a new one. */
+/** Stores the edit of an existing alert, beside the draft of a new one. */
 export const keepEdit = (id, edit) => stored(placeOf(id), edit);
 export const keptEdit = (id) => JSON.parse(sessionStorage.getItem(placeOf(id)) || "null");

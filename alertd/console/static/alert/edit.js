@@ -1,4 +1,4 @@
-// An alert that was returned, or is a draft, as its author changes it. Whoever else changed it meanwhile is shown, and nothing of either is lost.
+// A returned alert or a draft, as its author changes it. Shows the changes of other people; no change is lost.
 
 import { ask, onceOf } from "../parts/api.js";
 import { documentOf, draftOf, forget, keepEdit, keptEdit } from "./draft.js";
@@ -10,7 +10,7 @@ import { Button, Refused, html, useAct, useEffect, useRef, useState } from "../p
 import { criterion, lookUp, nameOf, withinOf } from "../parts/names.js";
 import { known, languageName, list, number, t } from "../parts/words.js";
 
-/** Names of regions, which a document has by their codes alone. */
+/** Names of regions: a document has only their codes. */
 async function regionsOf({ regions = [], exclude = {} } = {}) {
   const codes = [...regions, ...(exclude.regions || [])];
   return Object.fromEntries(await Promise.all(codes.map(async (code) => [code, await lookUp(code, "none")])));
@@ -21,7 +21,7 @@ async function read(id) {
   return { etag, state: body.state, paused: body.paused, document: body.alert, draft: draftOf(body.alert, await regionsOf(body.alert.target)) };
 }
 
-/** The alert as it was when the change began, with its ETag; what was typed into it stays in the tab until it is dropped. */
+/** The alert and its ETag when the edit began; the typed text stays in the tab until the author discards it. */
 export function useEdit(id) {
   const [edit, set] = useState(null);
   const [error, fail] = useState(null);
@@ -37,10 +37,10 @@ export function useEdit(id) {
   return { edit, full, set, error, drop };
 }
 
-/** The whole document as the author wants it: what the form has no field for is as it was. */
+/** The whole document that the author wants; parts unknown to the form stay unchanged. */
 const wanted = ({ original, base, draft }) => withValues(original, changes(base, documentOf(draft)));
 
-/** Whether nothing was written that was not there. */
+/** Whether the author changed nothing. */
 export const isSame = ({ base, draft }) => !changes(base, documentOf(draft)).length;
 
 const submit = (id, etag) => ask("POST", `/v1/alerts/${id}/submit`, { headers: { "If-Match": etag } });
@@ -51,12 +51,12 @@ async function handIn(id, edit, saved) {
   let { etag } = edit;
   if (Object.keys(body).length) {
     ({ etag } = await ask("PATCH", `/v1/alerts/${id}`, { body, headers: { "If-Match": etag } }));
-    saved((now) => ({ ...now, etag, original: whole, base: documentOf(edit.draft) }));  // what was typed meanwhile is in the draft as it is now
+    saved((now) => ({ ...now, etag, original: whole, base: documentOf(edit.draft) }));  // the draft now also holds what was typed meanwhile
   }
   await submit(id, etag);
 }
 
-/** Saves and submits. Answers null when that is done, and where somebody was first, what differs. `saved` hears of the first half. */
+/** Saves and submits. Returns null if done, or the differences if another person was first. Calls `saved` after the first half. */
 export async function save(id, edit, saved) {
   try {
     await handIn(id, edit, saved);
@@ -64,18 +64,18 @@ export async function save(id, edit, saved) {
     if (problem.status !== 412) throw problem;
     const there = await read(id);
     if (changes(documentOf(there.draft), documentOf(edit.draft)).length) return { ...there, problem };
-    if (TABLES.amendable.includes(there.state)) await submit(id, there.etag);  // it was I: the answer was lost
+    if (TABLES.amendable.includes(there.state)) await submit(id, there.etag);  // our own save: its answer was lost
   }
   return null;
 }
 
-/** As often at most an alert that goes out may move on while an update of it is handed in: approved, sending, sent, and once more. */
+/** Number of times that an alert may change its state while an update is submitted: approved, sending, sent, and one spare. */
 const MOVES = 4;
 
-/** Submits it as what the alert is to say from now on; answers the update's id, or what differs. An alert that goes out is another revision by itself: that is nobody's change; that it was told to wait is somebody's. */
+/** Submits an update; returns its id, or the differences. State changes of a sending alert are no conflict; a pause by a person is one. */
 export async function update(id, edit, notify) {
   const whole = wanted(edit);
-  const body = { ...whole, author: { ...whole.author, subject: null }, notify }; // whoever sends it wrote it
+  const body = { ...whole, author: { ...whole.author, subject: null }, notify }; // the API takes the sender as its author
   for (let { etag } = edit, left = MOVES; ; left -= 1) {
     try {
       return { id: (await ask("POST", `/v1/alerts/${id}/updates`, { body, headers: { "If-Match": etag }, once: onceOf(`${id}-${etag.replaceAll('"', "")}`, body) })).body.id };
@@ -88,16 +88,16 @@ export async function update(id, edit, notify) {
   }
 }
 
-/** The edit as it goes on with what was chosen. */
+/** The edit, continued with the choices that were made. */
 async function merged(edit, theirs, choices) {
   const there = documentOf(theirs.draft);
   const whole = joined(edit.base, documentOf(edit.draft), there, choices, theirs.document);
   return { etag: theirs.etag, paused: theirs.paused, original: theirs.document, base: there, draft: draftOf(whole, await regionsOf(whole.target)) };
 }
 
-/** A place as it is written: of a number that is told to people, the last digits are left out. */
+/** A point with all its digits: the number format for people would cut them. */
 const place = (point) => point.join(", ");
-/** Of an outline with more corners, the box that it is in is told. */
+/** For an outline with more corners than this, only its bounding box is shown. */
 const MOST_TOLD = 12;
 function shapeWords(shape) {
   const points = ringsOf(shape).flat();
@@ -105,15 +105,15 @@ function shapeWords(shape) {
   return `${t("shape", { n: points.length - 1 })} (${points.length > MOST_TOLD ? `${place([west, south])} – ${place([east, north])}` : points.map(place).join("; ")})`;
 }
 const around = (what, { center }) => t("around", { what, place: place(center) });
-/** Parts of a list in words, by the name of the list. */
+/** List entries in words, by the name of the list. */
 const SHAPES = { circles: (one) => around(`${one.radius_km} km`, one), rings: (one) => around(ringWords(one), one), polygons: shapeWords, languages: languageName };
 
 const isEmpty = (value) => value === undefined || value === null || value === "" || value === 0 || (typeof value === "object" && Object.values(value).every(isEmpty));
 
-/** What nothing means where it means something. */
+/** Words for an empty value that has a meaning. */
 const NONE = { jurisdiction: "everywhere", unattended: "always-two", break_glass: "glass-none", cap_sender: "cap-configured", languages: "no-language", verification: "org-verification-none", contact: "org-contact-none", ...Object.fromEntries(TABLES.everyLevel.map((level) => [level, "org-verification-none"])) };
 
-/** A value in words. What is told by several numbers, as a circle is, has all of them: which of them changed is what is asked. */
+/** A value in words. A value of several numbers, such as a circle, shows all of them. */
 export function said(value, name) {
   if (typeof value === "boolean") return t(value ? "yes" : "no");
   if (isEmpty(value) && value !== 0) return t(NONE[name] || "left-empty");
@@ -130,13 +130,13 @@ function Differ({ one }) {
   return html`<li><b>${nameOf(one.path)}</b> <s>${was}</s> ${was === is ? t("otherwise") : is}</li>`;
 }
 
-/** What of an alert is another than it was, each with what it was. */
+/** The differences between two versions of an alert, each with the old value. */
 export const Differs = ({ from, to }) => html`<ul class="taken">${changes(from, to).map((one) => html`<${Differ} key=${one.path.join()} one=${one} />`)}</ul>`;
 
 const Side = ({ name, way, chosen, choose, value, of }) => html`<label class="option ${chosen ? "is-chosen" : ""}">
   <input type="radio" name=${name} checked=${chosen} onChange=${choose} /><strong>${t(way)}</strong><span>${said(value, of)}</span></label>`;
 
-/** What two changed, each side of it to be chosen, and what the other changed alone; `onChosen` gets the choices where there is anything left to decide. */
+/** The values that two people changed, each with both sides to choose from, and the values that only the other person changed; calls `onChosen` with the choices. */
 export function Choose({ base, mine, theirs, onChosen }) {
   const { both, others } = compared(base, mine, theirs);
   const [choices, set] = useState({});
@@ -147,10 +147,10 @@ export function Choose({ base, mine, theirs, onChosen }) {
     ${onChosen ? html`<${Refused} error=${error} /><div class="actions"><${Button} kind="primary" disabled=${busy || both.some((_, i) => !choices[i])} onClick=${() => run()}>${t("conflict-merge")}<//></div>` : null}`;
 }
 
-/** What is told above the choices. */
+/** The sentence above the choices. */
 export const chooseWords = (base, mine, theirs) => t(compared(base, mine, theirs).both.length ? "conflict-says" : "conflict-none");
 
-/** Whether there is something to choose: what another changed, while it can still be changed. */
+/** Whether the author has something to choose: another person changed the alert, and it can still be changed. */
 export const isMet = (theirs, states) => Boolean(theirs) && states.includes(theirs.state);
 
 export function Conflict({ edit, theirs, states, onMerged }) {

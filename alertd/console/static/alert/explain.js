@@ -1,4 +1,4 @@
-// Why one person was told of an alert, or was not: asked by id or address, answered in words, without a place or an address.
+// Why one person was notified of an alert, or not: asked by id or address, answered in words without place or address.
 
 import { get } from "../parts/api.js";
 import { wordOf } from "./channels.js";
@@ -14,7 +14,7 @@ const Message = ({ one }) => html`<li><${Icon} name=${one.channel} />${t(one.cha
   ${one.doubled ? html`<span class="muted">${t("perhaps-twice")}</span>` : null}</li>`;
 
 function Answer({ told }) {
-  const guest = told.consents === null; // who is told nothing of people themselves
+  const guest = told.consents === null; // who sees no data of people
   return html`<div class="answer is-${told.told}" role="status">
     <p class="answer-head"><${Icon} name=${ICONS[told.told]} /><span><bdi>${told.about}</bdi>: <strong>${t(`told-${told.told}`)}</strong> ${told.why === "has-messages" ? "" : t(`why-${told.why}`)}</span></p>
     <dl>${told.messages.length ? html`<div><dt>${t("messages")}</dt><dd><ul>${told.messages.map((one) => html`<${Message} one=${one} />`)}</ul></dd></div>` : null}

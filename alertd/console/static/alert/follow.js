@@ -1,4 +1,4 @@
-// What follows an alert: stood down, back again, closed, cancelled. One press away, said in words first, with what people will read.
+// Stand-down, reopening, closing, cancelling: one press away, explained in words, with a preview of the messages.
 
 import { onceOnly, post } from "../parts/api.js";
 import { hasForm, local, proposedOr } from "./draft.js";
@@ -9,7 +9,7 @@ import { Awaited, Button, Field, Refused, Since, html, mayDo, useAct, useState, 
 import { TABLES } from "../tables.js";
 import { t } from "../parts/words.js";
 
-/** What the API calls the author's words, and the prepared words that people are told. */
+/** API names of the author's reason, and of the prepared reasons that the public reads. */
 const ACTS = {
   "stand-down": { says: "reason", occasion: "stand-down" },
   reopen: { says: "reason" },
@@ -19,15 +19,15 @@ const ACTS = {
   cancel: { says: "reason", occasion: "cancel" },
 };
 
-/** Decisions that put nothing at an end: they are of what was read, and an end is one of whatever there is. */
+/** Decisions that do not end the alert: they apply to the version that was read. An end applies to the current version. */
 const MILD = ["reopen", "extend"];
 
-/** `seen`: the version that was read, by its ETag; of another one that was read since `onSeen` hears. */
+/** `seen`: ETag of the version that was read. Calls `onSeen` when a newer one has been read. */
 function Decision({ alert, act, languages, seen, onSeen, onDone, onBack }) {
   const { says, occasion, ends } = ACTS[act];
   const mild = MILD.includes(act);
   const later = new Date(new Date(alert.expires).getTime() + LATER_MS);
-  const [typed, setEnd] = useState(null);  // until then it is later than the end as it is now, whoever put that off
+  const [typed, setEnd] = useState(null);  // later than the present end, until the user types a time, even if another person extends the alert
   const end = typed ?? local(later);
   const [words, say] = useTyped(`${act} ${alert.id}`);
   const [code, setCode] = useState(TABLES.codes[0]);
@@ -37,7 +37,7 @@ function Decision({ alert, act, languages, seen, onSeen, onDone, onBack }) {
     await post(`/v1/alerts/${alert.id}/${act}`, body, { once: `${once}-${seen}`, headers: mild ? { "If-Match": seen } : {} });
     say("");
   };
-  const told = alert.approved ? `&alerted=${encodeURIComponent(alert.approved)}` : "";  // an end says of which moment the alert was
+  const told = alert.approved ? `&alerted=${encodeURIComponent(alert.approved)}` : "";  // the end notice names the time of the alert
   const query = `&occasion=${occasion}${act === "cancel" ? `&reason=${code}` : ""}${told}`;
   return html`<div class="order"><${Order} className="order-words" act=${give} ready=${words.trim()} word=${t(act)} kind=${mild ? "primary" : "danger"} onBack=${onBack} onDone=${onDone}>
       <h2>${t(act)}</h2><p>${t(`${act}-says`)}</p>
@@ -50,7 +50,7 @@ function Decision({ alert, act, languages, seen, onSeen, onDone, onBack }) {
   </div>`;
 }
 
-/** What is not approved yet, its author takes back: nobody was told of it. */
+/** The author withdraws an alert that is not approved; no one was notified. */
 export function Withdraw({ alert, onDone }) {
   const [asked, askFor] = useState(false);
   const [reason, explain] = useTyped(`withdraw ${alert.id}`);
@@ -64,7 +64,7 @@ export function Withdraw({ alert, onDone }) {
     <${Field} label=${t("reason-inside")} value=${reason} onChange=${explain} wide autofocus required /><//>`;
 }
 
-/** One alert waits, or goes on: at once, because nothing of it is lost by either. */
+/** Pauses or resumes one alert at once, without a second press: both can be undone. */
 function Wait({ alert, onDone }) {
   const { busy, error, run } = useAct(async (signal, what) => { await post(`/v1/alerts/${alert.id}/${what}`, undefined, { once: onceOnly() }); onDone(); });
   return html`${alert.paused
@@ -72,12 +72,12 @@ function Wait({ alert, onDone }) {
     : html`<${Button} busy=${busy} onClick=${() => run("pause")}>${t("pause")}<//>`}<${Refused} error=${error} /><${Awaited} busy=${busy} />`;
 }
 
-/** By so much an end is put off, unless somebody says another time. */
+/** Default extension. */
 const LATER_MS = 12 * 3600e3;
 
-/** To be told for longer than was approved takes somebody who might have approved it: not the author. */
+/** Extending needs a person who may have approved the alert: not its author. */
 const isOthers = (act, alert, me) => ACTS[act].anothers && isAnothers(alert, me);
-/** What has no facts of a child, or none any more, has none to take out. */
+/** Nothing to remove: the alert has no facts of a child, or is already restricted. */
 const isBare = (act, alert) => act === "restrict" && (alert.restricted || !hasForm(alert));
 const mayOrder = (act, alert, me) => mayDo(me, `alert.${act}`) && !isOthers(act, alert, me) && !isBare(act, alert);
 

@@ -1,4 +1,4 @@
-// An alert that its author approves alone, because nobody else can be reached; and the review that another person owes it.
+// An alert that its author approves alone in an emergency, and the review that another person must do.
 
 import { get, onceOnly, post } from "../parts/api.js";
 import { isAnothers } from "./now.js";
@@ -7,7 +7,7 @@ import { Field, html, mayDo, usePolled, useState } from "../parts/parts.js";
 import { TABLES } from "../tables.js";
 import { moment, t } from "../parts/words.js";
 
-/** Whether its author might: a person who signed in, where the organisation allows it of such an alert. */
+/** Whether the author may approve alone: a signed-in person, if the organisation allows it for this alert. */
 export function useAlone(alert, me) {
   const may = isAnothers(alert, me) && me.signed_in && mayDo(me, "alert.break_glass") && !alert.update;
   const load = async (signal) => (may ? (await get(`/v1/organisations/${me.organisation}`, { signal })).organisation : null);
@@ -26,7 +26,7 @@ function Review({ alert, onDone }) {
     <${Field} label=${t("glass-note")} value=${note} onChange=${explain} wide required /><//>`;
 }
 
-/** That it was approved alone, why, and what another thinks of that. */
+/** The note that it was approved alone, the reason, and the review. */
 export function Glass({ alert, me, onDone }) {
   const { by, at, reason, review } = alert.break_glass;
   const reviews = !review && by !== me.subject && me.signed_in && mayDo(me, "alert.review");

@@ -1,14 +1,14 @@
-// What is kept of an alert: the report of what it came to, signed evidence, and a legal hold, which keeps its whole case for a court.
+// Records of an alert: report, signed evidence, and a legal hold that keeps the whole case for a court.
 
 import { get, onceOf, onceOnly, post } from "../parts/api.js";
 import { Awaited, Button, Field, Icon, Kept, Refused, html, mayDo, saveFile, useAct, usePolled, useState } from "../parts/parts.js";
 import { ReportPart } from "./report.js";
 import { moment, t } from "../parts/words.js";
 
-/** Somebody else may put a hold there, or release it, at any time. */
+/** Poll interval: another person may set or release a hold at any time. */
 const LOOK_MS = 10_000;
 
-/** The legal hold of an alert's case, null until it is known; of a purged case there is none. */
+/** The legal hold of the alert's case, null until it is known; a purged case has none. */
 export function useHold(alert) {
   const [turn, again] = useState(0);
   const load = async (signal) => (alert.state === "purged" ? { held: false } : get(`/v1/alerts/${alert.id}/hold`, { signal }));
@@ -28,7 +28,7 @@ function Release({ alert, hold, me, onDone }) {
       <${Button} kind="danger" busy=${release.busy} onClick=${() => release.run()}>${t("hold-release-sure")}<//></div>`;
 }
 
-/** Above all else of an alert: its case is kept, by whom and why, and who may let it go. */
+/** Shown at the top of an alert: the case is on hold, by whom, why, and who may release it. */
 export function HoldNote({ alert, holding, me }) {
   const { hold, error, again } = holding;
   if (!hold) return error && !error.again ? html`<${Refused} error=${error} />` : null;
@@ -63,7 +63,7 @@ function Hold({ alert, onDone }) {
         <button class="button primary" aria-busy=${set.busy ? "true" : null} disabled=${set.busy || !reason.trim()}><span>${t("hold-set")}</span></button></div></form>` : null}<//>`;
 }
 
-/** What whoever looks at the alert may have of this; nothing where that is nothing. */
+/** The records that this user may see; nothing if there are none. */
 export function Keep({ alert, holding, me }) {
   const told = alert.approved && alert.alert;
   const parts = [

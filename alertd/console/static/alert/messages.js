@@ -1,14 +1,14 @@
-// What people will read: a lock screen, a text message and a mail, in each language, as the API makes them.
+// Previews from the API in each language: lock screen, text message, mail.
 
 import { post } from "../parts/api.js";
 import { Icon, Refused, html, useEffect, useSettled, useState } from "../parts/parts.js";
 import { withinOf } from "../parts/names.js";
 import { list, t } from "../parts/words.js";
 
-/** How long fingers rest before the API is asked. */
+/** The user must stop typing for this long before the API is asked. */
 const REST_MS = 350;
 
-/** The API's preview of a document, or why there is none. What is shown stays until there is a newer one; `old` says that it is not of this one. */
+/** The API's preview of a document, or its error. The last preview stays until a newer one comes; `old` says that it belongs to an earlier text. */
 export function usePreview(document, query = "") {
   const settled = useSettled(document, REST_MS);
   const [told, tell] = useState({ preview: null, error: null, of: "" });
@@ -30,7 +30,7 @@ const Phone = ({ message }) => html`<div class="phone"><p class="phone-from"><${
 
 const codingOf = (one) => [one.encoding === "gsm7" ? "GSM-7" : "UCS-2", one.national_table].filter(Boolean).join(" + ");
 
-/** One way to send an SMS, with its parts and its price. */
+/** One SMS coding, with parts and price. */
 const Coded = ({ one }) => html`<li>${[
   one.carrier, one.transliterated ? t("sms-plain", { coding: codingOf(one) }) : codingOf(one), t("segments", { n: one.segments }),
   one.price === null ? "" : String(one.price), one.used ? t("sms-used") : "",
@@ -45,13 +45,13 @@ const Mail = ({ message }) => html`<details class="letter"><summary><${Icon} nam
   <p>${message.text}</p></details>`;
 
 const SHAPES = { push: Phone, sms: Sms, mail: Mail };
-/** What an author wrote of the alert itself, or of the case, each called as on the form. */
+/** A text of the alert or the case, with the name that the form gives it. */
 const fieldOf = ([first, ...rest]) => withinOf([first === "info" ? rest.at(-1) : rest.slice(0, -1).filter((part) => !/^\d+$/.test(part)).at(-1) || first]);
-/** A contact is called by its number or address. */
+/** A contact is named by its number or address. */
 const shortOf = (one) => (one.startsWith("contact ") ? one.slice(8) : withinOf([one]));
 const fields = (pointers) => list([...new Set(pointers.map((one) => fieldOf(one.split("/").slice(1))))]);
 
-/** What had no room, by the channels that have none for it: a mail has what a text message leaves out. */
+/** Texts that were left out, grouped by channel: a mail has room for more than a text message. */
 export function withoutRoom(messages) {
   const found = {};
   for (const what of new Set(messages.flatMap((one) => one.left_out))) {
@@ -72,7 +72,7 @@ function InLanguage({ about, messages }) {
   </article>`;
 }
 
-/** `only`: the languages shown at first; the others are a click away. What is `old` is of words that were written before. */
+/** `only`: the languages shown first; the others open with a click. `old`: the preview belongs to an earlier text. */
 export function Shown({ preview, only, old }) {
   const own = only && only.length ? only : preview.languages.map((one) => one.language).slice(0, 3);
   const [picked, pick] = useState(null);

@@ -1,4 +1,4 @@
-// What needs somebody now: approvals first, then what is going out, then whether all is well.
+// The start screen: approvals first, then alerts that are going out, then the health of the service.
 
 import { Problem, forSession, get, isReady } from "../parts/api.js";
 import { silence, silentOf } from "../parts/at-work.js";
@@ -11,10 +11,10 @@ import { TABLES } from "../tables.js";
 import { list, moment, number, t } from "../parts/words.js";
 
 const RECENT = 6;
-/** Each is asked for its progress: more at once than anybody watches. */
+/** Number of alerts with live progress: more than anyone watches at once. */
 const WATCHED = 8;
 
-/** What was read of an alert is true until another revision of it is told. */
+/** Cache by revision: valid until an alert has another revision. */
 const known = forSession();
 
 async function once(what, { id, rev }, read) {
@@ -23,11 +23,11 @@ async function once(what, { id, rev }, read) {
   return known.get(key).told;
 }
 
-/** Looked at as often, and seldomer where an answer takes long: many alerts are looked through for it. */
+/** Poll interval; longer if answers are slow, because each one reads many alerts. */
 const AGAIN_MS = 1500;
 const AGAIN_TIMES = 4;
 
-/** Those in one of these states, newest first, however many others are newer; with more than a page of them, `more`. */
+/** Alerts in one of these states, newest first, even if many others are newer; `more` if they exceed one page. */
 async function standing(states, signal) {
   const pages = await Promise.all(states.map((state) => get(`/v1/alerts?state=${state}&limit=50`, { signal })));
   const alerts = pages.flatMap((page) => page.alerts).sort((a, b) => (a.created < b.created ? 1 : -1));
@@ -50,7 +50,7 @@ async function load(signal) {
     get("/v1/permissions", { signal }),
   ]);
   const rest = newest.alerts.filter((one) => one.state !== "pending" && !TABLES.underWay.includes(one.state)).slice(0, RECENT);
-  const besides = told.alerts.filter(({ id }) => !going.alerts.some((one) => one.id === id));  // an update that was approved is in both
+  const besides = told.alerts.filter(({ id }) => !going.alerts.some((one) => one.id === id));  // an approved update is in both lists
   const out = { ...going, alerts: [...going.alerts, ...besides] };
   const [pending, reviews, live, later, past] = await Promise.all([shown(waiting, whole), shown(owed, whole), shown(out, watched), shown(due, whole), Promise.all(rest.map(ended))]);
   const toStandDown = await Promise.all(askedOf([waiting, out, due, newest]).map(whole));
@@ -59,11 +59,11 @@ async function load(signal) {
   return { pending, reviews, live, later, rest: past, ready, carriers, calls, takedowns, toStandDown, asked, permitted: permitted.filter((one) => one.live) };
 }
 
-/** A name that is written from right to left stands apart: a browser takes the age behind it for a part of it, and shows it on the other side. */
+/** Isolates a right-to-left name: otherwise a browser takes the age after it as part of the name, and moves it to the other side. */
 const apart = (name) => (/[\u0590-\u08ff]/.test(name) ? `\u2068${name}\u2069` : name);
 const childName = ({ name, age }) => (age && typeof age.years === "number" ? `${apart(name.public)}, ${t("years", { n: age.years })}` : apart(name.public));
 
-/** What a person calls an alert: each child by its name, else its own headline, else its level. */
+/** The title of an alert: the children's names, else its headline, else its level. */
 export function titleOf(alert) {
   const told = alert.alert || {};
   const named = ((told.case && told.case.children) || []).filter((one) => one.name && one.name.public);
@@ -72,30 +72,30 @@ export function titleOf(alert) {
   return own ? own.headline : t(alert.level);
 }
 
-/** An Actual alert is for another than its author to approve. */
+/** An Actual alert needs an approver other than its author. */
 export const isAnothers = (alert, me) => alert.status === "Actual" && alert.author === me.subject;
 const mayApprove = (alert, me) => mayDo(me, "alert.approve") && !isAnothers(alert, me);
-/** What a version tells of the alert that people have already; nothing for the alert itself. */
+/** Which follow-up a version is; empty for the alert itself. */
 const followsOf = ({ occasion }) => (occasion === "alert" ? "" : t(occasion === "update" ? "is-update" : `act-alert.${occasion}`));
 export const FollowMark = ({ alert }) => (followsOf(alert) ? html` <span class="mark mark-update">${followsOf(alert)}</span>` : null);
 
-/** Whether it is meant, and what it tells of an alert that people have already. */
+/** The status, and which follow-up a version is. */
 export const Marks = ({ alert }) => html`<p class="marks"><${StatusMark} status=${alert.status} long /><${FollowMark} alert=${alert} /></p>`;
 
-/** How an alert stands: one that was told to wait is not being sent, however much is left of it. */
+/** The state of an alert: a paused alert shows as paused, not as sending. */
 export const standsAs = ({ paused }, state) => (paused && TABLES.open.includes(state) ? { look: "pending", word: "act-alert.pause" } : { look: state, word: state });
 export function Standing({ alert, state }) {
   const { look, word } = standsAs(alert, state);
   return html`<span class="state state-${look}">${t(word)}</span>`;
 }
 
-/** Which of these are called the same as another of them. */
+/** The alerts that share a title with another one. */
 function twinsIn(alerts) {
   const titles = alerts.map(titleOf);
   return new Set(alerts.filter((_, i) => titles.indexOf(titles[i]) !== titles.lastIndexOf(titles[i])).map((one) => one.id));
 }
 
-/** What tells an alert from another of the same name: its case, when it was made, and the end of its id. */
+/** Tells apart alerts with the same title: case, creation time, end of the id. */
 function Apart({ alert }) {
   const number_ = alert.alert && alert.alert.case && alert.alert.case.number;
   return html`<span class="apart">${number_ ? `${t("case", { n: number_ })} · ` : ""}${t("made-at", { time: moment(alert.created) })} · <code dir="ltr">…${alert.id.slice(21)}</code></span>`;
@@ -119,7 +119,7 @@ const Pending = ({ alert, me, call, twin }) => html`
       <span>${t(mayApprove(alert, me) ? "review" : "watch")}</span></a>
   </li>`;
 
-/** What a neighbour asks: that its alert is told here, too. */
+/** A neighbour's request to send its alert here too. */
 const Asked = ({ request, me }) => html`
   <li class="card alert-card of-${request.status}">
     <div class="card-body"><p class="marks"><${StatusMark} status=${request.status} long /></p>
@@ -129,11 +129,11 @@ const Asked = ({ request, me }) => html`
     <a class="button ${mayDo(me, "permission.grant") ? "primary" : "plain"}" href="#/permissions/${request.id}"><span>${t(mayDo(me, "permission.grant") ? "review" : "watch")}</span></a>
   </li>`;
 
-/** An alert that another organisation asks to stand down, because it knows that the child was found. */
+/** An alert that another organisation asks to stand down, because the child was found. */
 const ToStandDown = ({ alert }) => html`<li class="line"><a href="#/alerts/${alert.id}"><${StatusMark} status=${alert.status} />
   <span class="line-title">${titleOf(alert)}</span><span class="state state-pending">${list(alert.stand_down_asked.map((one) => t("stand-down-asked-by", { who: one.name })))}</span></a></li>`;
 
-/** Approved, and told at a later hour: nobody has heard of it. */
+/** Approved, but with a later start: no one was notified yet. */
 const Due = ({ alert, twin }) => html`
   <li class="card alert-card of-${alert.status}"><${Face} alert=${alert} />
     <div class="card-body"><${Marks} alert=${alert} /><h3>${titleOf(alert)}</h3><${About} alert=${alert} twin=${twin} />
@@ -141,12 +141,12 @@ const Due = ({ alert, twin }) => html`
     <a class="button plain" href="#/alerts/${alert.id}"><span>${t("watch")}</span></a>
   </li>`;
 
-/** What a neighbour was permitted, as long as it is told. */
+/** A neighbour's alert that was permitted and is still active. */
 const Permitted = ({ request }) => html`<li class="line"><a href="#/permissions/${request.id}"><${StatusMark} status=${request.status} />
   <span class="line-title">${t("permission-was-of", { who: request.asked_by_name })}</span><span class="state state-sent">${t("permission-granted")}</span>
   <span class="muted line-people">${about(request.permission.people, "people")}</span><time class="muted">${moment(request.permission.answered)}</time></a></li>`;
 
-/** For whom a part of it waits, and who has answered. */
+/** The neighbours that a part of the alert waits for, and their answers. */
 const Neighbours = ({ permissions }) => (permissions.length ? html`<ul class="neighbours">${permissions.map((one) => html`
   <li key=${one.organisation} data-permission=${one.state}>${t(`permission-${one.state}-by`, { who: one.name })}</li>`)}</ul>` : null);
 
@@ -182,7 +182,7 @@ function troubles({ ready, carriers, live, stops }) {
   if (silent.length) found.push(silence(silent));
   const failing = carriers.filter((one) => one.cause && one.state !== "no_worker").map((one) => one.name);
   if (failing.length) found.push(t("carriers-cannot-send", { list: list(failing) }));
-  for (const alert of live.shown) {  // of what is over its own screen tells, for as long as it is kept
+  for (const alert of live.shown) {  // an ended alert shows its failures on its own screen
     const n = totals(alert.progress).lost;
     if (n) found.push(t("failing", { n, what: titleOf(alert) }));
     if (alert.progress.stalled) found.push(t("stalls", { what: titleOf(alert) }));
@@ -204,7 +204,7 @@ function Health({ data, stops }) {
 const Part = ({ title, n, children }) => html`<section class="part">
   <h2>${title}${n ? html`<span class="count">${n}</span>` : null}</h2>${children}</section>`;
 
-/** The first of them, and how many there are in all. */
+/** The first alerts of a list, and their total number. */
 function Some({ title, none, found: { alerts, shown, more }, card }) {
   const n = alerts.length && `${number(alerts.length)}${more ? "+" : ""}`;
   return html`<${Part} title=${title} n=${n}>
@@ -235,10 +235,10 @@ export function NowScreen({ me, stops }) {
   </div>`;
 }
 
-/** The list, newest first: how each stands is asked for again, of the older ones too, as far as somebody has gone back. */
+/** The list, newest first. Polls the states of all loaded alerts, older ones too. */
 export function AllScreen() {
   const [older, add] = useState([]);
-  // A list has no names. Of one that is refused by now the others are shown all the same.
+  // The list has no names, so each alert is fetched; one refused alert does not hide the others.
   const named = (one, signal) => once("whole", one, () => get(`/v1/alerts/${one.id}`, { signal })).catch((error) => { if (error instanceof Problem) return one; throw error; });
   const page = async (cursor, signal) => {
     const found = await get(`/v1/alerts?limit=50${cursor && `&cursor=${cursor}`}`, { signal });
@@ -246,9 +246,9 @@ export function AllScreen() {
   };
   const { data, error } = usePolled((signal) => Promise.all(["", ...older].map((cursor) => page(cursor, signal))), 10000, older.join());
   const shown = data || [];
-  const seen = useRef(new Map()).current;  // what newer ones push out of the first page is on none of the others
+  const seen = useRef(new Map()).current;  // alerts pushed off the first page are on no other loaded page
   for (const one of shown.flatMap((each) => each.alerts)) seen.set(one.id, one);
-  const next = shown.length > older.length && shown[older.length].next;  // none while the last ones that were asked for are on their way
+  const next = shown.length > older.length && shown[older.length].next;  // no further request while the last one is running
   const more = useAct(async (signal) => { await page(next, signal); add((before) => [...before, next]); });
   const alerts = [...seen.values()].sort((a, b) => (a.created < b.created ? 1 : -1));
   const twins = twinsIn(alerts);

@@ -1,4 +1,4 @@
-// What a neighbour asks: that its alert is told in this organisation's jurisdiction, too. What people would read, and the answer.
+// A neighbour's request to send its alert in this organisation's jurisdiction too: the message, and the answer.
 
 import { ask, get, onceOf, onceOnly } from "../parts/api.js";
 import { Ground } from "../area/ground.js";
@@ -7,13 +7,13 @@ import { Awaited, Button, Field, NotYet, Refused, Ribbon, Since, Stale, StatusMa
 import { language, moment, number, t } from "../parts/words.js";
 
 const AGAIN_MS = 10_000;
-/** In these an answer is still taken: who has refused may think better of it. */
+/** States that still accept an answer: a refusal can be changed to a permission. */
 const OPEN = { asked: ["refuse", "grant"], refused: ["grant"] };
 
-/** What is asked: where people would be told, and what they would read. */
+/** The content of a request: where, and with which messages. */
 const askedIn = ({ ground, messages }) => JSON.stringify([ground, messages]);
 
-/** Of what is asked by now, if that is another thing than was read, nothing is permitted before that has been read as well. */
+/** If the request changed after it was read, it must be read again before it can be permitted. */
 function Answer({ request, me, onDone }) {
   const [reason, explain] = useTyped(`refusal ${request.id}`);
   const [typed, type] = useState("");

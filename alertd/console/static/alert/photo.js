@@ -1,23 +1,23 @@
-// A photo before it is handed in: cropped to the face, its rights stated, told in words. And shown after: blurred until asked for.
+// A photo before upload: cropped to the face, with its rights and a description. After upload: blurred until the user asks for it.
 
 import { ask, photo } from "../parts/api.js";
 import { Button, Field, Icon, Refused, html, useEffect, usePolled, useRef, useState } from "../parts/parts.js";
 import { TABLES } from "../tables.js";
 import { languageName, t } from "../parts/words.js";
 
-/** Width to height of what is kept; the whole picture has its own. */
+/** Aspect ratio, width to height; 0 keeps that of the picture. */
 const SHAPES = { portrait: 4 / 5, square: 1, whole: 0 };
 const CLOSEST = 5;
-/** Pixels of the longer side of what is handed in: more than any channel shows. */
+/** Longer side of the uploaded picture in pixels: more than any channel shows. */
 const SIDE = 2048;
 const VIEW = 320;
 const QUALITY = 0.92;
-/** A press of an arrow moves the picture by so many hundredths of the room there is. */
+/** An arrow key moves the picture by this many per cent of the free room. */
 const STEP = 4;
 
 const clamp = (n, low, high) => Math.min(high, Math.max(low, n));
 
-/** The part of a picture that is kept, in its pixels: x, y and how wide and high. `x` and `y` of the crop are hundredths of the room. */
+/** The part of the picture to keep, in its pixels: x, y, width, height. `x` and `y` of the crop are per cent of the free room. */
 function cutOf({ width, height }, { shape, zoom, x, y }) {
   const ratio = SHAPES[shape] || width / height;
   const wide = Math.min(width, height * ratio) / zoom;
@@ -33,7 +33,7 @@ function drawn(canvas, picture, crop, side) {
   canvas.getContext("2d").drawImage(picture, ...cut, 0, 0, canvas.width, canvas.height);
 }
 
-/** What is handed in: the part that was chosen and nothing of the rest. */
+/** The file to upload: the chosen part only. */
 function cropped(picture, crop) {
   const canvas = document.createElement("canvas");
   const [, , wide, high] = cutOf(picture, crop);
@@ -105,7 +105,7 @@ function Facts({ picture, languages, onDone, onBack }) {
       ${lacks ? html`<span class="muted small">${t("photo-lacks")}</span>` : null}</div></div>`;
 }
 
-/** `picture` is the one that was chosen and is not handed in yet, `take` sets it: whoever leaves this step has to know of it. */
+/** `picture` is chosen but not uploaded yet; `take` sets it. Leaving the step needs to know about it. */
 export function PhotoPart({ draft, change, picture, take }) {
   const [fault, tell] = useState("");
   const set = (media) => change((before) => ({ child: { ...before.child, photo: media } }));
@@ -122,7 +122,7 @@ export function PhotoPart({ draft, change, picture, take }) {
     <input type="file" accept="image/jpeg,image/png,image/webp" onChange=${choose} /></label>${fault ? html`<p class="fault" role="alert">${fault}</p>` : null}</div>`;
 }
 
-/** Blurred until somebody asks for it, and again when they are done. One that did not come is no alert without a photo: that is said. */
+/** Blurred until the user asks for it, and again afterwards. A photo that does not load shows an error: the alert has one. */
 export function Photo({ media }) {
   const { data: address, error } = usePolled((signal) => photo(media, signal), 0, media);
   const [clear, show] = useState(false);
@@ -133,7 +133,7 @@ export function Photo({ media }) {
     <img src=${address} alt="" /><span>${t(clear ? "photo-hide" : "photo-show")}</span></button>`;
 }
 
-/** No photo is shown of an alert that was stood down or is over: it is gone. */
+/** A stood-down or ended alert shows no photo: it was removed. */
 const hasPhoto = ({ state }) => state === "sent" || !(TABLES.over.includes(state) || TABLES.acts.reopen.includes(state));
 
 export function Face({ alert }) {

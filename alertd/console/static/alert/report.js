@@ -1,4 +1,4 @@
-// What an alert came to, when it is asked: whom it reached, how fast, who left, how it ended. Counted by the API, said here.
+// The report of an alert: recipients, speed, unsubscriptions, outcome. The API counts, this file words it.
 
 import { get } from "../parts/api.js";
 import { Shares } from "./course.js";
@@ -10,15 +10,15 @@ const { told: TOLD, lost: LOST, left: LEFT } = TABLES.references;
 
 const sum = (counts, names) => names.reduce((n, name) => n + (counts[name] || 0), 0);
 const all = (counts) => sum(counts, Object.keys(counts));
-/** Over all versions, or one. */
+/** Sums a figure over all versions. */
 const over = (versions, of) => versions.reduce((n, one) => n + of(one), 0);
 const ofChannels = (names) => (one) => Object.values(one.channels).reduce((n, counts) => n + sum(counts, names), 0);
-/** The slowest of some speeds; null where nothing has one. */
+/** The slowest of several speeds; null if there is none. */
 const slowest = (speeds) => (speeds.length ? Math.max(...speeds.map((one) => one.last_s)) : null);
 
 const Figure = ({ n, name }) => html`<li><b>${number(n)}</b><span>${name}</span></li>`;
 
-/** How the channels of one version did; every number under its name, so that narrow screens can stack them. */
+/** One table cell; `data-name` lets narrow screens stack the cells. */
 const Cell = ({ name, children }) => html`<td data-name=${name}><span>${children}</span></td>`;
 function Row({ channel, one }) {
   const counts = one.channels[channel];
@@ -33,7 +33,7 @@ function Row({ channel, one }) {
     <${Cell} name=${t("report-left")}>${number(one.left[channel] || 0)}<//></tr>`;
 }
 
-/** Who let it go out, or took the step that it tells of. */
+/** The occasions that are decisions: the approval of the alert or of an update. */
 const DECIDED = ["alert", "update"];
 function whoOf({ occasion, by, by_org, approver, approver_org }, own) {
   const approved = personOf(approver, approver_org, own);
@@ -50,7 +50,7 @@ function Version({ one, own }) {
       <tbody>${channels.map((channel) => html`<${Row} key=${channel} channel=${channel} one=${one} />`)}</tbody></table></div>` : html`<p class="muted small">${t("report-nobody")}</p>`}</section>`;
 }
 
-/** In words first: how many, and how long until the last of them. */
+/** The summary in words: number of people, and time until the last message. */
 function Summary({ report }) {
   const [first] = report.versions;
   const last = first ? slowest(Object.values(first.handed_over)) : null;

@@ -1,4 +1,4 @@
-// The last look before a second person gets it: one sentence, the words side by side, when it ends, by which channels.
+// The last step before submission: one sentence, the messages side by side, the end, the channels.
 
 import { clockHint, documentOf, endOf, isNoNumber, previewOf, targetOf } from "./draft.js";
 import { Untranslated } from "../parts/spoken.js";
@@ -10,16 +10,16 @@ import { Untold } from "../area/reach.js";
 import { TABLES } from "../tables.js";
 import { t } from "../parts/words.js";
 
-/** What is told and to whom; of an update (`notify`) how whoever was told hears of it: of how many, the API says once it is submitted. */
+/** What goes to whom. For an update (`notify`), how recipients are notified; the API gives their number after submission. */
 const sentence = (draft, told, notify) => (notify
   ? t(`notify-${notify}`) : sentenceOf({ ...draft, expires: documentOf(draft).expires }, told));
 
-/** `same`: an update that says nothing otherwise. It may be meant, so it is told and not refused. */
+/** `same`: an update that changes nothing. It may be intended, so the form notes it and does not refuse it. */
 export function SendStep({ draft, change, reach, notify, same }) {
   const toggle = (one, on) => change({ channels: TABLES.channels.filter((each) => (each === one ? on : draft.channels.includes(each))) });
   const clock = clockHint(draft.seen.zone);
   const document = previewOf(draft);
-  const told = reach.counting ? null : reach.told;  // a sentence is of this area, or there is none
+  const told = reach.counting ? null : reach.told;  // the sentence belongs to this area, or there is none
   return html`<div class="send-step">
     <section class="approval of-${draft.status}">
       <div class="approval-words"><${StatusMark} status=${draft.status} long />

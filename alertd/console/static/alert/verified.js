@@ -1,4 +1,4 @@
-// What a second person decides on besides the words: what was verified and by whom, and of an update what it changes.
+// What the approver checks besides the messages: the verification, its authority, and the changes of an update.
 
 import { get } from "../parts/api.js";
 import { Differs } from "./edit.js";
@@ -7,11 +7,11 @@ import { criterion } from "../parts/names.js";
 import { Refused, html, usePolled } from "../parts/parts.js";
 import { list, moment, t } from "../parts/words.js";
 
-/** Who decided something, and when. */
+/** The person who decided, and when. */
 const decision = (one) => (one && one.by ? html`<bdi>${one.by}</bdi>${one.at ? ` · ${moment(one.at)}` : ""}` : null);
 const grounds = (all) => list((all || []).map((one) => one.legal_basis).filter(Boolean));
 
-/** Each check by its word, and what the case says of it: nothing where it was not made. */
+/** Each check by its name, with the case's entry; empty if the check was not made. */
 function checksOf({ verification, best_interests, persons_sought, vehicles }) {
   const { authority, reference, criteria = [], custody_checked, protected_identity_checked, publication_risk } = verification || {};
   const beside = [["basis-sought", grounds(persons_sought)], ["basis-vehicle", grounds(vehicles)]].filter(([, basis]) => basis);
@@ -23,7 +23,7 @@ function checksOf({ verification, best_interests, persons_sought, vehicles }) {
   ];
 }
 
-/** What the author says was checked. To practise none of it is needed: then only what there is. */
+/** The checks that the author states. Practice alerts need none, so only existing entries are shown. */
 export function Verified({ alert }) {
   const checks = checksOf(alert.alert.case || {}).filter(([, is]) => is || alert.status === "Actual");
   if (!checks.length || alert.alert.kind !== "missing-child") return null;
@@ -31,7 +31,7 @@ export function Verified({ alert }) {
     <dl>${checks.map(([key, is]) => html`<div><dt>${t(key)}</dt><dd>${is || html`<strong class="fault">${t("left-empty")}</strong>`}</dd></div>`)}</dl></section>`;
 }
 
-/** Of an update, what it says otherwise than the alert does now. */
+/** The differences between an update and the present alert. */
 export function Differences({ alert }) {
   const { data, error } = usePolled((signal) => get(`/v1/alerts/${alert.update.of}`, { signal }), 0, `${alert.id} ${alert.rev}`);
   const [from, to] = [data && data.alert && said(data.alert), said(alert.alert)];
@@ -39,5 +39,5 @@ export function Differences({ alert }) {
     ${from ? changes(from, to).length ? html`<${Differs} from=${from} to=${to} />` : html`<p class="note">${t("update-same")}</p>` : null}</section>`;
 }
 
-/** Whose it is and what it is called elsewhere nobody reads. */
+/** The author and external id are not shown. */
 const said = ({ author, external_id, notify, ...rest }) => rest;

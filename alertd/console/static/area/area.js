@@ -1,4 +1,4 @@
-// Where: search, click, draw, take away; beside it whom that reaches. All of it works without the map.
+// The area: search, click, draw, cut out; beside it, the reach. Everything works without the map.
 
 import { get } from "../parts/api.js";
 import { Icon, Refused, Sketch, hasWebGl, html, useEffect, useRef, useSettled, useState } from "../parts/parts.js";
@@ -10,11 +10,11 @@ import { OtherWays, boxOfPieces, useReading } from "./ways.js";
 import { language, number, t } from "../parts/words.js";
 
 const TOOLS = ["pick", "polygon", "circle", "edit"];
-/** The kind of region a click means, by how near one looks. */
+/** The kind of region that a click selects, by zoom level. */
 const MEANT = [[5, "country"], [8, "province"], [99, "city"]];
 const REST_MS = 150;
 
-/** Of those with the very name that was typed the smallest first: who says Sevilla means the town before the province. */
+/** Of regions with exactly the typed name, the smallest comes first: "Sevilla" means the town before the province. */
 const KINDS = ["drawn", "city", "county", "province", "country"];
 const bare = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
 export function meant(regions, text) {
@@ -22,7 +22,7 @@ export function meant(regions, text) {
   return [...same.sort((a, b) => KINDS.indexOf(a.kind) - KINDS.indexOf(b.kind)), ...regions.filter((one) => !same.includes(one))];
 }
 
-/** `near` (longitude, latitude): what lies nearer comes first. Where several are found, Enter goes to them and takes none. */
+/** `near` (longitude, latitude): nearer regions come first. With several results, Enter moves the focus to them and selects none. */
 export function Search({ onFound, near = START.center }) {
   const [text, type] = useState("");
   const [found, find] = useState(null);
@@ -40,7 +40,7 @@ export function Search({ onFound, near = START.center }) {
   const take = (region) => { onFound(region); type(""); find(null); };
   const keys = (e) => {
     if (e.key === "Enter" || e.key === "ArrowDown") e.preventDefault();
-    if (!["Enter", "ArrowDown"].includes(e.key) || !found || found.of !== text.trim() || !found.regions.length) return;  // of what was typed before, none is meant
+    if (!["Enter", "ArrowDown"].includes(e.key) || !found || found.of !== text.trim() || !found.regions.length) return;  // results of an earlier text are not selectable
     if (e.key === "Enter" && found.regions.length === 1) take(found.regions[0]); else list.current.querySelector("button").focus();
   };
   const leave = (e) => {
@@ -60,7 +60,7 @@ function Toolbar({ tool, minus, onTool, onMinus }) {
     <p class="tool-says small muted">${t(`${tool}-says`)}</p></div>`;
 }
 
-/** The map where the browser can draw it, with the pieces and what they reach. */
+/** The map, if the browser can draw one, with the pieces and the resolved area. */
 function useMap(draft, change, reach, told, onNoMap) {
   const { box, map } = useAreaMap({ view: draft.view, told: { ...told, moved: (view) => change({ view }) }, onNoMap });
   useEffect(() => { if (map) map.setPieces(draft.pieces); }, [map, draft.pieces]);
@@ -68,7 +68,7 @@ function useMap(draft, change, reach, told, onNoMap) {
   return { box, map };
 }
 
-/** The region that a click means; none on the sea. */
+/** The region at a click; null on the sea. */
 export async function regionAt(lon, lat, zoom) {
   const { regions } = await get(`/v1/regions?at=${lon},${lat}`);
   const kind = MEANT.find(([below]) => zoom < below)[1];
@@ -102,7 +102,7 @@ const NoMap = ({ reach }) => html`<div class="map-box no-map"><p class="note">${
 export function AreaStep({ draft, change, reach, refusal, go, onOpen }) {
   const [drawable, draw] = useState(hasWebGl);
   const [fault, tell] = useState(null);
-  const [fit, setFit] = useState(() => (draft.view ? null : boxOfPieces(draft.pieces)));  // what there is already is looked at, until hands move the map
+  const [fit, setFit] = useState(() => (draft.view ? null : boxOfPieces(draft.pieces)));  // fits the map to the existing area until the user moves the map
   const onPieces = (next) => change((before) => ({ pieces: typeof next === "function" ? next(before.pieces) : next }));
   const found = (region) => {
     onPieces((before) => [...before.filter((one) => one.code !== region.code), regionPiece(region, false)]);

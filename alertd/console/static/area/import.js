@@ -1,4 +1,4 @@
-// A whole library of regions from a file: tried first, with the report of what would be done, then imported, and followed while it lasts.
+// Imports a region library from a file: first a test with a report, then the import, with progress.
 
 import { get, handIn, pause } from "../parts/api.js";
 import { bareName } from "../parts/names.js";
@@ -7,13 +7,13 @@ import { digits, number, t } from "../parts/words.js";
 
 const KINDS = ["city", "county", "province", "country"];
 const STEPS = ["uploading", "reading", "checking", "trying", "storing"];
-/** Of the files, by how their names end, as the API calls them. */
+/** The API's format name by file ending. */
 const FORMATS = { geojson: "geojson", json: "geojson", topojson: "topojson", gpkg: "gpkg", fgb: "fgb", zip: "zip" };
 const LOOK_MS = 700;
-/** Of a list in the report: the rest is told as a number. */
+/** Number of entries listed from the report; the rest is one count. */
 const MOST_LISTED = 12;
 
-/** How a file's format is called, and a name for what is in it; none for one that is not read. */
+/** Format and default name of a file; null for an unknown format. */
 function fileOf({ name }) {
   const [, stem, ending, packed] = /^(.*?)\.([^.]+)(\.gz)?$/.exec(name.toLowerCase()) || [];
   const format = FORMATS[ending] && (ending !== "zip" || !packed) ? FORMATS[ending] + (packed || "") : null;
@@ -25,7 +25,7 @@ const BLANK = {
   source: "", licence: "", guess_parents: false, replace: false,
 };
 
-/** What is asked of the API: what was left empty is not said. */
+/** The query for the API; empty fields are left out. */
 function queryOf(form, file, dry) {
   const said = { ...form, parent_digits: digits(form.parent_digits), country: form.country.trim().toUpperCase(), format: fileOf(file).format, dry_run: dry };
   return new URLSearchParams(Object.entries(said).filter(([, value]) => value !== "" && value !== false));
@@ -52,7 +52,7 @@ function Form({ form, put, file, choose }) {
       ${Object.entries(MORE).map(field)}</div></details>`;
 }
 
-/** How far it is: the steps, and of the first how much of the file is there. */
+/** The progress: the steps, and for the upload its share. */
 function Steps({ at, part, regions, dry }) {
   const steps = STEPS.filter((one) => !dry || one !== "storing");
   const now = steps.indexOf(at);
@@ -88,12 +88,12 @@ function Report({ report }) {
     ${report.dry_run ? null : html`<p class="muted small">${t("import-elsewhere")}</p>`}</section>`;
 }
 
-/** What keeps a file out: the API's words, and of single features their rows. */
+/** Why the file was refused: the API's errors, with the row of single features. */
 const KeptOut = ({ told }) => html`<section class="refused" role="alert"><${Icon} name="warn" /><div><strong>${t(`import-${told.state}`)}</strong><p>${told.why}</p>
   <ul>${told.problems.slice(0, MOST_LISTED).map((one) => html`<li><b>${t("import-row", { n: one.row })}</b>${one.code ? html` <code>${one.code}</code>` : null} ${one.what}</li>`)}
     ${told.faults > MOST_LISTED ? html`<li>${t("import-rest", { n: told.faults - MOST_LISTED })}</li>` : null}</ul></div></section>`;
 
-/** Follows an import that is under way, also one that was begun before the page was loaded again. */
+/** Follows a running import, also one that began before a page reload. */
 function useImport() {
   const [id, remember] = useTyped("import");
   const [told, tell] = useState(null);

@@ -1,4 +1,4 @@
-// Where an organisation may alert: regions by their names, drawn ground, and all of it as one outline.
+// Where an organisation may alert: regions by name, drawn areas, and all of it as one outline.
 
 import { Search, regionAt } from "./area.js";
 import { Button, Icon, Refused, Sketch, hasWebGl, html, usePolled, useState } from "../parts/parts.js";
@@ -8,13 +8,13 @@ import { OtherWays, useReading } from "./ways.js";
 import { polygonsOf } from "./shapes.js";
 import { t } from "../parts/words.js";
 
-/** Of more regions than these, their number alone is told: a map of a part would be taken for the whole. */
+/** With more regions than this, only their number is shown: a partial map would look like the whole. */
 const MOST_SHOWN = 60;
 
 const outlines = ({ type, coordinates }) => (type === "Polygon" ? [coordinates] : coordinates);
 const whole = (shapes) => (shapes.length ? { type: "MultiPolygon", coordinates: shapes.flatMap(outlines) } : null);
 
-/** The regions of a jurisdiction with their names, how many more there are, and its ground. */
+/** The regions of a jurisdiction with their names, the number of further ones, and its geometry. */
 export function useGround(jurisdiction) {
   const { regions = [], polygons = [] } = jurisdiction || {};
   const shown = regions.length > MOST_SHOWN ? [] : regions;
@@ -27,7 +27,7 @@ export function useGround(jurisdiction) {
   return { regions: [], geometry: null, ...data, rest: regions.length - shown.length, error };
 }
 
-/** What was drawn or read, as the outlines that are kept. */
+/** Drawn or read pieces as outlines to store. */
 const shapesOf = (pieces) => pieces.flatMap((one) => (one.type === "file" ? polygonsOf(one.id) : one.geometry ? [one.geometry] : []));
 
 function Grounds({ regions, rest, polygons, onRegion, onPolygon }) {
@@ -38,7 +38,7 @@ function Grounds({ regions, rest, polygons, onRegion, onPolygon }) {
       <button type="button" class="tiny" aria-label=${`${t("remove")}: ${t("drawn-grounds", { n: 1 })} ${i + 1}`} onClick=${() => onPolygon(i)}><${Icon} name="close" /></button></li>`)}</ul>`;
 }
 
-/** `value` is a jurisdiction or null, which is everywhere; one with nothing in it is not finished. */
+/** `value` is a jurisdiction, or null for everywhere; an empty one is incomplete. */
 export function JurisdictionField({ value, onChange }) {
   const [drawable, draw] = useState(hasWebGl);
   const [drawing, setDrawing] = useState(false);

@@ -1,5 +1,5 @@
-// The map: outlines and names from one file, the area that the API resolved, and hands that draw.
-// Loaded where a map is shown, and only where the browser can draw one.
+// The map: outlines and names from one file, the area that the API resolved, and drawing by hand. Loaded only where a map is shown and the
+// browser can draw one.
 
 import { LngLat, LngLatBounds, Map as MapLibre, NavigationControl, addProtocol } from "../vendor/maplibre-gl.mjs";
 import { FetchSource, PMTiles, Protocol } from "../vendor/pmtiles.mjs";
@@ -13,19 +13,19 @@ export { prewarm } from "../vendor/maplibre-gl.mjs";
 const BASE = `${location.origin}/console/map/base.pmtiles`;
 const SOURCES = "Made with Natural Earth · © Instituto Geográfico Nacional, CC BY 4.0 ign.es · © BFS, swisstopo · U.S. Census Bureau";
 const MODES = { polygon: "polygon", circle: "circle", edit: "select", pick: "static" };
-/** Decimals of a degree that are kept of what is drawn: a decimetre. */
+/** Stored decimals of a degree: 6, about a decimetre. */
 const DECIMALS = 6;
 const EARTH_KM = 6371.0088;
-/** As wide a map has room for the names of its sources, in px. */
+/** Below this width in px, the map has no room for the names of its sources. */
 const NARROW = 760;
 const NOTHING = { type: "FeatureCollection", features: [] };
 
-/** How often a piece of the map is asked for before it is told that it does not come. */
+/** Attempts to load a piece of the map before it counts as missing. */
 const TRIES = 4;
-/** After a try, and as much longer after each. */
+/** Pause after an attempt in ms; it grows with each one. */
 const REST_MS = 200;
 
-/** A line that is down comes as a TypeError, one that breaks as less than was asked for: what nobody gave up is asked for again. */
+/** A lost connection shows as a TypeError, a broken one as too few bytes: retries both, unless the request was aborted. */
 class Persistent extends FetchSource {
   async getBytes(offset, length, signal, etag) {
     for (let left = TRIES; ; left -= 1) {
@@ -46,7 +46,7 @@ protocol.add(new PMTiles(new Persistent(BASE)));
 addProtocol("pmtiles", protocol.tile);
 
 const round = (n) => Number(n.toFixed(DECIMALS));
-/** A point of the earth: beyond 180 degrees a map goes on with what lies on the other side. */
+/** A point on the globe: a map continues beyond 180 degrees. */
 const wrapped = (lon, lat) => [round(new LngLat(lon, lat).wrap().lng), round(lat)];
 const rounded = (ring) => ring.map((point) => point.map(round));
 const colours = () => {
@@ -54,7 +54,7 @@ const colours = () => {
   return (name) => style.getPropertyValue(`--${name}`).trim();
 };
 
-/** A circle's outline, as true on the ground as a map needs. */
+/** The outline of a circle, accurate enough for a map. */
 export function outline([lon, lat], radius_km, corners = 64) {
   const [phi, d] = [(lat * Math.PI) / 180, radius_km / EARTH_KM];
   const at = (i) => {
@@ -66,7 +66,7 @@ export function outline([lon, lat], radius_km, corners = 64) {
   return [...Array.from({ length: corners }, (_, i) => at(corners - i)), at(corners)];
 }
 
-/** What was drawn, as a piece of a target. */
+/** A drawn feature as a piece of a target. */
 function pieceOf(feature) {
   const ring = rounded(feature.geometry.coordinates[0]);
   if (feature.properties.mode !== "circle") return { id: feature.id, type: "polygon", geometry: { type: "Polygon", coordinates: [ring] } };
@@ -83,12 +83,12 @@ function featureOf(piece) {
   return { type: "Feature", id: piece.id, geometry: { type: "Polygon", coordinates }, properties };
 }
 
-/** A ring says at its top how loud it is. */
+/** A ring shows its loudness at its top. */
 const labelOf = ({ center, radius_km, loudness }, i) => ({
   type: "Feature", properties: { name: `${i + 1} · ${t(loudness ? `is-${loudness}` : "as-alert")}` }, geometry: { type: "Point", coordinates: outline(center, radius_km)[0] },
 });
 
-/** Whether hands can hold it: one outline of few corners. Others are seen in the area alone. */
+/** Whether the piece can be edited by hand: one outline with few corners. Others show only as part of the area. */
 const isDrawn = ({ type, geometry }) =>
   type === "circle" || type === "ring" || (type === "polygon" && geometry.type === "Polygon" && geometry.coordinates.length === 1 && geometry.coordinates[0].length <= HELD_CORNERS);
 
@@ -130,10 +130,10 @@ function style() {
   };
 }
 
-/** The louder a ring, the fuller. */
+/** Louder rings are more opaque. */
 const FILLED = { loud: 0.34, normal: 0.16, silent: 0.04 };
 
-/** How what hands draw looks, by the mode that draws it. */
+/** The styles of drawn shapes, by drawing mode. */
 function drawnStyles() {
   const colour = colours();
   const of = (feature) => colour(feature.properties.minus ? "minus" : "area");
@@ -145,7 +145,7 @@ function drawnStyles() {
   return { polygon: styles, circle: styles, select };
 }
 
-/** A finger moves nowhere before it taps: a circle ends where it is ended, not where a pointer was seen last. */
+/** A finger does not move before it taps: a circle ends at the tap, not at the last pointer position. */
 class Circle extends TerraDrawCircleMode {
   onClick(event) {
     if (this.state === "drawing") this.onMouseMove(event);
@@ -164,7 +164,7 @@ function modes() {
   ];
 }
 
-/** `told`: `picked(lon, lat, zoom)`, `drawn(piece)`, `edited(piece)`, `moved(view)`, `opened(yes)` of a shape that is not closed; null for a map to be looked at. */
+/** `told` receives `picked(lon, lat, zoom)`, `drawn(piece)`, `edited(piece)`, `moved(view)` and `opened(yes)` (a shape is open); null makes a read-only map. */
 export class AreaMap {
   constructor(container, view, told) {
     this.told = told;
@@ -173,7 +173,7 @@ export class AreaMap {
     this.map = new MapLibre({ container, style: style(), attributionControl: { compact: true }, dragRotate: false, pitchWithRotate: false, ...(view || START) });
     this.map.touchZoomRotate.disableRotation();
     this.map.scrollZoom[told ? "enable" : "disable"]();
-    // Tiles that nobody waits for any more are no fault. What comes from MapLibre's worker is an Error without its text when it is printed.
+    // Cancelled tiles are no error. Errors of MapLibre's worker lose their text when printed.
     this.map.on("error", ({ error }) => { if (!this.gone) console.error(`The map: ${error.message}`); });
     if (told) this.listen(told);
     this.ready = new Promise((done) => this.map.on("load", done)).then(() => (told ? this.begin() : this.foldSources()));
@@ -182,13 +182,13 @@ export class AreaMap {
     this.dark.addEventListener("change", this.recolour);
   }
 
-  /** A small map has no room for them: they are one click away. */
+  /** A small map folds its sources; one click opens them. */
   foldSources() {
     const sources = this.map.getContainer().querySelector(".maplibregl-compact-show");
     if (sources) { sources.classList.remove("maplibregl-compact-show"); sources.removeAttribute("open"); }
   }
 
-  /** Gives every layer its colours anew and touches nothing that it shows: the area and what was drawn stay. */
+  /** Recolours every layer; keeps the area and the drawn shapes. */
   paint() {
     for (const { id, paint } of style().layers) for (const [name, value] of Object.entries(paint)) this.map.setPaintProperty(id, name, value);
     if (this.draw) for (const [mode, styles] of Object.entries(drawnStyles())) this.draw.setModeStyles(mode, styles);
@@ -210,7 +210,7 @@ export class AreaMap {
     this.map.getContainer().dataset.ready = "true";
   }
 
-  /** A shape that is being drawn is in nothing yet, and lost with the map. */
+  /** A shape that is still open belongs to no area, and is lost with the map. */
   tellOpen() {
     if (!this.gone) this.told.opened(this.draw.getModeState() === "drawing");
   }
@@ -233,7 +233,7 @@ export class AreaMap {
     this.draw.setMode(MODES[tool]);
   }
 
-  /** Shows the pieces that hands can hold; those that are there as they should be are left alone. */
+  /** Shows the editable pieces; leaves unchanged ones alone. */
   setPieces(pieces) {
     const wanted = pieces.filter(isDrawn);
     const state = JSON.stringify(wanted);
@@ -253,7 +253,7 @@ export class AreaMap {
     if (source) source.setData(geometry ? { type: "Feature", properties: {}, geometry } : NOTHING);
   }
 
-  /** Looks at what is inside; what is no ground, or reaches beyond a pole, is looked at as far as there is any. */
+  /** Fits the map to a box; ignores empty boxes, and clips those beyond a pole. */
   fit(box) {
     if (!box.every(Number.isFinite)) return;
     const [west, south, east, north] = box.map((n, i) => (i % 2 ? Math.min(90, Math.max(-90, n)) : n));
@@ -268,5 +268,5 @@ export class AreaMap {
   }
 }
 
-/** All that is seen of a piece. */
+/** Everything visible of a piece. */
 const seenOf = ({ geometry, center, radius_km }, { minus, loudness }) => JSON.stringify([center ? [center, radius_km] : geometry, Boolean(minus), loudness || ""]);

@@ -1,12 +1,12 @@
-// What was mended in a shape as it was sent, in words: before anything is sent somebody sees that the area is another one than was drawn.
+// Repairs of a submitted shape in words, so that the author sees a changed area before anything is sent.
 
 import { html } from "../parts/parts.js";
 import { nameOf } from "../parts/names.js";
 import { known, number, t } from "../parts/words.js";
 
-/** Of areas as many digits as say how far they differ. */
+/** Rounds areas to as many digits as show their difference. */
 const told = (figures) => Object.fromEntries(Object.entries(figures).map(([name, value]) => [name, typeof value === "number" ? number(Math.round(value * 10) / 10) : value]));
-/** An area is the same to every digit that is shown. */
+/** Whether two areas are equal in every digit shown. */
 const isSame = ({ before_km2, after_km2 }) => before_km2 !== undefined && Math.abs(after_km2 - before_km2) < 0.05;
 
 function Note({ one: { pointer, code, figures, text } }) {

@@ -1,4 +1,4 @@
-// What an area is made of: regions, shapes, circles, and rings, each told as loud and as late as it says.
+// The pieces of an area: regions, shapes, circles, and rings with their own loudness and delay.
 
 import { Button, Icon, html, useState } from "../parts/parts.js";
 import { ringsOf as outlines } from "./shapes.js";
@@ -6,7 +6,7 @@ import { TABLES } from "../tables.js";
 import { amountOf, countOf, language, number, span, t } from "../parts/words.js";
 import { uuid } from "./ways.js";
 
-/** What a wider ring is by itself: so much wider, so much later. */
+/** Default factor and delay of a wider ring. */
 const WIDER = 3;
 const LATER_MIN = 15;
 
@@ -15,7 +15,7 @@ export const regionPiece = (region, minus) => ({ id: `region-${region.code}`, ty
 const isRound = (piece) => piece.type === "circle" || piece.type === "ring";
 const ringsOf = (pieces) => pieces.filter((one) => one.type === "ring");
 
-/** Seville the city or the province: one word of it, and what it lies in. */
+/** Tells Seville the city from the province: its kind and its parent. */
 export const kindOf = ({ kind, within }) => [kind && t(`kind-${kind}`), within].filter(Boolean).join(" · ");
 
 const TITLES = {
@@ -33,13 +33,15 @@ export const ringWords = ({ radius_km, loudness, delay_min, pace_per_min }) => [
   delay_min ? t("later", { time: span(delay_min * 60) }) : "", pace_per_min ? t("paced", { n: number(pace_per_min) }) : "",
 ].filter(Boolean).join(", ");
 
-/** Seconds from the approval until the latest ring begins. */
+/** Seconds from the approval to the start of the latest ring. */
 export const delayOf = (target) => 60 * Math.max(0, ...((target && target.rings) || []).map((one) => one.delay_min || 0));
 
 export const RingWords = ({ rings }) => (rings && rings.length ? html`<ul class="rings-say">${[...rings].sort((a, b) => a.radius_km - b.radius_km).map((one) => html`<li>${ringWords(one)}</li>`)}</ul>` : null);
 
-/** A number as it is typed: the screen is drawn again meanwhile, and takes no digit back. What cannot be is forgotten on leaving; none at
-    all is meant where it may be (`set(undefined)`). */
+/**
+ * A number field: redraws keep the typed digits. Invalid input is dropped on leaving; an empty field calls `set(undefined)` if it is
+ * optional.
+ */
 function Amount({ value, set, label, optional, whole, min, max = Infinity, placeholder }) {
   const [text, type] = useState(null);
   const typed = (e) => {
@@ -72,7 +74,7 @@ function Piece({ one, pieces, set, drop, wider }) {
   </li>`;
 }
 
-/** Around the widest ring, one degree quieter, a little later. */
+/** A ring around the widest one: one degree quieter, a little later. */
 function widerThan(ring) {
   const quieter = TABLES.loudness[Math.min(TABLES.loudness.indexOf(ring.loudness) + 1, TABLES.loudness.length - 1)];
   return { ...ring, id: uuid(), radius_km: ring.radius_km * WIDER, loudness: quieter, delay_min: ring.delay_min + LATER_MIN };

@@ -1,4 +1,4 @@
-// Whom the area reaches, asked for when a hand lets go, never while it draws or types.
+// The reach of the area, asked for when a drawing gesture ends, not during it.
 
 import { Problem, post } from "../parts/api.js";
 import { goneFiles, targetOf } from "../alert/draft.js";
@@ -9,13 +9,13 @@ import { AskNeighbours } from "../alert/permits.js";
 import { delayOf, ringWords } from "./pieces.js";
 import { language, list, number, span, t } from "../parts/words.js";
 
-/** Clicks that follow each other this closely are one question. */
+/** Clicks within this time are one request. */
 const REST_MS = 60;
 
-/** All that the area is made of. */
+/** Everything that defines the area. */
 const keyOf = ({ pieces, beyond = {} }) => JSON.stringify([pieces, beyond]);
 
-/** The API's preview of the draft's target; what was told stays in sight while `counting` says that it is of another one. */
+/** The API's preview of the draft's target; the last answer stays visible, and `counting` says that it is out of date. */
 export function useReach(draft) {
   const key = keyOf(draft);
   const [reach, tell] = useState({ key: keyOf({ pieces: [] }), told: null, error: null });
@@ -37,27 +37,27 @@ export function useReach(draft) {
   return { ...reach, counting: reach.key !== key };
 }
 
-/** How long a channel takes to the last of them: the latest ring only begins when it is due. Where no rate is known, nobody can say; of nobody nothing is said. */
+/** Time until the last message of a channel: the latest ring starts only when it is due. Empty without a known rate, and for no people. */
 export const Eta = ({ n, eta, delay }) => html`<span class="muted">${!n || (eta === undefined && !delay) ? "" : (eta || 0) + delay < 1 ? t("at-once") : t(delay ? "eta-last" : "eta", { time: span((eta || 0) + delay) })}</span>`;
 
 const Channel = ({ name, n, eta, delay }) => html`<li data-channel=${name}><span>${t(name)}</span><b>${number(n)}</b><${Eta} n=${n} eta=${eta} delay=${delay} /></li>`;
 
-/** Of each ring how loud, how late and how many; the ground outside all of them last. */
+/** Loudness, delay and count of each ring; last, the area outside all rings. */
 export const ReachRings = ({ rings, target }) => (rings.length ? html`<table class="reach-rings"><caption class="sr-only">${t("rings")}</caption><tbody>
   ${[...rings].sort((a, b) => (a.ring === 0) - (b.ring === 0)).map((one) => html`<tr data-ring=${one.ring}>
     <th scope="row">${one.ring ? t("ring", { n: String(one.ring) }) : t("ring-rest")}<small>${one.ring ? ringWords({ ...one, ...target.rings[one.ring - 1] }) : t("as-alert")}</small></th>
     <td><${People} n=${one.people} /></td></tr>`)}</tbody></table>` : null);
 
-/** Why nobody can say whom the area reaches. */
+/** Why the reach is unknown. */
 export const Untold = ({ reach: { counting, error } }) => (error && !counting ? html`<${Refused} error=${error} />` : html`<p class="muted">${t(counting ? "counting" : "area-none")}</p>`);
 
-/** A count, for what is drawn of it; one that is not told is less than any that is. */
+/** A count for drawing; a hidden one counts as less than any other. */
 export const sized = (n) => (typeof n === "number" ? n : 0);
 
-/** Where most people are comes first. */
+/** Regions with the most people first. */
 export const mostFirst = (regions) => Object.entries(regions).sort(([, a], [, b]) => sized(b) - sized(a));
 
-/** Names of regions by their codes: those that the area names, and of the others what the library calls them. */
+/** Names of regions by code: from the area, else from the library. */
 export function useNames(codes, known) {
   const names = Object.fromEntries(known.map((one) => [one.code, one.name]));
   const missing = codes.filter((code) => !(code in names));
@@ -68,7 +68,7 @@ export function useNames(codes, known) {
   return { ...names, ...data };
 }
 
-/** So many regions stand beside an area. */
+/** Number of regions listed beside an area. */
 const SHOWN_REGIONS = 6;
 
 export function ReachPanel({ reach, status, asks, onAsk }) {

@@ -1,12 +1,12 @@
-// In a worker: the polygons and circles of what was uploaded or pasted. A hundred thousand corners take a moment here, and none elsewhere.
+// Worker: reads polygons and circles from an uploaded or pasted file. A hundred thousand corners take a moment, which would block the page.
 
-/** Decimals of a degree that are kept: a decimetre. */
+/** Stored decimals of a degree: about a decimetre. */
 const GRAIN = 1e6;
 
-/** What is no number stays none: null is not nought. */
+/** A missing number stays NaN: null is not 0. */
 const round = (n) => (typeof n === "number" ? Math.round(n * GRAIN) / GRAIN : NaN);
 
-/** Every geometry of whatever GeoJSON it is. */
+/** Every geometry of a GeoJSON document of any type. */
 function geometries(json) {
   if (json.type === "FeatureCollection") return json.features.flatMap(geometries);
   if (json.type === "Feature") return json.geometry ? geometries(json.geometry) : [];
@@ -15,14 +15,14 @@ function geometries(json) {
 
 const SURFACES = { Polygon: (one) => [one.coordinates], MultiPolygon: (one) => one.coordinates };
 
-/** `ignored`: how many lines and points are in it, which are no area. */
+/** `ignored`: the number of lines and points, which are not areas. */
 function ofJson(json) {
   const all = geometries(json);
   const areas = all.filter(({ type }) => Object.hasOwn(SURFACES, type));
   return { polygons: areas.flatMap((one) => SURFACES[one.type](one)), circles: [], ignored: all.length - areas.length };
 }
 
-/** Nothing between two commas is no number, and not nought. */
+/** An empty field between two commas is NaN, not 0. */
 const numberOf = (text) => (text ? Number(text) : NaN);
 const pairs = (text) => text.trim().split(/\s+/).map((pair) => pair.split(",").map(numberOf));
 /** CAP 1.2, section 3.2.4: latitude first. */
@@ -32,7 +32,7 @@ const circleOf = (text) => {
   return { center: [round(lon), round(lat)], radius_km: radius };
 };
 
-/** What is between the tags of a name, whatever its prefix: read once from the beginning to the end, however many are never closed. */
+/** The content of each tag of a name, with any prefix: one pass over the text, even if many tags are never closed. */
 function inside(xml, name) {
   const found = [];
   let open = null;
@@ -44,7 +44,7 @@ function inside(xml, name) {
   return found;
 }
 
-/** The text without its comments. */
+/** The text without comments. */
 function bare(text) {
   let [kept, from] = ["", 0];
   for (;;) {
@@ -56,7 +56,7 @@ function bare(text) {
   }
 }
 
-/** CAP and KML say where in plain text between tags. A worker has no parser of XML, and that of pages logs what is no XML. */
+/** CAP and KML give coordinates as plain text between tags. A worker has no XML parser, and the page's parser logs invalid XML. */
 function ofXml(text) {
   const xml = bare(text).trim();
   const root = xml.match(/<([A-Za-z_][\w:.-]*)/);
@@ -79,7 +79,7 @@ function boxOf(polygons) {
 }
 
 const isNumber = (n) => Number.isFinite(n);
-/** Degrees; an outline that crosses the antimeridian goes on beyond 180, as the API takes it. */
+/** Degrees; an outline that crosses the antimeridian continues beyond 180, as the API accepts it. */
 const MOST_LONGITUDE = 540;
 const isOnEarth = ([lon, lat]) => Math.abs(lon) <= MOST_LONGITUDE && Math.abs(lat) <= 90;
 

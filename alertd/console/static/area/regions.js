@@ -1,4 +1,4 @@
-// The region library: found by name, by a click on the map or by code; and regions of one's own, drawn or from a file, with a name.
+// The region library: found by name, click or code; and the organisation's own regions, drawn or from a file.
 
 import { ask, get } from "../parts/api.js";
 import { boundsOf } from "./ground.js";
@@ -15,12 +15,12 @@ import { language, number, t } from "../parts/words.js";
 const nameOf = (region) => region.names[language] || region.name;
 const bareCode = (name) => bareName(name).toUpperCase().slice(0, 32);
 
-/** A map to be clicked and drawn on; `told` hears what hands do. */
+/** A map for clicking and drawing; `told` receives the gestures. */
 export function RegionMap({ geometry, drawing, told, onNoMap, label = t("regions") }) {
   const { box, map } = useAreaMap({ told: { ...told, edited: told.drawn }, onNoMap });
   useEffect(() => { if (map) map.setArea(geometry); if (map && geometry) map.fit(boundsOf(geometry)); }, [map, geometry]);
   useEffect(() => { if (map) map.setTool(drawing ? "polygon" : "pick", false); }, [map, drawing]);
-  useEffect(() => { if (map) map.setPieces([]); }, [map, drawing, geometry]);  // what was drawn is shown as the area
+  useEffect(() => { if (map) map.setPieces([]); }, [map, drawing, geometry]);  // the drawn shape is shown as the area
   return html`<div class="map" ref=${box} role="application" aria-label=${label}></div>`;
 }
 
@@ -35,7 +35,7 @@ function Facts({ region, chain, onShow }) {
     <${Mended} told=${region.mended || []} /></section>`;
 }
 
-/** The regions that one lies in, the nearest first. */
+/** The parent regions, nearest first. */
 async function above(region, signal) {
   const chain = [];
   for (let code = region.parent; code; code = chain[chain.length - 1].parent) chain.push(await get(`/v1/regions/${code}?geometry=none`, { signal }));
@@ -78,9 +78,9 @@ const shapeOf = (pieces) => {
 };
 
 const importPanel = async () => (await import("./import.js")).ImportPanel;
-/** Imported regions are everybody's: whoever runs the service imports them. */
+/** Imported regions are shared by all organisations, so only the host organisation imports them. */
 const mayImport = (me) => me.host && !me.test && mayDo(me, "region.import");
-/** An import that was begun before the page was loaded again. */
+/** An import that began before a page reload. */
 const underWay = () => sessionStorage.getItem("alertd.typed import");
 
 export function RegionsScreen({ me }) {

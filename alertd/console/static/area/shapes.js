@@ -1,20 +1,20 @@
-// Outlines of many corners: read in a worker, kept beside the draft, so that nothing that is typed waits for them.
+// Outlines with many corners: read in a worker and kept beside the draft, so that typing stays fast.
 
 import { forSession } from "../parts/api.js";
 import { TABLES } from "../tables.js";
 
-/** Where a map is opened that nobody has moved: [longitude, latitude], degrees. */
+/** Default view of the map: [longitude, latitude], degrees. */
 export const START = { center: [8, 44], zoom: 3 };
 
 const KEPT = "alertd.shapes.";
-/** Up to here hands can hold it, and it is part of the draft itself. */
+/** Shapes up to this size are editable by hand and part of the draft. */
 export const HELD_CORNERS = 500;
-/** As much as the API takes in one body. */
+/** The API's limit of a request body. */
 const MOST_BYTES = 10 * 1024 * 1024;
 
 const held = forSession();
 
-/** The polygons that a piece of a file stands for; none where the tab no longer has them. */
+/** The polygons of a file piece; empty if the tab no longer has them. */
 export function polygonsOf(id) {
   if (!held.has(id)) held.set(id, JSON.parse(sessionStorage.getItem(KEPT + id) || "[]"));
   return held.get(id);
@@ -25,7 +25,7 @@ export function hold(id, polygons, json) {
   try { sessionStorage.setItem(KEPT + id, json); } catch { /* it is too large to outlive the page: the file is still there */ }
 }
 
-/** Lets go of each outline that none of the drafts in this tab names; `drafts` are their texts. */
+/** Frees each outline that no draft in this tab uses; `drafts` are their texts. */
 export function letGo(drafts) {
   const inTab = Object.keys(sessionStorage).filter((key) => key.startsWith(KEPT)).map((key) => key.slice(KEPT.length));
   for (const id of [...held.keys(), ...inTab].filter((one) => !drafts.some((text) => text.includes(one)))) {
@@ -37,7 +37,7 @@ export function letGo(drafts) {
 /** Every outline and hole of a Polygon or MultiPolygon. */
 export const ringsOf = ({ type, coordinates }) => (type === "Polygon" ? coordinates : coordinates.flat());
 
-/** West, south, east, north of what the points are in; of no point, nothing is in it. */
+/** West, south, east, north of the points; null without points. */
 export function boxOf(points) {
   const box = [Infinity, Infinity, -Infinity, -Infinity];
   for (const [lon, lat] of points) {
@@ -50,17 +50,17 @@ export function boxOf(points) {
 }
 
 const widthOf = (rings) => { const [west, , east] = boxOf(rings.flat()); return east - west; };
-/** Outlines as they lie on the ground: what crosses the antimeridian comes in two parts, one at either edge of the world, and is told as one. */
+/** Joins outlines that the antimeridian split, one part at either edge of the world. */
 export function together(rings) {
   const turned = rings.map((ring) => (ring.every(([lon]) => lon < 0) ? ring.map(([lon, lat]) => [lon + 360, lat]) : ring));
   return widthOf(turned) < widthOf(rings) / 2 ? turned : rings;
 }
 
-/** Of an outline, about as many corners as a sketch can show. */
+/** Number of corners that a sketch shows of an outline. */
 const SKETCHED = 2000;
-/** Of each ring so many of them, or fewer where there are hundreds: a hole or an island has few beside a coast, and is seen none the less. */
+/** Minimum of corners per ring, or fewer with hundreds of rings, so that a small hole or island stays visible beside a coast. */
 const SEEN = 50;
-/** Of any ring: a triangle, closed. */
+/** The minimum of any ring: a closed triangle. */
 const FEWEST = 4;
 export function thinned(rings) {
   const each = Math.ceil(rings.reduce((n, ring) => n + ring.length, 0) / SKETCHED);
@@ -70,7 +70,8 @@ export function thinned(rings) {
 }
 
 /**
- * The shapes of a GeoJSON, CAP or KML text: `{polygons, circles, corners, box, json}`, or `{fault, n}`, the key of a sentence.
+ * The shapes of a GeoJSON, CAP or KML text: `{polygons, circles, corners, box, json}`, or `{fault, n}`, where `fault` is the key of a
+ * sentence.
  */
 export function readShapes(text) {
   if (text.length > MOST_BYTES) return Promise.resolve({ fault: "file-heavy", n: MOST_BYTES / 1024 / 1024 });

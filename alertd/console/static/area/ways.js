@@ -1,10 +1,10 @@
-// The ways to an area that need no map: coordinates, a file, a pasted text. A file may be dropped on the map as well.
+// Ways to an area without the map: coordinates, file, pasted text. A file can be dropped on the map too.
 
 import { Button, Field, Icon, html, useState } from "../parts/parts.js";
 import { HELD_CORNERS, boxOf, hold, readShapes, ringsOf } from "./shapes.js";
 import { amountOf, digits, t } from "../parts/words.js";
 
-/** What is pasted and longer is not shown first: a field of a megabyte is slow. */
+/** A longer pasted text is not shown first: a field of a megabyte is slow. */
 const LONGEST_SHOWN = 50_000;
 const KM_A_DEGREE = 111;
 
@@ -17,7 +17,7 @@ export function uuid() {
 
 const circlePiece = (circle) => ({ id: uuid(), type: "circle", ...circle });
 
-/** What was read, as pieces of a target: small ones that hands can hold, else one that stands for all of it. */
+/** Shapes as pieces of a target: editable ones if they are small, else one piece for all of them. */
 function piecesOf({ polygons, circles, corners, json, box }, name) {
   const round = circles.map(circlePiece);
   if (!polygons.length) return round;
@@ -35,11 +35,11 @@ const corners = (piece) => {
   if (piece.center) return around(piece);
   const box = piece.box || piece.bbox;
   if (box) return [box.slice(0, 2), box.slice(2)];
-  return piece.geometry ? ringsOf(piece.geometry).flat() : [];  // a region that is in no library any more is nowhere
+  return piece.geometry ? ringsOf(piece.geometry).flat() : [];  // a region outside the library has no geometry
 };
 export const boxOfPieces = (pieces) => boxOf(pieces.flatMap(corners));
 
-/** Reads what comes; `busy` while it does, `fault` a sentence where it could not be taken, `note` one where part of it was not. */
+/** Reads input; `busy` while it runs, `fault` a sentence if it was refused, `note` a sentence if a part was left out. */
 export function useReading(onAdd) {
   const [state, set] = useState({ busy: false, fault: "", note: "" });
   const take = async (text, name) => {

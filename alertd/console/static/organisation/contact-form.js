@@ -1,16 +1,16 @@
-// Ways to answer without a voice, which every alert of an organisation gets that brings none, as they are changed.
+// Form for contacts without a voice call. alertd adds them to every alert of the organisation that has none.
 
 import { listed } from "../alert/draft.js";
 import { Button, Choice, Field, Icon, html, useState } from "../parts/parts.js";
 import { t } from "../parts/words.js";
 
-/** By what it is called in the document: its word, and that of its value. */
+/** By document field: its label, and the label of its value. */
 const WAYS = { text: ["contact-text", "number"], url: ["contact-url", "contact-address"], dial: ["contact-dial", "number"] };
 const EMPTY = { countries: [], role: "deaf", dial: null, text: "sms:", url: null };
 
 const wayOf = (one) => Object.keys(WAYS).find((way) => one[way] !== null && one[way] !== undefined);
 const bare = (one) => one[wayOf(one)].replace(/^sms:/, "");
-/** A number to dial is a relay service's: who hears needs no such way. */
+/** A number to dial is a relay service's, for people who cannot hear. */
 const written = ({ countries, role }, way, value) => ({
   countries: way === "url" ? [] : countries, role: way === "dial" ? EMPTY.role : role, dial: null, text: null, url: null,
   [way]: way === "text" ? `sms:${value}` : way === "url" ? value.trim() : value,

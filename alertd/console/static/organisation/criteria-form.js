@@ -1,4 +1,4 @@
-// What the cases of an organisation must meet before anybody is told, level by level, as it is changed.
+// Form for what cases must meet before anyone is notified, by level.
 
 import { criterion } from "../parts/names.js";
 import { Check, Choice, Field, html, useState } from "../parts/parts.js";
@@ -7,14 +7,14 @@ import { list, t } from "../parts/words.js";
 
 const RULE = { all_of: [], any_of: [], at_least: 1, authorities: [], custody_checked: true };
 const CRITERIA = Object.keys(TABLES.criterion.en);
-/** Each criterion is asked for in one of these ways: not, always, or as one of several. */
+/** A criterion is not required, always required, or one of several. */
 const LISTS = { all_of: "asks-always", any_of: "asks-several" };
 const wayOf = (rule, code) => Object.keys(LISTS).find((name) => rule[name].includes(code)) || "";
-/** At the gravest level the service itself asks for some, which nobody chooses. */
+/** At the gravest level the service itself requires some criteria, which the organisation cannot choose. */
 const chosenAt = (level, rule) => CRITERIA.filter((code) => level !== TABLES.gravest || !TABLES.criteria.includes(code) || wayOf(rule, code));
 const isAsked = (rule) => Object.keys(LISTS).some((name) => rule[name].length);
 
-/** The rule, a criterion of it asked for in another way; no more of several are needed than there are. */
+/** The rule with one criterion changed; the required number never exceeds the number of criteria. */
 function asking(rule, code, way) {
   const lists = Object.fromEntries(Object.keys(LISTS).map((name) => [name, CRITERIA.filter((one) => (one === code ? name === way : rule[name].includes(one)))]));
   return { ...rule, ...lists, at_least: Math.max(1, Math.min(rule.at_least, lists.any_of.length)) };
@@ -22,7 +22,7 @@ function asking(rule, code, way) {
 
 const linesOf = (text) => text.split("\n").map((line) => line.trim()).filter(Boolean);
 
-/** Names, one a line, as they are typed. */
+/** Names as typed, one a line. */
 function Authorities({ value, set }) {
   const [text, type] = useState(value.join("\n"));
   return html`<${Field} label=${t("asks-authorities")} type="area" value=${text} onChange=${(next) => { type(next); set(linesOf(next)); }} hint=${t("asks-authorities-say")} />`;

@@ -7,24 +7,24 @@ import { Awaited, Button, Check, Empty, Field, Icon, NotYet, Older, Refused, Sta
 import { TABLES } from "../tables.js";
 import { direction, known, language, list, listed, moment, personOf, t } from "../parts/words.js";
 
-/** A rate above this is none: the carrier takes what it is given. */
+/** The carrier's own rate limit; without one, it takes all messages. */
 const rateOf = (one) => (one.rate ? t("rate", { n: one.rate }) : t("no-limit"));
 
-/** Why a carrier cannot send, or why a test failed: the cause in the reader's language, the carrier's own words, and the settings to check. */
+/** Why a carrier cannot send, or why a test failed: the cause in the reader's language, the carrier's words, and the settings to check. */
 const Cause = ({ cause: { code, server, said, settings } }) => html`<p class="cause">
   ${t(`cause-${code}`, { server: server ? apart(server) : t("the-carrier"), said: said ? apart(said) : t("no-reason") })}
   ${settings.length ? html` <${ToCheck} settings=${settings} />` : null}</p>`;
 
-/** Which settings to check. A name is not broken at its hyphen: it is to be found in alertd.toml. */
+/** Settings to check. A name does not break at its hyphen, so that it can be found in alertd.toml. */
 function ToCheck({ settings }) {
   const [before, after] = t("check-settings", { list: "\n" }).split("\n");
   return html`${before}${listed(settings, (name) => html`<span class="setting">${apart(name)}</span>`)}${after}`;
 }
 
-/** Latin words in a sentence from right to left keep their order (Unicode isolates). */
+/** Keeps the order of Latin words in a right-to-left sentence (Unicode isolates). */
 const apart = (latin) => (direction === "rtl" ? `\u2068${latin}\u2069` : latin);
 
-/** Sends one message by it to an address of one's own; what came of it, in words. */
+/** Sends one test message by the carrier to the user's own address, and shows the result. */
 function TestSend({ one, onBack }) {
   const [to, type] = useState("");
   const [told, tell] = useState(null);
@@ -47,7 +47,7 @@ function TestSend({ one, onBack }) {
 
 const mayTest = (me) => me.host && !me.test && mayDo(me, "carrier.test");
 
-/** The state of a carrier in a few words. Any state that is not here: it cannot send. */
+/** The state of a carrier in a few words. Any state not listed here: cannot send. */
 const STATES = { works: "takes", not_known: "not-known-yet", no_worker: "nobody-sends", rests: "rests", waits: "rests" };
 
 function CarrierCard({ one, me }) {
@@ -61,7 +61,7 @@ function CarrierCard({ one, me }) {
     ${testing ? html`<${TestSend} one=${one} onBack=${() => test(false)} />` : null}</li>`;
 }
 
-/** A carrier is tried by one message; all of them together by a Test, which goes the way of every message and reaches testers alone. */
+/** One message tests one carrier. A Test alert tests them all: it takes the path of every message and reaches only testers. */
 export function CarriersScreen({ me }) {
   const { data, error } = usePolled((signal) => get("/v1/carriers", { signal }), 2000);
   if (!data) return html`<div class="page"><${NotYet} error=${error} /></div>`;
@@ -124,9 +124,9 @@ export function KeysScreen({ me }) {
     <${Refused} error=${error} /><ul class="lines">${keys.map((one) => html`<${KeyLine} key=${one.key} one=${one} me=${me} onGone=${anew} />`)}</ul></div>`;
 }
 
-/** An act in words; one that has none by the name that the API has for it. */
+/** An act in words; an act without words by its API name. */
 const actOf = (act) => (known(`act-${act}`) ? t(`act-${act}`) : act || "?");
-/** What every look at a target writes, many times an hour. */
+/** The act of every reach preview, many times an hour. */
 const LOOK = "target.preview";
 
 const Entry = ({ one, me }) => html`<tr class="is-${one.outcome}"><td class="muted">${one.of ? `${one.of}–${one.entry}` : one.entry}</td><td><time>${moment(one.at)}</time></td><td>${personOf(one.by, one.by_org, me.organisation)}</td>
@@ -153,7 +153,7 @@ export function AuditScreen({ me }) {
   const all = shown.flatMap((page) => page.entries);
   const ended = new Set(all.map((one) => one.of));
   const [looks, show] = useState(false);
-  const entries = all.filter((one) => !ended.has(one.entry) && (looks || one.act !== LOOK));  // an act that has its outcome is one line
+  const entries = all.filter((one) => !ended.has(one.entry) && (looks || one.act !== LOOK));  // an act with its outcome is one line
   const more = useAct(async (signal) => { const page = await get(`/v1/audit?limit=50&cursor=${next}`, { signal }); add((before) => [...before, page]); });
   return html`<div class="page wide-page"><h1>${t("audit")}</h1><${Verdict} /><${Refused} error=${first.error} />
     <${Check} label=${t("audit-looks")} checked=${looks} onChange=${show} />

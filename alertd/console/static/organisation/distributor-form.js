@@ -1,4 +1,4 @@
-// A distributor, as administrators register and change it: where it is posted to, and which alerts it gets.
+// Form for a distributor: its URL, and which alerts it receives.
 
 import { ask, get, onceOf, onceOnly, post } from "../parts/api.js";
 import { changes } from "../parts/merge.js";
@@ -14,7 +14,7 @@ export const pathOf = (id) => `/v1/distributors/${encodeURIComponent(id)}`;
 const isFinished = (mine) => Boolean(mine.name.trim()) && /^https?:\/\/./.test(mine.url.trim()) && mine.statuses.length > 0 && isSomewhere(mine);
 const closed = (mine, authorization) => ({ ...mine, name: mine.name.trim(), url: mine.url.trim(), ...(authorization === undefined ? {} : { authorization }) });
 
-/** `kept`: it has one, which is shown to nobody. Undefined where it stays as it is. */
+/** `kept`: a header is stored, which no one can read. Undefined leaves it unchanged. */
 function Authorization({ kept, value, onChange }) {
   return html`<div><${Field} label=${t("distributor-secret")} value=${value || ""} onChange=${(text) => onChange(text || undefined)} dir="ltr" spellcheck=${false} autocomplete="off" hint=${t(kept ? "distributor-secret-kept" : "distributor-secret-says")} wide />
     ${kept ? html`<${Check} label=${t("distributor-secret-none")} checked=${value === ""} onChange=${(on) => onChange(on ? "" : undefined)} />` : null}</div>`;
@@ -52,7 +52,7 @@ export function NewDistributor({ onMade, onBack }) {
 export function ChangeDistributor({ one, onDone, onBack }) {
   const [secret, give] = useState();
   const read = async () => ({ whole: (await get(pathOf(one.id))).distributor });
-  /** The API tells no version of it: what another changed is looked for just before. */
+  /** The API has no version of a distributor, so the form reads it again just before saving. */
   const write = async (mine, _, base) => {
     const there = await read();
     if (changes(base, there.whole).length && changes(there.whole, mine).length) throw Object.assign(new Error(), { status: 412 });
@@ -65,7 +65,7 @@ export function ChangeDistributor({ one, onDone, onBack }) {
     <${Keeps} act=${shared.act} ready=${!shared.theirs && isFinished(shared.mine)} onBack=${onBack} /></form>`;
 }
 
-/** What it is told once, and where it answers. */
+/** The secret, shown once, and the URL for its Acks. */
 export const Secret = ({ title, says, made, onDone }) => html`<section class="sheet token" role="status"><header><h3>${t(title, { name: made.name })}</h3></header>
   <p>${t(says)}</p><code class="secret">${made.secret}</code><p class="muted">${t("distributor-receipts")} <code class="long" dir="ltr">${made.receipts}</code></p>
   <div class="actions"><${Button} onClick=${() => navigator.clipboard && navigator.clipboard.writeText(made.secret)}>${t("copy")}<//><${Button} kind="primary" onClick=${onDone}>${t("key-noted")}<//></div></section>`;

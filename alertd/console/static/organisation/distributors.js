@@ -1,4 +1,4 @@
-// Who gets an organisation's alerts to pass them on: how each stands, what it has, and what it has not confirmed to be down.
+// An organisation's distributors: state, alerts, and open take-downs.
 
 import { ask, get, onceOnly, post } from "../parts/api.js";
 import { ChangeDistributor, NewDistributor, Secret, pathOf } from "./distributor-form.js";
@@ -8,7 +8,7 @@ import { languageName, list, moment, t } from "../parts/words.js";
 
 const LOOK_MS = 5_000;
 
-/** When an alert was made: the first 48 bits of its id. */
+/** Creation time of an alert: the first 48 bits of its id. */
 const BASE32 = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const madeAt = (id) => moment([...id.slice(0, 10)].reduce((ms, one) => ms * 32 + BASE32.indexOf(one), 0));
 
@@ -17,24 +17,24 @@ function Tried({ told: { taken, answered, acknowledged }, acks }) {
   return html`<p class="note small" role="status">${t(word, { n: String(answered || "") })}</p>`;
 }
 
-/** What cannot be taken back: what it does is said before the second press. */
+/** An act that cannot be undone: explained before the second press. */
 function Twice({ name, word, sure, says, kind, act, onDone }) {
   const [asked, askFor] = useState(false);
   if (!asked) return html`<${Button} kind="quiet" onClick=${() => askFor(true)} aria-label=${`${t(word)}: ${name}`}>${t(word)}<//>`;
   return html`<${Order} act=${act} kind=${kind} word=${t(sure)} says=${t(says)} onBack=${() => askFor(false)} onDone=${onDone} />`;
 }
 
-/** Why one cannot be removed, or the presses by which it is. */
+/** Why a distributor cannot be removed, or the button to do so. */
 const Remove = ({ one, onDone }) => (one.alerts || one.takedowns_open ? html`<p class="small muted">${t("distributor-keeps")}</p>`
   : html`<${Twice} name=${one.name} word="person-remove" sure="person-remove-sure" says="distributor-remove-says" act=${() => ask("DELETE", pathOf(one.id))} onDone=${onDone} />`);
 
-/** Another secret: each press that gives one makes another, for what an answer that was lost said is lost. */
+/** Replaces the secret. Each press makes another one: a lost answer loses its secret. */
 function Rotate({ one, onMade }) {
   const act = async () => onMade(await post(`${pathOf(one.id)}/rotate`, undefined, { once: onceOnly() }));
   return html`<${Twice} name=${one.name} word="distributor-rotate" sure="distributor-rotate-sure" says="distributor-rotate-says" kind="primary" act=${act} onDone=${() => {}} />`;
 }
 
-/** What an administrator does with one. */
+/** The acts of an administrator. */
 function Acts({ one, onChange, onDone }) {
   const [told, tell] = useState(null);
   const [renewed, renew] = useState(null);
@@ -45,14 +45,14 @@ function Acts({ one, onChange, onDone }) {
       <${Button} kind="quiet" busy=${busy} onClick=${() => run()} aria-label=${`${t("distributor-try")}: ${one.name}`}>${t("distributor-try")}<//><${Rotate} one=${one} onMade=${renew} /><${Remove} one=${one} onDone=${onDone} /></div>`;
 }
 
-/** Which alerts it gets, in a line. */
+/** Which alerts it receives, in one line. */
 function getsOf({ statuses, levels, languages, jurisdiction }) {
   const parts = [list(statuses.map((one) => t(one))), levels.length ? list(levels.map((one) => t(one))) : t("distributor-every-level"),
     languages.length ? list(languages.map(languageName)) : t("distributor-every-language"), t(jurisdiction ? "distributor-some-ground" : "everywhere")];
   return parts.join(" · ");
 }
 
-/** How it stands, and why, in words. */
+/** Its state and the reason, in words. */
 function stands({ takedowns_open, failing_since, enabled, answered }) {
   const [look, word] = takedowns_open ? ["rejected", "sent-shows"] : failing_since ? ["rejected", "distributor-failing"] : enabled ? ["sent", "distributor-on"] : ["pending", "distributor-off"];
   const says = failing_since ? `${t("distributor-fails", { time: moment(failing_since) })} ${answered ? t("sent-answered", { n: String(answered) }) : t("distributor-silent")}` : t(answered ? "distributor-takes" : "distributor-new");

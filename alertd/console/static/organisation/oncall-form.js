@@ -1,4 +1,4 @@
-// A rota, as an administrator changes it: steps, who is told at each, by which addresses and at which hours.
+// Form for the rota: steps, people, addresses and hours.
 
 import { ask } from "../parts/api.js";
 import { Button, Check, Field, Icon, Refused, html, useAct, useState } from "../parts/parts.js";
@@ -10,7 +10,7 @@ const ADDRESS = { channel: CHANNELS[0], value: "" };
 const PERSON = { name: "", subject: "", addresses: [ADDRESS], hours: [] };
 const HOURS = { days: TABLES.days, from: "08:00", to: "20:00" };
 
-/** As the form has it: every address with its value under one name. */
+/** The rota in the form's shape: each address with its value under one name. */
 const opened = (rota) => ({
   time_zone: Intl.DateTimeFormat().resolvedOptions().timeZone, ...TABLES.rota, ...rota,
   steps: ((rota && rota.steps) || []).map(({ people }) => people.map((one) => ({
@@ -18,11 +18,11 @@ const opened = (rota) => ({
   }))),
 });
 
-/** A number where it is one; else what was typed, for the API to refuse in words. */
+/** A number if the input is one; otherwise the input itself, for the API to refuse with a message. */
 const amount = (text) => (/^\d+$/.test(digits(String(text).trim())) ? Number(digits(String(text))) : text);
 const addressOf = ({ channel, value, language }) => ({ channel, [TABLES.contacts[channel]]: value.trim(), ...(language ? { language } : {}) });
 
-/** As the API takes it. */
+/** The rota in the API's shape. */
 const closed = ({ steps, time_zone, ...rest }) => ({
   time_zone: time_zone.trim(), ...Object.fromEntries(Object.keys(TABLES.rota).map((name) => [name, amount(rest[name])])),
   steps: steps.map((people) => ({ people: people.map((one) => ({ name: one.name.trim(), subject: one.subject.trim() || null, addresses: one.addresses.map(addressOf), hours: one.hours })) })),
@@ -30,7 +30,7 @@ const closed = ({ steps, time_zone, ...rest }) => ({
 
 const Drop = ({ what, onDrop }) => html`<button type="button" class="tiny" aria-label=${`${t("remove")}: ${what}`} onClick=${onDrop}><${Icon} name="close" /></button>`;
 
-/** How a list follows from what it was, each by its place. */
+/** The list with the entry at place `i` replaced. */
 const edited = (list, i, next) => list.map((one, at) => (at === i ? next : one));
 const without = (list, i) => list.filter((_, at) => at !== i);
 

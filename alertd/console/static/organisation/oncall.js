@@ -1,4 +1,4 @@
-// Who is on call: the rota of the organisation, and who of it would be called now. Changed by administrators, read by all others.
+// The organisation's rota, and the people who would be called now. Administrators change it, others read it.
 
 import { ask } from "../parts/api.js";
 import { RotaForm } from "./oncall-form.js";
@@ -27,7 +27,7 @@ const Person = ({ name, channels, hours, on }) => html`<li class="rota-person"><
     <p class="about">${waysOf(channels)}${hours ? html` · <bdi>${hoursOf(hours)}</bdi>` : null}</p></div>
   <span class="state state-${on ? "sent" : "draft"}">${t(on ? "oncall-on" : "oncall-off")}</span></li>`;
 
-/** Of a step everybody, where one may see them; else who is on duty. */
+/** All people of a step if the user may see them, otherwise those on duty. */
 const peopleOf = ({ people }, step) => (step ? step.people.map((one) => ({ ...one, channels: one.addresses.map((each) => each.channel), on: people.some((each) => each.name === one.name) }))
   : people.map((one) => ({ ...one, on: true })));
 

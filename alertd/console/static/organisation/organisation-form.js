@@ -1,4 +1,4 @@
-// An organisation, as whoever may changes it: each part that is theirs to change, and what somebody else changed meanwhile.
+// Form for an organisation: the parts that this user may change, and what another person changed meanwhile.
 
 import { ask, get } from "../parts/api.js";
 import { StandingContact, isReachable } from "./contact-form.js";
@@ -18,7 +18,7 @@ export async function read(id, signal) {
 
 const write = (id, organisation, etag) => ask("PUT", pathOf(id), { body: organisation, headers: { "If-Match": etag } });
 
-/** A number where it is one; else what was typed, for the API to refuse in words. */
+/** A number if the input is one; otherwise the input itself, for the API to refuse with a message. */
 const amount = (text) => (/^\d+$/.test(digits(text.trim())) ? Number(digits(text)) : text.trim());
 
 export function Languages({ value, onChange, title = "org-languages", says = "org-languages-say" }) {
@@ -31,11 +31,11 @@ export function Languages({ value, onChange, title = "org-languages", says = "or
       <option value="">${t("add-language")}</option>${others.map((tag) => html`<option value=${tag}>${languageName(tag)}</option>`)}</select></fieldset>`;
 }
 
-/** Which levels something is allowed for. */
+/** The levels that a rule applies to. */
 export const Levels = ({ value, set, title = "unattended-levels" }) => html`<fieldset class="roles"><legend>${t(title)}</legend>${TABLES.everyLevel.map((one) => html`<${Check} key=${one} label=${t(one)} checked=${value.levels.includes(one)}
   onChange=${(on) => set({ levels: TABLES.everyLevel.filter((each) => (each === one ? on : value.levels.includes(each))) })} />`)}</fieldset>`;
 
-/** What is allowed once it is ticked: what that means, and how far it goes. */
+/** An optional permission: a box to tick, its meaning, and its limits. */
 function Allowed({ title, label, says, none, first, value, onChange, amounts }) {
   const set = (more) => onChange({ ...value, ...more });
   return html`<fieldset class="org-allowed"><legend>${t(title)}</legend>
@@ -59,7 +59,7 @@ export function Jurisdiction({ value, onChange, title = "jurisdiction" }) {
     ${value ? html`<${JurisdictionField} value=${value} onChange=${onChange} />` : null}</fieldset>`;
 }
 
-/** The parts of an organisation by their names, each with how it is changed. `put(name)` takes what it is to be, or how it follows from what it was. */
+/** The parts of an organisation by name, each with its form. `put(name)` takes the new value, or a function from the old one. */
 export const PARTS = {
   name: ({ mine, put }) => html`<${Field} label=${t("org-name")} value=${mine.name} onChange=${put("name")} required />`,
   cap_sender: ({ mine, put }) => html`<${Field} label=${t("cap-sender")} value=${mine.cap_sender || ""} onChange=${(text) => put("cap_sender")(text.trim() || null)} dir="ltr" hint=${t("cap-sender-says")} />`,

@@ -1,4 +1,4 @@
-// Another organisation: who it is, where it may alert, what goes out without a second person; and a key for whoever administers it.
+// A new organisation: its id, where it may alert, which alerts need no second person; and a key for its administrator.
 
 import { ask, onceOf, onceOnly, post } from "../parts/api.js";
 import { Token } from "./desk.js";
@@ -10,7 +10,7 @@ import { t } from "../parts/words.js";
 
 const BLANK = { name: "", cap_sender: null, languages: [], jurisdiction: { regions: [], polygons: [] }, unattended: null, break_glass: null, verification: {}, contact: [] };
 
-/** Makes it, unless there is one of this id; whether there was. An answer that was lost is no other's. */
+/** Creates it, unless the id exists; returns whether it existed. After a lost answer, its own creation does not count. */
 async function make(id, organisation) {
   try {
     await ask("PUT", pathOf(id), { body: organisation, headers: { "If-None-Match": "*" } });
@@ -22,7 +22,7 @@ async function make(id, organisation) {
   return false;
 }
 
-/** Somebody of it must be let in by whoever runs the service: the first of its administrators lets in the others. `later` is what it is called to make none. */
+/** The host organisation makes a key for the first administrator, who then adds the others. `later` is the label for skipping it. */
 export function FirstKey({ id, title, says, later, onDone }) {
   const [subject, type] = useState("");
   const [made, tell] = useState(null);
@@ -39,7 +39,7 @@ export function FirstKey({ id, title, says, later, onDone }) {
       <button class="button primary" aria-busy=${busy ? "true" : null} disabled=${busy || !subject.trim()}><span>${t("key-make")}</span></button></div></form>`;
 }
 
-/** `taken` are the ids that there are: also that of whoever runs the service, of which nothing need have been written. */
+/** `taken`: the existing ids, including the host's, which may have no record. */
 export function NewOrganisation({ taken, onDone, onBack }) {
   const [mine, set] = useState(BLANK);
   const [typed, type] = useState("");

@@ -1,4 +1,4 @@
-// The organisation: who alerts here, where it may, and what goes out without a second person. Changed by whoever may, read by all others.
+// The organisation: who alerts here, where, and which alerts need no second person. Some may change it, all others read it.
 
 import { get } from "../parts/api.js";
 import { Asks } from "../alert/asks.js";
@@ -13,10 +13,10 @@ import { TABLES } from "../tables.js";
 import { languageName, list, number, personOf, span, t } from "../parts/words.js";
 
 const LOOK_MS = 5000;
-/** Whoever runs the service reads all of them whole, and grants each where it may alert. */
+/** The host organisation reads all organisations, and grants each its jurisdiction. */
 const isHost = (all, me) => mayDo(me, "organisation.write") && all.every((one) => one.organisation);
 
-/** The parts of it that somebody may change. */
+/** The parts that this user may change. */
 function changeable(one, all, me) {
   if (!one.organisation || me.test || !mayDo(me, "organisation.write")) return [];
   return Object.keys(one.organisation).filter((name) => (TABLES.granted.includes(name) ? isHost(all, me) : one.id === me.organisation));
@@ -24,7 +24,7 @@ function changeable(one, all, me) {
 
 const By = ({ who }) => (who ? html`${t("unattended-by")} <bdi>${who}</bdi>` : null);
 
-/** What goes out by policy, and by whose word. */
+/** Which alerts go out by policy, and who allowed it. */
 function Policy({ unattended, by }) {
   if (!unattended) return html`<p>${t("always-two")}</p>`;
   const { levels, people, alerts_per_hour } = unattended;
@@ -32,13 +32,13 @@ function Policy({ unattended, by }) {
     <p class="muted small">${t("unattended-else")} <${By} who=${by} /></p>`;
 }
 
-/** What an author may approve where nobody else can be reached. */
+/** Which alerts an author may approve alone in an emergency. */
 function Alone({ glass, by }) {
   if (!glass) return t("glass-none");
   return html`<p>${t("glass-is", { time: span(glass.after_min * 60), levels: list(glass.levels.map((one) => t(one))) })}</p><p class="muted small"><${By} who=${by} /></p>`;
 }
 
-/** What the case of an alert must meet, by level, beside what the service asks of all. */
+/** What an alert's case must meet, by level, in addition to the service's rules. */
 function Verification({ rules }) {
   const levels = TABLES.everyLevel.filter((level) => rules[level]);
   if (!levels.length) return t("org-verification-none");
@@ -79,7 +79,7 @@ const Others = ({ all, here }) => html`<section><h2>${t("org-others")}</h2><ul c
 
 const newOrganisation = async () => (await import("./organisation-new.js")).NewOrganisation;
 const firstKey = async () => (await import("./organisation-new.js")).FirstKey;
-/** Whoever runs the service makes them, and lets in whoever administers them. */
+/** The host organisation creates organisations and adds their administrators. */
 const mayMake = (me) => me.host && !me.test && mayDo(me, "organisation.write");
 const mayLetIn = (me, here) => mayMake(me) && here !== me.organisation && mayDo(me, "key.make");
 

@@ -1,4 +1,4 @@
-// Who may sign in, and what they may do.
+// Who may sign in, and their roles.
 
 import { ask, get, onceOnly, post } from "../parts/api.js";
 import { Order } from "../parts/order.js";
@@ -26,16 +26,16 @@ function NewPerson({ onMade, onBack }) {
     <${Roles} roles=${roles} onChange=${choose} /><${Keeps} act=${act} ready=${name.trim() && subject.trim() && roles.length} word="person-add" onBack=${onBack} /></form>`;
 }
 
-/** The way in, shown once. */
+/** The sign-in link, shown once. */
 const Way = ({ made, onDone }) => html`<section class="sheet token" role="status"><header><h2>${t("way-in", { who: made.name })}</h2></header>
   <p>${t("way-in-says", { time: moment(made.invited_until) })}</p><code class="secret">${made.url}</code>
   <p class="muted">${t("way-in-code")} <code>${made.code}</code></p>
   <div class="actions"><${Button} onClick=${() => navigator.clipboard && navigator.clipboard.writeText(made.url)}>${t("copy")}<//><${Button} kind="primary" onClick=${onDone}>${t("way-in-done")}<//></div></section>`;
 
-/** What cannot be taken back, each with its word and what it does. */
+/** Acts that cannot be undone, each with its explanation. */
 const SURES = { replace: "way-lost-sure", remove: "person-remove-sure" };
 
-/** What is left alone is not sent, and shown as it is now: another administrator may change it meanwhile. */
+/** Sends only changed fields, and shows the others as they are now: another administrator may change them meanwhile. */
 function Change({ one, own, onDone, onWay, onBack }) {
   const [typed, setName] = useState(null);
   const [ticked, tick] = useState({});

@@ -1,24 +1,24 @@
-// The big stop: one person halts everything of the organisation, two let it go on.
+// The stop: one person stops all sending of the organisation, two resume it.
 
 import { get, onceOnly, post } from "../parts/api.js";
 import { Order } from "../parts/order.js";
 import { Awaited, Button, Field, Icon, Refused, html, useAct, usePolled, useState } from "../parts/parts.js";
 import { moment, personOf, t } from "../parts/words.js";
 
-/** How long a stop may go unseen on a screen. */
+/** Poll interval: how long a stop may go unseen on a screen. */
 const AGAIN_MS = 2000;
 
-/** The stops that hold now, asked for again and again, and at once after `again`. */
+/** The active stops, polled, and fetched at once after `again`. */
 export function useStops() {
   const [turn, look] = useState(0);
   const { data } = usePolled((signal) => get("/v1/stop", { signal }), AGAIN_MS, String(turn));
   return { stops: data ? data.stops : [], again: () => look((before) => before + 1) };
 }
 
-/** Whether nothing of this organisation is sent: a stop of one key holds that key alone. */
+/** Whether all sending of this organisation is stopped: a stop of one key stops only that key. */
 export const allStopped = (stops) => stops.some((stop) => !stop.scope.startsWith("key:"));
 
-/** One stop, and the way out of it: the first person asks, a second lifts it. */
+/** One stop and its release: the first person asks, a second one lifts it. */
 function Active({ stop, me, onDone }) {
   const [once] = useState(onceOnly);
   const what = stop.scope.split(":")[0] === "service" ? "service" : "organisation";
@@ -32,11 +32,11 @@ function Active({ stop, me, onDone }) {
   </section>`;
 }
 
-/** Told on every screen: whoever approves or watches must not wait for what is not sent. */
+/** Shown on every screen: people who approve or watch must know that nothing is sent. */
 export const Stops = ({ stops, me, onDone }) => (stops.length ? html`<div class="stops">${stops.map((stop) => html`
   <${Active} key=${stop.scope + stop.resume_asked_by} stop=${stop} me=${me} onDone=${onDone} />`)}</div>` : null);
 
-/** Two presses and a reason: near on every screen, and never by accident. */
+/** Two presses and a reason: quick to reach on every screen, but not by accident. */
 export function StopAll({ stops, onDone }) {
   const [asked, askFor] = useState(false);
   const [reason, explain] = useState("");

@@ -1,4 +1,4 @@
-// One subscriber, when somebody asks about one; how many there are in a region; and how one is forgotten.
+// One subscriber, looked up on request; the count in a region; and deletion of a subscriber.
 
 import { ask, get, post } from "../parts/api.js";
 import { Search } from "../area/area.js";
@@ -25,11 +25,11 @@ export function Find({ onFound, onLost, byId = shown, title = t("find-one"), hin
     ${error && error.status === 404 ? html`<p class="note" role="status">${t("find-nobody")}</p>` : html`<${Refused} error=${error} />`}</form>`;
 }
 
-/** Of a browser, at whose push service it is: the rest of its endpoint tells nobody anything. */
+/** A browser's push service; the rest of its endpoint means nothing to a reader. */
 const addressOf = (one) => one.number || one.mailbox || (one.token ? `${one.token.slice(0, 12)}…` : new URL(one.subscription.endpoint).host);
 const placeOf = (one) => one.region || (one.point ? t("point-kept") : "–");
 
-/** Its id is typed, so that a hand on Enter forgets nobody. */
+/** The id must be typed, so that Enter alone deletes no one. */
 function Forget({ id, onDone, onBack }) {
   const [typed, type] = useState("");
   const [error, fail] = useState(null);

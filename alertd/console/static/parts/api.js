@@ -1,15 +1,14 @@
-// The API of alertd, called as anybody's program calls it, and who calls: an operator's session, which is the browser's, or one key,
-// in this tab alone.
+// The alertd API, called like any client does, and the caller: an operator's session, shared by the browser, or a key, in this tab only.
 
 const KEY = "alertd.key";
-/** Whether an operator signed in here: the session itself is in a cookie that no script reads. */
+/** Whether an operator signed in here: the session itself is in a cookie that scripts cannot read. */
 const SIGNED_IN = "alertd.signed-in";
 
-/** Whose tab it is: what is typed in it, and what was read of a case, are theirs. Of the browser: whose its session is. */
+/** Owner of the tab: its drafts and the case data read in it. In localStorage: the owner of the browser's session. */
 const OWNER = "alertd.owner";
 const ownerOf = ({ organisation, subject }) => JSON.stringify([organisation, subject]);
 
-/** Whose the screen is, from when that is known until they are signed out of it. */
+/** The user that the screen belongs to, from sign-in to sign-out. */
 let shown = null;
 
 /** No answer came, or half of one. */
@@ -25,7 +24,7 @@ export class Problem extends Error {
 
 const kept = [];
 
-/** A place for what was read of a case: nothing of it outlives the session of whoever read it. */
+/** A cache for case data: it ends with the session of its reader. */
 export function forSession() {
   kept.push(new Map());
   return kept[kept.length - 1];
@@ -40,7 +39,7 @@ export const session = {
   get key() { return sessionStorage.getItem(KEY); },
   get open() { return Boolean(this.key || localStorage.getItem(SIGNED_IN)); },
   begin(key) { sessionStorage.setItem(KEY, key); },
-  /** By which way, "passkey" or "provider", which is what one is asked for again. */
+  /** How the operator signed in, "passkey" or "provider": the same way confirms their identity later. */
   signedIn(way, who) {
     sessionStorage.removeItem(KEY);
     localStorage.setItem(SIGNED_IN, way);
@@ -48,27 +47,27 @@ export const session = {
     shown = null;
   },
   get way() { return localStorage.getItem(SIGNED_IN); },
-  /** Whether it is still of whoever the screen is: the cookie is that of all tabs, and another one may have ended it, or let somebody else in. */
+  /** Whether the session still belongs to the screen's user: all tabs share the cookie, and another tab may have ended it or signed in someone else. */
   get same() { return Boolean(this.key) || !shown || localStorage.getItem(OWNER) === shown; },
-  /** The session is over: nobody asks with it again. What was begun stays in the tab, for whoever signs in. Whether somebody had one. */
+  /** Ends the session here. The draft stays in the tab for its owner. Returns whether there was a session. */
   lost() {
     const had = this.open || Boolean(shown);
     this.close();
     return had;
   },
-  /** Nothing of this person or a case stays in the tab. Whether alertd was told. */
+  /** Signs out: deletes everything of this person and of cases from the tab. Returns whether alertd was reached. */
   async end() {
     const told = Boolean(this.key) || !this.same || await post("/v1/sign-out").then(() => true, ({ status }) => status === 401);
     this.close();
     wipe();
     return told;
   },
-  /** Nobody's is the screen. What the other tabs have is theirs: a session where this one has a key, or that of somebody else. */
+  /** Clears the screen's user. Leaves the other tabs alone: a session, if this tab has a key, or another person's session. */
   close() {
     if (!this.key && this.same) [SIGNED_IN, OWNER].forEach((name) => localStorage.removeItem(name));
     shown = null;
   },
-  /** From now on the tab is this person's: nothing that another one left in it is theirs to see. */
+  /** Makes the tab this person's: deletes data that another person left in it. */
   claim(who) {
     const { key } = this;
     shown = ownerOf(who);
@@ -77,26 +76,26 @@ export const session = {
     else localStorage.setItem(OWNER, shown);
     sessionStorage.setItem(OWNER, shown);
   },
-  /** Told when the API no longer knows who calls. */
+  /** Called when the API no longer knows the caller. */
   onLost: () => {},
-  /** Asks the operator to show again that it is they; whether they did. */
+  /** Asks the operator to confirm their identity; returns whether they did. */
   onProof: async () => false,
 };
 
-/** A name for a POST, under which it can be sent again without being done again. */
+/** An idempotency key for a POST, so that a retry is not executed twice. */
 export function onceOnly() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (n) => n.toString(16).padStart(2, "0")).join("");
 }
 
-/** Of what the line answers: a refusal to go on is kept apart from a line that is down. */
+/** The answer of a request; separates an abort from a lost connection. */
 const heard = (answer) => answer.catch((error) => { throw error.name === "AbortError" ? error : new Offline(error.message); });
 
-/** Who has no answer by then has none: what is shown is old, and the screen says so. The longest search takes less. */
+/** A read without an answer after this time counts as lost, and the screen says that its data may be old. The longest search takes less. */
 const READ_MS = 20_000;
-/** Of a stream in which nothing happens alertd says three times in that time that it is there. */
+/** alertd writes to a quiet stream three times within this time. */
 const SILENT_MS = 45_000;
 
-/** A line that is down where nothing comes over it for so long: a machine that went off the net is told so by nobody. `signal` gives it up. */
+/** Treats silence of this length as a lost connection, because a browser does not report a disconnected machine. `signal` aborts it. */
 function patience(ms, signal) {
   const stop = new AbortController();
   let timer;
@@ -109,10 +108,10 @@ function patience(ms, signal) {
   return { signal: stop.signal, heardOf, done };
 }
 
-/** Why nothing came over a line: WebKit forgets the reason for which it was given up, and so does Firefox of an answer that it reads. */
+/** Why a request failed: WebKit forgets the reason of an abort, and so does Firefox while it reads a body. */
 const whyNot = (line, error) => (line && line.signal.reason instanceof Offline ? line.signal.reason : error);
 
-/** A name for a POST of this body, the same whenever it is sent again, after a lost answer or a reload: `of` tells alike ones apart. */
+/** An idempotency key for this body, stable across retries and reloads; `of` separates equal bodies. */
 export function onceOf(of, body) {
   const text = JSON.stringify(body);
   let [a, b] = [0xdeadbeef, 0x41c6ce57];
@@ -123,7 +122,7 @@ export function onceOf(of, body) {
   return `${of}-${(a >>> 0).toString(16)}${(b >>> 0).toString(16)}`;
 }
 
-/** By how many ms this browser's clock is before the API's: what is decided or over is so by that one. */
+/** How many ms this browser's clock is ahead of the API's clock, which decides about time limits. */
 let ahead = 0;
 export const now = () => Date.now() - ahead;
 
@@ -133,7 +132,7 @@ function timed(response) {
   return response;
 }
 
-/** Nothing is asked, or decided, in the name of somebody else than the screen says. */
+/** Refuses requests and decisions under the name of anyone but the screen's user. */
 function requireSame() {
   if (session.same) return;
   session.onLost();
@@ -149,7 +148,7 @@ async function request(method, path, { body, key = session.key, headers = {}, si
   return heard(fetch(path, { method, headers: sent, body: data, signal, cache: "no-store" })).then(timed);
 }
 
-/** What a call answers. What decides is asked again once the operator has shown that it is they. `tried`: with a key that nobody has signed in with yet. Throws Problem, or Offline. */
+/** Runs a call; repeats it once after the operator confirmed their identity. `tried`: the call tests a key before sign-in. Throws Problem, or Offline. */
 async function answered(call, tried = false) {
   let response = await call();
   if (response.ok) return response;
@@ -160,7 +159,7 @@ async function answered(call, tried = false) {
   return response;
 }
 
-/** The answer's body and ETag. What decides is waited for as long as it takes. Throws Problem, or Offline. */
+/** The answer's body and ETag. Waits for decisions without a time limit. Throws Problem, or Offline. */
 export async function ask(method, path, options = {}) {
   const line = method === "GET" ? patience(READ_MS, options.signal) : null;
   try {
@@ -171,7 +170,7 @@ export async function ask(method, path, options = {}) {
   } finally { if (line) line.done(); }
 }
 
-/** Uploads a file; `fetch` does not tell how far that is. */
+/** Uploads a file with XMLHttpRequest: `fetch` reports no upload progress. */
 const uploaded = (path, file, onPart, signal) => heard(new Promise((done, fail) => {
   const line = new XMLHttpRequest();
   line.open("POST", path);
@@ -185,26 +184,26 @@ const uploaded = (path, file, onPart, signal) => heard(new Promise((done, fail) 
   line.send(file);
 }));
 
-/** Hands a file in; `onPart` hears how much of it is there, of 1. Throws Problem, or Offline. */
+/** Uploads a file; calls `onPart` with the uploaded share, 0 to 1. Throws Problem, or Offline. */
 export const handIn = async (path, file, onPart, signal) => (await answered(async () => { requireSame(); return uploaded(path, file, onPart, signal); })).json();
 
-/** Whether the store takes writes. */
+/** Whether the store accepts writes. */
 export const isReady = async (signal) => (await heard(fetch("/readyz", { signal, cache: "no-store" }))).ok;
 
 export const get = async (path, options) => (await ask("GET", path, options)).body;
 export const post = async (path, body, options) => (await ask("POST", path, { ...options, body })).body;
 
-/** What a proxy says that takes less than alertd. */
+/** The answer of a proxy with a smaller limit than alertd. */
 const TOO_LARGE = { type: "/problems/too-large" };
 
 async function refusal(response, tried = false) {
   if (response.status === 401 && !tried) session.onLost();
   const body = await response.json().catch(() => null);
-  if (!body && response.status >= 500) return new Offline(`HTTP ${response.status}`);  // a proxy's: whether what was sent arrived, it does not know either
+  if (!body && response.status >= 500) return new Offline(`HTTP ${response.status}`);  // from a proxy, which does not know whether the request arrived
   return new Problem(response.status, body || (response.status === 413 ? TOO_LARGE : {}));
 }
 
-/** A photo that only those who work on the alert may see: the address of a copy in this tab, until it is revoked. */
+/** A photo that only people with access to the alert may see: URL of a copy in this tab, until it is revoked. */
 export async function photo(id, signal) {
   const response = await request("GET", `/m/${id}?size=push`, { signal });
   if (!response.ok) throw await refusal(response);
@@ -231,7 +230,7 @@ export async function* rows(path, signal) {
   for await (const line of lines(response)) if (line) yield JSON.parse(line);
 }
 
-/** The progress of an alert at every change, until nothing more of it changes. */
+/** Yields the progress of an alert at every change, until the end. */
 export async function* progressOf(id, signal) {
   const line = patience(SILENT_MS, signal);
   try {
@@ -242,7 +241,7 @@ export async function* progressOf(id, signal) {
   } finally { line.done(); }
 }
 
-/** So many ms, or less where what waits is given up. */
+/** Waits `ms`, or less if `signal` aborts. */
 export const pause = (ms, signal) => new Promise((done) => {
   const timer = setTimeout(done, ms);
   signal.addEventListener("abort", () => { clearTimeout(timer); done(); });

@@ -1,18 +1,18 @@
-// Channels by which no worker sends: what is approved waits, and nobody is told.
+// Channels without a running worker: approved alerts wait, and no one is notified.
 
 import { get } from "./api.js";
 import { Icon, html, usePolled } from "./parts.js";
 import { list, t } from "./words.js";
 
-/** How long that may go unseen on a screen. */
+/** Poll interval: how long this may go unseen on a screen. */
 const AGAIN_MS = 5000;
 
-/** The channels of these carriers by which nobody sends. */
+/** The channels of these carriers that no worker sends on. */
 export const silentOf = (carriers) => [...new Set(carriers.filter((one) => one.at_work === false).map((one) => one.channel))];
 
 export const silence = (channels) => t("no-worker", { list: list(channels.map((one) => t(one))) });
 
-/** Told on every screen: whoever approves must not take it for told. */
+/** Shown on every screen: an approver must not take the alert for sent. */
 export function Silent() {
   const { data } = usePolled((signal) => get("/v1/carriers", { signal }), AGAIN_MS);
   const channels = data ? silentOf(data.carriers) : [];

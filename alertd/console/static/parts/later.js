@@ -1,24 +1,24 @@
-// A part of the console whose code is fetched when it is shown.
+// A part of the console, fetched when it is shown.
 
 import { Offline } from "./api.js";
 import { Loading, Stale, html, usePolled } from "./parts.js";
 
 const fetched = new Map();
 
-/** What `load` answers, fetched once. Browsers say of a line that is down and of a file that is not there the same; what is wrong with the file itself is another's to hear. */
+/** Fetches a part once. Browsers report a lost connection and a missing file alike; errors in the file itself are thrown as they are. */
 export async function fetchPart(load) {
   if (!fetched.has(load)) fetched.set(load, await load().catch((error) => { throw error instanceof TypeError ? new Offline(error.message) : error; }));
   return fetched.get(load);
 }
 
-/** A file that did not come although alertd answers. */
+/** A file that does not load although alertd answers. */
 export class Missing extends Error {}
 
 const cameAnew = () => performance.getEntriesByType("navigation").some(({ type }) => type === "reload");
 
 /**
- * What a part that did not come is to whoever waits for it. A browser may remember that a file did not come for as long as the page is
- * there (HTML, "fetch a single module script"), and some do: with the line back, the page comes anew, once.
+ * Handles a part that did not load. Some browsers remember a failed import as long as the page lives (HTML, "fetch a single module
+ * script"), so the page reloads once when the connection is back.
  */
 async function withoutPart(error) {
   if (!(error instanceof Offline)) throw error;
@@ -28,7 +28,7 @@ async function withoutPart(error) {
   throw error;
 }
 
-/** The component that `load` fetches, always the same one; asked for again while the line is down. */
+/** The component that `load` fetches, always the same one; retries while the connection is lost. */
 export function Later({ load, ...rest }) {
   const { data, error } = usePolled(() => fetchPart(load).catch(withoutPart), 0);
   const Shown = fetched.get(load) || data;

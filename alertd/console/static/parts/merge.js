@@ -1,4 +1,4 @@
-// Two people change one alert: what each of them changed, where both did so differently, and a patch that loses neither.
+// Two people change one alert: the changes of each, the conflicts, and a patch that keeps both.
 
 import { TABLES } from "../tables.js";
 
@@ -6,7 +6,7 @@ const isObject = (value) => value !== null && typeof value === "object" && !Arra
 const isList = (value) => Array.isArray(value) && value.length > 0 && value.every(isObject);
 const same = (a, b) => JSON.stringify(sorted(a)) === JSON.stringify(sorted(b));
 
-/** What is told by several numbers together is changed as one. */
+/** Values of several numbers change as one. */
 const WHOLE = new Set(["target", "contact", "jurisdiction", "unattended", "break_glass", ...TABLES.everyLevel]);
 
 function sorted(value) {
@@ -14,7 +14,7 @@ function sorted(value) {
   return isObject(value) ? Object.fromEntries(Object.keys(value).sort().map((key) => [key, sorted(value[key])])) : value;
 }
 
-/** A list whose parts have ids is what it is by them: a part that came or went moves none of the others. */
+/** Entries with ids are matched by id: an added or removed entry does not shift the others. */
 const hasIds = (value) => isList(value) && value.every((one) => one.id);
 const keyOf = (id) => `#${id}`;
 const partOf = (value, name) => (Array.isArray(value) && name.startsWith("#") ? value.find((one) => keyOf(one.id) === name) : value[name]);
@@ -22,7 +22,7 @@ const namesIn = (value) => (hasIds(value) ? value.map((one) => keyOf(one.id)) : 
 
 const goesInto = (a, b, name) => !WHOLE.has(name) && ((isObject(a) && isObject(b)) || (hasIds(a) && hasIds(b)) || (isList(a) && isList(b) && a.length === b.length));
 
-/** Each value that is another: `{path, was, is}`, undefined for what is not there. */
+/** Each changed value: `{path, was, is}`, undefined for a missing one. */
 export function changes(before, after, path = []) {
   if (same(before, after)) return [];
   if (!goesInto(before, after, path[path.length - 1])) return [{ path, was: before, is: after }];
@@ -34,7 +34,7 @@ export function changes(before, after, path = []) {
 const startsWith = (path, start) => start.every((name, i) => path[i] === name);
 const meet = (a, b) => startsWith(a.path, b.path) || startsWith(b.path, a.path);
 
-/** What both changed, and not to the same; and what the other changed alone. */
+/** The values that both changed differently, and the values that only the other person changed. */
 export function compared(base, mine, theirs) {
   const [ours, others] = [changes(base, mine), changes(base, theirs)];
   const pairs = ours.map((one) => [one, others.find((other) => meet(one, other))]).filter(([one, other]) => other && !(same(one.path, other.path) && same(one.is, other.is)));
@@ -45,7 +45,7 @@ export function compared(base, mine, theirs) {
 
 export const at = (document, path) => path.reduce((value, name) => (value === undefined || value === null ? undefined : partOf(value, name)), document);
 
-/** The document with some values in it set; undefined takes one out. What else is in it stays, whoever put it there. */
+/** The document with some values set; undefined removes one. Other content stays. */
 export function withValues(document, values) {
   const copy = structuredClone(document);
   for (const { path, is } of values) {
@@ -68,7 +68,7 @@ function put(holder, name, is) {
   else delete holder[at_];
 }
 
-/** The others' changes and mine in one; where both changed a value, what was chosen: "mine" or "theirs", in their order. */
+/** Joins the other person's changes and mine; for conflicts, takes the choice, "mine" or "theirs", in order. */
 export function joined(base, mine, theirs, choices, onto = theirs) {
   const { both } = compared(base, mine, theirs);
   const kept = changes(base, mine).filter((one) => !both.some((other) => startsWith(one.path, other.path)));
@@ -76,7 +76,7 @@ export function joined(base, mine, theirs, choices, onto = theirs) {
   return withValues(onto, [...kept, ...chosen]);
 }
 
-/** What makes one document of another (JSON merge patch, RFC 7396). */
+/** The patch from one document to another (JSON merge patch, RFC 7396). */
 export function patch(from, to) {
   const names = [...new Set([...Object.keys(from), ...Object.keys(to)])].filter((name) => !same(from[name], to[name]));
   const one = (name) => (to[name] === undefined ? null : isObject(from[name]) && isObject(to[name]) ? patch(from[name], to[name]) : to[name]);

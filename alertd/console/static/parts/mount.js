@@ -1,8 +1,8 @@
-// A map on a screen: its code is fetched when it is shown, not before, and what it cannot do is told.
+// Puts a map on a screen: fetches its code when it is shown, and reports if that fails.
 
 import { useEffect, useRef, useState } from "./parts.js";
 
-/** Its looks come before those of the console, which have the last word. */
+/** Loads the map's styles before the console's, which override them. */
 function styled() {
   const link = Object.assign(document.createElement("link"), { rel: "stylesheet", href: new URL("../vendor/maplibre-gl.css", import.meta.url) });
   return new Promise((done, fail) => {
@@ -14,21 +14,21 @@ function styled() {
 
 let fetched = null;
 
-/** The code of the map and its looks, fetched once; after a cut line, again. */
+/** Fetches the map's code and styles once; again after a lost connection. */
 function fetchMap() {
   fetched ||= Promise.all([import("../area/map.js"), styled()]).then(([map]) => map).catch((error) => { fetched = null; throw error; });
   return fetched;
 }
 
-/** Has it so that a map that is shown then is there at once. */
+/** Loads the map ahead, so that it appears at once. */
 export const ready = async () => (await fetchMap()).prewarm();
 
-/** What hands do on a map. */
+/** Gestures on a map. */
 const DEEDS = ["picked", "drawn", "edited", "moved", "opened"];
 
 /**
- * A map in `box`, which is `map` once it can be told anything. `told` hears what hands do on it, by the names of `DEEDS`; without, it is to
- * be looked at. Another `key` makes it anew, an empty one none. `onNoMap` hears that the line was cut: words and numbers do without it.
+ * A map in `box`; `map` is set when it is ready. `told` receives gestures, by the names in `DEEDS`; without `told` the map is read-only.
+ * Another `key` makes a new map, an empty one none. Calls `onNoMap` if the connection is lost: words and numbers work without it.
  */
 export function useAreaMap({ view = null, told = null, key = "map", onNoMap }) {
   const box = useRef(null);

@@ -1,9 +1,9 @@
-// An order: what it does, in words; what is asked with it; and the press that gives it. Where the API wants to know once more who it is, `ask` does.
+// A decision: its effect in words, its fields, and the button. If the API asks to confirm the identity, `ask` handles it.
 
 import { Awaited, Button, Refused, html, useAct } from "./parts.js";
 import { t } from "./words.js";
 
-/** `act` gives it; `ready`: what is asked with it, its children, is there; `word`: what the press is called. A second press does nothing meanwhile. */
+/** `act` runs it; `ready`: its fields are complete; `word`: the label of the button. A second press during the run does nothing. */
 export function Order({ act, ready = true, word, kind = "danger", says, className, onBack, onDone, children }) {
   const { busy, error, run } = useAct(async () => { await act(); onDone(); });
   const give = (event) => { event.preventDefault(); run(); };

@@ -1,4 +1,4 @@
-// What every screen is made of.
+// Components that every screen uses.
 
 import { html } from "../vendor/html.mjs";
 import { useEffect, useRef, useState } from "../vendor/hooks.mjs";
@@ -40,11 +40,11 @@ export const Icon = ({ name }) => html`
   <svg class="icon" viewBox="0 0 24 24" aria-hidden="true" fill="none" stroke="currentColor" stroke-width="1.7"
     stroke-linecap="round" stroke-linejoin="round"><path d=${PATHS[name]} /></svg>`;
 
-/** Is it meant? Told by words, colour and pattern alike. */
+/** The status (Actual, Test, Exercise), shown by word, colour and pattern. */
 export const StatusMark = ({ status, long }) => html`
   <span class="mark mark-${status}">${t(status)}${long ? html` <small>${t(`${status}-says`)}</small>` : null}</span>`;
 
-/** Over all of a screen: it is not meant. */
+/** Across the whole screen: this is no actual alert. */
 export const Ribbon = ({ status }) => html`<p class="ribbon of-${status}"><strong>${t(status)}</strong> ${t(`${status}-says`)}</p>`;
 
 export const Button = ({ kind = "plain", icon, busy, disabled, children, ...rest }) => html`
@@ -52,14 +52,14 @@ export const Button = ({ kind = "plain", icon, busy, disabled, children, ...rest
     ${icon ? html`<${Icon} name=${icon} />` : null}<span>${children}</span>
   </button>`;
 
-/** Subscribers are of whoever runs the service. */
+/** Subscribers belong to the host organisation. */
 const reaches = (me, scope) => me.host || !scope.startsWith("subscribers:");
-/** Whether somebody has one of these scopes, or all there are. */
+/** Whether the user has one of these scopes, or admin. */
 export const may = (me, ...scopes) => scopes.some((one) => reaches(me, one) && [one, "admin"].some((scope) => me.scopes.includes(scope)));
-/** Whether the API would let them: an act by the name that the audit has for it. */
+/** Whether the API would allow an act, by its name in the audit. */
 export const mayDo = (me, act) => may(me, ...TABLES.needs[act]);
 
-/** What cannot be undone, in two presses where anything would be lost by it. */
+/** An act that cannot be undone: two presses if something would be lost. */
 export function Sure({ label, sure, needed = () => true, onSure }) {
   const [asked, askFor] = useState(false);
   const go = () => { askFor(false); onSure(); };
@@ -67,14 +67,14 @@ export function Sure({ label, sure, needed = () => true, onSure }) {
   return html`<div class="actions"><${Button} onClick=${() => askFor(false)}>${t("back")}<//><${Button} kind="danger" onClick=${go}>${sure}<//></div>`;
 }
 
-/** No year has five digits: without this a date that is typed on and on has one. */
+/** Limits the year to four digits; without it a date field accepts more. */
 const LATEST = { "datetime-local": "9999-12-31T23:59" };
 
 let fields = 0;
 const useId = () => useState(() => `f${(fields += 1)}`)[0];
 
-/** A field and its name; `error` is the API's sentence about it. A browser keeps nothing of it unless it is told to: it would offer a child's name to whoever comes next. */
-/** `autofocus`: it is written in as soon as it is there; a browser does that by itself only while it loads the page. */
+/** A labelled field; `error` is the API's sentence about it. Turns autocomplete off by default: it would offer a child's name to the next user. */
+/** `autofocus` focuses the field when it appears; a browser does this only while it loads the page. */
 export function Field({ label, value, onChange, type = "text", error, wide, hint, autofocus, ...rest }) {
   const id = useId();
   const ref = useRef();
@@ -88,7 +88,7 @@ export function Field({ label, value, onChange, type = "text", error, wide, hint
   </div>`;
 }
 
-/** `needed`: one of them, and never none. */
+/** `needed`: the empty choice is missing. */
 export function Choice({ label, value, options, onChange, needed }) {
   const id = useId();
   return html`<div class="field">
@@ -104,27 +104,27 @@ export const Check = ({ label, checked, onChange }) => html`
   <label class="check"><input type="checkbox" checked=${checked} onChange=${(e) => onChange(e.target.checked)} />
     <span>${label}</span></label>`;
 
-/** Of a line that is down: that it is tried again is said only of what is. */
+/** The message for a lost connection; only polled data says "trying again". */
 const lineDown = ({ again }) => t(again ? "offline" : "unanswered");
 
-/** What is shown may be old: the line is down, or what the API refused. */
+/** A banner: the data may be old, because the connection is lost or the API refused. */
 export const Stale = ({ error }) => (error instanceof Offline ? html`<p class="banner" role="status">${lineDown(error)}</p>` : html`<${Refused} error=${error} />`);
 
-/** That something changed while somebody has it before their eyes, and what of it: what they read first may be what they still believe. */
+/** A note that something changed while the user had it open, and what: the user may still believe the first version. */
 export const Since = ({ onSeen, children }) => html`<section class="note since" role="status"><p><strong>${t("changed-since")}</strong></p>${children}
   <${Button} onClick=${onSeen}>${t("changed-seen")}<//></section>`;
 
-/** Where a fault lies, in the words of the form; with `go`, a press away. */
+/** The place of an error in the form's words; `go` links to it. */
 function Place({ pointer, go }) {
   const step = go && stepOf(pointer);
   const name = nameOf(pointer.split("/").slice(1)) || pointer;
   return step ? html`<button type="button" class="link" onClick=${() => go(step)}>${name}</button>` : html`<b>${name}</b>`;
 }
 
-/** What one does about a refusal: on this screen, where that is another thing than a program does. */
+/** What to do about a refusal on this screen, if that differs from the advice for programs. */
 const nextOf = ({ slug, what_to_do }) => (known(`do-${slug}`) ? t(`do-${slug}`) : what_to_do);
 
-/** A refusal, in the API's words, each fault with its place; `go` leads to a step of the form. */
+/** A refusal in the API's words, each error with its place; `go` opens a step of the form. */
 export function Refused({ error, go }) {
   if (!error) return null;
   const told = error instanceof Problem ? error : { title: error instanceof Offline ? lineDown(error) : t("own-fault", { what: error.message }) };
@@ -138,21 +138,21 @@ export function Refused({ error, go }) {
   </div>`;
 }
 
-/** From so many people on, their number is typed before they are told: a hand on Enter is no decision. */
+/** From this number of people on, the approver must type it: Enter alone is no decision. */
 const TYPED_FROM = 10_000;
 export const isTyped = (people) => typeof people === "number" && people >= TYPED_FROM;
 
-/** What that number lacks as it is `typed`, which is told at the button. */
+/** What the `typed` number lacks; shown at the button. */
 export function lackOf(people, typed) {
   const told = digits(typed).replace(/\D/g, "");
   if (!isTyped(people) || told === String(people)) return "";
   return told ? "lacks-number" : "lacks";
 }
 
-/** By then whoever pressed has an answer, or is told that there is none yet. */
+/** After this time a press shows that no answer came yet. */
 const ANSWER_MS = 4000;
 
-/** Of a press that is `busy` for long: that it was taken, and goes on. */
+/** For a press that is `busy` for long: it was received and is running. */
 export function Awaited({ busy }) {
   const [late, tell] = useState(false);
   useEffect(() => {
@@ -162,41 +162,41 @@ export function Awaited({ busy }) {
   return busy && late ? html`<p class="note" role="status">${t("answer-late")}</p>` : null;
 }
 
-/** The way to what is `next` in a list; what `more` of it is refused stands there, and not above the list. */
+/** The link to the `next` page of a list; a refusal of `more` shows here, not above the list. */
 export const Older = ({ next, more }) => html`<${Refused} error=${more.error} />${next ? html`<${Button} busy=${more.busy} onClick=${() => more.run()}>${t("older")}<//>` : null}`;
 
 export const Loading = () => html`<p class="muted loading">${t("loading")}</p>`;
 
-/** Where there is nothing to show yet: why, or that it is on its way. */
+/** In place of data: an error, or that it is loading. */
 export const NotYet = ({ error }) => html`<${error ? Refused : Loading} error=${error} />`;
 
 export const Fact = ({ name, children }) => html`<div><dt>${name}</dt><dd>${children}</dd></div>`;
 
 export const Empty = ({ title, children }) => html`<div class="empty"><p class="empty-title">${title}</p>${children}</div>`;
 
-/** By when a browser has taken what it was given. */
+/** Time by which a browser has taken a file. */
 const TAKEN_MS = 60_000;
 
-/** Hands the browser a document as a file of that name. */
+/** Offers a document to the browser as a file of that name. */
 export function saveFile(name, document_) {
   const url = URL.createObjectURL(new Blob([JSON.stringify(document_, null, 2)], { type: "application/json" }));
   Object.assign(document.createElement("a"), { href: url, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(url), TAKEN_MS);
 }
 
-/** One thing that is kept: what it is, a press, and what came of it. */
+/** One record to save: name, button, and result. */
 export const Kept = ({ title, says, act, children }) => html`<section class="kept"><div class="kept-row"><div><h3>${title}</h3><p class="muted small">${says}</p></div>${act}</div>${children}</section>`;
 
-/** What is over by itself: no answer, or one that says that the API cannot answer now. */
+/** Errors that pass by themselves: no answer, or the API cannot answer now. */
 const passes = (error) => error instanceof Offline || error.status >= 500;
 const AFTER_MS = 2000;
 
-/** The error of what is asked again by itself. */
+/** Marks an error of polled data. */
 export const retried = (error) => Object.assign(error, { again: true });
 
 /**
- * Asks now and again, `ms` after an answer (or what that says of how long the last one took); what is shown stays while there is none. With 0
- * it asks until there is an answer.
+ * Polls `load` every `ms` after an answer (or as often as a function of the last duration says); keeps the last data without an answer.
+ * With 0, stops after the first answer.
  */
 export function usePolled(load, ms, key = "") {
   const [told, tell] = useState({ data: null, error: null });
@@ -224,8 +224,8 @@ export function usePolled(load, ms, key = "") {
 }
 
 /**
- * What somebody's press does: `run(...)` does `act(signal, ...)`, `busy` while that lasts; `error` is what it threw. A second press
- * does nothing meanwhile; with `newest` it gives the first one up. Who has left the screen hears no more of it.
+ * Runs a user's act: `run(...)` calls `act(signal, ...)`; `busy` meanwhile; `error` is its exception. A second press does nothing; with
+ * `newest` it aborts the first one. Leaving the screen stops updates.
  */
 export function useAct(act, newest = false) {
   const [state, tell] = useState({ busy: false, error: null });
@@ -245,7 +245,7 @@ export function useAct(act, newest = false) {
   return { ...state, run };
 }
 
-/** What is typed and not sent yet: kept in the tab, so that a page in another language still has it. */
+/** Unsent text, kept in the tab, so that a change of language keeps it. */
 export function useTyped(name) {
   const key = `alertd.typed ${name}`;
   const [text, set] = useState(() => sessionStorage.getItem(key) || "");
@@ -256,7 +256,7 @@ export function useTyped(name) {
   return [text, type];
 }
 
-/** The last value, once it has stood still for so long. */
+/** The last value, once it has not changed for `ms`. */
 export function useSettled(value, ms) {
   const [settled, settle] = useState(value);
   const key = JSON.stringify(value);
@@ -267,10 +267,10 @@ export function useSettled(value, ms) {
   return settled;
 }
 
-/** Of a count that is not shown: more than a few, in the grammar of every language. */
+/** For a hidden count: large enough for the plural of every language. */
 const MANY = 100;
 
-/** A long list of numbers as one line of words. */
+/** A number, or a hidden count, in words. */
 export function counted(n, key) {
   const told = String(n).startsWith("<") ? t("fewer-than", { n: n.slice(1) }) : number(n);
   return `${told} ${t(key, { n: typeof n === "number" ? n : MANY })}`;
@@ -279,13 +279,13 @@ export function counted(n, key) {
 /** An estimate in words: "about 1,200 people", "fewer than 100 people". */
 export const about = (n, key) => (typeof n === "number" ? t("about-n", { n: counted(n, key) }) : counted(n, key));
 
-/** How many people an alert reaches: exact once it is approved. */
+/** How many people an alert reaches: exact after approval. */
 export const reached = (alert) => (alert.exact ? counted : about)(alert.people, "people");
 
-/** How many people, large. */
+/** The number of people, in large type. */
 export const People = ({ n, id, exact = false }) => html`<b id=${id}>${typeof n === "number" && !exact ? t("about-n", { n: number(n) }) : number(n)}</b> <span>${t("people", { n: typeof n === "number" ? n : MANY })}</span>`;
 
-/** A map needs more than every browser has. */
+/** Whether the browser supports WebGL, which the map needs. */
 export function hasWebGl() {
   try { return Boolean(document.createElement("canvas").getContext("webgl2")); } catch { return false; }
 }
@@ -306,10 +306,10 @@ export function sentenceOf({ channels, level, expires, status }, { audience, are
   }));
 }
 
-/** A count of addresses as it is shown: "<100" is more than none. */
+/** Whether a count is not zero: "<100" is more than none. */
 export const some = (n) => n !== 0 && n !== undefined;
 
-/** A piece of ground, drawn without a map: where a glance is enough, and where there is no WebGL. */
+/** An area drawn without a map: for small previews, and without WebGL. */
 export function Sketch({ geometry, label }) {
   if (!geometry) return html`<div class="sketch" aria-hidden="true"></div>`;
   const rings = thinned(together(ringsOf(geometry)));

@@ -1,12 +1,12 @@
-// A press is of what was there when it began: until the finger is off the button, nothing on the screen is drawn anew. A browser makes a
-// click only where a press begins and ends on the same thing: what comes meanwhile would push the button away, and nobody would hear of it.
+// A press applies to the screen as it was when it began: nothing is redrawn until the finger leaves the button. A browser makes a click
+// only if a press begins and ends on the same element, so a redraw could move the button away and lose the click.
 
 import { options } from "../vendor/preact.mjs";
 
 const PRESSED = "button, a, label, summary";
-/** After a finger the click comes a little later, and none comes where it slid off. */
+/** After a touch the click comes a little later, or not at all if the finger slid off. */
 const CLICK_MS = 100;
-/** However long it is pressed: a screen that stands still tells nobody anything. */
+/** Limit of a long press: a screen that stands still shows nothing new. */
 const LONGEST_MS = 10_000;
 
 let timer = 0;
@@ -32,11 +32,11 @@ function hold({ target }) {
   soon(LONGEST_MS);
 }
 
-/** From now on a press holds what is drawn. */
+/** From now on a press delays redraws. */
 export function holdPresses() {
   options.debounceRendering = (draw) => { if (held) waiting = draw; else queueMicrotask(draw); };
   addEventListener("pointerdown", hold, true);
-  addEventListener("click", letGo);  // whoever hears it has: what they draw comes at once, and a second press finds it
-  // A link that is dragged away is no press, and WebKit does not say that the pointer is gone.
+  addEventListener("click", letGo);  // the click was handled: its own redraw comes at once, and a second press works
+  // Dragging a link is no press, and WebKit reports no end of the pointer.
   for (const name of ["pointerup", "pointercancel", "dragstart"]) addEventListener(name, () => soon(CLICK_MS), true);
 }

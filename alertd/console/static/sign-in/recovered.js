@@ -1,13 +1,13 @@
-// Keys that were made on the machine of the store, by no other key: every administrator sees them until they are revoked.
+// Keys made on the store's machine, without another key: every administrator sees them until they are revoked.
 
 import { get } from "../parts/api.js";
 import { Icon, html, usePolled } from "../parts/parts.js";
 import { moment, t } from "../parts/words.js";
 
-/** How long a new one may go unseen on a screen. */
+/** Poll interval: how long a new one may go unseen on a screen. */
 const AGAIN_MS = 60_000;
 
-/** On every screen: nobody needs such a key for longer than it takes to make others with it. */
+/** Shown on every screen: such a key is needed only to make other keys. */
 export function Recovered() {
   const { data } = usePolled((signal) => get("/v1/keys", { signal }), AGAIN_MS);
   const found = data ? data.keys.filter((one) => one.recovered) : [];

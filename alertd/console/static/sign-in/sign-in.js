@@ -1,4 +1,4 @@
-// Who comes in, and whether it is still they: passkeys first, or the OpenID provider, a key for training and machines.
+// Sign-in and confirmation of identity: passkeys first, or the OpenID provider; an API key for training and machines.
 
 import { get, post, session } from "../parts/api.js";
 import { hasPasskeys, isBareAddress, named, prove, register } from "./passkey.js";
@@ -14,7 +14,7 @@ export const Languages = () => html`<select class="languages" aria-label="Langua
   ${Object.entries(LANGUAGES).map(([code, name]) => html`<option value=${code} selected=${code === language}>${name}</option>`)}
 </select>`;
 
-/** What went wrong with a passkey: the API's refusal, or the browser's, which tells no more than that nothing came of it. */
+/** Why a passkey failed: the API's refusal, or the browser's, which gives no reason. */
 const Failed = ({ error }) => (error instanceof DOMException
   ? html`<p class="fault" role="alert">${t(error.name === "InvalidStateError" ? "passkey-there" : "passkey-none")}</p>`
   : html`<${Refused} error=${error} />`);
@@ -24,7 +24,7 @@ async function entered(way, who) {
   return get("/v1/me");
 }
 
-/** What the provider is called, or null: where there is none, and until that is known. Pages of a bare address have none, as with passkeys. */
+/** The provider's name, or null if there is none or it is not known yet. Pages at an IP address have none, as with passkeys. */
 function useProvider() {
   const [provider, name] = useState(null);
   useEffect(() => { if (!isBareAddress) waysIn().then((ways) => name(ways.provider)); }, []);
@@ -64,7 +64,7 @@ function WithKey({ onSignedIn }) {
   const [busy, work] = useState(false);
   const enter = async (event) => {
     event.preventDefault();
-    if (!/^[!-~]+$/.test(key.trim())) return fail({ status: 401 }); // no header can hold it
+    if (!/^[!-~]+$/.test(key.trim())) return fail({ status: 401 }); // not valid in a header
     work(true);
     try {
       const me = await get("/v1/me", { key: key.trim() });
@@ -96,7 +96,7 @@ export function SignIn({ lost, onSignedIn }) {
     <p class="small muted"><a href="#/enrol">${t("once-code-have")}</a></p><//>`;
 }
 
-/** The provider did not show that it asked again: another round gives the same answer, so a passkey is offered instead, if there is one. */
+/** The provider did not prove that it asked again. A retry gives the same answer, so offers a passkey instead, if there is one. */
 function PasskeyInstead({ error, onProven }) {
   const [failed, fail] = useState(null);
   const [busy, work] = useState(false);
@@ -110,7 +110,7 @@ function PasskeyInstead({ error, onProven }) {
     ${error.has_passkey && hasPasskeys ? html`<${Button} kind="primary" icon="key" busy=${busy} onClick=${use} autofocus>${t("passkey-use")}<//>` : null}<//>`;
 }
 
-/** Back from the provider: signed in, or told why not; a window that was opened to show who it is closes, or says that it may be closed. */
+/** Back from the provider: signed in, or the reason why not. A window that confirmed the identity closes, or says that it can be closed. */
 export function CameBack({ onSignedIn, onBack }) {
   const [error, fail] = useState(null);
   const [done, finish] = useState(false);
@@ -124,14 +124,14 @@ export function CameBack({ onSignedIn, onBack }) {
     <${Button} kind="primary" onClick=${isForProof() ? () => leaveToProve().catch(fail) : onBack} autofocus>${t("try-again")}<//><//>`;
 }
 
-/** The window in which the provider asks who it is, on its way there. */
+/** The window for confirming the identity, before the redirect. */
 export function ProveElsewhere() {
   const [error, fail] = useState(null);
   useEffect(() => { leaveToProve().catch(fail); }, []);
   return html`<${Door} title=${t("prove")}><${NotYet} error=${error} /><//>`;
 }
 
-/** The one-time code is in the address or typed; it says who comes, and their browser makes a passkey. */
+/** The one-time code, from the address or typed: it names the person, and the browser registers a passkey. */
 export function Enrol({ code: given, onSignedIn }) {
   const [code, type] = useState(given);
   const [invited, invite] = useState(null);
@@ -141,7 +141,7 @@ export function Enrol({ code: given, onSignedIn }) {
   const look = (text) => post("/v1/passkeys/options", { code: text }).then((told) => { fail(null); invite(told); }, fail);
   useEffect(() => {
     if (!given || isBareAddress) return;
-    history.replaceState(null, "", "#/enrol");  // a code that was used says nothing, and until then it is nobody else's to read
+    history.replaceState(null, "", "#/enrol");  // a used code is useless, and an unused one is a secret
     look(given);
   }, []);
   const make = async () => {
@@ -169,7 +169,7 @@ export function Enrol({ code: given, onSignedIn }) {
     <p class="small muted"><a href="#/">${t("once-code-none")}</a></p><//>`;
 }
 
-/** What decides asks once more who decides, and goes on by itself. */
+/** Before a decision: confirms the identity, then continues by itself. */
 export function Prove({ me, onProven }) {
   const dialog = useRef(null);
   const [error, fail] = useState(null);
@@ -184,7 +184,7 @@ export function Prove({ me, onProven }) {
     fail(null);
     try {
       const who = await prove();
-      if (who.subject !== me.subject || who.organisation !== me.organisation) location.reload();  // another person: what was begun is not theirs
+      if (who.subject !== me.subject || who.organisation !== me.organisation) location.reload();  // another person: the begun work is not theirs
       else onProven(true);
     } catch (problem) { fail(problem); work(false); }
   };
