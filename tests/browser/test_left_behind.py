@@ -27,7 +27,7 @@ async def test_the_next_person_is_offered_nothing_that_was_typed(served: Served,
     async with async_playwright() as playwright:
         flags = ["--no-sandbox", *WITHOUT_WEBGL]
         profile = await playwright.chromium.launch_persistent_context(
-            tmp_path, executable_path=chromium(), args=flags, locale="en-GB"
+            tmp_path, executable_path=chromium(is_whole=True), args=flags, locale="en-GB"
         )
         profile.set_default_timeout(PATIENCE_MS)
         window = Desk(await profile.new_page(), served.url)

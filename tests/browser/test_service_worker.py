@@ -18,6 +18,7 @@ from alertd.common.ids import TokenPurpose
 from channels.base import Loudness, PushMessage, Stamp
 from tests.acceptance.conftest import Served
 from tests.browser.centre_site import PushServices, Site, Stands, Visitor, serving, visiting
+from tests.browser.desks import WITHOUT_WEBGL, launched
 from tests.ports import free_port
 from tests.waiting import until
 
@@ -52,10 +53,17 @@ async def site(stands: Stands) -> AsyncIterator[Site]:
             yield found
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def whole() -> AsyncIterator[Browser]:
+    """A browser that shows notifications, which the shell does not."""
+    async with launched(*WITHOUT_WEBGL, is_whole=True) as started:
+        yield started
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def visitor(plain: Browser, site: Site) -> AsyncIterator[Visitor]:
+async def visitor(whole: Browser, site: Site) -> AsyncIterator[Visitor]:
     """Whatever happens, no name of a child stands in what their browser logs."""
-    async with visiting(plain, site) as found:
+    async with visiting(whole, site) as found:
         yield found
         assert not [line for line in found.said if NAME in line]
 
@@ -194,10 +202,10 @@ async def test_without_an_answer_it_is_shown(
     assert titles(await visitor.shown()) == [f"{NAME} (1)"]
 
 
-async def test_without_a_line_it_is_shown(services: PushServices, plain: Browser):
+async def test_without_a_line_it_is_shown(services: PushServices, whole: Browser):
     """Where alertd is cannot be reached, neither to ask nor to say that it was shown."""
     site = Site(f"http://127.0.0.1:{free_port()}")
-    async with serving(site.routes()) as site.url, visiting(plain, site) as visitor:
+    async with serving(site.routes()) as site.url, visiting(whole, site) as visitor:
         await visitor.take(await services.carried(message(), "one"))
         assert titles(await visitor.shown()) == [f"{NAME} (1)"]
 
@@ -298,9 +306,9 @@ async def test_a_page_subscribes_and_hands_over(visitor: Visitor):
     assert found["ended"] == ["https://push.example/BKey", None]
 
 
-async def test_who_wants_none_is_not_asked_again(plain: Browser, site: Site):
+async def test_who_wants_none_is_not_asked_again(whole: Browser, site: Site):
     """Without permission nothing is handed over, and a later visit asks for none."""
-    context = await plain.new_context()
+    context = await whole.new_context()
     page = await context.new_page()
     await page.goto(site.url)
     said = await page.evaluate("""async () => {
@@ -315,7 +323,7 @@ async def test_who_wants_none_is_not_asked_again(plain: Browser, site: Site):
 
 
 async def test_alertd_answers_the_worker_of_another_site(
-    services: PushServices, served: Served, plain: Browser, bea: str, alert: dict[str, Any]
+    services: PushServices, served: Served, whole: Browser, bea: str, alert: dict[str, Any]
 ):
     """The real one: what was shown counts as delivered; once the alert is stood down, a message of it that comes late shows no name."""
     alert_id = served.approved(alert)
@@ -327,7 +335,7 @@ async def test_alertd_answers_the_worker_of_another_site(
         served.progress(alert_id)["channels"]["push"]["delivered"],
     )
     site = Site(served.url)
-    async with serving(site.routes()) as site.url, visiting(plain, site) as visitor:
+    async with serving(site.routes()) as site.url, visiting(whole, site) as visitor:
         await visitor.take(await services.carried(message(chain=alert_id), tag))
         assert titles(await visitor.shown()) == [f"{NAME} (1)"]
         assert served.progress(alert_id)["channels"]["push"]["delivered"] == before + 1
