@@ -144,7 +144,7 @@ def test_send_says_that_an_alert_is_the_repeat_of_an_earlier_one(served: Served,
 
 
 def test_an_alert_is_paused_resumed_and_accounted_for(served: Served, ana: str, bea: str, alert: dict[str, Any]):
-    """By the commands that the runbook names: it waits while it is paused, and its ledger and report say what became of it."""
+    """By the commands that ops/docs/run names: it waits while it is paused, and its ledger and report say what became of it."""
     taken = done(served, "send", "-", key=ana, given=json.dumps(alert).encode())["id"]
     slow = {"rules": [{"prefix": "", "do": "slow", "delay_s": 2}]}
     for channel in CHANNELS:

@@ -22,7 +22,15 @@ from tests.pictures import drawn, written
 ROOT = Path(__file__).parents[2]
 #: Those with calls, in the order in which somebody goes on with them in one shell.
 WALK = [
-    ROOT / name for name in ("README.md", "ops/api.md", "ops/organisations.md", "ops/carriers.md", "ops/operations.md")
+    ROOT / name
+    for name in (
+        "README.md",
+        "ops/api.md",
+        "ops/organisations.md",
+        "ops/carriers.md",
+        "ops/docs/run/monitor-alertd.md",
+        "ops/docs/run/your-own-store.md",
+    )
 ]
 PAGES = [page for page in ROOT.rglob("*.md") if page.relative_to(ROOT).parts[0][0] != "."]
 #: Between the outputs of two blocks; no answer holds it.

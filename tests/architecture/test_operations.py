@@ -186,7 +186,7 @@ def test_compose_asks_the_store_with_its_password_which_is_no_argument(tmp_path:
 
 
 def test_unit_ends_alertd_in_order_and_gives_it_a_folder_of_its_own():
-    """systemd signals the first process alone and waits as long as the runbook says; nothing of it is root's."""
+    """systemd signals the first process alone and waits as long as ops/docs/run/start-and-stop.md says; nothing of it is root's."""
     lines = [line for line in UNIT.splitlines() if line and not line.startswith(("#", "["))]
     said = dict(line.split("=", 1) for line in lines)
     wanted = {

@@ -31,7 +31,7 @@ UNLIMITED = (
 NO_REPLICA = "no replica confirms what the store writes, and store.replicas_required asks for one: nothing is accepted until it does"
 #: What it lacks where replicas are there, and none is to confirm.
 REPLICAS_UNASKED = "the store has replicas, and store.replicas_required is 0: one that takes its master's place may lack accepted alerts"
-#: What it lacks whose user has fewer rights than operations.md gives.
+#: What it lacks whose user has fewer rights than ops/docs/run/your-own-store.md gives.
 UNTOLD = "the store's user may not ask how full its memory is, nor whether it has replicas (INFO): nothing is refused before a server takes no write at all, and no stop"
 #: What it lacks whose servers have other times.
 APART = "the clocks of the store's servers are {:.0f} seconds apart: alerts start and end by that of the server that has them"

@@ -19,7 +19,7 @@ NO_SANDBOX = (
     "the store is no sandbox's: what is sent there would count as sent and reach nobody. Give the sandbox a store of its own "
     "(store.directory, store.url)"
 )
-A_SENTINEL = "this is a Sentinel, not a store: give store.url the address of a proxy that leads to the current master, see operations.md, Sentinel"
+A_SENTINEL = "this is a Sentinel, not a store: give store.url the address of a proxy that leads to the current master, see ops/docs/run/sentinel.md"
 OTHER_KEYS = "the store was made with other keys: give its current master key, and the hashing key it was made with or that a rotation put in its place"
 
 

@@ -25,7 +25,9 @@ from alertd.store.alerts.archive import archive
 from alertd.store.engine.codec import Codec, Keys
 from tests.integration.acts import ANA, BEA, finish, sent, tell
 
-RUNBOOK = (Path(__file__).parents[3] / "ops" / "runbook.md").read_text(encoding="utf-8")
+EVIDENCE_PAGE = (Path(__file__).parents[3] / "ops" / "docs" / "run" / "report-and-evidence.md").read_text(
+    encoding="utf-8"
+)
 
 
 @pytest.fixture
@@ -81,7 +83,7 @@ async def test_a_report_says_what_an_alert_came_to(closed: str, call: Any):
 
 
 async def test_evidence_is_checked_by_whoever_has_it(closed: str, call: Any, client: Any, tmp_path: Path):
-    """With the key that was kept, by our command and by openssl, as ops/runbook.md says; it holds the document, the area, the audit's entries and the
+    """With the key that was kept, by our command and by openssl, as ops/docs/run/report-and-evidence.md says; it holds the document, the area, the audit's entries and the
     digest of the ledger that was answered. One bit more, another key, or none, and it is not what was signed.
     """
     status, signed = await call(f"/v1/alerts/{closed}/evidence", "evidence:read")
@@ -100,7 +102,7 @@ async def test_evidence_is_checked_by_whoever_has_it(closed: str, call: Any, cli
     assert [one["id"] for one in found["versions"]] == [f"{closed}-2"]
     (tmp_path / "evidence.json").write_text(json.dumps(signed))
     (tmp_path / "key.pem").write_text(key["pem"])
-    command = re.search(r"```sh\n(python3 -c '[^']*evidence.*?)```", RUNBOOK, re.DOTALL)[1]
+    command = re.search(r"```sh\n(python3 -c '[^']*evidence.*?)```", EVIDENCE_PAGE, re.DOTALL)[1]
     done = await asyncio.to_thread(
         subprocess.run, ["bash", "-e"], input=command, cwd=tmp_path, capture_output=True, text=True
     )

@@ -218,7 +218,7 @@ async def test_a_user_who_may_not_ask_is_told_what_was_not_seen(store: Connectio
 
 async def test_the_user_of_the_manual_may_ask_everything(store: Connection, redis: Redis, codec: Codec):
     """Its line of the server's `aclfile` is all that alertd needs."""
-    manual = (Path(__file__).parents[3] / "ops" / "operations.md").read_text()
+    manual = (Path(__file__).parents[3] / "ops" / "docs" / "run" / "your-own-store.md").read_text()
     (line,) = re.findall(r"^user alertd (.+)$", manual, re.MULTILINE)
     await redis.execute_command("ACL", "SETUSER", "alertd", "reset", *line.split())
     where = redis.connection_pool.connection_kwargs["path"]

@@ -82,7 +82,7 @@ def _sentinel_of(folder: Path, master: int) -> tuple[subprocess.Popen[bytes], in
 
 def _haproxy(folder: Path, ports: list[int]) -> tuple[subprocess.Popen[bytes], int]:
     """HAProxy as the manual configures it, at other addresses."""
-    manual = (Path(__file__).parents[3] / "ops" / "operations.md").read_text()
+    manual = (Path(__file__).parents[3] / "ops" / "docs" / "run" / "sentinel.md").read_text()
     (config,) = re.findall(r"```haproxy\n(.*?)```", manual, re.DOTALL)
     own = free_port()
     config = config.replace("127.0.0.1:6379", f"127.0.0.1:{own}")
