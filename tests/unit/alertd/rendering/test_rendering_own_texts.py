@@ -173,7 +173,7 @@ def test_a_mail_says_the_same_in_text_and_html(renderer: Renderer):
         assert line.removeprefix("Information valid until: ") in re.sub("</?a[^>]*>", "", page)
     assert "&lt;b&gt;Look&lt;/b&gt; &amp; listen." in message.html
     assert 'overflow-wrap:anywhere">Help us find' in message.html
-    assert "You receive this because" in message.text
+    assert "You are receiving this because" in message.text
     assert message.subject == "Missing child in danger: Inés P., 7 years old"
 
 
