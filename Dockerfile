@@ -1,13 +1,13 @@
-# alertd with the Valkey server that its wheel brings along. Two stages: what builds stays behind.
+# alertd with the Valkey server from its wheel. Two stages: build tools stay out of the image.
 #   docker build -t alertd .
 #   docker run --init -p 127.0.0.1:8080:8080 -v alertd-data:/data -v alertd-tombstones:/tombstones alertd
-# The first start puts the administrator's key into /data/first-key and says so (with docker run -t it prints the key). ops/compose.yaml runs it with a store of its own.
+# The first start writes the administrator's key to /data/first-key and logs the path (with docker run -t it prints the key). ops/compose.yaml runs it with a separate store.
 
-# The digest decides which image is pulled, for any processor; the tag is for people. README, "Dependencies", says how to renew both.
+# The digest selects the image, for any processor; the tag is for readers. README, "Dependencies", explains how to update both.
 FROM python:3.13.16-slim-bookworm@sha256:a1165e272e578941b84abc79e4ab38a0305cd12803a5c4247979ac7655f4d641 AS build
 WORKDIR /src
 COPY ops/locks ops/locks
-# An environment of its own, because PyPI's `channels` is another package. Every package has a hash in a lock and comes as a wheel: nothing is compiled.
+# A separate environment, because PyPI's `channels` is a different package. Every package has a hash in a lock and is a wheel: nothing is compiled.
 RUN python -m venv /opt/build \
  && /opt/build/bin/pip install --no-cache-dir --only-binary :all: --require-hashes -r ops/locks/build.txt \
  && python -m venv /opt/alertd \
@@ -24,13 +24,13 @@ RUN /opt/build/bin/pip wheel --no-cache-dir --no-index --no-deps --no-build-isol
  && /opt/build/bin/python ops/sbom >/opt/alertd/sbom.cdx.json
 
 FROM python:3.13.16-slim-bookworm@sha256:a1165e272e578941b84abc79e4ab38a0305cd12803a5c4247979ac7655f4d641
-# A number, so that Kubernetes can see that it is not root. What it writes is in /data, and which cases were purged in /tombstones: a
-# volume of its own, because a copy of the data that is put back must not take that back.
+# A numeric user, so that Kubernetes can check that it is not root. alertd writes to /data, and the list of purged cases to /tombstones:
+# a separate volume, because restoring a backup of the data must not undo a purge.
 RUN groupadd --system --gid 10001 alertd \
  && useradd --system --uid 10001 --gid 10001 --no-create-home --home-dir /data --shell /usr/sbin/nologin alertd \
  && install -d -o alertd -g alertd -m 0700 /data /tombstones
 COPY --from=build /opt/alertd /opt/alertd
-# Every option with its default; mount yours over it. The variables below stand above it.
+# Every option with its default; mount your file over it. The variables below override it.
 COPY ops/alertd.toml /etc/alertd/alertd.toml
 ENV PATH=/opt/alertd/bin:$PATH \
     PYTHONUNBUFFERED=1 \
