@@ -44,21 +44,13 @@ class Mortal(Connection):
 
     trips_left = 10**9
 
-    async def run_many(self, calls: Sequence[Any]) -> list[Any]:
+    async def run_many(self, calls: Sequence[Any], *, durable: bool = False) -> list[Any]:
         self._live()
-        return await super().run_many(calls)
+        return await super().run_many(calls, durable=durable)
 
-    async def run_many_durably(self, calls: Sequence[Any]) -> list[Any]:
+    async def execute_many(self, commands: Sequence[Any], *, durable: bool = False) -> list[Any]:
         self._live()
-        return await super().run_many_durably(calls)
-
-    async def execute_many(self, commands: Sequence[Any]) -> list[Any]:
-        self._live()
-        return await super().execute_many(commands)
-
-    async def execute_durably(self, commands: Sequence[Any]) -> list[Any]:
-        self._live()
-        return await super().execute_durably(commands)
+        return await super().execute_many(commands, durable=durable)
 
     def _live(self) -> None:
         self.trips_left -= 1

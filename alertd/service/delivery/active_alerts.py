@@ -132,7 +132,7 @@ class ActiveAlerts:
 
     def note_heads(self, asked: Sequence[str], heads: Sequence[PlanHead]) -> None:
         """What was read of those that were asked for."""
-        for chain in {chain_of(head.id) for head in heads if head.begun} - self._begun:
+        for chain in {chain_of(head.id) for head in heads if head.planned or head.cursor} - self._begun:
             self.expect(chain)
         self._loud |= dict.fromkeys(asked, False) | {head.id: head.loudness == Loudness.LOUD for head in heads}
         self._planned |= {head.id for head in heads if head.planned}

@@ -265,9 +265,9 @@ class Sender:
         gone = sum(answer.may_have_left for answer in report.answers)
         with suppress(StoreUnavailableError):  # it counts as spent
             await self.holding.unsent(lease, ready, len(indices) - len(settled) - gone, now_ms)
-        withheld = [one.recipient.address for one, its in answered if its.answer is Answer.WITHHELD]
-        await self.offers.give_back(offer, len(withheld))
-        await self.domains.give_back(carrier, admission.blocks, withheld, loud=ready.loud)
+        if withheld := [one.recipient.address for one, its in answered if its.answer is Answer.WITHHELD]:
+            await self.offers.give_back(offer, len(withheld))
+            await self.domains.give_back(carrier, admission.blocks, withheld, loud=ready.loud)
         domains = self.domains.note_answers(carrier, admission.probed, addresses, report.said, attempts)
         return report._replace(domains=domains)
 

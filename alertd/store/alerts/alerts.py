@@ -363,8 +363,7 @@ class Alerts:
         """A chain is about to have something to tell, and work."""
         chain = chain_of(alert_id)
         works_too = [("HINCRBY", keys.live(keys.shard_of(chain)), chain, 1)] if works else []
-        execute = self._db.execute_durably if durably else self._db.execute_many
-        await execute([announcement(chain), *works_too])
+        await self._db.execute_many([announcement(chain), *works_too], durable=durably)
 
     async def retire(self, chain: str, seen: bytes) -> bool:
         """A chain had no work left when it was as `live` said; it stays if it was announced again since. Answers whether it went."""

@@ -46,9 +46,10 @@ class ExternalIds:
         if other := await self.twin(record):
             return other
         hashed, other = self._hashed(record), ""
+        names = names_of(self._db, keys.external_id, hashed)
         for _ in range(2):
             asked: list[Arg] = [record.id, record.rev, CLAIM_MS, record.expires, self._db.skew_ms]
-            (found,) = await self._db.run_many_ahead([("claim_name", self._names(hashed), asked)])
+            (found,) = await self._db.run_many_ahead([("claim_name", names, asked)])
             if not found:
                 return None
             standing, in_time = found
@@ -56,13 +57,14 @@ class ExternalIds:
             other = words[0]
             if await self._goes_as(other, hashed, words[-1] if in_time else ""):
                 break
-            await self._db.run("unclaim", self._names(hashed), standing)
+            await self._db.run("unclaim", names, standing)
         return other
 
     async def release(self, record: AlertRecord) -> None:
         """Gives up the claim of an alert that was not stored after all. An alert that is stored keeps it."""
         if record.external_id and await self._heads([record.id]) == [None]:
-            await self._db.run("unclaim", self._names(self._hashed(record)), record.id)
+            names = names_of(self._db, keys.external_id, self._hashed(record))
+            await self._db.run("unclaim", names, record.id)
 
     async def keep(self, record: AlertRecord) -> None:
         """The external id lasts as long as the alert, whose end is put off."""
@@ -80,9 +82,6 @@ class ExternalIds:
         if head.state in UNDER_WAY:
             return self._hashed(head) == hashed
         return str(head.rev) == claimed
-
-    def _names(self, hashed: str) -> list[str]:
-        return names_of(self._db, keys.external_id, hashed)
 
     def _hashed(self, record: AlertRecord, *author: str) -> str:
         parts = (record.org, *author, record.kind, record.status, record.external_id)

@@ -214,11 +214,6 @@ class PlanHead(NamedTuple):
     cursor: int
     planned: bool
 
-    @property
-    def begun(self) -> bool:
-        """Whether it may have something to send."""
-        return self.planned or self.cursor > 0
-
 
 def runs_of(numbers: Iterable[int]) -> str:
     """Numbers in order, those that follow one another as `first-last`: a country's 8,000 municipalities are a few words, not 44 kB."""

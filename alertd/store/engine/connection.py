@@ -87,19 +87,15 @@ class Connection:
         """Run a script; its writes are applied when this returns."""
         return (await self.run_many(((name, names, args),)))[0]
 
-    async def run_beside(self, commands: Sequence[Sequence[Arg]], name: str, names: Sequence[str], *args: Arg) -> Any:
-        """The same, with plain commands in the same round trip, of which neither waits for the other."""
-        return checked(await self._each([*self._commands([(name, names, args)]), *commands]))[0]
-
-    async def run_many(self, calls: Sequence[Call]) -> list[Any]:
-        """Run scripts in one round trip, each atomic by itself."""
-        return checked(await self._each(self._commands(calls)))
+    async def run_many(self, calls: Sequence[Call], *, durable: bool = False) -> list[Any]:
+        """Run scripts in one round trip to each server, each atomic by itself. When `durable`, waits as `run_durably` does."""
+        return self._confirmed(len(calls), await self._each(self.commands(calls), durable=durable))
 
     async def run_each(self, calls: Sequence[Call]) -> list[Any]:
         """The same, but where one call fails its error is its answer: it takes nobody else's answer along. A server of a cluster may lack
         its replica while others work. Raises StoreUnavailableError where that is the answer to all.
         """
-        answers = await self._each(self._commands(calls))
+        answers = await self._each(self.commands(calls))
         answers = [translated(answer) if isinstance(answer, Exception) else answer for answer in answers]
         if answers and all(isinstance(answer, StoreUnavailableError) for answer in answers):
             raise answers[0]
@@ -109,33 +105,25 @@ class Connection:
         """Run a script and wait until it is on disk (and on a replica where one is required). Raises StoreUnavailableError when
         the disk does not confirm in time: the write may still come through, so callers must be idempotent.
         """
-        return self._confirmed(1, await self._each(self._commands([(name, names, args)]), durable=True))[0]
-
-    async def run_many_durably(self, calls: Sequence[Call]) -> list[Any]:
-        """The same of many, in one round trip to each server."""
-        return self._confirmed(len(calls), await self._each(self._commands(calls), durable=True))
+        return self._confirmed(1, await self._each(self.commands([(name, names, args)]), durable=True))[0]
 
     async def run_many_ahead(self, calls: Sequence[Call]) -> list[Any]:
-        """The same of what a write of the caller stands on that waits for the disk later, wherever that is: one server keeps the order in which it
+        """The same of many that a write of the caller stands on that waits for the disk later, wherever that is: one server keeps the order in which it
         is told, and of several each confirms its own.
         """
-        return await (self.run_many if self.nodes.only else self.run_many_durably)(calls)
+        return await self.run_many(calls, durable=not self.nodes.only)
 
     async def execute_ahead(self, commands: Sequence[Sequence[Arg]]) -> list[Any]:
         """The same of plain commands."""
-        return await (self.execute_many if self.nodes.only else self.execute_durably)(commands)
+        return await self.execute_many(commands, durable=not self.nodes.only)
 
     async def execute(self, *command: Arg) -> Any:
         """A plain command; what follows its name is a key, or it is for whichever server."""
         return (await self.execute_many([command]))[0]
 
-    async def execute_many(self, commands: Sequence[Sequence[Arg]]) -> list[Any]:
-        """Plain commands in one round trip."""
-        return checked(await self._each(commands))
-
-    async def execute_durably(self, commands: Sequence[Sequence[Arg]]) -> list[Any]:
-        """The same, and waits as `run_durably` does."""
-        return self._confirmed(len(commands), await self._each(commands, durable=True))
+    async def execute_many(self, commands: Sequence[Sequence[Arg]], *, durable: bool = False) -> list[Any]:
+        """Commands in one round trip. When `durable`, waits as `run_durably` does."""
+        return self._confirmed(len(commands), await self._each(commands, durable=durable))
 
     async def execute_each(self, commands: Sequence[Sequence[Arg]]) -> list[Any]:
         """The same, but where one command fails its error is its answer. Raises StoreUnavailableError where that is one: what is read is
@@ -180,7 +168,7 @@ class Connection:
         answers = await self.execute_many([("MGET", *(names[i] for i in part)) for part in parts])
         return in_place(parts, answers, len(names))
 
-    def _commands(self, calls: Sequence[Call]) -> list[Sequence[Arg]]:
+    def commands(self, calls: Sequence[Call]) -> list[Sequence[Arg]]:
         """The commands that call scripts by the names that the server knows them by.
 
         In a cluster each names a key that is never there, too: from a slot that is on its way to another server, key by key, that server
@@ -266,7 +254,9 @@ class Connection:
         return in_place(shares.values(), parts, len(commands))
 
     def _confirmed(self, count: int, answers: list[Any]) -> list[Any]:
-        """So many answers, behind which the servers confirm. Raises StoreUnavailableError where one does not."""
+        """So many answers; those behind them are the servers' confirmations. Raises what one of them is, and StoreUnavailableError where a server does
+        not confirm.
+        """
         for local, replicas in checked(answers)[count:]:
             if local < 1 or replicas < self.replicas:
                 raise StoreUnavailableError(

@@ -143,7 +143,7 @@ class Resealing:
             ("reseal", [names[i] for i in part], [arg for i in part for arg in args[i]])
             for part in self._db.nodes.parts(names)
         ]
-        done = sum(await self._db.run_many_durably(calls)) if calls else 0
+        done = sum(await self._db.run_many(calls, durable=True)) if calls else 0
         return Found(resealed=done, left=len(names) - done, unreadable=len(unreadable), named=tuple(unreadable))
 
     async def _servers(self) -> tuple[str, ...]:

@@ -35,7 +35,7 @@ async def open_store(connection: Connection, *, sandbox: bool = False) -> None:
         raise StoreRefusedError("a new store needs store.hash_key (or store.hash_key_file) too")
     cell_key = keys.CELL_KEY, codec.new_key(keys.CELL_KEY)
     own = keys.SCHEMA, SCHEMA_VERSION, keys.KEY_CHECK, codec.check_value, keys.SANDBOX, int(sandbox), *cell_key
-    await connection.execute_durably([("MSETNX", *own)])  # does nothing if another process was here first
+    await connection.execute_many([("MSETNX", *own)], durable=True)  # does nothing if another process was here first
     if not await look(connection, sandbox=sandbox):
         raise StoreRefusedError("the store has data but no schema number: restore it from a backup")
 

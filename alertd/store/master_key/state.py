@@ -158,7 +158,7 @@ class MasterKeys:
         """Keep, durably, what a master key that goes away leaves: the key of the audit's entries. Needs the new key to be the current one."""
         field = f"audit {name}"
         sealed = self._db.codec.master.seal(self._db.codec.audit_keys[name], _bound(field))
-        await self._db.execute_durably([("HSET", keys.SECRETS, field, sealed)])
+        await self._db.execute_many([("HSET", keys.SECRETS, field, sealed)], durable=True)
 
     async def add_name_key(self, number: int) -> None:
         """Make a name key, durably, unless it is there."""
@@ -171,7 +171,7 @@ class MasterKeys:
     async def _add(self, made: Mapping[str, bytes]) -> None:
         seal = self._db.codec.master.seal
         commands = [("HSETNX", keys.SECRETS, field, seal(key, _bound(field))) for field, key in made.items()]
-        await self._db.execute_durably(commands)
+        await self._db.execute_many(commands, durable=True)
 
     async def load_secrets(self) -> StoredSecrets:
         """Take up the keys of the audit's entries that earlier master keys left. Returns the other keys, up to the first that does not open."""
@@ -197,7 +197,9 @@ class MasterKeys:
     async def forget(self, name: str) -> None:
         """Leave nothing of a master key that is gone, and have the append-only file rewritten."""
         counters = [seal_counter(ring, name) for ring in ("master", "audit")]
-        await self._db.execute_durably([("HDEL", keys.SEALS, *counters), ("HINCRBY", keys.PURGES, "asked", 1)])
+        await self._db.execute_many(
+            [("HDEL", keys.SEALS, *counters), ("HINCRBY", keys.PURGES, "asked", 1)], durable=True
+        )
 
 
 def _fields(values: Mapping[str, Value]) -> dict[str, str | int | bytes]:

@@ -72,7 +72,7 @@ class ApiKeys:
         stored = await self.get(key_id)
         if stored is None or stored.org != org:
             return False
-        await self._db.execute_durably([("DEL", keys.api_key(key_id), keys.api_key_used(key_id))])
+        await self._db.execute_many([("DEL", keys.api_key(key_id), keys.api_key_used(key_id))], durable=True)
         await self._db.execute("SREM", keys.org(org, "keys"), key_id)
         return True
 

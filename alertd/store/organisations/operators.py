@@ -114,7 +114,7 @@ class OperatorStore:
 
     async def remove(self, operator: StoredOperator) -> bool:
         """With what is found by it. Whether there was one."""
-        [gone] = await self._db.execute_durably([("HDEL", keys.org(operator.org, "operators"), operator.id)])
+        [gone] = await self._db.execute_many([("HDEL", keys.org(operator.org, "operators"), operator.id)], durable=True)
         await self.hide_ways(operator)
         return bool(gone)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from alertd.model.states import CHANNELS, folded_address
 from alertd.store.engine import keys
-from alertd.store.engine.connection import Connection, names_of, values_of
+from alertd.store.engine.connection import Call, Connection, names_of, values_of
 
 _ONCE_BYTES = 2  # with the second: two alike would have to meet within one race of four steps
 
@@ -75,10 +75,10 @@ class NameIndex:
         """Claim each that is free; with True, put this claim in place of the same holder's. Answers the claims that stand. `durably`, where no
         record is written after it.
         """
-        run = self._db.run_many_durably if durably else self._db.run_many_ahead
-        answers = await run(
-            [("claim", self._address_names(claim), [claim.packed(), b"", int(renew)]) for claim, renew in wanted]
-        )
+        calls: list[Call] = [
+            ("claim", self._address_names(claim), [claim.packed(), b"", int(renew)]) for claim, renew in wanted
+        ]
+        answers = await (self._db.run_many(calls, durable=True) if durably else self._db.run_many_ahead(calls))
         return [AddressClaim.unpacked(claim.hashed, answer) for (claim, _), answer in zip(wanted, answers, strict=True)]
 
     async def replace(self, pairs: Sequence[tuple[AddressClaim, AddressClaim]]) -> list[bool]:

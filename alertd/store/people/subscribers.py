@@ -141,11 +141,12 @@ class People:
         return await self._give_up(numbers, 0)
 
     async def _give_up(self, numbers: Sequence[int], version: int) -> list[bool]:
-        answers = await self._db.run_many_durably(
+        answers = await self._db.run_many(
             [
                 ("subscribers_put", [keys.subscriber(number)], [0, self._db.skew_ms, GIVEN_UP_MS, version, b""])
                 for number in numbers
-            ]
+            ],
+            durable=True,
         )
         self.changes += 1
         return [bool(answer == b"1") for answer in answers]
@@ -192,11 +193,12 @@ class People:
     async def _write(self, changes: Sequence[Change], deadline: int) -> list[bool]:
         """Step 3, durably: who is stopped or gone stays so whichever server fails."""
         by_slot = grouped((change.number // keys.SUBSCRIBERS_PER_TAG, i) for i, change in enumerate(changes))
-        answers = await self._db.run_many_durably(
+        answers = await self._db.run_many(
             [
                 ("subscribers_put", *self._put_arguments([changes[i] for i in members], deadline))
                 for members in by_slot.values()
-            ]
+            ],
+            durable=True,
         )
         done = [False] * len(changes)
         for members, answer in zip(by_slot.values(), answers, strict=True):

@@ -26,14 +26,14 @@ class Suppressions:
 
     async def put(self, hashed: Sequence[str], since_s: int) -> int:
         """Put addresses on the list, durably. One that is there keeps its time. Answers how many were not there before."""
-        answers = await self._db.run_many_durably([self._call(name, "SET", since_s, "NX") for name in hashed])
+        answers = await self._db.run_many([self._call(name, "SET", since_s, "NX") for name in hashed], durable=True)
         return sum(answer is not None for answer in answers)
 
     async def hold(self, hashed: Sequence[str], since_s: int) -> int:
         """The same by whoever keeps the list: its owners take none of these off."""
         found = await self.since(hashed)
         pairs = zip(hashed, found, strict=True)
-        await self._db.run_many_durably([self._call(name, "SET", -(since or since_s)) for name, since in pairs])
+        await self._db.run_many([self._call(name, "SET", -(since or since_s)) for name, since in pairs], durable=True)
         return found.count(None)
 
     async def release(self, hashed: Sequence[str]) -> int:
@@ -41,11 +41,11 @@ class Suppressions:
         found = zip(hashed, await values_of(self._db, keys.suppression, hashed), strict=True)
         kept = [(names_of(self._db, keys.suppression, name), raw) for name, raw in found if raw]
         own = [("unclaim", names, [raw]) for names, raw in kept if not raw.startswith(b"-")]
-        return sum(await self._db.run_many_durably(own)) if own else 0
+        return sum(await self._db.run_many(own, durable=True)) if own else 0
 
     async def drop(self, hashed: Sequence[str]) -> int:
         """Take addresses off the list, durably. Answers how many were there."""
-        return sum(await self._db.run_many_durably([self._call(name, "DEL") for name in hashed]))
+        return sum(await self._db.run_many([self._call(name, "DEL") for name in hashed], durable=True))
 
     async def since(self, hashed: Sequence[str]) -> list[int | None]:
         """Since when (UNIX s) each stands there, None if it does not. One read for all."""

@@ -48,7 +48,8 @@ class Cases:
         """The key of a case, made at first use, for an alert or a photo that is to be sealed under it; what is `beside` it is done, too."""
         name = keys.case(case)
         fresh, names = self.db.codec.new_key(name), [name, keys.case_held(case)]
-        wrapped = await self.db.run_beside(beside, "case_hold", names, fresh, holder, self.db.skew_ms)
+        hold = self.db.commands([("case_hold", names, (fresh, holder, self.db.skew_ms))])
+        wrapped, *_ = await self.db.execute_many([*hold, *beside])
         return self.db.codec.case_box(wrapped, name)
 
     async def held(self, case: str) -> dict[str, int]:

@@ -227,11 +227,11 @@ class Away(Connection):
 
     away = 3
 
-    async def run_many(self, calls: Any) -> list[Any]:
+    async def run_many(self, calls: Any, *, durable: bool = False) -> list[Any]:
         if self.away:
             self.away -= 1
             raise StoreUnavailableError
-        return await super().run_many(calls)
+        return await super().run_many(calls, durable=durable)
 
 
 class Deaf(Connection):

@@ -42,25 +42,17 @@ class Held(Connection):
         self._dies = dies
         self.is_there, self.may_go = asyncio.Event(), asyncio.Event()
 
-    async def run_many(self, calls: Sequence[Any]) -> list[Any]:
+    async def run_many(self, calls: Sequence[Any], *, durable: bool = False) -> list[Any]:
         await self._trip()
-        return await super().run_many(calls)
-
-    async def run_many_durably(self, calls: Sequence[Any]) -> list[Any]:
-        await self._trip()
-        return await super().run_many_durably(calls)
+        return await super().run_many(calls, durable=durable)
 
     async def execute(self, *command: Any) -> Any:
         await self._trip()
         return await super().execute(*command)
 
-    async def execute_many(self, commands: Sequence[Any]) -> list[Any]:
+    async def execute_many(self, commands: Sequence[Any], *, durable: bool = False) -> list[Any]:
         await self._trip()
-        return await super().execute_many(commands)
-
-    async def execute_durably(self, commands: Sequence[Any]) -> list[Any]:
-        await self._trip()
-        return await super().execute_durably(commands)
+        return await super().execute_many(commands, durable=durable)
 
     async def _trip(self) -> None:
         self._trips -= 1

@@ -198,25 +198,17 @@ class Counted(Connection):
 
     trips = 0
 
-    async def run_many(self, calls: Sequence[Any]) -> list[Any]:
+    async def run_many(self, calls: Sequence[Any], *, durable: bool = False) -> list[Any]:
         self.trips += 1
-        return await super().run_many(calls)
-
-    async def run_many_durably(self, calls: Sequence[Any]) -> list[Any]:
-        self.trips += 1
-        return await super().run_many_durably(calls)
+        return await super().run_many(calls, durable=durable)
 
     async def execute(self, *command: Any) -> Any:
         self.trips += 1
         return await super().execute(*command)
 
-    async def execute_many(self, commands: Sequence[Any]) -> list[Any]:
+    async def execute_many(self, commands: Sequence[Any], *, durable: bool = False) -> list[Any]:
         self.trips += 1
-        return await super().execute_many(commands)
-
-    async def execute_durably(self, commands: Sequence[Any]) -> list[Any]:
-        self.trips += 1
-        return await super().execute_durably(commands)
+        return await super().execute_many(commands, durable=durable)
 
 
 async def test_an_import_of_what_is_taken_costs_no_more_trips_than_one_line_of_it(

@@ -111,7 +111,7 @@ async def test_each_server_confirms_what_has_come_to_it(cluster: Connection, mas
     await cluster.run_many([("claim", [name], ["mine", ""]) for name in known])
     _move(slot_of(names[0]), masters)
     asked = {port: _waits(port) for port in masters}
-    await cluster.run_many_durably([("claim", [name], ["mine", ""]) for name in names[:2]])
+    await cluster.run_many([("claim", [name], ["mine", ""]) for name in names[:2]], durable=True)
     assert cluster.nodes.of(names[0]) is not cluster.nodes.of(names[1])
     assert sum(_waits(port) > asked[port] for port in masters) == 2
 

@@ -253,11 +253,11 @@ async def test_many_scripts_are_confirmed_together(store: Connection, redis: Red
     """Those that the server had forgotten among them."""
     claims = [("claim", [f"{{h:{i}}}"], ["mine", ""]) for i in range(3)]
     await redis.script_flush()
-    assert await store.run_many_durably(claims) == [b"mine"] * 3
-    assert await store.execute_durably([("SET", "{x}", 1), ("DEL", "{x}", "{y}")]) == [True, 1]
+    assert await store.run_many(claims, durable=True) == [b"mine"] * 3
+    assert await store.execute_many([("SET", "{x}", 1), ("DEL", "{x}", "{y}")], durable=True) == [True, 1]
     store.replicas = 1
     with pytest.raises(StoreUnavailableError):
-        await store.run_many_durably(claims)
+        await store.run_many(claims, durable=True)
     assert await redis.get("{h:2}") == b"mine"
 
 

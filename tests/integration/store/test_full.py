@@ -98,5 +98,7 @@ async def test_what_follows_a_refused_command_is_asked_after_it(parts: Container
         assert await ids.whole([(owner, "b")]) == [True]
         (name,) = await parts.db.execute("KEYS", "{n:*}:parts")
         assert await parts.db.execute("PTTL", name) > 0
-        first, then, last = await parts.db.execute_durably([("SET", "{x}:a", 1), ("GET", "{x}:a"), ("SET", "{y}:a", 2)])
+        first, then, last = await parts.db.execute_many(
+            [("SET", "{x}:a", 1), ("GET", "{x}:a"), ("SET", "{y}:a", 2)], durable=True
+        )
         assert (bool(first), then, bool(last)) == (True, b"1", True)

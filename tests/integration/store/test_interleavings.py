@@ -73,21 +73,13 @@ class Driven(Connection):
         await asyncio.wait({waiting, self.task}, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
 
-    async def run_many(self, calls: Sequence[Any]) -> list[Any]:
+    async def run_many(self, calls: Sequence[Any], *, durable: bool = False) -> list[Any]:
         await self._turn()
-        return await super().run_many(calls)
+        return await super().run_many(calls, durable=durable)
 
-    async def run_many_durably(self, calls: Sequence[Any]) -> list[Any]:
+    async def execute_many(self, commands: Sequence[Any], *, durable: bool = False) -> list[Any]:
         await self._turn()
-        return await super().run_many_durably(calls)
-
-    async def execute_many(self, commands: Sequence[Any]) -> list[Any]:
-        await self._turn()
-        return await super().execute_many(commands)
-
-    async def execute_durably(self, commands: Sequence[Any]) -> list[Any]:
-        await self._turn()
-        return await super().execute_durably(commands)
+        return await super().execute_many(commands, durable=durable)
 
     async def _turn(self) -> None:
         self._waits.set()
