@@ -279,19 +279,15 @@ class Contact(Document):
     text: Annotated[str, Field(max_length=32, examples=["sms:+34600000000"])] | None = None
     url: Annotated[str, Form(_HTTPS, _NO_URL, MAX_URL, "https://example.org/tell"), AfterValidator(_uri)] | None = None
 
-    @field_validator("dial")
+    @field_validator("dial", "text")
     @classmethod
-    def _dial(cls, number: str | None, info: ValidationInfo) -> str | None:
-        return None if number is None else _reachable(number, info.data.get("countries"))
-
-    @field_validator("text")
-    @classmethod
-    def _text(cls, uri: str | None, info: ValidationInfo) -> str | None:
-        if uri is None:
+    def _number(cls, written: str | None, info: ValidationInfo) -> str | None:
+        if written is None:
             return None
-        if not uri.startswith("sms:"):
+        scheme = "sms:" if info.field_name == "text" else ""
+        if not written.startswith(scheme):
             raise refusal("This is sms: and a number, as in sms:+34600000000.")
-        return "sms:" + _reachable(uri.removeprefix("sms:"), info.data.get("countries"))
+        return scheme + _reachable(written.removeprefix(scheme), info.data.get("countries"))
 
     @property
     def is_voiceless(self) -> bool:

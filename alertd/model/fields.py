@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 import zoneinfo
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Annotated, Any
@@ -27,7 +27,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from alertd.model.faults import refusal
+from alertd.model.faults import OWN, refusal
 from channels.domains import in_ascii
 
 
@@ -49,22 +49,19 @@ class Form:
     sentence: str
     max_length: int
     example: str
-    _compiled: re.Pattern[str] = field(init=False, repr=False, compare=False)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(self.check, handler(source))
+        whole = rf"\A(?:{self.pattern})\Z"
+        form = core_schema.str_schema(pattern=whole, max_length=self.max_length, regex_engine="python-re")
+        said = {"sentence": self.sentence}
+        refused = core_schema.custom_error_schema(
+            form, OWN, custom_error_message="{sentence}", custom_error_context=said
+        )
+        return core_schema.chain_schema([handler(source), refused])
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         shown = {"pattern": f"^{self.pattern}$", "maxLength": self.max_length, "examples": [self.example]}
         return {**handler(schema), **shown}
-
-    def check(self, value: str) -> str:
-        if len(value) > self.max_length or self._compiled.fullmatch(value) is None:
-            raise refusal(self.sentence)
-        return value
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_compiled", re.compile(self.pattern))  # once: a document has a dozen of these
 
 
 #: Control characters (a line break in a header, a bell), and the two overrides that make a phone number read backwards.
@@ -150,7 +147,8 @@ def to_subject(value: str) -> str:
     plain = " ".join(unicodedata.normalize("NFKC", value).split())
     if not 0 < len(plain) <= MAX_SUBJECT:
         raise refusal(f"A person's name has 1 to {MAX_SUBJECT} characters.")
-    if not _is_plain(value) and (
+    is_plain = value.isascii() and value.isprintable()
+    if not is_plain and (
         any(unicodedata.category(c)[0] == "C" for c in value + plain) or _UNSEEN.search(value + plain)
     ):
         raise refusal("A person's name has no control characters and nothing invisible in it.")
@@ -165,14 +163,9 @@ def folded_subject(subject: str) -> str:
 def folded_number(number: str) -> str:
     """What two spellings of one case number have in common, capitals, spaces and what nobody sees aside: compare cases by this alone."""
     folded = folded_subject(number)
-    if _is_plain(folded):
+    if folded.isascii() and folded.isprintable():
         return folded
     return "".join(c for c in folded if unicodedata.category(c)[0] != "C" and not _UNSEEN.match(c))
-
-
-def _is_plain(text: str) -> bool:
-    """Whether each of its characters is one of ASCII that is printed: nothing in it is a control character or unseen."""
-    return text.isascii() and text.isprintable()
 
 
 MAX_SUBJECT = 254  # a mailbox fits (RFC 5321)

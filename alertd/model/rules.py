@@ -240,19 +240,11 @@ def delay_faults(alert: Alert, now: datetime, rings_from: int | None = None) -> 
         if at >= alert.expires
     ]
     last = max([told, *(at for _, at in rings)])
-    if (
-        rings_from is None
-        and _waits_to_be_heard(alert)
-        and last + timedelta(seconds=alert.policy.after_s) >= alert.expires
-    ):
+    on_screen = any(channel in ON_SCREEN for channel in alert.channels)
+    waits = alert.policy.escalates and on_screen and Channel.SMS in alert.channels  # for a screen's acknowledgement
+    if rings_from is None and waits and last + timedelta(seconds=alert.policy.after_s) >= alert.expires:
         faults.append(Fault("/policy/after_s", "Whoever has not acknowledged it would get the SMS after it has ended."))
     return faults
-
-
-def _waits_to_be_heard(alert: Alert) -> bool:
-    """Whether an SMS waits for a screen's acknowledgement: where there is only one of the two, everybody is told at once."""
-    on_screen = any(channel in ON_SCREEN for channel in alert.channels)
-    return alert.policy.escalates and on_screen and Channel.SMS in alert.channels
 
 
 def future_faults(alert: Alert, now: datetime) -> list[Fault]:
@@ -268,23 +260,17 @@ def future_faults(alert: Alert, now: datetime) -> list[Fault]:
 
 def _values(document: Document, path: str) -> list[tuple[Location, Any]]:
     """Every (place, value) that a path of fields names; `*` stands for each member. Below what is absent, the value is None."""
-    return _below(document, tuple(path.split("/")))
-
-
-def _below(node: Any, steps: tuple[str, ...]) -> list[tuple[Location, Any]]:
-    for i, step in enumerate(steps):
+    found: list[tuple[Location, Any]] = [((), document)]
+    for step in path.split("/"):
         if step == "*":
-            if not node:
-                return []
-            before, rest = steps[:i], steps[i + 1 :]
-            return [
-                ((*before, name, *place), found)
-                for name, member in (node.items() if isinstance(node, dict) else enumerate(node))
-                for place, found in _below(member, rest)
+            found = [
+                ((*place, name), member)
+                for place, node in found
+                for name, member in (node.items() if isinstance(node, dict) else enumerate(node or ()))
             ]
-        if node is not None:
-            node = getattr(node, step)
-    return [(steps, node)]
+        else:
+            found = [((*place, step), None if node is None else getattr(node, step)) for place, node in found]
+    return found
 
 
 def _pointer(document: Document, place: Location) -> str:
