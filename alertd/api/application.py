@@ -14,7 +14,6 @@ from alertd.api.alerts import (
     break_glass,
     deliveries,
     follow_up,
-    legal_holds,
     messages,
     oncall,
     permissions,
@@ -23,16 +22,13 @@ from alertd.api.alerts import (
     results,
     stops,
     targets,
-    timeline,
-    updates,
 )
 from alertd.api.docs import docs_routes
 from alertd.api.docs.openapi import openapi
-from alertd.api.http.call import GOES_DOWN, SERVICES, end_streams
+from alertd.api.http.call import GOES_DOWN, SERVICES, STREAMS, Streams, end_streams
 from alertd.api.http.cookies import signed_in
 from alertd.api.http.idempotency import KeptKeys
 from alertd.api.http.middleware import Admission, install
-from alertd.api.http.streams import STREAMS, Streams
 from alertd.api.installation import carriers
 from alertd.api.organisations import (
     key_rotation,
@@ -55,9 +51,7 @@ OPERATIONS = (
     *break_glass.OPERATIONS,
     *oncall.OPERATIONS,
     *permissions.OPERATIONS,
-    *updates.OPERATIONS,
     *progress.OPERATIONS,
-    *timeline.OPERATIONS,
     *results.OPERATIONS,
     *deliveries.OPERATIONS,
     *deliveries.EXPLANATIONS,
@@ -76,7 +70,6 @@ OPERATIONS = (
     *operators.OPERATIONS,
     *sign_in.OPERATIONS,
     *follow_up.OPERATIONS,
-    *legal_holds.OPERATIONS,
     *stops.OPERATIONS,
     *audit.OPERATIONS,
     *events.OPERATIONS,

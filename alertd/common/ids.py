@@ -17,8 +17,6 @@ import struct
 from dataclasses import dataclass
 from functools import lru_cache
 
-from alertd.common.signing_keys import SigningKeys
-
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = [first + second for first in CROCKFORD for second in CROCKFORD]
 _MAC_BYTES = 10  # 80 bits: a tag lives days and each guess costs a request
@@ -201,3 +199,17 @@ def _ulid_bytes(text: str) -> bytes:
 def _ulid_text(raw: bytes) -> str:
     value = int.from_bytes(raw, "big")
     return "".join(_PAIRS[(value >> shift) & 1023] for shift in range(120, -1, -10))
+
+
+class SigningKeys:
+    """The keys for one purpose. A rotation adds a key while the process runs; what an earlier key signed stays valid."""
+
+    def __init__(self, *keys: bytes) -> None:
+        """Takes the keys, the oldest first."""
+        self.every: tuple[bytes, ...] = ()  # the current one first
+        self.take(keys, keys[-1])
+
+    def take(self, keys: tuple[bytes, ...], current: bytes) -> None:
+        """Verify with these keys, the oldest first, and sign with the `current` one."""
+        self.first, self.current = keys[0], current
+        self.every = (current, *(key for key in reversed(keys) if key != current))

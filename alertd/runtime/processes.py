@@ -24,8 +24,7 @@ from typing import Any, NoReturn
 import channels
 import geofences
 from alertd.common.clock import SystemClock
-from alertd.common.repetition import ended
-from alertd.common.restarts import keep_running
+from alertd.common.repetition import ended, keep_running
 
 #: A worker that drains waits for what it asked of carriers; the slowest time-out is a relay's.
 DRAIN_S = 75.0

@@ -1,19 +1,37 @@
-"""What follows an alert over HTTP: stood down, back again, closed, restricted. Those who were told are told of it."""
+"""What changes an alert over HTTP: updates, stand-down, reopening, closing, restriction, purge, and the legal hold that prevents a purge.
+
+People who received the alert are notified of each change that its operation names.
+"""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from datetime import datetime
 from typing import Annotated, Literal
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
-from alertd.api.alerts.alerts import Decide, followed, reply_with_alert
+from alertd.api.alerts.alerts import (
+    REFUSED,
+    Decide,
+    SubmitQuery,
+    Submitted,
+    followed,
+    note_reach,
+    reply_with_alert,
+    submitted_reply,
+)
 from alertd.api.http.call import Conditions, credential, is_replay, note, services
 from alertd.api.http.operations import Act, Operations, Reply
-from alertd.api.shapes import AlertId, AlertReply, alert_reply
+from alertd.api.shapes import AlertId, AlertReply, UpdateFacts, alert_reply, update_facts
+from alertd.common.clock import time_of
+from alertd.model.alert import UpdateRequest
 from alertd.model.fields import Instant
 from alertd.model.kinds import PurgeReason
 from alertd.service.alerts.case_stand_down import Hidden
+from alertd.service.retention.legal_holds import LegalHolds
+from alertd.store.alerts.records import AlertRecord
 
 
 class Close(BaseModel):
@@ -173,3 +191,97 @@ async def purge_alert(request: web.Request, *, id: AlertId, headers: Conditions,
     record = await s.purging.purge(id, who, body.reason, rev=headers.version)
     note(request, record=record, reason=str(body.reason))
     return reply_with_alert(record)
+
+
+class HoldReply(BaseModel):
+    id: str
+    held: bool = Field(description="The alert's case, and with it every alert of it, cannot be purged.")
+    by: str | None
+    by_org: str | None = Field(description="The organisation of `by`.")
+    at: datetime | None
+    reason: str | None
+
+
+_PATH = "/v1/alerts/{id}/hold"
+
+
+@OPERATIONS.add("GET", _PATH, "Show a legal hold", "alerts:read")
+async def show_hold(request: web.Request, *, id: AlertId) -> HoldReply:
+    """Whether a legal hold keeps an alert's case, and who put it there, when and why. An administrator of the organisation that runs the service sees
+    those of all organisations.
+    """
+    s = services(request)
+    return await _shown(s.legal_holds, await s.legal_holds.seen(id, credential(request)))
+
+
+@OPERATIONS.add(
+    "POST", _PATH, "Put a case under a legal hold", "alerts:approve", problems=("precondition-failed",), essential=True,
+    act=Act("alert.hold", once=True),
+)  # fmt: skip
+async def hold_alert(request: web.Request, *, id: AlertId, body: Decide) -> HoldReply:
+    """Puts a legal hold on an alert's case: none of its alerts is purged and none of its photos and ledgers goes by its age until another person
+    of the organisation releases it. It does not change who is notified. A case has one hold: a second call leaves the first. It binds your organisation's case
+    alone: another that uses the same number holds a case of its own.
+    """
+    s, who = services(request), credential(request)
+    if not is_replay(request):
+        note(request, record=await s.legal_holds.hold(id, who, body.reason))
+    return await _shown(s.legal_holds, await s.approval.get(id, who))
+
+
+@OPERATIONS.add(
+    "POST", "/v1/alerts/{id}/release", "Release a legal hold", "admin",
+    problems=("precondition-failed", "same-person", "not-allowed"), step_up=True, act=Act("alert.release", once=True),
+)  # fmt: skip
+async def release_alert(request: web.Request, *, id: AlertId) -> HoldReply:
+    """Releases a legal hold. The person who put it there cannot, and neither can a person whose key they made. Photos and ledgers are kept for 90 days from then at least.
+    An administrator of the organisation that runs the service may release the hold of any organisation: that one's audit and the event
+    `alert.hold_released` say so.
+    """
+    s, who = services(request), credential(request)
+    if not is_replay(request):
+        note(request, record=await s.legal_holds.release(id, who))
+    return await _shown(s.legal_holds, await s.legal_holds.seen(id, who))
+
+
+async def _shown(holds: LegalHolds, record: AlertRecord) -> HoldReply:
+    hold = await holds.of(record)
+    if hold is None:
+        return HoldReply(id=record.id, held=False, by=None, by_org=None, at=None, reason=None)
+    return HoldReply(id=record.id, held=True, by=hold.by, by_org=hold.org, at=time_of(hold.at), reason=hold.reason)
+
+
+class Updated(Submitted):
+    update: UpdateFacts
+
+
+@OPERATIONS.add(
+    "POST", "/v1/alerts/{id}/updates", "Update an alert", "alerts:write", status=202, tells=("ETag", "Location"),
+    problems=(*REFUSED, "stop-active"), act=Act("alert.update", once=True),
+)  # fmt: skip
+async def update_alert(
+    request: web.Request, *, id: AlertId, query: SubmitQuery, headers: Conditions, body: UpdateRequest
+) -> Reply[Updated]:
+    """What an alert that is told is to say from now on, whole: of the same kind, status and case, on its channels or more. It is a
+    version of the alert with an id of its own, and `pending` until another person approves it under that id, as an alert; of
+    a Test or an Exercise it goes out at once. One waits at a time: another is refused, and takes the place of one that was returned.
+
+    From the approval on, the alert says what its update says, in the API, in CAP and in what is still to be sent: what is queued is
+    cancelled (`superseded`) and planned anew. `notify` says who is told that it was changed. `full`: whoever may have been told,
+    on the channels they were told on, at the address they have now, inside the area or not, as loud as the alert is; on a phone in
+    place of what was there. `silent`: the same by push and web push alone, without a sound; text messages and mails, which
+    nothing takes back, are not sent twice for it. `none`: nobody; but where people are still being told that the alert was
+    restricted or goes on when it is approved, it takes the place of that, and is told as `silent` is. Whoever is in its area and was
+    not told is told the alert itself, with `full` and `silent` alike; with `none`, only those of them who were still to be told.
+    """
+    s, who = services(request), credential(request)
+    alert = body.alert()
+    async with s.reach_audit.turn(who) if query.dry_run else nullcontext():
+        taken = await s.updating.submit(
+            id, alert, body.notify, who, rev=headers.version, dry_run=query.dry_run, again=is_replay(request)
+        )
+    note(request, record=taken.record, notify=str(body.notify), dry_run=query.dry_run)
+    note_reach(request, taken, dry_run=query.dry_run)
+    reply = await submitted_reply(s, taken, alert)
+    own = {**dict(reply.body), "update": update_facts(taken.record)}
+    return Reply(Updated.model_construct(**own), headers=reply.headers, made=reply.made)

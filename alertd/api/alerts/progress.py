@@ -1,25 +1,26 @@
-"""Alerts over HTTP: found again, watched, and accounted for."""
+"""Alerts over HTTP: the list of them, and the progress, the history and the ledger of one."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
 
 from aiohttp import web
 from pydantic import BaseModel, Field
 
 from alertd.api.http.bodies import JSON
-from alertd.api.http.call import check_caller, credential, services, still_may
-from alertd.api.http.operations import EVENTS, NDJSON, Act, Operations
-from alertd.api.http.streams import send_events
-from alertd.api.shapes import HAD_NOBODY, REV, AlertId, AlertReply, Query, alert_reply
-from alertd.common.clock import ms_of
+from alertd.api.http.call import EVENTS, check_caller, credential, send_events, services, still_may
+from alertd.api.http.operations import NDJSON, Act, Operations
+from alertd.api.shapes import BY_ORG, HAD_NOBODY, REV, AlertId, AlertReply, Query, alert_reply
+from alertd.common.clock import ms_of, time_of
 from alertd.model.fields import Instant
 from alertd.model.kinds import PermissionState
 from alertd.model.permission import parse_permissions
 from alertd.model.states import SETTLED, UNWATCHED, AlertState, State
 from alertd.service.access import LEDGER
 from alertd.service.alerts.progress import Delivery, Wanted
+from alertd.service.alerts.timeline import History
 from alertd.service.reach import Estimate, Shown, exactly_shown, had_nobody_to_notify, people_shown
 from alertd.store.alerts.alerts import ListPlace
 from alertd.store.alerts.records import AlertRecord
@@ -196,3 +197,73 @@ def is_over(state: AlertState, channels: Mapping[str, Mapping[str, int]]) -> boo
     """Nothing more is sent, and every reference has its end: those of a closed gate are settled after it closed."""
     left = sum(counts[state.word] for counts in channels.values() for state in UNSETTLED)
     return state in UNWATCHED and not left
+
+
+class ActReply(BaseModel):
+    entry: int = Field(description="Its number in the audit.")
+    at: datetime
+    act: str = Field(examples=["alert.approve"])
+    outcome: str = Field(
+        description="`done`; `failed`: it may have come through; `begun`: nobody knows yet, or ever will."
+    )
+    by: str
+    by_org: str = Field(description=BY_ORG)
+    state: str | None = Field(description="That of the alert after it.")
+    object: str = Field(description="The version it was about; empty where that is not known.")
+
+
+class HistoryReply(BaseModel):
+    id: str
+    acts: list[ActReply] = Field(description="Oldest first. What was refused changed nothing and is not in it.")
+    whole: bool = Field(description="False: there is too much in the audit since, and older acts are not in this list.")
+
+
+class CurveReply(BaseModel):
+    """Counts at each step after the start: the first number of a list is that after one step."""
+
+    id: str
+    step_s: float = Field(description="Between two numbers.")
+    handed_over: dict[str, list[int]] = Field(
+        description="By channel: messages that a carrier had taken by then, of those that it has not given back since."
+    )
+    delivered: dict[str, list[int]] = Field(description="By channel: messages with a receipt by then.")
+
+
+@OPERATIONS.add("GET", "/v1/alerts/{id}/history", "Show who did what", "alerts:read")
+async def alert_history(request: web.Request, *, id: AlertId) -> HistoryReply:
+    """Who did what with an alert and its later versions, as the audit has it."""
+    s = services(request)
+    found = await s.course.history(await s.approval.get(id, credential(request)))
+    return history_reply(id, found)
+
+
+def history_reply(alert_id: str, found: History) -> HistoryReply:
+    """The acts as they are told."""
+    acts = [
+        ActReply(
+            entry=one.number,
+            at=time_of(one.at),
+            act=one.act,
+            outcome=one.outcome,
+            by=one.by,
+            by_org=one.by_org,
+            state=str(one.facts["state"]) if "state" in one.facts else None,
+            object=one.object,
+        )
+        for one in found.acts
+    ]
+    return HistoryReply(id=alert_id, acts=acts, whole=found.whole)
+
+
+@OPERATIONS.add("GET", "/v1/alerts/{id}/curve", "Show when it was told", "alerts:read")
+async def alert_curve(request: web.Request, *, id: AlertId) -> CurveReply:
+    """How many messages were handed over and delivered, and when, from the ledger: up to 128 points, however long it took."""
+    s, who = services(request), credential(request)
+    record = await s.approval.get(id, who)
+    curve = await s.course.curve(record, reads_ledger=who.may(LEDGER))
+    return CurveReply(
+        id=id,
+        step_s=curve.step_ms / 1000,
+        handed_over={channel: list(counts) for channel, counts in curve.handed_over.items()},
+        delivered={channel: list(counts) for channel, counts in curve.delivered.items()},
+    )

@@ -10,7 +10,7 @@ import shapely
 from aiohttp import web
 from pydantic import BaseModel, Field
 
-from alertd.api.alerts.timeline import ActReply, history_reply
+from alertd.api.alerts.progress import ActReply, history_reply
 from alertd.api.audit import AuditEntry, entry_reply
 from alertd.api.http.call import credential, note, services
 from alertd.api.http.operations import Act, Operations

@@ -19,8 +19,9 @@ from pydantic import TypeAdapter
 
 from alertd.api.docs.refusals import headers, problem_examples, problem_responses, problem_schema, refusals
 from alertd.api.http.bodies import JSON
+from alertd.api.http.call import EVENTS
 from alertd.api.http.idempotency import HEADER as IDEMPOTENCY_HEADER
-from alertd.api.http.operations import ANY, EVENTS, NDJSON, Operation, Signature, signature_of
+from alertd.api.http.operations import ANY, NDJSON, Operation, Signature, signature_of
 
 Schema = dict[str, Any]
 

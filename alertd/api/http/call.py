@@ -1,4 +1,5 @@
-"""What is known of a call besides its body: who makes it, its name, whether it was made before, and which version its caller saw.
+"""What is known of a call besides its body: who makes it, its name, whether it was made before, and which version its caller saw. And
+how it is answered with server-sent events, for as long as its caller may see them.
 
 Answers name a version by `ETag`, requests by `If-Match` (RFC 9110, sections 8.8.3 and 13.1.1).
 """
@@ -6,7 +7,9 @@ Answers name a version by `ETag`, requests by `If-Match` (RFC 9110, sections 8.8
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -162,3 +165,45 @@ def route_of(request: web.Request) -> str:
     """The pattern of the path, such as /v1/alerts/{id}; "none" if nothing is there. A closed set, unlike paths."""
     resource = request.match_info.route.resource
     return "none" if resource is None else resource.canonical
+
+
+EVENTS = "text/event-stream"
+#: A stream without a reader ends within a second, so a place may be free soon.
+AGAIN_S = 5
+
+
+class Streams:
+    """Counts the open streams of each key in this process."""
+
+    def __init__(self, most: int) -> None:
+        """`most`: open streams of one key; 0: no limit."""
+        self._most = most
+        self._open = Counter[str]()
+
+    @contextmanager
+    def place(self, key_id: str) -> Iterator[None]:
+        """Counts one stream of a key while it is open. Raises Problem if the key has as many as it may."""
+        if 0 < self._most <= self._open[key_id]:
+            raise Problem(
+                "rate-limited", f"This key has {self._most} event streams open.", headers={"Retry-After": str(AGAIN_S)}
+            )
+        self._open[key_id] += 1
+        try:
+            yield
+        finally:
+            self._open[key_id] -= 1
+            if not self._open[key_id]:
+                del self._open[key_id]
+
+
+STREAMS = web.AppKey("streams", Streams)
+
+
+async def send_events(request: web.Request, events: AsyncIterator[bytes]) -> web.StreamResponse:
+    """Answers with server-sent events until they end. Raises Problem if the caller's key has too many streams open."""
+    with request.app[STREAMS].place(credential(request).key_id):
+        response = web.StreamResponse(headers={"Content-Type": EVENTS})
+        await response.prepare(request)
+        async for event in events:
+            await response.write(event)
+    return response

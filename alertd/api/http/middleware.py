@@ -21,6 +21,7 @@ from alertd.api.http.bodies import BODY_S, INFLATED_AT_ONCE, Keyless, in_time, i
 from alertd.api.http.call import (
     ASKED,
     CREDENTIAL,
+    EVENTS,
     MAY,
     NOTED,
     REQUEST_ID,
@@ -31,7 +32,7 @@ from alertd.api.http.call import (
     route_of,
 )  # fmt: skip
 from alertd.api.http.idempotency import KeptKeys, idempotent
-from alertd.api.http.operations import EVENTS, OPERATION, Act, Operation, routes_of
+from alertd.api.http.operations import OPERATION, Act, Operation, routes_of
 from alertd.api.http.problems import Explain, answer, log_failure, no_room, problem_of
 from alertd.common.errors import Problem
 from alertd.service.access import Credential

@@ -26,7 +26,6 @@ Coroutine = TypeVar("Coroutine", bound=Callable[..., Awaitable[Any]])
 Facts = ParamSpec("Facts")
 
 NDJSON = "application/x-ndjson"
-EVENTS = "text/event-stream"
 ANY = "*/*"  # a body that nobody reads
 
 

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal, Self
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
-from alertd.api.http.addresses import as_kept
 from alertd.api.http.call import PREPARED_ID, credential, is_replay, note, services
 from alertd.api.http.operations import Act, Operations
+from alertd.api.people.subscribers import as_kept
 from alertd.common.ids import new_id
 from alertd.model.kinds import Channel
 from alertd.service.carriers.states import STATES, CarrierState, Cause

@@ -11,17 +11,26 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, RootModel, TypeAdapter, ValidationError
 
-from alertd.api.http.addresses import as_kept
 from alertd.api.http.bodies import check_json, pieces_of
 from alertd.api.http.call import Conditions, etag, note, services
 from alertd.api.http.operations import NDJSON, Act, Operations, Reply
 from alertd.api.http.problems import no_room
 from alertd.api.shapes import Query
-from alertd.common.errors import Problem
+from alertd.common.errors import Fault, Problem
 from alertd.model.faults import faults_of
-from alertd.model.registration import AddressDocument, Part, PlaceDocument, PlaceName, Registration, SubscriberId
+from alertd.model.fields import Mailbox, PhoneNumber
+from alertd.model.registration import (
+    AddressDocument,
+    Endpoint,
+    Part,
+    PlaceDocument,
+    PlaceName,
+    Registration,
+    SubscriberId,
+    Token,
+)
 from alertd.model.states import CHANNELS
 from alertd.model.subscriber import Subscriber, to_document
 from alertd.service.container import Container
@@ -344,3 +353,20 @@ def _refusal(line: int, problem: Problem) -> dict[str, Any]:
         "detail": problem.detail,
         "errors": [{"pointer": fault.pointer, "detail": fault.detail} for fault in problem.faults],
     }
+
+
+_FORMS: dict[str, TypeAdapter[str]] = {
+    "push": TypeAdapter(Token),
+    "webpush": TypeAdapter(Endpoint),
+    "sms": TypeAdapter(PhoneNumber),
+    "mail": TypeAdapter(Mailbox),
+}
+
+
+def as_kept(channel: str, text: str, pointer: str) -> str:
+    """An address of a channel as it is kept; of a browser its endpoint, by which it is known. Raises Problem, which points there."""
+    try:
+        return _FORMS[channel].validate_python(text)
+    except ValidationError as error:
+        faults = tuple(Fault(pointer, fault.detail) for fault in faults_of(error))
+        raise Problem("invalid-request", "This is no address.", faults=faults) from None

@@ -13,9 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from alertd.api.alerts.progress import STREAM_EVERY_S, STREAM_SILENCE_S
 from alertd.api.http.bodies import JSON
-from alertd.api.http.call import credential, is_replay, note, services, still_may
-from alertd.api.http.operations import EVENTS, Act, Operations
-from alertd.api.http.streams import send_events
+from alertd.api.http.call import EVENTS, credential, is_replay, note, send_events, services, still_may
+from alertd.api.http.operations import Act, Operations
 from alertd.api.shapes import BY_ORG, Query
 from alertd.common.clock import time_of, time_or_none
 from alertd.common.errors import Problem

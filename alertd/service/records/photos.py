@@ -15,8 +15,7 @@ import msgspec
 
 from alertd.common.clock import DAY_MS, HOUR_MS, Clock, time_of
 from alertd.common.errors import Fault, Problem
-from alertd.common.ids import chain_of, new_id
-from alertd.common.signing_keys import SigningKeys
+from alertd.common.ids import SigningKeys, chain_of, new_id
 from alertd.config.sections import MediaSection
 from alertd.model.alert import Alert, Status
 from alertd.model.case import Photo, PhotoFacts

@@ -17,7 +17,7 @@ import structlog
 
 from alertd.common.clock import Clock
 from alertd.common.errors import Problem
-from alertd.common.signing_keys import SigningKeys
+from alertd.common.ids import SigningKeys
 from alertd.model.cap.messages import CapError, Message, MsgType
 from alertd.model.cap.reader import parse_message
 from alertd.model.cap.writer import MEDIA_TYPE

@@ -27,8 +27,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import BusyLoadingError, RedisError
 
 from alertd.common.clock import SystemClock
-from alertd.common.repetition import ended
-from alertd.common.restarts import keep_running
+from alertd.common.repetition import ended, keep_running
 from alertd.store.embedded.data_directory import DataDirectory
 
 #: WAITAOF and the multi-part AOF with `aof-load-truncated` as we rely on them came with 7.2.

@@ -29,7 +29,7 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from alertd.common.signing_keys import SigningKeys
+from alertd.common.ids import SigningKeys
 from alertd.store.engine.cell_seal import CellSeal
 from geofences.files import to_disk
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from alertd.common.signing_keys import SigningKeys
+from alertd.common.ids import SigningKeys
 from alertd.service.container import Container
 from alertd.service.records.webhook_delivery import WebhookDelivery
 from alertd.service.sharing.distributor_acknowledgements import DistributorAcknowledgements

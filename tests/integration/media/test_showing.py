@@ -11,7 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from alertd.common.errors import Problem
-from alertd.common.signing_keys import SigningKeys
+from alertd.common.ids import SigningKeys
 from alertd.model.alert import Alert
 from alertd.model.states import NO_LONGER_SHOWN, SHOWN, AlertState
 from alertd.service.access import Credential, Terms

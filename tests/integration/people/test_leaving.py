@@ -13,8 +13,7 @@ import pytest
 from aiohttp import hdrs
 from aiohttp.test_utils import TestClient
 
-from alertd.common.ids import Tags, TokenPurpose
-from alertd.common.signing_keys import SigningKeys
+from alertd.common.ids import SigningKeys, Tags, TokenPurpose
 from alertd.model.registration import MailAddress
 from alertd.model.states import CHANNELS
 from alertd.model.subscriber import AddressState

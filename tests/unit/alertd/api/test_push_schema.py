@@ -11,8 +11,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 from alertd.api.people.receipts import SCHEMAS
-from alertd.common.ids import Tags, TokenPurpose
-from alertd.common.signing_keys import SigningKeys
+from alertd.common.ids import SigningKeys, Tags, TokenPurpose
 from alertd.model.alert import Status
 from alertd.model.kinds import CancelReason, Kind, Occasion
 from alertd.rendering import Renderer, Telling

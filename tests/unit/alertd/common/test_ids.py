@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from alertd.common.ids import (
     DOOR_OF,
     Reference,
+    SigningKeys,
     Tags,
     TokenPurpose,
     chain_of,
@@ -22,7 +23,6 @@ from alertd.common.ids import (
     version_id,
     with_life,
 )
-from alertd.common.signing_keys import SigningKeys
 from alertd.model.states import CHANNELS
 
 TAGS = Tags(SigningKeys(b"k" * 32))

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from alertd.common.restarts import FIRST_PAUSE_S, HEALTHY_S, LONGEST_PAUSE_S, keep_running
+from alertd.common.repetition import FIRST_PAUSE_S, HEALTHY_S, LONGEST_PAUSE_S, keep_running
 
 
 class FakeClock:
