@@ -268,6 +268,10 @@ class RegionLeaves:
         named = {int(number): row for number, row in zip(numbers, counts, strict=True)}
         gathered, chosen = dict[int, Counts](), list[tuple[int, int, Counts]]()
         for number, parent in reversed(tuple(parents.items())):
+            if not named and not gathered:
+                break
+            if number not in named and number not in gathered:
+                continue  # most of the thousands of regions
             name = np.array([number], np.uint64)
             for depth, held in ((_OF_REGION, named), (_OF_INSIDE, gathered)):
                 if (people := held.pop(number, None)) is None:

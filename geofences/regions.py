@@ -315,6 +315,11 @@ class Library:
     def _numbers(self) -> NDArray[np.uint32]:
         return np.array([*(region.number for region in self.regions), 0], np.uint32)  # NOWHERE is the last
 
+    def parent_numbers(self) -> dict[int, int]:
+        """The number of the region around each region, 0 at the top; wide regions first."""
+        order = np.argsort(self._kinds, kind="stable")
+        return dict(zip(self._numbers[order].tolist(), self._numbers[self._parents[order]].tolist(), strict=True))
+
     def overlapping(self, geometry: shapely.Geometry) -> list[tuple[Region, float]]:
         """The regions an area shares ground with and the share of each region's true area, largest share first; none that is drawn.
 

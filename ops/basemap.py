@@ -1,6 +1,6 @@
 """Makes the console's base map, `alertd/console/static/map/base.pmtiles`, from the region library: outlines and names, no streets.
 
-Needs tippecanoe 2.53 (Debian, Ubuntu: apt-get install tippecanoe). Run it after the library was rebuilt: .venv/bin/python ops/basemap.py
+Needs tippecanoe 2.53 (Debian, Ubuntu: apt-get install tippecanoe). Run it after each rebuild of the library: .venv/bin/python ops/basemap.py
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import shapely
 from geofences.regions import Library, Region
 
 OUT = Path(__file__).parents[1] / "alertd/console/static/map/base.pmtiles"
-#: Beyond, a tile is stretched: at 6 its grid is some 150 metres, as good as the outlines of most of the world are.
+#: Above this zoom, tiles are stretched. At 6 the grid is about 150 m, as fine as most of the outlines.
 DEEPEST = 6
 #: The zoom from which a kind of region is drawn.
 FROM = {"country": 0, "province": 4, "county": 6, "city": 6}
-#: Square kilometres above which a region is named, by the zoom from which.
+#: Minimum area in km² of a named region, by zoom.
 NAMED = {
     "country": ((1_500_000, 1), (200_000, 3), (20_000, 4), (0, 6)),
     "province": ((60_000, 5), (0, 6)),
@@ -32,7 +32,7 @@ NAMED = {
 
 
 def features(library: Library) -> Iterator[dict[str, Any]]:
-    """An outline and a name of each region, with tippecanoe's own members."""
+    """Yields an outline and a name of each region as GeoJSON, with tippecanoe's extra members."""
     for region in library.find():
         if region.kind not in FROM:
             continue

@@ -1,5 +1,5 @@
-"""The demo: starts alertd with the sandbox, has one person submit a missing-child alert and another approve it, watches it
-arrive, and checks by brute force that everyone inside was told and nobody outside. See `./ops/demo --help`.
+"""The demo: starts alertd with the sandbox, submits a missing-child alert as one person and approves it as another, shows its
+progress, and checks by brute force that everyone inside the area was notified and no one outside. See `./ops/demo --help`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ console = Console(stderr=True)
 
 
 class DemoError(Exception):
-    """Something that ends the demo, in words."""
+    """Ends the demo with a message for the user."""
 
 
 def alert() -> dict[str, Any]:
@@ -88,7 +88,7 @@ def alert() -> dict[str, Any]:
 
 
 class Client:
-    """Calls of one person."""
+    """API client of one person."""
 
     def __init__(self, session: aiohttp.ClientSession, base: str, token: str) -> None:
         self._session, self._base = session, base
@@ -104,7 +104,7 @@ class Client:
             return answer
 
     async def progress(self, alert_id: str) -> AsyncIterator[dict[str, Any]]:
-        """The alert's progress, until it is over."""
+        """Yields the alert's progress until it is over."""
         headers = {**self._headers, "Accept": "text/event-stream"}
         url = f"{self._base}/v1/alerts/{alert_id}/progress"
         async with self._session.get(url, headers=headers, timeout=aiohttp.ClientTimeout(total=None)) as response:
@@ -115,9 +115,9 @@ class Client:
 
 @asynccontextmanager
 async def served(data: Path, arguments: argparse.Namespace) -> AsyncIterator[tuple[str, str, str, int, str]]:
-    """A running alertd: its URL, the administrator's key and one-time sign-in, its process id, and the URL of its metrics."""
+    """Runs alertd. Yields its URL, the administrator's key and one-time sign-in link, its process id, and its metrics URL."""
     environment = {**os.environ, "ALERTD_STORE__DIRECTORY": str(data), "ALERTD_API__PORT": str(arguments.port)}
-    environment.setdefault("ALERTD_METRICS__LISTEN", "127.0.0.1:0")  # it may run beside another installation
+    environment.setdefault("ALERTD_METRICS__LISTEN", "127.0.0.1:0")  # another installation may run on this machine
     environment |= {"ALERTD_LOG_LEVEL": "warning"}
     command = [sys.executable, "-m", "alertd", "serve", "--sandbox", "--people", str(arguments.subscribers)]
     process = await asyncio.create_subprocess_exec(
@@ -125,7 +125,7 @@ async def served(data: Path, arguments: argparse.Namespace) -> AsyncIterator[tup
     )
     said = f"Starting alertd with {arguments.subscribers:,} sample subscribers…"
     if not console.is_terminal:
-        console.print(said)  # else nothing is said for as long as that takes
+        console.print(said)  # no spinner: say at least that it starts
     try:
         with console.status(said):
             url, token, sign_in, metrics = await asyncio.wait_for(_greeting(process), START_S)
@@ -143,7 +143,7 @@ async def _greeting(process: asyncio.subprocess.Process) -> tuple[str, str, str,
         line = (await process.stdout.readline()).decode()
         if not line:
             raise DemoError(
-                "alertd did not start; its messages are above. Another port: --port P, or 0 for any free one."
+                "alertd did not start; see its messages above. If the port is in use, choose another: --port P, or 0 for any free port."
             )
         if found := re.search(r"listens on (\S+)", line):
             url = found[1]
@@ -155,22 +155,22 @@ async def _greeting(process: asyncio.subprocess.Process) -> tuple[str, str, str,
 
 
 def _first_ways_in(file: Path) -> tuple[str, str]:
-    """The administrator's key and one-time sign-in, as the first start wrote them."""
+    """Reads the administrator's key and one-time sign-in link from the file of the first start."""
     text = file.read_text(encoding="utf-8")
     key, address = re.search(r"ALERTD_KEY=(\S+)", text), re.search(r"(\S+#/enrol/\S+)", text)
     if key is None or address is None:
-        raise DemoError(f"{file} has no key and no sign-in")
+        raise DemoError(f"{file} has no key or no sign-in link")
     return key[1], address[1]
 
 
 async def person(admin: Client, session: aiohttp.ClientSession, base: str, subject: str, *scopes: str) -> Client:
-    """A client with a key of its own."""
+    """Makes a key for a person. Returns their client."""
     made = await admin.call("POST", "/v1/keys", {"subject": subject, "scopes": list(scopes)})
     return Client(session, base, made["token"])
 
 
 async def watch(client: Client, alert_id: str) -> dict[str, Any]:
-    """Show the progress by channel until the alert is over; answers the last state."""
+    """Shows the progress by channel until the alert is over. Returns the last progress."""
     columns = (TextColumn("{task.description:>5}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     last: dict[str, Any] = {}
     with Progress(*columns, console=console) as bars:
@@ -185,7 +185,7 @@ async def watch(client: Client, alert_id: str) -> dict[str, Any]:
 
 
 async def recorded(session: aiohttp.ClientSession, data: Path) -> dict[str, dict[str, int]]:
-    """What the sandbox's carriers got: by channel, address and how often."""
+    """Returns the number of messages that the sandbox's carriers received, by channel and address."""
     ends = json.loads((data / "sandbox" / "sandbox.json").read_text(encoding="utf-8"))
     trust = ssl.create_default_context(cafile=ends["push"]["ca_file"])
     got: dict[str, dict[str, int]] = {}
@@ -197,10 +197,10 @@ async def recorded(session: aiohttp.ClientSession, data: Path) -> dict[str, dict
 
 
 def check(sample: list[Person], area: dict[str, Any], got: dict[str, dict[str, int]]) -> dict[str, int]:
-    """By brute force over everyone: told though outside, not told though inside, told twice."""
+    """Checks every person by brute force. Counts people notified outside, missed inside, and notified twice."""
     geometry = shapely.from_geojson(json.dumps(area))
     tile, x, y = locate([p.lon for p in sample], [p.lat for p in sample])
-    inside = shapely.intersects_xy(geometry, *position(tile, x, y))  # a place is known to 0.15 m
+    inside = shapely.intersects_xy(geometry, *position(tile, x, y))  # positions are stored to 0.15 m
     wanted = {c: {getattr(p, c) for p, is_in in zip(sample, inside, strict=True) if is_in} - {None} for c in CHANNELS}
     return {
         "inside": int(np.count_nonzero(inside)),
@@ -216,7 +216,7 @@ def about(people: int | str) -> str:
 
 
 def summary(subscribers: int, found: dict[str, int], last: dict[str, Any]) -> dict[str, Any]:
-    """The last line of `--once`."""
+    """Returns the last line of `--once`."""
     states = next(iter(last["channels"].values()))
     by_state = {state: {c: counts[state] for c, counts in last["channels"].items()} for state in states}
     return {
@@ -252,15 +252,15 @@ async def show(arguments: argparse.Namespace, data: Path) -> int:
         preview = await ana.call("POST", "/v1/targets/preview", {"target": alert()["target"]})
         found = check(list(people(arguments.subscribers)), preview["geometry"], await recorded(session, data))
         console.print(
-            f"First hand-over after {last['first_send_s']:.2f} s, last after {last['last_send_s']:.2f} s. "
-            f"Brute force: {found['outside']} told outside, {found['missed']} missed inside, {found['twice']} told twice."
+            f"Carriers accepted the first message after {last['first_send_s']:.2f} s, the last after {last['last_send_s']:.2f} s. "
+            f"Brute-force check: {found['outside']} notified outside, {found['missed']} missed inside, {found['twice']} notified twice."
         )
         if arguments.once:
             print(json.dumps(summary(arguments.subscribers, found, last)))
             wrong = found["outside"] or found["missed"] or found["twice"]
             return 0 if not wrong and last["state"] == "sent" else 1
-        console.print(f"Console, to sign in once with a passkey of yours: {sign_in}", soft_wrap=True)
-        console.print(f"Console, to sign in with the key below: {base}/console")
+        console.print(f"Console, one-time link to register your passkey: {sign_in}", soft_wrap=True)
+        console.print(f"Console, sign in with the key below: {base}/console")
         console.print(f"API documentation: {base}/docs\nMetrics: {metrics}/metrics and {metrics}/metrics/fleet")
         console.print(f"Administrator's key: {token}\nStop with Ctrl-C.")
         await asyncio.Event().wait()
@@ -273,7 +273,7 @@ def main() -> int:
         "--once", action="store_true", help="end after the alert, with one JSON object as the last line"
     )
     parser.add_argument("--subscribers", type=int, default=100_000, metavar="N")
-    parser.add_argument("--port", type=int, default=8080, metavar="P", help="0 takes a free one")
+    parser.add_argument("--port", type=int, default=8080, metavar="P", help="0: any free port")
     arguments = parser.parse_args()
     data = Path(tempfile.mkdtemp(prefix="alertd-demo-"))
     try:

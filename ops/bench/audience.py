@@ -1,6 +1,6 @@
-"""The audience bench: who of a million or ten is inside an area, by alertd, by PostGIS and by Valkey's GEOSEARCH.
+"""The audience bench: finds the people inside an area among one or ten million, with alertd, PostGIS and Valkey's GEOSEARCH.
 
-All in the same run and taking turns, so that the ratios hold on a noisy machine. See `./ops/bench/audience --help`.
+All methods take turns in the same run, so that the ratios hold on a noisy machine. See `./ops/bench/audience --help`.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from rich.table import Table
 
 CACHE = Path(__file__).resolve().parents[2] / ".cache" / "bench"
 ROUNDS = 5
-PROMISE = 5.0  # times quicker than PostGIS, at an audience of
+PROMISE = 5.0  # times faster than PostGIS, at an audience of
 PROMISE_AUDIENCE = 100_000
-#: What the promise does not speak of (GEOSEARCH takes seconds on a country) is looked at fewer times by --quick.
+#: With --quick, methods outside the promise run fewer times: GEOSEARCH takes seconds on a country.
 QUICK_ROUNDS = 2
 
 Find = Callable[[bytes], Awaitable[NDArray[np.int64]]]
@@ -47,7 +47,7 @@ told = Console(stderr=True)
 
 @dataclass(frozen=True, kw_only=True)
 class Stores:
-    """The same people, three times."""
+    """The same people in three stores."""
 
     alertd: audience_alertd.Alertd
     geosearch: audience_geosearch.Geosearch
@@ -104,7 +104,7 @@ def main() -> int:
     rows: list[dict[str, Any]] = []
     for count in [MILLION] if quick else [MILLION, 10 * MILLION]:
         rows += uvloop.run(_compare(count, QUICK_ROUNDS if quick else ROUNDS))
-    headline = rows[-1]  # the country, at the most subscribers
+    headline = rows[-1]  # the country, at the largest number of subscribers
     kept = all(row["exact"] for row in rows) and all(
         row["times_postgis"] >= PROMISE for row in rows if row["audience"] >= PROMISE_AUDIENCE
     )
@@ -135,7 +135,7 @@ async def _compare(count: int, other_rounds: int) -> list[dict[str, Any]]:
 
 @contextlib.asynccontextmanager
 async def _opened(people: Points) -> AsyncIterator[Stores]:
-    """The three, started and loaded one after the other; all stopped at the end."""
+    """Starts and loads the three stores one after the other; stops all at the end."""
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="alertd-bench-")))
 
@@ -159,7 +159,7 @@ async def _opened(people: Points) -> AsyncIterator[Stores]:
 
 
 async def _measure(area: Area, stores: Stores, lon_lat: tuple[Floats, Floats], other_rounds: int) -> Measured:
-    """Every method in turn, round after round; the first answer of each is compared with brute force."""
+    """Runs every method in turn, round after round; compares the first answer of each with brute force."""
     wanted = await asyncio.to_thread(inside, area.shape, *lon_lat)
     quantised = await asyncio.to_thread(audience_geosearch.truth, area.shape, *lon_lat)
     result = Measured(area=area, subscribers=len(lon_lat[0]), audience=len(wanted), valkey_audience=len(quantised))
@@ -177,7 +177,7 @@ async def _measure(area: Area, stores: Stores, lon_lat: tuple[Floats, Floats], o
         ("valkey", stores.geosearch.find, quantised, stores.geosearch_watch.watching, other_rounds),
     ]
     wkb = shapely.to_wkb(area.shape)
-    for turn in range(ROUNDS + 1):  # the first warms every cache and is not counted
+    for turn in range(ROUNDS + 1):  # the first round fills the caches and does not count
         for name, find, expected, watching, rounds in methods:
             if turn > rounds:
                 continue

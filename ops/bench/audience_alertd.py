@@ -1,8 +1,8 @@
-"""alertd's own way: `alertd.store.people.audience.Audience` over the embedded store, the AOF on and synced at every write.
+"""alertd's method: `alertd.store.people.audience.Audience` on the embedded store, with the AOF synced at every write.
 
-The people are loaded in bulk: the tiles' strings are packed with `geofences.records`, sealed, and written under the names of
-`alertd.store.engine.keys`, as `alertd.store.people.subscribers.People.put` leaves them after its last step, but without the records of the people
-themselves, which a query reads only for those who are moving.
+It loads people in bulk: it packs the tiles' strings with `geofences.records`, encrypts them, and writes them under the keys of
+`alertd.store.engine.keys`, as `alertd.store.people.subscribers.People.put` does in its last step. It leaves out the records of people,
+which a query reads only for people who are moving.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from alertd.store.people.subscribers import People
 from geofences import records
 from geofences.polygons import polygons_of
 
-DEADLINE_S = 60.0  # a slow machine shall show a slow query, not none
+DEADLINE_S = 60.0  # a slow machine gives a slow result, not none
 TILES_A_COMMAND = 500
 
 
 @dataclass(frozen=True, kw_only=True)
 class Alertd:
-    """The audience of alertd, loaded."""
+    """A loaded alertd store."""
 
     audience: Audience
     socket: str
     index_bytes: float  # a subscriber
 
     async def find(self, wkb: bytes) -> NDArray[np.int64]:
-        """The numbers of those inside, sorted. The shape is made anew, as every alert's is."""
+        """Returns the sorted numbers of the people inside. Builds the shape each time, as for every alert."""
         area = polygons_of(shapely.from_wkb(wkb))
         found = await self.audience.find(MatchFilter(area=area, kind=MISSING_CHILD, places=frozenset({HOME})))
         return found.numbers.view(np.int64)
@@ -52,7 +52,7 @@ class Alertd:
 
 @contextlib.asynccontextmanager
 async def opened(points: Points, folder: Path) -> AsyncIterator[Alertd]:
-    """The store, started and loaded; stopped at the end."""
+    """Starts and loads the store; stops it at the end."""
     async with (
         EmbeddedServer(EmbeddedSettings(directory=folder / "alertd")) as server,
         Redis(unix_socket_path=server.socket) as redis,

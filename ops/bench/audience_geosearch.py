@@ -1,7 +1,7 @@
-"""Valkey's own search: one sorted set of positions, `GEOSEARCH … BYPOLYGON` once for every outer ring.
+"""Valkey's own search: one sorted set of positions, and `GEOSEARCH … BYPOLYGON` once for each outer ring.
 
-The command knows one ring and no holes, so it is asked for the outer rings alone, and its positions are those of its geohash
-(up to 0.3 m away): it is compared with a brute force over the same positions and the same rings.
+The command takes one ring without holes, so the bench passes only outer rings. Its positions are geohashes (up to 0.3 m off), so the
+bench compares it with a brute force over the same positions and rings.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ PEOPLE_A_COMMAND = 20_000
 
 @dataclass(frozen=True, kw_only=True)
 class Geosearch:
-    """A Valkey with everybody in one sorted set."""
+    """A Valkey with all people in one sorted set."""
 
     redis: Redis
     socket: str
     index_bytes: float  # a subscriber
 
     async def find(self, wkb: bytes) -> NDArray[np.int64]:
-        """The numbers of those in the outer rings, sorted."""
+        """Returns the sorted numbers of the people in the outer rings."""
         found = [(await self._search(ring)).view(np.uint64) for ring in rings(shapely.from_wkb(wkb))]
         return in_order(found).view(np.int64)
 
@@ -47,18 +47,18 @@ class Geosearch:
         names = await self.redis.execute_command(  # type: ignore[no-untyped-call]
             "GEOSEARCH", KEY, "BYPOLYGON", len(ring), *ring.ravel().tolist()
         )
-        return np.frombuffer(b"".join(names), "<i8")  # members are numbers of 8 bytes: the quickest to read
+        return np.frombuffer(b"".join(names), "<i8")  # members are 8-byte numbers, the fastest to read
 
 
 @contextlib.asynccontextmanager
 async def opened(points: Points, folder: Path) -> AsyncIterator[Geosearch]:
-    """A server of its own, loaded, without an AOF: only reading is measured."""
+    """Starts and loads a separate server without AOF, because the bench measures only reads."""
     socket = str(folder / "geosearch.sock")
     command = [str(get_binary_path()), "--port", "0", "--unixsocket", socket, "--save", "", "--dir", str(folder)]
     server = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
     try:
         retry = Retry(ConstantBackoff(0.05), 100, supported_errors=(NotYetError, OSError))  # type: ignore[arg-type]
-        # No time-out: on a busy machine one search of a country takes longer than the client's five seconds.
+        # No timeout: on a busy machine, one search of a country exceeds the client's five seconds.
         async with Redis(unix_socket_path=socket, retry=retry, socket_timeout=None) as redis:
             before = int((await redis.info("memory"))["used_memory"])
             await _load(redis, points)
@@ -81,13 +81,13 @@ async def _load(redis: Redis, points: Points) -> None:
 
 
 def truth(shape: shapely.MultiPolygon, lon: Floats, lat: Floats) -> NDArray[np.int64]:
-    """Who is in the outer rings of an area by Valkey's positions, by brute force."""
+    """Returns the people in the outer rings of an area by Valkey's positions, by brute force."""
     filled = shapely.union_all([shapely.Polygon(ring) for ring in rings(shape)])
     return inside(filled, _quantised(lon, 180.0), _quantised(lat, LATITUDE_LIMIT))
 
 
 def _quantised(degrees: Floats, limit: float) -> Floats:
-    """The middle of the geohash cell (26 bits a side), computed in the order in which Valkey does."""
+    """Returns the centre of the geohash cell (26 bits a side), computed in the same order as in Valkey."""
     cell = np.floor((degrees + limit) / (2 * limit) * CELLS)
     low, high = -limit + cell / CELLS * (2 * limit), -limit + (cell + 1) / CELLS * (2 * limit)
     return np.clip((low + high) / 2, -limit, limit)

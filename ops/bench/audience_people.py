@@ -1,7 +1,7 @@
-"""The people and the areas of the audience bench, and who is where by brute force.
+"""The people and areas of the audience bench, and a brute-force search.
 
-The first million live in one country, as the subscribers of a national centre do, everybody else somewhere else in the world, all
-of them around real towns: so the audience stays the same while the number of subscribers grows.
+The first million people live in one country, like the subscribers of a national centre; all others live elsewhere in the world. All
+live around real towns. So the audience stays the same while the number of subscribers grows.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from geofences.tiles import LAST_LATITUDE, locate, position
 MILLION = 1_000_000
 COUNTRY, CITY = "ES", "28079"
 KM_PER_DEGREE = 111.2
-SPREAD_KM = 1.0  # scale of the gamma distribution (shape 2) of the distance from a village's middle
+SPREAD_KM = 1.0  # scale of the gamma distribution (shape 2) of the distance from a village's centre
 CHUNK = 250_000  # points tested at a time
 SEED = 2
 HOME = 1  # the kind of place
 MISSING_CHILD = 1  # the bit of the kind of alert
-FLAGS = records.make_flags([1, 0, 0, 0], place_kind=HOME, kinds=MISSING_CHILD)  # everybody's
+FLAGS = records.make_flags([1, 0, 0, 0], place_kind=HOME, kinds=MISSING_CHILD)  # for all people
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Points:
-    """Where people are, as alertd stores it. Person i has the number i + 1."""
+    """Positions of people, as alertd stores them. Person i has the number i + 1."""
 
     tiles: NDArray[np.uint32]
     x: NDArray[np.uint16]
@@ -48,13 +48,13 @@ class Points:
         return np.arange(1, len(self) + 1)
 
     def positions(self) -> tuple[Floats, Floats]:
-        """Longitudes and latitudes (degrees), decoded: every method is given these."""
+        """Decoded longitudes and latitudes (degrees): the input of every method."""
         return position(self.tiles, self.x, self.y)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Area:
-    """What an alert is for."""
+    """The area of an alert."""
 
     name: str
     shape: shapely.MultiPolygon
@@ -65,10 +65,10 @@ class Area:
 
 
 def areas() -> list[Area]:
-    """A drawn polygon of 14 vertices, a city and a country; the country is what the bench is judged by."""
+    """Returns a drawn polygon of 14 vertices, a city and a country; the country decides the result of the bench."""
     library = Library.load()
     angles = np.arange(14) * 2 * np.pi / 14
-    reach = np.where(np.arange(14) % 2, 0.16, 0.1)  # a star: drawn outlines are not convex
+    reach = np.where(np.arange(14) % 2, 0.16, 0.1)  # a star, because drawn outlines are not convex
     drawn = shapely.Polygon(np.column_stack([-5.98 + reach * np.cos(angles) / 0.79, 37.38 + reach * np.sin(angles)]))
     return [
         Area(name="drawn, 14 corners", shape=shapely.MultiPolygon([drawn])),
@@ -78,13 +78,13 @@ def areas() -> list[Area]:
 
 
 def points(count: int, cache: Path) -> Points:
-    """The first `count` people, a whole number of millions, made once and kept in `cache`."""
+    """Returns the first `count` people (whole millions), generated once and stored in `cache`."""
     parts = [_million(i, cache) for i in range(count // MILLION)]
     return Points(**{name: np.concatenate([part[name] for part in parts]) for name in ("tiles", "x", "y")})
 
 
 def inside(shape: shapely.Geometry, lon: Floats, lat: Floats) -> NDArray[np.int64]:
-    """The numbers of those in an area or on its border, by testing every one."""
+    """Returns the numbers of the people in an area or on its border; tests every person."""
     shapely.prepare(shape)
     hits = [
         np.flatnonzero(shapely.intersects_xy(shape, lon[at : at + CHUNK], lat[at : at + CHUNK])) + at + 1
@@ -107,7 +107,7 @@ def _million(index: int, cache: Path) -> dict[str, NDArray[np.uint32]]:
 
 
 def _draw(index: int) -> tuple[Floats, Floats]:
-    """Towns drawn by population, people around each as far as the town is large."""
+    """Draws towns by population, and places people around each, farther out for larger towns."""
     chance = np.random.default_rng((SEED, index))
     lon, lat, population, at_home = _towns()
     weights = np.where(at_home == (index == 0), population, 0)
@@ -129,6 +129,6 @@ def _towns() -> tuple[Floats, Floats, Floats, NDArray[np.bool_]]:
 
 
 def rings(shape: shapely.Geometry) -> Iterator[Floats]:
-    """The outer rings (lon, lat) of an area."""
+    """Returns the outer rings (lon, lat) of an area."""
     for polygon in polygons_of(shape).geoms:
         yield shapely.get_coordinates(polygon.exterior)

@@ -1,7 +1,7 @@
-"""Another client of a store: it asks PING all the time and tells the longest it waited, so that nobody is blocked unseen.
+"""A second client of a store: it sends PING all the time and reports its longest wait, to show whether a query blocks other clients.
 
-As a program (`audience_ping.py SOCKET`) it reads a line whenever the watch begins or ends, and answers each with the longest wait
-in ms since the line before. It is a process of its own: in ours it would wait for Python, not for the store.
+As a program (`audience_ping.py SOCKET`) it reads a line at the start and end of each measurement, and prints the longest wait in ms
+since the last line. It runs in a separate process: in the bench's process it would wait for Python, not for the store.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-PAUSE_S = 0.001  # between two PINGs: a thousand a second take no processor worth speaking of
+PAUSE_S = 0.001  # between two PINGs: a thousand a second cost hardly any processor time
 
 
 @dataclass(kw_only=True)
 class Watch:
-    """The other client, in its own process."""
+    """The second client, in its own process."""
 
     process: subprocess.Popen[str]
-    worst_ms: float = 0.0  # in any of the watched times
+    worst_ms: float = 0.0  # in any measurement
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
@@ -41,15 +41,15 @@ class Watch:
 
 @contextlib.contextmanager
 def watch(path: str) -> Iterator[Watch]:
-    """Watch the store at a socket."""
+    """Starts the client on a socket."""
     command = [sys.executable, __file__, path]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield Watch(process=process)
-        # Leaving closes its input, which ends it.
+        # Closing its input ends it.
 
 
 def main(path: str) -> None:
-    """Until the input ends."""
+    """Runs until the input ends."""
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(path)
         worst_s = 0.0

@@ -1,7 +1,7 @@
-"""Kills and stops at random instants of one alert by push, text message and mail, and then the count: lost, told twice, marked.
+"""Kills and stops processes at random moments of one alert by push, SMS and mail, then counts lost, duplicate and marked messages.
 
-Everybody's carrier is a sandbox in a process of its own, which outlives all the kills and knows what was really sent. The same
-seed gives the same acts in the same order after the same waits; what they meet is a matter of the machine.
+The carriers are sandboxes in separate processes, which survive all kills and record every message. The same seed gives the same acts
+in the same order after the same waits; their effect depends on the machine.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from alertd.store.engine.scripts import LEASE_MS
 
 EVERYWHERE = {"regions": ["ES", "FR", "CH", "GB", "US"]}  # the countries of the sample people
 ADDRESSES_A_PERSON = 1.17  # of the sample people, in those countries
-SEGMENTS = 3  # of the alert's text message, which its carrier counts
+SEGMENTS = 3  # segments of the alert's SMS, which its carrier counts
 WORKERS, LANES = 2, 8
-#: What carriers do besides taking what they get, late enough that a kill finds intents open.
+#: Faults of the carriers, slow enough that a kill finds open intents.
 SLOW = {"prefix": "", "do": "slow", "delay_s": 0.4}
 HABITS = {
     "push": [
@@ -53,15 +53,13 @@ HABITS = {
     "sms": [{"prefix": "+346100", "do": "undelivered", "times": 30}, SLOW],
     "mail": [{"prefix": "sample-1-7", "do": "greylist", "times": 30}, SLOW],
 }
-#: Addresses, acts, and how long each channel's rate makes its share last if nothing happens. A channel with less than a batch
-#: for each lane is slower than its rate.
+#: Addresses, acts, and the duration that each channel's rate gives an undisturbed run. A channel with less than a batch
+#: per lane is slower than its rate.
 QUICK = (5_000, 5, {"push": 25.0, "webpush": 8.0, "sms": 8.0, "mail": 8.0})
 FULL = (100_000, 50, dict.fromkeys(CHANNELS, 240.0))
 ACTS = ("worker", "api", "store", "everything", "stop")
-WAIT_S = (
-    5.0  # at most, between two acts, beside the time until it is at work again: some find leases of the dead, some none
-)
-PLANNING_S = 0.4  # the first act comes so soon after the approval, at most
+WAIT_S = 5.0  # maximum pause between two acts after recovery: some acts then meet leases of dead workers, some do not
+PLANNING_S = 0.4  # maximum time from the approval to the first act
 PENDING_EVERY_S = 0.5
 SCRAPE_EVERY_S = 0.1
 OVER_WITHIN_S = 180.0
@@ -70,7 +68,7 @@ console = Console(stderr=True)
 
 @dataclass
 class Watch:
-    """Scrapes the fleet's metrics all the while, and checks the identity at every scrape."""
+    """Scrapes the fleet's metrics during the run, and checks the sum of states at each scrape."""
 
     scrapes: int = 0
     broken: list[dict[str, dict[str, int]]] = field(default_factory=list)
@@ -87,7 +85,7 @@ class Watch:
 
 @dataclass
 class Submissions:
-    """Alerts that are submitted all the while, for nobody to approve: those answered with 2xx must be there at the end."""
+    """Submits alerts during the run that no one approves: each one answered with 2xx must exist at the end."""
 
     ana: Client
     answered: list[str] = field(default_factory=list)
@@ -106,18 +104,18 @@ class Submissions:
 
 @dataclass
 class Act:
-    """One kill or stop, at UNIX seconds; a stop ends at `went_on_s`."""
+    """One kill or stop, in UNIX seconds; a stop ends at `went_on_s`."""
 
     what: str
     at_s: float
-    intents: set[tuple[int, int]]  # those open: row, and which attempt at it
+    intents: set[tuple[int, int]]  # open intents: row and attempt
     went_on_s: float = 0.0
-    still_s: float = 0.0  # until something was settled again
+    still_s: float = 0.0  # time until messages were settled again
 
 
 @dataclass
 class Chaos:
-    """Kills and stops what belongs to one installation."""
+    """Kills and stops processes of one installation."""
 
     served: Installation
     alert_id: str
@@ -125,7 +123,7 @@ class Chaos:
     acts: list[Act] = field(default_factory=list)
 
     async def run(self, kills: int) -> None:
-        """Every kind equally often, in random order."""
+        """Returns every kind equally often, in random order."""
         plan = [ACTS[i % len(ACTS)] for i in range(kills)]
         self.chance.shuffle(plan)
         await asyncio.sleep(self.chance.uniform(0, PLANNING_S))
@@ -158,7 +156,7 @@ class Chaos:
         return act
 
     async def _stop(self, worker: int, act: Act) -> None:
-        """For longer than its leases last."""
+        """Stops a process for longer than its leases."""
         self._signal([worker], signal.SIGSTOP)
         await asyncio.sleep(LEASE_MS / 1000 + self.chance.uniform(0.5, 3.0))
         act.went_on_s = time.time()
@@ -170,18 +168,18 @@ class Chaos:
                 os.kill(pid, number)
 
     async def _counts(self) -> Counter[str]:
-        """References by state, of all channels."""
+        """Returns references by state, over all channels."""
         found = await Work(self.served.store).counts(self.alert_id)
         return sum((Counter(counts) for counts in found.values()), Counter())
 
     async def _settled(self) -> int | None:
-        """How many references are settled; None when the alert is over."""
+        """Returns the number of settled references; None after the alert is over."""
         state = await Alerts(self.served.store).state(self.alert_id)
         counts = await self._counts()
         return None if state == "sent" else counts["targeted"] - counts["queued"] - counts["in_flight"]
 
     async def _goes_on(self, before: int) -> bool:
-        """Something was settled since, or all is; all workers and the API are there."""
+        """Whether messages were settled since, or all are, and all workers and the API run."""
         try:
             settled = await self._settled()
         except StoreUnavailableError:
@@ -197,14 +195,14 @@ class Chaos:
 
 
 def _end_on_sigterm() -> None:
-    """So that what was started is ended, too."""
+    """Ends the started processes on exit."""
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
 
 
 def rates_of(sample: list[Person], seconds: dict[str, float]) -> dict[str, float]:
-    """Carriers' limits by channel, in their units, with which each channel lasts so long."""
+    """Returns carriers' limits by channel, in their units, so that each channel takes the given time."""
     units = {**dict.fromkeys(CHANNELS, 1), "sms": SEGMENTS}
     return {
         channel: units[channel] * sum(getattr(one, channel) is not None for one in sample) / seconds[channel]
@@ -242,7 +240,7 @@ async def crash(addresses: int, kills: int, seconds: dict[str, float], seed: int
 
 @asynccontextmanager
 async def meanwhile(*what: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Tasks that go on beside."""
+    """Background tasks."""
     tasks = [asyncio.create_task(one) for one in what]
     try:
         yield
@@ -253,7 +251,7 @@ async def meanwhile(*what: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 
 async def survived(served: Installation, chaos: Chaos, sample: list[Person], area: dict[str, Any]) -> dict[str, Any]:
-    """What became of everybody."""
+    """The result for every person."""
     rows, recounts = await ledger_of(served.store, chaos.alert_id, sample)
     told = {
         (channel, entry["address"]): Told(entry["count"], entry["first_s"], entry["last_s"])
@@ -271,7 +269,7 @@ async def survived(served: Installation, chaos: Chaos, sample: list[Person], are
 
 
 def woken(stop: Act, acts: list[Act], told: dict[tuple[str, str], Told]) -> int:
-    """Who was first told while a worker slept, and again when it had woken: what it wrote although its work was another's."""
+    """Returns people notified while a worker was stopped, and again after it continued: messages that the worker sent for a lease it had lost."""
     until_s = next((act.at_s for act in acts if act.at_s > stop.went_on_s), float("inf"))
     return sum(
         got.count > 1 and stop.at_s < got.first_s and stop.went_on_s <= got.last_s < until_s for got in told.values()
@@ -279,7 +277,7 @@ def woken(stop: Act, acts: list[Act], told: dict[tuple[str, str], Told]) -> int:
 
 
 def faults(found: dict[str, Any], kills: int) -> list[str]:
-    """What breaks the contract."""
+    """Returns the violations of the contract."""
     must_be_none = ("lost", "unmarked", "outside", "texts_repeated", "not_over", "forgotten")
     broken = [f"{found[name]} {name}" for name in must_be_none if found[name]]
     if found["kills"] < kills:

@@ -1,4 +1,4 @@
-"""What became of everybody, after all the kills: the carriers' records against the ledger, byte for byte, and against brute force."""
+"""The verdict after all kills: compares the carriers' records with the ledger, byte for byte, and with brute force."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from alertd.store.people.subscribers import People
 from geofences.tiles import locate, position
 
 CHANNELS = ("push", "webpush", "sms", "mail")
-#: The ledger says that these may not have been told.
+#: States in which the ledger admits that the message may be missing.
 HONEST = frozenset({State.FAILED, State.EXPIRED, State.UNKNOWN})
 
 Address = tuple[str, str]  # channel, token or number or mailbox
@@ -31,15 +31,15 @@ Address = tuple[str, str]  # channel, token or number or mailbox
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What the ledger says of one address."""
+    """One address in the ledger."""
 
     state: State
-    is_marked: bool  # it may have been told twice
+    is_marked: bool  # the ledger admits a possible duplicate
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a carrier got for one address: how often, and when first and last (UNIX seconds)."""
+    """Messages that a carrier received for one address: count, first and last time (UNIX seconds)."""
 
     count: int
     first_s: float
@@ -47,10 +47,10 @@ class Told:
 
 
 def wanted_of(sample: Sequence[Person], area: dict[str, Any]) -> set[Address]:
-    """Every address of the people inside an area, by brute force."""
+    """Returns every address of the people inside an area, by brute force."""
     geometry = shapely.from_geojson(json.dumps(area))
     tile, x, y = locate([p.lon for p in sample], [p.lat for p in sample])
-    inside = shapely.intersects_xy(geometry, *position(tile, x, y))  # a place is known to 0.15 m
+    inside = shapely.intersects_xy(geometry, *position(tile, x, y))  # positions are stored to 0.15 m
     return {
         (channel, value)
         for person, is_in in zip(sample, inside, strict=True)
@@ -61,7 +61,7 @@ def wanted_of(sample: Sequence[Person], area: dict[str, Any]) -> set[Address]:
 
 
 async def ledger_of(store: Connection, alert_id: str, sample: Sequence[Person]) -> tuple[dict[Address, Row], bool]:
-    """Every row of the ledger by its address, and whether the counters say the same as its bytes. It is read anew where a carrier's report
+    """Returns every row of the ledger by address, and whether the counters match its bytes. Reads again if a carrier's report
     came meanwhile.
     """
     counted = None
@@ -74,7 +74,7 @@ async def ledger_of(store: Connection, alert_id: str, sample: Sequence[Person]) 
 async def _read(
     store: Connection, alert_id: str, sample: Sequence[Person]
 ) -> tuple[dict[Address, Row], dict[str, Counter[str]]]:
-    """Its rows, and how many there are by channel and state."""
+    """Returns its rows, and their number by channel and state."""
     work, people = Work(store), People(store, SystemClock())
     rows: dict[Address, Row] = {}
     found: dict[str, Counter[str]] = {}
@@ -91,7 +91,7 @@ async def _read(
 
 
 async def open_intents(store: Connection, alert_id: str) -> set[tuple[int, int]]:
-    """Rows that somebody was asked to send and has not answered for, each with what names that attempt."""
+    """Returns the rows with an open send intent, each with the id of the attempt."""
     name = keys.of_chain(chain_of(alert_id), "ledger", alert_id)
     records = np.frombuffer(await store.execute("GETRANGE", name, 0, -1), LEDGER)
     rows = np.flatnonzero(records["state"] == State.IN_FLIGHT)
@@ -99,7 +99,7 @@ async def open_intents(store: Connection, alert_id: str) -> set[tuple[int, int]]
 
 
 def verdict(wanted: set[Address], rows: dict[Address, Row], told: dict[Address, Told]) -> dict[str, int]:
-    """Who was lost, who was told twice, and what is not as the ledger says."""
+    """Returns lost and duplicate messages, and differences from the ledger."""
     twice = {address for address, got in told.items() if got.count > 1}
     states = Counter(row.state for row in rows.values())
     return {
@@ -111,11 +111,11 @@ def verdict(wanted: set[Address], rows: dict[Address, Row], told: dict[Address, 
         "unknown": states[State.UNKNOWN],
         "failed": states[State.FAILED],
         "outside": len((rows.keys() | told.keys()) - wanted),
-        "texts_repeated": sum(channel == "sms" for channel, _ in twice),  # their carrier's policy is to hold
+        "texts_repeated": sum(channel == "sms" for channel, _ in twice),  # the policy of SMS carriers is to hold
         "not_over": states[State.QUEUED] + states[State.IN_FLIGHT],
     }
 
 
 def _is_lost(row: Row | None, is_told: bool) -> bool:
-    """Whether nobody told this address and nobody says so."""
+    """Whether an address received nothing and the ledger does not say so."""
     return row is None or not (is_told or row.state in HONEST)

@@ -1,7 +1,7 @@
-"""Many small loud alerts at once while a loud one to many people runs: how long each waits for its last hand-over.
+"""Many small loud alerts during a large loud one: measures the time until the last message of each.
 
-A small one goes to fewer than about a hundred people in a town of the sample people: the more of them there are, the fewer
-kilometres. All are by push and approved at once, when the big one has begun to be sent.
+A small alert goes to fewer than about a hundred people in a town of the sample people; in a denser town its radius is smaller. All use
+push, and all are approved together when sending of the large one has begun.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def _document(name: str, circle: dict[str, Any]) -> dict[str, Any]:
 
 
 async def pending(ana: Client) -> list[str]:
-    """Small alerts that wait for their second person."""
+    """Submits small alerts; they wait for their second person."""
     small = [circle for town in towns() if (circle := await _small(ana, [town[2], town[3]]))]
     if not small:
         raise DemoError("No town has few people enough.")
@@ -36,7 +36,7 @@ async def pending(ana: Client) -> list[str]:
 
 
 async def _small(ana: Client, center: list[float]) -> dict[str, Any] | None:
-    """The widest circle around a town with an estimate of fewer than 100 people."""
+    """Returns the widest circle around a town with an estimate of fewer than 100 people."""
     for radius_km in RADII_KM:
         circle = {"center": center, "radius_km": radius_km}
         try:
@@ -49,7 +49,7 @@ async def _small(ana: Client, center: list[float]) -> dict[str, Any] | None:
 
 
 async def told(bea: Client, small: list[str], big: str) -> dict[str, Any]:
-    """Approve the small ones when the big one has begun; answers how long they took, by the store's clock."""
+    """Approves the small alerts when the large one has begun. Returns their durations by the store's clock."""
     while not (await bea.call("GET", f"/v1/alerts/{big}/progress"))["first_send_s"]:  # noqa: ASYNC110  another process
         await asyncio.sleep(LOOK_EVERY_S)
     await asyncio.gather(*(bea.call("POST", f"/v1/alerts/{one}/approve", {"rev": 1}) for one in small))
@@ -57,7 +57,7 @@ async def told(bea: Client, small: list[str], big: str) -> dict[str, Any]:
     for one in small:
         while (end := await bea.call("GET", f"/v1/alerts/{one}/progress"))["state"] != "sent":  # noqa: ASYNC110
             await asyncio.sleep(LOOK_EVERY_S)
-        if end["first_send_s"] is not None:  # somebody with the app lives there
+        if end["first_send_s"] is not None:  # at least one person with the app lives there
             ends.append(end)
     under_way = (await bea.call("GET", f"/v1/alerts/{big}/progress"))["state"] == "sending"
     last = [end["last_send_s"] for end in ends]

@@ -1,4 +1,4 @@
-"""One installation as production runs it: the local carriers outside it, and an `alertd serve` that is started again when it ends."""
+"""One installation as in production: local carriers in separate processes, and an `alertd serve` that restarts when it ends."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from alertd.runtime.sandbox import sandbox_carriers
 from alertd.store.engine.codec import Codec, Keys
 from alertd.store.engine.connection import Connection
 
-#: As ops/alertd.service says: so long after its end alertd is started again.
+#: Restart delay, as in ops/alertd.service.
 RESTART_S = 2.0
 START_S = 900.0  # loading many sample people takes most of it
 LOOK_EVERY_S = 0.02
@@ -39,7 +39,7 @@ class BenchError(Exception):
 
 @dataclass(kw_only=True)
 class Installation:
-    """alertd on one directory. Its carriers live on, whatever is killed: they know what was really sent."""
+    """alertd on one directory. Its carriers survive every kill, so their records show every sent message."""
 
     directory: Path
     environment: Mapping[str, str]
@@ -53,7 +53,7 @@ class Installation:
     store: Connection = field(init=False)
 
     def __post_init__(self) -> None:
-        # A bench asks the store what it holds by a way of its own. Nothing is repeated by itself, as in alertd.
+        # A separate connection to the store for the bench. It does not retry, like that of alertd.
         client = Redis(unix_socket_path=str(self.directory / "server.sock"), retry=Retry(NoBackoff(), 0))
         self.store = Connection(client, Codec(Keys.load_or_make(self.directory)))
 
@@ -63,7 +63,7 @@ class Installation:
         return self.process.pid
 
     async def run(self) -> None:
-        """Keep alertd running, until it is cancelled; then end it in order."""
+        """Keeps alertd running until it is cancelled; then stops it cleanly."""
         try:
             while True:
                 self.process = await self._start()
@@ -85,7 +85,7 @@ class Installation:
             await self.process.wait()
 
     def workers(self) -> list[int]:
-        """The processes of its workers."""
+        """Returns the processes of its workers."""
         try:
             pids = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
             lines = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes() for pid in pids}
@@ -94,7 +94,7 @@ class Installation:
         return [pid for pid, line in lines.items() if b"worker" in line.split(b"\0")]
 
     def server(self) -> int:
-        """The process of its store, as it wrote itself into its lock."""
+        """Returns the store's process id from its lock file."""
         return int((self.directory / "server.lock").read_text())
 
     async def ready(self) -> bool:
@@ -105,7 +105,7 @@ class Installation:
             return False
 
     async def fleet(self) -> dict[str, dict[str, int]] | None:
-        """References by channel and state from `/metrics/fleet`, `targeted` among them; None while nobody answers."""
+        """Returns references by channel and state from `/metrics/fleet`, including `targeted`; None without an answer."""
         try:
             async with self.session.get(f"{self.metrics}/metrics/fleet") as response:
                 text = await response.text()
@@ -121,12 +121,12 @@ class Installation:
         return found
 
     async def control(self, channel: str, order: dict[str, Any]) -> None:
-        """Tell a carrier how to behave."""
+        """Sets the behaviour of a carrier."""
         async with self.session.post(self._control(channel, "control"), json=order, ssl=self._trust()) as response:
             assert response.status == 200, await response.text()
 
     async def recorded(self, channel: str) -> list[dict[str, Any]]:
-        """What a carrier got: by address how often, and when first and last."""
+        """Returns a carrier's record by address: count, first and last time."""
         async with self.session.get(self._control(channel, "recorded"), ssl=self._trust()) as response:
             return [json.loads(line) for line in (await response.read()).splitlines()]
 
@@ -182,7 +182,7 @@ async def installed(
 
 
 async def until(what: str, is_so: Any, within_s: float = 120.0, every_s: float = LOOK_EVERY_S) -> None:
-    """Look until a coroutine function says so. Raises BenchError with `what` did not happen."""
+    """Polls a coroutine function until it is true. Raises BenchError that names `what` did not happen."""
     try:
         async with asyncio.timeout(within_s):
             while not await is_so():  # noqa: ASYNC110  what is looked at happens in other processes
@@ -202,7 +202,7 @@ def free_port() -> int:
 
 
 def with_rates(rates: Mapping[str, float], settings: dict[str, Any]) -> dict[str, Any]:
-    """Carriers' settings with their limits by channel, which hold from the first message on."""
+    """Returns carriers' settings with their limits by channel, in force from the first message on."""
     for channel, rate in rates.items():
         settings[f"sandbox-{channel}"] |= {"rate": rate, "ramp_s": 0}
     return settings
@@ -210,7 +210,7 @@ def with_rates(rates: Mapping[str, float], settings: dict[str, Any]) -> dict[str
 
 @asynccontextmanager
 async def ended(process: asyncio.subprocess.Process) -> AsyncIterator[None]:
-    """A process that ends in order at the end."""
+    """Runs a process and stops it cleanly at the end."""
     try:
         yield
     finally:
@@ -220,7 +220,7 @@ async def ended(process: asyncio.subprocess.Process) -> AsyncIterator[None]:
 
 
 async def _with_people(environment: Mapping[str, str], people: int) -> str:
-    """Register sample people, as `alertd serve --sandbox` does. Answers the administrator's key."""
+    """Registers sample people, like `alertd serve --sandbox`. Returns the administrator's key."""
     process = await asyncio.create_subprocess_exec(
         *ALERTD, "serve", "--sandbox", "--people", str(people),
         env=environment, stdout=asyncio.subprocess.PIPE, start_new_session=True,
@@ -230,7 +230,7 @@ async def _with_people(environment: Mapping[str, str], people: int) -> str:
 
 
 async def key_of(process: asyncio.subprocess.Process) -> str:
-    """The administrator's key, from the file that a first start names. Raises BenchError."""
+    """Returns the administrator's key from the file that the first start names. Raises BenchError."""
     assert process.stdout is not None
     async for line in process.stdout:
         if found := re.search(r"first sign-in are in (.+), which", line.decode()):
@@ -241,7 +241,7 @@ async def key_of(process: asyncio.subprocess.Process) -> str:
 
 @asynccontextmanager
 async def carriers(directory: Path) -> AsyncIterator[dict[str, Any]]:
-    """The local carriers, running."""
+    """Runs the local carriers."""
     process = await asyncio.create_subprocess_exec(
         *ALERTD, "sandbox", "--directory", str(directory), start_new_session=True
     )

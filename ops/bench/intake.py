@@ -1,7 +1,8 @@
-"""Alerts submitted to a served alertd over kept connections, each on disk before it is answered: how many a second, how soon.
+"""Submits alerts to a running alertd over persistent connections, and measures rate and latency. Each alert is on disk before its answer.
 
-They have the same few targets, as those of one case system have, and say the same but for their external id: whether their messages can be made is
-looked at once. None is approved. Each connection sends its next when the last is answered, so that how many there are weighs the rate against the waits.
+The alerts have the same few targets, like those of one case system, and differ only in their external id, so alertd checks their messages
+only once. No alert is approved. Each connection sends its next alert after the last answer, so more connections raise both rate and
+latency.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from demo import CENTRE, alert, served
 from rich.console import Console
 from rich.table import Table
 
-#: So many that the API has mostly something to do. With more, more are taken and each waits longer.
+#: Enough connections to keep the API busy. More raise the rate, and the latency of each alert.
 CONNECTIONS = 30
 TARGETS = [
     {"regions": ["41091"]},
@@ -45,19 +46,19 @@ WARM_UP_S = 2.0
 
 
 def cpu_s(pid: int) -> float:
-    """The processor time a process has taken."""
+    """Returns the processor time of a process."""
     ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
     return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
 class Load:
-    """What came of the alerts of all connections."""
+    """Results of all connections."""
 
     where: tuple[str, int]
     token: str
     numbers: Iterator[int] = field(default_factory=count)
-    took_s: list[float] = field(default_factory=list)  # of those that were taken
+    took_s: list[float] = field(default_factory=list)  # of accepted alerts
     refused: int = 0
 
     async def run(self, seconds: float) -> None:
@@ -90,7 +91,7 @@ async def measure(seconds: float, data: Path) -> dict[str, float]:
         url = urlsplit(base)
         load = Load((url.hostname or "", url.port or 80), await _key(base, token))
         await load.run(WARM_UP_S)
-        # What others wrote, such as an installation a minute ago, waits for the same disk.
+        # Flushes pending writes of other programs, for instance of a recent installation, to the same disk.
         await asyncio.to_thread(os.sync)
         before_s, began = cpu_s(pid), time.monotonic()
         await load.run(seconds)
@@ -101,12 +102,12 @@ async def measure(seconds: float, data: Path) -> dict[str, float]:
             "rate": round(len(load.took_s) / lasted_s),
             "p50_ms": round(1000 * float(np.quantile(load.took_s, 0.5)), 1),
             "p99_ms": round(1000 * float(np.quantile(load.took_s, 0.99)), 1),
-            "cpu_ms": round(1000 * spent_s / (len(load.took_s) + load.refused), 2),  # of the API's process, an alert
+            "cpu_ms": round(1000 * spent_s / (len(load.took_s) + load.refused), 2),  # of the API's process, per alert
         }
 
 
 async def _key(base: str, admin: str) -> str:
-    """The key of the person who submits."""
+    """Makes the submitter's key."""
     asked = {"subject": "ana@centre.example", "scopes": ["alerts:write"]}
     headers = {"Authorization": f"Bearer {admin}"}
     async with (
@@ -121,7 +122,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="ops/bench/intake", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="for 10 s instead of 60")
     seconds = 10.0 if parser.parse_args().quick else 60.0
-    os.environ["ALERTD_API__KEY_RATE_PER_MIN"] = "0"  # one key submits all of them
+    os.environ["ALERTD_API__KEY_RATE_PER_MIN"] = "0"  # one key submits all alerts
     data = Path(tempfile.mkdtemp(prefix="alertd-intake-"))
     try:
         found = uvloop.run(measure(seconds, data))

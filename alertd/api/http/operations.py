@@ -11,6 +11,7 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
+from functools import cache
 from types import UnionType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -51,7 +52,7 @@ class Act:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # each equals itself alone, so that it can be a key
 class Operation:
     """A method on a path, and the coroutine that does it.
 
@@ -211,7 +212,12 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 def routes_of(operations: Iterable[Operation]) -> list[web.RouteDef]:
     """The routes, each named by its operation. Raises TypeError for a handler that does not fit its path."""
-    return [web.RouteDef(each.method, each.path, _Endpoint(each).handle, {"name": each.id}) for each in operations]
+    return [web.RouteDef(each.method, each.path, _endpoint_of(each).handle, {"name": each.id}) for each in operations]
+
+
+@cache
+def _endpoint_of(operation: Operation) -> _Endpoint:
+    return _Endpoint(operation)
 
 
 class _Endpoint:

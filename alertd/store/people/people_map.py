@@ -66,7 +66,7 @@ def build(audience: Audience, library: Library, codec: Codec, last: int) -> Peop
     for kind, members, held in audience.every_record():
         tally.add(kind == "g", members, held)
     tally.end()
-    parents = _parents(library)
+    parents = library.parent_numbers()
     key = codec.derived(_SEALED_AS).first  # always the same noise: other noise over the same people would cancel out
     parts = {}
     for number, population in enumerate(POPULATIONS):
@@ -196,14 +196,6 @@ class _Tally:
             if testers:
                 counts &= tester
             (self.at_squares if pointed else self.at_regions)[kind, testers].add(names[counts], flags[counts])
-
-
-def _parents(library: Library) -> dict[int, int]:
-    """The number of the region around each, 0 for none; wide regions first."""
-    return {
-        region.number: library.get(region.parent).number if region.parent else 0
-        for region in sorted(library.regions, key=lambda region: region.kind.depth)
-    }
 
 
 def _labels(leaves: Leaves, library: Library) -> NDArray[np.uint32]:
