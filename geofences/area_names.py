@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import shapely
 
-from geofences.geodesy import areas_km2
 from geofences.index import FILLED
 from geofences.names import fold
+from geofences.polygons import areas_km2
 from geofences.regions import Kind, Library, Region
 
 # Nobody minds a twentieth: outlines are generalised, and drawn ones cut corners.
@@ -89,20 +89,18 @@ def _grouped(
     for region, share in found:
         below[region.parent].append((region, share))
     groups: dict[str | None, _Group] = defaultdict(_Group)
-
-    def visit(parent: str | None, parts: Found) -> None:
+    siblings: list[tuple[str | None, Found]] = [(None, below[None])]
+    for parent, parts in siblings:  # grows on the way
         for region, share in parts:
             shared, narrower = share * region.km2, below[region.code]
             if share < WHOLE and region.kind.depth < level.depth and _tell(library, area, region, narrower):
-                visit(region.code, _apart(library, narrower, shared, km2))
+                siblings.append((region.code, _apart(library, narrower, shared, km2)))
                 continue
             if shared < WORTH_NOTHING * km2 or (share < WORTH_OF_REGION and shared < WORTH_OF_AREA * km2):
                 continue
             group = groups[parent]
             (group.whole if share >= WHOLE else group.partly).append(region)
             group.km2 += shared
-
-    visit(None, below[None])
     return dict(groups)
 
 
@@ -133,26 +131,21 @@ def _apart(library: Library, parts: Found, km2: float, of_area: float) -> Found:
 
 
 def _phrases(library: Library, parent: str | None, group: _Group, middle: shapely.Point) -> Iterable[Part]:
+    """Those whole, then those in part, each with the namesake of their parent first, then the nearest to `middle`."""
     above = None if parent is None else _named(library, library.get(parent))
+    like = "" if above is None else fold(above.region.name)
     for regions, partly in ((group.whole, False), (group.partly, True)):
         if not regions:
             continue
-        ordered = _nearest_first(library, regions, above, middle)
+        outlines = np.array([library.geometry(region.code) for region in regions], dtype=object)
+        away = shapely.distance(shapely.centroid(outlines), middle).tolist()
+        order = sorted(range(len(regions)), key=lambda i: (fold(regions[i].name) != like, away[i]))
+        ordered = [regions[i] for i in order]
         count = len(ordered)
         if count > MOST_NAMED:
             count = 0 if partly and group.whole else FIRST_NAMED
         named = tuple(_named(library, region) for region in ordered[:count])
         yield Part(named=named, others=len(ordered) - count, kind=ordered[0].kind, parent=above, partly=partly)
-
-
-def _nearest_first(
-    library: Library, regions: Sequence[Region], above: Named | None, middle: shapely.Point
-) -> list[Region]:
-    outlines = np.array([library.geometry(region.code) for region in regions], dtype=object)
-    away = shapely.distance(shapely.centroid(outlines), middle).tolist()
-    like = "" if above is None else fold(above.region.name)
-    order = sorted(range(len(regions)), key=lambda i: (fold(regions[i].name) != like, away[i]))
-    return [regions[i] for i in order]
 
 
 def _named(library: Library, region: Region) -> Named:

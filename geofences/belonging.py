@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from geofences import files
-from geofences.geodesy import areas_km2
 from geofences.index import SHORE_DEGREES
-from geofences.polygons import copy_of
+from geofences.polygons import areas_km2, copy_of
 from geofences.regions import Library
 
 Geometries = NDArray[np.object_]

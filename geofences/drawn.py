@@ -10,7 +10,7 @@ import shapely
 
 from geofences import files
 from geofences.errors import InvalidGeometry, LibraryError
-from geofences.geodesy import area_km2
+from geofences.polygons import area_km2
 from geofences.regions import Kind, Library, Region
 from geofences.shapes import Repair, polygon
 

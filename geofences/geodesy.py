@@ -1,4 +1,4 @@
-"""The size and shape of the earth: points at a distance, and true areas, on the WGS84 ellipsoid.
+"""The size and shape of the earth, and points at a distance on the WGS84 ellipsoid.
 
 Plain numpy, so that nothing that serves requests has to load a projection library.
 """
@@ -6,7 +6,6 @@ Plain numpy, so that nothing that serves requests has to load a projection libra
 from __future__ import annotations
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -19,10 +18,6 @@ ECCENTRICITY = float(np.sqrt(FLATTENING * (2 - FLATTENING)))
 
 # Vincenty's direct series gains three digits a round; six rounds pass the sixteenth.
 VINCENTY_ROUNDS = 6
-
-# Five Gauss-Legendre points integrate the smooth area function along an edge of 90 degrees to better than 1e-6.
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(5)
-EDGE_STEPS, EDGE_WEIGHTS = (_NODES + 1) / 2, _WEIGHTS / 2
 
 
 def destinations(lon_lat: tuple[float, float], bearings: Floats, distance_m: float) -> tuple[Floats, Floats]:
@@ -74,40 +69,3 @@ def _meridian_m(lat: float) -> float:
         -1.5 * (n - n**3 / 8) * np.sin(2 * phi) + 15 / 16 * n**2 * np.sin(4 * phi) - 35 / 48 * n**3 * np.sin(6 * phi)
     )
     return float(scale * (phi + waves))
-
-
-def areas_km2(geometries: NDArray[np.object_]) -> Floats:
-    """True area of each polygon or multipolygon (lon/lat, edges straight in lon/lat), in square kilometres.
-
-    The area west of an edge is the integral of q(lat) over the longitude, where q is the area function of the ellipsoid
-    (J. Snyder, Map Projections: A Working Manual, USGS 1395, equation 3-12). Long edges are integrated, not approximated.
-    """
-    parts, owner = shapely.get_parts(geometries, return_index=True)
-    rings, part = shapely.get_rings(parts, return_index=True)
-    lon_lat, ring = shapely.get_coordinates(rings, return_index=True)
-    if not len(ring):
-        return np.zeros(len(geometries))
-    lon, lat = np.radians(lon_lat.T)
-    same = ring[1:] == ring[:-1]
-    rise = np.diff(lat)
-    height = sum(
-        weight * _area_function(lat[:-1] + step * rise) for step, weight in zip(EDGE_STEPS, EDGE_WEIGHTS, strict=True)
-    )
-    strips = np.where(same, np.diff(lon) * height, 0.0)
-    size = np.abs(np.bincount(ring[1:], strips, minlength=len(rings)))
-    shell = np.r_[True, part[1:] != part[:-1]]  # the first ring of a polygon is its shell, the others are holes
-    signed = np.where(shell, size, -size)
-    per_part = np.bincount(part, signed, minlength=len(parts))
-    return np.bincount(owner, per_part, minlength=len(geometries)) * EQUATOR_M**2 / 2 / 1e6
-
-
-def _area_function(lat: Floats) -> Floats:
-    e, sin_lat = ECCENTRICITY, np.sin(lat)
-    flat = sin_lat / (1 - (e * sin_lat) ** 2)
-    result: Floats = (1 - e**2) * (flat + np.arctanh(e * sin_lat) / e)
-    return result
-
-
-def area_km2(geometry: shapely.Geometry) -> float:
-    """True area of one polygon or multipolygon, in square kilometres; see `areas_km2`."""
-    return float(areas_km2(np.array([geometry], dtype=object))[0])

@@ -26,8 +26,8 @@ from geofences import files
 from geofences.additions import Problem
 from geofences.antimeridian import cut_at_antimeridian, leaps
 from geofences.errors import LibraryError
-from geofences.geodesy import areas_km2
 from geofences.names import code_fault, mended_name, name_fault
+from geofences.polygons import areas_km2
 from geofences.regions import Kind
 from geofences.shapes import outside
 

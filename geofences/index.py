@@ -18,8 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from shapely.geometry import MultiPolygon
 from shapely.geometry.base import BaseGeometry
 
-from geofences.geodesy import areas_km2
-from geofences.polygons import copy_of, ground, too_tangled_with
+from geofences.polygons import areas_km2, copy_of, ground, too_tangled_with
 
 Positions = NDArray[np.int64]  # of regions in the index
 Floats = NDArray[np.float64]
@@ -124,12 +123,17 @@ class RegionIndex:
 
     def shore(self, named: Positions, outline: BaseGeometry, *, inwards: bool = False) -> BaseGeometry:
         """The ground off some regions, whose `outline` together is given, where points are theirs by `leaves`; see `shore_of`."""
-        own = self._own(named)
+        own = np.zeros(len(self._parents), np.bool_)  # some of these, or below one of them
+        own[named] = True
+        wider = self._parents
+        while (wider != NOWHERE).any():
+            own |= np.isin(wider, named)
+            wider = np.where(wider == NOWHERE, NOWHERE, self._parents[wider])
         regions = self._geometries[own]
         beyond = regions[~_covered(outline, regions)]  # of parts, from another source than the whole's
         land = shapely.union_all([outline, *beyond]) if len(beyond) else outline
         within = shore_reach(land, inwards=inwards)
-        chains = np.array([wider for region in named.tolist() for wider in self.chain(region)], np.int64)
+        chains = np.array([one for region in named.tolist() for one in self.chain(region)], np.int64)
         above = chains[~own[chains]]
         unknown = self._geometries[np.intersect1d(above, self._leaves)]  # parts of these that nobody has named
         unknown = shapely.difference(shapely.intersection(unknown, within), land)
@@ -139,16 +143,6 @@ class RegionIndex:
         others, leaves = (np.concatenate([self._geometries[some[~own[some]]], unknown]) for some in (met, near))
         found = shore_of(land, within, others, leaves, inwards=inwards)
         return ground(shapely.union_all([found, *beyond]) if len(beyond) else found)
-
-    def _own(self, named: Positions) -> NDArray[np.bool_]:
-        """Which regions are some of these, or below one of them."""
-        own = np.zeros(len(self._parents), np.bool_)
-        own[named] = True
-        above = self._parents
-        while (above != NOWHERE).any():
-            own |= np.isin(above, named)
-            above = np.where(above == NOWHERE, NOWHERE, self._parents[above])
-        return own
 
     def touching(self, area: shapely.Geometry) -> Positions:
         """The regions that have a point in common with an area."""

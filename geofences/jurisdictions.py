@@ -15,9 +15,8 @@ import shapely
 from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
-from geofences.geodesy import area_km2
 from geofences.planes import Plane
-from geofences.polygons import NO_GROUND, copy_of, ground
+from geofences.polygons import NO_GROUND, area_km2, copy_of, ground
 from geofences.regions import Region
 
 #: Outlines of two sources differ by some hundred metres: ground farther from the jurisdiction was meant.

@@ -197,7 +197,13 @@ class Leaves:
         depths, verdicts = self.depths[near], np.full(len(near), OUTSIDE, np.uint8)
         for depth in np.unique(depths).tolist():
             of_depth = np.flatnonzero(depths == depth)
-            verdicts[of_depth] = _verdicts(outline, depth, self.codes[near[of_depth]])
+            squares, codes = outline.at((depth + 1) // 2), self.codes[near[of_depth]]
+            if depth % 2 == 0:
+                verdicts[of_depth] = squares.verdicts(*deinterleave(codes))
+            else:  # a box of two squares
+                halves = (codes << np.uint64(1) | np.uint64(i) for i in (0, 1))
+                left, right = (squares.verdicts(*deinterleave(half)) for half in halves)
+                verdicts[of_depth] = np.where(left == right, left, BORDER)
         shares[near[verdicts == INSIDE]] = 1
         border = near[verdicts == BORDER]
         if len(border):
@@ -323,12 +329,3 @@ def _box(depths: NDArray[np.uint8], codes: Words) -> tuple[Floats, Floats, Float
     columns, rows = deinterleave(codes << odd.astype(np.uint64))
     side = np.ldexp(1.0, -(depths.astype(np.int64) + odd) // 2)
     return columns * side, rows * side, side * (1 + odd), side
-
-
-def _verdicts(outline: Outline, depth: int, codes: Words) -> NDArray[np.uint8]:
-    """OUTSIDE, INSIDE or BORDER of each box of a depth."""
-    squares = outline.at((depth + 1) // 2)
-    if depth % 2 == 0:
-        return squares.verdicts(*deinterleave(codes))
-    left, right = (squares.verdicts(*deinterleave(codes << np.uint64(1) | np.uint64(i))) for i in (0, 1))
-    return np.where(left == right, left, BORDER).astype(np.uint8)

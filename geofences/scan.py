@@ -40,9 +40,17 @@ class Scan:
     """An area, given by its edges as `Outline` has them, on the cells of a level. It never changes, so threads may share it."""
 
     def __init__(self, edges: Floats, zoom: int) -> None:
-        tops, bottoms, coarser = _rows(edges, zoom)
-        self._coarser = coarser
-        self._side = 1 << (zoom - coarser)
+        lower, upper = np.sort(edges[:, 4:], axis=1).T
+        # The finest level on which the edges run through no more than so many rows.
+        for coarser in range(zoom + 1):
+            side = 1 << (zoom - coarser)
+            tops, bottoms = (
+                np.clip(np.floor(share * side + margin), 0, side - 1).astype(np.int64)
+                for share, margin in ((lower, -MARGIN), (upper, MARGIN))
+            )
+            if (bottoms - tops + 1).sum() <= MOST_PIECES:
+                break
+        self._coarser, self._side = coarser, side  # how many levels it is coarser
         count = bottoms - tops + 1
         edge = np.repeat(np.arange(len(tops)), count)
         row = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count - tops, count)
@@ -100,20 +108,6 @@ class Outline:
             if zoom not in self._scans:
                 self._scans[zoom] = Scan(self._edges, zoom)
             return self._scans[zoom]
-
-
-def _rows(edges: Floats, zoom: int) -> tuple[Cells, Cells, int]:
-    """First and last row of each edge in the finest level that is not too much, and how many levels that is coarser."""
-    lower, upper = np.sort(edges[:, 4:], axis=1).T
-    for coarser in range(zoom + 1):
-        side = 1 << (zoom - coarser)
-        tops, bottoms = (
-            np.clip(np.floor(share * side + margin), 0, side - 1).astype(np.int64)
-            for share, margin in ((lower, -MARGIN), (upper, MARGIN))
-        )
-        if (bottoms - tops + 1).sum() <= MOST_PIECES:
-            break
-    return tops, bottoms, coarser
 
 
 def _along(pieces: Floats, lat: Floats) -> Floats:

@@ -21,8 +21,7 @@ from shapely.geometry.base import BaseGeometry
 
 from geofences import antimeridian, planes
 from geofences.errors import InvalidGeometry, TooManyVertices
-from geofences.geodesy import area_km2
-from geofences.polygons import too_tangled
+from geofences.polygons import area_km2, too_tangled
 from geofences.simplifying import thinned
 
 Floats = NDArray[np.float64]

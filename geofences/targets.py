@@ -17,8 +17,7 @@ from shapely.geometry.base import BaseGeometry
 from geofences.buffers import MOST_EXCESS, buffered
 from geofences.circles import Circle, circle
 from geofences.errors import EmptyArea, InvalidGeometry, TargetErrors, TargetFault, TooManyVertices, UnknownRegion
-from geofences.geodesy import area_km2
-from geofences.polygons import ground, too_tangled
+from geofences.polygons import area_km2, ground, too_tangled
 from geofences.regions import Ground
 from geofences.shapes import MAX_VERTICES, Outline, Repair, polygon
 

@@ -9,7 +9,6 @@ Web mercator ends at 85.0511 degrees. A point beyond is put on that edge of the 
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Any, TypeVar
 
@@ -27,6 +26,7 @@ ANCESTOR_ZOOM = 8
 ANCESTOR_SHIFT = 2 * (ZOOM - ANCESTOR_ZOOM)  # from a tile to its ancestor, the unit of placement in a cluster
 STEPS = 1 << (ZOOM + 16)  # cells along one side of the world
 LAST_LATITUDE = 85.05112877980659  # where web mercator's square ends: degrees(atan(sinh(pi)))
+_LAST = math.radians(LAST_LATITUDE)
 
 
 def locate(lon: ArrayLike, lat: ArrayLike) -> tuple[Codes, Offsets, Offsets]:
@@ -40,7 +40,7 @@ def locate(lon: ArrayLike, lat: ArrayLike) -> tuple[Codes, Offsets, Offsets]:
 def locate_one(lon: float, lat: float) -> tuple[int, int, int]:
     """The same of one point: twenty times quicker."""
     north = math.radians(lat)
-    north = min(max(north, -_last()), _last())
+    north = min(max(north, -_LAST), _LAST)
     x, y = (
         min(max(math.floor(share * STEPS), 0), STEPS - 1)
         for share in (lon / 360 + 0.5, 0.5 - math.atanh(math.sin(north)) / (2 * math.pi))
@@ -72,7 +72,7 @@ def easting(lon: ArrayLike) -> Floats:
 def southing(lat: ArrayLike) -> Floats:
     """How far south of the map's northern edge (degrees in), as a share of the world's side; beyond the edges, 0 or 1."""
     north = np.radians(np.asarray(lat, np.float64))
-    share: Floats = 0.5 - np.arctanh(np.sin(np.clip(north, -_last(), _last()))) / (2 * np.pi)
+    share: Floats = 0.5 - np.arctanh(np.sin(np.clip(north, -_LAST, _LAST))) / (2 * np.pi)
     return np.clip(share, 0, 1)
 
 
@@ -90,11 +90,6 @@ def interleave(x: NDArray[Word], y: NDArray[Word]) -> NDArray[Word]:
 def deinterleave(code: NDArray[Word]) -> tuple[NDArray[Word], NDArray[Word]]:
     """The column and row of each Morton code."""
     return _gather(code), _gather(code >> code.dtype.type(1))
-
-
-@functools.cache
-def _last() -> float:
-    return math.radians(LAST_LATITUDE)
 
 
 def _cells(share: Floats) -> NDArray[np.int64]:

@@ -38,7 +38,7 @@ from region_sources import (  # noqa: E402  beside this script
 )
 
 from geofences import aliases, files  # noqa: E402  the repository's own, wherever the script is called from
-from geofences.geodesy import areas_km2  # noqa: E402
+from geofences.polygons import areas_km2  # noqa: E402
 from geofences.regions import Library  # noqa: E402
 
 LIBRARY = HERE.parent / "geofences" / "library"

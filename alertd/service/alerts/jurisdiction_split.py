@@ -31,9 +31,8 @@ from alertd.service.reach import about, stored_estimate
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.record_fields import GRANTED, GROUND, pack_area, unpack_area
 from alertd.store.alerts.records import AlertRecord, TargetFacts, runs_of
-from geofences.geodesy import area_km2
 from geofences.jurisdictions import Division
-from geofences.polygons import ground
+from geofences.polygons import area_km2, ground
 from geofences.targets import Area
 
 _NOTHING = shapely.MultiPolygon()

@@ -24,8 +24,7 @@ from alertd.service.reach import Count, Ground, Reach, Reaches, stored_estimate,
 from alertd.store.alerts.record_fields import pack_area
 from alertd.store.alerts.records import runs_of
 from alertd.store.people.people_map import Population
-from geofences.geodesy import area_km2
-from geofences.polygons import ground
+from geofences.polygons import area_km2, ground
 from geofences.targets import Area
 
 #: Targets that are kept resolved: a country's outline has a megabyte.

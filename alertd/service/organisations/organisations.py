@@ -25,7 +25,7 @@ from alertd.service.decision_checks import changed_since
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.organisations.organisations import OrganisationStore, StoredOrganisation
 from alertd.store.organisations.stops import StandingStops
-from geofences.geodesy import area_km2
+from geofences.polygons import area_km2
 from geofences.targets import Area
 
 #: Whether an organisation has this key or operator now, it is an administrator's, and it is not stopped.

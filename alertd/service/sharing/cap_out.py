@@ -42,7 +42,7 @@ from alertd.store.alerts.records import AlertRecord
 from alertd.store.delivery.work_records import BatchKey
 from channels.text import spelled_for_sms
 from geofences.errors import UnknownRegion
-from geofences.geodesy import area_km2
+from geofences.polygons import area_km2
 from geofences.regions import Kind as RegionKind
 from geofences.regions import Region
 from geofences.targets import Area as Ground

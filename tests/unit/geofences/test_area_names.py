@@ -9,7 +9,7 @@ from geofences import files
 from geofences.area_names import WORLD, parts_of
 from geofences.circles import Circle, circle
 from geofences.drawn import region
-from geofences.geodesy import area_km2
+from geofences.polygons import area_km2
 from geofences.regions import Kind, Library
 
 SEVILLE = (-5.9756, 37.3919)

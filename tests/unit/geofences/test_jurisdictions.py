@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import shapely
 
-from geofences.geodesy import area_km2
 from geofences.jurisdictions import BORDER_M, divide, outside
+from geofences.polygons import area_km2
 from geofences.regions import Kind, Library, Region
 
 WEST, EAST = shapely.box(0, 0, 1, 1), shapely.box(1, 0, 2, 1)

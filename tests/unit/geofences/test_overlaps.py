@@ -13,7 +13,7 @@ import shapely
 
 from alertd.config.sections import AudienceSection
 from geofences.drawn import region
-from geofences.geodesy import area_km2
+from geofences.polygons import area_km2
 from geofences.regions import Ground, Kind
 from geofences.shapes import polygon
 from geofences.targets import Target, resolve

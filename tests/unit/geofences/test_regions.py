@@ -12,7 +12,7 @@ import shapely
 from geofences import files
 from geofences.drawn import region
 from geofences.errors import LibraryError, UnknownRegion
-from geofences.geodesy import area_km2
+from geofences.polygons import area_km2
 from geofences.regions import SHIPPED, Library
 from geofences.targets import Target, resolve
 

@@ -11,8 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from geofences.errors import InvalidGeometry, TargetErrors, TooManyVertices, UnknownRegion
-from geofences.geodesy import area_km2
 from geofences.planes import as_drawn
+from geofences.polygons import area_km2
 from geofences.shapes import polygon
 from geofences.simplifying import MOST_VERTICES, thinned
 from geofences.targets import Circle, Selection, Target, resolve, ring_areas

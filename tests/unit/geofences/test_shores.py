@@ -8,8 +8,8 @@ import shapely
 
 from geofences import drawn, files
 from geofences.circles import Circle
-from geofences.geodesy import area_km2
 from geofences.index import LEAST_SHORE, SHORE_DEGREES, SLACK
+from geofences.polygons import area_km2
 from geofences.regions import Library
 from geofences.targets import Selection, Target, resolve
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from geofences.circles import Circle, circle
 from geofences.errors import InvalidGeometry, TargetErrors, TooManyVertices, UnknownRegion
-from geofences.geodesy import area_km2
+from geofences.polygons import area_km2
 from geofences.regions import Ground
 from geofences.shapes import polygon
 from geofences.targets import Selection, Target, resolve

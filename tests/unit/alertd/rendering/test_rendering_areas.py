@@ -7,7 +7,7 @@ import shapely
 
 from alertd.rendering.catalogue import area_name
 from geofences.area_names import WORLD, parts_of
-from geofences.geodesy import area_km2
+from geofences.polygons import area_km2
 
 FSI, PDI = "\u2068", "\u2069"
 
