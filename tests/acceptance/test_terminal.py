@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.sampling import sampled
+
 #: How long an idle installation may take to stop on a busy machine; its loops of five seconds must not be waited for.
 PROMPT_S = 4.0
 
@@ -43,7 +45,13 @@ def test_start_and_stop_are_told_at_once(tmp_path: Path):
     os.close(theirs)
 
 
-@pytest.mark.parametrize("words", [["serve"], ["api"], ["worker"], ["check"], ["alerts", "list"], ["carriers", "list"]])
+@pytest.mark.parametrize(
+    "words",
+    sampled(
+        [(["serve"],), (["api"],), (["worker"],), (["check"],), (["alerts", "list"],), (["carriers", "list"],)],
+        lambda words: words in (["serve"], ["alerts", "list"]),
+    ),
+)
 def test_every_command_takes_the_configuration_after_its_name(tmp_path: Path, words: list[str]):
     """It is where people write it; before the name it stands as well."""
     file = str(tmp_path / "none.toml")

@@ -28,7 +28,7 @@ def photo_of(served: Served, media: str, key: str) -> Image.Image:
 
 
 async def test_what_happened_is_told_in_order_with_who_did_it(
-    served: Served, browser: Browser, ana: str, alert: dict[str, Any]
+    served: Served, plain: Browser, ana: str, alert: dict[str, Any]
 ):
     """Submission, approval, hand-overs and stand-down, oldest first, each act with its person; what was refused is not in it. The
     curve ends where the API's does, by channel as well, and regions are named as where people are, never as where they were told.
@@ -37,7 +37,7 @@ async def test_what_happened_is_told_in_order_with_who_did_it(
     served.wait_for(lambda: served.progress(alert_id)["state"] == "sent")
     assert served.call("POST", f"/v1/alerts/{alert_id}/submit", {}, ana)[0] >= 400
     assert served.call("POST", f"/v1/alerts/{alert_id}/stand-down", {"reason": "Found, well"}, ana)[0] == 200
-    async with desk(browser, served.url) as window:
+    async with desk(plain, served.url) as window:
         await window.sign_in(ana)
         await opened(window, alert_id)
         await expect(window.page.locator(".times strong")).to_have_text([
@@ -55,14 +55,14 @@ async def test_what_happened_is_told_in_order_with_who_did_it(
 
 
 async def test_an_end_that_is_going_out_is_seen_as_it_goes(
-    served: Served, browser: Browser, ana: str, alert: dict[str, Any]
+    served: Served, plain: Browser, ana: str, alert: dict[str, Any]
 ):
     """On the alert, whose own numbers are of before, and among what is going out: nobody takes an end for told that is not."""
     alert_id = served.approved(alert)
     served.wait_for(lambda: served.progress(alert_id)["state"] == "sent")
     served.control("push", SLOWLY)
     end = served.call("POST", f"/v1/alerts/{alert_id}/close", {"outcome": "Found, well"}, ana)[1]["told_by"]
-    async with desk(browser, served.url) as window:
+    async with desk(plain, served.url) as window:
         await window.sign_in(ana)
         card = window.page.locator(".live-card", has=window.page.locator(f'a[href="#/alerts/{end}"]'))
         await expect(card.locator(".mark-update")).to_have_text("Closed")
@@ -75,7 +75,7 @@ async def test_an_end_that_is_going_out_is_seen_as_it_goes(
         await expect(window.page.locator(".alert-head .mark-update")).to_have_text("Closed")
 
 
-async def test_it_is_asked_why_one_was_told(served: Served, browser: Browser, ana: str, alert: dict[str, Any]):
+async def test_it_is_asked_why_one_was_told(served: Served, plain: Browser, ana: str, alert: dict[str, Any]):
     """By id with the keys alone, and by number; whoever was not told is answered why. On a narrow dark screen from right to left no
     less. A key that may not ask is not offered to, nor anything else that it may not do.
     """
@@ -90,7 +90,7 @@ async def test_it_is_asked_why_one_was_told(served: Served, browser: Browser, an
     served.wait_for(lambda: served.progress(alert_id)["state"] == "sent")
     scopes = {"subject": "ana@centre.example", "scopes": ["alerts:read"]}
     watcher = served.call("POST", "/v1/keys", scopes)[1]["token"]
-    async with desk(browser, served.url, 404, viewport={"width": 360, "height": 740}, color_scheme="dark") as window:
+    async with desk(plain, served.url, 404, viewport={"width": 360, "height": 740}, color_scheme="dark") as window:
         await window.sign_in(ana)
         await opened(window, alert_id)
         answer = window.page.locator(".answer")
@@ -111,7 +111,7 @@ async def test_it_is_asked_why_one_was_told(served: Served, browser: Browser, an
         await window.fill("Number", "+34600000001")
         await window.press("Find")
         await expect(window.page.get_by_text("No subscriber found.")).to_be_visible()
-    async with desk(browser, served.url) as other:
+    async with desk(plain, served.url) as other:
         await other.sign_in(watcher)
         await opened(other, alert_id)
         await expect(other.page.get_by_text("Why was a person notified")).to_have_count(0)
@@ -119,14 +119,14 @@ async def test_it_is_asked_why_one_was_told(served: Served, browser: Browser, an
         await expect(other.page.get_by_role("link", name="New alert")).to_have_count(0)
 
 
-async def test_a_photo_is_cropped_told_in_words_and_blurred(served: Served, browser: Browser, ana: str, bea: str):
+async def test_a_photo_is_cropped_told_in_words_and_blurred(served: Served, plain: Browser, ana: str, bea: str):
     """With the keys alone a part of it is chosen, and nothing else is handed in; it takes its rights and its words first, and
     nobody goes on without it unawares. Whoever approves sees it blurred until they ask. What is no picture is told so.
     """
     files: Any = [
         {"name": "lucia.jpg", "mimeType": "image/jpeg", "buffer": data} for data in (b"none", written(drawn(900, 1200)))
     ]
-    async with desk(browser, served.url) as author:
+    async with desk(plain, served.url) as author:
         page = author.page
         await author.sign_in(ana)
         await page.get_by_role("link", name="New alert").click()
@@ -164,7 +164,7 @@ async def test_a_photo_is_cropped_told_in_words_and_blurred(served: Served, brow
     assert shown.width == shown.height
     red, green, _ = shown.resize((1, 1)).convert("RGB").getpixel((0, 0))  # type: ignore[misc]
     assert red > 150 > green, "the red corner alone was handed in"
-    async with desk(browser, served.url) as approver:
+    async with desk(plain, served.url) as approver:
         await approver.sign_in(bea)
         card = approver.page.locator(".alert-card", has=approver.page.locator(f"a[href='#/alerts/{alert_id}']"))
         await card.locator("img").wait_for()
@@ -177,7 +177,7 @@ async def test_a_photo_is_cropped_told_in_words_and_blurred(served: Served, brow
 
 
 async def test_a_ring_that_waits_is_no_second_left(
-    served: Served, browser: Browser, ana: str, bea: str, alert: dict[str, Any]
+    served: Served, plain: Browser, ana: str, bea: str, alert: dict[str, Any]
 ):
     """Where a wider ring goes out later, the time until it is in what is promised before, and told as its hour while it waits."""
     center = [-5.9756, 37.3919]
@@ -187,7 +187,7 @@ async def test_a_ring_that_waits_is_no_second_left(
     ]
     status, taken = served.call("POST", "/v1/alerts", {**alert, "target": {"rings": rings}}, ana)
     assert status == 202
-    async with desk(browser, served.url) as window:
+    async with desk(plain, served.url) as window:
         await window.sign_in(bea)
         await opened(window, taken["id"])
         await expect(window.page.locator(".reach-channels li").first).to_contain_text("the last in about 20 minutes")
@@ -199,14 +199,14 @@ async def test_a_ring_that_waits_is_no_second_left(
 
 @pytest.mark.parametrize(("pace", "said"), [(1, 1), (60_000, 0)])
 async def test_an_alert_that_ends_before_everyone_is_told_says_so(
-    served: Served, browser: Browser, ana: str, bea: str, alert: dict[str, Any], pace: int, said: int
+    served: Served, plain: Browser, ana: str, bea: str, alert: dict[str, Any], pace: int, said: int
 ):
     """Whoever approves it sees that, and not from two times that they would have to compare."""
     until = (datetime.now(UTC) + timedelta(hours=1)).isoformat(timespec="seconds")
     wanted = {**alert, "target": {"regions": [SEVILLA]}, "expires": until, "policy": {"pace_per_min": pace}}
     status, taken = served.call("POST", "/v1/alerts", wanted, ana)
     assert status == 202, taken
-    async with desk(browser, served.url) as window:
+    async with desk(plain, served.url) as window:
         await window.sign_in(bea)
         await window.page.goto(f"{window.url}/console#/alerts/{taken['id']}")
         await expect(window.page.locator(".reach-channels li").first).to_be_visible()

@@ -8,13 +8,14 @@ from playwright.async_api import Browser, expect
 from tests.acceptance.carrier_logins import is_known, mistaken, plain_http, running, sandbox
 from tests.acceptance.configured import Configured
 from tests.browser.desks import desk
+from tests.sampling import sampled
 
 __all__ = ["mistaken", "plain_http", "running", "sandbox"]
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-@pytest.mark.parametrize("width", [1360, 390])
+@pytest.mark.parametrize("width", sampled([(1360,), (390,)], lambda width: width == 390))
 async def test_the_screen_of_carriers_names_the_cause_and_the_settings(running: Configured, plain: Browser, width: int):
     """On a desk and on a phone, in the list and below a test, from left to right and from right to left."""
     running.wait_for(lambda: is_known(running))

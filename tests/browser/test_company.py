@@ -14,11 +14,11 @@ pytestmark = [pytest.mark.peer, pytest.mark.shares, pytest.mark.asyncio(loop_sco
 
 
 async def test_a_vehicle_is_named_and_its_plate_typed_again(
-    served: Served, browser: Browser, ana: str, bea: str, alert: dict[str, Any]
+    served: Served, plain: Browser, ana: str, bea: str, alert: dict[str, Any]
 ):
     """Its author adds marks, a vehicle and a person to a draft; the approver cannot send it before the plate is typed as it stands."""
     alert_id = served.call("POST", "/v1/alerts", {**alert, "state": "draft"}, ana)[1]["id"]
-    async with desk(browser, served.url, 400, 422) as author, desk(browser, served.url, 400) as approver:
+    async with desk(plain, served.url, 400, 422) as author, desk(plain, served.url, 400) as approver:
         await author.sign_in(ana)
         await author.page.goto(f"{served.url}/console#/edit/{alert_id}")
         column = author.page.locator(".column", has=author.page.locator("[lang=en]"))
@@ -58,11 +58,11 @@ async def test_a_vehicle_is_named_and_its_plate_typed_again(
 
 
 async def test_of_a_child_under_protection_the_form_sends_the_least(
-    served: Served, browser: Browser, ana: str, alert: dict[str, Any]
+    served: Served, plain: Browser, ana: str, alert: dict[str, Any]
 ):
     """Whatever else is filled in, what people read is age and sex from the moment that a protection is ticked."""
     alert_id = served.call("POST", "/v1/alerts", {**alert, "state": "draft"}, ana)[1]["id"]
-    async with desk(browser, served.url) as author:
+    async with desk(plain, served.url) as author:
         await author.sign_in(ana)
         await author.page.goto(f"{served.url}/console#/edit/{alert_id}")
         preview = author.page.locator(".case-preview")

@@ -194,11 +194,11 @@ async def test_what_is_no_shape_is_told_beside_its_field(served: Served, browser
         await expect(author.page.locator(".piece-title")).to_contain_text(["Camas"])
 
 
-async def test_a_refusal_is_told_with_each_fault_and_the_draft_stays(served: Served, browser: Browser, ana: str):
+async def test_a_refusal_is_told_with_each_fault_and_the_draft_stays(served: Served, plain: Browser, ana: str):
     """What the API refuses is said in its words beside the button, with the way to the field, and nothing that was filled in is
     lost: not by an end that is being typed either, and words of before are not taken for those of now. A draft that no screen can show can be discarded.
     """
-    async with desk(browser, served.url, 400, 422) as author:
+    async with desk(plain, served.url, 400, 422) as author:
         await begun(author, ana, "SE-2026-119")
         await expect(author.page.locator(".phone-title").first).to_contain_text("Lucía P., 7")
         await author.page.get_by_label(
@@ -232,9 +232,9 @@ async def test_a_refusal_is_told_with_each_fault_and_the_draft_stays(served: Ser
         await expect(number).to_have_value("")
 
 
-async def test_the_live_button_is_never_where_the_test_button_was(served: Served, browser: Browser, ana: str):
+async def test_the_live_button_is_never_where_the_test_button_was(served: Served, plain: Browser, ana: str):
     """A hand that has learned where the one is does not hit the other; tests and exercises say in a ribbon what they are."""
-    async with desk(browser, served.url) as author:
+    async with desk(plain, served.url) as author:
         await author.sign_in(ana)
         await author.page.goto(f"{served.url}/console#/new")
         for status, is_right in (("Actual", True), ("Exercise", False), ("Test", False)):
@@ -247,9 +247,9 @@ async def test_the_live_button_is_never_where_the_test_button_was(served: Served
             assert await author.page.locator(".ribbon").count() == (0 if is_right else 1)
 
 
-async def test_one_person_stops_everything_and_two_resume(served: Served, browser: Browser, ana: str, bea: str):
+async def test_one_person_stops_everything_and_two_resume(served: Served, plain: Browser, ana: str, bea: str):
     """The big stop is two presses and a reason away, on every screen. Everyone sees it, wherever they are; who asked to resume cannot lift it alone."""
-    async with desk(browser, served.url) as first, desk(browser, served.url) as second:
+    async with desk(plain, served.url) as first, desk(plain, served.url) as second:
         await first.sign_in(ana)
         await second.sign_in(bea)
         await first.page.get_by_role("link", name="New alert").click()
@@ -269,14 +269,14 @@ async def test_one_person_stops_everything_and_two_resume(served: Served, browse
         assert served.call("GET", "/v1/stop")[1]["stops"] == []
 
 
-async def test_an_unknown_key_is_refused_and_a_lost_one_keeps_the_draft(served: Served, browser: Browser, bea: str):
+async def test_an_unknown_key_is_refused_and_a_lost_one_keeps_the_draft(served: Served, plain: Browser, bea: str):
     """A wrong key is told beside its field. A key that is revoked in the middle of a draft asks for another, and the draft is there
     for whoever began it, and for nobody else. An API that does not answer yet is asked again.
     It is thrown away in two presses, never by one.
     """
     status, made = served.call("POST", "/v1/keys", {"subject": "ana@centre.example", "scopes": ["admin"]})
     assert status == 201
-    async with desk(browser, served.url, 401, 503) as author:
+    async with desk(plain, served.url, 401, 503) as author:
         await author.page.goto(f"{served.url}/console")
         for key in ("live_5a43…", "live_000000000000_nobody"):  # the first is one that no header can hold
             await author.page.reload()

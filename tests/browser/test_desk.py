@@ -140,13 +140,13 @@ async def test_without_webgl_a_region_comes_from_a_file(served: Served, plain: B
     assert served.call("GET", "/v1/regions/PATRULLA-DEL-RIO")[1]["kind"] == "drawn"
 
 
-async def test_a_subscriber_is_found_and_forgotten_by_name(served: Served, browser: Browser, ana: str):
+async def test_a_subscriber_is_found_and_forgotten_by_name(served: Served, plain: Browser, ana: str):
     """By id, by a browser's endpoint and by number; the point of a home is not shown; forgetting takes the id, typed; then nobody is there."""
     endpoint = f"{BROWSER}maria"
     reached = {"channel": "webpush", "subscription": {"endpoint": endpoint, "keys": BROWSER_KEYS}}
     maria = {**MARIA, "addresses": [*MARIA["addresses"], reached]}
     assert served.call("PUT", "/v1/subscribers/maria", maria)[0] == 201
-    async with desk(browser, served.url, 404) as window:
+    async with desk(plain, served.url, 404) as window:
         page = window.page
         await window.sign_in(ana)
         await page.get_by_role("link", name="Subscribers").click()
@@ -177,11 +177,11 @@ async def test_a_subscriber_is_found_and_forgotten_by_name(served: Served, brows
     assert served.call("GET", "/v1/subscribers/maria")[0] == 404
 
 
-async def test_each_carrier_says_that_it_takes_messages(served: Served, browser: Browser, ana: str):
+async def test_each_carrier_says_that_it_takes_messages(served: Served, plain: Browser, ana: str):
     """All that the API knows are there, each with its limit and how it is; from there a test is one press away, beside what is being
     written.
     """
-    async with desk(browser, served.url) as window:
+    async with desk(plain, served.url) as window:
         await window.sign_in(ana)
         await window.page.get_by_role("link", name="New alert").click()
         await window.fill("Case number", "SE-2026-300")
@@ -217,11 +217,11 @@ async def test_a_carrier_is_tested_with_one_message(served: Served, plain: Brows
 
 
 async def test_a_carrier_that_fails_is_told_where_everybody_looks(
-    served: Served, browser: Browser, ana: str, alert: dict[str, Any]
+    served: Served, plain: Browser, ana: str, alert: dict[str, Any]
 ):
     """The first screen never says that everything works while a carrier takes nothing; it says so again once it takes messages."""
     served.control("push", {"rules": [{"prefix": "", "do": "reset"}]})
-    async with desk(browser, served.url) as window:
+    async with desk(plain, served.url) as window:
         await window.sign_in(ana)
         health = window.page.locator(".health")
         await expect(health).to_contain_text("Everything works")
@@ -236,11 +236,11 @@ async def test_a_carrier_that_fails_is_told_where_everybody_looks(
 
 
 async def test_where_no_worker_sends_every_screen_says_so(
-    served: Served, browser: Browser, ana: str, alert: dict[str, Any]
+    served: Served, plain: Browser, ana: str, alert: dict[str, Any]
 ):
     """Whoever approves at night must not take it for told: what hangs is seen within seconds, on the alert as well, and is over when it works again."""
     hangs = served.workers()
-    async with desk(browser, served.url) as window:
+    async with desk(plain, served.url) as window:
         page = window.page
         await window.sign_in(ana)
         await expect(page.locator(".health")).to_contain_text("Everything works")
@@ -266,9 +266,9 @@ async def test_where_no_worker_sends_every_screen_says_so(
     served.wait_for(lambda: served.progress(alert_id)["state"] == "sent")
 
 
-async def test_a_key_is_made_told_once_and_revoked(served: Served, browser: Browser, ana: str):
+async def test_a_key_is_made_told_once_and_revoked(served: Served, plain: Browser, ana: str):
     """Its secret is shown until it is noted and never again; what it may not see it is not offered; revoking takes two presses."""
-    async with desk(browser, served.url, 401) as window, desk(browser, served.url, 401) as other:
+    async with desk(plain, served.url, 401) as window, desk(plain, served.url, 401) as other:
         page = window.page
         await window.sign_in(ana)
         await page.get_by_role("link", name="Keys").click()
@@ -287,10 +287,10 @@ async def test_a_key_is_made_told_once_and_revoked(served: Served, browser: Brow
         await expect(other.page.get_by_text("You were signed out.")).to_be_visible()
 
 
-async def test_the_audit_is_read_and_verified(served: Served, browser: Browser, ana: str):
+async def test_the_audit_is_read_and_verified(served: Served, plain: Browser, ana: str):
     """Each act is one line, newest first, with who did it and what came of it, looks at a target only if asked for; verifying says in words that nothing was changed."""
     served.call("POST", "/v1/targets/preview", {"target": {"regions": ["11012"]}})
-    async with desk(browser, served.url) as window:
+    async with desk(plain, served.url) as window:
         await window.sign_in(ana)
         await window.page.get_by_role("link", name="Audit").click()
         looked = window.page.locator(".audit tbody tr", has_text="Reach previewed").first

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.peer, pytest.mark.shares, pytest.mark.asyncio(loop_sco
 
 
 async def test_a_take_down_stands_above_all_else_until_it_is_confirmed(
-    served: Served, browser: Browser, ana: str, radio: Radio, alert: dict[str, Any]
+    served: Served, plain: Browser, ana: str, radio: Radio, alert: dict[str, Any]
 ):
     """By name, in words, to all who look; whoever may says that they asked, in two presses, and stands for it by name. What was refused is
     there with its words and can be sent again; before an alert is approved it is told who will get it, and who will not and why. Nothing
@@ -36,7 +36,7 @@ async def test_a_take_down_stands_above_all_else_until_it_is_confirmed(
     alert_id = served.approved(document)
     served.wait_for(lambda: len(radio.got) == 1)
     viewer = served.call("POST", "/v1/keys", {"subject": "carla@centre.example", "scopes": ["alerts:read"]})[1]
-    async with desk(browser, served.url) as window:
+    async with desk(plain, served.url) as window:
         page, shares = window.page, window.page.locator(".distribution .line")
         await window.sign_in(ana)
         await page.goto(f"{window.url}/console#/alerts/{waiting['id']}")
@@ -59,7 +59,7 @@ async def test_a_take_down_stands_above_all_else_until_it_is_confirmed(
         await page.set_viewport_size({"width": 360, "height": 740})
         assert await page.evaluate(TOO_WIDE) == 0
         await window.check_readable()
-    async with desk(browser, served.url) as other:
+    async with desk(plain, served.url) as other:
         await other.sign_in(viewer["token"])
         await other.page.get_by_role("link", name="Radio Sevilla has not confirmed the take-down").wait_for()
         await other.check_readable()
@@ -70,7 +70,7 @@ async def test_a_take_down_stands_above_all_else_until_it_is_confirmed(
         await expect(other.page.locator(".distribution .line").nth(0)).to_contain_text("the take-down of 1 alert")
         await expect(other.page.locator(".distribution .line").nth(0)).to_contain_text("127.0.0.1")
         await other.check_readable()
-    async with desk(browser, served.url) as window:
+    async with desk(plain, served.url) as window:
         await window.sign_in(ana)
         await opened(window, alert_id)
         await expect(window.page.locator(".times strong", has_text="Sent to a distributor again")).to_have_count(1)
@@ -80,7 +80,7 @@ async def test_a_take_down_stands_above_all_else_until_it_is_confirmed(
         await expect(window.page.locator(".takedown")).to_have_count(0)
         first = window.page.locator(".distribution .line").nth(0)
         await expect(first).to_contain_text("Taken down, confirmed by ana@centre.example")
-    async with desk(browser, served.url) as arabic:
+    async with desk(plain, served.url) as arabic:
         await arabic.speak_arabic()
         await arabic.sign_in(ana)
         await opened(arabic, alert_id)

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.peer, pytest.mark.shares, pytest.mark.asyncio(loop_sco
 
 
 async def test_two_change_one_alert_and_nothing_is_lost(
-    served: Served, browser: Browser, ana: str, bea: str, alert: dict[str, Any]
+    served: Served, plain: Browser, ana: str, bea: str, alert: dict[str, Any]
 ):
     """Its author corrects an alert that was returned while a program of theirs does so as well: what both changed is shown side by
     side and chosen, what one changed alone is taken, and what the form has no field for stays. Whoever has it open to approve it
@@ -31,7 +31,7 @@ async def test_two_change_one_alert_and_nothing_is_lost(
     scripts = {"public": "Lucía P.", "scripts": {"ar": "لوسيا"}}
     named = {**alert, "case": {**alert["case"], "children": [{**child, "name": scripts}]}}
     alert_id = served.call("POST", "/v1/alerts", named, ana)[1]["id"]
-    async with desk(browser, served.url) as approver, desk(browser, served.url, 412) as author:
+    async with desk(plain, served.url) as approver, desk(plain, served.url, 412) as author:
         await approver.sign_in(bea)
         await approver.page.goto(f"{served.url}/console#/alerts/{alert_id}")
         verified = approver.page.locator(".verified")
@@ -93,7 +93,7 @@ async def test_two_change_one_alert_and_nothing_is_lost(
 
 
 async def test_an_alert_is_updated_and_restricted(
-    served: Served, browser: Browser, ana: str, bea: str, alert: dict[str, Any]
+    served: Served, plain: Browser, ana: str, bea: str, alert: dict[str, Any]
 ):
     """Its author changes what it says and who hears of that, which a page that is loaded again still has; another person sees what is another, how many, and approves; facts are taken out
     in two presses and a reason, and all of it is in the alert's course. Whoever has the alert open sees that at once, and that it is
@@ -101,7 +101,7 @@ async def test_an_alert_is_updated_and_restricted(
     """
     alert_id = served.approved({**alert, "target": {"regions": ["41091"]}})
     served.wait_for(lambda: served.progress(alert_id)["state"] == "sent")
-    async with desk(browser, served.url) as author, desk(browser, served.url) as approver:
+    async with desk(plain, served.url) as author, desk(plain, served.url) as approver:
         await author.sign_in(ana)
         await author.page.goto(f"{served.url}/console#/alerts/{alert_id}")
         await author.page.get_by_role("link", name="Update").wait_for()

@@ -184,10 +184,10 @@ async def test_a_distributor_is_registered_tried_changed_and_removed(
         await expect(page.get_by_text("No distributor is registered.")).to_be_visible()
 
 
-async def test_who_registers_a_distributor_shows_again_that_it_is_they(served: Served, browser: Browser, radio: Radio):
+async def test_who_registers_a_distributor_shows_again_that_it_is_they(served: Served, plain: Browser, radio: Radio):
     """Somebody who signed in with a passkey is asked for it once more, and the form goes on by itself."""
     rosa = invited(served, "rosa@centre.example", "Rosa Otero", "administrator")
-    async with with_authenticator(browser, served, 403) as (window, _device, _key):
+    async with with_authenticator(plain, served, 403) as (window, _device, _key):
         await come_in(window, rosa["url"])
         await window.page.get_by_role("link", name="Organisation", exact=True).click()
         await _filled(window.page, radio)
@@ -202,7 +202,7 @@ async def _filled(page: Page, radio: Radio) -> None:
     await page.get_by_label("URL that alerts are posted to").fill(radio.local.url)
 
 
-async def test_a_distributor_gets_another_secret(served: Served, browser: Browser, radio: Radio):
+async def test_a_distributor_gets_another_secret(served: Served, plain: Browser, radio: Radio):
     """What becomes of the old one is said before; whoever signed in with a passkey shows it once more; the new secret and the new address are
     told once and are the API's, and then the line stands as before.
     """
@@ -210,7 +210,7 @@ async def test_a_distributor_gets_another_secret(served: Served, browser: Browse
     order = {"name": "Radio Sol", "url": radio.local.url}
     status, made = served.call("POST", "/v1/distributors", order)
     assert status == 201, made
-    async with with_authenticator(browser, served, 403) as (window, _device, _key):
+    async with with_authenticator(plain, served, 403) as (window, _device, _key):
         page, line = window.page, window.page.locator(".distribution .line", has_text="Radio Sol")
         await come_in(window, sole["url"])
         await page.get_by_role("link", name="Organisation", exact=True).click()

@@ -26,7 +26,7 @@ async def saved(window: Desk, name: str) -> Any:
     return json.loads(await asyncio.to_thread(path.read_text, "utf-8"))
 
 
-async def test_the_report_is_read_and_kept(served: Served, browser: Browser, ana: str, bea: str, alert: dict[str, Any]):
+async def test_the_report_is_read_and_kept(served: Served, plain: Browser, ana: str, bea: str, alert: dict[str, Any]):
     """Its numbers are the API's, the notice that it ended has its own, and the outcome is told; the file is the API's answer. On a narrow
     screen nothing is cut off, and whoever may not read ledgers is offered none.
     """
@@ -35,7 +35,7 @@ async def test_the_report_is_read_and_kept(served: Served, browser: Browser, ana
     status, closed = served.call("POST", f"/v1/alerts/{alert_id}/close", {"outcome": "She was found, well."}, bea)
     assert status == 200, closed
     served.wait_for(lambda: served.progress(closed["told_by"])["state"] == "sent")
-    async with desk(browser, served.url) as window:
+    async with desk(plain, served.url) as window:
         await window.sign_in(ana)
         await opened(window, alert_id)
         await window.press("Show the report")
@@ -54,18 +54,18 @@ async def test_the_report_is_read_and_kept(served: Served, browser: Browser, ana
         assert await window.page.evaluate(TOO_WIDE) == 0
         await window.check_readable()
     watcher = served.call("POST", "/v1/keys", {"subject": "carla@centre.example", "scopes": ["alerts:read"]})[1]
-    async with desk(browser, served.url) as other:
+    async with desk(plain, served.url) as other:
         await other.sign_in(watcher["token"])
         await opened(other, alert_id)
         await expect(other.page.locator(".keep")).to_have_count(0)
 
 
-async def test_evidence_comes_with_one_press(served: Served, browser: Browser, ana: str, alert: dict[str, Any]):
+async def test_evidence_comes_with_one_press(served: Served, plain: Browser, ana: str, alert: dict[str, Any]):
     """The file is what was signed, checked with the key that was known before; how to check it is told beside it."""
     alert_id = served.approved({**alert, "target": {"regions": [SEVILLA]}})
     served.wait_for(lambda: served.progress(alert_id)["state"] == "sent")
     public = served.call("GET", "/v1/evidence/key")[1]["pem"]
-    async with desk(browser, served.url) as window:
+    async with desk(plain, served.url) as window:
         await window.sign_in(ana)
         await opened(window, alert_id)
         evidence = verified(await saved(window, "Download the evidence"), public)
@@ -75,7 +75,7 @@ async def test_evidence_comes_with_one_press(served: Served, browser: Browser, a
 
 
 async def test_a_legal_hold_is_seen_by_all_and_released_by_another(
-    served: Served, browser: Browser, ana: str, bea: str, alert: dict[str, Any]
+    served: Served, plain: Browser, ana: str, bea: str, alert: dict[str, Any]
 ):
     """One person puts it there and says why; whoever looks sees it above all else. Who put it there is offered no release, and is refused
     one under another spelling of their name; who is no administrator is told who releases; another administrator does, in two presses.
@@ -83,7 +83,7 @@ async def test_a_legal_hold_is_seen_by_all_and_released_by_another(
     status, taken = served.call("POST", "/v1/alerts", {**alert, "target": {"regions": [SEVILLA]}}, ana)
     assert status == 202, taken
     viewer = served.call("POST", "/v1/keys", {"subject": "carla@centre.example", "scopes": ["alerts:read"]})[1]
-    async with desk(browser, served.url) as holder, desk(browser, served.url) as watcher:
+    async with desk(plain, served.url) as holder, desk(plain, served.url) as watcher:
         await holder.sign_in(ana)
         await opened(holder, taken["id"])
         await expect(holder.page.locator(".hold-note")).to_have_count(0)
@@ -100,14 +100,14 @@ async def test_a_legal_hold_is_seen_by_all_and_released_by_another(
         await opened(watcher, taken["id"])
         await expect(watcher.page.locator(".hold-note")).to_contain_text("An administrator must release it.")
         await expect(watcher.page.locator(".hold-note button")).to_have_count(0)
-    async with desk(browser, served.url, 403) as same:
+    async with desk(plain, served.url, 403) as same:
         await same.sign_in(served.person("Ana@centre.example"))
         await opened(same, taken["id"])
         await same.press("Release it…")
         await same.press("Release the legal hold")
         await expect(same.page.get_by_role("alert")).to_contain_text("Another person than who put it there")
         await check_in_both_lights(same)
-    async with desk(browser, served.url, viewport={"width": 360, "height": 740}) as other:
+    async with desk(plain, served.url, viewport={"width": 360, "height": 740}) as other:
         await other.sign_in(bea)
         await opened(other, taken["id"])
         assert await other.page.evaluate(TOO_WIDE) == 0

@@ -17,6 +17,7 @@ from tests.browser.desks import STATIC, desk
 from tests.browser.layout import SLOWLY, TOO_WIDE, check_in_both_lights
 from tests.browser.sign_in import come
 from tests.pictures import drawn, written
+from tests.sampling import sampled
 from tests.unit.alertd.samples import GENERAL
 from tests.waiting import until
 
@@ -363,7 +364,9 @@ async def test_a_refusal_says_what_one_does_about_it(served: Served, plain: Brow
         await window.check_readable()
 
 
-@pytest.mark.parametrize("language", ["en", "es", "fr", "ar"])
+@pytest.mark.parametrize(
+    "language", sampled([("fr",), ("ar",), ("en",), ("es",)], lambda language: language in {"fr", "ar"})
+)
 async def test_the_head_takes_one_row(served: Served, plain: Browser, ana: str, language: str):
     """At the width of a common desk, with all the screens that an administrator has."""
     async with desk(plain, served.url, viewport={"width": 1360, "height": 860}) as window:

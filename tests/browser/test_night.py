@@ -11,6 +11,7 @@ from tests.acceptance.conftest import Served
 from tests.browser.alert_pages import SEVILLA, opened, submitted
 from tests.browser.desks import Desk, desk
 from tests.browser.layout import SLOWLY, TOO_WIDE
+from tests.sampling import sampled
 
 pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="session")]
 
@@ -71,7 +72,9 @@ async def test_a_name_of_one_long_word_pushes_nothing_behind_the_edge_of_a_phone
     assert served.call("POST", f"/v1/alerts/{alert_id}/reject", {"reason": "It was a test"}, bea)[0] == 200
 
 
-@pytest.mark.parametrize("language", ["en", "es", "fr", "ar"])
+@pytest.mark.parametrize(
+    "language", sampled([("fr",), ("ar",), ("en",), ("es",)], lambda language: language in {"fr", "ar"})
+)
 async def test_an_address_of_usual_length_pushes_nothing_behind_the_edge_of_a_phone(
     served: Served, plain: Browser, language: str
 ):

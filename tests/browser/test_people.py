@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.peer, pytest.mark.asyncio(loop_scope="session")]
 
 
 async def test_somebody_is_let_in_by_a_link_and_approves_with_a_passkey(
-    served: Served, browser: Browser, alert: dict[str, Any]
+    served: Served, plain: Browser, alert: dict[str, Any]
 ):
     """The link makes a passkey and is then used up; what decides asks for the passkey once more and goes on by itself; signed out,
     the passkey alone lets them in; disabled, it does not, and the screen that was open is left.
@@ -26,7 +26,7 @@ async def test_somebody_is_let_in_by_a_link_and_approves_with_a_passkey(
         "POST", "/v1/alerts", {**alert, "target": {"regions": ["41091"]}}, served.person("ana@centre.example")
     )
     assert status == 202, taken
-    async with with_authenticator(browser, served, 401, 403) as (window, _device, _key):
+    async with with_authenticator(plain, served, 401, 403) as (window, _device, _key):
         page = window.page
         await come_in(window, bea["url"])
         await expect(page.locator(".who")).to_contain_text("Bea Ruiz")
@@ -63,7 +63,7 @@ async def test_somebody_is_let_in_by_a_link_and_approves_with_a_passkey(
 
 
 async def test_an_alert_is_approved_alone_and_reviewed_by_another(
-    served: Served, browser: Browser, alert: dict[str, Any]
+    served: Served, plain: Browser, alert: dict[str, Any]
 ):
     """Whoever wrote it sees that they may, says why and shows their passkey; it is told to be so at the alert and on the first screen, until
     another person has said what they think of it.
@@ -80,7 +80,7 @@ async def test_an_alert_is_approved_alone_and_reviewed_by_another(
         "POST", "/v1/alerts", {**by_dora, "target": {"regions": ["41091"]}}, served.person("dora@centre.example")
     )
     assert status == 202, taken
-    async with with_authenticator(browser, served, 403) as (window, _device, _key):
+    async with with_authenticator(plain, served, 403) as (window, _device, _key):
         await come_in(window, dora["url"])
         await window.page.goto(f"{window.url}/console#/alerts/{taken['id']}")
         await window.press("Approve alone (emergency)")
@@ -91,7 +91,7 @@ async def test_an_alert_is_approved_alone_and_reviewed_by_another(
         glass = window.page.get_by_role("region", name="Approved alone")
         await expect(glass).to_contain_text("Nobody on call answers")
         await expect(glass.get_by_role("button")).to_have_count(0)
-    async with with_authenticator(browser, served, 403) as (window, _device, _key):
+    async with with_authenticator(plain, served, 403) as (window, _device, _key):
         page = window.page
         await come_in(window, fay["url"])
         owed = page.locator(".part", has_text="Approved alone: review needed")
@@ -109,12 +109,12 @@ async def test_an_alert_is_approved_alone_and_reviewed_by_another(
     assert served.call("PUT", default, whole, carl)[0] == 200
 
 
-async def test_an_administrator_keeps_the_people(served: Served, browser: Browser):
+async def test_an_administrator_keeps_the_people(served: Served, plain: Browser):
     """They add somebody and are shown the way in once; change their roles, disable and remove them; each decision asks for the
     passkey once in five minutes. A passkey that is lost is replaced.
     """
     root = invited(served, "root@centre.example", "Rosa Otero", "administrator")
-    async with with_authenticator(browser, served, 403, 401) as (window, device, key):
+    async with with_authenticator(plain, served, 403, 401) as (window, device, key):
         page = window.page
         await come_in(window, root["url"])
         await page.get_by_role("link", name="People", exact=True).click()
@@ -138,7 +138,7 @@ async def test_an_administrator_keeps_the_people(served: Served, browser: Browse
         await window.check_readable()
         await window.press("Save")
         await expect(line).not_to_contain_text("Author")
-        async with desk(browser, window.url, 401) as other:
+        async with desk(plain, window.url, 401) as other:
             another = await other.page.context.new_cdp_session(other.page)
             await another.send("WebAuthn.enable")
             await another.send("WebAuthn.addVirtualAuthenticator", {"options": KEY})
@@ -201,9 +201,9 @@ async def test_a_role_that_was_taken_meanwhile_is_not_given_back(served: Served,
     assert (now["name"], now["roles"]) == ("Emil Sanz Ruiz", ["author", "protection-officer"])
 
 
-async def test_a_bare_address_says_where_passkeys_are(served: Served, browser: Browser):
+async def test_a_bare_address_says_where_passkeys_are(served: Served, plain: Browser):
     """There are none for numbers, so the console names the page where there are; a key signs in all the same."""
-    async with desk(browser, served.url) as window:
+    async with desk(plain, served.url) as window:
         await window.page.goto(f"{window.url}/console")
         link = window.page.locator(".note a")
         await expect(link).to_have_attribute("href", re.compile(r"http://localhost:\d+/console"))

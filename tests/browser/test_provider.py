@@ -78,7 +78,7 @@ async def identify(page: Page, name: str, *, consent: bool = True) -> None:
 
 
 async def test_somebody_is_let_in_by_a_link_and_approves_by_the_provider(
-    served: Served, browser: Browser, alert: dict[str, Any]
+    served: Served, plain: Browser, alert: dict[str, Any]
 ):
     """The link lets them choose the provider; what decides opens a window in which it asks anew, and goes on by itself; signed out, the
     button lets them in, to the alert whose link they followed; whoever else the provider knows is told in words that they are nobody here.
@@ -87,7 +87,7 @@ async def test_somebody_is_let_in_by_a_link_and_approves_by_the_provider(
     ana = served.person("ana@centre.example")
     status, taken = served.call("POST", "/v1/alerts", {**alert, "target": {"regions": ["41091"]}}, ana)
     assert status == 202, taken
-    async with desk(browser, at_home(served), 401, 403, 404) as window:
+    async with desk(plain, at_home(served), 401, 403, 404) as window:
         goes_elsewhere(window)
         page = window.page
         await page.goto(bea["url"])
@@ -122,7 +122,7 @@ async def test_somebody_is_let_in_by_a_link_and_approves_by_the_provider(
 
 
 async def test_a_provider_that_does_not_ask_again_leads_to_the_passkey(
-    tmp_path: Path, browser: Browser, alert: dict[str, Any]
+    tmp_path: Path, plain: Browser, alert: dict[str, Any]
 ):
     """After one round: who has a passkey is offered it there, and the decision goes on; who has none is told how to get one. Nobody is sent
     to the provider again.
@@ -132,7 +132,7 @@ async def test_a_provider_that_does_not_ask_again_leads_to_the_passkey(
         ana = served.person("ana@centre.example")
         status, taken = served.call("POST", "/v1/alerts", {**alert, "target": {"regions": ["41091"]}}, ana)
         assert status == 202, taken
-        async with with_authenticator(browser, served, 401, 403, 404) as (window, device, key):
+        async with with_authenticator(plain, served, 401, 403, 404) as (window, device, key):
             goes_elsewhere(window)
             page = window.page
             await page.goto(bea["url"])
@@ -171,10 +171,10 @@ async def test_a_provider_that_does_not_ask_again_leads_to_the_passkey(
             await expect(page.locator("#share")).to_have_text("100 %", timeout=PATIENCE_MS)
 
 
-async def test_an_administrator_sees_a_recovered_key_on_every_screen(served: Served, browser: Browser):
+async def test_an_administrator_sees_a_recovered_key_on_every_screen(served: Served, plain: Browser):
     """Until it is revoked."""
     made = recovered_key(served)
-    async with desk(browser, served.url) as window:
+    async with desk(plain, served.url) as window:
         await window.sign_in(served.key)
         notice = window.page.get_by_role("alert").filter(has_text="on the server itself")
         await expect(notice).to_contain_text("eve@centre.example")
@@ -186,9 +186,9 @@ async def test_an_administrator_sees_a_recovered_key_on_every_screen(served: Ser
         await expect(notice).to_have_count(0)
 
 
-async def test_whoever_only_the_provider_knows_is_told_so(served: Served, browser: Browser):
+async def test_whoever_only_the_provider_knows_is_told_so(served: Served, plain: Browser):
     """In words, on a page that leads back; a page that is opened with a state of nobody's says so, too."""
-    async with desk(browser, at_home(served), 403, 404) as window:
+    async with desk(plain, at_home(served), 403, 404) as window:
         goes_elsewhere(window)
         page = window.page
         await page.goto(f"{at_home(served)}/console")
@@ -203,10 +203,10 @@ async def test_whoever_only_the_provider_knows_is_told_so(served: Served, browse
         assert "stolen" not in page.url
 
 
-async def test_a_proof_window_that_comes_back_late_is_told_so(served: Served, browser: Browser):
+async def test_a_proof_window_that_comes_back_late_is_told_so(served: Served, plain: Browser):
     """Who signed out meanwhile stays signed out; the window says why, and does not say that it is shown."""
     mia = invited(served, "mia@centre.example", "Mia Soler", "approver")
-    async with desk(browser, at_home(served), 401, 403, 404) as window:
+    async with desk(plain, at_home(served), 401, 403, 404) as window:
         goes_elsewhere(window)
         page = window.page
         await page.goto(mia["url"])

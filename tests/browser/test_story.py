@@ -138,9 +138,9 @@ async def test_the_whole_story_in_arabic(served: Served, browser: Browser, ana: 
         await fits(approver)
 
 
-async def test_an_alert_waits_and_goes_on(served: Served, browser: Browser, ana: str, alert: dict[str, Any]):
+async def test_an_alert_waits_and_goes_on(served: Served, plain: Browser, ana: str, alert: dict[str, Any]):
     """One press holds what is still to be sent, and everybody who looks is told so; another lets it go on to the end."""
-    async with desk(browser, served.url) as window:
+    async with desk(plain, served.url) as window:
         await window.sign_in(ana)
         served.control("push", SLOWLY)
         alert_id = served.approved(alert)
@@ -157,10 +157,10 @@ async def test_an_alert_waits_and_goes_on(served: Served, browser: Browser, ana:
 
 
 async def test_a_live_stream_that_breaks_is_taken_up_again(
-    served: Served, browser: Browser, ana: str, alert: dict[str, Any]
+    served: Served, plain: Browser, ana: str, alert: dict[str, Any]
 ):
     """While the line is cut the screen says that it may be old; when it is there again it goes on by itself to the end."""
-    async with wire(served.url) as line, desk(browser, line.url) as window:
+    async with wire(served.url) as line, desk(plain, line.url) as window:
         window.expect("net::ERR")
         await window.sign_in(ana)
         served.control("push", SLOWLY)
@@ -178,12 +178,12 @@ async def test_a_live_stream_that_breaks_is_taken_up_again(
 
 
 async def test_a_line_that_goes_dead_is_said_to_be_down(
-    served: Served, browser: Browser, ana: str, alert: dict[str, Any]
+    served: Served, plain: Browser, ana: str, alert: dict[str, Any]
 ):
     """Nobody tells a browser that its machine went off the net: where nothing is heard of alertd for long, neither an answer nor that it is
     there, the screen says that it may be old, and goes on when the line is there again.
     """
-    async with wire(served.url) as line, desk(browser, line.url) as window:
+    async with wire(served.url) as line, desk(plain, line.url) as window:
         await window.page.clock.install()
         await window.sign_in(ana)
         served.control("push", SLOWLY)
