@@ -23,8 +23,8 @@ from alertd.api.alerts import (
     stops,
     targets,
 )
-from alertd.api.docs import docs_routes
 from alertd.api.docs.openapi import openapi
+from alertd.api.docs.pages import docs_routes
 from alertd.api.http.call import GOES_DOWN, SERVICES, STREAMS, Streams, end_streams
 from alertd.api.http.cookies import signed_in
 from alertd.api.http.idempotency import KeptKeys

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -49,6 +50,11 @@ class SystemClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+def seconds_of(clock: Clock) -> Callable[[], float]:
+    """Returns what tells the clock's time in UNIX seconds."""
+    return lambda: clock.now_ms() / 1000
 
 
 def time_of(ms: int) -> datetime:

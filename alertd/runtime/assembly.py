@@ -1,7 +1,7 @@
 """Builds and opens the container of a process from its settings, and closes what it opened.
 
 A carrier is made of its settings in `carrier_factory`. What is around the container is built above: the store's own server in `installation`, what listens
-in `api_site`, `worker_site` and `bounce_servers`, carriers that only seem to send in `sandbox`.
+in `api_site`, `worker_site` and `serve`, carriers that only seem to send in `sandbox`.
 """
 
 from __future__ import annotations

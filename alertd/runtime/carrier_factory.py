@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from alertd.common.clock import Clock, SystemClock
+from alertd.common.clock import Clock, SystemClock, seconds_of
 from alertd.common.errors import ConfigError
 from alertd.config import settings as config
 from alertd.config.carriers import (
@@ -60,14 +60,13 @@ def carrier_of(
     """A carrier by its settings, not open yet; `number` is its byte in ledgers, and how long a message is of use is told by the
     `clock` (None: the machine's). Raises ConfigError.
     """
-    shown = clock or SystemClock()
     make: dict[str, Callable[..., Channel]] = {
         "fcm": _fcm, "webpush": _webpush, "twilio": _twilio, "smpp": _smpp, "smtp": _smtp,
     }  # fmt: skip
     if faults := [f"carriers.{name}.{fault}" for fault in _faults_of_files(section)]:
         raise ConfigError("\n".join(faults))
     with usable(name):
-        channel = make[section.kind](section, settings, name, lambda: shown.now_ms() / 1000)
+        channel = make[section.kind](section, settings, name, seconds_of(clock or SystemClock()))
     return Carrier(
         name=name,
         number=number,

@@ -6,21 +6,24 @@ import asyncio
 import json
 import os
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import structlog
 
+from alertd.config.carriers import SmtpCarrier
 from alertd.config.settings import Settings
 from alertd.runtime.api_site import API_OPTIONS, FirstWaysIn, announce, api_site, reserved, reserved_for_metrics, url_of
-from alertd.runtime.bounce_servers import bounce_sites
 from alertd.runtime.installation import Store, parts_of, shared_store, store_of
 from alertd.runtime.processes import Life, StartError, appeared, check_packages, kept_running, socket_folder, take_files
 from alertd.runtime.sandbox import load_sample_people, sandbox_of
 from alertd.service.container import Container
 from alertd.store.embedded import backups
+from alertd.store.engine.connection import StoreUnavailableError
+from channels.bounces import BounceListener, MailReport
 
 #: Where one dies another is at work already; and one alone leaves the second of two processors to the API, which needs little of it.
 LEAST_WORKERS = 2
@@ -151,3 +154,33 @@ async def _workers(settings: Settings, environment: Mapping[str, str]) -> AsyncI
             for where in sockets:
                 await appeared(Path(where))  # a worker answers there once it is at work
             yield sockets
+
+
+@asynccontextmanager
+async def bounce_sites(parts: Container) -> AsyncIterator[list[int]]:
+    """A server for each relay whose settings have one; answers the ports. Raises StartError for a port that is taken."""
+    listeners: list[BounceListener] = []
+    try:
+        for name, carrier in parts.settings.carriers.items():
+            if isinstance(carrier, SmtpCarrier) and carrier.bounces_listen:
+                listener = BounceListener(partial(_take_bounces, parts, name))
+                host, _, port = carrier.bounces_listen.rpartition(":")
+                try:
+                    await listener.start(host.strip("[]"), int(port))
+                except (OSError, OverflowError):
+                    raise StartError(
+                        f"cannot listen on {carrier.bounces_listen}, see carriers.{name}.bounces_listen"
+                    ) from None
+                listeners.append(listener)
+        yield [listener.port for listener in listeners]
+    finally:
+        for listener in listeners:
+            await listener.stop()
+
+
+async def _take_bounces(parts: Container, carrier: str, reports: Sequence[MailReport]) -> bool:
+    try:
+        await parts.mail_reports.take(reports, carrier)
+    except StoreUnavailableError:
+        return False
+    return True

@@ -13,7 +13,7 @@ from alertd.config.carriers import SmtpCarrier
 from alertd.config.settings import Settings
 from alertd.model.states import CHANNELS
 from alertd.runtime.assembly import opened
-from alertd.runtime.bounce_servers import bounce_sites
+from alertd.runtime.serve import bounce_sites
 from alertd.service.people.dead_addresses import AGAIN_AFTER_S
 from channels.base import Answer, Outcome, Reason, Recipient, Subject
 from channels.mail import MailChannel

@@ -165,8 +165,6 @@ def resend(
 
 
 _reasoned("reject", "It will not be sent.")
-
-
 _reasoned("return", "Give a pending alert back to its author.")
 
 
@@ -181,7 +179,7 @@ def cancel(
     seen: Seen = None,
 ) -> None:
     """It should not have been: nothing more is sent, and whoever was told is told so."""
-    body = {"reason": reason, "code": code, "notify": _notify(silent=silent)}
+    body = {"reason": reason, "code": code, "notify": "none" if silent else "full"}
     _decided(alert_id, "cancel", body, seen)
 
 
@@ -235,7 +233,7 @@ def close(
     seen: Seen = None,
 ) -> None:
     """It is over, and whoever was told is told so."""
-    body = {"outcome": outcome, "notify": _notify(silent=silent)}
+    body = {"outcome": outcome, "notify": "none" if silent else "full"}
     _decided(alert_id, "close", body, seen)
 
 
@@ -306,10 +304,6 @@ def release(alert_id: AlertId) -> None:
 def _told_hold(hold: Any) -> None:
     kept = f"kept: {hold['by']} of {hold['by_org']}, {hold['at']}" if hold["held"] else "not kept"
     tell_answer(hold, f"{hold['id']} is {kept}.")
-
-
-def _notify(*, silent: bool) -> str:
-    return "none" if silent else "full"
 
 
 def _decided(alert_id: str, step: str, body: Any, seen: int | None) -> dict[str, Any]:

@@ -20,8 +20,8 @@ from alertd.model.registration import MailAddress
 from alertd.model.states import CHANNELS
 from alertd.model.subscriber import AddressState
 from alertd.runtime.assembly import opened
-from alertd.runtime.bounce_servers import bounce_sites
 from alertd.runtime.processes import StartError
+from alertd.runtime.serve import bounce_sites
 from alertd.service.container import Container
 from alertd.service.people.dead_addresses import AGAIN_AFTER_S
 from alertd.store.alerts import archive

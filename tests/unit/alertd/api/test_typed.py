@@ -10,8 +10,8 @@ from aiohttp import web
 from openapi_spec_validator import validate
 from pydantic import BaseModel, ConfigDict, Field
 
-from alertd.api.docs import docs_routes
 from alertd.api.docs.openapi import openapi
+from alertd.api.docs.pages import docs_routes
 from alertd.api.http.middleware import Admission, install
 from alertd.api.http.operations import NDJSON, Operation, Reply
 from alertd.common.errors import CATALOGUE
