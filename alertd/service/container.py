@@ -95,10 +95,9 @@ from alertd.store.engine.heartbeats import at_work, taking
 from alertd.store.master_key.key_watch import KeyWatch
 from alertd.store.organisations.api_keys import ApiKeys
 from alertd.store.organisations.operators import OperatorStore
-from alertd.store.organisations.organisations import OrganisationStore, TextStore
+from alertd.store.organisations.organisations import OrganisationStore, Stops, TextStore
 from alertd.store.organisations.paging import Rotas, Waiting
 from alertd.store.organisations.sessions import SessionStore
-from alertd.store.organisations.stops import Stops
 from alertd.store.people.audience import Audience
 from alertd.store.people.subscribers import LabelMark, People
 from alertd.store.photos.photos import Media

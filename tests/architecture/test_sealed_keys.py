@@ -21,13 +21,12 @@ SEALERS = {
     "store/master_key/state.py": ["{m}:secrets", "{m}:secrets"],
     "store/photos/photos.py": ["{f:<media>}"],
     "store/organisations/operators.py": ["{o:<org>}:operators"],
-    "store/organisations/organisations.py": ["{o:<org>}:record", "{o:<org>}:texts"],
+    "store/organisations/organisations.py": ["{m}:stops", "{o:<org>}:record", "{o:<org>}:texts"],
     "store/organisations/paging.py": ["{o:<org>}:oncall", "{a:<chain>}:paged:<id>"],
     "store/people/subscribers.py": ["{s:<number // 512>}:<number>"],
     "store/people/people_map.py": ["a file: made again if it does not open"],
     "store/master_key/schema.py": ["{m}:cell-key"],
     "store/organisations/sessions.py": ["{z:<hash>}"],
-    "store/organisations/stops.py": ["{m}:stops"],
     "store/sharing/webhooks.py": ["{v:<org>}:hooks"],
 }
 #: Kinds whose sealed values come from another key, or from the same place in the code as another kind.

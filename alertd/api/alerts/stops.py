@@ -15,7 +15,7 @@ from alertd.common.clock import time_of
 from alertd.model.faults import refusal
 from alertd.service.alerts.stops import Effect
 from alertd.service.decision_checks import check_key
-from alertd.store.organisations.stops import Stop
+from alertd.store.organisations.organisations import Stop
 
 
 class Scope(BaseModel):

@@ -71,10 +71,6 @@ class Approval:
         record = await self.get(alert_id, who)
         return record if record.id == chain_of(alert_id) else await self.get(chain_of(alert_id), who)
 
-    async def check_stops(self, alert: Alert, who: Credential) -> None:
-        """Raises Problem when what is submitted meets a stop, as `check_submission` tells it."""
-        check_submission(await self.stopping.standing(), who, goes_out=alert.status is not Status.ACTUAL)
-
     async def begin(self, record: AlertRecord, who: Credential, known: Known | None = None) -> AlertRecord:
         """What becomes of an alert that was just taken in, `known` being its organisation where that was read with it. Doing it again
         changes nothing.
@@ -365,7 +361,7 @@ async def submit(  # noqa: PLR0913  each is a choice of its own
     """The alert as it is kept then, or would be where this is a dry run. `stance` is that of the caller's organisation where it was read for
     this very request. `known` is the id of the alert that this one repeats, if the caller found it already. Raises Problem.
     """
-    stance = stance or await intake.stance(who)
+    stance = stance or await intake.organisations.stance(who.org)
     # First: whoever is stopped is told that, whatever else is wrong.
     check_submission(stance.standing, who, goes_out=not draft and alert.status is not Status.ACTUAL)
     taken = await intake.submit(alert, who, stance, alert_id=alert_id, dry_run=dry_run, draft=draft, known=known)

@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-import shapely
 from pydantic import ValidationError
 from pydantic_core import to_json
 
@@ -43,7 +42,6 @@ from alertd.service.organisations.organisations import (
     Organisations,
     completed,
 )
-from alertd.service.reach import Reach
 from alertd.service.records.photos import Photos
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.records import AlertAuthor, AlertRecord, LastStep, Neighbours, TargetFacts, Times
@@ -135,10 +133,6 @@ class Intake:
         taken = Taken.of(record, checked.look, box)
         return taken if record.external_id else replace(taken, similar=await similar(self.alerts, record))
 
-    async def find_first(self, record: AlertRecord) -> AlertRecord | None:
-        """Returns the alert that this one repeats, else claims its external id for it, as `duplicates.find_first` does."""
-        return await find_first(self.alerts, self.clock, record)
-
     async def look_over(
         self, alert: Alert, who: Credential, alert_id: str, telling: Telling, *, upon: AlertRecord
     ) -> Taken:
@@ -200,16 +194,12 @@ class Intake:
             detail = f"The alerts and drafts of one person may take {self.author_mb} MB, and as much again over a day."
             raise Problem("rate-limited", detail, headers={"Retry-After": str(math.ceil(wait_s))})
 
-    async def stance(self, who: Credential) -> OrganisationPolicy:
-        """What the caller's submission is measured against."""
-        return await self.organisations.stance(who.org)
-
     async def _checked(
         self, alert: Alert, who: Credential, stance: OrganisationPolicy | None = None, *,
         telling: Telling = THE_ALERT, draft: bool = False, upon: AlertRecord | None = None,
     ) -> _Checked:  # fmt: skip
         """The alert with what is to be known of it. Raises Problem for everything that stands against it."""
-        stance = stance or await self.stance(who)
+        stance = stance or await self.organisations.stance(who.org)
         alert = self._completed(alert, stance.known.organisation)
         self.check(alert, who, stance.known.organisation, draft=draft, upon=upon)
         # An update has the start of its alert, which may have come.
@@ -247,10 +237,6 @@ class Intake:
         with suppress(Problem):
             return await self.borders.divided(alert, look, who)
         return await self.borders.counted(alert, look, who)
-
-    async def newly(self, alert: Alert, look: AreaReach, before: shapely.MultiPolygon) -> Reach:
-        """About how many people an update would reach where the alert, told in an area `before`, does not."""
-        return await self.looks.newly(alert, look, before)
 
     async def check_unsigned(self, alert: Alert, who: Credential) -> Alert:
         """What `check` checks, for whoever only looks: the author may be anyone. Answers the alert as it would be kept."""

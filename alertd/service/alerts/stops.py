@@ -22,7 +22,7 @@ from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.engine.connection import checked
 from alertd.store.organisations.operators import OperatorStore
-from alertd.store.organisations.stops import SERVICE, StandingStops, Stop, Stops, of_key, of_org
+from alertd.store.organisations.organisations import SERVICE, StandingStops, Stop, Stops, of_key, of_org
 
 TRIES = 10  # against others who stop and resume at the same moment
 FRESH_S = 0.5  # what was read of stops may be so old while something is sent

@@ -9,15 +9,17 @@ import numpy as np
 
 from alertd.common.errors import Fault, Problem
 from alertd.common.ids import chain_of
-from alertd.model.alert import Alert
+from alertd.model.alert import Alert, Status
 from alertd.model.kinds import Notify, Occasion
 from alertd.model.redaction import restricted
 from alertd.model.states import SHOWN, AlertState
 from alertd.rendering import Telling
 from alertd.service.access import Credential
 from alertd.service.alerts.approval import Approval
+from alertd.service.alerts.duplicates import find_first
 from alertd.service.alerts.intake import Intake, Taken
 from alertd.service.alerts.later_audience import TELLS, check_room, told_again, told_before, versions_of
+from alertd.service.alerts.stops import check_submission
 from alertd.service.decision_checks import TRIES, changed_since, check_key, check_revision, has_ended
 from alertd.service.reach import stored_estimate
 from alertd.service.records.photos import Photos
@@ -65,7 +67,8 @@ class UpdateProposals:
                 check(versions)
             _check_shown(old.state)
             check_revision(old, rev)
-            await self.approval.check_stops(alert, who)
+            goes_out = alert.status is not Status.ACTUAL
+            check_submission(await self.approval.stopping.standing(), who, goes_out=goes_out)
             taken = await self._looked_over(old, alert, notify, who, versions, external_id)
             waiting = [one for one in versions if one.state is AlertState.PENDING]
             same = await self._same(waiting, taken.record.document, notify, who)
@@ -102,7 +105,7 @@ class UpdateProposals:
         again = np.unique(told_again(told, notify, channels) >> np.uint64(3))
         if notify is Notify.NONE or taken.reach is None:
             return len(again), 0
-        new = await self.intake.newly(taken.record.alert, taken, await self.alerts.area(chain))
+        new = await self.intake.looks.newly(taken.record.alert, taken, await self.alerts.area(chain))
         return len(again), stored_estimate(new.whole.people)
 
     async def _done(
@@ -142,7 +145,7 @@ class UpdateProposals:
     async def _propose(self, old: AlertRecord, taken: Taken, versions: Sequence[AlertRecord]) -> bool:
         """Whether it was kept; no where the alert or its chain is another since, and is to be looked at again. Raises Problem."""
         record = taken.record
-        if await self.intake.find_first(record):  # another key of the organisation was faster
+        if await find_first(self.alerts, self.intake.clock, record):  # another key of the organisation was faster
             return False
         done, said = await self.updates.propose(old, record, pack_area(taken.area.geometry), last=len(versions))
         if done or said in {"again", "changed"}:

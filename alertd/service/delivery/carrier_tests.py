@@ -31,7 +31,7 @@ from alertd.service.people.registry import Registry
 from alertd.store.carriers.limits import Limits
 from alertd.store.carriers.tests import Answered, CarrierTest, CarrierTestQueue
 from alertd.store.engine.connection import StoreUnavailableError
-from alertd.store.organisations.stops import SERVICE
+from alertd.store.organisations.organisations import SERVICE
 from channels.base import (
     Answer,
     Loudness,

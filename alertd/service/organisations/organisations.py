@@ -23,8 +23,7 @@ from alertd.service.access import APPROVE, OF_HOST, Credential
 from alertd.service.areas.jurisdiction import KEYS, OWN, Beyond, Jurisdictions, refused
 from alertd.service.decision_checks import changed_since
 from alertd.store.alerts.records import AlertRecord
-from alertd.store.organisations.organisations import OrganisationStore, StoredOrganisation
-from alertd.store.organisations.stops import StandingStops
+from alertd.store.organisations.organisations import OrganisationStore, StandingStops, StoredOrganisation
 from geofences.polygons import area_km2
 from geofences.targets import Area
 

@@ -107,7 +107,7 @@ class Seals:
         """A field as it is kept: codes and numbers as they are."""
         if name in _PLAIN:
             return text.encode()
-        box = self.staff if name in OF_STAFF else self.case
+        box = self._box(name)
         return box.seal(text.encode(), f"{self.alert_id} {name}") if box and text else b""
 
     def flat(self, fields: Mapping[str, str]) -> Flat:
@@ -115,12 +115,15 @@ class Seals:
         return [part for name, text in fields.items() for part in (name, self.seal(name, text))]
 
     def open(self, name: str, sealed: bytes) -> str:
-        box = self.staff if name in OF_STAFF else self.case
+        box = self._box(name)
         return box.open(sealed, f"{self.alert_id} {name}").decode() if box and sealed else ""
 
     def sealed(self, document: bytes) -> bytes:
         assert self.case is not None
         return self.case.seal(document, self.alert_id)
+
+    def _box(self, name: str) -> Box | Ring | None:
+        return self.staff if name in OF_STAFF else self.case
 
 
 def encode_content(record: AlertRecord, seals: Seals, *, anew: bool = True) -> Flat:

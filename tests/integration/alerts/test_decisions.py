@@ -91,7 +91,7 @@ class Late(Connection):
 async def test_a_slow_approval_says_nothing_of_another_revision(parts: Container, redis: Redis, sample: dict[str, Any]):
     """While it looks for the people, the alert is changed and approved anew by the same person: that was not what it was asked for."""
     taken, late = await submitted(parts, sample), Late(redis, parts.db.codec)
-    parts.freezing._alerts = Alerts(late)
+    parts.freezing.alerts = Alerts(late)
 
     async def changed() -> None:
         returned = await parts.approval.give_back(taken.record.id, CARL, "Which exit?")

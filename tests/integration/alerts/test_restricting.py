@@ -397,10 +397,10 @@ async def test_a_restriction_that_cannot_be_written_down_is_done_and_said_so(
 ):
     """No full disk keeps a name in public; whoever asked is told that a copy would bring it back, and says it again."""
     record = await sent(parts, sample)
-    parts.revising._tombstones = Tombstones(tmp_path / "none" / "tombstones")
+    parts.revising.tombstones = Tombstones(tmp_path / "none" / "tombstones")
     assert await slug(parts.revising.restrict(record.id, ANA, "x")) == "store-unavailable"
     assert (await parts.alerts.get(record.id)).times.restricted
-    parts.revising._tombstones = Tombstones(tmp_path / "tombstones")
+    parts.revising.tombstones = Tombstones(tmp_path / "tombstones")
     await parts.revising.restrict(record.id, ANA, "x")
-    assert list(parts.revising._tombstones.restrictions()) == [record.id]
-    assert parts.revising._tombstones.read_all() == []
+    assert list(parts.revising.tombstones.restrictions()) == [record.id]
+    assert parts.revising.tombstones.read_all() == []

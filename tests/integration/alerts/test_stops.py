@@ -19,7 +19,7 @@ from alertd.service.delivery.schedule import Expiry
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.engine import keys
 from alertd.store.engine.connection import StoreUnavailableError
-from alertd.store.organisations.stops import SERVICE, of_key, of_org
+from alertd.store.organisations.organisations import SERVICE, of_key, of_org
 from channels.sandbox import Sandbox
 from channels.sandbox.script import Rule
 from tests.clocks import Later

@@ -334,7 +334,7 @@ async def test_that_an_alert_goes_on_stands_in_no_update_s_way(parts: Container,
     """Nobody changed what it says, so the same approval holds."""
     record = await sent(parts, sample, channels=["push"])
     waits = (await proposed(parts, record, sample, channels=["push"])).record
-    parts.freezing._alerts = moving = _Moving(parts.db)
+    parts.freezing.alerts = moving = _Moving(parts.db)
     assert (await parts.approval.approve(waits.id, BEA)).state is AlertState.APPROVED
     assert moving.steps == 0
 

@@ -31,7 +31,7 @@ from alertd.store.delivery.work import Work
 from alertd.store.engine import keys
 from alertd.store.engine.codec import Codec
 from alertd.store.engine.connection import Connection, StoreUnavailableError
-from alertd.store.organisations.stops import of_org
+from alertd.store.organisations.organisations import of_org
 from channels.sandbox.script import Rule
 from channels.sandbox.smsc import PASSWORD, SENDER, SYSTEM_ID, Habits, SmscSandbox
 from channels.smpp.pdu import Status

@@ -12,7 +12,7 @@ from alertd.service.alerts.stops import StopControl
 from alertd.service.container import Container
 from alertd.service.sharing.distributor_delivery import DistributorDelivery
 from alertd.store.alerts.records import AlertRecord
-from alertd.store.organisations.stops import StandingStops
+from alertd.store.organisations.organisations import StandingStops
 from alertd.store.sharing.webhooks import DistributorHooks, Due
 from geofences.regions import Library
 from tests.clocks import Later

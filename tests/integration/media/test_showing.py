@@ -20,7 +20,7 @@ from alertd.service.records.photos import HELD_S, Decoder, Photos
 from alertd.store.alerts.alerts import Alerts
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
-from alertd.store.organisations.stops import of_key
+from alertd.store.organisations.organisations import of_key
 from alertd.store.photos.photos import Media
 from channels.fetching import Fetcher
 from tests.integration.acts import ANA, BEA, alert_of, api_of, photo, register, submitted

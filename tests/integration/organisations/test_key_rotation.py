@@ -33,10 +33,9 @@ from alertd.store.master_key.resealing import SEALED, Resealing
 from alertd.store.master_key.schema import load_cell_key
 from alertd.store.master_key.state import SIGN_MS, MasterKeys, Phase
 from alertd.store.organisations.operators import OperatorStore
-from alertd.store.organisations.organisations import OrganisationStore, StoredOrganisation, TextStore
+from alertd.store.organisations.organisations import SERVICE, OrganisationStore, StoredOrganisation, TextStore
 from alertd.store.organisations.paging import Paged, Rotas, StoredRota
 from alertd.store.organisations.sessions import Away, SessionStore
-from alertd.store.organisations.stops import SERVICE
 from alertd.store.records.case_keys import Cases
 from alertd.store.sharing.webhooks import DistributorHook, Hook, Hooks
 from channels.sandbox import Sandbox

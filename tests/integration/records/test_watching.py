@@ -11,7 +11,7 @@ import pytest
 from alertd.config.sections import ApiSection
 from alertd.service.access import Terms
 from alertd.service.container import Container
-from alertd.store.organisations.stops import of_key
+from alertd.store.organisations.organisations import of_key
 from tests.integration.acts import ANA, api_of, register, submitted
 from tests.integration.consoles import OWN
 from tests.integration.organisations.operators import Console

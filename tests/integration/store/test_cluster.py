@@ -24,7 +24,7 @@ from alertd.store.engine.capabilities import check_engine
 from alertd.store.engine.codec import Codec
 from alertd.store.engine.connection import Connection, StoreUnavailableError
 from alertd.store.engine.nodes import slot_of
-from alertd.store.organisations.stops import of_org
+from alertd.store.organisations.organisations import of_org
 from channels.sandbox import Sandbox
 from geofences.regions import Library
 from tests.conftest import MAXMEMORY

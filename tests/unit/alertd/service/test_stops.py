@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from alertd.store.organisations.stops import SERVICE, StandingStops, Stop, of_key, of_org
+from alertd.store.organisations.organisations import SERVICE, StandingStops, Stop, of_key, of_org
 
 
 @pytest.mark.parametrize(
