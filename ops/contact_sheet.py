@@ -3,10 +3,10 @@
 
     ops/contact_sheet.py [--page NAME]... [--html FOLDER] [--png FOLDER]
 
-`push`, `sms` and `mail` are the alert itself, `photos` how a child's photo is shown, `occasions-<language>` what follows an alert.
-Without `--page` all are made. The texts are the renderer's own, of one sample case; the child is drawn, not photographed. Pictures need
-Chromium and fonts for all scripts (Debian, Ubuntu: apt-get install chromium fonts-noto-core fonts-noto-cjk pngquant); without `--png`
-only the pages are written.
+`push`, `sms` and `mail` show the alert itself, `photos` a child's photo, `occasions-<language>` the follow-ups of an alert. Without
+`--page` it makes all pages. The renderer makes the texts from one sample case; the child is a drawing. Pictures need Chromium and fonts
+for all scripts (Debian, Ubuntu: apt-get install chromium fonts-noto-core fonts-noto-cjk pngquant); without `--png` it writes only the
+HTML pages.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ LONG = {
     },
 }
 
-#: A portrait as they are handed in: higher than it is wide, face in the upper half.
+#: A typical uploaded portrait: taller than wide, face in the upper half.
 PORTRAIT = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 360 480">
 <defs><linearGradient id="sky" x2="0" y2="1"><stop stop-color="#cfe3ee"/><stop offset="1" stop-color="#9fb9a6"/></linearGradient></defs>
 <path fill="url(#sky)" d="M0 0h360v480H0z"/><path fill="#7f9c86" d="M0 330q90-50 180-20t180-10v180H0z"/>
@@ -137,7 +137,7 @@ PORTRAIT = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 360 480">
 <g fill="#e39a86" opacity=".55"><circle cx="138" cy="236" r="13"/><circle cx="222" cy="236" r="13"/></g>
 <path fill="none" stroke="#c98f70" stroke-width="4" stroke-linecap="round" d="M180 214q-8 20 3 22"/>
 <path fill="#b8544f" d="M156 254q24 24 48 0q-24 8-48 0z"/></svg>"""
-#: His hair is short: without what falls behind the shoulders.
+#: Short hair: without the part behind the shoulders.
 SHORT_HAIRED = re.sub(r'<path fill="#5b3a24" d="M92.*?/>', "", PORTRAIT)
 DRAWN = {
     media: "data:image/svg+xml;base64," + b64encode(portrait.encode()).decode()
@@ -194,7 +194,7 @@ h1 { margin: 0 0 4px; font-size: 30px } h2 { margin: 36px 0 4px; font-size: 22px
 .small { margin: 4px 0 0; font-size: 12px; color: #4a5158 }
 """
 
-#: Frames as high as what they hold; then the page tells its own height.
+#: Fits each frame to the height of its content; then the page reports its height.
 SCRIPT = """
 addEventListener('load', () => {
   for (const frame of document.querySelectorAll('iframe'))
@@ -205,7 +205,7 @@ addEventListener('load', () => {
 
 
 class Sheet:
-    """The page, from one renderer."""
+    """Makes the page with one renderer."""
 
     def __init__(self) -> None:
         self.renderer = Renderer(templates_dir(), SITE)
@@ -214,7 +214,7 @@ class Sheet:
     def preview(self, document: dict[str, Any], channel: str, language: str, telling: Telling = THE_ALERT) -> Preview:
         alert = Alert.model_validate_json(json.dumps(document))
         loud = loudness(alert)
-        if telling.occasion is Occasion.UPDATE:  # today an update is sent of one thing: that facts were taken out
+        if telling.occasion is Occasion.UPDATE:  # the sample update: facts were removed
             alert, loud = restricted(alert), Loudness.SILENT
         stamp = Stamp(chain="c", version="v", sent_s=1, expires_s=2, loudness=loud, language=language)
         return self.renderer.preview(
@@ -222,7 +222,7 @@ class Sheet:
         )
 
     def pages(self) -> dict[str, Callable[[], str]]:
-        """Each sheet by its name."""
+        """Makes each sheet, by name."""
         return {
             "push": lambda: self.page("Push", self.lock_screens()),
             "sms": lambda: self.page("SMS", self.texts()),
@@ -235,7 +235,7 @@ class Sheet:
         }
 
     def page(self, title: str, sections: Iterable[str]) -> str:
-        """The whole sheet as one HTML page."""
+        """Returns the whole sheet as one HTML page."""
         return (
             f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
             f"<h1>{title}</h1><p class=note>One sample case, as ops/contact_sheet.py draws it.</p>"
@@ -364,7 +364,7 @@ class Sheet:
 
 
 def sent(tellings: Iterable[Telling], channel: str) -> list[Telling]:
-    """Those that go out on a channel."""
+    """Returns the messages of a channel."""
     return [one for one in tellings if channel in (CHANNELS_OF[one.occasion] or {channel})]
 
 
@@ -377,7 +377,7 @@ def _tag(label: str) -> str:
 
 
 def draw(page: Path, picture: Path) -> None:
-    """A picture of the whole page by Chromium without a window. Raises SystemExit if there is none."""
+    """Takes a picture of the whole page with headless Chromium. Raises SystemExit without Chromium."""
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if chromium is None:
         raise SystemExit("The picture needs Chromium (Debian, Ubuntu: apt-get install chromium).")
@@ -393,7 +393,7 @@ def draw(page: Path, picture: Path) -> None:
             [*command, f"--window-size={WIDTH},{height}", f"--screenshot={picture}", page.as_uri()],
             capture_output=True, timeout=120, check=True,
         )  # fmt: skip
-    if smaller := shutil.which("pngquant"):  # a third of the size, with colours nobody tells apart
+    if smaller := shutil.which("pngquant"):  # a third of the size, without a visible change of colours
         subprocess.run([smaller, "--force", "--output", str(picture), "64", str(picture)], timeout=120, check=True)
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draws the pictures of geofences/README.md: what a target comes to, by the functions that find people for alerts.
+"""Draws the pictures of geofences/README.md: the areas of targets, by the functions that find people for alerts.
 
 ops/geofence_pictures.py [DIRECTORY]
 """
@@ -38,7 +38,7 @@ BLUE, DEEP, ORANGE, GREY, INK = (
 
 @dataclass(frozen=True)
 class View:
-    """A map on the web's projection: the longitudes at its sides, and the latitude of its middle."""
+    """A Web Mercator map: the longitudes of its sides, and the latitude of its centre."""
 
     west: float
     east: float
@@ -55,7 +55,7 @@ class View:
         return list(zip(x.tolist(), y.tolist(), strict=True))
 
     def turns(self, shape: shapely.Geometry) -> Iterator[shapely.Geometry]:
-        """A shape wherever it is seen: what lies at -179 is east of 180, too."""
+        """Draws a shape at each visible place: longitude -179 also lies east of 180."""
         frame = shapely.box(self.west, -85, self.east, 85)
         for turn in (-360, 0, 360):
             yield shapely.intersection(affinity.translate(shape, xoff=turn), frame)
@@ -141,7 +141,7 @@ SANTA_JUSTA = (-5.9756, 37.3919)
 
 
 def rings(library: Library) -> Picture:
-    """Two rings round a station, the tiles that are read for them, and who is told when."""
+    """Two rings around a station, the tiles that the search reads, and the people notified at each time."""
     picture = Picture(View(-6.72, -5.23, 37.40))
     seen = {region.code for region, _ in library.overlapping(shapely.box(-6.8, 36.8, -5.1, 37.95))}
     towns = [region for region in library.regions if region.code in seen and region.kind == "city"]
@@ -175,7 +175,7 @@ def rings(library: Library) -> Picture:
 
 
 def _people(shapes: Sequence[shapely.Geometry]) -> Floats:
-    """Some people round the middle of each town, by chance, the same each time."""
+    """Random people around the centre of each town, the same at each run."""
     chance = np.random.default_rng(4)
     middles = shapely.get_coordinates(shapely.point_on_surface(np.array(shapes, dtype=object)))
     spread = np.concatenate([middles + chance.normal(0, 0.022, middles.shape) for _ in range(7)])
@@ -184,7 +184,7 @@ def _people(shapes: Sequence[shapely.Geometry]) -> Floats:
 
 
 def tromso(library: Library) -> Picture:
-    """A buffer of 60 km at 70 degrees north, and what the same number of degrees would be."""
+    """A buffer of 60 km at 70 degrees north, compared with a buffer in degrees."""
     picture = Picture(View(13.2, 25.6, 69.55))
     for region in library.regions:
         if region.country in {"NO", "SE", "FI"} and region.parent in {"NO", "SE", "FI"}:
@@ -205,7 +205,7 @@ def tromso(library: Library) -> Picture:
 
 
 def main() -> None:
-    """Draw them all."""
+    """Draws all pictures."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "pictures"
     library = Library.load()
     for name, draw in (("fiji", fiji), ("rings", rings), ("buffer", tromso)):

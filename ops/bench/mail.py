@@ -1,6 +1,6 @@
-"""The same mails through alertd's channel, unsigned and signed with RSA, and through aiosmtplib, to one smtp-sink that nobody here wrote.
+"""Sends the same mails through alertd's channel (unsigned, and signed with RSA) and through aiosmtplib, to one third-party smtp-sink.
 
-All keep the same number of connections; for how they are measured see `senders`.
+All use the same number of connections; `senders` describes the measurement.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ async def _send(count: int, port: int, signers: tuple[Signer, ...]) -> Run:
 
 
 def send_with_aiosmtplib(count: int, port: int) -> Run:
-    """Its `send_message` over kept connections, a message a recipient."""
+    """Sends with aiosmtplib's `send_message` over persistent connections, one message per recipient."""
 
     def message(number: int) -> EmailMessage:
         made = EmailMessage()
@@ -97,7 +97,7 @@ def send_with_aiosmtplib(count: int, port: int) -> Run:
 
 @contextmanager
 def sink() -> Iterator[int]:
-    """A running smtp-sink; answers its port."""
+    """Runs smtp-sink. Yields its port."""
     program = shutil.which("smtp-sink", path=os.environ["PATH"] + ":/usr/sbin") or "smtp-sink"
     port = free_port()
     as_user = ["-u", "nobody"] if os.geteuid() == 0 else []

@@ -1,6 +1,6 @@
-"""The moves bench: what a subscriber costs in memory, and how quickly places change, in groups and one by one.
+"""The moves bench: measures memory per subscriber, and the rate of place changes, in groups and one by one.
 
-Through the registry as the API uses it, over the embedded store, the AOF synced at every write. See `./ops/bench/moves --help`.
+It uses the registry like the API, on the embedded store, with the AOF synced at every write. See `./ops/bench/moves --help`.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from alertd.store.engine.codec import Codec, Keys
 
 CACHE = Path(__file__).resolve().parents[2] / ".cache" / "bench"
 GROUP = 1_000  # people written together
-AT_ONCE = 2  # groups on their way
-CALLERS = 64  # of those who write one by one
-TOKEN_LENGTH = 163  # of FCM's
+AT_ONCE = 2  # parallel groups
+CALLERS = 64  # parallel callers that write one by one
+TOKEN_LENGTH = 163  # of an FCM token
 told = Console(stderr=True)
 
 
 @dataclass(frozen=True)
 class Took:
-    """What some writes took; the processor's time is ours, without the store's."""
+    """Duration of some writes; processor time excludes the store's."""
 
     people: int
     seconds: float
@@ -54,7 +54,7 @@ class Took:
 
 @dataclass(frozen=True)
 class Store:
-    """A registry over a store of its own."""
+    """A registry on a separate store."""
 
     parts: Container
     redis: Redis
@@ -105,7 +105,7 @@ async def _took(people: int, work: Awaitable[None]) -> Took:
 
 
 def _entries(homes: list[list[float]]) -> list[Entry]:
-    """Everybody with one push address and one place, which the bytes of a subscriber are promised for."""
+    """Returns people with one push address and one place each: the case of the promised bytes per subscriber."""
     consent = {"at": "2026-01-01T00:00:00Z", "source": "bench", "version": "1", "purposes": ["missing-child"]}
     return [
         Entry(
@@ -125,7 +125,7 @@ def _entries(homes: list[list[float]]) -> list[Entry]:
 
 
 async def _in_groups(store: Store, entries: list[Entry]) -> None:
-    """Register everybody, or tell where they live now, as an import does."""
+    """Registers all people, or changes their places, like an import."""
     groups = iter(range(0, len(entries), GROUP))
 
     async def write() -> None:
@@ -136,7 +136,7 @@ async def _in_groups(store: Store, entries: list[Entry]) -> None:
 
 
 async def _one_by_one(store: Store, homes: list[list[float]]) -> None:
-    """As many callers as a busy API has, each with one person at a time."""
+    """Writes one person at a time, with as many parallel callers as a busy API."""
     waiting = iter(enumerate(homes))
 
     async def write() -> None:

@@ -1,7 +1,7 @@
-"""PostGIS: a table of points clustered by its GiST index, and the area cut by ST_Subdivide, in a cluster of its own.
+"""PostGIS: a table of points clustered by its GiST index, and the area cut by ST_Subdivide, in a separate cluster.
 
-Tuned for this one query. Two forms of it are measured, and the quicker median of an area counts as PostGIS's: one statement, and
-the pieces of the area written to a table first, which lets two workers share the join.
+The cluster is tuned for this one query. The bench measures two forms, and takes the faster median of each area: one statement, and one
+that first writes the pieces of the area to a table, so that two workers can share the join.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from geofences import records
 
 START_S = 30
 SETTINGS = {
-    "listen_addresses": "",  # a socket in the folder alone
+    "listen_addresses": "",  # only a socket in the folder
     "max_connections": "10",
     "shared_buffers": "1GB",
     "effective_cache_size": "4GB",
@@ -40,8 +40,8 @@ SETTINGS = {
     "parallel_tuple_cost": "0",
     "random_page_cost": "1.1",  # all of it is in memory
     "jit": "off",  # costs more than it saves here
-    "autovacuum": "off",  # not in the middle of a measurement
-    "fsync": "off",  # only reading is measured
+    "autovacuum": "off",  # would disturb the measurement
+    "fsync": "off",  # the bench measures only reads
     "wal_level": "minimal",
     "max_wal_senders": "0",
     "max_wal_size": "8GB",
@@ -57,14 +57,14 @@ INDEX = "CREATE INDEX people_position ON people USING gist (position)"
 CLUSTER = "CLUSTER people USING people_position"
 CUT = "SELECT ST_Subdivide(ST_GeomFromWKB($1::bytea, 4326), 128) AS shape"
 ONE_STATEMENT = f"WITH pieces AS MATERIALIZED ({CUT}) "
-#: The same question: who is inside, at home, and has consented to the kind of alert; with flags and region, as alertd answers.
+#: The same query as alertd: people inside, at home, with consent to the kind of alert; returns flags and region too.
 WHOLE = f"""
 SELECT number, flags, region FROM pieces JOIN people ON ST_Intersects(pieces.shape, position)
 WHERE (flags >> {records.KIND_SHIFT}) & {MISSING_CHILD} <> 0 AND (flags >> {records.PLACE_SHIFT}) & 7 = {HOME}
 """
-#: Less than what is asked: the numbers alone of whoever is inside.
+#: A smaller query: only the numbers of the people inside.
 NUMBERS = "SELECT number FROM pieces JOIN people ON ST_Intersects(pieces.shape, position)"
-#: A row of COPY's binary form: how many columns, then length and value of each. A point is EWKB with its reference system.
+#: A row in COPY's binary format: number of columns, then length and value of each. A point is EWKB with its reference system.
 PERSON_ROW = np.dtype(
     [
         ("columns", ">i2"), ("number_length", ">i4"), ("number", ">i8"), ("flags_length", ">i4"), ("flags", ">i4"),
@@ -89,17 +89,17 @@ ROWS_A_WRITE = 20_000
 
 @dataclass(frozen=True, kw_only=True)
 class PostGis:
-    """The table, loaded."""
+    """The loaded table."""
 
     database: asyncpg.Connection
     index_bytes: float  # a subscriber: the table and its index
 
     async def find(self, wkb: bytes, question: str = WHOLE) -> NDArray[np.int64]:
-        """The numbers of those inside, sorted, by one statement. As with alertd, what else was asked for is at hand, not in order."""
+        """Returns the sorted numbers of the people inside, by one statement. As in alertd, the other columns are fetched, but not sorted."""
         return _sorted(await self._copied(ONE_STATEMENT + question, wkb), question)
 
     async def find_parallel(self, wkb: bytes, question: str = WHOLE) -> NDArray[np.int64]:
-        """The same with the pieces in a table."""
+        """The same, with the pieces in a table."""
         await self.database.execute("TRUNCATE pieces")
         await self.database.execute(f"INSERT INTO pieces {CUT}", wkb)
         return _sorted(await self._copied(question), question)
@@ -115,14 +115,14 @@ class PostGis:
 
 
 def _sorted(copied: bytes, question: str) -> NDArray[np.int64]:
-    """Whoever is on the border of two pieces comes twice."""
+    """Removes duplicates: a person on the border of two pieces appears twice."""
     rows = np.frombuffer(copied, ANSWER_ROWS[question])
     return in_order([rows["number"].astype(np.uint64)]).view(np.int64)
 
 
 @contextlib.asynccontextmanager
 async def opened(points: Points) -> AsyncIterator[PostGis]:
-    """A new cluster in a temporary folder, loaded; gone at the end."""
+    """Makes and loads a cluster in a temporary folder; deletes it at the end."""
     with _cluster() as folder:
         database = await asyncpg.connect(host=str(folder), user="postgres", database="postgres")
         try:
@@ -137,7 +137,7 @@ async def opened(points: Points) -> AsyncIterator[PostGis]:
 
 
 async def _rows(points: Points) -> AsyncIterator[bytes]:
-    """Everybody as COPY wants them, neighbours together: the index is built sooner."""
+    """Yields all people in the format of COPY, neighbours together, so that the index builds faster."""
     order = np.argsort(points.tiles, kind="stable")
     lon, lat = points.positions()
     yield COPY_HEAD
@@ -154,7 +154,7 @@ async def _rows(points: Points) -> AsyncIterator[bytes]:
 
 @contextlib.contextmanager
 def _cluster() -> Iterator[Path]:
-    """A running cluster; its socket is in the folder. PostgreSQL refuses to run as root, so root starts it as `postgres`."""
+    """Runs a cluster with its socket in the folder. PostgreSQL refuses to run as root, so root starts it as `postgres`."""
     folder = Path(tempfile.mkdtemp(prefix="alertd-bench-postgis-"))
     run: Callable[..., subprocess.Popen[bytes]] = functools.partial(  # type: ignore[assignment] # nothing asks it for text
         subprocess.Popen, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=folder
@@ -178,7 +178,7 @@ def _cluster() -> Iterator[Path]:
 
 
 def _programs() -> Path:
-    """Where the newest PostgreSQL that has PostGIS keeps its programs, as Debian lays them out."""
+    """Returns the program folder of the newest PostgreSQL with PostGIS, in Debian's layout."""
     versions = [path.parts[-3] for path in Path("/usr/share/postgresql").glob("*/extension/postgis.control")]
     return Path("/usr/lib/postgresql", max(versions, key=int), "bin")
 
@@ -190,7 +190,7 @@ def _finish(process: subprocess.Popen[bytes]) -> None:
 
 
 def _await_socket(server: subprocess.Popen[bytes], folder: Path) -> None:
-    """Until the postmaster says it is ready: the last line of its pid file."""
+    """Waits until the last line of the postmaster's pid file says that it is ready."""
     deadline = time.monotonic() + START_S
     state = folder / "data" / "postmaster.pid"
     while not (state.exists() and "ready" in state.read_text()):

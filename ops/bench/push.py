@@ -1,6 +1,6 @@
-"""The same push messages through alertd's channel and through firebase-admin, over TLS to one nginx that nobody here wrote.
+"""Sends the same push messages through alertd's channel and through firebase-admin, over TLS to one nginx.
 
-For how they are measured see `senders`.
+`senders` describes the measurement.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from senders import CHAIN, WARM_UP, Bench, Run, Sender, Watch, through
 from channels.base import Recipient
 from channels.fcm import FcmChannel, FcmSettings
 
-PEER_BATCH = 500  # the most that one call of firebase-admin takes
+PEER_BATCH = 500  # the limit of one call of firebase-admin
 
-#: As FCM says what it took.
+#: The answer of FCM to an accepted message.
 TAKEN = """return 200 '{"name": "projects/sandbox/messages/0:1500415314455276%31bd1c9631bd1c96"}';"""
 
 
@@ -32,7 +32,7 @@ def send_with_alertd(count: int, push: dict[str, Any]) -> Run:
 
 
 def _firebase(push: dict[str, Any]) -> Callable[[range], list[Any]]:
-    """firebase-admin, pointed at the same server; answers a maker of messages with the same words."""
+    """Points firebase-admin at the same server. Returns a function that makes messages with the same words."""
     warnings.simplefilter("ignore")  # it warns at each token
     messaging._MessagingService.FCM_URL = push["endpoint"] + "/v1/projects/{0}/messages:send"  # noqa: SLF001 no other way
     firebase_admin.initialize_app(credentials.Certificate(push["credentials"]))

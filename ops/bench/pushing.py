@@ -1,6 +1,6 @@
-"""What the benches of push and web push share: what is sent, and one nginx over TLS, which answers everything alike.
+"""Shared code of the push and web push benches: the messages, and an nginx with TLS that gives the same answer to every request.
 
-The sandbox runs beside it, for its certificates, its tokens, and what it tells of itself.
+The sandbox runs beside it for its certificates, tokens and settings.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def token_of(number: int) -> str:
 
 @contextmanager
 def answering(answer: str, carrier: str) -> Iterator[dict[str, Any]]:
-    """Runs it. `answer` is what its configuration says of every request; answered are a channel's settings for this carrier of the sandbox,
+    """Runs nginx with the configuration `answer` for every request. Yields a channel's settings for this carrier of the sandbox,
     with nginx as the endpoint.
     """
     with tempfile.TemporaryDirectory(prefix="alertd-bench-") as directory, _serving(Path(directory), answer) as served:
@@ -59,7 +59,7 @@ def answering(answer: str, carrier: str) -> Iterator[dict[str, Any]]:
 
 @contextmanager
 def _serving(directory: Path, answer: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Answers where nginx is, and what the sandbox told."""
+    """Yields the URL of nginx and the settings of the sandbox."""
     sandbox = subprocess.Popen([sys.executable, "-m", "alertd", "sandbox", "--directory", str(directory)], cwd=ROOT)
     server = None
     try:

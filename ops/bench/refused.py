@@ -35,9 +35,9 @@ from alertd.runtime.sandbox import sandbox_carriers
 
 PEOPLE, REFUSED_EACH = 600, 10
 HEALTHY = PEOPLE - PEOPLE // REFUSED_EACH
-#: The channel that each carrier of the sandbox is for, and the name of its settings.
+#: The channel of each carrier of the sandbox, and the name of its settings.
 CARRIERS = {"push": "sandbox-push", "smpp": "sandbox-smpp", "mail": "sandbox-mail"}
-#: By kind of code, what each carrier answers to the refused.
+#: By kind of code: each carrier's answer to the refused addresses.
 CODES = {
     "permanent": {"push": "bad-token", "smpp": "blocked", "mail": "blocked"},
     "temporary": {"push": "unavailable", "smpp": "defer", "mail": "defer"},
@@ -46,7 +46,7 @@ CODES = {
 QUICK_CODES = {"mixed": {"push": "unavailable", "smpp": "unexplained", "mail": "blocked"}}
 #: Seconds before the second alert, between the later ones, and of the outage.
 TIMES, QUICK_TIMES = (45.0, 20.0, 40.0), (20.0, 10.0, 20.0)
-#: What a run must keep to pass, in seconds.
+#: Limits of a run that passes, in seconds.
 FIRST_S, HALF_S, FOUND_S = 2.0, 5.0, 15.0
 LATER_ALERTS = 3
 WAIT_S = 60.0
@@ -55,7 +55,7 @@ told = Console(stderr=True)
 
 
 class Line:
-    """A line between alertd and one carrier that can be cut: a TCP proxy."""
+    """A TCP proxy between alertd and one carrier, which can cut the connection."""
 
     def __init__(self) -> None:
         self.target = 0  # the carrier's port
@@ -96,7 +96,7 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 @asynccontextmanager
 async def lines() -> AsyncIterator[dict[str, Line]]:
-    """A line to each carrier, up."""
+    """Runs a proxy to each carrier."""
     made = {name: Line() for name in CARRIERS}
     async with AsyncExitStack() as stack:
         for line in made.values():
@@ -106,7 +106,7 @@ async def lines() -> AsyncIterator[dict[str, Line]]:
 
 
 def carriers_through(ends: dict[str, Any], made: Mapping[str, Line]) -> dict[str, Any]:
-    """Returns the carriers' settings; alertd reaches each through its line."""
+    """Returns the carriers' settings; alertd reaches each carrier through its proxy."""
     settings, smpp = sandbox_carriers(ends), ends["smpp"]
     push: Any = settings["sandbox-push"]
     mail: Any = settings["sandbox-mail"]
@@ -114,14 +114,14 @@ def carriers_through(ends: dict[str, Any], made: Mapping[str, Line]) -> dict[str
     made["smpp"].target, made["mail"].target = smpp["port"], mail["port"]
     return {
         "sandbox-push": {**push, "endpoint": f"https://127.0.0.1:{made['push'].port}"},
-        # In one piece, so that the centre knows the parts of one text from those of another.
+        # Sent in one piece, so that the centre can tell the parts of two texts apart.
         "sandbox-smpp": {"kind": "smpp", **smpp, "port": made["smpp"].port, "long": "payload"},
         "sandbox-mail": {**mail, "port": made["mail"].port},
     }
 
 
 def subscribers() -> Iterator[str]:
-    """Yields a line of NDJSON for each person. What the carriers refuse begins alike."""
+    """Yields a line of NDJSON for each person. Refused addresses share a prefix."""
     for number in range(PEOPLE):
         word, digit = ("ok", 6) if number % REFUSED_EACH else ("no", 9)
         yield json.dumps({
@@ -137,7 +137,7 @@ def subscribers() -> Iterator[str]:
 
 
 def documents() -> Iterator[dict[str, Any]]:
-    """Yields alerts for all of them. Each names another child, so that their text messages differ."""
+    """Yields alerts for all people. Each names a different child, so that their SMS differ."""
     for number in range(LATER_ALERTS + 2):
         document = alert()
         [child] = document["case"]["children"]
@@ -159,7 +159,7 @@ async def registered(served: Installation) -> None:
 
 
 async def open_breakers(served: Installation) -> set[str]:
-    """Returns the carriers that rest, by the metrics."""
+    """Returns the carriers with an open breaker, from the metrics."""
     async with served.session.get(f"{served.metrics}/metrics/fleet") as answer:
         text = await answer.text()
     found = re.findall(r'^alertd_breaker_open\{carrier="([^"]+)",[^}]*\} 1', text, re.MULTILINE)
@@ -189,7 +189,7 @@ async def approve(bea: Client, alert_id: str) -> float:
 
 
 def judged(began: Sequence[float], times: Sequence[list[float]]) -> dict[str, float]:
-    """Returns the longest wait for a first message, and for half of the healthy; a minute for what never came."""
+    """Returns the longest wait for a first message, and for half of the healthy recipients; a minute if it never came."""
     firsts, halves = [], []
     for number, began_s in enumerate(began):
         its = times[number] if number < len(times) else []
@@ -201,7 +201,7 @@ def judged(began: Sequence[float], times: Sequence[list[float]]) -> dict[str, fl
 async def outage(
     served: Installation, bea: Client, alert_id: str, made: Mapping[str, Line], lasts_s: float
 ) -> dict[str, Any]:
-    """Cuts all lines, approves an alert, restores them. Returns by carrier whether its breaker opened, and when it was found again."""
+    """Cuts all proxies, approves an alert, restores them. Returns by carrier whether its breaker opened, and the time until it worked again."""
     before = {name: len(await accepted(served, name)) for name in CARRIERS}
     for line in made.values():
         await line.down()
@@ -222,7 +222,7 @@ async def outage(
                 found[name] = round(times[-1][0] - up_s, 2)
         return max(found.values()) < WAIT_S
 
-    with suppress(Exception):  # what was not found counts as a minute
+    with suppress(Exception):  # a carrier that never works again counts as a minute
         await until("every carrier is found again", all_found, within_s=WAIT_S, every_s=LOOK_EVERY_S)
     return {name: {"opened": name in opened, "found_s": found[name]} for name in CARRIERS}
 
@@ -230,7 +230,7 @@ async def outage(
 async def measure(
     kind: str, codes: Mapping[str, str], times: tuple[float, float, float], data: Path
 ) -> list[dict[str, Any]]:
-    """Runs one installation whose carriers answer these codes. Returns the figures of each channel."""
+    """Runs one installation with carriers that answer these codes. Returns the figures of each channel."""
     later_s, each_s, down_s = times
     async with AsyncExitStack() as stack:
         made = await stack.enter_async_context(lines())

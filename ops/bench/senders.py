@@ -1,7 +1,7 @@
-"""What the benches of senders share: each sender runs alone, in a process of its own, warmed up, with a fresh server beside it.
+"""Shared code of the sender benches: each sender runs alone, in a separate process, warmed up, with a fresh server.
 
-Rounds alternate, and the medians count. Cost is processor seconds of the sending process (user and system) per 1,000 messages, which is
-milliseconds a message.
+Rounds alternate, and the medians count. Cost is processor seconds of the sending process (user and system) per 1,000 messages, which
+equals milliseconds per message.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CHAIN = "01M885E6PQYDF6FR2R1P9138GR"
 
 @dataclass(frozen=True)
 class Run:
-    """What one sender took for its messages."""
+    """Time and cost of one sender."""
 
     messages: int
     seconds: float
@@ -49,7 +49,7 @@ class Run:
 
 
 class Watch:
-    """Runs from when it is made."""
+    """Starts when it is made."""
 
     def __init__(self) -> None:
         self._began, self._cpu = time.perf_counter(), time.process_time()
@@ -60,7 +60,7 @@ class Watch:
 
 @dataclass(frozen=True)
 class Sender:
-    """`send` takes how many messages and what the server told; `share` is what it gets of them: a slow one is measured on fewer."""
+    """`send` takes the number of messages and the server's settings; `share` is the share of messages that a slow sender gets."""
 
     send: Callable[[int, Any], Run]
     prefix: str = ""  # of its figures
@@ -69,16 +69,16 @@ class Sender:
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """One bench. `file` is its program, run again for each sender."""
+    """One bench. `file` is its program, which runs again for each sender."""
 
     file: str
     does: str | None
     title: str
-    noun: str  # of what is sent, in one and in several
+    noun: str  # the noun for messages, singular and plural
     nouns: str
     senders: Mapping[str, Sender]
     server: Callable[[], AbstractContextManager[Any]]
-    peer: str  # the sender that ours is compared with
+    peer: str  # the sender to compare with
     quick: tuple[int, int] = (20_000, 3)  # messages and rounds
     whole: tuple[int, int] = (100_000, 5)
     environment: Callable[[Any], Mapping[str, str]] = lambda _: {}
@@ -116,7 +116,7 @@ class Bench:
         return found
 
     def _measured(self, name: str, count: int) -> Run:
-        """One sender in a process of its own."""
+        """Runs one sender in a separate process."""
         with self.server() as told:
             command = [sys.executable, self.file, "--sender", name, "--count", str(count), "--told", json.dumps(told)]
             environment = {**os.environ, **self.environment(told)}
@@ -131,7 +131,7 @@ class Bench:
 
 
 def stamp() -> Stamp:
-    """Of an alert that began now, in Spanish."""
+    """Message of an alert that starts now, in Spanish."""
     now = int(time.time())
     return Stamp(chain=CHAIN, version=CHAIN, sent_s=now, expires_s=now + 3600, loudness=Loudness.LOUD, language="es")
 
@@ -142,7 +142,7 @@ def tag(number: int) -> str:
 
 
 async def through(channel: Channel, message: Any, recipient: Callable[[int], Recipient], count: int) -> Run:
-    """Our channel, as the worker uses it: one message encoded once, lanes that send chunks of recipients."""
+    """Our channel, used like in the worker: encodes a message once, and sends chunks of recipients in lanes."""
     await channel.open()
     prepared = channel.prepare(message)
 
@@ -159,7 +159,7 @@ async def through(channel: Channel, message: Any, recipient: Callable[[int], Rec
 
 
 async def in_chunks(numbers: range, send: Callable[[range], Awaitable[None]]) -> None:
-    """As the worker does it: lanes that send one chunk after the other."""
+    """Like the worker: lanes that send one chunk after the other."""
 
     async def lane(chunks: Iterator[range]) -> None:
         for chunk in chunks:
@@ -170,14 +170,14 @@ async def in_chunks(numbers: range, send: Callable[[range], Awaitable[None]]) ->
 
 
 def free_port() -> int:
-    """For a server that cannot take port 0 and say which it got."""
+    """Returns a free port, for a server that cannot report the one it got for port 0."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def wait_for(is_there: Callable[[], bool]) -> None:
-    """Wait until a server that was started is there. Raises `TimeoutError`."""
+    """Waits until a started server accepts connections. Raises `TimeoutError`."""
     deadline = time.monotonic() + 30
     while not is_there():
         if time.monotonic() > deadline:

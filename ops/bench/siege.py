@@ -40,7 +40,7 @@ Attack = Callable[[Where], Awaitable[None]]
 
 PEOPLE = 2_000
 FAILED_S = 10.0
-#: What a run must keep to pass.
+#: Limits of a run that passes.
 HEALTHZ_P99_MS, SUBMIT_P99_MS, FAILED_SHARE, SETTLED_MB = 250, 2_000, 0.01, 100
 HEALTHZ_EVERY_S, SUBMIT_EVERY_S = 0.05, 0.2
 #: Niceness of the attackers.
@@ -110,7 +110,7 @@ async def unread(where: Where) -> None:
 
 
 async def flood(where: Where) -> None:
-    """Keeps one connection full of requests that wait for nothing, and reads the answers."""
+    """Keeps one connection full of pipelined requests, and reads the answers."""
     loop, requests = asyncio.get_running_loop(), b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n" * 500
     with await opened(where) as connection:
 

@@ -1,4 +1,4 @@
-"""`alertd worker` on a machine whose clock is wrong: `skewed_worker.py SECONDS`."""
+"""Runs `alertd worker` with a wrong clock: `skewed_worker.py SECONDS`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from alertd.runtime import worker_process
 
 
 def main(skew_s: float) -> None:
-    """Wall time is off by so much from the start, for all of alertd; monotonic time cannot be."""
+    """Shifts wall time from the start, for all of alertd; monotonic time stays correct."""
     right = SystemClock.now_ms
 
     def wrong(clock: SystemClock) -> int:

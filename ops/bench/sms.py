@@ -1,6 +1,6 @@
-"""The same text messages through alertd's channel and through smpplib, to one node-smpp that nobody here wrote, with a receipt each.
+"""Sends the same SMS through alertd's channel and through smpplib, to one third-party node-smpp, with a receipt each.
 
-A message counts when its receipt has come; for how they are measured see `senders`.
+A message counts when its receipt has come; `senders` describes the measurement.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Heard:
     async def take_answers(self, answers: Sequence[Any]) -> None: ...
 
     async def reports(self, reports: Sequence[Any]) -> None:
-        self.count += sum(one.tag is not None for one in reports)  # no part of a message
+        self.count += sum(one.tag is not None for one in reports)  # does not count parts of a message
 
     async def until(self, count: int) -> None:
         while self.count < count:  # noqa: ASYNC110 an event a receipt would be part of what is measured
@@ -48,7 +48,7 @@ class Heard:
 
 
 def send_with_alertd(count: int, port: int) -> Run:
-    """Our channel, as the worker uses it: lanes that send chunks, over one bind as the other."""
+    """Our channel, used like in the worker: lanes that send chunks, over one bind, like the other sender."""
 
     async def run() -> Run:
         heard = Heard()
@@ -85,7 +85,7 @@ def send_with_alertd(count: int, port: int) -> Run:
 
 
 def send_with_smpplib(count: int, port: int) -> Run:
-    """The other one, over one bind with the same window; it answers receipts by itself."""
+    """smpplib, over one bind with the same window; it acknowledges receipts by itself."""
     import smpplib.client  # noqa: PLC0415 the other sender needs it not
 
     logging.disable()
@@ -133,7 +133,7 @@ def number_of(number: int) -> str:
 
 @contextmanager
 def node() -> Iterator[int]:
-    """node-smpp in a process of its own; answers its port."""
+    """Runs node-smpp in a separate process. Yields its port."""
     command = ["node", str(ROOT / "ops/bench/smsc.js"), str(ROOT / ".cache/peers/node_modules/smpp")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "QUIET": "1"})
     try:

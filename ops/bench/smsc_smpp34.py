@@ -1,4 +1,4 @@
-"""An SMS centre made of smpp34, which nobody here wrote: the peer of tests/contract/test_smpp_smpp34.py. PORT is its argument; it prints JSON."""
+"""An SMS centre built on the third-party smpp34: the peer of tests/contract/test_smpp_smpp34.py. Takes PORT as argument, prints JSON."""
 
 import asyncio
 import json

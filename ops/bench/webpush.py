@@ -1,7 +1,7 @@
-"""The same web push messages through alertd's channel and through pywebpush, over TLS to one nginx that nobody here wrote.
+"""Sends the same web push messages through alertd's channel and through pywebpush, over TLS to one nginx.
 
-Each message is sealed anew for one of two hundred browsers. pywebpush is measured twice: as it is called, when it signs a token for each
-message, and with one token for all, which is how alertd does it. For how they are measured see `senders`.
+Each message is encrypted for one of two hundred browsers. The bench measures pywebpush twice: in its normal use, with a signed token per
+message, and with one token for all messages, like alertd. `senders` describes the measurement.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from channels.webpush import WebPushChannel, WebPushSettings
 from channels.webpush_message import WebPushPayload, base64url, encode
 
 BROWSERS = 200
-PEER_LANES = 64  # one message at a time on each of so many connections, all of HTTP/1.1: it has no other
+PEER_LANES = 64  # parallel HTTP/1.1 connections, one message at a time on each: pywebpush has no other mode
 
-#: As a push service says what it took (RFC 8030 section 5).
+#: The answer of a push service to an accepted message (RFC 8030 section 5).
 TAKEN = "add_header Location /m/0:1500415314455276%31bd1c9631bd1c96; return 201;"
 
 #: Sends a text to a subscription.
@@ -38,13 +38,13 @@ Send = Callable[[aiohttp.ClientSession, dict[str, Any], bytes], Awaitable[aiohtt
 
 
 def subscription(service: str, number: int) -> dict[str, Any]:
-    """As a browser has it, as JSON."""
+    """A subscription as a browser makes it, as JSON."""
     return {"endpoint": f"{service}/push/{token_of(number)}", "keys": keys_of(number % BROWSERS)}
 
 
 @cache
 def keys_of(browser: int) -> dict[str, str]:  # noqa: ARG001 of each other ones
-    """Made in the warm-up."""
+    """Made during the warm-up."""
     key = ec.generate_private_key(ec.SECP256R1()).public_key()
     point = key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
     return {"p256dh": base64url(point), "auth": base64url(secrets.token_bytes(16))}
@@ -59,11 +59,11 @@ def send_with_alertd(count: int, push: dict[str, Any]) -> Run:
 
 
 def send_with_webpush_async(count: int, push: dict[str, Any]) -> Run:
-    """Its whole send, as its users call it, over kept connections; its key is read once."""
+    """Sends with pywebpush's normal call, over persistent connections; reads the key once."""
     key, payload = Vapid.from_pem(push["private_key"].encode()), encode(message())
 
     async def send(session: aiohttp.ClientSession, to: dict[str, Any], text: bytes) -> Any:
-        claims = {"sub": push["contact"]}  # it writes into it whom it is for
+        claims = {"sub": push["contact"]}  # pywebpush writes the recipient into it
         return await pywebpush.webpush_async(
             to, text, key, claims, ttl=3600, headers=payload.headers, aiohttp_session=session
         )
@@ -72,7 +72,7 @@ def send_with_webpush_async(count: int, push: dict[str, Any]) -> Run:
 
 
 def send_with_send_async(count: int, push: dict[str, Any]) -> Run:
-    """What is left of it without the signature: sealing and sending."""
+    """Sends with pywebpush's parts without the signature: encryption and sending."""
     key, payload = Vapid.from_pem(push["private_key"].encode()), encode(message())
     headers = {**payload.headers, **key.sign({"aud": push["endpoint"], "sub": push["contact"]})}
 
@@ -83,7 +83,7 @@ def send_with_send_async(count: int, push: dict[str, Any]) -> Run:
 
 
 async def _with_pywebpush(count: int, push: dict[str, Any], payload: WebPushPayload, send: Send) -> Run:
-    """The texts are ready but for their tags, as ours are."""
+    """Prepares all texts except their tags, like our channel."""
     before, after = payload.pieces
     trusted = ssl.create_default_context(cafile=push["ca_file"])
 

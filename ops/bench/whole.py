@@ -1,6 +1,6 @@
-"""One alert to N push addresses through a real `alertd serve` on this machine, the sandbox carriers included.
+"""Sends one alert to N push addresses through a real `alertd serve` on this machine, including the sandbox carriers.
 
-The carrier's ramp and quota are off. Rate is references over the time from approval to the last hand-over.
+The carrier's ramp and quota are off. The rate is references over the time from the approval to the last accepted message.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from rich.table import Table
 from alertd.runtime.sample_people import SHARES
 
 EVERYWHERE = {"regions": ["ES", "FR", "CH", "GB", "US"]}  # the countries of the sample people
-#: Of the sample people, those with the app, less the few whom no country of the library holds.
+#: The sample people with the app, without the few outside every country of the library.
 PUSH_SHARE = SHARES["push"] * 0.99
 
 
 def workers(parent: int) -> Iterator[tuple[float, float]]:
-    """Of each worker below a process, the resident set (MB) and the processor time it took so far (s)."""
+    """Returns the resident set (MB) and the processor time (s) of each worker below a process."""
     for status in Path("/proc").glob("[0-9]*/status"):
         try:
             fields = dict(line.split(":\t", 1) for line in status.read_text().splitlines() if ":\t" in line)
@@ -47,7 +47,7 @@ async def measure(addresses: int, data: Path, *, crowd: bool) -> dict[str, Any]:
     arguments = argparse.Namespace(subscribers=int(addresses / PUSH_SHARE), port=0)
     task = asyncio.current_task()
     assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # so that the child is stopped, too
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # stops the child process too
     async with served(data, arguments) as (base, token, _, process, _), aiohttp.ClientSession() as session:
         admin = Client(session, base, token)
         ana = await person(admin, session, base, "ana@centre.example", "alerts:write", "alerts:read")

@@ -41,7 +41,7 @@ async def test_what_happened_is_told_in_order_with_who_did_it(
         await window.sign_in(ana)
         await opened(window, alert_id)
         await expect(window.page.locator(".times strong")).to_have_text([
-            "Submitted", "Approved", "First message accepted", "Latest message accepted", "Stood down", "Ends",
+            "Submitted", "Approved", "First message sent", "Latest message sent", "Stood down", "Ends",
         ])  # fmt: skip
         await expect(window.page.locator(".times .who")).to_have_text(
             ["ana@centre.example", "bea@centre.example", "ana@centre.example"]

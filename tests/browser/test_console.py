@@ -97,7 +97,7 @@ async def test_two_people_tell_everyone_in_an_area(served: Served, browser: Brow
         await expect(approver.page.locator(".decide .refused")).to_contain_text("The audience has changed")
         await approver.press("Approve and send")
         await expect(approver.page.locator("#share")).to_have_text("100 %")
-        await expect(approver.page.locator(".verdict")).to_contain_text("Carriers accepted all messages; ")
+        await expect(approver.page.locator(".verdict")).to_contain_text("All messages are sent; ")
         assert served.progress(alert_id)["state"] == "sent"
         await approver.press("Stand down")
         await expect(approver.page.locator(".order-texts .phone-title")).to_be_visible()

@@ -105,7 +105,7 @@ async def test_a_decision_says_what_it_still_lacks(served: Served, plain: Browse
         await opened(window, alert_id)
         await expect(window.page.locator(".plot .all-of")).to_contain_text("addresses")
         await window.press("Stand down")
-        lacks = window.page.get_by_text("A required field above is still empty.")
+        lacks = window.page.get_by_text("Fill in all required fields above.")
         await expect(lacks).to_be_visible()
         await window.fill("Reason (internal)", "Seen with her mother")
         await expect(lacks).to_have_count(0)

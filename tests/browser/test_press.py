@@ -423,7 +423,7 @@ async def test_a_press_that_needs_a_number_says_what_it_lacks(
         await window.page.route("**/v1/targets/preview*", many)
         await window.page.goto(f"{window.url}/console#/alerts/{alert_id}")
         send, hint = window.page.get_by_role("button", name="Approve and send"), window.page.locator(".decide .hint")
-        await expect(hint).to_contain_text("still empty")
+        await expect(hint).to_contain_text("Fill in all required fields")
         await expect(send).to_be_disabled()
         number = window.page.locator(".decide input")
         await number.fill("1234")

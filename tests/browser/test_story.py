@@ -43,7 +43,7 @@ async def go(window: Desk, name: str) -> None:
 async def all_told(window: Desk) -> None:
     await expect(window.page.locator("#share")).to_have_text("100 %")
     await expect(window.page.locator(".verdict")).to_contain_text(
-        window.say("Carriers accepted all messages; {n} are confirmed as delivered.").split("{n}")[0]
+        window.say("All messages are sent; {n} are confirmed as delivered.").split("{n}")[0]
     )
 
 
