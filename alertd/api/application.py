@@ -97,7 +97,7 @@ def create_app(services: Container) -> web.Application:
             signed_in=signed_in,
             meter=services.access.meter,
             check_scope=services.organisations.check_scope,
-            check_stop=services.stopping.check_key,
+            check_stop=services.stop_control.check_key,
             takes_writes=services.takes_writes,
         ),
         idempotency=KeptKeys(services.requests, services.clock),

@@ -76,22 +76,22 @@ class _Answers:
         _ = task.cancelled() or task.exception()
 
 
-def public_routes(publishing: Feeds, site: str, clock: Clock) -> list[web.RouteDef]:
+def public_routes(feeds: Feeds, site: str, clock: Clock) -> list[web.RouteDef]:
     """Routes of the feed and the CAP documents. `site` is the public URL without a trailing slash."""
     # Separate queues: requests for missing documents cannot block the feed.
-    feeds, documents = _Answers(clock), _Answers(clock)
+    feed_answers, documents = _Answers(clock), _Answers(clock)
 
     async def make_feed() -> _Answer:
-        return _answer(atom(await publishing.feed(), site), FEED_TYPE)
+        return _answer(atom(await feeds.feed(), site), FEED_TYPE)
 
     async def feed(request: web.Request) -> web.Response:
-        return _told(request, await feeds.of("", make_feed))
+        return _told(request, await feed_answers.of("", make_feed))
 
     async def cap(request: web.Request) -> web.Response:
         identifier = request.match_info["identifier"]
 
         async def make_cap() -> _Answer:
-            current, document = await publishing.cap(identifier)
+            current, document = await feeds.cap(identifier)
             return _answer(document, MEDIA_TYPE, location=f"/cap/{current}.xml")
 
         return _told(request, await documents.of(identifier, make_cap))

@@ -87,10 +87,10 @@ async def api_site(
 
     app = create_app(parts)
     app.add_routes(console_routes(needs(), parts.carriers.channels))
-    app.add_routes(public_routes(parts.publishing, parts.settings.api.reached_at, parts.clock))
+    app.add_routes(public_routes(parts.feeds, parts.settings.api.reached_at, parts.clock))
     metrics = metrics_app(
         process_metrics, parts.fleet.metrics, parts.access.recognise, parts.organisations.check_scope,
-        parts.stopping.check_key, explain, parts.clock,
+        parts.stop_control.check_key, explain, parts.clock,
     )  # fmt: skip
     bounds = Bounds(connections=connections_within(parts.settings.api.connections))
     async with AsyncExitStack() as stack:

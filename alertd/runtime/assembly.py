@@ -83,7 +83,7 @@ async def opened(
             raise ConfigError(str(error)) from None
         try:
             await parts.purging.restore()
-            await parts.revising.restore()
+            await parts.amendment.restore()
         except OSError as error:
             raise ConfigError(f"store.tombstones cannot be read: {error.strerror}") from None
         for carrier in carriers:

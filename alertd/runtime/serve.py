@@ -112,9 +112,9 @@ async def _serve(
     async with (
         parts.regions.watched(),
         parts.region_imports.run(),
-        parts.labels.run(),
+        parts.place_labels.run(),
         parts.reaches.run(lambda: parts.regions.library),
-        parts.attendance.run(),
+        parts.channel_coverage.run(),
         parts.memory.run(parts.clock),
         parts.key_rotation.run(),
         bounce_sites(parts),

@@ -69,7 +69,7 @@ class Worker:
     feeder: Feeder
     agenda: ActiveAlerts
     steps: ErrorGuard
-    stopping: StopControl
+    stop_control: StopControl
     ending: Expiry
     starting: Schedule
     sweeper: Sweeper
@@ -122,7 +122,7 @@ class Worker:
             await self.steps.tried("share", self.health.end)
 
     async def _obey(self) -> None:
-        if not await self.stopping.obey():
+        if not await self.stop_control.obey():
             raise AnsweredTooLateError
 
     async def _listen(self) -> None:
@@ -201,7 +201,7 @@ def worker_of(parts: Container) -> Worker:
 
     def lost() -> None:
         agenda.forget_plans()
-        parts.stopping.doubt()
+        parts.stop_control.doubt()
 
     steps = ErrorGuard(lost, parts.clock, StoreUnavailableError)
     health = CarrierHealth(
@@ -225,14 +225,14 @@ def worker_of(parts: Container) -> Worker:
             dispatch=_dispatch(parts, health),
             carriers=parts.carriers,
             health=health,
-            stopping=parts.stopping,
+            stop_control=parts.stop_control,
             agenda=agenda,
             steps=steps,
             settings=settings,
         ),
         agenda=agenda,
         steps=steps,
-        stopping=parts.stopping,
+        stop_control=parts.stop_control,
         starting=Schedule(parts.alerts, parts.approval, parts.audit, parts.regions, parts.clock),
         ending=Expiry(parts.alerts, parts.work, parts.clock, parts.metrics),
         closing=Archiving(
@@ -273,7 +273,7 @@ def _dispatch(parts: Container, health: CarrierHealth) -> Dispatch:
     )
     hand_over = Sender(
         people=parts.people,
-        holding=Deferral(parts.acks, parts.budget),
+        holding=Deferral(parts.acknowledgement_store, parts.budget),
         domains=parts.domains,
         carriers=parts.carriers,
         health=health,
@@ -289,6 +289,6 @@ def _dispatch(parts: Container, health: CarrierHealth) -> Dispatch:
         offers=offers,
         hand_over=hand_over,
         health=health,
-        removal=parts.removal,
+        dead_addresses=parts.dead_addresses,
         clock=parts.clock,
     )

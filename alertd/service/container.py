@@ -35,7 +35,7 @@ from alertd.service.areas.targeting import Targeting
 from alertd.service.carriers.carriers import Carriers, Domains
 from alertd.service.carriers.states import CarrierStates, ChannelCoverage
 from alertd.service.delivery.carrier_tests import CarrierTests
-from alertd.service.delivery.explaining import Explanations
+from alertd.service.delivery.explanations import Explanations
 from alertd.service.delivery.fleet import FleetMetrics
 from alertd.service.delivery.receipts import Inbound, MailReports, Receipts
 from alertd.service.delivery.resending import Resending
@@ -134,10 +134,10 @@ class Container:
         self.alerts = Alerts(self.db)
         self.people = People(self.db, clock)
         self.work = Work(self.db)
-        self.acks = Acknowledgements(self.db)
+        self.acknowledgement_store = Acknowledgements(self.db)
         self.limits = Limits(self.db)
-        self.suppressing = Suppression(self.people, clock)
-        self.removal = DeadAddresses(self.people, self.suppressing, clock, metrics)
+        self.suppression = Suppression(self.people, clock)
+        self.dead_addresses = DeadAddresses(self.people, self.suppression, clock, metrics)
         deadline_s = settings.audience.deadline_s
         self.audience = Audience(
             BulkReads(self.db.nodes, timeout_s=deadline_s),
@@ -157,34 +157,41 @@ class Container:
         operators, sessions = OperatorStore(self.db), SessionStore(self.db)
         self.operators = Operators(operators, clock, settings.sign_in)
         self.sessions = Sessions(sessions, operators, clock, settings.sign_in)
-        self.stopping = StopControl(
+        self.stop_control = StopControl(
             Stops(self.db), self.alerts, self.access, operators, clock, host=settings.alerts.organisation
         )
-        self.grounds = Jurisdictions(self.regions, border_share=settings.alerts.border_share)
+        self.jurisdictions = Jurisdictions(self.regions, border_share=settings.alerts.border_share)
         self.organisations = Organisations(
-            OrganisationStore(self.db), self.grounds, self.stopping.administers, default=settings.alerts.organisation
+            OrganisationStore(self.db),
+            self.jurisdictions,
+            self.stop_control.administers,
+            default=settings.alerts.organisation,
         )
         self.reaches = Reaches(
             self.audience, self.people, self.db.codec, settings.store.directory / "people-map", clock
         )  # fmt: skip
-        looks = self.looks = ReachPreview(self.targeting, self.reaches)
-        borders = JurisdictionSplit(self.alerts, looks, self.targeting, self.organisations, self.grounds)
-        self.borders = borders
+        reach_previews = self.reach_previews = ReachPreview(self.targeting, self.reaches)
+        jurisdiction_split = JurisdictionSplit(
+            self.alerts, reach_previews, self.targeting, self.organisations, self.jurisdictions
+        )
+        self.jurisdiction_split = jurisdiction_split
         self.intake = Intake(
-            self.alerts, looks, borders, self.renderer, clock, self.carriers, self.photos, self.texts, self.organisations,
+            self.alerts, reach_previews, jurisdiction_split, self.renderer, clock, self.carriers, self.photos, self.texts, self.organisations,
             settings.alerts.author_mb,
         )  # fmt: skip
         updates, permissions = Updates(self.db, self.alerts), PermissionStore(self.db, self.alerts)
         self.budget = Budget(Budgets(self.db), self.carriers, self.renderer, self.texts, settings.budget, clock)
         self.freezing = Freezing(self.alerts, updates, self.photos, permissions, clock)
         self.approval = Approval(
-            self.alerts, self.freezing, self.targeting, self.texts, self.stopping, clock, self.organisations, self.budget,
-            borders, looks,
+            self.alerts, self.freezing, self.targeting, self.texts, self.stop_control, clock, self.organisations, self.budget,
+            jurisdiction_split, reach_previews,
         )  # fmt: skip
         self.break_glass = BreakGlass(self.alerts, self.approval, self.organisations, Claims(self.db), clock)
         self.waiting = Waiting(self.db)
-        self.duty = OnCallRota(Rotas(self.db), self.waiting, self.alerts, self.approval, self.carriers.channels, clock)
-        self.updating = UpdateProposals(self.alerts, updates, self.work, self.intake, self.approval, self.photos)
+        self.rota = OnCallRota(Rotas(self.db), self.waiting, self.alerts, self.approval, self.carriers.channels, clock)
+        self.update_proposals = UpdateProposals(
+            self.alerts, updates, self.work, self.intake, self.approval, self.photos
+        )
         self.audit = Audit(AuditLog(self.db), self.alerts, self.db.codec, metrics)
         self.reach_audit = ReachAudit(self.limits, self.audit, per_min=settings.api.reach_per_min)
         self.region_imports = RegionImports(
@@ -192,18 +199,25 @@ class Container:
             UploadDirs(settings.store.directory / "imports", settings.store.reserve_bytes), clock,
         )  # fmt: skip
         self.permissions = Permissions(
-            permissions, self.alerts, updates, self.approval, self.organisations, self.targeting, self.stopping, self.budget,
-            self.audit, clock, looks,
+            permissions, self.alerts, updates, self.approval, self.organisations, self.targeting, self.stop_control, self.budget,
+            self.audit, clock, reach_previews,
         )  # fmt: skip
         self._compose_following()
         self._compose_forgetting(updates)
         self.registry = Registry(self.people, self.regions, clock)
-        self.labels = PlaceLabels(self.registry, self.people, self.regions, LabelMark(self.db), clock)
+        self.place_labels = PlaceLabels(self.registry, self.people, self.regions, LabelMark(self.db), clock)
         self.receipts = Receipts(
-            self.work, self.acks, MessageIds(self.db), self.suppressing, self.removal, self.tags, clock, metrics
+            self.work,
+            self.acknowledgement_store,
+            MessageIds(self.db),
+            self.suppression,
+            self.dead_addresses,
+            self.tags,
+            clock,
+            metrics,
         )
-        self.mail_reports = MailReports(self.receipts, self.removal, self.work, self.people)
-        self.current = OpenAlerts(self.db)
+        self.mail_reports = MailReports(self.receipts, self.dead_addresses, self.work, self.people)
+        self.open_alerts = OpenAlerts(self.db)
         self._compose_signing_in(operators, sessions)
         self._compose_rest(key_watch or KeyWatch(self.db, next_key_file(settings.store)))
 
@@ -226,7 +240,7 @@ class Container:
     def _compose_signing_in(self, operators: OperatorStore, sessions: SessionStore) -> None:
         """What lets people in."""
         settings, clock = self.settings, self.clock
-        entering = SignIn(operators, sessions, self.audit, clock, self.stopping.administers)
+        entering = SignIn(operators, sessions, self.audit, clock, self.stop_control.administers)
         self.passkeys = Passkeys(operators, sessions, entering, clock, RelyingParty.of(settings))
         provider = OidcProvider(settings.oidc, guarded(settings.oidc), clock) if settings.oidc.issuer else None
         self.oidc = Oidc(
@@ -235,18 +249,20 @@ class Container:
 
     def _compose_following(self) -> None:
         """What is decided about alerts that are told."""
-        self.following = FollowUps(self.alerts, self.approval, self.stopping, self.clock)
-        self.whole_case = CaseStandDown(
-            self.alerts, self.approval, self.following, self.organisations, self.limits, self.audit, self.clock
+        self.follow_ups = FollowUps(self.alerts, self.approval, self.stop_control, self.clock)
+        self.case_stand_down = CaseStandDown(
+            self.alerts, self.approval, self.follow_ups, self.organisations, self.limits, self.audit, self.clock
         )
-        self.resending = Resending(self.alerts, self.work, self.stopping)
+        self.resending = Resending(self.alerts, self.work, self.stop_control)
 
     def _compose_forgetting(self, updates: Updates) -> None:
         """What takes out of alerts what is not to be known any more, here and in copies that are put back."""
         cases, tombstones = Cases(self.db), self._tombstones
-        self.past = PublishedHistory(updates.published, cases)
+        self.published_history = PublishedHistory(updates.published, cases)
         self.legal_holds = LegalHolds(cases, self.alerts, self.approval, self.organisations, self.audit, self.clock)
-        self.revising = Amendment(self.alerts, self.approval, self.photos, self.past, tombstones, self.clock)
+        self.amendment = Amendment(
+            self.alerts, self.approval, self.photos, self.published_history, tombstones, self.clock
+        )
         self.purging = Purging(self.alerts, cases, self.media, tombstones, self.approval, self.clock)
 
     def _compose_rest(self, key_watch: KeyWatch) -> None:
@@ -259,35 +275,43 @@ class Container:
         self.webhooks = Webhooks(hooks, kept, poster, clock)
         self.domains = Domains(self.limits, clock, metrics)
         pager = Pager(carriers=self.carriers, limits=self.limits, domains=self.domains, clock=clock, metrics=metrics)
-        self.attendance = ChannelCoverage(self.carriers, at_work(self.db), clock)
+        self.channel_coverage = ChannelCoverage(self.carriers, at_work(self.db), clock)
         self.logins = Logins(self.db)
         self.carrier_states = CarrierStates(
             carriers=self.carriers, logins=self.logins, taking=taking(self.db), limits=self.limits,
-            attendance=self.attendance, clock=clock,
+            channel_coverage=self.channel_coverage, clock=clock,
         )  # fmt: skip
         self.carrier_tests = CarrierTests(
-            queue=CarrierTestQueue(self.db), carriers=self.carriers, organisations=self.organisations, stopping=self.stopping,
+            queue=CarrierTestQueue(self.db), carriers=self.carriers, organisations=self.organisations, stop_control=self.stop_control,
             limits=self.limits, pager=pager, states=self.carrier_states, registry=self.registry, clock=clock,
         )  # fmt: skip
         self.paging = Paging(
-            alerts=self.alerts, waiting=self.waiting, duty=self.duty, pager=pager, organisations=self.organisations,
-            stopping=self.stopping, audit=self.audit, renderer=self.renderer, tags=self.tags, clock=clock, metrics=metrics,
+            alerts=self.alerts, waiting=self.waiting, rota=self.rota, pager=pager, organisations=self.organisations,
+            stop_control=self.stop_control, audit=self.audit, renderer=self.renderer, tags=self.tags, clock=clock, metrics=metrics,
             names=self.organisations.names, pace=PagePace(clock), site=RelyingParty.of(settings).origins[0],
             step_aside=self.events.step_aside,
         )  # fmt: skip
         self.reports = ProgressReports(self.alerts, self.work, CarrierNumbers(self.db), self.db.codec)
-        self.course = Timeline(self.audit, self.work)
-        self.results = Results(self.alerts, self.work, self.reports, self.course, self.targeting, self.looks, self.past)
+        self.timeline = Timeline(self.audit, self.work)
+        self.results = Results(
+            self.alerts,
+            self.work,
+            self.reports,
+            self.timeline,
+            self.targeting,
+            self.reach_previews,
+            self.published_history,
+        )
         self.seal = Seal(self.db.codec)
-        self.explaining = Explanations(self.alerts, self.reports, self.people.names)
+        self.explanations = Explanations(self.alerts, self.reports, self.people.names)
         self.cap_intake = CapIntake(
-            intake=self.intake, approval=self.approval, ends=self.following, updating=self.updating,
+            intake=self.intake, approval=self.approval, ends=self.follow_ups, update_proposals=self.update_proposals,
             reports=self.reports, regions=self.regions, issuers=issuers_of(settings.cap), clock=clock,
         )  # fmt: skip
         self.cap_out = CapOut(
             self.alerts, self.targeting, self.regions, self.renderer, self.texts, self.organisations, settings
         )
-        self.publishing = Feeds(self.current, self.alerts, self.cap_out, self.renderer, self.texts, clock)
+        self.feeds = Feeds(self.open_alerts, self.alerts, self.cap_out, self.renderer, self.texts, clock)
         to_distributors = self._compose_distribution(kept, poster)
         self.webhook_delivery = WebhookDelivery(
             (ToWebhooks(hooks, kept, poster, self.events.may_post, clock, metrics), to_distributors), kept, clock
@@ -295,26 +319,28 @@ class Container:
         self.requests = Requests(self.db)
         self.fleet = FleetMetrics(
             self.alerts, self.work, self.people, self.carrier_states, hooks, self.tracks, clock, self.organisations.names,
-            self.break_glass.awaiting, self.attendance.channels, self.key_rotation.seals,
+            self.break_glass.awaiting, self.channel_coverage.channels, self.key_rotation.seals,
         )  # fmt: skip
 
     def _compose_distribution(self, kept: event_store.Events, poster: Fetcher) -> DistributorDelivery:
         hooks, self.tracks = DistributorHooks(self.db), Tracks(self.db)
         key, site = self.db.codec.derived("distributors"), self.settings.api.reached_at
-        self.confirming = DistributorAcknowledgements(hooks, self.tracks, self.alerts, self.clock, key, site)
+        self.acknowledgements = DistributorAcknowledgements(hooks, self.tracks, self.alerts, self.clock, key, site)
         self.distributors = Distributors(
-            hooks, self.tracks, self.alerts, kept, self.grounds, self.cap_out, self.confirming, poster, self.clock
+            hooks, self.tracks, self.alerts, kept, self.jurisdictions, self.cap_out, self.acknowledgements, poster, self.clock
         )  # fmt: skip
         return DistributorDelivery(
-            hooks, self.tracks, self.alerts, self.cap_out, self.grounds, self.regions, self.stopping, poster,
-            self.events.may_post, self.confirming, self.clock, self.metrics,
+            hooks, self.tracks, self.alerts, self.cap_out, self.jurisdictions, self.regions, self.stop_control, poster,
+            self.events.may_post, self.acknowledgements, self.clock, self.metrics,
         )  # fmt: skip
 
     @property
     def restoring(self) -> Restoring:
         """Settles a store that was put back from a copy."""
         org, names = self.settings.alerts.organisation, self.organisations.names
-        return Restoring(self.current, self.alerts, self.tracks, self._tombstones, self.audit, names, self.clock, org)
+        return Restoring(
+            self.open_alerts, self.alerts, self.tracks, self._tombstones, self.audit, names, self.clock, org
+        )
 
     @property
     def _tombstones(self) -> Tombstones:
@@ -322,12 +348,14 @@ class Container:
 
     def inbound(self, carrier: str) -> Inbound:
         """Takes what a text message centre tells."""
-        return Inbound(carrier, self.receipts, self.suppressing, self.metrics)
+        return Inbound(carrier, self.receipts, self.suppression, self.metrics)
 
     @property
     def forgetting(self) -> Forgetting:
         """Takes whom alerts sought out of those that ended."""
-        return Forgetting(self.alerts, Cases(self.db), self.past, self.audit, self.settings.retention, self.clock)
+        return Forgetting(
+            self.alerts, Cases(self.db), self.published_history, self.audit, self.settings.retention, self.clock
+        )
 
 
 def next_key_file(section: StoreSection) -> Path | None:

@@ -27,7 +27,7 @@ from alertd.rendering.renderer import LEFT_OUT, NEVER_LEFT_OUT
 from alertd.service.alerts.permissions import ACTS
 from alertd.service.delivery import schedule
 from alertd.service.delivery.expand_addresses import Standing
-from alertd.service.delivery.explaining import Told, Why
+from alertd.service.delivery.explanations import Told, Why
 from alertd.service.oncall import paging
 from alertd.service.organisations import region_imports
 from alertd.service.records import restoring

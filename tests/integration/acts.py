@@ -24,7 +24,7 @@ from alertd.service.access import Credential
 from alertd.service.alerts.follow_up import Followed
 from alertd.service.alerts.intake import Taken
 from alertd.service.container import Container
-from alertd.service.delivery.explaining import Explanation
+from alertd.service.delivery.explanations import Explanation
 from alertd.service.people.registration_intake import Entry
 from alertd.store.alerts.records import AlertRecord, numbers_of
 from alertd.store.delivery.work import Work
@@ -241,7 +241,7 @@ async def slug(call: Any) -> str:
 
 
 async def explained(parts: Container, name: str, record: AlertRecord) -> Explanation:
-    return await parts.explaining.explain(await parts.registry.get(name), await parts.alerts.get(record.id))
+    return await parts.explanations.explain(await parts.registry.get(name), await parts.alerts.get(record.id))
 
 
 def told(sandbox: Sandbox) -> list[int]:

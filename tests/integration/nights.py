@@ -45,7 +45,7 @@ class Night:
     sample: dict[str, Any]
 
     async def rota(self, *steps: list[dict[str, Any]], **more: Any) -> None:
-        await self.parts.duty.put(rota_of(*(steps or THREE), **more), ROOT)
+        await self.parts.rota.put(rota_of(*(steps or THREE), **more), ROOT)
 
     async def waits(self, **changes: Any) -> str:
         """Ana's alert, which waits for its second person."""
@@ -75,4 +75,4 @@ class Night:
         return [word for word in words if word in {"paged", "taken", "unanswered"}]
 
     async def call(self, alert_id: str) -> Any:
-        return (await self.parts.duty.call(alert_id, ROOT)).paged
+        return (await self.parts.rota.call(alert_id, ROOT)).paged

@@ -200,7 +200,7 @@ async def show_alert(request: web.Request, *, id: AlertId) -> Reply[AlertReply]:
     s = services(request)
     record = await s.approval.get(id, credential(request))
     reply = reply_with_alert(record, whole=True)
-    reply.body.still_named = await s.revising.still_named(record)
+    reply.body.still_named = await s.amendment.still_named(record)
     reply.body.told_by = await s.reports.told_by(id)
     reply.body.similar = similar_replies(await s.reports.similar(record))
     return reply
@@ -292,7 +292,7 @@ async def cancel_alert(request: web.Request, *, id: AlertId, headers: Conditions
     told so, on the channel they were told on, in prepared words for `code` that name nobody; `reason` stays inside.
     """
     return await followed(
-        request, id, lambda s, who: s.following.cancel(
+        request, id, lambda s, who: s.follow_ups.cancel(
             id, who, body.reason, code=body.code, notify=body.notify == "full", rev=headers.version
         )
     )  # fmt: skip

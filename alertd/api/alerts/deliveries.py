@@ -17,7 +17,7 @@ from alertd.model.registration import SubscriberId
 from alertd.model.states import AlertState, State
 from alertd.service.alerts.progress import Delivery
 from alertd.service.delivery.expand_addresses import Standing
-from alertd.service.delivery.explaining import Told, Why
+from alertd.service.delivery.explanations import Told, Why
 
 Resendable = Literal["unknown", "failed"]
 EVERY: tuple[Resendable, ...] = ("unknown", "failed")
@@ -129,9 +129,9 @@ async def explain_subscriber(request: web.Request, *, id: SubscriberId, query: E
     record = await s.approval.get(query.alert, who)
     note(request, alert=record.id)
     if s.organisations.is_host(who):
-        found = await s.explaining.explain(await s.registry.get(id), record)
+        found = await s.explanations.explain(await s.registry.get(id), record)
     else:
-        found = await s.explaining.to_guest(id, record)
+        found = await s.explanations.to_guest(id, record)
     return ExplainReply(
         subscriber=id, alert=record.id, told=found.told, why=found.why, in_audience=found.in_audience,
         consents=found.consents, tester=found.tester,

@@ -80,7 +80,9 @@ async def stand_down_alert(
     that it is no longer active, without a name. It can be reopened until its end; then, what was queued goes out. Text
     messages and mails, which nothing takes back, speak when it is closed.
     """
-    return await followed(request, id, lambda s, who: s.following.stand_down(id, who, body.reason, rev=headers.version))
+    return await followed(
+        request, id, lambda s, who: s.follow_ups.stand_down(id, who, body.reason, rev=headers.version)
+    )
 
 
 @OPERATIONS.add(
@@ -101,8 +103,8 @@ async def stand_down_case(
     """
     s, who = services(request), credential(request)
     if is_replay(request):
-        return _hidden(await s.whole_case.of(number, who))
-    done = await s.whole_case.stand_down(number, who, body.reason)
+        return _hidden(await s.case_stand_down.of(number, who))
+    done = await s.case_stand_down.stand_down(number, who, body.reason)
     note(request, alerts=str(len(done.own) + (done.others or 0)), asked=done.others is None)
     return _hidden(done)
 
@@ -119,7 +121,7 @@ def _hidden(found: Hidden) -> Reply[CaseReply]:
 )  # fmt: skip
 async def reopen_alert(request: web.Request, *, id: AlertId, headers: Conditions, body: Decide) -> Reply[AlertReply]:
     """Shows an alert again that was stood down: it goes on where it was, and who was told of that is told that it is back."""
-    return await followed(request, id, lambda s, who: s.following.reopen(id, who, body.reason, rev=headers.version))
+    return await followed(request, id, lambda s, who: s.follow_ups.reopen(id, who, body.reason, rev=headers.version))
 
 
 @OPERATIONS.add(
@@ -132,7 +134,7 @@ async def close_alert(request: web.Request, *, id: AlertId, headers: Conditions,
     """
     return await followed(
         request, id,
-        lambda s, who: s.following.close(id, who, body.outcome, notify=body.notify == "full", rev=headers.version),
+        lambda s, who: s.follow_ups.close(id, who, body.outcome, notify=body.notify == "full", rev=headers.version),
     )  # fmt: skip
 
 
@@ -155,9 +157,9 @@ async def restrict_alert(request: web.Request, *, id: AlertId, headers: Conditio
     anybody. Photos answer 410. What is still to be sent says no more than that within a second, and phones that have it by push
     get it so in its place, without a sound. Text messages and mails that were sent cannot be taken back.
     """
-    reply = await followed(request, id, lambda s, who: s.revising.restrict(id, who, body.reason, rev=headers.version))
+    reply = await followed(request, id, lambda s, who: s.amendment.restrict(id, who, body.reason, rev=headers.version))
     s = services(request)
-    reply.body.still_named = await s.revising.still_named(await s.approval.get(id, credential(request)))
+    reply.body.still_named = await s.amendment.still_named(await s.approval.get(id, credential(request)))
     return reply
 
 
@@ -171,7 +173,7 @@ async def extend_alert(request: web.Request, *, id: AlertId, headers: Conditions
     somebody who might have approved it: not its author.
     """
     return await followed(
-        request, id, lambda s, who: s.revising.extend(id, who, body.expires, body.reason, rev=headers.version)
+        request, id, lambda s, who: s.amendment.extend(id, who, body.expires, body.reason, rev=headers.version)
     )
 
 
@@ -277,7 +279,7 @@ async def update_alert(
     s, who = services(request), credential(request)
     alert = body.alert()
     async with s.reach_audit.turn(who) if query.dry_run else nullcontext():
-        taken = await s.updating.submit(
+        taken = await s.update_proposals.submit(
             id, alert, body.notify, who, rev=headers.version, dry_run=query.dry_run, again=is_replay(request)
         )
     note(request, record=taken.record, notify=str(body.notify), dry_run=query.dry_run)

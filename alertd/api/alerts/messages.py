@@ -117,7 +117,7 @@ async def preview_messages(request: web.Request, *, query: MessagesQuery, body: 
     alert = await s.photos.add_descriptions(alert, who)
     s.targeting.check_own(alert.target, who.org)
     async with s.reach_audit.one_of_few(who):
-        countries = await s.looks.countries(alert)
+        countries = await s.reach_previews.countries(alert)
     languages = previews.chosen_languages(alert, s.renderer, _listed(query.languages))
     channels = _listed(query.channels) or list(dict.fromkeys(alert.channels))
     own, now_ms = await s.texts.latest(who.org), s.clock.now_ms()

@@ -76,7 +76,7 @@ OPERATIONS = Operations("On call")
 @OPERATIONS.add("GET", "/v1/oncall", "Show who is on call", "alerts:read", tells=("ETag",))
 async def show_oncall(request: web.Request) -> Reply[OnCallReply]:
     """Who is on call in your organisation: the rota, and who would be called now."""
-    return _reply(request, await services(request).duty.get(credential(request).org))
+    return _reply(request, await services(request).rota.get(credential(request).org))
 
 
 @OPERATIONS.add(
@@ -89,7 +89,7 @@ async def put_oncall(request: web.Request, *, headers: Conditions, body: OnCall)
     alert waits no more. The same happens if another organisation asks to stand an alert down. A page names your organisation and the alert's id, and
     nothing of what it is about. No steps: nobody is called.
     """
-    known = await services(request).duty.put(body, credential(request), rev=headers.version)
+    known = await services(request).rota.put(body, credential(request), rev=headers.version)
     people = sum(len(step.people) for step in body.steps)
     note(request, rev=known.rev, steps=len(body.steps), people=people)
     return _reply(request, known)
@@ -98,7 +98,7 @@ async def put_oncall(request: web.Request, *, headers: Conditions, body: OnCall)
 @OPERATIONS.add("GET", "/v1/oncall/alerts", "List who was called for what waits", "alerts:read")
 async def list_calls(request: web.Request) -> CallList:
     """The organisation's alerts that wait for their second person, or that another organisation asks to stand down: who was called, and who has each."""
-    return CallList(calls=[_call(one) for one in await services(request).duty.calls(credential(request).org)])
+    return CallList(calls=[_call(one) for one in await services(request).rota.calls(credential(request).org)])
 
 
 @OPERATIONS.add(
@@ -111,14 +111,14 @@ async def take_alert(request: web.Request, *, id: AlertId) -> CallReply:
     that request.
     """
     s, who = services(request), credential(request)
-    call = await (s.duty.call if is_replay(request) else s.duty.take)(id, who)
+    call = await (s.rota.call if is_replay(request) else s.rota.take)(id, who)
     note(request, record=call.record)
     return _call(call)
 
 
 def _reply(request: web.Request, known: KnownRota) -> Reply[OnCallReply]:
     rota = known.rota
-    now = services(request).duty.now(rota) if rota else []
+    now = services(request).rota.now(rota) if rota else []
     steps = [
         OnDutyStep(
             people=[

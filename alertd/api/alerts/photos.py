@@ -106,7 +106,7 @@ async def show_media(request: web.Request, *, id: MediaId, query: ShowQuery) -> 
     who = await s.access.recognise(token.strip()) if scheme.lower() == "bearer" else await known(request)
     if who is not None:
         await s.access.meter(who)
-        await s.stopping.check_key(who)
+        await s.stop_control.check_key(who)
     data = await s.photos.show(id, query.size, who)
     cache = "no-store" if who else f"public, max-age={CACHE_S}"
     headers = {

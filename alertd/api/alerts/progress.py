@@ -233,7 +233,7 @@ class CurveReply(BaseModel):
 async def alert_history(request: web.Request, *, id: AlertId) -> HistoryReply:
     """Who did what with an alert and its later versions, as the audit has it."""
     s = services(request)
-    found = await s.course.history(await s.approval.get(id, credential(request)))
+    found = await s.timeline.history(await s.approval.get(id, credential(request)))
     return history_reply(id, found)
 
 
@@ -260,7 +260,7 @@ async def alert_curve(request: web.Request, *, id: AlertId) -> CurveReply:
     """How many messages were handed over and delivered, and when, from the ledger: up to 128 points, however long it took."""
     s, who = services(request), credential(request)
     record = await s.approval.get(id, who)
-    curve = await s.course.curve(record, reads_ledger=who.may(LEDGER))
+    curve = await s.timeline.curve(record, reads_ledger=who.may(LEDGER))
     return CurveReply(
         id=id,
         step_s=curve.step_ms / 1000,

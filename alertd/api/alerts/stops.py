@@ -69,7 +69,7 @@ async def stop_sending(request: web.Request, *, body: StopOrder) -> StopReply:
     an administrator, the whole service's. The last message leaves within a second of the answer. What is queued stays so,
     nothing can be approved, and cancelling goes on. Two people resume.
     """
-    s, who = services(request).stopping, credential(request)
+    s, who = services(request).stop_control, credential(request)
     scope = await s.scope_of(body.what, body.key, who)
     note(request, object_=scope)
     if is_replay(request):
@@ -83,7 +83,7 @@ async def stop_sending(request: web.Request, *, body: StopOrder) -> StopReply:
 )  # fmt: skip
 async def resume_sending(request: web.Request, *, body: Scope = OWN) -> StopReply:
     """Lifts a stop, by two people: the first asks, the second lifts it. Neither may have made the other's key."""
-    s, who = services(request).stopping, credential(request)
+    s, who = services(request).stop_control, credential(request)
     scope = await s.scope_of(body.what, body.key, who)
     note(request, object_=scope)
     if is_replay(request):
@@ -96,7 +96,7 @@ async def resume_sending(request: web.Request, *, body: Scope = OWN) -> StopRepl
 @OPERATIONS.add("GET", "/v1/stop", "List stops", "alerts:read")
 async def list_stops(request: web.Request) -> StopList:
     """What is stopped now."""
-    found = await services(request).stopping.active(credential(request).org)
+    found = await services(request).stop_control.active(credential(request).org)
     return StopList(stops=[_shown(scope, stop) for scope, stop in sorted(found.items())])
 
 
@@ -122,7 +122,7 @@ async def _pause(request: web.Request, alert_id: str, headers: Conditions, *, wa
     record = await s.approval.get(alert_id, who)
     if not is_replay(request):
         check_key(record, who)
-        record = await s.stopping.pause(record, who, waits=waits, rev=headers.version)
+        record = await s.stop_control.pause(record, who, waits=waits, rev=headers.version)
         note(request, record=record, paused=record.chain.paused)
     return Reply(alert_reply(record), headers=etag(record.rev))
 

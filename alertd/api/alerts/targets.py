@@ -78,7 +78,7 @@ async def preview_target(request: web.Request, *, body: PreviewRequest) -> Previ
         raise Problem("invalid-request", "The target asks for what is not done yet.", faults=tuple(faults))
     s.targeting.check_own(body.target, who.org)
     async with s.reach_audit.turn(who):
-        area, look, beyond, neighbours = await s.borders.previewed(body.target, body.kind, who)
+        area, look, beyond, neighbours = await s.jurisdiction_split.previewed(body.target, body.kind, who)
         shown = await area_reply(s, area, await s.targeting.shares(area.geometry), body.language)
     if look.reach:
         await s.reach_audit.enter(who, look.area.geometry, body.kind)
@@ -92,5 +92,7 @@ async def preview_target(request: web.Request, *, body: PreviewRequest) -> Previ
         eta=eta(s, audience, (body.target, body.policy), CHANNELS, (ring.loudness for ring in audience.rings)),
         outside=OutsideReply.model_validate(facts(beyond)) if beyond else None,
         neighbours=[permission_reply(one).model_copy(update={"people": None}) for one in neighbours],
-        notice=NOBODY_ACKNOWLEDGES if body.policy.escalates and not await s.acks.lately(s.clock.now_ms()) else None,
+        notice=NOBODY_ACKNOWLEDGES
+        if body.policy.escalates and not await s.acknowledgement_store.lately(s.clock.now_ms())
+        else None,
     )

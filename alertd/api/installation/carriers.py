@@ -111,7 +111,7 @@ OPERATIONS = Operations("Service")
 async def list_carriers(request: web.Request) -> CarrierList:
     """The carriers, their limits, and the state of each: whether it can send, and if not, why and which settings to check."""
     s = services(request)
-    states, at_work = await s.carrier_states.all(), await s.attendance.channels()
+    states, at_work = await s.carrier_states.all(), await s.channel_coverage.channels()
     return CarrierList(
         carriers=[
             CarrierReply(

@@ -208,7 +208,7 @@ async def _check_terms(s: Container, body: NewKey) -> None:
     if body.expires and body.terms.expires <= s.clock.now_ms():
         raise Problem("invalid-request", "The key would be over.", faults=(Fault("/expires", "This time has passed."),))
     if body.jurisdiction:
-        await s.grounds.of(body.jurisdiction)
+        await s.jurisdictions.of(body.jurisdiction)
 
 
 def _refuse_replay(request: web.Request) -> None:

@@ -63,7 +63,7 @@ async def show_standing(request: web.Request, *, tag: Tag) -> Standing:
     s = services(request)
     page = s.receipts.reference(tag, TokenPurpose.PAGE)  # to somebody on call
     if page:
-        waits = await s.duty.head(page.alert_id)
+        waits = await s.rota.head(page.alert_id)
         return _standing(waits, show=waits is not None and cause(waits) is not None)
     reference = _reference(request, tag)
     found = await s.reports.standing(reference.alert_id, reference.row)

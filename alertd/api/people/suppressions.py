@@ -61,7 +61,7 @@ async def suppress_addresses(request: web.Request, *, body: Suppression) -> Supp
     one is stopped, and whoever comes with one later. Sent again it changes nothing. No START takes these off again.
     """
     addresses = [(CHANNELS.index(address.channel), address.value) for address in body.addresses]
-    done = await services(request).suppressing.hold(addresses)
+    done = await services(request).suppression.hold(addresses)
     note(request, addresses=len(addresses), listed=done.listed, stopped=done.changed)
     return SuppressionReply(listed=done.listed, stopped=done.changed)
 
@@ -74,7 +74,7 @@ async def lookup_suppression(request: web.Request, *, body: Lookup) -> Since:
     """Since when an address is on the suppression list."""
     address = address_of(body)
     note(request, object_=services(request).audit.hidden(address[1]))
-    since = await services(request).suppressing.since(address)
+    since = await services(request).suppression.since(address)
     if since is None:
         raise Problem("not-found", "This address is not on the list.")
     return Since(since=datetime.fromtimestamp(since, UTC))
@@ -87,5 +87,5 @@ async def lift_suppression(request: web.Request, *, body: Lift) -> LiftReply:
     """
     address = address_of(body)
     note(request, object_=services(request).audit.hidden(address[1]), reason=str(body.reason))
-    done = await services(request).suppressing.lift([address])
+    done = await services(request).suppression.lift([address])
     return LiftReply(lifted=bool(done.listed), active=done.changed)

@@ -224,7 +224,7 @@ async def confirm_takedown(request: web.Request, *, id: AlertId, distributor: Di
     s, who = services(request), credential(request)
     record = await s.approval.chain(id, who)
     check_key(record, who)
-    await s.confirming.confirm(record, distributor, who)
+    await s.acknowledgements.confirm(record, distributor, who)
     note(request, record=record, distributor=distributor)
     return await _distribution(request, record)
 
@@ -239,7 +239,7 @@ async def resend_distribution(request: web.Request, *, id: AlertId, distributor:
     record = await s.approval.chain(id, who)
     if not is_replay(request):
         check_key(record, who)
-        await s.confirming.send_again(record, distributor, who)
+        await s.acknowledgements.send_again(record, distributor, who)
         note(request, record=record, distributor=distributor)
     return await _distribution(request, record)
 
@@ -252,7 +252,7 @@ async def take_distributor_receipt(request: web.Request, *, token: str) -> Recei
     """A CAP Ack or Error of a distributor. Its `references` name the messages that it is about; of an Error, `note` says why. The address is
     known to that distributor alone, so no key is asked for.
     """
-    return ReceiptsTaken(taken=await services(request).confirming.take(token, await request.read()))
+    return ReceiptsTaken(taken=await services(request).acknowledgements.take(token, await request.read()))
 
 
 async def _distribution(request: web.Request, record: AlertRecord) -> DistributionReply:

@@ -53,7 +53,7 @@ class Amendment:
     alerts: Alerts
     approval: Approval
     photos: Photos
-    past: PublishedHistory
+    published_history: PublishedHistory
     tombstones: Tombstones
     clock: Clock
 
@@ -63,7 +63,7 @@ class Amendment:
         evidence has what it said before, and nobody else. Raises Problem.
         """
         done = await self._revised(alert_id, who, reason, rev, partial(self._restriction, who))
-        await self.past.settle(await self.approval.get(alert_id, who))
+        await self.published_history.settle(await self.approval.get(alert_id, who))
         try:  # outside the store, whose copy knows nothing of it
             await asyncio.to_thread(
                 self.tombstones.add, Restriction(restricted=alert_id, at=done.record.times.restricted)
@@ -101,13 +101,13 @@ class Amendment:
             structlog.get_logger().warning("a restricted alert had its facts again, and is restricted", alert=record.id)
 
     async def _restricted_anew(self, record: AlertRecord, at: int) -> None:
-        await self.past.words.keep(record)
+        await self.published_history.words.keep(record)
         versions = await self.alerts.versions([record.id])
         known = [one for version in versions if (one := await self._readable(version)) and one.document]
         anew = [_restricted(one, at) for one in known]
         footing = Footing(sources=AlertState, last=len(versions), rev=None)
         await self.alerts.follow(record, footing, None, None, fields={}, anew=anew)
-        await self.past.settle(replace(record, times=replace(record.times, restricted=at)))
+        await self.published_history.settle(replace(record, times=replace(record.times, restricted=at)))
 
     async def _readable(self, alert_id: str) -> AlertRecord | None:
         return await unless_damaged(alert_id, self.alerts.get(alert_id))
@@ -182,7 +182,7 @@ class Amendment:
                 return found
             check_revision(record, rev)
             if found.anew:
-                await self.past.words.keep(record)
+                await self.published_history.words.keep(record)
             if await self._write(record, found, len(versions), {"by": who.signature, "reason": reason}):
                 told_by = found.told_by.id if found.told_by else None
                 return Followed(record=await self.approval.get(alert_id, who), told_by=told_by)

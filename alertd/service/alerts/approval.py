@@ -52,12 +52,12 @@ class Approval:
     freezing: Freezing
     targeting: Targeting
     texts: Texts
-    stopping: StopControl
+    stop_control: StopControl
     clock: Clock
     organisations: Organisations
     budget: Budget
-    borders: JurisdictionSplit
-    looks: ReachPreview
+    jurisdiction_split: JurisdictionSplit
+    reach_previews: ReachPreview
 
     async def get(self, alert_id: str, who: Credential) -> AlertRecord:
         """An alert of the caller's organisation. Raises Problem: what is another's is not found."""
@@ -107,7 +107,7 @@ class Approval:
             check_key(record, who)
             check_revision(record, rev)
             await self.organisations.check_ready(record.alert, record.org)
-            record = await self.borders.submitted(record, who)
+            record = await self.jurisdiction_split.submitted(record, who)
             await claim_external_id(self.alerts, record)
             rev = record.rev  # the external id that was claimed is the one it has then
         texts = await self.texts.revision(record.org)
@@ -176,7 +176,7 @@ class Approval:
         """The time of an alert has come that was approved to start then: its audience is who is there now, and all that an approval asks is
         asked again. Raises Problem: nobody is told then.
         """
-        scopes = await self.stopping.scopes(record.org, record.approval.key)
+        scopes = await self.stop_control.scopes(record.org, record.approval.key)
         who = Credential(key_id=record.approval.key, org=record.org, subject=record.approval.by, scopes=scopes)
         if record.status == Status.ACTUAL:
             if not who.may(APPROVE):
@@ -228,7 +228,7 @@ class Approval:
             done, old = await self.freezing.replace(record, record.alert, frozen, who)
         else:
             done, old = await self.freezing.freeze(record, frozen, who)
-        await self.stopping.put_on(chain_of(record.id))
+        await self.stop_control.put_on(chain_of(record.id))
         now = await self.get(record.id, who)
         if not done and not _is_as_approved(now, record, who):
             raise refused(old, AlertState.APPROVED)
@@ -238,14 +238,14 @@ class Approval:
         """Raises Problem for the first of these that stands against an approval: a stop, own texts that the approver may not have seen, ground
         outside the jurisdiction, a target that comes to other ground by now, people who would be notified too late, and an unverified case.
         """
-        await self.stopping.check(record.org, record.author.key, who.sender)
+        await self.stop_control.check(record.org, record.author.key, who.sender)
         if await self.texts.revision(record.org) != record.texts:
             raise Problem(
                 "approval-stale",
                 "Your organisation's own texts were changed since this alert was submitted. Return it, and have it submitted again.",
             )
-        await self.borders.check(record, who, area)
-        await self.borders.check_ground(record, who)
+        await self.jurisdiction_split.check(record, who, area)
+        await self.jurisdiction_split.check_ground(record, who)
         rings_from = record.times.rings_from if record.update else None
         if faults := tuple(rules.delay_faults(record.alert, time_of(self.clock.now_ms()), rings_from)):
             raise Problem("invalid-request", TOLD_TOO_LATE, faults=faults)
@@ -260,10 +260,10 @@ class Approval:
         alert = record.alert
         # As they were at the submission: what is imported since takes nobody out whom the area was shown with.
         told = numbers_of(record.target.regions)
-        reach = await self.looks.reach(area, await self.targeting.shares(area), population_of(alert), told)
+        reach = await self.reach_previews.reach(area, await self.targeting.shares(area), population_of(alert), told)
         people = stored_estimate(reach.whole.people)
         if alert.status is Status.ACTUAL:
-            self.looks.check_people(reach)
+            self.reach_previews.check_people(reach)
         if most is not None and max(people, LEAST_SHOWN) > most:
             raise Problem("too-many-people", "More people than may be told without a second person.")
         if seen is not None:
@@ -277,7 +277,7 @@ class Approval:
         outside-jurisdiction. It is asked of whoever lets it be told again, or for longer, than its second person did.
         """
         await self.check_person(record, who)
-        await self.borders.check(record, who, await self.alerts.area(record.id))
+        await self.jurisdiction_split.check(record, who, await self.alerts.area(record.id))
 
     async def check_person(self, record: AlertRecord, who: Credential) -> None:
         """The same of who they are, wherever it is told: also of a neighbour, who lets it be told to others than its second person did."""

@@ -52,7 +52,7 @@ class CaseStandDown:
 
     alerts: Alerts
     approval: Approval
-    following: FollowUps
+    follow_ups: FollowUps
     organisations: Organisations
     limits: Limits
     audit: Audit
@@ -121,7 +121,7 @@ class CaseStandDown:
                 if head.state in WAITING:
                     raise  # else it was approved meanwhile
         if head.state in SHOWN:
-            return await self.following.stand_down(head.id, who, reason)
+            return await self.follow_ups.stand_down(head.id, who, reason)
         check_key(head, who)
         return Followed(record=head, told_by=None)
 

@@ -81,7 +81,7 @@ class FollowUps:
 
     alerts: Alerts
     approval: Approval
-    stopping: StopControl
+    stop_control: StopControl
     clock: Clock
 
     async def stand_down(self, alert_id: str, who: Credential, reason: str, *, rev: int | None = None) -> Followed:
@@ -93,7 +93,7 @@ class FollowUps:
         could approve it now: what was known when it was approved is not why it was stood down. Raises Problem.
         """
         record = await self.approval.get(alert_id, who)
-        await self.stopping.check(record.org, record.author.key, who.key_id)
+        await self.stop_control.check(record.org, record.author.key, who.key_id)
         if record.state is _S.STOOD_DOWN and record.expires <= self.clock.now_ms():
             raise has_ended()
         return await self._step(alert_id, REOPEN, who, rev, reason=reason)
@@ -180,7 +180,7 @@ class FollowUps:
             fields={"by": who.signature, "reason": reason, "stand_down_asked": ""}, sent_by=(*again, who.sender),
         )  # fmt: skip
         if done:
-            await self.stopping.put_on(chain_of(record.id))
+            await self.stop_control.put_on(chain_of(record.id))
         return done, old
 
     def _notice(

@@ -92,8 +92,8 @@ class Intake:
     """Takes alerts in."""
 
     alerts: Alerts
-    looks: ReachPreview
-    borders: JurisdictionSplit
+    reach_previews: ReachPreview
+    jurisdiction_split: JurisdictionSplit
     renderer: Renderer
     clock: Clock
     carriers: Carriers
@@ -206,16 +206,16 @@ class Intake:
         starts = rules.start_faults(alert, time_of(self.clock.now_ms())) if telling is THE_ALERT else []
         if starts:
             raise Problem("invalid-request", "The alert cannot start then.", faults=tuple(starts))
-        self.looks.targeting.check_own(alert.target, who.org)
+        self.reach_previews.targeting.check_own(alert.target, who.org)
         alert = await self.photos.add_descriptions(alert, who)
-        look = await self.looks.lately(alert)
+        look = await self.reach_previews.lately(alert)
         check_contacts(alert, look.countries)
         texts = stance.texts
         await self.organisations.check(who, told=self.renderer.languages(alert), known=stance.known)
         if draft:
-            look = await self.borders.counted(alert, look, who, stance.known)
+            look = await self.jurisdiction_split.counted(alert, look, who, stance.known)
         else:
-            look = await self.borders.divided(alert, look, who, stance.known, upon)
+            look = await self.jurisdiction_split.divided(alert, look, who, stance.known, upon)
         own = await self.texts.of(who.org, texts)
 
         def unsayable() -> Awaitable[list[Fault]]:
@@ -228,15 +228,15 @@ class Intake:
         says = digest(_unnamed(document, alert.external_id))  # a dry run is often of the same
         if faults := await self._unsayable.once(None, (says, who.org, texts, telling.code, *look.countries), unsayable):
             raise Problem("message-impossible", "A channel's message cannot be made.", faults=tuple(faults))
-        self.looks.check_size(alert, look)
+        self.reach_previews.check_size(alert, look)
         return _Checked(alert, document, look, texts)
 
     async def look(self, alert: Alert, who: Credential) -> AreaReach:
         """The area of an alert's target and the people in it, as `looks` tells them; only what is told at once, where neighbours are asked."""
-        look = await self.looks.lately(alert)
+        look = await self.reach_previews.lately(alert)
         with suppress(Problem):
-            return await self.borders.divided(alert, look, who)
-        return await self.borders.counted(alert, look, who)
+            return await self.jurisdiction_split.divided(alert, look, who)
+        return await self.jurisdiction_split.counted(alert, look, who)
 
     async def check_unsigned(self, alert: Alert, who: Credential) -> Alert:
         """What `check` checks, for whoever only looks: the author may be anyone. Answers the alert as it would be kept."""

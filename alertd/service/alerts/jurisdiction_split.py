@@ -62,7 +62,7 @@ class JurisdictionSplit:
     """Divides targets, and keeps what is divided."""
 
     alerts: Alerts
-    looks: ReachPreview
+    reach_previews: ReachPreview
     targeting: Targeting
     organisations: Organisations
     grounds: Jurisdictions
@@ -130,7 +130,7 @@ class JurisdictionSplit:
         found = await self.split(whole.area, who, known, granted)
         if found is None:
             return whole
-        sight = await self.looks.sight(alert, found.at_once, whole.countries)
+        sight = await self.reach_previews.sight(alert, found.at_once, whole.countries)
         keys = {one.org: one.key for one in parse_permissions(upon.neighbours.permissions)} if upon else {}
         # Whoever was given the ground since has permitted nothing, and is asked nothing: another's permission covers it.
         parts = [part for part in found.parts if not part.is_granted or keys.get(part.org)]
@@ -149,7 +149,7 @@ class JurisdictionSplit:
         if await self.organisations.beyond(whole.area.geometry, who, known) is None:
             return whole
         own = await self.organisations.within(whole.area, who, known)
-        counts = await self.looks.sight(alert, own, whole.countries) if own else None
+        counts = await self.reach_previews.sight(alert, own, whole.countries) if own else None
         return replace(
             whole,
             reach=counts.reach if counts else None,
@@ -165,15 +165,15 @@ class JurisdictionSplit:
         Returns the ground that would be alerted, a look at the part of it in the caller's jurisdictions, what of the target would be refused,
         and what neighbours may permit. Raises Problem.
         """
-        area, split = (await self.looks.resolved(target)).area, None
+        area, split = (await self.reach_previews.resolved(target)).area, None
         beyond = await self.organisations.beyond(area.geometry, who)
         if beyond is None:
-            return area, await self.looks.of(area, target, kind), None, []
+            return area, await self.reach_previews.of(area, target, kind), None, []
         with suppress(Problem):
             split = await self.split(area, who)
         own = await self.organisations.within(area, who)
         nothing = AreaReach(area=Area(geometry=_NOTHING, km2=0.0), shares=[], reach=None, rings={})
-        look = await self.looks.of(own, target, kind) if own else nothing
+        look = await self.reach_previews.of(own, target, kind) if own else nothing
         if split is None:
             return area, look, beyond, []
         permissions = [self._asked(part, 0, "") for part in split.parts]
@@ -183,7 +183,7 @@ class JurisdictionSplit:
     async def _permission(self, alert: Alert, part: Part, at_once: Area, key: str) -> Permission:
         regions = await self.targeting.told_across(at_once.geometry, part.geometry)
         shares = await self.targeting.shares(part.geometry)
-        reach = await self.looks.reach(part.geometry, shares, population_of(alert), regions)
+        reach = await self.reach_previews.reach(part.geometry, shares, population_of(alert), regions)
         return msgspec.structs.replace(
             self._asked(part, stored_estimate(reach.whole.people), runs_of(regions)), key=key
         )
@@ -207,10 +207,10 @@ class JurisdictionSplit:
         are drawn anew, and jurisdictions change. Raises Problem.
         """
         alert = record.alert
-        whole = await self.looks.lately(alert)
+        whole = await self.reach_previews.lately(alert)
         check_contacts(alert, whole.countries)
         sight = await self.divided(alert, whole, who, upon=record)
-        self.looks.check_size(alert, sight)
+        self.reach_previews.check_size(alert, sight)
         new = replace(
             record,
             target=TargetFacts(
@@ -235,7 +235,7 @@ class JurisdictionSplit:
 
     async def _is_as_submitted(self, record: AlertRecord, who: Credential) -> bool:
         with suppress(Problem):  # a region that is gone, or ground that is nobody's by now
-            where = await self.looks.resolved(record.alert.target)
+            where = await self.reach_previews.resolved(record.alert.target)
             if where.outline != record.target.outline:
                 return False
             if record.alert.target.beyond != "ask":

@@ -78,11 +78,11 @@ class Permissions:
     approval: Approval
     organisations: Organisations
     targeting: Targeting
-    stopping: StopControl
+    stop_control: StopControl
     budget: Budget
     audit: Audit
     clock: Clock
-    looks: ReachPreview
+    reach_previews: ReachPreview
 
     async def asked_of(self, org: str) -> list[Request]:
         """What an organisation is and was asked for, the latest first; without documents."""
@@ -117,7 +117,7 @@ class Permissions:
     async def reach(self, record: AlertRecord, ground: shapely.MultiPolygon, told: Sequence[int]) -> Reach:
         """About how many people an alert reaches on a ground. `told` are numbers of the regions that are notified there."""
         shares = await self.targeting.shares(ground)
-        return await self.looks.reach(ground, shares, population_of(record.alert), told)
+        return await self.reach_previews.reach(ground, shares, population_of(record.alert), told)
 
     async def grant(self, alert_id: str, who: Credential, ground: str, *, people: int | None = None) -> Request:
         """Let the alert be told on the `ground` that was shown, by its digest. `people` is the count that was seen. Raises Problem: what an
@@ -203,14 +203,14 @@ class Permissions:
         permission = msgspec.structs.replace(asked.permission, regions=runs_of(await self.regions(asked)))
         await self.approval.check_person(record, who)
         await self._check_senders(record, who)
-        await self.stopping.check(record.org, record.author.key)
-        await self.stopping.check(who.org, who.key_id)
+        await self.stop_control.check(record.org, record.author.key)
+        await self.stop_control.check(who.org, who.key_id)
         await self.organisations.check(who, area=ground)
         frozen, newly = await self._audience(record, permission, ground, people)
         alert, version = await self._widened(record, permission, who, ground, people=len(frozen.numbers), newly=newly)
         area = ground_of(shapely.union(await self.alerts.area(record.id), ground))
         done, old = await self.store.widen(alert, version, pack_area(area), frozen, org=who.org, key=who.key_id)
-        await self.stopping.put_on(record.id)
+        await self.stop_control.put_on(record.id)
         if done:
             await self.updates.list(replace(version, times=replace(version.times, created=self.clock.now_ms())))
         return done, old

@@ -74,10 +74,10 @@ class Results:
     alerts: Alerts
     work: Work
     reports: ProgressReports
-    course: Timeline
+    timeline: Timeline
     targeting: Targeting
-    looks: ReachPreview
-    past: PublishedHistory
+    reach_previews: ReachPreview
+    published_history: PublishedHistory
 
     async def report(self, record: AlertRecord) -> Report:
         """Of an alert, named by any of its versions. Raises Problem where it was purged."""
@@ -92,13 +92,13 @@ class Results:
             people=len(people),
             regions=await self._regions(head) if len(people) else {},
             versions=[await self._told(one) for one in records],
-            history=await self.course.history(head),
+            history=await self.timeline.history(head),
             outcome=head.last_step.reason if head.state in _ENDED else "",
         )
 
     async def published(self, record: AlertRecord) -> list[Published]:
         """What it said in public at each time, in order."""
-        return await self.past.words.of(record)
+        return await self.published_history.words.of(record)
 
     async def area(self, record: AlertRecord) -> shapely.MultiPolygon:
         """Where it is told."""
@@ -108,7 +108,7 @@ class Results:
         """Estimates, because an exact count would show at each report who came or left since."""
         area = await self.alerts.area(head.id)
         shares = await self.targeting.shares(area)
-        reach = await self.looks.reach(area, shares, population_of(head.alert))
+        reach = await self.reach_previews.reach(area, shares, population_of(head.alert))
         return by_code(reach.regions, {share.number: share.code for share in shares})
 
     async def _told(self, record: AlertRecord) -> Told:

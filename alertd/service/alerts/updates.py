@@ -68,7 +68,7 @@ class UpdateProposals:
             _check_shown(old.state)
             check_revision(old, rev)
             goes_out = alert.status is not Status.ACTUAL
-            check_submission(await self.approval.stopping.standing(), who, goes_out=goes_out)
+            check_submission(await self.approval.stop_control.standing(), who, goes_out=goes_out)
             taken = await self._looked_over(old, alert, notify, who, versions, external_id)
             waiting = [one for one in versions if one.state is AlertState.PENDING]
             same = await self._same(waiting, taken.record.document, notify, who)
@@ -105,7 +105,7 @@ class UpdateProposals:
         again = np.unique(told_again(told, notify, channels) >> np.uint64(3))
         if notify is Notify.NONE or taken.reach is None:
             return len(again), 0
-        new = await self.intake.looks.newly(taken.record.alert, taken, await self.alerts.area(chain))
+        new = await self.intake.reach_previews.newly(taken.record.alert, taken, await self.alerts.area(chain))
         return len(again), stored_estimate(new.whole.people)
 
     async def _done(

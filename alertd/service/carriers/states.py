@@ -222,13 +222,13 @@ class CarrierStates:
     logins: Logins
     taking: Heartbeats
     limits: Limits
-    attendance: ChannelCoverage
+    channel_coverage: ChannelCoverage
     clock: Clock
 
     async def all(self) -> dict[str, CarrierState]:
         """By carrier."""
         names = [carrier.name for carrier in self.carriers.all()]
-        at_work, resting = await self.attendance.channels(), await self.limits.open_breakers(names)
+        at_work, resting = await self.channel_coverage.channels(), await self.limits.open_breakers(names)
         found, taking = await self.logins.get(names), await self.taking.find(names)
         waits_until_ms, now_ms = await self.limits.waits_until_ms(names), self.clock.now_ms()
         return {

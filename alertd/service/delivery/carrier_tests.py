@@ -89,7 +89,7 @@ class CarrierTests:
     queue: CarrierTestQueue
     carriers: Carriers
     organisations: Organisations
-    stopping: StopControl
+    stop_control: StopControl
     limits: Limits
     pager: Pager
     states: CarrierStates
@@ -126,7 +126,7 @@ class CarrierTests:
 
     async def ask(self, carrier: Carrier, to: str, language: str, *, test_id: str, who: Credential) -> Answered:
         """Have one sent, and wait for what comes of it. Raises Problem."""
-        if SERVICE in await self.stopping.active(who.org):
+        if SERVICE in await self.stop_control.active(who.org):
             raise Problem("stop-active", "All sending is stopped: nothing is sent, no test either.")
         block = await self.limits.take(f"{carrier.name}/test", A_MINUTE / 60, A_MINUTE, 1)
         if not block.granted:

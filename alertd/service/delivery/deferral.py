@@ -27,8 +27,8 @@ ASK_AGAIN_S = 30.0
 class Deferral:
     """Settles what is held back."""
 
-    def __init__(self, acks: Acknowledgements, budget: Budget) -> None:
-        self._acks = acks
+    def __init__(self, acknowledgements: Acknowledgements, budget: Budget) -> None:
+        self._acknowledgements = acknowledgements
         self._budget = budget
 
     async def settled(
@@ -67,7 +67,7 @@ class Deferral:
             isinstance(one, Subscriber) and _asleep_until(one, now_ms) is not None for one in people
         ):
             return True
-        return lease.alike.unheard and any(await self._acks.of(lease.alert_id, numbers))
+        return lease.alike.unheard and any(await self._acknowledgements.of(lease.alert_id, numbers))
 
     async def unsent(self, lease: Lease, ready: Ready, messages: int, then_ms: int) -> None:
         """So many of those that were not held at `then_ms` did not go after all, and are not paid for."""
@@ -90,7 +90,7 @@ class Deferral:
 
     async def _told(self, lease: Lease, indices: Sequence[int]) -> dict[int, Settlement]:
         """Of an alert that escalates, those who have it on a screen; where a try may have arrived nobody knows what they have."""
-        acked = await self._acks.of(lease.alert_id, [lease.refs[i][0] for i in indices])
+        acked = await self._acknowledgements.of(lease.alert_id, [lease.refs[i][0] for i in indices])
         return {
             i: Settlement(
                 lease.rows[i], State.UNKNOWN if lease.doubted[i] else State.SUPPRESSED, LedgerReason.ACKNOWLEDGED, 0

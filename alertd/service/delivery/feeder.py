@@ -51,30 +51,30 @@ class Dispatch:
     offers: CarrierSelection
     hand_over: Sender
     health: CarrierHealth
-    removal: DeadAddresses
+    dead_addresses: DeadAddresses
     clock: Clock
 
     async def drain(
-        self, lease: Lease, stopping: Callable[[], bool], gives_way: Callable[[], bool] = lambda: False
+        self, lease: Lease, stop_control: Callable[[], bool], gives_way: Callable[[], bool] = lambda: False
     ) -> None:
         """Try every row of a lease once. What is not tried because the gate is held, we stop or it gives way, to what is loud, to others
         whose turn it is or to whoever is bound, is given back.
         """
         way = LeaseProgress(list(range(len(lease.rows))))
         try:
-            await self._chunks(lease, way, lambda: stopping() or gives_way())
+            await self._chunks(lease, way, lambda: stop_control() or gives_way())
         except StoreUnavailableError:
             structlog.get_logger().warning("store unavailable", step="drain", alert=lease.alert_id, batch=lease.batch)
         except Exception:  # no carrier has seen them: later and apart, or whose fault it is stops the same others again
             if not way.sending and (way.asked or way.settled):
-                await self._end(lease, way, stopping, later=True)
+                await self._end(lease, way, stop_control, later=True)
             raise
-        await self._end(lease, way, stopping)
+        await self._end(lease, way, stop_control)
         if way.dead:  # last: they hurt nobody who waits
-            await self.removal.gone(way.dead)
+            await self.dead_addresses.gone(way.dead)
 
-    async def _chunks(self, lease: Lease, way: LeaseProgress, stopping: Callable[[], bool]) -> None:
-        while way.left and not stopping():
+    async def _chunks(self, lease: Lease, way: LeaseProgress, stop_control: Callable[[], bool]) -> None:
+        while way.left and not stop_control():
             offer = await self.offers.next(lease, way.left)
             if offer is None:  # what is left is given back
                 return
@@ -82,7 +82,7 @@ class Dispatch:
                 await self.clock.sleep(offer.wait_s)
                 continue
             way.asked = offer.rows
-            until = SendDeadline(self.clock, partial(self._goes_on, lease, offer, way, stopping))
+            until = SendDeadline(self.clock, partial(self._goes_on, lease, offer, way, stop_control))
             asked = [lease.rows[i] for i in offer.rows]
             gate, granted = await self.work.gate(lease, way.settled, asked, offer.carrier.number)
             way.settled = []
@@ -101,19 +101,21 @@ class Dispatch:
                 await self.clock.sleep(min(offer.wait_s, LONGEST_SLEEP_S))
 
     async def _goes_on(
-        self, lease: Lease, offer: CarrierSlot, way: LeaseProgress, stopping: Callable[[], bool]
+        self, lease: Lease, offer: CarrierSlot, way: LeaseProgress, stop_control: Callable[[], bool]
     ) -> bool:
         """Whether what was begun may still be written: of a slow carrier's chunk most is not, yet."""
         rev = offer.ready.rev if offer.ready else 0
         try:
             return (
-                not stopping() and await self.work.goes_on(lease, rev) and await self.hand_over.still(lease, offer, way)
+                not stop_control()
+                and await self.work.goes_on(lease, rev)
+                and await self.hand_over.still(lease, offer, way)
             )
         except StoreUnavailableError:
             return False
 
     async def _end(
-        self, lease: Lease, way: LeaseProgress, stopping: Callable[[], bool], *, later: bool = False
+        self, lease: Lease, way: LeaseProgress, stop_control: Callable[[], bool], *, later: bool = False
     ) -> None:
         """Stores what carriers answered and which rows were not sent. Only this process knows, so it waits for a store that is away.
 
@@ -124,7 +126,7 @@ class Dispatch:
         give_up = self.clock.monotonic() + SETTLE_WITHIN_S
         await retry(
             lambda: self.work.end(lease, settled, back), StoreUnavailableError, SETTLE_EVERY_S, self.clock,
-            lambda: stopping() and self.clock.monotonic() > give_up,
+            lambda: stop_control() and self.clock.monotonic() > give_up,
         )  # fmt: skip
 
 
@@ -172,7 +174,7 @@ class Feeder:
     dispatch: Dispatch
     carriers: Carriers
     health: CarrierHealth
-    stopping: StopControl
+    stop_control: StopControl
     agenda: ActiveAlerts
     steps: ErrorGuard
     settings: WorkerSection
@@ -204,7 +206,7 @@ class Feeder:
         found, rows = list[Lease](), Counter[str]()
         # Their turn is asked for without room, too: whoever finds none counts as waiting.
         turn, chunk = self.agenda.in_turn(channel, loud=loud), self.settings.chunk
-        todo = [chain for chain in turn if not self.stopping.is_deaf(chain)]
+        todo = [chain for chain in turn if not self.stop_control.is_deaf(chain)]
         if not room or not self.health.takes(channel):
             return found
         again = set[str]()
@@ -241,7 +243,7 @@ class Feeder:
 
         def gives_way() -> bool:
             lost = not self.health.reaches(channel)
-            return lost or self.stopping.is_deaf(chain) or (lanes.pressed and not loud) or turns.over(lease)
+            return lost or self.stop_control.is_deaf(chain) or (lanes.pressed and not loud) or turns.over(lease)
 
         try:
             await self.steps.guarded("drain", lease.alert_id, self.dispatch.drain(lease, stop.is_set, gives_way))

@@ -54,10 +54,10 @@ class Receipts:
     """Takes reports in any order, any number of times."""
 
     work: Work
-    acks: Acknowledgements
+    acknowledgements: Acknowledgements
     ids: MessageIds
-    suppressing: Suppression
-    removal: DeadAddresses
+    suppression: Suppression
+    dead_addresses: DeadAddresses
     tags: Tags
     clock: Clock
     metrics: Metrics
@@ -76,7 +76,7 @@ class Receipts:
         ours, too, if the message was theirs.
         """
         if ref := await self.work.ref(reference.alert_id, reference.row):
-            await self.removal.gone([Dead(*ref, number)])
+            await self.dead_addresses.gone([Dead(*ref, number)])
 
     async def acknowledged(self, reference: Reference, said: ReportState) -> bool:
         """What an app says of a message: that it came, or that it was seen, which is more. False when there is no such row."""
@@ -90,7 +90,7 @@ class Receipts:
         if not answer.old:
             return False
         self._count(answer, channel, "app", said.value)
-        await self.acks.note(self.clock.now_ms())
+        await self.acknowledgements.note(self.clock.now_ms())
         return True
 
     async def report(
@@ -163,23 +163,23 @@ class Receipts:
         channel = await self.work.channel_of(reference.alert_id, reference.row)
         if ref is None or channel not in LINKED:
             return None
-        person = await self.suppressing.people.get(ref[0])
+        person = await self.suppression.people.get(ref[0])
         addresses = person.addresses if person else ()
         found = next((a for a in addresses if (a.number, CHANNELS[a.channel]) == (ref[1], channel)), None)
         if found is None or not self.tags.is_for(reference, found.value):
             return None
-        return self.suppressing.people.names.address_hash(found.channel, found.value)
+        return self.suppression.people.names.address_hash(found.channel, found.value)
 
     async def has_left(self, name: str) -> bool:
         """Whether an address of this name, as `sent_to` answers it, gets no more."""
-        return (await self.suppressing.people.suppressions.since([name]))[0] is not None
+        return (await self.suppression.people.suppressions.since([name]))[0] is not None
 
     async def leave(self, reference: Reference) -> bool:
         """Whoever got this mail wants no more at that address. False when nobody can tell which it was, and nothing was done."""
         name = await self.sent_to(reference)
         if name is None:
             return False
-        done = await self.suppressing.stop_named([name])
+        done = await self.suppression.stop_named([name])
         channel = await self.work.channel_of(reference.alert_id, reference.row)
         if channel is None:  # its ledger is deleted
             return True
@@ -209,7 +209,7 @@ class Inbound:
 
     carrier: str
     receipts: Receipts
-    suppressing: Suppression
+    suppression: Suppression
     metrics: Metrics
 
     async def reports(self, reports: Sequence[Report]) -> None:
@@ -245,8 +245,8 @@ class Inbound:
         """Whether anybody has the number or not: it may come with the next import."""
         address = (CHANNELS.index(_CHANNEL), number)
         if word is Word.START:
-            await self.suppressing.start([address])
-        elif (await self.suppressing.stop([address])).changed:
+            await self.suppression.start([address])
+        elif (await self.suppression.stop([address])).changed:
             self.metrics.optouts.labels(_CHANNEL).inc()
 
 
@@ -258,7 +258,7 @@ class MailReports:
     """Takes reports in any order, any number of times."""
 
     receipts: Receipts
-    removal: DeadAddresses
+    dead_addresses: DeadAddresses
     work: Work
     people: People
 
@@ -293,4 +293,4 @@ class MailReports:
             and address.value.lower() in mailboxes
             and self.people.names.address_hash(MAIL, address.value) == sent_to
         ]
-        await self.removal.gone(dead)
+        await self.dead_addresses.gone(dead)

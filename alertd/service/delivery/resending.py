@@ -25,7 +25,7 @@ class Resending:
 
     alerts: Alerts
     work: Work
-    stopping: StopControl
+    stop_control: StopControl
 
     async def resend(self, record: AlertRecord, who: Credential, states: Collection[State], channel: str | None) -> int:
         """Queue those of these states, of one channel or of all. Answers how many; none the second time, for they are queued by
@@ -33,7 +33,7 @@ class Resending:
         is not true of it any more; stop-active.
         """
         check_key(record, who)
-        await self.stopping.check(record.org, record.author.key, who.key_id)
+        await self.stop_control.check(record.org, record.author.key, who.key_id)
         await self.alerts.enliven(record.id)  # before the step, so that no crash hides it
         resent, batch, last, true_in = 0, 0, False, listed(TRUE_IN[record.occasion])
         while not last:
@@ -42,7 +42,7 @@ class Resending:
                 raise Problem("precondition-failed", _why(record, state))
             resent, batch = resent + queued, batch + BATCHES
         await self.alerts.enliven(record.id)  # again: a worker may have found it over yet, and retired it
-        await self.stopping.put_on(chain_of(record.id))
+        await self.stop_control.put_on(chain_of(record.id))
         return resent
 
 

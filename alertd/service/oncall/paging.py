@@ -72,10 +72,10 @@ class Paging:
 
     alerts: Alerts
     waiting: Waiting
-    duty: OnCallRota
+    rota: OnCallRota
     pager: Pager
     organisations: Organisations
-    stopping: StopControl
+    stop_control: StopControl
     audit: Audit
     renderer: Renderer
     tags: Tags
@@ -152,7 +152,7 @@ class Paging:
         pending = {one: org.decode() for one, (org,) in zip(due, orgs, strict=True) if org and causes[one]}
         await self.waiting.remove([one for one in due if one not in pending])  # at once: it may come to wait again
         names = sorted(set(pending.values()))
-        stood = await asyncio.gather(*map(self.duty.get, names), return_exceptions=True)
+        stood = await asyncio.gather(*map(self.rota.get, names), return_exceptions=True)
         uncalled = {org for org, one in zip(names, stood, strict=True) if isinstance(one, KnownRota) and not one.steps}
         again = self.clock.steady_ms() + AGAIN_MS
         await self.waiting.add({one: again for one, org in pending.items() if org in uncalled})
@@ -180,7 +180,7 @@ class Paging:
         if record is None or not (why := cause(record)):
             return  # the next round takes it out
         [(known, seen)] = await self.waiting.paged([alert_id])
-        paged, stood = begun(known, record), await self.duty.get(record.org)
+        paged, stood = begun(known, record), await self.rota.get(record.org)
         rota = stood.rota
         if paged.over and paged.rev != stood.rev:  # somebody else may be on it now
             paged = msgspec.structs.replace(paged, over=False, step=0, rounds=0, reached=False, due=now)
@@ -205,7 +205,7 @@ class Paging:
         if is_new and await self.organisations.unattended(record):
             return UNATTENDED_MS - waited_ms
         try:
-            await self.stopping.check(record.org, record.author.key)
+            await self.stop_control.check(record.org, record.author.key)
         except Problem:
             return AGAIN_MS  # nothing leaves while it is stopped, and nobody could approve it
         return 0

@@ -48,7 +48,7 @@ class DeadAddresses:
     """Takes addresses out of their subscribers' records, or stops them."""
 
     people: People
-    suppressing: Suppression
+    suppression: Suppression
     clock: Clock
     metrics: Metrics
 
@@ -80,7 +80,7 @@ class DeadAddresses:
         return removed
 
     async def _opted_out(self, numbers: Sequence[Given]) -> None:
-        done = await self.suppressing.stop(numbers)
+        done = await self.suppression.stop(numbers)
         self.metrics.optouts.labels(CHANNELS[SMS]).inc(done.changed)
 
     async def _believed(self, found: Sequence[Lost]) -> list[Lost]:

@@ -42,7 +42,7 @@ class Registry:
         self._regions = regions
         self._clock = clock
         self._claims = AddressClaims(people, clock)
-        self._suppressing = Suppression(people, clock)
+        self._suppression = Suppression(people, clock)
         self._found = Batcher(self._find)
         self._written = Batcher(self._write)
 
@@ -217,7 +217,7 @@ class Registry:
         ]
         for i, lost in zip(written, await self._claims.confirm(changed, since), strict=True):
             outcomes[i] = await self._deprived(ready[i], lost) if lost else ready[i].new
-        await self._suppressing.look_again(in_doubt)
+        await self._suppression.look_again(in_doubt)
         await give_up(self._people, _for_nothing(ready, set(written)))
         return outcomes
 

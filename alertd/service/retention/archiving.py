@@ -95,7 +95,7 @@ class Forgetting:
 
     alerts: Alerts
     cases: Cases
-    past: PublishedHistory
+    published_history: PublishedHistory
     audit: Audit
     settings: RetentionSection
     clock: Clock
@@ -105,7 +105,7 @@ class Forgetting:
         if alert_id != chain_of(alert_id):
             return False  # an update goes the way of its alert
         record = await self.alerts.get(alert_id)
-        if record is not None and await self.past.settle(record):
+        if record is not None and await self.published_history.settle(record):
             structlog.get_logger().info("words of before a restriction forgotten", alert=alert_id)
         last_ms = self.clock.now_ms() - self.settings.sought_days * DAY_MS
         if (
@@ -118,7 +118,7 @@ class Forgetting:
         heads = await versions_of(self.alerts, alert_id)
         found = [await self.alerts.get(one.id) for one in heads]
         versions = [(one, one.alert) for one in found if one and one.document]
-        said = [*(alert for _, alert in versions), *await self.past.read_documents(record)]
+        said = [*(alert for _, alert in versions), *await self.published_history.read_documents(record)]
         if not any(map(has_sought, said)) or await self.cases.is_kept(record.case):
             return False
         forget = partial(without_sought, theirs=sought_in(said))
@@ -129,11 +129,11 @@ class Forgetting:
         ]
         who = Credential(key_id="", org=record.org, subject=BY, scopes=frozenset())
         entry = await self.audit.begin(who, ACT, alert_id)
-        await self.past.words.keep(record)
+        await self.published_history.words.keep(record)
         footing = Footing(sources=FORGETS, last=len(heads), rev=record.rev)
         done, _ = await self.alerts.follow(record, footing, None, None, fields={}, anew=anew) if anew else (True, "")
         if done:  # last: whom only words of before name is found by them
-            await self.past.words.rewrite(record, forget)
+            await self.published_history.words.rewrite(record, forget)
             await self.audit.end(who, ACT, DONE, Noted(record=await self.alerts.get(alert_id)), of=entry)
             structlog.get_logger().info("persons sought forgotten", alert=alert_id, versions=len(anew))
         return done

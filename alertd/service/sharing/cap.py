@@ -56,7 +56,7 @@ class CapIntake:
     intake: Intake
     approval: Approval
     ends: Ends
-    updating: UpdateProposals
+    update_proposals: UpdateProposals
     reports: ProgressReports
     regions: Regions
     issuers: Sequence[Issuer]  # whose signatures count; if there are any, each document must have one of theirs
@@ -122,7 +122,7 @@ class CapIntake:
         alert = alert.model_copy(update={"external_id": None, "channels": before.channels, "starts": starts})
         name = external_id(message.reference)
         try:
-            taken = await self.updating.submit(
+            taken = await self.update_proposals.submit(
                 old.id, alert, Notify.FULL, who, external_id=name, again=again, dry_run=dry_run, check=check
             )
         except Problem as problem:

@@ -116,10 +116,10 @@ class DistributorDelivery:
     cap_out: CapOut
     grounds: Jurisdictions
     regions: Regions
-    stopping: StopControl
+    stop_control: StopControl
     poster: Fetcher
     leads: MayPost  # whether it is on this process to send
-    confirming: DistributorAcknowledgements
+    acknowledgements: DistributorAcknowledgements
     clock: Clock
     metrics: Metrics
     #: By distributor: messages on their way, besides those that take something down.
@@ -203,7 +203,8 @@ class DistributorDelivery:
         """It is paused, or stopped: everybody whose key it is sent by counts, as for phones."""
         return (
             record.chain.paused
-            or (await self.stopping.standing()).of(record.org, record.chain.sent_by or (record.author.key,)) is not None
+            or (await self.stop_control.standing()).of(record.org, record.chain.sent_by or (record.author.key,))
+            is not None
         )
 
     async def _send(self, case: _Case, entry: Entry, *, takes_down: bool) -> Tried:
@@ -262,7 +263,7 @@ class DistributorDelivery:
     ) -> tuple[Answered | None, bool]:
         """The answer, None for none; and whether it may have arrived. Raises WithheldError where it may not be posted."""
         try:
-            return await self.confirming.post(self.poster, hook, document, entry.identifier, may_post), True
+            return await self.acknowledgements.post(self.poster, hook, document, entry.identifier, may_post), True
         except NotAskedError:
             return None, False
         except FetchError:
@@ -287,7 +288,7 @@ class DistributorDelivery:
                 track, entry.identifier, verdict, now,
                 acknowledges=case.distributor.acknowledges, restricted=case.record.times.restricted, back_ms=self.clock.back_ms,
             )  # fmt: skip
-            if await self.confirming.put(case.record, case.hook.id, track, fresh, seen):
+            if await self.acknowledgements.put(case.record, case.hook.id, track, fresh, seen):
                 status = answer.status if answer else 0 if tries > entry.tries else None
                 return self._outcome(case, entry, verdict, fresh, status)
         return self._soon()

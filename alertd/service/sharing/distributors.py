@@ -71,14 +71,14 @@ class Distributors(Subscriptions[DistributorHook]):
 
     def __init__(  # noqa: PLR0913, PLR0917  each is asked for a part of what is shown
         self, hooks: DistributorHooks, tracks: Tracks, alerts: Alerts, events: Events, grounds: Jurisdictions,
-        cap_out: CapOut, confirming: DistributorAcknowledgements, poster: Fetcher, clock: Clock,
+        cap_out: CapOut, acknowledgements: DistributorAcknowledgements, poster: Fetcher, clock: Clock,
     ) -> None:  # fmt: skip
         super().__init__(hooks, events, poster, clock)
         self._tracks = tracks
         self._alerts = alerts
         self._grounds = grounds
         self._cap_out = cap_out
-        self._confirming = confirming
+        self._acknowledgements = acknowledgements
 
     async def create(self, who: Credential, new: Distributor, authorization: str) -> tuple[Registered, str]:
         """It is sent what happens from now on. With the secret that signs. Raises Problem."""
@@ -136,7 +136,7 @@ class Distributors(Subscriptions[DistributorHook]):
 
     def receipts(self, registered: Registered) -> str:
         """Where it posts its Acks and Errors."""
-        return self._confirming.receipts(registered.hook)
+        return self._acknowledgements.receipts(registered.hook)
 
     async def remove(self, org: str, distributor: str) -> None:
         """Nothing more is sent to it. Raises Problem while it has an alert that it must be told the end of."""
@@ -169,7 +169,7 @@ class Distributors(Subscriptions[DistributorHook]):
         )  # fmt: skip
         document = await self._cap_out.signed(message)
         try:
-            answer = await self._confirming.post(self._poster, found.hook, document, message.identifier)
+            answer = await self._acknowledgements.post(self._poster, found.hook, document, message.identifier)
         except FetchError:
             return 0, False
         said = word_on(answer.body, message.identifier)

@@ -49,16 +49,16 @@ async def test_the_curve_ends_at_what_the_ledger_counts(parts: Container, sandbo
     """By channel, never falling, as many at its end as were handed over and delivered; what failed is in neither."""
     await register(parts, 30)
     record = await planned(parts, sample, channels=["push", "mail"])
-    before = await parts.course.curve(record, reads_ledger=True)
+    before = await parts.timeline.curve(record, reads_ledger=True)
     assert not any(before.handed_over["push"])
     await send(parts, record)
-    curve = await parts.course.curve(await parts.alerts.get(record.id), reads_ledger=True)
+    curve = await parts.timeline.curve(await parts.alerts.get(record.id), reads_ledger=True)
     assert curve.handed_over["push"][-1] == 30
     assert curve.handed_over["push"] == sorted(curve.handed_over["push"])
     assert curve.handed_over["mail"][-1] == 0
     assert curve.delivered["push"][-1] == 0
     assert (await parts.work.receipt(record.id, 0, "push", State.DELIVERED, 0, (State.ACCEPTED,))).old
-    assert (await parts.course.curve(record, reads_ledger=True)).delivered["push"][-1] == 1
+    assert (await parts.timeline.curve(record, reads_ledger=True)).delivered["push"][-1] == 1
 
 
 def test_a_curve_has_room_for_any_time():

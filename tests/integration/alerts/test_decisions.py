@@ -51,7 +51,7 @@ async def test_approving_twice_is_approving_once(parts: Container, sample: dict[
     assert now.rev > first.rev
     for rev in (taken.record.rev, now.rev):
         assert await parts.approval.approve(taken.record.id, BEA, rev=rev) == now
-    await parts.following.cancel(taken.record.id, BEA, "Found", notify=False)
+    await parts.follow_ups.cancel(taken.record.id, BEA, "Found", notify=False)
     assert await refused(parts.approval.approve(taken.record.id, BEA)) == ("precondition-failed", 409)
 
 
@@ -151,7 +151,7 @@ async def test_a_child_under_protection_has_a_protection_officer(parts: Containe
     assert await refused(parts.approval.approve(taken.record.id, second)) == ("protection-review-required", 422)
     officer = replace(second, scopes=frozenset({"alerts:approve", "alerts:protect"}))
     assert (await parts.approval.approve(taken.record.id, officer)).state is AlertState.APPROVED
-    update = await parts.updating.submit(taken.record.id, alert_of(sample), Notify.FULL, ANA)
+    update = await parts.update_proposals.submit(taken.record.id, alert_of(sample), Notify.FULL, ANA)
     assert await refused(parts.approval.approve(update.record.id, second)) == ("protection-review-required", 422)
 
 
@@ -166,7 +166,7 @@ async def test_protection_is_of_the_child(parts: Container, sample: dict[str, An
         assert (await refused(parts.approval.approve(second.record.id, approver)))[0] == "protection-review-required"
         if await parts.alerts.state(first.record.id) is AlertState.PENDING:
             await parts.approval.approve(first.record.id, CARL)
-    await parts.following.close(first.record.id, CARL, "found", notify=False)
+    await parts.follow_ups.close(first.record.id, CARL, "found", notify=False)
     assert (await parts.approval.approve(second.record.id, approver)).state is AlertState.APPROVED
 
 
@@ -183,7 +183,7 @@ async def test_a_test_key_decides_nothing_of_an_actual_alert(parts: Container, s
     """Neither before it is sent nor after."""
     taken = await submitted(parts, sample)
     tester = person("tess@centre.example", test=True)
-    for deed in (parts.approval.give_back, parts.approval.reject, parts.following.cancel):
+    for deed in (parts.approval.give_back, parts.approval.reject, parts.follow_ups.cancel):
         assert await refused(deed(taken.record.id, tester, "No")) == ("not-allowed", 403)
     assert await refused(parts.approval.approve(taken.record.id, tester)) == ("not-allowed", 403)
 
@@ -229,7 +229,7 @@ async def test_the_same_case_sent_again_makes_no_second_alert(parts: Container, 
     assert not (await submitted(parts, sample, external_id="cms-1", status="Test")).is_repeat
     await parts.approval.approve(taken.record.id, BEA)
     assert (await submitted(parts, sample, external_id="cms-1")).record.id == taken.record.id
-    await parts.following.cancel(taken.record.id, BEA, "Wrong child", notify=False)
+    await parts.follow_ups.cancel(taken.record.id, BEA, "Wrong child", notify=False)
     second = await submitted(parts, sample, external_id="cms-1")
     assert (second.record.id != taken.record.id, second.is_repeat) == (True, False)
 
@@ -401,7 +401,7 @@ async def test_a_cancel_wins_over_an_approval_that_comes_with_it(parts: Containe
     for _ in range(20):
         taken = await submitted(parts, sample)
         approving = asyncio.ensure_future(parts.approval.approve(taken.record.id, BEA))
-        cancelled = [parts.following.cancel(taken.record.id, ANA, "stop", notify=False) for _ in range(3)]
+        cancelled = [parts.follow_ups.cancel(taken.record.id, ANA, "stop", notify=False) for _ in range(3)]
         states = {done.record.state for done in await asyncio.gather(*cancelled)}
         await asyncio.gather(approving, return_exceptions=True)
         assert states <= {AlertState.REJECTED, AlertState.CANCELLED}

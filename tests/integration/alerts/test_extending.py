@@ -61,7 +61,7 @@ async def test_it_lives_on_and_nobody_hears_of_it(parts: Container, sample: dict
     messages, alike = worker_of(parts).feeder.dispatch.offers.messages, BatchKey(channel="push", language="es")
     carrier = parts.carriers.of("push")[0]
     assert (await messages.ready(record.id, alike, carrier)).expires_ms == record.expires
-    done = await parts.revising.extend(record.id, BEA, later(record), "Still missing")
+    done = await parts.amendment.extend(record.id, BEA, later(record), "Still missing")
     assert (done.record.expires, done.told_by) == (record.expires + 10 * HOUR_MS, None)
     assert Alert.model_validate_json(done.record.document).expires == later(record)
     assert await parts.alerts.versions([record.id]) == [record.id]
@@ -79,7 +79,7 @@ async def test_the_end_stays_on_the_clocks_of_the_sender(parts: Container, sampl
     await register(parts, 20)
     record = await planned(parts, sample)
     elsewhere = later(record).astimezone(timezone(timedelta(hours=9)))
-    done = await parts.revising.extend(record.id, BEA, elsewhere, "x")
+    done = await parts.amendment.extend(record.id, BEA, elsewhere, "x")
     assert done.record.alert.expires == elsewhere
     assert done.record.alert.expires.utcoffset() == record.alert.expires.utcoffset() != elsewhere.utcoffset()
 
@@ -88,12 +88,12 @@ async def test_what_an_update_says_of_the_end_is_read_again(parts: Container, sa
     """By whoever has its message in memory: a push with the old end in it would be thrown away by the phone."""
     await register(parts, 20)
     record = await planned(parts, sample)
-    taken = await parts.updating.submit(record.id, alert_of(sample, level="appeal"), Notify.FULL, ANA)
+    taken = await parts.update_proposals.submit(record.id, alert_of(sample, level="appeal"), Notify.FULL, ANA)
     update = await parts.approval.approve(taken.record.id, BEA)
     messages, alike = worker_of(parts).feeder.dispatch.offers.messages, BatchKey(channel="push", language="es")
     carrier = parts.carriers.of("push")[0]
     assert (await messages.ready(update.id, alike, carrier)).expires_ms == update.expires
-    done = await parts.revising.extend(record.id, BEA, later(update), "Still missing")
+    done = await parts.amendment.extend(record.id, BEA, later(update), "Still missing")
     await parts.clock.sleep(LOOK_S)
     assert (await messages.ready(update.id, alike, carrier)).expires_ms == done.record.expires > update.expires
 
@@ -102,7 +102,7 @@ async def test_the_end_comes_when_it_is_put_off_to(parts: Container, sample: dic
     """Not at the old one, even if whoever ends alerts had found it due before; nor if nobody noted the new one."""
     await register(parts, 20)
     record = await planned(parts, sample)
-    done = await parts.revising.extend(record.id, BEA, later(record), "x")
+    done = await parts.amendment.extend(record.id, BEA, later(record), "x")
     assert await expiry(parts, record.id, record.expires + 1) == []
     assert await expiry(parts, record.id, done.record.expires + 1) == [record.id]
     shard = keys.shard_of(record.id)
@@ -129,7 +129,7 @@ async def test_who_was_to_be_tried_after_the_end_is_told_once_it_is_put_off(
 ):
     """Their wait outlasts the alert that it was, and nobody gave them up for it."""
     record = await refused(parts, sandbox, sample)
-    await parts.revising.extend(record.id, BEA, later(record), "Still missing")
+    await parts.amendment.extend(record.id, BEA, later(record), "Still missing")
     sandbox.push.script.set()
     parts.db.skew_ms += record.expires + HOUR_MS - parts.clock.now_ms()
     await send(parts, record)
@@ -153,7 +153,7 @@ async def test_photos_last_as_long(parts: Container, sample: dict[str, Any], sto
     await register(parts, 20)
     media = await photo(parts)
     record = await planned(parts, sample, case=showing(sample, media))
-    done = await parts.revising.extend(record.id, BEA, later(record), "x")
+    done = await parts.amendment.extend(record.id, BEA, later(record), "x")
     assert await store.execute("PEXPIRETIME", keys.media(media)) == done.record.expires + KEPT_AFTER_MS
 
 
@@ -161,13 +161,13 @@ async def test_what_was_told_stays_told(parts: Container, sample: dict[str, Any]
     """Of an alert that is sent or stood down no row is touched, and it can be closed as before."""
     record = await sent(parts, sample, channels=["push"])
     before = await counts(parts, record)
-    done = await parts.revising.extend(record.id, BEA, later(record), "x")
+    done = await parts.amendment.extend(record.id, BEA, later(record), "x")
     assert (done.record.state, await counts(parts, record)) == (AlertState.SENT, before)
-    down = await parts.following.stand_down(record.id, ANA, "x")
-    again = await parts.revising.extend(record.id, BEA, later(record, 20), "x")
+    down = await parts.follow_ups.stand_down(record.id, ANA, "x")
+    again = await parts.amendment.extend(record.id, BEA, later(record, 20), "x")
     assert again.record.state is AlertState.STOOD_DOWN
     assert await parts.alerts.state(down.told_by) is AlertState.APPROVED
-    reopened = await parts.following.reopen(record.id, BEA, "x")
+    reopened = await parts.follow_ups.reopen(record.id, BEA, "x")
     assert (await parts.alerts.get(reopened.told_by)).expires == again.record.expires
     await send(parts, record)
 
@@ -175,13 +175,13 @@ async def test_what_was_told_stays_told(parts: Container, sample: dict[str, Any]
 async def test_an_actual_alert_takes_a_second_person(parts: Container, sample: dict[str, Any]):
     """Not its author: the name would be told for longer than anybody else has agreed to. A Test takes nobody."""
     record = await sent(parts, sample, channels=["push"])
-    assert await slug(parts.revising.extend(record.id, ANA, later(record), "x")) == "same-person"
-    carl = await parts.revising.extend(record.id, CARL, later(record), "x")
+    assert await slug(parts.amendment.extend(record.id, ANA, later(record), "x")) == "same-person"
+    carl = await parts.amendment.extend(record.id, CARL, later(record), "x")
     assert carl.record.expires == record.expires + 10 * HOUR_MS
-    assert (await parts.revising.extend(record.id, CARL, later(record), "x")).record.rev == carl.record.rev
+    assert (await parts.amendment.extend(record.id, CARL, later(record), "x")).record.rev == carl.record.rev
     drill = (await submitted(parts, sample, status="Test")).record
     drill = await parts.approval.begin(drill, ANA)
-    assert (await parts.revising.extend(drill.id, ANA, later(drill), "x")).record.expires > drill.expires
+    assert (await parts.amendment.extend(drill.id, ANA, later(drill), "x")).record.expires > drill.expires
 
 
 async def test_cap_says_it_as_an_update(parts: Container, sample: dict[str, Any]):
@@ -189,11 +189,11 @@ async def test_cap_says_it_as_an_update(parts: Container, sample: dict[str, Any]
     record = await sent(parts, sample, channels=["push"])
     first = parse_message(await parts.cap_out.document(record))
     one = parse_message(
-        await parts.cap_out.document((await parts.revising.extend(record.id, BEA, later(record), "x")).record)
+        await parts.cap_out.document((await parts.amendment.extend(record.id, BEA, later(record), "x")).record)
     )
     assert (one.msg_type, one.infos[0].expires) == (MsgType.UPDATE, later(record).replace(microsecond=0))
     await parts.clock.sleep(0.002)
-    two = parse_message(await parts.cap_out.document((await parts.revising.restrict(record.id, BEA, "x")).record))
+    two = parse_message(await parts.cap_out.document((await parts.amendment.restrict(record.id, BEA, "x")).record))
     assert two.references == (first.reference, one.reference)
     assert len({first.identifier, one.identifier, two.identifier}) == 3
 
@@ -202,16 +202,16 @@ async def test_breaches_are_refused(parts: Container, sample: dict[str, Any]):
     """An end that is earlier, the same, in the past or too far; an alert that is not told, or has ended meanwhile."""
     await register(parts, 20)
     pending = (await submitted(parts, sample)).record
-    assert await slug(parts.revising.extend(pending.id, BEA, later(pending), "x")) == "precondition-failed"
+    assert await slug(parts.amendment.extend(pending.id, BEA, later(pending), "x")) == "precondition-failed"
     record = await planned(parts, sample)
     for hours in (0, -1, -100, 31 * 24):
         with pytest.raises(Problem) as refusal:
-            await parts.revising.extend(record.id, BEA, later(record, hours), "x")
+            await parts.amendment.extend(record.id, BEA, later(record, hours), "x")
         assert refusal.value.slug == "invalid-request"
         assert {fault.pointer for fault in refusal.value.faults} == {"/expires"}
-    assert await slug(parts.revising.extend(record.id, BEA, later(record), "x", rev=1)) == "version-changed"
+    assert await slug(parts.amendment.extend(record.id, BEA, later(record), "x", rev=1)) == "version-changed"
     test_key = dataclasses.replace(BEA, test=True)
-    assert await slug(parts.revising.extend(record.id, test_key, later(record), "x")) == "not-allowed"
+    assert await slug(parts.amendment.extend(record.id, test_key, later(record), "x")) == "not-allowed"
     parts.db.skew_ms += record.expires - parts.clock.now_ms() + 1
-    assert await slug(parts.revising.extend(record.id, BEA, later(record), "x")) == "expired"
+    assert await slug(parts.amendment.extend(record.id, BEA, later(record), "x")) == "expired"
     assert (await parts.alerts.get(record.id)).expires == record.expires

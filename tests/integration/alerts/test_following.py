@@ -55,7 +55,7 @@ async def test_what_is_told_of_an_alert_that_is_over_is_found(parts: Container, 
     """By the alert, from then on, and in a list of what is being told, for as long as it is; the alert itself is none of that."""
     record = await sent(parts, sample)
     assert await parts.reports.told_by(record.id) is None
-    done = await parts.following.close(record.id, ANA, "Found, well")
+    done = await parts.follow_ups.close(record.id, ANA, "Found, well")
     assert await parts.reports.told_by(record.id) == done.told_by
     assert [one.id for one in await parts.reports.telling(ANA.org)] == [done.told_by]
     assert not await parts.reports.telling("another")
@@ -69,7 +69,7 @@ async def test_a_close_reaches_those_who_were_told_and_nobody_else(parts: Contai
     """On each channel they were told on; not whoever came into the area since, nor whose message came to nothing."""
     record = await sent(parts, sample)
     await register(parts, 10, first=100)
-    done = await parts.following.close(record.id, ANA, "Found, well")
+    done = await parts.follow_ups.close(record.id, ANA, "Found, well")
     assert (done.record.state, done.record.last_step.reason, done.told_by) == (
         AlertState.CLOSED,
         "Found, well",
@@ -81,23 +81,23 @@ async def test_a_close_reaches_those_who_were_told_and_nobody_else(parts: Contai
 async def test_what_was_stood_down_is_hidden_although_its_end_is_told_later(parts: Container, sample: dict[str, Any]):
     """The family is to know first: phones that were not told yet that it is stood down still are, and everybody of the end when that is told."""
     record = await sent(parts, sample)
-    down = await parts.following.stand_down(record.id, ANA, "x")
-    assert (await parts.following.close(record.id, ANA, "Found", notify=False)).told_by is None
+    down = await parts.follow_ups.stand_down(record.id, ANA, "x")
+    assert (await parts.follow_ups.close(record.id, ANA, "Found", notify=False)).told_by is None
     assert await tell(parts, down, ("push",)) == {"push": {"targeted": 20, "accepted": 20}}
-    done = await parts.following.close(record.id, ANA, "Found")
+    done = await parts.follow_ups.close(record.id, ANA, "Found")
     assert await tell(parts, done) == {channel: {"targeted": 20, "accepted": 20} for channel in ALL}
 
 
 async def test_a_return_is_said_twice_and_done_once(parts: Container, sample: dict[str, Any]):
     """Also when nothing was left to send: whose answer was lost would else be told that the alert is no more stood down than it was."""
     record = await sent(parts, sample, channels=["push"])
-    await tell(parts, await parts.following.stand_down(record.id, ANA, "x"), ("push",))
-    await tell(parts, await parts.following.reopen(record.id, BEA, "x"), ("push",))
+    await tell(parts, await parts.follow_ups.stand_down(record.id, ANA, "x"), ("push",))
+    await tell(parts, await parts.follow_ups.reopen(record.id, BEA, "x"), ("push",))
     assert await over(parts, record)
-    again = await parts.following.reopen(record.id, BEA, "x")
+    again = await parts.follow_ups.reopen(record.id, BEA, "x")
     assert again.record.state is AlertState.SENT
     assert len(await parts.alerts.versions([record.id])) == 3
-    assert await slug(parts.following.reopen(record.id, CARL, "x")) == "precondition-failed"
+    assert await slug(parts.follow_ups.reopen(record.id, CARL, "x")) == "precondition-failed"
 
 
 async def test_who_ends_an_alert_that_was_updated_since_it_was_read_looks_again(
@@ -105,7 +105,7 @@ async def test_who_ends_an_alert_that_was_updated_since_it_was_read_looks_again(
 ):
     """An update may tell on more channels: the end is told on them, too."""
     record = await sent(parts, sample, channels=["push"])
-    update = await parts.updating.submit(record.id, alert_of(sample, channels=list(ALL)), Notify.FULL, ANA)
+    update = await parts.update_proposals.submit(record.id, alert_of(sample, channels=list(ALL)), Notify.FULL, ANA)
     before = await parts.alerts.get(record.id)
     await parts.approval.approve(update.record.id, BEA)
     end = later_version(before, 3, Occasion.CLOSE, CLOSE.follows, by="a", expires=before.expires, loudness="normal")
@@ -116,13 +116,13 @@ async def test_who_ends_an_alert_that_was_updated_since_it_was_read_looks_again(
 async def test_an_end_in_other_words_is_refused(parts: Container, sample: dict[str, Any]):
     """By whoever said it too: another outcome or code would be thrown away. In the same words it is answered as before."""
     closed, cancelled = [await sent(parts, sample, channels=["push"]) for _ in range(2)]
-    first = await parts.following.close(closed.id, ANA, "Found, well")
-    assert await parts.following.close(closed.id, ANA, "Found, well") == first
-    assert await slug(parts.following.close(closed.id, ANA, "Found, hurt")) == "precondition-failed"
-    assert await slug(parts.following.cancel(closed.id, ANA, "A mistake")) == "precondition-failed"
-    first = await parts.following.cancel(cancelled.id, ANA, "x", code=CancelReason.SENT_IN_ERROR)
-    assert await parts.following.cancel(cancelled.id, ANA, "x", code=CancelReason.SENT_IN_ERROR) == first
-    assert await slug(parts.following.cancel(cancelled.id, ANA, "x")) == "precondition-failed"
+    first = await parts.follow_ups.close(closed.id, ANA, "Found, well")
+    assert await parts.follow_ups.close(closed.id, ANA, "Found, well") == first
+    assert await slug(parts.follow_ups.close(closed.id, ANA, "Found, hurt")) == "precondition-failed"
+    assert await slug(parts.follow_ups.cancel(closed.id, ANA, "A mistake")) == "precondition-failed"
+    first = await parts.follow_ups.cancel(cancelled.id, ANA, "x", code=CancelReason.SENT_IN_ERROR)
+    assert await parts.follow_ups.cancel(cancelled.id, ANA, "x", code=CancelReason.SENT_IN_ERROR) == first
+    assert await slug(parts.follow_ups.cancel(cancelled.id, ANA, "x")) == "precondition-failed"
 
 
 async def test_it_reaches_them_at_the_address_of_now(parts: Container, sample: dict[str, Any]):
@@ -132,7 +132,7 @@ async def test_it_reaches_them_at_the_address_of_now(parts: Container, sample: d
     await parts.registry.put("p0", registration(0, addresses=addresses_of))
     await parts.registry.forget("p1")
     await parts.registry.put("p2", registration(2, places={"home": {"point": [-3.7, 40.4]}}))
-    done = await parts.following.close(record.id, ANA, "Found, well")
+    done = await parts.follow_ups.close(record.id, ANA, "Found, well")
     assert (await tell(parts, done, ("push",)))["push"] == {"targeted": 19, "accepted": 19}
     people = [await parts.registry.get("p0")]
     assert [a.value for a in people[0].addresses] == ["rotated"]
@@ -179,8 +179,8 @@ async def test_whose_sms_is_reported_as_failed_and_then_as_delivered_is_told_the
         assert await parts.receipts.report(one, State.FAILED, 0, "text")
     number, _ = await parts.work.ref(record.id, left.row)
     [who] = await parts.people.read_many([number])
-    await parts.suppressing.stop([(one.channel, one.value) for one in who.addresses])
-    done = await parts.following.close(record.id, BEA, "found")
+    await parts.suppression.stop([(one.channel, one.value) for one in who.addresses])
+    done = await parts.follow_ups.close(record.id, BEA, "found")
     assert await tell(parts, done, ("sms",)) == {"sms": {"targeted": 19, "accepted": 19}}
     assert await parts.receipts.report(late, State.DELIVERED, 0, "text")
     ends = [ref async for _, _, refs in parts.work.ledger(done.told_by) for ref in refs]
@@ -192,14 +192,14 @@ async def test_whose_sms_was_to_be_sent_again_is_told_the_end(parts: Container, 
     record = await sent(parts, sample, channels=["sms"])
     assert await parts.receipts.report(Reference(record.id, 0), State.FAILED, 0, "text")
     assert await parts.resending.resend(record, BEA, (State.FAILED,), None) == 1
-    done = await parts.following.close(record.id, BEA, "found")
+    done = await parts.follow_ups.close(record.id, BEA, "found")
     assert await tell(parts, done, ("sms",)) == {"sms": {"targeted": 20, "accepted": 20}}
 
 
 async def test_ends_name_nobody(parts: Container, sandbox: Sandbox, sample: dict[str, Any]):
     """Neither the child, nor the place, nor the outcome is in what goes out, on any channel."""
     record = await sent(parts, sample)
-    done = await parts.following.close(record.id, ANA, "Found, well")
+    done = await parts.follow_ups.close(record.id, ANA, "Found, well")
     await tell(parts, done)
     notice = await parts.alerts.get(done.told_by)
     messages = worker_of(parts).feeder.dispatch.offers.messages
@@ -217,19 +217,19 @@ async def test_stand_down_hides_and_comes_back(parts: Container, sample: dict[st
     record = await planned(parts, sample, channels=["push", "sms"])
     lease = await lease_of(parts.work, record.id, "push")
     await worker_of(parts).feeder.dispatch.drain(lease, lambda: False)
-    down = await parts.following.stand_down(record.id, ANA, "She may be at home")
+    down = await parts.follow_ups.stand_down(record.id, ANA, "She may be at home")
     assert down.record.state is AlertState.STOOD_DOWN
     assert not (await parts.reports.standing(record.id, 0)).is_told(0)
     assert await tell(parts, down) == {"push": {"targeted": 20, "accepted": 20}}
     assert await counts(parts, record, "sms") == {"queued": 20}
-    assert (await parts.following.stand_down(record.id, ANA, "She may be at home")).record.rev == down.record.rev
+    assert (await parts.follow_ups.stand_down(record.id, ANA, "She may be at home")).record.rev == down.record.rev
     assert await lease_of(parts.work, record.id, "sms") is None
-    again = await parts.following.reopen(record.id, BEA, "She is not")
+    again = await parts.follow_ups.reopen(record.id, BEA, "She is not")
     assert again.record.state is AlertState.SENDING
     assert await tell(parts, again, ("push",)) == {"push": {"targeted": 20, "accepted": 20}}
     await send(parts, record, "sms")
     assert await counts(parts, record, "sms") == {"accepted": 20}
-    done = await parts.following.close(record.id, ANA, "Found")
+    done = await parts.follow_ups.close(record.id, ANA, "Found")
     assert await tell(parts, done) == {
         "push": {"targeted": 20, "accepted": 20}, "sms": {"targeted": 20, "accepted": 20},
     }  # fmt: skip
@@ -244,11 +244,11 @@ async def test_it_is_taken_off_the_screen_of_whoever_wants_no_more_of_the_kind(
     for name, kinds in (("p3", []), ("p4", ["general"])):
         await parts.registry.patch(name, {"kinds": kinds})
     await parts.registry.patch("p5", {"consent": {"withdrawn_at": "2026-11-01T00:00:00Z"}})
-    await parts.suppressing.stop([(CHANNELS.index("push"), "token-6")])
+    await parts.suppression.stop([(CHANNELS.index("push"), "token-6")])
     if act == "restrict":
-        done = await parts.revising.restrict(record.id, ANA, "x")
+        done = await parts.amendment.restrict(record.id, ANA, "x")
     else:
-        done = await {"stand_down": parts.following.stand_down, "close": parts.following.close}[act](
+        done = await {"stand_down": parts.follow_ups.stand_down, "close": parts.follow_ups.close}[act](
             record.id, ANA, "x"
         )
     notice = await parts.alerts.get(done.told_by)
@@ -270,17 +270,17 @@ async def test_whoever_wants_no_more_of_the_kind_hears_of_no_return(parts: Conta
     """It was taken off their screen, and stays off."""
     record = await sent(parts, sample, channels=["push"])
     await parts.registry.patch("p3", {"kinds": []})
-    down = await parts.following.stand_down(record.id, ANA, "She may be at home")
+    down = await parts.follow_ups.stand_down(record.id, ANA, "She may be at home")
     assert await tell(parts, down, ("push",)) == {"push": {"targeted": 20, "accepted": 20}}
-    again = await parts.following.reopen(record.id, BEA, "She is not")
+    again = await parts.follow_ups.reopen(record.id, BEA, "She is not")
     assert await tell(parts, again, ("push",)) == {"push": {"targeted": 20, "accepted": 19, "suppressed": 1}}
 
 
 async def test_a_notice_that_is_overtaken_is_told_no_more(parts: Container, sample: dict[str, Any]):
     """Reopened before anybody heard that it was stood down: the first notice ends, and nobody needs the second."""
     record = await sent(parts, sample, channels=["push"])
-    down = await parts.following.stand_down(record.id, ANA, "x")
-    again = await parts.following.reopen(record.id, BEA, "x")
+    down = await parts.follow_ups.stand_down(record.id, ANA, "x")
+    again = await parts.follow_ups.reopen(record.id, BEA, "x")
     assert await parts.alerts.state(down.told_by) is AlertState.SUPERSEDED
     assert not await worker_of(parts).plans.planner.plan(await parts.alerts.get(down.told_by))
     assert await tell(parts, again, ("push",)) == {}
@@ -289,31 +289,31 @@ async def test_a_notice_that_is_overtaken_is_told_no_more(parts: Container, samp
 async def test_a_cancel_is_told_by_its_reason(parts: Container, sandbox: Sandbox, sample: dict[str, Any]):
     """In prepared words; one that nobody was told of tells nobody; one without a start tells nobody at all."""
     record = await sent(parts, sample, channels=["push"])
-    done = await parts.following.cancel(record.id, ANA, "It was a test", code=CancelReason.SENT_IN_ERROR)
+    done = await parts.follow_ups.cancel(record.id, ANA, "It was a test", code=CancelReason.SENT_IN_ERROR)
     assert (await parts.alerts.get(done.told_by)).last_step.code == "sent-in-error"
     assert (await tell(parts, done, ("push",)))["push"]["accepted"] == 20
     pending = (await submitted(parts, sample)).record
-    rejected = await parts.following.cancel(pending.id, ANA, "x")
+    rejected = await parts.follow_ups.cancel(pending.id, ANA, "x")
     assert (rejected.record.state, rejected.told_by) == (AlertState.REJECTED, None)
 
 
 async def test_a_close_can_be_held_until_the_family_knows(parts: Container, sample: dict[str, Any]):
     """Closed in silence it is hidden at once; closed again it is told, once, even after its end."""
     record = await sent(parts, sample, channels=["push"])
-    silent = await parts.following.close(record.id, ANA, "x", notify=False)
+    silent = await parts.follow_ups.close(record.id, ANA, "x", notify=False)
     assert (silent.record.state, silent.told_by) == (AlertState.CLOSED, None)
-    assert (await parts.following.close(record.id, ANA, "x", notify=False)).told_by is None
-    done = await parts.following.close(record.id, ANA, "x")
+    assert (await parts.follow_ups.close(record.id, ANA, "x", notify=False)).told_by is None
+    done = await parts.follow_ups.close(record.id, ANA, "x")
     assert (await tell(parts, done, ("push",)))["push"]["accepted"] == 20
-    assert (await parts.following.close(record.id, ANA, "x")).told_by == done.told_by
-    assert await slug(parts.following.close(record.id, BEA, "x")) == "precondition-failed"
+    assert (await parts.follow_ups.close(record.id, ANA, "x")).told_by == done.told_by
+    assert await slug(parts.follow_ups.close(record.id, BEA, "x")) == "precondition-failed"
 
 
 async def test_an_alert_that_has_ended_can_be_closed(parts: Container, sample: dict[str, Any]):
     """Its time is over, and the child is found: those who were told hear of it."""
     record = await sent(parts, sample, channels=["push"])
     await parts.alerts.step(record.id, AlertState.EXPIRED)
-    done = await parts.following.close(record.id, ANA, "Found")
+    done = await parts.follow_ups.close(record.id, ANA, "Found")
     assert (done.record.state, done.record.last_step.reason) == (AlertState.EXPIRED, "Found")
     assert (await tell(parts, done, ("push",)))["push"]["accepted"] == 20
 
@@ -322,7 +322,7 @@ async def test_two_who_end_it_at_once_tell_it_once(parts: Container, sample: dic
     """One of them is done, and the other hears that it is."""
     record = await sent(parts, sample, channels=["push"])
     answers = await asyncio.gather(
-        *(parts.following.close(record.id, who, "x") for who in (ANA, BEA, CARL)), return_exceptions=True
+        *(parts.follow_ups.close(record.id, who, "x") for who in (ANA, BEA, CARL)), return_exceptions=True
     )
     assert len([one for one in answers if isinstance(one, Followed)]) == 1
     assert await parts.alerts.versions([record.id]) == [record.id, f"{record.id}-2"]
@@ -335,17 +335,17 @@ async def test_breaches_are_refused(parts: Container, sample: dict[str, Any], st
     record = (await submitted(parts, sample)).record
     if state == "rejected":
         await parts.approval.reject(record.id, BEA, "x")
-    for step in (parts.following.stand_down, parts.following.reopen, parts.following.close):
+    for step in (parts.follow_ups.stand_down, parts.follow_ups.reopen, parts.follow_ups.close):
         assert await slug(step(record.id, BEA, "x")) == "precondition-failed"
     test_key = dataclasses.replace(BEA, test=True)
-    assert await slug(parts.following.close(record.id, test_key, "x")) == "not-allowed"
+    assert await slug(parts.follow_ups.close(record.id, test_key, "x")) == "not-allowed"
     foreign = dataclasses.replace(BEA, org="other")
-    assert await slug(parts.following.close(record.id, foreign, "x")) == "not-found"
+    assert await slug(parts.follow_ups.close(record.id, foreign, "x")) == "not-found"
     other = await planned(parts, sample)
-    done = await parts.following.stand_down(other.id, ANA, "x")
-    for step in (parts.following.close, parts.following.reopen, parts.following.stand_down):
+    done = await parts.follow_ups.stand_down(other.id, ANA, "x")
+    for step in (parts.follow_ups.close, parts.follow_ups.reopen, parts.follow_ups.stand_down):
         assert await slug(step(done.told_by, BEA, "x")) == "precondition-failed"
-    assert await slug(parts.following.close(other.id, ANA, "x", rev=1)) == "version-changed"
+    assert await slug(parts.follow_ups.close(other.id, ANA, "x", rev=1)) == "version-changed"
 
 
 async def test_what_is_in_flight_is_waited_for(parts: Container, sample: dict[str, Any]):
@@ -354,7 +354,7 @@ async def test_what_is_in_flight_is_waited_for(parts: Container, sample: dict[st
     record = await planned(parts, sample)
     lease = await lease_of(parts.work, record.id, "push")
     await parts.work.gate(lease, [], lease.rows, 1)
-    done = await parts.following.close(record.id, ANA, "x")
+    done = await parts.follow_ups.close(record.id, ANA, "x")
     notice = await parts.alerts.get(done.told_by)
     planner = worker_of(parts).plans.planner
     assert not await planner.plan(notice)
@@ -368,7 +368,7 @@ async def test_a_worker_that_is_late_lets_no_chain_go_that_has_work_again(parts:
     seen = (await parts.alerts.live())[record.id]
     word = await finish(parts.work, record.id)
     assert word == "done"
-    await parts.following.cancel(record.id, ANA, "x")
+    await parts.follow_ups.cancel(record.id, ANA, "x")
     ending = worker_of(parts).ending
     await ending.follow(record.id, word, seen)
     assert record.id in await parts.alerts.live()
@@ -383,7 +383,7 @@ async def test_workers_tell_it_by_themselves(parts: Container, sandbox: Sandbox,
     async with working(parts):
         record = await parts.approval.approve(taken.record.id, BEA)
         await until(lambda: is_in_state(parts, record.id, AlertState.SENT))
-        done = await parts.following.close(record.id, ANA, "Found")
+        done = await parts.follow_ups.close(record.id, ANA, "Found")
         await until(lambda: is_in_state(parts, done.told_by, AlertState.SENT))
         await until(lambda: is_retired(parts))
     found = await parts.work.counts(done.told_by)

@@ -72,13 +72,13 @@ async def test_what_else_still_tells_of_the_case_is_said(parts: Container, clien
     record, other = [await planned(parts, sample, case=case) for _ in range(2)]
     waits = (await submitted(parts, sample, case=case)).record
     over = await planned(parts, sample, case=case)
-    await parts.following.cancel(over.id, BEA, "x")
+    await parts.follow_ups.cancel(over.id, BEA, "x")
     await planned(parts, sample, case={**case, "number": "SE-2026-10"})
     _, token = await parts.access.create(org="default", subject="bea", scopes=frozenset({"admin"}))
     headers = {"Authorization": f"Bearer {token}"}
     answer = await client.post(f"/v1/alerts/{record.id}/restrict", json={"reason": "x"}, headers=headers)
     assert (answer.status, sorted((await answer.json())["still_named"])) == (200, sorted([other.id, waits.id]))
-    await parts.revising.restrict(other.id, BEA, "x")
+    await parts.amendment.restrict(other.id, BEA, "x")
     shown = await (await client.get(f"/v1/alerts/{record.id}", headers=headers)).json()
     assert shown["still_named"] == [waits.id]
     assert (await (await client.get(f"/v1/alerts/{waits.id}", headers=headers)).json())["still_named"] == []
@@ -100,9 +100,9 @@ async def test_nothing_of_the_child_is_left(parts: Container, sample: dict[str, 
     place = changed(sample, "case/last_seen/place/es", "Santa Justa, ante la casa de Lucía")
     record = await planned(parts, sample, case=showing(place, media))
     await parts.photos.show(media, "push")
-    down = await parts.following.stand_down(record.id, ANA, "x")
-    await parts.following.reopen(record.id, BEA, "x")
-    done = await parts.revising.restrict(record.id, ANA, "Her name is protected")
+    down = await parts.follow_ups.stand_down(record.id, ANA, "x")
+    await parts.follow_ups.reopen(record.id, BEA, "x")
+    done = await parts.amendment.restrict(record.id, ANA, "Her name is protected")
     assert (done.record.state, done.record.last_step.reason) == (AlertState.SENDING, "Her name is protected")
     for version in await parts.alerts.versions([record.id]):
         document = (await parts.alerts.get(version)).document.decode()
@@ -131,7 +131,7 @@ async def test_no_address_that_people_are_given_has_her_name(parts: Container, s
 async def test_who_was_told_gets_it_in_its_place_without_a_sound(parts: Container, sample: dict[str, Any]):
     """By push, at once after the moment in which the old words may still leave, as an update of the same chain."""
     record = await sent(parts, sample)
-    done = await parts.revising.restrict(record.id, ANA, "x")
+    done = await parts.amendment.restrict(record.id, ANA, "x")
     assert done.record.state is AlertState.SENT
     notice = await parts.alerts.get(done.told_by)
     planner = worker_of(parts).plans.planner
@@ -159,7 +159,7 @@ async def test_an_app_shows_no_message_that_left_with_them(parts: Container, cli
     await dispatch.drain(await lease_of(parts.work, record.id, "push"), lambda: False)
     assert await counts(parts, record) == {"accepted": FIRST_BATCH, "queued": 1}
     assert await shows(record.id, 0)
-    done = await parts.revising.restrict(record.id, ANA, "x")
+    done = await parts.amendment.restrict(record.id, ANA, "x")
     assert not await shows(record.id, 0)
     parts.db.skew_ms += SETTLE_MS
     await parts.clock.sleep(LOOK_S)
@@ -168,7 +168,7 @@ async def test_an_app_shows_no_message_that_left_with_them(parts: Container, cli
     await send(parts, record)
     told = (record.id, 0), (record.id, FIRST_BATCH), (done.told_by, 0)
     assert [await shows(version, row) for version, row in told] == [False, True, True]
-    await parts.following.stand_down(record.id, ANA, "x")
+    await parts.follow_ups.stand_down(record.id, ANA, "x")
     assert [await shows(version, row) for version, row in told] == [False, False, False]
 
 
@@ -184,7 +184,7 @@ async def test_an_app_shows_no_message_that_was_under_way_with_them(
     async with asyncio.timeout(60):
         while not (await counts(parts, record)).get("in_flight"):  # noqa: ASYNC110  nobody sets an event
             await asyncio.sleep(0.01)
-    await parts.revising.restrict(record.id, ANA, "x")
+    await parts.amendment.restrict(record.id, ANA, "x")
     await under_way
     assert await counts(parts, record) == {"accepted": 20}
     async with client.get(f"/r/{parts.tags.make(record.id, 0, TokenPurpose.ACK)}") as answer:
@@ -198,7 +198,7 @@ async def test_what_is_queued_goes_out_without_them(parts: Container, sample: di
     messages = worker_of(parts).feeder.dispatch.offers.messages
     alike, carrier = BatchKey(channel="sms", language="es"), parts.carriers.of("sms")[0]
     assert "Luc" in repr((await messages.ready(record.id, alike, carrier)).prepared.payload)
-    await parts.revising.restrict(record.id, ANA, "x")
+    await parts.amendment.restrict(record.id, ANA, "x")
     await parts.clock.sleep(LOOK_S)
     assert "Luc" not in repr((await messages.ready(record.id, alike, carrier)).prepared.payload)
     await send(parts, record, "sms")
@@ -208,13 +208,13 @@ async def test_what_is_queued_goes_out_without_them(parts: Container, sample: di
 async def test_of_one_that_is_stood_down_nobody_hears(parts: Container, sample: dict[str, Any]):
     """The words that it is over stay on the way; when it is reopened it comes back without the facts."""
     record = await sent(parts, sample, channels=["push"])
-    down = await parts.following.stand_down(record.id, ANA, "x")
-    done = await parts.revising.restrict(record.id, ANA, "x")
+    down = await parts.follow_ups.stand_down(record.id, ANA, "x")
+    done = await parts.amendment.restrict(record.id, ANA, "x")
     assert (done.record.state, done.told_by) == (AlertState.STOOD_DOWN, None)
     assert await parts.alerts.state(down.told_by) is AlertState.APPROVED
     assert await worker_of(parts).plans.planner.plan(await parts.alerts.get(down.told_by))
     await send(parts, record)
-    again = await parts.following.reopen(record.id, BEA, "x")
+    again = await parts.follow_ups.reopen(record.id, BEA, "x")
     assert "Luc" not in await said(parts, again.told_by)
 
 
@@ -223,15 +223,15 @@ async def test_what_follows_has_none_of_the_words_that_were_taken_out_meanwhile(
 ):
     """Who comes back with an alert that was read before it was restricted looks again."""
     record = await sent(parts, sample, channels=["push"])
-    await parts.following.stand_down(record.id, ANA, "x")
+    await parts.follow_ups.stand_down(record.id, ANA, "x")
     before = await parts.alerts.get(record.id)
-    await parts.revising.restrict(record.id, ANA, "x")
+    await parts.amendment.restrict(record.id, ANA, "x")
     back = later_version(
         before, 3, Occasion.UPDATE, REOPEN.follows, by="b", expires=before.expires, loudness=before.loudness
     )
     footing = Footing(sources=REOPEN.sources, last=2, rev=None)
     assert await parts.alerts.follow(before, footing, REOPEN.new, back, fields={}) == (False, "again")
-    again = await parts.following.reopen(record.id, BEA, "x")
+    again = await parts.follow_ups.reopen(record.id, BEA, "x")
     assert "Luc" not in (await parts.alerts.get(again.told_by)).document.decode()
 
 
@@ -241,11 +241,11 @@ async def test_phones_that_heard_nothing_of_a_stand_down_are_told_without_them_w
 ):
     """They show the alert as it was: neither what took the facts out nor that it was stood down had come to them."""
     record = await sent(parts, sample, channels=["push"])
-    acts = [parts.revising.restrict, parts.following.stand_down]
+    acts = [parts.amendment.restrict, parts.follow_ups.stand_down]
     for act in acts if first == "restricted" else reversed(acts):
         await act(record.id, ANA, "x")
-    again = await parts.following.reopen(record.id, BEA, "x")
-    assert (await parts.following.reopen(record.id, BEA, "x")).told_by == again.told_by
+    again = await parts.follow_ups.reopen(record.id, BEA, "x")
+    assert (await parts.follow_ups.reopen(record.id, BEA, "x")).told_by == again.told_by
     assert await worker_of(parts).plans.planner.plan(await replacement(parts, again.told_by))
     await send(parts, record)
     assert (await parts.work.counts(again.told_by))["push"]["accepted"] == 20
@@ -255,18 +255,18 @@ async def test_phones_that_heard_nothing_of_a_stand_down_are_told_without_them_w
 async def test_phones_are_told_without_them_although_the_end_is_told_later(parts: Container, sample: dict[str, Any]):
     """Until the family knows they show what was left of it, and no name; what comes back is not told any more once it is over."""
     record = await sent(parts, sample, channels=["push"])
-    done = await parts.revising.restrict(record.id, ANA, "x")
+    done = await parts.amendment.restrict(record.id, ANA, "x")
     other = await sent(parts, sample, channels=["push"])
-    await parts.revising.restrict(other.id, ANA, "x")
-    await parts.following.stand_down(other.id, ANA, "x")
-    back = await parts.following.reopen(other.id, BEA, "x")
+    await parts.amendment.restrict(other.id, ANA, "x")
+    await parts.follow_ups.stand_down(other.id, ANA, "x")
+    back = await parts.follow_ups.reopen(other.id, BEA, "x")
     for one in (record, other):
-        await parts.following.close(one.id, ANA, "Found", notify=False)
+        await parts.follow_ups.close(one.id, ANA, "Found", notify=False)
     assert await parts.alerts.states([done.told_by, back.told_by]) == [AlertState.APPROVED, AlertState.SUPERSEDED]
     assert await worker_of(parts).plans.planner.plan(await replacement(parts, done.told_by))
     await send(parts, record)
     assert (await parts.work.counts(done.told_by))["push"]["accepted"] == 20
-    end = await parts.following.close(record.id, ANA, "Found")
+    end = await parts.follow_ups.close(record.id, ANA, "Found")
     assert end.told_by == f"{record.id}-3"
 
 
@@ -274,8 +274,8 @@ async def test_a_halt_stays(parts: Container, sample: dict[str, Any]):
     """An alert that waits goes on waiting, and the key that it is sent by stays the one that a stop finds."""
     await register(parts, 20)
     record = await planned(parts, sample)
-    await parts.stopping.pause(record, ANA, waits=True, rev=None)
-    done = await parts.revising.restrict(record.id, ANA, "x")
+    await parts.stop_control.pause(record, ANA, waits=True, rev=None)
+    done = await parts.amendment.restrict(record.id, ANA, "x")
     assert done.record.chain.paused
     assert await lease_of(parts.work, record.id, "push") is None
 
@@ -283,8 +283,8 @@ async def test_a_halt_stays(parts: Container, sample: dict[str, Any]):
 async def test_it_is_said_twice_and_done_once(parts: Container, sample: dict[str, Any]):
     """Whoever says it again, and be it another, gets the same answer; no revision and no version are made."""
     record = await sent(parts, sample, channels=["push"])
-    first = await parts.revising.restrict(record.id, ANA, "x")
-    second = await parts.revising.restrict(record.id, BEA, "y")
+    first = await parts.amendment.restrict(record.id, ANA, "x")
+    second = await parts.amendment.restrict(record.id, BEA, "y")
     assert (second.told_by, second.record.rev) == (first.told_by, first.record.rev)
     assert len(await parts.alerts.versions([record.id])) == 2
 
@@ -293,11 +293,11 @@ async def test_cap_says_it_as_an_update(parts: Container, sample: dict[str, Any]
     """Of a name of its own that refers to the first; the end refers to both."""
     record = await sent(parts, sample, channels=["push"])
     first = parse_message(await parts.cap_out.document(record))
-    done = await parts.revising.restrict(record.id, ANA, "x")
+    done = await parts.amendment.restrict(record.id, ANA, "x")
     update = parse_message(await parts.cap_out.document(done.record))
     assert (update.msg_type, update.references) == (MsgType.UPDATE, (first.reference,))
     assert update.identifier not in {first.identifier, record.id}
-    closed = await parts.following.close(record.id, ANA, "x")
+    closed = await parts.follow_ups.close(record.id, ANA, "x")
     assert parse_message(await parts.cap_out.document(closed.record)).references == (first.reference, update.reference)
 
 
@@ -305,14 +305,14 @@ async def test_breaches_are_refused(parts: Container, sample: dict[str, Any]):
     """Nothing is taken out of what nobody knows yet, or any more; a general alert has no such facts; the seen revision counts."""
     await register(parts, 20)
     pending = (await submitted(parts, sample)).record
-    assert await slug(parts.revising.restrict(pending.id, ANA, "x")) == "precondition-failed"
+    assert await slug(parts.amendment.restrict(pending.id, ANA, "x")) == "precondition-failed"
     record = await planned(parts, sample, case={**sample["case"], "number": "another"})
-    assert await slug(parts.revising.restrict(record.id, ANA, "x", rev=1)) == "version-changed"
-    assert await slug(parts.revising.restrict(record.id, dataclasses.replace(ANA, test=True), "x")) == "not-allowed"
-    assert await slug(parts.revising.restrict(record.id, dataclasses.replace(ANA, org="other"), "x")) == "not-found"
-    closed = await parts.following.close(record.id, ANA, "x")
+    assert await slug(parts.amendment.restrict(record.id, ANA, "x", rev=1)) == "version-changed"
+    assert await slug(parts.amendment.restrict(record.id, dataclasses.replace(ANA, test=True), "x")) == "not-allowed"
+    assert await slug(parts.amendment.restrict(record.id, dataclasses.replace(ANA, org="other"), "x")) == "not-found"
+    closed = await parts.follow_ups.close(record.id, ANA, "x")
     for one in (closed.told_by, record.id):
-        assert await slug(parts.revising.restrict(one, ANA, "x")) == "precondition-failed"
+        assert await slug(parts.amendment.restrict(one, ANA, "x")) == "precondition-failed"
 
 
 async def test_a_general_alert_is_refused(parts: Container, sample: dict[str, Any]):
@@ -325,7 +325,7 @@ async def test_a_general_alert_is_refused(parts: Container, sample: dict[str, An
     taken = await parts.intake.submit(Alert.model_validate_json(json.dumps(document)), ANA)
     record = await parts.approval.begin(taken.record, ANA)
     assert record.state is AlertState.APPROVED
-    assert await slug(parts.revising.restrict(record.id, ANA, "x")) == "precondition-failed"
+    assert await slug(parts.amendment.restrict(record.id, ANA, "x")) == "precondition-failed"
 
 
 async def test_a_copy_that_is_put_back_names_nobody(
@@ -337,9 +337,9 @@ async def test_a_copy_that_is_put_back_names_nobody(
     media = await photo(parts)
     record = await sent(parts, sample, channels=["push"], case=showing(sample, media))
     other = (await submitted(parts, sample, case={**sample["case"], "number": "another"})).record
-    await parts.following.stand_down(record.id, ANA, "x")
+    await parts.follow_ups.stand_down(record.id, ANA, "x")
     copy = await everything(parts.db)
-    await parts.revising.restrict(record.id, ANA, "Her name is protected")
+    await parts.amendment.restrict(record.id, ANA, "Her name is protected")
     await put_back(parts.db, copy)
     assert b"Luc" in (await parts.alerts.get(record.id)).document
     async with opened(settings_for(sandbox), redis, codec, library=library) as again:
@@ -362,7 +362,7 @@ async def test_a_restricted_alert_that_is_damaged_keeps_no_process_from_starting
 ):
     """It is restricted, and nothing of it is to be done again: what is sealed of it is not looked at."""
     record = await sent(parts, sample, channels=["push"])
-    await parts.revising.restrict(record.id, ANA, "Her name is protected")
+    await parts.amendment.restrict(record.id, ANA, "Her name is protected")
     await parts.db.execute("SETRANGE", keys.case(record.case), 20, b"\xff\xff\xff\xff")
     async with opened(settings_for(sandbox), redis, codec, library=library) as again:
         assert await again.db.takes_writes()
@@ -374,9 +374,9 @@ async def test_one_that_is_damaged_in_a_copy_keeps_no_process_from_starting(
 ):
     """What of it can be read, and so be shown, is restricted."""
     record = await sent(parts, sample, channels=["push"])
-    await parts.following.stand_down(record.id, ANA, "x")
+    await parts.follow_ups.stand_down(record.id, ANA, "x")
     copy = await everything(parts.db)
-    await parts.revising.restrict(record.id, ANA, "Her name is protected")
+    await parts.amendment.restrict(record.id, ANA, "Her name is protected")
     await put_back(parts.db, copy)
     if what == "its case":
         await parts.db.execute("SETRANGE", keys.case(record.case), 20, b"\xff\xff\xff\xff")
@@ -397,10 +397,10 @@ async def test_a_restriction_that_cannot_be_written_down_is_done_and_said_so(
 ):
     """No full disk keeps a name in public; whoever asked is told that a copy would bring it back, and says it again."""
     record = await sent(parts, sample)
-    parts.revising.tombstones = Tombstones(tmp_path / "none" / "tombstones")
-    assert await slug(parts.revising.restrict(record.id, ANA, "x")) == "store-unavailable"
+    parts.amendment.tombstones = Tombstones(tmp_path / "none" / "tombstones")
+    assert await slug(parts.amendment.restrict(record.id, ANA, "x")) == "store-unavailable"
     assert (await parts.alerts.get(record.id)).times.restricted
-    parts.revising.tombstones = Tombstones(tmp_path / "tombstones")
-    await parts.revising.restrict(record.id, ANA, "x")
-    assert list(parts.revising.tombstones.restrictions()) == [record.id]
-    assert parts.revising.tombstones.read_all() == []
+    parts.amendment.tombstones = Tombstones(tmp_path / "tombstones")
+    await parts.amendment.restrict(record.id, ANA, "x")
+    assert list(parts.amendment.tombstones.restrictions()) == [record.id]
+    assert parts.amendment.tombstones.read_all() == []

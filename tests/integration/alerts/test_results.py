@@ -43,7 +43,7 @@ async def closed(parts: Container, sample: dict[str, Any]) -> str:
     for _ in range(2):
         assert await parts.receipts.leave(reference)
     entry = await parts.audit.begin(ANA, "alert.close", record.id)
-    done = await parts.following.close(record.id, ANA, "Found, well")
+    done = await parts.follow_ups.close(record.id, ANA, "Found, well")
     await parts.audit.end(ANA, "alert.close", "done", Noted(record=done.record), of=entry)
     await tell(parts, done, ("push", "mail"))
     assert await finish(parts.work, done.told_by) == "done"

@@ -63,7 +63,7 @@ async def test_an_external_id_names_its_alert_until_that_ends(parts: Container, 
         assert (await parts.alerts.step(first.record.id, state))[0]
         again = await posted(parts, unsigned, CARL, external_id="cms-1")
         assert (again.record.id, again.record.state) == (first.record.id, state)
-    await parts.following.cancel(first.record.id, BEA, "Found")
+    await parts.follow_ups.cancel(first.record.id, BEA, "Found")
     anew = await posted(parts, unsigned, CARL, external_id="cms-1")
     assert (anew.record.id != first.record.id, anew.is_repeat) == (True, False)
 
@@ -149,7 +149,7 @@ async def test_a_repeated_cap_message_is_refused_while_its_sender_is_stopped(par
     """As every other submission is."""
     document = named("z-6").replace("<status>Actual</status>", "<status>Test</status>").encode()
     await parts.cap_intake.take(document, ANA)
-    await parts.stopping.stop("org:default", ANA, "reason")
+    await parts.stop_control.stop("org:default", ANA, "reason")
     problem = await problem_of(parts.cap_intake.take(document, CARL))
     assert problem.slug == "stop-active"
 

@@ -273,7 +273,7 @@ async def test_whom_a_killed_worker_had_in_hand_is_told_by_the_update(
     await plan(parts, update)
     await send(parts, record, channel)
     assert await counts(parts, update, channel) == {"accepted": 20 if channel == "push" else 15}
-    close = await parts.alerts.get((await parts.following.close(record.id, ANA, "found")).told_by)
+    close = await parts.alerts.get((await parts.follow_ups.close(record.id, ANA, "found")).told_by)
     await plan(parts, close)
     assert (await parts.work.counts(close.id))[channel]["targeted"] == 20
 
@@ -327,7 +327,7 @@ async def test_the_end_reaches_both_audiences(parts: Container, sample: dict[str
     await parts.photos.show(media, "push")
     assert (await parts.reports.standing(update.id, 0)).is_told(parts.clock.now_ms())
     waits = await proposed(parts, record, sample)
-    done = await parts.following.cancel(record.id, ANA, "x")
+    done = await parts.follow_ups.cancel(record.id, ANA, "x")
     await plan(parts, await parts.alerts.get(done.told_by))
     await send(parts, record)
     assert await counts(parts, await parts.alerts.get(done.told_by)) == {"accepted": 25}
@@ -359,12 +359,12 @@ async def test_a_stand_down_holds_an_update_and_a_return_lets_it_go_on(parts: Co
     record = await sent(parts, sample, channels=["push"])
     await in_cadiz(parts, 5)
     update = await updated(parts, record, sample)
-    await parts.following.stand_down(record.id, ANA, "x")
+    await parts.follow_ups.stand_down(record.id, ANA, "x")
     assert await parts.alerts.state(update.id) is AlertState.STOOD_DOWN
     assert await over(parts, record)
     assert await lease_of(parts.work, record.id, "push") is None
     assert await slug(proposed(parts, record, sample)) == "precondition-failed"
-    await parts.following.reopen(record.id, BEA, "x")
+    await parts.follow_ups.reopen(record.id, BEA, "x")
     await send(parts, record)
     assert await counts(parts, update) == {"accepted": 25}
     for one in (record, update):
@@ -381,7 +381,7 @@ async def test_a_restriction_takes_the_facts_out_of_an_update_too(parts: Contain
     update = await updated(parts, record, sample)
     waits = await proposed(parts, record, sample, Notify.SILENT)
     seen = (await parts.alerts.get(waits.record.id)).rev
-    await parts.revising.restrict(record.id, ANA, "x")
+    await parts.amendment.restrict(record.id, ANA, "x")
     assert "Luc" not in await again(parts, update.id, was_told=False)
     assert b"Luc" not in (await parts.alerts.get(waits.record.id)).document
     assert await slug(parts.approval.approve(waits.record.id, BEA, rev=seen)) == "version-changed"
@@ -399,7 +399,7 @@ async def test_its_end_moves_that_of_the_alert(parts: Container, sample: dict[st
     update = await updated(parts, record, sample, expires=ends)
     assert (await parts.alerts.get(record.id)).expires == update.expires == record.expires - 3_600_000
     later = time_of(record.expires) + timedelta(hours=5)
-    await parts.revising.extend(record.id, BEA, later, "x")
+    await parts.amendment.extend(record.id, BEA, later, "x")
     assert {one.expires for one in await parts.alerts.heads([record.id, update.id])} == {record.expires + 18_000_000}
 
 
@@ -440,7 +440,7 @@ async def test_what_is_not_told_is_not_updated(parts: Container, sample: dict[st
     record = await planned(parts, sample)
     waits = (await proposed(parts, record, sample)).record
     step = {"closed": "close", "cancelled": "cancel", "stood_down": "stand_down"}[state]
-    await getattr(parts.following, step)(record.id, ANA, "x")
+    await getattr(parts.follow_ups, step)(record.id, ANA, "x")
     assert await slug(parts.approval.approve(waits.id, BEA)) == "precondition-failed"
     assert await slug(proposed(parts, record, sample)) == "precondition-failed"
 
@@ -450,7 +450,7 @@ async def test_an_alert_that_was_updated_is_purged_with_its_updates(parts: Conta
     media = await photo(parts)
     record = await planned_with(parts, sample, media)
     update = await updated(parts, record, sample, case=showing(sample, media))
-    await parts.following.cancel(record.id, ANA, "x", notify=False)
+    await parts.follow_ups.cancel(record.id, ANA, "x", notify=False)
     await parts.purging.purge(record.id, CARL, PurgeReason.RETENTION)
     assert [one.document for one in (await parts.alerts.get(record.id), await parts.alerts.get(update.id))] == [
         b"",
@@ -496,7 +496,7 @@ async def test_an_exercise_is_updated_at_once_and_said_again_it_is_the_same(part
     update = (await proposed(parts, record, sample, status="Exercise")).record
     assert update.state is AlertState.APPROVED
     alert = alert_of(sample, target=WIDER, status="Exercise")
-    again = await parts.updating.submit(record.id, alert, Notify.FULL, ANA, again=True)
+    again = await parts.update_proposals.submit(record.id, alert, Notify.FULL, ANA, again=True)
     assert again.record.id == update.id
     assert await parts.alerts.versions([record.id]) == [record.id, update.id]
 

@@ -56,7 +56,7 @@ class _Late(Updates):
         self._parts = parts
 
     async def propose(self, alert: Any, *args: Any, **more: Any) -> tuple[bool, str]:
-        await self._parts.revising.restrict(alert.id, BEA, "x")
+        await self._parts.amendment.restrict(alert.id, BEA, "x")
         return await super().propose(alert, *args, **more)
 
 
@@ -74,7 +74,7 @@ async def test_an_update_undoes_nothing_that_its_author_has_not_seen(parts: Cont
     record = await sent(parts, sample, channels=["push"])
     waits = (await proposed(parts, record, sample)).record
     later = time_of(record.expires) + timedelta(hours=5)
-    await parts.revising.extend(record.id, BEA, later, "x")
+    await parts.amendment.extend(record.id, BEA, later, "x")
     assert await slug(parts.approval.approve(waits.id, BEA, rev=waits.rev)) == "approval-stale"
     assert (await parts.alerts.get(record.id)).expires == record.expires + 18_000_000
     await parts.approval.give_back(waits.id, BEA, "It ends later now")
@@ -88,14 +88,14 @@ async def test_an_update_of_an_exercise_begins_though_its_first_request_died(par
     await register(parts, 20, tester=True)
     record = await planned(parts, sample, status="Exercise")
     alert = alert_of(sample, target=WIDER, status="Exercise")
-    seen = await parts.updating.submit(record.id, alert, Notify.FULL, ANA, dry_run=True)
+    seen = await parts.update_proposals.submit(record.id, alert, Notify.FULL, ANA, dry_run=True)
     old = await parts.alerts.get(record.id)
     assert await Updates(parts.db, parts.alerts).propose(old, seen.record, pack_area(seen.area.geometry), last=1) == (
         True,
         old.state,
     )
     assert await parts.alerts.state(seen.record.id) is AlertState.PENDING
-    again = await parts.updating.submit(record.id, alert, Notify.FULL, ANA, again=True)
+    again = await parts.update_proposals.submit(record.id, alert, Notify.FULL, ANA, again=True)
     assert (again.record.id, again.record.state) == (seen.record.id, AlertState.APPROVED)
     listed = await parts.alerts.of_org(record.org, before=None, limit=9)
     assert again.record.id in {name for _, name in listed}
@@ -161,7 +161,7 @@ async def test_whom_an_update_was_to_tell_is_told_by_the_next(
 async def quietly_updated(parts: Container, record: AlertRecord, sample: dict[str, Any]) -> AlertRecord:
     """An update that would tell nobody, wider and without facts, approved and sent."""
     alert = restricted(alert_of(sample, target=WIDER))
-    taken = await parts.updating.submit(record.id, alert, Notify.NONE, ANA)
+    taken = await parts.update_proposals.submit(record.id, alert, Notify.NONE, ANA)
     update = await parts.approval.approve(taken.record.id, BEA)
     await plan(parts, update)
     await send(parts, record)
@@ -177,20 +177,20 @@ async def test_an_update_without_notice_tells_in_silence_what_was_still_to_be_to
     record = await sent(parts, sample, channels=["push"])
     await in_cadiz(parts, 5)
     told = [f"token-{i}" for i in range(20)]
-    await parts.revising.restrict(record.id, ANA, "x")
+    await parts.amendment.restrict(record.id, ANA, "x")
     first = await quietly_updated(parts, record, sample)
     same = restricted(alert_of(sample, target=WIDER))
-    assert (await parts.updating.submit(record.id, same, Notify.NONE, ANA, again=True)).record.id == first.id
+    assert (await parts.update_proposals.submit(record.id, same, Notify.NONE, ANA, again=True)).record.id == first.id
     assert first.update.notify == Notify.SILENT
     assert got(sandbox, first.id) == sorted(told)
     assert '"loudness":"silent"' in await again(parts, first.id)
     assert await over(parts, await parts.alerts.get(first.id))
     assert got(sandbox, (await quietly_updated(parts, record, sample)).id) == []
-    down = await parts.following.stand_down(record.id, ANA, "x")
+    down = await parts.follow_ups.stand_down(record.id, ANA, "x")
     await plan(parts, await parts.alerts.get(down.told_by))
     await send(parts, record)
-    await parts.following.reopen(record.id, BEA, "x")
-    taken = await parts.updating.submit(record.id, restricted(alert_of(sample)), Notify.NONE, ANA)
+    await parts.follow_ups.reopen(record.id, BEA, "x")
+    taken = await parts.update_proposals.submit(record.id, restricted(alert_of(sample)), Notify.NONE, ANA)
     assert (await parts.approval.approve(taken.record.id, BEA)).update.notify == Notify.SILENT
     assert got(sandbox, (await quietly_updated(parts, record, sample)).id) == sorted(told)
 
@@ -198,18 +198,18 @@ async def test_an_update_without_notice_tells_in_silence_what_was_still_to_be_to
 async def test_a_restriction_that_was_overtaken_is_told_when_it_is_said_again(parts: Container, sample: dict[str, Any]):
     """By a stand-down and a return before anybody heard of it; then it is the same again, as it is to whoever says it while it is told."""
     record = await sent(parts, sample, channels=["push"])
-    first = await parts.revising.restrict(record.id, ANA, "x")
-    await parts.following.stand_down(record.id, ANA, "x")
-    assert (await parts.revising.restrict(record.id, ANA, "x")).told_by is None
-    await parts.following.reopen(record.id, BEA, "x")
-    second = await parts.revising.restrict(record.id, ANA, "x")
+    first = await parts.amendment.restrict(record.id, ANA, "x")
+    await parts.follow_ups.stand_down(record.id, ANA, "x")
+    assert (await parts.amendment.restrict(record.id, ANA, "x")).told_by is None
+    await parts.follow_ups.reopen(record.id, BEA, "x")
+    second = await parts.amendment.restrict(record.id, ANA, "x")
     assert second.told_by not in {None, first.told_by}
     await plan(parts, await parts.alerts.get(second.told_by))
     await send(parts, record)
     assert await counts(parts, await parts.alerts.get(second.told_by)) == {"accepted": 20}
-    assert (await parts.revising.restrict(record.id, BEA, "x")).told_by == second.told_by
+    assert (await parts.amendment.restrict(record.id, BEA, "x")).told_by == second.told_by
     await quietly_updated(parts, record, sample)
-    assert (await parts.revising.restrict(record.id, ANA, "x")).told_by not in {None, second.told_by}
+    assert (await parts.amendment.restrict(record.id, ANA, "x")).told_by not in {None, second.told_by}
 
 
 class _Overtaken(Alerts):
@@ -232,11 +232,11 @@ async def test_an_update_that_was_approved_meanwhile_is_cancelled_no_more(
     await in_cadiz(parts, 5)
     waits = (await proposed(parts, record, sample)).record
     late = Approval(
-        _Overtaken(parts), parts.freezing, parts.targeting, parts.texts, parts.stopping, parts.clock,
-        parts.organisations, parts.budget, parts.borders, ReachPreview(parts.targeting, parts.reaches),
+        _Overtaken(parts), parts.freezing, parts.targeting, parts.texts, parts.stop_control, parts.clock,
+        parts.organisations, parts.budget, parts.jurisdiction_split, ReachPreview(parts.targeting, parts.reaches),
     )  # fmt: skip
-    following = FollowUps(parts.alerts, late, parts.stopping, parts.clock)
-    for cancel in (following.cancel, parts.following.cancel):
+    following = FollowUps(parts.alerts, late, parts.stop_control, parts.clock)
+    for cancel in (following.cancel, parts.follow_ups.cancel):
         assert await slug(cancel(waits.id, ANA, "x")) == "precondition-failed"
     update = await parts.alerts.get(waits.id)
     assert update.state is AlertState.APPROVED
@@ -291,10 +291,10 @@ async def test_what_only_an_update_tells_goes_on_after_a_return(
         taken = await parts.intake.submit(alert_of(sample), ANA)
         record = await parts.approval.approve(taken.record.id, BEA)
     update = await updated(parts, record, sample, channels=["push", "sms"])
-    await parts.following.stand_down(record.id, BEA, "x")
+    await parts.follow_ups.stand_down(record.id, BEA, "x")
     for channel in ("push", "sms"):
         await send(parts, record, channel)
-    await parts.following.reopen(record.id, BEA, "x")
+    await parts.follow_ups.reopen(record.id, BEA, "x")
     for channel in ("push", "sms"):
         await send(parts, record, channel)
         assert await counts(parts, update, channel) == {"accepted": 25}
@@ -307,8 +307,8 @@ async def test_an_update_that_waited_while_its_alert_was_hidden_and_shown_is_wri
     """Phones show what has the highest number: it would have been told below the return, and have been shown on none."""
     record = await sent(parts, sample, channels=["push"])
     waits = (await proposed(parts, record, sample, notify)).record
-    await parts.following.stand_down(record.id, ANA, "x")
-    back = await parts.following.reopen(record.id, BEA, "x")
+    await parts.follow_ups.stand_down(record.id, ANA, "x")
+    back = await parts.follow_ups.reopen(record.id, BEA, "x")
     assert await slug(parts.approval.approve(waits.id, BEA)) == "approval-stale"
     await parts.approval.give_back(waits.id, BEA, "It was hidden meanwhile")
     update = await updated(parts, record, sample, notify)
@@ -383,7 +383,9 @@ async def test_an_alert_that_was_told_too_often_is_told_no_more_but_of_its_end(
 ):
     """A message's tag has a byte for its version: what hides or ends the alert finds room there, however often it was changed."""
     record = await sent(parts, sample, channels=["push"])
-    seen = await parts.updating.submit(record.id, alert_of(sample, target=WIDER), Notify.FULL, ANA, dry_run=True)
+    seen = await parts.update_proposals.submit(
+        record.id, alert_of(sample, target=WIDER), Notify.FULL, ANA, dry_run=True
+    )
     for last in range(1, MOST_VERSIONS):
         update = replace(seen.record, id=f"{record.id}-{last + 1}")
         assert (
@@ -391,8 +393,8 @@ async def test_an_alert_that_was_told_too_often_is_told_no_more_but_of_its_end(
         )[0]
         assert (await parts.alerts.step(update.id, AlertState.REJECTED))[0]
     assert await slug(proposed(parts, record, sample)) == "precondition-failed"
-    await parts.following.stand_down(record.id, ANA, "x")
-    assert await slug(parts.following.reopen(record.id, BEA, "x")) == "precondition-failed"
-    close = await parts.following.close(record.id, ANA, "found")
+    await parts.follow_ups.stand_down(record.id, ANA, "x")
+    assert await slug(parts.follow_ups.reopen(record.id, BEA, "x")) == "precondition-failed"
+    close = await parts.follow_ups.close(record.id, ANA, "found")
     assert sequence_of(close.told_by) == MOST_VERSIONS + 2
     assert (await tell(parts, close, channels=("push",)))["push"] == {"targeted": 20, "accepted": 20}

@@ -27,7 +27,7 @@ async def test_a_case_is_stood_down_as_a_whole(parts: Container, sample: dict[st
     other = await planned(parts, sample, case={**case, "number": "SE-2026-2"})
     shown = [await planned(parts, sample, case=case) for _ in range(2)]
     waits = (await submitted(parts, sample, case=case)).record
-    done = await parts.whole_case.stand_down("SE-2026-1", CARL, "She was found")
+    done = await parts.case_stand_down.stand_down("SE-2026-1", CARL, "She was found")
     states = {one.record.id: one.record.state for one in done.own}
     assert states == {
         shown[0].id: AlertState.STOOD_DOWN,
@@ -37,9 +37,9 @@ async def test_a_case_is_stood_down_as_a_whole(parts: Container, sample: dict[st
     assert await parts.alerts.state(other.id) is AlertState.SENDING
     assert (await parts.alerts.get(waits.id)).last_step.reason == "She was found"
     later = await planned(parts, sample, case=case)
-    again = await parts.whole_case.stand_down("SE-2026-1", CARL, "She was found")
+    again = await parts.case_stand_down.stand_down("SE-2026-1", CARL, "She was found")
     assert {one.record.id: one.record.state for one in again.own} == {**states, later.id: AlertState.STOOD_DOWN}
-    assert await slug(parts.whole_case.stand_down("SE-2026-3", CARL, "She was found")) == "not-found"
+    assert await slug(parts.case_stand_down.stand_down("SE-2026-3", CARL, "She was found")) == "not-found"
 
 
 async def test_a_case_is_one_however_its_number_is_spelled(parts: Container, sample: dict[str, Any]):
@@ -47,7 +47,7 @@ async def test_a_case_is_one_however_its_number_is_spelled(parts: Container, sam
     await register(parts, 20)
     spelled = ("SE-2026-Ñ 1", "se-2026-n\u0303  1 ")
     shown = [await planned(parts, sample, case={**sample["case"], "number": number}) for number in spelled]
-    done = await parts.whole_case.stand_down("\uff33E-2026-ñ\u00a01\u200b", CARL, "She was found")
+    done = await parts.case_stand_down.stand_down("\uff33E-2026-ñ\u00a01\u200b", CARL, "She was found")
     assert {one.record.id for one in done.own} == {one.id for one in shown}
     assert json.loads(shown[0].document)["case"]["number"] == spelled[0]
 
@@ -58,7 +58,7 @@ async def test_a_test_key_asks_no_other_organisation(parts: Container, sample: d
     shown = await planned(parts, sample, case={**sample["case"], "number": "SE-2026-1"})
     guesses = dataclasses.replace(CARL, org="other", test=True)
     for number in ("SE-2026-1", "SE-2026-3"):
-        assert await slug(parts.whole_case.stand_down(number, guesses, "x")) == "not-found"
+        assert await slug(parts.case_stand_down.stand_down(number, guesses, "x")) == "not-found"
     now = await parts.alerts.get(shown.id)
     assert (now.state, now.neighbours.stand_down_asked) == (AlertState.SENDING, "")
 
@@ -71,7 +71,7 @@ async def test_who_may_not_stand_all_of_a_case_down_hides_nothing(parts: Contain
     drill = await submitted(parts, sample, case=case, status="Test")
     tester = dataclasses.replace(CARL, test=True)
     with pytest.raises(Problem):
-        await parts.whole_case.stand_down("SE-2026-1", tester, "She was found")
+        await parts.case_stand_down.stand_down("SE-2026-1", tester, "She was found")
     assert await parts.alerts.state(actual.id) is AlertState.SENDING
     assert await parts.alerts.state(drill.record.id) is AlertState.PENDING
 
@@ -81,10 +81,10 @@ async def test_where_there_is_one_organisation_nobody_is_asked(parts: Container,
     await register(parts, 20)
     writer = dataclasses.replace(CARL, scopes=frozenset({"alerts:write"}))
     waits = (await submitted(parts, sample, case={**sample["case"], "number": "SE-2026-1"})).record
-    done = await parts.whole_case.stand_down("SE-2026-1", writer, "She was found")
+    done = await parts.case_stand_down.stand_down("SE-2026-1", writer, "She was found")
     assert [(one.record.id, one.record.state) for one in done.own] == [(waits.id, AlertState.RETURNED)]
     assert done.others is None
-    assert await parts.whole_case.stand_down("SE-2026-2", writer, "x") == Hidden(own=[], others=None)
+    assert await parts.case_stand_down.stand_down("SE-2026-2", writer, "x") == Hidden(own=[], others=None)
 
 
 class _Failing:
@@ -97,7 +97,7 @@ class _Failing:
     async def stand_down(self, alert_id: str, who: Credential, reason: str) -> Followed:
         if alert_id == self._but:
             raise Problem("precondition-failed", "It cannot be stood down.")
-        return await self._parts.following.stand_down(alert_id, who, reason)
+        return await self._parts.follow_ups.stand_down(alert_id, who, reason)
 
 
 async def test_an_alert_that_fails_keeps_no_other_from_being_stood_down_or_asked_for(

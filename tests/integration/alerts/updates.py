@@ -38,7 +38,7 @@ async def proposed(
     parts: Container, record: AlertRecord, sample: dict[str, Any], notify: Notify = Notify.FULL, **changes: Any
 ) -> Taken:
     """An update by Ana, wider than the alert was, on the same channels."""
-    return await parts.updating.submit(record.id, alert_of(sample, **{"target": WIDER, **changes}), notify, ANA)
+    return await parts.update_proposals.submit(record.id, alert_of(sample, **{"target": WIDER, **changes}), notify, ANA)
 
 
 async def updated(

@@ -159,9 +159,9 @@ async def test_an_alert_keeps_its_area_though_a_drawing_that_it_names_is_deleted
     await parts.regions.delete("X-PATROL", org="default", seen=None)
     assert (await parts.alerts.area(sent.record.id)).equals(before)
     assert await slug_of(submitted(parts, sample, target=target, external_id="third")) == "unknown-region"
-    closed = await parts.following.close(sent.record.id, BEA, "found")
+    closed = await parts.follow_ups.close(sent.record.id, BEA, "found")
     assert closed.record.state == "closed"
-    assert await slug_of(parts.borders.check_ground(waiting.record, BEA)) == "approval-stale"
+    assert await slug_of(parts.jurisdiction_split.check_ground(waiting.record, BEA)) == "approval-stale"
 
 
 async def test_a_public_document_hides_the_outline_of_a_drawing_that_was_deleted(

@@ -123,10 +123,10 @@ async def test_who_named_a_region_that_is_gone_is_counted(
         await register(parts, 5, first=15, places={"home": {"region": "41004"}, "work": {"region": "41091"}})
         await parts.registry.forget("p9")
         with capture_logs() as logs:
-            await parts.labels.bring_up()
+            await parts.place_labels.bring_up()
             (tmp_path / "regions" / "port.regions").unlink()
             await parts.regions.refresh()
-            await parts.labels.bring_up()
+            await parts.place_labels.bring_up()
         (told,) = (line for line in logs if line["log_level"] == "warning")
         assert told["event"] == "people named regions that are gone"
         assert (told["people"], told["regions"], told["codes"]) == (14, 1, ["PORT-1"])
@@ -187,14 +187,14 @@ async def test_people_are_labelled_with_finer_regions_in_the_background(
             codes = {share.number: share.code for share in shares}
             return {codes[number]: count for number, count in Counter(found.regions.tolist()).items()}
 
-        assert await parts.labels.bring_up() == 0
+        assert await parts.place_labels.bring_up() == 0
         assert await counted() == {"PT-11": 30}
         imported(tmp_path, town, country="PT")
         await parts.regions.refresh()
         assert await counted() == {"PT-11": 30}
-        assert await parts.labels.bring_up() == 30
+        assert await parts.place_labels.bring_up() == 30
         assert await counted() == {"PORT-1": 30}
-        assert await parts.labels.bring_up() == 0
+        assert await parts.place_labels.bring_up() == 0
 
 
 async def test_a_drawn_region_is_everybodys_at_once_and_nobodys_leaf(tmp_path: Path, redis: Redis, codec: Codec):

@@ -104,7 +104,7 @@ async def test_an_alert_that_ends_before_a_ring_is_told_leaves_nothing(
     """Cancelled meanwhile, nobody of the ring that waited is told, and no work is left behind."""
     record = await planned(parts, sample, target=RINGS)
     await send(parts, record)
-    await parts.following.cancel(record.id, BEA, "Found", notify=False)
+    await parts.follow_ups.cancel(record.id, BEA, "Found", notify=False)
     parts.db.skew_ms += DELAY_MS + 1_000
     await send(parts, record)
     assert await over(parts, await parts.alerts.get(record.id))

@@ -29,7 +29,7 @@ async def test_a_guest_explains_its_own_messages_and_nothing_of_people(desk: Des
     record = await parts.alerts.get(mine["id"])
     assert await worker_of(parts).plans.planner.plan(record)
     assert [await asked(name) for name in ("p100", "p250", "nobody")] == [nobody] * 3
-    await parts.suppressing.stop([(CHANNELS.index("push"), "token-101")])
+    await parts.suppression.stop([(CHANNELS.index("push"), "token-101")])
     await send(parts, record)
     assert await asked("p101") == nobody  # her row was looked at, and nothing left
     status, told = await asked("p100")

@@ -41,11 +41,11 @@ async def test_where_no_worker_sends_the_api_says_so(
     parts: Container, client: Any, admin: str, nobody: dict[str, bool]
 ):
     """Nobody else could: what a worker would tell of, it tells no more. Once a worker gives a sign it is over, and for so long after its last one."""
-    assert await parts.attendance.channels() == nobody
+    assert await parts.channel_coverage.channels() == nobody
     assert {one["at_work"] for one in (await shown(client, admin, "/v1/carriers"))["carriers"]} == {False}
     assert b'alertd_channel_at_work{channel="sms"} 0.0' in (await parts.fleet.metrics()).whole
     await worker_of(parts)._sign()
-    assert await parts.attendance.channels() == dict.fromkeys(nobody, True)
+    assert await parts.channel_coverage.channels() == dict.fromkeys(nobody, True)
     assert {one["at_work"] for one in (await shown(client, admin, "/v1/carriers"))["carriers"]} == {True}
     assert b'alertd_channel_at_work{channel="sms"} 1.0' in (await parts.fleet.metrics()).whole
     assert 0 < await parts.db.execute("PTTL", keys.at_work("sms")) <= AT_WORK_MS
@@ -54,20 +54,20 @@ async def test_where_no_worker_sends_the_api_says_so(
 async def test_a_worker_that_lacks_a_carrier_is_no_worker_of_its_channel(parts: Container, nobody: dict[str, bool]):
     """Of hosts that are set up differently: what only the API has a carrier for is sent by nobody."""
     await at_work(parts.db).announce({"push": True, "mail": True})
-    assert await parts.attendance.channels() == {**nobody, "push": True, "mail": True}
+    assert await parts.channel_coverage.channels() == {**nobody, "push": True, "mail": True}
 
 
 async def test_the_log_says_it_once_and_when_it_is_over(parts: Container, nobody: dict[str, bool]):
     """Not at the first look: a worker may be starting."""
     with capture_logs() as logs:
-        await parts.attendance.look()
+        await parts.channel_coverage.look()
         assert logs == []
         await at_work(parts.db).announce({**nobody, "push": True, "mail": True})
         for _ in range(3):
-            await parts.attendance.look()
+            await parts.channel_coverage.look()
         await at_work(parts.db).announce({"sms": True})
-        await parts.attendance.look()
-        await parts.attendance.look()
+        await parts.channel_coverage.look()
+        await parts.channel_coverage.look()
     told = [(one["log_level"], one["event"], one["channel"]) for one in logs]
     assert told == [
         *(("error", "no worker sends", channel) for channel in sorted(nobody.keys() - {"push", "mail"})),

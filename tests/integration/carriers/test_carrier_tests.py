@@ -98,7 +98,7 @@ async def test_who_may_not_and_when_nothing_is_sent(client: Any, parts: Containe
     """Another organisation, a test key; and nobody at all while all sending is stopped."""
     for named in (await headers(parts, "police"), await headers(parts, test=True)):
         assert (await sent_by(client, parts, "text", OWN["text"], headers=named))[0] == 403
-    await parts.stopping.stop("service", ANA, "reason")
+    await parts.stop_control.stop("service", ANA, "reason")
     assert (await sent_by(client, parts, "text", OWN["text"]))[1]["type"] == "/problems/stop-active"
     assert sandbox.sms.bodies == {}
 

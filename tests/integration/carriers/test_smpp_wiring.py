@@ -262,8 +262,8 @@ async def test_what_was_said_before_outlives_a_store_that_is_away(
             Work(deaf),
             parts.acks,
             MessageIds(parts.db),
-            parts.suppressing,
-            parts.removal,
+            parts.suppression,
+            parts.dead_addresses,
             parts.tags,
             parts.clock,
             parts.metrics,
@@ -284,8 +284,8 @@ async def test_ids_outlive_a_store_that_is_away(process: Any, redis: Redis, cent
             parts.work,
             parts.acks,
             MessageIds(away),
-            parts.suppressing,
-            parts.removal,
+            parts.suppression,
+            parts.dead_addresses,
             parts.tags,
             parts.clock,
             parts.metrics,
@@ -369,7 +369,7 @@ async def test_a_stop_meets_a_centre_that_is_slow(process: Any, centre: SmscSand
         record = await parts.approval.approve(taken.record.id, BEA)
         async with working(parts):
             await until(lambda: slow.times < 10_000)
-            await parts.stopping.stop(of_org("default"), CARL, "Something is wrong")
+            await parts.stop_control.stop(of_org("default"), CARL, "Something is wrong")
             await asyncio.sleep(1)
             written = slow.times
             await until(lambda: none_in_flight(parts, record))
@@ -377,8 +377,8 @@ async def test_a_stop_meets_a_centre_that_is_slow(process: Any, centre: SmscSand
             found = await counts(parts, record, "sms")
             assert found.keys() == {"accepted", "queued"}
             centre.script.set()
-            await parts.stopping.resume(of_org("default"), ANA)
-            await parts.stopping.resume(of_org("default"), BEA)
+            await parts.stop_control.resume(of_org("default"), ANA)
+            await parts.stop_control.resume(of_org("default"), BEA)
             await until(lambda: is_sent(parts, record.id))
         assert await counts(parts, record, "sms") == {"accepted": PEOPLE}
     assert centre.recorded.counts() == {"total": PEOPLE, "addresses": PEOPLE, "doubled": 0}
@@ -394,7 +394,7 @@ async def test_start_undoes_the_stop_of_that_number_alone(process: Any, centre: 
     addresses = [*({"channel": "sms", "number": n} for n in numbers), {"channel": "mail", "mailbox": "a@b.example"}]
     async with process() as parts:
         await parts.registry.put_many([Entry("p", registration(1, addresses=addresses))])
-        await parts.suppressing.stop([(CHANNELS.index("mail"), "a@b.example")])
+        await parts.suppression.stop([(CHANNELS.index("mail"), "a@b.example")])
         for number in numbers:
             centre.say(number, "BAJA")
         await until(lambda: states(parts, [AddressState.STOPPED] * 3))

@@ -121,7 +121,7 @@ async def test_whoever_was_told_hears_the_end_whatever_is_left(parts: Container,
     limited(parts, alert_segments=PEOPLE * each + 3)
     record = await planned(parts, sample, **SMS)
     await send(parts, record, "sms")
-    done = await getattr(parts.following, how)(record.id, BEA, "found")
+    done = await getattr(parts.follow_ups, how)(record.id, BEA, "found")
     parts.db.skew_ms += SETTLE_MS
     end = await parts.alerts.get(done.told_by)
     assert await worker_of(parts).plans.planner.plan(end)

@@ -165,7 +165,7 @@ class Course:
         wide = self.wide or (notify != Notify.NONE and self.chance.random() < 0.4)
         case = changed(self.sample, "case/children/0/hair", HAIR[len(self.log) % len(HAIR)])["case"]
         document = alert_of(self.sample, **self.document, target=self.wider if wide else self.target, case=case)
-        taken = await self._tried(self.parts.updating.submit(self.id, document, notify, ANA))
+        taken = await self._tried(self.parts.update_proposals.submit(self.id, document, notify, ANA))
         if taken is None:
             return
         if await self._tried(self.parts.approval.approve(taken.record.id, BEA)):
@@ -175,19 +175,23 @@ class Course:
             await self._tried(self.parts.approval.give_back(taken.record.id, BEA, "again"))
 
     async def restrict(self) -> None:
-        await self._tried(self.parts.revising.restrict(self.id, ANA, "asked by the family"))
+        await self._tried(self.parts.amendment.restrict(self.id, ANA, "asked by the family"))
 
     async def stand_down(self) -> None:
-        await self._tried(self.parts.following.stand_down(self.id, ANA, "found"))
+        await self._tried(self.parts.follow_ups.stand_down(self.id, ANA, "found"))
 
     async def reopen(self) -> None:
-        await self._tried(self.parts.following.reopen(self.id, BEA, "not found"))
+        await self._tried(self.parts.follow_ups.reopen(self.id, BEA, "not found"))
 
     async def pause(self) -> None:
-        await self._tried(self.parts.stopping.pause(await self.parts.alerts.get(self.id), ANA, waits=True, rev=None))
+        await self._tried(
+            self.parts.stop_control.pause(await self.parts.alerts.get(self.id), ANA, waits=True, rev=None)
+        )
 
     async def resume(self) -> None:
-        await self._tried(self.parts.stopping.pause(await self.parts.alerts.get(self.id), ANA, waits=False, rev=None))
+        await self._tried(
+            self.parts.stop_control.pause(await self.parts.alerts.get(self.id), ANA, waits=False, rev=None)
+        )
 
     async def _tried(self, step: Awaitable[Any]) -> Any:
         """What came of it; None where it is refused as things stand."""
@@ -249,7 +253,7 @@ async def test_nobody_is_left_out_told_twice_or_left_with_a_name(
         each = Counter((version, to) for _, version, to, count, *_ in sandbox.push.recorded for _ in range(count))
         assert not [one for one, times in each.items() if times > 1]
         assert max(before["sms"].values(), default=0) <= 1 + course.everybody
-        assert await parts.following.close(course.id, ANA, "found")
+        assert await parts.follow_ups.close(course.id, ANA, "found")
         for _ in range(course.chance.choice((0, 6))):
             await course.chance.choice((course.send, course.plan, course.look, course.die, course.wait))()
         await course.settle()

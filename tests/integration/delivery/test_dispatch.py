@@ -232,7 +232,7 @@ async def test_token_that_rotated_while_it_was_sent_to_survives(parts: Container
     await register(parts, 1)
     person = await parts.registry.get("p0")
     await parts.registry.put("p0", registration(0, addresses=[{"channel": "push", "token": "fresh"}]))
-    assert await parts.removal.gone([Dead(person.number, person.addresses[0].number, "token-0")]) == 0
+    assert await parts.dead_addresses.gone([Dead(person.number, person.addresses[0].number, "token-0")]) == 0
     assert await tokens(parts, ["p0"]) == [["fresh"]]
 
 

@@ -79,7 +79,7 @@ async def test_an_sms_goes_to_those_who_did_not_acknowledge(parts: Container, sa
     await send(parts, record, "sms")
     assert await counts(parts, record, "sms") == {"accepted": 11, "suppressed": 20}
     assert len(texted(sandbox)) == 11
-    found = await parts.explaining.explain(await parts.registry.get("p3"), record)
+    found = await parts.explanations.explain(await parts.registry.get("p3"), record)
     assert {one.channel: (one.state, one.reason) for one in found.messages} == {
         "push": ("delivered", "none"), "sms": ("suppressed", "acknowledged"),
     }  # fmt: skip
@@ -131,7 +131,7 @@ async def test_what_waits_for_an_acknowledgement_is_no_stall_and_ends_with_the_a
         assert not await over(parts, record)
         parts.db.skew_ms += STALLED_MS
     assert await parts.db.execute("HGET", f"{{a:{record.id}}}:v:{record.id}", "stalled") is None
-    await parts.following.cancel(record.id, BEA, "found", notify=False)
+    await parts.follow_ups.cancel(record.id, BEA, "found", notify=False)
     assert await over(parts, await parts.alerts.get(record.id))
     assert await counts(parts, record, "sms") == {"accepted": 1, "cancelled": 30}
     assert len(texted(sandbox)) == 1
@@ -147,7 +147,9 @@ async def test_an_update_asks_anew(parts: Container, sandbox: Sandbox, sample: d
     parts.db.skew_ms += AFTER_MS + 1_000
     await send(parts, record, "sms")
     assert await counts(parts, record, "sms") == {"accepted": 1, "suppressed": 30}
-    taken = await parts.updating.submit(record.id, alert_of(sample, **ESCALATES, level="appeal"), Notify.FULL, ANA)
+    taken = await parts.update_proposals.submit(
+        record.id, alert_of(sample, **ESCALATES, level="appeal"), Notify.FULL, ANA
+    )
     update = await parts.approval.approve(taken.record.id, BEA)
     assert await worker_of(parts).plans.planner.plan(started_before(update, SETTLE_MS))
     await send(parts, record)
@@ -183,7 +185,7 @@ async def test_without_escalation_nothing_waits(parts: Container, sandbox: Sandb
     await acknowledge(parts, record, {"p1"})
     await send(parts, record, "sms")
     assert await counts(parts, record, "sms") == {"accepted": 31}
-    assert not any(await parts.acks.of(record.id, range(40)))
+    assert not any(await parts.acknowledgement_store.of(record.id, range(40)))
     assert State.DELIVERED.word in await counts(parts, record)
 
 
@@ -197,7 +199,7 @@ async def test_who_acknowledged_the_alert_gets_no_sms_of_what_shows_nothing_new(
     record = await planned(parts, sample, **ESCALATES)
     await send(parts, record)
     await acknowledge(parts, record, {f"p{i}" for i in range(20)})
-    taken = await parts.updating.submit(record.id, alert_of(sample, **ESCALATES), notify, ANA)
+    taken = await parts.update_proposals.submit(record.id, alert_of(sample, **ESCALATES), notify, ANA)
     update = await parts.approval.approve(taken.record.id, BEA)
     assert await worker_of(parts).plans.planner.plan(started_before(update, SETTLE_MS))
     parts.db.skew_ms += AFTER_MS + 1_000
@@ -218,12 +220,12 @@ async def told(parts: Container, alert: AlertRecord, version: str) -> AlertRecor
 
 
 async def restricted(parts: Container, record: AlertRecord) -> str:
-    return (await parts.revising.restrict(record.id, ANA, "x")).told_by
+    return (await parts.amendment.restrict(record.id, ANA, "x")).told_by
 
 
 async def brought_back(parts: Container, record: AlertRecord) -> str:
-    await told(parts, record, (await parts.following.stand_down(record.id, ANA, "x")).told_by)
-    return (await parts.following.reopen(record.id, BEA, "x")).told_by
+    await told(parts, record, (await parts.follow_ups.stand_down(record.id, ANA, "x")).told_by)
+    return (await parts.follow_ups.reopen(record.id, BEA, "x")).told_by
 
 
 @pytest.mark.parametrize("shown_by", [restricted, brought_back])
@@ -250,9 +252,9 @@ async def test_who_acknowledges_that_it_is_over_has_not_the_alert(
     """It comes back, and may never have been on their screen."""
     record = await planned(parts, sample, **ESCALATES)
     await send(parts, record)
-    over = await told(parts, record, (await parts.following.stand_down(record.id, ANA, "x")).told_by)
+    over = await told(parts, record, (await parts.follow_ups.stand_down(record.id, ANA, "x")).told_by)
     await acknowledge(parts, over, {"p0"})
-    await parts.following.reopen(record.id, BEA, "x")
+    await parts.follow_ups.reopen(record.id, BEA, "x")
     parts.db.skew_ms += AFTER_MS + 1_000
     await send(parts, record, "sms")
     assert await counts(parts, record, "sms") == {"accepted": 31}
@@ -267,7 +269,7 @@ async def test_what_was_acknowledged_before_everybody_was_told_anew_counts_no_mo
     await send(parts, record)
     await acknowledge(parts, record, {f"p{i}" for i in range(20)})
     for word in (Notify.FULL, notify):
-        taken = await parts.updating.submit(record.id, alert_of(sample, **ESCALATES, level="appeal"), word, ANA)
+        taken = await parts.update_proposals.submit(record.id, alert_of(sample, **ESCALATES, level="appeal"), word, ANA)
         await parts.approval.approve(taken.record.id, BEA)
         update = await told(parts, record, taken.record.id)
         if word is Notify.FULL:
@@ -280,7 +282,7 @@ async def test_what_was_acknowledged_before_everybody_was_told_anew_counts_no_mo
 
 async def permitted(parts: Container, record: AlertRecord, sample: dict[str, Any], **changes: Any) -> AlertRecord:
     """A neighbour permits more, which tells nobody again; planned, and pushed."""
-    taken = await parts.updating.submit(record.id, alert_of(sample, **ESCALATES, **changes), Notify.NEWLY, ANA)
+    taken = await parts.update_proposals.submit(record.id, alert_of(sample, **ESCALATES, **changes), Notify.NEWLY, ANA)
     return await told(parts, record, (await parts.approval.approve(taken.record.id, BEA)).id)
 
 

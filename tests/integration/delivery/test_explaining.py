@@ -79,7 +79,7 @@ async def test_an_alert_that_is_over_follows_nobody(parts: Container, sample: di
     record = await planned(parts, sample)
     told = {place.name: place.standing for place in (await explained(parts, "p30", record)).places}
     assert told == {"home": "outside", "now": "inside"}
-    await parts.following.close(record.id, ANA, "found")
+    await parts.follow_ups.close(record.id, ANA, "found")
     over = {place.name: place.standing for place in (await explained(parts, "p30", record)).places}
     assert over == {"home": "outside"}
 
@@ -127,7 +127,7 @@ async def test_what_only_tells_of_an_alert_is_explained_by_the_alert_s_area(part
     await register(parts, 1, first=30, places={"home": {"point": list(CADIZ)}})
     record = await planned(parts, sample)
     await send(parts, record)
-    end = await parts.alerts.get((await parts.following.close(record.id, ANA, "found")).told_by)
+    end = await parts.alerts.get((await parts.follow_ups.close(record.id, ANA, "found")).told_by)
     await worker_of(parts).plans.planner.plan(end)
     told, outside = await explained(parts, "p1", end), await explained(parts, "p30", end)
     assert (told.why, [place.standing for place in told.places]) == ("has-messages", ["inside"])

@@ -120,7 +120,7 @@ async def test_only_the_newest_version_is_told_in_the_morning(
     """What waited of an alert that was updated meanwhile is not sent: the update is, once."""
     record = await planned(parts, sample)
     await send(parts, record)
-    taken = await parts.updating.submit(record.id, alert_of(sample, level="appeal"), Notify.FULL, ANA)
+    taken = await parts.update_proposals.submit(record.id, alert_of(sample, level="appeal"), Notify.FULL, ANA)
     update = await parts.approval.approve(taken.record.id, BEA)
     assert await over(parts, await parts.alerts.get(record.id))
     pass_time(parts, 60_000)
@@ -156,7 +156,7 @@ async def test_what_takes_a_name_off_a_sleeper_s_phone_does_not_wait(
     """An end, and a restriction, takes the alert's place on phones at once, whoever sleeps: it does not wait with the name still there."""
     loud = await planned(parts, sample, level="child-alert")
     await send(parts, loud)
-    done = {"stand down": parts.following.stand_down, "restrict": parts.revising.restrict}[act]
+    done = {"stand down": parts.follow_ups.stand_down, "restrict": parts.amendment.restrict}[act]
     followed = await done(loud.id, ANA, "found")
     assert await told_of(parts, loud, followed.told_by) == {"accepted": 30}
 
@@ -169,7 +169,7 @@ async def test_a_busy_carrier_is_asked_each_minute_for_what_rings_and_what_takes
     record = await planned(parts, sample, level="child-alert")
     if followed_by:
         await send(parts, record)
-        notice = await parts.alerts.get((await parts.following.stand_down(record.id, ANA, "found")).told_by)
+        notice = await parts.alerts.get((await parts.follow_ups.stand_down(record.id, ANA, "found")).told_by)
         pass_time(parts, 60_000)
         assert await worker_of(parts).plans.planner.plan(notice)
     told_by = notice if followed_by else record
@@ -189,11 +189,11 @@ async def test_what_waits_for_the_morning_lives_as_long_as_its_alert(
     ends = datetime.now(UTC) + timedelta(hours=1)
     loud = await planned(parts, sample, level="child-alert", expires=ends.isoformat())
     await send(parts, loud)
-    down = (await parts.following.stand_down(loud.id, ANA, "found")).told_by
+    down = (await parts.follow_ups.stand_down(loud.id, ANA, "found")).told_by
     await told_of(parts, loud, down)
-    back = (await parts.following.reopen(loud.id, BEA, "not her")).told_by
+    back = (await parts.follow_ups.reopen(loud.id, BEA, "not her")).told_by
     assert await told_of(parts, loud, back) == {"accepted": 20, "queued": 10}
-    await parts.revising.extend(loud.id, BEA, ends + timedelta(hours=10), "still missing")
+    await parts.amendment.extend(loud.id, BEA, ends + timedelta(hours=10), "still missing")
     pass_time(parts, 2 * HOUR_MS)
     for alert_id in (loud.id, back):
         await worker_of(parts).ending.expire(alert_id)
@@ -242,7 +242,7 @@ async def test_whose_dead_phone_comes_back_with_another_token_is_told_in_the_mor
     record = await planned(parts, sample)
     await send(parts, record)
     person = await parts.registry.get("p20")
-    assert await parts.removal.gone([Dead(person.number, 0, "token-20")]) == 1
+    assert await parts.dead_addresses.gone([Dead(person.number, 0, "token-20")]) == 1
     if way == "whole":
         fresh = {**to_document(person), "addresses": [{"channel": "push", "token": "token-120"}]}
         await parts.registry.put("p20", parse_registration(fresh))
@@ -263,7 +263,7 @@ async def test_who_leaves_in_the_night_is_not_told_in_the_morning(
     await parts.registry.forget("p20")
     await parts.registry.drop_address("p21", 0)
     await parts.registry.patch("p22", {"kinds": ["general"]})
-    await parts.suppressing.stop([(CHANNELS.index("push"), "token-23")])
+    await parts.suppression.stop([(CHANNELS.index("push"), "token-23")])
     await parts.registry.patch("p24", {"time_zone": "Pacific/Kiritimati", "quiet": None})
     pass_time(parts, 2 * HOUR_MS + 60_000)
     await send(parts, record)

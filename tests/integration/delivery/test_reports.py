@@ -134,7 +134,7 @@ async def test_the_fleet_is_told_of_live_alerts_alone(store: Connection, alerts:
             logins=Logins(store),
             taking=taking(store),
             limits=Limits(store),
-            attendance=ChannelCoverage(nobody, at_work(store), SystemClock()),
+            channel_coverage=ChannelCoverage(nobody, at_work(store), SystemClock()),
             clock=SystemClock(),
         ),
         Hooks(store, Hook),

@@ -101,17 +101,17 @@ async def test_a_version_is_sent_again_only_while_it_is_true(parts: Container, s
     """That it is over, while it is over; that it goes on, while it goes on: so after the close no phone hears of the child again."""
     record = await sent(parts, sample, channels=["push"])
     sandbox.push.script.set(*[Rule(f"token-{i}", "bad-request") for i in range(10, 20)])
-    restricted = await half_told(parts, await parts.revising.restrict(record.id, ANA, "x"))
-    down = await half_told(parts, await parts.following.stand_down(record.id, ANA, "x"))
+    restricted = await half_told(parts, await parts.amendment.restrict(record.id, ANA, "x"))
+    down = await half_told(parts, await parts.follow_ups.stand_down(record.id, ANA, "x"))
     assert "stood_down" in await refused(parts, restricted)
     sandbox.push.script.set()
     assert await resent(parts, down) == 10
     await send(parts, record)
     assert await over(parts, await parts.alerts.get(down))
     sandbox.push.script.set(*[Rule(f"token-{i}", "bad-request") for i in range(10, 20)])
-    up = await half_told(parts, await parts.following.reopen(record.id, BEA, "x"))
+    up = await half_told(parts, await parts.follow_ups.reopen(record.id, BEA, "x"))
     assert "stand-down" in await refused(parts, down)
-    end = await half_told(parts, await parts.following.close(record.id, ANA, "found"))
+    end = await half_told(parts, await parts.follow_ups.close(record.id, ANA, "found"))
     sandbox.push.script.set()
     before = len(list(sandbox.push.recorded))
     for one in (restricted, down, up):
@@ -129,10 +129,10 @@ async def test_of_two_versions_that_tell_the_same_the_later_is_sent_again(
     update = await updated(parts, record, sample)
     await send(parts, record)
     sandbox.push.script.set(*[Rule(f"token-{i}", "bad-request") for i in range(10, 20)])
-    first = await half_told(parts, await parts.following.stand_down(record.id, ANA, "x"))
-    await parts.following.reopen(record.id, BEA, "x")
+    first = await half_told(parts, await parts.follow_ups.stand_down(record.id, ANA, "x"))
+    await parts.follow_ups.reopen(record.id, BEA, "x")
     assert await resent(parts, update.id) == 0
-    second = await half_told(parts, await parts.following.stand_down(record.id, ANA, "x"))
+    second = await half_told(parts, await parts.follow_ups.stand_down(record.id, ANA, "x"))
     assert "later version" in await refused(parts, first)
     assert await resent(parts, second) == 10
 
@@ -141,7 +141,7 @@ async def test_nothing_is_sent_again_under_a_stop(parts: Container, sandbox: San
     """A stop holds it, too."""
     await register(parts, 25)
     record = await planned(parts, sample)
-    await parts.stopping.stop("org:default", BEA, "Wrong picture")
+    await parts.stop_control.stop("org:default", BEA, "Wrong picture")
     with pytest.raises(Problem) as refusal:
         await parts.resending.resend(record, BEA, BOTH, None)
     assert refusal.value.slug == "stop-active"

@@ -174,7 +174,7 @@ async def test_a_sick_machine_leaves_it_to_another_to_tell_people_on_call(
     """In a quiet night nothing else shows that it is sick: whoever it was to wake is woken by another within seconds."""
     phones = [[person(name, {"channel": "push", "token": f"token-{name}"})] for name in ("desk", "chief")]
     await register(parts, 20)
-    await parts.duty.put(rota_of(*phones), ROOT)
+    await parts.rota.put(rota_of(*phones), ROOT)
     async with working(sick):
         await until(sick.events.leads)
         async with working(parts):

@@ -131,7 +131,7 @@ async def _sent_on(parts: Container, relay: Relay, chain: str) -> None:
 async def test_what_is_taken_out_meanwhile_is_in_no_content(slow: Container, relay: tuple[Relay, int], sample: dict):
     """A name that is not to be told any more stands in no mail that the relay had not been given; they are written anew."""
     lease, drain = await _begun(slow, relay[0], sample)
-    await slow.revising.restrict(lease.alert_id, BEA, "Her identity is protected")
+    await slow.amendment.restrict(lease.alert_id, BEA, "Her identity is protected")
     await asyncio.wait_for(drain, 10)
     assert relay[0].taken == []
     await _sent_on(slow, relay[0], lease.alert_id)

@@ -158,11 +158,11 @@ async def test_a_ring_that_nobody_would_be_told_in_any_more_stops_it(
     """It was held up until its end was nearer than the delay of the ring."""
     rings = [{"center": SEVILLA, "radius_km": 1 + minutes, "delay_min": minutes} for minutes in (0, 60)]
     record = await scheduled(parts, sample, target={"rings": rings}, expires=at(4))
-    await parts.stopping.stop("org:default", ANA, "A key is in the wrong hands")
+    await parts.stop_control.stop("org:default", ANA, "A key is in the wrong hands")
     clock.passes(3.1)
     await tick(parts, clock)
     for who in (ANA, BEA):
-        await parts.stopping.resume("org:default", who)
+        await parts.stop_control.resume("org:default", who)
     await tick(parts, clock)
     assert (await parts.alerts.get(record.id)).last_step.reason == "It did not start. Somebody would be told too late."
 
@@ -170,7 +170,7 @@ async def test_a_ring_that_nobody_would_be_told_in_any_more_stops_it(
 async def test_it_is_called_off_before(parts: Container, clock: Clock, sample: dict[str, Any]):
     """Cancelled, nobody is told of anything, for nobody was told; and its time passes."""
     record = await scheduled(parts, sample)
-    done = await parts.following.cancel(record.id, ANA, "She is home")
+    done = await parts.follow_ups.cancel(record.id, ANA, "She is home")
     assert (done.record.state, done.told_by) == (AlertState.CANCELLED, None)
     clock.passes(2.1)
     await tick(parts, clock)
@@ -203,7 +203,7 @@ async def test_no_other_approval_starts_it_early(parts: Container, clock: Clock,
     assert (await parts.approval.approve(record.id, BEA)).rev == record.rev
     assert await slug(parts.approval.approve(record.id, CARL)) == "precondition-failed"
     update = alert_of(sample, level="appeal")
-    assert await slug(parts.updating.submit(record.id, update, "none", ANA)) == "precondition-failed"
+    assert await slug(parts.update_proposals.submit(record.id, update, "none", ANA)) == "precondition-failed"
     waits = (await submitted(parts, sample, starts=at(2))).record
     alone = parts.approval.approve_alone(waits, ANA, "nobody here", people=None, plates=())
     assert await slug(alone) == "precondition-failed"
@@ -213,7 +213,7 @@ async def test_no_other_approval_starts_it_early(parts: Container, clock: Clock,
 async def test_a_child_that_was_found_is_not_told_of_later(parts: Container, clock: Clock, sample: dict[str, Any]):
     """Hiding the case takes the approval away from what of it was to start."""
     record = await scheduled(parts, sample)
-    await parts.whole_case.stand_down(sample["case"]["number"], CARL, "found")
+    await parts.case_stand_down.stand_down(sample["case"]["number"], CARL, "found")
     clock.passes(2.1)
     await tick(parts, clock)
     assert (await parts.alerts.get(record.id)).state is AlertState.RETURNED
@@ -222,12 +222,12 @@ async def test_a_child_that_was_found_is_not_told_of_later(parts: Container, clo
 async def test_a_stop_keeps_it_from_starting(parts: Container, clock: Clock, sample: dict[str, Any]):
     """Until two people lift it."""
     record = await scheduled(parts, sample)
-    await parts.stopping.stop("org:default", ANA, "A key is in the wrong hands")
+    await parts.stop_control.stop("org:default", ANA, "A key is in the wrong hands")
     clock.passes(2.1)
     assert await tick(parts, clock) == [record.id]
     assert (await parts.alerts.get(record.id)).state is AlertState.SCHEDULED
     for who in (ANA, BEA):
-        await parts.stopping.resume("org:default", who)
+        await parts.stop_control.resume("org:default", who)
     await tick(parts, clock)
     assert (await parts.alerts.get(record.id)).state is AlertState.APPROVED
 
@@ -258,8 +258,10 @@ async def test_an_update_is_told_at_once(parts: Container, clock: Clock, sample:
     clock.passes(2.1)
     await tick(parts, clock)
     later = alert_of(sample, starts=at(3))
-    assert await slug(parts.updating.submit(taken.record.id, later, "none", ANA)) == "invalid-request"
-    update = await parts.updating.submit(taken.record.id, alert_of(sample, starts=start, level="appeal"), "none", ANA)
+    assert await slug(parts.update_proposals.submit(taken.record.id, later, "none", ANA)) == "invalid-request"
+    update = await parts.update_proposals.submit(
+        taken.record.id, alert_of(sample, starts=start, level="appeal"), "none", ANA
+    )
     assert (await parts.approval.approve(update.record.id, BEA)).state is AlertState.APPROVED
 
 

@@ -159,7 +159,7 @@ async def test_a_small_loud_alert_does_not_wait_for_the_plan_of_a_big_one(
     await worker.plans.round()
     assert [(await parts.alerts.get(one)).plan.is_complete for one in (small, big)] == [True, True]
     assert max(reading.first_read) > 200 >= reading.first_read[-1]  # the small one's before the last of the big one's
-    await parts.stopping.obey()
+    await parts.stop_control.obey()
     rows = [len(lease.rows) for lease in await worker.feeder.leases("push", 2, loud=True)]
     assert sorted(rows) == [25, 25]  # one lane each
 
@@ -259,7 +259,7 @@ async def test_what_is_not_planned_yet_takes_no_lane_from_others(parts: Containe
     worker = worker_of(parts)
     worker.plans.planner = Waiting(parts, waits)
     await worker._look()
-    await parts.stopping.obey()
+    await parts.stop_control.obey()
     leases = []
     for free in (4, 3, 2, 1):
         await worker.plans.round()

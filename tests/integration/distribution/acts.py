@@ -63,7 +63,9 @@ async def takedowns(parts: Container) -> int:
 
 async def updated(parts: Container, record: AlertRecord, sample: dict[str, Any]) -> None:
     """An update by Ana, approved by Bea."""
-    taken = await parts.updating.submit(record.id, alert_of(sample, target={"regions": ["ES-SE"]}), Notify.NONE, ANA)
+    taken = await parts.update_proposals.submit(
+        record.id, alert_of(sample, target={"regions": ["ES-SE"]}), Notify.NONE, ANA
+    )
     await parts.approval.approve(taken.record.id, BEA)
 
 

@@ -23,27 +23,27 @@ from tests.integration.gateways import Gateway
 
 Act = Callable[[Container, AlertRecord], Awaitable[Any]]
 ENDS: dict[str, Act] = {
-    "cancel": lambda parts, record: parts.following.cancel(record.id, BEA, "a mistake"),
-    "close": lambda parts, record: parts.following.close(record.id, BEA, "found"),
-    "stand down": lambda parts, record: parts.following.stand_down(record.id, BEA, "she may be found"),
+    "cancel": lambda parts, record: parts.follow_ups.cancel(record.id, BEA, "a mistake"),
+    "close": lambda parts, record: parts.follow_ups.close(record.id, BEA, "found"),
+    "stand down": lambda parts, record: parts.follow_ups.stand_down(record.id, BEA, "she may be found"),
 }
 
 
 async def stop(parts: Container, record: AlertRecord) -> None:
-    await parts.stopping.stop(f"org:{record.org}", ANA, "a key is in the wrong hands")
+    await parts.stop_control.stop(f"org:{record.org}", ANA, "a key is in the wrong hands")
 
 
 async def resume(parts: Container, record: AlertRecord) -> None:
     for who in (ANA, CARL):
-        await parts.stopping.resume(f"org:{record.org}", who)
+        await parts.stop_control.resume(f"org:{record.org}", who)
 
 
 async def pause(parts: Container, record: AlertRecord) -> None:
-    await parts.stopping.pause(record, ANA, waits=True, rev=None)
+    await parts.stop_control.pause(record, ANA, waits=True, rev=None)
 
 
 async def go_on(parts: Container, record: AlertRecord) -> None:
-    await parts.stopping.pause(record, ANA, waits=False, rev=None)
+    await parts.stop_control.pause(record, ANA, waits=False, rev=None)
 
 
 class Asleep(StopControl):
@@ -101,7 +101,7 @@ async def test_a_child_who_was_restricted_before_there_is_a_connection_is_not_na
     await made(parts, gateway, "/radio")
     record = await planned(parts, sample)
     await slow.begins()
-    await parts.revising.restrict(record.id, BEA, "protected")
+    await parts.amendment.restrict(record.id, BEA, "protected")
     await slow.connects()
     assert gateway.types("/radio") == []
     await told(slow.parts, after_s=2)
@@ -136,7 +136,7 @@ async def test_a_cancel_waits_for_no_stop_once_there_is_a_connection(
     record = await planned(parts, sample)
     await slow.begins()
     await slow.connects()
-    await parts.following.cancel(record.id, BEA, "a mistake")
+    await parts.follow_ups.cancel(record.id, BEA, "a mistake")
     await slow.begins()
     await stop(parts, record)
     await slow.connects()
@@ -161,12 +161,12 @@ async def test_a_process_that_stood_still_after_it_asked_asks_again(
     await made(parts, gateway, "/radio")
     record = await planned(parts, sample)
     hooks, clock = DistributorHooks(parts.db), parts.clock
-    stopping = Asleep(
-        parts.stopping._stops, parts.alerts, parts.access, parts.stopping._operators, clock, host="default"
+    stop_control = Asleep(
+        parts.stop_control._stops, parts.alerts, parts.access, parts.stop_control._operators, clock, host="default"
     )
     asleep = DistributorDelivery(
-        hooks, parts.tracks, parts.alerts, parts.cap_out, parts.organisations, parts.regions, stopping, gateway.fetcher(),
-        parts.events.may_post, parts.confirming, clock, parts.metrics,
+        hooks, parts.tracks, parts.alerts, parts.cap_out, parts.organisations, parts.regions, stop_control, gateway.fetcher(),
+        parts.events.may_post, parts.acknowledgements, clock, parts.metrics,
     )  # fmt: skip
     [hook] = await hooks.of_org("default")
     [standing] = await hooks.standing([hook])

@@ -27,7 +27,7 @@ async def unanswered(parts: Container, gateway: Gateway, sample: dict[str, Any],
 async def says(parts: Container, distributor: str, document: bytes) -> None:
     """It posts an Ack or an Error."""
     token = (await receipts(parts, distributor)).rpartition("/")[2]
-    assert await parts.confirming.take(token, document) == 1
+    assert await parts.acknowledgements.take(token, document) == 1
 
 
 async def test_an_ack_that_is_posted_spares_no_second_cancel(
@@ -39,7 +39,7 @@ async def test_an_ack_that_is_posted_spares_no_second_cancel(
     gateway.answers["/radio"] = ["silence", 202]
     radio = await made(parts, gateway, "/radio")
     record = await unanswered(parts, gateway, sample, "/radio")
-    await parts.following.cancel(record.id, BEA, "a mistake")
+    await parts.follow_ups.cancel(record.id, BEA, "a mistake")
     await told(parts)
     await says(parts, radio, ACK(gateway.last("/radio")))
     assert await takedowns(parts) == 1
@@ -60,7 +60,7 @@ async def test_who_took_the_cancel_may_refuse_its_repetition(
     gateway.answers["/radio"] = ["silence", ACK, 202 if posted else ERROR]
     radio = await made(parts, gateway, "/radio")
     record = await unanswered(parts, gateway, sample, "/radio")
-    await parts.following.cancel(record.id, BEA, "a mistake")
+    await parts.follow_ups.cancel(record.id, BEA, "a mistake")
     await told(parts)
     await told(parts, after_s=100)
     first, second = (one for _, one in gateway.got["/radio"][1:])
@@ -81,7 +81,7 @@ async def test_who_only_answered_the_cancel_and_refuses_its_repetition_refuses(
     gateway.answers["/radio"] = ["silence", 202, ERROR]
     await made(parts, gateway, "/radio")
     record = await unanswered(parts, gateway, sample, "/radio")
-    await parts.following.cancel(record.id, BEA, "a mistake")
+    await parts.follow_ups.cancel(record.id, BEA, "a mistake")
     await told(parts)
     await told(parts, after_s=100)
     assert await takedowns(parts) == 1
@@ -98,12 +98,12 @@ async def test_an_ack_of_an_earlier_cancel_takes_nothing_down_that_came_after_it
     radio = await made(parts, gateway, "/radio")
     record = await planned(parts, sample)
     await told(parts)
-    await parts.following.stand_down(record.id, BEA, "x")
+    await parts.follow_ups.stand_down(record.id, BEA, "x")
     await told(parts)
     first = gateway.last("/radio")
-    await parts.following.reopen(record.id, BEA, "still missing")
+    await parts.follow_ups.reopen(record.id, BEA, "still missing")
     await told(parts)
-    await parts.following.cancel(record.id, BEA, "a mistake")
+    await parts.follow_ups.cancel(record.id, BEA, "a mistake")
     await told(parts)
     assert gateway.types("/radio") == ["Alert", "Cancel", "Alert", "Cancel"]
     await says(parts, radio, answering("Ack")(first))
@@ -119,9 +119,9 @@ async def test_what_says_less_of_a_child_is_sent_once_more_after_what_may_name_h
     gateway.answers["/radio"] = ["silence", 202]
     radio = await made(parts, gateway, "/radio")
     record = await unanswered(parts, gateway, sample, "/radio")
-    await parts.revising.restrict(record.id, BEA, "protected")
+    await parts.amendment.restrict(record.id, BEA, "protected")
     await told(parts)
-    await parts.stopping.stop("org:default", ANA, "a key in the wrong hands")
+    await parts.stop_control.stop("org:default", ANA, "a key in the wrong hands")
     await told(parts, after_s=30)
     assert gateway.types("/radio") == ["Alert", "Update"]
     await told(parts, after_s=70)
@@ -139,9 +139,9 @@ async def test_an_update_meanwhile_says_less_as_well(parts: Container, gateway: 
     gateway.answers["/radio"] = ["silence", 202]
     await made(parts, gateway, "/radio")
     record = await unanswered(parts, gateway, sample, "/radio")
-    await parts.revising.restrict(record.id, BEA, "protected")
+    await parts.amendment.restrict(record.id, BEA, "protected")
     await told(parts)
-    await parts.revising.extend(record.id, CARL, datetime.now(UTC) + timedelta(hours=30), "still missing")
+    await parts.amendment.extend(record.id, CARL, datetime.now(UTC) + timedelta(hours=30), "still missing")
     await told(parts)
     assert gateway.types("/radio") == ["Alert", "Update", "Update"]
     await told(parts, after_s=100)
@@ -159,7 +159,7 @@ async def test_a_word_that_is_posted_does_not_say_that_nothing_followed(
     radio = await made(parts, gateway, "/radio")
     record = await unanswered(parts, gateway, sample, "/radio")
     alert = gateway.last("/radio")
-    await parts.following.cancel(record.id, BEA, "a mistake")
+    await parts.follow_ups.cancel(record.id, BEA, "a mistake")
     await told(parts)
     await says(parts, radio, ACK(alert))
     await told(parts, after_s=20)
@@ -176,7 +176,7 @@ async def test_an_error_after_more_tries_leaves_the_others_in_doubt(
     await made(parts, gateway, "/radio")
     record = await unanswered(parts, gateway, sample, "/radio")
     await told(parts, after_s=20)
-    await parts.following.cancel(record.id, BEA, "a mistake")
+    await parts.follow_ups.cancel(record.id, BEA, "a mistake")
     await told(parts)
     assert (gateway.types("/radio"), await takedowns(parts)) == (["Alert", "Alert", "Cancel"], 1)
     await told(parts, after_s=100)
@@ -191,14 +191,14 @@ async def test_a_cancel_that_nobody_answered_takes_nothing_down_for_sure(
     await made(parts, gateway, "/radio")
     record = await planned(parts, sample)
     await told(parts)
-    await parts.following.stand_down(record.id, BEA, "x")
+    await parts.follow_ups.stand_down(record.id, BEA, "x")
     await told(parts)
-    await parts.following.reopen(record.id, BEA, "still missing")
+    await parts.follow_ups.reopen(record.id, BEA, "still missing")
     await told(parts)
     assert gateway.types("/radio") == ["Alert", "Cancel", "Alert"]
     second = gateway.last("/radio")
     assert second.identifier != record.id
-    await parts.following.cancel(record.id, BEA, "a mistake")
+    await parts.follow_ups.cancel(record.id, BEA, "a mistake")
     await told(parts)
     assert gateway.types("/radio")[3:] == ["Cancel"]
     assert [one.identifier for one in gateway.last("/radio").references] == [record.id, second.identifier]
@@ -212,12 +212,12 @@ async def test_who_refused_a_cancel_is_told_the_next_end_as_well(
     await made(parts, gateway, "/radio")
     record = await planned(parts, sample)
     await told(parts)
-    await parts.following.stand_down(record.id, BEA, "x")
+    await parts.follow_ups.stand_down(record.id, BEA, "x")
     await told(parts)
-    await parts.following.reopen(record.id, BEA, "still missing")
+    await parts.follow_ups.reopen(record.id, BEA, "still missing")
     await told(parts)
     assert (gateway.types("/radio"), await takedowns(parts)) == (["Alert", "Cancel"], 0)
-    await parts.following.stand_down(record.id, BEA, "x")
+    await parts.follow_ups.stand_down(record.id, BEA, "x")
     await told(parts)
     assert (gateway.types("/radio"), await takedowns(parts)) == (["Alert", "Cancel", "Cancel"], 0)
     assert "distributor.takedown_confirmed" in await events(parts)

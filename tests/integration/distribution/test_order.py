@@ -50,7 +50,7 @@ async def test_a_process_that_stood_still_sends_nothing_that_another_has_taken_o
     record = await planned(parts, sample)
     await begun(slow)
     await standing.stands.wait()
-    await parts.following.cancel(record.id, BEA, "a mistake")
+    await parts.follow_ups.cancel(record.id, BEA, "a mistake")
     await parts.db.execute("DEL", keys.HERALD)  # its lease ran out meanwhile
     slow.clock.ahead_ms += 5_000
     await told(parts)
@@ -71,15 +71,15 @@ async def test_what_changed_while_the_regions_were_loaded_is_looked_at_again(
     record = await planned(parts, sample)
     hooks, loading = DistributorHooks(parts.db), Loading(parts, library)
     slow = DistributorDelivery(
-        hooks, parts.tracks, parts.alerts, parts.cap_out, parts.organisations, loading, parts.stopping, gateway.fetcher(),
-        parts.events.may_post, parts.confirming, parts.clock, parts.metrics,
+        hooks, parts.tracks, parts.alerts, parts.cap_out, parts.organisations, loading, parts.stop_control, gateway.fetcher(),
+        parts.events.may_post, parts.acknowledgements, parts.clock, parts.metrics,
     )  # fmt: skip
     [hook] = await hooks.of_org("default")
     [standing] = await hooks.standing([hook])
     assert await parts.events.leads()
     first = asyncio.create_task(slow.attempt(hook, standing, Due(record.id, 0, 0)))
     await loading.asked.wait()
-    await parts.revising.restrict(record.id, BEA, "protected")
+    await parts.amendment.restrict(record.id, BEA, "protected")
     loading.goes_on.set()
     assert ((await first).word, gateway.types("/radio")) == ("again", [])
     await told(parts)
@@ -92,7 +92,7 @@ async def test_a_take_back_outlives_the_event_that_said_so(parts: Container, gat
     radio = await made(parts, gateway, "/radio")
     record = await planned(parts, sample)
     await told(parts)
-    await parts.following.cancel(record.id, BEA, "a mistake")
+    await parts.follow_ups.cancel(record.id, BEA, "a mistake")
     await told(parts)
     await parts.db.execute("XTRIM", keys.org_events("default"), "MAXLEN", 0)
     await told(parts, after_s=3600)
@@ -109,7 +109,7 @@ async def test_what_is_let_go_of_before_anybody_looked_is_looked_for(
     record = await planned(parts, sample)
     await told(parts)
     other = await planned(parts, sample)
-    await parts.following.cancel(record.id, BEA, "a mistake")
+    await parts.follow_ups.cancel(record.id, BEA, "a mistake")
     await parts.events.bring()
     await parts.db.execute("XTRIM", keys.org_events("default"), "MAXLEN", 0)
     await told(parts)
@@ -149,7 +149,7 @@ async def test_a_take_down_waits_for_no_slow_answer(parts: Container, gateway: G
         await planned(parts, sample)
     await begun(parts)
     await until(parts, lambda: len(gateway.types("/radio")) == POSTED_AT_ONCE + 1)
-    await parts.following.cancel(first.id, BEA, "a mistake")
+    await parts.follow_ups.cancel(first.id, BEA, "a mistake")
     await begun(parts)
     await until(parts, lambda: "Cancel" in gateway.types("/radio"))
     assert gateway.types("/radio").count("Alert") == POSTED_AT_ONCE + 1
@@ -185,7 +185,7 @@ async def test_a_cancel_that_an_alert_may_have_followed_is_sent_once_more(
     await begun(parts)
     await until(parts, lambda: gateway.types("/radio") == ["Alert"])
     await parts.webhook_delivery.close()
-    await parts.following.cancel(record.id, BEA, "a mistake")
+    await parts.follow_ups.cancel(record.id, BEA, "a mistake")
     await told(parts)
     assert (gateway.types("/radio"), await takedowns(parts)) == (["Alert", "Cancel"], 1)
     await told(parts, after_s=30)
@@ -211,12 +211,12 @@ async def test_the_way_stays_while_there_is_something_to_take_back(
     with pytest.raises(Problem, match="It has 1 alerts that are told") as refusal:
         await parts.distributors.change("default", radio, new, None)
     assert (refusal.value.status, refusal.value.extra["has"]) == (409, 1)
-    await parts.following.cancel(record.id, BEA, "a mistake")
+    await parts.follow_ups.cancel(record.id, BEA, "a mistake")
     await told(parts)
     with pytest.raises(Problem, match="1 that it has not confirmed"):
         await parts.distributors.change("default", radio, new, None)
     await parts.distributors.change("default", radio, old.model_copy(update={"name": "Radio"}), "Bearer new")
-    await parts.confirming.confirm(await parts.alerts.get(record.id), radio, CARL)
+    await parts.acknowledgements.confirm(await parts.alerts.get(record.id), radio, CARL)
     await parts.distributors.change("default", radio, new, None)
     assert gateway.types("/radio") == ["Alert", "Cancel"]
     assert (await parts.distributors.get("default", radio)).distributor == new
@@ -246,7 +246,7 @@ async def test_an_error_beside_a_fault_of_its_own_ends_no_cancel(
     radio = await made(parts, gateway, "/radio")
     record = await planned(parts, sample)
     await told(parts)
-    await parts.following.cancel(record.id, BEA, "a mistake")
+    await parts.follow_ups.cancel(record.id, BEA, "a mistake")
     for _ in range(3):
         await told(parts, after_s=60)
     assert gateway.types("/radio") == ["Alert", "Cancel", "Cancel", "Cancel"]
@@ -263,7 +263,7 @@ async def test_a_take_down_that_is_refused_is_said_loudly(
     radio = await made(parts, gateway, "/radio")
     record = await planned(parts, sample)
     await told(parts)
-    await parts.following.cancel(record.id, BEA, "a mistake")
+    await parts.follow_ups.cancel(record.id, BEA, "a mistake")
     with capture_logs() as logs:
         await told(parts)
     [said] = [one for one in logs if one["event"] == "a take-down was refused"]
@@ -274,7 +274,7 @@ async def test_a_take_down_that_is_refused_is_said_loudly(
     assert b"\nalertd_distributor_takedowns_refused 1.0\n" in (await parts.fleet.metrics()).whole
     [said] = (await _takedowns(parts.db))["default"]
     assert said.startswith(f"radio ({radio}) has not confirmed the take-down of 1 alerts, and refused that of 1")
-    await parts.confirming.confirm(await parts.alerts.get(record.id), radio, CARL)
+    await parts.acknowledgements.confirm(await parts.alerts.get(record.id), radio, CARL)
     assert b"\nalertd_distributor_takedowns_refused 0.0\n" in (await parts.fleet.metrics()).whole
 
 
@@ -286,12 +286,12 @@ async def test_another_secret_is_another_address_for_acks(parts: Container, gate
     old = (await receipts(parts, radio)).rpartition("/")[2]
     await parts.distributors.rotate("default", radio)
     with pytest.raises(Problem, match="no such address"):
-        await parts.confirming.take(old, answering("Error")(gateway.last("/radio")))
-    await parts.following.cancel(record.id, BEA, "a mistake")
+        await parts.acknowledgements.take(old, answering("Error")(gateway.last("/radio")))
+    await parts.follow_ups.cancel(record.id, BEA, "a mistake")
     await told(parts)
     headers, cancel = gateway.got["/radio"][-1]
     assert len(headers["webhook-signature"].split()) == 2
-    assert await parts.confirming.take(headers["alertd-receipts"].rpartition("/")[2], ACK(cancel)) == 1
+    assert await parts.acknowledgements.take(headers["alertd-receipts"].rpartition("/")[2], ACK(cancel)) == 1
     await parts.distributors.remove("default", radio)
     with pytest.raises(Problem, match="no such address"):
-        await parts.confirming.take(headers["alertd-receipts"].rpartition("/")[2], ACK(cancel))
+        await parts.acknowledgements.take(headers["alertd-receipts"].rpartition("/")[2], ACK(cancel))

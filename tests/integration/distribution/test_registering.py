@@ -66,7 +66,7 @@ async def test_distributors_are_registered_over_http(
     assert (await client.get(f"/v1/alerts/{record.id}/distribution", headers=tokens["other"])).status == 404
     assert (await client.delete(path, headers=own)).status == 409
     gateway.answers["/token-x"] = [202]
-    await parts.following.close(record.id, BEA, "x")
+    await parts.follow_ups.close(record.id, BEA, "x")
     await told(parts)
     mine = f"/v1/alerts/{record.id}/distribution/{radio['id']}"
     assert (await client.post(f"{mine}/confirm", headers=tokens["reader"])).status == 403
@@ -92,9 +92,9 @@ async def test_a_distributor_that_is_turned_off_is_told_of_what_it_has(
     with pytest.raises(Problem, match="Turn it off"):
         await parts.distributors.remove("default", radio)
     await planned(parts, sample)
-    await parts.revising.restrict(record.id, BEA, "protected")
+    await parts.amendment.restrict(record.id, BEA, "protected")
     await told(parts)
-    await parts.following.close(record.id, BEA, "x")
+    await parts.follow_ups.close(record.id, BEA, "x")
     await told(parts)
     assert gateway.types("/radio") == ["Alert", "Update", "Cancel"]
     assert {headers["authorization"] for headers, _ in gateway.got["/radio"]} == {"Bearer hush"}

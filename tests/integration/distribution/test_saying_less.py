@@ -24,18 +24,18 @@ async def test_what_is_stopped_or_waits_is_sent_to_nobody(parts: Container, gate
     """An alert goes on when it does; a Cancel stops harm, and goes at once."""
     radio = await made(parts, gateway, "/radio")
     first, second = await planned(parts, sample), await planned(parts, sample)
-    await parts.stopping.pause(first, ANA, waits=True, rev=None)
+    await parts.stop_control.pause(first, ANA, waits=True, rev=None)
     await told(parts)
     assert [one.identifier for _, one in gateway.got["/radio"]] == [second.id]
-    await parts.stopping.stop("org:default", ANA, "a key in the wrong hands")
-    await parts.stopping.pause(first, ANA, waits=False, rev=None)
+    await parts.stop_control.stop("org:default", ANA, "a key in the wrong hands")
+    await parts.stop_control.pause(first, ANA, waits=False, rev=None)
     await told(parts, after_s=10)
     assert len(gateway.types("/radio")) == 1
-    await parts.following.cancel(second.id, BEA, "x")
+    await parts.follow_ups.cancel(second.id, BEA, "x")
     await told(parts)
     assert gateway.types("/radio") == ["Alert", "Cancel"]
     for who in (ANA, BEA):
-        await parts.stopping.resume("org:default", who)
+        await parts.stop_control.resume("org:default", who)
     await told(parts, after_s=10)
     assert gateway.last("/radio").identifier == first.id
     assert await states(parts, first, radio) == [("Alert", "accepted")]
@@ -46,12 +46,12 @@ async def test_stopping_either_key_stops_it(parts: Container, gateway: Gateway, 
     """Of whoever wrote it and of whoever approved it, as for phones; resumed, it goes on."""
     radio = await made(parts, gateway, "/radio")
     record = await planned(parts, sample)
-    await parts.stopping.stop(f"key:default:{key}", CARL, "a key in the wrong hands")
+    await parts.stop_control.stop(f"key:default:{key}", CARL, "a key in the wrong hands")
     await told(parts)
     assert gateway.types("/radio") == []
     other = BEA if key == "a" else ANA
     for who in (CARL, other):
-        await parts.stopping.resume(f"key:default:{key}", who)
+        await parts.stop_control.resume(f"key:default:{key}", who)
     await told(parts, after_s=10)
     assert await states(parts, record, radio) == [("Alert", "accepted")]
 
@@ -66,10 +66,10 @@ async def test_what_says_less_of_a_child_is_kept_by_no_stop(
     record = await planned(parts, sample)
     await told(parts)
     if halt == "stop":
-        await parts.stopping.stop("org:default", ANA, "a key in the wrong hands")
+        await parts.stop_control.stop("org:default", ANA, "a key in the wrong hands")
     else:
-        await parts.stopping.pause(record, ANA, waits=True, rev=None)
-    await parts.revising.restrict(record.id, BEA, "protected")
+        await parts.stop_control.pause(record, ANA, waits=True, rev=None)
+    await parts.amendment.restrict(record.id, BEA, "protected")
     await told(parts, after_s=60)
     assert gateway.types("/radio") == ["Alert", "Update"]
     assert "Luc" not in str(gateway.last("/radio").infos)
@@ -85,19 +85,19 @@ async def test_who_refuses_to_say_less_of_a_child_says_nothing(
     radio, fine = await made(parts, gateway, "/radio"), await made(parts, gateway, "/fine")
     record = await planned(parts, sample)
     await told(parts)
-    await parts.revising.restrict(record.id, BEA, "protected")
+    await parts.amendment.restrict(record.id, BEA, "protected")
     for _ in range(4):
         await told(parts, after_s=2)
     assert gateway.types("/radio") == ["Alert", "Update", "Cancel"]
     assert gateway.types("/fine") == ["Alert", "Update"]
     assert await takedowns(parts) == 1
     soon = datetime.now(UTC) + timedelta(hours=30)
-    await parts.revising.extend(record.id, CARL, soon, "still missing")
+    await parts.amendment.extend(record.id, CARL, soon, "still missing")
     await told(parts)
     assert gateway.types("/radio")[3:] == ["Alert"]
     assert "Luc" not in str(gateway.last("/radio").infos)
     assert await takedowns(parts) == 1
-    await parts.confirming.confirm(await parts.alerts.get(record.id), radio, CARL)
+    await parts.acknowledgements.confirm(await parts.alerts.get(record.id), radio, CARL)
     assert await takedowns(parts) == 0
     assert [state for _, state in await states(parts, record, fine)] == ["accepted", "accepted", "accepted"]
 
@@ -105,7 +105,7 @@ async def test_who_refuses_to_say_less_of_a_child_says_nothing(
 async def refuse(parts: Container, distributor: str, gateway: Gateway, path: str) -> None:
     """A CAP Error about the last message there, posted later."""
     token = (await receipts(parts, distributor)).rpartition("/")[2]
-    assert await parts.confirming.take(token, ERROR(gateway.last(path))) == 1
+    assert await parts.acknowledgements.take(token, ERROR(gateway.last(path))) == 1
 
 
 async def test_who_refuses_later_to_say_less_of_a_child_says_nothing_either(
@@ -115,7 +115,7 @@ async def test_who_refuses_later_to_say_less_of_a_child_says_nothing_either(
     radio = await made(parts, gateway, "/radio")
     record = await planned(parts, sample)
     await told(parts)
-    await parts.revising.restrict(record.id, BEA, "protected")
+    await parts.amendment.restrict(record.id, BEA, "protected")
     await told(parts)
     assert gateway.types("/radio") == ["Alert", "Update"]
     await refuse(parts, radio, gateway, "/radio")
@@ -130,7 +130,7 @@ async def test_an_error_stands_though_no_answer_came(parts: Container, gateway: 
     radio = await made(parts, gateway, "/radio")
     record = await planned(parts, sample)
     await told(parts)
-    await parts.revising.restrict(record.id, BEA, "protected")
+    await parts.amendment.restrict(record.id, BEA, "protected")
     assert await parts.events.leads()
     await parts.events.bring()
     await parts.webhook_delivery.round()

@@ -48,9 +48,9 @@ async def test_a_distributor_gets_the_whole_course_of_an_alert(
     await told(parts)
     await updated(parts, record, sample)
     await told(parts)
-    await parts.revising.restrict(record.id, BEA, "protected")
+    await parts.amendment.restrict(record.id, BEA, "protected")
     await told(parts)
-    await parts.following.close(record.id, BEA, "found")
+    await parts.follow_ups.close(record.id, BEA, "found")
     await told(parts)
     await told(parts)
     assert gateway.types("/radio") == ["Alert", "Update", "Update", "Cancel"]
@@ -100,7 +100,7 @@ async def test_each_gets_what_it_asked_for(parts: Container, gateway: Gateway, s
     assert (await share(parts, drill, ids["/actual"])).why_not == "status"
     late = await made(parts, gateway, "/late")
     assert (await share(parts, record, late)).why_not == "later"
-    await parts.following.close(record.id, BEA, "x")
+    await parts.follow_ups.close(record.id, BEA, "x")
     assert (await share(parts, record, late)).why_not == "over"
 
 
@@ -201,13 +201,13 @@ async def test_what_cannot_be_told_in_a_profile_is_refused_and_said(
     assert await events(parts) == ["distributor.refused"]
     old = (await parts.distributors.get("default", radio)).distributor
     await parts.distributors.change("default", radio, old.model_copy(update={"profile": None}), None)
-    await parts.confirming.send_again(await parts.alerts.get(record.id), radio, CARL)
+    await parts.acknowledgements.send_again(await parts.alerts.get(record.id), radio, CARL)
     await told(parts)
     assert await states(parts, record, radio) == [("Alert", "accepted")]
     with pytest.raises(Problem, match="neither"):
-        await parts.confirming.send_again(await parts.alerts.get(record.id), radio, CARL)
+        await parts.acknowledgements.send_again(await parts.alerts.get(record.id), radio, CARL)
     await parts.distributors.change("default", radio, old, None)
-    await parts.following.close(record.id, BEA, "x")
+    await parts.follow_ups.close(record.id, BEA, "x")
     await told(parts)
     assert gateway.types("/radio") == ["Alert", "Cancel"]
     assert gateway.last("/radio").codes == ("IPAWSv1.0",)
@@ -220,9 +220,9 @@ async def test_what_is_reopened_is_sent_under_a_new_name(parts: Container, gatew
     record = await planned(parts, sample)
     await told(parts)
     for _ in range(2):
-        await parts.following.stand_down(record.id, BEA, "x")
+        await parts.follow_ups.stand_down(record.id, BEA, "x")
         await told(parts)
-        await parts.following.reopen(record.id, BEA, "y")
+        await parts.follow_ups.reopen(record.id, BEA, "y")
         await told(parts)
     assert gateway.types("/radio") == ["Alert", "Cancel", "Alert", "Cancel", "Alert"]
     identifiers = [one.identifier for _, one in gateway.got["/radio"]]
@@ -243,7 +243,7 @@ async def test_an_alert_is_never_sent_past_its_end(parts: Container, gateway: Ga
     record = await planned(parts, sample)
     await told(parts)
     gateway.answers["/late"] = [404]
-    taken = await parts.updating.submit(record.id, alert_of(sample, expires=soon), Notify.NONE, ANA)
+    taken = await parts.update_proposals.submit(record.id, alert_of(sample, expires=soon), Notify.NONE, ANA)
     await parts.approval.approve(taken.record.id, BEA)
     await told(parts)
     for _ in range(10):

@@ -49,7 +49,7 @@ async def test_a_cancel_goes_to_whoever_may_have_the_alert_and_to_nobody_else(
     record = await planned(parts, sample)
     await told(parts)
     gateway.answers = {path: [ACK] for path in gateway.answers}
-    await parts.following.cancel(record.id, BEA, "a mistake")
+    await parts.follow_ups.cancel(record.id, BEA, "a mistake")
     await told(parts)
     assert await takedowns(parts) == len(in_doubt)
     await told(parts, after_s=100)
@@ -117,7 +117,7 @@ async def test_a_take_down_is_open_until_it_is_confirmed(
     radio, plain = await made(parts, gateway, "/radio"), await made(parts, gateway, "/plain", acknowledges=False)
     record = await planned(parts, sample)
     await told(parts)
-    await getattr(parts.following, step)(record.id, BEA, "x")
+    await getattr(parts.follow_ups, step)(record.id, BEA, "x")
     await told(parts)
     assert await states(parts, record, radio) == [("Alert", "accepted"), ("Cancel", "accepted")]
     assert await takedowns(parts) == 1
@@ -153,7 +153,7 @@ async def test_a_cancel_is_tried_for_three_days_and_then_a_person_asks(
     radio = await made(parts, gateway, "/radio")
     record = await planned(parts, sample)
     await told(parts)
-    await parts.following.stand_down(record.id, BEA, "x")
+    await parts.follow_ups.stand_down(record.id, BEA, "x")
     for _ in range(30):
         await told(parts, after_s=3 * 3600)
     assert len(gateway.types("/radio")) > 20
@@ -170,7 +170,7 @@ async def test_a_cancel_is_tried_for_three_days_and_then_a_person_asks(
         await parts.distributors.remove("default", radio)
     now = await parts.alerts.get(record.id)
     for _ in range(2):
-        await parts.confirming.confirm(now, radio, CARL)
+        await parts.acknowledgements.confirm(now, radio, CARL)
     found = await share(parts, record, radio)
     assert found.track
     assert (found.track.by, await takedowns(parts)) == (CARL.subject, 0)
@@ -191,7 +191,7 @@ async def test_a_refusals_words_go_with_the_case(parts: Container, gateway: Gate
     [refused] = found.track.entries
     assert opened_note(await parts.alerts.get(record.id), refused) == "Lucía P. is not a word of ours"
     assert "Lucía".encode() not in refused.note
-    await parts.following.cancel(record.id, BEA, "x")
+    await parts.follow_ups.cancel(record.id, BEA, "x")
     await told(parts)
     await over_and_told(parts, f"{record.id}-2")
     await parts.purging.purge(record.id, BEA, PurgeReason.RETENTION)
@@ -211,7 +211,7 @@ async def test_a_refusals_words_go_though_the_case_keeps_its_key(
     radio = await made(parts, gateway, "/radio")
     record = await planned(parts, sample)
     await told(parts)
-    await parts.following.cancel(record.id, BEA, "x", notify=False)
+    await parts.follow_ups.cancel(record.id, BEA, "x", notify=False)
     parts.purging.cases = Meanwhile(parts.db)
     with pytest.raises(Problem, match="Something came to this case meanwhile"):
         await parts.purging.purge(record.id, BEA, PurgeReason.RETENTION)
@@ -230,9 +230,9 @@ async def test_a_distributor_may_have_what_nobody_knows_of_until_it_says_so(
     await told(parts)
     for name, answer, path in ((radio, ERROR, "/radio"), (other, ACK, "/other")):
         token = (await receipts(parts, name)).rpartition("/")[2]
-        assert await parts.confirming.take(token, answer(gateway.last(path))) == 1
+        assert await parts.acknowledgements.take(token, answer(gateway.last(path))) == 1
     assert await states(parts, record, radio) == [("Alert", MessageState.REFUSED)]
-    await parts.following.close(record.id, BEA, "x")
+    await parts.follow_ups.close(record.id, BEA, "x")
     await told(parts)
     assert (gateway.types("/radio"), gateway.types("/other")) == (["Alert"], ["Alert", "Cancel"])
     assert gateway.last("/other").msg_type is MsgType.CANCEL
@@ -250,7 +250,7 @@ async def test_who_may_show_an_alert_longer_than_it_goes_on_is_told_its_end(
     record = await planned(parts, sample)
     await told(parts)
     soon = (datetime.now(UTC) + timedelta(minutes=20)).isoformat()
-    taken = await parts.updating.submit(record.id, alert_of(sample, expires=soon), Notify.NONE, ANA)
+    taken = await parts.update_proposals.submit(record.id, alert_of(sample, expires=soon), Notify.NONE, ANA)
     await parts.approval.approve(taken.record.id, BEA)
     for _ in range(5):
         await told(parts, after_s=300)
@@ -261,7 +261,7 @@ async def test_who_may_show_an_alert_longer_than_it_goes_on_is_told_its_end(
     if answer == 202:
         assert (gateway.types("/radio"), await takedowns(parts)) == (["Alert", "Update"], 0)
         token = (await receipts(parts, radio)).rpartition("/")[2]
-        assert await parts.confirming.take(token, ERROR(gateway.last("/radio"))) == 1
+        assert await parts.acknowledgements.take(token, ERROR(gateway.last("/radio"))) == 1
         await told(parts)
     assert await takedowns(parts) == 1
     assert gateway.types("/radio")[-1] == "Cancel"
@@ -278,7 +278,7 @@ async def test_a_cancel_that_cannot_be_written_is_said_loudly(
     record = await planned(parts, sample)
     await told(parts)
     await parts.organisations.put("default", Organisation(name="Centro", cap_sender="centre\x01"), ANA)
-    await parts.following.cancel(record.id, BEA, "a mistake")
+    await parts.follow_ups.cancel(record.id, BEA, "a mistake")
     with capture_logs() as logs:
         await told(parts)
     assert gateway.types("/radio") == ["Alert"]
@@ -299,7 +299,7 @@ async def test_a_clock_that_is_set_back_keeps_no_cancel_waiting(
     await made(parts, gateway, "/radio")
     record = await planned(parts, sample)
     await told(parts)
-    await parts.following.cancel(record.id, BEA, "a mistake")
+    await parts.follow_ups.cancel(record.id, BEA, "a mistake")
     await told(parts)
     parts.clock.back_ms = step_ms
     parts.db.skew_ms -= step_ms

@@ -98,7 +98,7 @@ async def test_what_the_public_is_shown(api: Api, sample: dict[str, Any]):
     assert "noindex" in response.headers["X-Robots-Tag"]
     assert response.headers["X-Content-Type-Options"] == "nosniff"
     assert "default-src 'none'" in response.headers["Content-Security-Policy"]
-    await api.parts.following.cancel(alert_id, BEA, "found", notify=False)
+    await api.parts.follow_ups.cancel(alert_id, BEA, "found", notify=False)
     gone = await api.look(f"/m/{answer['id']}")
     assert (gone.status, gone.headers["Cache-Control"]) == (410, "no-store")
 

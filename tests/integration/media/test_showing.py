@@ -45,7 +45,7 @@ async def test_the_public_sees_a_photo_while_its_alert_is_told(parts: Container,
     assert await standing(parts, media) == 404
     await parts.approval.approve(taken.record.id, BEA)
     assert await standing(parts, media) == 200
-    await parts.following.cancel(taken.record.id, BEA, "found", notify=False)
+    await parts.follow_ups.cancel(taken.record.id, BEA, "found", notify=False)
     assert await standing(parts, media) == 410
     assert await standing(parts, media, ANA) == 410
 
@@ -74,7 +74,7 @@ async def test_a_photo_is_shown_to_no_stopped_key_and_not_faster_than_a_key_may_
         )
         headers = {"Authorization": f"Bearer {token}"}
         found[name] = [(await client.get(f"/m/{media}", headers=headers)).status for _ in range(3)]
-        await parts.stopping.stop(of_key("default", key.key_id), BEA, "In the wrong hands")
+        await parts.stop_control.stop(of_key("default", key.key_id), BEA, "In the wrong hands")
         found[f"{name} then"] = [(await client.get(f"/m/{media}", headers=headers)).status]
     found["nobody"] = [(await client.get(f"/m/{media}")).status]
     assert found == {
@@ -88,7 +88,7 @@ async def test_a_drill_brings_no_photo_back(parts: Container, sample: dict[str, 
     media, fresh = await photo(parts), await photo(parts)
     taken = await submitted(parts, sample, case=showing(sample, media))
     await parts.approval.approve(taken.record.id, BEA)
-    await parts.revising.restrict(taken.record.id, BEA, "protected identity")
+    await parts.amendment.restrict(taken.record.id, BEA, "protected identity")
     for one in (media, fresh):
         drill = await submitted(parts, sample, status="Test", case=showing(sample, one))
         assert (await parts.approval.begin(drill.record, ANA)).state is AlertState.APPROVED
@@ -162,7 +162,7 @@ async def test_a_photo_is_hidden_by_the_answer_of_the_cancel(parts: Container, s
     early = asyncio.create_task(there.show(media, "push"))
     await slow.asked.wait()
     assert await standing(parts, media) == 200
-    await parts.following.cancel(alert_id, BEA, "found", notify=False)
+    await parts.follow_ups.cancel(alert_id, BEA, "found", notify=False)
     assert await standing(parts, media) == 410
     late = asyncio.create_task(there.show(media, "push"))
     await asyncio.sleep(0)
@@ -178,7 +178,7 @@ async def test_one_alert_that_is_told_is_enough(parts: Container, sample: dict[s
     media = await photo(parts)
     first = await approved(parts, sample, media)
     await approved(parts, sample, media)
-    await parts.following.cancel(first, BEA, "wrong area", notify=False)
+    await parts.follow_ups.cancel(first, BEA, "wrong area", notify=False)
     assert await standing(parts, media) == 200
 
 
@@ -187,7 +187,7 @@ async def test_whoever_approves_the_next_alert_of_a_case_sees_its_photo(parts: C
     await register(parts, 30)
     media = await photo(parts)
     first = await approved(parts, sample, media)
-    await parts.following.cancel(first, BEA, "found", notify=False)
+    await parts.follow_ups.cancel(first, BEA, "found", notify=False)
     taken = await submitted(parts, sample, case=showing(sample, media))
     assert (await standing(parts, media, ANA), await standing(parts, media, BEA)) == (200, 200)
     helper = replace(BEA, scopes=frozenset({"subscribers:write"}))

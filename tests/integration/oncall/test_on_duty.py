@@ -23,11 +23,11 @@ async def test_only_who_could_approve_it_takes_it(night: Night):
     for who, slug in ((ANA, "same-person"), (made_by_ana, "same-person"), (replace(BEA, test=True), "not-allowed"),
                       (replace(BEA, org="other"), "not-found")):  # fmt: skip
         with pytest.raises(Problem) as refused:
-            await night.parts.duty.take(alert_id, who)
+            await night.parts.rota.take(alert_id, who)
         assert refused.value.slug == slug
     await night.parts.approval.approve(alert_id, BEA)
     with pytest.raises(Problem) as refused:
-        await night.parts.duty.take(alert_id, CARL)
+        await night.parts.rota.take(alert_id, CARL)
     assert refused.value.slug == "precondition-failed"
     assert await night.call(alert_id) is None
 
@@ -35,14 +35,14 @@ async def test_only_who_could_approve_it_takes_it(night: Night):
 async def test_who_gave_it_back_does_not_have_it_when_it_comes_again(night: Night):
     """Also where nobody is on call, and so nothing else is written of it: nobody waits for somebody who does not look."""
     alert_id = await night.waits()
-    assert (await night.parts.duty.take(alert_id, BEA)).paged.by == BEA.subject
+    assert (await night.parts.rota.take(alert_id, BEA)).paged.by == BEA.subject
     await night.parts.approval.give_back(alert_id, BEA, "The area is wrong")
     night.clock.ahead_ms += 60_000
     await night.parts.approval.submit(alert_id, ANA)
     await night.round()
-    [call] = await night.parts.duty.calls("default")
+    [call] = await night.parts.rota.calls("default")
     assert (call.record.id, call.paged and call.paged.by) == (alert_id, "")
-    await night.parts.duty.take(alert_id, CARL)
+    await night.parts.rota.take(alert_id, CARL)
     await night.parts.approval.approve(alert_id, BEA)
     assert (await night.call(alert_id)).by == CARL.subject  # what was, still is told
 

@@ -44,11 +44,11 @@ async def test_what_waited_through_a_pause_does_not_come_at_once(
     await register(parts, PEOPLE)
     record = await planned(parts, sample, policy=ONE_A_MINUTE)
     await send(parts, record)
-    await parts.stopping.pause(record, ANA, waits=True, rev=None)
+    await parts.stop_control.pause(record, ANA, waits=True, rev=None)
     parts.db.skew_ms += 60 * MINUTE_MS
     await send(parts, record)
     assert sandbox.push.recorded.total == 1
-    await parts.stopping.pause(record, BEA, waits=False, rev=None)
+    await parts.stop_control.pause(record, BEA, waits=False, rev=None)
     for told in (2, 3):
         await send(parts, record)
         await send(parts, record)

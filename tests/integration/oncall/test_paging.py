@@ -75,7 +75,7 @@ async def test_who_has_it_keeps_the_others_asleep_for_a_while_and_not_for_good(n
     await night.rota(after_min=5, hold_min=15, times=1)
     alert_id = await night.waits()
     await night.round()
-    call = await night.parts.duty.take(alert_id, BEA)
+    call = await night.parts.rota.take(alert_id, BEA)
     assert call.paged is not None
     assert (call.paged.by, call.paged.until - call.paged.taken) == (BEA.subject, 15 * MIN)
     await night.round(14)
@@ -116,7 +116,7 @@ async def test_who_takes_it_after_the_last_round_begins_the_calls_anew_if_nothin
     await night.round()
     await night.round(5)
     assert (await night.call(alert_id)).over
-    await night.parts.duty.take(alert_id, BEA)
+    await night.parts.rota.take(alert_id, BEA)
     await night.round(15)
     assert night.got() == [DESK, DESK]
 
@@ -194,7 +194,7 @@ async def test_nobody_is_told_of_what_was_rejected_or_taken_since_it_was_looked_
     if meanwhile == "rejected":
         await night.parts.approval.reject(alert_id, BEA, "No")
     if meanwhile == "taken":
-        await night.parts.duty.take(alert_id, BEA)
+        await night.parts.rota.take(alert_id, BEA)
     told = await night.parts.paging.page_step(record, Turn(0, rota_of(*THREE).steps[0].people, again=False))
     assert (len(told), night.got()) == ((1, [DESK]) if meanwhile == "waits" else (0, []))
 
@@ -269,24 +269,24 @@ async def test_an_update_that_waits_is_told_of_like_an_alert(night: Night):
     record = await planned(night.parts, night.sample)
     await night.rota()
     wider = alert_of(night.sample, target={"regions": ["41091", "ES-CA"]})
-    update = (await night.parts.updating.submit(record.id, wider, Notify.FULL, ANA)).record.id
+    update = (await night.parts.update_proposals.submit(record.id, wider, Notify.FULL, ANA)).record.id
     await night.round()
     await night.round()
     [text] = night.texts()
     assert text.endswith(f"#/alerts/{update}")
-    assert [call.record.id for call in await night.parts.duty.calls("default")] == [update]
+    assert [call.record.id for call in await night.parts.rota.calls("default")] == [update]
 
 
 async def test_while_it_is_stopped_nobody_is_called(night: Night):
     """Nothing leaves, and nobody could approve it; once it is resumed they are."""
     await night.rota()
     await night.waits()
-    scope = await night.parts.stopping.scope_of("organisation", None, ROOT)
-    await night.parts.stopping.stop(scope, ROOT, "Something is wrong")
+    scope = await night.parts.stop_control.scope_of("organisation", None, ROOT)
+    await night.parts.stop_control.stop(scope, ROOT, "Something is wrong")
     await night.round()
     assert night.got() == []
     for who in (ROOT, BEA):
-        await night.parts.stopping.resume(scope, who)
+        await night.parts.stop_control.resume(scope, who)
     await night.round(AGAIN_MS / MIN)
     assert night.got() == [DESK]
 
@@ -398,7 +398,7 @@ async def test_a_clock_that_is_set_back_keeps_no_step_waiting(night: Night):
     await night.waits()
     held = await night.waits(channels=["sms"])
     await night.round()
-    await night.parts.duty.take(held, BEA)
+    await night.parts.rota.take(held, BEA)
     set_back(night)
     await night.round(4)
     assert night.got() == [DESK]
@@ -414,10 +414,10 @@ async def test_who_takes_over_after_a_clock_was_set_back_keeps_no_step_waiting(n
     await night.waits()
     held = await night.waits(channels=["sms"])
     await night.round()
-    await night.parts.duty.take(held, BEA)
+    await night.parts.rota.take(held, BEA)
     set_back(night)
     await night.parts.paging.close()
-    due = [call.paged.due - night.clock.now_ms() for call in await night.parts.duty.calls("default") if call.paged]
+    due = [call.paged.due - night.clock.now_ms() for call in await night.parts.rota.calls("default") if call.paged]
     until = (await night.call(held)).until - night.clock.now_ms()
     assert [round(ms / MIN) for ms in (*due, until)] == [5, 15, 15]
     await night.round(4)
@@ -444,7 +444,7 @@ async def test_an_update_after_a_clock_was_set_back_is_called_for_at_once(night:
     await night.rota()
     record = await planned(night.parts, night.sample)
     set_back(night)
-    await night.parts.updating.submit(record.id, alert_of(night.sample), Notify.FULL, ANA)
+    await night.parts.update_proposals.submit(record.id, alert_of(night.sample), Notify.FULL, ANA)
     await night.round(1)
     assert night.got() == [DESK]
 
@@ -463,7 +463,7 @@ async def test_one_that_is_damaged_keeps_nobody_from_being_called_for_another(ni
     whole = await night.waits()
     await night.round()
     assert night.got() == [DESK]
-    assert [call.record.id for call in await night.parts.duty.calls("default")] == [whole]
+    assert [call.record.id for call in await night.parts.rota.calls("default")] == [whole]
 
 
 async def test_who_makes_way_for_another_has_told_whom_it_began_to_tell(night: Night):

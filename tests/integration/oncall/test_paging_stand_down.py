@@ -31,7 +31,7 @@ async def sent(night: Night, sample: dict[str, Any]) -> str:
 
 
 async def asked(night: Night, who: Credential = FRED) -> None:
-    done = await night.parts.whole_case.stand_down(CASE, who, WHY)
+    done = await night.parts.case_stand_down.stand_down(CASE, who, WHY)
     assert (done.own, done.others) == ([], None)
 
 
@@ -46,7 +46,7 @@ async def test_the_people_on_call_hear_that_another_organisation_asks_to_stand_a
     assert night.texts() == [f"{TEXT}\nhttp://localhost:8080/console#/alerts/{sent}"]
     await night.round(5)
     assert night.got() == [DESK, DEPUTY]
-    await night.parts.following.stand_down(sent, BEA, "She was found")
+    await night.parts.follow_ups.stand_down(sent, BEA, "She was found")
     await night.round(5)
     await night.round(60)
     assert night.got() == [DESK, DEPUTY]
@@ -69,10 +69,10 @@ async def test_who_takes_a_request_is_the_last_who_is_called_for_it(night: Night
     await night.rota(after_min=5, hold_min=15)
     await asked(night)
     await night.round()
-    call = await night.parts.duty.take(sent, BEA)
+    call = await night.parts.rota.take(sent, BEA)
     assert call.paged is not None
     assert (call.paged.by, call.paged.until) == (BEA.subject, 0)
-    assert [one.record.id for one in await night.parts.duty.calls("default")] == [sent]
+    assert [one.record.id for one in await night.parts.rota.calls("default")] == [sent]
     await night.round(20)
     await night.rota([person("Chief", sms(CHIEF))])
     await night.round(60)
@@ -126,8 +126,8 @@ async def test_an_app_shows_a_page_about_a_request_until_the_alert_is_stood_down
     for show in (True, False):
         async with client.get(f"/r/{tag}") as answer:
             assert (await answer.json())["show"] is show
-        await night.parts.following.stand_down(sent, BEA, "She was found")
+        await night.parts.follow_ups.stand_down(sent, BEA, "She was found")
 
 
 async def test_who_takes_an_alert_that_nobody_asks_about_is_refused(night: Night, sent: str):
-    assert await slug(night.parts.duty.take(sent, BEA)) == "precondition-failed"
+    assert await slug(night.parts.rota.take(sent, BEA)) == "precondition-failed"

@@ -148,7 +148,7 @@ async def everything(parts: Container, sample: dict[str, Any]) -> str:
     await photo(parts)
     number = await parts.audit.begin(ANA, "alert.create", "01ABC")
     await parts.audit.end(ANA, "alert.create", DONE, Noted(object="01ABC"), of=number)
-    await parts.stopping.stop(SERVICE, ANA, "a drill")
+    await parts.stop_control.stop(SERVICE, ANA, "a drill")
     return pending.record.id
 
 
@@ -173,7 +173,7 @@ async def test_the_old_key_opens_nothing_afterwards_and_the_new_key_everything(
             assert parts.db.codec.master.names == ((await redis.get(keys.KEY_CHECK)).decode(),)
             assert (await parts.registry.get("p3")).addresses
             assert (await parts.alerts.get(waits)).author.subject == ANA.subject
-            assert SERVICE in (await parts.stopping.standing()).stops
+            assert SERVICE in (await parts.stop_control.standing()).stops
     async with process() as fresh:
         assert (await fresh.registry.get("p29")).addresses
         assert await TextStore(fresh.db).read_revision("default", 1)
@@ -458,10 +458,10 @@ async def test_a_worker_without_the_current_key_sends_nothing(process: Process):
     async with process() as api, process() as worker:
         await api.key_rotation.start()
         await api.db.execute("SET", keys.KEY_CHECK, (await MasterKeys(api.db).rotation()).new)
-        assert await api.stopping.standing() is not None
+        assert await api.stop_control.standing() is not None
         assert await api.db.takes_writes()
         with pytest.raises(StoreUnavailableError):
-            await worker.stopping.standing()
+            await worker.stop_control.standing()
         assert not await worker.db.takes_writes()
 
 
@@ -663,7 +663,7 @@ async def test_what_the_old_hashing_key_signed_holds_after_two_rotations(process
             assert verified(asdict(signed), key) == {"alert": "a"}
         assert [one.tags.parse(tag, TokenPurpose.LEAVE) for tag in tags] == [Reference(ALERT, 7)] * 3
         for address in addresses:
-            assert "has faults" in await said_of(one.confirming.take(address, b"<a/>"))
+            assert "has faults" in await said_of(one.acknowledgements.take(address, b"<a/>"))
         assert (await one.photos.taken("request-1", ANA)).id == shown
         assert (await one.audit.verify("default", None)).broken is None
 
@@ -675,7 +675,7 @@ async def test_what_the_old_hashing_key_signed_holds_after_two_rotations(process
         evidence, [pem] = [Seal(api.db.codec).signed({"alert": "a"})], Seal(api.db.codec).public
         tags, addresses = (
             [api.tags.make(ALERT, 7, TokenPurpose.LEAVE)],
-            [api.confirming.receipts(hook).rpartition("/")[2]],
+            [api.acknowledgements.receipts(hook).rpartition("/")[2]],
         )
         shown = (await api.photos.take(written(drawn()), FACTS, ANA, name="request-1", place="/photo")).id
         for _ in range(2):
@@ -683,7 +683,7 @@ async def test_what_the_old_hashing_key_signed_holds_after_two_rotations(process
             await worker.audit.begin(ANA, "alert.create", "01ABD")
             evidence.append(Seal(worker.db.codec).signed({"alert": "a"}))
             tags.append(worker.tags.make(ALERT, 7, TokenPurpose.LEAVE))
-            addresses.append(worker.confirming.receipts(hook).rpartition("/")[2])
+            addresses.append(worker.acknowledgements.receipts(hook).rpartition("/")[2])
         for one in (api, worker):
             await holds(one)
     assert len(set(tags)) == len(set(addresses)) == len({one.signature for one in evidence}) == 3

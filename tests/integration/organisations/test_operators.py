@@ -395,7 +395,7 @@ async def test_whoever_is_let_out_is_listed_with_the_keys_in_their_hands(console
 @pytest.mark.parametrize("ended", ["revoked", "stopped"])
 async def test_a_code_ends_with_whatever_it_was_made_with(console: Console, ended: str):
     """Whoever had an administrator's key in the wrong hands comes in by nothing that they made with it."""
-    access, stopping = console.parts.access, console.parts.stopping
+    access, stop_control = console.parts.access, console.parts.stop_control
     taken, _ = await access.create(org="default", subject="bea@centre.example", scopes=frozenset({"admin"}))
     made = await console.parts.operators.add(
         subject="eve@centre.example", name="Eve", roles=(Role.ADMINISTRATOR,), who=taken
@@ -405,7 +405,7 @@ async def test_a_code_ends_with_whatever_it_was_made_with(console: Console, ende
     if ended == "revoked":
         await access.revoke(taken.key_id, root)
     else:
-        await stopping.stop(await stopping.scope_of("key", taken.key_id, root), root, "in the wrong hands")
+        await stop_control.stop(await stop_control.scope_of("key", taken.key_id, root), root, "in the wrong hands")
     status, told = await console.ask("POST", "/v1/passkeys/options", {"code": made.code})
     assert (status, told["type"]) == (403, "/problems/not-allowed")
     invited = await console.parts.operators.invite(made.operator.id, root, replace=False)

@@ -114,7 +114,7 @@ async def test_whoever_left_is_mailed_no_more(
     got = await mailed(parts, sample)
     await course(parts)
     assert (await clicked(client, got[BOX].leave, "GET"))[0] == 200
-    assert await parts.suppressing.since((MAIL, BOX)) is None
+    assert await parts.suppression.since((MAIL, BOX)) is None
     status, page = await clicked(client, got[BOX].leave)
     assert (status, "No more alerts are sent to this address." in page) == (200, True)
     if course is deleted:
@@ -132,7 +132,7 @@ async def test_whoever_complained_is_mailed_no_more(parts: Container, sample: di
     await course(parts)
     complaint = MailReport(tags=(got[BOX].tag,), state=ReportState.DELIVERED, left=True)
     assert await parts.mail_reports.take([complaint], "kept") == 1
-    assert await parts.suppressing.since((MAIL, BOX))
+    assert await parts.suppression.since((MAIL, BOX))
 
 
 async def test_the_link_of_an_old_mail_stops_no_other_address(
@@ -146,7 +146,7 @@ async def test_the_link_of_an_old_mail_stops_no_other_address(
     new = MailAddress(channel="mail", mailbox="new@people.example")
     await parts.registry.put_address("p0", number, new)
     assert (await clicked(client, old["p0@people.example"].leave))[0] == 200
-    assert await parts.suppressing.since((MAIL, "p0@people.example"))
+    assert await parts.suppression.since((MAIL, "p0@people.example"))
     assert await state(parts, "p0") is AddressState.ACTIVE
     await parts.registry.put_address("p0", number, MailAddress(channel="mail", mailbox="New@people.example"))
     later = await mailed(parts, {**sample, "external_id": "later"})

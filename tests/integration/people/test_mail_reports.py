@@ -160,7 +160,7 @@ async def test_who_complains_gets_no_more(parts: Container, sandbox: Sandbox, sa
 async def test_who_complains_of_an_old_alert_gets_no_more(parts: Container, sandbox: Sandbox, sample: dict[str, Any]):
     """Its ledger is compressed and takes no report any more; whom each mail was sent to is known all the same."""
     record, tags = await sent(parts, sandbox, sample)
-    await parts.following.close(record.id, ANA, "found")
+    await parts.follow_ups.close(record.id, ANA, "found")
     assert await archive.archive(parts.db, record.id, 0)
     complaint = bounce(tags["p0@people.example"], state=ReportState.DELIVERED, reason=Reason.NONE, left=True)
     dead = bounce(tags["p1@people.example"], "p1@people.example")

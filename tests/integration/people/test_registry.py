@@ -312,7 +312,7 @@ async def test_two_lines_with_one_address_give_it_to_one(parts: Container):
 async def test_whoever_left_stays_out(parts: Container):
     """STOP outlives a new import and a new language of the same address: only another address is another wish."""
     await parts.registry.put("p1", registration(1))
-    await parts.suppressing.stop([(PUSH, "token-1")])
+    await parts.suppression.stop([(PUSH, "token-1")])
     await parts.registry.put("p1", registration(1))
     same = PushAddress(channel="push", token="token-1", language="en")
     kept = await parts.registry.put_address("p1", 0, same)

@@ -74,7 +74,7 @@ async def test_stop_of_a_number_that_nobody_has_holds_for_whoever_comes_with_it(
     await parts.registry.put("p0", registration(0, addresses=[{"channel": "push", "token": "t"}]))
     await parts.registry.patch("p0", {"addresses": [{"channel": "sms", "number": NUMBER}]})
     assert await states(parts) == {"sms": STOPPED}
-    await parts.suppressing.stop([(PUSH, "given-up")])
+    await parts.suppression.stop([(PUSH, "given-up")])
     await parts.registry.put_address("p0", 2, PushAddress(channel="push", token="rotates"))
     assert (await states(parts))["push"] is ACTIVE
     await parts.registry.put_address("p0", 2, PushAddress(channel="push", token="given-up"))
@@ -116,7 +116,7 @@ async def test_stop_that_was_said_to_the_carrier_holds_for_every_import_and_carr
     await send(parts, record, "sms")
     assert await counts(parts, record, "sms") == {"accepted": 24, "failed": 1}
     assert (await states(parts))["sms"] is STOPPED
-    assert await parts.suppressing.since((SMS, NUMBER))
+    assert await parts.suppression.since((SMS, NUMBER))
     sandbox.sms.script.set()
     await parts.registry.forget("p0")
     await register(parts, 1)
@@ -141,7 +141,7 @@ async def test_stop_that_a_carrier_tells_only_after_it_took_a_message_holds_too(
     for _ in range(2):
         await client.post(f"/v1/receipts/text/{parts.tags.make(record.id, row, TokenPurpose.RECEIPT)}", data=form)
     assert await counts(parts, record, "sms") == {"accepted": 24, "failed": 1}
-    assert bool(await parts.suppressing.since((SMS, to or NUMBER))) is listed
+    assert bool(await parts.suppression.since((SMS, to or NUMBER))) is listed
     assert (await states(parts))["sms"] is (STOPPED if listed else ACTIVE)
 
 
@@ -151,15 +151,15 @@ async def test_start_takes_nothing_back_that_its_owner_did_not_put_there(parts: 
     await register(parts, 1)
     if first:
         await say(parts, first)
-    done = await parts.suppressing.hold([(SMS, NUMBER)])
+    done = await parts.suppression.hold([(SMS, NUMBER)])
     assert done == (Done(0, 0) if first else Done(1, 1))
-    since = await parts.suppressing.since((SMS, NUMBER))
+    since = await parts.suppression.since((SMS, NUMBER))
     await say(parts, Word.STOP)
     await say(parts, Word.START)
     assert (await states(parts))["sms"] is STOPPED
-    assert await parts.suppressing.since((SMS, NUMBER)) == since
+    assert await parts.suppression.since((SMS, NUMBER)) == since
     assert parts.clock.now_ms() // 1000 - since < 60
-    assert await parts.suppressing.lift([(SMS, NUMBER)]) == Done(1, 1)
+    assert await parts.suppression.lift([(SMS, NUMBER)]) == Done(1, 1)
     assert (await states(parts))["sms"] is ACTIVE
 
 
@@ -167,9 +167,9 @@ async def test_an_address_is_stopped_by_its_name(parts: Container):
     """As whoever leaves by one click is known: for whoever has it, and whoever has it next."""
     await register(parts, 1)
     name = parts.people.names.address_hash(SMS, NUMBER)
-    assert await parts.suppressing.stop_named([name]) == Done(1, 1)
+    assert await parts.suppression.stop_named([name]) == Done(1, 1)
     assert (await states(parts))["sms"] is STOPPED
-    assert await parts.suppressing.since((SMS, NUMBER))
+    assert await parts.suppression.since((SMS, NUMBER))
     await parts.registry.forget("p0")
     await parts.registry.put("other", registration(0))
     assert (await states(parts, "other"))["sms"] is STOPPED
@@ -178,16 +178,16 @@ async def test_an_address_is_stopped_by_its_name(parts: Container):
 async def test_the_list_keeps_the_first_time_and_counts_what_changed(parts: Container):
     """Said again it changes nothing; an address that is not listed is lifted without harm."""
     await register(parts, 1)
-    assert await parts.suppressing.since((SMS, NUMBER)) is None
-    done = await parts.suppressing.stop([(SMS, NUMBER), (SMS, "+34699999999")])
+    assert await parts.suppression.since((SMS, NUMBER)) is None
+    done = await parts.suppression.stop([(SMS, NUMBER), (SMS, "+34699999999")])
     assert (done.listed, done.changed) == (2, 1)
-    since = await parts.suppressing.since((SMS, NUMBER))
-    done = await parts.suppressing.stop([(SMS, NUMBER)])
+    since = await parts.suppression.since((SMS, NUMBER))
+    done = await parts.suppression.stop([(SMS, NUMBER)])
     assert (done.listed, done.changed) == (0, 0)
-    assert await parts.suppressing.since((SMS, NUMBER)) == since
-    done = await parts.suppressing.lift([(SMS, NUMBER)])
+    assert await parts.suppression.since((SMS, NUMBER)) == since
+    done = await parts.suppression.lift([(SMS, NUMBER)])
     assert (done.listed, done.changed) == (1, 1)
-    done = await parts.suppressing.lift([(SMS, NUMBER)])
+    done = await parts.suppression.lift([(SMS, NUMBER)])
     assert (done.listed, done.changed) == (0, 0)
 
 
@@ -197,10 +197,10 @@ async def test_a_mailbox_is_one_however_its_capitals_are_written(parts: Containe
     """
     address = {"channel": "mail", "mailbox": "Ana.Lopez@people.example"}
     await parts.registry.put("ana", registration(0, addresses=[address]))
-    assert (await parts.suppressing.stop([(MAIL, "ana.lopez@people.example")])).changed == 1
+    assert (await parts.suppression.stop([(MAIL, "ana.lopez@people.example")])).changed == 1
     (kept,) = (await parts.registry.get("ana")).addresses
     assert (kept.value, kept.state) == ("Ana.Lopez@people.example", STOPPED)
-    assert await parts.suppressing.since((MAIL, "ANA.LOPEZ@people.example")) is not None
+    assert await parts.suppression.since((MAIL, "ANA.LOPEZ@people.example")) is not None
     again = {"channel": "mail", "mailbox": "ana.LOPEZ@people.example"}
     outcome = await parts.registry.put_many([Entry("other", registration(1, addresses=[again]))])
     assert [one.slug for one in outcome] == ["duplicate-address"]
@@ -211,7 +211,7 @@ async def test_a_mailbox_is_one_however_its_capitals_are_written(parts: Containe
     await parts.registry.forget("ana")
     await parts.registry.put("other", registration(1, addresses=[address]))
     assert await states(parts, "other") == {"mail": STOPPED}
-    assert await parts.suppressing.lift([(MAIL, "ana.lopez@people.example")]) == Done(1, 1)
+    assert await parts.suppression.lift([(MAIL, "ana.lopez@people.example")]) == Done(1, 1)
     assert await states(parts, "other") == {"mail": ACTIVE}
     with pytest.raises(ValidationError, match="listed twice"):
         registration(2, addresses=[address, again])
@@ -221,7 +221,7 @@ async def test_ten_thousand_addresses_are_taken_in_seconds(parts: Container):
     """As many as another provider brings along, a thousand of them of subscribers."""
     await register(parts, 1_000)
     began = monotonic()
-    done = await parts.suppressing.stop([(SMS, f"+346{i:08d}") for i in range(10_000)])
+    done = await parts.suppression.stop([(SMS, f"+346{i:08d}") for i in range(10_000)])
     assert monotonic() - began < 10
     assert (done.listed, done.changed) == (10_000, 1_000)
     assert (await states(parts, "p999"))["sms"] is STOPPED
@@ -248,7 +248,7 @@ async def test_an_import_asks_the_list_once_for_a_thousand(parts: Container, red
 async def test_nothing_of_a_listed_address_is_in_the_store_in_clear(parts: Container, redis: Redis):
     """Neither in names nor in values."""
     await say(parts, Word.STOP)
-    await parts.suppressing.stop([(PUSH, "token-of-maria")])
+    await parts.suppression.stop([(PUSH, "token-of-maria")])
     for name in await redis.keys("*"):
         held = name + (await redis.dump(name) or b"")
         assert b"34600000000" not in held
@@ -333,7 +333,7 @@ async def test_a_stop_is_heeded_even_while_the_claim_of_what_is_added_is_withdra
         reached = asyncio.ensure_future(slow.is_there.wait())
         await asyncio.wait([adding, reached], return_when=asyncio.FIRST_COMPLETED)
         await give_up(parts.people, [(person.number, person.addresses[0])])
-        await parts.suppressing.stop([(SMS, NUMBER)])
+        await parts.suppression.stop([(SMS, NUMBER)])
         slow.may_go.set()
         await adding
         assert await states(parts) == {"sms": STOPPED}, trips
@@ -341,7 +341,7 @@ async def test_a_stop_is_heeded_even_while_the_claim_of_what_is_added_is_withdra
             reached.cancel()
             return
         await parts.registry.put("p0", BEFORE["add"])
-        await parts.suppressing.lift([(SMS, NUMBER)])
+        await parts.suppression.lift([(SMS, NUMBER)])
 
 
 @pytest.mark.parametrize("trips", range(4))
@@ -353,7 +353,7 @@ async def test_whoever_dies_while_a_stop_is_written_leaves_it_on_the_list(
     dying = Suppression(People(Held(redis, codec, trips, dies=True), parts.clock), parts.clock)
     with contextlib.suppress(CrashError):
         await dying.stop([(SMS, NUMBER)])
-    is_listed = await parts.suppressing.since((SMS, NUMBER)) is not None
+    is_listed = await parts.suppression.since((SMS, NUMBER)) is not None
     assert is_listed or (await states(parts))["sms"] is ACTIVE
     assert is_listed == (trips > 0)
     await say(parts, Word.STOP)
@@ -376,5 +376,5 @@ async def test_of_two_words_at_once_list_and_record_say_the_same(
     slow.may_go.set()
     await first
     reached.cancel()
-    is_listed = await parts.suppressing.since((SMS, NUMBER)) is not None
+    is_listed = await parts.suppression.since((SMS, NUMBER)) is not None
     assert (await states(parts))["sms"] is (STOPPED if is_listed else ACTIVE)

@@ -49,12 +49,12 @@ async def test_every_state_of_an_alert_is_told_in_order(parts: Container, sample
     alert = await planned(parts, sample)
     assert await send(parts, alert)
     assert await over(parts, alert)
-    await parts.stopping.pause(await planned(parts, sample, external_id="other"), BEA, waits=True, rev=None)
-    await parts.revising.restrict(alert.id, ANA, "asked by the family")
-    await parts.following.stand_down(alert.id, ANA, "found")
-    await parts.following.reopen(alert.id, BEA, "not found")
-    await parts.following.stand_down(alert.id, ANA, "found")
-    await parts.following.close(alert.id, ANA, "found, well", notify=False)
+    await parts.stop_control.pause(await planned(parts, sample, external_id="other"), BEA, waits=True, rev=None)
+    await parts.amendment.restrict(alert.id, ANA, "asked by the family")
+    await parts.follow_ups.stand_down(alert.id, ANA, "found")
+    await parts.follow_ups.reopen(alert.id, BEA, "not found")
+    await parts.follow_ups.stand_down(alert.id, ANA, "found")
+    await parts.follow_ups.close(alert.id, ANA, "found, well", notify=False)
     events = await told(parts)
     own = [(one["type"], one["data"].get("was")) for one in events if one["data"]["alert"] == alert.id]
     assert own == [
@@ -274,7 +274,7 @@ async def test_a_purged_case_leaves_ids_in_its_events(parts: Container, sample: 
     """What is left of them says no more than what was there before: ids, states and codes."""
     await register(parts, 30)
     alert = await planned(parts, sample)
-    await parts.following.close(alert.id, ANA, "found", notify=False)
+    await parts.follow_ups.close(alert.id, ANA, "found", notify=False)
     await parts.purging.purge(alert.id, ANA, PurgeReason.RETENTION)
     events = [one for one in await told(parts) if one["data"]["alert"] == alert.id]
     assert events[-1]["type"] == "alert.purged"

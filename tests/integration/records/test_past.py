@@ -53,7 +53,7 @@ async def updated(parts: Container, sample: dict[str, Any]) -> AlertRecord:
     record = await planned(parts, sample)
     child = {**sample["case"]["children"][0], "clothing": {}}
     other = alert_of(sample, level="appeal", case={**sample["case"], "children": [child]})
-    update = await parts.updating.submit(record.id, other, "none", ANA)
+    update = await parts.update_proposals.submit(record.id, other, "none", ANA)
     await parts.approval.approve(update.record.id, BEA)
     return await parts.alerts.get(record.id)
 
@@ -75,7 +75,7 @@ async def test_what_was_said_before_a_restriction_is_gone(parts: Container, desk
     """Also from the evidence: when something was said is left, and a digest of it. Nothing of it is in the store."""
     record = await updated(parts, sample)
     digests = [one["digest"] for one in await published(desk, record)]
-    await parts.revising.restrict(record.id, ANA, "Her name is protected")
+    await parts.amendment.restrict(record.id, ANA, "Her name is protected")
     said = await published(desk, record)
     assert [one["digest"] for one in said][:2] == digests
     assert [one["whole"] for one in said] == [False] * 3
@@ -89,12 +89,12 @@ async def test_a_legal_hold_keeps_it_for_the_evidence_alone(
     """The alert itself names nobody from the restriction on; the evidence does until the hold is released, and then no more."""
     record = await updated(parts, sample)
     await holds.hold(record.id, ANA, "a court asks")
-    await parts.revising.restrict(record.id, ANA, "Her name is protected")
+    await parts.amendment.restrict(record.id, ANA, "Her name is protected")
     first, second, now = await published(desk, record)
     assert (COAT in words(first), NAME in words(second), NAME in words(now)) == (True, True, False)
     shown = (await desk.ask("ana", "GET", f"/v1/alerts/{record.id}"))[1]
     assert NAME not in json.dumps(shown, ensure_ascii=False)
-    await parts.revising.restrict(record.id, ANA, "Her name is protected")  # said again
+    await parts.amendment.restrict(record.id, ANA, "Her name is protected")  # said again
     await closing(parts, Later()).round()
     assert NAME in words((await published(desk, record))[0])
     await holds.release(record.id, BEA)
@@ -105,7 +105,7 @@ async def test_a_legal_hold_keeps_it_for_the_evidence_alone(
 async def test_whom_it_sought_is_forgotten_there_too(parts: Container, desk: Desk, sample: dict[str, Any]):
     """In all it ever said; the rest of its words stays."""
     record = await told_of_sought(parts, sample)
-    await parts.following.close(record.id, ANA, "found", notify=False)
+    await parts.follow_ups.close(record.id, ANA, "found", notify=False)
     before = await published(desk, record)
     assert all("Jan K." in words(one) for one in before)
     await closing(parts, Later(8 * DAY_MS), sought_days=7).round()
@@ -121,6 +121,6 @@ async def test_it_goes_with_the_case(parts: Container, sample: dict[str, Any]):
     name = keys.of_chain(record.id, "published")
     assert b"Luc" not in b"".join((await parts.db.hash_of(name)).values())
     assert await parts.db.execute("HLEN", name) == 1
-    await parts.following.close(record.id, ANA, "found", notify=False)
+    await parts.follow_ups.close(record.id, ANA, "found", notify=False)
     await parts.purging.purge(record.id, BEA, PurgeReason.RETENTION)
     assert not await parts.db.execute("EXISTS", name)

@@ -100,7 +100,7 @@ async def test_the_streams_of_a_stopped_key_end(console: Console):
         await watched(console.client, "/v1/events", token),
         await watched(console.client, "/v1/events", other),
     )
-    await console.parts.stopping.stop(of_key("default", lost), ANA, "stolen")
+    await console.parts.stop_control.stop(of_key("default", lost), ANA, "stolen")
     assert await ended(stream)
     assert await goes_on(beside)
     beside.close()

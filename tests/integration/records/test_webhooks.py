@@ -414,7 +414,7 @@ async def test_webhooks_are_made_and_removed_over_http(parts: Container, client:
     assert (await client.post(f"{path}/replay", json={"cursor": "e0"}, headers=own)).status == 200
     assert (await client.post(f"{path}/resume", headers=own)).status == 200
     assert (await (await client.get(path, headers=own)).json())["latest_given_up"] == []
-    await parts.stopping.stop(f"key:default:{hook_key}", ANA, "in the wrong hands")
+    await parts.stop_control.stop(f"key:default:{hook_key}", ANA, "in the wrong hands")
     for asked in ("/v1/webhooks", f"{path}/rotate"):
         refusal = await client.post(
             asked, json={"url": receiver.url("/x")} if asked == "/v1/webhooks" else None, headers=own

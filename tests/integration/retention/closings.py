@@ -19,7 +19,7 @@ DAY_MS = 86_400_000
 
 def closing(parts: Container, clock: SystemClock, **settings: int) -> Archiving:
     section = RetentionSection(**settings)
-    forgetting = Forgetting(parts.alerts, Cases(parts.db), parts.past, parts.audit, section, clock)
+    forgetting = Forgetting(parts.alerts, Cases(parts.db), parts.published_history, parts.audit, section, clock)
     return Archiving(parts.db, parts.alerts, OrganisationStore(parts.db), section, clock, "default", forgetting)
 
 
@@ -48,6 +48,6 @@ async def told(parts: Container, sample: dict[str, Any]) -> AlertRecord:
     document = with_sought(sample)
     taken = await submitted(parts, document)
     record = await parts.approval.approve(taken.record.id, BEA, plates=["1234bcd"])
-    update = await parts.updating.submit(record.id, alert_of(document, level="appeal"), "none", ANA)
+    update = await parts.update_proposals.submit(record.id, alert_of(document, level="appeal"), "none", ANA)
     await parts.approval.approve(update.record.id, BEA, plates=["1234bcd"])
     return await parts.alerts.get(record.id)

@@ -23,7 +23,7 @@ WHY = PurgeReason.RETENTION
 async def closed(parts: Container, sample: dict[str, Any], **changes: Any) -> AlertRecord:
     """Told by push, closed, and told so."""
     record = await sent(parts, sample, channels=["push"], **changes)
-    done = await parts.following.close(record.id, ANA, "Found, well")
+    done = await parts.follow_ups.close(record.id, ANA, "Found, well")
     await tell(parts, done, ("push",))
     assert await finish(parts.work, done.told_by) == "done"
     return await parts.alerts.get(record.id)

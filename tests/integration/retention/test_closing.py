@@ -34,7 +34,7 @@ async def ended(parts: Container, sandbox: Sandbox, sample: dict[str, Any]) -> A
     record = await planned(parts, sample)
     await send(parts, record)
     assert await over(parts, record)
-    await parts.following.close(record.id, ANA, "found")
+    await parts.follow_ups.close(record.id, ANA, "found")
     return await parts.alerts.get(record.id)
 
 
@@ -62,7 +62,7 @@ async def test_what_has_ended_long_ago_is_compressed_and_read_as_before(parts: C
     assert await deliveries(parts, ended) == before
     assert await counts(parts, ended) == {"accepted": PEOPLE}
     person = await parts.registry.get("p7")
-    assert [one.state for one in (await parts.explaining.explain(person, ended)).messages] == ["accepted"]
+    assert [one.state for one in (await parts.explanations.explain(person, ended)).messages] == ["accepted"]
     assert await parts.work.ref(ended.id, 3) is not None
     assert await after.round() == 0
 
@@ -79,7 +79,7 @@ async def test_what_may_still_be_told_is_not_compressed(parts: Container, sandbo
     await register(parts, PEOPLE)
     record = await planned(parts, sample)
     assert not await archive.archive(parts.db, record.id, 0)
-    await parts.following.stand_down(record.id, ANA, "x")
+    await parts.follow_ups.stand_down(record.id, ANA, "x")
     assert not await archive.archive(parts.db, record.id, 0)
     await parts.alerts.step(record.id, AlertState.CANCELLED)
     assert not await archive.archive(parts.db, record.id, 0)  # nobody has swept its queued rows yet
@@ -115,14 +115,14 @@ async def test_who_was_told_by_an_update_that_is_over_for_long_is_told_the_end(
     await send(parts, record)
     assert await counts(parts, wider) == {"accepted": PEOPLE + 20}
     await updated(parts, record, sample, Notify.NONE, channels=["push"], target=CITY)
-    await parts.revising.extend(record.id, BEA, time_of(record.expires + 20 * DAY_MS), "She is still missing")
+    await parts.amendment.extend(record.id, BEA, time_of(record.expires + 20 * DAY_MS), "She is still missing")
     for version in await parts.alerts.versions([record.id]):
         assert await over(parts, await parts.alerts.get(version))
     pass_days(parts, clock, 15)
-    await parts.following.close(record.id, ANA, "found", notify=False)
+    await parts.follow_ups.close(record.id, ANA, "found", notify=False)
     after = closing(parts, clock, compress_days=2, ledger_days=5)
     assert await after.round() == 0
-    done = await parts.following.close(record.id, ANA, "found")
+    done = await parts.follow_ups.close(record.id, ANA, "found")
     await plan(parts, await parts.alerts.get(done.told_by))
     await send(parts, record)
     assert len(got(sandbox, done.told_by)) == PEOPLE + 20

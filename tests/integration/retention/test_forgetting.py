@@ -46,7 +46,7 @@ async def test_who_was_sought_is_forgotten_before_the_case(parts: Container, sam
     """
     record = await told(parts, sample)
     assert await later(parts, 2 * DAYS) == 2  # its end has not come: nothing is forgotten of what is told
-    await parts.following.close(record.id, ANA, "found", notify=False)
+    await parts.follow_ups.close(record.id, ANA, "found", notify=False)
     assert await later(parts, DAYS - 0.1) == 2
     assert await later(parts, DAYS + 0.1) == 0
     texts = await documents(parts, record)
@@ -73,12 +73,12 @@ async def test_who_was_sought_until_an_update_is_forgotten_too(parts: Container,
         "event": "Van 1234-BCD of Jan K.",
         "info": {"en": {"instruction": "Jan K. (1234 BCD) is no longer looked for.", "source": "human"}},
     }
-    update = await parts.updating.submit(record.id, alert_of(now), "none", ANA)
+    update = await parts.update_proposals.submit(record.id, alert_of(now), "none", ANA)
     await parts.approval.approve(update.record.id, BEA)
-    await parts.following.close(record.id, ANA, "found", notify=False)
+    await parts.follow_ups.close(record.id, ANA, "found", notify=False)
     assert await later(parts, DAYS + 0.1) == 0
     record = await parts.alerts.get(record.id)
-    said = [one.document for one in await parts.past.words.of(record)]
+    said = [one.document for one in await parts.published_history.words.of(record)]
     assert len(said) > 1
     assert not [text for text in said if any(one in text for one in THEIRS)]
     assert all("Lucía P." in text for text in said)
@@ -99,7 +99,7 @@ async def test_what_was_never_told_is_forgotten_too(parts: Container, sample: di
 async def test_a_legal_hold_keeps_them(parts: Container, client: Any, sample: dict[str, Any]):
     """Until it is released: a court may ask who was sought."""
     record = await told(parts, sample)
-    await parts.following.close(record.id, ANA, "found", notify=False)
+    await parts.follow_ups.close(record.id, ANA, "found", notify=False)
     holds = parts.legal_holds
     await holds.hold(record.id, ANA, "a court asks")
     assert await later(parts, DAYS + 1) == 2
@@ -111,7 +111,7 @@ async def test_other_alerts_stay_as_they_are(parts: Container, sample: dict[str,
     """What sought nobody is not written anew."""
     await register(parts, 20)
     record = await planned(parts, sample)
-    await parts.following.close(record.id, ANA, "found", notify=False)
+    await parts.follow_ups.close(record.id, ANA, "found", notify=False)
     before = await parts.alerts.get(record.id)
     await later(parts, 10 * DAYS)
     assert await parts.alerts.get(record.id) == before

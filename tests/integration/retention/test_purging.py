@@ -95,7 +95,7 @@ async def test_all_alerts_of_the_case_go_together(parts: Container, sample: dict
     assert other.case == record.case
     assert await slug(parts.purging.purge(record.id, BEA, WHY)) == "precondition-failed"
     assert (await parts.alerts.get(record.id)).document == record.document
-    await parts.following.cancel(other.id, BEA, "x", notify=False)
+    await parts.follow_ups.cancel(other.id, BEA, "x", notify=False)
     await parts.purging.purge(record.id, BEA, WHY)
     assert (await parts.alerts.get(other.id)).state is AlertState.PURGED
 
@@ -115,7 +115,7 @@ async def test_one_that_is_stood_down_is_purged_and_settled(parts: Container, sa
     """When its notice has been told; what was queued is cancelled, and the alert ends."""
     await register(parts, 20)
     record = await planned(parts, sample, channels=["push", "sms"])
-    down = await parts.following.stand_down(record.id, ANA, "x")
+    down = await parts.follow_ups.stand_down(record.id, ANA, "x")
     assert await slug(parts.purging.purge(record.id, BEA, WHY)) == "precondition-failed"
     assert await tell(parts, down, ("push",)) == {}
     assert await finish(parts.work, down.told_by) == "done"
@@ -125,7 +125,7 @@ async def test_one_that_is_stood_down_is_purged_and_settled(parts: Container, sa
         await worker_of(parts).ending.follow(record.id, await finish(parts.work, record.id), seen)
     assert await counts(parts, record, "sms") == {"cancelled": 20}
     assert await finish(parts.work, record.id) == "done"
-    assert await slug(parts.following.reopen(record.id, BEA, "x")) in {"precondition-failed", "expired"}
+    assert await slug(parts.follow_ups.reopen(record.id, BEA, "x")) in {"precondition-failed", "expired"}
 
 
 async def test_what_is_about_to_be_written_keeps_the_key(parts: Container, sample: dict[str, Any]):
@@ -146,7 +146,7 @@ async def test_a_copy_that_is_put_back_shows_nothing(
     record = await sent(parts, sample, channels=["push"], case=showing(sample, media))
     other = (await submitted(parts, sample, case={**sample["case"], "number": "another"})).record
     copy = await everything(parts.db)
-    done = await parts.following.close(record.id, ANA, "x")
+    done = await parts.follow_ups.close(record.id, ANA, "x")
     await tell(parts, done, ("push",))
     assert await finish(parts.work, done.told_by) == "done"
     await parts.purging.purge(record.id, BEA, WHY)
@@ -309,7 +309,7 @@ async def test_words_about_an_alert_are_gone_with_it(parts: Container, sample: d
     before = await parts.alerts.get(own.id)
     glass = before.approval.glass
     assert ("Lucía" in glass.why, "Lucía" in glass.review.note) == (True, True)
-    await parts.following.cancel(own.id, BEA, "x", notify=False)
+    await parts.follow_ups.cancel(own.id, BEA, "x", notify=False)
     await parts.purging.purge(own.id, BEA, WHY)
     fields = await parts.db.hash_of(keys.of_chain(own.id, "version", own.id))
     assert not {b"why", b"note", b"doc", b"reason"} & fields.keys()
@@ -346,7 +346,7 @@ async def test_breaches_are_refused(parts: Container, sample: dict[str, Any], st
     assert await slug(parts.purging.purge(record.id, dataclasses.replace(BEA, org="other"), WHY)) == "not-found"
     assert await slug(parts.purging.purge(record.id, dataclasses.replace(BEA, test=True), WHY)) == "not-allowed"
     if state == "sent":
-        done = await parts.following.close(record.id, ANA, "x")
+        done = await parts.follow_ups.close(record.id, ANA, "x")
         assert await slug(parts.purging.purge(done.told_by, BEA, WHY)) == "precondition-failed"
         assert await slug(parts.purging.purge(record.id, BEA, WHY, rev=1)) == "version-changed"
     assert (await parts.alerts.get(record.id)).document == record.document
@@ -360,7 +360,7 @@ async def test_decisions_about_what_was_purged_are_refused(parts: Container, sam
     await parts.purging.purge(record.id, BEA, WHY)
     for step in (
         parts.approval.approve(record.id, BEA), parts.approval.submit(record.id, ANA),
-        parts.following.close(record.id, ANA, "x"), parts.following.cancel(record.id, ANA, "x"),
-        parts.revising.restrict(record.id, ANA, "x"), parts.stopping.pause(record, ANA, waits=True, rev=None),
+        parts.follow_ups.close(record.id, ANA, "x"), parts.follow_ups.cancel(record.id, ANA, "x"),
+        parts.amendment.restrict(record.id, ANA, "x"), parts.stop_control.pause(record, ANA, waits=True, rev=None),
     ):  # fmt: skip
         assert await slug(step) == "precondition-failed"

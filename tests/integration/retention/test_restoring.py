@@ -66,10 +66,10 @@ async def test_nothing_open_goes_on_by_itself(parts: Container, sample: dict[str
     assert await counts(parts, record) == {"unknown": 20}
     assert await reasons(parts, record.id) == {LedgerReason.PUT_BACK}
     assert not +(await parts.restoring.settle(MADE, parts.clock.now_ms()))
-    await parts.following.reopen(record.id, BEA, "still missing")
+    await parts.follow_ups.reopen(record.id, BEA, "still missing")
     assert await send(parts, record) == 0
     assert await over(parts, record)
-    closed = await parts.following.close(record.id, CARL, "found")
+    closed = await parts.follow_ups.close(record.id, CARL, "found")
     assert await tell(parts, closed, ("push",)) == {"push": {"targeted": 20, "accepted": 20}}
 
 
@@ -117,9 +117,9 @@ async def test_phones_take_what_is_told_from_then_on(
         async with opened(settings_for(sandbox), redis, codec, library=library) as again:
             await again.restoring.settle(MADE, again.clock.now_ms())
             assert (await again.alerts.get(record.id)).rev > revs[-1]
-            await again.following.reopen(record.id, BEA, "still missing")
+            await again.follow_ups.reopen(record.id, BEA, "still missing")
             numbers.append(sequence_of((await told_of(again, record, sample, "red")).id))
-            closed = await again.following.close(record.id, CARL, "found")
+            closed = await again.follow_ups.close(record.id, CARL, "found")
             assert await tell(again, closed, ("push",)) == {"push": {"targeted": 20, "accepted": 20}}
             numbers.append(sequence_of(closed.told_by))
             revs.append(closed.record.rev)
@@ -147,7 +147,7 @@ async def test_an_update_of_before_a_restore_is_written_anew(
     await put_back(redis, copy)
     async with opened(settings_for(sandbox), redis, codec, library=library) as again:
         await again.restoring.settle(MADE, again.clock.now_ms())
-        await again.following.reopen(record.id, BEA, "still missing")
+        await again.follow_ups.reopen(record.id, BEA, "still missing")
         assert await again.alerts.versions([record.id]) == [record.id, waits.id]
         await again.approval.submit(waits.id, ANA)
         with pytest.raises(Problem, match=r"approval-stale: .* put back from a backup"):
@@ -222,7 +222,7 @@ async def test_what_was_told_since_the_copy_is_taken_for_nothing_that_is_told_no
     await put_back(redis, copy)
     async with opened(settings_for(sandbox), redis, codec, library=library) as again:
         await again.restoring.settle(MADE, again.clock.now_ms())
-        closed = await again.following.close(record.id, CARL, "found")
+        closed = await again.follow_ups.close(record.id, CARL, "found")
         assert (await tell(again, closed, ("push", "mail")))["push"] == {"targeted": 20, "accepted": 20}
         (known, unknown) = (again.receipts.reference(tag, TokenPurpose.ACK) for tag in (before, since))
         assert await again.receipts.acknowledged(known, ReportState.SEEN)
@@ -243,15 +243,15 @@ async def test_whoever_left_since_the_copy_by_a_mails_link_leaves_by_it_again(
         await put_back(redis, copy)
         async with opened(settings_for(sandbox), redis, codec, library=library) as again:
             await again.restoring.settle(MADE, again.clock.now_ms())
-            await again.following.reopen(record.id, BEA, "still missing")
+            await again.follow_ups.reopen(record.id, BEA, "still missing")
             versions.append((await told_of(again, record, sample, "red")).id)
     assert [sequence_of(one) // 256 for one in versions] == [0, 0, 1, 2]
     for version in versions:
         tag = parts.tags.make(version, 1, TokenPurpose.LEAVE, parts.people.names.address_hash(*address))
         await put_back(redis, copy)
-        assert not await parts.suppressing.since(address)
+        assert not await parts.suppression.since(address)
         assert await parts.receipts.leave(parts.receipts.reference(tag, TokenPurpose.LEAVE))
-        assert await parts.suppressing.since(address)
+        assert await parts.suppression.since(address)
 
 
 async def test_an_alert_that_was_put_back_goes_on_as_any_other(
@@ -262,15 +262,15 @@ async def test_an_alert_that_was_put_back_goes_on_as_any_other(
     await put_back(redis, await copied(redis))
     async with opened(settings_for(sandbox), redis, codec, library=library) as again:
         await again.restoring.settle(MADE, again.clock.now_ms())
-        await again.following.reopen(record.id, BEA, "still missing")
+        await again.follow_ups.reopen(record.id, BEA, "still missing")
         update = await told_of(again, record, sample, "black")
         waits = (await proposed(again, record, sample, case=changed(sample, HAIR, "red")["case"])).record
         assert await again.alerts.versions([record.id]) == [record.id, f"{record.id}-258", update.id, waits.id]
-        restricted = await again.revising.restrict(record.id, ANA, "her wish")
+        restricted = await again.amendment.restrict(record.id, ANA, "her wish")
         assert (await again.alerts.get(update.id)).times.restricted
         await plan(again, await again.alerts.get(restricted.told_by))
         await send(again, record)
-        closed = await again.following.close(record.id, CARL, "found")
+        closed = await again.follow_ups.close(record.id, CARL, "found")
         assert (await again.alerts.get(waits.id)).state is AlertState.REJECTED
         await tell(again, closed, ("push",))
         assert await over(again, await again.alerts.get(closed.told_by))
@@ -305,7 +305,7 @@ async def test_what_waits_goes_back_and_what_is_over_stays(parts: Container, sam
     await register(parts, 20)
     pending = (await submitted(parts, sample)).record
     ended = await planned(parts, sample)
-    await parts.following.cancel(ended.id, BEA, "x", notify=False)
+    await parts.follow_ups.cancel(ended.id, BEA, "x", notify=False)
     await parts.restoring.settle(MADE, parts.clock.now_ms())
     assert (await parts.alerts.get(pending.id)).state is AlertState.RETURNED
     assert (await parts.alerts.get(ended.id)).state is AlertState.CANCELLED
@@ -327,8 +327,8 @@ async def test_one_that_cannot_be_read_keeps_no_other_from_being_hidden(
     if what == "its case":
         await parts.db.execute("SETRANGE", keys.case(damaged.case), 20, b"\xff\xff\xff\xff")
     else:
-        await parts.following.stand_down(damaged.id, BEA, "x")
-        await parts.following.reopen(damaged.id, BEA, "y")
+        await parts.follow_ups.stand_down(damaged.id, BEA, "x")
+        await parts.follow_ups.reopen(damaged.id, BEA, "y")
         name = keys.of_chain(damaged.id, "version", f"{damaged.id}-2")
         fields = await parts.db.hash_of(name)
         for field in (field for field, value in fields.items() if value.startswith(b"\x01")):

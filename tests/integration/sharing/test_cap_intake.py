@@ -100,7 +100,7 @@ async def test_a_cancel_passes_over_what_is_over(parts: Container):
     """Of two alerts one was closed: the other is ended, and after that nothing is left to cancel. What is unknown ends nothing."""
     one, other = named("d-1"), named("d-2")
     closed, going = await told(parts, one, other)
-    await parts.following.close(closed.id, BEA, "Mended.", notify=False)
+    await parts.follow_ups.close(closed.id, BEA, "Mended.", notify=False)
     unknown = await refused(parts, after(named("d-2", CANCEL), one, other, named("d-3")))
     assert [fault.detail for fault in unknown.faults] == ["Reference 3 names no alert here."]
     assert await states(parts, going) == ["approved"]
@@ -117,7 +117,7 @@ async def test_an_update_of_what_is_left_of_several_is_of_that(parts: Container)
     closed, going = await told(parts, one, other)
     both = update("e-3", one, other)
     assert (await refused(parts, both)).slug == "not-found"
-    await parts.following.close(closed.id, BEA, "Mended.", notify=False)
+    await parts.follow_ups.close(closed.id, BEA, "Mended.", notify=False)
     assert (await taken(parts, both)).id == f"{going.id}-2"
 
 
@@ -158,9 +158,9 @@ async def test_an_update_is_refused_where_a_later_one_is_told_meanwhile(parts: C
     earlier, later = update("m-2", first, minutes=1), update("m-3", first, minutes=2)
     await told(parts, first)
     store = _Overtaken(parts, later)
-    updating = UpdateProposals(parts.alerts, store, parts.work, parts.intake, parts.approval, parts.photos)
+    update_proposals = UpdateProposals(parts.alerts, store, parts.work, parts.intake, parts.approval, parts.photos)
     with pytest.raises(Problem) as caught:
-        await replace(parts.cap_intake, updating=updating).take(earlier.encode(), ANA)
+        await replace(parts.cap_intake, update_proposals=update_proposals).take(earlier.encode(), ANA)
     problem = caught.value
     assert (problem.slug, [fault.pointer for fault in problem.faults]) == ("superseded", ["/sent"])
 
@@ -182,7 +182,7 @@ async def test_an_alert_that_was_called_off_before_it_began_is_not_told_by_its_d
     later = named("k-1").replace("2026-11-25T08:05:00+01:00", begins)
     (alert,) = await told(parts, later)
     assert alert.state == "scheduled"
-    await parts.following.cancel(alert.id, BEA, "Mended before.", notify=False)
+    await parts.follow_ups.cancel(alert.id, BEA, "Mended before.", notify=False)
     problem = await refused(parts, later)
     assert (problem.slug, problem.extra["alert"]) == ("duplicate-case", alert.id)
     missed = await ended_unapproved(parts, named("k-2"))
@@ -213,7 +213,7 @@ async def test_an_alert_that_is_over_is_not_told_again_by_its_document(parts: Co
     (alert,) = await told(parts, first)
     retried, _ = await parts.cap_intake.take(first.encode(), ANA, alert_id=alert.id)
     assert (retried.record.id, retried.record.state) == (alert.id, "approved")
-    await parts.following.close(alert.id, BEA, "Mended.", notify=False)
+    await parts.follow_ups.close(alert.id, BEA, "Mended.", notify=False)
     for who in (ANA, BEA):
         with pytest.raises(Problem) as caught:
             await parts.cap_intake.take(first.encode(), who)

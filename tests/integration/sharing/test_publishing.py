@@ -48,7 +48,7 @@ async def reader(parts: Container, aiohttp_client: Any) -> Any:
     await register(parts, 20)
     app = api_of(parts)
     app[CLOCK] = Later()
-    app.add_routes(public_routes(parts.publishing, SITE, app[CLOCK]))
+    app.add_routes(public_routes(parts.feeds, SITE, app[CLOCK]))
     return await aiohttp_client(app)
 
 
@@ -130,11 +130,11 @@ async def test_two_who_make_the_feed_at_once_both_have_it(parts: Container, samp
     await register(parts, 20)
     first, second = [await planned(parts, sample, publish=PUBLISHED) for _ in range(2)]
     slow = Slow(parts.db)
-    publishing = Feeds(OpenAlerts(parts.db), slow, parts.cap_out, parts.renderer, parts.texts, parts.clock)
-    early = asyncio.create_task(publishing.feed())
+    feeds = Feeds(OpenAlerts(parts.db), slow, parts.cap_out, parts.renderer, parts.texts, parts.clock)
+    early = asyncio.create_task(feeds.feed())
     await slow.asked.wait()
-    await parts.following.stand_down(first.id, BEA, "x")
-    assert [one.id for one in (await publishing.feed()).entries] == [second.id]
+    await parts.follow_ups.stand_down(first.id, BEA, "x")
+    assert [one.id for one in (await feeds.feed()).entries] == [second.id]
     slow.arrives.set()
     assert second.id in [one.id for one in (await early).entries]
 
@@ -144,7 +144,7 @@ async def test_it_leaves_with_the_step_that_ends_it(parts: Container, reader: An
     """Within what an answer is old at most; its address then answers with a Cancel that names nobody, and once it is purged with nothing."""
     record = await planned(parts, sample, publish=PUBLISHED)
     (entry,) = (await feed(reader)).entries
-    await getattr(parts.following, "cancel" if step == "purge" else step)(record.id, BEA, "x")
+    await getattr(parts.follow_ups, "cancel" if step == "purge" else step)(record.id, BEA, "x")
     found = await feed(reader)
     assert (found.entries, found.feed.updated >= entry.updated) == ([], True)
     over = await cap(reader, link(entry))
@@ -176,14 +176,14 @@ async def test_what_is_changed_is_so_in_the_feed(parts: Container, reader: Any, 
     record = await planned(parts, sample, publish=PUBLISHED, senderName="Police, for Lucía P.")
     (entry,) = (await feed(reader)).entries
     assert ("Luc" in entry.title, "Luc" in entry.author) == (True, True)
-    await parts.revising.restrict(record.id, BEA, "protected")
+    await parts.amendment.restrict(record.id, BEA, "protected")
     (entry,) = (await feed(reader)).entries
     assert "Luc" not in str(entry)
     now, before = await cap(reader, link(entry)), await cap(reader, f"/cap/{record.id}.xml")
     assert (now, now.msg_type, "Luc" in str(now)) == (before, MsgType.UPDATE, False)
-    await parts.following.stand_down(record.id, BEA, "x")
+    await parts.follow_ups.stand_down(record.id, BEA, "x")
     assert (await feed(reader)).entries == []
-    await parts.following.reopen(record.id, CARL, "x")
+    await parts.follow_ups.reopen(record.id, CARL, "x")
     assert [one.id for one in (await feed(reader)).entries] == [entry.id]
 
 
@@ -194,7 +194,7 @@ async def test_for_whom_its_author_wrote_is_public_while_the_child_is(
     author = {"subject": ANA.subject, "on_behalf_of": "The family of Lucía P."}
     record = await planned(parts, sample, publish=PUBLISHED, author=author)
     assert (await cap(reader, f"/cap/{record.id}.xml")).infos[0].sender_name == author["on_behalf_of"]
-    await parts.revising.restrict(record.id, BEA, "protected")
+    await parts.amendment.restrict(record.id, BEA, "protected")
     await feed(reader)  # a document is as old as the feed at most
     assert "Luc" not in str(await cap(reader, f"/cap/{record.id}.xml"))
     assert b"The family of" in (await parts.alerts.get(record.id)).document
@@ -238,7 +238,7 @@ async def test_whoever_asks_by_the_time_of_what_they_have_is_told_what_left(
     first = await reader.get("/feed.atom")
     assert "Luc" in await first.text()
     since = {"If-Modified-Since": first.headers.get("Last-Modified", first.headers["Date"])}
-    done = await parts.following.stand_down(record.id, BEA, "x")
+    done = await parts.follow_ups.stand_down(record.id, BEA, "x")
     await over_and_told(parts, done.told_by)
     await parts.purging.purge(record.id, BEA, PurgeReason.RETENTION)
     reader.app[CLOCK].pass_by(FRESH_S + 1)
@@ -250,7 +250,7 @@ class Unhurried:
     """A store that has no document in good time."""
 
     def __init__(self, parts: Container) -> None:
-        self.feed = parts.publishing.feed
+        self.feed = parts.feeds.feed
         self.go_on = asyncio.Event()
 
     async def cap(self, identifier: str) -> tuple[str, bytes]:

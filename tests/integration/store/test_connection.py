@@ -238,8 +238,8 @@ async def test_who_leaves_and_what_is_taken_away_is_confirmed_as_alerts_are(part
     parts.db.replicas = 1
     try:
         found = await asyncio.gather(
-            parts.suppressing.stop([(0, "token-0")]),
-            parts.suppressing.lift([(0, "token-1")]),
+            parts.suppression.stop([(0, "token-0")]),
+            parts.suppression.lift([(0, "token-1")]),
             parts.registry.forget("p1"),
             parts.access.revoke(key.key_id, ROOT),
             return_exceptions=True,

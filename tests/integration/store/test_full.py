@@ -73,10 +73,10 @@ async def test_whoever_stops_it_is_heard(parts: Container, client: Any, redis: R
         for _ in range(2):
             assert await ask("/v1/stop", {"what": "organisation", "reason": "wrong"}) == 200
             assert await ask(f"/v1/alerts/{record.id}/cancel", {"reason": "wrong"}) == 200
-        assert await parts.stopping.active("default")
+        assert await parts.stop_control.active("default")
         assert await parts.db.execute("HGET", f"{{a:{other.id}}}", "halt")
         [[address]] = await tokens(parts, ["p0"])
-        assert await parts.suppressing.stop([(CHANNELS.index(Channel.PUSH), address)]) == Done(1, 1)
+        assert await parts.suppression.stop([(CHANNELS.index(Channel.PUSH), address)]) == Done(1, 1)
         person = await parts.registry.get("p0")
         assert {a.state for a in person.addresses if a.value == address} == {AddressState.STOPPED}
         async with working(parts):

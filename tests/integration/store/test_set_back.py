@@ -127,7 +127,7 @@ async def test_who_was_told_hears_at_once_that_it_was_restricted(parts: Containe
     record = await planned(parts, sample)
     await send(parts, record)
     parts.db.skew_ms -= HOUR_MS
-    version = (await parts.revising.restrict(record.id, ANA, "found")).told_by
+    version = (await parts.amendment.restrict(record.id, ANA, "found")).told_by
     planner = worker_of(parts).plans.planner
     async with asyncio.timeout(30):
         while not await planner.plan(await parts.alerts.get(version)):  # noqa: ASYNC110  nobody sets an event
@@ -141,7 +141,7 @@ async def test_what_begins_after_the_step_is_not_hurried(parts: Container, sampl
     parts.db.skew_ms -= HOUR_MS
     record = await planned(parts, sample)
     assert await lease_of(parts.work, record.id, "push")
-    version = (await parts.revising.restrict(record.id, ANA, "found")).told_by
+    version = (await parts.amendment.restrict(record.id, ANA, "found")).told_by
     assert not await worker_of(parts).plans.planner.plan(await parts.alerts.get(version))
 
 
@@ -153,7 +153,7 @@ async def test_an_end_can_still_be_put_off(parts: Container, sample: dict[str, A
     for _ in range(4):
         await finish(parts.work, record.id)
         parts.db.skew_ms += HOUR_MS // 4
-    await parts.revising.extend(record.id, BEA, datetime.now(UTC) + timedelta(hours=3), "still missing")
+    await parts.amendment.extend(record.id, BEA, datetime.now(UTC) + timedelta(hours=3), "still missing")
 
 
 async def test_late_reports_are_told_of_a_minute_later(parts: Container, sample: dict[str, Any]):
