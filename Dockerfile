@@ -3,7 +3,7 @@
 #   docker run --init -p 127.0.0.1:8080:8080 -v alertd-data:/data -v alertd-tombstones:/tombstones alertd
 # The first start writes the administrator's key to /data/first-key and logs the path (with docker run -t it prints the key). ops/compose.yaml runs it with a separate store.
 
-# The digest selects the image, for any processor; the tag is for readers. README, "Dependencies", explains how to update both.
+# The digest selects the image, for any processor; the tag is for readers. CONTRIBUTING.md, "Dependencies", explains how to update both.
 FROM python:3.13.16-slim-bookworm@sha256:a1165e272e578941b84abc79e4ab38a0305cd12803a5c4247979ac7655f4d641 AS build
 WORKDIR /src
 COPY ops/locks ops/locks

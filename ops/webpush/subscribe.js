@@ -1,4 +1,4 @@
-// How a page of your own site subscribes a browser: ops/apps.md says what your backend does with it. Import it as a module.
+// How a page of your own site subscribes a browser: ops/docs/integrate/web-push.md says what your backend does with it. Import it as a module.
 
 /**
  * Asks for permission, so call it when somebody presses a button that says what for. `worker` is where sw.js is, `key` the

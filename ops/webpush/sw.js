@@ -1,4 +1,4 @@
-// The service worker of a site whose visitors have alerts in their browsers: ops/apps.md says what it owes to them. Serve it from the
+// The service worker of a site whose visitors have alerts in their browsers: ops/docs/integrate/web-push.md says what it owes to them. Serve it from the
 // root of your own site, and set these.
 "use strict";
 

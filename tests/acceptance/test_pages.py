@@ -1,4 +1,4 @@
-"""The README and the pages beside it say what is true: their calls run word for word, their configuration loads, their links lead somewhere."""
+"""The README and the pages beside it say what is true: their calls run word for word, their configuration loads."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,22 +17,11 @@ import pytest
 from alertd.config import settings
 from alertd.config.carriers import CARRIERS
 from tests.acceptance.conftest import Served
+from tests.pages import DOCS, ROOT, WALK
 from tests.pictures import drawn, written
 
-ROOT = Path(__file__).parents[2]
-#: Those with calls, in the order in which somebody goes on with them in one shell.
-WALK = [
-    ROOT / name
-    for name in (
-        "README.md",
-        "ops/api.md",
-        "ops/organisations.md",
-        "ops/carriers.md",
-        "ops/docs/run/monitor-alertd.md",
-        "ops/docs/run/your-own-store.md",
-    )
-]
-PAGES = [page for page in ROOT.rglob("*.md") if page.relative_to(ROOT).parts[0][0] != "."]
+#: Those that may show configuration.
+CONFIGURED = [ROOT / "README.md", *sorted(ROOT.joinpath("ops").rglob("*.md"))]
 #: Between the outputs of two blocks; no answer holds it.
 SEPARATOR = "\x1e"
 #: What differs each time, wherever it stands in a text: ids of alerts, photos, events and webhooks, times, secrets, ids of requests and of keys.
@@ -52,9 +41,9 @@ class Block:
     answer_language: str = ""
 
 
-def blocks(language: str) -> list[Block]:
+def blocks(language: str, pages: Sequence[Path] = WALK) -> list[Block]:
     """The blocks of one language, in order."""
-    text = "".join(page.read_text(encoding="utf-8") for page in WALK)
+    text = "".join(page.read_text(encoding="utf-8") for page in pages)
     found = re.findall(r"^```(\w+)\n(.*?)^```\n(?:```(json|text)\n(.*?)^```\n)?", text, re.DOTALL | re.MULTILINE)
     return [Block(name, text, answer, kind) for name, text, kind, answer in found if name == language]
 
@@ -102,35 +91,15 @@ def test_calls_answer_as_the_pages_show(outputs: list[str]):
 def test_configuration_that_is_shown_is_accepted(tmp_path: Path):
     """Every TOML block loads, and every kind of carrier is shown."""
     (tmp_path / "secret").write_text("secret\n")
-    texts = [re.sub(r'(?<=_file = )"[^"]*"', f'"{tmp_path}/secret"', block.text) for block in blocks("toml")]
+    texts = [
+        re.sub(r'(?<=_file = )"[^"]*"', f'"{tmp_path}/secret"', block.text) for block in blocks("toml", CONFIGURED)
+    ]
     kinds: set[type] = set()
     for number, text in enumerate(texts):
         file = tmp_path / f"{number}.toml"
         file.write_text(text, encoding="utf-8")
         kinds |= {type(carrier) for carrier in settings.load(file).carriers.values()}
     assert kinds == set(CARRIERS)
-
-
-def test_links_lead_to_files_and_headings_that_are_there():
-    """No link within the repository is broken, whichever page it is on."""
-    broken, links = list[str](), 0
-    for page in PAGES:
-        for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
-            if "://" in link:
-                continue
-            links += 1
-            path, _, heading = link.partition("#")
-            target = page.parent / path if path else page
-            if not target.exists() or (heading and heading not in headings(target)):
-                broken.append(f"{page.relative_to(ROOT)}: {link}")
-    assert links > 100
-    assert not broken
-
-
-def headings(page: Path) -> set[str]:
-    """What links call the headings of a page."""
-    titles = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 def test_metrics_that_are_named_are_served(served: Served, outputs: list[str]):
@@ -144,7 +113,11 @@ def test_metrics_that_are_named_are_served(served: Served, outputs: list[str]):
         for path in ("/metrics", "/metrics/fleet")
     )
     families = set(re.findall(r"^# TYPE (\S+)", served_text, re.MULTILINE))
-    named = {name for page in WALK for name in re.findall(r"`(alertd_[a-z_]+)`", page.read_text(encoding="utf-8"))}
+    named = {
+        name
+        for page in (*WALK, *DOCS.rglob("*.md"))
+        for name in re.findall(r"`(alertd_[a-z_]+)`", page.read_text(encoding="utf-8"))
+    }
     assert named
     assert named <= families
 

@@ -33,6 +33,7 @@ ASKED = {
     "build": [*GROUPS.get("build", ()), *PROJECT["build-system"]["requires"]],
     "test": [*RUN, *PROJECT["project"]["optional-dependencies"]["test"]],
     "client": GROUPS.get("client", ()),
+    "docs": GROUPS.get("docs", ()),
     "tools": GROUPS.get("tools", ()),
 }
 DIGEST = re.compile(r"[\w./-]+:[\w.-]+@sha256:[0-9a-f]{64}")

@@ -41,7 +41,7 @@ class OutsideReply(BaseModel):
 
 
 #: Of a policy that escalates, where no app acknowledged anything in a month.
-NOBODY_ACKNOWLEDGES = "No app has acknowledged a message in the last month, so everyone with a number will get the SMS, only later. See ops/apps.md."
+NOBODY_ACKNOWLEDGES = "No app has acknowledged a message in the last month, so everyone with a number will get the SMS, only later. See ops/docs/integrate/apps.md."
 
 
 class PreviewReply(BaseModel):

@@ -71,11 +71,13 @@ WORDS = {
     "ar": ("اختبار alertd", "هذا اختبار لأحد نواقل alertd. لا أحد مفقود ولا شيء يلزم فعله."),
 }
 NO_SUBSCRIBER = (
-    "No subscriber has this id. A test of web push goes to a subscriber: subscribe a browser of your own (ops/apps.md), "
+    "No subscriber has this id. A test of web push goes to a subscriber: subscribe a browser of your own (ops/docs/integrate/web-push.md), "
     'register it with "tester": true, and give that id.'
 )
 NO_TESTER = 'This subscriber is no tester. Set "tester": true on a subscriber of your own, and give that id.'
-NO_BROWSER = "This subscriber has no web push address. Subscribe a browser of your own first (ops/apps.md)."
+NO_BROWSER = (
+    "This subscriber has no web push address. Subscribe a browser of your own first (ops/docs/integrate/web-push.md)."
+)
 #: Logs in at a carrier now. The worker's login watch does it, so that it stores what it finds.
 LogIn = Callable[[Carrier], Awaitable[Login]]
 #: No worker took it in time.

@@ -12,7 +12,7 @@ from alertd.model.cap.writer import MEDIA_TYPE
 from alertd.service.sharing.distributor_acknowledgements import RECEIPTS_HEADER, word_on
 from alertd.service.sharing.distributor_delivery import CANCEL_MS, LONGEST_WAIT_S, NEVER
 
-PAGE = (Path(__file__).parents[4] / "ops" / "distributors.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[4] / "ops" / "docs" / "integrate" / "receive-cap.md").read_text(encoding="utf-8")
 
 
 def test_the_ack_of_the_page_is_one():

@@ -84,6 +84,6 @@ def test_a_payload_that_is_not_ours_is_refused(renderer: Renderer):
 
 def test_the_guide_for_apps_names_every_field():
     """What is written for the makers of apps and the schema speak of the same fields."""
-    guide = (Path(__file__).parents[4] / "ops" / "apps.md").read_text(encoding="utf-8")
+    guide = (Path(__file__).parents[4] / "ops" / "docs" / "integrate" / "apps.md").read_text(encoding="utf-8")
     named = set(re.findall(r"^\| `(\w+)`", guide, re.MULTILINE))
     assert named == set(PUBLISHED["properties"])

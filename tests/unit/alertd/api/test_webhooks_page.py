@@ -12,7 +12,7 @@ from alertd.service.records.webhook_delivery import SPANS_S
 from alertd.service.records.webhooks import signed
 from alertd.store.sharing.webhooks import Hook
 
-PAGE = (Path(__file__).parents[4] / "ops" / "webhooks.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[4] / "ops" / "docs" / "integrate" / "webhooks.md").read_text(encoding="utf-8")
 OLD, NEW, OTHER = ("whsec_" + letter * 43 + "=" for letter in "AQg")
 
 
@@ -42,7 +42,7 @@ def test_the_code_of_the_page_tells_ours_from_others():
 
 def test_the_page_names_every_event_and_fact():
     """Of an alert's states, by their ends alone."""
-    named = set(re.findall(r"`([a-z._]+)`", PAGE.split("## What your program does")[0]))
+    named = set(re.findall(r"`([a-z._]+)`", PAGE.split("## Requirements for your program")[0]))
     assert [one for one in TYPES if one not in named and one.removeprefix("alert") not in named] == []
     assert [fact for fact in FACTS if fact not in COUNTS and f"`{fact}`" not in PAGE and f'"{fact}"' not in PAGE] == []
     assert len(TYPES) > len(NO_STATES)
