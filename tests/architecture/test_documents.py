@@ -63,6 +63,14 @@ def test_links_lead_to_files_and_headings_that_are_there():
     assert not broken
 
 
+def test_paths_that_are_named_exist():
+    """A page that names a file or a folder of this repository names one that is there."""
+    path = re.compile(r"`(?:\./)?((?:alertd|channels|geofences|ops|templates|tests)/[\w./-]*\w)/?`")
+    named = [(page, found) for page in PAGES for found in path.findall(prose(page)) if "/MESSAGE/" not in found]
+    assert len(named) > 50
+    assert [f"{page.relative_to(ROOT)}: {found}" for page, found in named if not (ROOT / found).exists()] == []
+
+
 def test_each_block_is_tried():
     """Each fenced block has a language that a test tries, and each page with calls is in the walk."""
     untried = [
