@@ -205,7 +205,7 @@ def api() -> str:
         NOTE,
         (
             "`/docs` of a running alertd describes each call with its fields, examples and answers. `/openapi.json` is the same for programs. [Use the API](../use/index.md) shows the calls in order."
-            " Every call may also answer the [problems](problems.md) of authentication, size and the store.\n"
+            " Every call may also answer the [problems](problems.md) of its form: authentication, an unknown id, an old version, size and the store.\n"
         ),
     ]
     groups = defaultdict(list)
