@@ -93,7 +93,7 @@ async def test_two_people_tell_everyone_in_an_area(served: Served, browser: Brow
         await approver.page.route("**/approve", lambda route: route.fulfill(status=409, json=moved), times=1)
         await approver.page.route("**/v1/targets/preview", ten_more, times=1)
         await approver.press("Approve and send")
-        await expect(approver.page.locator(".changed")).to_contain_text(f"now it is about {shown + 10:,} people")
+        await expect(approver.page.locator(".changed")).to_contain_text(f"Now it reaches about {shown + 10:,} people")
         await expect(approver.page.locator(".decide .refused")).to_contain_text("The audience has changed")
         await approver.press("Approve and send")
         await expect(approver.page.locator("#share")).to_have_text("100 %")
