@@ -1,8 +1,8 @@
-// An SMS centre made of node-smpp, which nobody here wrote: the peer of tests/contract/test_smpp_node.py and ops/bench/sms.
+// An SMS centre built on the third-party node-smpp: the peer of tests/contract/test_smpp_node.py and ops/bench/sms.
 //   node smsc.js FOLDER_OF_SMPP [CERTIFICATE KEY]
-// Prints {"port": ...}, then each message it got as one line of JSON, unless QUIET is set. What it does goes by the number:
-// 3461… is throttled, and so is what comes beyond PARTS_PER_S in any second, if that is set;
-// 3462… is not delivered, 3463… answers STOP, 3464… too and all by data_sm; answers name messages in hex, receipts in decimal.
+// Prints {"port": ...}, then each received message as one line of JSON, unless QUIET is set. The number decides the answer:
+// 3461… is throttled, like everything beyond PARTS_PER_S in a second, if that is set;
+// 3462… is not delivered; 3463… answers STOP; 3464… also answers STOP, all by data_sm. Answers give message ids in hex, receipts in decimal.
 "use strict";
 const fs = require("fs");
 const [folder, certificate, key] = process.argv.slice(2);
@@ -24,13 +24,13 @@ function receipt(to, id, word) {
   return { esm_class: smpp.ESM_CLASS.MC_DELIVERY_RECEIPT, source_addr: to, destination_addr: "12345", text: report };
 }
 
-/** The same by either of the two operations that the standard has for it. */
+/** Sends the PDU by either of the two operations of the standard. */
 function bring(taker, { text, ...fields }, to) {
   if (to.startsWith("3464")) taker.data_sm({ ...fields, message_payload: text });
   else taker.deliver_sm({ ...fields, short_message: text });
 }
 
-/** Whether as many parts were accepted in this second as may be; otherwise one more is. */
+/** Whether the limit of this second is reached; otherwise counts one more part. */
 function full() {
   accepted = accepted.filter((at) => at > Date.now() - 1000);
   if (limit && accepted.length >= limit) return true;

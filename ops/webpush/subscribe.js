@@ -1,12 +1,12 @@
-// How a page of your own site subscribes a browser: ops/docs/integrate/web-push.md says what your backend does with it. Import it as a module.
+// Subscribes a browser from a page of your own site. ops/docs/integrate/web-push.md explains the part of your backend. Import it as a module.
 
 /**
- * Asks for permission, so call it when somebody presses a button that says what for. `worker` is where sw.js is, `key` the
- * `application_server_key` of `GET /v1/carriers`, `hand` your own function that takes the subscription, as JSON, to your backend: only that
- * has a key of alertd.
+ * Subscribes the browser. It asks for permission, so call it from a button that explains why. `worker` is the path of sw.js, `key` the
+ * `application_server_key` of `GET /v1/carriers`, `hand` your function that sends the subscription, as JSON, to your backend: only the
+ * backend has a key of alertd.
  *
- * Answers "subscribed"; "denied" when they do not want it; "home-screen" on an iPhone or iPad whose owner has to add the page to the home
- * screen first and open it there; "unsupported" in a browser that knows no push.
+ * Returns "subscribed"; "denied" if the user refuses; "home-screen" on an iPhone or iPad where the user must first add the page to the
+ * home screen and open it there; "unsupported" in a browser without push.
  */
 export async function subscribe({ worker, key, hand }) {
   if (!("serviceWorker" in navigator && "PushManager" in window && "Notification" in window)) {
@@ -20,15 +20,15 @@ export async function subscribe({ worker, key, hand }) {
 }
 
 /**
- * At every visit of whoever is subscribed, by your own account of it: hands the subscription over once more, since browsers change it and not
- * all say so. Nobody is asked for anything; without their permission nothing happens, and it answers "denied".
+ * Call it at every visit of a user who is subscribed in your records: it sends the subscription again, because browsers change it and not
+ * all of them report that. It never asks the user. Without permission it does nothing and returns "denied".
  */
 export async function resume(options) {
   const isAllowed = "Notification" in window && Notification.permission === "granted";
   return isAllowed ? subscribe(options) : "denied";
 }
 
-/** Ends it, and answers the endpoint, whose address your backend deletes at alertd; null where there was none. */
+/** Ends the subscription. Returns its endpoint, so that your backend deletes this address at alertd; null if there was none. */
 export async function unsubscribe() {
   const registration = await navigator.serviceWorker.getRegistration();
   const subscription = registration && (await registration.pushManager.getSubscription());
@@ -37,7 +37,7 @@ export async function unsubscribe() {
   return subscription.endpoint;
 }
 
-/** The one that there is, or a new one: a browser that subscribed with another key keeps that one until it is told. */
+/** Returns the existing subscription or a new one: a browser keeps a subscription with another key until it is unsubscribed. */
 async function subscribed(pushManager, key) {
   const options = { userVisibleOnly: true, applicationServerKey: key };
   try {

@@ -1,29 +1,29 @@
-// The service worker of a site whose visitors have alerts in their browsers: ops/docs/integrate/web-push.md says what it owes to them. Serve it from the
-// root of your own site, and set these.
+// The service worker of a site that shows alerts in browsers. ops/docs/integrate/web-push.md lists its duties. Serve it from the root of your own site, and
+// set these constants.
 "use strict";
 
-/** Where alertd is, as browsers reach it: its `api.public_url`. */
+/** The public address of alertd: its `api.public_url`. */
 const ALERTD = "https://alerts.centre.example";
-/** `application_server_key` of `GET /v1/carriers`, as your pages have it. */
+/** `application_server_key` of `GET /v1/carriers`, the same as in your pages. */
 const KEY = "";
-/** What of your own backend is told that a browser has another subscription: it registers that with alertd in the place of the old one. */
+/** Path of your backend for a changed subscription: the backend replaces the old one at alertd. */
 const HOOK = "/webpush/changed";
-/** What a click opens where the message has no page. */
+/** The page that a click opens if the message has none. */
 const HOME = "/";
-/** `icon` and `badge` of your own, as `showNotification` has them. */
+/** Your own `icon` and `badge` for `showNotification`. */
 const LOOK = {};
-/** What stands for what may not be shown, in the words and the language of your site. It says nothing of any alert. */
+/** A neutral notice for a message that may not be shown, in the language of your site. It says nothing about any alert. */
 const NEUTRAL = { title: "Missing-child alerts", body: "Open to see which alerts are current.", lang: "en", dir: "auto" };
 
-/** Whoever waits longer for an answer shows the message: an alert that is not shown helps nobody. */
+/** Without an answer after this time, the message is shown: a hidden alert helps no one. */
 const PATIENCE_MS = 3000;
-/** No push service keeps a message for longer. */
+/** The longest time that a push service keeps a message. */
 const KEPT_MS = 28 * 24 * 3600 * 1000;
-/** The cache, and in it the one entry, that says which sequence of each chain came last; the lock around it; and the tag of the notice. */
+/** The cache and its one entry with the last sequence of each chain; the lock around it; and the tag of the notice. */
 const MEMORY = "alertd-chains";
 
 const QUIETLY = { silent: true, renotify: false };
-/** Such requests need no permission of alertd's first (no preflight). Nobody's cookies go along: the tag in the address says it all. */
+/** Requests without preflight and without cookies: the tag in the address is enough. */
 const SIMPLE = { cache: "no-store", credentials: "omit", referrerPolicy: "no-referrer" };
 
 self.addEventListener("install", () => self.skipWaiting());
@@ -39,7 +39,7 @@ self.addEventListener("notificationclick", (event) => {
 
 self.addEventListener("pushsubscriptionchange", (event) => event.waitUntil(renew(event)));
 
-/** The notification of a message, or null for what nobody here knows. Safari, which reads such messages itself, gives it without the text. */
+/** The notification of a message, or null for an unknown format. Safari reads such messages itself, and passes them on without the text. */
 function messageOf({ data, notification }) {
   try {
     const found = data ? data.json().notification : notification;
@@ -58,8 +58,8 @@ async function take(message) {
 }
 
 /**
- * Answers whether it is shown. Of a chain one message at a time, or an old one that looked before a new one came would be shown after it;
- * another chain does not wait, for a picture may take a minute to load.
+ * Returns whether the message was shown. Handles one message of a chain at a time: otherwise an old message, checked before a new one came,
+ * could appear after it. Other chains do not wait, because a picture may take a minute to load.
  */
 async function settle(message, mayShow) {
   const { chain, sequence } = message.data;
@@ -69,7 +69,7 @@ async function settle(message, mayShow) {
   if (Number(sequence) < last) {
     await stayVisible(own);
   } else if (mayShow) {
-    await show(message, Number(sequence) === last ? QUIETLY : {}); // it came twice: nobody is rung twice
+    await show(message, Number(sequence) === last ? QUIETLY : {}); // a duplicate makes no second sound
     all.filter(({ tag }) => tag === MEMORY).forEach((one) => one.close());
     return true;
   } else {
@@ -80,23 +80,24 @@ async function settle(message, mayShow) {
 }
 
 /**
- * A push must leave something on the screen. Browsers count: Safari takes the subscription away after some that did not call
- * `showNotification`, or shows the message itself where it can read it, name and all; Chrome and Firefox look whether anything of the
- * site is visible when the event ends, so what is closed at once counts as nothing, and show words of their own, or stop delivering. So
- * where nothing of a message may be shown, what is on the screen of its chain is shown once more, silently, which nobody notices; and
- * where nothing is, a neutral notice. There is one of these at most, and the next alert takes it away.
+ * Leaves something on the screen after each push, because browsers require it. Safari cancels the subscription after some pushes without
+ * `showNotification`, or shows a readable message itself, with the name. Chrome and Firefox check that a notification of the site is
+ * visible when the event ends (one closed at once does not count); otherwise they show a text of their own, or stop delivering.
+ *
+ * So if a message may not be shown, this shows the chain's present notification again, silently. Without one, it shows a neutral notice:
+ * at most one, which the next alert removes.
  */
 async function stayVisible([one]) {
   await show(one || { ...NEUTRAL, tag: MEMORY }, QUIETLY);
 }
 
-/** Of a message, or of what is on the screen. Without `navigate`: a browser that follows it by itself would not say that it was clicked. */
+/** Data of a message or a visible notification. Without `navigate`: a browser that follows it by itself reports no click. */
 function show({ title, body, lang, dir, tag, image, renotify, silent, requireInteraction, data }, changes) {
   const options = { body, lang, dir, tag, renotify, silent, requireInteraction, data, ...(image ? { image } : {}) };
   return self.registration.showNotification(title, { ...LOOK, ...options, ...changes });
 }
 
-/** What is on the screen and not over. */
+/** The visible notifications that have not ended. */
 async function shown() {
   const all = await self.registration.getNotifications().catch(() => []);
   all.filter(isOver).forEach((one) => one.close());
@@ -107,7 +108,7 @@ function isOver({ data }) {
   return Boolean(data) && Number(data.expires) * 1000 <= Date.now();
 }
 
-/** Notes the sequence of a chain, if it is the highest, and answers which was until now. Where a browser keeps nothing, every message is new. */
+/** Stores the sequence of a chain if it is the highest. Returns the previous one. If a browser stores nothing, every message counts as new. */
 async function swap(chain, sequence) {
   try {
     const cache = await caches.open(MEMORY);
@@ -123,7 +124,7 @@ async function swap(chain, sequence) {
   }
 }
 
-/** Whether the message may still be shown; without an answer, too. */
+/** Whether the message may still be shown; true without an answer. */
 async function isCurrent(ack) {
   try {
     const answer = await fetch(pathOf(ack), { ...SIMPLE, signal: AbortSignal.timeout(PATIENCE_MS) });
@@ -133,7 +134,7 @@ async function isCurrent(ack) {
   }
 }
 
-/** That a message was shown ("delivered"), or opened ("seen"). If it cannot be said, then who is to be told otherwise is told. */
+/** Reports a message as shown ("delivered") or opened ("seen"). Without the report, alertd may notify this person by another channel. */
 async function say(ack, state) {
   await fetch(`${pathOf(ack)}?state=${state}`, { ...SIMPLE, method: "POST" }).catch(() => {});
 }
@@ -142,7 +143,7 @@ function pathOf(ack) {
   return `${ALERTD}/r/${encodeURIComponent(ack)}`;
 }
 
-/** Not every browser tells of a change, nor what there was before: the page hands the subscription over at each visit as well. */
+/** Some browsers report no change, or not the old subscription: the page therefore sends the subscription at each visit too. */
 async function renew({ oldSubscription, newSubscription }) {
   const options = { userVisibleOnly: true, applicationServerKey: KEY };
   const subscription = newSubscription || (await self.registration.pushManager.subscribe(options));

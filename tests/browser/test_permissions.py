@@ -53,7 +53,7 @@ async def test_a_neighbour_reads_refuses_is_asked_again_and_permits(
 
         await neighbour.sign_in(keys["eva"])
         asked = neighbour.page.locator(".part", has_text="Requests from neighbours")
-        await expect(asked).to_contain_text("Policía de Sevilla asks to tell its alert")
+        await expect(asked).to_contain_text("Policía de Sevilla asks to send its alert")
         link = asked.locator(f"a[href='#/permissions/{alert_id}']")
         await link.click()
         await expect(neighbour.page.locator(".phone-title").first).to_contain_text("Lucía")
