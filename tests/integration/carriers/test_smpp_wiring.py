@@ -135,7 +135,7 @@ async def test_whoever_has_parts_of_a_message_may_have_been_told(
         assert (found["accepted"], found[state], found.get("doubled", 0)) == (PEOPLE - 1, 1, doubled)
         spent, _ = await Budgets(parts.db).spent("default", record.id, parts.clock.now_ms())
         assert spent == len(centre.messages) + 1 > PEOPLE + 1
-        end = await parts.alerts.get((await parts.following.cancel(record.id, BEA, "x")).told_by)
+        end = await parts.alerts.get((await parts.follow_ups.cancel(record.id, BEA, "x")).told_by)
         parts.db.skew_ms += 5_000
         assert await worker_of(parts).plans.planner.plan(end)
         assert (await parts.work.counts(end.id))["sms"]["targeted"] == PEOPLE
@@ -260,7 +260,7 @@ async def test_what_was_said_before_outlives_a_store_that_is_away(
         deaf = Deaf(redis, parts.db.codec)
         parts.receipts = Receipts(
             Work(deaf),
-            parts.acks,
+            parts.acknowledgement_store,
             MessageIds(parts.db),
             parts.suppression,
             parts.dead_addresses,
@@ -282,7 +282,7 @@ async def test_ids_outlive_a_store_that_is_away(process: Any, redis: Redis, cent
         away = Away(redis, parts.db.codec)
         parts.receipts = Receipts(
             parts.work,
-            parts.acks,
+            parts.acknowledgement_store,
             MessageIds(away),
             parts.suppression,
             parts.dead_addresses,
