@@ -46,7 +46,7 @@ async def test_a_region_is_found_drawn_by_hand_and_named(served: Served, browser
         await window.fill("Name of the region", "Our patrol")
         await window.fill("Code", "41091")
         await window.press("Save the region")
-        await expect(page.get_by_text("Sevilla has this code.")).to_be_visible()
+        await expect(page.get_by_text("Sevilla already has this code.")).to_be_visible()
         await window.fill("Code", "PATROL-1")
         await window.check_readable()
 
