@@ -98,7 +98,7 @@ async def test_it_is_asked_why_one_was_told(served: Served, plain: Browser, ana:
         await window.tab_to("Id")
         await window.page.keyboard.type("far")
         await window.page.keyboard.press("Enter")
-        await expect(answer).to_contain_text("far: Not told. None of this person’s places lies in the area.")
+        await expect(answer).to_contain_text("far: Not notified. None of this person’s places lies in the area.")
         await window.page.get_by_label("By", exact=True).select_option("sms")
         await window.fill("Number", "+34612345678")
         await window.press("Find")
