@@ -138,7 +138,7 @@ async def test_a_distributor_is_registered_tried_changed_and_removed(
         await come(window, ana)
         assert (await _register(window, radio)).startswith("whsec_")
         await expect(line).to_contain_text("No message has been sent to it yet.")
-        await page.get_by_role("button", name="Try it: Radio Sevilla").click()
+        await page.get_by_role("button", name="Send a test message: Radio Sevilla").click()
         await expect(line.get_by_role("status")).to_contain_text(
             "It accepted the test message (202), but its answer contains no Ack."
         )
