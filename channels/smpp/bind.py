@@ -1,4 +1,6 @@
-"""One bind at an SMS centre, kept up: connect, bind, tick, and again after a wait when it is lost."""
+"""Keeps one bind at an SMS centre: connects, binds, checks the time-outs, and reconnects after a wait if the connection
+is lost.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +19,14 @@ from channels.smpp.settings import SmppSettings
 
 NOT_TRUSTED: Final = Outcome(Answer.RETRY, Reason.CREDENTIALS, of=Subject.CARRIER)
 
-#: A bind that lives this long was a good one: the next attempt after it begins with the short wait again.
+#: If a bind lasted longer than this many seconds, the next attempt starts with the shortest wait again.
 STEADY_S: Final = 10.0
 
-#: Time passes for a session in steps of this share of its shortest time-out, and no longer than a second.
+#: A session gets its `tick` after this share (1 / _STEPS) of its shortest time-out, and at least once a second.
 _STEPS: Final = 5
 _LONGEST_STEP_S: Final = 1.0
 
-#: A polite goodbye is not worth more.
+#: Seconds to wait for the socket to close. A clean unbind is not worth a longer wait.
 _GOODBYE_S: Final = 1.0
 
 _CHANCE: Final = secrets.SystemRandom()
@@ -33,7 +35,9 @@ Hear = Callable[["Bind", list[Answered | Delivered]], None]
 
 
 class _Connection(asyncio.Protocol):
-    """One socket and the conversation over it. A late word of an old one never reaches a new one."""
+    """One socket and its session. Each connection has its own session, so a late event of an old socket cannot reach a
+    new one.
+    """
 
     def __init__(self, session: Session, tell: Callable[[list[Event]], None]) -> None:
         self.session = session
@@ -43,7 +47,7 @@ class _Connection(asyncio.Protocol):
         self._lost = asyncio.Event()
 
     def take(self, events: list[Event]) -> None:
-        """Tell, then write the session's own answers and those of who was told, in one piece."""
+        """Passes the events on. Then writes the session's replies and the listener's acknowledgements together."""
         self._tell(events)
         self.flush()
         if self.session.phase is Phase.ENDED and self._transport is not None:
@@ -54,13 +58,13 @@ class _Connection(asyncio.Protocol):
             self._transport.write(out)
 
     async def gone(self) -> None:
-        """Wait a moment until last words have left and the socket is closed."""
+        """Waits up to 1 s until the last bytes are sent and the socket is closed."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_GOODBYE_S):
                 await self._lost.wait()
 
     def drop(self) -> None:
-        """Cut the connection, if it still is one."""
+        """Aborts the connection if it is still open, and ends the session."""
         if self._transport is not None:
             self._transport.abort()
         self._tell(self.session.lost())
@@ -73,7 +77,9 @@ class _Connection(asyncio.Protocol):
         self.take(self.session.receive(data, asyncio.get_running_loop().time()))
 
     def eof_received(self) -> None:
-        """The centre hung up: what is written from now on would be dropped, unheard."""
+        """The centre closed its side. It would drop everything written from now on without an answer, so the session
+        ends.
+        """
         self._tell(self.session.lost())
 
     def connection_lost(self, _: Exception | None) -> None:
@@ -90,11 +96,13 @@ class _Connection(asyncio.Protocol):
 
 
 class Bind:
-    """`hear` is called with what came, and with nothing when there may be room again."""
+    """One bind. Calls `hear` with the answers and deliveries that arrive, and with an empty list when there may be room
+    again.
+    """
 
     def __init__(self, settings: SmppSettings, role: Role, hear: Hear) -> None:
-        self.down: Outcome | None = None  # why the last attempt failed; None while bound or still hoping
-        self.login: Login | None = None  # what the last attempt found; None before the first one
+        self.down: Outcome | None = None  # why the last attempt failed; None while bound, and before a second failure
+        self.login: Login | None = None  # result of the last attempt; None before the first one ends
         self._settings = settings
         self._role = role
         self._hear = hear
@@ -106,7 +114,7 @@ class Bind:
         self._step_s = min(_LONGEST_STEP_S, min(settings.session.timeout_s, settings.session.enquire_s) / _STEPS)
 
     def room(self, now_s: float) -> int:
-        """How many PDUs may be written now."""
+        """Returns how many PDUs may be written now."""
         connection = self._connection
         return 0 if connection is None or connection.blocked else connection.session.room(now_s)
 
@@ -119,18 +127,22 @@ class Bind:
         return None if self._connection is None else self._connection.session
 
     def request(self, body: bytes, key: Hashable, now_s: float, *, is_new: bool = True) -> None:
-        """Written with the next `flush`. There must be room."""
+        """Queues one `submit_sm` for the next `flush`. The caller must check `room` first. Raises RuntimeError without
+        a session.
+        """
         if self._connection is None:
             raise RuntimeError("a bind without a session has no room")
         self._connection.session.request(body, key, now_s, is_new=is_new)
 
     def flush(self) -> None:
-        """Write all that waits, in one piece."""
+        """Writes all queued PDUs in one piece."""
         if self._connection is not None:
             self._connection.flush()
 
     async def keep(self, context: ssl.SSLContext | None) -> None:
-        """Until cancelled."""
+        """Keeps the bind up until the task is cancelled. The wait between attempts doubles, with jitter, up to
+        `back_off_max_s`.
+        """
         while True:
             await self._live(context)
             wait_s = min(self._settings.back_off_max_s, self._settings.back_off_s * 2 ** min(self._failures, 16))
@@ -141,13 +153,13 @@ class Bind:
             self._soon.clear()
 
     def soon(self) -> None:
-        """Hope anew, unless bound: the next attempt is made now, and the waits begin with the short one again."""
+        """Makes the next attempt now and resets the wait to the shortest, unless the bind is up."""
         if not self.is_bound:
             self.down, self._failures = None, 0
             self._soon.set()
 
     async def leave(self) -> None:
-        """Unbind if bound, and wait a moment for the answer."""
+        """Sends `unbind` if bound, and waits up to 1 s for the socket to close."""
         connection = self._connection
         if connection is None or connection.session.phase is not Phase.BOUND:
             return
@@ -156,7 +168,7 @@ class Bind:
         await connection.gone()
 
     async def _live(self, context: ssl.SSLContext | None) -> None:
-        """One connection from its beginning to its end."""
+        """Opens one connection, binds, and returns when it has ended. `down` and `login` then say why it failed."""
         settings, loop = self._settings, asyncio.get_running_loop()
         connection = _Connection(Session(settings.session, loop.time(), self._role), self._take)
         name = settings.host if context else None
@@ -169,7 +181,7 @@ class Bind:
                 await self._until(connection.session, Phase.BOUND, Phase.ENDED)
             await self._let_time_pass(connection)
             await connection.gone()
-        except OSError as error:  # TimeoutError is one
+        except OSError as error:  # TimeoutError is a subclass
             self.down = NOT_TRUSTED if isinstance(error, ssl.SSLCertVerificationError) else NOT_CONNECTED
             self.login = fault_of(error, settings.server, settings.connect_timeout_s, tls=settings.tls)
         finally:
@@ -201,7 +213,9 @@ class Bind:
         self._hear(self, [event for event in events if isinstance(event, Answered | Delivered)])
 
     def _ended(self, reason: Reason) -> None:
-        """One that was refused, or lost again soon, is down; one that is lost for the first time is hoped for."""
+        """Sets `down` if the centre refused the credentials, or if the bind was lost again soon. A first loss leaves
+        `down` as it was: the next attempt may succeed.
+        """
         bound_s, self._bound_s = self._bound_s, None
         if bound_s is not None and asyncio.get_running_loop().time() - bound_s > STEADY_S:
             self._failures = 0
@@ -209,12 +223,12 @@ class Bind:
             self.down = NOT_TRUSTED
         elif self._failures:
             self.down = NOT_CONNECTED
-        if self._connection is not None:  # else the connection failed, and why is known
+        if self._connection is not None:  # otherwise connecting failed, and `_live` has set the cause
             self.login = self._fault(reason, was_bound=bound_s is not None)
         self._changed.set()
 
     def _fault(self, reason: Reason, *, was_bound: bool) -> Login:
-        """Why a conversation ended."""
+        """Returns why the session ended."""
         server, status = self._settings.server, self.session.bind_status if self.session else 0
         if status:
             is_ours = refusal(status, self._settings.session.statuses).reason is Reason.CREDENTIALS

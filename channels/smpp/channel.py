@@ -1,4 +1,6 @@
-"""Text messages through an SMS centre: many on the way at once, over several binds."""
+"""The channel for SMS through an SMS centre. Several binds share the messages, and many messages await answers at the
+same time.
+"""
 
 from __future__ import annotations
 
@@ -24,22 +26,22 @@ from channels.text import Coding, codings
 
 NOT_A_NUMBER: Final = Outcome(Answer.NEVER, Reason.BAD_ADDRESS)
 
-#: A send that waits for room checks `may_write` this often.
+#: A send that waits for room checks `may_write` after this many seconds.
 LOOK_S: Final = 0.05
 
-#: A centre that throttles and accepted something so recently is slow, and not closed.
+#: If a throttling centre accepted a part within this many seconds, it is slow rather than closed.
 ACCEPTS_S: Final = 2.0
 
 
 class SmppChannel:
-    """One account. Implements `channels.base.Channel`, `Binding`, `ReportingById` and `Texting`."""
+    """One account at an SMS centre. Implements `channels.base.Channel`, `Binding`, `ReportingById` and `Texting`."""
 
     name = "sms"
 
     def __init__(
         self, settings: SmppSettings, clock: Callable[[], float] = time.time, listener: Listener | None = None
     ) -> None:
-        """`listener` is told of receipts and of what people answer; it may be set until `open`."""
+        """`listener` gets the receipts and what people answer. The caller may set it until `open`."""
         self.listener = listener
         self._settings = settings
         self._clock = clock
@@ -50,14 +52,15 @@ class SmppChannel:
         self._senders: list[Bind] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._waiters: list[asyncio.Future[None]] = []
-        self._accepted_s = -ACCEPTS_S  # when the centre last accepted a part
+        # When the centre last accepted a part, in seconds of the event loop's clock.
+        self._accepted_s = -ACCEPTS_S
 
     def names_of(self, message_id: str) -> tuple[str, ...]:
         """Implements `channels.base.ReportingById`."""
         return names_of(message_id)
 
     def is_bound(self) -> bool:
-        """Implements `channels.base.Binding`: one bind that sends is enough."""
+        """Implements `channels.base.Binding`. Returns True if at least one sending bind is up."""
         return any(bind.is_bound for bind in self._senders)
 
     def bind_soon(self) -> None:
@@ -66,7 +69,9 @@ class SmppChannel:
             bind.soon()
 
     async def log_in(self) -> Login:
-        """The channel binds by itself: waits until one bind stands or all have failed."""
+        """Waits until one sending bind is up or all have failed, at most `connect_timeout_s` + 1 s. The binds connect
+        by themselves.
+        """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.connect_timeout_s + 1):
                 while not self.is_bound() and not all(bind.login for bind in self._senders):
@@ -77,7 +82,7 @@ class SmppChannel:
         return found[-1] if found else Login(LoginState.NOT_KNOWN, self._settings.server)
 
     async def open(self) -> None:
-        """Begins to bind, and does not wait for it: a centre that is away now may be back when it is needed."""
+        """Starts the binds and returns at once: a centre that is down now may be up when an alert is sent."""
         context = ssl.create_default_context(cafile=self._settings.ca_file) if self._settings.tls else None
         self._inbox = Inbox(self._settings, self.listener, self._receipts)
         self._binds = [Bind(self._settings, role, self._hear) for role in self._settings.roles]
@@ -95,7 +100,9 @@ class SmppChannel:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def prepare(self, message_: SmsMessage) -> Prepared:
-        """Costs what the carrier bills: segments. Raises `ValueError` for an empty text and one that is too long."""
+        """Returns the prepared message. Its cost is the number of segments, which the carrier bills. Raises
+        `ValueError` if the text is empty or too long.
+        """
         return message.prepare(message_, self._settings.text)
 
     def codings(self, message_: SmsMessage) -> list[Coding]:
@@ -103,8 +110,10 @@ class SmppChannel:
         return codings(message_.text, self._settings.text, message_.names)
 
     async def send(self, prepared: Prepared, recipients: Sequence[Recipient], may_write: MayWrite) -> list[Outcome]:
-        """The validity period is what is left at this call. All PDUs that find room are written in one piece. Sends throttled parts again, as
-        fast as the centre accepts them; a message that it throttles waits before each repeat.
+        """Sends the message to all recipients. The validity period is the time left until the expiry at this call.
+        Writes all PDUs that find room in one piece.
+
+        Sends throttled parts again, as fast as the centre accepts them. A throttled message waits before each repeat.
         """
         payload: SmppPayload = prepared.payload
         tails = self._writer.tails(payload, self._clock())
@@ -127,7 +136,9 @@ class SmppChannel:
         return flight.outcomes
 
     async def _write(self, flight: Flight, piece: Piece | None, now_s: float, may_write: MayWrite) -> None:
-        """Writes the next piece on one bind, or waits a moment for room or for a piece. Stops the flight if nothing more may be written."""
+        """Writes the next piece on the bind with the most room. If there is no room or no piece yet, waits up to 50 ms.
+        Stops the flight if `may_write` refuses or all sending binds are down.
+        """
         bind = max(self._senders, key=lambda one: one.room(now_s))
         if not may_write():
             flight.stop(WITHHELD)
@@ -143,7 +154,9 @@ class SmppChannel:
             await self._look_again()
 
     async def _look_again(self) -> None:
-        """Wait until an answer made room, a bind came up, or it is time to ask for leave again."""
+        """Waits until an event may have made room or brought up a bind. After `LOOK_S` seconds, returns anyway so that
+        `may_write` is checked again.
+        """
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[None] = loop.create_future()
         self._waiters.append(waiter)
@@ -158,7 +171,7 @@ class SmppChannel:
             bind.flush()
 
     def _hear(self, bind: Bind, events: list[Answered | Delivered]) -> None:
-        """What came on one bind."""
+        """Handles the events of one bind, then wakes the waiting sends."""
         session = bind.session
         for event in events:
             if isinstance(event, Answered):
@@ -166,11 +179,11 @@ class SmppChannel:
             elif session is not None and self._inbox is not None:
                 self._inbox.take(bind, session, event.pdu)
         waiters, self._waiters = self._waiters, []
-        for waiter in waiters:  # not now: a centre that hangs up right behind an answer is heard first
+        for waiter in waiters:  # later: a centre may hang up right behind an answer, and `_ended` must run first
             asyncio.get_running_loop().call_soon(_wake, waiter)
 
     def _answered(self, session: Session | None, message_: Message, number: int, event: Answered) -> None:
-        """One part was answered."""
+        """Records the answer to one part."""
         outcome, now_s, slow = event.outcome, asyncio.get_running_loop().time(), False
         if outcome.answer is Answer.ACCEPTED:
             self._accepted_s = now_s
@@ -180,11 +193,13 @@ class SmppChannel:
         message_.answered(number, outcome, now_s, late=event.late, slow=slow)
         if len(message_.ids) == message_.parts and self._inbox is not None:
             taken = Report(message_.tag, BETWEEN_IDS.join(message_.ids), SmsState.ACCEPTED, Reason.NONE)
-            late = [taken] if event.late else []  # whoever was told that nobody knows
+            late = [taken] if event.late else []  # the caller counted this message as unknown
             self._inbox.joined([*late, *self._receipts.sent(message_.tag, message_.ids)])
 
     def _all_paused_s(self) -> float | None:
-        """How long no bind takes anything; None while one does, for then the carrier need not rest."""
+        """Returns the seconds until the first bind sends again. None if one sends now, because then the carrier needs
+        no rest.
+        """
         now_s = asyncio.get_running_loop().time()
         sessions = [bind.session for bind in self._senders if bind.session is not None]
         left_s = min((session.pace.paused_until_s - now_s for session in sessions), default=0.0)
@@ -197,7 +212,7 @@ def _wake(waiter: asyncio.Future[None]) -> None:
 
 
 def _tell_of_death(task: asyncio.Task[None]) -> None:
-    """None of them ends by itself: what is a fault of our own must not look like a carrier that is silent."""
+    """Reports a task that failed. No task ends by itself, and our own fault must not look like a silent carrier."""
     if not task.cancelled() and (error := task.exception()) is not None:
         context = {"message": "part of an SMS channel stopped", "exception": error}
         task.get_loop().call_exception_handler(context)

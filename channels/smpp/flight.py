@@ -1,7 +1,7 @@
 """The messages of one `send`: the parts that wait to be written, and the answers to the others.
 
-A part that the centre throttles goes again alone, under the same reference and number, so that no phone gets a part twice. Its message waits
-before each repeat, because the limit may belong to its number.
+A throttled part is sent again alone, under the same reference and number, so that no phone gets a part twice. Its
+message waits before each repeat, because the limit may belong to its phone number.
 """
 
 from __future__ import annotations
@@ -16,63 +16,70 @@ from typing import Final, NamedTuple
 from channels.base import ACCEPTED, WITHHELD, Answer, Outcome, Reason
 from channels.smpp.receipts import BETWEEN_IDS
 
-#: A throttled send begins no message after this many seconds, so that the answers are settled. The next send takes the rest.
+#: A throttled send begins no new message after this many seconds, so that the caller can settle the answers. The next
+#: send takes the rest.
 BEGIN_S: Final = 10.0
-#: Tries of a message at a slow centre that throttles all of its parts. After that the number itself may be limited.
+#: Maximum number of tries for a message if a slow centre throttles all of its parts. After that the phone number itself
+#: may be limited.
 TRIES: Final = 4
-#: A throttled part is sent again for this many seconds if another part of its message may be on a phone.
+#: If another part of its message may be on a phone, a throttled part is sent again for this many seconds.
 FINISH_S: Final = 30.0
-#: A message waits this long after its first refusal, and twice as long after each further one, until the centre accepts a part of it.
+#: Seconds that a message waits after its first refusal. The wait doubles with each further refusal, until the centre
+#: accepts a part of it.
 FIRST_WAIT_S: Final = 0.5
 LONGEST_WAIT_S: Final = 4.0
 
-#: Of the answers to the parts of one message, the one that counts: a part that was refused for sure keeps the whole from arriving, though
-#: phones show the others.
+#: The answer with the highest rank becomes the outcome of the message. If the centre refused one part, the message
+#: cannot arrive whole, although phones may show the other parts.
 _RANK: Final = {Answer.ACCEPTED: 0, Answer.UNKNOWN: 1, Answer.RETRY: 2, Answer.NEVER: 3}
 
 
 class Piece(NamedTuple):
-    """Parts of one message that are written together. Pieces are sorted: messages that phones may show in part go first."""
+    """Parts of one message that are written together. Pieces are sorted: messages that phones may show in part go
+    first.
+    """
 
-    whole: bool  # nothing of the message has left
-    place: int  # of the message in its send
-    numbers: tuple[int, ...]  # of the parts, from 0
+    whole: bool  # no part of the message was sent
+    place: int  # index of the message in its send
+    numbers: tuple[int, ...]  # part numbers, from 0
     message: Message
 
 
 @dataclass(slots=True, eq=False)
 class Message:
-    """One message: the PDU bodies of its parts, and their answers. Either parts are open, or one piece waits."""
+    """One message: the PDU bodies of its parts, and their answers. Either some parts are unanswered, or one piece
+    waits.
+    """
 
     flight: Flight
     index: int
     tag: str
     bodies: Sequence[bytes]
-    is_new: bool  # nothing of it was ever written, in this send or before
+    is_new: bool  # no part was written before, in this send or an earlier one
     ids: list[str] = field(default_factory=list)
-    _open: int = 0  # parts that were written and not answered
+    _open: int = 0  # parts written and not answered
     _tries: int = 0
     _worst: Outcome = ACCEPTED
-    _may_have_left: bool = False  # some part of it
+    _may_have_left: bool = False  # at least one part
     _throttled: tuple[int, ...] = ()
-    _throttling: Outcome = ACCEPTED  # the last answer to them
+    _throttling: Outcome = ACCEPTED  # the centre's last throttling answer
     _since_s: float | None = None  # when the first part was throttled
-    _wait_s: float = 0.0  # before its next piece
-    _is_refused: bool = False  # a part of its last piece was throttled
+    _wait_s: float = 0.0  # seconds before the next piece
+    _is_refused: bool = False  # a part of the last piece was throttled
 
     @property
     def parts(self) -> int:
-        """How many parts it has."""
+        """Returns the number of parts."""
         return len(self.bodies)
 
     def piece(self) -> Piece:
-        """Returns the parts to write: all of them, or one throttled part if other parts may have left."""
+        """Returns the parts to write: all of them, or one throttled part if other parts may have been sent."""
         if not self._may_have_left:
             return Piece(True, self.index, self.flight.numbers, self)
         return Piece(False, self.index, (min(self._throttled),), self)
 
     def written(self, numbers: Sequence[int]) -> None:
-        """These parts of it were written."""
+        """Records that these parts were written."""
         self._open += len(numbers)
         self._tries += 1
         self.is_new = self._is_refused = False
@@ -80,7 +87,9 @@ class Message:
             self._throttled = tuple(number for number in self._throttled if number not in numbers)
 
     def answered(self, number: int, outcome: Outcome, now_s: float, *, late: bool, slow: bool) -> None:
-        """One part was answered. `slow`: the centre accepts messages, and not all at once. A `late` answer only adds its id."""
+        """Records the answer to one part. `slow`: the centre throttles the bind, but still accepts messages. A `late`
+        answer only adds its message id.
+        """
         if outcome.answer is Answer.ACCEPTED and outcome.message_id:
             self.ids.append(outcome.message_id)
         if late:
@@ -102,7 +111,7 @@ class Message:
             self.settle()
 
     def settle(self) -> None:
-        """It has its outcome: throttled parts are not sent again."""
+        """Sets the outcome of the message. Throttled parts are not sent again."""
         if self._throttled:
             self._count(self._throttling)
         outcome = self._worst
@@ -118,7 +127,7 @@ class Message:
             self._worst = outcome
 
     def _goes_again(self, due_s: float, *, slow: bool) -> bool:
-        """Whether to send the throttled parts again at that time: the message can still become whole."""
+        """Returns whether to send the throttled parts again at `due_s`: only if the message can still arrive whole."""
         if self.flight.stopped or self._worst.answer in {Answer.RETRY, Answer.NEVER}:
             return False
         if self._may_have_left:
@@ -127,36 +136,36 @@ class Message:
 
 
 class Flight:
-    """The outcomes of one send, and what waits to be written."""
+    """The outcomes of one send, and the pieces that wait to be written."""
 
     def __init__(self, size: int, parts: int) -> None:
-        """For so many messages, each of so many parts."""
+        """Creates a flight for `size` messages of `parts` parts each."""
         self.numbers = tuple(range(parts))
         self.outcomes = [WITHHELD] * size
-        self.stopped = False  # nothing more is written
+        self.stopped = False  # if set, nothing more is written
         self._open = size
         self._fresh: deque[Message] = deque()
-        self._later: list[tuple[float, Piece]] = []  # a heap, by the time from which each may be written again
-        self._again: list[Piece] = []  # a heap of the pieces whose time has come
-        self._throttled_s: float | None = None  # when the first part was
+        self._later: list[tuple[float, Piece]] = []  # heap, by the time of the next try
+        self._again: list[Piece] = []  # heap of the pieces that are due
+        self._throttled_s: float | None = None  # when the first part was throttled
         self._waiter: asyncio.Future[None] | None = None
 
     @property
     def done(self) -> bool:
-        """Whether every message has its outcome."""
+        """Returns whether every message has its outcome."""
         return not self._open
 
     @property
     def waits(self) -> bool:
-        """Whether a piece waits to be written, now or later."""
+        """Returns whether a piece waits to be written, now or later."""
         return bool(self._later or self._again or self._fresh)
 
     def add(self, index: int, tag: str, bodies: Sequence[bytes], *, is_new: bool = True) -> None:
-        """A message is to be written. `is_new`: it was never tried before."""
+        """Queues a message. `is_new`: it was never tried before."""
         self._fresh.append(Message(self, index, tag, bodies, is_new))
 
     def next(self, now_s: float) -> Piece | None:
-        """Returns the next piece to write, and the same one until `taken`. None if none may be written yet."""
+        """Returns the next piece to write, or None if none is due. Returns the same piece until `taken`."""
         if self._throttled_s is not None and now_s > self._throttled_s + BEGIN_S:
             self._drop(WITHHELD, begun_too=False)
         while self._later and self._later[0][0] <= now_s:
@@ -166,7 +175,7 @@ class Flight:
         return self._fresh[0].piece() if self._fresh else None
 
     def taken(self, piece: Piece) -> None:
-        """The piece that was next is written."""
+        """Removes the piece that `next` returned, after the caller has written it."""
         if self._again:
             heapq.heappop(self._again)
         else:
@@ -174,30 +183,32 @@ class Flight:
         piece.message.written(piece.numbers)
 
     def again(self, piece: Piece, now_s: float, due_s: float) -> None:
-        """Throttled parts are to be written again, not before `due_s`."""
+        """Queues throttled parts again, for `due_s` or later."""
         self._throttled_s = now_s if self._throttled_s is None else self._throttled_s
         heapq.heappush(self._later, (due_s, piece))
         self._wake()
 
     def settle(self, index: int, outcome: Outcome) -> None:
-        """A message has its outcome."""
+        """Sets the outcome of one message."""
         self.outcomes[index] = outcome
         self._open -= 1
         if not self._open:
             self._wake()
 
     def stop(self, outcome: Outcome) -> None:
-        """Write nothing more. `outcome` is that of the messages of which nothing was written."""
+        """Stops writing. Messages without a written part get `outcome`."""
         self.stopped = True
         self._drop(outcome, begun_too=True)
 
     async def stirred(self) -> None:
-        """Waits until a piece is to be written again, now or later, or every message has its outcome."""
+        """Waits until a piece is queued again or every message has its outcome."""
         self._waiter = asyncio.get_running_loop().create_future()
         await self._waiter
 
     def _drop(self, outcome: Outcome, *, begun_too: bool) -> None:
-        """Settle the messages that wait: those that were not written with `outcome`, throttled ones with what the centre answered."""
+        """Settles the waiting messages. Unwritten ones get `outcome`; throttled ones get the centre's last answer.
+        Without `begun_too`, keeps the messages that phones may show in part.
+        """
         while self._fresh:
             self.settle(self._fresh.popleft().index, outcome)
         waiting, self._later, self._again = [*self._later, *((0.0, piece) for piece in self._again)], [], []

@@ -1,4 +1,6 @@
-"""What an SMS centre tells us: reports of our messages and what people answer, handed to a listener before it is acknowledged."""
+"""Takes receipts and people's answers from an SMS centre. Hands them to a listener, and acknowledges them to the centre
+afterwards.
+"""
 
 from __future__ import annotations
 
@@ -19,27 +21,30 @@ from channels.smpp.session import Session
 from channels.smpp.settings import INTERNATIONAL, NATIONAL, SmppSettings
 from channels.smpp.words import Word, meaning, words
 
-#: More than this many wait for the listener: the centre is asked to come again.
+#: Maximum number of receipts, and of answers, that wait for the listener. The centre is asked to deliver further ones
+#: again later.
 MOST_WAITING: Final = 20_000
 
-#: Handed over together, so that somebody's STOP waits for no more than these.
+#: Maximum size of one call to the listener. The answers are acknowledged per call, so a STOP waits for at most this
+#: many.
 BATCH: Final = 500
 
-#: Before a listener that failed is tried again; doubled up to the longest.
+#: Seconds before a failed call to the listener is repeated. The pause doubles up to the longest.
 _PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 5.0
 
-#: How often somebody's answer is handed over before the centre is asked to bring it again later: a second and a half in all.
+#: Number of calls to the listener for the same answers, 1.5 s in all. Then the centre is asked to deliver them again
+#: later.
 _TRIES: Final = 5
 
-#: Between looks for receipts that nobody claims.
+#: Seconds between checks for receipts that match no message.
 _LOOK_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a person wrote to us. `number` is E.164 with its plus, or as the carrier wrote it where nobody knows whose it is; `word` is None for a
-    text that is none of the known answers.
+    """A person's answer. `number` is E.164 with its plus, or as the carrier wrote it if its country is not known.
+    `word` is None if the text is not a known answer.
     """
 
     number: str = field(repr=False)
@@ -48,23 +53,26 @@ class Written:
 
 
 class Listener(Protocol):
-    """Takes what came. Once a call returns, what it got is acknowledged and comes no more; a call that raises is made again.
+    """Takes reports and answers. When a call returns, its items are acknowledged and do not come again. A call that
+    raises is repeated.
 
-    The two are called independently of each other.
+    The two methods are called independently of each other.
     """
 
     async def take_answers(self, answers: Sequence[Written]) -> None:
-        """After some tries the centre is asked to bring them again."""
+        """Takes people's answers. After 5 failed calls the centre is asked to deliver them again."""
         ...
 
     async def reports(self, reports: Sequence[Report]) -> None:
-        """Each end of a message once, or twice when a failed one is delivered after all."""
+        """Takes reports. The end of a message comes once, or twice if a failed message is delivered later. Calls are
+        repeated without limit.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    """Something to be acknowledged on the session that brought it."""
+    """A PDU to acknowledge on the session that brought it."""
 
     bind: Bind
     session: Session
@@ -72,7 +80,9 @@ class _Waiting:
 
 
 class Inbox:
-    """`run` hands over. Nobody's answer waits for reports."""
+    """Queues what the centre delivers. `run` hands it to the listener. Receipts cannot delay answers: each has its own
+    queue and task.
+    """
 
     def __init__(self, settings: SmppSettings, listener: Listener | None, known: Receipts) -> None:
         self._settings = settings
@@ -86,7 +96,7 @@ class Inbox:
         self._something = asyncio.Event()
 
     def take(self, bind: Bind, session: Session, pdu: Pdu) -> None:
-        """Keep it until the listener has it."""
+        """Queues one PDU for the listener. If its queue is full, asks the centre to deliver it again later."""
         waiting = _Waiting(bind, session, pdu)
         of_ours = receipts.is_receipt(pdu)
         if len(self._receipts if of_ours else self._said) >= MOST_WAITING:
@@ -99,13 +109,13 @@ class Inbox:
             self._somebody.set()
 
     def joined(self, reports: Sequence[Report]) -> None:
-        """Reports that had come before the answer to their message."""
+        """Queues reports that arrived before the answer to their message."""
         if reports:
             self._reports += reports
             self._something.set()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Hands over answers and reports until the task is cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._hand_over_answers())
             group.create_task(self._hand_over_reports())
@@ -121,7 +131,9 @@ class Inbox:
                 _acknowledge([waiting for waiting, _ in some], Status.OK if taken else Status.RECEIVER_TEMPORARY)
 
     async def _hand_over_reports(self) -> None:
-        """What we know of a message moves on when its receipt is read, so the listener is told until it has it."""
+        """Hands over reports and retries without limit: reading a receipt changes `Receipts`, so a lost report would
+        not come again.
+        """
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_S):
@@ -135,7 +147,7 @@ class Inbox:
                 _acknowledge(some, Status.OK)
 
     def _new(self, some: Sequence[_Waiting]) -> list[Report]:
-        """What these receipts say that was not known."""
+        """Returns the reports that these receipts add."""
         reports: list[Report] = []
         for waiting in some:
             receipt = receipts.parse_receipt(waiting.pdu, self._settings.receipt_ids)
@@ -146,13 +158,13 @@ class Inbox:
     async def _told(
         self, take: Callable[[Any], Awaitable[None]] | None, things: Sequence[Any], tries: int | None
     ) -> bool:
-        """Whether the listener took them, after so many tries; None for as many as it takes."""
+        """Calls `take` up to `tries` times, or without limit if None. Returns whether a call succeeded."""
         if take is None or not things:
             return True
         for number in itertools.count(1):
             try:
                 await take(things)
-            except Exception as error:  # noqa: BLE001 whatever it is, it may pass, and nothing may be lost for it
+            except Exception as error:  # noqa: BLE001 any fault may pass, and no item may be lost
                 context = {"message": "the listener of an SMS channel failed", "exception": error}
                 asyncio.get_running_loop().call_exception_handler(context)
             else:
@@ -169,8 +181,11 @@ class Inbox:
 
 
 def written_by(number: str, kind: int, calling_code: str) -> str:
-    """A number in E.164, by what kind the centre says it is (SMPP 3.4 section 5.2.5): many leave out the plus, or say nothing. One as it is dialled in
-    its own country is that country's, which only the settings know (`calling_code`): with a plus alone it would be a stranger's.
+    """Returns a number in E.164, by the type of number that the centre gives (SMPP 3.4 section 5.2.5). Many centres
+    leave out the plus or give no type.
+
+    A national number gets the country of `calling_code`, which only the settings know. With a plus alone it could be a
+    stranger's number in another country. If the calling code is not known, returns a national number unchanged.
     """
     if number.startswith("+") or not number.isdecimal():
         return number

@@ -1,4 +1,4 @@
-"""A text message as the body of `submit_sm`: all of it once, but for the number it goes to."""
+"""Encodes an SMS as the body of `submit_sm`. Everything but the recipient's number is encoded once for all recipients."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ EXTENSION: Final[Mapping[int, str]] = {
 }
 ESCAPE: Final = 0x1B
 
-#: The extension, or the national table that takes its place, by septet.
+#: The extension table by septet, or a national table with the extension.
 TABLES: Final[Mapping[TableName | None, Mapping[int, str]]] = {
     None: EXTENSION,
     **{name: {**EXTENSION, **table.beyond} for name, table in NATIONAL.items()},
@@ -52,25 +52,25 @@ _OCTETS: Final[Mapping[TableName | None, Mapping[str, bytes]]] = {
 DATA_CODING: Final[Mapping[Encoding, int]] = {"gsm7": 0, "ucs2": 8}
 
 UDH_INDICATOR: Final = 0x40  # in esm_class: the text begins with a header
-#: Elements of a header: a part of a longer text, and the national table of single characters.
+#: Elements of a header: one part of a longer text, and the national table of single characters.
 PART: Final = 0x00
 SINGLE_SHIFT: Final = 0x24
 
-#: A message is at most this many parts: the parts of one message are written together.
+#: Maximum number of parts of a message. The parts of one message are written together.
 MOST_PARTS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Coded:
-    """A text in the octets of its alphabet, by part; one part when it fits a segment."""
+    """A text in the octets of its alphabet, one entry per part. It has one part if it fits into one segment."""
 
     data_coding: int
     parts: tuple[bytes, ...]
-    table: TableName | None = None  # the national table that a header has to name
+    table: TableName | None = None  # the national table that the header names
 
 
 def code(coding: Coding) -> Coded:
-    """By segment as `channels.text` divides it."""
+    """Returns the octets of a text that `channels.text` has divided into segments."""
     octets = _OCTETS[coding.table]
     encode = _units if coding.encoding == "ucs2" else lambda part: b"".join(map(octets.__getitem__, part))
     return Coded(DATA_CODING[coding.encoding], tuple(map(encode, coding.parts)), coding.table)
@@ -81,14 +81,18 @@ def _units(text: str) -> bytes:
 
 
 def header(reference: int, parts: int, number: int, table: TableName | None = None) -> bytes:
-    """What stands before part `number` (from 1) of `parts`; `reference` is 0 to 255. Empty for a single part without a national table."""
+    """Returns the header of part `number` (from 1) of `parts`; `reference` is 0 to 255. Empty for a single part without
+    a national table.
+    """
     part = bytes((PART, 3, reference, parts, number)) if parts > 1 else b""
     elements = part + (bytes((SINGLE_SHIFT, 1, NATIONAL[table].identifier)) if table else b"")
     return bytes((len(elements),)) + elements if elements else b""
 
 
 def elements(octets: bytes, esm_class: int) -> tuple[dict[int, bytes], bytes]:
-    """Returns the elements of a message's header, and the octets behind it. Never raises: skips an element that is cut off."""
+    """Returns the elements of a message's header, and the octets after it. Never raises: skips an element that is cut
+    off.
+    """
     if not esm_class & UDH_INDICATOR or not octets:
         return {}, octets
     found, at, end = dict[int, bytes](), 1, 1 + octets[0]
@@ -100,7 +104,7 @@ def elements(octets: bytes, esm_class: int) -> tuple[dict[int, bytes], bytes]:
 
 
 def decode_text(octets: bytes, data_coding: int, esm_class: int) -> str:
-    """The text of a message that somebody sent us. Never raises: what has no meaning is left out or replaced."""
+    """Returns the text of a message from a person. Never raises: leaves out or replaces what it cannot decode."""
     header_, octets = elements(octets, esm_class)
     if data_coding & 0x0C == 0x08:
         return octets.decode("utf-16-be", "replace")
@@ -111,7 +115,7 @@ def decode_text(octets: bytes, data_coding: int, esm_class: int) -> str:
 
 
 def _characters(octets: bytes, table: Mapping[int, str]) -> Iterator[str]:
-    """GSM 03.38; an octet that is no septet is taken for Latin-1, which some centres send."""
+    """Decodes GSM 03.38. Some centres send Latin-1, so an octet above 127 is read as Latin-1."""
     escaped = False
     for octet in octets:
         if octet == ESCAPE and not escaped:
@@ -126,10 +130,10 @@ def _characters(octets: bytes, table: Mapping[int, str]) -> Iterator[str]:
         escaped = False
 
 
-#: A message that nobody asked to end is kept by no centre for longer than this, and some refuse more.
+#: Maximum validity in seconds. Centres keep a message no longer than this, and some refuse a longer period.
 LONGEST_VALIDITY_S: Final = 48 * 3600
 
-#: Section 5.2.17: the centre reports how it ended, whichever way.
+#: Section 5.2.17: the centre reports the final outcome, success or failure.
 _REPORT_ENDS: Final = 1
 
 _SIZES: Final = dict(LAYOUTS[Command.SUBMIT_SM])
@@ -138,14 +142,16 @@ _NUMBER: Final = re.compile(r"\+?[0-9]{1,20}")
 
 @dataclass(frozen=True, slots=True)
 class SmppPayload:
-    """The text in the octets of its alphabet, and when it is worth nothing any more (UNIX seconds)."""
+    """The text in the octets of its alphabet, and when it expires (UNIX seconds)."""
 
     coded: Coded
     expires_s: int
 
 
 def prepare(message: SmsMessage, settings: SmsSettings) -> Prepared:
-    """Costs what the carrier bills: segments. Raises `ValueError` for an empty text and one that is too long."""
+    """Returns the prepared message. Its cost is the number of segments, which the carrier bills. Raises `ValueError` if
+    the text is empty or has more than 20 segments.
+    """
     coding = best_coding(message.text, settings, message.names)
     coded = code(coding)
     if not coding.text or len(coded.parts) > MOST_PARTS:
@@ -154,7 +160,7 @@ def prepare(message: SmsMessage, settings: SmsSettings) -> Prepared:
 
 
 class Writer:
-    """Makes the bodies for one account."""
+    """Encodes the bodies of `submit_sm` for one account."""
 
     def __init__(self, settings: SmppSettings) -> None:
         ton, npi = settings.sender_numbering or numbering(settings.sender)
@@ -169,20 +175,22 @@ class Writer:
         self._references = itertools.count(secrets.randbelow(256))
 
     def tails(self, payload: SmppPayload, now_s: float) -> list[bytes]:
-        """What follows the number, one of each PDU. Parts get a reference of their own at each call, so that a second try is no mixture."""
+        """Returns the octets after the number, one entry per PDU. Each call uses a new reference, so that a phone never
+        joins parts of two tries.
+        """
         validity = _cells(validity_period=self._until(payload.expires_s, now_s))
         reference = next(self._references) % 256
         return [self._tail(payload.coded.data_coding, validity, *one) for one in self._pieces(payload.coded, reference)]
 
     def to(self, recipient: Recipient) -> bytes | None:
-        """What goes before the tail, or None when there is no such number."""
+        """Returns the octets before the tail, or None if the address is not a number."""
         if _NUMBER.fullmatch(recipient.address) is None:
             return None
         kind = self._international if recipient.address[0] == "+" else self._short
         return b"%b%b%b\0" % (self._head, kind, recipient.address.lstrip("+").encode())
 
     def _pieces(self, coded: Coded, reference: int) -> Iterator[tuple[int, bytes, bytes]]:
-        """(esm_class, short_message, parameters) of each PDU."""
+        """Yields (esm_class, short_message, parameters) of each PDU."""
         parts = coded.parts
         if len(parts) > 1 and self._long == "payload":
             yield 0, b"", tlv(Tag.MESSAGE_PAYLOAD, b"".join(parts))
@@ -203,7 +211,9 @@ class Writer:
         return before + validity + after + parameters
 
     def _until(self, expires_s: float, now_s: float) -> str:
-        """Section 7.1.1: a relative time needs no agreement about clocks, but some centres take the absolute one only."""
+        """Returns the validity period (section 7.1.1). A relative time works even if the two clocks differ, but some
+        centres only accept an absolute one.
+        """
         if self._validity == "none":
             return ""
         left_s = min(max(1, int(expires_s - now_s)), LONGEST_VALIDITY_S)

@@ -1,6 +1,6 @@
-"""The wire of SMPP 3.4 (Issue 1.2, sections 3 to 5): frames, mandatory fields and optional parameters, as tables.
+"""The PDUs of SMPP 3.4 (Issue 1.2, sections 3 to 5): frames, mandatory fields and optional parameters, as tables.
 
-Pure: bytes in, values out. Whatever a peer sends becomes a `Pdu` or a `PduError`, never another exception.
+Pure: bytes in, values out. Any input becomes a `Pdu` or raises `PduError`, never another exception.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ RESPONSE: Final = 0x80000000
 
 
 class Command(enum.IntEnum):
-    """Section 5.1.2.1."""
+    """The commands of SMPP 3.4, section 5.1.2.1."""
 
     BIND_RECEIVER = 0x01
     BIND_TRANSMITTER = 0x02
@@ -39,10 +39,10 @@ class Command(enum.IntEnum):
 
 
 class Status(enum.IntEnum):
-    """Section 5.1.3: those that are said or understood here. Carriers have more of their own, from 0x400 on."""
+    """The statuses that this module sends or understands (section 5.1.3). Carriers define their own from 0x400 on."""
 
     OK = 0x00
-    INVALID_LENGTH = 0x01  # of the message
+    INVALID_LENGTH = 0x01  # length of the message
     INVALID_COMMAND_LENGTH = 0x02
     INVALID_COMMAND = 0x03
     INVALID_BIND_STATE = 0x04
@@ -81,13 +81,13 @@ class Status(enum.IntEnum):
 
 
 def name_of(status: int) -> str:
-    """A status in words, with its number: `invalid password (0x0E)`."""
+    """Returns a status as words and number, for instance `invalid password (0x0E)`."""
     known = {one.value: one.name.replace("_", " ").lower() for one in Status}
     return f"{known.get(status, 'status')} (0x{status:02X})"
 
 
 class Tag(enum.IntEnum):
-    """Optional parameters that are written or read here (section 5.3.2); others are kept as they come."""
+    """The optional parameters that are written or read here (section 5.3.2). Others are kept as raw octets."""
 
     RECEIPTED_MESSAGE_ID = 0x001E
     SC_INTERFACE_VERSION = 0x0210
@@ -99,10 +99,10 @@ class Tag(enum.IntEnum):
 HEADER: Final = struct.Struct(">IIII")  # length, command, status, sequence
 _TLV: Final = struct.Struct(">HH")
 
-#: A payload of 64 KiB in a parameter is the most the format holds; the rest of any PDU is far below 4 KiB.
+#: In octets. The largest parameter has 64 KiB; all other fields of a PDU together have far less than 4 KiB.
 LONGEST_PDU: Final = 0x10000 + 4096
 
-#: Octets that the value of a parameter has: least, most.
+#: The least and most octets in the value of a parameter.
 TAG_SIZES: Final[Mapping[int, tuple[int, int]]] = {
     Tag.RECEIPTED_MESSAGE_ID: (1, 65),
     Tag.SC_INTERFACE_VERSION: (1, 1),
@@ -110,12 +110,13 @@ TAG_SIZES: Final[Mapping[int, tuple[int, int]]] = {
     Tag.MESSAGE_STATE: (1, 1),
 }
 
-#: A mandatory field: its name and the octets it takes at most with its end, 0 for one octet, -1 for a text with its length before it.
+#: Name and size of each mandatory field. The size is the maximum number of octets with the terminator, 0 for one octet,
+#: or -1 for octets with a length before them.
 Layout = tuple[tuple[str, int], ...]
 
 _BIND: Final[Layout] = (
     ("system_id", 16),
-    ("password", 65),  # 9 in the standard, which many centres exceed
+    ("password", 65),  # the standard says 9, but many centres allow more
     ("system_type", 13),
     ("interface_version", 0),
     ("addr_ton", 0),
@@ -139,7 +140,7 @@ _MESSAGE: Final[Layout] = (
     ("sm_default_msg_id", 0),
     ("short_message", -1),
 )
-#: Section 4.7.1: what it says is in the parameters.
+#: Section 4.7.1: the text is in the optional parameters.
 _DATA: Final[Layout] = (
     ("service_type", 6),
     *((name, 65 if size else 0) for name, size in (*_SOURCE, *_DESTINATION)),
@@ -172,7 +173,9 @@ LAYOUTS: Final[Mapping[int, Layout]] = {
 
 
 class PduError(ValueError):
-    """What came is not of the protocol. `status` is what section 5.1.3 calls it; the header's values, where it was read, are those of whoever sent it."""
+    """The input is not valid SMPP. `status` is the code of section 5.1.3. `command` and `sequence` are from the
+    sender's header, or 0 if it was not read.
+    """
 
     def __init__(self, sentence: str, status: Status, header: tuple[int, int, int] = (0, 0, 0)) -> None:
         super().__init__(sentence)
@@ -182,7 +185,9 @@ class PduError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Pdu:
-    """One unit. Text fields are Latin-1, which loses nothing; `short_message` and the parameters are octets."""
+    """One protocol data unit. Text fields are decoded as Latin-1, which loses nothing. `short_message` and the
+    parameters are octets.
+    """
 
     command: int
     sequence: int
@@ -200,14 +205,14 @@ class Pdu:
 
     @property
     def message(self) -> bytes:
-        """The text of a message, wherever it stands."""
+        """Returns the octets of the text, from `short_message` or from the message_payload parameter."""
         value = self.fields.get("short_message", b"")
         short = value if isinstance(value, bytes) else b""
         return short or self.tlvs.get(Tag.MESSAGE_PAYLOAD, b"")
 
 
 def encode(pdu: Pdu) -> bytes:
-    """One whole frame. Fields that are not given are 0 or empty. Raises `ValueError` for a field that is too long."""
+    """Returns one whole frame. Missing fields become 0 or empty. Raises `ValueError` if a field is too long."""
     parts = [b""]
     if not (pdu.status and pdu.command & RESPONSE):  # a refusal has no body (e.g. section 4.4.2)
         parts += [cell(name, size, pdu.fields.get(name)) for name, size in LAYOUTS[pdu.command]]
@@ -217,7 +222,7 @@ def encode(pdu: Pdu) -> bytes:
 
 
 def cell(name: str, size: int, value: int | str | bytes | None) -> bytes:
-    """One mandatory field. Raises `ValueError` when the value does not fit it."""
+    """Returns the octets of one mandatory field. Raises `ValueError` if the value does not fit it."""
     if size == 0 and (value is None or isinstance(value, int)):
         return bytes((value or 0,))
     if size < 0 and (value is None or isinstance(value, bytes)) and len(value or b"") <= 254:
@@ -230,18 +235,18 @@ def cell(name: str, size: int, value: int | str | bytes | None) -> bytes:
 
 
 def tlv(tag: int, value: bytes) -> bytes:
-    """One optional parameter."""
+    """Returns the octets of one optional parameter."""
     return _TLV.pack(tag, len(value)) + value
 
 
 def decode(frame: bytes) -> Pdu:
-    """Read one whole frame. Raises `PduError`."""
+    """Returns the PDU in one whole frame. Raises `PduError` if it is malformed."""
     length, command, status, sequence = HEADER.unpack_from(frame)
     header = (command, status, sequence)
     layout = LAYOUTS.get(command)
     if layout is None:
         raise PduError("a command that is not known", Status.INVALID_COMMAND, header)
-    if command & RESPONSE and (status or length == HEADER.size):  # a refusal has no body, whatever stands there
+    if command & RESPONSE and (status or length == HEADER.size):  # ignore any body of a refusal
         return Pdu(command, sequence, status)
     try:
         fields, at = _fields(frame, layout)
@@ -253,7 +258,7 @@ def decode(frame: bytes) -> Pdu:
 
 
 def _fields(frame: bytes, layout: Layout) -> tuple[dict[str, int | str | bytes], int]:
-    """The mandatory fields and where they end."""
+    """Returns the mandatory fields and the position after them."""
     fields: dict[str, int | str | bytes] = {}
     at = HEADER.size
     for name, size in layout:
@@ -276,8 +281,10 @@ def _fields(frame: bytes, layout: Layout) -> tuple[dict[str, int | str | bytes],
 
 
 def _tlvs(frame: bytes, at: int) -> dict[int, bytes]:
-    """The optional parameters; of one that comes twice the first counts. What is damaged is left out: refused for its sake, a receipt or a
-    STOP would be lost, and a bind never be one.
+    """Returns the optional parameters. The first valid one counts if a tag repeats.
+
+    Skips damaged parameters. If the PDU were refused instead, a receipt or a STOP would be lost, and a bind could fail
+    for ever.
     """
     found: dict[int, bytes] = {}
     while at + _TLV.size <= len(frame):
@@ -291,13 +298,15 @@ def _tlvs(frame: bytes, at: int) -> dict[int, bytes]:
 
 
 class Frames:
-    """Cuts what a socket gives into frames. Holds less than one, the longest there may be."""
+    """Cuts a byte stream into frames. Buffers less than one frame of the maximum length."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """The whole frames so far. Raises `PduError` at a length that no frame has: nothing after it can be read."""
+        """Yields the frames that are whole now. Raises `PduError` for an impossible length, because no later frame can
+        be found after it.
+        """
         data = self._rest + data if self._rest else data
         at, end = 0, len(data)
         while end - at >= HEADER.size:
@@ -315,5 +324,5 @@ class Frames:
 
     @property
     def half(self) -> bool:
-        """Whether part of a frame has come."""
+        """Returns whether part of a frame has arrived."""
         return bool(self._rest)

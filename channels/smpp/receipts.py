@@ -1,6 +1,7 @@
-"""Delivery receipts: what a `deliver_sm` or `data_sm` says of a message, and whose message that was.
+"""Parses delivery receipts from `deliver_sm` or `data_sm`, and matches them to the messages.
 
-The text form is SMPP 3.4 appendix B, which every carrier writes a little differently; the parameters are section 5.3.2.
+The text form is SMPP 3.4 appendix B, which each carrier writes a little differently. The parameters are in section
+5.3.2.
 """
 
 from __future__ import annotations
@@ -15,23 +16,23 @@ from channels.base import Reason
 from channels.smpp.pdu import Pdu, Tag
 from channels.sms_answers import SmsState
 
-#: How the id of a receipt is written compared with the id of the answer to the message. Leading zeros and case never matter.
+#: How a carrier writes an id in the answer to a message, and then in the receipt. Leading zeros and case never matter.
 IdForm = Literal["same", "hex-then-decimal", "decimal-then-hex"]
 
-#: In `esm_class`, bits 5 to 2: a receipt, an intermediate notification.
+#: Bits 5 to 2 of `esm_class`. The two kinds are a receipt and an intermediate notification.
 _KIND: Final = 0x3C
 _RECEIPT_KINDS: Final = frozenset({0x04, 0x20})
 
-#: Appendix B, table B-2: by the first five letters, because carriers cut and lengthen them.
+#: Appendix B, table B-2, by the first five letters, because carriers shorten and lengthen the words.
 _WORDS: Final[Mapping[str, tuple[SmsState, Reason]]] = {
     "DELIV": (SmsState.DELIVERED, Reason.NONE),
     "EXPIR": (SmsState.FAILED, Reason.TIMEOUT),
-    "DELET": (SmsState.FAILED, Reason.NONE),  # we cancelled it, or the centre dropped it
+    "DELET": (SmsState.FAILED, Reason.NONE),  # alertd cancelled it, or the centre dropped it
     "UNDEL": (SmsState.FAILED, Reason.UNAVAILABLE),
     "ACCEP": (SmsState.ACCEPTED, Reason.NONE),
     "ENROU": (SmsState.ACCEPTED, Reason.NONE),
     "BUFFE": (SmsState.ACCEPTED, Reason.NONE),
-    "UNKNO": (SmsState.ACCEPTED, Reason.NONE),  # the centre does not know either: nothing new
+    "UNKNO": (SmsState.ACCEPTED, Reason.NONE),  # the centre does not know the state: nothing new
     "REJEC": (SmsState.FAILED, Reason.BLOCKED),
 }
 #: Section 5.2.28.
@@ -48,17 +49,17 @@ _STATES: Final[Mapping[int, str]] = {
 
 _FIELD: Final = re.compile(r"\b(id|stat)\s*:\s*([^\s:]+)", re.IGNORECASE)
 
-#: A receipt's text is 120 characters or so; what stands further back is the beginning of our own message.
+#: Number of octets to parse. A receipt's text has about 120 characters; the start of the original message may follow.
 _TEXT: Final = 300
 
 
-#: Between the ids of a message's parts in `Outcome.message_id`.
+#: Separates the ids of a message's parts in `Outcome.message_id`.
 BETWEEN_IDS: Final = ","
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What one says. `ids` are the names the message may have been answered under, the likeliest first."""
+    """One parsed receipt. `ids` are the possible ids of its message, the most likely first."""
 
     ids: tuple[str, ...]
     state: SmsState
@@ -67,9 +68,11 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One message's progress, for the caller. `tag` is None for a message that was not sent from here, and for a part of one
-    that was: who knows more may know that it was the last. ACCEPTED is told of a message alone whose answer came after its time was over,
-    with the ids of all its parts.
+    """The progress of one message, for the caller. `tag` is None if this channel did not send the message, or if only
+    one of its parts was delivered. The caller may have counted other parts, and so know that this was the last.
+
+    ACCEPTED is only reported for a message that was answered after its time-out. `message_id` then holds the ids of all
+    parts.
     """
 
     tag: str | None
@@ -79,22 +82,24 @@ class Report:
 
 
 def is_receipt(pdu: Pdu) -> bool:
-    """Whether it speaks of a message of ours. A text that only looks like a receipt does not: anybody can send that."""
+    """Returns whether the PDU is a receipt, by `esm_class` or the receipted_message_id parameter. The text does not
+    count: anyone can send a text that looks like a receipt.
+    """
     return pdu.number("esm_class") & _KIND in _RECEIPT_KINDS or Tag.RECEIPTED_MESSAGE_ID in pdu.tlvs
 
 
 def plain(message_id: str) -> str:
-    """An id as it is compared."""
+    """Returns an id in the form in which ids are compared."""
     return message_id.strip().casefold().lstrip("0") or "0"
 
 
 def names_of(message_id: str) -> tuple[str, ...]:
-    """The ids of a message's parts as they are compared."""
+    """Returns the ids of a message's parts, in the form in which they are compared."""
     return tuple(plain(one) for one in message_id.split(BETWEEN_IDS))
 
 
 def parse_receipt(pdu: Pdu, form: IdForm = "same") -> Receipt | None:
-    """Read a receipt; None when it says nothing that can be understood."""
+    """Returns the parsed receipt, or None if it has no id or no known state."""
     said = {name.lower(): value for name, value in reversed(_FIELD.findall(pdu.message[:_TEXT].decode("latin-1")))}
     state = pdu.tlvs.get(Tag.MESSAGE_STATE)
     word = _STATES.get(state[0], "") if state else said.get("stat", "")[:5].upper()
@@ -106,7 +111,9 @@ def parse_receipt(pdu: Pdu, form: IdForm = "same") -> Receipt | None:
 
 
 def _ids(pdu: Pdu, of_text: str | None, form: IdForm) -> tuple[str, ...]:
-    """The parameter should hold the id as it was answered; where it only repeats the text, it is in the text's form."""
+    """Returns the possible ids. The parameter should hold the id in the form of the answer. If it only repeats the id
+    of the text, it has the text's form.
+    """
     of_tlv = pdu.tlvs.get(Tag.RECEIPTED_MESSAGE_ID, b"").rstrip(b"\0").decode("latin-1") or None
     repeats = of_tlv is not None and of_text is not None and plain(of_tlv) == plain(of_text) and form != "same"
     ids = [] if of_tlv is None or repeats else [plain(of_tlv)]
@@ -116,20 +123,20 @@ def _ids(pdu: Pdu, of_text: str | None, form: IdForm) -> tuple[str, ...]:
 
 
 def _as_answered(receipted: str, form: IdForm) -> str:
-    """The id of a receipt in the form in which the message was answered."""
+    """Converts the id of a receipt to the form of the answer."""
     try:
         if form == "hex-then-decimal":
             return f"{int(receipted, 10):x}"
         if form == "decimal-then-hex":
             return str(int(receipted, 16))
     except ValueError:
-        pass  # not a number after all
+        pass  # not a number
     return plain(receipted)
 
 
 @dataclass(slots=True)
 class _Sent:
-    """One message, of however many parts."""
+    """One accepted message of one or more parts."""
 
     tag: str
     parts: int  # not yet delivered
@@ -137,21 +144,25 @@ class _Sent:
     told: SmsState | None = None
 
 
-#: How long a receipt under an id may be of the message that was answered with it.
+#: If a second message is accepted under the same id within this many seconds, the id is ambiguous. Later, it belongs to
+#: the newer message.
 _OF_ONE_S: Final = 86_400.0
 
 
 def _counted(tag: str, at_s: float) -> _Sent:
-    """Stands for a part whose delivery has been counted, and for what is nobody's: nothing more is told of it."""
+    """Returns a placeholder for a part that was already counted as delivered, and for an ambiguous id. It never yields
+    a report.
+    """
     return _Sent(tag, 0, at_s, SmsState.DELIVERED)
 
 
 class Receipts:
-    """Joins answers and receipts, whichever comes first, and tells each end once: delivered when all parts are, failed when one is.
+    """Matches receipts to answers, in either order. Reports each end once: delivered when all parts are, failed when
+    one part is.
 
-    An id under which two messages were taken is nobody's: a centre may answer all with the same, or begin its numbers anew.
-    Bounded: half of what is remembered is forgotten at a time. A receipt for what is forgotten, or was sent elsewhere, is
-    reported without a tag once `patience_s` is over.
+    If two messages were accepted under the same id, its receipts are ignored: some centres give all messages one id or
+    restart their numbering. Memory is bounded: if it is full, the older half is forgotten. A receipt for a forgotten
+    message, or one sent elsewhere, is reported without a tag after `patience_s` seconds.
     """
 
     def __init__(self, now: Callable[[], float], *, remember: int = 300_000, patience_s: float = 10.0) -> None:
@@ -163,7 +174,9 @@ class Receipts:
         self._early: OrderedDict[str, tuple[Receipt, float]] = OrderedDict()
 
     def sent(self, tag: str, message_ids: Sequence[str]) -> list[Report]:
-        """A message was accepted under these names. Gives the reports that had come before."""
+        """Records that a message was accepted under these ids, one per part. Returns the reports of receipts that
+        arrived before.
+        """
         message = _Sent(tag, len(message_ids), self._now())
         reports: list[Report] = []
         for key in map(plain, message_ids):
@@ -180,7 +193,7 @@ class Receipts:
         return reports
 
     def take(self, receipt: Receipt) -> list[Report]:
-        """A receipt came. Gives what is new."""
+        """Records a receipt. Returns the new reports."""
         for key in receipt.ids:
             message = self._new.get(key) or self._old.get(key)
             if message is not None:
@@ -192,7 +205,9 @@ class Receipts:
         return []
 
     def strays(self) -> list[Report]:
-        """The receipts that waited in vain for a message of ours."""
+        """Returns reports without a tag, for receipts that matched no message within `patience_s`. If too many wait,
+        also takes the oldest.
+        """
         now_s, reports = self._now(), list[Report]()
         while self._early:
             receipt, until_s = next(iter(self._early.values()))

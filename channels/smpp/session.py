@@ -1,6 +1,7 @@
-"""One conversation with an SMS centre, as a state machine without sockets or clock: octets and times in, octets and events out.
+"""One session with an SMS centre, as a state machine without sockets or a clock. Octets and times go in, octets and
+events come out.
 
-Times are seconds of any clock that only goes forward.
+Times are seconds of any monotonic clock.
 """
 
 from __future__ import annotations
@@ -31,27 +32,28 @@ Role = Literal["transceiver", "transmitter", "receiver"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SessionSettings:
-    """What is set of a conversation, whichever bind has it."""
+    """The settings of a session, the same for all binds of an account."""
 
     system_id: str
     password: str = field(repr=False)
     system_type: str = ""
-    window: int = 50  # messages without an answer at a time, on each bind
-    timeout_s: float = 15.0  # of each answer
-    enquire_s: float = 30.0  # silence after which the centre is asked whether it lives; carriers ask for 10 to 60
-    throttle_pause_s: float = 1.0  # of a bind that is told to send less; doubled while it goes on
+    window: int = 50  # maximum unanswered messages on each bind
+    timeout_s: float = 15.0  # seconds to wait for each answer
+    # Seconds of silence after which `enquire_link` checks that the centre is alive. Carriers ask for 10 to 60.
+    enquire_s: float = 30.0
+    throttle_pause_s: float = 1.0  # first pause of a throttled bind; doubled if throttling continues
     throttle_pause_max_s: float = 60.0
     statuses: Mapping[int, Outcome] = field(default_factory=dict)  # the carrier's own codes
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """The centre knows us: messages may go."""
+    """The centre accepted the bind: messages may be sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What became of the message that was given as `key`. `late`: it had been answered by a time-out before."""
+    """The outcome of the message with this `key`. `late`: a time-out was reported for it before."""
 
     key: Hashable
     outcome: Outcome
@@ -60,14 +62,14 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """A message or receipt for us. It waits for `Session.acknowledge`."""
+    """A message or receipt from the centre. It waits for `Session.acknowledge`."""
 
     pdu: Pdu
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """Nothing more will come: the connection is to be closed. Every open message has had its `Answered` before."""
+    """The last event: the caller must close the connection. Every open message had its `Answered` before."""
 
     reason: Reason
 
@@ -75,10 +77,11 @@ class Ended:
 Event = Bound | Answered | Delivered | Ended
 
 
-#: Refusals that ask for less: the bind pauses.
+#: Refusals that mean "send less": the bind pauses.
 THROTTLES: Final = frozenset({Status.THROTTLED, Status.QUEUE_FULL})
 
-#: Refusals of our own account or settings. They pass once somebody has set them right, and say nothing of any number.
+#: Refusals that concern alertd's account or settings, and not a phone number. They stop when an operator has corrected
+#: the settings.
 _OURS: Final = (
     Status.INVALID_COMMAND,
     Status.INVALID_BIND_STATE,
@@ -112,19 +115,19 @@ BY_STATUS: Final[Mapping[int, Outcome]] = {
     **dict.fromkeys(_OURS, Outcome(Answer.RETRY, Reason.CREDENTIALS)),
     **dict.fromkeys(_MESSAGE, Outcome(Answer.NEVER, Reason.BAD_MESSAGE)),
     **dict.fromkeys(THROTTLES, Outcome(Answer.RETRY, Reason.THROTTLED)),
-    Status.INVALID_COMMAND_LENGTH: Outcome(Answer.RETRY, Reason.GARBAGE),  # the frame was damaged on its way
+    Status.INVALID_COMMAND_LENGTH: Outcome(Answer.RETRY, Reason.GARBAGE),  # the frame was damaged in transit
     Status.SYSTEM_ERROR: Outcome(Answer.RETRY, Reason.UNAVAILABLE),
     Status.INVALID_DESTINATION: Outcome(Answer.NEVER, Reason.BAD_ADDRESS),
     Status.RECEIVER_PERMANENT: Outcome(Answer.NEVER, Reason.BLOCKED),
     Status.RECEIVER_REJECTS: Outcome(Answer.NEVER, Reason.BLOCKED),
 }
 
-#: "Submit failed" and every unknown code: the centre refuses this message, and may accept it later.
+#: For "Submit failed" and every unknown code: the centre refuses this message now, but may accept it later.
 OTHERWISE: Final = Outcome(Answer.RETRY, Reason.UNAVAILABLE, of=Subject.RECIPIENT)
 
 
 def refusal(status: int, own: Mapping[int, Outcome]) -> Outcome:
-    """Read a status other than OK; `own` are the carrier's own meanings, which come first."""
+    """Returns the outcome for a status other than OK. `own` holds the carrier's own codes, which take precedence."""
     return own.get(status) or BY_STATUS.get(status, OTHERWISE)
 
 
@@ -136,7 +139,7 @@ BINDS: Final[Mapping[Role, Command]] = {
 
 INTERFACE_VERSION: Final = 0x34
 
-#: Messages whose time ran out are kept in mind this long in number, so that a late answer still gives their receipts a home.
+#: Maximum number of timed-out messages to remember. A late answer then still gives the ids that match the receipts.
 MOST_LATE: Final = 1_000
 
 LOST: Final = Outcome(Answer.UNKNOWN, Reason.CONNECTION)
@@ -145,12 +148,12 @@ GARBLED: Final = Outcome(Answer.UNKNOWN, Reason.GARBAGE)
 
 
 class Phase(enum.Enum):
-    """How far the conversation has come."""
+    """The phase of the session."""
 
     BINDING = "binding"
     BOUND = "bound"
     UNBINDING = "unbinding"
-    LEAVING = "leaving"  # the centre asked to leave, and has not answered all that it took
+    LEAVING = "leaving"  # the centre sent `unbind`, and some messages are unanswered
     ENDED = "ended"
 
 
@@ -163,28 +166,28 @@ class _Open:
 
 
 class Session:
-    """Begins by binding. `take` gives what is to be written."""
+    """One session with the centre. It starts by queueing the bind; `take` returns the octets to write."""
 
     def __init__(self, settings: SessionSettings, now_s: float, role: Role = "transceiver") -> None:
         self._settings = settings
         self._role = role
         self.phase = Phase.BINDING
-        self.bind_status = 0  # of the centre's answer to the bind
+        self.bind_status = 0  # status of the centre's answer to the bind
         self.pace = Pace(settings.throttle_pause_s, settings.throttle_pause_max_s)
-        self.strays = 0  # answers to nothing that was asked
+        self.strays = 0  # answers that match no request
         self._frames = Frames()
         self._out: list[bytes] = []
         self._sequence = 0
         self._open: dict[int, _Open] = {}  # by sequence number, the oldest first
         self._late: dict[int, Hashable] = {}
-        self._unbind = 0  # the number under which the centre asked to leave
+        self._unbind = 0  # sequence number of the centre's `unbind`
         self._heard_s = now_s
-        self._due_s: float | None = now_s + settings.timeout_s  # the answer to bind, enquire_link or unbind
+        self._due_s: float | None = now_s + settings.timeout_s  # for the answer to bind, enquire_link or unbind
         self._handlers: dict[int, Callable[[Pdu, float], list[Event]]] = {
             Command.SUBMIT_SM_RESP: self._answer,
             Command.GENERIC_NACK: self._answer,
             Command.DELIVER_SM: self._deliver,
-            Command.DATA_SM: self._deliver,  # some centres bring receipts so
+            Command.DATA_SM: self._deliver,  # some centres send receipts this way
             Command.ENQUIRE_LINK: self._enquired,
             Command.UNBIND: self._asked_to_leave,
             Command.UNBIND_RESP: self._left,
@@ -193,19 +196,21 @@ class Session:
         self._bind()
 
     def room(self, now_s: float) -> int:
-        """How many messages may be open besides those that are; 0 where none may be written now."""
+        """Returns how many more messages may be written now, 0 or less if none."""
         if self.phase is not Phase.BOUND or self._role == "receiver" or not self.pace.allows(now_s):
             return 0
         return self._settings.window - len(self._open)
 
     @property
     def open(self) -> int:
-        """How many messages wait for their answer."""
+        """Returns how many messages are unanswered."""
         return len(self._open)
 
     def request(self, body: bytes, key: Hashable, now_s: float, *, is_new: bool = True) -> None:
-        """Send a message; its `Answered` comes under `key`. `body` is all that follows the header. A part that is not `is_new`
-        was tried before, or its message was: if it is throttled, the bind does not pause, because the limit may be its number's own.
+        """Queues a message; its `Answered` has this `key`. `body` is everything after the PDU header.
+
+        `is_new`: neither the part nor its message was tried before. If a repeat is throttled, the bind does not pause,
+        because the limit may belong to the recipient's number.
         """
         sequence = self._next()
         self._out.append(HEADER.pack(16 + len(body), Command.SUBMIT_SM, 0, sequence) + body)
@@ -213,23 +218,23 @@ class Session:
         self.pace.sent(now_s)
 
     def acknowledge(self, pdu: Pdu, status: Status = Status.OK) -> None:
-        """Answer a `Delivered`. With any status but OK the centre keeps it and comes again."""
+        """Answers a `Delivered`. With a status other than OK, the centre keeps the message and delivers it again."""
         self._reply(Command(pdu.command | RESPONSE), pdu.sequence, status)
 
     def unbind(self, now_s: float) -> None:
-        """Say goodbye: no message goes any more, and `Ended` comes with the answer."""
+        """Queues `unbind`. No more messages can be sent, and `Ended` follows the centre's answer."""
         if self.phase is Phase.BOUND:
             self.phase = Phase.UNBINDING
             self._out.append(encode(Pdu(Command.UNBIND, self._next())))
             self._due_s = now_s + self._settings.timeout_s
 
     def take(self) -> bytes:
-        """What is to be written now, in one piece."""
+        """Returns the octets to write now, in one piece."""
         out, self._out = b"".join(self._out), []
         return out
 
     def receive(self, data: bytes, now_s: float) -> list[Event]:
-        """Read what came. Never raises, whatever it is."""
+        """Handles received bytes and returns the events. Never raises."""
         if self.phase is Phase.ENDED:
             return []
         events: list[Event] = []
@@ -237,23 +242,27 @@ class Session:
             for frame in self._frames.feed(data):
                 self._lives(now_s)
                 events += [*self._handle(frame, now_s), *self._let_go()]
-        except PduError as error:  # where the next frame begins nobody knows
+        except PduError as error:  # no later frame can be found
             self._reply(Command.GENERIC_NACK, error.sequence, error.status)
             events += self._end(Reason.GARBAGE, GARBLED)
         return events
 
     def _lives(self, now_s: float) -> None:
-        """Whatever came, it came whole: where the length of one is damaged, all that follows is read as its rest, and is no answer."""
+        """Records that a whole frame arrived. Single bytes do not count: after a damaged length, all further bytes look
+        like the rest of that frame and answer nothing.
+        """
         self._heard_s = now_s
         if self.phase is Phase.BOUND:
             self._due_s = None
 
     def lost(self) -> list[Event]:
-        """The connection is gone."""
+        """Ends the session because the connection is gone."""
         return self._end(Reason.GARBAGE if self._frames.half else Reason.CONNECTION, LOST)
 
     def tick(self, now_s: float) -> list[Event]:
-        """Let time pass: messages that nobody answered, questions that nobody answered, a new question."""
+        """Handles the time-outs. Times out unanswered messages, ends the session if the centre is silent, and sends
+        `enquire_link` when it is due.
+        """
         if self.phase is Phase.ENDED:
             return []
         if self._due_s is not None and now_s >= self._due_s:
@@ -284,9 +293,9 @@ class Session:
                 return self._sequence
 
     def _overdue(self, now_s: float) -> tuple[list[Event], bool]:
-        """The messages whose time is over, and whether nothing at all came since the last of them was written.
+        """Returns the timed-out messages, and whether nothing arrived since the last of them was written.
 
-        A bind that answers others is kept: the sequence number tells a late answer from another's.
+        A bind that still answers other messages is kept: the sequence number identifies a late answer.
         """
         events: list[Event] = []
         mute = False
@@ -302,7 +311,7 @@ class Session:
         return events, mute
 
     def _handle(self, frame: bytes, now_s: float) -> list[Event]:
-        """One frame. One that cannot be read is refused, and the next is read all the same."""
+        """Handles one frame. An unreadable frame is refused, and the session continues with the next one."""
         if self.phase is Phase.ENDED:
             return []
         try:
@@ -327,7 +336,7 @@ class Session:
         return [Answered(waiting.key, GARBLED)]
 
     def _answer(self, pdu: Pdu, now_s: float) -> list[Event]:
-        """An answer to a message; `generic_nack` is one too."""
+        """Handles the answer to a message. `generic_nack` is one too."""
         waiting = self._open.pop(pdu.sequence, None)
         if waiting is not None:
             return [Answered(waiting.key, self._outcome(pdu, now_s, is_new=waiting.is_new))]
@@ -366,12 +375,14 @@ class Session:
         return [Bound()]
 
     def _asked_to_leave(self, pdu: Pdu, _: float) -> list[Event]:
-        """It may still answer what it took, and hears goodbye when it has: what is cut off nobody knows anything of."""
+        """The centre wants to unbind. It may still answer messages, so the reply waits for the last answer. Messages
+        cut off would stay unknown.
+        """
         self.phase, self._unbind = Phase.LEAVING, pdu.sequence
         return []
 
     def _let_go(self) -> list[Event]:
-        """The end of a conversation that the centre asked to leave, once it has nothing of ours any more."""
+        """Replies to the centre's `unbind` and ends the session, if no message is open."""
         if self.phase is not Phase.LEAVING or self._open:
             return []
         self._reply(Command.UNBIND_RESP, self._unbind)

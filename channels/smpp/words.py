@@ -1,9 +1,11 @@
-"""What people answer to a message: stop, help and start, in their language and their carrier's.
+"""Recognises people's answers to a message: stop, help and start, in their language and their carrier's words.
 
-A whole first line is compared, without case, accents and punctuation, so that "We saw her at the end of the road" stops nothing, and what a
-phone signs with keeps nobody's STOP from being heard. By default the words of all languages count for everybody, so none is here that is an answer
-to "Have you seen this child?" in any of them: no yes, and neither "fine", "alto", "alta", "dur" nor "T", though carriers of some countries print those
-(theirs can be set, `SmppSettings.words`).
+The whole first non-empty line is compared, without case, accents and punctuation. So "We saw her at the end of the
+road" stops nothing, and a signature that the phone adds on a later line cannot hide a STOP.
+
+By default the words of all languages count for every person. So the lists leave out any word that answers "Have you
+seen this child?" in one of the languages: no yes, and none of "fine", "alto", "alta", "dur" and "T". Carriers of some
+countries print those words; `SmppSettings.words` can add them.
 """
 
 from __future__ import annotations
@@ -15,14 +17,15 @@ from typing import Final
 
 
 class Word(enum.Enum):
-    """What somebody wants. Values are never reused."""
+    """The meaning of an answer. Values are never reused."""
 
     STOP = "stop"
     HELP = "help"
     START = "start"
 
 
-#: By BCP 47 language; what is joined by "_" is several words. English counts everywhere: carriers print it on every notice (CTIA Messaging Principles 5.1.3).
+#: By BCP 47 language. "_" joins several words. English always counts: carriers print it on every notice (CTIA Messaging
+#: Principles 5.1.3).
 BY_LANGUAGE: Final[Mapping[str, Mapping[Word, str]]] = {
     "en": {
         Word.STOP: "stop stopall unsubscribe cancel end quit revoke opt-out opt_out stop_all stop_it stop_it_now remove",
@@ -50,8 +53,8 @@ BY_LANGUAGE: Final[Mapping[str, Mapping[Word, str]]] = {
     "zh": {Word.STOP: "退订 停止 取消 td", Word.HELP: "帮助", Word.START: "订阅 开始 恢复"},
 }
 
-#: Words of which one, beside such as say no more, is enough: "STOP SMS", "please stop now", "STOP 36180"; but neither "bus stop" nor "don't
-#: stop", and no "Stop Atocha", which is where somebody saw the child.
+#: One of these words is enough if all other words are in `BESIDE` or numbers: "STOP SMS", "please stop now", "STOP
+#: 36180". Not so "bus stop", "don't stop", or "Stop Atocha", where a person saw the child.
 STRONG: Final = frozenset({"stop", "stopp", "arret", "baja", "unsubscribe", "стоп"})
 BESIDE: Final = frozenset(
     [
@@ -79,9 +82,10 @@ Words = Mapping[str, Word]
 
 
 def words(languages: Iterable[str], own: Mapping[str, Word] | None = None) -> Words:
-    """The answers that count where these languages are spoken, the first language first where one word means two things; `own` are the carrier's, which come first.
+    """Returns the known answers in these languages. If a word has two meanings, the earlier language counts; `own`, the
+    carrier's words, take precedence.
 
-    Raises `KeyError` for a language that has none.
+    Raises `KeyError` for a language without words.
     """
     found: dict[str, Word] = {}
     for language in dict.fromkeys(("en", *languages)):
@@ -91,7 +95,7 @@ def words(languages: Iterable[str], own: Mapping[str, Word] | None = None) -> Wo
 
 
 def meaning(text: str, known: Words) -> Word | None:
-    """What an answer means, or None when it is something else, which is for people to read."""
+    """Returns the meaning of an answer, or None for any other text, which a person has to read."""
     said = next(filter(None, map(plain, text.splitlines())), "")
     if said in known:
         return known[said]
@@ -101,14 +105,16 @@ def meaning(text: str, known: Words) -> Word | None:
 
 
 def plain(text: str) -> str:
-    """Without case, accents over Latin letters and punctuation, words one space apart."""
+    """Returns the text without case, accents over Latin letters and punctuation, and with single spaces."""
     folded = unicodedata.normalize("NFKD", text.translate({0x130: "i", 0x131: "i"}).casefold())
     kept = (c if unicodedata.category(c)[0] in "LN" else _mark(c) for c in folded)
     return " ".join("".join(kept).split())
 
 
 def _mark(character: str) -> str:
-    """Accents go without a trace, and so do the joints of one word; other punctuation parts words."""
+    """Returns the replacement for a character. Accents, hyphens and apostrophes vanish; other punctuation separates
+    words.
+    """
     if unicodedata.combining(character) or character in "-'’":
         return ""
     return character if unicodedata.category(character)[0] == "M" else " "
