@@ -1,4 +1,4 @@
-"""The tables of carriers: what every carrier has, and what each kind has besides."""
+"""The configuration tables of carriers: options that every carrier has, and options of each kind."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from channels.text import TableName
 
 
 class Carrier(Section):
-    """What every carrier has: its limits and what to do when it leaves us without an answer."""
+    """The options of every carrier: its limits, and how to handle a message without an answer."""
 
     channel: ClassVar[Channel]
     rate: float | None = Field(None, ge=0)
@@ -53,7 +53,7 @@ class WebPushCarrier(Carrier):
 
 
 class SmsCarrier(Carrier):
-    """What carriers of text messages have in common."""
+    """The options of all SMS carriers."""
 
     channel = Channel.SMS
     sender: str
@@ -69,12 +69,12 @@ class TwilioCarrier(SmsCarrier):
     endpoint: str = "https://api.twilio.com"
 
 
-#: Languages whose words for stop and start are known.
+#: Languages with known words for stop and start.
 Spoken = Literal["ar", "de", "en", "es", "fr", "hi", "it", "pl", "pt", "tr", "uk", "zh"]
 
 
 def _status(value: Any) -> Any:
-    """`0x400` as manuals write it, or 1024."""
+    """Returns the number of a status. Carriers' manuals write `0x400` for 1024; both forms are valid."""
     return int(value, 0) if isinstance(value, str) else value
 
 
@@ -123,7 +123,7 @@ DomainName = Annotated[str, AfterValidator(_domain)]
 
 
 class DomainLimit(Section):
-    """What one provider of mailboxes takes."""
+    """The limit of one mailbox provider."""
 
     rate: float | None = Field(None, gt=0)
     also: tuple[DomainName, ...] = ()

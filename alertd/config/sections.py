@@ -1,4 +1,6 @@
-"""The tables of the configuration, but those of carriers. Every option stands in `ops/alertd.toml` with its default and why."""
+"""The configuration tables, except those of carriers. `ops/alertd.toml` lists every option with its default and the
+reason for it.
+"""
 
 from __future__ import annotations
 
@@ -20,19 +22,19 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-#: A record that someone moved away from stays for 17 s, so that a query begun before the move still finds them: a query
-#: that ran on for longer than this, with a margin for clocks and for the move itself, could find them nowhere.
+#: In seconds. After a person moves, their old record stays for 17 s, so that a query that began before the move still
+#: finds them. A longer query, with a margin for clocks and for the move itself, could find them in neither place.
 LONGEST_QUERY_S = 5.0
 MOST_PORT = 65_535
 
 
-#: The type of the fault of a secret's file. Its place is the option that the file was to give.
+#: Error type for the file of a secret. The error's location is the option that the file should set.
 OF_ITS_FILE = "of_its_file"
 
 
 @dataclass(frozen=True, slots=True)
 class _NoSecret:
-    """Stands for the secret that a file did not give."""
+    """Stands for a secret that could not be read from its file."""
 
     why: str
 
@@ -50,18 +52,18 @@ def _secret_in(path: Any) -> str | _NoSecret:
 
 
 def _given(value: Any) -> Any:
-    """Raises for this option alone, so that the faults of all options are told at once."""
+    """Raises for this option alone, so that the errors of all options are reported together."""
     if isinstance(value, _NoSecret):
         raise PydanticCustomError(OF_ITS_FILE, "{why}", {"why": value.why})
     return value
 
 
-#: A secret. A file may give it: `password_file` in the place of `password`.
+#: A secret. A file may hold it: `password_file` replaces `password`.
 Secret = Annotated[SecretStr, BeforeValidator(_given)]
 
 
 def unreadable(path: Path | str, error: OSError) -> str:
-    """Why a file of the configuration cannot be read."""
+    """Returns why a configuration file cannot be read."""
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return f"there is no file {path}"
     if isinstance(error, PermissionError):
@@ -70,22 +72,22 @@ def unreadable(path: Path | str, error: OSError) -> str:
 
 
 class Section(BaseModel):
-    """A table of the file. Unknown options are refused."""
+    """A table of the file. Refuses unknown options."""
 
-    # What is reckoned with infinity becomes no number, and then an alert is refused for a fault of ours: 0 says that there is no limit.
+    # Infinity can turn into NaN in a calculation, and alertd would then refuse an alert. The value 0 means "no limit".
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     _from_files: frozenset[str] = PrivateAttr(frozenset())
 
     @property
     def from_files(self) -> frozenset[str]:
-        """The options that a file gave: `password` if the table has `password_file`."""
+        """Returns the options that were read from files: `password` if the table has `password_file`."""
         return self._from_files
 
     @model_validator(mode="wrap")
     @classmethod
     def _secrets_from_files(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        """`password_file = "..."` gives `password` without its trailing newline."""
+        """Reads `password` from the file that `password_file` names, without its trailing newline."""
         if not isinstance(values, dict):
             return handler(values)
         read = dict(values)
@@ -94,7 +96,7 @@ class Section(BaseModel):
             if name.endswith("_file") and name not in cls.model_fields and secret in cls.model_fields:
                 read[secret] = _secret_in(read.pop(name))
         made = handler(read)
-        made._from_files = frozenset(read.keys() - values.keys())  # noqa: SLF001  its own
+        made._from_files = frozenset(read.keys() - values.keys())  # noqa: SLF001 an attribute of this class
         return made
 
 
@@ -114,18 +116,20 @@ class StoreSection(Section):
 
     @property
     def tombstones_file(self) -> Path:
-        """Beside the directory, so that no copy of it contains it."""
+        """Returns the file of the tombstones. By default it is beside the data directory, so that no copy of the
+        directory contains it.
+        """
         directory = self.directory.absolute()  # "." has no name of its own
         return self.tombstones or directory.with_name(f"{directory.name}.tombstones")
 
     @property
     def reserve_bytes(self) -> int:
-        """What is kept free of the disk of the data."""
+        """Returns the bytes to keep free on the disk of the data."""
         return self.reserve_mb * 1024 * 1024
 
     @property
     def regions(self) -> Path:
-        """The folder of regions of one's own."""
+        """Returns the folder of the operator's own regions."""
         return self.directory / "regions"
 
 
@@ -133,7 +137,9 @@ _SITE = re.compile(r"(https?://[^\s/?#@\\]+(/[^\s?#\\]*)?)?")
 
 
 def _site(url: str) -> str:
-    """Paths are put behind it, so it ends in no slash of its own."""
+    """Returns the URL without a trailing slash, because paths are appended to it. Raises if it is not an http or https
+    URL.
+    """
     if _SITE.fullmatch(url) is None:
         raise PydanticCustomError("site", "this looks like https://alerts.centre.example")
     return url.rstrip("/")
@@ -151,12 +157,12 @@ class ApiSection(Section):
 
     @property
     def own_url(self) -> str:
-        """Where it listens."""
+        """Returns the URL on which the API listens."""
         return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
     @property
     def reached_at(self) -> str:
-        """What others are told: carriers that report back, and people who leave."""
+        """Returns the public URL, used by carriers' reports and unsubscribe links."""
         return self.public_url or self.own_url
 
 
@@ -170,7 +176,7 @@ class SignInSection(Section):
 
 
 class OidcSection(Section):
-    """Whether operators sign in by an OpenID provider too, and at which."""
+    """The OpenID provider by which operators may also sign in. Without an issuer there is none."""
 
     issuer: str = Field("", pattern=r"^(https://[^\s?#@\\]+|http://127\.0\.0\.1:[0-9]+[^\s?#@\\]*)?$")
     name: str = Field("", max_length=40)
@@ -188,7 +194,9 @@ class OidcSection(Section):
 
 
 def _listens(place: str) -> str:
-    """A higher port would be taken for another one, where nobody asks."""
+    """Returns the place if it is HOST:PORT or empty. Raises for a port above 65,535, which the system would take for
+    another port.
+    """
     host, _, port = place.rpartition(":")
     if place and not (host and port.isdecimal() and int(port) <= MOST_PORT):
         raise PydanticCustomError("place", 'this looks like "127.0.0.1:9101"')
@@ -199,7 +207,7 @@ def _shows(place: str) -> str:
     return place if place.startswith("unix:") else _listens(place)
 
 
-#: HOST:PORT, or nothing.
+#: HOST:PORT, or empty.
 Listening = Annotated[str, AfterValidator(_listens)]
 
 
@@ -235,7 +243,7 @@ class AudienceSection(Section):
 
 
 class RetentionSection(Section):
-    compress_days: int = Field(30, ge=2)  # from the end of the last that was told
+    compress_days: int = Field(30, ge=2)  # from the end of the last alert sent
     ledger_days: int = Field(0, ge=0)
     sought_days: int = Field(7, ge=1, le=365)
 
@@ -249,7 +257,9 @@ class BudgetSection(Section):
 
     @property
     def most(self) -> tuple[int, int]:
-        """Segments of an alert and of an organisation's day, the narrower of both limits; 0: no limit."""
+        """Returns the maximum segments of an alert, and of an organisation's day: the stricter of both limits. 0: no
+        limit.
+        """
         return self._segments(self.alert_segments, self.alert_cost), self._segments(self.day_segments, self.day_cost)
 
     def _segments(self, segments: int, cost: float) -> int:
@@ -272,7 +282,7 @@ class AlertSection(Section):
 
 
 class CapIssuer(Section):
-    """A certificate that is known, and the senders whose documents it may be on."""
+    """A trusted certificate, and the senders allowed to sign documents with it."""
 
     certificate: Secret
     senders: tuple[str, ...]
@@ -292,7 +302,7 @@ class MediaSection(Section):
 
 class EventSection(Section):
     keep: int = Field(100_000, ge=1_000)
-    keep_days: int = Field(30, ge=4)  # webhooks are tried for three days
+    keep_days: int = Field(30, ge=4)  # webhooks are retried for three days
 
 
 class WebhookSection(Section):

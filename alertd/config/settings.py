@@ -1,7 +1,8 @@
-"""Configuration: one TOML file, `ALERTD_*` in the environment above it, secrets from `*_file`.
+"""Loads the configuration: one TOML file, overridden by `ALERTD_*` in the environment. Secrets may be in files
+(`*_file`).
 
-Every option stands in `ops/alertd.toml` with its default and why; a test compares the two. An option nobody knows is
-refused with the nearest name.
+`ops/alertd.toml` lists every option with its default and the reason for it; a test compares the two. Refuses an unknown
+option and suggests the nearest name.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ from alertd.config.sections import (
 
 
 def _named(carriers: dict[str, AnyCarrier]) -> dict[str, AnyCarrier]:
-    """They stand in addresses that carriers report to, which one with a space or a slash would never find."""
+    """Raises if a carrier's name contains other characters. Names are part of the URLs that carriers report to, so a
+    space or slash would break them.
+    """
     for name in carriers:
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
             raise PydanticCustomError(
@@ -61,7 +64,9 @@ def _named(carriers: dict[str, AnyCarrier]) -> dict[str, AnyCarrier]:
 
 
 def _of_one_key(carriers: dict[str, AnyCarrier]) -> dict[str, AnyCarrier]:
-    """Nobody keeps which key a browser subscribed with: another carrier's would be refused, and the browser given up."""
+    """Raises if the carriers of web push have different keys. alertd does not store which key a browser subscribed
+    with. The push service would refuse another carrier's key, and alertd would remove the browser.
+    """
     keys = {one.private_key.get_secret_value().strip() for one in carriers.values() if isinstance(one, WebPushCarrier)}
     if len(keys) > 1:
         raise PydanticCustomError(
@@ -71,7 +76,7 @@ def _of_one_key(carriers: dict[str, AnyCarrier]) -> dict[str, AnyCarrier]:
 
 
 class Settings(BaseSettings):
-    """Everything, frozen. `ALERTD_API__PORT=0` in the environment is `port` of `[api]`."""
+    """All settings, frozen. `ALERTD_API__PORT=0` in the environment sets `port` of `[api]`."""
 
     model_config = SettingsConfigDict(env_prefix="ALERTD_", env_nested_delimiter="__", extra="forbid", frozen=True)
 
@@ -95,12 +100,14 @@ class Settings(BaseSettings):
 
     @property
     def file(self) -> Path | None:
-        """Where they came from: children of this process must read the same."""
+        """Returns the path of the file, or None. Child processes must read the same file."""
         return self._file
 
 
 class _File(TomlConfigSettingsSource):
-    """The file's settings. Its carriers do not count where the environment names all there are: merged, both would send."""
+    """The settings of the file. If the environment sets the carriers, those of the file are ignored: merged, both sets
+    would send.
+    """
 
     def __call__(self) -> dict[str, Any]:
         own = {name: value for name, value in super().__call__().items() if name not in self._replaced()}
@@ -111,7 +118,9 @@ class _File(TomlConfigSettingsSource):
 
 
 def _below(above: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """What of a table of the file counts below the environment's: no file of a secret that a variable tells, or it would be read instead."""
+    """Returns the file's values that the environment does not replace. Drops `*_file` options if a variable sets their
+    secret: otherwise the file would override it.
+    """
     told = {f"{name}_file" for name in above}
     inner = {name: _below(above[name], value) for name, value in own.items() if _are_tables(above.get(name), value)}
     return {name: inner.get(name, value) for name, value in own.items() if name not in told}
@@ -122,7 +131,9 @@ def _are_tables(*values: Any) -> bool:
 
 
 def load(path: Path | None = None) -> Settings:
-    """The settings of a file (or none) under the environment. Raises ConfigError with every fault at once."""
+    """Returns the settings of a file (or none), overridden by the environment. Raises ConfigError that lists all
+    errors.
+    """
     if path is not None and not path.is_file():
         raise ConfigError(f"there is no configuration file {path}")
     misspelt = list(_misspelt_variables())
@@ -143,7 +154,7 @@ def load(path: Path | None = None) -> Settings:
 
 
 def _reading(path: Path | None) -> type[Settings]:
-    """Settings that read this file."""
+    """Returns a Settings class that reads this file."""
 
     class FromFile(Settings):
         _file: Path | None = PrivateAttr(path and path.resolve())
@@ -154,7 +165,7 @@ def _reading(path: Path | None) -> type[Settings]:
             settings_cls: type[BaseSettings],
             init_settings: PydanticBaseSettingsSource,
             env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  pydantic-settings passes them by name
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 pydantic-settings passes them by name
             file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             file = (_File(settings_cls, path),) if path else ()
@@ -167,9 +178,9 @@ def _sentences(error: ValidationError) -> Iterator[str]:
     for fault in error.errors(include_input=False, include_url=False):
         place, names = [str(part) for part in fault["loc"]], _names()
         if place[:1] == ["carriers"] and len(place) > 2:
-            # The third is the carrier's kind, which is no part of its path.
+            # The third element is the carrier's kind, which is not part of the option's path.
             names = list(KINDS_OF_CARRIER[place.pop(2)].model_fields)
-        where = ".".join(place) or "carriers"  # the one fault of the whole is theirs
+        where = ".".join(place) or "carriers"  # only carriers have an error without a path
         match fault["type"]:
             case "extra_forbidden":
                 files = [f"{name}_file" for name in _secrets().intersection(names)]
@@ -186,13 +197,13 @@ def _sentences(error: ValidationError) -> Iterator[str]:
 
 
 def _not_json(told: str) -> str:
-    """What reads the environment names the table alone."""
+    """Returns the error for a variable that is not JSON. The environment reader only names the table."""
     table = re.sub(r'.*field "(\w+)".*', r"\1", told)
     return f'{table}: a list or a table in a variable is written as JSON, as ["a", "b"] or {{"a": 1}} (ALERTD_{table.upper()}…)'
 
 
 def _elsewhere(where: str) -> str:
-    """An option that stands in another table, whose own name is no help."""
+    """Returns a hint if the option belongs to another table. In that case a similar name would not help."""
     name = where.rpartition(".")[2]
     tables = Settings.model_fields.items()
     homes = [table for table, field in tables if name in getattr(field.annotation, "model_fields", ())]
@@ -205,8 +216,9 @@ def _near(name: str, names: Sequence[str]) -> str:
 
 
 def _misspelt_variables() -> Iterator[str]:
-    """Variables that nearly name a section, or name an option of one with a `_` where two are needed. Others are left alone: Kubernetes sets
-    `ALERTD_PORT`, or `ALERTD_API_PORT=tcp://…`, for services of our name.
+    """Yields an error for each variable that resembles a section's name, or has `_` instead of `__` before an option.
+    Ignores other variables: Kubernetes sets `ALERTD_PORT`, or `ALERTD_API_PORT=tcp://…`, for services with alertd's
+    name.
     """
     known, prefix = list(Settings.model_fields), "ALERTD_"
     for name, value in sorted(os.environ.items()):
@@ -220,7 +232,7 @@ def _misspelt_variables() -> Iterator[str]:
 
 
 def _within(name: str) -> Iterator[str]:
-    """The variable of an option whose table is set off by one `_`."""
+    """Yields the right variable for an option with a single `_` after its table."""
     for table, field in Settings.model_fields.items():
         option = name.removeprefix(f"{table}_")
         if option != name and option in getattr(field.annotation, "model_fields", ()):
@@ -242,7 +254,7 @@ def _secrets() -> set[str]:
 
 
 def _sections(of: type[Section]) -> Iterator[type[Section]]:
-    """Every table there is, those within others too."""
+    """Yields every table, including nested ones."""
     for section in of.__subclasses__():
         yield section
         yield from _sections(section)

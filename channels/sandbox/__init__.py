@@ -1,6 +1,7 @@
-"""Local carriers that record what they are sent and can be told to misbehave: for the demo, the tests and integrators.
+"""Local carriers that record what they receive, and misbehave on request: for the demo, the tests and integrators.
 
-`Sandbox` runs them in this process, `run` until it is cancelled, telling other processes where they are in `sandbox.json`.
+`Sandbox` runs them in this process. `run` runs them until it is cancelled, and writes their addresses to `sandbox.json`
+for other processes.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from channels.sandbox.smtp import SmtpSandbox
 from channels.sandbox.webpush import HOST as PUSH_HOST
 from channels.sandbox.webpush import WebPushSandbox
 
-#: The user that the relay lets in, if it asks for a password.
+#: The user of the mail relay, if it requires a password.
 MAIL_USER = "sandbox"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SandboxPorts:
-    """Where to listen on 127.0.0.1; 0 takes a free port."""
+    """The ports on 127.0.0.1; 0 selects a free port."""
 
     push: int = 0
     webpush: int = 0
@@ -38,12 +39,14 @@ class SandboxPorts:
 
 
 class Sandbox:
-    """All carriers. Files (authority, service account) go to `directory`, which must exist."""
+    """All sandbox carriers. Writes its files (authority, service account) to `directory`, which must exist."""
 
     def __init__(
         self, directory: Path, ports: SandboxPorts | None = None, latency_s: float = 0.0, *, keep_mails: bool = False
     ) -> None:
-        """`latency_s`: how long FCM and the browsers' push service take for every answer. Raises `OSError` when the directory cannot be written."""
+        """`latency_s`: seconds that FCM and the browsers' push service take for every answer. Raises `OSError` if the
+        directory cannot be written.
+        """
         self._directory = directory
         self._ports = ports or SandboxPorts()
         self.authority = make_authority(directory)
@@ -52,7 +55,7 @@ class Sandbox:
         self.sms = HttpSmsSandbox(self.authority)
         self.smpp = SmscSandbox(self.authority)
         self.mail = SmtpSandbox(self.authority, keep=keep_mails)
-        # The others have theirs beside the carrier's own calls.
+        # The HTTP carriers serve the control calls on their own port.
         self._smpp_control = self._control(Control(self.smpp.script, self.smpp.recorded, say=self.smpp.say))
         self._mail_control = self._control(Control(self.mail.script, self.mail.recorded))
 
@@ -73,17 +76,17 @@ class Sandbox:
         return Listener(control.serve, self.authority.server_context(), 0.0)
 
     def places(self) -> Iterator[str]:
-        """Each carrier and where it listens."""
+        """Yields the name and address of each carrier."""
         for name in ("push", "webpush", "sms", "smpp", "mail"):
             one = self.endpoints[name]
             yield f"{name} at {one.get('endpoint') or '{host}:{port}'.format(**one)}"
 
     @property
     def endpoints(self) -> dict[str, dict[str, Any]]:
-        """By carrier, what a channel needs to speak to it, under the names of its settings.
+        """Returns the settings of a channel for each carrier, under their option names.
 
-        `control` holds by carrier the URL under which `/control`, `/counts` and `/recorded` are, `browser` where browsers are reached and
-        the keys of their subscriptions.
+        `control` holds the base URL of `/control`, `/counts` and `/recorded` for each carrier. `browser` holds the host
+        of the push service and the keys of its subscriptions.
         """
         ca_file = str(self.authority.ca_file)
         push: dict[str, Any] = {
@@ -141,11 +144,13 @@ async def run(
     mail_password: str | None = None,
     listens: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Serve until cancelled. `sandbox.json` in `directory` appears, whole, when everything listens; then `listens` gets a line that says where.
-    With a `mail_password` the relay refuses every other login than that of the user `sandbox`.
+    """Runs the carriers until cancelled. Writes `sandbox.json` to `directory` in one step when all carriers listen.
+    Then calls `listens` with a line that lists the addresses.
+
+    With a `mail_password`, the relay only accepts the user `sandbox` with this password.
     """
     ready, part = directory / "sandbox.json", directory / "sandbox.json.part"
-    ready.unlink(missing_ok=True)  # of one that was killed
+    ready.unlink(missing_ok=True)  # left by a killed process
     sandbox = Sandbox(directory, ports, latency_s)
     if mail_password is not None:
         sandbox.mail.account = (MAIL_USER, mail_password)

@@ -1,4 +1,4 @@
-"""A certificate authority for the sandbox alone, made at start, and a service account in Google's format."""
+"""A certificate authority for the sandbox alone, created at start, and a service account in Google's format."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-LIFE = dt.timedelta(days=30)  # longer than any sandbox stays up, short enough to be worth nothing when found
+LIFE = dt.timedelta(days=30)  # longer than any sandbox runs, short enough that a stolen key is worthless
 
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """Files of one authority: its own certificate, and one for the servers on 127.0.0.1."""
+    """The files of one authority: its own certificate, and one for the servers on 127.0.0.1."""
 
     ca_file: Path
     certificate_file: Path
@@ -40,7 +40,7 @@ class ServiceAccount:
 
 
 def make_authority(directory: Path) -> Authority:
-    """Make keys and certificates in `directory`, keys readable by the owner alone."""
+    """Creates keys and certificates in `directory`. Only the owner can read the keys."""
     ca_key = ec.generate_private_key(ec.SECP256R1())
     ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "alertd sandbox authority")])
     ca = (
@@ -68,7 +68,7 @@ def make_authority(directory: Path) -> Authority:
 
 
 def make_service_account(directory: Path, token_uri: str) -> ServiceAccount:
-    """A key file as the Firebase console gives it, whose token endpoint is the sandbox's."""
+    """Writes a key file in the Firebase console's format. Its token endpoint is the sandbox's."""
     key = _account_key()
     file = directory / "service-account.json"
     content = {
@@ -86,7 +86,9 @@ def make_service_account(directory: Path, token_uri: str) -> ServiceAccount:
 
 
 def vapid_key(file: Path) -> str:
-    """The key in a file, as PEM. It is made where there is none: who subscribed with it is there after a restart, too."""
+    """Returns the key in a file, as PEM. Creates the file if it is missing, so that subscriptions stay valid after a
+    restart.
+    """
     if not file.exists():
         _write_secret(file, _pem(ec.generate_private_key(ec.SECP256R1())))
     return file.read_text(encoding="ascii")
@@ -94,8 +96,8 @@ def vapid_key(file: Path) -> str:
 
 @cache
 def _account_key() -> rsa.RSAPrivateKey:
-    """One for all sandboxes of a process, and of half the usual length: to find it, and to check it wherever it is loaded, takes a
-    second otherwise, and it guards nothing.
+    """Returns the RSA key that all sandboxes of a process share. It has half the usual length: a full key takes a
+    second to create and to check at each load, and this one guards nothing.
     """
     return rsa.generate_private_key(public_exponent=65537, key_size=1024)  # noqa: S505  see above
 

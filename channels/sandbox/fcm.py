@@ -1,7 +1,8 @@
-"""A local FCM HTTP v1, over HTTP/2 or HTTP/1.1: the send call, Google's token endpoint, a record of what was accepted, and behaviours by token prefix.
+"""A local FCM HTTP v1, over HTTP/2 or HTTP/1.1. It serves the send call and Google's token endpoint, records accepted
+messages, and misbehaves by token prefix.
 
-Besides the calls of the real one: `POST /control` with `{"rules": [...], "clear": true, "revoke": true}`, `GET /counts`, and
-`GET /recorded` as NDJSON.
+Besides the calls of the real FCM: `POST /control` with `{"rules": [...], "clear": true, "revoke": true}`, `GET
+/counts`, and `GET /recorded` as NDJSON.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ from channels.sandbox.http_wire import Answer, Late, Reply, Request
 from channels.sandbox.listener import Control, Listener
 from channels.sandbox.script import FAULTS, Recorded, Script, misbehaved
 
-TOKEN_LIFE_S = 3600  # as Google's
+TOKEN_LIFE_S = 3600  # the same as Google's
 
 # FCM's limit, counted without the token, which is not part of the payload.
 PAYLOAD_BYTES = 4096
 
-# google-auth names Google's endpoint as the audience, whatever the service account's token_uri is.
+# google-auth always names Google's endpoint as the audience, and ignores the service account's token_uri.
 GOOGLE_AUDIENCE = "https://oauth2.googleapis.com/token"
 
-ANY_HOUR_S = 10**9  # by so much the clock of whoever asks for a token may differ
+ANY_HOUR_S = 10**9  # tolerated clock difference of the client
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 FCM_ERROR = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
@@ -42,11 +43,11 @@ def _error(status: int, code: str, fcm_code: str | None = None, field: str | Non
         details.append({"@type": FCM_ERROR, "errorCode": fcm_code})
     if field:
         details.append({"@type": BAD_REQUEST, "fieldViolations": [{"field": field, "description": "invalid"}]})
-    error = {"code": status, "message": "told so by the sandbox", "status": code, "details": details}
+    error = {"code": status, "message": "refused by the sandbox", "status": code, "details": details}
     return json.dumps({"error": error}).encode()
 
 
-# What a rule may `do`, with the answer: (status, body).
+# The values of a rule's `do`, with the answer: (status, body).
 REFUSALS = {
     "throttle": (429, _error(429, "RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED")),
     "unavailable": (503, _error(503, "UNAVAILABLE", "UNAVAILABLE")),
@@ -77,7 +78,7 @@ class _Send(msgspec.Struct):
 
 
 class FcmSandbox:
-    """`script` and `recorded` are for tests in the same process; the control calls are for others."""
+    """A local FCM. Tests in the same process use `script` and `recorded`; other processes use the control calls."""
 
     def __init__(self, authority: Authority, latency_s: float = 0.0) -> None:
         self.script = Script(BEHAVIOURS)
@@ -90,8 +91,8 @@ class FcmSandbox:
         self._decode = msgspec.json.Decoder(_Send).decode
         self._tokens: dict[bytes, float] = {}
         self.tokens_given = self.refused_tokens = 0
-        self.asked_at_s = 0  # what their clock showed who asked for the last one
-        self.token_delay_s = 0.0  # how long Google's endpoint takes
+        self.asked_at_s = 0  # the client's clock (UNIX seconds) at the last token request
+        self.token_delay_s = 0.0  # seconds that Google's endpoint takes
         self._serial = 0
 
     async def start(self, port: int = 0) -> None:
@@ -107,7 +108,7 @@ class FcmSandbox:
         return self._listener.open_connections
 
     def revoke_tokens(self) -> None:
-        """Every access token given so far is refused from now on."""
+        """Refuses every access token that was issued so far."""
         self._tokens.clear()
 
     def _serve(self, request: Request) -> Answer:
@@ -141,8 +142,8 @@ class FcmSandbox:
         return Reply(200, b'{"name": "projects/sandbox/messages/0:%d"}' % self._serial)
 
     def _grant(self, request: Request) -> Reply:
-        """RFC 7523: the assertion is signed by the service account's key, for this endpoint. By which clock is up to whoever asks: one that
-        a test sets ahead is not ours.
+        """Issues an access token (RFC 7523). The assertion must be signed by the service account's key, for this
+        endpoint. Any clock is accepted, because a test may set the client's clock ahead.
         """
         form = urllib.parse.parse_qs(request.body.decode())
         if form.get("grant_type") != [GRANT]:

@@ -1,7 +1,8 @@
-"""The same as `http_wire` over HTTP/2 (RFC 9113), which is what FCM speaks: a hundred requests at a time on one connection.
+"""The server of `http_wire` over HTTP/2 (RFC 9113), which FCM uses: 100 requests at a time on one connection.
 
-Like that one it must keep up with ten thousand requests a second: heads that repeat are decoded once, and all answers of one read are
-one write. What ends a connection over HTTP/1.1 ends one request here. A client that breaks the rules is hung up on.
+It must handle ten thousand requests a second too. So a repeated header block is decoded once, and all answers to one
+read are written together. A fault that ends a connection over HTTP/1.1 ends one request here. Aborts the connection if
+a client breaks the protocol.
 """
 
 from __future__ import annotations
@@ -38,9 +39,10 @@ from channels.http2_frames import (
 from channels.http2_session import OUR_WINDOW
 from channels.sandbox.http_wire import Answer, Connection, Half, Late, Reply, Request, Streamed
 
-#: Header blocks that are kept read. Those of a client that repeats itself are as many as its bodies have lengths.
+#: Maximum number of cached header blocks. A client that repeats its headers has one block for each length of its
+#: bodies.
 KNOWN = 1_000
-#: What we announce: as many requests at a time as FCM takes, and room for the longest body.
+#: The announced settings: as many concurrent requests as FCM takes, and a window for the longest body.
 SETTINGS = frame(
     Frame.SETTINGS,
     0,
@@ -51,14 +53,16 @@ GROWN = frame(Frame.WINDOW_UPDATE, 0, 0, (OUR_WINDOW - WINDOW).to_bytes(4, "big"
 
 
 class Heads:
-    """Reads header blocks (HPACK, RFC 7541). One that changes the table is read anew each time, and makes all others unknown."""
+    """Decodes header blocks (HPACK, RFC 7541). A block that changes the table is decoded each time, and empties the
+    cache.
+    """
 
     def __init__(self) -> None:
         self._decoder = hpack.Decoder()
         self._known: dict[bytes, tuple[bytes, bytes]] = {}
 
     def decode(self, block: bytes) -> tuple[bytes, bytes]:
-        """As HTTP/1.1 would have it: the request's line, and the lines of its head. Raises `ValueError`."""
+        """Returns the request line and the header lines in the form of HTTP/1.1. Raises `ValueError`."""
         found = self._known.get(block)
         if found is not None:
             return found
@@ -79,14 +83,14 @@ class Heads:
         return found
 
     def _newest(self) -> object:
-        """What was last put into the table: another object each time, though it may say the same as the one before."""
+        """Returns the newest table entry. Each entry is a new object, even if it has the same text as the last one."""
         entries = self._decoder.header_table.dynamic_entries
         return entries[0] if entries else None
 
 
 @lru_cache(maxsize=64)
 def answer_head(status: int, kind: bytes, headers: bytes) -> bytes:
-    """The header block of an answer. It keeps nothing in the client's table, so that it means the same everywhere."""
+    """Returns the header block of an answer. It adds nothing to the client's table, so it is valid on every connection."""
     lines = (line.partition(b": ") for line in headers.split(b"\r\n") if line)
     fields = [
         (b":status", b"%d" % status),
@@ -98,21 +102,21 @@ def answer_head(status: int, kind: bytes, headers: bytes) -> bytes:
 
 @dataclass(slots=True)
 class _Stream:
-    """One request, and what is left of its answer."""
+    """One request, and the unsent part of its answer."""
 
     line: bytes
     head: bytes
-    window: int  # how much of the answer the client takes now
-    room: int = OUR_WINDOW  # how much more of the request we take
+    window: int  # how many octets of the answer the client accepts now
+    room: int = OUR_WINDOW  # how many more octets of the request are accepted
     body: bytes = b""
     answering: bool = False
     unsent: bytes = b""
     pieces: Iterator[bytes] | None = None
-    cut: bool = False  # its answer ends in the middle
+    cut: bool = False  # the answer ends in the middle
 
 
 class Http2Wire(asyncio.Protocol):
-    """One connection. `serve` answers a request."""
+    """One HTTP/2 connection. Calls `serve` to answer each request."""
 
     def __init__(self, serve: Callable[[Request], Answer], connections: set[Connection], latency_s: float) -> None:
         self._serve = serve
@@ -120,11 +124,12 @@ class Http2Wire(asyncio.Protocol):
         self._latency_s = latency_s
         self._heads = Heads()
         self._frames, self._out = Frames(), [SETTINGS, GROWN]
-        self._greeting = PREFACE  # as much of it as has not come
+        self._greeting = PREFACE  # the part of it that has not arrived
         self._streams: dict[int, _Stream] = {}
-        self._last = 0  # the newest of them that came
-        self._window, self._stream_window = WINDOW, WINDOW  # of the client
-        self._emptied = b""  # begins the next head, where the client's table is to be smaller
+        self._last = 0  # number of the newest stream
+        self._window, self._stream_window = WINDOW, WINDOW  # the client's windows
+        # Starts the next header block, if the client reduces the table.
+        self._emptied = b""
         self._waiting: dict[int, asyncio.TimerHandle] = {}
         self._full = False
         self._transport = cast("asyncio.Transport", None)
@@ -176,18 +181,18 @@ class Http2Wire(asyncio.Protocol):
             raise ValueError("a head in many frames, or one of a stream that no client begins")
         block = unpadded(flags, payload)
         line, head = self._heads.decode(block[5:] if flags & PRIORITY else block)
-        if number > self._last:  # what comes later on a stream are trailers, which say nothing to us
+        if number > self._last:  # later headers on a stream are trailers, which are ignored
             self._last = number
             self._streams[number] = _Stream(line, head, self._stream_window)
             if len(self._streams) > STREAMS:
-                self._reset(number, REFUSED_STREAM)  # it may not have heard yet how many we take
+                self._reset(number, REFUSED_STREAM)  # the client may not know the limit yet
         if flags & END_STREAM and number in self._streams:
             self._whole(number)
 
     def _data(self, flags: int, number: int, payload: bytes) -> None:
         stream = self._streams.get(number)
         if stream is None:
-            return  # it was reset meanwhile
+            return  # the stream was reset
         stream.body += unpadded(flags, payload)
         stream.room -= len(payload)
         if flags & END_STREAM:
@@ -199,7 +204,7 @@ class Http2Wire(asyncio.Protocol):
         stream = self._streams[number]
         got = self._serve(Request(stream.line, stream.head, stream.body))
         if isinstance(got, Late):
-            delay_s = max(0.0, got.delay_s - self._latency_s)  # the rest passes when it is written
+            delay_s = max(0.0, got.delay_s - self._latency_s)  # `_flush` adds the rest
             self._waiting[number] = asyncio.get_running_loop().call_later(delay_s, self._release, number, got.answer)
         else:
             self._answer(number, got)
@@ -228,7 +233,7 @@ class Http2Wire(asyncio.Protocol):
         self._send(number, stream)
 
     def _send(self, number: int, stream: _Stream) -> None:
-        """As much of an answer as the windows allow."""
+        """Sends as much of an answer as the windows allow."""
         while stream.unsent or self._more(stream):
             size = min(len(stream.unsent), FRAME_BYTES, self._window, stream.window)
             if size <= 0 or self._full:
@@ -278,7 +283,7 @@ class Http2Wire(asyncio.Protocol):
                     stream.window += value - self._stream_window
                 self._stream_window = value
             elif name == Setting.HEADER_TABLE_SIZE and value < TABLE_BYTES:
-                self._emptied = table_size(0)  # it waits for that (RFC 7541 section 4.2), though we use none of it
+                self._emptied = table_size(0)  # the client waits for it (RFC 7541 section 4.2)
         self._out.append(frame(Frame.SETTINGS, ACK, 0))
         self._go_on()
 
@@ -295,7 +300,7 @@ class Http2Wire(asyncio.Protocol):
         self._go_on()
 
     def _flush(self) -> None:
-        """All is written after the same time, so that nothing overtakes what was said before."""
+        """Writes all output after the same latency, which keeps its order."""
         if not self._out:
             return
         out = b"".join(self._out)

@@ -1,6 +1,7 @@
-"""A bare HTTP/1.1 server protocol, for the sandbox carriers that must keep up with ten thousand requests a second.
+"""A minimal HTTP/1.1 server protocol, for sandbox carriers that must handle ten thousand requests a second.
 
-It reads requests with a Content-Length, pipelined or not, and answers in order, all answers of one read in one write.
+It reads requests with a Content-Length, pipelined or not. It answers in order, and writes all answers to one read
+together.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ PHRASES = {200: b"OK", 400: b"Bad Request", 401: b"Unauthorized", 403: b"Forbidd
 @dataclass(frozen=True, slots=True)
 class Request:
     line: bytes  # b"POST /path HTTP/1.1"
-    head: bytes  # the header lines, as they came
+    head: bytes  # the header lines as received
     body: bytes
 
     def header(self, name: bytes) -> bytes:
-        """The value, or b"" when there is none. `name` in lower case."""
+        """Returns the value, or b"" if the header is missing. `name` must be in lower case."""
         at = self.head.lower().find(b"\r\n" + name + b":")
         if at < 0:
             return b""
@@ -33,7 +34,7 @@ class Request:
 
 
 class Reply(NamedTuple):
-    """A whole answer. `headers` are further lines, each ended."""
+    """A whole answer. `headers` are additional lines, each with its line end."""
 
     status: int
     body: bytes
@@ -42,20 +43,22 @@ class Reply(NamedTuple):
 
 
 class Half(NamedTuple):
-    """Half of an answer, and then the connection ends; over HTTP/2, this request alone."""
+    """Sends half of an answer, then ends the connection. Over HTTP/2 it ends this request alone."""
 
     reply: Reply
 
 
 class Late(NamedTuple):
-    """An answer for later. What follows it on the connection waits, but over HTTP/2. None: what `Half` ends, ends then."""
+    """An answer sent after `delay_s` seconds. Later answers on the connection wait, except over HTTP/2. With None, the
+    connection (over HTTP/2 this request) then ends without an answer.
+    """
 
     answer: Reply | None
     delay_s: float
 
 
 class Streamed(NamedTuple):
-    """An answer in pieces, as they are taken. It ends the connection, but over HTTP/2."""
+    """An answer in pieces, produced as they are written. It ends the connection, except over HTTP/2."""
 
     pieces: Iterator[bytes]
     status: int = 200
@@ -68,13 +71,13 @@ Answer = Reply | Half | Late | Streamed
 
 
 class Connection(Protocol):
-    """One, of either kind."""
+    """A connection over HTTP/1.1 or HTTP/2."""
 
     def close(self) -> None: ...
 
 
 class Wire(asyncio.Protocol):
-    """One connection. `serve` answers a request."""
+    """One HTTP/1.1 connection. Calls `serve` to answer each request."""
 
     def __init__(self, serve: Callable[[Request], Answer], connections: set[Connection], latency_s: float) -> None:
         self._serve = serve
@@ -168,7 +171,7 @@ class Wire(asyncio.Protocol):
             self._transport.write(answers)
 
     def _stream(self) -> None:
-        """Write until the transport says it has enough; `resume_writing` goes on."""
+        """Writes until the transport's buffer is full; `resume_writing` continues."""
         if self._streaming is None:
             return
         for piece in self._streaming:

@@ -1,4 +1,6 @@
-"""A listening socket whose connections speak `http_wire`, or `http2_wire` where the client chose that (ALPN, RFC 7301)."""
+"""A listening socket. Its connections speak HTTP/1.1 (`http_wire`), or HTTP/2 (`http2_wire`) if the client chose it by
+ALPN (RFC 7301).
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ from channels.sandbox.script import Recorded, Rule, Script
 
 
 class _Arrived(asyncio.Protocol):
-    """Becomes the connection that the client chose, before the first byte of it is read."""
+    """Replaces itself by the protocol that the client chose, before the first byte is read."""
 
     def __init__(self, serve: Callable[[Request], Answer], connections: set[Connection], latency_s: float) -> None:
         self._made = serve, connections, latency_s
@@ -39,7 +41,7 @@ class Listener:
         self.port = 0
 
     async def start(self, port: int) -> None:
-        """Listen on 127.0.0.1; port 0 takes a free one, told by `port`."""
+        """Listens on 127.0.0.1. Port 0 selects a free port; `port` then holds it."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(self._arrived, "127.0.0.1", port, ssl=self._context, backlog=1024)
         self.port = self._server.sockets[0].getsockname()[1]
@@ -63,7 +65,7 @@ class _Answering(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Order(msgspec.Struct, forbid_unknown_fields=True):
-    """What may be ordered. A word that is none of these is refused: who misspells a fault would see that there is none."""
+    """The body of `POST /control`. Unknown members are refused: otherwise a misspelt fault would silently do nothing."""
 
     rules: list[Rule] | None = None
     clear: bool = False
@@ -72,8 +74,8 @@ class _Order(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Control:
-    """`POST /control`, `GET /counts`, `GET /recorded`. `revoke` is called for `{"revoke": true}`, `say` for every
-    `{"say": {"number": ..., "text": ...}}`: a person answers.
+    """Serves `POST /control`, `GET /counts` and `GET /recorded`. Calls `revoke` for `{"revoke": true}`. Calls `say`,
+    which simulates a person's answer, for `{"say": {"number": ..., "text": ...}}`.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What a sandbox carrier is told to do, and what it has recorded. Shared by all of them."""
+"""The rules for a sandbox carrier's behaviour, and the record of its messages. All sandbox carriers share this module."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from channels.sandbox.http_wire import RESET, Answer, Half, Late, Reply
 
 
 class Rule(msgspec.Struct, forbid_unknown_fields=True):
-    """Addresses that start with `prefix` get `do` instead of being accepted."""
+    """A rule: addresses that start with `prefix` get the behaviour `do` instead of being accepted."""
 
-    prefix: str  # "@" and a domain: those of mailboxes there
-    do: str  # what it may be is each carrier's: see its module
-    times: int | None = None  # how often; None: always
+    prefix: str  # "@" and a domain match mailboxes of the domain
+    do: str  # a behaviour; each carrier's module lists its own
+    times: int | None = None  # how often it applies; None: always
     retry_after_s: int | None = None
     delay_s: float = 60.0
 
@@ -26,14 +26,14 @@ class Rule(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Script:
-    """The rules of one carrier. The first that matches counts."""
+    """The rules of one carrier. The first match counts."""
 
     def __init__(self, known: frozenset[str]) -> None:
         self._known = known
         self._rules: list[Rule] = []
 
     def set(self, *rules: Rule) -> None:
-        """Replace all rules. Raises `ValueError` for a behaviour this carrier does not know."""
+        """Replaces all rules. Raises `ValueError` for a behaviour that this carrier does not have."""
         for rule in rules:
             if rule.do not in self._known:
                 raise ValueError(f"{rule.do!r} is not one of {', '.join(sorted(self._known))}")
@@ -57,7 +57,7 @@ class Repeat:
 
 
 class Recorded:
-    """Who was sent what, how often and when; a million addresses fit. Times are UNIX seconds."""
+    """Which address got which version, how often and when. A million addresses fit in memory. Times are UNIX seconds."""
 
     def __init__(self) -> None:
         self._first: dict[tuple[str, str], dict[str, float]] = {}
@@ -79,7 +79,7 @@ class Recorded:
         self.__init__()  # type: ignore[misc]
 
     def count(self, address: str) -> int:
-        """How many messages this address got, of all versions."""
+        """Returns how many messages this address got, of all versions."""
         return sum(count for _, _, one, count, _, _ in self if one == address)
 
     def counts(self) -> dict[str, int]:
@@ -87,14 +87,14 @@ class Recorded:
         return {"total": self.total, "addresses": addresses, "doubled": len(self._repeats)}
 
     def __iter__(self) -> Iterator[tuple[str, str, str, int, float, float]]:
-        """Chain, version, address, count, first and last time."""
+        """Yields chain, version, address, count, first and last time."""
         for (chain, version), told in list(self._first.items()):
             for address, first_s in list(told.items()):
                 repeat = self._repeats.get((chain, version, address)) or Repeat(1, first_s)
                 yield chain, version, address, repeat.count, first_s, repeat.last_s
 
     def ndjson(self) -> Iterator[bytes]:
-        """One JSON object a line, about 500 lines a piece."""
+        """Yields one JSON object a line, 500 lines a piece."""
         names = ("chain", "version", "address", "count", "first_s", "last_s")
         piece: list[str] = []
         for row in self:
@@ -108,14 +108,16 @@ class Recorded:
 
 HTML = Reply(200, b"<html><body>Please sign in</body></html>", kind=b"text/html")
 
-# Besides refusing: `html` answers a page, `stall` nothing for `delay_s` and then cuts, `slow` accepts and answers after
-# `delay_s`, `reset` takes the message and cuts, `half` cuts in the middle of its answer. What is cut is the connection over HTTP/1.1,
-# and over HTTP/2 the message's own stream.
+# Besides refusals: `html` answers with a page; `stall` answers nothing and disconnects after `delay_s`; `slow` accepts
+# and answers after `delay_s`; `reset` accepts and disconnects; `half` disconnects in the middle of its answer. Over
+# HTTP/1.1 the connection ends, over HTTP/2 only the message's stream.
 FAULTS = frozenset({"html", "stall", "slow", "reset", "half"})
 
 
 def misbehaved(rule: Rule, refusals: Mapping[str, tuple[int, bytes]], accept: Callable[[], Reply]) -> Answer:
-    """The answer to a message. `refusals` are a carrier's own words, each with status and body; `accept` records the message."""
+    """Returns the answer to a message under a rule. `refusals` are the carrier's own answers (status and body).
+    `accept` records the message.
+    """
     if rule.do in refusals:
         wait = b"" if rule.retry_after_s is None else b"Retry-After: %d\r\n" % rule.retry_after_s
         return Reply(*refusals[rule.do], headers=wait)

@@ -1,6 +1,7 @@
-"""A local HTTP SMS provider in Twilio's shape, with status reports, and behaviours by the start of the number.
+"""A local HTTP SMS provider with Twilio's API and status reports. It misbehaves by the start of the number.
 
-Besides the calls of the real one (a message, the account): `POST /control` with `{"rules": [...], "clear": true}`, `GET /counts`, and `GET /recorded` as NDJSON.
+Besides the calls of the real one (a message, the account): `POST /control` with `{"rules": [...], "clear": true}`, `GET
+/counts`, and `GET /recorded` as NDJSON.
 """
 
 from __future__ import annotations
@@ -21,24 +22,24 @@ from channels.sandbox.http_wire import Answer, Reply, Request
 from channels.sandbox.listener import Control, Listener
 from channels.sandbox.script import FAULTS, Recorded, Script, misbehaved
 
-POSTERS = 16  # reports under way at once
+POSTERS = 16  # concurrent reports
 
 REPORT_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One message and how it ends."""
+    """One message and its final status."""
 
     url: str
     sid: str
     to: str
-    ends: str  # MessageStatus
+    ends: str  # final MessageStatus
     error_code: str = ""
 
 
 class Reporter:
-    """Tells `sent` and then the end. `failed` counts reports that nobody took; none is told twice."""
+    """Reports `sent` and then the final status. `failed` counts reports that got no success answer. Does not retry."""
 
     def __init__(self, delay_s: float) -> None:
         self.delay_s = delay_s
@@ -88,14 +89,14 @@ class Reporter:
 
 ACCOUNT = "ACsandbox"
 SECRET = "sandbox"  # noqa: S105 it guards nothing: the sandbox listens on 127.0.0.1
-SENDER = "+15005550006"  # Twilio's own number for tests
+SENDER = "+15005550006"  # Twilio's number for tests
 
 
 def _error(status: int, code: int) -> tuple[int, bytes]:
-    return status, json.dumps({"code": code, "message": "told so by the sandbox", "status": status}).encode()
+    return status, json.dumps({"code": code, "message": "refused by the sandbox", "status": status}).encode()
 
 
-# What a rule may `do`, with the answer: (status, body).
+# The values of a rule's `do`, with the answer: (status, body).
 REFUSALS = {
     "throttle": _error(429, 20429),
     "unavailable": _error(503, 20500),
@@ -107,7 +108,7 @@ REFUSALS = {
     "unexplained": _error(400, 99999),
 }
 
-# Accepted, and then reported like this: (MessageStatus, ErrorCode).
+# Behaviours that accept the message and report this failure: (MessageStatus, ErrorCode).
 FAILURES = {
     "undelivered": ("undelivered", "30003"),
     "failed": ("failed", "30005"),
@@ -118,17 +119,19 @@ _UNKNOWN = Reply(*REFUSALS["unauthorized"])
 
 BEHAVIOURS = FAULTS.union(REFUSALS, FAILURES)
 
-#: So long after it was accepted a message is reported sent, and again delivered or not.
+#: Seconds after which an accepted message is reported as sent. Its final status follows after the same time again.
 REPORT_DELAY_S = 0.2
 
 
 class HttpSmsSandbox:
-    """`script`, `recorded` and `bodies` are for tests in the same process; the control calls are for others."""
+    """A local SMS provider. Tests in the same process use `script`, `recorded` and `bodies`; other processes use the
+    control calls.
+    """
 
     def __init__(self, authority: Authority) -> None:
         self.script = Script(BEHAVIOURS)
         self.recorded = Recorded()
-        self.bodies: dict[str, str] = {}  # what was said, by the version under which it is recorded
+        self.bodies: dict[str, str] = {}  # texts by recorded version
         self.reporter = Reporter(REPORT_DELAY_S)
         self._listener = Listener(self._serve, authority.server_context(), 0.0)
         self._control = Control(self.script, self.recorded)
@@ -171,7 +174,7 @@ class HttpSmsSandbox:
         return misbehaved(rule, REFUSALS, partial(self._accept, form))
 
     def _accept(self, form: dict[str, str], ends: tuple[str, str] = ("delivered", "")) -> Reply:
-        """The API names no version, so the text stands for it."""
+        """Records a message. The API has no version, so a hash of the text is used."""
         version = hashlib.sha256(form["Body"].encode()).hexdigest()[:16]
         self.bodies[version] = form["Body"]
         self.recorded.add("", version, form["To"])

@@ -1,4 +1,4 @@
-"""A local SMS centre (SMPP 3.4) with receipts, answers of people, and behaviours by the start of the number."""
+"""A local SMS centre (SMPP 3.4) with receipts and people's answers. It misbehaves by the start of the number."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ SYSTEM_ID = "sandbox"
 PASSWORD = "sandbox"  # noqa: S105 it guards nothing: the sandbox listens on 127.0.0.1
 SENDER = "12345"
 
-#: A code of this carrier's own: the person opted out.
+#: This carrier's own code: the person opted out.
 OPTED_OUT: Final = 0x400
-#: Another, of which the carrier says nothing.
+#: This carrier's own code without a documented meaning.
 UNEXPLAINED: Final = 0x4FE
 STATUSES: Final = {OPTED_OUT: Outcome(Answer.NEVER, Reason.GONE)}
 
-# What a rule may `do`, with the answer.
+# The values of a rule's `do`, with the answer.
 REFUSALS = {
     "throttle": Status.THROTTLED,
     "queue-full": Status.QUEUE_FULL,
@@ -41,12 +41,13 @@ REFUSALS = {
     "unexplained": UNEXPLAINED,
 }
 
-# Accepted, and then reported like this.
+# Behaviours that accept the message and report this failure.
 FAILURES = {"undelivered": "UNDELIV", "expired": "EXPIRED", "rejected": "REJECTD"}
 
-# Besides: `stall` takes the message and never answers, `slow` answers after `delay_s`, `reset` takes it and cuts the connection,
-# `garbage` answers with an HTTP page, `half` with half a frame before it cuts, `oversized` with a frame of 4 GiB, `stranger` under a
-# number that nobody asked, `unreadable` with an id that has no end, `nack` with generic_nack.
+# Besides: `stall` accepts and never answers; `slow` answers after `delay_s`; `reset` accepts and cuts the connection;
+# `garbage` answers with an HTTP page; `half` sends half a frame and disconnects; `oversized` sends a frame of 4 GiB;
+# `stranger` answers under an unused sequence number; `unreadable` sends an id without an end; `nack` answers
+# generic_nack.
 BEHAVIOURS = frozenset(
     {
         *REFUSALS,
@@ -72,20 +73,23 @@ Fields = dict[str, int | str | bytes]
 
 @dataclass(slots=True, kw_only=True)
 class Habits:
-    """How this carrier goes about its receipts, how many binds an account has, and how many parts a second it accepts."""
+    """The carrier's habits: its receipts, the binds of an account, and the parts it accepts each second."""
 
     receipts: bool = True
     delay_s: float = 0.0
-    first: bool = False  # before the answer to the message
+    first: bool = False  # the receipt comes before the answer to the message
     form: Literal["text", "parameters", "both"] = "both"
     ids: IdForm = "same"
-    zeros: int = 0  # before the id of a receipt
-    binds: int | None = None  # at a time; None: as many as anybody wants
-    parts_per_s: int | None = None  # accepted in any second, over all binds; the rest is throttled. None: no limit
+    zeros: int = 0  # leading zeros in the id of a receipt
+    binds: int | None = None  # at a time; None: no limit
+    # Accepted within any second, over all binds; the rest is throttled. None: no limit.
+    parts_per_s: int | None = None
 
 
 def receipt(message_id: str, word: str, habits: Habits) -> tuple[Fields, dict[int, bytes]]:
-    """The fields and parameters of a receipt. `message_id` is as it was answered, `word` as in appendix B."""
+    """Returns the fields and parameters of a receipt. `message_id` has the form of the answer; `word` is from appendix
+    B.
+    """
     shown = message_id
     if habits.ids == "hex-then-decimal":
         shown = str(int(message_id, 16))
@@ -104,7 +108,7 @@ def receipt(message_id: str, word: str, habits: Habits) -> tuple[Fields, dict[in
 
 
 def from_person(number: str, text: str) -> Fields:
-    """The fields of what somebody writes to us: an E.164 number and any text."""
+    """Returns the fields of a message from a person: an E.164 number and any text."""
     data_coding, octets = (1, text.encode()) if text.isascii() else (8, text.encode("utf-16-be"))
     return {
         "source_addr_ton": 1,
@@ -117,7 +121,7 @@ def from_person(number: str, text: str) -> Fields:
 
 
 def nonsense(behaviour: str, sequence: int) -> bytes:
-    """What is answered instead of an answer; nothing for a behaviour that is silent."""
+    """Returns the octets sent instead of a valid answer, or none for a silent behaviour."""
     unreadable = HEADER.pack(18, Command.SUBMIT_SM_RESP, 0, sequence) + b"ab"
     octets = {
         "garbage": PAGE,
@@ -131,7 +135,7 @@ def nonsense(behaviour: str, sequence: int) -> bytes:
 
 
 def address(pdu: Pdu) -> str:
-    """Whom a message is for, as it was before the carrier's own form."""
+    """Returns the recipient's address, before conversion to the carrier's form."""
     return ("+" if pdu.number("dest_addr_ton") == 1 else "") + pdu.text("destination_addr")
 
 
@@ -143,27 +147,29 @@ BINDS = {
 
 
 class SmscSandbox:
-    """`messages` keeps what was submitted when asked to; `acknowledged` counts the answers to what it delivered, by status."""
+    """A local SMS centre. `messages` keeps submitted PDUs if `keep` is set. `acknowledged` counts the client's answers
+    to deliveries, by status.
+    """
 
     def __init__(self, authority: Authority | None, habits: Habits | None = None, *, keep: bool = False) -> None:
-        """Without an authority it speaks plainly."""
+        """Without an authority, connections are not encrypted."""
         self.script = Script(BEHAVIOURS)
         self.recorded = Recorded()
         self.habits = habits or Habits()
-        self.texts: dict[str, str] = {}  # by the version under which they are recorded
+        self.texts: dict[str, str] = {}  # by recorded version
         self.messages: list[Pdu] | None = [] if keep else None
         self.acknowledged: Counter[int] = Counter()
         self.links: list[Link] = []
         self.links_made = 0
-        self.throttled = 0  # submitted and refused, for there were more than `parts_per_s`
+        self.throttled = 0  # submissions refused because of `parts_per_s`
         self.port = 0
         self._context = authority.server_context() if authority else None
         self._server: asyncio.Server | None = None
         self._serial = 0x1000
-        self._accepted_s: deque[float] = deque()  # in the last second
+        self._accepted_s: deque[float] = deque()  # times of the last second
 
     async def start(self, port: int = 0) -> None:
-        """Listen on 127.0.0.1; port 0 takes a free one, told by `port`."""
+        """Listens on 127.0.0.1. Port 0 selects a free port; `port` then holds it."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(partial(Link, self), "127.0.0.1", port, ssl=self._context)
         self.port = self._server.sockets[0].getsockname()[1]
@@ -185,21 +191,23 @@ class SmscSandbox:
         return len(self.links)
 
     def say(self, number: str, text: str) -> None:
-        """A person writes to us: an E.164 number and any text."""
+        """Delivers a message from a person: an E.164 number and any text."""
         self.deliver(from_person(number, text), {})
 
     def report(self, message_id: str, word: str = "DELIVRD", by: Link | None = None) -> None:
-        """A receipt for a message, whether there was one or not. `message_id` is as it was answered."""
+        """Delivers a receipt for a message, even one that does not exist. `message_id` has the form of the answer."""
         self.deliver(*receipt(message_id, word, self.habits), by)
 
     def deliver(self, fields: dict[str, int | str | bytes], tlvs: dict[int, bytes], by: Link | None = None) -> None:
-        """Anything, over any link that takes it; `by` is preferred. What nobody takes is lost, as the sandbox keeps no queue."""
+        """Delivers any fields over a link that receives; `by` is preferred. Without such a link they are lost, because
+        the sandbox has no queue.
+        """
         link = by if by is not None and by.takes else next((link for link in self.links if link.takes), None)
         if link is not None:
             link.deliver(fields, tlvs)
 
     def is_full(self) -> bool:
-        """Whether it has accepted all parts of this second; otherwise it counts one more."""
+        """Returns whether the limit of this second is reached. Otherwise counts one more part."""
         most, now_s = self.habits.parts_per_s, time.monotonic()
         if most is None:
             return False
@@ -212,7 +220,7 @@ class SmscSandbox:
         return False
 
     def accept(self, pdu: Pdu) -> str:
-        """Record a message and name it. Of one in parts only the first is recorded."""
+        """Records a message and returns its id. Only the first part of a message is recorded."""
         text = pdu.message
         part = elements(text, pdu.number("esm_class"))[0].get(PART)
         if part is None or part[2:] == b"\x01":
@@ -226,7 +234,7 @@ class SmscSandbox:
 
 
 class Link(asyncio.Protocol):
-    """One connection. Answers to what came together go out together."""
+    """One connection. Writes all answers to one read together."""
 
     def __init__(self, sandbox: SmscSandbox) -> None:
         self._sandbox = sandbox
@@ -252,7 +260,7 @@ class Link(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._sandbox.links.append(self)
         self._sandbox.links_made += 1
-        if not self._sandbox.is_up:  # it was shaking hands when the sandbox was stopped
+        if not self._sandbox.is_up:  # the sandbox stopped during the TLS handshake
             self.cut()
 
     def connection_lost(self, _: Exception | None) -> None:
@@ -261,7 +269,7 @@ class Link(asyncio.Protocol):
             timer.cancel()
 
     def cut(self) -> None:
-        """As a reset does."""
+        """Resets the connection."""
         self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
@@ -280,7 +288,7 @@ class Link(asyncio.Protocol):
         self._write(encode(Pdu(Command.DELIVER_SM, self._sequence, fields=fields, tlvs=tlvs)))
 
     def write(self, octets: bytes) -> None:
-        """Anything at all."""
+        """Writes any octets."""
         self._write(octets)
 
     def _bind(self, pdu: Pdu) -> None:

@@ -1,6 +1,8 @@
-"""A local mail relay: takes everything, records who it was for, and refuses by the start of the mailbox or its domain.
+"""A local mail relay. It accepts every mail, records its recipients, and refuses by the start of the mailbox or its
+domain.
 
-ESMTP (RFC 5321) with PIPELINING, SIZE, 8BITMIME, SMTPUTF8, STARTTLS and AUTH PLAIN (any user and password will do, unless `account` names one).
+ESMTP (RFC 5321) with PIPELINING, SIZE, 8BITMIME, SMTPUTF8, STARTTLS and AUTH PLAIN (any user and password, unless
+`account` sets one).
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from channels.sandbox.script import Recorded, Rule, Script
 SIZE_LIMIT_BYTES = 10_000_000
 LINE_LIMIT_BYTES = 4_096
 
-# What a rule may `do` at RCPT, with the reply.
+# The values of a rule's `do` that apply at RCPT, with the reply.
 AT_RECIPIENT = {
     "no-mailbox": b"550 5.1.1 no such mailbox",
     "disabled": b"550 5.2.1 mailbox disabled",
@@ -30,7 +32,7 @@ AT_RECIPIENT = {
     "slow-down": b"450 4.7.28 too many mails for this domain",
 }
 
-# What a rule may `do` when the content has come, with the reply.
+# The values of a rule's `do` that apply after the content, with the reply.
 AT_CONTENT = {
     "throttle": b"454 4.7.0 throttling failure",
     "account-rate": b"454 Throttling failure: Maximum sending rate exceeded.",
@@ -40,8 +42,9 @@ AT_CONTENT = {
     "garbage": b"<html>200 OK</html>",
 }
 
-# Besides: `stall` takes the content and never answers, `reset` takes it and cuts the connection, `slow` answers after `delay_s`,
-# `half` in the middle of its answer, `cut` cuts the connection at RCPT, before there is any content; `waits` refuses the recipient and waits for content all the same.
+# Besides: `stall` takes the content and never answers; `reset` takes it and cuts the connection; `slow` answers after
+# `delay_s`; `half` disconnects in the middle of its answer; `cut` cuts the connection at RCPT, before any content;
+# `waits` refuses the recipient but still waits for content.
 BEHAVIOURS = frozenset({*AT_RECIPIENT, *AT_CONTENT, "stall", "reset", "half", "slow", "cut", "waits"})
 
 ADDRESS = re.compile(rb"(?:FROM|TO):\s*<([^>]*)>", re.IGNORECASE)
@@ -49,7 +52,9 @@ HEADER = re.compile(rb"^(message-id|x-alert-chain|x-alert-version):\s*(.*?)\r$",
 
 
 class SmtpSandbox:
-    """`mails` keeps whole mails by recipient when asked to; `message_ids` counts each Message-ID taken."""
+    """A local mail relay. `mails` keeps whole mails by recipient if `keep` is set. `message_ids` counts each accepted
+    Message-ID.
+    """
 
     def __init__(self, authority: Authority, *, keep: bool = False) -> None:
         self.script = Script(BEHAVIOURS)
@@ -58,15 +63,18 @@ class SmtpSandbox:
         self.return_paths: dict[str, str] = {}
         self.mails: dict[str, bytes] | None = {} if keep else None
         self.context = authority.server_context()
-        self.pipelining = True  # whether commands may come together; where not, whoever sends them so is cut off
-        self.account: tuple[str, str] | None = None  # the user and password that it lets in; None lets in all
-        self.mails_a_session = 0  # after so many a session ends with 421; 0 is never
+        # Whether the relay allows pipelining. If not, it disconnects clients that pipeline.
+        self.pipelining = True
+        # The only accepted user and password. None: all are accepted.
+        self.account: tuple[str, str] | None = None
+        self.mails_a_session = 0  # a session ends with 421 after this many; 0: never
         self.sessions: set[Session] = set()
-        self.sessions_made = 0  # and not refused
-        self.connections: int | None = None  # at a time; the relay answers 421 to the next one. None: no limit
-        self.refused = 0  # connections
-        self.silent = False  # answers nothing and greets nobody, like a machine that died
-        self.quits = 0  # sessions that the client ended with QUIT
+        self.sessions_made = 0  # not counting refused ones
+        # At a time; the relay answers 421 to the next one. None: no limit.
+        self.connections: int | None = None
+        self.refused = 0  # refused connections
+        self.silent = False  # sends no greeting and no answer, like a dead machine
+        self.quits = 0  # sessions ended by the client's QUIT
         self._server: asyncio.Server | None = None
         self.port = 0
 
@@ -88,7 +96,7 @@ class SmtpSandbox:
         return len(self.sessions)
 
     def is_full(self) -> bool:
-        """Whether the relay refuses one more connection."""
+        """Returns whether the relay refuses another connection."""
         return self.connections is not None and len(self.sessions) >= self.connections
 
     def take(self, sender: str, to: str, content: bytes) -> None:
@@ -102,7 +110,7 @@ class SmtpSandbox:
 
 
 class Session(asyncio.Protocol):
-    """One connection. Replies to pipelined commands go out in one write."""
+    """One connection. Writes the replies to pipelined commands together."""
 
     def __init__(self, sandbox: SmtpSandbox) -> None:
         self._sandbox = sandbox
@@ -111,11 +119,11 @@ class Session(asyncio.Protocol):
         self._secure = False
         self._in_content = False
         self._mails = 0
-        self._waits = False  # for content, although there is no recipient
+        self._waits = False  # waits for content without a recipient
         self._sender: str | None = None
         self._to: list[tuple[str, Rule | None]] = []
         self._later: asyncio.TimerHandle | None = None
-        self._deaf = False  # stalled, or in the middle of a TLS handshake
+        self._deaf = False  # stalled, or during a TLS handshake
         self._upgrade: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -151,7 +159,7 @@ class Session(asyncio.Protocol):
         self._transport.write(b"".join(replies))
 
     def _next(self) -> bytes | None:
-        """The reply to the next command or content in the buffer; None when it is not whole yet."""
+        """Returns the reply to the next command or content in the buffer, or None if it is incomplete."""
         if self._in_content:
             return self._content()
         line, found, _ = bytes(self._buffer).partition(b"\r\n")
@@ -198,7 +206,7 @@ class Session(asyncio.Protocol):
             return b"503 5.5.1 already\r\n"
         self._transport.write(b"220 2.0.0 go ahead\r\n")
         self._deaf = True
-        self._buffer.clear()  # whatever was injected before the handshake (RFC 3207 4.2)
+        self._buffer.clear()  # data injected before the handshake (RFC 3207 4.2)
         self._upgrade = asyncio.get_running_loop().create_task(self._handshake())
         return b""
 
@@ -209,7 +217,7 @@ class Session(asyncio.Protocol):
             upgraded = await loop.start_tls(plain, self, self._sandbox.context, server_side=True)
         except OSError as fault:
             plain.abort()
-            self.connection_lost(fault)  # asyncio does not say so for a handshake that fails
+            self.connection_lost(fault)  # asyncio does not call it if a handshake fails
             return
         self._transport = cast("asyncio.Transport", upgraded)
         self._deaf = False

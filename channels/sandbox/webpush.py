@@ -1,8 +1,9 @@
-"""A local push service of browsers (RFC 8030), over HTTP/2 or HTTP/1.1: it opens what it is sent, as the browser would, and records it.
+"""A local push service of browsers (RFC 8030), over HTTP/2 or HTTP/1.1. It decrypts each message as the browser would,
+and records it.
 
-It stands for all of them: whatever host an endpoint names is what the VAPID token is for. Every path below `/push/` is a subscription, and
-all have the same keys, which `sandbox.json` tells. Besides the real one's call: `POST /control`, `GET /counts` and `GET /recorded`, whose
-addresses are the endpoints; rules go by how these start.
+It stands for all push services: the VAPID token names the host of the endpoint. Every path below `/push/` is a
+subscription, and all share the keys in `sandbox.json`. Besides the real call: `POST /control`, `GET /counts` and `GET
+/recorded`. Their addresses are the endpoints; rules match the start of an endpoint.
 """
 
 from __future__ import annotations
@@ -27,14 +28,15 @@ from channels.sandbox.listener import Control, Listener
 from channels.sandbox.script import FAULTS, Recorded, Script, misbehaved
 from channels.webpush_message import CURVE, HEAD_BYTES, RECORD_BYTES, SALT_BYTES, Subscription, base64url, derived
 
-#: What is pushed goes to paths below this.
+#: The paths of subscriptions start with this.
 PUSH = "/push/"
-#: The longest life of a VAPID token (RFC 8292 section 2).
+#: Maximum lifetime of a VAPID token in seconds (RFC 8292 section 2).
 TOKEN_LIFE_S = 24 * 3600
-#: What browsers here would say of themselves.
+#: The host in the endpoints of the browsers.
 HOST = "push.example"
 SECRET = b"sandbox browser!"
-#: What all browsers have for a private key: wherever a sandbox runs it is the same, so that people can be registered before it does.
+#: The private key of all browsers. It is the same in every sandbox, so that people can be registered before a sandbox
+#: starts.
 NUMBER = int.from_bytes(hashlib.sha256(b"a browser of the sandbox").digest(), "big")
 
 REFUSALS = {
@@ -67,17 +69,19 @@ class _Pushed(msgspec.Struct):
 
 
 class _Trusted(NamedTuple):
-    """A VAPID header that was looked at: for whom it is, and when it ends."""
+    """A checked VAPID header: its audience, and when it expires."""
 
     origin: str
     until_s: float
 
 
 class WebPushSandbox:
-    """`script` and `recorded` are for tests in the same process; the control calls are for others."""
+    """A local push service. Tests in the same process use `script` and `recorded`; other processes use the control
+    calls.
+    """
 
     def __init__(self, authority: Authority, latency_s: float = 0.0, *, keep: bool = False) -> None:
-        """`keep` what was opened, in `kept`, as JSON by endpoint."""
+        """`keep`: stores each decrypted message in `kept`, as JSON by endpoint."""
         self.script = Script(BEHAVIOURS)
         self.recorded = Recorded()
         self.kept: dict[str, bytes] | None = {} if keep else None
@@ -105,7 +109,7 @@ class WebPushSandbox:
 
     @property
     def keys(self) -> dict[str, str]:
-        """Of every browser here, as its PushSubscription has them."""
+        """Returns the keys of every browser, in the form of a PushSubscription."""
         return {"p256dh": base64url(self._point), "auth": base64url(SECRET)}
 
     def _serve(self, request: Request) -> Answer:
@@ -115,7 +119,7 @@ class WebPushSandbox:
         return self._control.serve(request)
 
     def _push(self, request: Request, path: str) -> Answer:
-        """What RFC 8030, 8188 and 8292 ask for is looked at."""
+        """Answers a push after the checks of RFC 8030, 8188 and 8292."""
         if not request.header(b"ttl").isdigit() or len(request.body) > RECORD_BYTES:
             return Reply(400, b"")
         trusted = self._looked_at(request.header(b"authorization"))
@@ -137,7 +141,9 @@ class WebPushSandbox:
         return Reply(201, b"", headers=b"Location: /m/%d\r\n" % self.recorded.total)
 
     def _opened(self, request: Request) -> bytes | None:
-        """The text, if it was sealed for this browser and is JSON of a notification (RFC 8291 section 3)."""
+        """Returns the text if it is encrypted for this browser and is a notification in JSON (RFC 8291 section 3).
+        Otherwise returns None.
+        """
         body = request.body
         if request.header(b"content-encoding") != b"aes128gcm" or len(body) <= HEAD_BYTES:
             return None
@@ -152,7 +158,9 @@ class WebPushSandbox:
         return text
 
     def _looked_at(self, header: bytes) -> _Trusted:
-        """A VAPID token, signed by the key beside it, is looked at once (RFC 8292 section 4.2)."""
+        """Returns the checked VAPID token (RFC 8292 section 4.2). It is signed by the key beside it. Each header is
+        checked once.
+        """
         if header not in self._trusted:
             self._trusted[header] = _read(header.decode("ascii", "replace"))
         return self._trusted[header]
@@ -171,6 +179,6 @@ def _read(header: str) -> _Trusted:
 
 
 def _key(point: str) -> ECKey:
-    """Raises `ValueError`."""
+    """Returns the public key. Raises `ValueError`."""
     raw = Subscription.parse(f"- {point} {base64url(SECRET)}").key
     return ECKey.import_key({"kty": "EC", "crv": "P-256", "x": base64url(raw[1:33]), "y": base64url(raw[33:])})

@@ -165,7 +165,7 @@ async def plain_http() -> AsyncIterator[int]:
     [
         (mail, "535 5.7.8 authentication failed", ["user", "password"]),
         (centre, "invalid password (0x0E)", ["system_id", "password", "system_type", "connections"]),
-        (twilio, "HTTP 401: told so by the sandbox", ["account", "password"]),
+        (twilio, "HTTP 401: refused by the sandbox", ["account", "password"]),
     ],
 )
 async def test_a_carrier_with_a_wrong_password_is_not_shown_as_working(
