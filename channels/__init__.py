@@ -1,4 +1,4 @@
-"""Ways to reach a phone or a mailbox: one outside service a file, asynchronous, knowing nothing of alertd."""
+"""Channels to a phone or a mailbox: one outside service per module, asynchronous, independent of alertd."""
 
-#: PyPI has another package of this name, which would silently merge with this one: start-up looks for this mark.
+#: A package on PyPI has the same name and would silently merge with this one. Start-up checks this mark.
 OWNER = "alertd"

@@ -1,13 +1,15 @@
-"""What mail servers write back: bounces (RFC 3464, and those of qmail) and complaints (RFC 5965), read from the mail they come in.
+"""Reads bounces (RFC 3464, and those of qmail) and complaints (RFC 5965) from the mails that mail servers send back.
 
-A report may carry a vague status (5.0.0), and the exact code in its diagnostic or in the text for people. The exact code counts. A temporary code counts
-before all others, and a full mailbox is not gone. Of the text for people, only the lines about the failed mailbox count.
+A report may have a vague status (5.0.0), and the exact code in its diagnostic or in the text for people. The exact code
+counts. A temporary code takes precedence over all others, and a full mailbox is not gone. Of the text for people, only
+the lines about the failed mailbox count.
 
-Anybody can send such a mail, so it is read without recursion, in one pass and to a limit, and what it says counts only under a
-tag of ours. Automatic replies and everything else say nothing.
+Anyone can send such a mail. So it is read without recursion, in one pass and up to a limit, and it only counts with one
+of alertd's tags. Automatic replies and all other mails yield no report.
 
-A mail server brings them by LMTP (RFC 2033): it is told for each mail whether it was taken. It is on this machine or in a network of one's own:
-whoever reaches it may say that a mail came to nothing.
+A mail server delivers them by LMTP (RFC 2033), which answers for each recipient whether the mail was accepted. The mail
+server must be on this machine or in a private network: any client that reaches the listener can claim that a mail
+failed.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from dataclasses import dataclass
 from channels.base import Reason, ReportState
 from channels.mail_answers import by_code
 
-#: A report comes with the mail it is about; the report itself is at its beginning.
+#: A report contains the mail that it is about, but the report itself comes first.
 LIMIT_BYTES = 1_000_000
 PARTS_LIMIT = 20
 BLOCKS_LIMIT = 50
@@ -36,22 +38,22 @@ _BOUNDARY = re.compile(r'boundary\s*=\s*(?:"([^"]{1,200})"|([^\s;"]{1,200}))', r
 VERP = re.compile(r"bounce\+([A-Za-z0-9_-]{1,80})@")
 _MESSAGE_ID = re.compile(r"<([A-Za-z0-9_-]{1,80})@")
 _FIELD = re.compile(r"^([!-9;-~]{1,80})[ \t]*:(.*)$")
-_STATUS = re.compile(r"(?<!\d\.)\b([245]\.\d{1,3}\.\d{1,3})\b(?!\.\d)")  # and no part of an IP address
+_STATUS = re.compile(r"(?<!\d\.)\b([245]\.\d{1,3}\.\d{1,3})\b(?!\.\d)")  # and not a part of an IP address
 
-#: What an action says (RFC 3464 2.3.3). "relayed" and "expanded" are stations on the way.
+#: The states of actions (RFC 3464 2.3.3). "relayed" and "expanded" are intermediate, so they are left out.
 ACTIONS = {"failed": ReportState.FAILED, "delivered": ReportState.DELIVERED}
 
-#: Complaints that mean: no more (RFC 5965 7.3).
+#: Complaints that mean an opt-out (RFC 5965 7.3).
 COMPLAINTS = frozenset({"abuse", "fraud", "opt-out", "opt-out-list"})
 
 REPORTS = frozenset({"message/delivery-status", "message/global-delivery-status", "message/feedback-report"})
 RETURNED = frozenset({"text/rfc822-headers", "message/rfc822", "message/global", "message/global-headers"})
 
-#: Text for people; a part without a type is that, too.
+#: Text for people. A part without a type is text too.
 TEXTS = frozenset({"text/plain", ""})
 #: A diagnostic that begins with a temporary reply code.
 _TEMPORARY = re.compile(r"(?:[\w-]+;)?\s*4\d\d\b")
-#: Words for a full mailbox. They win over the code beside them.
+#: Words for a full mailbox. They take precedence over the code beside them.
 _FULL = re.compile(r"quota|box (?:is )?full|storage", re.IGNORECASE)
 _BETWEEN_WORDS = re.compile(r"[\s<>()\[\]\"',;:]+")
 #: A line of this kind comes before a copy of the returned mail in a text for people. Exchange writes no dashes.
@@ -65,17 +67,19 @@ Fields = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MailReport:
-    """What became of one mail."""
+    """The report on one mail."""
 
-    tags: tuple[str, ...]  # that it may be about, the likeliest first: whoever signed them knows
+    tags: tuple[str, ...]  # possible tags, the most likely first; the signer can verify them
     state: ReportState
     reason: Reason = Reason.NONE
-    mailboxes: frozenset[str] = frozenset()  # that are said to be the recipient's, lower case
-    left: bool = False  # whoever got it wants no more
+    mailboxes: frozenset[str] = frozenset()  # the recipient's, as the report names them; lower case
+    left: bool = False  # the recipient opted out
 
 
 def read_bounce(raw: bytes, to: Sequence[str] = ()) -> list[MailReport]:
-    """The reports in a mail; none when it is no report. `to`: whom the mail came for, which is our own return path."""
+    """Returns the reports in a mail, or an empty list if it is not a report. `to`: the addresses that the mail was
+    delivered to, which are return paths of alertd.
+    """
     head, body = _split(raw[:LIMIT_BYTES].replace(b"\r\n", b"\n"))
     parts = _parts(head, body)
     report = next(((kind, text) for kind, text in parts if kind in REPORTS), None)
@@ -94,16 +98,19 @@ def read_bounce(raw: bytes, to: Sequence[str] = ()) -> list[MailReport]:
 
 
 def status_reason(status: str, diagnostic: str = "", for_people: str = "") -> Reason:
-    """Returns why a mail failed for good. `diagnostic` is the answer of the last server, and `for_people` the lines about this mailbox. The most exact
-    code counts, and among equally exact ones one that does not call the mailbox dead. `for_people` is read if `status` and `diagnostic` are vague. A temporary code wins over all others.
+    """Returns why a mail failed for good. `diagnostic` is the last server's answer; `for_people` holds the lines about
+    this mailbox.
+
+    The most exact code counts. Among equally exact codes, one that does not call the mailbox dead counts. `for_people`
+    is read if `status` and `diagnostic` are vague. A temporary code takes precedence over all others.
     """
     codes = [code for text in (status, diagnostic) for code in _codes(text)]
     if not any(map(_exactness, codes)):
         codes += _codes(for_people)
     if _TEMPORARY.match(diagnostic) or any(code.startswith("4") for code in codes):
-        return Reason.UNAVAILABLE  # tried again until there was no more time
+        return Reason.UNAVAILABLE  # the server retried until the time was over
     known = [(_exactness(code), reason) for code in codes if (reason := by_code(code))]
-    # Of equally exact codes, one that blocks the mail wins: it does not say that the mailbox is dead.
+    # Of equally exact codes, one that blocks the mail takes precedence: it does not say that the mailbox is dead.
     _, reason = max(known, key=lambda one: (one[0], one[1] is not Reason.GONE), default=(0, Reason.BLOCKED))
     is_full = any(map(_FULL.search, (status, diagnostic, for_people)))
     return Reason.BLOCKED if reason is Reason.GONE and is_full else reason
@@ -114,12 +121,14 @@ def _codes(text: str) -> list[str]:
 
 
 def _exactness(code: str) -> int:
-    """5.1.1 names a fault, 5.1.0 what it is about, and 5.0.0 nothing."""
+    """Returns how exact a code is: 5.1.1 names a fault, 5.1.0 only its subject, and 5.0.0 nothing."""
     return 0 if code.endswith(".0.0") else 1 if code.endswith(".0") else 2
 
 
 def _delivery(block: Fields, tags: tuple[str, ...], written_to: Sequence[str], for_people: str) -> MailReport:
-    """`written_to` is who the mail was for, and counts only where the report names nobody: a living mailbox may forward to the one that died."""
+    """Returns the report of one recipient. `written_to` is the mail's recipient. It only counts if the report names no
+    recipient: a living mailbox may forward to a dead one.
+    """
     state = ACTIONS.get(_first(block, "action").lower(), ReportState.ACCEPTED)
     named = [one for name in ("original-recipient", "final-recipient") for one in block.get(name, ())]
     mailboxes, reason = _mailboxes(named or written_to), Reason.NONE
@@ -130,8 +139,8 @@ def _delivery(block: Fields, tags: tuple[str, ...], written_to: Sequence[str], f
 
 
 def _about(mailboxes: frozenset[str], for_people: str) -> str:
-    """The lines of a text for people about these mailboxes: each from one that names them up to an empty one, or one that names another. Without
-    what the text quotes of the returned mail.
+    """Returns the lines of a text for people about these mailboxes. Each passage starts with a line that names one of
+    them. It ends at an empty line or a line that names another mailbox. Leaves out quoted lines of the returned mail.
     """
     found, counts = list[str](), False
     for line in for_people[:HEAD_LIMIT].split("\n"):
@@ -146,7 +155,9 @@ def _about(mailboxes: frozenset[str], for_people: str) -> str:
 
 
 def _of_qmail(head: Fields, body: bytes, to: Sequence[str]) -> list[MailReport]:
-    """The reports of a bounce of qmail: after its greeting a paragraph for each mailbox, and then the mail, behind a line of dashes."""
+    """Returns the reports of a qmail bounce. It has a greeting, a paragraph for each mailbox, then a line of dashes and
+    the mail.
+    """
     text = body[:HEAD_LIMIT].decode("utf-8", "replace")
     if not text.startswith(_QMAIL):
         return []
@@ -166,7 +177,9 @@ def _paragraphs(text: str) -> list[str]:
 
 
 def _tags(ours: Sequence[str], head: Fields, returned: Fields) -> tuple[str, ...]:
-    """The tags that a report may be about, the likeliest first: of the addresses that it came for, then of the mail that it returns."""
+    """Returns the possible tags of a report, the most likely first: from the addresses it was delivered to, then from
+    the returned mail.
+    """
     paths = [*ours, *head.get("to", ()), *returned.get("return-path", ())]
     return tuple(dict.fromkeys([*_found(VERP, paths), *_found(_MESSAGE_ID, returned.get("message-id", ()))]))
 
@@ -183,7 +196,7 @@ def _found(pattern: re.Pattern[str], texts: Sequence[str]) -> list[str]:
 
 
 def _mailboxes(texts: Sequence[str]) -> frozenset[str]:
-    """`rfc822;ana@example`, `Ana <ana@example>` or the mailbox alone."""
+    """Returns the mailboxes in `rfc822;ana@example`, `Ana <ana@example>` or plain addresses."""
     return frozenset(text.rpartition(";")[2].rpartition("<")[2].strip(" \t<>").lower() for text in texts)
 
 
@@ -197,7 +210,7 @@ def _split(raw: bytes) -> tuple[Fields, bytes]:
 
 
 def _fields(text: str) -> Fields:
-    """Header lines by lower-case name, unfolded. What is no header is passed over."""
+    """Returns header lines by lower-case name, unfolded. Skips lines that are not headers."""
     fields: dict[str, list[str]] = {}
     last: list[str] | None = None
     for line in text[:HEAD_LIMIT].lstrip("\n").split("\n", FIELDS_LIMIT)[:FIELDS_LIMIT]:
@@ -213,7 +226,9 @@ def _fields(text: str) -> Fields:
 
 
 def _parts(head: Fields, body: bytes, *, is_inner: bool = False) -> list[tuple[str, str]]:
-    """The parts of a multipart, decoded: media type and text. A report has no depth, but where its text for people comes in several forms."""
+    """Returns media type and decoded text of the parts of a multipart. Parts are not nested, except alternatives of the
+    text for people.
+    """
     boundary = _BOUNDARY.search(_first(head, "content-type")[:2_000])
     if boundary is None:
         return []
@@ -238,12 +253,12 @@ def _part(raw: bytes, *, is_inner: bool) -> tuple[str, str]:
     return kind, body.replace(b"\r\n", b"\n").decode("utf-8", "replace")
 
 
-#: Takes what one mail reports; answers False when it can be taken later only.
+#: Takes the reports of one mail. Returns False if the mail must be delivered again later.
 Take = Callable[[Sequence[MailReport]], Awaitable[bool]]
 
 CONNECTIONS = 20
-LINE_BYTES = 65_536  # far longer than allowed, but some write so
-IDLE_S = 300.0  # a client that says nothing for so long has gone (RFC 5321 4.5.3.2.7)
+LINE_BYTES = 65_536  # far longer than allowed, but some senders write such lines
+IDLE_S = 300.0  # a client that is silent for this many seconds is gone (RFC 5321 4.5.3.2.7)
 RECIPIENTS = 100
 
 _PATH = re.compile(r"(?:FROM|TO):[ ]*<([^<>]*)>", re.IGNORECASE)
@@ -258,7 +273,9 @@ _ORDER = b"503 5.5.1 not now\r\n"
 
 
 class BounceListener:
-    """An LMTP server for our return paths, and for `complaints@`, which providers are given for their feedback loops."""
+    """An LMTP server for alertd's return paths, and for `complaints@`, the address to register with providers' feedback
+    loops.
+    """
 
     def __init__(self, take: Take) -> None:
         self._take = take
@@ -267,7 +284,7 @@ class BounceListener:
         self.port = 0
 
     async def start(self, host: str, port: int) -> None:
-        """Raises `OSError` where it cannot listen."""
+        """Starts to listen. Raises `OSError` if it cannot."""
         self._server = await asyncio.start_server(self._accept, host, port, limit=LINE_BYTES)
         self.port = self._server.sockets[0].getsockname()[1]
 
@@ -285,11 +302,11 @@ class BounceListener:
                 writer.write(b"421 4.3.2 too many connections\r\n")
                 return
             self._open.add(task)
-            # whoever goes away, says too much or nothing has ended it
+            # a client that disconnects, sends too much or falls silent ends its session
             with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
                 await _Conversation(reader, writer, self._take).run()
         except asyncio.CancelledError:
-            pass  # we stop: the client keeps the mail
+            pass  # alertd stops: the client keeps the mail
         finally:
             if task is not None:
                 self._open.discard(task)
@@ -297,13 +314,13 @@ class BounceListener:
 
 
 class _Conversation:
-    """One connection."""
+    """One LMTP session."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, take: Take) -> None:
         self._reader = reader
         self._writer = writer
         self._take = take
-        self._began = False  # MAIL was said
+        self._began = False  # MAIL was received
         self._to: list[str] = []
 
     async def run(self) -> None:
@@ -357,7 +374,7 @@ class _Conversation:
         return _OK
 
     async def _data(self) -> bytes:
-        """One answer for each recipient, as LMTP has it."""
+        """Returns one reply for each recipient, as LMTP requires."""
         if not self._to:
             return _ORDER
         self._writer.write(b"354 go ahead\r\n")

@@ -1,6 +1,6 @@
-"""Reports of mail that relays post to a URL of ours: what SES, Postmark and Mailgun have in common.
+"""Reads mail reports that relays post to alertd by webhook: SES, Postmark and Mailgun.
 
-A proof of who posts comes first; what is posted is believed only then, and only under a tag of ours.
+Each hook first checks a proof of the sender. A report then only counts with one of alertd's tags.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from channels.base import Reason, ReportState
 from channels.bounces import VERP, MailReport, status_reason
 
-#: SNS sends no more than this; the others far less.
+#: SNS sends no larger body; the others send far less.
 LIMIT_BYTES = 262_144
 
 
@@ -35,46 +35,46 @@ class NotVouchedError(Exception):
 
 
 class HookUnavailableError(Exception):
-    """The proof cannot be checked for now; whoever posted should come again."""
+    """The proof cannot be checked now. The relay should post again."""
 
 
 class Hook(Protocol):
-    """One relay's way of posting reports."""
+    """One relay's form of posted reports."""
 
     async def parse(self, headers: Mapping[str, str], body: bytes) -> list[MailReport]:
-        """What is posted; empty when it says nothing that matters. `headers` by lower-case name.
+        """Returns the reports in a post, or an empty list if none matters. `headers` has lower-case names.
 
-        Raises `NotVouchedError`, `HookUnavailableError`, and `ValueError` for what cannot be read.
+        Raises `NotVouchedError`, `HookUnavailableError`, and `ValueError` if the post cannot be read.
         """
         ...
 
 
 @runtime_checkable
 class Hooked(Protocol):
-    """A channel whose relay may post reports."""
+    """A channel with a relay that may post reports."""
 
     hook: Hook | None
 
 
 def failed(tags: tuple[str, ...], reason: Reason, mailbox: str = "") -> MailReport:
-    """It came to nothing; `mailbox` is whom the relay names."""
+    """Returns the report of a failed mail. `mailbox` is the recipient that the relay names."""
     named = frozenset({mailbox.lower()}) if mailbox else frozenset()
     return MailReport(tags=tags, state=ReportState.FAILED, reason=reason, mailboxes=named)
 
 
 def left(tags: tuple[str, ...], state: ReportState = ReportState.DELIVERED) -> MailReport:
-    """Whoever got it wants no more."""
+    """Returns the report of an opt-out."""
     return MailReport(tags=tags, state=state, left=True)
 
 
 def tags_in(return_path: str, message_id: str) -> tuple[str, ...]:
-    """The tags in a return path and a Message-ID."""
+    """Returns the tags in a return path and a Message-ID."""
     ids = re.match(r"<?([A-Za-z0-9_-]{1,80})@", message_id)
     return tuple(dict.fromkeys([*VERP.findall(return_path)[:1], *([ids[1]] if ids else [])]))
 
 
 def posted_json(body: bytes) -> dict[str, Any]:
-    """The object that was posted. Raises `ValueError`."""
+    """Returns the posted JSON object. Raises `ValueError`."""
     if len(body) > LIMIT_BYTES:
         raise ValueError("This is longer than any report.")
     try:
@@ -82,29 +82,30 @@ def posted_json(body: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise ValueError("This is not a report in JSON.") from None
     if not isinstance(found, dict):
-        raise ValueError("This is not a report in JSON.")  # noqa: TRY004 what was posted is at fault
+        raise ValueError("This is not a report in JSON.")  # noqa: TRY004 the posted text is at fault
     return found
 
 
 def inner(of: dict[str, Any], name: str) -> dict[str, Any]:
-    """An object inside, empty when there is none."""
+    """Returns a member that is an object, or an empty object."""
     found = of.get(name)
     return found if isinstance(found, dict) else {}
 
 
 def inners(of: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    """The objects of a list inside, not too many."""
+    """Returns the objects in a member that is a list, at most 100."""
     found = of.get(name)
     return [one for one in found[:100] if isinstance(one, dict)] if isinstance(found, list) else []
 
 
 def text_of(of: dict[str, Any], name: str) -> str:
-    """A text inside, empty when there is none."""
+    """Returns a member that is a text, or an empty text."""
     found = of.get(name)
     return found if isinstance(found, str) else ""
 
 
-#: Its retries of a webhook go on for eight hours. The signature covers no body, so an old one must not last.
+#: In seconds. Mailgun retries a webhook for eight hours. Its signature does not cover the body, so an old signature
+#: must expire.
 MAILGUN_FRESH_S = 12 * 3600
 MAILGUN_AHEAD_S = 600
 
@@ -116,7 +117,7 @@ class MailgunHook:
         self._key = secret.encode()
         self._clock = clock
 
-    async def parse(self, headers: Mapping[str, str], body: bytes) -> list[MailReport]:  # noqa: ARG002 all is in the body
+    async def parse(self, headers: Mapping[str, str], body: bytes) -> list[MailReport]:  # noqa: ARG002 the proof is in the body
         posted = posted_json(body)
         self._check(inner(posted, "signature"))
         said = inner(posted, "event-data")
@@ -144,7 +145,7 @@ class MailgunHook:
 def _mailgun_reason(said: dict[str, Any]) -> Reason:
     why, status = text_of(said, "reason"), inner(said, "delivery-status")
     if why.startswith("suppress-"):
-        return Reason.BLOCKED  # Mailgun's own list: not a word of the recipient's server
+        return Reason.BLOCKED  # Mailgun's own list: not an answer of the recipient's server
     if why == "old":
         return Reason.UNAVAILABLE
     return status_reason(
@@ -152,7 +153,7 @@ def _mailgun_reason(said: dict[str, Any]) -> Reason:
     )
 
 
-#: By "Type" of a bounce; what is not here says nothing of the end (Postmark, "Bounce API", "Bounce types").
+#: By "Type" of a bounce. Types that are not listed are not final (Postmark, "Bounce API", "Bounce types").
 POSTMARK_BOUNCES = {
     "HardBounce": Reason.GONE,
     "BadEmailAddress": Reason.BAD_ADDRESS,
@@ -167,12 +168,13 @@ POSTMARK_BOUNCES = {
     "VirusNotification": Reason.BAD_MESSAGE,
 }
 
-#: In which Postmark is told the tag. It gives it back in "Metadata", and keeps neither return path nor Message-ID.
+#: The header that gives Postmark the tag. Postmark returns it in "Metadata", but keeps neither return path nor
+#: Message-ID.
 POSTMARK_HEADER = "X-PM-Metadata-tag"
 
 
 class PostmarkHook:
-    """Postmark signs nothing: it shows the user and password of the URL it was given (Postmark, "Webhooks overview")."""
+    """Postmark signs nothing. It sends the user and password of the configured URL (Postmark, "Webhooks overview")."""
 
     def __init__(self, secret: str) -> None:
         """`secret`: user:password."""
@@ -192,7 +194,7 @@ class PostmarkHook:
             case ("Delivery", _):
                 return [MailReport(tags=tags, state=ReportState.DELIVERED)]
             case ("SubscriptionChange", _) if text_of(said, "SuppressionReason") == "ManualSuppression":
-                # the recipient's own wish; "Customer" is ours, in Postmark's pages
+                # Only the recipient's own opt-out counts. In Postmark's pages, "Customer" means the account.
                 wished = said.get("SuppressSending") is True and text_of(said, "Origin") == "Recipient"
                 return [left(tags, ReportState.ACCEPTED)] if wished else []
             case _:
@@ -201,7 +203,8 @@ class PostmarkHook:
 
 Fetch = Callable[[str], Awaitable[bytes]]
 
-#: A region as AWS writes it (docs.aws.amazon.com/general/latest/gr/sns.html); `sns.s3-us-west-2.amazonaws.com` is anybody's bucket.
+#: A region in AWS's form (docs.aws.amazon.com/general/latest/gr/sns.html). `sns.s3-us-west-2.amazonaws.com` could be
+#: any customer's bucket.
 _SNS = r"https://sns\.[a-z]{2}(-[a-z]{2,20}){1,3}-[0-9]{1,2}\.amazonaws\.com(\.cn)?"
 _CERTIFICATE = re.compile(_SNS + r"/SimpleNotificationService-[A-Za-z0-9]{1,64}\.pem")
 _CONFIRM = re.compile(_SNS + r"/\?Action=ConfirmSubscription&[!-~]{1,2000}")
@@ -212,10 +215,10 @@ _SIGNED = {
 _SNS_HASHES: Mapping[str, Callable[[], hashes.HashAlgorithm]] = {
     "1": hashes.SHA1,
     "2": hashes.SHA256,
-}  # SNS signs so unless told otherwise
+}  # SNS uses SHA-1 by default
 KEYS_KEPT = 8
 
-#: Permanent bounces that are no word of the recipient's server, and transient ones that nobody tries again.
+#: Permanent bounces that the recipient's server did not send, and transient ones that are not retried.
 SES_BOUNCES = {
     ("Permanent", "NoEmail"): Reason.GONE,
     ("Permanent", "Suppressed"): Reason.BLOCKED,
@@ -231,13 +234,13 @@ class SesHook:
     """SES publishes to an SNS topic, which signs each message (SNS developer guide, "Verifying the signatures")."""
 
     def __init__(self, topic: str, fetch: Fetch | None = None) -> None:
-        """`topic`: the ARN; everybody's topics have good signatures, so it is the one that counts."""
+        """`topic`: the ARN. Any AWS customer's topic has valid signatures, so the ARN must match."""
         self._topic = topic
         self._fetch = fetch or fetch_small
         self._keys: dict[str, RSAPublicKey] = {}
         self._fetching = asyncio.Lock()
 
-    async def parse(self, headers: Mapping[str, str], body: bytes) -> list[MailReport]:  # noqa: ARG002 all is in the body
+    async def parse(self, headers: Mapping[str, str], body: bytes) -> list[MailReport]:  # noqa: ARG002 the proof is in the body
         posted = posted_json(body)
         await self._check(posted)
         if posted["Type"] == "SubscriptionConfirmation":
@@ -262,7 +265,9 @@ class SesHook:
             raise NotVouchedError from None
 
     async def _key(self, where: str) -> RSAPublicKey:
-        """The key of a certificate of SNS. What is none is not kept: the next answer may be better."""
+        """Returns the key of an SNS certificate. Does not cache an invalid document, because the next answer may be
+        valid.
+        """
         async with self._fetching:
             if where not in self._keys:
                 key = x509.load_pem_x509_certificate(await self._fetch(where)).public_key()
@@ -307,13 +312,13 @@ def _ses_bounces(bounce: dict[str, Any], tags: tuple[str, ...]) -> list[MailRepo
 def _ses_bounce(kind: tuple[str, str], one: dict[str, Any], tags: tuple[str, ...]) -> MailReport | None:
     reason = SES_BOUNCES.get(kind)
     if reason is None and kind[0] != "Permanent":
-        return None  # an automatic reply, or nobody knows
+        return None  # an automatic reply, or undetermined
     reason = reason or status_reason(text_of(one, "status"), text_of(one, "diagnosticCode"))
     return failed(tags, reason, text_of(one, "emailAddress"))
 
 
 async def fetch_small(url: str) -> bytes:
-    """A small document over TLS; no redirects. Raises `HookUnavailableError`."""
+    """Returns a small document, fetched over TLS without redirects. Raises `HookUnavailableError`."""
     return await asyncio.to_thread(_fetched, url)
 
 

@@ -1,7 +1,7 @@
 """DKIM signatures (RFC 6376) with rsa-sha256 and ed25519-sha256 (RFC 8463), relaxed/relaxed.
 
-What all mails of a message have in common is canonicalised once, and hashed up to where they differ; each mail adds its own few headers
-and what is its own in the body, and is signed.
+The common part of all mails of a message is canonicalised once, and hashed up to the first difference. Each mail then
+adds its own headers and its own part of the body, and is signed.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-#: Shorter keys are refused by receivers, or soon will be (RFC 8301 3.2).
+#: Receivers refuse shorter keys, or soon will (RFC 8301 3.2).
 RSA_BITS_LEAST = 2048
 
-#: Headers of which nobody may add another one: listed once more than there are (RFC 6376 8.15).
+#: Headers that may not be added after signing. The signature lists each one more time than the mail has it (RFC 6376
+#: 8.15).
 ONCE_ONLY = ("from", "to", "subject", "date", "message-id", "reply-to", "cc", "content-type", "list-unsubscribe")
 
 _FOLD = re.compile(rb"\r\n(?=[ \t])")
@@ -37,7 +38,7 @@ _SHA256 = Prehashed(hashes.SHA256())
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DkimSettings:
-    """One key. Rotation is two of them for a while: receivers find each in the DNS under its selector."""
+    """One key. To rotate keys, set two for a while: receivers find each in the DNS under its selector."""
 
     domain: str
     selector: str
@@ -45,10 +46,10 @@ class DkimSettings:
 
 
 class Signer:
-    """One domain's key under one selector."""
+    """Signs with one domain's key under one selector."""
 
     def __init__(self, settings: DkimSettings) -> None:
-        """Raises `ValueError` for a key or a name that cannot be used."""
+        """Raises `ValueError` if the key or a name is unusable."""
         for name in (settings.domain, settings.selector):
             if not _NAME.fullmatch(name):
                 raise ValueError(f"{name!r} is not a name in the DNS")
@@ -58,18 +59,18 @@ class Signer:
         self.head = f"v=1; a={algorithm}; c=relaxed/relaxed; {names}".encode()
 
     def sign(self, digest: bytes) -> bytes:
-        """The signature of a SHA-256 digest, in base64."""
+        """Returns the signature of a SHA-256 digest, in base64."""
         key = self._key
         raw = key.sign(digest, PKCS1v15(), _SHA256) if isinstance(key, RSAPrivateKey) else key.sign(digest)
         return base64.b64encode(raw)
 
 
 class Common:
-    """What all mails of one message have in common, hashed."""
+    """The hashes of the part that all mails of one message share."""
 
     def __init__(self, head: bytes, body: Sequence[bytes]) -> None:
-        """`head`: header lines; `body`: what follows the empty line, in pieces between which each mail has something of its own, that is
-        not white; both as they are on the wire, before dots are doubled.
+        """`head`: header lines. `body`: the body in pieces. Each mail has its own non-white text between the pieces.
+        Both have their wire form, before dots are doubled.
         """
         self._hash = hashlib.sha256()
         self._names = _add(self._hash, head)
@@ -77,7 +78,9 @@ class Common:
         self._opening = hashlib.sha256(first)
 
     def signatures(self, own: bytes, signers: Sequence[Signer], now_s: int, fill: bytes = b"") -> bytes:
-        """The DKIM-Signature headers of one mail, whose further header lines are `own`, with `fill` between the pieces of its body."""
+        """Returns the DKIM-Signature headers of one mail. `own` holds the mail's other header lines; `fill` goes
+        between the pieces of the body.
+        """
         body = self._opening.copy()
         body.update(b"".join(fill + piece for piece in self._rest))
         body_hash = base64.b64encode(body.digest())
@@ -96,12 +99,12 @@ class Common:
 
 
 def relaxed_header(name: bytes, value: bytes) -> bytes:
-    """One header line in its relaxed form (RFC 6376 3.4.2)."""
+    """Returns one header line in its relaxed form (RFC 6376 3.4.2)."""
     return b"%b:%b\r\n" % (name.lower(), _SPACES.sub(b" ", _FOLD.sub(b"", value)).strip(b" "))
 
 
 def relaxed_body(body: bytes) -> bytes:
-    """A body in its relaxed form (RFC 6376 3.4.4)."""
+    """Returns a body in its relaxed form (RFC 6376 3.4.4)."""
     lines = _relaxed(body).rstrip(b"\r\n")
     return lines + b"\r\n" if lines else b""
 
@@ -117,7 +120,7 @@ def _add(hashed: hashlib._Hash, lines: bytes) -> tuple[bytes, ...]:
     return tuple(name for name, _ in found)
 
 
-@lru_cache(maxsize=16)  # mails differ in their values alone
+@lru_cache(maxsize=16)  # the mails of an installation only differ in values
 def _signed_names(names: tuple[bytes, ...]) -> bytes:
     return b":".join([*names, *(name.encode() for name in ONCE_ONLY)])
 
@@ -131,7 +134,7 @@ def _private_key(settings: DkimSettings) -> RSAPrivateKey | Ed25519PrivateKey:
     if isinstance(key, Ed25519PrivateKey):
         return key
     if not isinstance(key, RSAPrivateKey):
-        raise ValueError(f"{where} is neither RSA nor Ed25519")  # noqa: TRY004 the file's fault, not a type's
+        raise ValueError(f"{where} is neither RSA nor Ed25519")  # noqa: TRY004 the fault is in the file, not a type
     if key.key_size < RSA_BITS_LEAST:
         raise ValueError(f"{where} has {key.key_size} bits; receivers want {RSA_BITS_LEAST}")
     return key

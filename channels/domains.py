@@ -1,4 +1,4 @@
-"""The names of mail domains, as the wire has them."""
+"""The ASCII form of mail domains."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from functools import lru_cache
 import idna
 
 
-@lru_cache(4096)  # most people's addresses are at a few domains
+@lru_cache(4096)  # most addresses belong to a few domains
 def in_ascii(domain: str) -> str:
-    """A domain by the rules of 2008 (RFC 5891, UTS 46). Python's own are those of 2003, to which `straße` is `strasse`: somebody else's.
+    """Returns a domain in ASCII by the rules of 2008 (RFC 5891, UTS 46). Python's own rules of 2003 turn `straße` into
+    `strasse`, which may have another owner.
 
-    Raises `UnicodeError` for what is no domain.
+    Raises `UnicodeError` if it is not a domain.
     """
     return (domain.encode("idna") if domain.isascii() else idna.encode(domain, uts46=True)).decode("ascii")

@@ -1,8 +1,8 @@
-"""The one way to ask what a stranger's URL names: on the public internet alone, whatever the name, a redirect or the DNS of
-the moment say (server-side request forgery). What is fetched may be elsewhere by then; what is posted goes to the URL itself.
+"""Fetches URLs that strangers supply, from the public internet only. It prevents server-side request forgery by names,
+redirects or changing DNS answers. A fetch follows redirects; a post only goes to the URL itself.
 
-A name is resolved once, all its addresses are judged, and the connection goes to one of those that were: nobody can answer
-the judge and the connection differently. Each redirect is a URL like the first.
+Each name is resolved once. All its addresses are checked, and the connection uses one of these. So a DNS server cannot
+give one answer to the check and another to the connection. Each redirect is checked in the same way.
 """
 
 from __future__ import annotations
@@ -25,63 +25,63 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-#: The addresses of a name. Raises OSError when it has none.
+#: Returns the addresses of a name. Raises OSError if it has none.
 Resolve = Callable[[str], Awaitable[Sequence[str]]]
-#: Whether what is about to be posted may be: asked once there is a connection, and before anything is written to it.
+#: Returns whether a body may still be posted. Called when the connection is open, before anything is written.
 MayPost = Callable[[], Awaitable[bool]]
 
-#: IPv4 that is not the public internet (IANA's registry of special-purpose addresses, RFC 6890, and RFC 5771), and what
-#: clouds put among the public ones.
+#: IPv4 networks that are not public (IANA's registry of special-purpose addresses, RFC 6890, and RFC 5771), and clouds'
+#: internal services at public addresses.
 NOT_PUBLIC_V4 = tuple(
     ipaddress.IPv4Network(each)
     for each in (
         "0.0.0.0/8",  # this host
         "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16",  # private (RFC 1918)
-        "100.64.0.0/10",  # carriers' own (RFC 6598); Alibaba's metadata, 100.100.100.200
+        "100.64.0.0/10",  # carrier-grade NAT (RFC 6598); Alibaba's metadata, 100.100.100.200
         "127.0.0.0/8",
-        "168.63.129.16/32",  # Azure's host: "public", and the same for every machine there
+        "168.63.129.16/32",  # Azure's host: a public address, the same for every machine there
         "169.254.0.0/16",  # link-local; metadata of most clouds, 169.254.169.254
         "192.0.0.0/24",  # protocols; Oracle's metadata, 192.0.0.192
-        "192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24",  # for books
+        "192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24",  # documentation
         "192.88.99.0/24",  # relays of 6to4
-        "198.18.0.0/15",  # benches
+        "198.18.0.0/15",  # benchmarks
         "224.0.0.0/3",  # multicast, reserved, broadcast
     )
 )  # fmt: skip
-#: All that IPv6 has handed out to the public so far, and what of it is not.
+#: All IPv6 addresses assigned to the public so far, and the exceptions among them.
 PUBLIC_V6 = ipaddress.IPv6Network("2000::/3")
 NOT_PUBLIC_V6 = tuple(
     ipaddress.IPv6Network(each)
     for each in (
-        "2001::/23",  # protocols, Teredo among them: an IPv4 address in disguise
-        "2001:db8::/32", "3fff::/20",  # for books
-        "2002::/16",  # 6to4: another disguise
+        "2001::/23",  # protocols, including Teredo, which embeds an IPv4 address
+        "2001:db8::/32", "3fff::/20",  # documentation
+        "2002::/16",  # 6to4, which embeds an IPv4 address
     )
 )  # fmt: skip
-#: IPv6 that only writes an IPv4 address down, in its last 32 bits: the IPv4 address is judged. Mapped (RFC 4291), and
-#: NAT64's well-known prefix (RFC 6052), by which networks without IPv4 reach the rest of the world.
+#: IPv6 addresses that stand for the IPv4 address in their last 32 bits, which is checked. They are mapped addresses
+#: (RFC 4291), and NAT64's well-known prefix (RFC 6052), by which networks without IPv4 reach the internet.
 AS_V4 = (ipaddress.IPv6Network("::ffff:0:0/96"), ipaddress.IPv6Network("64:ff9b::/96"))
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 MOST_REDIRECTS = 3
-NAMES_AT_ONCE = 32  # threads that wait more than they work
+NAMES_AT_ONCE = 32  # threads, which mostly wait
 _PIECE = 65_536
-#: The body of an answer has so long once the status is there, which says all that must be known.
+#: Seconds for the body of an answer after the status, which has all the necessary information.
 _BODY_S = 3.0
 _HERE = "127.0.0.1"
-_LONGEST_NAME = 254  # with a dot at its end
+_LONGEST_NAME = 254  # with a trailing dot
 _LABEL = "[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"(?:{_LABEL}\.)+(?![0-9]){_LABEL}\.?")
-#: Names of no public host: RFC 6761, 6762 and 7686, and ICANN's resolution 2024.07.29.06.
+#: Top-level names without public hosts: RFC 6761, 6762 and 7686, and ICANN's resolution 2024.07.29.06.
 _APART = frozenset({"localhost", "invalid", "local", "onion", "internal"})
-#: What the client is told of every host.
+#: The host name that the HTTP client gets for every URL.
 _ANY = "judged.invalid"
 
 
 class FetchError(Exception):
-    """A URL is not fetched; the message says why, to whoever sent it. What only a look into the network could tell is one
-    sentence for all reasons, so that nobody can explore the network by it. `cause` says what happened, for the operator of
-    the service alone: no answer of the API has it.
+    """A URL was not fetched. The message gives the reason to the person who supplied the URL. All reasons that depend
+    on the network share one sentence, so that it cannot be used to explore the network. `cause` has the details for the
+    service's operator; no API answer contains it.
     """
 
     def __init__(self, sentence: str, cause: str = "") -> None:
@@ -90,20 +90,20 @@ class FetchError(Exception):
 
 
 class NotAskedError(FetchError):
-    """Nothing was sent: the URL or its host is not to be asked, or no connection came about."""
+    """Nothing was sent: the URL or its host is not allowed, or the connection failed."""
 
 
 class WithheldError(Exception):
-    """`may_post` said no once there was a connection: nothing was written to it."""
+    """`may_post` refused after the connection was open: nothing was written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What was answered."""
+    """The answer to a post."""
 
     status: int
     headers: Mapping[str, str]
-    body: bytes  # its beginning, where there is too much of it
+    body: bytes  # its start, if it is too long
 
 
 _NOT_THERE = (
@@ -114,7 +114,7 @@ _NO_ANSWER = "There is no answer: it must be on the public internet, and answer 
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address belongs to the public internet, in whatever form it is written."""
+    """Returns whether an IP address, in any notation, belongs to the public internet."""
     try:
         return _is_public(ipaddress.ip_address(address))
     except ValueError:
@@ -134,14 +134,16 @@ def _within(address: Address, networks: Iterable[Network]) -> bool:
 
 
 def looked_up(host: str) -> Sequence[str]:
-    """By the system's resolver, which may take half a minute over a name whose servers are silent, and cannot be stopped."""
+    """Returns the addresses from the system's resolver. It may block for half a minute if the name servers are silent,
+    and cannot be stopped.
+    """
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 class Names:
-    """Looks names up in threads of its own, each name in one at a time: one whose servers are silent keeps no other waiting, nor what else is
-    done in threads.
+    """Resolves names in its own threads, one thread per name. A name with silent name servers then delays neither other
+    names nor other threads.
     """
 
     def __init__(self, look_up: Callable[[str], Sequence[str]] = looked_up) -> None:
@@ -150,7 +152,7 @@ class Names:
         self._asked: dict[str, asyncio.Future[Sequence[str]]] = {}
 
     async def resolve(self, host: str) -> Sequence[str]:
-        """Its addresses. Raises OSError when it has none."""
+        """Returns the addresses of a name. Raises OSError if it has none."""
         if host not in self._asked:
             asked = asyncio.get_running_loop().run_in_executor(self._threads, self._look_up, host)
             self._asked[host] = asked
@@ -159,7 +161,7 @@ class Names:
 
 
 class Fetcher:
-    """Fetches small things over TLS."""
+    """Fetches small documents over TLS."""
 
     def __init__(
         self,
@@ -171,9 +173,11 @@ class Fetcher:
         trust: ssl.SSLContext | None = None,
         loopback: bool = False,
     ) -> None:
-        """`timeout_s` is for all of it, redirects too; `ports` are those that a URL may name. With `loopback`, for whoever tries
-        it out, http://127.0.0.1 may be asked as well, at any port. The rest is for tests: who answers for a name, which
-        addresses are the world, and whose certificates count (unset: those this machine trusts).
+        """`timeout_s` covers a whole fetch with redirects. `ports` are the ports that a URL may name. `loopback` also
+        allows http://127.0.0.1 at any port, for trials.
+
+        The rest is for tests: the resolver, the check for public addresses, and the trusted certificates (None: those
+        of this machine).
         """
         self._timeout_s = timeout_s
         self._resolve = resolve or Names().resolve
@@ -183,7 +187,7 @@ class Fetcher:
         self._loopback = loopback
 
     async def fetch(self, url: str, most_bytes: int) -> bytes:
-        """What is there. Raises FetchError."""
+        """Returns the document. Raises FetchError."""
         try:
             async with asyncio.timeout(self._timeout_s):
                 for _ in range(MOST_REDIRECTS + 1):
@@ -202,9 +206,11 @@ class Fetcher:
     async def hand_over(
         self, url: str, body: bytes, headers: Mapping[str, str], most_bytes: int, may_post: MayPost | None = None
     ) -> Answered:
-        """Posts once, to this URL and to no other: a redirect is an answer like any. Returns the answer with at most `most_bytes` of its body. Raises
-        NotAskedError where surely nothing was sent, FetchError where there is no answer in time, though it may have arrived, and WithheldError where
-        `may_post`, asked once there is a connection, says no.
+        """Posts once, to this URL only. A redirect counts as the answer. Returns the answer with at most `most_bytes`
+        of its body.
+
+        Raises NotAskedError if nothing was sent. Raises FetchError if no answer came in time; the post may have
+        arrived. Raises WithheldError if `may_post` refuses when the connection is open.
         """
         asked = self._asked("POST", url, body, headers, may_post)
         try:
@@ -217,8 +223,8 @@ class Fetcher:
             raise FetchError(_NO_ANSWER) from None
 
     async def exchange(self, url: str, body: bytes, headers: Mapping[str, str], most_bytes: int) -> tuple[int, bytes]:
-        """Posts as `hand_over` does, and reads what is answered, whatever its status. Raises FetchError where there is no answer in time,
-        or too much of it.
+        """Posts as `hand_over` does. Returns status and body, for any status. Raises FetchError if no answer came in
+        time, or if it is too long.
         """
         try:
             async with asyncio.timeout(self._timeout_s), self._asked("POST", url, body, headers) as response:
@@ -227,7 +233,7 @@ class Fetcher:
             raise FetchError(_NO_ANSWER, self._cause(error)) from None
 
     def check(self, url: str) -> None:
-        """Raises FetchError for a URL that would never be asked, as far as that can be told without a look at the network."""
+        """Raises FetchError for a URL that is never allowed. Does not access the network."""
         if any(letter.isspace() or not letter.isprintable() for letter in url):
             raise FetchError("There can be no space and no control character in it.")
         parts = self._checked(url)
@@ -242,7 +248,9 @@ class Fetcher:
             raise FetchError(_NO_ANSWER)
 
     async def _once(self, url: str, most_bytes: int) -> tuple[bytes | None, str]:
-        """The body, or None and where else to look. Raises FetchError for a URL or host that is not to be asked."""
+        """Returns the body and the URL, or None and the URL of a redirect. Raises FetchError if the URL, its host or
+        the answer is refused.
+        """
         async with self._asked("GET", url, None, {}) as response:
             if response.status in REDIRECTS:
                 return None, urljoin(url, response.headers.get("Location", ""))
@@ -254,7 +262,7 @@ class Fetcher:
     async def _asked(
         self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], may_post: MayPost | None = None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The answer to one request. Raises FetchError for a URL or host that is not to be asked."""
+        """Yields the answer to one request. Raises NotAskedError, a FetchError, if the URL or host is not allowed."""
         parts = self._checked(url)
         try:
             addresses = await self._resolve(parts.hostname or "")
@@ -276,18 +284,20 @@ class Fetcher:
             yield response
 
     async def _beginning(self, response: aiohttp.ClientResponse, most_bytes: int) -> bytes:
-        """So much of the body as comes in its own time; whoever breaks off or falls silent within it has answered all the same."""
+        """Returns the start of the body, as far as it comes in time. A server that disconnects or stalls here has still
+        answered.
+        """
         body = bytearray()
         try:
             async with asyncio.timeout(min(self._timeout_s, _BODY_S)):
                 while len(body) < most_bytes and (piece := await response.content.read(most_bytes - len(body))):
                     body += piece
-        except (aiohttp.ClientError, OSError):  # TimeoutError is one
+        except (aiohttp.ClientError, OSError):  # TimeoutError is a subclass of OSError
             pass
         return bytes(body)
 
     def _cause(self, error: Exception) -> str:
-        """What went wrong on the way, in a sentence with no text that the other side sent."""
+        """Returns what failed, in a sentence without any text from the other side."""
         if isinstance(error, TimeoutError):
             return f"no answer within {self._timeout_s:g} s"
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
@@ -307,7 +317,7 @@ class Fetcher:
         return self._loopback and parts.scheme == "http" and parts.hostname == _HERE
 
     def _checked(self, url: str) -> SplitResult:
-        """The parts of a URL that may be looked up. Raises FetchError for one that is not plain https."""
+        """Returns the parts of a URL that may be resolved. Raises FetchError if it is not plain https."""
         try:
             parts = urlsplit(url)
             is_plain = parts.scheme == "https" and bool(parts.hostname) and (parts.port or 443) in self._ports
@@ -320,8 +330,8 @@ class Fetcher:
 
 
 def _may_be_public(name: str) -> bool:
-    """Whether a name can be one of the public internet: two labels or more (RFC 1123), the last one no number, which some take for an
-    IPv4 address, and none that was set apart.
+    """Returns whether a name can be public. It needs two labels or more (RFC 1123). The last one must be neither
+    numeric, which some take for IPv4, nor reserved.
     """
     return (
         len(name) <= _LONGEST_NAME and bool(_NAME.fullmatch(name)) and name.rstrip(".").rpartition(".")[2] not in _APART
@@ -329,12 +339,12 @@ def _may_be_public(name: str) -> bool:
 
 
 def _hides_something(parts: SplitResult) -> bool:
-    """A user's name, and whatever two readers of URLs could understand differently."""
+    """Returns whether a URL has a user name, or any part that two parsers could read differently."""
     return "@" in parts.netloc or "\\" in parts.geturl() or "%" in parts.netloc or not parts.netloc.isascii()
 
 
 async def _read(response: aiohttp.ClientResponse, most_bytes: int) -> bytes:
-    """The body. Raises FetchError as soon as it is too long, whatever its headers say."""
+    """Returns the body. Raises FetchError as soon as it is too long, and ignores the length in its headers."""
     body = bytearray()
     async for piece in response.content.iter_chunked(_PIECE):
         body += piece
@@ -344,7 +354,7 @@ async def _read(response: aiohttp.ClientResponse, most_bytes: int) -> bytes:
 
 
 class _Asking(aiohttp.TCPConnector):
-    """Asks whether it may post once there is a connection, which may have taken a long time, and nothing was written."""
+    """Calls `may_post` when the connection is open, which may have taken long, and before anything is written."""
 
     def __init__(self, may_post: MayPost | None, *, resolver: AbstractResolver, ssl: ssl.SSLContext | bool) -> None:
         super().__init__(resolver=resolver, ssl=ssl)
@@ -361,8 +371,8 @@ class _Asking(aiohttp.TCPConnector):
 
 
 class _Judged(AbstractResolver):
-    """The addresses that were judged, whatever the name. The client is given one name for all hosts: an address in a URL
-    would go past its resolver, and it might read a URL otherwise than we did.
+    """Returns the checked addresses for any name. The client gets the same name for all hosts. It would not resolve an
+    address in a URL, and might parse a URL differently.
     """
 
     def __init__(self, addresses: Sequence[str]) -> None:
@@ -371,11 +381,11 @@ class _Judged(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        del family  # the client asks for any
+        del family  # the client accepts any family
         return [_result(host, port, address) for address in self._addresses]
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Does nothing: no resource is open."""
 
 
 def _result(host: str, port: int, address: str) -> ResolveResult:

@@ -1,7 +1,7 @@
-"""An HTTP/1.1 connection: one POST at a time. One of the two kinds that `channels.https` keeps.
+"""An HTTP/1.1 connection that carries one POST at a time. `channels.https` keeps such connections, or HTTP/2 ones.
 
-Replies are read from bytes as they come (RFC 9112). Strict: what is not clearly a reply is a `ValueError`, makes the outcome unknown and closes
-the connection.
+Replies are parsed as bytes arrive (RFC 9112). The parser is strict: invalid replies raise `ValueError`. The outcome is
+then unknown, and the connection closes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import cast
 from channels.base import Outcome
 from channels.posting import LOST, NOT_HTTP, TIMED_OUT, Owner, Post, Posts, Reply
 
-# Carriers answer a few hundred bytes. More is a page of somebody in between, of which we need nothing.
+# Carriers answer with a few hundred bytes. A longer answer is an intermediary's page, which alertd does not need.
 HEAD_BYTES = 65_536
 BODY_BYTES = 1_048_576
 
@@ -32,7 +32,7 @@ class _Head:
 
 
 class ReplyReader:
-    """One connection's replies. After a reply, `keeps` says whether the connection may be used again."""
+    """Parses the replies of one connection. After a reply, `keeps` says whether the connection may be used again."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -42,19 +42,19 @@ class ReplyReader:
         self.keeps = False
 
     def feed(self, data: bytes) -> Reply | None:
-        """The reply, once it is whole. Raises `ValueError`; the connection is of no use then."""
+        """Returns the reply when it is complete, else None. Raises `ValueError`; the connection is then unusable."""
         self._buffer += data
         while self._head is None:
             head = self._take_head()
             if head is None:
                 return None
-            if head.status >= 200:  # the others are interim, the reply follows
+            if head.status >= 200:  # the others are interim replies
                 self._head = head
         body = self._take_chunked() if self._head.chunked else self._take_plain(self._head)
         return None if body is None else self._whole(self._head, body)
 
     def end(self) -> Reply | None:
-        """The connection ended: the reply, if it was one that lasts until then."""
+        """Returns the reply if it lasts until the connection ends, which has happened now. Otherwise returns None."""
         head = self._head
         if head is None or head.chunked or head.length is not None:
             return None
@@ -62,7 +62,7 @@ class ReplyReader:
 
     def _whole(self, head: _Head, body: bytes) -> Reply:
         self._head = None
-        self.keeps = head.keeps and not self._buffer  # bytes that nobody asked for: the next reply could be another's
+        self.keeps = head.keeps and not self._buffer  # extra bytes: the next reply could be wrong
         return Reply(head.status, head.headers, body)
 
     def _take_head(self) -> _Head | None:
@@ -85,7 +85,9 @@ class ReplyReader:
         return body
 
     def _take_chunked(self) -> bytes | None:
-        """Chunks as far as they have come; the whole body after the last one and its trailers (RFC 9112 7.1)."""
+        """Reads the available chunks. Returns the whole body after the last chunk and its trailers, else None (RFC 9112
+        7.1).
+        """
         while (end := self._buffer.find(b"\r\n")) >= 0:
             size_text = bytes(self._buffer[:end]).partition(b";")[0].strip()
             if not HEX.fullmatch(size_text):
@@ -107,7 +109,9 @@ class ReplyReader:
         return None
 
     def _take_trailers(self, last: int) -> bytes | None:
-        """`last` is where the line of the last chunk ends; an empty line ends the trailers."""
+        """Returns the body after the trailers, else None. `last` is the end of the last chunk's line. An empty line
+        ends the trailers.
+        """
         end = self._buffer.find(b"\r\n\r\n", last)
         if end < 0:
             if len(self._buffer) > HEAD_BYTES:
@@ -139,7 +143,7 @@ def _parse_head(lines: list[bytes]) -> _Head:
 
 
 def _framing(status: int, headers: dict[str, str]) -> tuple[int | None, bool]:
-    """Length of the body and whether it is chunked (RFC 9112 6.3)."""
+    """Returns the length of the body and whether it is chunked (RFC 9112 6.3)."""
     coding, length = headers.get("transfer-encoding"), headers.get("content-length")
     if coding is not None and (coding.lower() != "chunked" or length is not None):
         raise ValueError("the reply's length is ambiguous")
@@ -155,7 +159,7 @@ def _framing(status: int, headers: dict[str, str]) -> tuple[int | None, bool]:
 
 
 class Http1Connection(asyncio.Protocol):
-    """`post` writes a request, whose reply its owner is told. Implements `channels.posting.Connection`."""
+    """One connection. `post` writes a request; its owner gets the reply. Implements `channels.posting.Connection`."""
 
     most = 1
 
@@ -185,7 +189,7 @@ class Http1Connection(asyncio.Protocol):
         except ValueError:
             self._end(NOT_HTTP)
             return
-        if self._posted is None:  # nobody asked
+        if self._posted is None:  # no request is open
             self.abort()
         elif reply is not None:
             if not self._reader.keeps:
@@ -193,7 +197,7 @@ class Http1Connection(asyncio.Protocol):
             self._finish(reply)
 
     def eof_received(self) -> None:
-        """Nothing more can be answered here: what has come is the reply, and nothing more is asked."""
+        """The server sends nothing more. The data so far is the reply, and no further request is sent."""
         self._open = False
         self._finish(self._reader.end() or LOST)
 
@@ -207,7 +211,7 @@ class Http1Connection(asyncio.Protocol):
         self._transport.write(post.http1)
 
     def flush(self) -> None:
-        """It is written."""
+        """Does nothing: `post` has already written."""
 
     def forget(self, together: Posts) -> None:
         if self._posted is not None and self._posted.together is together:

@@ -1,4 +1,4 @@
-"""Send to many recipients with a bounded number of sends at once."""
+"""Sends to many recipients with a bounded number of concurrent sends."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ SendOne = Callable[[Recipient], Awaitable[Outcome]]
 
 
 async def in_lanes(recipients: Sequence[Recipient], lanes: int, send_one: SendOne) -> list[Outcome]:
-    """One outcome per recipient, in their order; at most `lanes` sends run at the same time.
+    """Returns one outcome per recipient, in their order. At most `lanes` sends run at the same time.
 
-    The lanes share one iterator: a slow answer holds up its own lane only. A fault in one send is that recipient's outcome, so that
-    what is known of the others is never lost. Its exception may hold an address: whoever formats the log tells its class and place alone.
+    The lanes share one iterator, so a slow answer only delays its own lane. A fault in one send becomes the outcome of
+    that recipient, so that the other outcomes are never lost. The exception may hold an address: a log formatter must
+    only show its class and place.
     """
     outcomes = [WITHHELD] * len(recipients)
     todo = iter(enumerate(recipients))
@@ -36,16 +37,16 @@ async def _lane(todo: Iterator[tuple[int, Recipient]], outcomes: list[Outcome], 
 async def _caught(send_one: SendOne, recipient: Recipient) -> Outcome:
     try:
         return await send_one(recipient)
-    except Exception as fault:  # noqa: BLE001 whatever it is, it is told and the others go on
+    except Exception as fault:  # noqa: BLE001 any fault is logged, and the other sends continue
         _log.error("a send failed", exc_info=fault)
         return FAULT
 
 
 def heed_cancelling() -> None:
-    """Raise `CancelledError` when this task has been cancelled and did not notice.
+    """Raises `CancelledError` if this task was cancelled but the cancellation was lost.
 
-    Until Python 3.12 `asyncio.wait_for`, which aiosmtplib uses, swallows a cancellation that comes together with its result
-    (python/cpython issue 86296).
+    Until Python 3.12 `asyncio.wait_for`, which aiosmtplib uses, swallows a cancellation that arrives together with its
+    result (python/cpython issue 86296).
     """
     task = asyncio.current_task()
     if task is not None and task.cancelling():

@@ -1,4 +1,4 @@
-"""Whether a channel's account can connect and log in, found without sending a message, and why not."""
+"""Checks without a message whether a channel's account can connect and log in, and why not."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 
 def is_this_machine(host: str) -> bool:
-    """Whether a host's name or address is that of the loopback."""
+    """Returns whether a host name or address is the loopback."""
     if host == "localhost":
         return True
     try:
@@ -28,7 +28,7 @@ def is_this_machine(host: str) -> bool:
 
 
 class LoginState(enum.StrEnum):
-    """What the last attempt to connect and log in found."""
+    """The result of the last attempt to connect and log in."""
 
     WORKS = "works"
     NOT_KNOWN = "not_known"  # the carrier has no call that checks an account
@@ -43,12 +43,12 @@ class LoginState(enum.StrEnum):
     TIMED_OUT = "timed_out"
     UNREACHABLE = "unreachable"
     WRONG_PROTOCOL = "wrong_protocol"
-    BUSY = "busy"  # the carrier refuses service for a reason of its own
+    BUSY = "busy"  # the carrier refuses service for its own reason
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """One finding. `server` is host:port. `said` holds the carrier's or the system's words: cleaned, one line."""
+    """One result. `server` is host:port. `said` holds the carrier's or the system's words, cleaned, on one line."""
 
     state: LoginState
     server: str = ""
@@ -56,14 +56,14 @@ class Login:
 
     @property
     def fails(self) -> bool:
-        """Whether no message can go."""
+        """Returns whether messages cannot be sent."""
         return self.state not in {LoginState.WORKS, LoginState.NOT_KNOWN}
 
 
 WORKS = Login(LoginState.WORKS)
 
 
-#: Longer words of a carrier add nothing.
+#: Maximum characters of a carrier's words.
 MOST_WORDS = 200
 _MAILBOX = re.compile(r"[^\s<>\"'(),;:]+@[^\s<>\"'(),;:]+")
 _NUMBER = re.compile(r"\+?\d[\d-]{6,}\d")
@@ -72,7 +72,7 @@ _HIDDEN = "…"
 
 
 def clean(words: str, *secrets: str) -> str:
-    """Words of a carrier on one line, without mailboxes, numbers, tokens and the given secrets."""
+    """Returns a carrier's words on one line, without mailboxes, numbers, tokens and the given secrets."""
     line = " ".join("".join(each if each.isprintable() else " " for each in words).split())
     for secret in filter(None, secrets):
         line = line.replace(secret, _HIDDEN)
@@ -82,7 +82,7 @@ def clean(words: str, *secrets: str) -> str:
 
 
 def words_of_reply(status: int, body: bytes) -> str:
-    """An HTTP answer in words: the status, and the message of a JSON error, as FCM and Twilio write it."""
+    """Returns an HTTP answer in words: the status, and the message of a JSON error in the form of FCM or Twilio."""
     document: Any = None
     with contextlib.suppress(ValueError, RecursionError):
         document = json.loads(body)
@@ -93,12 +93,12 @@ def words_of_reply(status: int, body: bytes) -> str:
 
 
 def server_of(url: str) -> str:
-    """The host and port of a URL."""
+    """Returns the host and port of a URL."""
     parts = urlsplit(url)
     return f"{parts.hostname}:{parts.port or (80 if parts.scheme == 'http' else 443)}"
 
 
-#: The first class that fits decides.
+#: The first matching class decides.
 _BY_CLASS: tuple[tuple[type[BaseException], LoginState], ...] = (
     (ssl.SSLCertVerificationError, LoginState.CERTIFICATE_REFUSED),
     (ssl.SSLError, LoginState.NO_TLS),
@@ -107,13 +107,15 @@ _BY_CLASS: tuple[tuple[type[BaseException], LoginState], ...] = (
     (TimeoutError, LoginState.TIMED_OUT),
 )
 _BY_NUMBER = {errno.ECONNREFUSED: LoginState.CONNECTION_REFUSED, errno.ETIMEDOUT: LoginState.TIMED_OUT}
-#: asyncio puts the errors of several addresses into one text.
+#: asyncio joins the errors of several addresses into one text.
 _ERRNO = re.compile(r"\[Errno (\d+)\]")
 
 
 def fault_of(error: BaseException, server: str, within_s: float, *, tls: bool = False) -> Login:
-    """What a failed connection means. `within_s` is the time-out that applied; `tls`: the connection began with a TLS handshake."""
-    causes = list(_causes(error))[::-1]  # the deepest first: libraries wrap what the system said
+    """Returns the meaning of a failed connection. `within_s` is its time-out in seconds. `tls`: the connection began
+    with a TLS handshake.
+    """
+    causes = list(_causes(error))[::-1]  # the deepest first: libraries wrap the system's error
     for one in causes:
         state = next((state for kind, state in _BY_CLASS if isinstance(one, kind)), None) or _by_number(one)
         if state is LoginState.TIMED_OUT:
@@ -126,7 +128,7 @@ def fault_of(error: BaseException, server: str, within_s: float, *, tls: bool = 
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An exception and those beneath it. requests and urllib3 put them into `args` and `reason`."""
+    """Yields an exception and its causes. requests and urllib3 put causes into `args` and `reason`."""
     seen = list[BaseException]()
     todo: list[object] = [error]
     while todo:
@@ -157,7 +159,7 @@ def _words(error: BaseException) -> str:
 
 
 async def reach(url: str, context: ssl.SSLContext | None, within_s: float) -> Login:
-    """Connect to the server of an https URL and shake hands, and ask for nothing."""
+    """Connects to the server of an https URL with a TLS handshake, and sends no request."""
     server, parts = server_of(url), urlsplit(url)
     try:
         async with asyncio.timeout(within_s):
@@ -174,7 +176,9 @@ _UNDECIDED = {LoginState.NO_TLS, LoginState.TIMED_OUT, LoginState.UNREACHABLE}
 
 
 async def fault_of_https(error: BaseException, url: str, within_s: float) -> Login:
-    """As `fault_of`, for an https URL. Recognises a port that speaks plain HTTP."""
+    """Returns the meaning of a failed connection to an https URL, as `fault_of` does. Also recognises a port that
+    speaks plain HTTP.
+    """
     found = fault_of(error, server_of(url), within_s, tls=True)
     if found.state in _UNDECIDED and await _speaks_plain_http(url):
         return Login(LoginState.PLAIN_HTTP, found.server)

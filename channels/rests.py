@@ -8,17 +8,20 @@ from dataclasses import dataclass
 
 from channels.base import WITHHELD, Answer, Outcome, Reason, Subject
 
-#: So many in a row that a server did not take are enough.
+#: Number of consecutive failures after which a server is paused.
 ENOUGH = 10
-#: For so long it is left alone then, twice as long each time. At most 5 s, so that a server that returns is found within 15 s.
+#: Seconds of the first and the longest pause; it doubles each time. At most 5 s, so that alertd finds a recovered
+#: server within 15 s.
 SHORTEST_S, LONGEST_S = 1.0, 5.0
 #: A chunk without new messages may try a server this long after one with new messages may.
 NEW_FIRST_S = 1.0
-#: A server that asks for more is tried again after a minute: what it said may be wrong, and one alert must not wait an hour for it.
+#: Maximum pause in seconds that a server can ask for. Its value may be wrong, and one alert must not wait an hour for
+#: it.
 LONGEST_ASKED_S = 60.0
-#: Servers in trouble that are remembered, those that failed last: made-up names do not make us forget one that all wait for.
+#: Maximum number of failing servers to remember, the latest ones. Invented host names then cannot push out a real
+#: server.
 MOST = 256
-#: What speaks of the server, and not of the message or of us.
+#: Reasons that concern the server, and not the message or alertd.
 ITS_OWN = frozenset({Reason.CONNECTION, Reason.TIMEOUT, Reason.UNAVAILABLE, Reason.THROTTLED})
 UNTAKEN = frozenset({Answer.RETRY, Answer.UNKNOWN})
 
@@ -27,26 +30,27 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Trouble:
-    failed: int = 0  # in a row
-    rest_s: float = 0.0  # the last, of our own accord
+    failed: int = 0  # consecutive failures
+    rest_s: float = 0.0  # seconds of the last pause, without the server's request
     until_s: float = 0.0
     reason: Reason = Reason.NONE
-    tried: bool = False  # somebody was let through when its rest was over
+    tried: bool = False  # one chunk was let through after the pause
 
 
 class Rests:
-    """Of one process."""
+    """The pauses of one process."""
 
     def __init__(self, clock: Callable[[], float], try_s: float) -> None:
-        """`clock` answers seconds, `try_s` is how long one that is tried again may take."""
+        """`clock` returns seconds. `try_s`: how many seconds a trial send to a paused server may take."""
         self._clock = clock
         self._try_s = try_s
-        self._troubles: dict[str, _Trouble] = {}  # by the server's name
+        self._troubles: dict[str, _Trouble] = {}  # by server name
 
     def refusal(self, server: str, *, is_new: bool = True) -> Outcome | None:
-        """Returns None if messages may be sent to the server now; otherwise an outcome that says when to ask again.
+        """Returns None if messages may be sent to the server now. Otherwise returns an outcome that says when to try
+        again.
 
-        When a rest is over, the first asker tries the server. A chunk without new messages lets others ask first.
+        After a pause, the first chunk tries the server. A chunk without new messages waits `NEW_FIRST_S` longer.
         """
         trouble, now_s = self._troubles.get(server), self._clock()
         if trouble is None or trouble.until_s == 0:
@@ -58,26 +62,26 @@ class Rests:
         return None
 
     def note_outcomes(self, server: str, outcomes: Sequence[Outcome], are_new: Sequence[bool]) -> None:
-        """Records what came of a call. `are_new` says which messages were never tried: only they, and a connection that cannot be made, count
-        as failures of the server.
+        """Records the outcomes of one chunk. `are_new`: which messages were never tried. Only new messages, and
+        connections that cannot be made, count as failures of the server.
         """
         said = [(one, new) for one, new in zip(outcomes, are_new, strict=True) if one.answer is not Answer.WITHHELD]
         trouble = self._troubles.get(server)
         if not said:
-            # Nothing was asked: what it asked for stands, and of a try that was none the next may try.
+            # Nothing was sent: a pause stays as it was. If this chunk was a trial, the next chunk may try.
             if trouble and trouble.tried:
                 trouble.until_s = 0.0
             return
         failed = [(one, new) for one, new in said if one.answer in UNTAKEN and one.reason in ITS_OWN]
         counted = [one for one, new in failed if new or one.subject is Subject.CARRIER]
         asked_s = sorted(one.retry_after_s or 0.0 for one in counted if one.reason is Reason.THROTTLED)
-        # Most of many: a limit, and the wait that the server asks for, may be one recipient's.
+        # Requires most of many: a limit, and the wait that the server asks for, may concern one recipient only.
         is_over = len(asked_s) >= ENOUGH and len(asked_s) > len(said) // 2
         if len(failed) < len(said) and not is_over:
             self._troubles.pop(server, None)
         elif counted:
             self._failed(server, counted, asked_s[len(asked_s) // 2] if is_over else 0.0)
-        elif trouble and trouble.tried:  # its probe says nothing: it rests on
+        elif trouble and trouble.tried:  # the trial is inconclusive: the pause starts again
             trouble.until_s, trouble.tried = self._clock() + trouble.rest_s, False
 
     def _failed(self, server: str, failed: Sequence[Outcome], asked_s: float) -> None:

@@ -1,4 +1,4 @@
-"""What an HTTP SMS provider's answers and status reports mean, as tables (twilio.com/docs/api/errors)."""
+"""The meaning of an HTTP SMS provider's answers and status reports, as tables (twilio.com/docs/api/errors)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from channels.base import Answer, Outcome, Reason, ReportState, Subject
 from channels.posting import COMMON, Reply, json_object, retry_after_s
 
-SmsState = ReportState  # its name where only SMS is spoken of
+SmsState = ReportState  # the name in SMS modules
 
 BY_CODE: dict[int, tuple[Answer, Reason]] = {
     20003: (Answer.RETRY, Reason.CREDENTIALS),
@@ -16,13 +16,14 @@ BY_CODE: dict[int, tuple[Answer, Reason]] = {
     21211: (Answer.NEVER, Reason.BAD_ADDRESS),  # not a number
     21214: (Answer.NEVER, Reason.BAD_ADDRESS),  # cannot be reached
     21217: (Answer.NEVER, Reason.BAD_ADDRESS),
-    21408: (Answer.RETRY, Reason.CREDENTIALS),  # the account may not send to this country: a setting of ours
+    21408: (Answer.RETRY, Reason.CREDENTIALS),  # the account may not send to this country: a setting of the account
     21602: (Answer.NEVER, Reason.BAD_MESSAGE),
-    # Our sender, and nobody's number: missing, no number, none that sends, not this account's, of another country or account.
+    # The sender is wrong, not the recipient: missing, not a number, cannot send, or belongs to another account or
+    # country.
     **dict.fromkeys((21212, 21601, 21603, 21606, 21659, 21660), (Answer.RETRY, Reason.CREDENTIALS)),
-    21610: (Answer.NEVER, Reason.GONE),  # the person answered STOP to the carrier, which says so
+    21610: (Answer.NEVER, Reason.GONE),  # the person answered STOP to the carrier
     21611: (Answer.RETRY, Reason.THROTTLED),  # the sender's queue is full
-    21612: (Answer.NEVER, Reason.BAD_ADDRESS),  # not reachable from this sender: it may be from another
+    21612: (Answer.NEVER, Reason.BAD_ADDRESS),  # not reachable from this sender, but perhaps from another
     21614: (Answer.NEVER, Reason.BAD_ADDRESS),  # not a mobile number
     21617: (Answer.NEVER, Reason.BAD_MESSAGE),  # too long
 }
@@ -44,10 +45,11 @@ REPORTS = {
     "canceled": ReportState.FAILED,
 }
 
-#: Words of an answer that took a message and failed it in the same breath: no report follows, and nothing was sent.
+#: States of an answer that reports an immediate failure: nothing was sent, and no report follows.
 FAILED_AT_ONCE = [word for word, state in REPORTS.items() if state is ReportState.FAILED]
 
-# Why a message failed after all. 30005 (unknown number) may pass, e.g. while a number is ported: it removes nobody.
+# Why a message failed later. 30005 (unknown number) may be temporary, e.g. while a number is ported, so it removes no
+# address.
 REPORT_REASONS = {
     "21610": Reason.GONE,
     "30001": Reason.THROTTLED,
@@ -65,12 +67,12 @@ REPORT_REASONS = {
 #: Reasons that concern the account, not one number.
 _OF_THE_ACCOUNT = frozenset({Reason.CREDENTIALS, Reason.THROTTLED})
 
-#: What another try would not change.
+#: Reasons that another try would not change.
 _FOR_GOOD = {Reason.GONE, Reason.BAD_ADDRESS, Reason.BLOCKED}
 
 
 def outcome(reply: Reply) -> Outcome:
-    """Read the answer to one send. Never raises, whatever the body holds."""
+    """Returns the outcome of one answer. Never raises, for any body."""
     document = json_object(reply.body)
     if 200 <= reply.status < 300:
         if document.get("status") in FAILED_AT_ONCE:
@@ -78,7 +80,7 @@ def outcome(reply: Reply) -> Outcome:
         sid = document.get("sid")
         return Outcome(Answer.ACCEPTED, message_id=sid) if isinstance(sid, str) else NOT_OF_THE_PROTOCOL
     code = document.get("code")
-    otherwise = Answer.UNKNOWN if reply.status > 500 else Answer.RETRY  # 520 to 524 are gateways' own
+    otherwise = Answer.UNKNOWN if reply.status > 500 else Answer.RETRY  # 520 to 524 are gateways' codes
     by_status = BY_STATUS.get(reply.status, (otherwise, Reason.GARBAGE))
     if reply.status == 400 and not isinstance(code, int):
         by_status = (Answer.RETRY, Reason.GARBAGE)
@@ -96,7 +98,7 @@ def _failed_at_once(code: object) -> Outcome:
 
 
 def status(form: Mapping[str, str]) -> tuple[ReportState, Reason]:
-    """Read a status report's form. Raises `ValueError` when it holds no status that we know."""
+    """Returns state and reason of a status report's form. Raises `ValueError` if its status is missing or unknown."""
     state = REPORTS.get(form.get("MessageStatus", ""))
     if state is None:
         raise ValueError("not a status report: MessageStatus is missing or unknown")

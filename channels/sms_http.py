@@ -1,4 +1,4 @@
-"""Text messages through a provider's HTTP API, in the shape of Twilio's (and the many that copy it).
+"""Sends SMS through a provider's HTTP API in Twilio's form, which many providers copy.
 
 API: twilio.com/docs/messaging/api/message-resource; error codes: twilio.com/docs/api/errors.
 """
@@ -21,7 +21,7 @@ from channels.posting import PostSettings, Reply, outcome_of, post_each
 from channels.sms_answers import outcome, status
 from channels.text import Coding, SmsSettings, codings
 
-#: After so many unknown answers since the last clear one, a process writes no more than one message of a chunk.
+#: After this many unknown answers since the last clear one, a process sends one message of a chunk first.
 ENOUGH = 10
 
 
@@ -49,12 +49,12 @@ class Unknowns:
 # The provider refuses a longer body (error 21617).
 TEXT_CHARACTERS = 1600
 
-# What the provider allows in ValidityPeriod.
+# The provider's maximum ValidityPeriod.
 VALIDITY_MAX_S = 36_000
 
 FORM = "application/x-www-form-urlencoded"
 
-#: What the answer to the question for the account means.
+#: The meaning of the status of an account request.
 _BY_ACCOUNT_STATUS = {
     200: LoginState.WORKS,
     401: LoginState.LOGIN_REFUSED,
@@ -72,10 +72,11 @@ class HttpSmsSettings:
     secret: str  # its auth token
     sender: str  # E.164, short code or letters
     endpoint: str = "https://api.twilio.com"
-    callback_base: str | None = None  # status reports go to this URL + "/" + tag; None: no reports are asked for
+    # Status reports go to this URL + "/" + tag. None: requests no reports.
+    callback_base: str | None = None
     text: SmsSettings = field(
         default_factory=SmsSettings
-    )  # how texts may be coded: the provider has no national tables
+    )  # how texts may be encoded: the provider has no national tables
     ca_file: str | None = None  # None: the system's authorities
     connections: int = 32
     timeout_s: float = 15.0
@@ -88,7 +89,7 @@ class HttpSmsSettings:
 
 @dataclass(frozen=True, slots=True)
 class SmsPayload:
-    """The form without what differs per recipient."""
+    """The form without the recipient's part."""
 
     form: bytes
     expires_s: int
@@ -123,12 +124,12 @@ class HttpSmsChannel:
         await self._transport.close()
 
     async def log_in(self) -> Login:
-        """Ask for the account, which costs nothing (twilio.com/docs/iam/api/account). A provider
-        that copies the API may lack this call: then the account is not known until the first message.
+        """Requests the account, which is free of charge (twilio.com/docs/iam/api/account). A provider that copies the
+        API may lack this call. Its account is then not verified before the first message.
         """
         settings, server = self._settings, server_of(self._account_url)
         within = aiohttp.ClientTimeout(total=settings.timeout_s, sock_connect=settings.connect_timeout_s)
-        context = ssl.create_default_context(cafile=settings.ca_file)  # aiohttp speaks HTTP/1.1 alone
+        context = ssl.create_default_context(cafile=settings.ca_file)  # aiohttp only speaks HTTP/1.1
         try:
             async with (
                 aiohttp.ClientSession(timeout=within, cookie_jar=aiohttp.DummyCookieJar()) as session,
@@ -144,7 +145,9 @@ class HttpSmsChannel:
         return Login(state, server, said)
 
     def prepare(self, message: SmsMessage) -> Prepared:
-        """Costs what the provider bills: segments. Raises `ValueError` for an empty text and one that is too long."""
+        """Returns the prepared message. Its cost is the number of segments, which the provider bills. Raises
+        `ValueError` for an empty text or one of more than 1,600 characters.
+        """
         coding = self.codings(message)[0]
         text = coding.text
         if not 0 < len(text) <= TEXT_CHARACTERS:
@@ -157,7 +160,9 @@ class HttpSmsChannel:
         return codings(message.text, self._settings.text, message.names)
 
     async def send(self, prepared: Prepared, recipients: Sequence[Recipient], may_write: MayWrite) -> list[Outcome]:
-        """The validity period is what is left at this call. After many unknown answers one message tries the provider, before the others."""
+        """Sends the message. The validity period is the time left at this call. After many unknown answers, sends one
+        message first, and the others only if its answer is clear.
+        """
         payload: SmsPayload = prepared.payload
         left_s = int(payload.expires_s - self._clock())
         validity_s = min(max(1, left_s), VALIDITY_MAX_S)
