@@ -1,6 +1,6 @@
-"""E-mail through a relay (SMTP, RFC 5321), over kept connections, one recipient a transaction.
+"""Sends e-mail through a relay (SMTP, RFC 5321), over kept connections, with one recipient per transaction.
 
-Where the relay offers PIPELINING (RFC 2920), a mail costs two round trips: envelope and content.
+If the relay offers PIPELINING (RFC 2920), a mail costs two round trips: envelope and content.
 """
 
 from __future__ import annotations
@@ -31,17 +31,21 @@ from channels.smtp_pool import SmtpPool
 from channels.smtp_relay import RelaySettings
 
 NOT_A_MAILBOX = Outcome(Answer.NEVER, Reason.BAD_ADDRESS)
-LOST_BEFORE = Outcome(Answer.RETRY, Reason.CONNECTION, of=Subject.EITHER)  # some servers hang up on one recipient
+LOST_BEFORE = Outcome(
+    Answer.RETRY, Reason.CONNECTION, of=Subject.EITHER
+)  # some servers disconnect because of one recipient
 SLOW_BEFORE = Outcome(Answer.RETRY, Reason.TIMEOUT)
 LOST_AFTER = Outcome(Answer.UNKNOWN, Reason.CONNECTION)
 SLOW_AFTER = Outcome(Answer.UNKNOWN, Reason.TIMEOUT)
 
-ENDED = frozenset({Reason.CONNECTION, Reason.UNAVAILABLE, Reason.THROTTLED})  # when it closed: lost, or 421
+ENDED = frozenset(
+    {Reason.CONNECTION, Reason.UNAVAILABLE, Reason.THROTTLED}
+)  # reasons of a closed connection: lost, or 421
 
 OK = frozenset({250, 251, 252})
 GO_AHEAD = frozenset({354})
 
-#: What an envelope is made of: where we are, and the replies hoped for.
+#: One step of an envelope: its stage, and the expected replies.
 Step = tuple[Stage, frozenset[int]]
 RESET = (Stage.SENDER, OK)
 NAMING = (Stage.RECIPIENT, OK)
@@ -61,7 +65,7 @@ class MailChannel:
         *,
         hook: Hook | None = None,
     ) -> None:
-        """`hook` reads what the relay posts of its mails."""
+        """`hook` parses the reports that the relay posts."""
         self.hook = hook
         self._identity = identity
         self._clock = clock
@@ -91,7 +95,7 @@ class MailChannel:
         return await self._pool.log_in()
 
     def prepare(self, message: MailMessage) -> Prepared:
-        """Raises `ValueError` for a subject with a line break."""
+        """Returns the prepared message. Raises `ValueError` if the subject has a line break."""
         return Prepared(encode(message, self._identity))
 
     async def send(self, prepared: Prepared, recipients: Sequence[Recipient], may_write: MayWrite) -> list[Outcome]:
@@ -107,7 +111,8 @@ class MailChannel:
         outcome, ended = await self._try_one(
             await self._pool.take(is_new=recipient.is_new), recipient, to, body, may_write
         )
-        if ended:  # kept connections end when the relay likes; there is no need to wait before the next
+        # The relay may end a kept connection at any time, so the next one needs no wait.
+        if ended:
             session = await self._pool.replace(is_new=recipient.is_new) if may_write() else self._pool.lose()
             outcome, _ = await self._try_one(session, recipient, to, body, may_write)
         return outcome
@@ -115,7 +120,9 @@ class MailChannel:
     async def _try_one(
         self, session: MailSession | Outcome, recipient: Recipient, to: str, body: bytes, may_write: MayWrite
     ) -> tuple[Outcome, bool]:
-        """The outcome, and whether the message has none yet because a kept connection ended. Then the connection is still lent."""
+        """Returns the outcome, and whether to try again because a kept connection ended. In that case the connection is
+        still lent.
+        """
         if isinstance(session, Outcome):
             return session, False
         kept = ended = False
@@ -132,7 +139,7 @@ class MailChannel:
     async def _transact(
         self, session: MailSession, recipient: Recipient, to: str, body: bytes, may_write: MayWrite
     ) -> Outcome:
-        """Envelope, then content. Until the content is written nothing can have arrived."""
+        """Sends the envelope, then the content. Before the content is written, nothing can have arrived."""
         commands = _envelope(session, return_path(recipient, self._identity), to, len(body))
         if commands is None:
             return NOT_A_MAILBOX
@@ -142,13 +149,13 @@ class MailChannel:
         heed_cancelling()
         if may_write():
             return await self._content(session, body, may_write)
-        session.close()  # the server waits for content, and whatever it got would be that
+        session.close()  # the server waits for content, and would take any command for it
         return WITHHELD
 
     async def _named(
         self, session: MailSession, recipient: Recipient, commands: Sequence[bytes], may_write: MayWrite
     ) -> Outcome | None:
-        """Returns None when the server waits for the content, else the outcome."""
+        """Returns None if the server waits for the content, otherwise the outcome."""
         if not may_write():
             return WITHHELD
         try:
@@ -162,7 +169,9 @@ class MailChannel:
     async def _converse(
         self, session: MailSession, recipient: Recipient, commands: Sequence[bytes], may_write: MayWrite
     ) -> Outcome | None:
-        """Write the envelope; None when the server waits for the content, else the outcome of the first that went wrong."""
+        """Writes the envelope. Returns None if the server waits for the content, otherwise the outcome of the first
+        failed step.
+        """
         steps = (RESET, *ENVELOPE) if session.unclean else ENVELOPE
         session.unclean = True
         at_once = "pipelining" in session.extensions
@@ -183,7 +192,9 @@ class MailChannel:
                 if not at_once:
                     return refused
         if refused is not None and reply.code in GO_AHEAD:
-            session.close()  # whatever it got now would be a mail, and an empty one to whom it may have taken
+            # The server waits for content: any command would become a mail, and even an empty one could reach a
+            # recipient.
+            session.close()
         return refused
 
     async def _answer(self, step: Step, session: MailSession, recipient: Recipient) -> Reply:
@@ -209,7 +220,9 @@ class MailChannel:
         return refusal(reply.code, reply.text, Stage.CONTENT)._replace(said=f"{reply.code} {reply.text}")
 
     async def _taken(self, session: MailSession, may_write: MayWrite) -> Reply:
-        """The reply to the content, waited for in pieces. Raises `SessionLostError` or `TimeoutError`."""
+        """Returns the reply to the content, and waits for it in short steps. Raises `SessionLostError` or
+        `TimeoutError`.
+        """
         left_s = self._relay.content_timeout_s
         while True:
             piece_s = min(left_s, self._relay.last_reply_s)
@@ -222,12 +235,12 @@ class MailChannel:
 
 
 def _ends(code: int) -> bool:
-    """Whether the server hangs up, or says what no server says: then nothing more can be said to it."""
+    """Returns whether the server disconnects, or sent an invalid code. The session is then unusable."""
     return code == 421 or not 200 <= code < 600
 
 
 def _envelope(session: MailSession, sender: str, to: str, size: int) -> list[bytes] | None:
-    """The commands of one mail's envelope; None when this server cannot write the address."""
+    """Returns the commands of one mail's envelope, or None if this server does not support the address."""
     options = b" SIZE=%d" % size if "size" in session.extensions else b""
     if not to.isascii():
         if "smtputf8" not in session.extensions:

@@ -1,8 +1,8 @@
-"""What a mail server's refusals mean, as tables over the enhanced status codes (RFC 3463, RFC 5248).
+"""The meaning of a mail server's refusals, as tables of enhanced status codes (RFC 3463, RFC 5248).
 
-Only what says that there is no such mailbox any more removes an address. A refusal is about the recipient's mailbox or this
-message, and then it is for good; or about somebody's policy, the relay or us ("relay access denied", a list that we are on), and
-then it is every mail's and may pass. 4xx is about now.
+An address is only removed if the server says that its mailbox no longer exists. A refusal that concerns the mailbox or
+this message is final. A refusal that concerns a policy, the relay or the sender ("relay access denied", a block list)
+affects every mail and may pass. 4xx is temporary.
 """
 
 from __future__ import annotations
@@ -15,38 +15,40 @@ from channels.base import Answer, Outcome, Reason, Subject
 
 
 class Stage(enum.Enum):
-    """Where in the exchange the server answered: what it speaks about."""
+    """The stage of the transaction at which the server answered. It shows the subject of the answer."""
 
     SENDER = "MAIL"
     RECIPIENT = "RCPT"
     CONTENT = "DATA"
 
 
-#: At the beginning, or as qmail writes it, "(#5.7.1)" at the end; an IP address is none.
+#: An enhanced code at the start, or at the end in qmail's form "(#5.7.1)". An IP address does not match.
 ENHANCED = re.compile(r"(?:\s*|.*\(#)([245]\.\d{1,3}\.\d{1,3})\b(?!\.\d)")
 
-# By the enhanced code or its family; the longest that fits counts.
+# By the enhanced code or its family; the longest match counts.
 PERMANENT: dict[str, Reason] = {
     "5.1.1": Reason.GONE,  # no such mailbox
-    "5.1.6": Reason.GONE,  # moved, and nobody says where
-    "5.1.10": Reason.GONE,  # null MX: the domain takes no mail at all
-    "5.2.1": Reason.BLOCKED,  # disabled for now, or gets too many mails now (Gmail, support.google.com/a/answer/3726730)
-    "5.1.7": Reason.CREDENTIALS,  # our own address is malformed
-    "5.1.8": Reason.CREDENTIALS,  # our own domain is not known
+    "5.1.6": Reason.GONE,  # moved, without a new address
+    "5.1.10": Reason.GONE,  # null MX: the domain accepts no mail
+    "5.2.1": Reason.BLOCKED,  # disabled for now, or too many mails now (Gmail, support.google.com/a/answer/3726730)
+    "5.1.7": Reason.CREDENTIALS,  # the sender's address is malformed
+    "5.1.8": Reason.CREDENTIALS,  # the sender's domain is unknown
     "5.1.": Reason.BAD_ADDRESS,
     "5.2.2": Reason.BLOCKED,  # mailbox full
-    "5.2.3": Reason.BAD_MESSAGE,  # longer than the recipient takes
-    "5.3.4": Reason.BAD_MESSAGE,  # longer than the server takes
-    "5.4.4": Reason.BAD_ADDRESS,  # no way to the domain
+    "5.2.3": Reason.BAD_MESSAGE,  # longer than the recipient accepts
+    "5.3.4": Reason.BAD_MESSAGE,  # longer than the server accepts
+    "5.4.4": Reason.BAD_ADDRESS,  # no route to the domain
     "5.4.7": Reason.UNAVAILABLE,  # a relay tried until it gave up
     "5.6.": Reason.BAD_MESSAGE,
     "5.7.8": Reason.CREDENTIALS,
     "5.7.9": Reason.CREDENTIALS,
-    **{f"5.7.{n}": Reason.CREDENTIALS for n in range(20, 28)},  # our DKIM, SPF, DMARC or reverse name (RFC 7372)
+    **{
+        f"5.7.{n}": Reason.CREDENTIALS for n in range(20, 28)
+    },  # the sender's DKIM, SPF, DMARC or reverse name (RFC 7372)
     "5.7.": Reason.BLOCKED,
 }
 
-# By reply code, where the server gives no enhanced one. 550 alone says too many different things to be about anybody.
+# By reply code, for servers without enhanced codes. 550 alone has too many meanings to concern one mailbox.
 PERMANENT_PLAIN: dict[int, Reason] = {
     501: Reason.BAD_ADDRESS,
     550: Reason.BLOCKED,
@@ -54,7 +56,7 @@ PERMANENT_PLAIN: dict[int, Reason] = {
     552: Reason.BAD_MESSAGE,
     553: Reason.BAD_ADDRESS,
     554: Reason.BLOCKED,
-    556: Reason.GONE,  # the domain takes no mail (RFC 7504)
+    556: Reason.GONE,  # the domain accepts no mail (RFC 7504)
 }
 
 TRANSIENT: dict[str, Reason] = {
@@ -64,37 +66,40 @@ TRANSIENT: dict[str, Reason] = {
     "4.7.": Reason.THROTTLED,
 }
 
-# 454 is how SES says "slow down", 451 how most others do.
+# SES says "slow down" with 454, most other servers with 451.
 TRANSIENT_PLAIN = {451: Reason.THROTTLED, 454: Reason.THROTTLED}
 
-# SES names no delay but says which limit it is: the second's or the day's. Both are the whole account's.
+# SES gives no delay, but names the limit: per second or per day. Both apply to the whole account. Values in seconds.
 ACCOUNT_WAITS_S = {"maximum sending rate exceeded": 1.0, "daily message quota exceeded": 900.0}
 
-# Refusals of our account, not of anybody's address: 530 and 535 ask for (other) credentials.
+# Refusals of the account, not of an address: 530 and 535 ask for (other) credentials.
 OURS = frozenset({530, 534, 535, 538})
 
-# The host takes no mail at all (RFC 7504), or none from us: whatever else it says.
+# The host accepts no mail (RFC 7504), or none from alertd, with any text.
 NO_SERVER = 521
 
-# What is for good: it is about one mailbox or one message.
+# Final reasons: they concern one mailbox or one message.
 FOR_GOOD = frozenset({Reason.GONE, Reason.BAD_ADDRESS, Reason.BAD_MESSAGE})
 OF_A_MAILBOX = ("5.1.", "5.2.")
 
-# Codes about the server, at every stage: it closes, or accepts no mail. SES throttles the account with 454 after the content.
+# Codes about the server, at every stage: it closes, or accepts no mail. After the content, SES throttles the account
+# with 454.
 CLOSING = frozenset({421, NO_SERVER})
 ACCOUNT_THROTTLED = 454
-# Enhanced codes of the mail system itself: full, not accepting, badly set up.
+# Enhanced codes of the mail system itself: full, not accepting, wrongly configured.
 OF_THE_SYSTEM = ("4.3.", "5.3.")
 
 
 def refusal(code: int, text: str, stage: Stage) -> Outcome:
-    """Reads a reply that is not the one hoped for. `text` is what follows the code."""
+    """Returns the outcome of an unexpected reply. `text` is the text after the code."""
     outcome = _meaning(code, text, stage)
     return outcome._replace(of=_subject(code, text, stage, outcome))
 
 
 def _subject(code: int, text: str, stage: Stage, outcome: Outcome) -> Subject | None:
-    """Returns what a refusal is about: after the sender, one recipient, unless it names the server or the account."""
+    """Returns the subject of a refusal. After the sender was accepted it is one recipient, unless the reply names the
+    server or the account.
+    """
     if outcome.answer is Answer.NEVER:
         return None
     if stage is Stage.SENDER or outcome.retry_after_s or code in OURS:
@@ -121,7 +126,7 @@ def _meaning(code: int, text: str, stage: Stage) -> Outcome:
 
 
 def by_code(text: str, table: Mapping[str, Reason] = PERMANENT) -> Reason | None:
-    """What a text that begins with an enhanced code means by a table; None where it says nothing that is in the table."""
+    """Returns the value in the table for a text with an enhanced code, or None."""
     enhanced = _enhanced(text)
     return table.get(enhanced) or table.get(enhanced[: enhanced.find(".", 2) + 1])
 

@@ -1,4 +1,4 @@
-"""One conversation with a mail relay that has said hello: commands written together, replies in their order (RFC 2920)."""
+"""One session with a mail relay after EHLO. Commands are written together; replies come in their order (RFC 2920)."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from typing import NamedTuple, cast
 
 from channels.base import Recipient
 
-#: Of one reply, its continuations included. Longer is no mail server.
+#: Of one reply with its continuation lines. A mail server sends no longer one.
 REPLY_LIMIT_BYTES = 32_768
 HEAD = re.compile(rb"([0-9]{3})([ -]|$)")
 
 
 class Reply(NamedTuple):
-    """A server's answer: its code, and the text that follows, lines joined by a space. Code 0 is what no server says."""
+    """A server's reply: its code and text, with lines joined by a space. Code 0 stands for an invalid reply."""
 
     code: int
     text: str
 
 
 class SessionLostError(ConnectionError):
-    """The connection is of no further use: it ended, or the server spoke when nobody asked."""
+    """The connection is unusable: it ended, or the server sent an unexpected reply."""
 
 
 class MailSession(asyncio.Protocol):
-    """Takes a transport over from whoever connected it."""
+    """One session. Takes over the transport of an existing connection."""
 
     def __init__(
         self, transport: asyncio.Transport, extensions: frozenset[str], hear: Callable[[], None] = lambda: None
     ) -> None:
-        """`hear` is called whenever the server says something."""
+        """`hear` is called for everything that the server sends."""
         self._hear = hear
         self.extensions = extensions  # lower case
-        self.unclean = False  # a transaction was begun and given up: it needs RSET first
+        self.unclean = False  # a transaction was abandoned: it needs RSET first
         self.was_kept = False  # it was idle, and the server may have ended it
         self._transport = transport
         self._buffer = bytearray()
@@ -52,16 +52,16 @@ class MailSession(asyncio.Protocol):
         return not self._transport.is_closing()
 
     def close(self) -> None:
-        """At once, whatever is under way."""
+        """Closes the connection at once."""
         self._transport.abort()
 
     def write(self, data: bytes, replies: int) -> None:
-        """Write commands or content to which the server answers this many times."""
+        """Writes commands or content. `replies` is the number of replies that the server will send."""
         self._expected += replies
         self._transport.write(data)
 
     async def reply(self, timeout_s: float) -> Reply:
-        """The next reply. Raises `SessionLostError` or `TimeoutError`."""
+        """Returns the next reply. Raises `SessionLostError` or `TimeoutError`."""
         if not self._replies:
             if not self.is_open:
                 raise SessionLostError
@@ -71,14 +71,14 @@ class MailSession(asyncio.Protocol):
             try:
                 await self._waiter
             except TimeoutError:
-                if not self._replies:  # else it came in the same step, as to a process that stood still
+                if not self._replies:  # otherwise the reply came in the same step, as after a suspended process
                     raise
             finally:
                 timer.cancel()
         return self._replies.popleft()
 
     async def quit(self, timeout_s: float) -> None:
-        """Say goodbye, and close whatever comes back."""
+        """Sends QUIT, waits for the reply, and closes the connection in any case."""
         try:
             if self.is_open:
                 self.write(b"QUIT\r\n", 1)
@@ -107,7 +107,7 @@ class MailSession(asyncio.Protocol):
         reply = Reply(int(head[1]) if head else 0, " ".join(self._partial))
         self._partial.clear()
         self._partial_bytes = 0
-        if not self._expected:  # "421 closing", or an answer that would be taken for that of the next command
+        if not self._expected:  # "421 closing", or a reply that would count for the next command
             self._lose()
             return
         self._expected -= 1
@@ -122,7 +122,7 @@ class MailSession(asyncio.Protocol):
         self._transport.abort()
 
     def _wake(self, error: type[Exception] | None = None) -> None:
-        """Ends the wait for a reply: one is there, or `error` says why none is."""
+        """Ends the wait for a reply: with a reply, or with `error`."""
         if self._waiter is None or self._waiter.done():
             return
         if error is None:
@@ -134,35 +134,38 @@ class MailSession(asyncio.Protocol):
 def session_over(
     transport: asyncio.BaseTransport, extensions: frozenset[str], hear: Callable[[], None] = lambda: None
 ) -> MailSession:
-    """Returns a session on a connection that somebody else made. `hear` is called whenever the server says something."""
+    """Returns a session on an existing connection. `hear` is called for everything that the server sends."""
     return MailSession(cast("asyncio.Transport", transport), extensions, hear)
 
 
-#: A new mail waits at least so long for the answer to its recipient, and so many times as long as usual. Postfix answers each refusal after a second.
+#: The least seconds that a new mail waits for the reply to its recipient, and the multiple of the usual time. Postfix
+#: delays each refusal by a second.
 LEAST_S, TIMES = 2.0, 4
-#: How much one answer changes what is usual.
+#: The weight of one reply in the usual time.
 WEIGHT = 1 / 16
-#: One connection in so many, and one at least, may wait for a slow recipient until the relay answers.
+#: One connection of this many, and at least one, may wait for a slow recipient until the relay answers.
 PATIENT = 4
 
 
 class SlowRecipients:
-    """Limits how long the answer to a recipient holds a connection, so that a few slow mailboxes never hold all connections of a process.
+    """Limits how long the reply to a recipient holds a connection. So a few slow mailboxes cannot hold all connections
+    of a process.
 
-    A new mail is given up after a few times the usual time, and tried later. On a quarter of the connections, a mail that was tried before
-    waits until the relay answers. On the other connections it waits until a new mail needs the connection. If many recipients are slow, the
-    usual time grows. A mail that goes alone is none of many: it waits until the relay answers.
+    A new mail is given up after a multiple of the usual time, and tried later. On a quarter of the connections, a mail
+    that was tried before waits until the relay answers. On the other connections it waits until a new mail needs the
+    connection. If many recipients are slow, the usual time grows. A mail that is sent alone waits until the relay
+    answers.
     """
 
     def __init__(self) -> None:
-        self._usual_s: float | None = None  # of a new mail
+        self._usual_s: float | None = None  # seconds for a new mail
         self._patient = 0  # mails that wait until the relay answers
-        self._yielding: dict[
-            asyncio.Timeout, float
-        ] = {}  # mails that a new one ends, each with when it may end at the soonest
+        self._yielding: dict[asyncio.Timeout, float] = {}  # mails to end for a new one, with the earliest time
 
     async def reply(self, session: MailSession, timeout_s: float, recipient: Recipient, connections: int) -> Reply:
-        """The reply to one recipient. `connections` is how many this process may have. Raises SessionLostError and TimeoutError."""
+        """Returns the reply to one recipient. `connections`: the maximum of this process. Raises SessionLostError and
+        TimeoutError.
+        """
         if recipient.is_alone:
             return await session.reply(timeout_s)
         if recipient.is_new:
@@ -182,7 +185,7 @@ class SlowRecipients:
                 del self._yielding[limit]
 
     def make_room(self) -> None:
-        """A new mail waits for a connection."""
+        """Frees connections, because a new mail waits for one."""
         if not self._yielding:
             return
         now_s = asyncio.get_running_loop().time()
@@ -191,11 +194,11 @@ class SlowRecipients:
                 limit.reschedule(max(now_s, soonest_s))
 
     def _longest_s(self) -> float:
-        """Returns how long a new mail may take: without end as long as nothing is known."""
+        """Returns the maximum seconds for a new mail: unlimited before the first reply."""
         return math.inf if self._usual_s is None else max(LEAST_S, TIMES * self._usual_s)
 
     async def _reply_to_new(self, session: MailSession, timeout_s: float) -> Reply:
-        """Learns what is usual from the reply, or from a wait that is given up."""
+        """Waits for the reply of a new mail, and learns the usual time from it or from the time-out."""
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         try:

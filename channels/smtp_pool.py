@@ -1,4 +1,4 @@
-"""Kept connections to one mail relay."""
+"""Keeps connections to one mail relay."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ NOT_TRUSTED = Outcome(Answer.RETRY, Reason.CREDENTIALS, of=Subject.CARRIER)
 _NOT_TRUSTED = (aiosmtplib.SMTPAuthenticationError, aiosmtplib.SMTPNotSupported, ssl.SSLCertVerificationError)
 _CUTS = (aiosmtplib.SMTPServerDisconnected, ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
 
-QUIT_TIMEOUT_S = 1.0  # a polite goodbye is not worth more
-FIRST_ASK_S = 1.0  # the wait before the pool asks again for one more connection, after the first that the relay refuses
+QUIT_TIMEOUT_S = 1.0  # a clean QUIT is not worth a longer wait
+# Seconds until the pool asks again for one more connection, after the relay's first refusal.
+FIRST_ASK_S = 1.0
 
 
 class _Idle(NamedTuple):
@@ -37,7 +38,7 @@ class _Idle(NamedTuple):
 
 
 class _Waiting(NamedTuple):
-    """A message that waits for a connection. They sort in the order of their turns."""
+    """A message that waits for a connection. Entries sort by turn."""
 
     is_repeated: bool  # it was tried before
     turn: int
@@ -45,37 +46,38 @@ class _Waiting(NamedTuple):
 
 
 class _Failed(NamedTuple):
-    """A connection that could not be made."""
+    """A connection that failed."""
 
     outcome: Outcome
-    is_refusal: bool  # the relay, or the machine it runs on, refused it and is there
+    is_refusal: bool  # the relay or its machine is up, but refused it
     cause: str
 
 
 class SmtpPool:
-    """The connections of this process to one relay: at most as many as `allow` says, and no more than the relay takes.
+    """The connections of this process to one relay: at most the number that `allow` sets, and no more than the relay
+    accepts.
 
-    A message waits for a connection in its turn. The relay may refuse one more connection beside those that work. Then the message waits
-    for one of those, and the pool asks for one more after 1, 2, 4 … `ask_again_s` seconds. If a connection fails for any other reason, the
-    messages that wait fail. The relay may also fall silent while its connections stay open. Then the pool opens one more, which shows whether the
-    relay is there.
+    A message waits for a connection in its turn. If the relay refuses one more connection beside working ones, the
+    message waits for one of those. The pool then asks for one more after 1, 2, 4 … `ask_again_s` seconds. If a
+    connection fails for any other reason, the waiting messages fail. If the relay falls silent while its connections
+    stay open, the pool opens one more to check that the relay is up.
     """
 
     def __init__(self, relay: RelaySettings) -> None:
         self._relay = relay
         self._context: ssl.SSLContext | None = None
         self._allowed = relay.connections
-        self._taken: int | None = None  # as many as the relay takes, once it has refused one
-        self._asks_again_s = 0.0  # until then the pool asks for no more than that
-        self._asks_after_s = 0.0  # the wait after the last refused connection
-        self._heard_s = -math.inf  # when the relay last said something, or got a message
-        self._failed: Outcome | None = None  # what came of the last connection, if it failed and none worked
+        self._taken: int | None = None  # the relay's limit, once it has refused a connection
+        self._asks_again_s = 0.0  # until then the pool stays within that limit
+        self._asks_after_s = 0.0  # seconds of wait after the last refusal
+        self._heard_s = -math.inf  # when the relay last answered, or got a message
+        self._failed: Outcome | None = None  # outcome of the last connection, if it failed and none worked since
         self._failed_until_s = 0.0
         self._idle: list[_Idle] = []  # the longest idle first
         self._sweeper: asyncio.TimerHandle | None = None
-        self._watch: asyncio.TimerHandle | None = None  # looks at whether the relay is silent while messages wait
+        self._watch: asyncio.TimerHandle | None = None  # checks for a silent relay while messages wait
         self._lent = 0
-        self._logins = 0  # connections that only log in
+        self._logins = 0  # connections only for login checks
         self._waiting: list[_Waiting] = []  # a heap
         self._turns = count()
         self.slow = SlowRecipients()
@@ -83,7 +85,7 @@ class SmtpPool:
         self._ending: set[asyncio.Task[None]] = set()
 
     def open(self) -> None:
-        """Reads the certificates. Raises OSError and ssl.SSLError."""
+        """Loads the certificates. Raises OSError and ssl.SSLError."""
         self._context = ssl.create_default_context(cafile=self._relay.ca_file)
 
     async def close(self) -> None:
@@ -100,12 +102,12 @@ class SmtpPool:
 
     @property
     def is_working(self) -> bool:
-        """Whether a connection is open and the relay answered within the last `silent_s`."""
+        """Returns whether a connection is open and the relay answered within the last `silent_s`."""
         return time.monotonic() < self._heard_s + self._relay.silent_s and self._open > 0
 
     @property
     def held(self) -> int:
-        """Returns the connections of this process, including those that open or close."""
+        """Returns the number of connections of this process, including those that open or close."""
         return self._open + len(self._opening) + len(self._ending) + self._logins
 
     @property
@@ -114,20 +116,22 @@ class SmtpPool:
 
     @property
     def lanes(self) -> int:
-        """How many messages are worth sending at a time: one for each connection that this process may get, and one at least."""
+        """Returns how many messages to send at a time: one for each connection that this process may get, and at least
+        one.
+        """
         if self._taken is None or self._asks_again():
             return max(1, self._allowed)
         return max(1, min(self._allowed, self._taken))
 
     def allow(self, connections: int) -> None:
-        """Limits the connections from now on. Ends idle ones above the limit; those that carry a mail end after it."""
+        """Limits the connections from now on. Ends idle ones above the limit; those with a mail end after it."""
         self._allowed = connections
         while self._idle and self._open > connections:
             self._end(self._idle.pop(0))
         self._serve()
 
     async def take(self, *, is_new: bool) -> MailSession | Outcome:
-        """A connection that has said hello, or the outcome for a message that cannot have one. New messages go first."""
+        """Returns a connection after EHLO, or the outcome for a message that cannot get one. New messages go first."""
         if not self._somebody_waits() and (session := self._kept()):
             self._lent_one()
             return session
@@ -148,7 +152,9 @@ class SmtpPool:
             raise
 
     async def replace(self, *, is_new: bool) -> MailSession | Outcome:
-        """A new connection in the place of a lent one that the relay ended, else as `take`."""
+        """Returns a new connection that replaces a lent one, which the relay ended. If that is not possible, does the
+        same as `take`.
+        """
         try:
             found = await self._connect()
         except BaseException:
@@ -164,13 +170,15 @@ class SmtpPool:
         return found.outcome
 
     def lose(self) -> Outcome:
-        """Gives back a lent connection that the relay ended. Answers `WITHHELD`, for a message that may not be written any more."""
+        """Gives back a lent connection that the relay ended. Returns `WITHHELD`, for a message that may no longer be
+        written.
+        """
         self._lent -= 1
         self._serve()
         return WITHHELD
 
     def give_back(self, session: MailSession, *, kept: bool) -> None:
-        """`kept`: the server waits for the next transaction. Otherwise the connection is closed."""
+        """Gives back a lent connection. `kept`: the server is ready for the next transaction. Otherwise closes it."""
         self._lent -= 1
         if kept and session.is_open:
             self._keep(session)
@@ -187,7 +195,7 @@ class SmtpPool:
             self._sweeper = asyncio.get_running_loop().call_later(self._relay.keep_idle_s, self._sweep)
 
     def _kept(self) -> MailSession | None:
-        """The idle connection that was used last, if the relay has not ended it."""
+        """Returns the idle connection that was used last and is still open, or None."""
         while self._idle:
             session = self._idle.pop().session
             if session.is_open:
@@ -216,13 +224,13 @@ class SmtpPool:
         self._serve()
 
     def _serve(self) -> None:
-        """Lends idle connections to the messages that wait, the first first, and opens more for the rest."""
+        """Lends idle connections to the waiting messages in their order, and opens more for the rest."""
         while self._somebody_waits() and (session := self._kept()):
             self._lend(session)
         while self._waiting and len(self._opening) < self._may_open():
             self._start(self._open_one(), self._opening)
         if self._waiting and not (self._allowed or self.is_working or self._opening):
-            self._answer(WITHHELD)  # another process has the connections, and sends what this one gives back
+            self._answer(WITHHELD)  # another process has the connections, and sends the returned messages
         if self._somebody_waits() and not self._opening and self._watch is None:
             left_s = self._heard_s + self._relay.silent_s - time.monotonic()
             self._watch = asyncio.get_running_loop().call_later(max(0.0, left_s), self._look)
@@ -237,21 +245,21 @@ class SmtpPool:
         return bool(self._waiting)
 
     def _lend(self, session: MailSession) -> None:
-        """Lends a connection to the message that waits first."""
+        """Lends a connection to the first waiting message."""
         self._lent_one()
         heappop(self._waiting).future.set_result(session)
 
     def _lent_one(self) -> None:
         self._lent += 1
-        self._hear()  # the relay has as long to answer as if it had just spoken
+        self._hear()  # restarts the time after which the relay counts as silent
 
     def _hear(self) -> None:
-        """The relay said something, so a failure of before does not count any more."""
+        """Records that the relay answered. Earlier failures no longer count."""
         self._heard_s, self._failed = time.monotonic(), None
 
     def _may_open(self) -> int:
-        """Returns how many connections may open at the same time: as many as are open already, so that a relay refuses few. If the relay is
-        silent, one may open above the limit.
+        """Returns how many connections may open at the same time: at most as many as are open, so that a relay refuses
+        few. If the relay is silent, one may open above the limit.
         """
         most = self._allowed if self._taken is None else min(self._allowed, self._taken + self._asks_again())
         room = most - self._open - len(self._ending) - self._logins
@@ -266,7 +274,7 @@ class SmtpPool:
         found: MailSession | _Failed | Exception
         try:
             found = await self._connect()
-        except Exception as fault:  # noqa: BLE001  the messages that wait get it
+        except Exception as fault:  # noqa: BLE001 the waiting messages get the exception
             found = fault
         self._opening.discard(cast("asyncio.Task[None]", asyncio.current_task()))
         if isinstance(found, MailSession):
@@ -285,7 +293,7 @@ class SmtpPool:
         self._serve()
 
     def _learn(self, found: _Failed) -> None:
-        """The relay refused one more connection than those that are open. Several that opened together count once."""
+        """Handles a refused connection beside open ones. Connections that opened together count once."""
         self._taken = self._open
         if not self._asks_again():
             return
@@ -297,12 +305,12 @@ class SmtpPool:
         )  # fmt: skip
 
     def _fail(self, found: _Failed) -> None:
-        """A connection failed, and not because the relay has enough of them."""
+        """Handles a connection that failed for another reason than the relay's limit."""
         self._failed, self._failed_until_s = found.outcome, time.monotonic() + self._relay.fails_for_s
         self._answer(found.outcome)
 
     def _answer(self, found: Outcome | Exception) -> None:
-        """Answers all messages that wait."""
+        """Gives all waiting messages this result."""
         while self._waiting:
             waiter = heappop(self._waiting).future
             if waiter.done():
@@ -313,7 +321,7 @@ class SmtpPool:
                 waiter.set_result(found)
 
     async def log_in(self) -> Login:
-        """Returns what a connection of its own finds. A connection that works counts as a login, and the pool makes no other."""
+        """Returns the result of a separate login. A working connection counts as a login, so no other is opened then."""
         if self.is_working:
             return Login(LoginState.WORKS, self._server)
         self._logins += 1
@@ -327,7 +335,7 @@ class SmtpPool:
             self._serve()
 
     async def _log_in(self) -> Login:
-        """Connects, logs in and says goodbye."""
+        """Connects, logs in and quits."""
         smtp = self._client()
         try:
             await smtp.connect()
@@ -349,7 +357,7 @@ class SmtpPool:
         return aiosmtplib.SMTP(
             hostname=relay.host,
             port=relay.port,
-            local_hostname="localhost",  # our name in EHLO
+            local_hostname="localhost",  # the client's name in EHLO
             timeout=relay.connect_timeout_s,
             use_tls=relay.security == "tls",
             start_tls=relay.security == "starttls",
@@ -376,13 +384,13 @@ class SmtpPool:
         return session or _Failed(NOT_CONNECTED, is_refusal=True, cause="it ended the connection")
 
     def _failure(self, error: Exception) -> _Failed:
-        """What an error of a connection means for the messages that wait for it."""
+        """Returns the meaning of a connection error for the waiting messages."""
         login = fault(error, self._server, self._relay)
         cause = " ".join(filter(None, (login.state, login.said)))
         if isinstance(error, _NOT_TRUSTED) or not isinstance(error, (aiosmtplib.SMTPResponseException, OSError)):
             return _Failed(
                 NOT_TRUSTED, is_refusal=False, cause=cause
-            )  # the last: it offers no STARTTLS, or no way to sign in
+            )  # otherwise the relay offers no STARTTLS, or no login method
         if isinstance(error, aiosmtplib.SMTPResponseException):
             is_refusal = 400 <= error.code < 500
             if is_refusal:

@@ -1,4 +1,4 @@
-"""A mail relay: how to reach it, and why it does not let alertd in."""
+"""The settings of a mail relay, and the reasons of a failed login."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ class RelaySettings:
     host: str
     port: int = 587
     security: Literal["starttls", "tls", "plain"] = "starttls"
-    plain_allowed: bool = False  # plain beyond this machine shows every address and text to whoever listens
+    plain_allowed: bool = False  # an unencrypted connection exposes every address and text
     username: str | None = None
     password: str | None = None
     ca_file: str | None = None  # None: the system's authorities
-    connections: int = 20  # of the whole installation; a relay refuses more than it likes, and 4-20 fill one
-    # Servers close an idle connection after 5 minutes (RFC 5321 4.5.3.2.7), some after much less. We end ours with QUIT first.
+    connections: int = 20  # for the whole installation; relays limit them, and 4 to 20 use one fully
+    # Seconds. Servers close an idle connection after 5 minutes (RFC 5321 4.5.3.2.7), some much earlier. alertd ends its
+    # own with QUIT before.
     keep_idle_s: float = 30.0
-    # For this long after a failed connection, messages get its outcome and open no other.
+    # Seconds after a failed connection in which messages get its outcome and open no other one.
     fails_for_s: float = 0.5
-    ask_again_s: float = (
-        60.0  # the longest wait before the pool asks again for one more connection than the relay takes
-    )
-    silent_s: float = 10.0  # a relay that answers nothing for this long does not count as working
-    timeout_s: float = 60.0  # of each reply before the content: then nothing was sent
-    # Of the reply to the content, which a relay may scan first: whoever waits for less sends it twice (RFC 5321 4.5.3.2.6).
+    ask_again_s: float = 60.0  # longest seconds before the pool asks again for more connections than the relay accepts
+    silent_s: float = 10.0  # a relay without an answer for this many seconds does not count as working
+    # For each reply before the content. After this time-out, nothing was sent.
+    timeout_s: float = 60.0
+    # For the reply to the content, which a relay may scan first. A shorter wait causes duplicates (RFC 5321 4.5.3.2.6).
     content_timeout_s: float = 600.0
-    # Of that once nothing more may be sent: whoever stops is killed some time, and what all others were answered would be lost with it.
+    # The same while the worker stops. Otherwise it may be killed first, and all other outcomes would be lost.
     last_reply_s: float = 30.0
     connect_timeout_s: float = 10.0
 
@@ -41,7 +41,7 @@ class RelaySettings:
 
 
 def fault(error: Exception, server: str, relay: RelaySettings) -> Login:
-    """Why a relay let us not in."""
+    """Returns why the relay refused the login."""
     if isinstance(error, aiosmtplib.SMTPResponseException):
         refused = isinstance(error, aiosmtplib.SMTPAuthenticationError)
         said = clean(f"{error.code} {error.message}", relay.username or "", relay.password or "")

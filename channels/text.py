@@ -1,8 +1,10 @@
-"""How a text travels by SMS: which alphabet, and in how many segments; and where any text can be cut.
+"""The encoding of a text for SMS: its alphabet and segments. Also finds places to cut any text.
 
-GSM 03.38 (3GPP TS 23.038) basic table and extension, or UCS-2 counted in UTF-16 code units. A segment holds 160 septets or 70
-units; of a longer text each segment gives up 6 octets to its header, which leaves 153 or 67. With a national language table instead
-of the extension, each segment says so in 3 octets of its header, which leaves 155 septets, or 149 of a longer text.
+GSM 03.38 (3GPP TS 23.038) basic table and extension, or UCS-2 counted in UTF-16 code units. A segment holds 160 septets
+or 70 units. In a longer text each segment gives 6 octets to its header, which leaves 153 or 67. If a national language
+table replaces the extension, the header of each segment names it in 3 octets. This leaves 155 septets, or 149 in a
+longer text.
+
 A name is never transliterated: people look for it.
 """
 
@@ -23,20 +25,20 @@ GSM_BASIC = frozenset(
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
     "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
 )
-GSM_EXTENSION = frozenset("\f^{}\\[~]|€")  # an escape and a septet: they count twice and are never split
+GSM_EXTENSION = frozenset("\f^{}\\[~]|€")  # an escape and a septet: each counts twice and is never split
 
 GSM = GSM_BASIC | GSM_EXTENSION
 
 
 @dataclass(frozen=True, slots=True)
 class NationalTable:
-    """A national language single shift table, which takes the place of the extension (TS 23.038 annex A.2)."""
+    """A national language single shift table, which replaces the extension (TS 23.038 annex A.2)."""
 
     identifier: int  # section 6.2.1.2.4
-    beyond: Mapping[int, str]  # what it has besides the extension, by septet
+    beyond: Mapping[int, str]  # characters not in the extension, by septet
 
 
-#: Each is the extension and the characters below.
+#: Each table has the extension and the characters below.
 NATIONAL: Final[Mapping[TableName, NationalTable]] = {
     "spanish": NationalTable(
         2,
@@ -58,7 +60,7 @@ NATIONAL: Final[Mapping[TableName, NationalTable]] = {
     ),
 }  # fmt: skip
 
-#: All characters that a text can have, by the national table; None: the extension.
+#: All characters that a text can have, by national table. None: the extension.
 ALPHABETS: Final[Mapping[TableName | None, frozenset[str]]] = {
     None: GSM,
     **{name: GSM.union(table.beyond.values()) for name, table in NATIONAL.items()},
@@ -67,38 +69,40 @@ ALPHABETS: Final[Mapping[TableName | None, frozenset[str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class SmsSettings:
-    """How texts may be coded for a carrier."""
+    """How texts may be encoded for a carrier."""
 
-    tables: tuple[TableName, ...] = ()  # the national language tables that the carrier and the phones it serves take
-    transliterate: bool = True  # letters outside the alphabet may lose their accents, in all but names and links
+    tables: tuple[TableName, ...] = ()  # national language tables that the carrier and its phones support
+    transliterate: bool = True  # may remove accents that the alphabet lacks, except in names and links
 
 
 class Coding(NamedTuple):
     """One way to send a text."""
 
     encoding: Encoding
-    table: TableName | None  # the national language table that it needs
+    table: TableName | None  # the national language table in use
     transliterated: bool
     text: str
     parts: tuple[str, ...]  # the text by segment
 
 
 _FLAG_HALVES = ("\U0001f1e6", "\U0001f1ff")
-_VIRAMA = 9  # the combining class of what joins two consonants
+_VIRAMA = 9  # combining class of the sign that joins two consonants
 
 UNITS, UNITS_OF_PART = 70, 67
 
-#: Octets of a segment, and of two elements of its header: part of a longer text, national table (TS 23.040 section 9.2.3.24).
+#: The octets of a segment, and of two header elements: part of a longer text, national table (TS 23.040 section
+#: 9.2.3.24).
 _OCTETS, _OF_PART, _OF_TABLE = 140, 5, 3
 
-#: Pictures and joiners carry no fact, and one of them more than halves what an SMS can hold.
+#: Pictures and joiners carry no fact. A single one more than halves the capacity of an SMS.
 _ORNAMENTS = frozenset({"So", "Sk", "Cf", "Mn", "Me"})
 
-#: Letters that have no plain form in Unicode and have one in every hand-written SMS. Not the dotless i of Turkish: with a dot,
-#: harmless words become obscene ones, so Turkish stays as it is and pays for it.
+#: Letters that Unicode cannot decompose, but that people write without their mark in SMS. The Turkish dotless i is left
+#: out: with a dot, harmless words become obscene. So Turkish is not changed and costs more.
 _BARE = {"ł": "l", "Ł": "L", "đ": "d", "Đ": "D"}
 
-# Look-alikes that would turn a whole text to UCS-2, and characters that show nothing. Joiners stay: Persian, Hindi and emoji need them.
+# Look-alikes that would turn a whole text to UCS-2, and invisible characters. Joiners stay: Persian, Hindi and emoji
+# need them.
 LOOK_ALIKES = str.maketrans(
     {
         **dict.fromkeys("‘’‚‛′´`", "'"),
@@ -114,24 +118,28 @@ LOOK_ALIKES = str.maketrans(
 )
 
 
-# What stands after a link, as a closing quote, is none of it.
+# Characters after a link, such as a closing quote, do not belong to it.
 LINK = re.compile(rf"((?:https?://|www\.)\S*[^\s{''.join(map(chr, LOOK_ALIKES))}])")
 
 
 def fold(text: str) -> str:
-    """The text with look-alike punctuation in its plain form, but in its links: another spelling leads nowhere."""
+    """Returns the text with look-alike punctuation in its plain form. Links stay unchanged, since a changed link would
+    not work.
+    """
     return "".join(run if LINK.fullmatch(run) else run.translate(LOOK_ALIKES) for run in LINK.split(text))
 
 
 def whole_until(text: str, end: int) -> int:
-    """Where to cut a text at `end` or before it, so that what people see as one character stays one."""
+    """Returns the last place at or before `end` where a cut does not split a visible character."""
     while 0 < end < len(text) and _continues(text, end):
         end -= 1
     return end
 
 
 def _continues(text: str, at: int) -> bool:
-    """Whether a cut there would split a character: marks, joiners, skin tones, letters that an Indic sign joins, the two halves of a flag."""
+    """Returns whether a cut there would split a character: marks, joiners, skin tones, letters joined by an Indic sign,
+    the two halves of a flag.
+    """
     before, character = text[at - 1], text[at]
     if _FLAG_HALVES[0] <= character <= _FLAG_HALVES[1]:
         halves = itertools.takewhile(lambda one: _FLAG_HALVES[0] <= one <= _FLAG_HALVES[1], reversed(text[:at]))
@@ -164,7 +172,7 @@ def codings(text: str, settings: SmsSettings, names: Iterable[str] = ()) -> list
 
 
 def best_coding(text: str, settings: SmsSettings, names: Iterable[str] = ()) -> Coding:
-    """How a text is sent: the first of its `codings`."""
+    """Returns the encoding of a text: the first of its `codings`."""
     return codings(text, settings, names)[0]
 
 
@@ -197,14 +205,15 @@ def _nearest(char: str, alphabet: frozenset[str]) -> str:
 
 
 def is_gsm(text: str) -> bool:
-    """Whether an SMS carries this in the GSM alphabet (160 characters) and not in UCS-2 (70)."""
+    """Returns whether an SMS carries the text in the GSM alphabet (160 characters) and not in UCS-2 (70)."""
     return GSM.issuperset(text)
 
 
 def divided(text: str) -> tuple[Encoding, list[str]]:
-    """The alphabet the text needs as it is, and the text by segment; an empty text takes one.
+    """Returns the alphabet that the unchanged text needs, and the text by segment. An empty text has one segment.
 
-    A cut is never inside a character of two, nor inside a link that fits a segment: a phone that does not join them still opens it.
+    A cut never splits a character of two septets or units, or a link that fits into one segment. So a link works on a
+    phone that does not join segments.
     """
     if is_gsm(text):
         return "gsm7", _in_septets(text)
@@ -212,7 +221,7 @@ def divided(text: str) -> tuple[Encoding, list[str]]:
 
 
 def segments(text: str) -> tuple[Encoding, int]:
-    """The alphabet the text needs as it is, and how many segments it takes."""
+    """Returns the alphabet that the unchanged text needs, and its number of segments."""
     encoding, found = divided(text)
     return encoding, len(found)
 
@@ -223,7 +232,9 @@ def _in_septets(text: str, table: TableName | None = None) -> list[str]:
 
 
 def _room(elements: int) -> int:
-    """Septets that fit a segment, after a header with elements of so many octets and one octet for its length."""
+    """Returns the septets that fit a segment after a header. `elements`: octets of its elements, to which one octet for
+    its length is added.
+    """
     return (_OCTETS - (1 + elements if elements else 0)) * 8 // 7
 
 

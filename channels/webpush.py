@@ -1,5 +1,5 @@
-"""Push to browsers (RFC 8030): to each by the push service of whoever made it, at the address that it was given there. It
-knows us by a signed token (VAPID, RFC 8292).
+"""Push to browsers (RFC 8030). Each message goes to the push service of the browser's maker, at the endpoint of the
+subscription. A signed token identifies alertd (VAPID, RFC 8292).
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ from channels.posting import COMMON, UNMADE, PostSettings, Reply, outcome_of, re
 from channels.rests import Rests
 from channels.webpush_message import Subscription, WebPushPayload, base64url, encode
 
-#: What Apple and Google call a token of ours that they do not take, with 403, as when our clock is wrong: of another subscription they say the
-#: same number.
+#: Texts with which Apple and Google refuse alertd's token, with 403, for instance if its clock is wrong. They also
+#: answer 403 for a subscription under another key.
 OUR_TOKEN = (b"BadJwtToken", b"ExpiredJwtToken", b"invalid JWT", b"exp claim")
 
 BY_STATUS = {
     **COMMON,
     400: (Answer.NEVER, Reason.BAD_MESSAGE),
-    403: (Answer.NEVER, Reason.BAD_ADDRESS),  # subscribed with another key than ours (RFC 8292 section 4.2)
+    403: (Answer.NEVER, Reason.BAD_ADDRESS),  # subscribed with another key (RFC 8292 section 4.2)
     404: (Answer.NEVER, Reason.GONE),  # expired (RFC 8030 section 7.3)
     406: (Answer.RETRY, Reason.THROTTLED),  # Microsoft's
     410: (Answer.NEVER, Reason.GONE),  # unsubscribed
 }
 
-#: What finds fault with a message for good. Push services say so in JSON, in a line, or without a word.
+#: Statuses that finally refuse the message. Push services give the reason in JSON, in a line, or not at all.
 _OF_THE_MESSAGE = frozenset({400, 413})
 
-#: Taken (RFC 8030 section 5), or taken and a receipt promised (section 5.1).
+#: Accepted (RFC 8030 section 5), or accepted with a receipt to follow (section 5.1).
 TAKEN = frozenset({201, 202})
 
 
 def outcome(reply: Reply) -> Outcome:
-    """Read one answer. Never raises, whatever the body holds."""
+    """Returns the outcome of one answer. Never raises, for any body."""
     if reply.status in TAKEN:
         return ACCEPTED
     return refusal(reply, *_refused(reply))
@@ -56,27 +56,28 @@ def outcome(reply: Reply) -> Outcome:
 def _refused(reply: Reply) -> tuple[Answer, Reason]:
     if reply.status == 403 and any(words in reply.body for words in OUR_TOKEN):
         return Answer.RETRY, Reason.CREDENTIALS
-    # A page is somebody's in between, and no message's fault.
+    # A page comes from an intermediary, so the message is not at fault.
     if reply.status in _OF_THE_MESSAGE and reply.body.lstrip().startswith(b"<"):
         return Answer.RETRY, Reason.GARBAGE
-    # Another "yes" is somebody's in between, before or after it was taken.
+    # Any other success comes from an intermediary. The push service may or may not have the message.
     is_doubtful = reply.status < 300 or reply.status > 500
     return BY_STATUS.get(reply.status, (Answer.UNKNOWN if is_doubtful else Answer.RETRY, Reason.GARBAGE))
 
 
-#: A token is good for a day at most (RFC 8292 section 2). Half of it: clocks differ. It is made anew when half of that is over.
+#: In seconds. A token may be valid for a day (RFC 8292 section 2). alertd uses half of it, because clocks differ, and
+#: renews after half of that.
 LIFE_S = 12 * 3600
 RENEW_S = LIFE_S / 2
-#: Tokens that are kept. There are four push services of browsers, one of them with some ten names.
+#: Maximum number of cached tokens. There are four push services of browsers, one of them with about ten host names.
 MOST = 64
 
 
 class Vapid:
-    """One key. `public_key` is what pages subscribe with (`applicationServerKey`), in base64url."""
+    """Makes the tokens of one key. Pages subscribe with `public_key` (`applicationServerKey`), in base64url."""
 
     def __init__(self, private_key: str, contact: str, clock: Callable[[], float]) -> None:
-        """`private_key` is a PEM of P-256, `contact` a `mailto:` or `https:` address for whoever runs a push service, `clock` answers UNIX
-        seconds. Raises `ValueError`.
+        """`private_key`: PEM of a P-256 key. `contact`: a `mailto:` or `https:` address for the push services'
+        operators. `clock` returns UNIX seconds. Raises `ValueError`.
         """
         if urlsplit(contact).scheme not in {"mailto", "https"}:
             raise ValueError("the contact is a mailto: or an https: address")
@@ -86,22 +87,22 @@ class Vapid:
         self.public_key = base64url(point)
         self._contact = contact
         self._clock = clock
-        self._made: dict[str, tuple[float, str]] = {}  # by origin: when, and the header
+        self._made: dict[str, tuple[float, str]] = {}  # by origin: when it was made, and the header
 
     def authorization(self, origin: str) -> str:
-        """The header's value for a push service, named by scheme, host and port."""
+        """Returns the header's value for a push service, identified by scheme, host and port."""
         now_s = self._clock()
         made_s, header = self._made.get(origin, (0.0, ""))
-        if not made_s <= now_s < made_s + RENEW_S:  # or the clock was put back
+        if not made_s <= now_s < made_s + RENEW_S:  # or the clock was set back
             claims = {"aud": origin, "exp": int(now_s) + LIFE_S, "sub": self._contact}
             header = f"vapid t={jwt.encode({'alg': 'ES256', 'typ': 'JWT'}, claims, self._key)}, k={self.public_key}"
-            if len(self._made) >= MOST:  # whoever made up names below a served one
+            if len(self._made) >= MOST:  # invented names below an allowed host could fill it
                 self._made.clear()
             self._made[origin] = now_s, header
         return header
 
     def forget(self, origin: str) -> None:
-        """Its token is refused: the next is another."""
+        """Removes a refused token, so that the next message gets a new one."""
         self._made.pop(origin, None)
 
 
@@ -117,11 +118,12 @@ def _p256(pem: str) -> ec.EllipticCurvePrivateKey:
 
 _log = logging.getLogger(__name__)
 
-#: The push services of browsers, by their hosts: Chrome, Edge and others with Google's, Firefox, Safari, Edge with Microsoft's. `*.` stands
-#: for whatever comes before. A subscription is what somebody's browser sent us: nobody has us speak to another host, or wait at another port.
+#: The hosts of browsers' push services: Google's for Chrome, Edge and others, then Firefox, Safari, and Microsoft's for
+#: Edge. `*.` matches any prefix. A subscription comes from an untrusted browser. It must not make alertd connect to
+#: another host or port.
 HOSTS = ("fcm.googleapis.com", "updates.push.services.mozilla.com", "*.push.apple.com", "*.notify.windows.com")
 
-#: Push services that are kept connections to. There are four; Microsoft's has some ten names.
+#: Maximum number of push services with kept connections. There are four; Microsoft's has about ten host names.
 MOST_SERVERS = 32
 
 NO_SUBSCRIPTION = Outcome(Answer.NEVER, Reason.BAD_ADDRESS)
@@ -129,24 +131,24 @@ NO_SUBSCRIPTION = Outcome(Answer.NEVER, Reason.BAD_ADDRESS)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WebPushSettings:
-    private_key: str = field(repr=False)  # PEM of P-256: browsers subscribed with its public half
-    contact: str  # mailto: or https:, for whoever runs a push service
+    private_key: str = field(repr=False)  # PEM of P-256; browsers subscribe with its public key
+    contact: str  # mailto: or https:, for the push services' operators
     hosts: tuple[str, ...] = HOSTS
-    endpoint: str | None = None  # None: each message goes to its subscription's own host
+    endpoint: str | None = None  # None: each message goes to the host of its subscription
     ca_file: str | None = None  # None: the system's authorities
-    connections: int = 400  # messages under way at once with each push service
+    connections: int = 400  # concurrent messages to each push service
     timeout_s: float = 15.0
     connect_timeout_s: float = 5.0
 
 
 @dataclass(slots=True)
 class _Request:
-    """One message, sealed."""
+    """One encrypted message."""
 
     origin: str
     path: str
     body: bytes
-    index: int = 0  # of its recipient
+    index: int = 0  # index of its recipient
     is_new: bool = True  # never tried before
 
 
@@ -156,17 +158,17 @@ class WebPushChannel:
     name = "webpush"
 
     def __init__(self, settings: WebPushSettings, clock: Callable[[], float] = time.time) -> None:
-        """`clock` answers UNIX seconds. Raises `ValueError` for a key or a contact that cannot be used."""
+        """`clock` returns UNIX seconds. Raises `ValueError` if the key or the contact is unusable."""
         self._settings = settings
         self._clock = clock
         self._vapid = Vapid(settings.private_key, settings.contact, clock)
         self._rests = Rests(time.monotonic, settings.connect_timeout_s + settings.timeout_s)
         self._context: ssl.SSLContext | None = None
-        self._servers: dict[str, HttpsTransport] = {}  # by origin, the one used last at the end
+        self._servers: dict[str, HttpsTransport] = {}  # by origin, the last used at the end
 
     @property
     def public_key(self) -> str:
-        """What pages subscribe with, in base64url."""
+        """Returns the key that pages subscribe with, in base64url."""
         return self._vapid.public_key
 
     def server_of(self, address: str) -> str:
@@ -181,8 +183,8 @@ class WebPushChannel:
         self._servers.clear()
 
     async def log_in(self) -> Login:
-        """A push service knows no accounts: a key that could be read works. An `endpoint` of the
-        settings must be reached.
+        """Returns WORKS, because push services have no accounts and the key is valid. If the settings have an
+        `endpoint`, connects to it.
         """
         settings = self._settings
         if settings.endpoint is None:
@@ -190,11 +192,11 @@ class WebPushChannel:
         return await reach(settings.endpoint, self._context, settings.connect_timeout_s)
 
     def prepare(self, message: PushMessage) -> Prepared:
-        """Raises `ValueError` for a message that no browser can take."""
+        """Returns the prepared message. Raises `ValueError` if no browser can take it."""
         return Prepared(encode(message))
 
     async def send(self, prepared: Prepared, recipients: Sequence[Recipient], may_write: MayWrite) -> list[Outcome]:
-        """The time to live is what is left at this call."""
+        """Sends the message. The time to live is the time left at this call."""
         payload: WebPushPayload = prepared.payload
         outcomes = [FAULT] * len(recipients)
         requests: dict[str, list[_Request]] = defaultdict(list)
@@ -212,7 +214,9 @@ class WebPushChannel:
         return outcomes
 
     def _sealed(self, payload: WebPushPayload, recipient: Recipient) -> _Request | Outcome:
-        """Its exception may hold an address: whoever formats the log tells its class and place alone."""
+        """Returns the encrypted request, or the outcome. An exception may hold an address: a log formatter must only
+        show its class and place.
+        """
         try:
             to = Subscription.parse(recipient.address)
             origin = to.origin
@@ -221,14 +225,16 @@ class WebPushChannel:
             return _Request(origin, to.path, payload.sealed(to, recipient.tag))
         except ValueError:
             return NO_SUBSCRIPTION
-        except Exception as fault:  # noqa: BLE001 whatever it is, it is told
+        except Exception as fault:  # noqa: BLE001 any fault is logged
             _log.error("a message could not be made", exc_info=fault)
             return UNMADE
 
     async def _post(
         self, origin: str, payload: WebPushPayload, requests: list[_Request], may_write: MayWrite
     ) -> list[tuple[int, Outcome]]:
-        """A fault is the outcome of these: what is known of others is never lost."""
+        """Posts the requests of one push service. A fault becomes their outcome, so that the other outcomes are never
+        lost.
+        """
         are_new = [request.is_new for request in requests]
         if refused := self._rests.refusal(origin, is_new=any(are_new)):
             return [(request.index, refused) for request in requests]
@@ -238,18 +244,20 @@ class WebPushChannel:
             server = await self._server(self._settings.endpoint or origin)
             bodies, paths = [one.body for one in requests], [one.path for one in requests]
             answers = await server.post(bodies, headers, may_write, paths)
-        except Exception as fault:  # noqa: BLE001 whatever it is, it is told
+        except Exception as fault:  # noqa: BLE001 any fault is logged
             _log.error("what was to be sent could not be", exc_info=fault)
             answers = [FAULT] * len(requests)
         found = [outcome_of(answer, outcome) for answer in answers]
         self._rests.note_outcomes(origin, found, are_new)
         if any(one.reason is Reason.CREDENTIALS for one in found):
-            _log.error("%s does not take our token", origin)  # nobody else says so: the carrier works for all others
+            _log.error(
+                "%s does not take our token", origin
+            )  # logged here only, because the channel still works for other push services
             self._vapid.forget(origin)
         return [(request.index, one) for request, one in zip(requests, found, strict=True)]
 
     async def _server(self, origin: str) -> HttpsTransport:
-        """Kept connections to one."""
+        """Returns the kept connections to one push service."""
         if self._context is None:
             raise RuntimeError("the channel is not open")
         server = self._servers.pop(origin, None)
@@ -261,7 +269,7 @@ class WebPushChannel:
         return server
 
     async def _let_go(self, kept: str) -> None:
-        """Those not used for longest, where there are too many."""
+        """Closes the connections that were unused for longest, above the maximum."""
         idle = [name for name, server in self._servers.items() if server.is_idle and name != kept]
         for name in idle[: max(0, len(self._servers) - MOST_SERVERS)]:
             await self._servers.pop(name).close()
@@ -275,6 +283,8 @@ class WebPushChannel:
 
 
 def is_served(origin: str, hosts: Sequence[str]) -> bool:
-    """Whether an origin is https and one of these hosts, at the port that each has behind it, if any: `*.example` is all below `example`."""
+    """Returns whether an origin is https and one of these hosts. A host may include a port. `*.example` matches every
+    name below `example`.
+    """
     scheme, _, host = origin.partition("://")
     return scheme == "https" and any(host.endswith(one[1:]) if one.startswith("*.") else host == one for one in hosts)

@@ -1,6 +1,7 @@
-"""A push message as browsers take it: encoded once, and sealed for each of them, so that the push service in between reads nothing (RFC 8291).
+"""A push message for browsers. It is encoded once, then encrypted for each browser, so that the push service cannot
+read it (RFC 8291).
 
-The JSON is that of declarative web push (W3C Push API), which Safari shows by itself where the message has a link; everywhere else a
+The JSON is declarative web push (W3C Push API). Safari shows it by itself if the message has a link; elsewhere a
 service worker does.
 """
 
@@ -27,26 +28,28 @@ from channels.push_content import data_of, fitted, inside_string
 
 CURVE = ec.SECP256R1()
 POINT_BYTES, SECRET_BYTES, SALT_BYTES = 65, 16, 16
-#: Those of today have up to 600, and it fits the head of a request.
+#: Maximum length. Current endpoints have up to 600, and this fits the head of a request.
 ENDPOINT_CHARACTERS = 2_048
-#: Every push service takes so much (RFC 8030 section 7.2), in one record.
+#: The size that every push service accepts (RFC 8030 section 7.2), in one record.
 RECORD_BYTES = 4096
-#: Of a record: salt, its size, the sender's key with its length; behind the text its end and the cipher's tag (RFC 8188 section 2).
+#: The head of a record: salt, record size, and the sender's key with its length. After the text come its end mark and
+#: the cipher's tag (RFC 8188 section 2).
 HEAD_BYTES = SALT_BYTES + 4 + 1 + POINT_BYTES
 PLAIN_BYTES = RECORD_BYTES - HEAD_BYTES - 1 - 16
-#: Room kept for the tag, which is known only per recipient.
+#: Bytes reserved for the tag, which differs for each recipient.
 TAG_BYTES = 128
-#: Four weeks: the longest that push services keep what waits.
+#: Four weeks in seconds: the longest that push services keep a waiting message.
 TTL_MAX_S = 2_419_200
-#: What replaces what waits is named in a few characters of base64url (RFC 8030 section 5.4).
+#: The name under which a new message replaces a waiting one: a few characters of base64url (RFC 8030 section 5.4).
 TOPIC = re.compile(r"[A-Za-z0-9_-]{1,32}")
-#: How soon a browser is woken (RFC 8030 section 5.3). What is silent may be what takes a name off a screen: it does not wait for mains power.
+#: How soon a browser wakes up (RFC 8030 section 5.3). A silent message may remove a name from a screen, so it does not
+#: wait for mains power.
 URGENCY = {Loudness.LOUD: "high", Loudness.NORMAL: "high", Loudness.SILENT: "normal"}
 
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """Where a browser is reached, and how a message is sealed for it (W3C PushSubscription)."""
+    """The address of a browser and its keys (W3C PushSubscription)."""
 
     endpoint: str
     key: bytes  # p256dh: a point of P-256, uncompressed
@@ -54,7 +57,7 @@ class Subscription:
 
     @classmethod
     def parse(cls, address: str) -> Self:
-        """Of `endpoint p256dh auth`, both in base64url without padding. Raises `ValueError`."""
+        """Parses `endpoint p256dh auth`, both keys in base64url without padding. Raises `ValueError`."""
         endpoint, key, secret = address.split(" ")
         made = cls(endpoint, _decoded(key), _decoded(secret))
         if len(made.key) != POINT_BYTES or len(made.secret) != SECRET_BYTES:
@@ -65,12 +68,12 @@ class Subscription:
 
     @property
     def public_key(self) -> ec.EllipticCurvePublicKey:
-        """Raises `ValueError` when its key is no point of the curve."""
+        """Returns the public key. Raises `ValueError` if it is not a point of the curve."""
         return ec.EllipticCurvePublicKey.from_encoded_point(CURVE, self.key)
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port, as the VAPID token names them (RFC 6454 section 6.2)."""
+        """Returns scheme, host and port in the form of the VAPID token (RFC 6454 section 6.2)."""
         url = urlsplit(self.endpoint)
         port = "" if url.port in {None, 443} else f":{url.port}"
         return f"{url.scheme}://{url.hostname}{port}"
@@ -82,31 +85,31 @@ class Subscription:
 
 @dataclass(frozen=True, slots=True)
 class WebPushPayload:
-    """The JSON in two pieces, between which the tag goes; and what the push service is told."""
+    """The JSON in two pieces, between which the tag goes, and the headers for the push service."""
 
     pieces: tuple[bytes, bytes]
     expires_s: int
     headers: dict[str, str]
 
     def headers_at(self, now_s: float) -> dict[str, str]:
-        """With the time to live that is left at `now_s`."""
+        """Returns the headers with the time to live that is left at `now_s`."""
         return {"TTL": str(min(max(0, int(self.expires_s - now_s)), TTL_MAX_S)), **self.headers}
 
     def sealed(self, subscription: Subscription, tag: str) -> bytes:
-        """The body for one browser. Raises `ValueError` when its key is no point of the curve."""
+        """Returns the body for one browser. Raises `ValueError` if its key is not a point of the curve."""
         before, after = self.pieces
         return seal(b"".join((before, inside_string(tag), after)), subscription)
 
 
 def encode(message: PushMessage) -> WebPushPayload:
-    """Encode once. The payload is made to fit by what it can best do without; the title is kept.
+    """Encodes the message once. If it is too long, shortens or removes the least important members; the title stays.
 
-    Raises `ValueError` when the message does not fit even without its body, or its chain is no topic.
+    Raises `ValueError` if it does not fit even without its body, or if its chain is not a valid topic.
     """
     stamp = message.stamp
     if not TOPIC.fullmatch(stamp.chain):
         raise ValueError("the chain's name is no topic")
-    ack = secrets.token_hex(16)  # unguessable, so that no text can hold it
+    ack = secrets.token_hex(16)  # unguessable, so that no text can contain it
     before, _, after = _json(fitted(message, PLAIN_BYTES, _size), ack).partition(ack.encode())
     headers = {
         "Urgency": URGENCY[stamp.loudness],
@@ -118,7 +121,9 @@ def encode(message: PushMessage) -> WebPushPayload:
 
 
 def seal(plain: bytes, subscription: Subscription) -> bytes:
-    """One record of `aes128gcm` (RFC 8291 section 3.4), with a key of its own. Raises `ValueError` for a key that is no point of the curve."""
+    """Returns one record of `aes128gcm` (RFC 8291 section 3.4) with a new key. Raises `ValueError` if the browser's key
+    is not a point of the curve.
+    """
     theirs = subscription.public_key
     key = ec.generate_private_key(CURVE)
     ours = key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
@@ -129,7 +134,7 @@ def seal(plain: bytes, subscription: Subscription) -> bytes:
 
 
 def derived(shared: bytes, subscription: Subscription, sender: bytes, salt: bytes) -> tuple[bytes, bytes]:
-    """The cipher's key and nonce (RFC 8291 section 3.4, RFC 8188 section 2.2), on both sides the same."""
+    """Returns the cipher's key and nonce (RFC 8291 section 3.4, RFC 8188 section 2.2), the same on both sides."""
     first = hmac.digest(subscription.secret, shared, "sha256")
     second = hmac.digest(first, b"WebPush: info\0" + subscription.key + sender + b"\1", "sha256")
     key = hmac.digest(salt, second, "sha256")
@@ -138,12 +143,12 @@ def derived(shared: bytes, subscription: Subscription, sender: bytes, salt: byte
 
 
 def base64url(raw: bytes) -> str:
-    """Without padding (RFC 7515 section 2)."""
+    """Returns base64url without padding (RFC 7515 section 2)."""
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
 
 
 def _decoded(text: str) -> bytes:
-    """Raises `ValueError`."""
+    """Returns the octets of base64url. Raises `ValueError`."""
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except binascii.Error:
@@ -151,7 +156,7 @@ def _decoded(text: str) -> bytes:
 
 
 def _size(message: PushMessage) -> int:
-    """Bytes of the JSON with the tag at its longest."""
+    """Returns the bytes of the JSON with the longest tag."""
     return len(_json(message, "x" * TAG_BYTES))
 
 
@@ -161,7 +166,7 @@ def _json(message: PushMessage, ack: str) -> bytes:
 
 
 def _notification(message: PushMessage, stamp: Stamp, ack: str) -> dict[str, Any]:
-    """Its members are those of `showNotification`'s options, and `navigate`: where a tap leads."""
+    """Returns the members of `showNotification`'s options, and `navigate`: the link that a tap opens."""
     is_silent = stamp.loudness is Loudness.SILENT
     links = {"navigate": message.url, "image": message.image_url}
     return {
