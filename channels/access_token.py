@@ -22,36 +22,43 @@ from google.auth.transport.requests import Request
 from channels.base import Answer, Outcome, Reason, Subject
 from channels.login import Login, LoginState, clean, fault_of, server_of
 
-# Tokens live for an hour. Renewal starts this long before the end, in the background: ten minutes of failing renewals pass unseen.
+# Tokens live for an hour. Renewal starts this many seconds before the end, in the background. So ten minutes of failed
+# renewals have no effect.
 RENEW_AHEAD_S = 600.0
 
-# After a fetch that failed, every message gets that failure for this long, so that an outage does not become a storm of fetches.
+# Seconds after a failed fetch in which every message gets the same failure. So an outage does not cause a storm of
+# fetches.
 FAILURE_PAUSE_S = 5.0
 
-# A carrier that refuses fresh tokens as well has another problem: believe it at most this often.
+# If a carrier refuses even fresh tokens, the token is not the problem. So a token is replaced at most once in this many
+# seconds.
 REFUSAL_PAUSE_S = 30.0
 
 # Google answers in well under a second. google-auth's own default is two minutes, longer than an alert can wait.
 FETCH_TIMEOUT_S = 10.0
 
-# That is of each piece of an answer. One that comes drop by drop is waited for no longer than this.
+# `FETCH_TIMEOUT_S` applies to each piece of an answer. This is the limit in seconds for the whole answer, which may
+# come in drops.
 FETCH_WITHIN_S = 20.0
 
-# The most that Google takes of what a token is asked for with.
+# Seconds. The longest life of an assertion that Google accepts.
 ASSERTION_LIFE_S = 3600
 
-# expires_in is only recommended (RFC 6749 5.1). Without it, ask again soon; a 401 would tell as well.
+# Seconds. expires_in is only recommended (RFC 6749 5.1). Without it, alertd fetches again soon; a 401 would also show
+# the end.
 UNSTATED_LIFE_S = 300.0
 
 REFUSED = Outcome(Answer.RETRY, Reason.CREDENTIALS, of=Subject.CARRIER)
 UNREACHABLE = Outcome(Answer.RETRY, Reason.CONNECTION)
-NOT_A_TOKEN = Outcome(Answer.RETRY, Reason.GARBAGE)  # somebody in between answers for Google
+NOT_A_TOKEN = Outcome(Answer.RETRY, Reason.GARBAGE)  # an intermediary answers instead of Google
 
 _log = logging.getLogger(__name__)
 
 
 class AccessToken:
-    """`get` answers the bearer token, or the outcome for every message that cannot have one."""
+    """The access token of one service account. `get` returns the bearer token, or the outcome for all messages if there
+    is none.
+    """
 
     def __init__(
         self,
@@ -61,7 +68,7 @@ class AccessToken:
         *,
         within_s: float = FETCH_WITHIN_S,
     ) -> None:
-        """`source`: the path of the service account's JSON, or its content; `clock` answers UNIX seconds.
+        """`source`: the path of the service account's JSON, or its content. `clock` returns UNIX seconds.
 
         Raises `OSError` or `ValueError`.
         """
@@ -93,7 +100,9 @@ class AccessToken:
         return self._token or self._failure or REFUSED
 
     def refuse(self, token: str) -> None:
-        """The carrier refused this token: the next `get` fetches another. A late refusal of an older token changes nothing."""
+        """Drops a token that the carrier refused, so that the next `get` fetches another. A late refusal of an older
+        token has no effect.
+        """
         now_s = self._clock()
         if token == self._token and now_s >= self._refused_until_s:
             self._token = None
@@ -109,7 +118,9 @@ class AccessToken:
         return self._renewal
 
     async def _waited(self, renewal: asyncio.Task[None]) -> None:
-        """Nothing stops a thread: where it takes too long it goes on by itself, and what it brings is for whoever asks later."""
+        """Waits for a renewal. A thread cannot be stopped: after the time-out it continues, and a later `get` uses its
+        result.
+        """
         try:
             async with asyncio.timeout(self._within_s):
                 await asyncio.shield(renewal)
@@ -127,7 +138,7 @@ class AccessToken:
         except exceptions.GoogleAuthError as error:
             said = clean(str(error.args[0] if error.args else error))
             self._fail(REFUSED, Login(LoginState.LOGIN_REFUSED, self._server, said))
-        except Exception as fault:  # noqa: BLE001 google-auth takes a page or a number for what it hoped for
+        except Exception as fault:  # noqa: BLE001 google-auth raises other errors for a page or a number
             _log.error("what should be an access token could not be read", exc_info=fault)
             said = "its answer is no access token"
             self._fail(NOT_A_TOKEN, Login(LoginState.WRONG_PROTOCOL, self._server, said))
@@ -137,9 +148,10 @@ class AccessToken:
         self._failed_until_s = self._clock() + FAILURE_PAUSE_S
 
     def _fetch(self) -> tuple[str, float]:
-        """Token and the UNIX second at which it ends. Runs in a thread.
+        """Returns the token and the UNIX second at which it ends. Runs in a thread.
 
-        Both go by our clock: google-auth signs and counts by the machine's, and Google takes no assertion that is not of this hour.
+        Both use alertd's clock. google-auth would sign and count with the machine's, and Google only accepts assertions
+        of the current hour.
         """
         made_s = int(self._clock())
         credential = self._credential.with_claims({"iat": made_s, "exp": made_s + ASSERTION_LIFE_S})
@@ -154,6 +166,6 @@ class AccessToken:
 
 
 def _token_server(source: str | Mapping[str, str]) -> str:
-    """Host and port of the server that gives the tokens of a service account."""
+    """Returns host and port of the server that issues tokens for a service account."""
     account = json.loads(Path(source).read_text(encoding="utf-8")) if isinstance(source, str) else source
     return server_of(str(account["token_uri"]))

@@ -1,8 +1,8 @@
-"""What every channel has in common: a message to prepare once, recipients to send it to, and an outcome for each.
+"""The interface of all channels: prepare a message once, send it to recipients, and return an outcome for each.
 
-A carrier's "no" is data, never an exception: `send` answers one `Outcome` per recipient, in their order, and raises only
-for a fault of our own. There are three answers (accepted, retry, never) and two ways to have none: the carrier may or may
-not have it (`UNKNOWN`), or nothing was written at all (`WITHHELD`).
+A carrier's refusal is data, not an exception. `send` returns one `Outcome` per recipient, in their order, and only
+raises for a fault of alertd. A carrier has three answers: accepted, retry, never. Without an answer, either the carrier
+may have the message (`UNKNOWN`), or nothing was written (`WITHHELD`).
 """
 
 from __future__ import annotations
@@ -18,55 +18,57 @@ from channels.text import Coding
 
 
 class Answer(enum.Enum):
-    """How one send ended."""
+    """The result of one send."""
 
     ACCEPTED = "accepted"
     RETRY = "retry"
     NEVER = "never"
-    UNKNOWN = "unknown"  # written, and no answer came: it may have arrived
-    WITHHELD = "withheld"  # never written: `may_write` said no, or its call was over
+    UNKNOWN = "unknown"  # written, but no answer came: it may have arrived
+    WITHHELD = "withheld"  # never written: `may_write` refused, or the call was cancelled
 
     __hash__ = object.__hash__  # Python's own hashes the name each time, and answers are counted by the million
 
 
 class Reason(enum.Enum):
-    """Why: a closed set, so that it can be one byte in a ledger and a label in a metric. Values are never reused."""
+    """The reason of an answer. The set is closed: a value is one byte in the ledger and a label in metrics. Values are
+    never reused.
+    """
 
     NONE = 0
-    GONE = 1  # the address is dead, the carrier says so
-    BAD_MESSAGE = 2  # the carrier refuses this message, whoever it is for
+    GONE = 1  # the carrier says that the address is dead
+    BAD_MESSAGE = 2  # the carrier refuses this message for any recipient
     BAD_ADDRESS = 3  # malformed or not of this carrier, but not declared dead
     THROTTLED = 4
     UNAVAILABLE = 5  # the carrier's own failure (5xx)
     TIMEOUT = 6
     CONNECTION = 7
     CREDENTIALS = 8
-    GARBAGE = 9  # an answer that is not of the protocol
+    GARBAGE = 9  # the answer does not follow the protocol
     BLOCKED = 10  # the recipient or the carrier's policy refuses
-    FAULT = 11  # a fault of our own
+    FAULT = 11  # a fault of alertd
 
     __hash__ = object.__hash__  # as `Answer`
 
 
 class Subject(enum.Enum):
-    """What an answer is about: the carrier or one recipient."""
+    """The subject of an answer: the carrier or one recipient."""
 
-    CARRIER = "carrier"  # the carrier itself, whatever the recipient is: no connection, no login, no sender accepted
-    EITHER = "either"  # the carrier, or this one recipient: only several new recipients can tell
-    RECIPIENT = "recipient"  # this recipient or this message, so the carrier works
+    CARRIER = "carrier"  # the carrier, for any recipient: no connection, no login, or sender refused
+    EITHER = "either"  # the carrier or this recipient: only answers for several new recipients show which
+    RECIPIENT = "recipient"  # this recipient or this message; the carrier works
     NOBODY = "nobody"  # nothing was written
 
     __hash__ = object.__hash__  # as `Answer`
 
 
-#: How a carrier refused a message: a reply in words, or the status and the body of an HTTP answer.
+#: A carrier's refusal in its own form: a text reply, or status and body of an HTTP answer.
 Said = str | tuple[int, bytes]
 
 
 class ReportState(enum.Enum):
-    """How far a message has come, by its carrier's late report."""
+    """The state of a message in its carrier's later report."""
 
-    ACCEPTED = "accepted"  # on its way; nothing new
+    ACCEPTED = "accepted"  # in transit; nothing new
     DELIVERED = "delivered"
     SEEN = "seen"
     FAILED = "failed"
@@ -77,19 +79,19 @@ class Outcome(NamedTuple):
 
     answer: Answer
     reason: Reason = Reason.NONE
-    retry_after_s: float | None = None  # the carrier's own delay, if it named one
-    message_id: str | None = None  # the carrier's name for what it accepted
-    partly: bool = False  # it was not taken whole, and some of it may be on a screen by now
-    of: Subject | None = None  # what it is about, if the protocol says; None: see `SUBJECTS`
-    said: Said = ""  # as the carrier wrote it, so it may hold an address: show `words` in its place
+    retry_after_s: float | None = None  # the carrier's own delay in seconds, if it gave one
+    message_id: str | None = None  # the carrier's id of an accepted message
+    partly: bool = False  # not accepted as a whole; a part of it may be on a screen
+    of: Subject | None = None  # the subject, if the protocol gives it; None: see `SUBJECTS`
+    said: Said = ""  # in the carrier's words, which may hold an address: show `words` instead
 
     def __repr__(self) -> str:
-        """Leaves out `said`, because a log or an exception may hold this text."""
+        """Leaves out `said`: a log or an exception may contain this text."""
         return f"Outcome{tuple(self[:-1])}"
 
     @property
     def subject(self) -> Subject:
-        """Returns what this answer is about."""
+        """Returns the subject of this answer."""
         if self.of is not None:
             return self.of
         if (self.answer, self.reason) in OF_THE_CARRIER:
@@ -97,21 +99,23 @@ class Outcome(NamedTuple):
         return SUBJECTS[self.answer]
 
     def words(self, *secrets: str) -> str:
-        """Returns what the carrier said on one line, "" if nothing is known, without mailboxes, numbers and the given secrets."""
+        """Returns the carrier's words on one line, or "" if there are none. Leaves out mailboxes, numbers and the given
+        secrets.
+        """
         return clean(self.said if isinstance(self.said, str) else words_of_reply(*self.said), *secrets)
 
     @property
     def may_have_left(self) -> bool:
-        """Somebody may see some of it, and the carrier bills it."""
+        """Returns whether a person may see a part of the message. The carrier then bills it."""
         return self.partly or self.answer in {Answer.ACCEPTED, Answer.UNKNOWN}
 
     @property
     def address_gone(self) -> bool:
-        """Only an answer that says so removes an address."""
+        """Returns whether the carrier says that the address is dead. No other answer removes an address."""
         return self.answer is Answer.NEVER and self.reason is Reason.GONE
 
 
-#: What an answer is about if its protocol does not say.
+#: The subject of an answer if its protocol does not give one.
 SUBJECTS = {
     Answer.ACCEPTED: Subject.RECIPIENT,
     Answer.NEVER: Subject.RECIPIENT,
@@ -120,18 +124,19 @@ SUBJECTS = {
     Answer.WITHHELD: Subject.NOBODY,
 }
 
-#: No connection could be made; or what answered does not speak the protocol, whoever the recipient is: a proxy's page in HTML.
+#: Answers about the carrier, for any recipient: the connection failed, or the peer does not speak the protocol (a
+#: proxy's HTML page).
 OF_THE_CARRIER = {(Answer.RETRY, Reason.CONNECTION), (Answer.UNKNOWN, Reason.GARBAGE)}
 
 ACCEPTED = Outcome(Answer.ACCEPTED)
 WITHHELD = Outcome(Answer.WITHHELD)
 NOT_CONNECTED = Outcome(Answer.RETRY, Reason.CONNECTION)
-#: Our own fault, somewhere between the address and the answer: it may have been sent.
+#: A fault of alertd between the address and the answer: the message may have been sent.
 FAULT = Outcome(Answer.UNKNOWN, Reason.FAULT)
 
 
 class Loudness(enum.StrEnum):
-    """How loud a message is on the phone, and in which lane it is sent."""
+    """How loud a message is on the phone. It also selects the lane of the message."""
 
     LOUD = "loud"
     NORMAL = "normal"
@@ -140,7 +145,7 @@ class Loudness(enum.StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stamp:
-    """What every payload carries, so that late and out-of-order messages are harmless. Times are UNIX seconds."""
+    """The data in every payload that makes late and out-of-order messages harmless. Times are UNIX seconds."""
 
     chain: str
     version: str
@@ -155,7 +160,7 @@ class Stamp:
 
     @property
     def test(self) -> bool:
-        """Test or Exercise: must look different."""
+        """Returns whether the message is a Test or Exercise, which must look different."""
         return self.status != "Actual"
 
 
@@ -171,8 +176,8 @@ class PushMessage:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SmsMessage:
     stamp: Stamp
-    text: str  # as written; the carrier codes it by its settings
-    names: tuple[str, ...] = ()  # in the text, which no coding may change
+    text: str  # original text; the carrier encodes it by its settings
+    names: tuple[str, ...] = ()  # names in the text that no encoding may change
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -185,10 +190,10 @@ class MailMessage:
 
 Message = PushMessage | SmsMessage | MailMessage
 
-#: Stands in the text and the page of a mail where each reader's own `Recipient.leave` goes. Whoever could write it in an alert would have
-#: everybody's, in a link of their own: it is another in each process, and nobody is shown it.
+#: Placeholder in the text and HTML of a mail for the recipient's own `Recipient.leave`. If an author could write it in
+#: an alert, a link could collect the `leave` of every recipient. So it is random in each process, and never shown.
 OWN_LEAVE = secrets.token_hex(16)
-#: What is shown in its place, in a preview and to a reader who has none.
+#: Replaces the placeholder in a preview and for a recipient without `leave`.
 NO_LEAVE = "your-own-link"
 
 
@@ -196,18 +201,22 @@ class Recipient(NamedTuple):
     """One way to reach one subscriber. `address` is secret; `tag` is not."""
 
     address: str  # token, E.164 number or short number, mailbox
-    tag: str  # opaque and signed by the caller: names the reference in callbacks, VERP and Message-ID ([A-Za-z0-9_-]+)
-    is_new: bool  # this message was never tried for this recipient; without a default, so that no sender forgets it
-    leave: str | None = None  # such a tag, too: whoever shows it wants no more; where a message holds a link to leave
-    is_alone: bool = False  # one single message, as to a person on call: a slow carrier may take its time
+    tag: (
+        str  # opaque, signed by the caller: identifies the reference in callbacks, VERP and Message-ID ([A-Za-z0-9_-]+)
+    )
+    # This message was never tried for this recipient. There is no default, so that no caller forgets it.
+    is_new: bool
+    # A signed tag for the unsubscribe link, if the message has one. It proves the recipient's opt-out.
+    leave: str | None = None
+    is_alone: bool = False  # a single message, as to a person on call: it may wait for a slow carrier
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A message encoded once for a carrier: per recipient only the address and the tag are spliced in."""
+    """A message encoded once for a carrier. Only the address and the tag are inserted for each recipient."""
 
-    payload: Any  # the channel's own
-    cost: int = 1  # per recipient, in the unit the carrier bills and limits (SMS segments)
+    payload: Any  # each channel has its own type
+    cost: int = 1  # per recipient, in the unit that the carrier bills and limits (SMS segments)
 
 
 MayWrite = Callable[[], bool]
@@ -219,12 +228,12 @@ class Channel(Protocol):
     name: str  # "push", "webpush", "sms", "mail"
 
     def prepare(self, message: Any) -> Prepared:
-        """Encode once. Raises `ValueError` for a message this carrier can never take."""
+        """Encodes the message once. Raises `ValueError` for a message that this carrier can never accept."""
         ...
 
     async def send(self, prepared: Prepared, recipients: Sequence[Recipient], may_write: MayWrite) -> list[Outcome]:
-        """Hand over to all, concurrently. `may_write` is asked right before each write to a socket; once it says
-        no, nothing more is written and the rest is `WITHHELD`.
+        """Sends to all recipients concurrently. Calls `may_write` right before each write to a socket. Once it returns
+        False, nothing more is written, and the other outcomes are `WITHHELD`.
         """
         ...
 
@@ -233,33 +242,37 @@ class Channel(Protocol):
     async def close(self) -> None: ...
 
     async def log_in(self) -> Login:
-        """Connect and log in once, without sending a message. The channel must be open. Does not raise for a fault of the carrier or the
-        network. A channel that stays bound returns what its binds found.
+        """Connects and logs in once, without sending a message. The channel must be open. Does not raise for a fault of
+        the carrier or the network. A channel that stays bound returns the result of its binds.
         """
         ...
 
 
 @runtime_checkable
 class Reporting(Protocol):
-    """A channel whose carrier posts late reports to a URL of ours: only the channel knows its carrier's words."""
+    """A channel with a carrier that posts later reports to a URL of alertd. Only the channel knows the carrier's
+    format.
+    """
 
     def read_report(self, form: Mapping[str, str]) -> tuple[ReportState, Reason, str]:
-        """What a report says, and of whose address ("" where it names none). Raises `ValueError` when it says nothing that we know."""
+        """Returns state, reason and address of a report; the address is "" if it has none. Raises `ValueError` if its
+        content is not known.
+        """
         ...
 
 
 @runtime_checkable
 class Binding(Protocol):
-    """A channel that writes over binds, of which its carrier allows so many: it may let in one process of ours and refuse another. It tries
-    to bind by itself, whether or not anything is sent.
+    """A channel that writes over binds. Its carrier limits their number, so it may accept one process of alertd and
+    refuse another. It binds by itself, even if nothing is sent.
     """
 
     def is_bound(self) -> bool:
-        """Whether it is let in now."""
+        """Returns whether it is bound now."""
         ...
 
     def bind_soon(self) -> None:
-        """Do not wait until the next attempt is due: a place has become free."""
+        """Makes the next attempt at once, because another process gave up its bind."""
         ...
 
 
@@ -269,11 +282,11 @@ class Sharing(Protocol):
 
     @property
     def connections(self) -> int:
-        """The limit of the installation."""
+        """Returns the limit of the installation."""
         ...
 
     def share(self, connections: int) -> None:
-        """Sets the share of this process. The channel ends connections above it when they carry nothing, and answers `WITHHELD` if the
+        """Sets the share of this process. The channel ends idle connections above it, and returns `WITHHELD` if the
         share is 0.
         """
         ...
@@ -283,22 +296,22 @@ class Sharing(Protocol):
         ...
 
     def is_connected(self) -> bool:
-        """Whether a connection of this process is open and the carrier answered lately."""
+        """Returns whether a connection of this process is open and the carrier answered recently."""
         ...
 
 
 @runtime_checkable
 class ReportingById(Protocol):
-    """A channel whose carrier's reports name a message by the carrier's own id alone."""
+    """A channel with a carrier whose reports identify a message only by the carrier's own id."""
 
     def names_of(self, message_id: str) -> tuple[str, ...]:
-        """Of the id of an outcome, one name for each part, as reports speak of it."""
+        """Returns the ids of the parts of a message, in the form of the reports. `message_id` is from its outcome."""
         ...
 
 
 @runtime_checkable
 class Texting(Protocol):
-    """A channel of text messages."""
+    """A channel for SMS."""
 
     def codings(self, message: SmsMessage) -> list[Coding]:
         """Returns the ways to send a message that the settings allow. The carrier uses the first."""
@@ -307,18 +320,20 @@ class Texting(Protocol):
 
 @runtime_checkable
 class Subscribed(Protocol):
-    """A channel whose messages are for those who subscribed with our key."""
+    """A channel to browsers that subscribed with alertd's key."""
 
     @property
     def public_key(self) -> str:
-        """What they subscribe with, in base64url."""
+        """Returns the key for subscriptions, in base64url."""
         ...
 
 
 @runtime_checkable
 class Apart(Protocol):
-    """A channel whose recipients are with servers of their own, which it heeds one by one: what one of them says is not the carrier's word."""
+    """A channel that sends to several independent servers. It pauses them one by one, because a failure of one server
+    is not the carrier's.
+    """
 
     def server_of(self, address: str) -> str:
-        """Which it is, whatever the address holds: nothing secret."""
+        """Returns the server of an address, for any text. The result contains nothing secret."""
         ...

@@ -31,16 +31,14 @@ from channels.smtp_pool import SmtpPool
 from channels.smtp_relay import RelaySettings
 
 NOT_A_MAILBOX = Outcome(Answer.NEVER, Reason.BAD_ADDRESS)
-LOST_BEFORE = Outcome(
-    Answer.RETRY, Reason.CONNECTION, of=Subject.EITHER
-)  # some servers disconnect because of one recipient
+# Some servers disconnect because of one recipient.
+LOST_BEFORE = Outcome(Answer.RETRY, Reason.CONNECTION, of=Subject.EITHER)
 SLOW_BEFORE = Outcome(Answer.RETRY, Reason.TIMEOUT)
 LOST_AFTER = Outcome(Answer.UNKNOWN, Reason.CONNECTION)
 SLOW_AFTER = Outcome(Answer.UNKNOWN, Reason.TIMEOUT)
 
-ENDED = frozenset(
-    {Reason.CONNECTION, Reason.UNAVAILABLE, Reason.THROTTLED}
-)  # reasons of a closed connection: lost, or 421
+# Reasons of a closed connection: lost, or 421.
+ENDED = frozenset({Reason.CONNECTION, Reason.UNAVAILABLE, Reason.THROTTLED})
 
 OK = frozenset({250, 251, 252})
 GO_AHEAD = frozenset({354})

@@ -1,7 +1,5 @@
-"""What the channels that speak HTTPS need: post a body, get the reply, or the outcome when there is none; what HTTP's own statuses mean; and
+"""Shared by the channels over HTTPS: posting a body with its reply or outcome, the meaning of HTTP's own statuses, and
 the requests that wait on a connection.
-
-It is known whether a request was written, which is the difference between "again" and "unknown".
 """
 
 from __future__ import annotations
@@ -18,23 +16,23 @@ from typing import Any, NamedTuple, Protocol
 from channels.base import WITHHELD, Answer, MayWrite, Outcome, Reason, Recipient
 from channels.http2_frames import Head
 
-UNMADE = Outcome(Answer.RETRY, Reason.FAULT)  # a fault of our own, and nothing was written
+UNMADE = Outcome(Answer.RETRY, Reason.FAULT)  # a fault of alertd; nothing was written
 
 _log = logging.getLogger(__name__)
 
-# No carrier's word holds longer than this: a digit too many must not silence it for a year.
+# Maximum delay that a carrier can set, in seconds: a mistyped digit must not stop it for a year.
 LONGEST_WAIT_S = 86_400.0
 
 
 class Reply(NamedTuple):
-    """What the carrier answered."""
+    """The carrier's reply."""
 
     status: int
     headers: Mapping[str, str]  # names in lower case
     body: bytes
 
 
-#: Hears one answer.
+#: Called with one answer.
 Hear = Callable[[Reply | Outcome], None]
 
 
@@ -42,8 +40,9 @@ Hear = Callable[[Reply | Outcome], None]
 class PostSettings:
     url: str  # https; without a path, each request has its own
     ca_file: str | None  # None: the system's authorities
-    connections: int  # messages under way at most: one on each HTTP/1.1 connection, a hundred on each of HTTP/2
-    timeout_s: float  # from the written request to the whole answer
+    # Maximum concurrent messages: one on each HTTP/1.1 connection, a hundred on each HTTP/2 connection.
+    connections: int
+    timeout_s: float  # seconds from the written request to the whole answer
     connect_timeout_s: float
 
 
@@ -62,10 +61,11 @@ class Transport(Protocol):
         paths: Sequence[str] | None = None,
         hear: Hear | None = None,
     ) -> list[Reply | Outcome]:
-        """Post each once; the answers are in their order. `may_write` is asked last thing before each request is written. `paths` are those
-        of the requests (ASCII, with their query), where the URL has none. `hear` gets each answer as soon as it comes; it must not raise.
+        """Posts each body once, and returns the answers in their order. Calls `may_write` right before each request is
+        written. `paths` are those of the requests (ASCII, with their query), if the URL has none. `hear` gets each
+        answer as soon as it comes, and must not raise.
 
-        `headers` are the same object for as long as they do not change, so that they are encoded once.
+        The caller passes the same `headers` object until they change, so that they are encoded once.
         """
         ...
 
@@ -74,13 +74,15 @@ async def post_each(
     transport: Transport, recipients: Sequence[Recipient], body_for: Callable[[Recipient], bytes],
     headers: Mapping[str, str], may_write: MayWrite, hear: Hear | None = None,
 ) -> list[Reply | Outcome]:  # fmt: skip
-    """The answer for each recipient, in their order. Whose body cannot be made is told nothing, and the others go on."""
+    """Returns the answer for each recipient, in their order. If a body cannot be made, sends nothing to that recipient
+    and continues with the others.
+    """
     made: list[bytes | Outcome] = []
     for recipient in recipients:
         try:
             made.append(body_for(recipient))
-        except Exception as fault:  # noqa: BLE001 whatever it is, it is told
-            # The exception may hold an address: whoever formats the log tells its class and place alone.
+        except Exception as fault:  # noqa: BLE001 any fault is logged
+            # The exception may hold an address: a log formatter must only show its class and place.
             _log.error("a message could not be made", exc_info=fault)
             made.append(UNMADE)
     bodies = [body for body in made if isinstance(body, bytes)]
@@ -89,7 +91,7 @@ async def post_each(
 
 
 def outcome_of(answer: Reply | Outcome, read: Callable[[Reply], Outcome]) -> Outcome:
-    """The outcome of a post. A refusal carries the carrier's own words."""
+    """Returns the outcome of a post. A refusal contains the carrier's own words."""
     if isinstance(answer, Outcome):
         return answer
     outcome = read(answer)
@@ -97,8 +99,8 @@ def outcome_of(answer: Reply | Outcome, read: Callable[[Reply], Outcome]) -> Out
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Retry-After in seconds (RFC 9110 10.2.3: a number or a date), or None when there is none that can be read. A date is as far off as
-    it is on the clock of who answered, where that is told (`Date`): this machine's may be wrong.
+    """Returns Retry-After in seconds (RFC 9110 10.2.3: a number or a date), at most a day, or None without a valid one.
+    A date is compared with the server's clock (`Date`) if the reply has one, because this machine's clock may be wrong.
     """
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
@@ -111,7 +113,7 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
 
 
 def _moment_s(date: str) -> float | None:
-    """A date of HTTP (RFC 9110 5.6.7) in seconds since 1970, or None."""
+    """Returns an HTTP date (RFC 9110 5.6.7) in UNIX seconds, or None."""
     parsed = email.utils.parsedate_tz(date)
     try:
         return None if parsed is None else email.utils.mktime_tz(parsed)
@@ -120,7 +122,7 @@ def _moment_s(date: str) -> float | None:
 
 
 def json_object(body: bytes) -> dict[str, Any]:
-    """The object that somebody answered; empty when it is none, whatever the body holds."""
+    """Returns the JSON object in a body, or an empty one for any other body."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
@@ -128,7 +130,7 @@ def json_object(body: bytes) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-# FCM asks for a minute where it names no delay (scale-fcm), and nobody for more.
+# Seconds. FCM asks for a minute if it gives no delay (scale-fcm); no other service asks for more.
 THROTTLED_WAIT_S = 60.0
 
 COMMON: dict[int, tuple[Answer, Reason]] = {
@@ -137,20 +139,20 @@ COMMON: dict[int, tuple[Answer, Reason]] = {
     429: (Answer.RETRY, Reason.THROTTLED),
     500: (Answer.RETRY, Reason.UNAVAILABLE),
     503: (Answer.RETRY, Reason.UNAVAILABLE),
-    502: (Answer.UNKNOWN, Reason.UNAVAILABLE),  # a gateway speaks, which may have passed the message on
+    502: (Answer.UNKNOWN, Reason.UNAVAILABLE),  # from a gateway, which may have passed the message on
     504: (Answer.UNKNOWN, Reason.TIMEOUT),
 }
 
 
 def refusal(reply: Reply, answer: Answer, reason: Reason) -> Outcome:
-    """With the delay that the carrier names, if it is to be tried again."""
+    """Returns the outcome of a refusal, with the carrier's delay if the message will be retried."""
     wait_s = retry_after_s(reply.headers) if answer is Answer.RETRY else None
     if reason is Reason.THROTTLED and wait_s is None:
         wait_s = THROTTLED_WAIT_S
     return Outcome(answer, reason, retry_after_s=wait_s)
 
 
-# The server says it has not looked at it: another connection may take it at once.
+# The server says that it did not process the request: another connection may send it at once.
 UNTAKEN = Outcome(Answer.RETRY, Reason.CONNECTION)
 LOST = Outcome(Answer.UNKNOWN, Reason.CONNECTION)
 TIMED_OUT = Outcome(Answer.UNKNOWN, Reason.TIMEOUT)
@@ -158,32 +160,32 @@ NOT_HTTP = Outcome(Answer.UNKNOWN, Reason.GARBAGE)
 
 
 class Encoded(NamedTuple):
-    """Everything of a request before its body."""
+    """A request without its body."""
 
-    http1: bytes  # with places for the path and the body's length
+    http1: bytes  # with placeholders for the path and the body's length
     http2: Head
     path: str | None  # None: each request has its own
 
 
 @dataclass(eq=False, slots=True)
 class Post:
-    """One request that waits to be written, or for its answer."""
+    """One request that waits to be written or answered."""
 
     together: Posts
-    index: int  # among these
+    index: int  # in its `Posts`
     body: bytes
-    path: str | None = None  # its own
+    path: str | None = None  # the request's own
     tried: int = 0
 
     @property
     def http1(self) -> bytes:
-        """As HTTP/1.1 writes it."""
+        """Returns the request in the form of HTTP/1.1."""
         path = self.path or self.together.request.path or "/"
         return self.together.request.http1 % (path.encode("ascii"), len(self.body)) + self.body
 
 
 class Posts:
-    """Posts of one call: `done` when the last of them is answered."""
+    """The requests of one call. `done` is set after the last answer."""
 
     def __init__(
         self,
@@ -203,12 +205,13 @@ class Posts:
         self._left = len(bodies)
 
     def may_write(self) -> bool:
-        """Not once the call is cancelled, which it hears itself only in its next step; nor where the answer is a fault, which must not
-        stop what is written for others in the same step.
+        """Returns whether the next request may be written. False if the call was cancelled, because its task only
+        notices that in its next step. Also False if the check raises: an exception must not stop writes for other calls
+        in the same step.
         """
         try:
             return not self.done.done() and self._may_write()
-        except Exception as fault:  # noqa: BLE001 whatever it is, it is told
+        except Exception as fault:  # noqa: BLE001 any fault is logged
             _log.error("whether to write could not be told", exc_info=fault)
             return False
 
@@ -222,45 +225,47 @@ class Posts:
 
 
 class Connection(Protocol):
-    """A kept connection of either kind. It tells its `Owner` what was answered, and that it may have room again."""
+    """A kept connection over HTTP/1.1 or HTTP/2. It gives its `Owner` each answer, and reports when it may have room
+    again.
+    """
 
-    listed: bool  # whether the transport has it among those with room
+    listed: bool  # whether the transport lists it among those with room
     idle_since_s: float
 
     @property
     def most(self) -> int:
-        """How many it takes at a time."""
+        """Returns how many requests it takes at a time."""
         ...
 
     @property
     def room(self) -> int:
-        """How many more it takes now."""
+        """Returns how many more requests it takes now."""
         ...
 
     def post(self, post: Post) -> None:
-        """Begin one; only while there is room."""
+        """Starts a request. The caller must check `room` first."""
         ...
 
     def flush(self) -> None:
-        """Write what was begun."""
+        """Writes the started requests."""
         ...
 
     def forget(self, together: Posts) -> None:
-        """Nobody waits for the answers of these any more. A late one is never read as another's."""
+        """Drops these requests, because their call ended. A late answer never counts for another request."""
         ...
 
     def abort(self) -> None: ...
 
 
 class Owner(Protocol):
-    """Whom the connections belong to."""
+    """The owner of the connections."""
 
     def answered(self, post: Post, answer: Reply | Outcome) -> None: ...
 
     def on_event(self, connection: Connection) -> None:
-        """Something happened: there may be room for what waits."""
+        """Called if the connection may have room for waiting requests."""
         ...
 
     def turned_away(self) -> None:
-        """A connection was closed, for its server takes nothing at all on it."""
+        """Called if a connection was closed because its server accepts no request on it."""
         ...

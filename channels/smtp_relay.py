@@ -25,7 +25,8 @@ class RelaySettings:
     keep_idle_s: float = 30.0
     # Seconds after a failed connection in which messages get its outcome and open no other one.
     fails_for_s: float = 0.5
-    ask_again_s: float = 60.0  # longest seconds before the pool asks again for more connections than the relay accepts
+    # Longest wait in seconds before the pool asks again for one more connection than the relay accepts.
+    ask_again_s: float = 60.0
     silent_s: float = 10.0  # a relay without an answer for this many seconds does not count as working
     # For each reply before the content. After this time-out, nothing was sent.
     timeout_s: float = 60.0

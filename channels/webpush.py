@@ -250,9 +250,8 @@ class WebPushChannel:
         found = [outcome_of(answer, outcome) for answer in answers]
         self._rests.note_outcomes(origin, found, are_new)
         if any(one.reason is Reason.CREDENTIALS for one in found):
-            _log.error(
-                "%s does not take our token", origin
-            )  # logged here only, because the channel still works for other push services
+            # Logged here only, because the channel still works for other push services.
+            _log.error("%s does not take our token", origin)
             self._vapid.forget(origin)
         return [(request.index, one) for request, one in zip(requests, found, strict=True)]
 
