@@ -201,9 +201,7 @@ class Recipient(NamedTuple):
     """One way to reach one subscriber. `address` is secret; `tag` is not."""
 
     address: str  # token, E.164 number or short number, mailbox
-    tag: (
-        str  # opaque, signed by the caller: identifies the reference in callbacks, VERP and Message-ID ([A-Za-z0-9_-]+)
-    )
+    tag: str  # opaque, signed by the caller: names the reference in callbacks, VERP and Message-ID ([A-Za-z0-9_-]+)
     # This message was never tried for this recipient. There is no default, so that no caller forgets it.
     is_new: bool
     # A signed tag for the unsubscribe link, if the message has one. It proves the recipient's opt-out.

@@ -42,21 +42,21 @@ from channels.push_content import data_of, fitted, inside_string
 
 BAD_REQUEST = "type.googleapis.com/google.rpc.BadRequest"
 
-# The fields of a message that hold its recipient.
+# The message fields that can hold the recipient.
 TARGETS = ("message.token", "message.fid")
 
-# By what firebase-admin makes of the FcmError in the answer, with the status it must come with.
+# By firebase-admin's class of the FcmError in the answer, with the status that it must have.
 BY_FCM_ERROR: dict[tuple[int, type[Exception]], tuple[Answer, Reason]] = {
     (404, messaging.UnregisteredError): (Answer.NEVER, Reason.GONE),
-    # Another project's token: it may be ours that is wrong.
+    # The token belongs to another project; alertd's project may be the wrong one.
     (403, messaging.SenderIdMismatchError): (Answer.NEVER, Reason.BAD_ADDRESS),
     (401, messaging.ThirdPartyAuthError): (Answer.RETRY, Reason.CREDENTIALS),  # the APNs key in FCM's console is wrong
 }
 
-# By HTTP status, when the FcmError says nothing more.
+# By HTTP status, if the FcmError gives no details.
 BY_STATUS = {**COMMON, 403: (Answer.RETRY, Reason.CREDENTIALS)}
 
-# Statuses below 500 that may speak of the project. A 429 may be the project's quota or one device's.
+# Statuses below 500 that may concern the project. A 429 may be the project's quota or one device's.
 MAYBE_OF_THE_PROJECT = frozenset({401, 403, 404, 429})
 
 
@@ -66,16 +66,16 @@ class _Taken(msgspec.Struct):
 
 _taken = msgspec.json.Decoder(_Taken)  # once a message: json takes five times as long
 
-# A 200 that is not FCM's: somebody between us and FCM answered, before or after FCM took the message. It may have arrived.
+# A 200 that is not FCM's: an intermediary answered, before or after FCM accepted the message. It may have arrived.
 NOT_FCM = Outcome(Answer.UNKNOWN, Reason.GARBAGE)
 
 
 def outcome(reply: Reply) -> Outcome:
-    """Read one answer. Never raises, whatever the body holds."""
+    """Returns the outcome of one answer. Never raises, for any body."""
     if reply.status == 200:  # FCM answers {"name": "projects/P/messages/ID"}
         try:
             return Outcome(Answer.ACCEPTED, message_id=_taken.decode(reply.body).name)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # a text that is no UTF-8 is no DecodeError
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # invalid UTF-8 does not raise DecodeError
             return NOT_FCM
     error = _error(reply.body)
     answer, reason = _refused(reply.status, error)
@@ -85,7 +85,9 @@ def outcome(reply: Reply) -> Outcome:
 
 
 def token_refused(reply: Reply) -> bool:
-    """Whether our access token was refused, and not the project's key for APNs, which another token would not help."""
+    """Returns whether the access token was refused. A refused APNs key of the project does not count: another token
+    would not help.
+    """
     return reply.status == 401 and _fcm_error(_error(reply.body)) is not messaging.ThirdPartyAuthError
 
 
@@ -93,7 +95,7 @@ def _refused(status: int, error: dict[str, Any]) -> tuple[Answer, Reason]:
     kind = _fcm_error(error)
     if kind is not None and (status, kind) in BY_FCM_ERROR:
         return BY_FCM_ERROR[status, kind]
-    # If FCM does not say what was wrong, nobody's message is given up for that.
+    # If FCM gives no cause, no message is given up.
     if status == 400 and error and all(one.get("errorCode") != "UNSPECIFIED_ERROR" for one in error["details"]):
         return Answer.NEVER, _fault(error)
     return BY_STATUS.get(status, (Answer.UNKNOWN if status > 500 else Answer.RETRY, Reason.GARBAGE))
@@ -102,12 +104,14 @@ def _refused(status: int, error: dict[str, Any]) -> tuple[Answer, Reason]:
 def _fcm_error(error: dict[str, Any]) -> type[Exception] | None:
     if not all(isinstance(detail.get("errorCode", ""), str) for detail in error.get("details", ())):
         return None
-    kind: type[Exception] | None = messaging._MessagingService._build_fcm_error(error)  # noqa: SLF001 held by a test
+    kind: type[Exception] | None = messaging._MessagingService._build_fcm_error(error)  # noqa: SLF001 a test checks it
     return kind
 
 
 def _fault(error: dict[str, Any]) -> Reason:
-    """Whose fault a 400 is. BadRequest names the field; without it, INVALID_ARGUMENT is how FCM calls a malformed token."""
+    """Returns the reason of a 400. BadRequest names the field. Without it, INVALID_ARGUMENT is FCM's code for a
+    malformed token.
+    """
     requests = [detail for detail in error["details"] if detail.get("@type") == BAD_REQUEST]
     if not requests:
         return Reason.BAD_ADDRESS if error["details"] else Reason.BAD_MESSAGE
@@ -118,7 +122,7 @@ def _fault(error: dict[str, Any]) -> Reason:
 
 
 def _error(body: bytes) -> dict[str, Any]:
-    """The error object with its `details` made a list of objects; empty when the answer is not of this protocol."""
+    """Returns the error object with its `details` as a list of objects, or an empty one if the answer is not FCM's."""
     error = json_object(body).get("error")
     if not isinstance(error, dict):
         return {}
@@ -127,29 +131,31 @@ def _error(body: bytes) -> dict[str, Any]:
     return {**error, "details": [detail for detail in listed if isinstance(detail, dict)]}
 
 
-# FCM refuses more ("Message payload size limit", 4096 bytes). We count the whole JSON, keys included, which is always more than FCM counts.
+# FCM refuses more ("Message payload size limit", 4096 bytes). alertd counts the whole JSON with its keys, always more
+# than FCM counts.
 PAYLOAD_BYTES = 4096
 
-# Room kept inside PAYLOAD_BYTES for the tag, which is known only per recipient.
+# Bytes reserved within PAYLOAD_BYTES for the tag, which differs for each recipient.
 TAG_BYTES = 128
 
-# FCM's longest time to live is four weeks; beyond it the request is refused.
+# FCM's longest time to live, four weeks in seconds. FCM refuses a longer one.
 TTL_MAX_S = 2_419_200
 
 # APNs refuses a longer apns-collapse-id.
 COLLAPSE_ID_BYTES = 64
 
-# A Firebase installation ID, which firebase-admin 7.7 names `fid` and prefers to a token. A token is longer and holds a colon.
+# A Firebase installation ID, which firebase-admin 7.7 calls `fid` and prefers to a token. A token is longer and has a
+# colon.
 INSTALLATION = re.compile(r"[cdef][A-Za-z0-9_-]{21}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """How a loudness is spelled for each phone system."""
+    """The settings of one loudness for each phone system."""
 
     android_priority: str  # when FCM wakes the phone
     notification_priority: str  # how Android shows it
-    channel_id: str  # the app makes these notification channels
+    channel_id: str  # the app creates these notification channels
     apns_priority: str
     interruption_level: str
     sound: str | None
@@ -162,41 +168,45 @@ SOUNDS = {
     Loudness.SILENT: Sound("normal", "low", "alert-silent", "5", "passive", None),
 }
 
-# Sounds where the phone is muted, and needs Apple's entitlement for the app and its user's consent.
+# Sounds on a muted phone. Needs Apple's entitlement for the app, and the user's consent.
 CRITICAL = replace(SOUNDS[Loudness.LOUD], interruption_level="critical", critical=True)
 
 
 @dataclass(frozen=True, slots=True)
 class FcmPayload:
-    """The request body in four pieces: the time to live, the tag, and the recipient's field with its value go between them."""
+    """The request body in four pieces. The time to live, the tag, and the recipient's field with its value go between
+    them.
+    """
 
     pieces: tuple[bytes, bytes, bytes, bytes]
     expires_s: int
 
     def at(self, now_s: float) -> tuple[bytes, bytes, bytes]:
-        """The pieces for one chunk, with the time to live that is left at `now_s`."""
+        """Returns the pieces for one chunk, with the time to live that is left at `now_s`."""
         ttl_s = min(max(0, int(self.expires_s - now_s)), TTL_MAX_S)
         before_ttl, before_ack, before_target, end = self.pieces
         return (b"%b%ds%b" % (before_ttl, ttl_s, before_ack), before_target, end)
 
 
 def body_for(pieces: tuple[bytes, bytes, bytes], address: str, tag: str) -> bytes:
-    """The request body for one recipient. Whatever the address holds stays inside its JSON string."""
+    """Returns the request body for one recipient. Any address stays inside its JSON string."""
     head, before_target, end = pieces
     target = b'fid":"' if INSTALLATION.fullmatch(address) else b'token":"'
     return b"".join((head, inside_string(tag), before_target, target, inside_string(address), end))
 
 
 def encode(message: PushMessage, *, critical: bool = False) -> FcmPayload:
-    """Encode once. The payload is made to fit by what it can best do without; the title is kept. `critical` is for what is loud.
+    """Encodes the message once. If it is too long, shortens or removes the least important members; the title stays.
+    `critical` applies to loud messages.
 
-    Raises `ValueError` when the message does not fit even without its body, or its chain is no collapse id.
+    Raises `ValueError` if it does not fit even without its body, or if its chain is not a valid collapse id.
     """
     if not 0 < len(message.stamp.chain.encode()) <= COLLAPSE_ID_BYTES:
         raise ValueError("the chain's name is empty or longer than an APNs collapse id")
-    ttl, ack, target = (secrets.token_hex(16) for _ in range(3))  # unguessable, so that no text can hold one
+    ttl, ack, target = (secrets.token_hex(16) for _ in range(3))  # unguessable, so that no text can contain one
     rest = _request(message, critical, ttl=ttl, ack=ack, target=target)
-    if len(rest) > PAYLOAD_BYTES - TAG_BYTES:  # the marks are longer than what `_size` counts for them, but for the tag
+    # The marks are longer than the values that `_size` counts, except the tag.
+    if len(rest) > PAYLOAD_BYTES - TAG_BYTES:
         lighter = fitted(message, PAYLOAD_BYTES, lambda one: _size(one, critical))
         rest = _request(lighter, critical, ttl=ttl, ack=ack, target=target)
     pieces: list[bytes] = []
@@ -207,11 +217,11 @@ def encode(message: PushMessage, *, critical: bool = False) -> FcmPayload:
 
 
 def _request(message: PushMessage, critical: bool, *, ttl: str, ack: str, target: str) -> bytes:
-    """The body of a request: its JSON with an empty recipient in the field `target`.
+    """Returns the JSON of a request with an empty recipient in the field `target`.
 
-    firebase-admin wants a target and warns at its `token`, although tokens are what apps hold today: encode for a
-    placeholder in its other field, then leave that away. No collapse key for Android: FCM keeps four of them a device. The
-    notification's tag replaces an older version on the phone.
+    firebase-admin requires a target and warns about its `token`, although today's apps hold tokens. So this encodes a
+    placeholder in the other field and removes it. Android gets no collapse key, because FCM keeps only four per device.
+    The notification's tag replaces an older version on the phone.
     """
     stamp = message.stamp
     sound = CRITICAL if critical and stamp.loudness is Loudness.LOUD else SOUNDS[stamp.loudness]
@@ -228,7 +238,7 @@ def _request(message: PushMessage, critical: bool, *, ttl: str, ack: str, target
         apns=_apns(message, sound),
         fid="placeholder",
     )
-    encoded: dict[str, Any] = messaging._MessagingService.encode_message(built)  # noqa: SLF001 held by a test
+    encoded: dict[str, Any] = messaging._MessagingService.encode_message(built)  # noqa: SLF001 a test checks it
     del encoded["fid"]
     encoded["android"]["ttl"] = ttl
     request = {"message": {**encoded, target: ""}}
@@ -240,7 +250,8 @@ def _apns(message: PushMessage, sound: Sound) -> messaging.APNSConfig:
     aps = messaging.Aps(
         sound=messaging.CriticalSound("default", critical=True, volume=1.0) if sound.critical else sound.sound,
         thread_id=stamp.chain,
-        mutable_content=True,  # an extension of the app may ask for the state and load the image before it is shown
+        # An app extension may check the state and load the image before the message is shown.
+        mutable_content=True,
         custom_data={"interruption-level": sound.interruption_level},
     )
     headers = {
@@ -253,7 +264,7 @@ def _apns(message: PushMessage, sound: Sound) -> messaging.APNSConfig:
 
 
 def _size(message: PushMessage, critical: bool) -> int:
-    """Bytes of the whole request without the recipient's address, the tag and the time to live at their longest."""
+    """Returns the bytes of the request without the recipient's address, with the longest tag and time to live."""
     return len(_request(message, critical, ttl=f"{TTL_MAX_S}s", ack="x" * TAG_BYTES, target="token"))
 
 
@@ -265,13 +276,13 @@ class FcmSettings:
     credentials: (
         str | Mapping[str, str]
     )  # the service account: path of its JSON, or the content. It names the token endpoint
-    project_id: str | None = None  # None: the service account's own
+    project_id: str | None = None  # None: the project of the service account
     endpoint: str = "https://fcm.googleapis.com"
     ca_file: str | None = None  # None: the system's authorities
     critical: bool = (
         False  # the app has Apple's entitlement for critical alerts: what is loud sounds on muted phones, too
     )
-    connections: int = 800  # messages under way at once: with 80 ms an answer, 10,000/s
+    connections: int = 800  # concurrent messages: with 80 ms an answer, 10,000/s
     timeout_s: float = 15.0  # FCM asks for at least 10
     connect_timeout_s: float = 5.0
 
@@ -288,7 +299,7 @@ class FcmChannel:
     def __init__(
         self, settings: FcmSettings, clock: Callable[[], float] = time.time, transport: Transport | None = None
     ) -> None:
-        """`clock` answers UNIX seconds. Raises `OSError` or `ValueError` when the service account cannot be read."""
+        """`clock` returns UNIX seconds. Raises `OSError` or `ValueError` if the service account cannot be read."""
         self._settings = settings
         self._clock = clock
         self._token = AccessToken(settings.credentials, settings.ca_file, clock)
@@ -312,7 +323,7 @@ class FcmChannel:
         await self._token.close()
 
     async def log_in(self) -> Login:
-        """Fetch an access token, or use the present one, and reach FCM."""
+        """Fetches an access token, unless it has one, and connects to FCM."""
         token = await self._token.get()
         if isinstance(token, Outcome):
             return self._token.fault or Login(LoginState.NOT_KNOWN)
@@ -320,11 +331,11 @@ class FcmChannel:
         return await reach(self._settings.endpoint, context, self._settings.connect_timeout_s)
 
     def prepare(self, message: PushMessage) -> Prepared:
-        """Raises `ValueError` for a message FCM can never take."""
+        """Returns the prepared message. Raises `ValueError` if FCM can never accept it."""
         return Prepared(encode(message, critical=self._settings.critical))
 
     async def send(self, prepared: Prepared, recipients: Sequence[Recipient], may_write: MayWrite) -> list[Outcome]:
-        """The time to live is what is left at this call."""
+        """Sends the message. The time to live is the time left at this call."""
         payload: FcmPayload = prepared.payload
         pieces = payload.at(self._clock())
         answers = await self._post(pieces, recipients, may_write)
@@ -338,7 +349,9 @@ class FcmChannel:
     async def _post(
         self, pieces: tuple[bytes, bytes, bytes], recipients: Sequence[Recipient], may_write: MayWrite
     ) -> list[Reply | Outcome]:
-        """A fault, as when somebody in between answers for Google, is the outcome of these: what is known of others is never lost."""
+        """Posts one chunk. A fault, as of an intermediary that answers for Google, becomes the chunk's outcome: other
+        outcomes are never lost.
+        """
         try:
             token = await self._token.get()
             if isinstance(token, Outcome):
@@ -355,7 +368,7 @@ class FcmChannel:
             )
             if any(isinstance(answer, Reply) and token_refused(answer) for answer in answers):
                 self._token.refuse(token)
-        except Exception as fault:  # noqa: BLE001 whatever it is, it is told
+        except Exception as fault:  # noqa: BLE001 any fault is logged
             _log.error("what was to be sent could not be", exc_info=fault)
             return [FAULT] * len(recipients)
         return answers

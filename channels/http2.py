@@ -1,4 +1,6 @@
-"""An HTTP/2 connection: a hundred POSTs at a time. One of the two kinds that `channels.https` keeps."""
+"""An HTTP/2 connection that carries a hundred POSTs at a time. `channels.https` keeps such connections, or HTTP/1.1
+ones.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ from channels.http2_frames import STREAMS
 from channels.http2_session import Answered, Http2Session
 from channels.posting import LOST, NOT_HTTP, TIMED_OUT, Owner, Post, Posts
 
-# At the latest; well below `https.KEEP_IDLE_S`, because a connection that waits for answers is not idle.
+# Maximum seconds between checks. It is well below `https.KEEP_IDLE_S`, because a connection that waits for answers is
+# not idle.
 LOOK_S = 10.0
 
 
@@ -21,10 +24,10 @@ class _Posted(NamedTuple):
 
 
 class Http2Connection(asyncio.Protocol):
-    """What is posted is written by `flush` in one go. Implements `channels.posting.Connection`."""
+    """One connection. `flush` writes all posted requests together. Implements `channels.posting.Connection`."""
 
     def __init__(self, timeout_s: float, owner: Owner, most: int = STREAMS) -> None:
-        """`most` at a time, until the server says."""
+        """`most` requests at a time, until the server sets its limit."""
         self._loop = asyncio.get_running_loop()
         self._timeout_s = timeout_s
         self._owner = owner
@@ -54,7 +57,7 @@ class Http2Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         whole = self._session.whole
         for number in list(self._session.held):
-            # What the server is about to grant room for is not written any more where it may not be.
+            # A request that waits for the server's window is cancelled if it may no longer be written.
             if not self._posted[number].post.together.may_write():
                 self._session.cancel(number)
                 self._answer([(number, WITHHELD)])
@@ -71,7 +74,7 @@ class Http2Connection(asyncio.Protocol):
         self._tell()
 
     def eof_received(self) -> None:
-        """Nothing more can be answered here: what is written from now on would be dropped, unheard."""
+        """The server sends nothing more, and would drop everything written from now on."""
         self.connection_lost(None)
 
     def connection_lost(self, _: Exception | None) -> None:
@@ -97,12 +100,12 @@ class Http2Connection(asyncio.Protocol):
             self._timer = self._loop.call_later(min(self._timeout_s / 4, LOOK_S), self._look)
 
     def forget(self, together: Posts) -> None:
-        """Their streams are reset; the connection is kept for the others."""
+        """Resets the streams of this call, and keeps the connection for the others."""
         numbers = [number for number, posted in self._posted.items() if posted.post.together is together]
         for number in numbers:
             self._session.cancel(number)
             self._answer([(number, LOST)])
-        if numbers:  # or it would be as good as new, whenever anybody is cancelled
+        if numbers:  # otherwise each cancellation would mark an idle connection as used
             self._tell()
 
     def abort(self) -> None:
@@ -110,7 +113,7 @@ class Http2Connection(asyncio.Protocol):
         self._end()
 
     def _tell(self) -> None:
-        """Room again, or nothing more to wait for on a connection that takes no more."""
+        """Reports room to the owner. Closes the connection if it takes no more requests and none is open."""
         takes_none = self._session.most == 0
         if (self._session.leaving or takes_none) and not self._posted and self._open:
             self.abort()
@@ -122,8 +125,8 @@ class Http2Connection(asyncio.Protocol):
         self.flush()
 
     def _look(self) -> None:
-        """Whoever waited too long is answered. When nothing was heard meanwhile, the connection is dead; so it is when it got
-        stuck in a frame, or what comes next would be read as the rest of that.
+        """Times out late requests. If nothing arrived meanwhile, the connection is dead. The same holds if it is stuck
+        inside a frame: further bytes would count as the rest of that frame.
         """
         self._timer = None
         oldest_s = self._loop.time() - self._timeout_s

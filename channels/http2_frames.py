@@ -1,5 +1,5 @@
-"""HTTP/2's frames (RFC 9113 section 4), for both ends: what they are called, how one is written, and how they are cut from what came; and the
-heads of a request and of a reply (RFC 7541).
+"""HTTP/2 frames (RFC 9113 section 4), for clients and servers: their names, encoding and parsing. Also the headers of
+requests and replies (RFC 7541).
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from urllib.parse import SplitResult
 import hpack
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-FRAME_BYTES = 16_384  # the most that we take in one frame, and the least that any peer takes
-WINDOW = 65_535  # where every flow-control window begins
+FRAME_BYTES = 16_384  # the largest frame accepted here, and the least maximum of any peer
+WINDOW = 65_535  # initial size of every flow-control window
 LAST_STREAM = (1 << 31) - 1
-TABLE_BYTES = 4_096  # what a table of headers holds unless its owner says otherwise
+TABLE_BYTES = 4_096  # default size of a header table
 STREAMS = 100  # at a time, at most (RFC 9113 section 6.5.2 advises servers to take no less)
 
 ACK = END_STREAM = 0x1
@@ -56,18 +56,18 @@ def frame(kind: Frame, flags: int, stream: int, payload: bytes = b"") -> bytes:
 
 
 class Frames:
-    """`feed` what came; it gives each whole frame's kind, flags, stream and payload."""
+    """Parses frames. `feed` takes received bytes and yields kind, flags, stream and payload of each whole frame."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     @property
     def half(self) -> bool:
-        """Whether the rest of a frame is waited for."""
+        """Returns whether part of a frame has arrived."""
         return bool(self._rest)
 
     def feed(self, data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
-        """Raises `ValueError` for a frame that is larger than we allow."""
+        """Yields the whole frames. Raises `ValueError` for a frame above the maximum size."""
         data, at = self._rest + data, 0
         while len(data) - at >= _HEAD.size:
             high, low, kind, flags, stream = _HEAD.unpack_from(data, at)
@@ -83,7 +83,7 @@ class Frames:
 
 
 def unpadded(flags: int, payload: bytes) -> bytes:
-    """What a frame holds. Raises `ValueError` when it is less than nothing."""
+    """Returns the payload without padding. Raises `ValueError` if the padding is longer than the frame."""
     if not flags & PADDED:
         return payload
     if not payload or payload[0] >= len(payload):
@@ -91,30 +91,31 @@ def unpadded(flags: int, payload: bytes) -> bytes:
     return payload[1 : len(payload) - payload[0]]
 
 
-#: What every head begins with: `:method POST` and `:scheme https`, whole fields of the static table (RFC 7541 appendix A).
+#: The start of every header block: `:method POST` and `:scheme https`, whole fields of the static table (RFC 7541
+#: appendix A).
 START = b"\x83\x87"
 #: Names of the static table, by index.
 NAMES = {":authority": 1, ":path": 4, "authorization": 23, "content-length": 28, "content-type": 31, "user-agent": 58}
 INDEXED, WITH_INDEXING, WITHOUT_INDEXING, RESIZING = (0x80, 7), (0x40, 6), (0x00, 4), (0x20, 5)
 FIRST_DYNAMIC = 62  # the newest entry of the table; older ones count up
-ENTRY_OVERHEAD = 32  # what an entry counts beside its text (RFC 7541 section 4.1)
-#: A head must fit the smallest frame that every peer takes, so that it needs no CONTINUATION.
+ENTRY_OVERHEAD = 32  # octets of an entry besides its text (RFC 7541 section 4.1)
+#: Maximum size of a header block. It fits the smallest frame size that every peer accepts, so it needs no CONTINUATION.
 HEAD_BYTES = 16_000
 
 
 class Head(NamedTuple):
-    """One request's head between `START`, behind which its own path may stand, and its content-length: `first` on a connection, `again`
-    after it there.
+    """The header block of a request without `START`, an own path and the content-length. `first` is for the first
+    request on a connection, `again` for later ones.
     """
 
     first: bytes
     again: bytes
-    table_bytes: int  # what the server's table must hold for `again` to mean the same
+    table_bytes: int  # the table size that the server needs for `again`
 
 
 def encode_head(url: SplitResult, headers: Mapping[str, str]) -> Head:
-    """Without a path where the URL has none: then each request has its own. Raises `ValueError` when a header cannot be one, or all are
-    too long.
+    """Returns the encoded headers. Without a path in the URL, each request has its own. Raises `ValueError` for an
+    invalid header, or if all are too long.
     """
     path = {":path": path_of(url)} if url.path else {}
     fields = {**path, ":authority": url.netloc, **{name.lower(): value for name, value in headers.items()}}
@@ -129,28 +130,30 @@ def encode_head(url: SplitResult, headers: Mapping[str, str]) -> Head:
 
 
 def path_of(url: SplitResult) -> str:
-    """As requests name it."""
+    """Returns path and query in the form of a request."""
     return (url.path or "/") + (f"?{url.query}" if url.query else "")
 
 
 def own_path(path: str) -> bytes:
-    """The path of one request alone, kept out of the server's table."""
+    """Returns the field with the path of one request, which is not added to the server's table."""
     return _literal(":path", path, WITHOUT_INDEXING)
 
 
 @lru_cache(maxsize=1024)
 def content_length(size: int) -> bytes:
-    """The field that differs from request to request, kept out of the server's table."""
+    """Returns the content-length field. It differs between requests, so it is not added to the server's table."""
     return _literal("content-length", str(size), WITHOUT_INDEXING)
 
 
 def table_size(size: int) -> bytes:
-    """What begins the first head after the server has changed the size of its table (RFC 7541 section 4.2)."""
+    """Returns the octets that start the first header block after the server changed its table size (RFC 7541 section
+    4.2).
+    """
     return _integer(size, *RESIZING)
 
 
 def _literal(name: str, value: str, form: tuple[int, int]) -> bytes:
-    """A field with its value written out (RFC 7541 section 6.2), its name by index where the static table has it."""
+    """Returns a field with a literal value (RFC 7541 section 6.2). The name is an index if the static table has it."""
     known = NAMES.get(name)
     field = _integer(known or 0, *form)
     for text in (value,) if known else (name, value):
@@ -159,7 +162,7 @@ def _literal(name: str, value: str, form: tuple[int, int]) -> bytes:
 
 
 def _integer(value: int, flag: int, bits: int) -> bytes:
-    """RFC 7541 section 5.1."""
+    """Returns an integer in the form of RFC 7541 section 5.1."""
     most = (1 << bits) - 1
     if value < most:
         return bytes([flag | value])
@@ -170,10 +173,11 @@ def _integer(value: int, flag: int, bits: int) -> bytes:
     return bytes([*out, value])
 
 
-BLOCK_BYTES = 65_536  # of the head of a reply; more is a page of somebody in between
-#: `:status 200` as every server writes it, alone or after it has emptied its table as we asked.
+BLOCK_BYTES = 65_536  # maximum header size of a reply; more is an intermediary's page
+#: `:status 200` in every server's form, alone or after the server emptied its table at the client's request.
 OK_BLOCKS = (b"\x88", b"\x20\x88")
-#: `:status 201`, which no table has whole: for the table, not for it or for none, its digits plain or in Huffman's code (RFC 7541 section 6.2).
+#: `:status 201`, which no table has as a whole field. All forms: with indexing, without, or never indexed; digits plain
+#: or in Huffman code (RFC 7541 section 6.2).
 CREATED_BLOCKS = tuple(
     emptied + form + digits
     for emptied in (b"", b"\x20")
@@ -183,7 +187,9 @@ CREATED_BLOCKS = tuple(
 
 
 def read_head(block: bytes) -> tuple[int, dict[str, str]]:
-    """The status and the headers of a reply; a 200 and a 201 are read by their first bytes, without headers. Raises `ValueError`."""
+    """Returns status and headers of a reply. Recognises 200 and 201 by their first bytes and then returns no headers.
+    Raises `ValueError`.
+    """
     if block.startswith(OK_BLOCKS):
         return 200, {}
     if block.startswith(CREATED_BLOCKS):

@@ -1,7 +1,8 @@
-"""One HTTP/2 connection as bytes in and bytes out (RFC 9113): POSTs go in, replies and faults come out. No I/O, no clock.
+"""One HTTP/2 connection as bytes in and bytes out (RFC 9113). POSTs go in; replies and faults come out. No I/O, no
+clock.
 
-Written for many small POSTs: a 200 or a 201 is read without decoding its headers, which is possible because we allow the server
-no table to compress them with. Faults of a stream are outcomes; a fault of the connection is a `ValueError` that ends it.
+It is made for many small POSTs. A 200 or 201 is read without decoding its headers, because alertd allows the server no
+compression table. A stream's fault is an outcome. A fault of the connection raises `ValueError` and ends it.
 """
 
 from __future__ import annotations
@@ -41,14 +42,14 @@ from channels.posting import LOST, NOT_HTTP, UNTAKEN, Reply
 
 Answered = tuple[int, Reply | Outcome]
 
-OUR_WINDOW = 1 << 20  # what the server may send us unasked
+OUR_WINDOW = 1 << 20  # octets that the server may send without a window update
 MAX_WINDOW = (1 << 31) - 1
-BODY_BYTES = 1_048_576  # of a reply; more is a page of somebody in between
+BODY_BYTES = 1_048_576  # maximum body of a reply; more is an intermediary's page
 
 
 @dataclass(slots=True)
 class _Stream:
-    """One POST on its way: what is left of its body, and what has come of its reply."""
+    """One open POST: the unsent part of its body, and its reply so far."""
 
     window: int
     unsent: bytes
@@ -58,46 +59,52 @@ class _Stream:
 
 
 class Http2Session:
-    """One connection as bytes in and bytes out: `feed` what came and send what `take` gives. `room` says how many more POSTs may start now.
-    No I/O, no clock.
+    """One connection as bytes in and bytes out. The caller passes received bytes to `feed`, and sends those from
+    `take`. `room` is the number of POSTs that may start now. No I/O, no clock.
     """
 
     def __init__(self, most: int = STREAMS) -> None:
-        """`most` streams at a time, until the server says."""
+        """`most` streams at a time, until the server sets its limit."""
         ours = {Setting.HEADER_TABLE_SIZE: 0, Setting.ENABLE_PUSH: 0, Setting.INITIAL_WINDOW_SIZE: OUR_WINDOW}
         settings = b"".join(struct.pack(">HI", name, value) for name, value in ours.items())
         grown = frame(Frame.WINDOW_UPDATE, 0, 0, (OUR_WINDOW - WINDOW).to_bytes(4, "big"))
         self._out: list[bytes] = [PREFACE, frame(Frame.SETTINGS, 0, 0, settings), grown]
         self._frames = Frames()
         self._streams: dict[int, _Stream] = {}
-        #: Streams whose body waits for a window. It goes on when the server says so, unless they are cancelled.
+        #: Streams with a body that waits for a window. They continue when the server grants room, unless they are
+        #: cancelled.
         self.held: set[int] = set()
         self._next = 1
         self._window, self._stream_window = WINDOW, WINDOW
         self._frame_bytes, self._table_bytes = FRAME_BYTES, TABLE_BYTES
         self.most, self._agreed = most, False
-        self._told: Head | None = None  # what the server's table holds
+        self._told: Head | None = None  # the contents of the server's table
         self._resized = b""
         self._received = 0
-        self._block: tuple[int, bool, bytearray] | None = None  # a header block that goes on in the next frame
-        self.answered: list[Answered] = []  # and not told: `feed` raises behind them
-        self.whole = 0  # frames that came
-        self.leaving = False  # the server goes away, or stream numbers are used up: no new POSTs
+        self._block: tuple[int, bool, bytearray] | None = None  # a header block that continues in the next frame
+        # Not returned yet: `feed` may raise after these answers.
+        self.answered: list[Answered] = []
+        self.whole = 0  # received frames
+        self.leaving = False  # the server closes, or stream numbers are used up: no new POSTs
 
     @property
     def room(self) -> int:
-        """How many POSTs may start now. None while a body waits for a window, so that a slow reader is not given more."""
+        """Returns how many POSTs may start now. It is 0 while a body waits for a window, so that a slow server gets no
+        more.
+        """
         if self.leaving or self.held or self._window <= 0:
             return 0
         return max(0, self.most - len(self._streams))
 
     @property
     def half(self) -> bool:
-        """Whether the rest of a frame is waited for."""
+        """Returns whether part of a frame has arrived."""
         return self._frames.half
 
     def post(self, head: Head, body: bytes, path: str | None = None) -> int:
-        """Start one; answers its stream. Only while there is `room`. `path` is its own, where its head has none."""
+        """Starts a POST and returns its stream number. The caller must check `room` first. `path` is the request's own,
+        if its head has none.
+        """
         number = self._next
         self._next += 2
         self.leaving = self.leaving or self._next > LAST_STREAM
@@ -115,25 +122,25 @@ class Http2Session:
         return number
 
     def unanswered(self, number: int, written: Outcome) -> Outcome:
-        """What became of a stream without an answer: `written`, unless a rest of its body is still here. Then it cannot have been
-        taken, and may be tried again.
+        """Returns the outcome of a stream without an answer. It is `written`, unless part of the body is unsent. Then
+        the server cannot have accepted it, and the outcome allows a retry.
         """
         stream = self._streams.get(number)
         return written._replace(answer=Answer.RETRY) if stream and stream.unsent else written
 
     def cancel(self, number: int) -> None:
-        """Its reply is not waited for any more."""
+        """Resets a stream, because its reply is no longer needed."""
         if self._drop(number):
             self._out.append(frame(Frame.RST_STREAM, 0, number, CANCEL.to_bytes(4, "big")))
 
     def take(self) -> bytes:
-        """What is to be sent."""
+        """Returns the bytes to send."""
         out = b"".join(self._out)
         self._out.clear()
         return out
 
     def feed(self, data: bytes) -> list[Answered]:
-        """What was answered. Raises `ValueError` when the connection is of no use any more."""
+        """Returns the new answers. Raises `ValueError` if the connection has become unusable."""
         for kind, flags, stream, payload in self._frames.feed(data):
             self.whole += 1
             if self._block is not None and kind != Frame.CONTINUATION:
@@ -145,7 +152,9 @@ class Http2Session:
         return answered
 
     def end(self) -> list[Answered]:
-        """The connection is gone: what was written may have arrived."""
+        """Ends the session, because the connection is gone. Returns the outcomes of open streams: written requests may
+        have arrived.
+        """
         lost: list[Answered] = [(number, self.unanswered(number, LOST)) for number in self._streams]
         self._streams.clear()
         self.held.clear()
@@ -153,12 +162,12 @@ class Http2Session:
         return lost
 
     def _drop(self, number: int) -> bool:
-        """Forget a stream; answers whether there was one."""
+        """Forgets a stream. Returns whether it existed."""
         self.held.discard(number)
         return self._streams.pop(number, None) is not None
 
     def _send_body(self, number: int, stream: _Stream) -> None:
-        """As much of the body as the windows allow."""
+        """Sends as much of the body as the windows allow."""
         while stream.unsent:
             size = min(len(stream.unsent), self._frame_bytes, self._window, stream.window)
             if size <= 0:
@@ -177,7 +186,7 @@ class Http2Session:
             self._received = 0
         stream = self._streams.get(number)
         if stream is None:
-            return  # cancelled meanwhile
+            return  # the stream was cancelled
         stream.body += unpadded(flags, payload)
         if not stream.status or len(stream.body) > BODY_BYTES:
             self.answered.append((number, self.unanswered(number, NOT_HTTP)))
@@ -206,14 +215,15 @@ class Http2Session:
             return
         if not stream.status:
             status, headers = read_head(bytes(block))
-            if status >= 200:  # the others are interim, the reply follows
+            if status >= 200:  # the others are interim replies
                 stream.status, stream.headers = status, headers
         if ends:
             self._finish(number, stream)
 
     def _finish(self, number: int, stream: _Stream) -> None:
         self._drop(number)
-        if stream.unsent:  # answered before it had read all: it wants no more of it (RFC 9113 section 8.1)
+        # The server answered before it had read the whole body, and needs no more of it (RFC 9113 section 8.1).
+        if stream.unsent:
             self._out.append(frame(Frame.RST_STREAM, 0, number, CANCEL.to_bytes(4, "big")))
         reply = Reply(stream.status, stream.headers, stream.body)
         self.answered.append((number, reply if stream.status >= 200 else NOT_HTTP))
@@ -221,7 +231,9 @@ class Http2Session:
     def _rst_stream(self, _: int, number: int, payload: bytes) -> None:
         lost = self.unanswered(number, LOST)
         if self._drop(number):
-            refused = payload == REFUSED_STREAM.to_bytes(4, "big")  # nothing was done with it (RFC 9113 section 8.7)
+            refused = payload == REFUSED_STREAM.to_bytes(
+                4, "big"
+            )  # the server did not process it (RFC 9113 section 8.7)
             self.answered.append((number, UNTAKEN if refused else lost))
 
     def _settings(self, flags: int, _: int, payload: bytes) -> None:
@@ -229,7 +241,7 @@ class Http2Session:
             return
         if len(payload) % 6:
             raise ValueError("settings of a broken length")
-        if not self._agreed:  # what it does not limit now is not limited
+        if not self._agreed:  # limits that the server leaves out do not apply
             self.most, self._agreed = STREAMS, True
         for name, value in struct.iter_unpack(">HI", payload):
             self._set(name, value)
@@ -256,7 +268,7 @@ class Http2Session:
             self._out.append(frame(Frame.PING, ACK, 0, payload))
 
     def _goaway(self, _: int, __: int, payload: bytes) -> None:
-        """Streams above the last one that it names were not looked at (RFC 9113 section 6.8)."""
+        """Handles GOAWAY. Streams above the last one that it names were not processed (RFC 9113 section 6.8)."""
         if len(payload) < 8:
             raise ValueError("a farewell of a broken length")
         self.leaving = True

@@ -1,7 +1,7 @@
 """POSTs to one URL, or one server, over TLS on kept connections. Implements `channels.posting.Transport`.
 
-The server chooses by ALPN (RFC 7301): over HTTP/2 a hundred messages share a connection, over HTTP/1.1 each has its own. Either way
-`may_write` is asked in the very step that writes.
+The server chooses the protocol by ALPN (RFC 7301). Over HTTP/2 a hundred messages share a connection; over HTTP/1.1
+each has its own. In both cases `may_write` is called in the same loop step as the write.
 """
 
 from __future__ import annotations
@@ -26,27 +26,29 @@ from channels.posting import UNTAKEN, Connection, Encoded, Hear, Post, Posts, Po
 
 _log = logging.getLogger(__name__)
 
-# The carriers' servers close an idle connection after minutes; we close first, so that a request seldom meets a closed one.
+# Seconds. Carriers' servers close an idle connection after minutes. alertd closes it before, so that requests seldom
+# meet a closed one.
 KEEP_IDLE_S = 50.0
 
-# Try IPv6 and IPv4 side by side (RFC 8305), so that a broken one costs a quarter of a second. uvloop
-# cannot by itself.
+# Seconds until the other of IPv6 and IPv4 is tried as well (RFC 8305). A broken one then only costs a quarter of a
+# second. uvloop lacks this.
 OTHER_FAMILY_AFTER_S = 0.25
 
-# Connections for one message in a row, when each goes away before it looks at it; more where more are kept, because a
-# server that is deployed anew says goodbye on all of them at once, and one that takes few at a time refuses the rest.
+# How many connections in a row are tried for one message, if each closes before it processes the message. More are
+# tried if more are kept: a server that restarts closes all of them at once, and one that takes few at a time refuses
+# the rest.
 CONNECTIONS_TRIED = 3
 
 
 def trust(ca_file: str | None) -> ssl.SSLContext:
-    """Whom connections trust (None: the system's authorities), and that they speak HTTP/2 or HTTP/1.1."""
+    """Returns a TLS context with these authorities (None: the system's), which offers HTTP/2 and HTTP/1.1."""
     context = ssl.create_default_context(cafile=ca_file)
     context.set_alpn_protocols(["h2", "http/1.1"])
     return context
 
 
 class _Chosen(asyncio.Protocol):
-    """Becomes the connection that the server chose, before the first byte of it is read."""
+    """Replaces itself by the protocol that the server chose, before the first byte is read."""
 
     def __init__(self, transport: HttpsTransport) -> None:
         self._make = transport.connection_for
@@ -60,10 +62,12 @@ class _Chosen(asyncio.Protocol):
 
 
 class HttpsTransport:
-    """At most `settings.connections` messages on their way; the connection used last is used next, so that others may close."""
+    """Posts over kept connections, with at most `settings.connections` concurrent messages. It uses the most recent
+    connection first, so that others can close.
+    """
 
     def __init__(self, settings: PostSettings, context: ssl.SSLContext | None = None) -> None:
-        """`context` is from `trust`, where several share it. Raises `ValueError` when the URL is not https."""
+        """`context` is from `trust`, if several transports share it. Raises `ValueError` if the URL is not https."""
         self._url = urlsplit(settings.url)
         if self._url.scheme != "https" or self._url.hostname is None:
             raise ValueError("a carrier's URL must be https: every request carries a secret")
@@ -72,9 +76,9 @@ class HttpsTransport:
         self._context = context
         self._waiting: deque[Post] = deque()
         self._under_way = 0
-        self._all: WeakSet[Connection] = WeakSet()  # one that ends is kept by nobody
+        self._all: WeakSet[Connection] = WeakSet()  # ended connections disappear from it
         self._ready: list[Connection] = []
-        self._opening: dict[asyncio.Task[Connection | None], int] = {}  # for how many each will be enough
+        self._opening: dict[asyncio.Task[Connection | None], int] = {}  # with the places of each
         self._newest: Connection | None = None
         self._handing = False
 
@@ -99,7 +103,9 @@ class HttpsTransport:
         paths: Sequence[str] | None = None,
         hear: Hear | None = None,
     ) -> list[Reply | Outcome]:
-        """Post each once; again only what the server says it has not looked at, as when it goes away."""
+        """Posts each body once. Only repeats a request if the server says that it did not process it, as when it
+        closes.
+        """
         if self._context is None:
             raise RuntimeError("the channel is not open")
         together = Posts(self._encode(headers), bodies, may_write, paths, hear)
@@ -115,11 +121,11 @@ class HttpsTransport:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is under way, and nothing waits."""
+        """Returns whether no request is in progress or waiting."""
         return not (self._waiting or self._under_way)
 
     def connection_for(self, alpn: str | None) -> Http1Connection | Http2Connection:
-        """Of the kind that the server chose."""
+        """Returns a connection of the protocol that the server chose."""
         if alpn == "h2":
             return Http2Connection(self._settings.timeout_s, self, self._each)
         return Http1Connection(self._settings.timeout_s, self)
@@ -138,10 +144,12 @@ class HttpsTransport:
         if connection.room > 0 and not connection.listed:
             connection.listed = True
             self._ready.append(connection)
-        self._hand_over_soon()  # not now: who closes right behind an answer is heard first
+        self._hand_over_soon()  # later: a server may close right behind an answer
 
     def turned_away(self) -> None:
-        """Implements `channels.posting.Owner`: the same as when none could be made. The next would take nothing either, and the next."""
+        """Implements `channels.posting.Owner`. Handled like a failed connection, because the next connections would
+        accept nothing either.
+        """
         self._answer_first(STREAMS, NOT_CONNECTED)
 
     def _answer_first(self, count: int, answer: Outcome) -> None:
@@ -151,13 +159,13 @@ class HttpsTransport:
 
     @property
     def _each(self) -> int:
-        """How many messages a new connection will take at a time: as many as the one before it does."""
+        """Returns how many messages a new connection will take at a time, as the last one did."""
         return (self._newest and self._newest.most) or STREAMS
 
     def _encode(self, headers: Mapping[str, str]) -> Encoded:
-        """Everything before the body, for both kinds, once for as long as the headers stay the same object."""
+        """Returns everything before the body, for both protocols. Encodes it again only for another `headers` object."""
         if self._encoded[0] is not headers:
-            http2 = encode_head(self._url, headers)  # refuses what no header may hold
+            http2 = encode_head(self._url, headers)  # raises for an invalid header
             lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
             head = f"Host: {self._url.netloc}\r\n{lines}".replace("%", "%%").encode("ascii")
             http1 = b"POST %b HTTP/1.1\r\n" + head + b"Content-Length: %d\r\n\r\n"
@@ -165,14 +173,14 @@ class HttpsTransport:
         return self._encoded[1]
 
     def _hand_over_soon(self) -> None:
-        """What is posted and answered in one step of the loop is followed by one write for each connection."""
+        """Defers the writes to the end of this loop step, so that each connection gets one write."""
         if not self._handing:
             self._handing = True
             asyncio.get_running_loop().call_soon(self._hand_over)
 
     def _hand_over(self) -> None:
-        """What waits goes to connections with room, as far as there are; for the rest more are opened. `may_write` is asked in the very step
-        that writes.
+        """Gives waiting requests to connections with room, and opens more for the rest. Calls `may_write` in the same
+        loop step as the write.
         """
         self._handing = False
         while self._waiting and self._under_way < self._settings.connections:
@@ -203,7 +211,7 @@ class HttpsTransport:
         return None
 
     def _open_more(self) -> None:
-        """Connections for all that waits and may still be written."""
+        """Opens connections for all waiting requests that may still be written."""
         most = self._settings.connections - self._under_way
         if self.opening < min(len(self._waiting), most):
             self._withhold(most)
@@ -214,12 +222,12 @@ class HttpsTransport:
 
     @property
     def opening(self) -> int:
-        """For how many messages connections are being made."""
+        """Returns the number of messages that the opening connections will take."""
         return sum(self._opening.values())
 
     def _withhold(self, most: int) -> None:
-        """Of the first that wait, so many may be written after this. Those behind them are looked at when it is their turn: a call may be
-        ten thousand, and connections are opened one by one.
+        """Withholds those of the first `most` waiting requests that may no longer be written. The others are checked in
+        their turn: a call may have ten thousand, and connections open one by one.
         """
         may: dict[Posts, bool] = {}
         first: list[Post] = []
@@ -243,10 +251,10 @@ class HttpsTransport:
             self.on_event(connection)
         elif not opening.cancelled():
             self._answer_first(places, NOT_CONNECTED)
-        self._hand_over_soon()  # not now: what the server allows comes right behind its handshake
+        self._hand_over_soon()  # later: the server's settings follow its handshake
 
     def _forget(self, together: Posts) -> None:
-        """What is being opened for these alone is ended."""
+        """Cancels the connections that were opening for this call alone."""
         self._waiting = deque(post for post in self._waiting if post.together is not together)
         for connection in list(self._all):
             connection.forget(together)
@@ -266,7 +274,7 @@ class HttpsTransport:
                 _, chosen = await loop.create_connection(
                     lambda: _Chosen(self), sock=connected, ssl=self._context, server_hostname=host
                 )
-        except OSError:  # no route, refused, no trust, or no time
+        except OSError:  # no route, refused, not trusted, or timed out
             return None
         self._newest = chosen.connection
         self._all.add(chosen.connection)

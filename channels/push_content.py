@@ -1,4 +1,4 @@
-"""What is alike in a push of every kind: what an app reads of it, and how it is made to fit."""
+"""Shared by all push channels: the data for the app, and shortening a message to the maximum size."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ import msgspec
 from channels.base import PushMessage
 from channels.text import whole_until
 
-# What is told is worth more than its picture and its link: these go before this much of the body is touched. The renderer makes no more.
+# Bytes of the body that are worth more than image and link: these are removed before the body gets shorter. The
+# renderer writes no more.
 BODY_BYTES = 1_000
 
-# Of what an app gets in `data`: alertd/schemas/push-1.json says what each field means. Fields are added under the same number;
-# one that goes, or means something else, makes the next.
+# Version of the `data` for apps; alertd/schemas/push-1.json defines the fields. New fields keep the number. A removed
+# or redefined field needs the next number.
 SCHEMA = "1"
 
 ELLIPSIS = "…"
 
 
 def data_of(message: PushMessage, ack: str) -> dict[str, str]:
-    """What the app reads, by alertd/schemas/push-1.json. FCM takes strings only."""
+    """Returns the data for the app, as alertd/schemas/push-1.json defines it. FCM only accepts strings."""
     stamp = message.stamp
     data = {
         "schema": SCHEMA,
@@ -43,8 +44,9 @@ def data_of(message: PushMessage, ack: str) -> dict[str, str]:
 
 
 def fitted(message: PushMessage, most_bytes: int, size: Callable[[PushMessage], int]) -> PushMessage:
-    """The message with as much as fits: without its image, then without its link, when otherwise little of the body would be left. `size`
-    counts the bytes of a message as it is sent. Raises `ValueError` when it does not fit even without its body.
+    """Returns the message shortened to `most_bytes`. If otherwise too little of the body would fit, removes the image,
+    then also the link. `size` returns the bytes of a message as sent. Raises `ValueError` if it does not fit even
+    without its body.
     """
     for lighter in _lighter(message):
         room = most_bytes - size(replace(lighter, body=""))
@@ -56,7 +58,7 @@ def fitted(message: PushMessage, most_bytes: int, size: Callable[[PushMessage], 
 
 
 def inside_string(text: str) -> bytes:
-    """A text inside the quotes of JSON."""
+    """Returns a text as the inside of a JSON string."""
     return msgspec.json.encode(text)[1:-1]  # once or twice a message: json takes ten times as long
 
 
@@ -67,7 +69,7 @@ def _lighter(message: PushMessage) -> Iterator[PushMessage]:
 
 
 def _shortened(body: str, room: int) -> str:
-    """The body, or as much of it as fits with an ellipsis, cut between characters as people see them."""
+    """Returns the body, or the part that fits with an ellipsis. Never splits a visible character."""
     if len(inside_string(body)) <= room:
         return body
     keep = bisect.bisect_right(range(len(body)), room, key=lambda end: len(inside_string(body[:end] + ELLIPSIS))) - 1
