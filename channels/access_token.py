@@ -139,8 +139,8 @@ class AccessToken:
             said = clean(str(error.args[0] if error.args else error))
             self._fail(REFUSED, Login(LoginState.LOGIN_REFUSED, self._server, said))
         except Exception as fault:  # noqa: BLE001 google-auth raises other errors for a page or a number
-            _log.error("what should be an access token could not be read", exc_info=fault)
-            said = "its answer is no access token"
+            _log.error("access token unreadable", exc_info=fault)
+            said = "its answer is not an access token"
             self._fail(NOT_A_TOKEN, Login(LoginState.WRONG_PROTOCOL, self._server, said))
 
     def _fail(self, failure: Outcome, fault: Login) -> None:

@@ -1,11 +1,11 @@
 """Mobile push through Firebase Cloud Messaging, HTTP v1.
 
-firebase-admin gives the credentials, the message and the error classes; its transport is not used, because it costs a
-millisecond of processor per message. Guide: firebase.google.com/docs/cloud-messaging/scale-fcm.
+firebase-admin provides the credentials, the message and the error classes. Its transport is not used, because it costs
+a millisecond of processor time per message. Guide: firebase.google.com/docs/cloud-messaging/scale-fcm.
 
-A message is encoded once and cut open where the recipient goes. What differs per recipient (its address and the acknowledgement tag) and per
-moment (the time to live) is spliced in as bytes. What answers mean is a table (firebase.google.com/docs/cloud-messaging/error-codes); only 404
-with UNREGISTERED says that a token is dead.
+A message is encoded once, in pieces. The recipient's address, the acknowledgement tag and the time to live are inserted
+between them as bytes. A table holds the meaning of answers (firebase.google.com/docs/cloud-messaging/error-codes). Only
+404 with UNREGISTERED says that a token is dead.
 """
 
 from __future__ import annotations
@@ -273,15 +273,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FcmSettings:
-    credentials: (
-        str | Mapping[str, str]
-    )  # the service account: path of its JSON, or the content. It names the token endpoint
+    # The service account: the path of its JSON, or its content. It names the token endpoint.
+    credentials: str | Mapping[str, str]
     project_id: str | None = None  # None: the project of the service account
     endpoint: str = "https://fcm.googleapis.com"
     ca_file: str | None = None  # None: the system's authorities
-    critical: bool = (
-        False  # the app has Apple's entitlement for critical alerts: what is loud sounds on muted phones, too
-    )
+    # The app has Apple's entitlement for critical alerts: loud messages also sound on muted phones.
+    critical: bool = False
     connections: int = 800  # concurrent messages: with 80 ms an answer, 10,000/s
     timeout_s: float = 15.0  # FCM asks for at least 10
     connect_timeout_s: float = 5.0
@@ -369,6 +367,6 @@ class FcmChannel:
             if any(isinstance(answer, Reply) and token_refused(answer) for answer in answers):
                 self._token.refuse(token)
         except Exception as fault:  # noqa: BLE001 any fault is logged
-            _log.error("what was to be sent could not be", exc_info=fault)
+            _log.error("a chunk could not be sent", exc_info=fault)
             return [FAULT] * len(recipients)
         return answers

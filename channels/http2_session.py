@@ -231,9 +231,8 @@ class Http2Session:
     def _rst_stream(self, _: int, number: int, payload: bytes) -> None:
         lost = self.unanswered(number, LOST)
         if self._drop(number):
-            refused = payload == REFUSED_STREAM.to_bytes(
-                4, "big"
-            )  # the server did not process it (RFC 9113 section 8.7)
+            # A refused stream was not processed (RFC 9113 section 8.7).
+            refused = payload == REFUSED_STREAM.to_bytes(4, "big")
             self.answered.append((number, UNTAKEN if refused else lost))
 
     def _settings(self, flags: int, _: int, payload: bytes) -> None:

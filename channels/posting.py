@@ -212,7 +212,7 @@ class Posts:
         try:
             return not self.done.done() and self._may_write()
         except Exception as fault:  # noqa: BLE001 any fault is logged
-            _log.error("whether to write could not be told", exc_info=fault)
+            _log.error("may_write failed", exc_info=fault)
             return False
 
     def answer(self, post: Post, answer: Reply | Outcome) -> None:

@@ -74,9 +74,8 @@ class HttpSmsSettings:
     endpoint: str = "https://api.twilio.com"
     # Status reports go to this URL + "/" + tag. None: requests no reports.
     callback_base: str | None = None
-    text: SmsSettings = field(
-        default_factory=SmsSettings
-    )  # how texts may be encoded: the provider has no national tables
+    # How texts may be encoded. The provider has no national tables.
+    text: SmsSettings = field(default_factory=SmsSettings)
     ca_file: str | None = None  # None: the system's authorities
     connections: int = 32
     timeout_s: float = 15.0

@@ -388,9 +388,8 @@ class SmtpPool:
         login = fault(error, self._server, self._relay)
         cause = " ".join(filter(None, (login.state, login.said)))
         if isinstance(error, _NOT_TRUSTED) or not isinstance(error, (aiosmtplib.SMTPResponseException, OSError)):
-            return _Failed(
-                NOT_TRUSTED, is_refusal=False, cause=cause
-            )  # otherwise the relay offers no STARTTLS, or no login method
+            # Not trusted, or an error of the library: the relay offers no STARTTLS, or no login method.
+            return _Failed(NOT_TRUSTED, is_refusal=False, cause=cause)
         if isinstance(error, aiosmtplib.SMTPResponseException):
             is_refusal = 400 <= error.code < 500
             if is_refusal:

@@ -245,7 +245,7 @@ class WebPushChannel:
             bodies, paths = [one.body for one in requests], [one.path for one in requests]
             answers = await server.post(bodies, headers, may_write, paths)
         except Exception as fault:  # noqa: BLE001 any fault is logged
-            _log.error("what was to be sent could not be", exc_info=fault)
+            _log.error("a chunk could not be sent", exc_info=fault)
             answers = [FAULT] * len(requests)
         found = [outcome_of(answer, outcome) for answer in answers]
         self._rests.note_outcomes(origin, found, are_new)
