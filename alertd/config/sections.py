@@ -243,7 +243,7 @@ class AudienceSection(Section):
 
 
 class RetentionSection(Section):
-    compress_days: int = Field(30, ge=2)  # from the end of the last alert sent
+    compress_days: int = Field(30, ge=2)  # days after the end of the last version sent
     ledger_days: int = Field(0, ge=0)
     sought_days: int = Field(7, ge=1, le=365)
 

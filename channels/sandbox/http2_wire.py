@@ -90,7 +90,7 @@ class Heads:
 
 @lru_cache(maxsize=64)
 def answer_head(status: int, kind: bytes, headers: bytes) -> bytes:
-    """Returns the header block of an answer. It adds nothing to the client's table, so it is valid on every connection."""
+    """Returns the header block of an answer. It adds nothing to the client's table, so every connection can use it."""
     lines = (line.partition(b": ") for line in headers.split(b"\r\n") if line)
     fields = [
         (b":status", b"%d" % status),
