@@ -1,4 +1,6 @@
-"""What an alert says while it is told, changed in place: its facts taken out, or its end put off. Neither rings again."""
+"""Changes a shown alert in place: removes identity and photos, or extends its end. Neither change makes a phone ring
+again.
+"""
 
 from __future__ import annotations
 
@@ -29,26 +31,26 @@ from alertd.store.alerts.records import AlertRecord, Footing, unless_damaged
 from alertd.store.records.tombstones import Restriction, Tombstones
 from channels.base import Loudness
 
-#: The ledger counts milliseconds since the start in 32 bits.
+#: Longest time of sending, in ms: the ledger counts ms since the start in 32 bits.
 LONGEST_MS = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Change:
-    """What versions of an alert say from now on, and the version that tells of it."""
+    """New documents for versions of an alert, and the version that announces the change."""
 
-    word: str  # what the event is called; '' for none
-    anew: list[AlertRecord]  # the alert among them
+    word: str  # the name of the event; '' for none
+    anew: list[AlertRecord]  # the changed versions, with the alert
     told_by: AlertRecord | None = None
 
 
-#: From an alert and all versions of its chain to what changes, or to the answer where nothing is left to change.
+#: Maps an alert and all versions of its chain to a change. Returns the result instead if nothing is left to change.
 Change = Callable[[AlertRecord, list[AlertRecord]], Awaitable[_Change | Followed]]
 
 
 @dataclass(slots=True)
 class Amendment:
-    """Changes alerts that people know of. Whoever says the same twice gets the same answer."""
+    """Changes shown and stood-down alerts. Idempotent: repeating a call returns the first result."""
 
     alerts: Alerts
     approval: Approval
@@ -58,26 +60,28 @@ class Amendment:
     clock: Clock
 
     async def restrict(self, alert_id: str, who: Credential, reason: str, *, rev: int | None = None) -> Followed:
-        """Take the facts and the photos out of it, for good: of a child nothing is left but age and sex. What is still to be sent
-        says no more than that, and whoever has it on a phone gets it so in its place, without a sound. While a legal hold keeps the case the
-        evidence has what it said before, and nobody else. Raises Problem.
+        """Removes the facts and the photos of a missing child from an alert for good. Only age and sex remain.
+
+        Unsent messages contain no more than that. A silent message replaces the alert on each phone that shows it.
+        While a legal hold keeps the case, only the evidence has the earlier content. Raises Problem.
         """
         done = await self._revised(alert_id, who, reason, rev, partial(self._restriction, who))
         await self.published_history.settle(await self.approval.get(alert_id, who))
-        try:  # outside the store, whose copy knows nothing of it
+        try:  # a file outside the store, because a backup of the store may be older than the restriction
             await asyncio.to_thread(
                 self.tombstones.add, Restriction(restricted=alert_id, at=done.record.times.restricted)
             )
         except OSError:
             raise Problem(
                 "store-unavailable",
-                "It is restricted, and that cannot be written down for a backup that is put back: see store.tombstones. Restrict it again then.",
+                "The alert is restricted, but that cannot be recorded for a backup that is put back. Fix store.tombstones, then restrict it again.",
             ) from None
         return done
 
     async def still_named(self, record: AlertRecord) -> list[str]:
-        """Of an alert that was restricted: those of its case and organisation that go on saying what was taken out, or will. Each is its author's,
-        and may be about another child of the case, so none is restricted with it.
+        """Returns the ids of other alerts of the same case and organisation that still contain the facts removed from
+        `record`, or will when they start. Returns none if `record` is not restricted. Each alert belongs to its own
+        author, and may be about another child of the case. Therefore none of them is restricted automatically.
         """
         if not record.times.restricted:
             return []
@@ -86,19 +90,21 @@ class Amendment:
         return [one.id for one in own if not one.times.restricted and one.kind == Kind.MISSING_CHILD]
 
     async def restore(self) -> None:
-        """Before a store is served: whatever was restricted since it was copied is restricted in it, but for what is damaged and shown to nobody.
-        Raises OSError.
+        """Runs before a store is served: restricts each alert again that was restricted after the store was copied.
+        Skips damaged alerts, which are shown nowhere. Raises OSError.
         """
         found = await asyncio.to_thread(self.tombstones.restrictions)
         facts = await self.alerts.fields(list(found), "state", "restricted")
-        risen = [  # without a look at what is sealed: of one that is damaged nothing is there again
+        risen = [  # Reads only unencrypted fields. A damaged alert shows no facts.
             one
             for one, (state, since) in zip(found, facts, strict=True)
             if state and state.decode() != AlertState.PURGED and not int(since or 0)
         ]
         for record in [one for alert_id in risen if (one := await self._readable(alert_id))]:
             await self._restricted_anew(record, found[record.id].at)
-            structlog.get_logger().warning("a restricted alert had its facts again, and is restricted", alert=record.id)
+            structlog.get_logger().warning(
+                "a restored alert had its facts again, so it was restricted again", alert=record.id
+            )
 
     async def _restricted_anew(self, record: AlertRecord, at: int) -> None:
         await self.published_history.words.keep(record)
@@ -115,8 +121,9 @@ class Amendment:
     async def extend(
         self, alert_id: str, who: Credential, expires: datetime, reason: str, *, rev: int | None = None
     ) -> Followed:
-        """Put its end off. It tells a child's name for longer than the second person approved, so it takes one who might have
-        approved it. What is queued lives on, photos are kept for longer, and no phone hears of it. Raises Problem.
+        """Moves the end of an alert to a later time. A child's name is then shown for longer than the second person
+        approved, so the caller must be a person who could approve the alert. Queued messages live longer and photos
+        are kept longer, but phones get no message about it. Raises Problem.
         """
         return await self._revised(alert_id, who, reason, rev, partial(self._extension, who, expires))
 
@@ -127,7 +134,7 @@ class Amendment:
             return self._said_again(who, record, versions)
         _check_state(record.state)
         if record.kind != Kind.MISSING_CHILD:
-            raise Problem("precondition-failed", "Only the alert of a missing child has facts that can be taken out.")
+            raise Problem("precondition-failed", "Only an alert for a missing child has facts that can be removed.")
         now = self.clock.now_ms()
         fresh = _restricted(record, now)
         later = await asyncio.gather(*(self.alerts.get(one.id) for one in versions if one.id != record.id))
@@ -137,7 +144,9 @@ class Amendment:
         )
 
     def _said_again(self, who: Credential, record: AlertRecord, versions: list[AlertRecord]) -> _Change | Followed:
-        """A restriction that was said before is told anew where another version took the place of the one that told it."""
+        """Returns the answer to a repeated restriction. Announces the restriction again if a later version has
+        replaced the one that announced it.
+        """
         told = [one for one in versions if one.times.restricted and replaces(one) and one.state in SHOWN]
         told_by = _replacement(record, len(versions) + 1, who)
         if told_by is None or (told and not told[-1].update):
@@ -153,7 +162,7 @@ class Amendment:
         _check_state(record.state)
         await self.approval.check_approver(record, who)
         now = self.clock.now_ms()
-        # People go on reading it by the clocks that they were told the first by.
+        # Keep the time zone that the first messages used.
         at = expires.astimezone(record.alert.expires.tzinfo)
         new = replace(_anew(record, now, lambda alert: alert.model_copy(update={"expires": at})), expires=ends)
         self._check_end(record, new, now)
@@ -162,15 +171,17 @@ class Amendment:
         return _Change(word="extended", anew=[new])
 
     def _check_end(self, record: AlertRecord, new: AlertRecord, now_ms: int) -> None:
-        """Raises Problem for an end that is none, or is too far away."""
+        """Raises Problem if `new` has no valid end, or one that is not later than before, or more than 49 days after
+        the start.
+        """
         now = time_of(now_ms)
         faults = rules.expiry_faults(new.alert, now)
         if new.expires <= record.expires:
-            faults.append(Fault("/expires", "It ends then already, or later: an end is only put off."))
+            faults.append(Fault("/expires", "The new end must be later than the present one."))
         if new.expires > record.times.start + LONGEST_MS:
-            faults.append(Fault("/expires", "It would be told for more than 49 days: write a new one."))
+            faults.append(Fault("/expires", "An alert can last at most 49 days. Submit a new alert."))
         if faults:
-            raise Problem("invalid-request", "The alert cannot end then.", faults=tuple(faults))
+            raise Problem("invalid-request", "The alert cannot end at this time.", faults=tuple(faults))
 
     async def _revised(self, alert_id: str, who: Credential, reason: str, rev: int | None, change: Change) -> Followed:
         for _ in range(TRIES):
@@ -189,7 +200,9 @@ class Amendment:
         raise changed_since()
 
     async def _write(self, record: AlertRecord, change: _Change, last: int, fields: dict[str, str]) -> bool:
-        """Whether it was done; no where somebody else was first, and it is to be looked at again. Raises Problem."""
+        """Writes the change. Returns False if another change came first, and the alert must be read again. Raises
+        Problem.
+        """
         footing = Footing(sources=KNOWN, last=last, rev=record.rev, alive=True, word=change.word)
         done, old = await self.alerts.follow(record, footing, None, change.told_by, fields=fields, anew=change.anew)
         if done or old in {"again", "changed"}:
@@ -201,7 +214,7 @@ class Amendment:
 
 
 def _anew(record: AlertRecord, now_ms: int, change: Callable[[Alert], Alert]) -> AlertRecord:
-    """The version as it is after a change of its document."""
+    """Returns the version with its document changed."""
     alert = change(record.alert)
     document = alert.model_dump_json(by_alias=True).encode()
     changes = f"{record.times.changes} {now_ms}".strip()
@@ -209,14 +222,14 @@ def _anew(record: AlertRecord, now_ms: int, change: Callable[[Alert], Alert]) ->
 
 
 def _restricted(record: AlertRecord, now_ms: int) -> AlertRecord:
-    """The version without its facts and photos."""
+    """Returns the version without its facts and photos."""
     less = _anew(record, now_ms, restricted)
     return replace(less, times=replace(less.times, restricted=now_ms))
 
 
 def _replacement(record: AlertRecord, nth: int, who: Credential) -> AlertRecord | None:
-    """The version that replaces on phones what they show of a restricted alert. None while no phone shows it: it comes back without
-    what was taken out.
+    """Returns the version that replaces a restricted alert on phones. Returns None if the alert is not shown now:
+    after a reopening, phones get it without the removed facts.
     """
     if record.state not in SHOWN:
         return None
@@ -228,4 +241,4 @@ def _replacement(record: AlertRecord, nth: int, who: Credential) -> AlertRecord 
 
 def _check_state(state: str) -> None:
     if state not in KNOWN:
-        raise Problem("precondition-failed", f"An alert that is {state} is not changed so.")
+        raise Problem("precondition-failed", f"An alert that is {state} cannot be restricted or extended.")

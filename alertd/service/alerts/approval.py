@@ -1,4 +1,6 @@
-"""The second person: an alert is sent only after someone else has seen what it will do. One that needs nobody else goes out as it is submitted."""
+"""Approves alerts: an Actual alert is sent only after a second person has seen what it will do. An alert that needs no
+second person is sent when it is submitted.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ from alertd.store.engine.codec import SealError
 
 @dataclass(slots=True)
 class Approval:
-    """Decides about alerts. Whoever says the same twice, as a client does whose answer was lost, gets the same answer."""
+    """Takes decisions about alerts that wait. Idempotent: repeating a decision returns the first result, so a client
+    can retry after a lost response.
+    """
 
     alerts: Alerts
     freezing: Freezing
@@ -60,33 +64,38 @@ class Approval:
     reach_previews: ReachPreview
 
     async def get(self, alert_id: str, who: Credential) -> AlertRecord:
-        """An alert of the caller's organisation. Raises Problem: what is another's is not found."""
+        """Returns an alert of the caller's organisation. Raises Problem not-found for an unknown alert and for an
+        alert of another organisation.
+        """
         record = await self.alerts.get(alert_id)
         if record is None or record.org != who.org:
             raise Problem("not-found", "There is no such alert.")
         return record
 
     async def chain(self, alert_id: str, who: Credential) -> AlertRecord:
-        """The alert that a version belongs to. Raises Problem as `get` does, of a version that is not there, too."""
+        """Returns the alert that a version belongs to. Raises Problem as `get` does, also for an unknown version."""
         record = await self.get(alert_id, who)
         return record if record.id == chain_of(alert_id) else await self.get(chain_of(alert_id), who)
 
     async def begin(self, record: AlertRecord, who: Credential, known: Known | None = None) -> AlertRecord:
-        """What becomes of an alert that was just taken in, `known` being its organisation where that was read with it. Doing it again
-        changes nothing.
+        """Continues with an alert that was just taken in: opens its gate if it needs no second person. Repeating the
+        call changes nothing. `known` is its organisation, if it was read with the alert. Returns the alert in its new
+        state.
         """
         if record.state is not AlertState.PENDING:
             return record
-        if record.status != Status.ACTUAL:  # Test and Exercise reach only testers, so they wait for no second person
+        if record.status != Status.ACTUAL:  # Test and Exercise reach only testers, so they need no second person
             return await self._open(record, who)
         return await self._unattended(record, who, known)
 
     async def _unattended(self, record: AlertRecord, who: Credential, known: Known | None) -> AlertRecord:
-        """Opens the gate without a second person where the organisation allows that. Whoever allowed it counts as the second: what they
-        may not approve themselves waits, and so does whatever else stands against it, for a person who is told why.
+        """Opens the gate without a second person if the organisation allows that. The person who set this policy
+        counts as the second person. The alert waits for a person if the setter may not approve it, or if any other
+        check fails. That person then sees the reason.
         """
         unattended = await self.organisations.unattended(record, known)
-        # Nobody knows yet how many people a scheduled alert reaches. An alert to so few would show whether somebody lives there.
+        # The reach of a scheduled alert is not known yet. An alert to very few people would reveal whether a person
+        # lives there.
         if unattended is None or record.times.starts or record.target.seen < LEAST_SHOWN:
             return record
         try:
@@ -100,7 +109,9 @@ class Approval:
             return await self.get(record.id, who)
 
     async def submit(self, alert_id: str, who: Credential, *, rev: int | None = None) -> AlertRecord:
-        """A draft, or one that was returned, asks for its second person, who is not whoever asks. Raises Problem, as where it is taken in."""
+        """Submits a draft or a returned alert for approval by a second person, who must not be the caller. Raises
+        Problem as the intake of an alert does.
+        """
         record = await self.get(alert_id, who)
         hands = hands_text(who.hands | hands_of(record.author.subject, record.author.hands))
         if record.state in AMENDABLE:
@@ -109,7 +120,7 @@ class Approval:
             await self.organisations.check_ready(record.alert, record.org)
             record = await self.jurisdiction_split.submitted(record, who)
             await claim_external_id(self.alerts, record)
-            rev = record.rev  # the external id that was claimed is the one it has then
+            rev = record.rev  # the claim of the external id is for this revision
         texts = await self.texts.revision(record.org)
         pending = await self._step(alert_id, AlertState.PENDING, who, rev, texts=texts, hands=hands)
         return await self.begin(pending, who)
@@ -124,17 +135,20 @@ class Approval:
         overspend: str = "",
         rev: int | None = None,
     ) -> AlertRecord:
-        """Freeze the audience and open the gate, or have that done when the alert is to start. `people` is the count the approver saw, by default the one at submission,
-        `plates` are those of its vehicles, typed anew, `overspend` is why it may cost more than the budget, and `rev` is the revision. The
-        same person may say it twice of what they approved, or of how it stands now; of another revision they hear that it is not that.
+        """Freezes the audience and opens the gate. If the alert starts later, schedules it instead.
 
-        Raises Problem: same-person, protection-review-required, invalid-request for other plates, outside-jurisdiction,
-        audience-too-small, audience-changed (with both counts), over-budget, expired, approval-stale, precondition-failed; not-allowed
-        to overspend.
+        `people` is the count that the approver saw, by default the estimate at submission. `plates` are the number
+        plates of the alert's vehicles, typed again. `overspend` is the reason why the alert may exceed the budget.
+        `rev` is the revision. The same person may repeat this for the revision that they approved, and for the current
+        one. For any other revision it raises version-changed.
+
+        Raises Problem: same-person, protection-review-required, invalid-request for other plates,
+        outside-jurisdiction, audience-too-small, audience-changed (with both counts), over-budget, expired,
+        approval-stale, precondition-failed; not-allowed if the caller may not exceed the budget.
         """
         record = await self.get(alert_id, who)
         if overspend and not who.may(OVERSPEND):
-            raise Problem("not-allowed", f"To exceed the budget a key needs the scope {OVERSPEND}.", scope=OVERSPEND)
+            raise Problem("not-allowed", f"To exceed the budget, a key needs the scope {OVERSPEND}.", scope=OVERSPEND)
         if _is_approved(record, who):
             if record.approval.rev and rev != record.approval.rev:
                 check_revision(record, rev)
@@ -144,7 +158,7 @@ class Approval:
         await self.check_person(record, who)
         if record.status == Status.ACTUAL:
             check_plates(record, plates)
-        # First: with whatever revision and count, it is approved no more.
+        # Check the state first: an alert that no longer waits cannot be approved, at any revision or count.
         if record.state not in WAITING:
             raise refused(record.state, AlertState.APPROVED)
         if record.expires <= self.clock.now_ms():
@@ -157,11 +171,12 @@ class Approval:
     async def approve_alone(
         self, record: AlertRecord, who: Credential, why: str, *, people: int | None, plates: Sequence[str]
     ) -> AlertRecord:
-        """The same by its author, where `break_glass` found that they may; all but the second person is as in `approve`. Whoever can
-        have what they signed in with is no second person from then on. Raises Problem as `approve` does.
+        """Approves an alert by its own author, after `break_glass` found that this is allowed. Makes all checks of
+        `approve`, except the one for a second person. From then on, the caller and the makers of the caller's sign-in
+        cannot be its second person. Raises Problem as `approve` does.
         """
         if record.times.starts > self.clock.now_ms():
-            raise Problem("precondition-failed", "It is to start later: there is time for a second person until then.")
+            raise Problem("precondition-failed", "The alert starts later: have a second person approve it before then.")
         await self._check_protection(record, who)
         check_plates(record, plates)
         hands = hands_text(hands_of(record.author.subject, record.author.hands) | who.hands)
@@ -173,20 +188,20 @@ class Approval:
         return await self._open(alone, named, record.target.seen if people is None else people)
 
     async def start(self, record: AlertRecord) -> AlertRecord:
-        """The time of an alert has come that was approved to start then: its audience is who is there now, and all that an approval asks is
-        asked again. Raises Problem: nobody is told then.
+        """Opens the gate of a scheduled alert when its start has come. Freezes the present audience, and repeats all
+        checks of an approval. Raises Problem; then no person is notified.
         """
         scopes = await self.stop_control.scopes(record.org, record.approval.key)
         who = Credential(key_id=record.approval.key, org=record.org, subject=record.approval.by, scopes=scopes)
         if record.status == Status.ACTUAL:
             if not who.may(APPROVE):
-                raise Problem("not-allowed", "Whoever approved it may approve nothing any more.", scope=APPROVE)
+                raise Problem("not-allowed", "Its approver may no longer approve alerts.", scope=APPROVE)
             await self._check_protection(record, who)
         return await self._open(record, who, record.target.seen, starts=True)
 
     async def unschedule(self, record: AlertRecord, reason: str) -> AlertRecord | None:
-        """It is not what was approved any more: it waits for its second person again, as its organisation's texts are now. None where it is
-        not scheduled any more.
+        """Makes a scheduled alert wait for its second person again, with the current texts of its organisation.
+        Returns the alert, or None if it is no longer as `record` says.
         """
         texts = await self.texts.revision(record.org)
         done, _ = await self.alerts.step(
@@ -195,7 +210,7 @@ class Approval:
         return await self.alerts.get(record.id) if done else None
 
     async def _schedule(self, record: AlertRecord, who: Credential, people: int) -> AlertRecord:
-        """Approved, for later. The count is what the audience is compared with then."""
+        """Stores the approval for later. When the alert starts, the audience is compared with the count `people`."""
         await self.alerts.times.note_start(record)
         done, old = await self.alerts.step(
             record.id, AlertState.SCHEDULED, rev=record.rev, by=who.signature, approver=who.signature,
@@ -210,13 +225,15 @@ class Approval:
         self, record: AlertRecord, who: Credential, seen: int | None = None, *, most: int | None = None,
         starts: bool = False, overspends: bool = False,
     ) -> AlertRecord:  # fmt: skip
-        """Freezes the audience of what was read and opens the gate, or has that done later; `seen` is the count somebody looked at, `most`
-        how many may be told, and what `overspends` may cost what it costs. What is scheduled is opened when it `starts`, and by no other
-        approval.
+        """Freezes the audience of the alert as it was read and opens the gate, or schedules the alert if it starts
+        later.
+
+        `seen` is the count that the approver saw, and `most` the maximum number of people. `overspends` lifts the
+        budget. With `starts`, it opens a scheduled alert; no other approval can do that. Raises Problem.
         """
         if (record.state is AlertState.SCHEDULED and not starts) or not record.document:
             raise refused(record.state, AlertState.APPROVED)
-        await self.alerts.enliven(record.id)  # before it is asked: who stops from now on finds it
+        await self.alerts.enliven(record.id)  # before the check for stops: a stop from now on finds this chain
         area = await self.alerts.area(record.id)
         await self._check(record, who, area)
         people = await self._check_reach(record, area, seen=seen, most=most, overspends=overspends)
@@ -235,14 +252,15 @@ class Approval:
         return now
 
     async def _check(self, record: AlertRecord, who: Credential, area: shapely.MultiPolygon) -> None:
-        """Raises Problem for the first of these that stands against an approval: a stop, own texts that the approver may not have seen, ground
-        outside the jurisdiction, a target that comes to other ground by now, people who would be notified too late, and an unverified case.
+        """Raises Problem for the first of these that fails: a stop is active; the organisation's texts changed after
+        submission; the area is outside the jurisdiction; the target resolves to another area now; people would be
+        notified too late; the case is not verified.
         """
         await self.stop_control.check(record.org, record.author.key, who.sender)
         if await self.texts.revision(record.org) != record.texts:
             raise Problem(
                 "approval-stale",
-                "Your organisation's own texts were changed since this alert was submitted. Return it, and have it submitted again.",
+                "Your organisation's own texts were changed after this alert was submitted. Return it, and have it submitted again.",
             )
         await self.jurisdiction_split.check(record, who, area)
         await self.jurisdiction_split.check_ground(record, who)
@@ -254,40 +272,46 @@ class Approval:
     async def _check_reach(
         self, record: AlertRecord, area: shapely.MultiPolygon, *, seen: int | None, most: int | None, overspends: bool
     ) -> int:
-        """Checks the estimated reach and returns it. Raises Problem if it is too small, too large, differs from what was seen, or costs too
-        much. The exact count decides nothing here, because a refusal would reveal it.
+        """Checks the estimated reach and returns it. Raises Problem if it is too small, too large, differs too much
+        from `seen`, or costs too much. The exact count decides nothing here, because a refusal would reveal it.
         """
         alert = record.alert
-        # As they were at the submission: what is imported since takes nobody out whom the area was shown with.
+        # Use the regions of the submission, so that a later import removes no person from the area that the author saw.
         told = numbers_of(record.target.regions)
         reach = await self.reach_previews.reach(area, await self.targeting.shares(area), population_of(alert), told)
         people = stored_estimate(reach.whole.people)
         if alert.status is Status.ACTUAL:
             self.reach_previews.check_people(reach)
         if most is not None and max(people, LEAST_SHOWN) > most:
-            raise Problem("too-many-people", "More people than may be told without a second person.")
+            raise Problem(
+                "too-many-people", "The alert reaches more people than may be notified without a second person."
+            )
         if seen is not None:
             check_drift(seen, people, self.targeting.settings.drift_share)
-        # Last of what is asked: a refusal lifts no limit.
+        # Last of the checks, so that a refusal lifts no limit.
         await (self.budget.free(record) if overspends else self.budget.check(record, alert, reach.whole))
         return people
 
     async def check_approver(self, record: AlertRecord, who: Credential) -> None:
-        """Raises Problem unless the caller could have approved now what an alert says: same-person, protection-review-required,
-        outside-jurisdiction. It is asked of whoever lets it be told again, or for longer, than its second person did.
+        """Raises Problem unless the caller could approve the alert now: same-person, protection-review-required,
+        outside-jurisdiction. Called before a person lets the alert be sent again, or for longer than its second person
+        approved.
         """
         await self.check_person(record, who)
         await self.jurisdiction_split.check(record, who, await self.alerts.area(record.id))
 
     async def check_person(self, record: AlertRecord, who: Credential) -> None:
-        """The same of who they are, wherever it is told: also of a neighbour, who lets it be told to others than its second person did."""
+        """Raises Problem if the caller may not be the second person. Also checks a neighbour, who permits that an
+        alert reaches more people than its second person approved.
+        """
         if record.status == Status.ACTUAL:
             check_second_person(record, who)
             await self._check_protection(record, who)
 
     async def _check_protection(self, record: AlertRecord, who: Credential) -> None:
-        """Raises Problem where it takes a protection officer. The child is under protection, not the
-        alert: while an alert of the case that is told, or is to be, says so, another that does not, or an update, takes one too.
+        """Raises Problem if only a protection officer may approve this. Protection belongs to the child, not to one
+        alert: it applies if this alert, or any other alert of the case that is shown, stood down or waiting, has the
+        flag.
         """
         live = [
             one.id
@@ -302,33 +326,37 @@ class Approval:
             )
 
     async def _said(self, alert_id: str) -> Alert | None:
-        """What an alert says; None where that cannot be read, which keeps no other from being told."""
+        """Returns the content of an alert, or None if it cannot be read. A damaged record must not keep another alert
+        from being sent.
+        """
         with suppress(SealError, ValidationError):
             record = await self.alerts.get(alert_id)
             return record.alert if record and record.document else None
         return None
 
     async def reject(self, alert_id: str, who: Credential, reason: str, *, rev: int | None = None) -> AlertRecord:
-        """It will not be sent."""
+        """Rejects an alert, so that it is never sent. Raises Problem."""
         return await self._step(alert_id, AlertState.REJECTED, who, rev, reason=reason)
 
     async def give_back(self, alert_id: str, who: Credential, reason: str, *, rev: int | None = None) -> AlertRecord:
-        """Return an alert to its author."""
-        # What was scheduled is approved by nobody any more.
+        """Returns a pending or scheduled alert to its author. Raises Problem."""
+        # A scheduled alert loses its approval.
         return await self._step(
             alert_id, AlertState.RETURNED, who, rev, reason=reason, approver="", approver_key="", stand_down_asked=""
         )
 
     async def call_off(self, record: AlertRecord, who: Credential, reason: str, *, rev: int | None) -> AlertRecord:
-        """Reject an alert that waits, or cancel one that is to start, as it was read. Nobody was notified of it. Raises Problem."""
+        """Rejects an undecided alert, or cancels a scheduled one, as `record` was read. No person was notified of it.
+        Raises Problem.
+        """
         if record.state is AlertState.SCHEDULED:
             rev = record.rev if rev is None else rev  # it may start at this moment
             return await self._step(record.id, AlertState.CANCELLED, who, rev, reason=reason)
         return await self.reject(record.id, who, reason, rev=rev)
 
     async def check_case(self, record: AlertRecord, who: Credential) -> None:
-        """Raises Problem where this key decides nothing about some alert of its case: a Test may be of the case of an
-        Actual alert.
+        """Raises Problem if the caller's key may not decide about every alert of the case. A Test may belong to the
+        same case as an Actual alert.
         """
         for one in (record, *await self.alerts.in_case(record.case)):
             check_key(one, who)
@@ -358,11 +386,14 @@ async def submit(  # noqa: PLR0913  each is a choice of its own
     draft: bool = False,
     known: str = "",
 ) -> Taken:
-    """The alert as it is kept then, or would be where this is a dry run. `stance` is that of the caller's organisation where it was read for
-    this very request. `known` is the id of the alert that this one repeats, if the caller found it already. Raises Problem.
+    """Submits an alert, and returns it as stored, or as it would be stored in a dry run. Opens its gate if it needs no
+    second person.
+
+    `stance` is the policy of the caller's organisation, if the caller read it for this very request. `known` is the id
+    of the alert that this one repeats, if the caller found it already. Raises Problem.
     """
     stance = stance or await intake.organisations.stance(who.org)
-    # First: whoever is stopped is told that, whatever else is wrong.
+    # Check stops first: a stopped caller gets that answer before any other error.
     check_submission(stance.standing, who, goes_out=not draft and alert.status is not Status.ACTUAL)
     taken = await intake.submit(alert, who, stance, alert_id=alert_id, dry_run=dry_run, draft=draft, known=known)
     if dry_run or taken.is_repeat:
@@ -372,18 +403,18 @@ async def submit(  # noqa: PLR0913  each is a choice of its own
 
 
 async def submitted(intake: Intake, approval: Approval, alert_id: str, alert: Alert, who: Credential) -> Taken:
-    """What was submitted before, as it stands now, and whom it would reach now. Raises Problem."""
+    """Returns an alert that was submitted before, in its present state and with its present reach. Raises Problem."""
     record = await approval.get(alert_id, who)
     return Taken.of(record, await intake.look(alert, who))
 
 
 def _is_approved(record: AlertRecord, who: Credential) -> bool:
-    """Whether this very person approved it and it goes its way."""
+    """Returns whether this very person approved the alert, and it is scheduled or shown."""
     return record.state in _ON_ITS_WAY and who.is_person(record.approval.by)
 
 
 def _is_as_approved(now: AlertRecord, read: AlertRecord, who: Credential) -> bool:
-    """Whether this very person approved it meanwhile, as it was read."""
+    """Returns whether this very person has approved the alert meanwhile, at the revision that was read."""
     return _is_approved(now, who) and now.approval.rev in {read.rev, read.approval.rev}
 
 

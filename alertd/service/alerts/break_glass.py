@@ -1,7 +1,8 @@
-"""An alert that its author approves alone, because nobody else can be reached; and the review that another person owes it.
+"""Break-glass: an author approves their own alert, because no other person can be reached. Another person must review
+it later.
 
-It takes a person who is signed in, and the word that their organisation gave before: whoever allowed it is the second person, as
-where alerts go out unattended. What an approval checks besides is checked all the same.
+This takes a signed-in person, and a policy that their organisation set before. The person who set the policy counts as
+the second person, as for unattended alerts. All other checks of an approval apply.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ from alertd.store.approvals.break_glass import Claim, Claims
 
 @dataclass(slots=True)
 class BreakGlass:
-    """Breaks the glass, and keeps who broke it from doing so again until it was reviewed."""
+    """Approves alerts by break-glass, and records the reviews. A person cannot break the glass again before the
+    review.
+    """
 
     alerts: Alerts
     approval: Approval
@@ -47,8 +50,10 @@ class BreakGlass:
         plates: Sequence[str] = (),
         rev: int | None = None,
     ) -> AlertRecord:
-        """Approve alone what one wrote; said again by the same person it changes nothing. Raises Problem: not-allowed, same-person,
-        review-pending, precondition-failed, and all that an approval may raise.
+        """Approves the caller's own alert without a second person. Repeating the call changes nothing.
+
+        Raises Problem: not-allowed, same-person, review-pending, precondition-failed, and all problems of an ordinary
+        approval.
         """
         record = await self.approval.get(alert_id, who)
         _check_operator(who)
@@ -58,7 +63,7 @@ class BreakGlass:
         check_revision(record, rev)
         allowed = await self.organisations.alone(record)
         if allowed is None:
-            raise Problem("not-allowed", "Your organisation does not allow that anybody approves such an alert alone.")
+            raise Problem("not-allowed", "Your organisation does not allow break-glass approval of such an alert.")
         _check_setter(record, who, allowed)
         self._check_wait(record, allowed)
         claim = await self._claim(record, who)
@@ -69,14 +74,16 @@ class BreakGlass:
             raise
 
     async def review(self, alert_id: str, who: Credential, verdict: Verdict, note: str) -> AlertRecord:
-        """What another operator thinks of it, once and for good; whoever broke the glass may do so again then. The same person may say
-        it again. Raises Problem: not-allowed, same-person, precondition-failed.
+        """Records the verdict of another operator on a break-glass approval, once and for good. Afterwards the author
+        may break the glass again. The same person may repeat the call.
+
+        Raises Problem: not-allowed, same-person, precondition-failed.
         """
         _check_operator(who)
         for _ in range(TRIES):
             record = await self.approval.get(alert_id, who)
             if not record.approval.glass:
-                raise Problem("precondition-failed", "Nobody approved this alert alone.")
+                raise Problem("precondition-failed", "This alert has no break-glass approval.")
             check_second_person(record, who)
             if record.approval.glass.review:
                 return await self._reviewed(record, record.approval.glass.review, who, verdict)
@@ -86,7 +93,9 @@ class BreakGlass:
         raise changed_since()
 
     async def awaiting(self, org: str) -> list[AlertRecord]:
-        """The organisation's alerts that were approved alone and await their review, the oldest first; without their documents."""
+        """Returns the organisation's alerts with a break-glass approval that awaits its review, oldest first, without
+        their documents.
+        """
         claims = (await self.claims.of_org(org)).values()
         heads = await self._heads(one.alert for each in claims for one in each)
         return sorted(
@@ -94,7 +103,7 @@ class BreakGlass:
         )
 
     async def _write(self, record: AlertRecord, who: Credential, verdict: Verdict, note: str) -> bool:
-        """False where the alert was changed meanwhile, and is to be looked at again."""
+        """Writes the review. Returns False if the alert was changed meanwhile, and must be read again."""
         footing = Footing(
             sources=AlertState, last=len(await versions_of(self.alerts, record.id)), rev=record.rev, word="reviewed"
         )
@@ -104,24 +113,26 @@ class BreakGlass:
         return done
 
     async def _reviewed(self, record: AlertRecord, review: Review, who: Credential, verdict: Verdict) -> AlertRecord:
-        """The answer to whoever says what they said before. Raises Problem for anything else."""
+        """Returns the alert to the person who repeats their review. Raises Problem for any other review."""
         if not who.is_person(review.by) or review.verdict is not verdict:
-            raise Problem("precondition-failed", "It was reviewed already, and that stands.")
+            raise Problem("precondition-failed", "The alert was reviewed already. A review cannot be changed.")
         await self._forget(record)
         return record
 
     def _check_wait(self, record: AlertRecord, allowed: Alone) -> None:
-        """Raises Problem while somebody may still come."""
-        since = record.last_step.since or record.times.created  # it was never in another state
+        """Raises Problem if the alert has not waited long enough for a second person."""
+        since = record.last_step.since or record.times.created  # a record without `since` was never in another state
         left_ms = since + allowed.after_ms - self.clock.now_ms()
         if left_ms > 0:
             raise Problem(
-                "precondition-failed", "It has not waited for its second person for as long as your organisation asks.",
+                "precondition-failed", "The alert must wait longer for a second person before its author may approve it.",
                 headers={"Retry-After": str(-(-left_ms // 1000))}, wait_s=-(-left_ms // 1000),
             )  # fmt: skip
 
     async def _claim(self, record: AlertRecord, who: Credential) -> Claim:
-        """A line for this try. Raises Problem while one for another alert stands."""
+        """Adds a claim for this attempt, and returns it. Raises Problem if a claim of the same operator for another
+        alert still stands.
+        """
         own = Claim(record.id, record.rev, secrets.token_hex(8))
         for _ in range(TRIES):
             seen = await self.claims.of(who.org, who.key_id)
@@ -130,7 +141,7 @@ class BreakGlass:
             if standing := [one.alert for one in others if one.alert in heads and _stands(heads[one.alert], one)]:
                 raise Problem(
                     "review-pending",
-                    "You approved another alert alone, and nobody has reviewed that.",
+                    "You approved another alert alone, and it was not reviewed yet. Have it reviewed first.",
                     alert=standing[0],
                 )
             kept = [one for one in seen if one.alert == record.id]
@@ -139,7 +150,9 @@ class BreakGlass:
         raise changed_since()
 
     async def _release(self, who: Credential, claim: Claim) -> None:
-        """Takes back the line of a try that came to nothing, and of no other. One that stays for once is found to be nothing later."""
+        """Removes the claim of a failed attempt, and no other claim. If it cannot be removed, a later attempt finds
+        that it does not stand.
+        """
         for _ in range(TRIES):
             seen = await self.claims.of(who.org, who.key_id)
             if await self.claims.replace(who.org, who.key_id, seen, [one for one in seen if one != claim]):
@@ -162,38 +175,43 @@ def _is_owed(record: AlertRecord) -> bool:
 
 
 def _stands(record: AlertRecord, claim: Claim) -> bool:
-    """Whether an alert was approved alone and awaits its review; or may be, by a try that nobody knows the end of."""
+    """Returns whether an alert has a break-glass approval that awaits its review. Also returns True if an unfinished
+    attempt may still approve it: it is pending at the revision of the claim.
+    """
     return _is_owed(record) or (record.state is AlertState.PENDING and record.rev == claim.rev)
 
 
 def _check_operator(who: Credential) -> None:
-    """Raises Problem for a key: whoever answers for this is a person who has just shown that it is they."""
+    """Raises Problem for a key. Only a person who has just proved their identity may answer for this."""
     if not who.signed_in:
-        raise Problem("not-allowed", "This takes a person who signed in; a key cannot do it.")
+        raise Problem("not-allowed", "Only a person who signed in can do this; a key cannot.")
 
 
 def _check_alert(record: AlertRecord, who: Credential) -> None:
-    """Raises Problem for one that is not waiting for a second person, or is not the caller's own."""
+    """Raises Problem if the alert is not the caller's own, is an update, or does not wait for a second person."""
     if not who.is_person(record.author.subject):
-        raise Problem("not-allowed", "Only its author approves an alert alone; you may be its second person.")
+        raise Problem(
+            "not-allowed",
+            "Only the author can approve an alert alone. You may be its second person: approve it as usual.",
+        )
     if record.id != chain_of(record.id):
         raise Problem(
-            "precondition-failed", "An update waits for its second person: the alert itself can be stood down alone."
+            "precondition-failed", "An update must have a second person. One person can stand down the alert itself."
         )
     if record.status != Status.ACTUAL or record.state is not AlertState.PENDING:
         raise refused(record.state, AlertState.APPROVED)
 
 
 def _check_setter(record: AlertRecord, who: Credential, allowed: Alone) -> None:
-    """Raises Problem where whoever allowed it and its author may be one."""
+    """Raises Problem if the person who set the policy and the author may be the same human."""
     setter, hands = allowed.setter, hands_of(record.author.subject, record.author.hands) | who.hands
     if folded_subject(setter.subject) in hands or folded_subject(who.subject) in setter.hands:
         raise Problem(
             "same-person",
-            "Who allowed that alerts are approved alone is their second person: of you two, one let the other in, or you are one.",
+            "The person who allowed break-glass counts as the second person: you are that person, or one of you made the other's access.",
         )
 
 
 def broken_by(record: AlertRecord) -> str:
-    """Whoever approved it alone."""
+    """Returns the subject of the person who approved the alert alone."""
     return record.approval.by.removeprefix(BY_GLASS)

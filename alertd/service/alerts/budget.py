@@ -1,4 +1,6 @@
-"""What SMS may cost: a limit for an alert and one for a day of its organisation, foreseen where it is approved and hard where it is sent."""
+"""Limits the cost of SMS for each alert, and for each organisation a day. An approval checks the estimated cost; the
+worker enforces the limit when it sends.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ from alertd.store.delivery.work_records import BatchKey
 
 
 class Budget:
-    """Asks before SMS are sent."""
+    """Counts SMS segments and enforces their limits."""
 
     def __init__(
         self,
@@ -40,14 +42,15 @@ class Budget:
         self._clock = clock
 
     def limits(self, channel: str) -> bool:
-        """Whether what goes this way is counted."""
+        """Returns whether messages on this channel count against a limit."""
         return channel == Channel.SMS and any(self._most)
 
     async def take(
         self, org: str, alert_id: str, messages: int, each: int, now_ms: int, *, limited: bool = True
     ) -> int:
-        """How many of so many SMS, of `each` segments, may go on the day of `now_ms`: all that are not `limited`, which count all the same. Below
-        0: these did not go after all.
+        """Returns how many of `messages` SMS, of `each` segments, may be sent on the day of `now_ms` (UNIX ms).
+        Messages that are not `limited` may all be sent, but they count. A negative number gives back messages that
+        were not sent after all.
         """
         most = self._most if limited else (0, 0)
         return await self._budgets.take(org, chain_of(alert_id), now_ms, messages, each, most)
@@ -67,13 +70,13 @@ class Budget:
         if needed > left:
             raise Problem(
                 "over-budget",
-                f"The SMS would have at least about {needed} segments, and {max(left, 0)} may be sent.",
+                f"The SMS need at least about {needed} segments, but the budget has {max(left, 0)} left.",
                 needed=needed,
                 left=max(left, 0),
             )
 
     async def free(self, record: AlertRecord) -> None:
-        """Somebody who may decides that this alert may cost what it costs."""
+        """Lifts the limits for this alert. The caller has checked that the person may exceed the budget."""
         await self._budgets.free(record.org, chain_of(record.id))
 
     async def _least_segments(self, record: AlertRecord, alert: Alert) -> int:

@@ -1,9 +1,9 @@
 """Stands down a whole case, because the child was found.
 
-An organisation stands down its own alerts of the case, and asks the other organisations, whose people decide. Only the administrator of the
-organisation that runs the service stands down the alerts of all: an alert of one's own under the same number proves nothing, because one
-administrator can make the two keys that it takes. The answer to a request is the same whether or not the number exists, so that nobody learns
-numbers by guessing.
+An organisation stands down its own alerts of the case, and asks the other organisations, whose people decide. Only an
+administrator of the organisation that runs the service stands down the alerts of all organisations. An alert of one's
+own with the same case number proves nothing, because one administrator can make the two keys that it takes. The answer
+to a request is the same whether or not the number exists, so that a caller cannot find case numbers by guessing.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from alertd.store.alerts.records import AlertRecord
 from alertd.store.carriers.limits import Limits
 from alertd.store.engine.connection import StoreUnavailableError
 
-#: An organisation asks others so often in an hour, whatever keys it has: enough for the cases of a night, too few to guess numbers. Every request counts, so that
-#: counting them does not tell which numbers exist.
+#: Requests to other organisations per hour, for one organisation with all its keys: enough for the cases of a night,
+#: too few to guess numbers. Every request counts, so that the count does not reveal which numbers exist.
 ASKS_PER_HOUR = 30
-#: What the event is called by which an organisation is asked, and the act in its audit.
+#: The name of the event that notifies an organisation of a request, and of the act in its audit.
 ASKED, ACT = "stand_down_asked", "alert.stand-down-asked"
 
 
@@ -40,7 +40,7 @@ _Failure = Problem | StoreUnavailableError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hidden:
-    """What a stand-down of a case came to."""
+    """The result of standing down a case."""
 
     own: list[Followed]  # the caller's organisation's alerts
     others: int | None  # alerts of other organisations that were stood down; None if their people were only asked
@@ -48,7 +48,9 @@ class Hidden:
 
 @dataclass(slots=True)
 class CaseStandDown:
-    """Stands down all alerts of a case, or asks for that. Repeating a call does the same to alerts that came since."""
+    """Stands down all alerts of a case, or asks other organisations to do so. A repeated call does the same for alerts
+    that came since.
+    """
 
     alerts: Alerts
     approval: Approval
@@ -59,12 +61,15 @@ class CaseStandDown:
     clock: Clock
 
     async def stand_down(self, number: str, who: Credential, reason: str) -> Hidden:
-        """Stand down every alert of a case that is shown, and return those that wait to their authors: the caller's own, and those of other
-        organisations if the caller may; otherwise ask the other organisations. One alert that cannot be stood down holds up none of the others.
+        """Stands down every shown alert of a case, and returns pending and scheduled ones to their authors.
 
-        Raises Problem before anything is done if this key may not decide about one of them. Raises Problem or StoreUnavailableError at the end for
-        an alert that failed, not-found if the caller sees the whole case and it is empty, and rate-limited if its organisation asked too often: the caller's
-        own alerts are stood down by then.
+        Covers the caller's own alerts. Also covers those of other organisations if the caller may do that; otherwise
+        asks those organisations. One alert that cannot be stood down delays none of the others.
+
+        Raises Problem before any change if the caller's key may not decide about one of the alerts. Raises at the end,
+        after the caller's own alerts were handled: Problem or StoreUnavailableError for the first alert that failed;
+        not-found if the caller sees the whole case and it is empty; rate-limited if the organisation has asked too
+        often.
         """
         may_all = self.organisations.administers_host(who)
         for head in await self._reached(number, who, may_all=may_all):
@@ -80,7 +85,9 @@ class CaseStandDown:
         return _hidden([*done.values()], who, may_all=may_all)
 
     async def of(self, number: str, who: Credential) -> Hidden:
-        """The alerts of a case as they stand, as far as `stand_down` reaches them. Raises Problem as it does where there is none."""
+        """Returns the alerts of a case that `stand_down` would cover, in their present state. Raises Problem as it
+        does if there are none.
+        """
         may_all = self.organisations.administers_host(who)
         heads = await self._reached(number, who, may_all=may_all)
         if not heads and (may_all or who.test):
@@ -94,7 +101,9 @@ class CaseStandDown:
     async def _stand_down(
         self, number: str, who: Credential, reason: str, *, may_all: bool
     ) -> tuple[dict[str, Followed], _Failure | None]:
-        """Every alert that the caller reaches, by its id, and what the first of them failed with. Looks again for alerts that came meanwhile."""
+        """Stands down every alert that the caller reaches, and looks again for alerts that came meanwhile. Returns the
+        results by alert id, and the first failure, if any.
+        """
         done, failed = dict[str, Followed](), set[str]()
         problem: _Failure | None = None
         for _ in range(TRIES):
@@ -112,7 +121,9 @@ class CaseStandDown:
         return done, problem
 
     async def _hidden(self, head: AlertRecord, who: Credential, reason: str) -> Followed:
-        """An alert that is sent to nobody any more, until it is reopened or approved."""
+        """Stands down a shown alert, or returns a waiting one to its author. It is not sent again until it is reopened
+        or approved.
+        """
         if head.state in WAITING:
             try:
                 return Followed(record=await self.approval.give_back(head.id, who, reason), told_by=None)
@@ -126,7 +137,9 @@ class CaseStandDown:
         return Followed(record=head, told_by=None)
 
     async def _enter(self, head: AlertRecord, now: AlertRecord, who: Credential) -> None:
-        """Into the audit of the alert's own organisation, and so into its history: who stood it down, and of which organisation they are."""
+        """Writes to the audit of the alert's organisation, and so to the alert's history, which person of which
+        organisation stood it down.
+        """
         if now.state is head.state:
             return
         act = "alert.stand-down" if now.state is AlertState.STOOD_DOWN else "alert.return"
@@ -134,11 +147,13 @@ class CaseStandDown:
         await self.audit.end(who.acting_for(head.org), act, DONE, noted, of=0)
 
     async def _ask_others(self, number: str, who: Credential, reason: str) -> None:
-        """Ask every other organisation that has alerts of the case. Raises Problem for an organisation that asks too often."""
+        """Asks every other organisation that has alerts of the case. Raises Problem if the caller's organisation asks
+        too often.
+        """
         block = await self.limits.take(f"ask/{who.org}", ASKS_PER_HOUR / 3600, ASKS_PER_HOUR, 1)
         if not block.granted:
             raise Problem(
-                "rate-limited", f"Your organisation asks others {ASKS_PER_HOUR} times an hour. Your own alerts of the case are stood down.",
+                "rate-limited", f"Your organisation may ask others {ASKS_PER_HOUR} times an hour. Your own alerts of the case are stood down.",
                 headers={"Retry-After": str(math.ceil(block.wait_s))},
             )  # fmt: skip
         others = [org for org in await self.organisations.names() if org != who.org]
@@ -148,7 +163,9 @@ class CaseStandDown:
             await self._ask(head, request, who)
 
     async def _ask(self, head: AlertRecord, request: StandDownRequest, who: Credential) -> None:
-        """Ask the people of an alert to stand it down. An organisation that asked already is not noted again until they have."""
+        """Asks the people of an alert to stand it down. Notes a second request of the same organisation only after
+        they have decided about the first.
+        """
         for _ in range(TRIES):
             asked = parse_requests(head.neighbours.stand_down_asked)
             if head.state not in ASKABLE or any(one.org == request.org for one in asked):
@@ -165,7 +182,7 @@ class CaseStandDown:
 
 
 async def _failure(step: Coroutine[Any, Any, None]) -> _Failure | None:
-    """What a step failed with."""
+    """Runs a step, and returns the exception that it failed with, or None."""
     try:
         await step
     except (Problem, StoreUnavailableError) as one:
@@ -179,4 +196,4 @@ def _hidden(found: list[Followed], who: Credential, *, may_all: bool) -> Hidden:
 
 
 def _no_case() -> Problem:
-    return Problem("not-found", "No alert is of this case.")
+    return Problem("not-found", "No alert belongs to this case.")

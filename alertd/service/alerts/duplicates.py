@@ -1,4 +1,6 @@
-"""Keeps one alert from being submitted twice: by its external id, which a CAP message always has, and else by its case."""
+"""Prevents that one alert is submitted twice: by its external id, which a CAP message always has, and otherwise by its
+case.
+"""
 
 from __future__ import annotations
 
@@ -13,20 +15,22 @@ from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.external_ids import UNDER_WAY
 from alertd.store.alerts.records import AlertRecord
 
-#: A request that lost the race for an external id looks this often for the alert of the winner, which is written within milliseconds.
+#: A request that lost the race for an external id looks 40 times, every 0.05 s, for the alert of the winner, which is
+#: written within milliseconds.
 LOOKS, LOOK_S = 40, 0.05
-#: Members that may differ between two submissions of one alert: who hands it in, and a start that has passed meanwhile.
+#: Members that may differ between two submissions of one alert: its author, and a start that has passed meanwhile.
 _OF_ONE_SUBMISSION = ("author", "starts")
 
 
 async def find_first(
     alerts: Alerts, clock: Clock, record: AlertRecord, *, dry_run: bool = False, known: str = ""
 ) -> AlertRecord | None:
-    """Returns the living alert of the organisation that this submission repeats. Returns None if there is none, and then claims the
-    external id for `record` unless this is a dry run. `known` is the id of an alert that the caller found already.
+    """Returns the living alert of the organisation that this submission repeats. Returns None if there is none, and
+    then claims the external id for `record` unless this is a dry run. `known` is the id of an alert that the caller
+    found already.
 
-    Raises Problem: duplicate-case if the other alert has other content or the known one has ended meanwhile, idempotency-in-progress if its
-    own request does not finish.
+    Raises Problem: duplicate-case if the other alert has different content, or if the known alert has ended meanwhile;
+    idempotency-in-progress if the request of the other alert does not finish.
     """
     ids = alerts.external_ids
     for _ in range(LOOKS):
@@ -43,20 +47,22 @@ async def find_first(
         await clock.sleep(LOOK_S)
     raise Problem(
         "idempotency-in-progress",
-        "Another request is submitting the alert with this external id.",
+        "Another request is submitting the alert with this external id. Try again.",
         headers={"Retry-After": "1"},
     )
 
 
 async def claim_external_id(alerts: Alerts, record: AlertRecord) -> None:
-    """Claims the external id for an alert that already has an id of its own, such as a draft. Raises Problem if another alert has it."""
+    """Claims the external id for an alert that already has an id, such as a draft. Raises Problem if another alert has
+    this external id.
+    """
     if other := await alerts.external_ids.claim(record):
         raise _duplicate(other)
 
 
 async def similar(alerts: Alerts, record: AlertRecord) -> Sequence[AlertRecord]:
-    """Returns the other living alerts of the same case, kind and status, oldest first, without their documents. Skips damaged records, so that
-    one of them hides no alert.
+    """Returns the other living alerts of the same case, kind and status, oldest first, without their documents. Skips
+    damaged records, so that one bad record cannot hide the others.
     """
     if record.case == chain_of(record.id):  # it has no case number
         return []

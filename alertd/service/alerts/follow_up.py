@@ -1,7 +1,7 @@
-"""What follows an alert: it is stood down, comes back, is closed or cancelled, and those who were told are told of it.
+"""Follows an alert up (stand down, reopen, close, cancel) and notifies everyone who received it.
 
-One authorised person may do each, but for the return, which tells a child's name again and takes whoever may approve. The step of
-the alert and the version that tells of it are one write.
+One authorised person may do each step. Only a reopening sends a child's name again, so it takes a person who may
+approve the alert. One write stores both the new state of the alert and the version that announces it.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.records import AlertRecord, Footing
 from channels.base import Loudness
 
-#: How long people are told of what followed: a phone that was off for days still hears that it is over, and a stop or a carrier's bad week
-#: takes it from nobody.
+#: Time in ms in which a follow-up is sent, 7 days. A phone that was off for days still learns that the alert is over. A
+#: stop or a carrier outage of a week does not prevent that.
 TELLS_MS = 7 * DAY_MS
-#: Nothing that follows an alert wakes anybody.
+#: A follow-up of a loud alert is sent at normal loudness, so that it wakes no one.
 QUIETER = {Loudness.LOUD.value: Loudness.NORMAL.value}
 _S = AlertState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """A decision about an alert that people may know of."""
+    """A decision about an alert that people may have received."""
 
     occasion: Occasion
     new: AlertState
-    sources: frozenset[AlertState]  # the states that it may come from
-    follows: tuple[Occasion, ...]  # who was told of these is told of it
-    then: frozenset[AlertState] = frozenset()  # what becomes of it by itself
-    late: frozenset[AlertState] = frozenset()  # in these nothing is left to do but to tell it
-    alive: bool = False  # only while its end is to come
+    sources: frozenset[AlertState]  # the states in which it is allowed
+    follows: tuple[Occasion, ...]  # recipients of these occasions are notified
+    then: frozenset[AlertState] = frozenset()  # states that the alert reaches later without a decision
+    late: frozenset[AlertState] = frozenset()  # in these states the step only sends the follow-up
+    alive: bool = False  # allowed only before the alert's end
 
 
 STAND_DOWN = Step(occasion=Occasion.STAND_DOWN, new=_S.STOOD_DOWN, sources=SHOWN, follows=TELLS)
@@ -63,13 +63,13 @@ CANCEL = Step(
     late=frozenset({_S.CANCELLED}),
 )  # fmt: skip
 
-#: Of these there is one for an alert: whoever was told that it is over is not told again.
+#: An alert gets only one of these follow-ups: recipients of the first must not get a second one.
 _ENDS = frozenset({Occasion.CLOSE, Occasion.CANCEL})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Followed:
-    """An alert after a step, and the version that tells of it; None where nobody is told."""
+    """An alert after a step, and the id of the version that announces it; None if no version does."""
 
     record: AlertRecord
     told_by: str | None
@@ -77,7 +77,7 @@ class Followed:
 
 @dataclass(slots=True)
 class FollowUps:
-    """Does these steps. Whoever says the same twice gets the same answer."""
+    """Takes these steps. Idempotent: repeating a step returns the first result."""
 
     alerts: Alerts
     approval: Approval
@@ -85,12 +85,15 @@ class FollowUps:
     clock: Clock
 
     async def stand_down(self, alert_id: str, who: Credential, reason: str, *, rev: int | None = None) -> Followed:
-        """Hide it everywhere and send nothing more, until it is reopened, closed or cancelled, or its end has passed."""
+        """Hides the alert everywhere and pauses its sending, until it is reopened, closed or cancelled, or reaches its
+        end. Raises Problem.
+        """
         return await self._step(alert_id, STAND_DOWN, who, rev, reason=reason)
 
     async def reopen(self, alert_id: str, who: Credential, reason: str, *, rev: int | None = None) -> Followed:
-        """It is shown again; what was queued goes out, and who was told that it was stood down is told that it is not. It takes one who
-        could approve it now: what was known when it was approved is not why it was stood down. Raises Problem.
+        """Shows the alert again. Queued messages are sent, and recipients of the stand-down are notified that the
+        alert is active again. The caller must be a person who could approve the alert now: the stand-down may rest on
+        facts that were unknown at the first approval. Raises Problem.
         """
         record = await self.approval.get(alert_id, who)
         await self.stop_control.check(record.org, record.author.key, who.key_id)
@@ -101,8 +104,9 @@ class FollowUps:
     async def close(
         self, alert_id: str, who: Credential, outcome: str, *, notify: bool = True, rev: int | None = None
     ) -> Followed:
-        """It is over. What came of it is kept inside and never told. Without `notify` nobody is told yet; closing it again
-        with it tells them, also after its end has passed.
+        """Closes the alert, because the case is over. The outcome is stored, but never sent. Without `notify` no
+        follow-up is sent yet. Closing the alert again with `notify` sends it, also after the alert's end. Raises
+        Problem.
         """
         return await self._step(alert_id, CLOSE, who, rev, notify=notify, reason=outcome)
 
@@ -116,7 +120,9 @@ class FollowUps:
         notify: bool = True,
         rev: int | None = None,
     ) -> Followed:
-        """It should not have been: nothing more is sent, and who was told is told so, in prepared words."""
+        """Cancels an alert that should not have been sent. Nothing more of it is sent, and its recipients get a
+        message in prepared words. An alert that was never sent is rejected instead. Raises Problem.
+        """
         for _ in range(TRIES):
             record = await self.approval.get(alert_id, who)
             if record.state not in UNTOLD | {_S.SCHEDULED}:
@@ -160,7 +166,9 @@ class FollowUps:
         raise changed_since()
 
     async def _check_return(self, record: AlertRecord, who: Credential) -> None:
-        """Raises Problem where it is not stood down as it was read, or the caller could not approve now what is told again."""
+        """Raises Problem if the alert is not stood down, or if the caller could not approve now what a reopening sends
+        again.
+        """
         if record.state not in REOPEN.sources:
             raise refused(record.state, REOPEN.new)
         await self.approval.check_approver(record, who)
@@ -170,7 +178,7 @@ class FollowUps:
         reason: str, rev: int | None,
     ) -> tuple[bool, str]:  # fmt: skip
         late = record.state in step.late
-        # A stop of who had it told holds up no end.
+        # A stop of the alert's sender must not delay its end, but does prevent a reopening.
         again = (record.author.key, *permitting(record.neighbours.permissions)) if step is REOPEN else ()
         footing = Footing(
             sources=[record.state] if late else step.sources, last=last, rev=rev, alive=step.alive and not late
@@ -186,7 +194,7 @@ class FollowUps:
     def _notice(
         self, record: AlertRecord, last: int, step: Step, code: CancelReason | None, who: Credential
     ) -> AlertRecord | None:
-        """The version that tells of a step; None where nobody is told."""
+        """Returns the version that announces a step, or None if it would have no recipient."""
         version = later_version(
             record,
             last + 1,
@@ -203,8 +211,10 @@ class FollowUps:
         self, record: AlertRecord, step: Step, who: Credential, told: AlertRecord | None,
         words: tuple[str, CancelReason | None],
     ) -> Followed:  # fmt: skip
-        """The answer to whoever says what they said before. Raises Problem for anybody else, and for an end in other words, which would be thrown away."""
-        by = (told or record).last_step.by  # who had it wait since has put their name on the alert itself
+        """Returns the first result to the person who repeats a step. Raises Problem for any other person. Also raises
+        Problem for an end with a different reason or code, because it would not be stored.
+        """
+        by = (told or record).last_step.by  # a person who paused the alert since has signed the alert itself
         if not who.is_person(by):
             raise refused(record.state, step.new)
         reason, code = words
@@ -212,18 +222,23 @@ class FollowUps:
             record.last_step.reason != reason or (told and code and told.last_step.code != code)
         ):
             raise Problem(
-                "precondition-failed", f"The alert is {record.state} already, in other words: these are not kept."
+                "precondition-failed",
+                f"The alert is {record.state} already, with another reason. The new reason is not stored.",
             )
         return Followed(record=record, told_by=told.id if told else None)
 
 
 def _follows(step: Step, record: AlertRecord) -> tuple[Occasion, ...]:
-    """Who was told of these is told of a step. Of what was restricted everybody: a phone to which nothing came since shows what was taken out."""
+    """Returns the occasions that a step notifies the recipients of. If the alert was restricted, these are all
+    occasions: a phone that received nothing since still shows the removed facts.
+    """
     return tuple(dict.fromkeys((*step.follows, *TELLS))) if record.times.restricted else step.follows
 
 
 def _already(versions: Sequence[AlertRecord], step: Step) -> AlertRecord | None:
-    """The version that told of the end before, where this is one; or of this very step, while it is told."""
+    """Returns the version that has announced this step before. For an end, it is the version of the first end. For any
+    other step, it is a version of the same step that is still being sent.
+    """
     ends = [one for one in versions if one.occasion in _ENDS]
     if step.occasion in _ENDS and ends:
         return ends[0]

@@ -1,6 +1,6 @@
-"""An approval's last step: whom the alert was approved for is kept, and its gate opened; an update takes the place of what was told.
+"""The last step of an approval: stores the audience and opens the gate. For an update, it also replaces the alert.
 
-Each answers whether it was done, and the state that stood against it.
+Each method returns whether it was done, and otherwise the state that prevented it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from alertd.store.approvals.later_versions import PermissionStore, Updates
 
 @dataclass(slots=True)
 class Freezing:
-    """Freezes what was found, all or nothing."""
+    """Freezes an audience, all or nothing."""
 
     alerts: Alerts
     updates: Updates
@@ -35,7 +35,9 @@ class Freezing:
     clock: Clock
 
     async def freeze(self, record: AlertRecord, frozen: FrozenAudience, who: Credential) -> tuple[bool, str]:
-        """Of an alert. What neighbours are asked is written before it is told."""
+        """Freezes the audience of an alert and opens its gate. Notes the requests to neighbours first, before the
+        alert is sent.
+        """
         glass = record.approval.glass
         alone = {"why": glass.why, "hands": record.author.hands} if glass else {}
         if is_sent_alone(who):
@@ -51,8 +53,9 @@ class Freezing:
     async def replace(
         self, update: AlertRecord, alert: Alert, inside: FrozenAudience, who: Credential
     ) -> tuple[bool, str]:
-        """The same of an update, which takes the place of what the alert said. Raises Problem where that is told no more. That an alert comes
-        to be sent, or is sent to its end, at this very moment stands in no update's way.
+        """Freezes the audience of an update, and replaces the alert with it. Tries again if the alert's state changed
+        at the same moment, for instance when its sending began or finished. Raises Problem if the alert is no longer
+        shown.
         """
         await self.photos.attach(alert, update)
         for _ in range(TRIES):
@@ -60,19 +63,20 @@ class Freezing:
             if (state, whose) != ("changed", "alert"):
                 break
         if not done and whose == "alert" and state not in {"changed", "expired"}:
-            raise Problem("precondition-failed", f"The alert is {state or 'gone'}, so it is not updated.")
+            raise Problem("precondition-failed", f"The alert is {state or 'gone'}, so it cannot be updated.")
         return done, state
 
     async def _take_place(
         self, update: AlertRecord, alert: Alert, inside: FrozenAudience, who: Credential
     ) -> tuple[bool, str, str]:
-        """Of the alert as it is read now. Not where it was changed since the update was submitted ('revised'): its author has not seen what
-        would be undone.
+        """Reads the alert again and replaces it. Returns whether it was done, the state, and which of the two ("alert"
+        or "update") that state belongs to. Returns 'revised' if the alert was changed after the update was submitted:
+        the author of the update has not seen the change that it would undo.
         """
         old, facts = await self.alerts.get(chain_of(update.id)), update.update
         if old is None or facts is None:
             return False, "", "alert"
-        # The script wants both as they were read.
+        # The Lua script compares both with their revisions as they were read.
         if update.state is AlertState.PENDING and old.times.changes != facts.upon:
             return False, "revised", "update"
         frozen = await audience(self.alerts, update.id, facts.notify, inside)

@@ -1,4 +1,4 @@
-"""An alert comes in: is it allowed, complete and honest, whom would it reach, and is it kept."""
+"""Takes in an alert: checks it against the rules, estimates its reach, and stores it."""
 
 from __future__ import annotations
 
@@ -47,24 +47,27 @@ from alertd.store.alerts.alerts import Alerts
 from alertd.store.alerts.records import AlertAuthor, AlertRecord, LastStep, Neighbours, TargetFacts, Times
 from alertd.store.engine.codec import Box
 
-TOLD_TOO_LATE = "Somebody would be told too late."
+TOLD_TOO_LATE = "Some people would be notified after the alert has ended."
 DAY_S = 86_400
-#: Documents of which it is kept whether their messages can be made: by a digest, so that a thousand take 100 kB.
+#: Number of documents for which the service remembers whether a message can be made. The key is a digest, so that 1,000
+#: entries take 100 kB.
 KEPT = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken(AreaReach):
-    """An alert that was taken in, with what it would do."""
+    """An alert that the service took in, and what the alert would do."""
 
     record: AlertRecord
-    box: Box | None = field(default=None, compare=False, repr=False)  # the key of its case, where it was kept just now
+    box: Box | None = field(
+        default=None, compare=False, repr=False
+    )  # the encryption key of its case, if the alert was stored just now
     is_repeat: bool = False  # the organisation had submitted this alert before; nothing was stored
-    similar: Sequence[AlertRecord] = ()  # other living alerts of its case, if it has no external id to tell them apart
+    similar: Sequence[AlertRecord] = ()  # other living alerts of its case, if no external id distinguishes them
 
     @classmethod
     def of(cls, record: AlertRecord, look: AreaReach, box: Box | None = None, *, is_repeat: bool = False) -> Taken:
-        """An alert and what its target comes to."""
+        """Returns the alert together with the area and the reach of its target. `look` is the reach preview."""
         return cls(
             record=record,
             box=box,
@@ -79,17 +82,17 @@ class Taken(AreaReach):
 
 
 class _Checked(NamedTuple):
-    """An alert that nothing stands against."""
+    """An alert that passed every check."""
 
-    alert: Alert  # as it will be kept
-    document: bytes  # the same, as JSON
-    look: AlertReach  # whom it would reach at once
-    texts: int  # the revision of the own texts it would be told with
+    alert: Alert  # as it will be stored
+    document: bytes  # the alert as JSON
+    look: AlertReach  # the reach without the parts that neighbours must permit first
+    texts: int  # revision of the organisation's own texts that its messages would use
 
 
 @dataclass
 class Intake:
-    """Takes alerts in."""
+    """Takes alerts in: submits, previews and amends them."""
 
     alerts: Alerts
     reach_previews: ReachPreview
@@ -100,7 +103,7 @@ class Intake:
     photos: Photos
     texts: Texts
     organisations: Organisations
-    author_mb: int = 0  # see `alerts.author_mb`
+    author_mb: int = 0  # MiB that one person's alerts may take; 0 for no limit. See `alerts.author_mb`.
 
     def __post_init__(self) -> None:
         self._written = RateLimits(self.clock)
@@ -110,9 +113,12 @@ class Intake:
         self, alert: Alert, who: Credential, stance: OrganisationPolicy | None = None, *,
         alert_id: str | None = None, dry_run: bool = False, draft: bool = False, known: str = "",
     ) -> Taken:  # fmt: skip
-        """Check everything, find the audience, and keep the alert unless this is a dry run. `stance` is that of the caller's organisation
-        where it was read for this very request; `known` is the id of the alert that this one repeats, if the caller found it already.
-        Returns that alert, and stores nothing, if the organisation submitted the same before. Raises Problem.
+        """Checks the alert, estimates its reach, and stores it unless this is a dry run. Raises Problem.
+
+        Returns the earlier alert, and stores nothing, if the organisation submitted the same alert before.
+
+        `stance` is the policy of the caller's organisation, if the caller read it for this very request. `known` is
+        the id of the alert that this one repeats, if the caller found it already.
         """
         checked, box = await self._checked(alert, who, stance, draft=draft), None
         record = self._record(checked, who, alert_id or new_id(self.clock.now_ms()), draft=draft)
@@ -121,14 +127,17 @@ class Intake:
         if not dry_run:
             try:
                 self._check_size(checked, who)
-                await self.photos.attach(checked.alert, record)  # first: what an alert says it shows is there
-            except Problem:  # a second try must not wait for this one
+                # Attach the photos first, so that every photo that a stored alert names exists.
+                await self.photos.attach(checked.alert, record)
+            # A second try must not wait for the external id of this one.
+            except Problem:
                 await self.alerts.external_ids.release(record)
                 raise
             box = await self.alerts.create(record, checked.look.packed)
             if (
                 box is None
-            ):  # only the same request has an id that is there: its first try was cut off after the alert was kept
+                # The id exists only if an earlier try of the same request was cut off after it stored the alert.
+            ):
                 record = await self.alerts.get(record.id) or record
         taken = Taken.of(record, checked.look, box)
         return taken if record.external_id else replace(taken, similar=await similar(self.alerts, record))
@@ -136,8 +145,8 @@ class Intake:
     async def look_over(
         self, alert: Alert, who: Credential, alert_id: str, telling: Telling, *, upon: AlertRecord
     ) -> Taken:
-        """Check everything about what is to be told with `telling` too, in place of an alert, and find the audience. Keeps nothing.
-        Raises Problem.
+        """Checks an alert as `submit` does, and that its messages can be made with `telling`. Estimates its reach, but
+        stores nothing. `upon` is the alert that it would replace. Raises Problem.
         """
         checked = await self._checked(alert, who, telling=telling, upon=upon)
         return Taken.of(self._record(checked, who, alert_id, draft=False), checked.look)
@@ -145,18 +154,21 @@ class Intake:
     async def amend(
         self, record: AlertRecord, patch: dict[str, Any], who: Credential, *, rev: int | None = None
     ) -> Taken:
-        """Change members of a draft or a returned alert (JSON merge patch, RFC 7396), if it still is what `record` says, and
-        `record` is of the revision `rev`.
+        """Changes members of a draft or a returned alert by a JSON merge patch (RFC 7396). The alert must still be as
+        `record` says, and of revision `rev`.
 
-        Only its author may: whoever changes an alert has written it, and could approve it otherwise. Its case stays the same: what keeps,
-        hides and purges a case finds its alerts by it. Raises Problem.
+        Only its author may change it: a person who changes an alert has written it, and could otherwise approve it as
+        well. The case must stay the same, because legal holds, stand-downs and purges find the alerts of a case by it.
+        Raises Problem.
         """
         check_revision(record, rev)
         check_key(record, who)
         if not who.wrote(record.author.subject, record.author.key):
             raise Problem("not-allowed", "Only its author may change an alert.")
         if record.update:
-            raise Problem("precondition-failed", "An update is not changed. Send it anew in place of the one returned.")
+            raise Problem(
+                "precondition-failed", "An update cannot be changed. Submit a new update in place of the returned one."
+            )
         if record.state not in AMENDABLE:
             raise Problem("precondition-failed", f"An alert that is {record.state} cannot be changed.")
         checked = await self._checked(_read(merged(json.loads(record.document), patch)), who, draft=True)
@@ -171,41 +183,44 @@ class Intake:
             times=replace(fresh.times, created=record.times.created),
         )
         if new.case != record.case:
-            fault = Fault("/case/number", "An alert stays with its case. Reject this one and draft another.")
+            fault = Fault("/case/number", "An alert stays with its case. Reject this alert and draft another one.")
             raise Problem("invalid-request", "An alert's case cannot be changed.", faults=(fault,))
         self._check_size(checked, who)
         await self.photos.attach(checked.alert, new)
         done, old = await self.alerts.amend(new, checked.look.packed)
         if not done:
             raise Problem(
-                "version-changed" if old == "changed" else "precondition-failed", "The alert was changed meanwhile."
+                "version-changed" if old == "changed" else "precondition-failed",
+                "The alert was changed meanwhile. Read it again and repeat your change.",
             )
         return Taken.of(replace(new, rev=record.rev + 1), checked.look)
 
     def _check_size(self, checked: _Checked, who: Credential) -> None:
-        """Counts the bytes of an alert. Raises Problem if its author's alerts take too many. Alerts stay in the store's memory, and a full
-        store refuses every alert.
+        """Counts the bytes of an alert. Raises Problem if the alerts of its author take too many. Alerts stay in the
+        store's memory, and a full store refuses every alert.
         """
         if not (most := self.author_mb << 20):
             return
         size = len(checked.document) + len(checked.look.packed)
         author = f"{who.own_org}/{folded_subject(who.subject)}"
         if wait_s := self._written.wait_s(author, size, per_s=most / DAY_S, most=most):
-            detail = f"The alerts and drafts of one person may take {self.author_mb} MB, and as much again over a day."
+            detail = (
+                f"The alerts and drafts of one person may take {self.author_mb} MB, and the same amount again each day."
+            )
             raise Problem("rate-limited", detail, headers={"Retry-After": str(math.ceil(wait_s))})
 
     async def _checked(
         self, alert: Alert, who: Credential, stance: OrganisationPolicy | None = None, *,
         telling: Telling = THE_ALERT, draft: bool = False, upon: AlertRecord | None = None,
     ) -> _Checked:  # fmt: skip
-        """The alert with what is to be known of it. Raises Problem for everything that stands against it."""
+        """Returns the alert with its document, its reach and its texts. Raises Problem for the first check that fails."""
         stance = stance or await self.organisations.stance(who.org)
         alert = self._completed(alert, stance.known.organisation)
         self.check(alert, who, stance.known.organisation, draft=draft, upon=upon)
-        # An update has the start of its alert, which may have come.
+        # An update has the same start as its alert, and that time may have passed.
         starts = rules.start_faults(alert, time_of(self.clock.now_ms())) if telling is THE_ALERT else []
         if starts:
-            raise Problem("invalid-request", "The alert cannot start then.", faults=tuple(starts))
+            raise Problem("invalid-request", "The alert cannot start at this time.", faults=tuple(starts))
         self.reach_previews.targeting.check_own(alert.target, who.org)
         alert = await self.photos.add_descriptions(alert, who)
         look = await self.reach_previews.lately(alert)
@@ -219,39 +234,46 @@ class Intake:
         own = await self.texts.of(who.org, texts)
 
         def unsayable() -> Awaitable[list[Fault]]:
-            return asyncio.to_thread(  # a dozen languages and three channels take 40 ms: meanwhile the store answers
+            return asyncio.to_thread(  # 12 languages on 3 channels take 40 ms; in a thread, the store answers meanwhile
                 impossible, alert, self.carriers, self.renderer, own, now_ms=self.clock.now_ms(),
                 countries=look.countries, telling=telling,
             )  # fmt: skip
 
         document = alert.model_dump_json().encode()
-        says = digest(_unnamed(document, alert.external_id))  # a dry run is often of the same
+        says = digest(
+            _unnamed(document, alert.external_id)
+        )  # A dry run and the submission after it often have the same document.
         if faults := await self._unsayable.once(None, (says, who.org, texts, telling.code, *look.countries), unsayable):
             raise Problem("message-impossible", "A channel's message cannot be made.", faults=tuple(faults))
         self.reach_previews.check_size(alert, look)
         return _Checked(alert, document, look, texts)
 
     async def look(self, alert: Alert, who: Credential) -> AreaReach:
-        """The area of an alert's target and the people in it, as `looks` tells them; only what is told at once, where neighbours are asked."""
+        """Returns the area of an alert's target and the estimated number of people in it. Where neighbours must permit
+        a part, it counts only the area that is notified at once. If the target cannot be split, it counts only the
+        caller's jurisdictions.
+        """
         look = await self.reach_previews.lately(alert)
         with suppress(Problem):
             return await self.jurisdiction_split.divided(alert, look, who)
         return await self.jurisdiction_split.counted(alert, look, who)
 
     async def check_unsigned(self, alert: Alert, who: Credential) -> Alert:
-        """What `check` checks, for whoever only looks: the author may be anyone. Answers the alert as it would be kept."""
+        """Checks an alert as `check` does for a caller who only previews it: its author may be anyone. Returns the
+        alert as it would be stored. Raises Problem.
+        """
         known = await self.organisations.get(who.org)
         alert = self._completed(alert, known.organisation)
         self.check(alert.model_copy(update={"author": Author()}), who, known.organisation)
         return alert
 
     async def completed(self, alert: Alert, who: Credential) -> Alert:
-        """As it would be kept, before it is checked."""
+        """Returns the alert as it would be stored, without checking it."""
         return self._completed(alert, (await self.organisations.get(who.org)).organisation)
 
     def _completed(self, alert: Alert, own: Organisation) -> Alert:
-        """With what its organisation adds to it; one that names no channels goes by all there are, so that nobody is left out for a word
-        that is missing.
+        """Returns the alert with the contacts that its organisation adds. An alert that names no channels gets every
+        channel that has a carrier, so that a missing member leaves no recipient out.
         """
         if "channels" not in alert.model_fields_set:
             carried = tuple(one for one in Channel if one in self.carriers.channels)
@@ -261,13 +283,13 @@ class Intake:
     def check(
         self, alert: Alert, who: Credential, own: Organisation, *, draft: bool = False, upon: AlertRecord | None = None
     ) -> None:
-        """Everything that can be told without looking for people, `own` being the caller's organisation; a draft may still be to be
-        verified, and the rings of an alert go on where an update `upon` it leaves them as they are. Raises the first problem, with all
-        its faults.
+        """Makes all checks that need no search for people. `own` is the caller's organisation. A draft may lack its
+        verification. `upon` is the alert that an update replaces: if both have the same target, the ring delays still
+        count from the alert. Raises Problem for the first check that fails, with all its faults.
         """
         author = alert.author.subject
         if not (author is None or who.is_delegate or who.is_person(author)):
-            faults = (Fault("/author/subject", "This key belongs to someone else."),)
+            faults = (Fault("/author/subject", "This key belongs to another person."),)
             raise Problem("not-allowed", "The author must be the person the key belongs to.", faults=faults)
         if who.test and alert.status is Status.ACTUAL:
             faults = (Fault("/status", "Use Test or Exercise with a test key."),)
@@ -275,19 +297,23 @@ class Intake:
         now = time_of(self.clock.now_ms())
         rings_from = upon.counts_on(alert) if upon else None
         checks: tuple[tuple[str, str, Callable[[], Sequence[Fault]]], ...] = (
-            ("expired", "The alert's end is not possible.", lambda: rules.expiry_faults(alert, now)),
-            ("invalid-request", "A time lies in the future.", lambda: rules.future_faults(alert, now)),
+            ("expired", "The alert cannot end at this time.", lambda: rules.expiry_faults(alert, now)),
+            ("invalid-request", "A time is in the future.", lambda: rules.future_faults(alert, now)),
             ("invalid-request", TOLD_TOO_LATE, lambda: rules.delay_faults(alert, now, rings_from)),
-            ("invalid-request", "The alert asks for what is not done yet.", lambda: rules.not_honoured(alert)),
-            ("channel-unavailable", "A channel has no carrier.", lambda: self._without_carrier(alert)),
-            ("translation-unreviewed", "Machine text was not reviewed.", lambda: rules.unreviewed(alert)),
             (
                 "invalid-request",
-                "A child under protection is told of as little as can be.",
+                "The alert uses a feature that is not available yet.",
+                lambda: rules.not_honoured(alert),
+            ),
+            ("channel-unavailable", "A channel has no carrier.", lambda: self._without_carrier(alert)),
+            ("translation-unreviewed", "A machine translation was not reviewed.", lambda: rules.unreviewed(alert)),
+            (
+                "invalid-request",
+                "The alert says more than is allowed about a child under protection.",
                 lambda: rules.overtold(alert),
             ),
             ("invalid-request", "A contact names a child.", lambda: rules.naming_contacts(alert)),
-            ("invalid-request", "Somebody who is sought is called guilty.", lambda: rules.not_neutral(alert)),
+            ("invalid-request", "A text calls a wanted person guilty.", lambda: rules.not_neutral(alert)),
             (
                 "case-not-verified",
                 NOT_VERIFIED,
@@ -299,8 +325,8 @@ class Intake:
             if found := tuple(found_by()):
                 raise Problem(slug, detail, faults=found)
         if not self.renderer.languages(alert):
-            faults = (Fault("/info", "None of these languages has its words and safety line in the templates."),)
-            raise Problem("language-missing", "The alert can be told in no language.", faults=faults)
+            faults = (Fault("/info", "The templates have words and a safety line for none of these languages."),)
+            raise Problem("language-missing", "No message can be made in any of the alert's languages.", faults=faults)
 
     def _without_carrier(self, alert: Alert) -> list[Fault]:
         return [
@@ -339,7 +365,9 @@ class Intake:
 
 
 def _unnamed(document: bytes, external_id: str | None) -> bytes:
-    """A document without its external id, which no message tells. Quotes within a text are escaped, so nothing else reads like it."""
+    """Returns a document without its external id, which no message contains. JSON escapes quotes within a text, so
+    nothing else matches.
+    """
     if external_id is None:
         return document
     return document.replace(b'"external_id":%b,' % to_json(external_id), b"", 1)
@@ -350,5 +378,7 @@ def _read(document: dict[str, Any]) -> Alert:
         return Alert.model_validate_json(json.dumps(document))
     except ValidationError as error:
         raise Problem(
-            "invalid-request", "The alert would not be valid; `errors` has all faults.", faults=tuple(faults_of(error))
+            "invalid-request",
+            "The changed alert would not be valid; `errors` lists all faults.",
+            faults=tuple(faults_of(error)),
         ) from None

@@ -1,4 +1,6 @@
-"""A target that reaches beyond its organisation's jurisdiction, divided: what is told at once, and what each neighbour is asked for."""
+"""Splits a target that reaches beyond its organisation's jurisdiction: into the part that is notified at once, and the
+parts that neighbours must permit.
+"""
 
 from __future__ import annotations
 
@@ -40,18 +42,18 @@ _NOTHING = shapely.MultiPolygon()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """The ground of a target that a neighbour is asked for."""
+    """The part of a target that a neighbour must permit."""
 
     org: str
-    name: str  # of the organisation
+    name: str  # the organisation's name
     geometry: shapely.MultiPolygon
     km2: float
-    is_granted: bool  # it was permitted before
+    is_granted: bool  # the neighbour, or another, has permitted it before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
-    """The ground of a target, divided."""
+    """A target's area, split by jurisdiction."""
 
     at_once: Area
     parts: tuple[Part, ...]
@@ -59,7 +61,7 @@ class Split:
 
 @dataclass(slots=True)
 class JurisdictionSplit:
-    """Divides targets, and keeps what is divided."""
+    """Splits targets, and updates the stored split."""
 
     alerts: Alerts
     reach_previews: ReachPreview
@@ -70,8 +72,9 @@ class JurisdictionSplit:
     async def split(
         self, area: Area, who: Credential, known: Known | None = None, granted: shapely.MultiPolygon = _NOTHING
     ) -> Split | None:
-        """An area among the caller's organisation and its neighbours; None where it is the organisation's own. What was `granted` is told at
-        once, too. Raises Problem for an area that nobody may permit all of.
+        """Splits an area among the caller's organisation and its neighbours. Returns None if the whole area is in the
+        organisation's own jurisdiction. The area `granted` is notified at once as well. Raises Problem for an area
+        that the organisations together cannot permit in full.
         """
         found = await self._neighbours(area.geometry, who, known)
         if found is None:
@@ -95,9 +98,12 @@ class JurisdictionSplit:
     async def _neighbours(
         self, area: shapely.MultiPolygon, who: Credential, known: Known | None = None
     ) -> tuple[Division, dict[str, str]] | None:
-        """An area among the caller's organisation and those who may permit the rest, and the names of these; None where it lies in the
-        jurisdiction. Who may alert everywhere is nobody's neighbour. Raises Problem for what the key itself may not reach, for ground that
-        nobody's is, and where nothing is the organisation's own.
+        """Divides an area among the caller's organisation and the neighbours that may permit the rest. Returns the
+        division and the neighbours' names, or None if the area is in the organisation's jurisdiction.
+
+        An organisation that may alert everywhere is not a neighbour. Raises Problem if the area leaves the
+        jurisdiction of the key, if a part belongs to no organisation, or if no part belongs to the caller's
+        organisation.
         """
         known = known or await self.organisations.get(who.org)
         narrow, own = who.terms.jurisdiction, known.organisation.jurisdiction
@@ -120,8 +126,11 @@ class JurisdictionSplit:
         known: Known | None = None,
         upon: AlertRecord | None = None,
     ) -> AlertReach:
-        """Of a look at the whole target, that at what is told at once, with what neighbours are asked for. Ground that was permitted to the
-        alert `upon` which this is an update is told at once, too. Raises Problem for a target that nobody may permit all of.
+        """Reduces the reach of the whole target to the part that is notified at once, and adds the permissions to ask
+        neighbours for.
+
+        The area that neighbours granted to the alert `upon`, which an update follows, is notified at once as well.
+        Raises Problem for a target that the organisations together cannot permit in full.
         """
         if alert.target.beyond != "ask":
             await self.organisations.check(who, area=whole.area.geometry, known=known)
@@ -132,7 +141,8 @@ class JurisdictionSplit:
             return whole
         sight = await self.reach_previews.sight(alert, found.at_once, whole.countries)
         keys = {one.org: one.key for one in parse_permissions(upon.neighbours.permissions)} if upon else {}
-        # Whoever was given the ground since has permitted nothing, and is asked nothing: another's permission covers it.
+        # An organisation that got this area into its jurisdiction later has permitted nothing. It is not asked either,
+        # because the permission of another organisation covers the area.
         parts = [part for part in found.parts if not part.is_granted or keys.get(part.org)]
         grounds = {f"{GROUND}{part.org}": pack_area(part.geometry) for part in parts}
         return replace(
@@ -145,7 +155,7 @@ class JurisdictionSplit:
         )
 
     async def counted(self, alert: Alert, whole: AlertReach, who: Credential, known: Known | None = None) -> AlertReach:
-        """A look at the whole target, with the people of that part alone that lies in the caller's jurisdictions."""
+        """Returns the preview of the whole target, but counts only the people in the caller's jurisdictions."""
         if await self.organisations.beyond(whole.area.geometry, who, known) is None:
             return whole
         own = await self.organisations.within(whole.area, who, known)
@@ -160,10 +170,10 @@ class JurisdictionSplit:
     async def previewed(
         self, target: Target, kind: Kind, who: Credential
     ) -> tuple[Area, AreaReach, Beyond | None, list[Permission]]:
-        """What a target comes to for the caller.
+        """Previews a target for the caller.
 
-        Returns the ground that would be alerted, a look at the part of it in the caller's jurisdictions, what of the target would be refused,
-        and what neighbours may permit. Raises Problem.
+        Returns the area that would be alerted, the reach of the part in the caller's jurisdictions, the part of the
+        target that would be refused (or None), and the permissions that neighbours may give. Raises Problem.
         """
         area, split = (await self.reach_previews.resolved(target)).area, None
         beyond = await self.organisations.beyond(area.geometry, who)
@@ -203,8 +213,8 @@ class JurisdictionSplit:
         )
 
     async def submitted(self, record: AlertRecord, who: Credential) -> AlertRecord:
-        """A draft, or what was returned, with the ground that its target comes to on the day on which it asks for its second person: regions
-        are drawn anew, and jurisdictions change. Raises Problem.
+        """Resolves the target of a draft or a returned alert again on its submission, and stores the result. Regions
+        and jurisdictions may have changed since the draft. Raises Problem.
         """
         alert = record.alert
         whole = await self.reach_previews.lately(alert)
@@ -224,17 +234,17 @@ class JurisdictionSplit:
         return replace(new, rev=record.rev + 1)
 
     async def check_ground(self, record: AlertRecord, who: Credential) -> None:
-        """Raises Problem where the target of an alert comes to other ground by now than was submitted, or another is to be asked for some of
-        it: whoever approves is shown what it comes to now, and told is what it came to then.
+        """Raises Problem if the target resolves to another area now than at submission, or if other neighbours must
+        permit a part. Otherwise the approver would see the present area, but approve the earlier one.
         """
         if not await self._is_as_submitted(record, who):
             raise Problem(
                 "approval-stale",
-                "What this alert's target names is another by now than when it was submitted. Return it, and have it submitted again.",
+                "The area of this alert's target has changed since it was submitted. Return the alert, and have it submitted again.",
             )
 
     async def _is_as_submitted(self, record: AlertRecord, who: Credential) -> bool:
-        with suppress(Problem):  # a region that is gone, or ground that is nobody's by now
+        with suppress(Problem):  # a region was removed, or a part belongs to no organisation now
             where = await self.reach_previews.resolved(record.alert.target)
             if where.outline != record.target.outline:
                 return False
@@ -249,11 +259,13 @@ class JurisdictionSplit:
         return False
 
     async def _is_permitted(self, parts: Sequence[shapely.MultiPolygon], granted: shapely.MultiPolygon) -> bool:
-        """Whether all of these lie in what was permitted: nobody is asked for them."""
+        """Returns whether all parts lie in the granted area, so that no neighbour must be asked for them."""
         return all([not granted.is_empty and await self.grounds.is_within(part, granted) for part in parts])
 
     async def check(self, record: AlertRecord, who: Credential, area: shapely.MultiPolygon) -> None:
-        """Raises Problem where the area of an alert lies outside the caller's jurisdictions and no neighbour has permitted it."""
+        """Raises Problem if a part of the alert's area is outside the caller's jurisdictions and no neighbour has
+        permitted it.
+        """
         own = ground(shapely.difference(area, granted_of(record))) if GRANTED in record.neighbours.grounds else area
         if not own.is_empty:
             await self.organisations.check(who, area=own)
@@ -264,14 +276,15 @@ def _digest(geometry: shapely.MultiPolygon) -> str:
 
 
 def granted_of(record: AlertRecord) -> shapely.MultiPolygon:
-    """The ground that neighbours have permitted."""
+    """Returns the area that neighbours have permitted for an alert."""
     raw = record.neighbours.grounds.get(GRANTED)
     return unpack_area(raw) if raw else _NOTHING
 
 
 def taken_over(alert: AlertRecord, update: AlertRecord) -> AlertRecord:
-    """The alert with what is asked for by its update. An answer stands for the ground that it was given for; what a permission covers is
-    not asked again. One that the update leaves out stays with its keys: a later update may have that ground again, and asks nobody.
+    """Returns the alert with the permissions that its update needs. An answer remains valid for the area that it was
+    given for. A granted area is not asked for again. A grant that the update leaves out keeps its keys, so that a
+    later update can use the area without asking.
     """
     before = {one.org: one for one in parse_permissions(alert.neighbours.permissions)}
     merged = [_carried(one, before.pop(one.org, None)) for one in parse_permissions(update.neighbours.permissions)]
@@ -281,7 +294,9 @@ def taken_over(alert: AlertRecord, update: AlertRecord) -> AlertRecord:
 
 
 def newly_asked(alert: AlertRecord, before: AlertRecord | None = None) -> list[str]:
-    """The neighbours that are asked by an approval, and were not asked the same by what was `before`."""
+    """Returns the ids of the neighbours that an approval must ask, without those that were already asked for the same
+    area by `before`.
+    """
     old = (
         {(one.org, one.ground) for one in parse_permissions(before.neighbours.permissions) if not one.answer}
         if before
@@ -297,7 +312,7 @@ def newly_asked(alert: AlertRecord, before: AlertRecord | None = None) -> list[s
 def _carried(new: Permission, old: Permission | None) -> Permission:
     if old is None:
         return new
-    kept: dict[str, str | int] = {"key": old.key}  # what it permitted is told on, where it is asked for more, too
+    kept: dict[str, str | int] = {"key": old.key}  # its grant stays in force, even if it must permit more now
     is_refused = old.answer == PermissionState.REFUSED and new.ground == old.ground
     if is_refused or new.answer == old.answer:
         kept |= {"answer": old.answer, "at": old.at, "version": old.version}
@@ -305,6 +320,6 @@ def _carried(new: Permission, old: Permission | None) -> Permission:
 
 
 def _left_out(old: Permission) -> Permission:
-    """Of what was permitted, where an update does not reach; what was asked for besides is asked no more."""
+    """Returns a permission for an area that the update does not reach: a grant stays, any other one lapses."""
     is_granted = old.answer == PermissionState.GRANTED
     return old if is_granted else msgspec.structs.replace(old, answer=PermissionState.LAPSED)

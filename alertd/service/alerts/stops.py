@@ -1,8 +1,11 @@
-"""Stopping everything, an organisation or one key: one person stops, two resume. And one alert that is to wait.
+"""Stops everything, one organisation or one key, and pauses single alerts. One person can stop; two people must
+resume.
 
-Order is what makes it safe. A stop writes its record, halts every live chain, then answers. An approval makes its chain live,
-reads the record, opens the gate, and puts what it reads then on its chain. A worker reads the record ten times a second, puts
-it on every live chain, and sends nothing when it has not read it for half a second, nor from a chain that it could not put it on.
+The order of steps makes this safe. A stop writes its record, halts every live chain, and then answers. An approval
+makes its chain live, reads the record and opens the gate. Then it reads the record again, and applies it to its chain.
+
+A worker reads the record ten times a second, and applies it to every live chain. It sends nothing if it has not read
+the record for half a second. It sends nothing from a chain that it could not apply the record to.
 """
 
 from __future__ import annotations
@@ -24,21 +27,21 @@ from alertd.store.engine.connection import checked
 from alertd.store.organisations.operators import OperatorStore
 from alertd.store.organisations.organisations import SERVICE, StandingStops, Stop, Stops, of_key, of_org
 
-TRIES = 10  # against others who stop and resume at the same moment
-FRESH_S = 0.5  # what was read of stops may be so old while something is sent
+TRIES = 10  # against concurrent stops and resumptions
+FRESH_S = 0.5  # maximum age in seconds of the stops that a worker has read, while it sends
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """How a scope stands after somebody stopped or resumed it."""
+    """State of a scope after a stop or a resumption."""
 
     scope: str
-    stop: Stop | None  # None: nothing is stopped there
-    halted: int  # live alerts that wait because of any stop
+    stop: Stop | None  # None: the scope is not stopped
+    halted: int  # live alerts that are halted by any stop
 
 
 class StopControl:
-    """Stops and resumes, and says what is stopped."""
+    """Stops and resumes scopes, and reports active stops."""
 
     def __init__(
         self, stops: Stops, alerts: Alerts, access: Access, operators: OperatorStore, clock: Clock, *, host: str
@@ -48,13 +51,15 @@ class StopControl:
         self._access = access
         self._operators = operators
         self._clock = clock
-        self._host = host  # the organisation of whoever runs the service
-        self._obeyed = -1  # the generation that every live chain was brought in line with
-        self._heard = -inf  # when it was last asked what is stopped
-        self._behind = frozenset[str]()  # the live chains that could not be brought in line then
+        self._host = host  # the organisation that runs the service
+        self._obeyed = -1  # the generation of stops that is applied to every live chain
+        self._heard = -inf  # start of the last successful reading of stops, in monotonic seconds
+        self._behind = frozenset[str]()  # the live chains to which the stops could not be applied then
 
     async def stop(self, scope: str, who: Credential, reason: str) -> Effect:
-        """From the answer on nothing more is begun. Whoever asked to resume before is asked again. Raises Problem."""
+        """Stops a scope. No new chunk is sent after this returns. A request to resume that was made before must be
+        made again. Raises Problem.
+        """
         _check_live(who)
         for _ in range(TRIES):
             seen = await self._stops.read_standing()
@@ -66,10 +71,12 @@ class StopControl:
             )
             if await self._kept(seen, scope, stop):
                 return await self._put_on(scope)
-        raise contested("what is stopped")
+        raise contested("the stops")
 
     async def resume(self, scope: str, who: Credential) -> Effect:
-        """The first person asks, the second lifts the stop. Raises Problem for the same human on both sides."""
+        """Requests a resumption (first person) or lifts the stop (second person). Raises Problem if both are the same
+        human.
+        """
         _check_live(who)
         for _ in range(TRIES):
             seen = await self._stops.read_standing()
@@ -77,45 +84,53 @@ class StopControl:
             new = _resumed(seen.stops.get(scope), who)
             if await self._kept(seen, scope, new):
                 return await self._put_on(scope)
-        raise contested("what is stopped")
+        raise contested("the stops")
 
     async def active(self, org: str) -> dict[str, Stop]:
-        """What is stopped, as far as it touches an organisation, by scope."""
+        """Returns the stops that affect an organisation, by scope."""
         found = (await self._stops.read_standing()).stops
         own = (SERVICE, of_org(org))
         return {scope: stop for scope, stop in found.items() if scope in own or scope.startswith(of_key(org, ""))}
 
     async def scope_of(self, what: str, key_id: str | None, who: Credential) -> str:
-        """The scope that a caller means. Raises Problem where it is not theirs, or there is no such key."""
+        """Returns the scope that a caller means. Raises Problem if the caller may not stop it, or if there is no such
+        key.
+        """
         if what == "service":
             if not who.may("admin") or who.org != self._host:
                 raise Problem(
-                    "not-allowed", "Only an administrator of whoever runs it stops the whole service.", scope="admin"
+                    "not-allowed",
+                    "Only an administrator of the organisation that runs the service can stop all of it.",
+                    scope="admin",
                 )
             return SERVICE
         if what == "organisation":
             return of_org(who.org)
         is_stopped = (
             key_id and of_key(who.org, key_id) in (await self._stops.read_standing()).stops
-        )  # a key that was revoked since
+        )  # also finds a stopped key that was revoked later
         if not key_id or not (is_stopped or await self._has(who.org, key_id)):
             raise Problem("not-found", "There is no such key or operator. If it was revoked, stop the organisation.")
         return of_key(who.org, key_id)
 
     async def _has(self, org: str, key_id: str) -> bool:
-        """Whether an organisation has this key, or the operator whose sessions go under it."""
+        """Returns whether an organisation has this key, or an operator with this id."""
         keys = {one.key_id for one in await self._access.list(org)}
         return key_id in keys or await self._operators.get(org, key_id) is not None
 
     async def administers(self, org: str, key_id: str) -> bool:
-        """Whether an organisation has this key, or operator, now, it is an administrator's, and it is not stopped."""
+        """Returns whether the organisation has this key or operator now, it has the scope `admin`, and it is not
+        stopped.
+        """
         return (
             "admin" in await self.scopes(org, key_id)
             and of_key(org, key_id) not in (await self._stops.read_standing()).stops
         )
 
     async def scopes(self, org: str, key_id: str) -> frozenset[str]:
-        """What a key, or an operator, of an organisation may do now; nothing where it was revoked, disabled or has expired."""
+        """Returns the scopes that a key or an operator of an organisation has now. Returns none if it was revoked,
+        disabled or has expired.
+        """
         key = await self._access.get(key_id)
         if key is not None and key.org == org:
             return key.scopes
@@ -123,27 +138,31 @@ class StopControl:
         return scopes_of(operator.roles) if operator and not operator.disabled else frozenset()
 
     async def check(self, org: str, *key_ids: str) -> None:
-        """Raises Problem when nothing of an organisation that these keys have a hand in may be opened now."""
+        """Raises Problem if a stop forbids to open anything of an organisation, or anything in which one of these keys
+        is involved.
+        """
         _check(await self._stops.read_standing(), org, *key_ids)
 
     async def standing(self) -> StandingStops:
-        """What is stopped now."""
+        """Returns the stops that are active now."""
         return await self._stops.read_standing()
 
     async def check_key(self, who: Credential) -> None:
-        """Raises Problem when this key is stopped."""
+        """Raises Problem if the caller's key is stopped."""
         check_key_in(await self._stops.read_standing(), who)
 
     async def put_on(self, chain: str) -> None:
-        """What is stopped now counts for a chain whose gate was just opened."""
+        """Applies the active stops to a chain after its gate was opened."""
         standing = await self._stops.read_standing()
         if standing.generation:
             checked(await self._stops.put_on(standing, [chain]))
 
     async def obey(self) -> bool:
-        """Brings all live chains in line with what is stopped now; may be asked again before it has answered. Answers whether that is not too old
-        already. Raises StoreUnavailableError. In both cases nothing may be sent. A chain whose server takes no writes sends nothing until it
-        does and was brought in line.
+        """Applies the active stops to all live chains. May be called again before it has returned.
+
+        Returns False if the stops that it read are too old already. Raises StoreUnavailableError. In both cases the
+        worker must send nothing. If a server takes no writes, its chains send nothing until it does and the stops are
+        applied.
         """
         asked, behind = self._clock.monotonic(), frozenset[str]()
         standing = await self._stops.read_standing()
@@ -151,29 +170,33 @@ class StopControl:
             chains = list(await self._alerts.live())
             answers = zip(chains, await self._stops.put_on(standing, chains), strict=True)
             behind = frozenset(chain for chain, answer in answers if isinstance(answer, Exception))
-        if asked >= self._heard:  # else whoever asked later was answered sooner
+        if asked >= self._heard:  # otherwise a later call has returned sooner
             self._heard, self._behind = asked, behind
             self._obeyed = self._obeyed if behind else standing.generation
         return self._clock.monotonic() - asked <= FRESH_S
 
     def doubt(self) -> None:
-        """The store was away. What was put on chains, or taken off them, may not have outlived that: it is done again."""
+        """Makes the next `obey` apply all stops again. The store was away, and may have lost what earlier calls wrote
+        to the chains.
+        """
         self._obeyed = -1
 
     def is_deaf(self, chain: str | None = None) -> bool:
-        """Whether something may have been stopped that this process does not know of, or that this chain does not: then nothing is sent."""
+        """Returns whether a stop may be active that this process, or this chain, has not applied. Then nothing may be
+        sent.
+        """
         return chain in self._behind or self._clock.monotonic() - self._heard > FRESH_S
 
     async def pause(self, record: AlertRecord, who: Credential, *, waits: bool, rev: int | None) -> AlertRecord:
-        """Let an alert that is being sent wait, or go on, with whatever tells it now; any of its versions names it. Saying it twice
-        changes nothing. Raises Problem.
+        """Pauses or resumes an alert that is being sent, with the version that announces it now. `record` may be any
+        of its versions. Repeating the call changes nothing. Raises Problem.
         """
         done, old = await self._alerts.pause(record.id, waits=waits, by=who.signature, rev=rev)
         if not done and old == "changed":
             raise changed_since()
         if not done and old == "unseen":
             sentence = (
-                "The alert is hidden or over: what tells of that waits only for whoever names its revision (If-Match)."
+                "The alert is hidden or over. To pause or resume its follow-up, name the alert's revision (If-Match)."
             )
             raise Problem("precondition-failed", sentence)
         if not done:
@@ -183,8 +206,8 @@ class StopControl:
         return await self._alerts.get(record.id) or record
 
     async def _kept(self, seen: StandingStops, scope: str, stop: Stop | None) -> bool:
-        """Whether a scope stands so now, as nobody changed it since. What is so already is written all the same: whoever asked before may have heard
-        that it was not confirmed.
+        """Writes the state of a scope. Returns False if it was changed since it was read. Writes also if the state is
+        the same already: an earlier caller may have been told that the write was not confirmed.
         """
         if stop == seen.stops.get(scope):
             await self._stops.renew()
@@ -199,11 +222,11 @@ class StopControl:
 
 def _check_live(who: Credential) -> None:
     if who.test:
-        raise Problem("not-allowed", "A test key neither stops nor resumes.")
+        raise Problem("not-allowed", "A test key cannot stop or resume anything.")
 
 
 def check_submission(standing: StandingStops, who: Credential, *, goes_out: bool) -> None:
-    """Raises Problem when what is submitted meets a stop: that of its key, or any where it `goes_out` at once."""
+    """Raises Problem if a stop forbids a submission: a stop of its key, or any stop if the alert `goes_out` at once."""
     if goes_out:
         _check(standing, who.org, who.key_id)
     else:
@@ -212,21 +235,23 @@ def check_submission(standing: StandingStops, who: Credential, *, goes_out: bool
 
 def _check(standing: StandingStops, org: str, *key_ids: str) -> None:
     if found := standing.of(org, key_ids):
-        raise Problem("stop-active", "Nothing is sent here: a stop is active.", scope=found[0])
+        raise Problem("stop-active", "A stop is active, so nothing is sent. Resume it first.", scope=found[0])
 
 
 def check_key_in(standing: StandingStops, who: Credential) -> None:
-    """Raises Problem where its key is among what is stopped."""
+    """Raises Problem if the caller's key is stopped in `standing`."""
     if of_key(who.org, who.key_id) in standing.stops:
         raise Problem("stop-active", "This key is stopped.", scope=of_key(who.org, who.key_id))
 
 
 def _resumed(stop: Stop | None, who: Credential) -> Stop | None:
-    """What is left of a stop when somebody asks to lift it: nothing, if another person did before."""
+    """Returns the stop after a request to lift it: None if another person requested it before, otherwise the stop with
+    this request. Raises Problem if both may be the same human.
+    """
     if stop is None:
         return None
     if not stop.first or who.is_person(stop.first):
         return msgspec.structs.replace(stop, first=who.subject, first_org=who.org, first_hands=tuple(sorted(who.hands)))
     if folded_subject(who.subject) in stop.first_hands or folded_subject(stop.first) in who.hands:
-        raise Problem("same-person", "Two people resume: of these two, one made the other's key.")
+        raise Problem("same-person", "Two different people must resume, but one of you made the other's key.")
     return None

@@ -1,4 +1,4 @@
-"""An alert is told anew with what is known now: an update is written by one person, and approved by another as an alert is."""
+"""Updates an alert with new facts. One person submits an update, and another person approves it, as with an alert."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _UPDATE = Telling(occasion=Occasion.UPDATE)
 
 @dataclass(slots=True)
 class UpdateProposals:
-    """Takes updates in. Whoever says the same twice gets the same answer."""
+    """Takes updates in. Idempotent: repeating a submission returns the first result."""
 
     alerts: Alerts
     updates: Updates
@@ -44,15 +44,19 @@ class UpdateProposals:
     approval: Approval
     photos: Photos
 
-    async def submit(  # noqa: PLR0913  some are of one way in alone
+    async def submit(  # noqa: PLR0913  the API and CAP each need some of them
         self, alert_id: str, alert: Alert, notify: Notify, who: Credential, *, rev: int | None = None,
         dry_run: bool = False, external_id: str = "", again: bool = False,
         check: Callable[[Sequence[AlertRecord]], None] | None = None,
     ) -> Taken:  # fmt: skip
-        """What the alert is to say, kept as a version of it that waits for its second person; of a Test or an Exercise it goes out at
-        once. `external_id` is a name of its own; `again`: it was taken in before. Raises Problem as where an alert is taken in, as `check`
-        does of the versions that it would follow, and: precondition-failed for an alert that is not told, or has an update that waits
-        already; expired; superseded for a version that is none.
+        """Submits an update: stores `alert` as a version that waits for its second person. An update of a Test or
+        Exercise is sent at once.
+
+        `external_id` is the update's own external id. `again` says that the same request may have been stored before.
+        `check` may refuse the versions that the update would follow.
+
+        Raises Problem as the intake of an alert and `check` do, and also: precondition-failed if the alert is not
+        shown or another update of it waits already; expired; superseded if `alert_id` names a later version.
         """
         for _ in range(TRIES):
             old = await self.approval.get(alert_id, who)
@@ -84,7 +88,7 @@ class UpdateProposals:
         self, old: AlertRecord, alert: Alert, notify: Notify, who: Credential, versions: Sequence[AlertRecord],
         external_id: str,
     ) -> Taken:  # fmt: skip
-        """The update as it would be kept, and whom it would reach."""
+        """Returns the update as it would be stored, with its reach."""
         before = old.alert
         if faults := tuple(_other(before, alert, restricted_only=old.times.restricted > 0)):
             raise Problem("invalid-request", "This is another alert, not an update of it.", faults=faults)
@@ -99,7 +103,9 @@ class UpdateProposals:
         return replace(taken, record=replace(taken.record, case=old.case, follow_up=update, times=times))
 
     async def _counts(self, taken: Taken, notify: Notify, before: Alert) -> tuple[int, int]:
-        """People who were notified and would be again, and about how many people are in the area where it is not the alert's."""
+        """Returns two counts: recipients that the update would notify again, and about how many people are in its area
+        but not in the alert's.
+        """
         chain, channels = chain_of(taken.record.id), before.channels
         told = await told_before(self.alerts, self.work, chain, channels, np.empty(0, np.uint64))
         again = np.unique(told_again(told, notify, channels) >> np.uint64(3))
@@ -112,13 +118,15 @@ class UpdateProposals:
         self, versions: Sequence[AlertRecord], alert: Alert, notify: Notify, external_id: str, who: Credential,
         *, dry_run: bool = False,
     ) -> Taken | None:  # fmt: skip
-        """What was taken in before, as it stands now, and whom it would reach now."""
+        """Returns an update that was stored before, in its present state and with its present reach. Returns None if
+        there is none.
+        """
         alert = await self.intake.completed(alert, who)
         said = await self.photos.add_descriptions(alert.model_copy(update={"external_id": external_id or None}), who)
         document = said.model_dump_json(by_alias=True).encode()
         record = await self._same(versions, document, notify, who)
         if record is None and notify == Notify.NONE:
-            # Since its approval it may tell in silence what was still to be told.
+            # Its approval may have changed NONE to SILENT, to send what was still unsent.
             record = await self._same(versions, document, Notify.SILENT, who)
         if record is None:
             return None
@@ -130,7 +138,9 @@ class UpdateProposals:
     async def _same(
         self, versions: Sequence[AlertRecord], document: bytes, notify: Notify, who: Credential
     ) -> AlertRecord | None:
-        """Returns the update with this very document: the caller's own, or anyone's in the organisation if it came as a CAP message."""
+        """Returns the stored update with exactly this document: the caller's own, or anyone's in the organisation if
+        the update came as a CAP message. Returns None if there is none.
+        """
         for one in versions:
             if (
                 one.update
@@ -143,9 +153,13 @@ class UpdateProposals:
         return None
 
     async def _propose(self, old: AlertRecord, taken: Taken, versions: Sequence[AlertRecord]) -> bool:
-        """Whether it was kept; no where the alert or its chain is another since, and is to be looked at again. Raises Problem."""
+        """Stores the update. Returns False if the alert or its chain has changed, and must be read again. Raises
+        Problem.
+        """
         record = taken.record
-        if await find_first(self.alerts, self.intake.clock, record):  # another key of the organisation was faster
+        if await find_first(
+            self.alerts, self.intake.clock, record
+        ):  # another key of the organisation submitted it first
             return False
         done, said = await self.updates.propose(old, record, pack_area(taken.area.geometry), last=len(versions))
         if done or said in {"again", "changed"}:
@@ -155,15 +169,15 @@ class UpdateProposals:
         if chain_of(said) == old.id:
             raise Problem(
                 "precondition-failed",
-                "Another update waits for its second person; have it approved, returned or rejected first.",
+                "Another update of this alert waits for its second person. Have it approved, returned or rejected first.",
                 alert=said,
             )
         _check_shown(said)
         return False
 
     async def _begun(self, update_id: str, who: Credential) -> AlertRecord:
-        """What becomes of an update that was just kept, or whose first request died there: it has its photos, and approvers find
-        it. Doing it again changes nothing.
+        """Continues with a stored update, also after its first request was cut off: attaches its photos and lists it
+        for approvers. Repeating the call changes nothing. Rejects the update and raises Problem if a photo is gone.
         """
         record = await self.approval.get(update_id, who)
         try:
@@ -177,22 +191,24 @@ class UpdateProposals:
 
 def _check_shown(state: str) -> None:
     if state not in SHOWN:
-        raise Problem("precondition-failed", f"An alert that is {state or 'gone'} is not updated.")
+        raise Problem("precondition-failed", f"An alert that is {state or 'gone'} cannot be updated.")
 
 
 def _other(before: Alert, alert: Alert, *, restricted_only: bool) -> Iterator[Fault]:
-    """What makes it another alert. Whoever was told by a channel must hear on it how it ends, so none is taken away."""
+    """Yields a fault for each member that makes this a different alert. An update may remove no channel, because
+    recipients must receive the end of the alert on the same channel.
+    """
     if alert.kind != before.kind:
-        yield Fault("/kind", f"The alert is of kind {before.kind}: write a new one.")
+        yield Fault("/kind", f"The alert is of kind {before.kind}. Submit a new alert.")
     if alert.status != before.status:
-        yield Fault("/status", f"The alert is of status {before.status}: write a new one.")
+        yield Fault("/status", f"The alert is of status {before.status}. Submit a new alert.")
     if alert.case.number != before.case.number:
-        yield Fault("/case/number", "The alert is of another case: write a new one.")
+        yield Fault("/case/number", "The alert belongs to another case. Submit a new alert.")
     if alert.external_id not in {None, before.external_id}:
         yield Fault("/external_id", "The alert has another external id.")
     if alert.starts != before.starts:
-        yield Fault("/starts", "An update is told once it is approved.")
+        yield Fault("/starts", "An update is sent when it is approved. Do not change the start.")
     if missing := [channel for channel in before.channels if channel not in alert.channels]:
-        yield Fault("/channels", f"People were told on {', '.join(missing)}: a channel is not taken away.")
+        yield Fault("/channels", f"People were notified on {', '.join(missing)}. An update must keep these channels.")
     if restricted_only and restricted(alert).model_dump_json() != alert.model_dump_json():
-        yield Fault("/case", "Its facts and photos were taken out for good: an update names none.")
+        yield Fault("/case", "The facts and photos of this alert were removed for good. An update must contain none.")

@@ -133,7 +133,7 @@ async def test_what_its_target_names_now_is_not_told_in_its_place(
     await tick(parts, clock)
     stopped = await parts.alerts.get(record.id)
     assert (stopped.state, stopped.approval.by) == (AlertState.PENDING, "")
-    assert "What this alert's target names is another by now" in stopped.last_step.reason
+    assert "The area of this alert's target has changed" in stopped.last_step.reason
 
 
 @pytest.mark.parametrize("change", [{"disabled": 1}, {"roles": ("author",)}])
@@ -149,7 +149,7 @@ async def test_whoever_may_not_approve_any_more_has_approved_nothing(
     await tick(parts, clock)
     stopped = await parts.alerts.get(record.id)
     assert (stopped.state, stopped.approval.by) == (AlertState.PENDING, "")
-    assert stopped.last_step.reason == "It did not start. Whoever approved it may approve nothing any more."
+    assert stopped.last_step.reason == "It did not start. Its approver may no longer approve alerts."
 
 
 async def test_a_ring_that_nobody_would_be_told_in_any_more_stops_it(
@@ -164,7 +164,9 @@ async def test_a_ring_that_nobody_would_be_told_in_any_more_stops_it(
     for who in (ANA, BEA):
         await parts.stop_control.resume("org:default", who)
     await tick(parts, clock)
-    assert (await parts.alerts.get(record.id)).last_step.reason == "It did not start. Somebody would be told too late."
+    assert (
+        await parts.alerts.get(record.id)
+    ).last_step.reason == "It did not start. Some people would be notified after the alert has ended."
 
 
 async def test_it_is_called_off_before(parts: Container, clock: Clock, sample: dict[str, Any]):
