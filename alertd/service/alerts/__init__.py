@@ -1,1 +1,1 @@
-"""An alert from its submission to its results: approval, updates, follow-ups, stops."""
+"""An alert from its submission to its results: intake, approval, updates, follow-ups and stops."""

@@ -1,14 +1,17 @@
-"""Who is notified by a later version of an alert: by a follow-up or by an update.
+"""Finds the recipients of a later version of an alert: of a follow-up or of an update.
 
-By subscriber and channel, at the address that they have when it is sent. A follow-up notifies everyone who may have received what it
-follows, and not those who are in the area now. An update notifies again those who may have received the alert before, as it says, and for
-the first time those in its area who did not. It also notifies those whom a version before still had to notify of a change.
+Recipients are pairs of a subscriber and a channel. The worker uses the address that the subscriber has when it sends.
+A follow-up notifies everyone who may have received what it follows, and not the people who are in the area now. An
+update notifies earlier recipients again if its `notify` says so, and the other people in its area for the first time.
+It also notifies people whom an earlier version had yet to notify of a change.
 
-Intents are written before anything is sent, and none after the gate has closed, so the ledgers as they are after that name everyone. A
-row in flight counts as received, and so does one that a carrier took and reported as failed, for its reports come in any order. A queued
-row does not, since its gate is closed by then. For a person in the area of an update, two more do not: a row cut off in the middle on a
-screen, where it would have been repeated, and one that a carrier reported as failed. An update notifies people outside its area of the
-change.
+The worker writes intents before it sends, and none after the gate has closed. Therefore the ledgers name every
+recipient from then on. A row in flight counts as received. So does a row that a carrier accepted and later reported as
+failed, because its reports come in any order. A queued row does not count, since its gate is closed by then.
+
+For a person in the area of an update, two more kinds of row do not count as received: a row on a screen channel that
+was cut off in the middle and would have been repeated, and a row that a carrier reported as failed. An update notifies
+people outside its area of the change.
 """
 
 from __future__ import annotations
@@ -35,37 +38,41 @@ from alertd.store.alerts.records import AlertRecord, ApprovalFacts, FollowUp, La
 from alertd.store.delivery.work import Work
 from alertd.store.delivery.work_records import subscribers_in
 
-#: Rows in these may have reached somebody; so may any that an earlier attempt left in doubt.
+#: States of rows that may have reached a person. A row that an earlier attempt left in doubt may have, too.
 MAY_HAVE_TOLD = (State.IN_FLIGHT, State.ACCEPTED, State.DELIVERED, State.UNKNOWN)
-#: Rows in these wait, or waited when the gate was closed.
+#: States of rows that wait, or waited when the gate was closed.
 WAITS = (State.QUEUED, State.CANCELLED)
-#: Why nobody knows whether an attempt arrived that nobody went on with: its worker was lost, or an update took its alert's place.
+#: Reasons of an attempt that was cut off with an unknown outcome: its worker was lost, or an update replaced its alert.
 _CUT_OFF = (LedgerReason.WORKER_LOST, LedgerReason.SUPERSEDED)
 SCREENS = tuple(CHANNELS.index(channel) for channel in ON_SCREEN)
 
-#: Subscribers and channels: the number of the one times 8 plus that of the other, sorted.
+#: Pairs of subscriber and channel, sorted: 8 times the subscriber's number, plus the channel's number.
 Pairs = NDArray[np.uint64]
 NOBODY: Pairs = np.empty(0, np.uint64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveredTo:
-    """Who is in the ledger of a version. Whoever has two addresses on a channel may have been told and wait as well."""
+    """The pairs in the ledger of a version. A person with two addresses on one channel may be both in `told` and in
+    `waits`.
+    """
 
     everyone: Pairs
-    told: Pairs  # may have been
-    waits: Pairs  # and those whose attempt was cut off
-    unsure: Pairs  # of those told, by nothing but what was cut off where a message takes the place of its twin, or was reported as failed
+    told: Pairs  # may have received it
+    waits: Pairs  # not sent yet, or cut off
+    # The pairs of `told` that have only a row that was cut off on a screen, where a repeated message replaces the
+    # first, or a row that was reported as failed.
+    unsure: Pairs
 
 
 async def may_have_been_told(work: Work, versions: Iterable[str], channels: Collection[str]) -> Pairs:
-    """Everyone in the ledgers of some versions who may have been told by one of the channels."""
+    """Returns all pairs in the ledgers of some versions that may have received a message on one of the channels."""
     found = [(await find_delivered(work, version, channels)).told for version in versions]
     return np.unique(np.concatenate([NOBODY, *found]))
 
 
 async def find_delivered(work: Work, version: str, channels: Collection[str]) -> DeliveredTo:
-    """Who is in a version's ledger by one of the channels."""
+    """Returns the pairs in a version's ledger on the given channels."""
     wanted = [CHANNELS.index(channel) for channel in channels]
     pairs, told, waits, cut, failed = [NOBODY], [NOBODY], [NOBODY], [NOBODY], [NOBODY]
     async for row, records, refs in work.windows(version):
@@ -90,7 +97,9 @@ async def find_delivered(work: Work, version: str, channels: Collection[str]) ->
 
 
 def _is_cut_off(records: Any, codes: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which rows an attempt left in doubt that nobody goes on with, on a screen: there it would have been repeated."""
+    """Returns which rows are in doubt after an attempt that was cut off on a screen channel. There the worker would
+    have repeated it.
+    """
     in_doubt = (records["state"] == State.UNKNOWN) & np.isin(records["reason"], _CUT_OFF)
     in_doubt |= (records["state"] == State.QUEUED) & (records["tries"] & FLAG_DOUBT > 0)
     cut_off: NDArray[np.bool_] = in_doubt & np.isin(codes, SCREENS)
@@ -98,30 +107,35 @@ def _is_cut_off(records: Any, codes: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 
 def _is_reported_failed(records: Any) -> NDArray[np.bool_]:
-    """Which rows a carrier took, and reported as failed after that: it may report yet that they arrived. What it refused has no receipt."""
+    """Returns which rows a carrier accepted and later reported as failed. It may still report that they arrived. A
+    refused row has no receipt.
+    """
     reported: NDArray[np.bool_] = (records["state"] == State.FAILED) & (records["receipt"] > 0)
     return reported
 
 
 async def in_flight(work: Work, versions: Iterable[str]) -> bool:
-    """Whether anything of these versions is on its way."""
+    """Returns whether any row of these versions is in flight."""
     counts = await work.counts_of(list(versions))
     return any(by_state.get("in_flight") for by_channel in counts for by_state in by_channel.values())
 
 
-#: A follow-up waits this long after the gate of the earlier versions closed. Messages in flight then arrive before it, and the ledger names
-#: everyone who received them.
+#: Time in ms that a follow-up waits after the gate of the earlier versions closed. Messages in flight then arrive
+#: before it, and the ledger names everyone who received them.
 SETTLE_MS = 2_000
-#: Versions of an alert before which it may be told again. A message's tag has a byte for its version (`ids`): what hides or ends it has the rest.
+#: Number of versions after which an alert cannot be sent again. A message's tag has one byte for the version (`ids`);
+#: the remaining numbers are for stand-downs and ends.
 MOST_VERSIONS = 200
-#: An update that does not notify everybody again waits this long for rows in flight. A row in flight counts as received, but a slow carrier
-#: may not get the rest of its chunk; then only the update notifies those people. Most carriers answer sooner.
+#: Time in ms that an update waits for rows in flight, unless it notifies everybody again. A row in flight counts as
+#: received, but a slow carrier may not get the rest of its chunk. Then only the update notifies those people. Most
+#: carriers answer sooner.
 ANSWERED_MS = 20_000
-#: If the store was away, rows in flight could not be settled, and that wait begins again, at most this many times. Once is mostly enough: no
-#: row comes into flight any more, and the rows of a lost worker are settled when its lease ends.
+#: If the store was away, rows in flight could not be settled, and that wait begins again, at most this many times. Once
+#: is mostly enough: no further row comes into flight, and the rows of a lost worker are settled when its lease ends.
 MOST_GAPS = 5
 
-#: The channels that an occasion goes out on; None for all. What can be reversed is told where it can be taken off the screen.
+#: The channels that an occasion is sent on; None for all. Occasions that can be reversed use only channels on which a
+#: message can be removed from the screen.
 CHANNELS_OF: dict[Occasion, frozenset[str] | None] = {
     Occasion.STAND_DOWN: frozenset(ON_SCREEN),
     Occasion.UPDATE: frozenset(ON_SCREEN),
@@ -131,7 +145,7 @@ CHANNELS_OF: dict[Occasion, frozenset[str] | None] = {
 
 
 def telling_of(record: AlertRecord) -> Telling:
-    """Why a version is told."""
+    """Returns why a version is sent: its occasion, its reason, and when the alert was sent."""
     follow_up, code = record.follow_up, record.last_step.code
     if follow_up is None:
         return THE_ALERT
@@ -143,23 +157,27 @@ def telling_of(record: AlertRecord) -> Telling:
 
 
 async def versions_of(alerts: Alerts, alert_id: str) -> list[AlertRecord]:
-    """All versions of an alert's chain, without their documents. Raises Problem for an id that is not that of a first version."""
+    """Returns all versions of an alert's chain, without their documents. Raises Problem for an id that is not the
+    alert's own (its first version).
+    """
     if alert_id != chain_of(alert_id):
-        raise Problem("precondition-failed", "This version only tells of another; decide about the alert itself.")
+        raise Problem("precondition-failed", "This is a later version of an alert. Decide about the alert itself.")
     return await alerts.chain(alert_id)
 
 
 def check_room(nth: int) -> None:
-    """Raises Problem where an alert has had as many versions as it may, and another would tell it again. What hides or ends it is always told."""
+    """Raises Problem if an alert has as many versions as allowed and another one would send it again. A version that
+    hides or ends the alert is always possible.
+    """
     if nth > MOST_VERSIONS:
-        raise Problem("precondition-failed", "This alert was changed too often. Close it, and submit another.")
+        raise Problem("precondition-failed", "This alert was changed too often. Close it, and submit a new one.")
 
 
 def later_version(
     record: AlertRecord, nth: int, occasion: Occasion, follows: Iterable[Occasion], *, by: str, expires: int,
     loudness: str, code: CancelReason | None = None,
 ) -> AlertRecord:  # fmt: skip
-    """A version of an alert that is told with no second person but whoever decides it."""
+    """Makes a version of an alert that needs no second person: the person `by` decides it. `expires` is UNIX ms."""
     return replace(
         record, id=record.version(nth), state=AlertState.APPROVED, external_id="", people=0, expires=expires,
         loudness=loudness,
@@ -174,25 +192,31 @@ def later_version(
 
 
 def if_told(version: AlertRecord) -> AlertRecord | None:
-    """Returns the version if it has anybody to notify: an alert that was sent before, on a channel that the version goes out on. Else None."""
+    """Returns the version if it has recipients: its alert was sent before, on a channel that the version is sent on.
+    Returns None otherwise.
+    """
     if not version.document or not version.times.start or not told_on(version, version.alert.channels):
         return None
     return version
 
 
 def replaces(record: AlertRecord) -> bool:
-    """Whether a version takes the place of an alert that goes on: for a moment its old words may still be sent to somebody."""
+    """Returns whether a version replaces an alert that goes on. For a moment, the earlier content may still be sent."""
     follow_up = record.follow_up
     return follow_up is not None and follow_up.occasion is Occasion.UPDATE and Occasion.ALERT in follow_up.follows
 
 
 def hides(record: AlertRecord) -> bool:
-    """Whether a version takes off the screen what is not to be known any more: the alert is over, or was restricted."""
+    """Returns whether a version removes content from screens that must no longer be shown: the alert is over, or was
+    restricted.
+    """
     return telling_of(record).is_end or (bool(record.times.restricted) and replaces(record) and not record.update)
 
 
 async def frozen(alerts: Alerts, work: Work, record: AlertRecord, channels: Collection[str]) -> Pairs:
-    """Whom a version tells of what it follows: found once, and then kept, so that a plan can be gone on with."""
+    """Returns the pairs that a follow-up notifies. They are found once and then stored, so that an interrupted plan
+    can continue.
+    """
     kept = await alerts.pairs(record.id)
     if kept is None:
         earlier = await alerts.chain(chain_of(record.id))
@@ -205,27 +229,32 @@ async def frozen(alerts: Alerts, work: Work, record: AlertRecord, channels: Coll
 
 
 def told_on(record: AlertRecord, channels: Collection[str]) -> frozenset[str]:
-    """The channels of an alert that a version of it goes out on."""
+    """Returns the channels of an alert that a version of it is sent on."""
     only = CHANNELS_OF[record.occasion]
     return frozenset(channels) if only is None else only & frozenset(channels)
 
 
-#: What tells the alert, so that whoever got it may be told of its change.
+#: Occasions that send the alert itself. Their recipients may need to be notified of a change.
 TELLS = (Occasion.ALERT, Occasion.UPDATE)
-#: A version of these is being told, or was when another took its place.
+#: States of a version that is being sent, or was when another version replaced it.
 _CUT_SHORT = OPEN_STATES | {AlertState.SUPERSEDED}
 _BITS = np.uint64(3)
 
 
 def again_on(notify: Notify, channels: Collection[str]) -> frozenset[str]:
-    """The channels on which whoever was told is told again: in silence only where words can be replaced."""
+    """Returns the channels on which earlier recipients are notified again. A silent update uses only channels on which
+    content can be replaced.
+    """
     only = {Notify.FULL: frozenset(channels), Notify.SILENT: CHANNELS_OF[Occasion.UPDATE]}
     return frozenset(channels) & (only.get(notify) or frozenset())
 
 
 def few(record: AlertRecord, channels: Iterable[str], counts: Mapping[str, int], *, reads_ledger: bool) -> list[str]:
-    """The channels whose count is so small that it could reveal a home; 0 counts as small. All of them where counts are not exact. A caller
-    who `reads_ledger` sees the counts of an alert, but not the small ones of the people whom an update notifies for the first time.
+    """Returns the channels with a count so small that it could reveal a home; 0 counts as small. Returns all channels
+    if counts are not exact.
+
+    A caller who `reads_ledger` sees the small counts of an alert. That caller does not see the small counts of people
+    whom an update notifies for the first time.
     """
     again = again_on(record.update.notify, CHANNELS) if record.update else CHANNELS
     least = SMALL_COUNT if reads_ledger or is_exact(record) else math.inf
@@ -235,8 +264,9 @@ def few(record: AlertRecord, channels: Iterable[str], counts: Mapping[str, int],
 async def told_before(
     alerts: Alerts, work: Work, chain: str, channels: Collection[str], inside: NDArray[np.uint64], *, but: str = ""
 ) -> FrozenAudience:
-    """Everyone who may have been told the alert by any version of it, `but` one, on one of the channels: pairs, with 1 as the ring
-    of those whom a version is still to tell of a change. `inside` are the people in the area.
+    """Returns all pairs on the given channels that may have received the alert by any version of it, except the
+    version `but`. The ring is 1 for pairs that a version has yet to notify of a change, otherwise 0. `inside` are the
+    numbers of the people in the area.
     """
     told = owed = NOBODY
     for one in await alerts.chain(chain):
@@ -250,25 +280,25 @@ async def told_before(
 
 
 def _waits(version: AlertRecord, found: DeliveredTo, meant: Pairs) -> Pairs:
-    """Whom a version is still to tell, of those who are in its ledger or are to be planned."""
+    """Returns the pairs that a version has yet to notify, from its ledger and from the unplanned part of its audience."""
     if version.state not in _CUT_SHORT:
         return NOBODY
     return found.waits if version.plan.is_complete else np.union1d(found.waits, np.setdiff1d(meant, found.everyone))
 
 
 def on(pairs: Pairs, channels: Collection[str]) -> Pairs:
-    """Those on some channels."""
+    """Returns the pairs on the given channels."""
     return pairs[np.isin(pairs & np.uint64(7), [CHANNELS.index(channel) for channel in channels])]
 
 
 def told_again(told: FrozenAudience, notify: Notify, channels: Collection[str]) -> Pairs:
-    """Of those who were told before, those whom an update tells again."""
+    """Returns the earlier recipients that an update notifies again."""
     return np.union1d(told.numbers[told.rings > 0], on(told.numbers, again_on(notify, channels)))
 
 
 async def audience(alerts: Alerts, update_id: str, notify: Notify, inside: FrozenAudience) -> FrozenAudience:
-    """Whom an update may tell for the first time, of those `inside` its area: without notice only those for whom a version that is
-    being told was meant.
+    """Returns the people `inside` its area that an update may notify for the first time. With `Notify.NONE`, these are
+    only people in the audience of a version that is being sent.
     """
     if notify is not Notify.NONE:
         return inside
@@ -281,7 +311,9 @@ async def audience(alerts: Alerts, update_id: str, notify: Notify, inside: Froze
 async def find_notified(
     alerts: Alerts, work: Work, update_id: str, notify: Notify, channels: Collection[str], inside: FrozenAudience
 ) -> FrozenAudience:
-    """Who was told before an update: found once, when nothing of before is on its way any more, and then kept."""
+    """Returns the pairs that were notified before an update. They are found once, when nothing of the earlier versions
+    is in flight any more, and then stored.
+    """
     kept = await alerts.pairs(update_id)
     if kept is None:
         found = await told_before(alerts, work, chain_of(update_id), channels, inside.numbers, but=update_id)
@@ -291,7 +323,7 @@ async def find_notified(
 
 
 def everyone(again: Pairs, inside: FrozenAudience) -> FrozenAudience:
-    """Those to plan for, and the ring of each; whoever is outside now is in none."""
+    """Returns the people to plan for, with the ring of each. People outside the area get the ring `REST`."""
     outside = np.setdiff1d(again >> _BITS, inside.numbers)
     numbers = np.concatenate([inside.numbers, outside])
     rings = np.concatenate([inside.rings, np.full(len(outside), REST, np.uint8)])

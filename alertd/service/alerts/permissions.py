@@ -1,7 +1,7 @@
-"""A neighbour permits, or refuses, that an alert is told in its jurisdiction; and is asked again.
+"""A neighbour permits or refuses that an alert is sent in its jurisdiction, and can be asked again.
 
-The permitted part is told by a version of its own, as whoever is newly inside is told by an update: whoever was told before is not told
-again. A permission covers the ground that was shown, and no other.
+A version of its own sends the alert in the permitted part. As with an update, it notifies people who are newly in the
+area, and no earlier recipient again. A permission covers only the area that was shown.
 """
 
 from __future__ import annotations
@@ -39,19 +39,20 @@ from alertd.store.alerts.records import AlertRecord, Update, numbers_of, runs_of
 from alertd.store.approvals.later_versions import PermissionStore, Updates
 from geofences.polygons import ground as ground_of
 
-#: The latest that an organisation is shown; those that wait are among them, for an alert has its end.
+#: Most requests that an organisation sees, newest first. Unanswered ones are among them, because every alert ends.
 MOST = 200
 _S = PermissionState
-#: What an event is called, and an act in the audit of whoever alerts.
+#: The name of each event, and of each act in the audit of the organisation that alerts.
 WORDS = {_S.ASKED: "permission_asked", _S.GRANTED: "permission_granted", _S.REFUSED: "permission_refused"}
 ACTS = {_S.GRANTED: "alert.permission-granted", _S.REFUSED: "alert.permission-refused"}
-#: An organisation may think better of a refusal; what was permitted was told.
+#: States from which an answer is possible. A refusal can be changed into a grant. A grant is final, because the alert
+#: was sent.
 _FROM = {_S.GRANTED: {_S.ASKED, _S.REFUSED}, _S.REFUSED: {_S.ASKED}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What an organisation is asked for."""
+    """A request to an organisation for its permission."""
 
     record: AlertRecord
     permission: Permission
@@ -59,7 +60,9 @@ class Request:
 
     @property
     def ground(self) -> shapely.MultiPolygon:
-        """The part of the target that is asked for; empty where the alert was purged, or its record was not read whole."""
+        """The part of the target that needs this permission. Empty if the alert was purged, or its record was not
+        fully read.
+        """
         raw = self.record.neighbours.grounds.get(f"{GROUND}{self.permission.org}")
         return unpack_area(raw) if raw else shapely.MultiPolygon()
 
@@ -70,7 +73,9 @@ class Request:
 
 @dataclass(slots=True)
 class Permissions:
-    """Answers for the neighbour, and asks for whoever alerts. Whoever says the same twice gets the same answer."""
+    """Answers for the neighbour, and asks for the organisation that alerts. Idempotent: repeating a call returns the
+    first result.
+    """
 
     store: PermissionStore
     alerts: Alerts
@@ -85,7 +90,9 @@ class Permissions:
     reach_previews: ReachPreview
 
     async def asked_of(self, org: str) -> list[Request]:
-        """What an organisation is and was asked for, the latest first; without documents."""
+        """Returns the requests to an organisation, answered ones too, newest first and without documents. Forgets the
+        requests of purged alerts.
+        """
         chains = await self.store.of(org, MOST)
         states = await self.alerts.fields(chains, "state")
         gone = [
@@ -100,44 +107,53 @@ class Permissions:
         return list(await asyncio.gather(*(self._request(one, permission) for one, permission in asked)))
 
     async def get(self, alert_id: str, who: Credential) -> Request:
-        """What the caller's organisation is asked for of another's alert. Raises Problem where it is not asked."""
+        """Returns the request to the caller's organisation about another organisation's alert. Raises Problem
+        not-found if there is none.
+        """
         record = await self.alerts.get(alert_id)
         permission = _asked(record, who.org) if record else None
         if record is None or permission is None:
-            raise Problem("not-found", "Your organisation is not asked about such an alert.")
+            raise Problem("not-found", "Your organisation has no request about this alert.")
         return await self._request(record, permission)
 
     async def regions(self, asked: Request) -> list[int]:
-        """Numbers of the regions whose people are told with the ground that is asked for: those that were counted at the submission, and
-        those that lie across it and what is told by now, for another neighbour may have permitted its part since.
+        """Returns the numbers of the regions that are notified as a whole with the requested area: the regions counted
+        at submission, and regions that lie across it and the present area. The present area may have grown, because
+        another neighbour permitted its part.
         """
         across = await self.targeting.told_across(await self.alerts.area(asked.record.id), asked.ground)
         return sorted({*numbers_of(asked.permission.regions), *across})
 
     async def reach(self, record: AlertRecord, ground: shapely.MultiPolygon, told: Sequence[int]) -> Reach:
-        """About how many people an alert reaches on a ground. `told` are numbers of the regions that are notified there."""
+        """Estimates how many people an alert reaches in an area. `told` are the numbers of the regions that are
+        notified there as a whole.
+        """
         shares = await self.targeting.shares(ground)
         return await self.reach_previews.reach(ground, shares, population_of(record.alert), told)
 
     async def grant(self, alert_id: str, who: Credential, ground: str, *, people: int | None = None) -> Request:
-        """Let the alert be told on the `ground` that was shown, by its digest. `people` is the count that was seen. Raises Problem: what an
-        approval may raise of the person, the audience and the budget, approval-stale for another ground, precondition-failed for an alert
-        that is told no more, or was answered.
+        """Permits that the alert is sent in the area that was shown. `ground` is the digest of that area, and `people`
+        the count that the approver saw.
+
+        Raises Problem: all problems of an approval about the person, the audience and the budget; approval-stale for
+        another area; precondition-failed if the alert is no longer shown or the request was answered.
         """
         return await self._answered(alert_id, who, _S.GRANTED, "", ground, people)
 
     async def refuse(self, alert_id: str, who: Credential, why: str) -> Request:
-        """Nobody is told there. Raises Problem."""
+        """Refuses, so that nobody is notified in this part. Raises Problem."""
         return await self._answered(alert_id, who, _S.REFUSED, why)
 
     async def ask(self, alert_id: str, who: Credential, org: str) -> AlertRecord:
-        """Ask a neighbour again that has refused. Raises Problem: permission-pending for one that has not answered yet."""
+        """Asks a neighbour again after its refusal. Raises Problem, for instance permission-pending if the neighbour
+        has not answered yet.
+        """
         for _ in range(TRIES):
             record = await self.approval.get(alert_id, who)
             check_key(record, who)
             permission = _of(record, org)
             if permission is None:
-                raise Problem("not-found", "Nothing of this alert's target is asked of that organisation.")
+                raise Problem("not-found", "This alert needs no permission of that organisation.")
             _check_asks(permission.state(record.state))
             again = replace_one(record, permission, answer="", at=0)
             await self.store.note([org], record.id, self.clock.now_ms())
@@ -155,7 +171,7 @@ class Permissions:
         if _said(asked, who, answer):
             return asked
         check_key(asked.record, who)
-        theirs = who.acting_for(asked.record.org)  # it is an act on their alert
+        theirs = who.acting_for(asked.record.org)  # the act belongs to the audit of the alert's organisation
         number = await self.audit.begin(theirs, ACTS[answer], alert_id)
         try:
             done = await self._tried(asked, who, answer, why, ground, people)
@@ -172,7 +188,9 @@ class Permissions:
             record, permission = asked.record, asked.permission
             _check_answer(asked.state, answer)
             if answer is _S.GRANTED and permission.ground != ground:
-                raise Problem("approval-stale", "The alert's area is another than the one that you were shown.")
+                raise Problem(
+                    "approval-stale", "The alert's area has changed since you saw it. Look at the request again."
+                )
             if answer is _S.GRANTED:
                 done, old = await self._grant(asked, who, people)
             else:
@@ -186,7 +204,7 @@ class Permissions:
     async def _enter(
         self, who: Credential, answer: PermissionState, record: AlertRecord, outcome: str, number: int
     ) -> None:
-        """Into the audit of whoever alerts, and so into the alert's history."""
+        """Writes the answer to the audit of the organisation that alerts, and so to the alert's history."""
         noted = Noted(record=record, facts={"organisation": who.org})
         await self.audit.end(who.acting_for(record.org), ACTS[answer], outcome, noted, of=number)
 
@@ -216,21 +234,26 @@ class Permissions:
         return done, old
 
     async def _check_senders(self, record: AlertRecord, who: Credential) -> None:
-        """Raises Problem for one of the two that sent the alert, or an update that asked: nobody tells people with two keys alone."""
+        """Raises Problem if the caller is the author or the approver of the alert, or of an update with requests. One
+        person with two keys must not be able to send alone.
+        """
         if record.status != Status.ACTUAL:
             return
         allowed_hands = frozenset((await self.organisations.get(record.org)).stored.allowed_hands)
         for one in await versions_of(self.alerts, record.id):
             if one.approval.by and (
                 one.id == record.id or one.neighbours.permissions
-            ):  # what a neighbour permitted asks nobody
+                # A version that a neighbour permitted makes no requests.
+            ):
                 check_second_person(one, who)
                 _check_approver(one.approval.by, who, allowed_hands)
 
     async def _audience(
         self, record: AlertRecord, permission: Permission, ground: shapely.MultiPolygon, people: int | None
     ) -> tuple[FrozenAudience, int]:
-        """Whoever it was frozen for so far, and whoever is on the ground now; how many of these are new. Raises Problem."""
+        """Returns the audience so far together with the people in the granted area now, and how many of these are new.
+        Raises Problem.
+        """
         alert = record.alert
         told = numbers_of(permission.regions)
         reach = await self.reach(record, ground, told)
@@ -250,7 +273,7 @@ class Permissions:
         self, record: AlertRecord, permission: Permission, who: Credential, ground: shapely.MultiPolygon, *,
         people: int, newly: int,
     ) -> tuple[AlertRecord, AlertRecord]:  # fmt: skip
-        """The alert as it is with this ground, and the version that tells it there."""
+        """Returns the alert with the granted area, and the version that sends it there."""
         last, now = len(await versions_of(self.alerts, record.id)), self.clock.now_ms()
         check_room(last + 1)
         version = later_version(
@@ -290,14 +313,14 @@ class Permissions:
 
 
 def _said(asked: Request, who: Credential, answer: PermissionState) -> bool:
-    """Whether this very person has answered so."""
+    """Returns whether this very person has given this answer before."""
     return asked.permission.answer == answer and who.is_person(
         words_of(asked.record.neighbours.answered_by).get(who.org, "")
     )
 
 
 def replace_one(record: AlertRecord, permission: Permission, **changes: str | int) -> str:
-    """What an alert's record keeps of all permissions after a change of one."""
+    """Returns all permissions of an alert, as its record stores them, with one of them changed."""
     fields = {name: getattr(permission, name) for name in Permission.__struct_fields__}
     new = Permission(**(fields | changes))
     return written([new if one.org == new.org else one for one in parse_permissions(record.neighbours.permissions)])
@@ -308,38 +331,40 @@ def _of(record: AlertRecord, org: str) -> Permission | None:
 
 
 def _asked(record: AlertRecord, org: str) -> Permission | None:
-    """What an organisation may see that it is asked for: nothing before the alert has its second person."""
+    """Returns the permission that an organisation may see a request for. Returns None before the alert is approved."""
     permission = _of(record, org) if record.times.start else None
     return permission if permission and permission.state(record.state) is not _S.UNASKED else None
 
 
 def _check_approver(approver: str, who: Credential, allowed_hands: frozenset[str]) -> None:
-    """Raises Problem where whoever approved and the caller may be one. Where nobody looked it is whoever allowed that, with one of these hands."""
+    """Raises Problem if the approver and the caller may be the same human. For an unattended alert, the approver is
+    the person who set the policy, with `allowed_hands` as the makers of their key.
+    """
     hands = allowed_hands if approver.startswith(BY_POLICY) else frozenset()
     subject, _ = signer(approver.removeprefix(BY_POLICY), "")
     if folded_subject(subject) in who.hands or folded_subject(who.subject) in hands:
         raise Problem(
             "same-person",
-            "Who approved an alert, or allowed that nobody looks at it, cannot permit it for a neighbour, too: you are one, or one made the other's key.",
+            "The person who approved an alert, or allowed it to go out unattended, cannot also permit it for a neighbour: you are that person, or one of you made the other's key.",
         )
 
 
 def _check_answer(state: PermissionState, answer: PermissionState) -> None:
     if state not in _FROM[answer]:
-        why = "What was asked has lapsed." if state is _S.LAPSED else f"This was {state} already."
+        why = "The request has lapsed." if state is _S.LAPSED else f"The permission was {state} already."
         raise Problem("precondition-failed", why)
 
 
 def _check_asks(state: PermissionState) -> None:
     if state is _S.ASKED:
-        raise Problem("permission-pending", "That organisation was asked, and has not answered.")
+        raise Problem("permission-pending", "That organisation was asked already, and has not answered yet.")
     if state is not _S.REFUSED:
-        raise Problem("precondition-failed", f"A permission that is {state} is not asked for again.")
+        raise Problem("precondition-failed", f"A permission that is {state} cannot be requested again.")
 
 
 def _check(old: str) -> None:
-    """Raises Problem unless it is worth another try."""
+    """Raises Problem unless another attempt can succeed."""
     if old == "expired":
         raise has_ended()
     if old not in {"again", "changed"}:
-        raise Problem("precondition-failed", f"An alert that is {old or 'gone'} is told no more.")
+        raise Problem("precondition-failed", f"An alert that is {old or 'gone'} is no longer sent.")

@@ -1,4 +1,4 @@
-"""What is known of an alert: its progress, and its ledger row by row."""
+"""Reads the progress of an alert, and its ledger row by row."""
 
 from __future__ import annotations
 
@@ -25,26 +25,27 @@ _REASONS = {int(reason): reason.name.lower() for reason in (*LedgerReason,)} | {
 }
 
 
-#: Alerts looked at together, and how often one page may look: 5,000 alerts take half a second.
+#: Number of alerts read at once, and of such reads for one page: 5,000 alerts take 0.5 s.
 LOOK = 200
 LOOKS = 25
-#: Of a ledger, written at once.
+#: Lines of a ledger that are written at once.
 LINES = 1_000
-#: What was taken out of an alert still leaves for so long; what takes its place on phones leaves a second later at the earliest (0023).
+#: Time in ms for which messages with the removed facts may still be sent after a restriction. The replacement is sent
+#: at least this much later (0023).
 OLD_WORDS_MS = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """Which alerts of a list are wanted; None for any."""
+    """A filter for a list of alerts; None matches any."""
 
     state: AlertState | None = None
     external_ids: frozenset[str] | None = None  # one of these
-    case: str | None = None  # as the store calls it
-    since_ms: int = 0  # made then or later
+    case: str | None = None  # the store's id of the case
+    since_ms: int = 0  # UNIX ms; created at this time or later
 
     def has(self, record: AlertRecord) -> bool:
-        """Whether this alert is, its time aside."""
+        """Returns whether the alert matches. Ignores `since_ms`."""
         return (
             self.state in {None, record.state}
             and (self.external_ids is None or record.external_id in self.external_ids)
@@ -54,7 +55,9 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """One row of the ledger, its subscriber under a name that means nothing elsewhere. Times are UNIX ms, 0 for never."""
+    """One row of a ledger. The name of its subscriber is a hash that is used only for this ledger. Times are UNIX ms,
+    0 for never.
+    """
 
     row: int
     subscriber: str
@@ -64,7 +67,7 @@ class Delivery:
     reason: str
     carrier: str
     attempts: int
-    doubled: bool  # an earlier attempt may have been sent too
+    doubled: bool  # an earlier attempt may have sent the message as well
     first_ms: int
     last_ms: int
     receipt_ms: int
@@ -72,20 +75,20 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionStanding:
-    """How a version stands, for whoever was told of it."""
+    """The state of a version for a recipient of it."""
 
     state: AlertState
     expires: int  # UNIX ms
-    is_old: bool = False  # their message has what was taken out of the alert since
+    is_old: bool = False  # their message contains facts that were removed since
 
     def is_told(self, now_ms: int) -> bool:
-        """Whether what it says may still be shown."""
+        """Returns whether the content may still be shown."""
         return self.state in SHOWN and now_ms < self.expires and not self.is_old
 
 
 @dataclass(slots=True)
 class ProgressReports:
-    """Reads ledgers."""
+    """Reads progress and ledgers."""
 
     alerts: Alerts
     work: Work
@@ -93,8 +96,8 @@ class ProgressReports:
     codec: Codec
 
     async def standing(self, alert_id: str, row: int) -> VersionStanding | None:
-        """How a version stands, and what tells the alert as the alert does, for whoever has the message of a `row`; None where there is none any
-        more.
+        """Returns the state of a version for the recipient of a `row`. A version that sends the alert itself has the
+        alert's state. Returns None if the version or the alert does not exist any more.
         """
         one, alert = await self.alerts.heads([alert_id, chain_of(alert_id)])
         if one is None or alert is None:
@@ -105,8 +108,11 @@ class ProgressReports:
         return VersionStanding(state=alert.state, expires=alert.expires, is_old=is_old)
 
     async def _left_before(self, version: AlertRecord, row: int, alert: AlertRecord) -> bool:
-        """Whether a message left with the words from before its alert was restricted; also where nobody knows any more. What was written after
-        that never did, whatever the clocks say. Of one that was tried again, it is known only when the last try was answered.
+        """Returns whether a message was sent with the content from before the restriction. Also returns True if that
+        is unknown.
+
+        A version written after the restriction never had that content, whatever the clocks show. If a row had more
+        than one attempt, only the answer to the last one is timed.
         """
         knew = version.update is not None and str(alert.times.restricted) in version.update.upon.split()
         if hides(version) or knew:
@@ -118,10 +124,12 @@ class ProgressReports:
         return version.times.start + int(left) < alert.times.restricted + alert.chain.ahead + OLD_WORDS_MS
 
     async def told_by(self, alert_id: str) -> str | None:
-        """The last version that tells those whom an alert has told; None where nothing followed, and for what tells of another itself."""
+        """Returns the id of the last version that notifies recipients of an alert of a follow-up or change. Returns
+        None if nothing followed, and for the id of a later version.
+        """
         later = (await self.alerts.versions([alert_id]))[1:]
         starts = await self.alerts.fields(later, "start")
-        # An update may wait, or have been rejected.
+        # An update may wait for approval, or may have been rejected.
         told = [one for one, (start,) in zip(later, starts, strict=True) if int(start or 0)]
         return told[-1] if told else None
 
@@ -130,7 +138,9 @@ class ProgressReports:
         return await similar(self.alerts, record)
 
     async def telling(self, org: str) -> Sequence[AlertRecord]:
-        """What is being told of an organisation's alerts besides these: updates, what was taken out, ends. Newest first, without documents."""
+        """Returns later versions that are being sent for an organisation's alerts: updates, restrictions and ends.
+        Newest first, without documents.
+        """
         later = [one for one in await self.alerts.versions(list(await self.alerts.live())) if one != chain_of(one)]
         states = await self.alerts.states(later)
         busy = [one for one, state in zip(later, states, strict=True) if state in OPEN_STATES]
@@ -138,22 +148,23 @@ class ProgressReports:
         return sorted((one for one in heads if one and one.org == org), key=lambda one: one.times.start, reverse=True)
 
     async def counts(self, alert_id: str) -> dict[str, dict[str, int]]:
-        """References by channel: targeted, and every state; doubled besides."""
+        """Returns the number of references by channel: targeted, in each state, and doubled."""
         found = await self.work.counts(alert_id)
         names = ("targeted", *(state.word for state in State), "doubled")
         return {channel: {name: counts.get(name, 0) for name in names} for channel, counts in found.items()}
 
     async def stalls(self, record: AlertRecord) -> bool:
-        """Whether a version that is being sent has been at a standstill for long, although something of it is due."""
+        """Returns whether a version that is being sent has stalled: messages are due, but none was sent for a while."""
         ((since,),) = await self.alerts.fields([record.id], "stalled")
         return since is not None and record.state in OPEN_STATES
 
     async def list(
         self, org: str, wanted: Wanted, *, before: ListPlace | None, limit: int
     ) -> tuple[list[AlertRecord], ListPlace | None]:
-        """An organisation's alerts that are wanted, newest first and without their documents, and where to go on.
+        """Returns an organisation's alerts that match, newest first and without their documents, and the place to
+        continue from (None at the end).
 
-        A page is full unless nothing more is there, or looking for the next would take too long.
+        A page has `limit` alerts, unless no more match or the search would take too long.
         """
         kept: list[AlertRecord] = []
         for _ in range(LOOKS):
@@ -174,18 +185,20 @@ class ProgressReports:
     def shown(
         self, record: AlertRecord, found: dict[str, dict[str, int]], *, reads_ledger: bool
     ) -> tuple[dict[str, dict[str, int]], Sequence[str]]:
-        """Of such counts those that may be told to whoever may not read the ledger, and the channels whose are too small for that."""
+        """Returns the counts that a caller may see, and the channels that are hidden because their counts are too
+        small. A caller who `reads_ledger` sees more.
+        """
         channels = record.alert.channels if record.document else list(found)
         targeted = {channel: counts["targeted"] for channel, counts in found.items()}
         hidden = few(record, channels, targeted, reads_ledger=reads_ledger)
         return {channel: counts for channel, counts in found.items() if channel not in hidden}, hidden
 
     async def is_deleted(self, record: AlertRecord) -> bool:
-        """Whether a version's ledger is no more: then nobody can say who was told, nor who was not."""
+        """Returns whether a version's ledger was deleted. Then it is unknown who was notified."""
         return await self.work.is_deleted(record.id)
 
     async def deliveries(self, record: AlertRecord) -> AsyncIterator[Delivery]:
-        """The whole ledger, in constant memory. Raises Problem where it was deleted."""
+        """Yields the whole ledger, in constant memory. Raises Problem if it was deleted."""
         read = await self._reader(record)
         async for start, rows, refs in self.work.ledger(record.id):
             codes = (await self.work.channels_of(record.id, start, len(rows))).tolist()
@@ -193,8 +206,9 @@ class ProgressReports:
                 yield read(start + i, row, ref, CHANNELS[code])
 
     async def lines(self, record: AlertRecord) -> AsyncIterator[bytes]:
-        """The whole ledger as NDJSON, some hundreds of lines at a time: those who keep it and its digest keep the same bytes. Raises Problem
-        before the first of them where it was deleted; else there is a first, of an empty one, too.
+        """Yields the whole ledger as NDJSON, up to 1,000 lines at a time. The bytes are always the same, so that a
+        caller can store them with their digest. Raises Problem before the first part if the ledger was deleted. An
+        empty ledger yields one empty part.
         """
         lines: list[str] = []
         async for delivery in self.deliveries(record):
@@ -205,15 +219,21 @@ class ProgressReports:
         yield "".join(lines).encode()
 
     async def deliveries_to(self, record: AlertRecord, number: int) -> AsyncIterator[Delivery]:
-        """Those of one subscriber, by its number. Raises Problem where the ledger was deleted, whoever is asked for."""
+        """Yields the rows of one subscriber, by its number. Raises Problem if the ledger was deleted, even if it had
+        no row of this subscriber.
+        """
         read = await self._reader(record)
         async for at, row, ref in self.work.rows_of(record.id, number):
             yield read(at, row, ref, await self.work.channel_of(record.id, at) or "")
 
     async def _reader(self, record: AlertRecord) -> Callable[[int, Any, tuple[int, int], str], Delivery]:
-        """Makes deliveries of rows, given each row's number, its record, its reference and its channel."""
+        """Returns a function that makes a delivery from a row's number, its record, its reference and its channel.
+        Raises Problem if the ledger was deleted.
+        """
         if await self.is_deleted(record):
-            raise Problem("gone", "Its ledger was deleted when its time was over (retention.ledger_days).")
+            raise Problem(
+                "gone", "The ledger of this alert was deleted at the end of its retention time (retention.ledger_days)."
+            )
         carriers = await self.numbers.names()
 
         def moment(value: Any) -> int:

@@ -1,6 +1,7 @@
-"""What an alert came to, for whoever learns from it or answers for it: whom it reached, how fast, what was corrected, who decided what.
+"""Reports the results of an alert: how many people it reached, how fast, its corrections, and who decided.
 
-It is counted from the ledgers as they are, in one reading each. It names nobody but those who decided, and the outcome that they kept.
+The report is counted from the present ledgers, in one pass each. It names only the people who decided, and the outcome
+that they recorded.
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ from alertd.store.alerts.published_history import Published
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.delivery.work import Work
 
-#: Reasons of rows that are counted.
+#: Reasons of rows that the report counts.
 _COUNTED = (LedgerReason.SEEN, LedgerReason.OPTED_OUT, LedgerReason.LEFT)
-#: The reason of these is what came of it.
+#: In these states, the reason of the last step is the outcome.
 _ENDED = frozenset({AlertState.CLOSED, AlertState.CANCELLED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speed:
-    """How long so many messages took, in seconds: half of them, all but a twentieth, and the last."""
+    """Time that messages took, in seconds: for 50 %, for 95 %, and for all of them."""
 
     messages: int
     p50_s: float
@@ -44,27 +45,27 @@ class Speed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """What one version came to, by channel."""
+    """Results of one version, by channel."""
 
     record: AlertRecord
-    counts: Mapping[str, Mapping[str, int]]  # targeted, every state, doubled
+    counts: Mapping[str, Mapping[str, int]]  # by targeted, each state, and doubled
     handed_over: Mapping[str, Speed]  # from the start to the carrier
     delivered: Mapping[str, Speed]  # from the carrier to the receipt
-    seen: Mapping[str, int]  # receipts that say that it was opened
-    opted_out: Mapping[str, int]  # not sent, for the address was stopped by then
-    left: Mapping[str, int]  # receipts that say that their reader wanted no more at that address
+    seen: Mapping[str, int]  # number of receipts that report an opened message
+    opted_out: Mapping[str, int]  # not sent, because the address had opted out by then
+    left: Mapping[str, int]  # number of receipts by which the reader opted out at that address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What an alert came to, with all that followed it."""
+    """Results of an alert with all its versions."""
 
     record: AlertRecord
-    people: int  # told it by any version
+    people: int  # in the audience of any version that sent the alert
     regions: Mapping[str, Estimate]  # people in its area, by the smallest region they are in
     versions: Sequence[Told]
     history: History
-    outcome: str  # as whoever ended it kept it; '' while it goes on
+    outcome: str  # as recorded by the person who ended the alert; '' while it goes on
 
 
 @dataclass(slots=True)
@@ -80,7 +81,7 @@ class Results:
     published_history: PublishedHistory
 
     async def report(self, record: AlertRecord) -> Report:
-        """Of an alert, named by any of its versions. Raises Problem where it was purged."""
+        """Returns the report of an alert. `record` may be any of its versions. Raises Problem gone if it was purged."""
         head = await self.alerts.get(chain_of(record.id))
         if head is None or not head.document:
             raise gone()
@@ -97,15 +98,15 @@ class Results:
         )
 
     async def published(self, record: AlertRecord) -> list[Published]:
-        """What it said in public at each time, in order."""
+        """Returns the public content of an alert at each time, in order."""
         return await self.published_history.words.of(record)
 
     async def area(self, record: AlertRecord) -> shapely.MultiPolygon:
-        """Where it is told."""
+        """Returns the area in which the alert is sent."""
         return await self.alerts.area(record.id)
 
     async def _regions(self, head: AlertRecord) -> Mapping[str, Estimate]:
-        """Estimates, because an exact count would show at each report who came or left since."""
+        """Returns estimates, because each report with exact counts would show changes of who is registered there."""
         area = await self.alerts.area(head.id)
         shares = await self.targeting.shares(area)
         reach = await self.reach_previews.reach(area, shares, population_of(head.alert))
@@ -137,7 +138,7 @@ class Results:
 
 
 def gone() -> Problem:
-    """Nothing is left to tell of an alert."""
+    """Returns the Problem for a purged alert."""
     return Problem("gone", "The alert was purged.")
 
 

@@ -1,4 +1,6 @@
-"""The course of an alert: who did what with it, from the audit, and when its messages left and arrived, from its ledger."""
+"""The history of an alert: the acts on it, from the audit, and the times at which its messages were handed over and
+arrived, from its ledger.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +16,17 @@ from alertd.service.records.audit import BEGUN, REFUSED, Audit, Entry
 from alertd.store.alerts.records import AlertRecord
 from alertd.store.delivery.work import Work
 
-#: What an act on an alert is called begins so; what only reads it is called otherwise.
+#: Prefix of the names of acts on an alert. Acts that only read have other names.
 _ACTS = "alert."
-#: Entries of the audit that are read at once, and how often: 100,000 are looked through in about a second, in pieces of 10 ms.
+#: Number of audit entries read at once, and of such reads: 100,000 entries take about 1 s, in steps of 10 ms.
 LOOK = 1_000
 LOOKS = 100
-#: The store's clock, which times entries, and that of whoever took the alert in may differ by so much.
+#: Maximum difference in ms between the store's clock, which times entries, and the clock of the process that took the
+#: alert in.
 SLACK_MS = 60_000
 
-#: Points of a curve, a power of two, and the least time between two, which doubles until all of them are enough.
+#: Number of points of a curve, a power of two, and the least time between two points in ms. The time doubles until the
+#: curve fits.
 POINTS = 128
 STEP_MS = 125
 
@@ -30,12 +34,12 @@ STEP_MS = 125
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
     acts: Sequence[Entry]  # oldest first
-    whole: bool  # False: what is older than the first was not looked for
+    whole: bool  # False: acts older than the first were not searched for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """How many messages had been handed over, and how many were delivered, at each step after the start; by channel."""
+    """Number of messages handed over, and of messages delivered, at each step after the start, by channel."""
 
     step_ms: int
     handed_over: Mapping[str, Sequence[int]]
@@ -44,7 +48,7 @@ class Curve:
 
 @dataclass(slots=True)
 class Timeline:
-    """Reads what became of alerts, and by whom."""
+    """Reads the history of alerts."""
 
     audit: Audit
     work: Work
@@ -53,8 +57,8 @@ class Timeline:
     looks: int = LOOKS
 
     async def history(self, record: AlertRecord) -> History:
-        """The acts on an alert and its chain that were done, or may have been: of one without an outcome nobody knows. What was
-        refused changed nothing and is left out.
+        """Returns the acts on an alert and its chain that were done, or may have been: the outcome of an act without
+        an entry for it is unknown. Leaves refused acts out, because they changed nothing.
         """
         chain, ended, before = chain_of(record.id), set[int](), None
         acts: list[Entry] = []
@@ -71,7 +75,9 @@ class Timeline:
         return History(acts=acts[::-1], whole=False)
 
     async def curve(self, record: AlertRecord, *, reads_ledger: bool) -> Curve:
-        """From the ledger as it is now, in one reading and constant memory."""
+        """Returns the curve from the present ledger, in one pass and constant memory. Leaves out channels with small
+        counts.
+        """
         counts, step, seen = np.zeros((2, len(CHANNELS), POINTS), np.int64), STEP_MS, set[int]()
         async for start, rows, _ in self.work.windows(record.id):
             codes = await self.work.channels_of(record.id, start, len(rows))
@@ -91,7 +97,9 @@ class Timeline:
 
 
 def added(counts: np.ndarray, step: int, kind: int, codes: np.ndarray, ms: np.ndarray) -> tuple[np.ndarray, int]:
-    """With so many more messages of a kind, each with its channel's code and its time; two points become one until all are on it."""
+    """Returns the counts and the step after more messages of a kind were added. `codes` are their channels and `ms`
+    their times. While a time does not fit, two points become one and the step doubles.
+    """
     while ms.size and int(ms.max()) >= POINTS * step:
         folded = counts.reshape(*counts.shape[:-1], POINTS // 2, 2).sum(axis=-1)
         counts, step = np.concatenate((folded, np.zeros_like(folded)), axis=-1), step * 2
