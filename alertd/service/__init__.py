@@ -1,1 +1,1 @@
-"""Use cases: what the API and the workers ask for, one subject a file."""
+"""Use cases of the API and the workers, one subject a file."""

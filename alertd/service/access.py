@@ -1,4 +1,4 @@
-"""Who may do what: API keys, each for one person, with scopes; and rate limits, which are token buckets in the memory of one process."""
+"""API keys, each of one person and with scopes, and rate limits: token buckets in the memory of one process."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class RateLimits:
         return 0.0
 
 
-#: Every scope there is. `admin` stands for all of them.
+#: All scopes. `admin` includes all of them except `delegate`.
 Scope = Literal[
     "alerts:read",
     "alerts:write",
@@ -64,21 +64,25 @@ Scope = Literal[
     "delegate",
     "admin",
 ]
-#: Asserts that others wrote what it submits. It is nobody's word for an approval, and `admin` does not stand for it.
+#: `delegate` lets a key submit alerts in the name of other authors. Such a key cannot approve, and `admin` does not
+#: include `delegate`.
 DELEGATE, APPROVE = "delegate", "alerts:approve"
-#: Decides that an alert may cost more than its organisation's limits.
+#: Lets an alert exceed its organisation's budget.
 OVERSPEND: Scope = "alerts:overspend"
-#: Reads each row of a ledger, and so sees small counts of an approved alert, too.
+#: Reads each row of a ledger, and therefore also the small counts of an approved alert.
 LEDGER: Scope = "ledger:read"
-#: What only whoever runs the service lets its own do: subscribers are of no other organisation. `admin` of another is no word for it.
+#: Scopes that only the organisation that runs the service can use: all subscribers belong to it. `admin` of another
+#: organisation does not include them.
 OF_HOST: frozenset[Scope] = frozenset({"subscribers:read", "subscribers:write", "metrics:read"})
-#: A key is noted as used at most so often.
+#: Minimum time in ms between two notes of a key's last use.
 USED_MS = 60_000
-#: Those of keys that are kept as they are read: one with polygons may have a megabyte, and each call asks for it.
+#: Number of key jurisdictions that are cached after parsing: one with polygons may have a megabyte, and each call needs
+#: it.
 JURISDICTIONS_KEPT = 64
-#: The longest that an old secret lives on beside a new one.
+#: Longest time in seconds that an old secret remains valid beside a new one.
 MOST_OVERLAP_S = 7 * 86_400
-#: Stands between a person and their organisation in a record of another. No subject contains it: `Subject` refuses control characters.
+#: Separates a person from their organisation in a record of another organisation. No subject contains it: `Subject`
+#: refuses control characters.
 _OF = "\0"
 _TOKEN = re.compile(r"(test|live)_([A-Za-z0-9]{12})_([A-Za-z0-9_-]{43})")
 
@@ -89,12 +93,12 @@ class Terms:
 
     expires: int = 0  # UNIX milliseconds; 0: never
     rate_per_min: int = 0  # requests; 0: the service's default, `api.key_rate_per_min`
-    jurisdiction: Jurisdiction | None = None  # within its organisation's; None: all of that
+    jurisdiction: Jurisdiction | None = None  # within the organisation's jurisdiction; None: all of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credential:
-    """Whoever is calling."""
+    """The caller."""
 
     key_id: str
     org: str
@@ -104,13 +108,15 @@ class Credential:
     makers: tuple[str, ...] = ()  # people who made this key, or the key it was made with, and so on
     maker_org: str = ""  # the organisation of the key that this one was made with
     signed_in: bool = False  # an operator with a session; `key_id` is the operator's id
-    fresh: bool = True  # a session: its operator showed minutes ago that it is they
+    fresh: bool = True  # False for a session whose operator did not prove their identity in the last minutes
     terms: Terms = Terms()
-    by_old_secret: bool = False  # that before the last rotation, while it is good
-    home: str = ""  # the organisation of the key, if it acts for another one, `org`
+    by_old_secret: bool = False  # signed in with the secret from before the last rotation, while that is valid
+    home: str = ""  # the organisation of the key, if the key acts for another one, `org`
 
     def acting_for(self, org: str) -> Credential:
-        """The same caller, acting on what belongs to `org`. Remembers the caller's own organisation as `home`."""
+        """Returns the same caller, acting on an object that belongs to `org`. `home` keeps the caller's own
+        organisation.
+        """
         return replace(self, org=org, home=self.own_org)
 
     @property
@@ -120,23 +126,27 @@ class Credential:
 
     @property
     def signature(self) -> str:
-        """The person as records of `org` keep them: a person of another organisation with its id, so that their subject is not taken for one of
-        `org`. `signer` reads it.
+        """Returns the person as records of `org` store them. A person of another organisation gets its id appended, so
+        that they are not confused with a person of `org`. `signer` parses it.
         """
         return self.subject if self.own_org == self.org else f"{self.subject}{_OF}{self.own_org}"
 
     @property
     def sender(self) -> str:
-        """The key, as records of `org` keep those that an alert is sent by. A key of another organisation stands with its id."""
+        """Returns the key as records of `org` store the keys that an alert is sent by. A key of another organisation
+        gets its id as a prefix.
+        """
         return self.key_id if self.own_org == self.org else f"{self.own_org}:{self.key_id}"
 
     @property
     def hands(self) -> frozenset[str]:
-        """Everyone who has, or can have, this key in their hands: its person and its makers, as they are compared."""
+        """Returns all subjects that have, or may have, this key: its person and its makers, folded for comparison."""
         return frozenset(map(folded_subject, (self.subject, *self.makers)))
 
     def is_person(self, subject: str) -> bool:
-        """Whether the key belongs to this person of `org`, as a record keeps them (`signature`), however the name is spelled."""
+        """Returns whether the key belongs to this person, given as a record of `org` stores them (`signature`).
+        Ignores differences of spelling that folding removes.
+        """
         return folded_subject(self.signature) == folded_subject(subject)
 
     def may(self, scope: str) -> bool:
@@ -146,58 +156,61 @@ class Credential:
 
     @property
     def is_delegate(self) -> bool:
-        """Whether it may name others as authors."""
+        """Returns whether the key may name other people as authors."""
         return DELEGATE in self.scopes
 
     def wrote(self, author: str, key: str) -> bool:
-        """Whether what this author wrote with a key is the caller's own: it is that person, or the key that spoke for them."""
+        """Returns whether the caller wrote what this author submitted with `key`: the caller is the author, or the
+        delegate key that submitted it for them.
+        """
         return self.is_person(author) or (self.is_delegate and key == self.key_id)
 
 
 def signer(kept: str, org: str) -> tuple[str, str]:
-    """The person that a record of `org` keeps as a `Credential.signature`, and the person's organisation."""
+    """Parses a `Credential.signature` from a record of `org`. Returns the person and the person's organisation."""
     subject, _, home = kept.partition(_OF)
     return subject, home or org
 
 
 def hands_of(author: str, kept: str) -> frozenset[str]:
-    """Everyone who could have written an alert with the key it came with, as people are compared: its author, and who is
-    named in what `hands_text` made.
+    """Returns all subjects that could have written an alert with its key, folded for comparison: its author, and the
+    subjects in `kept`, which `hands_text` made.
     """
     return frozenset((folded_subject(author), *kept.splitlines()))
 
 
 def hands_text(hands: frozenset[str]) -> str:
-    """As an alert's record keeps them."""
+    """Returns subjects as an alert's record stores them."""
     return "\n".join(sorted(hands))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """A key as it is listed."""
+    """A key as a list of keys shows it."""
 
     credential: Credential
-    used: int  # UNIX milliseconds it was last used, to a minute; 0: never
-    old_until: int  # UNIX milliseconds until which the secret before the last rotation is good, too; 0: there is none
-    recovered: int = 0  # UNIX milliseconds at which `alertd keys recover` made it; 0: it did not
+    used: int  # UNIX ms of its last use, to a minute; 0: never
+    old_until: int  # UNIX ms until which the secret from before the last rotation is valid as well; 0: there is none
+    recovered: int = 0  # UNIX ms at which `alertd keys recover` made it; 0: it did not
 
 
-#: Stands before the name of whoever allowed it, where an organisation's policy approved an alert and nobody looked.
+#: Prefix of the approver if an organisation's policy approved an alert unattended. The name after it is the person who
+#: set the policy.
 BY_POLICY = "policy: "
-#: And before that of an author who approved it alone, because nobody else could be reached.
+#: Prefix of the approver if the author approved the alert alone, because no other person could be reached.
 BY_GLASS = "break-glass: "
 
 
 def is_sent_alone(approver: Credential) -> bool:
-    """Whether an approval is a policy's or the author's own, so that no second person answers for the alert."""
+    """Returns whether a policy or the author approved the alert, so that no second person answers for it."""
     return approver.subject.startswith((BY_POLICY, BY_GLASS))
 
 
 class Access:
-    """Makes keys and recognises them. Only a hash of the secret is kept."""
+    """Makes API keys and recognises them. Stores only a hash of each secret."""
 
     def __init__(self, keyring: ApiKeys, limits: Limits, clock: Clock, default_rate_per_min: int = 0) -> None:
-        """`default_rate_per_min`: requests of a key without a rate of its own; 0: no limit."""
+        """`default_rate_per_min`: requests a minute for a key without its own rate; 0: no limit."""
         self._keyring = keyring
         self._limits = limits
         self._clock = clock
@@ -209,8 +222,8 @@ class Access:
         self, *, org: str, subject: str, scopes: frozenset[str], test: bool = False, maker: Credential | None = None,
         terms: Terms = Terms(), recovered: int = 0,
     ) -> tuple[Credential, str]:  # fmt: skip
-        """A new key, which remembers whose hands it was made by. The token is told once and never again. `recovered`: when `alertd keys recover`
-        made it, in UNIX milliseconds; 0 otherwise.
+        """Makes a key, which remembers its makers. Returns its credential and its token; the token cannot be read
+        again later. `recovered` is when `alertd keys recover` made it, in UNIX ms; 0 otherwise.
         """
         key_id = secrets.token_hex(6)
         secret = secrets.token_urlsafe(32)  # 43 characters
@@ -223,34 +236,35 @@ class Access:
         return _credential(key_id, stored), _token(key_id, secret, test=test)
 
     async def recognise(self, token: str) -> Credential | None:
-        """The credential of a token, or None: it is not known, was revoked, or has expired."""
+        """Returns the credential of a token, or None if it is unknown, revoked or expired. Notes the use of the key."""
         match = _TOKEN.fullmatch(token)
         if not match:
             return None
         stored, now = await self._keyring.get(match[2]), self._clock.now_ms()
         if stored is None:
             return None
-        # Both are compared, whichever it is.
+        # Compare both in every case, so that the time does not reveal which one matches.
         digest = digest_of(match[3])
         is_new, was_before = hmac.compare_digest(stored.digest, digest), hmac.compare_digest(stored.old_digest, digest)
         if not (is_new or (was_before and now < stored.old_until)) or 0 < stored.expires <= now:
             return None
         if now - self._used.get(match[2], 0) >= USED_MS:
             self._used[match[2]] = now
-            with suppress(StoreUnavailableError):  # a store that takes no writes still answers
+            with suppress(StoreUnavailableError):  # calls still work while the store takes no writes
                 await self._keyring.use(match[2], now)
         return _credential(match[2], stored, by_old_secret=not is_new)
 
     async def get(self, key_id: str) -> Credential | None:
-        """The credential of a key by its id, or None: it is not known, was revoked, or has expired."""
+        """Returns the credential of a key by its id, or None if it is unknown, revoked or expired."""
         stored = await self._keyring.get(key_id)
         if stored is None or 0 < stored.expires <= self._clock.now_ms():
             return None
         return _credential(key_id, stored)
 
     async def meter(self, who: Credential) -> None:
-        """Raises Problem when a key asked more often than it may: its bucket has a minute's requests and fills up steadily. A rate of its
-        own holds for the whole fleet; the default holds for this process, so that it costs a call no round trip to the store.
+        """Raises Problem rate-limited if a key makes too many requests. Its bucket holds the requests of one minute
+        and refills steadily. A key's own rate holds for the whole fleet. The default rate holds for this process, so
+        that a call needs no round trip to the store.
         """
         if rate := who.terms.rate_per_min:
             block = await self._limits.take(f"key/{who.key_id}", rate / 60, rate, 1)
@@ -261,14 +275,19 @@ class Access:
             return
         if wait_s:
             headers = {"Retry-After": str(math.ceil(wait_s))}
-            raise Problem("rate-limited", f"This key has {rate} requests a minute.", headers=headers)
+            raise Problem("rate-limited", f"This key may make {rate} requests a minute.", headers=headers)
 
     async def rotate(self, key_id: str, who: Credential, overlap_s: int) -> tuple[Held, str]:
-        """A new secret for a key; the old one lives on for so long, and the one before that no more. Whoever rotates a key of somebody
-        else has had it in hand. A secret that was rotated away rotates nothing: whoever found it would keep out its person. Raises Problem.
+        """Makes a new secret for a key. The old secret remains valid for `overlap_s` seconds; an earlier one does not.
+        Returns the key and its new token.
+
+        A person who rotates another person's key becomes one of its makers. An old secret cannot rotate, because a
+        person who found it could lock out the owner. Raises Problem.
         """
         if who.by_old_secret:
-            raise Problem("not-allowed", "This secret was rotated away: the key's new one rotates.")
+            raise Problem(
+                "not-allowed", "This secret was replaced by a newer one. Use the newer one to rotate the key."
+            )
         stored, seen = await self._keyring.read_key(key_id)
         if stored is None or stored.org != who.org:
             raise Problem("not-found", "There is no such key.")
@@ -284,7 +303,9 @@ class Access:
         return (await self._held([(key_id, fresh)]))[0], _token(key_id, secret, test=stored.test)
 
     async def revoke(self, key_id: str, who: Credential) -> None:
-        """It is known no more. Anybody revokes their own, and others only such as they could make. Raises Problem."""
+        """Revokes a key. Callers can revoke their own keys, and those of others that they could make themselves.
+        Raises Problem.
+        """
         stored = await self._keyring.get(key_id)
         if stored is None or stored.org != who.org:
             raise Problem("not-found", "There is no such key.")
@@ -296,7 +317,7 @@ class Access:
         return [_credential(key_id, stored) for key_id, stored in await self._keyring.of_org(org)]
 
     async def held(self, org: str) -> Sequence[Held]:
-        """An organisation's keys with what became of them."""
+        """Returns an organisation's keys with their last use and their rotation."""
         return await self._held(await self._keyring.of_org(org))
 
     async def _held(self, found: Sequence[tuple[str, StoredKey]]) -> Sequence[Held]:
@@ -309,27 +330,31 @@ class Access:
         ]
 
     async def first(self, org: str) -> str | None:
-        """The administrator's key of a store that has none yet, else None."""
+        """Makes an administrator's key and returns its token, if the organisation has no key yet. Returns None
+        otherwise.
+        """
         if await self._keyring.of_org(org):
             return None
         return (await self.create(org=org, subject="administrator", scopes=frozenset({"admin"})))[1]
 
 
 def check_giving(who: Credential, key: Credential) -> None:
-    """Raises Problem unless the caller may have a key like this in hand: nobody can give what they do not have."""
+    """Raises Problem unless the caller could make a key like this. A caller cannot grant more than they have."""
     lacking = [scope for scope in sorted(key.scopes) if not (scope in who.scopes or "admin" in who.scopes)]
     if lacking:
         raise Problem("not-allowed", f"This key lacks the scope {lacking[0]} itself.", scope=lacking[0])
     if not who.is_person(key.subject) and not who.may("admin"):
-        raise Problem("not-allowed", "Only an administrator makes keys for other people.", scope="admin")
+        raise Problem("not-allowed", "Only an administrator can make keys for other people.", scope="admin")
     if who.test and not key.test:
-        raise Problem("not-allowed", "A test key makes test keys alone.")
+        raise Problem("not-allowed", "A test key can make only test keys.")
     if terms_of(key.terms, who) != key.terms:
         raise _wider()
 
 
 def terms_of(asked: Terms, who: Credential) -> Terms:
-    """The bounds of a key that the caller makes: those asked for, and where none are its own. Raises Problem for wider ones."""
+    """Returns the bounds of a key that the caller makes: the requested ones, and the caller's own for those not
+    requested. Raises Problem if they are wider than the caller's own.
+    """
     own = who.terms
     terms = Terms(
         expires=asked.expires or own.expires,
@@ -343,7 +368,10 @@ def terms_of(asked: Terms, who: Credential) -> Terms:
 
 
 def _wider() -> Problem:
-    return Problem("not-allowed", "A key makes none that lasts longer, asks more often or reaches farther than itself.")
+    return Problem(
+        "not-allowed",
+        "A key cannot make a key with a later expiry, a higher rate or a wider jurisdiction than its own.",
+    )
 
 
 def _token(key_id: str, secret: str, *, test: bool) -> str:

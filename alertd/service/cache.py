@@ -1,4 +1,4 @@
-"""What was worked out a moment ago and is asked for again: the targets of one case system are few."""
+"""Caches recent results. Most systems that submit alerts repeat a few targets."""
 
 from __future__ import annotations
 
@@ -16,25 +16,27 @@ V = TypeVar("V")
 
 
 def digest(content: bytes) -> bytes:
-    """A name for what is too long, or too much somebody's own, to be kept as a name (SHA-256)."""
+    """Returns the SHA-256 of content that is too long, or too private, to be kept as a cache key."""
     return hashlib.sha256(content).digest()
 
 
 @dataclass(eq=False, slots=True)
 class _Value(Generic[V]):
-    """A value, or what makes it."""
+    """A value, or the future that makes it. Times are seconds of the cache's clock."""
 
     future: asyncio.Future[V]
     fresh_until_s: float
     ends_s: float
-    follows: asyncio.Future[V] | None = None  # what is to take its place
+    follows: asyncio.Future[V] | None = None  # the value that will replace it
 
 
 class SingleFlightCache(Generic[V]):
-    """The values asked for last, by name, each worked out once. All are forgotten when what they are made from is another object.
+    """Caches the most recently used values by name, and computes each only once. Clears all values when they are made
+    from another source object.
 
-    With `fresh_s`, one that is asked for when it is that old at most is worked out anew beside whoever asks, who gets the old
-    one; twice as old it is forgotten. Each does so at a moment of its own, or those asked for at once were all made anew at once.
+    With `fresh_s`, a value that is requested when older than that is computed again in the background. The caller gets
+    the old value. A value twice as old is dropped. Each value uses up to half less than `fresh_s`, chosen at random,
+    so that values made at once are not all renewed at once.
     """
 
     def __init__(self, most: int, *, fresh_s: float = math.inf, now: Callable[[], float] = time.monotonic) -> None:
@@ -43,7 +45,9 @@ class SingleFlightCache(Generic[V]):
         self._values: OrderedDict[Hashable, _Value[V]] = OrderedDict()
 
     async def once(self, source: object, name: Hashable, make: Callable[[], Awaitable[V]]) -> V:
-        """The value of a name. Whoever asks while it is being made waits for it; what cannot be made is not kept, and raises."""
+        """Returns the value of a name, and makes it if necessary. Concurrent callers wait for the same value. If
+        making it fails, raises and caches nothing.
+        """
         if source is not self._source:
             self._source = source
             self._values = OrderedDict()
@@ -56,7 +60,7 @@ class SingleFlightCache(Generic[V]):
             value.follows.add_done_callback(lambda made: self._replace(values, name, value, made, now_s))
         values.move_to_end(name)
         try:
-            # It is made for others, too.
+            # Shield it: other callers wait for the same value.
             return value.future.result() if value.future.done() else await asyncio.shield(value.future)
         except BaseException:
             if value.future.done() and (value.future.cancelled() or value.future.exception()):
@@ -71,7 +75,7 @@ class SingleFlightCache(Generic[V]):
         values[name] = value
         if len(values) > self._most:
             values.popitem(last=False)
-        if self._fresh_s < math.inf:  # it may be megabytes, and nobody may ask again
+        if self._fresh_s < math.inf:  # the value may have megabytes, and may never be requested again
             asyncio.get_running_loop().call_later(2 * self._fresh_s, _drop, values, name, value)
         return value
 
@@ -83,7 +87,9 @@ class SingleFlightCache(Generic[V]):
         made: asyncio.Future[V],
         began_s: float,
     ) -> None:
-        """By what was made beside it; what could not be made is made for the next who asks, and raises there."""
+        """Replaces a value by the one made in the background. If that failed, drops the old value, so that the next
+        caller makes it again and gets the exception.
+        """
         failed = made.cancelled() or made.exception() is not None
         if values.get(name) is not old:
             return

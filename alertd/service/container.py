@@ -1,4 +1,4 @@
-"""All services of one process, composed over its store and its carriers. `runtime.assembly` opens and closes them."""
+"""Composes all services of one process over its store and its carriers. `runtime.assembly` opens and closes them."""
 
 from __future__ import annotations
 
@@ -113,19 +113,19 @@ from geofences.regions import Library
 
 @dataclass(kw_only=True)
 class Container:
-    """Everything of one process, made once."""
+    """All services of one process, made once."""
 
     settings: config.Settings
     db: Connection
-    library: InitVar[Library | None]  # None: loaded when it is first asked for
+    library: InitVar[Library | None]  # None: loaded on first use
     renderer: Renderer
     carriers: Carriers
-    key_watch: InitVar[KeyWatch | None] = None  # None: nothing looks after this process's keys
+    key_watch: InitVar[KeyWatch | None] = None  # None: no task watches this process's keys
     clock: Clock = field(default_factory=SystemClock)
     metrics: Metrics = field(default_factory=Metrics)
     fetcher: Fetcher = field(default_factory=Fetcher)
-    poster: Fetcher | None = None  # None: as the settings say
-    disk: DiskGuard | None = None  # under the embedded store
+    poster: Fetcher | None = None  # None: made from the settings
+    disk: DiskGuard | None = None  # None without an embedded store
 
     def __post_init__(self, library: Library | None, key_watch: KeyWatch | None) -> None:
         settings, clock, metrics = self.settings, self.clock, self.metrics
@@ -222,7 +222,7 @@ class Container:
         self._compose_rest(key_watch or KeyWatch(self.db, next_key_file(settings.store)))
 
     def takes_writes(self) -> bool:
-        """Returns whether the disk and the memory of the store have room for what is new."""
+        """Returns whether the store has room for new data, on disk and in memory."""
         return self.memory.takes_writes and (self.disk is None or self.disk.takes_writes)
 
     async def is_ready(self) -> bool:
@@ -230,7 +230,7 @@ class Container:
         return self.takes_writes() and await self.db.takes_writes()
 
     def _key_rotation(self, watch: KeyWatch) -> KeyRotation:
-        """What rotates the master key. An embedded store's keys are in its directory."""
+        """Returns the service that rotates the master key. An embedded store has its keys in its directory."""
         section = self.settings.store
         return KeyRotation(
             connection=self.db, watch=watch, directory=None if section.url else section.directory,
@@ -238,7 +238,7 @@ class Container:
         )  # fmt: skip
 
     def _compose_signing_in(self, operators: OperatorStore, sessions: SessionStore) -> None:
-        """What lets people in."""
+        """Makes the services for signing in."""
         settings, clock = self.settings, self.clock
         entering = SignIn(operators, sessions, self.audit, clock, self.stop_control.administers)
         self.passkeys = Passkeys(operators, sessions, entering, clock, RelyingParty.of(settings))
@@ -248,7 +248,7 @@ class Container:
         )
 
     def _compose_following(self) -> None:
-        """What is decided about alerts that are told."""
+        """Makes the services that decide about shown alerts."""
         self.follow_ups = FollowUps(self.alerts, self.approval, self.stop_control, self.clock)
         self.case_stand_down = CaseStandDown(
             self.alerts, self.approval, self.follow_ups, self.organisations, self.limits, self.audit, self.clock
@@ -256,7 +256,7 @@ class Container:
         self.resending = Resending(self.alerts, self.work, self.stop_control)
 
     def _compose_forgetting(self, updates: Updates) -> None:
-        """What takes out of alerts what is not to be known any more, here and in copies that are put back."""
+        """Makes the services that remove content from alerts, here and in restored copies."""
         cases, tombstones = Cases(self.db), self._tombstones
         self.published_history = PublishedHistory(updates.published, cases)
         self.legal_holds = LegalHolds(cases, self.alerts, self.approval, self.organisations, self.audit, self.clock)
@@ -266,7 +266,7 @@ class Container:
         self.purging = Purging(self.alerts, cases, self.media, tombstones, self.approval, self.clock)
 
     def _compose_rest(self, key_watch: KeyWatch) -> None:
-        """What tells of alerts, and what takes them from elsewhere."""
+        """Makes the remaining services: events, webhooks, paging, carriers, reports, CAP, feeds and distributors."""
         settings, clock, metrics = self.settings, self.clock, self.metrics
         self.key_rotation = self._key_rotation(key_watch)
         kept = event_store.Events(self.db, keep=settings.events.keep, keep_days=settings.events.keep_days)
@@ -336,7 +336,7 @@ class Container:
 
     @property
     def restoring(self) -> Restoring:
-        """Settles a store that was put back from a copy."""
+        """Returns the service that settles a store after it was restored from a copy."""
         org, names = self.settings.alerts.organisation, self.organisations.names
         return Restoring(
             self.open_alerts, self.alerts, self.tracks, self._tombstones, self.audit, names, self.clock, org
@@ -347,22 +347,24 @@ class Container:
         return Tombstones(self.settings.store.tombstones_file)
 
     def inbound(self, carrier: str) -> Inbound:
-        """Takes what a text message centre tells."""
+        """Returns the service for messages that come in from an SMS centre."""
         return Inbound(carrier, self.receipts, self.suppression, self.metrics)
 
     @property
     def forgetting(self) -> Forgetting:
-        """Takes whom alerts sought out of those that ended."""
+        """Returns the service that removes the identity of missing children from ended alerts."""
         return Forgetting(
             self.alerts, Cases(self.db), self.published_history, self.audit, self.settings.retention, self.clock
         )
 
 
 def next_key_file(section: StoreSection) -> Path | None:
-    """Where the new master key appears during a rotation. An embedded store makes it beside the old one."""
+    """Returns the path of the new master key during a rotation. An embedded store has it beside the old key. None if
+    an external store has no such setting.
+    """
     return section.next_master_key_file if section.url else section.directory / NEXT_KEY
 
 
 def poster_of(section: WebhookSection) -> Fetcher:
-    """Asks the hosts of webhooks."""
+    """Returns the HTTP client that posts to webhooks."""
     return Fetcher(timeout_s=section.timeout_s, ports=frozenset(section.ports), loopback=section.loopback)

@@ -1,4 +1,5 @@
-"""Who may decide about an alert, and what stands against a decision: a change since the person looked, an end that came first.
+"""Checks of a decision about an alert: who may decide, whether the alert changed since the person read it, and whether
+it has ended.
 
 A decision about an Actual alert takes two persons, and no test key.
 """
@@ -17,35 +18,38 @@ from alertd.service.access import Credential, hands_of
 from alertd.service.reach import LEAST_SHOWN, about
 from alertd.store.alerts.records import AlertRecord
 
-#: So often it is tried again where others changed the same at the same moment.
+#: Number of attempts when others change the same record at the same moment.
 TRIES = 5
 
 
 def check_revision(record: AlertRecord, seen: int | None) -> None:
-    """Raises Problem when the alert is of another revision than the one named; None names none."""
+    """Raises Problem version-changed if the alert is not of the revision `seen`. None accepts any revision."""
     if seen not in {None, record.rev}:
         raise changed_since()
 
 
 def changed_since(what: str = "alert") -> Problem:
-    """It is of another revision than the one the caller named."""
+    """Returns the Problem for a record of another revision than the caller named."""
     return Problem("version-changed", f"The {what} was changed since you read it.")
 
 
 def contested(what: str) -> Problem:
-    """Others were first each time that it was tried."""
-    return Problem("precondition-failed", f"Somebody else keeps changing {what}. Try again.")
+    """Returns the Problem for a change that failed on each attempt, because others changed the same."""
+    return Problem("precondition-failed", f"Other callers keep changing {what}. Try again.")
 
 
 def has_ended() -> Problem:
-    """Whoever decides about the alert comes too late."""
+    """Returns the Problem for a decision after the alert's end."""
     return Problem("expired", "The alert's end has passed.")
 
 
 def check_second_person(record: AlertRecord, who: Credential) -> None:
-    """Whoever made a key may have kept it. So the approver is none of those through whose hands the author's key came, and the author is
-    none of those of the approver's key. Two keys that a third made are two persons': every first administrator makes them so, and could
-    act as both; whose hands each came through is listed with it (`made_by`).
+    """Raises Problem unless the caller is a second person, independent of the author.
+
+    A person who made a key may have kept it. Therefore the approver must be neither the author nor a maker of the
+    author's key, and the author must not be a maker of the approver's key. Two keys that a third person made count as
+    two persons, because every first administrator makes keys in this way. That administrator could act as both; the
+    list of keys shows the makers of each (`made_by`).
     """
     check_key(record, who)
     if who.is_person(record.author.subject):
@@ -56,18 +60,20 @@ def check_second_person(record: AlertRecord, who: Credential) -> None:
     ):
         raise Problem(
             "same-person",
-            "An Actual alert needs a second person: you submitted it, or of you two one made the other's key.",
+            "An Actual alert needs a second person: you submitted it, or one of you and its author made the other's key.",
         )
 
 
 def check_key(record: AlertRecord, who: Credential) -> None:
-    """Raises Problem where a test key would decide about an Actual alert."""
+    """Raises Problem if a test key would decide about an Actual alert."""
     if who.test and record.status == Status.ACTUAL:
-        raise Problem("not-allowed", "A test key decides nothing about an Actual alert.")
+        raise Problem("not-allowed", "A test key cannot decide about an Actual alert.")
 
 
 def check_drift(seen: int, now: int, most_share: float) -> None:
-    """Raises Problem `audience-changed` if the estimate differs too much from the one that was seen; "<100" counts as 100."""
+    """Raises Problem audience-changed if the estimate `now` differs from the one that was `seen` by more than the
+    share `most_share`. "<100" counts as 100.
+    """
     before, after = max(seen, LEAST_SHOWN), max(now, LEAST_SHOWN)
     if abs(after - before) > most_share * before:
         raise Problem(
@@ -79,14 +85,16 @@ def check_drift(seen: int, now: int, most_share: float) -> None:
 
 
 def check_plates(record: AlertRecord, plates: Sequence[str]) -> None:
-    """Raises Problem where these are not those of its vehicles."""
+    """Raises Problem unless these are exactly the plates of the alert's vehicles."""
     if record.document and rules.plates(record.alert) != frozenset(map(bare_plate, plates)):
-        fault = Fault("/plates", "Type the plate of each vehicle as the case has it: these are others.")
-        raise Problem("invalid-request", "The plates are typed again before anybody is told.", faults=(fault,))
+        fault = Fault("/plates", "These are not the plates of the case. Type the plate of each vehicle as in the case.")
+        raise Problem("invalid-request", "Type the plates again before the alert is sent.", faults=(fault,))
 
 
 def refused(old: str, new: AlertState) -> Problem:
-    """Why an alert in an old state (or "expired", "changed", "revised") did not become what was asked."""
+    """Returns the Problem for an alert that could not change to the state `new`. `old` is its state, or "expired",
+    "changed" or "revised".
+    """
     if old == "expired":
         return has_ended()
     if old == "changed":
@@ -94,7 +102,6 @@ def refused(old: str, new: AlertState) -> Problem:
     if old == "revised":
         return Problem(
             "approval-stale",
-            "The alert was changed, or put back from a backup, since this update of it was written. Return it, and have the alert updated as it"
-            " is now.",
+            "The alert was changed, or put back from a backup, since this update was submitted. Return the update, and have a new one submitted.",
         )
     return Problem("precondition-failed", f"An alert that is {old or 'gone'} cannot become {new}.")

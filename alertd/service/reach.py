@@ -1,8 +1,8 @@
 """Reach: the estimated number of people in an area, before an alert to it is approved.
 
-Every count before an approval comes from the noisy map of people (`geofences.people_map`), because exact counts show where a person
-lives. The approval freezes the exact audience; after it the numbers of that alert are exact, but small ones are not shown, and none that
-nobody but its author answers for.
+Every count before an approval comes from the noisy map of people (`geofences.people_map`), because exact counts show
+where a person lives. The approval freezes the exact audience. From then on, the counts of that alert are exact, but
+small ones are not shown. No exact count is shown while only the author answers for the alert.
 """
 
 from __future__ import annotations
@@ -37,16 +37,19 @@ from geofences.scan import Outline, Outlines
 
 #: Smallest estimate that is shown as a number: about the people of one leaf of the map.
 LEAST_SHOWN = 100
-#: Up to so many records, a map takes some hundredths of a second, so it is built again before the next answer if anybody registered.
+#: Number of records up to which a map is built in some hundredths of a second. Such a map is built again before the
+#: next answer after any registration.
 FEW_RECORDS = 5_000
 #: Minimum age of a map before it is built again, in seconds and in build times: another process may have registered people.
 LEAST_AGE_S, AGE_FACTOR = 60.0, 30
-#: Nobody is answered from an older map. A process that answers builds it twice as often, so that nobody waits.
+#: Maximum age in seconds of a map that answers come from. A running process builds it twice as often, so that no caller
+#: waits.
 MOST_AGE_S = 3_600.0
 #: Standard deviations of noise that an upper bound allows for.
 SURE = 4
 
-#: What a small estimate is shown as. In JSON Schema an enum: clients that are generated from a `const` refuse every other form.
+#: The form of a small estimate. In JSON Schema an enum: clients that are generated from a `const` refuse every other
+#: form.
 Few = Annotated[Literal["<100"], WithJsonSchema({"type": "string", "enum": ["<100"]})]
 Estimate = int | Few
 
@@ -60,12 +63,12 @@ class Count:
 
     @classmethod
     def of(cls, row: NDArray[np.float64]) -> Count:
-        """Of a row of the map."""
+        """Makes a count from a row of the map."""
         people, *addresses = np.maximum(row, 0).tolist()
         return cls(people=people, addresses=dict(zip(CHANNELS, addresses, strict=True)))
 
     def reached(self, channels: Collection[str]) -> float:
-        """About how many messages go out on these channels."""
+        """Returns about how many messages are sent on these channels."""
         return sum(self.addresses[channel] for channel in channels)
 
 
@@ -75,7 +78,7 @@ class Ground:
 
     area: shapely.MultiPolygon
     told: Sequence[int]  # numbers of the regions that are notified as a whole
-    touched: Mapping[int, float]  # by number of each touched region: the share of its ground that lies in the area
+    touched: Mapping[int, float]  # by number of each touched region: the share of its area that lies in `area`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,14 +90,15 @@ class Reach:
     regions: Mapping[int, float] = field(default_factory=dict)  # people by number of the smallest region they are in
     unnotified: Mapping[int, float] = field(
         default_factory=dict
-    )  # people by number of the region they named, if it is not notified
+        # People by number of the region that they chose, if it is not notified.
+    )
 
 
 NOBODY = Count.of(np.zeros(COLUMNS))
 
 
 def about(estimate: float) -> Estimate:
-    """An estimate as it is shown: two significant digits, and "<100" below 100."""
+    """Returns an estimate in the form that is shown: two significant digits, or "<100" below 100."""
     if round(estimate) < LEAST_SHOWN:
         return "<100"
     unit: int = 10 ** (math.floor(math.log10(estimate)) - 1)
@@ -102,13 +106,13 @@ def about(estimate: float) -> Estimate:
 
 
 def by_code(people: Mapping[int, float], codes: Mapping[int, str]) -> dict[str, Estimate]:
-    """Estimates of 100 and more by the codes of their regions; `people` and `codes` are by region number."""
+    """Returns the estimates of 100 and more by region code. `people` and `codes` are by region number."""
     found = {code: about(people.get(number, 0)) for number, code in codes.items()}
     return {code: count for code, count in found.items() if count != "<100"}
 
 
 def stored_estimate(estimate: float | Literal["<100"]) -> int:
-    """An estimate as a record keeps it: as it is shown, 0 for "<100"."""
+    """Returns an estimate in the form that a record stores: rounded to two significant digits, 0 for "<100"."""
     shown = about(estimate) if isinstance(estimate, (int, float)) else estimate
     return shown if isinstance(shown, int) else 0
 
@@ -117,7 +121,7 @@ class Reaches:
     """Estimates reach, and builds the map again when it is out of date."""
 
     def __init__(self, audience: Audience, people: People, codec: Codec, cache: Path, clock: Clock) -> None:
-        """`cache` is the file in which a map is kept for the next start."""
+        """`cache` is the file that stores a map for the next start."""
         self._audience = audience
         self._people = people
         self._codec = codec
@@ -142,8 +146,9 @@ class Reaches:
             await asyncio.gather(refreshing, *([self._building] if self._building else []), return_exceptions=True)
 
     async def current(self, library: Library) -> PeopleMap:
-        """Returns the map to answer from. A small map holds everybody whom this process registered; a large one may be some minutes old, and
-        an hour if nobody asked meanwhile. If the store does not answer, the last map stays. Raises StoreUnavailableError if there is none.
+        """Returns the map to answer from. A small map includes everybody whom this process registered. A large map may
+        be some minutes old, or an hour if no caller needed it meanwhile. Keeps the last map if the store does not
+        answer. Raises StoreUnavailableError if there is none.
         """
         if self._map is None:
             await self._load()
@@ -151,14 +156,14 @@ class Reaches:
             building = self._begin(library)
             if self._is_quick() or self._age_s() > MOST_AGE_S:
                 is_built = await self._finished(building)
-                if is_built and self._is_outdated(library) and self._is_quick():  # it was begun before the last change
+                if is_built and self._is_outdated(library) and self._is_quick():  # it began before the last change
                     await self._finished(self._begin(library))
         assert self._map is not None
         return self._map
 
     async def _finished(self, building: asyncio.Task[None]) -> bool:
-        """Waits for a build, and returns whether it succeeded. Raises what it raised only if there is no older map: an old estimate is better
-        than a refused alert.
+        """Waits for a build, and returns whether it succeeded. Raises its exception only if there is no older map: an
+        old estimate is better than a refused alert.
         """
         try:
             await asyncio.shield(building)
@@ -227,7 +232,7 @@ def _note_failure(task: asyncio.Task[None]) -> None:
 
 
 def _cached(path: Path, people: PeopleMap, codec: Codec) -> None:
-    """A full disk costs the next start its map, and nothing else."""
+    """Stores the map for the next start. If the disk is full, only that map is lost."""
     try:
         write(path, people, codec)
     except OSError as error:
@@ -256,7 +261,9 @@ def _estimated(part: Part, ground: Ground, shape: bytes, outline: Outline) -> Re
 
 
 def _by_region(part: Part, people: NDArray[np.float64], named: NDArray[np.float64]) -> dict[int, float]:
-    """People by region number: each leaf divided by the regions of its points, and the people who named a region."""
+    """Returns people by region number: each leaf is divided among the regions of its points, and people who chose a
+    region are added to it.
+    """
     some = np.flatnonzero(people)
     labels = part.labels[some]
     own = labels > 0
@@ -271,40 +278,45 @@ def _by_region(part: Part, people: NDArray[np.float64], named: NDArray[np.float6
 
 SMALL_COUNT = 20  # below this a count could tell where one person lives, so it is shown as "<20"
 
-#: What a small count is shown as. In JSON Schema an enum: clients that are generated from a `const` refuse every other form.
+#: The form of a small count. In JSON Schema an enum: clients that are generated from a `const` refuse every other form.
 Small = Annotated[Literal["<20"], WithJsonSchema({"type": "string", "enum": ["<20"]})]
 #: An exact count from 20 up.
 Shown = int | Small
 
 
 def is_exact(record: AlertRecord) -> bool:
-    """Whether its counts are exact: it was approved, and a second person approved it or reviewed it since.
+    """Returns whether the counts of an alert are exact: it is an Actual alert that was approved by a second person, or
+    reviewed by one since.
 
-    Whoever sends alone could compare the counts of two alerts, and so learn where one person lives.
+    A person who sends alone could compare the counts of two alerts, and so find out where a person lives.
     """
     return bool(record.times.start) and record.status == Status.ACTUAL and not record.approval.is_alone
 
 
 def had_nobody_to_notify(record: AlertRecord) -> bool:
-    """Whether an alert was sent without a single message, because nobody was in its audience or nobody had an address for its channels.
+    """Returns whether an alert was sent without any message, because its audience was empty or had no address on its
+    channels.
 
-    Known only after it ended. It reveals no more than the progress of the alert, which has no first hand-over then.
+    This is known only after the sending has ended. It reveals no more than the progress of the alert, which then has
+    no first hand-over.
     """
     return record.state is AlertState.SENT and not record.plan.batches and record.id == chain_of(record.id)
 
 
 def people_shown(record: AlertRecord) -> Shown | Estimate:
-    """The people of an alert: the frozen audience where counts are exact, otherwise the estimate at submission."""
+    """Returns the number of people of an alert: the frozen audience if counts are exact, otherwise the estimate at
+    submission.
+    """
     return exactly_shown(record.people) if is_exact(record) else about(record.target.seen)
 
 
 def exactly_shown(count: int) -> Shown:
-    """An exact count of people. Nobody and a few read the same."""
+    """Returns an exact count of people. None and a few look the same: "<20"."""
     return count if count >= SMALL_COUNT else "<20"
 
 
 def too_few_people(least: int) -> Problem:
-    """An Actual alert would reach so few that telling them tells who they are."""
+    """Returns the Problem for an Actual alert that reaches so few people that the message would reveal who they are."""
     return Problem(
-        "audience-too-small", f"Fewer than {least} people are in the area: telling them would tell who they are."
+        "audience-too-small", f"Fewer than {least} people are in the area: an alert would reveal who they are."
     )

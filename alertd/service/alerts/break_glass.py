@@ -141,7 +141,7 @@ class BreakGlass:
             if standing := [one.alert for one in others if one.alert in heads and _stands(heads[one.alert], one)]:
                 raise Problem(
                     "review-pending",
-                    "You approved another alert alone, and it was not reviewed yet. Have it reviewed first.",
+                    "You approved another alert alone, and it was not reviewed yet.",
                     alert=standing[0],
                 )
             kept = [one for one in seen if one.alert == record.id]

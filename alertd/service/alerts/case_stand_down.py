@@ -1,6 +1,6 @@
 """Stands down a whole case, because the child was found.
 
-An organisation stands down its own alerts of the case, and asks the other organisations, whose people decide. Only an
+An organisation stands down its own alerts of the case, and asks the other organisations; their people decide. Only an
 administrator of the organisation that runs the service stands down the alerts of all organisations. An alert of one's
 own with the same case number proves nothing, because one administrator can make the two keys that it takes. The answer
 to a request is the same whether or not the number exists, so that a caller cannot find case numbers by guessing.

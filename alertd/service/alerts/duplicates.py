@@ -47,7 +47,7 @@ async def find_first(
         await clock.sleep(LOOK_S)
     raise Problem(
         "idempotency-in-progress",
-        "Another request is submitting the alert with this external id. Try again.",
+        "Another request is submitting the alert with this external id.",
         headers={"Retry-After": "1"},
     )
 

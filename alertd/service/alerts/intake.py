@@ -191,7 +191,7 @@ class Intake:
         if not done:
             raise Problem(
                 "version-changed" if old == "changed" else "precondition-failed",
-                "The alert was changed meanwhile. Read it again and repeat your change.",
+                "The alert was changed meanwhile.",
             )
         return Taken.of(replace(new, rev=record.rev + 1), checked.look)
 

@@ -3,7 +3,7 @@
 Recipients are pairs of a subscriber and a channel. The worker uses the address that the subscriber has when it sends.
 A follow-up notifies everyone who may have received what it follows, and not the people who are in the area now. An
 update notifies earlier recipients again if its `notify` says so, and the other people in its area for the first time.
-It also notifies people whom an earlier version had yet to notify of a change.
+It also notifies people that an earlier version had yet to notify of a change.
 
 The worker writes intents before it sends, and none after the gate has closed. Therefore the ledgers name every
 recipient from then on. A row in flight counts as received. So does a row that a carrier accepted and later reported as
@@ -254,7 +254,7 @@ def few(record: AlertRecord, channels: Iterable[str], counts: Mapping[str, int],
     if counts are not exact.
 
     A caller who `reads_ledger` sees the small counts of an alert. That caller does not see the small counts of people
-    whom an update notifies for the first time.
+    that an update notifies for the first time.
     """
     again = again_on(record.update.notify, CHANNELS) if record.update else CHANNELS
     least = SMALL_COUNT if reads_ledger or is_exact(record) else math.inf

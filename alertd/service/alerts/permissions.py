@@ -141,7 +141,7 @@ class Permissions:
         return await self._answered(alert_id, who, _S.GRANTED, "", ground, people)
 
     async def refuse(self, alert_id: str, who: Credential, why: str) -> Request:
-        """Refuses, so that nobody is notified in this part. Raises Problem."""
+        """Refuses: the alert is not sent in this part. Raises Problem."""
         return await self._answered(alert_id, who, _S.REFUSED, why)
 
     async def ask(self, alert_id: str, who: Credential, org: str) -> AlertRecord:

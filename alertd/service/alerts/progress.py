@@ -111,7 +111,7 @@ class ProgressReports:
         """Returns whether a message was sent with the content from before the restriction. Also returns True if that
         is unknown.
 
-        A version written after the restriction never had that content, whatever the clocks show. If a row had more
+        A version written after the restriction never had that content, even if the clocks differ. If a row had more
         than one attempt, only the answer to the last one is timed.
         """
         knew = version.update is not None and str(alert.times.restricted) in version.update.upon.split()

@@ -106,7 +106,7 @@ class Results:
         return await self.alerts.area(record.id)
 
     async def _regions(self, head: AlertRecord) -> Mapping[str, Estimate]:
-        """Returns estimates, because each report with exact counts would show changes of who is registered there."""
+        """Returns estimates: exact counts would reveal at each report which people registered or left since."""
         area = await self.alerts.area(head.id)
         shares = await self.targeting.shares(area)
         reach = await self.reach_previews.reach(area, shares, population_of(head.alert))

@@ -235,7 +235,7 @@ def check_submission(standing: StandingStops, who: Credential, *, goes_out: bool
 
 def _check(standing: StandingStops, org: str, *key_ids: str) -> None:
     if found := standing.of(org, key_ids):
-        raise Problem("stop-active", "A stop is active, so nothing is sent. Resume it first.", scope=found[0])
+        raise Problem("stop-active", "A stop is active, so nothing is sent.", scope=found[0])
 
 
 def check_key_in(standing: StandingStops, who: Credential) -> None:
