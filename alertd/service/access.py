@@ -126,15 +126,15 @@ class Credential:
 
     @property
     def signature(self) -> str:
-        """Returns the person as records of `org` store them. A person of another organisation gets its id appended, so
-        that they are not confused with a person of `org`. `signer` parses it.
+        """Returns the person as records of `org` store them. A person of another organisation gets that organisation's
+        id appended, to distinguish them from a person of `org`. `signer` parses it.
         """
         return self.subject if self.own_org == self.org else f"{self.subject}{_OF}{self.own_org}"
 
     @property
     def sender(self) -> str:
         """Returns the key as records of `org` store the keys that an alert is sent by. A key of another organisation
-        gets its id as a prefix.
+        gets that organisation's id as a prefix.
         """
         return self.key_id if self.own_org == self.org else f"{self.own_org}:{self.key_id}"
 

@@ -352,7 +352,7 @@ class Container:
 
     @property
     def forgetting(self) -> Forgetting:
-        """Returns the service that removes the identity of missing children from ended alerts."""
+        """Returns the service that removes the identity of the people sought from ended alerts."""
         return Forgetting(
             self.alerts, Cases(self.db), self.published_history, self.audit, self.settings.retention, self.clock
         )

@@ -47,9 +47,9 @@ def check_second_person(record: AlertRecord, who: Credential) -> None:
     """Raises Problem unless the caller is a second person, independent of the author.
 
     A person who made a key may have kept it. Therefore the approver must be neither the author nor a maker of the
-    author's key, and the author must not be a maker of the approver's key. Two keys that a third person made count as
-    two persons, because every first administrator makes keys in this way. That administrator could act as both; the
-    list of keys shows the makers of each (`made_by`).
+    author's key. The author must not be a maker of the approver's key. Two keys that a third person made count as two
+    persons, because every first administrator makes keys in this way. That administrator could act as both; the list
+    of keys shows the makers of each (`made_by`).
     """
     check_key(record, who)
     if who.is_person(record.author.subject):

@@ -88,10 +88,8 @@ class Reach:
     whole: Count
     most: float  # upper bound: everybody in each leaf that the area touches, and the noise
     regions: Mapping[int, float] = field(default_factory=dict)  # people by number of the smallest region they are in
-    unnotified: Mapping[int, float] = field(
-        default_factory=dict
-        # People by number of the region that they chose, if it is not notified.
-    )
+    # People by number of the region that they chose, if it is not notified.
+    unnotified: Mapping[int, float] = field(default_factory=dict)
 
 
 NOBODY = Count.of(np.zeros(COLUMNS))

@@ -45,7 +45,7 @@ async def test_a_vehicle_is_named_and_its_plate_typed_again(
         await expect(approve).to_be_disabled()
         await approver.fill("Type the plate of vehicle 1 again", "1234 BCE")
         await approve.click()
-        await expect(approver.page.get_by_role("alert")).to_contain_text("these are others")
+        await expect(approver.page.get_by_role("alert")).to_contain_text("These are not the plates of the case")
         await approver.fill("Type the plate of vehicle 1 again", "1234bcd")
         await approve.click()
         await expect(approver.page.locator(".told")).to_be_visible()

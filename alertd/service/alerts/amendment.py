@@ -40,7 +40,7 @@ class _Change:
     """New documents for versions of an alert, and the version that announces the change."""
 
     word: str  # the name of the event; '' for none
-    anew: list[AlertRecord]  # the changed versions, with the alert
+    anew: list[AlertRecord]  # the changed versions, the alert among them
     told_by: AlertRecord | None = None
 
 
@@ -60,7 +60,8 @@ class Amendment:
     clock: Clock
 
     async def restrict(self, alert_id: str, who: Credential, reason: str, *, rev: int | None = None) -> Followed:
-        """Removes the facts and the photos of a missing child from an alert for good. Only age and sex remain.
+        """Removes the facts and the photos of a missing child from an alert for good. Of the child, only age and sex
+        remain.
 
         Unsent messages contain no more than that. A silent message replaces the alert on each phone that shows it.
         While a legal hold keeps the case, only the evidence has the earlier content. Raises Problem.
@@ -79,9 +80,9 @@ class Amendment:
         return done
 
     async def still_named(self, record: AlertRecord) -> list[str]:
-        """Returns the ids of other alerts of the same case and organisation that still contain the facts removed from
-        `record`, or will when they start. Returns none if `record` is not restricted. Each alert belongs to its own
-        author, and may be about another child of the case. Therefore none of them is restricted automatically.
+        """Returns the ids of other alerts of the same case and organisation that contain the removed facts, now or
+        when they start. Returns none if `record` is not restricted. Each alert belongs to its own author, and may be
+        about another child of the case. Therefore none of them is restricted automatically.
         """
         if not record.times.restricted:
             return []
@@ -95,7 +96,7 @@ class Amendment:
         """
         found = await asyncio.to_thread(self.tombstones.restrictions)
         facts = await self.alerts.fields(list(found), "state", "restricted")
-        risen = [  # Reads only unencrypted fields. A damaged alert shows no facts.
+        risen = [  # reads only unencrypted fields; a damaged alert shows no facts
             one
             for one, (state, since) in zip(found, facts, strict=True)
             if state and state.decode() != AlertState.PURGED and not int(since or 0)
@@ -122,8 +123,8 @@ class Amendment:
         self, alert_id: str, who: Credential, expires: datetime, reason: str, *, rev: int | None = None
     ) -> Followed:
         """Moves the end of an alert to a later time. A child's name is then shown for longer than the second person
-        approved, so the caller must be a person who could approve the alert. Queued messages live longer and photos
-        are kept longer, but phones get no message about it. Raises Problem.
+        approved. Therefore the caller must be a person who could approve the alert. Queued messages live longer and
+        photos are kept longer, but phones get no message about it. Raises Problem.
         """
         return await self._revised(alert_id, who, reason, rev, partial(self._extension, who, expires))
 
@@ -171,8 +172,8 @@ class Amendment:
         return _Change(word="extended", anew=[new])
 
     def _check_end(self, record: AlertRecord, new: AlertRecord, now_ms: int) -> None:
-        """Raises Problem if `new` has no valid end, or one that is not later than before, or more than 49 days after
-        the start.
+        """Raises Problem if `new` has no valid end, an end no later than before, or an end more than 49 days after the
+        start.
         """
         now = time_of(now_ms)
         faults = rules.expiry_faults(new.alert, now)

@@ -25,7 +25,7 @@ from alertd.store.alerts.records import AlertRecord, Footing
 from channels.base import Loudness
 
 #: Time in ms in which a follow-up is sent, 7 days. A phone that was off for days still learns that the alert is over. A
-#: stop or a carrier outage of a week does not prevent that.
+#: stop, or some days of carrier trouble, do not prevent that.
 TELLS_MS = 7 * DAY_MS
 #: A follow-up of a loud alert is sent at normal loudness, so that it wakes no one.
 QUIETER = {Loudness.LOUD.value: Loudness.NORMAL.value}
@@ -121,7 +121,8 @@ class FollowUps:
         rev: int | None = None,
     ) -> Followed:
         """Cancels an alert that should not have been sent. Nothing more of it is sent, and its recipients get a
-        message in prepared words. An alert that was never sent is rejected instead. Raises Problem.
+        message in prepared words. If no person was notified yet, a scheduled alert is cancelled without a message, and
+        any other is rejected. Raises Problem.
         """
         for _ in range(TRIES):
             record = await self.approval.get(alert_id, who)

@@ -59,9 +59,8 @@ class Taken(AreaReach):
     """An alert that the service took in, and what the alert would do."""
 
     record: AlertRecord
-    box: Box | None = field(
-        default=None, compare=False, repr=False
-    )  # the encryption key of its case, if the alert was stored just now
+    # The key of its case, if the alert was stored just now.
+    box: Box | None = field(default=None, compare=False, repr=False)
     is_repeat: bool = False  # the organisation had submitted this alert before; nothing was stored
     similar: Sequence[AlertRecord] = ()  # other living alerts of its case, if no external id distinguishes them
 
@@ -103,7 +102,7 @@ class Intake:
     photos: Photos
     texts: Texts
     organisations: Organisations
-    author_mb: int = 0  # MiB that one person's alerts may take; 0 for no limit. See `alerts.author_mb`.
+    author_mb: int = 0  # MiB that one person's alerts may take, and again each day; 0 for no limit (`alerts.author_mb`)
 
     def __post_init__(self) -> None:
         self._written = RateLimits(self.clock)
@@ -129,15 +128,13 @@ class Intake:
                 self._check_size(checked, who)
                 # Attach the photos first, so that every photo that a stored alert names exists.
                 await self.photos.attach(checked.alert, record)
-            # A second try must not wait for the external id of this one.
             except Problem:
+                # A second try must not wait for the external id of this one.
                 await self.alerts.external_ids.release(record)
                 raise
             box = await self.alerts.create(record, checked.look.packed)
-            if (
-                box is None
-                # The id exists only if an earlier try of the same request was cut off after it stored the alert.
-            ):
+            # The id exists only if an earlier try of the same request was cut off after it stored the alert.
+            if box is None:
                 record = await self.alerts.get(record.id) or record
         taken = Taken.of(record, checked.look, box)
         return taken if record.external_id else replace(taken, similar=await similar(self.alerts, record))
@@ -240,9 +237,8 @@ class Intake:
             )  # fmt: skip
 
         document = alert.model_dump_json().encode()
-        says = digest(
-            _unnamed(document, alert.external_id)
-        )  # A dry run and the submission after it often have the same document.
+        # A dry run and the submission after it often have the same document.
+        says = digest(_unnamed(document, alert.external_id))
         if faults := await self._unsayable.once(None, (says, who.org, texts, telling.code, *look.countries), unsayable):
             raise Problem("message-impossible", "A channel's message cannot be made.", faults=tuple(faults))
         self.reach_previews.check_size(alert, look)

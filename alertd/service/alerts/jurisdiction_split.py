@@ -99,11 +99,11 @@ class JurisdictionSplit:
         self, area: shapely.MultiPolygon, who: Credential, known: Known | None = None
     ) -> tuple[Division, dict[str, str]] | None:
         """Divides an area among the caller's organisation and the neighbours that may permit the rest. Returns the
-        division and the neighbours' names, or None if the area is in the organisation's jurisdiction.
+        division and the neighbours' names, or None if the area is in the organisation's jurisdiction. An organisation
+        that may alert everywhere is not a neighbour.
 
-        An organisation that may alert everywhere is not a neighbour. Raises Problem if the area leaves the
-        jurisdiction of the key, if a part belongs to no organisation, or if no part belongs to the caller's
-        organisation.
+        Raises Problem in three cases: the area leaves the jurisdiction of the key; a part belongs to no organisation;
+        no part belongs to the caller's organisation.
         """
         known = known or await self.organisations.get(who.org)
         narrow, own = who.terms.jurisdiction, known.organisation.jurisdiction
@@ -172,8 +172,8 @@ class JurisdictionSplit:
     ) -> tuple[Area, AreaReach, Beyond | None, list[Permission]]:
         """Previews a target for the caller.
 
-        Returns the area that would be alerted, the reach of the part in the caller's jurisdictions, the part of the
-        target that would be refused (or None), and the permissions that neighbours may give. Raises Problem.
+        Returns four values: the area that would be alerted; the reach of the part in the caller's jurisdictions; the
+        part that would be refused, or None; the permissions that neighbours may give. Raises Problem.
         """
         area, split = (await self.reach_previews.resolved(target)).area, None
         beyond = await self.organisations.beyond(area.geometry, who)

@@ -9,9 +9,9 @@ The worker writes intents before it sends, and none after the gate has closed. T
 recipient from then on. A row in flight counts as received. So does a row that a carrier accepted and later reported as
 failed, because its reports come in any order. A queued row does not count, since its gate is closed by then.
 
-For a person in the area of an update, two more kinds of row do not count as received: a row on a screen channel that
-was cut off in the middle and would have been repeated, and a row that a carrier reported as failed. An update notifies
-people outside its area of the change.
+For a person in the area of an update, two more kinds of row do not count as received. One is a row on a screen channel
+that was cut off in the middle and would have been repeated. The other is a row that a carrier reported as failed. An
+update notifies people outside its area of the change.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class DeliveredTo:
     everyone: Pairs
     told: Pairs  # may have received it
     waits: Pairs  # not sent yet, or cut off
-    # The pairs of `told` that have only a row that was cut off on a screen, where a repeated message replaces the
-    # first, or a row that was reported as failed.
+    # The pairs of `told` that have no other row than these: cut off on a screen, where a repeated message replaces the
+    # first; or reported as failed.
     unsure: Pairs
 
 

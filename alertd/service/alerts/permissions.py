@@ -241,10 +241,8 @@ class Permissions:
             return
         allowed_hands = frozenset((await self.organisations.get(record.org)).stored.allowed_hands)
         for one in await versions_of(self.alerts, record.id):
-            if one.approval.by and (
-                one.id == record.id or one.neighbours.permissions
-                # A version that a neighbour permitted makes no requests.
-            ):
+            # Skip versions that a neighbour permitted: they make no requests.
+            if one.approval.by and (one.id == record.id or one.neighbours.permissions):
                 check_second_person(one, who)
                 _check_approver(one.approval.by, who, allowed_hands)
 

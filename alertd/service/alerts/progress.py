@@ -31,7 +31,7 @@ LOOKS = 25
 #: Lines of a ledger that are written at once.
 LINES = 1_000
 #: Time in ms for which messages with the removed facts may still be sent after a restriction. The replacement is sent
-#: at least this much later (0023).
+#: 1 s after that at the earliest (0023).
 OLD_WORDS_MS = 1_000
 
 

@@ -57,7 +57,7 @@ class StopControl:
         self._behind = frozenset[str]()  # the live chains to which the stops could not be applied then
 
     async def stop(self, scope: str, who: Credential, reason: str) -> Effect:
-        """Stops a scope. No new chunk is sent after this returns. A request to resume that was made before must be
+        """Stops a scope. No new sending begins after this returns. A request to resume that was made before must be
         made again. Raises Problem.
         """
         _check_live(who)
@@ -106,9 +106,8 @@ class StopControl:
             return SERVICE
         if what == "organisation":
             return of_org(who.org)
-        is_stopped = (
-            key_id and of_key(who.org, key_id) in (await self._stops.read_standing()).stops
-        )  # also finds a stopped key that was revoked later
+        # This also finds a stopped key that was revoked later.
+        is_stopped = key_id and of_key(who.org, key_id) in (await self._stops.read_standing()).stops
         if not key_id or not (is_stopped or await self._has(who.org, key_id)):
             raise Problem("not-found", "There is no such key or operator. If it was revoked, stop the organisation.")
         return of_key(who.org, key_id)

@@ -57,8 +57,8 @@ class Timeline:
     looks: int = LOOKS
 
     async def history(self, record: AlertRecord) -> History:
-        """Returns the acts on an alert and its chain that were done, or may have been: the outcome of an act without
-        an entry for it is unknown. Leaves refused acts out, because they changed nothing.
+        """Returns the acts on an alert and its chain that were done, or may have been done. The latter are acts
+        without a recorded outcome. Leaves refused acts out, because they changed nothing.
         """
         chain, ended, before = chain_of(record.id), set[int](), None
         acts: list[Entry] = []

@@ -55,8 +55,8 @@ class UpdateProposals:
         `external_id` is the update's own external id. `again` says that the same request may have been stored before.
         `check` may refuse the versions that the update would follow.
 
-        Raises Problem as the intake of an alert and `check` do, and also: precondition-failed if the alert is not
-        shown or another update of it waits already; expired; superseded if `alert_id` names a later version.
+        Raises Problem as the intake of an alert and `check` do, and also: expired; precondition-failed if the alert is
+        not shown, another update of it waits already, or `alert_id` is not the alert's own id.
         """
         for _ in range(TRIES):
             old = await self.approval.get(alert_id, who)
@@ -157,9 +157,8 @@ class UpdateProposals:
         Problem.
         """
         record = taken.record
-        if await find_first(
-            self.alerts, self.intake.clock, record
-        ):  # another key of the organisation submitted it first
+        # Another key of the organisation may have submitted it first.
+        if await find_first(self.alerts, self.intake.clock, record):
             return False
         done, said = await self.updates.propose(old, record, pack_area(taken.area.geometry), last=len(versions))
         if done or said in {"again", "changed"}:
