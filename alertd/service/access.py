@@ -121,7 +121,7 @@ class Credential:
 
     @property
     def own_org(self) -> str:
-        """The organisation that the key belongs to."""
+        """Returns the id of the organisation that the key belongs to."""
         return self.home or self.org
 
     @property

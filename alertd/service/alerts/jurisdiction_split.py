@@ -200,7 +200,9 @@ class JurisdictionSplit:
 
     @staticmethod
     def _asked(part: Part, people: int, regions: str) -> Permission:
-        """The permission to ask for a part. `people` is the estimate to keep; `regions` are the numbers of the regions notified there."""
+        """Returns the permission to ask for a part. `people` is the estimate to store; `regions` are the numbers of
+        the regions that are notified there as a whole.
+        """
         return Permission(
             org=part.org,
             name=part.name,

@@ -39,7 +39,7 @@ class History:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """Number of messages handed over, and of messages delivered, at each step after the start, by channel."""
+    """Totals of messages handed over, and of messages delivered, up to each step after the start; by channel."""
 
     step_ms: int
     handed_over: Mapping[str, Sequence[int]]

@@ -126,7 +126,7 @@ class UpdateProposals:
         document = said.model_dump_json(by_alias=True).encode()
         record = await self._same(versions, document, notify, who)
         if record is None and notify == Notify.NONE:
-            # Its approval may have changed NONE to SILENT, to send what was still unsent.
+            # An approval changes NONE to SILENT while people are still being notified of a restriction or a reopening.
             record = await self._same(versions, document, Notify.SILENT, who)
         if record is None:
             return None
