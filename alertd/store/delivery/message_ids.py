@@ -1,7 +1,7 @@
-"""Carriers' own ids of messages, for those whose reports name nothing else: whose message an id is, under a keyed hash.
+"""Index from a carrier's message id to the tag of the message, for carriers whose delivery reports name only that id.
 
-A report may come before the message is known here, for its chunk is settled only with its slowest answer, or after it was
-sent by another process: what it says is held until the id is known.
+Keys are HMACs, so the store does not reveal the ids. A report may arrive before the id is stored: a worker settles a chunk only after
+its slowest answer, and another process may have sent the message. Such a report is held until the id is stored.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from alertd.model.states import State
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Arg, Connection
 
-#: A carrier may tell the end of a message later than its validity ends, or know no validity at all.
+#: A carrier may report the end of a message after its validity period, or may not know one. An id is kept so much longer.
 LATE_MS = DAY_MS
-#: Longer than any answer, and the settling of its chunk, may take. After that it speaks of nobody's message.
+#: A report for an unknown id is held for five minutes: longer than any answer and the settling of its chunk take.
 HELD_MS = 300_000
-#: Letters of a hash that tell the tries of one row apart.
+#: Characters of the hash that distinguishes the tries of one row.
 _TRY = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A message that a carrier took, each part of it under an id."""
+    """A message that a carrier accepted, with the carrier's id of each part."""
 
     tag: str
     ids: tuple[str, ...]
-    keep_ms: int  # while the message is valid
+    keep_ms: int  # remaining validity of the message
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What a carrier says of a message or of a part of one."""
+    """A carrier's report on a message or on one part of it."""
 
     message_id: str
     state: State
@@ -42,7 +42,7 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose message an id is. Those of several tries have one tag, and a part of one completes no other."""
+    """The message that an id belongs to. All tries of a message share its tag; `its_try` keeps the parts of two tries apart."""
 
     tag: str
     parts: int
@@ -50,24 +50,24 @@ class Owner:
 
 
 class MessageIds:
-    """Ids of any number of carriers."""
+    """The message ids of all carriers."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
 
     async def keep(self, carrier: str, messages: Sequence[Sent]) -> list[tuple[Owner, Said]]:
-        """Remember whose these are. Answers what was said of them before."""
+        """Stores the ids of these messages. Returns the reports that were held for them, each with its message."""
         told = [(self._owner_of(one), name, one.keep_ms) for one in messages for name in one.ids]
         held = await self._tell(carrier, [(name, _text(owner), max(0, ms) + LATE_MS) for owner, name, ms in told])
         return [(owner, _said(name, raw)) for (owner, name, _), raw in zip(told, held, strict=True) if raw]
 
     async def owners(self, carrier: str, said: Sequence[Said]) -> list[Owner | None]:
-        """Whose messages these are said of; None where nobody knows yet, and then it is held."""
+        """Returns the message of each report, or None for an unknown id. A report with an unknown id is held."""
         found = await self._tell(carrier, [(one.message_id, f"!{one.state} {one.reason}", HELD_MS) for one in said])
         return [_owner(raw) if raw else None for raw in found]
 
     async def whole(self, parts: Sequence[tuple[Owner, str]]) -> list[bool]:
-        """Whether all parts of each message are delivered, now that the one of this id is."""
+        """Records that each of these parts is delivered. Returns for each whether all parts of its message are delivered now."""
         commands: list[Sequence[Arg]] = []
         for owner, message_id in parts:
             name = keys.message_parts(self._db.codec.hashed("message-parts", f"{owner.tag} {owner.its_try}"))

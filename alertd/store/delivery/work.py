@@ -1,7 +1,7 @@
-"""The work of sending: planning chunks, leases, the gate, the ledger. Every change here is one script.
+"""Store of the work of sending: planning chunks, leases, the gate and the ledger. Each change is one Lua script.
 
-A lease is a name that nobody had before; it is its own epoch. Whoever takes work over takes it under a new name, so the
-old holder's next call finds its lease gone.
+A lease is a random name that is used once, so it is its own epoch. A worker that takes work over gets a new name, and the next call
+of the old holder finds that its lease is gone.
 """
 
 from __future__ import annotations
@@ -43,12 +43,14 @@ from alertd.store.engine.connection import Connection, StoreUnavailableError, ch
 from alertd.store.engine.scripts import LEASE_MS
 from alertd.store.records.events import Announcements
 
-KEPT_SPANS = 64  # versions whose rows' channels are kept in memory: receipts come for days, mostly of the latest alerts
-#: The states of an alert, as scripts want them, of which messages may be sent again.
+KEPT_SPANS = (
+    64  # alert versions whose channel spans stay in memory: receipts arrive for days, mostly for the latest alerts
+)
+#: Alert states in which messages may be sent again, in the form that the scripts read.
 RESENDABLE = listed((AlertState.SENDING, AlertState.SENT))
-BATCH = 500  # references of a batch at most: what one worker leases at a time
-WIDE = 65_536  # rows that are looked through at once: 1.5 MB
-NARROW = 4_096  # rows of which each is made an object
+BATCH = 500  # maximum number of references in a batch, which one worker leases at a time
+WIDE = 65_536  # rows in one read of a search: 1.5 MB
+NARROW = 4_096  # rows in one read if each row becomes an object
 
 #: One ledger row, as `prelude.lua` packs it.
 LEDGER = np.dtype(
@@ -62,7 +64,7 @@ LEDGER = np.dtype(
         ("receipt", "<u4"),
     ]
 )
-#: In these there is no receipt, and the scripts keep in its place who asked for the row last.
+#: Rows in these states have no receipt. The scripts store in its place which lease last asked the gate for the row.
 _UNANSWERED = (State.QUEUED, State.IN_FLIGHT, State.UNKNOWN)
 
 
@@ -76,7 +78,7 @@ def _counts(found: dict[bytes, bytes] | list[bytes]) -> dict[str, dict[str, int]
 
 
 def _by_queue(leases: Collection[Lease]) -> dict[tuple[str, str], list[str]]:
-    """Their names, by chain and channel."""
+    """Returns the names of the leases, by chain and channel."""
     names: dict[tuple[str, str], list[str]] = {}
     for lease in leases:
         names.setdefault((chain_of(lease.alert_id), lease.alike.channel), []).append(lease.name)
@@ -84,12 +86,12 @@ def _by_queue(leases: Collection[Lease]) -> dict[tuple[str, str], list[str]]:
 
 
 class Work:
-    """Leases, gate and ledger of every chain."""
+    """The leases, the gates and the ledgers of all chains."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
         self._announcements = Announcements(connection)
-        # Where rows begin to be of another channel, and up to which row that is known.
+        # By version: the first row of each run of rows with one channel, and the row up to which the runs are known.
         self._spans: OrderedDict[str, tuple[list[tuple[int, str]], float]] = OrderedDict()
 
     async def plan(
@@ -103,8 +105,9 @@ class Work:
         when: When = AT_ONCE,
         batch: int = BATCH,
     ) -> str:
-        """Append one planning chunk, cut into batches of so many references, which may be sent `when` their ring's time has come.
-        Answers 'ok', 'behind' or 'closed'.
+        """Appends one planning chunk, cut into batches of at most `batch` references. `when` delays and paces the rings.
+
+        Returns 'ok', 'behind' (another planner went further than `cursor`) or 'closed' (the version is not planned any more).
         """
         flat: list[str | bytes | int] = []
         for alike, refs in groups:
@@ -125,9 +128,9 @@ class Work:
     async def leases(
         self, chains: Sequence[str], channel: str, hold: bytes, held: Collection[Lease] = ()
     ) -> list[Lease | Exception | None]:
-        """Work of one channel of each chain, or None, in one round trip; what is wrong with one chain is its answer. `hold` names the
-        carriers whose open attempts are not repeated, `held` the leases that the asker has: they live, and those of these queues are
-        said to.
+        """Leases a batch of the channel from each chain, in one round trip. Returns for each chain the lease, None (no work), or the error.
+
+        `hold`: carriers whose open attempts are not repeated. `held`: the caller's leases; those in the same queues are renewed.
         """
         names, living = [secrets.token_hex(8) for _ in chains], _by_queue(held)
         given = await self._db.run_each(
@@ -155,8 +158,10 @@ class Work:
         ends: bool = False,
         back: Sequence[int] = (),
     ) -> tuple[Gate, list[bool]]:
-        """Settle `outcomes` and ask leave for the rows `wanted`. Answers the gate's word, and leave by row. What `ends` gives `back` the rows that
-        were not tried.
+        """Stores `outcomes` in the ledger and asks permission to send the rows `wanted`.
+
+        Returns the gate's answer, and for each wanted row whether it may be sent. `ends` ends the lease and returns the untried rows
+        `back` to the queue.
         """
         status, granted = await self._db.run_durably(
             "gate", [keys.chain(chain_of(lease.alert_id))], lease.alert_id, lease.batch, lease.alike.channel, lease.name,
@@ -166,16 +171,16 @@ class Work:
         return Gate(status.decode()), [byte == ord("1") for byte in granted]
 
     async def end(self, lease: Lease, outcomes: Sequence[Settlement], back: Sequence[int]) -> None:
-        """Settle `outcomes`, give `back` the rows that were not tried, and end the lease."""
+        """Stores `outcomes`, returns the untried rows `back` to the queue, and ends the lease."""
         await self.gate(lease, outcomes, ends=True, back=back)
 
     async def goes_on(self, lease: Lease, rev: int) -> bool:
-        """Whether what the gate gave leave for may still be written, in the words of this revision."""
+        """Returns whether the worker may still send the rows that the gate permitted, with the texts of revision `rev`."""
         chain = keys.chain(chain_of(lease.alert_id))
         return bool(await self._db.run("goes_on", [chain], lease.alert_id, lease.name, rev, self._db.skew_ms))
 
     async def renew(self, leases: Sequence[Lease]) -> None:
-        """A sign of life for every lease a worker holds."""
+        """Renews all leases that a worker holds."""
         await self._db.run_many(
             [
                 ("renew", [keys.chain(chain)], [channel, LEASE_MS, self._db.skew_ms, *names])
@@ -184,8 +189,9 @@ class Work:
         )
 
     async def finish_each(self, alert_ids: Sequence[str]) -> list[str | Exception]:
-        """Of each 'done', 'sweep', 'early', 'busy', or 'due' and on which channels, in one round trip; a version that has nothing left
-        becomes sent. What is wrong with one is its answer.
+        """Marks each version without open rows as sent, in one round trip.
+
+        Returns for each 'done', 'sweep', 'early', 'busy', 'due' with the channels that have due rows, or the error.
         """
         answers = await self._db.run_each(
             [("finish", [keys.chain(chain_of(alert_id))], [alert_id, self._db.skew_ms]) for alert_id in alert_ids]
@@ -193,14 +199,17 @@ class Work:
         return [answer if isinstance(answer, Exception) else answer.decode() for answer in answers]
 
     async def settling(self, chain: str) -> tuple[int, int]:
-        """Since when what is in flight of a chain could be settled without a gap, by its clock, and how many gaps there were since an update took
-        its alert's place: the store was away, or all workers were.
+        """Returns since when workers could settle the chain's messages without a gap (store clock, ms), and the number of gaps since the
+        latest update. A gap is a time in which the store or all workers were away.
         """
         steady, gaps = await self._db.run("settling", [keys.chain(chain)], self._db.skew_ms)
         return steady, gaps
 
     async def sweep(self, alert_id: str, batch: int, batches: int) -> tuple[int, int]:
-        """Settle a few batches of a closed gate. Answers rows settled, and rows still in a living lease."""
+        """Settles the rows of at most `batches` batches, from `batch` on, behind a closed gate.
+
+        Returns the number of settled rows, and the number of rows that live leases still hold.
+        """
         settled, waiting = await self._db.run(
             "sweep", [keys.chain(chain_of(alert_id))], alert_id, batch, batches, self._db.skew_ms
         )
@@ -209,8 +218,9 @@ class Work:
     async def resend(
         self, alert_id: str, true_in: str, batch: int, batches: int, states: Collection[State], channel: str | None
     ) -> tuple[str | None, int, bool]:
-        """Queue the rows of some states again, a few batches a call, of a version that is `true_in` these states of its alert. Answers
-        the state that stands against it, rows queued, and whether these were the last batches.
+        """Queues the rows in `states` again, at most `batches` batches a call, if the alert is in one of the states `true_in`.
+
+        Returns the alert state that forbids it (else None), the number of queued rows, and whether these were the last batches.
         """
         done, state, queued, last = await self._db.run_durably(
             "resend", [keys.chain(chain_of(alert_id))], alert_id, RESENDABLE, batch, batches, bytes(states),
@@ -221,15 +231,16 @@ class Work:
     async def receipt(
         self, alert_id: str, row: int, channel: str, state: State, reason: int, old: Sequence[State]
     ) -> Reported:
-        """A late report for one row; `old` are the states it may come from."""
+        """Stores a late report for one row, if its state is one of `old`. Raises StoreUnavailableError."""
         (answer,) = await self.receipts([LateReport(alert_id, row, channel, state, reason, old)])
         if isinstance(answer, Exception):
             raise answer
         return answer
 
     async def receipts(self, reports: Sequence[LateReport]) -> list[Reported | Exception]:
-        """Many of them in one round trip, in their order; what is wrong with one is its answer. Raises StoreUnavailableError where it is so
-        for one: a carrier that is told so reports all of them again.
+        """Stores late reports in one round trip, in their order. Returns for each its result or its error.
+
+        Raises StoreUnavailableError if the store was unavailable for one: the carrier then gets an error, and reports all of them again.
         """
         await self._announcements.of(chain_of(one.alert_id) for one in reports)
         calls = [
@@ -242,16 +253,16 @@ class Work:
         return [one if isinstance(one, Exception) else Reported(*one) for one in answers]
 
     async def counts(self, alert_id: str) -> dict[str, dict[str, int]]:
-        """References by channel and state, `targeted` and `doubled` among them."""
+        """Returns the number of references by channel and state, with `targeted` and `doubled`."""
         return (await self.counts_of([alert_id]))[0]
 
     async def counts_of(self, alert_ids: Sequence[str]) -> list[dict[str, dict[str, int]]]:
-        """The same of many alerts in one round trip."""
+        """Returns `counts` of many alerts, in one round trip."""
         names = [keys.of_chain(chain_of(alert_id), "counts", alert_id) for alert_id in alert_ids]
         return [_counts(flat) for flat in await self._db.execute_many([("HGETALL", name) for name in names])]
 
     async def ready(self, alert_ids: Sequence[str]) -> list[int]:
-        """Of each alert the batches that wait to be leased, on the channel with fewest of those that it is told by."""
+        """Returns for each alert the number of batches that wait for a lease, on the alert's channel with the fewest."""
         channels = [list(counts) for counts in await self.counts_of(alert_ids)]
         lengths = iter(
             await self._db.execute_many(
@@ -265,12 +276,12 @@ class Work:
         return [min((next(lengths) for _ in names), default=0) for names in channels]
 
     async def ledger(self, alert_id: str) -> AsyncIterator[tuple[int, Any, list[tuple[int, int]]]]:
-        """The ledger in windows: first row, records (numpy, `LEDGER`), references. Memory stays constant."""
+        """Yields the ledger in windows: first row, records (numpy, `LEDGER`), references. Memory stays constant."""
         async for row, found, refs in self.windows(alert_id, NARROW):
             yield row, found, unpack_refs(refs)
 
     async def rows_of(self, alert_id: str, number: int) -> AsyncIterator[tuple[int, Any, tuple[int, int]]]:
-        """What the ledger has of one subscriber: row, record, reference. A million rows take some 50 ms."""
+        """Yields row, record and reference of one subscriber's rows. A million rows take about 50 ms."""
         wanted = np.frombuffer(pack_ref(number, 0)[:-1], np.uint8)
         async for row, found, refs in self.windows(alert_id, WIDE):
             bytes_of = np.frombuffer(refs, np.uint8).reshape(-1, REF_BYTES)
@@ -278,10 +289,10 @@ class Work:
                 yield row + i, found[i], (number, int(bytes_of[i, -1]))
 
     async def windows(self, alert_id: str, window: int = WIDE) -> AsyncIterator[tuple[int, Any, bytes]]:
-        """The ledger with its references as they are kept, which is quicker."""
+        """Yields the ledger in windows with packed references, which is quicker than `ledger`."""
         chain, row = chain_of(alert_id), 0
         ledger, refs_of = (keys.of_chain(chain, part, alert_id) for part in ("ledger", "refs"))
-        whole: tuple[bytes, bytes] | None = None  # of what ended long ago
+        whole: tuple[bytes, bytes] | None = None  # the archived ledger of an alert that ended long ago
         while True:
             records, refs = await self._db.execute_many(
                 [
@@ -303,17 +314,17 @@ class Work:
             row += count
 
     async def is_deleted(self, alert_id: str) -> bool:
-        """Whether the ledger was deleted, for its time was over: then its windows are none."""
+        """Returns whether the ledger was deleted after its retention period. A deleted ledger has no windows."""
         return await archive.is_deleted(self._db, alert_id)
 
     async def row(self, alert_id: str, row: int) -> Any | None:
-        """The record of one row; None where there is none, or the alert ended long ago."""
+        """Returns the record of one row. Returns None if the row does not exist or the ledger is archived."""
         name, size = keys.of_chain(chain_of(alert_id), "ledger", alert_id), LEDGER.itemsize
         raw = await self._db.execute("GETRANGE", name, row * size, (row + 1) * size - 1)
         return np.frombuffer(raw, LEDGER)[0] if len(raw) == size else None
 
     async def ref(self, alert_id: str, row: int) -> tuple[int, int] | None:
-        """Subscriber and address number of one row."""
+        """Returns the subscriber number and the address number of one row, or None if the row does not exist."""
         name = keys.of_chain(chain_of(alert_id), "refs", alert_id)
         raw = await self._db.execute("GETRANGE", name, row * REF_BYTES, (row + 1) * REF_BYTES - 1)
         if not raw and (whole := await archive.read_ledger(self._db, alert_id)):
@@ -321,8 +332,10 @@ class Work:
         return unpack_refs(raw)[0] if len(raw) == REF_BYTES else None
 
     async def spans(self, alert_id: str, row: float = math.inf) -> list[tuple[int, str]]:
-        """Where rows begin to be of another channel: first row and channel. Batches are only added: of a `row` that is known, and once all is
-        planned of any, nothing is asked again, however many receipts come while a large alert is planned.
+        """Returns the first row and the channel of each run of rows with one channel.
+
+        Batches are only appended, so the cached runs stay right: the store is read only for an unknown `row`, and never again after the
+        plan is complete.
         """
         kept, end = self._spans.get(alert_id, ([], 0.0))
         if row < end or end == math.inf:
@@ -346,15 +359,16 @@ class Work:
         return spans
 
     async def channels_of(self, alert_id: str, first: int, count: int) -> NDArray[np.int64]:
-        """The channels of so many rows that were read a moment ago, as indices in `CHANNELS`. Asked after they were read, for what
-        is planned meanwhile may be of another.
+        """Returns the channels of `count` rows from `first` on, as indices in `CHANNELS`, shape (count,).
+
+        Call it after reading the rows: rows that are planned in between may have another channel.
         """
         spans = await self.spans(alert_id)
         firsts, codes = np.array([(at, CHANNELS.index(channel)) for at, channel in spans], np.int64).T
         return np.asarray(codes[np.searchsorted(firsts, np.arange(first, first + count), side="right") - 1])
 
     async def channel_of(self, alert_id: str, row: int) -> str | None:
-        """The channel of one row, None when there are no rows."""
+        """Returns the channel of one row, or None if there are no rows."""
         spans = await self.spans(alert_id, row)
         found = bisect_right(spans, row, key=lambda span: span[0])
         return spans[found - 1][1] if found else None

@@ -1,4 +1,4 @@
-"""What is planned, leased, settled and reported late, and how scripts are told and tell it."""
+"""Records of planning, leases, settlements and late reports, and their packed forms for the scripts."""
 
 from __future__ import annotations
 
@@ -20,38 +20,38 @@ _OUTCOME = struct.Struct("<IHBBBBI")
 
 
 def pack_ref(number: int, address: int) -> bytes:
-    """6 bytes: subscriber number (40 bits, little endian), address number."""
+    """Returns a reference of 6 bytes: subscriber number (40 bits, little endian), address number."""
     return number.to_bytes(5, "little") + bytes((address,))
 
 
 def unpack_refs(blob: bytes) -> list[tuple[int, int]]:
-    """The (subscriber number, address number) pairs of a blob of references."""
+    """Returns the (subscriber number, address number) pairs in packed references."""
     return [(int.from_bytes(blob[i : i + 5], "little"), blob[i + 5]) for i in range(0, len(blob), REF_BYTES)]
 
 
 def subscribers_in(blob: bytes) -> NDArray[np.uint64]:
-    """The subscriber numbers of a blob of references, (rows,): in one go, where there are many."""
+    """Returns the subscriber numbers in packed references, shape (rows,). Vectorised, for many rows."""
     padded = np.zeros((len(blob) // REF_BYTES, 8), np.uint8)
     padded[:, :5] = np.frombuffer(blob, np.uint8).reshape(-1, REF_BYTES)[:, :5]
     return padded.view("<u8")[:, 0]
 
 
-#: What a batch's header says of its references where it is so.
+#: Flags of a `BatchKey` that the header of a batch stores.
 _MARKS = ("again", "unheard", "muted")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BatchKey:
-    """What the references of a batch have in common."""
+    """Properties that all references of a batch share."""
 
     channel: str
     language: str
     format: str = "text"
     ring: int = 0
-    again: bool = False  # they were told the alert before, and are told that it was changed
-    unheard: bool = False  # only those who do not acknowledge it on a screen
-    muted: bool = False  # they want nothing of its kind any more: what they have of it is taken away without a sound
-    shown: bool = False  # where it is since a version before: it only matters when they are planned, and is not kept
+    again: bool = False  # the recipients got an earlier version, and are notified of the change
+    unheard: bool = False  # only recipients who have not acknowledged the alert on a screen
+    muted: bool = False  # recipients who opted out of this kind: the message removes the alert silently
+    shown: bool = False  # an earlier version was planned for them; used only during planning, never stored
 
     @property
     def words(self) -> str:
@@ -61,7 +61,7 @@ class BatchKey:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How fast messages may go: all that have the same `name` together."""
+    """Limit of the send rate, shared by all messages whose pace has the same `name`."""
 
     name: str
     per_min: int
@@ -73,8 +73,10 @@ class Pace:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class When:
-    """What rings wait for, by their numbers: so long after the approval, a pace; those who may be heard of wait `late_ms` longer. Of that `since_ms` are
-    over already, but for whom it is on no screen yet.
+    """Delay after the approval and pace of each ring, by ring number. Escalation adds `late_ms` for recipients who may still acknowledge.
+
+    `since_ms`: time since the approval. It counts against both delays for a recipient who has an earlier version, else only against the
+    ring's delay.
     """
 
     delays_ms: Mapping[int, int] = field(default_factory=dict)
@@ -83,7 +85,7 @@ class When:
     since_ms: int = 0
 
     def of(self, alike: BatchKey) -> tuple[int, str]:
-        """The delay and the words of the pace of what has this in common. Whoever is told again is told at once."""
+        """Returns the delay in ms and the packed pace for a batch. A recipient of an earlier version gets the change without a ring's delay."""
         late_ms = self.late_ms * alike.unheard
         if alike.again:
             return late_ms, ""
@@ -97,7 +99,7 @@ AT_ONCE = When()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lease:
-    """References one worker may try now."""
+    """References that one worker may send now."""
 
     name: str
     alert_id: str
@@ -105,25 +107,25 @@ class Lease:
     alike: BatchKey
     rows: list[int]
     refs: list[tuple[int, int]]
-    tries: list[int]  # attempts made before
-    doubted: list[bool]  # whether one of them may have arrived
-    carriers: list[int]  # the last that each was given to; 0 is none
+    tries: list[int]  # earlier attempts
+    doubted: list[bool]  # whether an earlier attempt may have arrived
+    carriers: list[int]  # number of the carrier that last got the message, 0 if none
 
 
 class Settlement(NamedTuple):
-    """What became of the attempt that a lease made at a row. `state` QUEUED means: again, after `delay_ms`."""
+    """Outcome of a lease's attempt to send one row. `state` QUEUED: try again after `delay_ms`."""
 
     row: int
     state: State
     reason: int
     carrier: int
     delay_ms: int = 0
-    doubt: bool = False  # this or an earlier attempt may have been sent although it will be tried again
-    unsent: bool = False  # nothing was written: the attempt does not count
+    doubt: bool = False  # this or an earlier attempt may have arrived, although the row is tried again
+    unsent: bool = False  # nothing was written, so the attempt does not count
 
 
 def pack_outcomes(outcomes: Sequence[Settlement]) -> bytes:
-    """As `gate.lua` takes them: rows that follow one another, and of which the same became, are one."""
+    """Packs outcomes for `gate.lua`. Consecutive rows with the same outcome become one entry."""
     starts = [
         i
         for i, one in enumerate(outcomes)
@@ -138,14 +140,14 @@ def pack_outcomes(outcomes: Sequence[Settlement]) -> bytes:
 
 
 def pack_runs(rows: Sequence[int]) -> bytes:
-    """The same of rows alone."""
+    """Packs row numbers for `gate.lua`. Consecutive rows become one entry."""
     starts = [i for i, row in enumerate(rows) if not i or row != rows[i - 1] + 1]
     return b"".join(_RUN.pack(rows[i], end - i) for i, end in pairwise([*starts, len(rows)]))
 
 
 @dataclass(frozen=True, slots=True)
 class LateReport:
-    """What became of a row after its carrier took it; `old` are the states it may come from."""
+    """A carrier's report on a row after it accepted the message. The report applies only if the row's state is one of `old`."""
 
     alert_id: str
     row: int
@@ -156,23 +158,23 @@ class LateReport:
 
 
 class Reported(NamedTuple):
-    """What a late report came to."""
+    """Result of a late report."""
 
-    old: int  # the state that the row had; 0 for no such row
-    took_ms: int  # from its hand-over, where it is delivered with this; -1 elsewhere
+    old: int  # state of the row before the report, 0 if the row does not exist
+    took_ms: int  # ms from sending to delivery, if this report marks the row delivered, else -1
 
 
 class Gate(StrEnum):
-    """What the gate says."""
+    """Answer of the gate."""
 
     GO = "go"
-    LOST = "lost"  # someone else has the lease
-    CLOSED = "closed"  # nothing of this version is sent any more
-    HELD = "held"  # not now
+    LOST = "lost"  # another worker has the work
+    CLOSED = "closed"  # the version ended: nothing more is sent
+    HELD = "held"  # sending is on hold
 
 
 def leased(name: str, channel: str, given: Sequence[Any]) -> Lease:
-    """A lease of this name on what a script gave of a channel."""
+    """Returns the lease `name` of what `lease.lua` returned for the channel."""
     version, batch, header, rows, refs, tries, carriers = given
     _, language, form, ring, *marks, _, _ = header.decode().split(" ")
     return Lease(
