@@ -1,9 +1,9 @@
--- Whether a version has nothing left to do; a version that was sending is then sent. What is handed over of it is told on the way,
--- and when nothing has been for long although something is due.
+-- Returns whether a version has open rows. Marks a sending version without open rows as sent. Writes events for the progress, and for a
+-- stall: nothing sent for long although rows are due.
 -- KEYS: 1 chain
 -- ARGV: 1 alert id, 2 skew
--- Returns: 'done', 'sweep' when its gate is closed with rows to settle, 'busy', 'due' and the channels on which a lease of it could be had
---          now, 'early' before its approval; of an update that waits for its second person 'done', since it keeps nothing alive
+-- Returns: 'done', 'sweep' if its gate is closed and rows are unsettled, 'busy', 'due' and the channels with rows to lease now,
+--          'early' before its approval; 'done' for an update that waits for its second person, because it keeps no alert active
 local chain, alert = KEYS[1], ARGV[1]
 local version_key = key(chain, 'version', alert)
 local state, planned, rows, lost_at, replaced =
@@ -26,7 +26,7 @@ local function is_sent()
 end
 if gate == 'closed' then
   if left > 0 then return 'sweep' end
-  return replaced and OPEN[state] and is_sent() or 'done' -- the rest of it is told by an update
+  return replaced and OPEN[state] and is_sent() or 'done' -- an update notifies the remaining recipients
 end
 if not OPEN[state] then return left > 0 and 'busy' or 'done' end
 
@@ -40,7 +40,7 @@ local function mark()
   end
 end
 
--- What waits for its ring's time or its pace, or is held on purpose, is not due.
+-- Returns whether a delayed entry is not due on purpose: it waits for its ring, its pace, quiet hours or another deferral.
 local function is_held(member)
   local version, batch, number = string.match(member, '^([^/]+)/([^/]+)/(%d+)$')
   if not number then return true end
@@ -50,7 +50,7 @@ local function is_held(member)
   return HELD_FOR[row_at(open_rows(chain, version, number, number).span, 0).reason]
 end
 
--- Whether somebody has some of it in hand, and asked no carrier for it yet.
+-- Returns whether a worker leases rows of the version.
 local function is_leased()
   for _, payload in ipairs(redis.call('HVALS', key(chain, 'leases'))) do
     if string.match(payload, '^[^/]+') == alert then return true end
@@ -89,7 +89,7 @@ local function watch()
     if stalled and gate ~= 'held' then tell(chain, alert, now, 'recovered', {}) end
   elseif not stalled and now - since >= STALLED_MS / 6 then
     if not is_due() then
-      redis.call('HSET', version_key, 'moved', now) -- its minute begins when something is due
+      redis.call('HSET', version_key, 'moved', now) -- the minute of a stall begins when a row is due
     elseif now - since >= STALLED_MS then
       redis.call('HSET', version_key, 'stalled', now)
       tell(chain, alert, now, 'stalled', {})
@@ -106,5 +106,5 @@ if planned ~= '1' or left > 0 then
   end
   return word
 end
-if lost_at and now - lost_at < LOST_MS then return 'busy' end -- who went silent may only sleep, and know what was not sent
+if lost_at and now - lost_at < LOST_MS then return 'busy' end -- a silent worker may only be suspended, and may still report unsent rows
 return is_sent()

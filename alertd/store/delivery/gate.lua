@@ -1,11 +1,11 @@
--- An alert's only gate to a socket. Settles the outcomes of the last chunk, whatever became of the lease or the version, and
--- writes the intents of the next one only if the lease lives and the version's gate is open.
+-- An alert's only gate to a socket. Settles the outcomes of the last chunk, even if the lease is lost or the version has ended.
+-- Writes the intents of the next chunk only if the lease is alive and the version's gate is open.
 -- KEYS: 1 chain
 -- ARGV: 1 alert id, 2 batch, 3 channel, 4 lease, 5 lease ms, 6 outcomes, 7 rows wanted (runs), 8 carrier (number), 9 skew,
---       10 "1" when the lease is to end with this call, 11 rows given back unsent with it (runs)
+--       10 "1" if this call ends the lease, 11 unsent rows to return to the queue with it (runs)
 --       an outcome is <I4 first row, I2 rows, B flags, B state, B reason, B carrier, I4 delay ms>; state queued means "again after the delay",
---       with DOUBT where this attempt or one before may have been sent, UNSENT where nothing was written at all
--- Returns: {status, granted ("1" or "0" a row wanted)}; status is go, lost, closed or held
+--       flag DOUBT: this or an earlier attempt may have been sent, flag UNSENT: nothing was written
+-- Returns: {status, granted ("1" or "0" for each wanted row)}; status is go, lost, closed or held
 local chain, version, batch, channel, lease = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local now = chain_now(chain, ARGV[9])
 local version_key = key(chain, 'version', version)
@@ -34,11 +34,11 @@ local granted = {}
 if low then
   local rows = open_rows(chain, version, low, high)
 
-  -- What was surely not taken goes back to the queue, unless a successor has queued it already, or the alert is over.
+  -- Queues a row again that the carrier surely did not accept, unless another lease has queued it already or the alert is over.
   local function requeue(row, flags, reason, wait)
     if flags >= DOUBT then doubt(rows, row) else undoubt(rows, row) end
     if math.floor(flags / UNSENT) % 2 == 1 and tries_of(row) > 0 then row.tries = row.tries - 1 end
-    if row.state == S.queued then return end -- in a lease, or waiting; of a closed gate the sweeper will find it
+    if row.state == S.queued then return end -- leased or waiting already; behind a closed gate the sweeper finds it
     if gate == 'closed' then
       move(rows, row, closed_row(row, closed_state(version_key)), reason, at)
     else
@@ -47,13 +47,13 @@ if low then
     end
   end
 
-  -- Whatever became of the row since: who asked for it last answers for it, once, and nobody else does.
+  -- Only the lease that last got permission for the row may settle it, and only once, whatever changed the row since.
   local function settle(row, flags, state, reason, by, wait)
     if not ANSWERABLE[row.state] or row.receipt ~= mark then return end
     if state ~= S.queued then
       move(rows, row, state, reason, at)
     elseif row.state == S.unknown and redis.call('HGET', version_key, 'state') == 'sent' then
-      return -- too late: it stays listed as unknown
+      return -- too late to try again: the row stays unknown
     else
       requeue(row, flags, reason, wait)
     end

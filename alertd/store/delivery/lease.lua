@@ -1,17 +1,17 @@
--- Takes work for one channel of one chain: a lease that ended without a sign of life, tries that are due, or a new batch.
+-- Leases work of one channel of one chain: the rows of an expired lease, else tries that are due, else a new batch.
 -- KEYS: 1 chain
 -- ARGV: 1 channel, 2 new lease's name, 3 lease ms, 4 carriers (bytes) whose unsettled attempts are held, 5 skew,
---       6... leases the asker holds: asking is a sign of life
+--       6... leases that the caller holds: this call renews them
 -- Returns: nil, or {alert id, batch, header, rows (u32 each), refs (6 bytes each), tries and carriers (1 byte each, as the ledger has them)}
 local chain, channel, lease, lease_ms, hold = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local now = chain_now(chain, ARGV[5])
 local until_key, leases = key(chain, 'until', channel), key(chain, 'leases')
-local LATE_MS = 1000 -- who asks so late for a turn of a pace loses nothing of it
+local LATE_MS = 1000 -- a pace allows this much to be made up, if a worker asks late for its turn
 
--- Rows a lost lease had in flight: queued again with doubt, or unknown where the carrier's policy is to hold, or after so
--- many attempts that it may be the message that kills its workers.
+-- Settles a row that a lost lease had in flight. Queues it again with doubt. Marks it unknown if the carrier's policy is to hold, or
+-- after the last attempt, because the message itself may kill the workers.
 local function settle_lost(rows, row, at, version, mark)
-  if row.state ~= S.in_flight or row.receipt ~= mark then return end -- a row that waited in between is another lease's
+  if row.state ~= S.in_flight or row.receipt ~= mark then return end -- another lease has had the row since
   local killer = tries_of(row) == ATTEMPTS and row.tries >= DOUBT
   if killer or string.find(hold, string.char(row.carrier), 1, true) then
     move(rows, row, S.unknown, R.worker_lost, at)
@@ -22,7 +22,7 @@ local function settle_lost(rows, row, at, version, mark)
   end
 end
 
--- Of numbers in order those that follow one another: `visit` gets the first of them, and how many they are.
+-- Calls `visit` with the first number and the length of each run of consecutive numbers. `numbers` are in order.
 local function each_stretch(numbers, visit)
   local from = 1
   for i = 1, #numbers do
@@ -76,11 +76,11 @@ local function rows_of(version, batch)
   return numbers
 end
 
--- The turns of paces, as they are in the middle of this call. What waited through a pause, or a night, does not come all at once.
+-- The next free turn of each pace, during this call. So rows that waited through a pause or a night do not go out all at once.
 local Turns = {batches = {}, free = {}}
 
--- Nil where the pace of a batch lets it, or one row of it, go now, and then it has had its turn; else when its turn comes, after those put off
--- before it.
+-- Takes the turn of a batch, or of one of its rows, and returns nil if its pace lets it go now. Else reserves its place in line and
+-- returns the time of its turn (ms).
 function Turns.wait(version, batch, is_whole)
   local its = version .. '/' .. batch
   Turns.batches[its] = Turns.batches[its] or {pace_of(chain, version, batch)}
@@ -97,8 +97,8 @@ function Turns.wait(version, batch, is_whole)
   return nil
 end
 
--- A batch that is due, or rows of one. What has to wait for the turn of its pace is put off until then, so that no number of them hides what
--- has none.
+-- Returns a batch that is due, or due rows of one batch. Delays entries until the turn of their pace, so that entries of a pace, however
+-- many, cannot hide those without one.
 local function due_tries()
   local delayed, prefix, numbers, version, batch = key(chain, 'delayed', channel), nil, {}, nil, nil
   repeat
@@ -133,9 +133,9 @@ end
 for i = 6, #ARGV do
   if redis.call('HEXISTS', leases, ARGV[i]) == 1 then redis.call('ZADD', until_key, now + lease_ms, ARGV[i]) end
 end
--- Work of a closed gate is dropped here: the sweeper settles its rows. Held work waits where it is.
+-- Drops the work of a closed gate: the sweeper settles its rows. Work on hold stays in its queue.
 if halted(chain) then return nil end
-if redis.call('HEXISTS', leases, lease) == 1 then return nil end -- a client's repeat: what was given would be in no lease
+if redis.call('HEXISTS', leases, lease) == 1 then return nil end -- the client repeated the call: its first work would be in no lease
 for _, source in ipairs({lost_lease, due_tries, new_batch}) do
   for _ = 1, 16 do
     local version, batch, numbers, kind, mark = source()

@@ -1,9 +1,9 @@
--- Keeps whose message a carrier's id is, and what the carrier said of it before: whichever comes second learns of the other. Who tells whose
--- it is hears that each time, for the store may have gone away before it was heeded.
--- An id that two messages have is nobody's ('-'): a centre may answer all with the same, or begin its numbers anew.
+-- Stores the message of a carrier's id, or the carrier's report for that id, and returns the other one if it is stored already.
+-- A caller that stores the message gets the report at every call, because the store may fail before the caller handles it.
+-- If two messages have one id, it belongs to neither ('-'): a centre may use one id for all, or restart its numbers.
 -- KEYS: 1 the id
--- ARGV: 1 whose it is (`<tag> <parts> <try>`) or what is said (`!<state> <reason>`), 2 ms to keep it
--- Returns: what is said to whoever tells whose it is, whose it is to whoever says something; nil where there is nothing yet
+-- ARGV: 1 the message (`<tag> <parts> <try>`) or the report (`!<state> <reason>`), 2 ms to keep it
+-- Returns: the report for a message, the message for a report; nil if the other one is not stored yet
 local fresh = ARGV[1]
 local whose, said = string.match(redis.call('GET', KEYS[1]) or '', '^([^!]*)(.*)$')
 local function keep(text) redis.call('SET', KEYS[1], text, 'PX', ARGV[2]) end

@@ -1,22 +1,22 @@
--- Appends one planning chunk: batches of references, their queued ledger rows, and the planner's cursor, all or nothing.
+-- Appends one planning chunk atomically: batches of references, their queued ledger rows, and the planner's cursor.
 -- KEYS: 1 chain
--- ARGV: 1 alert id, 2 cursor expected, 3 cursor after, 4 "1" when the audience ends here, 5 skew,
---       6 references a batch (design: the unit of leasing),
---       7... groups of five: channel, "language format ring", ms after the approval before which nobody may have it, its pace ("name
---       ms a reference"; '' for none), refs (6 bytes each)
--- Returns: 'ok', 'behind' when another planner was here first, 'closed'
+-- ARGV: 1 alert id, 2 expected cursor, 3 cursor after this chunk, 4 "1" if the audience ends here, 5 skew,
+--       6 references per batch (a batch is the unit of leasing),
+--       7... groups of five: channel, "language format ring", earliest send time (ms after the approval), its pace ("name
+--       ms per reference"; '' for none), refs (6 bytes each)
+-- Returns: 'ok', 'behind' if another planner has written this chunk, 'closed'
 local chain, alert = KEYS[1], ARGV[1]
 local version_key = key(chain, 'version', alert)
 local now = chain_now(chain, ARGV[5])
 if gate_of(chain, alert, now) == 'closed' then return 'closed' end
-if not OPEN[redis.call('HGET', version_key, 'state')] then return 'closed' end -- stood down: planning goes on when it is reopened
+if not OPEN[redis.call('HGET', version_key, 'state')] then return 'closed' end -- stood down: planning continues if the alert is reopened
 local cursor, rows, batches, start = unpack(redis.call('HMGET', version_key, 'cursor', 'rows', 'batches', 'start'))
 if cursor ~= ARGV[2] then return 'behind' end
 rows, batches = tonumber(rows), tonumber(batches)
 
-local BATCH, TURN_MS = tonumber(ARGV[6]), 10000 -- of a pace, so much time's worth goes together
+local BATCH, TURN_MS = tonumber(ARGV[6]), 10000 -- a batch with a pace holds at most 10 s of its messages
 
--- Until when each batch of a pace waits: one after another, as `lease` will let them go. Those of each delay form a line of their own.
+-- Reserves the next place in the line of a pace and delay, and returns its time (ms). `lease.lua` lets the batches go in that order.
 local function slot(pace, delay, due, count)
   local name, each = string.match(pace, '^(%S+) (%S+)$')
   local line = 'slot:' .. name .. ':' .. delay

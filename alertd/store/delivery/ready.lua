@@ -1,5 +1,5 @@
--- Writes something, as only a server with room lets it be written.
--- KEYS: 1 what is written
--- ARGV: 1 ms it lasts
+-- Writes a key, which fails on a server without free memory.
+-- KEYS: 1 the key
+-- ARGV: 1 lifetime in ms
 -- Returns: nothing
 redis.call('SET', KEYS[1], 'asked', 'PX', ARGV[1])

@@ -1,7 +1,7 @@
--- A sign of life for the leases one worker holds on one channel of one chain.
+-- Renews the leases that one worker holds on one channel of one chain.
 -- KEYS: 1 chain
 -- ARGV: 1 channel, 2 lease ms, 3 skew, 4... leases
--- Returns: how many of them still live
+-- Returns: the number of leases that are still alive
 local chain, alive = KEYS[1], 0
 local now = chain_now(chain, ARGV[3])
 for i = 4, #ARGV do

@@ -1,9 +1,9 @@
--- Queues rows of a few batches again, by an operator's word. The version sends on if it was sent: only one that tells what is true
--- of the alert now, and that no later version tells in its place.
+-- Queues rows of a few batches again, because an operator asked for it. A sent version becomes sending again. Refuses a version that is no
+-- longer true for the alert, or that a later version replaces.
 -- KEYS: 1 chain
 -- ARGV: 1 alert id, 2 states the alert may be in (comma before and after each), 3 first batch, 4 batches, 5 states of rows (bytes),
---       6 channel ('' for all), 7 skew, 8 states of the alert in which it is true what the version tells (comma before and after each)
--- Returns: {1 or 0 where nothing more is sent of it, the state of the version or of the alert that is why, rows queued, "1" when there are
+--       6 channel ('' for all), 7 skew, 8 states of the alert in which the version is true (comma before and after each)
+-- Returns: {1, or 0 if refused; the state of the version, or the state that caused the refusal; rows queued; "1" if there are
 --          no more batches}
 local chain, alert = KEYS[1], ARGV[1]
 local version_key = key(chain, 'version', alert)
@@ -35,9 +35,9 @@ for batch = tonumber(ARGV[3]), ARGV[3] + ARGV[4] - 1 do
     local rows = open_rows(chain, alert, first, first + count - 1)
     each_run(rows, rows.low, count, function(row)
       if not string.find(ARGV[5], string.char(row.state), 1, true) then return end
-      if row.state == S.unknown or row.receipt > 0 then doubt(rows, row) end -- what a carrier took it may have failed to tell of
-      if row.state ~= S.unknown then row.receipt = 0 end -- who asked last for an unknown one may answer yet
-      row.tries = row.tries - tries_of(row) -- it begins anew
+      if row.state == S.unknown or row.receipt > 0 then doubt(rows, row) end -- the carrier may have delivered it without a report
+      if row.state ~= S.unknown then row.receipt = 0 end -- the lease that sent an unknown row may still report its outcome
+      row.tries = row.tries - tries_of(row) -- counts its tries from 0
       move(rows, row, S.queued, R.resent, at)
       delay(chain, alert, batch, channel, row, now)
       queued = queued + row.alike

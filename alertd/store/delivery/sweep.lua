@@ -1,8 +1,8 @@
--- Settles a few batches of a closed gate: what is queued becomes cancelled or expired, or unknown where an earlier attempt
--- may have arrived; what is in flight with no living lease becomes unknown. Leases of the closed version that ended are removed on the way.
+-- Settles a few batches behind a closed gate. Queued rows become cancelled or expired, or unknown if an earlier attempt may have arrived.
+-- Rows in flight without a live lease become unknown. Also deletes expired leases of the closed version.
 -- KEYS: 1 chain
 -- ARGV: 1 alert id, 2 first batch, 3 batches, 4 skew
--- Returns: {rows settled, rows still in flight under a living lease}
+-- Returns: {rows settled, rows in flight under a live lease}
 local chain, alert = KEYS[1], ARGV[1]
 local version_key = key(chain, 'version', alert)
 local now = chain_now(chain, ARGV[4])
@@ -25,7 +25,7 @@ for i = 1, #all, 2 do
   end
 end
 
--- What expires while it waits for its carrier or for more to spend, or is held on purpose, does so for that.
+-- Returns the reason of a settled row. A row that expires while it is deferred, over budget or waiting for its carrier keeps that reason.
 local function why(row)
   local is_why = HELD_FOR[row.reason] or row.reason == R.over_budget or (row.reason > 0 and row.reason < OWN_REASONS)
   return becomes == S.expired and is_why and row.reason or reason
