@@ -1,8 +1,8 @@
-"""Who belongs to an area: the packed tiles inside it, the border tiles point by point, the places that name a region.
+"""Finds the subscribers in an area: all points of the tiles inside it, the tested points of the border tiles, and places that name a region.
 
-A record without `moved` is the truth: before a subscriber's record changes, what it leaves is marked and what it enters
-carries the mark already, so whatever is in doubt says so, and only that is looked up. The query has a hard deadline; a
-record that was left stays, marked, for longer than that (`subscribers.GRACE_MS`), so nobody slips between two reads.
+A record without the `moved` mark is true: before a subscriber's record changes, the old cell record gets the mark, and the new one is
+written with it. So a query looks up only subscribers with marked records. The query has a hard deadline. A left record stays, marked, for
+longer than that (`subscribers.GRACE_MS`), so no subscriber is missed between two reads.
 """
 
 from __future__ import annotations
@@ -33,44 +33,44 @@ from geofences.tiles import ANCESTOR_ZOOM, ZOOM, deinterleave
 
 T = TypeVar("T")
 Words = NDArray[np.uint64]
-#: Of one MGET, since the server answers nobody else meanwhile. A hot tile alone may be 3 MB.
+#: Maximum size of one MGET, because the server answers no other client meanwhile. One hot tile may have 3 MB.
 REPLY_BYTES, REPLY_CELLS = 2_000_000, 2_000
-#: Of tiles and regions, read together where all records are.
+#: Groups of tiles or regions that are read together when all records are read.
 GROUPS_AT_ONCE = 64
-#: Threads that read and sift: numpy, shapely and the socket let each other go on.
+#: Threads that read and filter. They run in parallel, because numpy, shapely and the socket release the interpreter lock.
 THREADS = min(4, os.cpu_count() or 1)
 _NONE = np.empty(0, np.uint32)
-#: Numbers of subscribers, and the other halves of their records: flags and leaf region; never 0, for who counts consented to a kind.
+#: Subscriber numbers, and the other halves of their records: flags and leaf region. A half is never 0, because each match consents to a kind.
 Part = tuple[Words, Words]
-#: Numbers that leave more room than this between them, on average, are sorted; closer ones are ticked off in a list of all.
+#: If the average distance between numbers is larger, they are sorted, else marked in an array of all numbers.
 SPARSE = 4
 _NOBODY: Part = (np.empty(0, np.uint64), np.empty(0, np.uint64))
 
-NO, YES, IN_DOUBT = range(3)  # what flags say; of what is in doubt they say nothing, so the authority decides
-#: The bits of the flags that decide, but for the hour: those between the addresses and the hour.
+NO, YES, IN_DOUBT = range(3)  # verdict of the flags; for a marked record, in doubt, the subscriber's own record decides
+#: The flag bits that decide, without the hour: those between the addresses and the hour.
 _DECIDING = 1 << (records.HOUR_SHIFT - records.PLACE_SHIFT)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MatchFilter:
-    """Whom an alert is for."""
+    """Which subscribers an alert is for."""
 
     area: shapely.MultiPolygon
-    regions: Sequence[int] = ()  # numbers of the regions whose people count as inside
-    kind: int  # bit of the kind that must have been consented to
+    regions: Sequence[int] = ()  # numbers of the regions; a place that names one of them counts as inside
+    kind: int  # bit of the alert kind that the subscriber must have consented to
     places: frozenset[int]  # place kinds that count
-    max_age_h: int | None = None  # of where somebody is now
+    max_age_h: int | None = None  # maximum age of a current position, in hours
     testers_only: bool = False
     now_h: int = 0  # hours since 1970
 
     @cached_property
     def shape(self) -> bytes:
-        """The area's name: another of the same outline has it too (SHA-256)."""
+        """Returns the SHA-256 of the area's outline, a cache key."""
         return hashlib.sha256(shapely.to_wkb(self.area)).digest()
 
 
 def eligible(flags: NDArray[np.uint32], wanted: MatchFilter) -> NDArray[np.bool_]:
-    """Which records count by their flags."""
+    """Returns for each record whether its flags match the filter."""
     places = np.zeros(8, bool)
     places[list(wanted.places)] = True
     fit: NDArray[np.bool_] = places[records.place_kind(flags)] & ((records.kinds(flags) & wanted.kind) != 0)
@@ -82,7 +82,7 @@ def eligible(flags: NDArray[np.uint32], wanted: MatchFilter) -> NDArray[np.bool_
 
 
 def table(wanted: MatchFilter) -> NDArray[np.uint8]:
-    """`eligible`, worked out once for all that the deciding bits can be: NO, YES or IN_DOUBT of each."""
+    """Returns the verdict (NO, YES or IN_DOUBT) for each value of the deciding bits, without the hour. A lookup table for `verdicts`."""
     every = np.arange(_DECIDING, dtype=np.uint32) << np.uint32(records.PLACE_SHIFT)
     found = eligible(every, replace(wanted, max_age_h=None)).astype(np.uint8)
     found[records.moved(every)] = IN_DOUBT
@@ -90,7 +90,7 @@ def table(wanted: MatchFilter) -> NDArray[np.uint8]:
 
 
 def verdicts(held: records.Records, wanted: MatchFilter, decided: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """NO, YES or IN_DOUBT of each record, given the table of what is wanted."""
+    """Returns the verdict (NO, YES or IN_DOUBT) for each record, with the filter's `table`."""
     bits = (held.high >> np.uint64(records.FLAGS_SHIFT + records.PLACE_SHIFT)) & np.uint64(_DECIDING - 1)
     found = decided.take(bits.view(np.int64))  # looked up by signed words, which are not copied for it
     if wanted.max_age_h is not None:
@@ -100,8 +100,10 @@ def verdicts(held: records.Records, wanted: MatchFilter, decided: NDArray[np.uin
 
 @dataclass(frozen=True)
 class Matches:
-    """People, sorted by number, each once. What the first of the parts that has them says of them is put into that order only
-    when it is asked for: whom to tell is known without.
+    """The matching subscribers: their numbers, ascending and unique.
+
+    Flags and regions come from the first part that has the number. They are put in order only when they are read, because the planner
+    needs the numbers alone.
     """
 
     numbers: Words
@@ -112,12 +114,12 @@ class Matches:
 
     @property
     def flags(self) -> NDArray[np.uint32]:
-        """Of each, the flags."""
+        """Returns the flags of each match."""
         return self._said.flags
 
     @property
     def regions(self) -> NDArray[np.uint32]:
-        """Of each, the number of the leaf region."""
+        """Returns the leaf region's number of each match."""
         return self._said.regions
 
     @cached_property
@@ -126,7 +128,7 @@ class Matches:
 
 
 def in_order(parts: Sequence[Words]) -> Words:
-    """The numbers of all parts ascending, each once."""
+    """Returns the numbers of all parts, ascending and unique."""
     most = max((int(numbers.max()) for numbers in parts if len(numbers)), default=0)
     if most > SPARSE * sum(map(len, parts)):
         short = np.uint32 if most < 1 << 32 else np.uint64  # sorted in half the time
@@ -139,9 +141,9 @@ def in_order(parts: Sequence[Words]) -> Words:
 
 
 def merge_words(parts: Sequence[Part]) -> Words:
-    """What belongs to each number of `in_order`: what the first part that has it says."""
+    """Returns the other half of the record for each number of `in_order`, from the first part that has the number."""
     numbers, whats = (np.concatenate(half) for half in zip(_NOBODY, *parts, strict=True))
-    # Sorted with its index below it, each stays where it was among its equals: four times faster than `np.unique`.
+    # The index in the low bits keeps equal numbers in order: four times as fast as `np.unique`.
     shift = np.uint64(len(numbers).bit_length())  # 40 bits of a number leave room for 16 million
     both = np.sort(numbers << shift | np.arange(len(numbers), dtype=np.uint64))
     of_each = both[_firsts(both >> shift)] & ((np.uint64(1) << shift) - np.uint64(1))
@@ -149,7 +151,7 @@ def merge_words(parts: Sequence[Part]) -> Words:
 
 
 def _firsts(ascending: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which are not equal to the one before."""
+    """Returns for each value whether it differs from the one before."""
     firsts: NDArray[np.bool_] = np.r_[True, ascending[1:] != ascending[:-1]][: len(ascending)]
     return firsts
 
@@ -159,13 +161,13 @@ class _Cells:
     """Cells to read."""
 
     groups: Sequence[str]
-    group: NDArray[np.intp]  # which of the groups each is of
+    group: NDArray[np.intp]  # index of each cell's group
     members: NDArray[np.uint32]  # tile codes, or shards
-    counts: NDArray[np.uint32]  # of records, tombstones too
+    counts: NDArray[np.uint32]  # records in each cell, left ones too
 
     @property
     def keys(self) -> list[str]:
-        """As `keys.Cell.key` of each: a country has thousands of tiles, and four fifths of the time would go into the objects."""
+        """Returns `keys.Cell.key` of each cell. Without the objects: for the thousands of tiles of a country they take 80 % of the time."""
         heads = [f"{{{group}}}:" for group in self.groups]
         return [f"{heads[i]}{member}" for i, member in zip(self.group.tolist(), self.members.tolist(), strict=True)]
 
@@ -173,18 +175,23 @@ class _Cells:
         return replace(self, group=self.group[chosen], members=self.members[chosen], counts=self.counts[chosen])
 
     def bounded(self) -> Iterator[_Cells]:
-        """These in groups of at most about `REPLY_BYTES` and of `REPLY_CELLS`."""
+        """Yields the cells in portions of at most about `REPLY_BYTES` and `REPLY_CELLS`."""
         records_before, cells_before = np.cumsum(self.counts, dtype=np.int64), np.arange(len(self.members))
         window = records_before * records.SIZE // REPLY_BYTES + cells_before // REPLY_CELLS
         edges = [*(np.flatnonzero(np.diff(window, prepend=-1))).tolist(), len(self.members)]
         yield from map(self.those, map(slice, edges[:-1], edges[1:]))
 
     def opened(self, seal: CellSeal, blobs: Sequence[bytes | None]) -> tuple[records.Records, list[int]]:
-        """The records of these, and how many each has. All at once: one by one, thousands of tiles take five times as long."""
+        """Returns the decrypted records of all cells, and the number of records in each. One by one, it would take five times as long.
+
+        Raises ValueError for a cell with a broken record.
+        """
         whole = [blob or b"" for blob in blobs]
         counts = [len(blob) // records.SIZE for blob in whole]
         joined = b"".join(whole)
-        if records.SIZE * sum(counts) != len(joined):  # or the records after it would be read as somebody else's
+        if records.SIZE * sum(counts) != len(
+            joined
+        ):  # else the following records would be read as those of other cells
             raise ValueError("a cell holds a broken record")
         words = seal.crypted(names_of(self.groups, self.group, self.members), counts, joined, opens=True)
         return records.Records(words[:, 0], words[:, 1]), counts
@@ -195,29 +202,29 @@ class _Job:
     """One reply to read and sift."""
 
     cells: _Cells
-    is_border: bool  # the records' points must be tested
+    is_border: bool  # whether each record's point must be tested against the area
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Sifted:
-    """What of a reply belongs to what is wanted."""
+    """The matches in one reply."""
 
     numbers: NDArray[np.uint64]
-    whats: NDArray[np.uint64]  # the records' other halves, in which flags and leaf region are
-    in_doubt: NDArray[np.uint64]  # numbers of those whose place says nothing
+    whats: NDArray[np.uint64]  # the other halves of the records: flags and leaf region
+    in_doubt: NDArray[np.uint64]  # numbers of subscribers with a marked record
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Sieve:
-    """What decides which records belong to what is wanted."""
+    """Decides which records match the filter."""
 
     wanted: MatchFilter
     table: NDArray[np.uint8]
-    squares: Callable[[], scan.Scan]  # of the border tiles, for whoever has points to test
+    squares: Callable[[], scan.Scan]  # scan of the squares in the border tiles, made when a point has to be tested
     seal: CellSeal
 
     def sift(self, job: _Job, blobs: Sequence[bytes | None]) -> _Sifted:
-        """The records that belong to what is wanted, and the numbers in doubt."""
+        """Returns the matching records of a reply, and the numbers in doubt."""
         held, counts = job.cells.opened(self.seal, blobs)
         verdict = verdicts(held, self.wanted, self.table)
         in_doubt, sure = held.where(verdict == IN_DOUBT).numbers, verdict == YES
@@ -228,7 +235,7 @@ class _Sieve:
         return _Sifted(numbers=held.numbers, whats=held.high, in_doubt=in_doubt)
 
 
-#: Given numbers in doubt, those whose own record says they belong to what is wanted, with flags and region.
+#: Returns the records of those numbers in doubt whose own record matches the filter, with flags and region.
 Authority = Callable[[NDArray[np.uint64], MatchFilter], Awaitable[records.Records]]
 
 
@@ -247,12 +254,12 @@ class Audience:
         self._outlines = Outlines()
 
     def close(self) -> None:
-        """Give back the connections and threads."""
+        """Closes the connections and ends the threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._bulk.close()
 
     async def find(self, wanted: MatchFilter) -> Matches:
-        """Everyone inside. Raises StoreUnavailableError when the deadline passes: a partial audience is never given."""
+        """Returns all matching subscribers. Raises StoreUnavailableError after the deadline: it never returns a partial audience."""
         try:
             async with asyncio.timeout(self._deadline_s):
                 outline, jobs = await self._in_thread(self._outlined, wanted)
@@ -273,8 +280,9 @@ class Audience:
             ) from None
 
     def every_record(self) -> Iterator[tuple[str, NDArray[np.uint32], records.Records]]:
-        """All records of all places, some megabytes at a time and in the calling thread: the kind of their cells (`g` for tiles, `r` for
-        regions), the tile or shard of each record, and the records, those that are in doubt among them.
+        """Yields all records of all places, some megabytes at a time, in the calling thread.
+
+        Each portion: the kind of cells (`g` for tiles, `r` for regions), the tile or shard of each record, and the records, marked ones too.
         """
         tiles, regions = self._used_groups(with_regions=True)
         for kind, groups in (("g", tiles.tolist()), ("r", sorted(regions))):
@@ -282,7 +290,7 @@ class Audience:
                 cells = self._cells([f"{kind}:{group}" for group in groups[first : first + GROUPS_AT_ONCE]])
                 parts = list(cells.bounded())
                 for part, blobs in zip(parts, self._bulk.mgets(part.keys for part in parts), strict=True):
-                    # A cell that a damaged file cut off in the middle of a record must not hide everybody else.
+                    # Skips a cell that a damaged file cut off inside a record, so that it cannot hide the other cells.
                     whole = [blob if blob and len(blob) % records.SIZE == 0 else None for blob in blobs]
                     held, counts = part.opened(self._seal, whole)
                     yield kind, np.repeat(part.members, counts), held
@@ -291,7 +299,7 @@ class Audience:
         return asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
 
     def _outlined(self, wanted: MatchFilter) -> tuple[scan.Outline, list[_Job]]:
-        """The area's outline, and what is to be read, the long jobs, those of the border, first."""
+        """Returns the area's outline and the jobs to read: first the long ones, which are those of the border."""
         outline = self._outlines.get(wanted.shape) or scan.Outline(wanted.area)
         ancestors, regions = self._used_groups(with_regions=bool(wanted.regions))
         touched = outline.at(ANCESTOR_ZOOM).verdicts(*deinterleave(ancestors.astype(np.uint32))) != scan.OUTSIDE
@@ -303,7 +311,7 @@ class Audience:
         return outline, jobs + [_Job(cells=cells, is_border=False) for whole in wholes for cells in whole.bounded()]
 
     def _used_groups(self, *, with_regions: bool) -> tuple[NDArray[np.intp], set[int]]:
-        """The z8 ancestors of tiles, and if asked for the numbers of regions, that somebody is or was in."""
+        """Returns the tiles of zoom 8 that hold or held a subscriber, and on request the numbers of such regions."""
         commands = [("GET", keys.TILE_GROUPS), ("SMEMBERS", keys.REGION_GROUPS)]
         used, *regions = self._bulk.many(commands if with_regions else commands[:1])
         return np.flatnonzero(np.unpackbits(np.frombuffer(used or b"", np.uint8))), {
@@ -311,7 +319,7 @@ class Audience:
         }
 
     def _cells(self, groups: Sequence[str]) -> _Cells:
-        """The cells of groups, and how many records each has."""
+        """Returns the non-empty cells of the groups, with the number of records in each."""
         answers = self._bulk.many([("GET", keys.cells(group)) for group in groups])
         counts = [np.frombuffer(answer or b"", "<u4") for answer in answers]
         used = [np.flatnonzero(of_group) for of_group in counts]
@@ -324,7 +332,7 @@ class Audience:
         )
 
     async def _read(self, jobs: Sequence[_Job], sieve: _Sieve) -> list[_Sifted]:
-        """Read and sift in threads, in the order of the jobs. When this is left, no thread goes on."""
+        """Reads and filters in threads. Returns the results in the order of the jobs. No thread works on after it returns or raises."""
         todo, done, over = deque(enumerate(jobs)), dict[int, _Sifted](), threading.Event()
         try:
             await asyncio.gather(
@@ -337,7 +345,7 @@ class Audience:
     def _work(
         self, todo: deque[tuple[int, _Job]], done: dict[int, _Sifted], sieve: _Sieve, over: threading.Event
     ) -> None:
-        """One thread's share."""
+        """Works on jobs in one thread, until none is left."""
         wanted = replace(sieve.wanted, area=copy_of(sieve.wanted.area))  # a geometry is prepared in place
         own, taken = replace(sieve, wanted=wanted), deque[tuple[int, _Job]]()
         for blobs in self._bulk.mgets(job.cells.keys for _, job in _taken(todo, taken, over)):
@@ -348,7 +356,7 @@ class Audience:
 def _taken(
     todo: deque[tuple[int, _Job]], taken: deque[tuple[int, _Job]], over: threading.Event
 ) -> Iterator[tuple[int, _Job]]:
-    """One job after another that no other thread has; `taken` keeps those that are not done."""
+    """Yields jobs that no other thread has taken. `taken` holds those that are not done."""
     while not over.is_set():
         try:
             taken.append(todo.popleft())

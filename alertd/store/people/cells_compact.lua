@@ -1,8 +1,8 @@
--- Rewrites one cell after its records were settled against their subscribers, unless one was added or marked meanwhile.
+-- Rewrites one cell after the sweeper has settled its records, unless a record was added or marked in between.
 -- KEYS: 1 cell, 2 counts of the group's cells, 3 dirty cells of the group, 4 generations of the group's cells
--- ARGV: 1 cell's name, 2 generation as read before the settling, 3 records to keep, 4 "1" when none is left to settle, 5 skew,
---       6 where among the counts the cell's is
--- Returns: 1, or 0 when the cell has changed and is to be read again
+-- ARGV: 1 cell's name, 2 generation read before the settling, 3 records to keep, 4 "1" if none of them is marked, 5 skew,
+--       6 offset of the cell's count among the counts
+-- Returns: 1, or 0 if the cell has changed: the caller reads it again
 if (redis.call('HGET', KEYS[4], ARGV[1]) or '') ~= ARGV[2] then return 0 end
 if #ARGV[3] == 0 then
   redis.call('DEL', KEYS[1])
@@ -11,8 +11,8 @@ else
 end
 redis.call('SETRANGE', KEYS[2], ARGV[6], struct.pack('<I4', #ARGV[3] / 16))
 if ARGV[4] == '1' then
-  redis.call('ZREM', KEYS[3], ARGV[1]) -- the generation stays: it must never be seen twice
+  redis.call('ZREM', KEYS[3], ARGV[1]) -- keeps the generation, which must never repeat
 else
-  redis.call('ZADD', KEYS[3], now_ms(ARGV[5]), ARGV[1]) -- behind the others; and what anybody saw of it before is void
+  redis.call('ZADD', KEYS[3], now_ms(ARGV[5]), ARGV[1]) -- puts it behind the others; earlier observations of it become void
 end
 return 1

@@ -1,14 +1,14 @@
 -- Replaces sealed records of one cell. The script cannot open a record, so it compares all 16 bytes. The slot is a hint: if it holds another
 -- record, because compaction moved the expected one, the script searches the cell for it. Of equal records it replaces one.
 -- KEYS: 1 cell, 2 dirty cells of the group, 3 generations of the group's cells
--- ARGV: 1 cell's name, 2 skew, 3 "left" if the sweeper has to settle the cell afterwards, "cleared" if not, "label" for what a compaction would
---       undo unless the cell's generation changes, too,
---       4... groups of three: slot, record expected, record to write
--- Returns: how many were replaced
+-- ARGV: 1 cell's name, 2 skew, 3 "left" if the sweeper has to settle the cell afterwards, "cleared" if not, "label" for a change that a
+--       compaction in progress would undo, unless the cell's generation changes, too,
+--       4... groups of three: slot, expected record, record to write
+-- Returns: the number of replaced records
 local RECORD = 16 -- bytes
 local blob = nil
 
--- Returns where the expected record is in the cell, in bytes, or nil.
+-- Returns the offset of the expected record in the cell, in bytes, or nil.
 local function searched(expected)
   blob = blob or redis.call('GET', KEYS[1]) or ''
   local from = 1

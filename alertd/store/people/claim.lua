@@ -1,7 +1,7 @@
--- Claims a name (an address, an id) for a subscriber, or says who has it.
--- KEYS: 1 name, 2 its other name, while a name key is joining: if it exists, it is used
--- ARGV: 1 claim wanted (bytes, the holder's number first), 2 claim it may replace ('' for none), 3 "1" to renew one's own
--- Returns: the claim that stands
+-- Claims a name (an address or an id) for a subscriber, unless another subscriber has it.
+-- KEYS: 1 name, 2 its other name during a key rotation: the script uses this one if it exists
+-- ARGV: 1 wanted claim (bytes, the subscriber's number first), 2 claim that it may replace ('' for none), 3 "1" to replace the subscriber's own
+-- Returns: the claim that is stored now
 local HOLDER = 5 -- bytes
 local name = KEYS[2] and redis.call('EXISTS', KEYS[2]) == 1 and KEYS[2] or KEYS[1]
 local standing = redis.call('GET', name)

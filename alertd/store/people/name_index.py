@@ -1,9 +1,9 @@
-"""Who has an id, and who has an address: claims under keyed hashes, so that neither can be read from the store.
+"""Index from subscriber id and address to subscriber number. Keys are HMACs, so the store reveals neither.
 
-A claim is made before the record that confirms it is written, and given up after the record is gone. One that no record
-confirms is somebody's unfinished work: what was refused is withdrawn at once, what a crash left can be taken over after a grace.
+A claim is written before the record that confirms it, and deleted after that record. A claim without a record is unfinished work: a
+refused registration withdraws it at once, and another subscriber can take over a claim that a crash left, after a grace period.
 
-No two claims of an address are the same bytes, so whoever read one and withdraws or replaces it never meets a later one.
+Each claim of an address contains random bytes, so a process that withdraws or replaces a claim never hits a later one.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from alertd.model.states import CHANNELS, folded_address
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Call, Connection, names_of, values_of
 
-_ONCE_BYTES = 2  # with the second: two alike would have to meet within one race of four steps
+_ONCE_BYTES = 2  # enough with the time in seconds: two equal claims would have to meet within one race of four steps
 
 
 @dataclass(frozen=True, slots=True)
 class AddressClaim:
-    """An address (hashed) for a subscriber, under that subscriber's number for it, since a time (UNIX s)."""
+    """A claim of an address (hashed): the subscriber's number, the subscriber's number for the address, the time (UNIX s)."""
 
     hashed: str
     number: int
     address: int
     since_s: int
-    once: bytes = b""  # tells it from every other
+    once: bytes = b""  # random, makes the claim unique
 
     @classmethod
     def fresh(cls, hashed: str, number: int, address: int, since_s: int) -> AddressClaim:
         return cls(hashed, number, address, since_s, secrets.token_bytes(_ONCE_BYTES))
 
     def packed(self) -> bytes:
-        """As it is kept: 5 bytes, 1, 4, 2."""
+        """Returns the stored form: subscriber number (5 bytes), address number (1), time (4), random bytes (2)."""
         return _number(self.number) + bytes((self.address,)) + self.since_s.to_bytes(4, "little") + self.once
 
     @classmethod
@@ -43,13 +43,13 @@ class AddressClaim:
 
 
 class NameIndex:
-    """The claims."""
+    """Reads and writes the claims."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
 
     async def claim_ids(self, ids: Sequence[str], numbers: Sequence[int]) -> list[int]:
-        """The number of each id: the one offered if the id is new."""
+        """Claims each id for its offered number. Returns the number that holds the id: the offered one if the id was free."""
         answers = await self._db.run_many_ahead(
             [
                 ("claim", self._id_names(name), [_number(number), b"", ""])
@@ -66,14 +66,15 @@ class NameIndex:
         return [int.from_bytes(blob, "little") if blob else None for blob in blobs]
 
     async def release_ids(self, held: Iterable[tuple[str, int]]) -> None:
-        """Give up (id, subscriber) claims that still are that subscriber's."""
+        """Deletes the claims of these (id, subscriber number) pairs that still belong to that subscriber."""
         await self._give_up((self._id_names(name), _number(number)) for name, number in held)
 
     async def claim_addresses(
         self, wanted: Sequence[tuple[AddressClaim, bool]], *, durably: bool = False
     ) -> list[AddressClaim]:
-        """Claim each that is free; with True, put this claim in place of the same holder's. Answers the claims that stand. `durably`, where no
-        record is written after it.
+        """Claims each free address. With True, replaces an earlier claim of the same subscriber.
+
+        Returns the claims that are stored now. `durably`: for a caller that writes no record afterwards.
         """
         calls: list[Call] = [
             ("claim", self._address_names(claim), [claim.packed(), b"", int(renew)]) for claim, renew in wanted
@@ -82,27 +83,29 @@ class NameIndex:
         return [AddressClaim.unpacked(claim.hashed, answer) for (claim, _), answer in zip(wanted, answers, strict=True)]
 
     async def replace(self, pairs: Sequence[tuple[AddressClaim, AddressClaim]]) -> list[bool]:
-        """Put a claim in place of this very one: pairs of what stands and what is wanted. Answers of each whether it was done."""
+        """Replaces exact claims, from pairs (stored, wanted). Returns for each whether it was replaced."""
         answers = await self._db.run_many_ahead(
             [("claim", self._address_names(claim), [claim.packed(), old.packed(), ""]) for old, claim in pairs]
         )
         return [bool(answer == claim.packed()) for (_, claim), answer in zip(pairs, answers, strict=True)]
 
     async def holder(self, hashed: str) -> AddressClaim | None:
-        """The claim that stands for an address."""
+        """Returns the stored claim of an address, or None."""
         return (await self.holders([hashed]))[0]
 
     async def holders(self, hashed: Sequence[str]) -> list[AddressClaim | None]:
-        """The claims that stand for addresses."""
+        """Returns the stored claim of each address, or None."""
         blobs = await values_of(self._db, keys.address, hashed)
         return [AddressClaim.unpacked(name, blob) if blob else None for name, blob in zip(hashed, blobs, strict=True)]
 
     async def withdraw(self, claims: Iterable[AddressClaim]) -> None:
-        """Give up these very claims, where they stand."""
+        """Deletes these exact claims, if they are still stored."""
         await self._give_up((self._address_names(claim), claim.packed()) for claim in claims)
 
     def address_hash(self, channel: int, value: str) -> str:
-        """The name an address goes by, however it is spelt. It never changes, and no key of the store shows it after a rotation."""
+        """Returns the HMAC of an address, the same for each spelling. It never changes. Keys of the store contain a name that is derived
+        from it, and that changes with each rotation of the master key.
+        """
         return self._db.codec.hashed(f"address:{CHANNELS[channel]}", folded_address(CHANNELS[channel], value))
 
     async def _give_up(self, claims: Iterable[tuple[list[str], bytes]]) -> None:

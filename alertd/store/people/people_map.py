@@ -1,6 +1,6 @@
 """Builds the noisy map of people from the records of all places, and caches it in a sealed file.
 
-Each subscriber counts once: at home, else at work, at school or at another place, else where they are now. Records in doubt are
+Each subscriber counts once: at home, else at work, at school or at another place, else at the current position. Marked records are
 left out: their subscribers are moving, and the next map counts them.
 """
 
@@ -25,15 +25,15 @@ from geofences import records
 from geofences.people_map import REGION_ALONG, Leaves, Noise, RegionLeaves, squares_of, summed
 from geofences.regions import Library
 
-#: The columns of every count: people, then addresses by channel.
+#: Columns of a count: people, then addresses by channel.
 COLUMNS = 1 + len(CHANNELS)
-#: The best place to count somebody at comes first.
+#: Place kinds in the order of preference for counting a subscriber.
 _ORDER = (PlaceKind.HOME, PlaceKind.WORK, PlaceKind.SCHOOL, PlaceKind.OTHER, PlaceKind.NOW)
 _RANK = np.full(8, len(_ORDER), np.uint8)
 _RANK[[PLACE_KINDS.index(kind) for kind in _ORDER]] = np.arange(len(_ORDER))
-#: Leaves whose points are labelled in one go.
+#: Leaves whose points are labelled in one call.
 LEAVES_AT_ONCE = 5_000
-#: Of a cache file. Another one is not read.
+#: Format of the cache file. Files of another format are not read.
 _FORMAT = 1
 _SEALED_AS = "people-map"
 
@@ -57,7 +57,7 @@ class PeopleMap:
     """The noisy counts of all populations. Immutable: threads may share it."""
 
     parts: Mapping[Population, Part]
-    records: int  # of which it was made
+    records: int  # number of records behind the map
 
 
 def build(audience: Audience, library: Library, codec: Codec, last: int) -> PeopleMap:
@@ -78,7 +78,7 @@ def build(audience: Audience, library: Library, codec: Codec, last: int) -> Peop
 
 
 def write(path: Path, people: PeopleMap, codec: Codec) -> None:
-    """Keeps a map for the next start of this process, sealed. Raises OSError."""
+    """Writes the map to an encrypted file, for the next start of this process. Raises OSError."""
     out = io.BytesIO()
     arrays = {
         f"{number}.{name}": array
@@ -94,7 +94,7 @@ def write(path: Path, people: PeopleMap, codec: Codec) -> None:
 
 
 def load(path: Path, codec: Codec) -> PeopleMap:
-    """The map that was kept. Raises OSError, SealError, KeyError and ValueError where there is none that can be read."""
+    """Returns the map from the file. Raises OSError, SealError, KeyError or ValueError if there is no readable one."""
     with np.load(io.BytesIO(codec.master.open(path.read_bytes(), _SEALED_AS)), allow_pickle=False) as arrays:
         if int(arrays["format"]) != _FORMAT:
             raise ValueError("the map was written by another version")
@@ -128,7 +128,7 @@ def _part(arrays: Mapping[str, NDArray[Any]]) -> Part:
 
 @dataclass
 class _Counted:
-    """Where people of one population are: finest squares or region numbers, with a row of counts for each; not yet summed."""
+    """Places of one population: squares of the finest level or region numbers, each with a row of counts; not summed yet."""
 
     names: list[NDArray[np.uint64]] = field(default_factory=list)
     counts: list[NDArray[np.int32]] = field(default_factory=list)
@@ -151,16 +151,16 @@ class _Tally:
     """Adds up records until each subscriber is counted once."""
 
     def __init__(self, last: int) -> None:
-        """`last` is the last number that was given to a subscriber: a record with a larger one is damaged."""
+        """`last` is the highest subscriber number: a record with a larger one is damaged."""
         self._last = np.uint64(last)
         self.at_squares: dict[Population, _Counted] = {one: _Counted() for one in POPULATIONS}
         self.at_regions: dict[Population, _Counted] = {one: _Counted() for one in POPULATIONS}
         self.records = 0
         self._is_home = np.zeros(last + 1, np.bool_)  # by number: the subscriber is counted at home
-        self._others = list[tuple[NDArray[Any], ...]]()  # of everybody else's places
+        self._others = list[tuple[NDArray[Any], ...]]()  # all places that are no homes
 
     def add(self, pointed: bool, members: NDArray[np.uint32], held: records.Records) -> None:
-        """Counts homes at once, and keeps the other places until all homes are known."""
+        """Counts homes immediately, and collects the other places until all homes are known."""
         self.records += len(held)
         flags = held.flags
         sure = (held.numbers != 0) & (held.numbers <= self._last) & ~records.moved(flags)
@@ -174,7 +174,7 @@ class _Tally:
         self._others.append((held.numbers[away], ranks[away], np.full(away.sum(), pointed), names[away], flags[away]))
 
     def end(self) -> None:
-        """Counts those without a home, each at their best place."""
+        """Counts the subscribers without a home, each at the preferred place."""
         if not self._others:
             return
         numbers, ranks, pointed, names, flags = (np.concatenate(parts) for parts in zip(*self._others, strict=True))
@@ -199,7 +199,7 @@ class _Tally:
 
 
 def _labels(leaves: Leaves, library: Library) -> NDArray[np.uint32]:
-    """The region at each point of each leaf."""
+    """Returns the region's number at each point of each leaf, shape (leaves, points)."""
     labels = [np.empty((0, REGION_ALONG**2), np.uint32)]
     for first in range(0, len(leaves), LEAVES_AT_ONCE):
         some = np.arange(first, min(first + LEAVES_AT_ONCE, len(leaves)))

@@ -1,4 +1,4 @@
-"""Where subscribers are, as records in cells: what a change adds, what it leaves, and what it labels anew."""
+"""The cell records of subscribers: which ones a change adds, marks as left, or relabels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from geofences import records
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One subscriber from what was read (None: new) to what is wanted (None: forgotten)."""
+    """The change of one subscriber from the record that was read (None: new) to the wanted one (None: deleted)."""
 
     old: Subscriber | None
     new: Subscriber | None
@@ -31,14 +31,14 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """Where one subscriber of a change is, as a record in a cell; see `spots_of`."""
+    """A cell record of one subscriber of a change; see `spots_of`."""
 
     change: int
     places: tuple[int, ...]  # indices among the subscriber's places
     slot: int
     cell: keys.Cell
     record: bytes  # without the mark
-    at_s: int  # when somebody was seen there, 0 of where they belong
+    at_s: int  # when the subscriber was seen there (UNIX s), 0 for a place that is no sighting
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,26 +52,26 @@ class Swap:
 
 
 def cell_of(place: Place, number: int) -> keys.Cell:
-    """Where a place's record is kept."""
+    """Returns the cell of a place's record."""
     if place.region is not None:
         return keys.region_cell(place.leaf, number)
     return keys.tile_cell(place.tile)
 
 
 def record_of(subscriber: Subscriber, place: Place) -> bytes:
-    """The 16 bytes of one place of a subscriber, unmarked."""
+    """Returns the record (16 bytes, unmarked) of one place of a subscriber."""
     return records.pack_one(subscriber.number, place.x, place.y, place.leaf, place_flags(subscriber, place))
 
 
 def marked(record: bytes) -> bytes:
-    """A record with its `moved` bit set."""
+    """Returns the record with its `moved` bit set."""
     flags = int.from_bytes(record[12:], "little") | records.MOVED
     return record[:12] + flags.to_bytes(4, "little")
 
 
 def spots_of(subscriber: Subscriber, change: int = 0) -> list[Spot]:
-    """The records of a subscriber's places. Places of one kind at one spot, as two that the subscriber named, have one together,
-    since nothing could tell theirs apart in the cell.
+    """Returns the records of a subscriber's places. Places of one kind at one point share one record, because the cell could not distinguish
+    two.
     """
     alike: dict[tuple[keys.Cell, int, int, int], list[int]] = {}
     for i, place in enumerate(subscriber.places):
@@ -108,7 +108,7 @@ def difference(changes: Sequence[Change]) -> tuple[list[Spot], list[Spot], list[
     arriving, leaving, relabelled = list[Spot](), list[Spot](), list[Swap]()
     for i, change in enumerate(changes):
         old, new = (
-            # With the hour itself: that of a record begins anew after 170 days, and what was that old is swept.
+            # Compares the full hour: the hour in a record wraps after 170 days, and the sweeper removes places of that age.
             {
                 (spot.cell, records.deciding(spot.record), spot.at_s // 3_600): spot
                 for spot in (spots_of(side, i) if side else ())
@@ -123,7 +123,7 @@ def difference(changes: Sequence[Change]) -> tuple[list[Spot], list[Spot], list[
 
 
 def with_slots(changes: Sequence[Change], arrived: Sequence[Spot]) -> list[Change]:
-    """The changes with the slots their new records were given."""
+    """Returns the changes with the slots of their new records."""
     slots: dict[int, dict[int, int]] = {}
     for spot in arrived:
         slots.setdefault(spot.change, {}).update(dict.fromkeys(spot.places, spot.slot))

@@ -7,16 +7,16 @@ A move, for one subscriber or for thousands, is four steps in this order:
 3. write the subscriber's record, if it is still the version that was read;
 4. clear the mark of the new ones.
 
-A reader trusts unmarked records and asks the authority about marked ones, so it is right between any two steps, and a
-crash anywhere leaves only marks. A sweeper removes marked records that their subscriber disowns, after a grace longer than
-any query lives; a mover that is slower than the grace allows is refused at step 3.
+A query trusts unmarked records and checks marked ones against the subscriber's record, so it is right between any two steps. A crash
+leaves only marks. A sweeper deletes marked records that the subscriber's record does not confirm, after a grace period longer than any
+query. Step 3 is refused if it comes later than the grace period allows.
 
-Where somebody was seen longer ago than any alert asks for is not written: the hour of its record would wrap and look new.
+A place seen longer ago than any alert may ask for is not written, because the hour in its record would wrap and look new.
 
-Whoever only gets another leaf region or accuracy did not move: neither decides who is found, so the record is replaced where
-it stands, before step 3 and without a mark. A crash after it leaves a label that its subscriber's record does not have yet.
+A new leaf region or accuracy alone is no move: neither decides which queries find the subscriber. The record is replaced in place,
+before step 3 and without a mark. A crash after that leaves a label that the subscriber's record does not have yet.
 
-Records are sealed in the store (`cell_seal.py`) and plain here. The scripts cannot open a record: they compare and write sealed bytes.
+Records are encrypted in the store (`cell_seal.py`) and plain here. The scripts cannot open a record: they compare and write sealed bytes.
 """
 
 from __future__ import annotations
@@ -59,58 +59,61 @@ from geofences.polygons import copy_of
 from geofences.scan import inside
 from geofences.tiles import position
 
-MOVE_MS = 5_000 + WAITAOF_MS  # from step 1, which may wait for the disk, to step 3, on the server's clock
+MOVE_MS = 5_000 + WAITAOF_MS  # maximum from step 1, which may wait for the disk, to step 3, on the server's clock
 #: A marked record stays at least this long: more than a query and a move, with a margin for clocks.
 GRACE_MS = int(LONGEST_QUERY_S * 1000) + MOVE_MS + 2_000
-#: A number that was given up stays taken for longer than anybody who read it before may take to write.
+#: A number that was given up stays reserved for longer than any process that read it before may take to write.
 GIVEN_UP_MS = 600_000
-#: No alert asks for where somebody was seen so long ago: a day more than it may, for clocks that are wrong.
+#: A sighting older than this is not stored. The maximum age that an alert may ask for, and a day more, because clocks may be wrong.
 TOO_OLD_H = MAX_AGE_H + 24
 _VERSION_BYTES = 4
-#: Subscribers in doubt whom one thread looks at in one go: what one reply brings, and what a deadline may have to wait for.
+#: Marked subscribers that one call of a thread checks: the size of one reply, and the longest step that a deadline has to wait for.
 IN_DOUBT_AT_ONCE = 500
 
 
 class Absence(enum.Enum):
-    """Why there is no subscriber at a number."""
+    """Reason why a number has no subscriber."""
 
-    NEVER = enum.auto()  # nobody is there, yet or any more
-    GIVEN_UP = enum.auto()  # a moment ago: it is never written again
-    UNREADABLE = enum.auto()  # damaged, or not of this version
+    NEVER = enum.auto()  # never written, or deleted
+    GIVEN_UP = enum.auto()  # given up at most GIVEN_UP_MS ago: never written again
+    UNREADABLE = enum.auto()  # damaged, or written by another version of alertd
 
 
 class People:
-    """The repository of subscribers; `names` knows who has an id or an address, `suppressions` which addresses nobody may use, `called_dead`
-    which mailboxes may have none.
+    """The repository of subscribers.
+
+    `names` finds subscribers by id or address. `suppressions` is the suppression list. `called_dead` counts hard bounces of mailboxes.
     """
 
     def __init__(self, connection: Connection, clock: Clock) -> None:
         self._db = connection
         self._clock = clock
-        self._told = set[str]()  # the unreadable that the log knows of
-        self.changes = 0  # moves with whatever is written here: whoever looked before may find others now
+        self._told = set[str]()  # keys of unreadable records that were logged
+        self.changes = (
+            0  # grows with each write of this process, so that a cache can notice that the audience may differ
+        )
         self.names = NameIndex(connection)
         self.suppressions = Suppressions(connection)
         self.called_dead = HardBounces(connection)
 
     async def numbers(self, count: int) -> range:
-        """Fresh numbers, never given before."""
+        """Reserves `count` new subscriber numbers."""
         last: int = await self._db.execute("HINCRBY", keys.COUNTERS, "subscribers", count)
         return range(last - count + 1, last + 1)
 
     async def last(self) -> int:
-        """The last number that was given."""
+        """Returns the highest subscriber number that was ever reserved."""
         return int(await self._db.execute("HGET", keys.COUNTERS, "subscribers") or 0)
 
     async def get(self, number: int) -> Subscriber | None:
         return (await self.get_many([number]))[0]
 
     async def get_many(self, numbers: Sequence[int] | NDArray[np.uint64]) -> list[Subscriber | None]:
-        """Subscribers by number, None where there is none that can be read."""
+        """Returns the subscribers with these numbers, None for each that does not exist or cannot be read."""
         return [found if isinstance(found, Subscriber) else None for found in await self.read_many(numbers)]
 
     async def read_many(self, numbers: Sequence[int] | NDArray[np.uint64]) -> list[Subscriber | Absence]:
-        """Subscribers by number, or why there is none. One record that cannot be read costs nobody else."""
+        """Returns the subscriber or the reason of absence for each number. One damaged record cannot hide the others."""
         names = [keys.subscriber(int(number)) for number in numbers]
         return [self._opened(blob, name) for blob, name in zip(await self._db.mget(names), names, strict=True)]
 
@@ -129,7 +132,10 @@ class People:
             return Absence.UNREADABLE
 
     async def give_up(self, number: int, *, unreadable: bool = False) -> bool:
-        """Whether nobody will ever be written at a number: only if nobody was, or with `unreadable` one that cannot be read."""
+        """Gives a number up, so that no process writes it later. Returns False if a subscriber has it.
+
+        `unreadable`: gives the number up although it has a record, because the record cannot be read.
+        """
         version = 0
         if unreadable:
             head = await self._db.execute("GETRANGE", keys.subscriber(number), 0, _VERSION_BYTES - 1)
@@ -137,7 +143,7 @@ class People:
         return (await self._give_up([number], version))[0]
 
     async def give_up_many(self, numbers: Sequence[int]) -> list[bool]:
-        """The same of many in one round trip: of each whether nobody will ever be written there."""
+        """Gives up many numbers in one round trip. Returns for each whether it succeeded."""
         return await self._give_up(numbers, 0)
 
     async def _give_up(self, numbers: Sequence[int], version: int) -> list[bool]:
@@ -152,7 +158,7 @@ class People:
         return [bool(answer == b"1") for answer in answers]
 
     async def put(self, changes: Sequence[Change]) -> list[bool]:
-        """Carry out changes, each whole or not at all. False where the subscriber was changed since it was read."""
+        """Carries out changes, each whole or not at all. Returns False for each subscriber that changed since it was read."""
         changes = [Change(change.old, self.lasting(change.new)) for change in changes]
         arriving, leaving, relabelled = difference(changes)
         await self._mark_groups(arriving)
@@ -163,15 +169,15 @@ class People:
         done = await self._write(with_slots(changes, arrived), deadline)
         came = [spot for spot in arrived if done[spot.change]]
         await self._replace("cleared", [Swap(spot.cell, spot.slot, marked(spot.record), spot.record) for spot in came])
-        self.changes += 1  # at the end: a map of people counts no record that is still marked
+        self.changes += 1  # at the end, because the map of people does not count records that are still marked
         return done
 
     def lasting(self, person: Subscriber | None) -> Subscriber | None:
-        """What of somebody is written."""
+        """Returns the subscriber without places that were seen too long ago, as it is written."""
         return person and without_past(person, (self._clock.now_ms() // HOUR_MS - TOO_OLD_H) * 3_600)
 
     async def _append(self, arriving: Sequence[Spot]) -> tuple[list[Spot], int]:
-        """Step 1. Answers the spots with their slots, and the time (ms, server) after which step 3 is refused."""
+        """Step 1. Returns the spots with their slots, and the time (ms, server clock) after which step 3 is refused."""
         by_cell = grouped((spot.cell, spot) for spot in arriving)
         plain = [b"".join(marked(spot.record) for spot in spots) for spots in by_cell.values()]
         sealed = self._db.codec.cells.seal_each(list(by_cell), plain)
@@ -191,7 +197,7 @@ class People:
         return arrived, min((now for _, now in answers), default=-MOVE_MS) + MOVE_MS
 
     async def _write(self, changes: Sequence[Change], deadline: int) -> list[bool]:
-        """Step 3, durably: who is stopped or gone stays so whichever server fails."""
+        """Step 3, durable: an opt-out or a deletion survives the failure of any server."""
         by_slot = grouped((change.number // keys.SUBSCRIBERS_PER_TAG, i) for i, change in enumerate(changes))
         answers = await self._db.run_many(
             [
@@ -260,7 +266,7 @@ class People:
         ]
 
     async def _mark_groups(self, arriving: Sequence[Spot]) -> None:
-        """A group is known to be in use before anything is in it, so that a query never passes it by."""
+        """Marks the groups as used before their first record is written, so that a query never skips one."""
         groups = {spot.cell.group for spot in arriving}
         commands: list[Sequence[Arg]] = []
         for group in groups:
@@ -273,9 +279,9 @@ class People:
             await self._db.execute_ahead(commands)
 
     async def authority(self, numbers: NDArray[np.uint64], wanted: MatchFilter) -> records.Records:
-        """Of the subscribers in doubt, the records of those who by their own word belong to what is wanted.
+        """Returns the records of those subscribers whose own record matches the filter. For subscribers with marked cell records.
 
-        They may be many: they are read bit by bit and looked at in a thread, so that the loop goes on and a deadline is kept.
+        They may be many, so they are read in portions and checked in a thread. The loop stays free, and a deadline can interrupt.
         """
         own, found = replace(wanted, area=copy_of(wanted.area)), list[records.Records]()
         for first in range(0, len(numbers), IN_DOUBT_AT_ONCE):
@@ -285,7 +291,7 @@ class People:
 
     def _belonging(self, blobs: Sequence[bytes | None], names: Sequence[str], wanted: MatchFilter) -> records.Records:
         opened = map(self._opened, blobs, names)
-        since_s = (wanted.now_h - TOO_OLD_H) * 3_600  # of whom nothing was written since
+        since_s = (wanted.now_h - TOO_OLD_H) * 3_600  # older places in a record that was not written since do not count
         people = [without_past(person, since_s) for person in opened if isinstance(person, Subscriber)]
         parts = [(person, place, record_of(person, place)) for person in people for place in person.places]
         found = records.unpack(b"".join(record for _, _, record in parts))
@@ -298,7 +304,7 @@ class People:
         return found.where(within & eligible(found.flags, wanted))
 
     async def naming(self, is_known: Callable[[int], bool]) -> dict[str, set[int]]:
-        """By their codes the regions whose numbers are not known, with the subscribers who name them."""
+        """Returns the subscriber numbers by region code, for regions that subscribers name and the library does not know by number."""
         used = [int(member) for member in await self._db.execute("SMEMBERS", keys.REGION_GROUPS)]
         found: dict[str, set[int]] = {}
         for number in (one for one in used if not is_known(one)):
@@ -309,7 +315,7 @@ class People:
         return found
 
     async def _in_group(self, group: str) -> AsyncIterator[Subscriber]:
-        """Everybody with a record in one of its cells, whatever their own record says."""
+        """Yields each subscriber with a record in a cell of the group, marked or not."""
         counts = np.frombuffer(await self._db.execute("GET", keys.cells(group)) or b"", "<u4")
         for place in np.flatnonzero(counts).tolist():
             cell = keys.Cell(group, keys.first_member(group) + place)
@@ -321,22 +327,22 @@ class People:
                         yield person
 
     async def count(self) -> int:
-        """How many subscribers there are."""
+        """Returns the number of subscribers."""
         return int(await self._db.execute("HGET", keys.COUNTERS, "living") or 0)
 
     async def counted(self, change: int) -> None:
-        """So many came, or went if it is negative."""
+        """Adds `change` to the number of subscribers."""
         await self._db.execute("HINCRBY", keys.COUNTERS, "living", change)
 
 
 class LabelMark:
-    """The mark of the last time that everybody was gone through."""
+    """Fingerprint of the library for which all places were last labelled."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
 
     async def get(self) -> str:
-        """Empty when nobody ever was."""
+        """Returns the fingerprint, empty if places were never labelled."""
         return (await self._db.execute("GET", keys.LABELS) or b"").decode()
 
     async def set(self, fingerprint: str) -> None:

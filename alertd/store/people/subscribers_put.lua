@@ -1,10 +1,10 @@
--- Writes subscribers' records of one slot, each only over the version the caller read (0: there was none), and only while
--- the records it appended to cells cannot have been swept. A number that was given up is not written again: for a while a
--- version that nothing has stands there, longer than whoever read the number before may take to write.
+-- Writes subscribers' records of one slot. Replaces a record only if it has the version that the caller read (0: none), and only before
+-- a deadline, while the sweeper cannot have deleted the caller's new cell records. A number that was given up is not written again: a
+-- version that no record has is stored there, for longer than any process that read the number before may take to write.
 -- KEYS: 1... records
--- ARGV: 1 not after (ms, server's time; 0 for no limit), 2 skew, 3 how long a number given up is kept from others (ms),
---       4... pairs: version expected, record ('' to give the number up); a record begins with its own version (4 bytes)
--- Returns: one "1" or "0" a record
+-- ARGV: 1 deadline (ms, server time; 0 for none), 2 skew, 3 how long a number that is given up stays reserved (ms),
+--       4... pairs: expected version, record ('' to give the number up); a record begins with its own version (4 bytes)
+-- Returns: "1" or "0" for each record
 local GIVEN_UP = struct.pack('<I4', 4294967295)
 local done, late = {}, ARGV[1] ~= '0' and now_ms(ARGV[2]) > tonumber(ARGV[1])
 for i = 1, (#ARGV - 3) / 2 do

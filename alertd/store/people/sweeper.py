@@ -1,13 +1,13 @@
-"""Settles marked records: what their subscriber confirms is cleared, what it disowns goes, and the cell is compacted.
+"""Settles marked cell records: unmarks those that the subscriber's record confirms, deletes the others, and compacts the cell.
 
-A marked record is touched only if the same slot held the same record a whole grace ago: no query that may have missed its
-successor and no move that is still under way can be hurt by its going. A record that was left and turns out to be true (its
-mover failed) is restored only when nothing in the cell was touched for a grace, since a second mover's mark looks the same.
+A marked record is changed only if the same slot held the same record a grace period ago. So the deletion cannot hurt a query that may have
+missed the successor, or a move in progress. A record marked as left that is true after all (its move failed) is restored only if the
+cell did not change for a grace period, because the mark of a second move looks the same.
 
-Places that were observed longer ago than any alert asks for go as well, also unmarked: their hour would wrap and look new again.
+The sweeper also deletes unmarked places that were seen longer ago than any alert may ask for: their hour would wrap and look new again.
 
-One sweeper at a time: the worker that holds the sweeper's lease runs it. The lease saves work; what makes a second sweeper
-harmless is that a sight counts only while its cell is dirty since the very moment it was seen dirty since.
+One worker sweeps at a time, the holder of the sweeper's lease. The lease only saves work. A second sweeper would do no harm, because an
+observation counts only while the cell is dirty since the same moment.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ from alertd.store.people.spots import spots_of
 from alertd.store.people.subscribers import GRACE_MS, IN_DOUBT_AT_ONCE, TOO_OLD_H, People
 from geofences import records
 
-LOOKED_AT = 25  # cells a round in which places may be too old
-CELLS_A_ROUND = 200  # what one round looks at, so that it never holds the loop for long
-LEADS_MS = 15_000  # five rounds: another worker goes on when the sweeping one is gone
+LOOKED_AT = 25  # cells per round in which the sweeper searches for places that are too old
+CELLS_A_ROUND = 200  # dirty cells per round, so that a round never blocks the loop for long
+LEADS_MS = 15_000  # lease of the sweeper, five rounds: if its worker dies, another one takes over
 
 
 @dataclass(frozen=True, slots=True)
 class _Sight:
-    """What a dirty cell looked like when it was first seen so."""
+    """State of a dirty cell at the first observation."""
 
-    since: float  # monotonic seconds
-    dirty: int  # since when it is dirty (ms, server): changes with every compaction, whoever compacts
+    since: float  # time of the observation, monotonic seconds
+    dirty: int  # since when the cell is dirty (ms, server clock): changes with every compaction, by any sweeper
     generation: bytes
     marked: dict[int, bytes]  # by slot
 
 
 @dataclass(slots=True)
 class Sweeper:
-    """Keeps what it saw in memory only: after a restart the grace begins anew, which is safe."""
+    """Sweeps the cells. Keeps its observations in memory only: after a restart the grace period starts again, which is safe."""
 
     connection: Connection
     people: People
@@ -55,7 +55,7 @@ class Sweeper:
     _name: str = field(default_factory=lambda: secrets.token_hex(8))
 
     async def round(self) -> int:
-        """Look at the dirty cells once, if nobody else is at it. Answers how many became clean."""
+        """Settles dirty cells once, unless another worker sweeps. Returns the number of cells that became clean."""
         if not await self.connection.run("hold", [keys.SWEEPER], self._name, LEADS_MS):
             self._seen.clear()
             return 0
@@ -66,15 +66,16 @@ class Sweeper:
         return sum([await self._settle(cell, since) for cell, since in dirty.items()])
 
     async def _used_groups(self) -> list[str]:
-        """The groups that have cells, or had."""
+        """Returns the groups that have or had cells."""
         used = await self.connection.execute("GET", keys.TILE_GROUPS)
         tiles = np.flatnonzero(np.unpackbits(np.frombuffer(used or b"", np.uint8)))
         regions = await self.connection.execute("SMEMBERS", keys.REGION_GROUPS)
         return [f"g:{int(group)}" for group in tiles] + [f"r:{int(number)}" for number in regions]
 
     async def _find_old(self, groups: Sequence[str]) -> None:
-        """Some cells a round become dirty if a place in them is too old. By chance, so that no restart begins anew: of a million
-        cells each is seen a hundred times, all but surely, before an hour wraps.
+        """Marks a few random cells as dirty if they hold a place that is too old.
+
+        Random, so that a restart loses no progress: with a million cells, each is almost surely checked a hundred times before an hour wraps.
         """
         chosen = [secrets.choice(groups) for _ in range(LOOKED_AT)] if groups else []
         counts = await self.connection.execute_many([("GET", keys.cells(group)) for group in chosen])
@@ -96,7 +97,7 @@ class Sweeper:
         return self.clock.now_ms() // HOUR_MS
 
     async def _dirty(self, groups: Sequence[str]) -> dict[keys.Cell, int]:
-        """The cells that have been dirty longest, and since when."""
+        """Returns the cells that have been dirty longest, with the time since when (ms, server clock)."""
         found = await self.connection.execute_many(
             [("ZRANGE", keys.dirty(group), 0, CELLS_A_ROUND - 1, "WITHSCORES") for group in groups]
         )
@@ -111,7 +112,7 @@ class Sweeper:
     async def _settle(self, cell: keys.Cell, since: int) -> int:
         seen, now = self._seen.get(cell), self.clock.monotonic()
         if seen and (now - seen.since) * 1000 < GRACE_MS:
-            return 0  # unread: a hot cell is megabytes, and stays dirty for several rounds
+            return 0  # without reading it: a hot cell has megabytes, and stays dirty for several rounds
         sealed, generation = await self.connection.execute_many([("GET", cell.key), ("HGET", cell.gens, cell.member)])
         generation = generation or b""
         blob = await asyncio.to_thread(self.connection.codec.cells.open, cell, sealed or b"")
@@ -138,7 +139,7 @@ class Sweeper:
         return int(bool(done and clean))
 
     async def _truth(self, cell: keys.Cell, numbers: list[int]) -> dict[bytes, bytes]:
-        """The records that these subscribers' own records say belong in the cell, but for places that are too old."""
+        """Returns the records that belong in the cell by the subscribers' own records, by identity. Leaves out places that are too old."""
         truth, since_s = dict[bytes, bytes](), (self._now_h - TOO_OLD_H) * 3_600
         for first in range(0, len(numbers), IN_DOUBT_AT_ONCE):
             people = await self.people.get_many(numbers[first : first + IN_DOUBT_AT_ONCE])
@@ -149,18 +150,18 @@ class Sweeper:
 
 
 def _scored(answer: Sequence[Any]) -> Iterator[tuple[int, int]]:
-    """Members and scores of a sorted set, as either protocol gives them."""
+    """Returns members and scores of a sorted set, from a RESP2 or a RESP3 reply."""
     flat = [value for pair in answer for value in pair] if answer and isinstance(answer[0], list) else answer
     return ((int(member), int(float(score))) for member, score in zip(flat[::2], flat[1::2], strict=True))
 
 
 def _marks(blob: bytes) -> dict[int, bytes]:
-    """The marked records of a cell, by slot."""
+    """Returns the marked records of a cell, by slot."""
     return _those(blob, records.moved(records.unpack(blob).flags))
 
 
 def _old(blob: bytes, now_h: int) -> dict[int, bytes]:
-    """The unmarked records whose hour says that they are too old, by slot. It may have wrapped: their subscriber knows."""
+    """Returns the unmarked records that look too old by their hour, by slot. The hour may have wrapped: the subscriber's record decides."""
     flags = records.unpack(blob).flags
     return _those(blob, ~records.moved(flags) & (records.age_h(flags, now_h) > TOO_OLD_H))
 
@@ -173,8 +174,10 @@ def _those(blob: bytes, chosen: NDArray[np.bool_]) -> dict[int, bytes]:
 def _kept(
     blob: bytes, ripe: dict[int, bytes], old: dict[int, bytes], truth: dict[bytes, bytes], *, quiet: bool
 ) -> tuple[bytes, bool]:
-    """What of a cell stays, and whether nothing of that is marked: unmarked records and young marks as they are, and of the
-    old marks, and of what looks too old, those whose subscriber is there.
+    """Returns the records of the cell to keep, and whether none of them is marked.
+
+    Keeps unmarked records and recently marked ones. Keeps the other marked ones, and those that look too old, if the subscriber's record
+    confirms them.
     """
     found, rows = records.unpack(blob), np.frombuffer(blob, np.uint8).reshape(-1, records.SIZE).copy()
     marked, keep = records.moved(found.flags), found.numbers != 0
@@ -186,7 +189,9 @@ def _kept(
         place = records.identity(record)
         if place not in truth or place in there:
             keep[slot] = False
-        elif place in young:  # its mover may be about to unmark that one, and two unmarked ones are one too many
+        elif (
+            place in young
+        ):  # a move may be about to unmark that one, and two unmarked ones would count the subscriber twice
             continue
         elif quiet or not _is_left(record):
             there.add(place)
