@@ -1,7 +1,7 @@
--- Counts an alert among those that went out unattended within the last hour, if there is room for it.
+-- Counts an alert among those that were sent unattended in the last hour, unless the maximum is reached.
 -- KEYS: 1 those alerts
--- ARGV: 1 alert, 2 how many there may be, 3 skew (ms)
--- Returns: 1 or 0; of one that is counted already, 1
+-- ARGV: 1 alert, 2 maximum number, 3 skew (ms)
+-- Returns: 1 or 0; 1 for an alert that is counted already
 local HOUR = 3600000
 local now = now_ms(ARGV[3])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('(%.0f', now - HOUR + 1))

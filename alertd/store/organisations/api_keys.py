@@ -1,4 +1,4 @@
-"""API keys: one record a key, sealed because it names a person, and each organisation's list of them."""
+"""API keys: one encrypted record for each key, because it names a person, and the list of each organisation's keys."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from alertd.store.engine import keys
 from alertd.store.engine.bulk_reads import Batcher
 from alertd.store.engine.connection import Connection
 
-#: When a key was last used is told for so long: about a year.
+#: The time of a key's last use is stored for about a year.
 USED_S = 400 * 86_400
 
 
 class StoredKey(msgspec.Struct, frozen=True, kw_only=True):
-    """A key as kept: never its secret."""
+    """A key as it is stored, without its secret."""
 
     org: str
     subject: str
     scopes: tuple[str, ...]
     test: bool
     digest: str
-    makers: tuple[str, ...] = ()  # who made it, who made the key it was made with, and so on
-    maker_org: str = ""  # the organisation of the key it was made with
+    makers: tuple[str, ...] = ()  # the person who made it, the person who made the key used for that, and so on
+    maker_org: str = ""  # organisation of the key that was used to make it
     expires: int = 0  # UNIX milliseconds; 0: never
-    rate_per_min: int = 0  # requests; 0: as many as come
-    jurisdiction: str = ""  # JSON of `alertd.model.organisation.Jurisdiction`; '': its organisation's
-    old_digest: str = ""  # of the secret before the last rotation
-    old_until: int = 0  # UNIX milliseconds until which that is good, too
+    rate_per_min: int = 0  # maximum number of requests per minute; 0: no limit
+    jurisdiction: str = ""  # JSON of `alertd.model.organisation.Jurisdiction`; '': that of its organisation
+    old_digest: str = ""  # digest of the secret before the last rotation
+    old_until: int = 0  # UNIX milliseconds until which the old secret is valid, too
     recovered: int = (
         0  # UNIX milliseconds at which `alertd keys recover` made it; 0: another key made it, or it is the first
     )
@@ -47,14 +47,16 @@ class ApiKeys:
         self._reads = Batcher(self._read_many)
 
     async def add(self, key_id: str, stored: StoredKey) -> None:
-        await self._db.execute("SADD", keys.org(stored.org, "keys"), key_id)  # first, so that no key is out of sight
+        await self._db.execute(
+            "SADD", keys.org(stored.org, "keys"), key_id
+        )  # first, so that no key is missing in the list
         await self._db.execute("SET", keys.api_key(key_id), self._sealed(key_id, stored))
 
     async def get(self, key_id: str) -> StoredKey | None:
         return (await self._reads.one(key_id))[0]
 
     async def read_key(self, key_id: str) -> tuple[StoredKey | None, bytes]:
-        """A key, and what stands for it in `replace`."""
+        """Returns a key, and its stored bytes, which `replace` compares."""
         return await self._reads.one(key_id)
 
     async def _read_many(self, key_ids: Sequence[str]) -> list[tuple[StoredKey | None, bytes]]:
@@ -65,7 +67,7 @@ class ApiKeys:
         ]
 
     async def replace(self, key_id: str, stored: StoredKey, *, seen: bytes) -> bool:
-        """Keep a key in place of what was seen, durably. False when it is another since, or was revoked."""
+        """Replaces the key that was read as `seen`, durably. Returns False if it was changed or revoked since."""
         return bool(await self._db.run_durably("replace", [keys.api_key(key_id)], seen, self._sealed(key_id, stored)))
 
     async def remove(self, key_id: str, org: str) -> bool:
@@ -85,11 +87,11 @@ class ApiKeys:
         ]
 
     async def use(self, key_id: str, now_ms: int) -> None:
-        """The key was used just now."""
+        """Stores the time of the key's last use."""
         await self._db.execute("SET", keys.api_key_used(key_id), now_ms, "EX", USED_S)
 
     async def used(self, key_ids: Sequence[str]) -> list[int]:
-        """When each was last used, UNIX milliseconds, 0 for never."""
+        """Returns the time of each key's last use (UNIX ms), 0 for never."""
         found = await self._db.mget([keys.api_key_used(key_id) for key_id in key_ids])
         return [int(raw or 0) for raw in found]
 
@@ -102,5 +104,5 @@ class ApiKeys:
 
 
 def digest_of(secret: str) -> str:
-    """What is kept of a code, a session or a key: they are random, so no slow hash is needed."""
+    """Returns the SHA-256 of a secret of a code, a session or a key. Secrets are random, so no slow hash is needed."""
     return hashlib.sha256(secret.encode()).hexdigest()

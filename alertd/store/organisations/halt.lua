@@ -1,13 +1,13 @@
--- Brings a chain's halt in line with one generation of what is stopped. A later generation that was here first stands.
+-- Sets or lifts the halt of a chain by one generation of the stops. Does nothing if a later generation was applied before.
 -- KEYS: 1 chain
--- ARGV: 1 generation, 2... scopes that are stopped: "service", "org:<org>" or "key:<org>:<key id>"
--- Returns: 1 when the chain is halted, else 0
+-- ARGV: 1 generation, 2... stopped scopes: "service", "org:<org>" or "key:<org>:<key id>"
+-- Returns: 1 if the chain is halted, else 0
 local chain = KEYS[1]
 local org, sent_by, seen, halt = unpack(redis.call('HMGET', chain, 'org', 'keys', 'stops', 'halt'))
 if not org then return 0 end
 if seen and tonumber(seen) > tonumber(ARGV[1]) then return halt and 1 or 0 end
 local own = {['service'] = true, ['org:' .. org] = true}
-for id in string.gmatch(sent_by or '', '%S+') do -- one of another organisation has its name before it
+for id in string.gmatch(sent_by or '', '%S+') do -- a key of another organisation begins with that organisation's name
   own['key:' .. (string.find(id, ':', 1, true) and id or org .. ':' .. id)] = true
 end
 local stopped = false

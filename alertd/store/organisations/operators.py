@@ -1,7 +1,6 @@
-"""Operators: one sealed record each, which is the authority on everything of that person; and ways to find it.
+"""Operators: one encrypted record each, and indexes to find it by passkey, identity and one-time code.
 
-A passkey, an identity at the provider and a one-time code are found by their hashes. None counts unless the record has it too, so that one write to the
-record ends what it is to end.
+The indexes contain hashes. An entry counts only if the operator's record confirms it, so that one write to the record revokes it.
 """
 
 from __future__ import annotations
@@ -20,51 +19,51 @@ from alertd.store.organisations.api_keys import digest_of
 class Passkey(msgspec.Struct, frozen=True, kw_only=True):
     """A passkey as it was registered: the public half."""
 
-    id: str  # base64url, as the browser says it
+    id: str  # base64url, as the browser sends it
     key: bytes  # COSE
-    count: int  # of signatures, where the authenticator counts them
+    count: int  # number of signatures, if the authenticator counts them
     made: int  # UNIX ms
-    makers: tuple[str, ...] = ()  # whoever made the code it was registered with, as people are compared
+    makers: tuple[str, ...] = ()  # people behind the one-time code that was used to register it
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """Who somebody is at the OpenID provider: issuer and subject, hashed, for nobody here needs to read them."""
+    """An operator's identity at the OpenID provider: the HMAC of issuer and subject, because alertd never needs to read them."""
 
-    id: str  # as `OperatorStore.identity_id` makes it; no passkey's id has a colon
+    id: str  # from `OperatorStore.identity_id`; contains a colon, which no passkey's id does
     made: int  # UNIX ms
-    makers: tuple[str, ...] = ()  # whoever made the code it was bound with
+    makers: tuple[str, ...] = ()  # people behind the one-time code that was used to bind it
 
 
 WayIn = Passkey | Identity
 
 
 class Code(msgspec.Struct, frozen=True, kw_only=True):
-    """A one-time code: its hash."""
+    """A one-time code, without the code itself."""
 
     digest: str
     ends: int  # UNIX ms
     makers: tuple[str, ...] = ()
-    by: str = ""  # the key or operator that made it; empty: a first administrator's
+    by: str = ""  # the key or operator that made it; empty for the first administrator's code
     made: int = 0  # UNIX ms
 
 
 class StoredOperator(msgspec.Struct, frozen=True, kw_only=True):
-    """An operator as kept."""
+    """An operator as stored."""
 
     id: str
     org: str
-    subject: str  # the person, as an alert's author is compared with
+    subject: str  # the person, as compared with an alert's author
     name: str
     roles: tuple[str, ...]
     made: int  # UNIX ms
     passkeys: tuple[Passkey, ...] = ()
     identities: tuple[Identity, ...] = ()
-    code: Code | None = None  # the one that was made last
+    code: Code | None = None  # the latest one-time code
     disabled: int = 0  # UNIX ms, 0: may sign in
-    since: int = 0  # UNIX ms: what began before is over
+    since: int = 0  # UNIX ms: earlier sessions are invalid
 
     def way(self, way_id: str) -> WayIn | None:
-        """The passkey or identity of this id, while it counts."""
+        """Returns the passkey or identity with this id, or None."""
         ways: list[WayIn] = [*self.passkeys, *self.identities]
         return next((one for one in ways if one.id == way_id), None)
 
@@ -80,12 +79,12 @@ class OperatorStore:
         self._db = connection
 
     def id_of(self, org: str, subject: str) -> str:
-        """The id of a person in an organisation, however the name is spelled: 12 hexadecimal digits, as a key's."""
+        """Returns the id of a person in an organisation, the same for each spelling: 12 hexadecimal digits, like a key's id."""
         hashed = self._db.codec.hashed("operator", f"{org}\0{folded_subject(subject)}")
         return base64.urlsafe_b64decode(hashed).hex()[:12]
 
     async def add(self, operator: StoredOperator) -> bool:
-        """False where there is one of that id."""
+        """Adds an operator. Returns False if the id exists."""
         name = keys.org(operator.org, "operators")
         return bool(await self._db.execute("HSETNX", name, operator.id, self._sealed(name, operator)))
 
@@ -95,7 +94,7 @@ class OperatorStore:
         return self._opened(name, operator_id, sealed) if sealed else None
 
     async def of_org(self, org: str) -> list[StoredOperator]:
-        """By their names."""
+        """Returns the operators of an organisation, sorted by name."""
         name = keys.org(org, "operators")
         found = (await self._db.hash_of(name)).items()
         operators = [self._opened(name, raw.decode(), sealed) for raw, sealed in found]
@@ -104,7 +103,7 @@ class OperatorStore:
     async def change(
         self, org: str, operator_id: str, change: Callable[[StoredOperator], StoredOperator]
     ) -> StoredOperator | None:
-        """What an operator is from now on, durably, made of what it is at that moment. None where it is gone."""
+        """Changes an operator's record, durably. Calls `change` again if another process changed it. Returns None if it does not exist."""
         name = keys.org(org, "operators")
         while seen := await self._db.execute("HGET", name, operator_id):
             fresh = change(self._opened(name, operator_id, seen))
@@ -113,38 +112,38 @@ class OperatorStore:
         return None
 
     async def remove(self, operator: StoredOperator) -> bool:
-        """With what is found by it. Whether there was one."""
+        """Deletes an operator and its index entries. Returns whether it existed."""
         [gone] = await self._db.execute_many([("HDEL", keys.org(operator.org, "operators"), operator.id)], durable=True)
         await self.hide_ways(operator)
         return bool(gone)
 
     async def hide_ways(self, operator: StoredOperator) -> None:
-        """Nobody is found by their passkeys and identities any more."""
+        """Deletes the index entries of the operator's passkeys and identities."""
         for passkey in operator.passkeys:
             await self._db.execute("HDEL", keys.PASSKEYS, self._hashed(passkey.id))
         for identity in operator.identities:
             await self._db.execute("HDEL", keys.IDENTITIES, identity.id)
 
     async def show_passkey(self, operator: StoredOperator, passkey_id: str) -> None:
-        """From now on the operator is found by it."""
+        """Adds a passkey to the index."""
         await self._db.execute("HSET", keys.PASSKEYS, self._hashed(passkey_id), f"{operator.org}/{operator.id}")
 
     async def of_passkey(self, passkey_id: str) -> StoredOperator | None:
         return await self._found(await self._db.execute("HGET", keys.PASSKEYS, self._hashed(passkey_id)))
 
     def identity_id(self, issuer: str, subject: str) -> str:
-        """What an identity is found by. `iss` and `sub` together are the only stable name of a person (OpenID Connect Core 1.0, section 5.7)."""
+        """Returns the index key of an identity. Only `iss` and `sub` together identify a person (OpenID Connect Core 1.0, section 5.7)."""
         return "oidc:" + self._db.codec.hashed("identity", f"{issuer}\0{subject}")
 
     async def show_identity(self, operator: StoredOperator, identity_id: str) -> None:
-        """From now on the operator is found by it."""
+        """Adds an identity to the index."""
         await self._db.execute("HSET", keys.IDENTITIES, identity_id, f"{operator.org}/{operator.id}")
 
     async def of_identity(self, identity_id: str) -> StoredOperator | None:
         return await self._found(await self._db.execute("HGET", keys.IDENTITIES, identity_id))
 
     async def show_code(self, operator: StoredOperator, code: str, life_ms: int) -> None:
-        """For so long the operator is found by it."""
+        """Adds a one-time code to the index, for `life_ms`."""
         place = f"{operator.org}/{operator.id}"
         await self._db.execute("SET", keys.sign_in_code(digest_of(code)), place, "PX", life_ms)
 

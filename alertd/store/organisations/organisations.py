@@ -1,7 +1,7 @@
-"""Organisations: what is stopped, one record each, sealed because it decides who may tell whom, the list of them, and every revision of their texts.
+"""Organisations: the stops, one encrypted record for each organisation, the list of them, and all revisions of their own texts.
 
-What is stopped is one record with a generation number, and the halt that it puts on every live chain. The record is in one slot and the chains
-are in others. So a process that sends reads the record again and again, and a process that stops writes the record first, then halts the chains,
+All stops are one record with a generation number. A stop also sets a halt on each active chain. The record is in one slot and the chains are
+in others. So a process that sends reads the record repeatedly, and a process that stops writes the record first, then halts the chains,
 and only then answers.
 """
 
@@ -35,21 +35,22 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True):
     org: str  # the organisation of that person
     at: int  # UNIX milliseconds
     reason: str
-    first: str = ""  # who asked to resume, and waits for a second person
+    first: str = ""  # the person who asked to resume, while a second person must confirm
     first_org: str = ""  # the organisation of that person
-    first_hands: tuple[str, ...] = ()  # everyone who has, or can have, that person's key
+    first_hands: tuple[str, ...] = ()  # everyone who has, or may have, that person's key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StandingStops:
-    """What is stopped at one generation, by scope."""
+    """All stops of one generation, by scope."""
 
     generation: int
     stops: dict[str, Stop]
 
     def of(self, org: str, key_ids: Iterable[str]) -> tuple[str, Stop] | None:
-        """The widest of the stops that an organisation, or one of these keys, is under; one of another has that one's name and a colon
-        before it.
+        """Returns the widest stop for an organisation or for one of the keys, with its scope, or None.
+
+        A key of another organisation is given as `organisation:key`.
         """
         whole = (key_id if ":" in key_id else f"{org}:{key_id}" for key_id in key_ids)
         for scope in (SERVICE, of_org(org), *(of_key(*key.split(":", 1)) for key in whole)):
@@ -58,7 +59,7 @@ class StandingStops:
         return None
 
 
-#: What is asked of the store for what is stopped.
+#: Commands that read the stops.
 READ = (("HGETALL", keys.STOPS), ("GET", keys.KEY_CHECK))
 
 _encode = msgspec.json.Encoder().encode
@@ -73,24 +74,25 @@ class Stops:
         self._reads = Batcher(self._read_many)
 
     async def read_standing(self) -> StandingStops:
-        """Raises StoreUnavailableError, also where this is the store of another installation, put in the place of ours while we run."""
+        """Returns the stops. Raises StoreUnavailableError, also if another installation's store replaced ours at run time."""
         return await self._reads.one(None)
 
     async def _read_many(self, asked: Sequence[None]) -> list[StandingStops]:
         return [standing_of(self._db, await self._db.execute_many(READ))] * len(asked)
 
     async def change(self, seen: StandingStops, scope: str, stop: Stop | None) -> bool:
-        """Keep a stop, or lift it (None), durably. False when something else was changed since."""
+        """Stores a stop, or lifts it (None), durably. Returns False if any stop was changed since `seen`."""
         sealed = b"" if stop is None else self._db.codec.master.seal(_encode(stop), _stop_bound(scope))
         return bool(await self._db.run_durably("stop", [keys.STOPS], seen.generation, scope, sealed, self._db.skew_ms))
 
     async def renew(self) -> None:
-        """What is stopped as it is, in a later generation, durably: what was not confirmed before is by then."""
+        """Writes the stops again in a new generation, durably, so that unconfirmed earlier writes become durable, too."""
         await self._db.run_durably("stop", [keys.STOPS], "", "", "", self._db.skew_ms)
 
     async def put_on(self, standing: StandingStops, chains: Iterable[str]) -> list[int | StoreUnavailableError]:
-        """Halt the chains that are under a stop, and let the others go. Answers of each whether it is halted, or that its server takes no writes,
-        which is no reason to leave the others as they are. Raises what else is wrong with one, when all were tried.
+        """Halts the chains that are under a stop, and lifts the halt of the others.
+
+        Returns for each whether it is halted, or the error if its server takes no writes. Tries all chains before it raises another error.
         """
         said: list[Arg] = [standing.generation, *standing.stops]
         calls = [("halt", [keys.chain(chain)], said) for chain in chains]
@@ -104,9 +106,9 @@ def _stop_bound(scope: str) -> str:
 
 
 def standing_of(db: Connection, found: Sequence[Any]) -> StandingStops:
-    """What is stopped, from the answers to `READ`. Raises as `Stops.read_standing` does."""
+    """Returns the stops from the replies to `READ`. Raises like `Stops.read_standing`."""
     record, check = found
-    # Where there is none there is nothing to send.
+    # An empty store has no check value, and nothing to send.
     if check is not None and check.decode() not in db.codec.master.names:
         raise StoreUnavailableError("This is not the store that was opened.")
     fields = {name.decode(): value for name, value in hash_in(record).items()}
@@ -116,14 +118,14 @@ def standing_of(db: Connection, found: Sequence[Any]) -> StandingStops:
 
 
 class StoredOrganisation(msgspec.Struct, frozen=True, kw_only=True):
-    """An organisation as kept."""
+    """An organisation as stored."""
 
     rev: int
     document: str  # JSON of `alertd.model.organisation.Organisation`
-    allowed_by: str = ""  # the person who last changed what goes out without a second one
-    allowed_hands: tuple[str, ...] = ()  # everyone who has, or can have, that person's key
-    allowed_with: tuple[str, str] = ("", "")  # with what: an organisation, and a key or operator of it; or not known
-    glass_by: str = ""  # the person who last changed what its author may approve alone
+    allowed_by: str = ""  # the person who last changed which alerts need no second person
+    allowed_hands: tuple[str, ...] = ()  # everyone who has, or may have, that person's key
+    allowed_with: tuple[str, str] = ("", "")  # organisation, and its key or operator that was used; empty if unknown
+    glass_by: str = ""  # the person who last changed which alerts an author may approve alone
     glass_hands: tuple[str, ...] = ()
     glass_with: tuple[str, str] = ("", "")
 
@@ -141,12 +143,15 @@ class OrganisationStore:
         self._stances = Batcher(self._read_stances)
 
     async def get(self, org: str) -> tuple[StoredOrganisation | None, bytes]:
-        """A record, None where nothing was written of it, and what stands for it in `put`. Raises SealError for one that was tampered with."""
+        """Returns a record, or None, and its stored bytes, which `put` compares. Raises SealError if it was tampered with."""
         sealed = await self._db.execute("GET", keys.org(org, "record")) or b""
         return self._opened(org, sealed), sealed
 
     async def stance(self, org: str) -> _Stance:
-        """What is stopped, the revision of an organisation's own texts, and what `get` answers, in one round trip. Raises as `Stops.read_standing` does."""
+        """Returns the stops, the revision of an organisation's own texts, and the result of `get`, in one round trip.
+
+        Raises like `Stops.read_standing`.
+        """
         return await self._stances.one(org)
 
     async def _read_stances(self, asked: Sequence[str]) -> list[_Stance]:
@@ -161,15 +166,15 @@ class OrganisationStore:
         return [by_org[org] for org in asked]
 
     async def put(self, org: str, stored: StoredOrganisation, *, seen: bytes) -> bool:
-        """Keep a record in place of what was seen, durably. False when it is another since."""
+        """Replaces the record that was read as `seen`, durably. Returns False if it was changed since."""
         name = keys.org(org, "record")
-        await self._db.execute("SADD", keys.ORGANISATIONS, org)  # first, so that none is out of sight
+        await self._db.execute("SADD", keys.ORGANISATIONS, org)  # first, so that none is missing in the list
         return bool(
             await self._db.run_durably("replace", [name], seen, self._db.codec.master.seal(_encode(stored), name))
         )
 
     async def allow(self, org: str, alert_id: str, most: int) -> bool:
-        """Count an alert among those that went out unattended in the last hour, durably. False when there are as many as may be."""
+        """Counts an alert among those of the last hour that were sent unattended, durably. Returns False if there are `most` already."""
         return bool(
             await self._db.run_durably("allow", [keys.org(org, "unattended")], alert_id, most, self._db.skew_ms)
         )
@@ -178,7 +183,7 @@ class OrganisationStore:
         return _decode(self._db.codec.master.open(sealed, keys.org(org, "record"))) if sealed else None
 
     async def names(self) -> list[str]:
-        """Of those that a record was written of, or was about to be."""
+        """Returns the names of organisations with a record, or whose first write was interrupted."""
         return sorted(raw.decode() for raw in await self._db.execute("SMEMBERS", keys.ORGANISATIONS))
 
 
@@ -187,7 +192,7 @@ TextKey = tuple[str, str, str, str]
 
 
 class StoredText(msgspec.Struct, frozen=True):
-    """One text and where it stands."""
+    """One text and its place."""
 
     place: TextKey
     template: str
@@ -197,17 +202,17 @@ _decode_texts = msgspec.json.Decoder(list[StoredText]).decode
 
 
 class TextStore:
-    """The repository of own texts. Sealed, so that nobody puts words into an organisation's mouth by way of the store."""
+    """The repository of organisations' own texts. Encrypted, so that an intruder in the store cannot forge them."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
 
     async def revision(self, org: str) -> int:
-        """The latest revision, 0 for none."""
+        """Returns the number of the latest revision, 0 if there is none."""
         return int(await self._db.execute("HLEN", keys.org(org, "texts")))
 
     async def read_revision(self, org: str, revision: int) -> dict[TextKey, str]:
-        """All texts of one revision; none of revision 0. Raises `KeyError` for one that was never made."""
+        """Returns all texts of one revision. Revision 0 has none. Raises KeyError for a revision that does not exist."""
         if not revision:
             return {}
         name = keys.org(org, "texts")
@@ -218,7 +223,7 @@ class TextStore:
         return {text.place: text.template for text in _decode_texts(opened)}
 
     async def add(self, org: str, texts: Iterable[tuple[TextKey, str]], *, after: int) -> bool:
-        """The revision that follows `after`, durably. False when there is one already."""
+        """Adds the revision after `after`, durably. Returns False if it exists."""
         name = keys.org(org, "texts")
         plain = _encode([StoredText(place, template) for place, template in sorted(texts)])
         sealed = self._db.codec.master.seal(plain, _bound(name, after + 1))

@@ -1,7 +1,7 @@
-"""Rotas, the alerts that the people on call are called for, and the pages about each.
+"""Rotas, the alerts for which alertd pages people on call, and the pages about each alert.
 
-What waits is found by when it is due, in another slot than the alert. That is an index: what was told, and what is told next and when,
-stands beside the alert itself, sealed because it names people. Nobody's address is in it.
+An index holds the due time of each waiting alert, in another slot than the alert. The pages, and the next one with its time, are stored
+beside the alert, encrypted because they name people. They contain no address.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from alertd.store.engine import keys
 from alertd.store.engine.connection import Connection
 from alertd.store.records.events import announcement
 
-#: Of one alert so many pages are remembered, the latest.
+#: Number of pages that are stored for an alert, the latest ones.
 REMEMBERED = 200
 
 
-#: Of the command ZADD.
+#: Option of the command ZADD.
 Rule = Literal["LT", "NX"]
 
 
 class StoredRota(msgspec.Struct, frozen=True, kw_only=True):
-    """A rota as kept."""
+    """A rota as stored."""
 
     rev: int
     document: str  # JSON of `alertd.model.oncall.OnCall`
@@ -35,35 +35,35 @@ class StoredRota(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
-    """One person who was told of an alert, or was to be."""
+    """One page, or the attempt to send one, to a person on call."""
 
     at: int  # UNIX ms
-    step: int  # of the rota, from 1
-    name: str  # as the rota calls them
-    channel: str  # by which a carrier took it; the last that was tried where none did
-    taken: bool  # a carrier took it
+    step: int  # step of the rota, from 1
+    name: str  # the person's name in the rota
+    channel: str  # channel of the carrier that accepted the page, else the last channel that was tried
+    taken: bool  # whether a carrier accepted the page
 
 
 class Paged(msgspec.Struct, frozen=True, kw_only=True):
-    """How far the people on call were told of one alert. Times are UNIX ms, 0 for never."""
+    """Progress of paging for one alert. Times are UNIX ms, 0 for never."""
 
-    since: int  # when the calls began, by the clock that people read: of an earlier time that it waited nothing counts
-    due: int  # when the next are told, by the steady clock
-    step: int = 0  # index of the step whose turn it is; as many as there are: a round is over
-    rounds: int = 0  # how often all steps were gone through and somebody was reached
-    reached: bool = False  # somebody was, in this round
-    over: bool = False  # all rounds were in vain, and nobody more is told
-    rev: int = 0  # of the rota by which it is over
-    told: int = 0  # pages that there ever were, those that are no longer remembered among them
-    alone: bool = False  # nobody was on duty
-    by: str = ""  # the subject of whoever has it
-    taken: int = 0  # since when
-    until: int = 0  # until when alertd calls nobody else, by the steady clock; 0: for ever
+    since: int  # when paging began, by the wall clock; earlier waits of the alert do not count
+    due: int  # time of the next page, by the steady clock
+    step: int = 0  # index of the next step; the number of steps if a round is over
+    rounds: int = 0  # complete rounds in which a carrier accepted a page
+    reached: bool = False  # whether a carrier accepted a page in this round
+    over: bool = False  # whether all rounds ended without an answer, so that paging stopped
+    rev: int = 0  # revision of the rota with which paging stopped
+    told: int = 0  # number of all pages, also those that are not stored any more
+    alone: bool = False  # whether no person was on duty
+    by: str = ""  # the subject of the person who took the alert over
+    taken: int = 0  # since when that person has it
+    until: int = 0  # until when alertd pages no other person, by the steady clock; 0: for ever
     pages: tuple[Page, ...] = ()
 
     @property
     def is_settled(self) -> bool:
-        """Whether somebody took it and alertd calls nobody else."""
+        """Returns whether a person took the alert over and alertd pages no other person."""
         return bool(self.taken and not self.until)
 
 
@@ -79,13 +79,13 @@ class Rotas:
         self._db = connection
 
     async def get(self, org: str) -> tuple[StoredRota | None, bytes]:
-        """A rota, None where nobody wrote one, and what stands for it in `put`. Raises SealError for one that was tampered with."""
+        """Returns the rota of an organisation, or None, and its stored bytes, which `put` compares. Raises SealError if it was tampered with."""
         name = keys.org(org, "oncall")
         sealed = await self._db.execute("GET", name) or b""
         return _rota(self._db.codec.master.open(sealed, name)) if sealed else None, sealed
 
     async def put(self, org: str, stored: StoredRota, *, seen: bytes) -> bool:
-        """Keep a rota in place of what was seen, durably. False when it is another since."""
+        """Replaces the rota that was read as `seen`, durably. Returns False if it was changed since."""
         name = keys.org(org, "oncall")
         return bool(
             await self._db.run_durably("replace", [name], seen, self._db.codec.master.seal(_encode(stored), name))
@@ -93,21 +93,22 @@ class Rotas:
 
 
 class Waiting:
-    """The repository of what waits, and of what was told of it."""
+    """The repository of waiting alerts and of the pages about them."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
 
     async def add(self, due: Mapping[str, int], *, rule: Rule | None = None) -> None:
-        """These versions wait, and are looked at when they are due (by the steady clock), and not when they were to be: unless that is earlier (`LT`),
-        or at all (`NX`). To look early does no harm.
+        """Stores the due time of waiting versions (ms, steady clock).
+
+        Replaces a stored due time, with `LT` only by an earlier one, with `NX` never. A due time that is too early does no harm.
         """
         if due:
             rules = [rule] if rule else []
             await self._db.execute_many([("ZADD", _index(one), *rules, at, one) for one, at in due.items()])
 
     async def all(self, upto_ms: int | None = None) -> list[str]:
-        """Those that are due by then, or all there are."""
+        """Returns the versions that are due until `upto_ms`, or all waiting ones."""
         top = "+inf" if upto_ms is None else upto_ms
         found = await self._db.execute_many(
             [("ZRANGEBYSCORE", keys.waiting(shard), "-inf", top) for shard in range(keys.SHARDS)]
@@ -115,11 +116,11 @@ class Waiting:
         return [raw.decode() for shard in found for raw in shard]
 
     async def remove(self, alert_ids: Sequence[str]) -> None:
-        """These wait no more."""
+        """Removes versions from the index."""
         await self._db.execute_many([("ZREM", _index(one), one) for one in alert_ids])
 
     async def paged(self, alert_ids: Sequence[str]) -> list[tuple[Paged | None, bytes]]:
-        """What is known of each, None for nothing, and what stands for it in `put`; in one round trip."""
+        """Returns the progress of each, or None, and its stored bytes, which `put` compares. In one round trip."""
         names = [_paged_key(one) for one in alert_ids]
         found = await self._db.execute_many([("GET", name) for name in names]) if names else []
         return [
@@ -128,12 +129,13 @@ class Waiting:
         ]
 
     async def put(self, alert_id: str, paged: Paged, *, seen: bytes, word: str = "", step: int = 0) -> str:
-        """Keep it in place of what was seen, durably, with an event called `word`. Answers `done`, `changed` where it is another since,
-        or `over` where the alert waits no more.
+        """Replaces the progress that was read as `seen`, durably, and writes an event of type `word`.
+
+        Returns `done`, `changed` if it was changed since, or `over` if the alert does not wait any more.
         """
         paged = msgspec.structs.replace(paged, pages=paged.pages[-REMEMBERED:])
         sealed, chain = self._db.codec.master.seal(_encode(paged), _paged_key(alert_id)), chain_of(alert_id)
-        await asyncio.gather(  # first, so that neither the event nor the next page is out of sight
+        await asyncio.gather(  # first, so that neither the event nor the next page can be missed
             self._db.execute(*announcement(chain)),
             self.add({alert_id: paged.due}, rule="LT"),
         )

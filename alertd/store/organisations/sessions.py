@@ -1,6 +1,6 @@
-"""Sessions of operators, the challenges of their passkeys, who is away at the provider, and how often somebody tried. Nothing here outlives a day.
+"""Operators' sessions, passkey challenges, sign-ins in progress at the OpenID provider, and counts of failed tries. All expire within a day.
 
-Of a session only the hash of its secret is known, of a challenge the challenge, which is no secret and is used once.
+A session is stored under the hash of its secret. A challenge is stored itself: it is no secret, and valid once.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ from alertd.store.organisations.api_keys import digest_of
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is signed in. Times are UNIX ms."""
+    """A session of an operator. Times are UNIX ms."""
 
     org: str
     operator: str
-    way: str = msgspec.field(name="passkey")  # id of the passkey or identity that it was begun with
+    way: str = msgspec.field(name="passkey")  # id of the passkey or identity of the sign-in
     began: int
     seen: int
 
 
 class Challenge(msgspec.Struct, frozen=True, kw_only=True):
-    """What a passkey is asked to sign, and for what."""
+    """A challenge that a passkey has to sign."""
 
     made: int  # UNIX ms
-    code: str = ""  # hash of the one-time code that a passkey is registered with; empty: somebody signs in
+    code: str = ""  # hash of the one-time code of a registration; empty for a sign-in
 
 
 class Away(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody who was sent to the OpenID provider: what their coming back is measured by."""
+    """A sign-in in progress at the OpenID provider: the values that the return is checked against."""
 
     made: int  # UNIX ms
-    browser: str  # hash of the secret that this browser alone has
-    nonce: str  # that the ID token must have
-    verifier: str  # of PKCE (RFC 7636)
+    browser: str  # hash of a secret that only this browser has
+    nonce: str  # nonce that the ID token must contain
+    verifier: str  # code verifier of PKCE (RFC 7636)
     back: str  # the redirect URI
-    code: str = ""  # hash of the one-time code with which the identity becomes an operator's
-    org: str = ""  # with `operator`: whose session asked for a fresh proof
+    code: str = ""  # hash of the one-time code that binds the identity to an operator
+    org: str = ""  # with `operator`: the operator whose session needs a fresh proof
     operator: str = ""
     session: str = ""  # with `operator`: hash of that session's secret
 
@@ -50,7 +50,7 @@ _encode = msgspec.json.Encoder().encode
 _session = msgspec.json.Decoder(Session).decode
 _challenge = msgspec.json.Decoder(Challenge).decode
 _sent = msgspec.json.Decoder(Away).decode
-FORGOTTEN_MS = HOUR_MS  # tries count together until there was none for so long
+FORGOTTEN_MS = HOUR_MS  # the count of tries is deleted after an hour without one
 
 
 class SessionStore:
@@ -63,16 +63,16 @@ class SessionStore:
         await self._db.execute("SET", keys.session(digest), _encode(session), "PX", life_ms)
 
     async def get(self, digest: str) -> tuple[Session, int] | None:
-        """A session, and when its operator last proved to be there (UNIX ms, 0 for too long ago)."""
+        """Returns a session, and the time of the operator's last proof of presence (UNIX ms, 0 if it is too long ago)."""
         kept, proven = await self._db.mget([keys.session(digest), keys.session_proof(digest)])
         return (_session(kept), int(proven or 0)) if kept else None
 
     async def renew(self, digest: str, session: Session, life_ms: int) -> None:
-        """Unless it was ended meanwhile."""
+        """Renews a session, unless it was ended meanwhile."""
         await self._db.execute("SET", keys.session(digest), _encode(session), "XX", "PX", life_ms)
 
     async def prove(self, digest: str, at: int, life_ms: int) -> None:
-        """The operator was there at this time."""
+        """Stores the time of the operator's proof of presence."""
         await self._db.execute("SET", keys.session_proof(digest), at, "PX", life_ms)
 
     async def drop(self, digest: str) -> None:
@@ -82,7 +82,7 @@ class SessionStore:
         await self._db.execute("SET", _challenge_key(challenge), _encode(asked), "PX", life_ms)
 
     async def take(self, challenge: bytes) -> Challenge | None:
-        """What a challenge was for; from now on it is for nothing."""
+        """Returns and deletes a challenge, or returns None."""
         kept = await self._db.execute("GETDEL", _challenge_key(challenge))
         return _challenge(kept) if kept else None
 
@@ -91,13 +91,13 @@ class SessionStore:
         await self._db.execute("SET", name, self._db.codec.master.seal(_encode(sent), name), "PX", life_ms)
 
     async def come_back(self, state: str) -> Away | None:
-        """Whoever was sent with this state; from now on it is nobody's."""
+        """Returns and deletes the sign-in in progress with this state, or returns None."""
         name = keys.sent_away(digest_of(state))
         sealed = await self._db.execute("GETDEL", name)
         return _sent(self._db.codec.master.open(sealed, name)) if sealed else None
 
     async def attempt(self, who: str, free: int, longest_ms: int) -> int:
-        """Counts a try of `who`; or answers how many ms they must wait, and does not."""
+        """Counts a try of `who` and returns 0, or returns the ms to wait without counting."""
         name = keys.tries(self._db.codec.hashed("tries", who))
         return int(await self._db.run("tries", [name], free, longest_ms, FORGOTTEN_MS, self._db.skew_ms))
 

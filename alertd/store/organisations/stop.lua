@@ -1,7 +1,7 @@
--- Changes what is stopped, if nobody changed it since it was read, or leaves it as it is. Either is a new generation, and later than all before it:
--- the record may have gone back with the server that was to keep it, and chains know of generations that it does not.
--- KEYS: 1 what is stopped
--- ARGV: 1 generation that was read ('' to leave all as it is), 2 scope, 3 what is kept of the stop, sealed ('' to lift it), 4 skew
+-- Changes the stops, unless they were changed since the caller read them, or keeps them. Both make a new generation, later than all before:
+-- the record may be an old one after the loss of a server, and chains may know of later generations.
+-- KEYS: 1 the stops
+-- ARGV: 1 generation that the caller read ('' to keep the stops), 2 scope, 3 the stop, sealed ('' to lift it), 4 skew
 -- Returns: 1 or 0
 local old = redis.call('HGET', KEYS[1], 'generation') or '0'
 if ARGV[1] ~= '' then

@@ -1,7 +1,7 @@
--- Counts a try at what can be guessed, unless one must wait: after so many that are free, twice as long each time.
+-- Counts a try to guess a secret, unless the caller must wait. After the free tries the wait doubles with each try.
 -- KEYS: 1 the tries of one operator or one caller
--- ARGV: 1 tries that are free, 2 longest wait in ms, 3 ms after which all is forgotten, 4 skew
--- Returns: 0, or ms to wait where it was not counted
+-- ARGV: 1 number of free tries, 2 longest wait in ms, 3 ms without a try after which the count is deleted, 4 skew
+-- Returns: 0, or the ms to wait if the try was not counted
 local now = now_ms(ARGV[4])
 local till = tonumber(redis.call('HGET', KEYS[1], 'until') or '0')
 if till > now then return till - now end

@@ -1,5 +1,5 @@
-"""Photos: one hash each, sealed under a key of its own. That key is wrapped by the master key until an alert takes the photo,
-then by the key of the alert's case: destroying it destroys the photo.
+"""Photos: one hash each, encrypted under a key of its own. The master key wraps that key until an alert uses the photo, then the key of the
+alert's case. So destroying the case's key destroys the photo.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from alertd.store.engine import keys
 from alertd.store.engine.codec import Box
 from alertd.store.engine.connection import Arg, Connection
 
-#: A photo is readable for as long after the end of its last alert: for one that follows, and for whoever looks into the case.
+#: A photo stays readable for 90 days after the end of its last alert: for a follow-up, and for people who review the case.
 KEPT_AFTER_MS = 90 * DAY_MS
 
 
 @dataclass(frozen=True, slots=True)
 class MediaRecord:
-    """What is known of a photo besides its pixels."""
+    """The record of a photo without its pixels."""
 
     id: str
     org: str
-    case: str  # as `AlertRecord.case`; empty while no alert has it
-    about: bytes  # JSON, opened
+    case: str  # as `AlertRecord.case`; empty until an alert uses the photo
+    about: bytes  # JSON, decrypted
 
 
 class Media:
@@ -37,26 +37,26 @@ class Media:
     async def put(
         self, media_id: str, org: str, about: bytes, copies: Mapping[str, bytes], *, keep_ms: int, now_ms: int
     ) -> bool:
-        """Write a photo that waits for its alert, durably. False when the id is there already."""
+        """Stores a photo that no alert uses yet, durably. It expires after `keep_ms`. Returns False if the id exists."""
         name = keys.media(media_id)
         wrapped = self._db.codec.new_key(name)
         box = self._db.codec.case_box(wrapped, name)
         await self._db.execute(
             "ZADD", keys.org(org, "media"), now_ms + keep_ms, media_id
-        )  # first: none is out of sight
+        )  # first, so that the limit counts every photo
         fields: list[Arg] = ["org", org, "key", wrapped, "about", box.seal(about, f"{name} about")]
         for size, data in copies.items():
             fields += [size, box.seal(data, f"{name} {size}")]
         return bool(await self._db.run_durably("media_put", [name], keep_ms, *fields))
 
     async def waiting(self, org: str, now_ms: int) -> int:
-        """How many photos of an organisation wait for an alert."""
+        """Returns the number of an organisation's photos that no alert uses yet."""
         name = keys.org(org, "media")
         _, count = await self._db.execute_many([("ZREMRANGEBYSCORE", name, "-inf", now_ms), ("ZCARD", name)])
         return int(count)
 
     async def get(self, media_id: str) -> MediaRecord | None:
-        """A photo without its pixels; None where there is none, or its case was purged."""
+        """Returns a photo without its pixels, None if it does not exist or its case was purged."""
         (org, case, about), box = await self._with_box(media_id, "org", "case", "about")
         if org is None or about is None or box is None:
             return None
@@ -64,21 +64,21 @@ class Media:
         return MediaRecord(media_id, org.decode(), (case or b"").decode(), opened)
 
     async def copy(self, media_id: str, size: str) -> bytes | None:
-        """A photo in one size; None as above."""
+        """Returns a photo in one size, None as for `get`."""
         (sealed,), box = await self._with_box(media_id, size)
         return box.open(sealed, f"{keys.media(media_id)} {size}") if sealed and box else None
 
     async def alerts(self, media_id: str) -> list[str]:
-        """The alerts that use a photo, also when the photo itself is gone."""
+        """Returns the ids of the alerts that use a photo, even if the photo itself is deleted."""
         return sorted(raw.decode() for raw in await self._db.execute("SMEMBERS", keys.media_alerts(media_id)))
 
     async def tellers(self, chains: Sequence[str]) -> dict[str, str]:
-        """The version that tells each of some alerts now: the last update that was approved, else the alert itself."""
+        """Returns the current version of each alert: the last approved update, else the alert itself."""
         found = await self._db.execute_many([("HGET", keys.chain(chain), "teller") for chain in chains])
         return {chain: raw.decode() if raw else chain for chain, raw in zip(chains, found, strict=True)}
 
     async def attach(self, media_id: str, org: str, case: str, alert_id: str, *, expires_ms: int) -> bool:
-        """Give a photo to an alert of a case, durably. False when it is not there for this organisation and case."""
+        """Attaches a photo to an alert of a case, durably. Returns False if this organisation and case have no such photo."""
         name = keys.media(media_id)
         held_by, wrapped = await self._fields(media_id, "case", "key")
         if wrapped is None:
@@ -91,7 +91,7 @@ class Media:
         return bool(done)
 
     async def _with_box(self, media_id: str, *names: str) -> tuple[Sequence[bytes | None], Box | None]:
-        """Fields of a photo, and what opens them; None where there is no photo, or its case was purged."""
+        """Returns fields of a photo and the key that opens them. The key is None if the photo does not exist or its case was purged."""
         name = keys.media(media_id)
         case, wrapped, *found = await self._fields(media_id, "case", "key", *names)
         if wrapped is None:

@@ -1,7 +1,7 @@
--- Appends one entry to an organisation's audit: numbered, with the time of the server, and bound to the entry before it by
--- an HMAC (RFC 2104, with the one hash that scripts have) under a key that the store does not keep.
+-- Appends one entry to an organisation's audit: with a number, the server's time and a link to the entry before it. The link is an HMAC
+-- (RFC 2104, with the only hash that scripts have) under a key that is not in the store.
 -- KEYS: 1 audit
--- ARGV: 1 what is told, sealed, 2 inner pad of the key (64 bytes), 3 outer pad, 4 skew
+-- ARGV: 1 content, sealed, 2 inner pad of the key (64 bytes), 3 outer pad, 4 skew
 -- Returns: {number, link}
 local audit, said = KEYS[1], ARGV[1]
 
@@ -11,7 +11,7 @@ local function field(pairs_, name)
   end
 end
 
--- The number goes on from the last that was ever given: what somebody took away at the end leaves a gap.
+-- Numbers continue after the highest ever used, so that deleting the last entries leaves a gap.
 local number, at, before = 0, 0, ''
 if redis.call('EXISTS', audit) == 1 then
   local stream = redis.call('XINFO', 'STREAM', audit)

@@ -1,10 +1,10 @@
-"""The audit: per organisation one stream of entries that only grows, each bound to the one before it.
+"""The audit: one append-only stream of entries for each organisation. Each entry is linked to the one before it.
 
-Each entry's link is an HMAC-SHA1 (RFC 2104) over its stream's name, number, time, the link before it and what it says, made
-inside the script that appends it, for only there the number, the time and the link before are known for certain. Scripts
-have no other hash; what breaks SHA-1 are collisions, which an HMAC does not rest on (RFC 6151 section 2.3 of MD5, which is weaker).
-What an entry says is sealed, so that it can be neither read nor written by way of the store. A stream cannot be rewritten, so the key is one
-that is derived from the master key and is kept when that is rotated.
+An entry's link is an HMAC-SHA1 (RFC 2104) over the stream's name, the entry's number and time, the link before it and the content. The
+script that appends the entry computes it, because only there the number, the time and the link before are certain. Scripts have no
+other hash. SHA-1 is broken by collisions, and an HMAC does not depend on collision resistance (RFC 6151 section 2.3, of the weaker MD5).
+The content is encrypted, so that a thief of the store can neither read nor forge it. A stream cannot be rewritten, so its key is derived
+from the master key and kept when the master key rotates.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from alertd.store.engine.connection import Connection
 
 _BLOCK = 64  # bytes of a block of SHA-1
 _WINDOW = 1_000  # entries read at once
-_LAST = ("last-generated-id", b"last-generated-id")  # the client reads the names of some answers, and not of others
+_LAST = ("last-generated-id", b"last-generated-id")  # the client decodes the names in some replies, and not in others
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sealed:
-    """An entry as the store has it."""
+    """An entry as it is stored."""
 
     number: int
     at: int  # UNIX milliseconds
@@ -36,23 +36,23 @@ class Sealed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What a look at a whole chain found."""
+    """Result of verifying a whole stream."""
 
-    entries: int  # the last number that was ever given
-    head: str  # the link of the last entry that holds
-    broken: int | None = None  # the first entry that is not as it was written
+    entries: int  # the highest entry number ever used
+    head: str  # the link of the last valid entry
+    broken: int | None = None  # number of the first entry that differs from what was written
     why: str = ""
 
 
 class AuditLog:
-    """The repository of entries. Nothing here changes or removes one."""
+    """The repository of entries. No method changes or deletes one."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
         self._signing = connection.codec.derived("audit")
 
     async def append(self, org: str, said: bytes) -> int:
-        """Durably; answers the entry's number. Raises StoreUnavailableError: then it may be there, or not."""
+        """Appends an entry, durably, and returns its number. After StoreUnavailableError the entry may or may not be stored."""
         name = keys.org_audit(org)
         sealed = self._db.codec.audit.seal(said, name)
         number, _link = await self._db.run_durably(
@@ -61,15 +61,16 @@ class AuditLog:
         return int(number)
 
     async def page(self, org: str, *, before: int | None, limit: int) -> list[tuple[Sealed, bytes]]:
-        """The latest entries before a number, newest first, each with what it says; one that does not open says nothing."""
+        """Returns the latest entries before a number, newest first, each with its content, b"" if it cannot be decrypted."""
         name = keys.org_audit(org)
         top = "+" if before is None else f"({before}-0"
         found = await self._db.execute("XREVRANGE", name, top, "-", "COUNT", limit)
         return [(entry, self._said(name, entry) or b"") for entry in map(_entry, found)]
 
     async def verify(self, org: str, *, noted: tuple[int, str] | None = None) -> Verdict:
-        """Follows the chain from its first entry. `noted` is the number and link of an entry that somebody wrote down
-        elsewhere: whoever has the keys could make the whole chain anew, but not that.
+        """Verifies the stream from its first entry on. `noted`: number and link of an entry, noted outside the store.
+
+        A holder of the keys could forge the whole stream, but not a noted link.
         """
         name, number, at, link = keys.org_audit(org), 0, 0, ""
         last = await self._last_number(name)
@@ -85,7 +86,7 @@ class AuditLog:
         return Verdict(entries=last, head=link)
 
     def _fault(self, name: str, entry: Sealed, number: int, at: int, link: str) -> str:
-        """What is wrong with the entry that follows one, '' for nothing."""
+        """Returns the fault of an entry after the one with this number, time and link, '' if it is valid."""
         if entry.number != number + 1:
             return "it is missing"
         if entry.at < at:
@@ -119,13 +120,13 @@ class AuditLog:
 
 @lru_cache(maxsize=4)
 def _pads(key: bytes) -> tuple[bytes, bytes]:
-    """The key of an HMAC, as the script takes it."""
+    """Returns the inner and the outer pad of an HMAC key, which the script needs."""
     padded = key.ljust(_BLOCK, b"\0")
     return bytes(byte ^ 0x36 for byte in padded), bytes(byte ^ 0x5C for byte in padded)
 
 
 def _entry(raw: Any) -> Sealed:
-    """From the stream; what is damaged reads as an entry that no link fits."""
+    """Returns an entry from a reply. A damaged one becomes an entry whose link cannot be valid."""
     name, flat = raw
     fields = flat if isinstance(flat, dict) else dict(zip(flat[::2], flat[1::2], strict=True))
     at = fields.get(b"at", b"")

@@ -1,8 +1,8 @@
--- Takes the key away from a case, unless something has been sealed under it since that was looked at, or somebody holds it by now. It
--- is gone for all who seal and open, and kept aside until it is written down elsewhere that it is to be destroyed.
--- KEYS: 1 case, 2 what is sealed under its key, 3 where the key is put, 4 what keeps the case
--- ARGV: 1... pairs: what was sealed then, and when
--- Returns: 1, or 0 when there is more, or a hold
+-- Takes the key away from a case, unless something was sealed under it since the caller read the list, or the case has a hold. No process can
+-- seal or open with the key any more. It is stored aside until the tombstone is on disk.
+-- KEYS: 1 case, 2 ids sealed under its key, 3 new place of the key, 4 hold of the case
+-- ARGV: 1... pairs: id that the caller read, and its time
+-- Returns: 1, or 0 if there are more ids, or a hold
 if redis.call('HEXISTS', KEYS[4], 'hold') == 1 then return 0 end
 local known = {}
 for i = 1, #ARGV, 2 do known[ARGV[i]] = ARGV[i + 1] end

@@ -1,7 +1,7 @@
--- Puts a hold on a case, so that nobody purges it, or removes the hold.
--- KEYS: 1 what keeps the case
--- ARGV: 1 the hold that was seen, sealed ('' for none), 2 the hold from now on, sealed ('' for none), 3 skew, 4 ms that a purge takes at most
--- Returns: 1, 0 when another hold is there by now, -1 while the case is being purged
+-- Sets a legal hold on a case, which forbids a purge, or removes the hold.
+-- KEYS: 1 hold of the case
+-- ARGV: 1 hold that the caller read, sealed ('' for none), 2 new hold, sealed ('' for none), 3 skew, 4 maximum time of a purge (ms)
+-- Returns: 1, 0 if the case has another hold by now, -1 while the case is being purged
 local hold, purging = unpack(redis.call('HMGET', KEYS[1], 'hold', 'purging'))
 if (hold or '') ~= ARGV[1] then return 0 end
 if ARGV[2] == '' then

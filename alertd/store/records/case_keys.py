@@ -1,4 +1,4 @@
-"""The keys of cases. What is sealed under one is listed, so that it is known what goes with it when it is destroyed."""
+"""The encryption keys of cases. Each has a list of the alerts and photos under it, which become unreadable if the key is destroyed."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from alertd.store.engine.codec import Box
 from alertd.store.engine.connection import Arg, Connection
 from alertd.store.records.tombstones import Tombstone
 
-#: Ids of photos begin so; the others are of alerts.
+#: Prefix of photo ids; the other ids are of alerts.
 PHOTO = "med_"
-#: No request takes longer: a purge that was begun before it and is not done never will be.
+#: Maximum time of a request. A purge that began earlier and has not ended will never end.
 PURGING_MS = 60_000
 
 
@@ -25,11 +25,11 @@ HOLD = "hold"
 
 
 class Hold(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a case is kept whole. A case is one organisation's, and so is its hold."""
+    """A legal hold: the case must not be purged. A case belongs to one organisation, and so does its hold."""
 
-    org: str  # of the person who put it there
+    org: str  # organisation of the person who set the hold
     by: str
-    hands: tuple[str, ...]  # everyone who has, or can have, the key that it was asked for with
+    hands: tuple[str, ...]  # everyone who has, or may have, the API key that was used
     at: int  # UNIX milliseconds
     reason: str
 
@@ -45,7 +45,10 @@ class Cases:
     db: Connection
 
     async def box(self, case: str, holder: str, beside: Sequence[Sequence[Arg]] = ()) -> Box:
-        """The key of a case, made at first use, for an alert or a photo that is to be sealed under it; what is `beside` it is done, too."""
+        """Returns the key of a case for sealing the alert or photo `holder`, and lists it. Makes the key at first use.
+
+        Executes the commands `beside` in the same round trip.
+        """
         name = keys.case(case)
         fresh, names = self.db.codec.new_key(name), [name, keys.case_held(case)]
         hold = self.db.commands([("case_hold", names, (fresh, holder, self.db.skew_ms))])
@@ -53,31 +56,31 @@ class Cases:
         return self.db.codec.case_box(wrapped, name)
 
     async def held(self, case: str) -> dict[str, int]:
-        """What is sealed under a case's key now, alerts and photos, and when that was last done, in UNIX ms."""
+        """Returns the alerts and photos under a case's key, each with the time it was last sealed (UNIX ms)."""
         return {name.decode(): int(at) for name, at in (await self.db.hash_of(keys.case_held(case))).items()}
 
     async def drop(self, case: str, held: Mapping[str, int]) -> bool:
-        """Take the key away, durably; no if something was sealed under it since that was `held`, or a hold is on it."""
+        """Takes the key away, durably. Returns False if something was sealed under it since `held` was read, or if the case has a hold."""
         names = [keys.case(case), keys.case_held(case), keys.case_dropped(case), keys.case_kept(case)]
         return bool(await self.db.run_durably("case_drop", names, *(part for pair in held.items() for part in pair)))
 
     async def dropped(self, case: str) -> Tombstone | None:
-        """The tombstone of a key that was taken away and is not destroyed yet."""
+        """Returns the tombstone of a key that was taken away and is not destroyed yet, or None."""
         wrapped = await self.db.execute("GET", keys.case_dropped(case))
         return Tombstone(case=case, key=self._fingerprint(case, wrapped)) if wrapped else None
 
     async def destroy(self, case: str, photos: Iterable[str] = ()) -> None:
-        """The key that was taken away, and photos sealed under it; the next rewrite of the append-only file leaves nothing of them."""
-        # Photos first: none is left that nobody looks for.
+        """Deletes the key that was taken away, and its photos. The next rewrite of the append-only file removes them from the disk."""
+        # Photos first, so that a crash leaves none behind without its key.
         await self.db.execute_many([("DEL", keys.media(photo)) for photo in photos])
         await self.db.execute_many([("DEL", keys.case_dropped(case)), ("HINCRBY", keys.PURGES, "asked", 1)])
 
     async def risen(self, tombstones: Iterable[Tombstone]) -> list[Tombstone]:
-        """Those whose keys are there again: of a store that was put back from a copy."""
+        """Returns the tombstones whose keys exist again, because a backup was restored."""
         return await self._there(list(tombstones), keys.case)
 
     async def undone(self, tombstones: Iterable[Tombstone]) -> list[Tombstone]:
-        """Those whose keys were taken away and are not destroyed yet. The case may have another key by now, with what is told of it."""
+        """Returns the tombstones whose keys were taken away and are not destroyed yet. The case may have a new key by now, with new alerts."""
         return await self._there(list(tombstones), keys.case_dropped)
 
     async def _there(self, stones: list[Tombstone], name: Callable[[str], str]) -> list[Tombstone]:
@@ -89,38 +92,40 @@ class Cases:
         ]
 
     async def bury(self, case: str) -> None:
-        """Take the key away whatever is sealed under it, and whatever keeps it."""
+        """Deletes the key even if something is sealed under it, and even if the case has a hold."""
         names = (keys.case(case), keys.case_held(case), keys.case_kept(case))
         await self.db.execute_many([("DEL", name) for name in names])
 
     async def is_kept(self, case: str) -> bool:
-        """Whether a hold keeps a case from being purged."""
+        """Returns whether the case has a legal hold."""
         return bool(await self.db.execute("HEXISTS", keys.case_kept(case), HOLD))
 
     async def hold(self, case: str) -> tuple[Hold, bytes] | None:
-        """The hold on a case, and its sealed form, which `let_go` compares; or None."""
+        """Returns the hold on a case and its sealed form, which `let_go` compares, or None."""
         sealed = await self.db.execute("HGET", keys.case_kept(case), HOLD)
         box = await self._key(case) if sealed else None
         return (_decode(box.open(sealed, keys.case_kept(case))), sealed) if box else None
 
     async def keep(self, case: str, hold: Hold) -> bool | None:
-        """Put a hold on a case, durably, and let none of its photos and ledgers go by its age. Returns False if it has one, None if the case is
-        gone or is being purged.
+        """Sets a hold on a case, durably. Its photos and ledgers then do not expire.
+
+        Returns False if the case has a hold, None if the case does not exist or is being purged.
         """
         name, box = keys.case_kept(case), await self._key(case)
         if box is None:
             return None
         sealed = box.seal(_encode(hold), name)
         done = await self.db.run_durably("case_keep", [name], b"", sealed, self.db.skew_ms, PURGING_MS)
-        if done >= 0:  # also where it is said again: a crash may have come between
+        if done >= 0:  # also if the hold was there already: a crash may have come before this step
             aging = [*await self._photos(case), *await self._ledgers(case)]
             if aging:
                 await self.db.execute_many([("PERSIST", name) for name in aging])
         return None if done < 0 else bool(done)
 
     async def let_go(self, case: str, seen: bytes, *, until_ms: int) -> bool:
-        """Remove the hold that was seen, durably. Its photos and ledgers go by their age again, none before `until_ms`. Returns False if another
-        hold is there, or none.
+        """Removes the hold `seen`, durably. Photos and ledgers of the case expire again, none before `until_ms` (UNIX ms).
+
+        Returns False if the case has another hold, or none.
         """
         name = keys.case_kept(case)
         done = await self.db.run_durably("case_keep", [name], seen, b"", self.db.skew_ms, PURGING_MS)
@@ -132,7 +137,7 @@ class Cases:
         return bool(done)
 
     async def begin_purge(self, case: str) -> int:
-        """From now on no hold is put on a case, for as long as a purge takes. Answers until when, in ms of the store's clock; 0 where there is a hold."""
+        """Forbids new holds on a case during a purge. Returns the end of that time (ms, store clock), 0 if the case has a hold."""
         began = int(await self.db.run("case_purging", [keys.case_kept(case)], self.db.skew_ms))
         return began and began + PURGING_MS
 
@@ -143,7 +148,7 @@ class Cases:
         return [keys.media(one) for one in await self.held(case) if one.startswith(PHOTO)]
 
     async def _ledgers(self, case: str) -> dict[str, int]:
-        """The compressed ledgers of a case that go by their age, and when, in UNIX ms."""
+        """Returns the compressed ledgers of a case that expire, each with its expiry (UNIX ms)."""
         chains = sorted({chain_of(one) for one in await self.held(case) if not one.startswith(PHOTO)})
         versions = await version_ids(self.db, chains)
         dates = [("HGET", keys.of_chain(chain_of(one), "version", one), "archived") for one in versions]
@@ -159,13 +164,13 @@ class Cases:
         return self.db.codec.case_box(wrapped, keys.case(case)) if wrapped else None
 
     def _fingerprint(self, case: str, wrapped: bytes) -> str:
-        """Tells a key from the next of the same case, and nothing of it."""
+        """Returns an HMAC of the key, which differs for each key of the case."""
         raw = self.db.codec.master.open(wrapped, keys.case(case))
         return self.db.codec.hashed("case-key", base64.b64encode(raw).decode())
 
 
 async def version_ids(db: Connection, chains: Sequence[str]) -> list[str]:
-    """The ids of all versions of chains, in one round trip."""
+    """Returns the ids of all versions of the chains, in one round trip."""
     found = await db.execute_many([("HMGET", keys.chain(chain), "last", "lives") for chain in chains]) if chains else []
     return [
         version_id(chain, n, (lives or b"").decode())

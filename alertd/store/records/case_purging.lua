@@ -1,7 +1,7 @@
--- A case is about to be purged, so that nobody puts a hold on it meanwhile.
--- KEYS: 1 what keeps the case
+-- Marks a case as being purged, which forbids new holds.
+-- KEYS: 1 hold of the case
 -- ARGV: 1 skew
--- Returns: since when it is, in ms, or 0 when there is a hold
+-- Returns: begin of the purge in ms, or 0 if the case has a hold
 if redis.call('HEXISTS', KEYS[1], 'hold') == 1 then return 0 end
 local now = now_ms(ARGV[1])
 redis.call('HSET', KEYS[1], 'purging', string.format('%.0f', now))

@@ -1,8 +1,8 @@
--- Chains of a shard that are to be looked at for what happened to them, each held for whoever looks: whatever is announced from now
--- on differs from that. Where the store's clock was set back, those are due as well that would else be for longer than anybody waits.
--- KEYS: 1 chains to which something happens
--- ARGV: 1 the most to give, 2 ms that anybody waits at most, 3 ms that they are held, 4 skew
--- Returns: {ms until which they are held, chain and when it was due (0: as it was announced) in turn}
+-- Returns the chains of a shard that are due to be read, and holds each for the caller. A later announcement changes the due time, so the
+-- caller notices it. If no chain is due, returns chains whose due time is too far away, because the store's clock was set back.
+-- KEYS: 1 announced chains
+-- ARGV: 1 maximum number, 2 longest wait of a chain (ms), 3 how long the caller holds them (ms), 4 skew
+-- Returns: {end of the hold (ms), chain, its due time (0: announced), ...}
 local now = now_ms(ARGV[4])
 local found = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'WITHSCORES', 'LIMIT', 0, ARGV[1])
 if #found == 0 then

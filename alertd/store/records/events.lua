@@ -1,6 +1,6 @@
--- Adds what happened to chains to their organisation's events, each once, and lets go of those that are too many or too old.
--- KEYS: 1 events, 2 how far each chain's have got, and the number of the last event
--- ARGV: 1 skew, 2 the most events that are kept, 3 ms that they are kept, 4... chain, number in the chain, event in turn
+-- Adds events of chains to their organisation's stream, each once. Deletes events that are too many or too old.
+-- KEYS: 1 stream, 2 number of the last event of each chain, and of the stream
+-- ARGV: 1 skew, 2 maximum number of events, 3 maximum age (ms), 4... chain, number in the chain, event, ...
 -- Returns: number of the last event
 local now = now_ms(ARGV[1])
 for i = 4, #ARGV, 3 do
@@ -15,7 +15,7 @@ local function first()
   local entry = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
   return entry and now - tonumber(entry[2][2]) > tonumber(ARGV[3]) and entry[1]
 end
-for _ = 1, 1000 do -- the rest goes the next times: nobody waits for a hundred thousand
+for _ = 1, 1000 do -- at most 1,000 a call, because deleting a hundred thousand would block the server
   local old = first()
   if not old then break end
   redis.call('XDEL', KEYS[1], old)

@@ -1,7 +1,7 @@
-"""What happened, as organisations are told it: on its way from each chain, and then one stream of an organisation.
+"""Events: first stored with their chain, then moved to the stream of their organisation.
 
-A chain's scripts keep an event in the step that it tells of, in the chain's own slot. From there it is brought to its
-organisation's stream, which is in another: each once, in the chain's order, however often a process dies in between.
+A script that changes a chain stores the event in the same step, in the chain's slot. The herald then moves it to the organisation's
+stream, which is in another slot: each event once, in the chain's order, even if processes die in between.
 """
 
 from __future__ import annotations
@@ -15,44 +15,44 @@ from alertd.common.clock import DAY_MS
 from alertd.store.engine import keys
 from alertd.store.engine.connection import Arg, Connection
 
-WINDOW = 1_000  # events looked through at once
+WINDOW = 1_000  # events in one read of a search
 REMEMBERED_S = 30.0
-AT_ONCE = 100  # events of one chain that are brought in one step
-#: Chains a round: a round is over before the lease of whoever brings events is.
+AT_ONCE = 100  # events of one chain that are moved in one step
+#: Chains per round, few enough that a round ends before the herald's lease.
 DUE_AT_ONCE = 512
-ANNOUNCED = b"0"  # when a chain is due that nobody has looked at since it was announced
-#: So long for a look: when whoever looks dies, another does then.
+ANNOUNCED = b"0"  # due time of a chain that was announced and not read since
+#: The time that a process has to read a chain. After that another process reads it.
 HELD_MS = 5_000
 LET_GO = ""
-#: The longest that a chain waits for the next look at it.
+#: The longest wait before a chain is read again.
 LAST_LOOK_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """What a chain has to tell, oldest first: JSON, with `n`, its number in the chain."""
+    """New events of a chain, oldest first: JSON, with `n`, the number in the chain."""
 
     org: str
-    lent: tuple[str, ...]  # neighbours that are told of it, too, by what they are asked
-    waits: bool  # late reports are still to be told of, together
+    lent: tuple[str, ...]  # neighbour organisations that also get events of the chain, because it asks their permission
+    waits: bool  # whether late reports wait for one common event
     events: list[bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
-    """A chain that is to be looked at."""
+    """A chain that is due to be read."""
 
-    held: str  # until when: what is announced meanwhile is told by it
-    is_announced: bool  # and nobody has looked at it since
+    held: str  # until when this process holds it; a new announcement changes it
+    is_announced: bool  # whether it was announced and not read since
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """What came of looking at a chain."""
+    """Result of reading a chain."""
 
-    orgs: tuple[str, ...]  # that were told: whose chain it is first
+    orgs: tuple[str, ...]  # organisations that got its events, first the one that owns the chain
     chain: str
-    held: str  # of its `Due`
+    held: str  # `held` of its `Due`
     wait: int | str  # ms until it is due again, or LET_GO
 
 
@@ -66,11 +66,11 @@ class KeptEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """Events after a number, and what the stream holds at all."""
+    """Events after a number, and the range of the whole stream."""
 
     events: list[KeptEvent]
-    first: int  # number of the oldest that is kept; one more than `last` where none is
-    last: int  # number of the last there ever was
+    first: int  # number of the oldest stored event; `last` + 1 if the stream is empty
+    last: int  # number of the latest event ever
 
 
 class Events:
@@ -81,11 +81,11 @@ class Events:
         self._kept = (keep, keep_days * DAY_MS)
 
     async def leads(self, name: str, lease_ms: int) -> bool:
-        """Whether this process is the one that brings events on their way, for so long."""
+        """Returns whether this process is the herald, which moves events, for the next `lease_ms`."""
         return bool(await self._db.run("hold", [keys.HERALD], name, lease_ms))
 
     async def due(self) -> dict[str, Due]:
-        """Chains that are to be looked at now, as they were announced or once more. Each is held for a look."""
+        """Returns the chains that are due to be read now, and holds each for this process."""
         found = await self._db.run_many(
             [
                 (
@@ -103,8 +103,10 @@ class Events:
         return due
 
     async def record_looks(self, looks: Sequence[Look]) -> None:
-        """When chains are due again; those that are let go have nothing left to tell. One that was announced again since stays as it
-        is. How far a chain got is known till it goes, so that nobody who was slow brings again what another has brought.
+        """Stores when each chain is due again, or removes it if it has no more events (LET_GO).
+
+        A chain that was announced meanwhile keeps its due time. The number of the last moved event is stored until the chain is removed,
+        so that a slow process cannot move an event twice.
         """
         by_shard: dict[int, list[Arg]] = {}
         for look in looks:
@@ -122,7 +124,7 @@ class Events:
             )
 
     async def take_events(self, chains: Mapping[str, int]) -> list[Told]:
-        """What each of these chains has to tell after that number, in one round trip; what came before is taken from it."""
+        """Returns the events of each chain after the given number, in one round trip. Deletes the earlier ones from the chain."""
         answers = await self._db.run_many(
             [("told", [keys.chain(chain)], (after, AT_ONCE, self._db.skew_ms)) for chain, after in chains.items()]
         )
@@ -132,18 +134,19 @@ class Events:
         ]
 
     async def bring(self, org: str, events: Sequence[tuple[str, int, bytes]]) -> None:
-        """Adds what chains told, each by its number there, to their organisation's events, durably: each once. When it is there, and not
-        before, the chain may be asked for what comes after.
+        """Adds events (chain, number in the chain, JSON) to the organisation's stream, durably and each once.
+
+        Only after that may the caller take later events of these chains.
         """
         flat = [part for event in events for part in event]
         await self._db.run_durably("events", self._names(org), self._db.skew_ms, *self._kept, *flat)
 
     async def trim(self, org: str) -> None:
-        """Lets go of what is too old."""
+        """Deletes events that are too old."""
         await self._db.run("events", self._names(org), self._db.skew_ms, *self._kept)
 
     async def page(self, org: str, after: int, limit: int) -> Page:
-        """The events after a number, oldest first."""
+        """Returns the events after a number, oldest first."""
         name, marks = self._names(org)
         found, oldest, last = await self._db.execute_many(
             [
@@ -157,12 +160,12 @@ class Events:
         return Page(events=events, first=first, last=max(top, events[-1].number if events else 0))
 
     async def one(self, org: str, number: int) -> bytes | None:
-        """An event by its number, None for one that is no longer kept."""
+        """Returns the event with this number, None if it is no longer stored."""
         found = await self._db.execute("XRANGE", keys.org_events(org), f"{number}-0", f"{number}-0")
         return _kept(found[0]).event if found else None
 
     async def number_of(self, org: str, event_id: str) -> int | None:
-        """The number of an event by its id: a look through all of them."""
+        """Returns the number of the event with this id, or None. Searches the whole stream."""
         name, after, said = keys.org_events(org), "-", f'"id":"{event_id}"'.encode()
         while found := await self._db.execute("XRANGE", name, after, "+", "COUNT", WINDOW):
             entries = [_kept(entry) for entry in found]
@@ -177,14 +180,14 @@ class Events:
 
 
 class Announcements:
-    """Announces chains that get late reports, before those are written. An announcement holds for longer than it is remembered."""
+    """Announces chains before late reports are written to them. Skips a chain that it announced in the last REMEMBERED_S."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
         self._at: dict[str, float] = {}
 
     async def of(self, chains: Iterable[str]) -> None:
-        """Raises StoreUnavailableError."""
+        """Announces the chains. Raises StoreUnavailableError."""
         now = asyncio.get_running_loop().time()
         self._at = {chain: at for chain, at in self._at.items() if now - at < REMEMBERED_S}
         fresh = set(chains) - self._at.keys()
@@ -194,7 +197,7 @@ class Announcements:
 
 
 def announcement(chain: str) -> tuple[Arg, ...]:
-    """The command by which a chain is announced: something is about to happen to it, and it is looked at at once."""
+    """Returns the command that announces a chain: it is about to get an event, so the herald reads it immediately."""
     return "ZADD", keys.told_key(keys.shard_of(chain)), ANNOUNCED, chain
 
 

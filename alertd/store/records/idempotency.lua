@@ -1,6 +1,6 @@
--- Claims an Idempotency-Key for one caller, or tells what became of it.
+-- Claims an Idempotency-Key for one caller, or returns the result of the request that has it.
 -- KEYS: 1 the key's record
--- ARGV: 1 digest of the request, 2 id for what it makes, 3 ms a claim lives, 4 ms the record lives, 5 skew
+-- ARGV: 1 digest of the request, 2 id of the object that it makes, 3 lifetime of a claim (ms), 4 lifetime of the record (ms), 5 skew
 -- Returns: {'fresh', id}, {'done', id, status}, {'running', ms left} or {'mismatch'}
 local now = now_ms(ARGV[5])
 local digest, id, status, till = unpack(redis.call('HMGET', KEYS[1], 'digest', 'id', 'status', 'until'))

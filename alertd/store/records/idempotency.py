@@ -21,7 +21,7 @@ class Requests:
         self._db = connection
 
     async def claim(self, caller: str, key: str, digest: str, fresh_id: str) -> tuple[str, str, int]:
-        """Answers ('fresh', id, 0), ('done', id, status), ('running', '', ms left) or ('mismatch', '', 0)."""
+        """Claims a key. Returns ('fresh', id, 0), ('done', id, status), ('running', '', ms left) or ('mismatch', '', 0)."""
         word, *rest = await self._db.run_durably(
             "idempotency",
             [self._name(caller, key)],
@@ -42,11 +42,11 @@ class Requests:
                 return other, "", 0
 
     async def finish(self, caller: str, key: str, made_id: str, status: int) -> None:
-        """Notes the status of the answer and the id that the key stands for."""
+        """Stores the status of the answer and the id that the key stands for."""
         await self._db.execute("HSET", self._name(caller, key), "id", made_id, "status", status)
 
     async def release(self, caller: str, key: str, *, forget: bool) -> None:
-        """It was not done: forget the key, or keep its digest and id for the next try."""
+        """Ends the claim of a request that was not carried out. `forget` deletes the key, else digest and id stay for the next try."""
         if forget:
             await self._db.execute("DEL", self._name(caller, key))
         else:

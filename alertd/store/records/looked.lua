@@ -1,7 +1,7 @@
--- Chains were looked at: when each is due again, or that it is let go. One that was announced meanwhile stays as it is.
--- KEYS: 1 chains to which something happens
--- ARGV: 1 skew, 2... chain, until when it is held, ms that it waits ('' to let it go) in turn
--- Returns: the chains that were let go
+-- Stores when each chain that was read is due again, or removes it. Skips a chain that was announced meanwhile.
+-- KEYS: 1 announced chains
+-- ARGV: 1 skew, 2... chain, end of the caller's hold, wait in ms ('' to remove it), ...
+-- Returns: the removed chains
 local now, gone = now_ms(ARGV[1]), {}
 for i = 2, #ARGV, 3 do
   local chain, held, wait = ARGV[i], ARGV[i + 1], ARGV[i + 2]

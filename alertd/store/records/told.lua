@@ -1,9 +1,9 @@
--- What happened to a chain and is not among its organisation's events yet, oldest first. What has got there is forgotten. Late
--- reports that came meanwhile are told of together.
+-- Returns the events of a chain that are not in its organisation's stream yet, oldest first. Deletes those that are. Late reports of a
+-- version become one event.
 -- KEYS: 1 chain
--- ARGV: 1 number of the last that has got there, 2 the most to give, 3 skew
--- Returns: {organisation, "1" where reports wait to be told of together, other organisations that were told of it (with a space between), events
---          (JSON) each}
+-- ARGV: 1 number of the chain's last event in the stream, 2 maximum number, 3 skew
+-- Returns: {organisation, "1" if late reports wait for their common event, other organisations that get the events (separated by a space),
+--          event (JSON), ...}
 local chain, told, receipts = KEYS[1], key(KEYS[1], 'told'), key(KEYS[1], 'receipts')
 local first = redis.call('LINDEX', told, 0)
 while first and tonumber(cjson.decode(first).n) <= tonumber(ARGV[1]) do
@@ -31,7 +31,7 @@ for _, event in ipairs(events) do
   local org = string.find(event, 'permission_asked', 1, true) and cjson.decode(event).organisation
   if org and not string.find(' ' .. lent .. ' ', ' ' .. org .. ' ', 1, true) then
     lent = lent == '' and org or lent .. ' ' .. org
-    redis.call('HSET', chain, 'lent', lent) -- kept here: whoever lets the chain go may be another process than this
+    redis.call('HSET', chain, 'lent', lent) -- stored here, because another process may remove the chain
   end
 end
 return {redis.call('HGET', chain, 'org') or '', tostring(redis.call('EXISTS', receipts)), lent, unpack(events)}

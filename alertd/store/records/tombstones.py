@@ -1,5 +1,7 @@
-"""Which keys of cases were destroyed, and which alerts restricted, or purged though their key stays, one a line, in a file that no copy of the
-store contains: put back, it would show names again. And how often a store was put back, which none knows of itself.
+"""The file of tombstones: destroyed case keys, restricted alerts, purged alerts whose key stays, and restored backups, one a line.
+
+No backup of the store contains the file, because a restored backup would show the names again. A store does not know by itself that it
+was restored.
 """
 
 from __future__ import annotations
@@ -16,44 +18,44 @@ from geofences.files import to_disk
 
 
 class Tombstone(msgspec.Struct, frozen=True, kw_only=True):
-    """A key that is to be nowhere any more."""
+    """A case key that must not exist any more."""
 
     case: str  # as `AlertRecord.case`
     key: str  # a fingerprint: the next key of the same case has another
 
 
 class Restriction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An alert whose facts were taken out of it. It has no field of a tombstone's, so that none is ever taken for the other."""
+    """An alert whose identity and photos were removed. It shares no field with a tombstone, so that a line never reads as both."""
 
     restricted: str  # the id of the alert
     at: int  # UNIX milliseconds
 
 
 class Purged(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An alert that was purged while its case kept the key, because something else was sealed under it meanwhile. Its field is no other's, either."""
+    """A purged alert whose case kept its key, because something else was sealed under it meanwhile. It shares no field with the others."""
 
     purged: str  # the id of the alert
 
 
 class PutBack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """That a copy was put back."""
+    """A restore of a backup."""
 
-    put_back: int  # when, in UNIX milliseconds
+    put_back: int  # time of the restore, UNIX ms
 
 
-#: What a line says.
+#: The record in a line.
 Stone = Tombstone | Restriction | Purged | PutBack
 _KINDS: tuple[type[Stone], ...] = (Tombstone, Restriction, Purged, PutBack)
 
 
 @dataclass(frozen=True, slots=True)
 class Tombstones:
-    """The file. Lines are only ever added."""
+    """Reads the file and appends lines. No method changes or deletes one."""
 
     path: Path
 
     def add(self, stone: Stone) -> None:
-        """On disk when this returns, on a line of its own whatever a crash or a full disk left before it. Raises OSError."""
+        """Appends a line and waits for the disk. Starts a new line if a crash or a full disk left half a line. Raises OSError."""
         handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             size = os.fstat(handle).st_size
@@ -65,20 +67,20 @@ class Tombstones:
         to_disk(self.path.parent)  # the file itself may be new
 
     def read_all(self) -> list[Tombstone]:
-        """All keys that were destroyed; a line that was cut off was never acted on. Raises OSError, but none where there is no file."""
+        """Returns all destroyed keys. Skips half-written lines, which were never acted on. Raises OSError, but not if the file is missing."""
         return [one for one in self._lines() if isinstance(one, Tombstone)]
 
     def restrictions(self) -> dict[str, Restriction]:
-        """All alerts that were restricted, as they were first, by their ids. Raises OSError as `read` does."""
+        """Returns the first restriction of each restricted alert, by alert id. Raises OSError like `read_all`."""
         found = [one for one in self._lines() if isinstance(one, Restriction)]
         return {one.restricted: one for one in reversed(found)}
 
     def purged(self) -> list[str]:
-        """The ids of all alerts that were purged though their key stayed. Raises OSError as `read` does."""
+        """Returns the ids of purged alerts whose key stayed. Raises OSError like `read_all`."""
         return list(dict.fromkeys(one.purged for one in self._lines() if isinstance(one, Purged)))
 
     def put_back(self) -> list[int]:
-        """When copies were put back. Raises OSError as `read` does."""
+        """Returns the times of all restores (UNIX ms). Raises OSError like `read_all`."""
         return [one.put_back for one in self._lines() if isinstance(one, PutBack)]
 
     def _lines(self) -> list[Stone]:
@@ -99,7 +101,7 @@ class Tombstones:
 
 
 def _read(line: bytes) -> Stone | None:
-    """What a line says; None for one that was cut off."""
+    """Returns the record of a line, None for a half-written one."""
     for kind in _KINDS:
         with suppress(msgspec.DecodeError, UnicodeDecodeError):
             return msgspec.json.decode(line, type=kind)
@@ -107,6 +109,6 @@ def _read(line: bytes) -> Stone | None:
 
 
 def _write_all(handle: int, left: bytes) -> None:
-    """A write that a full disk cuts short answers how much went; the next one says why. Raises OSError."""
+    """Writes all bytes. A full disk may cut one write short; the next write then raises. Raises OSError."""
     while left:
         left = left[os.write(handle, left) :]

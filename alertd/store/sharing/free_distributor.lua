@@ -1,8 +1,8 @@
--- Changes the way of a distributor, or takes it away with all that waits for it, if it has nothing that it must be told the end of.
--- KEYS: 1 its state, 2 its queue, 3 tries of what is in it, 4 what was given up, 5 those who have something that is told or is to be taken down, 6 distributors, sealed
--- ARGV: 1 distributor, 2 what was seen of it, sealed ('' for whatever it is), 3 what it is now, sealed ('' where it is taken away), 4 how often its
---       way was changed by then
--- Returns: 1, 0 where it is gone or was changed, -1 where it has something
+-- Changes the address of a distributor, or deletes it with its queue, unless it has an alert whose end it must still receive.
+-- KEYS: 1 its state, 2 its queue, 3 tries of the entries, 4 given-up entries, 5 holders of alerts, 6 distributors, sealed
+-- ARGV: 1 distributor, 2 record that the caller read, sealed ('' for any), 3 new record, sealed ('' to delete it), 4 number of changes of
+--       its address
+-- Returns: 1, 0 if it is gone or was changed, -1 if it has an alert
 local seen = redis.call('HGET', KEYS[6], ARGV[1])
 if not seen or (ARGV[2] ~= '' and seen ~= ARGV[2]) then return 0 end
 local own = ARGV[1] .. ' '

@@ -1,9 +1,9 @@
--- Lets events wait for a webhook, or alerts for a distributor, due now and as if they had never been tried; up to a number of its organisation's
--- events, if nobody did so since it was looked at.
--- KEYS: 1 the webhook's state, 2 its queue, 3 tries of what is in it, 4 what was given up
--- ARGV: 1 number of the event that it was queued up to, 2 and is now ('' for both where that stays), 3 ms at which they are due, 4... what
---       waits: numbers of events, or alerts
--- Returns: 1, or 0 where it is gone or was queued further
+-- Queues events for a webhook, or alerts for a distributor, due now and without earlier tries. Also moves the number of the last queued event,
+-- unless another process moved it since the caller read it.
+-- KEYS: 1 the webhook's state, 2 its queue, 3 tries of the entries, 4 given-up entries
+-- ARGV: 1 number of the last queued event that the caller read, 2 the new one ('' for both to keep it), 3 due time (ms), 4... entries:
+--       numbers of events, or alerts
+-- Returns: 1, or 0 if the webhook is gone or its events were queued further
 local queued = redis.call('HGET', KEYS[1], 'queued')
 if not queued or (ARGV[1] ~= '' and queued ~= ARGV[1]) then return 0 end
 if ARGV[2] ~= '' then redis.call('HSET', KEYS[1], 'queued', ARGV[2]) end

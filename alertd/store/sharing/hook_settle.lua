@@ -1,11 +1,11 @@
--- What became of one try to tell a webhook an event, or a distributor an alert: told, to be tried again, or given up. What was queued again since
--- stays as it is: the try knew nothing of why. A webhook that is to be asked no more is turned off, and its organisation's events say so in the
--- same step; what is queued waits.
--- KEYS: 1 the webhook's state, 2 its queue, 3 tries of what is in it, 4 what was given up, 5 events, 6 number of the last of them
--- ARGV: 1 what was tried: number of the event, or the alert, 2 "told", "again" or "never", 3 now (ms), 4 when it is due again (ms), 5 how often it
---       was tried, and first when, 6 the answer's status (0: none, '': nothing was asked), 7 why it is to be turned off ('' not to be), 8 the event
---       that says so, 9 the most that are remembered of what was given up, 10 the turn in which it was queued
--- Returns: 1 where it was turned off, else 0
+-- Stores the result of one try to send an event to a webhook, or an alert to a distributor: accepted, retry, or given up. An entry that was
+-- queued again since stays queued, because this try did not know of the reason. May turn the webhook off, and then writes the event about it
+-- in the same step; its queue stays.
+-- KEYS: 1 the webhook's state, 2 its queue, 3 tries of the entries, 4 given-up entries, 5 events, 6 number of the last event
+-- ARGV: 1 entry: number of the event, or the alert, 2 "told", "again" or "never", 3 now (ms), 4 time of the next try (ms), 5 number of
+--       tries and time of the first, 6 status of the answer (0: no answer, '': nothing was sent), 7 reason to turn the webhook off ('' to keep
+--       it on), 8 the event about that, 9 maximum number of given-up entries, 10 the turn of the entry
+-- Returns: 1 if the webhook was turned off, else 0
 local name, word, now = ARGV[1], ARGV[2], ARGV[3]
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 if ARGV[6] ~= '' then

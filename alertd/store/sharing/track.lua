@@ -1,10 +1,11 @@
--- Writes what a distributor has of one alert, if it is as it was seen, and tells of it among the organisation's events in the same step. Where it is
--- to be looked at again, that waits from then on.
--- KEYS: 1 the distributor's state, 2 its queue, 3 tries of what is in it, 4 what was given up, 5 what distributors have of the alert, 6 those who have something that is told or is to be taken down, 7 events, 8 their numbers
--- ARGV: 1 distributor, 2 what was seen ('' for nothing), 3 what it is now, 4 alert, 5 ms since when it owes a take-down, 0 where it only has it,
---       '' where neither, 6 now (ms), 7 ms at which it is looked at again ('' not to be), 8 how often its way was changed, as it was seen ('' for
---       any: nothing is sent), 9... events
--- Returns: 1, or 0 where it was changed, or what is to be sent would go a way that is no more
+-- Stores the track of one alert at a distributor, unless it was changed since the caller read it. Writes the organisation's events about it in
+-- the same step. May queue the alert for another check.
+-- KEYS: 1 the distributor's state, 2 its queue, 3 tries of the entries, 4 given-up entries, 5 tracks of the alert, 6 holders of alerts,
+--       7 events, 8 their numbers
+-- ARGV: 1 distributor, 2 track that the caller read ('' for none), 3 new track, 4 alert, 5 since when it owes a take-down (ms), 0 if it only
+--       has the alert, '' if neither, 6 now (ms), 7 time of the next check (ms, '' for none), 8 number of changes of its address that the
+--       caller read ('' for any: nothing is sent), 9... events
+-- Returns: 1, or 0 if the track was changed, or the document would go to an old address
 if (redis.call('HGET', KEYS[5], ARGV[1]) or '') ~= ARGV[2] then return 0 end
 local way = redis.call('HMGET', KEYS[1], 'queued', 'way')
 if ARGV[8] ~= '' and not (way[1] and (way[2] or '0') == ARGV[8]) then return 0 end

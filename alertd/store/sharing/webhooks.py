@@ -1,7 +1,7 @@
-"""Webhooks and distributors: their addresses, the last event that each received, and the events that each did not take. For a distributor also
+"""Webhooks and distributors: their addresses, the last event that each received, and the events that each refused. For a distributor also
 which alerts it has, and which of them it must take down.
 
-All of an organisation's webhooks are in the slot of its events. A webhook's record is sealed, for it holds what signs.
+All of an organisation's webhooks are in the slot of its events. A webhook's record is encrypted, because it holds the signing secret.
 """
 
 from __future__ import annotations
@@ -19,37 +19,37 @@ from alertd.store.engine import keys
 from alertd.store.engine.codec import SealError
 from alertd.store.engine.connection import Connection
 
-#: Of what was given up, so many are remembered a webhook.
+#: Maximum number of given-up events that are stored for a webhook.
 MOST_GIVEN_UP = 1_000
 
 
 class Hook(msgspec.Struct, frozen=True, kw_only=True):
-    """A webhook as it was made. Its URL may hold a secret of the receiver's."""
+    """A webhook. Its URL may contain a secret of the receiver."""
 
     id: str
     org: str
     url: str
-    types: tuple[str, ...]  # of events; none: all
-    secrets: tuple[tuple[str, int], ...]  # what signs, newest first, each until when (UNIX ms; 0: for ever)
+    types: tuple[str, ...]  # event types; empty: all
+    secrets: tuple[tuple[str, int], ...]  # signing secrets, newest first, each with its end (UNIX ms; 0: none)
     by: str  # the subject of the person who made it
     made: int  # UNIX ms
 
 
 class DistributorHook(Hook, frozen=True, kw_only=True):
-    """A distributor: its secrets sign what it is sent, and events say when that is looked at; which, is not its choice."""
+    """A distributor. Its secrets sign the CAP documents. Events trigger the delivery; the distributor cannot choose their types."""
 
     document: str  # JSON of `alertd.model.distributor.Distributor`
-    authorization: str = ""  # what it wants to be sent as that
-    way: int = 0  # how often it was changed where it is told, or how it confirms
-    rotated: int = 0  # how often it got another secret: where it confirms is another then, too
+    authorization: str = ""  # value of the Authorization header that it requires
+    way: int = 0  # number of changes of its address or its way to acknowledge
+    rotated: int = 0  # number of rotations of the secret, each of which changes its acknowledgement URL
 
     def __post_init__(self) -> None:
-        """Raises ValueError: what is written of it by an alertd that knows more is no distributor here."""
+        """Raises ValueError for a document that a newer version of alertd wrote and this one cannot read."""
         Distributor.model_validate_json(self.document)
 
     @property
     def distributor(self) -> Distributor:
-        """As it was written."""
+        """Returns the distributor's settings."""
         return Distributor.model_validate_json(self.document)
 
 
@@ -58,46 +58,46 @@ Of = TypeVar("Of", bound=Hook)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HookStanding:
-    """How a webhook stands. Times are UNIX ms, 0 for never."""
+    """State of a webhook. Times are UNIX ms, 0 for never."""
 
-    queued: int  # number of the event that it was queued up to
-    failing: int = 0  # since when nothing was taken
-    off: int = 0
-    why: str = ""  # it is off
+    queued: int  # number of the last queued event
+    failing: int = 0  # since when it accepts nothing
+    off: int = 0  # when it was turned off
+    why: str = ""  # reason why it is off
     tried: int = 0
     answered: int = 0  # status of the last answer, 0 for none
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """What is to be told now."""
+    """A queue entry that is due."""
 
-    name: str  # number of an event; of a distributor, the alert that is to be looked at
+    name: str  # number of an event; for a distributor, the alert to check
     tries: int
-    first: int  # ms of the first try by the steady clock, 0 before it
-    turn: int = 0  # in which it was queued: another once it is queued again
+    first: int  # time of the first try (ms, steady clock), 0 before it
+    turn: int = 0  # changes each time the entry is queued again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
-    """What became of a try."""
+    """Result of a try."""
 
-    word: str  # "told", "again" or "never"
-    status: int | None  # of the answer, 0 for none; None: nothing was asked
-    due: int = 0  # when to try again, by the steady clock
-    off: str = ""  # why the webhook is to be turned off
-    event: bytes = b""  # that says so
+    word: str  # "told" (accepted), "again" (retry) or "never" (given up)
+    status: int | None  # status of the answer, 0 for no answer, None if nothing was sent
+    due: int = 0  # time of the next try, by the steady clock
+    off: str = ""  # reason to turn the webhook off
+    event: bytes = b""  # event about that
 
 
 _encode = msgspec.json.Encoder().encode
-#: The part of a name under which an organisation's are listed.
+#: Key suffix of an organisation's list.
 LISTED: dict[type[Hook], str] = {Hook: ":hooks", DistributorHook: ":distributors"}
-#: What is kept of each, besides.
+#: Further keys of each webhook or distributor.
 PARTS = ("hook", "queue", "tries", "given-up")
 
 
 class HeldError(Exception):
-    """A distributor has something that it must be told the end of."""
+    """A distributor has an alert whose end it must still receive."""
 
 
 class Hooks(Generic[Of]):
@@ -110,14 +110,14 @@ class Hooks(Generic[Of]):
         self._unreadable: set[str] = set()
 
     async def put(self, hook: Of, *, queued: int) -> None:
-        """A new one, which is told of events after the number `queued`."""
+        """Adds a webhook, which gets the events after the number `queued`."""
         name = keys.org_events(hook.org, self._listed)
-        await self._db.execute("SADD", keys.HOOKED, hook.org)  # first, so that no webhook is out of sight
+        await self._db.execute("SADD", keys.HOOKED, hook.org)  # first, so that no webhook is missed
         await self._db.execute("HSETNX", _of(hook, "hook"), "queued", queued)
         await self._db.execute("HSET", name, hook.id, self._sealed(name, hook))
 
     async def change(self, org: str, hook_id: str, change: Callable[[Of], Of]) -> Of | None:
-        """What a webhook is from now on, durably, made of what it is at that moment. None where it is gone, or cannot be read."""
+        """Changes a webhook, durably. Calls `change` again if another process changed it. Returns None if it is gone or cannot be read."""
         name = keys.org_events(org, self._listed)
         while seen := await self._db.execute("HGET", name, hook_id):
             if (old := self._read(name, hook_id, seen)) is None:
@@ -131,7 +131,7 @@ class Hooks(Generic[Of]):
         return bool(await self._db.run_durably("exchange", [name], old.id, seen, self._sealed(name, fresh)))
 
     async def remove(self, org: str, hook_id: str) -> bool:
-        """With all that waits for it. Whether there was one."""
+        """Deletes a webhook with its queue. Returns whether it existed."""
         names = parts_of(org, hook_id)
         gone, *_ = await self._db.execute_many(
             [("HDEL", keys.org_events(org, self._listed), hook_id), *(("DEL", name) for name in names)]
@@ -139,57 +139,57 @@ class Hooks(Generic[Of]):
         return bool(gone)
 
     async def orgs(self) -> list[str]:
-        """The organisations that have webhooks or distributors, or had."""
+        """Returns the organisations that have or had webhooks or distributors."""
         return sorted(raw.decode() for raw in await self._db.execute("SMEMBERS", keys.HOOKED))
 
     async def of_org(self, org: str) -> list[Of]:
-        """The oldest first; of one that cannot be read the log tells, and the others stand."""
+        """Returns an organisation's webhooks, the oldest first. Logs and skips one that cannot be read."""
         return await self.of_orgs([org])
 
     async def of_orgs(self, orgs: Sequence[str]) -> list[Of]:
-        """Those of several, in one round trip."""
+        """Returns the webhooks of several organisations, in one round trip, like `of_org`."""
         names = [keys.org_events(org, self._listed) for org in orgs]
         found = zip(names, await self._db.hashes(names), strict=True)
         read = [self._read(name, hook_id.decode(), raw) for name, hooks in found for hook_id, raw in hooks.items()]
         return sorted(filter(None, read), key=lambda hook: (hook.made, hook.id))
 
     async def one(self, org: str, hook_id: str) -> Of | None:
-        """One of them; None where there is none, or it cannot be read."""
+        """Returns a webhook, None if it does not exist or cannot be read."""
         name = keys.org_events(org, self._listed)
         sealed = await self._db.execute("HGET", name, hook_id)
         return self._read(name, hook_id, sealed) if sealed else None
 
     async def standing(self, hooks: Sequence[Hook]) -> list[HookStanding]:
-        """How each stands, in one round trip."""
+        """Returns the state of each webhook, in one round trip."""
         if not hooks:
             return []
         found = await self._db.hashes([_of(hook, "hook") for hook in hooks])
         return [_standing(fields) for fields in found]
 
     async def counts(self, hook: Hook) -> tuple[int, int]:
-        """How many events wait for it, and how many were given up."""
+        """Returns the number of queued events, and of given-up ones."""
         waiting, given_up = await self._db.execute_many(
             [("ZCARD", _of(hook, "queue")), ("ZCARD", _of(hook, "given-up"))]
         )
         return waiting, given_up
 
     async def queue(self, hook: Hook, seen: int, upto: int, names: Iterable[str], steady_ms: int) -> bool:
-        """Lets what happened up to an event wait for it. False where somebody else did, or it is gone."""
+        """Queues the entries `names` up to event `upto`. Returns False if another process queued further than `seen`, or the webhook is gone."""
         parts = parts_of(hook.org, hook.id)
         return bool(await self._db.run("hook_queue", parts, seen, upto, steady_ms, *names))
 
     async def due(self, hook: Hook, steady_ms: int, limit: int) -> list[Due]:
-        """What is to be told now, the longest due first."""
+        """Returns the entries that are due, the longest due first."""
         found = await self._db.execute("ZRANGEBYSCORE", _of(hook, "queue"), "-inf", steady_ms, "LIMIT", 0, limit)
         tries = await self._db.execute("HMGET", _of(hook, "tries"), *found) if found else []
         return [Due(raw.decode(), *_tries(said)) for raw, said in zip(found, tries, strict=True)]
 
     async def waiting(self, hook: Hook) -> list[str]:
-        """All that waits for it, whether or not it is due."""
+        """Returns all queued entries, due or not."""
         return [raw.decode() for raw in await self._db.execute("ZRANGE", _of(hook, "queue"), 0, -1)]
 
     async def settle(self, hook: Hook, due: Due, outcome: Tried, now_ms: int) -> bool:
-        """What became of a try, durably. Whether the webhook was turned off by it."""
+        """Stores the result of a try, durably. Returns whether this turned the webhook off."""
         org = hook.org
         names = [*parts_of(org, hook.id), keys.org_events(org), keys.org_events(org, ":marks")]
         return bool(
@@ -200,18 +200,18 @@ class Hooks(Generic[Of]):
         )  # fmt: skip
 
     async def given_up(self, hook: Hook, limit: int) -> list[tuple[int, int]]:
-        """The latest that were given up: number and UNIX ms."""
+        """Returns the latest given-up events: number, and time (UNIX ms)."""
         flat = await self._db.execute("ZREVRANGE", _of(hook, "given-up"), 0, limit - 1, "WITHSCORES")
         nested = flat and isinstance(flat[0], (list, tuple))
         pairs = flat if nested else zip(flat[::2], flat[1::2], strict=True)
         return [(int(number), int(float(at))) for number, at in pairs]
 
     async def again(self, hook: Hook, names: Iterable[str], steady_ms: int) -> None:
-        """Tells it these, as if they had never been tried."""
+        """Queues entries again, as if they had never been tried."""
         await self._db.run("hook_queue", parts_of(hook.org, hook.id), "", "", steady_ms, *names)
 
     async def rewind(self, hook: Hook, number: int) -> None:
-        """Tells it all that follows an event, again."""
+        """Makes the webhook get all events after a number again."""
         await self._db.execute("HSET", _of(hook, "hook"), "queued", number)
 
     async def turn_on(self, hook: Hook) -> None:
@@ -238,17 +238,17 @@ def _of(hook: Hook, part: str) -> str:
 
 
 class DistributorHooks(Hooks[DistributorHook]):
-    """The repository of distributors, none of which loses the way by which it is to be told what it has the end of."""
+    """The repository of distributors. Keeps the address of a distributor that must still receive the end of an alert."""
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection, DistributorHook)
 
     async def remove(self, org: str, hook_id: str) -> bool:
-        """With all that waits for it. Whether there was one. Raises HeldError."""
+        """Deletes a distributor with its queue. Returns whether it existed. Raises HeldError."""
         return await self._free(org, hook_id, "", "", 0)
 
     async def _exchanged(self, name: str, old: DistributorHook, fresh: DistributorHook, seen: bytes) -> bool:
-        """Raises HeldError where its way is another."""
+        """Replaces the record. Raises HeldError if `way` changes while the distributor has an alert."""
         if fresh.way == old.way:
             return await super()._exchanged(name, old, fresh, seen)
         return await self._free(fresh.org, fresh.id, seen, self._sealed(name, fresh), fresh.way)
@@ -262,7 +262,7 @@ class DistributorHooks(Hooks[DistributorHook]):
 
 
 def parts_of(org: str, hook_id: str) -> list[str]:
-    """The keys of what is kept of a webhook or a distributor: its state, its queue, tries, what was given up."""
+    """Returns the keys of a webhook or a distributor: state, queue, tries, given-up events."""
     return [keys.org_events(org, f":{part}:{hook_id}") for part in PARTS]
 
 
@@ -281,26 +281,26 @@ _decode_track = msgspec.msgpack.Decoder(Track).decode
 
 
 class Holder(NamedTuple):
-    """That a distributor has an alert."""
+    """A distributor's possession of an alert."""
 
     distributor: str
     chain: str
-    owed: int  # since when it has to take it down, UNIX ms; 0: it has not to
+    owed: int  # since when it must take the alert down (UNIX ms), 0 if it need not
 
 
 class Tracks:
-    """The repository of these."""
+    """The repository of distributors' alerts: the state of each, and which alerts must be taken down."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
 
     async def get(self, org: str, chain: str, distributor: str) -> tuple[Track, bytes]:
-        """What a distributor has of an alert, and what stands for it in `put`."""
+        """Returns the track of an alert at a distributor, and its stored bytes, which `put` compares."""
         raw = await self._db.execute("HGET", keys.org_events(org, f":distribution:{chain}"), distributor) or b""
         return (_decode_track(raw) if raw else Track()), raw
 
     async def of_alert(self, org: str, chain: str) -> dict[str, Track]:
-        """By distributor, those that were removed since, too."""
+        """Returns the tracks of an alert by distributor, also those of deleted distributors."""
         found = await self._db.hash_of(keys.org_events(org, f":distribution:{chain}"))
         return {distributor.decode(): _decode_track(raw) for distributor, raw in found.items()}
 
@@ -308,8 +308,9 @@ class Tracks:
         self, org: str, chain: str, distributor: str, track: Track, *, seen: bytes, now_ms: int,
         events: Iterable[bytes] = (), look: bool = False, way: int | None = None,
     ) -> bool:  # fmt: skip
-        """Keep it in place of what was seen, durably, and tell events of it; with `look`, it is looked at again at once. False when it is another
-        since; or the distributor is told another way than it was seen to be, which is asked before something is sent.
+        """Replaces the track that was read as `seen`, durably, and writes `events`. `look` queues the alert for another check now.
+
+        Returns False if the track was changed since, or if the distributor's `way` was. A caller passes `way` before it sends a document.
         """
         parts = (f":distribution:{chain}", ":holders", "", ":marks")
         holds = track.owed or (0 if track.has and not track.over else "")
@@ -322,12 +323,12 @@ class Tracks:
         )
 
     async def holders(self, orgs: Sequence[str]) -> dict[str, list[Holder]]:
-        """By organisation, who has something that is told or is to be taken down, the longest owed first."""
+        """Returns by organisation the distributors that have an active alert or must take one down, the longest owed first."""
         found = await self._db.hashes([keys.org_events(org, ":holders") for org in orgs]) if orgs else []
         return {org: sorted(map(_holder, one.items()), key=_by_age) for org, one in zip(orgs, found, strict=True)}
 
     async def refused(self, holders: Mapping[str, Sequence[Holder]]) -> dict[str, list[Holder]]:
-        """Of those, by organisation, who refused to take something down, or never took the word of it."""
+        """Returns those of the holders, by organisation, that refused a take-down or never accepted the request for it."""
         owing = [(org, one) for org, found in holders.items() for one in found if one.owed]
         raw = await self._db.execute_many(
             [("HGET", keys.org_events(org, f":distribution:{one.chain}"), one.distributor) for org, one in owing]
