@@ -1,7 +1,7 @@
-"""From the live alerts to the lanes: one loop a channel takes leases, as many as there is room for, in turn, the loud alerts first; a lane
-drains one lease, chunk by chunk: permits, gate, hand-over, settle.
+"""Takes leases and sends them. One loop per channel takes as many leases as it has room for, loud alerts first, each alert in its turn.
 
-The outcomes of a chunk are settled by the same call that asks leave for the next, so the ledger costs one round trip a chunk.
+A lane sends one lease, chunk by chunk: permits, gate, carrier, ledger. One call of the gate stores the outcomes of a chunk and asks for the
+next, so the ledger costs one round trip per chunk.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ from alertd.store.delivery.work import Work
 from alertd.store.delivery.work_records import Gate, Lease
 from alertd.store.engine.connection import StoreUnavailableError
 
-#: How often the store is told again what it could not take, and for how long when we stop.
+#: Interval in which a lane retries to store its outcomes while the store is away, and the limit of that while the worker stops.
 SETTLE_EVERY_S = 0.2
 SETTLE_WITHIN_S = 10.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dispatch:
-    """Sends leases."""
+    """Sends the rows of leases."""
 
     work: Work
     offers: CarrierSelection
@@ -57,26 +57,30 @@ class Dispatch:
     async def drain(
         self, lease: Lease, stop_control: Callable[[], bool], gives_way: Callable[[], bool] = lambda: False
     ) -> None:
-        """Try every row of a lease once. What is not tried because the gate is held, we stop or it gives way, to what is loud, to others
-        whose turn it is or to whoever is bound, is given back.
+        """Sends each row of a lease once.
+
+        Returns the unsent rows of the lease if the gate is on hold, if the worker is stopping, or if the lease gives way: to a loud alert,
+        to other alerts in their turn, or to a worker that is bound to the carrier.
         """
         way = LeaseProgress(list(range(len(lease.rows))))
         try:
             await self._chunks(lease, way, lambda: stop_control() or gives_way())
         except StoreUnavailableError:
             structlog.get_logger().warning("store unavailable", step="drain", alert=lease.alert_id, batch=lease.batch)
-        except Exception:  # no carrier has seen them: later and apart, or whose fault it is stops the same others again
+        except (
+            Exception
+        ):  # no carrier has these rows: sends them later and apart, or the faulty one would stop the same others again
             if not way.sending and (way.asked or way.settled):
                 await self._end(lease, way, stop_control, later=True)
             raise
         await self._end(lease, way, stop_control)
-        if way.dead:  # last: they hurt nobody who waits
+        if way.dead:  # last, because no recipient waits for it
             await self.dead_addresses.gone(way.dead)
 
     async def _chunks(self, lease: Lease, way: LeaseProgress, stop_control: Callable[[], bool]) -> None:
         while way.left and not stop_control():
             offer = await self.offers.next(lease, way.left)
-            if offer is None:  # what is left is given back
+            if offer is None:  # `_end` gives the remaining rows back
                 return
             if not offer.rows and not way.settled and offer.wait_s < LONGEST_SLEEP_S:
                 await self.clock.sleep(offer.wait_s)
@@ -97,13 +101,13 @@ class Dispatch:
                 async with until.keep_asking():
                     report = await self.hand_over.send(lease, indices, offer, until, way)
                 await self.health.heed(offer.carrier, report, offer.block if offer.wait_s else None)
-            else:  # what was answered is settled, and whoever cancels meanwhile is heard
+            else:  # the outcomes are stored; the short sleep lets the next call of the gate notice a cancellation
                 await self.clock.sleep(min(offer.wait_s, LONGEST_SLEEP_S))
 
     async def _goes_on(
         self, lease: Lease, offer: CarrierSlot, way: LeaseProgress, stop_control: Callable[[], bool]
     ) -> bool:
-        """Whether what was begun may still be written: of a slow carrier's chunk most is not, yet."""
+        """Returns whether the channel may still write the rows of the chunk. A slow carrier has written only some of them."""
         rev = offer.ready.rev if offer.ready else 0
         try:
             return (
@@ -131,10 +135,11 @@ class Dispatch:
 
 
 class Slots:
-    """The lanes of one channel: what is loud may have them all, the rest all but one. Where there is only one the rest has it, and what is
-    loud another. A lease of fewer rows than a chunk takes a share of a lane, so that many alerts to few go beside one another.
+    """The lanes of one channel. Loud alerts may use all of them, other alerts all but one. If there is only one lane, the others use it, and
+    loud alerts get a second one.
 
-    What is not loud may hold its lanes for a minute while it ramps up: where what is loud would take more, they are given up.
+    A lease of fewer rows than a chunk takes a part of a lane, so that many alerts with few recipients go in parallel. A lease that is not
+    loud may hold its lane for a minute while its carrier ramps up. It gives the lane up if a loud alert could use it.
     """
 
     def __init__(self, lanes: int, chunk: int) -> None:
@@ -142,10 +147,10 @@ class Slots:
         self._most = {True: max(2, lanes) * chunk, False: max(1, lanes - 1) * chunk}  # rows
         self._taken = {True: 0, False: 0}
         self._freed = asyncio.Event()
-        self.pressed = False  # what is loud took all it could have
+        self.pressed = False  # whether loud alerts took all lanes that they may have
 
     def room(self, *, loud: bool) -> int:
-        """How many leases there is room for, however many rows they have."""
+        """Returns the number of leases that may start, each of any size."""
         if self.pressed and not loud:
             return 0
         rows = min(self._most[True] - sum(self._taken.values()), self._most[loud] - self._taken[loud])
@@ -159,7 +164,7 @@ class Slots:
         self._freed.set()
 
     async def freed(self, within_s: float) -> None:
-        """Wait, so long at most, for a lane that was freed since the last time."""
+        """Waits at most `within_s` for a lane to become free."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 await self._freed.wait()
@@ -168,7 +173,7 @@ class Slots:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Feeder:
-    """Keeps the lanes busy."""
+    """Takes leases and starts a task for each."""
 
     work: Work
     dispatch: Dispatch
@@ -178,10 +183,10 @@ class Feeder:
     agenda: ActiveAlerts
     steps: ErrorGuard
     settings: WorkerSection
-    held: dict[str, Lease] = field(default_factory=dict)  # by name: those that this process drains
+    held: dict[str, Lease] = field(default_factory=dict)  # leases of this process, by name
 
     async def feed(self, channel: str, stop: asyncio.Event) -> None:
-        """Keep the lanes of one channel busy until `stop`; returns when all are drained or given back."""
+        """Keeps the lanes of one channel busy until `stop`. Returns when all leases are sent or given back."""
         lanes = Slots(self.settings.lanes, self.settings.chunk)
         async with asyncio.TaskGroup() as tasks:
             while not stop.is_set():
@@ -200,11 +205,12 @@ class Feeder:
                     await lanes.freed(self.settings.poll_ms / 1000)
 
     async def leases(self, channel: str, room: int, *, loud: bool) -> list[Lease]:
-        """Leases of at most so many chunks from the live alerts of a loudness, each in its turn, as many as there is room asked at once. A
-        turn is a chunk: who has less in a batch is asked again.
+        """Leases at most `room` chunks from the active alerts of a loudness, each alert in its turn, with one round trip for many alerts.
+
+        A turn is a chunk of rows: an alert whose batch was smaller is asked again.
         """
         found, rows = list[Lease](), Counter[str]()
-        # Their turn is asked for without room, too: whoever finds none counts as waiting.
+        # Asks for the order even without room, so that alerts without a lane count as waiting.
         turn, chunk = self.agenda.in_turn(channel, loud=loud), self.settings.chunk
         todo = [chain for chain in turn if not self.stop_control.is_deaf(chain)]
         if not room or not self.health.takes(channel):
@@ -220,7 +226,7 @@ class Feeder:
         return found
 
     async def _asked(self, channel: str, chains: Sequence[str], *, loud: bool) -> list[Lease]:
-        """What each of them has to send now."""
+        """Leases a batch from each of the chains. Notes those that have none."""
         growing, found = {chain_of(one) for one in self.agenda.unplanned()}, list[Lease]()
         try:
             answers = await self.work.leases(chains, channel, self.carriers.held(channel), self.held.values())

@@ -1,5 +1,6 @@
-"""The planner: from a frozen audience to batches of references, in deterministic chunks that resume after a crash; and whose plan goes on
-in this process: whoever is told to few is not kept waiting by who is told to many.
+"""Plans alerts: turns a frozen audience into batches of references, in deterministic chunks that resume after a crash.
+
+`PlanScheduler` decides which alert is planned next, so that an alert with few recipients does not wait for one with many.
 """
 
 from __future__ import annotations
@@ -34,15 +35,15 @@ from alertd.store.delivery.work import BATCH, Work
 from alertd.store.delivery.work_records import AT_ONCE, BatchKey, When, pack_ref
 from alertd.store.people.subscribers import Absence, People
 
-#: People a chunk. The first is small, so that the first phone rings while the rest is planned; the others hold up what else the
-#: process does for some 25 ms.
+#: People per chunk. The first one is small, so that the first phone rings while the rest is planned. Each of the others blocks the process
+#: for about 25 ms.
 FIRST_CHUNK = 500
 CHUNK = 1_000
-#: References a batch of the first chunk, so that several lanes share it: an alert to few has no more than that.
+#: References per batch of the first chunk: small, so that several lanes share it. A small alert has no other chunk.
 FIRST_BATCH = 100
 
 
-#: Asked between two chunks: whether the rest is to be planned another time.
+#: Called between two chunks. Returns whether to plan the rest later.
 GivesWay = Callable[[], Awaitable[bool]]
 
 
@@ -72,12 +73,12 @@ class Planner:
         self._renderer = renderer
         self._clock = clock
         self._first, self._rest = chunks
-        # What was frozen with the last version, for a plan that gives way goes on chunk by chunk: to unpack a million people takes as long as to
-        # plan a thousand of them.
+        # The frozen audience of the last version, because a plan may continue chunk by chunk: unpacking a million people takes as long as
+        # planning a thousand of them.
         self._kept: tuple[tuple[str, int], FrozenAudience, shapely.MultiPolygon] | None = None
 
     async def plan(self, record: AlertRecord, gives_way: GivesWay = _never) -> bool:
-        """Plan what is left of an alert. False when its gate is closed, another planner is at it, or it gives way between chunks."""
+        """Plans the rest of an alert. Returns False if its gate is closed, another planner has moved the cursor, or it gives way."""
         alert = record.alert
         if record.follow_up and not record.update:
             return await self._plan_notice(record, alert, gives_way)
@@ -109,7 +110,7 @@ class Planner:
         return await self._append(record, len(turn), groups, gives_way, when)
 
     async def _plan_notice(self, record: AlertRecord, alert: Alert, gives_way: GivesWay) -> bool:
-        """The same of what follows an alert; not before what came before has arrived, or had the time to."""
+        """Plans a follow-up, like `plan`. Waits until earlier messages of the alert have arrived, or had the time to."""
         earlier = await self._alerts.versions([chain_of(record.id)])
         waited = self._has_waited(record, later_audience.SETTLE_MS)
         if not waited and (later_audience.replaces(record) or await later_audience.in_flight(self._work, earlier)):
@@ -131,7 +132,7 @@ class Planner:
         gives_way: GivesWay,
         when: When = AT_ONCE,
     ) -> bool:
-        """Chunk by chunk from the cursor on. False where another appended meanwhile, the gate is closed, or it gives way."""
+        """Appends chunk by chunk from the cursor on. Returns False if another planner appended, the gate is closed, or it gives way."""
         cursor = record.plan.cursor
         while True:
             size, batch = (self._first, FIRST_BATCH) if cursor == 0 else (self._rest, BATCH)
@@ -146,8 +147,9 @@ class Planner:
                 return False
 
     async def _began(self, record: AlertRecord) -> int:
-        """From when on its rings wait, and by when whoever is told was there: what a neighbour permits only goes on with what told the alert; any
-        other update begins anew.
+        """Returns the time (UNIX ms) from which the rings' delays count, and at which a recipient's position counts.
+
+        An update that only adds a neighbour's permitted area continues the alert, so its first time counts. Any other update starts again.
         """
         if not (record.update and record.update.continues):
             return record.times.start
@@ -157,13 +159,14 @@ class Planner:
         )
 
     def _has_waited(self, record: AlertRecord, ms: int, since: int = 0) -> bool:
-        """Whether a version was approved so long ago, by its chain's clock, and `since` is as long ago."""
+        """Returns whether both the approval of a version and `since` are at least `ms` ago, by the chain's clock."""
         return self._clock.now_ms() + record.chain.ahead >= max(record.times.start, since) + ms
 
     async def _waits(self, record: AlertRecord) -> bool:
-        """Whether an update is planned later: something of what was told before is on its way, and had not the time to arrive. Time in which nobody
-        could settle it, for the store was away or all workers were, is not counted; after more than a few such gaps all of it is, or a store that
-        comes and goes would put an update off for ever.
+        """Returns whether to plan an update later, because earlier messages are in flight and had not enough time to arrive.
+
+        Time in which the store or all workers were away does not count. After more than a few such gaps it counts, because an unstable store
+        would delay an update for ever.
         """
         if record.plan.cursor:
             return False
@@ -183,8 +186,8 @@ class Planner:
         self, alert: Alert, belongs: Belongs, told: later_audience.Pairs, again: later_audience.Pairs,
         inside: NDArray[np.uint64], numbers: NDArray[np.uint64], in_rings: NDArray[np.uint8],
     ) -> list[expand_addresses.Group]:  # fmt: skip
-        """The references of some people, given the ring of each: of those inside, and of an update those who are told again of what they
-        were told before, wherever they are.
+        """Returns the references of some people, given the ring of each: people inside the area, and for an update also earlier recipients
+        outside it who are notified again.
         """
         found, languages = await self._people.read_many(numbers), self._renderer.languages(alert)
         people = [person for person in found if isinstance(person, Subscriber)]
@@ -195,19 +198,19 @@ class Planner:
             people, alert.channels, languages, ring_of, expand_addresses.pairs_of(told, numbers),
             expand_addresses.pairs_of(again, numbers), still, escalates=alert.policy.escalates,
         )  # fmt: skip
-        # So that the ledger shows that somebody was not told.
+        # An unreadable record gets a row, so that the ledger shows a recipient who was not notified.
         unreadable = numbers[np.array([one is Absence.UNREADABLE for one in found], bool)].tolist()
         refs = b"".join(pack_ref(number, 0) for number in unreadable)
         return [*groups, (BatchKey(channel=alert.channels[0], language=languages[0]), refs)] if refs else groups
 
 
-#: Batches of a channel that are ready to be sent are enough for most of a second.
+#: With this many batches ready on a channel, sending has work for most of a second.
 ENOUGH = 16
 
 
 @dataclass(kw_only=True, slots=True)
 class PlanScheduler:
-    """Plans what is not planned, again and again."""
+    """Plans all active alerts of the process, chunk by chunk."""
 
     alerts: Alerts
     work: Work
@@ -218,8 +221,9 @@ class PlanScheduler:
     metrics: Metrics
 
     async def round(self) -> None:
-        """Plans loud alerts first, and of those the ones with the fewest people: they wait for one chunk of a large alert at most. Each process
-        plans alerts of one chunk in another order, so that no two plan the same one. Raises StoreUnavailableError.
+        """Plans loud alerts first, then by the number of people, the fewest first: a small alert waits for at most one chunk of a large one.
+
+        Each process plans alerts of one chunk in a different order, so that two rarely plan the same one. Raises StoreUnavailableError.
         """
         unread, heads = self.agenda.unplanned(), list[PlanHead]()
         for alert_id, head in zip(unread, await self.alerts.plan_heads(unread), strict=True):
@@ -235,9 +239,7 @@ class PlanScheduler:
         await self.steps.each("plan", [head.id for head in todo if head.id not in waits], self._plan)
 
     async def _ahead(self, begun: Sequence[PlanHead]) -> set[str]:
-        """Of alerts that are planned in part, those that have enough to send, where there are others to be told: their plan goes on
-        step by step until those are.
-        """
+        """Returns those partly planned alerts that have enough batches ready while other alerts are active. Their plans continue step by step."""
         resting, waits = self.agenda.resting(begun), set[str]()
         if resting and len(self.agenda.versions) > 1:
             ready = await self.work.ready([head.id for head in resting])
@@ -254,7 +256,7 @@ class PlanScheduler:
             self.agenda.planned(alert_id)
 
     async def _gives_way(self, alert_id: str) -> bool:
-        """Whether the plan of an alert is to be left for another's, or has gone far enough where there are others to be told."""
+        """Returns whether to stop planning the alert for now: another one was not read yet, or this one has enough batches beside others."""
         self.agenda.begun(alert_id)
         if self.agenda.has_unread():
             return True

@@ -1,7 +1,7 @@
-"""One chunk: which of the channel's carriers takes it, and once the gate lets it through, its addresses, the carrier's answers and its outcomes.
+"""Sends one chunk: selects the carrier, reads the addresses, hands the messages over and turns the answers into outcomes.
 
-What the gate let through may be written for half a second from the last time it was asked. A carrier may take longer than that, to connect or to
-look at an envelope. So the gate is asked again meanwhile, for no rows, and each "go" is worth another half second (ops/docs/decisions/0022).
+A permission of the gate is valid for half a second. A carrier may need longer, to connect or to answer an envelope. So the worker keeps asking
+the gate meanwhile, without rows, and each "go" is valid for another half second (ops/docs/decisions/0022).
 """
 
 from __future__ import annotations
@@ -36,26 +36,29 @@ from alertd.store.engine.connection import StoreUnavailableError
 from alertd.store.people.subscribers import Absence, People
 from channels.base import Answer, Outcome, Reason, Recipient, ReportingById
 
-#: A lane that waits longer for permits asks the gate in between, so that it hears of a cancel and of our own stopping.
+#: A lane that waits longer for permits asks the gate in between, so that it notices a cancellation and the worker's stop.
 LONGEST_SLEEP_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class CarrierSlot:
-    """Which carrier takes which rows next, by their indices; none of them: how long until it is worth asking again."""
+    """The carrier for the next rows, with the indices of the rows. Without rows: the time until asking again makes sense."""
 
     carrier: Carrier
-    ready: Ready | None  # None: it cannot be told this way, or the rows wait for the carrier in the queue
+    ready: Ready | None  # None: no message can be made for this carrier, or the rows wait for it in the queue
     rows: list[int]
-    wait_s: float  # with rows: the carrier rests, and they are to try it; nothing is ready: they are to wait
-    block: Block | None = None  # the permits, where rows may be sent
+    wait_s: (
+        float  # with rows and `ready`: the carrier rests, and the rows probe it; with rows alone: the rows wait so long
+    )
+    block: Block | None = None  # the permits, if rows may be sent
 
 
 def _meant_for(
     carrier: Carrier, left: Sequence[int], meant: Mapping[int, int], offers: Sequence[CarrierSlot]
 ) -> list[int]:
-    """The rows that a carrier may have, after such offers of others: what is meant for one is no other's; and a reserve has nothing else while
-    the others work, though they have no permit at the moment.
+    """Returns the rows that a carrier may take, after the `offers` of others. A row in `meant` is for one carrier only.
+
+    A reserve (weight 0) takes no other rows while another carrier works, even if that one has no permit at the moment.
     """
     is_spared = not carrier.weight and any(one.ready and one.wait_s <= LONGEST_SLEEP_S for one in offers)
     return [i for i in left if meant.get(i, None if is_spared else carrier.number) == carrier.number]
@@ -63,31 +66,33 @@ def _meant_for(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CarrierSelection:
-    """Asks the carriers of a channel in turn."""
+    """Selects a carrier of the channel for the rows of a lease."""
 
     messages: MessageCache
     carriers: Carriers
     health: CarrierHealth
-    chunk: int  # rows at most
+    chunk: int  # maximum number of rows
 
     async def next(self, lease: Lease, left: Sequence[int]) -> CarrierSlot | None:
-        """The first carrier of the channel that has permits, and what it may take; else the one that has some soonest. None where others
-        are bound to one that this process is not: they need not wait for it.
+        """Returns the first carrier that has permits, with the rows it may take, else the one that has permits soonest.
 
-        What may have arrived goes to nobody but whom it was given to: only there are both seen as one.
+        Returns None if another worker is bound to a carrier that this process is not bound to: the rows need not wait here. A message that may
+        have arrived goes only to the same carrier again, because only there both count as one.
         """
         offers, channel = list[CarrierSlot](), lease.alike.channel
         usable = self.health.usable(self.carriers.turn(channel))
         known = [carrier.number for carrier in self.carriers.of(channel)]
-        tried = {i: lease.carriers[i] for i in left if lease.carriers[i] in known}  # by whom, of those that were
+        tried = {
+            i: lease.carriers[i] for i in left if lease.carriers[i] in known
+        }  # rows with an earlier try: its carrier
         bound = {i: number for i, number in tried.items() if lease.doubted[i]}
-        # What a carrier surely did not take is the next one's: so each of them is asked, before one is again.
+        # A row that a carrier surely did not accept is for the next carrier, so that each is tried before one is tried again.
         turns = {
             i: known[(known.index(number) + 1) % len(known)]
             for i, number in tried.items()
             if lease.tries[i] and i not in bound
         }
-        # Who has no permit for what it is their turn with leaves it to others, where there are any.
+        # A second pass without `turns`: if the carrier in turn has no permit, any other may take the row.
         for meant in (turns | bound, bound) if turns and len(known) > 1 else (bound,):
             for carrier in usable:
                 if rows := _meant_for(carrier, left, meant, offers):
@@ -100,13 +105,15 @@ class CarrierSelection:
         offer = min(offers, key=lambda offer: (offer.ready is None, offer.wait_s))
         if len(known) == 1 or offer.wait_s <= LONGEST_SLEEP_S or not all(i in bound for i in left):
             return offer
-        waiting = [i for i in left if bound[i] == offer.carrier.number]  # not in a lane, which others can be sent from
+        waiting = [
+            i for i in left if bound[i] == offer.carrier.number
+        ]  # these wait in the queue and free the lane for other rows
         return CarrierSlot(offer.carrier, None, waiting[: self.chunk], offer.wait_s)
 
     async def _of(self, lease: Lease, carrier: Carrier, rows: Sequence[int]) -> CarrierSlot:
-        """What a carrier may take of these rows."""
+        """Returns which of the rows a carrier may take now."""
         ready = await self.messages.ready(lease.alert_id, lease.alike, carrier)
-        if ready is None:  # nothing is sent
+        if ready is None:  # no message can be made
             return CarrierSlot(carrier, None, list(rows[: self.chunk]), 0)
         may, block = await self.health.grant(
             carrier, rows, lease.tries, ready.prepared.cost, most=self.chunk, loud=ready.loud
@@ -114,7 +121,7 @@ class CarrierSelection:
         return CarrierSlot(carrier, ready, may, block.wait_s, block)
 
     async def give_back(self, offer: CarrierSlot, rows: int) -> CarrierSlot:
-        """Permits of rows that nothing was written for. Answers the offer without them."""
+        """Gives back the permits of rows that were not written. Returns the offer without them."""
         if offer.ready is None or offer.block is None or not rows:
             return offer
         permits = rows * offer.ready.prepared.cost
@@ -123,32 +130,33 @@ class CarrierSelection:
         )
 
 
-#: Asks the store whether what was begun may still be written.
+#: Asks the store whether the channel may still write.
 GoesOn = Callable[[], Awaitable[bool]]
 
-#: From asking the gate to the last write to a socket. A worker that slept in between writes nothing when it wakes.
+#: Maximum time from the question to the gate to the last write to a socket. A worker that was suspended in between writes nothing.
 SEND_WITHIN_S = 0.5
-#: Often enough that an answer from the store may take as long.
+#: Half of it, so that the store's answer may take as long.
 ASK_AGAIN_S = SEND_WITHIN_S / 2
 
 
 class SendDeadline:
-    """Made right before the gate is asked."""
+    """The time until which a channel may write. Made right before the question to the gate."""
 
     def __init__(self, clock: Clock, goes_on: GoesOn) -> None:
         self._clock = clock
         self._goes_on = goes_on
         self._until_s = clock.monotonic() + SEND_WITHIN_S
-        self._over = False  # a cancellation that was swallowed has come, too
+        self._over = False  # set at the end, in case the task swallowed its cancellation
 
     def holds(self) -> bool:
-        """A `channels.base.MayWrite`."""
+        """Returns whether the channel may write now (a `channels.base.MayWrite`)."""
         return self._clock.monotonic() < self._until_s
 
     @asynccontextmanager
     async def keep_asking(self) -> AsyncIterator[None]:
-        """While this lasts, and for as long as the answer is yes, it is asked again: at once where the gate itself took long. It
-        answers when the disk has what it wrote, and a slow disk would leave no time to write anything, ever.
+        """Keeps asking the store inside the context, as long as the answer is yes. Asks immediately if the gate took long.
+
+        The gate answers only after its write is on disk. With a slow disk, no time to write would be left without this.
         """
         asking = asyncio.create_task(self._keep(goes=await self.renewed()))
         try:
@@ -158,8 +166,9 @@ class SendDeadline:
             await ended(asking)
 
     async def renewed(self) -> bool:
-        """Before anything is written: asks again where little of the leave is left, for whatever was asked of the store since may have
-        taken it as long. Answers whether it goes on.
+        """Asks again if less than half of the time is left, because other questions to the store may have taken long.
+
+        Returns whether the channel may write. Called right before the first write.
         """
         return self._clock.monotonic() < self._until_s - ASK_AGAIN_S or await self._ask()
 
@@ -169,7 +178,7 @@ class SendDeadline:
             goes = await self._ask()
 
     async def _ask(self) -> bool:
-        """A yes counts from when it was asked for."""
+        """Asks the store. The time of a yes counts from the question, not from the answer."""
         until_s = self._clock.monotonic() + SEND_WITHIN_S
         goes = await self._goes_on()
         if goes:
@@ -177,28 +186,28 @@ class SendDeadline:
         return goes
 
 
-#: How long, and how often, the store is told what a carrier calls its messages: less than a worker has to stop.
+#: Limit and interval of the retries to store the carrier's message ids. The limit is less than the time that a worker has to stop.
 NAME_WITHIN_S = 30.0
 NAME_EVERY_S = 0.2
-#: How old what is known of people may be while a carrier has them: whoever leaves by then is not written to.
+#: Maximum age of subscriber data during a send. A subscriber who opts out later than this may still get the message.
 LOOK_AGAIN_S = 1.0
 
 
 @dataclass(slots=True)
 class LeaseProgress:
-    """How far a lease has come, in indices of its rows."""
+    """Progress of a lease, by the indices of its rows."""
 
-    left: list[int]
-    asked: list[int] = field(default_factory=list)  # of the gate, and nothing is sent yet
-    settled: list[Settlement] = field(default_factory=list)  # answered, and not in the ledger yet
-    dead: list[Dead] = field(default_factory=list)
-    sending: bool = False  # a carrier has what was asked for, and what it answered is not in `settled` yet
-    tries: Sequence[_Try] = ()  # what it has
-    looked_s: float = 0.0  # when whom these are for was read
+    left: list[int]  # rows that the gate was not asked for
+    asked: list[int] = field(default_factory=list)  # rows that the gate was asked for, before their outcomes are known
+    settled: list[Settlement] = field(default_factory=list)  # outcomes that are not in the ledger yet
+    dead: list[Dead] = field(default_factory=list)  # addresses to remove
+    sending: bool = False  # whether a carrier has the rows `asked`, and their outcomes are not in `settled` yet
+    tries: Sequence[_Try] = ()  # the rows that the carrier has
+    looked_s: float = 0.0  # when their subscribers were last read (monotonic s)
 
 
 class _Try(NamedTuple):
-    """One row the gate let through, by its index, with whom it is for."""
+    """One row that the gate permitted, by its index, with its recipient."""
 
     at: int
     attempt: int
@@ -222,12 +231,15 @@ class Sender:
     tags: Tags
     clock: Clock
     metrics: Metrics
-    attempts: int  # of what may have arrived
+    attempts: int  # maximum number of tries for a message that may have arrived
 
     async def send(
         self, lease: Lease, indices: Sequence[int], offer: CarrierSlot, until: SendDeadline, way: LeaseProgress
     ) -> ChunkReport:
-        """What was answered is on its `way` before anything else is asked of the store, which may be gone by then."""
+        """Sends the rows `indices` of a lease, and returns the carrier's answers.
+
+        Puts the outcomes into `way` before any further call of the store, which may fail.
+        """
         carrier, ready = offer.carrier, offer.ready
         if ready is None:
             way.settled, way.asked = [_nothing_sent(lease, i, offer) for i in indices], []
@@ -235,9 +247,9 @@ class Sender:
         now_ms, way.looked_s = self.clock.now_ms(), self.clock.monotonic()
         found, settled = await self._addressed(lease, indices, ready, carrier, now_ms)
         tries, later, admission = await self._admitted(lease, found, carrier, ready)
-        # Now: a slow carrier would let them go stale.
+        # Gives unused permits back before the send, because a slow carrier would hold them for long.
         offer = await self.offers.give_back(offer, len(offer.rows) - len(tries))
-        way.tries = tries  # whom the question is about, too
+        way.tries = tries  # `still` checks these recipients during the send
         await until.renewed()
         way.sending, started = True, self.clock.monotonic()
         said = await carrier.channel.send(ready.prepared, [one.recipient for one in tries], until.holds)
@@ -263,7 +275,7 @@ class Sender:
         if isinstance(carrier.channel, ReportingById):
             await self._name(answered, carrier, carrier.channel, ready)
         gone = sum(answer.may_have_left for answer in report.answers)
-        with suppress(StoreUnavailableError):  # it counts as spent
+        with suppress(StoreUnavailableError):  # then the budget counts the unsent messages as spent
             await self.holding.unsent(lease, ready, len(indices) - len(settled) - gone, now_ms)
         if withheld := [one.recipient.address for one, its in answered if its.answer is Answer.WITHHELD]:
             await self.offers.give_back(offer, len(withheld))
@@ -272,7 +284,10 @@ class Sender:
         return report._replace(domains=domains)
 
     async def still(self, lease: Lease, offer: CarrierSlot, way: LeaseProgress) -> bool:
-        """Whether everybody whom a carrier has may be sent to as they were read; looked at again each second. Raises StoreUnavailableError."""
+        """Returns whether all recipients of the chunk still have the same usable address. Reads them again each second.
+
+        Raises StoreUnavailableError.
+        """
         now_s = self.clock.monotonic()
         if not way.tries or not offer.ready or now_s < way.looked_s + LOOK_AGAIN_S:
             return True
@@ -289,7 +304,9 @@ class Sender:
     async def _admitted(
         self, lease: Lease, found: list[_Try], carrier: Carrier, ready: Ready
     ) -> tuple[list[_Try], list[Settlement], Admission]:
-        """Those whose domains may have more now; the rest go back to the queue for later, and it was no attempt."""
+        """Takes permits of the mail domains. Returns the rows that may be sent, outcomes that queue the others without counting an attempt, and
+        the permits.
+        """
         addresses = [one.recipient.address for one in found]
         is_new = [one.attempt == 1 for one in found]
         admission = await self.domains.admit(carrier, lease.alert_id, addresses, is_new, loud=ready.loud)
@@ -304,7 +321,10 @@ class Sender:
     async def _addressed(
         self, lease: Lease, indices: Sequence[int], ready: Ready, carrier: Carrier, now_ms: int
     ) -> tuple[list[_Try], list[Settlement]]:
-        """Fetch the addresses now, so that a STOP, a rotated token or quiet hours since the plan count."""
+        """Reads the addresses now, so that a STOP, a new token or quiet hours since the plan count.
+
+        Returns the rows to send, and the outcomes of the others.
+        """
         people = await self.people.read_many([lease.refs[i][0] for i in indices])
         usable, tries, settled = dict[int, tuple[str, Subscriber]](), list[_Try](), list[Settlement]()
         for i, person in zip(indices, people, strict=True):
@@ -313,7 +333,7 @@ class Sender:
                 settled.append(Settlement(lease.rows[i], State.SUPPRESSED, reason, 0))
             else:
                 usable[i] = value, person
-        # Nothing is paid for who cannot be sent to.
+        # Only usable addresses count against the budget.
         whom = [person for _, person in usable.values()]
         held = await self.holding.settled(lease, list(usable), whom, ready, carrier.number, now_ms)
         for i, (value, _) in usable.items():
@@ -331,7 +351,7 @@ class Sender:
     async def _name(
         self, answered: Sequence[tuple[_Try, Outcome]], carrier: Carrier, channel: ReportingById, ready: Ready
     ) -> None:
-        """Before they are settled, so that what is reported of an accepted row finds it. A store that is away is waited for."""
+        """Stores the carrier's message ids before the outcomes, so that a report for an accepted row finds it. Retries while the store is away."""
         keep_ms, give_up = ready.expires_ms - self.clock.now_ms(), self.clock.monotonic() + NAME_WITHIN_S
         sent = [
             Sent(one.recipient.tag, channel.names_of(answer.message_id), keep_ms)
@@ -355,12 +375,12 @@ class Sender:
 
 
 def _nothing_sent(lease: Lease, index: int, offer: CarrierSlot) -> Settlement:
-    """For a row whose message cannot be made, or that is to wait for its carrier: no longer than till that is tried again."""
+    """Returns the outcome of a row without a message: failed, or queued to wait for its carrier, at most until its next probe."""
     if not offer.wait_s:
         return Settlement(lease.rows[index], State.FAILED, LedgerReason.LEFT_BLANK, 0)
     return unsent(lease, index, min(offer.wait_s, PROBE_MS / 1000))
 
 
 def unsent(lease: Lease, index: int, later_s: float = 0) -> Settlement:
-    """For a row that the gate may have let through, and that nothing was written for: it is whose it was before."""
+    """Returns the outcome of a row that the gate may have permitted and that was not written: queued, with its earlier carrier."""
     return settlement(lease, index, not_tried(later_s), lease.carriers[index])
