@@ -115,7 +115,7 @@ class KeyRotation:
 
     async def _leads(self) -> bool:
         """Whether this process takes the steps. Another one does if this one is silent for fifteen seconds."""
-        return bool(await self.connection.run("hold", [keys.ROTATOR], self._name, LEADS_MS))
+        return bool(await self.connection.run("process_lease", [keys.ROTATOR], self._name, LEADS_MS))
 
     async def _begin(self, seen: Rotation) -> None:
         new = self._new_key()

@@ -56,7 +56,7 @@ class Sweeper:
 
     async def round(self) -> int:
         """Settles dirty cells once, unless another worker sweeps. Returns the number of cells that became clean."""
-        if not await self.connection.run("hold", [keys.SWEEPER], self._name, LEADS_MS):
+        if not await self.connection.run("process_lease", [keys.SWEEPER], self._name, LEADS_MS):
             self._seen.clear()
             return 0
         groups = await self._used_groups()

@@ -51,7 +51,7 @@ class Cases:
         """
         name = keys.case(case)
         fresh, names = self.db.codec.new_key(name), [name, keys.case_held(case)]
-        hold = self.db.commands([("case_hold", names, (fresh, holder, self.db.skew_ms))])
+        hold = self.db.commands([("case_key", names, (fresh, holder, self.db.skew_ms))])
         wrapped, *_ = await self.db.execute_many([*hold, *beside])
         return self.db.codec.case_box(wrapped, name)
 
@@ -115,7 +115,7 @@ class Cases:
         if box is None:
             return None
         sealed = box.seal(_encode(hold), name)
-        done = await self.db.run_durably("case_keep", [name], b"", sealed, self.db.skew_ms, PURGING_MS)
+        done = await self.db.run_durably("case_set_hold", [name], b"", sealed, self.db.skew_ms, PURGING_MS)
         if done >= 0:  # also if the hold was there already: a crash may have come before this step
             aging = [*await self._photos(case), *await self._ledgers(case)]
             if aging:
@@ -128,7 +128,7 @@ class Cases:
         Returns False if the case has another hold, or none.
         """
         name = keys.case_kept(case)
-        done = await self.db.run_durably("case_keep", [name], seen, b"", self.db.skew_ms, PURGING_MS)
+        done = await self.db.run_durably("case_set_hold", [name], seen, b"", self.db.skew_ms, PURGING_MS)
         if done == 1:
             ages = dict.fromkeys(await self._photos(case), until_ms)
             ages |= {name: max(date, until_ms) for name, date in (await self._ledgers(case)).items()}

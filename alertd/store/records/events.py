@@ -82,7 +82,7 @@ class Events:
 
     async def leads(self, name: str, lease_ms: int) -> bool:
         """Returns whether this process is the herald, which moves events, for the next `lease_ms`."""
-        return bool(await self._db.run("hold", [keys.HERALD], name, lease_ms))
+        return bool(await self._db.run("process_lease", [keys.HERALD], name, lease_ms))
 
     async def due(self) -> dict[str, Due]:
         """Returns the chains that are due to be read now, and holds each for this process."""

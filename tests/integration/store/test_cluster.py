@@ -119,14 +119,14 @@ async def test_each_server_confirms_what_has_come_to_it(cluster: Connection, mas
 async def test_a_script_runs_whole_or_not_at_all_while_its_slot_moves(cluster: Connection, masters: list[int]):
     """A slot that goes to another server key by key: what a script writes of it is on neither, until all of it is there."""
     name = "{whole}:x"
-    await cluster.run("hold", [name], "me", 600_000)
+    await cluster.run("process_lease", [name], "me", 600_000)
     clients, ids, holder, goal = _begin_moving(slot_of(name), masters)
     with pytest.raises(StoreUnavailableError):
-        await cluster.run("hold", [name], "me", 1_200_000)
+        await cluster.run("process_lease", [name], "me", 1_200_000)
     assert 0 < clients[holder].pttl(name) <= 600_000
     clients[holder].execute_command("MIGRATE", "127.0.0.1", masters[goal], name, 0, 5_000)
     _end_moving(slot_of(name), clients, ids, holder, goal)
-    assert await cluster.run("hold", [name], "me", 1_200_000) == 1
+    assert await cluster.run("process_lease", [name], "me", 1_200_000) == 1
 
 
 async def test_audiences_are_found_where_their_cells_have_moved(cluster: Connection, masters: list[int]):
@@ -299,7 +299,7 @@ async def test_what_servers_closed_meanwhile_is_not_asked_on(masters: list[int],
         names = [f"{{{n}}}" for n in range(50)]
         for _ in range(2):
             assert await cluster.mget(names) == [None] * 50
-            assert await cluster.run_durably("hold", ["{held}"], "me", 60_000) == 1
+            assert await cluster.run_durably("process_lease", ["{held}"], "me", 60_000) == 1
             for port in masters:
                 with Blocking(port=port) as one:
                     one.client_kill_filter(_type="normal", skipme=True)

@@ -114,7 +114,7 @@ async def test_the_table_has_every_key_and_no_other(parts: Container, sample: di
     master_keys = MasterKeys(parts.db)
     await master_keys.step(Phase.NONE, phase=Phase.DONE)
     await master_keys.keep_secrets(parts.db.codec.check_value)
-    await parts.db.run("hold", [keys.ROTATOR], "process", 60_000)
+    await parts.db.run("process_lease", [keys.ROTATOR], "process", 60_000)
     await parts.stop_control.stop("org:other", ANA, "reason")
     await register(parts, 30)
     await parts.registry.put("p0", registration(0, places={"home": {"region": "41091"}}))

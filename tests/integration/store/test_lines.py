@@ -200,7 +200,7 @@ async def test_a_server_that_stalls_keeps_its_callers_waiting(store: Connection,
         asked = []
         for _ in range(200):
             asked += [asyncio.create_task(store.execute("HINCRBY", "{x:1}", "n", 1))]
-            asked += [asyncio.create_task(store.run_durably("hold", ["{x:2}"], "me", 60_000))]
+            asked += [asyncio.create_task(store.run_durably("process_lease", ["{x:2}"], "me", 60_000))]
             await _next_turn()
     finally:
         os.kill(server, signal.SIGCONT)
